@@ -1,0 +1,49 @@
+/** Tensors in host memory: what data readers produce, sessions take and return, and checkpoints store. */
+import type { DType } from "./dtype.ts";
+
+/** An axis with its size in elements. */
+export interface SizedAxis {
+  readonly name: string;
+  readonly size: number;
+}
+
+export type HostData = Float64Array | Float32Array | Float16Array | Int32Array | Uint32Array | Uint8Array;
+
+/**
+ * A dense row-major array with named axes: the last axis is contiguous.
+ * `data` holds f32 as Float32Array, f16 as Float16Array, i32, u32 as their arrays and bool as Uint8Array of 0 and 1.
+ * The reference interpreter also takes and returns Float64Array for f32 and f16.
+ */
+export interface HostTensor {
+  readonly dtype: DType;
+  readonly axes: readonly SizedAxis[];
+  readonly data: HostData;
+}
+
+/** The number of elements that the axes span; 1 for a scalar. */
+export const elementCount = (axes: readonly SizedAxis[]): number => axes.reduce((n, a) => n * a.size, 1);
+
+const constructors = {
+  f32: Float32Array,
+  f16: Float16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint8Array,
+} as const;
+
+/** A zeroed array of `length` elements that stores `dtype`. */
+export const allocate = (dtype: DType, length: number): HostData => new constructors[dtype](length);
+
+/** Builds a host tensor, checking that the data fills the axes exactly; throws RangeError when it does not. */
+export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostData | readonly number[]): HostTensor {
+  const expected = elementCount(axes);
+  if (data.length !== expected) {
+    throw new RangeError(`${describeAxes(axes)} holds ${expected} elements, the data has ${data.length}`);
+  }
+  if (!Array.isArray(data)) return { dtype, axes, data: data as HostData };
+  const copy = allocate(dtype, expected);
+  copy.set(data);
+  return { dtype, axes, data: copy };
+}
+
+const describeAxes = (axes: readonly SizedAxis[]) => `[${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;
