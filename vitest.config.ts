@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    // A process per file: Dawn and its drivers are native code with threads, which neither shares a process with
+    // another copy of itself nor lives in a worker thread, and an abort then costs one file and is told.
+    pool: "forks",
+    // SwiftShader compiles a large kernel in about a second of one core, and CI has two.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    reporters: ["default", "./scripts/not-run-reporter.ts"],
+  },
+});
