@@ -1,4 +1,17 @@
 /** The compiler owns what a graph means and how it is transformed; it touches no device and no file. */
+export * from "./diagnostics/did-you-mean.ts";
 export * from "./diagnostics/error.ts";
+export * from "./diagnostics/source-location.ts";
+export * from "./ir/build.ts";
+export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
+export * from "./ir/graph.ts";
 export * from "./ir/host-tensor.ts";
+export * from "./ir/initializer.ts";
+export * from "./ir/node.ts";
+export * from "./ir/op.ts";
+export * from "./ir/type.ts";
+export * from "./ir/verify.ts";
+export * as ops from "./ops/index.ts";
+export * from "./passes/decompose.ts";
+export * from "./passes/differentiate.ts";

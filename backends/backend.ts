@@ -1,0 +1,59 @@
+/**
+ * What every executor is: it compiles graphs, keeps named tensors between runs, and runs. Nothing here knows a device.
+ */
+import type { Graph, HostTensor, Sizes } from "../compiler/index.ts";
+
+/** What a person is told about the device in use. */
+export interface DeviceInfo {
+  /** "cpu", "webgpu" or "reference". */
+  readonly backend: string;
+  /** The device's own name: adapter, driver, or the processor's runtime. */
+  readonly name: string;
+  /** True where a GPU is imitated in software. */
+  readonly software: boolean;
+}
+
+/**
+ * Named tensors that stay on the device between runs: parameters, optimizer state, counters, caches.
+ * A run reads them by the names of the graph's `parameter` and state inputs and replaces those in `graph.updates`.
+ */
+export interface Store {
+  /** Sets a tensor; creates it on first use. */
+  write(name: string, value: HostTensor): Promise<void>;
+  /** A copy in host memory; throws UsageError naming the nearest tensor when there is none of that name. */
+  read(name: string): Promise<HostTensor>;
+  names(): readonly string[];
+  dispose(): void;
+}
+
+export interface RunOptions {
+  /** Outputs wanted in host memory; all that update no state unless said. Others are computed only if they update state. */
+  readonly fetch?: readonly string[];
+}
+
+/** A compiled graph. */
+export interface Executable {
+  readonly graph: Graph;
+  /**
+   * Runs once: `feeds` holds the graph's `input` (role feed) and `random` tensors by name.
+   * Throws UsageError for a missing, unknown or mis-shaped feed, naming axes.
+   */
+  run(
+    feeds: Readonly<Record<string, HostTensor>>,
+    store: Store,
+    options?: RunOptions,
+  ): Promise<Record<string, HostTensor>>;
+  dispose(): void;
+}
+
+export interface CompileOptions {
+  /** Numbers for the symbolic sizes; a backend that needs one that is missing says so. */
+  readonly sizes?: Sizes;
+}
+
+export interface Backend {
+  readonly device: DeviceInfo;
+  createStore(): Store;
+  compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
+  dispose(): void;
+}

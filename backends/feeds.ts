@@ -1,0 +1,61 @@
+/** Checks shared by all executors on what a run is given. */
+import {
+  didYouMean,
+  type Graph,
+  type HostTensor,
+  inputName,
+  type Node,
+  printType,
+  type Sizes,
+  UsageError,
+} from "../compiler/index.ts";
+
+/** True for inputs that a store keeps: parameters and state. */
+export const isResident = (node: Node): boolean => node.op === "parameter" || node.attrs.role === "state";
+
+/** The inputs that a run must be fed. */
+export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !isResident(n));
+
+/** Outputs that a run hands back when nobody says otherwise: those that update no state. */
+export const fetchedOutputs = (graph: Graph, fetch?: readonly string[]): string[] => {
+  const names = graph.outputs.map((o) => o.name);
+  if (!fetch) return names.filter((n) => !(n in graph.updates));
+  const unknown = fetch.find((n) => !names.includes(n));
+  if (unknown !== undefined)
+    throw new UsageError(`graph @${graph.name} has no output "${unknown}"${didYouMean(unknown, names)}`);
+  return [...fetch];
+};
+
+/**
+ * Matches feeds with the graph's inputs and finds the symbolic sizes they imply. Axis order must be that of the input.
+ * Throws UsageError listing every missing, unknown and mis-shaped feed at once.
+ */
+export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes = {}): Sizes {
+  const wanted = new Map(fedInputs(graph).map((n) => [inputName(n), n]));
+  const bound: Record<string, number> = { ...sizes };
+  const mistakes = [...wanted].flatMap(([name, node]) => {
+    const feed = Object.hasOwn(feeds, name) ? feeds[name] : undefined;
+    if (!feed) return [`input "${name}" of type ${printType(node.type)} is not given`];
+    return fits(node, feed, bound)
+      ? []
+      : [`input "${name}" is ${printType(node.type)}, but the feed is ${printType(feed)}`];
+  });
+  for (const name of Object.keys(feeds)) {
+    if (!wanted.has(name)) mistakes.push(`there is no input "${name}"${didYouMean(name, wanted.keys())}`);
+  }
+  if (mistakes.length > 0)
+    throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.map((m) => `  ${m}`).join("\n")}`);
+  return bound;
+}
+
+/** Compares a feed with an input's type, binding plain symbols on first sight. */
+function fits(node: Node, feed: HostTensor, bound: Record<string, number>): boolean {
+  if (feed.dtype !== node.type.dtype || feed.axes.length !== node.type.axes.length) return false;
+  return node.type.axes.every((axis, i) => {
+    const given = feed.axes[i]!;
+    if (given.name !== axis.name) return false;
+    if (typeof axis.size === "number") return axis.size === given.size;
+    if (/^[a-zA-Z_]\w*$/.test(axis.size)) return (bound[axis.size] ??= given.size) === given.size;
+    return true; // a compound size is checked when the graph is bound
+  });
+}

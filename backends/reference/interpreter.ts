@@ -1,0 +1,99 @@
+/** Evaluates a graph node by node with the meanings that the op records give. */
+import {
+  allocate,
+  bindSizes,
+  didYouMean,
+  type Graph,
+  type HostTensor,
+  inputName,
+  isGraphInput,
+  type Node,
+  nodesOf,
+  opRecord,
+  printType,
+  type RefTensor,
+  type SizedAxis,
+  UsageError,
+} from "../../compiler/index.ts";
+import type { Backend, Executable, Store } from "../backend.ts";
+import { checkFeeds, fetchedOutputs, isResident } from "../feeds.ts";
+
+/** Values of a graph's outputs for the given inputs; every size must be a number. */
+export function evaluate(graph: Graph, values: ReadonlyMap<string, Float64Array>): Map<string, RefTensor> {
+  const results = new Map<Node, RefTensor>();
+  for (const node of nodesOf(graph)) {
+    const data = isGraphInput(node)
+      ? inputValue(node, values)
+      : opRecord(node.op).reference(
+          node.operands.map((o) => results.get(o)!),
+          node.attrs,
+          node.type,
+        );
+    results.set(node, { type: node.type, data });
+  }
+  return new Map(graph.outputs.map((o) => [o.name, results.get(o.node)!]));
+}
+
+function inputValue(node: Node, values: ReadonlyMap<string, Float64Array>): Float64Array {
+  const value = values.get(inputName(node));
+  if (!value) throw new UsageError(`${node.op} "${inputName(node)}" (${printType(node.type)}) has no value`);
+  return value;
+}
+
+const toFloat64 = (t: HostTensor): Float64Array =>
+  t.data instanceof Float64Array ? t.data : Float64Array.from(t.data);
+
+/** Results keep float64 for floats, so that comparisons are not limited by the oracle. */
+function toHost({ type, data }: RefTensor): HostTensor {
+  const axes = type.axes as readonly SizedAxis[];
+  if (type.dtype === "f32" || type.dtype === "f16") return { dtype: type.dtype, axes, data };
+  const exact = allocate(type.dtype, data.length);
+  exact.set(data);
+  return { dtype: type.dtype, axes, data: exact };
+}
+
+/** The interpreter as a backend, for comparing whole runs. */
+export function referenceBackend(): Backend {
+  return {
+    device: { backend: "reference", name: "float64 interpreter", software: true },
+    createStore: hostStore,
+    compile: async (graph, options) => referenceExecutable(graph, options?.sizes ?? {}),
+    dispose: () => {},
+  };
+}
+
+function referenceExecutable(graph: Graph, sizes: Readonly<Record<string, number>>): Executable {
+  return {
+    graph,
+    async run(feeds, store, options) {
+      const bound = bindSizes(graph, checkFeeds(graph, feeds, sizes));
+      const values = new Map<string, Float64Array>();
+      for (const node of bound.inputs) {
+        const name = inputName(node);
+        values.set(name, toFloat64(isResident(node) ? await store.read(name) : feeds[name]!));
+      }
+      const results = evaluate(bound, values);
+      for (const [output, input] of Object.entries(graph.updates))
+        await store.write(input, toHost(results.get(output)!));
+      return Object.fromEntries(fetchedOutputs(graph, options?.fetch).map((n) => [n, toHost(results.get(n)!)]));
+    },
+    dispose: () => {},
+  };
+}
+
+/** A store in host memory. */
+export function hostStore(): Store {
+  const tensors = new Map<string, HostTensor>();
+  return {
+    async write(name, value) {
+      tensors.set(name, value);
+    },
+    async read(name) {
+      const found = tensors.get(name);
+      if (!found) throw new UsageError(`the store has no tensor "${name}"${didYouMean(name, tensors.keys())}`);
+      return found;
+    },
+    names: () => [...tensors.keys()],
+    dispose: () => tensors.clear(),
+  };
+}

@@ -1,0 +1,92 @@
+/** Where in the user's code a value was born: the first stack frame outside the compiler and the DSL. */
+
+export interface SourceLocation {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** The place a node was built at; formatting the stack is left until somebody asks. */
+export interface Birth {
+  readonly stack?: Error;
+  readonly location?: SourceLocation;
+}
+
+const root = new URL("../../", import.meta.url).href;
+const ours = [`${root}compiler/`, `${root}dsl/`, "node:"];
+let capturing = true;
+
+/** Captures the current stack, cheaply; `locationOf` reads it later. */
+export function captureBirth(): Birth {
+  if (!capturing) return {};
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 24;
+  const stack = new Error();
+  Error.stackTraceLimit = before;
+  return { stack };
+}
+
+/** Runs `body` without capturing stacks: passes build many nodes whose birth is that of the node they replace. */
+export function withoutCapture<T>(body: () => T): T {
+  const before = capturing;
+  capturing = false;
+  try {
+    return body();
+  } finally {
+    capturing = before;
+  }
+}
+
+export function locationOf(birth: Birth | undefined): SourceLocation | undefined {
+  if (!birth) return undefined;
+  if (birth.location) return birth.location;
+  return birth.stack ? userFrame(birth.stack.stack ?? "") : undefined;
+}
+
+function userFrame(stack: string): SourceLocation | undefined {
+  for (const frame of stack.split("\n").slice(1)) {
+    const found = /(?:\(|at (?:async )?)((?:file:\/\/|https?:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+):(\d+)\)?$/.exec(
+      frame.trim(),
+    );
+    if (!found) continue;
+    const href = found[1]!.startsWith("/") ? `file://${found[1]}` : found[1]!;
+    if (ours.some((prefix) => href.startsWith(prefix))) continue;
+    return { file: displayPath(href), line: Number(found[2]), column: Number(found[3]) };
+  }
+  return undefined;
+}
+
+/** Paths inside the package are shown from its root, others whole. */
+const displayPath = (href: string): string =>
+  href.startsWith(root) ? href.slice(root.length) : decodeURIComponent(href.replace(/^file:\/\//, ""));
+
+export const printLocation = (l: SourceLocation | undefined): string =>
+  l ? `${l.file}:${l.line}:${l.column}` : "(built by a pass)";
+
+type SourceReader = (file: string) => string | undefined;
+let readSource: SourceReader = () => undefined;
+
+/** The host (Node, a browser's dev server) says how to read a source file, so that errors can quote the line. */
+export function setSourceReader(reader: SourceReader): void {
+  readSource = reader;
+}
+
+/** The line of source with a caret below its column, or nothing when the source cannot be read. */
+export function quoteSource(l: SourceLocation | undefined): string[] {
+  const text = l && readSource(l.file)?.split("\n")[l.line - 1];
+  if (!l || text === undefined) return [];
+  const number = String(l.line).padStart(4);
+  const caret = " ".repeat(Math.max(0, l.column - 1)) + "^".repeat(callLength(text.slice(l.column - 1)));
+  return [`${number} | ${text}`, `${" ".repeat(number.length)} | ${caret}`];
+}
+
+/** The length of the call that starts here: a name and its balanced brackets, within the line. */
+function callLength(text: string): number {
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === "(") depth++;
+    if (text[i] === ")" && --depth <= 0) return depth < 0 ? i : i + 1;
+    if (depth === 0 && /[;,]/.test(text[i]!)) return Math.max(1, i);
+  }
+  return Math.max(1, text.trimEnd().length);
+}

@@ -1,0 +1,45 @@
+/** The one way to make a node: look the op up, infer its type, intern it; a mistake becomes an error at the user's line. */
+import { ShapeError } from "../diagnostics/error.ts";
+import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from "../diagnostics/source-location.ts";
+import type { Attrs, Node } from "./node.ts";
+import { intern } from "./node.ts";
+import { OpViolation, opRecord } from "./op.ts";
+import { printType } from "./type.ts";
+
+/** Builds `op` on `operands`; throws ShapeError [op Cn] naming every operand, its axes and its birthplace. */
+export function build(op: string, operands: readonly Node[], attrs: Attrs, path?: string): Node {
+  const record = opRecord(op);
+  const birth = captureBirth();
+  try {
+    const type = record.infer(
+      operands.map((o) => o.type),
+      attrs,
+    );
+    return intern(op, operands, attrs, type, birth, path);
+  } catch (error) {
+    if (error instanceof OpViolation) throw violation(op, record.operands, operands, error, birth);
+    throw error;
+  }
+}
+
+function violation(op: string, names: readonly string[], operands: readonly Node[], v: OpViolation, birth: Birth) {
+  const rows = operands.map((o, i) => [operandName(names, i), printType(o.type), provenance(o), place(o)]);
+  const widths = [0, 1, 2].map((c) => Math.max(...rows.map((r) => r[c]!.length), 0));
+  const table = rows.map((r) => `  ${r.map((cell, c) => cell.padEnd(widths[c] ?? 0)).join("  ")}`.trimEnd());
+  const location = locationOf(birth);
+  const source = quoteSource(location);
+  const at = location ? [`  at ${printLocation(location)}`] : [];
+  const hint = v.hint === undefined ? [] : [`  hint: ${v.hint}`];
+  return new ShapeError([`[${op} ${v.constraint}]: ${v.message}`, ...table, ...at, ...source, ...hint].join("\n"));
+}
+
+function operandName(names: readonly string[], i: number): string {
+  const last = names.at(-1) ?? "";
+  if (last.endsWith("...") && i >= names.length - 1) return `${last.slice(0, -3)}${i - names.length + 2}`;
+  return (names[i] ?? `#${i}`).replace("?", "");
+}
+
+const provenance = (node: Node): string =>
+  node.op === "parameter" || node.op === "input" ? `${node.op} "${node.attrs.name}"` : node.op;
+
+const place = (node: Node): string => printLocation(locationOf(node.birth));

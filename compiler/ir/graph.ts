@@ -1,0 +1,153 @@
+/** A graph: named outputs, the nodes they need, and which outputs replace which inputs. */
+
+import { UsageError } from "../diagnostics/error.ts";
+import { withoutCapture } from "../diagnostics/source-location.ts";
+import { bindDim, type Dim, type Sizes, symbolsOf } from "./dim.ts";
+import type { Attrs, AttrValue, Node } from "./node.ts";
+import { intern } from "./node.ts";
+import { type AttrKind, opRecord } from "./op.ts";
+import type { Axis } from "./type.ts";
+
+export interface Output {
+  readonly name: string;
+  readonly node: Node;
+}
+
+export interface Graph {
+  readonly name: string;
+  /** The `input`, `parameter` and `random` nodes, in the order of the signature. */
+  readonly inputs: readonly Node[];
+  readonly outputs: readonly Output[];
+  /** Output name to the name of the state input that it replaces after a run (updated in place where a backend can). */
+  readonly updates: Readonly<Record<string, string>>;
+}
+
+const sourceOps = new Set(["input", "parameter", "random"]);
+export const isGraphInput = (node: Node): boolean => sourceOps.has(node.op);
+export const inputName = (node: Node): string => String(node.attrs.name);
+
+/**
+ * Makes a graph of named outputs. Inputs are found by walking, after the `declared` ones that come first even when unused.
+ * Throws UsageError when two different inputs, or two outputs, have one name.
+ */
+export function makeGraph(
+  name: string,
+  outputs: readonly Output[],
+  declared: readonly Node[] = [],
+  updates: Readonly<Record<string, string>> = {},
+): Graph {
+  const inputs = new Set(declared);
+  for (const node of topological(outputs.map((o) => o.node))) if (isGraphInput(node)) inputs.add(node);
+  assertUnique([...inputs].map(inputName), "input");
+  assertUnique(
+    outputs.map((o) => o.name),
+    "output",
+  );
+  return { name, inputs: [...inputs], outputs, updates };
+}
+
+function assertUnique(names: readonly string[], what: string): void {
+  const seen = new Set<string>();
+  for (const n of names) {
+    if (seen.has(n)) throw new UsageError(`two different ${what}s are named "${n}": give each its own name or path`);
+    seen.add(n);
+  }
+}
+
+/** Every node that the roots need, operands before users; iterative, so depth is no limit. */
+export function topological(roots: readonly Node[]): Node[] {
+  const order: Node[] = [];
+  const done = new Set<Node>();
+  const stack: { node: Node; next: number }[] = [];
+  for (const root of roots) {
+    if (!done.has(root)) stack.push({ node: root, next: 0 });
+    done.add(root);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1]!;
+      const operand = top.node.operands[top.next++];
+      if (operand === undefined) {
+        order.push(top.node);
+        stack.pop();
+      } else if (!done.has(operand)) {
+        done.add(operand);
+        stack.push({ node: operand, next: 0 });
+      }
+    }
+  }
+  return order;
+}
+
+export const nodesOf = (graph: Graph): Node[] => topological(graph.outputs.map((o) => o.node));
+
+/** Users of each node within the graph. */
+export function usersOf(nodes: readonly Node[]): Map<Node, Node[]> {
+  const users = new Map<Node, Node[]>(nodes.map((n) => [n, []]));
+  for (const node of nodes) for (const operand of node.operands) users.get(operand)!.push(node);
+  return users;
+}
+
+/** What a rewrite makes of a node whose operands are already rewritten; return the node given to keep it. */
+export type Rewrite = (node: Node, original: Node) => Node;
+
+/** Rebuilds the nodes below `roots` bottom-up, each once, keeping births and paths. */
+export function rewriteNodes(roots: readonly Node[], rewrite: Rewrite): Map<Node, Node> {
+  return withoutCapture(() => {
+    const result = new Map<Node, Node>();
+    for (const node of topological(roots)) {
+      const operands = node.operands.map((o) => result.get(o)!);
+      const changed = operands.some((o, i) => o !== node.operands[i]);
+      result.set(node, rewrite(changed ? withOperands(node, operands) : node, node));
+    }
+    return result;
+  });
+}
+
+/** The same op on other operands of the same axes; the type is inferred again. */
+export function withOperands(node: Node, operands: readonly Node[]): Node {
+  const type = opRecord(node.op).infer(
+    operands.map((o) => o.type),
+    node.attrs,
+  );
+  return intern(node.op, operands, node.attrs, type, node.birth, node.path);
+}
+
+export function rewriteGraph(graph: Graph, rewrite: Rewrite): Graph {
+  const map = rewriteNodes([...graph.inputs, ...graph.outputs.map((o) => o.node)], rewrite);
+  return {
+    ...graph,
+    inputs: graph.inputs.map((n) => map.get(n)!).filter(isGraphInput),
+    outputs: graph.outputs.map((o) => ({ name: o.name, node: map.get(o.node)! })),
+  };
+}
+
+/** The symbols that the sizes of a graph's inputs mention. */
+export const graphSymbols = (graph: Graph): string[] =>
+  [...new Set(graph.inputs.flatMap((n) => n.type.axes.flatMap((a) => symbolsOf(a.size))))].sort();
+
+/** The graph with symbolic sizes replaced by numbers, in types and in attributes. */
+export function bindSizes(graph: Graph, sizes: Sizes): Graph {
+  if (nodesOf(graph).every((n) => n.type.axes.every((a) => typeof a.size === "number")) && !hasSizeOps(graph))
+    return graph;
+  return rewriteGraph(graph, (node) => {
+    const schema = opRecord(node.op).attrs;
+    const attrs: Attrs = Object.fromEntries(
+      Object.entries(node.attrs).map(([k, v]) => [k, bindAttr(v, schema[k]?.kind, sizes)]),
+    );
+    const type = opRecord(node.op).infer(
+      node.operands.map((o) => o.type),
+      attrs,
+    );
+    return intern(node.op, node.operands, attrs, type, node.birth, node.path);
+  });
+}
+
+const hasSizeOps = (graph: Graph): boolean => nodesOf(graph).some((n) => n.op === "size");
+
+function bindAttr(value: AttrValue, kind: AttrKind | undefined, sizes: Sizes): AttrValue {
+  if (kind === "dim") return bindDim(value as Dim, sizes);
+  if (kind === "sized_axis") return bindAxis(value as unknown as Axis, sizes) as unknown as AttrValue;
+  if (kind === "sized_axes") return (value as unknown as Axis[]).map((a) => bindAxis(a, sizes)) as unknown as AttrValue;
+  return value;
+}
+
+const bindAxis = (a: Axis, sizes: Sizes): Axis => ({ name: a.name, size: bindDim(a.size, sizes) });

@@ -1,0 +1,133 @@
+/** What an op is: one record that says everything about it once. Records register themselves here; everything else looks them up. */
+import { didYouMean } from "../diagnostics/did-you-mean.ts";
+import { InternalError, UsageError } from "../diagnostics/error.ts";
+import type { DType } from "./dtype.ts";
+import type { Attrs, Node } from "./node.ts";
+import type { TensorType } from "./type.ts";
+
+export type OpKind = "source" | "elementwise" | "reduction" | "contraction" | "movement" | "indexing" | "composite";
+
+/** How an attribute is written in text and which part of it is a size that may be symbolic. */
+export type AttrKind =
+  | "axis" // an axis name
+  | "axes" // a list of axis names: [a, b]
+  | "sized_axis" // a=4
+  | "sized_axes" // [a=2, b=3]
+  | "dim" // a size
+  | "number"
+  | "numbers"
+  | "boolean"
+  | "text"
+  | "word" // one of a few bare words
+  | "dtype"
+  | "distribution";
+
+export interface AttrSpec {
+  readonly kind: AttrKind;
+  readonly optional?: boolean;
+}
+
+/** A tensor of the reference interpreter: float64 values for every dtype, row-major in the order of its type's axes. */
+export interface RefTensor {
+  readonly type: TensorType;
+  readonly data: Float64Array;
+}
+
+export interface OpDoc {
+  readonly summary: string;
+  /** Paper section or specification clause. */
+  readonly source?: string;
+}
+
+/** The largest difference that a fast path may show: an absolute part and a part relative to the reference. */
+export interface Tolerance {
+  readonly absolute: number;
+  readonly relative: number;
+}
+
+/** How the operands of a record's test inputs are drawn. */
+export interface SampleRange {
+  readonly low: number;
+  readonly high: number;
+  /** Keep this far from kinks such as 0 in relu, where a finite difference says nothing. */
+  readonly avoid?: readonly number[];
+  readonly integer?: boolean;
+}
+
+/** Concrete operand types and attributes to test a record with. */
+export interface OpCase {
+  readonly operands: readonly TensorType[];
+  readonly attrs: Attrs;
+}
+
+export interface WgslText {
+  /** The expression, given the text of each operand; f32, i32, u32 or bool as the node's operands are. */
+  readonly call: (...operands: string[]) => string;
+  /** A function that `call` needs, emitted once per kernel. */
+  readonly helper?: string;
+}
+
+export interface OnnxMapping {
+  /** The operator's name in the default domain. */
+  readonly type: string;
+  /** The first opset that has it. */
+  readonly since: number;
+}
+
+export interface OpRecord {
+  readonly name: string;
+  readonly kind: OpKind;
+  readonly doc: OpDoc;
+  /** Operand names; the last may end in "..." (any number) or "?" (optional). */
+  readonly operands: readonly string[];
+  readonly attrs: Readonly<Record<string, AttrSpec>>;
+  /** Numbered conditions, C1 on; the ids appear in checks, errors and test names. */
+  readonly constraints: Readonly<Record<string, string>>;
+  /** The result's type; throws OpViolation with a constraint's id. */
+  readonly infer: (operands: readonly TensorType[], attrs: Attrs) => TensorType;
+  /** The meaning, in float64; sizes are numbers here. */
+  readonly reference: (operands: readonly RefTensor[], attrs: Attrs, type: TensorType) => Float64Array;
+  /** Scalar meaning of an elementwise op. */
+  readonly scalar?: (...operands: number[]) => number;
+  /** Cotangents of the operands, in their order, from the result's; undefined where none flows. Absent: not differentiable, or through decompose. */
+  readonly gradient?: (node: Node, cotangent: Node) => readonly (Node | undefined)[];
+  /** True where no cotangent flows to any operand (comparisons, argmax, floor). */
+  readonly flat?: boolean;
+  readonly decompose?: (operands: readonly Node[], attrs: Attrs, type: TensorType) => Node;
+  readonly wgsl?: WgslText;
+  readonly onnx?: OnnxMapping;
+  readonly samples: readonly SampleRange[];
+  readonly cases: readonly OpCase[];
+  readonly tolerance: Readonly<Partial<Record<DType, Tolerance>>>;
+}
+
+/** A broken constraint, raised by `infer`; `build` turns it into a ShapeError that names operands and lines. */
+export class OpViolation extends Error {
+  readonly constraint: string;
+  readonly hint: string | undefined;
+  constructor(constraint: string, message: string, hint?: string) {
+    super(message);
+    this.constraint = constraint;
+    this.hint = hint;
+  }
+}
+
+const registry = new Map<string, OpRecord>();
+
+/** Adds a record; throws InternalError when the name is taken by another. */
+export function registerOp(record: OpRecord): OpRecord {
+  if (registry.has(record.name)) throw new InternalError(`op "${record.name}" is registered twice`);
+  registry.set(record.name, record);
+  return record;
+}
+
+export function opRecord(name: string): OpRecord {
+  const record = registry.get(name);
+  if (!record) throw new UsageError(`there is no op "${name}"${didYouMean(name, registry.keys())}`);
+  return record;
+}
+
+export const findOp = (name: string): OpRecord | undefined => registry.get(name);
+
+/** All records, by name. */
+export const opRecords = (): OpRecord[] => [...registry.values()].sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -1,0 +1,380 @@
+/**
+ * Scaled dot-product attention over named axes, forward and backward, without the [query, key] matrix in memory where a
+ * kernel exists. Every axis that is neither contracted nor attended over is batched by name.
+ */
+import { build } from "../ir/build.ts";
+import type { Attrs, Node } from "../ir/node.ts";
+import type { AttrSpec } from "../ir/op.ts";
+import { OpViolation, type RefTensor } from "../ir/op.ts";
+import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import { contract, contractAxes } from "./contraction.ts";
+import { add, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
+import { record, requireAxes, tabulate } from "./kinds.ts";
+import { reduceMax, reduceSum } from "./reductions.ts";
+import { broadcastStrides, strideOf } from "./reference-tools.ts";
+
+/** Stands for minus infinity among logits: WGSL may assume that infinities never occur. */
+const hidden = -1e30;
+
+const attrs: Readonly<Record<string, AttrSpec>> = {
+  dot: { kind: "axis" },
+  over: { kind: "axis" },
+  scale: { kind: "number" },
+};
+const constraints = {
+  C1: "the dot axis is in q and k, of one size",
+  C2: "the key axis is in k and v, of one size, and not in q",
+  C3: "an axis shared by q, k, v or the mask has one size",
+  C4: "q, k and v have one floating dtype",
+  C5: "the mask is bool and carries only axes of the logits",
+};
+
+interface Parts {
+  readonly dot: string;
+  readonly over: string;
+  readonly scale: number;
+}
+const parts = (a: Attrs): Parts => ({ dot: a.dot as string, over: a.over as string, scale: a.scale as number });
+
+/** The axes of the logits: those of q without dot, then those of k that are left. */
+const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
+
+function check(q: TensorType, k: TensorType, v: TensorType, mask: TensorType | undefined, { dot, over }: Parts): void {
+  requireAxes(q, [dot], "C1", "q");
+  requireAxes(k, [dot], "C1", "k");
+  requireAxes(k, [over], "C2", "k");
+  requireAxes(v, [over], "C2", "v");
+  if (hasAxis(q, over))
+    throw new OpViolation("C2", `q carries the key axis "${over}" itself`, "rename the key axis of k and v");
+  const sizes = new Map<string, Axis>();
+  for (const [t, name] of [
+    [q, "q"],
+    [k, "k"],
+    [v, "v"],
+  ] as const) {
+    for (const a of t.axes) {
+      if (a.name === dot && t === v) continue; // v's own width may have the name of the dot axis
+      const known = sizes.get(a.name) ?? a;
+      if (known.size !== a.size)
+        throw new OpViolation("C3", `axis "${a.name}" is ${known.size} elsewhere and ${a.size} in ${name}`);
+      sizes.set(a.name, a);
+    }
+    if (t.dtype !== q.dtype || !["f32", "f16"].includes(t.dtype))
+      throw new OpViolation("C4", `${name} is ${t.dtype}, q is ${q.dtype}`);
+  }
+  if (!mask) return;
+  const logits = logitAxes(q, k, dot);
+  const alien = mask.axes.find((a) => logits.find((l) => l.name === a.name)?.size !== a.size);
+  if (alien)
+    throw new OpViolation("C5", `the mask's axis ${printAxes([alien])} is not one of the logits ${printAxes(logits)}`);
+  if (mask.dtype !== "bool")
+    throw new OpViolation("C5", `the mask is ${mask.dtype}`, "true means visible: compare, or cast to bool");
+}
+
+/** The result's axes: those of q without dot, then v's own without the key axis. */
+function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axis[] {
+  const rows = q.axes.filter((a) => a.name !== dot);
+  return [...rows, ...v.axes.filter((a) => a.name !== over && !rows.some((r) => r.name === a.name))];
+}
+
+const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
+  logitAxes(q, k, dot).filter((a) => a.name !== over);
+
+/** exp(logit − lse) of the visible, 0 for the hidden: [query..., key] */
+function probabilities(q: Node, k: Node, mask: Node | undefined, lse: Node, { dot, scale }: Parts): Node {
+  const raised = exp(sub(mul(contract(q, k, [dot]), scale), lse));
+  return mask ? select(mask, raised, 0) : raised;
+}
+
+function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: Parts): Node {
+  const logits = mul(contract(q, k, [dot]), scale);
+  return mask ? select(mask, logits, hidden) : logits;
+}
+
+/** Raised logits, and their sum along the keys (never 0, so a row that sees nothing becomes 0). */
+function raise(q: Node, k: Node, mask: Node | undefined, p: Parts): { raised: Node; total: Node; top: Node } {
+  const logits = maskedLogits(q, k, mask, p);
+  const top = reduceMax(logits, [p.over]);
+  const visible = exp(sub(logits, top));
+  const raised = mask ? select(mask, visible, 0) : visible;
+  return { raised, total: reduceSum(raised, [p.over]), top };
+}
+
+/** Plain loops: for each row the logits, then `use` with the visible keys' logits. */
+function referenceRows(
+  q: RefTensor,
+  k: RefTensor,
+  mask: RefTensor | undefined,
+  p: Parts,
+  logits: TensorType,
+): Float64Array {
+  const dot = findAxis(q.type, p.dot)!.size as number;
+  const [qs, ks] = [broadcastStrides(q.type, logits), broadcastStrides(k.type, logits)];
+  const [qd, kd] = [strideOf(q.type, p.dot), strideOf(k.type, p.dot)];
+  const ms = mask && broadcastStrides(mask.type, logits);
+  return tabulate(logits, (i) => {
+    if (mask && !mask.data[i.reduce((n, v, d) => n + v * ms![d]!, 0)]!) return Number.NEGATIVE_INFINITY;
+    let [pq, pk, total] = [i.reduce((n, v, d) => n + v * qs[d]!, 0), i.reduce((n, v, d) => n + v * ks[d]!, 0), 0];
+    for (let e = 0; e < dot; e++, pq += qd, pk += kd) total += q.data[pq]! * k.data[pk]!;
+    return total * p.scale;
+  });
+}
+
+function referenceAttention([q, k, v, mask]: readonly RefTensor[], p: Parts, type: TensorType): Float64Array {
+  const logits = tensorType("f32", logitAxes(q!.type, k!.type, p.dot));
+  const values = referenceRows(q!, k!, mask, p, logits);
+  const keys = findAxis(k!.type, p.over)!.size as number;
+  const [ls, vs] = [broadcastStrides(logits, type), broadcastStrides(v!.type, type)];
+  // An axis named as the dot axis belongs to v in the result: the logits do not have it.
+  const [lk, vk] = [strideOf(logits, p.over), strideOf(v!.type, p.over)];
+  return tabulate(type, (i) => {
+    const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
+    const base = i.reduce((n, x, d) => n + x * vs[d]!, 0);
+    let top = Number.NEGATIVE_INFINITY;
+    for (let key = 0; key < keys; key++) top = Math.max(top, values[row + key * lk]!);
+    if (top === Number.NEGATIVE_INFINITY) return 0;
+    let [sum, mixed] = [0, 0];
+    for (let key = 0; key < keys; key++) {
+      const weight = Math.exp(values[row + key * lk]! - top);
+      sum += weight;
+      mixed += weight * v!.data[base + key * vk]!;
+    }
+    return mixed / sum;
+  });
+}
+
+const qT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "q", size: 3 },
+  { name: "h", size: 2 },
+  { name: "d", size: 4 },
+]);
+const kT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "k", size: 5 },
+  { name: "h", size: 2 },
+  { name: "d", size: 4 },
+]);
+const vT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "k", size: 5 },
+  { name: "h", size: 2 },
+  { name: "w", size: 3 },
+]);
+const maskT = tensorType("bool", [
+  { name: "q", size: 3 },
+  { name: "k", size: 5 },
+]);
+const rowT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "q", size: 3 },
+  { name: "h", size: 2 },
+]);
+const outT = tensorType("f32", [...rowT.axes, { name: "w", size: 3 }]);
+const outD = tensorType("f32", [...rowT.axes, { name: "d", size: 4 }]);
+const usual = { dot: "d", over: "k", scale: 0.5 };
+const unit = { low: -1, high: 1 };
+const flag = { low: 0, high: 1, integer: true };
+const tolerance = { f32: { absolute: 1e-5, relative: 1e-4 } };
+
+record({
+  name: "attention",
+  kind: "composite",
+  doc: {
+    summary: "softmax(scale · q·k, masked) · v over the key axis. A row that sees no key gives 0.",
+    source: "Vaswani et al. 2017, section 3.2.1; Dao et al. 2022 (FlashAttention), section 3.1, for the kernel",
+  },
+  operands: ["q", "k", "v", "mask?"],
+  attrs,
+  constraints,
+  infer: ([q, k, v, mask], a) => {
+    check(q!, k!, v!, mask, parts(a));
+    return tensorType(q!.dtype, outAxes(q!, v!, parts(a)));
+  },
+  reference: (operands, a, type) => referenceAttention(operands, parts(a), type),
+  gradient: (node, dy) => {
+    const [q, k, v, mask] = node.operands as [Node, Node, Node, Node | undefined];
+    const lse = attentionLse(q, k, mask, node.attrs);
+    const own = node.type.axes.filter((x) => !hasAxis(lse.type, x.name)).map((x) => x.name);
+    const delta = own.length === 0 ? mul(dy, node) : reduceSum(mul(dy, node), own);
+    const shared = [q, k, v, lse, delta, dy, ...(mask ? [mask] : [])];
+    const grads = ["q", "k", "v"].map((x) => build(`attention_grad_${x}`, shared, node.attrs));
+    return mask ? [...grads, undefined] : grads;
+  },
+  decompose: ([q, k, v, mask], a) => {
+    const p = parts(a);
+    const { raised, total } = raise(q!, k!, mask, p);
+    const mixed = contract(raised, v!, [p.over]);
+    return div(mixed, mask ? max(total, 1e-30) : total);
+  },
+  samples: [unit, unit, unit, flag],
+  cases: [
+    { operands: [qT, kT, vT], attrs: usual },
+    { operands: [qT, kT, vT, maskT], attrs: usual },
+    { operands: [qT, kT, kT, maskT], attrs: usual },
+  ],
+  tolerance,
+});
+
+export interface AttentionAxes {
+  readonly dot: string;
+  readonly over: string;
+  /** Multiplies the logits; 1/sqrt of the dot axis's size is the custom. */
+  readonly scale: number;
+}
+
+/** Attention of q over the keys k and values v; `mask` is true where a key is visible. */
+export const attention = (q: Node, k: Node, v: Node, axes: AttentionAxes, mask?: Node): Node =>
+  build("attention", mask ? [q, k, v, mask] : [q, k, v], { ...axes });
+
+record({
+  name: "attention_lse",
+  kind: "composite",
+  doc: {
+    summary: "log Σ exp of the masked, scaled logits of each row: what the backward pass keeps of the forward one.",
+  },
+  operands: ["q", "k", "mask?"],
+  attrs,
+  constraints,
+  infer: ([q, k, mask], a) => {
+    check(q!, k!, tensorType(k!.dtype, [requireAxes(k!, [a.over as string], "C2", "k")[0]!]), mask, parts(a));
+    return tensorType("f32", rowAxes(q!, k!, parts(a)));
+  },
+  reference: ([q, k, mask], a, type) => {
+    const p = parts(a);
+    const logits = tensorType("f32", logitAxes(q!.type, k!.type, p.dot));
+    const values = referenceRows(q!, k!, mask, p, logits);
+    const [ls, lk, keys] = [
+      broadcastStrides(logits, type),
+      strideOf(logits, p.over),
+      findAxis(k!.type, p.over)!.size as number,
+    ];
+    return tabulate(type, (i) => {
+      const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
+      let top = hidden;
+      for (let key = 0; key < keys; key++) top = Math.max(top, values[row + key * lk]!);
+      let sum = 0;
+      for (let key = 0; key < keys; key++) sum += Math.exp(values[row + key * lk]! - top);
+      return top + Math.log(Math.max(sum, 1e-30));
+    });
+  },
+  decompose: ([q, k, mask], a) => {
+    const { total, top } = raise(q!, k!, mask, parts(a));
+    return add(top, log(mask ? max(total, 1e-30) : total));
+  },
+  samples: [unit, unit, flag],
+  cases: [
+    { operands: [qT, kT], attrs: usual },
+    { operands: [qT, kT, maskT], attrs: usual },
+  ],
+  tolerance,
+});
+
+/** The row statistics that attention's gradients need. */
+export const attentionLse = (q: Node, k: Node, mask: Node | undefined, a: Attrs): Node =>
+  build("attention_lse", mask ? [q, k, mask] : [q, k], a);
+
+/** dS = P · (dO·v − δ): the cotangent of the scaled logits. */
+function logitCotangent(operands: readonly Node[], p: Parts): { weights: Node; dLogits: Node } {
+  const [q, k, v, lse, delta, dy, mask] = operands as [Node, Node, Node, Node, Node, Node, Node | undefined];
+  const weights = probabilities(q, k, mask, lse, p);
+  const own = v.type.axes.filter((x) => x.name !== p.over && !hasAxis(lse.type, x.name)).map((x) => x.name);
+  const seen = own.length === 0 ? mul(dy, v) : contract(dy, v, own);
+  return { weights, dLogits: mul(weights, sub(seen, delta)) };
+}
+
+/** Sums over what `like` lacks. */
+function contractTo(a: Node, b: Node, like: Node): Node {
+  const over = a.type.axes.filter((x) => hasAxis(b.type, x.name) && !hasAxis(like.type, x.name)).map((x) => x.name);
+  const product = over.length === 0 ? mul(a, b) : contract(a, b, over);
+  const extra = product.type.axes.filter((x) => !hasAxis(like.type, x.name)).map((x) => x.name);
+  return extra.length === 0 ? product : reduceSum(product, extra);
+}
+
+const gradientOf = {
+  q: (o: readonly Node[], p: Parts) => mul(contractTo(logitCotangent(o, p).dLogits, o[1]!, o[0]!), p.scale),
+  k: (o: readonly Node[], p: Parts) => mul(contractTo(logitCotangent(o, p).dLogits, o[0]!, o[1]!), p.scale),
+  v: (o: readonly Node[], p: Parts) => contractTo(logitCotangent(o, p).weights, o[5]!, o[2]!),
+} as const;
+
+(["q", "k", "v"] as const).forEach((which, position) => {
+  record({
+    name: `attention_grad_${which}`,
+    kind: "composite",
+    doc: {
+      summary: `The cotangent of ${which} in attention, from the row statistics lse and delta = Σ dy·y.`,
+      source: "Dao et al. 2022 (FlashAttention), appendix B.2",
+    },
+    operands: ["q", "k", "v", "lse", "delta", "dy", "mask?"],
+    attrs,
+    constraints,
+    infer: (t, a) => {
+      check(t[0]!, t[1]!, t[2]!, t[6], parts(a));
+      return t[position]!;
+    },
+    reference: (operands, a, type) => referenceGradient(which, operands, parts(a), type),
+    decompose: (operands, a) => gradientOf[which](operands, parts(a)),
+    samples: [unit, unit, unit, { low: 1, high: 2 }, unit, unit, flag],
+    cases: [
+      { operands: [qT, kT, vT, rowT, rowT, outT], attrs: usual },
+      { operands: [qT, kT, vT, rowT, rowT, outT, maskT], attrs: usual },
+      { operands: [qT, kT, kT, rowT, rowT, outD, maskT], attrs: usual },
+    ],
+    tolerance,
+  });
+});
+
+/** Walks every (row, key) pair and adds its part to the cotangent asked for. */
+function referenceGradient(
+  which: "q" | "k" | "v",
+  operands: readonly RefTensor[],
+  p: Parts,
+  type: TensorType,
+): Float64Array {
+  const [q, k, v, lse, delta, dy, mask] = operands as [
+    RefTensor,
+    RefTensor,
+    RefTensor,
+    RefTensor,
+    RefTensor,
+    RefTensor,
+    RefTensor,
+  ];
+  const logits = tensorType("f32", logitAxes(q.type, k.type, p.dot));
+  const values = referenceRows(q, k, mask, p, logits);
+  const own = v.type.axes.filter((x) => x.name !== p.over && !hasAxis(logits, x.name));
+  const target = { q, k, v }[which];
+  const [os, qs, ks, vs, rs, gs] = [target, q, k, v, lse, dy].map((t) => broadcastStrides(t.type, logits));
+  const ds = broadcastStrides(delta.type, logits);
+  const out = new Float64Array(type.axes.reduce((n, a) => n * (a.size as number), 1));
+  const widths = tensorType("f32", own);
+  const [dotSize, vo, go] = [
+    findAxis(q.type, p.dot)!.size as number,
+    broadcastStrides(v.type, widths),
+    broadcastStrides(dy.type, widths),
+  ];
+  let flat = 0;
+  tabulate(logits, (i) => {
+    const at = (s: readonly number[]) => i.reduce((n, x, d) => n + x * s[d]!, 0);
+    const weight = Math.exp(values[flat++]! - lse.data[at(rs!)]!);
+    const [pv, pg, po] = [at(vs!), at(gs!), at(os!)];
+    let seen = 0;
+    tabulate(widths, (w) => {
+      const [a, b] = [w.reduce((n, x, d) => n + x * vo[d]!, 0), w.reduce((n, x, d) => n + x * go[d]!, 0)];
+      seen += dy.data[pg + b]! * v.data[pv + a]!;
+      if (which === "v") out[po + a]! += weight * dy.data[pg + b]!;
+      return 0;
+    });
+    if (which === "v") return 0;
+    const other = which === "q" ? k : q;
+    const [base, step, own_] = [
+      at(which === "q" ? ks! : qs!),
+      strideOf(other.type, p.dot),
+      strideOf(target.type, p.dot),
+    ];
+    const dLogit = weight * (seen - delta.data[at(ds)]!) * p.scale;
+    for (let e = 0; e < dotSize; e++) out[po + e * own_]! += dLogit * other.data[base + e * step]!;
+    return 0;
+  });
+  return out;
+}

@@ -1,0 +1,19 @@
+/** All op records, registered by importing this file, and their builders. */
+export * from "./activations.ts";
+export * from "./attention.ts";
+export * from "./contraction.ts";
+export * from "./elementwise.ts";
+export * from "./indexing.ts";
+export {
+  asNodes,
+  type ElementwiseSpec,
+  elementwise,
+  type OpBuilder,
+  type Operand,
+  record as defineOp,
+} from "./kinds.ts";
+export * from "./losses.ts";
+export * from "./movement.ts";
+export * from "./normalization.ts";
+export * from "./reductions.ts";
+export * from "./sources.ts";

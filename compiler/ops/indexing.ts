@@ -1,0 +1,145 @@
+/** Data-dependent indexing: gather and its adjoint. */
+import { build } from "../ir/build.ts";
+import type { Node } from "../ir/node.ts";
+import { OpViolation } from "../ir/op.ts";
+import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { eq, select } from "./elementwise.ts";
+import { record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
+import { broadcastStrides, strideOf } from "./reference-tools.ts";
+import { iota } from "./sources.ts";
+
+const isIndex = (t: TensorType) => t.dtype === "i32" || t.dtype === "u32";
+
+record({
+  name: "gather",
+  kind: "indexing",
+  doc: {
+    summary:
+      "table[index] along one axis of the table; axes that both carry are batched. An index outside the axis reads its nearest end.",
+  },
+  operands: ["table", "index"],
+  attrs: { axis: { kind: "axis" } },
+  constraints: {
+    C1: "the axis is an axis of the table and not of the index",
+    C2: "an axis that both carry has one size",
+    C3: "the index is i32 or u32",
+  },
+  infer: ([table, index], attrs) => {
+    const axis = attrs.axis as string;
+    requireAxes(table!, [axis], "C1", "table");
+    if (hasAxis(index!, axis))
+      throw new OpViolation("C1", `the index has the gathered axis "${axis}" itself`, "rename the index's axis");
+    const clash = index!.axes.find((a) => (findAxis(table!, a.name)?.size ?? a.size) !== a.size);
+    if (clash) throw new OpViolation("C2", sizeClash(clash.name, [table!, index!], ["table", "index"], 0).message);
+    if (!isIndex(index!))
+      throw new OpViolation("C3", `the index is ${index!.dtype}`, 'convert it with cast(index, "i32")');
+    const rest = table!.axes.filter((a) => a.name !== axis && !hasAxis(index!, a.name));
+    return tensorType(table!.dtype, [...index!.axes, ...rest]);
+  },
+  reference: ([table, index], attrs, type) => {
+    const axis = attrs.axis as string;
+    const size = findAxis(table!.type, axis)!.size as number;
+    const [ts, is, along] = [
+      broadcastStrides(table!.type, type),
+      broadcastStrides(index!.type, type),
+      strideOf(table!.type, axis),
+    ];
+    return tabulate(type, (at) => {
+      const i = index!.data[at.reduce((n, v, d) => n + v * is[d]!, 0)]!;
+      return table!.data[at.reduce((n, v, d) => n + v * ts[d]!, 0) + Math.min(Math.max(i, 0), size - 1) * along]!;
+    });
+  },
+  gradient: (node, dy) => {
+    const [table, index] = [node.operands[0]!, node.operands[1]!];
+    const axis = findAxis(table.type, node.attrs.axis as string)!;
+    const batched = index.type.axes.filter((a) => hasAxis(table.type, a.name)).map((a) => a.name);
+    // One index per row of the table: no two cotangents meet, so a comparison does what a scatter would.
+    if (batched.length === index.type.axes.length)
+      return [select(eq(iota(axis, index.type.dtype), index), dy, 0), undefined];
+    return [scatterAdd(index, dy, axis, batched), undefined];
+  },
+  samples: [
+    { low: -2, high: 2 },
+    { low: 0, high: 4, integer: true },
+  ],
+  cases: [
+    { operands: [shape("f32", { v: 5, e: 3 }), shape("i32", { b: 2, t: 4 })], attrs: { axis: "v" } },
+    { operands: [shape("f32", { b: 2, t: 4, v: 5 }), shape("i32", { b: 2, t: 4 })], attrs: { axis: "v" } },
+    { operands: [shape("f32", { b: 2, t: 5, e: 3 }), shape("i32", { b: 2 })], attrs: { axis: "t" } },
+  ],
+});
+
+function shape(dtype: "f32" | "i32", axes: Record<string, number>): TensorType {
+  return tensorType(
+    dtype,
+    Object.entries(axes).map(([name, size]) => ({ name, size })),
+  );
+}
+
+/** Rows of `table` along `axis`, chosen by `index`. */
+export const gather = (table: Node, index: Node, axis: string): Node => build("gather", [table, index], { axis });
+
+record({
+  name: "scatter_add",
+  kind: "indexing",
+  doc: {
+    summary:
+      "Adds each update to the row its index names, in the order of the indices: the adjoint of gather. Indices outside the axis add to its nearest end.",
+  },
+  operands: ["index", "updates"],
+  attrs: { axis: { kind: "sized_axis" }, batched: { kind: "axes" } },
+  constraints: {
+    C1: "the updates carry every axis of the index",
+    C2: "the batched axes are axes of the index",
+    C3: "the index is i32 or u32, the updates are floats",
+    C4: "the axis is new to both",
+  },
+  infer: ([index, updates], attrs) => {
+    const axis = attrs.axis as unknown as Axis;
+    const batched = attrs.batched as string[];
+    const missing = index!.axes.find((a) => findAxis(updates!, a.name)?.size !== a.size);
+    if (missing)
+      throw new OpViolation("C1", `the updates lack the index's axis "${missing.name}" of size ${missing.size}`);
+    requireAxes(index!, batched, "C2", "index");
+    if (!isIndex(index!) || !["f32", "f16"].includes(updates!.dtype)) {
+      throw new OpViolation("C3", `the index is ${index!.dtype}, the updates ${updates!.dtype}`);
+    }
+    if (hasAxis(index!, axis.name) || hasAxis(updates!, axis.name))
+      throw new OpViolation("C4", `"${axis.name}" is already an axis`);
+    const rest = updates!.axes.filter((a) => !hasAxis(index!, a.name));
+    return tensorType(updates!.dtype, [...index!.axes.filter((a) => batched.includes(a.name)), axis, ...rest]);
+  },
+  reference: ([index, updates], attrs, type) => {
+    const axis = attrs.axis as unknown as Axis;
+    const out = new Float64Array(type.axes.reduce((n, a) => n * (a.size as number), 1));
+    const [os, is] = [broadcastStrides(type, updates!.type), broadcastStrides(index!.type, updates!.type)];
+    const along = strideOf(type, axis.name);
+    let at = 0;
+    tabulate(updates!.type, (u) => {
+      const i = index!.data[u.reduce((n, v, d) => n + v * is[d]!, 0)]!;
+      const row = Math.min(Math.max(i, 0), (axis.size as number) - 1);
+      out[u.reduce((n, v, d) => n + v * os[d]!, 0) + row * along]! += updates!.data[at++]!;
+      return 0;
+    });
+    return out;
+  },
+  gradient: (node, dy) => [undefined, gather(dy, node.operands[0]!, (node.attrs.axis as unknown as Axis).name)],
+  samples: [
+    { low: 0, high: 4, integer: true },
+    { low: -2, high: 2 },
+  ],
+  cases: [
+    {
+      operands: [shape("i32", { b: 2, t: 4 }), shape("f32", { b: 2, t: 4, e: 3 })],
+      attrs: { axis: { name: "v", size: 5 }, batched: [] },
+    },
+    {
+      operands: [shape("i32", { b: 2, t: 4 }), shape("f32", { b: 2, t: 4, e: 3 })],
+      attrs: { axis: { name: "v", size: 5 }, batched: ["b"] },
+    },
+  ],
+});
+
+/** Rows summed into a new axis at the places that `index` names; see gather. */
+export const scatterAdd = (index: Node, updates: Node, axis: Axis, batched: readonly string[] = []): Node =>
+  build("scatter_add", [index, updates], { axis: { name: axis.name, size: axis.size }, batched });

@@ -1,0 +1,236 @@
+/** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
+import { UsageError } from "../diagnostics/error.ts";
+import { build } from "../ir/build.ts";
+import type { DType } from "../ir/dtype.ts";
+import type { Node } from "../ir/node.ts";
+import { intern } from "../ir/node.ts";
+import {
+  type OnnxMapping,
+  type OpCase,
+  type OpDoc,
+  type OpRecord,
+  OpViolation,
+  type RefTensor,
+  registerOp,
+  type SampleRange,
+  type Tolerance,
+  type WgslText,
+} from "../ir/op.ts";
+import { type Axis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import { broadcastStrides, strides } from "./reference-tools.ts";
+
+/** A node, or a number that becomes a constant of the other operands' dtype. */
+export type Operand = Node | number;
+
+type ByName<N extends readonly string[]> = Readonly<Record<N[number], Node>>;
+type Operands<N extends readonly string[]> = { readonly [K in keyof N]: Operand };
+
+/** A builder that carries its record. */
+export type OpBuilder<A extends readonly unknown[]> = ((...args: A) => Node) & { readonly record: OpRecord };
+
+export type Unary = OpBuilder<readonly [Operand]>;
+export type Binary = OpBuilder<readonly [Operand, Operand]>;
+export type Ternary = OpBuilder<readonly [Operand, Operand, Operand]>;
+
+export interface ElementwiseSpec<N extends readonly string[]> {
+  readonly name: string;
+  readonly doc: OpDoc;
+  readonly inputs: N;
+  /** Dtypes accepted; all operands share one, but those listed in `boolInputs`. */
+  readonly dtypes: readonly DType[];
+  readonly boolInputs?: readonly N[number][];
+  /** The result's dtype; "same" unless said. */
+  readonly result?: "same" | "bool";
+  readonly reference: (...values: number[]) => number;
+  readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
+  /** True where the derivative is 0 almost everywhere. */
+  readonly flat?: boolean;
+  readonly decompose?: (args: ByName<N>) => Node;
+  readonly wgsl: WgslText;
+  readonly onnx?: OnnxMapping;
+  readonly samples: Readonly<Record<N[number], SampleRange>>;
+  readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
+}
+
+/** f32 keeps 24 bits and f16 11; a few roundings are allowed on either. */
+export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
+  f32: { absolute: 1e-6, relative: 1e-5 },
+  f16: { absolute: 1e-3, relative: 4e-3 },
+  i32: { absolute: 0, relative: 0 },
+  u32: { absolute: 0, relative: 0 },
+  bool: { absolute: 0, relative: 0 },
+};
+
+/** An op that acts on each element; operands broadcast by axis name. */
+export function elementwise<const N extends readonly string[]>(spec: ElementwiseSpec<N>): OpBuilder<Operands<N>> {
+  const { gradient, decompose } = spec;
+  const named = (operands: readonly Node[]) =>
+    Object.fromEntries(spec.inputs.map((n, i) => [n, operands[i]!])) as ByName<N>;
+  const record = registerOp({
+    name: spec.name,
+    kind: "elementwise",
+    doc: spec.doc,
+    operands: spec.inputs,
+    attrs: {},
+    constraints: {
+      C1: "an axis that several operands carry has one size in all of them",
+      C2: `operands share one dtype out of ${spec.dtypes.join(", ")}`,
+    },
+    infer: (operands) => inferElementwise(spec, operands),
+    reference: (operands, _attrs, type) => mapElements(spec.reference, operands, type),
+    scalar: spec.reference,
+    ...(gradient && {
+      gradient: (node: Node, dy: Node) => {
+        const cotangents = gradient(named(node.operands), dy, node) as Partial<Record<string, Node>>;
+        return spec.inputs.map((n) => cotangents[n]);
+      },
+    }),
+    ...(spec.flat && { flat: true }),
+    ...(decompose && { decompose: (operands: readonly Node[]) => decompose(named(operands)) }),
+    wgsl: spec.wgsl,
+    ...(spec.onnx && { onnx: spec.onnx }),
+    samples: spec.inputs.map((n) => spec.samples[n as N[number]]),
+    cases: elementwiseCases(spec),
+    tolerance: { ...usualTolerance, ...spec.tolerance },
+  });
+  const builder = (...operands: Operands<N>) =>
+    build(spec.name, asNodes(spec.name, operands as readonly Operand[]), {});
+  return Object.assign(builder, { record }) as OpBuilder<Operands<N>>;
+}
+
+function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>, operands: readonly TensorType[]) {
+  const flags = new Set<string>(spec.boolInputs ?? []);
+  const main = operands.filter((_, i) => !flags.has(spec.inputs[i]!));
+  const dtype = main[0]!.dtype;
+  operands.forEach((o, i) => {
+    const expected = flags.has(spec.inputs[i]!) ? "bool" : dtype;
+    if (o.dtype !== expected) {
+      throw new OpViolation(
+        "C2",
+        `${spec.inputs[i]} is ${o.dtype} where ${expected} is needed`,
+        "convert it with cast(x, dtype)",
+      );
+    }
+  });
+  if (!spec.dtypes.includes(dtype)) {
+    throw new OpViolation("C2", `${dtype} is not a dtype of ${spec.name}, which takes ${spec.dtypes.join(", ")}`);
+  }
+  return tensorType(spec.result === "bool" ? "bool" : dtype, unionAxes(operands, spec.inputs));
+}
+
+/**
+ * The axes of all operands: those of the operand with most axes (the first on a tie), then what the others add.
+ * Throws OpViolation C1 when an axis has two sizes.
+ */
+export function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
+  const longest = operands.reduce((a, b) => (b.axes.length > a.axes.length ? b : a));
+  const axes = [...longest.axes];
+  operands.forEach((operand, i) => {
+    for (const axis of operand.axes) {
+      const known = axes.find((a) => a.name === axis.name);
+      if (!known) axes.push(axis);
+      else if (known.size !== axis.size) throw sizeClash(axis.name, operands, names, i);
+    }
+  });
+  return axes;
+}
+
+/** "axis embed is 768 in x and 1024 in weight", about operand `i` and the first other one that disagrees. */
+export function sizeClash(
+  axis: string,
+  operands: readonly TensorType[],
+  names: readonly string[],
+  i: number,
+): OpViolation {
+  const size = (t: TensorType) => t.axes.find((a) => a.name === axis)?.size;
+  const mine = size(operands[i]!);
+  const j = operands.findIndex((o) => size(o) !== undefined && size(o) !== mine);
+  const [first, second] = j < i ? [j, i] : [i, j];
+  const name = (k: number) => (names[k] ?? `operand ${k + 1}`).replace(/[?.]+$/, "");
+  return new OpViolation(
+    "C1",
+    `axis "${axis}" is ${size(operands[first]!)} in ${name(first)} and ${size(operands[second]!)} in ${name(second)}`,
+    `an axis name stands for one size: rename one of the two, or make the sizes equal`,
+  );
+}
+
+/** Numbers among the operands become constants of the dtype that the others have. */
+export function asNodes(op: string, operands: readonly Operand[]): Node[] {
+  const like =
+    operands.find((o): o is Node => typeof o !== "number" && o.type.dtype !== "bool") ??
+    operands.find((o): o is Node => typeof o !== "number");
+  if (!like) throw new UsageError(`${op} needs at least one tensor among its operands`);
+  return operands.map((o) => (typeof o === "number" ? scalarConstant(o, like.type.dtype) : o));
+}
+
+/** A scalar constant node; see ops/sources.ts for the record. */
+export const scalarConstant = (value: number, dtype: DType): Node =>
+  intern("constant", [], { value, dtype }, tensorType(dtype, []));
+
+function mapElements(f: (...v: number[]) => number, operands: readonly RefTensor[], type: TensorType): Float64Array {
+  const sizes = type.axes.map((a) => a.size as number);
+  const total = sizes.reduce((n, s) => n * s, 1);
+  const steps = operands.map((o) => broadcastStrides(o.type, type));
+  const index = new Array<number>(sizes.length).fill(0);
+  const at = operands.map(() => 0);
+  const values = operands.map(() => 0);
+  const out = new Float64Array(total);
+  for (let i = 0; i < total; i++) {
+    for (let k = 0; k < operands.length; k++) values[k] = operands[k]!.data[at[k]!]!;
+    out[i] = f(...values);
+    for (let d = sizes.length - 1; d >= 0; d--) {
+      index[d]!++;
+      for (let k = 0; k < at.length; k++) at[k]! += steps[k]![d]!;
+      if (index[d]! < sizes[d]!) break;
+      for (let k = 0; k < at.length; k++) at[k]! -= steps[k]![d]! * sizes[d]!;
+      index[d] = 0;
+    }
+  }
+  return out;
+}
+
+/** Same axes, broadcast both ways, and a scalar: for every operand count. */
+function elementwiseCases<N extends readonly string[]>(spec: ElementwiseSpec<N>): OpCase[] {
+  const flags = new Set<string>(spec.boolInputs ?? []);
+  const dtype = spec.dtypes[0]!;
+  const of = (i: number, axes: Axis[]) => tensorType(flags.has(spec.inputs[i]!) ? "bool" : dtype, axes);
+  const [a, b] = [
+    { name: "a", size: 3 },
+    { name: "b", size: 5 },
+  ];
+  const shapes = [[a, b], [b], [a]];
+  return [
+    { operands: spec.inputs.map((_, i) => of(i, [a, b])), attrs: {} },
+    { operands: spec.inputs.map((_, i) => of(i, shapes[i % 3]!)), attrs: {} },
+  ];
+}
+
+/** What a record of any other kind states; the usual tolerance and no samples are supplied. */
+export type RecordSpec = Omit<OpRecord, "tolerance" | "samples" | "constraints"> &
+  Partial<Pick<OpRecord, "tolerance" | "samples" | "constraints">>;
+
+export const record = (spec: RecordSpec): OpRecord =>
+  registerOp({ samples: [], constraints: {}, ...spec, tolerance: { ...usualTolerance, ...spec.tolerance } });
+
+/** Axes by name out of a type, in the order asked for; throws `violation` when one is missing. */
+export function requireAxes(type: TensorType, names: readonly string[], constraint: string, operand: string): Axis[] {
+  return names.map((name) => {
+    const axis = type.axes.find((a) => a.name === name);
+    if (axis) return axis;
+    throw new OpViolation(constraint, `${operand} has no axis "${name}": it has ${printAxes(type.axes)}`);
+  });
+}
+
+/** Evaluates `f` at every index of `type`, giving the index of each axis by position. */
+export function tabulate(type: TensorType, f: (index: readonly number[]) => number): Float64Array {
+  const sizes = type.axes.map((a) => a.size as number);
+  const total = sizes.reduce((n, s) => n * s, 1);
+  const step = strides(type);
+  const out = new Float64Array(total);
+  const index = new Array<number>(sizes.length).fill(0);
+  for (let i = 0; i < total; i++) {
+    for (let d = 0; d < sizes.length; d++) index[d] = Math.floor(i / step[d]!) % sizes[d]!;
+    out[i] = f(index);
+  }
+  return out;
+}

@@ -1,0 +1,80 @@
+/** Losses as composites over named axes. */
+import { build } from "../ir/build.ts";
+import type { Node } from "../ir/node.ts";
+import { OpViolation } from "../ir/op.ts";
+import { findAxis, hasAxis, tensorType } from "../ir/type.ts";
+import { cast, eq, exp, mul, sub } from "./elementwise.ts";
+import { gather } from "./indexing.ts";
+import { record, requireAxes, tabulate } from "./kinds.ts";
+import { logsumexp } from "./reductions.ts";
+import { broadcastStrides, strideOf } from "./reference-tools.ts";
+import { iota } from "./sources.ts";
+
+const row = [
+  { name: "b", size: 3 },
+  { name: "t", size: 2 },
+];
+
+record({
+  name: "cross_entropy",
+  kind: "composite",
+  doc: {
+    summary:
+      "log Σ exp(logits) − logits[label] of each row, in nats. Not averaged: weight and reduce the rows as the loss asks.",
+  },
+  operands: ["logits", "label"],
+  attrs: { axis: { kind: "axis" } },
+  constraints: {
+    C1: "the class axis is an axis of the logits and not of the label",
+    C2: "the label carries exactly the other axes of the logits",
+    C3: "the label is i32 or u32",
+  },
+  infer: ([logits, label], attrs) => {
+    const axis = attrs.axis as string;
+    requireAxes(logits!, [axis], "C1", "logits");
+    const rows = logits!.axes.filter((a) => a.name !== axis);
+    const wrong =
+      rows.find((a) => findAxis(label!, a.name)?.size !== a.size) ??
+      label!.axes.find((a) => !hasAxis({ ...logits!, axes: rows }, a.name));
+    if (wrong) throw new OpViolation("C2", `axis "${wrong.name}" of size ${wrong.size} is not in both`);
+    if (label!.dtype !== "i32" && label!.dtype !== "u32") throw new OpViolation("C3", `the label is ${label!.dtype}`);
+    return tensorType(logits!.dtype, rows);
+  },
+  reference: ([logits, label], attrs, type) => {
+    const axis = attrs.axis as string;
+    const [ls, is, along] = [
+      broadcastStrides(logits!.type, type),
+      broadcastStrides(label!.type, type),
+      strideOf(logits!.type, axis),
+    ];
+    const classes = findAxis(logits!.type, axis)!.size as number;
+    return tabulate(type, (i) => {
+      const base = i.reduce((n, v, d) => n + v * ls[d]!, 0);
+      const values = Array.from({ length: classes }, (_, c) => logits!.data[base + c * along]!);
+      const top = Math.max(...values);
+      const chosen = Math.min(Math.max(label!.data[i.reduce((n, v, d) => n + v * is[d]!, 0)]!, 0), classes - 1);
+      return top + Math.log(values.reduce((n, v) => n + Math.exp(v - top), 0)) - values[chosen]!;
+    });
+  },
+  gradient: (node, dy) => {
+    const [logits, label] = node.operands as [Node, Node];
+    const axis = findAxis(logits.type, node.attrs.axis as string)!;
+    const predicted = exp(sub(logits, logsumexp(logits, axis.name)));
+    const wanted = cast(eq(iota(axis, label.type.dtype), label), logits.type.dtype);
+    return [mul(dy, sub(predicted, wanted)), undefined]; // softmax − one-hot
+  },
+  decompose: ([logits, label], attrs) =>
+    sub(logsumexp(logits!, attrs.axis as string), gather(logits!, label!, attrs.axis as string)),
+  samples: [
+    { low: -4, high: 4 },
+    { low: 0, high: 4, integer: true },
+  ],
+  cases: [
+    { operands: [tensorType("f32", [...row, { name: "v", size: 5 }]), tensorType("i32", row)], attrs: { axis: "v" } },
+  ],
+  tolerance: { f32: { absolute: 1e-5, relative: 1e-5 } },
+});
+
+/** Cross-entropy of each row of logits along the class axis. */
+export const crossEntropy = (logits: Node, label: Node, axis: string): Node =>
+  build("cross_entropy", [logits, label], { axis });

@@ -1,0 +1,28 @@
+/** Index arithmetic shared by the reference meanings of ops: row-major strides by axis name. */
+import type { TensorType } from "../ir/type.ts";
+
+/** Elements to step for each axis of `type`. */
+export function strides(type: TensorType): number[] {
+  const out = new Array<number>(type.axes.length);
+  let step = 1;
+  for (let i = type.axes.length - 1; i >= 0; i--) {
+    out[i] = step;
+    step *= type.axes[i]!.size as number;
+  }
+  return out;
+}
+
+/** For each axis of `over`, the stride of the axis of that name in `type`, or 0 where `type` lacks it. */
+export function broadcastStrides(type: TensorType, over: TensorType): number[] {
+  const own = strides(type);
+  return over.axes.map((axis) => {
+    const at = type.axes.findIndex((a) => a.name === axis.name);
+    return at < 0 ? 0 : own[at]!;
+  });
+}
+
+/** Stride of one axis by name; 0 when the type lacks it. */
+export function strideOf(type: TensorType, name: string): number {
+  const at = type.axes.findIndex((a) => a.name === name);
+  return at < 0 ? 0 : strides(type)[at]!;
+}
