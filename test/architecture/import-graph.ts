@@ -85,24 +85,25 @@ function wrongArrow({ from, to, typeOnly }: Import): string | undefined {
   return insiders.includes(here) || sameHouse(here, there) ? undefined : pastTheDoor(to, there);
 }
 
-/** A room in the table stands for the rooms inside it too, when it is named from outside. */
+/** A room that is named from outside stands for the rooms inside it too. */
 function covers(name: string, room: string): boolean {
-  return room === name || room.startsWith(`${name}/`);
+  return room === name || house(room) === name;
 }
 
-/** Rooms inside one room are entered anywhere from their siblings. */
+/** Rooms inside one room need no door between them, nor does a backend to what all backends share. */
 function sameHouse(here: string, there: string): boolean {
-  return house(here) === house(there);
+  return house(here) === house(there) || (there === "backends" && here.startsWith("backends/"));
 }
 
+/** The outermost room around a room; each backend is one of its own. */
 function house(room: string): string {
   return room.startsWith("backends/") ? room.split("/").slice(0, 2).join("/") : (room.split("/")[0] ?? room);
 }
 
 function pastTheDoor(to: string, there: string): string | undefined {
-  const door = doors[house(there)];
-  const isDoor = door ? door.test(to) : to === `${house(there)}/index.ts`;
-  return isDoor ? undefined : `the door of ${house(there)} is its index.ts`;
+  const door = doors[house(there)] ?? { file: "index.ts" };
+  const isDoor = to === `${house(there)}/${door.file}` || door.also?.test(to);
+  return isDoor ? undefined : `the door of ${house(there)} is its ${door.file}`;
 }
 
 function wrongPackage({ from, to }: Import): string | undefined {

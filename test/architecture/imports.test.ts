@@ -81,6 +81,10 @@ describe("the check", () => {
     expect(check({ "cli/a.ts": 'import { x } from "../runtime/session.ts"; x();' })).toEqual([
       "cli/a.ts:1 imports runtime/session.ts: the door of runtime is its index.ts",
     ]);
+    expect(check({ "runtime/a.ts": 'import { feeds } from "../backends/feeds.ts"; feeds();' })).toEqual([
+      "runtime/a.ts:1 imports backends/feeds.ts: the door of backends is its backend.ts",
+    ]);
+    expect(check({ "backends/onnx/a.ts": 'import { feeds } from "../feeds.ts"; feeds();' })).toEqual([]);
     expect(check({ "dsl/a.ts": 'import type { X } from "../compiler/ir/node.ts"; export type Y = X;' })).toEqual([
       "dsl/a.ts:1 imports compiler/ir/node.ts: the door of compiler is its index.ts",
     ]);

@@ -117,7 +117,9 @@ async function fromSwiftShader(): Promise<Attempt> {
     return { missing: `swiftshader: its Vulkan loader does not load (${loader})` };
   }
   const adapter = await withDriver(manifest);
-  return adapter ? { adapter, source: "swiftshader" } : { missing: `swiftshader: Dawn accepts no adapter of ${manifest}` };
+  return adapter
+    ? { adapter, source: "swiftshader" }
+    : { missing: `swiftshader: Dawn accepts no adapter of ${manifest}` };
 }
 
 async function fromLavapipe(): Promise<Attempt> {
@@ -126,7 +128,9 @@ async function fromLavapipe(): Promise<Attempt> {
   if (!manifest) return { missing: "lavapipe: no driver manifest lvp_icd.*.json is installed (Mesa's Vulkan drivers)" };
   const adapter = await withDriver(manifest);
   if (adapter) return { adapter, source: "lavapipe" };
-  return { missing: `lavapipe: Dawn accepts no adapter of ${manifest}; it refuses Mesa 22 and is known to take Mesa 25` };
+  return {
+    missing: `lavapipe: Dawn accepts no adapter of ${manifest}; it refuses Mesa 22 and is known to take Mesa 25`,
+  };
 }
 
 /** Asks a fresh instance, because Dawn keeps the drivers it found at an instance's first request. */
