@@ -39,9 +39,13 @@ function runPinned() {
     );
   }
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
-  // Ctrl-C reaches the child by itself; this process must outlive it to hand on how it ended.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
-    process.on(signal, () => signal !== "SIGINT" && child.kill(signal));
+  // A terminal sends Ctrl-C to the child as well; all else comes to this process alone, which must outlive the child to
+  // hand on how it ended.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.on(signal, () => {
+      if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
+    });
+  }
   child.on("error", (error) => refuse(`${node} does not start: ${error.message}\n  hint: npm ci installs it anew`));
   child.on("exit", (code, signal) => {
     if (signal) {
