@@ -1,0 +1,111 @@
+/** What every reader needs of the file system: clear errors, paths kept inside their folder, a log of what was skipped. */
+import { readdir, readFile, stat } from "node:fs/promises";
+import { posix, resolve, sep } from "node:path";
+import { FileError } from "../compiler/index.ts";
+
+/** A sample that could not be used, with the file or entry that held it. */
+export interface Skipped {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** Hears about each skipped sample; readers go on after it. */
+export type OnSkip = (skipped: Skipped) => void;
+
+/** How many samples were skipped, and the first of them by name and reason. */
+export interface SkipLog {
+  readonly count: number;
+  readonly first: readonly Skipped[];
+  readonly add: OnSkip;
+}
+
+/** An empty log that keeps the reasons of the first `limit`. A file met again in a later epoch is counted once. */
+export function skipLog(limit = 100): SkipLog {
+  const first: Skipped[] = [];
+  const names = new Set<string>();
+  return {
+    first,
+    get count() {
+      return names.size;
+    },
+    add(skipped) {
+      if (names.has(skipped.name)) return;
+      names.add(skipped.name);
+      if (first.length >= limit) return;
+      first.push(skipped);
+    },
+  };
+}
+
+/** What a sample's promise gives, or undefined after telling `onSkip` when the sample's file is at fault; other errors pass. */
+export async function orSkip<T>(sample: Promise<T>, name: string, onSkip: OnSkip): Promise<T | undefined> {
+  try {
+    return await sample;
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    onSkip({ name, reason: error.message });
+    return undefined;
+  }
+}
+
+/** The names in a folder, sorted by code unit so that every machine reads them in one order; FileError when it is missing. */
+export async function listFolder(folder: string, what: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(folder)).sort();
+  } catch (cause) {
+    throw new FileError(`${what} "${folder}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Checks that a file or folder is there before anything is read from it; FileError when it is not. */
+export async function requirePath(path: string, kind: "file" | "folder", what: string): Promise<void> {
+  const found = await stat(path).catch((cause: unknown) => {
+    throw new FileError(`${what} "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
+  });
+  if (kind === "folder" ? found.isDirectory() : found.isFile()) return;
+  throw new FileError(`${what} "${path}" is not a ${kind}`);
+}
+
+/** Parses a JSON file; FileError naming the file when it is missing or malformed. */
+export async function readJson(path: string, what: string): Promise<unknown> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new FileError(`${what} "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
+  });
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(`${what} "${path}" is not JSON: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Whether a name from an archive or data file stays inside its folder: relative, without "..", drive or NUL. */
+export function staysInside(name: string): boolean {
+  const slashed = name.replaceAll("\\", "/");
+  if (slashed === "" || slashed.includes("\0") || slashed.startsWith("/") || /^[a-z]:/i.test(slashed)) return false;
+  return !posix.normalize(slashed).split("/").includes("..");
+}
+
+/** The path of `name` under `folder`, or undefined when the name would leave it. */
+export function insideFolder(folder: string, name: string): string | undefined {
+  if (!staysInside(name)) return undefined;
+  const root = resolve(folder);
+  const path = resolve(root, name);
+  return path.startsWith(root.endsWith(sep) ? root : root + sep) ? path : undefined;
+}
+
+const systemReasons: Readonly<Record<string, string>> = {
+  ENOENT: "it does not exist",
+  EACCES: "permission denied",
+  EISDIR: "it is a folder",
+  ENOTDIR: "part of the path is not a folder",
+};
+
+/** One line that says why, from whatever was thrown. */
+export function reasonOf(thrown: unknown): string {
+  const { code, message } = thrown as { code?: string; message?: string };
+  return systemReasons[code ?? ""] ?? (message ?? String(thrown)).trim().split("\n")[0]!;
+}
+
+/** A plain JSON object, as opposed to null, an array or a value. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,0 +1,62 @@
+/** A plain folder of pictures with captions: cat.jpg beside cat.txt. */
+import { readFile } from "node:fs/promises";
+import { join, parse } from "node:path";
+import { FileError } from "../compiler/index.ts";
+import { mapLimited } from "./concurrency.ts";
+import { listFolder, type OnSkip, orSkip, reasonOf } from "./files.ts";
+import type { Item } from "./items.ts";
+
+/** The endings of picture files in folders and shards, lower case. */
+export const imageExtensions: readonly string[] = [".jpg", ".jpeg", ".png", ".webp"];
+
+/**
+ * Lists a folder's pictures with their captions as items, in name order; pictures are opened later, one batch at a time.
+ * Each line of the .txt is a caption of its own. A picture without caption goes to `onSkip`.
+ * FileError when the folder is missing or holds no captioned picture.
+ */
+export async function folderItems(
+  folder: string,
+  options: { readonly onSkip: OnSkip; readonly language?: string },
+): Promise<readonly Item[]> {
+  const names = await listFolder(folder, "image folder");
+  const texts = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
+  const pictures = names.filter((name) => imageExtensions.includes(parse(name).ext.toLowerCase()));
+  const items = await mapLimited(pictures, 16, (picture) => {
+    const path = join(folder, picture);
+    return orSkip(captioned(folder, picture, texts, options.language ?? "und"), path, options.onSkip);
+  });
+  const found = items.filter((item) => item !== undefined);
+  if (found.length > 0) return found;
+  throw new FileError(
+    `image folder "${folder}" holds no picture with a caption: put cat.txt beside cat.jpg (${imageExtensions.join(", ")})`,
+  );
+}
+
+async function captioned(folder: string, picture: string, texts: ReadonlySet<string>, language: string): Promise<Item> {
+  const stem = parse(picture).name;
+  const caption = `${stem}.txt`;
+  if (!texts.has(caption)) throw new FileError(`it has no caption file "${caption}"`);
+  const bytes = await readFile(join(folder, caption)).catch((cause: unknown) => {
+    throw new FileError(`its caption "${caption}" cannot be read: ${reasonOf(cause)}`, { cause });
+  });
+  return { group: stem, images: [join(folder, picture)], texts: { [language]: captionLines(bytes, caption) } };
+}
+
+/** The non-empty lines of UTF-8 text; FileError when it is not UTF-8 or there are none. */
+export function captionLines(bytes: Uint8Array, name: string): readonly string[] {
+  const lines = decodeUtf8(bytes, name)
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  if (lines.length === 0) throw new FileError(`its caption "${name}" is empty`);
+  return lines;
+}
+
+/** Strict UTF-8: FileError instead of replacement characters. */
+export function decodeUtf8(bytes: Uint8Array, name: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new FileError(`"${name}" is not UTF-8 text`, { cause });
+  }
+}

@@ -1,0 +1,123 @@
+/** Image files to pixels: png, jpg, webp and svg, decoded and resized off the main thread by sharp. */
+import { availableParallelism } from "node:os";
+import sharp, { type Sharp } from "sharp";
+import { FileError, UsageError } from "../compiler/index.ts";
+import { reasonOf } from "./files.ts";
+import { cutPixels, type Pixels, type Rgb, resizePixels } from "./pixels.ts";
+
+// libvips caches operations by file name and would answer with the old picture after a file changes.
+sharp.cache(false);
+
+/** A picture to read: a path, or encoded bytes with the name that errors should give them. */
+export type ImageSource = string | { readonly name: string; readonly bytes: Uint8Array };
+
+/**
+ * How any picture becomes a square of `size` pixels, always bicubic:
+ * `squash` resizes directly and keeps no aspect ratio (retrieval, captioning);
+ * `crop` resizes the short side and cuts the centre out (classification);
+ * `pad` first pads the short side with `fill`, the ImageNet mean colour unless told (chat).
+ */
+export interface Geometry {
+  readonly size: number;
+  readonly fit: "squash" | "crop" | "pad";
+  readonly fill?: Rgb;
+}
+
+/** The ImageNet mean as 8-bit colour, which LLaVA-style models pad with. */
+export const meanColour: Rgb = [123, 116, 103];
+
+const formats: readonly string[] = ["png", "jpeg", "webp", "svg"];
+const svgUnitsPerInch = 72; // the density at which librsvg draws one user unit as one pixel
+const pixelLimit = 100_000_000; // a decompression bomb is refused before it is decoded
+const enlargedLimit = 16_000_000; // and so is a thin picture, which padding or cropping would make enormous
+
+/** What a source is called in messages. */
+export const imageName = (source: ImageSource): string => (typeof source === "string" ? source : source.name);
+
+/** Decodes and resizes one picture, turned upright by its EXIF tag. FileError naming it when it is missing, corrupt or of another format. */
+export async function decodeImage(source: ImageSource, geometry: Geometry): Promise<Pixels> {
+  if (!Number.isInteger(geometry.size) || geometry.size < 1) {
+    throw new UsageError(`the image size must be a whole number of pixels, it is ${geometry.size}`);
+  }
+  try {
+    const picture = await open(source, geometry.size);
+    return await (geometry.fit === "pad" ? padded(picture, geometry) : resized(picture, geometry));
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Pictures under way at once: enough to keep the decoder threads fed, few enough to bound memory. */
+export const defaultConcurrency = Math.min(8, 2 * availableParallelism());
+
+/** A picture as a PNG data URI of at most `size` pixels a side, for a page that carries its images. */
+export async function imageDataUri(source: ImageSource, size: number): Promise<string> {
+  try {
+    const { image } = await open(source, size);
+    const png = await image
+      .resize(size, size, { fit: "inside" })
+      .png({ compressionLevel: 9, palette: true })
+      .toBuffer();
+    return `data:image/png;base64,${png.toString("base64")}`;
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+interface Opened {
+  readonly image: Sharp;
+  readonly width: number;
+  readonly height: number;
+}
+
+async function open(source: ImageSource, size: number): Promise<Opened> {
+  const input = typeof source === "string" ? source : source.bytes;
+  const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
+  if (!formats.includes(found.format)) {
+    throw new FileError(`it is a ${found.format} file; png, jpg, webp and svg are read`);
+  }
+  const { width, height } = found.autoOrient;
+  // An svg is drawn at the size that is wanted, never enlarged from its nominal pixels.
+  const enlarge = found.format === "svg" ? Math.max(1, Math.ceil(size / Math.min(width, height))) : 1;
+  const density = svgUnitsPerInch * enlarge;
+  const image = sharp(input, { limitInputPixels: pixelLimit, failOn: "error", density }).autoOrient();
+  return { image: image.toColourspace("srgb"), width: width * enlarge, height: height * enlarge };
+}
+
+async function padded(picture: Opened, geometry: Geometry): Promise<Pixels> {
+  const side = Math.max(picture.width, picture.height);
+  checkArea(side, side);
+  const [left, top] = [Math.floor((side - picture.width) / 2), Math.floor((side - picture.height) / 2)];
+  const [right, bottom] = [side - picture.width - left, side - picture.height - top];
+  const [r, g, b] = geometry.fill ?? meanColour;
+  const square = await raw(picture.image.extend({ left, top, right, bottom, background: { r, g, b, alpha: 1 } }));
+  const image = sharp(square.data, { raw: { width: side, height: side, channels: square.channels } });
+  return resized({ image, width: side, height: side }, { size: geometry.size, fit: "squash" });
+}
+
+async function resized(picture: Opened, { size, fit }: Geometry): Promise<Pixels> {
+  const scale = size / Math.min(picture.width, picture.height);
+  const stretch = (side: number) => (fit === "squash" ? size : Math.max(size, Math.floor(side * scale)));
+  const [width, height] = [stretch(picture.width), stretch(picture.height)];
+  const centred = { left: halfEven((width - size) / 2), top: halfEven((height - size) / 2), width: size, height: size };
+  if (width > picture.width || height > picture.height) {
+    checkArea(width, height);
+    // libvips enlarges with a shift of half a pixel of the result, which models trained with Pillow do not expect.
+    return cutPixels(resizePixels(await raw(picture.image), width, height), centred);
+  }
+  const image = picture.image.resize(width, height, { fit: "fill", kernel: "cubic", fastShrinkOnLoad: false });
+  return raw(image.extract(centred));
+}
+
+function checkArea(width: number, height: number): void {
+  if (width * height <= enlargedLimit) return;
+  throw new FileError(`it is too long and narrow: it would have to become ${width} x ${height} pixels`);
+}
+
+async function raw(image: Sharp): Promise<Pixels> {
+  const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, channels: info.channels as 3 | 4, data };
+}
+
+/** Rounds a half to the even neighbour, as Python's `round` in torchvision's CenterCrop does. */
+const halfEven = (x: number) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));

@@ -1,0 +1,59 @@
+/** The data room owns what goes into a model and what is shown of it: images, texts, datasets, batches, retrieval, the report. */
+export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
+export { mapLimited, prefetch } from "./concurrency.ts";
+export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
+export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
+export { type OnSkip, type SkipLog, type Skipped, skipLog } from "./files.ts";
+export { folderItems } from "./folders.ts";
+export { type ImageStore, imageStore } from "./image-store.ts";
+export {
+  decodeImage,
+  type Geometry,
+  type ImageSource,
+  imageDataUri,
+  meanColour,
+} from "./images.ts";
+export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
+export { drawPair, type Item, type Pair } from "./items.ts";
+export {
+  type BatchRows,
+  type Cursor,
+  epochBatches,
+  firstBatch,
+  itemBatches,
+  type OpenStream,
+  streamBatches,
+} from "./order.ts";
+export type { Pixels, Rgb } from "./pixels.ts";
+export { pick, type Random, randomStream, shuffled } from "./random.ts";
+export {
+  chanceRecall,
+  type Embeddings,
+  type Neighbour,
+  nearest,
+  type Positives,
+  type Recall,
+  type RecallOptions,
+  recallAt,
+  retrieval,
+  rightRanks,
+} from "./retrieval.ts";
+export { listShards, readShard, type ShardOptions, shardItems } from "./shards.ts";
+export {
+  byteTokenizer,
+  readTokenizer,
+  type SpecialTokens,
+  type TokenBatch,
+  type Tokenizer,
+  tokenBatch,
+} from "./text.ts";
+export {
+  type Augmentation,
+  imagenet,
+  imageTensor,
+  type Normalization,
+  randomView,
+  type View,
+  white,
+  wholeView,
+} from "./view.ts";

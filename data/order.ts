@@ -1,0 +1,138 @@
+/** Which rows make which batch: a seeded order that any run can take up again at any batch. */
+import { FileError, UsageError } from "../compiler/index.ts";
+import { groupPacker } from "./grouping.ts";
+import type { Item } from "./items.ts";
+import { randomStream, shuffled } from "./random.ts";
+
+/** Where a run is in its data: batch `position` of `epoch` is the next to come. Plain numbers, so that a checkpoint can hold it. */
+export interface Cursor {
+  readonly seed: number;
+  readonly epoch: number;
+  readonly position: number;
+}
+
+/** The beginning of the data for a seed. */
+export const firstBatch = (seed: number): Cursor => ({ seed, epoch: 0, position: 0 });
+
+/** Rows chosen for one batch, and others that may stand in for a broken one. */
+export interface BatchRows {
+  readonly rows: readonly Item[];
+  readonly spares: Iterable<Item>;
+  readonly at: Cursor;
+  readonly next: Cursor;
+}
+
+/** Keys of the random streams; each purpose has its own, so that a change in one leaves the others as they were. */
+export const streams = { order: 1, row: 2, spare: 3 } as const;
+
+/**
+ * The batches of one epoch as row indices: every row at most once, no two of a batch of one group, the rest dropped.
+ * Depends on nothing but its arguments.
+ */
+export function epochBatches(
+  groups: readonly string[],
+  size: number,
+  seed: number,
+  epoch: number,
+): readonly (readonly number[])[] {
+  const packer = groupPacker<number>(size, (row) => groups[row]!);
+  const order = shuffled(groups.length, randomStream(seed, streams.order, epoch));
+  return [...order].flatMap((row) => packer.add(row));
+}
+
+/**
+ * Endless batches of items that fit in memory (their pictures need not), epoch after epoch, from the cursor on.
+ * UsageError when there are fewer groups than rows in a batch.
+ */
+export async function* itemBatches(
+  items: readonly Item[],
+  size: number,
+  from: Cursor,
+): AsyncGenerator<BatchRows, void, undefined> {
+  checkSize(size);
+  const groups = items.map((item) => item.group);
+  const distinct = new Set(groups).size;
+  if (distinct < size) throw tooFewGroups(size, distinct);
+  let at = from;
+  while (true) {
+    const batches = epochBatches(groups, size, at.seed, at.epoch);
+    for (const rows of batches.slice(at.position)) {
+      const next = { ...at, position: at.position + 1 };
+      yield { rows: rows.map((row) => items[row]!), spares: standIns(items, at), at, next };
+      at = next;
+    }
+    at = { ...at, epoch: at.epoch + 1, position: 0 };
+  }
+}
+
+/** Opens the items of an epoch; the same epoch always gives the same items in the same order. */
+export type OpenStream = (epoch: number) => AsyncIterable<Item>;
+
+/**
+ * Endless batches of a stream too large to hold, shuffled through a buffer of `buffer` items.
+ * A cursor in mid-epoch reads the epoch's items up to there again, without decoding pictures.
+ * Of a group that repeats more often than batches come, items are left out. FileError when an epoch gives no batch.
+ */
+export async function* streamBatches(
+  open: OpenStream,
+  size: number,
+  from: Cursor,
+  buffer = 1024,
+): AsyncGenerator<BatchRows, void, undefined> {
+  checkSize(size);
+  let at = from;
+  while (true) {
+    let position = 0;
+    for await (const { rows, spares } of shuffledBatches(open, size, at, buffer)) {
+      const next = { ...at, position: position + 1 };
+      if (position >= from.position || at.epoch > from.epoch) yield { rows, spares, at: { ...at, position }, next };
+      position += 1;
+    }
+    if (position === 0) throw new FileError(`the data gives no batch of ${size} rows of different groups`);
+    at = { ...at, epoch: at.epoch + 1, position: 0 };
+  }
+}
+
+/** Rows that wait are held in memory with their encoded pictures: so many batches of them, then further ones are left out. */
+const waitingBatches = 8;
+
+async function* shuffledBatches(open: OpenStream, size: number, { seed, epoch }: Cursor, buffer: number) {
+  const random = randomStream(seed, streams.order, epoch);
+  const packer = groupPacker<Item>(size, (item) => item.group, waitingBatches * size);
+  const held: Item[] = [];
+  let previous: readonly Item[] = [];
+  const packed = function* (item: Item) {
+    for (const rows of packer.add(item)) {
+      yield { rows, spares: [...held, ...previous] };
+      previous = rows;
+    }
+  };
+  for await (const item of open(epoch)) {
+    if (held.length < buffer) {
+      held.push(item);
+      continue;
+    }
+    const index = Math.floor(random() * buffer);
+    const leaving = held[index]!;
+    held[index] = item;
+    yield* packed(leaving);
+  }
+  const rest = shuffled(held.length, random);
+  for (const index of rest) yield* packed(held[index]!);
+}
+
+/** All items in an order of this batch's own; drawn up only when a row is broken. */
+function* standIns(items: readonly Item[], { seed, epoch, position }: Cursor): Generator<Item, void, undefined> {
+  const order = shuffled(items.length, randomStream(seed, streams.spare, epoch, position));
+  for (const index of order) yield items[index]!;
+}
+
+function checkSize(size: number): void {
+  if (Number.isInteger(size) && size >= 1) return;
+  throw new UsageError(`a batch needs a whole number of rows, at least 1; it was given ${size}`);
+}
+
+const tooFewGroups = (size: number, distinct: number) =>
+  new UsageError(
+    `a batch of ${size} rows needs ${size} different groups, the data has ${distinct}: use a batch of at most ${distinct}`,
+  );

@@ -1,0 +1,120 @@
+/** How well two sets of embeddings find each other: recall at k, chance, and the nearest few. */
+import { UsageError } from "../compiler/index.ts";
+
+/** Unit-length rows [row, width], flat; the score of two rows is their dot product, the cosine. */
+export interface Embeddings {
+  readonly data: Float32Array;
+  readonly width: number;
+}
+
+/** For each query the candidates that are right; query i belongs to candidate i unless told. */
+export type Positives = (query: number) => readonly number[];
+
+/** Recall by "r1", "r5", ...: the share of queries with a right candidate among the first k. */
+export type Recall = Readonly<Record<`r${number}`, number>>;
+
+export interface RecallOptions {
+  readonly ks?: readonly number[];
+  readonly positives?: Positives;
+}
+
+/**
+ * Recall at k (1, 5, 10 unless told) of queries against all candidates.
+ * A wrong candidate that ties with the right one counts as before it, so a model that gives every pair one score gets 0.
+ * UsageError for sizes that do not fit or a value that is not finite.
+ */
+export function recallAt(queries: Embeddings, candidates: Embeddings, options: RecallOptions = {}): Recall {
+  const { ks = [1, 5, 10], positives = same } = options;
+  const ranks = rightRanks(queries, candidates, positives);
+  return byK(ks, (k) => ranks.filter((rank) => rank <= k).length / ranks.length);
+}
+
+/** Recall in both directions; text i names image i unless `positives` (of a text: images) says otherwise. */
+export function retrieval(texts: Embeddings, images: Embeddings, options: RecallOptions = {}) {
+  const { positives = same } = options;
+  const textsOfImage = Array.from({ length: rowCount(images) }, (): number[] => []);
+  for (let text = 0; text < rowCount(texts); text += 1)
+    for (const image of positives(text)) textsOfImage[image]?.push(text);
+  return {
+    textToImage: recallAt(texts, images, options),
+    imageToText: recallAt(images, texts, { ...options, positives: (image) => textsOfImage[image]! }),
+  };
+}
+
+/** Recall of a random order: 1 - C(n - m, k) / C(n, k) for m right ones among n candidates; k / n for one. */
+export function chanceRecall(candidates: number, ks: readonly number[] = [1, 5, 10], right = 1): Recall {
+  return byK(ks, (k) => {
+    let miss = 1;
+    for (let i = 0; i < Math.min(k, candidates); i += 1) miss *= Math.max(0, candidates - right - i) / (candidates - i);
+    return 1 - miss;
+  });
+}
+
+/** For each query the 1-based rank of its best right candidate; ties count against it. Infinity where it has none. */
+export function rightRanks(
+  queries: Embeddings,
+  candidates: Embeddings,
+  positives: Positives = same,
+): readonly number[] {
+  checkFit(queries, candidates);
+  const scores = new Float64Array(rowCount(candidates));
+  return Array.from({ length: rowCount(queries) }, (_, query) => {
+    scoreRow(queries, query, candidates, scores);
+    const right = positives(query);
+    const best = right.reduce(
+      (most, index) => Math.max(most, scores[index] ?? outside(query, index, scores)),
+      -Infinity,
+    );
+    for (const index of right) scores[index] = -Infinity; // several right ones do not stand in each other's way
+    return right.length === 0 ? Infinity : 1 + scores.reduce((n, score) => n + (score >= best ? 1 : 0), 0);
+  });
+}
+
+/** A candidate with its score. */
+export interface Neighbour {
+  readonly index: number;
+  readonly score: number;
+}
+
+/** The `k` best candidates of one query, best first; equal scores in index order. */
+export function nearest(queries: Embeddings, query: number, candidates: Embeddings, k: number): readonly Neighbour[] {
+  checkFit(queries, candidates);
+  const scores = scoreRow(queries, query, candidates, new Float64Array(rowCount(candidates)));
+  return Array.from(scores, (score, index) => ({ index, score }))
+    .sort((a, b) => b.score - a.score || a.index - b.index)
+    .slice(0, k);
+}
+
+const same: Positives = (query) => [query];
+
+const rowCount = ({ data, width }: Embeddings) => data.length / width;
+
+function scoreRow(queries: Embeddings, query: number, { data, width }: Embeddings, scores: Float64Array): Float64Array {
+  const row = queries.data.subarray(query * width, (query + 1) * width);
+  for (let c = 0; c < scores.length; c += 1) {
+    let sum = 0;
+    for (let i = 0; i < width; i += 1) sum += row[i]! * data[c * width + i]!;
+    scores[c] = sum;
+  }
+  return scores;
+}
+
+function checkFit(queries: Embeddings, candidates: Embeddings): void {
+  if (queries.width !== candidates.width) {
+    throw new UsageError(`embeddings are ${queries.width} wide on one side and ${candidates.width} on the other`);
+  }
+  for (const { data, width } of [queries, candidates]) {
+    if (!Number.isInteger(width) || width < 1 || data.length === 0 || data.length % width !== 0) {
+      throw new UsageError(`${data.length} embedding values are no rows of ${width}`);
+    }
+    const bad = data.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw new UsageError(`embedding ${Math.floor(bad / width)} holds ${data[bad]}: the model diverged`);
+  }
+}
+
+const outside = (query: number, index: number, scores: Float64Array): never => {
+  throw new UsageError(`query ${query} names candidate ${index} as right, there are ${scores.length}`);
+};
+
+const byK = (ks: readonly number[], value: (k: number) => number): Recall =>
+  Object.fromEntries(ks.map((k) => [`r${k}`, value(k)]));

@@ -1,0 +1,43 @@
+/** What one WebDataset sample holds: a picture, and captions as text or inside JSON. */
+import { FileError } from "../compiler/index.ts";
+import { isRecord, reasonOf } from "./files.ts";
+import { captionLines, decodeUtf8, imageExtensions } from "./folders.ts";
+import type { Item } from "./items.ts";
+
+/** The entries of one key by extension (".jpg"), and what was already found wrong with them. */
+export interface ShardSample {
+  readonly key: string;
+  readonly files: Map<string, Uint8Array>;
+  readonly faults: string[];
+}
+
+/** The sample as a training item named `name`; FileError when it lacks a picture or caption, or either is malformed. */
+export async function sampleItem(sample: ShardSample, name: string, language: string): Promise<Item> {
+  if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
+  const extension = imageExtensions.find((candidate) => sample.files.has(candidate));
+  if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
+  const image = { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
+  return { group: sample.key, images: [image], texts: { [language]: captions(sample.files) } };
+}
+
+/** The .txt where there is one, else `caption`, `captions` or `text` of the .json (what img2dataset and others write). */
+function captions(files: ReadonlyMap<string, Uint8Array>): readonly string[] {
+  const text = files.get(".txt");
+  if (text) return captionLines(text, ".txt");
+  const json = files.get(".json");
+  if (!json) throw new FileError("it has no caption (.txt or .json)");
+  const parsed = parseJson(json);
+  const found = isRecord(parsed) ? (parsed.caption ?? parsed.captions ?? parsed.text) : undefined;
+  const list = (Array.isArray(found) ? found : [found]).filter((entry) => typeof entry === "string");
+  if (list.every((entry) => entry.trim() === "")) throw new FileError('its .json has no "caption"');
+  return list.map((entry) => entry.trim()).filter((entry) => entry !== "");
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  const text = decodeUtf8(bytes, ".json");
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(`its .json is malformed: ${reasonOf(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,159 @@
+/** Texts to token ids: one tokenizer interface, a byte-level tokenizer for small models, and tokenizer.json files. */
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Tokenizer as Hub } from "@huggingface/tokenizers";
+import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import { isRecord, readJson, reasonOf } from "./files.ts";
+
+/** Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). */
+export interface Tokenizer {
+  readonly vocabularySize: number;
+  readonly pad: number;
+  readonly bos: number;
+  readonly eos: number;
+  /** BOS, the text, EOS: at most `maxLength` ids. What does not fit is cut from the text; EOS always stays. */
+  readonly encode: (text: string, maxLength: number) => readonly number[];
+  /** The text of ids, without special tokens. */
+  readonly decode: (ids: readonly number[]) => string;
+}
+
+/** Tokenized texts: `ids` i32 [batch, token], right-padded; `eos` i32 [batch], the index of each row's EOS. */
+export interface TokenBatch {
+  readonly ids: HostTensor;
+  readonly eos: HostTensor;
+}
+
+/** Tokenizes a batch of texts to rows of exactly `length` ids. */
+export function tokenBatch(tokenizer: Tokenizer, texts: readonly string[], length: number): TokenBatch {
+  const ids = new Int32Array(texts.length * length).fill(tokenizer.pad);
+  const eos = new Int32Array(texts.length);
+  for (const [row, text] of texts.entries()) {
+    const encoded = tokenizer.encode(text, length);
+    ids.set(encoded, row * length);
+    eos[row] = encoded.length - 1;
+  }
+  const batch = { name: "batch", size: texts.length };
+  return {
+    ids: hostTensor("i32", [batch, { name: "token", size: length }], ids),
+    eos: hostTensor("i32", [batch], eos),
+  };
+}
+
+const firstByte = 3; // after pad 0, bos 1, eos 2
+
+/** UTF-8 bytes as tokens: pad 0, bos 1, eos 2, byte b is b + 3. Any language, no vocabulary file; never cuts a character in two. */
+export const byteTokenizer: Tokenizer = {
+  vocabularySize: 256 + firstByte,
+  pad: 0,
+  bos: 1,
+  eos: 2,
+  encode(text, maxLength) {
+    checkLength(maxLength);
+    const bytes = new TextEncoder().encode(text);
+    return [1, ...Array.from(bytes.subarray(0, characterBoundary(bytes, maxLength - 2)), (b) => b + firstByte), 2];
+  },
+  decode: (ids) =>
+    new TextDecoder().decode(
+      Uint8Array.from(
+        ids.filter((id) => id >= firstByte),
+        (id) => id - firstByte,
+      ),
+    ),
+};
+
+/** The longest prefix of at most `limit` bytes that ends between two characters. */
+function characterBoundary(bytes: Uint8Array, limit: number): number {
+  if (bytes.length <= limit) return bytes.length;
+  let end = limit;
+  while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end -= 1; // 10xxxxxx continues a character
+  return end;
+}
+
+/** What is used of the package's class; its own declarations do not resolve under Node's module rules. */
+interface HubTokenizer {
+  readonly encode: (text: string, options: { readonly add_special_tokens: boolean }) => { readonly ids: number[] };
+  readonly decode: (ids: number[], options: { readonly skip_special_tokens: boolean }) => string;
+  readonly token_to_id: (token: string) => number | undefined;
+  readonly get_vocab: (withAddedTokens: boolean) => ReadonlyMap<string, number>;
+}
+
+/** Special tokens by their text, for tokenizers whose files do not name them. */
+export interface SpecialTokens {
+  readonly pad?: string;
+  readonly bos?: string;
+  readonly eos?: string;
+}
+
+/**
+ * Reads a Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one.
+ * BOS and EOS always surround the text, as contrastive training wants, whatever the file's own template adds.
+ * A file that names no pad token pads with its unknown token (LLaMA's id 0). FileError when it is missing or malformed.
+ */
+export async function readTokenizer(path: string, special: SpecialTokens = {}): Promise<Tokenizer> {
+  const model = await readJson(path, "tokenizer");
+  const configPath = join(dirname(path), "tokenizer_config.json");
+  const config = existsSync(configPath) ? await readJson(configPath, "tokenizer configuration") : {};
+  if (!isRecord(model) || !isRecord(model.model) || !isRecord(config)) {
+    throw new FileError(`tokenizer "${path}" is not a tokenizer.json: it has no "model"`);
+  }
+  const hub = construct(path, model, config);
+  const unknown = typeof model.model.unk_token === "string" ? model.model.unk_token : undefined;
+  const id = (role: keyof SpecialTokens, ...candidates: readonly (string | undefined)[]) =>
+    specialId(hub, path, role, [special[role], ...candidates]);
+  return wrap(hub, {
+    bos: id("bos", tokenText(config.bos_token), tokenText(config.cls_token)),
+    eos: id("eos", tokenText(config.eos_token), tokenText(config.sep_token)),
+    pad: id("pad", tokenText(config.pad_token), tokenText(config.unk_token), unknown),
+  });
+}
+
+function construct(path: string, model: object, config: object): HubTokenizer {
+  try {
+    return new Hub(model, config);
+  } catch (cause) {
+    throw new FileError(`tokenizer "${path}" cannot be used: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: number; readonly pad: number }): Tokenizer {
+  const special: ReadonlySet<number> = new Set(Object.values(ids));
+  return {
+    ...ids,
+    vocabularySize:
+      1 +
+      hub
+        .get_vocab(true)
+        .values()
+        .reduce((most, id) => Math.max(most, id), 0),
+    encode(text, maxLength) {
+      checkLength(maxLength);
+      const inner = hub.encode(text, { add_special_tokens: false }).ids;
+      return [ids.bos, ...inner.slice(0, maxLength - 2), ids.eos];
+    },
+    decode: (tokens) =>
+      hub.decode(
+        tokens.filter((id) => !special.has(id)),
+        { skip_special_tokens: true },
+      ),
+  };
+}
+
+function specialId(hub: HubTokenizer, path: string, role: string, names: readonly (string | undefined)[]): number {
+  for (const name of names) {
+    const id = name === undefined ? undefined : hub.token_to_id(name);
+    if (id !== undefined) return id;
+    if (name !== undefined) throw new FileError(`tokenizer "${path}" has no token "${name}", its ${role} token`);
+  }
+  throw new FileError(`tokenizer "${path}" names no ${role} token: say which it is, as in { ${role}: "</s>" }`);
+}
+
+/** Configurations write a special token as its text or as a record with the text in `content`. */
+function tokenText(token: unknown): string | undefined {
+  const text = isRecord(token) ? token.content : token;
+  return typeof text === "string" ? text : undefined;
+}
+
+function checkLength(maxLength: number): void {
+  if (Number.isInteger(maxLength) && maxLength >= 2) return;
+  throw new UsageError(`texts need at least 2 tokens, for their beginning and end; the length is ${maxLength}`);
+}

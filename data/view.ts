@@ -1,0 +1,127 @@
+/** Pixels to the numbers a model takes: background, crop, flip, ImageNet statistics. One path for training and evaluation. */
+import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import type { Pixels, Rgb } from "./pixels.ts";
+import type { Random } from "./random.ts";
+import { resampler, type Window } from "./resample.ts";
+
+/** Per-channel statistics of pixels in [0, 1]: a model sees (pixel - mean) / std. */
+export interface Normalization {
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+}
+
+/** The ImageNet statistics; InternVL uses these, not CLIP's. */
+export const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+/** White, what transparent artwork is usually drawn for. */
+export const white: Rgb = [255, 255, 255];
+
+/** How one picture is looked at: the window of it in pixels, mirrored or not, and the colour behind what is transparent. */
+export interface View {
+  readonly window: Window;
+  readonly flip: boolean;
+  readonly background: Rgb;
+}
+
+/** How views vary in training; what is left out does not vary. */
+export interface Augmentation {
+  /** Share of the area that the window covers, drawn uniformly from [least, most] in (0, 1]. */
+  readonly scale?: readonly [number, number];
+  /** Width over height of the window, drawn log-uniformly; [3/4, 4/3] unless told. */
+  readonly ratio?: readonly [number, number];
+  /** Probability of a mirrored view, in [0, 1]. */
+  readonly flip?: number;
+  /** Probability of a uniformly random background colour instead of the plain one, in [0, 1]. */
+  readonly recolour?: number;
+}
+
+/** The whole picture over one colour. */
+export const wholeView = (pixels: Pixels, background: Rgb = white): View => ({
+  window: { left: 0, top: 0, width: pixels.width, height: pixels.height },
+  flip: false,
+  background,
+});
+
+/** Draws a view: RandomResizedCrop as torchvision 0.20 does it, then flip, then background. */
+export function randomView(pixels: Pixels, vary: Augmentation, random: Random, background: Rgb = white): View {
+  const window = vary.scale
+    ? randomWindow(pixels, vary.scale, vary.ratio ?? [3 / 4, 4 / 3], random)
+    : wholeView(pixels).window;
+  const flip = random() < (vary.flip ?? 0);
+  const colour = [0, 1, 2].map(() => Math.floor(random() * 256)) as unknown as Rgb;
+  return { window, flip, background: random() < (vary.recolour ?? 0) ? colour : background };
+}
+
+/**
+ * The batch a vision tower takes: f32 [batch, channel=3, row, column], normalized.
+ * Each picture is shown through its view, or whole over white, at `size` x `size`.
+ */
+export function imageTensor(
+  pictures: readonly Pixels[],
+  options: { readonly size: number; readonly views?: readonly View[]; readonly normalization?: Normalization },
+): HostTensor {
+  const { size, views, normalization = imagenet } = options;
+  if (views && views.length !== pictures.length) {
+    throw new UsageError(`${pictures.length} pictures were given with ${views.length} views: give one view for each`);
+  }
+  const data = new Float32Array(pictures.length * 3 * size * size);
+  for (const [i, pixels] of pictures.entries()) {
+    const row = data.subarray(i * 3 * size * size, (i + 1) * 3 * size * size);
+    writeView(row, pixels, views?.[i] ?? wholeView(pixels), size, normalization);
+  }
+  const axes = [
+    { name: "batch", size: pictures.length },
+    { name: "channel", size: 3 },
+    { name: "row", size },
+    { name: "column", size },
+  ];
+  return hostTensor("f32", axes, data);
+}
+
+/** Flatten first, so that the bicubic window never mixes in the colour that lies hidden under transparency. */
+function writeView(target: Float32Array, pixels: Pixels, view: View, size: number, { mean, std }: Normalization): void {
+  const resize = resampler(pixels.width, view.window, size, size);
+  for (let channel = 0; channel < 3; channel += 1) {
+    const plane = resize(flatten(pixels, channel, view.background[channel]!));
+    const [scale, shift] = [1 / (255 * std[channel]!), mean[channel]! / std[channel]!];
+    for (let row = 0; row < size; row += 1) {
+      const start = row * size;
+      for (let column = 0; column < size; column += 1) {
+        const from = view.flip ? size - 1 - column : column;
+        target[channel * size * size + start + column] = plane[start + from]! * scale - shift;
+      }
+    }
+  }
+}
+
+function flatten({ data, channels, width, height }: Pixels, channel: number, background: number): Float32Array {
+  const plane = new Float32Array(width * height);
+  for (let i = 0; i < plane.length; i += 1) {
+    const value = data[i * channels + channel]!;
+    const alpha = channels === 4 ? data[i * channels + 3]! / 255 : 1;
+    plane[i] = background + (value - background) * alpha;
+  }
+  return plane;
+}
+
+function randomWindow(
+  { width, height }: Pixels,
+  [least, most]: readonly [number, number],
+  [narrow, wide]: readonly [number, number],
+  random: Random,
+): Window {
+  for (let attempt = 0; attempt < 10; attempt += 1) {
+    const area = width * height * (least + (most - least) * random());
+    const ratio = Math.exp(Math.log(narrow) + (Math.log(wide) - Math.log(narrow)) * random());
+    const [w, h] = [Math.round(Math.sqrt(area * ratio)), Math.round(Math.sqrt(area / ratio))];
+    if (w < 1 || h < 1 || w > width || h > height) continue;
+    const top = Math.floor(random() * (height - h + 1));
+    const left = Math.floor(random() * (width - w + 1));
+    return { left, top, width: w, height: h };
+  }
+  // Ten misses happen for very long pictures: the centre, at the nearest allowed shape.
+  const ratio = Math.min(wide, Math.max(narrow, width / height));
+  const w = Math.max(1, Math.round(Math.min(width, height * ratio)));
+  const h = Math.max(1, Math.round(Math.min(height, width / ratio)));
+  return { left: (width - w) >> 1, top: (height - h) >> 1, width: w, height: h };
+}

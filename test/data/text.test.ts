@@ -1,0 +1,135 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { FileError, UsageError } from "../../compiler/index.ts";
+import { byteTokenizer, readTokenizer, tokenBatch } from "../../data/index.ts";
+import { temporaryFolder } from "./support.ts";
+
+const text = fc.string({ unit: "binary", maxLength: 40 });
+
+describe("byteTokenizer", () => {
+  it("writes bytes + 3 between BOS and EOS", () => {
+    expect(byteTokenizer.encode("Aé", 10)).toEqual([1, 68, 198, 172, 2]);
+    expect(byteTokenizer.encode("", 2)).toEqual([1, 2]);
+    expect(byteTokenizer.vocabularySize).toBe(259);
+  });
+
+  it("round-trips any text", () => {
+    fc.assert(
+      fc.property(text, (t) => {
+        expect(byteTokenizer.decode(byteTokenizer.encode(t, 1000))).toBe(t);
+      }),
+    );
+  });
+
+  it("cuts at a character and keeps EOS", () => {
+    fc.assert(
+      fc.property(text, fc.integer({ min: 2, max: 30 }), (t, length) => {
+        const ids = byteTokenizer.encode(t, length);
+        expect(ids.length).toBeLessThanOrEqual(length);
+        expect([ids[0], ids.at(-1)]).toEqual([1, 2]);
+        const kept = byteTokenizer.decode(ids);
+        expect(t.startsWith(kept)).toBe(true);
+        // Not a character less than fits.
+        const next = Buffer.byteLength(Array.from(t.slice(kept.length))[0] ?? "");
+        if (kept !== t) expect(Buffer.byteLength(kept) + next).toBeGreaterThan(length - 2);
+      }),
+    );
+    expect(byteTokenizer.decode(byteTokenizer.encode("猫脸", 7))).toBe("猫");
+  });
+
+  it("makes batches padded on the right, with the place of EOS", () => {
+    const { ids, eos } = tokenBatch(byteTokenizer, ["ab", "قطة", ""], 6);
+    expect(ids.axes).toEqual([
+      { name: "batch", size: 3 },
+      { name: "token", size: 6 },
+    ]);
+    expect(ids.dtype).toBe("i32");
+    expect(Array.from(ids.data.subarray(0, 6))).toEqual([1, 100, 101, 2, 0, 0]);
+    expect(Array.from(eos.data)).toEqual([3, 5, 1]);
+    for (const [row, at] of Array.from(eos.data).entries()) expect(ids.data[row * 6 + at]).toBe(2);
+    expect(() => tokenBatch(byteTokenizer, ["a"], 1)).toThrow(UsageError);
+  });
+});
+
+/** A byte-pair tokenizer of the LLaMA kind: metaspace, byte fallback, <unk> <s> </s> first. */
+const llamaLike = {
+  version: "1.0",
+  added_tokens: ["<unk>", "<s>", "</s>"].map((content, id) => ({ id, content, special: true })),
+  normalizer: {
+    type: "Sequence",
+    normalizers: [
+      { type: "Prepend", prepend: "▁" },
+      { type: "Replace", pattern: { String: " " }, content: "▁" },
+    ],
+  },
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: {
+    type: "Sequence",
+    decoders: [
+      { type: "Replace", pattern: { String: "▁" }, content: " " },
+      { type: "ByteFallback" },
+      { type: "Fuse" },
+      { type: "Strip", content: " ", start: 1, stop: 0 },
+    ],
+  },
+  model: {
+    type: "BPE",
+    unk_token: "<unk>",
+    fuse_unk: true,
+    byte_fallback: true,
+    vocab: Object.fromEntries(
+      [
+        ...["<unk>", "<s>", "</s>"],
+        ...Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`),
+        ...["▁", "a", "c", "t", "at", "cat", "▁cat"],
+      ].map((token, id) => [token, id]),
+    ),
+    merges: ["a t", "c at", "▁ cat"],
+  },
+};
+
+describe("readTokenizer", () => {
+  async function folderWith(model: unknown, config?: unknown): Promise<string> {
+    const folder = temporaryFolder();
+    const write = (name: string, value: unknown) =>
+      writeFile(join(folder, name), typeof value === "string" ? value : JSON.stringify(value));
+    await write("tokenizer.json", model);
+    if (config) await write("tokenizer_config.json", config);
+    return join(folder, "tokenizer.json");
+  }
+  const config = { bos_token: { content: "<s>" }, eos_token: "</s>", unk_token: "<unk>" };
+
+  it("surrounds texts with BOS and EOS, falls back to bytes and keeps EOS when cutting", async () => {
+    const tokenizer = await readTokenizer(await folderWith(llamaLike, config));
+    expect([tokenizer.pad, tokenizer.bos, tokenizer.eos, tokenizer.vocabularySize]).toEqual([0, 1, 2, 266]);
+    expect(tokenizer.encode("cat cat", 10)).toEqual([1, 265, 265, 2]);
+    expect(tokenizer.encode("cat cat cat", 4)).toEqual([1, 265, 265, 2]);
+    expect(tokenizer.decode(tokenizer.encode("cat 猫", 20))).toBe("cat 猫");
+    expect(() => tokenizer.encode("cat", 1)).toThrow(UsageError);
+    const { eos } = tokenBatch(tokenizer, ["cat", "cat cat cat cat cat cat"], 5);
+    expect(Array.from(eos.data)).toEqual([2, 4]);
+  });
+
+  it("says which special token is missing, and takes it from the caller", async () => {
+    const path = await folderWith(llamaLike);
+    await expect(readTokenizer(path)).rejects.toThrow(/names no bos token: say which it is/);
+    const told = await readTokenizer(path, { bos: "<s>", eos: "</s>" });
+    expect(told.encode("cat", 9)).toEqual([1, 265, 2]);
+    await expect(readTokenizer(path, { bos: "<s>", eos: "<end>" })).rejects.toThrow(
+      /has no token "<end>", its eos token/,
+    );
+  });
+
+  it("answers malformed files with one error that names them", async () => {
+    for (const model of ["{", "[]", "{}", { model: { type: "Nonsense" } }, { model: { type: "BPE" } }]) {
+      const path = await folderWith(model, config);
+      const error = await readTokenizer(path).catch((e: unknown) => e);
+      expect(error).toBeInstanceOf(FileError);
+      expect((error as Error).message).toContain(path);
+    }
+    await expect(readTokenizer("missing/tokenizer.json")).rejects.toThrow(/"missing\/tokenizer.json" cannot be read/);
+  });
+});
