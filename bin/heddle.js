@@ -2,7 +2,8 @@
 // Starts the command line: the sources in a checkout, dist/ in an installed package. Plain JavaScript without newer
 // syntax, so that an old Node gets as far as the message that says it is old.
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -10,32 +11,28 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const sources = join(root, "cli", "index.ts");
 const built = join(root, "dist", "cli", "index.js");
 
-/** Lowest Node that runs what is in dist/. */
-const oldest = 20;
+/** Lowest Node that has all that heddle uses: Float16Array, and TypeScript without a build. */
+const oldest = 24;
 
-async function start() {
-  if (Number(process.versions.node.split(".")[0]) < oldest) {
-    return refuse(`heddle needs Node ${oldest} or newer, and this is Node ${process.versions.node}`);
-  }
-  if (existsSync(sources)) return process.features.typescript ? runHere(sources) : runPinned();
-  if (existsSync(built)) return runHere(built);
-  return refuse(
-    `there is neither ${sources} nor ${built}\n  hint: reinstall heddle, or run npm run build in a checkout`,
-  );
+function start() {
+  const code = [sources, built].find((path) => existsSync(path));
+  if (!code) return refuse(`there is neither ${sources} nor ${built}`, "reinstall heddle");
+  return Number(process.versions.node.split(".")[0]) >= oldest ? run(code) : runWithNewerNode();
 }
 
-async function runHere(path) {
-  const { main } = await import(pathToFileURL(path).href);
+async function run(code) {
+  const { main } = await import(pathToFileURL(code).href);
   process.exitCode = await main(process.argv.slice(2));
 }
 
-/** Runs this file again with the checkout's own Node, which reads TypeScript. */
-function runPinned() {
-  const node = join(root, "node_modules", "node", "bin", process.platform === "win32" ? "node.exe" : "node");
-  if (!existsSync(node)) {
+/** Runs this file again with the Node of the npm package `node`, which a checkout pins and anybody may install. */
+function runWithNewerNode() {
+  const node = packagedNode();
+  if (!node) {
+    const remedy = existsSync(sources) ? "npm ci" : `npm install node@${oldest}`;
     return refuse(
-      `Node ${process.versions.node} does not run TypeScript, and the Node that this checkout pins is not installed\n` +
-        "  hint: npm ci installs it; or use Node 22.18 or newer",
+      `heddle runs on Node ${oldest} or newer, and this is Node ${process.versions.node}`,
+      `install Node ${oldest}; or run ${remedy}, and heddle takes the Node that this puts beside it`,
     );
   }
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
@@ -46,7 +43,7 @@ function runPinned() {
       if (signal !== "SIGINT" || !process.stdin.isTTY) child.kill(signal);
     });
   }
-  child.on("error", (error) => refuse(`${node} does not start: ${error.message}\n  hint: npm ci installs it anew`));
+  child.on("error", (error) => refuse(`${node} does not start: ${error.message}`, "npm ci installs it anew"));
   child.on("exit", (code, signal) => {
     if (signal) {
       process.removeAllListeners(signal);
@@ -55,8 +52,20 @@ function runPinned() {
   });
 }
 
-function refuse(message) {
-  console.error(message);
+/** The executable of an installed package `node` that is new enough, or undefined. */
+function packagedNode() {
+  try {
+    const manifest = createRequire(import.meta.url).resolve("node/package.json");
+    const { version } = JSON.parse(readFileSync(manifest, "utf8"));
+    const path = join(dirname(manifest), "bin", process.platform === "win32" ? "node.exe" : "node");
+    return Number(version.split(".")[0]) >= oldest && existsSync(path) ? path : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function refuse(message, hint) {
+  console.error(`${message}\n  hint: ${hint}`);
   process.exitCode = 1;
 }
 
