@@ -1,0 +1,94 @@
+/** The file operations that the runtime needs, as an interface: tests hand in one that runs full or breaks off. */
+import { mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface FileInfo {
+  readonly size: number;
+  readonly mode: number;
+  isFile(): boolean;
+  isDirectory(): boolean;
+}
+
+/** An open file. Offsets and lengths are bytes; reads and writes may be short, as those of the system are. */
+export interface OpenFile {
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number | null,
+  ): Promise<{ readonly bytesRead: number }>;
+  write(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number | null,
+  ): Promise<{ readonly bytesWritten: number }>;
+  stat(): Promise<FileInfo>;
+  truncate(length: number): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Faults are thrown as Node does: an Error with a `code` such as ENOSPC. */
+export interface FileSystem {
+  open(path: string, flags: "r" | "r+" | "wx", mode?: number): Promise<OpenFile>;
+  stat(path: string): Promise<FileInfo>;
+  realpath(path: string): Promise<string>;
+  readdir(path: string): Promise<string[]>;
+  mkdir(path: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Makes the folder's entries (creations, renames, removals) survive a power cut. */
+  syncFolder(path: string): Promise<void>;
+  freeBytes(folder: string): Promise<number>;
+}
+
+const isWindows = process.platform === "win32";
+
+/** The machine's own file system. `mkdir` creates parents and `remove` is recursive; both accept that nothing is to do. */
+export const nodeFileSystem: FileSystem = {
+  open,
+  stat,
+  realpath,
+  readdir,
+  mkdir: async (path) => {
+    await mkdir(path, { recursive: true });
+  },
+  rename: isWindows ? renameWithPatience : rename,
+  remove: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
+  syncFolder: isWindows ? async () => {} : syncFolder, // Windows opens no folder for syncing; NTFS journals renames
+  freeBytes: async (folder) => {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  },
+};
+
+/** On Windows a virus scanner or indexer may hold a fresh file for a moment, and the rename is refused meanwhile. */
+async function renameWithPatience(from: string, to: string): Promise<void> {
+  for (let waitMs = 10; ; waitMs *= 2) {
+    try {
+      return await rename(from, to);
+    } catch (error) {
+      if (waitMs > 1000 || !["EPERM", "EACCES", "EBUSY"].includes(errorCode(error) ?? "")) throw error;
+      await sleep(waitMs);
+    }
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } catch (error) {
+    // Some network file systems order renames themselves and refuse to sync a folder.
+    if (!["EINVAL", "ENOTSUP"].includes(errorCode(error) ?? "")) throw error;
+  } finally {
+    await folder.close();
+  }
+}
+
+/** The system's code of a fault (ENOSPC, EACCES ...), or undefined for any other error. */
+export function errorCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === "string" ? code : undefined;
+}

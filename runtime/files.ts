@@ -1,0 +1,200 @@
+/** Writing files so that a reader sees the old content or the new, whole, never a part of either. */
+import { randomBytes } from "node:crypto";
+import { basename, dirname, join, resolve } from "node:path";
+import { FileError } from "../compiler/index.ts";
+import { asFileError, explainingFaults, fileError, formatBytes } from "./file-errors.ts";
+import { errorCode, type FileInfo, type FileSystem, nodeFileSystem, type OpenFile } from "./file-system.ts";
+
+/** Takes the next bytes of a file; resolves when the system has them. */
+export type ByteSink = (bytes: Uint8Array) => Promise<void>;
+
+export interface WriteOptions {
+  readonly fs?: FileSystem;
+  /** Aborting breaks the writing off: the temporary file is removed and the old file stays as it was. */
+  readonly signal?: AbortSignal;
+}
+
+/** A file written and synced under a temporary name beside its target, which is not touched before `commit`. */
+export interface StagedFile {
+  /** Gives the file its name, replacing what had it. */
+  commit(): Promise<void>;
+  /** Removes the temporary file. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Writes a text (as UTF-8) or bytes to `path` through a temporary file in the same folder: write, sync, rename, sync
+ * of the folder. Throws FileError, with the old file untouched, when the disk is full or the path cannot be written.
+ */
+export async function writeFileAtomically(
+  path: string,
+  content: string | Uint8Array,
+  options: WriteOptions = {},
+): Promise<void> {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  await writeAtomically(path, (sink) => sink(bytes), options);
+}
+
+/** Like `writeFileAtomically`, for content that `produce` sends to the sink piece by piece. */
+export async function writeAtomically(
+  path: string,
+  produce: (sink: ByteSink) => Promise<void>,
+  options: WriteOptions = {},
+): Promise<void> {
+  const staged = await stageFile(path, produce, options);
+  await staged.commit();
+}
+
+/**
+ * Writes and syncs a file under a temporary name, for several files that are to take their names together.
+ * A killed process leaves at most `<name>.<random>.tmp` files behind, which nothing reads.
+ */
+export async function stageFile(
+  path: string,
+  produce: (sink: ByteSink) => Promise<void>,
+  options: WriteOptions = {},
+): Promise<StagedFile> {
+  const fs = options.fs ?? nodeFileSystem;
+  const { target, mode } = await explainingFaults("write", path, () => resolveTarget(fs, path));
+  const temporary = join(dirname(target), temporaryName(basename(target)));
+  const discard = () => fs.remove(temporary);
+  try {
+    await writeNew(fs, temporary, mode, path, produce, options.signal);
+  } catch (error) {
+    await discard().catch(() => {}); // the first error is the one to tell
+    throw await withFreeSpace(fs, error, path);
+  }
+  return { commit: () => commitFile(fs, temporary, target, path), discard };
+}
+
+async function writeNew(
+  fs: FileSystem,
+  temporary: string,
+  mode: number | undefined,
+  path: string,
+  produce: (sink: ByteSink) => Promise<void>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  throwIfAborted(signal, path);
+  const file = await fs.open(temporary, "wx", mode);
+  try {
+    await produce((bytes) => writeAll(file, bytes, path, signal));
+    throwIfAborted(signal, path);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function commitFile(fs: FileSystem, temporary: string, target: string, path: string): Promise<void> {
+  try {
+    await fs.rename(temporary, target);
+    await fs.syncFolder(dirname(target));
+  } catch (error) {
+    await fs.remove(temporary).catch(() => {}); // the first error is the one to tell
+    throw asFileError(error, "write", path);
+  }
+}
+
+/** Follows a symbolic link to the file it names, and refuses what a rename would destroy: folders and devices. */
+async function resolveTarget(fs: FileSystem, path: string): Promise<{ target: string; mode?: number }> {
+  const target = await fs.realpath(path).catch((error: unknown) => {
+    if (errorCode(error) === "ENOENT") return resolve(path);
+    throw error;
+  });
+  const info = await infoOf(fs, target);
+  if (info === undefined) return { target };
+  if (info.isDirectory()) throw fileError(path, "cannot be written: it is a folder", "name a file inside it");
+  if (!info.isFile()) throw fileError(path, "cannot be written: it is a device or a pipe", "name an ordinary file");
+  return { target, mode: info.mode & 0o777 };
+}
+
+/** What is at `path`, or undefined when there is nothing. */
+export async function infoOf(fs: FileSystem, path: string): Promise<FileInfo | undefined> {
+  try {
+    return await fs.stat(path);
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** The name is cut so that a long one, plus what is added, stays under the 255 bytes that file systems allow. */
+const temporaryName = (name: string) => `${[...name].slice(0, 40).join("")}.${randomBytes(6).toString("hex")}.tmp`;
+
+/** One call to the system writes at most this many bytes, so that an abort is seen in time. */
+const largestWrite = 64 * 1024 * 1024;
+
+async function writeAll(file: OpenFile, bytes: Uint8Array, path: string, signal?: AbortSignal): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    throwIfAborted(signal, path);
+    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.length - done, largestWrite), null);
+    done += bytesWritten;
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined, path: string): void {
+  if (!signal?.aborted) return;
+  throw new FileError(`writing ${path} was stopped before it was complete; what was there before is unchanged`, {
+    cause: signal.reason,
+  });
+}
+
+async function withFreeSpace(fs: FileSystem, error: unknown, path: string): Promise<unknown> {
+  if (errorCode(error) !== "ENOSPC") return asFileError(error, "write", path);
+  const free = await fs.freeBytes(dirname(resolve(path))).catch(() => undefined);
+  return asFileError(error, "write", path, free === undefined ? "" : ` (${formatBytes(free)} free)`);
+}
+
+/**
+ * Throws FileError when the disk that holds `folder`, which need not exist yet, has fewer than `bytes` free bytes.
+ * A check before long work only: the space may go meanwhile, and writing then ends in an error of its own.
+ */
+export async function requireFreeSpace(folder: string, bytes: number, options: WriteOptions = {}): Promise<void> {
+  const fs = options.fs ?? nodeFileSystem;
+  let existing = resolve(folder);
+  while ((await explainingFaults("read", existing, () => infoOf(fs, existing))) === undefined) {
+    if (dirname(existing) === existing) throw fileError(folder, "its disk does not exist", "check the path");
+    existing = dirname(existing);
+  }
+  const free = await explainingFaults("read", existing, () => fs.freeBytes(existing));
+  if (free >= bytes) return;
+  throw fileError(
+    folder,
+    `${formatBytes(bytes)} are needed and the disk has ${formatBytes(free)} free`,
+    "free some space there, or choose a folder on another disk",
+  );
+}
+
+/** The bytes of a file from its start, in pieces; each piece is valid until the next is asked for. */
+export async function* readPieces(fs: FileSystem, path: string): AsyncGenerator<Uint8Array> {
+  const file = await fs.open(path, "r");
+  const buffer = new Uint8Array(4 * 1024 * 1024);
+  try {
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** A whole file, unless it is larger than `mostBytes` or no ordinary file: then FileError. */
+export async function readWhole(fs: FileSystem, path: string, mostBytes: number): Promise<Uint8Array> {
+  return await explainingFaults("read", path, async () => {
+    const info = await fs.stat(path);
+    if (!info.isFile()) throw fileError(path, "it is not an ordinary file", "name a file");
+    if (info.size > mostBytes) {
+      throw fileError(
+        path,
+        `it has ${info.size} bytes, at most ${mostBytes} are accepted`,
+        "check that it is the file meant",
+      );
+    }
+    const pieces: Uint8Array[] = [];
+    for await (const piece of readPieces(fs, path)) pieces.push(piece.slice());
+    return Buffer.concat(pieces);
+  });
+}

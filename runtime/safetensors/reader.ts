@@ -1,0 +1,257 @@
+/** Reading safetensors files without loading them: headers when opened, each tensor or a range of it on demand. */
+import {
+  allocate,
+  type DType,
+  type FileError,
+  type HostData,
+  type HostTensor,
+  UsageError,
+} from "../../compiler/index.ts";
+import { explainingFaults, fileError, formatBytes, quoted } from "../file-errors.ts";
+import { type FileSystem, nodeFileSystem, type OpenFile } from "../file-system.ts";
+import { nearestNames } from "../nearest-names.ts";
+import type { StoredTensor } from "./header.ts";
+import { copyAgain, describeShape, type Header, lengthBytes, longestHeader, parseHeader } from "./header.ts";
+import { locateWeights, readShardIndex, type ShardIndex } from "./shard-index.ts";
+import { decode, hasHostLayout, isReadableAs, requireLittleEndian, storedDTypes, ValueFault } from "./stored-dtype.ts";
+
+export interface ReadOptions {
+  /** Read as this dtype: a stored float as f32 or f16. Default: the nearest host dtype (BF16 and F64 as f32). */
+  readonly dtype?: DType;
+}
+
+export interface ReadTensorOptions extends ReadOptions {
+  /** Names for the axes, outermost first; by default d0, d1, ... since files name none. */
+  readonly axes?: readonly string[];
+}
+
+/** Conversions go through pieces of this many bytes, a multiple of every element size. */
+const pieceBytes = 16 * 1024 * 1024;
+
+/**
+ * The tensors of one model, in one file or in shards. Nothing but the headers is kept in memory.
+ * Every method throws FileError when the files cannot be read or hold what the dtype asked for cannot.
+ */
+export class SafetensorsReader {
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly #files: ReadonlyMap<string, OpenFile>;
+
+  constructor(path: string, header: Header, files: ReadonlyMap<string, OpenFile>) {
+    this.path = path;
+    this.tensors = header.tensors;
+    this.metadata = header.metadata;
+    this.#files = files;
+  }
+
+  /** Reads one tensor whole. */
+  async readTensor(name: string, options: ReadTensorOptions = {}): Promise<HostTensor> {
+    const tensor = this.tensor(name);
+    const { shape } = tensor;
+    const names = options.axes ?? shape.map((_, i) => `d${i}`);
+    if (names.length !== shape.length) {
+      throw new UsageError(`${quoted(name)} has ${shape.length} axes, ${names.length} names were given for them`);
+    }
+    const dtype = options.dtype ?? storedDTypes[tensor.dtype].host;
+    const axes = shape.map((size, i) => ({ name: names[i]!, size }));
+    return { dtype, axes, data: await this.readRange(name, 0, tensor.elements, { dtype }) };
+  }
+
+  /** Reads `count` elements from element `start` on, both in row-major order. */
+  async readRange(name: string, start: number, count: number, options: ReadOptions = {}): Promise<HostData> {
+    const tensor = this.tensor(name);
+    const dtype = options.dtype ?? storedDTypes[tensor.dtype].host;
+    requireRange(tensor, start, count);
+    if (!isReadableAs(tensor.dtype, dtype)) {
+      throw new UsageError(`${quoted(name)} is stored as ${tensor.dtype}, which cannot be read as ${dtype}`);
+    }
+    const out = allocateFor(tensor, dtype, count);
+    await this.#readInto(tensor, start, dtype, out);
+    return out;
+  }
+
+  /** The stored bytes of a tensor, in pieces of at most 16 MiB: what copying it to another file takes. */
+  async *storedBytes(name: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const tensor = this.tensor(name);
+    for (let at = 0; at < tensor.byteLength; at += pieceBytes) {
+      const piece = new Uint8Array(Math.min(pieceBytes, tensor.byteLength - at));
+      await this.#readBytes(tensor, at, piece);
+      yield piece;
+    }
+  }
+
+  /** What is stored under a name; throws FileError, with the nearest names, when nothing is. */
+  tensor(name: string): StoredTensor {
+    const tensor = this.tensors.get(name);
+    if (tensor !== undefined) return tensor;
+    const nearest = nearestNames(name, this.tensors.keys()).map(quoted).join(", ");
+    throw fileError(
+      this.path,
+      `it has no tensor ${quoted(name)}`,
+      nearest === "" ? `it holds ${this.tensors.size} tensors, none with a name like it` : `the nearest are ${nearest}`,
+    );
+  }
+
+  async dispose(): Promise<void> {
+    await closeAll(this.#files);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  async #readInto(tensor: StoredTensor, start: number, dtype: DType, out: HostData): Promise<void> {
+    const size = storedDTypes[tensor.dtype].bytes;
+    if (hasHostLayout(tensor.dtype, dtype)) {
+      const bytes = new Uint8Array(out.buffer as ArrayBuffer);
+      return await this.#readBytes(tensor, start * size, bytes);
+    }
+    const scratch = new Uint8Array(Math.min(pieceBytes, out.length * size));
+    for (let done = 0; done < out.length; ) {
+      const piece = scratch.subarray(0, (out.length - done) * size);
+      await this.#readBytes(tensor, (start + done) * size, piece);
+      out.set(decodeOf(tensor, dtype, piece, start + done), done);
+      done += piece.length / size;
+    }
+  }
+
+  async #readBytes(tensor: StoredTensor, at: number, out: Uint8Array): Promise<void> {
+    const file = this.#files.get(tensor.file)!;
+    await explainingFaults("read", tensor.file, () => readFully(file, tensor.file, tensor.byteOffset + at, out));
+  }
+}
+
+function decodeOf(tensor: StoredTensor, dtype: DType, piece: Uint8Array<ArrayBuffer>, start: number): HostData {
+  try {
+    return decode(tensor.dtype, dtype, piece);
+  } catch (error) {
+    if (!(error instanceof ValueFault)) throw error;
+    const place = `tensor ${quoted(tensor.name)}, element ${start + error.index}`;
+    throw fileError(tensor.file, `${place}: ${error.message}`, "store the tensor in a type that heddle reads whole");
+  }
+}
+
+function requireRange(tensor: StoredTensor, start: number, count: number): void {
+  const isRange = Number.isSafeInteger(start) && Number.isSafeInteger(count) && start >= 0 && count >= 0;
+  if (isRange && start + count <= tensor.elements) return;
+  throw new UsageError(
+    `elements ${start} to ${start + count} of ${quoted(tensor.name)} were asked for, it has ${tensor.elements}`,
+  );
+}
+
+function allocateFor(tensor: StoredTensor, dtype: DType, count: number): HostData {
+  try {
+    return allocate(dtype, count);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const what = `tensor ${quoted(tensor.name)} [${describeShape(tensor.shape)}] does not fit into one array in memory`;
+    throw fileError(tensor.file, what, "read it in ranges");
+  }
+}
+
+/** Reads exactly `out.length` bytes from `position` on. */
+async function readFully(file: OpenFile, path: string, position: number, out: Uint8Array): Promise<void> {
+  const largestRead = 64 * 1024 * 1024;
+  for (let done = 0; done < out.length; ) {
+    const { bytesRead } = await file.read(out, done, Math.min(out.length - done, largestRead), position + done);
+    if (bytesRead === 0) throw fileError(path, "it became shorter while it was read", copyAgain);
+    done += bytesRead;
+  }
+}
+
+/**
+ * Opens a safetensors file, an index of shards (`*.index.json`), or a folder that holds either under its usual name,
+ * and checks every header. Throws one FileError for whatever is wrong; nothing stays open then.
+ */
+export async function openSafetensors(path: string, options: { fs?: FileSystem } = {}): Promise<SafetensorsReader> {
+  requireLittleEndian();
+  const fs = options.fs ?? nodeFileSystem;
+  const location = await locateWeights(fs, path);
+  const files = new Map<string, OpenFile>();
+  try {
+    const header = location.endsWith(".json")
+      ? await openShards(await readShardIndex(fs, location), fs, files)
+      : await openFile(fs, location, files);
+    return new SafetensorsReader(path, header, files);
+  } catch (error) {
+    await closeAll(files);
+    throw error;
+  }
+}
+
+async function closeAll(files: ReadonlyMap<string, OpenFile>): Promise<void> {
+  await Promise.all([...files.values()].map((file) => file.close()));
+}
+
+async function openFile(fs: FileSystem, path: string, files: Map<string, OpenFile>): Promise<Header> {
+  return await explainingFaults("read", path, async () => {
+    const info = await fs.stat(path);
+    if (!info.isFile()) throw fileError(path, "it is not an ordinary file", "name a safetensors file or its index");
+    const file = await fs.open(path, "r");
+    files.set(path, file);
+    return await readHeader(file, path);
+  });
+}
+
+async function readHeader(file: OpenFile, path: string): Promise<Header> {
+  const { size } = await file.stat();
+  if (size < lengthBytes) {
+    throw fileError(path, `it has ${size} bytes, fewer than the ${lengthBytes} that every file starts with`, copyAgain);
+  }
+  const prefix = new Uint8Array(lengthBytes);
+  await readFully(file, path, 0, prefix);
+  const length = new DataView(prefix.buffer).getBigUint64(0, true);
+  if (length > longestHeader) throw notSafetensors(path, prefix, length);
+  const dataBytes = size - lengthBytes - Number(length);
+  if (dataBytes < 0) {
+    const what = `its header should have ${length} bytes, but the file ends ${-dataBytes} bytes before that`;
+    throw fileError(path, what, copyAgain);
+  }
+  const bytes = new Uint8Array(Number(length));
+  await readFully(file, path, lengthBytes, bytes);
+  return parseHeader(path, bytes, dataBytes);
+}
+
+/** Two other kinds of file are often found in the place of a safetensors file; their first bytes tell them. */
+function notSafetensors(path: string, prefix: Uint8Array, length: bigint): FileError {
+  const start = new TextDecoder("latin1").decode(prefix);
+  const what = `its header should have ${length} bytes; at most ${longestHeader} are accepted`;
+  if (start.startsWith("PK\x03\x04")) {
+    const hint = "it is a zip archive, as torch.save writes: convert it in Python with safetensors.torch.save_file";
+    return fileError(path, what, hint);
+  }
+  if (start === "version ") return fileError(path, what, "it is a git-lfs pointer: fetch the file with git lfs pull");
+  return fileError(path, what, copyAgain);
+}
+
+async function openShards(index: ShardIndex, fs: FileSystem, files: Map<string, OpenFile>): Promise<Header> {
+  const tensors = new Map<string, StoredTensor>();
+  const metadata = new Map<string, string>();
+  for (const [shard, path] of index.shards) {
+    const header = await openFile(fs, path, files);
+    for (const [name, tensor] of header.tensors) {
+      const other = tensors.get(name);
+      if (other !== undefined) throw inTwoShards(index, name, other.file, path);
+      tensors.set(name, tensor);
+    }
+    for (const [key, value] of header.metadata) metadata.set(key, value);
+    requireShardHolds(index, shard, path, header);
+  }
+  return { tensors, metadata };
+}
+
+const inTwoShards = (index: ShardIndex, name: string, one: string, other: string) =>
+  fileError(index.path, `tensor ${quoted(name)} is in two shards: ${one} and ${other}`, "remove it from one of them");
+
+function requireShardHolds(index: ShardIndex, shard: string, path: string, header: Header): void {
+  const absent = [...index.weightMap].filter(([name, file]) => file === shard && !header.tensors.has(name));
+  if (absent.length === 0) return;
+  const names = absent.slice(0, 5).map(([name]) => quoted(name));
+  const list = `${names.join(", ")}${absent.length > 5 ? `, and ${absent.length - 5} more` : ""}`;
+  throw fileError(path, `it lacks tensors that ${index.path} says it holds: ${list}`, copyAgain);
+}
+
+/** What a tensor takes in its file, for messages: `"a.weight" BF16 [4, 8] (64 bytes)`. */
+export const describeStored = ({ name, dtype, shape, byteLength }: StoredTensor): string =>
+  `${quoted(name)} ${dtype} [${describeShape(shape)}] (${formatBytes(byteLength)})`;

@@ -1,0 +1,102 @@
+/** Finding the files of a model: one safetensors file, or the shards that an index names. */
+import { basename, dirname, isAbsolute, join, relative, sep, win32 } from "node:path";
+import { explainingFaults, fileError, quoted } from "../file-errors.ts";
+import type { FileSystem } from "../file-system.ts";
+import { infoOf, readWhole } from "../files.ts";
+import { copyAgain, longestHeader, parseJsonFile } from "./header.ts";
+
+/** The names that the Hugging Face layout gives to the weights of a model. */
+export const singleFileName = "model.safetensors";
+export const indexFileName = "model.safetensors.index.json";
+
+/** What an index says: which shard, relative to the index's folder, holds each tensor. */
+export interface ShardIndex {
+  readonly path: string;
+  readonly weightMap: ReadonlyMap<string, string>;
+  /** The path of each shard, by the name that the index gives it. */
+  readonly shards: ReadonlyMap<string, string>;
+}
+
+/** Finds what to open for a path: a folder stands for the one model inside it. Throws FileError. */
+export async function locateWeights(fs: FileSystem, path: string): Promise<string> {
+  const info = await explainingFaults("read", path, () => fs.stat(path));
+  if (!info.isDirectory()) return path;
+  const names = await explainingFaults("read", path, () => fs.readdir(path));
+  const found = [singleFileName, indexFileName].filter((name) => names.includes(name));
+  if (found.length === 2) {
+    throw fileError(path, `it holds both ${singleFileName} and ${indexFileName}`, "name the one that is meant");
+  }
+  if (found[0] === undefined) throw fileError(path, `it holds no ${singleFileName}`, hintFromNames(names));
+  return await containedPath(fs, path, found[0], path);
+}
+
+function hintFromNames(names: readonly string[]): string {
+  const others = names.filter((name) => name.endsWith(".safetensors"));
+  if (others.length > 0) return `name the file that is meant: ${others.slice(0, 5).map(quoted).join(", ")}`;
+  const pickle = names.find((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
+  if (pickle === undefined) return "check the path";
+  return `${quoted(pickle)} looks like a PyTorch file; convert it in Python with safetensors.torch.save_file`;
+}
+
+/** Reads and checks an index file and the places of its shards; throws one FileError naming all missing shards. */
+export async function readShardIndex(fs: FileSystem, path: string): Promise<ShardIndex> {
+  const weightMap = parseIndex(path, await readWhole(fs, path, longestHeader));
+  const shards = new Map<string, string>();
+  const missing: string[] = [];
+  for (const shard of new Set(weightMap.values())) {
+    const location = await shardPath(fs, path, shard);
+    if (location === undefined) missing.push(shard);
+    else shards.set(shard, location);
+  }
+  if (missing.length === 0) return { path, weightMap, shards };
+  const count = `${missing.length} of the ${missing.length + shards.size} shards it names`;
+  const list = missing.slice(0, 5).map(quoted).join(", ");
+  throw fileError(path, `${count} are missing: ${list}${missing.length > 5 ? ", …" : ""}`, "copy or download them too");
+}
+
+function parseIndex(path: string, bytes: Uint8Array): ReadonlyMap<string, string> {
+  const fault = (what: string) => fileError(path, what, copyAgain);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw fault("it is not UTF-8 text");
+  }
+  const index = parseJsonFile(text, (what) => fault(`it is not valid JSON: ${what}`));
+  const weightMap = index instanceof Map ? index.get("weight_map") : undefined;
+  if (!(weightMap instanceof Map)) throw fault('it has no "weight_map" object');
+  for (const [name, shard] of weightMap) {
+    if (typeof shard !== "string") throw fault(`the shard of tensor ${quoted(name)} is not a text`);
+  }
+  return weightMap as ReadonlyMap<string, string>;
+}
+
+async function shardPath(fs: FileSystem, indexPath: string, shard: string): Promise<string | undefined> {
+  const isPlain = shard.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+  if (!isPlain || win32.parse(shard).root !== "" || /[\\\0]/.test(shard)) {
+    throw fileError(indexPath, `its shard ${quoted(shard)} is not a path inside its folder`, copyAgain);
+  }
+  const location = join(dirname(indexPath), shard);
+  const info = await explainingFaults("read", location, () => infoOf(fs, location));
+  return info === undefined ? undefined : await containedPath(fs, dirname(indexPath), shard, indexPath);
+}
+
+/**
+ * The path of `name` in `folder`, refused when a symbolic link leads out of the folder. The one layout whose links do
+ * is the Hugging Face cache, `snapshots/<revision>/<name> -> ../../blobs/<hash>`: there `blobs` is part of the model.
+ */
+async function containedPath(fs: FileSystem, folder: string, name: string, teller: string): Promise<string> {
+  const location = join(folder, name);
+  const [root, real] = await explainingFaults("read", location, () =>
+    Promise.all([fs.realpath(folder), fs.realpath(location)]),
+  );
+  const isCache = basename(dirname(root)) === "snapshots";
+  const roots = isCache ? [root, join(dirname(dirname(root)), "blobs")] : [root];
+  if (roots.some((allowed) => isInside(allowed, real))) return location;
+  throw fileError(teller, `${quoted(name)} is a link that leads out of its folder`, "put the file itself there");
+}
+
+function isInside(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}

@@ -1,0 +1,201 @@
+/** The element types of safetensors files, and how they become host arrays and back. */
+import { endianness } from "node:os";
+import { allocate, type DType, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
+
+/**
+ * For each stored type: bytes per element and the host dtype it is read as when none is asked for. Types wider than
+ * any host dtype are narrowed, and a value that the host dtype cannot hold is an error, never wrapped or infinite.
+ */
+export const storedDTypes = {
+  F64: { bytes: 8, host: "f32" },
+  I64: { bytes: 8, host: "i32" },
+  U64: { bytes: 8, host: "u32" },
+  F32: { bytes: 4, host: "f32" },
+  I32: { bytes: 4, host: "i32" },
+  U32: { bytes: 4, host: "u32" },
+  F16: { bytes: 2, host: "f16" },
+  BF16: { bytes: 2, host: "f32" },
+  I16: { bytes: 2, host: "i32" },
+  U16: { bytes: 2, host: "u32" },
+  I8: { bytes: 1, host: "i32" },
+  U8: { bytes: 1, host: "u32" },
+  BOOL: { bytes: 1, host: "bool" },
+} as const satisfies Record<string, { bytes: number; host: DType }>;
+
+export type StoredDType = keyof typeof storedDTypes;
+
+export const isStoredDType = (name: string): name is StoredDType => Object.hasOwn(storedDTypes, name);
+
+/** The stored type that holds a host dtype exactly. */
+export const storedAs = { f32: "F32", f16: "F16", i32: "I32", u32: "U32", bool: "BOOL" } as const satisfies Record<
+  DType,
+  StoredDType
+>;
+
+/** Files are little-endian and the conversions below view their bytes directly. */
+export function requireLittleEndian(): void {
+  if (endianness() !== "LE") throw new UnsupportedError("safetensors files need a little-endian processor");
+}
+
+/** A value that the type asked for cannot hold. `index` counts elements from the start of the converted piece. */
+export class ValueFault extends Error {
+  readonly index: number;
+
+  constructor(index: number, message: string) {
+    super(message);
+    this.index = index;
+  }
+}
+
+/** Whether elements of `stored` can be read as `host`: their own host dtype, and floats as either float. */
+export function isReadableAs(stored: StoredDType, host: DType): boolean {
+  const own = storedDTypes[stored].host;
+  const isFloat = (dtype: DType) => dtype === "f32" || dtype === "f16";
+  return own === host || (isFloat(own) && isFloat(host));
+}
+
+/** Whether the stored bytes are the host array's bytes, so that a file can be read straight into it. */
+export const hasHostLayout = (stored: StoredDType, host: DType): boolean =>
+  storedAs[host] === stored && stored !== "BOOL";
+
+/** Reads stored bytes, aligned to 8, as `host`; throws ValueFault. The caller has asked isReadableAs. */
+export function decode(stored: StoredDType, host: DType, bytes: Uint8Array<ArrayBuffer>): HostData {
+  const { buffer, byteOffset, byteLength } = bytes;
+  const native = views[stored](buffer, byteOffset, byteLength / storedDTypes[stored].bytes);
+  if (host === "f16") return toFloat16(native as FloatSource);
+  if (stored === "F64") return toFloat32(native as Float64Array);
+  if (stored === "BOOL") return checkedBooleans(native as Uint8Array);
+  const out = allocate(host, native.length);
+  out.set(native);
+  return out;
+}
+
+type FloatSource = Float64Array | Float32Array | Float16Array;
+type Native = HostData | Int16Array | Uint16Array | Int8Array;
+
+/** The stored elements as a typed array; bfloat16 is widened, and 64-bit integers are narrowed when nothing is lost. */
+const views: Readonly<Record<StoredDType, (buffer: ArrayBuffer, offset: number, length: number) => Native>> = {
+  F64: (buffer, offset, length) => new Float64Array(buffer, offset, length),
+  I64: (buffer, offset, length) => narrowIntegers(new Int32Array(buffer, offset, 2 * length), (low) => low >> 31),
+  U64: (buffer, offset, length) => narrowIntegers(new Uint32Array(buffer, offset, 2 * length), () => 0),
+  F32: (buffer, offset, length) => new Float32Array(buffer, offset, length),
+  I32: (buffer, offset, length) => new Int32Array(buffer, offset, length),
+  U32: (buffer, offset, length) => new Uint32Array(buffer, offset, length),
+  F16: (buffer, offset, length) => new Float16Array(buffer, offset, length),
+  BF16: (buffer, offset, length) => widenBFloat16(new Uint16Array(buffer, offset, length)),
+  I16: (buffer, offset, length) => new Int16Array(buffer, offset, length),
+  U16: (buffer, offset, length) => new Uint16Array(buffer, offset, length),
+  I8: (buffer, offset, length) => new Int8Array(buffer, offset, length),
+  U8: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
+  BOOL: (buffer, offset, length) => new Uint8Array(buffer, offset, length),
+};
+
+/** bfloat16 is the upper half of a float32. */
+function widenBFloat16(halves: Uint16Array): Float32Array {
+  const bits = new Uint32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
+  return new Float32Array(bits.buffer);
+}
+
+/** Keeps the low words of 64-bit integers whose high word is what `signExtension` says: nothing is lost. */
+function narrowIntegers<T extends Int32Array | Uint32Array>(words: T, signExtension: (low: number) => number): T {
+  const out = new (words.constructor as new (length: number) => T)(words.length / 2);
+  for (let i = 0; i < out.length; i++) {
+    const low = words[2 * i]!;
+    if (words[2 * i + 1] !== signExtension(low)) throw new ValueFault(i, "it needs more than 32 bits");
+    out[i] = low;
+  }
+  return out;
+}
+
+function checkedBooleans(bytes: Uint8Array): Uint8Array {
+  const strange = bytes.findIndex((byte) => byte > 1);
+  if (strange >= 0) throw new ValueFault(strange, `a bool is 0 or 1, not ${bytes[strange]}`);
+  return bytes;
+}
+
+function toFloat16(values: FloatSource): Float16Array {
+  if (values instanceof Float16Array) return values;
+  const out = new Float16Array(values);
+  const bits = new Uint16Array(out.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    if ((bits[i]! & 0x7fff) === 0x7c00) refuseNewInfinity(values[i]!, i, "f16", 65504);
+  }
+  return out;
+}
+
+function toFloat32(values: FloatSource): Float32Array {
+  if (values instanceof Float32Array) return values;
+  const out = new Float32Array(values);
+  const bits = new Uint32Array(out.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    if ((bits[i]! & 0x7fffffff) === 0x7f800000) refuseNewInfinity(values[i]!, i, "f32", 3.4028234663852886e38);
+  }
+  return out;
+}
+
+function refuseNewInfinity(value: number, index: number, dtype: string, largest: number): void {
+  if (Number.isFinite(value)) throw new ValueFault(index, `${value} is beyond the range of ${dtype} (±${largest})`);
+}
+
+/** Rounds to the nearest bfloat16, ties to even, as PyTorch does; NaN stays NaN. */
+function toBFloat16(values: FloatSource): Uint16Array {
+  const floats = toFloat32(values);
+  const bits = new Uint32Array(floats.buffer, floats.byteOffset, floats.length);
+  const out = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const x = bits[i]!;
+    const isNotANumber = (x & 0x7fffffff) > 0x7f800000;
+    out[i] = isNotANumber ? (x >>> 16) | 0x40 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
+    if ((out[i]! & 0x7fff) === 0x7f80) refuseNewInfinity(floats[i]!, i, "bf16", 3.3895313892515355e38);
+  }
+  return out;
+}
+
+/** Sign-extends, or zero-extends, 32-bit integers to 64 bits. */
+function widenIntegers(values: Int32Array | Uint32Array): Int32Array {
+  const out = new Int32Array(2 * values.length);
+  for (let i = 0; i < values.length; i++) {
+    out[2 * i] = values[i]!;
+    out[2 * i + 1] = values[i]! < 0 ? -1 : 0;
+  }
+  return out;
+}
+
+type Encoder = (values: HostData) => ArrayBufferView<ArrayBufferLike> | undefined;
+
+const isFloats = (v: HostData): v is FloatSource =>
+  v instanceof Float32Array || v instanceof Float16Array || v instanceof Float64Array;
+
+const isIntegers = (v: HostData): v is Int32Array | Uint32Array => v instanceof Int32Array || v instanceof Uint32Array;
+
+const rawOnly: Encoder = () => undefined;
+
+/** How host arrays are stored as each type; undefined where the array's kind does not fit. */
+const encoders: Readonly<Record<StoredDType, Encoder>> = {
+  F64: (v) => (isFloats(v) ? Float64Array.from(v) : undefined),
+  F32: (v) => (isFloats(v) ? toFloat32(v) : undefined),
+  F16: (v) => (isFloats(v) ? toFloat16(v) : undefined),
+  BF16: (v) => (isFloats(v) ? toBFloat16(v) : undefined),
+  I64: (v) => (isIntegers(v) ? widenIntegers(v) : undefined),
+  U64: (v) => (v instanceof Uint32Array ? widenIntegers(v) : undefined),
+  I32: (v) => (v instanceof Int32Array ? v : undefined),
+  U32: (v) => (v instanceof Uint32Array ? v : undefined),
+  I16: rawOnly,
+  U16: rawOnly,
+  I8: rawOnly,
+  U8: rawOnly,
+  BOOL: rawOnly,
+};
+
+/**
+ * The stored bytes of a piece of a tensor. A Uint8Array is the bytes themselves, already in the stored type; any other
+ * array is converted. Throws ValueFault for a value the stored type cannot hold, and InternalError for an array whose
+ * kind does not fit.
+ */
+export function encode(stored: StoredDType, values: HostData): Uint8Array {
+  if (values instanceof Uint8Array) return stored === "BOOL" ? checkedBooleans(values) : values;
+  const view = encoders[stored](values);
+  if (view === undefined) throw new InternalError(`a ${values.constructor.name} cannot be stored as ${stored}`);
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
