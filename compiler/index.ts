@@ -13,5 +13,6 @@ export * from "./ir/op.ts";
 export * from "./ir/type.ts";
 export * from "./ir/verify.ts";
 export * as ops from "./ops/index.ts";
+export * from "./passes/arena.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";

@@ -112,13 +112,14 @@ export function withOperands(node: Node, operands: readonly Node[]): Node {
 }
 
 export function rewriteGraph(graph: Graph, rewrite: Rewrite): Graph {
-  const map = rewriteNodes([...graph.inputs, ...graph.outputs.map((o) => o.node)], rewrite);
-  return {
-    ...graph,
-    inputs: graph.inputs.map((n) => map.get(n)!).filter(isGraphInput),
-    outputs: graph.outputs.map((o) => ({ name: o.name, node: map.get(o.node)! })),
-  };
+  return mapGraph(graph, rewriteNodes([...graph.inputs, ...graph.outputs.map((o) => o.node)], rewrite));
 }
+
+const mapGraph = (graph: Graph, map: ReadonlyMap<Node, Node>): Graph => ({
+  ...graph,
+  inputs: graph.inputs.map((n) => map.get(n)!).filter(isGraphInput),
+  outputs: graph.outputs.map((o) => ({ name: o.name, node: map.get(o.node)! })),
+});
 
 /** The symbols that the sizes of a graph's inputs mention. */
 export const graphSymbols = (graph: Graph): string[] =>
@@ -126,22 +127,21 @@ export const graphSymbols = (graph: Graph): string[] =>
 
 /** The graph with symbolic sizes replaced by numbers, in types and in attributes. */
 export function bindSizes(graph: Graph, sizes: Sizes): Graph {
-  if (nodesOf(graph).every((n) => n.type.axes.every((a) => typeof a.size === "number")) && !hasSizeOps(graph))
-    return graph;
-  return rewriteGraph(graph, (node) => {
-    const schema = opRecord(node.op).attrs;
+  const bound = new Map<Node, Node>();
+  for (const node of topological([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {
+    const record = opRecord(node.op);
+    const operands = node.operands.map((o) => bound.get(o)!);
     const attrs: Attrs = Object.fromEntries(
-      Object.entries(node.attrs).map(([k, v]) => [k, bindAttr(v, schema[k]?.kind, sizes)]),
+      Object.entries(node.attrs).map(([k, v]) => [k, bindAttr(v, record.attrs[k]?.kind, sizes)]),
     );
-    const type = opRecord(node.op).infer(
-      node.operands.map((o) => o.type),
+    const type = record.infer(
+      operands.map((o) => o.type),
       attrs,
     );
-    return intern(node.op, node.operands, attrs, type, node.birth, node.path);
-  });
+    bound.set(node, intern(node.op, operands, attrs, type, node.birth, node.path));
+  }
+  return mapGraph(graph, bound);
 }
-
-const hasSizeOps = (graph: Graph): boolean => nodesOf(graph).some((n) => n.op === "size");
 
 function bindAttr(value: AttrValue, kind: AttrKind | undefined, sizes: Sizes): AttrValue {
   if (kind === "dim") return bindDim(value as Dim, sizes);

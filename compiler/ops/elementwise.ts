@@ -201,7 +201,14 @@ export const sin: Unary = elementwise({
   dtypes: floating,
   reference: (x) => Math.sin(x!),
   gradient: ({ x }, dy) => ({ x: mul(dy, cos(x)) }),
-  wgsl: { call: (x) => `sin(${x})` },
+  // WGSL bounds the error within [-pi, pi] only, and a rotary angle reaches thousands: take off whole turns first.
+  wgsl: {
+    call: (x) => `heddle_sin(${x})`,
+    helper: `fn heddle_sin(x: f32) -> f32 {
+  let turns = round(x * 0.15915494309189535);
+  return sin((x - turns * 6.28125) - turns * 0.0019353071795864769);
+}`,
+  },
   onnx: { type: "Sin", since: 7 },
   samples: { x: any },
   // WGSL grants sin and cos an absolute error of 2^-11 within [-pi, pi] (section 15.7.4).
@@ -215,7 +222,14 @@ export const cos: Unary = elementwise({
   dtypes: floating,
   reference: (x) => Math.cos(x!),
   gradient: ({ x }, dy) => ({ x: neg(mul(dy, sin(x))) }),
-  wgsl: { call: (x) => `cos(${x})` },
+  // WGSL bounds the error within [-pi, pi] only, and a rotary angle reaches thousands: take off whole turns first.
+  wgsl: {
+    call: (x) => `heddle_cos(${x})`,
+    helper: `fn heddle_cos(x: f32) -> f32 {
+  let turns = round(x * 0.15915494309189535);
+  return cos((x - turns * 6.28125) - turns * 0.0019353071795864769);
+}`,
+  },
   onnx: { type: "Cos", since: 7 },
   samples: { x: any },
   tolerance: { f32: { absolute: 5e-4, relative: 1e-4 } },

@@ -1,0 +1,89 @@
+/**
+ * Arenas: many tensors as ranges of one flat tensor. Parameters, gradients and optimizer state live this way, so that an
+ * update is one sweep, a checkpoint is written in sequence, and sharding is a matter of ranges.
+ */
+import { InternalError } from "../diagnostics/error.ts";
+import { withoutCapture } from "../diagnostics/source-location.ts";
+import { type Graph, rewriteGraph, rewriteNodes } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { type Axis, elementsOf, type TensorType } from "../ir/type.ts";
+import { broadcast, concat, dropAxis, merge, pad, slice, split, transpose } from "../ops/index.ts";
+
+/** Every range starts at a multiple of this many elements: 256 bytes of f32, the strictest binding alignment known. */
+export const arenaAlignment = 64;
+
+export interface ArenaEntry {
+  readonly name: string;
+  readonly type: TensorType;
+  /** In elements. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface ArenaLayout {
+  readonly entries: readonly ArenaEntry[];
+  /** Elements of the whole arena, a multiple of the alignment. */
+  readonly size: number;
+}
+
+export const arenaAxis = (layout: ArenaLayout): Axis => ({ name: "arena", size: layout.size });
+
+/** Ranges for the tensors given, in their order. Throws InternalError for a symbolic size. */
+export function layoutArena(tensors: readonly { readonly name: string; readonly type: TensorType }[]): ArenaLayout {
+  let offset = 0;
+  const entries = tensors.map(({ name, type }) => {
+    const length = elementsOf(type);
+    if (typeof length !== "number")
+      throw new InternalError(`"${name}" has the symbolic size ${length}: an arena needs numbers`);
+    const entry = { name, type, offset, length };
+    offset += Math.ceil(length / arenaAlignment) * arenaAlignment;
+    return entry;
+  });
+  return { entries, size: Math.max(offset, arenaAlignment) };
+}
+
+/** One tensor as a view of its range. */
+export function arenaView(arena: Node, { type, offset, length }: ArenaEntry): Node {
+  const range = slice(arena, "arena", offset, length);
+  return type.axes.length === 0 ? dropAxis(range, "arena") : split(range, "arena", type.axes);
+}
+
+/** Tensors packed into an arena, zeros between them. */
+export function packArena(layout: ArenaLayout, tensors: readonly Node[]): Node {
+  const flat = tensors.map((tensor, i) => {
+    const entry = layout.entries[i]!;
+    const next = layout.entries[i + 1]?.offset ?? layout.size;
+    return pad(flatten(tensor, entry.type), "arena", 0, next - entry.offset - entry.length);
+  });
+  return concat(flat, "arena");
+}
+
+function flatten(tensor: Node, type: TensorType): Node {
+  const names = type.axes.map((a) => a.name);
+  if (names.length === 0) return broadcast(tensor, [{ name: "arena", size: 1 }]);
+  return merge(transpose(tensor, names), names, "arena");
+}
+
+/** The graph with each parameter of the layout read from the arena instead. */
+export function useArena(graph: Graph, layout: ArenaLayout, arena: Node): Graph {
+  const rewritten = rewriteGraph(graph, viewInstead(layout, arena));
+  const left = rewritten.inputs.filter((n) => !isEntry(layout, n));
+  return { ...rewritten, inputs: [...left.filter((n) => n !== arena), arena] };
+}
+
+/** Nodes with each parameter of the layout read from the arena instead. */
+export function viewNodes(roots: readonly Node[], layout: ArenaLayout, arena: Node): Node[] {
+  const map = rewriteNodes(roots, viewInstead(layout, arena));
+  return roots.map((r) => map.get(r)!);
+}
+
+function viewInstead(layout: ArenaLayout, arena: Node): (node: Node) => Node {
+  const byName = new Map(layout.entries.map((e) => [e.name, e]));
+  return (node) => {
+    const entry = node.op === "parameter" ? byName.get(String(node.attrs.name)) : undefined;
+    return entry ? withoutCapture(() => arenaView(arena, entry)) : node;
+  };
+}
+
+const isEntry = (layout: ArenaLayout, node: Node): boolean =>
+  node.op === "parameter" && layout.entries.some((e) => e.name === node.attrs.name);

@@ -1,0 +1,24 @@
+/** The language: axes, tensors that record what is done to them, parameters by name, layers, optimizers, models, stages. */
+export {
+  bernoulli,
+  constantInit,
+  type Dim,
+  type Distribution,
+  type DType,
+  type Graph,
+  normal,
+  ones,
+  symbol,
+  truncatedNormal,
+  UsageError,
+  uniform,
+  zeros,
+} from "../compiler/index.ts";
+export * from "./axis.ts";
+export * from "./model.ts";
+export * from "./nn/index.ts";
+export * from "./optim/index.ts";
+export * from "./params.ts";
+export * from "./random.ts";
+export * from "./tensor.ts";
+export * from "./training.ts";

@@ -1,0 +1,8 @@
+/** Layers: functions from tensors to tensors that declare their parameters in the scope they are given. */
+export * from "./attention-pooling.ts";
+export * from "./drop-path.ts";
+export * from "./embedding.ts";
+export * from "./linear.ts";
+export * from "./mlp.ts";
+export * from "./norm.ts";
+export * from "./rotary.ts";

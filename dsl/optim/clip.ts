@@ -1,0 +1,11 @@
+/** Gradient clipping by global norm. */
+
+import type { Axis } from "../axis.ts";
+import { add, div, min, mul, sqrt, sum, type Tensor } from "../tensor.ts";
+
+export const globalNorm = <A extends string>(gradient: Tensor<A>, over: Axis<A>): Tensor<never> =>
+  sqrt(sum(mul(gradient, gradient), over)) as Tensor<never>;
+
+/** The gradient scaled so that its norm is at most `limit`. Pascanu et al. 2013, arXiv:1211.5063, algorithm 1. */
+export const clipByNorm = <A extends string>(gradient: Tensor<A>, norm: Tensor<never>, limit: number): Tensor<A> =>
+  mul(gradient, min(div(limit, add(norm, 1e-6)), 1)) as Tensor<A>;

@@ -1,0 +1,42 @@
+/** Parameters, declared where they are used and named by their path. */
+import { type Distribution, type DType, ops, UsageError } from "../compiler/index.ts";
+import type { Axis } from "./axis.ts";
+import { bernoulliOf } from "./random.ts";
+import { type Tensor, typed } from "./tensor.ts";
+
+/** A place in the tree of modules. Scopes are cheap values: `p.scope("attn").scope("qkv")`. */
+export interface Params {
+  /** "blocks.3.attn", or "" at the root. */
+  readonly path: string;
+  /** True while a training step is traced: dropout and drop path act. */
+  readonly training: boolean;
+  scope(name: string | number): Params;
+  /** A learned tensor of this scope. */
+  parameter<A extends string = never>(name: string, axes: readonly Axis<A>[], init: Distribution): Tensor<A>;
+  /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
+  bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
+}
+
+export interface ParamsOptions {
+  readonly training?: boolean;
+  readonly dtype?: DType;
+}
+
+/** The root scope. */
+export const rootParams = (options: ParamsOptions = {}): Params => scopeAt("", options);
+
+function scopeAt(path: string, options: ParamsOptions): Params {
+  const join = (name: string | number) => {
+    const part = String(name);
+    if (!/^\w[\w-]*(\.\w[\w-]*)*$/.test(part))
+      throw new UsageError(`"${part}" cannot name a parameter or a module: use letters, digits, _ and dots`);
+    return path === "" ? part : `${path}.${part}`;
+  };
+  return {
+    path,
+    training: options.training ?? false,
+    scope: (name) => scopeAt(join(name), options),
+    parameter: (name, axes, init) => typed(ops.parameter(join(name), options.dtype ?? "f32", axes, init)),
+    bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),
+  };
+}

@@ -1,0 +1,10 @@
+/** Random numbers as declared inputs: the runtime fills them from seeded streams, so every executor sees the same. */
+import { bernoulli, type Distribution, ops } from "../compiler/index.ts";
+import type { Axis } from "./axis.ts";
+import { type Tensor, typed } from "./tensor.ts";
+
+export const random = <A extends string>(name: string, axes: readonly Axis<A>[], dist: Distribution): Tensor<A> =>
+  typed(ops.random(name, axes, dist));
+
+export const bernoulliOf = <A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A> =>
+  random(name, axes, bernoulli(p));

@@ -1,0 +1,184 @@
+/** Training stages: what is learned, by which loss and optimizer; one step is one graph from batch to updated parameters. */
+import {
+  type ArenaLayout,
+  arenaAxis,
+  didYouMean,
+  differentiate,
+  type Graph,
+  layoutArena,
+  makeGraph,
+  type Node,
+  packArena,
+  topological,
+  UsageError,
+  viewNodes,
+} from "../compiler/index.ts";
+import type { Axis } from "./axis.ts";
+import { type AdamWOptions, adamw } from "./optim/adamw.ts";
+import { clipByNorm, globalNorm } from "./optim/clip.ts";
+import type { Schedule } from "./optim/schedule.ts";
+import { type Params, rootParams } from "./params.ts";
+import { add, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
+
+export interface LossResult {
+  /** What is minimized: a scalar. */
+  readonly loss: Tensor<never>;
+  /** Further scalars to report. */
+  readonly metrics?: Readonly<Record<string, Tensor<never>>>;
+}
+
+export interface Optimizer extends AdamWOptions {
+  readonly rate: Schedule;
+  /** The largest global gradient norm; unlimited unless said. */
+  readonly clip?: number;
+  /** True for parameters that weight decay acts on; by default those with more than one axis. */
+  readonly decays?: (name: string, axes: number) => boolean;
+  /** Multiplies the learning rate of a parameter: layer-wise decay. 1 unless said. */
+  readonly rateScale?: (name: string) => number;
+}
+
+export interface Stage {
+  readonly kind: "heddle.stage";
+  readonly name: string;
+  /** Declares inputs, runs the model, and gives the loss. */
+  readonly loss: (p: Params) => LossResult;
+  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Everything unless said. */
+  readonly trainable?: readonly string[];
+  readonly optimizer: Optimizer;
+}
+
+export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
+
+/** Names of the state that a training step keeps in a store. */
+export const trainingState = {
+  parameters: "train.parameters",
+  mean: "train.mean",
+  square: "train.square",
+  step: "train.step",
+} as const;
+
+export interface TrainingStep {
+  /** Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. */
+  readonly graph: Graph;
+  /** Where each trained parameter lies in the arenas. */
+  readonly layout: ArenaLayout;
+  /** Parameter nodes, with their initializers. */
+  readonly trained: readonly Node[];
+  readonly frozen: readonly Node[];
+}
+
+/** Compiles a stage to its step. Throws UsageError when a pattern matches nothing or nothing is left to train. */
+export function trainingStep(stage: Stage): TrainingStep {
+  const { loss, metrics = {} } = stage.loss(rootParams({ training: true }));
+  const { trained, frozen } = partition(stage, loss);
+  const layout = layoutArena(trained.map((n) => ({ name: nameOf(n), type: n.type })));
+  const arena = arenaAxis(layout) as Axis<"arena">;
+  const [parameters, mean, square] = [trainingState.parameters, trainingState.mean, trainingState.square].map((n) =>
+    state(n, "f32", [arena]),
+  );
+  const done = state(trainingState.step, "f32", []);
+
+  const reported = Object.entries(metrics);
+  const roots = [loss, ...reported.map(([, n]) => n), ...differentiate(loss, trained)];
+  const views = viewNodes(roots, layout, parameters!);
+  const gradients = views.slice(1 + reported.length);
+  const packed = typed<"arena">(packArena(layout, gradients));
+
+  const { optimizer } = stage;
+  const norm = globalNorm(packed, arena);
+  const gradient = optimizer.clip === undefined ? packed : clipByNorm(packed, norm, optimizer.clip);
+  const rate = optimizer.rate(done);
+  const step = add(done, 1) as Tensor<never>;
+  const [rateScale, decay] = perElement(stage, trained, layout, arena);
+  const next = adamw(
+    { parameter: parameters!, mean: mean!, square: square! },
+    gradient,
+    step,
+    mul(rate, rateScale!),
+    decay!,
+    optimizer,
+  );
+  const outputs: Record<string, Node> = {
+    loss: views[0]!,
+    ...Object.fromEntries(reported.map(([name], i) => [name, views[1 + i]!])),
+    rate,
+    gradient_norm: norm,
+    parameters: next.parameter,
+    mean: next.mean,
+    square: next.square,
+    step,
+  };
+  const graph = makeGraph(
+    stage.name,
+    Object.entries(outputs).map(([name, node]) => ({ name, node })),
+    [],
+    trainingState,
+  );
+  return { graph, layout, trained, frozen };
+}
+
+const nameOf = (node: Node): string => String(node.attrs.name);
+
+/** Trained parameters first those that decay, so that the per-element settings are few runs. */
+function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] } {
+  const all = topological([loss]).filter((n) => n.op === "parameter");
+  const patterns = stage.trainable ?? ["**"];
+  for (const pattern of patterns) {
+    if (!all.some((n) => matchesPath(pattern, nameOf(n)))) {
+      throw new UsageError(
+        `stage "${stage.name}": the pattern "${pattern}" matches no parameter${didYouMean(pattern, all.map(nameOf))} There are ${all.length}, such as "${all[0] ? nameOf(all[0]) : ""}".`,
+      );
+    }
+  }
+  const trained = all.filter((n) => patterns.some((p) => matchesPath(p, nameOf(n))));
+  if (trained.length === 0) throw new UsageError(`stage "${stage.name}" trains nothing: its loss uses no parameter`);
+  const wrong = trained.find((n) => n.type.dtype !== "f32");
+  if (wrong) throw new UsageError(`parameter "${nameOf(wrong)}" is ${wrong.type.dtype}: trained parameters are f32`);
+  const key = (n: Node) => settingsOf(stage, n).join();
+  const groups = new Map<string, Node[]>();
+  for (const n of trained) groups.set(key(n), [...(groups.get(key(n)) ?? []), n]);
+  const kept = new Set(trained);
+  return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
+}
+
+/** The rate multiplier and the weight decay of one parameter. */
+function settingsOf({ optimizer }: Stage, parameter: Node): [number, number] {
+  const name = nameOf(parameter);
+  const axes = parameter.type.axes.length;
+  const decays = optimizer.decays?.(name, axes) ?? axes > 1;
+  return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
+}
+
+/** Rate multiplier and decay of every element of the arena: scalars where all agree, else steps at the range borders. */
+function perElement(
+  stage: Stage,
+  trained: readonly Node[],
+  layout: ArenaLayout,
+  arena: Axis<"arena">,
+): Tensor<"arena">[] {
+  const settings = trained.map((n) => settingsOf(stage, n));
+  return [0, 1].map((which) => {
+    const values = settings.map((s) => s[which]!);
+    const first: Node = constant(values[0]!);
+    return values.reduce(
+      (before, value, i) =>
+        i === 0 || value === values[i - 1] ? before : select(ge(iota(arena), layout.entries[i]!.offset), value, before),
+      typed<"arena">(first),
+    );
+  });
+}
+
+/** Path patterns: `*` is one part between dots, `**` any number of them. */
+export function matchesPath(pattern: string, path: string): boolean {
+  const source = pattern
+    .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
+    .map((part) => {
+      if (part === "**.") return "(?:.*\\.)?";
+      if (part === ".**") return "(?:\\..*)?";
+      if (part === "**") return ".*";
+      if (part === "*") return "[^.]*";
+      return part.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
+    })
+    .join("");
+  return new RegExp(`^${source}$`).test(path);
+}

@@ -1,0 +1,132 @@
+/**
+ * InternVL-C: images through InternViT and attention pooling, texts through LLaMA's EOS feature, compared by cosine.
+ * Chen et al. 2023, arXiv:2312.14238, sections 3.2 and 3.3 (stage 1).
+ */
+import {
+  add,
+  attentionPooling,
+  axis,
+  constantInit,
+  contract,
+  crossEntropy,
+  defineModel,
+  exp,
+  input,
+  iota,
+  l2Normalize,
+  linear,
+  mean,
+  min,
+  mul,
+  normal,
+  type Params,
+  rename,
+  scale,
+  type Tensor,
+} from "../../dsl/index.ts";
+import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, visionAxes } from "./internvit.ts";
+import { chineseLlama7b, eosFeature, type Ids, llama, type TextConfig, textAxes } from "./llama.ts";
+
+export interface ContrastiveConfig {
+  readonly [key: string]: number | VisionConfig | TextConfig;
+  readonly vision: VisionConfig;
+  readonly text: TextConfig;
+  /** Width of the shared space. */
+  readonly embed: number;
+  readonly poolingHeads: number;
+}
+
+export const internvlCConfig: ContrastiveConfig = {
+  vision: internvit6b,
+  text: chineseLlama7b,
+  embed: 768,
+  poolingHeads: 16,
+};
+
+/** Unit vectors in the shared space, one a row. */
+export type Embedding = Tensor<"batch" | "feature">;
+
+const featureAxis = (c: ContrastiveConfig) => axis("feature", c.embed);
+
+/** pixels [batch, channel, row, column] -> unit vectors [batch, feature] */
+export function imageEmbedding(p: Params, pixels: Pixels, c: ContrastiveConfig): Embedding {
+  const a = visionAxes(c.vision);
+  const tokens = internvit(p.scope("vision_model"), pixels, c.vision).at(-1)!;
+  const pooled = attentionPooling(p.scope("clip_projector"), tokens, {
+    token: a.token,
+    embed: a.embed,
+    out: featureAxis(c),
+    heads: c.poolingHeads,
+  });
+  return l2Normalize(pooled, featureAxis(c));
+}
+
+/** ids i32 [batch, token], 0 = padding, EOS last -> unit vectors [batch, feature] */
+export function textEmbedding(p: Params, ids: Ids, c: ContrastiveConfig): Embedding {
+  const a = textAxes(c.text);
+  const eos = eosFeature(llama(p.scope("qllama.model"), ids, c.text), ids, a);
+  const projected = linear(p.scope("text_projection"), eos, [a.embed], [featureAxis(c)], {
+    bias: false,
+    init: normal(c.text.width ** -0.5),
+  });
+  return l2Normalize(projected, featureAxis(c));
+}
+
+/** Token ids [batch, token]. */
+export const idsInput = (c: TextConfig): Ids => {
+  const a = textAxes(c);
+  return input("ids", "i32", [a.batch, a.token]);
+};
+
+/** The learned temperature as a factor of the cosine: exp(logit_scale), at most 100 (Radford et al. 2021, section 2.5). */
+export const logitScale = (p: Params): Tensor<never> =>
+  min(exp(p.parameter("logit_scale", [], constantInit(Math.log(1 / 0.07)))), 100);
+
+export interface ContrastiveLoss {
+  readonly loss: Tensor<never>;
+  /** exp(logit_scale) */
+  readonly scale: Tensor<never>;
+}
+
+/** Symmetric cross-entropy of the cosines of all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
+export function contrastiveLoss(
+  image: Embedding,
+  text: Embedding,
+  temperature: Tensor<never>,
+  feature: number,
+): Tensor<never> {
+  const batch = image.type.axes.find((x) => x.name === "batch")!;
+  const [rows, columns] = [axis("batch", batch.size), axis("pair", batch.size)];
+  const logits = mul(contract(image, rename(text, rows, columns), axis("feature", feature)), temperature);
+  const byImage = mean(crossEntropy(logits, iota(rows), columns), rows);
+  const byText = mean(crossEntropy(logits, iota(columns), rows), columns);
+  return scale(add(byImage, byText), 0.5);
+}
+
+/** Stage 1: both towers, their pooling and the temperature, from pixels and ids to the loss. */
+export function stageOneLoss(p: Params, c: ContrastiveConfig): ContrastiveLoss {
+  const temperature = logitScale(p);
+  const image = imageEmbedding(p, pixelsInput(c.vision), c);
+  const text = textEmbedding(p, idsInput(c.text), c);
+  return { loss: contrastiveLoss(image, text, temperature, c.embed), scale: temperature };
+}
+
+/** Both towers: pixels and ids to unit vectors and the temperature. */
+export const internvlC = defineModel({
+  name: "internvl-c",
+  summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
+  config: internvlCConfig,
+  build: (p, c) => ({
+    image: imageEmbedding(p, pixelsInput(c.vision), c),
+    text: textEmbedding(p, idsInput(c.text), c),
+    scale: logitScale(p),
+  }),
+});
+
+/** InternViT alone: the features after the last block. */
+export const internvit6bModel = defineModel({
+  name: "internvit-6b",
+  summary: "InternViT-6B: 48 blocks of width 3200, features of all tokens after the last block",
+  config: internvit6b,
+  build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
+});
