@@ -65,3 +65,13 @@ describe("the lock file", () => {
     }
   });
 });
+
+describe("the package", () => {
+  const manifest = JSON.parse(text("package.json")) as { exports: Record<string, string | { default: string }> };
+
+  test.each(Object.entries(manifest.exports))("opens %s on a door that is there", (_, target) => {
+    if (typeof target === "string") return expect(existsSync(join(root, target))).toBe(true);
+    const source = target.default.replace("./dist/", "").replace(/\.js$/, ".ts");
+    return expect(files).toContain(source);
+  });
+});
