@@ -42,6 +42,9 @@ export function smallDisk(capacity: number): FileSystem {
   }));
 }
 
+/** The machine's file system without waiting for its disk: what a test prepares need not survive a power cut. */
+export const withoutSync: FileSystem = { ...withFiles(() => ({ sync: async () => {} })), syncFolder: async () => {} };
+
 /** The process dies at its operation number `deadline`: that one and all later ones, cleaning up included, fail. */
 export function dyingProcess(deadline: number): FileSystem & { readonly operations: () => number } {
   let operations = 0;
@@ -60,7 +63,7 @@ export function dyingProcess(deadline: number): FileSystem & { readonly operatio
       tick();
       return await file.write(buffer, offset, length, position);
     },
-    sync: ticking(() => file.sync()),
+    sync: ticking(async () => {}),
   }));
   return {
     ...files,
@@ -68,7 +71,7 @@ export function dyingProcess(deadline: number): FileSystem & { readonly operatio
     mkdir: ticking(files.mkdir),
     rename: ticking(files.rename),
     remove: ticking(files.remove),
-    syncFolder: ticking(files.syncFolder),
+    syncFolder: ticking(async () => {}),
     operations: () => operations,
   };
 }

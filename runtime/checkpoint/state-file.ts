@@ -1,0 +1,69 @@
+/** `state.json` of a checkpoint: the caller's state, and what the checkpoint's other files must be. */
+import { createHash } from "node:crypto";
+import { UsageError } from "../../compiler/index.ts";
+import type { Fingerprint } from "../safetensors/writer.ts";
+
+/** What JSON can hold. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+/** The content of a checkpoint. `sequence` counts the saves of a run, resumed parts included. */
+export interface CheckpointRecord {
+  readonly sequence: number;
+  readonly step: number;
+  readonly files: { readonly [name: string]: Readonly<Fingerprint> };
+  readonly state: Json;
+}
+
+export const stateFileName = "state.json";
+const format = "heddle-checkpoint-1";
+
+/** The record as text; it ends with a digest of itself, so that a damaged one is known. */
+export function formatRecord(record: CheckpointRecord): string {
+  const body = { format, ...record };
+  return `${JSON.stringify({ ...body, sha256: digest(body) }, null, 2)}\n`;
+}
+
+const digest = (body: unknown) => createHash("sha256").update(JSON.stringify(body)).digest("hex");
+
+/** Parses what formatRecord wrote; answers with the reason when the text is not that. */
+export function parseRecord(text: string): CheckpointRecord | string {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return `${stateFileName} is not complete JSON`;
+  }
+  if (typeof parsed !== "object" || parsed === null) return `${stateFileName} is not a JSON object`;
+  const { sha256, ...body } = parsed as CheckpointRecord & { format: string; sha256: string };
+  if (body.format !== format) return `${stateFileName} has the format ${JSON.stringify(body.format)}, not "${format}"`;
+  if (digest(body) !== sha256) return `${stateFileName} was changed or damaged after it was written`;
+  if (!isRecord(body)) return `${stateFileName} does not say what a checkpoint must`;
+  return body;
+}
+
+/** The name of a group's file: plain, so that a state file never leads out of its folder. */
+export const groupFilePattern = /^([a-z][a-z0-9_-]*)\.safetensors$/;
+
+function isRecord({ sequence, step, files, state }: CheckpointRecord): boolean {
+  const isCount = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
+  if (!isCount(sequence) || !isCount(step) || state === undefined) return false;
+  if (typeof files !== "object" || files === null) return false;
+  return Object.entries(files).every(
+    ([name, file]) => groupFilePattern.test(name) && isCount(file?.bytes) && isCount(file?.crc32),
+  );
+}
+
+/** Throws UsageError naming the first value that JSON would drop or change: NaN would come back as null. */
+export function requireJson(value: unknown, path = "state"): asserts value is Json {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return;
+  if (typeof value === "number" && Number.isFinite(value) && !Object.is(value, -0)) return;
+  if (Array.isArray(value) || isPlainObject(value)) {
+    for (const [key, item] of Object.entries(value)) requireJson(item, `${path}.${key}`);
+    return;
+  }
+  const what = typeof value === "object" ? value.constructor?.name : Object.is(value, -0) ? "-0" : String(value);
+  throw new UsageError(`a checkpoint cannot keep ${path}: JSON has no ${what}`);
+}
+
+const isPlainObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype;

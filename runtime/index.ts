@@ -1,0 +1,54 @@
+/** The runtime owns time: what is read before a run, what is kept of it, and how it is resumed. */
+export {
+  type CheckpointContent,
+  type LoadedCheckpoint,
+  loadNewestCheckpoint,
+  type SaveOptions,
+  saveCheckpoint,
+} from "./checkpoint/checkpoint.ts";
+export type { Json } from "./checkpoint/state-file.ts";
+export { fileError, formatBytes, quoted } from "./file-errors.ts";
+export { type FileSystem, nodeFileSystem } from "./file-system.ts";
+export { type ByteSink, requireFreeSpace, type WriteOptions, writeAtomically, writeFileAtomically } from "./files.ts";
+export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
+export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
+export { formatDuration, formatFigure } from "./progress/progress-text.ts";
+export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
+export type { StoredTensor } from "./safetensors/header.ts";
+export {
+  describeMatch,
+  type MatchRules,
+  matchTensors,
+  type NamedShape,
+  requireMatch,
+  type TensorMatch,
+} from "./safetensors/match.ts";
+export {
+  openSafetensors,
+  type ReadOptions,
+  type ReadTensorOptions,
+  type SafetensorsReader,
+} from "./safetensors/reader.ts";
+export { type ShardedWriteOptions, writeModel } from "./safetensors/sharded-writer.ts";
+export type { StoredDType } from "./safetensors/stored-dtype.ts";
+export {
+  type SafetensorsWriteOptions,
+  type TensorToWrite,
+  tensorToWrite,
+  writeSafetensors,
+} from "./safetensors/writer.ts";
+export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
+export { type EventLog, openEventLog } from "./tensorboard.ts";
+export {
+  type CompiledStep,
+  defineJob,
+  type JobFile,
+  type Setting,
+  type TrainedRun,
+  type TrainingBatch,
+  type TrainingJob,
+} from "./training/job.ts";
+export type { LossPoint } from "./training/losses.ts";
+export { freshRunFolder, newestRunFolder } from "./training/run-folder.ts";
+export { initialValue, readWeights } from "./training/state.ts";
+export { type TrainOptions, type TrainResult, train } from "./training/train.ts";

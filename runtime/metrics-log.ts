@@ -1,0 +1,96 @@
+/** The metrics of a run as JSON lines: one object for each step, readable while the run goes on. */
+import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
+import { explainingFaults, fileError } from "./file-errors.ts";
+import { type FileSystem, nodeFileSystem } from "./file-system.ts";
+import { infoOf, readPieces } from "./files.ts";
+
+/** A line. Numbers that JSON lacks are written as the texts "NaN", "Infinity" and "-Infinity". */
+export interface MetricsRecord {
+  readonly step: number;
+  readonly [name: string]: number | string | boolean;
+}
+
+export interface MetricsLogOptions {
+  /** Steps that the resumed run has done: lines of later steps are cut off. Without it the file must be new. */
+  readonly resumeAt?: number;
+  readonly fs?: FileSystem;
+}
+
+/** Writes a run's log. `append` resolves when the system has the line, `flush` when the disk has all of them. */
+export interface MetricsLog {
+  append(record: MetricsRecord): Promise<void>;
+  flush(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Opens a log, new or resumed. Throws FileError when a new one exists already, and when a resumed one holds something
+ * other than records before its end; a torn end, as a crash leaves, is cut off.
+ */
+export async function openMetricsLog(path: string, options: MetricsLogOptions = {}): Promise<MetricsLog> {
+  const file = await openFile(options.fs ?? nodeFileSystem, path, options.resumeAt);
+  const encoder = new TextEncoder();
+  return {
+    append: (record) => file.append(encoder.encode(`${JSON.stringify(record, nameNonFinite)}\n`)),
+    flush: () => file.flush(),
+    dispose: () => file.dispose(),
+  };
+}
+
+const nameNonFinite = (_key: string, value: unknown) =>
+  typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+
+async function openFile(fs: FileSystem, path: string, resumeAt: number | undefined): Promise<AppendFile> {
+  if (resumeAt === undefined) return await createAppendFile(fs, path);
+  const info = await explainingFaults("read", path, () => infoOf(fs, path));
+  if (info === undefined) return await createAppendFile(fs, path);
+  const end = await explainingFaults("read", path, () => endOfStep(fs, path, resumeAt));
+  return await reopenAppendFile(fs, path, end);
+}
+
+/** The byte after the last line whose step is at most `lastStep`. */
+async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promise<number> {
+  let end = 0;
+  let number = 0;
+  let faulty: number | undefined;
+  let isPast = false;
+  for await (const line of readLines(fs, path)) {
+    number++;
+    const step = stepOf(line.text);
+    if (step === undefined) faulty ??= number;
+    else if (faulty !== undefined) throw notARecord(path, faulty);
+    isPast ||= step === undefined || step > lastStep;
+    if (!isPast) end = line.end;
+  }
+  return end;
+}
+
+const notARecord = (path: string, line: number) =>
+  fileError(
+    path,
+    `line ${line} is not a record with a step`,
+    "mend the line, or move the file away to begin a new one",
+  );
+
+function stepOf(text: string): number | undefined {
+  try {
+    const step: unknown = JSON.parse(text)?.step;
+    return typeof step === "number" ? step : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The complete lines of a file, each with the byte after its line end. */
+async function* readLines(fs: FileSystem, path: string): AsyncGenerator<{ text: string; end: number }> {
+  let rest = Buffer.alloc(0);
+  let start = 0;
+  for await (const piece of readPieces(fs, path)) {
+    rest = Buffer.concat([rest, piece]);
+    for (let at = rest.indexOf(0x0a); at >= 0; at = rest.indexOf(0x0a)) {
+      start += at + 1;
+      yield { text: rest.toString("utf8", 0, at), end: start };
+      rest = rest.subarray(at + 1);
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/** The text of a progress line: description, bar, count, rate, time left and further figures. */
+
+/** Figures shown behind the time left, by name. */
+export type Fields = Readonly<Record<string, number | string>>;
+
+export interface ProgressState {
+  readonly description: string;
+  readonly done: number;
+  readonly total: number;
+  readonly unit?: string;
+  /** Units a second, or undefined before it is known. */
+  readonly rate: number | undefined;
+  readonly fields: Fields;
+}
+
+/** A progress line; with a bar, and cut to the width, when a terminal's width in columns is given. */
+export function progressText(state: ProgressState, width?: number): string {
+  const { description, done, total, unit = "steps", rate, fields } = state;
+  const fraction = total > 0 ? Math.min(1, done / total) : 1;
+  const parts = [
+    description,
+    ...(width === undefined ? [] : [bar(fraction, Math.min(30, Math.floor(width / 4)))]),
+    `${Math.floor(fraction * 100)}%`,
+    `${done}/${total} ${unit}`,
+    ...(rate === undefined ? [] : [`${formatFigure(rate)} ${unit}/s`]),
+    ...(rate === undefined || done >= total ? [] : [`${formatDuration((total - done) / rate)} left`]),
+    ...Object.entries(fields).map(
+      ([name, value]) => `${name} ${typeof value === "number" ? formatFigure(value) : value}`,
+    ),
+  ];
+  return [...parts.join("  ")].slice(0, width).join("");
+}
+
+function bar(fraction: number, width: number): string {
+  const filled = Math.round(fraction * width);
+  return "█".repeat(filled) + "░".repeat(width - filled);
+}
+
+/** Four significant digits, or an exponent for very large and very small numbers. */
+export function formatFigure(value: number): string {
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e6) return String(value);
+  return size >= 1e6 || size < 1e-3 ? value.toExponential(2) : value.toPrecision(4);
+}
+
+/** 42s, 3m05s, 2h07m or 3d04h. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return "unknown time";
+  const s = Math.ceil(seconds);
+  const two = (n: number) => String(Math.floor(n)).padStart(2, "0");
+  if (s < 60) return `${s}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m${two(s % 60)}s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}h${two((s % 3600) / 60)}m`;
+  return `${Math.floor(s / 86400)}d${two((s % 86400) / 3600)}h`;
+}
+
+/** Measures the rate of work over the last half minute, so that it follows a change and does not jump. */
+export class RateMeter {
+  readonly #now: () => number;
+  readonly #samples: { readonly at: number; readonly done: number }[];
+
+  constructor(now: () => number, start: number) {
+    this.#now = now;
+    this.#samples = [{ at: now(), done: start }];
+  }
+
+  add(done: number): void {
+    const at = this.#now();
+    const isSoonAfter = (a: number) => at - a < 500;
+    const beforeLast = this.#samples.at(-2);
+    if (beforeLast !== undefined && isSoonAfter(beforeLast.at)) this.#samples.pop();
+    this.#samples.push({ at, done });
+    while (this.#samples.length > 2 && at - this.#samples[1]!.at > 30_000) this.#samples.shift();
+  }
+
+  /** Units a second; undefined before time has passed and work was done. */
+  rate(): number | undefined {
+    const first = this.#samples[0]!;
+    const last = this.#samples.at(-1)!;
+    const rate = (1000 * (last.done - first.done)) / (last.at - first.at);
+    return rate > 0 && Number.isFinite(rate) ? rate : undefined;
+  }
+}

@@ -1,0 +1,51 @@
+/** Scalars as TensorBoard event files. */
+import { join } from "node:path";
+import { type AppendFile, createAppendFile } from "./append-file.ts";
+import { event, fileVersion, frame, sessionStart, summary } from "./event-encoding.ts";
+import { explainingFaults } from "./file-errors.ts";
+import { type FileSystem, nodeFileSystem } from "./file-system.ts";
+import { infoOf } from "./files.ts";
+
+export interface EventLogOptions {
+  /** Steps that the resumed run has done: TensorBoard then hides what earlier files say of later steps. */
+  readonly resumeAt?: number;
+  readonly fs?: FileSystem;
+  /** Milliseconds since 1970. Default: the clock. */
+  readonly now?: () => number;
+}
+
+/** Writes one event file. */
+export interface EventLog {
+  readonly path: string;
+  /** Adds values (f32) by tag, such as "train/loss", at a step. */
+  scalars(step: number, values: Readonly<Record<string, number>>): Promise<void>;
+  flush(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** Starts a new event file in a folder, which is made when it is not there; TensorBoard reads all files of a folder. */
+export async function openEventLog(folder: string, options: EventLogOptions = {}): Promise<EventLog> {
+  const fs = options.fs ?? nodeFileSystem;
+  const now = options.now ?? Date.now;
+  await explainingFaults("create", folder, () => fs.mkdir(folder));
+  const file = await createEventFile(fs, folder, Math.floor(now() / 1000));
+  const send = (step: number, content: Uint8Array) => file.append(frame(event(now() / 1000, step, content)));
+  await send(0, fileVersion);
+  if (options.resumeAt !== undefined) await send(options.resumeAt + 1, sessionStart);
+  return {
+    path: file.path,
+    scalars: (step, values) => send(step, summary(values)),
+    flush: () => file.flush(),
+    dispose: () => file.dispose(),
+  };
+}
+
+/** TensorBoard takes any file with "tfevents" in its name, and orders a run's files by name. */
+async function createEventFile(fs: FileSystem, folder: string, seconds: number): Promise<AppendFile> {
+  for (let attempt = 0; ; attempt++) {
+    const path = join(folder, `events.out.tfevents.${String(seconds).padStart(10, "0")}.heddle.${attempt}`);
+    if ((await explainingFaults("read", path, () => infoOf(fs, path))) === undefined) {
+      return await createAppendFile(fs, path);
+    }
+  }
+}

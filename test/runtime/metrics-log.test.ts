@@ -1,0 +1,75 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { FileError } from "../../compiler/index.ts";
+import { type MetricsRecord, openMetricsLog } from "../../runtime/index.ts";
+import { smallDisk, temporaryFolder } from "./support.ts";
+
+const logPath = async () => join(await temporaryFolder(), "metrics.jsonl");
+
+async function write(path: string, records: readonly MetricsRecord[], resumeAt?: number): Promise<string> {
+  const log = await openMetricsLog(path, { resumeAt });
+  for (const record of records) await log.append(record);
+  await log.dispose();
+  return await readFile(path, "utf8");
+}
+
+describe("openMetricsLog", () => {
+  it("writes a line for each record, readable at once", async () => {
+    const path = await logPath();
+    const log = await openMetricsLog(path);
+    await log.append({ step: 1, loss: 2.5, stage: "warm-up" });
+    expect(await readFile(path, "utf8")).toBe('{"step":1,"loss":2.5,"stage":"warm-up"}\n');
+    await Promise.all([2, 3, 4].map((step) => log.append({ step, loss: step === 3 ? Number.NaN : -1 / 0 })));
+    await log.flush();
+    await log.dispose();
+    expect((await readFile(path, "utf8")).split("\n").slice(1)).toEqual([
+      '{"step":2,"loss":"-Infinity"}',
+      '{"step":3,"loss":"NaN"}',
+      '{"step":4,"loss":"-Infinity"}',
+      "",
+    ]);
+  });
+
+  it("does not continue a log by accident", async () => {
+    const path = await logPath();
+    await write(path, [{ step: 1 }]);
+    await expect(openMetricsLog(path)).rejects.toThrow(FileError);
+    await expect(openMetricsLog(path)).rejects.toThrow(/cannot create .*metrics\.jsonl: it exists already/);
+  });
+
+  it("continues after the step resumed at, whatever came later", async () => {
+    const lines = (steps: readonly number[]) => steps.map((step) => `{"step":${step}}\n`).join("");
+    const property = async (count: number, resumeAt: number, torn: string) => {
+      const path = await logPath();
+      const steps = Array.from({ length: count }, (_, i) => i + 1);
+      await writeFile(path, lines(steps) + torn);
+      const text = await write(path, [{ step: resumeAt + 1 }], resumeAt);
+      expect(text).toBe(lines([...steps.filter((step) => step <= resumeAt), resumeAt + 1]));
+    };
+    const torn = fc.constantFrom("", '{"step":', '{"step":1', "\0\0\0", '{"step":7}', "\0\n\0\0\n");
+    await fc.assert(fc.asyncProperty(fc.nat(5), fc.nat(6), torn, property), { numRuns: 30 });
+  });
+
+  it("starts a new file when there is none to resume", async () => {
+    expect(await write(await logPath(), [{ step: 8 }], 7)).toBe('{"step":8}\n');
+  });
+
+  it("refuses to cut records behind a line that is none", async () => {
+    const path = await logPath();
+    await writeFile(path, '{"step":1}\nhello\n{"step":3}\n');
+    await expect(openMetricsLog(path, { resumeAt: 5 })).rejects.toThrow(/metrics\.jsonl: line 2 is not a record/);
+    expect(await readFile(path, "utf8")).toBe('{"step":1}\nhello\n{"step":3}\n');
+  });
+
+  it("overwrites a line that the full disk took in part", async () => {
+    const path = await logPath();
+    const log = await openMetricsLog(path, { fs: smallDisk(24) });
+    await log.append({ step: 1 });
+    await expect(log.append({ step: 2, loss: 1.25 })).rejects.toThrow(/cannot write .*no space is left/);
+    await expect(log.append({ step: 3 })).rejects.toThrow(FileError);
+    await log.dispose();
+    expect(await write(path, [{ step: 2 }], 1)).toBe('{"step":1}\n{"step":2}\n');
+  });
+});
