@@ -1,0 +1,164 @@
+/** Kernels as WGSL text. */
+import { type DType, InternalError, opRecord } from "../../../compiler/index.ts";
+import type { Expr, Kernel, Stmt } from "../compiler-doors.ts";
+
+/** The type a dtype has in memory: bool is not host-shareable and takes a u32. */
+const stored = { f32: "f32", f16: "f16", i32: "i32", u32: "u32", bool: "u32" } as const satisfies Record<DType, string>;
+
+const infix = {
+  add: "+",
+  sub: "-",
+  mul: "*",
+  div: "/",
+  mod: "%",
+  lt: "<",
+  le: "<=",
+  eq: "==",
+  ne: "!=",
+  and: "&&",
+  or: "||",
+} as const;
+const FLOAT_MAX = 3.4028234663852886e38;
+
+/** A float literal; WGSL has no infinities, so values beyond f32 become its largest. */
+function floatText(value: number, dtype: DType): string {
+  const v = dtype === "f16" ? value : Math.max(-FLOAT_MAX, Math.min(FLOAT_MAX, Math.fround(value)));
+  const text = String(v);
+  return `${/[.e]/.test(text) ? text : `${text}.0`}${dtype === "f16" ? "h" : "f"}`;
+}
+
+function constText(value: number, dtype: DType): string {
+  if (dtype === "bool") return value ? "true" : "false";
+  if (dtype === "u32") return `${value}u`;
+  if (dtype === "i32") return value === -(2 ** 31) ? "i32(-2147483647 - 1)" : value < 0 ? `(${value}i)` : `${value}i`;
+  return value < 0 ? `(${floatText(value, dtype)})` : floatText(value, dtype);
+}
+
+function castText(a: Expr, dtype: DType, text: string): string {
+  if (dtype === "bool") return `(${text} != ${a.dtype === "f32" ? "0.0f" : a.dtype === "u32" ? "0u" : "0i"})`;
+  return `${stored[dtype]}(${text})`;
+}
+
+class Emitter {
+  readonly helpers = new Set<string>();
+  private readonly kernel: Kernel;
+
+  constructor(kernel: Kernel) {
+    this.kernel = kernel;
+  }
+
+  expr(e: Expr): string {
+    switch (e.kind) {
+      case "const":
+        return constText(e.value, e.dtype);
+      case "var":
+        return e.name;
+      case "size":
+        return this.sizeText(e.name);
+      case "arith":
+        if (e.op === "min" || e.op === "max") return `${e.op}(${this.expr(e.a)}, ${this.expr(e.b)})`;
+        return `(${this.expr(e.a)} ${infix[e.op]} ${this.expr(e.b)})`;
+      case "compare":
+      case "logic":
+        return `(${this.expr(e.a)} ${infix[e.op]} ${this.expr(e.b)})`;
+      case "op":
+        return this.opText(e.op, e.args);
+      case "builtin":
+        return `${e.fn}(${e.args.map((a) => this.expr(a)).join(", ")})`;
+      case "load": {
+        const text = `${e.buffer}[${this.expr(e.index)}]`;
+        return e.dtype === "bool" ? `(${text} != 0u)` : text;
+      }
+      case "element":
+        return `${e.array}[${this.expr(e.index)}]`;
+      case "select":
+        return `select(${this.expr(e.no)}, ${this.expr(e.yes)}, ${this.expr(e.condition)})`;
+      case "cast":
+        return castText(e.a, e.dtype, this.expr(e.a));
+    }
+  }
+
+  private sizeText(name: string): string {
+    const at = this.kernel.sizes.indexOf(name);
+    return `sizes[${at >> 2}].${"xyzw"[at & 3]}`;
+  }
+
+  private opText(op: string, args: readonly Expr[]): string {
+    const { wgsl } = opRecord(op);
+    if (!wgsl) throw new InternalError(`op "${op}" reached the WGSL emitter but its record has no WGSL text`);
+    if (wgsl.helper) this.helpers.add(wgsl.helper);
+    return `(${wgsl.call(...args.map((a) => this.expr(a)))})`;
+  }
+
+  stmt(s: Stmt, indent: string): string[] {
+    switch (s.kind) {
+      case "let":
+        return [`${indent}let ${s.target.name} = ${this.expr(s.value)};`];
+      case "var":
+        return [`${indent}var ${s.target.name} = ${this.expr(s.value)};`];
+      case "assign":
+        return [`${indent}${s.target.name} = ${this.expr(s.value)};`];
+      case "for": {
+        const i = s.index.name;
+        const open = `${indent}for (var ${i} = ${this.expr(s.from)}; ${i} < ${this.expr(s.to)}; ${i} += ${s.step}i) {`;
+        return [open, ...this.block(s.body, indent), `${indent}}`];
+      }
+      case "if":
+        return [`${indent}if (${this.expr(s.condition)}) {`, ...this.block(s.body, indent), `${indent}}`];
+      case "store": {
+        const value = this.expr(s.value);
+        return [
+          `${indent}${s.buffer}[${this.expr(s.index)}] = ${s.value.dtype === "bool" ? `select(0u, 1u, ${value})` : value};`,
+        ];
+      }
+      case "set":
+        return [`${indent}${s.array}[${this.expr(s.index)}] = ${this.expr(s.value)};`];
+      case "barrier":
+        return [`${indent}workgroupBarrier();`];
+    }
+  }
+
+  private block(body: readonly Stmt[], indent: string): string[] {
+    return body.flatMap((t) => this.stmt(t, `${indent}  `));
+  }
+}
+
+/** The names the entry point reads of its builtins. */
+const prologue = [
+  ["wid_x", "i32(wid.x)"],
+  ["wid_y", "i32(wid.y)"],
+  ["wid_z", "i32(wid.z)"],
+  ["lid", "i32(local)"],
+] as const;
+
+/**
+ * The module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order; symbolic sizes follow
+ * as one uniform of i32. Equal kernels give equal text whatever their names.
+ */
+export function emitWgsl(kernel: Kernel): string {
+  const emitter = new Emitter(kernel);
+  const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
+  const bindings = kernel.buffers.map(
+    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: array<${stored[b.dtype]}>;`,
+  );
+  if (kernel.sizes.length > 0) {
+    const vectors = Math.ceil(kernel.sizes.length / 4);
+    bindings.push(`@group(0) @binding(${kernel.buffers.length}) var<uniform> sizes: array<vec4<i32>, ${vectors}>;`);
+  }
+  const arrays = kernel.arrays.map((a) => `var<${a.space}> ${a.name}: array<${stored[a.dtype]}, ${a.length}>;`);
+  const builtins = prologue
+    .filter(([name]) => new RegExp(`\\b${name}\\b`).test(body))
+    .map(([n, v]) => `  let ${n} = ${v};`);
+  return [
+    ...(kernel.buffers.some((b) => b.dtype === "f16") ? ["enable f16;"] : []),
+    ...bindings,
+    ...arrays,
+    ...[...emitter.helpers].sort(),
+    `@compute @workgroup_size(${kernel.workgroup.join(", ")})`,
+    "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
+    ...builtins,
+    body,
+    "}",
+    "",
+  ].join("\n");
+}

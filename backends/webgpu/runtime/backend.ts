@@ -1,0 +1,140 @@
+/** WebGPU as a backend: graphs become programs for the sizes and outputs that runs ask for. */
+import {
+  bindSizes,
+  type Graph,
+  graphSymbols,
+  type HostTensor,
+  makeGraph,
+  type Sizes,
+  UsageError,
+} from "../../../compiler/index.ts";
+import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
+import { checkFeeds, fetchedOutputs } from "../../feeds.ts";
+import { type AdapterFacts, compileKernels, type Program } from "../compiler-doors.ts";
+import type { GpuDevice } from "./device.ts";
+import { Pipelines } from "./pipelines.ts";
+import { DeviceProgram, type KernelTime } from "./program.ts";
+import { DeviceStore } from "./store.ts";
+
+/** What kernels are chosen by, read off an open device. */
+export const factsOf = (gpu: GpuDevice): AdapterFacts => ({
+  software: gpu.adapter.software,
+  maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
+  bindingAlignment: gpu.limits.minStorageBufferOffsetAlignment,
+  maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+  maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
+});
+
+/** An executable that can also say what it became. */
+export interface WebgpuExecutable extends Executable {
+  /** The kernels and the memory plan for the sizes given. */
+  program(sizes?: Sizes): Program;
+  /** Runs once with each kernel timed by itself. */
+  profile(feeds: Readonly<Record<string, HostTensor>>, store: Store): Promise<readonly KernelTime[]>;
+}
+
+export interface WebgpuBackend extends Backend {
+  readonly gpu: GpuDevice;
+  compile(graph: Graph, options?: CompileOptions): Promise<WebgpuExecutable>;
+}
+
+class Compiled implements WebgpuExecutable {
+  readonly graph: Graph;
+  private readonly gpu: GpuDevice;
+  private readonly pipelines: Pipelines;
+  private readonly sizes: Sizes;
+  private readonly programs = new Map<string, Promise<DeviceProgram>>();
+  /** Runs one after another: their buffers are shared. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(gpu: GpuDevice, pipelines: Pipelines, graph: Graph, sizes: Sizes) {
+    this.graph = graph;
+    this.gpu = gpu;
+    this.pipelines = pipelines;
+    this.sizes = sizes;
+  }
+
+  /** Compiles ahead what needs no feed to be known. */
+  async warm(): Promise<void> {
+    const bound = bindSizes(this.graph, this.sizes);
+    if (graphSymbols(bound).length === 0) await this.ready(this.sizes, fetchedOutputs(this.graph));
+  }
+
+  program(sizes: Sizes = {}): Program {
+    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), factsOf(this.gpu));
+  }
+
+  private ready(sizes: Sizes, fetch: readonly string[]): Promise<DeviceProgram> {
+    const wanted = new Set([...fetch, ...Object.keys(this.graph.updates)]);
+    const key = JSON.stringify([Object.entries(sizes).sort(), [...wanted].sort()]);
+    let program = this.programs.get(key);
+    if (!program) this.programs.set(key, (program = this.build(sizes, wanted)));
+    return program;
+  }
+
+  private async build(sizes: Sizes, wanted: ReadonlySet<string>): Promise<DeviceProgram> {
+    const { name, inputs, outputs, updates } = bindSizes(this.graph, sizes);
+    const needed = makeGraph(
+      name,
+      outputs.filter((o) => wanted.has(o.name)),
+      inputs,
+      updates,
+    );
+    return DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu)), this.pipelines);
+  }
+
+  async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {
+    const fetch = fetchedOutputs(this.graph, options.fetch);
+    return this.exclusive(feeds, store, fetch, (program, own) => program.run(feeds, own, fetch));
+  }
+
+  async profile(feeds: Readonly<Record<string, HostTensor>>, store: Store): Promise<readonly KernelTime[]> {
+    return this.exclusive(feeds, store, fetchedOutputs(this.graph), (program, own) => program.profile(feeds, own));
+  }
+
+  private async exclusive<T>(
+    feeds: Readonly<Record<string, HostTensor>>,
+    store: Store,
+    fetch: readonly string[],
+    use: (program: DeviceProgram, store: DeviceStore) => Promise<T>,
+  ): Promise<T> {
+    if (!(store instanceof DeviceStore))
+      throw new UsageError("a graph compiled for WebGPU runs with a store of the same backend");
+    const program = await this.ready(checkFeeds(this.graph, feeds, this.sizes), fetch);
+    const turn = this.last.then(() => use(program, store));
+    this.last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  dispose(): void {
+    for (const program of this.programs.values()) void program.then((p) => p.dispose()).catch(() => undefined);
+    this.programs.clear();
+  }
+}
+
+/** The backend of an open device; disposing of it disposes of its stores and of the device. */
+export function webgpuBackend(gpu: GpuDevice): WebgpuBackend {
+  const pipelines = new Pipelines(gpu);
+  const stores = new Set<DeviceStore>();
+  const compiled = new Set<Compiled>();
+  return {
+    gpu,
+    device: { backend: "webgpu", name: gpu.adapter.description, software: gpu.adapter.software },
+    createStore() {
+      const store = new DeviceStore(gpu, (s) => stores.delete(s));
+      stores.add(store);
+      return store;
+    },
+    async compile(graph, options = {}) {
+      const executable = new Compiled(gpu, pipelines, graph, options.sizes ?? {});
+      compiled.add(executable);
+      await executable.warm();
+      return executable;
+    },
+    dispose() {
+      for (const e of compiled) e.dispose();
+      for (const s of [...stores]) s.dispose();
+      gpu.dispose();
+    },
+  };
+}

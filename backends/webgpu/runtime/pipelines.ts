@@ -1,0 +1,36 @@
+/** Compute pipelines, one for each distinct WGSL text of a device. */
+
+import type { Kernel } from "../compiler-doors.ts";
+import { emitWgsl } from "../emit/wgsl.ts";
+import type { GpuDevice } from "./device.ts";
+
+export class Pipelines {
+  private readonly gpu: GpuDevice;
+  private readonly byText = new Map<string, Promise<GPUComputePipeline>>();
+
+  constructor(gpu: GpuDevice) {
+    this.gpu = gpu;
+  }
+
+  /** How many distinct pipelines there are. */
+  get size(): number {
+    return this.byText.size;
+  }
+
+  /** The pipelines of all kernels, those of new texts compiled at the same time. */
+  async of(kernels: readonly Kernel[]): Promise<GPUComputePipeline[]> {
+    const pending = kernels.map((kernel) => {
+      const code = emitWgsl(kernel);
+      let pipeline = this.byText.get(code);
+      if (!pipeline) this.byText.set(code, (pipeline = this.create(kernel.name, code)));
+      return pipeline;
+    });
+    return this.gpu.settle(Promise.all(pending));
+  }
+
+  private create(label: string, code: string): Promise<GPUComputePipeline> {
+    const { device } = this.gpu;
+    const module = device.createShaderModule({ label, code });
+    return device.createComputePipelineAsync({ label, layout: "auto", compute: { module, entryPoint: "main" } });
+  }
+}

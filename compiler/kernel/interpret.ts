@@ -1,0 +1,139 @@
+/** Runs a kernel in plain JavaScript, thread by thread: what tests compare generated code with. */
+import { InternalError } from "../diagnostics/error.ts";
+import type { DType } from "../ir/dtype.ts";
+import { opRecord } from "../ir/op.ts";
+import type { Expr } from "./expr.ts";
+import type { Kernel, Stmt } from "./kernel.ts";
+
+export type KernelArrays = Readonly<Record<string, { [i: number]: number; readonly length: number }>>;
+
+interface Thread {
+  readonly values: Map<string, number>;
+  readonly arrays: Readonly<Record<string, Float64Array>>;
+  readonly buffers: KernelArrays;
+  readonly sizes: Readonly<Record<string, number>>;
+}
+
+const round = (v: number, dtype: DType) => (dtype === "f32" ? Math.fround(v) : dtype === "i32" ? v | 0 : v);
+
+const arith = {
+  add: (a: number, b: number) => a + b,
+  sub: (a: number, b: number) => a - b,
+  mul: (a: number, b: number) => a * b,
+  div: (a: number, b: number) => a / b,
+  mod: (a: number, b: number) => a % b,
+  min: Math.min,
+  max: Math.max,
+};
+const compares = {
+  lt: (a: number, b: number) => a < b,
+  le: (a: number, b: number) => a <= b,
+  eq: (a: number, b: number) => a === b,
+  ne: (a: number, b: number) => a !== b,
+};
+const builtins = {
+  exp: Math.exp,
+  log: Math.log,
+  fma: (a: number, b: number, c: number) => a * b + c,
+} as Record<string, (...v: number[]) => number>;
+
+function fetch(values: { [i: number]: number; readonly length: number }, index: number, what: string): number {
+  if (index < 0 || index >= values.length)
+    throw new InternalError(`${what}[${index}] is outside 0 .. ${values.length - 1}`);
+  return values[index]!;
+}
+
+/** The value of an expression for one thread; throws InternalError on a load outside its buffer. */
+export function evaluate(e: Expr, t: Thread): number {
+  switch (e.kind) {
+    case "const":
+      return e.value;
+    case "var":
+      return t.values.get(e.name)!;
+    case "size":
+      return t.sizes[e.name]!;
+    case "arith": {
+      const v = arith[e.op](evaluate(e.a, t), evaluate(e.b, t));
+      return e.dtype === "i32" ? Math.trunc(v) : round(v, e.dtype);
+    }
+    case "compare":
+      return compares[e.op](evaluate(e.a, t), evaluate(e.b, t)) ? 1 : 0;
+    case "logic": {
+      const [a, b] = [evaluate(e.a, t), evaluate(e.b, t)];
+      return e.op === "and" ? a & b : a | b;
+    }
+    case "op":
+      return round(Number(opRecord(e.op).scalar!(...e.args.map((a) => evaluate(a, t)))), e.dtype);
+    case "builtin":
+      return round(builtins[e.fn]!(...e.args.map((a) => evaluate(a, t))), e.dtype);
+    case "load":
+      return fetch(t.buffers[e.buffer]!, evaluate(e.index, t), e.buffer);
+    case "element":
+      return fetch(t.arrays[e.array]!, evaluate(e.index, t), e.array);
+    case "select":
+      return evaluate(e.condition, t) ? evaluate(e.yes, t) : evaluate(e.no, t);
+    case "cast": {
+      const v = evaluate(e.a, t);
+      if (e.dtype === "bool") return v !== 0 ? 1 : 0;
+      return e.dtype === "i32" || e.dtype === "u32" ? Math.trunc(v) : round(v, e.dtype);
+    }
+  }
+}
+
+/** Runs statements; yields at each barrier. */
+function* run(body: readonly Stmt[], t: Thread): Generator<void> {
+  for (const s of body) {
+    if (s.kind === "let" || s.kind === "var" || s.kind === "assign") t.values.set(s.target.name, evaluate(s.value, t));
+    else if (s.kind === "barrier") yield;
+    else if (s.kind === "if") {
+      if (evaluate(s.condition, t)) yield* run(s.body, t);
+    } else if (s.kind === "for") {
+      const end = evaluate(s.to, t);
+      for (let i = evaluate(s.from, t); i < end; i += s.step) {
+        t.values.set(s.index.name, i);
+        yield* run(s.body, t);
+      }
+    } else {
+      const target = s.kind === "store" ? t.buffers[s.buffer]! : t.arrays[s.array]!;
+      const index = evaluate(s.index, t);
+      fetch(target, index, "store to ");
+      target[index] = evaluate(s.value, t);
+    }
+  }
+}
+
+function runWorkgroup(
+  kernel: Kernel,
+  wid: readonly number[],
+  buffers: KernelArrays,
+  sizes: Readonly<Record<string, number>>,
+) {
+  const arraysOf = (space: string) =>
+    Object.fromEntries(kernel.arrays.filter((a) => a.space === space).map((a) => [a.name, new Float64Array(a.length)]));
+  const shared = arraysOf("workgroup");
+  const threads = Array.from({ length: kernel.workgroup.reduce((n, s) => n * s, 1) }, (_, lid) => {
+    const values = new Map([
+      ["wid_x", wid[0]!],
+      ["wid_y", wid[1]!],
+      ["wid_z", wid[2]!],
+      ["lid", lid],
+    ]);
+    return run(kernel.body, { values, arrays: { ...shared, ...arraysOf("private") }, buffers, sizes });
+  });
+  for (let running = threads; running.length > 0; ) running = running.filter((t) => !t.next().done);
+}
+
+/** Runs every workgroup of a kernel over arrays named as its buffers, which it writes in place. */
+export function interpretKernel(
+  kernel: Kernel,
+  buffers: KernelArrays,
+  sizes: Readonly<Record<string, number>> = {},
+): void {
+  const none: Thread = { values: new Map(), arrays: {}, buffers, sizes };
+  const [x, y, z] = kernel.grid.map((g) => evaluate(g, none));
+  for (let k = 0; k < z!; k++) {
+    for (let j = 0; j < y!; j++) {
+      for (let i = 0; i < x!; i++) runWorkgroup(kernel, [i, j, k], buffers, sizes);
+    }
+  }
+}

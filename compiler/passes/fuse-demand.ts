@@ -1,0 +1,386 @@
+/**
+ * Decides what is written to memory. Walking the kernels from last to first, each one says which values it reads; a value
+ * that is cheaper to compute again from what is read anyway is computed again. One view of cost serves all decisions:
+ * bytes read and written.
+ */
+import { InternalError } from "../diagnostics/error.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
+import type { Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
+import type { Axis } from "../ir/type.ts";
+import type { KernelKind } from "../kernel/kernel.ts";
+import { type Group, isAttention, isCore, isElementwise, maskOf, type Placement } from "./fuse-groups.ts";
+import { isAffine } from "./lower-access.ts";
+
+/** Where a value lies: a tensor of its own, or a part of a concatenation's. */
+export interface Storage {
+  readonly root: Node;
+  readonly part?: { readonly axis: string; readonly offset: number };
+}
+
+export interface Store {
+  readonly value: Node;
+  readonly to: Storage;
+}
+
+/** What one kernel computes: stores of values, from values it reads; everything between is expressions. */
+export interface FusedKernel {
+  readonly kind: KernelKind;
+  /** The group whose cores and coordinates it has; none for a kernel that is elementwise alone. */
+  readonly group?: Group;
+  /** The iteration space of an elementwise kernel. */
+  readonly axes: readonly Axis[];
+  readonly stores: readonly Store[];
+  readonly reads: ReadonlySet<Node>;
+}
+
+export interface Fusion {
+  /** In an order in which they can run. */
+  readonly kernels: readonly FusedKernel[];
+  /** Where each written value is read from. */
+  readonly storage: ReadonlyMap<Node, Storage>;
+}
+
+/** Ops that an inlined cone may have: a bound on recomputation and on the time the search takes. */
+const coneLimit = 24;
+/** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
+const inlineParts = 4;
+
+const bytesOf = (node: Node): number =>
+  node.type.axes.reduce<number>((n, a) => n * Number(a.size), dtypeBytes[node.type.dtype]);
+
+const isInput = (n: Node) => n.op === "input" || n.op === "parameter" || n.op === "random";
+const isTable = (n: Node) => n.op === "constant" && n.type.axes.length > 0;
+/** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
+const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "iota" || n.op === "size";
+
+/** A value that memory holds without our writing it. */
+export const isResident = (n: Node): boolean => isInput(n) || isTable(n);
+
+/** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
+interface Bucket {
+  readonly ready: number;
+  readonly level: number;
+  readonly axes: readonly Axis[];
+  readonly stores: Store[];
+}
+
+interface Reader {
+  readonly group?: Group;
+  readonly reads: Set<Node>;
+  readonly done: Set<Node>;
+}
+
+class Demand {
+  private readonly storage = new Map<Node, Storage>();
+  private readonly groupStores = new Map<Group, Store[]>();
+  private readonly buckets = new Map<number, Map<string, Bucket>>();
+  private readonly kernels: FusedKernel[] = [];
+  private readonly order: ReadonlyMap<Node, number>;
+  private readonly places: Placement;
+  private readonly maxBindings: number;
+
+  constructor(nodes: readonly Node[], places: Placement, maxBindings: number) {
+    this.order = new Map(nodes.map((n, i) => [n, i]));
+    this.places = places;
+    this.maxBindings = maxBindings;
+  }
+
+  run(outputs: readonly Node[], groups: readonly Group[]): Fusion {
+    for (const node of outputs) this.write(node);
+    for (let position = groups.length - 1; position >= -1; position--) {
+      this.runBuckets(position);
+      if (position >= 0) this.runGroup(groups[position]!);
+    }
+    return { kernels: this.kernels.reverse(), storage: this.storage };
+  }
+
+  /** Makes a value lie in memory. */
+  private write(node: Node): void {
+    if (this.storage.has(node) || isResident(node)) return;
+    const storage: Storage = { root: node };
+    this.storage.set(node, storage);
+    if (node.op === "concat") this.writeParts(node);
+    else this.addStore({ value: node, to: storage });
+  }
+
+  /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
+  private writeParts(node: Node): void {
+    const axis = node.attrs.axis as string;
+    let offset = 0;
+    for (const part of node.operands) {
+      const to: Storage = { root: node, part: { axis, offset } };
+      this.addStore({ value: part, to });
+      if (!this.storage.has(part) && !isResident(part) && !isFree(part)) this.storage.set(part, to);
+      offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
+    }
+  }
+
+  private addStore(store: Store): void {
+    const place = this.places.get(store.value)!;
+    if (place.group) {
+      const list = this.groupStores.get(place.group);
+      if (list) list.push(store);
+      else this.groupStores.set(place.group, [store]);
+    } else this.addToBucket(store, place.ready, place.level);
+  }
+
+  private addToBucket(store: Store, ready: number, level: number): void {
+    const axes = store.value.type.axes;
+    const names = axes.map((a) => `${a.name}=${a.size}`).sort();
+    const key = `${level}/${names.join(",")}`;
+    let byKey = this.buckets.get(ready);
+    if (!byKey) this.buckets.set(ready, (byKey = new Map()));
+    const bucket = byKey.get(key);
+    if (bucket) bucket.stores.push(store);
+    else byKey.set(key, { ready, level, axes, stores: [store] });
+  }
+
+  private runGroup(group: Group): void {
+    let stores = this.sorted(this.groupStores.get(group) ?? []);
+    if (stores.length === 0) return;
+    let reader = this.readGroup(group, stores);
+    while (reader.reads.size + stores.length > this.maxBindings && stores.some((s) => !isCore(s.value))) {
+      stores = this.evict(group, stores);
+      reader = this.readGroup(group, stores);
+    }
+    this.kernels.push({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+  }
+
+  /** Moves the last elementwise result of a group, with what else depends on it alone, to a kernel right after it. */
+  private evict(group: Group, stores: readonly Store[]): Store[] {
+    const last = stores.findLast((s) => !isCore(s.value))!;
+    const rest = stores.filter((s) => s !== last);
+    this.groupStores.set(group, [...rest]);
+    this.runPieces([last], last.value.type.axes);
+    return this.sorted(this.groupStores.get(group)!);
+  }
+
+  private readGroup(group: Group, stores: readonly Store[]): Reader {
+    const reader: Reader = { group, reads: new Set(), done: new Set() };
+    for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
+    for (const { value } of stores) this.walk(value, reader);
+    return reader;
+  }
+
+  private usedCores(group: Group, stores: readonly Store[]): readonly Node[] {
+    const used = coresOf(group, stores, this.places);
+    return group.cores.filter((c) => used.has(c));
+  }
+
+  private readCore(core: Node, reader: Reader): void {
+    const repeated = core.op === "contract" && group(reader).kind === "contraction";
+    const mask = isAttention(core) ? maskOf(core) : undefined;
+    for (const operand of core.operands) {
+      if ((repeated || isAttention(core)) && operand !== mask) this.resolveRepeated(operand, reader);
+      else this.resolve(operand, reader);
+    }
+  }
+
+  /** Reads what a value computed in this kernel is computed from. */
+  private walk(node: Node, reader: Reader): void {
+    if (reader.done.has(node)) return;
+    reader.done.add(node);
+    if (isCore(node) && reader.group) return;
+    if (isResident(node)) {
+      reader.reads.add(node);
+      return;
+    }
+    for (const operand of node.operands) this.resolve(operand, reader);
+  }
+
+  private isOwn(node: Node, reader: Reader): boolean {
+    return reader.group !== undefined && this.places.get(node)!.group === reader.group;
+  }
+
+  /** Decides how a kernel gets a value that it uses once per result. */
+  private resolve(node: Node, reader: Reader): void {
+    if (isFree(node) || reader.reads.has(node)) return;
+    if (this.isOwn(node, reader)) return this.walk(node, reader);
+    if (reader.done.has(node)) return;
+    if (isResident(node) || isCore(node)) return this.read(node, reader);
+    if (this.storage.has(node) && !isElementwise(node)) return this.read(node, reader);
+    if (node.op === "concat" && node.operands.length > inlineParts) return this.read(node, reader);
+    if (!isElementwise(node)) return this.walk(node, reader);
+    const leaves = this.cone(node, reader);
+    const written = this.storage.has(node) ? 1 : 2;
+    if (!leaves || this.cost(leaves, node) > bytesOf(node) * written) return this.read(node, reader);
+    for (const leaf of leaves) this.read(leaf, reader);
+    this.markCone(node, reader);
+  }
+
+  private read(node: Node, reader: Reader): void {
+    this.write(node);
+    reader.reads.add(node);
+  }
+
+  /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
+  private resolveRepeated(node: Node, reader: Reader): void {
+    if (isFree(node) || reader.reads.has(node)) return;
+    if (isResident(node) || this.storage.has(node) || isCore(node)) return this.read(node, reader);
+    if (isAffine(node) || node.op === "cast" || isScaling(node)) {
+      for (const operand of node.operands) this.resolveRepeated(operand, reader);
+    } else if (node.op === "gather") {
+      this.resolveRepeated(node.operands[0]!, reader);
+      this.read(node.operands[1]!, reader);
+    } else this.read(node, reader);
+  }
+
+  /** The values in memory that an expression comes down to; undefined when it is too long to compute again. */
+  private cone(node: Node, reader: Reader): Set<Node> | undefined {
+    const leaves = new Set<Node>();
+    const seen = new Set<Node>();
+    let budget = coneLimit;
+    const visit = (n: Node, root: boolean): boolean => {
+      if (seen.has(n) || isFree(n)) return true;
+      seen.add(n);
+      if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
+      const stops = isResident(n) || isCore(n) || (!root && this.storage.has(n));
+      if (stops || (n.op === "concat" && n.operands.length > inlineParts)) {
+        leaves.add(n);
+        return true;
+      }
+      if (isElementwise(n) && --budget < 0) return false;
+      return n.operands.every((o) => visit(o, false));
+    };
+    return visit(node, true) ? leaves : undefined;
+  }
+
+  private markCone(node: Node, reader: Reader): void {
+    if (reader.done.has(node) || reader.reads.has(node) || isFree(node)) return;
+    if (this.isOwn(node, reader)) return this.walk(node, reader);
+    reader.done.add(node);
+    for (const operand of node.operands) this.markCone(operand, reader);
+  }
+
+  /** Bytes moved to have the leaves: at most as many elements of each as the result has are read. */
+  private cost(leaves: ReadonlySet<Node>, result: Node): number {
+    let bytes = 0;
+    for (const leaf of leaves) {
+      const own = bytesOf(leaf);
+      const written = isResident(leaf) || this.storage.has(leaf);
+      bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
+    }
+    return bytes;
+  }
+
+  private runBuckets(ready: number): void {
+    // Demands of one bucket fall into lower levels of the same readiness, so the highest level goes first.
+    for (;;) {
+      const byKey = this.buckets.get(ready);
+      if (!byKey || byKey.size === 0) return;
+      let top: string | undefined;
+      for (const [key, bucket] of byKey) if (top === undefined || bucket.level > byKey.get(top)!.level) top = key;
+      const bucket = byKey.get(top!)!;
+      byKey.delete(top!);
+      this.runPieces(this.sorted(bucket.stores), bucket.axes);
+    }
+  }
+
+  /** Stores that share what they read become one kernel, as far as the bindings reach. */
+  private runPieces(stores: readonly Store[], axes: readonly Axis[]): void {
+    for (const piece of this.connected(stores)) this.runPiece(piece, axes);
+  }
+
+  private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
+    const reader: Reader = { reads: new Set(), done: new Set() };
+    for (const { value } of stores) this.walk(value, reader);
+    const roots = new Set(stores.map((s) => s.to.root));
+    if (reader.reads.size + roots.size <= this.maxBindings) {
+      this.kernels.push({ kind: "elementwise", axes, stores, reads: reader.reads });
+    } else if (stores.length > 1) {
+      // The later half may read the earlier one's results: it is run first here and last on the device.
+      const half = stores.length >> 1;
+      this.runPiece(stores.slice(half), axes);
+      this.runPiece(stores.slice(0, half), axes);
+    } else this.narrow(stores[0]!, axes, reader);
+  }
+
+  /** A single result that reads too much: its operands become results of their own. */
+  private narrow(store: Store, axes: readonly Axis[], wide: Reader): void {
+    const reader: Reader = { reads: new Set(), done: new Set([store.value]) };
+    for (const operand of store.value.operands) {
+      if (!isFree(operand)) this.readThrough(operand, reader);
+    }
+    if (reader.reads.size >= wide.reads.size) {
+      throw new InternalError(
+        `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.maxBindings} bindings`,
+      );
+    }
+    this.kernels.push({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
+  }
+
+  private readThrough(node: Node, reader: Reader): void {
+    if (isFree(node)) return;
+    if (isElementwise(node) || isCore(node) || isResident(node)) return this.read(node, reader);
+    for (const operand of node.operands) this.readThrough(operand, reader);
+  }
+
+  private connected(stores: readonly Store[]): Store[][] {
+    const pieces: { stores: Store[]; touched: Set<Node> }[] = [];
+    for (const store of stores) {
+      const touched = this.touched(store.value);
+      const joined = pieces.filter((p) => [...touched].some((n) => p.touched.has(n)));
+      const merged = { stores: [...joined.flatMap((p) => p.stores), store], touched };
+      for (const p of joined) {
+        for (const n of p.touched) touched.add(n);
+        pieces.splice(pieces.indexOf(p), 1);
+      }
+      pieces.push(merged);
+    }
+    return pieces.map((p) => this.sorted(p.stores));
+  }
+
+  /** The large tensors that a value comes from, and the elementwise values on the way. */
+  private touched(node: Node): Set<Node> {
+    const found = new Set<Node>();
+    const stack = [node];
+    for (let budget = 4 * coneLimit; stack.length > 0 && budget > 0; budget--) {
+      const n = stack.pop()!;
+      if (found.has(n) || isFree(n) || n.type.axes.length === 0) continue;
+      found.add(n);
+      if (!isResident(n) && !isCore(n)) stack.push(...n.operands);
+    }
+    return found;
+  }
+
+  private sorted(stores: readonly Store[]): Store[] {
+    return [...stores].sort((a, b) => this.order.get(a.value)! - this.order.get(b.value)!);
+  }
+}
+
+const group = (reader: Reader): Group => reader.group!;
+
+/** A multiplication by a known scalar, which an innermost loop can afford. */
+const isScaling = (n: Node): boolean => n.op === "mul" && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+
+/** The cores of a group that its stores need. */
+export function coresOf(g: Group, stores: readonly Store[], places: Placement): Set<Node> {
+  const own = new Set(g.cores);
+  const used = new Set<Node>();
+  const seen = new Set<Node>();
+  const stack = stores.map((s) => s.value);
+  while (stack.length > 0) {
+    const n = stack.pop()!;
+    if (seen.has(n) || places.get(n)!.ready < g.position) continue;
+    seen.add(n);
+    if (own.has(n)) used.add(n);
+    stack.push(...n.operands);
+  }
+  return used;
+}
+
+/** Fuses a placed graph; `maxBindings` is the number of storage buffers that one kernel may have. */
+export function decideMemory(
+  nodes: readonly Node[],
+  outputs: readonly Node[],
+  placed: { readonly places: Placement; readonly groups: readonly Group[] },
+  maxBindings: number,
+): Fusion {
+  for (const n of nodes) {
+    if (opRecord(n.op).kind === "composite" && !isAttention(n)) {
+      throw new InternalError(`fuse: composite ${n.op} was not decomposed`);
+    }
+  }
+  return new Demand(nodes, placed.places, maxBindings).run(outputs, placed.groups);
+}

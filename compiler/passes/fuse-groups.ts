@@ -1,0 +1,316 @@
+/**
+ * Finds the kernels of a graph. Every core (contraction, attention, reduction, scatter, argmax) belongs to a group; an
+ * elementwise node that is computed from a group's cores at the same coordinates has its home there and can be an
+ * output of that group's kernel. What is computed where is decided later, by demand (fuse-demand.ts).
+ *
+ * Groups are numbered in an order in which they can run. `ready` of a node is the last group that it needs, looking
+ * through everything elementwise, so nodes of one group never wait for one another through memory.
+ */
+import type { Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
+import { type Expr, indexVar } from "../kernel/expr.ts";
+import type { KernelKind } from "../kernel/kernel.ts";
+import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./lower-access.ts";
+
+/** One index of a group's iteration space. */
+export interface Coordinate {
+  readonly index: Expr;
+  readonly axis: Axis;
+}
+
+export interface Group {
+  readonly kind: KernelKind;
+  readonly position: number;
+  readonly cores: Node[];
+  /** The coordinates of a result, slowest first; for a row reduction, those of the rows. */
+  readonly rows: readonly Coordinate[];
+  /** The coordinates that a row reduction folds. */
+  readonly reduced: readonly Coordinate[];
+  /** Axis names as coordinates; several names may mean one coordinate. */
+  readonly names: Map<string, Expr>;
+  /** Large tensors that the cores read: what siblings are found by. */
+  readonly sources: Set<Node>;
+}
+
+export interface Place {
+  /** The position of the last group that the node needs; -1 for none. */
+  readonly ready: number;
+  /** The group at whose coordinates the node is computed. */
+  readonly group?: Group;
+  readonly env?: Env;
+  /** For a node without a group: how many such nodes at other coordinates it needs, one after another. */
+  readonly level: number;
+}
+
+export type Placement = ReadonlyMap<Node, Place>;
+
+const attentionOps = new Set([
+  "attention",
+  "attention_lse",
+  "attention_grad_q",
+  "attention_grad_k",
+  "attention_grad_v",
+]);
+const indexingCores = new Set(["scatter_add", "argmax"]);
+const sourceKind = (node: Node) => opRecord(node.op).kind === "source";
+
+export const isAttention = (node: Node): boolean => attentionOps.has(node.op);
+export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";
+
+/** True for what a kernel is built around; everything else is an expression. */
+export const isCore = (node: Node): boolean =>
+  node.op === "contract" || opRecord(node.op).kind === "reduction" || isAttention(node) || indexingCores.has(node.op);
+
+const reducedAxes = (node: Node): readonly Axis[] => {
+  const x = node.operands[0]!;
+  if (node.op === "argmax") return [findAxis(x.type, node.attrs.axis as string)!];
+  return (node.attrs.over as string[]).map((n) => findAxis(x.type, n)!);
+};
+
+const product = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
+
+/** A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. */
+export function isDotProduct(node: Node): boolean {
+  if (node.op !== "contract") return false;
+  const [a, b] = [node.operands[0]!, node.operands[1]!];
+  const own = (x: Node, y: Node) =>
+    product(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
+  return own(a, b) === 1 || own(b, a) === 1;
+}
+
+const isRowReduction = (node: Node) =>
+  opRecord(node.op).kind === "reduction" || node.op === "argmax" || isDotProduct(node);
+
+const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[] =>
+  axes.map((axis, i) => ({ index: indexVar(`${prefix}${i}`, Number(axis.size)), axis }));
+
+/** Row groups stay small enough that their bindings fit every adapter. */
+const maxSiblings = 6;
+
+class Placer {
+  readonly places = new Map<Node, Place>();
+  readonly groups: Group[] = [];
+  private readonly bySource = new Map<Node, Group[]>();
+  private readonly attentions = new Map<string, Group>();
+  private readonly numbers = new Map<Node, number>();
+
+  place(node: Node): void {
+    this.numbers.set(node, this.numbers.size);
+    if (sourceKind(node)) this.places.set(node, { ready: -1, level: 0 });
+    else if (isCore(node)) this.placeCore(node);
+    else if (isElementwise(node)) this.placeElementwise(node);
+    else if (isBijective(node)) this.placeBijective(node);
+    else this.places.set(node, this.free(node));
+  }
+
+  private at(node: Node): Place {
+    return this.places.get(node)!;
+  }
+
+  private readyOf(operands: readonly Node[]): number {
+    return operands.reduce((p, o) => Math.max(p, this.at(o).ready), -1);
+  }
+
+  private placeBijective(node: Node): void {
+    const operand = this.at(node.operands[0]!);
+    if (operand.group && operand.env && operand.group.kind !== "indexing")
+      this.places.set(node, { ...operand, env: resultEnv(node, operand.env) });
+    else this.places.set(node, this.free(node));
+  }
+
+  /** A node at no group's coordinates. */
+  private free(node: Node): Place {
+    const ready = this.readyOf(node.operands);
+    let level = 0;
+    for (const operand of node.operands) {
+      const place = this.at(operand);
+      if (place.ready !== ready || place.group || ready < 0) continue;
+      const aligned = isElementwise(node) && sameSpace(operand, node);
+      level = Math.max(level, place.level + (aligned ? 0 : 1));
+    }
+    return { ready, level };
+  }
+
+  private placeElementwise(node: Node): void {
+    const ready = this.readyOf(node.operands);
+    const group = this.groups[ready];
+    const env = group && group.kind !== "indexing" ? this.envIn(node, group) : undefined;
+    if (group && env && node.operands.every((o) => this.aligned(o, restrict(env, o), group))) {
+      this.places.set(node, { ready, group, env, level: 0 });
+    } else this.places.set(node, this.free(node));
+  }
+
+  /** The coordinates of a group at which an elementwise node can be computed, if they cover all its axes. */
+  private envIn(node: Node, group: Group): Env | undefined {
+    const env = new Map<string, Expr>();
+    for (const operand of node.operands) {
+      const place = this.at(operand);
+      if (place.group === group) for (const [name, index] of place.env!) if (!env.has(name)) env.set(name, index);
+    }
+    for (const { name, size } of node.type.axes) {
+      if (env.has(name)) continue;
+      const known = group.names.get(name);
+      const coordinate = known && [...group.rows, ...group.reduced].find((c) => c.index === known);
+      if (!known || coordinate?.axis.size !== size) return undefined;
+      env.set(name, known);
+    }
+    return restrict(env, node);
+  }
+
+  /** Whether a kernel of the group can evaluate the node at env: all it takes from the group is at the thread's own coordinates. */
+  private aligned(node: Node, env: Env, group: Group): boolean {
+    const place = this.at(node);
+    if (place.ready < group.position) return true;
+    if (place.ready > group.position) return false;
+    if (place.group === group && sameEnv(place.env!, env, node)) return true;
+    if (!isAffine(node)) return false;
+    return this.aligned(node.operands[0]!, operandEnv(node, env), group);
+  }
+
+  private placeCore(node: Node): void {
+    if (isRowReduction(node)) this.placeReduction(node);
+    else if (isAttention(node)) this.placeAttention(node);
+    else {
+      const kind = node.op === "contract" ? "contraction" : "indexing";
+      this.addTo(this.open(kind, node.type.axes, []), node);
+    }
+  }
+
+  private open(kind: KernelKind, rows: readonly Axis[], reduced: readonly Axis[]): Group {
+    const group: Group = {
+      kind,
+      position: this.groups.length,
+      cores: [],
+      rows: coordinates(rows, "c"),
+      reduced: coordinates(reduced, "r"),
+      names: new Map(),
+      sources: new Set(),
+    };
+    for (const c of [...group.rows, ...group.reduced]) group.names.set(c.axis.name, c.index);
+    this.groups.push(group);
+    return group;
+  }
+
+  private addTo(group: Group, node: Node): void {
+    group.cores.push(node);
+    const env = restrict(group.names, node);
+    this.places.set(node, { ready: group.position, group, env, level: 0 });
+  }
+
+  /** Attention nodes over the same rows and operands share a kernel: the result with its statistics, dk with dv. */
+  private placeAttention(node: Node): void {
+    const rows = attentionRows(node);
+    const operands = node.op.startsWith("attention_grad") ? node.operands : [node.operands[0]!, node.operands[1]!];
+    const family = node.op === "attention_lse" ? "attention" : node.op.replace(/_[kv]$/, "_kv");
+    const ids = operands.map((o) => this.numbers.get(o));
+    const mask = maskOf(node);
+    const key = `${family}(${ids})${mask ? this.numbers.get(mask) : ""}${rows.map((a) => `${a.name}=${a.size}`)}${node.attrs.dot}${node.attrs.scale}`;
+    const known = this.attentions.get(key);
+    const group = known && this.readyOf(node.operands) < known.position ? known : this.open("attention", rows, []);
+    this.attentions.set(key, group);
+    const widths = node.type.axes.filter((a) => !rows.some((r) => r.name === a.name));
+    for (const [i, axis] of widths.entries()) group.names.set(axis.name, indexVar(`w${i}`, Number(axis.size)));
+    this.addTo(group, node);
+  }
+
+  private placeReduction(node: Node): void {
+    const over = reducedAxes(node);
+    const ready = this.readyOf(node.operands);
+    const sources = this.largeSources(node);
+    const siblings = sources.flatMap((s) => this.bySource.get(s) ?? []);
+    const candidates = new Set([...(this.groups[ready] ? [this.groups[ready]] : []), ...siblings]);
+    for (const group of candidates) if (this.joins(node, group, over, ready)) return this.note(group, sources);
+    const group = this.open("row_reduction", node.type.axes, over);
+    this.addTo(group, node);
+    this.note(group, sources);
+  }
+
+  private joins(node: Node, group: Group, over: readonly Axis[], ready: number): boolean {
+    if (group.kind !== "row_reduction" || group.position < ready || group.cores.length >= maxSiblings) return false;
+    const names = matchAxes(group, node.type.axes, over);
+    if (!names || !node.operands.every((o) => this.aligned(o, restrict(names, o), group))) return false;
+    for (const [name, index] of names) group.names.set(name, index);
+    this.addTo(group, node);
+    return true;
+  }
+
+  private note(group: Group, sources: readonly Node[]): void {
+    for (const s of sources) {
+      if (group.sources.has(s)) continue;
+      group.sources.add(s);
+      const list = this.bySource.get(s);
+      if (list) list.push(group);
+      else this.bySource.set(s, [group]);
+    }
+  }
+
+  /** The tensors at least as large as the rows that a core reads, found through what is elementwise. */
+  private largeSources(node: Node): Node[] {
+    const found = new Set<Node>();
+    const least = product(node.type.axes);
+    const stack = [...node.operands];
+    for (let budget = 24; stack.length > 0 && budget > 0; budget--) {
+      const n = stack.pop()!;
+      if (isCore(n) || n.op === "input" || n.op === "parameter") {
+        if (product(n.type.axes) > least) found.add(n);
+      } else stack.push(...n.operands);
+    }
+    return [...found];
+  }
+}
+
+/** The axes of one thread of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
+export function attentionRows(node: Node): readonly Axis[] {
+  if (node.op === "attention_lse") return node.type.axes;
+  if (node.op === "attention") {
+    const [q, k] = [node.operands[0]!, node.operands[1]!];
+    const dot = node.attrs.dot as string;
+    const own = (a: Axis) =>
+      findAxis(q.type, a.name) ? a.name !== dot : findAxis(k.type, a.name) && a.name !== node.attrs.over;
+    return node.type.axes.filter((a) => own(a));
+  }
+  if (node.op === "attention_grad_v") {
+    const [q, k] = [node.operands[0]!, node.operands[1]!];
+    const dot = node.attrs.dot as string;
+    const logit = (a: Axis) => (findAxis(q.type, a.name) ?? findAxis(k.type, a.name)) && a.name !== dot;
+    return node.type.axes.filter((a) => logit(a));
+  }
+  return node.type.axes.filter((a) => a.name !== node.attrs.dot);
+}
+
+/** The mask operand of an attention node. */
+export function maskOf(node: Node): Node | undefined {
+  const position = node.op === "attention" ? 3 : node.op === "attention_lse" ? 2 : 6;
+  return node.operands[position];
+}
+
+/** Names for the axes of another reduction, when its rows and reduced axes are those of the group, by name or by order. */
+function matchAxes(group: Group, rows: readonly Axis[], over: readonly Axis[]): Map<string, Expr> | undefined {
+  const names = new Map<string, Expr>();
+  const match = (axes: readonly Axis[], coords: readonly Coordinate[]): boolean => {
+    if (axes.length !== coords.length) return false;
+    const byName = axes.every((a) => coords.some((c) => c.index === group.names.get(a.name) && c.axis.size === a.size));
+    return axes.every((a, i) => {
+      const known = group.names.get(a.name);
+      const index = byName ? known! : coords[i]!.index;
+      if (!byName && (coords[i]!.axis.size !== a.size || (known !== undefined && known !== index))) return false;
+      names.set(a.name, index);
+      return true;
+    });
+  };
+  return match(rows, group.rows) && match(over, group.reduced) && new Set(names.values()).size === names.size
+    ? names
+    : undefined;
+}
+
+/** The same axes, in any order. */
+const sameSpace = (a: Node, b: Node): boolean =>
+  a.type.axes.length === b.type.axes.length && a.type.axes.every((x) => findAxis(b.type, x.name)?.size === x.size);
+
+/** Places every node of a graph, given in topological order. */
+export function placeNodes(nodes: readonly Node[]): { places: Placement; groups: readonly Group[] } {
+  const placer = new Placer();
+  for (const node of nodes) placer.place(node);
+  return { places: placer.places, groups: placer.groups };
+}

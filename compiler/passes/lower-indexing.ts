@@ -1,0 +1,45 @@
+/**
+ * Scatter-add without atomics: a thread owns one column of the result, clears it, and adds the updates of all index
+ * positions in their order, so the sum is the same at every run.
+ */
+import type { Axis } from "../ir/type.ts";
+import { cast, float, floatArith, load } from "../kernel/expr.ts";
+import type { Stmt } from "../kernel/kernel.ts";
+import { clampIndex } from "../kernel/simplify.ts";
+import { dimExpr, type Env, restrict } from "./lower-access.ts";
+import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
+import { loopOver } from "./lower-loops.ts";
+import { registerType, span } from "./lower-values.ts";
+
+export function lowerScatter(k: Lowering): LoweredKernel {
+  const core = k.fused.group!.cores[0]!;
+  const [index, updates] = [core.operands[0]!, core.operands[1]!];
+  const axis = core.attrs.axis as unknown as Axis;
+  const batched = core.attrs.batched as string[];
+  const columns = core.type.axes.filter((a) => a.name !== axis.name);
+  const positions = index.type.axes.filter((a) => !batched.includes(a.name));
+  const dtype = registerType(core.type.dtype);
+  const { to } = k.fused.stores[0]!;
+  const buffer = k.tensors.name(to.root);
+  const at = (env: Env) => k.tensors.addressIn(to, env);
+
+  const shape = k.perThread(span(columns), (item) => {
+    const column = unflatten(item, columns);
+    const clear = loopOver(k, [axis], (env): Stmt[] => [
+      { kind: "store", buffer, index: at(new Map([...column, ...env])), value: cast(float(0, dtype), core.type.dtype) },
+    ]);
+    const accumulate = loopOver(k, positions, (env): Stmt[] => {
+      const all = new Map([...column, ...env]);
+      const named = k.let("row", clampIndex(cast(k.values.at(index, restrict(all, index)), "i32"), dimExpr(axis.size)));
+      const target = at(new Map([...column, [axis.name, named.target]]));
+      const sum = floatArith(
+        "add",
+        cast(load(buffer, core.type.dtype, target), dtype),
+        k.values.at(updates, restrict(all, updates)),
+      );
+      return [named.stmt, { kind: "store", buffer, index: target, value: cast(sum, core.type.dtype) }];
+    });
+    return [...clear, ...accumulate];
+  });
+  return k.finish("indexing", shape);
+}

@@ -1,0 +1,174 @@
+/** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
+import { InternalError } from "../diagnostics/error.ts";
+import type { Dim } from "../ir/dim.ts";
+import type { DType } from "../ir/dtype.ts";
+import type { Node } from "../ir/node.ts";
+import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
+import { cast, type Expr, float, int, load, opCall, type Var, variable } from "../kernel/expr.ts";
+import type { Stmt } from "../kernel/kernel.ts";
+import { add, and, clampIndex, le, lt, select, sub } from "../kernel/simplify.ts";
+import type { Storage } from "./fuse-demand.ts";
+import { isElementwise } from "./fuse-groups.ts";
+import { address, dimExpr, type Env, envKey, isAffine, operandEnv, restrict } from "./lower-access.ts";
+
+/** The dtype that a value has in a register: f16 is a storage format, computed with in f32. */
+export const registerType = (dtype: DType): DType => (dtype === "f16" ? "f32" : dtype);
+
+/** Loads and stores name their tensor by this until bindings are assigned. */
+export const rootName = (index: number): string => `@${index}`;
+
+/** The tensors that a kernel touches, in the order in which it does. */
+export class Tensors {
+  readonly roots: Node[] = [];
+  private readonly names = new Map<Node, string>();
+  private readonly storage: ReadonlyMap<Node, Storage>;
+
+  constructor(storage: ReadonlyMap<Node, Storage>) {
+    this.storage = storage;
+  }
+
+  /** Where a value is read from: its own tensor, or its part of a concatenation. */
+  storageOf(node: Node): Storage {
+    return this.storage.get(node) ?? { root: node };
+  }
+
+  name(root: Node): string {
+    let name = this.names.get(root);
+    if (name === undefined) {
+      name = rootName(this.roots.length);
+      this.names.set(root, name);
+      this.roots.push(root);
+    }
+    return name;
+  }
+
+  /** The address of an element of a value that lies in `to`. */
+  addressIn(to: Storage, env: Env): Expr {
+    if (!to.part) return address(to.root.type.axes, env);
+    const { axis, offset } = to.part;
+    return address(to.root.type.axes, new Map([...env, [axis, add(env.get(axis)!, int(offset))]]));
+  }
+}
+
+export class Values {
+  readonly tensors: Tensors;
+  private readonly reads: ReadonlySet<Node>;
+  /** Roots that this kernel updates in place: what it loads of them is loaded before any store. */
+  private readonly written: ReadonlySet<Node>;
+  private readonly known = new Map<Node, Map<string, Expr>>();
+  private readonly loaded = new Map<string, Var>();
+  private early: Stmt[] = [];
+
+  constructor(tensors: Tensors, reads: ReadonlySet<Node>, written: ReadonlySet<Node>) {
+    this.tensors = tensors;
+    this.reads = reads;
+    this.written = written;
+  }
+
+  /** Says that a value at an index is in a register. */
+  bind(node: Node, env: Env, value: Expr): void {
+    this.memo(node).set(envKey(env, node), value);
+  }
+
+  /** The loads of written tensors made since the last call; they belong before the stores. */
+  takeEarly(): Stmt[] {
+    const early = this.early;
+    this.early = [];
+    return early;
+  }
+
+  private memo(node: Node): Map<string, Expr> {
+    let memo = this.known.get(node);
+    if (!memo) this.known.set(node, (memo = new Map()));
+    return memo;
+  }
+
+  /** The value of a node at an index, as an expression in register dtypes. */
+  at(node: Node, env: Env): Expr {
+    const memo = this.memo(node);
+    const key = envKey(env, node);
+    let value = memo.get(key);
+    if (!value) {
+      value = this.compute(node, env);
+      memo.set(key, value);
+    }
+    return value;
+  }
+
+  private compute(node: Node, env: Env): Expr {
+    if (this.reads.has(node)) return this.load(node, env);
+    if (isElementwise(node)) return this.elementwise(node, env);
+    if (isAffine(node)) return this.at(node.operands[0]!, operandEnv(node, env));
+    const dtype = registerType(node.type.dtype);
+    switch (node.op) {
+      case "constant":
+        return float(node.attrs.value as number, dtype);
+      case "size":
+        return cast(dimExpr(node.attrs.of as Dim), dtype);
+      case "iota":
+        return cast(env.get(node.type.axes[0]!.name)!, dtype);
+      case "pad":
+        return this.pad(node, env);
+      case "concat":
+        return this.concat(node, env);
+      case "gather":
+        return this.gather(node, env);
+      default:
+        throw new InternalError(
+          `lower: ${node.op} (${node.path || "no path"}) is needed at an index where no kernel computes it`,
+        );
+    }
+  }
+
+  private elementwise(node: Node, env: Env): Expr {
+    const args = node.operands.map((o) => this.at(o, restrict(env, o)));
+    const dtype = registerType(node.type.dtype);
+    return node.op === "cast" ? cast(args[0]!, dtype) : opCall(node.op, dtype, args);
+  }
+
+  private load(node: Node, env: Env): Expr {
+    const { dtype } = node.type;
+    const to = this.tensors.storageOf(node);
+    const element = load(this.tensors.name(to.root), dtype, this.tensors.addressIn(to, env));
+    if (!this.written.has(to.root)) return cast(element, registerType(dtype));
+    const target = variable(`ld${this.loaded.size}`, dtype);
+    this.loaded.set(target.name, target);
+    this.early.push({ kind: "let", target, value: element });
+    return cast(target, registerType(dtype));
+  }
+
+  private pad(node: Node, env: Env): Expr {
+    const x = node.operands[0]!;
+    const axis = node.attrs.axis as string;
+    const size = dimExpr(findAxis(x.type, axis)!.size);
+    const inner = sub(env.get(axis)!, dimExpr(node.attrs.low as Dim));
+    const inside = and(le(int(0), inner), lt(inner, size));
+    const value = this.at(x, restrict(new Map([...env, [axis, clampIndex(inner, size)]]), x));
+    return select(inside, value, float((node.attrs.value as number | undefined) ?? 0, value.dtype));
+  }
+
+  private concat(node: Node, env: Env): Expr {
+    const axis = node.attrs.axis as string;
+    let end: Expr = int(0);
+    const parts = node.operands.map((part) => {
+      const size = dimExpr(findAxis(part.type, axis)!.size);
+      const inner = sub(env.get(axis)!, end);
+      end = add(end, size);
+      return { end, value: this.at(part, restrict(new Map([...env, [axis, clampIndex(inner, size)]]), part)) };
+    });
+    return parts.reduceRight<Expr | undefined>(
+      (rest, part) => (rest ? select(lt(env.get(axis)!, part.end), part.value, rest) : part.value),
+      undefined,
+    )!;
+  }
+
+  private gather(node: Node, env: Env): Expr {
+    const [table, index] = [node.operands[0]!, node.operands[1]!];
+    const axis = findAxis(table.type, node.attrs.axis as string)!;
+    const at = cast(this.at(index, restrict(env, index)), "i32");
+    return this.at(table, restrict(new Map([...env, [axis.name, clampIndex(at, dimExpr(axis.size))]]), table));
+  }
+}
+
+/** The number of elements that axes span. */
+export const span = (axes: readonly Axis[]): number => Number(elementsOf({ dtype: "f32", axes }));

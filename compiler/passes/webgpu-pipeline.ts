@@ -1,0 +1,152 @@
+/** From a graph to kernels: the readable list of what happens, in order. */
+
+import { UnsupportedError } from "../diagnostics/error.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
+import type { Graph } from "../ir/graph.ts";
+import { nodesOf } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
+import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
+import type { KernelKind } from "../kernel/kernel.ts";
+import { decompose } from "./decompose.ts";
+import { decideMemory, type FusedKernel, type Fusion, type Storage } from "./fuse-demand.ts";
+import { isAttention, type Placement, placeNodes } from "./fuse-groups.ts";
+import { address } from "./lower-access.ts";
+import { lowerAttention } from "./lower-attention.ts";
+import { lowerContraction } from "./lower-contraction.ts";
+import { lowerElementwise } from "./lower-elementwise.ts";
+import { lowerScatter } from "./lower-indexing.ts";
+import { type LoweredKernel, Lowering } from "./lower-kernel.ts";
+import { lowerRowReduction } from "./lower-row-reduction.ts";
+import { rootName, span } from "./lower-values.ts";
+import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
+import { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
+
+export type { Binding } from "./lower-kernel.ts";
+export { type AdapterFacts, baselineFacts } from "./schedule.ts";
+
+/** A kernel of the program with what it costs. */
+export interface ProgramKernel extends LoweredKernel {
+  readonly name: string;
+  readonly kind: KernelKind;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly flops: number;
+}
+
+export interface Program {
+  /** The graph that the kernels compute: composites without a kernel are decomposed in it, outputs are named as before. */
+  readonly graph: Graph;
+  readonly kernels: readonly ProgramKernel[];
+  readonly memory: {
+    /** Bytes of parameters and states, of inputs of a run, and of the slots that activations share. */
+    readonly parameters: number;
+    readonly inputs: number;
+    readonly activations: number;
+  };
+  readonly plan: MemoryPlan;
+  /** Where each output lies. */
+  readonly storage: ReadonlyMap<Node, Storage>;
+}
+
+const lowerings = {
+  elementwise: (k: Lowering) => lowerElementwise(k),
+  row_reduction: lowerRowReduction,
+  contraction: lowerContraction,
+  attention: lowerAttention,
+  indexing: (k: Lowering) => lowerScatter(k),
+} satisfies Record<KernelKind, (k: Lowering, places: Placement) => LoweredKernel>;
+
+/** What the WebGPU backend keeps whole: elementwise ops have WGSL text, attention has a kernel. */
+const keeps = (node: Node): boolean => opRecord(node.op).kind !== "composite" || isAttention(node);
+
+/**
+ * Compiles a graph of known sizes to kernels. Needs no device, and takes time in proportion to the graph.
+ * Throws UnsupportedError where a size is still symbolic.
+ */
+export function compileKernels(graph: Graph, facts: AdapterFacts = baselineFacts): Program {
+  const schedule = scheduleFor(facts);
+  const primitive = decompose(graph, keeps);
+  const nodes = nodesOf(primitive);
+  assertSized(nodes);
+  const placed = placeNodes(nodes);
+  const outputs = primitive.outputs.map((o) => o.node);
+  const fused = decideMemory(nodes, outputs, placed, facts.maxBindings);
+  const lower = (kernel: FusedKernel, storage: Fusion["storage"]) =>
+    lowerings[kernel.kind](new Lowering(kernel, storage, schedule), placed.places);
+  const fusion = donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, schedule));
+  const plan = planMemory(primitive, fusion);
+  const kernels = fusion.kernels.map((k) => describe(k, lower(k, fusion.storage)));
+  const resident = primitive.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
+  const total = (list: readonly Node[]) => list.reduce((n, node) => n + deviceBytes(node), 0);
+  return {
+    graph: primitive,
+    kernels,
+    memory: {
+      parameters: total(resident),
+      inputs: total(primitive.inputs.filter((n) => !resident.includes(n))),
+      activations: plan.slots.reduce((n, s) => n + s, 0),
+    },
+    plan,
+    storage: fusion.storage,
+  };
+}
+
+function assertSized(nodes: readonly Node[]): void {
+  for (const n of nodes) {
+    const open = n.type.axes.find((a) => typeof a.size !== "number");
+    if (open)
+      throw new UnsupportedError(`kernels need numbers for sizes: axis "${open.name}" of ${n.op} is ${open.size}`);
+  }
+}
+
+/** Whether a kernel may write its result over a state it reads: each thread reads only the elements that it writes. */
+function updatesInPlace(kernel: FusedKernel, state: Node, fusion: Fusion, schedule: Schedule): boolean {
+  if (kernel.kind !== "elementwise") return false;
+  const k = new Lowering(kernel, fusion.storage, schedule);
+  const env = new Map(kernel.axes.map((a, i) => [a.name, indexVar(`c${i}`, Number(a.size))]));
+  const values = kernel.stores.map((s) => k.values.at(s.value, env));
+  const read = loadsOf(values, rootName(k.tensors.roots.indexOf(state)));
+  return read.size === 1 && read.has(keyOf(address(state.type.axes, env)));
+}
+
+/** The addresses, as keys, at which expressions load a tensor. */
+function loadsOf(values: readonly Expr[], buffer: string): Set<string> {
+  const found = new Set<string>();
+  const seen = new Set<Expr>();
+  const visit = (e: Expr): void => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (e.kind === "load" && e.buffer === buffer) found.add(keyOf(e.index));
+    for (const c of children(e)) visit(c);
+  };
+  for (const v of values) visit(v);
+  return found;
+}
+
+/** A kernel with the bytes it moves and the operations it does, by the sizes of what it binds and computes. */
+function describe(fused: FusedKernel, lowered: LoweredKernel): ProgramKernel {
+  const { kernel, bindings } = lowered;
+  const bytes = (access: string) =>
+    bindings.reduce((n, b, i) => {
+      const buffer = kernel.buffers[i]!;
+      return buffer.access === access ? n + b.length * (buffer.dtype === "bool" ? 4 : dtypeBytes[buffer.dtype]) : n;
+    }, 0);
+  const written = fused.stores.reduce((n, s) => n + deviceBytes(s.value), 0);
+  const flops = (fused.group?.cores ?? []).reduce((n, c) => n + flopsOf(c), 0);
+  return { ...lowered, name: kernel.name, kind: kernel.kind, bytesRead: bytes("read"), bytesWritten: written, flops };
+}
+
+/** Multiplications and additions of a core; what is elementwise is not counted. */
+function flopsOf(core: Node): number {
+  const size = (node: Node, names?: readonly string[]) =>
+    span(node.type.axes.filter((a) => !names || names.includes(a.name)));
+  const x = core.operands[0]!;
+  if (core.op === "contract") return 2 * size(core) * size(x, core.attrs.over as string[]);
+  if (!isAttention(core)) return size(x);
+  const keys = size(core.operands[1]!, [core.attrs.over as string]);
+  const products =
+    core.op === "attention" ? 2 : core.op === "attention_lse" ? 0 : core.op === "attention_grad_v" ? 2 : 3;
+  const rows = size(core.operands[0]!);
+  return 2 * products * rows * keys;
+}
