@@ -16,3 +16,4 @@ export * as ops from "./ops/index.ts";
 export * from "./passes/arena.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
+export * from "./passes/cost.ts";

@@ -60,8 +60,14 @@ function mergeConfig(base: Config, overrides: Config, where: string): Config {
 const isNested = (v: ConfigValue): v is { readonly [key: string]: ConfigValue } =>
   typeof v === "object" && !Array.isArray(v);
 
+/** Anything with settings: a model, a training job. */
+export interface Configured {
+  readonly name: string;
+  readonly config: Config;
+}
+
 /** Reads `key=value` settings, dotted keys reaching into nested ones, by the kind of the value they replace. */
-export function parseSettings(model: Model, settings: readonly string[]): Config {
+export function parseSettings(model: Configured, settings: readonly string[]): Config {
   const overrides: Record<string, ConfigValue> = {};
   for (const setting of settings) {
     const equals = setting.indexOf("=");
@@ -72,7 +78,7 @@ export function parseSettings(model: Model, settings: readonly string[]): Config
   return overrides;
 }
 
-function lookup(model: Model, path: readonly string[]): ConfigValue {
+function lookup(model: Configured, path: readonly string[]): ConfigValue {
   let here: ConfigValue = model.config;
   for (const key of path) {
     const keys: string[] = isNested(here) ? Object.keys(here) : [];

@@ -65,6 +65,8 @@ export interface TrainingStep {
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** Names of the training state in the store. */
+  readonly state: typeof trainingState;
 }
 
 /** Compiles a stage to its step. Throws UsageError when a pattern matches nothing or nothing is left to train. */
@@ -114,7 +116,7 @@ export function trainingStep(stage: Stage): TrainingStep {
     [],
     trainingState,
   );
-  return { graph, layout, trained, frozen };
+  return { graph, layout, trained, frozen, state: trainingState };
 }
 
 const nameOf = (node: Node): string => String(node.attrs.name);

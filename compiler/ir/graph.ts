@@ -1,5 +1,6 @@
 /** A graph: named outputs, the nodes they need, and which outputs replace which inputs. */
 
+import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { UsageError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
 import { bindDim, type Dim, type Sizes, symbolsOf } from "./dim.ts";
@@ -120,6 +121,17 @@ const mapGraph = (graph: Graph, map: ReadonlyMap<Node, Node>): Graph => ({
   inputs: graph.inputs.map((n) => map.get(n)!).filter(isGraphInput),
   outputs: graph.outputs.map((o) => ({ name: o.name, node: map.get(o.node)! })),
 });
+
+/** The part of a graph that some of its outputs need. Throws UsageError for a name that is not an output. */
+export function selectOutputs(graph: Graph, names: readonly string[]): Graph {
+  const outputs = names.map((name) => {
+    const found = graph.outputs.find((o) => o.name === name);
+    if (found) return found;
+    const known = graph.outputs.map((o) => o.name);
+    throw new UsageError(`graph @${graph.name} has no output "${name}"${didYouMean(name, known)}`);
+  });
+  return makeGraph(graph.name, outputs);
+}
 
 /** The symbols that the sizes of a graph's inputs mention. */
 export const graphSymbols = (graph: Graph): string[] =>

@@ -26,7 +26,7 @@ export interface ReadTensorOptions extends ReadOptions {
 }
 
 /** Conversions go through pieces of this many bytes, a multiple of every element size. */
-const pieceBytes = 16 * 1024 * 1024;
+const pieceBytes = 1 * 1024 * 1024;
 
 /**
  * The tensors of one model, in one file or in shards. Nothing but the headers is kept in memory.

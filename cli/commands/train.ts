@@ -1,0 +1,83 @@
+/** `heddle train`: runs a job, shows its progress, leaves a run folder. */
+
+import { join } from "node:path";
+import { freshRunFolder, newestRunFolder, type TrainResult, train, writeFileAtomically } from "../../runtime/index.ts";
+import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
+import { loadJob } from "../load.ts";
+import { json } from "../output.ts";
+import { versions } from "../versions.ts";
+
+export interface TrainArguments {
+  readonly device: string;
+  readonly resume: boolean;
+  readonly set: readonly string[];
+  readonly runs: string;
+  readonly json: boolean;
+}
+
+/** Exit status of a run that was stopped by Ctrl-C: 128 + SIGINT. */
+const interrupted = 130;
+
+export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
+  const say = (text: string) => process.stderr.write(`${text}\n`);
+  const { job, config } = await loadJob(source, args.set);
+  const device = await openDevice(parseDevice(args.device));
+  const stop = stopOnSignals(say);
+  try {
+    say(`${job.name}: ${job.summary}`);
+    say(`device: ${device.reason}`);
+    const built = await job.build(config);
+    const folder = args.resume ? await newestRunFolder(args.runs, job.name) : await freshRunFolder(args.runs, job.name);
+    say(`run folder: ${folder}`);
+    const options = { folder, backend: device.backend, resume: args.resume, signal: stop.signal, note: say };
+    const result = await train(built, options);
+    if (result.stopped) {
+      say(`stopped after step ${result.steps} of ${built.steps}, saved. Go on with: heddle train ${source} --resume`);
+      return interrupted;
+    }
+    const finished = await built.finish?.({
+      folder,
+      backend: device.backend,
+      deviceReason: device.reason,
+      weights: result.weights,
+      losses: result.losses,
+      seconds: result.seconds,
+      note: say,
+    });
+    const summary = summarize(device, config, result, finished ?? {});
+    await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
+    process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
+    return 0;
+  } finally {
+    stop.dispose();
+    device.backend.dispose();
+  }
+}
+
+function summarize(device: ChosenDevice, config: unknown, result: TrainResult, finished: object) {
+  const { losses } = result;
+  return {
+    device: { ...device.backend.device, reason: device.reason },
+    versions: versions(),
+    config,
+    steps: result.steps,
+    seconds: Math.round(result.seconds * 10) / 10,
+    loss: { first: losses[0]?.loss ?? null, last: losses.at(-1)?.loss ?? null },
+    ...finished,
+  };
+}
+
+/** The first Ctrl-C ends the run after the step at hand; the second ends the process at once. */
+function stopOnSignals(say: (text: string) => void) {
+  const controller = new AbortController();
+  const handler = () => {
+    if (controller.signal.aborted) process.exit(interrupted);
+    say("\nstopping after this step; press Ctrl-C again to stop at once");
+    controller.abort();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, handler);
+  const dispose = () => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, handler);
+  };
+  return { signal: controller.signal, dispose };
+}

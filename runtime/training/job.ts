@@ -1,0 +1,74 @@
+/** Training jobs: a compiled step, the data it is fed, and what is done with the result. A job file exports one. */
+
+import type { Backend } from "../../backends/backend.ts";
+import type { ArenaLayout, Graph, HostTensor, Node, Sizes } from "../../compiler/index.ts";
+import type { Json } from "../checkpoint/state-file.ts";
+
+/** A training step as the language compiles it. */
+export interface CompiledStep {
+  readonly graph: Graph;
+  readonly layout: ArenaLayout;
+  readonly trained: readonly Node[];
+  readonly frozen: readonly Node[];
+  /** Names of the training state in the store. */
+  readonly state: {
+    readonly parameters: string;
+    readonly mean: string;
+    readonly square: string;
+    readonly step: string;
+  };
+}
+
+export interface TrainingBatch {
+  /** By input name. */
+  readonly feeds: Readonly<Record<string, HostTensor>>;
+  /** Where the data goes on after this batch; saved with checkpoints. */
+  readonly next: Json;
+}
+
+export interface TrainingJob {
+  readonly step: CompiledStep;
+  readonly steps: number;
+  /** Numbers for the symbolic sizes, `batch` among them. */
+  readonly sizes: Sizes;
+  readonly seed: number;
+  /** Steps between checkpoints. */
+  readonly checkpointEvery: number;
+  /** Endless batches from a cursor on; `undefined` is the beginning. */
+  readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
+  /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
+  readonly initial?: (name: string) => Promise<HostTensor | undefined>;
+  /** What is done with the trained weights; its result goes into summary.json. */
+  readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
+}
+
+/** What `finish` is given. */
+export interface TrainedRun {
+  readonly folder: string;
+  readonly backend: Backend;
+  /** Why this device was taken, for people. */
+  readonly deviceReason: string;
+  /** All parameters by name, the frozen ones included. */
+  readonly weights: ReadonlyMap<string, HostTensor>;
+  readonly losses: readonly { readonly step: number; readonly loss: number }[];
+  readonly seconds: number;
+  readonly note: (text: string) => void;
+}
+
+export type Setting = number | string | boolean;
+
+/** What a job file exports: settings with defaults, and the job they make. */
+export interface JobFile<C extends Readonly<Record<string, Setting>> = Readonly<Record<string, Setting>>> {
+  readonly kind: "heddle.job";
+  /** Names the run's folder. */
+  readonly name: string;
+  readonly summary: string;
+  readonly config: C;
+  readonly build: (config: C) => Promise<TrainingJob>;
+}
+
+/** A job that `heddle train` can run. */
+export const defineJob = <C extends Readonly<Record<string, Setting>>>(job: Omit<JobFile<C>, "kind">): JobFile<C> => ({
+  kind: "heddle.job",
+  ...job,
+});

@@ -1,0 +1,186 @@
+/** The training loop: batches in, steps on the device, figures and checkpoints out; stops and resumes without a trace. */
+import { join } from "node:path";
+import type { Backend, Executable, Store } from "../../backends/backend.ts";
+import {
+  bindDim,
+  type Distribution,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  type Node,
+  type SizedAxis,
+  UsageError,
+} from "../../compiler/index.ts";
+import { loadNewestCheckpoint, saveCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { Json } from "../checkpoint/state-file.ts";
+import { type MetricsLog, openMetricsLog } from "../metrics-log.ts";
+import { type Progress, startProgress } from "../progress/progress.ts";
+import { fillRandom } from "../random/streams.ts";
+import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
+import { type EventLog, openEventLog } from "../tensorboard.ts";
+import type { TrainingJob } from "./job.ts";
+import { type LossPoint, readLosses } from "./losses.ts";
+import { checkpointGroups, readWeights, restoreState, writeInitialState } from "./state.ts";
+
+export interface TrainOptions {
+  readonly folder: string;
+  readonly backend: Backend;
+  /** Go on from the folder's newest checkpoint. */
+  readonly resume?: boolean;
+  /** Stop after the step at hand, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  readonly note: (text: string) => void;
+}
+
+export interface TrainResult {
+  readonly steps: number;
+  /** Wall time of this process's part. */
+  readonly seconds: number;
+  /** True where the signal ended it early. */
+  readonly stopped: boolean;
+  readonly losses: readonly LossPoint[];
+  readonly weights: ReadonlyMap<string, HostTensor>;
+  readonly weightsFile: string;
+}
+
+/** What stays open while a run goes on. */
+interface Session {
+  readonly job: TrainingJob;
+  readonly options: TrainOptions;
+  readonly executable: Executable;
+  readonly store: Store;
+  readonly metrics: MetricsLog;
+  readonly events: EventLog;
+  readonly progress: Progress;
+}
+
+const checkpoints = (folder: string) => join(folder, "checkpoints");
+
+/**
+ * Trains to the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss is no
+ * longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
+ */
+export async function train(job: TrainingJob, options: TrainOptions): Promise<TrainResult> {
+  const { folder, backend, note } = options;
+  const begun = performance.now();
+  const store = backend.createStore();
+  const executable = await backend.compile(job.step.graph, { sizes: job.sizes });
+  note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  const { done, cursor } = await begin(job, options, store);
+  const resumeAt = options.resume ? { resumeAt: done } : {};
+  const metrics = await openMetricsLog(join(folder, "metrics.jsonl"), resumeAt);
+  const events = await openEventLog(join(folder, "events"), resumeAt);
+  const progress = startProgress({ description: "training", total: job.steps, start: done });
+  const session = { job, options, executable, store, metrics, events, progress };
+  const started = performance.now();
+  try {
+    const steps = await runSteps(session, done, cursor);
+    const seconds = (performance.now() - started) / 1000;
+    await metrics.flush();
+    const weights = await readWeights(job.step, store);
+    const weightsFile = join(folder, "model.safetensors");
+    const stopped = steps < job.steps;
+    if (!stopped)
+      await writeSafetensors(
+        weightsFile,
+        [...weights].map(([n, t]) => tensorToWrite(n, t)),
+      );
+    return { steps, seconds, stopped, weights, weightsFile, losses: await readLosses(join(folder, "metrics.jsonl")) };
+  } finally {
+    progress.dispose();
+    await Promise.allSettled([metrics.dispose(), events.dispose()]);
+    executable.dispose();
+    store.dispose();
+  }
+}
+
+async function begin(
+  job: TrainingJob,
+  options: TrainOptions,
+  store: Store,
+): Promise<{ done: number; cursor: Json | undefined }> {
+  if (!options.resume) {
+    await writeInitialState(job, store);
+    return { done: 0, cursor: undefined };
+  }
+  const loaded = await loadNewestCheckpoint(checkpoints(options.folder), options.note);
+  if (!loaded) {
+    options.note("no checkpoint was saved yet: starting from the beginning");
+    await writeInitialState(job, store);
+    return { done: 0, cursor: undefined };
+  }
+  try {
+    await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
+    const { cursor, seed } = loaded.state as { cursor: Json; seed: number };
+    if (seed !== job.seed)
+      throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
+    options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
+    return { done: loaded.step, cursor };
+  } finally {
+    await loaded.dispose();
+  }
+}
+
+async function runSteps(session: Session, first: number, from: Json | undefined): Promise<number> {
+  const { job, options } = session;
+  let [step, cursor, saved] = [first, from, first];
+  if (step >= job.steps) return step;
+  for await (const batch of job.batches(from, (t) => session.progress.note(t))) {
+    await runStep(session, step, batch.feeds);
+    step++;
+    cursor = batch.next;
+    const ends = step >= job.steps || options.signal?.aborted === true;
+    if (ends || step % job.checkpointEvery === 0) {
+      await save(session, step, cursor);
+      saved = step;
+    }
+    if (ends) break;
+  }
+  if (saved < step) await save(session, step, cursor ?? null);
+  if (step < job.steps && !options.signal?.aborted) {
+    throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
+  }
+  return step;
+}
+
+async function runStep(session: Session, step: number, feeds: Readonly<Record<string, HostTensor>>): Promise<void> {
+  const { job, executable, store, progress } = session;
+  const begun = performance.now();
+  const outputs = await executable.run({ ...feeds, ...randomFeeds(job, step) }, store);
+  const figures = scalars(outputs);
+  const { loss = Number.NaN } = figures;
+  if (!Number.isFinite(loss)) {
+    throw new UsageError(
+      `the loss of step ${step + 1} is ${loss}: lower the learning rate or clip the gradient; checkpoints up to before it are whole`,
+    );
+  }
+  await session.metrics.append({ step: step + 1, ...figures, seconds: (performance.now() - begun) / 1000 });
+  await session.events.scalars(step + 1, figures);
+  progress.update(step + 1, { loss: figures.loss ?? 0 });
+}
+
+/** Numbers for the step's random inputs, addressed by the input's name and the step. */
+function randomFeeds(job: TrainingJob, step: number): Record<string, HostTensor> {
+  const drawn = job.step.graph.inputs.filter((n) => n.op === "random");
+  return Object.fromEntries(drawn.map((n) => [inputName(n), drawRandom(n, job, step)]));
+}
+
+function drawRandom(node: Node, { seed, sizes }: TrainingJob, step: number): HostTensor {
+  const axes = node.type.axes.map((a) => ({ name: a.name, size: bindDim(a.size, sizes) })) as SizedAxis[];
+  const shape = axes.map((a) => a.size);
+  return hostTensor(
+    "f32",
+    axes,
+    fillRandom(node.attrs.dist as unknown as Distribution, shape, seed, inputName(node), step),
+  );
+}
+
+const scalars = (outputs: Readonly<Record<string, HostTensor>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(outputs).flatMap(([k, t]) => (t.data.length === 1 ? [[k, t.data[0]!]] : [])));
+
+async function save({ job, options, store, metrics, events }: Session, step: number, cursor: Json): Promise<void> {
+  await metrics.flush();
+  await events.flush();
+  const groups = await checkpointGroups(job.step, store);
+  await saveCheckpoint(checkpoints(options.folder), { step, state: { cursor, seed: job.seed }, groups }, { keep: 2 });
+}
