@@ -117,7 +117,7 @@ class Hoister {
     const shared = v.uses > 1;
     if (level === here && !shared) return this.rebuild(v);
     if (level < here && !shared && !root && this.parentLeaves(level)) return this.rebuild(v);
-    const target = variable(`t${this.next++}`, e.dtype, rangeOf(e));
+    const target = variable(`h${this.next++}`, e.dtype, rangeOf(e));
     const home = this.blocks[level]!;
     const value = this.rebuild(v);
     home.out.push({ kind: "let", target, value });

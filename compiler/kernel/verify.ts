@@ -9,7 +9,7 @@ export function verifyKernel(kernel: Kernel): Kernel {
   const faults: string[] = [];
   const buffers = new Map(kernel.buffers.map((b) => [b.name, b]));
   const arrays = new Map(kernel.arrays.map((a) => [a.name, a]));
-  const everBound = new Set<string>(threadBuiltins);
+  const everBound = new Set<string>([...threadBuiltins, ...buffers.keys(), ...arrays.keys()]);
   const mutable = new Set<string>();
   const visited = new WeakMap<Expr, Set<string>>();
 

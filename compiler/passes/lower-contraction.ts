@@ -72,7 +72,7 @@ export function lowerContraction(k: Lowering, places: Placement): LoweredKernel 
       out.push(stmt);
       return target;
     };
-    const batchEnv = unflatten(bound("b", div(item, int(across * down))), batch);
+    const batchEnv = unflatten(bound("z", div(item, int(across * down))), batch);
     const i = indices(rows, bound("m", mod(div(item, int(across)), int(down))));
     const j = indices(columns, bound("n", mod(item, int(across))));
     const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
