@@ -55,7 +55,7 @@ export async function imageDataUri(source: ImageSource, size: number): Promise<s
   try {
     const { image } = await open(source, size);
     const png = await image
-      .resize(size, size, { fit: "inside" })
+      .resize(size, size, { fit: "inside", withoutEnlargement: true })
       .png({ compressionLevel: 9, palette: true })
       .toBuffer();
     return `data:image/png;base64,${png.toString("base64")}`;

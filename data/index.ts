@@ -15,6 +15,7 @@ export {
 } from "./images.ts";
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
+export type { LossPoint } from "./loss-chart.ts";
 export {
   type BatchRows,
   type Cursor,
@@ -26,6 +27,14 @@ export {
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
 export { pick, type Random, randomStream, shuffled } from "./random.ts";
+export {
+  type Fact,
+  type Found,
+  type LanguageRecall,
+  type Report,
+  type ReportQuery,
+  renderReport,
+} from "./report.ts";
 export {
   chanceRecall,
   type Embeddings,

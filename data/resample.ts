@@ -25,44 +25,70 @@ export function resampler(
   return (plane) => {
     for (let row = 0; row < window.height; row += 1) {
       const start = (window.top + row) * width + window.left;
-      for (let column = 0; column < toWidth; column += 1) {
-        narrowed[row * toWidth + column] = weigh(plane, start, 1, columns[column]!);
-      }
+      const line = narrowed.subarray(row * toWidth, (row + 1) * toWidth);
+      if (columns) weighColumns(line, plane.subarray(start, start + window.width), columns);
+      else line.set(plane.subarray(start, start + toWidth));
     }
-    const out = new Float32Array(toHeight * toWidth);
-    for (let row = 0; row < toHeight; row += 1) {
-      for (let column = 0; column < toWidth; column += 1) {
-        const value = weigh(narrowed, column, toWidth, rows[row]!);
-        out[row * toWidth + column] = Math.min(255, Math.max(0, value)); // the kernel's lobes overshoot at edges
-      }
-    }
-    return out;
+    return clamp(rows ? weighRows(narrowed, toWidth, toHeight, rows) : narrowed.slice());
   };
 }
 
+/** For each output place the first input it reads and the weights of `count` inputs from there on. */
 interface Taps {
-  readonly first: number;
-  readonly weights: Float32Array;
+  readonly count: number;
+  readonly first: Int32Array;
+  readonly weights: Float32Array; // [place, tap]
 }
 
-function weigh(values: Float32Array, start: number, stride: number, { first, weights }: Taps): number {
-  let sum = 0;
-  for (let i = 0; i < weights.length; i += 1) sum += values[start + (first + i) * stride]! * weights[i]!;
-  return sum;
+function weighColumns(out: Float32Array, line: Float32Array, { count, first, weights }: Taps): void {
+  for (let column = 0; column < out.length; column += 1) {
+    const start = first[column]!;
+    let sum = 0;
+    for (let tap = 0; tap < count; tap += 1) sum += line[start + tap]! * weights[column * count + tap]!;
+    out[column] = sum;
+  }
 }
 
-function tapsFor(length: number, size: number): readonly Taps[] {
+/** Whole rows at a time: neighbours in memory are neighbours in the sum. */
+function weighRows(lines: Float32Array, width: number, height: number, { count, first, weights }: Taps): Float32Array {
+  const out = new Float32Array(height * width);
+  for (let row = 0; row < height; row += 1) {
+    const at = row * width;
+    for (let tap = 0; tap < count; tap += 1) {
+      const weight = weights[row * count + tap]!;
+      const from = (first[row]! + tap) * width;
+      for (let column = 0; column < width; column += 1) out[at + column]! += lines[from + column]! * weight;
+    }
+  }
+  return out;
+}
+
+/** Undefined where nothing is to be done. Places near an edge read fewer inputs; their unused weights are 0. */
+function tapsFor(length: number, size: number): Taps | undefined {
+  if (length === size) return undefined;
   const scale = length / size;
   const stretch = Math.max(1, scale); // the kernel widens when shrinking, which is what keeps fine lines from flickering
-  return Array.from({ length: size }, (_, i) => {
-    if (length === size) return { first: i, weights: Float32Array.of(1) };
-    const centre = (i + 0.5) * scale;
-    const first = Math.max(0, Math.floor(centre - 2 * stretch + 0.5));
-    const last = Math.min(length, Math.floor(centre + 2 * stretch + 0.5));
-    const weights = Float32Array.from({ length: last - first }, (_, j) => cubic((first + j - centre + 0.5) / stretch));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    return { first, weights: weights.map((weight) => weight / total) };
-  });
+  const count = Math.min(length, Math.ceil(4 * stretch) + 1);
+  const first = new Int32Array(size);
+  const weights = new Float32Array(size * count);
+  for (let place = 0; place < size; place += 1) {
+    const centre = (place + 0.5) * scale;
+    const start = Math.max(0, Math.floor(centre - 2 * stretch + 0.5));
+    const end = Math.min(length, Math.floor(centre + 2 * stretch + 0.5));
+    first[place] = Math.min(start, length - count); // all `count` inputs exist
+    let total = 0;
+    for (let i = start; i < end; i += 1) total += cubic((i - centre + 0.5) / stretch);
+    for (let i = start; i < end; i += 1) {
+      weights[place * count + i - first[place]!] = cubic((i - centre + 0.5) / stretch) / total;
+    }
+  }
+  return { count, first, weights };
+}
+
+/** In place: the kernel's negative lobes overshoot at edges. */
+function clamp(values: Float32Array): Float32Array {
+  for (let i = 0; i < values.length; i += 1) values[i] = Math.min(255, Math.max(0, values[i]!));
+  return values;
 }
 
 /** Keys' cubic convolution kernel with a = -0.5 (Keys 1981, equation 15). */

@@ -91,9 +91,9 @@ const rowCount = ({ data, width }: Embeddings) => data.length / width;
 
 function scoreRow(queries: Embeddings, query: number, { data, width }: Embeddings, scores: Float64Array): Float64Array {
   const row = queries.data.subarray(query * width, (query + 1) * width);
-  for (let c = 0; c < scores.length; c += 1) {
+  for (let c = 0, at = 0; c < scores.length; c += 1) {
     let sum = 0;
-    for (let i = 0; i < width; i += 1) sum += row[i]! * data[c * width + i]!;
+    for (let i = 0; i < width; i += 1, at += 1) sum += row[i]! * data[at]!;
     scores[c] = sum;
   }
   return scores;

@@ -81,27 +81,30 @@ export function imageTensor(
 /** Flatten first, so that the bicubic window never mixes in the colour that lies hidden under transparency. */
 function writeView(target: Float32Array, pixels: Pixels, view: View, size: number, { mean, std }: Normalization): void {
   const resize = resampler(pixels.width, view.window, size, size);
-  for (let channel = 0; channel < 3; channel += 1) {
-    const plane = resize(flatten(pixels, channel, view.background[channel]!));
-    const [scale, shift] = [1 / (255 * std[channel]!), mean[channel]! / std[channel]!];
-    for (let row = 0; row < size; row += 1) {
-      const start = row * size;
-      for (let column = 0; column < size; column += 1) {
-        const from = view.flip ? size - 1 - column : column;
-        target[channel * size * size + start + column] = plane[start + from]! * scale - shift;
-      }
-    }
+  for (const [channel, plane] of flatten(pixels, view.background).entries()) {
+    const resized = resize(plane);
+    const scale = 1 / (255 * std[channel]!);
+    const shift = mean[channel]! / std[channel]!;
+    const out = target.subarray(channel * size * size, (channel + 1) * size * size);
+    for (let i = 0; i < out.length; i += 1) out[i] = resized[i]! * scale - shift;
+    if (view.flip) for (let row = 0; row < size; row += 1) out.subarray(row * size, (row + 1) * size).reverse();
   }
 }
 
-function flatten({ data, channels, width, height }: Pixels, channel: number, background: number): Float32Array {
-  const plane = new Float32Array(width * height);
-  for (let i = 0; i < plane.length; i += 1) {
-    const value = data[i * channels + channel]!;
-    const alpha = channels === 4 ? data[i * channels + 3]! / 255 : 1;
-    plane[i] = background + (value - background) * alpha;
+/** Red, green and blue [row, column] in 0 .. 255 over the background. */
+function flatten({ data, channels, width, height }: Pixels, [r, g, b]: Rgb): readonly Float32Array[] {
+  const [red, green, blue] = [0, 1, 2].map(() => new Float32Array(width * height)) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+  for (let i = 0, at = 0; i < red.length; i += 1, at += channels) {
+    const alpha = channels === 4 ? data[at + 3]! / 255 : 1;
+    red[i] = r + (data[at]! - r) * alpha;
+    green[i] = g + (data[at + 1]! - g) * alpha;
+    blue[i] = b + (data[at + 2]! - b) * alpha;
   }
-  return plane;
+  return [red, green, blue];
 }
 
 function randomWindow(
