@@ -1,4 +1,7 @@
 /** The InternVL family. */
 export * from "./contrastive.ts";
 export * from "./internvit.ts";
+export * from "./layout.ts";
 export * from "./llama.ts";
+export * from "./stages.ts";
+export * from "./weights.ts";

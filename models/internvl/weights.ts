@@ -1,0 +1,63 @@
+/** Where the parameters of the InternVL family lie in the published checkpoints. */
+import { same, type TensorRule, under } from "./layout.ts";
+
+/** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
+export const visionRules: readonly TensorRule[] = [
+  same("embeddings.class_embedding", "1 token embed"),
+  same("embeddings.position_embedding", "1 token embed"),
+  same("embeddings.patch_embedding.weight", "embed channel patch_row patch_column"),
+  same("embeddings.patch_embedding.bias", "embed"),
+  ...under("encoder.layers.{}", "encoder.layers.{}", [
+    same("norm1.weight", "embed"),
+    same("attn.qkv.weight", "qkv*heads*head_dim embed"),
+    same("attn.q_norm.weight", "heads*head_dim"),
+    same("attn.k_norm.weight", "heads*head_dim"),
+    same("attn.proj.weight", "embed heads*head_dim"),
+    same("attn.proj.bias", "embed"),
+    same("ls1", "embed"),
+    same("norm2.weight", "embed"),
+    same("mlp.fc1.weight", "hidden embed"),
+    same("mlp.fc1.bias", "hidden"),
+    same("mlp.fc2.weight", "embed hidden"),
+    same("mlp.fc2.bias", "embed"),
+    same("ls2", "embed"),
+  ]),
+];
+
+/** LLaMA without its output matrix: `LlamaModel` of Hugging Face transformers. */
+export const llamaRules: readonly TensorRule[] = [
+  same("embed_tokens.weight", "vocab embed"),
+  ...under("layers.{}", "layers.{}", [
+    same("input_layernorm.weight", "embed"),
+    ...["q", "k", "v"].flatMap((x) => [
+      same(`self_attn.${x}_proj.weight`, "heads*head_dim embed"),
+      same(`self_attn.${x}_proj.bias`, "heads*head_dim"),
+    ]),
+    same("self_attn.o_proj.weight", "embed heads*head_dim"),
+    same("self_attn.o_proj.bias", "embed"),
+    same("post_attention_layernorm.weight", "embed"),
+    same("mlp.gate_proj.weight", "hidden embed"),
+    same("mlp.up_proj.weight", "hidden embed"),
+    same("mlp.down_proj.weight", "embed hidden"),
+  ]),
+  same("norm.weight", "embed"),
+];
+
+/** An attention-pooling block: 14 tensors; the checkpoint keeps the biases of q, k and v beside their layers. */
+export const poolingRules: readonly TensorRule[] = ["q", "k", "v"]
+  .flatMap((x): TensorRule[] => [
+    same(`norm1_${x}.weight`, "embed"),
+    same(`norm1_${x}.bias`, "embed"),
+    same(`cross_attn.${x}.weight`, "heads*head_dim embed"),
+    { path: `cross_attn.${x}.bias`, name: `cross_attn.${x}_bias`, axes: "heads*head_dim" },
+  ])
+  .concat([same("cross_attn.proj.weight", "feature heads*head_dim"), same("cross_attn.proj.bias", "feature")]);
+
+/** InternVL-C, as its tensors lie in OpenGVLab/InternVL-14B-224px. The text projection is stored to be used as x @ W. */
+export const contrastiveRules: readonly TensorRule[] = [
+  ...under("vision_model", "vision_model", visionRules),
+  ...under("clip_projector", "clip_projector", poolingRules),
+  ...under("qllama.model", "qllama.model", llamaRules),
+  { path: "text_projection.weight", name: "text_projection", axes: "embed feature" },
+  same("logit_scale", ""),
+];

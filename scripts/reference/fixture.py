@@ -1,0 +1,50 @@
+"""What the fixture scripts share: random weights, digests of gradients, and writing a fixture."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+folder = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "models"
+
+
+def randomize(module, seed=1):
+    """Draws every parameter so that none keeps a value (0, 1) that would hide a mistake; float32 values in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            draw = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            if name == "logit_scale":
+                value = p.double() + 0.1 * draw
+            elif p.ndim == 1:
+                base = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+                value = (0.5 if name.endswith(("ls1", "ls2")) else base) + 0.2 * draw
+            elif "embed" in name and p.ndim == 2 and name.endswith("weight"):
+                value = draw
+            else:
+                value = draw / (p[0].numel() ** 0.5)
+            p.data = value.float().double()
+    return module.double()
+
+
+def digest(tensor):
+    """Two numbers that tell a tensor: its norm, and its product with cos(1), cos(2) ... in row-major order."""
+    flat = tensor.detach().double().flatten()
+    return [flat.norm().item(), (flat * torch.cos(torch.arange(1, len(flat) + 1, dtype=torch.float64))).sum().item()]
+
+
+def gradient_digests(module):
+    return {name: digest(p.grad) for name, p in module.named_parameters() if p.grad is not None}
+
+
+def write(name, module, inputs, expected, facts):
+    """`facts` is JSON: configuration, losses, digests. Tensors keep f32 or i32; expectations are told in f32."""
+    tensors = {f"weights/{n}": p.detach().float().contiguous().clone() for n, p in module.named_parameters()}
+    for kind, group in (("inputs", inputs), ("expected", expected)):
+        for n, t in group.items():
+            tensors[f"{kind}/{n}"] = (t.int() if not t.is_floating_point() else t.detach().float()).contiguous().clone()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    save_file(tensors, path, metadata={"facts": json.dumps(facts)})
+    print(f"{path.name}: {path.stat().st_size} bytes")

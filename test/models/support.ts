@@ -1,0 +1,102 @@
+/** Fixtures made by PyTorch (scripts/reference), and what compares our graphs with them. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  type Node,
+  type SizedAxis,
+  type TensorType,
+} from "../../compiler/index.ts";
+import { type PublishedTensor, publishedTensors, type TensorRule } from "../../models/index.ts";
+import { openSafetensors } from "../../runtime/safetensors/reader.ts";
+
+const folder = fileURLToPath(new URL("../fixtures/models", import.meta.url));
+
+/** Norm, and product with cos(1), cos(2) ... in the published order: two numbers that tell a tensor. */
+export type Digest = readonly [number, number];
+
+export interface Fixture<Facts> {
+  readonly facts: Facts;
+  /** "weights/...", "inputs/..." and "expected/...", with axes d0, d1 ... */
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+}
+
+export async function loadFixture<Facts>(name: string): Promise<Fixture<Facts>> {
+  await using reader = await openSafetensors(join(folder, `${name}.safetensors`));
+  const tensors = new Map<string, HostTensor>();
+  for (const key of reader.tensors.keys()) tensors.set(key, await reader.readTensor(key));
+  return { facts: JSON.parse(reader.metadata.get("facts")!) as Facts, tensors };
+}
+
+export function tensorOf(fixture: Fixture<unknown>, name: string): HostTensor {
+  const found = fixture.tensors.get(name);
+  if (!found) throw new Error(`the fixture has no tensor ${name}`);
+  return found;
+}
+
+const sized = (type: TensorType) => type.axes as readonly SizedAxis[];
+
+/** The fixture's weights as values of the graph's parameters, by path. */
+export function weightsOf(
+  fixture: Fixture<unknown>,
+  graph: Graph,
+  rules: readonly TensorRule[],
+): Map<string, HostTensor> {
+  const parameters = new Map(graph.inputs.map((n) => [inputName(n), n]));
+  return new Map(
+    publishedTensors(graph, rules).map((p) => {
+      const { type } = parameters.get(p.parameter)!;
+      const found = tensorOf(fixture, `weights/${p.name}`);
+      const shape = found.axes.map((a) => a.size);
+      if (shape.join() !== p.shape.join()) throw new Error(`${p.name} is [${shape}], the layout says [${p.shape}]`);
+      const stored = p.order.map((name) => sized(type).find((a) => a.name === name)!);
+      const order = type.axes.map((a) => a.name);
+      return [p.parameter, permuted(hostTensor("f32", stored, found.data), order)];
+    }),
+  );
+}
+
+/** The same tensor with its axes in another order, in memory too. */
+export function permuted(x: HostTensor, order: readonly string[]): HostTensor {
+  const axes = order.map((name) => x.axes.find((a) => a.name === name)!);
+  const steps = order.map((name) =>
+    x.axes.slice(x.axes.findIndex((a) => a.name === name) + 1).reduce((n, a) => n * a.size, 1),
+  );
+  const data = x.data.slice();
+  for (let i = 0; i < data.length; i++) {
+    let [rest, from] = [i, 0];
+    for (let d = axes.length - 1; d >= 0; d--) {
+      from += (rest % axes[d]!.size) * steps[d]!;
+      rest = Math.floor(rest / axes[d]!.size);
+    }
+    data[i] = x.data[from]!;
+  }
+  return { dtype: x.dtype, axes, data };
+}
+
+/** A fixture tensor as an input's value: the same elements under the input's axes. */
+export function fed(node: Node, x: HostTensor): HostTensor {
+  const axes = node.type.axes.map((a, i) => ({ name: a.name, size: x.axes[i]!.size }));
+  return hostTensor(node.type.dtype, axes, x.data);
+}
+
+/** The digest of a tensor given in our axis order, taken in the published order. */
+export function digest(x: HostTensor, published: PublishedTensor): Digest {
+  const data = Array.from(permuted(x, published.order).data);
+  return [Math.hypot(...data), data.reduce((total, v, i) => total + v * Math.cos(i + 1), 0)];
+}
+
+/** The largest difference of two lists of numbers, relative to the largest of those wanted. */
+export function difference(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Number.POSITIVE_INFINITY;
+  const size = Array.from(want).reduce((top, v) => Math.max(top, Math.abs(v)), 1e-12);
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) {
+    const d = Math.abs(got[i]! - want[i]!) / size;
+    worst = Number.isNaN(d) ? Number.POSITIVE_INFINITY : Math.max(worst, d);
+  }
+  return worst;
+}
