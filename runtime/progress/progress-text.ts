@@ -18,8 +18,6 @@ export function progressText(state: ProgressState, width?: number): string {
   const { description, done, total, unit = "steps", rate, fields } = state;
   const fraction = total > 0 ? Math.min(1, done / total) : 1;
   const parts = [
-    description,
-    ...(width === undefined ? [] : [bar(fraction, Math.min(30, Math.floor(width / 4)))]),
     `${Math.floor(fraction * 100)}%`,
     `${done}/${total} ${unit}`,
     ...(rate === undefined ? [] : [`${formatFigure(rate)} ${unit}/s`]),
@@ -28,8 +26,15 @@ export function progressText(state: ProgressState, width?: number): string {
       ([name, value]) => `${name} ${typeof value === "number" ? formatFigure(value) : value}`,
     ),
   ];
-  return [...parts.join("  ")].slice(0, width).join("");
+  const figures = parts.join("  ");
+  if (width === undefined) return `${description}  ${figures}`;
+  const room = width - description.length - figures.length - 4;
+  const barWidth = barWidths.find((candidate) => candidate <= room) ?? 6;
+  return [...`${description}  ${bar(fraction, barWidth)}  ${figures}`].slice(0, width).join("");
 }
+
+/** Few widths, so that the bar does not change its own with every digit behind it. */
+const barWidths = [30, 20, 10];
 
 function bar(fraction: number, width: number): string {
   const filled = Math.round(fraction * width);

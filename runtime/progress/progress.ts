@@ -63,7 +63,8 @@ type Text = (width?: number) => string;
 const framesPerSecond = 10;
 
 function barView(stream: ProgressStream, text: Text): View {
-  const format = () => text(stream.columns ?? 80);
+  // A terminal that does not know its width has 0 columns.
+  const format = () => text(stream.columns || 80);
   const bars = new cliProgress.MultiBar({
     stream,
     format,

@@ -25,8 +25,8 @@ export interface ReadTensorOptions extends ReadOptions {
   readonly axes?: readonly string[];
 }
 
-/** Conversions go through pieces of this many bytes, a multiple of every element size. */
-const pieceBytes = 1 * 1024 * 1024;
+/** Conversions go through pieces of this many bytes: a multiple of every element size that stays in the processor's cache. */
+const pieceBytes = 1024 * 1024;
 
 /**
  * The tensors of one model, in one file or in shards. Nothing but the headers is kept in memory.
@@ -71,7 +71,7 @@ export class SafetensorsReader {
     return out;
   }
 
-  /** The stored bytes of a tensor, in pieces of at most 16 MiB: what copying it to another file takes. */
+  /** The stored bytes of a tensor, in pieces of at most 1 MiB: what copying it to another file takes. */
   async *storedBytes(name: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const tensor = this.tensor(name);
     for (let at = 0; at < tensor.byteLength; at += pieceBytes) {

@@ -24,12 +24,15 @@ describe("progress text", () => {
   it("names what is done, how fast, and what is left", () => {
     expect(progressText(state)).toBe("train  34%  204/600 steps  12.35 steps/s  33s left  loss 2.312  stage 2a");
     expect(progressText({ ...state, rate: undefined, fields: {} }, 80)).toBe(
-      "train  ███████░░░░░░░░░░░░░  34%  204/600 steps",
+      "train  ██████████░░░░░░░░░░░░░░░░░░░░  34%  204/600 steps",
     );
     expect(progressText({ ...state, done: 600, unit: "images" })).toMatch(
       /^train {2}100% {2}600\/600 images {2}12.35 images\/s {2}loss/,
     );
-    expect(progressText(state, 40)).toHaveLength(40);
+    expect(progressText(state, 90)).toBe(
+      "train  ███░░░░░░░  34%  204/600 steps  12.35 steps/s  33s left  loss 2.312  stage 2a",
+    );
+    expect(progressText(state, 40)).toBe("train  ██░░░░  34%  204/600 steps  12.35");
     expect(progressText({ ...state, done: 0, total: 0 })).toMatch(/^train {2}100% {2}0\/0/);
   });
 

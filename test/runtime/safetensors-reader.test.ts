@@ -6,7 +6,7 @@ import { nodeFileSystem } from "../../runtime/file-system.ts";
 import { openSafetensors } from "../../runtime/index.ts";
 import { safetensorsBytes, temporaryFolder, writeSafetensorsBytes } from "./support.ts";
 
-const fixture = new URL("../fixtures/safetensors/python.safetensors", import.meta.url).pathname;
+const fixture = join(import.meta.dirname, "../fixtures/safetensors/python.safetensors");
 
 async function readFixture(name: string, dtype?: "f16" | "f32") {
   await using file = await openSafetensors(fixture);
@@ -94,7 +94,7 @@ describe("values that the host type cannot hold", () => {
 
 describe("large tensors", () => {
   it("are converted in pieces that join without a seam", async () => {
-    const count = 9 * 1024 * 1024; // 18 MiB of bf16: more than a piece
+    const count = 600_000; // more than a piece of 1 MiB
     const path = join(await temporaryFolder(), "a.safetensors");
     const data = Uint16Array.from({ length: count }, (_, i) => i & 0x3fff);
     const header = { x: { dtype: "BF16", shape: [count], data_offsets: [0, 2 * count] } };
@@ -191,21 +191,24 @@ describe("a sharded model", () => {
     await expect(openSafetensors(folder)).rejects.toThrow(message);
   });
 
-  it("is refused when a link leads out of its folder, except to the blobs of a Hugging Face cache", async () => {
-    const outside = await shardedModel({}, { "secret.st": shard("a") });
-    const folder = await shardedModel({ a: "1.st" }, {});
-    await symlink(join(outside, "secret.st"), join(folder, "1.st"));
-    await expect(openSafetensors(folder)).rejects.toThrow(/"1.st" is a link that leads out of its folder/);
+  it.skipIf(process.platform === "win32")(
+    "is refused when a link leads out of its folder, except to the blobs of a Hugging Face cache",
+    async () => {
+      const outside = await shardedModel({}, { "secret.st": shard("a") });
+      const folder = await shardedModel({ a: "1.st" }, {});
+      await symlink(join(outside, "secret.st"), join(folder, "1.st"));
+      await expect(openSafetensors(folder)).rejects.toThrow(/"1.st" is a link that leads out of its folder/);
 
-    const cache = join(await temporaryFolder(), "models--x");
-    const snapshot = join(cache, "snapshots", "abc");
-    await mkdir(snapshot, { recursive: true });
-    await mkdir(join(cache, "blobs"));
-    await writeFile(join(cache, "blobs", "00ff"), shard("a"));
-    await symlink("../../blobs/00ff", join(snapshot, "model.safetensors"));
-    await using model = await openSafetensors(snapshot);
-    expect([...model.tensors.keys()]).toEqual(["a"]);
-  });
+      const cache = join(await temporaryFolder(), "models--x");
+      const snapshot = join(cache, "snapshots", "abc");
+      await mkdir(snapshot, { recursive: true });
+      await mkdir(join(cache, "blobs"));
+      await writeFile(join(cache, "blobs", "00ff"), shard("a"));
+      await symlink("../../blobs/00ff", join(snapshot, "model.safetensors"));
+      await using model = await openSafetensors(snapshot);
+      expect([...model.tensors.keys()]).toEqual(["a"]);
+    },
+  );
 
   it("is not guessed where a folder holds both kinds, neither, or PyTorch files", async () => {
     const both = await shardedModel({ a: "model.safetensors" }, { "model.safetensors": shard("a") });

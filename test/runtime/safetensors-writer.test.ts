@@ -13,7 +13,7 @@ import {
 } from "../../runtime/index.ts";
 import { smallDisk, temporaryFolder } from "./support.ts";
 
-const fixture = new URL("../fixtures/safetensors/python.safetensors", import.meta.url).pathname;
+const fixture = join(import.meta.dirname, "../fixtures/safetensors/python.safetensors");
 
 const tensor = (name: string, dtype: StoredDType, data: HostData, shape = [data.length]): TensorToWrite => ({
   name,
