@@ -67,6 +67,8 @@ interface Bucket {
 
 interface Reader {
   readonly group?: Group;
+  /** What the kernel stores: computed in it, never read. */
+  readonly results: ReadonlySet<Node>;
   readonly reads: Set<Node>;
   readonly done: Set<Node>;
 }
@@ -157,7 +159,7 @@ class Demand {
   }
 
   private readGroup(group: Group, stores: readonly Store[]): Reader {
-    const reader: Reader = { group, reads: new Set(), done: new Set() };
+    const reader: Reader = { group, results: new Set(), reads: new Set(), done: new Set() };
     for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
     for (const { value } of stores) this.walk(value, reader);
     return reader;
@@ -190,6 +192,7 @@ class Demand {
   }
 
   private isOwn(node: Node, reader: Reader): boolean {
+    if (reader.results.has(node)) return true;
     return reader.group !== undefined && this.places.get(node)!.group === reader.group;
   }
 
@@ -283,7 +286,8 @@ class Demand {
   }
 
   private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
-    const reader: Reader = { reads: new Set(), done: new Set() };
+    const results = new Set(stores.map((s) => s.value).filter((v) => !isResident(v)));
+    const reader: Reader = { results, reads: new Set(), done: new Set() };
     for (const { value } of stores) this.walk(value, reader);
     const roots = new Set(stores.map((s) => s.to.root));
     if (reader.reads.size + roots.size <= this.maxBindings) {
@@ -298,7 +302,7 @@ class Demand {
 
   /** A single result that reads too much: its operands become results of their own. */
   private narrow(store: Store, axes: readonly Axis[], wide: Reader): void {
-    const reader: Reader = { reads: new Set(), done: new Set([store.value]) };
+    const reader: Reader = { results: new Set(), reads: new Set(), done: new Set([store.value]) };
     for (const operand of store.value.operands) {
       if (!isFree(operand)) this.readThrough(operand, reader);
     }
@@ -331,15 +335,23 @@ class Demand {
     return pieces.map((p) => this.sorted(p.stores));
   }
 
-  /** The large tensors that a value comes from, and the elementwise values on the way. */
+  /**
+   * What connects a value with others of its bucket: every value at the same place in the order that it comes from, so
+   * that pieces never wait for one another, and the tensors that it is likely to read.
+   */
   private touched(node: Node): Set<Node> {
+    const { ready } = this.places.get(node)!;
     const found = new Set<Node>();
     const stack = [node];
-    for (let budget = 4 * coneLimit; stack.length > 0 && budget > 0; budget--) {
+    let budget = coneLimit;
+    while (stack.length > 0) {
       const n = stack.pop()!;
-      if (found.has(n) || isFree(n) || n.type.axes.length === 0) continue;
+      if (found.has(n) || isFree(n)) continue;
+      const place = this.places.get(n)!;
+      const beside = !place.group && place.ready === ready && !isResident(n);
+      if (!beside && (n.type.axes.length === 0 || --budget < 0)) continue;
       found.add(n);
-      if (!isResident(n) && !isCore(n)) stack.push(...n.operands);
+      if (beside || !(isResident(n) || isCore(n))) stack.push(...n.operands);
     }
     return found;
   }

@@ -125,7 +125,7 @@ class Placer {
     let level = 0;
     for (const operand of node.operands) {
       const place = this.at(operand);
-      if (place.ready !== ready || place.group || ready < 0) continue;
+      if (place.ready !== ready || place.group || sourceKind(operand)) continue;
       const aligned = isElementwise(node) && sameSpace(operand, node);
       level = Math.max(level, place.level + (aligned ? 0 : 1));
     }
