@@ -17,3 +17,4 @@ export * from "./passes/arena.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
 export * from "./passes/cost.ts";
+export { type AdapterFacts, baselineFacts, compileKernels, type Program, type ProgramKernel } from "./passes/webgpu-pipeline.ts";

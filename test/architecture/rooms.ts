@@ -77,6 +77,8 @@ export const insiders: readonly string[] = ["test"];
 /** The file by which a room is entered from outside, where it is not `index.ts` alone. */
 export const doors: Readonly<Record<string, { readonly file: string; readonly also?: RegExp }>> = {
   backends: { file: "backend.ts" },
+  // A page must be able to load index.ts, so what reaches Node has a door of its own.
+  "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
 };
 

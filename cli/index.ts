@@ -1,0 +1,88 @@
+/** The command line: what a person types, turned into calls on the rooms' doors. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { HeddleError, setSourceReader } from "../compiler/index.ts";
+import { devicesCommand } from "./commands/devices.ts";
+import { inspectCommand } from "./commands/inspect.ts";
+import { trainCommand } from "./commands/train.ts";
+import { heddleVersion } from "./versions.ts";
+
+/** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
+export async function main(argv: readonly string[]): Promise<number> {
+  setSourceReader(readSource);
+  let status = 0;
+  const program = commands((code) => {
+    status = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return status;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function commands(done: (status: number) => void): Command {
+  const program = new Command("heddle")
+    .description("Declare vision-language models in TypeScript; train them, compile them to WebGPU and ONNX.")
+    .version(heddleVersion())
+    .exitOverride()
+    .addHelpText("after", environmentHelp);
+  const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
+  program
+    .command("inspect <model>")
+    .description("what a model is, costs and compiles to")
+    .option(...set)
+    .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option("--text", "print the graph", false)
+    .option("--json", "figures for programs", false)
+    .action(async (model, options) => done(await inspectCommand(model, options)));
+  program
+    .command("train <job.ts>")
+    .description("run a training job")
+    .option("--device <device>", "auto, webgpu or cpu", "auto")
+    .option("--resume", "go on with the newest run from its newest checkpoint", false)
+    .option("--runs <folder>", "where run folders are made", "runs")
+    .option(...set)
+    .option("--json", "print the summary on stdout", false)
+    .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("devices")
+    .description("what is here, and which one auto takes")
+    .option("--json", "for programs", false)
+    .action(async (options) => done(await devicesCommand(options)));
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+const environmentHelp = `
+environment:
+  HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take`;
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+function readSource(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined; // an error without its source line is still an error
+  }
+}
+
+/** A user's mistake is one message; only our own faults show a stack trace. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof HeddleError) {
+    process.stderr.write(`${error.name}: ${error.message}\n`);
+    return 1;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`heddle itself failed; please report this:\n${text}\n`);
+  return 2;
+}
