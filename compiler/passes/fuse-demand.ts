@@ -69,6 +69,8 @@ interface Reader {
   readonly group?: Group;
   /** What the kernel stores: computed in it, never read. */
   readonly results: ReadonlySet<Node>;
+  /** Tensors that it may read. */
+  readonly most: number;
   readonly reads: Set<Node>;
   readonly done: Set<Node>;
 }
@@ -159,7 +161,8 @@ class Demand {
   }
 
   private readGroup(group: Group, stores: readonly Store[]): Reader {
-    const reader: Reader = { group, results: new Set(), reads: new Set(), done: new Set() };
+    const most = this.maxBindings - stores.length;
+    const reader: Reader = { group, results: new Set(), most, reads: new Set(), done: new Set() };
     for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
     for (const { value } of stores) this.walk(value, reader);
     return reader;
@@ -207,7 +210,8 @@ class Demand {
     if (!isElementwise(node)) return this.walk(node, reader);
     const leaves = this.cone(node, reader);
     const written = this.storage.has(node) ? 1 : 2;
-    if (!leaves || this.cost(leaves, node) > bytesOf(node) * written) return this.read(node, reader);
+    const fits = leaves && reader.reads.size + leaves.size <= reader.most;
+    if (!fits || this.cost(leaves, node) > bytesOf(node) * written) return this.read(node, reader);
     for (const leaf of leaves) this.read(leaf, reader);
     this.markCone(node, reader);
   }
@@ -287,7 +291,8 @@ class Demand {
 
   private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
     const results = new Set(stores.map((s) => s.value).filter((v) => !isResident(v)));
-    const reader: Reader = { results, reads: new Set(), done: new Set() };
+    const most = this.maxBindings - stores.length;
+    const reader: Reader = { results, most, reads: new Set(), done: new Set() };
     for (const { value } of stores) this.walk(value, reader);
     const roots = new Set(stores.map((s) => s.to.root));
     if (reader.reads.size + roots.size <= this.maxBindings) {
@@ -302,7 +307,7 @@ class Demand {
 
   /** A single result that reads too much: its operands become results of their own. */
   private narrow(store: Store, axes: readonly Axis[], wide: Reader): void {
-    const reader: Reader = { results: new Set(), reads: new Set(), done: new Set([store.value]) };
+    const reader: Reader = { results: new Set(), most: this.maxBindings - 1, reads: new Set(), done: new Set([store.value]) };
     for (const operand of store.value.operands) {
       if (!isFree(operand)) this.readThrough(operand, reader);
     }

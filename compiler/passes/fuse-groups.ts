@@ -31,6 +31,8 @@ export interface Group {
   readonly names: Map<string, Expr>;
   /** Large tensors that the cores read: what siblings are found by. */
   readonly sources: Set<Node>;
+  /** All tensors that the cores may read. */
+  readonly leaves: Set<Node>;
 }
 
 export interface Place {
@@ -85,8 +87,9 @@ const isRowReduction = (node: Node) =>
 const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[] =>
   axes.map((axis, i) => ({ index: indexVar(`${prefix}${i}`, Number(axis.size)), axis }));
 
-/** Row groups stay small enough that their bindings fit every adapter. */
+/** Row groups stay small enough that their bindings fit every adapter: cores, and tensors that they read. */
 const maxSiblings = 6;
+const maxLeaves = 5;
 
 class Placer {
   readonly places = new Map<Node, Place>();
@@ -186,6 +189,7 @@ class Placer {
       reduced: coordinates(reduced, "r"),
       names: new Map(),
       sources: new Set(),
+      leaves: new Set(),
     };
     for (const c of [...group.rows, ...group.reduced]) group.names.set(c.axis.name, c.index);
     this.groups.push(group);
@@ -217,25 +221,27 @@ class Placer {
   private placeReduction(node: Node): void {
     const over = reducedAxes(node);
     const ready = this.readyOf(node.operands);
-    const sources = this.largeSources(node);
+    const { sources, leaves } = this.leavesOf(node);
     const siblings = sources.flatMap((s) => this.bySource.get(s) ?? []);
     const candidates = new Set([...(this.groups[ready] ? [this.groups[ready]] : []), ...siblings]);
-    for (const group of candidates) if (this.joins(node, group, over, ready)) return this.note(group, sources);
+    for (const group of candidates) if (this.joins(node, group, over, ready, leaves)) return this.note(group, sources, leaves);
     const group = this.open("row_reduction", node.type.axes, over);
     this.addTo(group, node);
-    this.note(group, sources);
+    this.note(group, sources, leaves);
   }
 
-  private joins(node: Node, group: Group, over: readonly Axis[], ready: number): boolean {
+  private joins(node: Node, group: Group, over: readonly Axis[], ready: number, leaves: ReadonlySet<Node>): boolean {
     if (group.kind !== "row_reduction" || group.position < ready || group.cores.length >= maxSiblings) return false;
     const names = matchAxes(group, node.type.axes, over);
     if (!names || !node.operands.every((o) => this.aligned(o, restrict(names, o), group))) return false;
+    if (new Set([...group.leaves, ...leaves]).size > maxLeaves) return false;
     for (const [name, index] of names) group.names.set(name, index);
     this.addTo(group, node);
     return true;
   }
 
-  private note(group: Group, sources: readonly Node[]): void {
+  private note(group: Group, sources: readonly Node[], leaves: ReadonlySet<Node>): void {
+    for (const leaf of leaves) if (this.at(leaf).group !== group) group.leaves.add(leaf);
     for (const s of sources) {
       if (group.sources.has(s)) continue;
       group.sources.add(s);
@@ -245,18 +251,20 @@ class Placer {
     }
   }
 
-  /** The tensors at least as large as the rows that a core reads, found through what is elementwise. */
-  private largeSources(node: Node): Node[] {
-    const found = new Set<Node>();
+  /** What a core reads, found through what is elementwise: all tensors, and those larger than its rows. */
+  private leavesOf(node: Node): { sources: Node[]; leaves: Set<Node> } {
+    const leaves = new Set<Node>();
+    const seen = new Set<Node>();
     const least = product(node.type.axes);
     const stack = [...node.operands];
-    for (let budget = 24; stack.length > 0 && budget > 0; budget--) {
+    for (let budget = 64; stack.length > 0 && budget > 0; budget--) {
       const n = stack.pop()!;
-      if (isCore(n) || n.op === "input" || n.op === "parameter") {
-        if (product(n.type.axes) > least) found.add(n);
-      } else stack.push(...n.operands);
+      if (seen.has(n)) continue;
+      seen.add(n);
+      if (isCore(n) || n.op === "input" || n.op === "parameter") leaves.add(n);
+      else stack.push(...n.operands);
     }
-    return [...found];
+    return { sources: [...leaves].filter((n) => product(n.type.axes) > least), leaves };
   }
 }
 
