@@ -6,11 +6,14 @@ export * from "./elementwise.ts";
 export * from "./indexing.ts";
 export {
   asNodes,
+  type Binary,
   type ElementwiseSpec,
   elementwise,
   type OpBuilder,
   type Operand,
   record as defineOp,
+  type Ternary,
+  type Unary,
 } from "./kinds.ts";
 export * from "./losses.ts";
 export * from "./movement.ts";
