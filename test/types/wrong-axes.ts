@@ -1,0 +1,63 @@
+/**
+ * Programs that must not compile. `tsc` (part of `npm run check`) fails when one of these lines stops being an error;
+ * wrong-axes.test.ts runs it as part of the suite.
+ */
+import {
+  add,
+  attention,
+  axis,
+  contract,
+  crossEntropy,
+  input,
+  layerNorm,
+  linear,
+  mean,
+  rename,
+  rootParams,
+  softmax,
+  split,
+  type Tensor,
+} from "../../dsl/index.ts";
+
+const batch = axis("batch", 2);
+const token = axis("token", 5);
+const key = axis("key_token", 5);
+const embed = axis("embed", 8);
+const hidden = axis("hidden", 16);
+const p = rootParams();
+const x = input("x", "f32", [batch, token, embed]);
+const weight = input("w", "f32", [embed, hidden]);
+
+export function wrong(): unknown[] {
+  return [
+    // @ts-expect-error the contracted axis must be in both operands
+    contract(x, weight, hidden),
+    // @ts-expect-error a reduced axis must be an axis of x
+    mean(x, hidden),
+    // @ts-expect-error softmax runs along an axis of x
+    softmax(x, key),
+    // @ts-expect-error a renamed axis must be an axis of x
+    rename(x, hidden, key),
+    // @ts-expect-error a split axis must be an axis of x
+    split(x, hidden, [axis("a", 4), axis("b", 4)]),
+    // @ts-expect-error linear maps from axes that x has
+    linear(p, x, [hidden], [embed]),
+    // @ts-expect-error norms run over axes that x has
+    layerNorm(p, x, [hidden]),
+    // @ts-expect-error the label has every axis of the logits but the class
+    crossEntropy(x, input("label", "i32", [batch]), embed),
+    // @ts-expect-error the key axis must be in k and v
+    attention(x, x, x, { dot: embed, over: key }),
+  ];
+}
+
+// @ts-expect-error the result still has the token axis
+export const missing: Tensor<"batch" | "embed"> = add(x, 1);
+
+// @ts-expect-error the contraction removed embed
+export const kept: Tensor<"batch" | "token" | "embed" | "hidden"> = contract(x, weight, embed);
+
+/** What is right compiles, with the axes inferred. */
+export const logits: Tensor<"batch" | "token" | "key_token"> = contract(x, rename(x, token, key), embed);
+export const mapped: Tensor<"batch" | "token" | "hidden"> = linear(p, x, [embed], [hidden]);
+export const scalar: Tensor<never> = mean(x, [batch, token, embed]);
