@@ -6,4 +6,6 @@ export {
   compileKernels,
   type Program,
   type ProgramKernel,
+  type Schedule,
+  scheduleFor,
 } from "../../compiler/passes/webgpu-pipeline.ts";

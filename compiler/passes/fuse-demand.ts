@@ -80,6 +80,8 @@ class Demand {
   private readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
   private readonly kernels: FusedKernel[] = [];
+  /** Handed out whole, so they lie in tensors of their own. */
+  private readonly outputs = new Set<Node>();
   private readonly order: ReadonlyMap<Node, number>;
   private readonly places: Placement;
   private readonly maxBindings: number;
@@ -91,6 +93,7 @@ class Demand {
   }
 
   run(outputs: readonly Node[], groups: readonly Group[]): Fusion {
+    for (const node of outputs) this.outputs.add(node);
     for (const node of outputs) this.write(node);
     for (let position = groups.length - 1; position >= -1; position--) {
       this.runBuckets(position);
@@ -115,7 +118,7 @@ class Demand {
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
       this.addStore({ value: part, to });
-      if (!this.storage.has(part) && !isResident(part) && !isFree(part)) this.storage.set(part, to);
+      if (!this.storage.has(part) && !this.outputs.has(part) && !isResident(part) && !isFree(part)) this.storage.set(part, to);
       offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
     }
   }

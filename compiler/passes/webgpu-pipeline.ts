@@ -20,10 +20,10 @@ import { type LoweredKernel, Lowering } from "./lower-kernel.ts";
 import { lowerRowReduction } from "./lower-row-reduction.ts";
 import { rootName, span } from "./lower-values.ts";
 import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
-import { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
+import { baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
 
 export type { Binding } from "./lower-kernel.ts";
-export { type AdapterFacts, baselineFacts } from "./schedule.ts";
+export { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
 
 /** A kernel of the program with what it costs. */
 export interface ProgramKernel extends LoweredKernel {
@@ -64,14 +64,13 @@ const keeps = (node: Node): boolean => opRecord(node.op).kind !== "composite" ||
  * Compiles a graph of known sizes to kernels. Needs no device, and takes time in proportion to the graph.
  * Throws UnsupportedError where a size is still symbolic.
  */
-export function compileKernels(graph: Graph, facts: AdapterFacts = baselineFacts): Program {
-  const schedule = scheduleFor(facts);
+export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(baselineFacts)): Program {
   const primitive = decompose(graph, keeps);
   const nodes = nodesOf(primitive);
   assertSized(nodes);
   const placed = placeNodes(nodes);
   const outputs = primitive.outputs.map((o) => o.node);
-  const fused = decideMemory(nodes, outputs, placed, facts.maxBindings);
+  const fused = decideMemory(nodes, outputs, placed, schedule.facts.maxBindings);
   const lower = (kernel: FusedKernel, storage: Fusion["storage"]) =>
     lowerings[kernel.kind](new Lowering(kernel, storage, schedule), placed.places);
   const fusion = donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, schedule));

@@ -131,6 +131,9 @@ const prologue = [
   ["lid", "i32(local)"],
 ] as const;
 
+/** A known length is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
+const lengthText = (size: Expr): string => (size.kind === "const" ? `, ${size.value}` : "");
+
 /**
  * The module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order; symbolic sizes follow
  * as one uniform of i32. Equal kernels give equal text whatever their names.
@@ -139,7 +142,8 @@ export function emitWgsl(kernel: Kernel): string {
   const emitter = new Emitter(kernel);
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(
-    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: array<${stored[b.dtype]}>;`,
+    (b, i) =>
+      `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: array<${stored[b.dtype]}${lengthText(b.size)}>;`,
   );
   if (kernel.sizes.length > 0) {
     const vectors = Math.ceil(kernel.sizes.length / 4);

@@ -10,7 +10,7 @@ import {
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
 import { checkFeeds, fetchedOutputs } from "../../feeds.ts";
-import { type AdapterFacts, compileKernels, type Program } from "../compiler-doors.ts";
+import { type AdapterFacts, compileKernels, type Program, scheduleFor } from "../compiler-doors.ts";
 import type { GpuDevice } from "./device.ts";
 import { Pipelines } from "./pipelines.ts";
 import { DeviceProgram, type KernelTime } from "./program.ts";
@@ -61,7 +61,7 @@ class Compiled implements WebgpuExecutable {
   }
 
   program(sizes: Sizes = {}): Program {
-    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), factsOf(this.gpu));
+    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), scheduleFor(factsOf(this.gpu)));
   }
 
   private ready(sizes: Sizes, fetch: readonly string[]): Promise<DeviceProgram> {
@@ -80,7 +80,7 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    return DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu)), this.pipelines);
+    return DeviceProgram.create(this.gpu, compileKernels(needed, scheduleFor(factsOf(this.gpu))), this.pipelines);
   }
 
   async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {
