@@ -9,14 +9,15 @@ import {
   attention,
   axis,
   cast,
+  causal,
   embedding,
   gather,
   gt,
   iota,
-  le,
   linear,
   normal,
   type Params,
+  remembered,
   rename,
   rmsNorm,
   rotary,
@@ -64,9 +65,10 @@ export interface TextAxes {
   readonly vocab: Axis<"vocab">;
 }
 
-export const textAxes = (c: TextConfig): TextAxes => ({
+/** The axes of a decoder; `tokens` replaces the configured number of tokens. */
+export const textAxes = (c: TextConfig, tokens: Axis["size"] = c.context === 0 ? "token" : c.context): TextAxes => ({
   batch: axis("batch", "batch"),
-  token: axis("token", c.context === 0 ? "token" : c.context),
+  token: axis("token", tokens),
   embed: axis("embed", c.width),
   heads: axis("heads", c.heads),
   headDim: axis("head_dim", c.width / c.heads),
@@ -78,53 +80,112 @@ export type TextTokens = Tensor<"batch" | "token" | "embed">;
 export type Ids = Tensor<"batch" | "token">;
 /** True where a token may look at a key. */
 export type Visible = Tensor<"batch" | "token" | "key_token">;
+/** Keys or values of all tokens seen so far. */
+export type Remembered = Tensor<"batch" | "heads" | "key_token" | "head_dim">;
 
-/** Causal, and never at padding (id 0), wherever the padding is. */
-export function causalVisible(ids: Ids, a: TextAxes): Visible {
-  const key = axis("key_token", a.token.size);
-  const earlier = le(iota(key), iota(a.token));
-  return and(earlier, gt(rename(ids, a.token, key), 0));
+/** What a layer leaves for the tokens that follow: its rotated keys, and its values. */
+export interface Memory {
+  readonly key: Remembered;
+  readonly value: Remembered;
 }
 
-function selfAttention(p: Params, x: TextTokens, a: TextAxes, c: TextConfig, visible: Visible): TextTokens {
+/** Where tokens stand and what they see; the same for all layers. */
+export interface Context {
+  /** For the rotation: i32 [token] or [batch, token]. */
+  readonly position: Tensor<"token"> | Ids;
+  readonly visible: Visible;
+  /** All keys: the tokens given, after those remembered. */
+  readonly key: Axis<"key_token">;
+}
+
+/** Causal, and never at padding (id 0), wherever the padding is; positions count from 0. */
+export function causalContext(ids: Ids, a: TextAxes): Context {
   const key = axis("key_token", a.token.size);
+  const visible = and(causal(a.token, key), gt(rename(ids, a.token, key), 0));
+  return { position: iota(a.token), visible, key };
+}
+
+/** Self-attention with its norm and residual: x [batch, token, embed] -> the same, and what is remembered. */
+export function attend(
+  p: Params,
+  x: TextTokens,
+  a: TextAxes,
+  c: TextConfig,
+  { position, visible, key }: Context,
+  past?: Memory,
+): { readonly x: TextTokens; readonly memory: Memory } {
+  const scope = p.scope("self_attn");
   const bias = { bias: c.attentionBias, init: normal(0.02) };
-  const project = (name: string) => linear(p.scope(name), x, [a.embed], [a.heads, a.headDim], bias);
-  const position = iota(a.token);
-  const q = rotary(project("q_proj"), position, a.headDim, c.rotaryBase);
-  const k = rename(rotary(project("k_proj"), position, a.headDim, c.rotaryBase), a.token, key);
-  const v = rename(project("v_proj"), a.token, key);
-  const mixed = attention(q, k, v, { dot: a.headDim, over: key }, visible);
-  return linear(p.scope("o_proj"), mixed, [a.heads, a.headDim], [a.embed], bias);
+  const normed = rmsNorm(p.scope("input_layernorm"), x, [a.embed], c.epsilon);
+  const project = (name: string) => linear(scope.scope(name), normed, [a.embed], [a.heads, a.headDim], bias);
+  const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, c.rotaryBase);
+  const memory: Memory = {
+    key: remembered(turned("k_proj"), a.token, key, past?.key),
+    value: remembered(project("v_proj"), a.token, key, past?.value),
+  };
+  const mixed = attention(turned("q_proj"), memory.key, memory.value, { dot: a.headDim, over: key }, visible);
+  return { x: add(x, linear(scope.scope("o_proj"), mixed, [a.heads, a.headDim], [a.embed], bias)), memory };
 }
 
-/** Pre-norm decoder layer. */
-export function decoderLayer(p: Params, x: TextTokens, a: TextAxes, c: TextConfig, visible: Visible): TextTokens {
-  const attended = selfAttention(
-    p.scope("self_attn"),
-    rmsNorm(p.scope("input_layernorm"), x, [a.embed], c.epsilon),
-    a,
-    c,
-    visible,
-  );
-  const y = add(x, attended);
-  return add(
-    y,
-    swiGlu(p.scope("mlp"), rmsNorm(p.scope("post_attention_layernorm"), y, [a.embed], c.epsilon), a.embed, a.hidden),
-  );
+/** The MLP with its norm and residual. */
+export function feedForward(p: Params, x: TextTokens, a: TextAxes, c: TextConfig): TextTokens {
+  const normed = rmsNorm(p.scope("post_attention_layernorm"), x, [a.embed], c.epsilon);
+  return add(x, swiGlu(p.scope("mlp"), normed, a.embed, a.hidden));
 }
+
+export interface Decoded {
+  /** All token features: those given, and after each layer; depth + 1 tensors, the last one before the final norm. */
+  readonly states: readonly TextTokens[];
+  /** After the final norm. */
+  readonly last: TextTokens;
+  /** One for each layer. */
+  readonly memory: readonly Memory[];
+}
+
+/** All layers and the final norm, on embedded tokens [batch, token, embed]. */
+export function decoder(
+  p: Params,
+  embedded: TextTokens,
+  a: TextAxes,
+  c: TextConfig,
+  context: Context,
+  past?: readonly Memory[],
+): Decoded {
+  const states = [embedded];
+  const memory: Memory[] = [];
+  for (let i = 0; i < c.depth; i++) {
+    const layer = p.scope(`layers.${i}`);
+    const attended = attend(layer, states[i]!, a, c, context, past?.[i]);
+    memory.push(attended.memory);
+    states.push(feedForward(layer, attended.x, a, c));
+  }
+  return { states, last: rmsNorm(p.scope("norm"), states.at(-1)!, [a.embed], c.epsilon), memory };
+}
+
+/** ids i32 [batch, token] -> [batch, token, embed]. An id outside the vocabulary reads its nearest end. */
+export const tokenEmbedding = (p: Params, ids: Ids, a: TextAxes): TextTokens =>
+  embedding(p.scope("embed_tokens"), ids, a.vocab, a.embed);
 
 /** Hidden states after the final norm: ids i32 [batch, token] -> [batch, token, embed]. */
 export function llama(p: Params, ids: Ids, c: TextConfig): TextTokens {
   const a = textAxes(c);
-  const visible = causalVisible(ids, a);
-  let x: TextTokens = embedding(p.scope("embed_tokens"), ids, a.vocab, a.embed);
-  for (let i = 0; i < c.depth; i++) x = decoderLayer(p.scope(`layers.${i}`), x, a, c, visible);
-  return rmsNorm(p.scope("norm"), x, [a.embed], c.epsilon);
+  return decoder(p, tokenEmbedding(p, ids, a), a, c, causalContext(ids, a)).last;
 }
+
+/** Scores of the next token, without bias: hidden [..., embed] -> [..., vocab]. */
+export const languageHead = <A extends string>(
+  p: Params,
+  hidden: Tensor<A | "embed">,
+  a: TextAxes,
+): Tensor<Exclude<A, "embed"> | "vocab"> =>
+  linear(p.scope("lm_head"), hidden, [a.embed], [a.vocab], { bias: false, init: normal(0.02) }) as Tensor<
+    Exclude<A, "embed"> | "vocab"
+  >;
 
 /** The state of the last token that is not padding, where EOS stands. [batch, token, embed] -> [batch, embed] */
 export function eosFeature(hidden: TextTokens, ids: Ids, a: TextAxes): Tensor<"batch" | "embed"> {
-  const last = sub(sum(cast(gt(ids, 0), "i32"), a.token), 1);
-  return gather(hidden, last, a.token);
+  return gather(hidden, lastToken(ids, a), a.token);
 }
+
+/** The place of the last token that is not padding, for padding at the end: ids [batch, token] -> i32 [batch] */
+export const lastToken = (ids: Ids, a: TextAxes): Tensor<"batch"> => sub(sum(cast(gt(ids, 0), "i32"), a.token), 1);

@@ -5,23 +5,13 @@ from dataclasses import asdict
 
 import torch
 
-from fixture import gradient_digests, randomize, write
+from fixture import facts_of, gradient_digests, random_texts, randomize, write
 from internvl import Contrastive, Text, Vision
 
 vision = Vision(width=24, depth=2, heads=2, mlp=40, image=12, patch=4)
 text = Text(width=20, depth=2, heads=2, mlp=28, vocab=29)
 embed, heads, context, batch = 10, 3, 7, 6
 steps, warmup, peak, text_rate, clip, decay, betas = 20, 4, 4e-3, 0.1, 1.0, 0.1, (0.9, 0.95)
-
-
-def texts(generator, count):
-    """Ids of 3 to `context` tokens: 1 first (BOS), 2 last (EOS), then 0 (padding)."""
-    ids = torch.zeros(count, context, dtype=torch.long)
-    for row in ids:
-        length = int(torch.randint(3, context + 1, (), generator=generator))
-        row[:length] = torch.randint(3, text.vocab, (length,), generator=generator)
-        row[0], row[length - 1] = 1, 2
-    return ids
 
 
 def rate(step):
@@ -35,7 +25,7 @@ generator = torch.Generator().manual_seed(7)
 batches = 3
 pixels = torch.randn(batches, batch, 3, vision.image, vision.image, generator=generator).double()
 pixels = pixels.float().double()
-ids = torch.stack([texts(generator, batch) for _ in range(batches)])
+ids = torch.stack([random_texts(generator, batch, context, text.vocab) for _ in range(batches)])
 
 groups = {}
 for name, p in model.named_parameters():
@@ -64,7 +54,7 @@ for n, p in model.named_parameters():
     p.data = initial[n]
 facts = {
     "vision": asdict(vision),
-    "text": asdict(text) | {"context": context},
+    "text": facts_of(text, context),
     "embed": embed,
     "poolingHeads": heads,
     "optimizer": {

@@ -28,6 +28,31 @@ def randomize(module, seed=1):
     return module.double()
 
 
+def facts_of(text, context):
+    """A text configuration under the names that heddle's TextConfig has."""
+    return {
+        "width": text.width,
+        "depth": text.depth,
+        "heads": text.heads,
+        "mlp": text.mlp,
+        "vocab": text.vocab,
+        "context": context,
+        "epsilon": text.epsilon,
+        "attentionBias": text.attention_bias,
+        "rotaryBase": text.rotary_base,
+    }
+
+
+def random_texts(generator, count, context, vocab, shortest=3):
+    """Ids of `shortest` to `context` tokens: 1 first (BOS), 2 last (EOS), then 0 (padding)."""
+    ids = torch.zeros(count, context, dtype=torch.long)
+    for row in ids:
+        length = int(torch.randint(shortest, context + 1, (), generator=generator))
+        row[:length] = torch.randint(3, vocab, (length,), generator=generator)
+        row[0], row[length - 1] = 1, 2
+    return ids
+
+
 def digest(tensor):
     """Two numbers that tell a tensor: its norm, and its product with cos(1), cos(2) ... in row-major order."""
     flat = tensor.detach().double().flatten()

@@ -32,6 +32,7 @@ class Text:
     vocab: int
     epsilon: float = 1e-6
     rotary_base: float = 10000.0
+    attention_bias: bool = False
 
 
 class RMSNorm(nn.Module):
@@ -178,7 +179,8 @@ def hf_llama(c):
         num_attention_heads=c.heads,
         vocab_size=c.vocab,
         rms_norm_eps=c.epsilon,
-        rope_theta=c.rotary_base,
+        rope_parameters={"rope_type": "default", "rope_theta": c.rotary_base},
+        attention_bias=c.attention_bias,
         attn_implementation="eager",
         pad_token_id=0,
     )

@@ -2,13 +2,16 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  differentiate,
   type Graph,
   type HostTensor,
   hostTensor,
   inputName,
+  makeGraph,
   type Node,
   type SizedAxis,
   type TensorType,
+  topological,
 } from "../../compiler/index.ts";
 import { type PublishedTensor, publishedTensors, type TensorRule } from "../../models/index.ts";
 import { openSafetensors } from "../../runtime/safetensors/reader.ts";
@@ -87,6 +90,48 @@ export function fed(node: Node, x: HostTensor): HostTensor {
 export function digest(x: HostTensor, published: PublishedTensor): Digest {
   const data = Array.from(permuted(x, published.order).data);
   return [Math.hypot(...data), data.reduce((total, v, i) => total + v * Math.cos(i + 1), 0)];
+}
+
+/** The fixture's inputs under the axes of the graph's inputs. */
+export function feedsOf(fixture: Fixture<unknown>, graph: Graph): Record<string, HostTensor> {
+  const fedNodes = graph.inputs.filter((n) => n.op === "input" && n.attrs.role !== "state");
+  return Object.fromEntries(fedNodes.map((n) => [inputName(n), fed(n, tensorOf(fixture, `inputs/${inputName(n)}`))]));
+}
+
+/** The graph's outputs and, by path, the gradient of the output "loss" for every parameter it depends on. */
+export function withGradients(graph: Graph): Graph {
+  const loss = graph.outputs.find((o) => o.name === "loss")!.node;
+  const parameters = topological([loss]).filter((n) => n.op === "parameter");
+  const gradients = differentiate(loss, parameters);
+  return makeGraph(graph.name, [
+    ...graph.outputs,
+    ...parameters.map((n, i) => ({ name: inputName(n), node: gradients[i]! })),
+  ]);
+}
+
+/** Below this a gradient is rounding: that of a bias of attention's keys, say, which softmax does not see. */
+export const noGradient = 1e-3;
+
+/**
+ * The worst disagreement of gradients with PyTorch's digests, relative to the norm, with the tensor's name.
+ * Every gradient of the graph must be in the fixture, and the other way round.
+ */
+export function gradientDifference(
+  got: Readonly<Record<string, HostTensor>>,
+  want: Readonly<Record<string, Digest>>,
+  published: readonly PublishedTensor[],
+): { readonly name: string; readonly difference: number } {
+  const mine = published.filter((t) => t.parameter in got);
+  const alone = mine.map((t) => t.name).filter((n) => !(n in want));
+  const missing = Object.keys(want).filter((n) => !mine.some((t) => t.name === n));
+  if (alone.length + missing.length > 0) throw new Error(`only here: ${alone}; only there: ${missing}`);
+  const differences = mine.map((t) => {
+    const [norm, product] = digest(got[t.parameter]!, t);
+    const [wantNorm, wantProduct] = want[t.name]!;
+    const apart = Math.max(Math.abs(norm - wantNorm), Math.abs(product - wantProduct));
+    return { name: t.name, difference: apart / Math.max(wantNorm, noGradient) };
+  });
+  return differences.reduce((a, b) => (b.difference > a.difference ? b : a));
 }
 
 /** The largest difference of two lists of numbers, relative to the largest of those wanted. */

@@ -1,0 +1,37 @@
+/** The executors that models are tested on, and how far each may be from PyTorch in float64. */
+import type { Backend, Store } from "../../backends/backend.ts";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
+
+export interface Executor {
+  readonly name: string;
+  readonly make: () => Backend;
+  /** Relative to the largest value of a tensor. */
+  readonly tolerance: number;
+}
+
+export const executors: readonly Executor[] = [{ name: "reference", make: referenceBackend, tolerance: 1e-6 }];
+
+export async function storeWith(backend: Backend, values: ReadonlyMap<string, HostTensor>): Promise<Store> {
+  const store = backend.createStore();
+  for (const [name, value] of values) await store.write(name, value);
+  return store;
+}
+
+/** Runs a graph once; of the feeds, those that the graph asks for. */
+export async function runOnce(
+  { make }: Executor,
+  graph: Graph,
+  feeds: Readonly<Record<string, HostTensor>>,
+  weights: ReadonlyMap<string, HostTensor>,
+): Promise<Record<string, HostTensor>> {
+  const backend = make();
+  try {
+    const executable = await backend.compile(graph);
+    const wanted = new Set(graph.inputs.map(inputName));
+    const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));
+    return await executable.run(given, await storeWith(backend, weights));
+  } finally {
+    backend.dispose();
+  }
+}
