@@ -52,3 +52,11 @@ export type { LossPoint } from "./training/losses.ts";
 export { freshRunFolder, newestRunFolder } from "./training/run-folder.ts";
 export { initialValue, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
+export {
+  openWeights,
+  permute,
+  readAllWeights,
+  type StoredParameter,
+  tensorsInLayout,
+  type Weights,
+} from "./weights.ts";

@@ -1,0 +1,155 @@
+/** A compiled program as data: WGSL texts and a manifest that a web page can run without the compiler. */
+import {
+  elementCount,
+  type Graph,
+  inputName,
+  type Node,
+  type SizedAxis,
+  type TensorType,
+  UnsupportedError,
+} from "../../../compiler/index.ts";
+import type { Program } from "../compiler-doors.ts";
+import { emitWgsl } from "../emit/wgsl.ts";
+import { elementBytes } from "../runtime/memory.ts";
+
+/** A tensor at the border of the program. Sizes in elements; data is row-major. */
+export interface BundleTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly axes: readonly SizedAxis[];
+  /** Index into `buffers`. */
+  readonly buffer: number;
+}
+
+export interface BundleDispatch {
+  readonly name: string;
+  /** Index into `shaders`. */
+  readonly shader: number;
+  /** Workgroups along x, y and z. */
+  readonly grid: readonly number[];
+  /** Bindings 0, 1 ... of group 0; offset and size in bytes. */
+  readonly bindings: readonly { readonly buffer: number; readonly offset: number; readonly size: number }[];
+}
+
+export interface BundleManifest {
+  readonly format: "heddle-webgpu-1";
+  readonly graph: string;
+  /** Bytes of each buffer. */
+  readonly buffers: readonly number[];
+  readonly inputs: readonly BundleTensor[];
+  /** Filled from weights.safetensors by name. */
+  readonly parameters: readonly BundleTensor[];
+  readonly constants: readonly {
+    readonly buffer: number;
+    readonly dtype: string;
+    readonly values: readonly number[];
+  }[];
+  readonly outputs: readonly BundleTensor[];
+  /** File names of the WGSL modules, entry point `main`. */
+  readonly shaders: readonly string[];
+  readonly dispatches: readonly BundleDispatch[];
+  /** The largest binding in bytes: the limit to request of the adapter. */
+  readonly largestBinding: number;
+  readonly mostBindings: number;
+}
+
+export interface Bundle {
+  readonly manifest: BundleManifest;
+  /** WGSL by file name. */
+  readonly shaders: ReadonlyMap<string, string>;
+}
+
+/** Lays out a program for inference. Throws UnsupportedError for a graph that updates state. */
+export function bundleOf(graph: Graph, program: Program): Bundle {
+  if (Object.keys(graph.updates).length > 0 || program.graph.inputs.some((n) => n.attrs.role === "state")) {
+    throw new UnsupportedError(`graph @${graph.name} keeps state: a bundle holds inference graphs`);
+  }
+  const buffers = new Buffers(program);
+  const shaders = new Map<string, string>();
+  const dispatches = program.kernels.map(({ name, kernel, bindings }) => ({
+    name,
+    shader: shaderIndex(shaders, emitWgsl(kernel)),
+    grid: kernel.grid.map(constant),
+    bindings: bindings.map(({ root, start, length }) => {
+      const bytes = elementBytes(root.type.dtype);
+      return { buffer: buffers.of(root), offset: start * bytes, size: Math.ceil((length * bytes) / 4) * 4 };
+    }),
+  }));
+  const border = (name: string, node: Node): BundleTensor => ({
+    name,
+    dtype: node.type.dtype,
+    axes: sized(node.type),
+    buffer: buffers.of(program.storage.get(node)?.root ?? node),
+  });
+  const inputs = program.graph.inputs.filter((n) => n.op !== "parameter").map((n) => border(inputName(n), n));
+  const parameters = program.graph.inputs.filter((n) => n.op === "parameter").map((n) => border(inputName(n), n));
+  const outputs = program.graph.outputs.map((o) => border(o.name, o.node));
+  const all = dispatches.flatMap((d) => d.bindings);
+  const manifest: BundleManifest = {
+    format: "heddle-webgpu-1",
+    graph: graph.name,
+    buffers: buffers.sizes,
+    inputs,
+    parameters,
+    constants: buffers.constants,
+    outputs,
+    shaders: [...shaders.values()].map((_, i) => shaderName(i)),
+    dispatches,
+    largestBinding: Math.max(0, ...all.map((b) => b.size)),
+    mostBindings: Math.max(0, ...dispatches.map((d) => d.bindings.length)),
+  };
+  return { manifest, shaders: new Map([...shaders.keys()].map((text, i) => [shaderName(i), text])) };
+}
+
+const sized = (type: TensorType) => type.axes as readonly SizedAxis[];
+const shaderName = (index: number) => `kernel-${index}.wgsl`;
+
+/** Identical blocks have identical texts, and share one module. */
+function shaderIndex(shaders: Map<string, string>, text: string): number {
+  const known = [...shaders.keys()].indexOf(text);
+  if (known >= 0) return known;
+  shaders.set(text, text);
+  return shaders.size - 1;
+}
+
+function constant(e: Program["kernels"][number]["kernel"]["grid"][number]): number {
+  if (e.kind === "const") return e.value;
+  throw new UnsupportedError("a bundle needs every size to be a number: give --batch");
+}
+
+/** Numbers the buffers of a program as they come up. */
+class Buffers {
+  readonly sizes: number[] = [];
+  readonly constants: { buffer: number; dtype: string; values: readonly number[] }[] = [];
+  private readonly program: Program;
+  private readonly byNode = new Map<Node, number>();
+  private readonly bySlot = new Map<number, number>();
+
+  constructor(program: Program) {
+    this.program = program;
+  }
+
+  of(root: Node): number {
+    const use = this.program.plan.buffers.get(root);
+    if (use?.kind === "slot") return known(this.bySlot, use.slot, () => this.add(this.program.plan.slots[use.slot]!));
+    return known(this.byNode, root, () => {
+      const buffer = this.add(elementCount(sized(root.type)) * elementBytes(root.type.dtype));
+      if (use?.kind === "table") {
+        this.constants.push({ buffer, dtype: root.type.dtype, values: root.attrs.values as readonly number[] });
+      }
+      return buffer;
+    });
+  }
+
+  private add(bytes: number): number {
+    return this.sizes.push(Math.max(16, Math.ceil(bytes / 16) * 16)) - 1;
+  }
+}
+
+function known<K>(map: Map<K, number>, key: K, make: () => number): number {
+  const found = map.get(key);
+  if (found !== undefined) return found;
+  const made = make();
+  map.set(key, made);
+  return made;
+}

@@ -1,0 +1,129 @@
+// Runs a heddle WebGPU bundle in a page (or wherever there is a GPUDevice). It needs nothing but the files beside it:
+// manifest.json, weights.safetensors and the .wgsl files.
+//
+//   import { loadBundle } from "./run.js";
+//   const model = await loadBundle(new URL(".", import.meta.url));
+//   const { image } = await model.run({ pixels: new Float32Array(3 * 48 * 48) });
+
+const usage = { mapRead: 0x1, copySrc: 0x4, copyDst: 0x8, storage: 0x80 };
+const arrays = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uint32Array };
+
+/**
+ * Loads a bundle. `base` is the URL of its folder; `device` a GPUDevice, requested with what the bundle needs when it is
+ * not given; `read(name)` answers with the bytes of a file, by fetch unless given.
+ */
+export async function loadBundle(base, { device, read } = {}) {
+  const bytes = read ?? ((name) => fetchBytes(new URL(name, base)));
+  const text = async (name) => new TextDecoder().decode(await bytes(name));
+  const manifest = JSON.parse(await text("manifest.json"));
+  if (manifest.format !== "heddle-webgpu-1")
+    throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
+  const gpu = device ?? (await requestDevice(manifest));
+  const pipelines = await compile(gpu, manifest, text);
+  const buffers = manifest.buffers.map((size) =>
+    gpu.createBuffer({ size, usage: usage.storage | usage.copySrc | usage.copyDst }),
+  );
+  for (const { buffer, dtype, values } of manifest.constants) write(gpu, buffers[buffer], dtype, values);
+  fillParameters(gpu, buffers, manifest, await bytes("weights.safetensors"));
+  const groups = manifest.dispatches.map((d) =>
+    gpu.createBindGroup({
+      layout: pipelines[d.shader].getBindGroupLayout(0),
+      entries: d.bindings.map(({ buffer, offset, size }, binding) => ({
+        binding,
+        resource: { buffer: buffers[buffer], offset, size },
+      })),
+    }),
+  );
+  return {
+    manifest,
+    device: gpu,
+    run: (inputs) => run(gpu, manifest, buffers, pipelines, groups, inputs),
+    dispose: () => {
+      for (const b of buffers) b.destroy();
+    },
+  };
+}
+
+async function fetchBytes(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function requestDevice({ largestBinding, mostBindings, buffers }) {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new Error("this browser offers no WebGPU adapter");
+  const wanted = {
+    maxStorageBufferBindingSize: largestBinding,
+    maxBufferSize: Math.max(...buffers),
+    maxStorageBuffersPerShaderStage: mostBindings,
+  };
+  for (const [name, value] of Object.entries(wanted)) {
+    if (adapter.limits[name] < value)
+      throw new Error(`the adapter's ${name} is ${adapter.limits[name]}, the model needs ${value}`);
+  }
+  return await adapter.requestDevice({ requiredLimits: wanted });
+}
+
+function compile(gpu, { shaders }, text) {
+  return Promise.all(
+    shaders.map(async (name) => {
+      const module = gpu.createShaderModule({ label: name, code: await text(name) });
+      return gpu.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" } });
+    }),
+  );
+}
+
+function write(gpu, buffer, dtype, values) {
+  const data = values instanceof arrays[dtype] ? values : arrays[dtype].from(values);
+  gpu.queue.writeBuffer(buffer, 0, data);
+}
+
+/** A safetensors file: the header's length (u64), the header (JSON), the data. */
+function fillParameters(gpu, buffers, { parameters }, file) {
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const headerBytes = Number(view.getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + headerBytes)));
+  for (const { name, axes, buffer } of parameters) {
+    const entry = header[name];
+    const shape = axes.map((a) => a.size);
+    if (!entry || entry.dtype !== "F32" || entry.shape.join() !== shape.join()) {
+      throw new Error(`weights.safetensors does not hold "${name}" as F32 [${shape}]`);
+    }
+    const [from, to] = entry.data_offsets;
+    gpu.queue.writeBuffer(buffers[buffer], 0, file.slice(8 + headerBytes + from, 8 + headerBytes + to));
+  }
+}
+
+async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
+  for (const { name, dtype, axes, buffer } of manifest.inputs) {
+    const count = axes.reduce((n, a) => n * a.size, 1);
+    if (inputs[name]?.length !== count) {
+      const shape = axes.map((a) => `${a.name}=${a.size}`).join(", ");
+      throw new Error(`input "${name}" needs ${count} values, ${dtype} [${shape}]`);
+    }
+    write(gpu, buffers[buffer], dtype, inputs[name]);
+  }
+  const encoder = gpu.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  manifest.dispatches.forEach((d, i) => {
+    pass.setPipeline(pipelines[d.shader]);
+    pass.setBindGroup(0, groups[i]);
+    pass.dispatchWorkgroups(...d.grid);
+  });
+  pass.end();
+  const staged = manifest.outputs.map(({ dtype, axes, buffer }) => {
+    const size = axes.reduce((n, a) => n * a.size, 1) * 4;
+    const staging = gpu.createBuffer({ size, usage: usage.mapRead | usage.copyDst });
+    encoder.copyBufferToBuffer(buffers[buffer], 0, staging, 0, size);
+    return { staging, dtype };
+  });
+  gpu.queue.submit([encoder.finish()]);
+  const results = {};
+  for (const [i, { staging, dtype }] of staged.entries()) {
+    await staging.mapAsync(1);
+    results[manifest.outputs[i].name] = new arrays[dtype](staging.getMappedRange().slice(0));
+    staging.destroy();
+  }
+  return results;
+}

@@ -1,0 +1,132 @@
+/** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
+import { elementCount, type Graph, type HostTensor, hostTensor, inputName, type SizedAxis } from "../compiler/index.ts";
+import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
+import { openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import type { TensorToWrite } from "./safetensors/writer.ts";
+
+/** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
+export interface StoredParameter {
+  readonly parameter: string;
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly order: readonly string[];
+}
+
+/** Weights that are read when they are asked for. */
+export interface Weights {
+  /** One parameter, with its own axes in their own order. */
+  read(parameter: string): Promise<HostTensor>;
+  /** What the file has besides, for people. */
+  readonly report: string;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names are taken first;
+ * where they are not all there, the published layout is tried. Throws FileError listing every missing and mis-shaped
+ * tensor; further ones are told in `report`.
+ */
+export async function openWeights(
+  path: string,
+  graph: Graph,
+  published?: readonly StoredParameter[],
+): Promise<Weights> {
+  const reader = await openSafetensors(path);
+  try {
+    const own = ownLayout(graph);
+    const layout = published && matchTensors(own, reader).matched.length < own.length ? published : own;
+    const match = matchTensors(layout, reader);
+    requireMatch(path, match, { allowUnexpected: true });
+    const places = new Map(layout.map((p) => [p.parameter, p]));
+    const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
+    return {
+      read: (parameter) => readParameter(reader, places.get(parameter)!, axes.get(parameter)!),
+      report: describeMatch(match),
+      dispose: () => reader.dispose(),
+    };
+  } catch (error) {
+    await reader.dispose();
+    throw error;
+  }
+}
+
+/** All weights of a graph in memory, by parameter name. */
+export async function readAllWeights(
+  path: string,
+  graph: Graph,
+  published?: readonly StoredParameter[],
+): Promise<Map<string, HostTensor>> {
+  const weights = await openWeights(path, graph, published);
+  try {
+    const all = new Map<string, HostTensor>();
+    for (const node of parameters(graph)) all.set(inputName(node), await weights.read(inputName(node)));
+    return all;
+  } finally {
+    await weights.dispose();
+  }
+}
+
+/** The tensors of a published layout, made from weights as they are written. */
+export const tensorsInLayout = (
+  published: readonly StoredParameter[],
+  read: (parameter: string) => Promise<HostTensor>,
+  dtype: "F32" | "F16" | "BF16" = "F32",
+): TensorToWrite[] =>
+  published.map(({ parameter, name, shape, order }) => ({
+    name,
+    dtype,
+    shape,
+    async *data() {
+      yield permute(await read(parameter), order).data;
+    },
+  }));
+
+const parameters = (graph: Graph) => graph.inputs.filter((n) => n.op === "parameter");
+
+const ownLayout = (graph: Graph): StoredParameter[] =>
+  parameters(graph).map((n) => ({
+    parameter: inputName(n),
+    name: inputName(n),
+    shape: n.type.axes.map((a) => a.size as number),
+    order: n.type.axes.map((a) => a.name),
+  }));
+
+async function readParameter(
+  reader: SafetensorsReader,
+  place: StoredParameter,
+  axes: readonly SizedAxis[],
+): Promise<HostTensor> {
+  const stored = await reader.readTensor(place.name, { dtype: "f32" });
+  const sizes = new Map(axes.map((a) => [a.name, a.size]));
+  const ordered = place.order.map((name) => ({ name, size: sizes.get(name)! }));
+  return permute(
+    hostTensor("f32", ordered, stored.data),
+    axes.map((a) => a.name),
+  );
+}
+
+/** The tensor with its axes in another order; itself where the order is the same. */
+export function permute(tensor: HostTensor, order: readonly string[]): HostTensor {
+  if (order.every((name, i) => tensor.axes[i]!.name === name)) return tensor;
+  const step = new Map<string, number>();
+  let stride = 1;
+  for (const a of [...tensor.axes].reverse()) {
+    step.set(a.name, stride);
+    stride *= a.size;
+  }
+  const axes = order.map((name) => tensor.axes.find((a) => a.name === name)!);
+  const data = new (tensor.data.constructor as Float32ArrayConstructor)(elementCount(axes));
+  const index = axes.map(() => 0);
+  const steps = axes.map((a) => step.get(a.name)!);
+  let from = 0;
+  for (let i = 0; i < data.length; i++) {
+    data[i] = tensor.data[from]!;
+    for (let d = axes.length - 1; d >= 0; d--) {
+      from += steps[d]!;
+      if (++index[d]! < axes[d]!.size) break;
+      from -= steps[d]! * axes[d]!.size;
+      index[d] = 0;
+    }
+  }
+  return hostTensor(tensor.dtype, axes, data);
+}

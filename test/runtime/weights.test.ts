@@ -1,0 +1,70 @@
+/** Weights in published layouts: what is written in one reads back as the same parameters. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { type HostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
+import { trace } from "../../dsl/index.ts";
+import { contrastiveRules, internvlC, publishedTensors } from "../../models/index.ts";
+import {
+  initialValue,
+  openWeights,
+  permute,
+  readAllWeights,
+  tensorsInLayout,
+  tensorToWrite,
+  writeSafetensors,
+} from "../../runtime/index.ts";
+import { tinyConfig } from "../support/tiny-job.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "heddle-weights-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const graph = trace(internvlC, tinyConfig);
+const published = publishedTensors(graph, contrastiveRules);
+const weights = new Map(
+  graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), initialValue(n, 5)]),
+);
+const read = async (name: string) => weights.get(name)!;
+
+it("reads the published layout back as the same parameters", async () => {
+  const file = join(folder, "published.safetensors");
+  await writeSafetensors(file, tensorsInLayout(published, read));
+  const back = await readAllWeights(file, graph, published);
+  expect(back).toEqual(weights);
+});
+
+it("reads heddle's own names without a layout", async () => {
+  const file = join(folder, "own.safetensors");
+  await writeSafetensors(
+    file,
+    [...weights].map(([name, tensor]) => tensorToWrite(name, tensor)),
+  );
+  expect(await readAllWeights(file, graph)).toEqual(weights);
+});
+
+it("names every tensor that is missing or of another shape, at once", async () => {
+  const file = join(folder, "faulty.safetensors");
+  const faulty = [...weights]
+    .filter(([name]) => name !== "logit_scale")
+    .map(([name, tensor]) => {
+      const axes: SizedAxis[] = [{ name: "d", size: tensor.data.length }];
+      const flat: HostTensor =
+        name === "clip_projector.norm1_q.weight" ? { ...tensor, axes: [...axes, { name: "e", size: 1 }] } : tensor;
+      return tensorToWrite(name, flat);
+    });
+  await writeSafetensors(file, faulty);
+  await expect(openWeights(file, graph)).rejects.toThrow(/logit_scale[\s\S]*clip_projector\.norm1_q\.weight/);
+});
+
+it("permutes any order of axes", () => {
+  const axes = [
+    { name: "a", size: 2 },
+    { name: "b", size: 3 },
+    { name: "c", size: 4 },
+  ];
+  const data = Float32Array.from({ length: 24 }, (_, i) => i);
+  const turned = permute({ dtype: "f32", axes, data }, ["c", "a", "b"]);
+  expect(turned.data[1 * 6 + 1 * 3 + 2]).toBe(1 * 12 + 2 * 4 + 1);
+  expect(permute(turned, ["a", "b", "c"]).data).toEqual(data);
+});
