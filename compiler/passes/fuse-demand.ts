@@ -57,6 +57,10 @@ const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "io
 /** A value that memory holds without our writing it. */
 export const isResident = (n: Node): boolean => isInput(n) || isTable(n);
 
+/** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
+const isView = (n: Node): boolean =>
+  n.op === "slice" && isInput(n.operands[0]!) && n.operands[0]!.type.axes[0]!.name === n.attrs.axis;
+
 /** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
 interface Bucket {
   readonly ready: number;
@@ -102,9 +106,14 @@ class Demand {
     return { kernels: this.kernels.reverse(), storage: this.storage };
   }
 
+  /** A value that memory holds already: an input, a table, or a range of an input. */
+  private isResident(node: Node): boolean {
+    return isResident(node) || (isView(node) && !this.outputs.has(node));
+  }
+
   /** Makes a value lie in memory. */
   private write(node: Node): void {
-    if (this.storage.has(node) || isResident(node)) return;
+    if (this.storage.has(node) || this.isResident(node)) return;
     const storage: Storage = { root: node };
     this.storage.set(node, storage);
     if (node.op === "concat") this.writeParts(node);
@@ -118,15 +127,17 @@ class Demand {
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
       this.addStore({ value: part, to });
-      if (!this.storage.has(part) && !this.outputs.has(part) && !isResident(part) && !isFree(part)) this.storage.set(part, to);
+      if (!this.storage.has(part) && !this.outputs.has(part) && !this.isResident(part) && !isFree(part))
+        this.storage.set(part, to);
       offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
     }
   }
 
   private addStore(store: Store): void {
     const place = this.places.get(store.value)!;
-    if (place.group) {
-      const list = this.groupStores.get(place.group);
+    const list = place.group && this.groupStores.get(place.group);
+    // An indexing kernel builds its result in memory, so a second copy of it is a kernel of its own.
+    if (place.group && !(list && place.group.kind === "indexing")) {
       if (list) list.push(store);
       else this.groupStores.set(place.group, [store]);
     } else this.addToBucket(store, place.ready, place.level);
@@ -189,11 +200,8 @@ class Demand {
   private walk(node: Node, reader: Reader): void {
     if (reader.done.has(node)) return;
     reader.done.add(node);
-    if (isCore(node) && reader.group) return;
-    if (isResident(node)) {
-      reader.reads.add(node);
-      return;
-    }
+    if (isCore(node)) return reader.group ? undefined : this.read(node, reader);
+    if (this.isResident(node)) return this.read(node, reader);
     for (const operand of node.operands) this.resolve(operand, reader);
   }
 
@@ -207,7 +215,7 @@ class Demand {
     if (isFree(node) || reader.reads.has(node)) return;
     if (this.isOwn(node, reader)) return this.walk(node, reader);
     if (reader.done.has(node)) return;
-    if (isResident(node) || isCore(node)) return this.read(node, reader);
+    if (this.isResident(node) || isCore(node)) return this.read(node, reader);
     if (this.storage.has(node) && !isElementwise(node)) return this.read(node, reader);
     if (node.op === "concat" && node.operands.length > inlineParts) return this.read(node, reader);
     if (!isElementwise(node)) return this.walk(node, reader);
@@ -220,14 +228,15 @@ class Demand {
   }
 
   private read(node: Node, reader: Reader): void {
-    this.write(node);
+    if (isView(node) && this.isResident(node)) this.storage.set(node, viewStorage(node));
+    else this.write(node);
     reader.reads.add(node);
   }
 
   /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
   private resolveRepeated(node: Node, reader: Reader): void {
     if (isFree(node) || reader.reads.has(node)) return;
-    if (isResident(node) || this.storage.has(node) || isCore(node)) return this.read(node, reader);
+    if (this.isResident(node) || this.storage.has(node) || isCore(node)) return this.read(node, reader);
     if (isAffine(node) || node.op === "cast" || isScaling(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, reader);
     } else if (node.op === "gather") {
@@ -245,7 +254,7 @@ class Demand {
       if (seen.has(n) || isFree(n)) return true;
       seen.add(n);
       if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
-      const stops = isResident(n) || isCore(n) || (!root && this.storage.has(n));
+      const stops = this.isResident(n) || isCore(n) || (!root && this.storage.has(n));
       if (stops || (n.op === "concat" && n.operands.length > inlineParts)) {
         leaves.add(n);
         return true;
@@ -268,7 +277,7 @@ class Demand {
     let bytes = 0;
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
-      const written = isResident(leaf) || this.storage.has(leaf);
+      const written = this.isResident(leaf) || this.storage.has(leaf);
       bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
     }
     return bytes;
@@ -293,7 +302,7 @@ class Demand {
   }
 
   private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
-    const results = new Set(stores.map((s) => s.value).filter((v) => !isResident(v)));
+    const results = new Set(stores.map((s) => s.value).filter((v) => !this.isResident(v)));
     const most = this.maxBindings - stores.length;
     const reader: Reader = { results, most, reads: new Set(), done: new Set() };
     for (const { value } of stores) this.walk(value, reader);
@@ -310,7 +319,12 @@ class Demand {
 
   /** A single result that reads too much: its operands become results of their own. */
   private narrow(store: Store, axes: readonly Axis[], wide: Reader): void {
-    const reader: Reader = { results: new Set(), most: this.maxBindings - 1, reads: new Set(), done: new Set([store.value]) };
+    const reader: Reader = {
+      results: new Set(),
+      most: this.maxBindings - 1,
+      reads: new Set(),
+      done: new Set([store.value]),
+    };
     for (const operand of store.value.operands) {
       if (!isFree(operand)) this.readThrough(operand, reader);
     }
@@ -324,7 +338,7 @@ class Demand {
 
   private readThrough(node: Node, reader: Reader): void {
     if (isFree(node)) return;
-    if (isElementwise(node) || isCore(node) || isResident(node)) return this.read(node, reader);
+    if (isElementwise(node) || isCore(node) || this.isResident(node)) return this.read(node, reader);
     for (const operand of node.operands) this.readThrough(operand, reader);
   }
 
@@ -356,10 +370,10 @@ class Demand {
       const n = stack.pop()!;
       if (found.has(n) || isFree(n)) continue;
       const place = this.places.get(n)!;
-      const beside = !place.group && place.ready === ready && !isResident(n);
+      const beside = !place.group && place.ready === ready && !this.isResident(n);
       if (!beside && (n.type.axes.length === 0 || --budget < 0)) continue;
       found.add(n);
-      if (beside || !(isResident(n) || isCore(n))) stack.push(...n.operands);
+      if (beside || !(this.isResident(n) || isCore(n))) stack.push(...n.operands);
     }
     return found;
   }
@@ -368,6 +382,11 @@ class Demand {
     return [...stores].sort((a, b) => this.order.get(a.value)! - this.order.get(b.value)!);
   }
 }
+
+const viewStorage = (node: Node): Storage => ({
+  root: node.operands[0]!,
+  part: { axis: node.attrs.axis as string, offset: node.attrs.start as number },
+});
 
 const group = (reader: Reader): Group => reader.group!;
 

@@ -224,7 +224,8 @@ class Placer {
     const { sources, leaves } = this.leavesOf(node);
     const siblings = sources.flatMap((s) => this.bySource.get(s) ?? []);
     const candidates = new Set([...(this.groups[ready] ? [this.groups[ready]] : []), ...siblings]);
-    for (const group of candidates) if (this.joins(node, group, over, ready, leaves)) return this.note(group, sources, leaves);
+    for (const group of candidates)
+      if (this.joins(node, group, over, ready, leaves)) return this.note(group, sources, leaves);
     const group = this.open("row_reduction", node.type.axes, over);
     this.addTo(group, node);
     this.note(group, sources, leaves);

@@ -19,14 +19,12 @@ export function lowerScatter(k: Lowering): LoweredKernel {
   const columns = core.type.axes.filter((a) => a.name !== axis.name);
   const positions = index.type.axes.filter((a) => !batched.includes(a.name));
   const dtype = registerType(core.type.dtype);
-  const { to } = k.fused.stores[0]!;
-  const buffer = k.tensors.name(to.root);
-  const at = (env: Env) => k.tensors.addressIn(to, env);
+  const at = (env: Env) => k.target(k.fused.stores[0]!, env);
 
   const shape = k.perThread(span(columns), (item) => {
     const column = unflatten(item, columns);
     const clear = loopOver(k, [axis], (env): Stmt[] => [
-      { kind: "store", buffer, index: at(new Map([...column, ...env])), value: cast(float(0, dtype), core.type.dtype) },
+      { kind: "store", ...at(new Map([...column, ...env])), value: cast(float(0, dtype), core.type.dtype) },
     ]);
     const accumulate = loopOver(k, positions, (env): Stmt[] => {
       const all = new Map([...column, ...env]);
@@ -34,10 +32,10 @@ export function lowerScatter(k: Lowering): LoweredKernel {
       const target = at(new Map([...column, [axis.name, named.target]]));
       const sum = floatArith(
         "add",
-        cast(load(buffer, core.type.dtype, target), dtype),
+        cast(load(target.buffer, core.type.dtype, target.index), dtype),
         k.values.at(updates, restrict(all, updates)),
       );
-      return [named.stmt, { kind: "store", buffer, index: target, value: cast(sum, core.type.dtype) }];
+      return [named.stmt, { kind: "store", ...target, value: cast(sum, core.type.dtype) }];
     });
     return [...clear, ...accumulate];
   });

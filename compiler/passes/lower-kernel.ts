@@ -1,7 +1,7 @@
 /** What all lowerings share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { InternalError } from "../diagnostics/error.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
-import type { Node } from "../ir/node.ts";
+import { isGraphInput } from "../ir/graph.ts";
 import type { Axis } from "../ir/type.ts";
 import {
   cast,
@@ -17,14 +17,15 @@ import {
 import { hoist } from "../kernel/hoist.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, mod, mul, sub } from "../kernel/simplify.ts";
-import type { FusedKernel, Storage, Store } from "./fuse-demand.ts";
+import type { FusedKernel, Store } from "./fuse-demand.ts";
+import type { KernelShape, Region } from "./kernel-shape.ts";
 import { dimExpr, type Env } from "./lower-access.ts";
-import { span, Tensors, Values } from "./lower-values.ts";
+import { regionName, span, Values } from "./lower-values.ts";
 import type { Schedule } from "./schedule.ts";
 
-/** A range of elements of a tensor, as one buffer of a kernel. */
+/** A range of elements of a region, as one buffer of a kernel. */
 export interface Binding {
-  readonly root: Node;
+  readonly region: number;
   /** The first element; a multiple of the adapter's alignment. */
   readonly start: number;
   readonly length: number;
@@ -47,16 +48,22 @@ export class Names {
 export class Lowering {
   readonly fused: FusedKernel;
   readonly schedule: Schedule;
-  readonly tensors: Tensors;
+  readonly shape: KernelShape;
   readonly values: Values;
   readonly names = new Names();
 
-  constructor(fused: FusedKernel, storage: ReadonlyMap<Node, Storage>, schedule: Schedule) {
+  constructor(fused: FusedKernel, shape: KernelShape, schedule: Schedule) {
     this.fused = fused;
     this.schedule = schedule;
-    this.tensors = new Tensors(storage);
-    const written = fused.stores.map((s) => s.to.root).filter((root) => root.op === "input" || root.op === "parameter");
-    this.values = new Values(this.tensors, fused.reads, new Set(written));
+    this.shape = shape;
+    const states = [...shape.stores.values()].map((p) => p.region).filter((r) => isGraphInput(shape.regions[r]!.root));
+    this.values = new Values(shape, new Set(states));
+  }
+
+  /** The buffer that a store goes to, by the name of its region, and the address in it. */
+  target(store: Store, env: Env): { buffer: string; index: Expr } {
+    const place = this.shape.stores.get(store)!;
+    return { buffer: regionName(place.region), index: this.values.addressAt(place, env) };
   }
 
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {
@@ -71,8 +78,7 @@ export class Lowering {
       const value = this.values.at(store.value, env);
       const { target, stmt } = this.let("v", cast(value, store.value.type.dtype));
       lets.push(...this.values.takeEarly(), stmt);
-      const index = this.tensors.addressIn(store.to, env);
-      return { kind: "store", buffer: this.tensors.name(store.to.root), index, value: target };
+      return { kind: "store", ...this.target(store, env), value: target };
     });
     return [...lets, ...stores];
   }
@@ -111,8 +117,7 @@ export class Lowering {
     kind: Kernel["kind"],
     shape: Pick<Kernel, "body" | "grid" | "workgroup"> & { readonly arrays?: Kernel["arrays"] },
   ): LoweredKernel {
-    const written = new Set(this.fused.stores.map((s) => this.tensors.name(s.to.root)));
-    const { body, buffers, bindings } = bindBuffers(shape.body, this.tensors.roots, written, this.schedule);
+    const { body, buffers, bindings } = bindBuffers(shape.body, this.shape, this.schedule);
     const kernel: Kernel = {
       name: kernelName(this.fused),
       kind,
@@ -131,7 +136,7 @@ export class Lowering {
 const lt0 = (v: Var, count: number): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: int(count) });
 
 /** The module path of a kernel's first result and the op it ends in. */
-function kernelName(fused: FusedKernel): string {
+export function kernelName(fused: FusedKernel): string {
   const core = fused.group?.cores[0];
   const last = fused.stores.at(-1)!.value;
   const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;
@@ -158,7 +163,9 @@ interface Access {
 }
 
 /** Gives each range of a tensor that the body touches a buffer; ranges that overlap share one. */
-function bindBuffers(body: readonly Stmt[], roots: readonly Node[], written: ReadonlySet<string>, schedule: Schedule) {
+function bindBuffers(body: readonly Stmt[], shape: KernelShape, schedule: Schedule) {
+  // A buffer is bound read-write as a whole or not at all: WebGPU allows no mix of both within one dispatch.
+  const writtenRoots = new Set([...shape.stores.values()].map((p) => shape.regions[p.region]!.root));
   const ranges = new Map<string, Range[]>();
   const seen = new Set<Expr>();
   const note = (root: string, index: Expr) => {
@@ -180,10 +187,10 @@ function bindBuffers(body: readonly Stmt[], roots: readonly Node[], written: Rea
     }
   };
   visitAll(body);
-  const rootOf = (name: string) => roots[Number(name.slice(1))]!;
-  let clusters = [...ranges].flatMap(([root, list]) => clustersOf(root, list, rootOf(root), schedule));
+  const regionOf = (name: string) => shape.regions[Number(name.slice(1))]!;
+  let clusters = [...ranges].flatMap(([root, list]) => clustersOf(root, list, regionOf(root), schedule));
   if (clusters.length > schedule.facts.maxBindings) {
-    clusters = [...ranges].map(([root]) => ({ root, range: { min: 0, max: span(rootOf(root).type.axes) - 1 } }));
+    clusters = [...ranges].map(([root]) => ({ root, range: { min: 0, max: span(regionOf(root).axes) - 1 } }));
   }
   if (clusters.length > schedule.facts.maxBindings) {
     throw new InternalError(
@@ -192,12 +199,12 @@ function bindBuffers(body: readonly Stmt[], roots: readonly Node[], written: Rea
   }
   const buffers: BufferParam[] = clusters.map((c, i) => ({
     name: `b${i}`,
-    dtype: rootOf(c.root).type.dtype,
-    access: written.has(c.root) ? "read_write" : "read",
+    dtype: regionOf(c.root).root.type.dtype,
+    access: writtenRoots.has(regionOf(c.root).root) ? "read_write" : "read",
     size: int(c.range.max - c.range.min + 1),
   }));
   const bindings: Binding[] = clusters.map((c) => ({
-    root: rootOf(c.root),
+    region: Number(c.root.slice(1)),
     start: c.range.min,
     length: c.range.max - c.range.min + 1,
   }));
@@ -228,9 +235,10 @@ function bindBuffers(body: readonly Stmt[], roots: readonly Node[], written: Rea
 }
 
 /** Joins overlapping ranges of one tensor; each begins where a binding may begin. */
-function clustersOf(root: string, ranges: readonly Range[], node: Node, schedule: Schedule): Access[] {
-  const elements = span(node.type.axes);
-  const bytes = node.type.dtype === "bool" ? 4 : dtypeBytes[node.type.dtype];
+function clustersOf(root: string, ranges: readonly Range[], region: Region, schedule: Schedule): Access[] {
+  const elements = span(region.axes);
+  const { dtype } = region.root.type;
+  const bytes = dtype === "bool" ? 4 : dtypeBytes[dtype];
   const step = schedule.facts.bindingAlignment / bytes;
   const sorted = ranges
     .map((r) => ({ min: Math.floor(Math.max(0, r.min) / step) * step, max: Math.min(elements - 1, r.max) }))

@@ -4,65 +4,37 @@ import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
-import { cast, type Expr, float, int, load, opCall, type Var, variable } from "../kernel/expr.ts";
+import { cast, type Expr, float, int, load, opCall, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
 import { add, and, clampIndex, le, lt, select, sub } from "../kernel/simplify.ts";
-import type { Storage } from "./fuse-demand.ts";
 import { isElementwise } from "./fuse-groups.ts";
+import type { KernelShape, Place } from "./kernel-shape.ts";
 import { address, dimExpr, type Env, envKey, isAffine, operandEnv, restrict } from "./lower-access.ts";
 
 /** The dtype that a value has in a register: f16 is a storage format, computed with in f32. */
 export const registerType = (dtype: DType): DType => (dtype === "f16" ? "f32" : dtype);
 
-/** Loads and stores name their tensor by this until bindings are assigned. */
-export const rootName = (index: number): string => `@${index}`;
-
-/** The tensors that a kernel touches, in the order in which it does. */
-export class Tensors {
-  readonly roots: Node[] = [];
-  private readonly names = new Map<Node, string>();
-  private readonly storage: ReadonlyMap<Node, Storage>;
-
-  constructor(storage: ReadonlyMap<Node, Storage>) {
-    this.storage = storage;
-  }
-
-  /** Where a value is read from: its own tensor, or its part of a concatenation. */
-  storageOf(node: Node): Storage {
-    return this.storage.get(node) ?? { root: node };
-  }
-
-  name(root: Node): string {
-    let name = this.names.get(root);
-    if (name === undefined) {
-      name = rootName(this.roots.length);
-      this.names.set(root, name);
-      this.roots.push(root);
-    }
-    return name;
-  }
-
-  /** The address of an element of a value that lies in `to`. */
-  addressIn(to: Storage, env: Env): Expr {
-    if (!to.part) return address(to.root.type.axes, env);
-    const { axis, offset } = to.part;
-    return address(to.root.type.axes, new Map([...env, [axis, add(env.get(axis)!, int(offset))]]));
-  }
-}
+/** Loads and stores name their region by this until bindings are assigned. */
+export const regionName = (index: number): string => `@${index}`;
 
 export class Values {
-  readonly tensors: Tensors;
-  private readonly reads: ReadonlySet<Node>;
-  /** Roots that this kernel updates in place: what it loads of them is loaded before any store. */
-  private readonly written: ReadonlySet<Node>;
+  private readonly shape: KernelShape;
+  /** Regions that this kernel updates in place: what it loads of them is loaded before any store. */
+  private readonly updated: ReadonlySet<number>;
   private readonly known = new Map<Node, Map<string, Expr>>();
-  private readonly loaded = new Map<string, Var>();
+  private loads = 0;
   private early: Stmt[] = [];
 
-  constructor(tensors: Tensors, reads: ReadonlySet<Node>, written: ReadonlySet<Node>) {
-    this.tensors = tensors;
-    this.reads = reads;
-    this.written = written;
+  constructor(shape: KernelShape, updated: ReadonlySet<number>) {
+    this.shape = shape;
+    this.updated = updated;
+  }
+
+  /** The address of an element of a value that lies at a place. */
+  addressAt({ region, shift }: Place, env: Env): Expr {
+    const { axes } = this.shape.regions[region]!;
+    if (!shift) return address(axes, env);
+    return address(axes, new Map([...env, [shift.axis, add(env.get(shift.axis)!, int(shift.offset))]]));
   }
 
   /** Says that a value at an index is in a register. */
@@ -96,7 +68,8 @@ export class Values {
   }
 
   private compute(node: Node, env: Env): Expr {
-    if (this.reads.has(node)) return this.load(node, env);
+    const place = this.shape.reads.get(node);
+    if (place) return this.load(node, place, env);
     if (isElementwise(node)) return this.elementwise(node, env);
     if (isAffine(node)) return this.at(node.operands[0]!, operandEnv(node, env));
     const dtype = registerType(node.type.dtype);
@@ -126,13 +99,11 @@ export class Values {
     return node.op === "cast" ? cast(args[0]!, dtype) : opCall(node.op, dtype, args);
   }
 
-  private load(node: Node, env: Env): Expr {
+  private load(node: Node, place: Place, env: Env): Expr {
     const { dtype } = node.type;
-    const to = this.tensors.storageOf(node);
-    const element = load(this.tensors.name(to.root), dtype, this.tensors.addressIn(to, env));
-    if (!this.written.has(to.root)) return cast(element, registerType(dtype));
-    const target = variable(`ld${this.loaded.size}`, dtype);
-    this.loaded.set(target.name, target);
+    const element = load(regionName(place.region), dtype, this.addressAt(place, env));
+    if (!this.updated.has(place.region)) return cast(element, registerType(dtype));
+    const target = variable(`ld${this.loads++}`, dtype);
     this.early.push({ kind: "let", target, value: element });
     return cast(target, registerType(dtype));
   }

@@ -7,26 +7,37 @@ import { nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
-import type { KernelKind } from "../kernel/kernel.ts";
+import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { decompose } from "./decompose.ts";
 import { decideMemory, type FusedKernel, type Fusion, type Storage } from "./fuse-demand.ts";
 import { isAttention, type Placement, placeNodes } from "./fuse-groups.ts";
+import { type KernelShape, kernelShape } from "./kernel-shape.ts";
 import { address } from "./lower-access.ts";
 import { lowerAttention } from "./lower-attention.ts";
 import { lowerContraction } from "./lower-contraction.ts";
 import { lowerElementwise } from "./lower-elementwise.ts";
 import { lowerScatter } from "./lower-indexing.ts";
-import { type LoweredKernel, Lowering } from "./lower-kernel.ts";
+import { kernelName, type LoweredKernel, Lowering } from "./lower-kernel.ts";
 import { lowerRowReduction } from "./lower-row-reduction.ts";
-import { rootName, span } from "./lower-values.ts";
+import { regionName, span } from "./lower-values.ts";
 import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
 import { baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
 
-export type { Binding } from "./lower-kernel.ts";
 export { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
 
+/** A range of elements of a tensor. */
+export interface Binding {
+  readonly root: Node;
+  /** The first element; a multiple of the adapter's alignment. */
+  readonly start: number;
+  readonly length: number;
+}
+
 /** A kernel of the program with what it costs. */
-export interface ProgramKernel extends LoweredKernel {
+export interface ProgramKernel {
+  readonly kernel: Kernel;
+  /** What its buffers are bound to, in their order. */
+  readonly bindings: readonly Binding[];
   readonly name: string;
   readonly kind: KernelKind;
   readonly bytesRead: number;
@@ -71,11 +82,10 @@ export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(ba
   const placed = placeNodes(nodes);
   const outputs = primitive.outputs.map((o) => o.node);
   const fused = decideMemory(nodes, outputs, placed, schedule.facts.maxBindings);
-  const lower = (kernel: FusedKernel, storage: Fusion["storage"]) =>
-    lowerings[kernel.kind](new Lowering(kernel, storage, schedule), placed.places);
-  const fusion = donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, schedule));
+  const { places } = placed;
+  const fusion = donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, places, schedule));
   const plan = planMemory(primitive, fusion);
-  const kernels = fusion.kernels.map((k) => describe(k, lower(k, fusion.storage)));
+  const kernels = lowerAll(fusion, places, schedule);
   const resident = primitive.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
   const total = (list: readonly Node[]) => list.reduce((n, node) => n + deviceBytes(node), 0);
   return {
@@ -91,6 +101,17 @@ export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(ba
   };
 }
 
+/** Lowers kernels, those of equal shape once. */
+function lowerAll(fusion: Fusion, places: Placement, schedule: Schedule): ProgramKernel[] {
+  const known = new Map<string, LoweredKernel>();
+  return fusion.kernels.map((fused) => {
+    const shape = kernelShape(fused, fusion.storage, places, schedule.facts.bindingAlignment);
+    let lowered = known.get(shape.key);
+    if (!lowered) known.set(shape.key, (lowered = lowerings[fused.kind](new Lowering(fused, shape, schedule), places)));
+    return describe(fused, shape, lowered);
+  });
+}
+
 function assertSized(nodes: readonly Node[]): void {
   for (const n of nodes) {
     const open = n.type.axes.find((a) => typeof a.size !== "number");
@@ -100,12 +121,21 @@ function assertSized(nodes: readonly Node[]): void {
 }
 
 /** Whether a kernel may write its result over a state it reads: each thread reads only the elements that it writes. */
-function updatesInPlace(kernel: FusedKernel, state: Node, fusion: Fusion, schedule: Schedule): boolean {
+function updatesInPlace(
+  kernel: FusedKernel,
+  state: Node,
+  fusion: Fusion,
+  places: Placement,
+  schedule: Schedule,
+): boolean {
   if (kernel.kind !== "elementwise") return false;
-  const k = new Lowering(kernel, fusion.storage, schedule);
+  const shape = kernelShape(kernel, fusion.storage, places, schedule.facts.bindingAlignment);
+  const k = new Lowering(kernel, shape, schedule);
   const env = new Map(kernel.axes.map((a, i) => [a.name, indexVar(`c${i}`, Number(a.size))]));
   const values = kernel.stores.map((s) => k.values.at(s.value, env));
-  const read = loadsOf(values, rootName(k.tensors.roots.indexOf(state)));
+  const own = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
+  const whole = own.length === 1 && shape.regions[own[0]!]!.axes === state.type.axes;
+  const read = whole ? loadsOf(values, regionName(own[0]!)) : new Set();
   return read.size === 1 && read.has(keyOf(address(state.type.axes, env)));
 }
 
@@ -124,16 +154,20 @@ function loadsOf(values: readonly Expr[], buffer: string): Set<string> {
 }
 
 /** A kernel with the bytes it moves and the operations it does, by the sizes of what it binds and computes. */
-function describe(fused: FusedKernel, lowered: LoweredKernel): ProgramKernel {
-  const { kernel, bindings } = lowered;
-  const bytes = (access: string) =>
-    bindings.reduce((n, b, i) => {
-      const buffer = kernel.buffers[i]!;
-      return buffer.access === access ? n + b.length * (buffer.dtype === "bool" ? 4 : dtypeBytes[buffer.dtype]) : n;
-    }, 0);
-  const written = fused.stores.reduce((n, s) => n + deviceBytes(s.value), 0);
+function describe(fused: FusedKernel, shape: KernelShape, lowered: LoweredKernel): ProgramKernel {
+  const name = kernelName(fused);
+  const kernel = { ...lowered.kernel, name };
+  const bindings = lowered.bindings.map(({ region, start, length }) => {
+    const { root, start: origin } = shape.regions[region]!;
+    return { root, start: origin + start, length };
+  });
+  const bytesRead = bindings.reduce((n, b, i) => {
+    const { access, dtype } = kernel.buffers[i]!;
+    return access === "read" ? n + b.length * (dtype === "bool" ? 4 : dtypeBytes[dtype]) : n;
+  }, 0);
+  const bytesWritten = fused.stores.reduce((n, s) => n + deviceBytes(s.value), 0);
   const flops = (fused.group?.cores ?? []).reduce((n, c) => n + flopsOf(c), 0);
-  return { ...lowered, name: kernel.name, kind: kernel.kind, bytesRead: bytes("read"), bytesWritten: written, flops };
+  return { kernel, bindings, name, kind: kernel.kind, bytesRead, bytesWritten, flops };
 }
 
 /** Multiplications and additions of a core; what is elementwise is not counted. */

@@ -1,0 +1,154 @@
+/**
+ * The shape of a fused kernel: all that its code depends on, and nothing else. Kernels of equal shape, such as those of
+ * identical blocks, are lowered once and differ only in what they are bound to.
+ */
+import { attrKey, type Node } from "../ir/node.ts";
+import { type Axis, printType } from "../ir/type.ts";
+import { keyOf } from "../kernel/expr.ts";
+import type { FusedKernel, Storage, Store } from "./fuse-demand.ts";
+import type { Placement } from "./fuse-groups.ts";
+
+/** Elements of a tensor in memory, as one thing that a kernel addresses. */
+export interface Region {
+  readonly root: Node;
+  /** Where it begins in the root. */
+  readonly start: number;
+  /** The axes it is addressed by, slowest first. */
+  readonly axes: readonly Axis[];
+}
+
+/** Where a value lies in a region: whole, or shifted along one axis. */
+export interface Place {
+  readonly region: number;
+  readonly shift?: { readonly axis: string; readonly offset: number };
+}
+
+export interface KernelShape {
+  /** Equal for kernels of equal shape. */
+  readonly key: string;
+  readonly regions: readonly Region[];
+  readonly reads: ReadonlyMap<Node, Place>;
+  readonly stores: ReadonlyMap<Store, Place>;
+}
+
+const sizeOf = (axes: readonly Axis[]) => axes.reduce((n, a) => n * Number(a.size), 1);
+
+class ShapeWalk {
+  readonly regions: Region[] = [];
+  readonly reads = new Map<Node, Place>();
+  readonly stores = new Map<Store, Place>();
+  private readonly regionIds = new Map<string, number>();
+  private readonly rootIds = new Map<Node, number>();
+  private readonly numbers = new Map<Node, number>();
+  private readonly lines: string[] = [];
+  private readonly kernel: FusedKernel;
+  private readonly storage: ReadonlyMap<Node, Storage>;
+  private readonly places: Placement;
+  private readonly alignment: number;
+  /** Roots that the kernel writes and also addresses as a whole: one region, so that no two bindings overlap. */
+  private readonly undivided = new Set<Node>();
+
+  constructor(kernel: FusedKernel, storage: ReadonlyMap<Node, Storage>, places: Placement, alignment: number) {
+    this.kernel = kernel;
+    this.storage = storage;
+    this.places = places;
+    this.alignment = alignment;
+    const written = new Set(kernel.stores.map((s) => s.to.root));
+    const all = [...kernel.stores.map((s) => s.to), ...[...kernel.reads].map((r) => this.storageOf(r))];
+    for (const s of all) if (written.has(s.root) && !this.standsAlone(s)) this.undivided.add(s.root);
+  }
+
+  private storageOf(node: Node): Storage {
+    return this.storage.get(node) ?? { root: node };
+  }
+
+  run(): KernelShape {
+    const { group, stores, axes, kind } = this.kernel;
+    this.lines.push(kind, axes.map((a) => `${a.name}=${a.size}`).join());
+    for (const core of group?.cores ?? []) this.visit(core);
+    for (const store of stores) {
+      const place = this.placeOf(store.to, store.value);
+      this.stores.set(store, place);
+      this.lines.push(`store ${this.visit(store.value)} to ${this.text(place)} ${this.envText(store.value)}`);
+    }
+    if (group) this.lines.push([...group.names].map(([name, index]) => `${name}:${keyOf(index)}`).join());
+    return { key: this.lines.join("\n"), regions: this.regions, reads: this.reads, stores: this.stores };
+  }
+
+  private envText(node: Node): string {
+    const env = this.places.get(node)?.env;
+    return env ? node.type.axes.map((a) => (env.has(a.name) ? keyOf(env.get(a.name)!) : "-")).join() : "";
+  }
+
+  private text({ region, shift }: Place): string {
+    return shift ? `${region}+${shift.axis}:${shift.offset}` : `${region}`;
+  }
+
+  private visit(node: Node): number {
+    const known = this.numbers.get(node);
+    if (known !== undefined) return known;
+    const line = this.kernel.reads.has(node) ? this.readLine(node) : this.nodeLine(node);
+    const number = this.numbers.size;
+    this.numbers.set(node, number);
+    this.lines.push(line);
+    return number;
+  }
+
+  private readLine(node: Node): string {
+    const place = this.placeOf(this.storageOf(node), node);
+    this.reads.set(node, place);
+    return `read ${this.text(place)} ${printType(node.type)}`;
+  }
+
+  private nodeLine(node: Node): string {
+    const operands = node.operands.map((o) => this.visit(o));
+    const { group } = this.kernel;
+    const place = this.places.get(node)!;
+    const own = group && place.group === group ? `own ${this.envText(node)}` : "";
+    const late = group && place.ready >= group.position ? "late" : "";
+    return `${node.op}(${operands}) ${attrKey(node.attrs)} ${printType(node.type)} ${own} ${late}`;
+  }
+
+  /** Whether a value is a leading part of its root that begins where a binding may begin. */
+  private standsAlone({ root, part }: Storage): boolean {
+    if (!part || root.type.axes[0]!.name !== part.axis) return false;
+    const bytes = root.type.dtype === "f16" ? 2 : 4;
+    return (part.offset * sizeOf(root.type.axes.slice(1)) * bytes) % this.alignment === 0;
+  }
+
+  /** A part that stands alone is a region of its own. */
+  private placeOf(storage: Storage, value: Node): Place {
+    const { root, part } = storage;
+    if (!part || !this.standsAlone(storage) || this.undivided.has(root)) {
+      return { region: this.region(root, 0, root.type.axes), ...(part && { shift: part }) };
+    }
+    const [leading, ...rest] = root.type.axes;
+    const size = value.type.axes.find((a) => a.name === leading!.name)!.size;
+    const start = part.offset * sizeOf(rest);
+    return { region: this.region(root, start, [{ name: part.axis, size }, ...rest]) };
+  }
+
+  private region(root: Node, start: number, axes: readonly Axis[]): number {
+    const rootId = this.rootIds.get(root) ?? this.rootIds.size;
+    this.rootIds.set(root, rootId);
+    const key = `${rootId}@${start}:${axes[0]?.size}`;
+    let id = this.regionIds.get(key);
+    if (id === undefined) {
+      id = this.regions.length;
+      this.regionIds.set(key, id);
+      this.regions.push({ root, start, axes });
+      // Whether a region is a state that the kernel updates decides the order of loads and stores.
+      const state = root.op === "input" || root.op === "parameter" ? "state" : "";
+      this.lines.push(`region ${id} ${root.type.dtype}${axes.map((a) => `${a.name}=${a.size}`)} ${state}`);
+    }
+    return id;
+  }
+}
+
+/** The shape of a kernel; `alignment` is what the start of a binding is a multiple of, in bytes. */
+export const kernelShape = (
+  kernel: FusedKernel,
+  storage: ReadonlyMap<Node, Storage>,
+  places: Placement,
+  alignment: number,
+): KernelShape => new ShapeWalk(kernel, storage, places, alignment).run();
