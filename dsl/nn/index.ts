@@ -1,5 +1,6 @@
 /** Layers: functions from tensors to tensors that declare their parameters in the scope they are given. */
 export * from "./attention-pooling.ts";
+export * from "./axes.ts";
 export * from "./cache.ts";
 export * from "./drop-path.ts";
 export * from "./embedding.ts";

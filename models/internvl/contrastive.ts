@@ -3,9 +3,11 @@
  * Chen et al. 2023, arXiv:2312.14238, sections 3.2 and 3.3 (stage 1).
  */
 import {
+  type Axis,
   add,
   attentionPooling,
   axis,
+  axisOf,
   constantInit,
   contract,
   crossEntropy,
@@ -24,7 +26,7 @@ import {
   scale,
   type Tensor,
 } from "../../dsl/index.ts";
-import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, visionAxes } from "./internvit.ts";
+import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
 import { chineseLlama7b, eosFeature, type Ids, llama, type TextConfig, textAxes } from "./llama.ts";
 
 export interface ContrastiveConfig {
@@ -43,23 +45,28 @@ export const internvlCConfig: ContrastiveConfig = {
   poolingHeads: 16,
 };
 
-/** Unit vectors in the shared space, one a row. */
+/** Vectors in the shared space, one a row; of unit length where a function says so. */
 export type Embedding = Tensor<"batch" | "feature">;
 
-const featureAxis = (c: ContrastiveConfig) => axis("feature", c.embed);
+export const featureAxis = (c: ContrastiveConfig) => axis("feature", c.embed);
 
-/** pixels [batch, channel, row, column] -> unit vectors [batch, feature] */
-export function imageEmbedding(p: Params, pixels: Pixels, c: ContrastiveConfig): Embedding {
-  const a = visionAxes(c.vision);
-  const tokens = internvit(p.scope("vision_model"), pixels, c.vision).at(-1)!;
-  const pooled = attentionPooling(p.scope("clip_projector"), tokens, {
-    token: a.token,
-    embed: a.embed,
+/** Attention pooling of tokens into the shared space. x [batch, token, embed] -> [batch, feature] */
+export function pooled(p: Params, x: Tensor<"batch" | "token" | "embed">, c: ContrastiveConfig): Embedding {
+  return attentionPooling(p, x, {
+    token: axisOf(x, "token"),
+    embed: axisOf(x, "embed"),
     out: featureAxis(c),
     heads: c.poolingHeads,
   });
-  return l2Normalize(pooled, featureAxis(c));
 }
+
+/** The features that InternVL-C pools: all tokens after the last block. */
+export const visionTokens = (p: Params, pixels: Pixels, c: ContrastiveConfig): VisionTokens =>
+  internvit(p.scope("vision_model"), pixels, c.vision).at(-1)!;
+
+/** pixels [batch, channel, row, column] -> unit vectors [batch, feature] */
+export const imageEmbedding = (p: Params, pixels: Pixels, c: ContrastiveConfig): Embedding =>
+  l2Normalize(pooled(p.scope("clip_projector"), visionTokens(p, pixels, c), c), featureAxis(c));
 
 /** ids i32 [batch, token], 0 = padding, EOS last -> unit vectors [batch, feature] */
 export function textEmbedding(p: Params, ids: Ids, c: ContrastiveConfig): Embedding {
@@ -73,14 +80,19 @@ export function textEmbedding(p: Params, ids: Ids, c: ContrastiveConfig): Embedd
 }
 
 /** Token ids [batch, token]. */
-export const idsInput = (c: TextConfig): Ids => {
+export const idsInput = (c: TextConfig, name = "ids"): Ids => {
   const a = textAxes(c);
-  return input("ids", "i32", [a.batch, a.token]);
+  return input(name, "i32", [a.batch, a.token]);
 };
 
-/** The learned temperature as a factor of the cosine: exp(logit_scale), at most 100 (Radford et al. 2021, section 2.5). */
-export const logitScale = (p: Params): Tensor<never> =>
-  min(exp(p.parameter("logit_scale", [], constantInit(Math.log(1 / 0.07)))), 100);
+/**
+ * The learned temperature as a factor of the cosine: exp(logit_scale). While training it stays at most 100 (Radford et
+ * al. 2021, section 2.5; OpenCLIP), since gradients vanish beyond.
+ */
+export function logitScale(p: Params): Tensor<never> {
+  const scale = exp(p.parameter("logit_scale", [], constantInit(Math.log(1 / 0.07))));
+  return p.training ? min(scale, 100) : scale;
+}
 
 export interface ContrastiveLoss {
   readonly loss: Tensor<never>;
@@ -88,16 +100,25 @@ export interface ContrastiveLoss {
   readonly scale: Tensor<never>;
 }
 
+/** The images and the texts of one batch as rows and columns of a table of cosines. */
+export interface Pairs {
+  readonly rows: Axis<"batch">;
+  readonly columns: Axis<"pair">;
+  /** Cosine times temperature of every image (batch) with every text (pair). */
+  readonly logits: Tensor<"batch" | "pair">;
+}
+
+/** All pairs of unit vectors image [batch, feature] and text [batch, feature]. */
+export function allPairs(image: Embedding, text: Embedding, temperature: Tensor<never>): Pairs {
+  const rows = axisOf(image, "batch");
+  const columns = axis("pair", rows.size);
+  const cosines = contract(image, rename(text, rows, columns), axisOf(image, "feature"));
+  return { rows, columns, logits: mul(cosines, temperature) };
+}
+
 /** Symmetric cross-entropy of the cosines of all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
-export function contrastiveLoss(
-  image: Embedding,
-  text: Embedding,
-  temperature: Tensor<never>,
-  feature: number,
-): Tensor<never> {
-  const batch = image.type.axes.find((x) => x.name === "batch")!;
-  const [rows, columns] = [axis("batch", batch.size), axis("pair", batch.size)];
-  const logits = mul(contract(image, rename(text, rows, columns), axis("feature", feature)), temperature);
+export function contrastiveLoss(image: Embedding, text: Embedding, temperature: Tensor<never>): Tensor<never> {
+  const { rows, columns, logits } = allPairs(image, text, temperature);
   const byImage = mean(crossEntropy(logits, iota(rows), columns), rows);
   const byText = mean(crossEntropy(logits, iota(columns), rows), columns);
   return scale(add(byImage, byText), 0.5);
@@ -108,7 +129,7 @@ export function stageOneLoss(p: Params, c: ContrastiveConfig): ContrastiveLoss {
   const temperature = logitScale(p);
   const image = imageEmbedding(p, pixelsInput(c.vision), c);
   const text = textEmbedding(p, idsInput(c.text), c);
-  return { loss: contrastiveLoss(image, text, temperature, c.embed), scale: temperature };
+  return { loss: contrastiveLoss(image, text, temperature), scale: temperature };
 }
 
 /** Both towers: pixels and ids to unit vectors and the temperature. */

@@ -1,7 +1,10 @@
 /** The InternVL family. */
 export * from "./contrastive.ts";
+export * from "./generative.ts";
+export * from "./generative-losses.ts";
 export * from "./internvit.ts";
 export * from "./layout.ts";
 export * from "./llama.ts";
+export * from "./qllama.ts";
 export * from "./stages.ts";
 export * from "./weights.ts";

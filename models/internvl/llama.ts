@@ -78,8 +78,8 @@ export const textAxes = (c: TextConfig, tokens: Axis["size"] = c.context === 0 ?
 
 export type TextTokens = Tensor<"batch" | "token" | "embed">;
 export type Ids = Tensor<"batch" | "token">;
-/** True where a token may look at a key. */
-export type Visible = Tensor<"batch" | "token" | "key_token">;
+/** True where a token may look at a key; axes on which it does not depend are left out. */
+export type Visible = Tensor<"batch" | "token" | "key_token"> | Tensor<"batch" | "key_token">;
 /** Keys or values of all tokens seen so far. */
 export type Remembered = Tensor<"batch" | "heads" | "key_token" | "head_dim">;
 
@@ -93,7 +93,8 @@ export interface Memory {
 export interface Context {
   /** For the rotation: i32 [token] or [batch, token]. */
   readonly position: Tensor<"token"> | Ids;
-  readonly visible: Visible;
+  /** Everything, when absent. */
+  readonly visible?: Visible;
   /** All keys: the tokens given, after those remembered. */
   readonly key: Axis<"key_token">;
 }
@@ -123,7 +124,8 @@ export function attend(
     key: remembered(turned("k_proj"), a.token, key, past?.key),
     value: remembered(project("v_proj"), a.token, key, past?.value),
   };
-  const mixed = attention(turned("q_proj"), memory.key, memory.value, { dot: a.headDim, over: key }, visible);
+  const mask = visible as Tensor<"batch" | "key_token"> | undefined;
+  const mixed = attention(turned("q_proj"), memory.key, memory.value, { dot: a.headDim, over: key }, mask);
   return { x: add(x, linear(scope.scope("o_proj"), mixed, [a.heads, a.headDim], [a.embed], bias)), memory };
 }
 

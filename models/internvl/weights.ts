@@ -43,6 +43,22 @@ export const llamaRules: readonly TensorRule[] = [
   same("norm.weight", "embed"),
 ];
 
+/** LLaMA with its output matrix: `LlamaForCausalLM`; also Vicuna, and InternLM, which has biases. */
+export const causalRules: readonly TensorRule[] = [
+  ...under("model", "model", llamaRules),
+  same("lm_head.weight", "vocab embed"),
+];
+
+/** What QLLaMA adds to every second layer: 6 tensors each. */
+export const crossAttentionRules: readonly TensorRule[] = [
+  same("norm1.weight", "embed"),
+  same("norm2.weight", "vision_embed"),
+  same("q_proj.weight", "heads*head_dim embed"),
+  same("k_proj.weight", "heads*head_dim vision_embed"),
+  same("v_proj.weight", "heads*head_dim vision_embed"),
+  same("o_proj.weight", "embed heads*head_dim"),
+];
+
 /** An attention-pooling block: 14 tensors; the checkpoint keeps the biases of q, k and v beside their layers. */
 export const poolingRules: readonly TensorRule[] = ["q", "k", "v"]
   .flatMap((x): TensorRule[] => [
@@ -60,4 +76,15 @@ export const contrastiveRules: readonly TensorRule[] = [
   ...under("qllama.model", "qllama.model", llamaRules),
   { path: "text_projection.weight", name: "text_projection", axes: "embed feature" },
   same("logit_scale", ""),
+];
+
+/** InternVL-14B, all of OpenGVLab/InternVL-14B-224px: 1,048 tensors. */
+export const generativeRules: readonly TensorRule[] = [
+  ...contrastiveRules,
+  same("query_tokens", "1 token embed"),
+  ...under("qllama.model.layers.{}.cross_attn", "qllama.model.layers.{}.cross_attn", crossAttentionRules),
+  same("qllama.lm_head.weight", "vocab embed"),
+  ...under("clip_projector2", "clip_projector2", poolingRules),
+  same("itm_head.weight", "match embed"),
+  same("itm_head.bias", "match"),
 ];

@@ -211,3 +211,208 @@ class Contrastive(nn.Module):
         unit = lambda x: x / x.norm(dim=-1, keepdim=True)
         scale = self.logit_scale.exp().clamp(max=100)
         return symmetric_loss(unit(out["pooled"]), unit(out["projected"]), scale)
+
+
+def rotate(x, position, base):
+    """Rotary position embedding, half-split layout. x [..., token, dim], position [token]."""
+    half = x.shape[-1] // 2
+    frequency = base ** (-torch.arange(half, dtype=x.dtype) / half)
+    angle = position.to(x.dtype)[:, None] * frequency
+    cos, sin = angle.cos(), angle.sin()
+    low, high = x[..., :half], x[..., half:]
+    return torch.cat([low * cos - high * sin, high * cos + low * sin], dim=-1)
+
+
+class Attention(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.heads, self.base = c.heads, c.rotary_base
+        for name in "qkvo":
+            setattr(self, f"{name}_proj", nn.Linear(c.width, c.width, bias=c.attention_bias))
+
+    def forward(self, x, visible):
+        b, t, w = x.shape
+        split = lambda y: y.view(b, t, self.heads, w // self.heads).transpose(1, 2)
+        place = torch.arange(t)
+        q = rotate(split(self.q_proj(x)), place, self.base)
+        k = rotate(split(self.k_proj(x)), place, self.base)
+        logits = q @ k.transpose(-1, -2) / math.sqrt(w // self.heads)
+        weights = logits.masked_fill(~visible[:, None], -1e30).softmax(-1)
+        return self.o_proj((weights @ split(self.v_proj(x))).transpose(1, 2).reshape(b, t, w))
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, c, vision_width):
+        super().__init__()
+        self.heads = c.heads
+        self.norm1 = RMSNorm(c.width, c.epsilon)
+        self.norm2 = RMSNorm(vision_width, c.epsilon)
+        self.q_proj = nn.Linear(c.width, c.width, bias=False)
+        self.k_proj = nn.Linear(vision_width, c.width, bias=False)
+        self.v_proj = nn.Linear(vision_width, c.width, bias=False)
+        self.o_proj = nn.Linear(c.width, c.width, bias=False)
+
+    def forward(self, x, vision):
+        b, t, w = x.shape
+        split = lambda y: y.view(b, -1, self.heads, w // self.heads).transpose(1, 2)
+        image = self.norm2(vision)
+        q, k, v = split(self.q_proj(self.norm1(x))), split(self.k_proj(image)), split(self.v_proj(image))
+        weights = (q @ k.transpose(-1, -2) / math.sqrt(w // self.heads)).softmax(-1)
+        return self.o_proj((weights @ v).transpose(1, 2).reshape(b, t, w))
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.gate_proj = nn.Linear(c.width, c.mlp, bias=False)
+        self.up_proj = nn.Linear(c.width, c.mlp, bias=False)
+        self.down_proj = nn.Linear(c.mlp, c.width, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, c, vision_width, crosses):
+        super().__init__()
+        self.self_attn = Attention(c)
+        if crosses:
+            self.cross_attn = CrossAttention(c, vision_width)
+        self.mlp = SwiGLU(c)
+        self.input_layernorm = RMSNorm(c.width, c.epsilon)
+        self.post_attention_layernorm = RMSNorm(c.width, c.epsilon)
+
+    def forward(self, x, visible, vision, queries):
+        x = x + self.self_attn(self.input_layernorm(x), visible)
+        if vision is not None and hasattr(self, "cross_attn"):
+            asked = x[:, :queries]
+            x = torch.cat([asked + self.cross_attn(asked, vision), x[:, queries:]], dim=1)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    """LLaMA, or QLLaMA where `cross_every` is not 0."""
+
+    def __init__(self, c, vision_width=0, cross_every=0):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(c.vocab, c.width)
+        self.layers = nn.ModuleList(
+            DecoderLayer(c, vision_width, cross_every > 0 and i % cross_every == 0) for i in range(c.depth)
+        )
+        self.norm = RMSNorm(c.width, c.epsilon)
+
+    def forward(self, x, visible, vision=None, queries=0):
+        for layer in self.layers:
+            x = layer(x, visible, vision, queries)
+        return self.norm(x)
+
+
+def causal_visible(ids):
+    """bool [batch, token, key]: causal, and never at padding."""
+    t = ids.shape[1]
+    return torch.ones(t, t, dtype=torch.bool).tril()[None] & (ids > 0)[:, None]
+
+
+def pass_visible(kind, ids, queries):
+    """The masks of QLLaMA's three passes over [queries; text]: bool [batch, token, key]."""
+    real = torch.cat([torch.ones(len(ids), queries, dtype=torch.bool), ids > 0], dim=1)
+    t = real.shape[1]
+    visible = torch.ones(t, t, dtype=torch.bool)
+    if kind == "contrastive":
+        visible[:queries, queries:] = False
+        visible[queries:, :queries] = False
+        visible[queries:, queries:] = torch.ones(t - queries, t - queries, dtype=torch.bool).tril()
+    if kind == "generative":
+        visible = visible.tril()
+        visible[:queries, :queries] = True
+    return visible[None] & real[:, None]
+
+
+class Generative(nn.Module):
+    """InternVL-G, whole."""
+
+    def __init__(self, vision, text, queries, cross_every, embed, heads):
+        super().__init__()
+        self.queries = queries
+        self.vision_model = InternViT(vision)
+        self.clip_projector = AttentionPooling(vision.width, heads, embed)
+        self.clip_projector2 = AttentionPooling(text.width, heads, embed)
+        self.qllama = nn.Module()
+        self.qllama.model = Decoder(text, vision.width, cross_every)
+        self.qllama.lm_head = nn.Linear(text.width, text.vocab, bias=False)
+        self.query_tokens = nn.Parameter(torch.randn(1, queries, text.width))
+        self.text_projection = nn.Parameter(torch.randn(text.width, embed))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.itm_head = nn.Linear(text.width, 2)
+
+    def text_only(self, ids):
+        return self.qllama.model(self.qllama.model.embed_tokens(ids), causal_visible(ids))
+
+    def query_only(self, vision):
+        queries = self.query_tokens.repeat(len(vision), 1, 1)
+        visible = torch.ones(len(vision), self.queries, self.queries, dtype=torch.bool)
+        return self.qllama.model(queries, visible, vision, self.queries)
+
+    def joint(self, vision, passes):
+        """Passes {kind: ids} as one batch, as the released code runs them: {kind: (queries, text)}."""
+        ids = torch.cat(list(passes.values()))
+        visible = torch.cat([pass_visible(kind, x, self.queries) for kind, x in passes.items()])
+        queries = self.query_tokens.repeat(len(ids), 1, 1)
+        both = torch.cat([queries, self.qllama.model.embed_tokens(ids)], dim=1)
+        out = self.qllama.model(both, visible, vision.repeat(len(passes), 1, 1), self.queries)
+        parts = out.chunk(len(passes))
+        return {kind: (x[:, : self.queries], x[:, self.queries :]) for kind, x in zip(passes, parts)}
+
+    def embed_text(self, ids):
+        return unit(eos_feature(self.text_only(ids), ids) @ self.text_projection)
+
+    def embed_image(self, pixels):
+        vision = self.vision_model(pixels)[-1]
+        return unit(unit(self.clip_projector(vision)) + unit(self.clip_projector2(self.query_only(vision))))
+
+    def stage_two(self, pixels, ids, matching_ids, matches, caption_ids, caption_prompt):
+        """The three losses; the label rules are those of the released code."""
+        vision = self.vision_model(pixels)[-1]
+        out = self.joint(vision, {"matching": matching_ids, "contrastive": ids, "generative": caption_ids})
+        scores = self.itm_head(out["matching"][0]).mean(1)
+        labels = matches.clone().long()
+        labels[(matching_ids > 0).sum(1) - 1 == 1] = -100
+        matching = F.cross_entropy(scores, labels)
+
+        image = unit(self.clip_projector2(out["contrastive"][0]))
+        text = unit(eos_feature(out["contrastive"][1], ids) @ self.text_projection)
+        logits = self.logit_scale.exp() * image @ text.T
+        targets = torch.arange(len(ids))
+        targets[(ids > 0).sum(1) - 1 == 4] = -100
+        contrastive = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+        words = caption_ids.clone().long()
+        words[torch.arange(words.shape[1]) < caption_prompt[:, None] - 1] = -100
+        words[caption_ids == 0] = -100
+        scores = self.qllama.lm_head(out["generative"][1])[:, :-1]
+        generative = F.cross_entropy(scores.flatten(0, 1), words[:, 1:].flatten())
+        return matching, contrastive, generative, out
+
+    def retrieval(self, pixels, ids, matching_ids, other_ids, image_id):
+        vision = self.vision_model(pixels)[-1]
+        scores = torch.cat(
+            [
+                self.itm_head(self.joint(vision, {"matching": other_ids})["matching"][0]).mean(1),
+                self.itm_head(self.joint(vision, {"matching": matching_ids})["matching"][0]).mean(1),
+            ]
+        )
+        labels = torch.cat([torch.zeros(len(ids)), torch.ones(len(ids))]).long()
+        matching = F.cross_entropy(scores, labels)
+        text = self.embed_text(ids)
+        target = (image_id[:, None] == image_id[None]).to(vision.dtype)
+        target = target / target.sum(1, keepdim=True)
+        soft = lambda logits: -(logits.log_softmax(1) * target).sum(1).mean()
+        contrastive = 0
+        for image in (unit(self.clip_projector2(self.query_only(vision))), unit(self.clip_projector(vision))):
+            logits = self.logit_scale.exp() * image @ text.T
+            contrastive = contrastive + (soft(logits) + soft(logits.T)) / 2
+        return matching, contrastive
+
+
+def unit(x):
+    return x / x.norm(dim=-1, keepdim=True)

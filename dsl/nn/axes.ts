@@ -1,0 +1,15 @@
+/** Axes read off tensors, and made from others. */
+import { addDims, type Dim, InternalError } from "../../compiler/index.ts";
+import { type Axis, axis } from "../axis.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** The axis of x that has this name, with its size. */
+export function axisOf<A extends string, K extends A>(x: Tensor<A>, name: K): Axis<K> {
+  const found = x.type.axes.find((a) => a.name === name);
+  if (!found)
+    throw new InternalError(`a tensor typed with the axis "${name}" has only ${x.type.axes.map((a) => a.name)}`);
+  return found as Axis<K>;
+}
+
+/** The axis with `by` more elements; sizes may be symbols. */
+export const longer = <N extends string>(a: Axis<N>, by: Dim): Axis<N> => axis(a.name, addDims(a.size, by));

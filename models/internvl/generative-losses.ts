@@ -1,0 +1,186 @@
+/**
+ * The losses that train InternVL-G: stage 2, and fine-tuning for retrieval. Chen et al. 2023, arXiv:2312.14238, sections
+ * 3.3 and D; label rules of the released code.
+ */
+import {
+  type AnyTensor,
+  type Axis,
+  add,
+  and,
+  at,
+  axisOf,
+  cast,
+  crossEntropy,
+  div,
+  eq,
+  ge,
+  gt,
+  input,
+  iota,
+  logsumexp,
+  longer,
+  max,
+  mean,
+  mul,
+  ne,
+  type Params,
+  rename,
+  scale,
+  slice,
+  sub,
+  sum,
+  type Tensor,
+} from "../../dsl/index.ts";
+import {
+  allPairs,
+  type Embedding,
+  idsInput,
+  logitScale,
+  type Pairs,
+  textEmbedding,
+  visionTokens,
+} from "./contrastive.ts";
+import { type GenerativeConfig, matching, queryEmbedding, tokenImageEmbedding, verdict } from "./generative.ts";
+import { pixelsInput } from "./internvit.ts";
+import { type Ids, languageHead, lastToken, type TextConfig, type TextTokens, textAxes } from "./llama.ts";
+import { qllama, queryFeatures } from "./qllama.ts";
+
+type Scalar = Tensor<never>;
+
+export interface StageTwoOptions {
+  /** The place of EOS in a contrastive text without a caption: after BOS and the pieces of "summarize:". */
+  readonly emptyContrastive?: number;
+  /** The place of EOS in a matching text without a caption: after BOS. */
+  readonly emptyMatching?: number;
+  readonly labelSmoothing?: number;
+}
+
+export interface StageTwoLoss {
+  /** The sum of the three. */
+  readonly loss: Scalar;
+  readonly metrics: Readonly<Record<"matching" | "contrastive" | "generative" | "scale", Scalar>>;
+}
+
+/**
+ * Stage 2: matching, contrast and captions, weighted alike. Texts without a caption are not asked about.
+ * Inputs: `pixels`; `ids` for contrast ("summarize:" + caption + EOS); `matching_ids` (caption + EOS) and `matches` i32
+ * [batch] (1 where the caption is the image's own); `caption_ids` (prompt + caption + EOS) and `caption_prompt` i32
+ * [batch] (tokens of the prompt, BOS included).
+ *
+ * The contrastive pass needs no forward of its own: its queries see no text, so they are those of the generative pass,
+ * and its texts see no query, so they are the text-only forward, which no gradient passes.
+ */
+export function stageTwoLoss(p: Params, c: GenerativeConfig, options: StageTwoOptions = {}): StageTwoLoss {
+  const { emptyContrastive = 4, emptyMatching = 1, labelSmoothing = 0 } = options;
+  const a = textAxes(c.text);
+  const [ids, matchingIds, captionIds] = [
+    idsInput(c.text, "ids"),
+    idsInput(c.text, "matching_ids"),
+    idsInput(c.text, "caption_ids"),
+  ];
+  const [matches, prompt] = [input("matches", "i32", [a.batch]), input("caption_prompt", "i32", [a.batch])];
+
+  const vision = visionTokens(p, pixelsInput(c.vision), c);
+  const captioned = qllama(p, vision, captionIds, c.text, "generative");
+  const temperature = logitScale(p);
+
+  const judged = crossEntropy(matching(p, vision, matchingIds, c), matches, verdict);
+  const byMatching = meanOfKept(judged, ne(lastToken(matchingIds, a), emptyMatching));
+  const pairs = allPairs(queryEmbedding(p, captioned.queries, c), textEmbedding(p, ids, c), temperature);
+  const byContrast = keptContrast(pairs, ne(lastToken(ids, a), emptyContrastive), labelSmoothing);
+  const byCaption = captionLoss(p, captioned.text, captionIds, prompt, c.text);
+  return {
+    loss: add(add(byMatching, byContrast), byCaption),
+    metrics: { matching: byMatching, contrastive: byContrast, generative: byCaption, scale: temperature },
+  };
+}
+
+/** The mean over the rows kept; 0 if none is. */
+function meanOfKept(x: Tensor<"batch">, keep: Tensor<"batch">): Scalar {
+  const rows = axisOf(x, "batch");
+  const weight = cast(keep, "f32");
+  return div(sum(mul(x, weight), rows), max(sum(weight, rows), 1));
+}
+
+/** Symmetric cross-entropy over all pairs; texts that are not kept are candidates, but no question is put about them. */
+function keptContrast({ rows, columns, logits }: Pairs, keep: Tensor<"batch">, smoothing: number): Scalar {
+  const byImage = smoothCrossEntropy(logits, iota(rows), columns, smoothing);
+  const byText = rename(smoothCrossEntropy(logits, iota(columns), rows, smoothing), columns, rows);
+  return scale(add(meanOfKept(byImage, keep), meanOfKept(byText, keep)), 0.5);
+}
+
+/** Cross-entropy with a part `smoothing` of the target spread over all classes. Szegedy et al. 2016, section 7. */
+function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Axis, smoothing: number): AnyTensor {
+  const hard: AnyTensor = crossEntropy(logits, label, over);
+  if (smoothing === 0) return hard;
+  const spread: AnyTensor = sub(logsumexp(logits, over), mean(logits, over));
+  return add(scale(hard, 1 - smoothing), scale(spread, smoothing));
+}
+
+/**
+ * Cross-entropy of the next token, the mean over all targets. A target is a token that is not padding, from the last
+ * token of the prompt on: the released loader asks for that one too.
+ * hidden [batch, token, embed], ids i32 [batch, token], prompt i32 [batch] = tokens of the prompt
+ */
+function captionLoss(p: Params, hidden: TextTokens, ids: Ids, prompt: Tensor<"batch">, c: TextConfig): Scalar {
+  const token = axisOf(ids, "token");
+  const shorter = longer(token, -1);
+  const next = slice(ids, token, 1, shorter.size);
+  const place = add(iota(shorter), 1); // of the next token
+  const wanted = and(gt(next, 0), ge(place, sub(prompt, 1)));
+  return nextTokenLoss(p.scope("qllama"), hidden, next, wanted, c);
+}
+
+/**
+ * The mean cross-entropy of predicted tokens.
+ * hidden [batch, token, embed]; next i32 and wanted bool [batch, token - 1]: what follows each token, and whether it counts
+ */
+export function nextTokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: Ids, c: TextConfig): Scalar {
+  const token = axisOf(next, "token");
+  const a = textAxes(c);
+  const logits = languageHead(p, slice(hidden, axisOf(hidden, "token"), 0, token.size), a);
+  const weight = cast(wanted, "f32");
+  const losses = mul(crossEntropy(logits, next, a.vocab), weight);
+  return div(sum(losses, [a.batch, token]), max(sum(weight, [a.batch, token]), 1));
+}
+
+export interface RetrievalLoss {
+  readonly loss: Scalar;
+  readonly metrics: Readonly<Record<"matching" | "contrastive" | "scale", Scalar>>;
+}
+
+/**
+ * Retrieval fine-tuning: matching of every image with its own and with another caption, and contrast of the texts with
+ * both embeddings of the images; rows that show one image share its targets.
+ * Inputs: `pixels`, `ids` ("summarize:" + caption + EOS), `matching_ids` and `other_ids` (own and other captions + EOS),
+ * `image_id` i32 [batch].
+ */
+export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
+  const a = textAxes(c.text);
+  const image = input("image_id", "i32", [a.batch]);
+  const vision = visionTokens(p, pixelsInput(c.vision), c);
+  const temperature = logitScale(p);
+  const judge = (texts: string, right: number) => {
+    const scores = matching(p, vision, idsInput(c.text, texts), c);
+    return mean(sub(logsumexp(scores, verdict), at(scores, verdict, right)), a.batch);
+  };
+  const byMatching = scale(add(judge("other_ids", 0), judge("matching_ids", 1)), 0.5);
+  const text = textEmbedding(p, idsInput(c.text), c);
+  const contrast = (x: Embedding) => softContrast(allPairs(x, text, temperature), image);
+  const queries = queryEmbedding(p, queryFeatures(p, vision, c.text), c);
+  const byContrast = add(contrast(queries), contrast(tokenImageEmbedding(p, vision, c)));
+  return {
+    loss: add(byMatching, byContrast),
+    metrics: { matching: byMatching, contrastive: byContrast, scale: temperature },
+  };
+}
+
+/** Symmetric cross-entropy over all pairs, the target of a row shared evenly by the rows of the same image. */
+function softContrast({ rows, columns, logits }: Pairs, image: Tensor<"batch">): Scalar {
+  const together = cast(eq(image, rename(image, rows, columns)), "f32");
+  const share = div(together, sum(together, columns)); // symmetric but for the divisor, the same in a row and its column
+  const byImage = sub(logsumexp(logits, columns), sum(mul(logits, share), columns));
+  const shareOfText: AnyTensor = div(together, sum(together, rows));
+  const byText = sub(logsumexp(logits, rows), sum(mul(logits, shareOfText), rows) as Tensor<"pair">);
+  return scale(add(mean(byImage, rows), mean(byText, columns)), 0.5);
+}

@@ -1,0 +1,108 @@
+import { describe, expect, test } from "vitest";
+import { makeGraph, type Node } from "../../compiler/index.ts";
+import { rootParams } from "../../dsl/index.ts";
+import {
+  type GenerativeConfig,
+  generativeRules,
+  idsInput,
+  imageEmbeddingG,
+  internvit6b,
+  type Pass,
+  pixelsInput,
+  publishedTensors,
+  type QllamaConfig,
+  qllama,
+  queryFeatures,
+  retrievalLoss,
+  stageTwoLoss,
+  textEmbedding,
+  type VisionConfig,
+  visionTokens,
+} from "../../models/index.ts";
+import { executors, runOnce } from "./executors.ts";
+import {
+  type Digest,
+  difference,
+  feedsOf,
+  gradientDifference,
+  loadFixture,
+  tensorOf,
+  weightsOf,
+  withGradients,
+} from "./support.ts";
+
+interface LossFacts {
+  readonly matching: number;
+  readonly contrastive: number;
+  readonly generative?: number;
+  readonly gradients: Readonly<Record<string, Digest>>;
+}
+
+interface Facts {
+  readonly vision: VisionConfig;
+  readonly text: QllamaConfig;
+  readonly embed: number;
+  readonly poolingHeads: number;
+  readonly stageTwo: LossFacts;
+  readonly retrieval: LossFacts;
+}
+
+const fixture = await loadFixture<Facts>("generative");
+const { vision, text, embed, poolingHeads } = fixture.facts;
+const config: GenerativeConfig = { vision: { ...internvit6b, ...vision }, text, embed, poolingHeads };
+
+const passes: readonly { readonly pass: Pass; readonly ids: string }[] = [
+  { pass: "matching", ids: "matching_ids" },
+  { pass: "contrastive", ids: "ids" },
+  { pass: "generative", ids: "caption_ids" },
+];
+
+describe.each(executors)("a tiny InternVL-G on $name, beside PyTorch", (executor) => {
+  const { tolerance } = executor;
+  const run = (graph: Parameters<typeof runOnce>[1]) =>
+    runOnce(executor, graph, feedsOf(fixture, graph), weightsOf(fixture, graph, generativeRules));
+
+  test.each(passes)("has the same queries and texts in the $pass pass", async ({ pass, ids }) => {
+    const p = rootParams();
+    const texts = idsInput(config.text, ids);
+    const out = qllama(p, visionTokens(p, pixelsInput(config.vision), config), texts, config.text, pass);
+    const got = await run(makeGraph(pass, [part("queries", out.queries), part("text", out.text)]));
+    const queries = tensorOf(fixture, `expected/${pass}/queries`).data;
+    expect(difference(got.queries!.data, queries)).toBeLessThan(tolerance);
+    const [mine, theirs] = [got.text!.data, tensorOf(fixture, `expected/${pass}/text`).data];
+    const written = tensorOf(fixture, `inputs/${ids}`).data;
+    const ofTokens = (x: ArrayLike<number>) => Array.from(x).filter((_, i) => written[Math.floor(i / text.width)]! > 0);
+    expect(difference(ofTokens(mine), ofTokens(theirs))).toBeLessThan(tolerance);
+  });
+
+  test("has the same features of queries alone, and the same embeddings", async () => {
+    const p = rootParams();
+    const pixels = pixelsInput(config.vision);
+    const graph = makeGraph("embeddings", [
+      part("queries", queryFeatures(p, visionTokens(p, pixels, config), config.text)),
+      part("image", imageEmbeddingG(p, pixels, config)),
+      part("text", textEmbedding(p, idsInput(config.text), config)),
+    ]);
+    const got = await run(graph);
+    for (const { name } of graph.outputs) {
+      expect(difference(got[name]!.data, tensorOf(fixture, `expected/${name}`).data), name).toBeLessThan(tolerance);
+    }
+  });
+
+  test.each([
+    { stage: "stage 2", build: stageTwoLoss, facts: fixture.facts.stageTwo },
+    { stage: "retrieval fine-tuning", build: retrievalLoss, facts: fixture.facts.retrieval },
+  ])("has the same losses and gradients in $stage", async ({ build, facts }) => {
+    const { loss, metrics } = build(rootParams({ training: true }), config);
+    const named = Object.entries(metrics).map(([name, node]) => part(name, node));
+    const graph = makeGraph("losses", [part("loss", loss), ...named]);
+    const got = await run(withGradients(graph));
+    for (const name of ["matching", "contrastive", "generative"] as const) {
+      if (facts[name] !== undefined) expect(difference(got[name]!.data, [facts[name]]), name).toBeLessThan(tolerance);
+    }
+    const worst = gradientDifference(got, facts.gradients, publishedTensors(graph, generativeRules));
+    expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
+  });
+});
+
+const part = (name: string, node: Node) => ({ name, node });
