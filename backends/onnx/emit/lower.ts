@@ -1,0 +1,117 @@
+/** Graph to graph, before any ONNX: attention as a softmax that its gradients share, then what no operator says is decomposed. */
+import {
+  type Attrs,
+  decompose,
+  type Graph,
+  locationOf,
+  type Node,
+  nodesOf,
+  opRecord,
+  ops,
+  printLocation,
+  rewriteGraph,
+  UnsupportedError,
+} from "../../../compiler/index.ts";
+import type { EmitOptions } from "./emission.ts";
+import { isExpressible } from "./table.ts";
+
+/** The graph in ops that `emitNode` knows. Throws UnsupportedError naming every op that cannot be expressed. */
+export function lower(graph: Graph, options: EmitOptions): Graph {
+  const keep = (node: Node) => isExpressible(node, options);
+  const lowered = decompose(
+    rewriteGraph(graph, (node) => attentionBySoftmax(node, keep)),
+    keep,
+  );
+  refuse(graph, lowered, options);
+  return lowered;
+}
+
+function refuse(graph: Graph, lowered: Graph, options: EmitOptions): void {
+  const wrong = new Map<string, Node[]>();
+  for (const node of nodesOf(lowered)) {
+    if (opRecord(node.op).kind === "source" && !isSourceOfGraph(node.op)) continue;
+    if (isSourceOfGraph(node.op) || isExpressible(node, options)) continue;
+    wrong.set(node.op, [...(wrong.get(node.op) ?? []), node]);
+  }
+  if (wrong.size === 0) return;
+  const lines = [...wrong].map(([op, nodes]) => {
+    const since = opRecord(op).onnx?.since;
+    const why = since === undefined ? "it names no operator and has no decomposition" : `it needs opset ${since}`;
+    return `  ${op}, ${nodes.length === 1 ? "once" : `${nodes.length} times`}, first at ${printLocation(locationOf(nodes[0]!.birth))}: ${why}`;
+  });
+  throw new UnsupportedError(
+    `graph @${graph.name} cannot be expressed in ONNX opset ${options.opset}:\n${lines.join("\n")}`,
+  );
+}
+
+const isSourceOfGraph = (op: string): boolean => op === "input" || op === "parameter" || op === "random";
+
+/** Far below every logit, and finite: a row of infinities would give NaN. */
+const hidden = { f32: -1e30, f16: -6e4 } as const;
+
+/**
+ * Attention as softmax(scale · q·k + bias) · v, and its gradients from the same softmax: onnxruntime has one fast kernel
+ * for a softmax, and the forward pass has computed it already.
+ */
+function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
+  const order = node.type.axes.map((a) => a.name);
+  if (node.op === "attention" && !keep(node)) {
+    const [q, k, v, mask] = node.operands as [Node, Node, Node, Node | undefined];
+    const mixed = ops.contract(weights(q, k, mask, node.attrs), v, [node.attrs.over as string]);
+    return ops.transpose(mask ? ops.mul(mixed, sees(mask, node)) : mixed, order);
+  }
+  const which = /^attention_grad_([qkv])$/.exec(node.op)?.[1];
+  if (which === undefined || !hasOwnRows(node)) return node;
+  return ops.transpose(gradient(which, node), order);
+}
+
+/** True when the row statistics are those of the node's own q, k and mask, so that its probabilities are a softmax. */
+function hasOwnRows({ operands: [q, k, , lse, , , mask], attrs }: Node): boolean {
+  const from = lse!.operands;
+  return (
+    lse!.op === "attention_lse" &&
+    from[0] === q &&
+    from[1] === k &&
+    from[2] === mask &&
+    lse!.attrs.scale === attrs.scale
+  );
+}
+
+/** softmax(scale · q·k), the hidden at 0: [query..., key] */
+function weights(q: Node, k: Node, mask: Node | undefined, { dot, over, scale }: Attrs): Node {
+  const logits = ops.mul(ops.contract(q, k, [dot as string]), scale as number);
+  if (!mask) return ops.softmax(logits, over as string);
+  const dtype = q.type.dtype as "f32" | "f16";
+  const bias = ops.select(mask, ops.constant(0, dtype), ops.constant(hidden[dtype], dtype));
+  return ops.softmax(ops.add(logits, bias), over as string);
+}
+
+/** 1 for the rows that see a key, 0 for those that see none: their softmax is uniform where attention gives 0. */
+function sees(mask: Node, { type, attrs }: Node): Node {
+  const visible = ops.cast(mask, type.dtype);
+  const over = attrs.over as string;
+  return visible.type.axes.some((a) => a.name === over) ? ops.reduceMax(visible, [over]) : visible;
+}
+
+/** The cotangent of q, k or v; see compiler/ops/attention.ts, which says the same with exp(logits − lse). */
+function gradient(which: string, node: Node): Node {
+  const [q, k, v, , delta, dy, mask] = node.operands as [Node, Node, Node, Node, Node, Node, Node | undefined];
+  const p = weights(q, k, mask, node.attrs);
+  const seen = mask ? ops.mul(dy, sees(mask, node)) : dy;
+  if (which === "v") return contractTo(p, seen, v);
+  const own = v.type.axes.filter((a) => a.name !== node.attrs.over && !has(delta, a.name)).map((a) => a.name);
+  const dp = own.length === 0 ? ops.mul(seen, v) : ops.contract(seen, v, own);
+  const dLogits = ops.mul(p, ops.sub(dp, delta));
+  const [other, like] = which === "q" ? [k, q] : [q, k];
+  return ops.mul(contractTo(dLogits, other, like), node.attrs.scale as number);
+}
+
+const has = (node: Node, axis: string): boolean => node.type.axes.some((a) => a.name === axis);
+
+/** a · b, summed over the axes that `like` lacks. */
+function contractTo(a: Node, b: Node, like: Node): Node {
+  const over = a.type.axes.filter((x) => has(b, x.name) && !has(like, x.name)).map((x) => x.name);
+  const product = over.length === 0 ? ops.mul(a, b) : ops.contract(a, b, over);
+  const extra = product.type.axes.filter((x) => !has(like, x.name)).map((x) => x.name);
+  return extra.length === 0 ? product : ops.reduceSum(product, extra);
+}

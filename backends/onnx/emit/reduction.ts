@@ -1,0 +1,99 @@
+/** Sums, maxima and argmax over named axes. */
+import { type Axis, productOfDims } from "../../../compiler/index.ts";
+import { type Attributes, castTo, type Emission, emit, integers, scalar } from "./emission.ts";
+import { regroup } from "./layout.ts";
+import { dimTensor } from "./sizes.ts";
+import {
+  dimOf,
+  first,
+  isolate,
+  orderOf,
+  sameOrder,
+  splitGroups,
+  type Tensor,
+  tensor,
+  type Value,
+  value,
+} from "./value.ts";
+
+/** `type` (ReduceSum, ReduceMax, ReduceLogSumExp) over axes that the tensor has. */
+export function reduce(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
+  const v = pick(e, t, over);
+  const source = regroup(
+    e,
+    v,
+    splitGroups(v.groups, (a, b) => over.includes(a.name) !== over.includes(b.name)),
+  );
+  const reduced = source.groups.flatMap((g, i) => (g.length > 0 && over.includes(g[0]!.name) ? [i] : []));
+  const groups = source.groups.filter((_, i) => !reduced.includes(i));
+  return tensor(value(reduceNode(e, type, source.name, reduced), t.dtype, groups));
+}
+
+function reduceNode(e: Emission, type: string, name: string, axes: readonly number[]): string {
+  const byInput = type === "ReduceSum" || e.options.opset >= 18;
+  const attributes: Attributes = { ...(!byInput && { axes }), keepdims: 0 };
+  return emit(e, type, byInput ? [name, integers(e, axes)] : [name], attributes);
+}
+
+/** Of several layouts, the one whose kept axes come as the users ask. */
+function pick(e: Emission, t: Tensor, over: readonly string[]): Value {
+  const hint = (e.at && e.hints.get(e.at)) ?? [];
+  const kept = (v: Value) => orderOf(v).filter((n) => !over.includes(n));
+  return (
+    t.layouts.find((v) => {
+      const names = kept(v);
+      return sameOrder(
+        names,
+        hint.filter((n) => names.includes(n)),
+      );
+    }) ?? first(t)
+  );
+}
+
+/** Σ over the axes named, of which the tensor may lack some: along those it is constant. */
+export function sum(e: Emission, t: Tensor, over: readonly Axis[]): Tensor {
+  const have = orderOf(first(t));
+  const real = over.filter((a) => have.includes(a.name)).map((a) => a.name);
+  const constantAlong = over.filter((a) => a.size !== 1 && !have.includes(a.name));
+  return scaleBySize(e, real.length === 0 ? t : reduceAs(e, "ReduceSum", t, real), constantAlong);
+}
+
+/** max over the axes named, of which the tensor may lack some. */
+export function maximum(e: Emission, t: Tensor, over: readonly Axis[]): Tensor {
+  const have = orderOf(first(t));
+  const real = over.filter((a) => have.includes(a.name)).map((a) => a.name);
+  return real.length === 0 ? t : reduceAs(e, "ReduceMax", t, real);
+}
+
+/** onnxruntime reduces no u32, whose values and sums modulo 2³² 64-bit integers hold. */
+function reduceAs(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
+  if (t.dtype !== "u32") return reduce(e, type, t, over);
+  const v = first(t);
+  const out = first(reduce(e, type, tensor(value(inInt64(e, v), "u32", v.groups)), over));
+  return tensor(value(castTo(e, out.name, "i64", "u32"), "u32", out.groups));
+}
+
+const inInt64 = (e: Emission, v: Value): string => (v.dtype === "u32" ? castTo(e, v.name, "u32", "i64") : v.name);
+
+/** The tensor times the number of elements along axes it does not have. */
+export function scaleBySize(e: Emission, t: Tensor, axes: readonly Axis[]): Tensor {
+  if (axes.length === 0) return t;
+  const count = productOfDims(axes.map((a) => a.size));
+  const v = first(t);
+  const factor =
+    typeof count === "number"
+      ? scalar(e, t.dtype, count)
+      : castTo(e, emit(e, "Squeeze", [dimTensor(e, count)]), "i64", t.dtype);
+  return tensor(value(emit(e, "Mul", [v.name, factor]), t.dtype, v.groups));
+}
+
+/** The index of the first largest value along one axis, as i32. */
+export function argmax(e: Emission, t: Tensor, axis: string): Tensor {
+  if (!orderOf(first(t)).includes(axis)) return tensor(value(scalar(e, "i32", 0), "i32", []));
+  const v = first(t);
+  const source = regroup(e, v, isolate(v.groups, [axis]));
+  const at = dimOf(source, axis);
+  const name = emit(e, "ArgMax", [inInt64(e, source)], { axis: at, keepdims: 0 });
+  const groups = source.groups.filter((_, i) => i !== at);
+  return tensor(value(castTo(e, name, "i64", "i32"), "i32", groups));
+}

@@ -1,0 +1,193 @@
+/** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops are said by their records. */
+import { type Axis, type Dim, type DType, hasAxis, type Node, opRecord, symbolsOf } from "../../../compiler/index.ts";
+import { wireCodes } from "../wire/elements.ts";
+import { attentionOperator, normalize, softmax } from "./composites.ts";
+import { contract } from "./contraction.ts";
+import { elementwise } from "./elementwise.ts";
+import { castTo, constant, type Emission, type EmitOptions, emit, scalar } from "./emission.ts";
+import { gather, scatterAdd } from "./indexing.ts";
+import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
+import { argmax, maximum, sum } from "./reduction.ts";
+import { dimTensor } from "./sizes.ts";
+import { first, realAxes, separate, type Tensor, tensor, value } from "./value.ts";
+
+export interface Emitter {
+  readonly emit: (e: Emission, node: Node, operands: readonly Tensor[]) => Tensor;
+  /** False where this node, at this opset, must be decomposed instead; true unless said. */
+  readonly when?: (node: Node, options: EmitOptions) => boolean;
+}
+
+const axis = (node: Node, name: unknown): Axis => node.type.axes.find((a) => a.name === name)!;
+const operandAxis = (node: Node, name: unknown, i = 0): Axis =>
+  node.operands[i]!.type.axes.find((a) => a.name === name)!;
+const operandAxes = (node: Node, names: unknown): Axis[] => (names as string[]).map((n) => operandAxis(node, n));
+const scalarDim = (e: Emission, dim: Dim): string =>
+  typeof dim === "number" ? scalar(e, "i64", dim) : emit(e, "Squeeze", [dimTensor(e, dim)]);
+
+export const emitters: Readonly<Record<string, Emitter>> = {
+  constant: {
+    emit: (e, node) => {
+      const values = (node.attrs.values as number[] | undefined) ?? [node.attrs.value as number];
+      const dims = node.type.axes.map((a) => a.size as number);
+      return tensor(value(constant(e, node.type.dtype, dims, values), node.type.dtype, separate(node.type.axes)));
+    },
+  },
+  iota: {
+    emit: (e, node) => {
+      const length = scalarDim(e, node.type.axes[0]!.size);
+      const counted = emit(e, "Range", [scalar(e, "i64", 0), length, scalar(e, "i64", 1)]);
+      return tensor(value(castTo(e, counted, "i64", node.type.dtype), node.type.dtype, separate(node.type.axes)));
+    },
+  },
+  size: {
+    emit: (e, node) => {
+      const dtype = node.type.dtype;
+      return tensor(value(castTo(e, scalarDim(e, node.attrs.of as Dim), "i64", dtype), dtype, []));
+    },
+  },
+  cast: { emit: (e, node, [x]) => convert(e, x!, node.type.dtype) },
+  select: { emit: (e, node, operands) => whereFor(e, operands, node.type.dtype) },
+  neg: {
+    emit: (e, node, [x]) =>
+      node.type.dtype === "u32" // ONNX negates signed numbers only; 0 - x wraps as a negation would
+        ? elementwise(e, "Sub", [tensor(value(scalar(e, "u32", 0), "u32", [])), x!], "u32")
+        : elementwise(e, "Neg", [x!], node.type.dtype),
+  },
+  mod: { emit: (e, node, operands) => elementwise(e, "Mod", operands, node.type.dtype, { fmod: 1 }) },
+  reduce_sum: { emit: (e, node, [x]) => sum(e, x!, operandAxes(node, node.attrs.over)) },
+  reduce_max: { emit: (e, node, [x]) => maximum(e, x!, operandAxes(node, node.attrs.over)) },
+  argmax: { emit: (e, node, [x]) => argmax(e, x!, node.attrs.axis as string) },
+  contract: { emit: (e, node, [a, b]) => contract(e, a!, b!, operandAxes(node, node.attrs.over)) },
+  // Missing axes repeat by themselves, and the order of axes is layout.
+  broadcast: { emit: (_e, _node, [x]) => x! },
+  transpose: { emit: (_e, _node, [x]) => x! },
+  rename: { emit: (_e, node, [x]) => rename(x!, node.attrs.axis as string, node.attrs.to as string) },
+  split: { emit: (_e, node, [x]) => split(x!, node.attrs.axis as string, node.attrs.into as unknown as Axis[]) },
+  merge: { emit: (e, node, [x]) => merge(e, x!, operandAxes(node, node.attrs.axes), axis(node, node.attrs.into)) },
+  slice: {
+    emit: (e, node, [x]) =>
+      slice(e, x!, operandAxis(node, node.attrs.axis), node.attrs.start as Dim, node.attrs.length as Dim),
+  },
+  pad: {
+    emit: (e, node, [x]) =>
+      pad(
+        e,
+        x!,
+        operandAxis(node, node.attrs.axis),
+        node.attrs.low as Dim,
+        node.attrs.high as Dim,
+        (node.attrs.value as number | undefined) ?? 0,
+      ),
+  },
+  concat: {
+    emit: (e, node, operands) =>
+      concat(
+        e,
+        operands,
+        node.operands.map((o) => o.type),
+        node.attrs.axis as string,
+      ),
+  },
+  window: {
+    emit: (e, node, [x]) =>
+      window(
+        e,
+        x!,
+        operandAxis(node, node.attrs.axis),
+        axis(node, node.attrs.out),
+        node.attrs.kernel as unknown as Axis,
+        (node.attrs.stride as number | undefined) ?? 1,
+      ),
+  },
+  gather: { emit: (e, node, [table, index]) => gather(e, table!, index!, operandAxis(node, node.attrs.axis)) },
+  scatter_add: {
+    emit: (e, node, [index, updates]) => {
+      const [at, from] = [node.operands[0]!.type, node.operands[1]!.type];
+      const batched = node.attrs.batched as string[];
+      return scatterAdd(e, index!, updates!, {
+        axis: node.attrs.axis as unknown as Axis,
+        batch: realAxes(at.axes.filter((a) => batched.includes(a.name))),
+        asked: realAxes(at.axes.filter((a) => !batched.includes(a.name))),
+        rest: realAxes(from.axes.filter((a) => !hasAxis(at, a.name))),
+      });
+    },
+  },
+  softmax: { emit: (e, node, [x]) => softmax(e, x!, operandAxis(node, node.attrs.axis)) },
+  rms_norm: { emit: norm("RMSNormalization"), when: (node, o) => o.opset >= 23 && normalizes(node) },
+  layer_norm: { emit: norm("LayerNormalization"), when: normalizes },
+  attention: {
+    emit: (e, node, [q, k, v]) =>
+      attentionOperator(e, q!, k!, v!, {
+        dot: node.attrs.dot as string,
+        over: node.attrs.over as string,
+        scale: node.attrs.scale as number,
+      }),
+    when: (node, o) => o.attention === "operator" && o.opset >= 23 && node.operands.length === 3 && pairs(node),
+  },
+};
+
+function norm(type: string) {
+  return (e: Emission, node: Node, [x, weight, bias]: readonly Tensor[]): Tensor =>
+    normalize(e, x!, weight, bias, {
+      type,
+      over: operandAxes(node, node.attrs.over),
+      epsilon: node.attrs.epsilon as number,
+    });
+}
+
+function normalizes(node: Node): boolean {
+  const over = operandAxes(node, node.attrs.over);
+  return over.every((a) => symbolsOf(a.size).length === 0) && over.some((a) => a.size !== 1);
+}
+
+/** True when q, k and v have the same batch axes, as the Attention operator asks. */
+function pairs(node: Node): boolean {
+  const { dot, over } = node.attrs;
+  const [q, k, v] = node.operands.map((o) => realAxes(o.type.axes).map((a) => a.name)) as [
+    string[],
+    string[],
+    string[],
+  ];
+  const shared = q.filter((n) => k.includes(n) && n !== dot);
+  const batchOf = (names: string[]) => names.filter((n) => n !== dot && n !== over);
+  return batchOf(k).every((n) => shared.includes(n)) && shared.every((n) => v.includes(n)) && shared.length > 0;
+}
+
+function convert(e: Emission, x: Tensor, to: DType): Tensor {
+  const v = first(x);
+  // A float below 0 becomes a large u32, which only 64-bit integers tell from a small one.
+  const through = to === "u32" && (x.dtype === "f32" || x.dtype === "f16") ? "i64" : x.dtype;
+  const name = castTo(e, castTo(e, v.name, x.dtype, through), through, to);
+  return tensor(value(name, to, v.groups));
+}
+
+/** onnxruntime selects among no u32; as 64-bit integers it does. */
+function whereFor(e: Emission, operands: readonly Tensor[], dtype: DType): Tensor {
+  if (dtype !== "u32") return elementwise(e, "Where", operands, dtype);
+  const widened = operands.map((t) => (t.dtype === "u32" ? recast(e, t, "i64") : t));
+  return recast(e, elementwise(e, "Where", widened, dtype), "u32");
+}
+
+function recast(e: Emission, t: Tensor, to: "u32" | "i64"): Tensor {
+  const v = first(t);
+  return tensor(value(emit(e, "Cast", [v.name], { to: wireCodes[to] }), t.dtype, v.groups));
+}
+
+/** Elementwise operators that onnxruntime 1.30 lacks from an opset on, though the standard has them. */
+const brokenFrom: Readonly<Record<string, number>> = { Swish: 25 };
+
+/** True when an op has an operator of its own at this opset; what has none is decomposed or refused. */
+export function isExpressible(node: Node, options: EmitOptions): boolean {
+  const special = emitters[node.op];
+  if (special) return special.when?.(node, options) ?? true;
+  const { kind, onnx } = opRecord(node.op);
+  if (kind !== "elementwise" || !onnx) return false;
+  return options.opset >= onnx.since && options.opset < (brokenFrom[onnx.type] ?? Number.POSITIVE_INFINITY);
+}
+
+/** The ONNX of one node whose operands are there. */
+export function emitNode(e: Emission, node: Node, operands: readonly Tensor[]): Tensor {
+  const special = emitters[node.op];
+  if (special) return special.emit(e, node, operands);
+  return elementwise(e, opRecord(node.op).onnx!.type, operands, node.type.dtype);
+}

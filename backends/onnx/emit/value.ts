@@ -1,0 +1,95 @@
+/**
+ * ONNX values with named axes: a value's dimensions are groups of axes, each group merged row-major into one dimension.
+ * Axes of size 1 are never kept (an empty group is a dimension of 1), and axes along which a value is constant may be
+ * missing: broadcasting by name needs no copy. So the order of `groups` is the layout, and most reshapes never happen.
+ */
+import { type Axis, type Dim, type DType, type Node, productOfDims } from "../../../compiler/index.ts";
+
+export type Groups = readonly (readonly Axis[])[];
+
+/** A contiguous range of a parameter or state tensor, whose shape and order are settled when the export ends. */
+export interface View {
+  readonly node: Node;
+  /** First element of the range in the tensor. */
+  readonly start: number;
+  /** The range's axes, row-major. */
+  readonly axes: readonly Axis[];
+}
+
+export interface Value {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly groups: Groups;
+  /** What a further Reshape may start from, so that reshapes do not pile up. */
+  readonly base: { readonly name: string; readonly dims: readonly Dim[] };
+  readonly view?: View;
+}
+
+/** What a node of the graph became: one value, and the same elements in other layouts as they were needed. */
+export interface Tensor {
+  readonly dtype: DType;
+  readonly layouts: Value[];
+}
+
+export const value = (name: string, dtype: DType, groups: Groups): Value => ({
+  name,
+  dtype,
+  groups,
+  base: { name, dims: dimsOf(groups) },
+});
+
+export const tensor = (...layouts: readonly [Value, ...Value[]]): Tensor => ({
+  dtype: layouts[0].dtype,
+  layouts: [...layouts],
+});
+
+export const first = (t: Tensor): Value => t.layouts[0]!;
+export const axesOf = (v: Value): readonly Axis[] => v.groups.flat();
+export const orderOf = (v: Value): string[] => axesOf(v).map((a) => a.name);
+export const dimsOf = (groups: Groups): Dim[] => groups.map((g) => productOfDims(g.map((a) => a.size)));
+
+/** The axes that take part in layouts: those of size 1 do not. */
+export const realAxes = (axes: readonly Axis[]): Axis[] => axes.filter((a) => a.size !== 1);
+
+/** Axes as dimensions one by one; an axis of size 1 is a dimension without axes. */
+export const separate = (axes: readonly Axis[]): Groups => axes.map((a) => (a.size === 1 ? [] : [a]));
+
+export const sameOrder = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((n, i) => n === b[i]);
+
+export const sameGroups = (a: Groups, b: Groups): boolean =>
+  a.length === b.length && a.every((g, i) => g.length === b[i]!.length && g.every((x, k) => x.name === b[i]![k]!.name));
+
+/** A size to compare layouts by; a symbol counts as 64. */
+export const weightOf = (axes: readonly Axis[]): number =>
+  axes.reduce((n, a) => n * (typeof a.size === "number" ? a.size : 64), 1);
+
+/** The same memory under other axes: `change` maps each axis to what it becomes. */
+export function relabel(v: Value, change: (axis: Axis) => readonly Axis[]): Value {
+  const map = (axes: readonly Axis[]) => realAxes(axes.flatMap(change));
+  return {
+    ...v,
+    groups: v.groups.map(map),
+    ...(v.view && { view: { ...v.view, axes: map(v.view.axes) } }),
+  };
+}
+
+/** Splits every group where `apart` says that two neighbours belong to different dimensions. */
+export const splitGroups = (groups: Groups, apart: (before: Axis, after: Axis) => boolean): Groups =>
+  groups.flatMap((g) => {
+    if (g.length < 2) return [g];
+    const parts: Axis[][] = [[g[0]!]];
+    for (let i = 1; i < g.length; i++) {
+      if (apart(g[i - 1]!, g[i]!)) parts.push([g[i]!]);
+      else parts.at(-1)!.push(g[i]!);
+    }
+    return parts;
+  });
+
+/** The groups with each of the axes named as a dimension of its own. */
+export const isolate = (groups: Groups, names: readonly string[]): Groups =>
+  splitGroups(groups, (a, b) => names.includes(a.name) || names.includes(b.name));
+
+/** The dimension that is exactly this axis; -1 when there is none. */
+export const dimOf = (v: Value, name: string): number =>
+  v.groups.findIndex((g) => g.length === 1 && g[0]!.name === name);

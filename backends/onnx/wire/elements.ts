@@ -1,0 +1,48 @@
+/** Element types on the wire: ONNX codes, and bytes in little-endian order as raw_data asks. */
+import type { DType } from "../../../compiler/index.ts";
+
+/** Element types of exported values: those of the graph IR, 64-bit integers for shapes, 8-bit integers for weights. */
+export type WireType = DType | "i64" | "i8";
+
+/** TensorProto.DataType */
+export const wireCodes: Readonly<Record<WireType, number>> = {
+  f32: 1,
+  i8: 3,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  u32: 12,
+};
+
+export const wireBytes: Readonly<Record<WireType, number>> = { f32: 4, i8: 1, i32: 4, i64: 8, bool: 1, f16: 2, u32: 4 };
+
+/** The name of an ONNX element type code; its number where this project knows none. */
+export const wireTypeName = (code: number): string =>
+  (Object.keys(wireCodes) as WireType[]).find((t) => wireCodes[t] === code) ?? `type${code}`;
+
+const arrays = {
+  f32: Float32Array,
+  f16: Float16Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  bool: Uint8Array,
+  i8: Int8Array,
+} as const;
+
+/** The elements as `type`, in bytes. Every platform that Node runs on is little-endian. */
+export function toBytes(type: WireType, values: ArrayLike<number>): Uint8Array {
+  if (type === "i64") return bytesOf(BigInt64Array.from(Array.from(values), BigInt));
+  const typed = values instanceof arrays[type] ? (values as InstanceType<(typeof arrays)[typeof type]>) : undefined;
+  return bytesOf(typed ?? arrays[type].from(values));
+}
+
+export const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+
+/** The elements in `bytes`, copied when they are not aligned for their type. */
+export function fromBytes(type: WireType, bytes: Uint8Array): ArrayLike<number> {
+  const aligned = bytes.byteOffset % wireBytes[type] === 0 ? bytes : bytes.slice();
+  const [buffer, offset, length] = [aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / wireBytes[type]];
+  if (type === "i64") return Array.from(new BigInt64Array(buffer, offset, length), Number);
+  return new arrays[type](buffer, offset, length);
+}

@@ -1,0 +1,185 @@
+/** The cpu device: a graph is exported in memory and run by onnxruntime, parameters and state as inputs that it reads in place. */
+import { availableParallelism, cpus } from "node:os";
+import {
+  bindDim,
+  bindSizes,
+  type Graph,
+  type HostTensor,
+  InternalError,
+  inputName,
+  type Node,
+  printType,
+  type SizedAxis,
+  type Sizes,
+  UsageError,
+} from "../../compiler/index.ts";
+import type { Backend, Executable, Store } from "../backend.ts";
+import { checkFeeds, fedInputs, fetchedOutputs, isResident } from "../feeds.ts";
+import { encodeOnnx, exportOnnx, type OnnxExport } from "../onnx/index.ts";
+import {
+  asStored,
+  type OrtSession,
+  type OrtTensor,
+  onnxruntime,
+  openSession,
+  type SessionSettings,
+  unwrap,
+  wrap,
+} from "./session.ts";
+import { type CpuStore, cpuStore, type Resident } from "./store.ts";
+
+export type CpuOptions = SessionSettings;
+
+/** The opset whose operators onnxruntime's processor kernels know best: it has RMSNormalization and Gelu. */
+const cpuOpset = 23;
+
+/** Opens the cpu device. Throws UnsupportedError where onnxruntime-node is not installed. */
+export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
+  const { env } = onnxruntime();
+  const threads = options.threads ?? availableParallelism();
+  return {
+    device: {
+      backend: "cpu",
+      name: `onnxruntime ${env.versions.node ?? env.versions.common} on ${cpus()[0]?.model.trim() ?? process.arch}, ${threads} threads`,
+      software: false,
+    },
+    createStore: cpuStore,
+    compile: async (graph, compileOptions) => compile(graph, compileOptions?.sizes ?? {}, options),
+    dispose: () => {},
+  };
+}
+
+async function compile(graph: Graph, sizes: Sizes, options: CpuOptions): Promise<Executable> {
+  const bound = bindSizes(graph, sizes);
+  const model = exportOnnx(bound, { opset: cpuOpset, dialect: "onnxruntime", residents: "bound" });
+  const session = await openSession(await encodeOnnx(model), options);
+  const program: Program = { graph: bound, model, session };
+  return {
+    graph,
+    run: (feeds, store, runOptions) => {
+      const own = ownStore(store);
+      return own.exclusive(() => run(program, feeds, own, fetchedOutputs(bound, runOptions?.fetch)));
+    },
+    dispose: () => void session.release(),
+  };
+}
+
+interface Program {
+  readonly graph: Graph;
+  readonly model: OnnxExport;
+  readonly session: OrtSession;
+}
+
+function ownStore(store: Store): CpuStore {
+  if ("swap" in store) return store as CpuStore;
+  throw new UsageError("this store belongs to another device: make one with the cpu device's createStore()");
+}
+
+async function run(
+  { graph, model, session }: Program,
+  feeds: Readonly<Record<string, HostTensor>>,
+  store: CpuStore,
+  fetch: readonly string[],
+): Promise<Record<string, HostTensor>> {
+  const sizes = checkResidents(graph, store, checkFeeds(graph, feeds));
+  const inputs = { ...fedTensors(graph, feeds), ...residentTensors(graph, model, store) };
+  const wanted = graph.outputs.filter((o) => fetch.includes(o.name) || o.name in graph.updates);
+  const place = (name: string): OrtTensor | null => {
+    const target = graph.updates[name];
+    if (target === undefined || !isStatic(graph, name)) return null;
+    return wrap(
+      store.resident(target).dtype,
+      store.spare(target),
+      store.resident(target).axes.map((a) => a.size),
+    );
+  };
+  const made = await session.run(
+    inputs,
+    Object.fromEntries(wanted.map((o) => [model.outputs[o.name]!, place(o.name)])),
+  );
+  const result = (name: string): Resident => {
+    const { dtype, axes } = graph.outputs.find((o) => o.name === name)!.node.type;
+    const tensor = made[model.outputs[name]!] as OrtTensor;
+    return {
+      dtype,
+      axes: axes.map((a, i) => sized(a.name, bindDim(a.size, sizes), tensor.dims[i])),
+      data: unwrap(dtype, tensor),
+    };
+  };
+  for (const [name, target] of Object.entries(graph.updates)) {
+    if (isStatic(graph, name)) store.swap(target);
+    else store.adopt(target, result(name));
+  }
+  return Object.fromEntries(fetch.map((name) => [name, handedOut(result(name), name in graph.updates)]));
+}
+
+/** State keeps its buffers: who asks for it gets a copy. */
+const handedOut = (r: Resident, kept: boolean): HostTensor => (kept ? { ...r, data: r.data.slice() } : r);
+
+function sized(name: string, expected: number | string, got: number | undefined): SizedAxis {
+  if (got === undefined || (typeof expected === "number" && expected !== got)) {
+    throw new InternalError(`onnxruntime made axis "${name}" of ${got} elements where the graph says ${expected}`);
+  }
+  return { name, size: got };
+}
+
+const isStatic = (graph: Graph, output: string): boolean =>
+  graph.outputs.find((o) => o.name === output)!.node.type.axes.every((a) => typeof a.size === "number");
+
+const fedTensors = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Record<string, OrtTensor> =>
+  Object.fromEntries(
+    fedInputs(graph).map((n) => {
+      const { dtype, axes, data } = feeds[inputName(n)]!;
+      return [
+        inputName(n),
+        wrap(
+          dtype,
+          asStored(dtype, data),
+          axes.map((a) => a.size),
+        ),
+      ];
+    }),
+  );
+
+/** Every kept tensor that the model reads, by range where it reads ranges. */
+function residentTensors(graph: Graph, model: OnnxExport, store: CpuStore): Record<string, OrtTensor> {
+  const tensors: Record<string, OrtTensor> = {};
+  for (const { name, tensor, start, dtype, dims } of model.bound) {
+    const length = dims.reduce((a, b) => a * b, 1);
+    tensors[name] = wrap(dtype, store.resident(tensor).data.subarray(start, start + length), dims);
+  }
+  for (const node of graph.inputs.filter((n) => isResident(n) && !isStaticNode(n))) {
+    const { dtype, axes, data } = store.resident(inputName(node));
+    tensors[inputName(node)] = wrap(
+      dtype,
+      data,
+      axes.map((a) => a.size),
+    );
+  }
+  return tensors;
+}
+
+const isStaticNode = (n: Node): boolean => n.type.axes.every((a) => typeof a.size === "number");
+
+/** Binds the symbols that kept tensors tell; throws UsageError listing every one whose type is not the graph's. */
+function checkResidents(graph: Graph, store: CpuStore, sizes: Sizes): Sizes {
+  const bound: Record<string, number> = { ...sizes };
+  const mistakes = graph.inputs.filter(isResident).flatMap((node) => {
+    const { dtype, axes } = store.resident(inputName(node));
+    const fits =
+      dtype === node.type.dtype &&
+      axes.length === node.type.axes.length &&
+      node.type.axes.every((a, i) => {
+        const given = axes[i]!;
+        if (a.name !== given.name) return false;
+        if (typeof a.size === "string" && /^\w+$/.test(a.size)) return (bound[a.size] ??= given.size) === given.size;
+        const size = bindDim(a.size, bound);
+        return typeof size === "string" || size === given.size;
+      });
+    return fits
+      ? []
+      : [`  "${inputName(node)}" is ${printType(node.type)}, but the store's is ${printType({ dtype, axes })}`];
+  });
+  if (mistakes.length > 0) throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.join("\n")}`);
+  return bound;
+}

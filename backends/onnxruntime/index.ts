@@ -1,0 +1,2 @@
+/** onnxruntime owns the cpu device: it runs what the onnx room exports, training steps included, and verifies exported files. */
+export { type CpuOptions, cpuBackend } from "./backend.ts";

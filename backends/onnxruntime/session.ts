@@ -1,0 +1,72 @@
+/** The one place that touches onnxruntime-node: loading it, opening sessions, wrapping arrays as its tensors. */
+import { createRequire } from "node:module";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import { allocate, type DType, type HostData, UnsupportedError } from "../../compiler/index.ts";
+
+export type OrtTensor = Tensor;
+export type OrtSession = InferenceSession;
+
+export interface SessionSettings {
+  /** Threads that one operator runs on; as many as there are physical cores unless said. */
+  readonly threads?: number;
+  /** A file name prefix: each session writes where its time goes to a JSON file of that name. */
+  readonly profile?: string;
+}
+
+type Library = typeof import("onnxruntime-node");
+let library: Library | undefined;
+
+/** The library, loaded at first use. Throws UnsupportedError where the optional package is not installed. */
+export function onnxruntime(): Library {
+  if (library) return library;
+  const require = createRequire(import.meta.url);
+  try {
+    library = require("onnxruntime-node") as Library;
+  } catch (cause) {
+    throw new UnsupportedError(
+      `the cpu device needs the package onnxruntime-node, which has a build for this platform (${process.platform} ${process.arch}) or not: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  return library;
+}
+
+/** A session for the model in memory or at a path. */
+export function openSession(model: Uint8Array | string, settings: SessionSettings = {}): Promise<OrtSession> {
+  const { InferenceSession } = onnxruntime();
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: ["cpu"],
+    graphOptimizationLevel: "all",
+    executionMode: "sequential",
+    logSeverityLevel: 3,
+    ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
+    ...(settings.profile !== undefined && { enableProfiling: true, profileFilePrefix: settings.profile }),
+  };
+  return typeof model === "string" ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
+}
+
+const ortTypes = { f32: "float32", f16: "float16", i32: "int32", u32: "uint32", bool: "bool" } as const;
+
+/** The array as onnxruntime's tensor, over the same memory. */
+export function wrap(dtype: DType, data: HostData, dims: readonly number[]): OrtTensor {
+  const { Tensor } = onnxruntime();
+  return new Tensor(ortTypes[dtype] as "float32", data as Float32Array, dims);
+}
+
+/** The elements of a tensor that onnxruntime made, over the same memory. */
+export function unwrap(dtype: DType, tensor: OrtTensor): HostData {
+  const data = tensor.data as HostData;
+  // Without a Float16Array in the platform's onnxruntime-common, f16 comes as its bits.
+  if (dtype === "f16" && !(data instanceof Float16Array))
+    return new Float16Array((data as HostData).buffer as ArrayBuffer, (data as HostData).byteOffset, data.length);
+  return data;
+}
+
+/** The elements in an array of the dtype's own kind: what the interpreter keeps as float64 is rounded. */
+export function asStored(dtype: DType, data: HostData): HostData {
+  const own = allocate(dtype, 0);
+  if (data.constructor === own.constructor) return data;
+  const copy = allocate(dtype, data.length);
+  copy.set(data);
+  return copy;
+}

@@ -1,0 +1,87 @@
+/** Named tensors in host memory, each with a second buffer once a run has replaced it: results go there, then the two swap. */
+import {
+  allocate,
+  type DType,
+  didYouMean,
+  elementCount,
+  type HostData,
+  type HostTensor,
+  InternalError,
+  printType,
+  type SizedAxis,
+  UsageError,
+} from "../../compiler/index.ts";
+import type { Store } from "../backend.ts";
+import { asStored } from "./session.ts";
+
+export interface Resident {
+  readonly dtype: DType;
+  readonly axes: readonly SizedAxis[];
+  readonly data: HostData;
+}
+
+export interface CpuStore extends Store {
+  /** The tensor itself, not a copy; throws UsageError naming the nearest when there is none. */
+  resident(name: string): Resident;
+  /** A buffer of the tensor's size that is not in use. */
+  spare(name: string): HostData;
+  /** Makes the spare buffer the tensor, and the tensor's the spare. */
+  swap(name: string): void;
+  /** Puts data that nobody else keeps in the tensor's place. */
+  adopt(name: string, value: Resident): void;
+  /** Runs `body` when all bodies given before have ended. */
+  exclusive<T>(body: () => Promise<T>): Promise<T>;
+}
+
+interface Slot extends Resident {
+  readonly spare?: HostData;
+}
+
+export function cpuStore(): CpuStore {
+  const slots = new Map<string, Slot>();
+  let last: Promise<unknown> = Promise.resolve();
+  const slot = (name: string): Slot => {
+    const found = slots.get(name);
+    if (!found) throw new UsageError(`the store has no tensor "${name}"${didYouMean(name, slots.keys())}`);
+    return found;
+  };
+  const store: CpuStore = {
+    write: (name, value) => store.exclusive(async () => void slots.set(name, owned(name, value))),
+    read: (name) =>
+      store.exclusive(async () => {
+        const { dtype, axes, data } = slot(name);
+        return { dtype, axes, data: data.slice() };
+      }),
+    names: () => [...slots.keys()],
+    dispose: () => slots.clear(),
+    resident: slot,
+    spare: (name) => {
+      const own = slot(name);
+      if (own.spare) return own.spare;
+      const spare = allocate(own.dtype, own.data.length);
+      slots.set(name, { ...own, spare });
+      return spare;
+    },
+    swap: (name) => {
+      const { dtype, axes, data, spare } = slot(name);
+      if (!spare) throw new InternalError(`the tensor "${name}" has no spare buffer to swap with`);
+      slots.set(name, { dtype, axes, data: spare, spare: data });
+    },
+    adopt: (name, value) => void slots.set(name, value),
+    exclusive: (body) => {
+      const done = last.then(body);
+      last = done.catch(() => {});
+      return done;
+    },
+  };
+  return store;
+}
+
+/** A copy that the store may write over. */
+function owned(name: string, { dtype, axes, data }: HostTensor): Resident {
+  if (data.length !== elementCount(axes)) {
+    throw new UsageError(`"${name}" is ${printType({ dtype, axes })}, but its data has ${data.length} elements`);
+  }
+  const stored = asStored(dtype, data);
+  return { dtype, axes, data: stored === data ? data.slice() : stored };
+}
