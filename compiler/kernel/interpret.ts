@@ -47,7 +47,7 @@ function fetch(values: { [i: number]: number; readonly length: number }, index: 
 export function evaluate(e: Expr, t: Thread): number {
   switch (e.kind) {
     case "const":
-      return e.value;
+      return round(e.value, e.dtype);
     case "var":
       return t.values.get(e.name)!;
     case "size":

@@ -1,0 +1,55 @@
+/** Runs compiled kernels in plain JavaScript, so that code generation is tested without a device. */
+import { allocate, type Graph, inputName, isGraphInput, type Node } from "../../compiler/index.ts";
+import { interpretKernel, verifyKernel } from "../../compiler/kernel/index.ts";
+import { type AdapterFacts, baselineFacts, compileKernels, type Program, scheduleFor } from "../../compiler/passes/webgpu-pipeline.ts";
+
+/** A GPU with the fewest bindings, and a software adapter: the two families of schedules. */
+export const adapters: Readonly<Record<string, AdapterFacts>> = {
+  gpu: baselineFacts,
+  software: { ...baselineFacts, software: true, maxBindings: 12 },
+};
+
+const elements = (node: Node): number => node.type.axes.reduce((n, a) => n * Number(a.size), 1);
+
+export const compileFor = (graph: Graph, facts: AdapterFacts): Program => compileKernels(graph, scheduleFor(facts));
+
+type Values = { [i: number]: number; readonly length: number };
+
+/** A binding's own range, as an array that writes through. */
+function view(values: Values, start: number, length: number): Values {
+  return new Proxy({ length } as Values, {
+    get: (target, key) => (key === "length" ? target.length : values[start + Number(key)]),
+    set: (_, key, value) => {
+      values[start + Number(key)] = value;
+      return true;
+    },
+  });
+}
+
+/** Outputs of a program by name, each kernel verified and interpreted in turn. Results begin as NaN, so that gaps show. */
+export function interpretProgram(program: Program, inputs: ReadonlyMap<string, Float64Array>): Map<string, number[]> {
+  const memory = new Map<Node, Values>();
+  const of = (root: Node): Values => {
+    let values = memory.get(root);
+    if (!values) memory.set(root, (values = initial(root, inputs)));
+    return values;
+  };
+  for (const { kernel, bindings } of program.kernels) {
+    verifyKernel(kernel);
+    const buffers = bindings.map((b, i) => [kernel.buffers[i]!.name, view(of(b.root), b.start, b.length)] as const);
+    interpretKernel(kernel, Object.fromEntries(buffers));
+  }
+  return new Map(
+    program.graph.outputs.map(({ name, node }) => {
+      const values = of(program.storage.get(node)?.root ?? node);
+      return [name, Array.from({ length: elements(node) }, (_, i) => values[i]!)];
+    }),
+  );
+}
+
+function initial(root: Node, inputs: ReadonlyMap<string, Float64Array>): Values {
+  if (isGraphInput(root)) return Float64Array.from(inputs.get(inputName(root))!);
+  if (root.op === "constant") return Float64Array.from(root.attrs.values as readonly number[]);
+  const data = allocate(root.type.dtype, elements(root));
+  return Float64Array.from({ length: data.length }, () => Number.NaN);
+}
