@@ -8,6 +8,7 @@ import {
   layoutArena,
   makeGraph,
   type Node,
+  opRecord,
   packArena,
   topological,
   UsageError,
@@ -31,8 +32,8 @@ export interface Optimizer extends AdamWOptions {
   readonly rate: Schedule;
   /** The largest global gradient norm; unlimited unless said. */
   readonly clip?: number;
-  /** True for parameters that weight decay acts on; by default those with more than one axis. */
-  readonly decays?: (name: string, axes: number) => boolean;
+  /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
+  readonly decays?: (name: string) => boolean;
   /** Multiplies the learning rate of a parameter: layer-wise decay. 1 unless said. */
   readonly rateScale?: (name: string) => number;
 }
@@ -91,7 +92,7 @@ export function trainingStep(stage: Stage): TrainingStep {
   const gradient = optimizer.clip === undefined ? packed : clipByNorm(packed, norm, optimizer.clip);
   const rate = optimizer.rate(done);
   const step = add(done, 1) as Tensor<never>;
-  const [rateScale, decay] = perElement(stage, trained, layout, arena);
+  const [rateScale, decay] = perElement(stage, trained, contractedParameters(loss), layout, arena);
   const next = adamw(
     { parameter: parameters!, mean: mean!, square: square! },
     gradient,
@@ -136,18 +137,29 @@ function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] 
   if (trained.length === 0) throw new UsageError(`stage "${stage.name}" trains nothing: its loss uses no parameter`);
   const wrong = trained.find((n) => n.type.dtype !== "f32");
   if (wrong) throw new UsageError(`parameter "${nameOf(wrong)}" is ${wrong.type.dtype}: trained parameters are f32`);
-  const key = (n: Node) => settingsOf(stage, n).join();
+  const weights = contractedParameters(loss);
+  const key = (n: Node) => settingsOf(stage, n, weights).join();
   const groups = new Map<string, Node[]>();
   for (const n of trained) groups.set(key(n), [...(groups.get(key(n)) ?? []), n]);
   const kept = new Set(trained);
   return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
 }
 
+/** Parameters that a contraction or a gather reads, as they are or moved. */
+function contractedParameters(loss: Node): Set<Node> {
+  const found = new Set<Node>();
+  const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);
+  for (const node of topological([loss])) {
+    const read = node.op === "contract" ? node.operands : node.op === "gather" ? [node.operands[0]!] : [];
+    for (const operand of read.map(source)) if (operand.op === "parameter") found.add(operand);
+  }
+  return found;
+}
+
 /** The rate multiplier and the weight decay of one parameter. */
-function settingsOf({ optimizer }: Stage, parameter: Node): [number, number] {
+function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
   const name = nameOf(parameter);
-  const axes = parameter.type.axes.length;
-  const decays = optimizer.decays?.(name, axes) ?? axes > 1;
+  const decays = optimizer.decays?.(name) ?? weights.has(parameter);
   return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
 }
 
@@ -155,10 +167,11 @@ function settingsOf({ optimizer }: Stage, parameter: Node): [number, number] {
 function perElement(
   stage: Stage,
   trained: readonly Node[],
+  weights: ReadonlySet<Node>,
   layout: ArenaLayout,
   arena: Axis<"arena">,
 ): Tensor<"arena">[] {
-  const settings = trained.map((n) => settingsOf(stage, n));
+  const settings = trained.map((n) => settingsOf(stage, n, weights));
   return [0, 1].map((which) => {
     const values = settings.map((s) => s[which]!);
     const first: Node = constant(values[0]!);
