@@ -1,5 +1,7 @@
 /** The InternVL family. */
+export * from "./chat.ts";
 export * from "./contrastive.ts";
+export * from "./decoding.ts";
 export * from "./generative.ts";
 export * from "./generative-losses.ts";
 export * from "./internvit.ts";

@@ -15,6 +15,7 @@ import {
   gt,
   iota,
   linear,
+  ne,
   normal,
   type Params,
   remembered,
@@ -102,7 +103,7 @@ export interface Context {
 /** Causal, and never at padding (id 0), wherever the padding is; positions count from 0. */
 export function causalContext(ids: Ids, a: TextAxes): Context {
   const key = axis("key_token", a.token.size);
-  const visible = and(causal(a.token, key), gt(rename(ids, a.token, key), 0));
+  const visible = and(causal(a.token, key), ne(rename(ids, a.token, key), 0));
   return { position: iota(a.token), visible, key };
 }
 

@@ -88,3 +88,19 @@ export const generativeRules: readonly TensorRule[] = [
   same("itm_head.weight", "match embed"),
   same("itm_head.bias", "match"),
 ];
+
+/** A projector: linear, GELU, linear. */
+const projectorRules = [same("{}.weight", "embed_out embed"), same("{}.bias", "embed_out")];
+
+/**
+ * InternVL-Chat: the language model and the glue as LLaVA keeps them (`mlp2x_gelu` for path A, `two_mlp` for path B), the
+ * vision side as in InternVL-14B.
+ */
+export const chatRules: readonly TensorRule[] = [
+  ...under("vision_model", "vision_model", visionRules),
+  ...causalRules,
+  ...["", ".mlp1", ".mlp2"].flatMap((x) => under(`model.mm_projector${x}`, `model.mm_projector${x}`, projectorRules)),
+  same("query_tokens", "1 token embed"),
+  ...under("qllama.model", "qllama.model", llamaRules),
+  ...under("qllama.model.layers.{}.cross_attn", "qllama.model.layers.{}.cross_attn", crossAttentionRules),
+];

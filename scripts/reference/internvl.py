@@ -168,9 +168,9 @@ def eos_feature(hidden, ids):
     return hidden[torch.arange(len(ids)), (ids > 0).sum(1) - 1]
 
 
-def hf_llama(c):
-    """The LLaMA of Hugging Face transformers."""
-    from transformers import LlamaConfig, LlamaModel
+def hf_llama(c, causal=False):
+    """The LLaMA of Hugging Face transformers; with its output matrix where it is to write."""
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 
     config = LlamaConfig(
         hidden_size=c.width,
@@ -184,7 +184,7 @@ def hf_llama(c):
         attn_implementation="eager",
         pad_token_id=0,
     )
-    return LlamaModel(config)
+    return LlamaForCausalLM(config) if causal else LlamaModel(config)
 
 
 class Contrastive(nn.Module):
@@ -416,3 +416,51 @@ class Generative(nn.Module):
 
 def unit(x):
     return x / x.norm(dim=-1, keepdim=True)
+
+
+class Projector(nn.Sequential):
+    def __init__(self, width, out):
+        super().__init__(nn.Linear(width, out), nn.GELU(), nn.Linear(out, out))
+
+
+class Chat(nn.Module):
+    """InternVL-Chat with the causal language model of transformers; path B where `qllama` is given."""
+
+    def __init__(self, vision, text, features, qllama=None, queries=0, cross_every=0):
+        super().__init__()
+        self.features, self.queries = features, queries
+        self.vision_model = InternViT(vision)
+        llm = hf_llama(text, causal=True)
+        self.model, self.lm_head = llm.model, llm.lm_head
+        self.llm = [llm]  # in a list, so that its parameters are not told twice
+        if qllama is None:
+            self.model.mm_projector = Projector(vision.width, text.width)
+            return
+        self.model.mm_projector = nn.Module()
+        self.model.mm_projector.mlp1 = Projector(vision.width, text.width)
+        self.model.mm_projector.mlp2 = Projector(qllama.width, text.width)
+        self.qllama = nn.Module()
+        self.qllama.model = Decoder(qllama, vision.width, cross_every)
+        del self.qllama.model.embed_tokens  # path B gives QLLaMA no text
+        self.query_tokens = nn.Parameter(torch.randn(1, queries, qllama.width))
+
+    def visual(self, pixels):
+        states = self.vision_model(pixels)
+        patches = states[self.features][:, 1:]
+        if not self.queries:
+            return self.model.mm_projector(patches)
+        asked = self.query_tokens.repeat(len(pixels), 1, 1)
+        visible = torch.ones(len(pixels), self.queries, self.queries, dtype=torch.bool)
+        queries = self.qllama.model(asked, visible, states[-1], self.queries)
+        return torch.cat([self.model.mm_projector.mlp2(queries), self.model.mm_projector.mlp1(patches)], dim=1)
+
+    def embed(self, pixels, ids):
+        """Token embeddings, with the image's tokens where the id is -200."""
+        x = self.model.embed_tokens(ids.clamp(min=0))
+        x[ids == -200] = self.visual(pixels).flatten(0, 1)
+        return x
+
+    def forward(self, pixels, ids, labels):
+        return self.llm[0](
+            inputs_embeds=self.embed(pixels, ids), attention_mask=(ids != 0).long(), labels=labels
+        )

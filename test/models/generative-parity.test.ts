@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { makeGraph, type Node } from "../../compiler/index.ts";
+import { type Graph, makeGraph, type Node } from "../../compiler/index.ts";
 import { rootParams } from "../../dsl/index.ts";
 import {
+  captionPrefill,
+  captionStep,
   type GenerativeConfig,
   generativeRules,
   idsInput,
@@ -20,9 +22,11 @@ import {
   visionTokens,
 } from "../../models/index.ts";
 import { executors, runOnce } from "./executors.ts";
+import { writeGreedily } from "./greedy.ts";
 import {
   type Digest,
   difference,
+  fed,
   feedsOf,
   gradientDifference,
   loadFixture,
@@ -102,6 +106,29 @@ describe.each(executors)("a tiny InternVL-G on $name, beside PyTorch", (executor
     }
     const worst = gradientDifference(got, facts.gradients, publishedTensors(graph, generativeRules));
     expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
+  });
+
+  test("writes the same captions with a cache, scores and all", async () => {
+    const graphOf = (name: string, outputs: Readonly<Record<string, Node>>) =>
+      makeGraph(
+        name,
+        Object.entries(outputs).map(([n, node]) => part(n, node)),
+      );
+    const prefill = graphOf("prefill", captionPrefill(rootParams(), config));
+    const step = graphOf("step", captionStep(rootParams(), config));
+    const weights = (graph: Graph) => weightsOf(fixture, graph, generativeRules);
+    const inputOf = (name: string) => prefill.inputs.find((n) => n.attrs.name === name)!;
+    const feeds = {
+      pixels: fed(inputOf("pixels"), tensorOf(fixture, "inputs/pixels")),
+      input_ids: fed(inputOf("input_ids"), tensorOf(fixture, "inputs/prompt")),
+    };
+    const writer = { prefill, step, prefillWeights: weights(prefill), stepWeights: weights(step) };
+    const { ids, logits } = await writeGreedily(executor, writer, feeds, 6);
+    const want = tensorOf(fixture, "expected/written");
+    const rows = ids.map((_, i) => Array.from(want.data.subarray(i * 9 + 3, i * 9 + 9)));
+    expect(ids).toEqual(rows);
+    for (const [i, scores] of logits.entries())
+      expect(difference(scores, tensorOf(fixture, `expected/logits${i}`).data)).toBeLessThan(tolerance);
   });
 });
 

@@ -1,0 +1,143 @@
+/**
+ * InternVL-Chat: an image as tokens of a language model, through one MLP from InternViT's patches (path A) or through two
+ * from QLLaMA's queries and the patches (path B). Chen et al. 2023, arXiv:2312.14238, section 3.4 and figure 4 (c, d);
+ * released code: internvl_chat_llava.
+ */
+import {
+  axis,
+  axisOf,
+  concat,
+  eq,
+  gather,
+  ge,
+  gelu,
+  input,
+  iota,
+  largest,
+  linear,
+  longer,
+  max,
+  neg,
+  type Params,
+  rename,
+  select,
+  slice,
+  sub,
+  type Tensor,
+} from "../../dsl/index.ts";
+import { nextTokenLoss } from "./generative-losses.ts";
+import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import {
+  causalContext,
+  type Decoded,
+  decoder,
+  type Ids,
+  type TextConfig,
+  type TextTokens,
+  textAxes,
+  tokenEmbedding,
+} from "./llama.ts";
+import { type QllamaConfig, qllama8b, queryFeatures } from "./qllama.ts";
+
+/** Path A: patches through an MLP. */
+export interface ChatConfig {
+  readonly [key: string]: number | VisionConfig | TextConfig;
+  readonly vision: VisionConfig;
+  /** The language model that answers. */
+  readonly text: TextConfig;
+  /** Which of InternViT's states the patches come from, from the end: -4 is the output of the fourth-last block. */
+  readonly features: number;
+}
+
+/** Path B: queries and patches through an MLP each. */
+export interface ChatQueriesConfig extends ChatConfig {
+  readonly qllama: QllamaConfig;
+}
+
+/** LLaMA-2 as Vicuna v1.5 has it: 6,738,415,616 parameters. */
+export const vicuna7b: TextConfig = {
+  width: 4096,
+  depth: 32,
+  heads: 32,
+  mlp: 11008,
+  vocab: 32000,
+  context: 0,
+  epsilon: 1e-5,
+  attentionBias: false,
+  rotaryBase: 10000,
+};
+
+/** 13,015,864,320 parameters. */
+export const vicuna13b: TextConfig = { ...vicuna7b, width: 5120, depth: 40, heads: 40, mlp: 13824 };
+
+/** LLaMA with biases in attention: 7,321,948,160 parameters. */
+export const internlm7b: TextConfig = { ...vicuna7b, vocab: 103168, epsilon: 1e-6, attentionBias: true };
+
+const chatVision: VisionConfig = { ...internvit6b, image: 336, positions: 224 };
+
+/** Path A at 336 pixels with a language model. */
+export const chatConfig = (text: TextConfig): ChatConfig => ({ vision: chatVision, text, features: -4 });
+
+/** Path B at 336 pixels: 96 queries and 576 patches. */
+export const chatQueriesConfig = (text: TextConfig): ChatQueriesConfig => ({ ...chatConfig(text), qllama: qllama8b });
+
+/** The id that stands where the image's tokens go, once for each of them. */
+export const imageToken = -200;
+
+/** The image as the language model's tokens: [batch, visual, embed]. */
+export type Visual = Tensor<"batch" | "visual" | "embed">;
+
+const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
+
+/** Linear, GELU, linear, into the width of the language model. x [batch, token, embed] -> [batch, visual, embed] */
+function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visual {
+  const [token, embed] = [axisOf(x, "token"), axis("embed", width)];
+  const inner: VisionTokens = gelu(linear(p.scope("0"), x, [axisOf(x, "embed")], [embed]));
+  return rename(linear(p.scope("2"), inner, [embed], [embed]), token, axis("visual", token.size));
+}
+
+/** The tokens of an image: the patches (path A), or the queries before the patches (path B). */
+export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
+  const states = internvit(p.scope("vision_model"), pixels, c.vision);
+  const chosen = states.at(c.features)!;
+  const token = axisOf(chosen, "token");
+  const patches = slice(chosen, token, 1, longer(token, -1).size);
+  const glue = p.scope("model.mm_projector");
+  if (!hasQueries(c)) return projector(glue, patches, c.text.width);
+  const queries = queryFeatures(p, states.at(-1)!, c.qllama);
+  const parts = [
+    projector(glue.scope("mlp2"), queries, c.text.width),
+    projector(glue.scope("mlp1"), patches, c.text.width),
+  ];
+  return concat(parts, axisOf(parts[0]!, "visual"));
+}
+
+/**
+ * Token embeddings with the image's tokens in their place, a run of `imageToken` in each row that has one.
+ * visual [batch, visual, embed], ids i32 [batch, token] -> [batch, token, embed]
+ */
+export function withImage(p: Params, visual: Visual, ids: Ids, c: TextConfig): TextTokens {
+  const token = axisOf(ids, "token");
+  const isImage = eq(ids, imageToken);
+  // The first place is the largest when places count down.
+  const first = neg(largest(select(isImage, neg(iota(token)), -(2 ** 30)), token));
+  const rows = gather(visual, sub(iota(token), first) as Ids, axisOf(visual, "visual"));
+  return select(isImage, rows, tokenEmbedding(p.scope("model"), max(ids, 0), textAxes(c)));
+}
+
+/** The language model over a conversation with an image; padding is id 0 at the end. */
+export function conversation(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig): Decoded {
+  const a = textAxes(c.text, axisOf(ids, "token").size);
+  const embedded = withImage(p, visualTokens(p, pixels, c), ids, c.text);
+  return decoder(p.scope("model"), embedded, a, c.text, causalContext(ids, a));
+}
+
+/** Stage 3: cross-entropy of the tokens of the answers. Inputs `pixels`, `ids`, `labels` (i32; -100 is no target). */
+export function stageThreeLoss(p: Params, c: ChatConfig): { readonly loss: Tensor<never> } {
+  const a = textAxes(c.text);
+  const ids = input("ids", "i32", [a.batch, a.token]);
+  const labels = input("labels", "i32", [a.batch, a.token]);
+  const { last } = conversation(p, pixelsInput(c.vision), ids, c);
+  const next = slice(labels, a.token, 1, longer(a.token, -1).size);
+  return { loss: nextTokenLoss(p, last, max(next, 0), ge(next, 0), c.text) };
+}

@@ -1,0 +1,98 @@
+import { describe, expect, test } from "vitest";
+import { makeGraph, type Node } from "../../compiler/index.ts";
+import { input, ordered, rootParams } from "../../dsl/index.ts";
+import {
+  type ChatQueriesConfig,
+  chatPrefill,
+  chatRules,
+  conversation,
+  decodeStep,
+  internvit6b,
+  languageHead,
+  pixelsInput,
+  publishedTensors,
+  stageThreeLoss,
+  textAxes,
+  visualTokens,
+} from "../../models/index.ts";
+import { executors, runOnce } from "./executors.ts";
+import { writeGreedily } from "./greedy.ts";
+import {
+  type Digest,
+  difference,
+  fed,
+  feedsOf,
+  gradientDifference,
+  loadFixture,
+  tensorOf,
+  weightsOf,
+  withGradients,
+} from "./support.ts";
+
+/** Both paths; `qllama` is there in path B only. */
+interface Facts extends ChatQueriesConfig {
+  readonly loss: never;
+  readonly gradients: never;
+}
+
+describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", async (name) => {
+  const fixture = await loadFixture<Facts>(name);
+  const { loss, gradients, ...read } = fixture.facts;
+  const config = { ...read, vision: { ...internvit6b, ...read.vision } } as ChatQueriesConfig;
+  const a = textAxes(config.text);
+  const ids = input("ids", "i32", [a.batch, a.token]);
+
+  describe.each(executors)("on $name, beside PyTorch and transformers", (executor) => {
+    const { tolerance } = executor;
+    const weights = (graph: ReturnType<typeof makeGraph>) => weightsOf(fixture, graph, chatRules);
+
+    test("has the same visual tokens and scores", async () => {
+      const p = rootParams();
+      const pixels = pixelsInput(config.vision);
+      const logits = ordered(languageHead(p, conversation(p, pixels, ids, config).last, a), [
+        a.batch,
+        a.token,
+        a.vocab,
+      ]);
+      const graph = makeGraph("chat", [part("visual", visualTokens(p, pixels, config)), part("logits", logits)]);
+      const got = await runOnce(executor, graph, feedsOf(fixture, graph), weights(graph));
+      expect(difference(got.visual!.data, tensorOf(fixture, "expected/visual").data)).toBeLessThan(tolerance);
+      const written = tensorOf(fixture, "inputs/ids").data;
+      const mine = Array.from(got.logits!.data, (v, i) => (written[Math.floor(i / config.text.vocab)] === 0 ? 0 : v));
+      expect(difference(mine, tensorOf(fixture, "expected/logits").data)).toBeLessThan(tolerance);
+    });
+
+    test("has the same loss and gradients", async () => {
+      const graph = makeGraph("loss", [part("loss", stageThreeLoss(rootParams({ training: true }), config).loss)]);
+      const got = await runOnce(executor, withGradients(graph), feedsOf(fixture, graph), weights(graph));
+      expect(difference(got.loss!.data, [loss])).toBeLessThan(tolerance);
+      const want = gradients as Readonly<Record<string, Digest>>;
+      const worst = gradientDifference(got, want, publishedTensors(graph, chatRules));
+      expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
+    });
+
+    test("writes the same answer with a cache", async () => {
+      const prefill = graphOf("prefill", chatPrefill(rootParams(), config));
+      const step = graphOf("step", decodeStep(rootParams(), config.text));
+      const prompt = tensorOf(fixture, "inputs/prompt");
+      const pixels = tensorOf(fixture, "inputs/pixels");
+      const one = { ...pixels, axes: [{ name: "batch", size: 1 }, ...pixels.axes.slice(1)] };
+      const feeds = {
+        pixels: fed(inputOf(prefill, "pixels"), { ...one, data: pixels.data.subarray(0, pixels.data.length / 2) }),
+        input_ids: fed(inputOf(prefill, "input_ids"), prompt),
+      };
+      const writer = { prefill, step, prefillWeights: weights(prefill), stepWeights: weights(step) };
+      const want = Array.from(tensorOf(fixture, "expected/written").data);
+      const { ids: got } = await writeGreedily(executor, writer, feeds, want.length);
+      expect(got).toEqual([want]);
+    });
+  });
+});
+
+const part = (name: string, node: Node) => ({ name, node });
+const graphOf = (name: string, outputs: Readonly<Record<string, Node>>) =>
+  makeGraph(
+    name,
+    Object.entries(outputs).map(([n, node]) => part(n, node)),
+  );
+const inputOf = (graph: ReturnType<typeof makeGraph>, name: string) => graph.inputs.find((n) => n.attrs.name === name)!;
