@@ -15,7 +15,9 @@ interface Pair {
 }
 
 const leaf = fc.oneof(
-  fc.constantFrom(...(Object.keys(sizes) as (keyof typeof sizes)[])).map((name): Pair => ({ expr: indexVar(name, sizes[name]), value: (p) => p[name] })),
+  fc
+    .constantFrom(...(Object.keys(sizes) as (keyof typeof sizes)[]))
+    .map((name): Pair => ({ expr: indexVar(name, sizes[name]), value: (p) => p[name] })),
   fc.integer({ min: 0, max: 12 }).map((n): Pair => ({ expr: int(n), value: () => n })),
 );
 const positive = fc.integer({ min: 1, max: 12 });
@@ -24,20 +26,35 @@ const pair = fc.letrec<{ e: Pair }>((tie) => ({
   e: fc.oneof(
     { maxDepth: 5, depthSize: "large" },
     leaf,
-    fc.tuple(tie("e"), tie("e")).map(([a, b]): Pair => ({ expr: add(a.expr, b.expr), value: (p) => a.value(p) + b.value(p) })),
+    fc
+      .tuple(tie("e"), tie("e"))
+      .map(([a, b]): Pair => ({ expr: add(a.expr, b.expr), value: (p) => a.value(p) + b.value(p) })),
     fc.tuple(tie("e"), positive).map(([a, n]): Pair => ({ expr: mul(a.expr, int(n)), value: (p) => a.value(p) * n })),
-    fc.tuple(tie("e"), positive).map(([a, n]): Pair => ({ expr: div(a.expr, int(n)), value: (p) => Math.floor(a.value(p) / n) })),
+    fc
+      .tuple(tie("e"), positive)
+      .map(([a, n]): Pair => ({ expr: div(a.expr, int(n)), value: (p) => Math.floor(a.value(p) / n) })),
     fc.tuple(tie("e"), positive).map(([a, n]): Pair => ({ expr: mod(a.expr, int(n)), value: (p) => a.value(p) % n })),
-    fc.tuple(tie("e"), tie("e")).map(([a, b]): Pair => ({ expr: min(a.expr, b.expr), value: (p) => Math.min(a.value(p), b.value(p)) })),
-    fc.tuple(tie("e"), tie("e")).map(([a, b]): Pair => ({ expr: max(a.expr, b.expr), value: (p) => Math.max(a.value(p), b.value(p)) })),
-    fc.tuple(tie("e"), tie("e")).map(([a, b]): Pair => ({ expr: max(sub(a.expr, b.expr), int(0)), value: (p) => Math.max(a.value(p) - b.value(p), 0) })),
+    fc
+      .tuple(tie("e"), tie("e"))
+      .map(([a, b]): Pair => ({ expr: min(a.expr, b.expr), value: (p) => Math.min(a.value(p), b.value(p)) })),
+    fc
+      .tuple(tie("e"), tie("e"))
+      .map(([a, b]): Pair => ({ expr: max(a.expr, b.expr), value: (p) => Math.max(a.value(p), b.value(p)) })),
+    fc.tuple(tie("e"), tie("e")).map(
+      ([a, b]): Pair => ({
+        expr: max(sub(a.expr, b.expr), int(0)),
+        value: (p) => Math.max(a.value(p) - b.value(p), 0),
+      }),
+    ),
   ),
 })).e;
 
 const points: Point[] = [];
-for (let i = 0; i < sizes.i; i++) for (let j = 0; j < sizes.j; j++) for (let k = 0; k < sizes.k; k++) points.push({ i, j, k });
+for (let i = 0; i < sizes.i; i++)
+  for (let j = 0; j < sizes.j; j++) for (let k = 0; k < sizes.k; k++) points.push({ i, j, k });
 
-const at = (e: Expr, p: Point) => evaluate(e, { values: new Map(Object.entries(p)), arrays: {}, buffers: {}, sizes: {} });
+const at = (e: Expr, p: Point) =>
+  evaluate(e, { values: new Map(Object.entries(p)), arrays: {}, buffers: {}, sizes: {} });
 
 describe("index algebra", () => {
   test("keeps the value of every expression and bounds it", () => {
@@ -47,7 +64,8 @@ describe("index algebra", () => {
         for (const p of points) {
           const v = at(expr, p);
           if (v !== value(p)) throw new Error(`${printExpr(expr)} is ${v} at ${JSON.stringify(p)}, not ${value(p)}`);
-          if (v < range.min || v > range.max) throw new Error(`${printExpr(expr)} is ${v}, outside ${range.min} .. ${range.max}`);
+          if (v < range.min || v > range.max)
+            throw new Error(`${printExpr(expr)} is ${v}, outside ${range.min} .. ${range.max}`);
         }
       }),
       { numRuns: 400 },
@@ -85,7 +103,11 @@ describe("index algebra", () => {
     ["a sum of multiples divides exactly", div(flat, int(6)), "((i * 4) + j)"],
     ["the remainder is what is left", mod(flat, int(6)), "k"],
     ["a quotient of a quotient is one", mod(div(flat, int(6)), int(4)), "j"],
-    ["parts of an index join again", add(mul(div(indexVar("x", 24), int(6)), int(6)), mod(indexVar("x", 24), int(6))), "x"],
+    [
+      "parts of an index join again",
+      add(mul(div(indexVar("x", 24), int(6)), int(6)), mod(indexVar("x", 24), int(6))),
+      "x",
+    ],
     ["three parts join too", rejoined(), "x"],
     ["a constant survives the joining", shifted(), "(x + 5)"],
     ["equal terms cancel", sub(add(i, j), i), "j"],

@@ -18,7 +18,9 @@ function mistakes(graph: Graph, values: ReadonlyMap<string, Float64Array>, adapt
   });
 }
 
-const cases = opRecords().flatMap((r) => (r.kind === "source" ? [] : r.cases.map((c, i) => [`${r.name} ${i}`, r, c] as const)));
+const cases = opRecords().flatMap((r) =>
+  r.kind === "source" ? [] : r.cases.map((c, i) => [`${r.name} ${i}`, r, c] as const),
+);
 
 describe.each(Object.keys(adapters))("kernels for a %s adapter", (adapter) => {
   test.each(cases)("compute %s", (_, record, c) => {
@@ -42,8 +44,13 @@ test("a wrong kernel is caught", () => {
   const inputs = inputsOf(c);
   const graph = graphOf("add", inputs, build("add", inputs, c.attrs));
   const values = inputMap(operandsOf(record, c, 7));
-  const other = new Map(values).set("x0", values.get("x0")!.map((v) => v + 1));
+  const other = new Map(values).set(
+    "x0",
+    values.get("x0")!.map((v) => v + 1),
+  );
   const got = interpretProgram(compileFor(graph, adapters.gpu!), other).get("y")!;
-  expect(excess(got, evaluate(graph, values).get("y")!.data, tolerance.absolute, tolerance.relative)).toBeGreaterThan(0.5);
+  expect(excess(got, evaluate(graph, values).get("y")!.data, tolerance.absolute, tolerance.relative)).toBeGreaterThan(
+    0.5,
+  );
   expect(nodesOf(graph).length).toBe(3);
 });

@@ -1,7 +1,13 @@
 /** Runs compiled kernels in plain JavaScript, so that code generation is tested without a device. */
 import { allocate, type Graph, inputName, isGraphInput, type Node } from "../../compiler/index.ts";
 import { interpretKernel, verifyKernel } from "../../compiler/kernel/index.ts";
-import { type AdapterFacts, baselineFacts, compileKernels, type Program, scheduleFor } from "../../compiler/passes/webgpu-pipeline.ts";
+import {
+  type AdapterFacts,
+  baselineFacts,
+  compileKernels,
+  type Program,
+  scheduleFor,
+} from "../../compiler/passes/webgpu-pipeline.ts";
 
 /** A GPU with the fewest bindings, and a software adapter: the two families of schedules. */
 export const adapters: Readonly<Record<string, AdapterFacts>> = {

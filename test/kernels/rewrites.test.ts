@@ -1,0 +1,123 @@
+/** Hoisting and verification of kernels, on kernels small enough to read. */
+import { describe, expect, test } from "vitest";
+import {
+  type Expr,
+  float,
+  floatArith,
+  hoist,
+  index,
+  indexVar,
+  int,
+  type Kernel,
+  load,
+  printKernel,
+  type Stmt,
+  variable,
+  verifyKernel,
+} from "../../compiler/kernel/index.ts";
+
+const { add, mul } = index;
+const lane = variable("lid", "i32", { min: 0, max: 3 });
+const k = indexVar("k", 5);
+
+function kernelOf(body: readonly Stmt[], access: "read" | "read_write" = "read"): Kernel {
+  return {
+    name: "test",
+    kind: "elementwise",
+    buffers: [
+      { name: "b0", dtype: "f32", access, size: int(20) },
+      { name: "b1", dtype: "f32", access: "read_write", size: int(20) },
+    ],
+    arrays: [],
+    workgroup: [4, 1, 1],
+    grid: [int(1), int(1), int(1)],
+    sizes: [],
+    body,
+  };
+}
+
+const loop = (body: readonly Stmt[]): Stmt => ({ kind: "for", index: k, from: int(0), to: int(5), step: 1, body });
+const store = (i: Expr, value: Expr): Stmt => ({ kind: "store", buffer: "b1", index: i, value });
+const row = mul(lane, int(5));
+const bodyText = (kernel: Kernel) => printKernel(kernel).split("{\n").slice(1).join("{\n");
+
+describe("hoist", () => {
+  test("moves what a loop does not change out of it, loads included", () => {
+    const kernel = kernelOf([loop([store(add(row, k), floatArith("mul", load("b0", "f32", row), float(2)))])]);
+    expect(bodyText(hoist(kernel))).toBe(`  let h0: i32 = (lid * 5)
+  let h1: f32 = (b0[h0] * 2:f32)
+  for k in 0 .. 5 {
+    b1[(h0 + k)] = h1
+  }
+}
+`);
+  });
+
+  test("leaves loads of a buffer that the kernel writes where they are", () => {
+    const kernel = kernelOf([loop([store(add(row, k), load("b0", "f32", row))])], "read_write");
+    expect(bodyText(hoist(kernel))).toBe(`  let h0: i32 = (lid * 5)
+  for k in 0 .. 5 {
+    b1[(h0 + k)] = b0[h0]
+  }
+}
+`);
+  });
+
+  test("does not move a load out of the condition that guards it", () => {
+    const condition: Expr = { kind: "compare", dtype: "bool", op: "lt", a: lane, b: int(3) };
+    const value = floatArith("add", load("b0", "f32", row), load("b0", "f32", row));
+    const kernel = kernelOf([loop([{ kind: "if", condition, body: [store(add(row, k), value)] }])]);
+    expect(bodyText(hoist(kernel))).toBe(`  let h0: bool = (lid < 3)
+  let h2: i32 = (lid * 5)
+  for k in 0 .. 5 {
+    let h1: i32 = (h2 + k)
+    if h0 {
+      let h3: f32 = b0[h2]
+      b1[h1] = (h3 + h3)
+    }
+  }
+}
+`);
+  });
+});
+
+describe("verifyKernel", () => {
+  const x = variable("x", "f32");
+  const faulty: readonly [string, Kernel, RegExp][] = [
+    ["a name read before it is bound", kernelOf([store(lane, x)]), /x is read before it is bound/],
+    [
+      "a name bound twice",
+      kernelOf([
+        { kind: "let", target: x, value: float(1) },
+        { kind: "let", target: x, value: float(2) },
+      ]),
+      /x is bound twice/,
+    ],
+    [
+      "a store to a buffer that is only read",
+      kernelOf([{ kind: "store", buffer: "b0", index: lane, value: float(1) }]),
+      /b0, which is not writable/,
+    ],
+    ["a store of another dtype", kernelOf([store(lane, int(1))]), /a store of i32 to f32 b1/],
+    ["arithmetic of two dtypes", kernelOf([store(lane, floatArith("add", float(1), int(1)))]), /add of f32 and i32/],
+    ["an infinite constant", kernelOf([store(lane, float(Infinity))]), /the constant Infinity/],
+    [
+      "an assignment to a let",
+      kernelOf([
+        { kind: "let", target: x, value: float(1) },
+        { kind: "assign", target: x, value: float(2) },
+      ]),
+      /x is assigned but is no variable/,
+    ],
+  ];
+
+  test.each(faulty)("refuses %s and prints the kernel", (_, kernel, message) => {
+    expect(() => verifyKernel(kernel)).toThrow(message);
+    expect(() => verifyKernel(kernel)).toThrow(/kernel elementwise "test"/);
+  });
+
+  test("gives a sound kernel back", () => {
+    const kernel = kernelOf([store(lane, float(1))]);
+    expect(verifyKernel(kernel)).toBe(kernel);
+  });
+});
