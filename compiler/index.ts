@@ -1,6 +1,7 @@
 /** The compiler owns what a graph means and how it is transformed; it touches no device and no file. */
 export * from "./diagnostics/did-you-mean.ts";
 export * from "./diagnostics/error.ts";
+export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
@@ -10,11 +11,19 @@ export * from "./ir/host-tensor.ts";
 export * from "./ir/initializer.ts";
 export * from "./ir/node.ts";
 export * from "./ir/op.ts";
+export { checkGraphText, type ParseResult, parseGraph } from "./ir/parse.ts";
+export { printGraph } from "./ir/print.ts";
 export * from "./ir/type.ts";
 export * from "./ir/verify.ts";
 export * as ops from "./ops/index.ts";
 export * from "./passes/arena.ts";
+export * from "./passes/cost.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
-export * from "./passes/cost.ts";
-export { type AdapterFacts, baselineFacts, compileKernels, type Program, type ProgramKernel } from "./passes/webgpu-pipeline.ts";
+export {
+  type AdapterFacts,
+  baselineFacts,
+  compileKernels,
+  type Program,
+  type ProgramKernel,
+} from "./passes/webgpu-pipeline.ts";

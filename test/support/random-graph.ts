@@ -3,7 +3,7 @@
  * Every choice is read from a tape of integers, so a failing graph shrinks by shortening its tape.
  */
 import fc from "fast-check";
-import { type Graph, inputName, makeGraph, type OpKind, opRecords } from "../../compiler/index.ts";
+import { type Graph, inputName, makeGraph, type OpKind, opRecords, printGraph } from "../../compiler/index.ts";
 import {
   addInput,
   type Choose,
@@ -67,7 +67,10 @@ export function randomGraph(choose: Choose, options: RandomGraphOptions = {}): G
 export const graphArbitrary = (options: RandomGraphOptions = {}): fc.Arbitrary<Graph> =>
   fc
     .array(fc.nat({ max: 9999 }), { minLength: 12, maxLength: 160 })
-    .map((tape) => randomGraph(tapeChooser(tape), options));
+    .map((tape) => named(randomGraph(tapeChooser(tape), options)));
+
+/** A counterexample is shown as its text. */
+const named = (graph: Graph): Graph => Object.assign(graph, { [fc.toStringMethod]: () => printGraph(graph) });
 
 /** Reads choices off a tape; 0 once it has run out. */
 export function tapeChooser(tape: readonly number[]): Choose {

@@ -1,0 +1,114 @@
+/** What is known while a text is read: its mistakes so far, its functions, and the section at hand. */
+import type { IToken } from "chevrotain";
+import type { Mistake } from "../../diagnostics/render.ts";
+import { intern, type Node } from "../node.ts";
+import type { TensorType } from "../type.ts";
+import { type Known, rootScope, type Scope } from "./scope.ts";
+import type { Placed, Result, Section, SectionHead, Span, TypeTree, Word } from "./tree.ts";
+import { readType, TextFault } from "./values.ts";
+
+/** More than this many statements, with loops unrolled and calls inlined, are a mistake and not a model. */
+export const mostStatements = 200_000;
+
+export interface FunctionSection {
+  readonly section: Section;
+  readonly head: SectionHead;
+  /** Its place among the sections: a function is called after it. */
+  readonly order: number;
+}
+
+export interface Elaboration {
+  readonly file: string;
+  readonly tokens: readonly IToken[];
+  /** Lines that hold a lexical or syntactic mistake. */
+  readonly brokenLines: ReadonlySet<number>;
+  readonly mistakes: Mistake[];
+  readonly functions: Map<string, FunctionSection>;
+  statementsLeft: number;
+}
+
+export const elaboration = (
+  file: string,
+  tokens: readonly IToken[],
+  brokenLines: ReadonlySet<number>,
+): Elaboration => ({ file, tokens, brokenLines, mistakes: [], functions: new Map(), statementsLeft: mostStatements });
+
+export interface FrameResult {
+  readonly result: Result;
+  readonly name: string | undefined;
+  readonly updates: string | undefined;
+  readonly known: Known;
+}
+
+/** What a section makes while it is read. */
+export interface Frame {
+  readonly file: string;
+  readonly scope: Scope;
+  /** Goes before the names of what is declared here; from `call ... as`. */
+  readonly prefix: string;
+  /** Inputs of the graph by name, in the order of the text. */
+  readonly inputs: Map<string, Node>;
+  readonly results: FrameResult[];
+  readonly order: number;
+  /** `names` is set where the text around is broken: a missing name is then nobody's mistake. */
+  readonly broken: { names: boolean };
+}
+
+export const newFrame = (file: string, order: number, brokenNames: boolean): Frame => ({
+  file,
+  scope: rootScope(),
+  prefix: "",
+  inputs: new Map(),
+  results: [],
+  order,
+  broken: { names: brokenNames },
+});
+
+/** Reports a mistake, once for each place: a function or a loop comes by more than once. */
+export function report(e: Elaboration, span: Span, message: string, hint?: string): void {
+  if (e.mistakes.some((m) => m.line === span.line && m.column === span.column)) return;
+  e.mistakes.push({ ...span, message, ...(hint !== undefined && { hint }) });
+}
+
+/** Runs `body`; a fault in it is reported, and `otherwise` stands for its result. */
+export function attempt<T>(e: Elaboration, body: () => T, otherwise: () => T): T {
+  try {
+    return body();
+  } catch (fault) {
+    if (!(fault instanceof TextFault)) throw fault;
+    report(e, fault.span, fault.message, fault.hint);
+    return otherwise();
+  }
+}
+
+/** Runs `body` and reports a fault in it. */
+export const check = (e: Elaboration, body: () => void): void => attempt(e, body, () => {});
+
+/** Stands for a value whose statement is faulty; no graph that holds one is ever handed out. */
+export function placeholder(type: TensorType | undefined, word: Word): Known {
+  if (!type) return { node: undefined };
+  const name = `faulty ${word.span.line}:${word.span.column}`;
+  return { node: intern("input", [], { name, dtype: type.dtype, axes: type.axes as never }, type) };
+}
+
+/** An annotated type; undefined where there is none or it is faulty, which is then reported. */
+export const typeOf = (e: Elaboration, tree: TypeTree | undefined, scope: Scope): TensorType | undefined =>
+  tree &&
+  attempt<TensorType | undefined>(
+    e,
+    () => readType(tree, scope.iterations),
+    () => undefined,
+  );
+
+/** The tokens of a statement, found by halving. */
+export function tokensOf(e: Elaboration, { from, to }: Placed): readonly IToken[] {
+  let [low, high] = [0, e.tokens.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (e.tokens[middle]!.startOffset < from) low = middle + 1;
+    else high = middle;
+  }
+  let end = low + 1;
+  while (end < e.tokens.length && e.tokens[end]!.startOffset < to) end++;
+  return e.tokens.slice(low, end);
+}

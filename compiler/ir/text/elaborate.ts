@@ -1,0 +1,269 @@
+/**
+ * Turns the syntax tree into nodes: checks names, types and attributes, calls functions and runs loops. Every statement
+ * is checked by itself, and what a faulty one defines takes the type that its line says, so that one mistake is told once.
+ */
+import { didYouMean } from "../../diagnostics/did-you-mean.ts";
+import type { Node } from "../node.ts";
+import { sameType, type TensorType } from "../type.ts";
+import {
+  attempt,
+  check,
+  type Elaboration,
+  type Frame,
+  newFrame,
+  placeholder,
+  report,
+  tokensOf,
+  typeOf,
+} from "./context.ts";
+import { parseType } from "./grammar.ts";
+import { loneValue, type OperandValue, operandValues, readCount } from "./operands.ts";
+import { evaluateOperation } from "./operation.ts";
+import { define, familyOf, iterationScope, type Known } from "./scope.ts";
+import { spellText, spellType } from "./spell.ts";
+import { Colon, Comma, Equals, Value } from "./tokens.ts";
+import type {
+  Argument,
+  Call,
+  Definition,
+  Placed,
+  RepeatHeader,
+  Result,
+  SignatureEntry,
+  Statement,
+  TypeTree,
+  Word,
+} from "./tree.ts";
+import { wordOf } from "./tree.ts";
+import { readInteger, readName, TextFault } from "./values.ts";
+
+/** Declares the inputs of a graph's signature. */
+export function declareInputs(e: Elaboration, frame: Frame, entries: readonly SignatureEntry[]): void {
+  for (const entry of entries) {
+    const type = typeOf(e, entry.type, frame.scope);
+    const known = attempt<Known>(
+      e,
+      () => ({ node: declareInput(frame, entry, type) }),
+      () => placeholder(type, entry.value),
+    );
+    check(e, () => define(frame.scope, entry.value, known));
+  }
+}
+
+/** An entry of the signature is the op `input`, written shorter. */
+function declareInput(frame: Frame, entry: SignatureEntry, type: TensorType | undefined): Node | undefined {
+  const { role, value } = entry;
+  const { span } = value;
+  if (role && role.text !== "state") {
+    throw new TextFault(role.span, `an input is fed, or kept between runs as "state"; "${role.text}" is neither`);
+  }
+  if (!entry.type) throw new TextFault(span, `%${value.text} needs a type, such as %${value.text}: f32[batch=4]`);
+  if (!type) return undefined;
+  const name = entry.name ?? { text: spellText(value.text), span };
+  const terms = [{ sign: 1, factors: ["state"] }] as const;
+  const state: Argument[] = role
+    ? [{ name: { text: "role", span }, value: { kind: "expression", expression: { span, terms }, span } }]
+    : [];
+  return evaluateOperation(frame, { op: { text: "input", span }, name, operands: [], attributes: state }, [], type);
+}
+
+/** Declares what a function takes, with nothing behind it: for a function that is checked by itself. */
+export function declareStandIns(e: Elaboration, frame: Frame, entries: readonly SignatureEntry[]): void {
+  for (const { value, type } of entries) {
+    check(e, () => define(frame.scope, value, placeholder(typeOf(e, type, frame.scope), value)));
+  }
+}
+
+/** Reads the statements of a section or of a loop. */
+export function elaborateBody(e: Elaboration, frame: Frame, body: readonly Placed[]): void {
+  for (const placed of body) {
+    if (e.statementsLeft-- <= 0) return;
+    elaborateStatement(e, frame, placed);
+  }
+}
+
+function elaborateStatement(e: Elaboration, frame: Frame, placed: Placed): void {
+  const { statement } = placed;
+  if (statement.kind === "repeat") repeat(e, frame, statement, placed);
+  else if (statement.kind === "faulty" || isBroken(e, placed)) salvage(e, frame, placed);
+  else if (statement.kind === "definition") defineAll(e, frame, statement);
+  else for (const result of statement.results) addResult(e, frame, result);
+}
+
+function isBroken(e: Elaboration, placed: Placed): boolean {
+  if (e.brokenLines.size === 0) return false;
+  return tokensOf(e, placed).some((t) => e.brokenLines.has(t.startLine!));
+}
+
+/** Defines what a broken line would have defined, with the type at its end. */
+function salvage(e: Elaboration, frame: Frame, placed: Placed): void {
+  const tokens = tokensOf(e, placed);
+  const targets: Word[] = [];
+  let at = 0;
+  for (; tokens[at]?.tokenType === Value; at += 2) {
+    targets.push(wordOf(tokens[at]!, tokens[at]!.image.slice(1)));
+    if (tokens[at + 1]?.tokenType !== Comma) break;
+  }
+  if (tokens[at + 1]?.tokenType !== Equals && targets.length > 0) frame.broken.names = true;
+  const colon = tokens.findLastIndex((t) => t.tokenType === Colon);
+  const tree = colon < 0 || targets.length !== 1 ? undefined : parseType(tokens.slice(colon + 1));
+  const type = typeOf(e, tree, frame.scope);
+  for (const target of targets) check(e, () => define(frame.scope, target, placeholder(type, target)));
+}
+
+function defineAll(e: Elaboration, frame: Frame, definition: Definition): void {
+  const { targets, types } = definition;
+  const annotated = types.map((t) => typeOf(e, t, frame.scope));
+  const values = attempt<readonly Known[]>(
+    e,
+    () => evaluate(e, frame, definition, annotated),
+    () => [],
+  );
+  targets.forEach((target, i) => {
+    const known = attempt<Known>(
+      e,
+      () => asAnnotated(values[i], annotated[i], types[i], definition, target),
+      () => placeholder(annotated[i], target),
+    );
+    check(e, () => define(frame.scope, target, known));
+  });
+}
+
+/** A value without a node takes the annotated type; one of another type is a mistake. */
+function asAnnotated(
+  known: Known | undefined,
+  type: TensorType | undefined,
+  tree: TypeTree | undefined,
+  { operation }: Definition,
+  target: Word,
+): Known {
+  if (!known?.node) return placeholder(type, target);
+  if (!type || !tree || sameType(known.node.type, type)) return known;
+  const what = "op" in operation ? operation.op.text : `@${operation.callee.text}`;
+  throw new TextFault(tree.span, `the line says ${spellType(type)}, but ${what} gives ${spellType(known.node.type)}`);
+}
+
+function evaluate(
+  e: Elaboration,
+  frame: Frame,
+  { targets, operation, types }: Definition,
+  annotated: readonly (TensorType | undefined)[],
+): readonly Known[] {
+  if (types.length > targets.length) throw new TextFault(types.at(-1)!.span, "there are more types than values");
+  if ("callee" in operation) return call(e, frame, operation, targets);
+  if (targets.length > 1) {
+    throw new TextFault(targets[1]!.span, `${operation.op.text} gives one value, and ${targets.length} are named`);
+  }
+  const operands = operandValues(frame, operation.operands);
+  if (types.length > 0 && !annotated[0]) return [{ node: undefined }]; // the type is faulty, and a source needs it
+  return [{ node: evaluateOperation(frame, operation, operands, annotated[0]) }];
+}
+
+function addResult(e: Elaboration, frame: Frame, result: Result): void {
+  const { iterations } = frame.scope;
+  const name =
+    result.name &&
+    attempt(
+      e,
+      () => readName(result.name!, iterations),
+      () => undefined,
+    );
+  const updates =
+    result.updates &&
+    attempt(
+      e,
+      () => readName(result.updates!, iterations),
+      () => undefined,
+    );
+  const known = attempt<Known>(
+    e,
+    () => loneValue(frame, result.operand),
+    () => ({ node: undefined }),
+  );
+  frame.results.push({ result, name, updates, known });
+}
+
+/** Inlines a function: its statements run on the values given, in a scope of their own. */
+function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, targets: readonly Word[]): Known[] {
+  const found = e.functions.get(callee.text);
+  if (!found || found.order >= frame.order) {
+    const reason = found ? "a function is defined before it is called" : "there is no such function";
+    throw new TextFault(
+      callee.span,
+      `@${callee.text}: ${reason}${didYouMean(callee.text, found ? [] : e.functions.keys())}`,
+    );
+  }
+  const { inputs } = found.head;
+  const given = operandValues(frame, operands);
+  if (given.length !== inputs.length) {
+    throw new TextFault(callee.span, `@${callee.text} takes ${inputs.length} values, and ${given.length} are given`);
+  }
+  const prefix = path ? `${frame.prefix}${readName(path, frame.scope.iterations)}.` : frame.prefix;
+  const inner: Frame = { ...newFrame(frame.file, found.order, frame.broken.names), inputs: frame.inputs, prefix };
+  for (const [i, input] of inputs.entries()) define(inner.scope, input.value, argument(e, inner, input, given[i]!));
+  elaborateBody(e, inner, found.section.body);
+  if (inner.results.length !== targets.length) {
+    const count = inner.results.length;
+    throw new TextFault(callee.span, `@${callee.text} returns ${count} values, and ${targets.length} are named`);
+  }
+  return inner.results.map((r) => r.known);
+}
+
+function argument(e: Elaboration, inner: Frame, input: SignatureEntry, value: OperandValue): Known {
+  if (value.kind === "number") {
+    throw new TextFault(value.span, "a number alone has no dtype: write it as f32(0.5)");
+  }
+  const type = typeOf(e, input.type, inner.scope);
+  const { node } = value.known;
+  if (!node) return placeholder(type, input.value);
+  if (!type || sameType(node.type, type)) return value.known;
+  const message = `%${input.value.text} is ${spellType(type)}, but the value given is ${spellType(node.type)}`;
+  throw new TextFault(value.span, message);
+}
+
+/** Runs the body of a loop once for each iteration, up to the first with a mistake: later ones would repeat it. */
+function repeat(e: Elaboration, frame: Frame, loop: Extract<Statement, { kind: "repeat" }>, placed: Placed): void {
+  const { header, body } = loop;
+  const count =
+    header &&
+    attempt(
+      e,
+      () => beginLoop(e, frame, header, placed),
+      () => undefined,
+    );
+  if (!header || count === undefined) {
+    frame.broken.names = true;
+    return;
+  }
+  const before = e.mistakes.length;
+  for (let i = 0; i < count && e.statementsLeft > 0; i++) {
+    elaborateBody(e, { ...frame, scope: iterationScope(frame.scope, header.variable.text, i, count) }, body);
+    if (e.mistakes.length > before || frame.broken.names) {
+      frame.broken.names = true; // the values of the other iterations are not known
+      return;
+    }
+  }
+  for (const { target } of header.initial) {
+    if (frame.scope.families.get(target.name.text)?.line === undefined)
+      report(e, target.span, `the loop defines no %${target.name.text}`);
+  }
+}
+
+/** Gives the values that go from one iteration to the next their first one; the number of iterations. */
+function beginLoop(e: Elaboration, frame: Frame, header: RepeatHeader, placed: Placed): number | undefined {
+  const line = tokensOf(e, placed)[0]!.startLine!;
+  if (e.brokenLines.has(line)) return undefined;
+  const { count, variable, initial } = header;
+  const iterations = readCount(count, frame.scope);
+  if (frame.scope.iterations.has(variable.text)) {
+    throw new TextFault(variable.span, `"${variable.text}" is the variable of the loop around`);
+  }
+  for (const { target, operand } of initial) {
+    const index = target.index && readInteger(target.index, frame.scope.iterations);
+    if (index === undefined || index >= 0) {
+      throw new TextFault(target.span, `a loop begins with the value before its first: %${target.name.text}[-1] = ...`);
+    }
+    familyOf(frame.scope, target.name.text, iterations).values.set(index, loneValue(frame, operand));
+  }
+  return iterations;
+}

@@ -1,0 +1,175 @@
+/** Lays a rolled graph out as lines: values get names, holes get text, types stand in a column. */
+import type { Block, Loop, Pattern, Rolled } from "../roll.ts";
+import { type Hole, holesOf, type Item } from "./item.ts";
+import { type Names, nameValues } from "./names.ts";
+import { operandSeries } from "./series.ts";
+import { spellNumber, spellText } from "./spell.ts";
+
+export interface Sheet {
+  /** As it stands after the @. */
+  readonly name: string;
+  readonly signature: readonly { readonly item: Item; readonly name: string }[];
+  readonly rolled: Rolled;
+  /** What loops count with. */
+  readonly variable: string;
+}
+
+/** Lines of many operands or numbers continue on the next after this, once they are much longer. */
+const width = 120;
+const tooLong = 160;
+/** A type stands no further right than this, so that one long line does not move all others. */
+const typeColumn = 64;
+
+export function layOut(sheet: Sheet): string {
+  const names = nameValues(sheet);
+  const body = blockLines(sheet, names, sheet.rolled.blocks);
+  return [`graph @${sheet.name}${signatureText(sheet, names)} {`, ...body, "}", ""].join("\n");
+}
+
+function signatureText({ signature }: Sheet, names: Names): string {
+  const entries = signature.map(({ item, name }) => {
+    const own = names.base(item);
+    const quoted = own === name ? "" : ` ${spellText(name)}`;
+    return `${item.pieces[0]}%${own}${quoted}: ${item.type}`;
+  });
+  const line = `(${entries.join(", ")})`;
+  return line.length < width - 20 ? line : `(\n${entries.map((e) => `  ${e}`).join(",\n")}\n)`;
+}
+
+/** A line of the text: what stands before the type, and the type. */
+interface Line {
+  readonly head: string;
+  readonly type: string;
+}
+
+function blockLines(sheet: Sheet, names: Names, blocks: readonly Block[]): string[] {
+  const out: string[] = [];
+  let run: Item[] = [];
+  const flush = () => {
+    out.push(...statementLines(run, (item) => flatText(sheet, names, item), names, "  "));
+    run = [];
+  };
+  for (const block of blocks) {
+    if (block.kind === "item") run.push(block.item);
+    else {
+      flush();
+      out.push(...loopLines(sheet, names, block));
+    }
+  }
+  flush();
+  return out;
+}
+
+function loopLines(sheet: Sheet, names: Names, loop: Loop): string[] {
+  const initial = loop.initial.map(({ slot, index, item }) => {
+    return `%${names.base(loop.body[slot]!)}[${index}] = ${names.reference(item)}`;
+  });
+  const header = `  repeat ${loop.count} as ${sheet.variable}${initial.length > 0 ? ` with ${initial.join(", ")}` : ""} {`;
+  const text = (item: Item, slot: number) =>
+    fill(item, (_, h) => patternText(sheet, names, loop, loop.patterns[slot]![h]!));
+  return [wrap(header, "      "), ...statementLines(loop.body, text, names, "    "), "  }"];
+}
+
+/** Statements as lines with their types in a column; results that follow each other share a return. */
+function statementLines(
+  items: readonly Item[],
+  text: (item: Item, i: number) => string,
+  names: Names,
+  indent: string,
+): string[] {
+  const lines: Line[] = [];
+  let results: string[] = [];
+  const flush = () => {
+    if (results.length > 0) lines.push({ head: returnText(results, indent), type: "" });
+    results = [];
+  };
+  for (const [i, item] of items.entries()) {
+    if (item.isResult) {
+      results.push(text(item, i));
+      continue;
+    }
+    flush();
+    lines.push({ head: wrap(`${indent}%${names.base(item)} = ${text(item, i)}`, `${indent}    `), type: item.type });
+  }
+  flush();
+  const lengths = lines.filter((l) => l.type !== "").map((l) => lastLine(l.head).length);
+  const column = Math.max(0, ...lengths.filter((n) => n <= typeColumn));
+  return lines.map(({ head, type }) => {
+    if (type === "") return head;
+    return `${head}${" ".repeat(Math.max(0, column - lastLine(head).length))} : ${type}`;
+  });
+}
+
+const lastLine = (text: string): string => text.slice(text.lastIndexOf("\n") + 1);
+
+function returnText(results: readonly string[], indent: string): string {
+  const line = `${indent}return ${results.join(", ")}`;
+  return line.length <= width ? line : `${indent}return ${results.join(`,\n${indent}  `)}`;
+}
+
+/** Breaks a long line after commas that stand in no text. */
+function wrap(line: string, indent: string): string {
+  if (line.length <= tooLong) return line;
+  const parts = line.match(/(?:"(?:[^"\\]|\\.)*"|[^,"])+,? ?/g) ?? [line];
+  const lines: string[] = [];
+  for (const part of parts) {
+    const last = lines.at(-1);
+    if (last !== undefined && (last + part).trimEnd().length <= width) lines[lines.length - 1] = last + part;
+    else lines.push(last === undefined ? part : indent + part);
+  }
+  return lines.map((l) => l.trimEnd()).join("\n");
+}
+
+const fill = (item: Item, text: (hole: Hole, h: number) => string): string => {
+  let h = 0;
+  return item.pieces.map((p) => (typeof p === "string" ? p : text(p, h++))).join("");
+};
+
+/** A statement outside of loops. */
+function flatText(sheet: Sheet, names: Names, item: Item): string {
+  const operands = holesOf(item).flatMap((h) => (h.kind === "operand" ? [h.item] : []));
+  const series = operandSeries(operands, sheet.rolled.places, names, sheet.variable);
+  if (!series) return fill(item, (hole) => holeText(names, hole));
+  const first = item.pieces.findIndex((p) => typeof p !== "string" && p.kind === "operand");
+  const last = item.pieces.findLastIndex((p) => typeof p !== "string" && p.kind === "operand");
+  const rest = (from: number, to?: number) =>
+    fill({ ...item, pieces: item.pieces.slice(from, to) }, (hole) => holeText(names, hole));
+  return `${rest(0, first)}${series}${rest(last + 1)}`;
+}
+
+function holeText(names: Names, hole: Hole): string {
+  if (hole.kind === "operand") return names.reference(hole.item);
+  return hole.kind === "literal" ? spellNumber(hole.value) : String(hole.value);
+}
+
+/** A hole of a loop's body. */
+function patternText(sheet: Sheet, names: Names, loop: Loop, pattern: Pattern): string {
+  switch (pattern.kind) {
+    case "same":
+      return names.reference(pattern.item);
+    case "member": {
+      const { scale, offset, slot } = pattern;
+      const name = `%${names.base((pattern.loop ?? loop).body[slot]!)}`;
+      const current = !pattern.loop && scale === 1 && offset === 0;
+      return current ? name : `${name}[${linear(scale, offset, sheet.variable)}]`;
+    }
+    case "counter": {
+      const text = linear(pattern.scale, pattern.offset, sheet.variable);
+      return pattern.quoted && pattern.scale !== 0 ? `{${text}}` : text;
+    }
+    case "literals": {
+      const [first] = pattern.values;
+      if (pattern.values.every((v) => Object.is(v, first))) return spellNumber(first!);
+      return `[${pattern.values.map(spellNumber).join(", ")}][${sheet.variable}]`;
+    }
+  }
+}
+
+/** `i`, `i-1`, `47-i`, `2*i+1`. */
+export function linear(scale: number, offset: number, variable: string): string {
+  if (scale === 0) return String(offset);
+  const times = Math.abs(scale) === 1 ? variable : `${Math.abs(scale)}*${variable}`;
+  if (scale < 0 && offset > 0) return `${offset}-${times}`;
+  const sign = offset > 0 ? "+" : "";
+  return `${scale < 0 ? "-" : ""}${times}${offset === 0 ? "" : `${sign}${offset}`}`;
+}

@@ -1,0 +1,45 @@
+/** Names for values: those of inputs and parameters as they wish, numbers for all others, in the order of the lines. */
+import type { Block, Place } from "../roll.ts";
+import type { Item } from "./item.ts";
+import type { Sheet } from "./layout.ts";
+
+export interface Names {
+  /** The name without %; that of its line, for a value of a loop. */
+  readonly base: (item: Item) => string;
+  /** How a value is referred to from outside of its loop. */
+  readonly reference: (item: Item) => string;
+}
+
+export function nameValues({ signature, rolled }: Sheet): Names {
+  const names = new Map<Item, string>();
+  const taken = new Set<string>();
+  let next = 0;
+  const give = (item: Item) => {
+    if (item.isResult) return;
+    names.set(item, item.wish === undefined ? String(next++) : distinct(item.wish, taken));
+  };
+  for (const { item } of signature) give(item);
+  for (const block of rolled.blocks) for (const item of itemsOf(block)) give(item);
+  const base = (item: Item) => names.get(lineOf(item, rolled.places.get(item)))!;
+  const reference = (item: Item) => {
+    const place = rolled.places.get(item);
+    return place ? `%${base(item)}[${place.index}]` : `%${base(item)}`;
+  };
+  return { base, reference };
+}
+
+const itemsOf = (block: Block): readonly Item[] => (block.kind === "item" ? [block.item] : block.body);
+const lineOf = (item: Item, place: Place | undefined): Item => (place ? place.loop.body[place.slot]! : item);
+
+/** A wish with what no name may hold left out, and a number behind where it is taken. */
+function distinct(wish: string, taken: Set<string>): string {
+  const words = wish
+    .replace(/[^\w.]+/g, "_")
+    .replace(/^[.\d]+|\.+$/g, "")
+    .replace(/\.{2,}/g, ".");
+  const plain = words === "" ? "v" : words;
+  let name = plain;
+  for (let n = 2; taken.has(name); n++) name = `${plain}_${n}`;
+  taken.add(name);
+  return name;
+}

@@ -1,0 +1,82 @@
+/** Operands: references to values, numbers that become constants, and series that a loop writes. */
+import type { DType } from "../dtype.ts";
+import { intern, type Node } from "../node.ts";
+import { tensorType } from "../type.ts";
+import { type Frame, mostStatements } from "./context.ts";
+import { type Known, lookUp, type Scope } from "./scope.ts";
+import type { Expression, Operand, Span } from "./tree.ts";
+import { type Iterations, readDtype, readInteger, readLiteral, TextFault } from "./values.ts";
+
+type LiteralTree = Extract<Operand, { kind: "literal" }>;
+type ReferenceTree = Extract<Operand, { kind: "reference" }>;
+type SeriesTree = Extract<Operand, { kind: "series" }>;
+
+/** A value, or a number whose dtype the other operands decide. */
+export type OperandValue =
+  | { readonly kind: "known"; readonly known: Known; readonly span: Span }
+  | { readonly kind: "number"; readonly value: number; readonly span: Span };
+
+/** The operands in their order, with those of a series one after another. */
+export const operandValues = (frame: Frame, operands: readonly Operand[], scope: Scope = frame.scope): OperandValue[] =>
+  operands.flatMap((operand) => {
+    if (operand.kind === "literal") return [literalValue(operand, scope.iterations)];
+    if (operand.kind === "series") return seriesValues(frame, operand, scope);
+    return [{ kind: "known" as const, known: find(frame, operand, scope), span: operand.span }];
+  });
+
+function literalValue({ value, dtype, span }: LiteralTree, iterations: Iterations): OperandValue {
+  const number = readLiteral(value, iterations);
+  if (!dtype) return { kind: "number", value: number, span };
+  return { kind: "known", known: { node: constantNode(number, readDtype(dtype)) }, span };
+}
+
+/** The node that a number in the text stands for. */
+export const constantNode = (value: number, dtype: DType): Node =>
+  intern("constant", [], { value, dtype }, tensorType(dtype, []));
+
+function seriesValues(frame: Frame, { count, variable, items }: SeriesTree, scope: Scope): OperandValue[] {
+  const values: OperandValue[] = [];
+  const iterations = readCount(count, scope);
+  for (let t = 0; t < iterations; t++) {
+    const inner = { ...scope, iterations: new Map([...scope.iterations, [variable.text, t]]) };
+    for (const value of operandValues(frame, items, inner)) values.push(value);
+  }
+  return values;
+}
+
+function find(frame: Frame, { reference }: ReferenceTree, scope: Scope): Known {
+  try {
+    return lookUp(scope, reference);
+  } catch (fault) {
+    if (fault instanceof TextFault && frame.broken.names) return { node: undefined };
+    throw fault;
+  }
+}
+
+/** The number of iterations of a loop. */
+export function readCount(expression: Expression, scope: Scope): number {
+  const count = readInteger(expression, scope.iterations);
+  if (count >= 1 && count <= mostStatements) return count;
+  throw new TextFault(expression.span, `a loop has 1 to ${mostStatements} iterations, not ${count}`);
+}
+
+/** The one value of an operand that stands alone, where no other says the dtype of a number. */
+export function loneValue(frame: Frame, operand: Operand): Known {
+  const [value, ...more] = operandValues(frame, [operand]);
+  if (value?.kind === "known" && more.length === 0) return value.known;
+  const message = more.length > 0 ? "one value is expected here" : "a number alone has no dtype: write it as f32(0.5)";
+  throw new TextFault(operand.span, message);
+}
+
+/** Numbers become constants of the dtype of the first tensor that is no mask, else of the first. */
+export function asNodes(values: readonly OperandValue[]): (Node | undefined)[] {
+  const known = values.flatMap((v) => (v.kind === "known" ? [v.known.node] : []));
+  const like = known.find((n) => n && n.type.dtype !== "bool") ?? known[0];
+  const undecided = known.includes(undefined);
+  return values.map((v) => {
+    if (v.kind === "known") return v.known.node;
+    if (like && !(undecided && like.type.dtype === "bool")) return constantNode(v.value, like.type.dtype);
+    if (undecided) return undefined;
+    throw new TextFault(v.span, "nothing here says the dtype of this number: write it as f32(0.5)");
+  });
+}

@@ -1,0 +1,154 @@
+/** The syntax tree of the text form: what the grammar reads and the elaborator turns into nodes. */
+import type { IToken } from "chevrotain";
+
+/** A place in the text; lines and columns count from 1, and a place lies within one line. */
+export interface Span {
+  readonly line: number;
+  readonly column: number;
+  readonly length: number;
+}
+
+export interface Word {
+  readonly text: string;
+  readonly span: Span;
+}
+
+/** A sum of products of integers, numbers and names: a size, a number or an iteration. */
+export interface Expression {
+  readonly span: Span;
+  readonly terms: readonly Term[];
+}
+
+export interface Term {
+  readonly sign: 1 | -1;
+  readonly factors: readonly (number | string)[];
+}
+
+/** `%name` or `%name[index]`. */
+export interface Reference {
+  readonly name: Word;
+  readonly index: Expression | undefined;
+  readonly span: Span;
+}
+
+/** What may follow an attribute's name; the op's schema says which of these it must be. */
+export type Value =
+  | { readonly kind: "expression"; readonly expression: Expression; readonly span: Span }
+  | { readonly kind: "text"; readonly text: Word; readonly span: Span }
+  | {
+      readonly kind: "list";
+      readonly items: readonly Value[];
+      /** `[0.1, 0.2][i]`: the item of the current iteration. */
+      readonly index: Expression | undefined;
+      readonly span: Span;
+    }
+  | { readonly kind: "sized"; readonly name: Word; readonly size: Expression; readonly span: Span }
+  | { readonly kind: "call"; readonly name: Word; readonly args: readonly Argument[]; readonly span: Span };
+
+export interface Argument {
+  readonly name: Word;
+  readonly value: Value;
+}
+
+export type Operand =
+  | { readonly kind: "reference"; readonly reference: Reference; readonly span: Span }
+  | { readonly kind: "literal"; readonly value: Value; readonly dtype: Word | undefined; readonly span: Span }
+  | {
+      readonly kind: "series";
+      readonly count: Expression;
+      readonly variable: Word;
+      readonly items: readonly Operand[];
+      readonly span: Span;
+    };
+
+export interface TypeTree {
+  readonly dtype: Word;
+  readonly axes: readonly { readonly name: Word; readonly size: Expression }[];
+  readonly span: Span;
+}
+
+export interface Operation {
+  readonly op: Word;
+  /** The name of a parameter or an input, written right after the op. */
+  readonly name: Word | undefined;
+  readonly operands: readonly Operand[];
+  readonly attributes: readonly Argument[];
+}
+
+/** `call @block(%x) as "blocks.0"`: the path goes before the names of what the function declares. */
+export interface Call {
+  readonly callee: Word;
+  readonly operands: readonly Operand[];
+  readonly path: Word | undefined;
+}
+
+export interface Definition {
+  readonly kind: "definition";
+  readonly targets: readonly Word[];
+  readonly operation: Operation | Call;
+  readonly types: readonly TypeTree[];
+}
+
+export interface Result {
+  readonly operand: Operand;
+  readonly name: Word | undefined;
+  readonly updates: Word | undefined;
+}
+
+export interface RepeatHeader {
+  readonly count: Expression;
+  readonly variable: Word;
+  readonly initial: readonly { readonly target: Reference; readonly operand: Operand }[];
+}
+
+export type Statement =
+  | Definition
+  | { readonly kind: "return"; readonly results: readonly Result[] }
+  /** The header is absent where it did not parse. */
+  | { readonly kind: "repeat"; readonly header: RepeatHeader | undefined; readonly body: readonly Placed[] }
+  /** A line that did not parse. */
+  | { readonly kind: "faulty" };
+
+/** A statement with its place in the text, by character: from its first up to the one after its last. */
+export interface Placed {
+  readonly statement: Statement;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface SignatureEntry {
+  readonly role: Word | undefined;
+  readonly value: Word;
+  /** The input's name where it is not that of the value. */
+  readonly name: Word | undefined;
+  readonly type: TypeTree | undefined;
+}
+
+export interface SectionHead {
+  readonly kind: "graph" | "function";
+  readonly name: Word;
+  readonly inputs: readonly SignatureEntry[];
+}
+
+export interface Section {
+  /** Absent where its line did not parse. */
+  readonly head: SectionHead | undefined;
+  readonly body: readonly Placed[];
+  /** Its closing brace. */
+  readonly end: Span;
+}
+
+export const spanOf = (token: IToken): Span => ({
+  line: token.startLine ?? 1,
+  column: token.startColumn ?? 1,
+  length: Math.max(1, token.image.length),
+});
+
+/** From the start of one token to the end of another; to the end of the first where they lie on two lines. */
+export function spanBetween(first: IToken, last: IToken): Span {
+  const start = spanOf(first);
+  if (first.startLine !== last.startLine) return start;
+  return { ...start, length: Math.max(start.length, (last.startColumn ?? 1) + last.image.length - start.column) };
+}
+
+export const wordOf = (token: IToken, text = token.image): Word => ({ text, span: spanOf(token) });

@@ -1,0 +1,137 @@
+/** The text form: any graph prints to text that reads back to the same nodes, and no text crashes the parser. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { checkGraphText, type Graph, nodesOf, parseGraph, printGraph } from "../../compiler/index.ts";
+import { graphArbitrary, randomGraph, seededChooser } from "../support/random-graph.ts";
+import { seeded } from "../support/samples.ts";
+import { internVit6B, vitForward, vitTraining } from "../support/vit.ts";
+
+/** The same nodes, not only equal ones; toBe alone would print whole graphs where it fails. */
+function expectSame(graph: Graph, text: string): void {
+  const read = parseGraph(text);
+  expect(printGraph(read)).toBe(text);
+  expect(read.name).toBe(graph.name);
+  expect(read.updates).toEqual(graph.updates);
+  expect(read.outputs.map((o) => o.name)).toEqual(graph.outputs.map((o) => o.name));
+  expect(read.outputs.every((o, i) => o.node === graph.outputs[i]!.node)).toBe(true);
+  expect(read.inputs.length).toBe(graph.inputs.length);
+  expect(read.inputs.every((n, i) => n === graph.inputs[i])).toBe(true);
+}
+
+describe("a random graph reads back to its own nodes", () => {
+  it("with any op and dtype", () => {
+    const graphs = graphArbitrary({ jumps: true, f16: true, maxSteps: 20 });
+    fc.assert(
+      fc.property(graphs, (g) => expectSame(g, printGraph(g))),
+      { numRuns: 150 },
+    );
+  });
+
+  it("with symbolic sizes", () => {
+    fc.assert(
+      fc.property(graphArbitrary({ symbols: true }), (g) => expectSame(g, printGraph(g))),
+      { numRuns: 100 },
+    );
+  });
+});
+
+const small = { depth: 5, batch: "batch", patch: 5, pixel: 6, heads: 2, headDim: 4, hidden: 16 };
+
+describe("layers are rolled into loops", () => {
+  it("48 blocks of InternViT print as one, in fewer than 400 lines", () => {
+    const text = printGraph(vitForward(internVit6B));
+    expect(text.split("\n").length).toBeLessThan(60);
+    expect(text).toContain("repeat 48 as i");
+    expectSame(vitForward(internVit6B), text);
+  });
+
+  it("a training step rolls up forward, backward, updates and results", () => {
+    const graph = vitTraining({ ...internVit6B, depth: 24 });
+    const text = printGraph(graph);
+    expect(nodesOf(graph).length).toBeGreaterThan(4000);
+    expect(text.split("\n").length).toBeLessThan(300);
+    expect(text.match(/repeat 24/g)?.length).toBe(4);
+    expectSame(graph, text);
+  });
+
+  it("rates that differ from layer to layer are listed", () => {
+    const graph = vitTraining({ ...small, depth: 8 }, 0.4);
+    expect(printGraph(graph)).toMatch(/bernoulli\(p=\[0\.9\d*, /);
+    expectSame(graph, printGraph(graph));
+  });
+
+  it("and a loop variable never takes the name of a size", () => {
+    const graph = vitForward({ ...small, batch: "i" });
+    expect(printGraph(graph)).toContain("repeat 5 as j");
+    expectSame(graph, printGraph(graph));
+  });
+});
+
+/** Fragments that break a text in interesting places. */
+const junk = [
+  "%",
+  "{",
+  "}",
+  "[",
+  "]",
+  "(",
+  ")",
+  ",",
+  "\n",
+  ":",
+  "=",
+  '"',
+  "\\",
+  "repeat 3 as i {",
+  "return ",
+  " i ",
+  "1e99",
+];
+const words = [
+  "-",
+  "*",
+  "@",
+  "é",
+  "{i}",
+  "f32",
+  "toString",
+  "__proto__",
+  "constructor",
+  "%h[i-1]",
+  "function @f(%x) {\n",
+];
+
+function broken(text: string, seed: number): string {
+  const next = seeded(seed);
+  for (let edits = 1 + Math.floor(next() * 4); edits > 0; edits--) {
+    const at = Math.floor(next() * text.length);
+    const all = [...junk, ...words];
+    const insert = next() < 0.6 ? all[Math.floor(next() * all.length)]! : "";
+    text = text.slice(0, at) + insert + text.slice(at + Math.floor(next() * 8));
+  }
+  return text;
+}
+
+describe("broken text", () => {
+  it("gives mistakes at places within it, never a crash", () => {
+    for (let seed = 0; seed < 400; seed++) {
+      const text = broken(printGraph(randomGraph(seededChooser(seed % 40))), seed);
+      const lines = text.split("\n");
+      for (const m of checkGraphText(text).mistakes) {
+        expect(m.line).toBeGreaterThanOrEqual(1);
+        expect(m.line).toBeLessThanOrEqual(lines.length);
+        expect(m.column).toBeLessThanOrEqual(lines[m.line - 1]!.length + 1);
+      }
+    }
+  });
+
+  it("that would unroll without end is refused", () => {
+    const loops = "graph @g(%x: f32[]) {\n  repeat 99999999 as i {\n    %y = relu %x\n  }\n  return %x\n}\n";
+    expect(checkGraphText(loops).mistakes[0]?.message).toContain("iterations");
+    const nested = (n: number) =>
+      `function @f${n}(%x: f32[]) {\n  %a = call @f${n - 1}(%x)\n  %b = call @f${n - 1}(%a)\n  return %b\n}\n`;
+    const calls = Array.from({ length: 40 }, (_, n) => nested(n + 1)).join("");
+    const text = `function @f0(%x: f32[]) {\n  %y = relu %x\n  return %y\n}\n${calls}graph @g(%x: f32[]) {\n  %y = call @f40(%x)\n  return %y\n}\n`;
+    expect(checkGraphText(text).mistakes.at(-1)?.message).toContain("more than");
+  });
+});
