@@ -61,7 +61,7 @@ export const vicuna7b: TextConfig = {
   heads: 32,
   mlp: 11008,
   vocab: 32000,
-  context: 0,
+  context: 2048,
   epsilon: 1e-5,
   attentionBias: false,
   rotaryBase: 10000,

@@ -26,7 +26,15 @@ import {
   scale,
   type Tensor,
 } from "../../dsl/index.ts";
-import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import {
+  internvit,
+  internvit6b,
+  type Pixels,
+  pixelsInput,
+  type VisionConfig,
+  type VisionOptions,
+  type VisionTokens,
+} from "./internvit.ts";
 import { chineseLlama7b, eosFeature, type Ids, llama, type TextConfig, textAxes } from "./llama.ts";
 
 export interface ContrastiveConfig {
@@ -61,12 +69,20 @@ export function pooled(p: Params, x: Tensor<"batch" | "token" | "embed">, c: Con
 }
 
 /** The features that InternVL-C pools: all tokens after the last block. */
-export const visionTokens = (p: Params, pixels: Pixels, c: ContrastiveConfig): VisionTokens =>
-  internvit(p.scope("vision_model"), pixels, c.vision).at(-1)!;
+export const visionTokens = (
+  p: Params,
+  pixels: Pixels,
+  c: ContrastiveConfig,
+  options: VisionOptions = {},
+): VisionTokens => internvit(p.scope("vision_model"), pixels, c.vision, options).at(-1)!;
 
 /** pixels [batch, channel, row, column] -> unit vectors [batch, feature] */
-export const imageEmbedding = (p: Params, pixels: Pixels, c: ContrastiveConfig): Embedding =>
-  l2Normalize(pooled(p.scope("clip_projector"), visionTokens(p, pixels, c), c), featureAxis(c));
+export const imageEmbedding = (
+  p: Params,
+  pixels: Pixels,
+  c: ContrastiveConfig,
+  options: VisionOptions = {},
+): Embedding => l2Normalize(pooled(p.scope("clip_projector"), visionTokens(p, pixels, c, options), c), featureAxis(c));
 
 /** ids i32 [batch, token], 0 = padding, EOS last -> unit vectors [batch, feature] */
 export function textEmbedding(p: Params, ids: Ids, c: ContrastiveConfig): Embedding {
@@ -125,9 +141,9 @@ export function contrastiveLoss(image: Embedding, text: Embedding, temperature: 
 }
 
 /** Stage 1: both towers, their pooling and the temperature, from pixels and ids to the loss. */
-export function stageOneLoss(p: Params, c: ContrastiveConfig): ContrastiveLoss {
+export function stageOneLoss(p: Params, c: ContrastiveConfig, options: VisionOptions = {}): ContrastiveLoss {
   const temperature = logitScale(p);
-  const image = imageEmbedding(p, pixelsInput(c.vision), c);
+  const image = imageEmbedding(p, pixelsInput(c.vision), c, options);
   const text = textEmbedding(p, idsInput(c.text), c);
   return { loss: contrastiveLoss(image, text, temperature), scale: temperature };
 }

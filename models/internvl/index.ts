@@ -7,6 +7,8 @@ export * from "./generative-losses.ts";
 export * from "./internvit.ts";
 export * from "./layout.ts";
 export * from "./llama.ts";
+export * from "./masking.ts";
+export * from "./positions.ts";
 export * from "./qllama.ts";
 export * from "./stages.ts";
 export * from "./weights.ts";

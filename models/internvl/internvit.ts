@@ -8,6 +8,7 @@ import {
   at,
   attention,
   axis,
+  axisOf,
   broadcast,
   concat,
   constantInit,
@@ -25,6 +26,7 @@ import {
   slice,
   type Tensor,
 } from "../../dsl/index.ts";
+import { keepTokens } from "./masking.ts";
 import { interpolatePositions } from "./positions.ts";
 
 export interface VisionConfig {
@@ -141,16 +143,25 @@ function positions(p: Params, a: VisionAxes, c: VisionConfig): Tensor<"token" | 
   return concat([slice(stored, a.token, 0, 1), interpolatePositions(patches, storedGrid, grid)], a.token);
 }
 
+export interface VisionOptions {
+  /** The part of the patches that is kept while training: 0.5 in the first phase of stage 1. */
+  readonly keep?: number;
+}
+
 /**
  * All token features after each block, the embeddings first: depth + 1 tensors [batch, token, embed].
  * There is no norm after the last block.
  */
-export function internvit(p: Params, pixels: Pixels, c: VisionConfig): VisionTokens[] {
-  const a = visionAxes(c);
-  const states = [visionEmbeddings(p.scope("embeddings"), pixels, a, c)];
+export function internvit(p: Params, pixels: Pixels, c: VisionConfig, options: VisionOptions = {}): VisionTokens[] {
+  const { keep = 1 } = options;
+  const all = visionEmbeddings(p.scope("embeddings"), pixels, visionAxes(c), c);
+  const states = [p.training && keep < 1 ? keepTokens(p.scope("embeddings"), all, keep) : all];
+  const a = { ...visionAxes(c), token: axisOf(states[0]!, "token") };
   for (let i = 0; i < c.depth; i++) {
-    const rate = c.dropPathRule === "linear" ? (c.dropPath * i) / Math.max(1, c.depth - 1) : c.dropPath;
-    states.push(visionBlock(p.scope(`encoder.layers.${i}`), states[i]!, a, c, rate));
+    states.push(visionBlock(p.scope(`encoder.layers.${i}`), states[i]!, a, c, dropRate(c, i)));
   }
   return states;
 }
+
+const dropRate = (c: VisionConfig, block: number): number =>
+  c.dropPathRule === "linear" ? (c.dropPath * block) / Math.max(1, c.depth - 1) : c.dropPath;

@@ -117,7 +117,7 @@ export function attend(
   past?: Memory,
 ): { readonly x: TextTokens; readonly memory: Memory } {
   const scope = p.scope("self_attn");
-  const bias = { bias: c.attentionBias, init: normal(0.02) };
+  const bias = { bias: c.attentionBias };
   const normed = rmsNorm(p.scope("input_layernorm"), x, [a.embed], c.epsilon);
   const project = (name: string) => linear(scope.scope(name), normed, [a.embed], [a.heads, a.headDim], bias);
   const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, c.rotaryBase);

@@ -39,3 +39,29 @@ function cubic(distance: number): number {
   if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
   return 0;
 }
+
+/**
+ * A stored position embedding for another grid: row-major [1 + from², width] -> [1 + to², width]; the class token's row
+ * stays. Loading a checkpoint at another resolution does this once.
+ */
+export function resizedPositions(stored: Float32Array, from: number, to: number): Float32Array {
+  const width = stored.length / (from * from + 1);
+  const rows = mixed(bicubicWeights(from, to), stored.subarray(width), from, to, from * width);
+  const out = new Float32Array((to * to + 1) * width);
+  out.set(stored.subarray(0, width));
+  for (let row = 0; row < to; row++) {
+    const line = rows.subarray(row * from * width, (row + 1) * from * width);
+    out.set(mixed(bicubicWeights(from, to), line, from, to, width), (row * to + 1) * width);
+  }
+  return out;
+}
+
+/** weights [to, from] times x [from, inner], row-major. */
+function mixed(weights: readonly number[], x: Float32Array, from: number, to: number, inner: number): Float32Array {
+  return Float32Array.from({ length: to * inner }, (_, at) => {
+    const [i, k] = [Math.floor(at / inner), at % inner];
+    let total = 0;
+    for (let j = 0; j < from; j++) total += weights[i * from + j]! * x[j * inner + k]!;
+    return total;
+  });
+}

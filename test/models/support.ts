@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   differentiate,
+  dimValue,
   type Graph,
   type HostTensor,
   hostTensor,
@@ -15,6 +16,7 @@ import {
 } from "../../compiler/index.ts";
 import { type PublishedTensor, publishedTensors, type TensorRule } from "../../models/index.ts";
 import { openSafetensors } from "../../runtime/safetensors/reader.ts";
+import { seeded } from "../support/samples.ts";
 
 const folder = fileURLToPath(new URL("../fixtures/models", import.meta.url));
 
@@ -144,4 +146,38 @@ export function difference(got: ArrayLike<number>, want: ArrayLike<number>): num
     worst = Number.isNaN(d) ? Number.POSITIVE_INFINITY : Math.max(worst, d);
   }
   return worst;
+}
+
+/** Weights that nobody made: uniform in ±1/√(last axis), ones shifted, so that no mistake hides behind 0 or 1. */
+export function anyWeights(graph: Graph, seed: number): Map<string, HostTensor> {
+  const next = seeded(seed);
+  const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  return new Map(
+    parameters.map((n) => {
+      const axes = sized(n.type);
+      const [base, spread] = axes.length < 2 ? [0.6, 1] : [0, 3 / Math.sqrt(axes.at(-1)!.size)];
+      const length = axes.reduce((k, a) => k * a.size, 1);
+      const data = Float32Array.from({ length }, () => base + spread * (next() - 0.5));
+      return [inputName(n), hostTensor("f32", axes, data)];
+    }),
+  );
+}
+
+/** Feeds of the shapes that the graph's inputs have: floats in ±1.5, integers of [low, high]. */
+export function anyFeeds(
+  graph: Graph,
+  sizes: Readonly<Record<string, number>>,
+  seed: number,
+  [low, high]: readonly [number, number] = [1, 2],
+): Record<string, HostTensor> {
+  const next = seeded(seed);
+  const nodes = graph.inputs.filter((n) => n.op !== "parameter");
+  return Object.fromEntries(
+    nodes.map((n) => {
+      const axes = n.type.axes.map((a) => ({ name: a.name, size: dimValue(a.size, sizes) }));
+      const draw = () => (n.type.dtype === "f32" ? 3 * next() - 1.5 : low + Math.floor(next() * (high - low + 1)));
+      const length = axes.reduce((k, a) => k * a.size, 1);
+      return [inputName(n), hostTensor(n.type.dtype, axes, Array.from({ length }, draw))];
+    }),
+  );
 }

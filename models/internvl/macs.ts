@@ -1,0 +1,65 @@
+/**
+ * Multiply-accumulates as the paper counts them: linear layers on all tokens, without biases; the patch convolution with
+ * its bias; the two attention products over patch tokens only. One multiply-accumulate is 1; for one sample.
+ */
+import type { ChatConfig, ChatQueriesConfig } from "./chat.ts";
+import type { ContrastiveConfig } from "./contrastive.ts";
+import type { GenerativeConfig } from "./generative.ts";
+import { patchCount, type VisionConfig } from "./internvit.ts";
+import type { TextConfig } from "./llama.ts";
+import type { QllamaConfig } from "./qllama.ts";
+
+/** InternViT up to a block; all of them unless said. */
+export function visionMacs(c: VisionConfig, blocks = c.depth): number {
+  const patches = patchCount(c);
+  const convolution = patches * (3 * c.patch ** 2 + 1) * c.width;
+  const linear = (patches + 1) * (4 * c.width ** 2 + 2 * c.width * c.mlp);
+  const products = 2 * patches ** 2 * c.width;
+  return convolution + blocks * (linear + products);
+}
+
+/** The layers of a decoder over this many tokens, and its output matrix for as many. */
+export function decoderMacs(c: TextConfig, tokens: number, scored: number): number {
+  const layer = tokens * (4 * c.width ** 2 + 3 * c.width * c.mlp) + 2 * tokens ** 2 * c.width;
+  return c.depth * layer + scored * c.width * c.vocab;
+}
+
+const crossMacs = (c: QllamaConfig, vision: VisionConfig): number => {
+  const seen = patchCount(vision) + 1;
+  const layers = Math.ceil(c.depth / c.crossEvery);
+  return layers * (2 * c.queries * c.width ** 2 + 2 * seen * vision.width * c.width + 2 * c.queries * seen * c.width);
+};
+
+/** Attention pooling: one query over `tokens` tokens. */
+const poolingMacs = (width: number, tokens: number, out: number): number =>
+  (1 + 2 * tokens) * width ** 2 + 2 * tokens * width + width * out;
+
+const textMacs = (c: ContrastiveConfig): number =>
+  decoderMacs(c.text, c.text.context, 0) + c.text.width * c.embed;
+
+/** One image and one text. */
+export const contrastiveMacs = (c: ContrastiveConfig): number =>
+  visionMacs(c.vision) + poolingMacs(c.vision.width, patchCount(c.vision) + 1, c.embed) + textMacs(c);
+
+/** QLLaMA over its queries and a text, every token of the text scored. */
+export const qllamaMacs = (c: QllamaConfig, vision: VisionConfig, text: number, scored: number): number =>
+  decoderMacs(c, c.queries + text, scored) + crossMacs(c, vision);
+
+/** One image and one text, compared, matched and written. */
+export function generativeMacs(c: GenerativeConfig): number {
+  const queries = qllamaMacs(c.text, c.vision, 0, 0) + poolingMacs(c.text.width, c.text.queries, c.embed);
+  const { context } = c.text;
+  const matched = qllamaMacs(c.text, c.vision, context, 0) + c.text.queries * c.text.width * 2;
+  return contrastiveMacs(c) + queries + matched + qllamaMacs(c.text, c.vision, context, context);
+}
+
+/** A conversation of `context` tokens, every token scored. */
+export function chatMacs(c: ChatConfig | ChatQueriesConfig): number {
+  const glue = (from: number, tokens: number) => tokens * (from * c.text.width + c.text.width ** 2);
+  const language = decoderMacs(c.text, c.text.context, c.text.context);
+  const patches = glue(c.vision.width, patchCount(c.vision));
+  if (!("qllama" in c)) return visionMacs(c.vision, c.vision.depth + 1 + c.features) + patches + language;
+  const { qllama } = c as ChatQueriesConfig;
+  const queries = qllamaMacs(qllama, c.vision, 0, 0) + glue(qllama.width, qllama.queries);
+  return visionMacs(c.vision) + patches + queries + language;
+}
