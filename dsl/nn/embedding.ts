@@ -1,5 +1,5 @@
 /** Embeddings: of token ids, and of image patches. */
-import { normal, truncatedNormal } from "../../compiler/index.ts";
+import { normal } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, gather, merge, split, type Tensor, typed } from "../tensor.ts";
@@ -47,6 +47,6 @@ export function patchEmbedding<A extends string, E extends string, P extends str
   const [inRow, inColumn] = [axis("patch_row", patchSize), axis("patch_column", patchSize)];
   const [gridRow, gridColumn] = [axis("grid_row", rows!), axis("grid_column", columns!)];
   const cut: AnyTensor = split(split(image, axes.row, [gridRow, inRow]), axes.column, [gridColumn, inColumn]);
-  const mapped: AnyTensor = linear(p, cut, [axes.channel, inRow, inColumn], [embed], { init: truncatedNormal(0.02) });
+  const mapped: AnyTensor = linear(p, cut, [axes.channel, inRow, inColumn], [embed]);
   return typed<A | E | P>(merge(mapped, [gridRow, gridColumn], patch));
 }

@@ -11,6 +11,13 @@ export interface LinearOptions {
 }
 
 /**
+ * Keeps the variance of what is mapped, at any width: std 1/sqrt(fan-in), LeCun et al. 1998, section 4.6. At the widths of
+ * the published models this is the customary 0.02.
+ */
+const fanIn = (from: readonly Axis[]): Distribution =>
+  truncatedNormal(from.reduce((n, a) => n * (a.size as number), 1) ** -0.5);
+
+/**
  * W·x + b from the axes `from` to the axes `to`; parameters `weight` [to..., from...] and `bias` [to...].
  * x [..., from...] -> [..., to...]. An axis in both lists keeps its name: it is the same width before and after.
  */
@@ -25,7 +32,7 @@ export function linear<A extends string, F extends A, T extends string>(
     (t) => (x.type.axes.some((a) => a.name === t.name) ? axis(`${t.name}_out`, t.size) : t) as Axis<T>,
   );
   const axes: readonly Axis[] = [...fresh, ...from];
-  const weight: AnyTensor = p.parameter("weight", axes, options.init ?? truncatedNormal(0.02));
+  const weight: AnyTensor = p.parameter("weight", axes, options.init ?? fanIn(from));
   let y: AnyTensor = contract(x, weight, from);
   if (options.bias !== false) y = add(y, p.parameter("bias", fresh, zeros));
   fresh.forEach((f, i) => {
