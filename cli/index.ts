@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { HeddleError, setSourceReader } from "../compiler/index.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { heddleVersion } from "./versions.ts";
 
@@ -51,6 +52,12 @@ function commands(done: (status: number) => void): Command {
     .description("what is here, and which one auto takes")
     .option("--json", "for programs", false)
     .action(async (options) => done(await devicesCommand(options)));
+  program
+    .command("run [arguments...]")
+    .description("use a model: features, classify, retrieve, caption, chat; see heddle run --help")
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (given) => done(await runCommand(given)));
   for (const command of program.commands) command.exitOverride();
   return program;
 }

@@ -1,0 +1,102 @@
+/** `heddle run <model> ...`: the modes of a model and their options. */
+import { Command, InvalidArgumentError, Option } from "commander";
+import { UsageError } from "../../../compiler/index.ts";
+import type { ClassifyOptions } from "./classify.ts";
+import type { FeaturesOptions } from "./features.ts";
+import type { IndexOptions, SearchOptions } from "./retrieve.ts";
+
+/** Runs a mode: `args` are the model, the options that all modes have, the mode and its own options. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const [source, ...rest] = args;
+  const wantsHelp = source === undefined || source === "--help" || source === "-h";
+  if (!wantsHelp && source.startsWith("-"))
+    throw new UsageError(`heddle run takes the model first: heddle run internvl-c ${args.join(" ")}`);
+  let status = 0;
+  const program = modes(source ?? "", (code) => {
+    status = code;
+  });
+  await program.parseAsync(wantsHelp ? ["--help"] : rest, { from: "user" });
+  return status;
+}
+
+function modes(source: string, done: (status: number) => void): Command {
+  const program = new Command("heddle run <model>")
+    .description("use a model's weights: its features, classes, search, captions, conversation")
+    .usage("--weights <path> <mode> [options]")
+    .configureHelp({ showGlobalOptions: true })
+    .requiredOption("--weights <path>", "a safetensors file, its index, or the folder of either")
+    .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; the one beside the weights unless told')
+    .option("--device <device>", "auto, webgpu or cpu", "auto")
+    .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
+    .option("--set <key=value>", "change a setting; may be repeated", collect, [])
+    .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
+    .option("--json", "results for programs", false);
+  const add = (parent: Command, name: string, description: string) => {
+    const command = parent.command(name).description(description).configureHelp({ showGlobalOptions: true });
+    return command.exitOverride();
+  };
+  perception(source, add, program, done);
+  contrast(source, add, program, done);
+  return program.exitOverride();
+}
+
+type Add = (parent: Command, name: string, description: string) => Command;
+type Done = (status: number) => void;
+
+function perception(source: string, add: Add, program: Command, done: Done): void {
+  add(program, "features", "write what InternViT sees as maps, a file for each picture")
+    .requiredOption("--image <files...>", "pictures")
+    .option("--blocks <list>", "blocks to take, as in 12,24,36,48; 0 is what goes into the first", numbers)
+    .requiredOption("--out <folder>", "where the files go")
+    .action(async (_, command: Command) => {
+      const { featuresCommand } = await import("./features.ts");
+      done(await featuresCommand(source, command.optsWithGlobals<FeaturesOptions>()));
+    });
+}
+
+function contrast(source: string, add: Add, program: Command, done: Done): void {
+  add(program, "classify", "name what is in pictures, by texts alone")
+    .requiredOption("--image <files...>", "pictures")
+    .requiredOption("--labels <names>", 'class names: a JSON file, or "cat,dog"')
+    .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; the bare name unless told')
+    .option("--language <code>", "the language to take from files that have several; all of them unless told")
+    .option("--prefix <text>", 'what all prompts begin with; "summarize:" unless told, nothing for bytes')
+    .option("--top <n>", "classes to show", wholeNumber, 5)
+    .action(async (_, command: Command) => {
+      const { classifyCommand } = await import("./classify.ts");
+      done(await classifyCommand(source, command.optsWithGlobals<ClassifyOptions>()));
+    });
+  const retrieve = add(program, "retrieve", "find pictures by texts and texts by pictures");
+  add(retrieve, "index <folder>", "read a folder's pictures and captions into an index")
+    .requiredOption("--out <file>", "the index, as in index.safetensors")
+    .option("--prefix <text>", 'what all texts begin with; "summarize:" unless told, nothing for bytes')
+    .action(async (folder: string, _, command: Command) => {
+      const { indexCommand } = await import("./retrieve.ts");
+      done(await indexCommand(source, folder, command.optsWithGlobals<IndexOptions>()));
+    });
+  add(retrieve, "search", "search an index")
+    .requiredOption("--index <file>", "what retrieve index wrote")
+    .option("--text <query>", "look for pictures that a text describes")
+    .option("--image <file>", "look for texts that describe a picture")
+    .addOption(new Option("--among <kind>", "what to look for, when it is the other").choices(["images", "texts"]))
+    .option("--prefix <text>", 'what the text begins with; "summarize:" unless told, nothing for bytes')
+    .option("--top <n>", "how many to show", wholeNumber, 10)
+    .action(async (_, command: Command) => {
+      const { searchCommand } = await import("./retrieve.ts");
+      done(await searchCommand(source, command.optsWithGlobals<SearchOptions>()));
+    });
+}
+
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+function numbers(text: string): number[] {
+  const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (values.every(Number.isInteger)) return values;
+  throw new InvalidArgumentError("whole numbers with commas between them are needed");
+}

@@ -1,0 +1,119 @@
+/** Class names and templates, from a file or the command line, in one language or several. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { extname } from "node:path";
+import { didYouMean, FileError, UsageError } from "../../../compiler/index.ts";
+
+/** Texts by language; "" where the source names none. */
+export type ByLanguage = Readonly<Record<string, readonly string[]>>;
+
+export interface Classes {
+  /** What a class is called in results: its name in the first language. */
+  readonly labels: readonly string[];
+  /** Every name in every template of its language. */
+  readonly prompts: readonly string[];
+  /** The class of each prompt. */
+  readonly classOf: readonly number[];
+}
+
+/** Where a class name goes in a template. CLIP-Benchmark writes it so. */
+const place = "{c}";
+
+/** Class names: a JSON file, or names with commas between them. */
+export const readLabels = async (source: string, language?: string): Promise<ByLanguage> =>
+  inLanguage(isFile(source) ? await readTexts(source, "labels") : { "": items(source, ",") }, language, "labels");
+
+/** Templates: a JSON file, or texts with | between them; the bare name unless told. */
+export async function readTemplates(source: string | undefined, language?: string): Promise<ByLanguage> {
+  if (source === undefined) return { "": [place] };
+  const templates = isFile(source) ? await readTexts(source, "templates") : { "": items(source, "|") };
+  const wrong = Object.values(templates)
+    .flat()
+    .find((t) => !t.includes(place));
+  if (wrong !== undefined)
+    throw new UsageError(
+      `the template "${wrong}" has no ${place}, where the class name goes: "a photo of a ${place}."`,
+    );
+  return inLanguage(templates, language, "templates");
+}
+
+/** Every class with every template of its language. Throws UsageError where the languages do not fit. */
+export function classPrompts(labels: ByLanguage, templates: ByLanguage): Classes {
+  const languages = Object.keys(labels);
+  const first = labels[languages[0]!]!;
+  const prompts: string[] = [];
+  const classOf: number[] = [];
+  for (const language of languages) {
+    const names = labels[language]!;
+    if (names.length !== first.length)
+      throw new UsageError(`the labels are ${first.length} in "${languages[0]}" and ${names.length} in "${language}"`);
+    const own = templates[language] ?? templates[""];
+    if (!own && language === "") throw unsaid(templates);
+    if (!own) throw missing("templates", language, templates);
+    for (const [index, name] of names.entries()) {
+      for (const template of own) {
+        prompts.push(template.replaceAll(place, name));
+        classOf.push(index);
+      }
+    }
+  }
+  return { labels: first, prompts, classOf };
+}
+
+const isFile = (source: string): boolean => extname(source) === ".json" || existsSync(source);
+
+const items = (text: string, separator: string): string[] =>
+  text
+    .split(separator)
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+
+/** A JSON file with an array of texts, or an object with one for each language. */
+async function readTexts(path: string, what: string): Promise<ByLanguage> {
+  const value = parse(path, what, await read(path, what));
+  if (isTexts(value)) return { "": value };
+  if (typeof value === "object" && value !== null && Object.values(value).every(isTexts)) return value as ByLanguage;
+  throw new FileError(
+    `${what} "${path}" hold neither an array of texts nor one for each language, as in { "en": ["cat", "dog"] }`,
+  );
+}
+
+async function read(path: string, what: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    throw new FileError(`${what} "${path}" cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parse(path: string, what: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(`${what} "${path}" are no JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string" && item !== "");
+
+/** The languages to use: the one asked for, else all. */
+function inLanguage(texts: ByLanguage, language: string | undefined, what: string): ByLanguage {
+  if (Object.values(texts).flat().length === 0) throw new UsageError(`there are no ${what}`);
+  if (language === undefined) return texts;
+  const own = texts[language] ?? texts[""];
+  if (!own) throw missing(what, language, texts);
+  return { [language]: own };
+}
+
+const unsaid = (templates: ByLanguage): UsageError =>
+  new UsageError(
+    `the templates are in ${Object.keys(templates).join(", ")} and the labels in no language: say which with --language`,
+  );
+
+function missing(what: string, language: string, texts: ByLanguage): UsageError {
+  const known = Object.keys(texts);
+  return new UsageError(
+    `there are no ${what} in "${language}"${didYouMean(language, known)} There are some in ${known.join(", ")}.`,
+  );
+}

@@ -1,0 +1,157 @@
+/** `heddle run ... retrieve`: a folder's pictures and captions as vectors, and searching them in both directions. */
+import { readdir, readFile } from "node:fs/promises";
+import { join, parse, relative } from "node:path";
+import { FileError, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
+import { type ImageStore, imageStore, mapLimited, nearest, type Skipped } from "../../../data/index.ts";
+import { digits, json } from "../../output.ts";
+import { cleanCaption, prefixOf } from "./contrastive-texts.ts";
+import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
+import type { RunOptions } from "./options.ts";
+import { isPicture, requirePictures } from "./pictures.ts";
+import { type Indexed, type Kind, readIndex, searched, writeIndex } from "./retrieval-index.ts";
+import { type OpenedTokenizer, openTokenizer } from "./tokenizing.ts";
+import { embedPictures, embedTexts, geometryOf, requireOutputs } from "./towers.ts";
+
+export interface IndexOptions extends RunOptions {
+  readonly out: string;
+  readonly prefix?: string;
+}
+
+export interface SearchOptions extends RunOptions {
+  readonly index: string;
+  readonly text?: string;
+  readonly image?: string;
+  /** What is looked for; pictures for a text and texts for a picture unless told. */
+  readonly among?: Kind;
+  readonly top: number;
+  readonly prefix?: string;
+}
+
+/** What a search found, best first. */
+export interface SearchResult {
+  readonly query: string;
+  readonly among: Kind;
+  readonly found: readonly { readonly name: string; readonly cosine: number }[];
+}
+
+const towers = ["image", "text"];
+
+/** Texts as retrieval compares them: cleaned and with InternVL's prefix, except in bytes, where a text stays as it is. */
+const asQuery = (tokenizer: OpenedTokenizer, prefix: string | undefined) => (text: string) =>
+  prefixOf(tokenizer, prefix) + (tokenizer.bytes ? text : cleanCaption(text));
+
+export async function indexCommand(source: string, folder: string, options: IndexOptions): Promise<number> {
+  const { name, graph } = await openModel(source, options);
+  requireOutputs(graph, "retrieve", towers);
+  const content = await readFolder(folder);
+  const store = imageStore(geometryOf(graph, "squash", options));
+  const pictures = await readable(folder, content.pictures, store);
+  const tokenizer = content.captions.length > 0 ? await openTokenizer(graph, options) : undefined;
+  const needed = selectOutputs(graph, tokenizer ? towers : ["image"]);
+  const index = await withWeights(needed, options, async (model) => ({
+    model: name,
+    images: await indexPictures(model, graph, folder, pictures, store, options),
+    texts: tokenizer ? await indexTexts(model, graph, content.captions, tokenizer, options) : nothing,
+  }));
+  await writeIndex(options.out, index);
+  const counts = { pictures: index.images.names.length, texts: index.texts.names.length };
+  if (options.json) process.stdout.write(`${json({ index: options.out, ...counts })}\n`);
+  else say(`${options.out}: ${digits(counts.pictures)} pictures, ${digits(counts.texts)} texts`);
+  return 0;
+}
+
+const nothing: Indexed = { names: [], vectors: { data: new Float32Array(), width: 0 } };
+
+async function indexPictures(
+  model: LoadedModel,
+  graph: Graph,
+  folder: string,
+  names: readonly string[],
+  store: ImageStore,
+  options: IndexOptions,
+): Promise<Indexed> {
+  const paths = names.map((name) => join(folder, name));
+  return { names, vectors: await embedPictures(model, graph, paths, store, options) };
+}
+
+async function indexTexts(
+  model: LoadedModel,
+  graph: Graph,
+  captions: readonly string[],
+  tokenizer: OpenedTokenizer,
+  options: IndexOptions,
+): Promise<Indexed> {
+  const texts = captions.map(asQuery(tokenizer, options.prefix));
+  return { names: captions, vectors: await embedTexts(model, graph, texts, tokenizer, options) };
+}
+
+export async function searchCommand(source: string, options: SearchOptions): Promise<number> {
+  const { text, image } = options;
+  if ((text === undefined) === (image === undefined))
+    throw new UsageError('retrieve search takes one query: --text "a red fox" or --image fox.jpg');
+  if (image !== undefined) requirePictures([image]);
+  const among = options.among ?? (image === undefined ? "images" : "texts");
+  const { name, graph } = await openModel(source, options);
+  requireOutputs(graph, "retrieve", towers);
+  const { names, vectors } = searched(options.index, await readIndex(options.index), among, name);
+  const tokenizer = text === undefined ? undefined : await openTokenizer(graph, options);
+  const needed = selectOutputs(graph, [tokenizer ? "text" : "image"]);
+  const query = await withWeights(needed, options, (model) =>
+    tokenizer
+      ? embedTexts(model, graph, [asQuery(tokenizer, options.prefix)(text!)], tokenizer, options)
+      : embedPictures(model, graph, [image!], imageStore(geometryOf(graph, "squash", options)), options),
+  );
+  const result: SearchResult = {
+    query: text ?? image!,
+    among,
+    found: nearest(query, 0, vectors, options.top).map((n) => ({ name: names[n.index]!, cosine: n.score })),
+  };
+  process.stdout.write(options.json ? `${json(result)}\n` : result.found.map(line).join(""));
+  return 0;
+}
+
+const line = ({ name, cosine }: SearchResult["found"][number]): string => `${cosine.toFixed(4)}  ${name}\n`;
+
+interface FolderContent {
+  readonly pictures: readonly string[];
+  /** Every line of the .txt files beside the pictures, each once. */
+  readonly captions: readonly string[];
+}
+
+/** The pictures of a folder and of the folders in it, by name, and their captions. Throws FileError where there are none. */
+async function readFolder(folder: string): Promise<FolderContent> {
+  const names = await listFiles(folder);
+  const pictures = names.filter(isPicture);
+  if (pictures.length === 0) throw new FileError(`"${folder}" holds no picture (png, jpg, webp, svg)`);
+  const there = new Set(names);
+  const texts = [...new Set(pictures.map(captionFile))].filter((name) => there.has(name));
+  const lines = await mapLimited(texts, 16, async (name) => captionsOf(await readFile(join(folder, name), "utf8")));
+  return { pictures, captions: [...new Set(lines.flat())] };
+}
+
+async function listFiles(folder: string): Promise<string[]> {
+  try {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    const files = entries.filter((e) => e.isFile()).map((e) => join(e.parentPath, e.name));
+    return files.map((path) => relative(folder, path)).sort();
+  } catch (cause) {
+    throw new FileError(`the folder "${folder}" cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+const captionFile = (picture: string): string => join(parse(picture).dir, `${parse(picture).name}.txt`);
+
+const captionsOf = (text: string): string[] =>
+  text
+    .split(/\r?\n/)
+    .map((l) => l.trim())
+    .filter((l) => l !== "");
+
+/** The pictures that can be decoded; the others are named and left out. Throws FileError where all are broken. */
+async function readable(folder: string, names: readonly string[], images: ImageStore): Promise<readonly string[]> {
+  const onSkip = ({ reason }: Skipped) => say(`skipped: ${reason}`);
+  const paths = names.map((name) => join(folder, name));
+  const good = await images.preload(paths, { onSkip });
+  if (good.size > 0) return names.filter((_, i) => good.has(paths[i]!));
+  throw new FileError(`none of the ${names.length} pictures in "${folder}" can be read`);
+}

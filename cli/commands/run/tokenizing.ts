@@ -1,0 +1,71 @@
+/** The tokenizer of a command line, and texts as a contrastive model takes them. */
+import { existsSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
+import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch } from "../../../data/index.ts";
+import { feedNamed } from "./feeds.ts";
+import type { RunOptions } from "./options.ts";
+
+export interface OpenedTokenizer extends Tokenizer {
+  /** True for `bytes`, which has no conventions of its own. */
+  readonly bytes: boolean;
+}
+
+/**
+ * The tokenizer that is asked for ("bytes" or a tokenizer.json), else the tokenizer.json beside the weights, else bytes
+ * where the model's vocabulary is that of bytes. Padding is id 0, which models take for no token.
+ */
+export async function openTokenizer(graph: Graph, options: RunOptions): Promise<OpenedTokenizer> {
+  const vocabulary = vocabularyOf(graph);
+  const tokenizer = { ...(await chosen(options, vocabulary)), pad: 0 };
+  if (vocabulary !== undefined && tokenizer.vocabularySize > vocabulary) {
+    throw new UsageError(
+      `the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: give the model's own with --tokenizer`,
+    );
+  }
+  return tokenizer;
+}
+
+async function chosen({ tokenizer, weights }: RunOptions, vocabulary: number | undefined): Promise<OpenedTokenizer> {
+  const bytes = { ...byteTokenizer, bytes: true };
+  if (tokenizer === "bytes") return bytes;
+  const path = tokenizer ?? beside(weights);
+  if (existsSync(path) || tokenizer !== undefined) return { ...(await readTokenizer(path)), bytes: false };
+  if (vocabulary === byteTokenizer.vocabularySize) return bytes;
+  throw new UsageError(`there is no "${path}": give --tokenizer tokenizer.json, or --tokenizer bytes`);
+}
+
+const beside = (weights: string): string =>
+  join(existsSync(weights) && statSync(weights).isDirectory() ? weights : dirname(weights), "tokenizer.json");
+
+/** The number of ids that a graph's embedding table has rows for. */
+function vocabularyOf(graph: Graph): number | undefined {
+  const axes = graph.inputs.filter((n) => n.op === "parameter").flatMap((n) => n.type.axes);
+  const size = axes.find((a) => a.name === "vocab")?.size;
+  return typeof size === "number" ? size : undefined;
+}
+
+/** Ids of a text where the model leaves the number open. InternVL, released code: 80. */
+const openLength = 80;
+
+/** The number of ids that a graph's input "ids" takes for a text, and the sizes that make it so. */
+export function textLength(graph: Graph): {
+  readonly tokens: number;
+  readonly sizes: Readonly<Record<string, number>>;
+} {
+  const size = feedNamed(graph, "ids").type.axes.find((a) => a.name === "token")?.size;
+  return typeof size === "string"
+    ? { tokens: openLength, sizes: { [size]: openLength } }
+    : { tokens: size ?? 1, sizes: {} };
+}
+
+/** Tokenizes texts batch by batch. */
+export const textFeeds =
+  (texts: readonly string[], tokenizer: Tokenizer, tokens: number) =>
+  async (rows: readonly number[]): Promise<{ readonly ids: HostTensor }> => ({
+    ids: tokenBatch(
+      tokenizer,
+      rows.map((row) => texts[row]!),
+      tokens,
+    ).ids,
+  });

@@ -1,0 +1,70 @@
+/** Pictures and texts to vectors of one space, by any model with outputs "image" and "text". */
+import { didYouMean, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
+import type { Embeddings, Geometry, ImageStore, Tokenizer } from "../../../data/index.ts";
+import { type DeviceModel, embedRows, type Rows, startProgress } from "../../../runtime/index.ts";
+import type { RunOptions } from "./options.ts";
+import { imageSide, pictureFeeds } from "./pictures.ts";
+import { textFeeds, textLength } from "./tokenizing.ts";
+
+/** Throws UsageError unless the model has every output that a mode needs. */
+export function requireOutputs(graph: Graph, mode: string, names: readonly string[]): void {
+  const known = graph.outputs.map((o) => o.name);
+  const missing = names.find((n) => !known.includes(n));
+  if (missing === undefined) return;
+  throw new UsageError(
+    `${mode} needs a model with the outputs ${names.join(", ")}; "${graph.name}" has ${known.join(", ")}${didYouMean(missing, known)}`,
+  );
+}
+
+/** How a model sees pictures: its own size, the fit that the mode has unless `--fit` says another. */
+export const geometryOf = (graph: Graph, fit: Geometry["fit"], options: RunOptions): Geometry => ({
+  size: imageSide(graph),
+  fit: options.fit ?? fit,
+});
+
+/** Unit vectors of pictures, a row each. */
+export async function embedPictures(
+  model: DeviceModel,
+  graph: Graph,
+  paths: readonly string[],
+  store: ImageStore,
+  options: RunOptions,
+): Promise<Embeddings> {
+  const batch = Math.min(options.batch, paths.length);
+  const rows = { count: paths.length, batch, feeds: pictureFeeds(paths, store) };
+  return await embed(model, selectOutputs(graph, ["image"]), "image", rows, { batch }, "pictures");
+}
+
+/** Unit vectors of texts, a row each. */
+export async function embedTexts(
+  model: DeviceModel,
+  graph: Graph,
+  texts: readonly string[],
+  tokenizer: Tokenizer,
+  options: RunOptions,
+): Promise<Embeddings> {
+  const tower = selectOutputs(graph, ["text"]);
+  const { tokens, sizes } = textLength(tower);
+  const batch = Math.min(options.batch, texts.length);
+  const rows = { count: texts.length, batch, feeds: textFeeds(texts, tokenizer, tokens) };
+  return await embed(model, tower, "text", rows, { batch, ...sizes }, "texts");
+}
+
+async function embed(
+  model: DeviceModel,
+  graph: Graph,
+  output: string,
+  rows: Rows,
+  sizes: Readonly<Record<string, number>>,
+  unit: string,
+): Promise<Embeddings> {
+  const session = await model.session(graph, sizes);
+  const progress =
+    rows.count > rows.batch ? startProgress({ description: "embedding", total: rows.count, unit }) : undefined;
+  try {
+    return await embedRows(session, output, rows, (done) => progress?.update(done));
+  } finally {
+    progress?.dispose();
+    session.dispose();
+  }
+}

@@ -1,0 +1,47 @@
+/** One model on a device: its parameters once, and as many graphs over them as its modes need. */
+import type { Backend, Store } from "../../backends/backend.ts";
+import { type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
+import type { InferenceSession } from "../session.ts";
+
+/** Where parameters come from, one at a time: `Weights` of a file, or a map. */
+export interface ParameterSource {
+  read(parameter: string): Promise<HostTensor>;
+}
+
+export interface DeviceModel {
+  readonly backend: Backend;
+  /** Parameters, and the state of graphs that keep some. */
+  readonly store: Store;
+  /** Compiles a graph and reads the parameters that no graph before it had. */
+  session(graph: Graph, sizes?: Sizes): Promise<InferenceSession>;
+  dispose(): void;
+}
+
+/** A model without graphs yet. Parameters are read when a graph first needs them, so one is in host memory at a time. */
+export function deviceModel(backend: Backend, parameters: ParameterSource): DeviceModel {
+  const store = backend.createStore();
+  const written = new Set<string>();
+  const sessions = new Set<InferenceSession>();
+  const session = async (graph: Graph, sizes: Sizes = {}) => {
+    for (const name of graph.inputs.filter((n) => n.op === "parameter").map(inputName)) {
+      if (written.has(name)) continue;
+      await store.write(name, await parameters.read(name));
+      written.add(name);
+    }
+    const executable = await backend.compile(graph, { sizes });
+    const made: InferenceSession = {
+      run: (feeds, options) => executable.run(feeds, store, options),
+      dispose: () => {
+        executable.dispose();
+        sessions.delete(made);
+      },
+    };
+    sessions.add(made);
+    return made;
+  };
+  const dispose = () => {
+    for (const open of [...sessions]) open.dispose();
+    store.dispose();
+  };
+  return { backend, store, session, dispose };
+}

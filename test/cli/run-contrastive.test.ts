@@ -1,0 +1,198 @@
+/** The modes that need no decoder, by command line, against the float64 interpreter. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { type HostTensor, makeGraph, selectOutputs } from "../../compiler/index.ts";
+import { byteTokenizer, decodeImage, type Geometry, imageTensor, tokenBatch } from "../../data/index.ts";
+import { rootParams, trace } from "../../dsl/index.ts";
+import { internvit, pixelsInput } from "../../models/index.ts";
+import { createSession, openSafetensors } from "../../runtime/index.ts";
+import { difference } from "../models/support.ts";
+import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
+import tiny from "./tiny-model.ts";
+
+const model = modelFile("tiny-model.ts");
+const folder = scratch("run");
+const graph = trace(tiny);
+const weights = randomWeights(graph);
+const backend = referenceBackend();
+const cpu = (...args: string[]) =>
+  heddle("run", model, "--weights", folder.at("model.safetensors"), "--device", "cpu", ...args);
+const [fox, sea, sun] = ["fox.png", "sea.png", "sun.png"].map((name) => folder.at("pictures", name)) as [
+  string,
+  string,
+  string,
+];
+
+beforeAll(async () => {
+  await writeWeights(folder.at("model.safetensors"), weights);
+  mkdirSync(folder.at("pictures", "more"), { recursive: true });
+  await writePicture(fox, 200, 90, 20);
+  await writePicture(sea, 10, 60, 180);
+  await writePicture(sun, 250, 240, 60);
+  writeFileSync(folder.at("pictures", "fox.txt"), "A red fox!\n\nfox\n");
+  writeFileSync(folder.at("pictures", "sea.txt"), "the sea\nfox\n");
+});
+afterAll(() => folder.remove());
+
+async function pixels(path: string, fit: Geometry["fit"]): Promise<HostTensor> {
+  return imageTensor([await decodeImage(path, { size: 16, fit })], { size: 16 });
+}
+
+/** One output of the model by the interpreter, flat. */
+async function expected(output: string, feeds: Readonly<Record<string, HostTensor>>): Promise<number[]> {
+  const session = await createSession(backend, selectOutputs(graph, [output]), weights);
+  return Array.from((await session.run(feeds))[output]!.data);
+}
+
+const textVector = (text: string) => expected("text", { ids: tokenBatch(byteTokenizer, [text], 20).ids });
+const imageVector = async (path: string, fit: Geometry["fit"]) =>
+  expected("image", { pixels: await pixels(path, fit) });
+const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
+const unit = (a: readonly number[]) => a.map((v) => v / Math.hypot(...a));
+
+describe("features", () => {
+  it("writes maps of the blocks asked for, the class token apart, whatever the batch", async () => {
+    const out = folder.at("maps");
+    const ended = await cpu("--batch", "2", "features", "--image", fox, sea, sun, "--blocks", "2,0", "--out", out);
+    expect(ended).toMatchObject({ status: 0, out: "" });
+    const config = tiny.config.vision;
+    const states = internvit(rootParams().scope("vision_model"), pixelsInput(config), config);
+    const whole = makeGraph("states", [
+      { name: "two", node: states[2]! },
+      { name: "zero", node: states[0]! },
+    ]);
+    const session = await createSession(backend, whole, weights);
+    for (const picture of [fox, sea, sun]) {
+      const want = await session.run({ pixels: await pixels(picture, "crop") });
+      await using reader = await openSafetensors(
+        folder.at("maps", picture.split(/[\\/]/).at(-1)!.replace("png", "safetensors")),
+      );
+      expect(reader.tensors.get("block.2")!.shape).toEqual([2, 2, 16]);
+      for (const [name, state] of [
+        ["block.2", want.two!],
+        ["block.0", want.zero!],
+      ] as const) {
+        const stored = [...(await reader.readTensor(`${name}.class`)).data, ...(await reader.readTensor(name)).data];
+        expect(difference(stored, state.data)).toBeLessThan(1e-4);
+      }
+    }
+  });
+
+  it("names blocks and pictures that are not there, and files that would meet", async () => {
+    const none = await cpu("features", "--image", fox, "--blocks", "3", "--out", folder.at("x"));
+    expect(none).toMatchObject({ status: 1, err: expect.stringContaining("the blocks 1 to 2") });
+    const missing = await cpu("features", "--image", fox, "a.png", "b.png", "--out", folder.at("x"));
+    expect(missing).toMatchObject({ status: 1, err: 'FileError: there is no picture "a.png", "b.png"\n' });
+    const twice = await cpu("features", "--image", fox, fox, "--out", folder.at("x"));
+    expect(twice).toMatchObject({ status: 1, err: expect.stringContaining("would both become fox.safetensors") });
+  });
+});
+
+describe("classify", () => {
+  it("averages the templates of a class and scales by the temperature", async () => {
+    const ended = await cpu(
+      "--json",
+      "classify",
+      "--image",
+      fox,
+      sea,
+      "--labels",
+      "fox,sea",
+      "--templates",
+      "a {c}.|{c}",
+    );
+    expect(ended.status).toBe(0);
+    const found = JSON.parse(ended.out) as { image: string; guesses: { label: string; probability: number }[] }[];
+    const vectors = await Promise.all(
+      ["fox", "sea"].map(async (c) => {
+        const both = await Promise.all([textVector(`a ${c}.`), textVector(c)]);
+        return unit(both[0]!.map((v, i) => v + both[1]![i]!));
+      }),
+    );
+    const [scale] = await expected("scale", {});
+    for (const { image, guesses } of found) {
+      const logits = await Promise.all(vectors.map(async (v) => scale! * dot(v, await imageVector(image, "crop"))));
+      const powers = logits.map(Math.exp);
+      const want = powers.map((p) => p / (powers[0]! + powers[1]!));
+      for (const { label, probability } of guesses)
+        expect(Math.abs(probability - want[label === "fox" ? 0 : 1]!)).toBeLessThan(1e-4);
+      expect(guesses[0]!.probability).toBeGreaterThanOrEqual(guesses[1]!.probability);
+    }
+  });
+
+  it("takes labels and templates in several languages", async () => {
+    writeFileSync(folder.at("labels.json"), JSON.stringify({ en: ["fox", "sea"], de: ["Fuchs", "Meer"] }));
+    writeFileSync(folder.at("templates.json"), JSON.stringify({ en: ["a {c}"], de: ["ein {c}", "{c}"] }));
+    const args = [
+      "classify",
+      "--image",
+      fox,
+      "--labels",
+      folder.at("labels.json"),
+      "--templates",
+      folder.at("templates.json"),
+    ];
+    const all = await cpu(...args);
+    expect(all.err).toContain("2 classes, 6 prompts");
+    const german = await cpu(...args, "--language", "de");
+    expect(german.err).toContain("2 classes, 4 prompts");
+    expect(german.out).toMatch(/Fuchs/);
+    const other = await cpu(...args, "--language", "fr");
+    expect(other).toMatchObject({ status: 1, err: expect.stringContaining("There are some in en, de.") });
+  });
+
+  it.each([
+    [
+      "a template without its place",
+      ["--labels", "a,b", "--templates", "a photo"],
+      'the template "a photo" has no {c}',
+    ],
+    ["no labels", ["--labels", ","], "there are no labels"],
+    ["labels that are not there", ["--labels", "x.json"], 'labels "x.json" cannot be read'],
+  ])("says what is wrong: %s", async (_, args, message) => {
+    const ended = await cpu("classify", "--image", fox, ...args);
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
+  });
+});
+
+describe("retrieve", () => {
+  it("indexes a folder and searches it in both directions", async () => {
+    writeFileSync(folder.at("pictures", "more", "broken.png"), "no picture");
+    const index = folder.at("index.safetensors");
+    const indexed = await cpu("--json", "retrieve", "index", folder.at("pictures"), "--out", index);
+    expect(JSON.parse(indexed.out)).toMatchObject({ pictures: 3, texts: 3 });
+    expect(indexed.err).toContain("broken.png");
+    const byText = await cpu("--json", "retrieve", "search", "--index", index, "--text", "the sea");
+    const texts = JSON.parse(byText.out) as { found: { name: string; cosine: number }[] };
+    expect(texts.found.map((f) => f.name).sort()).toEqual(["fox.png", "sea.png", "sun.png"]);
+    const query = await textVector("the sea");
+    for (const { name, cosine } of texts.found)
+      expect(Math.abs(cosine - dot(query, await imageVector(folder.at("pictures", name), "squash")))).toBeLessThan(
+        1e-4,
+      );
+    const byImage = await cpu("retrieve", "search", "--index", index, "--image", sun, "--top", "2");
+    expect(byImage.out.trim().split("\n")).toHaveLength(2);
+    const same = await cpu("retrieve", "search", "--index", index, "--image", sun, "--among", "images", "--top", "1");
+    expect(same.out).toBe("1.0000  sun.png\n");
+  });
+
+  it("refuses a file that is no index, an index of another model, and two queries", async () => {
+    const noIndex = await cpu("retrieve", "search", "--index", folder.at("model.safetensors"), "--text", "x");
+    expect(noIndex).toMatchObject({ status: 1, err: expect.stringContaining("is no index that heddle wrote") });
+    const both = await cpu("retrieve", "search", "--index", "x", "--text", "x", "--image", fox);
+    expect(both).toMatchObject({ status: 1, err: expect.stringContaining("takes one query") });
+    const empty = await cpu("retrieve", "index", folder.at("maps"), "--out", "x");
+    expect(empty).toMatchObject({ status: 1, err: expect.stringContaining("holds no picture") });
+  });
+});
+
+it("wants the model first, and shows its modes", async () => {
+  expect(await heddle("run", "--weights", "x")).toMatchObject({
+    status: 1,
+    err: expect.stringContaining("the model first"),
+  });
+  const help = await heddle("run", "--help");
+  expect(help).toMatchObject({ status: 0 });
+  for (const mode of ["features", "classify", "retrieve"]) expect(help.out).toContain(mode);
+});
