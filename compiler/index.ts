@@ -26,4 +26,5 @@ export {
   compileKernels,
   type Program,
   type ProgramKernel,
+  scheduleFor,
 } from "./passes/webgpu-pipeline.ts";

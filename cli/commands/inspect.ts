@@ -12,6 +12,7 @@ import {
   type Program,
   printGraph,
   type Sizes,
+  scheduleFor,
 } from "../../compiler/index.ts";
 import { loadGraph } from "../load.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
@@ -54,7 +55,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 /** Every symbolic size is the batch, or an open length that stands at the same number. */
 export function inspect(graph: Graph, batch: number, begun = performance.now()): Inspection {
   const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, batch]));
-  const program = compileKernels(bindSizes(graph, sizes), { ...baselineFacts, maxBindings: 10 });
+  const program = compileKernels(bindSizes(graph, sizes), scheduleFor(baselineFacts));
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
