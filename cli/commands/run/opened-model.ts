@@ -2,10 +2,10 @@
 import { extname } from "node:path";
 import { type Graph, inputName } from "../../../compiler/index.ts";
 import { type Config, configure, defineModel, type Params, parseSettings, trace } from "../../../dsl/index.ts";
-import { chatRules, generativeRules, publishedTensors, type TensorRule, visionRules } from "../../../models/index.ts";
-import { type DeviceModel, deviceModel, openWeights, type StoredParameter } from "../../../runtime/index.ts";
+import { type DeviceModel, deviceModel, openWeights } from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
 import { loadGraph, loadModel } from "../../load.ts";
+import { publishedLayout } from "../../published-layout.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
@@ -65,15 +65,4 @@ export async function withWeights<T>(
   } finally {
     await model.close();
   }
-}
-
-const layouts: readonly (readonly TensorRule[])[] = [visionRules, generativeRules, chatRules];
-
-/** The published layout that has a place for every parameter of a graph, or undefined where none has. */
-function publishedLayout(graph: Graph): readonly StoredParameter[] | undefined {
-  const paths = graph.inputs
-    .filter((n) => n.op === "parameter")
-    .map((n) => inputName(n).replace(/(^|\.)\d+(?=\.|$)/g, "$1{}"));
-  const rules = layouts.find((l) => paths.every((path) => l.some((rule) => rule.path === path)));
-  return rules && publishedTensors(graph, rules);
 }
