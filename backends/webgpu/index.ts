@@ -1,4 +1,5 @@
 /** WebGPU owns running graphs as fused WGSL kernels, on Dawn in Node and on a browser's device. */
+export { type Bundle, type BundleManifest, bundleOf } from "./bundle/bundle.ts";
 export { emitWgsl } from "./emit/wgsl.ts";
 export { factsOf, type WebgpuBackend, type WebgpuExecutable, webgpuBackend } from "./runtime/backend.ts";
 export type { KernelTime } from "./runtime/program.ts";

@@ -43,6 +43,8 @@ export interface Fusion {
 
 /** Ops that an inlined cone may have: a bound on recomputation and on the time the search takes. */
 const coneLimit = 24;
+/** Bytes that decide nothing: a scalar more or less. */
+const smallChange = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
 const inlineParts = 4;
 
@@ -60,6 +62,14 @@ export const isResident = (n: Node): boolean => isInput(n) || isTable(n);
 /** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
 const isView = (n: Node): boolean =>
   n.op === "slice" && isInput(n.operands[0]!) && n.operands[0]!.type.axes[0]!.name === n.attrs.axis;
+
+/** What bounds a kernel. */
+export interface FusionLimits {
+  /** Storage buffers that it may have. */
+  readonly maxBindings: number;
+  /** Outputs that replace a state: where a kernel reads the state and writes its successor, both share a buffer. */
+  readonly successors: ReadonlyMap<Node, Node>;
+}
 
 /** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
 interface Bucket {
@@ -88,12 +98,12 @@ class Demand {
   private readonly outputs = new Set<Node>();
   private readonly order: ReadonlyMap<Node, number>;
   private readonly places: Placement;
-  private readonly maxBindings: number;
+  private readonly limits: FusionLimits;
 
-  constructor(nodes: readonly Node[], places: Placement, maxBindings: number) {
+  constructor(nodes: readonly Node[], places: Placement, limits: FusionLimits) {
     this.order = new Map(nodes.map((n, i) => [n, i]));
     this.places = places;
-    this.maxBindings = maxBindings;
+    this.limits = limits;
   }
 
   run(outputs: readonly Node[], groups: readonly Group[]): Fusion {
@@ -158,11 +168,24 @@ class Demand {
     let stores = this.sorted(this.groupStores.get(group) ?? []);
     if (stores.length === 0) return;
     let reader = this.readGroup(group, stores);
-    while (reader.reads.size + stores.length > this.maxBindings && stores.some((s) => !isCore(s.value))) {
+    while (this.bindings(reader, stores) > this.limits.maxBindings && stores.some((s) => !isCore(s.value))) {
       stores = this.evict(group, stores);
       reader = this.readGroup(group, stores);
     }
     this.kernels.push({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+  }
+
+  /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */
+  private room(stores: readonly Store[]): number {
+    return this.limits.maxBindings - stores.filter((s) => !this.limits.successors.has(s.value)).length;
+  }
+
+  private bindings(reader: Reader, stores: readonly Store[]): number {
+    const shared = stores.filter((s) => {
+      const state = this.limits.successors.get(s.value);
+      return state !== undefined && reader.reads.has(state);
+    });
+    return reader.reads.size + new Set(stores.map((s) => s.to.root)).size - shared.length;
   }
 
   /** Moves the last elementwise result of a group, with what else depends on it alone, to a kernel right after it. */
@@ -175,7 +198,7 @@ class Demand {
   }
 
   private readGroup(group: Group, stores: readonly Store[]): Reader {
-    const most = this.maxBindings - stores.length;
+    const most = this.room(stores);
     const reader: Reader = { group, results: new Set(), most, reads: new Set(), done: new Set() };
     for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
     for (const { value } of stores) this.walk(value, reader);
@@ -200,8 +223,14 @@ class Demand {
   private walk(node: Node, reader: Reader): void {
     if (reader.done.has(node)) return;
     reader.done.add(node);
-    if (isCore(node)) return reader.group ? undefined : this.read(node, reader);
-    if (this.isResident(node)) return this.read(node, reader);
+    if (isCore(node)) {
+      if (!reader.group) this.read(node, reader);
+      return;
+    }
+    if (this.isResident(node)) {
+      this.read(node, reader);
+      return;
+    }
     for (const operand of node.operands) this.resolve(operand, reader);
   }
 
@@ -213,16 +242,34 @@ class Demand {
   /** Decides how a kernel gets a value that it uses once per result. */
   private resolve(node: Node, reader: Reader): void {
     if (isFree(node) || reader.reads.has(node)) return;
-    if (this.isOwn(node, reader)) return this.walk(node, reader);
+    if (this.isOwn(node, reader)) {
+      this.walk(node, reader);
+      return;
+    }
     if (reader.done.has(node)) return;
-    if (this.isResident(node) || isCore(node)) return this.read(node, reader);
-    if (this.storage.has(node) && !isElementwise(node)) return this.read(node, reader);
-    if (node.op === "concat" && node.operands.length > inlineParts) return this.read(node, reader);
-    if (!isElementwise(node)) return this.walk(node, reader);
+    if (this.isResident(node) || isCore(node)) {
+      this.read(node, reader);
+      return;
+    }
+    if (this.storage.has(node) && !isElementwise(node)) {
+      this.read(node, reader);
+      return;
+    }
+    if (node.op === "concat" && node.operands.length > inlineParts) {
+      this.read(node, reader);
+      return;
+    }
+    if (!isElementwise(node)) {
+      this.walk(node, reader);
+      return;
+    }
     const leaves = this.cone(node, reader);
     const written = this.storage.has(node) ? 1 : 2;
     const fits = leaves && reader.reads.size + leaves.size <= reader.most;
-    if (!fits || this.cost(leaves, node) > bytesOf(node) * written) return this.read(node, reader);
+    if (!fits || this.cost(leaves, node) > bytesOf(node) * written + smallChange) {
+      this.read(node, reader);
+      return;
+    }
     for (const leaf of leaves) this.read(leaf, reader);
     this.markCone(node, reader);
   }
@@ -236,7 +283,10 @@ class Demand {
   /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
   private resolveRepeated(node: Node, reader: Reader): void {
     if (isFree(node) || reader.reads.has(node)) return;
-    if (this.isResident(node) || this.storage.has(node) || isCore(node)) return this.read(node, reader);
+    if (this.isResident(node) || this.storage.has(node) || isCore(node)) {
+      this.read(node, reader);
+      return;
+    }
     if (isAffine(node) || node.op === "cast" || isScaling(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, reader);
     } else if (node.op === "gather") {
@@ -267,7 +317,10 @@ class Demand {
 
   private markCone(node: Node, reader: Reader): void {
     if (reader.done.has(node) || reader.reads.has(node) || isFree(node)) return;
-    if (this.isOwn(node, reader)) return this.walk(node, reader);
+    if (this.isOwn(node, reader)) {
+      this.walk(node, reader);
+      return;
+    }
     reader.done.add(node);
     for (const operand of node.operands) this.markCone(operand, reader);
   }
@@ -277,7 +330,8 @@ class Demand {
     let bytes = 0;
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
-      const written = this.isResident(leaf) || this.storage.has(leaf);
+      // A concatenation costs no write of its own: its parts' kernels store into it.
+      const written = leaf.op === "concat" || this.isResident(leaf) || this.storage.has(leaf);
       bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
     }
     return bytes;
@@ -303,11 +357,10 @@ class Demand {
 
   private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
     const results = new Set(stores.map((s) => s.value).filter((v) => !this.isResident(v)));
-    const most = this.maxBindings - stores.length;
+    const most = this.room(stores);
     const reader: Reader = { results, most, reads: new Set(), done: new Set() };
     for (const { value } of stores) this.walk(value, reader);
-    const roots = new Set(stores.map((s) => s.to.root));
-    if (reader.reads.size + roots.size <= this.maxBindings) {
+    if (this.bindings(reader, stores) <= this.limits.maxBindings) {
       this.kernels.push({ kind: "elementwise", axes, stores, reads: reader.reads });
     } else if (stores.length > 1) {
       // The later half may read the earlier one's results: it is run first here and last on the device.
@@ -321,7 +374,7 @@ class Demand {
   private narrow(store: Store, axes: readonly Axis[], wide: Reader): void {
     const reader: Reader = {
       results: new Set(),
-      most: this.maxBindings - 1,
+      most: this.limits.maxBindings - 1,
       reads: new Set(),
       done: new Set([store.value]),
     };
@@ -330,7 +383,7 @@ class Demand {
     }
     if (reader.reads.size >= wide.reads.size) {
       throw new InternalError(
-        `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.maxBindings} bindings`,
+        `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.limits.maxBindings} bindings`,
       );
     }
     this.kernels.push({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
@@ -338,7 +391,10 @@ class Demand {
 
   private readThrough(node: Node, reader: Reader): void {
     if (isFree(node)) return;
-    if (isElementwise(node) || isCore(node) || this.isResident(node)) return this.read(node, reader);
+    if (isElementwise(node) || isCore(node) || this.isResident(node)) {
+      this.read(node, reader);
+      return;
+    }
     for (const operand of node.operands) this.readThrough(operand, reader);
   }
 
@@ -409,17 +465,17 @@ export function coresOf(g: Group, stores: readonly Store[], places: Placement): 
   return used;
 }
 
-/** Fuses a placed graph; `maxBindings` is the number of storage buffers that one kernel may have. */
+/** Fuses a placed graph. */
 export function decideMemory(
   nodes: readonly Node[],
   outputs: readonly Node[],
   placed: { readonly places: Placement; readonly groups: readonly Group[] },
-  maxBindings: number,
+  limits: FusionLimits,
 ): Fusion {
   for (const n of nodes) {
     if (opRecord(n.op).kind === "composite" && !isAttention(n)) {
       throw new InternalError(`fuse: composite ${n.op} was not decomposed`);
     }
   }
-  return new Demand(nodes, placed.places, maxBindings).run(outputs, placed.groups);
+  return new Demand(nodes, placed.places, limits).run(outputs, placed.groups);
 }

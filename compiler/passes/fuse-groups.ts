@@ -152,6 +152,8 @@ class Placer {
       if (place.group === group) for (const [name, index] of place.env!) if (!env.has(name)) env.set(name, index);
     }
     for (const { name, size } of node.type.axes) {
+      if (fewRows(group) && group.reduced.some((c) => c.index === (env.get(name) ?? group.names.get(name))))
+        return undefined;
       if (env.has(name)) continue;
       const known = group.names.get(name);
       const coordinate = known && [...group.rows, ...group.reduced].find((c) => c.index === known);
@@ -225,7 +227,10 @@ class Placer {
     const siblings = sources.flatMap((s) => this.bySource.get(s) ?? []);
     const candidates = new Set([...(this.groups[ready] ? [this.groups[ready]] : []), ...siblings]);
     for (const group of candidates)
-      if (this.joins(node, group, over, ready, leaves)) return this.note(group, sources, leaves);
+      if (this.joins(node, group, over, ready, leaves)) {
+        this.note(group, sources, leaves);
+        return;
+      }
     const group = this.open("row_reduction", node.type.axes, over);
     this.addTo(group, node);
     this.note(group, sources, leaves);
@@ -268,6 +273,13 @@ class Placer {
     return { sources: [...leaves].filter((n) => product(n.type.axes) > least), leaves };
   }
 }
+
+/**
+ * True for a reduction of so few and so long rows that its threads would write whole rows one element after another:
+ * what is elementwise in them has a kernel of its own, with a thread for every element.
+ */
+const fewRows = ({ rows, reduced }: Group): boolean =>
+  product(rows.map((c) => c.axis)) < 64 && product(reduced.map((c) => c.axis)) >= 1024;
 
 /** The axes of one thread of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
 export function attentionRows(node: Node): readonly Axis[] {

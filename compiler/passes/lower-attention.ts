@@ -5,8 +5,19 @@
  */
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
-import { builtin, type Expr, float, floatArith, int, type Var, variable } from "../kernel/expr.ts";
-import type { Stmt } from "../kernel/kernel.ts";
+import {
+  builtin,
+  type Const,
+  type Expr,
+  element,
+  float,
+  floatArith,
+  indexVar,
+  int,
+  type Var,
+  variable,
+} from "../kernel/expr.ts";
+import type { ArrayDecl, Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, select } from "../kernel/simplify.ts";
 import { coresOf, type Store } from "./fuse-demand.ts";
 import { attentionRows, maskOf, type Placement } from "./fuse-groups.ts";
@@ -66,8 +77,10 @@ function partsOf(cores: readonly Node[]): Parts {
   };
 }
 
-/** Registers a thread spends on its rows: few enough that unrolled code stays short. */
-const rowRegisters = 128;
+/** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
+const unrolled = 32;
+/** Of a longer vector, those of one turn of a loop over a private array. */
+const unrolledTurn = 8;
 const mostRows = 4;
 
 /** One row of a thread: its index, and whether it exists. */
@@ -76,10 +89,20 @@ interface Row {
   readonly inside: Expr;
 }
 
+/** An element of a vector, by its flat index. */
+type Vector = (e: Expr) => Expr;
+
+/** A vector that is summed into: registers, or a private array where it is long. */
+interface Accumulator {
+  readonly get: Vector;
+  readonly set: (e: Expr, value: Expr) => Stmt;
+}
+
 class AttentionLowering {
   private readonly k: Lowering;
   private readonly p: Parts;
   private readonly places: Placement;
+  private readonly arrays: ArrayDecl[] = [];
 
   constructor(k: Lowering, p: Parts, places: Placement) {
     this.k = k;
@@ -95,7 +118,7 @@ class AttentionLowering {
     const tiled = rows.find((a) => walked.every((o) => !hasAxis(o.type, a.name)));
     const size = tiled ? Number(tiled.size) : 1;
     let tile = 1;
-    while (tile < mostRows && tile * 2 * Number(this.p.dot.size) <= rowRegisters && size >= tile * 2) tile *= 2;
+    while (tile < mostRows && tile * 2 * Number(this.p.dot.size) <= unrolled && size >= tile * 2) tile *= 2;
     const tiles = Math.ceil(size / tile);
     const others = rows.filter((a) => a !== tiled);
     const shape = this.k.perThread(tiles * span(others), (item) => {
@@ -111,40 +134,59 @@ class AttentionLowering {
       });
       return [...out, ...(this.p.cores[0]!.op.startsWith("attention_grad") ? this.backward(mine) : this.forward(mine))];
     });
-    return this.k.finish("attention", shape);
+    return this.k.finish("attention", { ...shape, arrays: this.arrays });
   }
 
-  /** The value of an operand along one of its own axes' elements. */
-  private vector(node: Node, env: Env, axes: readonly Axis[]): Expr[] {
-    return Array.from({ length: span(axes) }, (_, i) => {
-      const at = new Map([...env, ...unflatten(int(i), axes)]);
-      return this.k.values.at(node, restrict(at, node));
-    });
+  /** Runs `body` for every element of a vector: unrolled where it is short, else in a loop. */
+  private each(out: Stmt[], length: number, body: (e: Expr, out: Stmt[]) => void): void {
+    if (length <= unrolled) {
+      for (let i = 0; i < length; i++) body(int(i), out);
+      return;
+    }
+    const turn = length % unrolledTurn === 0 ? unrolledTurn : 1;
+    const index = indexVar(this.k.names.fresh("e"), length / turn);
+    const inner: Stmt[] = [];
+    for (let i = 0; i < turn; i++) body(add(mul(index, int(turn)), int(i)), inner);
+    out.push({ kind: "for", index, from: int(0), to: int(length / turn), step: 1, body: inner });
   }
 
-  private bind(out: Stmt[], values: readonly Expr[], prefix: string): Expr[] {
-    return values.map((value) => {
-      const { target, stmt } = this.k.let(prefix, value);
-      out.push(stmt);
-      return target;
-    });
+  /** An operand's elements along some of its axes. */
+  private vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
+    return (e) => this.k.values.at(node, restrict(new Map([...env, ...unflatten(e, axes)]), node));
   }
 
-  private variables(out: Stmt[], count: number, prefix: string, start = 0): Var[] {
-    return Array.from({ length: count }, () => {
-      const target = variable(this.k.names.fresh(prefix), "f32");
-      out.push({ kind: "var", target, value: float(start) });
-      return target;
-    });
+  private accumulator(out: Stmt[], length: number): Accumulator {
+    if (length <= unrolled) {
+      const registers = Array.from({ length }, () => this.variable(out, 0));
+      const at = (e: Expr) => registers[(e as Const).value]!;
+      return { get: at, set: (e, value) => ({ kind: "assign", target: at(e), value }) };
+    }
+    const array: ArrayDecl = { name: this.k.names.fresh("p"), dtype: "f32", length, space: "private" };
+    this.arrays.push(array);
+    const set = (e: Expr, value: Expr): Stmt => ({ kind: "set", array: array.name, index: e, value });
+    this.each(out, length, (e, inner) => inner.push(set(e, float(0))));
+    return { get: (e) => element(array.name, "f32", e), set };
+  }
+
+  private variable(out: Stmt[], start: number): Var {
+    const target = variable(this.k.names.fresh("a"), "f32");
+    out.push({ kind: "var", target, value: float(start) });
+    return target;
+  }
+
+  private bind(out: Stmt[], value: Expr, prefix: string): Var {
+    const { target, stmt } = this.k.let(prefix, value);
+    out.push(stmt);
+    return target;
   }
 
   /** Σ a·b, one statement a term. */
-  private sum(out: Stmt[], a: readonly Expr[], b: readonly Expr[]): Expr {
-    const total = this.variables(out, 1, "s")[0]!;
-    a.forEach((x, i) => out.push({ kind: "assign", target: total, value: fadd(total, fmul(x, b[i]!)) }));
-    const { target, stmt } = this.k.let("s", total);
-    out.push(stmt);
-    return target;
+  private sum(out: Stmt[], a: Vector, b: Vector, length: number): Expr {
+    const total = this.variable(out, 0);
+    this.each(out, length, (e, inner) =>
+      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) }),
+    );
+    return this.bind(out, total, "s");
   }
 
   private visible(env: Env): Expr | undefined {
@@ -153,137 +195,130 @@ class AttentionLowering {
 
   private forward(rows: readonly Row[]): Stmt[] {
     const { q, k, v, dot, over, widths } = this.p;
+    const [length, width] = [Number(dot.size), v ? span(widths) : 0];
     const out: Stmt[] = [];
-    const queries = rows.map((r) =>
-      this.bind(
-        out,
-        this.vector(q, r.env, [dot]).map((x) => fmul(x, float(this.p.scale))),
-        "q",
-      ),
-    );
-    const tops = this.variables(out, rows.length, "top", hidden);
-    const totals = this.variables(out, rows.length, "l");
-    const mixed = rows.map(() => this.variables(out, v ? span(widths) : 0, "o"));
-    const loop = loopOver(this.k, [over], (key) => {
+    const tops = rows.map(() => this.variable(out, hidden));
+    const totals = rows.map(() => this.variable(out, 0));
+    const mixed = rows.map(() => this.accumulator(out, width));
+    const walk = loopOver(this.k, [over], (key) => {
       const body: Stmt[] = [];
-      const at = (r: Row) => new Map([...r.env, ...key]);
-      const keyVector = this.bind(body, this.vector(k, at(rows[0]!), [dot]), "k");
-      const weights = rows.map((r, i) => {
-        const raw = this.sum(body, queries[i]!, keyVector);
-        const visible = this.visible(at(r));
-        const logit = visible ? select(visible, raw, float(hidden)) : raw;
-        const [top] = this.bind(body, [floatArith("max", tops[i]!, logit)], "m");
-        const [fade] = this.bind(body, [builtin("exp", fsub(tops[i]!, top!))], "f");
-        const raised = builtin("exp", fsub(logit, top!));
-        const [weight] = this.bind(body, [visible ? select(visible, raised, float(0)) : raised], "p");
-        body.push({ kind: "assign", target: tops[i]!, value: top! });
-        body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade!), weight!) });
-        return { weight: weight!, fade: fade! };
-      });
-      if (!v) return body;
-      const value = this.bind(body, this.vector(v, at(rows[0]!), widths), "w");
-      rows.forEach((_, i) => {
-        mixed[i]!.forEach((o, w) => {
-          const next = fadd(fmul(o, weights[i]!.fade), fmul(weights[i]!.weight, value[w]!));
-          body.push({ kind: "assign", target: o, value: next });
-        });
-      });
+      for (const [i, row] of rows.entries()) {
+        const at = new Map([...row.env, ...key]);
+        const raw = fmul(
+          this.sum(body, this.vector(q, at, [dot]), this.vector(k, at, [dot]), length),
+          float(this.p.scale),
+        );
+        const visible = this.visible(at);
+        const logit = this.bind(body, visible ? select(visible, raw, float(hidden)) : raw, "x");
+        const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
+        const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
+        const raised = builtin("exp", fsub(logit, top));
+        const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
+        body.push({ kind: "assign", target: tops[i]!, value: top });
+        body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
+        if (!v) continue;
+        const value = this.vector(v, at, widths);
+        this.each(body, width, (e, inner) =>
+          inner.push(mixed[i]!.set(e, fadd(fmul(mixed[i]!.get(e), fade), fmul(weight, value(e))))),
+        );
+      }
       return body;
     });
-    out.push(...loop);
-    rows.forEach((r, i) => {
-      const [total] = this.bind(out, [floatArith("max", totals[i]!, float(least))], "l");
-      for (const core of this.p.cores) {
-        if (core.op === "attention_lse") this.bindRow(out, core, r, [fadd(tops[i]!, builtin("log", total!))]);
-        else
-          this.bindRow(
-            out,
-            core,
-            r,
-            mixed[i]!.map((o) => floatArith("div", o, total!)),
-          );
-      }
-      out.push(...this.storeRow(r));
-    });
+    out.push(...walk);
+    for (const [i, row] of rows.entries()) {
+      const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
+      const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
+      out.push(
+        ...this.storeRow(row, (core) =>
+          core.op === "attention_lse" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total),
+        ),
+      );
+    }
     return out;
   }
 
   private backward(rows: readonly Row[]): Stmt[] {
     const { q, k, dot, widths, cores } = this.p;
+    const [length, width] = [Number(dot.size), span(widths)];
     const [v, lse, delta, dy] = [2, 3, 4, 5].map((i) => cores[0]!.operands[i]!) as [Node, Node, Node, Node];
     const out: Stmt[] = [];
-    const sums = cores.map((core) =>
-      rows.map(() => this.variables(out, core.op === "attention_grad_v" ? span(widths) : Number(dot.size), "g")),
-    );
+    const lengthOf = (core: Node) => (core.op === "attention_grad_v" ? width : length);
+    const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
     const ownsQueries = cores[0]!.op === "attention_grad_q";
-    const needsLogits = cores.some((c) => c.op !== "attention_grad_v");
-    const loop = loopOver(this.k, this.p.walked, (other) => {
+    const walk = loopOver(this.k, this.p.walked, (other) => {
       const body: Stmt[] = [];
-      rows.forEach((r, i) => {
-        const at = new Map([...r.env, ...other]);
+      for (const [i, row] of rows.entries()) {
+        const at = new Map([...row.env, ...other]);
         const [queries, keys] = [this.vector(q, at, [dot]), this.vector(k, at, [dot])];
-        const raw = fmul(this.sum(body, queries, keys), float(this.p.scale));
+        const raw = fmul(this.sum(body, queries, keys, length), float(this.p.scale));
         const visible = this.visible(at);
         const raised = builtin("exp", fsub(raw, this.k.values.at(lse, restrict(at, lse))));
-        const [weight] = this.bind(body, [visible ? select(visible, raised, float(0)) : raised], "p");
+        const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
         const upstream = this.vector(dy, at, widths);
-        let dLogit: Expr | undefined;
-        if (needsLogits) {
-          const seen = this.sum(body, upstream, this.vector(v, at, widths));
-          const centred = fsub(seen, this.k.values.at(delta, restrict(at, delta)));
-          dLogit = this.bind(body, [fmul(fmul(weight!, centred), float(this.p.scale))], "e")[0]!;
-        }
-        cores.forEach((core, c) => {
+        const dLogit =
+          cores.some((c) => c.op !== "attention_grad_v") &&
+          this.dLogit(body, weight, this.sum(body, upstream, this.vector(v, at, widths), width), delta, at);
+        for (const [c, core] of cores.entries()) {
           const [factor, vector] =
-            core.op === "attention_grad_v" ? [weight!, upstream] : [dLogit!, ownsQueries ? keys : queries];
-          sums[c]![i]!.forEach((g, e) =>
-            body.push({ kind: "assign", target: g, value: fadd(g, fmul(factor, vector[e]!)) }),
+            core.op === "attention_grad_v" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
+          const sum = sums[c]![i]!;
+          this.each(body, lengthOf(core), (e, inner) =>
+            inner.push(sum.set(e, fadd(sum.get(e), fmul(factor, vector(e))))),
           );
-        });
-      });
+        }
+      }
       return body;
     });
-    out.push(...loop);
-    rows.forEach((r, i) => {
-      cores.forEach((core, c) => this.bindRow(out, core, r, sums[c]![i]!));
-      out.push(...this.storeRow(r));
-    });
+    out.push(...walk);
+    for (const [i, row] of rows.entries())
+      out.push(...this.storeRow(row, (core) => sums[cores.indexOf(core)]![i]!.get));
     return out;
   }
 
-  /** Says what a core is at each element of one row. */
-  private bindRow(out: Stmt[], core: Node, row: Row, values: readonly Expr[]): void {
-    const axes = this.widthsOf(core);
-    this.bind(out, values, "y").forEach((value, i) => {
-      const env = new Map([...row.env, ...unflatten(int(i), axes)]);
-      this.k.values.bind(core, restrict(env, core), value);
-    });
+  /** P · (dO·v − δ) · scale: the cotangent of one logit. */
+  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env): Expr {
+    const centred = fsub(seen, this.k.values.at(delta, restrict(at, delta)));
+    return this.bind(out, fmul(fmul(weight, centred), float(this.p.scale)), "e");
   }
 
   private widthsOf(node: Node): readonly Axis[] {
     return node.type.axes.filter((a) => !this.p.rows.some((r) => r.name === a.name));
   }
 
-  private storeRow(row: Row): Stmt[] {
-    const group = this.k.fused.group!;
-    const rows = coordinatesOf(group.rows, row.env);
-    const items = this.k.fused.stores.flatMap((store) =>
-      this.widthIndices(store).map((w) => {
-        return { store, env: envAt(store.value, this.places, new Map([...rows, ...w])) };
-      }),
-    );
-    const stores = this.k.stores(items);
-    return row.inside.kind === "const" ? stores : [{ kind: "if", condition: row.inside, body: stores }];
+  /** Stores of one row, for every element of the vectors that the cores are. */
+  private storeRow(row: Row, vectorOf: (core: Node) => Vector): Stmt[] {
+    const out: Stmt[] = [];
+    const { stores, group } = this.k.fused;
+    const rows = coordinatesOf(group!.rows, row.env);
+    const groups = new Map<number, { axes: readonly Axis[]; stores: Store[] }>();
+    for (const store of stores) {
+      const axes = this.storedWidths(store);
+      const known = groups.get(span(axes)) ?? { axes, stores: [] };
+      known.stores.push(store);
+      groups.set(span(axes), known);
+    }
+    for (const { axes, stores: some } of groups.values()) {
+      this.each(out, span(axes), (e, inner) => {
+        for (const core of this.p.cores) {
+          const own = this.widthsOf(core);
+          if (span(own) !== span(axes) && own.length > 0) continue;
+          const value = this.bind(inner, vectorOf(core)(e), "y");
+          this.k.values.bind(core, restrict(new Map([...row.env, ...unflatten(e, own)]), core), value);
+        }
+        const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
+        const at = new Map([...rows, ...unflatten(e, names)]);
+        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.places, at) }))));
+      });
+    }
+    return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
   }
 
-  /** Every index of the coordinates `w0`, `w1` ... that a stored value has besides its row. */
-  private widthIndices(store: Store): Map<string, Expr>[] {
-    const env = this.places.get(store.value)!.env!;
-    const core = this.p.cores.find((c) => this.widthsOf(c).length > 0 && usesWidths(env)) ?? this.p.cores[0]!;
-    const source = this.p.cores.includes(store.value) ? store.value : core;
-    const axes = usesWidths(env) ? this.widthsOf(source) : [];
-    const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
-    return Array.from({ length: span(axes) }, (_, i) => unflatten(int(i), names));
+  /** The axes besides its row that a stored value has, by the core that it is made of. */
+  private storedWidths(store: Store): readonly Axis[] {
+    const { value } = store;
+    if (!usesWidths(this.places.get(value)!.env!)) return [];
+    if (this.p.cores.includes(value)) return this.widthsOf(value);
+    return this.widthsOf(this.p.cores.find((c) => this.widthsOf(c).length > 0)!);
   }
 }
 

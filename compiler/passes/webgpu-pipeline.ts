@@ -3,7 +3,7 @@
 import { UnsupportedError } from "../diagnostics/error.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
-import { nodesOf } from "../ir/graph.ts";
+import { inputName, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
@@ -22,6 +22,7 @@ import { lowerRowReduction } from "./lower-row-reduction.ts";
 import { regionName, span } from "./lower-values.ts";
 import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
 import { baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
+import { splitReductions } from "./split-reductions.ts";
 
 export { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
 
@@ -76,14 +77,20 @@ const keeps = (node: Node): boolean => opRecord(node.op).kind !== "composite" ||
  * Throws UnsupportedError where a size is still symbolic.
  */
 export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(baselineFacts)): Program {
-  const primitive = decompose(graph, keeps);
+  const primitive = splitReductions(decompose(graph, keeps));
   const nodes = nodesOf(primitive);
   assertSized(nodes);
   const placed = placeNodes(nodes);
   const outputs = primitive.outputs.map((o) => o.node);
-  const fused = decideMemory(nodes, outputs, placed, schedule.facts.maxBindings);
   const { places } = placed;
-  const fusion = donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, places, schedule));
+  const decide = (successors: ReadonlyMap<Node, Node>): Fusion => {
+    const fused = decideMemory(nodes, outputs, placed, { maxBindings: schedule.facts.maxBindings, successors });
+    return donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, places, schedule));
+  };
+  // A state and its successor share a binding; where that turns out impossible, they are counted apart.
+  const hopeful = decide(successorsOf(primitive));
+  const fits = hopeful.kernels.every((k) => rootsOf(k, hopeful).size <= schedule.facts.maxBindings);
+  const fusion = fits ? hopeful : decide(new Map());
   const plan = planMemory(primitive, fusion);
   const kernels = lowerAll(fusion, places, schedule);
   const resident = primitive.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
@@ -110,6 +117,21 @@ function lowerAll(fusion: Fusion, places: Placement, schedule: Schedule): Progra
     if (!lowered) known.set(shape.key, (lowered = lowerings[fused.kind](new Lowering(fused, shape, schedule), places)));
     return describe(fused, shape, lowered);
   });
+}
+
+/** The tensors that a kernel touches. */
+const rootsOf = (kernel: FusedKernel, { storage }: Fusion): Set<Node> =>
+  new Set([...kernel.stores.map((s) => s.to.root), ...[...kernel.reads].map((r) => storage.get(r)?.root ?? r)]);
+
+/** The state that each output replaces. */
+function successorsOf(graph: Graph): Map<Node, Node> {
+  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
+  return new Map(
+    graph.outputs.flatMap(({ name, node }) => {
+      const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
+      return state ? [[node, state] as const] : [];
+    }),
+  );
 }
 
 function assertSized(nodes: readonly Node[]): void {

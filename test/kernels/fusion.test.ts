@@ -45,7 +45,7 @@ describe.each(Object.keys(adapters))("on a %s adapter", (adapter) => {
       classifierStep({ batch: 16, tokens: 65, width: 128, heads: 4, mlp: 512, depth: 4 }),
       facts,
     );
-    expect(program.kernels.length).toBeLessThan(160);
+    expect(program.kernels.length).toBeLessThan(adapter === "software" ? 160 : 200); // eight bindings split some
     const state = new Set(program.graph.inputs.filter((n) => n.attrs.role === "state"));
     const updates = program.kernels.filter((k) =>
       k.bindings.some((b, i) => state.has(b.root) && k.kernel.buffers[i]!.access === "read_write"),

@@ -124,7 +124,7 @@ export class DeviceProgram {
     const bound = this.prepare(feeds, store);
     const encoder = this.gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    this.program.kernels.forEach((_, i) => this.dispatch(pass, i, bound));
+    for (let i = 0; i < this.program.kernels.length; i++) this.dispatch(pass, i, bound);
     pass.end();
     for (const { from, to } of this.program.plan.copies) {
       encoder.copyBufferToBuffer(this.output(from, store).buffer, 0, this.state(to, store).buffer, 0, bytesOf(to.type));
