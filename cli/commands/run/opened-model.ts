@@ -1,6 +1,6 @@
 /** The model of a command line, and its weights on a device. */
 import { extname } from "node:path";
-import { type Graph, inputName } from "../../../compiler/index.ts";
+import type { Graph } from "../../../compiler/index.ts";
 import { type Config, configure, defineModel, type Params, parseSettings, trace } from "../../../dsl/index.ts";
 import { type DeviceModel, deviceModel, openWeights } from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
