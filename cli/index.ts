@@ -36,6 +36,10 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
     .option("--text", "print the graph", false)
+    .option("--stage <n>", "look at the training step of this stage")
+    .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
+    .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
+    .option("--device <device>", "with --sweep: also measure one block on this device")
     .option("--json", "figures for programs", false)
     .action(async (model, options) => done(await inspectCommand(model, options)));
   program
@@ -72,6 +76,12 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError("a number above 0 is needed");
 }
 
 function readSource(file: string): string | undefined {

@@ -1,0 +1,168 @@
+/** `heddle inspect --sweep`: the search grid of encoder shapes at one parameter budget. InternVL section 3.2. */
+import { countMacs, countParameters, hostTensor, inputName, type SizedAxis, UsageError } from "../../compiler/index.ts";
+import { parseSettings, trace } from "../../dsl/index.ts";
+import { bundled, type VisionConfig, visionMacs } from "../../models/index.ts";
+import { createSession, initialValue } from "../../runtime/index.ts";
+import { openDevice, parseDevice } from "../device.ts";
+import { digits, json } from "../output.ts";
+
+export interface SweepArguments {
+  readonly set: readonly string[];
+  readonly sweep: readonly string[];
+  readonly budget?: number;
+  readonly device?: string;
+  readonly batch: number;
+  readonly json: boolean;
+}
+
+const keys = ["depth", "headDim", "mlpRatio"] as const;
+type Key = (typeof keys)[number];
+
+export interface Shape {
+  readonly depth: number;
+  readonly headDim: number;
+  readonly mlpRatio: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly parameters: number;
+  readonly macs: { readonly exact: number; readonly paper: number };
+  /** Images a second, one block measured and scaled to the depth; null without a device. */
+  readonly imagesPerSecond: number | null;
+}
+
+export async function sweepCommand(source: string, args: SweepArguments): Promise<number> {
+  const known = bundled.find((b) => b.model.name === source);
+  const base = known?.model.config as VisionConfig | undefined;
+  if (!known || !base || !("heads" in base && "patch" in base)) {
+    throw new UsageError(`--sweep varies the shape of a vision encoder, such as internvit-6b; "${source}" is none`);
+  }
+  const config = { ...base, ...parseSettings(known.model, args.set) } as VisionConfig;
+  const budget = args.budget ?? countParameters(trace(known.model, config)).parameters;
+  const grid = parseGrid(args.sweep, config);
+  const shapes: Shape[] = [];
+  for (const depth of grid.depth)
+    for (const headDim of grid.headDim)
+      for (const mlpRatio of grid.mlpRatio)
+        shapes.push(await shapeOf(known.model, fitBudget(config, budget, depth, headDim, mlpRatio), args));
+  process.stdout.write(args.json ? `${json({ model: source, budget, shapes })}\n` : describe(shapes));
+  return 0;
+}
+
+function parseGrid(sweep: readonly string[], c: VisionConfig): Record<Key, number[]> {
+  const grid: Record<Key, number[]> = { depth: [c.depth], headDim: [c.width / c.heads], mlpRatio: [c.mlp / c.width] };
+  for (const text of sweep) {
+    const [key, values] = text.split("=");
+    const name = keys.find((k) => k === key);
+    const numbers = (values ?? "").split(",").map(Number);
+    if (!name || numbers.length === 0 || numbers.some((n) => !(Number.isFinite(n) && n > 0))) {
+      throw new UsageError(`--sweep takes ${keys.join(", ")} with numbers, such as depth=32,48; not "${text}"`);
+    }
+    grid[name] = numbers;
+  }
+  return grid;
+}
+
+/** The width, a multiple of the head dimension, whose parameters come nearest to the budget. */
+export function fitBudget(
+  c: VisionConfig,
+  budget: number,
+  depth: number,
+  headDim: number,
+  mlpRatio: number,
+): VisionConfig {
+  const at = (heads: number): VisionConfig => {
+    const width = heads * headDim;
+    return { ...c, depth, width, heads, mlp: Math.round(mlpRatio * width) };
+  };
+  const ideal = Math.sqrt(budget / (depth * (4 + 2 * mlpRatio))) / headDim;
+  const candidates = [Math.floor(ideal), Math.ceil(ideal)].filter((h) => h >= 1).map(at);
+  return candidates.reduce((a, b) => (Math.abs(estimate(a) - budget) <= Math.abs(estimate(b) - budget) ? a : b));
+}
+
+const estimate = (c: VisionConfig): number => c.depth * (4 * c.width ** 2 + 2 * c.width * c.mlp);
+
+async function shapeOf(model: Parameters<typeof trace>[0], c: VisionConfig, args: SweepArguments): Promise<Shape> {
+  const graph = trace(model, c);
+  return {
+    depth: c.depth,
+    headDim: c.width / c.heads,
+    mlpRatio: c.mlp / c.width,
+    width: c.width,
+    heads: c.heads,
+    parameters: countParameters(graph).parameters,
+    macs: { exact: countMacs(graph, { batch: 1 }), paper: visionMacs(c) },
+    imagesPerSecond: args.device === undefined ? null : await throughput(model, c, args.device, args.batch),
+  };
+}
+
+const [warmRuns, countedRuns] = [1, 5];
+
+/** Times the model with two blocks and with one: the difference is a block, whatever the embeddings cost. */
+async function throughput(
+  model: Parameters<typeof trace>[0],
+  c: VisionConfig,
+  device: string,
+  batch: number,
+): Promise<number> {
+  const { backend } = await openDevice(parseDevice(device));
+  try {
+    const seconds = async (depth: number) => {
+      const graph = trace(model, { ...c, depth });
+      const parameters = graph.inputs.filter((n) => n.op === "parameter");
+      const session = await createSession(
+        backend,
+        graph,
+        new Map(parameters.map((n) => [inputName(n), initialValue(n, 1)])),
+        { sizes: { batch } },
+      );
+      const axes: SizedAxis[] = [
+        ["batch", batch],
+        ["channel", 3],
+        ["row", c.image],
+        ["column", c.image],
+      ].map(([name, size]) => ({ name: String(name), size: Number(size) }));
+      const pixels = hostTensor("f32", axes, new Float32Array(batch * 3 * c.image ** 2).fill(0.5));
+      const times: number[] = [];
+      for (let i = 0; i < warmRuns + countedRuns; i++) {
+        const begun = performance.now();
+        await session.run({ pixels });
+        if (i >= warmRuns) times.push((performance.now() - begun) / 1000);
+      }
+      session.dispose();
+      return times.sort((a, b) => a - b)[Math.floor(countedRuns / 2)]!;
+    };
+    const [one, two] = [await seconds(1), await seconds(2)];
+    return batch / (one + Math.max(0, two - one) * (c.depth - 1));
+  } finally {
+    backend.dispose();
+  }
+}
+
+function describe(shapes: readonly Shape[]): string {
+  const rows = shapes.map((s) =>
+    [
+      s.depth,
+      s.headDim,
+      s.mlpRatio,
+      s.width,
+      s.heads,
+      digits(s.parameters),
+      `${(s.macs.paper / 1e9).toFixed(0)} G`,
+      `${(s.macs.exact / 1e9).toFixed(0)} G`,
+      s.imagesPerSecond === null ? "-" : s.imagesPerSecond.toPrecision(3),
+    ].map(String),
+  );
+  const head = [
+    "depth",
+    "head dim",
+    "MLP ratio",
+    "width",
+    "heads",
+    "parameters",
+    "MACs (paper)",
+    "MACs (exact)",
+    "images/s",
+  ];
+  const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i]!.length)));
+  return `${[head, ...rows].map((r) => r.map((cell, i) => cell.padStart(widths[i]!)).join("  ")).join("\n")}\n`;
+}
