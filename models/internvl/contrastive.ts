@@ -11,7 +11,6 @@ import {
   constantInit,
   contract,
   crossEntropy,
-  defineModel,
   exp,
   input,
   iota,
@@ -147,23 +146,3 @@ export function stageOneLoss(p: Params, c: ContrastiveConfig, options: VisionOpt
   const text = textEmbedding(p, idsInput(c.text), c);
   return { loss: contrastiveLoss(image, text, temperature), scale: temperature };
 }
-
-/** Both towers: pixels and ids to unit vectors and the temperature. */
-export const internvlC = defineModel({
-  name: "internvl-c",
-  summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
-  config: internvlCConfig,
-  build: (p, c) => ({
-    image: imageEmbedding(p, pixelsInput(c.vision), c),
-    text: textEmbedding(p, idsInput(c.text), c),
-    scale: logitScale(p),
-  }),
-});
-
-/** InternViT alone: the features after the last block. */
-export const internvit6bModel = defineModel({
-  name: "internvit-6b",
-  summary: "InternViT-6B: 48 blocks of width 3200, features of all tokens after the last block",
-  config: internvit6b,
-  build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
-});

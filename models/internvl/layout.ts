@@ -36,6 +36,9 @@ export const under = (path: string, name: string, rules: readonly TensorRule[]):
 
 const join = (a: string, b: string) => [a, b].filter((part) => part !== "").join(".");
 
+/** A parameter's path with `{}` for its numbers, as rules have it. */
+export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}");
+
 /** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
 export function publishedTensors(graph: Graph, rules: readonly TensorRule[]): PublishedTensor[] {
   const byPath = new Map(rules.map((r) => [r.path, r]));
@@ -44,7 +47,7 @@ export function publishedTensors(graph: Graph, rules: readonly TensorRule[]): Pu
     .map((n) => {
       const path = String(n.attrs.name);
       const numbers = path.split(".").filter((part) => /^\d+$/.test(part));
-      const rule = byPath.get(path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}"));
+      const rule = byPath.get(rulePath(path));
       if (!rule) {
         throw new UsageError(`no checkpoint layout is known for parameter "${path}"`);
       }

@@ -24,33 +24,41 @@ export function decoderMacs(c: TextConfig, tokens: number, scored: number): numb
   return c.depth * layer + scored * c.width * c.vocab;
 }
 
-const crossMacs = (c: QllamaConfig, vision: VisionConfig): number => {
-  const seen = patchCount(vision) + 1;
-  const layers = Math.ceil(c.depth / c.crossEvery);
-  return layers * (2 * c.queries * c.width ** 2 + 2 * seen * vision.width * c.width + 2 * c.queries * seen * c.width);
-};
+const crossLayers = (c: QllamaConfig): number => Math.ceil(c.depth / c.crossEvery);
+
+/** Cross-attention of the queries, without the keys and values of the image. */
+const askingMacs = (c: QllamaConfig, vision: VisionConfig): number =>
+  crossLayers(c) * 2 * c.queries * c.width * (c.width + patchCount(vision) + 1);
+
+/** Keys and values of the image for all layers, which passes share. */
+const imageMemoryMacs = (c: QllamaConfig, vision: VisionConfig): number =>
+  crossLayers(c) * 2 * (patchCount(vision) + 1) * vision.width * c.width;
+
+/** A pass over the queries and a text. */
+const passMacs = (c: QllamaConfig, vision: VisionConfig, text: number, scored: number): number =>
+  decoderMacs(c, c.queries + text, scored) + askingMacs(c, vision);
 
 /** Attention pooling: one query over `tokens` tokens. */
 const poolingMacs = (width: number, tokens: number, out: number): number =>
   (1 + 2 * tokens) * width ** 2 + 2 * tokens * width + width * out;
 
-const textMacs = (c: ContrastiveConfig): number =>
-  decoderMacs(c.text, c.text.context, 0) + c.text.width * c.embed;
+const textMacs = (c: ContrastiveConfig): number => decoderMacs(c.text, c.text.context, 0) + c.text.width * c.embed;
 
 /** One image and one text. */
 export const contrastiveMacs = (c: ContrastiveConfig): number =>
   visionMacs(c.vision) + poolingMacs(c.vision.width, patchCount(c.vision) + 1, c.embed) + textMacs(c);
 
-/** QLLaMA over its queries and a text, every token of the text scored. */
+/** QLLaMA over its queries and a text, with the scores of `scored` tokens. */
 export const qllamaMacs = (c: QllamaConfig, vision: VisionConfig, text: number, scored: number): number =>
-  decoderMacs(c, c.queries + text, scored) + crossMacs(c, vision);
+  passMacs(c, vision, text, scored) + imageMemoryMacs(c, vision);
 
 /** One image and one text, compared, matched and written. */
 export function generativeMacs(c: GenerativeConfig): number {
-  const queries = qllamaMacs(c.text, c.vision, 0, 0) + poolingMacs(c.text.width, c.text.queries, c.embed);
-  const { context } = c.text;
-  const matched = qllamaMacs(c.text, c.vision, context, 0) + c.text.queries * c.text.width * 2;
-  return contrastiveMacs(c) + queries + matched + qllamaMacs(c.text, c.vision, context, context);
+  const { context, queries, width } = c.text;
+  const compared = passMacs(c.text, c.vision, 0, 0) + poolingMacs(width, queries, c.embed);
+  const matched = passMacs(c.text, c.vision, context, 0) + queries * width * 2;
+  const written = passMacs(c.text, c.vision, context, context);
+  return contrastiveMacs(c) + imageMemoryMacs(c.text, c.vision) + compared + matched + written;
 }
 
 /** A conversation of `context` tokens, every token scored. */

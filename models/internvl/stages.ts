@@ -3,12 +3,19 @@
  * and 4.1, tables 20 to 23, and the released scripts. What is not published is said where it is chosen.
  */
 import { cosine, defineStage, type Stage } from "../../dsl/index.ts";
-import { type ChatConfig, chatConfig, chatQueriesConfig, stageThreeLoss, vicuna13b } from "./chat.ts";
+import {
+  type ChatConfig,
+  type ChatQueriesConfig,
+  chatConfig,
+  chatQueriesConfig,
+  stageThreeLoss,
+  vicuna13b,
+} from "./chat.ts";
 import { type ContrastiveConfig, internvlCConfig, stageOneLoss } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
 import { retrievalLoss, stageTwoLoss } from "./generative-losses.ts";
 import type { VisionConfig } from "./internvit.ts";
-import type { TensorRule } from "./layout.ts";
+import { rulePath, type TensorRule } from "./layout.ts";
 import { chatRules, generativeRules } from "./weights.ts";
 
 /** A stage with what surrounds it. */
@@ -29,7 +36,7 @@ export interface Recipe<C> {
  */
 export function decaysAsStored(rules: readonly TensorRule[]): (path: string) => boolean {
   const ranks = new Map(rules.map((r) => [r.path, r.axes === "" ? 0 : r.axes.split(" ").length]));
-  return (path) => (ranks.get(path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}")) ?? 0) > 1;
+  return (path) => (ranks.get(rulePath(path)) ?? 0) > 1;
 }
 
 const withVision = <C extends { readonly vision: VisionConfig }>(c: C, changes: Partial<VisionConfig>): C => ({
@@ -147,13 +154,16 @@ export const stageThreePatches = (c: ChatConfig = chatConfig(vicuna13b)): readon
 ];
 
 /**
- * Stage 3, path B: the MLPs on 4 M instructions, then one of the language model or QLLaMA beside them. Learning rates are
- * not published for this path: those of path A.
+ * Stage 3, path B: the MLPs on 4 M instructions; then the language model, or QLLaMA, beside them. Learning rates are not
+ * published for this path: those of path A.
  */
 export const stageThreeQueries = (
-  c: ChatConfig = chatQueriesConfig(vicuna13b),
-  then: Exclude<ChatTrainable, "glue"> = "glue+decoder",
-): readonly Recipe<ChatConfig>[] => [recipeOfChat(c, "glue", 512, 3_990_000), recipeOfChat(c, then, 512, 3_990_000)];
+  c: ChatQueriesConfig = chatQueriesConfig(vicuna13b),
+): readonly Recipe<ChatConfig>[] => [
+  recipeOfChat(c, "glue", 512, 3_990_000),
+  recipeOfChat(c, "glue+decoder", 512, 3_990_000),
+  recipeOfChat(c, "glue+qllama", 512, 3_990_000),
+];
 
 /**
  * The factor of a parameter's learning rate under layer-wise decay: blocks by their distance from the last one, what is

@@ -1,5 +1,6 @@
 /** Where the parameters of the InternVL family lie in the published checkpoints. */
-import { same, type TensorRule, under } from "./layout.ts";
+import type { Graph } from "../../dsl/index.ts";
+import { type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
 export const visionRules: readonly TensorRule[] = [
@@ -104,3 +105,16 @@ export const chatRules: readonly TensorRule[] = [
   ...under("qllama.model", "qllama.model", llamaRules),
   ...under("qllama.model.layers.{}.cross_attn", "qllama.model.layers.{}.cross_attn", crossAttentionRules),
 ];
+
+/** InternViT with its own tensors at the root, InternVL-14B, and the chat models: each has other prefixes. */
+const layouts: readonly (readonly TensorRule[])[] = [visionRules, generativeRules, chatRules];
+
+/** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
+export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
+  const paths = graph.inputs.filter((n) => n.op === "parameter").map((n) => rulePath(String(n.attrs.name)));
+  const rules = layouts.find((layout) => {
+    const known = new Set(layout.map((r) => r.path));
+    return paths.every((path) => known.has(path));
+  });
+  return rules && publishedTensors(graph, rules);
+}

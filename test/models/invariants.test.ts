@@ -155,10 +155,7 @@ describe("QLLaMA", () => {
     const memory = out.memory.flatMap(({ key, value }, i) =>
       Object.entries({ key, value }).map(([what, x]) => {
         const kept = slice(x, keys, 0, before);
-        return part(
-          `past_key_values.${i}.${what}`,
-          ordered(kept, [a.batch, a.heads, keys, a.headDim]),
-        );
+        return part(`past_key_values.${i}.${what}`, ordered(kept, [a.batch, a.heads, keys, a.headDim]));
       }),
     );
     const whole = makeGraph("whole", [part("logits", logits), ...memory]);

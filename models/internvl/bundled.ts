@@ -1,0 +1,216 @@
+/** The published sizes of the family as models that commands know by name, each with its stages and its layout. */
+import { axis, type Config, defineModel, input, type Model, ordered } from "../../dsl/index.ts";
+import {
+  type ChatConfig,
+  type ChatQueriesConfig,
+  chatConfig,
+  chatQueriesConfig,
+  conversation,
+  internlm7b,
+  vicuna7b,
+  vicuna13b,
+} from "./chat.ts";
+import {
+  type ContrastiveConfig,
+  idsInput,
+  imageEmbedding,
+  internvlCConfig,
+  logitScale,
+  textEmbedding,
+  visionTokens,
+} from "./contrastive.ts";
+import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
+import { internvit, internvit6b, pixelsInput, type VisionConfig } from "./internvit.ts";
+import type { TensorRule } from "./layout.ts";
+import { languageHead, type TextConfig, textAxes } from "./llama.ts";
+import { chatMacs, contrastiveMacs, generativeMacs, qllamaMacs, visionMacs } from "./macs.ts";
+import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
+import {
+  type Recipe,
+  retrievalTuning,
+  stageOne,
+  stageOneFull,
+  stageThreePatches,
+  stageThreeQueries,
+  stageTwo,
+} from "./stages.ts";
+import { chatRules, contrastiveRules, generativeRules, visionRules } from "./weights.ts";
+
+/** A model with what commands need beside its graph. */
+export interface Bundled<C extends Config = Config> {
+  readonly model: Model<C>;
+  /** Where its parameters lie in published checkpoints. */
+  readonly rules: readonly TensorRule[];
+  /** Multiply-accumulates of one sample as the paper counts them. */
+  readonly paperMacs: (c: C) => number;
+  /** Its training stages by the number that `--stage` takes; "3" is the one that the paper's tables are about. */
+  readonly stages: Readonly<Record<string, (c: C) => Recipe<Config>>>;
+}
+
+const bundle = <C extends Config>(b: Bundled<C>): Bundled => b as unknown as Bundled;
+const recipe = <C>(r: Recipe<C>): Recipe<Config> => r as unknown as Recipe<Config>;
+
+const encoder = (name: string, summary: string, config: VisionConfig) =>
+  bundle({
+    model: defineModel({
+      name,
+      summary,
+      config,
+      build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
+    }),
+    rules: visionRules,
+    paperMacs: (c) => visionMacs(c),
+    stages: {},
+  });
+
+/** InternViT alone: the features of all tokens after the last block. */
+export const internvitModels = [
+  encoder("internvit-6b", "InternViT-6B: 48 blocks of width 3200, all tokens after the last block", internvit6b),
+  encoder("internvit-6b-45", "InternViT-6B without its last three blocks, as the chat models read it", {
+    ...internvit6b,
+    depth: 45,
+  }),
+];
+
+/** QLLaMA on given features of an image. */
+export interface QllamaModelConfig extends QllamaConfig {
+  readonly visionWidth: number;
+  /** Tokens of the image, the class token included. */
+  readonly visionTokens: number;
+}
+
+const qllamaConfig: QllamaModelConfig = { ...qllama8b, visionWidth: internvit6b.width, visionTokens: 257 };
+
+/** The image encoder that a QLLaMA on its own stands behind, for counting. */
+const behind = (c: QllamaModelConfig): VisionConfig => ({
+  ...internvit6b,
+  width: c.visionWidth,
+  image: Math.sqrt(c.visionTokens - 1) * internvit6b.patch,
+});
+
+export const qllamaModel = bundle({
+  model: defineModel({
+    name: "qllama-8b",
+    summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that look at an image, as captions are written",
+    config: qllamaConfig,
+    build: (p, c) => {
+      const a = textAxes(c);
+      const axes = [a.batch, axis("token", c.visionTokens), axis("embed", c.visionWidth)] as const;
+      const { queries, text } = qllama(p, input("vision", "f32", axes), idsInput(c), c, "generative");
+      const logits = languageHead(p.scope("qllama"), text, a);
+      return {
+        queries: ordered(queries, [a.batch, a.token, a.embed]),
+        logits: ordered(logits, [a.batch, a.token, a.vocab]),
+      };
+    },
+  }),
+  rules: generativeRules,
+  paperMacs: (c) => qllamaMacs(c, behind(c), c.context, c.context),
+  stages: {},
+});
+
+/** Both towers: pixels and ids to unit vectors and the temperature. */
+export const internvlC = defineModel<ContrastiveConfig>({
+  name: "internvl-c",
+  summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
+  config: internvlCConfig,
+  build: (p, c) => ({
+    image: imageEmbedding(p, pixelsInput(c.vision), c),
+    text: textEmbedding(p, idsInput(c.text), c),
+    scale: logitScale(p),
+  }),
+});
+
+/** Everything that InternVL-14B does with an image: compare, match, write. */
+export const internvlG = defineModel<GenerativeConfig>({
+  name: "internvl-g",
+  summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
+  config: internvlGConfig,
+  build: (p, c) => {
+    const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
+    const vision = visionTokens(p, pixels, c);
+    const written = qllama(p, vision, idsInput(c.text, "caption_ids"), c.text, "generative").text;
+    return {
+      image: imageEmbeddingG(p, pixels, c),
+      text: textEmbedding(p, idsInput(c.text), c),
+      scale: logitScale(p),
+      match: matching(p, vision, idsInput(c.text, "matching_ids"), c),
+      logits: ordered(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
+    };
+  },
+});
+
+/** Path A by the language model, and path B. */
+const chat = <C extends ChatConfig>(name: string, summary: string, config: C, stages: Bundled<C>["stages"]): Bundled =>
+  bundle({
+    model: defineModel<C>({
+      name,
+      summary,
+      config,
+      build: (p, c) => {
+        const a = textAxes(c.text);
+        const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
+        return { logits: ordered(languageHead(p, last, a), [a.batch, a.token, a.vocab]) };
+      },
+    }),
+    rules: chatRules,
+    paperMacs: chatMacs,
+    stages,
+  });
+
+/** The stage of the table (the language model and the MLP), and its two steps. */
+const patchStages: Bundled<ChatConfig>["stages"] = {
+  3: (c) => recipe(stageThreePatches(c)[1]!),
+  "3.1": (c) => recipe(stageThreePatches(c)[0]!),
+  "3.2": (c) => recipe(stageThreePatches(c)[1]!),
+};
+
+/** The stage of the table (the MLPs), and what may follow: the language model, or QLLaMA. */
+const queryStages: Bundled<ChatQueriesConfig>["stages"] = {
+  3: (c) => recipe(stageThreeQueries(c)[0]!),
+  "3.1": (c) => recipe(stageThreeQueries(c)[0]!),
+  "3.2": (c) => recipe(stageThreeQueries(c)[1]!),
+  "3.3": (c) => recipe(stageThreeQueries(c)[2]!),
+};
+
+const patches = (llm: string, title: string, text: TextConfig) =>
+  chat(
+    `internvl-chat-${llm}`,
+    `InternVL-Chat: InternViT-6B's patches through an MLP to ${title}`,
+    chatConfig(text),
+    patchStages,
+  );
+const queries = (llm: string, title: string, text: TextConfig) =>
+  chat(
+    `internvl-chat-${llm}-qllama`,
+    `InternVL-Chat: QLLaMA's queries and InternViT-6B's patches through an MLP each to ${title}`,
+    chatQueriesConfig(text),
+    queryStages,
+  );
+
+/** All of the family. */
+export const internvlFamily: readonly Bundled[] = [
+  ...internvitModels,
+  qllamaModel,
+  bundle({
+    model: internvlC,
+    rules: contrastiveRules,
+    paperMacs: contrastiveMacs,
+    stages: {
+      1: (c) => recipe(stageOneFull(c)),
+      "1.1": (c) => recipe(stageOne(c)),
+      "1.2": (c) => recipe(stageOneFull(c)),
+    },
+  }),
+  bundle({
+    model: internvlG,
+    rules: generativeRules,
+    paperMacs: generativeMacs,
+    stages: { 2: (c) => recipe(stageTwo(c)), retrieval: (c) => recipe(retrievalTuning(c)) },
+  }),
+  patches("vicuna-7b", "Vicuna-7B", vicuna7b),
+  queries("vicuna-7b", "Vicuna-7B", vicuna7b),
+  patches("vicuna-13b", "Vicuna-13B", vicuna13b),
+  queries("vicuna-13b", "Vicuna-13B", vicuna13b),
+  patches("internlm-7b", "InternLM-7B", internlm7b),
+];

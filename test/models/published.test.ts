@@ -1,0 +1,263 @@
+import { describe, expect, test } from "vitest";
+import { countMacs, countParameters, type Graph, graphSymbols, type Node, nodesOf } from "../../compiler/index.ts";
+import { trace, trainingStep } from "../../dsl/index.ts";
+import {
+  bundled,
+  bundledModels,
+  causalRules,
+  chatConfig,
+  chatQueriesConfig,
+  generativeRules,
+  internlm7b,
+  internvit6b,
+  internvlGConfig,
+  layerwiseRate,
+  publishedLayout,
+  publishedTensors,
+  qllama8b,
+  readGenerativeConfig,
+  readTextConfig,
+  readVisionConfig,
+  retrievalTuning,
+  stageOne,
+  stageOneFull,
+  stageThreePatches,
+  stageThreeQueries,
+  stageTwo,
+  vicuna7b,
+  vicuna13b,
+  visionRules,
+  writeGenerativeConfig,
+  writeTextConfig,
+  writeVisionConfig,
+} from "../../models/index.ts";
+
+const find = (name: string) => bundled.find((b) => b.model.name === name)!;
+/** Each model is traced once for all tests. */
+const traced = new Map<string, Graph>();
+function graphOf(name: string): Graph {
+  const graph = traced.get(name) ?? trace(find(name).model);
+  traced.set(name, graph);
+  return graph;
+}
+const elements = (nodes: readonly Node[]) =>
+  nodes.reduce((n, x) => n + x.type.axes.reduce((k, a) => k * (a.size as number), 1), 0);
+
+describe("the published models", () => {
+  test.each([
+    ["internvit-6b", 628, 5_902_793_600],
+    ["internvit-6b-45", 589, 5_534_038_400],
+    ["qllama-8b", 388, 7_842_306_048],
+    ["internvl-c", 934, 12_620_029_697],
+    ["internvl-g", 1048, 13_834_975_747],
+    // The blocks after the one that the chat reads are not there, nor is what path B leaves out of QLLaMA.
+    ["internvl-chat-vicuna-7b", 589 + 291 + 4, 5_534_038_400 + 6_738_415_616 + 29_892_608],
+    ["internvl-chat-vicuna-13b", 589 + 363 + 4, 5_534_038_400 + 13_015_864_320 + 42_608_640],
+    ["internvl-chat-internlm-7b", 589 + 291 + 128 + 4, 5_534_038_400 + 7_321_948_160 + 29_892_608],
+    [
+      "internvl-chat-vicuna-7b-qllama",
+      628 + 291 + 8 + 386,
+      5_902_793_600 + 6_738_415_616 + 63_455_232 + 7_842_306_048 - 2 * 49_954 * 4096,
+    ],
+    [
+      "internvl-chat-vicuna-13b-qllama",
+      628 + 363 + 8 + 386,
+      5_902_793_600 + 13_015_864_320 + 89_804_800 + 7_842_306_048 - 2 * 49_954 * 4096,
+    ],
+  ])("%s has %i tensors and %i parameters", (name, tensors, parameters) => {
+    const found = countParameters(graphOf(name));
+    expect([found.tensors, found.parameters]).toEqual([tensors, parameters]);
+  });
+
+  test("have names that differ, and a place in a checkpoint for every parameter", () => {
+    expect(new Set(bundledModels.map((m) => m.name)).size).toBe(bundledModels.length);
+    for (const b of bundled) {
+      const published = publishedTensors(graphOf(b.model.name), b.rules);
+      expect(new Set(published.map((t) => t.name)).size).toBe(published.length);
+    }
+  });
+
+  test("have the shapes of InternViT-6B-224px", () => {
+    const shapes = new Map(publishedTensors(graphOf("internvit-6b"), visionRules).map((t) => [t.name, t.shape]));
+    expect(shapes.get("embeddings.class_embedding")).toEqual([1, 1, 3200]);
+    expect(shapes.get("embeddings.position_embedding")).toEqual([1, 257, 3200]);
+    expect(shapes.get("embeddings.patch_embedding.weight")).toEqual([3200, 3, 14, 14]);
+    expect(shapes.get("encoder.layers.47.attn.qkv.weight")).toEqual([9600, 3200]);
+    expect(shapes.get("encoder.layers.0.attn.k_norm.weight")).toEqual([3200]);
+    expect(shapes.get("encoder.layers.9.mlp.fc2.weight")).toEqual([3200, 12800]);
+    expect(shapes.get("encoder.layers.9.ls2")).toEqual([3200]);
+  });
+
+  test("have the shapes of InternVL-14B-224px", () => {
+    const tensors = publishedTensors(graphOf("internvl-g"), generativeRules);
+    const shapes = new Map(tensors.map((t) => [t.name, t.shape]));
+    expect(tensors.reduce((n, t) => n + t.shape.reduce((k, s) => k * s, 1), 0)).toBe(13_834_975_747);
+    expect(shapes.get("query_tokens")).toEqual([1, 96, 4096]);
+    expect(shapes.get("text_projection")).toEqual([4096, 768]);
+    expect(shapes.get("logit_scale")).toEqual([]);
+    expect(shapes.get("clip_projector.cross_attn.q.weight")).toEqual([3200, 3200]);
+    expect(shapes.get("clip_projector2.cross_attn.v_bias")).toEqual([4096]);
+    expect(shapes.get("clip_projector2.cross_attn.proj.weight")).toEqual([768, 4096]);
+    expect(shapes.get("qllama.lm_head.weight")).toEqual([49954, 4096]);
+    expect(shapes.get("qllama.model.layers.30.cross_attn.k_proj.weight")).toEqual([4096, 3200]);
+    expect(shapes.has("qllama.model.layers.31.cross_attn.k_proj.weight")).toBe(false);
+    expect(shapes.get("qllama.model.layers.1.mlp.down_proj.weight")).toEqual([4096, 11008]);
+    expect(shapes.get("itm_head.weight")).toEqual([2, 4096]);
+  });
+});
+
+describe("the published stages", () => {
+  test.each([
+    ["stage 1 at 224 pixels", () => stageOneFull(), 12_620_029_697, 3_052],
+    ["stage 2", () => stageTwo(), 1_010_334_467, 80_000],
+    ["stage 3 path A", () => stageThreePatches(chatConfig(vicuna7b))[1]!, 29_892_608 + 6_738_415_616, 5_196],
+    ["stage 3 path B", () => stageThreeQueries(chatQueriesConfig(vicuna7b))[0]!, 63_455_232, 7_793],
+    ["stage 3 path B, 13B", () => stageThreeQueries(chatQueriesConfig(vicuna13b))[0]!, 89_804_800, 7_793],
+  ])("%s trains what it should", (_, recipe, parameters, steps) => {
+    const found = recipe();
+    expect(elements(trainingStep(found.stage).trained)).toBe(parameters);
+    expect(found.steps).toBe(steps);
+  });
+
+  test("begin stage 1 at 196 pixels with half of the patches", () => {
+    const { config, steps } = stageOne();
+    expect([config.vision.image, config.vision.dropPath, steps]).toEqual([196, 0.2, 171_948]);
+    const { config: small, stage } = stageOne(tiny());
+    const step = trainingStep(stage).graph;
+    expect(small.vision.image).toBe(196);
+    const keep = nodesOf(step).find((n) => n.op === "random" && String(n.attrs.name).endsWith("keep"));
+    expect(keep?.type.axes.map((a) => a.size)).toEqual(["batch", 196]);
+  });
+
+  test("differentiate nothing below what stage 2 trains", () => {
+    const { trained, frozen } = trainingStep(stageTwo(tiny()).stage);
+    expect(trained.some((n) => String(n.attrs.name).startsWith("vision_model."))).toBe(false);
+    expect(frozen.some((n) => n.attrs.name === "text_projection.weight")).toBe(true);
+  });
+
+  test("fine-tune for retrieval with rates that fall with depth", () => {
+    const rate = layerwiseRate(internvlGConfig, 0.9);
+    expect(rate("vision_model.encoder.layers.47.ls1")).toBeCloseTo(0.9);
+    expect(rate("vision_model.encoder.layers.0.ls1")).toBeCloseTo(0.9 ** 48);
+    expect(rate("vision_model.embeddings.position_embedding")).toBeCloseTo(0.9 ** 49);
+    expect(rate("qllama.model.layers.0.cross_attn.q_proj.weight")).toBeCloseTo(0.9 ** 32);
+    for (const early of ["qllama.model.embed_tokens.weight", "query_tokens", "logit_scale"])
+      expect(rate(early)).toBeCloseTo(0.9 ** 33);
+    for (const head of ["clip_projector.norm1_q.bias", "qllama.model.norm.weight", "itm_head.bias"])
+      expect(rate(head)).toBe(1);
+    const { config } = retrievalTuning(tiny());
+    expect(config.vision.image / config.vision.patch).toBe(26);
+    expect(config.vision.positions).toBe(tiny().vision.image);
+  });
+
+  test("are known by number for every model that has them", () => {
+    const stages = Object.fromEntries(bundled.map((b) => [b.model.name, Object.keys(b.stages)]));
+    expect(stages["internvl-c"]).toEqual(["1", "1.1", "1.2"]);
+    expect(stages["internvl-g"]).toEqual(["2", "retrieval"]);
+    expect(stages["internvl-chat-vicuna-7b"]).toEqual(["3", "3.1", "3.2"]);
+    expect(stages["internvl-chat-vicuna-7b-qllama"]).toEqual(["3", "3.1", "3.2", "3.3"]);
+  });
+});
+
+/** The generative model at a size that traces at once. */
+function tiny() {
+  const vision = { ...internvit6b, width: 6, depth: 1, heads: 1, mlp: 7, image: 28 };
+  const text = { ...qllama8b, width: 8, depth: 2, heads: 2, mlp: 9, vocab: 13, queries: 4, context: 6 };
+  return { ...internvlGConfig, vision, text, embed: 6, poolingHeads: 2 };
+}
+
+describe("multiply-accumulates as the paper counts them", () => {
+  const exactOf = (name: string) => {
+    const graph = graphOf(name);
+    return countMacs(graph, Object.fromEntries(graphSymbols(graph).map((s) => [s, 1])));
+  };
+
+  test("are those of the formula for InternViT-6B", () => {
+    const linear = 257 * (4 * 3200 ** 2 + 2 * 3200 * 12800);
+    const products = 2 * 256 ** 2 * 3200;
+    const convolution = 256 * 3200 * (14 * 14 * 3 + 1);
+    expect(find("internvit-6b").paperMacs(internvit6b as never)).toBe(48 * (linear + products) + convolution);
+  });
+
+  test.each(bundled.map((b) => b.model.name))(
+    "differ from the exact ones by attention and biases alone: %s",
+    (name) => {
+      const { model, paperMacs } = find(name);
+      const vision = (model.config.vision ?? model.config) as typeof internvit6b;
+      const blocks =
+        name === "qllama-8b" ? 0 : "features" in model.config && !("qllama" in model.config) ? 45 : vision.depth;
+      const patches = name === "qllama-8b" ? 0 : (vision.image / vision.patch) ** 2;
+      const classToken = blocks * 2 * vision.width * ((patches + 1) ** 2 - patches ** 2);
+      const bias = patches * vision.width;
+      const [from, to] = [vision.positions / vision.patch, vision.image / vision.patch];
+      const interpolation = vision.positions ? to * from * (from + to) * vision.width : 0;
+      expect(exactOf(name) - paperMacs(model.config)).toBe(classToken - bias + interpolation);
+    },
+  );
+});
+
+describe("config.json", () => {
+  /** The fields of InternViT-6B-224px that say what the model is. */
+  const internvit = {
+    architectures: ["InternVisionModel"],
+    model_type: "intern_vit_6b",
+    hidden_size: 3200,
+    intermediate_size: 12800,
+    num_hidden_layers: 48,
+    num_attention_heads: 25,
+    num_channels: 3,
+    image_size: 224,
+    patch_size: 14,
+    hidden_act: "gelu",
+    layer_norm_eps: 1e-6,
+    qkv_bias: false,
+    qk_normalization: true,
+    drop_path_rate: 0,
+    initializer_factor: 0.1,
+  };
+
+  test("of InternViT-6B-224px reads as our 6B, and writes back", () => {
+    const read = readVisionConfig(internvit);
+    expect(read).toEqual({ ...internvit6b, dropPathRule: "linear" });
+    expect(writeVisionConfig(read)).toMatchObject(internvit);
+    expect(readVisionConfig(writeVisionConfig(read))).toEqual(read);
+  });
+
+  test.each([
+    ["Vicuna-7B", vicuna7b],
+    ["Vicuna-13B", vicuna13b],
+    ["InternLM-7B", internlm7b],
+  ])("of %s survives writing and reading", (_, config) => {
+    expect(readTextConfig(JSON.parse(JSON.stringify(writeTextConfig(config))))).toEqual({ ...config, context: 0 });
+  });
+
+  test("of InternVL-14B survives writing and reading", () => {
+    const json = JSON.parse(JSON.stringify(writeGenerativeConfig(internvlGConfig)));
+    expect(json).toMatchObject({ num_query_token: 96, clip_embed_dim: 768, attn_pool_num_heads: 16 });
+    expect(json.qllama_config).toMatchObject({ cross_attention_frequency: 2, vocab_size: 49954 });
+    const read = readGenerativeConfig(json);
+    expect(read).toEqual({ ...internvlGConfig, vision: { ...internvit6b, dropPathRule: "linear" } });
+    expect(readGenerativeConfig({ ...json, force_image_size: 364 }).vision.image).toBe(364);
+  });
+
+  test("is refused where it says what our models are not, or lacks what they need", () => {
+    const llama = writeTextConfig(vicuna7b);
+    expect(() => readVisionConfig({ ...internvit, hidden_size: undefined })).toThrow(/"hidden_size" is missing/);
+    expect(() => readVisionConfig({ ...internvit, qkv_bias: true })).toThrow(/"qkv_bias" is true; only false/);
+    expect(() => readVisionConfig({ ...internvit, image_size: "224" })).toThrow(/"image_size" is "224", a number/);
+    expect(() => readTextConfig({ ...llama, num_key_value_heads: 8 })).toThrow(/"num_key_value_heads" is 8; only 32/);
+    expect(() => readTextConfig({ ...llama, rope_scaling: { factor: 2 } })).toThrow(/"rope_scaling"/);
+    expect(() => readGenerativeConfig({})).toThrow(/"vision_config" is missing/);
+  });
+});
+
+describe("a layout", () => {
+  test("that lacks a parameter says so", () => {
+    const use = () => publishedTensors(graphOf("internvit-6b"), causalRules);
+    expect(use).toThrow(/no checkpoint layout is known for parameter "embeddings\./);
+  });
+
+  test("is found for every bundled model", () => {
+    for (const b of bundled) expect(publishedLayout(graphOf(b.model.name)), b.model.name).toBeDefined();
+  });
+});
