@@ -10,6 +10,18 @@ export type { Json } from "./checkpoint/state-file.ts";
 export { fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
 export { type ByteSink, requireFreeSpace, type WriteOptions, writeAtomically, writeFileAtomically } from "./files.ts";
+export type { BeamSearch } from "./generation/beam-search.ts";
+export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
+export type { DecodeSession, Scores } from "./generation/decode-session.ts";
+export {
+  type Generated,
+  type GenerateOptions,
+  type Greedy,
+  generate,
+  type Prompt,
+  type Strategy,
+} from "./generation/generate.ts";
+export type { Sampling } from "./generation/sampling.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
 export { type DeviceModel, deviceModel, type ParameterSource } from "./modes/device-model.ts";
 export { embedRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";

@@ -1,0 +1,113 @@
+/**
+ * Beam search over one prompt's beams, step for step as Hugging Face transformers does it (`GenerationMixin._beam_search`,
+ * version 5), so that the same scores give the same tokens. Only that sums are float64 here and float32 there.
+ */
+import { largest } from "./scores.ts";
+
+export interface BeamSearch {
+  readonly kind: "beam";
+  readonly beams: number;
+  /** A finished text's score is its log-probability over its length to this power; 1 unless said, above 0 favours long ones. */
+  readonly lengthPenalty?: number;
+  /**
+   * When to stop, once there are as many finished texts as beams. true: at once. false, unless said: when no open text,
+   * as long as it is now, beats the worst of them. "never": when none could even at its full length.
+   */
+  readonly earlyStopping?: boolean | "never";
+}
+
+export interface Hypothesis {
+  readonly tokens: readonly number[];
+  /** Sum of log-probabilities while open; divided by length when finished. */
+  readonly score: number;
+}
+
+/** What excludes a hypothesis without taking it out of its list. Any true score is far above. */
+const excluded = -1e9;
+
+/** Beams of one prompt after so many steps. */
+export class Beams {
+  /** Best first. */
+  open: readonly Hypothesis[];
+  /** Best first; as many as beams, filled up with hypotheses of no worth. */
+  finished: readonly (Hypothesis & { readonly done: boolean })[];
+  /** No finished text can change any more. */
+  settled = false;
+  private improvable = true;
+  private readonly search: BeamSearch;
+  private readonly most: number;
+  private readonly eos: ReadonlySet<number>;
+
+  constructor(search: BeamSearch, most: number, eos: readonly number[]) {
+    this.search = search;
+    this.most = most;
+    this.eos = new Set(eos);
+    // At first all beams are the prompt, so only one of them may be continued.
+    this.open = Array.from({ length: search.beams }, (_, i) => ({ tokens: [], score: i === 0 ? 0 : excluded }));
+    this.finished = this.open.map(() => ({ tokens: [], score: excluded, done: false }));
+  }
+
+  /**
+   * Takes each beam's log-probabilities of the next token. Gives, for each new beam, the old one that it continues; the
+   * new beams' last tokens are what the decoder is fed.
+   */
+  advance(logProbabilities: readonly Float64Array[]): readonly number[] {
+    const candidates = this.candidates(logProbabilities);
+    const length = this.open[0]!.tokens.length + 1;
+    const ends = candidates.map(({ tokens }) => length === this.most || this.eos.has(tokens.at(-1)!));
+    const running = candidates.map((c, i) => ({ ...c, score: c.score + (ends[i] ? excluded : 0) }));
+    const next = best(running, this.search.beams);
+    this.finish(candidates, ends, length);
+    this.open = next.map(({ tokens, score }) => ({ tokens, score }));
+    this.improvable &&= this.canImprove(length);
+    const full = this.finished.every((f) => f.done) && this.search.earlyStopping === true;
+    this.settled = !this.improvable || full || ends.every(Boolean);
+    return next.map((c) => c.parent);
+  }
+
+  /** The best continuations of all beams: enough that as many as beams remain when every end token is among them. */
+  private candidates(logProbabilities: readonly Float64Array[]): Candidate[] {
+    const vocabulary = logProbabilities[0]!.length;
+    const scores = new Float64Array(this.search.beams * vocabulary);
+    for (const [beam, row] of logProbabilities.entries()) {
+      const { score } = this.open[beam]!;
+      for (let token = 0; token < vocabulary; token++) scores[beam * vocabulary + token] = row[token]! + score;
+    }
+    return largest(scores, Math.max(2, 1 + this.eos.size) * this.search.beams).map((at) => {
+      const parent = Math.floor(at / vocabulary);
+      return { parent, tokens: [...this.open[parent]!.tokens, at % vocabulary], score: scores[at]! };
+    });
+  }
+
+  /** Puts candidates that ended among the finished; only those that the beams themselves would have taken count. */
+  private finish(candidates: readonly Candidate[], ends: readonly boolean[], length: number): void {
+    const { beams, lengthPenalty = 1, earlyStopping } = this.search;
+    const closed = !this.improvable || (earlyStopping === true && this.finished.every((f) => f.done));
+    const ended = candidates.map(({ tokens, score }, i) => {
+      const done = ends[i]! && i < beams;
+      const barred = (done ? 0 : excluded) + (closed ? excluded : 0);
+      return { tokens, score: score / length ** lengthPenalty + barred, done };
+    });
+    this.finished = best([...this.finished, ...ended], beams);
+  }
+
+  /** Whether the best open text, at the length that `earlyStopping` supposes, would beat the worst finished one. */
+  private canImprove(length: number): boolean {
+    const { lengthPenalty = 1, earlyStopping } = this.search;
+    const supposed = earlyStopping === "never" && lengthPenalty > 0 ? this.most : length;
+    const possible = this.open[0]!.score / supposed ** lengthPenalty;
+    const worst = Math.min(...this.finished.map((f) => f.score));
+    return this.finished.some((f) => possible > (f.done ? worst : excluded));
+  }
+}
+
+interface Candidate extends Hypothesis {
+  /** The beam that it continues. */
+  readonly parent: number;
+}
+
+const best = <T extends Hypothesis>(all: readonly T[], count: number): T[] =>
+  largest(
+    all.map((h) => h.score),
+    count,
+  ).map((i) => all[i]!);

@@ -1,0 +1,146 @@
+/** Writing texts token by token: greedy, by beam search, or by drawing. */
+import { UsageError } from "../../compiler/index.ts";
+import { type RandomStream, randomStream } from "../random/streams.ts";
+import { type BeamSearch, Beams } from "./beam-search.ts";
+import type { DecodeSession, Scores } from "./decode-session.ts";
+import { checkSampling, drawn, keptProbabilities, type Sampling } from "./sampling.ts";
+import { argmax, logProbabilities, rowOf } from "./scores.ts";
+
+export interface Greedy {
+  readonly kind: "greedy";
+}
+
+export type Strategy = Greedy | Sampling | BeamSearch;
+
+export interface GenerateOptions {
+  readonly strategy: Strategy;
+  /** Tokens that end a text. */
+  readonly eos: readonly number[];
+  /** The end tokens count among the new ones. */
+  readonly maxNewTokens: number;
+  /** No end token before so many new ones; 0 unless said. */
+  readonly minNewTokens?: number;
+  /** Hears of every token as it is written; a beam's tokens may still change, so beam search tells none. */
+  readonly onToken?: (row: number, token: number) => void;
+  /** Ends the texts where they are. */
+  readonly signal?: AbortSignal;
+}
+
+/** What stands before the new tokens: one text for each that is to be written, or the scores after what is there already. */
+export type Prompt =
+  | { readonly ids: readonly (readonly number[])[] }
+  | { /** Of each of the session's rows: [row, vocabulary] flat. */ readonly scores: Scores };
+
+export interface Generated {
+  /** New tokens, the end token included. */
+  readonly tokens: readonly number[];
+  readonly ended: "eos" | "length" | "stopped";
+}
+
+/**
+ * Writes one text for each prompt. The session has a row for each text, for beam search one for each beam of each text.
+ * Throws UsageError for options out of range, and where the scores are not numbers.
+ */
+export async function generate(session: DecodeSession, prompt: Prompt, options: GenerateOptions): Promise<Generated[]> {
+  checkOptions(session, options);
+  const { strategy } = options;
+  const beams = strategy.kind === "beam" ? strategy.beams : 1;
+  const scores = "scores" in prompt ? prompt.scores : await readPrompts(session, prompt.ids, beams);
+  if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy);
+  return await writeRows(session, scores, options, picker(strategy));
+}
+
+async function readPrompts(session: DecodeSession, ids: readonly (readonly number[])[], beams: number) {
+  if (ids.length * beams !== session.rows)
+    throw new UsageError(
+      `${ids.length} prompts with ${beams} beams are ${ids.length * beams} rows, not ${session.rows}`,
+    );
+  if (ids.some((row) => row.length === 0)) throw new UsageError("a prompt has at least one token");
+  return await session.step(ids.flatMap((row) => Array.from({ length: beams }, () => row)));
+}
+
+function checkOptions({ rows }: DecodeSession, { strategy, maxNewTokens, minNewTokens = 0 }: GenerateOptions): void {
+  if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
+    throw new UsageError(`the most new tokens are a whole number from 1 on, not ${maxNewTokens}`);
+  if (!(Number.isInteger(minNewTokens) && minNewTokens >= 0 && minNewTokens <= maxNewTokens))
+    throw new UsageError(`the least new tokens are a whole number from 0 to ${maxNewTokens}, not ${minNewTokens}`);
+  if (strategy.kind === "sample") checkSampling(strategy);
+  if (strategy.kind !== "beam") return;
+  const { beams, lengthPenalty = 1 } = strategy;
+  if (!(Number.isInteger(beams) && beams >= 1 && rows % beams === 0))
+    throw new UsageError(`the beams divide the session's ${rows} rows, ${beams} do not`);
+  if (!Number.isFinite(lengthPenalty)) throw new UsageError(`the length penalty is a number, not ${lengthPenalty}`);
+}
+
+/** The end tokens, as long as no text may end. */
+const barredAt = ({ eos, minNewTokens = 0 }: GenerateOptions, written: number): readonly number[] =>
+  written < minNewTokens ? eos : [];
+
+/** Chooses a token from a row's scores. */
+type Pick = (scores: Float64Array, row: number, step: number) => number;
+
+function picker(strategy: Greedy | Sampling): Pick {
+  if (strategy.kind === "greedy") return argmax;
+  const stream: RandomStream = randomStream(strategy.seed, "generate");
+  return (scores, row, step) => drawn(keptProbabilities(scores, strategy), stream.uniform(row, step));
+}
+
+async function writeRows(
+  session: DecodeSession,
+  first: Scores,
+  options: GenerateOptions,
+  pick: Pick,
+): Promise<Generated[]> {
+  const { eos, maxNewTokens, onToken, signal } = options;
+  const texts = Array.from({ length: session.rows }, (): number[] => []);
+  const ends = (text: readonly number[]) => text.length > 0 && eos.includes(text.at(-1)!);
+  let scores = first;
+  let unfinished: Generated["ended"] = "length";
+  for (let step = 0; ; step++) {
+    for (const [row, text] of texts.entries()) {
+      if (ends(text)) continue;
+      const own = logProbabilities(rowOf(scores, row, session.vocabulary), barredAt(options, step));
+      text.push(pick(own, row, step));
+      onToken?.(row, text.at(-1)!);
+    }
+    if (step + 1 === maxNewTokens || texts.every(ends)) break;
+    if (signal?.aborted) {
+      unfinished = "stopped";
+      break;
+    }
+    // A row that has ended goes on with its last token, which nobody reads.
+    scores = await session.step(texts.map((text) => [text.at(-1)!]));
+  }
+  return texts.map((tokens) => ({ tokens, ended: ends(tokens) ? "eos" : unfinished }));
+}
+
+async function searchBeams(
+  session: DecodeSession,
+  first: Scores,
+  options: GenerateOptions,
+  search: BeamSearch,
+): Promise<Generated[]> {
+  const { eos, maxNewTokens, signal } = options;
+  const { beams } = search;
+  const prompts = Array.from({ length: session.rows / beams }, () => new Beams(search, maxNewTokens, eos));
+  let scores = first;
+  for (let step = 0; ; step++) {
+    const parents = prompts.flatMap((prompt, i) => {
+      if (prompt.settled) return prompt.open.map((_, beam) => i * beams + beam);
+      const rows = prompt.open.map((_, beam) => rowOf(scores, i * beams + beam, session.vocabulary));
+      const next = prompt.advance(rows.map((row) => logProbabilities(row, barredAt(options, step))));
+      return next.map((parent) => i * beams + parent);
+    });
+    if (prompts.every((p) => p.settled) || signal?.aborted) break;
+    if (parents.some((parent, row) => parent !== row)) await session.reorder(parents);
+    scores = await session.step(prompts.flatMap((p) => p.open.map(({ tokens }) => [tokens.at(-1)!])));
+  }
+  return prompts.map((prompt) => bestOf(prompt, eos));
+}
+
+/** The best finished text; where the search was stopped before there was one, the best open one. */
+function bestOf({ finished, open }: Beams, eos: readonly number[]): Generated {
+  const best = finished.find((f) => f.done);
+  if (!best) return { tokens: open[0]!.tokens, ended: "stopped" };
+  return { tokens: best.tokens, ended: eos.includes(best.tokens.at(-1)!) ? "eos" : "length" };
+}

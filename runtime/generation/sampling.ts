@@ -1,0 +1,68 @@
+/** Drawing the next token: temperature, then the k likeliest, then the likeliest that together have probability p. */
+import { UsageError } from "../../compiler/index.ts";
+import { largest, logSumExp } from "./scores.ts";
+
+export interface Sampling {
+  readonly kind: "sample";
+  /** Divides the scores; 1 unless said, larger is more even. */
+  readonly temperature?: number;
+  /** Only so many of the likeliest tokens; all unless said. */
+  readonly topK?: number;
+  /** Only the likeliest tokens that together have this probability; 1 unless said. Holtzman et al. 2019, arXiv:1904.09751. */
+  readonly topP?: number;
+  /** The same seed draws the same tokens from the same scores. */
+  readonly seed: number;
+}
+
+/** Throws UsageError for a parameter out of its range. */
+export function checkSampling({ temperature = 1, topK, topP = 1 }: Sampling): void {
+  if (!(temperature > 0)) throw new UsageError(`the temperature is above 0, not ${temperature}; greedy needs none`);
+  if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1))
+    throw new UsageError(`top-k is a whole number from 1 on, not ${topK}`);
+  if (!(topP > 0 && topP <= 1)) throw new UsageError(`top-p is above 0 and at most 1, not ${topP}`);
+}
+
+/**
+ * Probabilities after temperature, top-k and top-p, in this order, 0 for what is cut off. Tokens that tie with the k-th
+ * stay; of top-p's order the cut falls as in transformers, and the likeliest always stays.
+ */
+export function keptProbabilities(scores: Float64Array, { temperature = 1, topK, topP = 1 }: Sampling): Float64Array {
+  let kept = scores.map((v) => v / temperature);
+  if (topK !== undefined && topK < kept.length) {
+    const least = kept[largest(kept, topK).at(-1)!]!;
+    kept = kept.map((v) => (v < least ? Number.NEGATIVE_INFINITY : v));
+  }
+  const probabilities = softmax(kept);
+  return topP < 1 ? softmax(cutTail(kept, probabilities, topP)) : probabilities;
+}
+
+/** Scores with −∞ for the unlikeliest tokens that together have at most 1 − p. */
+function cutTail(scores: Float64Array, probabilities: Float64Array, p: number): Float64Array {
+  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[a]! - probabilities[b]!);
+  const cut = scores.slice();
+  let sum = 0;
+  for (const token of order.slice(0, -1)) {
+    sum += probabilities[token]!;
+    if (sum > 1 - p) break;
+    cut[token] = Number.NEGATIVE_INFINITY;
+  }
+  return cut;
+}
+
+function softmax(scores: Float64Array): Float64Array {
+  const total = logSumExp(scores);
+  return scores.map((v) => Math.exp(v - total));
+}
+
+/** The token whose share of [0, 1) holds `uniform`, in the order of ids. */
+export function drawn(probabilities: Float64Array, uniform: number): number {
+  let sum = 0;
+  let last = 0;
+  for (const [token, p] of probabilities.entries()) {
+    if (p === 0) continue;
+    sum += p;
+    last = token;
+    if (uniform < sum) return token;
+  }
+  return last; // rounding left the sum a little below 1
+}

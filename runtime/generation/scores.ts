@@ -1,0 +1,53 @@
+/** Scores of next tokens: log-probabilities in float64, the best few, what sampling keeps. */
+import { UsageError } from "../../compiler/index.ts";
+import type { Scores } from "./decode-session.ts";
+
+/** One row of [row, vocabulary]. */
+export const rowOf = (scores: Scores, row: number, vocabulary: number): Scores =>
+  scores.subarray(row * vocabulary, (row + 1) * vocabulary);
+
+/** log Σ exp in float64. Throws UsageError where a score is not a number or none is finite: the weights are broken. */
+export function logSumExp(scores: Scores): number {
+  let top = Number.NEGATIVE_INFINITY;
+  for (const v of scores) top = Math.max(top, v); // NaN stays
+  if (!Number.isFinite(top))
+    throw new UsageError(`the model scores a token with ${top}: its weights diverged or are another model's`);
+  let sum = 0;
+  for (const v of scores) sum += Math.exp(v - top);
+  return top + Math.log(sum);
+}
+
+/** log softmax of a row, with the tokens of `barred` at −∞ afterwards: they keep their share, as in transformers. */
+export function logProbabilities(scores: Scores, barred: readonly number[]): Float64Array {
+  const total = logSumExp(scores);
+  return bar(
+    Float64Array.from(scores, (v) => v - total),
+    barred,
+  );
+}
+
+/** Sets the scores of some tokens to −∞. */
+export function bar(scores: Float64Array, barred: readonly number[]): Float64Array {
+  for (const token of barred) if (token < scores.length) scores[token] = Number.NEGATIVE_INFINITY;
+  return scores;
+}
+
+/** The place of the largest value, the first of equals. */
+export function argmax(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+/** The places of the `count` largest values, largest first, the first of equals first. */
+export function largest(values: ArrayLike<number>, count: number): number[] {
+  const best: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    if (best.length === count && !(values[i]! > values[best[count - 1]!]!)) continue;
+    let at = best.length;
+    while (at > 0 && values[i]! > values[best[at - 1]!]!) at--;
+    best.splice(at, 0, i);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
