@@ -2,11 +2,15 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { HeddleError, setSourceReader } from "../compiler/index.ts";
+import { compileCommand } from "./commands/compile.ts";
 import { devicesCommand } from "./commands/devices.ts";
+import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { heddleVersion } from "./versions.ts";
+
+export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
 
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -51,6 +55,30 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("compile <model>")
+    .description("a WebGPU bundle that a page runs, or an ONNX file")
+    .requiredOption("--target <target>", "webgpu or onnx")
+    .requiredOption("--out <path>", "folder of the bundle, or the ONNX file")
+    .option("--weights <path>", "safetensors file, index or folder; random values unless given")
+    .option(...set)
+    .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
+    .option("--seed <n>", "of random values", Number, 0)
+    .option("--json", "for programs", false)
+    .action(async (model, options) => done(await compileCommand(model, options)));
+  program
+    .command("export <model>")
+    .description("an ONNX file, checked against heddle's own execution with --verify")
+    .requiredOption("--out <file.onnx>", "where to write")
+    .option("--weights <path>", "safetensors file, index or folder; random values unless given")
+    .option(...set)
+    .option("--dtype <dtype>", "f32, f16 or int8", "f32")
+    .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
+    .option("--outputs <names...>", "only these outputs and what they need")
+    .option("--seed <n>", "of random values", Number, 0)
+    .option("--verify", "run the file in onnxruntime and compare", false)
+    .option("--json", "for programs", false)
+    .action(async (model, options) => done(await exportCommand(model, options)));
   program
     .command("devices")
     .description("what is here, and which one auto takes")

@@ -1,0 +1,78 @@
+/** `heddle compile`: a WebGPU bundle that a page runs, or an ONNX file. */
+import { cp, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { bundleOf } from "../../backends/webgpu/index.ts";
+import { bindSizes, compileKernels, graphSymbols, inputName, UsageError } from "../../compiler/index.ts";
+import { tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
+import { loadGraph } from "../load.ts";
+import { bytes, json, table } from "../output.ts";
+import { openParameters } from "../parameters.ts";
+import { typicalSchedule } from "../typical-gpu.ts";
+import { exportCommand } from "./export.ts";
+
+export interface CompileArguments {
+  readonly target: string;
+  readonly out: string;
+  readonly weights?: string;
+  readonly set: readonly string[];
+  readonly batch: number;
+  readonly seed: number;
+  readonly json: boolean;
+}
+
+export async function compileCommand(source: string, args: CompileArguments): Promise<number> {
+  if (args.target === "webgpu") return await compileBundle(source, args);
+  if (args.target === "onnx") return await exportCommand(source, { ...args, dtype: "f32", verify: false });
+  throw new UsageError(`--target is webgpu or onnx, not "${args.target}"`);
+}
+
+async function compileBundle(source: string, args: CompileArguments): Promise<number> {
+  const begun = performance.now();
+  const graph = await loadGraph(source, args.set);
+  const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, args.batch]));
+  const bound = bindSizes(graph, sizes);
+  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
+  const parameters = await openParameters(bound, args.weights, args.seed);
+  try {
+    await mkdir(args.out, { recursive: true });
+    const names = bound.inputs.filter((n) => n.op === "parameter").map(inputName);
+    const tensors = [];
+    for (const name of names) tensors.push(tensorToWrite(name, await parameters.read(name)));
+    await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
+    for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
+    await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));
+    // The manifest comes last: a folder that has one is complete.
+    await writeFileAtomically(join(args.out, "manifest.json"), `${json(manifest)}\n`);
+  } finally {
+    await parameters.dispose();
+  }
+  const weightBytes = manifest.parameters.reduce((n, p) => n + (manifest.buffers[p.buffer] ?? 0), 0);
+  const facts = {
+    out: args.out,
+    weights: parameters.origin,
+    sizes,
+    shaders: shaders.size,
+    dispatches: manifest.dispatches.length,
+    weightBytes,
+    seconds: Math.round((performance.now() - begun) / 100) / 10,
+  };
+  process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
+  return 0;
+}
+
+function describe(f: {
+  out: string;
+  weights: string;
+  shaders: number;
+  dispatches: number;
+  weightBytes: number;
+  seconds: number;
+}): string {
+  return `${table([
+    ["bundle", f.out],
+    ["weights", `${bytes(f.weightBytes)}, ${f.weights}`],
+    ["kernels", `${f.dispatches} dispatches of ${f.shaders} WGSL modules`],
+    ["written in", `${f.seconds} s`],
+    ["use", 'import { loadBundle } from "./run.js"'],
+  ])}\n`;
+}

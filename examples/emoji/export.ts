@@ -1,0 +1,16 @@
+/** Both towers as one ONNX file, run in onnxruntime against heddle's own execution. */
+import { join } from "node:path";
+import { writeOnnxFile } from "../../cli/index.ts";
+import type { Graph } from "../../compiler/index.ts";
+import type { TrainedRun } from "../../runtime/index.ts";
+
+export async function exportTowers(run: TrainedRun, graph: Graph) {
+  const path = join(run.folder, "towers.onnx");
+  const { bytes, opset, verified } = await writeOnnxFile(path, graph, async (name) => run.weights.get(name)!, {
+    verify: true,
+  });
+  run.note(
+    `ONNX: ${path}, verified against the ${verified!.against}: largest difference ${verified!.maxAbsDiff.toExponential(1)}`,
+  );
+  return { bytes, opset, maxAbsDiff: verified!.maxAbsDiff, against: verified!.against };
+}
