@@ -3,12 +3,13 @@ import { UnsupportedError } from "../../compiler/index.ts";
 import type { OnnxExport } from "./emit/export.ts";
 import { wireCodes } from "./wire/elements.ts";
 import { encodeModel, type ModelProto, protobufLimit, type TensorProto } from "./wire/proto.ts";
-import { concatBytes, storedBytes, storedSize, type WeightSource } from "./wire/weights.ts";
+import { collect, findWeights, partSize, storedParts, type WeightSource } from "./wire/weights.ts";
 
 /** Bytes of all weights that a model stores. */
-export const weightBytes = (model: OnnxExport): number => model.stored.reduce((n, t) => n + storedSize(t), 0);
+export const weightBytes = (model: OnnxExport): number =>
+  model.stored.reduce((n, t) => n + t.parts.reduce((k, p) => k + partSize(p), 0), 0);
 
-/** The model with its stored tensors described as `describe` says. */
+/** The model with its weights described by the tensors given. */
 export const withStored = (model: OnnxExport, tensors: readonly TensorProto[]): ModelProto => ({
   ...model.model,
   graph: { ...model.model.graph, initializer: [...tensors, ...(model.model.graph?.initializer ?? [])] },
@@ -16,7 +17,7 @@ export const withStored = (model: OnnxExport, tensors: readonly TensorProto[]): 
 
 /**
  * The bytes of a model with its weights in it. Throws UnsupportedError above protobuf's limit of 2 GiB (write a file with
- * external data instead), UsageError for a missing weight.
+ * external data instead), UsageError naming the weights that are missing.
  */
 export async function encodeOnnx(model: OnnxExport, weights: WeightSource = () => undefined): Promise<Uint8Array> {
   const size = weightBytes(model);
@@ -26,10 +27,10 @@ export async function encodeOnnx(model: OnnxExport, weights: WeightSource = () =
     );
   }
   const tensors: TensorProto[] = [];
-  for (const t of model.stored) {
-    const parts: Uint8Array[] = [];
-    for await (const part of storedBytes(t, weights)) parts.push(part);
-    tensors.push({ name: t.name, dims: [...t.dims], dataType: wireCodes[t.type], rawData: concatBytes(parts) });
+  for (const [t, weight] of await findWeights(model.stored, weights)) {
+    for await (const [{ name, dims, type }, bytes] of storedParts(t, weight)) {
+      tensors.push({ name, dims: [...dims], dataType: wireCodes[type], rawData: await collect(bytes) });
+    }
   }
   return encodeModel(withStored(model, tensors));
 }

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import { type Graph, printType } from "../../compiler/index.ts";
 import { graphArbitrary, inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
-import { reference, throughOnnx, throughCpu } from "./support.ts";
+import { reference, throughCpu, throughOnnx } from "./support.ts";
 
 /** Largest excess over a tolerance that grants a dozen roundings. */
 function worst(graph: Graph, got: ReadonlyMap<string, ArrayLike<number>>, want: ReadonlyMap<string, Float64Array>) {

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import type * as Ort from "onnxruntime-node";
 import type { Backend } from "../../backends/backend.ts";
 import { isResident } from "../../backends/feeds.ts";
-import { encodeOnnx, type ExportOptions, exportOnnx } from "../../backends/onnx/index.ts";
+import { type ExportOptions, encodeOnnx, exportOnnx } from "../../backends/onnx/index.ts";
 import { evaluate } from "../../backends/reference/index.ts";
 import {
   bindSizes,
@@ -40,7 +40,7 @@ export async function throughOnnx(
   );
   const bytes = await encodeOnnx(model, (p) => typed.get(inputName(p)));
   const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 4, intraOpNumThreads: 1 });
-  const stored = new Set(model.stored.map((t) => t.name));
+  const stored = new Set(model.stored.map((t) => inputName(t.parameter)));
   const feeds = Object.fromEntries(
     [...typed]
       .filter(([name]) => !stored.has(name) && session.inputNames.includes(name))

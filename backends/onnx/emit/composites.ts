@@ -1,13 +1,15 @@
 /** Composites that an opset has an operator for: softmax, norms, attention. */
-import type { Axis } from "../../../compiler/index.ts";
+import type { Axis, Node } from "../../../compiler/index.ts";
 import { elementwise } from "./elementwise.ts";
-import { constant, type Emission, emit, scalar } from "./emission.ts";
+import { addNodeWith, castTo, constant, type Emission, emit, integers, scalar } from "./emission.ts";
 import { materialize, regroup } from "./layout.ts";
+import { statisticKey } from "./statistics.ts";
 import {
   axesOf,
   dimOf,
   dimsOf,
   first,
+  type Groups,
   isolate,
   orderOf,
   realAxes,
@@ -32,7 +34,9 @@ export function softmax(e: Emission, t: Tensor, axis: Axis): Tensor {
 
 export interface Norm {
   /** RMSNormalization or LayerNormalization. */
-  readonly type: string;
+  readonly type: "RMSNormalization" | "LayerNormalization";
+  /** The node that is normalized. */
+  readonly x: Node;
   /** Of known sizes, more than one element together. */
   readonly over: readonly Axis[];
   readonly epsilon: number;
@@ -53,10 +57,36 @@ export function normalize(
   const scale = weight && inside(weight) ? vector(e, weight, order) : ones(e, order, x);
   const useBias = bias && inside(weight) && inside(bias);
   const inputs = [source.name, scale, ...(useBias ? [vector(e, bias, order)] : [])];
-  const name = emit(e, norm.type, inputs, { axis: -1, epsilon: { float: norm.epsilon } });
+  const name = normNode(e, norm, inputs, source.groups);
   let y = tensor(value(name, x.dtype, source.groups));
   if (weight && !inside(weight)) y = elementwise(e, "Mul", [y, weight], x.dtype);
   return bias && !useBias ? elementwise(e, "Add", [y, bias], x.dtype) : y;
+}
+
+/** The operator; onnxruntime's own where a gradient wants the statistic that it computes. */
+function normNode(e: Emission, norm: Norm, inputs: readonly string[], groups: Groups): string {
+  const attributes = { axis: -1, epsilon: { float: norm.epsilon } };
+  if (norm.type === "RMSNormalization" && e.options.opset < 23) return spelledOut(e, norm, inputs as [string, string]);
+  const key = statisticKey({ x: norm.x, over: norm.over.map((a) => a.name), epsilon: norm.epsilon });
+  const own = norm.type === "RMSNormalization" && e.options.dialect === "onnxruntime" && norm.x.type.dtype === "f32";
+  if (!own || !e.statistics.has(key)) return emit(e, norm.type, inputs, attributes);
+  const [y, scale] = addNodeWith(e, "SimplifiedLayerNormalization", inputs, 2, attributes) as [string, string];
+  e.statistics.set(key, value(scale, "f32", [...groups.slice(0, -1), []]));
+  return y;
+}
+
+/** RMS norm before there was an operator, in f32 and in the form that runtimes look for to fuse it. */
+function spelledOut(e: Emission, { epsilon, x }: Norm, [name, scale]: readonly [string, string]): string {
+  const dtype = x.type.dtype;
+  const wide = castTo(e, name, dtype, "f32");
+  const square = emit(e, "Pow", [wide, scalar(e, "f32", 2)]);
+  const byInput = e.options.opset >= 18;
+  const mean = emit(e, "ReduceMean", byInput ? [square, integers(e, [-1])] : [square], {
+    ...(!byInput && { axes: [-1] }),
+    keepdims: 1,
+  });
+  const root = emit(e, "Sqrt", [emit(e, "Add", [mean, scalar(e, "f32", epsilon)])]);
+  return emit(e, "Mul", [castTo(e, emit(e, "Div", [wide, root]), "f32", dtype), scale]);
 }
 
 /** x with the normalized axes as its innermost dimension, by a layout that is there or by moving them. */

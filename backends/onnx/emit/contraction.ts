@@ -4,8 +4,10 @@
  */
 import type { Axis } from "../../../compiler/index.ts";
 import { elementwise } from "./elementwise.ts";
-import { type Emission, emit } from "./emission.ts";
+import { type Emission, emit, wishOf } from "./emission.ts";
+import { serves } from "./hints.ts";
 import { arrange, regroup } from "./layout.ts";
+import { type Matrix, matrixForm, memoryOrder, nearestForm, type Roles } from "./matrix.ts";
 import { reduce, scaleBySize } from "./reduction.ts";
 import {
   axesOf,
@@ -20,20 +22,6 @@ import {
   value,
   weightOf,
 } from "./value.ts";
-
-/** An operand as a stack of matrices: batch axes first, then `rows` and `columns` in memory order. */
-interface Matrix {
-  readonly batch: readonly string[];
-  readonly contracted: readonly string[];
-  readonly own: readonly string[];
-  /** True where the contracted axes come before the operand's own. */
-  readonly contractedFirst: boolean;
-}
-
-interface Roles {
-  readonly batch: readonly string[];
-  readonly contracted: readonly string[];
-}
 
 /** Σ a·b over the axes named. */
 export function contract(e: Emission, a: Tensor, b: Tensor, over: readonly Axis[]): Tensor {
@@ -60,17 +48,28 @@ function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string
   if (dot && batch.length > 0) return reduce(e, "ReduceSum", elementwise(e, "Mul", [a, b], a.dtype), contracted);
   const [left, right] = pairUp(a, b, { batch, contracted });
   const [x, y] = [arrange(e, a, memoryOrder(left)), arrange(e, b, memoryOrder(right))];
-  return swapped(e, left, right) ? matrices(e, y, right, x, left) : matrices(e, x, left, y, right);
+  const product = swapped(e, left, right) ? matrices(e, y, right, x, left) : matrices(e, x, left, y, right);
+  return left.batch.length === 0 ? product : asWished(e, product);
 }
 
-const memoryOrder = (m: Matrix): string[] =>
-  m.contractedFirst ? [...m.batch, ...m.contracted, ...m.own] : [...m.batch, ...m.own, ...m.contracted];
+/** A stack of products whose users need another order is moved at once, so that what is computed from it lies right already. */
+function asWished(e: Emission, t: Tensor): Tensor {
+  const wish = wishOf(e);
+  const order = orderOf(first(t));
+  const wished = wish?.order.filter((n) => order.includes(n));
+  if (!wish || serves(wish, order) || wished?.length !== order.length) return t;
+  const moved = arrange(e, t, wished);
+  return { dtype: t.dtype, layouts: [moved, ...t.layouts.filter((v) => v !== moved)] };
+}
 
 /** True when the result's users ask for b's axes before a's. */
 function swapped(e: Emission, a: Matrix, b: Matrix): boolean {
-  const hint = (e.at && e.hints.get(e.at)) ?? [];
-  const wished = hint.filter((n) => a.batch.includes(n) || a.own.includes(n) || b.own.includes(n));
-  return sameOrder(wished, [...a.batch, ...b.own, ...a.own]) && a.own.length > 0 && b.own.length > 0;
+  const wish = wishOf(e);
+  const [straight, turned] = [
+    [...a.batch, ...a.own, ...b.own],
+    [...a.batch, ...b.own, ...a.own],
+  ];
+  return wish !== undefined && a.own.length > 0 && b.own.length > 0 && !serves(wish, straight) && serves(wish, turned);
 }
 
 /** The forms of both operands that agree in batch and contracted order and move the fewest elements. */
@@ -81,11 +80,12 @@ function pairUp(a: Tensor, b: Tensor, roles: Roles): [Matrix, Matrix] {
   const candidates: { pair: [Matrix, Matrix]; cost: number }[] = [];
   const consider = (x: Matrix, y: Matrix) =>
     candidates.push({ pair: [x, y], cost: costs(x, formsA, a) + costs(y, formsB, b) });
-  for (const f of formsA) for (const g of [...formsB, movedForm(b, roles)]) consider(f, agreeing(g, f));
-  for (const g of formsB) consider(agreeing(movedForm(a, roles), g), g);
+  for (const f of formsA)
+    for (const g of [...formsB, nearestForm(orderOf(first(b)), roles)]) consider(f, agreeing(g, f));
+  for (const g of formsB) consider(agreeing(nearestForm(orderOf(first(a)), roles), g), g);
   if (candidates.length === 0) {
-    const f = movedForm(a, roles);
-    consider(f, agreeing(movedForm(b, roles), f));
+    const f = nearestForm(orderOf(first(a)), roles);
+    consider(f, agreeing(nearestForm(orderOf(first(b)), roles), f));
   }
   return candidates.reduce((x, y) => (y.cost < x.cost ? y : x)).pair;
 }
@@ -96,29 +96,6 @@ function formsOf(t: Tensor, roles: Roles): Matrix[] {
     const form = matrixForm(orderOf(v), roles);
     return form ? [form] : [];
   });
-}
-
-function matrixForm(order: readonly string[], { batch, contracted }: Roles): Matrix | undefined {
-  const head = order.slice(0, batch.length);
-  const rest = order.slice(batch.length);
-  if (!head.every((n) => batch.includes(n))) return undefined;
-  const sums = rest.filter((n) => contracted.includes(n));
-  const own = rest.filter((n) => !contracted.includes(n));
-  if (sameOrder(rest, [...own, ...sums])) return { batch: head, contracted: sums, own, contractedFirst: false };
-  if (sameOrder(rest, [...sums, ...own])) return { batch: head, contracted: sums, own, contractedFirst: true };
-  return undefined;
-}
-
-/** The nearest matrix form: relative orders stay, and the innermost axis stays innermost if it may. */
-function movedForm(t: Tensor, { batch, contracted }: Roles): Matrix {
-  const order = orderOf(first(t));
-  const own = order.filter((n) => !batch.includes(n) && !contracted.includes(n));
-  return {
-    batch: order.filter((n) => batch.includes(n)),
-    contracted: order.filter((n) => contracted.includes(n)),
-    own,
-    contractedFirst: own.includes(order.at(-1)!),
-  };
 }
 
 const agreeing = (m: Matrix, like: Matrix): Matrix => ({ ...m, batch: like.batch, contracted: like.contracted });
@@ -157,6 +134,7 @@ function flatProduct(
   const name = emit(e, "Gemm", [p.name, q.name], {
     ...(a.contractedFirst && { transA: 1 }),
     ...(!b.contractedFirst && { transB: 1 }),
+    ...takeFactor(e),
   });
   return tensor(value(name, x.dtype, [rows, columns]));
 }
@@ -189,12 +167,20 @@ function stackedProduct(
   const q = regroup(e, y, b.contractedFirst ? [...stack, sums, columns] : [...stack, columns, sums]);
   const [transA, transB] = [a.contractedFirst, !b.contractedFirst];
   const groups = [...stack, rows, columns];
-  if (e.options.dialect === "onnxruntime" && x.dtype === "f32" && (transA || transB)) {
-    const flags = { ...(transA && { transA: 1 }), ...(transB && { transB: 1 }) };
+  if (e.options.dialect === "onnxruntime" && x.dtype === "f32") {
+    const flags = { ...(transA && { transA: 1 }), ...(transB && { transB: 1 }), ...takeFactor(e) };
     return tensor(value(emit(e, "FusedMatMul", [p.name, q.name], flags, "com.microsoft"), x.dtype, groups));
   }
   const [l, r] = [transA ? flip(e, p) : p.name, transB ? flip(e, q) : q.name];
   return tensor(value(emit(e, "MatMul", [l, r]), x.dtype, groups));
+}
+
+/** The number that the only user multiplies this product by, which then need not: see `scaledAlready`. */
+function takeFactor(e: Emission): { alpha?: { float: number } } {
+  const factor = e.at && e.factors.get(e.at);
+  if (factor === undefined) return {};
+  e.scaled.add(e.at!);
+  return { alpha: { float: factor } };
 }
 
 /** The matrices of a stack transposed. */

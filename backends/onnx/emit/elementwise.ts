@@ -1,6 +1,7 @@
 /** Elementwise operators over named axes: one layout for all operands, found by cost, then NumPy broadcasting. */
 import type { Axis, DType } from "../../../compiler/index.ts";
-import { type Attributes, type Emission, emit } from "./emission.ts";
+import { type Attributes, type Emission, emit, wishOf } from "./emission.ts";
+import { serves } from "./hints.ts";
 import { arrange, moveCost, regroup } from "./layout.ts";
 import {
   axesOf,
@@ -42,16 +43,12 @@ export function elementwise(
 
 /** Brings operands into the order that moves the fewest elements, and into dimensions that fit each other. */
 export function align(e: Emission, operands: readonly Tensor[]): Aligned {
-  const order = chooseOrder(operands, (e.at && e.hints.get(e.at)) ?? []);
-  const arranged = operands.map((t) => {
-    const own = orderOf(first(t));
-    return arrange(
-      e,
-      t,
-      order.filter((n) => own.includes(n)),
-    );
-  });
-  return fit(e, arranged, order);
+  const order = chooseOrder(e, operands);
+  return fit(
+    e,
+    operands.map((t) => arrange(e, t, within(order, t))),
+    order,
+  );
 }
 
 /** The same for operands that are already in consistent orders. */
@@ -103,45 +100,74 @@ function dimensionsIn(v: Value, groups: Groups): Groups {
   return fitsAs(v, needed) ? v.groups : needed;
 }
 
-/** The order of all axes that moves least; on a tie the one nearest to what the users of the result ask for. */
-export function chooseOrder(operands: readonly Tensor[], hint: readonly string[]): string[] {
+/** The order of all axes that moves least; on a tie the one that serves the users of the result, or lies as most others do. */
+export function chooseOrder(e: Emission, operands: readonly Tensor[]): string[] {
   const largestFirst = [...operands].sort((a, b) => sizeOf(b) - sizeOf(a));
   const candidates: string[][] = [];
   for (const t of largestFirst) {
     for (const v of t.layouts) {
-      const merged = largestFirst.reduce((order, other) => (other === t ? order : merge(order, other)), orderOf(v));
+      const merged = largestFirst.reduce((order, other) => (other === t ? order : merge(e, order, other)), orderOf(v));
       if (!candidates.some((c) => sameOrder(c, merged))) candidates.push(merged);
     }
   }
-  const cost = (order: string[]) =>
-    operands.reduce((n, t) => {
-      const own = orderOf(first(t));
-      return (
-        n +
-        moveCost(
-          t,
-          order.filter((x) => own.includes(x)),
-        )
-      );
-    }, 0);
-  const wished = hint.filter((n) => candidates[0]?.includes(n));
-  const rank = (order: string[]) => (wished.length === order.length && sameOrder(order, wished) ? 0 : 1);
-  return candidates.reduce((a, b) => {
-    const [ca, cb] = [cost(a), cost(b)];
-    return cb < ca || (cb === ca && rank(b) < rank(a)) ? b : a;
-  }, candidates[0] ?? []);
+  const wish = wishOf(e);
+  const rated = candidates.map((order) => ({
+    order,
+    cost: operands.reduce((n, t) => n + moveCost(t, within(order, t)), 0),
+    serves: wish === undefined || serves(wish, order),
+    usual: agreement(e, order),
+  }));
+  const better = (a: (typeof rated)[number], b: (typeof rated)[number]) =>
+    a.cost !== b.cost ? a.cost < b.cost : a.serves !== b.serves ? a.serves : a.usual > b.usual;
+  return (
+    rated.reduce<(typeof rated)[number] | undefined>((a, b) => (a && !better(b, a) ? a : b), undefined)?.order ?? []
+  );
 }
 
 const sizeOf = (t: Tensor): number => weightOf(axesOf(first(t)));
 
-/** Puts the axes that only `other` has behind their predecessor there, or in front. */
-function merge(order: readonly string[], other: Tensor): string[] {
-  const out = [...order];
+function within(order: readonly string[], t: Tensor): string[] {
+  const own = orderOf(first(t));
+  return order.filter((n) => own.includes(n));
+}
+
+/** Puts the axes that only `other` has where its own order lets them go and where they usually lie. */
+function merge(e: Emission, order: readonly string[], other: Tensor): string[] {
+  let out = [...order];
   const theirs = orderOf(first(other));
   theirs.forEach((name, i) => {
     if (out.includes(name)) return;
-    const before = theirs.slice(0, i).findLast((n) => out.includes(n));
-    out.splice(before === undefined ? 0 : out.indexOf(before) + 1, 0, name);
+    const low = 1 + Math.max(-1, ...theirs.slice(0, i).map((n) => out.indexOf(n)));
+    const after = theirs
+      .slice(i + 1)
+      .map((n) => out.indexOf(n))
+      .filter((at) => at >= low);
+    const high = Math.min(out.length, ...after);
+    const places = Array.from({ length: high - low + 1 }, (_, k) => out.toSpliced(low + k, 0, name));
+    out = places.reduce((a, b) => (agreement(e, b) > agreement(e, a) ? b : a));
   });
   return out;
+}
+
+/** How much lies in this order already: elements for each pair of axes, less those that lie the other way round. */
+function agreement(e: Emission, order: readonly string[]): number {
+  let total = 0;
+  for (let i = 0; i < order.length; i++) {
+    for (let k = i + 1; k < order.length; k++) {
+      total += (e.precedence.get(`${order[i]} ${order[k]}`) ?? 0) - (e.precedence.get(`${order[k]} ${order[i]}`) ?? 0);
+    }
+  }
+  return total;
+}
+
+/** Counts a value among those that say how axes usually lie. */
+export function countOrder(e: Emission, v: Value): void {
+  const order = orderOf(v);
+  const weight = weightOf(axesOf(v));
+  for (let i = 0; i < order.length; i++) {
+    for (let k = i + 1; k < order.length; k++) {
+      const key = `${order[i]} ${order[k]}`;
+      e.precedence.set(key, (e.precedence.get(key) ?? 0) + weight);
+    }
+  }
 }

@@ -2,6 +2,9 @@
 import { type Graph, type Node, printType } from "../../../compiler/index.ts";
 import { toBytes, type WireType, wireCodes } from "../wire/elements.ts";
 import { type AttributeProto, attributeTypes, type NodeProto } from "../wire/proto.ts";
+import { productFactors } from "./factors.ts";
+import type { Wish } from "./hints.ts";
+import { type Statistics, wantedStatistics } from "./statistics.ts";
 import type { View } from "./value.ts";
 
 export interface EmitOptions {
@@ -10,6 +13,8 @@ export interface EmitOptions {
   readonly dialect: "standard" | "onnxruntime";
   /** How attention is written: MatMul, Softmax, MatMul; or the Attention operator where it says exactly the same. */
   readonly attention: "primitives" | "operator";
+  /** How weight matrices are stored. */
+  readonly weights: "plain" | "int8";
 }
 
 /** A tensor known while exporting. */
@@ -32,7 +37,15 @@ export interface Emission {
   /** Views of stored and bound inputs by their placeholder names, in order of first mention. */
   readonly views: Map<string, PlacedView>;
   /** Layouts that users ask of each node, where they ask. */
-  readonly hints: ReadonlyMap<Node, readonly string[]>;
+  readonly hints: ReadonlyMap<Node, Wish>;
+  /** How many elements lie with one axis outside another, by "outer inner": what new axes go by. */
+  readonly precedence: Map<string, number>;
+  /** Products that are only ever multiplied by one number, and that number: both can be one operator. */
+  readonly factors: ReadonlyMap<Node, number>;
+  /** Those of them that carry their factor already. */
+  readonly scaled: Set<Node>;
+  /** Row statistics that the graph asks for, and where they are once a norm has given them. */
+  readonly statistics: Statistics;
   readonly taken: Set<string>;
   readonly made: Map<string, string>;
   /** The node being exported. */
@@ -45,6 +58,9 @@ export interface PlacedView extends View {
   readonly dims: readonly number[];
 }
 
+/** What the users of the node being exported ask of its layout. */
+export const wishOf = (e: Emission): Wish | undefined => e.at && e.hints.get(e.at);
+
 export type AttributeValue = number | readonly number[] | string | { readonly float: number };
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
@@ -52,7 +68,7 @@ export function emission(
   graph: Graph,
   options: EmitOptions,
   kinds: ReadonlyMap<Node, InputKind>,
-  hints: ReadonlyMap<Node, readonly string[]>,
+  hints: ReadonlyMap<Node, Wish>,
   taken: Iterable<string>,
 ): Emission {
   return {
@@ -60,6 +76,10 @@ export function emission(
     graph,
     kinds,
     hints,
+    precedence: new Map(),
+    factors: productFactors(graph),
+    scaled: new Set(),
+    statistics: wantedStatistics(graph),
     nodes: [],
     constants: new Map(),
     views: new Map(),
@@ -86,24 +106,34 @@ export function emit(
 }
 
 /** Adds a node, named by the module path and the op that it comes from, and gives the name of its output. */
-export function addNode(
+export const addNode = (
   e: Emission,
   type: string,
   inputs: readonly string[],
   attributes: Attributes = {},
   domain = "",
-): string {
-  const name = unique(e, scopeName(e, type));
+): string => addNodeWith(e, type, inputs, 1, attributes, domain)[0]!;
+
+/** The same with several outputs. */
+export function addNodeWith(
+  e: Emission,
+  type: string,
+  inputs: readonly string[],
+  outputs: number,
+  attributes: Attributes = {},
+  domain = "",
+): string[] {
+  const names = Array.from({ length: outputs }, () => unique(e, scopeName(e, type)));
   e.nodes.push({
-    name,
+    name: names[0]!,
     opType: type,
     input: [...inputs],
-    output: [name],
+    output: [...names],
     attribute: Object.entries(attributes).map(([k, v]) => attribute(k, v)),
     ...(domain !== "" && { domain }),
     ...(e.at && { docString: `${e.at.op}: ${printType(e.at.type)}` }),
   });
-  return name;
+  return names;
 }
 
 function scopeName(e: Emission, type: string): string {

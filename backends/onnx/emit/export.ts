@@ -12,13 +12,15 @@ import {
 import { isResident } from "../../feeds.ts";
 import { wireCodes } from "../wire/elements.ts";
 import { irVersionOf, type ModelProto, type TensorProto, type ValueInfoProto } from "../wire/proto.ts";
+import { countOrder } from "./elementwise.ts";
 import { addNode, type Emission, type EmitOptions, emission, type InputKind } from "./emission.ts";
+import { inHalf } from "./half.ts";
 import { layoutHints } from "./hints.ts";
 import { whole } from "./layout.ts";
 import { lower } from "./lower.ts";
 import { type BoundInput, placeInputs, type StoredTensor } from "./placement.ts";
-import { emitNode } from "./table.ts";
-import { separate, type Tensor, tensor, value } from "./value.ts";
+import { emitNode, isExpressible } from "./table.ts";
+import { first, separate, type Tensor, tensor, value } from "./value.ts";
 import { placeView, wholeView } from "./views.ts";
 
 /** The opsets that can be written: LayerNormalization came with 17, and onnxruntime-node 1.30 runs up to 26. */
@@ -29,6 +31,11 @@ export interface ExportOptions {
   readonly opset?: number;
   /** How attention is written; as MatMul, Softmax, MatMul unless said, which is right in every runtime. */
   readonly attention?: "primitives" | "operator";
+  /**
+   * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums and norms in f32, inputs
+   * and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each channel, work in f32.
+   */
+  readonly dtype?: "f32" | "f16" | "int8";
   /** Operators of the standard only, unless said. */
   readonly dialect?: "standard" | "onnxruntime";
   /**
@@ -58,7 +65,8 @@ export function exportOnnx(graph: Graph, options: ExportOptions = {}): OnnxExpor
 
 function exportGraph(graph: Graph, options: ExportOptions): OnnxExport {
   const emitOptions = emitOptionsOf(options);
-  const lowered = lower(graph, emitOptions);
+  const typed = options.dtype === "f16" ? inHalf(graph, (n) => isExpressible(n, emitOptions)) : graph;
+  const lowered = lower(typed, emitOptions);
   const kinds = new Map(lowered.inputs.map((n) => [n, kindOf(n, lowered, options.residents ?? "stored")] as const));
   const outputNames = nameOutputs(lowered);
   const names = [...lowered.inputs.map(inputName), ...Object.values(outputNames)];
@@ -66,6 +74,7 @@ function exportGraph(graph: Graph, options: ExportOptions): OnnxExport {
   const results = emitAll(e);
   const claimed = new Set<string>();
   const finals = lowered.outputs.map((o) => finish(e, results.get(o.node)!, o.node, outputNames[o.name]!, claimed));
+  prune(e, new Set(finals.map((f) => f.from)));
   const placed = placeInputs(e);
   renameValues(e, new Map([...placed.names, ...finals.map((f) => [f.from, f.to] as const)]));
   return {
@@ -83,7 +92,12 @@ function emitOptionsOf(options: ExportOptions): EmitOptions {
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
     throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
   }
-  return { opset, dialect: options.dialect ?? "standard", attention: options.attention ?? "primitives" };
+  return {
+    opset,
+    dialect: options.dialect ?? "standard",
+    attention: options.attention ?? "primitives",
+    weights: options.dtype === "int8" ? "int8" : "plain",
+  };
 }
 
 const isStatic = (t: TensorType): boolean => t.axes.every((a) => symbolsOf(a.size).length === 0);
@@ -114,16 +128,10 @@ function emitAll(e: Emission): Map<Node, Tensor> {
   for (const node of nodesOf(e.graph)) {
     e.at = node;
     const kind = e.kinds.get(node);
-    results.set(
-      node,
-      kind
-        ? source(e, node, kind)
-        : emitNode(
-            e,
-            node,
-            node.operands.map((o) => results.get(o)!),
-          ),
-    );
+    const operands = node.operands.map((o) => results.get(o)!);
+    const result = kind ? source(e, node, kind) : emitNode(e, node, operands);
+    countOrder(e, first(result));
+    results.set(node, result);
   }
   e.at = undefined;
   return results;
@@ -152,6 +160,20 @@ function finish(e: Emission, t: Tensor, node: Node, to: string, claimed: Set<str
   claimed.add(from);
   e.at = undefined;
   return { from, to, type: node.type };
+}
+
+/** Drops nodes that nothing needs, such as statistics that a norm gave after all. */
+function prune(e: Emission, needed: Set<string>): void {
+  const kept = e.nodes
+    .splice(0)
+    .reverse()
+    .filter((n) => {
+      if (!n.output!.some((o) => needed.has(o))) return false;
+      for (const i of n.input!) needed.add(i);
+      return true;
+    });
+  e.nodes.push(...kept.reverse());
+  for (const [key, c] of e.constants) if (!needed.has(c.name)) e.constants.delete(key);
 }
 
 function renameValues(e: Emission, names: ReadonlyMap<string, string>): void {

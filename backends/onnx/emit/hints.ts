@@ -1,48 +1,83 @@
-/** Which order of axes the users of a node would like best: outputs are written in theirs, and it travels up to what makes them. */
+/**
+ * What the users of a node would like its axes' order to be. Outputs are written in their declared order, products want
+ * their matrices whole; wishes travel up through ops that keep layouts, so that axes are moved once, where they arise.
+ */
 import { type Axis, type Graph, type Node, nodesOf, opRecord } from "../../../compiler/index.ts";
+import { matrixForm, memoryOrder, nearestForm, type Roles } from "./matrix.ts";
+import { realAxes, sameOrder } from "./value.ts";
 
-/** Orders by node; nodes of which nobody asks anything are missing. The last user in the graph decides. */
-export function layoutHints(graph: Graph): Map<Node, readonly string[]> {
-  const hints = new Map<Node, readonly string[]>();
-  for (const { node } of graph.outputs) {
-    hints.set(
-      node,
-      node.type.axes.map((a) => a.name),
-    );
-  }
-  for (const node of nodesOf(graph).reverse()) {
-    const own = hints.get(node);
-    if (!own) continue;
-    const order = throughOp(node, own);
-    for (const operand of node.operands) {
-      if (!order || hints.has(operand)) continue;
-      const wished = order.filter((n) => operand.type.axes.some((a) => a.name === n));
-      if (wished.length > 1) hints.set(operand, wished);
-    }
-  }
-  return hints;
+export interface Wish {
+  readonly order: readonly string[];
+  /** Any order is fine in which the axes form matrices of these roles. */
+  readonly roles?: Roles;
 }
 
-/** The order asked of the operands when the result is asked for in `own`; undefined where the op lays them out anew. */
-function throughOp({ op, attrs }: Node, own: readonly string[]): readonly string[] | undefined {
+/** True when the order serves the wish. */
+export const serves = (wish: Wish, order: readonly string[]): boolean =>
+  wish.roles ? matrixForm(order, wish.roles) !== undefined : sameOrder(order, among(wish.order, order));
+
+const among = (names: readonly string[], some: readonly string[]): string[] => names.filter((n) => some.includes(n));
+
+/** Wishes by node; nodes of which nobody asks anything are missing. The last user in the graph decides. */
+export function layoutHints(graph: Graph): Map<Node, Wish> {
+  const wishes = new Map<Node, Wish>();
+  for (const { node } of graph.outputs) wishes.set(node, { order: namesOf(node) });
+  for (const node of nodesOf(graph).reverse()) {
+    node.operands.forEach((operand) => {
+      if (wishes.has(operand) || operand.type.axes.length < 2) return;
+      const wish = node.op === "contract" ? productWish(node, operand) : passedOn(node, operand, wishes.get(node));
+      if (wish) wishes.set(operand, wish);
+    });
+  }
+  return wishes;
+}
+
+const namesOf = (node: Node): string[] => node.type.axes.map((a) => a.name);
+const realNames = (node: Node): string[] => realAxes(node.type.axes).map((a) => a.name);
+
+/** A product wants its operand as matrices: in the declared order if that will do. */
+function productWish({ operands, attrs }: Node, operand: Node): Wish {
+  const contracted = attrs.over as string[];
+  const order = realNames(operand);
+  const others = operands.filter((o) => o !== operand);
+  const batch = order.filter((n) => !contracted.includes(n) && others.some((o) => namesOf(o).includes(n)));
+  const roles = { batch, contracted: among(order, contracted) };
+  return { order: matrixForm(order, roles) ? order : memoryOrder(nearestForm(order, roles)), roles };
+}
+
+function passedOn(node: Node, operand: Node, own: Wish | undefined): Wish | undefined {
+  const back = own && namesBefore(node);
+  if (!back) return undefined;
+  const names = realNames(operand);
+  const map = (list: readonly string[]) => among(back(list), names);
+  const order = map(own.order);
+  if (order.length < names.length) return undefined;
+  return own.roles
+    ? { order, roles: { batch: map(own.roles.batch), contracted: map(own.roles.contracted) } }
+    : { order };
+}
+
+/** Result axes as operand axes, for ops that keep the layout; undefined for those that lay out anew. */
+function namesBefore({ op, attrs }: Node): ((names: readonly string[]) => readonly string[]) | undefined {
   switch (op) {
     case "rename":
-      return own.map((n) => (n === attrs.to ? (attrs.axis as string) : n));
+      return (names) => names.map((n) => (n === attrs.to ? (attrs.axis as string) : n));
     case "merge":
-      return own.flatMap((n) => (n === attrs.into ? (attrs.axes as string[]) : [n]));
+      return (names) => names.flatMap((n) => (n === attrs.into ? (attrs.axes as string[]) : [n]));
     case "split": {
-      const [outer] = attrs.into as unknown as Axis[];
       const parts = (attrs.into as unknown as Axis[]).map((a) => a.name);
-      return own.flatMap((n) => (n === outer!.name ? [attrs.axis as string] : parts.includes(n) ? [] : [n]));
+      return (names) => [...new Set(names.map((n) => (parts.includes(n) ? (attrs.axis as string) : n)))];
     }
     case "transpose":
     case "slice":
     case "pad":
     case "concat":
     case "broadcast":
-    case "cast":
-      return own;
+    case "softmax":
+    case "rms_norm":
+    case "layer_norm":
+      return (names) => names;
     default:
-      return opRecord(op).kind === "elementwise" ? own : undefined;
+      return opRecord(op).kind === "elementwise" ? (names) => names : undefined;
   }
 }

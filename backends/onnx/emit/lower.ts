@@ -13,15 +13,13 @@ import {
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { EmitOptions } from "./emission.ts";
+import { simplify } from "./simplify.ts";
 import { isExpressible } from "./table.ts";
 
 /** The graph in ops that `emitNode` knows. Throws UnsupportedError naming every op that cannot be expressed. */
 export function lower(graph: Graph, options: EmitOptions): Graph {
   const keep = (node: Node) => isExpressible(node, options);
-  const lowered = decompose(
-    rewriteGraph(graph, (node) => attentionBySoftmax(node, keep)),
-    keep,
-  );
+  const lowered = decompose(simplify(rewriteGraph(graph, (node) => attentionBySoftmax(node, keep))), keep);
   refuse(graph, lowered, options);
   return lowered;
 }

@@ -1,7 +1,7 @@
 /** Movement ops: most are only other names for the same memory; concat, pad and most slices are ONNX nodes. */
 import { type Axis, addDims, type Dim, type TensorType } from "../../../compiler/index.ts";
 import { chooseOrder } from "./elementwise.ts";
-import { constant, type Emission, emit, scalar } from "./emission.ts";
+import { constant, type Emission, emit, scalar, wishOf } from "./emission.ts";
 import { inserted, materialize, regroup } from "./layout.ts";
 import { dimsTensor, dimTensor } from "./sizes.ts";
 import {
@@ -149,11 +149,15 @@ export function concat(e: Emission, parts: readonly Tensor[], types: readonly Te
 
 /** The order that moves least, with the axis in it even where each part has but one element. */
 function concatOrder(e: Emission, parts: readonly Tensor[], axis: string): string[] {
-  const order = chooseOrder(parts, (e.at && e.hints.get(e.at)) ?? []);
-  return order.includes(axis) ? order : inserted(order, axis, declaredOrder(e));
+  const order = chooseOrder(e, parts);
+  return order.includes(axis) ? order : withAxis(e, order, axis);
 }
 
-const declaredOrder = (e: Emission): string[] => e.at!.type.axes.map((a) => a.name);
+/** The order with the new axis where the users of the result wish it, else where the node declares it. */
+function withAxis(e: Emission, order: readonly string[], axis: string): string[] {
+  const wished = wishOf(e)?.order;
+  return inserted(order, axis, wished?.includes(axis) ? wished : e.at!.type.axes.map((a) => a.name));
+}
 
 /** True when the value has a dimension's border between two axes that follow each other. */
 const boundary = (v: Value, a: string, b: string): boolean =>
@@ -171,7 +175,7 @@ function splitAt(dims: Groups, order: readonly string[], axis: string): { before
 /** Constant elements before and after one axis. */
 export function pad(e: Emission, t: Tensor, axis: Axis, low: Dim, high: Dim, fill: number): Tensor {
   const known = new Map([...axesOf(first(t)), axis].map((a) => [a.name, a]));
-  const order = has(t, axis.name) ? orderOf(first(t)) : inserted(orderOf(first(t)), axis.name, declaredOrder(e));
+  const order = has(t, axis.name) ? orderOf(first(t)) : withAxis(e, orderOf(first(t)), axis.name);
   const v = materialize(e, t, realAxes(order.map((n) => known.get(n)!)));
   const { before, after } = splitAt(isolate(v.groups, [axis.name]), order, axis.name);
   const source = regroup(e, v, [...before, realAxes([axis]), ...after]);

@@ -2,19 +2,26 @@
 import { type DType, inputName, type Node } from "../../../compiler/index.ts";
 import type { WireType } from "../wire/elements.ts";
 import { type Emission, emit, integers, type PlacedView, unique } from "./emission.ts";
+import { channelOf } from "./quantize.ts";
 import { permOf, placeholder } from "./views.ts";
+
+/** An initializer. */
+export interface StoredPart {
+  readonly name: string;
+  readonly type: WireType;
+  readonly dims: readonly number[];
+}
 
 /** A parameter in the file: its elements in the order of `perm`, under the dimensions in which they are used. */
 export interface StoredTensor {
-  /** Its name in the file, which is the parameter's. */
-  readonly name: string;
   readonly parameter: Node;
-  readonly type: WireType;
   /** Sizes of the parameter's axes, row-major, without those of 1. */
   readonly from: readonly number[];
-  /** For each axis of the file's order, the axis of `from`; the identity when the order stays. */
+  /** For each axis of the file's order, the axis of `from`. */
   readonly perm: readonly number[];
-  readonly dims: readonly number[];
+  /** The values; or 8-bit integers, and a scale for each index of their dimension `channel`. */
+  readonly parts: readonly StoredPart[];
+  readonly channel?: number;
 }
 
 /** A model input that reads a range of a tensor kept on the device. */
@@ -38,21 +45,21 @@ export interface Placement {
 export function placeInputs(e: Emission): Placement {
   const used = new Set(e.nodes.flatMap((n) => n.input!.filter((i) => i.startsWith(placeholder))));
   const byNode = new Map<Node, string[]>();
-  for (const name of e.views.keys()) {
-    if (!used.has(name)) continue;
-    const { node } = e.views.get(name)!;
-    byNode.set(node, [...(byNode.get(node) ?? []), name]);
+  for (const [name, { node }] of e.views) {
+    if (used.has(name)) byNode.set(node, [...(byNode.get(node) ?? []), name]);
   }
   const names = new Map<string, string>();
   const [stored, bound]: [StoredTensor[], BoundInput[]] = [[], []];
   const body = e.nodes.splice(0);
   for (const [node, views] of byNode) {
     if (e.kinds.get(node) === "bound") for (const v of views) bound.push(bind(e, v, names));
-    else stored.push(store(e, node, views, names));
+    else stored.push(store(e, node, views, names, body));
   }
   e.nodes.push(...body);
   return { names, stored, bound };
 }
+
+type Body = Emission["nodes"];
 
 const sizes = (node: Node): number[] => node.type.axes.map((a) => a.size as number);
 const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
@@ -70,21 +77,41 @@ function bind(e: Emission, view: string, names: Map<string, string>): BoundInput
 }
 
 /** One use decides the order in the file; several are made from the parameter as it is declared. */
-function store(e: Emission, node: Node, views: readonly string[], names: Map<string, string>): StoredTensor {
+function store(
+  e: Emission,
+  node: Node,
+  views: readonly string[],
+  names: Map<string, string>,
+  body: Body,
+): StoredTensor {
   const name = inputName(node);
+  const declared = sizes(node);
   const only = e.views.get(views[0]!)!;
-  const real = sizes(node).filter((s) => s !== 1);
-  const base = { name, parameter: node, type: node.type.dtype, from: real };
-  if (views.length === 1 && product(only.dims) === product(real)) {
-    names.set(views[0]!, name);
-    return { ...base, perm: permOf(only, only.order), dims: only.dims, ...declaredFrom(only) };
+  if (views.length === 1 && product(only.dims) === product(declared)) {
+    const from = only.axes.map((a) => a.size as number);
+    const tensor = { parameter: node, from, perm: permOf(only, only.order) };
+    const channel = e.options.weights === "int8" ? channelOf(node, only, body, views[0]!) : undefined;
+    if (channel === undefined) {
+      names.set(views[0]!, name);
+      return { ...tensor, parts: [{ name, type: node.type.dtype, dims: only.dims }] };
+    }
+    const scale = unique(e, `${name}.scale`);
+    names.set(views[0]!, emit(e, "DequantizeLinear", [name, scale], { axis: channel }));
+    const parts: StoredPart[] = [
+      { name, type: "i8", dims: only.dims },
+      { name: scale, type: node.type.dtype, dims: [only.dims[channel]!] },
+    ];
+    return { ...tensor, channel, parts };
   }
-  for (const v of views) names.set(v, derive(e, name, sizes(node), e.views.get(v)!));
-  return { ...base, perm: real.map((_, i) => i), dims: sizes(node) };
+  for (const v of views) names.set(v, derive(e, name, declared, e.views.get(v)!));
+  const real = declared.filter((s) => s !== 1);
+  return {
+    parameter: node,
+    from: real,
+    perm: real.map((_, i) => i),
+    parts: [{ name, type: node.type.dtype, dims: declared }],
+  };
 }
-
-/** A view's axes may be the parameter's, split or merged. */
-const declaredFrom = (view: PlacedView) => ({ from: view.axes.map((a) => a.size as number) });
 
 /** The nodes that make a view of the parameter as it is declared. */
 function derive(e: Emission, name: string, declared: readonly number[], view: PlacedView): string {

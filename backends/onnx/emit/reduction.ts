@@ -1,20 +1,10 @@
 /** Sums, maxima and argmax over named axes. */
 import { type Axis, productOfDims } from "../../../compiler/index.ts";
-import { type Attributes, castTo, type Emission, emit, integers, scalar } from "./emission.ts";
+import { type Attributes, castTo, type Emission, emit, integers, scalar, wishOf } from "./emission.ts";
+import { serves } from "./hints.ts";
 import { regroup } from "./layout.ts";
 import { dimTensor } from "./sizes.ts";
-import {
-  dimOf,
-  first,
-  isolate,
-  orderOf,
-  sameOrder,
-  splitGroups,
-  type Tensor,
-  tensor,
-  type Value,
-  value,
-} from "./value.ts";
+import { dimOf, first, isolate, orderOf, splitGroups, type Tensor, tensor, type Value, value } from "./value.ts";
 
 /** `type` (ReduceSum, ReduceMax, ReduceLogSumExp) over axes that the tensor has. */
 export function reduce(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
@@ -37,17 +27,9 @@ function reduceNode(e: Emission, type: string, name: string, axes: readonly numb
 
 /** Of several layouts, the one whose kept axes come as the users ask. */
 function pick(e: Emission, t: Tensor, over: readonly string[]): Value {
-  const hint = (e.at && e.hints.get(e.at)) ?? [];
+  const wish = wishOf(e);
   const kept = (v: Value) => orderOf(v).filter((n) => !over.includes(n));
-  return (
-    t.layouts.find((v) => {
-      const names = kept(v);
-      return sameOrder(
-        names,
-        hint.filter((n) => names.includes(n)),
-      );
-    }) ?? first(t)
-  );
+  return (wish && t.layouts.find((v) => serves(wish, kept(v)))) ?? first(t);
 }
 
 /** Σ over the axes named, of which the tensor may lack some: along those it is constant. */

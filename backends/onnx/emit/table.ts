@@ -1,7 +1,7 @@
 /** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops are said by their records. */
 import { type Axis, type Dim, type DType, hasAxis, type Node, opRecord, symbolsOf } from "../../../compiler/index.ts";
 import { wireCodes } from "../wire/elements.ts";
-import { attentionOperator, normalize, softmax } from "./composites.ts";
+import { attentionOperator, type Norm, normalize, softmax } from "./composites.ts";
 import { contract } from "./contraction.ts";
 import { elementwise } from "./elementwise.ts";
 import { castTo, constant, type Emission, type EmitOptions, emit, scalar } from "./emission.ts";
@@ -9,6 +9,7 @@ import { gather, scatterAdd } from "./indexing.ts";
 import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
 import { argmax, maximum, sum } from "./reduction.ts";
 import { dimTensor } from "./sizes.ts";
+import { rootMeanSquareOf, statisticKey } from "./statistics.ts";
 import { first, realAxes, separate, type Tensor, tensor, value } from "./value.ts";
 
 export interface Emitter {
@@ -52,6 +53,20 @@ export const emitters: Readonly<Record<string, Emitter>> = {
       node.type.dtype === "u32" // ONNX negates signed numbers only; 0 - x wraps as a negation would
         ? elementwise(e, "Sub", [tensor(value(scalar(e, "u32", 0), "u32", [])), x!], "u32")
         : elementwise(e, "Neg", [x!], node.type.dtype),
+  },
+  mul: {
+    emit: (e, node, operands) => {
+      const done = node.operands.findIndex((o) => e.scaled.has(o));
+      return done >= 0 ? operands[done]! : elementwise(e, "Mul", operands, node.type.dtype);
+    },
+  },
+  rsqrt: {
+    emit: (e, node, [x]) => {
+      const statistic = rootMeanSquareOf(node);
+      const known = statistic && e.statistics.get(statisticKey(statistic));
+      if (known) return tensor(known);
+      return elementwise(e, "Reciprocal", [elementwise(e, "Sqrt", [x!], node.type.dtype)], node.type.dtype);
+    },
   },
   mod: { emit: (e, node, operands) => elementwise(e, "Mod", operands, node.type.dtype, { fmod: 1 }) },
   reduce_sum: { emit: (e, node, [x]) => sum(e, x!, operandAxes(node, node.attrs.over)) },
@@ -113,7 +128,7 @@ export const emitters: Readonly<Record<string, Emitter>> = {
     },
   },
   softmax: { emit: (e, node, [x]) => softmax(e, x!, operandAxis(node, node.attrs.axis)) },
-  rms_norm: { emit: norm("RMSNormalization"), when: (node, o) => o.opset >= 23 && normalizes(node) },
+  rms_norm: { emit: norm("RMSNormalization"), when: normalizes },
   layer_norm: { emit: norm("LayerNormalization"), when: normalizes },
   attention: {
     emit: (e, node, [q, k, v]) =>
@@ -126,10 +141,11 @@ export const emitters: Readonly<Record<string, Emitter>> = {
   },
 };
 
-function norm(type: string) {
+function norm(type: Norm["type"]) {
   return (e: Emission, node: Node, [x, weight, bias]: readonly Tensor[]): Tensor =>
     normalize(e, x!, weight, bias, {
       type,
+      x: node.operands[0]!,
       over: operandAxes(node, node.attrs.over),
       epsilon: node.attrs.epsilon as number,
     });

@@ -1,4 +1,4 @@
-/** Weights on their way into a file: read in pieces, converted, reordered where the file wants another order. */
+/** Weights on their way into a file: read in pieces, converted, reordered or made integers where the file wants them so. */
 import {
   type DType,
   dtypeBytes,
@@ -9,7 +9,7 @@ import {
   printType,
   UsageError,
 } from "../../../compiler/index.ts";
-import type { StoredTensor } from "../emit/placement.ts";
+import type { StoredPart, StoredTensor } from "../emit/placement.ts";
 import { bytesOf, fromBytes, toBytes, type WireType, wireBytes } from "./elements.ts";
 
 /** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
@@ -18,46 +18,71 @@ export interface WeightChunks {
   readonly chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
-type Found = HostTensor | WeightChunks | undefined;
-
-/** Finds the value of a parameter; undefined when there is none. Asked once for each, in the order of the file. */
-export type WeightSource = (parameter: Node) => Found | Promise<Found>;
-
-/** Bytes that a stored tensor takes in the file. */
-export const storedSize = (t: StoredTensor): number => t.dims.reduce((n, d) => n * d, wireBytes[t.type]);
+type Weight = HostTensor | WeightChunks;
 
 /**
- * The bytes of a stored tensor in the file's order and type. Pieces pass through as they come; only a tensor that is
- * reordered is held whole. Throws UsageError for a missing weight and FileError for one of another length.
+ * Finds the value of a parameter; undefined when there is none. All are asked for before the first is read, so a large
+ * one should come as chunks that are read when they are iterated.
  */
-export async function* storedBytes(t: StoredTensor, source: WeightSource): AsyncGenerator<Uint8Array> {
-  const found = await source(t.parameter);
-  if (!found) throw new UsageError(`parameter "${t.name}" (${printType(t.parameter.type)}) has no value`);
-  const from = found.dtype;
-  const pieces = "data" in found ? [bytesOf(found.data)] : found.chunks;
-  if (t.perm.every((p, i) => p === i)) yield* converted(exact(t, from, pieces), from, t.type);
-  else {
-    const elements = fromBytes(from, await collect(exact(t, from, pieces)));
-    yield toBytes(t.type, permute(elements, t.from, t.perm));
+export type WeightSource = (parameter: Node) => Weight | undefined | Promise<Weight | undefined>;
+
+/** Bytes that an initializer takes in the file. */
+export const partSize = (p: StoredPart): number => p.dims.reduce((n, d) => n * d, wireBytes[p.type]);
+
+/** The value of every stored tensor; throws UsageError naming all that have none. */
+export async function findWeights(
+  stored: readonly StoredTensor[],
+  source: WeightSource,
+): Promise<Map<StoredTensor, Weight>> {
+  const found = new Map<StoredTensor, Weight>();
+  const missing: string[] = [];
+  for (const t of stored) {
+    const weight = await source(t.parameter);
+    if (weight) found.set(t, weight);
+    else missing.push(`  ${inputName(t.parameter)} ${printType(t.parameter.type)}`);
   }
+  if (missing.length === 0) return found;
+  const shown = missing.slice(0, 8).concat(missing.length > 8 ? [`  and ${missing.length - 8} more`] : []);
+  throw new UsageError(`${missing.length} of ${stored.length} weights have no value:\n${shown.join("\n")}`);
+}
+
+/**
+ * The bytes of a stored tensor's parts, one iterable after another. Pieces pass through as they come; only a tensor that
+ * is reordered or quantized is held whole. Throws FileError for a value of another length.
+ */
+export async function* storedParts(
+  t: StoredTensor,
+  weight: Weight,
+): AsyncGenerator<readonly [StoredPart, AsyncIterable<Uint8Array> | Iterable<Uint8Array>]> {
+  const [values, scales] = t.parts as [StoredPart, StoredPart | undefined];
+  const from = weight.dtype;
+  const pieces = exact(t, from, "data" in weight ? [toBytes(from, weight.data)] : weight.chunks);
+  const moved = t.perm.some((p, i) => p !== i);
+  if (!moved && !scales) return yield [values, converted(pieces, from, values.type)];
+  const elements = fromBytes(from, await collect(pieces)) as Elements;
+  const ordered = moved ? permute(elements, t.from, t.perm) : elements;
+  if (!scales) return yield [values, [toBytes(values.type, ordered)]];
+  const quantized = quantize(ordered, values.dims as [number, number], t.channel!);
+  yield [values, [bytesOf(quantized.integers)]];
+  yield [scales, [toBytes(scales.type, quantized.scales)]];
 }
 
 type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
 /** The pieces, failing at the end when they are too few or as soon as they are too many. */
 async function* exact(t: StoredTensor, from: DType, pieces: Pieces): AsyncGenerator<Uint8Array> {
-  const expected = (storedSize(t) / wireBytes[t.type]) * dtypeBytes[from];
+  const expected = t.from.reduce((n, d) => n * d, dtypeBytes[from]);
   let seen = 0;
   for await (const piece of pieces) {
     seen += piece.byteLength;
     if (seen > expected) break;
     yield piece;
   }
-  if (seen !== expected) {
-    throw new FileError(
-      `parameter "${inputName(t.parameter)}" (${printType(t.parameter.type)}) takes ${expected} bytes of ${from}; its value has ${seen > expected ? "more" : `${seen}`}`,
-    );
-  }
+  if (seen === expected) return;
+  const what = `"${inputName(t.parameter)}" (${printType(t.parameter.type)})`;
+  throw new FileError(
+    `parameter ${what} takes ${expected} bytes as ${from}; its value has ${seen > expected ? "more" : seen}`,
+  );
 }
 
 /** Pieces in another type; an element that two pieces share is put together first. */
@@ -73,13 +98,13 @@ async function* converted(pieces: Pieces, from: WireType, to: WireType): AsyncGe
   }
 }
 
-async function collect(pieces: Pieces): Promise<Uint8Array> {
+export async function collect(pieces: Pieces): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   for await (const piece of pieces) parts.push(piece);
   return parts.length === 1 ? parts[0]! : concatBytes(parts);
 }
 
-export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -89,11 +114,13 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffe
   return all;
 }
 
+type Elements = Exclude<HostTensor["data"], Float64Array> | Int8Array;
+
 /** Elements of row-major `sizes` in the order of `perm`. */
-function permute(x: ArrayLike<number>, sizes: readonly number[], perm: readonly number[]): Float32Array {
+function permute(x: Elements, sizes: readonly number[], perm: readonly number[]): Elements {
   const strides = sizes.map((_, i) => sizes.slice(i + 1).reduce((a, b) => a * b, 1));
   const [outer, steps] = [perm.map((p) => sizes[p]!), perm.map((p) => strides[p]!)];
-  const out = new Float32Array(x.length);
+  const out = x.slice();
   const index = new Array<number>(outer.length).fill(0);
   const [run, stride] = [outer.at(-1) ?? 1, steps.at(-1) ?? 1];
   for (let at = 0, from = 0; at < out.length; ) {
@@ -106,4 +133,17 @@ function permute(x: ArrayLike<number>, sizes: readonly number[], perm: readonly 
     }
   }
   return out;
+}
+
+/** Symmetric 8-bit integers: each row or column is divided by its largest magnitude over 127 and rounded. */
+function quantize(x: ArrayLike<number>, [rows, columns]: readonly [number, number], channel: number) {
+  const scales = new Float32Array(channel === 0 ? rows : columns);
+  const of = channel === 0 ? (i: number) => Math.floor(i / columns) : (i: number) => i % columns;
+  for (let i = 0; i < x.length; i++) scales[of(i)] = Math.max(scales[of(i)]!, Math.abs(x[i]!) / 127);
+  const integers = new Int8Array(x.length);
+  for (let i = 0; i < x.length; i++) {
+    const scale = scales[of(i)]!;
+    integers[i] = scale === 0 ? 0 : Math.round(x[i]! / scale);
+  }
+  return { integers, scales };
 }

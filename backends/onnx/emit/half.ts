@@ -1,0 +1,97 @@
+/**
+ * A graph of f32 computed in f16 where that is safe: products, activations and what moves data. Sums, norm statistics,
+ * exponentials and what feeds only those stay f32, and so do the graph's inputs and outputs.
+ */
+import {
+  type Graph,
+  inputName,
+  intern,
+  makeGraph,
+  type Node,
+  nodesOf,
+  opRecord,
+  ops,
+  type TensorType,
+  usersOf,
+} from "../../../compiler/index.ts";
+
+/** Operators that accumulate in f32 inside, or whose results are bounded by their operands. */
+const halfOps = new Set([
+  ...["contract", "attention", "gather", "softmax", "rms_norm", "layer_norm"],
+  ...["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "sigmoid", "tanh"],
+]);
+
+/** Ops that are computed as their operands are. */
+const followers = new Set([
+  ...["add", "sub", "mul", "neg", "max", "min", "abs", "select"],
+  ...["broadcast", "rename", "split", "merge", "slice", "pad", "concat", "transpose", "window"],
+]);
+
+/** The largest f16, and the smallest that is not 0 on either side: beyond them a constant needs f32. */
+const range = { largest: 65504, smallest: 6e-8 } as const;
+
+/** The graph with parameters and the ops above in f16; `isOperator` says whether a node needs no decomposition. */
+export function inHalf(graph: Graph, isOperator: (node: Node) => boolean): Graph {
+  const half = chooseHalf(graph, isOperator);
+  const made = new Map<Node, Node>();
+  for (const node of nodesOf(graph)) made.set(node, rebuild(node, half.has(node), made));
+  const outputs = graph.outputs.map(({ name, node }) => ({ name, node: ops.cast(made.get(node)!, node.type.dtype) }));
+  const kept = graph.inputs.map((n) => made.get(n) ?? n);
+  return makeGraph(graph.name, outputs, kept, graph.updates);
+}
+
+function chooseHalf(graph: Graph, isOperator: (node: Node) => boolean): Set<Node> {
+  const nodes = nodesOf(graph);
+  const updated = new Set(Object.values(graph.updates));
+  const half = new Set<Node>();
+  for (const node of nodes) {
+    if (node.type.dtype !== "f32") continue;
+    const stored = node.op === "parameter" && !updated.has(inputName(node));
+    const composite = opRecord(node.op).kind === "composite" && node.op !== "attention" && !isOperator(node);
+    const asOperands = followers.has(node.op) && node.operands.every((o) => half.has(o) || isNeutral(o));
+    if (stored || (halfOps.has(node.op) && !composite) || asOperands) half.add(node);
+  }
+  const users = usersOf(nodes);
+  // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum would.
+  for (const node of [...nodes].reverse()) {
+    const by = users.get(node)!;
+    if (followers.has(node.op) && by.length > 0 && by.every((u) => u.type.dtype === "f32" && !half.has(u)))
+      half.delete(node);
+  }
+  return half;
+}
+
+/** True for values that either precision takes as they are: no floats, flags, and constants that f16 can hold. */
+function isNeutral(node: Node): boolean {
+  if (node.type.dtype !== "f32") return true;
+  if (node.op === "cast") return node.operands[0]!.type.dtype === "bool";
+  if (node.op !== "constant") return false;
+  const values = (node.attrs.values as readonly number[] | undefined) ?? [node.attrs.value as number];
+  return values.every((v) => v === 0 || (Math.abs(v) <= range.largest && Math.abs(v) >= range.smallest));
+}
+
+function rebuild(node: Node, half: boolean, made: ReadonlyMap<Node, Node>): Node {
+  if (half && node.op === "parameter") return retyped(node, []);
+  const operands = node.operands.map((o) => {
+    const operand = made.get(o)!;
+    return o.type.dtype === "f32" ? inPrecision(operand, half ? "f16" : "f32") : operand;
+  });
+  return node.operands.length === 0 ? node : retyped(node, operands);
+}
+
+/** The value as f16 or f32; constants and flags are made so, not converted. */
+function inPrecision(node: Node, to: "f16" | "f32"): Node {
+  if (node.type.dtype === to) return node;
+  if (node.op === "constant") return retyped(node, [], to);
+  return ops.cast(node.op === "cast" && node.operands[0]!.type.dtype === "bool" ? node.operands[0]! : node, to);
+}
+
+/** The node on other operands, or with another dtype where it states its own. */
+function retyped(node: Node, operands: readonly Node[], dtype: "f16" | "f32" = "f16"): Node {
+  const attrs = operands.length === 0 ? { ...node.attrs, dtype } : node.attrs;
+  const type: TensorType = opRecord(node.op).infer(
+    operands.map((o) => o.type),
+    attrs,
+  );
+  return intern(node.op, operands, attrs, type, node.birth, node.path);
+}

@@ -1,0 +1,42 @@
+/** Orders of axes as stacks of matrices: batch axes, then rows and columns. */
+import { sameOrder } from "./value.ts";
+
+export interface Roles {
+  /** Axes that both operands of a product have and keep. */
+  readonly batch: readonly string[];
+  readonly contracted: readonly string[];
+}
+
+/** An operand of a product as it lies in memory. */
+export interface Matrix extends Roles {
+  /** The axes that only this operand has. */
+  readonly own: readonly string[];
+  /** True where the contracted axes come before the operand's own. */
+  readonly contractedFirst: boolean;
+}
+
+export const memoryOrder = (m: Matrix): string[] =>
+  m.contractedFirst ? [...m.batch, ...m.contracted, ...m.own] : [...m.batch, ...m.own, ...m.contracted];
+
+/** The matrices that an order is; undefined where an axis stands between those of another role. */
+export function matrixForm(order: readonly string[], { batch, contracted }: Roles): Matrix | undefined {
+  const head = order.slice(0, batch.length);
+  const rest = order.slice(batch.length);
+  if (!head.every((n) => batch.includes(n))) return undefined;
+  const sums = rest.filter((n) => contracted.includes(n));
+  const own = rest.filter((n) => !contracted.includes(n));
+  if (sameOrder(rest, [...own, ...sums])) return { batch: head, contracted: sums, own, contractedFirst: false };
+  if (sameOrder(rest, [...sums, ...own])) return { batch: head, contracted: sums, own, contractedFirst: true };
+  return undefined;
+}
+
+/** The nearest order that is matrices: relative orders stay, and the innermost axis stays innermost if it may. */
+export function nearestForm(order: readonly string[], { batch, contracted }: Roles): Matrix {
+  const own = order.filter((n) => !batch.includes(n) && !contracted.includes(n));
+  return {
+    batch: order.filter((n) => batch.includes(n)),
+    contracted: order.filter((n) => contracted.includes(n)),
+    own,
+    contractedFirst: own.includes(order.at(-1)!),
+  };
+}

@@ -1,0 +1,76 @@
+/** Runs an exported file in onnxruntime and compares it with values computed otherwise. */
+import { type DType, type HostTensor, UsageError } from "../../compiler/index.ts";
+import { asStored, type OrtTensor, openSession, type SessionSettings, wrap } from "./session.ts";
+
+export interface OutputDifference {
+  /** The largest |got − expected|; infinite where one is NaN and the other is not, or the shapes differ. */
+  readonly maxAbsDiff: number;
+  /** The same over the largest |expected| of the output. */
+  readonly maxRelDiff: number;
+}
+
+/** The largest differences over all outputs, and those of each. */
+export interface Verification extends OutputDifference {
+  readonly perOutput: Readonly<Record<string, OutputDifference>>;
+}
+
+/**
+ * Runs the model at `file` (or in memory) on `inputs` and compares its outputs with those of `expected` by name.
+ * `inputs` holds what the file asks for: feeds, and state that a training step updates. Throws UsageError naming every
+ * input that is missing and every expected output that the file has not.
+ */
+export async function verifyExport(
+  file: string | Uint8Array,
+  inputs: Readonly<Record<string, HostTensor>>,
+  expected: Readonly<Record<string, HostTensor>>,
+  settings: SessionSettings = {},
+): Promise<Verification> {
+  const session = await openSession(file, settings);
+  try {
+    const named = typeof file === "string" ? file : "the model";
+    const mistakes = [
+      ...session.inputNames.filter((n) => !inputs[n]).map((n) => `its input "${n}" is not given`),
+      ...Object.keys(expected)
+        .filter((n) => !session.outputNames.includes(n))
+        .map((n) => `it has no output "${n}"`),
+    ];
+    if (mistakes.length > 0)
+      throw new UsageError(`${named} cannot be verified:\n${mistakes.map((m) => `  ${m}`).join("\n")}`);
+    const feeds = session.inputNames.map((n) => [n, asTensor(inputs[n]!)] as const);
+    const made = await session.run(Object.fromEntries(feeds), Object.keys(expected));
+    const perOutput = Object.fromEntries(
+      Object.entries(expected).map(([name, want]) => [name, difference(made[name] as OrtTensor, want)]),
+    );
+    const all = Object.values(perOutput);
+    return {
+      maxAbsDiff: Math.max(0, ...all.map((d) => d.maxAbsDiff)),
+      maxRelDiff: Math.max(0, ...all.map((d) => d.maxRelDiff)),
+      perOutput,
+    };
+  } finally {
+    await session.release();
+  }
+}
+
+const asTensor = ({ dtype, axes, data }: HostTensor): OrtTensor =>
+  wrap(
+    dtype as DType,
+    asStored(dtype, data),
+    axes.map((a) => a.size),
+  );
+
+function difference(got: OrtTensor, want: HostTensor): OutputDifference {
+  const data = got.data as ArrayLike<number>;
+  if (data.length !== want.data.length || got.dims.some((d, i) => d !== want.axes[i]?.size)) {
+    return { maxAbsDiff: Number.POSITIVE_INFINITY, maxRelDiff: Number.POSITIVE_INFINITY };
+  }
+  let [worst, largest] = [0, 0];
+  for (let i = 0; i < data.length; i++) {
+    const [a, b] = [data[i]!, want.data[i]!];
+    if (Number.isNaN(a) !== Number.isNaN(b)) worst = Number.POSITIVE_INFINITY;
+    // Equal infinities differ by nothing, though their difference is no number.
+    else if (a !== b && !Number.isNaN(a)) worst = Math.max(worst, Math.abs(a - b));
+    if (Number.isFinite(b)) largest = Math.max(largest, Math.abs(b));
+  }
+  return { maxAbsDiff: worst, maxRelDiff: worst === 0 ? 0 : worst / largest };
+}
