@@ -84,6 +84,22 @@ export interface Load {
   readonly index: Expr;
 }
 
+/** Four neighbouring elements of a storage buffer; the index counts fours. Read through `component`. */
+export interface Load4 {
+  readonly kind: "load4";
+  readonly dtype: DType;
+  readonly buffer: string;
+  readonly index: Expr;
+}
+
+/** One of the four elements of a load, or of a let that holds one. */
+export interface Component {
+  readonly kind: "component";
+  readonly dtype: DType;
+  readonly vector: Expr;
+  readonly lane: number;
+}
+
 /** An element of a private or workgroup array. */
 export interface Element {
   readonly kind: "element";
@@ -106,7 +122,21 @@ export interface Cast {
   readonly a: Expr;
 }
 
-export type Expr = Const | Var | Size | Arith | Compare | Logic | OpCall | BuiltinCall | Load | Element | Select | Cast;
+export type Expr =
+  | Const
+  | Var
+  | Size
+  | Arith
+  | Compare
+  | Logic
+  | OpCall
+  | BuiltinCall
+  | Load
+  | Load4
+  | Component
+  | Element
+  | Select
+  | Cast;
 
 export const unbounded: Range = { min: -Infinity, max: Infinity };
 
@@ -169,8 +199,11 @@ export function children(e: Expr): readonly Expr[] {
     case "builtin":
       return e.args;
     case "load":
+    case "load4":
     case "element":
       return [e.index];
+    case "component":
+      return [e.vector];
     case "select":
       return [e.condition, e.yes, e.no];
     case "cast":
@@ -193,8 +226,11 @@ export function withChildren(e: Expr, c: readonly Expr[]): Expr {
     case "builtin":
       return { ...e, args: c };
     case "load":
+    case "load4":
     case "element":
       return { ...e, index: c[0]! };
+    case "component":
+      return { ...e, vector: c[0]! };
     case "select":
       return { ...e, condition: c[0]!, yes: c[1]!, no: c[2]! };
     case "cast":
@@ -250,7 +286,10 @@ export function head(e: Expr): string {
     case "builtin":
       return `${e.fn}:${e.dtype}`;
     case "load":
-      return `load ${e.buffer}`;
+    case "load4":
+      return `${e.kind} ${e.buffer}`;
+    case "component":
+      return `lane ${e.lane}`;
     case "element":
       return `element ${e.array}`;
     case "select":

@@ -5,4 +5,5 @@ export * from "./interpret.ts";
 export * from "./kernel.ts";
 export * from "./print.ts";
 export * as index from "./simplify.ts";
+export * from "./vectorize.ts";
 export * from "./verify.ts";

@@ -2,7 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import type { DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
-import type { Expr } from "./expr.ts";
+import type { Expr, Load4 } from "./expr.ts";
 import type { Kernel, Stmt } from "./kernel.ts";
 
 export type KernelArrays = Readonly<Record<string, { [i: number]: number; readonly length: number }>>;
@@ -68,6 +68,12 @@ export function evaluate(e: Expr, t: Thread): number {
       return round(builtins[e.fn]!(...e.args.map((a) => evaluate(a, t))), e.dtype);
     case "load":
       return fetch(t.buffers[e.buffer]!, evaluate(e.index, t), e.buffer);
+    case "component": {
+      if (e.vector.kind === "var") return t.values.get(`${e.vector.name}.${e.lane}`)!;
+      return lanes(e.vector as Load4, t)[e.lane]!;
+    }
+    case "load4":
+      throw new InternalError("four elements at once have no value of one number");
     case "element":
       return fetch(t.arrays[e.array]!, evaluate(e.index, t), e.array);
     case "select":
@@ -80,10 +86,26 @@ export function evaluate(e: Expr, t: Thread): number {
   }
 }
 
+const lanes = (e: Load4, t: Thread): number[] => {
+  const first = 4 * evaluate(e.index, t);
+  return [0, 1, 2, 3].map((lane) => fetch(t.buffers[e.buffer]!, first + lane, e.buffer));
+};
+
+/** Binds a name; a let of four elements binds one name for each. */
+function bindValue(name: string, value: Expr, t: Thread): void {
+  if (value.kind === "load4") for (const [i, v] of lanes(value, t).entries()) t.values.set(`${name}.${i}`, v);
+  else t.values.set(name, evaluate(value, t));
+}
+
+function write(target: { [i: number]: number; readonly length: number }, index: number, value: number): void {
+  fetch(target, index, "store to ");
+  target[index] = value;
+}
+
 /** Runs statements; yields at each barrier. */
 function* run(body: readonly Stmt[], t: Thread): Generator<void> {
   for (const s of body) {
-    if (s.kind === "let" || s.kind === "var" || s.kind === "assign") t.values.set(s.target.name, evaluate(s.value, t));
+    if (s.kind === "let" || s.kind === "var" || s.kind === "assign") bindValue(s.target.name, s.value, t);
     else if (s.kind === "barrier") yield;
     else if (s.kind === "if") {
       if (evaluate(s.condition, t)) yield* run(s.body, t);
@@ -93,11 +115,12 @@ function* run(body: readonly Stmt[], t: Thread): Generator<void> {
         t.values.set(s.index.name, i);
         yield* run(s.body, t);
       }
+    } else if (s.kind === "store4") {
+      const first = 4 * evaluate(s.index, t);
+      for (const [i, value] of s.values.entries()) write(t.buffers[s.buffer]!, first + i, evaluate(value, t));
     } else {
       const target = s.kind === "store" ? t.buffers[s.buffer]! : t.arrays[s.array]!;
-      const index = evaluate(s.index, t);
-      fetch(target, index, "store to ");
-      target[index] = evaluate(s.value, t);
+      write(target, evaluate(s.index, t), evaluate(s.value, t));
     }
   }
 }

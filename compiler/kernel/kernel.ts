@@ -11,6 +11,8 @@ export interface BufferParam {
   readonly access: "read" | "read_write";
   /** Elements the kernel may address. */
   readonly size: Expr;
+  /** Elements of one access; 1 unless said. */
+  readonly width?: 4;
 }
 
 export interface ArrayDecl {
@@ -34,6 +36,7 @@ export type Stmt =
     }
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr }
+  | { readonly kind: "store4"; readonly buffer: string; readonly index: Expr; readonly values: readonly Expr[] }
   | { readonly kind: "set"; readonly array: string; readonly index: Expr; readonly value: Expr }
   | { readonly kind: "barrier" };
 
@@ -65,6 +68,8 @@ export function expressions(s: Stmt): readonly Expr[] {
     case "store":
     case "set":
       return [s.index, s.value];
+    case "store4":
+      return [s.index, ...s.values];
     case "barrier":
       return [];
   }
@@ -84,6 +89,8 @@ export function mapExpressions(s: Stmt, f: (e: Expr) => Expr): Stmt {
     case "store":
     case "set":
       return { ...s, index: f(s.index), value: f(s.value) };
+    case "store4":
+      return { ...s, index: f(s.index), values: s.values.map(f) };
     case "barrier":
       return s;
   }

@@ -42,6 +42,10 @@ export function printExpr(e: Expr): string {
       return `${e.fn}(${e.args.map(printExpr).join(", ")})`;
     case "load":
       return `${e.buffer}[${printExpr(e.index)}]`;
+    case "load4":
+      return `${e.buffer}.4[${printExpr(e.index)}]`;
+    case "component":
+      return `${printExpr(e.vector)}.${"xyzw"[e.lane]}`;
     case "element":
       return `${e.array}[${printExpr(e.index)}]`;
     case "select":
@@ -71,6 +75,8 @@ function printStmt(s: Stmt, indent: string): string[] {
       return [`${indent}if ${printExpr(s.condition)} {`, ...nested(s.body), `${indent}}`];
     case "store":
       return [`${indent}${s.buffer}[${printExpr(s.index)}] = ${printExpr(s.value)}`];
+    case "store4":
+      return [`${indent}${s.buffer}.4[${printExpr(s.index)}] = (${s.values.map(printExpr).join(", ")})`];
     case "set":
       return [`${indent}${s.array}[${printExpr(s.index)}] = ${printExpr(s.value)}`];
     case "barrier":
@@ -80,7 +86,9 @@ function printStmt(s: Stmt, indent: string): string[] {
 
 /** One line per statement; equal kernels print equal bytes. */
 export function printKernel(k: Kernel): string {
-  const buffers = k.buffers.map((b) => `  ${b.name}: ${b.access} ${b.dtype}[${printExpr(b.size)}]`);
+  const buffers = k.buffers.map(
+    (b) => `  ${b.name}: ${b.access} ${b.dtype}${b.width ? ".4" : ""}[${printExpr(b.size)}]`,
+  );
   const arrays = k.arrays.map((a) => `  ${a.space} ${a.name}: ${a.dtype}[${a.length}]`);
   const sizes = k.sizes.length ? [`  sizes ${k.sizes.map((s) => `$${s}`).join(", ")}`] : [];
   return [

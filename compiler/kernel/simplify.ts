@@ -263,6 +263,14 @@ export function substitute(e: Expr, values: ReadonlyMap<string, Expr>): Expr {
   return withChildren(e, after);
 }
 
+/** An index as a multiple of n and a constant below n; undefined when it is no such sum. */
+export function laneOf(e: Expr, n: number): { base: Expr; lane: number } | undefined {
+  const x = linear(e);
+  if (x.terms.some((t) => t.coefficient % n !== 0)) return undefined;
+  const lane = ((x.constant % n) + n) % n;
+  return { base: build({ terms: x.terms, constant: x.constant - lane }), lane };
+}
+
 /** The factor by which an index grows with a variable; undefined when it is not linear in it. */
 export function strideOf(e: Expr, v: string): number | undefined {
   let stride = 0;

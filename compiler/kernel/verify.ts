@@ -21,6 +21,12 @@ export function verifyKernel(kernel: Kernel): Kernel {
     if (e.kind === "size" && !kernel.sizes.includes(e.name)) faults.push(`$${e.name} is not among the sizes`);
     if (e.kind === "load" && buffers.get(e.buffer)?.dtype !== e.dtype)
       faults.push(`a ${e.dtype} load of buffer ${e.buffer}`);
+    if (e.kind === "load4" && buffers.get(e.buffer)?.width !== 4)
+      faults.push(`a wide load of narrow buffer ${e.buffer}`);
+    if (e.kind === "load" && buffers.get(e.buffer)?.width === 4)
+      faults.push(`a narrow load of wide buffer ${e.buffer}`);
+    if (e.kind === "component" && e.vector.kind !== "load4" && e.vector.kind !== "var")
+      faults.push(`a lane of ${e.vector.kind}`);
     if (e.kind === "element" && arrays.get(e.array)?.dtype !== e.dtype)
       faults.push(`a ${e.dtype} load of array ${e.array}`);
     if ((e.kind === "load" || e.kind === "element") && e.index.dtype !== "i32")
@@ -55,6 +61,10 @@ export function verifyKernel(kernel: Kernel): Kernel {
     if (s.kind === "var") mutable.add(s.target.name);
     if (s.kind === "assign" && !(mutable.has(s.target.name) && scope.has(s.target.name))) {
       faults.push(`${s.target.name} is assigned but is no variable`);
+    }
+    if (s.kind === "store4") {
+      const target = buffers.get(s.buffer);
+      if (target?.access !== "read_write" || target.width !== 4) faults.push(`a wide store to ${s.buffer}`);
     }
     if (s.kind === "store") {
       const target = buffers.get(s.buffer);

@@ -4,14 +4,14 @@
  */
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
-import { type Expr, float, floatArith, int, type Var, variable } from "../kernel/expr.ts";
+import { type Expr, float, floatArith, indexVar, int, type Var, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
 import { add, and, div, lt, min, mod, mul } from "../kernel/simplify.ts";
 import type { Placement } from "./fuse-groups.ts";
 import type { Env } from "./lower-access.ts";
 import { restrict } from "./lower-access.ts";
 import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
-import { loopOver } from "./lower-loops.ts";
+import { advances, loopOver } from "./lower-loops.ts";
 import { coordinatesOf, envAt } from "./lower-row-reduction.ts";
 import { span } from "./lower-values.ts";
 
@@ -77,7 +77,9 @@ export function lowerContraction(k: Lowering, places: Placement): LoweredKernel 
     const j = indices(columns, bound("n", mod(item, int(across))));
     const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
     for (const c of acc.flat()) out.push({ kind: "var", target: c, value: float(0) });
-    out.push(...loopOver(k, over, (env) => product(k, rows, columns, i, j, acc, [batchEnv, env])));
+    const unroll = neighbours(k, over, rows, i[0]!.env, batchEnv) || neighbours(k, over, columns, j[0]!.env, batchEnv);
+    const step = (env: Env) => product(k, rows, columns, i, j, acc, [batchEnv, env]);
+    out.push(...loopOver(k, over, step, { unroll: unroll ? 4 : 1 }));
     i.forEach((row, x) => {
       j.forEach((column, y) => {
         const { target, stmt } = k.let("d", acc[x]![y]!);
@@ -95,6 +97,15 @@ export function lowerContraction(k: Lowering, places: Placement): LoweredKernel 
     return out;
   });
   return k.finish("contraction", shape);
+}
+
+/** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */
+function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
+  const last = over.at(-1)!;
+  const counter = indexVar(k.names.fresh("k"), Number(last.size));
+  const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
+  const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
+  return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
 }
 
 /** One step of the sum: a column of the left tile times a row of the right. */

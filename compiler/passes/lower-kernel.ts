@@ -17,6 +17,7 @@ import {
 import { hoist } from "../kernel/hoist.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, mod, mul, sub } from "../kernel/simplify.ts";
+import { vectorize } from "../kernel/vectorize.ts";
 import type { FusedKernel, Store } from "./fuse-demand.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { dimExpr, type Env } from "./lower-access.ts";
@@ -128,7 +129,7 @@ export class Lowering {
       sizes: [],
       body,
     };
-    return { kernel: hoist(kernel), bindings };
+    return { kernel: hoist(vectorize(kernel)), bindings };
   }
 }
 

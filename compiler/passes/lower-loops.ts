@@ -2,7 +2,7 @@
 import type { Axis } from "../ir/type.ts";
 import { children, type Expr, indexVar, int, type Var } from "../kernel/expr.ts";
 import { expressions, type Stmt } from "../kernel/kernel.ts";
-import { mentions } from "../kernel/simplify.ts";
+import { add, mentions, mul, strideOf } from "../kernel/simplify.ts";
 import type { Lowering } from "./lower-kernel.ts";
 import { unflatten } from "./lower-kernel.ts";
 import { span } from "./lower-values.ts";
@@ -13,29 +13,50 @@ export interface Stride {
   readonly step: number;
 }
 
+export interface LoopOptions {
+  readonly shared?: Stride | undefined;
+  /** Indices of one turn, where they divide the innermost axis: neighbours in memory are then accessed together. */
+  readonly unroll?: number;
+}
+
+type Body = (env: Map<string, Expr>) => Stmt[];
+
 /**
  * Runs `body` for every index of the axes, in row-major order; the body is given the index of each axis by name.
  * It may be asked for more than once. A shared loop is always flat.
  */
-export function loopOver(
-  k: Lowering,
-  axes: readonly Axis[],
-  body: (env: Map<string, Expr>) => Stmt[],
-  shared?: Stride,
-): Stmt[] {
+export function loopOver(k: Lowering, axes: readonly Axis[], body: Body, options: LoopOptions = {}): Stmt[] {
+  const { shared } = options;
   const total = span(axes);
-  const flat = indexVar(k.names.fresh("k"), total);
-  const inner = body(unflatten(flat, axes));
-  if (shared) return [{ kind: "for", index: flat, from: shared.first, to: int(total), step: shared.step, body: inner }];
-  if (axes.length <= 1 || !divides(inner, flat)) {
-    return [{ kind: "for", index: flat, from: int(0), to: int(total), step: 1, body: inner }];
-  }
-  const vars = axes.map((a) => indexVar(k.names.fresh("k"), Number(a.size)));
-  const nested = body(new Map(axes.map((a, i) => [a.name, vars[i]!])));
-  return vars.reduceRight<Stmt[]>(
+  const unroll = Number(axes.at(-1)?.size ?? 1) % (options.unroll ?? 1) === 0 ? (options.unroll ?? 1) : 1;
+  const flat = loopOne(k, total, shared ? 1 : unroll, (index) => body(unflatten(index, axes)), shared);
+  if (shared || axes.length <= 1 || !divides([flat], (flat as { index: Var }).index)) return [flat];
+  const outer = axes.slice(0, -1).map((a) => indexVar(k.names.fresh("k"), Number(a.size)));
+  const last = axes.at(-1)!;
+  const named = axes.slice(0, -1).map((a, i) => [a.name, outer[i]!] as const);
+  const inner = loopOne(k, Number(last.size), unroll, (index) => body(new Map([...named, [last.name, index]])));
+  return outer.reduceRight<Stmt[]>(
     (stmts, index, i) => [{ kind: "for", index, from: int(0), to: int(Number(axes[i]!.size)), step: 1, body: stmts }],
-    nested,
+    [inner],
   );
+}
+
+function loopOne(k: Lowering, total: number, unroll: number, body: (index: Expr) => Stmt[], shared?: Stride): Stmt {
+  const index = indexVar(k.names.fresh("k"), total / unroll);
+  const inner = Array.from({ length: unroll }, (_, u) => body(add(mul(index, int(unroll)), int(u)))).flat();
+  const [from, step] = shared ? [shared.first, shared.step] : [int(0), 1];
+  return { kind: "for", index, from, to: int(total / unroll), step, body: inner };
+}
+
+/** Whether an expression loads neighbours one after another as a counter grows. */
+export function advances(e: Expr, counter: Var): boolean {
+  const seen = new Set<Expr>();
+  const visit = (x: Expr): boolean => {
+    if (seen.has(x)) return false;
+    seen.add(x);
+    return (x.kind === "load" && strideOf(x.index, counter.name) === 1) || children(x).some(visit);
+  };
+  return visit(e);
 }
 
 /** Whether statements divide something that depends on a counter. */

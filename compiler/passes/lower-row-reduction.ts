@@ -108,7 +108,10 @@ class RowLowering {
   private loop(body: (at: Coordinates) => Stmt[]): Stmt[] {
     const { reduced } = this.group;
     const axes = reduced.map((c) => c.axis);
-    return loopOver(this.k, axes, (env) => body(new Map([...this.rows, ...coordinatesOf(reduced, env)])), this.shared);
+    return loopOver(this.k, axes, (env) => body(new Map([...this.rows, ...coordinatesOf(reduced, env)])), {
+      shared: this.shared,
+      unroll: 4,
+    });
   }
 
   private round(cores: readonly Node[]): Stmt[] {

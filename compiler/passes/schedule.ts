@@ -41,6 +41,6 @@ export const scheduleFor = (facts: AdapterFacts): Schedule => ({
   facts,
   threads: facts.software ? 32 : 64,
   elements: 4,
-  tile: { rows: 8, columns: 4 },
+  tile: { rows: 8, columns: 8 },
   rowThreads: facts.software ? 1 : 64,
 });

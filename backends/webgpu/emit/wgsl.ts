@@ -1,6 +1,6 @@
 /** Kernels as WGSL text. */
 import { type DType, InternalError, opRecord } from "../../../compiler/index.ts";
-import type { Expr, Kernel, Stmt } from "../compiler-doors.ts";
+import type { BufferParam, Expr, Kernel, Stmt } from "../compiler-doors.ts";
 
 /** The type a dtype has in memory: bool is not host-shareable and takes a u32. */
 const stored = { f32: "f32", f16: "f16", i32: "i32", u32: "u32", bool: "u32" } as const satisfies Record<DType, string>;
@@ -69,6 +69,10 @@ class Emitter {
         const text = `${e.buffer}[${this.expr(e.index)}]`;
         return e.dtype === "bool" ? `(${text} != 0u)` : text;
       }
+      case "load4":
+        return `${e.buffer}[${this.expr(e.index)}]`;
+      case "component":
+        return `${this.expr(e.vector)}.${"xyzw"[e.lane]}`;
       case "element":
         return `${e.array}[${this.expr(e.index)}]`;
       case "select":
@@ -111,6 +115,12 @@ class Emitter {
           `${indent}${s.buffer}[${this.expr(s.index)}] = ${s.value.dtype === "bool" ? `select(0u, 1u, ${value})` : value};`,
         ];
       }
+      case "store4": {
+        const type = stored[s.values[0]!.dtype];
+        return [
+          `${indent}${s.buffer}[${this.expr(s.index)}] = vec4<${type}>(${s.values.map((v) => this.expr(v)).join(", ")});`,
+        ];
+      }
       case "set":
         return [`${indent}${s.array}[${this.expr(s.index)}] = ${this.expr(s.value)};`];
       case "barrier":
@@ -132,7 +142,11 @@ const prologue = [
 ] as const;
 
 /** A known length is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
-const lengthText = (size: Expr): string => (size.kind === "const" ? `, ${size.value}` : "");
+function arrayType({ dtype, size, width: wide }: BufferParam): string {
+  const width = wide ?? 1;
+  const element = width === 4 ? `vec4<${stored[dtype]}>` : stored[dtype];
+  return size.kind === "const" ? `array<${element}, ${size.value / width}>` : `array<${element}>`;
+}
 
 /**
  * The module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order; symbolic sizes follow
@@ -142,8 +156,7 @@ export function emitWgsl(kernel: Kernel): string {
   const emitter = new Emitter(kernel);
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(
-    (b, i) =>
-      `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: array<${stored[b.dtype]}${lengthText(b.size)}>;`,
+    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: ${arrayType(b)};`,
   );
   if (kernel.sizes.length > 0) {
     const vectors = Math.ceil(kernel.sizes.length / 4);
