@@ -3,6 +3,7 @@ export * from "./diagnostics/did-you-mean.ts";
 export * from "./diagnostics/error.ts";
 export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
+export * from "./diagnostics/switches.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
@@ -17,9 +18,14 @@ export * from "./ir/type.ts";
 export * from "./ir/verify.ts";
 export * as ops from "./ops/index.ts";
 export * from "./passes/arena.ts";
+export { canonicalize } from "./passes/canonicalize.ts";
 export * from "./passes/cost.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
+export * from "./passes/driver.ts";
+export { fold } from "./passes/fold.ts";
+export * from "./passes/inspect-observer.ts";
+export { prune } from "./passes/prune.ts";
 export {
   type AdapterFacts,
   baselineFacts,
@@ -28,3 +34,5 @@ export {
   type ProgramKernel,
   scheduleFor,
 } from "./passes/webgpu-pipeline.ts";
+export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
+export * as rewrite from "./rewrite/index.ts";

@@ -15,9 +15,11 @@ export interface Birth {
 const root = new URL("../../", import.meta.url).href;
 const ours = [`${root}compiler/`, `${root}dsl/`, "node:"];
 let capturing = true;
+let inherited: Birth | undefined;
 
 /** Captures the current stack, cheaply; `locationOf` reads it later. */
 export function captureBirth(): Birth {
+  if (inherited) return inherited;
   if (!capturing) return {};
   const before = Error.stackTraceLimit;
   Error.stackTraceLimit = 24;
@@ -34,6 +36,17 @@ export function withoutCapture<T>(body: () => T): T {
     return body();
   } finally {
     capturing = before;
+  }
+}
+
+/** Runs `body` with every node it builds born where `birth` says: what replaces a node keeps its place in the user's code. */
+export function withBirth<T>(birth: Birth | undefined, body: () => T): T {
+  const before = inherited;
+  inherited = birth ?? {};
+  try {
+    return body();
+  } finally {
+    inherited = before;
   }
 }
 

@@ -50,6 +50,8 @@ const symbolSizes: Readonly<Record<string, number>> = { n: 5, past: 3, "n+past":
 const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes[a.size] ?? 16));
 export const elements = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * sizeNumber(a), 1);
 export const pick = <T>(d: Draft, list: readonly T[]): T => list[d.choose(list.length)]!;
+/** Often one of the newest values, so that ops meet each other in chains. */
+const recent = (d: Draft, list: readonly Value[]): Value => pick(d, d.choose(3) > 0 ? list.slice(-2) : list);
 const hasSame = (n: Node, axis: Axis) => n.type.axes.some((a) => a.name === axis.name && a.size === axis.size);
 const named = (n: Node) => n.type.axes.map((a) => a.name);
 
@@ -94,7 +96,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   rename: (d) => onAxis(d, (x, axis) => ops.rename(x, axis.name, freshAxis(d, 1).name)),
   split: (d) => onAxis(d, (x, axis) => ops.split(x, axis.name, [freshAxis(d, factorOf(axis)), freshAxis(d, 0)])),
   merge: (d) => {
-    const x = pick(d, d.values);
+    const x = recent(d, d.values);
     const names = shuffled(d, named(x.node)).slice(0, 2 + d.choose(2));
     return names.length < 2 ? undefined : { ...x, node: ops.merge(x.node, names, freshAxis(d, 1).name) };
   },
@@ -109,7 +111,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   concat: (d) =>
     onAxis(d, (x, axis) => ops.concat([x, ops.slice(x, axis.name, 0, 1), x].slice(0, 2 + d.choose(2)), axis.name)),
   transpose: (d) => {
-    const x = pick(d, d.values);
+    const x = recent(d, d.values);
     return { ...x, node: ops.transpose(x.node, shuffled(d, named(x.node))) };
   },
   window: (d) =>
@@ -119,11 +121,11 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
       return ops.window(x, axis.name, freshAxis(d, 1).name, kernel, 1 + d.choose(2));
     }),
   broadcast: (d) => {
-    const x = pick(d, d.values);
+    const x = recent(d, d.values);
     return { ...x, node: ops.broadcast(x.node, [freshAxis(d, pick(d, d.options.sizes))]) };
   },
   argmax: (d) => {
-    const x = d.options.jumps ? pick(d, d.values) : pick(d, ofDtype(d, "i32"));
+    const x = d.options.jumps ? recent(d, d.values) : recent(d, ofDtype(d, "i32"));
     if (x.node.type.axes.length === 0) return undefined;
     const axis = pick(d, x.node.type.axes);
     return { node: ops.argmax(x.node, axis.name), low: 0, high: sizeNumber(axis) };
@@ -160,7 +162,7 @@ function elementwiseStep(d: Draft, record: OpRecord): Value | undefined {
     const range = rangeOf(record, i);
     const literal = i > 0 && roles[i] !== "bool" && d.choose(4) === 0;
     const value =
-      roles[i] === "bool" ? boolValue(d) : literal ? literalIn(range, dtype!, d) : pick(d, ofDtype(d, dtype!));
+      roles[i] === "bool" ? boolValue(d) : literal ? literalIn(range, dtype!, d) : recent(d, ofDtype(d, dtype!));
     const node = align(d, operands, fit(value, range));
     if (!node) return undefined;
     operands.push({ node, low: Math.max(value.low, range.low), high: Math.min(value.high, range.high) });
@@ -199,17 +201,17 @@ function ofDtype(d: Draft, dtype: DType): Value[] {
 
 /** A bool to select by: a comparison of positions or of integers, exact everywhere. */
 function boolValue(d: Draft): Value {
-  const x = pick(d, d.values).node;
+  const x = recent(d, d.values).node;
   const axis = d.choose(3) > 0 && x.type.axes.length > 0 ? pick(d, x.type.axes) : undefined;
   const node = axis
     ? ops.lt(ops.iota(axis), 1 + d.choose(sizeNumber(axis)))
-    : ops.lt(pick(d, ofDtype(d, "i32")).node, 3);
+    : ops.lt(recent(d, ofDtype(d, "i32")).node, 3);
   return { node, low: 0, high: 1 };
 }
 
 /** An integer tensor without the gathered axis, whose other axes fit those of the table. */
 function indexFor(d: Draft, table: Node, gathered: string): Node {
-  let node = pick(d, ofDtype(d, "i32")).node;
+  let node = recent(d, ofDtype(d, "i32")).node;
   for (const axis of node.type.axes) {
     const clash = axis.name === gathered || (named(table).includes(axis.name) && !hasSame(table, axis));
     if (clash) node = ops.rename(node, axis.name, freshAxis(d, 1).name);
@@ -218,8 +220,8 @@ function indexFor(d: Draft, table: Node, gathered: string): Node {
 }
 
 function scatterStep(d: Draft): Value | undefined {
-  const index = pick(d, ofDtype(d, "i32")).node;
-  const base = fit(pick(d, ofDtype(d, "f32")), { low: -2, high: 2 });
+  const index = recent(d, ofDtype(d, "i32")).node;
+  const base = fit(recent(d, ofDtype(d, "f32")), { low: -2, high: 2 });
   const other = align(d, [{ node: index, low: 0, high: 0 }], base);
   if (!other) return undefined;
   const updates = ops.add(other, ops.cast(ops.min(ops.max(index, 0), 6), "f32"));
@@ -228,7 +230,7 @@ function scatterStep(d: Draft): Value | undefined {
 }
 
 function castStep(d: Draft): Value | undefined {
-  const x = pick(d, d.values);
+  const x = recent(d, d.values);
   const { jumps, f16 } = d.options;
   const targets: DType[] = isFloat(x.node)
     ? ["f32", ...(f16 ? (["f16"] as const) : []), ...(jumps ? (["i32", "bool"] as const) : [])]
@@ -243,7 +245,7 @@ function castStep(d: Draft): Value | undefined {
 }
 
 function reduceStep(d: Draft, op: string): Value | undefined {
-  const x = pick(d, d.values);
+  const x = recent(d, d.values);
   const over = shuffled(d, named(x.node)).slice(0, 1 + d.choose(2));
   if (over.length === 0 || x.node.type.dtype === "bool") return undefined;
   const n = op === "reduce_sum" ? elements(x.node.type.axes.filter((a) => over.includes(a.name))) : 1;
@@ -253,7 +255,7 @@ function reduceStep(d: Draft, op: string): Value | undefined {
 /** Over one axis that a value has, with a value that has it too or with a new input. */
 function contractStep(d: Draft): Value | undefined {
   const unit = { low: -2, high: 2 };
-  const a = fit(pick(d, ofDtype(d, "f32")), unit);
+  const a = fit(recent(d, ofDtype(d, "f32")), unit);
   if (a.type.axes.length === 0) return undefined;
   const axis = pick(d, a.type.axes);
   const mates = ofDtype(d, "f32").filter((v) => hasSame(v.node, axis));
@@ -268,7 +270,7 @@ function contractStep(d: Draft): Value | undefined {
 }
 
 function onAxis(d: Draft, make: (x: Node, axis: Axis) => Node): Value | undefined {
-  const x = pick(d, d.values);
+  const x = recent(d, d.values);
   if (x.node.type.axes.length === 0) return undefined;
   return { node: make(x.node, pick(d, x.node.type.axes)), low: Math.min(x.low, 0), high: Math.max(x.high, 1) };
 }
@@ -289,7 +291,8 @@ function fit(v: Value, r: SampleRange): Node {
   if (v.node.type.dtype === "bool" || (v.low >= r.low && v.high <= r.high)) return v.node;
   if (!isFloat(v.node)) return ops.min(ops.max(v.node, Math.max(0, Math.ceil(r.low))), Math.floor(r.high));
   const scale = Math.max(1, Math.max(Math.abs(v.low), Math.abs(v.high)) / 4);
-  return ops.add(ops.mul(ops.sigmoid(ops.mul(v.node, 1 / scale)), r.high - r.low), r.low);
+  const calm = scale === 1 ? v.node : ops.mul(v.node, 1 / scale);
+  return ops.add(ops.mul(ops.sigmoid(calm), r.high - r.low), r.low);
 }
 
 /** The range of an elementwise result, from its scalar meaning on a grid, with some room. */

@@ -1,0 +1,99 @@
+/** The few switches by which one looks inside, each a verb with an argument. Read from a record; only the command line knows the environment. */
+import { didYouMean } from "./did-you-mean.ts";
+import { UsageError } from "./error.ts";
+
+/** What to show: a kind of thing, and a pattern of names in which * stands for anything. */
+export interface Selection {
+  readonly what: string;
+  readonly names: string;
+}
+
+export interface Switches {
+  readonly dump: readonly Selection[];
+  readonly trace: readonly Selection[];
+  readonly time: readonly Selection[];
+  readonly check: "types" | "all";
+  readonly seed: number | undefined;
+}
+
+/** Each switch with an example and what it does; `--help` lists them. */
+export const switchHelp = [
+  {
+    name: "DUMP",
+    example: "DUMP=ir:canonicalize",
+    help: "print the graph after passes, kernels or their WGSL by name",
+  },
+  {
+    name: "TRACE",
+    example: "TRACE=rules:canonicalize",
+    help: "say which rules of a pass fired, and why others did not",
+  },
+  { name: "TIME", example: "TIME=passes", help: "say how long each pass, or each kernel, took" },
+  { name: "CHECK", example: "CHECK=all", help: "also check that passes are idempotent and graphs read back" },
+  { name: "SEED", example: "SEED=7", help: "the seed of everything random" },
+] as const;
+
+/** What may be named after each switch. */
+const kinds = {
+  DUMP: ["ir", "kernel", "wgsl", "onnx"],
+  TRACE: ["rules"],
+  TIME: ["passes", "kernels"],
+} as const;
+
+/** Reads the switches out of a record such as process.env; throws UsageError for a word that none of them knows. */
+export function readSwitches(record: Readonly<Record<string, string | undefined>>): Switches {
+  return {
+    dump: selections("DUMP", record.DUMP),
+    trace: selections("TRACE", record.TRACE),
+    time: selections("TIME", record.TIME),
+    check: readCheck(record.CHECK),
+    seed: readSeed(record.SEED),
+  };
+}
+
+/** `ir:fuse-*,wgsl:*softmax*`: a list of kinds, each with a pattern; all names where there is none. */
+function selections(name: keyof typeof kinds, text: string | undefined): Selection[] {
+  return (text ?? "")
+    .split(",")
+    .filter((part) => part.trim() !== "")
+    .map((part) => {
+      const [what, ...rest] = part.trim().split(":");
+      const known: readonly string[] = kinds[name];
+      if (!known.includes(what!)) {
+        const hint = didYouMean(what!, known) || `; it takes ${known.join(", ")}`;
+        throw new UsageError(`${name}=${part.trim()}: there is no "${what}" to ${name.toLowerCase()}${hint}`);
+      }
+      return { what: what!, names: rest.join(":") || "*" };
+    });
+}
+
+function readCheck(text: string | undefined): Switches["check"] {
+  if (text === undefined || text === "" || text === "types") return "types";
+  if (text === "all") return "all";
+  throw new UsageError(`CHECK=${text}: it takes "types" or "all"`);
+}
+
+function readSeed(text: string | undefined): number | undefined {
+  if (text === undefined || text === "") return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new UsageError(`SEED=${text}: a seed is a whole number from 0`);
+}
+
+/** True when one of the selections is of this kind and its pattern fits the name. */
+export const selects = (list: readonly Selection[], what: string, name: string): boolean =>
+  list.some((s) => s.what === what && globMatches(s.names, name));
+
+/** Matches * with anything; walks both texts once, so that no pattern takes long. */
+export function globMatches(pattern: string, name: string): boolean {
+  const [first = "", ...parts] = pattern.split("*");
+  if (parts.length === 0) return pattern === name;
+  if (!name.startsWith(first)) return false;
+  const last = parts.pop()!;
+  let at = first.length;
+  for (const part of parts) {
+    const found = name.indexOf(part, at);
+    if (found < 0) return false;
+    at = found + part.length;
+  }
+  return name.length - at >= last.length && name.endsWith(last);
+}

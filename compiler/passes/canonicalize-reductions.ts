@@ -1,0 +1,209 @@
+/** Reductions and contractions of values that repeat along an axis, and broadcasts that ops do by themselves. */
+import { build } from "../ir/build.ts";
+import { type Dim, productOfDims } from "../ir/dim.ts";
+import type { Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
+import { type Axis, hasAxis } from "../ir/type.ts";
+import {
+  add,
+  broadcast,
+  broadcastLike,
+  constant,
+  contract,
+  exp,
+  iota,
+  merge,
+  mul,
+  reduceMax,
+  reduceSum,
+  rename,
+  sizeOf,
+  split,
+} from "../ops/index.ts";
+import { inOrderOf, nodeRule, type Rule, refuse, sampleTensor } from "../rewrite/index.ts";
+import { scalarValue } from "./canonicalize-arithmetic.ts";
+
+const some = (): Node => sampleTensor("x", { a: 6, b: 2 });
+const sevenfold = (): Node => broadcast(some(), [{ name: "n", size: 7 }]);
+const operand = (node: Node): Node => node.operands[0]!;
+const overOf = (node: Node): readonly string[] => node.attrs.over as string[];
+const axesOf = (node: Node): readonly Axis[] => node.attrs.axes as unknown as Axis[];
+
+const parts: readonly Axis[] = [
+  { name: "c", size: 3 },
+  { name: "d", size: 2 },
+];
+
+const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";
+
+const hasAll = (node: Node, axes: readonly Axis[]): boolean => axes.every((a) => hasAxis(node.type, a.name));
+
+const sameAxes = (a: readonly Axis[], b: readonly Axis[]): boolean =>
+  a.length === b.length && a.every((x, i) => x.name === b[i]!.name && x.size === b[i]!.size);
+
+const reduceOver = (op: string, x: Node, over: readonly string[]): Node =>
+  over.length === 0 ? x : build(op, [x], { over });
+
+/** The same rule for sums and maxima. */
+const forBoth = (make: (op: "reduce_sum" | "reduce_max") => Rule): Rule[] => [make("reduce_sum"), make("reduce_max")];
+const builders = { reduce_sum: reduceSum, reduce_max: reduceMax };
+
+const reductions: Rule[] = [
+  ...forBoth((op) =>
+    nodeRule(`${op}-of-${op}`, {
+      op,
+      example: () => builders[op](builders[op](some(), ["a"]), ["b"]),
+      rewrite: (node) => {
+        const inner = operand(node);
+        return inner.op === op ? builders[op](operand(inner), [...overOf(inner), ...overOf(node)]) : undefined;
+      },
+    }),
+  ),
+  nodeRule("reduce_sum-of-broadcast", {
+    op: "reduce_sum",
+    example: () => reduceSum(sevenfold(), ["n", "a"]),
+    rewrite: (node) => {
+      const { kept, reduced, rest } = brokenDown(node);
+      if (reduced.length === 0) return undefined;
+      const total = reduceOver("reduce_sum", broadcast(operand(operand(node)), kept), rest);
+      const times = productOfDims(reduced.map((a) => a.size));
+      return mul(total, typeof times === "number" ? times : sizeOf(times, total.type.dtype));
+    },
+  }),
+  nodeRule("reduce_max-of-broadcast", {
+    op: "reduce_max",
+    example: () => reduceMax(sevenfold(), ["n", "a"]),
+    rewrite: (node) => {
+      const { kept, reduced, rest } = brokenDown(node);
+      if (reduced.length === 0) return undefined;
+      return reduceOver("reduce_max", broadcast(operand(operand(node)), kept), rest);
+    },
+  }),
+  ...forBoth((op) =>
+    nodeRule(`${op}-of-merge`, {
+      op,
+      example: () => builders[op](merge(some(), ["a", "b"], "m"), ["m"]),
+      rewrite: (node) => {
+        const inner = operand(node);
+        const into = inner.attrs.into as string;
+        if (inner.op !== "merge" || !overOf(node).includes(into)) return undefined;
+        const over = overOf(node).flatMap((n) => (n === into ? (inner.attrs.axes as string[]) : [n]));
+        return builders[op](operand(inner), over);
+      },
+    }),
+  ),
+  ...forBoth((op) =>
+    nodeRule(`${op}-of-split`, {
+      op,
+      example: () => builders[op](split(some(), "a", [...parts]), ["c", "d"]),
+      rewrite: (node) => {
+        const inner = operand(node);
+        if (inner.op !== "split") return undefined;
+        const names = (inner.attrs.into as unknown as Axis[]).map((a) => a.name);
+        if (!names.every((n) => overOf(node).includes(n))) return undefined;
+        return builders[op](operand(inner), [
+          inner.attrs.axis as string,
+          ...overOf(node).filter((n) => !names.includes(n)),
+        ]);
+      },
+    }),
+  ),
+  ...forBoth((op) =>
+    nodeRule(`${op}-of-rename`, {
+      op,
+      example: () => builders[op](rename(some(), "a", "c"), ["c"]),
+      rewrite: (node) => {
+        const inner = operand(node);
+        if (inner.op !== "rename" || !overOf(node).includes(inner.attrs.to as string)) return undefined;
+        const over = overOf(node).map((n) => (n === inner.attrs.to ? (inner.attrs.axis as string) : n));
+        return builders[op](operand(inner), over);
+      },
+    }),
+  ),
+];
+
+/** For a reduction of a broadcast: new axes that stay, new axes that are reduced, and what else is reduced. */
+function brokenDown(node: Node): { kept: Axis[]; reduced: Axis[]; rest: string[] } {
+  const inner = operand(node);
+  const axes = inner.op === "broadcast" ? axesOf(inner) : [];
+  const reduced = axes.filter((a) => overOf(node).includes(a.name));
+  const rest = overOf(node).filter((n) => !reduced.some((a) => a.name === n));
+  return { kept: axes.filter((a) => !reduced.includes(a)), reduced, rest };
+}
+
+/**
+ * before  contract(broadcast(x, [n, k]), y, [k])
+ * after   broadcast(x · reduce_sum(y, [k]), [n])   n is broadcast only where y lacks it too
+ */
+const contractions: Rule[] = [0, 1].map((which) =>
+  nodeRule(which === 0 ? "contract-of-broadcast" : "contract-by-broadcast", {
+    op: "contract",
+    example: () => {
+      const y = sampleTensor("y", { a: 6, n: 7, c: 4 });
+      return which === 0 ? contract(sevenfold(), y, ["a", "n"]) : contract(y, sevenfold(), ["a", "n"]);
+    },
+    rewrite: (node) => {
+      const [repeated, other] = [node.operands[which]!, node.operands[1 - which]!];
+      if (repeated.op !== "broadcast") return undefined;
+      const x = operand(repeated);
+      const lost = axesOf(repeated).map((a) => a.name);
+      const summed = overOf(node).filter((n) => lost.includes(n));
+      const over = overOf(node).filter((n) => !lost.includes(n));
+      const y = reduceOver("reduce_sum", other, summed);
+      const [a, b] = which === 0 ? [x, y] : [y, x];
+      const product = over.length === 0 ? mul(a, b) : contract(a, b, over);
+      return inOrderOf(node, broadcastLike(product, node));
+    },
+  }),
+);
+
+/** An elementwise op broadcasts by name: an operand need not be spread over what another one has. */
+const broadcasts: Rule[] = [
+  nodeRule("broadcast-by-name", {
+    example: () => add(some(), broadcast(sampleTensor("y", { b: 2 }), [{ name: "a", size: 6 }])),
+    rewrite: (node) => {
+      if (!isElementwise(node) || node.operands.length < 2) return undefined;
+      const at = node.operands.findIndex(
+        (o, i) => o.op === "broadcast" && node.operands.some((p, j) => j !== i && hasAll(p, axesOf(o))),
+      );
+      if (at < 0) return undefined;
+      return build(
+        node.op,
+        node.operands.map((o, i) => (i === at ? operand(o) : o)),
+        node.attrs,
+      );
+    },
+  }),
+  nodeRule("broadcast-late", {
+    example: () => exp(sevenfold()),
+    rewrite: (node) => {
+      if (!isElementwise(node)) return undefined;
+      const tensors = node.operands.filter((o) => o.type.axes.length > 0);
+      const [first] = tensors;
+      if (first?.op !== "broadcast") return undefined;
+      const alike = tensors.every((o) => o.op === "broadcast" && sameAxes(axesOf(o), axesOf(first)));
+      if (!alike) return refuse("the operands are not all spread over the same axes");
+      const inner = node.operands.map((o) => (o.op === "broadcast" ? operand(o) : o));
+      return broadcast(build(node.op, inner, node.attrs), axesOf(first));
+    },
+  }),
+];
+
+/** Positions compared with a number that all of them, or none of them, fall below. */
+const positions: Rule[] = (["lt", "le", "gt", "ge"] as const).map((op) =>
+  nodeRule(`${op}-beyond-positions`, {
+    op,
+    example: () => build(op, [iota({ name: "a", size: 5 }), constant(7, "i32")], {}),
+    rewrite: (node) => {
+      const [index, bound] = node.operands as [Node, Node];
+      const size: Dim | undefined = index.op === "iota" ? index.type.axes[0]!.size : undefined;
+      const limit = scalarValue(bound);
+      if (typeof size !== "number" || limit === undefined) return undefined;
+      const scalar = opRecord(op).scalar!;
+      const [first, last] = [scalar(0, limit), scalar(size - 1, limit)];
+      return first === last ? broadcastLike(constant(first, "bool"), node) : undefined;
+    },
+  }),
+);
+
+export const reductionRules: readonly Rule[] = [...reductions, ...contractions, ...broadcasts, ...positions];

@@ -1,0 +1,116 @@
+/** The one driver of rules: bottom-up, each node until no rule has anything left to say about it. */
+import { InternalError } from "../diagnostics/error.ts";
+import { withBirth } from "../diagnostics/source-location.ts";
+import { type Graph, rewriteGraph, withOperands } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { printType, sameType } from "../ir/type.ts";
+import { isRefusal, type Refusal, type Rule, refuse, sameUpToOrder } from "./rule.ts";
+
+/** What a rule did, or why it did nothing, at one node. */
+export interface RuleEvent {
+  readonly rule: string;
+  readonly node: Node;
+  readonly result: Node | undefined;
+  /** The guard's reason. */
+  readonly refused: string | undefined;
+}
+
+export type RuleObserver = (event: RuleEvent) => void;
+
+/** A pass that is a table of rules. */
+export interface RewritePass {
+  readonly name: string;
+  readonly rules: readonly Rule[];
+  readonly run: (graph: Graph, observe?: RuleObserver) => Graph;
+}
+
+/** Rule after rule at one node; more than this and two of them undo each other. */
+const mostSteps = 200;
+
+/** Makes a pass of rules; the graph itself comes back where no rule applies. */
+export function rewritePass(name: string, rules: readonly Rule[]): RewritePass {
+  const byOp = new Map<string, readonly Rule[]>();
+  const everywhere = rules.filter((r) => r.op === undefined);
+  for (const op of new Set(rules.map((r) => r.op))) {
+    if (op !== undefined)
+      byOp.set(
+        op,
+        rules.filter((r) => r.op === op || r.op === undefined),
+      );
+  }
+  const rulesFor = (node: Node) => byOp.get(node.op) ?? everywhere;
+  return { name, rules, run: (graph, observe) => runRules(name, graph, rulesFor, observe ?? (() => {})) };
+}
+
+function runRules(pass: string, graph: Graph, rulesFor: (node: Node) => readonly Rule[], observe: RuleObserver): Graph {
+  const settled = new Map<Node, Node>();
+  const result = rewriteGraph(graph, (node) => settle(node));
+  const same = result.outputs.every((o, i) => o.node === graph.outputs[i]!.node);
+  return same && result.inputs.length === graph.inputs.length ? graph : result;
+
+  function settle(start: Node): Node {
+    const known = settled.get(start);
+    if (known) return known;
+    let node = start;
+    for (let steps = 0; settled.get(node) !== node; steps++) {
+      const next = step(node);
+      if (!next) break;
+      if (steps > mostSteps) throw new InternalError(`pass "${pass}", rule "${next.rule}": rules undo each other`);
+      node = settleNew(next.node);
+    }
+    settled.set(start, node);
+    settled.set(node, node);
+    return node;
+  }
+
+  /** The first rule that replaces the node. */
+  function step(node: Node): { rule: string; node: Node } | undefined {
+    for (const rule of rulesFor(node)) {
+      const result = typed(
+        rule,
+        node,
+        withBirth(node.birth, () => rule.apply(node)),
+      );
+      if (result === undefined || result === node) continue;
+      if (!isRefusal(result)) {
+        observe({ rule: rule.name, node, result, refused: undefined });
+        return { rule: rule.name, node: result };
+      }
+      observe({ rule: rule.name, node, result: undefined, refused: result.refused });
+    }
+    return undefined;
+  }
+
+  /** A replacement has the type of what it replaces; where only the order of the axes differs, it is not made. */
+  function typed(rule: Rule, node: Node, result: Node | Refusal | undefined): Node | Refusal | undefined {
+    if (result === undefined || isRefusal(result) || sameType(result.type, node.type)) return result;
+    if (sameUpToOrder(result.type, node.type)) return refuse("the axes would come in another order");
+    const types = `${printType(result.type)} of ${printType(node.type)}`;
+    throw new InternalError(`pass "${pass}", rule "${rule.name}": makes ${types}`);
+  }
+
+  /** What a rule made may hold other new nodes below its root: those are settled first. */
+  function settleNew(root: Node): Node {
+    const map = new Map<Node, Node>();
+    for (const node of topologicalUntil(root, (n) => settled.get(n) === n)) {
+      const operands = node.operands.map((o) => map.get(o) ?? o);
+      const rebuilt = operands.every((o, i) => o === node.operands[i]) ? node : withOperands(node, operands);
+      map.set(node, node === root ? rebuilt : settle(rebuilt));
+    }
+    return map.get(root) ?? root;
+  }
+}
+
+/** Nodes below `root`, operands first, without going below those that `stop` claims. */
+function topologicalUntil(root: Node, stop: (node: Node) => boolean): Node[] {
+  const order: Node[] = [];
+  const seen = new Set<Node>();
+  const visit = (node: Node) => {
+    if (seen.has(node) || stop(node)) return;
+    seen.add(node);
+    node.operands.forEach(visit);
+    order.push(node);
+  };
+  visit(root);
+  return order;
+}

@@ -1,0 +1,145 @@
+/**
+ * Patterns over the ordinary builders. A pattern is a graph built on sample values: a node matches it when it is the same
+ * graph but for the samples, and what stands in their places is what the variables are bound to.
+ */
+import type { Dim } from "../ir/dim.ts";
+import type { DType } from "../ir/dtype.ts";
+import { type AttrValue, attrKey, type Node } from "../ir/node.ts";
+import type { Axis } from "../ir/type.ts";
+import { input } from "../ops/index.ts";
+
+/** A variable with a sample of what it stands for; `T` is what it is bound to. */
+export interface Variable<T> {
+  readonly kind: "tensor" | "attr";
+  /** For an attribute: the value that marks its places. */
+  readonly sample: AttrValue;
+  readonly axes?: readonly Axis[];
+  readonly dtype?: DType;
+  /** Never set: carries T. */
+  readonly bound?: T;
+}
+
+export type Variables = Readonly<Record<string, Variable<unknown>>>;
+export type Bound<V extends Variables> = { readonly [K in keyof V]: V[K] extends Variable<infer T> ? T : never };
+
+/** Any node. Rules are checked on a sample of the axes and dtype given, and match others as well. */
+export const tensor = (axes: Readonly<Record<string, number>> = {}, dtype: DType = "f32"): Variable<Node> => ({
+  kind: "tensor",
+  sample: null,
+  axes: Object.entries(axes).map(([name, size]) => ({ name, size })),
+  dtype,
+});
+
+const attr = <T>(sample: AttrValue): Variable<T> => ({ kind: "attr", sample });
+
+export const axisName = (sample: string): Variable<string> => attr(sample);
+export const axisNames = (...sample: string[]): Variable<readonly string[]> => attr(sample);
+export const sizedAxes = (sample: Readonly<Record<string, number>>): Variable<readonly Axis[]> =>
+  attr(Object.entries(sample).map(([name, size]) => ({ name, size })));
+export const dim = (sample: number): Variable<Dim> => attr(sample);
+/** A number: an attribute, or the value of a constant. */
+export const number = (sample: number): Variable<number> => attr(sample);
+export const dtype = (sample: DType): Variable<DType> => attr(sample);
+
+/** The samples of variables, for running a pattern on. */
+export function samplesOf<V extends Variables>(variables: V): Bound<V> {
+  const entries = Object.entries(variables).map(([name, v]) => [name, sampleOf(name, v)] as const);
+  return Object.fromEntries(entries) as Bound<V>;
+}
+
+const sampleOf = (name: string, v: Variable<unknown>): unknown =>
+  v.kind === "tensor" ? input(name, v.dtype ?? "f32", v.axes ?? []) : v.sample;
+
+/** A tensor for the example of a rule that is not a pattern. */
+export const sampleTensor = (name: string, axes: Readonly<Record<string, number>>, dtype: DType = "f32"): Node =>
+  input(
+    name,
+    dtype,
+    Object.entries(axes).map(([axis, size]) => ({ name: axis, size })),
+  );
+
+/** Ops whose two operands may change places. */
+const commutative = new Set(["add", "mul", "max", "min", "eq", "ne", "and", "or"]);
+
+export interface Pattern {
+  readonly root: Node;
+  /** Variables by the node that is their sample. */
+  readonly tensors: ReadonlyMap<Node, string>;
+  /** Variables by the spelling of their sample. */
+  readonly attrs: ReadonlyMap<string, string>;
+}
+
+export type Bindings = ReadonlyMap<string, unknown>;
+
+export function pattern(variables: Variables, samples: Readonly<Record<string, unknown>>, root: Node): Pattern {
+  const names = Object.keys(variables);
+  const tensors = names.filter((n) => variables[n]!.kind === "tensor");
+  const attrs = names.filter((n) => variables[n]!.kind === "attr");
+  return {
+    root,
+    tensors: new Map(tensors.map((n) => [samples[n] as Node, n])),
+    attrs: new Map(attrs.map((n) => [attrKey(samples[n] as AttrValue), n])),
+  };
+}
+
+/** What the variables stand for where `node` matches; undefined where it does not. */
+export const matchPattern = (p: Pattern, node: Node): Bindings | undefined => unify(p, p.root, node, new Map());
+
+function unify(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings | undefined {
+  const name = p.tensors.get(sample);
+  if (name !== undefined) return bind(bound, name, node);
+  if (sample.op !== node.op || sample.operands.length !== node.operands.length) return undefined;
+  const attrs = sample.op === "constant" ? unifyConstant(p, sample, node, bound) : unifyAttrs(p, sample, node, bound);
+  if (!attrs) return undefined;
+  const inOrder = unifyAll(p, sample.operands, node.operands, attrs);
+  if (inOrder || !commutative.has(sample.op)) return inOrder;
+  return unifyAll(p, sample.operands, node.operands.toReversed(), attrs);
+}
+
+function unifyAll(p: Pattern, samples: readonly Node[], nodes: readonly Node[], bound: Bindings): Bindings | undefined {
+  let all: Bindings | undefined = bound;
+  for (let i = 0; i < samples.length && all; i++) all = unify(p, samples[i]!, nodes[i]!, all);
+  return all;
+}
+
+/** A number in a pattern is that number in any dtype: the builders give it that of its neighbour. */
+function unifyConstant(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings | undefined {
+  if (node.attrs.value === undefined || node.type.axes.length > 0) return undefined;
+  return unifyValue(p, sample.attrs.value!, node.attrs.value, bound);
+}
+
+function unifyAttrs(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings | undefined {
+  const names = new Set([...Object.keys(sample.attrs), ...Object.keys(node.attrs)]);
+  let all: Bindings | undefined = bound;
+  for (const name of names) {
+    const [a, b] = [sample.attrs[name], node.attrs[name]];
+    if (a === undefined || b === undefined) return undefined;
+    all = all && unifyValue(p, a, b, all);
+  }
+  return all;
+}
+
+/** A value that is a variable's sample is bound whole; lists and records are compared by their parts. */
+function unifyValue(p: Pattern, sample: AttrValue, value: AttrValue, bound: Bindings): Bindings | undefined {
+  const key = attrKey(sample);
+  const name = p.attrs.get(key);
+  if (name !== undefined) return bind(bound, name, value);
+  if (Array.isArray(sample) && Array.isArray(value)) {
+    if (sample.length !== value.length) return undefined;
+    let all: Bindings | undefined = bound;
+    for (let i = 0; i < sample.length && all; i++) all = unifyValue(p, sample[i]!, value[i]!, all);
+    return all;
+  }
+  return key === attrKey(value) ? bound : undefined;
+}
+
+/** A variable that occurs twice stands for the same both times. */
+function bind(bound: Bindings, name: string, value: unknown): Bindings | undefined {
+  if (!bound.has(name)) return new Map(bound).set(name, value);
+  const known = bound.get(name);
+  const same = known === value || (isAttr(known) && isAttr(value) && attrKey(known) === attrKey(value));
+  return same ? bound : undefined;
+}
+
+const isAttr = (value: unknown): value is AttrValue =>
+  typeof value !== "object" || value === null || !("operands" in value);

@@ -1,0 +1,34 @@
+/** The passes that golden graphs go through, by name. */
+import {
+  canonicalize,
+  decompose,
+  differentiate,
+  fold,
+  type Graph,
+  inputName,
+  makeGraph,
+  type Pass,
+  prune,
+} from "../../compiler/index.ts";
+
+/** Adds the gradient of the first output with respect to every parameter. */
+function addGradients(graph: Graph): Graph {
+  const wanted = graph.inputs.filter((n) => n.op === "parameter");
+  const gradients = differentiate(graph.outputs[0]!.node, wanted);
+  const outputs = gradients.map((node, i) => ({ name: `d ${inputName(wanted[i]!)}`, node }));
+  return makeGraph(graph.name, [...graph.outputs, ...outputs], graph.inputs, graph.updates);
+}
+
+const passes: readonly Pass[] = [
+  canonicalize,
+  fold,
+  prune,
+  { name: "decompose", run: (graph) => decompose(graph, () => false) },
+  { name: "differentiate", run: addGradients },
+];
+
+export function passNamed(name: string, file: string): Pass {
+  const pass = passes.find((p) => p.name === name);
+  if (!pass) throw new Error(`${file}: there is no pass "${name}" among ${passes.map((p) => p.name).join(", ")}`);
+  return pass;
+}
