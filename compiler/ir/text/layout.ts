@@ -1,18 +1,11 @@
 /** Lays a rolled graph out as lines: values get names, holes get text, types stand in a column. */
-import type { Block, Loop, Pattern, Rolled } from "../roll.ts";
+import type { Block } from "../roll.ts";
+import type { Loop, Pattern } from "../roll-fit.ts";
 import { type Hole, holesOf, type Item } from "./item.ts";
 import { type Names, nameValues } from "./names.ts";
 import { operandSeries } from "./series.ts";
+import { linear, type Sheet } from "./sheet.ts";
 import { spellNumber, spellText } from "./spell.ts";
-
-export interface Sheet {
-  /** As it stands after the @. */
-  readonly name: string;
-  readonly signature: readonly { readonly item: Item; readonly name: string }[];
-  readonly rolled: Rolled;
-  /** What loops count with. */
-  readonly variable: string;
-}
 
 /** Lines of many operands or numbers continue on the next after this, once they are much longer. */
 const width = 120;
@@ -163,13 +156,4 @@ function patternText(sheet: Sheet, names: Names, loop: Loop, pattern: Pattern): 
       return `[${pattern.values.map(spellNumber).join(", ")}][${sheet.variable}]`;
     }
   }
-}
-
-/** `i`, `i-1`, `47-i`, `2*i+1`. */
-export function linear(scale: number, offset: number, variable: string): string {
-  if (scale === 0) return String(offset);
-  const times = Math.abs(scale) === 1 ? variable : `${Math.abs(scale)}*${variable}`;
-  if (scale < 0 && offset > 0) return `${offset}-${times}`;
-  const sign = offset > 0 ? "+" : "";
-  return `${scale < 0 ? "-" : ""}${times}${offset === 0 ? "" : `${sign}${offset}`}`;
 }

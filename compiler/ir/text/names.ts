@@ -1,7 +1,8 @@
 /** Names for values: those of inputs and parameters as they wish, numbers for all others, in the order of the lines. */
-import type { Block, Place } from "../roll.ts";
+import type { Block } from "../roll.ts";
+import type { Place } from "../roll-fit.ts";
 import type { Item } from "./item.ts";
-import type { Sheet } from "./layout.ts";
+import type { Sheet } from "./sheet.ts";
 
 export interface Names {
   /** The name without %; that of its line, for a value of a loop. */

@@ -1,9 +1,9 @@
 /** Long operand lists that walk along loops, such as all gradients of all layers, written as one series. */
-import type { Place } from "../roll.ts";
+import type { Place } from "../roll-fit.ts";
 import type { Item } from "./item.ts";
-import { linear } from "./layout.ts";
 import type { Names } from "./names.ts";
 import { findRuns, iterationsOf } from "./runs.ts";
+import { linear } from "./sheet.ts";
 
 /** `%a, repeat 48 as i (%g[i], %b[47-i])`; undefined where the operands hold no series worth it. */
 export function operandSeries(

@@ -1,0 +1,21 @@
+/** What the printer lays out, and how it writes an iteration. */
+import type { Rolled } from "../roll.ts";
+import type { Item } from "./item.ts";
+
+export interface Sheet {
+  /** As it stands after the @. */
+  readonly name: string;
+  readonly signature: readonly { readonly item: Item; readonly name: string }[];
+  readonly rolled: Rolled;
+  /** What loops count with. */
+  readonly variable: string;
+}
+
+/** `i`, `i-1`, `47-i`, `2*i+1`. */
+export function linear(scale: number, offset: number, variable: string): string {
+  if (scale === 0) return String(offset);
+  const times = Math.abs(scale) === 1 ? variable : `${Math.abs(scale)}*${variable}`;
+  if (scale < 0 && offset > 0) return `${offset}-${times}`;
+  const sign = offset > 0 ? "+" : "";
+  return `${scale < 0 ? "-" : ""}${times}${offset === 0 ? "" : `${sign}${offset}`}`;
+}
