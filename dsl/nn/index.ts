@@ -1,10 +1,14 @@
 /** Layers: functions from tensors to tensors that declare their parameters in the scope they are given. */
 export * from "./attention-pooling.ts";
 export * from "./axes.ts";
+export * from "./batch-norm.ts";
 export * from "./cache.ts";
+export * from "./convolution.ts";
 export * from "./drop-path.ts";
+export * from "./dropout.ts";
 export * from "./embedding.ts";
 export * from "./linear.ts";
 export * from "./mlp.ts";
 export * from "./norm.ts";
+export * from "./resize.ts";
 export * from "./rotary.ts";

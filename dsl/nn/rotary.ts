@@ -1,4 +1,5 @@
 /** Rotary position embedding. */
+import { UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import {
   type AnyTensor,
@@ -30,6 +31,8 @@ export function rotary<A extends string, P extends A, D extends A>(
   base = 10000,
 ): Tensor<A> {
   const half = (dim.size as number) / 2;
+  if (!Number.isInteger(half))
+    throw new UsageError(`rotary positions turn pairs, but axis "${dim.name}" has ${dim.size} elements: make it even`);
   const [side, pair] = [axis(`${dim.name}_side`, 2), axis(`${dim.name}_pair`, half)];
   const frequency = exp(scale(cast(iota(pair), "f32"), -Math.log(base) / half));
   const angle: AnyTensor = mul(cast(position, "f32"), frequency);

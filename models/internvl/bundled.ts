@@ -1,5 +1,5 @@
 /** The published sizes of the family as models that commands know by name, each with its stages and its layout. */
-import { axis, type Config, defineModel, input, type Model, ordered } from "../../dsl/index.ts";
+import { axis, axisOf, type Config, defineModel, input, type Model, ordered } from "../../dsl/index.ts";
 import {
   type ChatConfig,
   type ChatQueriesConfig,
@@ -23,8 +23,19 @@ import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } fro
 import { internvit, internvit6b, pixelsInput, type VisionConfig } from "./internvit.ts";
 import type { TensorRule } from "./layout.ts";
 import { languageHead, type TextConfig, textAxes } from "./llama.ts";
-import { chatMacs, contrastiveMacs, generativeMacs, qllamaMacs, visionMacs } from "./macs.ts";
+import {
+  chatMacs,
+  contrastiveMacs,
+  generativeMacs,
+  probeMacs,
+  qllamaMacs,
+  segmentationMacs,
+  visionMacs,
+} from "./macs.ts";
+import { segmentationTuning } from "./perception-stages.ts";
+import { linearProbe, type ProbeConfig, probe } from "./probes.ts";
 import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
+import { type SegmentationConfig, segment, segmentationLinear, segmentationUperNet } from "./segmentation.ts";
 import {
   type Recipe,
   retrievalTuning,
@@ -34,7 +45,7 @@ import {
   stageThreeQueries,
   stageTwo,
 } from "./stages.ts";
-import { chatRules, contrastiveRules, generativeRules, visionRules } from "./weights.ts";
+import { chatRules, contrastiveRules, generativeRules, probeRules, segmentationRules, visionRules } from "./weights.ts";
 
 /** A model with what commands need beside its graph. */
 export interface Bundled<C extends Config = Config> {
@@ -188,6 +199,65 @@ const queries = (llm: string, title: string, text: TextConfig) =>
     queryStages,
   );
 
+/** Perception: classes of a picture, and of its places. */
+const probeModel = bundle<ProbeConfig>({
+  model: defineModel({
+    name: "internvit-6b-probe",
+    summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
+    config: linearProbe,
+    build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
+  }),
+  rules: probeRules,
+  paperMacs: probeMacs,
+  stages: {},
+});
+
+const segmenter = (
+  name: string,
+  summary: string,
+  config: SegmentationConfig,
+  stages: Bundled<SegmentationConfig>["stages"],
+) =>
+  bundle<SegmentationConfig>({
+    model: defineModel({
+      name,
+      summary,
+      config,
+      build: (p, c) => {
+        const { scores } = segment(p, pixelsInput(c.vision), c);
+        const axes = ["batch", "class", "row", "column"] as const;
+        return {
+          scores: ordered(
+            scores,
+            axes.map((a) => axisOf(scores, a)),
+          ),
+        };
+      },
+    }),
+    rules: segmentationRules,
+    paperMacs: segmentationMacs,
+    stages,
+  });
+
+const perceptionModels = [
+  probeModel,
+  segmenter(
+    "internvit-6b-segmentation",
+    "InternViT-6B's 45th block with a linear head for the 150 classes of ADE20K",
+    segmentationLinear,
+    { linear: (c) => recipe(segmentationTuning("linear", c)) },
+  ),
+  segmenter(
+    "internvit-6b-upernet",
+    "InternViT-6B's blocks 12, 24, 36 and 48 with UperNet for the 150 classes of ADE20K",
+    segmentationUperNet,
+    {
+      head: (c) => recipe(segmentationTuning("head", c)),
+      full: (c) => recipe(segmentationTuning("full", c)),
+    },
+  ),
+];
+
 /** All of the family. */
 export const internvlFamily: readonly Bundled[] = [
   ...internvitModels,
@@ -213,4 +283,5 @@ export const internvlFamily: readonly Bundled[] = [
   patches("vicuna-13b", "Vicuna-13B", vicuna13b),
   queries("vicuna-13b", "Vicuna-13B", vicuna13b),
   patches("internlm-7b", "InternLM-7B", internlm7b),
+  ...perceptionModels,
 ];

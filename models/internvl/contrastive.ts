@@ -55,10 +55,13 @@ export const internvlCConfig: ContrastiveConfig = {
 /** Vectors in the shared space, one a row; of unit length where a function says so. */
 export type Embedding = Tensor<"batch" | "feature">;
 
-export const featureAxis = (c: ContrastiveConfig) => axis("feature", c.embed);
+/** How tokens become one vector. */
+export type PoolingConfig = Pick<ContrastiveConfig, "embed" | "poolingHeads">;
+
+export const featureAxis = (c: Pick<PoolingConfig, "embed">) => axis("feature", c.embed);
 
 /** Attention pooling of tokens into the shared space. x [batch, token, embed] -> [batch, feature] */
-export function pooled(p: Params, x: Tensor<"batch" | "token" | "embed">, c: ContrastiveConfig): Embedding {
+export function pooled(p: Params, x: Tensor<"batch" | "token" | "embed">, c: PoolingConfig): Embedding {
   return attentionPooling(p, x, {
     token: axisOf(x, "token"),
     embed: axisOf(x, "embed"),

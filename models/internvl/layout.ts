@@ -17,8 +17,8 @@ export interface PublishedTensor {
 }
 
 /**
- * Where the parameters of a family lie. `path` and `name` have the same `{}` for layer numbers; `axes` lists the stored
- * dimensions, separated by spaces, each the parameter's axes that it joins ("qkv*heads*head_dim embed"); 1 is a dimension
+ * Where the parameters of a family lie. `path` and `name` have the same `{}` for layer numbers, or name one parameter, which
+ * goes before a rule with numbers left open; `axes` lists the stored dimensions, separated by spaces, each the parameter's axes that it joins ("qkv*heads*head_dim embed"); 1 is a dimension
  * of one element that the parameter does not have.
  */
 export interface TensorRule {
@@ -47,7 +47,7 @@ export function publishedTensors(graph: Graph, rules: readonly TensorRule[]): Pu
     .map((n) => {
       const path = String(n.attrs.name);
       const numbers = path.split(".").filter((part) => /^\d+$/.test(part));
-      const rule = byPath.get(rulePath(path));
+      const rule = byPath.get(path) ?? byPath.get(rulePath(path));
       if (!rule) {
         throw new UsageError(`no checkpoint layout is known for parameter "${path}"`);
       }

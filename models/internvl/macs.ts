@@ -7,7 +7,9 @@ import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
 import { patchCount, type VisionConfig } from "./internvit.ts";
 import type { TextConfig } from "./llama.ts";
+import type { ProbeConfig } from "./probes.ts";
 import type { QllamaConfig } from "./qllama.ts";
+import type { SegmentationConfig } from "./segmentation.ts";
 
 /** InternViT up to a block; all of them unless said. */
 export function visionMacs(c: VisionConfig, blocks = c.depth): number {
@@ -70,4 +72,25 @@ export function chatMacs(c: ChatConfig | ChatQueriesConfig): number {
   const { qllama } = c as ChatQueriesConfig;
   const queries = qllamaMacs(qllama, c.vision, 0, 0) + glue(qllama.width, qllama.queries);
   return visionMacs(c.vision) + patches + queries + language;
+}
+
+/** The encoder and a probe. */
+export function probeMacs(c: ProbeConfig): number {
+  const { width } = c.vision;
+  if (c.features !== "pooling") return visionMacs(c.vision) + 2 * width * c.classes;
+  return visionMacs(c.vision) + poolingMacs(width, patchCount(c.vision) + 1, c.embed) + c.embed * c.classes;
+}
+
+/** The encoder up to the last block that is used, and a head; UperNet's resizing is not counted. */
+export function segmentationMacs(c: SegmentationConfig): number {
+  const [w, ch, grid] = [c.vision.width, c.channels, c.vision.image / c.vision.patch];
+  const encoder = visionMacs(c.vision, Math.max(...c.blocks));
+  if (ch === 0) return encoder + grid ** 2 * w * c.classes;
+  const coarse = Math.floor(grid / 2);
+  const places = [4 * grid, 2 * grid, grid].reduce((n, side) => n + side ** 2, 0);
+  const pyramid = (1 + 4 + 1) * grid ** 2 * 4 * w ** 2;
+  const context = (1 + 4 + 9 + 36) * w * ch + coarse ** 2 * 9 * (w + 4 * ch) * ch;
+  const levels = places * (w * ch + 9 * ch ** 2);
+  const fusion = (4 * grid) ** 2 * (9 * 4 * ch ** 2 + ch * c.classes);
+  return encoder + pyramid + context + levels + fusion;
 }

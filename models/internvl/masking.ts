@@ -16,16 +16,20 @@ import {
   rename,
   slice,
   sum,
+  type Tensor,
   UsageError,
   uniform,
 } from "../../dsl/index.ts";
-import type { VisionTokens } from "./internvit.ts";
 
 /**
  * The class token and a random part of the patches, drawn anew for each image; positions have been added before.
  * Li et al. 2023, arXiv:2212.00794 (FLIP), section 3.1. x [batch, token = 1 + N, embed] -> [batch, 1 + round(part · N), embed]
  */
-export function keepTokens(p: Params, x: VisionTokens, part: number): VisionTokens {
+export function keepTokens(
+  p: Params,
+  x: Tensor<"batch" | "token" | "embed">,
+  part: number,
+): Tensor<"batch" | "token" | "embed"> {
   const token = axisOf(x, "token");
   const patches = (token.size as number) - 1;
   const kept = Math.round(part * patches);

@@ -106,15 +106,57 @@ export const chatRules: readonly TensorRule[] = [
   ...under("qllama.model.layers.{}.cross_attn", "qllama.model.layers.{}.cross_attn", crossAttentionRules),
 ];
 
-/** InternViT with its own tensors at the root, InternVL-14B, and the chat models: each has other prefixes. */
-const layouts: readonly (readonly TensorRule[])[] = [visionRules, generativeRules, chatRules];
+const batchNormRules = (axis: string): TensorRule[] =>
+  ["weight", "bias", "running_mean", "running_var"].map((x) => same(x, axis));
+
+/** The probes: norm and head as in the released classification code, the encoder and its pooling as in InternVL-14B. */
+export const probeRules: readonly TensorRule[] = [
+  ...under("vision_model", "vision_model", visionRules),
+  ...under("clip_projector", "clip_projector", poolingRules),
+  ...under("norm", "norm", batchNormRules("feature")),
+  same("head.weight", "class feature"),
+  same("head.bias", "class"),
+];
+
+const doublingRules = [same("weight", "embed embed_out kernel_row kernel_column"), same("bias", "embed")];
+const convolutionRules = [
+  same("conv.weight", "embed_out embed kernel_row kernel_column"),
+  ...under("bn", "bn", batchNormRules("embed")),
+];
+const classifierRules = [same("weight", "class embed kernel_row kernel_column"), same("bias", "class")];
+const at = (path: string, rules: readonly TensorRule[]) => under(path, path, rules);
+
+/** The segmentation heads as MMSegmentation names their tensors; the encoder as in InternVL-14B. */
+export const segmentationRules: readonly TensorRule[] = [
+  ...at("vision_model", visionRules),
+  ...["backbone.up1.0", "backbone.up1.3", "backbone.up2.0"].flatMap((path) => at(path, doublingRules)),
+  ...at("backbone.up1.1", [same("weight", "embed"), same("bias", "embed")]),
+  ...at("decode_head.norm", batchNormRules("embed")),
+  ...["psp_modules.{}.{}", "bottleneck", "lateral_convs.{}", "fpn_convs.{}", "fpn_bottleneck"].flatMap((path) =>
+    at(`decode_head.${path}`, convolutionRules),
+  ),
+  ...at("auxiliary_head.convs.{}", convolutionRules),
+  ...["decode_head", "auxiliary_head"].flatMap((path) => at(`${path}.conv_seg`, classifierRules)),
+];
+
+/**
+ * InternViT with its own tensors at the root, InternVL-14B, the chat models, and the heads: names and prefixes differ, and
+ * no parameter has a place in two of them that differ.
+ */
+const layouts: readonly (readonly TensorRule[])[] = [
+  visionRules,
+  generativeRules,
+  chatRules,
+  probeRules,
+  segmentationRules,
+];
 
 /** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
 export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
-  const paths = graph.inputs.filter((n) => n.op === "parameter").map((n) => rulePath(String(n.attrs.name)));
+  const paths = graph.inputs.filter((n) => n.op === "parameter").map((n) => String(n.attrs.name));
   const rules = layouts.find((layout) => {
     const known = new Set(layout.map((r) => r.path));
-    return paths.every((path) => known.has(path));
+    return paths.every((path) => known.has(path) || known.has(rulePath(path)));
   });
   return rules && publishedTensors(graph, rules);
 }

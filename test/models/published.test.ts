@@ -19,6 +19,7 @@ import {
   readTextConfig,
   readVisionConfig,
   retrievalTuning,
+  segmentationTuning,
   stageOne,
   stageOneFull,
   stageThreePatches,
@@ -48,6 +49,7 @@ describe("the published models", () => {
     ["internvit-6b", 628, 5_902_793_600],
     ["internvit-6b-45", 589, 5_534_038_400],
     ["qllama-8b", 388, 7_842_306_048],
+    ["internvit-6b-probe", 628 + 6, 5_902_793_600 + 6_413_800 + 2 * 6400],
     ["internvl-c", 934, 12_620_029_697],
     ["internvl-g", 1048, 13_834_975_747],
     // The blocks after the one that the chat reads are not there, nor is what path B leaves out of QLLaMA.
@@ -129,6 +131,14 @@ describe("the published stages", () => {
     expect(keep?.type.axes.map((a) => a.size)).toEqual(["batch", 196]);
   });
 
+  test.each([
+    ["linear", 486_550, 5_534_038_400],
+    ["head", 479_847_340, 5_902_793_600],
+  ] as const)("for segmentation train what they should: %s", (tuning, trained, frozen) => {
+    const step = trainingStep(segmentationTuning(tuning).stage);
+    expect([elements(step.trained), elements(step.frozen)]).toEqual([trained, frozen]);
+  });
+
   test("differentiate nothing below what stage 2 trains", () => {
     const { trained, frozen } = trainingStep(stageTwo(tiny()).stage);
     expect(trained.some((n) => String(n.attrs.name).startsWith("vision_model."))).toBe(false);
@@ -179,13 +189,14 @@ describe("multiply-accumulates as the paper counts them", () => {
     expect(find("internvit-6b").paperMacs(internvit6b as never)).toBe(48 * (linear + products) + convolution);
   });
 
-  test.each(bundled.map((b) => b.model.name))(
+  // UperNet resizes its maps, which the paper's way of counting leaves out.
+  test.each(bundled.map((b) => b.model.name).filter((n) => n !== "internvit-6b-upernet"))(
     "differ from the exact ones by attention and biases alone: %s",
     (name) => {
       const { model, paperMacs } = find(name);
       const vision = (model.config.vision ?? model.config) as typeof internvit6b;
-      const blocks =
-        name === "qllama-8b" ? 0 : "features" in model.config && !("qllama" in model.config) ? 45 : vision.depth;
+      const reads45 = typeof model.config.features === "number" && !("qllama" in model.config);
+      const blocks = name === "qllama-8b" ? 0 : reads45 || name === "internvit-6b-segmentation" ? 45 : vision.depth;
       const patches = name === "qllama-8b" ? 0 : (vision.image / vision.patch) ** 2;
       const classToken = blocks * 2 * vision.width * ((patches + 1) ** 2 - patches ** 2);
       const bias = patches * vision.width;

@@ -1,0 +1,59 @@
+/** Batch normalization, with statistics that training keeps for later. */
+import { ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
+import type { Axis } from "../axis.ts";
+import type { Params } from "../params.ts";
+import { type AnyTensor, add, div, mean, mul, rsqrt, scale, state, sub, sum, type Tensor, typed } from "../tensor.ts";
+
+/** A tensor that the store keeps between steps, and what it becomes. */
+export interface StateUpdate {
+  /** The name of the state input. */
+  readonly name: string;
+  readonly next: AnyTensor;
+}
+
+export interface BatchNormOptions {
+  readonly epsilon?: number;
+  /** The weight of a batch in the running statistics. */
+  readonly momentum?: number;
+  /** Receives the running statistics that a training step must keep. */
+  readonly updates: StateUpdate[];
+}
+
+/**
+ * (x − mean) / std · weight + bias of each channel, over all other axes. Training takes the batch's own statistics and
+ * adds to `updates` the running ones (states `running_mean` and `running_var` [channel], the variance unbiased); otherwise
+ * those are parameters. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+ */
+export function batchNorm<A extends string, C extends A>(
+  p: Params,
+  x: Tensor<A>,
+  channel: Axis<C>,
+  options: BatchNormOptions,
+): Tensor<A> {
+  const { epsilon = 1e-5 } = options;
+  const [weight, bias] = [p.parameter("weight", [channel], ones), p.parameter("bias", [channel], zeros)];
+  const { center, variance } = p.training
+    ? batchStatistics(p, x, channel, options)
+    : {
+        center: p.parameter("running_mean", [channel], zeros),
+        variance: p.parameter("running_var", [channel], ones),
+      };
+  const factor = mul(weight, rsqrt(add(variance, epsilon)));
+  return typed<A>(add(mul(sub(x, center), factor), bias));
+}
+
+function batchStatistics(p: Params, x: AnyTensor, channel: Axis, { momentum = 0.1, updates }: BatchNormOptions) {
+  const others = x.type.axes.filter((a) => a.name !== channel.name) as Axis[];
+  const center = mean(x, others);
+  const apart = sub(x, center);
+  const squares = sum(mul(apart, apart), others);
+  const count: Tensor<never> = typed(ops.sizeOf(productOfDims(others.map((a) => a.size)), "f32"));
+  const keep = (name: string, now: AnyTensor) => {
+    const path = p.path === "" ? name : `${p.path}.${name}`;
+    const before: AnyTensor = state(path, "f32", [channel]);
+    updates.push({ name: path, next: add(scale(before, 1 - momentum), scale(now, momentum)) });
+  };
+  keep("running_mean", center);
+  keep("running_var", div(squares, sub(count, 1)));
+  return { center, variance: div(squares, count) };
+}

@@ -1,0 +1,68 @@
+/** Resizing maps by constant weights: every new sample is a fixed mixture of old ones along each axis. */
+import { axis } from "../axis.ts";
+import { type AnyTensor, contract, rename, table, typed } from "../tensor.ts";
+import { axisOf } from "./axes.ts";
+import type { FeatureMap } from "./convolution.ts";
+
+/** Row-major [to, from]: the weight of each old sample in each new one. */
+export type ResizeWeights = (from: number, to: number) => number[];
+
+/**
+ * x [..., row, column] -> [..., rows, columns]. With `bilinear` and `bicubic` as torch.nn.functional.interpolate with
+ * align_corners = false, with `averaging` as torch.nn.AdaptiveAvgPool2d.
+ */
+export function resize<A extends string>(
+  x: FeatureMap<A>,
+  rows: number,
+  columns: number,
+  weights: ResizeWeights,
+): FeatureMap<A> {
+  let result: AnyTensor = x;
+  for (const [name, size] of [
+    ["row", rows],
+    ["column", columns],
+  ] as const) {
+    const old = axisOf(result, name);
+    if (old.size === size && weights !== averaging) continue;
+    const fresh = axis(`new_${name}`, size);
+    const mixture: AnyTensor = table(weights(old.size as number, size), [fresh, old]);
+    result = rename(contract(mixture, result, old), fresh, axis(name, size));
+  }
+  return typed(result);
+}
+
+/** Places a tent or a cubic over the old samples at the centre of each new one; edges are repeated. */
+function kernelWeights(from: number, to: number, taps: readonly number[], kernel: (d: number) => number): number[] {
+  const weights = new Array<number>(to * from).fill(0);
+  for (let i = 0; i < to; i++) {
+    const center = ((i + 0.5) * from) / to - 0.5;
+    const base = Math.floor(center);
+    for (const tap of taps) {
+      const source = Math.min(from - 1, Math.max(0, base + tap));
+      weights[i * from + source]! += kernel(Math.abs(center - (base + tap)));
+    }
+  }
+  return weights;
+}
+
+export const bilinear: ResizeWeights = (from, to) => kernelWeights(from, to, [0, 1], (d) => Math.max(0, 1 - d));
+
+/** Keys 1981, with A = −0.75. */
+export const bicubic: ResizeWeights = (from, to) => kernelWeights(from, to, [-1, 0, 1, 2], cubic);
+
+function cubic(x: number): number {
+  const a = -0.75;
+  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+  return 0;
+}
+
+/** The mean of the old samples that each new one covers, in whole or in part. */
+export const averaging: ResizeWeights = (from, to) => {
+  const weights = new Array<number>(to * from).fill(0);
+  for (let i = 0; i < to; i++) {
+    const [first, end] = [Math.floor((i * from) / to), Math.ceil(((i + 1) * from) / to)];
+    for (let j = first; j < end; j++) weights[i * from + j] = 1 / (end - first);
+  }
+  return weights;
+};
