@@ -1,5 +1,7 @@
 /** Where in the user's code a value was born: the first stack frame outside the compiler and the DSL. */
 
+import { underline } from "./render.ts";
+
 export interface SourceLocation {
   readonly file: string;
   readonly line: number;
@@ -84,13 +86,11 @@ export function setSourceReader(reader: SourceReader): void {
   readSource = reader;
 }
 
-/** The line of source with a caret below its column, or nothing when the source cannot be read. */
+/** The line of source with carets below the call at its column, or nothing when the source cannot be read. */
 export function quoteSource(l: SourceLocation | undefined): string[] {
   const text = l && readSource(l.file)?.split("\n")[l.line - 1];
   if (!l || text === undefined) return [];
-  const number = String(l.line).padStart(4);
-  const caret = " ".repeat(Math.max(0, l.column - 1)) + "^".repeat(callLength(text.slice(l.column - 1)));
-  return [`${number} | ${text}`, `${" ".repeat(number.length)} | ${caret}`];
+  return underline(text, l.line, l.column, callLength(text.slice(l.column - 1)));
 }
 
 /** The length of the call that starts here: a name and its balanced brackets, within the line. */

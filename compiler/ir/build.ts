@@ -1,6 +1,7 @@
 /** The one way to make a node: look the op up, infer its type, intern it; a mistake becomes an error at the user's line. */
 import { ShapeError } from "../diagnostics/error.ts";
 import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from "../diagnostics/source-location.ts";
+import type { Dim } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
 import { intern } from "./node.ts";
 import { OpViolation, opRecord } from "./op.ts";
@@ -29,9 +30,37 @@ function violation(op: string, names: readonly string[], operands: readonly Node
   const location = locationOf(birth);
   const source = quoteSource(location);
   const at = location ? [`  at ${printLocation(location)}`] : [];
-  const hint = v.hint === undefined ? [] : [`  hint: ${v.hint}`];
-  return new ShapeError([`[${op} ${v.constraint}]: ${v.message}`, ...table, ...at, ...source, ...hint].join("\n"));
+  const hints = [...clashingAxes(operands), ...(v.hint === undefined ? [] : [v.hint])].map((h) => `  hint: ${h}`);
+  return new ShapeError([`[${op} ${v.constraint}]: ${v.message}`, ...table, ...at, ...source, ...hints].join("\n"));
 }
+
+/** For each name that two operands give two sizes: where either size came in. */
+function clashingAxes(operands: readonly Node[]): string[] {
+  const first = new Map<string, { size: Dim; node: Node }>();
+  const hints = new Map<string, string>();
+  for (const node of operands) {
+    for (const { name, size } of node.type.axes) {
+      const known = first.get(name) ?? { size, node };
+      first.set(name, known);
+      if (known.size === size || hints.has(name)) continue;
+      const [a, b] = [known, { size, node }].map((x) => `${x.size} from ${describe(originOf(x.node, name, x.size))}`);
+      hints.set(name, `two axes are named "${name}": ${a}, ${b}`);
+    }
+  }
+  return [...hints.values()];
+}
+
+/** The node that brought in an axis of this size: none of its operands has it. */
+function originOf(node: Node, name: string, size: Dim): Node {
+  const has = (o: Node) => o.type.axes.some((a) => a.name === name && a.size === size);
+  for (let at = node; ; ) {
+    const before = at.operands.find(has);
+    if (!before) return at;
+    at = before;
+  }
+}
+
+const describe = (node: Node): string => `${provenance(node)} at ${place(node)}`;
 
 function operandName(names: readonly string[], i: number): string {
   const last = names.at(-1) ?? "";

@@ -39,7 +39,8 @@ export function checkGraphText(text: string, fileName = "(text)"): ParseResult {
   const textual = onePerLine([...lexed.mistakes, ...parsed.mistakes]);
   const e = elaboration(fileName, lexed.tokens, new Set(textual.map((m) => m.line)));
   const graph = elaborateFile(e, parsed.sections, textual.length > 0);
-  const mistakes = [...textual, ...e.mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
+  const meant = e.mistakes.filter((m) => !e.brokenLines.has(m.line)); // on a broken line they are consequences
+  const mistakes = [...textual, ...meant].sort((a, b) => a.line - b.line || a.column - b.column);
   return graph && mistakes.length === 0 ? { graph, mistakes: [] } : { graph: undefined, mistakes };
 }
 

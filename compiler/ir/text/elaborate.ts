@@ -183,6 +183,8 @@ function addResult(e: Elaboration, frame: Frame, result: Result): void {
   frame.results.push({ result, name, updates, known });
 }
 
+const count = (n: number): string => (n === 1 ? "1 value" : `${n} values`);
+
 /** Inlines a function: its statements run on the values given, in a scope of their own. */
 function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, targets: readonly Word[]): Known[] {
   const found = e.functions.get(callee.text);
@@ -196,15 +198,16 @@ function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, ta
   const { inputs } = found.head;
   const given = operandValues(frame, operands);
   if (given.length !== inputs.length) {
-    throw new TextFault(callee.span, `@${callee.text} takes ${inputs.length} values, and ${given.length} are given`);
+    const wanted = `@${callee.text} takes ${count(inputs.length)}`;
+    throw new TextFault(callee.span, `${wanted}, but is given ${given.length}`);
   }
   const prefix = path ? `${frame.prefix}${readName(path, frame.scope.iterations)}.` : frame.prefix;
   const inner: Frame = { ...newFrame(frame.file, found.order, frame.broken.names), inputs: frame.inputs, prefix };
   for (const [i, input] of inputs.entries()) define(inner.scope, input.value, argument(e, inner, input, given[i]!));
   elaborateBody(e, inner, found.section.body);
   if (inner.results.length !== targets.length) {
-    const count = inner.results.length;
-    throw new TextFault(callee.span, `@${callee.text} returns ${count} values, and ${targets.length} are named`);
+    const returned = `@${callee.text} returns ${count(inner.results.length)}`;
+    throw new TextFault(callee.span, `${returned}, but ${targets.length} names are given`);
   }
   return inner.results.map((r) => r.known);
 }

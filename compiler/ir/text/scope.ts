@@ -93,7 +93,10 @@ export function lookUp(scope: Scope, reference: Reference): Known {
   if (index && chain(scope).some((s) => s.values.has(name.text))) {
     throw new TextFault(span, `%${name.text} is one value, not one for each iteration: write %${name.text}`);
   }
-  const known = chain(scope).flatMap((s) => [...s.values.keys(), ...s.families.keys()]);
+  const isNumber = (n: string) => /^\d+$/.test(n);
+  const known = chain(scope)
+    .flatMap((s) => [...s.values.keys(), ...s.families.keys()])
+    .filter((n) => isNumber(n) === isNumber(name.text));
   const near = didYouMean(name.text, known)
     .replaceAll('"', "")
     .replace(/(mean|or) /g, "$1 %");

@@ -1,0 +1,7 @@
+/** Half precision meets single precision. */
+import { ops } from "../../../compiler/index.ts";
+
+const embed = { name: "embed", size: 8 };
+
+export const build = () =>
+  ops.mul(ops.input("x", "f16", [embed]), ops.parameter("norm.weight", "f32", [embed], { kind: "constant", value: 1 }));
