@@ -118,7 +118,8 @@ class AttentionLowering {
     const tiled = rows.find((a) => walked.every((o) => !hasAxis(o.type, a.name)));
     const size = tiled ? Number(tiled.size) : 1;
     let tile = 1;
-    while (tile < mostRows && tile * 2 * Number(this.p.dot.size) <= unrolled && size >= tile * 2) tile *= 2;
+    const most = this.k.schedule.attentionElements / Number(this.p.dot.size);
+    while (tile < mostRows && tile * 2 <= most && size >= tile * 2) tile *= 2;
     const tiles = Math.ceil(size / tile);
     const others = rows.filter((a) => a !== tiled);
     const shape = this.k.perThread(tiles * span(others), (item) => {

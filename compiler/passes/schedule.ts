@@ -33,6 +33,8 @@ export interface Schedule {
   /** Elements of one thread of an elementwise kernel. */
   readonly elements: number;
   readonly tile: Tile;
+  /** Query or key elements that a thread of an attention kernel holds; more of them share what is walked, and take longer to compile. */
+  readonly attentionElements: number;
   /** Threads that share one row of a reduction; 1 gives each thread whole rows. */
   readonly rowThreads: number;
 }
@@ -42,5 +44,6 @@ export const scheduleFor = (facts: AdapterFacts): Schedule => ({
   threads: facts.software ? 32 : 64,
   elements: 4,
   tile: { rows: 8, columns: 8 },
+  attentionElements: facts.software ? 64 : 32,
   rowThreads: facts.software ? 1 : 64,
 });

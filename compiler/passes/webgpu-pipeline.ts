@@ -22,6 +22,7 @@ import { lowerRowReduction } from "./lower-row-reduction.ts";
 import { regionName, span } from "./lower-values.ts";
 import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
 import { baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
+import { scheduleKernels } from "./schedule-kernels.ts";
 import { splitReductions } from "./split-reductions.ts";
 
 export { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
@@ -90,7 +91,7 @@ export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(ba
   // A state and its successor share a binding; where that turns out impossible, they are counted apart.
   const hopeful = decide(successorsOf(primitive));
   const fits = hopeful.kernels.every((k) => rootsOf(k, hopeful).size <= schedule.facts.maxBindings);
-  const fusion = fits ? hopeful : decide(new Map());
+  const fusion = scheduleKernels(fits ? hopeful : decide(new Map()), outputs);
   const plan = planMemory(primitive, fusion);
   const kernels = lowerAll(fusion, places, schedule);
   const resident = primitive.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");

@@ -28,6 +28,16 @@ export interface KernelTime {
 const sized = (type: TensorType) => type.axes as readonly SizedAxis[];
 const bytesOf = (type: TensorType) => elementCount(sized(type)) * elementBytes(type.dtype);
 
+/** Throws UnsupportedError where a kernel stores a dtype that the adapter does not have. */
+function assertTypes(gpu: GpuDevice, program: Program): void {
+  if (gpu.features.has("shader-f16")) return;
+  const half = program.kernels.find((k) => k.kernel.buffers.some((b) => b.dtype === "f16"));
+  if (!half) return;
+  throw new UnsupportedError(
+    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" needs\n  hint: use f32, or --device cpu`,
+  );
+}
+
 function constantOf(e: Expr): number {
   if (e.kind === "const") return e.value;
   throw new InternalError("a grid of unknown size reached the device");
@@ -64,6 +74,7 @@ export class DeviceProgram {
 
   /** Compiles the pipelines and makes the buffers. Throws UnsupportedError where a limit of the adapter is passed. */
   static async create(gpu: GpuDevice, program: Program, pipelines: Pipelines): Promise<DeviceProgram> {
+    assertTypes(gpu, program);
     const compiled = await pipelines.of(program.kernels.map((k) => k.kernel));
     const made = new DeviceProgram(gpu, program, compiled);
     gpu.check();
