@@ -25,6 +25,7 @@ import {
   rmsNorm,
   slice,
   type Tensor,
+  UsageError,
 } from "../../dsl/index.ts";
 import { keepTokens } from "./masking.ts";
 import { interpolatePositions } from "./positions.ts";
@@ -71,7 +72,17 @@ export interface VisionAxes {
   readonly hidden: Axis<"hidden">;
 }
 
-export const patchCount = (c: VisionConfig): number => (c.image / c.patch) ** 2;
+/** Patches of a picture; throws UsageError where they do not fill it. */
+export function patchCount(c: VisionConfig): number {
+  if (c.image % c.patch === 0) return (c.image / c.patch) ** 2;
+  throw new UsageError(`image ${c.image} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
+}
+
+/** Elements of one head; throws UsageError where the heads do not share the width evenly. */
+export function headWidth(c: { readonly width: number; readonly heads: number }): number {
+  if (c.width % c.heads === 0) return c.width / c.heads;
+  throw new UsageError(`width ${c.width} cannot be shared by ${c.heads} heads: make it a multiple`);
+}
 
 export function visionAxes(c: VisionConfig, batch: Axis<"batch"> = axis("batch", "batch")): VisionAxes {
   return {
@@ -79,7 +90,7 @@ export function visionAxes(c: VisionConfig, batch: Axis<"batch"> = axis("batch",
     token: axis("token", patchCount(c) + 1),
     embed: axis("embed", c.width),
     heads: axis("heads", c.heads),
-    headDim: axis("head_dim", c.width / c.heads),
+    headDim: axis("head_dim", headWidth(c)),
     hidden: axis("hidden", c.mlp),
   };
 }

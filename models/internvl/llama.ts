@@ -27,6 +27,7 @@ import {
   swiGlu,
   type Tensor,
 } from "../../dsl/index.ts";
+import { headWidth } from "./internvit.ts";
 
 export interface TextConfig {
   readonly [key: string]: number | string | boolean;
@@ -72,7 +73,7 @@ export const textAxes = (c: TextConfig, tokens: Axis["size"] = c.context === 0 ?
   token: axis("token", tokens),
   embed: axis("embed", c.width),
   heads: axis("heads", c.heads),
-  headDim: axis("head_dim", c.width / c.heads),
+  headDim: axis("head_dim", headWidth(c)),
   hidden: axis("hidden", c.mlp),
   vocab: axis("vocab", c.vocab),
 });
