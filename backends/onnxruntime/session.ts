@@ -50,16 +50,18 @@ const ortTypes = { f32: "float32", f16: "float16", i32: "int32", u32: "uint32", 
 /** The array as onnxruntime's tensor, over the same memory. */
 export function wrap(dtype: DType, data: HostData, dims: readonly number[]): OrtTensor {
   const { Tensor } = onnxruntime();
-  return new Tensor(ortTypes[dtype] as "float32", data as Float32Array, dims);
+  if (dtype !== "f16") return new Tensor(ortTypes[dtype] as "float32", data as Float32Array, dims);
+  // The JavaScript half of onnxruntime-node 1.30 turns f16 into a Float16Array where there is one, and its native half
+  // knows f16 as a Uint16Array only: so the tensor is made of the bits, and told its type afterwards.
+  const bits = new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+  return Object.assign(new Tensor("uint16", bits, dims), { type: ortTypes.f16 }) as OrtTensor;
 }
 
-/** The elements of a tensor that onnxruntime made, over the same memory. */
+/** The elements of a tensor after a run, over the same memory. */
 export function unwrap(dtype: DType, tensor: OrtTensor): HostData {
   const data = tensor.data as HostData;
-  // Without a Float16Array in the platform's onnxruntime-common, f16 comes as its bits.
-  if (dtype === "f16" && !(data instanceof Float16Array))
-    return new Float16Array((data as HostData).buffer as ArrayBuffer, (data as HostData).byteOffset, data.length);
-  return data;
+  if (dtype !== "f16" || data instanceof Float16Array) return data;
+  return new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
 }
 
 /** The elements in an array of the dtype's own kind: what the interpreter keeps as float64 is rounded. */

@@ -46,7 +46,7 @@ function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string
   const dot = an.length === bn.length && batch.length + contracted.length === an.length;
   // Thousands of dot products are faster as one product and one sum than as matrices of one element.
   if (dot && batch.length > 0) return reduce(e, "ReduceSum", elementwise(e, "Mul", [a, b], a.dtype), contracted);
-  const [left, right] = pairUp(a, b, { batch, contracted });
+  const [left, right] = pairUp(e, a, b, { batch, contracted });
   const [x, y] = [arrange(e, a, memoryOrder(left)), arrange(e, b, memoryOrder(right))];
   const product = swapped(e, left, right) ? matrices(e, y, right, x, left) : matrices(e, x, left, y, right);
   return left.batch.length === 0 ? product : asWished(e, product);
@@ -73,19 +73,22 @@ function swapped(e: Emission, a: Matrix, b: Matrix): boolean {
 }
 
 /** The forms of both operands that agree in batch and contracted order and move the fewest elements. */
-function pairUp(a: Tensor, b: Tensor, roles: Roles): [Matrix, Matrix] {
+function pairUp(e: Emission, a: Tensor, b: Tensor, roles: Roles): [Matrix, Matrix] {
+  // MatMul wants [own, contracted] · [contracted, own]; onnxruntime's form of it takes either.
+  const free = e.options.dialect === "onnxruntime";
+  const movedA = () => nearestForm(orderOf(first(a)), roles, free ? undefined : false);
+  const movedB = () => nearestForm(orderOf(first(b)), roles, free ? undefined : true);
   const [formsA, formsB] = [formsOf(a, roles), formsOf(b, roles)];
   const costs = (m: Matrix, forms: readonly Matrix[], t: Tensor) =>
     forms.some((f) => sameOrder(memoryOrder(f), memoryOrder(m))) ? 0 : weightOf(axesOf(first(t)));
   const candidates: { pair: [Matrix, Matrix]; cost: number }[] = [];
   const consider = (x: Matrix, y: Matrix) =>
     candidates.push({ pair: [x, y], cost: costs(x, formsA, a) + costs(y, formsB, b) });
-  for (const f of formsA)
-    for (const g of [...formsB, nearestForm(orderOf(first(b)), roles)]) consider(f, agreeing(g, f));
-  for (const g of formsB) consider(agreeing(nearestForm(orderOf(first(a)), roles), g), g);
+  for (const f of formsA) for (const g of [...formsB, movedB()]) consider(f, agreeing(g, f));
+  for (const g of formsB) consider(agreeing(movedA(), g), g);
   if (candidates.length === 0) {
-    const f = nearestForm(orderOf(first(a)), roles);
-    consider(f, agreeing(nearestForm(orderOf(first(b)), roles), f));
+    const f = movedA();
+    consider(f, agreeing(movedB(), f));
   }
   return candidates.reduce((x, y) => (y.cost < x.cost ? y : x)).pair;
 }

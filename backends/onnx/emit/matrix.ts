@@ -30,13 +30,16 @@ export function matrixForm(order: readonly string[], { batch, contracted }: Role
   return undefined;
 }
 
-/** The nearest order that is matrices: relative orders stay, and the innermost axis stays innermost if it may. */
-export function nearestForm(order: readonly string[], { batch, contracted }: Roles): Matrix {
+/**
+ * The nearest order that is matrices: relative orders stay. Which of the matrix axes comes first is as told; untold, the
+ * innermost axis stays innermost if it may, so that whole rows are moved.
+ */
+export function nearestForm(order: readonly string[], { batch, contracted }: Roles, contractedFirst?: boolean): Matrix {
   const own = order.filter((n) => !batch.includes(n) && !contracted.includes(n));
   return {
     batch: order.filter((n) => batch.includes(n)),
     contracted: order.filter((n) => contracted.includes(n)),
     own,
-    contractedFirst: own.includes(order.at(-1)!),
+    contractedFirst: contractedFirst ?? own.includes(order.at(-1)!),
   };
 }

@@ -52,9 +52,14 @@ export function placeInputs(e: Emission): Placement {
   const [stored, bound]: [StoredTensor[], BoundInput[]] = [[], []];
   const body = e.nodes.splice(0);
   for (const [node, views] of byNode) {
-    if (e.kinds.get(node) === "bound") for (const v of views) bound.push(bind(e, v, names));
-    else stored.push(store(e, node, views, names, body));
+    if (e.kinds.get(node) === "bound") {
+      for (const v of views) bound.push(bind(e, v, names));
+    } else {
+      e.at = node;
+      stored.push(store(e, node, views, names, body));
+    }
   }
+  e.at = undefined;
   e.nodes.push(...body);
   return { names, stored, bound };
 }

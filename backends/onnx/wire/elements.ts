@@ -41,7 +41,7 @@ export const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buff
 
 /** The elements in `bytes`, copied when they are not aligned for their type. */
 export function fromBytes(type: WireType, bytes: Uint8Array): ArrayLike<number> {
-  const aligned = bytes.byteOffset % wireBytes[type] === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % wireBytes[type] === 0 ? bytes : new Uint8Array(bytes);
   const [buffer, offset, length] = [aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / wireBytes[type]];
   if (type === "i64") return Array.from(new BigInt64Array(buffer, offset, length), Number);
   return new arrays[type](buffer, offset, length);
