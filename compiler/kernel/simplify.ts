@@ -55,19 +55,29 @@ function sum(x: Linear, y: Linear, sign: number): Linear {
   return rejoin({ terms: [...terms.values()], constant: x.constant + sign * y.constant });
 }
 
-/** c·n·(y / n) + c·(y mod n) becomes c·y, until nothing changes. */
+/** c·n·(y / n) + c·(y mod n) becomes c·y, and c·n·(y / n mod m) + c·(y mod n) becomes c·(y mod n·m), until nothing changes. */
 function rejoin(x: Linear): Linear {
   for (const rest of x.terms) {
     const { atom, coefficient } = rest;
     if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const") continue;
     const n = atom.b.value;
     const quotient = keyOf(div(atom.a, atom.b));
-    const whole = x.terms.find((t) => t.coefficient === coefficient * n && keyOf(t.atom) === quotient);
-    if (!whole) continue;
-    const others: Linear = { terms: x.terms.filter((t) => t !== rest && t !== whole), constant: x.constant };
-    return sum(others, scaled(linear(atom.a), coefficient), 1);
+    for (const whole of x.terms) {
+      if (whole.coefficient !== coefficient * n) continue;
+      const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom.a, n, quotient);
+      if (!joined) continue;
+      const others: Linear = { terms: x.terms.filter((t) => t !== rest && t !== whole), constant: x.constant };
+      return sum(others, scaled(linear(joined), coefficient), 1);
+    }
   }
   return x;
+}
+
+/** y mod n·m, where the atom is (y / n) mod m. */
+function joinedRemainder(atom: Expr, y: Expr, n: number, quotient: string): Expr | undefined {
+  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const" || keyOf(atom.a) !== quotient)
+    return undefined;
+  return mod(y, int(n * atom.b.value));
 }
 
 function rangeOfLinear(x: Linear): Range {

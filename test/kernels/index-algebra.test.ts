@@ -110,6 +110,11 @@ describe("index algebra", () => {
     ],
     ["three parts join too", rejoined(), "x"],
     ["a constant survives the joining", shifted(), "(x + 5)"],
+    [
+      "two parts of three join",
+      add(mul(mod(div(indexVar("x", 240), int(3)), int(4)), int(3)), mod(indexVar("x", 240), int(3))),
+      "(x % 12)",
+    ],
     ["equal terms cancel", sub(add(i, j), i), "j"],
     ["a clamp within bounds is none", clampIndex(i, int(8)), "i"],
   ];
