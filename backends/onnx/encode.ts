@@ -28,8 +28,9 @@ export async function encodeOnnx(model: OnnxExport, weights: WeightSource = () =
   }
   const tensors: TensorProto[] = [];
   for (const [t, weight] of await findWeights(model.stored, weights)) {
-    for await (const [{ name, dims, type }, bytes] of storedParts(t, weight)) {
-      tensors.push({ name, dims: [...dims], dataType: wireCodes[type], rawData: await collect(bytes) });
+    for await (const [part, pieces] of storedParts(t, weight)) {
+      const rawData = await collect(pieces, partSize(part));
+      tensors.push({ name: part.name, dims: [...part.dims], dataType: wireCodes[part.type], rawData });
     }
   }
   return encodeModel(withStored(model, tensors));

@@ -59,9 +59,11 @@ export async function* storedParts(
   const pieces = exact(t, from, "data" in weight ? [toBytes(from, weight.data)] : weight.chunks);
   const moved = t.perm.some((p, i) => p !== i);
   if (!moved && !scales) return yield [values, converted(pieces, from, values.type)];
-  const elements = fromBytes(from, await collect(pieces)) as Elements;
+  const type = scales ? from : values.type;
+  const count = t.from.reduce((n, d) => n * d, 1);
+  const elements = fromBytes(type, await collect(converted(pieces, from, type), count * wireBytes[type])) as Elements;
   const ordered = moved ? permute(elements, t.from, t.perm) : elements;
-  if (!scales) return yield [values, [toBytes(values.type, ordered)]];
+  if (!scales) return yield [values, [bytesOf(ordered)]];
   const quantized = quantize(ordered, values.dims as [number, number], t.channel!);
   yield [values, [bytesOf(quantized.integers)]];
   yield [scales, [toBytes(scales.type, quantized.scales)]];
@@ -91,25 +93,20 @@ async function* converted(pieces: Pieces, from: WireType, to: WireType): AsyncGe
   const size = wireBytes[from];
   let rest = new Uint8Array(0);
   for await (const piece of pieces) {
-    const joined = rest.length === 0 ? piece : concatBytes([rest, piece]);
+    const joined = rest.length === 0 ? piece : await collect([rest, piece], rest.length + piece.length);
     const whole = joined.length - (joined.length % size);
     if (whole > 0) yield toBytes(to, fromBytes(from, joined.subarray(0, whole)));
     rest = joined.slice(whole);
   }
 }
 
-export async function collect(pieces: Pieces): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  for await (const piece of pieces) parts.push(piece);
-  return parts.length === 1 ? parts[0]! : concatBytes(parts);
-}
-
-function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+/** All pieces in one array of `size` bytes, which they fill. */
+export async function collect(pieces: Pieces, size: number): Promise<Uint8Array<ArrayBuffer>> {
+  const all = new Uint8Array(size);
   let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
+  for await (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
   }
   return all;
 }
@@ -118,6 +115,38 @@ type Elements = Exclude<HostTensor["data"], Float64Array> | Int8Array;
 
 /** Elements of row-major `sizes` in the order of `perm`. */
 function permute(x: Elements, sizes: readonly number[], perm: readonly number[]): Elements {
+  const runs = perm.reduce<number[][]>((all, p, i) => {
+    if (i > 0 && p === perm[i - 1]! + 1) all.at(-1)!.push(p);
+    else all.push([p]);
+    return all;
+  }, []);
+  const [first, second] = runs;
+  if (runs.length === 2 && second![0] === 0) {
+    const rows = second!.reduce((n, p) => n * sizes[p]!, 1);
+    return turn(
+      x,
+      rows,
+      first!.reduce((n, p) => n * sizes[p]!, 1),
+    );
+  }
+  return gatherPermuted(x, sizes, perm);
+}
+
+/** A matrix's columns as rows, tile by tile, so that neither side of the copy leaves the cache. */
+function turn(x: Elements, rows: number, columns: number): Elements {
+  const out = x.slice();
+  const tile = 32;
+  for (let r0 = 0; r0 < rows; r0 += tile) {
+    const r1 = Math.min(rows, r0 + tile);
+    for (let c0 = 0; c0 < columns; c0 += tile) {
+      const c1 = Math.min(columns, c0 + tile);
+      for (let c = c0; c < c1; c++) for (let r = r0; r < r1; r++) out[c * rows + r] = x[r * columns + c]!;
+    }
+  }
+  return out;
+}
+
+function gatherPermuted(x: Elements, sizes: readonly number[], perm: readonly number[]): Elements {
   const strides = sizes.map((_, i) => sizes.slice(i + 1).reduce((a, b) => a * b, 1));
   const [outer, steps] = [perm.map((p) => sizes[p]!), perm.map((p) => strides[p]!)];
   const out = x.slice();
