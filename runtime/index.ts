@@ -14,15 +14,37 @@ export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { DecodeSession, Scores } from "./generation/decode-session.ts";
 export {
+  checkGenerateOptions,
   type Generated,
   type GenerateOptions,
   type Greedy,
   generate,
   type Prompt,
   type Strategy,
+  type WritingLimits,
 } from "./generation/generate.ts";
 export type { Sampling } from "./generation/sampling.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
+export { type Caption, captionDefaults, captionPrompt, writeCaption } from "./modes/caption.ts";
+export {
+  type ChatTemplate,
+  chatTemplates,
+  firstTurn,
+  type ImagePlace,
+  internlmTemplate,
+  nextTurn,
+  textIds,
+  vicunaTemplate,
+} from "./modes/chat-templates.ts";
+export {
+  type Answer,
+  type AnswerOptions,
+  type ChatImage,
+  type Conversation,
+  type ConversationOptions,
+  conversation,
+  textStream,
+} from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel, type ParameterSource } from "./modes/device-model.ts";
 export { embedRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { classProbabilities, classVectors } from "./modes/zero-shot.ts";

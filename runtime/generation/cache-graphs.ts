@@ -78,14 +78,14 @@ export function cachedStep(step: Graph, { rows, capacity }: CacheShape, tokens: 
 /**
  * The beginning of a text by a graph of its own (one that also reads an image, say): its `present` outputs become the
  * first places of the cache. Its batch divides `rows`; row i of the cache is of batch i · batch / rows. Sizes that the
- * graph leaves open are given. Also tells how many tokens it leaves.
+ * graph leaves open are given.
  */
 export function cachedBeginning(
   beginning: Graph,
   step: Graph,
   { rows, capacity }: CacheShape,
   sizes: Readonly<Record<string, number>>,
-): { readonly graph: Graph; readonly tokens: number } {
+): Graph {
   const open = openSizes(step);
   const bound = bindSizes(beginning, sizes);
   const states = pasts(step, open).map((p) => ({
@@ -99,15 +99,12 @@ export function cachedBeginning(
     return { name: presentName(part), node: likeState(spread(present, rows), node) };
   });
   const scores = spread(atLast(outputNamed(bound, "logits"), 1), rows);
-  return {
-    graph: withUpdates(
-      beginning.name,
-      scores,
-      updates,
-      states.map((s) => s.node),
-    ),
-    tokens,
-  };
+  return withUpdates(
+    beginning.name,
+    scores,
+    updates,
+    states.map((s) => s.node),
+  );
 }
 
 /** How many tokens a beginning leaves, for the sizes given. */

@@ -1,5 +1,6 @@
 /** A decoder on a device with what it remembers: nothing compiles again while its texts grow within the cache. */
 import {
+  bindSizes,
   type Graph,
   type HostTensor,
   hostTensor,
@@ -70,6 +71,8 @@ class Cached implements CachedSession {
   /** Tokens that each row has. */
   private counts: number[];
   private isWritten = false;
+  /** The graph that texts were begun with. */
+  private begun: Graph | undefined;
   /** Compiled steps and reorderings of the capacity at hand, by name. */
   private readonly sessions = new Map<string, InferenceSession>();
 
@@ -101,16 +104,20 @@ class Cached implements CachedSession {
     const sizes = openSizes(graph, feeds);
     const tokens = tokensLeft(graph, this.graph, sizes);
     await this.reserve(tokens);
-    const beginning = cachedBeginning(graph, this.graph, { rows: this.rows, capacity: this.capacity }, sizes);
-    const session = await this.model.session(beginning.graph);
-    try {
-      const { logits } = await session.run({ ...plainContext(beginning.graph), ...feeds });
-      for (let row = 0; row < this.rows; row++) this.take(row, tokens);
-      this.filled = tokens;
-      return logits!.data as Scores;
-    } finally {
-      session.dispose();
-    }
+    const session = await this.beginning(graph, sizes);
+    const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
+    for (let row = 0; row < this.rows; row++) this.take(row, tokens);
+    this.filled = tokens;
+    return logits!.data as Scores;
+  }
+
+  /** The beginning compiled for these sizes and the capacity at hand; only the newest graph's are kept. */
+  private async beginning(graph: Graph, sizes: Readonly<Record<string, number>>): Promise<InferenceSession> {
+    if (this.begun !== graph) this.forget();
+    this.begun = graph;
+    return await this.compiled(`begin ${JSON.stringify(sizes)}`, () =>
+      cachedBeginning(graph, this.graph, { rows: this.rows, capacity: this.capacity }, sizes),
+    );
   }
 
   async step(ids: readonly (readonly number[])[]): Promise<Scores> {

@@ -12,14 +12,18 @@ export interface Greedy {
 
 export type Strategy = Greedy | Sampling | BeamSearch;
 
-export interface GenerateOptions {
+/** How tokens are chosen, and how many. */
+export interface WritingLimits {
   readonly strategy: Strategy;
-  /** Tokens that end a text. */
-  readonly eos: readonly number[];
   /** The end tokens count among the new ones. */
   readonly maxNewTokens: number;
   /** No end token before so many new ones; 0 unless said. */
   readonly minNewTokens?: number;
+}
+
+export interface GenerateOptions extends WritingLimits {
+  /** Tokens that end a text. */
+  readonly eos: readonly number[];
   /** Hears of every token as it is written; a beam's tokens may still change, so beam search tells none. */
   readonly onToken?: (row: number, token: number) => void;
   /** Ends the texts where they are. */
@@ -42,9 +46,11 @@ export interface Generated {
  * Throws UsageError for options out of range, and where the scores are not numbers.
  */
 export async function generate(session: DecodeSession, prompt: Prompt, options: GenerateOptions): Promise<Generated[]> {
-  checkOptions(session, options);
+  checkGenerateOptions(options);
   const { strategy } = options;
   const beams = strategy.kind === "beam" ? strategy.beams : 1;
+  if (session.rows % beams !== 0)
+    throw new UsageError(`${beams} beams do not divide the session's ${session.rows} rows`);
   const scores = "scores" in prompt ? prompt.scores : await readPrompts(session, prompt.ids, beams);
   if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy);
   return await writeRows(session, scores, options, picker(strategy));
@@ -59,7 +65,8 @@ async function readPrompts(session: DecodeSession, ids: readonly (readonly numbe
   return await session.step(ids.flatMap((row) => Array.from({ length: beams }, () => row)));
 }
 
-function checkOptions({ rows }: DecodeSession, { strategy, maxNewTokens, minNewTokens = 0 }: GenerateOptions): void {
+/** Throws UsageError for options out of range, which may be known before a model is loaded. */
+export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 }: WritingLimits): void {
   if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
     throw new UsageError(`the most new tokens are a whole number from 1 on, not ${maxNewTokens}`);
   if (!(Number.isInteger(minNewTokens) && minNewTokens >= 0 && minNewTokens <= maxNewTokens))
@@ -67,8 +74,8 @@ function checkOptions({ rows }: DecodeSession, { strategy, maxNewTokens, minNewT
   if (strategy.kind === "sample") checkSampling(strategy);
   if (strategy.kind !== "beam") return;
   const { beams, lengthPenalty = 1 } = strategy;
-  if (!(Number.isInteger(beams) && beams >= 1 && rows % beams === 0))
-    throw new UsageError(`the beams divide the session's ${rows} rows, ${beams} do not`);
+  if (!(Number.isInteger(beams) && beams >= 1))
+    throw new UsageError(`the beams are a whole number from 1 on, not ${beams}`);
   if (!Number.isFinite(lengthPenalty)) throw new UsageError(`the length penalty is a number, not ${lengthPenalty}`);
 }
 

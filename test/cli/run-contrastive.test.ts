@@ -1,8 +1,8 @@
 /** The modes that need no decoder, by command line, against the float64 interpreter. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
-import { type HostTensor, makeGraph, selectOutputs } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, makeGraph, selectOutputs } from "../../compiler/index.ts";
 import { byteTokenizer, decodeImage, type Geometry, imageTensor, tokenBatch } from "../../data/index.ts";
 import { rootParams, trace } from "../../dsl/index.ts";
 import { internvit, pixelsInput } from "../../models/index.ts";
@@ -153,6 +153,82 @@ describe("classify", () => {
   ])("says what is wrong: %s", async (_, args, message) => {
     const ended = await cpu("classify", "--image", fox, ...args);
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
+  });
+});
+
+describe("the tokenizer", () => {
+  it("of a tokenizer.json beside the weights gives every text InternVL's prefix", async () => {
+    const letters = Array.from("summarize:foxab", (c) => c).filter((c, i, all) => all.indexOf(c) === i);
+    const vocab = Object.fromEntries(["<unk>", "<s>", "</s>", ...letters].map((token, id) => [token, id]));
+    const json = {
+      version: "1.0",
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: null,
+      model: { type: "BPE", unk_token: "<unk>", vocab, merges: [] },
+    };
+    writeFileSync(folder.at("tokenizer.json"), JSON.stringify(json));
+    writeFileSync(
+      folder.at("tokenizer_config.json"),
+      JSON.stringify({ bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" }),
+    );
+    const classify = ["--json", "classify", "--image", fox, "--labels", "fox,ab"];
+    const [own, none, bytes] = [
+      await cpu(...classify),
+      await cpu(...classify, "--prefix", ""),
+      await cpu("--tokenizer", "bytes", ...classify),
+    ];
+    rmSync(folder.at("tokenizer.json"));
+    const encode = (text: string) => [1, ...Array.from(text, (c) => vocab[c]!), 2];
+    const score = async (text: string) => {
+      const ids = new Int32Array(20);
+      ids.set(encode(text));
+      const feed = hostTensor(
+        "i32",
+        [
+          { name: "batch", size: 1 },
+          { name: "token", size: 20 },
+        ],
+        ids,
+      );
+      return dot(await expected("text", { ids: feed }), await imageVector(fox, "crop"));
+    };
+    const [scale] = await expected("scale", {});
+    const want = 1 / (1 + Math.exp(scale! * ((await score("summarize:ab")) - (await score("summarize:fox")))));
+    const probability = (out: string) =>
+      (JSON.parse(out) as { guesses: { label: string; probability: number }[] }[])[0]!.guesses.find(
+        (g) => g.label === "fox",
+      )!.probability;
+    expect(Math.abs(probability(own.out) - want)).toBeLessThan(1e-4);
+    expect(none.out).not.toBe(own.out);
+    expect(bytes.out).not.toBe(own.out);
+  });
+
+  it("is asked for where there is none, and must not have more ids than the model", async () => {
+    const other = (...set: string[]) =>
+      heddle(
+        "run",
+        model,
+        "--weights",
+        folder.at("model.safetensors"),
+        ...set,
+        "classify",
+        "--image",
+        fox,
+        "--labels",
+        "a",
+      );
+    expect(await other("--set", "text.vocab=300")).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("give --tokenizer"),
+    });
+    const small = await other("--set", "text.vocab=200", "--tokenizer", "bytes");
+    expect(small).toMatchObject({
+      status: 1,
+      err: expect.stringContaining("the tokenizer has 259 ids and the model 200"),
+    });
   });
 });
 

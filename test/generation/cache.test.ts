@@ -170,7 +170,7 @@ describe("generate", () => {
   it.each([
     [{ strategy, maxNewTokens: 0 }, "the most new tokens"],
     [{ strategy, maxNewTokens: 3, minNewTokens: 4 }, "the least new tokens"],
-    [{ strategy: { kind: "beam", beams: 3 } as const, maxNewTokens: 3 }, "the beams divide"],
+    [{ strategy: { kind: "beam", beams: 3 } as const, maxNewTokens: 3 }, "3 beams do not divide"],
     [{ strategy: { kind: "beam", beams: 2, lengthPenalty: Number.NaN } as const, maxNewTokens: 3 }, "length penalty"],
     [{ strategy: { kind: "sample", seed: 1, temperature: 0 } as const, maxNewTokens: 3 }, "the temperature is above 0"],
     [{ strategy: { kind: "sample", seed: 1, topK: 0 } as const, maxNewTokens: 3 }, "top-k"],

@@ -1,9 +1,12 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
+import type { CaptionOptions } from "./caption.ts";
+import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
 import type { FeaturesOptions } from "./features.ts";
 import type { IndexOptions, SearchOptions } from "./retrieve.ts";
+import { searchFlags, writingFlags } from "./writing.ts";
 
 /** Runs a mode: `args` are the model, the options that all modes have, the mode and its own options. */
 export async function runCommand(args: readonly string[]): Promise<number> {
@@ -37,6 +40,7 @@ function modes(source: string, done: (status: number) => void): Command {
   };
   perception(source, add, program, done);
   contrast(source, add, program, done);
+  generation(source, add, program, done);
   return program.exitOverride();
 }
 
@@ -85,6 +89,28 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
       const { searchCommand } = await import("./retrieve.ts");
       done(await searchCommand(source, command.optsWithGlobals<SearchOptions>()));
     });
+}
+
+function generation(source: string, add: Add, program: Command, done: Done): void {
+  const caption = add(program, "caption", "put pictures into words (five beams, 8 to 30 tokens, unless told)")
+    .requiredOption("--image <files...>", "pictures")
+    .option("--prompt <text>", "what the words go on from", "English caption:");
+  writingFlags(searchFlags(caption)).action(async (_, command: Command) => {
+    const { captionCommand } = await import("./caption.ts");
+    done(await captionCommand(source, command.optsWithGlobals<CaptionOptions>()));
+  });
+  const chat = add(
+    program,
+    "chat",
+    "answer questions about a picture, one line of stdin after the other (greedily, unless told)",
+  )
+    .option("--image <file>", "the picture that the conversation is about")
+    .option("--prompt <texts...>", "questions to ask instead of stdin's")
+    .option("--template <name>", "vicuna or internlm; as the model is unless told");
+  writingFlags(chat).action(async (_, command: Command) => {
+    const { chatCommand } = await import("./chat.ts");
+    done(await chatCommand(source, command.optsWithGlobals<ChatOptions>()));
+  });
 }
 
 const collect = (value: string, before: string[]): string[] => [...before, value];

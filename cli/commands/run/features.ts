@@ -83,7 +83,7 @@ const tower = (scope: string, config: VisionConfig): Vision => ({
   build: (p) => internvit(scope === "" ? p : p.scope(scope), pixelsInput(config), config),
 });
 
-const isVision = (config: Config[string] | undefined): config is VisionConfig =>
+export const isVision = (config: Config[string] | undefined): config is VisionConfig =>
   typeof config === "object" && Object.keys(internvit6b).every((key) => Object.hasOwn(config, key));
 
 function chosenBlocks(blocks: readonly number[], depth: number): readonly number[] {

@@ -1,0 +1,20 @@
+/** Ctrl-C while a text is written: once ends the text, twice the process. */
+
+/** Exit status of what Ctrl-C ended: 128 + SIGINT. */
+export const interrupted = 130;
+
+/** Runs `body`, whose signal aborts at Ctrl-C; gives the exit status. */
+export async function untilInterrupted(body: (signal: AbortSignal) => Promise<void>): Promise<number> {
+  const controller = new AbortController();
+  const handler = () => {
+    if (controller.signal.aborted) process.exit(interrupted);
+    controller.abort();
+  };
+  process.on("SIGINT", handler);
+  try {
+    await body(controller.signal);
+    return controller.signal.aborted ? interrupted : 0;
+  } finally {
+    process.off("SIGINT", handler);
+  }
+}

@@ -1,0 +1,82 @@
+/** How a text is written, by the flags that captions and chats share. */
+import { type Command, InvalidArgumentError } from "commander";
+import { UsageError } from "../../../compiler/index.ts";
+import { checkGenerateOptions, type Strategy, type WritingLimits } from "../../../runtime/index.ts";
+
+export interface WritingOptions {
+  readonly greedy?: boolean;
+  readonly beams?: number;
+  readonly lengthPenalty?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly seed?: number;
+  readonly minTokens?: number;
+  readonly maxTokens?: number;
+}
+
+/** Adds the flags that every mode has which writes. */
+export const writingFlags = (command: Command): Command =>
+  command
+    .option("--temperature <x>", "draw tokens, more evenly above 1", amount)
+    .option("--top-k <n>", "draw among the n likeliest", amount)
+    .option("--top-p <x>", "draw among the likeliest that together have this probability", amount)
+    .option("--seed <n>", "for drawing (0)", amount)
+    .option("--min-tokens <n>", "no end before so many", amount)
+    .option("--max-tokens <n>", "the end at the latest after so many", amount);
+
+/** Adds the flags of beam search, for texts that nobody reads before they are done. */
+export const searchFlags = (command: Command): Command =>
+  command
+    .option("--greedy", "the likeliest token each time", false)
+    .option("--beams <n>", "search with so many beams", amount)
+    .option("--length-penalty <x>", "divide a beam's score by its length to this power (1)", amount);
+
+const drawing = ["temperature", "topK", "topP", "seed"] as const;
+const searching = ["beams", "lengthPenalty"] as const;
+
+/** What the flags ask for. Throws UsageError where they ask for two ways of choosing, or for what is out of range. */
+export function writingOf(options: WritingOptions, otherwise: WritingLimits): WritingLimits {
+  const maxNewTokens = options.maxTokens ?? otherwise.maxNewTokens;
+  const minNewTokens = options.minTokens ?? Math.min(otherwise.minNewTokens ?? 0, maxNewTokens);
+  const writing = { strategy: strategyOf(options, otherwise.strategy), minNewTokens, maxNewTokens };
+  checkGenerateOptions(writing);
+  return writing;
+}
+
+function strategyOf(options: WritingOptions, otherwise: Strategy): Strategy {
+  const given = (names: readonly (keyof WritingOptions)[]) => names.some((name) => options[name] !== undefined);
+  const asked = [given(drawing), given(searching), options.greedy === true].filter(Boolean).length;
+  if (asked > 1)
+    throw new UsageError(
+      "tokens are chosen in one way: greedily, by --beams, or drawn (--temperature, --top-k, --top-p, --seed)",
+    );
+  if (options.greedy) return { kind: "greedy" };
+  if (given(drawing)) return { kind: "sample", ...picked(options, drawing), seed: options.seed ?? 0 };
+  if (!given(searching)) return otherwise;
+  const beams = otherwise.kind === "beam" ? otherwise.beams : 1;
+  return { kind: "beam", beams, ...picked(options, searching) };
+}
+
+/** The settings that are given. */
+const picked = <K extends keyof WritingOptions>(
+  options: WritingOptions,
+  names: readonly K[],
+): Pick<WritingOptions, K> =>
+  Object.fromEntries(names.filter((n) => options[n] !== undefined).map((n) => [n, options[n]])) as Pick<
+    WritingOptions,
+    K
+  >;
+
+/** Rows that a session needs for one text. */
+export const rowsOf = (strategy: Strategy): number => (strategy.kind === "beam" ? strategy.beams : 1);
+
+/** A model's words without the characters that would steer a terminal. */
+export const printable = (text: string): string =>
+  text.replace(/[\p{Cc}\p{Cf}]/gu, (c) => (/[\n\t\u200c\u200d]/.test(c) ? c : ""));
+
+function amount(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("a number is needed");
+}

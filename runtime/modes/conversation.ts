@@ -1,0 +1,89 @@
+/** A conversation with a decoder: every turn goes on from what the cache remembers. */
+import type { Graph, HostTensor } from "../../compiler/index.ts";
+import type { Tokenizer } from "../../data/index.ts";
+import type { CachedSession } from "../generation/cached-session.ts";
+import { type Generated, type GenerateOptions, generate } from "../generation/generate.ts";
+import { type ChatTemplate, firstTurn, type ImagePlace, nextTurn } from "./chat-templates.ts";
+import { idRow } from "./token-ids.ts";
+
+/** The picture that a conversation is about. */
+export interface ChatImage {
+  /** Begins a text with an image: inputs `pixels` and `input_ids`; see `CachedSession.begin`. */
+  readonly beginning: Graph;
+  /** f32 [batch = 1, channel, row, column] */
+  readonly pixels: HostTensor;
+  readonly place: ImagePlace;
+}
+
+export interface ConversationOptions {
+  readonly template: ChatTemplate;
+  readonly tokenizer: Tokenizer;
+  readonly image?: ChatImage;
+}
+
+/** How an answer is written; where it ends is the template's business. */
+export type AnswerOptions = Omit<GenerateOptions, "eos" | "onToken"> & {
+  /** Hears of new text as it is written: whole characters only. */
+  readonly onText?: (text: string) => void;
+};
+
+export interface Answer extends Generated {
+  readonly text: string;
+}
+
+export interface Conversation {
+  ask(question: string, options: AnswerOptions): Promise<Answer>;
+}
+
+/** A conversation on a session of one row. */
+export function conversation(session: CachedSession, options: ConversationOptions): Conversation {
+  const { template, tokenizer, image } = options;
+  const stops = [tokenizer.eos, ...template.stops];
+  /** Tokens of the last answer that the session has not read. */
+  let unread: readonly number[] = [];
+  let turns = 0;
+  const begin = async (question: string) => {
+    const ids = firstTurn(template, tokenizer, question, image?.place);
+    if (!image) return await session.step([ids]);
+    return await session.begin(image.beginning, { pixels: image.pixels, input_ids: idRow(ids) });
+  };
+  const ask = async (question: string, { onText, ...how }: AnswerOptions): Promise<Answer> => {
+    const scores =
+      turns++ === 0
+        ? await begin(question)
+        : await session.step([[...unread, ...nextTurn(template, tokenizer, question)]]);
+    const stream = textStream(tokenizer, stops, onText);
+    const [made] = await generate(
+      session,
+      { scores },
+      { ...how, eos: stops, onToken: (_, token) => stream.add(token) },
+    );
+    unread = made!.ended === "eos" ? [] : made!.tokens.slice(-1);
+    return { ...made!, text: stream.end() };
+  };
+  return { ask };
+}
+
+/** Ids to text as they come. A character that is not whole yet, a � at the end, waits for the next id. */
+export function textStream(tokenizer: Tokenizer, stops: readonly number[], onText?: (text: string) => void) {
+  const ids: number[] = [];
+  let told = "";
+  const tell = (text: string) => {
+    if (text.length > told.length && text.startsWith(told)) {
+      onText?.(text.slice(told.length));
+      told = text;
+    }
+    return text;
+  };
+  const whole = () => tokenizer.decode(ids).trimStart();
+  return {
+    add(id: number): void {
+      if (stops.includes(id)) return;
+      ids.push(id);
+      const text = whole();
+      if (!text.endsWith("\ufffd")) tell(text);
+    },
+    /** The whole text. */
+    end: (): string => tell(whole()),
+  };
+}
