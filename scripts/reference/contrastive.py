@@ -8,9 +8,9 @@ import torch
 from fixture import facts_of, gradient_digests, random_texts, randomize, write
 from internvl import Contrastive, Text, Vision
 
-vision = Vision(width=24, depth=2, heads=2, mlp=40, image=12, patch=4)
-text = Text(width=20, depth=2, heads=2, mlp=28, vocab=29)
-embed, heads, context, batch = 10, 3, 7, 6
+vision = Vision(width=18, depth=2, heads=3, mlp=22, image=9, patch=3)
+text = Text(width=12, depth=2, heads=2, mlp=17, vocab=19)
+embed, heads, context, batch = 10, 2, 6, 5
 steps, warmup, peak, text_rate, clip, decay, betas = 20, 4, 4e-3, 0.1, 1.0, 0.1, (0.9, 0.95)
 
 

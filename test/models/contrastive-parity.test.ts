@@ -121,7 +121,7 @@ describe.each(executors)("a tiny InternVL-C on $name, beside PyTorch", (executor
 
   test(`has the same first ${facts.losses.length} losses`, async () => {
     const { graph, layout } = trainingStep(stage);
-    const backend = make();
+    const backend = await make();
     const arena = new Float32Array(layout.size);
     for (const e of layout.entries) arena.set(weights.get(e.name)!.data, e.offset);
     const flat = (data: Float32Array) => hostTensor("f32", [{ name: "arena", size: layout.size }], data);

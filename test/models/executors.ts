@@ -1,16 +1,20 @@
 /** The executors that models are tested on, and how far each may be from PyTorch in float64. */
 import type { Backend, Store } from "../../backends/backend.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
+import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 
 export interface Executor {
   readonly name: string;
-  readonly make: () => Backend;
+  readonly make: () => Backend | Promise<Backend>;
   /** Relative to the largest value of a tensor. */
   readonly tolerance: number;
 }
 
-export const executors: readonly Executor[] = [{ name: "reference", make: referenceBackend, tolerance: 1e-6 }];
+export const executors: readonly Executor[] = [
+  { name: "reference", make: referenceBackend, tolerance: 1e-6 },
+  { name: "cpu", make: () => cpuBackend(), tolerance: 1e-4 },
+];
 
 export async function storeWith(backend: Backend, values: ReadonlyMap<string, HostTensor>): Promise<Store> {
   const store = backend.createStore();
@@ -25,7 +29,7 @@ export async function runOnce(
   feeds: Readonly<Record<string, HostTensor>>,
   weights: ReadonlyMap<string, HostTensor>,
 ): Promise<Record<string, HostTensor>> {
-  const backend = make();
+  const backend = await make();
   try {
     const executable = await backend.compile(graph);
     const wanted = new Set(graph.inputs.map(inputName));
