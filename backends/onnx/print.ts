@@ -49,7 +49,8 @@ function inline(t: TensorProto): [string, string][] {
   const dims = numbers(t.dims);
   const count = dims.reduce((a, b) => a * b, 1);
   const type = wireTypeName(t.dataType ?? 0) as WireType;
-  if (dims.length > 1 || count > inlineElements || !(type in wireCodes) || !t.rawData?.length) return [];
+  if (dims.length > 1 || count > inlineElements || !(type in wireCodes) || type === "i4" || !t.rawData?.length)
+    return [];
   const values = Array.from(fromBytes(type, t.rawData), (v) => (type === "bool" ? String(v !== 0) : shortest(type, v)));
   const suffix = type === "i64" ? "" : ` ${type}`;
   return [[t.name!, dims.length === 0 ? `${values[0]}${suffix}` : `[${values.join(", ")}]${suffix}`]];

@@ -1,7 +1,16 @@
 /** What exports look like, and what is refused. */
 import { describe, expect, it } from "vitest";
 import { decodeModel, encodeOnnx, exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
-import { elementCount, hostTensor, makeGraph, type Node, normal, ops, type SizedAxis } from "../../compiler/index.ts";
+import {
+  build,
+  elementCount,
+  hostTensor,
+  makeGraph,
+  type Node,
+  normal,
+  ops,
+  type SizedAxis,
+} from "../../compiler/index.ts";
 
 const sizes = { embed: 48, heads: 4, width: 12, hidden: 64 } as const;
 const axis = (name: keyof typeof sizes) => ({ name, size: sizes[name] });
@@ -33,6 +42,7 @@ describe("the text of a model", () => {
     { name: "opset-24-operator", options: { opset: 24, attention: "operator" } },
     { name: "f16", options: { opset: 20, dtype: "f16" } },
     { name: "int8", options: { opset: 20, dtype: "int8" } },
+    { name: "int4", options: { opset: 21, dtype: "int4" } },
     { name: "cpu", options: { opset: 23, dialect: "onnxruntime", residents: "bound" } },
   ] as const)("$name", async ({ name, options }) => {
     await expect(printOnnx(exportOnnx(block(), options).model)).toMatchFileSnapshot(`golden/block-${name}.onnx.txt`);
@@ -81,6 +91,25 @@ describe("refused", () => {
   it("opsets out of range", () => {
     for (const opset of [16, 27, 20.5])
       expect(() => exportOnnx(block(), { opset })).toThrow(`opset ${opset} cannot be written: take 17 to 26`);
+  });
+
+  it("4-bit weights before the opset that has them", () => {
+    expect(() => exportOnnx(block(), { opset: 20, dtype: "int4" })).toThrow(
+      "4-bit weights need opset 21 or newer, not 20",
+    );
+  });
+
+  it("ops without an operator and without a decomposition, all of them by name", () => {
+    const spec = { kind: "composite", doc: { summary: "A test." }, operands: ["x"], attrs: {}, cases: [] } as const;
+    for (const name of ["test_sorted", "test_unique"]) {
+      ops.defineOp({ ...spec, name, infer: ([x]) => x!, reference: ([x]) => x!.data, flat: true });
+    }
+    const x = ops.input("x", "f32", [axis("embed")]);
+    const sorted = build("test_sorted", [build("test_sorted", [ops.neg(x)], {})], {});
+    const graph = makeGraph("odd", [{ name: "y", node: ops.add(sorted, build("test_unique", [x], {})) }], [x]);
+    expect(() => exportOnnx(graph)).toThrow(
+      /^graph @odd cannot be expressed in ONNX opset 20:\n {2}test_sorted, 2 times, first at test\/onnx\/text\.test\.ts:\d+:\d+: it names no operator and has no decomposition\n {2}test_unique, once, /,
+    );
   });
 
   it("sizes that no input tells", () => {

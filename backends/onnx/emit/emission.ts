@@ -1,6 +1,6 @@
 /** The state of one export: nodes in order, constants, names; and the one way to add a node. */
 import { type Graph, type Node, printType } from "../../../compiler/index.ts";
-import { toBytes, type WireType, wireCodes } from "../wire/elements.ts";
+import { toBytes, type WholeType, type WireType, wireCodes } from "../wire/elements.ts";
 import { type AttributeProto, attributeTypes, type NodeProto } from "../wire/proto.ts";
 import { productFactors } from "./factors.ts";
 import type { Wish } from "./hints.ts";
@@ -13,8 +13,8 @@ export interface EmitOptions {
   readonly dialect: "standard" | "onnxruntime";
   /** How attention is written: MatMul, Softmax, MatMul; or the Attention operator where it says exactly the same. */
   readonly attention: "primitives" | "operator";
-  /** How weight matrices are stored. */
-  readonly weights: "plain" | "int8";
+  /** How weight matrices are stored: as they are, or as integers of so many bits. */
+  readonly weights: "plain" | 8 | 4;
 }
 
 /** A tensor known while exporting. */
@@ -157,7 +157,7 @@ function attribute(name: string, v: AttributeValue): AttributeProto {
 }
 
 /** A tensor of known values; equal short ones are stored once. */
-export function constant(e: Emission, type: WireType, dims: readonly number[], values: ArrayLike<number>): string {
+export function constant(e: Emission, type: WholeType, dims: readonly number[], values: ArrayLike<number>): string {
   const key =
     values.length <= sharedLength ? `${type}[${dims}]${Array.from(values, keyOf)}` : `table ${e.constants.size}`;
   let known = e.constants.get(key);
@@ -173,7 +173,7 @@ const sharedLength = 4096;
 
 const keyOf = (v: number): string => (Object.is(v, -0) ? "-0" : String(v));
 
-export const scalar = (e: Emission, type: WireType, v: number): string => constant(e, type, [], [v]);
+export const scalar = (e: Emission, type: WholeType, v: number): string => constant(e, type, [], [v]);
 export const integers = (e: Emission, values: readonly number[]): string => constant(e, "i64", [values.length], values);
 
 /** A Cast, or nothing when the types agree. */

@@ -33,9 +33,10 @@ export interface ExportOptions {
   readonly attention?: "primitives" | "operator";
   /**
    * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums and norms in f32, inputs
-   * and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each channel, work in f32.
+   * and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each channel, work in f32;
+   * "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
    */
-  readonly dtype?: "f32" | "f16" | "int8";
+  readonly dtype?: "f32" | "f16" | "int8" | "int4";
   /** Operators of the standard only, unless said. */
   readonly dialect?: "standard" | "onnxruntime";
   /**
@@ -92,11 +93,15 @@ function emitOptionsOf(options: ExportOptions): EmitOptions {
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
     throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
   }
+  if (options.dtype === "int4" && opset < 21) {
+    throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
+  }
+  const bits = { int8: 8, int4: 4 } as const;
   return {
     opset,
     dialect: options.dialect ?? "standard",
     attention: options.attention ?? "primitives",
-    weights: options.dtype === "int8" ? "int8" : "plain",
+    weights: options.dtype === "int8" || options.dtype === "int4" ? bits[options.dtype] : "plain",
   };
 }
 

@@ -2,7 +2,7 @@
 import { type DType, inputName, type Node } from "../../../compiler/index.ts";
 import type { WireType } from "../wire/elements.ts";
 import { type Emission, emit, integers, type PlacedView, unique } from "./emission.ts";
-import { channelOf } from "./quantize.ts";
+import { dequantization, type Quantization, quantizationOf, scaleDims } from "./quantize.ts";
 import { permOf, placeholder } from "./views.ts";
 
 /** An initializer. */
@@ -19,9 +19,9 @@ export interface StoredTensor {
   readonly from: readonly number[];
   /** For each axis of the file's order, the axis of `from`. */
   readonly perm: readonly number[];
-  /** The values; or 8-bit integers, and a scale for each index of their dimension `channel`. */
+  /** The values; or integers and their scales. */
   readonly parts: readonly StoredPart[];
-  readonly channel?: number;
+  readonly quantization?: Quantization;
 }
 
 /** A model input that reads a range of a tensor kept on the device. */
@@ -95,18 +95,19 @@ function store(
   if (views.length === 1 && product(only.dims) === product(declared)) {
     const from = only.axes.map((a) => a.size as number);
     const tensor = { parameter: node, from, perm: permOf(only, only.order) };
-    const channel = e.options.weights === "int8" ? channelOf(node, only, body, views[0]!) : undefined;
-    if (channel === undefined) {
+    const quantization =
+      e.options.weights === "plain" ? undefined : quantizationOf(node, only, body, views[0]!, e.options.weights);
+    if (!quantization) {
       names.set(views[0]!, name);
       return { ...tensor, parts: [{ name, type: node.type.dtype, dims: only.dims }] };
     }
     const scale = unique(e, `${name}.scale`);
-    names.set(views[0]!, emit(e, "DequantizeLinear", [name, scale], { axis: channel }));
+    names.set(views[0]!, emit(e, "DequantizeLinear", [name, scale], dequantization(quantization)));
     const parts: StoredPart[] = [
-      { name, type: "i8", dims: only.dims },
-      { name: scale, type: node.type.dtype, dims: [only.dims[channel]!] },
+      { name, type: quantization.bits === 8 ? "i8" : "i4", dims: only.dims },
+      { name: scale, type: node.type.dtype, dims: scaleDims(only.dims as [number, number], quantization) },
     ];
-    return { ...tensor, channel, parts };
+    return { ...tensor, quantization, parts };
   }
   for (const v of views) names.set(v, derive(e, name, declared, e.views.get(v)!));
   const real = declared.filter((s) => s !== 1);

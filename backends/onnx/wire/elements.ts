@@ -1,8 +1,11 @@
 /** Element types on the wire: ONNX codes, and bytes in little-endian order as raw_data asks. */
 import type { DType } from "../../../compiler/index.ts";
 
-/** Element types of exported values: those of the graph IR, 64-bit integers for shapes, 8-bit integers for weights. */
-export type WireType = DType | "i64" | "i8";
+/** Element types of exported values: those of the graph IR, 64-bit integers for shapes, 8- and 4-bit ones for weights. */
+export type WireType = DType | "i64" | "i8" | "i4";
+
+/** Types whose elements are bytes of their own. */
+export type WholeType = Exclude<WireType, "i4">;
 
 /** TensorProto.DataType */
 export const wireCodes: Readonly<Record<WireType, number>> = {
@@ -13,9 +16,20 @@ export const wireCodes: Readonly<Record<WireType, number>> = {
   bool: 9,
   f16: 10,
   u32: 12,
+  i4: 22,
 };
 
-export const wireBytes: Readonly<Record<WireType, number>> = { f32: 4, i8: 1, i32: 4, i64: 8, bool: 1, f16: 2, u32: 4 };
+/** Bytes of an element; two of i4 share one. */
+export const wireBytes: Readonly<Record<WireType, number>> = {
+  f32: 4,
+  i8: 1,
+  i32: 4,
+  i64: 8,
+  bool: 1,
+  f16: 2,
+  u32: 4,
+  i4: 0.5,
+};
 
 /** The name of an ONNX element type code; its number where this project knows none. */
 export const wireTypeName = (code: number): string =>
@@ -31,7 +45,7 @@ const arrays = {
 } as const;
 
 /** The elements as `type`, in bytes. Every platform that Node runs on is little-endian. */
-export function toBytes(type: WireType, values: ArrayLike<number>): Uint8Array {
+export function toBytes(type: WholeType, values: ArrayLike<number>): Uint8Array {
   if (type === "i64") return bytesOf(BigInt64Array.from(Array.from(values), BigInt));
   const typed = values instanceof arrays[type] ? (values as InstanceType<(typeof arrays)[typeof type]>) : undefined;
   return bytesOf(typed ?? arrays[type].from(values));
@@ -40,9 +54,16 @@ export function toBytes(type: WireType, values: ArrayLike<number>): Uint8Array {
 export const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 
 /** The elements in `bytes`, copied when they are not aligned for their type. */
-export function fromBytes(type: WireType, bytes: Uint8Array): ArrayLike<number> {
+export function fromBytes(type: WholeType, bytes: Uint8Array): ArrayLike<number> {
   const aligned = bytes.byteOffset % wireBytes[type] === 0 ? bytes : new Uint8Array(bytes);
   const [buffer, offset, length] = [aligned.buffer as ArrayBuffer, aligned.byteOffset, bytes.length / wireBytes[type]];
   if (type === "i64") return Array.from(new BigInt64Array(buffer, offset, length), Number);
   return new arrays[type](buffer, offset, length);
+}
+
+/** Integers of -8 to 7, two in a byte, the first in its lower half. */
+export function packNibbles(values: Int8Array): Uint8Array<ArrayBuffer> {
+  const packed = new Uint8Array(Math.ceil(values.length / 2));
+  for (let i = 0; i < values.length; i++) packed[i >> 1]! |= (values[i]! & 15) << (4 * (i & 1));
+  return packed;
 }

@@ -10,7 +10,8 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import type { StoredPart, StoredTensor } from "../emit/placement.ts";
-import { bytesOf, fromBytes, toBytes, type WireType, wireBytes } from "./elements.ts";
+import { type Quantization, scaleDims } from "../emit/quantize.ts";
+import { bytesOf, fromBytes, packNibbles, toBytes, type WholeType, wireBytes } from "./elements.ts";
 
 /** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
 export interface WeightChunks {
@@ -27,7 +28,7 @@ type Weight = HostTensor | WeightChunks;
 export type WeightSource = (parameter: Node) => Weight | undefined | Promise<Weight | undefined>;
 
 /** Bytes that an initializer takes in the file. */
-export const partSize = (p: StoredPart): number => p.dims.reduce((n, d) => n * d, wireBytes[p.type]);
+export const partSize = (p: StoredPart): number => Math.ceil(p.dims.reduce((n, d) => n * d, wireBytes[p.type]));
 
 /** The value of every stored tensor; throws UsageError naming all that have none. */
 export async function findWeights(
@@ -58,15 +59,15 @@ export async function* storedParts(
   const from = weight.dtype;
   const pieces = exact(t, from, "data" in weight ? [toBytes(from, weight.data)] : weight.chunks);
   const moved = t.perm.some((p, i) => p !== i);
-  if (!moved && !scales) return yield [values, converted(pieces, from, values.type)];
-  const type = scales ? from : values.type;
+  if (!moved && !scales) return yield [values, converted(pieces, from, values.type as WholeType)];
+  const type = scales ? from : (values.type as WholeType);
   const count = t.from.reduce((n, d) => n * d, 1);
   const elements = fromBytes(type, await collect(converted(pieces, from, type), count * wireBytes[type])) as Elements;
   const ordered = moved ? permute(elements, t.from, t.perm) : elements;
   if (!scales) return yield [values, [bytesOf(ordered)]];
-  const quantized = quantize(ordered, values.dims as [number, number], t.channel!);
-  yield [values, [bytesOf(quantized.integers)]];
-  yield [scales, [toBytes(scales.type, quantized.scales)]];
+  const quantized = quantize(ordered, values.dims as [number, number], t.quantization!);
+  yield [values, [values.type === "i4" ? packNibbles(quantized.integers) : bytesOf(quantized.integers)]];
+  yield [scales, [toBytes(scales.type as WholeType, quantized.scales)]];
 }
 
 type Pieces = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -88,7 +89,7 @@ async function* exact(t: StoredTensor, from: DType, pieces: Pieces): AsyncGenera
 }
 
 /** Pieces in another type; an element that two pieces share is put together first. */
-async function* converted(pieces: Pieces, from: WireType, to: WireType): AsyncGenerator<Uint8Array> {
+async function* converted(pieces: Pieces, from: WholeType, to: WholeType): AsyncGenerator<Uint8Array> {
   if (from === to) return yield* pieces;
   const size = wireBytes[from];
   let rest = new Uint8Array(0);
@@ -164,15 +165,25 @@ function gatherPermuted(x: Elements, sizes: readonly number[], perm: readonly nu
   return out;
 }
 
-/** Symmetric 8-bit integers: each row or column is divided by its largest magnitude over 127 and rounded. */
-function quantize(x: ArrayLike<number>, [rows, columns]: readonly [number, number], channel: number) {
-  const scales = new Float32Array(channel === 0 ? rows : columns);
-  const of = channel === 0 ? (i: number) => Math.floor(i / columns) : (i: number) => i % columns;
-  for (let i = 0; i < x.length; i++) scales[of(i)] = Math.max(scales[of(i)]!, Math.abs(x[i]!) / 127);
+/** Symmetric integers: each block is divided by its largest magnitude over 127 (or 7), and rounded. */
+function quantize(x: ArrayLike<number>, dims: readonly [number, number], q: Quantization) {
+  const [rows, columns] = dims;
+  const largest = q.bits === 8 ? 127 : 7;
+  const scales = new Float32Array(scaleDims(dims, q).reduce((n, d) => n * d, 1));
   const integers = new Int8Array(x.length);
-  for (let i = 0; i < x.length; i++) {
-    const scale = scales[of(i)]!;
-    integers[i] = scale === 0 ? 0 : Math.round(x[i]! / scale);
-  }
+  const blocks = Math.ceil(columns / q.block);
+  const scaleAt =
+    q.channel === 0
+      ? (r: number, c: number) => r * blocks + Math.floor(c / q.block)
+      : (r: number, c: number) => Math.floor(r / q.block) * columns + c;
+  const each = (visit: (i: number, s: number) => void) => {
+    for (let r = 0, i = 0; r < rows; r++) for (let c = 0; c < columns; c++, i++) visit(i, scaleAt(r, c));
+  };
+  each((i, s) => {
+    scales[s] = Math.max(scales[s]!, Math.abs(x[i]!) / largest);
+  });
+  each((i, s) => {
+    integers[i] = scales[s] === 0 ? 0 : Math.round(x[i]! / scales[s]!);
+  });
   return { integers, scales };
 }
