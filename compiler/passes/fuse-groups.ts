@@ -9,7 +9,7 @@
 import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import { type Expr, indexVar } from "../kernel/expr.ts";
+import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
 import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./lower-access.ts";
 
@@ -160,7 +160,7 @@ class Placer {
       if (!known || coordinate?.axis.size !== size) return undefined;
       env.set(name, known);
     }
-    return restrict(env, node);
+    return coversOnce(env, node) ? restrict(env, node) : undefined;
   }
 
   /** Whether a kernel of the group can evaluate the node at env: all it takes from the group is at the thread's own coordinates. */
@@ -323,6 +323,17 @@ function matchAxes(group: Group, rows: readonly Axis[], over: readonly Axis[]): 
   return match(rows, group.rows) && match(over, group.reduced) && new Set(names.values()).size === names.size
     ? names
     : undefined;
+}
+
+/** Whether the coordinates reach each element of a node exactly once: not where two axes are one coordinate, as in x · xᵀ. */
+function coversOnce(env: Env, node: Node): boolean {
+  const sizes = new Map<string, number>();
+  const visit = (e: Expr): void => {
+    if (e.kind === "var") sizes.set(e.name, rangeOf(e).max + 1);
+    for (const c of children(e)) visit(c);
+  };
+  for (const { name } of node.type.axes) visit(env.get(name)!);
+  return product(node.type.axes) === [...sizes.values()].reduce((n, s) => n * s, 1);
 }
 
 /** The same axes, in any order. */

@@ -25,6 +25,6 @@ describe.each(["software", "hardware"])("with the schedules of %s", (family) => 
     const property = fc.asyncProperty(graphs, fc.nat(1000), async (graph, seed) => {
       expect(await mistakes(device, graph, inputValues(graph, seed))).toEqual([]);
     });
-    await fc.assert(property, { numRuns: 40 });
+    await fc.assert(property, { numRuns: 40, seed: 7 });
   });
 });
