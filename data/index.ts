@@ -1,5 +1,6 @@
 /** The data room owns what goes into a model and what is shown of it: images, texts, datasets, batches, retrieval, the report. */
 export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
+export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
 export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
@@ -55,6 +56,7 @@ export {
   type TokenBatch,
   type Tokenizer,
   tokenBatch,
+  tokenizerFrom,
 } from "./text.ts";
 export {
   type Augmentation,

@@ -96,14 +96,29 @@ export async function readTokenizer(path: string, special: SpecialTokens = {}): 
   if (!isRecord(model) || !isRecord(model.model) || !isRecord(config)) {
     throw new FileError(`tokenizer "${path}" is not a tokenizer.json: it has no "model"`);
   }
-  const hub = construct(path, model, config);
-  const unknown = typeof model.model.unk_token === "string" ? model.model.unk_token : undefined;
+  return tokenizerFrom(path, model, config, special);
+}
+
+/**
+ * A tokenizer from the contents of a tokenizer.json and, where there is one, of its tokenizer_config.json; `path` is what
+ * errors call it. FileError when they are malformed or name no special tokens.
+ */
+export function tokenizerFrom(
+  path: string,
+  model: object,
+  config: object = {},
+  special: SpecialTokens = {},
+): Tokenizer {
+  const settings = config as Readonly<Record<string, unknown>>;
+  const hub = construct(path, model, settings);
+  const inner = (model as { model?: { unk_token?: unknown } }).model;
+  const unknown = typeof inner?.unk_token === "string" ? inner.unk_token : undefined;
   const id = (role: keyof SpecialTokens, ...candidates: readonly (string | undefined)[]) =>
     specialId(hub, path, role, [special[role], ...candidates]);
   return wrap(hub, {
-    bos: id("bos", tokenText(config.bos_token), tokenText(config.cls_token)),
-    eos: id("eos", tokenText(config.eos_token), tokenText(config.sep_token)),
-    pad: id("pad", tokenText(config.pad_token), tokenText(config.unk_token), unknown),
+    bos: id("bos", tokenText(settings.bos_token), tokenText(settings.cls_token)),
+    eos: id("eos", tokenText(settings.eos_token), tokenText(settings.sep_token)),
+    pad: id("pad", tokenText(settings.pad_token), tokenText(settings.unk_token), unknown),
   });
 }
 

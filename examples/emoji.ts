@@ -4,7 +4,6 @@
  */
 
 import {
-  byteTokenizer,
   type Cursor,
   contrastiveBatches,
   emojiItems,
@@ -12,13 +11,16 @@ import {
   firstBatch,
   imageStore,
   itemBatches,
+  learnedTokenizerConfig,
+  learnTokenizer,
   skipLog,
+  tokenizerFrom,
 } from "../data/index.ts";
 import { cosine, defineStage, trace, trainingStep } from "../dsl/index.ts";
 import { type ContrastiveConfig, internvlC, stageOneLoss } from "../models/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
-import { exportTowers } from "./emoji/export.ts";
+import { exportTowers, writeTokenizer } from "./emoji/export.ts";
 import { writeReport } from "./emoji/report.ts";
 
 /** The scaled-down towers: the same blocks as the 6B and 7B ones, by other numbers. */
@@ -40,7 +42,7 @@ const towers = (c: typeof settings): ContrastiveConfig => ({
     depth: c.textDepth,
     heads: c.width / 32,
     mlp: Math.round((8 * c.width) / 3 / 32) * 32,
-    vocab: byteTokenizer.vocabularySize,
+    vocab: c.vocabulary,
     context: c.context,
     epsilon: 1e-6,
     attentionBias: false,
@@ -51,16 +53,19 @@ const towers = (c: typeof settings): ContrastiveConfig => ({
 });
 
 const settings = {
-  steps: 600,
-  batch: 96,
-  rate: 1.5e-3,
-  image: 48,
+  steps: 1000,
+  batch: 128,
+  rate: 2e-3,
+  /** Of the text side, as a share of the image side's. */
+  textRate: 1,
+  image: 32,
   patch: 8,
   width: 128,
-  visionDepth: 4,
-  textDepth: 3,
-  /** Bytes of a name, with the begin and end marks. */
-  context: 32,
+  visionDepth: 3,
+  textDepth: 2,
+  /** Tokens that are learned from the names, and how many of them a name may have, with the begin and end marks. */
+  vocabulary: 3000,
+  context: 16,
   checkpointEvery: 100,
   seed: 7,
 };
@@ -75,6 +80,9 @@ export default defineJob({
   build: async (c): Promise<TrainingJob> => {
     const model = towers(c);
     const set = await emojiSet();
+    const names = set.emoji.flatMap((e) => set.languages.map((l) => e.texts[l]![0]!));
+    const tokenizerJson = learnTokenizer(names, c.vocabulary);
+    const tokenizer = tokenizerFrom("the learned tokenizer", tokenizerJson, learnedTokenizerConfig);
     const images = imageStore({ size: c.image, fit: "pad", fill: [255, 255, 255] });
     const stage = defineStage({
       name: "contrastive",
@@ -84,7 +92,8 @@ export default defineJob({
       },
       optimizer: {
         rate: cosine({ peak: c.rate, steps: c.steps, warmup: Math.min(40, Math.ceil(c.steps / 10)) }),
-        beta2: 0.98,
+        beta2: 0.95,
+        rateScale: (path) => (/^(qllama|text_projection)\./.test(path) ? c.textRate : 1),
         weightDecay: 0.1,
         clip: 1,
       },
@@ -111,9 +120,9 @@ export default defineJob({
           images,
           size: c.image,
           augmentation,
-          tokenizer: byteTokenizer,
+          tokenizer,
           tokens: c.context,
-          extraTexts: 0.3,
+          extraTexts: 0,
           onSkip,
         };
         for await (const { images: pixels, ids, next } of contrastiveBatches(rows, options)) {
@@ -122,7 +131,13 @@ export default defineJob({
       },
       finish: async (run) => {
         const graph = trace(internvlC, model);
-        const result = await evaluate(run, graph, set, { image: c.image, context: c.context, heldOut: "noto" });
+        const result = await evaluate(run, graph, set, {
+          image: c.image,
+          tokenizer,
+          context: c.context,
+          heldOut: "noto",
+        });
+        await writeTokenizer(run.folder, tokenizerJson);
         const onnx = await exportTowers(run, graph);
         await writeReport(run, set, result, { batch: c.batch, heldOut: "noto", trained: trainedArtists });
         const { candidates, recall, chance } = result;

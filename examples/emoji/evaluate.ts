@@ -4,7 +4,6 @@ import type { Graph, HostTensor } from "../../compiler/index.ts";
 import { selectOutputs } from "../../compiler/index.ts";
 import {
   type ArtistId,
-  byteTokenizer,
   chanceRecall,
   type Embeddings,
   type EmojiSet,
@@ -12,6 +11,7 @@ import {
   imageTensor,
   type Recall,
   retrieval,
+  type Tokenizer,
   tokenBatch,
 } from "../../data/index.ts";
 import { createSession, type InferenceSession, startProgress, type TrainedRun } from "../../runtime/index.ts";
@@ -26,6 +26,7 @@ export interface Evaluation {
 
 export interface EvaluationOptions {
   readonly image: number;
+  readonly tokenizer: Tokenizer;
   readonly context: number;
   readonly heldOut: ArtistId;
 }
@@ -48,7 +49,7 @@ export async function evaluate(
     for (const language of set.languages) {
       const names = set.emoji.map((e) => e.texts[language]![0]!);
       const ids = (from: number, to: number) => ({
-        ids: tokenBatch(byteTokenizer, names.slice(from, to), options.context).ids,
+        ids: tokenBatch(options.tokenizer, names.slice(from, to), options.context).ids,
       });
       texts[language] = await embed(
         run,

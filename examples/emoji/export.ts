@@ -1,8 +1,9 @@
-/** Both towers as one ONNX file, run in onnxruntime against heddle's own execution. */
+/** What others need to use the trained towers: both as one ONNX file, run in onnxruntime against heddle's own execution. */
 import { join } from "node:path";
 import { writeOnnxFile } from "../../cli/index.ts";
 import type { Graph } from "../../compiler/index.ts";
-import type { TrainedRun } from "../../runtime/index.ts";
+import { learnedTokenizerConfig } from "../../data/index.ts";
+import { type TrainedRun, writeFileAtomically } from "../../runtime/index.ts";
 
 export async function exportTowers(run: TrainedRun, graph: Graph) {
   const path = join(run.folder, "towers.onnx");
@@ -13,4 +14,13 @@ export async function exportTowers(run: TrainedRun, graph: Graph) {
     `ONNX: ${path}, verified against the ${verified!.against}: largest difference ${verified!.maxAbsDiff.toExponential(1)}`,
   );
   return { bytes, opset, maxAbsDiff: verified!.maxAbsDiff, against: verified!.against };
+}
+
+/** The tokenizer beside the weights, where `heddle run` and other runtimes look for it. */
+export async function writeTokenizer(folder: string, tokenizer: object): Promise<void> {
+  await writeFileAtomically(join(folder, "tokenizer.json"), `${JSON.stringify(tokenizer)}\n`);
+  await writeFileAtomically(
+    join(folder, "tokenizer_config.json"),
+    `${JSON.stringify(learnedTokenizerConfig, null, 2)}\n`,
+  );
 }
