@@ -1,5 +1,5 @@
-/** The order in which a graph is written down: operands before users, inputs in their order, shared tables first. */
-import { type Graph, inputName, isGraphInput, nodesOf } from "./graph.ts";
+/** The order in which a graph is written down: operands before users, inputs in their order, what many read as early as it can be. */
+import { type Graph, inputName, isGraphInput, nodesOf, usersOf } from "./graph.ts";
 import type { Node } from "./node.ts";
 
 export interface Listing {
@@ -13,15 +13,22 @@ export interface Listing {
 export const isScalarConstant = (node: Node): boolean =>
   node.op === "constant" && Object.keys(node.attrs).length === 2 && typeof node.attrs.value === "number";
 
-/** Lists a graph's nodes so that reading them in order gives its inputs in their order. */
+/**
+ * Lists a graph's nodes so that reading them in order gives its inputs in their order. Values with many users, such as a
+ * mask that every layer reads, come as soon as their operands are there: found in the first layer only, they would make
+ * that layer differ from the others.
+ */
 export function listing(graph: Graph): Listing {
   const signature = signatureOf(graph);
-  const order = [...sharedTables(graph, new Set(signature)), ...nodesOf(graph)];
-  const done = new Set<Node>(signature);
+  const order = nodesOf(graph);
+  const early = earlyNodes(order);
+  const done = new Set<Node>(order.filter(isScalarConstant));
   const nodes: Node[] = [];
   let next = signature.length;
+  for (const node of signature) settle(node);
+  for (const node of early.roots) emit(node);
   for (const node of order) {
-    if (done.has(node) || isScalarConstant(node)) continue;
+    if (done.has(node)) continue;
     if (isGraphInput(node)) while (!done.has(node)) emit(graph.inputs[next++]!);
     else emit(node);
   }
@@ -29,8 +36,23 @@ export function listing(graph: Graph): Listing {
   return { signature, nodes };
 
   function emit(node: Node): void {
-    done.add(node);
+    if (done.has(node)) return;
     nodes.push(node);
+    settle(node);
+  }
+
+  /** Marks a node as written and writes what has waited for nothing else; iterative, so depth is no limit. */
+  function settle(first: Node): void {
+    const queue = [first];
+    done.add(first);
+    for (let node = queue.pop(); node; node = queue.pop()) {
+      for (const user of early.users.get(node) ?? []) {
+        if (done.has(user) || !user.operands.every((o) => done.has(o))) continue;
+        done.add(user);
+        nodes.push(user);
+        queue.push(user);
+      }
+    }
   }
 }
 
@@ -43,28 +65,26 @@ function signatureOf(graph: Graph): Node[] {
   return graph.inputs.slice(0, end < 0 ? graph.inputs.length : end);
 }
 
-/** Used at least this often, a value that depends on no parameter is a table that all layers share. */
-const manyUsers = 3;
+/** Used at least this often, a value is worth having early. */
+const manyUsers = 8;
 
-/**
- * Masks, positions and the like, which every layer reads. Written before the first layer, they leave the layers alike;
- * where they are found first, the first layer would differ from the others by them.
- */
-function sharedTables(graph: Graph, signature: ReadonlySet<Node>): Node[] {
-  const nodes = nodesOf(graph);
-  const users = new Map<Node, number>();
-  const free = new Set<Node>();
-  for (const node of nodes) {
-    for (const o of node.operands) users.set(o, (users.get(o) ?? 0) + 1);
-    const own = isGraphInput(node) ? signature.has(node) : true;
-    if (own && node.operands.every((o) => free.has(o))) free.add(node);
-  }
+interface Early {
+  /** For each node, its users that are to be written as soon as they can. */
+  readonly users: ReadonlyMap<Node, readonly Node[]>;
+  /** Those that wait for nothing. */
+  readonly roots: readonly Node[];
+}
+
+/** Values with many users, and what leads to one of them and nowhere else. Inputs keep their own order. */
+function earlyNodes(order: readonly Node[]): Early {
+  const users = usersOf(order);
   const wanted = new Set<Node>();
-  for (const node of nodes.toReversed()) {
-    const shared = free.has(node) && (wanted.has(node) || (users.get(node) ?? 0) >= manyUsers);
-    if (!shared || isScalarConstant(node)) continue;
-    wanted.add(node);
-    for (const o of node.operands) wanted.add(o);
+  for (const node of order.toReversed()) {
+    const own = users.get(node)!;
+    const leads = own.length > 0 && own.every((u) => wanted.has(u));
+    if (!isGraphInput(node) && !isScalarConstant(node) && (leads || own.length >= manyUsers)) wanted.add(node);
   }
-  return nodes.filter((n) => wanted.has(n) && free.has(n));
+  const early = new Map([...users].map(([node, list]) => [node, list.filter((u) => wanted.has(u))] as const));
+  const roots = order.filter((n) => wanted.has(n) && n.operands.every(isScalarConstant));
+  return { users: early, roots };
 }

@@ -7,9 +7,9 @@ import { operandSeries } from "./series.ts";
 import { linear, type Sheet } from "./sheet.ts";
 import { spellNumber, spellText } from "./spell.ts";
 
-/** Lines of many operands or numbers continue on the next after this, once they are much longer. */
+/** Lines of many operands continue on the next after this; all others are one line each, however long. */
 const width = 120;
-const tooLong = 160;
+const manyOperands = 8;
 /** A type stands no further right than this, so that one long line does not move all others. */
 const typeColumn = 64;
 
@@ -82,7 +82,9 @@ function statementLines(
       continue;
     }
     flush();
-    lines.push({ head: wrap(`${indent}%${names.base(item)} = ${text(item, i)}`, `${indent}    `), type: item.type });
+    const line = `${indent}%${names.base(item)} = ${text(item, i)}`;
+    const head = holesOf(item).length < manyOperands ? line : wrap(line, `${indent}    `);
+    lines.push({ head, type: item.type });
   }
   flush();
   const lengths = lines.filter((l) => l.type !== "").map((l) => lastLine(l.head).length);
@@ -102,7 +104,7 @@ function returnText(results: readonly string[], indent: string): string {
 
 /** Breaks a long line after commas that stand in no text. */
 function wrap(line: string, indent: string): string {
-  if (line.length <= tooLong) return line;
+  if (line.length <= width) return line;
   const parts = line.match(/(?:"(?:[^"\\]|\\.)*"|[^,"])+,? ?/g) ?? [line];
   const lines: string[] = [];
   for (const part of parts) {
