@@ -145,11 +145,10 @@ function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: numb
       const inner = hub.encode(text, { add_special_tokens: false }).ids;
       return [ids.bos, ...inner.slice(0, maxLength - 2), ids.eos];
     },
-    decode: (tokens) =>
-      hub.decode(
-        tokens.filter((id) => !special.has(id)),
-        { skip_special_tokens: true },
-      ),
+    decode(tokens) {
+      const inner = tokens.filter((id) => !special.has(id));
+      return inner.length === 0 ? "" : hub.decode(inner, { skip_special_tokens: true }); // it refuses to decode nothing
+    },
   };
 }
 
