@@ -7,21 +7,25 @@
 import {
   bindSizes,
   type Graph,
-  inputName,
   makeGraph,
   type Node,
   type Output,
   ops,
   rewriteNodes,
   type SizedAxis,
+  type Sizes,
   UsageError,
 } from "../../compiler/index.ts";
-
-/** Sizes of a cache: texts side by side, and places for the tokens of each. */
-export interface CacheShape {
-  readonly rows: number;
-  readonly capacity: number;
-}
+import {
+  type CacheShape,
+  type CacheState,
+  cacheStates,
+  outputNamed,
+  pastPart,
+  presentName,
+  sizedStep,
+  stateName,
+} from "./decoder-shape.ts";
 
 /** The inputs that this file adds; the others are the decoder's own. */
 export const cacheInputs = {
@@ -33,46 +37,58 @@ export const cacheInputs = {
   parents: "parents",
 } as const;
 
-const pastPattern = /^past_key_values\.(\d+\.\w+)$/;
-const stateName = (part: string): string => `cache.${part}`;
-const presentName = (part: string): string => `present.${part}`;
-
-/** One tensor of what a decoder remembers, such as "3.key": its input, and the axis of tokens. */
-interface Past {
-  readonly part: string;
-  readonly node: Node;
-  /** The axis of remembered tokens: the one whose size only the past has. */
-  readonly axis: string;
-}
-
-/** Names of the sizes that a decoder's step leaves open, read off its inputs. */
-interface OpenSizes {
-  readonly batch: string;
-  readonly tokens: string;
-  readonly past: string;
+/**
+ * The step of a decoder, `tokens` tokens at a time. Its inputs stay (`input_ids`, `position_ids` [batch, token],
+ * `attention_mask` [batch, key]), `filled` and `last` come in; `logits` become those of each row's last token, [batch,
+ * vocab]. Rows may have fewer than `tokens` tokens: what is behind them is written to the cache and overwritten later.
+ * The keys are the cache's places, where the axis of `attention_mask` is `capacity` long, or these and the new tokens
+ * behind them. Throws UsageError for a graph that is no decoder's step.
+ */
+export function cachedStep(step: Graph, shape: CacheShape, tokens: number): Graph {
+  return (tokens === 1 ? stepInPlace(step, shape) : undefined) ?? stepBehind(step, shape, tokens);
 }
 
 /**
- * The step of a decoder, `tokens` tokens at a time. Its inputs stay (`input_ids`, `position_ids` [batch, token],
- * `attention_mask` [batch, key = capacity + tokens]), `filled` and `last` come in; `logits` become those of each row's
- * last token, [batch, vocab]. Rows may have fewer than `tokens` tokens: what is behind them is written to the cache and
- * overwritten later. Throws UsageError for a graph that is no decoder's step.
+ * One token, written to its place before it is looked at, so that no longer copy of the cache is made: the graph for a
+ * past of one place less, with concat(past, now) replaced by the cache after the update. Undefined where the past is used
+ * in another way.
  */
-export function cachedStep(step: Graph, { rows, capacity }: CacheShape, tokens: number): Graph {
-  const open = openSizes(step);
-  const graph = bindSizes(step, { [open.batch]: rows, [open.past]: capacity, [open.tokens]: tokens });
-  const states = new Map(pasts(step, open).map((p) => [p.part, { ...p, node: stateOf(p, graph) }]));
+function stepInPlace(step: Graph, shape: CacheShape): Graph | undefined {
+  const graph = sizedStep(step, shape.rows, shape.capacity - 1, 1);
+  const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
+  const updated = new Map<string, Node>();
   const results = rewriteNodes(
     graph.outputs.map((o) => o.node),
-    (node) => (node.op === "input" ? (states.get(partOf(node))?.node ?? node) : node),
+    (node, original) => {
+      const [past, now, ...others] = node.operands;
+      const state = states.get(past ? pastPart(past) : "");
+      if (original.op !== "concat" || !state || !now || others.length > 0) return node;
+      const update = inserted(state, now, 1);
+      updated.set(state.part, update);
+      return likeState(update, node);
+    },
+  );
+  const updates = [...updated].map(([part, node]): Output => ({ name: presentName(part), node }));
+  const scores = results.get(outputNamed(graph, "logits"))!;
+  const made = withUpdates(`${step.name}.step1`, atLast(scores, 1), updates, []);
+  const isWhole = updated.size === states.size && !made.inputs.some((n) => pastPart(n) !== "");
+  return isWhole ? made : undefined;
+}
+
+/** Any number of tokens, looked at behind the cache and then written into it. */
+function stepBehind(step: Graph, shape: CacheShape, tokens: number): Graph {
+  const graph = sizedStep(step, shape.rows, shape.capacity, tokens);
+  const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
+  const results = rewriteNodes(
+    graph.outputs.map((o) => o.node),
+    (node) => states.get(pastPart(node))?.node ?? node,
   );
   const output = (name: string) => results.get(outputNamed(graph, name))!;
-  const updates = [...states.values()].map(({ part, node, axis }): Output => {
-    const now = ops.slice(output(presentName(part)), axis, capacity, tokens);
-    return { name: presentName(part), node: inserted(node, now, axis, tokens) };
+  const updates = [...states.values()].map((state): Output => {
+    const now = ops.slice(output(presentName(state.part)), state.axis, shape.capacity, tokens);
+    return { name: presentName(state.part), node: inserted(state, now, tokens) };
   });
-  const scores = atLast(output("logits"), tokens);
-  return withUpdates(`${step.name}.step${tokens}`, scores, updates, []);
+  return withUpdates(`${step.name}.step${tokens}`, atLast(output("logits"), tokens), updates, []);
 }
 
 /**
@@ -80,25 +96,17 @@ export function cachedStep(step: Graph, { rows, capacity }: CacheShape, tokens: 
  * first places of the cache. Its batch divides `rows`; row i of the cache is of batch i · batch / rows. Sizes that the
  * graph leaves open are given.
  */
-export function cachedBeginning(
-  beginning: Graph,
-  step: Graph,
-  { rows, capacity }: CacheShape,
-  sizes: Readonly<Record<string, number>>,
-): Graph {
-  const open = openSizes(step);
+export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape, sizes: Sizes): Graph {
   const bound = bindSizes(beginning, sizes);
-  const states = pasts(step, open).map((p) => ({
-    ...p,
-    node: stateOf(p, bindSizes(step, { [open.batch]: rows, [open.past]: capacity, [open.tokens]: 1 })),
-  }));
-  const tokens = presentTokens(bound, states[0]!);
-  if (tokens > capacity) throw new UsageError(`${tokens} tokens do not fit a cache of ${capacity}`);
+  const states = cacheStates(step, shape);
   const updates = states.map(({ part, node, axis }): Output => {
-    const present = ops.pad(outputNamed(bound, presentName(part)), axis, 0, capacity - tokens, 0);
-    return { name: presentName(part), node: likeState(spread(present, rows), node) };
+    const present = outputNamed(bound, presentName(part));
+    const tokens = (present.type.axes as readonly SizedAxis[]).find((a) => a.name === axis)!.size;
+    if (tokens > shape.capacity) throw new UsageError(`${tokens} tokens do not fit a cache of ${shape.capacity}`);
+    const padded = ops.pad(present, axis, 0, shape.capacity - tokens, 0);
+    return { name: presentName(part), node: likeState(spread(padded, shape.rows), node) };
   });
-  const scores = spread(atLast(outputNamed(bound, "logits"), 1), rows);
+  const scores = spread(atLast(outputNamed(bound, "logits"), 1), shape.rows);
   return withUpdates(
     beginning.name,
     scores,
@@ -107,93 +115,33 @@ export function cachedBeginning(
   );
 }
 
-/** How many tokens a beginning leaves, for the sizes given. */
-export function tokensLeft(beginning: Graph, step: Graph, sizes: Readonly<Record<string, number>>): number {
-  return presentTokens(bindSizes(beginning, sizes), pasts(step, openSizes(step))[0]!);
-}
-
-function presentTokens(bound: Graph, { part, axis }: Past): number {
-  const { axes } = outputNamed(bound, presentName(part)).type;
-  const size = axes.find((a) => a.name === axis)?.size;
-  if (typeof size === "number") return size;
-  throw new UsageError(`"${presentName(part)}" of graph @${bound.name} has no number of tokens along "${axis}"`);
-}
-
 /** Every row takes over another's cache: input `parents` i32 [parent_row]. */
 export function cacheReordering(step: Graph, shape: CacheShape): Graph {
   const parents = ops.input(cacheInputs.parents, "i32", [{ name: parentRow, size: shape.rows }]);
-  const updates = cacheStates(step, shape).map((state): Output => {
-    const taken = ops.rename(ops.gather(state, parents, "batch"), parentRow, "batch");
-    return { name: presentName(inputName(state).slice(stateName("").length)), node: likeState(taken, state) };
+  const updates = cacheStates(step, shape).map(({ part, node }): Output => {
+    const taken = ops.rename(ops.gather(node, parents, "batch"), parentRow, "batch");
+    return { name: presentName(part), node: likeState(taken, node) };
   });
   return makeGraph(`${step.name}.reorder`, updates, [], updatesOf(updates));
 }
 
 const parentRow = "parent_row";
 
-/** The states of a cache, in the decoder's order. */
-export function cacheStates(step: Graph, { rows, capacity }: CacheShape): Node[] {
-  const open = openSizes(step);
-  const graph = bindSizes(step, { [open.batch]: rows, [open.past]: capacity, [open.tokens]: 1 });
-  return pasts(step, open).map((p) => stateOf(p, graph));
-}
-
-/** The name of the axis of tokens in the states of a cache. */
-export const cacheTokenAxis = (step: Graph): string => pasts(step, openSizes(step))[0]!.axis;
-
-/** The size of a decoder's vocabulary. */
-export function vocabularyOf(step: Graph): number {
-  const size = outputNamed(step, "logits").type.axes.find((a) => a.name === "vocab")?.size;
-  if (typeof size === "number") return size;
-  throw new UsageError(`"logits" of graph @${step.name} has no axis "vocab" of a known size`);
-}
-
-const partOf = (node: Node): string => pastPattern.exec(inputName(node))?.[1] ?? "";
-
-function pasts(step: Graph, { past }: OpenSizes): Past[] {
-  return step.inputs
-    .filter((n) => n.op === "input" && partOf(n) !== "")
-    .map((node) => ({ part: partOf(node), node, axis: node.type.axes.find((a) => a.size === past)!.name }));
-}
-
-function openSizes(step: Graph): OpenSizes {
-  const ids = step.inputs.find((n) => n.op === "input" && inputName(n) === "input_ids");
-  const past = step.inputs.find((n) => n.op === "input" && partOf(n) !== "");
-  const [batch, tokens] = ids?.type.axes.map((a) => a.size) ?? [];
-  const open = past?.type.axes.map((a) => a.size).find((size) => typeof size === "string" && size !== batch);
-  if (typeof batch === "string" && typeof tokens === "string" && typeof open === "string")
-    return { batch, tokens, past: open };
-  throw new UsageError(
-    `graph @${step.name} is no step of a decoder: it needs input_ids [batch, tokens] and past_key_values.N.key with open sizes`,
-  );
-}
-
-function stateOf({ part, node }: Past, bound: Graph): Node {
-  const { dtype, axes } = bound.inputs.find((n) => n.op === "input" && inputName(n) === inputName(node))!.type;
-  return ops.state(stateName(part), dtype, axes);
-}
-
-function outputNamed(graph: Graph, name: string): Node {
-  const found = graph.outputs.find((o) => o.name === name);
-  if (found) return found.node;
-  throw new UsageError(`graph @${graph.name} has no output "${name}", which a decoder has`);
-}
-
-/** The state with `now` from place `filled` on. now [..., axis = tokens], state [..., axis = capacity] */
-function inserted(state: Node, now: Node, axis: string, tokens: number): Node {
-  const places = ops.iota(state.type.axes.find((a) => a.name === axis)!, "i32");
+/** The state with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
+function inserted({ node, axis }: CacheState, now: Node, tokens: number): Node {
+  const places = ops.iota(node.type.axes.find((a) => a.name === axis)!, "i32");
   const offset = ops.sub(places, ops.input(cacheInputs.filled, "i32", []));
   const chunk = "new_token";
   const moved = tokens === 1 ? ops.at(now, axis, 0) : ops.gather(ops.rename(now, axis, chunk), offset, chunk);
   const isNew = tokens === 1 ? ops.eq(offset, 0) : ops.and(ops.ge(offset, 0), ops.lt(offset, tokens));
-  return likeState(ops.select(isNew, moved, state), state);
+  return likeState(ops.select(isNew, moved, node), node);
 }
 
-/** With the axes in the state's order. */
-const likeState = (node: Node, state: Node): Node =>
+/** With the axes in another node's order. */
+const likeState = (node: Node, other: Node): Node =>
   ops.transpose(
     node,
-    state.type.axes.map((a) => a.name),
+    other.type.axes.map((a) => a.name),
   );
 
 /** The scores of each row's last token: [batch, token, vocab] -> [batch, vocab] */

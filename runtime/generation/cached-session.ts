@@ -10,18 +10,11 @@ import {
 } from "../../compiler/index.ts";
 import type { DeviceModel } from "../modes/device-model.ts";
 import type { InferenceSession } from "../session.ts";
-import {
-  cachedBeginning,
-  cachedStep,
-  cacheInputs,
-  cacheReordering,
-  cacheStates,
-  cacheTokenAxis,
-  tokensLeft,
-  vocabularyOf,
-} from "./cache-graphs.ts";
+import { cachedBeginning, cachedStep, cacheInputs, cacheReordering } from "./cache-graphs.ts";
+import { type CachePlaces, cachePlaces } from "./cache-places.ts";
 import { enlarged, openSizes, plainContext, zeros } from "./cache-tensors.ts";
 import type { DecodeSession, Scores } from "./decode-session.ts";
+import { type CacheShape, cacheStates, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
 import { rowOf } from "./scores.ts";
 
 export interface CacheOptions {
@@ -61,20 +54,13 @@ class Cached implements CachedSession {
   readonly vocabulary: number;
   private readonly model: DeviceModel;
   private readonly graph: Graph;
-  /** The axis of tokens in what is remembered. */
-  private readonly keyAxis: string;
   private readonly limit: number;
-  private capacity: number;
-  /** 1 for each place of [row, place] that holds a token of the row. */
-  private taken: Int32Array;
-  private filled = 0;
-  /** Tokens that each row has. */
-  private counts: number[];
+  private readonly places: CachePlaces;
   private isWritten = false;
   /** The graph that texts were begun with. */
   private begun: Graph | undefined;
-  /** Compiled steps and reorderings of the capacity at hand, by name. */
-  private readonly sessions = new Map<string, InferenceSession>();
+  /** What is compiled for the capacity at hand, by name. */
+  private readonly runs = new Map<string, Compiled>();
 
   constructor(model: DeviceModel, step: Graph, { rows, capacity = firstCapacity, limit = Infinity }: CacheOptions) {
     if (!(Number.isInteger(rows) && rows >= 1)) throw new UsageError(`a session has at least one row, not ${rows}`);
@@ -82,21 +68,20 @@ class Cached implements CachedSession {
     this.graph = step;
     this.rows = rows;
     this.vocabulary = vocabularyOf(step);
-    this.keyAxis = cacheTokenAxis(step);
     this.limit = limit;
-    this.capacity = capacity;
-    this.taken = new Int32Array(rows * capacity);
-    this.counts = Array.from({ length: rows }, () => 0);
+    this.places = cachePlaces(rows, Math.max(2, capacity));
   }
 
   get length(): number {
-    return this.filled;
+    return this.places.filled;
+  }
+
+  private get shape(): CacheShape {
+    return { rows: this.rows, capacity: this.places.capacity };
   }
 
   clear(): void {
-    this.filled = 0;
-    this.taken.fill(0);
-    this.counts.fill(0);
+    this.places.clear();
   }
 
   async begin(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Promise<Scores> {
@@ -104,20 +89,14 @@ class Cached implements CachedSession {
     const sizes = openSizes(graph, feeds);
     const tokens = tokensLeft(graph, this.graph, sizes);
     await this.reserve(tokens);
-    const session = await this.beginning(graph, sizes);
-    const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
-    for (let row = 0; row < this.rows; row++) this.take(row, tokens);
-    this.filled = tokens;
-    return logits!.data as Scores;
-  }
-
-  /** The beginning compiled for these sizes and the capacity at hand; only the newest graph's are kept. */
-  private async beginning(graph: Graph, sizes: Readonly<Record<string, number>>): Promise<InferenceSession> {
     if (this.begun !== graph) this.forget();
     this.begun = graph;
-    return await this.compiled(`begin ${JSON.stringify(sizes)}`, () =>
-      cachedBeginning(graph, this.graph, { rows: this.rows, capacity: this.capacity }, sizes),
+    const { session } = await this.compiled(`begin ${JSON.stringify(sizes)}`, () =>
+      cachedBeginning(graph, this.graph, this.shape, sizes),
     );
+    const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
+    this.places.take(Array.from({ length: this.rows }, () => tokens));
+    return logits!.data as Scores;
   }
 
   async step(ids: readonly (readonly number[])[]): Promise<Scores> {
@@ -128,8 +107,10 @@ class Cached implements CachedSession {
     const scores = new Float32Array(this.rows * this.vocabulary);
     for (let from = 0; from < longest; ) {
       const size = chunkSizes.find((s) => s >= longest - from) ?? chunkSizes.at(-1)!;
-      const chunk = ids.map((row) => row.slice(from, from + size));
-      const made = await this.run(chunk, size);
+      const made = await this.take(
+        ids.map((row) => row.slice(from, from + size)),
+        size,
+      );
       for (const [row, { length }] of ids.entries())
         if (length > from && length <= from + size)
           scores.set(rowOf(made, row, this.vocabulary), row * this.vocabulary);
@@ -139,98 +120,77 @@ class Cached implements CachedSession {
   }
 
   /** One run of at most `size` tokens a row; a row without any gets scores that mean nothing. */
-  private async run(chunk: readonly (readonly number[])[], size: number): Promise<Scores> {
-    const session = await this.compiled(`step ${size}`, () =>
-      cachedStep(this.graph, { rows: this.rows, capacity: this.capacity }, size),
-    );
-    const { logits } = await session.run(this.feeds(chunk, size));
-    for (const [row, { length }] of chunk.entries()) this.take(row, length);
-    this.filled += Math.max(...chunk.map((row) => row.length));
+  private async take(chunk: readonly (readonly number[])[], size: number): Promise<Scores> {
+    const { graph, session } = await this.compiled(`step ${size}`, () => cachedStep(this.graph, this.shape, size));
+    const { logits } = await session.run(this.feeds(graph, chunk, size));
+    this.places.take(chunk.map((row) => row.length));
     return logits!.data as Scores;
   }
 
-  private feeds(chunk: readonly (readonly number[])[], size: number): Record<string, HostTensor> {
+  private feeds(graph: Graph, chunk: readonly (readonly number[])[], size: number): Record<string, HostTensor> {
     const ids = new Int32Array(this.rows * size);
-    const positions = new Int32Array(this.rows * size);
-    const mask = new Int32Array(this.rows * (this.capacity + size));
-    for (const [row, tokens] of chunk.entries()) {
-      ids.set(tokens, row * size);
-      for (let i = 0; i < size; i++) positions[row * size + i] = this.counts[row]! + i;
-      const at = row * (this.capacity + size);
-      mask.set(this.taken.subarray(row * this.capacity, (row + 1) * this.capacity), at);
-      // A row's own tokens come first, so what stands behind them is later than they are and they never see it.
-      mask.fill(1, at + this.capacity, at + this.capacity + size);
-    }
+    for (const [row, tokens] of chunk.entries()) ids.set(tokens, row * size);
     const batch = { name: "batch", size: this.rows };
-    const token = { name: "token", size };
-    const last = chunk.map((tokens) => Math.max(0, tokens.length - 1));
+    const lengths = chunk.map((row) => row.length);
+    const last = lengths.map((length) => Math.max(0, length - 1));
+    const key = graph.inputs.find((n) => inputName(n) === "attention_mask")!.type.axes.at(-1) as SizedAxis;
     return {
-      input_ids: hostTensor("i32", [batch, token], ids),
-      position_ids: hostTensor("i32", [batch, token], positions),
-      attention_mask: hostTensor("i32", [batch, { name: this.keyAxis, size: this.capacity + size }], mask),
-      [cacheInputs.filled]: hostTensor("i32", [], [this.filled]),
+      input_ids: hostTensor("i32", [batch, { name: "token", size }], ids),
+      position_ids: this.places.positions(size),
+      attention_mask: this.places.mask(lengths, size, key.size, key.name),
+      [cacheInputs.filled]: hostTensor("i32", [], [this.places.filled]),
       ...(size > 1 && { [cacheInputs.last]: hostTensor("i32", [batch], last) }),
     };
   }
 
-  /** A row's next places hold its tokens. */
-  private take(row: number, tokens: number): void {
-    const at = row * this.capacity + this.filled;
-    this.taken.fill(1, at, at + tokens);
-    this.counts[row]! += tokens;
-  }
-
   async reorder(rows: readonly number[]): Promise<void> {
-    const session = await this.compiled("reorder", () =>
-      cacheReordering(this.graph, { rows: this.rows, capacity: this.capacity }),
-    );
-    const parents = hostTensor("i32", [{ name: "parent_row", size: this.rows }], [...rows]);
-    await session.run({ [cacheInputs.parents]: parents });
-    const taken = rows.map((row) => this.taken.slice(row * this.capacity, (row + 1) * this.capacity));
-    for (const [row, places] of taken.entries()) this.taken.set(places, row * this.capacity);
-    this.counts = rows.map((row) => this.counts[row]!);
+    const { graph, session } = await this.compiled("reorder", () => cacheReordering(this.graph, this.shape));
+    const [axis] = graph.inputs.find((n) => inputName(n) === cacheInputs.parents)!.type.axes as readonly SizedAxis[];
+    await session.run({ [cacheInputs.parents]: hostTensor("i32", [axis!], [...rows]) });
+    this.places.reorder(rows);
   }
 
-  private async compiled(name: string, graph: () => Graph): Promise<InferenceSession> {
-    const known = this.sessions.get(name);
+  private async compiled(name: string, build: () => Graph): Promise<Compiled> {
+    const known = this.runs.get(name);
     if (known) return known;
-    const session = await this.model.session(graph());
-    this.sessions.set(name, session);
-    return session;
+    const graph = build();
+    const made = { graph, session: await this.model.session(graph) };
+    this.runs.set(name, made);
+    return made;
   }
 
   /** Makes room for more tokens: the cache begins with zeros, and is read and written back larger when it is full. */
   private async reserve(tokens: number): Promise<void> {
-    const needed = this.filled + tokens;
+    const needed = this.places.filled + tokens;
     if (needed > this.limit)
       throw new UsageError(`the text would have ${needed} tokens; the model takes ${this.limit}`);
-    if (this.isWritten && needed <= this.capacity) return;
-    while (this.capacity < needed) this.capacity *= 2;
+    let { capacity } = this.places;
+    if (this.isWritten && needed <= capacity) return;
+    while (capacity < needed) capacity *= 2;
     const { store } = this.model;
-    for (const state of cacheStates(this.graph, { rows: this.rows, capacity: this.capacity })) {
-      const { dtype, axes } = state.type;
-      const name = inputName(state);
-      const empty = () => zeros(dtype, axes as readonly SizedAxis[]);
-      const grown = async () => enlarged(await store.read(name), this.keyAxis, this.capacity);
-      await store.write(name, this.filled > 0 ? await grown() : empty());
+    for (const { node, axis } of cacheStates(this.graph, { rows: this.rows, capacity })) {
+      const { dtype, axes } = node.type;
+      const name = inputName(node);
+      const kept = this.places.filled > 0 ? enlarged(await store.read(name), axis, capacity) : undefined;
+      await store.write(name, kept ?? zeros(dtype, axes as readonly SizedAxis[]));
     }
-    const places = (size: number) => [
-      { name: "row", size: this.rows },
-      { name: "place", size },
-    ];
-    const taken = hostTensor("i32", places(this.taken.length / this.rows), this.taken);
-    this.taken = enlarged(taken, "place", this.capacity).data as Int32Array<ArrayBuffer>;
+    this.places.grow(capacity);
     this.isWritten = true;
     this.forget();
   }
 
   /** Drops what was compiled for another capacity. */
   private forget(): void {
-    for (const session of this.sessions.values()) session.dispose();
-    this.sessions.clear();
+    for (const { session } of this.runs.values()) session.dispose();
+    this.runs.clear();
   }
 
   dispose(): void {
     this.forget();
   }
+}
+
+interface Compiled {
+  readonly graph: Graph;
+  readonly session: InferenceSession;
 }

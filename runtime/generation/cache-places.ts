@@ -1,0 +1,74 @@
+/** Which places of a cache hold a token of each row, and where each row's next token stands. */
+import { type HostTensor, hostTensor } from "../../compiler/index.ts";
+
+export interface CachePlaces {
+  readonly capacity: number;
+  /** Places that are taken in any row. */
+  readonly filled: number;
+  /** Marks the next places: so many tokens of each row, and holes behind them where another row has more. */
+  take(tokens: readonly number[]): void;
+  /** Row i has what row `rows[i]` has. */
+  reorder(rows: readonly number[]): void;
+  grow(capacity: number): void;
+  clear(): void;
+  /** i32 [batch, token = size]: where the tokens that come next stand in each row's text. */
+  positions(size: number): HostTensor;
+  /**
+   * i32 [batch, key = keys]: 1 for what the tokens that come next may look at. Keys are the places of the cache, the new
+   * tokens among them, or `size` more behind them for the new tokens.
+   */
+  mask(tokens: readonly number[], size: number, keys: number, keyAxis: string): HostTensor;
+}
+
+export function cachePlaces(rows: number, firstCapacity: number): CachePlaces {
+  let capacity = firstCapacity;
+  let filled = 0;
+  let taken = Array.from({ length: rows }, () => new Uint8Array(capacity));
+  let counts = taken.map(() => 0);
+  const batch = { name: "batch", size: rows };
+  return {
+    get capacity() {
+      return capacity;
+    },
+    get filled() {
+      return filled;
+    },
+    take(tokens) {
+      for (const [row, count] of tokens.entries()) taken[row]!.fill(1, filled, filled + count);
+      counts = counts.map((count, row) => count + tokens[row]!);
+      filled += Math.max(...tokens);
+    },
+    reorder(order) {
+      taken = order.map((row) => taken[row]!.slice());
+      counts = order.map((row) => counts[row]!);
+    },
+    grow(larger) {
+      taken = taken.map((places) => {
+        const more = new Uint8Array(larger);
+        more.set(places);
+        return more;
+      });
+      capacity = larger;
+    },
+    clear() {
+      filled = 0;
+      counts.fill(0);
+      for (const places of taken) places.fill(0);
+    },
+    positions(size) {
+      const data = Int32Array.from({ length: rows * size }, (_, i) => counts[Math.floor(i / size)]! + (i % size));
+      return hostTensor("i32", [batch, { name: "token", size }], data);
+    },
+    mask(tokens, size, keys, keyAxis) {
+      const data = new Int32Array(rows * keys);
+      for (const [row, places] of taken.entries()) {
+        const own = data.subarray(row * keys, (row + 1) * keys);
+        own.set(places);
+        if (keys === capacity) own.fill(1, filled, filled + tokens[row]!);
+        // A row's own tokens come first, so what stands behind them is later than they are and they never see it.
+        else own.fill(1, capacity, capacity + size);
+      }
+      return hostTensor("i32", [batch, { name: keyAxis, size: keys }], data);
+    },
+  };
+}

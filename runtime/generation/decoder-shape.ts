@@ -1,0 +1,87 @@
+/** What a decoder's graphs say about it: its sizes, what it remembers, its vocabulary. */
+import { bindSizes, type Graph, inputName, type Node, ops, type Sizes, UsageError } from "../../compiler/index.ts";
+
+/** Sizes of a cache: texts side by side, and places for the tokens of each. */
+export interface CacheShape {
+  readonly rows: number;
+  /** At least 2. */
+  readonly capacity: number;
+}
+
+/** One tensor of what a decoder remembers, such as "3.key", as state with places for all tokens. */
+export interface CacheState {
+  readonly part: string;
+  readonly node: Node;
+  /** The axis of tokens. */
+  readonly axis: string;
+}
+
+const pastPattern = /^past_key_values\.(\d+\.\w+)$/;
+
+/** The part that an input brings from the past, such as "3.key"; "" for any other node. */
+export const pastPart = (node: Node): string =>
+  node.op === "input" ? (pastPattern.exec(inputName(node))?.[1] ?? "") : "";
+
+export const stateName = (part: string): string => `cache.${part}`;
+export const presentName = (part: string): string => `present.${part}`;
+
+/** Names of the sizes that a step leaves open, read off its inputs. */
+interface OpenSizes {
+  readonly batch: string;
+  readonly tokens: string;
+  readonly past: string;
+}
+
+/** The step with numbers for its sizes: `tokens` new tokens after `past` places. */
+export function sizedStep(step: Graph, rows: number, past: number, tokens: number): Graph {
+  const open = openSizes(step);
+  return bindSizes(step, { [open.batch]: rows, [open.past]: past, [open.tokens]: tokens });
+}
+
+/** The cache of a decoder, in the order of its inputs. */
+export function cacheStates(step: Graph, { rows, capacity }: CacheShape): CacheState[] {
+  const { past } = openSizes(step);
+  const open = step.inputs.filter((n) => pastPart(n) !== "");
+  const bound = new Map(sizedStep(step, rows, capacity, 1).inputs.map((n) => [pastPart(n), n]));
+  return open.map((node) => {
+    const part = pastPart(node);
+    const { dtype, axes } = bound.get(part)!.type;
+    const axis = node.type.axes.find((a) => a.size === past)!.name;
+    return { part, node: ops.state(stateName(part), dtype, axes), axis };
+  });
+}
+
+/** How many tokens a beginning leaves, for the sizes given. */
+export function tokensLeft(beginning: Graph, step: Graph, sizes: Sizes): number {
+  const [{ part, axis }] = cacheStates(step, { rows: 1, capacity: 2 }) as [CacheState];
+  const { axes } = outputNamed(bindSizes(beginning, sizes), presentName(part)).type;
+  const size = axes.find((a) => a.name === axis)?.size;
+  if (typeof size === "number") return size;
+  throw new UsageError(`"${presentName(part)}" of graph @${beginning.name} has no number of tokens along "${axis}"`);
+}
+
+/** The size of a decoder's vocabulary. */
+export function vocabularyOf(step: Graph): number {
+  const size = outputNamed(step, "logits").type.axes.find((a) => a.name === "vocab")?.size;
+  if (typeof size === "number") return size;
+  throw new UsageError(`"logits" of graph @${step.name} has no axis "vocab" of a known size`);
+}
+
+/** An output by name; throws UsageError where the graph has none. */
+export function outputNamed(graph: Graph, name: string): Node {
+  const found = graph.outputs.find((o) => o.name === name);
+  if (found) return found.node;
+  throw new UsageError(`graph @${graph.name} has no output "${name}", which a decoder has`);
+}
+
+function openSizes(step: Graph): OpenSizes {
+  const ids = step.inputs.find((n) => n.op === "input" && inputName(n) === "input_ids");
+  const past = step.inputs.find((n) => pastPart(n) !== "");
+  const [batch, tokens] = ids?.type.axes.map((a) => a.size) ?? [];
+  const open = past?.type.axes.map((a) => a.size).find((size) => typeof size === "string" && size !== batch);
+  if (typeof batch === "string" && typeof tokens === "string" && typeof open === "string")
+    return { batch, tokens, past: open };
+  throw new UsageError(
+    `graph @${step.name} is no step of a decoder: it needs input_ids [batch, tokens] and past_key_values.N.key with open sizes`,
+  );
+}
