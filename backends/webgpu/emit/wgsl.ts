@@ -1,6 +1,6 @@
 /** Kernels as WGSL text. */
 import { type DType, InternalError, opRecord } from "../../../compiler/index.ts";
-import type { BufferParam, Expr, Kernel, Stmt } from "../compiler-doors.ts";
+import type { BufferParam, Expr, Kernel, Stmt } from "./kernel-types.ts";
 
 /** The type a dtype has in memory: bool is not host-shareable and takes a u32. */
 const stored = { f32: "f32", f16: "f16", i32: "i32", u32: "u32", bool: "u32" } as const satisfies Record<DType, string>;

@@ -1,16 +1,19 @@
 /** WebGPU as a backend: graphs become programs for the sizes and outputs that runs ask for. */
 import {
+  type AdapterFacts,
   bindSizes,
+  compileKernels,
   type Graph,
   graphSymbols,
   type HostTensor,
   makeGraph,
+  type Program,
   type Sizes,
+  scheduleFor,
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
 import { checkFeeds, fetchedOutputs } from "../../feeds.ts";
-import { type AdapterFacts, compileKernels, type Program, scheduleFor } from "../compiler-doors.ts";
 import type { GpuDevice } from "./device.ts";
 import { Pipelines } from "./pipelines.ts";
 import { DeviceProgram, type KernelTime } from "./program.ts";

@@ -5,6 +5,7 @@ import {
   InternalError,
   inputName,
   type Node,
+  type Program,
   printType,
   type SizedAxis,
   type TensorType,
@@ -12,7 +13,7 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
-import type { Expr, Program } from "../compiler-doors.ts";
+import type { Expr } from "../emit/kernel-types.ts";
 import type { GpuDevice } from "./device.ts";
 import { type DeviceTensor, elementBytes, mapModeRead, ReadBack, storageBuffer, upload, usage } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
