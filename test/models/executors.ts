@@ -1,7 +1,7 @@
 /** The executors that models are tested on, and how far each may be from PyTorch in float64. */
 import type { Backend, Store } from "../../backends/backend.ts";
-import { referenceBackend } from "../../backends/reference/index.ts";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
+import { referenceBackend } from "../../backends/reference/index.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 
 export interface Executor {
