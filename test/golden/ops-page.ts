@@ -1,0 +1,108 @@
+/** The page docs/ops.md, written from the op records. */
+import {
+  type AttrSpec,
+  build,
+  makeGraph,
+  type OpKind,
+  type OpRecord,
+  opRecords,
+  ops,
+  printGraph,
+} from "../../compiler/index.ts";
+
+const kinds: readonly (readonly [OpKind, string, string])[] = [
+  ["source", "Sources", "Where values come from. The type at the end of the line says their dtype and axes."],
+  ["elementwise", "Elementwise", "Each element by itself; operands broadcast by axis name."],
+  ["reduction", "Reductions", "Axes that go."],
+  ["contraction", "Contraction", "The one matrix product."],
+  ["movement", "Movement", "The same elements elsewhere: on a device mostly index arithmetic, not copies."],
+  ["indexing", "Indexing", "Places that depend on data."],
+  [
+    "composite",
+    "Composites",
+    "What a target may have something better for; else each is decomposed into the ops above.",
+  ],
+];
+
+const shapes: Readonly<Record<AttrSpec["kind"], string>> = {
+  axis: "an axis",
+  axes: "a list of axes",
+  sized_axis: "an axis with its size",
+  sized_axes: "axes with their sizes",
+  dim: "a size",
+  number: "a number",
+  numbers: "a list of numbers",
+  boolean: "true or false",
+  text: "a text",
+  word: "a word",
+  dtype: "a dtype",
+  distribution: "a distribution",
+};
+
+/** The whole page. */
+export function opsPage(): string {
+  const records = opRecords();
+  const sections = kinds.map(([kind, title, about]) => {
+    const own = records.filter((r) => r.kind === kind);
+    return [`## ${title}`, about, ...own.map(opText)].join("\n\n");
+  });
+  const head = [
+    "# Ops",
+    "Written from the op records in `compiler/ops` by `npm run golden`; do not edit. [ir.md](ir.md) explains the text form, [adding-an-op.md](adding-an-op.md) adds one.",
+    kinds.map(([kind, title]) => `- ${title}: ${namesOf(records.filter((r) => r.kind === kind))}`).join("\n"),
+  ];
+  return `${[...head, ...sections].join("\n\n")}\n`;
+}
+
+const namesOf = (records: readonly OpRecord[]): string =>
+  records.map((r) => `[${r.name}](#${r.name.toLowerCase()})`).join(" ");
+
+function opText(record: OpRecord): string {
+  const rows = [
+    ...attributes(record),
+    ...Object.entries(record.constraints).map(([id, text]) => `- ${id}: ${text}`),
+    `- gradient: ${gradientText(record)}; targets: ${targets(record)}`,
+    ...(record.doc.source === undefined ? [] : [`- source: ${record.doc.source}`]),
+  ];
+  const parts = [`### ${record.name}`, record.doc.summary, `\`\`\`\n${example(record)}\n\`\`\``, rows.join("\n")];
+  return parts.join("\n\n");
+}
+
+const attributes = ({ attrs }: OpRecord): string[] =>
+  Object.entries(attrs).map(([n, { kind, optional }]) => `- \`${n}\`: ${shapes[kind]}${optional ? ", optional" : ""}`);
+
+function gradientText(record: OpRecord): string {
+  if (record.gradient) return "its own";
+  if (record.flat || record.kind === "source") return "none flows";
+  return record.decompose ? "that of its parts" : "none";
+}
+
+function targets({ wgsl, onnx, decompose }: OpRecord): string {
+  const own = [wgsl && "WGSL", onnx && `ONNX ${onnx.type} (opset ${onnx.since})`].filter(Boolean);
+  return [...own, ...(decompose ? ["decomposed elsewhere"] : [])].join(", ") || "by its kind";
+}
+
+/** Sources whose own cases would not show how they are written. */
+const examples: Readonly<Record<string, string>> = {
+  constant:
+    "%0 = constant values [1, 2, 3] : f32[a=3]\n%1 = mul %x, 2.5                               a scalar, where it is used",
+  input:
+    '%x: f32[batch=batch, embed=8]                  in the signature\n%0 = input "x" : f32[batch=batch, embed=8]     elsewhere',
+  parameter: '%0 = parameter "blocks.0.weight" init normal(mean=0, std=0.02) : f32[embed=8]',
+  random: '%0 = random "blocks.0.drop" dist bernoulli(p=0.9) : f32[batch=batch]',
+};
+
+/** The line of the record's first case, as the printer writes it. */
+function example(record: OpRecord): string {
+  const [first] = record.cases;
+  const written = examples[record.name];
+  if (written !== undefined || !first) return written ?? record.name;
+  const names = record.operands.map((n) => n.replace(/\W+$/, ""));
+  const inputs = first.operands.map((t, i) => ops.input(names[i] ?? `${names.at(-1)}${i + 1}`, t.dtype, t.axes));
+  const text = printGraph(makeGraph("g", [{ name: "y", node: build(record.name, inputs, first.attrs) }], inputs));
+  const line = text.split("\n").find((l) => l.startsWith("  %0 = ")) ?? /return .*/.exec(text)![0];
+  const types = inputs.map(
+    (n) => `%${n.attrs.name}: ${n.type.dtype}[${n.type.axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`,
+  );
+  return [line.trim(), ...(types.length > 0 ? [`    where ${types.join(", ")}`] : [])].join("\n");
+}
