@@ -36,17 +36,18 @@ export function keptProbabilities(scores: Float64Array, { temperature = 1, topK,
   return topP < 1 ? softmax(cutTail(kept, probabilities, topP)) : probabilities;
 }
 
-/** Scores with −∞ for the unlikeliest tokens that together have at most 1 − p. */
+/** Scores with −∞ for the unlikeliest tokens that together have at most 1 − p; of equals, the first go first. */
 function cutTail(scores: Float64Array, probabilities: Float64Array, p: number): Float64Array {
-  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[a]! - probabilities[b]!);
-  const cut = scores.slice();
-  let sum = 0;
-  for (const token of order.slice(0, -1)) {
-    sum += probabilities[token]!;
-    if (sum > 1 - p) break;
-    cut[token] = Number.NEGATIVE_INFINITY;
-  }
-  return cut;
+  const ascending = probabilities.slice().sort();
+  let cut = 0;
+  for (let sum = ascending[0]!; cut < ascending.length - 1 && sum <= 1 - p; sum += ascending[cut]!) cut++;
+  const least = ascending[cut]!;
+  let equals = cut - ascending.indexOf(least);
+  return scores.map((score, token) => {
+    const probability = probabilities[token]!;
+    const isCut = probability < least || (probability === least && equals-- > 0);
+    return isCut ? Number.NEGATIVE_INFINITY : score;
+  });
 }
 
 function softmax(scores: Float64Array): Float64Array {
