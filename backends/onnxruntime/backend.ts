@@ -36,15 +36,16 @@ const cpuOpset = 23;
 /** Opens the cpu device. Throws UnsupportedError where onnxruntime-node is not installed. */
 export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
   const { env } = onnxruntime();
+  // Told explicitly: onnxruntime counts cores, and a virtual machine may show two threads as one core.
   const threads = options.threads ?? availableParallelism();
   return {
     device: {
       backend: "cpu",
-      name: `onnxruntime ${env.versions.node ?? env.versions.common} on ${cpus()[0]?.model.trim() ?? process.arch}, ${threads} threads`,
+      name: `onnxruntime ${env.versions.node ?? env.versions.common} on ${cpus()[0]?.model.trim() ?? process.arch}, ${threads} ${threads === 1 ? "thread" : "threads"}`,
       software: false,
     },
     createStore: cpuStore,
-    compile: async (graph, compileOptions) => compile(graph, compileOptions?.sizes ?? {}, options),
+    compile: async (graph, compileOptions) => compile(graph, compileOptions?.sizes ?? {}, { ...options, threads }),
     dispose: () => {},
   };
 }

@@ -47,10 +47,36 @@ function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string
   // Thousands of dot products are faster as one product and one sum than as matrices of one element.
   if (dot && batch.length > 0) return reduce(e, "ReduceSum", elementwise(e, "Mul", [a, b], a.dtype), contracted);
   const [left, right] = pairUp(e, a, b, { batch, contracted });
-  const [x, y] = [arrange(e, a, memoryOrder(left)), arrange(e, b, memoryOrder(right))];
-  const product = swapped(e, left, right) ? matrices(e, y, right, x, left) : matrices(e, x, left, y, right);
-  return left.batch.length === 0 ? product : asWished(e, product);
+  const [x, y] = [factor(e, a, left), factor(e, b, right)];
+  const [rows, columns] = swapped(e, left, right) ? [y, x] : [x, y];
+  return batch.length === 0 ? flatProduct(e, rows, columns) : asWished(e, stackedProduct(e, rows, columns));
 }
+
+/** One factor of a product: a value that lies as its matrix says, and its axes by role. */
+interface Factor {
+  readonly value: Value;
+  readonly matrix: Matrix;
+  readonly batch: readonly Axis[];
+  readonly contracted: readonly Axis[];
+  /** The axes that only this factor has: rows of the result if it is the first, columns if it is the second. */
+  readonly own: readonly Axis[];
+}
+
+function factor(e: Emission, t: Tensor, matrix: Matrix): Factor {
+  const v = arrange(e, t, memoryOrder(matrix));
+  const named = (names: readonly string[]) => names.map((n) => axesOf(v).find((a) => a.name === n)!);
+  return {
+    value: v,
+    matrix,
+    batch: named(matrix.batch),
+    contracted: named(matrix.contracted),
+    own: named(matrix.own),
+  };
+}
+
+/** The factor as [batch..., rows, columns] in the order in which its matrix axes lie. */
+const asMatrices = (e: Emission, { value: v, matrix, batch, contracted, own }: Factor): Value =>
+  regroup(e, v, [...separate(batch), ...(matrix.contractedFirst ? [contracted, own] : [own, contracted])]);
 
 /** A stack of products whose users need another order is moved at once, so that what is computed from it lies right already. */
 function asWished(e: Emission, t: Tensor): Tensor {
@@ -103,82 +129,51 @@ function formsOf(t: Tensor, roles: Roles): Matrix[] {
 
 const agreeing = (m: Matrix, like: Matrix): Matrix => ({ ...m, batch: like.batch, contracted: like.contracted });
 
-/** a · b for operands in their memory orders; the result is [batch..., a's own, b's own]. */
-function matrices(e: Emission, x: Value, a: Matrix, y: Value, b: Matrix): Tensor {
-  const axis = (v: Value, names: readonly string[]) => names.map((n) => axesOf(v).find((p) => p.name === n)!);
-  const [rows, columns] = [axis(x, a.own), axis(y, b.own)];
-  return a.batch.length === 0
-    ? flatProduct(e, x, a, y, b, rows, columns)
-    : stackedProduct(e, x, a, y, b, axis(x, a.batch), rows, columns);
-}
-
 /** Without batch axes: MatMul where both stand as MatMul wants them, else Gemm, which multiplies either way round. */
-function flatProduct(
-  e: Emission,
-  x: Value,
-  a: Matrix,
-  y: Value,
-  b: Matrix,
-  rows: readonly Axis[],
-  columns: readonly Axis[],
-): Tensor {
-  const sums = axesOf(x).filter((p) => a.contracted.includes(p.name));
-  const left = turned(e, x, a.contractedFirst && rows.length > 0, [...a.own, ...a.contracted]);
-  const right = turned(e, y, !b.contractedFirst && columns.length > 0, [...b.contracted, ...b.own]);
+function flatProduct(e: Emission, a: Factor, b: Factor): Tensor {
+  const left = turned(e, a, a.matrix.contractedFirst, [...a.matrix.own, ...a.matrix.contracted]);
+  const right = turned(e, b, !b.matrix.contractedFirst, [...b.matrix.contracted, ...b.matrix.own]);
+  const { dtype } = a.value;
   if (left && right) {
-    const kept = rowGroups(left, rows, sums);
-    const p = regroup(e, left, [...kept, sums]);
-    const q = regroup(e, right, columns.length === 0 ? [sums] : [sums, columns]);
-    const name = emit(e, "MatMul", [p.name, q.name]);
-    return tensor(value(name, x.dtype, columns.length === 0 ? kept : [...kept, columns]));
+    const rows = rowGroups(left, a);
+    const columns = b.own.length === 0 ? [] : [b.own];
+    const [p, q] = [regroup(e, left, [...rows, a.contracted]), regroup(e, right, [a.contracted, ...columns])];
+    return tensor(value(emit(e, "MatMul", [p.name, q.name]), dtype, [...rows, ...columns]));
   }
-  const p = regroup(e, x, a.contractedFirst ? [sums, rows] : [rows, sums]);
-  const q = regroup(e, y, b.contractedFirst ? [sums, columns] : [columns, sums]);
-  const name = emit(e, "Gemm", [p.name, q.name], {
-    ...(a.contractedFirst && { transA: 1 }),
-    ...(!b.contractedFirst && { transB: 1 }),
+  const name = emit(e, "Gemm", [asMatrices(e, a).name, asMatrices(e, b).name], {
+    ...(a.matrix.contractedFirst && { transA: 1 }),
+    ...(!b.matrix.contractedFirst && { transB: 1 }),
     ...takeFactor(e),
   });
-  return tensor(value(name, x.dtype, [rows, columns]));
+  return tensor(value(name, dtype, [a.own, b.own]));
 }
 
-/** The operand as MatMul wants it: as it is, or in the order given if it is stored and can be written so; else undefined. */
-function turned(e: Emission, v: Value, wrong: boolean, order: readonly string[]): Value | undefined {
-  if (!wrong) return v;
+/** The factor as MatMul wants it: as it is, or in the order given if it is stored and can be written so; else undefined. */
+function turned(e: Emission, { value: v, own }: Factor, wrong: boolean, order: readonly string[]): Value | undefined {
+  if (!wrong || own.length === 0) return v;
   return v.view && e.kinds.get(v.view.node) === "stored" ? arrange(e, tensor(v), order) : undefined;
 }
 
 /** The rows as they are grouped already, where that leaves the contracted axes together. */
-function rowGroups(x: Value, rows: readonly Axis[], sums: readonly Axis[]): Groups {
-  const groups = x.groups.filter((g) => !g.some((p) => sums.includes(p)));
-  return groups.flat().length === rows.length ? groups : separate(rows);
+function rowGroups(v: Value, { own, contracted }: Factor): Groups {
+  const groups = v.groups.filter((g) => !g.some((p) => contracted.some((c) => c.name === p.name)));
+  return groups.flat().length === own.length ? groups : separate(own);
 }
 
-function stackedProduct(
-  e: Emission,
-  x: Value,
-  a: Matrix,
-  y: Value,
-  b: Matrix,
-  batch: readonly Axis[],
-  rows: readonly Axis[],
-  columns: readonly Axis[],
-): Tensor {
-  const sums = axesOf(x).filter((p) => a.contracted.includes(p.name));
-  const stack = separate(batch);
-  const p = regroup(e, x, a.contractedFirst ? [...stack, sums, rows] : [...stack, rows, sums]);
-  const q = regroup(e, y, b.contractedFirst ? [...stack, sums, columns] : [...stack, columns, sums]);
-  const [transA, transB] = [a.contractedFirst, !b.contractedFirst];
-  const groups = [...stack, rows, columns];
-  if (e.options.dialect === "onnxruntime" && x.dtype === "f32") {
+function stackedProduct(e: Emission, a: Factor, b: Factor): Tensor {
+  const [p, q] = [asMatrices(e, a), asMatrices(e, b)];
+  const [transA, transB] = [a.matrix.contractedFirst, !b.matrix.contractedFirst];
+  const { dtype } = a.value;
+  const groups = [...separate(a.batch), a.own, b.own];
+  if (e.options.dialect === "onnxruntime" && dtype === "f32") {
     const flags = { ...(transA && { transA: 1 }), ...(transB && { transB: 1 }), ...takeFactor(e) };
-    return tensor(value(emit(e, "FusedMatMul", [p.name, q.name], flags, "com.microsoft"), x.dtype, groups));
+    return tensor(value(emit(e, "FusedMatMul", [p.name, q.name], flags, "com.microsoft"), dtype, groups));
   }
   const [l, r] = [transA ? flip(e, p) : p.name, transB ? flip(e, q) : q.name];
-  return tensor(value(emit(e, "MatMul", [l, r]), x.dtype, groups));
+  return tensor(value(emit(e, "MatMul", [l, r]), dtype, groups));
 }
 
-/** The number that the only user multiplies this product by, which then need not: see `scaledAlready`. */
+/** The number that the only user multiplies this product by, which then need not: the emitter of mul passes it by. */
 function takeFactor(e: Emission): { alpha?: { float: number } } {
   const factor = e.at && e.factors.get(e.at);
   if (factor === undefined) return {};
