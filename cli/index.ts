@@ -72,7 +72,7 @@ function commands(done: (status: number) => void): Command {
     .requiredOption("--out <file.onnx>", "where to write")
     .option("--weights <path>", "safetensors file, index or folder; random values unless given")
     .option(...set)
-    .option("--dtype <dtype>", "f32, f16 or int8", "f32")
+    .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")
     .option("--seed <n>", "of random values", Number, 0)

@@ -30,7 +30,7 @@ import { openDevice } from "./device.ts";
 import { heddleVersion } from "./versions.ts";
 
 /** How far a verified file may be from heddle's own execution, relative to each output's largest value. */
-const tolerances = { f32: 1e-3, f16: 3e-2, int8: 0.2 } as const;
+const tolerances = { f32: 1e-3, f16: 3e-2, int8: 0.2, int4: 0.6 } as const;
 
 export interface OnnxFileOptions extends ExportOptions, WriteOptions {
   /** Run the file and compare. */

@@ -10,11 +10,13 @@ import {
   type Node,
   opRecord,
   packArena,
+  type TensorType,
   topological,
   UsageError,
   viewNodes,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
+import type { StateUpdate } from "./nn/batch-norm.ts";
 import { type AdamWOptions, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
 import type { Schedule } from "./optim/schedule.ts";
@@ -26,6 +28,8 @@ export interface LossResult {
   readonly loss: Tensor<never>;
   /** Further scalars to report. */
   readonly metrics?: Readonly<Record<string, Tensor<never>>>;
+  /** State that the step keeps besides, such as batch norm's running statistics. */
+  readonly updates?: readonly StateUpdate[];
 }
 
 export interface Optimizer extends AdamWOptions {
@@ -66,13 +70,15 @@ export interface TrainingStep {
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** Further state that the step keeps, with what its elements are at first. */
+  readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
   /** Names of the training state in the store. */
   readonly state: typeof trainingState;
 }
 
 /** Compiles a stage to its step. Throws UsageError when a pattern matches nothing or nothing is left to train. */
 export function trainingStep(stage: Stage): TrainingStep {
-  const { loss, metrics = {} } = stage.loss(rootParams({ training: true }));
+  const { loss, metrics = {}, updates = [] } = stage.loss(rootParams({ training: true }));
   const { trained, frozen } = partition(stage, loss);
   const layout = layoutArena(trained.map((n) => ({ name: nameOf(n), type: n.type })));
   const arena = arenaAxis(layout) as Axis<"arena">;
@@ -82,9 +88,10 @@ export function trainingStep(stage: Stage): TrainingStep {
   const done = state(trainingState.step, "f32", []);
 
   const reported = Object.entries(metrics);
-  const roots = [loss, ...reported.map(([, n]) => n), ...differentiate(loss, trained)];
+  const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
+  const roots = [...told, ...differentiate(loss, trained)];
   const views = viewNodes(roots, layout, parameters!);
-  const gradients = views.slice(1 + reported.length);
+  const gradients = views.slice(told.length);
   const packed = typed<"arena">(packArena(layout, gradients));
 
   const { optimizer } = stage;
@@ -110,14 +117,16 @@ export function trainingStep(stage: Stage): TrainingStep {
     mean: next.mean,
     square: next.square,
     step,
+    ...Object.fromEntries(updates.map((u, i) => [u.name, views[1 + reported.length + i]!])),
   };
   const graph = makeGraph(
     stage.name,
     Object.entries(outputs).map(([name, node]) => ({ name, node })),
     [],
-    trainingState,
+    { ...trainingState, ...Object.fromEntries(updates.map((u) => [u.name, u.name])) },
   );
-  return { graph, layout, trained, frozen, state: trainingState };
+  const kept = updates.map(({ name, next, initial }) => ({ name, type: next.type, initial }));
+  return { graph, layout, trained, frozen, kept, state: trainingState };
 }
 
 const nameOf = (node: Node): string => String(node.attrs.name);

@@ -17,7 +17,7 @@ export interface ExportArguments {
   readonly json: boolean;
 }
 
-const dtypes = ["f32", "f16", "int8"] as const;
+const dtypes = ["f32", "f16", "int8", "int4"] as const;
 
 export async function exportCommand(source: string, args: ExportArguments): Promise<number> {
   const begun = performance.now();

@@ -9,6 +9,8 @@ export interface StateUpdate {
   /** The name of the state input. */
   readonly name: string;
   readonly next: AnyTensor;
+  /** What every element of it is before the first step. */
+  readonly initial: number;
 }
 
 export interface BatchNormOptions {
@@ -48,12 +50,12 @@ function batchStatistics(p: Params, x: AnyTensor, channel: Axis, { momentum = 0.
   const apart = sub(x, center);
   const squares = sum(mul(apart, apart), others);
   const count: Tensor<never> = typed(ops.sizeOf(productOfDims(others.map((a) => a.size)), "f32"));
-  const keep = (name: string, now: AnyTensor) => {
+  const keep = (name: string, now: AnyTensor, initial: number) => {
     const path = p.path === "" ? name : `${p.path}.${name}`;
     const before: AnyTensor = state(path, "f32", [channel]);
-    updates.push({ name: path, next: add(scale(before, 1 - momentum), scale(now, momentum)) });
+    updates.push({ name: path, next: add(scale(before, 1 - momentum), scale(now, momentum)), initial });
   };
-  keep("running_mean", center);
-  keep("running_var", div(squares, sub(count, 1)));
+  keep("running_mean", center, 0);
+  keep("running_var", div(squares, sub(count, 1)), 1);
   return { center, variance: div(squares, count) };
 }

@@ -1,7 +1,7 @@
 /** Training jobs: a compiled step, the data it is fed, and what is done with the result. A job file exports one. */
 
 import type { Backend } from "../../backends/backend.ts";
-import type { ArenaLayout, Graph, HostTensor, Node, Sizes } from "../../compiler/index.ts";
+import type { ArenaLayout, Graph, HostTensor, Node, Sizes, TensorType } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 
 /** A training step as the language compiles it. */
@@ -10,6 +10,8 @@ export interface CompiledStep {
   readonly layout: ArenaLayout;
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** Further state that the step keeps, with what its elements are at first. */
+  readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
   /** Names of the training state in the store. */
   readonly state: {
     readonly parameters: string;

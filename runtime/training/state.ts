@@ -3,6 +3,7 @@ import type { Store } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
   type Distribution,
+  elementCount,
   type HostTensor,
   hostTensor,
   inputName,
@@ -36,6 +37,10 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   await writeArena(store, step.state.square, new Float32Array(step.layout.size));
   await store.write(step.state.step, hostTensor("f32", [], [0]));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
+  for (const { name, type, initial } of step.kept) {
+    const axes = type.axes as readonly SizedAxis[];
+    await store.write(name, hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(initial)));
+  }
 }
 
 const writeArena = (store: Store, name: string, data: Float32Array) =>
@@ -56,6 +61,7 @@ export async function readArena(store: Store, name: string, layout: ArenaLayout)
 export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
   const weights = await readArena(store, step.state.parameters, step.layout);
   for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
+  for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
 }
 
@@ -63,7 +69,9 @@ export async function readWeights(step: CompiledStep, store: Store): Promise<Map
 export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
   const group = async (name: string) =>
     [...(await readArena(store, name, step.layout))].map(([n, t]) => tensorToWrite(n, t));
+  const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
   return {
+    ...(kept.length > 0 && { kept }),
     model: await group(step.state.parameters),
     "optimizer-mean": await group(step.state.mean),
     "optimizer-square": await group(step.state.square),
@@ -89,6 +97,11 @@ export async function restoreState(
     const reader = groups[group];
     if (!reader) throw fileError(path, `it has no ${group} tensors`, "resume from a checkpoint of this job");
     await writeArena(store, name, await packedFrom(path, reader, step.layout));
+  }
+  for (const { name, type } of step.kept) {
+    const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });
+    if (!stored) throw fileError(path, `it has no state "${name}"`, "resume from a checkpoint of this job");
+    await store.write(name, stored);
   }
   await store.write(step.state.step, hostTensor("f32", [], [done]));
 }

@@ -36,7 +36,7 @@ gpuTest(
     const read = async (name: string) => new Uint8Array(readFileSync(join(folder, name)));
     const model = await loadBundle(undefined, { device: gpu.device, read });
     const pixels = randomStream(2, "pixels").fill({ kind: "normal", mean: 0, std: 1 }, 3 * 64 * 64);
-    const { logits } = await gpu.settle(model.run({ pixels }));
+    const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
     model.dispose();
 
     const graph = bindSizes(trace(tinyVit, { depth: 2 }), { batch: 1 });
