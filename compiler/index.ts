@@ -24,7 +24,9 @@ export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
 export * from "./passes/driver.ts";
 export { fold } from "./passes/fold.ts";
+export { fuseAttention } from "./passes/fuse-attention.ts";
 export * from "./passes/inspect-observer.ts";
+export { inspectionPage } from "./passes/inspect-page.ts";
 export { prune } from "./passes/prune.ts";
 export {
   type AdapterFacts,

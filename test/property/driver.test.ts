@@ -5,6 +5,7 @@ import {
   canonicalize,
   fold,
   globMatches,
+  inspectionPage,
   isPassFault,
   makeGraph,
   type Node,
@@ -39,6 +40,16 @@ describe("runPasses", () => {
     ]);
     expect(beforeAndAfter(record.reports[2]!)).toMatch(/^\/\/ fold \(unchanged\)\ngraph @g/);
     expect(beforeAndAfter(record.reports[0]!)).toMatch(/^\/\/ before fold\n[\s\S]*\n\/\/ after fold\ngraph/);
+  });
+
+  it("shows all passes on one page", () => {
+    const record = recordingObserver();
+    runPasses(graph, [fold, canonicalize, fold], { observers: [record] });
+    const page = inspectionPage("a <model>", record.reports);
+    expect(page).toContain("<h1>a &lt;model&gt;</h1>");
+    expect(page).toContain('<span class="gone">  %0 = mul f32(0.5), f32(0) : f32[]</span>');
+    expect(page.match(/\(unchanged\)<\/p>/g)).toHaveLength(1);
+    expect(page).not.toMatch(/https?:|src=/);
   });
 
   it("refuses an order that a pass cannot work in", () => {

@@ -6,6 +6,7 @@ import {
   bindSizes,
   canonicalize,
   fold,
+  fuseAttention,
   type Graph,
   makeGraph,
   type Node,
@@ -56,7 +57,7 @@ describe.each([canonicalize, fold, prune] as readonly Pass[])("$name", (pass) =>
 });
 
 describe("every rule, on its own example", () => {
-  it.each([...canonicalize.rules, ...fold.rules])("$name", ({ example, apply }) => {
+  it.each([...canonicalize.rules, ...fold.rules, ...fuseAttention.rules])("$name", ({ example, apply }) => {
     const before = makeGraph("example", [{ name: "y", node: example }]);
     const after = makeGraph("example", [{ name: "y", node: apply(example) as Node }], before.inputs);
     expectSameMeaning(before, after, 3);

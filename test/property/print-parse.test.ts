@@ -125,6 +125,27 @@ describe("broken text", () => {
     }
   });
 
+  it("nested without end is refused, not run into the end of the stack", () => {
+    const many = 20_000;
+    const loops = `graph @g() {\n${"repeat 1 as i {\n".repeat(many)}`;
+    const lists = `graph @g(%x: f32[]) {\n  %0 = mul %x, ${"[".repeat(many)}\n`;
+    for (const text of [loops, lists, "(".repeat(many)]) {
+      expect(checkGraphText(text).mistakes[0]?.message).toContain("deep in each other");
+    }
+    const calls = Array.from(
+      { length: 300 },
+      (_, n) => `function @f${n + 1}(%x) {\n  %y = call @f${n}(%x)\n  return %y\n}\n`,
+    );
+    const text = `function @f0(%x) {\n  return %x\n}\n${calls.join("")}graph @g(%x: f32[]) {\n  return %x\n}\n`;
+    expect(checkGraphText(text).mistakes[0]?.message).toContain("more than 100 deep");
+  });
+
+  it("with the line ends of another system is the same graph", () => {
+    const graph = vitForward({ ...small, depth: 9 });
+    expectSame(graph, printGraph(graph));
+    expect(parseGraph(printGraph(graph).replaceAll("\n", "\r\n")).outputs[0]!.node).toBe(graph.outputs[0]!.node);
+  });
+
   it("that would unroll without end is refused", () => {
     const loops = "graph @g(%x: f32[]) {\n  repeat 99999999 as i {\n    %y = relu %x\n  }\n  return %x\n}\n";
     expect(checkGraphText(loops).mistakes[0]?.message).toContain("iterations");

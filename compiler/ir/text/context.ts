@@ -10,6 +10,9 @@ import { readType, TextFault } from "./values.ts";
 /** More than this many statements, with loops unrolled and calls inlined, are a mistake and not a model. */
 export const mostStatements = 200_000;
 
+/** Functions that call functions: no further than this. */
+export const deepestCall = 100;
+
 export interface FunctionSection {
   readonly section: Section;
   readonly head: SectionHead;
@@ -50,6 +53,8 @@ export interface Frame {
   readonly inputs: Map<string, Node>;
   readonly results: FrameResult[];
   readonly order: number;
+  /** Calls around this one. */
+  readonly depth: number;
   /** `names` is set where the text around is broken: a missing name is then nobody's mistake. */
   readonly broken: { names: boolean };
 }
@@ -61,6 +66,7 @@ export const newFrame = (file: string, order: number, brokenNames: boolean): Fra
   inputs: new Map(),
   results: [],
   order,
+  depth: 0,
   broken: { names: brokenNames },
 });
 

@@ -8,6 +8,7 @@ import { sameType, type TensorType } from "../type.ts";
 import {
   attempt,
   check,
+  deepestCall,
   type Elaboration,
   type Frame,
   newFrame,
@@ -202,7 +203,14 @@ function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, ta
     throw new TextFault(callee.span, `${wanted}, but is given ${given.length}`);
   }
   const prefix = path ? `${frame.prefix}${readName(path, frame.scope.iterations)}.` : frame.prefix;
-  const inner: Frame = { ...newFrame(frame.file, found.order, frame.broken.names), inputs: frame.inputs, prefix };
+  const depth = frame.depth + 1;
+  if (depth > deepestCall) throw new TextFault(callee.span, `calls are nested more than ${deepestCall} deep here`);
+  const inner: Frame = {
+    ...newFrame(frame.file, found.order, frame.broken.names),
+    inputs: frame.inputs,
+    prefix,
+    depth,
+  };
   for (const [i, input] of inputs.entries()) define(inner.scope, input.value, argument(e, inner, input, given[i]!));
   elaborateBody(e, inner, found.section.body);
   if (inner.results.length !== targets.length) {

@@ -16,17 +16,18 @@ const typeColumn = 64;
 export function layOut(sheet: Sheet): string {
   const names = nameValues(sheet);
   const body = blockLines(sheet, names, sheet.rolled.blocks);
-  return [`graph @${sheet.name}${signatureText(sheet, names)} {`, ...body, "}", ""].join("\n");
+  return [`graph @${sheet.name}(${signatureText(sheet, names)}) {`, ...body, "}", ""].join("\n");
 }
 
-function signatureText({ signature }: Sheet, names: Names): string {
+function signatureText({ name: graph, signature }: Sheet, names: Names): string {
   const entries = signature.map(({ item, name }) => {
     const own = names.base(item);
     const quoted = own === name ? "" : ` ${spellText(name)}`;
     return `${item.pieces[0]}%${own}${quoted}: ${item.type}`;
   });
-  const line = `(${entries.join(", ")})`;
-  return line.length < width - 20 ? line : `(\n${entries.map((e) => `  ${e}`).join(",\n")}\n)`;
+  const line = entries.join(", ");
+  const fits = "graph @() {".length + graph.length + line.length <= width;
+  return fits ? line : `\n${entries.map((e) => `  ${e}`).join(",\n")}\n`;
 }
 
 /** A line of the text: what stands before the type, and the type. */

@@ -78,6 +78,9 @@ export const vocabulary: TokenType[] = [
   ...signs,
 ];
 
+const opening = new Set<TokenType>([OpenRound, OpenCurly, OpenSquare]);
+const closing = new Set<TokenType>([CloseRound, CloseCurly, CloseSquare]);
+
 const lexer = new Lexer(
   [
     createToken({ name: "Blank", pattern: /[ \t\r\f\v\u00a0\u2028\u2029\ufeff]+/, group: Lexer.SKIPPED }),
@@ -100,8 +103,23 @@ export function lex(text: string): Lexed {
   if (errors.length > 0) throw new InternalError(`the lexer stopped at ${errors[0]!.line}:${errors[0]!.column}`);
   const mistakes = tokens.flatMap(lexicalMistake);
   const known = tokens.filter((t) => t.tokenType !== OpenText && t.tokenType !== Alien);
+  const deep = tooDeep(known);
+  if (deep) return { tokens: [], mistakes: [...mistakes, deep] };
   const lines = splitLines(known);
   return { tokens: joinLines(lines, mistakes), mistakes };
+}
+
+/** More brackets than this inside each other are no graph, and the parser calls itself for each. */
+const deepest = 50;
+
+function tooDeep(tokens: readonly IToken[]): Mistake | undefined {
+  let depth = 0;
+  for (const token of tokens) {
+    if (opening.has(token.tokenType)) depth++;
+    if (closing.has(token.tokenType)) depth--;
+    if (depth > deepest) return { ...spanOf(token), message: `brackets stand more than ${deepest} deep in each other` };
+  }
+  return undefined;
 }
 
 function lexicalMistake(token: IToken): Mistake[] {
