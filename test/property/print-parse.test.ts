@@ -1,7 +1,16 @@
 /** The text form: any graph prints to text that reads back to the same nodes, and no text crashes the parser. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checkGraphText, type Graph, nodesOf, parseGraph, printGraph } from "../../compiler/index.ts";
+import {
+  checkGraphText,
+  type Graph,
+  makeGraph,
+  nodesOf,
+  ones,
+  ops,
+  parseGraph,
+  printGraph,
+} from "../../compiler/index.ts";
 import { graphArbitrary, randomGraph, seededChooser } from "../support/random-graph.ts";
 import { seeded } from "../support/samples.ts";
 import { internVit6B, vitForward, vitTraining } from "../support/vit.ts";
@@ -31,6 +40,60 @@ describe("a random graph reads back to its own nodes", () => {
     fc.assert(
       fc.property(graphArbitrary({ symbols: true }), (g) => expectSame(g, printGraph(g))),
       { numRuns: 100 },
+    );
+  });
+});
+
+describe("any name and any number", () => {
+  const awkward = [
+    "",
+    "0",
+    "inf",
+    "graph",
+    "a b",
+    "{i}",
+    "}}",
+    'say "x"',
+    "\\n",
+    "é.ü",
+    "line\nbreak",
+    "__proto__",
+    "blocks.007.w",
+    "%x",
+  ];
+  const name = fc.oneof(fc.constantFrom(...awkward), fc.string({ unit: "binary", maxLength: 6 }));
+
+  it("of inputs, axes, outputs and graphs reads back", () => {
+    const names = fc.uniqueArray(name, { minLength: 6, maxLength: 6 });
+    fc.assert(
+      fc.property(names, name, ([a, b, x, p, y, z], graph) => {
+        const axes = [a!, b!].map((n, i) => ({ name: n, size: i + 2 }));
+        const [input, parameter] = [ops.input(x!, "f32", axes), ops.parameter(p!, "f32", axes.slice(1), ones)];
+        const sum = ops.reduceSum(ops.mul(input, parameter), [a!]);
+        const outputs = [y!, z!].map((n, i) => ({ name: n, node: i === 0 ? sum : ops.rename(input, a!, `${a}'`) }));
+        const g = makeGraph(graph, outputs, [input]);
+        expectSame(g, printGraph(g));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("in constants and distributions reads back to the last bit", () => {
+    const number = fc.oneof(
+      fc.double(),
+      fc.constantFrom(-0, 5e-324, 1e21, -1e-7, Number.POSITIVE_INFINITY, Number.NaN),
+    );
+    fc.assert(
+      fc.property(number, number, number, (v, mean, std) => {
+        const x = ops.parameter("x", "f32", [{ name: "a", size: 2 }], { kind: "normal", mean, std });
+        const table = ops.table([v, mean], x.type.axes);
+        const g = makeGraph("g", [
+          { name: "y", node: ops.add(ops.mul(x, v), table) },
+          { name: "c", node: ops.constant(v) },
+        ]);
+        expectSame(g, printGraph(g));
+      }),
+      { numRuns: 200 },
     );
   });
 });
