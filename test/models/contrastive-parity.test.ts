@@ -17,7 +17,7 @@ import {
   textAxes,
   type VisionConfig,
 } from "../../models/index.ts";
-import { executors, runOnce, storeWith } from "./executors.ts";
+import { allExecutors, runOnce, storeWith } from "./executors.ts";
 import {
   type Digest,
   difference,
@@ -95,7 +95,7 @@ const lossGraph = (() => {
 })();
 const weights = weightsOf(fixture, lossGraph, contrastiveRules);
 
-describe.each(executors)("a tiny InternVL-C on $name, beside PyTorch", (executor) => {
+describe.each(allExecutors)("a tiny InternVL-C on $name, beside PyTorch", (executor) => {
   const { make, tolerance } = executor;
 
   test("has the same features in between", async () => {

@@ -2,7 +2,9 @@
 import type { Backend, Store } from "../../backends/backend.ts";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
+import { softwareDevice } from "../support/adapter.ts";
 
 export interface Executor {
   readonly name: string;
@@ -15,6 +17,24 @@ export const executors: readonly Executor[] = [
   { name: "reference", make: referenceBackend, tolerance: 1e-6 },
   { name: "cpu", make: () => cpuBackend(), tolerance: 1e-4 },
 ];
+
+/** With kernels on the software adapter, whose pipelines take seconds to compile: for the tests that stand for the rest. */
+export const allExecutors: readonly Executor[] = [
+  ...executors,
+  { name: "webgpu", make: softwareBackend, tolerance: 1e-4 },
+];
+
+/** The adapter is shared by a test file and goes with it, not with one backend. */
+async function softwareBackend(): Promise<Backend> {
+  return { ...bound(webgpuBackend(await softwareDevice())), dispose: () => {} };
+}
+
+const bound = (backend: Backend): Backend => ({
+  device: backend.device,
+  createStore: () => backend.createStore(),
+  compile: (graph, options) => backend.compile(graph, options),
+  dispose: () => backend.dispose(),
+});
 
 export async function storeWith(backend: Backend, values: ReadonlyMap<string, HostTensor>): Promise<Store> {
   const store = backend.createStore();

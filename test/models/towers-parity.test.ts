@@ -20,7 +20,7 @@ import {
   visionAxes,
   visionRules,
 } from "../../models/index.ts";
-import { executors, runOnce } from "./executors.ts";
+import { allExecutors, runOnce } from "./executors.ts";
 import {
   type Digest,
   difference,
@@ -89,7 +89,7 @@ const cases = [
   ...["text-one-head", "text-biased"].map((name) => ({ name, graph: textGraph as (f: never) => Graph })),
 ];
 
-describe.each(executors)("on $name, beside PyTorch and transformers", (executor) => {
+describe.each(allExecutors)("on $name, beside PyTorch and transformers", (executor) => {
   test.each(cases)("$name has the same states and gradients", async ({ name, graph: build }) => {
     const fixture = await loadFixture<Facts>(name);
     const graph = build(fixture.facts as never);
