@@ -62,10 +62,10 @@ export async function* storedParts(
   if (!moved && !scales) return yield [values, converted(pieces, from, values.type as WholeType)];
   const type = scales ? from : (values.type as WholeType);
   const count = t.from.reduce((n, d) => n * d, 1);
-  const elements = fromBytes(type, await collect(converted(pieces, from, type), count * wireBytes[type])) as Elements;
-  const ordered = moved ? permute(elements, t.from, t.perm) : elements;
-  if (!scales) return yield [values, [bytesOf(ordered)]];
-  const quantized = quantize(ordered, values.dims as [number, number], t.quantization!);
+  const bytes = await collect(converted(pieces, from, type), count * wireBytes[type]);
+  const ordered = moved ? permute(bytes, wireBytes[type], t.from, t.perm) : bytes;
+  if (!scales) return yield [values, [ordered]];
+  const quantized = quantize(fromBytes(type, ordered), values.dims as [number, number], t.quantization!);
   yield [values, [values.type === "i4" ? packNibbles(quantized.integers) : bytesOf(quantized.integers)]];
   yield [scales, [toBytes(scales.type as WholeType, quantized.scales)]];
 }
@@ -112,29 +112,31 @@ export async function collect(pieces: Pieces, size: number): Promise<Uint8Array<
   return all;
 }
 
-type Elements = Exclude<HostTensor["data"], Float64Array> | Int8Array;
+/** Elements as unsigned integers: moving them reads no floats, and f16 would be widened and rounded again. */
+type Words = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+const wordArrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const;
 
-/** Elements of row-major `sizes` in the order of `perm`. */
-function permute(x: Elements, sizes: readonly number[], perm: readonly number[]): Elements {
+/** Elements of `width` bytes, row-major in `sizes`, in the order of `perm`. */
+function permute(
+  bytes: Uint8Array<ArrayBuffer>,
+  width: number,
+  sizes: readonly number[],
+  perm: readonly number[],
+): Uint8Array {
+  const words = new wordArrays[width as 1 | 2 | 4](bytes.buffer, bytes.byteOffset, bytes.length / width);
   const runs = perm.reduce<number[][]>((all, p, i) => {
     if (i > 0 && p === perm[i - 1]! + 1) all.at(-1)!.push(p);
     else all.push([p]);
     return all;
   }, []);
+  const span = (run: readonly number[]) => run.reduce((n, p) => n * sizes[p]!, 1);
   const [first, second] = runs;
-  if (runs.length === 2 && second![0] === 0) {
-    const rows = second!.reduce((n, p) => n * sizes[p]!, 1);
-    return turn(
-      x,
-      rows,
-      first!.reduce((n, p) => n * sizes[p]!, 1),
-    );
-  }
-  return gatherPermuted(x, sizes, perm);
+  const turned = runs.length === 2 && second![0] === 0;
+  return bytesOf(turned ? turn(words, span(second!), span(first!)) : gatherPermuted(words, sizes, perm));
 }
 
 /** A matrix's columns as rows, tile by tile, so that neither side of the copy leaves the cache. */
-function turn(x: Elements, rows: number, columns: number): Elements {
+function turn(x: Words, rows: number, columns: number): Words {
   const out = x.slice();
   const tile = 32;
   for (let r0 = 0; r0 < rows; r0 += tile) {
@@ -147,7 +149,7 @@ function turn(x: Elements, rows: number, columns: number): Elements {
   return out;
 }
 
-function gatherPermuted(x: Elements, sizes: readonly number[], perm: readonly number[]): Elements {
+function gatherPermuted(x: Words, sizes: readonly number[], perm: readonly number[]): Words {
   const strides = sizes.map((_, i) => sizes.slice(i + 1).reduce((a, b) => a * b, 1));
   const [outer, steps] = [perm.map((p) => sizes[p]!), perm.map((p) => strides[p]!)];
   const out = x.slice();
