@@ -1,0 +1,21 @@
+/** Whether two contenders computed the same. */
+import type { Output } from "./subject.ts";
+
+/** The largest difference in units of the largest value that is expected; infinite for NaN or another length. */
+export function difference(got: Output, expected: Output): number {
+  if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
+  let [worst, largest] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    const apart = Math.abs(got[i]! - expected[i]!);
+    if (Number.isNaN(apart)) return Number.POSITIVE_INFINITY;
+    worst = Math.max(worst, apart);
+    largest = Math.max(largest, Math.abs(expected[i]!));
+  }
+  return worst === 0 ? 0 : worst / largest;
+}
+
+/** The largest difference over several outputs, such as the losses of successive steps, each by its own scale. */
+export function largestDifference(got: readonly Output[], expected: readonly Output[]): number {
+  if (got.length !== expected.length) return Number.POSITIVE_INFINITY;
+  return Math.max(0, ...got.map((output, i) => difference(output, expected[i]!)));
+}

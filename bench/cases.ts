@@ -1,0 +1,109 @@
+/** The cases: what is measured, with whom, how often, and how far outputs may differ. */
+import { countMacs } from "../compiler/index.ts";
+import { trace } from "../dsl/index.ts";
+import { matmulGraph } from "./heddle/forward.ts";
+import { type BlockConfig, blockModel, type VitConfig, vitModel } from "./model/vit.ts";
+import type { Output, Subject } from "./subject.ts";
+
+/** Who is measured; "heddle" is in every case, and the others are compared with it. */
+export type ContenderName = "heddle" | "jax-js" | "onnxruntime webgpu";
+
+/** Those whose WebGPU calls pass through no JavaScript, and which find a driver by the environment. */
+export const bringsOwnDawn: ReadonlySet<ContenderName> = new Set(["onnxruntime webgpu"]);
+
+export interface Case {
+  readonly name: string;
+  /** The word on the command line that asks for it. */
+  readonly group: string;
+  /** For people: what one repetition is. */
+  readonly summary: string;
+  /** Repetitions of one process; the first also compiles, and the first `warmup` are not timed. */
+  readonly warmup: number;
+  readonly timed: number;
+  /** How many first repetitions have their outputs compared. */
+  readonly compared: number;
+  /** Largest difference of outputs, relative to the largest value. */
+  readonly tolerance: number;
+  /** Multiplications and additions of one repetition, by the usual count: backward twice forward. */
+  readonly flops?: () => number;
+  /** What an output says, for people. */
+  readonly finding?: (output: Output) => string;
+  /** Modules are loaded by the process that measures them, and nowhere else. */
+  readonly contenders: Partial<Record<ContenderName, () => Promise<Subject>>> & { heddle: () => Promise<Subject> };
+}
+
+/** 64 patches and a class token; the images have CIFAR's size. */
+export const smallVit: VitConfig = {
+  batch: 16,
+  tokens: 65,
+  width: 128,
+  heads: 4,
+  mlp: 512,
+  depth: 4,
+  image: 32,
+  patch: 4,
+  classes: 10,
+};
+
+export const oneBlock: BlockConfig = { batch: 8, tokens: 65, width: 256, heads: 8, mlp: 1024 };
+
+const trainVit: Case = {
+  name: "train-vit",
+  group: "train-vit",
+  summary: "training step of a ViT: 4 blocks, width 128, 65 tokens, batch 16, f32, AdamW; images in, loss out",
+  warmup: 2,
+  timed: 8,
+  compared: 8,
+  tolerance: 1e-4,
+  flops: () => 3 * 2 * countMacs(trace(vitModel(smallVit)), {}),
+  contenders: {
+    heddle: async () => (await import("./heddle/train-vit.ts")).trainVit(smallVit),
+    "jax-js": async () => (await import("./peers/jax/train-vit.ts")).trainVit(smallVit),
+  },
+};
+
+const block: Case = {
+  name: "block",
+  group: "block",
+  summary: "forward of one ViT block: width 256, 8 heads, 65 tokens, batch 8, f32; input up, output down",
+  warmup: 3,
+  timed: 12,
+  compared: 1,
+  tolerance: 1e-4,
+  flops: () => 2 * countMacs(trace(blockModel(oneBlock)), {}),
+  contenders: {
+    heddle: async () => (await import("./heddle/forward.ts")).block(oneBlock),
+    "jax-js": async () => (await import("./peers/jax/forward.ts")).block(oneBlock),
+    "onnxruntime webgpu": async () => (await import("./peers/onnxruntime/forward.ts")).block(oneBlock),
+  },
+};
+
+const matmul = (size: number): Case => ({
+  name: `matmul-${size}`,
+  group: "matmul",
+  summary: `product of two [${size}, ${size}] matrices, f32; inputs up, output down`,
+  warmup: 3,
+  timed: 12,
+  compared: 1,
+  tolerance: 1e-4,
+  flops: () => 2 * countMacs(matmulGraph(size), {}),
+  contenders: {
+    heddle: async () => (await import("./heddle/forward.ts")).matmul(size),
+    "jax-js": async () => (await import("./peers/jax/forward.ts")).matmul(size),
+    "onnxruntime webgpu": async () => (await import("./peers/onnxruntime/forward.ts")).matmul(size),
+  },
+});
+
+const compile: Case = {
+  name: "compile",
+  group: "compile",
+  summary: "heddle inspect internvit-6b: traced, counted and compiled to kernels, no device",
+  warmup: 0,
+  timed: 1,
+  compared: 1,
+  tolerance: 0,
+  finding: ([parameters = 0, kernels = 0]) => `${parameters.toLocaleString("en-US")} parameters, ${kernels} kernels`,
+  contenders: { heddle: async () => (await import("./heddle/inspect.ts")).inspect("internvit-6b") },
+};
+
+export const cases: readonly Case[] = [trainVit, block, matmul(512), matmul(1024), compile];
