@@ -32,14 +32,17 @@ export async function runCase(c: Case, options: RunOptions): Promise<ContenderRe
   const measured = new Map(names.map((name) => [name, [] as Measurement[]]));
   const heddle = () => measured.get("heddle")![0];
   for (let round = 0; round < options.rounds; round++) {
-    for (const name of turns(names, round).filter((n) => !failures.has(n))) {
+    for (const name of turns(names, round)) {
+      if (failures.has(name) || failures.has("heddle")) continue;
       options.note(`${c.name}: ${name}, round ${round + 1} of ${options.rounds}`);
       const outcome = await take(c, name, options, heddle());
       const reason = refusal(c, outcome, heddle());
       if (reason) failures.set(name, reason);
       else if ("measurement" in outcome) measured.get(name)!.push(outcome.measurement);
     }
-    if (!heddle()) break; // there is nothing to compare with
+  }
+  if (failures.has("heddle")) {
+    for (const name of names) if (!failures.has(name)) failures.set(name, "there are no figures of heddle beside it");
   }
   return names.map((contender) => resultOf(contender, measured.get(contender)!, failures.get(contender), heddle()));
 }
