@@ -27,6 +27,7 @@ export { fold } from "./passes/fold.ts";
 export { fuseAttention } from "./passes/fuse-attention.ts";
 export * from "./passes/inspect-observer.ts";
 export { inspectionPage } from "./passes/inspect-page.ts";
+export { commonPasses } from "./passes/pipeline.ts";
 export { prune } from "./passes/prune.ts";
 export {
   type AdapterFacts,

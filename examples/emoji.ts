@@ -17,40 +17,12 @@ import {
   tokenizerFrom,
 } from "../data/index.ts";
 import { cosine, defineStage, trace, trainingStep } from "../dsl/index.ts";
-import { type ContrastiveConfig, internvlC, stageOneLoss } from "../models/index.ts";
+import { stageOneLoss } from "../models/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
 import { exportTowers, writeTokenizer } from "./emoji/export.ts";
 import { writeReport } from "./emoji/report.ts";
-
-/** The scaled-down towers: the same blocks as the 6B and 7B ones, by other numbers. */
-const towers = (c: typeof settings): ContrastiveConfig => ({
-  vision: {
-    width: c.width,
-    depth: c.visionDepth,
-    heads: c.width / 32,
-    mlp: 4 * c.width,
-    image: c.image,
-    patch: c.patch,
-    positions: 0,
-    dropPath: 0,
-    dropPathRule: "uniform",
-    layerScale: 0.1,
-  },
-  text: {
-    width: c.width,
-    depth: c.textDepth,
-    heads: c.width / 32,
-    mlp: Math.round((8 * c.width) / 3 / 32) * 32,
-    vocab: c.vocabulary,
-    context: c.context,
-    epsilon: 1e-6,
-    attentionBias: false,
-    rotaryBase: 10000,
-  },
-  embed: c.width,
-  poolingHeads: c.width / 32,
-});
+import emojiModel from "./emoji-model.ts";
 
 const settings = {
   steps: 1000,
@@ -58,14 +30,6 @@ const settings = {
   rate: 2e-3,
   /** Of the text side, as a share of the image side's. */
   textRate: 1,
-  image: 32,
-  patch: 8,
-  width: 128,
-  visionDepth: 3,
-  textDepth: 2,
-  /** Tokens that are learned from the names, and how many of them a name may have, with the begin and end marks. */
-  vocabulary: 3000,
-  context: 16,
   checkpointEvery: 100,
   seed: 7,
 };
@@ -78,12 +42,14 @@ export default defineJob({
     "a small InternVL-C on emoji by three artists, in English, Chinese, Arabic and Spanish; tested on a fourth artist",
   config: settings,
   build: async (c): Promise<TrainingJob> => {
-    const model = towers(c);
+    const model = emojiModel.config;
+    const { image } = model.vision;
+    const { vocab, context } = model.text;
     const set = await emojiSet();
     const names = set.emoji.flatMap((e) => set.languages.map((l) => e.texts[l]![0]!));
-    const tokenizerJson = learnTokenizer(names, c.vocabulary);
+    const tokenizerJson = learnTokenizer(names, vocab);
     const tokenizer = tokenizerFrom("the learned tokenizer", tokenizerJson, learnedTokenizerConfig);
-    const images = imageStore({ size: c.image, fit: "pad", fill: [255, 255, 255] });
+    const images = imageStore({ size: image, fit: "pad", fill: [255, 255, 255] });
     const stage = defineStage({
       name: "contrastive",
       loss: (p) => {
@@ -118,10 +84,10 @@ export default defineJob({
         const augmentation = { scale: [0.7, 1] as const, recolour: 0.3 };
         const options = {
           images,
-          size: c.image,
+          size: image,
           augmentation,
           tokenizer,
-          tokens: c.context,
+          tokens: context,
           extraTexts: 0,
           onSkip,
         };
@@ -130,11 +96,11 @@ export default defineJob({
         }
       },
       finish: async (run) => {
-        const graph = trace(internvlC, model);
+        const graph = trace(emojiModel);
         const result = await evaluate(run, graph, set, {
-          image: c.image,
+          image,
           tokenizer,
-          context: c.context,
+          context,
           heldOut: "noto",
         });
         await writeTokenizer(run.folder, tokenizerJson);

@@ -28,7 +28,8 @@ export const isGraphInput = (node: Node): boolean => sourceOps.has(node.op);
 export const inputName = (node: Node): string => String(node.attrs.name);
 
 /**
- * Makes a graph of named outputs. Inputs are found by walking, after the `declared` ones that come first even when unused.
+ * Makes a graph of named outputs. The `declared` inputs come first, even when unused; the others are found by
+ * walking, those that a run is fed before parameters and state.
  * Throws UsageError when two different inputs, or two outputs, have one name.
  */
 export function makeGraph(
@@ -37,8 +38,9 @@ export function makeGraph(
   declared: readonly Node[] = [],
   updates: Readonly<Record<string, string>> = {},
 ): Graph {
-  const inputs = new Set(declared);
-  for (const node of topological(outputs.map((o) => o.node))) if (isGraphInput(node)) inputs.add(node);
+  const found = topological(outputs.map((o) => o.node)).filter(isGraphInput);
+  const fed = (node: Node) => node.op === "input" && node.attrs.role !== "state";
+  const inputs = new Set([...declared, ...found.filter(fed), ...found]);
   assertUnique([...inputs].map(inputName), "input");
   assertUnique(
     outputs.map((o) => o.name),

@@ -9,6 +9,7 @@ import { opRecord } from "../ir/op.ts";
 import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { decompose } from "./decompose.ts";
+import { runPasses } from "./driver.ts";
 import { decideMemory, type FusedKernel, type Fusion, type Storage } from "./fuse-demand.ts";
 import { isAttention, type Placement, placeNodes } from "./fuse-groups.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";
@@ -20,6 +21,7 @@ import { lowerScatter } from "./lower-indexing.ts";
 import { kernelName, type LoweredKernel, Lowering } from "./lower-kernel.ts";
 import { lowerRowReduction } from "./lower-row-reduction.ts";
 import { regionName, span } from "./lower-values.ts";
+import { commonPasses } from "./pipeline.ts";
 import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
 import { baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
 import { scheduleKernels } from "./schedule-kernels.ts";
@@ -78,7 +80,8 @@ const keeps = (node: Node): boolean => opRecord(node.op).kind !== "composite" ||
  * Throws UnsupportedError where a size is still symbolic.
  */
 export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(baselineFacts)): Program {
-  const primitive = splitReductions(decompose(graph, keeps));
+  // The common passes come first: canonicalize would merge the sums that splitReductions takes apart.
+  const primitive = splitReductions(decompose(runPasses(graph, commonPasses), keeps));
   const nodes = nodesOf(primitive);
   assertSized(nodes);
   const placed = placeNodes(nodes);

@@ -1,0 +1,38 @@
+/** A small InternVL-C: the blocks of InternViT-6B and LLaMA-7B by smaller numbers, for pictures of 32 pixels and short names. */
+import { defineModel } from "../dsl/index.ts";
+import { type ContrastiveConfig, internvlC } from "../models/index.ts";
+
+const config: ContrastiveConfig = {
+  vision: {
+    width: 128,
+    depth: 3,
+    heads: 4,
+    mlp: 512,
+    image: 32,
+    patch: 8,
+    positions: 0,
+    dropPath: 0,
+    dropPathRule: "uniform",
+    layerScale: 0.1,
+  },
+  text: {
+    width: 128,
+    depth: 2,
+    heads: 4,
+    mlp: 352,
+    vocab: 3000,
+    context: 16,
+    epsilon: 1e-6,
+    attentionBias: false,
+    rotaryBase: 10000,
+  },
+  embed: 128,
+  poolingHeads: 4,
+};
+
+export default defineModel<ContrastiveConfig>({
+  name: "emoji-model",
+  summary: "a small InternVL-C for emoji and their names",
+  config,
+  build: internvlC.build,
+});
