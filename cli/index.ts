@@ -1,7 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
-import { HeddleError, setSourceReader } from "../compiler/index.ts";
+import { HeddleError, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
@@ -40,6 +40,8 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
     .option("--text", "print the graph", false)
+    .option("--pass <name>", "print the graph before and after a pass")
+    .option("--html <file>", "write a page to step through the passes")
     .option("--stage <n>", "look at the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
@@ -96,6 +98,7 @@ function commands(done: (status: number) => void): Command {
 
 const environmentHelp = `
 environment:
+${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
   HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take`;
 
 const collect = (value: string, before: string[]): string[] => [...before, value];

@@ -16,6 +16,7 @@ export { checkGraphText, type ParseResult, parseGraph } from "./ir/parse.ts";
 export { printGraph } from "./ir/print.ts";
 export * from "./ir/type.ts";
 export * from "./ir/verify.ts";
+export { printKernel } from "./kernel/index.ts";
 export * as ops from "./ops/index.ts";
 export * from "./passes/arena.ts";
 export { canonicalize } from "./passes/canonicalize.ts";

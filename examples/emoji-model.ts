@@ -5,7 +5,7 @@ import { type ContrastiveConfig, internvlC } from "../models/index.ts";
 const config: ContrastiveConfig = {
   vision: {
     width: 128,
-    depth: 3,
+    depth: 2,
     heads: 4,
     mlp: 512,
     image: 32,
@@ -19,9 +19,9 @@ const config: ContrastiveConfig = {
     width: 128,
     depth: 2,
     heads: 4,
-    mlp: 352,
+    mlp: 320,
     vocab: 3000,
-    context: 16,
+    context: 12,
     epsilon: 1e-6,
     attentionBias: false,
     rotaryBase: 10000,

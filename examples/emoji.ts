@@ -25,12 +25,10 @@ import { writeReport } from "./emoji/report.ts";
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
-  steps: 1000,
+  steps: 1200,
   batch: 128,
-  rate: 2e-3,
-  /** Of the text side, as a share of the image side's. */
-  textRate: 1,
-  checkpointEvery: 100,
+  rate: 2.5e-3,
+  checkpointEvery: 200,
   seed: 7,
 };
 
@@ -59,7 +57,6 @@ export default defineJob({
       optimizer: {
         rate: cosine({ peak: c.rate, steps: c.steps, warmup: Math.min(40, Math.ceil(c.steps / 10)) }),
         beta2: 0.95,
-        rateScale: (path) => (/^(qllama|text_projection)\./.test(path) ? c.textRate : 1),
         weightDecay: 0.1,
         clip: 1,
       },

@@ -1,19 +1,20 @@
-/** A vision transformer in twenty lines: the model of the README. Try `npx heddle inspect examples/tiny-vit.ts`. */
+/** The model of the README: a vision transformer. Try `npx heddle inspect examples/tiny-vit.ts`. */
 import * as h from "../dsl/index.ts";
 
-const [batch, token, embed, hidden] = [
-  h.axis("batch", "batch"),
-  h.axis("token", 64),
+const [batch, token, key] = [h.axis("batch", "batch"), h.axis("token", 64), h.axis("key_token", 64)];
+const [embed, hidden, heads, dim] = [
   h.axis("embed", 128),
   h.axis("hidden", 512),
+  h.axis("heads", 4),
+  h.axis("dim", 32),
 ];
-const [heads, dim, key] = [h.axis("heads", 4), h.axis("dim", 32), h.axis("key_token", 64)];
 const [image, label] = [h.imageAxes(64), h.axis("label", 10)];
+type Tokens = h.Tensor<"batch" | "token" | "embed">;
 
-const attend = (p: h.Params, x: h.Tensor<"batch" | "token" | "embed">) => {
+const attend = (p: h.Params, x: Tokens): Tokens => {
   const project = (name: string) => h.linear(p.scope(name), x, [embed], [heads, dim]);
-  const [q, k, v] = [project("q"), h.rename(project("k"), token, key), h.rename(project("v"), token, key)];
-  return h.linear(p.scope("out"), h.attention(q, k, v, { dot: dim, over: key }), [heads, dim], [embed]);
+  const [k, v] = [h.rename(project("k"), token, key), h.rename(project("v"), token, key)];
+  return h.linear(p.scope("out"), h.attention(project("q"), k, v, { dot: dim, over: key }), [heads, dim], [embed]);
 };
 
 export default h.defineModel({
@@ -22,14 +23,7 @@ export default h.defineModel({
   config: { depth: 4 },
   build: (p, { depth }) => {
     const pixels = h.input("pixels", "f32", [batch, image.channel, image.row, image.column]);
-    let x: h.Tensor<"batch" | "token" | "embed"> = h.patchEmbedding<"batch", "embed", "token">(
-      p.scope("patch"),
-      pixels,
-      image,
-      8,
-      embed,
-      token,
-    );
+    let x: Tokens = h.patchEmbedding<"batch", "embed", "token">(p.scope("patch"), pixels, image, 8, embed, token);
     x = h.add(x, p.parameter("position", [token, embed], h.normal(0.02)));
     for (let i = 0; i < depth; i++) {
       const block = p.scope(`block.${i}`);

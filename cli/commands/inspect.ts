@@ -1,20 +1,33 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
+import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
+import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
+  beforeAndAfter,
   bindSizes,
+  commonPasses,
   compileKernels,
   countMacs,
   countOps,
   countParameters,
+  didYouMean,
   type Graph,
+  globMatches,
   graphSymbols,
+  inspectionPage,
   nodesOf,
   type Program,
   printGraph,
+  printKernel,
+  readSwitches,
+  recordingObserver,
+  runPasses,
   type Sizes,
+  switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
 import { configure, parseSettings, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
+import { writeFileAtomically } from "../../runtime/index.ts";
 import { loadGraph } from "../load.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { typicalSchedule } from "../typical-gpu.ts";
@@ -26,6 +39,8 @@ export interface InspectArguments {
   readonly json: boolean;
   readonly text: boolean;
   readonly stage?: string;
+  readonly pass?: string;
+  readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
   readonly device?: string;
@@ -58,10 +73,47 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     process.stdout.write(printGraph(graph));
     return 0;
   }
+  if (args.pass !== undefined || args.html !== undefined) return await showPasses(graph, args);
+  lookInside(graph, args.batch);
   const result = { ...inspect(graph, args.batch, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
+
+/** Prints a pass's graph before and after it, or writes one page to step through all passes. */
+async function showPasses(graph: Graph, { pass, html }: InspectArguments): Promise<number> {
+  const known = commonPasses.map((p) => p.name);
+  if (pass !== undefined && !known.includes(pass)) {
+    throw new UsageError(`there is no pass "${pass}"${didYouMean(pass, known)} There are ${known.join(", ")}.`);
+  }
+  const recording = recordingObserver();
+  runPasses(graph, commonPasses, { observers: [recording] });
+  if (html !== undefined) {
+    await writeFileAtomically(html, inspectionPage(graph.name, recording.reports));
+    process.stdout.write(`${html}\n`);
+  }
+  for (const report of recording.reports) if (report.pass === pass) process.stdout.write(`${beforeAndAfter(report)}\n`);
+  return 0;
+}
+
+/** What the DUMP, TRACE and TIME switches ask for, on stderr. */
+function lookInside(graph: Graph, batch: number): void {
+  const switches = readSwitches(process.env);
+  const write = (line: string) => void process.stderr.write(`${line}\n`);
+  if ([switches.dump, switches.trace, switches.time].every((asked) => asked.length === 0)) return;
+  runPasses(graph, commonPasses, { observers: switchObservers(switches, write), check: switches.check });
+  if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph).model));
+  for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
+    for (const { name, kernel } of compiled(graph, batch).kernels) {
+      if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
+    }
+  }
+}
+
+/** Every symbolic size is the batch, or an open length that stands at the same number. */
+const sizesOf = (graph: Graph, batch: number): Sizes => Object.fromEntries(graphSymbols(graph).map((s) => [s, batch]));
+const compiled = (graph: Graph, batch: number): Program =>
+  compileKernels(bindSizes(graph, sizesOf(graph, batch)), typicalSchedule);
 
 /** The graph to look at, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
@@ -70,8 +122,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
   const config = known && configure(known.model, parseSettings(known.model, args.set));
   const paper = known && config ? known.paperMacs(config) : null;
   if (args.stage === undefined) {
-    const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, args.batch]));
-    return { graph, parts: { macs: { exact: countMacs(graph, sizes), paper } } };
+    return { graph, parts: { macs: { exact: countMacs(graph, sizesOf(graph, args.batch)), paper } } };
   }
   const recipe = known?.stages[args.stage];
   if (!known || !config || !recipe) {
@@ -95,10 +146,9 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
   };
 }
 
-/** Every symbolic size is the batch, or an open length that stands at the same number. */
 export function inspect(graph: Graph, batch: number, begun = performance.now()): Inspection {
-  const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, batch]));
-  const program = compileKernels(bindSizes(graph, sizes), typicalSchedule);
+  const sizes = sizesOf(graph, batch);
+  const program = compiled(graph, batch);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,

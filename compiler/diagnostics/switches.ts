@@ -28,7 +28,7 @@ export const switchHelp = [
     example: "TRACE=rules:canonicalize",
     help: "say which rules of a pass fired, and why others did not",
   },
-  { name: "TIME", example: "TIME=passes", help: "say how long each pass, or each kernel, took" },
+  { name: "TIME", example: "TIME=passes", help: "say how long each pass took" },
   { name: "CHECK", example: "CHECK=all", help: "also check that passes are idempotent and graphs read back" },
   { name: "SEED", example: "SEED=7", help: "the seed of everything random" },
 ] as const;
@@ -37,7 +37,7 @@ export const switchHelp = [
 const kinds = {
   DUMP: ["ir", "kernel", "wgsl", "onnx"],
   TRACE: ["rules"],
-  TIME: ["passes", "kernels"],
+  TIME: ["passes"],
 } as const;
 
 /** Reads the switches out of a record such as process.env; throws UsageError for a word that none of them knows. */
