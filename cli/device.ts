@@ -37,10 +37,7 @@ async function openGpu(): Promise<ChosenDevice> {
   const { requestDevice } = await import("../backends/webgpu/node-index.ts");
   const { webgpuBackend } = await import("../backends/webgpu/index.ts");
   const gpu = await requestDevice({ prefer: "hardware" });
-  const slow = gpu.adapter.software
-    ? "; it imitates a GPU in software and is slow: --set steps=20 shows the path without the wait"
-    : "";
-  return { backend: webgpuBackend(gpu), reason: `${gpu.adapter.description} (taken because ${gpu.reason}${slow})` };
+  return { backend: webgpuBackend(gpu), reason: `${gpu.adapter.description} (taken because ${gpu.reason})` };
 }
 
 /** A hardware GPU, or undefined where there is none; an adapter that fails to open is told, not passed over. */

@@ -5,7 +5,7 @@ import { type ContrastiveConfig, internvlC } from "../models/index.ts";
 const config: ContrastiveConfig = {
   vision: {
     width: 128,
-    depth: 2,
+    depth: 3,
     heads: 4,
     mlp: 512,
     image: 32,
@@ -13,7 +13,7 @@ const config: ContrastiveConfig = {
     positions: 0,
     dropPath: 0,
     dropPathRule: "uniform",
-    layerScale: 0.1,
+    layerScale: 1,
   },
   text: {
     width: 128,

@@ -27,7 +27,7 @@ import emojiModel from "./emoji-model.ts";
 const settings = {
   steps: 1200,
   batch: 128,
-  rate: 2.5e-3,
+  rate: 1.5e-3,
   checkpointEvery: 200,
   seed: 7,
 };

@@ -26,6 +26,8 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
   try {
     say(`${job.name}: ${job.summary}`);
     say(`device: ${device.reason}`);
+    if (device.backend.device.software)
+      say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
     const built = await job.build(config);
     const folder = args.resume ? await newestRunFolder(args.runs, job.name) : await freshRunFolder(args.runs, job.name);
     say(`run folder: ${folder}`);

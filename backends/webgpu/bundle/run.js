@@ -87,7 +87,7 @@ function fillParameters(gpu, buffers, { parameters }, file) {
   for (const { name, axes, buffer } of parameters) {
     const entry = header[name];
     const shape = axes.map((a) => a.size);
-    if (!entry || entry.dtype !== "F32" || entry.shape.join() !== shape.join()) {
+    if (entry?.dtype !== "F32" || entry.shape.join() !== shape.join()) {
       throw new Error(`weights.safetensors does not hold "${name}" as F32 [${shape}]`);
     }
     const [from, to] = entry.data_offsets;
