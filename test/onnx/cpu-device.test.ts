@@ -116,7 +116,7 @@ describe("state", () => {
   });
 });
 
-it("memory does not grow over 200 steps", async () => {
+it("memory does not grow over 600 steps", async () => {
   const axes = [{ name: "a", size: 2 ** 18 }];
   const [count, x] = [ops.state("count", "f32", axes), ops.input("x", "f32", axes)];
   const outputs = [
@@ -128,11 +128,11 @@ it("memory does not grow over 200 steps", async () => {
   const steps = async (n: number) => {
     for (let i = 0; i < n; i++) await executable.run({ x: zeros }, store);
   };
-  await steps(50);
+  await steps(300); // until the garbage between two collections is part of the figure
   const before = process.memoryUsage().rss;
-  await steps(200);
-  // One buffer of 1 MiB kept at each step would make 200 MiB.
-  expect(process.memoryUsage().rss - before).toBeLessThan(64 * 2 ** 20);
+  await steps(600);
+  // One buffer of 1 MiB kept at each step would make 600 MiB.
+  expect(process.memoryUsage().rss - before).toBeLessThan(150 * 2 ** 20);
 });
 
 describe("one parameter in two layouts, sliced and whole", () => {
