@@ -1,5 +1,5 @@
 /** What all lowerings share: the kernel being made, its threads, and the binding of tensors to buffers. */
-import { InternalError } from "../diagnostics/error.ts";
+import { UnsupportedError } from "../diagnostics/error.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Axis } from "../ir/type.ts";
@@ -194,8 +194,9 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, schedule: Schedu
     clusters = [...ranges].map(([root]) => ({ root, range: { min: 0, max: span(regionOf(root).axes) - 1 } }));
   }
   if (clusters.length > schedule.facts.maxBindings) {
-    throw new InternalError(
-      `lower: a kernel binds ${clusters.length} tensors, the adapter ${schedule.facts.maxBindings}`,
+    // The backward pass of masked attention reads eight tensors and writes one, which the guaranteed eight cannot hold.
+    throw new UnsupportedError(
+      `a kernel needs ${clusters.length} storage buffers, and the adapter grants ${schedule.facts.maxBindings} to one: take a device that grants ${clusters.length} (maxStorageBuffersPerShaderStage)`,
     );
   }
   const buffers: BufferParam[] = clusters.map((c, i) => ({
