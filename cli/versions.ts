@@ -1,4 +1,5 @@
 /** Versions of what produced a result, for summaries and bug reports. */
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
@@ -11,7 +12,13 @@ const versionOf = (name: string): string | null => {
   }
 };
 
-export const heddleVersion = (): string => (require("../package.json") as { version: string }).version;
+/** The manifest lies above cli/ in a checkout, and above dist/cli/ in an installed package. */
+export function heddleVersion(): string {
+  const manifest = ["../package.json", "../../package.json"]
+    .map((path) => new URL(path, import.meta.url))
+    .find((url) => existsSync(url));
+  return (JSON.parse(readFileSync(manifest!, "utf8")) as { version: string }).version;
+}
 
 export const versions = (): Record<string, string | null> => ({
   heddle: heddleVersion(),
