@@ -24,7 +24,7 @@ export function onnxruntime(): Library {
     library = require("onnxruntime-node") as Library;
   } catch (cause) {
     throw new UnsupportedError(
-      `the cpu device needs the package onnxruntime-node, which has a build for this platform (${process.platform} ${process.arch}) or not: ${(cause as Error).message}`,
+      `the cpu device needs the package onnxruntime-node, which does not load here (${process.platform} ${process.arch}): npm install onnxruntime-node; ${(cause as Error).message}`,
       { cause },
     );
   }
