@@ -48,6 +48,7 @@ export {
 export { type DeviceModel, deviceModel, type ParameterSource } from "./modes/device-model.ts";
 export { embedRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { classProbabilities, classVectors } from "./modes/zero-shot.ts";
+export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
 export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";

@@ -1,5 +1,13 @@
 /** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
-import { elementCount, type Graph, type HostTensor, hostTensor, inputName, type SizedAxis } from "../compiler/index.ts";
+import {
+  type DType,
+  elementCount,
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  type SizedAxis,
+} from "../compiler/index.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
 import { openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
@@ -14,8 +22,8 @@ export interface StoredParameter {
 
 /** Weights that are read when they are asked for. */
 export interface Weights {
-  /** One parameter, with its own axes in their own order. */
-  read(parameter: string): Promise<HostTensor>;
+  /** One parameter, with its own axes in their own order, as f32 unless another float is asked for. */
+  read(parameter: string, dtype?: DType): Promise<HostTensor>;
   /** What the file has besides, for people. */
   readonly report: string;
   dispose(): Promise<void>;
@@ -40,7 +48,7 @@ export async function openWeights(
     const places = new Map(layout.map((p) => [p.parameter, p]));
     const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
     return {
-      read: (parameter) => readParameter(reader, places.get(parameter)!, axes.get(parameter)!),
+      read: (parameter, dtype = "f32") => readParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype),
       report: describeMatch(match),
       dispose: () => reader.dispose(),
     };
@@ -95,12 +103,13 @@ async function readParameter(
   reader: SafetensorsReader,
   place: StoredParameter,
   axes: readonly SizedAxis[],
+  dtype: DType,
 ): Promise<HostTensor> {
-  const stored = await reader.readTensor(place.name, { dtype: "f32" });
+  const stored = await reader.readTensor(place.name, { dtype });
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
   const ordered = place.order.map((name) => ({ name, size: sizes.get(name)! }));
   return permute(
-    hostTensor("f32", ordered, stored.data),
+    hostTensor(dtype, ordered, stored.data),
     axes.map((a) => a.name),
   );
 }

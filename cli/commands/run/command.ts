@@ -27,11 +27,14 @@ function modes(source: string, done: (status: number) => void): Command {
     .description("use a model's weights: its features, classes, search, captions, conversation")
     .usage("--weights <path> <mode> [options]")
     .configureHelp({ showGlobalOptions: true })
-    .requiredOption("--weights <path>", "a safetensors file, its index, or the folder of either")
+    .requiredOption("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"')
     .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; the one beside the weights unless told')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
     .option("--set <key=value>", "change a setting; may be repeated", collect, [])
+    .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f32"))
+    .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
+    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteSize)
     .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
     .option("--json", "results for programs", false);
   const add = (parent: Command, name: string, description: string) => {
@@ -119,6 +122,23 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+/** "500MB", "2GB", "1.5GiB" or a number of bytes. */
+function byteSize(text: string): number {
+  const [, amount, unit = "B"] = /^([\d.]+)\s*([kMG]i?B|B)?$/.exec(text) ?? [];
+  const units: Readonly<Record<string, number>> = {
+    B: 1,
+    kB: 1e3,
+    kiB: 1024,
+    MB: 1e6,
+    MiB: 2 ** 20,
+    GB: 1e9,
+    GiB: 2 ** 30,
+  };
+  const bytes = Number(amount) * units[unit]!;
+  if (Number.isFinite(bytes) && bytes >= 1) return bytes;
+  throw new InvalidArgumentError("a size is needed, such as 500MB or 2GB");
 }
 
 function numbers(text: string): number[] {
