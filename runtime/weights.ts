@@ -1,7 +1,18 @@
 /** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
-import { elementCount, type Graph, type HostTensor, hostTensor, inputName, type SizedAxis } from "../compiler/index.ts";
+import {
+  elementCount,
+  FileError,
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  type SizedAxis,
+} from "../compiler/index.ts";
+import { fileError, quoted } from "./file-errors.ts";
+import type { StoredTensor } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
-import { openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
 
 /** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
@@ -22,9 +33,10 @@ export interface Weights {
 }
 
 /**
- * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names are taken first;
- * where they are not all there, the published layout is tried. Throws FileError listing every missing and mis-shaped
- * tensor; further ones are told in `report`.
+ * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names and shapes are
+ * taken, or those of the published layout where more of it are there. Throws FileError listing every missing and
+ * mis-shaped tensor, or every one that holds no floats; further tensors are told in `report`. Reading a tensor throws
+ * FileError where a value is NaN or infinite.
  */
 export async function openWeights(
   path: string,
@@ -33,10 +45,14 @@ export async function openWeights(
 ): Promise<Weights> {
   const reader = await openSafetensors(path);
   try {
-    const own = ownLayout(graph);
-    const layout = published && matchTensors(own, reader).matched.length < own.length ? published : own;
-    const match = matchTensors(layout, reader);
+    const [own, other] = [ownLayout(graph), published ?? []].map((layout) => matchTensors(layout, reader));
+    const match = other!.matched.length > own!.matched.length ? other! : own!;
     requireMatch(path, match, { allowUnexpected: true });
+    const layout = match.matched.map(({ expected }) => expected);
+    requireFloats(
+      path,
+      match.matched.map(({ found }) => found),
+    );
     const places = new Map(layout.map((p) => [p.parameter, p]));
     const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
     return {
@@ -91,18 +107,40 @@ const ownLayout = (graph: Graph): StoredParameter[] =>
     order: n.type.axes.map((a) => a.name),
   }));
 
+/** The tensors told of each mistake; the others are counted. */
+const mostShown = 10;
+
+function requireFloats(path: string, tensors: readonly StoredTensor[]): void {
+  const others = tensors.filter(({ dtype }) => !isReadableAs(dtype, "f32"));
+  if (others.length === 0) return;
+  const shown = others.slice(0, mostShown).map((tensor) => `    ${describeStored(tensor)}`);
+  const rest = others.length > mostShown ? [`    and ${others.length - mostShown} more`] : [];
+  const hint = "  hint: store them as F32, F16 or BF16";
+  throw new FileError([`${path}: weights are floats, and these tensors are not:`, ...shown, ...rest, hint].join("\n"));
+}
+
 async function readParameter(
   reader: SafetensorsReader,
   place: StoredParameter,
   axes: readonly SizedAxis[],
 ): Promise<HostTensor> {
   const stored = await reader.readTensor(place.name, { dtype: "f32" });
+  requireFinite(reader.path, place.name, stored.data as Float32Array);
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
   const ordered = place.order.map((name) => ({ name, size: sizes.get(name)! }));
   return permute(
     hostTensor("f32", ordered, stored.data),
     axes.map((a) => a.name),
   );
+}
+
+/** A model with one such value answers with nothing but NaN. */
+function requireFinite(path: string, name: string, values: Float32Array): void {
+  for (let i = 0; i < values.length; i++) {
+    if (values[i]! - values[i]! === 0) continue; // NaN for NaN and for the infinities
+    const what = `tensor ${quoted(name)}: element ${i} is ${values[i]}, and weights are finite`;
+    throw fileError(path, what, "take an earlier checkpoint, or copy or download this one again");
+  }
 }
 
 /** The tensor with its axes in another order; itself where the order is the same. */
