@@ -44,7 +44,7 @@ const isScript = (source: string): boolean => [".ts", ".mts", ".js", ".mjs"].inc
 function unknownModel(source: string): UsageError {
   const names = bundledModels.map((m) => m.name);
   return new UsageError(
-    `there is no model "${source}"${didYouMean(source, names)} Give a .ts or .graph file, or one of ${names.join(", ")}.`,
+    `there is no model "${source}"${didYouMean(source, names) || "."} Give a .ts or .graph file, or one of ${names.join(", ")}.`,
   );
 }
 

@@ -2,14 +2,18 @@
 import {
   type DType,
   elementCount,
+  FileError,
   type Graph,
   type HostTensor,
   hostTensor,
   inputName,
   type SizedAxis,
 } from "../compiler/index.ts";
+import { fileError, quoted } from "./file-errors.ts";
+import type { StoredTensor } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
-import { openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
 
 /** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
@@ -30,9 +34,10 @@ export interface Weights {
 }
 
 /**
- * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names are taken first;
- * where they are not all there, the published layout is tried. Throws FileError listing every missing and mis-shaped
- * tensor; further ones are told in `report`.
+ * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names and shapes are
+ * taken, or those of the published layout where more of it are there. Throws FileError listing every missing and
+ * mis-shaped tensor, or every one that holds no floats; further tensors are told in `report`. Reading a tensor throws
+ * FileError where a value is NaN or infinite.
  */
 export async function openWeights(
   path: string,
@@ -41,10 +46,14 @@ export async function openWeights(
 ): Promise<Weights> {
   const reader = await openSafetensors(path);
   try {
-    const own = ownLayout(graph);
-    const layout = published && matchTensors(own, reader).matched.length < own.length ? published : own;
-    const match = matchTensors(layout, reader);
+    const [own, other] = [ownLayout(graph), published ?? []].map((layout) => matchTensors(layout, reader));
+    const match = other!.matched.length > own!.matched.length ? other! : own!;
     requireMatch(path, match, { allowUnexpected: true });
+    const layout = match.matched.map(({ expected }) => expected);
+    requireFloats(
+      path,
+      match.matched.map(({ found }) => found),
+    );
     const places = new Map(layout.map((p) => [p.parameter, p]));
     const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
     return {
@@ -99,6 +108,18 @@ const ownLayout = (graph: Graph): StoredParameter[] =>
     order: n.type.axes.map((a) => a.name),
   }));
 
+/** The tensors told of each mistake; the others are counted. */
+const mostShown = 10;
+
+function requireFloats(path: string, tensors: readonly StoredTensor[]): void {
+  const others = tensors.filter(({ dtype }) => !isReadableAs(dtype, "f32"));
+  if (others.length === 0) return;
+  const shown = others.slice(0, mostShown).map((tensor) => `    ${describeStored(tensor)}`);
+  const rest = others.length > mostShown ? [`    and ${others.length - mostShown} more`] : [];
+  const hint = "  hint: store them as F32, F16 or BF16";
+  throw new FileError([`${path}: weights are floats, and these tensors are not:`, ...shown, ...rest, hint].join("\n"));
+}
+
 async function readParameter(
   reader: SafetensorsReader,
   place: StoredParameter,
@@ -106,12 +127,31 @@ async function readParameter(
   dtype: DType,
 ): Promise<HostTensor> {
   const stored = await reader.readTensor(place.name, { dtype });
+  requireFinite(reader.path, place.name, stored.data as Float32Array | Float16Array);
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
   const ordered = place.order.map((name) => ({ name, size: sizes.get(name)! }));
   return permute(
     hostTensor(dtype, ordered, stored.data),
     axes.map((a) => a.name),
   );
+}
+
+/** A model with one such value answers with nothing but NaN. */
+function requireFinite(path: string, name: string, values: Float32Array | Float16Array): void {
+  const at = firstNonFinite(values);
+  if (at < 0) return;
+  const what = `tensor ${quoted(name)}: element ${at} is ${values[at]}, and weights are finite`;
+  throw fileError(path, what, "take an earlier checkpoint, or copy or download this one again");
+}
+
+/** Floats whose exponent is all ones are NaN or infinite; looking at bits costs the same for both widths. */
+function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float32Array | Float16Array): number {
+  const [bits, exponent] =
+    BYTES_PER_ELEMENT === 2
+      ? [new Uint16Array(buffer, byteOffset, length), 0x7c00]
+      : [new Uint32Array(buffer, byteOffset, length), 0x7f800000];
+  for (let i = 0; i < length; i++) if ((bits[i]! & exponent) === exponent) return i;
+  return -1;
 }
 
 /** The tensor with its axes in another order; itself where the order is the same. */

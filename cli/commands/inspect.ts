@@ -84,7 +84,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 async function showPasses(graph: Graph, { pass, html }: InspectArguments): Promise<number> {
   const known = commonPasses.map((p) => p.name);
   if (pass !== undefined && !known.includes(pass)) {
-    throw new UsageError(`there is no pass "${pass}"${didYouMean(pass, known)} There are ${known.join(", ")}.`);
+    throw new UsageError(`there is no pass "${pass}"${didYouMean(pass, known) || "."} There are ${known.join(", ")}.`);
   }
   const recording = recordingObserver();
   runPasses(graph, commonPasses, { observers: [recording] });

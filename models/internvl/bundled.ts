@@ -37,6 +37,15 @@ import { linearProbe, type ProbeConfig, probe } from "./probes.ts";
 import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
 import { type SegmentationConfig, segment, segmentationLinear, segmentationUperNet } from "./segmentation.ts";
 import {
+  chatSettings,
+  contrastiveSettings,
+  generativeSettings,
+  probeSettings,
+  qllamaAloneSettings,
+  segmentationSettings,
+  visionSettings,
+} from "./setting-rules.ts";
+import {
   type Recipe,
   retrievalTuning,
   stageOne,
@@ -67,6 +76,7 @@ const encoder = (name: string, summary: string, config: VisionConfig) =>
       name,
       summary,
       config,
+      rules: visionSettings,
       build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
     }),
     rules: visionRules,
@@ -104,6 +114,7 @@ export const qllamaModel = bundle({
     name: "qllama-8b",
     summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that look at an image, as captions are written",
     config: qllamaConfig,
+    rules: qllamaAloneSettings,
     build: (p, c) => {
       const a = textAxes(c);
       const axes = [a.batch, axis("token", c.visionTokens), axis("embed", c.visionWidth)] as const;
@@ -125,6 +136,7 @@ export const internvlC = defineModel<ContrastiveConfig>({
   name: "internvl-c",
   summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
   config: internvlCConfig,
+  rules: contrastiveSettings,
   build: (p, c) => ({
     image: imageEmbedding(p, pixelsInput(c.vision), c),
     text: textEmbedding(p, idsInput(c.text), c),
@@ -137,6 +149,7 @@ export const internvlG = defineModel<GenerativeConfig>({
   name: "internvl-g",
   summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
   config: internvlGConfig,
+  rules: generativeSettings,
   build: (p, c) => {
     const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
     const vision = visionTokens(p, pixels, c);
@@ -158,6 +171,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       name,
       summary,
       config,
+      rules: chatSettings,
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
@@ -205,6 +219,7 @@ const probeModel = bundle<ProbeConfig>({
     name: "internvit-6b-probe",
     summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
     config: linearProbe,
+    rules: probeSettings,
     build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
   }),
   rules: probeRules,
@@ -223,6 +238,7 @@ const segmenter = (
       name,
       summary,
       config,
+      rules: segmentationSettings,
       build: (p, c) => {
         const { scores } = segment(p, pixelsInput(c.vision), c);
         const axes = ["batch", "class", "row", "column"] as const;

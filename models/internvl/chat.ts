@@ -24,6 +24,7 @@ import {
   slice,
   sub,
   type Tensor,
+  UsageError,
 } from "../../dsl/index.ts";
 import { nextTokenLoss } from "./generative-losses.ts";
 import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
@@ -99,7 +100,9 @@ function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visu
 /** The tokens of an image: the patches (path A), or the queries before the patches (path B). */
 export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
-  const chosen = states.at(c.features)!;
+  const chosen = states.at(c.features);
+  if (!chosen)
+    throw new UsageError(`features ${c.features} is before the first of InternViT's ${states.length} states`);
   const token = axisOf(chosen, "token");
   const patches = slice(chosen, token, 1, longer(token, -1).size);
   const glue = p.scope("model.mm_projector");

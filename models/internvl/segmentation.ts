@@ -36,6 +36,7 @@ import {
   slice,
   split,
   type Tensor,
+  UsageError,
 } from "../../dsl/index.ts";
 import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
 
@@ -137,10 +138,16 @@ export interface Segmented {
   readonly updates: readonly StateUpdate[];
 }
 
+const wrongBlocks = ({ blocks, vision }: SegmentationConfig, needed: number): UsageError =>
+  new UsageError(`blocks [${blocks.join(", ")}]: this head reads ${needed} of the blocks 1 to ${vision.depth}`);
+
 /** Scores of the classes at every place, by the head that the configuration has. */
 export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segmented {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
-  const maps = c.blocks.map((block) => patchMap(states[block]!, c.vision));
+  const needed = c.channels === 0 ? 1 : 4;
+  const chosen = c.blocks.flatMap((block) => states[block] ?? []);
+  if (chosen.length !== needed || c.blocks.length !== needed) throw wrongBlocks(c, needed);
+  const maps = chosen.map((state) => patchMap(state, c.vision));
   const updates: StateUpdate[] = [];
   const head = p.scope("decode_head");
   if (c.channels === 0) {
