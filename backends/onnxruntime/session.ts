@@ -57,6 +57,10 @@ export function wrap(dtype: DType, data: HostData, dims: readonly number[]): Ort
   return Object.assign(new Tensor("uint16", bits, dims), { type: ortTypes.f16 }) as OrtTensor;
 }
 
+/** Whole numbers as a tensor of 64-bit integers. */
+export const wrapLong = (data: ArrayLike<number>, dims: readonly number[]): OrtTensor =>
+  new (onnxruntime().Tensor)("int64", BigInt64Array.from(Array.from(data), BigInt), dims);
+
 /** The elements of a tensor after a run, over the same memory. */
 export function unwrap(dtype: DType, tensor: OrtTensor): HostData {
   const data = tensor.data as HostData;
