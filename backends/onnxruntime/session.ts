@@ -9,6 +9,8 @@ export type OrtSession = InferenceSession;
 export interface SessionSettings {
   /** Threads that one operator runs on; as many as there are physical cores unless said. */
   readonly threads?: number;
+  /** Products with 4- and 8-bit weights in f32; unless said, onnxruntime rounds their other operand to 8 bits as well. */
+  readonly exactProducts?: boolean;
   /** A file name prefix: each session writes where its time goes to a JSON file of that name. */
   readonly profile?: string;
 }
@@ -40,6 +42,7 @@ export function openSession(model: Uint8Array | string, settings: SessionSetting
     executionMode: "sequential",
     logSeverityLevel: 3,
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
+    ...(settings.exactProducts && { extra: { session: { qdq_matmulnbits_accuracy_level: "1" } } }),
     ...(settings.profile !== undefined && { enableProfiling: true, profileFilePrefix: settings.profile }),
   };
   return typeof model === "string" ? InferenceSession.create(model, options) : InferenceSession.create(model, options);

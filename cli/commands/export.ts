@@ -2,6 +2,7 @@
 import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
 import { type GraphChoice, loadGraph } from "../load.ts";
 import { writeOnnxFile } from "../onnx-file.ts";
+import type { VerifiedFile } from "../onnx-verification.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 
@@ -71,9 +72,15 @@ interface Facts {
   readonly ids: string;
   readonly weights: string;
   readonly dynamic: readonly string[];
-  readonly verified: { readonly maxAbsDiff: number; readonly against: string } | null;
+  readonly verified: VerifiedFile | null;
   readonly seconds: number;
   readonly peakMemory: number;
+}
+
+function describeVerified({ maxAbsDiff, against, rounding }: VerifiedFile): string {
+  const found = `largest difference ${maxAbsDiff.toExponential(2)} against ${against}`;
+  if (rounding === undefined) return found;
+  return `${found} on the file's weights; rounding them changed outputs by up to ${(100 * rounding).toPrecision(2)} %`;
 }
 
 const describe = (f: Facts): string =>
@@ -82,11 +89,6 @@ const describe = (f: Facts): string =>
     ["size", `${bytes(f.bytes)}, ${f.dtype}, opset ${f.opset}`],
     ["weights", f.weights],
     ["dynamic sizes", f.dynamic.length > 0 ? f.dynamic.join(", ") : "none"],
-    [
-      "verified",
-      f.verified
-        ? `largest difference ${f.verified.maxAbsDiff.toExponential(2)} against ${f.verified.against}`
-        : "no (give --verify)",
-    ],
+    ["verified", f.verified ? describeVerified(f.verified) : "no (give --verify)"],
     ["took", `${f.seconds} s, at most ${bytes(f.peakMemory)} of memory`],
   ])}\n`;
