@@ -34,11 +34,15 @@ function commands(done: (status: number) => void): Command {
     .exitOverride()
     .addHelpText("after", environmentHelp);
   const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
+  const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
+  const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
   program
     .command("inspect <model>")
     .description("what a model is, costs and compiles to")
     .option(...set)
+    .option(...graph)
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option(...size)
     .option("--text", "print the graph", false)
     .option("--pass <name>", "print the graph before and after a pass")
     .option("--html <file>", "write a page to step through the passes")
@@ -64,7 +68,9 @@ function commands(done: (status: number) => void): Command {
     .requiredOption("--out <path>", "folder of the bundle, or the ONNX file")
     .option("--weights <path>", "safetensors file, index or folder; random values unless given")
     .option(...set)
+    .option(...graph)
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
+    .option(...size)
     .option("--seed <n>", "of random values", Number, 0)
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await compileCommand(model, options)));
@@ -74,7 +80,9 @@ function commands(done: (status: number) => void): Command {
     .requiredOption("--out <file.onnx>", "where to write")
     .option("--weights <path>", "safetensors file, index or folder; random values unless given")
     .option(...set)
+    .option(...graph)
     .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
+    .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")
     .option("--seed <n>", "of random values", Number, 0)

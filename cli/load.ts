@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { didYouMean, FileError, type Graph, parseGraph, UsageError } from "../compiler/index.ts";
-import { type Config, type Model, parseSettings, trace } from "../dsl/index.ts";
+import { type Config, configure, type Model, modelGraph, parseSettings, type TokenRun, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import type { JobFile, Setting } from "../runtime/index.ts";
 
@@ -19,15 +19,33 @@ export async function loadModel(source: string): Promise<Model> {
   return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
 }
 
-/** The graph of a model's name, TypeScript file or .graph file, with `--set` applied. */
-export async function loadGraph(source: string, settings: readonly string[]): Promise<Graph> {
-  if (extname(source) === ".graph") {
-    if (settings.length > 0)
-      throw new UsageError(`--set changes a model's configuration; "${source}" is a graph, which has none`);
-    return parseGraph(await readText(source), source);
-  }
+/** What says which graph of a source is meant. */
+export interface GraphChoice {
+  readonly set: readonly string[];
+  readonly graph?: string;
+}
+
+/** A graph, and the runs of ids that its inputs are meant to have. */
+export interface LoadedGraph {
+  readonly graph: Graph;
+  readonly runs: Readonly<Record<string, TokenRun>>;
+}
+
+/** A graph of a model's name, TypeScript file or .graph file, with `--set` applied. */
+export async function loadGraph(source: string, choice: GraphChoice): Promise<LoadedGraph> {
+  if (extname(source) === ".graph") return { graph: await readGraph(source, choice), runs: {} };
   const model = await loadModel(source);
-  return trace(model, parseSettings(model, settings));
+  const overrides = parseSettings(model, choice.set);
+  const traced = trace(model, overrides, choice.graph === undefined ? {} : { graph: choice.graph });
+  return { graph: traced, runs: modelGraph(model, choice.graph).runs?.(configure(model, overrides)) ?? {} };
+}
+
+async function readGraph(source: string, { set, graph }: GraphChoice): Promise<Graph> {
+  if (set.length > 0)
+    throw new UsageError(`--set changes a model's configuration; "${source}" is a graph, which has none`);
+  if (graph !== undefined)
+    throw new UsageError(`--graph names a graph of a model; "${source}" is a graph, which has no others`);
+  return parseGraph(await readText(source), source);
 }
 
 /** The job of a TypeScript file, and its configuration with `--set` applied. */

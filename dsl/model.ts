@@ -6,16 +6,30 @@ import { checkSettings, type SettingRules } from "./setting-rules.ts";
 export type ConfigValue = number | string | boolean | readonly ConfigValue[] | { readonly [key: string]: ConfigValue };
 export type Config = { readonly [key: string]: ConfigValue };
 
-export interface Model<C extends Config = Config> {
-  readonly kind: "heddle.model";
-  readonly name: string;
+/** A graph over a model's parameters. */
+export interface ModelGraph<C extends Config = Config> {
   /** One sentence for `heddle inspect`. */
   readonly summary: string;
+  /** Declares the inputs and builds the outputs, by name. */
+  readonly build: (p: Params, config: C) => Readonly<Record<string, Node>>;
+  /** By the name of an input of ids: the run of one id that a text is meant to have, which random ids never would. */
+  readonly runs?: (config: C) => Readonly<Record<string, TokenRun>>;
+}
+
+/** An id that stands so many times in a row, as that of an image does: once for each of the image's tokens. */
+export interface TokenRun {
+  readonly id: number;
+  readonly length: number;
+}
+
+/** A graph with a name and settings, and others over the same parameters by their names, such as the step of a decoder. */
+export interface Model<C extends Config = Config> extends ModelGraph<C> {
+  readonly kind: "heddle.model";
+  readonly name: string;
   readonly config: C;
   /** What the settings may be. */
   readonly rules?: SettingRules;
-  /** Declares the inputs and builds the outputs, by name. */
-  readonly build: (p: Params, config: C) => Readonly<Record<string, Node>>;
+  readonly graphs?: Readonly<Record<string, ModelGraph<C>>>;
 }
 
 /** A model that the command line, sessions and exports can use. */
@@ -24,18 +38,36 @@ export const defineModel = <C extends Config>(model: Omit<Model<C>, "kind">): Mo
   ...model,
 });
 
-/** The model's graph; `overrides` replace configuration values. Throws UsageError for a key that is not there. */
+export interface TraceOptions extends ParamsOptions {
+  /** Which of the model's named graphs; its own unless said. */
+  readonly graph?: string;
+}
+
+/**
+ * The model's graph; `overrides` replace configuration values. Throws UsageError for a key or a graph that is not there.
+ * A named graph is called after the model and itself: "llama.decode".
+ */
 export function trace<C extends Config>(
   model: Model<C>,
   overrides: Partial<C> = {},
-  options: ParamsOptions = {},
+  { graph, ...options }: TraceOptions = {},
 ): Graph {
   const config = configure(model, overrides);
-  const outputs = model.build(rootParams(options), config);
+  const outputs = modelGraph(model, graph).build(rootParams(options), config);
   return makeGraph(
-    model.name,
+    graph === undefined ? model.name : `${model.name}.${graph}`,
     Object.entries(outputs).map(([name, node]) => ({ name, node })),
   );
+}
+
+/** The model itself, or the graph that it has by this name. Throws UsageError with all names where it has none. */
+export function modelGraph<C extends Config>(model: Model<C>, name?: string): ModelGraph<C> {
+  if (name === undefined) return model;
+  const named = model.graphs ?? {};
+  if (Object.hasOwn(named, name)) return named[name]!;
+  const names = Object.keys(named);
+  const known = names.length > 0 ? names.join(", ") : "none besides its own";
+  throw new UsageError(`${model.name} has no graph "${name}"; it has ${known}`);
 }
 
 /** The model's configuration with some values replaced, each of the kind it had and as the model's rules have it. */

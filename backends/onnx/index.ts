@@ -5,4 +5,4 @@ export { encodeOnnx, weightBytes } from "./encode.ts";
 export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
 export { printOnnx } from "./print.ts";
 export { decodeModel, type ModelProto } from "./wire/proto.ts";
-export type { WeightChunks, WeightSource } from "./wire/weights.ts";
+export { storedValue, type WeightChunks, type WeightSource } from "./wire/weights.ts";

@@ -9,6 +9,8 @@ export type OrtSession = InferenceSession;
 export interface SessionSettings {
   /** Threads that one operator runs on; as many as there are physical cores unless said. */
   readonly threads?: number;
+  /** Products with 4- and 8-bit weights in f32; unless said, onnxruntime rounds their other operand to 8 bits as well. */
+  readonly exactProducts?: boolean;
   /** A file name prefix: each session writes where its time goes to a JSON file of that name. */
   readonly profile?: string;
 }
@@ -40,6 +42,7 @@ export function openSession(model: Uint8Array | string, settings: SessionSetting
     executionMode: "sequential",
     logSeverityLevel: 3,
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
+    ...(settings.exactProducts && { extra: { session: { qdq_matmulnbits_accuracy_level: "1" } } }),
     ...(settings.profile !== undefined && { enableProfiling: true, profileFilePrefix: settings.profile }),
   };
   return typeof model === "string" ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
@@ -56,6 +59,10 @@ export function wrap(dtype: DType, data: HostData, dims: readonly number[]): Ort
   const bits = new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
   return Object.assign(new Tensor("uint16", bits, dims), { type: ortTypes.f16 }) as OrtTensor;
 }
+
+/** Whole numbers as a tensor of 64-bit integers. */
+export const wrapLong = (data: ArrayLike<number>, dims: readonly number[]): OrtTensor =>
+  new (onnxruntime().Tensor)("int64", BigInt64Array.from(Array.from(data), BigInt), dims);
 
 /** The elements of a tensor after a run, over the same memory. */
 export function unwrap(dtype: DType, tensor: OrtTensor): HostData {

@@ -1,6 +1,14 @@
 /** Runs an exported file in onnxruntime and compares it with values computed otherwise. */
 import { type DType, type HostTensor, UsageError } from "../../compiler/index.ts";
-import { asStored, type OrtTensor, openSession, type SessionSettings, wrap } from "./session.ts";
+import {
+  asStored,
+  type OrtSession,
+  type OrtTensor,
+  openSession,
+  type SessionSettings,
+  wrap,
+  wrapLong,
+} from "./session.ts";
 
 export interface OutputDifference {
   /** The largest |got − expected|; infinite where one is NaN and the other is not, or the shapes differ. */
@@ -16,7 +24,8 @@ export interface Verification extends OutputDifference {
 
 /**
  * Runs the model at `file` (or in memory) on `inputs` and compares its outputs with those of `expected` by name.
- * `inputs` holds what the file asks for: feeds, and state that a training step updates. Throws UsageError naming every
+ * `inputs` holds what the file asks for: feeds (i32 also where the file wants them as int64), and state that a training
+ * step updates. Throws UsageError naming every
  * input that is missing and every expected output that the file has not.
  */
 export async function verifyExport(
@@ -36,7 +45,8 @@ export async function verifyExport(
     ];
     if (mistakes.length > 0)
       throw new UsageError(`${named} cannot be verified:\n${mistakes.map((m) => `  ${m}`).join("\n")}`);
-    const feeds = session.inputNames.map((n) => [n, asTensor(inputs[n]!)] as const);
+    const long = longInputs(session);
+    const feeds = session.inputNames.map((n) => [n, asTensor(inputs[n]!, long.has(n))] as const);
     const made = await session.run(Object.fromEntries(feeds), Object.keys(expected));
     const perOutput = Object.fromEntries(
       Object.entries(expected).map(([name, want]) => [name, difference(made[name] as OrtTensor, want)]),
@@ -52,12 +62,14 @@ export async function verifyExport(
   }
 }
 
-const asTensor = ({ dtype, axes, data }: HostTensor): OrtTensor =>
-  wrap(
-    dtype as DType,
-    asStored(dtype, data),
-    axes.map((a) => a.size),
-  );
+/** The inputs that the file wants as 64-bit integers. */
+const longInputs = ({ inputMetadata }: OrtSession): Set<string> =>
+  new Set(inputMetadata.filter((m) => m.isTensor && m.type === "int64").map((m) => m.name));
+
+function asTensor({ dtype, axes, data }: HostTensor, long: boolean): OrtTensor {
+  const dims = axes.map((a) => a.size);
+  return long ? wrapLong(data, dims) : wrap(dtype as DType, asStored(dtype, data), dims);
+}
 
 function difference(got: OrtTensor, want: HostTensor): OutputDifference {
   const data = got.data as ArrayLike<number>;

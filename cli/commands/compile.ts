@@ -2,20 +2,19 @@
 import { cp, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { bundleOf } from "../../backends/webgpu/index.ts";
-import { bindSizes, compileKernels, graphSymbols, inputName, UsageError } from "../../compiler/index.ts";
+import { bindSizes, compileKernels, inputName, UsageError } from "../../compiler/index.ts";
 import { tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
-import { loadGraph } from "../load.ts";
+import { type GraphChoice, loadGraph } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
+import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { typicalSchedule } from "../typical-gpu.ts";
 import { exportCommand } from "./export.ts";
 
-export interface CompileArguments {
+export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly target: string;
   readonly out: string;
   readonly weights?: string;
-  readonly set: readonly string[];
-  readonly batch: number;
   readonly seed: number;
   readonly json: boolean;
 }
@@ -28,8 +27,8 @@ export async function compileCommand(source: string, args: CompileArguments): Pr
 
 async function compileBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
-  const graph = await loadGraph(source, args.set);
-  const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, args.batch]));
+  const { graph } = await loadGraph(source, args);
+  const sizes = sizesOf(graph, args);
   const bound = bindSizes(graph, sizes);
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
   const parameters = await openParameters(bound, args.weights, args.seed);

@@ -1,16 +1,17 @@
 /** `heddle export`: a model and its weights as an ONNX file. */
-import { type Graph, graphSymbols, selectOutputs, UsageError } from "../../compiler/index.ts";
-import { loadGraph } from "../load.ts";
+import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
+import { type GraphChoice, loadGraph } from "../load.ts";
 import { writeOnnxFile } from "../onnx-file.ts";
+import type { VerifiedFile } from "../onnx-verification.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 
-export interface ExportArguments {
+export interface ExportArguments extends GraphChoice {
   readonly out: string;
   readonly weights?: string;
-  readonly set: readonly string[];
   readonly seed: number;
   readonly dtype: string;
+  readonly ids?: string;
   readonly opset?: number;
   readonly verify: boolean;
   readonly outputs?: readonly string[];
@@ -18,22 +19,25 @@ export interface ExportArguments {
 }
 
 const dtypes = ["f32", "f16", "int8", "int4"] as const;
+const idTypes = ["int64", "int32"] as const;
 
 export async function exportCommand(source: string, args: ExportArguments): Promise<number> {
   const begun = performance.now();
   const dtype = dtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype is one of ${dtypes.join(", ")}, not "${args.dtype}"`);
-  const whole = await loadGraph(source, args.set);
-  const graph: Graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;
+  const { graph: whole, runs } = await loadGraph(source, args);
+  const graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;
+  const ids = idTypeOf(args.ids, graph);
   const parameters = await openParameters(graph, args.weights, args.seed);
   try {
-    const options = { dtype, verify: args.verify, ...(args.opset !== undefined && { opset: args.opset }) };
+    const options = { dtype, ids, runs, verify: args.verify, ...(args.opset !== undefined && { opset: args.opset }) };
     const file = await writeOnnxFile(args.out, graph, (name) => parameters.read(name), options);
     const facts = {
       files: file.files,
       bytes: file.bytes,
       opset: file.opset,
       dtype,
+      ids,
       weights: parameters.origin,
       dynamic: graphSymbols(graph),
       verified: file.verified ?? null,
@@ -47,16 +51,36 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
   }
 }
 
+/** The type asked for, else that of the field: its decoders take ids, masks and positions as int64. */
+function idTypeOf(asked: string | undefined, graph: Graph): (typeof idTypes)[number] {
+  if (asked === undefined) return isDecoder(graph) ? "int64" : "int32";
+  const found = idTypes.find((t) => t === asked);
+  if (!found) throw new UsageError(`--ids is one of ${idTypes.join(", ")}, not "${asked}"`);
+  return found;
+}
+
+/** True for a graph that goes on from keys and values, or leaves some. */
+const isDecoder = (graph: Graph): boolean =>
+  graph.inputs.some((n) => inputName(n).startsWith("past_key_values.")) ||
+  graph.outputs.some(({ name }) => name.startsWith("present."));
+
 interface Facts {
   readonly files: readonly string[];
   readonly bytes: number;
   readonly opset: number;
   readonly dtype: string;
+  readonly ids: string;
   readonly weights: string;
   readonly dynamic: readonly string[];
-  readonly verified: { readonly maxAbsDiff: number; readonly against: string } | null;
+  readonly verified: VerifiedFile | null;
   readonly seconds: number;
   readonly peakMemory: number;
+}
+
+function describeVerified({ maxAbsDiff, against, rounding }: VerifiedFile): string {
+  const found = `largest difference ${maxAbsDiff.toExponential(2)} against ${against}`;
+  if (rounding === undefined) return found;
+  return `${found} on the file's weights; rounding them changed outputs by up to ${(100 * rounding).toPrecision(2)} %`;
 }
 
 const describe = (f: Facts): string =>
@@ -65,11 +89,6 @@ const describe = (f: Facts): string =>
     ["size", `${bytes(f.bytes)}, ${f.dtype}, opset ${f.opset}`],
     ["weights", f.weights],
     ["dynamic sizes", f.dynamic.length > 0 ? f.dynamic.join(", ") : "none"],
-    [
-      "verified",
-      f.verified
-        ? `largest difference ${f.verified.maxAbsDiff.toExponential(2)} against ${f.verified.against}`
-        : "no (give --verify)",
-    ],
+    ["verified", f.verified ? describeVerified(f.verified) : "no (give --verify)"],
     ["took", `${f.seconds} s, at most ${bytes(f.peakMemory)} of memory`],
   ])}\n`;

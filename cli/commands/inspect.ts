@@ -1,4 +1,5 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
+import { extname } from "node:path";
 import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
@@ -12,7 +13,6 @@ import {
   didYouMean,
   type Graph,
   globMatches,
-  graphSymbols,
   inspectionPage,
   nodesOf,
   type Program,
@@ -28,14 +28,13 @@ import {
 import { configure, parseSettings, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
-import { loadGraph } from "../load.ts";
+import { type GraphChoice, loadGraph, loadModel } from "../load.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
+import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { typicalSchedule } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
-export interface InspectArguments {
-  readonly set: readonly string[];
-  readonly batch: number;
+export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly json: boolean;
   readonly text: boolean;
   readonly stage?: string;
@@ -53,6 +52,8 @@ export interface Inspection {
   readonly tensors: number;
   readonly parametersByGroup: Readonly<Record<string, number>>;
   readonly sizes: Sizes;
+  /** What else --graph takes, and what it is; absent for a training step. */
+  readonly graphs?: Readonly<Record<string, string>>;
   /** `paper` counts as the model's paper does, for one sample; null for models that no paper counts. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
   /** What a training stage learns; absent without --stage. */
@@ -74,8 +75,9 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     return 0;
   }
   if (args.pass !== undefined || args.html !== undefined) return await showPasses(graph, args);
-  lookInside(graph, args.batch);
-  const result = { ...inspect(graph, args.batch, begun), ...parts };
+  const sizes = sizesOf(graph, args);
+  lookInside(graph, sizes);
+  const result = { ...inspect(graph, sizes, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -97,33 +99,32 @@ async function showPasses(graph: Graph, { pass, html }: InspectArguments): Promi
 }
 
 /** What the DUMP, TRACE and TIME switches ask for, on stderr. */
-function lookInside(graph: Graph, batch: number): void {
+function lookInside(graph: Graph, sizes: Sizes): void {
   const switches = readSwitches(process.env);
   const write = (line: string) => void process.stderr.write(`${line}\n`);
   if ([switches.dump, switches.trace, switches.time].every((asked) => asked.length === 0)) return;
   runPasses(graph, commonPasses, { observers: switchObservers(switches, write), check: switches.check });
   if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph).model));
   for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
-    for (const { name, kernel } of compiled(graph, batch).kernels) {
+    for (const { name, kernel } of compiled(graph, sizes).kernels) {
       if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
     }
   }
 }
 
-/** Every symbolic size is the batch, or an open length that stands at the same number. */
-const sizesOf = (graph: Graph, batch: number): Sizes => Object.fromEntries(graphSymbols(graph).map((s) => [s, batch]));
-const compiled = (graph: Graph, batch: number): Program =>
-  compileKernels(bindSizes(graph, sizesOf(graph, batch)), typicalSchedule);
+const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalSchedule);
 
 /** The graph to look at, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
   const known = bundled.find((b) => b.model.name === source);
-  const graph = await loadGraph(source, args.set);
+  const { graph } = await loadGraph(source, args);
   const config = known && configure(known.model, parseSettings(known.model, args.set));
-  const paper = known && config ? known.paperMacs(config) : null;
   if (args.stage === undefined) {
-    return { graph, parts: { macs: { exact: countMacs(graph, sizesOf(graph, args.batch)), paper } } };
+    const paper = known && config && args.graph === undefined ? known.paperMacs(config) : null;
+    const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
+    return { graph, parts: { ...parts, graphs: await otherGraphs(source, args) } };
   }
+  if (args.graph !== undefined) throw new UsageError("--stage looks at a training step: give it or --graph, not both");
   const recipe = known?.stages[args.stage];
   if (!known || !config || !recipe) {
     const stages = Object.keys(known?.stages ?? {});
@@ -146,9 +147,15 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
   };
 }
 
-export function inspect(graph: Graph, batch: number, begun = performance.now()): Inspection {
-  const sizes = sizesOf(graph, batch);
-  const program = compiled(graph, batch);
+/** The named graphs of a model, by what they are; a graph on its own has none. */
+async function otherGraphs(source: string, { graph }: GraphChoice): Promise<Record<string, string>> {
+  if (graph !== undefined || extname(source) === ".graph") return {};
+  const { graphs = {} } = await loadModel(source);
+  return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
+}
+
+export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): Inspection {
+  const program = compiled(graph, sizes);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -209,5 +216,6 @@ function describe(r: Inspection): string {
     [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],
     ["compiled in", `${r.compileMs} ms`],
+    ...Object.entries(r.graphs ?? {}).map(([name, what]) => [`--graph ${name}`, what] as const),
   ])}\n`;
 }

@@ -1,14 +1,16 @@
 /** The published sizes of the family as models that commands know by name, each with its stages and its layout. */
-import { axis, axisOf, type Config, defineModel, input, type Model, ordered } from "../../dsl/index.ts";
+import { axis, axisOf, type Config, defineModel, input, type Model, ordered, type TokenRun } from "../../dsl/index.ts";
 import {
   type ChatConfig,
   type ChatQueriesConfig,
   chatConfig,
   chatQueriesConfig,
   conversation,
+  imageToken,
   internlm7b,
   vicuna7b,
   vicuna13b,
+  visualTokenCount,
 } from "./chat.ts";
 import {
   type ContrastiveConfig,
@@ -19,8 +21,17 @@ import {
   textEmbedding,
   visionTokens,
 } from "./contrastive.ts";
+import {
+  captionPrefill,
+  captionStep,
+  chatPrefill,
+  decodeStep,
+  prefill,
+  qllamaPrefill,
+  qllamaStep,
+} from "./decoding.ts";
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
-import { internvit, internvit6b, pixelsInput, type VisionConfig } from "./internvit.ts";
+import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
 import type { TensorRule } from "./layout.ts";
 import { languageHead, type TextConfig, textAxes } from "./llama.ts";
 import {
@@ -70,6 +81,8 @@ export interface Bundled<C extends Config = Config> {
 const bundle = <C extends Config>(b: Bundled<C>): Bundled => b as unknown as Bundled;
 const recipe = <C>(r: Recipe<C>): Recipe<Config> => r as unknown as Recipe<Config>;
 
+const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
+
 const encoder = (name: string, summary: string, config: VisionConfig) =>
   bundle({
     model: defineModel({
@@ -109,7 +122,11 @@ const behind = (c: QllamaModelConfig): VisionConfig => ({
   image: Math.sqrt(c.visionTokens - 1) * internvit6b.patch,
 });
 
-export const qllamaModel = bundle({
+/** What InternViT says of an image: [batch, token, embed] */
+const visionInput = (c: QllamaModelConfig): VisionTokens =>
+  input("vision", "f32", [axis("batch", "batch"), axis("token", c.visionTokens), axis("embed", c.visionWidth)]);
+
+export const qllamaModel = bundle<QllamaModelConfig>({
   model: defineModel({
     name: "qllama-8b",
     summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that look at an image, as captions are written",
@@ -117,13 +134,19 @@ export const qllamaModel = bundle({
     rules: qllamaAloneSettings,
     build: (p, c) => {
       const a = textAxes(c);
-      const axes = [a.batch, axis("token", c.visionTokens), axis("embed", c.visionWidth)] as const;
-      const { queries, text } = qllama(p, input("vision", "f32", axes), idsInput(c), c, "generative");
+      const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
       const logits = languageHead(p.scope("qllama"), text, a);
       return {
         queries: ordered(queries, [a.batch, a.token, a.embed]),
         logits: ordered(logits, [a.batch, a.token, a.vocab]),
       };
+    },
+    graphs: {
+      prefill: {
+        summary: "the queries and a prompt: scores of the next token, keys and values",
+        build: (p, c) => qllamaPrefill(p, visionInput(c), c),
+      },
+      decode: { summary: stepSummary, build: qllamaStep },
     },
   }),
   rules: generativeRules,
@@ -162,7 +185,16 @@ export const internvlG = defineModel<GenerativeConfig>({
       logits: ordered(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
     };
   },
+  graphs: {
+    prefill: {
+      summary: "a picture and the prompt of its caption: scores of the next token, keys and values",
+      build: captionPrefill,
+    },
+    decode: { summary: stepSummary, build: captionStep },
+  },
 });
+
+const imageRun = (c: ChatConfig): TokenRun => ({ id: imageToken, length: visualTokenCount(c) });
 
 /** Path A by the language model, and path B. */
 const chat = <C extends ChatConfig>(name: string, summary: string, config: C, stages: Bundled<C>["stages"]): Bundled =>
@@ -176,6 +208,19 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
         return { logits: ordered(languageHead(p, last, a), [a.batch, a.token, a.vocab]) };
+      },
+      runs: (c) => ({ ids: imageRun(c) }),
+      graphs: {
+        prefill: {
+          summary: "a prompt with a picture: scores of the next token, keys and values",
+          build: chatPrefill,
+          runs: (c) => ({ input_ids: imageRun(c) }),
+        },
+        "text-prefill": {
+          summary: "a prompt without a picture: scores of the next token, keys and values",
+          build: (p, c) => prefill(p, c.text),
+        },
+        decode: { summary: stepSummary, build: (p, c) => decodeStep(p, c.text) },
       },
     }),
     rules: chatRules,

@@ -24,10 +24,18 @@ import {
   slice,
   sub,
   type Tensor,
-  UsageError,
 } from "../../dsl/index.ts";
 import { nextTokenLoss } from "./generative-losses.ts";
-import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import {
+  internvit,
+  internvit6b,
+  type Pixels,
+  patchCount,
+  pixelsInput,
+  stateAt,
+  type VisionConfig,
+  type VisionTokens,
+} from "./internvit.ts";
 import {
   causalContext,
   type Decoded,
@@ -88,6 +96,10 @@ export const imageToken = -200;
 /** The image as the language model's tokens: [batch, visual, embed]. */
 export type Visual = Tensor<"batch" | "visual" | "embed">;
 
+/** Tokens that an image becomes: its patches, and by path B the queries before them. */
+export const visualTokenCount = (c: ChatConfig): number =>
+  patchCount(c.vision) + (hasQueries(c) ? c.qllama.queries : 0);
+
 const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
 
 /** Linear, GELU, linear, into the width of the language model. x [batch, token, embed] -> [batch, visual, embed] */
@@ -100,9 +112,7 @@ function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visu
 /** The tokens of an image: the patches (path A), or the queries before the patches (path B). */
 export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
-  const chosen = states.at(c.features);
-  if (!chosen)
-    throw new UsageError(`features ${c.features} is before the first of InternViT's ${states.length} states`);
+  const chosen = stateAt(states, c.features);
   const token = axisOf(chosen, "token");
   const patches = slice(chosen, token, 1, longer(token, -1).size);
   const glue = p.scope("model.mm_projector");

@@ -19,7 +19,7 @@ import {
 import { type ChatConfig, visualTokens, withImage } from "./chat.ts";
 import { visionTokens } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
-import { pixelsInput } from "./internvit.ts";
+import { pixelsInput, type VisionTokens } from "./internvit.ts";
 import {
   type Context,
   decoder,
@@ -33,7 +33,7 @@ import {
   textAxes,
   tokenEmbedding,
 } from "./llama.ts";
-import { qllama } from "./qllama.ts";
+import { type QllamaConfig, qllama } from "./qllama.ts";
 
 /** Named outputs of a model. */
 export type Outputs = Readonly<Record<string, Tensor<"batch" | "token" | "vocab"> | Remembered>>;
@@ -104,15 +104,21 @@ export function chatPrefill(p: Params, c: ChatConfig): Outputs {
 }
 
 /**
- * The beginning of a caption by QLLaMA: `pixels` and the prompt `input_ids` (padding 0 at the end). The queries come
- * before the prompt, so `present` holds as many tokens more, and positions go on from there.
+ * The beginning of a text by QLLaMA about an image's features: the prompt `input_ids` (padding 0 at the end). The queries
+ * come before the prompt, so `present` holds as many tokens more, and positions go on from there.
  */
-export function captionPrefill(p: Params, c: GenerativeConfig): Outputs {
-  const a = openAxes(c.text);
-  const vision = visionTokens(p, pixelsInput(c.vision), c);
-  const { text, memory } = qllama(p, vision, idsOf(a), c.text, "generative");
+export function qllamaPrefill(p: Params, vision: VisionTokens, c: QllamaConfig): Outputs {
+  const a = openAxes(c);
+  const { text, memory } = qllama(p, vision, idsOf(a), c, "generative");
   return { logits: lastLogits(p.scope("qllama"), text, a), ...presentOutputs(memory, a) };
 }
 
-/** The step of a caption: the queries are among what is remembered, so the image is not needed any more. */
-export const captionStep = (p: Params, c: GenerativeConfig): Outputs => decodeStep(p.scope("qllama"), c.text);
+/** The beginning of a caption: `pixels` and the prompt `input_ids`, read as `qllamaPrefill` does. */
+export const captionPrefill = (p: Params, c: GenerativeConfig): Outputs =>
+  qllamaPrefill(p, visionTokens(p, pixelsInput(c.vision), c), c.text);
+
+/** The step of QLLaMA's text: the queries are among what is remembered, so the image is not needed any more. */
+export const qllamaStep = (p: Params, c: QllamaConfig): Outputs => decodeStep(p.scope("qllama"), c);
+
+/** The step of a caption. */
+export const captionStep = (p: Params, c: GenerativeConfig): Outputs => qllamaStep(p, c.text);

@@ -81,6 +81,15 @@ function gridOf(c: VisionConfig, of: "image" | "positions"): number {
   throw new UsageError(`${of} ${c[of]} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
 }
 
+/** The state after a block, from the end where the number is below 0. Throws UsageError where there is no such block. */
+export function stateAt(states: readonly VisionTokens[], block: number): VisionTokens {
+  const found = states.at(block);
+  if (found) return found;
+  throw new UsageError(
+    `InternViT has no state ${block}: its ${states.length - 1} blocks leave states 0 to ${states.length - 1}`,
+  );
+}
+
 /** Elements of one head; throws UsageError where the heads do not share the width evenly. */
 export function headWidth(c: { readonly width: number; readonly heads: number }): number {
   if (c.width % c.heads === 0) return c.width / c.heads;

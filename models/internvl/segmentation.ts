@@ -38,7 +38,15 @@ import {
   type Tensor,
   UsageError,
 } from "../../dsl/index.ts";
-import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import {
+  internvit,
+  internvit6b,
+  type Pixels,
+  pixelsInput,
+  stateAt,
+  type VisionConfig,
+  type VisionTokens,
+} from "./internvit.ts";
 
 export interface SegmentationConfig {
   readonly [key: string]: number | string | VisionConfig | readonly number[];
@@ -145,9 +153,8 @@ const wrongBlocks = ({ blocks, vision }: SegmentationConfig, needed: number): Us
 export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segmented {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
   const needed = c.channels === 0 ? 1 : 4;
-  const chosen = c.blocks.flatMap((block) => states[block] ?? []);
-  if (chosen.length !== needed || c.blocks.length !== needed) throw wrongBlocks(c, needed);
-  const maps = chosen.map((state) => patchMap(state, c.vision));
+  if (c.blocks.length !== needed) throw wrongBlocks(c, needed);
+  const maps = c.blocks.map((block) => patchMap(stateAt(states, block), c.vision));
   const updates: StateUpdate[] = [];
   const head = p.scope("decode_head");
   if (c.channels === 0) {

@@ -76,4 +76,8 @@ export function normalQuantile(p: number): number {
 
 const evaluate = ({ numerator, denominator }: Rational, x: number) => horner(numerator, x) / horner(denominator, x);
 
-const horner = (coefficients: readonly number[], x: number) => coefficients.reduceRight((sum, c) => sum * x + c, 0);
+function horner(coefficients: readonly number[], x: number): number {
+  let sum = 0;
+  for (let i = coefficients.length - 1; i >= 0; i--) sum = sum * x + coefficients[i]!;
+  return sum;
+}

@@ -40,14 +40,13 @@ export function philox4x32(counter: Words, key: Words, out: Words, at = 0): void
   out[at + 3] = c3;
 }
 
-/** The upper 32 bits of a 64-bit product, from 16-bit halves, whose partial products fit 32 bits. */
+/** The upper 32 bits of a 64-bit product, from 16-bit halves; no sum on the way passes 32 bits. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
   const bLow = b & 0xffff;
   const bHigh = b >>> 16;
-  const middle = Math.imul(aHigh, bLow) >>> 0;
-  const carry = (Math.imul(aLow, bLow) >>> 16) + (middle & 0xffff);
-  const cross = (Math.imul(aLow, bHigh) >>> 0) + carry; // below 2^33: a float holds it exactly
-  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + Math.floor(cross / 65536)) | 0;
+  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0;
+  const cross = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0;
+  return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (cross >>> 16)) | 0;
 }

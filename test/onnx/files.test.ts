@@ -3,7 +3,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { decodeModel, encodeOnnx, exportOnnx, type WeightSource, writeOnnx } from "../../backends/onnx/index.ts";
+import {
+  decodeModel,
+  encodeOnnx,
+  exportOnnx,
+  storedValue,
+  type WeightSource,
+  writeOnnx,
+} from "../../backends/onnx/index.ts";
 import { verifyExport } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops } from "../../compiler/index.ts";
 import { draw, seeded } from "../support/samples.ts";
@@ -34,8 +41,8 @@ for (const n of graph.inputs.filter((n) => n.op === "parameter")) {
 }
 const ids = hostTensor("i32", [{ name: "batch", size: 3 }], [7, 0, 49]);
 const source: WeightSource = (p) => weights.get(inputName(p));
-const want = (): Record<string, HostTensor> => {
-  const values = new Map([...weights].map(([name, t]) => [name, Float64Array.from(t.data)]));
+const want = (parameters: ReadonlyMap<string, HostTensor> = weights): Record<string, HostTensor> => {
+  const values = new Map([...parameters].map(([name, t]) => [name, Float64Array.from(t.data)]));
   const data = reference(graph, values.set("ids", Float64Array.from(ids.data)), { batch: 3 }).get("logits")!;
   const axes = [
     { name: "batch", size: 3 },
@@ -83,6 +90,17 @@ describe("a written model", () => {
     expect(written.bytes).toBe(statSync(path).size + statSync(`${path}.data`).size);
     expect(statSync(path).size).toBeLessThan(6000);
     expect((await verifyExport(path, { ids }, want())).maxRelDiff).toBeLessThan(largest);
+  });
+
+  it.each(["int8", "int4"] as const)("%s computes what its rounded weights say", async (dtype) => {
+    const model = exportOnnx(graph, { dtype, opset: 21 });
+    await writeOnnx(path, model, source);
+    const stored = model.stored.map(
+      (t) => [inputName(t.parameter), storedValue(t, weights.get(inputName(t.parameter))!)] as const,
+    );
+    const expected = want(new Map(stored));
+    expect((await verifyExport(path, { ids }, expected, { exactProducts: true })).maxRelDiff).toBeLessThan(1e-6);
+    expect((await verifyExport(path, { ids }, want(), { exactProducts: true })).maxRelDiff).toBeGreaterThan(1e-3);
   });
 
   it("is smaller the fewer bits a weight has", async () => {

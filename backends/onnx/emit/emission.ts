@@ -15,6 +15,8 @@ export interface EmitOptions {
   readonly attention: "primitives" | "operator";
   /** How weight matrices are stored: as they are, or as integers of so many bits. */
   readonly weights: "plain" | 8 | 4;
+  /** How inputs of i32 are fed. */
+  readonly ids: "int32" | "int64";
 }
 
 /** A tensor known while exporting. */

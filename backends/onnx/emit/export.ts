@@ -10,10 +10,10 @@ import {
   withoutCapture,
 } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
-import { wireCodes } from "../wire/elements.ts";
+import { type WireType, wireCodes } from "../wire/elements.ts";
 import { irVersionOf, type ModelProto, type TensorProto, type ValueInfoProto } from "../wire/proto.ts";
 import { countOrder } from "./elementwise.ts";
-import { addNode, type Emission, type EmitOptions, emission, type InputKind } from "./emission.ts";
+import { addNode, castTo, type Emission, type EmitOptions, emission, type InputKind } from "./emission.ts";
 import { inHalf } from "./half.ts";
 import { layoutHints } from "./hints.ts";
 import { whole } from "./layout.ts";
@@ -37,6 +37,11 @@ export interface ExportOptions {
    * "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
    */
   readonly dtype?: "f32" | "f16" | "int8" | "int4";
+  /**
+   * How inputs of i32 are fed: as they are unless said, or as the 64-bit integers that tokenizers and the runtimes of
+   * language models give, with a Cast behind them. State keeps its type.
+   */
+  readonly ids?: "int32" | "int64";
   /** Operators of the standard only, unless said. */
   readonly dialect?: "standard" | "onnxruntime";
   /**
@@ -101,6 +106,7 @@ function emitOptionsOf(options: ExportOptions): EmitOptions {
     opset,
     dialect: options.dialect ?? "standard",
     attention: options.attention ?? "primitives",
+    ids: options.ids ?? "int32",
     weights: options.dtype === "int8" || options.dtype === "int4" ? bits[options.dtype] : "plain",
   };
 }
@@ -144,10 +150,17 @@ function emitAll(e: Emission): Map<Node, Tensor> {
 
 function source(e: Emission, node: Node, kind: InputKind): Tensor {
   const groups = separate(node.type.axes);
-  if (kind === "fed") return tensor(value(inputName(node), node.type.dtype, groups));
+  if (kind === "fed") {
+    const name = castTo(e, inputName(node), fedType(e.options, node), node.type.dtype);
+    return tensor(value(name, node.type.dtype, groups));
+  }
   const order = node.type.axes.filter((a) => a.size !== 1).map((a) => a.name);
   return tensor(placeView(e, wholeView(node), order, groups, node.type.dtype));
 }
+
+/** The type in which an input is fed. */
+const fedType = ({ ids }: EmitOptions, node: Node): WireType =>
+  ids === "int64" && node.type.dtype === "i32" && !isResident(node) ? "i64" : node.type.dtype;
 
 interface FinalValue {
   /** The value's name while exporting. */
@@ -208,19 +221,19 @@ function assemble(
       initializer: [...e.constants.values()].map(
         (c): TensorProto => ({ name: c.name, dims: [...c.dims], dataType: wireCodes[c.type], rawData: c.bytes }),
       ),
-      input: [...fed.map((n) => valueInfo(inputName(n), n.type)), ...bound.map(boundInfo)],
+      input: [...fed.map((n) => valueInfo(inputName(n), n.type, fedType(e.options, n))), ...bound.map(boundInfo)],
       output: finals.map((f) => valueInfo(f.to, f.type)),
     },
   };
 }
 
 /** A named value with its axes: sizes as numbers or symbols, and each axis's name as the dimension's denotation. */
-function valueInfo(name: string, type: TensorType): ValueInfoProto {
+function valueInfo(name: string, type: TensorType, as: WireType = type.dtype): ValueInfoProto {
   const dim = type.axes.map((a) => ({
     ...(typeof a.size === "number" ? { dimValue: a.size } : { dimParam: a.size }),
     denotation: a.name,
   }));
-  return { name, type: { tensorType: { elemType: wireCodes[type.dtype], shape: { dim } } } };
+  return { name, type: { tensorType: { elemType: wireCodes[as], shape: { dim } } } };
 }
 
 const boundInfo = ({ name, dtype, dims }: BoundInput): ValueInfoProto => ({

@@ -51,7 +51,8 @@ export function toBytes(type: WholeType, values: ArrayLike<number>): Uint8Array 
   return bytesOf(typed ?? arrays[type].from(values));
 }
 
-export const bytesOf = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+export const bytesOf = <B extends ArrayBufferLike>(a: ArrayBufferView<B>): Uint8Array<B> =>
+  new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 
 /** The elements in `bytes`, copied when they are not aligned for their type. */
 export function fromBytes(type: WholeType, bytes: Uint8Array): ArrayLike<number> {

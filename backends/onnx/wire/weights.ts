@@ -10,8 +10,10 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import type { StoredPart, StoredTensor } from "../emit/placement.ts";
-import { type Quantization, scaleDims } from "../emit/quantize.ts";
+import type { Quantization } from "../emit/quantize.ts";
 import { bytesOf, fromBytes, packNibbles, toBytes, type WholeType, wireBytes } from "./elements.ts";
+import { dequantize, type MatrixDims, quantize } from "./integers.ts";
+import { permute } from "./permute.ts";
 
 /** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
 export interface WeightChunks {
@@ -65,7 +67,7 @@ export async function* storedParts(
   const bytes = await collect(converted(t, pieces, from, type), count * wireBytes[type]);
   const ordered = moved ? permute(bytes, wireBytes[type], t.from, t.perm) : bytes;
   if (!scales) return yield [values, [ordered]];
-  const quantized = quantize(fromBytes(type, ordered), values.dims as [number, number], t.quantization!);
+  const quantized = quantize(fromBytes(type, ordered), values.dims as MatrixDims, t.quantization!);
   yield [values, [values.type === "i4" ? packNibbles(quantized.integers) : bytesOf(quantized.integers)]];
   yield [scales, [toBytes(scales.type as WholeType, quantized.scales)]];
 }
@@ -128,80 +130,22 @@ export async function collect(pieces: Pieces, size: number): Promise<Uint8Array<
   return all;
 }
 
-/** Elements as unsigned integers: moving them reads no floats, and f16 would be widened and rounded again. */
-type Words = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
-const wordArrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const;
-
-/** Elements of `width` bytes, row-major in `sizes`, in the order of `perm`. */
-function permute(
-  bytes: Uint8Array<ArrayBuffer>,
-  width: number,
-  sizes: readonly number[],
-  perm: readonly number[],
-): Uint8Array {
-  const words = new wordArrays[width as 1 | 2 | 4](bytes.buffer, bytes.byteOffset, bytes.length / width);
-  const runs = perm.reduce<number[][]>((all, p, i) => {
-    if (i > 0 && p === perm[i - 1]! + 1) all.at(-1)!.push(p);
-    else all.push([p]);
-    return all;
-  }, []);
-  const span = (run: readonly number[]) => run.reduce((n, p) => n * sizes[p]!, 1);
-  const [first, second] = runs;
-  const turned = runs.length === 2 && second![0] === 0;
-  return bytesOf(turned ? turn(words, span(second!), span(first!)) : gatherPermuted(words, sizes, perm));
+/**
+ * A parameter as the file holds it: its values rounded to the type that they have there, or to integers and their scales,
+ * and given in f32 under its own axes.
+ */
+export function storedValue(t: StoredTensor, value: HostTensor): HostTensor {
+  if (t.quantization) return { ...value, dtype: "f32", data: asIntegers(t, t.quantization, value.data) };
+  if (t.parts[0]!.type !== "f16") return value;
+  return { ...value, dtype: "f32", data: Float32Array.from(Float16Array.from(value.data)) };
 }
 
-/** A matrix's columns as rows, tile by tile, so that neither side of the copy leaves the cache. */
-function turn(x: Words, rows: number, columns: number): Words {
-  const out = x.slice();
-  const tile = 32;
-  for (let r0 = 0; r0 < rows; r0 += tile) {
-    const r1 = Math.min(rows, r0 + tile);
-    for (let c0 = 0; c0 < columns; c0 += tile) {
-      const c1 = Math.min(columns, c0 + tile);
-      for (let c = c0; c < c1; c++) for (let r = r0; r < r1; r++) out[c * rows + r] = x[r * columns + c]!;
-    }
-  }
-  return out;
+function asIntegers(t: StoredTensor, q: Quantization, data: ArrayLike<number>): Float32Array {
+  const dims = t.parts[0]!.dims as MatrixDims;
+  const ordered = floats(permute(bytesOf(Float32Array.from(data)), 4, t.from, t.perm));
+  const there = t.perm.map((p) => t.from[p]!);
+  const back = t.perm.map((_, i) => t.perm.indexOf(i));
+  return floats(permute(bytesOf(dequantize(quantize(ordered, dims, q), dims, q)), 4, there, back));
 }
 
-function gatherPermuted(x: Words, sizes: readonly number[], perm: readonly number[]): Words {
-  const strides = sizes.map((_, i) => sizes.slice(i + 1).reduce((a, b) => a * b, 1));
-  const [outer, steps] = [perm.map((p) => sizes[p]!), perm.map((p) => strides[p]!)];
-  const out = x.slice();
-  const index = new Array<number>(outer.length).fill(0);
-  const [run, stride] = [outer.at(-1) ?? 1, steps.at(-1) ?? 1];
-  for (let at = 0, from = 0; at < out.length; ) {
-    for (let i = 0; i < run; i++) out[at++] = x[from + i * stride]!;
-    for (let d = outer.length - 2; d >= 0; d--) {
-      from += steps[d]!;
-      if (++index[d]! < outer[d]!) break;
-      from -= outer[d]! * steps[d]!;
-      index[d] = 0;
-    }
-  }
-  return out;
-}
-
-/** Symmetric integers: each block is divided by its largest magnitude over 127 (or 7), and rounded. */
-function quantize(x: ArrayLike<number>, dims: readonly [number, number], q: Quantization) {
-  const [rows, columns] = dims;
-  const largest = q.bits === 8 ? 127 : 7;
-  const scales = new Float32Array(scaleDims(dims, q).reduce((n, d) => n * d, 1));
-  const integers = new Int8Array(x.length);
-  const blocks = Math.ceil(columns / q.block);
-  const scaleAt =
-    q.channel === 0
-      ? (r: number, c: number) => r * blocks + Math.floor(c / q.block)
-      : (r: number, c: number) => Math.floor(r / q.block) * columns + c;
-  const each = (visit: (i: number, s: number) => void) => {
-    for (let r = 0, i = 0; r < rows; r++) for (let c = 0; c < columns; c++, i++) visit(i, scaleAt(r, c));
-  };
-  each((i, s) => {
-    scales[s] = Math.max(scales[s]!, Math.abs(x[i]!) / largest);
-  });
-  each((i, s) => {
-    integers[i] = scales[s] === 0 ? 0 : Math.round(x[i]! / scales[s]!);
-  });
-  return { integers, scales };
-}
+const floats = (b: Uint8Array<ArrayBuffer>) => new Float32Array(b.buffer, b.byteOffset, b.length / 4);

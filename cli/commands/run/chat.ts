@@ -3,14 +3,7 @@ import { createInterface } from "node:readline";
 import { type Graph, UsageError } from "../../../compiler/index.ts";
 import { decodeImage, imageTensor } from "../../../data/index.ts";
 import type { Config } from "../../../dsl/index.ts";
-import {
-  type ChatConfig,
-  type ChatQueriesConfig,
-  chatPrefill,
-  decodeStep,
-  imageToken,
-  patchCount,
-} from "../../../models/index.ts";
+import { type ChatConfig, chatPrefill, decodeStep, imageToken, visualTokenCount } from "../../../models/index.ts";
 import {
   type AnswerOptions,
   type ChatImage,
@@ -110,10 +103,6 @@ function templateOf(name: string | undefined, { text }: ChatConfig): ChatTemplat
   if (found) return found;
   throw new UsageError(`--template is one of ${chatTemplates.map((t) => t.name).join(", ")}, not "${name}"`);
 }
-
-/** Tokens that an image becomes: its patches, and by path B the queries before them. */
-const visualTokenCount = (c: ChatConfig): number =>
-  patchCount(c.vision) + ("qllama" in c ? (c as ChatQueriesConfig).qllama.queries : 0);
 
 async function pictureOf(path: string, config: ChatConfig, beginning: Graph, { fit }: RunOptions): Promise<ChatImage> {
   const size = config.vision.image;

@@ -21,7 +21,7 @@ export interface NamedModel {
 }
 
 export async function openModel(source: string, { set }: RunOptions): Promise<NamedModel> {
-  const graph = await loadGraph(source, set);
+  const { graph } = await loadGraph(source, { set });
   if (extname(source) === ".graph") return { name: graph.name, graph };
   const model = await loadModel(source);
   return { name: model.name, graph, config: configure(model, parseSettings(model, set)) };

@@ -1,0 +1,85 @@
+/** Inputs to try a graph on: random numbers, and for the inputs of decoders what their names mean. */
+import {
+  type Graph,
+  graphSymbols,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  type Node,
+  nodesOf,
+  type SizedAxis,
+  type Sizes,
+} from "../compiler/index.ts";
+import type { TokenRun } from "../dsl/index.ts";
+import { randomStream } from "../runtime/index.ts";
+
+/** Runs of ids by the input that is meant to have them. */
+export type TokenRuns = Readonly<Record<string, TokenRun>>;
+
+/** Two of the first symbolic size, three of the next: enough to find an axis that was taken for a constant. */
+const fewest = 2;
+
+/** Tokens around a run: one before it, or two in every second row, and two at least behind it. */
+const aroundRun = 4;
+
+/** A number for each symbolic size; texts are long enough for their runs. */
+export function sampleSizes(graph: Graph, runs: TokenRuns): Sizes {
+  const sizes = Object.fromEntries(graphSymbols(graph).map((s, i) => [s, fewest + i]));
+  for (const node of graph.inputs) {
+    const run = runs[inputName(node)];
+    const length = node.type.axes.at(-1)?.size;
+    if (run && typeof length === "string" && length in sizes) sizes[length] = run.length + aroundRun;
+  }
+  return sizes;
+}
+
+/** A value for every input of a graph of known sizes but its parameters. */
+export const sampleFeeds = (graph: Graph, runs: TokenRuns): Record<string, HostTensor> =>
+  Object.fromEntries(
+    graph.inputs.filter((n) => n.op !== "parameter").map((n) => [inputName(n), sample(n, graph, runs[inputName(n)])]),
+  );
+
+function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor {
+  const { dtype } = node.type;
+  const axes = node.type.axes as readonly SizedAxis[];
+  const count = axes.reduce((n, a) => n * a.size, 1);
+  const random = randomStream(1, `verify ${inputName(node)}`);
+  if (dtype === "f32" || dtype === "f16")
+    return hostTensor(dtype, axes, [...random.fill({ kind: "normal", mean: 0, std: 1 }, count)]);
+  const row = axes.at(-1)?.size ?? 1;
+  const below = dtype === "bool" ? 2 : indexBound(node, graph);
+  const special = dtype === "i32" ? placed(inputName(node), row, graph, run) : undefined;
+  const values = Array.from(
+    { length: count },
+    (_, i) => special?.(Math.floor(i / row), i % row) ?? random.integer(i, below),
+  );
+  return hostTensor(dtype, axes, values);
+}
+
+/** What stands at a place of a row of a decoder's input; undefined where any number may. */
+type Placed = (row: number, place: number) => number | undefined;
+
+/** In every second row the first token is padding, and positions count from the one behind it. */
+const padded = (row: number): number => row % 2;
+
+function placed(name: string, length: number, graph: Graph, run: TokenRun | undefined): Placed | undefined {
+  if (run) {
+    return (row, place) => (place > padded(row) && place <= padded(row) + run.length ? run.id : undefined);
+  }
+  if (name === "attention_mask") return (row, place) => (place < padded(row) ? 0 : 1);
+  if (name !== "position_ids") return undefined;
+  const mask = graph.inputs.find((n) => inputName(n) === "attention_mask");
+  const past = ((mask?.type.axes.at(-1)?.size as number | undefined) ?? length) - length;
+  return (row, place) => Math.max(0, past + place - padded(row));
+}
+
+/** Below the smallest table that the input indexes; small where it indexes none. */
+function indexBound(node: Node, graph: Graph): number {
+  const tables = nodesOf(graph).filter((n) => n.op === "gather" && indexes(n.operands[1]!, node));
+  const sizes = tables.map((n) => n.operands[0]!.type.axes.find((a) => a.name === n.attrs.axis)!.size as number);
+  return sizes.length === 0 ? 8 : Math.min(...sizes);
+}
+
+/** True for the input itself, and for it with its values limited by a number. */
+const indexes = (index: Node, input: Node): boolean =>
+  index === input || ((index.op === "max" || index.op === "min") && index.operands.some((o) => indexes(o, input)));

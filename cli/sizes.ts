@@ -1,0 +1,27 @@
+/** Numbers for the open sizes of a graph, as commands take them: one for all, and single ones by name. */
+import { type Graph, graphSymbols, type Sizes, UsageError } from "../compiler/index.ts";
+
+export interface SizeArguments {
+  /** For every open size that `size` does not name. */
+  readonly batch: number;
+  /** "past=512" */
+  readonly size: readonly string[];
+}
+
+/** Throws UsageError for what is no number from 1 on, and for a size that the graph has not. */
+export function sizesOf(graph: Graph, { batch, size }: SizeArguments): Sizes {
+  const symbols = graphSymbols(graph);
+  const sizes = Object.fromEntries(symbols.map((s) => [s, batch]));
+  for (const given of size) {
+    const [name = "", number = ""] = given.split("=");
+    const value = Number(number);
+    if (!symbols.includes(name)) {
+      const known = symbols.length > 0 ? symbols.join(", ") : "none";
+      throw new UsageError(`graph @${graph.name} has no open size "${name}"; it has ${known}`);
+    }
+    if (!Number.isInteger(value) || value < 1)
+      throw new UsageError(`--size takes a whole number from 1 on, such as ${name}=16; not "${given}"`);
+    sizes[name] = value;
+  }
+  return sizes;
+}
