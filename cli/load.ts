@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { didYouMean, FileError, type Graph, parseGraph, UsageError } from "../compiler/index.ts";
-import { type Config, type Model, parseSettings, trace } from "../dsl/index.ts";
+import { type Config, configure, type Model, parseSettings, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import type { JobFile, Setting } from "../runtime/index.ts";
 
@@ -19,16 +19,28 @@ export async function loadModel(source: string): Promise<Model> {
   return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
 }
 
-/** The graph of a model's name, TypeScript file or .graph file, with `--set` applied. */
-export async function loadGraph(source: string, settings: readonly string[]): Promise<Graph> {
+/** What a command works on: a graph, and the configuration that it was traced with where it is no bare graph. */
+export interface NamedModel {
+  readonly name: string;
+  readonly graph: Graph;
+  readonly config?: Config;
+}
+
+/** The model of a name, TypeScript file or .graph file, with `--set` applied. */
+export async function loadConfigured(source: string, settings: readonly string[]): Promise<NamedModel> {
   if (extname(source) === ".graph") {
     if (settings.length > 0)
       throw new UsageError(`--set changes a model's configuration; "${source}" is a graph, which has none`);
-    return parseGraph(await readText(source), source);
+    const graph = parseGraph(await readText(source), source);
+    return { name: graph.name, graph };
   }
   const model = await loadModel(source);
-  return trace(model, parseSettings(model, settings));
+  const config = configure(model, parseSettings(model, settings));
+  return { name: model.name, graph: trace(model, config), config };
 }
+
+export const loadGraph = async (source: string, settings: readonly string[]): Promise<Graph> =>
+  (await loadConfigured(source, settings)).graph;
 
 /** The job of a TypeScript file, and its configuration with `--set` applied. */
 export async function loadJob(source: string, settings: readonly string[]) {

@@ -60,6 +60,7 @@ export {
   requireMatch,
   type TensorMatch,
 } from "./safetensors/match.ts";
+export { writeModelFolder } from "./safetensors/model-folder.ts";
 export {
   openSafetensors,
   type ReadOptions,
@@ -90,7 +91,11 @@ export { freshRunFolder, newestRunFolder } from "./training/run-folder.ts";
 export { initialValue, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
+  drawnWeights,
+  type FloatDType,
+  memoryWeights,
   openWeights,
+  ownLayout,
   permute,
   readAllWeights,
   type StoredParameter,

@@ -87,7 +87,8 @@ export const imageToken = -200;
 /** The image as the language model's tokens: [batch, visual, embed]. */
 export type Visual = Tensor<"batch" | "visual" | "embed">;
 
-const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
+/** Whether a chat goes by path B. */
+export const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
 
 /** Linear, GELU, linear, into the width of the language model. x [batch, token, embed] -> [batch, visual, embed] */
 function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visual {

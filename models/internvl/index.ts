@@ -14,6 +14,7 @@ export * from "./perception-stages.ts";
 export * from "./positions.ts";
 export * from "./probes.ts";
 export * from "./published-config.ts";
+export * from "./published-model.ts";
 export * from "./qllama.ts";
 export * from "./segmentation.ts";
 export * from "./stages.ts";

@@ -1,6 +1,7 @@
 /** The `config.json` files of the published checkpoints, read into our configurations and written from them. */
 import { UsageError } from "../../dsl/index.ts";
-import { internvlCConfig } from "./contrastive.ts";
+import { type ChatConfig, hasQueries } from "./chat.ts";
+import { type ContrastiveConfig, internvlCConfig } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
 import { internvit6b, type VisionConfig } from "./internvit.ts";
 import { chineseLlama7b, type TextConfig } from "./llama.ts";
@@ -158,4 +159,39 @@ export const writeGenerativeConfig = (c: GenerativeConfig): PublishedConfig => (
   max_txt_len: 32,
   qllama_config: { ...writeTextConfig(c.text), cross_attention_frequency: c.text.crossEvery },
   vision_config: writeVisionConfig(c.vision),
+});
+
+/** InternVL-C alone was not published: the config of InternVL-14B without what C does not have. */
+export const writeContrastiveConfig = (c: ContrastiveConfig): PublishedConfig => ({
+  architectures: ["InternVLModel"],
+  model_type: "internvl",
+  hidden_size: c.text.width,
+  clip_embed_dim: c.embed,
+  attn_pool_num_heads: c.poolingHeads,
+  num_query_token: 0,
+  qllama_config: writeTextConfig(c.text),
+  vision_config: writeVisionConfig(c.vision),
+});
+
+/**
+ * The config of a chat as LLaVA keeps it. LLaVA names its vision tower and leaves its sizes to the tower's own folder; the
+ * tower's tensors are in ours, so are its sizes: `vision_config`, and `qllama_config` for path B.
+ */
+export const writeChatConfig = (c: ChatConfig): PublishedConfig => ({
+  ...writeTextConfig(c.text),
+  architectures: ["LlavaLlamaForCausalLM"],
+  model_type: "llava",
+  mm_hidden_size: c.vision.width,
+  mm_projector_type: hasQueries(c) ? "two_mlp" : "mlp2x_gelu",
+  mm_vision_select_layer: c.features,
+  mm_vision_select_feature: "patch",
+  mm_use_im_start_end: false,
+  mm_use_im_patch_token: false,
+  image_aspect_ratio: "pad",
+  force_image_size: c.vision.image,
+  vision_config: writeVisionConfig(c.vision),
+  ...(hasQueries(c) && {
+    num_query_token: c.qllama.queries,
+    qllama_config: { ...writeTextConfig(c.qllama), cross_attention_frequency: c.qllama.crossEvery },
+  }),
 });

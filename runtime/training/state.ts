@@ -19,10 +19,13 @@ import type { CompiledStep, TrainingJob } from "./job.ts";
 
 const sizes = (node: Node): readonly SizedAxis[] => node.type.axes as readonly SizedAxis[];
 
+/** The random stream that a parameter is drawn from. */
+export const initialStream = (node: Node): string => `parameter ${inputName(node)}`;
+
 /** A parameter as its initializer draws it: the same for a name and a seed, whatever else there is. */
 export function initialValue(node: Node, seed: number): HostTensor {
   const shape = sizes(node).map((a) => a.size);
-  const values = fillRandom(node.attrs.init as unknown as Distribution, shape, seed, `parameter ${inputName(node)}`);
+  const values = fillRandom(node.attrs.init as unknown as Distribution, shape, seed, initialStream(node));
   return hostTensor("f32", sizes(node), values);
 }
 

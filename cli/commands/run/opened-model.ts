@@ -2,10 +2,10 @@
 import { extname } from "node:path";
 import type { Graph } from "../../../compiler/index.ts";
 import { type Config, configure, defineModel, type Params, parseSettings, trace } from "../../../dsl/index.ts";
+import { publishedLayout } from "../../../models/index.ts";
 import { type DeviceModel, deviceModel, openWeights } from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
 import { loadGraph, loadModel } from "../../load.ts";
-import { publishedLayout } from "../../published-layout.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
