@@ -7,14 +7,19 @@ import { didYouMean, FileError, type Graph, parseGraph, UsageError } from "../co
 import { type Config, configure, type Model, parseSettings, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import type { JobFile, Setting } from "../runtime/index.ts";
+import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
 
-/** The model that a name or a file stands for. */
-export async function loadModel(source: string): Promise<Model> {
+/**
+ * The model that a name, a file or a published checkpoint's folder stands for. A bundled model has the sizes that the
+ * `config.json` beside its weights says.
+ */
+async function loadModel(source: string, weights: string | undefined): Promise<Model> {
   const bundled = bundledModels.find((m) => m.name === source);
-  if (bundled) return bundled;
+  if (bundled) return weights === undefined ? bundled : await sizedByWeights(bundled, weights);
+  if (isFolder(source)) return await modelOfFolder(source);
   if (!isScript(source)) throw unknownModel(source);
   return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
 }
@@ -24,23 +29,37 @@ export interface NamedModel {
   readonly name: string;
   readonly graph: Graph;
   readonly config?: Config;
+  readonly build?: Model["build"];
 }
 
-/** The model of a name, TypeScript file or .graph file, with `--set` applied. */
-export async function loadConfigured(source: string, settings: readonly string[]): Promise<NamedModel> {
+export interface LoadOptions {
+  /** `--set` of the command line. */
+  readonly set: readonly string[];
+  /** Weights that the model is made for, where they are known. */
+  readonly weights?: string | undefined;
+}
+
+/**
+ * The model of a name, a TypeScript file, a checkpoint's folder or a .graph file, with `--set` applied. Positions that the
+ * weights have for another grid are interpolated, which is said, unless `--set` says what they are for.
+ */
+export async function loadConfigured(source: string, { set, weights }: LoadOptions): Promise<NamedModel> {
   if (extname(source) === ".graph") {
-    if (settings.length > 0)
+    if (set.length > 0)
       throw new UsageError(`--set changes a model's configuration; "${source}" is a graph, which has none`);
     const graph = parseGraph(await readText(source), source);
     return { name: graph.name, graph };
   }
-  const model = await loadModel(source);
-  const config = configure(model, parseSettings(model, settings));
-  return { name: model.name, graph: trace(model, config), config };
+  const model = await loadModel(source, weights);
+  const settings = parseSettings(model, set);
+  const chosen = configure(model, settings);
+  const given = settings.positions ?? (settings.vision as Config | undefined)?.positions;
+  const config = weights === undefined || given !== undefined ? chosen : await fittedToWeights(chosen, weights);
+  return { name: model.name, graph: trace(model, config), config, build: model.build };
 }
 
-export const loadGraph = async (source: string, settings: readonly string[]): Promise<Graph> =>
-  (await loadConfigured(source, settings)).graph;
+export const loadGraph = async (source: string, options: LoadOptions): Promise<Graph> =>
+  (await loadConfigured(source, options)).graph;
 
 /** The job of a TypeScript file, and its configuration with `--set` applied. */
 export async function loadJob(source: string, settings: readonly string[]) {
@@ -56,7 +75,7 @@ const isScript = (source: string): boolean => [".ts", ".mts", ".js", ".mjs"].inc
 function unknownModel(source: string): UsageError {
   const names = bundledModels.map((m) => m.name);
   return new UsageError(
-    `there is no model "${source}"${didYouMean(source, names)} Give a .ts or .graph file, or one of ${names.join(", ")}.`,
+    `there is no model "${source}"${didYouMean(source, names)} Give a .ts or .graph file, a checkpoint's folder, or one of ${names.join(", ")}.`,
   );
 }
 

@@ -93,9 +93,10 @@ export function drawnWeights(graph: Graph, seed: number): Weights {
     dtypeOf: () => "F32",
     async *pieces(parameter, order, dtype) {
       const node = nodes.get(parameter)!;
+      const draw = drawOf(node);
       const isMoved = node.type.axes.some((a, i) => a.name !== order[i]);
-      if (isMoved) yield permute(initialValue(node, seed), order).data;
-      else yield* threads.draw({ ...drawOf(node), seed, dtype });
+      if (isMoved || draw.count < worthThreads) yield permute(initialValue(node, seed), order).data;
+      else yield* threads.draw({ ...draw, seed, dtype });
     },
     report: "",
     dispose: () => threads.dispose(),
@@ -112,6 +113,9 @@ export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights
   report: "",
   dispose: async () => {},
 });
+
+/** Values from which on a tensor is drawn by threads: fewer are drawn before the threads have started. */
+const worthThreads = 2 ** 20;
 
 const drawOf = (node: Node) => ({
   distribution: node.attrs.init as unknown as Distribution,

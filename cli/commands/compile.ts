@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { bundleOf } from "../../backends/webgpu/index.ts";
 import { bindSizes, compileKernels, graphSymbols, inputName, UsageError } from "../../compiler/index.ts";
 import { tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
+import { weightsOf } from "../checkpoint.ts";
 import { loadGraph } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
@@ -28,11 +29,12 @@ export async function compileCommand(source: string, args: CompileArguments): Pr
 
 async function compileBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
-  const graph = await loadGraph(source, args.set);
+  const weights = weightsOf(source, args.weights);
+  const graph = await loadGraph(source, { set: args.set, weights });
   const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, args.batch]));
   const bound = bindSizes(graph, sizes);
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
-  const parameters = await openParameters(bound, args.weights, args.seed);
+  const parameters = await openParameters(bound, weights, args.seed);
   try {
     await mkdir(args.out, { recursive: true });
     const names = bound.inputs.filter((n) => n.op === "parameter").map(inputName);

@@ -1,6 +1,6 @@
 /** `heddle convert`: a model's weights in the published layout, as Python's transformers and safetensors read them. */
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
 import { publishedLayout, writePublishedConfig } from "../../models/index.ts";
@@ -12,14 +12,15 @@ import {
   tensorsInLayout,
   writeModelFolder,
 } from "../../runtime/index.ts";
+import { isFolder, weightsOf } from "../checkpoint.ts";
 import { interruption } from "../interruption.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 
 export interface ConvertArguments {
-  /** A path, or "random". */
-  readonly weights: string;
+  /** A path, or "random"; the model's own where the model is a checkpoint's folder. */
+  readonly weights?: string;
   readonly out: string;
   readonly dtype?: string;
   readonly shardSize: number;
@@ -34,23 +35,24 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
   const begun = performance.now();
   const dtype = dtypeOf(args.dtype);
-  const { graph, config } = await loadConfigured(source, args.set);
+  const from = weightsFrom(source, args.weights);
+  const { graph, config } = await loadConfigured(source, { set: args.set, weights: from });
   const published = publishedLayout(graph);
   if (!published) say(`no published layout is known for ${source}: the tensors keep heddle's names and shapes`);
   const configJson = published && config && writePublishedConfig(config);
   if (!configJson) say(`no config.json is known for ${source}: none is written`);
-  const weights = await openParameters(graph, args.weights === "random" ? undefined : args.weights, args.seed);
+  const weights = await openParameters(graph, from, args.seed);
   const stop = interruption();
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
-    const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(args.weights));
+    const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(from));
     if (configJson) companions.set("config.json", `${json({ ...configJson, torch_dtype: torchDType(tensors) })}\n`);
     const options = { maxShardBytes: args.shardSize, signal: stop.signal };
     const written = await withProgress(tensors, (shown) => writeModelFolder(args.out, shown, companions, options));
     const seconds = (performance.now() - begun) / 1000;
     const facts = {
       out: args.out,
-      weights: args.weights === "random" ? `random, seed ${args.seed}` : args.weights,
+      weights: from ?? `random, seed ${args.seed}`,
       tensors: tensors.length,
       bytes: written,
       dtypes: [...new Set(tensors.map((t) => t.dtype))],
@@ -67,6 +69,14 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   }
 }
 
+/** The path of the weights; undefined for random ones. */
+function weightsFrom(source: string, given: string | undefined): string | undefined {
+  if (given === "random") return undefined;
+  const weights = weightsOf(source, given);
+  if (weights !== undefined) return weights;
+  throw new UsageError("convert needs --weights: a safetensors file, its index, the folder of either, or random");
+}
+
 function dtypeOf(name: string | undefined): FloatDType | undefined {
   if (name === undefined) return undefined;
   const dtype = Object.hasOwn(dtypes, name) ? dtypes[name] : undefined;
@@ -75,14 +85,11 @@ function dtypeOf(name: string | undefined): FloatDType | undefined {
 }
 
 /** The tokenizer that lies beside weights goes with them. */
-async function tokenizerFiles(weights: string): Promise<(readonly [string, Uint8Array])[]> {
+async function tokenizerFiles(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
   const names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model"];
-  const isFolder = await stat(weights).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
-  const folder = isFolder ? weights : dirname(weights);
-  const found = weights === "random" ? [] : names.filter((name) => existsSync(join(folder, name)));
+  if (weights === undefined) return [];
+  const folder = isFolder(weights) ? weights : dirname(weights);
+  const found = names.filter((name) => existsSync(join(folder, name)));
   return await Promise.all(found.map(async (name) => [name, await readFile(join(folder, name))] as const));
 }
 

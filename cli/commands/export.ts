@@ -1,5 +1,6 @@
 /** `heddle export`: a model and its weights as an ONNX file. */
 import { type Graph, graphSymbols, selectOutputs, UsageError } from "../../compiler/index.ts";
+import { weightsOf } from "../checkpoint.ts";
 import { loadGraph } from "../load.ts";
 import { writeOnnxFile } from "../onnx-file.ts";
 import { bytes, json, table } from "../output.ts";
@@ -23,9 +24,10 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
   const begun = performance.now();
   const dtype = dtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype is one of ${dtypes.join(", ")}, not "${args.dtype}"`);
-  const whole = await loadGraph(source, args.set);
+  const weights = weightsOf(source, args.weights);
+  const whole = await loadGraph(source, { set: args.set, weights });
   const graph: Graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;
-  const parameters = await openParameters(graph, args.weights, args.seed);
+  const parameters = await openParameters(graph, weights, args.seed);
   try {
     const options = { dtype, verify: args.verify, ...(args.opset !== undefined && { opset: args.opset }) };
     const file = await writeOnnxFile(args.out, graph, (name) => parameters.read(name), options);

@@ -25,10 +25,10 @@ import {
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import { configure, parseSettings, trainingStep } from "../../dsl/index.ts";
+import { trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
-import { loadGraph } from "../load.ts";
+import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { typicalSchedule } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
@@ -117,9 +117,8 @@ const compiled = (graph: Graph, batch: number): Program =>
 
 /** The graph to look at, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
-  const known = bundled.find((b) => b.model.name === source);
-  const graph = await loadGraph(source, args.set);
-  const config = known && configure(known.model, parseSettings(known.model, args.set));
+  const { graph, config, build } = await loadConfigured(source, { set: args.set });
+  const known = bundled.find((b) => b.model.build === build);
   const paper = known && config ? known.paperMacs(config) : null;
   if (args.stage === undefined) {
     return { graph, parts: { macs: { exact: countMacs(graph, sizesOf(graph, args.batch)), paper } } };

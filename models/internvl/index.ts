@@ -3,6 +3,7 @@ export * from "./bundled.ts";
 export * from "./chat.ts";
 export * from "./contrastive.ts";
 export * from "./decoding.ts";
+export * from "./fit-positions.ts";
 export * from "./generative.ts";
 export * from "./generative-losses.ts";
 export * from "./internvit.ts";
