@@ -18,6 +18,8 @@ const small = (sizes: object, prefix = "") =>
 const text = { width: 16, depth: 2, heads: 2, mlp: 24, vocab: 259 };
 const fox = folder.at("fox.png");
 
+const known = (name: string) => bundledModels.find((m) => m.name === name)!.config;
+
 /** All tensors of a file, an index or a folder, by name. */
 async function tensorsOf(path: string) {
   await using reader = await openSafetensors(path);
@@ -120,12 +122,13 @@ describe("a checkpoint's folder as the model", () => {
     const out = folder.at(`model-${name}`);
     expect(await heddle("convert", name, "--weights", "random", ...sizes, "--out", out)).toMatchObject({ status: 0 });
     expect(JSON.parse(readFileSync(`${out}/config.json`, "utf8")).model_type).toBe(type);
+    const short = type === "intern_vit_6b" ? [] : ["--set", `${"vision" in known(name) ? "text." : ""}context=12`];
     const [given, read] = [
       await heddle("inspect", name, ...sizes, "--json"),
       await heddle("inspect", out, "--json"),
     ].map((ended) => JSON.parse(ended.out) as { model: string; parameters: number });
     expect([read!.model, read!.parameters]).toEqual([name, given!.parameters]);
-    const onnx = await heddle("export", out, "--out", folder.at("model.onnx"), "--verify");
+    const onnx = await heddle("export", out, ...short, "--out", folder.at("model.onnx"), "--verify");
     expect(onnx).toMatchObject({ status: 0, out: expect.stringContaining(out) });
   });
 
@@ -133,7 +136,17 @@ describe("a checkpoint's folder as the model", () => {
     const out = folder.at("model-internvl-g");
     const args = ["--weights", out, "--device", "cpu", "--tokenizer", "bytes", "classify", "--image", fox];
     expect(await heddle("run", "internvl-c", ...args, "--labels", "fox,sea")).toMatchObject({ status: 0 });
-    const other = await heddle("run", "internvit-6b", "--weights", out, "features", "--image", fox, "--out", folder.at("x"));
+    const other = await heddle(
+      "run",
+      "internvit-6b",
+      "--weights",
+      out,
+      "features",
+      "--image",
+      fox,
+      "--out",
+      folder.at("x"),
+    );
     expect(other.err).toContain("give the folder as the model");
   });
 
