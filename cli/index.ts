@@ -53,6 +53,7 @@ function commands(done: (status: number) => void): Command {
     .command("train <job.ts>")
     .description("run a training job")
     .option("--device <device>", "auto, webgpu or cpu", "auto")
+    .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option(...set)

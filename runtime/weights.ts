@@ -150,10 +150,10 @@ export const tensorsInLayout = (
     return { name, dtype: stored, shape, data: () => weights.pieces(parameter, order, stored) };
   });
 
-const parameters = (graph: Graph) => graph.inputs.filter((n) => n.op === "parameter");
+const parameters = (graph: Pick<Graph, "inputs">) => graph.inputs.filter((n) => n.op === "parameter");
 
 /** heddle's own layout: names, shapes and order are those of the parameters. */
-export const ownLayout = (graph: Graph): StoredParameter[] =>
+export const ownLayout = (graph: Pick<Graph, "inputs">): StoredParameter[] =>
   parameters(graph).map((n) => ({
     parameter: inputName(n),
     name: inputName(n),

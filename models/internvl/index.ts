@@ -6,6 +6,7 @@ export * from "./decoding.ts";
 export * from "./fit-positions.ts";
 export * from "./generative.ts";
 export * from "./generative-losses.ts";
+export * from "./inheritance.ts";
 export * from "./internvit.ts";
 export * from "./layout.ts";
 export * from "./llama.ts";

@@ -40,7 +40,7 @@ const join = (a: string, b: string) => [a, b].filter((part) => part !== "").join
 export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}");
 
 /** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
-export function publishedTensors(graph: Graph, rules: readonly TensorRule[]): PublishedTensor[] {
+export function publishedTensors(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): PublishedTensor[] {
   const byPath = new Map(rules.map((r) => [r.path, r]));
   return graph.inputs
     .filter((n) => n.op === "parameter")

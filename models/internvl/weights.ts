@@ -151,12 +151,21 @@ const layouts: readonly (readonly TensorRule[])[] = [
   segmentationRules,
 ];
 
+const isCovered = (layout: readonly TensorRule[]) => {
+  const known = new Set(layout.map((r) => r.path));
+  return ({ attrs }: Graph["inputs"][number]) =>
+    known.has(String(attrs.name)) || known.has(rulePath(String(attrs.name)));
+};
+
 /** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
 export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
-  const paths = graph.inputs.filter((n) => n.op === "parameter").map((n) => String(n.attrs.name));
-  const rules = layouts.find((layout) => {
-    const known = new Set(layout.map((r) => r.path));
-    return paths.every((path) => known.has(path) || known.has(rulePath(path)));
-  });
+  const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  const rules = layouts.find((layout) => parameters.every(isCovered(layout)));
   return rules && publishedTensors(graph, rules);
 }
+
+/** Where each of some parameters lies in published checkpoints, without those that no known layout has a place for. */
+export const publishedPlaces = (parameters: Graph["inputs"]): PublishedTensor[] => {
+  const rules = layouts.flat();
+  return publishedTensors({ inputs: parameters.filter(isCovered(rules)) }, rules);
+};
