@@ -1,12 +1,14 @@
 /** `heddle train`: runs a job, shows its progress, leaves a run folder. */
-
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
 import { internvlCheckpoints } from "../../models/index.ts";
 import {
   freshRunFolder,
   type Inheritance,
   inheritWeights,
   newestRunFolder,
+  type RunSource,
   readSources,
   requireSameSources,
   type TrainingJob,
@@ -48,7 +50,7 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
     const declared = await job.build(config);
     const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
     const began = resumed === undefined ? [] : await readSources(resumed);
-    inheritance = await inherit(declared, args.from.length > 0 ? args.from : began.map((s) => s.path));
+    inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
     for (const line of inheritance?.report ?? []) say(line);
     if (resumed !== undefined) requireSameSources(began, inheritance?.sources ?? []);
     const folder = resumed ?? (await freshRunFolder(args.runs, job.name));
@@ -79,6 +81,16 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
     await inheritance?.dispose();
     device.backend.dispose();
   }
+}
+
+/** Where the sources of a resumed run are. Throws UsageError for one that is gone. */
+function pathsOf(began: readonly RunSource[]): readonly string[] {
+  const gone = began.find(({ path }) => !existsSync(path));
+  if (gone)
+    throw new UsageError(
+      `the run began from "${gone.path}", which is not there: say with --from where its weights are now`,
+    );
+  return began.map(({ path }) => path);
 }
 
 /** Opens what a job starts from; undefined where it starts from its own initializers. */

@@ -1,6 +1,6 @@
 /** Where the parameters of the InternVL family lie in the published checkpoints. */
 import type { Graph } from "../../dsl/index.ts";
-import { type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
+import { hasAxes, type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
 export const visionRules: readonly TensorRule[] = [
@@ -151,21 +151,27 @@ const layouts: readonly (readonly TensorRule[])[] = [
   segmentationRules,
 ];
 
-const isCovered = (layout: readonly TensorRule[]) => {
-  const known = new Set(layout.map((r) => r.path));
-  return ({ attrs }: Graph["inputs"][number]) =>
-    known.has(String(attrs.name)) || known.has(rulePath(String(attrs.name)));
+type Parameter = Graph["inputs"][number];
+
+const ruleIn = (layout: readonly TensorRule[]) => {
+  const rules = new Map(layout.map((r) => [r.path, r]));
+  return ({ attrs }: Parameter) => rules.get(String(attrs.name)) ?? rules.get(rulePath(String(attrs.name)));
 };
 
 /** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
 export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
   const parameters = graph.inputs.filter((n) => n.op === "parameter");
-  const rules = layouts.find((layout) => parameters.every(isCovered(layout)));
+  const rules = layouts.find((layout) => parameters.every(ruleIn(layout)));
   return rules && publishedTensors(graph, rules);
 }
 
-/** Where each of some parameters lies in published checkpoints, without those that no known layout has a place for. */
-export const publishedPlaces = (parameters: Graph["inputs"]): PublishedTensor[] => {
+/** Where each of some parameters lies in published checkpoints, without those that are none of the family's. */
+export const publishedPlaces = (parameters: readonly Parameter[]): PublishedTensor[] => {
   const rules = layouts.flat();
-  return publishedTensors({ inputs: parameters.filter(isCovered(rules)) }, rules);
+  const ruleOf = ruleIn(rules);
+  const isOurs = (n: Parameter) => {
+    const rule = ruleOf(n);
+    return rule !== undefined && hasAxes(rule, n.type.axes);
+  };
+  return publishedTensors({ inputs: parameters.filter(isOurs) }, rules);
 };

@@ -77,7 +77,7 @@ export async function inheritWeights(
       }
     }
     if (misshaped.length > 0)
-      throw new FileError(`${misshaped.length} tensors have another shape:\n${misshaped.join("\n")}`);
+      throw new FileError(`the shapes of ${counted(misshaped.length)} differ:\n${misshaped.join("\n")}`);
     const names = parameters.map(inputName);
     const initialized = collapseNames(
       names.filter((n) => !found.has(n)),
@@ -166,11 +166,13 @@ async function fingerprintOf(reader: SafetensorsReader): Promise<string> {
 
 function describeSource({ path, taken, unused }: InheritedFrom): string {
   const rest = unused.length === 0 ? "all of it" : `not used: ${listed(unused)}`;
-  return `from ${path}: ${taken} tensors, ${rest}`;
+  return `from ${path}: ${counted(taken)}, ${rest}`;
 }
 
 const describeInitialized = (count: number, patterns: readonly string[]): string =>
-  count === 0 ? "initialized: nothing" : `initialized: ${count} tensors: ${listed(patterns)}`;
+  count === 0 ? "initialized: nothing" : `initialized: ${counted(count)}: ${listed(patterns)}`;
+
+const counted = (n: number): string => `${n} ${n === 1 ? "tensor" : "tensors"}`;
 
 /** Patterns that a line shows. */
 const mostShown = 12;

@@ -49,6 +49,7 @@ export async function readSources(folder: string): Promise<readonly RunSource[]>
 export function requireSameSources(began: readonly RunSource[], now: readonly InheritedFrom[]): void {
   const other = began.find((source, i) => now[i]?.fingerprint !== source.fingerprint);
   if (!other && began.length === now.length) return;
+  if (began.length === 0) throw new UsageError("the run began from its initializers alone: resume it without --from");
   const which = other ? `"${other.path}"` : `${began.length} sources`;
   throw new UsageError(
     `the run began from ${which}, and what is there now is not the same: give the weights it began from with --from`,
