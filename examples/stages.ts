@@ -10,11 +10,11 @@
  */
 import type { Graph } from "../compiler/index.ts";
 import { UsageError } from "../compiler/index.ts";
-import { cosine, defineStage, type Stage, trace, trainingStep } from "../dsl/index.ts";
+import { type Config, cosine, defineStage, type Stage, trace, trainingStep } from "../dsl/index.ts";
 import { internvlG, stageOneLoss, stageThreeLoss, stageTwoLoss, stageTwoTrainable } from "../models/index.ts";
 import { defineJob, type Json, type TrainedRun, type TrainingBatch } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
-import { writeTokenizer } from "./emoji/export.ts";
+import { writeConfig, writeTokenizer } from "./emoji/export.ts";
 import { type EmojiData, emojiBatches, emojiData, heldOutArtist } from "./emoji/training-data.ts";
 import emojiModel from "./emoji-model.ts";
 import { testAnswers } from "./stages/answers.ts";
@@ -31,6 +31,8 @@ interface Part {
   readonly feeds: (batch: Parameters<typeof contrastiveFeeds>[0], data: EmojiData) => TrainingBatch["feeds"];
   /** The whole model, where the loss leaves parts of it out. */
   readonly model?: Graph;
+  /** What `heddle run` is told of the model in the run's folder; a chat would also have to be told its template. */
+  readonly config?: Config;
   readonly test: (run: TrainedRun, data: EmojiData) => Promise<Readonly<Record<string, Json>>>;
 }
 
@@ -54,6 +56,7 @@ function stageOne(): Part {
     },
     image,
     tokens: context,
+    config: contrastive,
     feeds: contrastiveFeeds,
     test: recallOf(trace(emojiModel), image, context),
   };
@@ -77,6 +80,7 @@ function stageTwo(): Part {
     tokens: context,
     feeds: (batch, { tokenizer }) => generativeFeeds(batch, tokenizer),
     model,
+    config: generative,
     test: recallOf(model, image, context),
   };
 }
@@ -128,6 +132,7 @@ export default defineJob({
       },
       finish: async (run) => {
         await writeTokenizer(run.folder, data.tokenizerJson);
+        if (part.config) await writeConfig(run.folder, part.config);
         return await part.test(run, { ...data, set: { ...data.set, emoji: data.set.emoji.slice(0, c.tested) } });
       },
     };

@@ -107,7 +107,7 @@ export function readTextConfig(json: PublishedConfig): TextConfig {
     vocab: size("vocab_size"),
     context: 0,
     epsilon: number("rms_norm_eps", 1e-6),
-    attentionBias: boolean(json.model_type === "internlm" ? "bias" : "attention_bias", false),
+    attentionBias: boolean(json.attention_bias === undefined ? "bias" : "attention_bias", false),
     rotaryBase: rope ? reader(rope, "rope_parameters").number("rope_theta") : number("rope_theta", 10000),
   };
 }
