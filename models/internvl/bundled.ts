@@ -33,10 +33,11 @@ import {
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
 import type { TensorRule } from "./layout.ts";
-import { languageHead, type TextConfig, textAxes } from "./llama.ts";
+import { languageHead, llama, type TextConfig, textAxes } from "./llama.ts";
 import {
   chatMacs,
   contrastiveMacs,
+  decoderMacs,
   generativeMacs,
   probeMacs,
   qllamaMacs,
@@ -65,7 +66,15 @@ import {
   stageThreeQueries,
   stageTwo,
 } from "./stages.ts";
-import { chatRules, contrastiveRules, generativeRules, probeRules, segmentationRules, visionRules } from "./weights.ts";
+import {
+  causalRules,
+  chatRules,
+  contrastiveRules,
+  generativeRules,
+  probeRules,
+  segmentationRules,
+  visionRules,
+} from "./weights.ts";
 
 /** A model with what commands need beside its graph. */
 export interface Bundled<C extends Config = Config> {
@@ -104,6 +113,31 @@ export const internvitModels = [
     ...internvit6b,
     depth: 45,
   }),
+];
+
+/** A language model by itself: the scores of the next token at every place. */
+const languageModel = (name: string, title: string, config: TextConfig) =>
+  bundle<TextConfig>({
+    model: defineModel({
+      name,
+      summary: `${title}: scores of the next token`,
+      config,
+      build: (p, c) => {
+        const [a, ids] = [textAxes(c), idsInput(c)];
+        const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
+        return { logits: ordered(logits, [a.batch, a.token, a.vocab]) };
+      },
+    }),
+    rules: causalRules,
+    paperMacs: (c) => decoderMacs(c, c.context, c.context),
+    stages: {},
+  });
+
+/** The language models that InternVL-Chat speaks through. */
+const languageModels = [
+  languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b),
+  languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b),
+  languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b),
 ];
 
 /** QLLaMA on given features of an image. */
@@ -344,5 +378,6 @@ export const internvlFamily: readonly Bundled[] = [
   patches("vicuna-13b", "Vicuna-13B", vicuna13b),
   queries("vicuna-13b", "Vicuna-13B", vicuna13b),
   patches("internlm-7b", "InternLM-7B", internlm7b),
+  ...languageModels,
   ...perceptionModels,
 ];

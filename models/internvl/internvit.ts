@@ -10,6 +10,7 @@ import {
   axis,
   axisOf,
   broadcast,
+  type Config,
   concat,
   constantInit,
   dropPath,
@@ -61,6 +62,10 @@ export const internvit6b: VisionConfig = {
   dropPathRule: "uniform",
   layerScale: 0.1,
 };
+
+/** Whether a configuration, or a part of one, is that of an InternViT. */
+export const isVision = (config: Config[string] | undefined): config is VisionConfig =>
+  typeof config === "object" && Object.keys(internvit6b).every((key) => Object.hasOwn(config, key));
 
 export interface VisionAxes {
   readonly batch: Axis<"batch">;

@@ -34,6 +34,8 @@ export async function locateWeights(fs: FileSystem, path: string): Promise<strin
 function hintFromNames(names: readonly string[]): string {
   const others = names.filter((name) => name.endsWith(".safetensors"));
   if (others.length > 0) return `name the file that is meant: ${others.slice(0, 5).map(quoted).join(", ")}`;
+  if (names.includes("checkpoints"))
+    return "a run has its weights when it is finished: heddle train ... --resume goes on";
   const pickle = names.find((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
   if (pickle === undefined) return "check the path";
   return `${quoted(pickle)} looks like a PyTorch file; convert it in Python with safetensors.torch.save_file`;

@@ -1,6 +1,7 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
+import { weightsOf } from "../../checkpoint.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
@@ -27,7 +28,7 @@ function modes(source: string, done: (status: number) => void): Command {
     .description("use a model's weights: its features, classes, search, captions, conversation")
     .usage("--weights <path> <mode> [options]")
     .configureHelp({ showGlobalOptions: true })
-    .requiredOption("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"')
+    .addOption(weightsOption(source))
     .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; the one beside the weights unless told')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
@@ -45,6 +46,13 @@ function modes(source: string, done: (status: number) => void): Command {
   contrast(source, add, program, done);
   generation(source, add, program, done);
   return program.exitOverride();
+}
+
+/** Weights must be told, except of a model that is a checkpoint's folder. */
+function weightsOption(source: string): Option {
+  const option = new Option("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"');
+  const own = weightsOf(source, undefined);
+  return own === undefined ? option.makeOptionMandatory() : option.default(own, "the model's own");
 }
 
 type Add = (parent: Command, name: string, description: string) => Command;

@@ -1,31 +1,25 @@
 /** The model of a command line, and its weights on a device. */
-import { extname } from "node:path";
 import { type Graph, keepParametersAs, UsageError } from "../../../compiler/index.ts";
-import { type Config, configure, defineModel, type Params, parseSettings, trace } from "../../../dsl/index.ts";
+import { defineModel, type Params, trace } from "../../../dsl/index.ts";
+import { publishedLayout } from "../../../models/index.ts";
 import { type DeviceModel, deviceModel, offloadedModel, openWeights, type Weights } from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
-import { loadGraph, loadModel } from "../../load.ts";
+import { loadConfigured, type NamedModel } from "../../load.ts";
 import { bytes } from "../../output.ts";
 import { openParameters } from "../../parameters.ts";
-import { publishedLayout } from "../../published-layout.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
 export const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** A model with `--set` applied: what it computes by itself, and its configuration where it is no bare graph. */
-export interface NamedModel {
-  readonly name: string;
-  readonly graph: Graph;
-  readonly config?: Config;
-}
+export type { NamedModel } from "../../load.ts";
 
-export async function openModel(source: string, { set }: RunOptions): Promise<NamedModel> {
-  const { graph } = await loadGraph(source, { set });
-  if (extname(source) === ".graph") return { name: graph.name, graph };
-  const model = await loadModel(source);
-  return { name: model.name, graph, config: configure(model, parseSettings(model, set)) };
-}
+/** The model for the weights of the command line, with `--set` applied. */
+export const openModel = (source: string, { set, weights }: RunOptions): Promise<NamedModel> =>
+  loadConfigured(source, { set, weights: weights === random ? undefined : weights });
+
+/** What stands for weights from the initializers. */
+const random = "random";
 
 /** A graph over a model's parameters that the model does not list among its outputs. */
 export const graphOf = (name: string, build: (p: Params) => ReturnType<Parameters<typeof defineModel>[0]["build"]>) =>
@@ -61,7 +55,7 @@ export async function loadWeights(graph: Graph, options: RunOptions): Promise<Lo
 }
 
 const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
-  weights === "random" ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
+  weights === random ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
 
 function modelOn({ backend }: ChosenDevice, weights: Weights, { offload, memory }: RunOptions): DeviceModel {
   if (!offload && memory !== undefined) throw new UsageError("--memory is a setting of --offload: give both");
