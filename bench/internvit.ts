@@ -5,7 +5,7 @@
 import { Command, Option } from "commander";
 import type { Backend } from "../backends/backend.ts";
 import type { WebgpuBackend } from "../backends/webgpu/index.ts";
-import { openDevice, parseDevice } from "../cli/device.ts";
+import { openDevice, parseDevice } from "../cli/index.ts";
 import {
   bindSizes,
   countMacs,

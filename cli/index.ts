@@ -11,6 +11,7 @@ import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { heddleVersion } from "./versions.ts";
 
+export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
 
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */

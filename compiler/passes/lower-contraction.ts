@@ -6,6 +6,7 @@ import type { Placement } from "./fuse-groups.ts";
 import type { Env } from "./lower-access.ts";
 import { restrict } from "./lower-access.ts";
 import { lowerShared, sharedTileFor } from "./lower-contraction-shared.ts";
+import { lowerSkinny, skinnySides } from "./lower-contraction-skinny.ts";
 import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
 import { loopOver } from "./lower-loops.ts";
 import { span } from "./lower-values.ts";
@@ -22,9 +23,15 @@ function indices(side: Side, tileIndex: Expr): { index: Expr; inside: Expr; env:
 export function lowerContraction(k: Lowering, places: Placement): LoweredKernel {
   const core = k.fused.group!.cores[0]!;
   const sides = sidesOf(core, k);
-  const tile = sharedTileFor(k, sides, span(contractedAxes(core)));
-  const shape = tile ? lowerShared(k, places, tile, sides) : lowerInRegisters(k, places, sides);
-  return k.finish("contraction", shape);
+  return k.finish("contraction", shapeOf(k, places, sides, span(contractedAxes(core))));
+}
+
+/** Few rows share each row of the long side; many share slabs of both; on software adapters nothing is shared. */
+function shapeOf(k: Lowering, places: Placement, sides: Sides, depth: number) {
+  const skinny = skinnySides(k, sides, depth);
+  if (skinny) return lowerSkinny(k, places, skinny);
+  const tile = sharedTileFor(k, sides, depth);
+  return tile ? lowerShared(k, places, tile, sides) : lowerInRegisters(k, places, sides);
 }
 
 /** Every thread by itself. */

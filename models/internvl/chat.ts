@@ -113,7 +113,7 @@ function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visu
 /** The tokens of an image: the patches (path A), or the queries before the patches (path B). */
 export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
-  const chosen = stateAt(states, c.features);
+  const chosen = stateAt(states, c.features, `features ${c.features}`);
   const token = axisOf(chosen, "token");
   const patches = slice(chosen, token, 1, longer(token, -1).size);
   const glue = p.scope("model.mm_projector");

@@ -86,12 +86,15 @@ function gridOf(c: VisionConfig, of: "image" | "positions"): number {
   throw new UsageError(`${of} ${c[of]} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
 }
 
-/** The state after a block, from the end where the number is below 0. Throws UsageError where there is no such block. */
-export function stateAt(states: readonly VisionTokens[], block: number): VisionTokens {
+/**
+ * The state after a block, from the end where the number is below 0. Throws UsageError where there is no such block, naming
+ * the setting that asks for it.
+ */
+export function stateAt(states: readonly VisionTokens[], block: number, setting: string): VisionTokens {
   const found = states.at(block);
   if (found) return found;
   throw new UsageError(
-    `InternViT has no state ${block}: its ${states.length - 1} blocks leave states 0 to ${states.length - 1}`,
+    `${setting}: InternViT has ${states.length - 1} blocks, which leave the states 0 to ${states.length - 1}`,
   );
 }
 

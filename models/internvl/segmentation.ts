@@ -154,7 +154,7 @@ export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segme
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
   const needed = c.channels === 0 ? 1 : 4;
   if (c.blocks.length !== needed) throw wrongBlocks(c, needed);
-  const maps = c.blocks.map((block) => patchMap(stateAt(states, block), c.vision));
+  const maps = c.blocks.map((block) => patchMap(stateAt(states, block, `blocks [${c.blocks.join(", ")}]`), c.vision));
   const updates: StateUpdate[] = [];
   const head = p.scope("decode_head");
   if (c.channels === 0) {

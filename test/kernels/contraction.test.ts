@@ -1,4 +1,4 @@
-/** Contractions in memory that a workgroup shares: every tile, at sizes that do and do not fill it. */
+/** Contractions in memory that a workgroup shares: every tile, at sizes that do and do not fill it, and few rows. */
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
@@ -41,10 +41,27 @@ const shapes: readonly Shape[] = [
   { rows: 16, columns: 70, depth: 32, deep: false },
 ];
 
+/** Of few rows, or of few columns. */
+const skinny: readonly Shape[] = [
+  { rows: 5, columns: 11, depth: 260 },
+  { rows: 3, columns: 9, depth: 131, deep: false },
+  { rows: 12, columns: 2, depth: 129, batch: 2 },
+];
+
 describe("computes what the reference does", () => {
   test.each(shapes)("%o", (shape) => {
     const graph = layer(shape);
     expect(shared(graph)).toHaveLength(2);
+    const values = inputValues(graph, 3);
+    const got = interpretProgram(compileFor(graph, gpu), values).get("y")!;
+    expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+  });
+});
+
+describe("of few rows, computes what the reference does", () => {
+  test.each(skinny)("%o", (shape) => {
+    const graph = layer(shape);
+    expect(shared(graph)).toEqual([64 * Math.min(shape.rows, shape.columns)]);
     const values = inputValues(graph, 3);
     const got = interpretProgram(compileFor(graph, gpu), values).get("y")!;
     expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
@@ -59,7 +76,7 @@ describe("takes the largest tile that keeps a GPU busy", () => {
   ] as const)("%o", (shape, length) => expect(shared(layer(shape))).toEqual([length, length]));
 
   test("and none where a side is too short to fill it", () => {
-    expect(shared(layer({ rows: 5, columns: 4096, depth: 64 }))).toEqual([]);
+    expect(shared(layer({ rows: 9, columns: 4096, depth: 64 }))).toEqual([]);
     expect(shared(layer({ rows: 64, columns: 64, depth: 12 }))).toEqual([]);
   });
 });
@@ -67,6 +84,6 @@ describe("takes the largest tile that keeps a GPU busy", () => {
 test("every tile is valid WGSL", async () => {
   const device = await validatingDevice();
   const backend = webgpuBackend(device);
-  for (const rows of [2048, 257, 96]) await backend.compile(layer({ rows, columns: 2048, depth: 64 }));
+  for (const rows of [2048, 257, 96, 5]) await backend.compile(layer({ rows, columns: 2048, depth: 128 }));
   device.check();
 });

@@ -44,10 +44,13 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     const store = imageStore({ size: config.image, fit });
     const rows = { count: options.image.length, batch, feeds: pictureFeeds(options.image, store) };
     const progress = startProgress({ description: "features", total: rows.count, unit: "pictures" });
+    let done = 0;
+    model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
         await writeMaps(result, batch, side, files, { model: source, fit });
-        progress.update(result.from + result.count);
+        done = result.from + result.count;
+        progress.update(done);
       }
     } finally {
       progress.dispose();

@@ -27,6 +27,10 @@ export const graphOf = (name: string, build: (p: Params) => ReturnType<Parameter
 
 export interface LoadedModel extends DeviceModel {
   readonly device: ChosenDevice;
+  /** Whether weights stream through the device, so that every run takes long. */
+  readonly streams: boolean;
+  /** Where weights stream: tells a listener how many of a run's parts are done, as "5/12". */
+  onParts(listener: (parts: string) => void): void;
   close(): Promise<void>;
 }
 
@@ -39,7 +43,11 @@ export async function loadWeights(graph: Graph, options: RunOptions): Promise<Lo
   try {
     const device = await openDevice(parseDevice(options.device));
     say(`device: ${device.reason}`);
-    const model = modelOn(device, weights, options);
+    let tell: (parts: string) => void = () => {};
+    const model = modelOn(device, weights, options, (parts) => tell(parts));
+    const onParts: LoadedModel["onParts"] = (listener) => {
+      tell = listener;
+    };
     const close = async () => {
       model.dispose();
       device.backend.dispose();
@@ -47,7 +55,7 @@ export async function loadWeights(graph: Graph, options: RunOptions): Promise<Lo
     };
     const session: DeviceModel["session"] = (part, sizes) =>
       model.session(keepParametersAs(part, options.dtype), sizes);
-    return { ...model, session, device, close };
+    return { ...model, session, device, streams: options.offload, onParts, close };
   } catch (error) {
     await weights.dispose();
     throw error;
@@ -57,12 +65,17 @@ export async function loadWeights(graph: Graph, options: RunOptions): Promise<Lo
 const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
   weights === random ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
 
-function modelOn({ backend }: ChosenDevice, weights: Weights, { offload, memory }: RunOptions): DeviceModel {
+function modelOn(
+  { backend }: ChosenDevice,
+  weights: Weights,
+  { offload, memory }: RunOptions,
+  tell: (parts: string) => void,
+): DeviceModel {
   if (!offload && memory !== undefined) throw new UsageError("--memory is a setting of --offload: give both");
   if (!offload) return deviceModel(backend, weights);
   const held = memory ?? usualMemory;
   say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
-  return offloadedModel(backend, weights, { memory: held });
+  return offloadedModel(backend, weights, { memory: held, onPart: (done, total) => tell(`${done}/${total}`) });
 }
 
 /** Two parts of 1 GB: two blocks of InternViT-6B in f32, or four in f16. */

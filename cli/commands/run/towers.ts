@@ -1,7 +1,8 @@
 /** Pictures and texts to vectors of one space, by any model with outputs "image" and "text". */
 import { didYouMean, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { Embeddings, Geometry, ImageStore, Tokenizer } from "../../../data/index.ts";
-import { type DeviceModel, embedRows, type Rows, startProgress } from "../../../runtime/index.ts";
+import { embedRows, type Rows, startProgress } from "../../../runtime/index.ts";
+import type { LoadedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { imageSide, pictureFeeds } from "./pictures.ts";
 import { textFeeds, textLength } from "./tokenizing.ts";
@@ -24,7 +25,7 @@ export const geometryOf = (graph: Graph, fit: Geometry["fit"], options: RunOptio
 
 /** Unit vectors of pictures, a row each. */
 export async function embedPictures(
-  model: DeviceModel,
+  model: LoadedModel,
   graph: Graph,
   paths: readonly string[],
   store: ImageStore,
@@ -37,7 +38,7 @@ export async function embedPictures(
 
 /** Unit vectors of texts, a row each. */
 export async function embedTexts(
-  model: DeviceModel,
+  model: LoadedModel,
   graph: Graph,
   texts: readonly string[],
   tokenizer: Tokenizer,
@@ -51,7 +52,7 @@ export async function embedTexts(
 }
 
 async function embed(
-  model: DeviceModel,
+  model: LoadedModel,
   graph: Graph,
   output: string,
   rows: Rows,
@@ -59,10 +60,15 @@ async function embed(
   unit: string,
 ): Promise<Embeddings> {
   const session = await model.session(graph, sizes);
-  const progress =
-    rows.count > rows.batch ? startProgress({ description: "embedding", total: rows.count, unit }) : undefined;
+  const isLong = rows.count > rows.batch || model.streams;
+  const progress = isLong ? startProgress({ description: "embedding", total: rows.count, unit }) : undefined;
+  let embedded = 0;
+  model.onParts((parts) => progress?.update(embedded, { parts }));
   try {
-    return await embedRows(session, output, rows, (done) => progress?.update(done));
+    return await embedRows(session, output, rows, (done) => {
+      embedded = done;
+      progress?.update(done);
+    });
   } finally {
     progress?.dispose();
     session.dispose();
