@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { HeddleError, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { compileCommand } from "./commands/compile.ts";
+import { convertCommand } from "./commands/convert.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -56,6 +57,7 @@ function commands(done: (status: number) => void): Command {
     .command("train <job.ts>")
     .description("run a training job")
     .option("--device <device>", "auto, webgpu or cpu", "auto")
+    .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option(...set)
@@ -90,6 +92,20 @@ function commands(done: (status: number) => void): Command {
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await exportCommand(model, options)));
   program
+    .command("convert <model>")
+    .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")
+    .option(
+      "--weights <path>",
+      "safetensors file, index or folder in any layout, or random; a folder's own unless told",
+    )
+    .requiredOption("--out <folder>", "a folder that is not there yet")
+    .option("--dtype <dtype>", "f32, f16 or bf16; as each tensor is stored unless told")
+    .option("--shard-size <size>", "bytes that a file holds at most, as in 5GB or 500MB", byteCount, 5e9)
+    .option(...set)
+    .option("--seed <n>", "of random values", Number, 0)
+    .option("--json", "for programs", false)
+    .action(async (model, options) => done(await convertCommand(model, options)));
+  program
     .command("devices")
     .description("what is here, and which one auto takes")
     .option("--json", "for programs", false)
@@ -121,6 +137,15 @@ function positiveNumber(text: string): number {
   const value = Number(text);
   if (Number.isFinite(value) && value > 0) return value;
   throw new InvalidArgumentError("a number above 0 is needed");
+}
+
+/** 5GB, 500MB, 1.5 GiB, or plain bytes. */
+function byteCount(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(?:([kMGT]?)(i?)B)?$/i.exec(text.trim());
+  const power = match ? ["", "k", "m", "g", "t"].indexOf((match[2] ?? "").toLowerCase()) : -1;
+  const value = power < 0 ? 0 : Math.floor(Number(match![1]) * (match![3] ? 1024 : 1000) ** power);
+  if (value >= 1) return value;
+  throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
 }
 
 function readSource(file: string): string | undefined {

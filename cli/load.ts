@@ -7,37 +7,63 @@ import { didYouMean, FileError, type Graph, parseGraph, UsageError } from "../co
 import { type Config, configure, type Model, modelGraph, parseSettings, type TokenRun, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import type { JobFile, Setting } from "../runtime/index.ts";
+import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
 
-/** The model that a name or a file stands for. */
-export async function loadModel(source: string): Promise<Model> {
+/**
+ * The model that a name, a file or a published checkpoint's folder stands for. A bundled model has the sizes that the
+ * `config.json` beside its weights says.
+ */
+async function loadModel(source: string, weights: string | undefined): Promise<Model> {
   const bundled = bundledModels.find((m) => m.name === source);
-  if (bundled) return bundled;
+  if (bundled) return weights === undefined ? bundled : await sizedByWeights(bundled, weights);
+  if (isFolder(source)) return await modelOfFolder(source);
   if (!isScript(source)) throw unknownModel(source);
   return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
 }
 
 /** What says which graph of a source is meant. */
 export interface GraphChoice {
+  /** `--set` of the command line. */
   readonly set: readonly string[];
+  /** One of the model's other graphs, by name. */
   readonly graph?: string;
 }
 
-/** A graph, and the runs of ids that its inputs are meant to have. */
-export interface LoadedGraph {
+export interface LoadOptions extends GraphChoice {
+  /** Weights that the model is made for, where they are known. */
+  readonly weights?: string | undefined;
+}
+
+/** What a command works on: a graph, and the model and configuration that it comes from where it is no bare graph. */
+export interface NamedModel {
+  readonly name: string;
   readonly graph: Graph;
+  readonly model?: Model;
+  readonly config?: Config;
+  /** Runs of ids that inputs are meant to have. */
   readonly runs: Readonly<Record<string, TokenRun>>;
 }
 
-/** A graph of a model's name, TypeScript file or .graph file, with `--set` applied. */
-export async function loadGraph(source: string, choice: GraphChoice): Promise<LoadedGraph> {
-  if (extname(source) === ".graph") return { graph: await readGraph(source, choice), runs: {} };
-  const model = await loadModel(source);
-  const overrides = parseSettings(model, choice.set);
-  const traced = trace(model, overrides, choice.graph === undefined ? {} : { graph: choice.graph });
-  return { graph: traced, runs: modelGraph(model, choice.graph).runs?.(configure(model, overrides)) ?? {} };
+/**
+ * The model of a name, a TypeScript file, a checkpoint's folder or a .graph file, with `--set` applied. Positions that the
+ * weights have for another grid are interpolated, which is said, unless `--set` says what they are for.
+ */
+export async function loadConfigured(source: string, options: LoadOptions): Promise<NamedModel> {
+  if (extname(source) === ".graph") {
+    const graph = await readGraph(source, options);
+    return { name: graph.name, graph, runs: {} };
+  }
+  const { set, weights, graph: named } = options;
+  const model = await loadModel(source, weights);
+  const settings = parseSettings(model, set);
+  const chosen = configure(model, settings);
+  const given = settings.positions ?? (settings.vision as Config | undefined)?.positions;
+  const config = weights === undefined || given !== undefined ? chosen : await fittedToWeights(chosen, weights);
+  const graph = trace(model, config, named === undefined ? {} : { graph: named });
+  return { name: model.name, graph, model, config, runs: modelGraph(model, named).runs?.(config) ?? {} };
 }
 
 async function readGraph(source: string, { set, graph }: GraphChoice): Promise<Graph> {
@@ -62,7 +88,7 @@ const isScript = (source: string): boolean => [".ts", ".mts", ".js", ".mjs"].inc
 function unknownModel(source: string): UsageError {
   const names = bundledModels.map((m) => m.name);
   return new UsageError(
-    `there is no model "${source}"${didYouMean(source, names)} Give a .ts or .graph file, or one of ${names.join(", ")}.`,
+    `there is no model "${source}"${didYouMean(source, names) || "."} Give a .ts or .graph file, a checkpoint's folder, or one of ${names.join(", ")}.`,
   );
 }
 

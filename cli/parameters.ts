@@ -1,7 +1,7 @@
 /** Parameter values for commands that need them: from a file where one is given, else drawn from the initializers. */
-import { type Graph, inputName } from "../compiler/index.ts";
-import { initialValue, openWeights, type Weights } from "../runtime/index.ts";
-import { publishedLayout } from "./published-layout.ts";
+import type { Graph } from "../compiler/index.ts";
+import { publishedLayout } from "../models/index.ts";
+import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
 
 export interface ParameterSource extends Weights {
   /** For people: where the values come from. */
@@ -10,15 +10,7 @@ export interface ParameterSource extends Weights {
 
 /** Opens `file` as the graph's weights; without one, parameters are what their initializers draw for `seed`. */
 export async function openParameters(graph: Graph, file: string | undefined, seed: number): Promise<ParameterSource> {
-  if (file !== undefined) {
-    const weights = await openWeights(file, graph, publishedLayout(graph));
-    return { ...weights, origin: file };
-  }
-  const nodes = new Map(graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), n]));
-  return {
-    read: async (name) => initialValue(nodes.get(name)!, seed),
-    report: "",
-    origin: `random values from the initializers, seed ${seed} (give --weights for trained ones)`,
-    dispose: async () => {},
-  };
+  if (file !== undefined) return { ...(await openWeights(file, graph, publishedLayout(graph))), origin: file };
+  const origin = `random values from the initializers, seed ${seed} (give --weights for trained ones)`;
+  return { ...drawnWeights(graph, seed), origin };
 }

@@ -28,6 +28,8 @@ export { fold } from "./passes/fold.ts";
 export { fuseAttention } from "./passes/fuse-attention.ts";
 export * from "./passes/inspect-observer.ts";
 export { inspectionPage } from "./passes/inspect-page.ts";
+export * from "./passes/parameter-dtype.ts";
+export * from "./passes/partition.ts";
 export { commonPasses } from "./passes/pipeline.ts";
 export { prune } from "./passes/prune.ts";
 export {

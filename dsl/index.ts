@@ -20,5 +20,6 @@ export * from "./nn/index.ts";
 export * from "./optim/index.ts";
 export * from "./params.ts";
 export * from "./random.ts";
+export * from "./setting-rules.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";

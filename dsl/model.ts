@@ -1,6 +1,7 @@
 /** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
 import { didYouMean, type Graph, makeGraph, type Node, UsageError } from "../compiler/index.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
+import { checkSettings, type SettingRules } from "./setting-rules.ts";
 
 export type ConfigValue = number | string | boolean | readonly ConfigValue[] | { readonly [key: string]: ConfigValue };
 export type Config = { readonly [key: string]: ConfigValue };
@@ -26,6 +27,8 @@ export interface Model<C extends Config = Config> extends ModelGraph<C> {
   readonly kind: "heddle.model";
   readonly name: string;
   readonly config: C;
+  /** What the settings may be. */
+  readonly rules?: SettingRules;
   readonly graphs?: Readonly<Record<string, ModelGraph<C>>>;
 }
 
@@ -67,23 +70,23 @@ export function modelGraph<C extends Config>(model: Model<C>, name?: string): Mo
   throw new UsageError(`${model.name} has no graph "${name}"; it has ${known}`);
 }
 
-/** The model's configuration with some values replaced, each of the kind it had. */
+/** The model's configuration with some values replaced, each of the kind it had and as the model's rules have it. */
 export function configure<C extends Config>(model: Model<C>, overrides: Partial<C>): C {
-  return mergeConfig(model.config, overrides as Config, model.name) as C;
+  const config = mergeConfig(model.config, overrides as Config, model.name) as C;
+  checkSettings(model.name, config, model.rules ?? {});
+  return config;
 }
 
 function mergeConfig(base: Config, overrides: Config, where: string): Config {
   const merged: Record<string, ConfigValue> = { ...base };
   for (const [key, value] of Object.entries(overrides)) {
     if (!Object.hasOwn(base, key)) {
-      throw new UsageError(
-        `${where} has no setting "${key}"${didYouMean(key, Object.keys(base))} It has ${Object.keys(base).join(", ")}.`,
-      );
+      throw noSetting(where, key, Object.keys(base));
     }
     const old = base[key]!;
     if (isNested(old) && isNested(value)) merged[key] = mergeConfig(old, value, `${where}.${key}`);
-    else if (typeof old !== typeof value)
-      throw new UsageError(`${where}.${key} is a ${typeof old}, not the ${typeof value} ${JSON.stringify(value)}`);
+    else if (kindOf(old) !== kindOf(value))
+      throw new UsageError(`${where}.${key} is ${kindOf(old)}, not ${kindOf(value)}: ${JSON.stringify(value)}`);
     else merged[key] = value;
   }
   return merged;
@@ -98,27 +101,54 @@ export interface Configured {
   readonly config: Config;
 }
 
-/** Reads `key=value` settings, dotted keys reaching into nested ones, by the kind of the value they replace. */
+const kindOf = (v: ConfigValue): string =>
+  Array.isArray(v) ? "a list" : isNested(v) ? "a group of settings" : `a ${typeof v}`;
+
+const noSetting = (where: string, key: string, known: readonly string[]): UsageError =>
+  new UsageError(`${where} has no setting "${key}"${didYouMean(key, known) || "."} It has ${known.join(", ")}.`);
+
+/** Anything with settings: a model, a training job. */
+export interface Configured {
+  readonly name: string;
+  readonly config: Config;
+}
+
+/**
+ * Reads `key=value` settings by the kind of the value they replace. Dotted keys reach into groups of settings; one that
+ * only one group has is found without its group.
+ */
 export function parseSettings(model: Configured, settings: readonly string[]): Config {
   const overrides: Record<string, ConfigValue> = {};
   for (const setting of settings) {
     const equals = setting.indexOf("=");
     if (equals < 1) throw new UsageError(`--set takes key=value, not "${setting}"`);
-    const path = setting.slice(0, equals).split(".");
+    const path = settingPath(model, setting.slice(0, equals));
     place(overrides, path, readValue(lookup(model, path), setting.slice(equals + 1), setting));
   }
   return overrides;
 }
 
+/** Where a key leads: itself, or for one that is in a group alone, into the group. */
+function settingPath({ name, config }: Configured, key: string): readonly string[] {
+  const path = key.split(".");
+  if (path.length > 1 || Object.hasOwn(config, key)) return path;
+  const groups = Object.entries(config).flatMap(([group, value]) => (isNested(value) ? [{ group, value }] : []));
+  const places = groups.filter(({ value }) => Object.hasOwn(value, key)).map(({ group }) => [group, key]);
+  if (places.length === 1) return places[0]!;
+  if (places.length === 0) throw noSetting(name, key, [...Object.keys(config), ...groups.flatMap(dottedKeys)]);
+  throw new UsageError(`${name} has "${key}" more than once: say ${places.map((p) => p.join(".")).join(" or ")}`);
+}
+
+const dottedKeys = ({ group, value }: { readonly group: string; readonly value: Config }): string[] =>
+  Object.keys(value).map((key) => `${group}.${key}`);
+
 function lookup(model: Configured, path: readonly string[]): ConfigValue {
   let here: ConfigValue = model.config;
-  for (const key of path) {
-    const keys: string[] = isNested(here) ? Object.keys(here) : [];
-    if (!isNested(here) || !Object.hasOwn(here, key)) {
-      throw new UsageError(
-        `${model.name} has no setting "${path.join(".")}"${didYouMean(key, keys)} It has ${keys.join(", ")}.`,
-      );
-    }
+  for (const [depth, key] of path.entries()) {
+    const where = [model.name, ...path.slice(0, depth)].join(".");
+    if (!isNested(here))
+      throw new UsageError(`${where} is ${kindOf(here)} and has no settings in it, such as "${key}"`);
+    if (!Object.hasOwn(here, key)) throw noSetting(where, key, Object.keys(here));
     here = here[key]!;
   }
   return here;

@@ -138,7 +138,7 @@ function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] 
   for (const pattern of patterns) {
     if (!all.some((n) => matchesPath(pattern, nameOf(n)))) {
       throw new UsageError(
-        `stage "${stage.name}": the pattern "${pattern}" matches no parameter${didYouMean(pattern, all.map(nameOf))} There are ${all.length}, such as "${all[0] ? nameOf(all[0]) : ""}".`,
+        `stage "${stage.name}": the pattern "${pattern}" matches no parameter${didYouMean(pattern, all.map(nameOf)) || "."} There are ${all.length}, such as "${all[0] ? nameOf(all[0]) : ""}".`,
       );
     }
   }

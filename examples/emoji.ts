@@ -3,25 +3,13 @@
  * Noto, is held out whole, so the test asks for concepts that were learned in drawings that were never seen.
  */
 
-import {
-  type Cursor,
-  contrastiveBatches,
-  emojiItems,
-  emojiSet,
-  firstBatch,
-  imageStore,
-  itemBatches,
-  learnedTokenizerConfig,
-  learnTokenizer,
-  skipLog,
-  tokenizerFrom,
-} from "../data/index.ts";
 import { cosine, defineStage, trace, trainingStep } from "../dsl/index.ts";
 import { stageOneLoss } from "../models/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
 import { exportTowers, writeTokenizer } from "./emoji/export.ts";
 import { writeReport } from "./emoji/report.ts";
+import { emojiBatches, emojiData, heldOutArtist, trainedArtists } from "./emoji/training-data.ts";
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
@@ -32,8 +20,6 @@ const settings = {
   seed: 7,
 };
 
-const trainedArtists = ["twemoji", "openmoji", "fluent"] as const;
-
 export default defineJob({
   name: "emoji",
   summary:
@@ -43,11 +29,7 @@ export default defineJob({
     const model = emojiModel.config;
     const { image } = model.vision;
     const { vocab, context } = model.text;
-    const set = await emojiSet();
-    const names = set.emoji.flatMap((e) => set.languages.map((l) => e.texts[l]![0]!));
-    const tokenizerJson = learnTokenizer(names, vocab);
-    const tokenizer = tokenizerFrom("the learned tokenizer", tokenizerJson, learnedTokenizerConfig);
-    const images = imageStore({ size: image, fit: "pad", fill: [255, 255, 255] });
+    const data = await emojiData(vocab);
     const stage = defineStage({
       name: "contrastive",
       loss: (p) => {
@@ -68,41 +50,18 @@ export default defineJob({
       seed: c.seed,
       checkpointEvery: c.checkpointEvery,
       async *batches(cursor, note) {
-        const skipped = skipLog();
-        const rows = itemBatches(
-          emojiItems(set, trainedArtists),
-          c.batch,
-          (cursor as Cursor | undefined) ?? firstBatch(c.seed),
-        );
-        const onSkip = (s: Parameters<typeof skipped.add>[0]) => {
-          skipped.add(s);
-          note(`skipped ${s.name}: ${s.reason}`);
-        };
-        const augmentation = { scale: [0.7, 1] as const, recolour: 0.3 };
-        const options = {
-          images,
-          size: image,
-          augmentation,
-          tokenizer,
-          tokens: context,
-          extraTexts: 0,
-          onSkip,
-        };
-        for await (const { images: pixels, ids, next } of contrastiveBatches(rows, options)) {
+        const shape = { image, tokens: context, batch: c.batch, seed: c.seed };
+        for await (const { images: pixels, ids, next } of emojiBatches(data, shape, cursor, note)) {
           yield { feeds: { pixels, ids }, next: { ...next } };
         }
       },
       finish: async (run) => {
+        const { set, tokenizer, tokenizerJson } = data;
         const graph = trace(emojiModel);
-        const result = await evaluate(run, graph, set, {
-          image,
-          tokenizer,
-          context,
-          heldOut: "noto",
-        });
+        const result = await evaluate(run, graph, set, { image, tokenizer, context, heldOut: heldOutArtist });
         await writeTokenizer(run.folder, tokenizerJson);
         const onnx = await exportTowers(run, graph);
-        await writeReport(run, set, result, { batch: c.batch, heldOut: "noto", trained: trainedArtists });
+        await writeReport(run, set, result, { batch: c.batch, heldOut: heldOutArtist, trained: trainedArtists });
         const { candidates, recall, chance } = result;
         return { candidates, recall, chance, onnx };
       },

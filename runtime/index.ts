@@ -48,6 +48,8 @@ export {
 export { type DeviceModel, deviceModel, type ParameterSource } from "./modes/device-model.ts";
 export { embedRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { classProbabilities, classVectors } from "./modes/zero-shot.ts";
+export { collapseNames } from "./name-patterns.ts";
+export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
 export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
@@ -60,6 +62,7 @@ export {
   requireMatch,
   type TensorMatch,
 } from "./safetensors/match.ts";
+export { writeModelFolder } from "./safetensors/model-folder.ts";
 export {
   openSafetensors,
   type ReadOptions,
@@ -76,6 +79,7 @@ export {
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
+export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
   type CompiledStep,
   defineJob,
@@ -84,13 +88,19 @@ export {
   type TrainedRun,
   type TrainingBatch,
   type TrainingJob,
+  unusedParameters,
 } from "./training/job.ts";
 export type { LossPoint } from "./training/losses.ts";
 export { freshRunFolder, newestRunFolder } from "./training/run-folder.ts";
+export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
 export { initialValue, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
+  drawnWeights,
+  type FloatDType,
+  memoryWeights,
   openWeights,
+  ownLayout,
   permute,
   readAllWeights,
   type StoredParameter,

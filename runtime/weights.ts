@@ -1,8 +1,25 @@
-/** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
-import { elementCount, type Graph, type HostTensor, hostTensor, inputName, type SizedAxis } from "../compiler/index.ts";
+/** A model's weights: in files under heddle's own names or a published layout's, or drawn from the initializers. */
+import {
+  type Distribution,
+  type DType,
+  elementCount,
+  FileError,
+  type Graph,
+  type HostData,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  type Node,
+  type SizedAxis,
+} from "../compiler/index.ts";
+import { fileError, quoted } from "./file-errors.ts";
+import { drawingThreads } from "./random/drawing-threads.ts";
+import type { StoredTensor } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
-import { openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
+import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
+import { initialStream, initialValue } from "./training/state.ts";
 
 /** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
 export interface StoredParameter {
@@ -12,19 +29,30 @@ export interface StoredParameter {
   readonly order: readonly string[];
 }
 
+/** The stored types of weights. */
+export type FloatDType = "F64" | "F32" | "F16" | "BF16";
+
 /** Weights that are read when they are asked for. */
 export interface Weights {
-  /** One parameter, with its own axes in their own order. */
-  read(parameter: string): Promise<HostTensor>;
+  /** One parameter, with its own axes in their own order, as f32 unless another float is asked for. */
+  read(parameter: string, dtype?: DType): Promise<HostTensor>;
+  /** How a parameter is stored. */
+  dtypeOf(parameter: string): FloatDType;
+  /**
+   * A parameter's elements with its axes in another order, slowest first, as a tensor of this dtype takes them: stored
+   * bytes where nothing is to be computed, floats otherwise. Only a change of order needs the whole tensor in memory.
+   */
+  pieces(parameter: string, order: readonly string[], dtype: FloatDType): AsyncIterable<HostData>;
   /** What the file has besides, for people. */
   readonly report: string;
   dispose(): Promise<void>;
 }
 
 /**
- * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names are taken first;
- * where they are not all there, the published layout is tried. Throws FileError listing every missing and mis-shaped
- * tensor; further ones are told in `report`.
+ * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names and shapes are
+ * taken, or those of the published layout where more of it are there. Throws FileError listing every missing and
+ * mis-shaped tensor, or every one that holds no floats; further tensors are told in `report`. Reading a tensor throws
+ * FileError where a value is NaN or infinite.
  */
 export async function openWeights(
   path: string,
@@ -33,14 +61,28 @@ export async function openWeights(
 ): Promise<Weights> {
   const reader = await openSafetensors(path);
   try {
-    const own = ownLayout(graph);
-    const layout = published && matchTensors(own, reader).matched.length < own.length ? published : own;
-    const match = matchTensors(layout, reader);
+    const [own, other] = [ownLayout(graph), published ?? []].map((layout) => matchTensors(layout, reader));
+    const match = other!.matched.length > own!.matched.length ? other! : own!;
     requireMatch(path, match, { allowUnexpected: true });
+    const layout = match.matched.map(({ expected }) => expected);
+    requireFloats(
+      path,
+      match.matched.map(({ found }) => found),
+    );
     const places = new Map(layout.map((p) => [p.parameter, p]));
     const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
+    const read = (parameter: string, dtype: DType = "f32") =>
+      readParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
+    const dtypeOf = (parameter: string) => reader.tensor(places.get(parameter)!.name).dtype as FloatDType;
     return {
-      read: (parameter) => readParameter(reader, places.get(parameter)!, axes.get(parameter)!),
+      read,
+      dtypeOf,
+      async *pieces(parameter, order, dtype) {
+        const { name, order: stored } = places.get(parameter)!;
+        if (stored.some((axis, i) => axis !== order[i])) yield permute(await read(parameter), order).data;
+        else if (dtype === dtypeOf(parameter)) yield* reader.storedBytes(name);
+        else yield* readPieces(reader, name);
+      },
       report: describeMatch(match),
       dispose: () => reader.dispose(),
     };
@@ -49,6 +91,48 @@ export async function openWeights(
     throw error;
   }
 }
+
+/** Weights as a graph's initializers draw them for a seed. Whole tensors are drawn here, pieces by all cores. */
+export function drawnWeights(graph: Graph, seed: number): Weights {
+  const nodes = new Map(parameters(graph).map((n) => [inputName(n), n]));
+  const threads = drawingThreads();
+  return {
+    read: async (parameter, dtype = "f32") => asFloat(initialValue(nodes.get(parameter)!, seed), dtype),
+    dtypeOf: () => "F32",
+    async *pieces(parameter, order, dtype) {
+      const node = nodes.get(parameter)!;
+      const draw = drawOf(node);
+      const isMoved = node.type.axes.some((a, i) => a.name !== order[i]);
+      if (isMoved || draw.count < worthThreads) yield permute(initialValue(node, seed), order).data;
+      else yield* threads.draw({ ...draw, seed, dtype });
+    },
+    report: "",
+    dispose: () => threads.dispose(),
+  };
+}
+
+/** Weights that are in memory. */
+export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights => ({
+  read: async (parameter, dtype = "f32") => asFloat(weights.get(parameter)!, dtype),
+  dtypeOf: () => "F32",
+  async *pieces(parameter, order) {
+    yield permute(weights.get(parameter)!, order).data;
+  },
+  report: "",
+  dispose: async () => {},
+});
+
+const asFloat = (tensor: HostTensor, dtype: DType): HostTensor =>
+  dtype === "f16" && tensor.dtype !== "f16" ? { ...tensor, dtype, data: new Float16Array(tensor.data) } : tensor;
+
+/** Values from which on a tensor is drawn by threads: fewer are drawn before the threads have started. */
+const worthThreads = 2 ** 20;
+
+const drawOf = (node: Node) => ({
+  distribution: node.attrs.init as unknown as Distribution,
+  stream: initialStream(node),
+  count: elementCount(node.type.axes as readonly SizedAxis[]),
+});
 
 /** All weights of a graph in memory, by parameter name. */
 export async function readAllWeights(
@@ -66,24 +150,21 @@ export async function readAllWeights(
   }
 }
 
-/** The tensors of a published layout, made from weights as they are written. */
+/** The tensors of a layout, made from weights as they are written; each as it is stored unless a dtype is given. */
 export const tensorsInLayout = (
-  published: readonly StoredParameter[],
-  read: (parameter: string) => Promise<HostTensor>,
-  dtype: "F32" | "F16" | "BF16" = "F32",
+  layout: readonly StoredParameter[],
+  weights: Pick<Weights, "dtypeOf" | "pieces">,
+  dtype?: FloatDType,
 ): TensorToWrite[] =>
-  published.map(({ parameter, name, shape, order }) => ({
-    name,
-    dtype,
-    shape,
-    async *data() {
-      yield permute(await read(parameter), order).data;
-    },
-  }));
+  layout.map(({ parameter, name, shape, order }) => {
+    const stored = dtype ?? weights.dtypeOf(parameter);
+    return { name, dtype: stored, shape, data: () => weights.pieces(parameter, order, stored) };
+  });
 
-const parameters = (graph: Graph) => graph.inputs.filter((n) => n.op === "parameter");
+const parameters = (graph: Pick<Graph, "inputs">) => graph.inputs.filter((n) => n.op === "parameter");
 
-const ownLayout = (graph: Graph): StoredParameter[] =>
+/** heddle's own layout: names, shapes and order are those of the parameters. */
+export const ownLayout = (graph: Pick<Graph, "inputs">): StoredParameter[] =>
   parameters(graph).map((n) => ({
     parameter: inputName(n),
     name: inputName(n),
@@ -91,18 +172,59 @@ const ownLayout = (graph: Graph): StoredParameter[] =>
     order: n.type.axes.map((a) => a.name),
   }));
 
+/** The tensors told of each mistake; the others are counted. */
+const mostShown = 10;
+
+/** Weights are floats: integers under a parameter's name are another thing. */
+function requireFloats(path: string, tensors: readonly StoredTensor[]): void {
+  const others = tensors.filter(({ dtype }) => !isReadableAs(dtype, "f32"));
+  if (others.length === 0) return;
+  const shown = others.slice(0, mostShown).map((tensor) => `    ${describeStored(tensor)}`);
+  const rest = others.length > mostShown ? [`    and ${others.length - mostShown} more`] : [];
+  const hint = "  hint: store them as F32, F16 or BF16";
+  throw new FileError([`${path}: weights are floats, and these tensors are not:`, ...shown, ...rest, hint].join("\n"));
+}
+
+/** A stored tensor as f32, some megabytes at a time. */
+async function* readPieces(reader: SafetensorsReader, name: string): AsyncGenerator<HostData> {
+  const { elements } = reader.tensor(name);
+  const most = 2 ** 20;
+  for (let at = 0; at < elements; at += most)
+    yield await reader.readRange(name, at, Math.min(most, elements - at), { dtype: "f32" });
+}
+
 async function readParameter(
   reader: SafetensorsReader,
   place: StoredParameter,
   axes: readonly SizedAxis[],
+  dtype: DType,
 ): Promise<HostTensor> {
-  const stored = await reader.readTensor(place.name, { dtype: "f32" });
+  const stored = await reader.readTensor(place.name, { dtype });
+  requireFinite(reader.path, place.name, stored.data as Float32Array | Float16Array);
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
   const ordered = place.order.map((name) => ({ name, size: sizes.get(name)! }));
   return permute(
-    hostTensor("f32", ordered, stored.data),
+    hostTensor(dtype, ordered, stored.data),
     axes.map((a) => a.name),
   );
+}
+
+/** A model with one such value answers with nothing but NaN. */
+function requireFinite(path: string, name: string, values: Float32Array | Float16Array): void {
+  const at = firstNonFinite(values);
+  if (at < 0) return;
+  const what = `tensor ${quoted(name)}: element ${at} is ${values[at]}, and weights are finite`;
+  throw fileError(path, what, "take an earlier checkpoint, or copy or download this one again");
+}
+
+/** Floats whose exponent is all ones are NaN or infinite; looking at bits costs the same for both widths. */
+function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float32Array | Float16Array): number {
+  const [bits, exponent] =
+    BYTES_PER_ELEMENT === 2
+      ? [new Uint16Array(buffer, byteOffset, length), 0x7c00]
+      : [new Uint32Array(buffer, byteOffset, length), 0x7f800000];
+  for (let i = 0; i < length; i++) if ((bits[i]! & exponent) === exponent) return i;
+  return -1;
 }
 
 /** The tensor with its axes in another order; itself where the order is the same. */

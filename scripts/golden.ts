@@ -4,6 +4,6 @@ import { fileURLToPath } from "node:url";
 
 const vitest = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url));
 const given = process.argv.slice(2);
-const args = [vitest, "run", "--update", ...(given.length > 0 ? given : ["golden"])];
+const args = [vitest, "run", ...(given.length > 0 ? given : ["golden"]), "--update"]; // which would take what follows it
 const { status } = spawnSync(process.execPath, args, { stdio: "inherit", env: { ...process.env, GOLDEN: "accept" } });
 process.exitCode = status ?? 1;

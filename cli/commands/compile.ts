@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { bundleOf } from "../../backends/webgpu/index.ts";
 import { bindSizes, compileKernels, inputName, UsageError } from "../../compiler/index.ts";
 import { tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
-import { type GraphChoice, loadGraph } from "../load.ts";
+import { weightsOf } from "../checkpoint.ts";
+import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
@@ -27,11 +28,12 @@ export async function compileCommand(source: string, args: CompileArguments): Pr
 
 async function compileBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
-  const { graph } = await loadGraph(source, args);
+  const weights = weightsOf(source, args.weights);
+  const { graph } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
   const bound = bindSizes(graph, sizes);
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
-  const parameters = await openParameters(bound, args.weights, args.seed);
+  const parameters = await openParameters(bound, weights, args.seed);
   try {
     await mkdir(args.out, { recursive: true });
     const names = bound.inputs.filter((n) => n.op === "parameter").map(inputName);

@@ -1,6 +1,7 @@
 /** `heddle export`: a model and its weights as an ONNX file. */
 import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
-import { type GraphChoice, loadGraph } from "../load.ts";
+import { weightsOf } from "../checkpoint.ts";
+import { type GraphChoice, loadConfigured } from "../load.ts";
 import { writeOnnxFile } from "../onnx-file.ts";
 import type { VerifiedFile } from "../onnx-verification.ts";
 import { bytes, json, table } from "../output.ts";
@@ -25,10 +26,11 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
   const begun = performance.now();
   const dtype = dtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype is one of ${dtypes.join(", ")}, not "${args.dtype}"`);
-  const { graph: whole, runs } = await loadGraph(source, args);
+  const weights = weightsOf(source, args.weights);
+  const { graph: whole, runs } = await loadConfigured(source, { ...args, weights });
   const graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;
   const ids = idTypeOf(args.ids, graph);
-  const parameters = await openParameters(graph, args.weights, args.seed);
+  const parameters = await openParameters(graph, weights, args.seed);
   try {
     const sizeNames = isDecoder(graph) ? decoderSizes : {};
     const options = {

@@ -1,5 +1,4 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
-import { extname } from "node:path";
 import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
@@ -25,10 +24,10 @@ import {
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import { configure, parseSettings, trainingStep } from "../../dsl/index.ts";
+import { type Model, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
-import { type GraphChoice, loadGraph, loadModel } from "../load.ts";
+import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { typicalSchedule } from "../typical-gpu.ts";
@@ -86,7 +85,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 async function showPasses(graph: Graph, { pass, html }: InspectArguments): Promise<number> {
   const known = commonPasses.map((p) => p.name);
   if (pass !== undefined && !known.includes(pass)) {
-    throw new UsageError(`there is no pass "${pass}"${didYouMean(pass, known)} There are ${known.join(", ")}.`);
+    throw new UsageError(`there is no pass "${pass}"${didYouMean(pass, known) || "."} There are ${known.join(", ")}.`);
   }
   const recording = recordingObserver();
   runPasses(graph, commonPasses, { observers: [recording] });
@@ -116,13 +115,12 @@ const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSiz
 
 /** The graph to look at, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
-  const known = bundled.find((b) => b.model.name === source);
-  const { graph } = await loadGraph(source, args);
-  const config = known && configure(known.model, parseSettings(known.model, args.set));
+  const { graph, config, model } = await loadConfigured(source, { ...args, weights: undefined });
+  const known = bundled.find((b) => b.model.build === model?.build);
   if (args.stage === undefined) {
     const paper = known && config && args.graph === undefined ? known.paperMacs(config) : null;
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
-    return { graph, parts: { ...parts, graphs: await otherGraphs(source, args) } };
+    return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
   if (args.graph !== undefined) throw new UsageError("--stage looks at a training step: give it or --graph, not both");
   const recipe = known?.stages[args.stage];
@@ -148,9 +146,8 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
 }
 
 /** The named graphs of a model, by what they are; a graph on its own has none. */
-async function otherGraphs(source: string, { graph }: GraphChoice): Promise<Record<string, string>> {
-  if (graph !== undefined || extname(source) === ".graph") return {};
-  const { graphs = {} } = await loadModel(source);
+function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<string, string> {
+  const graphs = graph === undefined ? (model?.graphs ?? {}) : {};
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 

@@ -1,7 +1,23 @@
 /** `heddle train`: runs a job, shows its progress, leaves a run folder. */
-
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { freshRunFolder, newestRunFolder, type TrainResult, train, writeFileAtomically } from "../../runtime/index.ts";
+import { UsageError } from "../../compiler/index.ts";
+import { internvlCheckpoints } from "../../models/index.ts";
+import {
+  freshRunFolder,
+  type Inheritance,
+  inheritWeights,
+  newestRunFolder,
+  type RunSource,
+  readSources,
+  requireSameSources,
+  type TrainingJob,
+  type TrainResult,
+  train,
+  unusedParameters,
+  writeFileAtomically,
+  writeSources,
+} from "../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
 import { loadJob } from "../load.ts";
 import { json } from "../output.ts";
@@ -11,6 +27,8 @@ export interface TrainArguments {
   readonly device: string;
   readonly resume: boolean;
   readonly set: readonly string[];
+  /** Runs and checkpoints to start from, the first that has a tensor giving it. */
+  readonly from: readonly string[];
   readonly runs: string;
   readonly json: boolean;
 }
@@ -23,13 +41,21 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
   const { job, config } = await loadJob(source, args.set);
   const device = await openDevice(parseDevice(args.device));
   const stop = stopOnSignals(say);
+  let inheritance: Inheritance | undefined;
   try {
     say(`${job.name}: ${job.summary}`);
     say(`device: ${device.reason}`);
     if (device.backend.device.software)
       say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
-    const built = await job.build(config);
-    const folder = args.resume ? await newestRunFolder(args.runs, job.name) : await freshRunFolder(args.runs, job.name);
+    const declared = await job.build(config);
+    const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
+    const began = resumed === undefined ? [] : await readSources(resumed);
+    inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
+    for (const line of inheritance?.report ?? []) say(line);
+    if (resumed !== undefined) requireSameSources(began, inheritance?.sources ?? []);
+    const folder = resumed ?? (await freshRunFolder(args.runs, job.name));
+    if (inheritance && resumed === undefined) await writeSources(folder, inheritance.sources);
+    const built = inheritance ? startingFrom(inheritance, declared) : declared;
     say(`run folder: ${folder}`);
     const options = { folder, backend: device.backend, resume: args.resume, signal: stop.signal, note: say };
     const result = await train(built, options);
@@ -52,9 +78,32 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
     return 0;
   } finally {
     stop.dispose();
+    await inheritance?.dispose();
     device.backend.dispose();
   }
 }
+
+/** Where the sources of a resumed run are. Throws UsageError for one that is gone. */
+function pathsOf(began: readonly RunSource[]): readonly string[] {
+  const gone = began.find(({ path }) => !existsSync(path));
+  if (gone)
+    throw new UsageError(
+      `the run began from "${gone.path}", which is not there: say with --from where its weights are now`,
+    );
+  return began.map(({ path }) => path);
+}
+
+/** Opens what a job starts from; undefined where it starts from its own initializers. */
+async function inherit(job: TrainingJob, from: readonly string[]): Promise<Inheritance | undefined> {
+  if (from.length === 0) return undefined;
+  const parameters = [...job.step.trained, ...job.step.frozen, ...unusedParameters(job)];
+  return await inheritWeights(parameters, from, internvlCheckpoints);
+}
+
+const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob => ({
+  ...job,
+  initial: async (name) => (await inheritance.initial(name)) ?? (await job.initial?.(name)),
+});
 
 function summarize(device: ChosenDevice, config: unknown, result: TrainResult, finished: object) {
   const { losses } = result;

@@ -1,4 +1,5 @@
 /** Attention pooling: the mean token asks all tokens. */
+import { UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, attention, mean, rename, type Tensor, typed } from "../tensor.ts";
@@ -16,9 +17,12 @@ export function attentionPooling<T extends string, E extends string, O extends s
   axes: { readonly token: Axis<T>; readonly embed: Axis<E>; readonly out: Axis<O>; readonly heads: number },
 ): Tensor<"batch" | O> {
   const { token, embed, out } = axes;
+  const width = embed.size as number;
+  if (width % axes.heads !== 0)
+    throw new UsageError(`width ${width} cannot be shared by ${axes.heads} pooling heads: make it a multiple`);
   const key = axis("key_token", token.size);
   const heads = axis("heads", axes.heads);
-  const headDim = axis("head_dim", (embed.size as number) / axes.heads);
+  const headDim = axis("head_dim", width / axes.heads);
   const tokens: AnyTensor = rename(x, token, key);
   const project = (name: string, y: AnyTensor): AnyTensor =>
     linear(p.scope(`cross_attn.${name}`), layerNorm(p.scope(`norm1_${name}`), y, [embed]), [embed], [heads, headDim]);

@@ -2,7 +2,21 @@
 import { ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import type { Params } from "../params.ts";
-import { type AnyTensor, add, div, mean, mul, rsqrt, scale, state, sub, sum, type Tensor, typed } from "../tensor.ts";
+import {
+  type AnyTensor,
+  add,
+  div,
+  max,
+  mean,
+  mul,
+  rsqrt,
+  scale,
+  state,
+  sub,
+  sum,
+  type Tensor,
+  typed,
+} from "../tensor.ts";
 
 /** A tensor that the store keeps between steps, and what it becomes. */
 export interface StateUpdate {
@@ -23,8 +37,8 @@ export interface BatchNormOptions {
 
 /**
  * (x − mean) / std · weight + bias of each channel, over all other axes. Training takes the batch's own statistics and
- * adds to `updates` the running ones (states `running_mean` and `running_var` [channel], the variance unbiased); otherwise
- * those are parameters. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+ * adds to `updates` the running ones (states `running_mean` and `running_var` [channel], the variance unbiased, of a
+ * single value 0); otherwise those are parameters. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
  */
 export function batchNorm<A extends string, C extends A>(
   p: Params,
@@ -56,6 +70,6 @@ function batchStatistics(p: Params, x: AnyTensor, channel: Axis, { momentum = 0.
     updates.push({ name: path, next: add(scale(before, 1 - momentum), scale(now, momentum)), initial });
   };
   keep("running_mean", center, 0);
-  keep("running_var", div(squares, sub(count, 1)), 1);
+  keep("running_var", div(squares, max(sub(count, 1), 1)), 1);
   return { center, variance: div(squares, count) };
 }

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { writeOnnxFile } from "../../cli/index.ts";
 import type { Graph } from "../../compiler/index.ts";
 import { learnedTokenizerConfig } from "../../data/index.ts";
+import type { Config } from "../../dsl/index.ts";
+import { writePublishedConfig } from "../../models/index.ts";
 import { type TrainedRun, writeFileAtomically } from "../../runtime/index.ts";
 
 export async function exportTowers(run: TrainedRun, graph: Graph) {
@@ -24,3 +26,7 @@ export async function writeTokenizer(folder: string, tokenizer: object): Promise
     `${JSON.stringify(learnedTokenizerConfig, null, 2)}\n`,
   );
 }
+
+/** The config.json that makes the run's folder a model: `heddle run runs/...` then needs no other. */
+export const writeConfig = (folder: string, config: Config): Promise<void> =>
+  writeFileAtomically(join(folder, "config.json"), `${JSON.stringify(writePublishedConfig(config), null, 2)}\n`);

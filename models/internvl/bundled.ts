@@ -33,10 +33,11 @@ import {
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
 import type { TensorRule } from "./layout.ts";
-import { languageHead, type TextConfig, textAxes } from "./llama.ts";
+import { languageHead, llama, type TextConfig, textAxes } from "./llama.ts";
 import {
   chatMacs,
   contrastiveMacs,
+  decoderMacs,
   generativeMacs,
   probeMacs,
   qllamaMacs,
@@ -48,6 +49,15 @@ import { linearProbe, type ProbeConfig, probe } from "./probes.ts";
 import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
 import { type SegmentationConfig, segment, segmentationLinear, segmentationUperNet } from "./segmentation.ts";
 import {
+  chatSettings,
+  contrastiveSettings,
+  generativeSettings,
+  probeSettings,
+  qllamaAloneSettings,
+  segmentationSettings,
+  visionSettings,
+} from "./setting-rules.ts";
+import {
   type Recipe,
   retrievalTuning,
   stageOne,
@@ -56,7 +66,15 @@ import {
   stageThreeQueries,
   stageTwo,
 } from "./stages.ts";
-import { chatRules, contrastiveRules, generativeRules, probeRules, segmentationRules, visionRules } from "./weights.ts";
+import {
+  causalRules,
+  chatRules,
+  contrastiveRules,
+  generativeRules,
+  probeRules,
+  segmentationRules,
+  visionRules,
+} from "./weights.ts";
 
 /** A model with what commands need beside its graph. */
 export interface Bundled<C extends Config = Config> {
@@ -80,6 +98,7 @@ const encoder = (name: string, summary: string, config: VisionConfig) =>
       name,
       summary,
       config,
+      rules: visionSettings,
       build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
     }),
     rules: visionRules,
@@ -94,6 +113,31 @@ export const internvitModels = [
     ...internvit6b,
     depth: 45,
   }),
+];
+
+/** A language model by itself: the scores of the next token at every place. */
+const languageModel = (name: string, title: string, config: TextConfig) =>
+  bundle<TextConfig>({
+    model: defineModel({
+      name,
+      summary: `${title}: scores of the next token`,
+      config,
+      build: (p, c) => {
+        const [a, ids] = [textAxes(c), idsInput(c)];
+        const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
+        return { logits: ordered(logits, [a.batch, a.token, a.vocab]) };
+      },
+    }),
+    rules: causalRules,
+    paperMacs: (c) => decoderMacs(c, c.context, c.context),
+    stages: {},
+  });
+
+/** The language models that InternVL-Chat speaks through. */
+const languageModels = [
+  languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b),
+  languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b),
+  languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b),
 ];
 
 /** QLLaMA on given features of an image. */
@@ -121,6 +165,7 @@ export const qllamaModel = bundle<QllamaModelConfig>({
     name: "qllama-8b",
     summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that look at an image, as captions are written",
     config: qllamaConfig,
+    rules: qllamaAloneSettings,
     build: (p, c) => {
       const a = textAxes(c);
       const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
@@ -148,6 +193,7 @@ export const internvlC = defineModel<ContrastiveConfig>({
   name: "internvl-c",
   summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
   config: internvlCConfig,
+  rules: contrastiveSettings,
   build: (p, c) => ({
     image: imageEmbedding(p, pixelsInput(c.vision), c),
     text: textEmbedding(p, idsInput(c.text), c),
@@ -160,6 +206,7 @@ export const internvlG = defineModel<GenerativeConfig>({
   name: "internvl-g",
   summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
   config: internvlGConfig,
+  rules: generativeSettings,
   build: (p, c) => {
     const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
     const vision = visionTokens(p, pixels, c);
@@ -190,6 +237,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       name,
       summary,
       config,
+      rules: chatSettings,
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
@@ -250,6 +298,7 @@ const probeModel = bundle<ProbeConfig>({
     name: "internvit-6b-probe",
     summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
     config: linearProbe,
+    rules: probeSettings,
     build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
   }),
   rules: probeRules,
@@ -268,6 +317,7 @@ const segmenter = (
       name,
       summary,
       config,
+      rules: segmentationSettings,
       build: (p, c) => {
         const { scores } = segment(p, pixelsInput(c.vision), c);
         const axes = ["batch", "class", "row", "column"] as const;
@@ -328,5 +378,6 @@ export const internvlFamily: readonly Bundled[] = [
   patches("vicuna-13b", "Vicuna-13B", vicuna13b),
   queries("vicuna-13b", "Vicuna-13B", vicuna13b),
   patches("internlm-7b", "InternLM-7B", internlm7b),
+  ...languageModels,
   ...perceptionModels,
 ];

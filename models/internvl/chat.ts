@@ -100,7 +100,8 @@ export type Visual = Tensor<"batch" | "visual" | "embed">;
 export const visualTokenCount = (c: ChatConfig): number =>
   patchCount(c.vision) + (hasQueries(c) ? c.qllama.queries : 0);
 
-const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
+/** Whether a chat goes by path B. */
+export const hasQueries = (c: ChatConfig): c is ChatQueriesConfig => "qllama" in c;
 
 /** Linear, GELU, linear, into the width of the language model. x [batch, token, embed] -> [batch, visual, embed] */
 function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visual {

@@ -10,6 +10,7 @@ import {
   axis,
   axisOf,
   broadcast,
+  type Config,
   concat,
   constantInit,
   dropPath,
@@ -62,6 +63,10 @@ export const internvit6b: VisionConfig = {
   layerScale: 0.1,
 };
 
+/** Whether a configuration, or a part of one, is that of an InternViT. */
+export const isVision = (config: Config[string] | undefined): config is VisionConfig =>
+  typeof config === "object" && Object.keys(internvit6b).every((key) => Object.hasOwn(config, key));
+
 export interface VisionAxes {
   readonly batch: Axis<"batch">;
   /** The class token and the patches. */
@@ -73,9 +78,12 @@ export interface VisionAxes {
 }
 
 /** Patches of a picture; throws UsageError where they do not fill it. */
-export function patchCount(c: VisionConfig): number {
-  if (c.image % c.patch === 0) return (c.image / c.patch) ** 2;
-  throw new UsageError(`image ${c.image} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
+export const patchCount = (c: VisionConfig): number => gridOf(c, "image") ** 2;
+
+/** Patches along a side of the picture, or of the one that the stored positions are for. */
+function gridOf(c: VisionConfig, of: "image" | "positions"): number {
+  if (c[of] % c.patch === 0) return c[of] / c.patch;
+  throw new UsageError(`${of} ${c[of]} cannot be filled with patches of ${c.patch} pixels: make it a multiple`);
 }
 
 /** The state after a block, from the end where the number is below 0. Throws UsageError where there is no such block. */
@@ -155,9 +163,9 @@ export function visionEmbeddings(p: Params, pixels: Pixels, a: VisionAxes, c: Vi
 
 /** The learned positions [token, embed], interpolated when the stored grid is another. */
 function positions(p: Params, a: VisionAxes, c: VisionConfig): Tensor<"token" | "embed"> {
-  const storedGrid = (c.positions === 0 ? c.image : c.positions) / c.patch;
+  const storedGrid = gridOf(c, c.positions === 0 ? "image" : "positions");
   const stored = p.parameter("position_embedding", [axis("token", storedGrid ** 2 + 1), a.embed], normal(0.02));
-  const grid = c.image / c.patch;
+  const grid = gridOf(c, "image");
   if (grid === storedGrid) return stored;
   const patches = slice(stored, a.token, 1, storedGrid ** 2);
   return concat([slice(stored, a.token, 0, 1), interpolatePositions(patches, storedGrid, grid)], a.token);

@@ -40,7 +40,7 @@ const join = (a: string, b: string) => [a, b].filter((part) => part !== "").join
 export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}");
 
 /** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
-export function publishedTensors(graph: Graph, rules: readonly TensorRule[]): PublishedTensor[] {
+export function publishedTensors(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): PublishedTensor[] {
   const byPath = new Map(rules.map((r) => [r.path, r]));
   return graph.inputs
     .filter((n) => n.op === "parameter")
@@ -63,11 +63,21 @@ interface SizedAxis {
 const fill = (name: string, numbers: readonly string[]): string =>
   numbers.reduce((text, n) => text.replace("{}", n), name);
 
+/** The stored dimensions of a rule, each the axes that it joins. */
+const groupsOf = (rule: TensorRule): string[][] =>
+  rule.axes === "" ? [] : rule.axes.split(" ").map((g) => (g === "1" ? [] : g.split("*")));
+
+/** Whether a rule is about a parameter of these axes. */
+export function hasAxes(rule: TensorRule, axes: readonly { readonly name: string }[]): boolean {
+  const order = groupsOf(rule).flat();
+  return order.length === axes.length && axes.every((a) => order.includes(a.name));
+}
+
 function published(parameter: string, name: string, rule: TensorRule, axes: readonly SizedAxis[]): PublishedTensor {
-  const groups = rule.axes === "" ? [] : rule.axes.split(" ").map((g) => (g === "1" ? [] : g.split("*")));
+  const groups = groupsOf(rule);
   const order = groups.flat();
   const known = new Map(axes.map((a) => [a.name, a.size]));
-  if (order.length !== axes.length || order.some((a) => !known.has(a))) {
+  if (!hasAxes(rule, axes)) {
     throw new UsageError(
       `parameter "${parameter}" has the axes [${[...known.keys()].join(", ")}], its checkpoint layout says "${rule.axes}"`,
     );

@@ -8,6 +8,7 @@ import {
   and,
   attention,
   axis,
+  type Config,
   cast,
   causal,
   embedding,
@@ -56,6 +57,10 @@ export const chineseLlama7b: TextConfig = {
   attentionBias: false,
   rotaryBase: 10000,
 };
+
+/** Whether a configuration, or a part of one, is that of a LLaMA. */
+export const isText = (config: Config[string] | undefined): config is TextConfig =>
+  typeof config === "object" && Object.keys(chineseLlama7b).every((key) => Object.hasOwn(config, key));
 
 export interface TextAxes {
   readonly batch: Axis<"batch">;

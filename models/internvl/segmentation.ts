@@ -36,6 +36,7 @@ import {
   slice,
   split,
   type Tensor,
+  UsageError,
 } from "../../dsl/index.ts";
 import {
   internvit,
@@ -145,9 +146,14 @@ export interface Segmented {
   readonly updates: readonly StateUpdate[];
 }
 
+const wrongBlocks = ({ blocks, vision }: SegmentationConfig, needed: number): UsageError =>
+  new UsageError(`blocks [${blocks.join(", ")}]: this head reads ${needed} of the blocks 1 to ${vision.depth}`);
+
 /** Scores of the classes at every place, by the head that the configuration has. */
 export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segmented {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
+  const needed = c.channels === 0 ? 1 : 4;
+  if (c.blocks.length !== needed) throw wrongBlocks(c, needed);
   const maps = c.blocks.map((block) => patchMap(stateAt(states, block), c.vision));
   const updates: StateUpdate[] = [];
   const head = p.scope("decode_head");

@@ -1,6 +1,6 @@
 /** Where the parameters of the InternVL family lie in the published checkpoints. */
 import type { Graph } from "../../dsl/index.ts";
-import { type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
+import { hasAxes, type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
 export const visionRules: readonly TensorRule[] = [
@@ -151,12 +151,27 @@ const layouts: readonly (readonly TensorRule[])[] = [
   segmentationRules,
 ];
 
+type Parameter = Graph["inputs"][number];
+
+const ruleIn = (layout: readonly TensorRule[]) => {
+  const rules = new Map(layout.map((r) => [r.path, r]));
+  return ({ attrs }: Parameter) => rules.get(String(attrs.name)) ?? rules.get(rulePath(String(attrs.name)));
+};
+
 /** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
 export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
-  const paths = graph.inputs.filter((n) => n.op === "parameter").map((n) => String(n.attrs.name));
-  const rules = layouts.find((layout) => {
-    const known = new Set(layout.map((r) => r.path));
-    return paths.every((path) => known.has(path) || known.has(rulePath(path)));
-  });
+  const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  const rules = layouts.find((layout) => parameters.every(ruleIn(layout)));
   return rules && publishedTensors(graph, rules);
 }
+
+/** Where each of some parameters lies in published checkpoints, without those that are none of the family's. */
+export const publishedPlaces = (parameters: readonly Parameter[]): PublishedTensor[] => {
+  const rules = layouts.flat();
+  const ruleOf = ruleIn(rules);
+  const isOurs = (n: Parameter) => {
+    const rule = ruleOf(n);
+    return rule !== undefined && hasAxes(rule, n.type.axes);
+  };
+  return publishedTensors({ inputs: parameters.filter(isOurs) }, rules);
+};

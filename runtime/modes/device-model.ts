@@ -1,11 +1,12 @@
 /** One model on a device: its parameters once, and as many graphs over them as its modes need. */
 import type { Backend, Store } from "../../backends/backend.ts";
-import { type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
+import { type DType, type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
 
 /** Where parameters come from, one at a time: `Weights` of a file, or a map. */
 export interface ParameterSource {
-  read(parameter: string): Promise<HostTensor>;
+  /** In the dtype asked for, f32 unless said. Throws FileError where that cannot hold what is stored. */
+  read(parameter: string, dtype?: DType): Promise<HostTensor>;
 }
 
 export interface DeviceModel {
@@ -23,9 +24,10 @@ export function deviceModel(backend: Backend, parameters: ParameterSource): Devi
   const written = new Set<string>();
   const sessions = new Set<InferenceSession>();
   const session = async (graph: Graph, sizes: Sizes = {}) => {
-    for (const name of graph.inputs.filter((n) => n.op === "parameter").map(inputName)) {
+    for (const node of graph.inputs.filter((n) => n.op === "parameter")) {
+      const name = inputName(node);
       if (written.has(name)) continue;
-      await store.write(name, await parameters.read(name));
+      await store.write(name, await parameters.read(name, node.type.dtype));
       written.add(name);
     }
     const executable = await backend.compile(graph, { sizes });

@@ -62,10 +62,11 @@ function truncatedNormalSampler(distribution: Of<"truncated_normal">): Sampler {
   const from = Math.min(...ends);
   const width = Math.max(...ends) - from;
   if (width === 0) throw unfit(distribution, "no value between low and high has any probability");
+  const scale = side * std;
   return (words, out) => {
     for (let i = 0; i < words.length; i++) {
-      const value = mean + side * std * normalQuantile(from + width * (words[i]! + 0.5) * 2 ** -32);
-      out[i] = Math.min(high, Math.max(low, value));
+      const value = mean + scale * normalQuantile(from + width * (words[i]! + 0.5) * 2 ** -32);
+      out[i] = value < low ? low : value > high ? high : value;
     }
   };
 }

@@ -40,13 +40,64 @@ export function philox4x32(counter: Words, key: Words, out: Words, at = 0): void
   out[at + 3] = c3;
 }
 
-/** The upper 32 bits of a 64-bit product, from 16-bit halves; no sum on the way passes 32 bits. */
+/**
+ * Writes the blocks of consecutive counters to `out`: those of `counter` with its first word counting up, as many as
+ * `out` has room for, an even number. Two are made at a time, so that the processor works on one while the other waits for a product.
+ */
+export function philoxBlocks(counter: Words, key: Words, out: Words): void {
+  // Signed 32-bit numbers throughout, and no destructuring: this loop makes every random number there is.
+  const first = counter[0]! | 0;
+  const c1 = counter[1]! | 0;
+  const c2 = counter[2]! | 0;
+  const c3 = counter[3]! | 0;
+  for (let at = 0; at < out.length; at += 8) {
+    let a0 = (first + (at >> 2)) | 0;
+    let b0 = (a0 + 1) | 0;
+    let a1 = c1;
+    let b1 = c1;
+    let a2 = c2;
+    let b2 = c2;
+    let a3 = c3;
+    let b3 = c3;
+    let k0 = key[0]! | 0;
+    let k1 = key[1]! | 0;
+    for (let round = 0; round < rounds; round++) {
+      const aHigh0 = multiplyHigh(a0, roundMultiplier0);
+      const aHigh1 = multiplyHigh(a2, roundMultiplier1);
+      const bHigh0 = multiplyHigh(b0, roundMultiplier0);
+      const bHigh1 = multiplyHigh(b2, roundMultiplier1);
+      const aLow0 = Math.imul(a0, roundMultiplier0);
+      const bLow0 = Math.imul(b0, roundMultiplier0);
+      a0 = aHigh1 ^ a1 ^ k0;
+      b0 = bHigh1 ^ b1 ^ k0;
+      a1 = Math.imul(a2, roundMultiplier1);
+      b1 = Math.imul(b2, roundMultiplier1);
+      a2 = aHigh0 ^ a3 ^ k1;
+      b2 = bHigh0 ^ b3 ^ k1;
+      a3 = aLow0;
+      b3 = bLow0;
+      k0 = (k0 + keyStep0) | 0;
+      k1 = (k1 + keyStep1) | 0;
+    }
+    out[at] = a0;
+    out[at + 1] = a1;
+    out[at + 2] = a2;
+    out[at + 3] = a3;
+    out[at + 4] = b0;
+    out[at + 5] = b1;
+    out[at + 6] = b2;
+    out[at + 7] = b3;
+  }
+}
+
+/** The upper 32 bits of a 64-bit product, from 16-bit halves; every sum that is shifted down fits 32 bits. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
   const bLow = b & 0xffff;
   const bHigh = b >>> 16;
-  const middle = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0;
-  const cross = (Math.imul(aLow, bHigh) + (middle & 0xffff)) | 0;
+  const middle = Math.imul(aHigh, bLow);
+  const carry = (Math.imul(aLow, bLow) >>> 16) + (middle & 0xffff); // below 2^17 - 1
+  const cross = (Math.imul(aLow, bHigh) + carry) | 0; // at most (2^16 - 1)^2 + 2^17 - 2 = 2^32 - 1
   return (Math.imul(aHigh, bHigh) + (middle >>> 16) + (cross >>> 16)) | 0;
 }

@@ -4,7 +4,7 @@
  */
 import { type Distribution, UsageError } from "../../compiler/index.ts";
 import { samplerOf } from "./distributions.ts";
-import { philox4x32, type Words } from "./philox.ts";
+import { philox4x32, philoxBlocks, type Words } from "./philox.ts";
 
 /**
  * One stream of a seed. `index` counts values within a step, from 0. A value and an integer at one index come from the
@@ -107,13 +107,12 @@ function fillFrom(out: Float32Array, distribution: Distribution, key: Words, cou
   const end = wholeNumber("index", start, mostValues) + out.length;
   wholeNumber("index", end, mostValues);
   const sample = samplerOf(distribution);
-  const words = new Uint32Array(4 * Math.min(batchBlocks, Math.ceil(end / 4) - Math.floor(start / 4)));
+  const blocks = Math.ceil(end / 4) - Math.floor(start / 4);
+  const words = new Uint32Array(8 * Math.min(batchBlocks / 2, Math.ceil(blocks / 2)));
   const values = new Float32Array(words.length);
   for (let first = Math.floor(start / 4) * 4; first < end; first += words.length) {
-    for (let at = 0; at < words.length; at += 4) {
-      counter[0] = (first + at) / 4;
-      philox4x32(counter, key, words, at);
-    }
+    counter[0] = first / 4;
+    philoxBlocks(counter, key, words);
     sample(words, values);
     const from = Math.max(start - first, 0);
     const to = Math.min(end - first, values.length);

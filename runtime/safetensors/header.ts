@@ -27,6 +27,7 @@ export const longestHeader = 100_000_000;
 export const lengthBytes = 8;
 
 export const copyAgain = "the file is damaged or was made to mislead; copy or download it again";
+const storeAsFloat = "store it as F32, F16 or BF16, or leave it out if the model does not need it";
 
 const metadataKey = "__metadata__";
 
@@ -36,7 +37,7 @@ const metadataKey = "__metadata__";
  * Source: the format's description and reference reader, github.com/huggingface/safetensors.
  */
 export function parseHeader(path: string, bytes: Uint8Array, dataBytes: number): Header {
-  const fault = (what: string) => fileError(path, what, copyAgain);
+  const fault: Fault = (what, hint = copyAgain) => fileError(path, what, hint);
   const entries = parseHeaderJson(bytes, fault);
   const metadata = parseMetadata(entries.get(metadataKey), fault);
   entries.delete(metadataKey);
@@ -44,14 +45,14 @@ export function parseHeader(path: string, bytes: Uint8Array, dataBytes: number):
   const dataStart = lengthBytes + bytes.length;
   const tensors = new Map<string, StoredTensor>();
   for (const [name, entry] of entries) {
-    const tensorFault = (what: string) => fault(`tensor ${quoted(name)}: ${what}`);
+    const tensorFault: Fault = (what, hint) => fault(`tensor ${quoted(name)}: ${what}`, hint);
     tensors.set(name, parseTensor(path, name, entry, dataStart, dataBytes, tensorFault));
   }
   checkCoverage([...tensors.values()], dataStart, dataBytes, fault);
   return { tensors, metadata };
 }
 
-type Fault = (what: string) => Error;
+type Fault = (what: string, hint?: string) => Error;
 
 function parseHeaderJson(bytes: Uint8Array, fault: Fault): Map<string, JsonValue> {
   let text: string;
@@ -128,10 +129,11 @@ function multiply(a: number, b: number, fault: Fault): number {
 
 function parseDType(value: JsonValue | undefined, fault: Fault): StoredDType {
   if (typeof value !== "string") throw fault("its dtype is missing or not a text");
-  if (!isStoredDType(value)) {
-    throw fault(`its dtype ${quoted(value)} is not one that can be read (${Object.keys(storedDTypes).join(", ")})`);
-  }
-  return value;
+  if (isStoredDType(value)) return value;
+  throw fault(
+    `its dtype ${quoted(value)} is not one that can be read (${Object.keys(storedDTypes).join(", ")})`,
+    storeAsFloat,
+  );
 }
 
 function parseIntegers(value: JsonValue | undefined, key: string, fault: Fault): number[] {

@@ -1,17 +1,11 @@
 /** Reading safetensors files without loading them: headers when opened, each tensor or a range of it on demand. */
-import {
-  allocate,
-  type DType,
-  type FileError,
-  type HostData,
-  type HostTensor,
-  UsageError,
-} from "../../compiler/index.ts";
+import { allocate, type DType, type HostData, type HostTensor, UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError, formatBytes, quoted } from "../file-errors.ts";
 import { type FileSystem, nodeFileSystem, type OpenFile } from "../file-system.ts";
 import { nearestNames } from "../nearest-names.ts";
 import type { StoredTensor } from "./header.ts";
 import { copyAgain, describeShape, type Header, lengthBytes, longestHeader, parseHeader } from "./header.ts";
+import { refuseOtherKinds } from "./other-kinds.ts";
 import { locateWeights, readShardIndex, type ShardIndex } from "./shard-index.ts";
 import { decode, hasHostLayout, isReadableAs, requireLittleEndian, storedDTypes, ValueFault } from "./stored-dtype.ts";
 
@@ -202,8 +196,11 @@ async function readHeader(file: OpenFile, path: string): Promise<Header> {
   const prefix = new Uint8Array(lengthBytes);
   await readFully(file, path, 0, prefix);
   const length = new DataView(prefix.buffer).getBigUint64(0, true);
-  if (length > longestHeader) throw notSafetensors(path, prefix, length);
   const dataBytes = size - lengthBytes - Number(length);
+  if (length === 0n || length > longestHeader || dataBytes < 0) refuseOtherKinds(path, prefix);
+  if (length > longestHeader) {
+    throw fileError(path, `its header should have ${length} bytes; at most ${longestHeader} are accepted`, copyAgain);
+  }
   if (dataBytes < 0) {
     const what = `its header should have ${length} bytes, but the file ends ${-dataBytes} bytes before that`;
     throw fileError(path, what, copyAgain);
@@ -211,18 +208,6 @@ async function readHeader(file: OpenFile, path: string): Promise<Header> {
   const bytes = new Uint8Array(Number(length));
   await readFully(file, path, lengthBytes, bytes);
   return parseHeader(path, bytes, dataBytes);
-}
-
-/** Two other kinds of file are often found in the place of a safetensors file; their first bytes tell them. */
-function notSafetensors(path: string, prefix: Uint8Array, length: bigint): FileError {
-  const start = new TextDecoder("latin1").decode(prefix);
-  const what = `its header should have ${length} bytes; at most ${longestHeader} are accepted`;
-  if (start.startsWith("PK\x03\x04")) {
-    const hint = "it is a zip archive, as torch.save writes: convert it in Python with safetensors.torch.save_file";
-    return fileError(path, what, hint);
-  }
-  if (start === "version ") return fileError(path, what, "it is a git-lfs pointer: fetch the file with git lfs pull");
-  return fileError(path, what, copyAgain);
 }
 
 async function openShards(index: ShardIndex, fs: FileSystem, files: Map<string, OpenFile>): Promise<Header> {

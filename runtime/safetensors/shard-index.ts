@@ -4,6 +4,7 @@ import { explainingFaults, fileError, quoted } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { infoOf, readWhole } from "../files.ts";
 import { copyAgain, longestHeader, parseJsonFile } from "./header.ts";
+import { refuseOtherKinds } from "./other-kinds.ts";
 
 /** The names that the Hugging Face layout gives to the weights of a model. */
 export const singleFileName = "model.safetensors";
@@ -33,6 +34,8 @@ export async function locateWeights(fs: FileSystem, path: string): Promise<strin
 function hintFromNames(names: readonly string[]): string {
   const others = names.filter((name) => name.endsWith(".safetensors"));
   if (others.length > 0) return `name the file that is meant: ${others.slice(0, 5).map(quoted).join(", ")}`;
+  if (names.includes("checkpoints"))
+    return "a run has its weights when it is finished: heddle train ... --resume goes on";
   const pickle = names.find((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
   if (pickle === undefined) return "check the path";
   return `${quoted(pickle)} looks like a PyTorch file; convert it in Python with safetensors.torch.save_file`;
@@ -56,6 +59,7 @@ export async function readShardIndex(fs: FileSystem, path: string): Promise<Shar
 
 function parseIndex(path: string, bytes: Uint8Array): ReadonlyMap<string, string> {
   const fault = (what: string) => fileError(path, what, copyAgain);
+  refuseOtherKinds(path, bytes);
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -64,7 +68,10 @@ function parseIndex(path: string, bytes: Uint8Array): ReadonlyMap<string, string
   }
   const index = parseJsonFile(text, (what) => fault(`it is not valid JSON: ${what}`));
   const weightMap = index instanceof Map ? index.get("weight_map") : undefined;
-  if (!(weightMap instanceof Map)) throw fault('it has no "weight_map" object');
+  if (!(weightMap instanceof Map)) {
+    const hint = `name a safetensors file, the ${indexFileName} of several, or the folder of either`;
+    throw fileError(path, 'it is no index of shards: it has no "weight_map" object', hint);
+  }
   for (const [name, shard] of weightMap) {
     if (typeof shard !== "string") throw fault(`the shard of tensor ${quoted(name)} is not a text`);
   }

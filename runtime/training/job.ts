@@ -1,7 +1,15 @@
 /** Training jobs: a compiled step, the data it is fed, and what is done with the result. A job file exports one. */
 
 import type { Backend } from "../../backends/backend.ts";
-import type { ArenaLayout, Graph, HostTensor, Node, Sizes, TensorType } from "../../compiler/index.ts";
+import {
+  type ArenaLayout,
+  type Graph,
+  type HostTensor,
+  inputName,
+  type Node,
+  type Sizes,
+  type TensorType,
+} from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 
 /** A training step as the language compiles it. */
@@ -40,6 +48,8 @@ export interface TrainingJob {
   readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
   /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
+  /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */
+  readonly model?: Graph;
   /** What is done with the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
 }
@@ -74,3 +84,13 @@ export const defineJob = <C extends Readonly<Record<string, Setting>>>(job: Omit
   kind: "heddle.job",
   ...job,
 });
+
+/** Parameters of a job's model that its loss does not use. */
+export function unusedParameters({ model, step }: Pick<TrainingJob, "model" | "step">): Node[] {
+  const used = new Set([
+    ...step.trained.map(inputName),
+    ...step.frozen.map(inputName),
+    ...step.kept.map((k) => k.name),
+  ]);
+  return (model?.inputs ?? []).filter((n) => n.op === "parameter" && !used.has(inputName(n)));
+}

@@ -19,17 +19,24 @@ import type { CompiledStep, TrainingJob } from "./job.ts";
 
 const sizes = (node: Node): readonly SizedAxis[] => node.type.axes as readonly SizedAxis[];
 
+/** The random stream that a parameter is drawn from. */
+export const initialStream = (node: Node): string => `parameter ${inputName(node)}`;
+
 /** A parameter as its initializer draws it: the same for a name and a seed, whatever else there is. */
 export function initialValue(node: Node, seed: number): HostTensor {
   const shape = sizes(node).map((a) => a.size);
-  const values = fillRandom(node.attrs.init as unknown as Distribution, shape, seed, `parameter ${inputName(node)}`);
+  const values = fillRandom(node.attrs.init as unknown as Distribution, shape, seed, initialStream(node));
   return hostTensor("f32", sizes(node), values);
 }
+
+/** A parameter as a job begins with it: what it inherits, else what its initializer draws. */
+export const startingValue = async (job: Pick<TrainingJob, "initial" | "seed">, node: Node): Promise<HostTensor> =>
+  (await job.initial?.(inputName(node))) ?? initialValue(node, job.seed);
 
 /** Fills the store for a run from the beginning. */
 export async function writeInitialState(job: TrainingJob, store: Store): Promise<void> {
   const { step } = job;
-  const value = async (node: Node) => (await job.initial?.(inputName(node))) ?? initialValue(node, job.seed);
+  const value = (node: Node) => startingValue(job, node);
   const arena = new Float32Array(step.layout.size);
   for (const [i, node] of step.trained.entries()) arena.set((await value(node)).data, step.layout.entries[i]!.offset);
   await writeArena(store, step.state.parameters, arena);

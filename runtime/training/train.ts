@@ -18,9 +18,9 @@ import { type Progress, startProgress } from "../progress/progress.ts";
 import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
-import type { TrainingJob } from "./job.ts";
+import { type TrainingJob, unusedParameters } from "./job.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
-import { checkpointGroups, readWeights, restoreState, writeInitialState } from "./state.ts";
+import { checkpointGroups, readWeights, restoreState, startingValue, writeInitialState } from "./state.ts";
 
 export interface TrainOptions {
   readonly folder: string;
@@ -78,6 +78,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     const seconds = (performance.now() - started) / 1000;
     await metrics.flush();
     const weights = await readWeights(job.step, store);
+    for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
     if (!stopped)

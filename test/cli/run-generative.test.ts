@@ -7,7 +7,14 @@ import { printable } from "../../cli/commands/run/writing.ts";
 import { byteTokenizer, decodeImage, imageTensor } from "../../data/index.ts";
 import { type Config, defineModel, type Model, type Params, trace } from "../../dsl/index.ts";
 import { captionPrefill, captionStep, type decodeStep, generativeRules, publishedTensors } from "../../models/index.ts";
-import { cachedSession, deviceModel, tensorsInLayout, writeCaption, writeModel } from "../../runtime/index.ts";
+import {
+  cachedSession,
+  deviceModel,
+  memoryWeights,
+  tensorsInLayout,
+  writeCaption,
+  writeModel,
+} from "../../runtime/index.ts";
 import { parametersOf } from "../generation/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
 import chatModel from "./tiny-chat.ts";
@@ -83,7 +90,7 @@ describe("caption", () => {
   it("reads a published layout in shards", async () => {
     const weights = decided(generative);
     const published = publishedTensors(trace(generative), generativeRules);
-    const tensors = tensorsInLayout(published, async (name) => weights.get(name)!);
+    const tensors = tensorsInLayout(published, memoryWeights(weights));
     await writeModel(folder.at("published"), tensors, { maxShardBytes: 20_000 });
     const args = ["caption", "--image", fox, "--greedy", "--max-tokens", "6"];
     const read = await heddle(

@@ -1,5 +1,6 @@
 /** Texts that begin with an image: captions and conversations over the cache are those of PyTorch without one. */
 import { describe, expect, it } from "vitest";
+import type { Backend } from "../../backends/backend.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { type Graph, type HostTensor, hostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
@@ -27,14 +28,16 @@ import {
   type Strategy,
   vicunaTemplate,
 } from "../../runtime/index.ts";
+import { allExecutors } from "../models/executors.ts";
 import { type Fixture, loadFixture, tensorOf, weightsOf } from "../models/support.ts";
 import { parametersOf } from "./support.ts";
 
 const graphOf = (name: string, build: (p: Params) => ReturnType<typeof decodeStep>): Graph =>
   trace(defineModel({ name, summary: "", config: {}, build }));
 
-/** A session on the interpreter for a decoder whose texts begin with a graph of their own. */
+/** A session for a decoder whose texts begin with a graph of their own. */
 function sessionOf(
+  backend: Backend,
   fixture: Fixture<unknown>,
   rules: readonly TensorRule[],
   beginning: Graph,
@@ -42,7 +45,7 @@ function sessionOf(
   rows: number,
 ) {
   const weights = new Map([...weightsOf(fixture, beginning, rules), ...weightsOf(fixture, step, rules)]);
-  return cachedSession(deviceModel(referenceBackend(), parametersOf(weights)), step, { rows, capacity: 8 });
+  return cachedSession(deviceModel(backend, parametersOf(weights)), step, { rows, capacity: 8 });
 }
 
 function named(x: HostTensor, ...names: string[]): HostTensor {
@@ -67,27 +70,42 @@ describe("captions", async () => {
   const step = graphOf("step", (p) => captionStep(p, config));
   const pixels = named(tensorOf(fixture, "inputs/pixels"), ...pixelAxes);
   const prompt = named(tensorOf(fixture, "inputs/prompt"), "batch", "token");
-  const write = async (strategy: Strategy, rows: number, feeds: Readonly<Record<string, HostTensor>>) => {
-    const session = sessionOf(fixture, generativeRules, beginning, step, rows);
+  const all = { pixels, input_ids: prompt };
+  const beams: Strategy = { kind: "beam", beams: 3 };
+  const write = async (
+    backend: Backend,
+    strategy: Strategy,
+    rows: number,
+    feeds: Readonly<Record<string, HostTensor>>,
+  ) => {
+    const session = sessionOf(backend, fixture, generativeRules, beginning, step, rows);
     const scores = await session.begin(beginning, feeds);
     return (await generate(session, { scores }, { strategy, eos: [], maxNewTokens: 6 })).map((g) => g.tokens);
   };
 
-  it("are PyTorch's, greedily", async () => {
+  it.each(allExecutors)("are PyTorch's on $name, greedily", async ({ make }) => {
+    const backend = await make();
     const written = rowsOf(tensorOf(fixture, "expected/written")).map((row) => row.slice(3));
-    expect(await write({ kind: "greedy" }, 4, { pixels, input_ids: prompt })).toEqual(written);
+    expect(await write(backend, { kind: "greedy" }, 4, all)).toEqual(written);
+    backend.dispose();
+  });
+
+  it.each(allExecutors.slice(1))("are the interpreter's on $name, with beams", async ({ make }) => {
+    const backend = await make();
+    expect(await write(backend, beams, 12, all)).toEqual(await write(referenceBackend(), beams, 12, all));
+    backend.dispose();
   });
 
   it("are the same with beams for all images at once as for each alone", async () => {
-    const strategy: Strategy = { kind: "beam", beams: 3 };
-    const together = await write(strategy, 12, { pixels, input_ids: prompt });
+    const together = await write(referenceBackend(), beams, 12, all);
     for (const [i, tokens] of together.entries()) {
       const one = (x: HostTensor): HostTensor => {
         const length = x.data.length / 4;
         const axes = x.axes.map((a, d) => (d === 0 ? { ...a, size: 1 } : a));
         return hostTensor(x.dtype, axes, x.data.slice(i * length, (i + 1) * length));
       };
-      expect(await write(strategy, 3, { pixels: one(pixels), input_ids: one(prompt) })).toEqual([tokens]);
+      const alone = { pixels: one(pixels), input_ids: one(prompt) };
+      expect(await write(referenceBackend(), beams, 3, alone)).toEqual([tokens]);
     }
   });
 });
@@ -113,15 +131,17 @@ describe.each(["chat-patches", "chat-queries"])("conversations: %s", async (name
     pixels.axes.map((a, i) => (i === 0 ? { ...a, size: 1 } : a)),
     pixels.data.slice(0, pixels.data.length / 2),
   );
-  const session = () => sessionOf(fixture, chatRules, beginning, step, 1);
+  const session = (backend: Backend = referenceBackend()) => sessionOf(backend, fixture, chatRules, beginning, step, 1);
   const greedy = { strategy: { kind: "greedy" }, maxNewTokens: 5 } as const;
 
-  it("answer as transformers does", async () => {
-    const own = session();
+  it.each(allExecutors)("answer on $name as transformers does", async ({ make }) => {
+    const backend = await make();
+    const own = session(backend);
     const prompt = named(tensorOf(fixture, "inputs/prompt"), "batch", "token");
     const scores = await own.begin(beginning, { pixels: first, input_ids: prompt });
     const [made] = await generate(own, { scores }, { ...greedy, eos: [] });
     expect(made!.tokens).toEqual(rowsOf(tensorOf(fixture, "expected/written"))[0]);
+    backend.dispose();
   });
 
   it("go on as if all turns had been read at once", async () => {

@@ -5,17 +5,14 @@ import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { generate } from "../../runtime/index.ts";
 import { gpuTest } from "../support/adapter.ts";
-import { type Case, generationFixture, sessionOn } from "./support.ts";
+import { type Case, generationFixture, optionsOf, sessionOn } from "./support.ts";
 
 const { greedy, beam } = generationFixture.facts;
 
 /** Written from a cache of 8 places, which has to grow on the way. */
 async function expectSame(backend: Backend, c: Case): Promise<void> {
-  const beams = c.beams ?? 1;
-  const session = sessionOn(backend, c.prompts.length * beams, 8);
-  const strategy = c.beams === undefined ? ({ kind: "greedy" } as const) : ({ kind: "beam", beams } as const);
-  const options = { strategy, eos: c.eos, maxNewTokens: c.max, minNewTokens: c.min ?? 0 };
-  const made = await generate(session, { ids: c.prompts }, options);
+  const session = sessionOn(backend, c.prompts.length * (c.beams ?? 1), 8);
+  const made = await generate(session, { ids: c.prompts }, optionsOf(c));
   expect(made.map((g) => g.tokens)).toEqual(c.written);
 }
 

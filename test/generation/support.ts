@@ -3,7 +3,13 @@ import type { Backend } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, UsageError } from "../../compiler/index.ts";
 import { defineModel, trace } from "../../dsl/index.ts";
 import { causalRules, decodeStep, type TextConfig } from "../../models/index.ts";
-import { type CachedSession, cachedSession, deviceModel, type ParameterSource } from "../../runtime/index.ts";
+import {
+  type CachedSession,
+  cachedSession,
+  deviceModel,
+  type GenerateOptions,
+  type ParameterSource,
+} from "../../runtime/index.ts";
 import { loadFixture, weightsOf } from "../models/support.ts";
 
 export interface Case {
@@ -16,6 +22,22 @@ export interface Case {
   readonly early?: boolean | "never";
   readonly written: readonly (readonly number[])[];
 }
+
+/** How a case is written. */
+export const optionsOf = ({ eos, min, max, beams, penalty, early }: Case): GenerateOptions => ({
+  strategy:
+    beams === undefined
+      ? { kind: "greedy" }
+      : {
+          kind: "beam",
+          beams,
+          ...(penalty !== undefined && { lengthPenalty: penalty }),
+          ...(early !== undefined && { earlyStopping: early }),
+        },
+  eos,
+  maxNewTokens: max,
+  ...(min !== undefined && { minNewTokens: min }),
+});
 
 export interface GenerationFacts {
   readonly text: TextConfig;

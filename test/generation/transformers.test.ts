@@ -2,35 +2,23 @@
 import { expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { keptProbabilities } from "../../runtime/generation/sampling.ts";
-import { type BeamSearch, generate } from "../../runtime/index.ts";
+import { generate } from "../../runtime/index.ts";
 import { difference, tensorOf } from "../models/support.ts";
-import { type Case, generationFixture, sessionOn } from "./support.ts";
+import { type Case, generationFixture, optionsOf, sessionOn } from "./support.ts";
 
 const { greedy, beam, kept } = generationFixture.facts;
 const title = ({ written, ...settings }: Case) => JSON.stringify(settings);
 
-const settings = ({ eos, min, max }: Case) => ({
-  eos,
-  maxNewTokens: max,
-  ...(min !== undefined && { minNewTokens: min }),
-});
-
 it.each(greedy.map((c) => [title(c), c] as const))("greedy: %s", async (_, c) => {
   const session = sessionOn(referenceBackend(), c.prompts.length);
-  const made = await generate(session, { ids: c.prompts }, { strategy: { kind: "greedy" }, ...settings(c) });
+  const made = await generate(session, { ids: c.prompts }, optionsOf(c));
   expect(made.map((g) => g.tokens)).toEqual(c.written);
   for (const { tokens, ended } of made) expect(ended).toBe(c.eos.includes(tokens.at(-1)!) ? "eos" : "length");
 });
 
 it.each(beam.map((c) => [title(c), c] as const))("beam: %s", async (_, c) => {
   const session = sessionOn(referenceBackend(), c.prompts.length * c.beams!);
-  const strategy: BeamSearch = {
-    kind: "beam",
-    beams: c.beams!,
-    ...(c.penalty !== undefined && { lengthPenalty: c.penalty }),
-    ...(c.early !== undefined && { earlyStopping: c.early }),
-  };
-  const made = await generate(session, { ids: c.prompts }, { strategy, ...settings(c) });
+  const made = await generate(session, { ids: c.prompts }, optionsOf(c));
   expect(made.map((g) => g.tokens)).toEqual(c.written);
 });
 

@@ -15,7 +15,7 @@ import {
   textAxes,
   visualTokens,
 } from "../../models/index.ts";
-import { executors, runOnce } from "./executors.ts";
+import { allExecutors, runOnce } from "./executors.ts";
 import { writeGreedily } from "./greedy.ts";
 import {
   type Digest,
@@ -42,7 +42,7 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
   const a = textAxes(config.text);
   const ids = input("ids", "i32", [a.batch, a.token]);
 
-  describe.each(executors)("on $name, beside PyTorch and transformers", (executor) => {
+  describe.each(allExecutors)("on $name, beside PyTorch and transformers", (executor) => {
     const { tolerance } = executor;
     const weights = (graph: ReturnType<typeof makeGraph>) => weightsOf(fixture, graph, chatRules);
 

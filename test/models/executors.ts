@@ -18,23 +18,19 @@ export const executors: readonly Executor[] = [
   { name: "cpu", make: () => cpuBackend(), tolerance: 1e-4 },
 ];
 
-/** With kernels on the software adapter, whose pipelines take seconds to compile: for the tests that stand for the rest. */
+/** With kernels on the software adapter, which takes a second or so to compile a large one. */
 export const allExecutors: readonly Executor[] = [
   ...executors,
   { name: "webgpu", make: softwareBackend, tolerance: 1e-4 },
 ];
 
-/** The adapter is shared by a test file and goes with it, not with one backend. */
-async function softwareBackend(): Promise<Backend> {
-  return { ...bound(webgpuBackend(await softwareDevice())), dispose: () => {} };
-}
+let software: Promise<Backend> | undefined;
 
-const bound = (backend: Backend): Backend => ({
-  device: backend.device,
-  createStore: () => backend.createStore(),
-  compile: (graph, options) => backend.compile(graph, options),
-  dispose: () => backend.dispose(),
-});
+/** One for a test file, so that pipelines are compiled once; the adapter goes with the file, not with its users. */
+function softwareBackend(): Promise<Backend> {
+  software ??= softwareDevice().then((device) => ({ ...webgpuBackend(device), dispose: () => {} }));
+  return software;
+}
 
 export async function storeWith(backend: Backend, values: ReadonlyMap<string, HostTensor>): Promise<Store> {
   const store = backend.createStore();
@@ -52,9 +48,13 @@ export async function runOnce(
   const backend = await make();
   try {
     const executable = await backend.compile(graph);
+    const store = await storeWith(backend, weights);
     const wanted = new Set(graph.inputs.map(inputName));
     const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => wanted.has(name)));
-    return await executable.run(given, await storeWith(backend, weights));
+    const results = await executable.run(given, store);
+    executable.dispose();
+    store.dispose();
+    return results;
   } finally {
     backend.dispose();
   }

@@ -21,7 +21,7 @@ import {
   type VisionConfig,
   visionTokens,
 } from "../../models/index.ts";
-import { executors, runOnce } from "./executors.ts";
+import { allExecutors, runOnce } from "./executors.ts";
 import { writeGreedily } from "./greedy.ts";
 import {
   type Digest,
@@ -61,7 +61,7 @@ const passes: readonly { readonly pass: Pass; readonly ids: string }[] = [
   { pass: "generative", ids: "caption_ids" },
 ];
 
-describe.each(executors)("a tiny InternVL-G on $name, beside PyTorch", (executor) => {
+describe.each(allExecutors)("a tiny InternVL-G on $name, beside PyTorch", (executor) => {
   const { tolerance } = executor;
   const run = (graph: Parameters<typeof runOnce>[1]) =>
     runOnce(executor, graph, feedsOf(fixture, graph), weightsOf(fixture, graph, generativeRules));

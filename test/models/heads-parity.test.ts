@@ -20,7 +20,7 @@ import {
   type TensorRule,
   type VisionConfig,
 } from "../../models/index.ts";
-import { executors, runOnce } from "./executors.ts";
+import { allExecutors, runOnce } from "./executors.ts";
 import {
   type Digest,
   difference,
@@ -91,7 +91,7 @@ function withStatistics(fixture: Fixture<Facts>): Fixture<Facts> {
 
 const part = (name: string, node: Node) => ({ name, node });
 
-describe.each(executors)("heads on $name, beside PyTorch", (executor) => {
+describe.each(allExecutors)("heads on $name, beside PyTorch", (executor) => {
   const { tolerance } = executor;
   const weights = (fixture: Fixture<Facts>, graph: Graph, rules: readonly TensorRule[]) =>
     weightsOf(fixture, graph, rules);

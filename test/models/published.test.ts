@@ -10,12 +10,16 @@ import {
   generativeRules,
   internlm7b,
   internvit6b,
+  internvlCConfig,
   internvlGConfig,
+  isText,
   layerwiseRate,
   publishedLayout,
   publishedTensors,
   qllama8b,
+  readChatConfig,
   readGenerativeConfig,
+  readPublishedConfig,
   readTextConfig,
   readVisionConfig,
   retrievalTuning,
@@ -28,7 +32,9 @@ import {
   vicuna7b,
   vicuna13b,
   visionRules,
+  withPublishedSizes,
   writeGenerativeConfig,
+  writePublishedConfig,
   writeTextConfig,
   writeVisionConfig,
 } from "../../models/index.ts";
@@ -49,6 +55,9 @@ describe("the published models", () => {
     ["internvit-6b", 628, 5_902_793_600],
     ["internvit-6b-45", 589, 5_534_038_400],
     ["qllama-8b", 388, 7_842_306_048],
+    ["vicuna-7b", 291, 6_738_415_616],
+    ["vicuna-13b", 363, 13_015_864_320],
+    ["internlm-7b", 419, 7_321_948_160],
     ["internvit-6b-probe", 628 + 6, 5_902_793_600 + 6_413_800 + 2 * 6400],
     ["internvl-c", 934, 12_620_029_697],
     ["internvl-g", 1048, 13_834_975_747],
@@ -194,6 +203,7 @@ describe("multiply-accumulates as the paper counts them", () => {
     "differ from the exact ones by attention and biases alone: %s",
     (name) => {
       const { model, paperMacs } = find(name);
+      if (isText(model.config)) return expect(exactOf(name)).toBe(paperMacs(model.config));
       const vision = (model.config.vision ?? model.config) as typeof internvit6b;
       const reads45 = typeof model.config.features === "number" && !("qllama" in model.config);
       const blocks = name === "qllama-8b" ? 0 : reads45 || name === "internvit-6b-segmentation" ? 45 : vision.depth;
@@ -249,6 +259,57 @@ describe("config.json", () => {
     const read = readGenerativeConfig(json);
     expect(read).toEqual({ ...internvlGConfig, vision: { ...internvit6b, dropPathRule: "linear" } });
     expect(readGenerativeConfig({ ...json, force_image_size: 364 }).vision.image).toBe(364);
+  });
+
+  /** As in InternVL-Chat-ViT-6B-Vicuna-7B: a language model's config with LLaVA's fields. */
+  const llava = {
+    ...writeTextConfig(vicuna7b),
+    mm_hidden_size: 3200,
+    mm_projector_type: "mlp2x_gelu",
+    mm_vision_select_layer: -4,
+    mm_vision_select_feature: "patch",
+    mm_use_im_start_end: false,
+    image_aspect_ratio: "pad",
+  };
+
+  test.each(["llama", "llava", "llava_llama"])("of InternVL-Chat-ViT-6B-Vicuna-7B is a chat: model_type %s", (type) => {
+    const read = readPublishedConfig({ ...llava, model_type: type });
+    expect(read).toEqual({ kind: "chat", config: chatConfig(vicuna7b) });
+    const large = readChatConfig({ ...llava, mm_vision_tower: "intern_vit_6b_448px" });
+    expect([large.vision.image, large.vision.positions]).toEqual([448, 224]);
+  });
+
+  test.each([
+    ["path A", chatConfig(vicuna13b)],
+    ["path B", chatQueriesConfig(internlm7b)],
+  ])("of a chat by %s survives writing and reading", (_, config) => {
+    const { kind, config: read } = readPublishedConfig(JSON.parse(JSON.stringify(writePublishedConfig(config))));
+    expect(kind).toBe("chat");
+    expect(read).toEqual({ ...config, vision: { ...config.vision, dropPathRule: "linear" } });
+  });
+
+  test("of InternVL-C is that of InternVL-14B without queries", () => {
+    const { kind, config } = readPublishedConfig(writePublishedConfig(internvlCConfig)!);
+    expect(kind).toBe("contrastive");
+    expect(config).toEqual({ ...internvlCConfig, vision: { ...internvit6b, dropPathRule: "linear" } });
+    const read = readPublishedConfig(JSON.parse(JSON.stringify(writeGenerativeConfig(internvlGConfig))));
+    expect(withPublishedSizes(find("internvl-c").model, read)).toEqual(config);
+  });
+
+  test("leaves a bundled model what it stops before, and is of no use to another kind", () => {
+    const read = readPublishedConfig({ ...internvit, num_hidden_layers: 6, hidden_size: 64, num_attention_heads: 2 });
+    expect(withPublishedSizes(find("internvit-6b").model, read)).toMatchObject({ depth: 6, width: 64 });
+    expect(withPublishedSizes(find("internvit-6b-45").model, readPublishedConfig(internvit))).toMatchObject({
+      depth: 45,
+    });
+    expect(withPublishedSizes(find("internvl-g").model, read)).toBeUndefined();
+  });
+
+  test("is refused where a chat is another", () => {
+    expect(() => readChatConfig({ ...llava, mm_projector_type: "linear" })).toThrow(/"mm_projector_type" is "linear"/);
+    expect(() => readChatConfig({ ...llava, mm_hidden_size: 1024 })).toThrow(/"mm_hidden_size" is 1024/);
+    expect(() => readChatConfig({ ...llava, mm_vision_select_layer: 3 })).toThrow(/-1 to -49 is needed/);
+    expect(() => readPublishedConfig({ model_type: "constructor" })).toThrow(/"model_type" is "constructor", one of/);
   });
 
   test("is refused where it says what our models are not, or lacks what they need", () => {

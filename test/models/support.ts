@@ -136,10 +136,14 @@ export function gradientDifference(
   return differences.reduce((a, b) => (b.difference > a.difference ? b : a));
 }
 
-/** The largest difference of two lists of numbers, relative to the largest of those wanted. */
-export function difference(got: ArrayLike<number>, want: ArrayLike<number>): number {
+/** The largest magnitude. */
+export const largest = (x: ArrayLike<number>): number =>
+  Array.from(x).reduce((top, v) => Math.max(top, Math.abs(v)), 0);
+
+/** The largest difference of two lists of numbers, relative to the largest of those wanted, or to `least` if that is more. */
+export function difference(got: ArrayLike<number>, want: ArrayLike<number>, least = 1e-12): number {
   if (got.length !== want.length) return Number.POSITIVE_INFINITY;
-  const size = Array.from(want).reduce((top, v) => Math.max(top, Math.abs(v)), 1e-12);
+  const size = Math.max(largest(want), least);
   let worst = 0;
   for (let i = 0; i < want.length; i++) {
     const d = Math.abs(got[i]! - want[i]!) / size;

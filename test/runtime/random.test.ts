@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Distribution, UsageError } from "../../compiler/index.ts";
 import { fillRandom, randomStream } from "../../runtime/index.ts";
+import { drawingThreads } from "../../runtime/random/drawing-threads.ts";
 import { normalProbability, normalQuantile } from "../../runtime/random/normal-quantile.ts";
 import { philox4x32 } from "../../runtime/random/philox.ts";
 
@@ -194,6 +195,34 @@ describe("randomStream", () => {
       });
     }
     for (const count of counts) expect(Math.abs(count - 3000)).toBeLessThan(200);
+  });
+});
+
+describe("drawing threads", () => {
+  it("give what fillRandom gives, as stored bytes, whatever their number", async () => {
+    const distribution: Distribution = { kind: "truncated_normal", mean: 0, std: 1, low: -2, high: 2 };
+    const count = 2 ** 21 + 5;
+    const want = fillRandom(distribution, [count], 3, "w");
+    for (const threads of [drawingThreads(1), drawingThreads(3)]) {
+      const bytes = Buffer.concat(
+        await Array.fromAsync(threads.draw({ distribution, seed: 3, stream: "w", count, dtype: "F32" })),
+      );
+      expect(Buffer.compare(bytes, Buffer.from(want.buffer))).toBe(0);
+      await threads.dispose();
+    }
+  });
+
+  it("name a value that the dtype cannot hold", async () => {
+    const threads = drawingThreads(2);
+    const draw = threads.draw({
+      distribution: { kind: "constant", value: 1e6 },
+      seed: 0,
+      stream: "w",
+      count: 4,
+      dtype: "F16",
+    });
+    await expect(draw.next()).rejects.toThrow(/1000000 is beyond the range of f16/);
+    await threads.dispose();
   });
 });
 

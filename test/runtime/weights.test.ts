@@ -8,6 +8,7 @@ import { trace } from "../../dsl/index.ts";
 import { contrastiveRules, internvlC, publishedTensors } from "../../models/index.ts";
 import {
   initialValue,
+  memoryWeights,
   openWeights,
   permute,
   readAllWeights,
@@ -25,11 +26,10 @@ const published = publishedTensors(graph, contrastiveRules);
 const weights = new Map(
   graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), initialValue(n, 5)]),
 );
-const read = async (name: string) => weights.get(name)!;
 
 it("reads the published layout back as the same parameters", async () => {
   const file = join(folder, "published.safetensors");
-  await writeSafetensors(file, tensorsInLayout(published, read));
+  await writeSafetensors(file, tensorsInLayout(published, memoryWeights(weights)));
   const back = await readAllWeights(file, graph, published);
   expect(back).toEqual(weights);
 });
@@ -55,6 +55,41 @@ it("names every tensor that is missing or of another shape, at once", async () =
     });
   await writeSafetensors(file, faulty);
   await expect(openWeights(file, graph)).rejects.toThrow(/logit_scale[\s\S]*clip_projector\.norm1_q\.weight/);
+});
+
+it("compares with the layout that more of the file is in", async () => {
+  const file = join(folder, "own-but-one.safetensors");
+  const all = [...weights].map(([name, tensor]) => tensorToWrite(name, tensor));
+  await writeSafetensors(file, all.slice(1));
+  const opening = openWeights(file, graph, published);
+  await expect(opening).rejects.toThrow(
+    `${weights.size - 1} tensors match, 1 missing, 0 of another shape, 0 unexpected`,
+  );
+});
+
+it("names every tensor that holds no floats, before any is read", async () => {
+  const file = join(folder, "integers.safetensors");
+  const integers = (n: number) => ({ dtype: "I64" as const, data: () => [new Uint8Array(8 * n)] });
+  const all = [...weights].map(([name, tensor]) => {
+    const written = tensorToWrite(name, tensor);
+    return name.endsWith("norm1.weight") ? { ...written, ...integers(tensor.data.length) } : written;
+  });
+  await writeSafetensors(file, all);
+  await expect(openWeights(file, graph)).rejects.toThrow(
+    /weights are floats, and these tensors are not:\n {4}"vision_model\.encoder\.layers\.0\.norm1\.weight" I64 \[.*\n {4}"vision_model\.encoder\.layers\.1\.norm1.*\n {2}hint: store/,
+  );
+});
+
+it.each([Number.NaN, Number.POSITIVE_INFINITY])("reads no weight that is %s", async (value) => {
+  const file = join(folder, `${value}.safetensors`);
+  const broken = new Map(weights);
+  const [name, tensor] = [...weights].find(([, { data }]) => data.length > 9)!;
+  broken.set(name, { ...tensor, data: Float32Array.from(tensor.data, (v, i) => (i === 9 ? value : v)) });
+  await writeSafetensors(
+    file,
+    [...broken].map(([n, t]) => tensorToWrite(n, t)),
+  );
+  await expect(readAllWeights(file, graph)).rejects.toThrow(`"${name}": element 9 is ${value}, and weights are finite`);
 });
 
 it("permutes any order of axes", () => {

@@ -1,7 +1,17 @@
-/** f16 tensors: valid WGSL where the adapter has the type, one clear error where it has not. */
+/** f16 tensors: parameters that any adapter reads; results where the adapter has the type, one clear error where not. */
 import { expect, test } from "vitest";
+import { referenceBackend } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { makeGraph, ops, UnsupportedError } from "../../compiler/index.ts";
+import {
+  hostTensor,
+  inputName,
+  keepParametersAs,
+  makeGraph,
+  ops,
+  type SizedAxis,
+  UnsupportedError,
+} from "../../compiler/index.ts";
+import { createSession, randomStream } from "../../runtime/index.ts";
 import { gpuTest, validatingDevice } from "../support/adapter.ts";
 
 function halfGraph() {
@@ -28,5 +38,46 @@ gpuTest("f16 is refused by name on a device without it", async ({ gpu }) => {
   if (gpu.features.has("shader-f16")) return;
   const compiling = webgpuBackend(gpu).compile(halfGraph());
   await expect(compiling).rejects.toThrow(UnsupportedError);
-  await expect(compiling).rejects.toThrow(/has no f16 .* kernel "contract"/);
+  await expect(compiling).rejects.toThrow(/has no f16 .* kernel "contract" writes/);
+});
+
+/** Rows of 7 and 9, which begin in the middle of a word, and rows of 16, which are read four elements at once. */
+const sizes = { token: 5, embed: 7, hidden: 9, wide: 16, out: 12 } as const;
+const axis = (name: keyof typeof sizes) => ({ name, size: sizes[name] });
+
+function layersGraph() {
+  const parameter = (name: string, ...axes: (keyof typeof sizes)[]) =>
+    ops.parameter(name, "f32", axes.map(axis), { kind: "normal", mean: 0, std: 1 });
+  const x = ops.input("x", "f32", [axis("token"), axis("embed")]);
+  const inner = ops.add(ops.contract(x, parameter("inner", "hidden", "embed"), ["embed"]), parameter("bias", "hidden"));
+  const h = ops.gelu(ops.add(inner, parameter("table", "token", "hidden")));
+  const wide = ops.softmax(ops.contract(h, parameter("wide", "wide", "hidden"), ["hidden"]), "wide");
+  return makeGraph("layers", [
+    { name: "part", node: ops.slice(h, "hidden", 1, 7) },
+    { name: "out", node: ops.contract(wide, parameter("out", "out", "wide"), ["wide"]) },
+  ]);
+}
+
+const f32 = (name: string, axes: readonly { name: string; size: number }[]) => {
+  const count = axes.reduce((n, a) => n * a.size, 1);
+  return hostTensor("f32", axes, randomStream(3, name).fill({ kind: "normal", mean: 0, std: 1 }, count));
+};
+
+gpuTest("parameters kept in f16 are read on any adapter", async ({ gpu }) => {
+  const graph = layersGraph();
+  const half = keepParametersAs(graph, "f16");
+  const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  const rounded = parameters.map((n) => {
+    const { axes, data } = f32(inputName(n), n.type.axes as readonly SizedAxis[]);
+    return [inputName(n), hostTensor("f16", axes, Float16Array.from(data as Float32Array))] as const;
+  });
+  const widened = rounded.map(([name, t]) => [name, hostTensor("f32", t.axes, Float32Array.from(t.data))] as const);
+  const x = f32("x", [axis("token"), axis("embed")]);
+  const expected = await (await createSession(referenceBackend(), graph, new Map(widened))).run({ x });
+  const session = await createSession(webgpuBackend(gpu), half, new Map(rounded));
+  const got = await session.run({ x });
+  for (const name of ["part", "out"]) {
+    const difference = got[name]!.data.map((v, i) => Math.abs(v - expected[name]!.data[i]!));
+    expect(Math.max(...difference)).toBeLessThan(1e-5);
+  }
 });

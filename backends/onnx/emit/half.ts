@@ -1,6 +1,7 @@
 /**
  * A graph of f32 computed in f16 where that is safe: products, activations and what moves data. Sums, norm statistics,
- * exponentials and what feeds only those stay f32, and so do the graph's inputs and outputs.
+ * exponentials and what feeds only those stay f32, and so do the graph's inputs and outputs. So does the residual stream,
+ * which grows with depth: in trained encoders it passes what f16 holds, and its norm makes it small again.
  */
 import {
   type Graph,
@@ -17,7 +18,7 @@ import {
 
 /** Operators that accumulate in f32 inside, or whose results are bounded by their operands. */
 const halfOps = new Set([
-  ...["contract", "attention", "gather", "softmax", "rms_norm", "layer_norm"],
+  ...["contract", "attention", "gather", "softmax"],
   ...["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "sigmoid", "tanh"],
 ]);
 
@@ -26,6 +27,9 @@ const followers = new Set([
   ...["add", "sub", "mul", "neg", "max", "min", "abs", "select"],
   ...["broadcast", "rename", "split", "merge", "slice", "pad", "concat", "transpose", "window"],
 ]);
+
+/** Operators that are computed as what they normalize is, their statistics in f32. */
+const norms = new Set(["rms_norm", "layer_norm"]);
 
 /** The largest f16, and the smallest that is not 0 on either side: beyond them a constant needs f32. */
 const range = { largest: 65504, smallest: 6e-8 } as const;
@@ -43,22 +47,34 @@ export function inHalf(graph: Graph, isOperator: (node: Node) => boolean): Graph
 function chooseHalf(graph: Graph, isOperator: (node: Node) => boolean): Set<Node> {
   const nodes = nodesOf(graph);
   const updated = new Set(Object.values(graph.updates));
-  const half = new Set<Node>();
+  const [half, learned] = [new Set<Node>(), learnedNodes(nodes)];
   for (const node of nodes) {
     if (node.type.dtype !== "f32") continue;
     const stored = node.op === "parameter" && !updated.has(inputName(node));
     const composite = opRecord(node.op).kind === "composite" && node.op !== "attention" && !isOperator(node);
-    const asOperands = followers.has(node.op) && node.operands.every((o) => half.has(o) || isNeutral(o));
-    if (stored || (halfOps.has(node.op) && !composite) || asOperands) half.add(node);
+    const residual = (node.op === "add" || node.op === "sub") && !node.operands.some((o) => learned.has(o));
+    const asOperands = followers.has(node.op) && !residual && node.operands.every((o) => half.has(o) || isNeutral(o));
+    const asNormed = norms.has(node.op) && half.has(node.operands[0]!);
+    if (stored || ((halfOps.has(node.op) || asNormed) && !composite) || asOperands) half.add(node);
   }
   const users = usersOf(nodes);
-  // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum would.
+  // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum or a variance would.
   for (const node of [...nodes].reverse()) {
     const by = users.get(node)!;
-    if (followers.has(node.op) && by.length > 0 && by.every((u) => u.type.dtype === "f32" && !half.has(u)))
-      half.delete(node);
+    const optional = followers.has(node.op) || node.op === "parameter";
+    if (optional && by.length > 0 && by.every((u) => u.type.dtype === "f32" && !half.has(u))) half.delete(node);
   }
   return half;
+}
+
+/** What no input of a run has a part in: parameters, constants and what is made of them. */
+function learnedNodes(nodes: readonly Node[]): Set<Node> {
+  const learned = new Set<Node>();
+  for (const node of nodes) {
+    const given = node.op === "input" || node.op === "random";
+    if (!given && node.operands.every((o) => learned.has(o))) learned.add(node);
+  }
+  return learned;
 }
 
 /** True for values that either precision takes as they are: no floats, flags, and constants that f16 can hold. */

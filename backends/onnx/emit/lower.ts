@@ -44,8 +44,8 @@ function refuse(graph: Graph, lowered: Graph, options: EmitOptions): void {
 
 const isSourceOfGraph = (op: string): boolean => op === "input" || op === "parameter" || op === "random";
 
-/** Far below every logit, and finite: a row of infinities would give NaN. */
-const hidden = { f32: -1e30, f16: -6e4 } as const;
+/** Far below every logit, and finite with one added to it: a row of infinities would give NaN. */
+const hidden = { f32: -1e30, f16: -3e4 } as const;
 
 /**
  * Attention as softmax(scale · q·k + bias) · v, and its gradients from the same softmax: onnxruntime has one fast kernel
@@ -77,12 +77,16 @@ function hasOwnRows({ operands: [q, k, , lse, , , mask], attrs }: Node): boolean
 
 /** softmax(scale · q·k), the hidden at 0: [query..., key] */
 function weights(q: Node, k: Node, mask: Node | undefined, { dot, over, scale }: Attrs): Node {
-  const logits = ops.mul(ops.contract(q, k, [dot as string]), scale as number);
-  if (!mask) return ops.softmax(logits, over as string);
   const dtype = q.type.dtype as "f32" | "f16";
+  const logits = scaledProduct(q, k, dot as string, scale as number);
+  if (!mask) return ops.softmax(logits, over as string);
   const bias = ops.select(mask, ops.constant(0, dtype), ops.constant(hidden[dtype], dtype));
   return ops.softmax(ops.add(logits, bias), over as string);
 }
+
+/** scale · q·k; in f16 a factor is scaled and not the product, which in wide heads may pass what f16 holds. */
+const scaledProduct = (q: Node, k: Node, dot: string, scale: number): Node =>
+  q.type.dtype === "f16" ? ops.contract(ops.mul(q, scale), k, [dot]) : ops.mul(ops.contract(q, k, [dot]), scale);
 
 /** 1 for the rows that see a key, 0 for those that see none: their softmax is uniform where attention gives 0. */
 function sees(mask: Node, { type, attrs }: Node): Node {

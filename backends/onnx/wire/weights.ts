@@ -51,7 +51,7 @@ export async function findWeights(
 
 /**
  * The bytes of a stored tensor's parts, one iterable after another. Pieces pass through as they come; only a tensor that
- * is reordered or quantized is held whole. Throws FileError for a value of another length.
+ * is reordered or quantized is held whole. Throws FileError for a value of another length, or one that f16 cannot hold.
  */
 export async function* storedParts(
   t: StoredTensor,
@@ -61,10 +61,10 @@ export async function* storedParts(
   const from = weight.dtype;
   const pieces = exact(t, from, "data" in weight ? [toBytes(from, weight.data)] : weight.chunks);
   const moved = t.perm.some((p, i) => p !== i);
-  if (!moved && !scales) return yield [values, converted(pieces, from, values.type as WholeType)];
+  if (!moved && !scales) return yield [values, converted(t, pieces, from, values.type as WholeType)];
   const type = scales ? from : (values.type as WholeType);
   const count = t.from.reduce((n, d) => n * d, 1);
-  const bytes = await collect(converted(pieces, from, type), count * wireBytes[type]);
+  const bytes = await collect(converted(t, pieces, from, type), count * wireBytes[type]);
   const ordered = moved ? permute(bytes, wireBytes[type], t.from, t.perm) : bytes;
   if (!scales) return yield [values, [ordered]];
   const quantized = quantize(fromBytes(type, ordered), values.dims as MatrixDims, t.quantization!);
@@ -91,15 +91,31 @@ async function* exact(t: StoredTensor, from: DType, pieces: Pieces): AsyncGenera
 }
 
 /** Pieces in another type; an element that two pieces share is put together first. */
-async function* converted(pieces: Pieces, from: WholeType, to: WholeType): AsyncGenerator<Uint8Array> {
+async function* converted(t: StoredTensor, pieces: Pieces, from: WholeType, to: WholeType): AsyncGenerator<Uint8Array> {
   if (from === to) return yield* pieces;
   const size = wireBytes[from];
   let rest = new Uint8Array(0);
   for await (const piece of pieces) {
     const joined = rest.length === 0 ? piece : await collect([rest, piece], rest.length + piece.length);
     const whole = joined.length - (joined.length % size);
-    if (whole > 0) yield toBytes(to, fromBytes(from, joined.subarray(0, whole)));
+    if (whole > 0) {
+      const values = fromBytes(from, joined.subarray(0, whole));
+      if (to === "f16") assertHalf(t, values);
+      yield toBytes(to, values);
+    }
     rest = joined.slice(whole);
+  }
+}
+
+/** The least magnitude that rounds to an infinity of f16. */
+const beyondHalf = 65520;
+
+function assertHalf(t: StoredTensor, values: ArrayLike<number>): void {
+  for (let i = 0; i < values.length; i++) {
+    const value = Math.abs(values[i]!);
+    if (value < beyondHalf || !Number.isFinite(value)) continue;
+    const name = inputName(t.parameter);
+    throw new FileError(`parameter "${name}" holds ${values[i]}, which f16 cannot; export it as f32, int8 or int4`);
   }
 }
 

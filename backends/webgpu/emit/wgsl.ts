@@ -39,12 +39,23 @@ function castText(a: Expr, dtype: DType, text: string): string {
   return `${stored[dtype]}(${text})`;
 }
 
+/** f16 that a kernel only reads is read as words, which needs no `shader-f16`: two of them in each, widened to f32. */
+const isPacked = (b: BufferParam): boolean => b.dtype === "f16" && b.access === "read";
+
+const packedHelpers = {
+  half: "fn half(word: u32, index: i32) -> f32 { return unpack2x16float(word)[index & 1]; }",
+  halves:
+    "fn halves(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }",
+} as const;
+
 class Emitter {
   readonly helpers = new Set<string>();
   private readonly kernel: Kernel;
+  private readonly packed: ReadonlySet<string>;
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
+    this.packed = new Set(kernel.buffers.filter(isPacked).map((b) => b.name));
   }
 
   expr(e: Expr): string {
@@ -66,11 +77,15 @@ class Emitter {
       case "builtin":
         return `${e.fn}(${e.args.map((a) => this.expr(a)).join(", ")})`;
       case "load": {
-        const text = `${e.buffer}[${this.expr(e.index)}]`;
+        const index = this.expr(e.index);
+        if (this.packed.has(e.buffer)) return this.helped("half", `${e.buffer}[(${index}) >> 1u], ${index}`);
+        const text = `${e.buffer}[${index}]`;
         return e.dtype === "bool" ? `(${text} != 0u)` : text;
       }
-      case "load4":
-        return `${e.buffer}[${this.expr(e.index)}]`;
+      case "load4": {
+        const text = `${e.buffer}[${this.expr(e.index)}]`;
+        return this.packed.has(e.buffer) ? this.helped("halves", text) : text;
+      }
       case "component":
         return `${this.expr(e.vector)}.${"xyzw"[e.lane]}`;
       case "element":
@@ -80,6 +95,11 @@ class Emitter {
       case "cast":
         return castText(e.a, e.dtype, this.expr(e.a));
     }
+  }
+
+  private helped(name: keyof typeof packedHelpers, args: string): string {
+    this.helpers.add(packedHelpers[name]);
+    return `${name}(${args})`;
   }
 
   private sizeText(name: string): string {
@@ -142,10 +162,13 @@ const prologue = [
 ] as const;
 
 /** A known length is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
-function arrayType({ dtype, size, width: wide }: BufferParam): string {
-  const width = wide ?? 1;
-  const element = width === 4 ? `vec4<${stored[dtype]}>` : stored[dtype];
-  return size.kind === "const" ? `array<${element}, ${size.value / width}>` : `array<${element}>`;
+function arrayType(buffer: BufferParam): string {
+  const { dtype, size, width = 1 } = buffer;
+  const packed = isPacked(buffer);
+  const [one, four] = packed ? ["u32", "vec2<u32>"] : [stored[dtype], `vec4<${stored[dtype]}>`];
+  const each = width === 4 ? 4 : packed ? 2 : 1; // elements of the tensor in one of the array
+  const element = width === 4 ? four : one;
+  return size.kind === "const" ? `array<${element}, ${Math.ceil(size.value / each)}>` : `array<${element}>`;
 }
 
 /**
@@ -167,7 +190,7 @@ export function emitWgsl(kernel: Kernel): string {
     .filter(([name]) => new RegExp(`\\b${name}\\b`).test(body))
     .map(([n, v]) => `  let ${n} = ${v};`);
   return [
-    ...(kernel.buffers.some((b) => b.dtype === "f16") ? ["enable f16;"] : []),
+    ...(kernel.buffers.some((b) => b.dtype === "f16" && !isPacked(b)) ? ["enable f16;"] : []),
     ...bindings,
     ...arrays,
     ...[...emitter.helpers].sort(),

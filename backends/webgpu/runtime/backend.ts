@@ -25,6 +25,7 @@ export const factsOf = (gpu: GpuDevice): AdapterFacts => ({
   maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
   bindingAlignment: gpu.limits.minStorageBufferOffsetAlignment,
   maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+  maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
   maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
 });
 

@@ -29,13 +29,13 @@ export interface KernelTime {
 const sized = (type: TensorType) => type.axes as readonly SizedAxis[];
 const bytesOf = (type: TensorType) => elementCount(sized(type)) * elementBytes(type.dtype);
 
-/** Throws UnsupportedError where a kernel stores a dtype that the adapter does not have. */
+/** Throws UnsupportedError where a kernel writes a dtype that the adapter does not have; reading f16 needs no feature. */
 function assertTypes(gpu: GpuDevice, program: Program): void {
   if (gpu.features.has("shader-f16")) return;
-  const half = program.kernels.find((k) => k.kernel.buffers.some((b) => b.dtype === "f16"));
+  const half = program.kernels.find((k) => k.kernel.buffers.some((b) => b.dtype === "f16" && b.access !== "read"));
   if (!half) return;
   throw new UnsupportedError(
-    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" needs\n  hint: use f32, or --device cpu`,
+    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes\n  hint: use f32, or --device cpu`,
   );
 }
 

@@ -2,10 +2,9 @@
 import { UsageError } from "../../../compiler/index.ts";
 import { decodeImage, imageTensor } from "../../../data/index.ts";
 import type { Config } from "../../../dsl/index.ts";
-import { captionPrefill, captionStep, type GenerativeConfig } from "../../../models/index.ts";
+import { captionPrefill, captionStep, type GenerativeConfig, isVision } from "../../../models/index.ts";
 import { type Caption, cachedSession, captionDefaults, captionPrompt, writeCaption } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
-import { isVision } from "./features.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { graphOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";

@@ -1,9 +1,17 @@
 /** `heddle run ... chat`: a conversation about a picture, or about none. */
 import { createInterface } from "node:readline";
-import { type Graph, UsageError } from "../../../compiler/index.ts";
+import { UsageError } from "../../../compiler/index.ts";
 import { decodeImage, imageTensor } from "../../../data/index.ts";
-import type { Config } from "../../../dsl/index.ts";
-import { type ChatConfig, chatPrefill, decodeStep, imageToken, visualTokenCount } from "../../../models/index.ts";
+import {
+  type ChatConfig,
+  chatPrefill,
+  decodeStep,
+  imageToken,
+  isText,
+  isVision,
+  type TextConfig,
+  visualTokenCount,
+} from "../../../models/index.ts";
 import {
   type AnswerOptions,
   type ChatImage,
@@ -16,7 +24,6 @@ import {
   type WritingLimits,
 } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
-import { isVision } from "./features.ts";
 import { untilInterrupted } from "./interrupt.ts";
 import { graphOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -41,15 +48,15 @@ export interface Turn {
 const defaults: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: 512 };
 
 export async function chatCommand(source: string, options: ChatOptions): Promise<number> {
-  const config = chatOf(await openModel(source, options));
+  const named = await openModel(source, options);
+  const text = textOf(named);
   if (options.image !== undefined) requirePictures([options.image]);
-  const template = templateOf(options.template, config);
+  const template = templateOf(options.template, text);
   const writing = writingOf(options, defaults);
-  const beginning = graphOf("chat", (p) => chatPrefill(p, config));
-  const step = graphOf("chat-step", (p) => decodeStep(p, config.text));
+  const step = graphOf("chat-step", (p) => decodeStep(p, text));
   const tokenizer = await openTokenizer(step, options);
-  const image = options.image === undefined ? undefined : await pictureOf(options.image, config, beginning, options);
-  return await withWeights(image ? beginning : step, options, async (model) => {
+  const image = options.image === undefined ? undefined : await pictureOf(options.image, seeing(named), options);
+  return await withWeights(image?.beginning ?? step, options, async (model) => {
     const session = cachedSession(model, step, { rows: 1, limit: template.limit });
     const talk = conversation(session, { template, tokenizer, ...(image && { image }) });
     const turns: Turn[] = [];
@@ -84,27 +91,35 @@ async function* questions(given: readonly string[] | undefined): AsyncGenerator<
   }
 }
 
-/** The configuration of a chat model; throws UsageError for any other. */
-function chatOf({ name, config }: NamedModel): ChatConfig {
-  const isChat = isVision(config?.vision) && isDecoder(config.text) && typeof config.features === "number";
-  if (isChat) return config as unknown as ChatConfig;
+const isChat = ({ config }: NamedModel): boolean =>
+  isVision(config?.vision) && isText(config.text) && typeof config.features === "number";
+
+/** The language model of a chat, or a language model alone; throws UsageError for any other model. */
+function textOf(named: NamedModel): TextConfig {
+  const { name, config } = named;
+  if (isText(config) && !Object.hasOwn(config, "queries")) return config;
+  if (isChat(named)) return config!.text as TextConfig;
   throw new UsageError(
     `chat needs a model with an InternViT and a language model, as internvl-chat-vicuna-7b is: "${name}" is none`,
   );
 }
 
-const isDecoder = (text: Config[string] | undefined): boolean =>
-  typeof text === "object" && Object.hasOwn(text, "vocab");
+/** The configuration of a chat with pictures; throws UsageError for a language model alone. */
+function seeing(named: NamedModel): ChatConfig {
+  if (isChat(named)) return named.config as unknown as ChatConfig;
+  throw new UsageError(`"${named.name}" is a language model alone and sees no picture: leave out --image`);
+}
 
 /** The template asked for, else InternLM's where attention has biases, as only InternLM's has, else Vicuna's. */
-function templateOf(name: string | undefined, { text }: ChatConfig): ChatTemplate {
+function templateOf(name: string | undefined, text: TextConfig): ChatTemplate {
   if (name === undefined) return text.attentionBias ? internlmTemplate : vicunaTemplate;
   const found = chatTemplates.find((t) => t.name === name);
   if (found) return found;
   throw new UsageError(`--template is one of ${chatTemplates.map((t) => t.name).join(", ")}, not "${name}"`);
 }
 
-async function pictureOf(path: string, config: ChatConfig, beginning: Graph, { fit }: RunOptions): Promise<ChatImage> {
+async function pictureOf(path: string, config: ChatConfig, { fit }: RunOptions): Promise<ChatImage> {
+  const beginning = graphOf("chat", (p) => chatPrefill(p, config));
   const size = config.vision.image;
   const picture = await decodeImage(path, { size, fit: fit ?? "pad" });
   const place = { id: imageToken, tokens: visualTokenCount(config) };

@@ -1,6 +1,7 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
+import { weightsOf } from "../../checkpoint.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
@@ -27,11 +28,14 @@ function modes(source: string, done: (status: number) => void): Command {
     .description("use a model's weights: its features, classes, search, captions, conversation")
     .usage("--weights <path> <mode> [options]")
     .configureHelp({ showGlobalOptions: true })
-    .requiredOption("--weights <path>", "a safetensors file, its index, or the folder of either")
+    .addOption(weightsOption(source))
     .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; the one beside the weights unless told')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
     .option("--set <key=value>", "change a setting; may be repeated", collect, [])
+    .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f32"))
+    .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
+    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteSize)
     .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
     .option("--json", "results for programs", false);
   const add = (parent: Command, name: string, description: string) => {
@@ -42,6 +46,13 @@ function modes(source: string, done: (status: number) => void): Command {
   contrast(source, add, program, done);
   generation(source, add, program, done);
   return program.exitOverride();
+}
+
+/** Weights must be told, except of a model that is a checkpoint's folder. */
+function weightsOption(source: string): Option {
+  const option = new Option("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"');
+  const own = weightsOf(source, undefined);
+  return own === undefined ? option.makeOptionMandatory() : option.default(own, "the model's own");
 }
 
 type Add = (parent: Command, name: string, description: string) => Command;
@@ -119,6 +130,23 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+/** "500MB", "2GB", "1.5GiB" or a number of bytes. */
+function byteSize(text: string): number {
+  const [, amount, unit = "B"] = /^([\d.]+)\s*([kMG]i?B|B)?$/.exec(text) ?? [];
+  const units: Readonly<Record<string, number>> = {
+    B: 1,
+    kB: 1e3,
+    kiB: 1024,
+    MB: 1e6,
+    MiB: 2 ** 20,
+    GB: 1e9,
+    GiB: 2 ** 30,
+  };
+  const bytes = Number(amount) * units[unit]!;
+  if (Number.isFinite(bytes) && bytes >= 1) return bytes;
+  throw new InvalidArgumentError("a size is needed, such as 500MB or 2GB");
 }
 
 function numbers(text: string): number[] {

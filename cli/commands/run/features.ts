@@ -2,8 +2,8 @@
 import { basename, extname, join } from "node:path";
 import { type HostTensor, UsageError } from "../../../compiler/index.ts";
 import { imageStore } from "../../../data/index.ts";
-import type { Config, Params } from "../../../dsl/index.ts";
-import { internvit, internvit6b, pixelsInput, type VisionConfig } from "../../../models/index.ts";
+import type { Params } from "../../../dsl/index.ts";
+import { internvit, isVision, pixelsInput, type VisionConfig } from "../../../models/index.ts";
 import { nodeFileSystem, type RowsResult, runRows, startProgress, writeSafetensors } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
 import { graphOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
@@ -82,9 +82,6 @@ const tower = (scope: string, config: VisionConfig): Vision => ({
   config,
   build: (p) => internvit(scope === "" ? p : p.scope(scope), pixelsInput(config), config),
 });
-
-export const isVision = (config: Config[string] | undefined): config is VisionConfig =>
-  typeof config === "object" && Object.keys(internvit6b).every((key) => Object.hasOwn(config, key));
 
 function chosenBlocks(blocks: readonly number[], depth: number): readonly number[] {
   const wrong = blocks.find((b) => !Number.isInteger(b) || b < 0 || b > depth);

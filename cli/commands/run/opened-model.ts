@@ -1,29 +1,25 @@
 /** The model of a command line, and its weights on a device. */
-import { extname } from "node:path";
-import type { Graph } from "../../../compiler/index.ts";
-import { type Config, configure, defineModel, type Params, parseSettings, trace } from "../../../dsl/index.ts";
-import { type DeviceModel, deviceModel, openWeights } from "../../../runtime/index.ts";
+import { type Graph, keepParametersAs, UsageError } from "../../../compiler/index.ts";
+import { defineModel, type Params, trace } from "../../../dsl/index.ts";
+import { publishedLayout } from "../../../models/index.ts";
+import { type DeviceModel, deviceModel, offloadedModel, openWeights, type Weights } from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
-import { loadGraph, loadModel } from "../../load.ts";
-import { publishedLayout } from "../../published-layout.ts";
+import { loadConfigured, type NamedModel } from "../../load.ts";
+import { bytes } from "../../output.ts";
+import { openParameters } from "../../parameters.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
 export const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** A model with `--set` applied: what it computes by itself, and its configuration where it is no bare graph. */
-export interface NamedModel {
-  readonly name: string;
-  readonly graph: Graph;
-  readonly config?: Config;
-}
+export type { NamedModel } from "../../load.ts";
 
-export async function openModel(source: string, { set }: RunOptions): Promise<NamedModel> {
-  const { graph } = await loadGraph(source, { set });
-  if (extname(source) === ".graph") return { name: graph.name, graph };
-  const model = await loadModel(source);
-  return { name: model.name, graph, config: configure(model, parseSettings(model, set)) };
-}
+/** The model for the weights of the command line, with `--set` applied. */
+export const openModel = (source: string, { set, weights }: RunOptions): Promise<NamedModel> =>
+  loadConfigured(source, { set, weights: weights === random ? undefined : weights });
+
+/** What stands for weights from the initializers. */
+const random = "random";
 
 /** A graph over a model's parameters that the model does not list among its outputs. */
 export const graphOf = (name: string, build: (p: Params) => ReturnType<Parameters<typeof defineModel>[0]["build"]>) =>
@@ -34,24 +30,43 @@ export interface LoadedModel extends DeviceModel {
   close(): Promise<void>;
 }
 
-/** Opens the weights that a graph needs, in heddle's own layout or a published one, and then the device. */
+/**
+ * Opens the weights that a graph needs, in heddle's own layout or a published one, and then the device. Graphs keep their
+ * parameters in the dtype asked for.
+ */
 export async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedModel> {
-  const weights = await openWeights(options.weights, graph, publishedLayout(graph));
+  const weights = await weightsFor(graph, options);
   try {
     const device = await openDevice(parseDevice(options.device));
     say(`device: ${device.reason}`);
-    const model = deviceModel(device.backend, weights);
+    const model = modelOn(device, weights, options);
     const close = async () => {
       model.dispose();
       device.backend.dispose();
       await weights.dispose();
     };
-    return { ...model, device, close };
+    const session: DeviceModel["session"] = (part, sizes) =>
+      model.session(keepParametersAs(part, options.dtype), sizes);
+    return { ...model, session, device, close };
   } catch (error) {
     await weights.dispose();
     throw error;
   }
 }
+
+const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
+  weights === random ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
+
+function modelOn({ backend }: ChosenDevice, weights: Weights, { offload, memory }: RunOptions): DeviceModel {
+  if (!offload && memory !== undefined) throw new UsageError("--memory is a setting of --offload: give both");
+  if (!offload) return deviceModel(backend, weights);
+  const held = memory ?? usualMemory;
+  say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
+  return offloadedModel(backend, weights, { memory: held });
+}
+
+/** Two parts of 1 GB: two blocks of InternViT-6B in f32, or four in f16. */
+const usualMemory = 2e9;
 
 /** Runs `body` on a loaded model, which is closed whatever happens. */
 export async function withWeights<T>(

@@ -2,6 +2,7 @@
 import type { Geometry } from "../../../data/index.ts";
 
 export interface RunOptions {
+  /** A path, or "random". */
   readonly weights: string;
   readonly tokenizer?: string;
   readonly device: string;
@@ -10,5 +11,11 @@ export interface RunOptions {
   readonly batch: number;
   /** How pictures become squares, when not as the mode has it. */
   readonly fit?: Geometry["fit"];
+  /** What weights are kept as; sums are in f32 either way. */
+  readonly dtype: "f32" | "f16";
+  /** Weights stay on disk and come part by part. */
+  readonly offload: boolean;
+  /** Bytes of weights held at once while they do; 2 GB unless said. */
+  readonly memory?: number;
   readonly json: boolean;
 }

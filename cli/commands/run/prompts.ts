@@ -114,6 +114,6 @@ const unsaid = (templates: ByLanguage): UsageError =>
 function missing(what: string, language: string, texts: ByLanguage): UsageError {
   const known = Object.keys(texts);
   return new UsageError(
-    `there are no ${what} in "${language}"${didYouMean(language, known)} There are some in ${known.join(", ")}.`,
+    `there are no ${what} in "${language}"${didYouMean(language, known) || "."} There are some in ${known.join(", ")}.`,
   );
 }

@@ -1,0 +1,148 @@
+/** `heddle convert`: a model's weights in the published layout, as Python's transformers and safetensors read them. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
+import { publishedLayout, writePublishedConfig } from "../../models/index.ts";
+import {
+  type FloatDType,
+  ownLayout,
+  startProgress,
+  type TensorToWrite,
+  tensorsInLayout,
+  writeModelFolder,
+} from "../../runtime/index.ts";
+import { isFolder, weightsOf } from "../checkpoint.ts";
+import { interruption } from "../interruption.ts";
+import { loadConfigured } from "../load.ts";
+import { bytes, digits, json, table } from "../output.ts";
+import { openParameters } from "../parameters.ts";
+
+export interface ConvertArguments {
+  /** A path, or "random"; the model's own where the model is a checkpoint's folder. */
+  readonly weights?: string;
+  readonly out: string;
+  readonly dtype?: string;
+  readonly shardSize: number;
+  readonly set: readonly string[];
+  readonly seed: number;
+  readonly json: boolean;
+}
+
+const dtypes: Readonly<Record<string, FloatDType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
+const say = (text: string) => process.stderr.write(`${text}\n`);
+
+export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
+  const begun = performance.now();
+  const dtype = dtypeOf(args.dtype);
+  const from = weightsFrom(source, args.weights);
+  const { graph, config } = await loadConfigured(source, { set: args.set, weights: from });
+  const published = publishedLayout(graph);
+  if (!published) say(`no published layout is known for ${source}: the tensors keep heddle's names and shapes`);
+  const configJson = published && config && writePublishedConfig(config);
+  if (!configJson) say(`no config.json is known for ${source}: none is written`);
+  const weights = await openParameters(graph, from, args.seed);
+  const stop = interruption();
+  try {
+    const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
+    const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(from));
+    if (configJson) companions.set("config.json", `${json({ ...configJson, torch_dtype: torchDType(tensors) })}\n`);
+    const options = { maxShardBytes: args.shardSize, signal: stop.signal };
+    const written = await withProgress(tensors, (shown) => writeModelFolder(args.out, shown, companions, options));
+    const seconds = (performance.now() - begun) / 1000;
+    const facts = {
+      out: args.out,
+      weights: from ?? `random, seed ${args.seed}`,
+      tensors: tensors.length,
+      bytes: written,
+      dtypes: [...new Set(tensors.map((t) => t.dtype))],
+      config: configJson !== undefined,
+      seconds: Math.round(seconds * 10) / 10,
+      bytesPerSecond: Math.round(written / seconds),
+      peakMemory: process.resourceUsage().maxRSS * 1024,
+    };
+    process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
+    return 0;
+  } finally {
+    stop.dispose();
+    await weights.dispose();
+  }
+}
+
+/** The path of the weights; undefined for random ones. */
+function weightsFrom(source: string, given: string | undefined): string | undefined {
+  if (given === "random") return undefined;
+  const weights = weightsOf(source, given);
+  if (weights !== undefined) return weights;
+  throw new UsageError("convert needs --weights: a safetensors file, its index, the folder of either, or random");
+}
+
+function dtypeOf(name: string | undefined): FloatDType | undefined {
+  if (name === undefined) return undefined;
+  const dtype = Object.hasOwn(dtypes, name) ? dtypes[name] : undefined;
+  if (dtype) return dtype;
+  throw new UsageError(`--dtype is one of ${Object.keys(dtypes).join(", ")}, not "${name}"`);
+}
+
+/** The tokenizer that lies beside weights goes with them. */
+async function tokenizerFiles(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
+  const names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model"];
+  if (weights === undefined) return [];
+  const folder = isFolder(weights) ? weights : dirname(weights);
+  const found = names.filter((name) => existsSync(join(folder, name)));
+  return await Promise.all(found.map(async (name) => [name, await readFile(join(folder, name))] as const));
+}
+
+/** The type that PyTorch loads the model as: that of the most elements. */
+function torchDType(tensors: readonly TensorToWrite[]): string {
+  const names: Readonly<Record<string, string>> = { F64: "float64", F32: "float32", F16: "float16", BF16: "bfloat16" };
+  const elements = new Map<string, number>();
+  for (const t of tensors) elements.set(t.dtype, (elements.get(t.dtype) ?? 0) + t.shape.reduce((n, s) => n * s, 1));
+  return names[[...elements].sort((a, b) => b[1] - a[1])[0]![0]]!;
+}
+
+/** Writes while a bar shows the megabytes that went by; gives the bytes of all tensors. */
+async function withProgress(
+  tensors: readonly TensorToWrite[],
+  write: (shown: readonly TensorToWrite[]) => Promise<void>,
+): Promise<number> {
+  const size = { F64: 8, F32: 4, F16: 2, BF16: 2 } as Readonly<Record<string, number>>;
+  const total = tensors.reduce((n, t) => n + t.shape.reduce((k, s) => k * s, 1) * size[t.dtype]!, 0);
+  const progress = startProgress({ description: "converting", total: Math.ceil(total / 1e6), unit: "MB" });
+  let done = 0;
+  const shown = tensors.map((tensor) => ({
+    ...tensor,
+    async *data() {
+      for await (const piece of tensor.data()) {
+        yield piece;
+        done += piece instanceof Uint8Array ? piece.length : piece.length * size[tensor.dtype]!;
+        progress.update(Math.floor(done / 1e6));
+      }
+    },
+  }));
+  try {
+    await write(shown);
+    return total;
+  } finally {
+    progress.dispose();
+  }
+}
+
+interface Facts {
+  readonly out: string;
+  readonly weights: string;
+  readonly tensors: number;
+  readonly bytes: number;
+  readonly dtypes: readonly string[];
+  readonly seconds: number;
+  readonly bytesPerSecond: number;
+  readonly peakMemory: number;
+}
+
+const describe = (f: Facts): string =>
+  `${table([
+    ["folder", f.out],
+    ["tensors", `${digits(f.tensors)}, ${bytes(f.bytes)}, ${f.dtypes.join(" and ").toLowerCase()}`],
+    ["weights", f.weights],
+    ["took", `${f.seconds} s, ${bytes(f.bytesPerSecond)}/s, at most ${bytes(f.peakMemory)} of memory`],
+  ])}\n`;

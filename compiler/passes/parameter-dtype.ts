@@ -1,0 +1,25 @@
+/** In which dtype parameters are kept, apart from the one that they are computed with. */
+import type { DType } from "../ir/dtype.ts";
+import { type Graph, isGraphInput, makeGraph, rewriteNodes } from "../ir/graph.ts";
+import { intern, type Node } from "../ir/node.ts";
+import { cast } from "../ops/index.ts";
+
+/**
+ * The graph with its f32 parameters kept as `dtype` and cast where they are used, so that weights take half the memory
+ * while sums stay in f32. Parameters that the graph updates are left alone: a small step would be lost in f16.
+ *
+ *     parameter w : f32[..]   becomes   cast (parameter w : f16[..]) to f32
+ */
+export function keepParametersAs(graph: Graph, dtype: Extract<DType, "f32" | "f16">): Graph {
+  if (dtype === "f32") return graph;
+  const updated = new Set(Object.values(graph.updates));
+  const narrowed = (node: Node) =>
+    node.op === "parameter" && node.type.dtype === "f32" && !updated.has(String(node.attrs.name));
+  const stored = (node: Node) =>
+    intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
+  const roots = graph.outputs.map((o) => o.node);
+  const result = rewriteNodes(roots, (node) => (narrowed(node) ? cast(stored(node), "f32") : node));
+  const outputs = graph.outputs.map(({ name, node }) => ({ name, node: result.get(node)! }));
+  const declared = graph.inputs.map((n) => (narrowed(n) ? stored(n) : n)).filter(isGraphInput);
+  return makeGraph(graph.name, outputs, declared, graph.updates);
+}

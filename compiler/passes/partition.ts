@@ -1,0 +1,211 @@
+/**
+ * Cuts a graph into parts that run one after the other, so that the parameters of one part at a time need be in memory.
+ * Where a model repeats a block the parts are equal graphs, and what is compiled for one serves all.
+ */
+import { InternalError } from "../diagnostics/error.ts";
+import { withoutCapture } from "../diagnostics/source-location.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
+import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, type Output, withOperands } from "../ir/graph.ts";
+import { zeros } from "../ir/initializer.ts";
+import { intern, type Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
+import { elementsOf } from "../ir/type.ts";
+import { input } from "../ops/index.ts";
+
+export interface Part {
+  /**
+   * Parameters are `weight.0`, `weight.1` ..., values of earlier parts `value.0` ..., results `result.0` ...; the inputs of
+   * the whole graph keep their names. Equal parts are the same nodes.
+   */
+  readonly graph: Graph;
+  /** The whole graph's name of each `weight`. */
+  readonly weights: readonly string[];
+  /** Where each `value` comes from. */
+  readonly values: readonly PartValue[];
+  /** Outputs of the whole graph that this part computes: their names, by the number of the result. */
+  readonly outputs: readonly { readonly name: string; readonly result: number }[];
+  /** Bytes of the weights. */
+  readonly bytes: number;
+}
+
+/** A result of an earlier part. */
+export interface PartValue {
+  readonly part: number;
+  readonly result: number;
+}
+
+/**
+ * Parts whose parameters take at most `most` bytes, or are those of a single node. The cuts are where least has to be
+ * handed on. Masks, positions and what else depends on no parameter is computed in each part that uses it.
+ * Needs a graph of known sizes that updates nothing.
+ */
+export function partition(graph: Graph, most: number): Part[] {
+  if (Object.keys(graph.updates).length > 0) throw new InternalError("partition: the graph updates state");
+  return withoutCapture(() => {
+    const plan = planOf(graph, most);
+    return Array.from({ length: plan.count }, (_, i) => new PartBuilder(plan, i).build());
+  });
+}
+
+interface Plan {
+  readonly graph: Graph;
+  readonly order: readonly Node[];
+  /** The part of every node that is computed once; those without one are computed wherever they are used. */
+  readonly part: ReadonlyMap<Node, number>;
+  readonly count: number;
+  /** What each part hands on or gives out. */
+  readonly results: readonly (readonly Node[])[];
+}
+
+function planOf(graph: Graph, most: number): Plan {
+  const order = nodesOf(graph);
+  const placed = order.filter((n) => n.op !== "parameter" && !isFree(n));
+  const handed = handedOn(placed);
+  const part = new Map<Node, number>();
+  let count = 0;
+  for (let from = 0; from < placed.length; count++) {
+    const to = endOf(placed, handed, from, most);
+    for (const node of placed.slice(from, to)) part.set(node, count);
+    from = to;
+  }
+  count = Math.max(count, 1); // a graph of free nodes alone
+  return { graph, order, part, count, results: resultsOf(graph, order, part, count) };
+}
+
+/** The part that an output comes from; what any part can compute, the first does. */
+const ownerOf = (node: Node, part: ReadonlyMap<Node, number>): number => part.get(node) ?? 0;
+
+function resultsOf(graph: Graph, order: readonly Node[], part: ReadonlyMap<Node, number>, count: number): Node[][] {
+  const wanted = new Set(graph.outputs.map((o) => o.node));
+  for (const node of order) {
+    const user = part.get(node);
+    if (user === undefined) continue;
+    for (const o of node.operands) if (part.has(o) && part.get(o) !== user) wanted.add(o);
+  }
+  const results = Array.from({ length: count }, (): Node[] => []);
+  for (const node of order) if (wanted.has(node)) results[ownerOf(node, part)]!.push(node);
+  return results;
+}
+
+const free = new WeakMap<Node, boolean>();
+
+/** Whether a node is cheap to compute again: moved and elementwise values of inputs and constants, no parameter below. */
+function isFree(node: Node): boolean {
+  const known = free.get(node);
+  if (known !== undefined) return known;
+  const { kind } = opRecord(node.op);
+  const cheap = kind === "source" || kind === "elementwise" || kind === "movement";
+  // Operands come first in topological order, so the recursion is one deep.
+  const result = node.op !== "parameter" && cheap && node.operands.every(isFree);
+  free.set(node, result);
+  return result;
+}
+
+const bytesOf = (node: Node): number => {
+  const elements = elementsOf(node.type);
+  if (typeof elements === "number") return elements * dtypeBytes[node.type.dtype];
+  throw new InternalError(`partition: ${node.op} has the size ${elements}`);
+};
+
+/** Bytes that a cut behind each node hands on: of what was computed up to there and is used after it. */
+function handedOn(placed: readonly Node[]): number[] {
+  const at = new Map(placed.map((n, i) => [n, i]));
+  const lastUse = placed.map((_, i) => i);
+  placed.forEach((node, i) => {
+    for (const operand of node.operands) {
+      const k = at.get(operand);
+      if (k !== undefined) lastUse[k] = i;
+    }
+  });
+  const change = new Array<number>(placed.length + 1).fill(0);
+  placed.forEach((node, i) => {
+    change[i]! += bytesOf(node);
+    change[lastUse[i]!]! -= bytesOf(node);
+  });
+  let alive = 0;
+  return placed.map((_, i) => (alive += change[i]!));
+}
+
+/**
+ * Where the part that begins at `from` ends: within what its parameters allow, where the fewest bytes are handed on for
+ * each byte of parameters.
+ */
+function endOf(placed: readonly Node[], handed: readonly number[], from: number, most: number): number {
+  const seen = new Set<Node>();
+  let [bytes, best, least] = [0, from, Infinity];
+  for (let i = from; i < placed.length; i++) {
+    for (const p of placed[i]!.operands) {
+      if (p.op !== "parameter" || seen.has(p)) continue;
+      seen.add(p);
+      bytes += bytesOf(p);
+    }
+    if (bytes > most && best > from) return best;
+    const ratio = handed[i]! / bytes;
+    // A part has at least one parameter.
+    if (bytes > 0 && ratio <= least) [best, least] = [i + 1, ratio];
+    if (bytes > most) return Math.max(best, i + 1);
+  }
+  return placed.length;
+}
+
+class PartBuilder {
+  private readonly plan: Plan;
+  private readonly index: number;
+  private readonly made = new Map<Node, Node>();
+  private readonly weights: string[] = [];
+  private readonly values: PartValue[] = [];
+  private bytes = 0;
+
+  constructor(plan: Plan, index: number) {
+    this.plan = plan;
+    this.index = index;
+  }
+
+  build(): Part {
+    const { graph, order, part, results } = this.plan;
+    for (const node of order) if (part.get(node) === this.index) this.made.set(node, this.rebuilt(node));
+    const own = results[this.index]!;
+    const outputs = own.map((node, i): Output => ({ name: `result.${i}`, node: this.use(node) }));
+    return {
+      graph: makeGraph("part", outputs),
+      weights: this.weights,
+      values: this.values,
+      outputs: graph.outputs.flatMap(({ name, node }) =>
+        ownerOf(node, part) === this.index ? [{ name, result: own.indexOf(node) }] : [],
+      ),
+      bytes: this.bytes,
+    };
+  }
+
+  private rebuilt(node: Node): Node {
+    const operands = node.operands.map((o) => this.use(o));
+    return operands.every((o, i) => o === node.operands[i]) ? node : withOperands(node, operands);
+  }
+
+  /** A node as this part has it. */
+  private use(node: Node): Node {
+    const known = this.made.get(node);
+    if (known) return known;
+    const made = this.brought(node);
+    this.made.set(node, made);
+    return made;
+  }
+
+  private brought(node: Node): Node {
+    if (node.op === "parameter") return this.weight(node);
+    if (isGraphInput(node)) return node;
+    const part = this.plan.part.get(node);
+    if (part === undefined) return this.rebuilt(node);
+    const value = input(`value.${this.values.length}`, node.type.dtype, node.type.axes);
+    this.values.push({ part, result: this.plan.results[part]!.indexOf(node) });
+    return value;
+  }
+
+  /** Equal parts differ in nothing: the initializer is left out. */
+  private weight(node: Node): Node {
+    const attrs = { ...node.attrs, name: `weight.${this.weights.length}`, init: { ...zeros } };
+    this.weights.push(inputName(node));
+    this.bytes += bytesOf(node);
+    return intern("parameter", [], attrs, node.type, node.birth, node.path);
+  }
+}

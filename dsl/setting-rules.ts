@@ -1,0 +1,61 @@
+/** What the settings of a model may be, so that a wrong one is told by its name before anything is built from it. */
+import { UsageError } from "../compiler/index.ts";
+
+/** What a setting may be. */
+export interface SettingRule {
+  /** In words, after "needed is": "a whole number from 1 to 1000". */
+  readonly needed: string;
+  readonly accepts: (value: unknown) => boolean;
+}
+
+type Settings = { readonly [key: string]: unknown };
+
+/** A rule for each setting that has one, nested as the configuration is. */
+export type SettingRules = { readonly [key: string]: SettingRule | SettingRules };
+
+/** A whole number in a range, both ends included. */
+export const whole = (least: number, most: number): SettingRule => ({
+  needed: `a whole number from ${least} to ${most}`,
+  accepts: (value) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
+});
+
+/** A number above 0. */
+export const positive: SettingRule = {
+  needed: "a number above 0",
+  accepts: (value) => typeof value === "number" && value > 0,
+};
+
+/** A share of a whole: from 0 on, below 1. */
+export const share: SettingRule = {
+  needed: "a number from 0 to below 1",
+  accepts: (value) => typeof value === "number" && value >= 0 && value < 1,
+};
+
+/** One of some words. */
+export const word = (...words: readonly string[]): SettingRule => ({
+  needed: `one of ${words.join(", ")}`,
+  accepts: (value) => words.includes(value as string),
+});
+
+/** A list, each of its values by the same rule. */
+export const listOf = ({ needed, accepts }: SettingRule): SettingRule => ({
+  needed: `a list, each value ${needed}`,
+  accepts: (value) => Array.isArray(value) && value.length > 0 && value.every(accepts),
+});
+
+/** Throws one UsageError naming every setting that its rule refuses. Settings without a rule may be anything. */
+export function checkSettings(where: string, config: Settings, rules: SettingRules): void {
+  const faults = faultsOf(where, config, rules);
+  if (faults.length > 0) throw new UsageError(faults.join("\n"));
+}
+
+function faultsOf(where: string, config: Settings, rules: SettingRules): string[] {
+  return Object.entries(rules).flatMap(([key, rule]) => {
+    const [place, value] = [`${where}.${key}`, config[key]];
+    if (value === undefined) return [];
+    if (!isRule(rule)) return faultsOf(place, value as Settings, rule);
+    return rule.accepts(value) ? [] : [`${place} is ${JSON.stringify(value)}; needed is ${rule.needed}`];
+  });
+}
+
+const isRule = (rule: SettingRule | SettingRules): rule is SettingRule => typeof rule.accepts === "function";

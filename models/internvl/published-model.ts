@@ -1,0 +1,110 @@
+/** Which model a published `config.json` describes, and the `config.json` of a model. */
+import { type Config, type Model, UsageError } from "../../dsl/index.ts";
+import { type ChatConfig, vicuna7b } from "./chat.ts";
+import type { ContrastiveConfig } from "./contrastive.ts";
+import type { GenerativeConfig } from "./generative.ts";
+import { internvit6b, isVision, type VisionConfig } from "./internvit.ts";
+import { isText, type TextConfig } from "./llama.ts";
+import {
+  type PublishedConfig,
+  readChatConfig,
+  readContrastiveConfig,
+  readGenerativeConfig,
+  readTextConfig,
+  readVisionConfig,
+  writeChatConfig,
+  writeContrastiveConfig,
+  writeGenerativeConfig,
+  writeTextConfig,
+  writeVisionConfig,
+} from "./published-config.ts";
+
+/** What a configuration is of; undefined for one that no published `config.json` describes. */
+type Kind = "vision" | "text" | "contrastive" | "generative" | "chat";
+
+const has = (config: Config[string] | undefined, keys: readonly string[]): boolean =>
+  typeof config === "object" && keys.every((key) => Object.hasOwn(config, key));
+
+function kindOf(config: Config): Kind | undefined {
+  if (isVision(config)) return "vision";
+  if (isText(config)) return has(config, ["queries"]) ? undefined : "text";
+  if (!isVision(config.vision) || !isText(config.text)) return undefined;
+  if (has(config, ["features"])) return "chat";
+  if (!has(config, ["embed", "poolingHeads"])) return undefined;
+  return has(config.text, ["queries", "crossEvery"]) ? "generative" : "contrastive";
+}
+
+const writers: Readonly<Record<Kind, (config: Config) => PublishedConfig>> = {
+  vision: (c) => writeVisionConfig(c as unknown as VisionConfig),
+  text: (c) => writeTextConfig(c as unknown as TextConfig),
+  contrastive: (c) => writeContrastiveConfig(c as unknown as ContrastiveConfig),
+  generative: (c) => writeGenerativeConfig(c as unknown as GenerativeConfig),
+  chat: (c) => writeChatConfig(c as unknown as ChatConfig),
+};
+
+/** The `config.json` of a model; undefined for one that was never published, such as a probe. */
+export function writePublishedConfig(config: Config): PublishedConfig | undefined {
+  const kind = kindOf(config);
+  return kind && writers[kind](config);
+}
+
+/** A model as a checkpoint's `config.json` describes it. */
+export interface PublishedModel {
+  readonly kind: Kind;
+  readonly config: Config;
+}
+
+const readers: Readonly<Record<Kind, (json: PublishedConfig) => Config>> = {
+  vision: readVisionConfig,
+  text: (json) => ({ ...readTextConfig(json), context: vicuna7b.context }),
+  contrastive: (json) => ({ ...readContrastiveConfig(json) }),
+  generative: (json) => ({ ...readGenerativeConfig(json) }),
+  chat: (json) => ({ ...readChatConfig(json) }),
+};
+
+/** What the `model_type` of a config.json says, with what else tells the models of one type apart. */
+const kinds: Readonly<Record<string, (json: PublishedConfig) => Kind>> = {
+  intern_vit_6b: () => "vision",
+  internvl: (json) => (json.num_query_token === 0 ? "contrastive" : "generative"),
+  llama: (json) => (json.mm_projector_type === undefined ? "text" : "chat"),
+  internlm: (json) => (json.mm_projector_type === undefined ? "text" : "chat"),
+  llava: () => "chat",
+  llava_llama: () => "chat",
+};
+
+/** Reads a `config.json`; throws UsageError for one of another model, and for one that lacks what its model needs. */
+export function readPublishedConfig(json: PublishedConfig): PublishedModel {
+  const type = json.model_type;
+  if (typeof type !== "string" || !Object.hasOwn(kinds, type)) {
+    const known = Object.keys(kinds);
+    const found = type === undefined ? "missing" : JSON.stringify(type);
+    throw new UsageError(`"model_type" is ${found}, one of ${known.join(", ")} is needed`);
+  }
+  const kind = kinds[type]!(json);
+  return { kind, config: readers[kind](json) };
+}
+
+/**
+ * A model's configuration with the sizes of a checkpoint; undefined where the checkpoint is of another kind. InternVL-C is
+ * a part of InternVL-G. A model that stops before InternViT's last block (internvit-6b-45) goes on doing so.
+ */
+export function withPublishedSizes(model: Model, { kind, config }: PublishedModel): Config | undefined {
+  const own = kindOf(model.config);
+  if (own === "contrastive" && kind === "generative") return withoutQueries(config as unknown as GenerativeConfig);
+  if (own !== kind || (own === "chat" && "qllama" in model.config !== "qllama" in config)) return undefined;
+  if (!isVision(model.config) || model.config.depth === internvit6b.depth) return config;
+  return { ...config, depth: Math.min(model.config.depth, (config as unknown as VisionConfig).depth) };
+}
+
+function withoutQueries({ text, ...rest }: GenerativeConfig): Config {
+  const { queries: _, crossEvery: __, ...llama } = text;
+  return { ...rest, text: llama } as Config;
+}
+
+/** The bundled model that computes what a checkpoint of this kind is for. */
+export function publishedModelName({ kind, config }: PublishedModel): string {
+  const names = { vision: "internvit-6b", contrastive: "internvl-c", generative: "internvl-g" };
+  if (kind === "text") return config.attentionBias ? "internlm-7b" : "vicuna-7b";
+  if (kind === "chat") return "qllama" in config ? "internvl-chat-vicuna-7b-qllama" : "internvl-chat-vicuna-7b";
+  return names[kind];
+}

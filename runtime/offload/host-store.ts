@@ -1,0 +1,29 @@
+/** Named tensors in host memory: what a model keeps between runs where its device holds nothing for long. */
+import type { Store } from "../../backends/backend.ts";
+import { didYouMean, type HostTensor, UsageError } from "../../compiler/index.ts";
+
+export interface HostStore extends Store {
+  /** The tensor itself; throws UsageError naming the nearest when there is none. */
+  get(name: string): HostTensor;
+  /** Puts a tensor that nobody else writes to in place. */
+  set(name: string, value: HostTensor): void;
+}
+
+const copyOf = (tensor: HostTensor): HostTensor => ({ ...tensor, data: tensor.data.slice() });
+
+export function hostStore(): HostStore {
+  const tensors = new Map<string, HostTensor>();
+  const get = (name: string): HostTensor => {
+    const found = tensors.get(name);
+    if (found) return found;
+    throw new UsageError(`the store has no tensor "${name}"${didYouMean(name, tensors.keys())}`);
+  };
+  return {
+    get,
+    set: (name, value) => void tensors.set(name, value),
+    write: async (name, value) => void tensors.set(name, copyOf(value)),
+    read: async (name) => copyOf(get(name)),
+    names: () => [...tensors.keys()],
+    dispose: () => tensors.clear(),
+  };
+}

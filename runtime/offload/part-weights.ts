@@ -1,0 +1,73 @@
+/** The weights of parts on a device: those of one part are read while another runs. */
+import type { Backend, Executable, Store } from "../../backends/backend.ts";
+import { type Graph, inputName, type Node, type Part } from "../../compiler/index.ts";
+import type { ParameterSource } from "../modes/device-model.ts";
+
+/** A part that can run. */
+export interface LoadedPart {
+  readonly executable: Executable;
+  readonly store: Store;
+}
+
+export interface PartWeights {
+  /** Compiles a part, unless an equal one was compiled before, and puts its weights on the device. */
+  load(part: Part): Promise<LoadedPart>;
+  /** Says that a part has run: its memory serves the next equal part. */
+  release(part: LoadedPart): void;
+  dispose(): void;
+}
+
+interface Compiled {
+  readonly results: readonly Node[];
+  readonly executable: Executable;
+}
+
+export function partWeights(backend: Backend, parameters: ParameterSource): PartWeights {
+  const compiled: Compiled[] = [];
+  const idle = new Map<Store, Executable>();
+  const open = new Set<Store>();
+
+  const compile = async (graph: Graph): Promise<Executable> => {
+    const results = graph.outputs.map((o) => o.node);
+    const equal = compiled.find(
+      (c) => c.results.length === results.length && c.results.every((r, i) => r === results[i]),
+    );
+    if (equal) return equal.executable;
+    const executable = await backend.compile(graph);
+    compiled.push({ results, executable });
+    return executable;
+  };
+  /** Memory of an equal part; that of others goes first, so that no more than two parts are held. */
+  const storeFor = (executable: Executable): Store => {
+    let found: Store | undefined;
+    for (const [store, owner] of idle) {
+      idle.delete(store);
+      if (owner === executable && !found) found = store;
+      else close(store);
+    }
+    const store = found ?? backend.createStore();
+    open.add(store);
+    return store;
+  };
+  const close = (store: Store) => {
+    open.delete(store);
+    store.dispose();
+  };
+  return {
+    async load(part) {
+      const executable = await compile(part.graph);
+      const store = storeFor(executable);
+      const byName = new Map(part.weights.map((name, i) => [`weight.${i}`, name]));
+      for (const node of part.graph.inputs.filter((n) => n.op === "parameter"))
+        await store.write(inputName(node), await parameters.read(byName.get(inputName(node))!, node.type.dtype));
+      return { executable, store };
+    },
+    release: ({ executable, store }) => void idle.set(store, executable),
+    dispose() {
+      for (const { executable } of compiled) executable.dispose();
+      for (const store of [...open]) close(store);
+      compiled.length = 0;
+      idle.clear();
+    },
+  };
+}

@@ -1,0 +1,79 @@
+/** Drawing by several threads: a model of billions of parameters is drawn as fast as all cores can. */
+import { availableParallelism } from "node:os";
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import { type Distribution, UsageError } from "../../compiler/index.ts";
+import type { StoredDType } from "../safetensors/stored-dtype.ts";
+
+/** A part of a stream to be drawn. */
+export interface Draw {
+  readonly id: number;
+  readonly distribution: Distribution;
+  readonly seed: number;
+  readonly stream: string;
+  readonly start: number;
+  readonly count: number;
+  readonly dtype: StoredDType;
+}
+
+/** A part that was drawn, or why it could not be. */
+export type Drawn =
+  | { readonly id: number; readonly bytes: Uint8Array }
+  | { readonly id: number; readonly fault: string };
+
+export interface DrawingThreads {
+  /**
+   * The stored bytes of a stream's first `count` values, in pieces: those that `fillRandom` gives, whatever the number
+   * of threads. Throws UsageError for a value that `dtype` cannot hold.
+   */
+  draw(what: Omit<Draw, "id" | "start">): AsyncGenerator<Uint8Array>;
+  dispose(): Promise<void>;
+}
+
+/** Values of one piece: large enough that handing it over costs nothing, small enough that all threads have work. */
+const pieceValues = 2 ** 20;
+
+/** Threads start with the first draw. */
+export function drawingThreads(threads = availableParallelism()): DrawingThreads {
+  const workers: Worker[] = [];
+  const waiting = new Map<number, { resolve: (bytes: Uint8Array) => void; reject: (why: Error) => void }>();
+  let ids = 0;
+  const start = () => {
+    const worker = new Worker(new URL(`./draw-worker${extname(import.meta.url)}`, import.meta.url));
+    worker.on("message", (drawn: Drawn) => {
+      const asked = waiting.get(drawn.id)!;
+      waiting.delete(drawn.id);
+      if ("bytes" in drawn) asked.resolve(drawn.bytes);
+      else asked.reject(new UsageError(`a parameter cannot be drawn: ${drawn.fault}`));
+    });
+    worker.on("error", (error) => {
+      for (const { reject } of waiting.values()) reject(error);
+    });
+    return worker;
+  };
+  const send = (draw: Omit<Draw, "id">): Promise<Uint8Array> => {
+    while (workers.length < threads) workers.push(start());
+    const id = ids++;
+    const drawn = new Promise<Uint8Array>((resolve, reject) => waiting.set(id, { resolve, reject }));
+    drawn.catch(() => {}); // whoever waits for this piece is told; a piece that nobody waits for any more is not
+    workers[id % threads]!.postMessage({ id, ...draw } satisfies Draw);
+    return drawn;
+  };
+  return {
+    async *draw(what) {
+      const ahead: Promise<Uint8Array>[] = [];
+      let next = 0;
+      while (next < what.count || ahead.length > 0) {
+        while (next < what.count && ahead.length < 2 * threads) {
+          const count = Math.min(pieceValues, what.count - next);
+          ahead.push(send({ ...what, start: next, count }));
+          next += count;
+        }
+        yield await ahead.shift()!;
+      }
+    },
+    async dispose() {
+      await Promise.all(workers.map((w) => w.terminate()));
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/** A model's folder that is there whole or not at all. */
+import { randomBytes } from "node:crypto";
+import { basename, dirname, join, resolve } from "node:path";
+import { asFileError, explainingFaults, fileError } from "../file-errors.ts";
+import { errorCode, nodeFileSystem } from "../file-system.ts";
+import { requireFreeSpace, writeFileAtomically } from "../files.ts";
+import { byteLengthOf } from "./header.ts";
+import { type ShardedWriteOptions, writeModel } from "./sharded-writer.ts";
+import type { TensorToWrite } from "./writer.ts";
+
+/**
+ * Writes a model as `writeModel` does, with further small files by name, into a new folder. It is filled under a temporary
+ * name beside `folder`, which takes its place when all is written and synced; a killed process leaves at most
+ * `<name>.<random>.tmp`. Throws FileError where `folder` holds anything already, where its disk is too small, and where
+ * writing fails.
+ */
+export async function writeModelFolder(
+  folder: string,
+  tensors: readonly TensorToWrite[],
+  companions: ReadonlyMap<string, string | Uint8Array>,
+  options: ShardedWriteOptions = {},
+): Promise<void> {
+  const fs = options.fs ?? nodeFileSystem;
+  const target = resolve(folder);
+  await requireEmpty(target, folder, options);
+  const bytes = tensors.reduce((n, t) => n + byteLengthOf(t), 0);
+  await requireFreeSpace(dirname(target), bytes, options);
+  const temporary = join(dirname(target), `${basename(target).slice(0, 40)}.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    await writeModel(temporary, tensors, options);
+    for (const [name, content] of companions) await writeFileAtomically(join(temporary, name), content, options);
+    await fs.rename(temporary, target);
+    await fs.syncFolder(dirname(target));
+  } catch (error) {
+    await fs.remove(temporary).catch(() => {}); // the first error is the one to tell
+    throw asFileError(error, "write", folder);
+  }
+}
+
+/** An empty folder may be replaced; rename does so itself, except on Windows. */
+async function requireEmpty(target: string, folder: string, { fs = nodeFileSystem }: ShardedWriteOptions) {
+  const names = await explainingFaults("write", folder, async () => {
+    try {
+      return await fs.readdir(target);
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  });
+  if (names?.length === 0) await explainingFaults("write", folder, () => fs.remove(target));
+  else if (names) throw fileError(folder, "it holds files already", "choose a folder that is not there yet");
+}

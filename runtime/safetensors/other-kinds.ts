@@ -1,0 +1,39 @@
+/** Files that are often found in the place of weights: their first bytes tell what they are. */
+import { fileError } from "../file-errors.ts";
+
+const convert = "convert it in Python with safetensors.torch.save_file";
+const fetchAgain = "download it again, logged in where the site asks for it";
+
+interface Kind {
+  readonly begins: string;
+  readonly what: string;
+  readonly hint: string;
+}
+
+const kinds: readonly Kind[] = [
+  { begins: "version ", what: "a git-lfs pointer, not the file itself", hint: "fetch the file with git lfs pull" },
+  { begins: "PK\x03\x04", what: "a zip archive, as torch.save and numpy write", hint: convert },
+  { begins: "\x80\x02\x8a\x0a", what: "a Python pickle, as older versions of torch.save write", hint: convert },
+  { begins: "\x80\x04\x95", what: "a Python pickle", hint: convert },
+  { begins: "GGUF", what: "a GGUF file", hint: "take the safetensors files that it was made from" },
+  { begins: "\x89HDF", what: "an HDF5 file, as Keras writes", hint: convert },
+  { begins: "\x1f\x8b\x08", what: "a gzip archive", hint: "unpack it first" },
+  ...["<!DOCTYP", "<!doctyp", "<html", "<HTML", "<?xml"].map((begins) => ({
+    begins,
+    what: "a web page, not the file itself",
+    hint: fetchAgain,
+  })),
+  ...['{"error"', "Entry no", "Invalid "].map((begins) => ({
+    begins,
+    what: "a server's error message, not the file itself",
+    hint: fetchAgain,
+  })),
+  { begins: "\0".repeat(8), what: "empty at its start, as after a broken download", hint: fetchAgain },
+];
+
+/** Throws FileError for a file that begins as one of the known kinds does; the first 8 bytes decide. */
+export function refuseOtherKinds(path: string, bytes: Uint8Array): void {
+  const start = Buffer.from(bytes.subarray(0, 8)).toString("latin1");
+  const kind = kinds.find(({ begins }) => start.startsWith(begins));
+  if (kind) throw fileError(path, `it is ${kind.what}`, kind.hint);
+}

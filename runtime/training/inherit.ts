@@ -1,0 +1,183 @@
+/** Where a stage's weights come from: earlier runs and published checkpoints; what none of them has is initialized. */
+import { crc32 } from "node:zlib";
+import { FileError, type HostTensor, hostTensor, inputName, type Node, type SizedAxis } from "../../compiler/index.ts";
+import { quoted } from "../file-errors.ts";
+import { collapseNames } from "../name-patterns.ts";
+import { describeShape } from "../safetensors/header.ts";
+import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
+import { ownLayout, permute, type StoredParameter } from "../weights.ts";
+
+/** What a family of models knows of its checkpoints. */
+export interface CheckpointFamily {
+  /** Where parameters may lie besides under their own names, for each the likeliest place first. */
+  places(parameters: readonly Node[]): readonly StoredParameter[];
+  /** How a stored tensor of another shape becomes the parameter; undefined where it cannot. `data` is in stored order. */
+  fit(
+    parameter: string,
+    stored: readonly number[],
+    expected: readonly number[],
+  ): { readonly note: string; readonly apply: (data: Float32Array) => Float32Array } | undefined;
+}
+
+/** What was taken from one source. */
+export interface InheritedFrom {
+  readonly path: string;
+  readonly taken: number;
+  /** Tensors of it that no parameter took, as patterns. */
+  readonly unused: readonly string[];
+  /** Of its headers and the beginning of each tensor: tells whether it is still what it was. */
+  readonly fingerprint: string;
+}
+
+export interface Inheritance {
+  /** A parameter's value; undefined for one that no source has. */
+  readonly initial: (parameter: string) => Promise<HostTensor | undefined>;
+  readonly sources: readonly InheritedFrom[];
+  /** Parameters that no source has, as patterns. */
+  readonly initialized: readonly string[];
+  /** The same for people, a line for each source and for what is initialized or changed. */
+  readonly report: readonly string[];
+  dispose(): Promise<void>;
+}
+
+/** A parameter found in a source. */
+interface Found {
+  readonly reader: SafetensorsReader;
+  readonly place: StoredParameter;
+  readonly axes: readonly SizedAxis[];
+  readonly apply?: (data: Float32Array) => Float32Array;
+}
+
+/**
+ * Finds every parameter in the first source that has it, under its own name or where the family says. A source is a run's
+ * folder, a safetensors file, an index or a folder of either. Nothing is read but headers until `initial` is called. Throws
+ * one FileError for all tensors of another shape.
+ */
+export async function inheritWeights(
+  parameters: readonly Node[],
+  paths: readonly string[],
+  family?: CheckpointFamily,
+): Promise<Inheritance> {
+  const readers: SafetensorsReader[] = [];
+  const dispose = async () => {
+    await Promise.all(readers.map((r) => r.dispose()));
+  };
+  try {
+    for (const path of paths) readers.push(await openSafetensors(path));
+    const places = placesOf(parameters, family);
+    const found = new Map<string, Found>();
+    const [misshaped, changed]: [string[], string[]] = [[], []];
+    for (const reader of readers) {
+      for (const node of parameters.filter((n) => !found.has(inputName(n)))) {
+        const result = findIn(reader, node, places.get(inputName(node))!, family);
+        if (!result) continue;
+        if ("wrong" in result) misshaped.push(result.wrong);
+        else found.set(inputName(node), result.found);
+        if ("note" in result && result.note !== undefined) changed.push(result.note);
+      }
+    }
+    if (misshaped.length > 0)
+      throw new FileError(`the shapes of ${counted(misshaped.length)} differ:\n${misshaped.join("\n")}`);
+    const names = parameters.map(inputName);
+    const initialized = collapseNames(
+      names.filter((n) => !found.has(n)),
+      names,
+    );
+    const sources = await Promise.all(readers.map((r) => sourceOf(r, found)));
+    return {
+      initial: async (name) => (found.has(name) ? await readFound(found.get(name)!) : undefined),
+      sources,
+      initialized,
+      report: [...sources.map(describeSource), ...changed, describeInitialized(names.length - found.size, initialized)],
+      dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+
+/** All places of every parameter, its own name first. */
+function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefined): Map<string, StoredParameter[]> {
+  const places = new Map<string, StoredParameter[]>();
+  for (const place of [...ownLayout({ inputs: parameters }), ...(family?.places(parameters) ?? [])])
+    places.set(place.parameter, [...(places.get(place.parameter) ?? []), place]);
+  return places;
+}
+
+type Result = { readonly found: Found; readonly note?: string } | { readonly wrong: string } | undefined;
+
+/** Looks for a parameter in one source: a place of its shape, else one that can be made to fit, else one that is wrong. */
+function findIn(
+  reader: SafetensorsReader,
+  node: Node,
+  places: readonly StoredParameter[],
+  family: CheckpointFamily | undefined,
+): Result {
+  const axes = node.type.axes as readonly SizedAxis[];
+  const there = places.filter(({ name }) => reader.tensors.has(name));
+  const fits = there.find(({ name, shape }) => isSame(shape, reader.tensor(name).shape));
+  if (fits) return { found: { reader, place: fits, axes } };
+  const place = there[0];
+  if (!place) return undefined;
+  const stored = reader.tensor(place.name).shape;
+  const fitted = family?.fit(place.parameter, stored, place.shape);
+  if (fitted)
+    return { found: { reader, place, axes, apply: fitted.apply }, note: `${place.parameter}: ${fitted.note}` };
+  const [has, needs] = [describeShape(stored), describeShape(place.shape)];
+  return { wrong: `  ${quoted(place.name)} of ${reader.path} is [${has}], the parameter needs [${needs}]` };
+}
+
+const isSame = (a: readonly number[], b: readonly number[]) => a.length === b.length && a.every((n, i) => n === b[i]);
+
+async function readFound({ reader, place, axes, apply }: Found): Promise<HostTensor> {
+  const { data } = await reader.readTensor(place.name, { dtype: "f32" });
+  const sizes = new Map(axes.map((a) => [a.name, a.size]));
+  const stored = place.order.map((name) => ({ name, size: sizes.get(name)! }));
+  const values = apply ? apply(data as Float32Array) : data;
+  return permute(
+    hostTensor("f32", stored, values),
+    axes.map((a) => a.name),
+  );
+}
+
+async function sourceOf(reader: SafetensorsReader, found: ReadonlyMap<string, Found>): Promise<InheritedFrom> {
+  const taken = new Set([...found.values()].filter((f) => f.reader === reader).map((f) => f.place.name));
+  const names = [...reader.tensors.keys()];
+  const unused = collapseNames(
+    names.filter((n) => !taken.has(n)),
+    names,
+  );
+  return { path: reader.path, taken: taken.size, unused, fingerprint: await fingerprintOf(reader) };
+}
+
+/** Elements of each tensor that a fingerprint reads: training changes all of a tensor. */
+const fingerprintElements = 1024;
+
+async function fingerprintOf(reader: SafetensorsReader): Promise<string> {
+  let sum = 0;
+  for (const { name, dtype, shape, elements } of reader.tensors.values()) {
+    sum = crc32(`${name} ${dtype} [${shape.join()}]`, sum);
+    const { buffer, byteOffset, byteLength } = await reader.readRange(name, 0, Math.min(elements, fingerprintElements));
+    sum = crc32(new Uint8Array(buffer, byteOffset, byteLength), sum);
+  }
+  return sum.toString(16).padStart(8, "0");
+}
+
+function describeSource({ path, taken, unused }: InheritedFrom): string {
+  const rest = unused.length === 0 ? "all of it" : `not used: ${listed(unused)}`;
+  return `from ${path}: ${counted(taken)}, ${rest}`;
+}
+
+const describeInitialized = (count: number, patterns: readonly string[]): string =>
+  count === 0 ? "initialized: nothing" : `initialized: ${counted(count)}: ${listed(patterns)}`;
+
+const counted = (n: number): string => `${n} ${n === 1 ? "tensor" : "tensors"}`;
+
+/** Patterns that a line shows. */
+const mostShown = 12;
+
+const listed = (patterns: readonly string[]): string =>
+  patterns.length <= mostShown
+    ? patterns.join(", ")
+    : `${patterns.slice(0, mostShown).join(", ")} and ${patterns.length - mostShown} more`;

@@ -1,0 +1,57 @@
+/** What a run began from, kept in its folder, so that a resumed run goes on with the same frozen weights. */
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
+import { explainingFaults, fileError } from "../file-errors.ts";
+import { errorCode } from "../file-system.ts";
+import { writeFileAtomically } from "../files.ts";
+import type { InheritedFrom } from "./inherit.ts";
+
+/** One source of a run. */
+export interface RunSource {
+  /** Absolute. */
+  readonly path: string;
+  readonly fingerprint: string;
+}
+
+const fileName = "sources.json";
+
+/** Remembers the sources of a run. */
+export async function writeSources(folder: string, sources: readonly InheritedFrom[]): Promise<void> {
+  const kept = sources.map(({ path, fingerprint }): RunSource => ({ path: resolve(path), fingerprint }));
+  await writeFileAtomically(join(folder, fileName), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
+/** The sources of a run; none for a run that began from its initializers. Throws FileError for a damaged file. */
+export async function readSources(folder: string): Promise<readonly RunSource[]> {
+  const path = join(folder, fileName);
+  const text = await explainingFaults("read", path, async () => {
+    try {
+      return await readFile(path, "utf8");
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return "[]";
+      throw error;
+    }
+  });
+  try {
+    const sources = JSON.parse(text) as RunSource[];
+    if (sources.every((s) => typeof s.path === "string" && typeof s.fingerprint === "string")) return sources;
+  } catch {
+    // told below
+  }
+  throw fileError(path, "it is no list of sources", "give the sources with --from");
+}
+
+/**
+ * Throws UsageError where a run is resumed with weights that are not those it began with: frozen parameters would change
+ * in the middle of it.
+ */
+export function requireSameSources(began: readonly RunSource[], now: readonly InheritedFrom[]): void {
+  const other = began.find((source, i) => now[i]?.fingerprint !== source.fingerprint);
+  if (!other && began.length === now.length) return;
+  if (began.length === 0) throw new UsageError("the run began from its initializers alone: resume it without --from");
+  const which = other ? `"${other.path}"` : `${began.length} sources`;
+  throw new UsageError(
+    `the run began from ${which}, and what is there now is not the same: give the weights it began from with --from`,
+  );
+}

@@ -1,0 +1,72 @@
+/** Contractions in memory that a workgroup shares: every tile, at sizes that do and do not fill it. */
+import { describe, expect, test } from "vitest";
+import { evaluate } from "../../backends/reference/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
+import { baselineFacts } from "../../compiler/passes/webgpu-pipeline.ts";
+import { validatingDevice } from "../support/adapter.ts";
+import { inputValues } from "../support/random-graph.ts";
+import { excess } from "../support/samples.ts";
+import { compileFor, interpretProgram } from "./support.ts";
+
+interface Shape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  /** Shared by both operands. */
+  readonly batch?: number;
+  /** Whether the elements that are summed over are neighbours in the right operand. */
+  readonly deep?: boolean;
+}
+
+/** gelu(x · w + bias), with what surrounds a contraction in a model. */
+function layer({ rows, columns, depth, batch = 1, deep = true }: Shape): Graph {
+  const [b, m, n, k] = Object.entries({ b: batch, m: rows, n: columns, k: depth }).map(([name, size]) => ({
+    name,
+    size,
+  }));
+  const x = ops.input("x", "f32", [b!, m!, k!]);
+  const w = ops.input("w", "f32", deep ? [b!, n!, k!] : [b!, k!, n!]);
+  const sum = ops.contract(ops.mul(x, 0.5), w, ["k"]);
+  return makeGraph("layer", [{ name: "y", node: ops.gelu(ops.add(sum, ops.input("bias", "f32", [n!]))) }]);
+}
+
+const gpu = { ...baselineFacts, maxWorkgroupStorage: 32768 };
+const shared = (graph: Graph) => compileFor(graph, gpu).kernels[0]!.kernel.arrays.map((a) => a.length);
+
+const shapes: readonly Shape[] = [
+  { rows: 33, columns: 40, depth: 36, batch: 2 },
+  { rows: 33, columns: 40, depth: 36, deep: false },
+  { rows: 31, columns: 17, depth: 33 },
+  { rows: 16, columns: 70, depth: 32, deep: false },
+];
+
+describe("computes what the reference does", () => {
+  test.each(shapes)("%o", (shape) => {
+    const graph = layer(shape);
+    expect(shared(graph)).toHaveLength(2);
+    const values = inputValues(graph, 3);
+    const got = interpretProgram(compileFor(graph, gpu), values).get("y")!;
+    expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+  });
+});
+
+describe("takes the largest tile that keeps a GPU busy", () => {
+  test.each([
+    [{ rows: 2048, columns: 2048, depth: 64 }, 16 * 130],
+    [{ rows: 257, columns: 3200, depth: 64 }, 16 * 66],
+    [{ rows: 96, columns: 256, depth: 64 }, 32 * 34],
+  ] as const)("%o", (shape, length) => expect(shared(layer(shape))).toEqual([length, length]));
+
+  test("and none where a side is too short to fill it", () => {
+    expect(shared(layer({ rows: 5, columns: 4096, depth: 64 }))).toEqual([]);
+    expect(shared(layer({ rows: 64, columns: 64, depth: 12 }))).toEqual([]);
+  });
+});
+
+test("every tile is valid WGSL", async () => {
+  const device = await validatingDevice();
+  const backend = webgpuBackend(device);
+  for (const rows of [2048, 257, 96]) await backend.compile(layer({ rows, columns: 2048, depth: 64 }));
+  device.check();
+});

@@ -1,0 +1,46 @@
+/** Every device says what the interpreter says of each model at configurations that nobody chose, gradients included. */
+import { describe, expect, test } from "vitest";
+import { allExecutors, runOnce } from "./executors.ts";
+import { families, randomModel } from "./random-models.ts";
+import { difference, largest } from "./support.ts";
+
+const [reference, ...devices] = allExecutors;
+
+/** One of each, small enough for the software adapter; what a seed came to is told by a failure. */
+const seeds: Readonly<Record<string, number>> = {
+  internvit: 31,
+  llama: 13,
+  "decoder step": 8,
+  "qllama matching": 23,
+  "qllama contrastive": 17,
+  "qllama generative": 37,
+  "internvl-c": 17,
+  "internvl-g": 15,
+  "stage 2": 23,
+  retrieval: 37,
+  "chat of patches": 34,
+  "chat of queries": 36,
+  probe: 28,
+  "linear segmentation": 2,
+  upernet: 11,
+};
+const cases = Object.keys(families).map((name) => ({ name, seed: seeds[name]! }));
+
+describe.each(cases)("$name with seed $seed", ({ name, seed }) => {
+  const { config, graph, feeds, weights } = randomModel(name, seed);
+  const wanted = runOnce(reference!, graph, feeds, weights);
+
+  test.each(devices)("is the same on $name, gradients included", async (device) => {
+    const [want, got] = [await wanted, await runOnce(device, graph, feeds, weights)];
+    const gradients = Object.keys(want).filter((n) => weights.has(n));
+    // A gradient that is 0 but for rounding has the size of its terms, which are those of the others.
+    const floor = 1e-3 * Math.max(...gradients.map((n) => largest(want[n]!.data)));
+    expect(floor).toBeGreaterThan(1e-6);
+    for (const [n, value] of Object.entries(want)) {
+      const isGradient = weights.has(n);
+      const apart = difference(got[n]!.data, value.data, isGradient ? floor : 1e-12);
+      const limit = isGradient ? 10 * device.tolerance : device.tolerance;
+      expect(apart, `${n} of ${JSON.stringify(config)}`).toBeLessThan(limit);
+    }
+  });
+});

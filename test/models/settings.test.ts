@@ -1,0 +1,80 @@
+/** Settings by name: what `--set` accepts, and what it says of the rest. */
+import { describe, expect, it } from "vitest";
+import { UsageError } from "../../compiler/index.ts";
+import { type Config, type ConfigValue, configure, parseSettings, trace } from "../../dsl/index.ts";
+import { bundledModels } from "../../models/index.ts";
+
+const find = (name: string) => bundledModels.find((m) => m.name === name)!;
+const set = (name: string, ...settings: string[]): Config => configure(find(name), parseSettings(find(name), settings));
+const refused = (name: string, ...settings: string[]): string => {
+  try {
+    trace(find(name), parseSettings(find(name), settings));
+  } catch (error) {
+    expect(error).toBeInstanceOf(UsageError);
+    return (error as Error).message;
+  }
+  throw new Error(`${settings.join(" ")} was accepted`);
+};
+const read = (config: Config, path: string): ConfigValue =>
+  path.split(".").reduce<ConfigValue>((here, key) => (here as Config)[key]!, config);
+
+describe("a key", () => {
+  it.each([
+    ["internvl-c", "image=364", "vision.image", 364],
+    ["internvl-c", "vision.width=64", "vision.width", 64],
+    ["internvl-c", "vocab=100", "text.vocab", 100],
+    ["internvl-c", "embed=512", "embed", 512],
+    ["internvl-g", "queries=32", "text.queries", 32],
+    ["internvl-chat-vicuna-7b-qllama", "crossEvery=4", "qllama.crossEvery", 4],
+  ])("of %s is found with or without its group: %s", (name, setting, path, value) => {
+    expect(read(set(name, setting), path)).toBe(value);
+  });
+
+  it.each([
+    ["internvl-c", "depth=32", 'internvl-c has "depth" more than once: say vision.depth or text.depth'],
+    ["internvl-c", "imge=364", 'internvl-c has no setting "imge"'],
+    ["internvl-c", "vision.dpth=1", 'internvl-c.vision has no setting "dpth"; did you mean "depth"? It has width,'],
+    ["internvl-c", "foo=1", 'internvl-c has no setting "foo". It has vision, text, embed, poolingHeads, vision.width,'],
+    ["internvl-c", "vision.width.x=1", 'internvl-c.vision.width is a number and has no settings in it, such as "x"'],
+    ["internvl-c", "vision=3", "internvl-c.vision is a group of settings, not a number: 3"],
+    ["internvit-6b-upernet", "blocks=3", "internvit-6b-upernet.blocks is a list, not a number: 3"],
+  ])("of %s that leads nowhere: %s", (name, setting, message) => {
+    expect(refused(name, setting)).toContain(message);
+  });
+});
+
+describe("a value", () => {
+  it.each([
+    ["internvit-6b", "depth=0", "internvit-6b.depth is 0; needed is a whole number from 1 to 1000"],
+    ["internvit-6b", "depth=-1", "internvit-6b.depth is -1; needed is"],
+    ["internvit-6b", "depth=1.5", "internvit-6b.depth is 1.5; needed is"],
+    ["internvit-6b", "depth=1e9", "internvit-6b.depth is 1000000000; needed is"],
+    ["internvit-6b", "width=1e9", "internvit-6b.width is 1000000000; needed is a whole number from 1 to 1048576"],
+    ["internvit-6b", "heads=0", "internvit-6b.heads is 0; needed is"],
+    ["internvit-6b", "heads=7", "width 3200 cannot be shared by 7 heads"],
+    ["internvit-6b", "mlp=2.5", "internvit-6b.mlp is 2.5; needed is"],
+    ["internvit-6b", "image=-14", "internvit-6b.image is -14; needed is a whole number from 1 to 16384"],
+    ["internvit-6b", "image=225", "image 225 cannot be filled with patches of 14 pixels"],
+    ["internvit-6b", "positions=225", "positions 225 cannot be filled with patches of 14 pixels"],
+    ["internvit-6b", "dropPath=2", "internvit-6b.dropPath is 2; needed is a number from 0 to below 1"],
+    ["internvit-6b", "dropPathRule=foo", 'internvit-6b.dropPathRule is "foo"; needed is one of uniform, linear'],
+    ["internvl-c", "poolingHeads=7", "width 3200 cannot be shared by 7 pooling heads"],
+    ["internvl-c", "text.epsilon=-1", "internvl-c.text.epsilon is -1; needed is a number above 0"],
+    ["internvl-g", "text.crossEvery=0", "internvl-g.text.crossEvery is 0; needed is"],
+    ["internvl-chat-vicuna-7b", "features=3", "features is 3; needed is a whole number from -1000 to -1"],
+    ["internvl-chat-vicuna-7b", "features=-50", "features -50 is before the first of InternViT's 49 states"],
+    ["internvit-6b-upernet", "blocks=[1]", "blocks [1]: this head reads 4 of the blocks 1 to 48"],
+    ["internvit-6b-upernet", "blocks=[1,2,3,99]", "blocks [1, 2, 3, 99]: this head reads 4 of"],
+    ["internvit-6b-upernet", 'blocks=["a"]', "needed is a list, each value a whole number from 1 to 1000"],
+    ["internvit-6b-probe", "features=x", 'internvit-6b-probe.features is "x"; needed is one of concat, pooling'],
+  ])("of %s out of range is told by its name: %s", (name, setting, message) => {
+    expect(refused(name, setting)).toContain(message);
+  });
+
+  it("is told with all others that are wrong", () => {
+    expect(refused("internvl-c", "vision.depth=0", "text.vocab=-1").split("\n")).toEqual([
+      "internvl-c.vision.depth is 0; needed is a whole number from 1 to 1000",
+      "internvl-c.text.vocab is -1; needed is a whole number from 1 to 1048576",
+    ]);
+  });
+});

@@ -1,0 +1,77 @@
+/** Graphs cut into parts: one after the other they compute what the whole computes, and equal blocks are equal parts. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { evaluate } from "../../backends/reference/index.ts";
+import {
+  bindSizes,
+  type Graph,
+  inputName,
+  keepParametersAs,
+  makeGraph,
+  type Node,
+  ops,
+  type Part,
+  partition,
+  rewriteNodes,
+} from "../../compiler/index.ts";
+import { trace } from "../../dsl/index.ts";
+import { internvlFamily } from "../../models/index.ts";
+import { graphArbitrary, inputValues } from "../support/random-graph.ts";
+
+/** The graph with its float inputs as parameters. */
+function learned(graph: Graph): Graph {
+  const change = (n: Node) =>
+    n.op === "input" && n.type.dtype === "f32"
+      ? ops.parameter(inputName(n), "f32", n.type.axes, { kind: "constant", value: 0 })
+      : n;
+  const result = rewriteNodes(
+    graph.outputs.map((o) => o.node),
+    change,
+  );
+  return makeGraph(
+    graph.name,
+    graph.outputs.map(({ name, node }) => ({ name, node: result.get(node)! })),
+  );
+}
+
+function evaluateParts(parts: readonly Part[], values: ReadonlyMap<string, Float64Array>): Map<string, Float64Array> {
+  const results: Map<string, { readonly data: Float64Array }>[] = [];
+  const outputs = new Map<string, Float64Array>();
+  for (const part of parts) {
+    const own = new Map(values);
+    part.weights.forEach((name, i) => void own.set(`weight.${i}`, values.get(name)!));
+    part.values.forEach((v, i) => void own.set(`value.${i}`, results[v.part]!.get(`result.${v.result}`)!.data));
+    const wanted = new Map(part.graph.inputs.map((n) => [inputName(n), own.get(inputName(n))!]));
+    const made = evaluate(part.graph, wanted);
+    results.push(made);
+    for (const { name, result } of part.outputs) outputs.set(name, made.get(`result.${result}`)!.data);
+  }
+  return outputs;
+}
+
+it.each([1, 100, 4000])("parts of %s bytes compute what the whole computes", (most) => {
+  const check = (random: Graph, seed: number) => {
+    const graph = learned(random);
+    const values = inputValues(graph, seed);
+    const whole = evaluate(graph, values);
+    const outputs = evaluateParts(partition(graph, most), values);
+    for (const [name, { data }] of whole) expect(outputs.get(name)).toEqual(data);
+  };
+  fc.assert(fc.property(graphArbitrary({ maxSteps: 20 }), fc.nat(), check), { numRuns: 80 });
+});
+
+const distinct = (parts: readonly Part[]): number => new Set(parts.map((p) => p.graph.outputs[0]!.node)).size;
+
+describe("published models in parts of 1 GB", () => {
+  it.each([
+    ["internvit-6b", "f16", 12, 2],
+    ["internvit-6b", "f32", 24, 2],
+    ["qllama-8b", "f16", 17, 3],
+    ["internvl-c", "f16", 30, 6],
+  ] as const)("%s in %s: %i parts, %i of them different", (name, dtype, count, different) => {
+    const model = internvlFamily.find((b) => b.model.name === name)!.model;
+    const parts = partition(bindSizes(keepParametersAs(trace(model), dtype), { batch: 2 }), 1e9);
+    expect([parts.length, distinct(parts)]).toEqual([count, different]);
+    expect(Math.max(...parts.map((p) => p.bytes))).toBeLessThanOrEqual(1e9);
+  });
+});
