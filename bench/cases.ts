@@ -15,6 +15,10 @@ export interface Case {
   readonly name: string;
   /** The word on the command line that asks for it. */
   readonly group: string;
+  /** Only measured when its word is given: it takes long, or much disk. */
+  readonly onRequest?: boolean;
+  /** Minutes after which a process is given up. */
+  readonly patience?: number;
   /** For people: what one repetition is. */
   readonly summary: string;
   /** Repetitions of one process; the first also compiles, and the first `warmup` are not timed. */
@@ -106,4 +110,34 @@ const compile: Case = {
   contenders: { heddle: async () => (await import("./heddle/inspect.ts")).inspect("internvit-6b") },
 };
 
-export const cases: readonly Case[] = [trainVit, block, matmul(512), matmul(1024), compile];
+/** Writing a model's ONNX file, and opening it: what counts is the time and the peak of memory. */
+function exportCases(group: string, model: readonly string[], more: Pick<Case, "onRequest" | "patience"> = {}): Case[] {
+  const one = { group, ...more, warmup: 0, timed: 1, compared: 1, tolerance: 0 };
+  const what = model.filter((word) => !word.startsWith("--")).join(" ");
+  return [
+    {
+      ...one,
+      name: `export ${what}`,
+      summary: `heddle export ${model.join(" ")} --dtype f16, random weights; from nothing to files on the disk`,
+      finding: ([bytes = 0]) => `${(bytes / 1e9).toFixed(2)} GB`,
+      contenders: { heddle: async () => (await import("./heddle/export.ts")).exporting(...model) },
+    },
+    {
+      ...one,
+      name: `open ${what}`,
+      summary: "onnxruntime opens that file, graph optimization basic",
+      finding: ([inputs = 0, outputs = 0]) => `${inputs} inputs, ${outputs} outputs`,
+      contenders: { heddle: async () => (await import("./heddle/export.ts")).opening(...model) },
+    },
+  ];
+}
+
+/** On two busy cores an export of 12 GB took half an hour. */
+const whole = { onRequest: true, patience: 90 };
+
+export const cases: readonly Case[] = [
+  ...[trainVit, block, matmul(512), matmul(1024), compile],
+  ...exportCases("export", ["internvit-6b", "--set", "depth=2"]),
+  ...exportCases("export-full", ["internvit-6b"], whole),
+  ...exportCases("export-full", ["qllama-8b", "--graph", "decode"], whole),
+];

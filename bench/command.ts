@@ -26,7 +26,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   let status = 1;
   const program = new Command("bench")
     .description("Measure heddle side by side with other libraries on this machine's WebGPU device.")
-    .argument("[what...]", `any of ${groups.join(", ")}; all unless said`)
+    .argument("[what...]", `any of ${groups.join(", ")}; unless said, all but export-full`)
     .option("--rounds <n>", "how often every contender gets a turn", wholeNumber, 3)
     .option("--timed <n>", "at most this many timed repetitions of a process", wholeNumber)
     .option("--profile", "also time each of heddle's kernels", false)
@@ -53,11 +53,11 @@ function wholeNumber(text: string): number {
 function chosen(what: readonly string[]): Case[] {
   const unknown = what.find((word) => !groups.includes(word));
   if (unknown !== undefined) throw new UsageError(`there is no bench "${unknown}": choose from ${groups.join(", ")}`);
-  return cases.filter((c) => what.length === 0 || what.includes(c.group));
+  return cases.filter((c) => (what.length === 0 ? !c.onRequest : what.includes(c.group)));
 }
 
 async function bench(wanted: readonly Case[], options: Options): Promise<number> {
-  const missing = await installPeers(note);
+  const missing = wanted.some((c) => c.contenders["jax-js"]) ? await installPeers(note) : undefined;
   const absent = new Map<ContenderName, string>(missing === undefined ? [] : [["jax-js", missing]]);
   const environment = await readEnvironment();
   const run: RunOptions = { rounds: options.rounds, absent, note, ...(options.timed && { timed: options.timed }) };
@@ -84,7 +84,13 @@ function deviceOf(results: readonly ContenderResult[]): Report["device"] {
 /** heddle's kernels on a case, in one more process; undefined where that fails. */
 async function profile(c: Case): Promise<readonly KernelFigures[] | undefined> {
   note(`${c.name}: heddle's kernels`);
-  const outcome = await measureAlone({ name: c.name, contender: "heddle", timed: 1, profile: true });
+  const outcome = await measureAlone({
+    name: c.name,
+    contender: "heddle",
+    timed: 1,
+    profile: true,
+    patience: c.patience,
+  });
   if ("measurement" in outcome) return outcome.measurement.kernels;
   note(`${c.name}: no profile, ${outcome.failure}`);
   return undefined;

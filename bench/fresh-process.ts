@@ -10,6 +10,8 @@ export interface Order {
   readonly contender: ContenderName;
   readonly timed: number;
   readonly profile: boolean;
+  /** Minutes after which it is given up. */
+  readonly patience?: number | undefined;
 }
 
 /** A measurement, or why there is none. */
@@ -22,11 +24,12 @@ export const coldDrivers: Environment = { MESA_SHADER_CACHE_DISABLE: "true", __G
 
 const script = fileURLToPath(new URL("process.ts", import.meta.url));
 
-/** Minutes after which a measurement is given up. */
-const patience = 20;
+/** Minutes after which a measurement is given up, unless its order says otherwise. */
+const usualPatience = 20;
 
 /** Measures in a fresh process with some variables beside this one's. Never rejects: a crash is an outcome too. */
 export function measureAlone(order: Order, environment: Environment = {}): Promise<Outcome> {
+  const { patience = usualPatience } = order;
   const { promise, resolve } = Promise.withResolvers<Outcome>();
   const child = fork(script, [JSON.stringify(order)], {
     silent: true,
@@ -46,12 +49,12 @@ export function measureAlone(order: Order, environment: Environment = {}): Promi
   });
   child.on("error", (error) => resolve({ failure: error.message }));
   child.on("close", (code, signal) => {
-    resolve(measurement ? { measurement } : { failure: `${ending(code, signal)}: ${reasonIn(said)}` });
+    resolve(measurement ? { measurement } : { failure: `${ending(code, signal, patience)}: ${reasonIn(said)}` });
   });
   return promise;
 }
 
-const ending = (code: number | null, signal: string | null): string =>
+const ending = (code: number | null, signal: string | null, patience: number): string =>
   signal === "SIGKILL" ? `killed, after at most ${patience} minutes` : `ended with ${signal ?? `status ${code}`}`;
 
 /** The line that names an error, else the last line: a table has room for no more. */

@@ -54,7 +54,13 @@ const turns = (names: readonly ContenderName[], round: number): ContenderName[] 
 };
 
 function take(c: Case, contender: ContenderName, options: RunOptions, heddle?: Measurement): Promise<Outcome> {
-  const order = { name: c.name, contender, timed: Math.min(options.timed ?? c.timed, c.timed), profile: false };
+  const order = {
+    name: c.name,
+    contender,
+    timed: Math.min(options.timed ?? c.timed, c.timed),
+    profile: false,
+    patience: c.patience,
+  };
   return measureAlone(order, bringsOwnDawn.has(contender) && heddle ? sameDriver(heddle.drivers) : {});
 }
 

@@ -32,7 +32,15 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
   const ids = idTypeOf(args.ids, graph);
   const parameters = await openParameters(graph, weights, args.seed);
   try {
-    const options = { dtype, ids, runs, verify: args.verify, ...(args.opset !== undefined && { opset: args.opset }) };
+    const sizeNames = isDecoder(graph) ? decoderSizes : {};
+    const options = {
+      dtype,
+      ids,
+      sizeNames,
+      runs,
+      verify: args.verify,
+      ...(args.opset !== undefined && { opset: args.opset }),
+    };
     const file = await writeOnnxFile(args.out, graph, (name) => parameters.read(name), options);
     const facts = {
       files: file.files,
@@ -60,6 +68,12 @@ function idTypeOf(asked: string | undefined, graph: Graph): (typeof idTypes)[num
   if (!found) throw new UsageError(`--ids is one of ${idTypes.join(", ")}, not "${asked}"`);
   return found;
 }
+
+/**
+ * Sizes of decoders as Hugging Face's exporter names them: transformers.js begins with a past of `batch_size` rows, and of
+ * no tokens in any other open dimension.
+ */
+const decoderSizes = { batch: "batch_size", tokens: "sequence_length", past: "past_sequence_length" };
 
 /** True for a graph that goes on from keys and values, or leaves some. */
 const isDecoder = (graph: Graph): boolean =>

@@ -90,6 +90,7 @@ export interface Bundled<C extends Config = Config> {
 const bundle = <C extends Config>(b: Bundled<C>): Bundled => b as unknown as Bundled;
 const recipe = <C>(r: Recipe<C>): Recipe<Config> => r as unknown as Recipe<Config>;
 
+const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
 
 const encoder = (name: string, summary: string, config: VisionConfig) =>
@@ -126,6 +127,10 @@ const languageModel = (name: string, title: string, config: TextConfig) =>
         const [a, ids] = [textAxes(c), idsInput(c)];
         const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
         return { logits: ordered(logits, [a.batch, a.token, a.vocab]) };
+      },
+      graphs: {
+        prefill: { summary: textSummary, build: prefill },
+        decode: { summary: stepSummary, build: decodeStep },
       },
     }),
     rules: causalRules,
@@ -251,7 +256,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
           runs: (c) => ({ input_ids: imageRun(c) }),
         },
         "text-prefill": {
-          summary: "a prompt without a picture: scores of the next token, keys and values",
+          summary: textSummary,
           build: (p, c) => prefill(p, c.text),
         },
         decode: { summary: stepSummary, build: (p, c) => decodeStep(p, c.text) },

@@ -76,7 +76,18 @@ describe("an export of a named graph", () => {
     const { facts, file } = await exported(chat, name, "--verify");
     expect(facts).toMatchObject({ ids: "int64", verified: { against: "float64 interpreter" } });
     expect(facts.verified.maxRelDiff).toBeLessThan(1e-5);
-    expect(signature(file)).toContain("input_ids: i64[batch=batch, token=tokens]");
+    expect(signature(file)).toContain("input_ids: i64[batch=batch_size, token=sequence_length]");
+  });
+
+  it("has sizes as transformers.js looks for them: a past begins with batch_size rows, and other names stand for 0", async () => {
+    const { file } = await exported(chat, "decode");
+    const { graph } = decodeModel(readFileSync(file));
+    const past = graph!.input!.filter((i) => i.name!.startsWith("past_key_values."));
+    const dims = past.map((i) => i.type!.tensorType!.shape!.dim!.map((d) => d.dimParam || Number(d.dimValue)));
+    expect(dims).toEqual(past.map(() => ["batch_size", 2, "past_sequence_length", 8]));
+    expect(signature(file)).toContain(
+      "attention_mask: i64[batch=batch_size, key_token=past_sequence_length+sequence_length]",
+    );
   });
 
   it.each([

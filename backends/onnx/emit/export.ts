@@ -42,6 +42,8 @@ export interface ExportOptions {
    * language models give, with a Cast behind them. State keeps its type.
    */
   readonly ids?: "int32" | "int64";
+  /** What open sizes are called in the file, by their names in the graph; the same unless said. */
+  readonly sizeNames?: Readonly<Record<string, string>>;
   /** Operators of the standard only, unless said. */
   readonly dialect?: "standard" | "onnxruntime";
   /**
@@ -209,6 +211,7 @@ function assemble(
   finals: readonly FinalValue[],
 ): ModelProto {
   const fed = e.graph.inputs.filter((n) => e.kinds.get(n) === "fed");
+  const info = (name: string, type: TensorType, as?: WireType) => valueInfo(name, type, options.sizeNames ?? {}, as);
   const domains = [...new Set(e.nodes.map((n) => n.domain ?? ""))].filter((d) => d !== "");
   return {
     irVersion: irVersionOf(e.options.opset),
@@ -221,16 +224,22 @@ function assemble(
       initializer: [...e.constants.values()].map(
         (c): TensorProto => ({ name: c.name, dims: [...c.dims], dataType: wireCodes[c.type], rawData: c.bytes }),
       ),
-      input: [...fed.map((n) => valueInfo(inputName(n), n.type, fedType(e.options, n))), ...bound.map(boundInfo)],
-      output: finals.map((f) => valueInfo(f.to, f.type)),
+      input: [...fed.map((n) => info(inputName(n), n.type, fedType(e.options, n))), ...bound.map(boundInfo)],
+      output: finals.map((f) => info(f.to, f.type)),
     },
   };
 }
 
 /** A named value with its axes: sizes as numbers or symbols, and each axis's name as the dimension's denotation. */
-function valueInfo(name: string, type: TensorType, as: WireType = type.dtype): ValueInfoProto {
+function valueInfo(
+  name: string,
+  type: TensorType,
+  sizeNames: Readonly<Record<string, string>>,
+  as: WireType = type.dtype,
+): ValueInfoProto {
+  const named = (size: string) => size.replace(/[A-Za-z_]\w*/g, (symbol) => sizeNames[symbol] ?? symbol);
   const dim = type.axes.map((a) => ({
-    ...(typeof a.size === "number" ? { dimValue: a.size } : { dimParam: a.size }),
+    ...(typeof a.size === "number" ? { dimValue: a.size } : { dimParam: named(a.size) }),
     denotation: a.name,
   }));
   return { name, type: { tensorType: { elemType: wireCodes[as], shape: { dim } } } };
