@@ -1,22 +1,18 @@
-/** A model's weights: in files under heddle's own names or a published layout's, or drawn from the initializers. */
+/** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
 import {
-  type Distribution,
   elementCount,
   type Graph,
   type HostData,
   type HostTensor,
   hostTensor,
   inputName,
-  type Node,
   type SizedAxis,
 } from "../compiler/index.ts";
 import { fileError, quoted } from "./file-errors.ts";
-import { drawingThreads } from "./random/drawing-threads.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
 import { openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
 import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
-import { initialStream, initialValue } from "./training/state.ts";
 
 /** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
 export interface StoredParameter {
@@ -84,25 +80,6 @@ export async function openWeights(
   }
 }
 
-/** Weights as a graph's initializers draw them for a seed. Whole tensors are drawn here, pieces by all cores. */
-export function drawnWeights(graph: Graph, seed: number): Weights {
-  const nodes = new Map(parameters(graph).map((n) => [inputName(n), n]));
-  const threads = drawingThreads();
-  return {
-    read: async (parameter) => initialValue(nodes.get(parameter)!, seed),
-    dtypeOf: () => "F32",
-    async *pieces(parameter, order, dtype) {
-      const node = nodes.get(parameter)!;
-      const draw = drawOf(node);
-      const isMoved = node.type.axes.some((a, i) => a.name !== order[i]);
-      if (isMoved || draw.count < worthThreads) yield permute(initialValue(node, seed), order).data;
-      else yield* threads.draw({ ...draw, seed, dtype });
-    },
-    report: "",
-    dispose: () => threads.dispose(),
-  };
-}
-
 /** Weights that are in memory. */
 export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights => ({
   read: async (parameter) => weights.get(parameter)!,
@@ -112,15 +89,6 @@ export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights
   },
   report: "",
   dispose: async () => {},
-});
-
-/** Values from which on a tensor is drawn by threads: fewer are drawn before the threads have started. */
-const worthThreads = 2 ** 20;
-
-const drawOf = (node: Node) => ({
-  distribution: node.attrs.init as unknown as Distribution,
-  stream: initialStream(node),
-  count: elementCount(node.type.axes as readonly SizedAxis[]),
 });
 
 /** All weights of a graph in memory, by parameter name. */
