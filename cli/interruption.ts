@@ -1,15 +1,22 @@
-/** Ctrl-C while something is written: it is broken off, and what was half written is removed. */
+/** Ctrl-C while something is written: once ends that, twice the process. */
 
-/** Aborts at the first SIGINT or SIGTERM; `dispose` gives the signals back. */
-export function interruption(): { readonly signal: AbortSignal; dispose(): void } {
+/** Exit status of what Ctrl-C ended: 128 + SIGINT. */
+export const interrupted = 130;
+
+const signals = ["SIGINT", "SIGTERM"] as const;
+
+/** Runs `body`, whose signal aborts at Ctrl-C and when the process is asked to end; gives the exit status. */
+export async function untilInterrupted(body: (signal: AbortSignal) => Promise<void>): Promise<number> {
   const controller = new AbortController();
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  const stop = () => controller.abort();
-  for (const signal of signals) process.once(signal, stop);
-  return {
-    signal: controller.signal,
-    dispose: () => {
-      for (const signal of signals) process.off(signal, stop);
-    },
+  const handler = () => {
+    if (controller.signal.aborted) process.exit(interrupted);
+    controller.abort();
   };
+  for (const name of signals) process.on(name, handler);
+  try {
+    await body(controller.signal);
+    return controller.signal.aborted ? interrupted : 0;
+  } finally {
+    for (const name of signals) process.off(name, handler);
+  }
 }

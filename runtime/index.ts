@@ -7,6 +7,7 @@ export {
   saveCheckpoint,
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
+export { drawnWeights } from "./drawn-weights.ts";
 export { fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
 export { type ByteSink, requireFreeSpace, type WriteOptions, writeAtomically, writeFileAtomically } from "./files.ts";
@@ -96,7 +97,6 @@ export { type RunSource, readSources, requireSameSources, writeSources } from ".
 export { initialValue, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
-  drawnWeights,
   type FloatDType,
   memoryWeights,
   openWeights,

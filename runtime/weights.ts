@@ -1,6 +1,5 @@
-/** A model's weights: in files under heddle's own names or a published layout's, or drawn from the initializers. */
+/** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
 import {
-  type Distribution,
   type DType,
   elementCount,
   FileError,
@@ -9,17 +8,14 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
-  type Node,
   type SizedAxis,
 } from "../compiler/index.ts";
 import { fileError, quoted } from "./file-errors.ts";
-import { drawingThreads } from "./random/drawing-threads.ts";
 import type { StoredTensor } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
 import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
 import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
-import { initialStream, initialValue } from "./training/state.ts";
 
 /** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
 export interface StoredParameter {
@@ -92,25 +88,6 @@ export async function openWeights(
   }
 }
 
-/** Weights as a graph's initializers draw them for a seed. Whole tensors are drawn here, pieces by all cores. */
-export function drawnWeights(graph: Graph, seed: number): Weights {
-  const nodes = new Map(parameters(graph).map((n) => [inputName(n), n]));
-  const threads = drawingThreads();
-  return {
-    read: async (parameter, dtype = "f32") => asFloat(initialValue(nodes.get(parameter)!, seed), dtype),
-    dtypeOf: () => "F32",
-    async *pieces(parameter, order, dtype) {
-      const node = nodes.get(parameter)!;
-      const draw = drawOf(node);
-      const isMoved = node.type.axes.some((a, i) => a.name !== order[i]);
-      if (isMoved || draw.count < worthThreads) yield permute(initialValue(node, seed), order).data;
-      else yield* threads.draw({ ...draw, seed, dtype });
-    },
-    report: "",
-    dispose: () => threads.dispose(),
-  };
-}
-
 /** Weights that are in memory. */
 export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights => ({
   read: async (parameter, dtype = "f32") => asFloat(weights.get(parameter)!, dtype),
@@ -122,17 +99,9 @@ export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights
   dispose: async () => {},
 });
 
-const asFloat = (tensor: HostTensor, dtype: DType): HostTensor =>
+/** A tensor of floats as the float asked for; itself where it is one. */
+export const asFloat = (tensor: HostTensor, dtype: DType): HostTensor =>
   dtype === "f16" && tensor.dtype !== "f16" ? { ...tensor, dtype, data: new Float16Array(tensor.data) } : tensor;
-
-/** Values from which on a tensor is drawn by threads: fewer are drawn before the threads have started. */
-const worthThreads = 2 ** 20;
-
-const drawOf = (node: Node) => ({
-  distribution: node.attrs.init as unknown as Distribution,
-  stream: initialStream(node),
-  count: elementCount(node.type.axes as readonly SizedAxis[]),
-});
 
 /** All weights of a graph in memory, by parameter name. */
 export async function readAllWeights(

@@ -13,7 +13,7 @@ import {
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { isFolder, weightsOf } from "../checkpoint.ts";
-import { interruption } from "../interruption.ts";
+import { untilInterrupted } from "../interruption.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
@@ -33,7 +33,6 @@ const dtypes: Readonly<Record<string, FloatDType>> = { f32: "F32", f16: "F16", b
 const say = (text: string) => process.stderr.write(`${text}\n`);
 
 export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
-  const begun = performance.now();
   const dtype = dtypeOf(args.dtype);
   const from = weightsFrom(source, args.weights);
   const { graph, config } = await loadConfigured(source, { set: args.set, weights: from });
@@ -42,12 +41,27 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   const configJson = published && config && writePublishedConfig(config);
   if (!configJson) say(`no config.json is known for ${source}: none is written`);
   const weights = await openParameters(graph, from, args.seed);
-  const stop = interruption();
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(from));
     if (configJson) companions.set("config.json", `${json({ ...configJson, torch_dtype: torchDType(tensors) })}\n`);
-    const options = { maxShardBytes: args.shardSize, signal: stop.signal };
+    return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
+  } finally {
+    await weights.dispose();
+  }
+}
+
+/** Writes the folder and says what was written, or that it was stopped. */
+async function write(
+  tensors: readonly TensorToWrite[],
+  companions: ReadonlyMap<string, string | Uint8Array>,
+  from: string | undefined,
+  args: ConvertArguments,
+  signal: AbortSignal,
+): Promise<void> {
+  const begun = performance.now();
+  const options = { maxShardBytes: args.shardSize, signal };
+  try {
     const written = await withProgress(tensors, (shown) => writeModelFolder(args.out, shown, companions, options));
     const seconds = (performance.now() - begun) / 1000;
     const facts = {
@@ -56,16 +70,15 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
       tensors: tensors.length,
       bytes: written,
       dtypes: [...new Set(tensors.map((t) => t.dtype))],
-      config: configJson !== undefined,
+      config: companions.has("config.json"),
       seconds: Math.round(seconds * 10) / 10,
       bytesPerSecond: Math.round(written / seconds),
       peakMemory: process.resourceUsage().maxRSS * 1024,
     };
     process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
-    return 0;
-  } finally {
-    stop.dispose();
-    await weights.dispose();
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    say("stopped; nothing is left of what was written");
   }
 }
 

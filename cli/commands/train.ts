@@ -19,6 +19,7 @@ import {
   writeSources,
 } from "../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
+import { interrupted } from "../interruption.ts";
 import { loadJob } from "../load.ts";
 import { json } from "../output.ts";
 import { versions } from "../versions.ts";
@@ -32,9 +33,6 @@ export interface TrainArguments {
   readonly runs: string;
   readonly json: boolean;
 }
-
-/** Exit status of a run that was stopped by Ctrl-C: 128 + SIGINT. */
-const interrupted = 130;
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
   const say = (text: string) => process.stderr.write(`${text}\n`);

@@ -71,6 +71,15 @@ export function fillRandom(
   return randomStream(seed, stream).fill(distribution, count, step);
 }
 
+/**
+ * The words that a stream's values from index `start` on are made of. `start` and the number of words are multiples of 8.
+ */
+export function fillWords(out: Uint32Array, seed: number, stream: string, start: number): void {
+  const counter = counterOf(0, nameWords(stream));
+  counter[0] = start / 4;
+  philoxBlocks(counter, wordsOf(wholeNumber("seed", seed)), out);
+}
+
 /** A block has four values and its index 32 bits. */
 const mostValues = 2 ** 34;
 

@@ -5,6 +5,7 @@ import { fillRandom, randomStream } from "../../runtime/index.ts";
 import { drawingThreads } from "../../runtime/random/drawing-threads.ts";
 import { normalProbability, normalQuantile } from "../../runtime/random/normal-quantile.ts";
 import { philox4x32 } from "../../runtime/random/philox.ts";
+import { encode } from "../../runtime/safetensors/stored-dtype.ts";
 
 const distributions: readonly Distribution[] = [
   { kind: "normal", mean: 1, std: 2 },
@@ -210,6 +211,21 @@ describe("drawing threads", () => {
       expect(Buffer.compare(bytes, Buffer.from(want.buffer))).toBe(0);
       await threads.dispose();
     }
+  });
+
+  it.each([
+    { kind: "truncated_normal", mean: 0, std: 0.02, low: -0.04, high: 0.04 },
+    { kind: "truncated_normal", mean: 0.3, std: 1, low: 1, high: 9 },
+    { kind: "uniform", low: -0.01, high: 0.02 },
+    { kind: "normal", mean: 0, std: 1 },
+  ] satisfies Distribution[])("draw bfloat16 that is f32 rounded: %j", async (distribution) => {
+    const count = 2 ** 20 + 9;
+    const want = encode("BF16", fillRandom(distribution, [count], 1, "half"));
+    const threads = drawingThreads(2);
+    const draw = { distribution, seed: 1, stream: "half", count, dtype: "BF16" } as const;
+    const bytes = Buffer.concat(await Array.fromAsync(threads.draw(draw)));
+    await threads.dispose();
+    expect(Buffer.compare(bytes, want)).toBe(0);
   });
 
   it("name a value that the dtype cannot hold", async () => {

@@ -23,8 +23,8 @@ import {
   vicunaTemplate,
   type WritingLimits,
 } from "../../../runtime/index.ts";
+import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
-import { untilInterrupted } from "./interrupt.ts";
 import { graphOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { requirePictures } from "./pictures.ts";
