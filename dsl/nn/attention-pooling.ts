@@ -1,4 +1,5 @@
 /** Attention pooling: the mean token asks all tokens. */
+import { UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, attention, mean, rename, type Tensor, typed } from "../tensor.ts";
@@ -16,6 +17,8 @@ export function attentionPooling<T extends string, E extends string, O extends s
   axes: { readonly token: Axis<T>; readonly embed: Axis<E>; readonly out: Axis<O>; readonly heads: number },
 ): Tensor<"batch" | O> {
   const { token, embed, out } = axes;
+  if ((embed.size as number) % axes.heads !== 0)
+    throw new UsageError(`width ${embed.size} cannot be shared by ${axes.heads} heads that pool: make it a multiple`);
   const key = axis("key_token", token.size);
   const heads = axis("heads", axes.heads);
   const headDim = axis("head_dim", (embed.size as number) / axes.heads);

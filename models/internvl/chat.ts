@@ -26,7 +26,15 @@ import {
   type Tensor,
 } from "../../dsl/index.ts";
 import { nextTokenLoss } from "./generative-losses.ts";
-import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import {
+  internvit,
+  internvit6b,
+  type Pixels,
+  pixelsInput,
+  stateAt,
+  type VisionConfig,
+  type VisionTokens,
+} from "./internvit.ts";
 import {
   causalContext,
   type Decoded,
@@ -99,7 +107,7 @@ function projector(p: Params, x: VisionTokens | TextTokens, width: number): Visu
 /** The tokens of an image: the patches (path A), or the queries before the patches (path B). */
 export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
-  const chosen = states.at(c.features)!;
+  const chosen = stateAt(states, c.features, "features");
   const token = axisOf(chosen, "token");
   const patches = slice(chosen, token, 1, longer(token, -1).size);
   const glue = p.scope("model.mm_projector");

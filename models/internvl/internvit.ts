@@ -147,6 +147,8 @@ export function visionEmbeddings(p: Params, pixels: Pixels, a: VisionAxes, c: Vi
 /** The learned positions [token, embed], interpolated when the stored grid is another. */
 function positions(p: Params, a: VisionAxes, c: VisionConfig): Tensor<"token" | "embed"> {
   const storedGrid = (c.positions === 0 ? c.image : c.positions) / c.patch;
+  if (!Number.isInteger(storedGrid))
+    throw new UsageError(`positions for ${c.positions} pixels are none for patches of ${c.patch}: make it a multiple`);
   const stored = p.parameter("position_embedding", [axis("token", storedGrid ** 2 + 1), a.embed], normal(0.02));
   const grid = c.image / c.patch;
   if (grid === storedGrid) return stored;
@@ -172,6 +174,14 @@ export function internvit(p: Params, pixels: Pixels, c: VisionConfig, options: V
     states.push(visionBlock(p.scope(`encoder.layers.${i}`), states[i]!, a, c, dropRate(c, i)));
   }
   return states;
+}
+
+/** One of the states, from the end where `index` is negative; throws UsageError naming the setting where there is none. */
+export function stateAt(states: readonly VisionTokens[], index: number, setting: string): VisionTokens {
+  const state = Number.isInteger(index) ? states.at(index) : undefined;
+  if (state) return state;
+  const last = states.length - 1;
+  throw new UsageError(`${setting} ${index} is no state of an encoder of ${last} blocks: take ${-last - 1} to ${last}`);
 }
 
 const dropRate = (c: VisionConfig, block: number): number =>

@@ -37,7 +37,15 @@ import {
   split,
   type Tensor,
 } from "../../dsl/index.ts";
-import { internvit, internvit6b, type Pixels, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import {
+  internvit,
+  internvit6b,
+  type Pixels,
+  pixelsInput,
+  stateAt,
+  type VisionConfig,
+  type VisionTokens,
+} from "./internvit.ts";
 
 export interface SegmentationConfig {
   readonly [key: string]: number | string | VisionConfig | readonly number[];
@@ -140,7 +148,7 @@ export interface Segmented {
 /** Scores of the classes at every place, by the head that the configuration has. */
 export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segmented {
   const states = internvit(p.scope("vision_model"), pixels, c.vision);
-  const maps = c.blocks.map((block) => patchMap(states[block]!, c.vision));
+  const maps = c.blocks.map((block) => patchMap(stateAt(states, block, "block"), c.vision));
   const updates: StateUpdate[] = [];
   const head = p.scope("decode_head");
   if (c.channels === 0) {
