@@ -172,7 +172,12 @@ class Demand {
       stores = this.evict(group, stores);
       reader = this.readGroup(group, stores);
     }
-    this.kernels.push({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+    const fits = this.bindings(reader, stores) <= this.limits.maxBindings;
+    // The gradients of masked attention's keys and values read seven tensors together; each by itself fits eight bindings.
+    for (const own of fits || group.kind !== "attention" ? [stores] : stores.map((s) => [s])) {
+      const { reads } = own === stores ? reader : this.readGroup(group, own);
+      this.kernels.push({ kind: group.kind, group, axes: [], stores: own, reads });
+    }
   }
 
   /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */

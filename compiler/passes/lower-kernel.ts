@@ -194,7 +194,6 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, schedule: Schedu
     clusters = [...ranges].map(([root]) => ({ root, range: { min: 0, max: span(regionOf(root).axes) - 1 } }));
   }
   if (clusters.length > schedule.facts.maxBindings) {
-    // The backward pass of masked attention reads eight tensors and writes one, which the guaranteed eight cannot hold.
     throw new UnsupportedError(
       `a kernel needs ${clusters.length} storage buffers, and the adapter grants ${schedule.facts.maxBindings} to one: take a device that grants ${clusters.length} (maxStorageBuffersPerShaderStage)`,
     );

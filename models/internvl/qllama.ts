@@ -26,6 +26,7 @@ import {
   rename,
   rmsNorm,
   slice,
+  UsageError,
 } from "../../dsl/index.ts";
 import type { VisionTokens } from "./internvit.ts";
 import {
@@ -121,6 +122,8 @@ function layers(
   c: QllamaConfig,
   context: Context,
 ): { readonly last: TextTokens; readonly memory: readonly Memory[] } {
+  if (!(Number.isInteger(c.crossEvery) && c.crossEvery >= 1))
+    throw new UsageError(`crossEvery ${c.crossEvery} is no number of layers: queries must look at the image in some`);
   const memory: Memory[] = [];
   let x = embedded;
   for (let i = 0; i < c.depth; i++) {

@@ -196,6 +196,20 @@ describe("configurations that nobody tried", () => {
         axis("head_dim", 3),
       );
     expect(odd).toThrow(/axis "head_dim" has 3 elements: make it even/);
+    const small = { width: 8, depth: 2, heads: 2, mlp: 5, image: 8, patch: 4 };
+    const use = (name: string, changes: object) => () => {
+      const { model } = bundled.find((b) => b.model.name === name)!;
+      return trace(model, configure(model, changes as never));
+    };
+    expect(use("internvl-c", { vision: { ...small, positions: 6 } })).toThrow(/6 pixels are none for patches of 4/);
+    expect(use("internvl-c", { vision: small, poolingHeads: 3 })).toThrow(
+      /width 8 cannot be shared by 3 heads that pool/,
+    );
+    expect(use("internvl-chat-vicuna-7b", { vision: small })).toThrow(
+      /features -4 is no state of an encoder of 2 blocks/,
+    );
+    expect(use("internvit-6b-upernet", { vision: small })).toThrow(/block 12 is no state of an encoder of 2 blocks/);
+    expect(use("qllama-8b", { crossEvery: 0 })).toThrow(/crossEvery 0 is no number of layers/);
     expect(() => trace(internvlC, { vision: { heads: 7 } as never })).toThrow(/width 3200 cannot be shared by 7 heads/);
     expect(() => trace(internvlC, { vision: { patch: 15 } as never })).toThrow(
       /image 224 cannot be filled with patches of 15/,

@@ -4,7 +4,7 @@ import { evaluate } from "../../backends/reference/index.ts";
 import { differentiate, type Graph, inputName, makeGraph, type Node, ops } from "../../compiler/index.ts";
 import { gpuTest } from "../support/adapter.ts";
 import { draw, seeded } from "../support/samples.ts";
-import { mistakes, runOn } from "./support.ts";
+import { asHardware, mistakes, runOn } from "./support.ts";
 
 interface Shape {
   readonly queries: number;
@@ -75,6 +75,11 @@ describe("attention", () => {
   gpuTest.for(shapes)("is right with %s", async ([, shape], { gpu }) => {
     const graph = attentionGraph(shape);
     expect(await mistakes(gpu, graph, values(graph))).toEqual([]);
+  });
+
+  gpuTest.for(shapes)("is right within eight bindings with %s", async ([, shape], { gpu }) => {
+    const graph = attentionGraph(shape);
+    expect(await mistakes(asHardware(gpu), graph, values(graph))).toEqual([]);
   });
 
   gpuTest("gives zeros, not NaN, where all keys are hidden", async ({ gpu }) => {

@@ -32,9 +32,9 @@ export interface ExportOptions {
   /** How attention is written; as MatMul, Softmax, MatMul unless said, which is right in every runtime. */
   readonly attention?: "primitives" | "operator";
   /**
-   * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums and norms in f32, inputs
-   * and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each channel, work in f32;
-   * "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
+   * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums, norms and the residual
+   * stream in f32, inputs and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each
+   * channel, work in f32; "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
    */
   readonly dtype?: "f32" | "f16" | "int8" | "int4";
   /**

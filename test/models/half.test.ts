@@ -1,0 +1,57 @@
+/** Every model at a small odd configuration as an f16 file: as near as f16 is, also where activations are in thousands. */
+import { describe, expect, test } from "vitest";
+import { encodeOnnx, exportOnnx } from "../../backends/onnx/index.ts";
+import { verifyExport } from "../../backends/onnxruntime/index.ts";
+import { bindSizes, type HostTensor, hostTensor, inputName } from "../../compiler/index.ts";
+import { configure, trace } from "../../dsl/index.ts";
+import { bundled, imageToken } from "../../models/index.ts";
+import { allExecutors, runOnce } from "./executors.ts";
+import { anyFeeds, anyWeights } from "./support.ts";
+
+const vision = { width: 15, depth: 3, heads: 3, mlp: 13, image: 15, patch: 5, positions: 10 };
+const text = { width: 20, depth: 3, heads: 5, mlp: 9, vocab: 37, context: 16 };
+const asked = { ...text, queries: 3, crossEvery: 2 };
+const shared = { embed: 7, poolingHeads: 1 };
+
+const cases: readonly (readonly [string, object])[] = [
+  ["internvit-6b", vision],
+  ["qllama-8b", { ...asked, visionWidth: 9, visionTokens: 5 }],
+  ["internvl-c", { vision, text, ...shared }],
+  ["internvl-g", { vision, text: asked, ...shared }],
+  ["internvl-chat-vicuna-7b", { vision, text, features: -2 }],
+  ["internvl-chat-vicuna-7b-qllama", { vision, text, features: -2, qllama: asked }],
+  ["internvit-6b-probe", { vision, classes: 5, embed: 7, poolingHeads: 3 }],
+  ["internvit-6b-segmentation", { vision, classes: 5, blocks: [2] }],
+  ["internvit-6b-upernet", { vision, classes: 5, blocks: [0, 1, 2, 3], channels: 4 }],
+];
+
+/** Ids of the text, and in a chat the image's tokens after the first one. */
+const withImage = (ids: HostTensor): HostTensor =>
+  hostTensor(
+    "i32",
+    ids.axes,
+    Array.from(ids.data, (id, i) => (i % text.context >= 1 && i % text.context <= 12 ? imageToken : id)),
+  );
+
+/** The weights with branches, and the variances that follow from them, made larger. */
+const louder = (weights: ReadonlyMap<string, HostTensor>, by: number): Map<string, HostTensor> =>
+  new Map(
+    [...weights].map(([name, x]) => {
+      const factor = /\.ls[12]$/.test(name) ? by : name.endsWith("running_var") ? by * by : 1;
+      return [name, { ...x, data: Float32Array.from(x.data, (v) => v * factor) }];
+    }),
+  );
+
+describe.each([1, 300])("with branches %i times as large", (by) => {
+  test.each(cases)("%s", async (name, changes) => {
+    const { model } = bundled.find((b) => b.model.name === name)!;
+    const graph = bindSizes(trace(model, configure(model, changes as never)), { batch: 2 });
+    const weights = louder(anyWeights(graph, 4), by);
+    const drawn = anyFeeds(graph, {}, 5, [1, 30]);
+    const feeds = name.includes("chat") ? { ...drawn, ids: withImage(drawn.ids!) } : drawn;
+    const expected = await runOnce(allExecutors[0]!, graph, feeds, weights);
+    const file = await encodeOnnx(exportOnnx(graph, { dtype: "f16" }), (p) => weights.get(inputName(p)));
+    // Eleven bits, and a dozen roundings one after another.
+    expect((await verifyExport(file, feeds, expected, { threads: 1 })).maxRelDiff).toBeLessThan(4e-3);
+  });
+});
