@@ -164,6 +164,10 @@ function report(error: unknown): number {
     process.stderr.write(`${error.name}: ${error.message}\n`);
     return 1;
   }
+  if (error instanceof RangeError && error.message === "Array buffer allocation failed") {
+    process.stderr.write("there is not enough memory for this: take a smaller model, --batch or number of beams\n");
+    return 1;
+  }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`heddle itself failed; please report this:\n${text}\n`);
   return 2;

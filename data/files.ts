@@ -66,13 +66,14 @@ export async function requirePath(path: string, kind: "file" | "folder", what: s
   throw new FileError(`${what} "${path}" is not a ${kind}`);
 }
 
-/** Parses a JSON file; FileError naming the file when it is missing or malformed. */
+/** Parses a JSON file; FileError naming the file when it is missing, no UTF-8 or malformed. */
 export async function readJson(path: string, what: string): Promise<unknown> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+  await requirePath(path, "file", what); // reading a pipe would wait for ever
+  const bytes = await readFile(path).catch((cause: unknown) => {
     throw new FileError(`${what} "${path}" cannot be read: ${reasonOf(cause)}`, { cause });
   });
   try {
-    return JSON.parse(text);
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new FileError(`${what} "${path}" is not JSON: ${reasonOf(cause)}`, { cause });
   }

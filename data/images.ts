@@ -1,4 +1,5 @@
 /** Image files to pixels: png, jpg, webp and svg, decoded and resized off the main thread by sharp. */
+import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
@@ -71,6 +72,8 @@ interface Opened {
 }
 
 async function open(source: ImageSource, size: number): Promise<Opened> {
+  // Reading a pipe would wait for ever.
+  if (typeof source === "string" && !(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
   const input = typeof source === "string" ? source : source.bytes;
   const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
   if (!formats.includes(found.format)) {

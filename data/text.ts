@@ -158,7 +158,9 @@ function specialId(hub: HubTokenizer, path: string, role: string, names: readonl
     if (id !== undefined) return id;
     if (name !== undefined) throw new FileError(`tokenizer "${path}" has no token "${name}", its ${role} token`);
   }
-  throw new FileError(`tokenizer "${path}" names no ${role} token: say which it is, as in { ${role}: "</s>" }`);
+  throw new FileError(
+    `tokenizer "${path}" names no ${role} token: say which it is in the tokenizer_config.json beside it, as in { "${role}_token": "</s>" }`,
+  );
 }
 
 /** Configurations write a special token as its text or as a record with the text in `content`. */

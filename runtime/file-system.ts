@@ -1,5 +1,6 @@
 /** The file operations that the runtime needs, as an interface: tests hand in one that runs full or breaks off. */
 import { mkdir, open, readdir, realpath, rename, rm, stat, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 export interface FileInfo {
@@ -51,9 +52,7 @@ export const nodeFileSystem: FileSystem = {
   stat,
   realpath,
   readdir,
-  mkdir: async (path) => {
-    await mkdir(path, { recursive: true });
-  },
+  mkdir: makeFolder,
   rename: isWindows ? renameWithPatience : rename,
   remove: (path) => rm(path, { recursive: true, force: true, maxRetries: 3 }),
   syncFolder: isWindows ? async () => {} : syncFolder, // Windows opens no folder for syncing; NTFS journals renames
@@ -62,6 +61,27 @@ export const nodeFileSystem: FileSystem = {
     return bavail * bsize;
   },
 };
+
+/** Node's own recursive mkdir never returns for a folder that the system lets nobody make, as below /proc. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const parent = dirname(path);
+    if (errorCode(error) === "ENOENT" && parent !== path && path !== "" && !(await isThere(parent))) {
+      await makeFolder(parent);
+      return await makeFolder(path);
+    }
+    if (errorCode(error) === "EEXIST" && (await stat(path)).isDirectory()) return;
+    throw error;
+  }
+}
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** On Windows a virus scanner or indexer may hold a fresh file for a moment, and the rename is refused meanwhile. */
 async function renameWithPatience(from: string, to: string): Promise<void> {

@@ -166,6 +166,20 @@ export async function requireFreeSpace(folder: string, bytes: number, options: W
   );
 }
 
+/** Makes a folder, and those around it, unless it is there. Throws FileError where it cannot be made. */
+export async function makeFolder(folder: string, options: WriteOptions = {}): Promise<void> {
+  await explainingFaults("create", folder, () => (options.fs ?? nodeFileSystem).mkdir(folder));
+}
+
+/** Throws FileError, before long work, where a file could not be written after it: a folder, or nowhere. */
+export async function requireWritable(path: string, options: WriteOptions = {}): Promise<void> {
+  const fs = options.fs ?? nodeFileSystem;
+  await explainingFaults("write", path, async () => {
+    const { target } = await resolveTarget(fs, path);
+    await fs.realpath(dirname(target));
+  });
+}
+
 /** The bytes of a file from its start, in pieces; each piece is valid until the next is asked for. */
 export async function* readPieces(fs: FileSystem, path: string): AsyncGenerator<Uint8Array> {
   const file = await fs.open(path, "r");

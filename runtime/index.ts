@@ -10,7 +10,15 @@ export type { Json } from "./checkpoint/state-file.ts";
 export { drawnWeights } from "./drawn-weights.ts";
 export { fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
-export { type ByteSink, requireFreeSpace, type WriteOptions, writeAtomically, writeFileAtomically } from "./files.ts";
+export {
+  type ByteSink,
+  makeFolder,
+  requireFreeSpace,
+  requireWritable,
+  type WriteOptions,
+  writeAtomically,
+  writeFileAtomically,
+} from "./files.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { DecodeSession, Scores } from "./generation/decode-session.ts";
@@ -26,7 +34,7 @@ export {
 } from "./generation/generate.ts";
 export type { Sampling } from "./generation/sampling.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
-export { type Caption, captionDefaults, captionPrompt, writeCaption } from "./modes/caption.ts";
+export { type Caption, captionDefaults, captionLimit, captionPrompt, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
   chatTemplates,

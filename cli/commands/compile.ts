@@ -1,9 +1,9 @@
 /** `heddle compile`: a WebGPU bundle that a page runs, or an ONNX file. */
-import { cp, mkdir } from "node:fs/promises";
+import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { bundleOf } from "../../backends/webgpu/index.ts";
 import { bindSizes, compileKernels, inputName, UsageError } from "../../compiler/index.ts";
-import { tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
+import { makeFolder, tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
@@ -35,7 +35,7 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
   const parameters = await openParameters(bound, weights, args.seed);
   try {
-    await mkdir(args.out, { recursive: true });
+    await makeFolder(args.out);
     const names = bound.inputs.filter((n) => n.op === "parameter").map(inputName);
     const tensors = [];
     for (const name of names) tensors.push(tensorToWrite(name, await parameters.read(name)));

@@ -67,6 +67,8 @@ export interface Inspection {
 
 export async function inspectCommand(source: string, args: InspectArguments): Promise<number> {
   if (args.sweep.length > 0) return await sweepCommand(source, args);
+  const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
+  if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
   const { graph, parts } = await subject(source, args);
   if (args.text) {

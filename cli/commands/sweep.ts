@@ -43,27 +43,37 @@ export async function sweepCommand(source: string, args: SweepArguments): Promis
   for (const depth of grid.depth)
     for (const headDim of grid.headDim)
       for (const mlpRatio of grid.mlpRatio)
-        shapes.push(await shapeOf(known.model, fitBudget(config, budget, depth, headDim, mlpRatio), args));
+        shapes.push(await shapeOf(known.model, fitBudget(known.model, config, budget, depth, headDim, mlpRatio), args));
   process.stdout.write(args.json ? `${json({ model: source, budget, shapes })}\n` : describe(shapes));
   return 0;
 }
 
 function parseGrid(sweep: readonly string[], c: VisionConfig): Record<Key, number[]> {
   const grid: Record<Key, number[]> = { depth: [c.depth], headDim: [c.width / c.heads], mlpRatio: [c.mlp / c.width] };
+  const given = new Set<Key>();
   for (const text of sweep) {
     const [key, values] = text.split("=");
     const name = keys.find((k) => k === key);
     const numbers = (values ?? "").split(",").map(Number);
-    if (!name || numbers.length === 0 || numbers.some((n) => !(Number.isFinite(n) && n > 0))) {
-      throw new UsageError(`--sweep takes ${keys.join(", ")} with numbers, such as depth=32,48; not "${text}"`);
+    const fits = (n: number) => Number.isFinite(n) && n > 0 && (name === "mlpRatio" || Number.isInteger(n));
+    if (!name || !numbers.every(fits)) {
+      throw new UsageError(
+        `--sweep takes ${keys.join(", ")} with numbers (whole ones but for mlpRatio), such as depth=32,48; not "${text}"`,
+      );
     }
+    if (given.has(name)) throw new UsageError(`--sweep ${name} is given twice: put all its numbers into one`);
+    given.add(name);
     grid[name] = numbers;
   }
   return grid;
 }
 
-/** The width, a multiple of the head dimension, whose parameters come nearest to the budget. */
-export function fitBudget(
+/**
+ * The width, a multiple of the head dimension, whose parameters come nearest to the budget. Throws UsageError where none
+ * comes near: one head is too much already.
+ */
+function fitBudget(
+  model: Parameters<typeof trace>[0],
   c: VisionConfig,
   budget: number,
   depth: number,
@@ -74,12 +84,21 @@ export function fitBudget(
     const width = heads * headDim;
     return { ...c, depth, width, heads, mlp: Math.round(mlpRatio * width) };
   };
-  const ideal = Math.sqrt(budget / (depth * (4 + 2 * mlpRatio))) / headDim;
-  const candidates = [Math.floor(ideal), Math.ceil(ideal)].filter((h) => h >= 1).map(at);
-  return candidates.reduce((a, b) => (Math.abs(estimate(a) - budget) <= Math.abs(estimate(b) - budget) ? a : b));
+  // Without the embeddings, which make the best width a little smaller.
+  const ideal = Math.ceil(Math.sqrt(budget / (depth * (4 + 2 * mlpRatio))) / headDim);
+  const candidates = [ideal, ideal - 1, ideal - 2]
+    .filter((heads) => heads >= 1)
+    .map((heads) => {
+      const config = at(heads);
+      const { parameters } = countParameters(trace(model, config));
+      return { config, parameters, off: Math.abs(parameters - budget) };
+    });
+  const best = candidates.reduce((a, b) => (a.off <= b.off ? a : b));
+  if (best.parameters <= 2 * budget) return best.config;
+  throw new UsageError(
+    `--budget ${budget} is below what a depth of ${depth} with heads of ${headDim} takes: at least ${digits(best.parameters)}`,
+  );
 }
-
-const estimate = (c: VisionConfig): number => c.depth * (4 * c.width ** 2 + 2 * c.width * c.mlp);
 
 async function shapeOf(model: Parameters<typeof trace>[0], c: VisionConfig, args: SweepArguments): Promise<Shape> {
   const graph = trace(model, c);
@@ -138,17 +157,21 @@ async function throughput(
   }
 }
 
+/** As the paper's tables have it, with three digits where that many are not before the point. */
+const giga = (macs: number): string =>
+  `${macs < 1e11 ? Number((macs / 1e9).toPrecision(3)) : Math.round(macs / 1e9)} G`;
+
 function describe(shapes: readonly Shape[]): string {
   const rows = shapes.map((s) =>
     [
       s.depth,
       s.headDim,
-      s.mlpRatio,
+      Number(s.mlpRatio.toPrecision(4)),
       s.width,
       s.heads,
       digits(s.parameters),
-      `${(s.macs.paper / 1e9).toFixed(0)} G`,
-      `${(s.macs.exact / 1e9).toFixed(0)} G`,
+      giga(s.macs.paper),
+      giga(s.macs.exact),
       s.imagesPerSecond === null ? "-" : s.imagesPerSecond.toPrecision(3),
     ].map(String),
   );

@@ -172,12 +172,18 @@ class Demand {
       stores = this.evict(group, stores);
       reader = this.readGroup(group, stores);
     }
-    const fits = this.bindings(reader, stores) <= this.limits.maxBindings;
-    // The gradients of masked attention's keys and values read seven tensors together; each by itself fits eight bindings.
-    for (const own of fits || group.kind !== "attention" ? [stores] : stores.map((s) => [s])) {
-      const { reads } = own === stores ? reader : this.readGroup(group, own);
-      this.kernels.push({ kind: group.kind, group, axes: [], stores: own, reads });
+    this.runStores(group, stores, reader);
+  }
+
+  /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
+  private runStores(group: Group, stores: readonly Store[], reader = this.readGroup(group, stores)): void {
+    if (stores.length === 1 || this.bindings(reader, stores) <= this.limits.maxBindings) {
+      this.kernels.push({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+      return;
     }
+    const half = stores.length >> 1;
+    this.runStores(group, stores.slice(half));
+    this.runStores(group, stores.slice(0, half));
   }
 
   /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */
@@ -190,7 +196,7 @@ class Demand {
       const state = this.limits.successors.get(s.value);
       return state !== undefined && reader.reads.has(state);
     });
-    return reader.reads.size + new Set(stores.map((s) => s.to.root)).size - shared.length;
+    return reader.reads.size + countRegions(stores.map((s) => s.to)) - shared.length;
   }
 
   /** Moves the last elementwise result of a group, with what else depends on it alone, to a kernel right after it. */
@@ -442,6 +448,16 @@ class Demand {
   private sorted(stores: readonly Store[]): Store[] {
     return [...stores].sort((a, b) => this.order.get(a.value)! - this.order.get(b.value)!);
   }
+}
+
+/** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
+export function countRegions(places: readonly Storage[]): number {
+  const parts = new Map<Node, Set<number>>();
+  for (const { root, part } of places) {
+    const offsets = parts.get(root) ?? new Set();
+    parts.set(root, offsets.add(part?.offset ?? 0));
+  }
+  return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
 }
 
 const viewStorage = (node: Node): Storage => ({

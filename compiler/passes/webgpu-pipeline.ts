@@ -10,7 +10,7 @@ import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { decompose } from "./decompose.ts";
 import { runPasses } from "./driver.ts";
-import { decideMemory, type FusedKernel, type Fusion, type Storage } from "./fuse-demand.ts";
+import { countRegions, decideMemory, type FusedKernel, type Fusion, type Storage } from "./fuse-demand.ts";
 import { isAttention, type Placement, placeNodes } from "./fuse-groups.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";
 import { address } from "./lower-access.ts";
@@ -93,7 +93,7 @@ export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(ba
   };
   // A state and its successor share a binding; where that turns out impossible, they are counted apart.
   const hopeful = decide(successorsOf(primitive));
-  const fits = hopeful.kernels.every((k) => rootsOf(k, hopeful).size <= schedule.facts.maxBindings);
+  const fits = hopeful.kernels.every((k) => bindingsOf(k, hopeful) <= schedule.facts.maxBindings);
   const fusion = scheduleKernels(fits ? hopeful : decide(new Map()), outputs);
   const plan = planMemory(primitive, fusion);
   const kernels = lowerAll(fusion, places, schedule);
@@ -123,9 +123,9 @@ function lowerAll(fusion: Fusion, places: Placement, schedule: Schedule): Progra
   });
 }
 
-/** The tensors that a kernel touches. */
-const rootsOf = (kernel: FusedKernel, { storage }: Fusion): Set<Node> =>
-  new Set([...kernel.stores.map((s) => s.to.root), ...[...kernel.reads].map((r) => storage.get(r)?.root ?? r)]);
+/** The buffers that a kernel binds. */
+const bindingsOf = (kernel: FusedKernel, { storage }: Fusion): number =>
+  countRegions([...kernel.stores.map((s) => s.to), ...[...kernel.reads].map((r) => storage.get(r) ?? { root: r })]);
 
 /** The state that each output replaces. */
 function successorsOf(graph: Graph): Map<Node, Node> {

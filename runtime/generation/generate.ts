@@ -65,6 +65,8 @@ async function readPrompts(session: DecodeSession, ids: readonly (readonly numbe
   return await session.step(ids.flatMap((row) => Array.from({ length: beams }, () => row)));
 }
 
+const mostBeams = 1000; // each has a cache of its own
+
 /** Throws UsageError for options out of range, which may be known before a model is loaded. */
 export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 }: WritingLimits): void {
   if (!(Number.isInteger(maxNewTokens) && maxNewTokens >= 1))
@@ -74,8 +76,8 @@ export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 
   if (strategy.kind === "sample") checkSampling(strategy);
   if (strategy.kind !== "beam") return;
   const { beams, lengthPenalty = 1 } = strategy;
-  if (!(Number.isInteger(beams) && beams >= 1))
-    throw new UsageError(`the beams are a whole number from 1 on, not ${beams}`);
+  if (!(Number.isInteger(beams) && beams >= 1 && beams <= mostBeams))
+    throw new UsageError(`the beams are a whole number from 1 to ${mostBeams}, not ${beams}`);
   if (!Number.isFinite(lengthPenalty)) throw new UsageError(`the length penalty is a number, not ${lengthPenalty}`);
 }
 

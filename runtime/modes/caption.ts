@@ -14,6 +14,9 @@ export const captionDefaults = {
   maxNewTokens: 30,
 };
 
+/** The positions that QLLaMA has, for its queries, the prompt and what is written. */
+export const captionLimit = 2048;
+
 export interface Caption extends Generated {
   readonly text: string;
 }

@@ -82,6 +82,8 @@ describe("features", () => {
   it("names blocks and pictures that are not there, and files that would meet", async () => {
     const none = await cpu("features", "--image", fox, "--blocks", "3", "--out", folder.at("x"));
     expect(none).toMatchObject({ status: 1, err: expect.stringContaining("the blocks 1 to 2") });
+    const taken = await cpu("features", "--image", fox, "--out", fox);
+    expect(taken).toMatchObject({ status: 1, err: expect.stringContaining(`cannot create ${fox}: it exists already`) });
     const missing = await cpu("features", "--image", fox, "a.png", "b.png", "--out", folder.at("x"));
     expect(missing).toMatchObject({ status: 1, err: 'FileError: there is no picture "a.png", "b.png"\n' });
     const twice = await cpu("features", "--image", fox, fox, "--out", folder.at("x"));
@@ -150,10 +152,19 @@ describe("classify", () => {
     ],
     ["no labels", ["--labels", ","], "there are no labels"],
     ["labels that are not there", ["--labels", "x.json"], 'labels "x.json" cannot be read'],
+    ["labels in a folder's place", ["--labels", folder.at("pictures")], "is not a file"],
+    ["labels that are no JSON", ["--labels", folder.at("pictures", "fox.txt")], 'fox.txt" is not JSON'],
   ])("says what is wrong: %s", async (_, args, message) => {
     const ended = await cpu("classify", "--image", fox, ...args);
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });
+});
+
+it("takes a language by whatever name, and prints no label that steers a terminal", async () => {
+  writeFileSync(folder.at("odd.json"), '\ufeff{"__proto__": ["a\\u001b[2J", "b"], "en": ["c", "d"]}');
+  const odd = await cpu("classify", "--image", fox, "--labels", folder.at("odd.json"));
+  expect(odd).toMatchObject({ status: 0, err: expect.stringContaining("2 classes, 4 prompts") });
+  expect(odd.out).toContain("a[2J");
 });
 
 describe("the tokenizer", () => {
@@ -202,6 +213,7 @@ describe("the tokenizer", () => {
         (g) => g.label === "fox",
       )!.probability;
     expect(Math.abs(probability(own.out) - want)).toBeLessThan(1e-4);
+    expect(own.err).toContain("note: the tokenizer has 16 ids and the model 259");
     expect(none.out).not.toBe(own.out);
     expect(bytes.out).not.toBe(own.out);
   });
@@ -258,6 +270,9 @@ describe("retrieve", () => {
     expect(noIndex).toMatchObject({ status: 1, err: expect.stringContaining("is no index that heddle wrote") });
     const both = await cpu("retrieve", "search", "--index", "x", "--text", "x", "--image", fox);
     expect(both).toMatchObject({ status: 1, err: expect.stringContaining("takes one query") });
+    const nowhere = await cpu("retrieve", "index", folder.at("pictures"), "--out", folder.at("no", "where"));
+    expect(nowhere).toMatchObject({ status: 1, err: expect.stringContaining("no such file or folder") });
+    expect(nowhere.err).not.toContain("device:"); // told before anything is embedded
     const empty = await cpu("retrieve", "index", folder.at("maps"), "--out", "x");
     expect(empty).toMatchObject({ status: 1, err: expect.stringContaining("holds no picture") });
   });

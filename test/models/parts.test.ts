@@ -201,15 +201,15 @@ describe("configurations that nobody tried", () => {
       const { model } = bundled.find((b) => b.model.name === name)!;
       return trace(model, configure(model, changes as never));
     };
-    expect(use("internvl-c", { vision: { ...small, positions: 6 } })).toThrow(/6 pixels are none for patches of 4/);
+    expect(use("internvl-c", { vision: { ...small, positions: 6 } })).toThrow(
+      /positions 6 cannot be filled with patches of 4/,
+    );
     expect(use("internvl-c", { vision: small, poolingHeads: 3 })).toThrow(
-      /width 8 cannot be shared by 3 heads that pool/,
+      /width 8 cannot be shared by 3 pooling heads/,
     );
-    expect(use("internvl-chat-vicuna-7b", { vision: small })).toThrow(
-      /features -4 is no state of an encoder of 2 blocks/,
-    );
-    expect(use("internvit-6b-upernet", { vision: small })).toThrow(/block 12 is no state of an encoder of 2 blocks/);
-    expect(use("qllama-8b", { crossEvery: 0 })).toThrow(/crossEvery 0 is no number of layers/);
+    expect(use("internvl-chat-vicuna-7b", { vision: small })).toThrow(/features -4: InternViT has 2 blocks/);
+    expect(use("internvit-6b-upernet", { vision: small })).toThrow(/blocks \[12, 24, 36, 48\]: InternViT has 2 blocks/);
+    expect(use("qllama-8b", { crossEvery: 0 })).toThrow(/crossEvery is 0; needed is/);
     expect(() => trace(internvlC, { vision: { heads: 7 } as never })).toThrow(/width 3200 cannot be shared by 7 heads/);
     expect(() => trace(internvlC, { vision: { patch: 15 } as never })).toThrow(
       /image 224 cannot be filled with patches of 15/,

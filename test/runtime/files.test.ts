@@ -5,9 +5,11 @@ import { FileError } from "../../compiler/index.ts";
 import {
   fileError,
   formatBytes,
+  makeFolder,
   nodeFileSystem,
   quoted,
   requireFreeSpace,
+  requireWritable,
   writeAtomically,
   writeFileAtomically,
 } from "../../runtime/index.ts";
@@ -125,6 +127,30 @@ describe("requireFreeSpace", () => {
     await requireFreeSpace(folder, 1);
     await expect(requireFreeSpace(folder, 1e18)).rejects.toThrow(/888\.2 PiB|909494\.7 TiB/);
     await expect(requireFreeSpace(folder, 1e18)).rejects.toThrow(/are needed and the disk has .* free/);
+  });
+});
+
+describe("makeFolder", () => {
+  it("makes what is missing, accepts what is there, and says what cannot be", async () => {
+    const folder = await temporaryFolder();
+    await makeFolder(join(folder, "a", "b", "c"));
+    await makeFolder(join(folder, "a", "b"));
+    expect(await readdir(join(folder, "a", "b"))).toEqual(["c"]);
+    await writeFile(join(folder, "file"), "");
+    await expect(makeFolder(join(folder, "file"))).rejects.toThrow(/cannot create .*file: it exists already\n {2}hint/);
+    await expect(makeFolder(join(folder, "file", "x"))).rejects.toThrow(/a part of the path is a file/);
+    await expect(makeFolder("")).rejects.toThrow(FileError);
+    if (process.platform === "linux") await expect(makeFolder("/proc/heddle/x")).rejects.toThrow(FileError);
+  });
+});
+
+describe("requireWritable", () => {
+  it("says before the work what writing would say after it", async () => {
+    const folder = await temporaryFolder();
+    await requireWritable(join(folder, "new"));
+    await expect(requireWritable(folder)).rejects.toThrow(/cannot be written: it is a folder/);
+    await expect(requireWritable(join(folder, "no", "x"))).rejects.toThrow(/cannot write .*no such file or folder/);
+    expect(await readdir(folder)).toEqual([]);
   });
 });
 

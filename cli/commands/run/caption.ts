@@ -3,7 +3,14 @@ import { UsageError } from "../../../compiler/index.ts";
 import { decodeImage, imageTensor } from "../../../data/index.ts";
 import type { Config } from "../../../dsl/index.ts";
 import { captionPrefill, captionStep, type GenerativeConfig, isVision } from "../../../models/index.ts";
-import { type Caption, cachedSession, captionDefaults, captionPrompt, writeCaption } from "../../../runtime/index.ts";
+import {
+  type Caption,
+  cachedSession,
+  captionDefaults,
+  captionLimit,
+  captionPrompt,
+  writeCaption,
+} from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
 import { graphOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
@@ -30,6 +37,10 @@ export async function captionCommand(source: string, options: CaptionOptions): P
   const step = graphOf("caption-step", (p) => captionStep(p, config));
   const tokenizer = await openTokenizer(step, options);
   const longest = config.text.queries + captionPrompt(tokenizer, options.prompt).length + writing.maxNewTokens;
+  if (longest > captionLimit)
+    throw new UsageError(
+      `the queries, the prompt and --max-tokens are ${longest} tokens; the model takes ${captionLimit}`,
+    );
   return await withWeights(beginning, options, (model) =>
     untilInterrupted(async (signal) => {
       const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: longest });

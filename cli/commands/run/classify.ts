@@ -10,6 +10,7 @@ import { requirePictures } from "./pictures.ts";
 import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { embedPictures, embedTexts, geometryOf, requireOutputs } from "./towers.ts";
+import { printable } from "./writing.ts";
 
 export interface ClassifyOptions extends RunOptions {
   readonly image: readonly string[];
@@ -74,4 +75,6 @@ const best = (probabilities: Float64Array, { labels }: Classes, top: number): Gu
     .slice(0, top);
 
 const lines = ({ image, guesses }: Classified): string =>
-  [image, ...guesses.map((g) => `  ${(100 * g.probability).toFixed(1).padStart(5)} %  ${g.label}`), ""].join("\n");
+  [image, ...guesses.map((g) => `  ${(100 * g.probability).toFixed(1).padStart(5)} %  ${printable(g.label)}`), ""].join(
+    "\n",
+  );

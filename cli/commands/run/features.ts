@@ -4,7 +4,7 @@ import { type HostTensor, UsageError } from "../../../compiler/index.ts";
 import { imageStore } from "../../../data/index.ts";
 import type { Params } from "../../../dsl/index.ts";
 import { internvit, isVision, pixelsInput, type VisionConfig } from "../../../models/index.ts";
-import { nodeFileSystem, type RowsResult, runRows, startProgress, writeSafetensors } from "../../../runtime/index.ts";
+import { makeFolder, type RowsResult, runRows, startProgress, writeSafetensors } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
 import { graphOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -36,7 +36,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     return Object.fromEntries(blocks.map((block) => [outputName(block), states[block]!]));
   });
   const side = config.image / config.patch;
-  await nodeFileSystem.mkdir(options.out);
+  await makeFolder(options.out);
   const written = await withWeights(graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
     const session = await model.session(graph, { batch });

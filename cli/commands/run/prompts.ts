@@ -1,8 +1,8 @@
 /** Class names and templates, from a file or the command line, in one language or several. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { didYouMean, FileError, UsageError } from "../../../compiler/index.ts";
+import { readJson } from "../../../data/index.ts";
 
 /** Texts by language; "" where the source names none. */
 export type ByLanguage = Readonly<Record<string, readonly string[]>>;
@@ -47,7 +47,7 @@ export function classPrompts(labels: ByLanguage, templates: ByLanguage): Classes
     const names = labels[language]!;
     if (names.length !== first.length)
       throw new UsageError(`the labels are ${first.length} in "${languages[0]}" and ${names.length} in "${language}"`);
-    const own = templates[language] ?? templates[""];
+    const own = textsOf(templates, language);
     if (!own && language === "") throw unsaid(templates);
     if (!own) throw missing("templates", language, templates);
     for (const [index, name] of names.entries()) {
@@ -70,7 +70,7 @@ const items = (text: string, separator: string): string[] =>
 
 /** A JSON file with an array of texts, or an object with one for each language. */
 async function readTexts(path: string, what: string): Promise<ByLanguage> {
-  const value = parse(path, what, await read(path, what));
+  const value = await readJson(path, what);
   if (isTexts(value)) return { "": value };
   if (typeof value === "object" && value !== null && Object.values(value).every(isTexts)) return value as ByLanguage;
   throw new FileError(
@@ -78,30 +78,18 @@ async function readTexts(path: string, what: string): Promise<ByLanguage> {
   );
 }
 
-async function read(path: string, what: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new FileError(`${what} "${path}" cannot be read: ${(cause as Error).message}`, { cause });
-  }
-}
-
-function parse(path: string, what: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new FileError(`${what} "${path}" are no JSON: ${(cause as Error).message}`, { cause });
-  }
-}
-
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "string" && item !== "");
+
+/** The texts of a language, or those that are of none. */
+const textsOf = (texts: ByLanguage, language: string): readonly string[] | undefined =>
+  [language, ""].filter((key) => Object.hasOwn(texts, key)).map((key) => texts[key]!)[0];
 
 /** The languages to use: the one asked for, else all. */
 function inLanguage(texts: ByLanguage, language: string | undefined, what: string): ByLanguage {
   if (Object.values(texts).flat().length === 0) throw new UsageError(`there are no ${what}`);
   if (language === undefined) return texts;
-  const own = texts[language] ?? texts[""];
+  const own = textsOf(texts, language);
   if (!own) throw missing(what, language, texts);
   return { [language]: own };
 }

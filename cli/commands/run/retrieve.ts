@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join, parse, relative } from "node:path";
 import { FileError, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import { type ImageStore, imageStore, mapLimited, nearest, type Skipped } from "../../../data/index.ts";
+import { requireWritable } from "../../../runtime/index.ts";
 import { digits, json } from "../../output.ts";
 import { cleanCaption, prefixOf } from "./contrastive-texts.ts";
 import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
@@ -11,6 +12,7 @@ import { isPicture, requirePictures } from "./pictures.ts";
 import { type Indexed, type Kind, readIndex, searched, writeIndex } from "./retrieval-index.ts";
 import { type OpenedTokenizer, openTokenizer } from "./tokenizing.ts";
 import { embedPictures, embedTexts, geometryOf, requireOutputs } from "./towers.ts";
+import { printable } from "./writing.ts";
 
 export interface IndexOptions extends RunOptions {
   readonly out: string;
@@ -43,6 +45,7 @@ const asQuery = (tokenizer: OpenedTokenizer, prefix: string | undefined) => (tex
 export async function indexCommand(source: string, folder: string, options: IndexOptions): Promise<number> {
   const { name, graph } = await openModel(source, options);
   requireOutputs(graph, "retrieve", towers);
+  await requireWritable(options.out);
   const content = await readFolder(folder);
   const store = imageStore(geometryOf(graph, "squash", options));
   const pictures = await readable(folder, content.pictures, store);
@@ -110,7 +113,7 @@ export async function searchCommand(source: string, options: SearchOptions): Pro
   return 0;
 }
 
-const line = ({ name, cosine }: SearchResult["found"][number]): string => `${cosine.toFixed(4)}  ${name}\n`;
+const line = ({ name, cosine }: SearchResult["found"][number]): string => `${cosine.toFixed(4)}  ${printable(name)}\n`;
 
 interface FolderContent {
   readonly pictures: readonly string[];

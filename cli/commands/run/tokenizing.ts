@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
 import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch } from "../../../data/index.ts";
 import { feedNamed } from "./feeds.ts";
+import { say } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 
 export interface OpenedTokenizer extends Tokenizer {
@@ -23,6 +24,9 @@ export async function openTokenizer(graph: Graph, options: RunOptions): Promise<
       `the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: give the model's own with --tokenizer`,
     );
   }
+  // Tables are often padded by a few rows; a gap this wide is another model's tokenizer, or a model made for more.
+  if (vocabulary !== undefined && tokenizer.vocabularySize < 0.9 * vocabulary)
+    say(`note: the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: is it the model's own?`);
   return tokenizer;
 }
 

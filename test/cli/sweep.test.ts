@@ -1,0 +1,58 @@
+/** The search grid of encoder shapes by command line. InternVL section 3.2. */
+import { describe, expect, it } from "vitest";
+import { heddle } from "./support.ts";
+
+const sweep = (...args: string[]) => heddle("inspect", "internvit-6b", ...args);
+interface Shape {
+  readonly width: number;
+  readonly heads: number;
+  readonly parameters: number;
+  readonly macs: { readonly exact: number; readonly paper: number };
+  readonly imagesPerSecond: number | null;
+}
+const shapes = (out: string) => (JSON.parse(out) as { shapes: Shape[] }).shapes;
+
+describe("inspect --sweep", () => {
+  it("finds the paper's shape, and widths near the budget for the others", async () => {
+    const grid = ["--sweep", "depth=32,48,80", "--sweep", "headDim=64,128", "--sweep", "mlpRatio=4,8"];
+    const { out } = await sweep(...grid, "--budget", "5.9e9", "--json");
+    const found = shapes(out);
+    expect(found).toHaveLength(12);
+    expect(found).toContainEqual(expect.objectContaining({ width: 3200, heads: 25, parameters: 5_902_793_600 }));
+    for (const { parameters } of found) expect(Math.abs(parameters / 5.9e9 - 1)).toBeLessThan(0.04);
+  }, 30_000);
+
+  it("prints a table, and measures blocks on a device", async () => {
+    const small = ["--sweep", "depth=2,4", "--sweep", "headDim=16", "--set", "image=56", "--budget", "2e6"];
+    const table = await sweep(...small, "--device", "cpu");
+    const [head, ...rows] = table.out.trim().split("\n");
+    expect(head).toMatch(
+      /^depth +head dim +MLP ratio +width +heads +parameters +MACs \(paper\) +MACs \(exact\) +images\/s$/,
+    );
+    expect(rows).toHaveLength(2);
+    for (const row of rows) expect(row).toMatch(/ 0\.0\d+ G +0\.0\d+ G +\d/);
+  });
+
+  it.each([
+    [
+      "a key that is none",
+      ["--sweep", "dpth=32"],
+      'depth, headDim, mlpRatio with numbers (whole ones but for mlpRatio), such as depth=32,48; not "dpth=32"',
+    ],
+    ["no numbers", ["--sweep", "depth="], 'not "depth="'],
+    ["a fraction of a head", ["--sweep", "headDim=1.5"], 'not "headDim=1.5"'],
+    ["a key twice", ["--sweep", "depth=2", "--sweep", "depth=4"], "--sweep depth is given twice"],
+    ["a depth beyond counting", ["--sweep", "depth=1e9"], "needed is a whole number from 1 to 1000"],
+    [
+      "a budget too small",
+      ["--sweep", "depth=32", "--budget", "100"],
+      "--budget 100 is below what a depth of 32 with heads of 128 takes: at least 6,449,024",
+    ],
+    ["a budget beyond counting", ["--sweep", "depth=32", "--budget", "1e30"], "internvit-6b.width is"],
+    ["a device that is none", ["--sweep", "depth=32", "--device", "gpu"], "--device is one of auto, webgpu, cpu"],
+    ["a budget for no sweep", ["--budget", "5e9"], "--budget goes with --sweep"],
+    ["a device for no sweep", ["--device", "cpu"], "--device goes with --sweep"],
+  ])("refuses %s", async (_, args, message) => {
+    expect(await sweep(...args)).toMatchObject({ status: 1, out: "", err: expect.stringContaining(message) });
+  });
+});
