@@ -5,8 +5,9 @@ import { intern, type Node } from "../ir/node.ts";
 import { cast } from "../ops/index.ts";
 
 /**
- * The graph with its f32 parameters kept as `dtype` and cast where they are used, so that weights take half the memory
- * while sums stay in f32. Parameters that the graph updates are left alone: a small step would be lost in f16.
+ * The graph with its f32 matrices kept as `dtype` and cast where they are used, so that weights take half the memory while
+ * sums stay in f32. Parameters of one axis stay as they are: they are few, and a running variance may be beyond f16. So do
+ * those that the graph updates: a small step would be lost in f16.
  *
  *     parameter w : f32[..]   becomes   cast (parameter w : f16[..]) to f32
  */
@@ -14,7 +15,10 @@ export function keepParametersAs(graph: Graph, dtype: Extract<DType, "f32" | "f1
   if (dtype === "f32") return graph;
   const updated = new Set(Object.values(graph.updates));
   const narrowed = (node: Node) =>
-    node.op === "parameter" && node.type.dtype === "f32" && !updated.has(String(node.attrs.name));
+    node.op === "parameter" &&
+    node.type.dtype === "f32" &&
+    node.type.axes.length > 1 &&
+    !updated.has(String(node.attrs.name));
   const stored = (node: Node) =>
     intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
   const roots = graph.outputs.map((o) => o.node);

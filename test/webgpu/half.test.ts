@@ -67,9 +67,13 @@ gpuTest("parameters kept in f16 are read on any adapter", async ({ gpu }) => {
   const graph = layersGraph();
   const half = keepParametersAs(graph, "f16");
   const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  const kept = new Map(half.inputs.map((n) => [inputName(n), n.type.dtype]));
+  expect(kept.get("bias")).toBe("f32");
   const rounded = parameters.map((n) => {
     const { axes, data } = f32(inputName(n), n.type.axes as readonly SizedAxis[]);
-    return [inputName(n), hostTensor("f16", axes, Float16Array.from(data as Float32Array))] as const;
+    const dtype = kept.get(inputName(n))!;
+    const own = dtype === "f16" ? Float16Array.from(data as Float32Array) : data;
+    return [inputName(n), hostTensor(dtype, axes, own)] as const;
   });
   const widened = rounded.map(([name, t]) => [name, hostTensor("f32", t.axes, Float32Array.from(t.data))] as const);
   const x = f32("x", [axis("token"), axis("embed")]);
