@@ -150,6 +150,23 @@ describe("a checkpoint's folder as the model", () => {
     expect(other.err).toContain("give the folder as the model");
   });
 
+  it("talks where it is a language model alone, and says that it sees nothing", async () => {
+    const chat = [
+      "run",
+      folder.at("model-vicuna-7b"),
+      "--device",
+      "cpu",
+      "chat",
+      "--prompt",
+      "Hi",
+      "--max-tokens",
+      "3",
+    ];
+    expect(await heddle(...chat)).toMatchObject({ status: 0 });
+    const blind = await heddle(...chat, "--image", fox);
+    expect(blind).toMatchObject({ status: 1, err: expect.stringContaining("sees no picture") });
+  });
+
   it.each([
     ["no config.json", undefined, "is a folder without config.json"],
     ["no JSON", "{", "config.json: "],
