@@ -25,8 +25,9 @@ import {
   type SizedAxis,
   type Sizes,
 } from "../compiler/index.ts";
-import { createSession, randomStream } from "../runtime/index.ts";
+import { createSession, randomStream, requireWritable } from "../runtime/index.ts";
 import { openDevice } from "./device.ts";
+import { untilInterrupted } from "./interrupt.ts";
 import { heddleVersion } from "./versions.ts";
 
 /** How far a verified file may be from heddle's own execution, relative to each output's largest value. */
@@ -55,9 +56,12 @@ export async function writeOnnxFile(
   read: ReadParameter,
   options: OnnxFileOptions = {},
 ): Promise<OnnxFile> {
+  await requireWritable(path);
   const model = exportOnnx(graph, { ...options, version: heddleVersion() });
-  const weights = (node: Node) => ({ dtype: "f32" as const, chunks: chunksOf(read, inputName(node)) });
-  const written = await writeOnnx(path, model, weights, options);
+  const written = await untilStopped(path, read, async (readOn) => {
+    const weights = (node: Node) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(node)) });
+    return await writeOnnx(path, model, weights, options);
+  });
   const opset = options.opset ?? opsets.usual;
   if (!options.verify) return { ...written, opset };
   const verified = await verifyFile(path, graph, read);
@@ -67,6 +71,23 @@ export async function writeOnnxFile(
   throw new FileError(
     `the exported file differs from ${verified.against} by ${verified.maxRelDiff.toExponential(2)} of an output's largest value, above ${tolerance}; it was removed`,
   );
+}
+
+/** Runs `write`, whose reader throws from Ctrl-C on, so that the writer removes what it has written so far. */
+async function untilStopped<T>(
+  path: string,
+  read: ReadParameter,
+  write: (readOn: ReadParameter) => Promise<T>,
+): Promise<T> {
+  const results: T[] = [];
+  await untilInterrupted(async (signal) => {
+    const readOn: ReadParameter = async (name) => {
+      if (signal.aborted) throw new FileError(`writing ${path} was stopped; what was there before is unchanged`);
+      return await read(name);
+    };
+    results.push(await write(readOn));
+  });
+  return results[0]!;
 }
 
 async function* chunksOf(read: ReadParameter, name: string): AsyncGenerator<Uint8Array> {

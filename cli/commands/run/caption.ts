@@ -11,9 +11,9 @@ import {
   captionPrompt,
   writeCaption,
 } from "../../../runtime/index.ts";
+import { untilInterrupted } from "../../interrupt.ts";
 import { json } from "../../output.ts";
 import { isVision } from "./features.ts";
-import { untilInterrupted } from "./interrupt.ts";
 import { graphOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { requirePictures } from "./pictures.ts";
