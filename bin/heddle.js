@@ -21,6 +21,11 @@ function start() {
 }
 
 async function run(code) {
+  // A reader that has seen enough, such as head, is no fault: the status is that of SIGPIPE.
+  process.stdout.on("error", (error) => {
+    if (error.code === "EPIPE") process.exit(141);
+    throw error;
+  });
   const { main } = await import(pathToFileURL(code).href);
   process.exitCode = await main(process.argv.slice(2));
 }

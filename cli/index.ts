@@ -74,7 +74,7 @@ function commands(done: (status: number) => void): Command {
     .option(...graph)
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
-    .option("--seed <n>", "of random values", Number, 0)
+    .option("--seed <n>", "of random values", seed, 0)
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await compileCommand(model, options)));
   program
@@ -88,7 +88,7 @@ function commands(done: (status: number) => void): Command {
     .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")
-    .option("--seed <n>", "of random values", Number, 0)
+    .option("--seed <n>", "of random values", seed, 0)
     .option("--verify", "run the file in onnxruntime and compare", false)
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await exportCommand(model, options)));
@@ -132,6 +132,12 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+function seed(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError("a whole number from 0 on is needed");
 }
 
 function positiveNumber(text: string): number {

@@ -1,4 +1,4 @@
-/** Ctrl-C while something is written: once ends that, twice the process. */
+/** Ctrl-C while a text or a file is written: once ends the writing, twice the process. */
 
 /** Exit status of what Ctrl-C ended: 128 + SIGINT. */
 export const interrupted = 130;

@@ -1,9 +1,9 @@
 /** Finds what a command was given: a bundled model, a TypeScript file, a .graph file, or a job. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { didYouMean, FileError, type Graph, parseGraph, UsageError } from "../compiler/index.ts";
+import { didYouMean, FileError, type Graph, HeddleError, parseGraph, UsageError } from "../compiler/index.ts";
 import { type Config, configure, type Model, modelGraph, parseSettings, type TokenRun, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import type { JobFile, Setting } from "../runtime/index.ts";
@@ -95,7 +95,18 @@ function unknownModel(source: string): UsageError {
 async function importFile(source: string): Promise<Record<string, unknown>> {
   const path = resolve(source);
   if (!existsSync(path)) throw new FileError(`there is no file "${source}"`);
-  return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
+  try {
+    return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
+  } catch (error) {
+    if (error instanceof HeddleError) throw error;
+    throw new FileError(`"${source}" cannot be loaded: ${whereAndWhy(error)}`, { cause: error });
+  }
+}
+
+/** What was thrown, and where, without the frames of Node that loaded the file. */
+function whereAndWhy(error: unknown): string {
+  const lines = (error instanceof Error ? (error.stack ?? error.message) : String(error)).split("\n");
+  return lines.filter((line) => line.trim() !== "" && !/^ {4}at .*\bnode:/.test(line)).join("\n  ");
 }
 
 function pick<T>(module: Record<string, unknown>, kind: string, source: string, how: string): T {
@@ -105,6 +116,7 @@ function pick<T>(module: Record<string, unknown>, kind: string, source: string, 
 }
 
 async function readText(path: string): Promise<string> {
+  if (existsSync(path) && !statSync(path).isFile()) throw new FileError(`"${path}" is not a file`);
   try {
     return await readFile(path, "utf8");
   } catch (error) {

@@ -9,6 +9,8 @@ import {
   writeOnnx,
 } from "../backends/onnx/index.ts";
 import { FileError, type Graph, type HostTensor, inputName, type Node } from "../compiler/index.ts";
+import { requireWritable } from "../runtime/index.ts";
+import { untilInterrupted } from "./interruption.ts";
 import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verification.ts";
 import { heddleVersion } from "./versions.ts";
 
@@ -38,12 +40,15 @@ export interface OnnxFile extends WrittenModel {
 export async function writeOnnxFile(
   path: string,
   graph: Graph,
-  read: (name: string) => Promise<HostTensor>,
+  read: ReadParameter,
   options: OnnxFileOptions = {},
 ): Promise<OnnxFile> {
+  await requireWritable(path);
   const model = exportOnnx(graph, { ...options, version: heddleVersion() });
-  const weights = (node: Node) => ({ dtype: "f32" as const, chunks: chunksOf(read, inputName(node)) });
-  const written = await writeOnnx(path, model, weights, options);
+  const written = await untilStopped(path, read, async (readOn) => {
+    const weights = (node: Node) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(node)) });
+    return await writeOnnx(path, model, weights, options);
+  });
   const opset = options.opset ?? opsets.usual;
   if (!options.verify) return { ...written, opset };
   const verified = await verifyFile(path, model, read, options.runs);
@@ -55,10 +60,29 @@ export async function writeOnnxFile(
   );
 }
 
+type ReadParameter = (name: string) => Promise<HostTensor>;
+
+/** Runs `write`, whose reader throws from Ctrl-C on, so that the writer removes what it has written so far. */
+async function untilStopped<T>(
+  path: string,
+  read: ReadParameter,
+  write: (readOn: ReadParameter) => Promise<T>,
+): Promise<T> {
+  const results: T[] = [];
+  await untilInterrupted(async (signal) => {
+    const readOn: ReadParameter = async (name) => {
+      if (signal.aborted) throw new FileError(`writing ${path} was stopped; what was there before is unchanged`);
+      return await read(name);
+    };
+    results.push(await write(readOn));
+  });
+  return results[0]!;
+}
+
 /** What is converted at a time: a table of 50,000 words in f16 beside the same in f32 would be felt. */
 const pieceBytes = 2 ** 24;
 
-async function* chunksOf(read: (name: string) => Promise<HostTensor>, name: string): AsyncGenerator<Uint8Array> {
+async function* chunksOf(read: ReadParameter, name: string): AsyncGenerator<Uint8Array> {
   const { data } = await read(name);
   const f32 = data instanceof Float32Array ? data : Float32Array.from(data);
   const bytes = new Uint8Array(f32.buffer, f32.byteOffset, f32.byteLength);

@@ -10,12 +10,17 @@ export interface Mistake {
   readonly hint?: string;
 }
 
-/** All mistakes of a text in the order of their places, under one headline. */
+/** More would hide the first ones, which are often the cause of the others. */
+const mostShown = 50;
+
+/** The mistakes of a text in the order of their places, under one headline; beyond the first 50 they are counted. */
 export function renderMistakes(file: string, text: string, mistakes: readonly Mistake[]): string {
   const lines = text.split("\n");
   const sorted = [...mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
   const headline = `${file} has ${sorted.length === 1 ? "a mistake" : `${sorted.length} mistakes`}`;
-  return [headline, ...sorted.map((m) => renderMistake(file, lines[m.line - 1] ?? "", m))].join("\n\n");
+  const shown = sorted.slice(0, mostShown).map((m) => renderMistake(file, lines[m.line - 1] ?? "", m));
+  const rest = sorted.length > mostShown ? [`and ${sorted.length - mostShown} more`] : [];
+  return [headline, ...shown, ...rest].join("\n\n");
 }
 
 function renderMistake(file: string, line: string, m: Mistake): string {
@@ -24,10 +29,16 @@ function renderMistake(file: string, line: string, m: Mistake): string {
   return [`${where}: ${m.message}`, ...underline(line, m.line, m.column, m.length), ...hint].join("\n");
 }
 
-/** A numbered line of source with carets below `length` characters from `column`. */
+/** Columns shown of a line; of a longer one, those around the mistake. */
+const widest = 160;
+
+/** A numbered line of source with carets below `length` characters from `column`; nothing in it steers a terminal. */
 export function underline(line: string, number: number, column: number, length: number): string[] {
   const margin = String(number).padStart(4);
-  const text = line.replace(/[\t\r]/g, " ").trimEnd(); // one column for each character
-  const carets = " ".repeat(Math.max(0, column - 1)) + "^".repeat(Math.max(1, length));
+  const start = line.length > widest ? Math.max(0, column - 1 - widest / 2) : 0;
+  const window = line.slice(start, start + widest).replace(/[\t\r]/g, " ");
+  const text = window.replace(/[\p{Cc}\p{Cf}]/gu, "\ufffd").trimEnd(); // one column for each character
+  const before = column - 1 - start;
+  const carets = " ".repeat(Math.max(0, before)) + "^".repeat(Math.max(1, Math.min(length, widest - before)));
   return [`${margin} | ${text}`, `${" ".repeat(margin.length)} | ${carets}`];
 }
