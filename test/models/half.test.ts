@@ -22,7 +22,7 @@ const cases: readonly (readonly [string, object])[] = [
   ["internvl-chat-vicuna-7b-qllama", { vision, text, features: -2, qllama: asked }],
   ["internvit-6b-probe", { vision, classes: 5, embed: 7, poolingHeads: 3 }],
   ["internvit-6b-segmentation", { vision, classes: 5, blocks: [2] }],
-  ["internvit-6b-upernet", { vision, classes: 5, blocks: [0, 1, 2, 3], channels: 4 }],
+  ["internvit-6b-upernet", { vision, classes: 5, blocks: [1, 2, 2, 3], channels: 4 }],
 ];
 
 /** Ids of the text, and in a chat the image's tokens after the first one. */
