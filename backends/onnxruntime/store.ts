@@ -46,7 +46,13 @@ export function cpuStore(): CpuStore {
     return found;
   };
   const store: CpuStore = {
-    write: (name, value) => store.exclusive(async () => void slots.set(name, owned(name, value))),
+    write: (name, value) =>
+      store.exclusive(async () => {
+        const known = slots.get(name);
+        // Fresh memory costs more than the copy: weights that stream are written over those before them.
+        if (known && printType(known) === printType(value)) known.data.set(checked(name, value).data);
+        else slots.set(name, owned(name, value));
+      }),
     read: (name) =>
       store.exclusive(async () => {
         const { dtype, axes, data } = slot(name);
@@ -77,11 +83,15 @@ export function cpuStore(): CpuStore {
   return store;
 }
 
+function checked(name: string, value: HostTensor): HostTensor {
+  const { dtype, axes, data } = value;
+  if (data.length === elementCount(axes)) return value;
+  throw new UsageError(`"${name}" is ${printType({ dtype, axes })}, but its data has ${data.length} elements`);
+}
+
 /** A copy that the store may write over. */
-function owned(name: string, { dtype, axes, data }: HostTensor): Resident {
-  if (data.length !== elementCount(axes)) {
-    throw new UsageError(`"${name}" is ${printType({ dtype, axes })}, but its data has ${data.length} elements`);
-  }
+function owned(name: string, value: HostTensor): Resident {
+  const { dtype, axes, data } = checked(name, value);
   const stored = asStored(dtype, data);
   return { dtype, axes, data: stored === data ? data.slice() : stored };
 }

@@ -70,6 +70,7 @@ export class RateMeter {
   }
 
   add(done: number): void {
+    if (done === this.#samples.at(-1)!.done) return; // a further figure is no work done
     const at = this.#now();
     const isSoonAfter = (a: number) => at - a < 500;
     const beforeLast = this.#samples.at(-2);

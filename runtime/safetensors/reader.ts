@@ -7,7 +7,14 @@ import type { StoredTensor } from "./header.ts";
 import { copyAgain, describeShape, type Header, lengthBytes, longestHeader, parseHeader } from "./header.ts";
 import { refuseOtherKinds } from "./other-kinds.ts";
 import { locateWeights, readShardIndex, type ShardIndex } from "./shard-index.ts";
-import { decode, hasHostLayout, isReadableAs, requireLittleEndian, storedDTypes, ValueFault } from "./stored-dtype.ts";
+import {
+  decodeInto,
+  hasHostLayout,
+  isReadableAs,
+  requireLittleEndian,
+  storedDTypes,
+  ValueFault,
+} from "./stored-dtype.ts";
 
 export interface ReadOptions {
   /** Read as this dtype: a stored float as f32 or f16. Default: the nearest host dtype (BF16 and F64 as f32). */
@@ -105,7 +112,7 @@ export class SafetensorsReader {
     for (let done = 0; done < out.length; ) {
       const piece = scratch.subarray(0, (out.length - done) * size);
       await this.#readBytes(tensor, (start + done) * size, piece);
-      out.set(decodeOf(tensor, dtype, piece, start + done), done);
+      decodePiece(tensor, dtype, piece, start, out, done);
       done += piece.length / size;
     }
   }
@@ -116,12 +123,20 @@ export class SafetensorsReader {
   }
 }
 
-function decodeOf(tensor: StoredTensor, dtype: DType, piece: Uint8Array<ArrayBuffer>, start: number): HostData {
+/** Decodes what was read from element `start + at` on to the same place of `out`. */
+function decodePiece(
+  tensor: StoredTensor,
+  dtype: DType,
+  piece: Uint8Array<ArrayBuffer>,
+  start: number,
+  out: HostData,
+  at: number,
+): void {
   try {
-    return decode(tensor.dtype, dtype, piece);
+    decodeInto(tensor.dtype, dtype, piece, out, at);
   } catch (error) {
     if (!(error instanceof ValueFault)) throw error;
-    const place = `tensor ${quoted(tensor.name)}, element ${start + error.index}`;
+    const place = `tensor ${quoted(tensor.name)}, element ${start + at + error.index}`;
     throw fileError(tensor.file, `${place}: ${error.message}`, "store the tensor in a type that heddle reads whole");
   }
 }

@@ -1,6 +1,6 @@
 /** The element types of safetensors files, and how they become host arrays and back. */
 import { endianness } from "node:os";
-import { allocate, type DType, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
+import { type DType, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
 
 /**
  * For each stored type: bytes per element and the host dtype it is read as when none is asked for. Types wider than
@@ -58,17 +58,70 @@ export function isReadableAs(stored: StoredDType, host: DType): boolean {
 export const hasHostLayout = (stored: StoredDType, host: DType): boolean =>
   storedAs[host] === stored && stored !== "BOOL";
 
-/** Reads stored bytes, aligned to 8, as `host`; throws ValueFault. The caller has asked isReadableAs. */
-export function decode(stored: StoredDType, host: DType, bytes: Uint8Array<ArrayBuffer>): HostData {
+/**
+ * Reads stored bytes, aligned to 8, as `host` into an array of that dtype, from element `at` on; throws ValueFault. The
+ * caller has asked isReadableAs.
+ */
+export function decodeInto(
+  stored: StoredDType,
+  host: DType,
+  bytes: Uint8Array<ArrayBuffer>,
+  out: HostData,
+  at: number,
+): void {
+  const halves = halfDecoders[stored]?.[host as "f32" | "f16"];
+  if (halves) halves(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2), out, at);
+  else out.set(decode(stored, host, bytes), at);
+}
+
+function decode(stored: StoredDType, host: DType, bytes: Uint8Array<ArrayBuffer>): Native {
   const { buffer, byteOffset, byteLength } = bytes;
   const native = views[stored](buffer, byteOffset, byteLength / storedDTypes[stored].bytes);
   if (host === "f16") return toFloat16(native as FloatSource);
   if (stored === "F64") return toFloat32(native as Float64Array);
   if (stored === "BOOL") return checkedBooleans(native as Uint8Array);
-  const out = allocate(host, native.length);
-  out.set(native);
-  return out;
+  return native;
 }
+
+type HalfDecoder = (halves: Uint16Array, out: HostData, at: number) => void;
+
+/** A checkpoint's weights are billions of 16-bit floats, so these are bits to bits, through tables of all 65,536. */
+const halfDecoders: Partial<Record<StoredDType, Partial<Record<"f32" | "f16", HalfDecoder>>>> = {
+  BF16: {
+    f32: (halves, out, at) => {
+      const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+      for (let i = 0; i < halves.length; i++) bits[at + i] = halves[i]! << 16;
+    },
+    f16: (halves, out, at) => {
+      const bits = new Uint16Array(out.buffer, out.byteOffset, out.length);
+      const table = bfloat16AsFloat16();
+      for (let i = 0; i < halves.length; i++) {
+        const half = table[halves[i]!]!;
+        bits[at + i] = half;
+        if ((half & 0x7fff) === 0x7c00)
+          refuseNewInfinity(widenBFloat16(halves.subarray(i, i + 1))[0]!, i, "f16", 65504);
+      }
+    },
+  },
+  F16: {
+    f32: (halves, out, at) => {
+      const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+      const table = float16AsFloat32();
+      for (let i = 0; i < halves.length; i++) bits[at + i] = table[halves[i]!]!;
+    },
+  },
+};
+
+const allHalves = (): Uint16Array<ArrayBuffer> => Uint16Array.from({ length: 65536 }, (_, i) => i);
+
+/** A value made at its first use. */
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
+
+const bfloat16AsFloat16 = once(() => new Uint16Array(new Float16Array(widenBFloat16(allHalves())).buffer));
+const float16AsFloat32 = once(() => new Uint32Array(new Float32Array(new Float16Array(allHalves().buffer)).buffer));
 
 type FloatSource = Float64Array | Float32Array | Float16Array;
 type Native = HostData | Int16Array | Uint16Array | Int8Array;

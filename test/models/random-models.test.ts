@@ -33,12 +33,14 @@ describe.each(cases)("$name with seed $seed", ({ name, seed }) => {
   test.each(devices)("is the same on $name, gradients included", async (device) => {
     const [want, got] = [await wanted, await runOnce(device, graph, feeds, weights)];
     const gradients = Object.keys(want).filter((n) => weights.has(n));
-    // A gradient that is 0 but for rounding has the size of its terms, which are those of the others.
-    const floor = 1e-3 * Math.max(...gradients.map((n) => largest(want[n]!.data)));
+    const outputs = Object.keys(want).filter((n) => !weights.has(n));
+    // What is 0 but for rounding, as the contrastive loss of one pair is, has the size of its terms: that of the others.
+    const floorOf = (names: readonly string[]) => 1e-3 * Math.max(...names.map((n) => largest(want[n]!.data)));
+    const [floor, outputFloor] = [floorOf(gradients), floorOf(outputs)];
     expect(floor).toBeGreaterThan(1e-6);
     for (const [n, value] of Object.entries(want)) {
       const isGradient = weights.has(n);
-      const apart = difference(got[n]!.data, value.data, isGradient ? floor : 1e-12);
+      const apart = difference(got[n]!.data, value.data, isGradient ? floor : outputFloor);
       const limit = isGradient ? 10 * device.tolerance : device.tolerance;
       expect(apart, `${n} of ${JSON.stringify(config)}`).toBeLessThan(limit);
     }
