@@ -130,7 +130,25 @@ function filled(node: Node): HostTensor {
   return hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(0.01));
 }
 
-const [warmRuns, countedRuns] = [1, 5];
+/** Seconds that a GPU takes to leave its idle clocks, and that are measured after; a slow device takes a run or a few. */
+const [warmSeconds, countedSeconds] = [0.5, 0.5];
+const [fewestRuns, mostRuns] = [5, 100];
+
+/** The median time of a run, in seconds, once runs take as long as they will. */
+async function steadySeconds(run: () => Promise<unknown>): Promise<number> {
+  const since = (begun: number) => (performance.now() - begun) / 1000;
+  const warmed = performance.now();
+  do await run();
+  while (since(warmed) < warmSeconds);
+  const times: number[] = [];
+  const counted = performance.now();
+  while (times.length < fewestRuns || (since(counted) < countedSeconds && times.length < mostRuns)) {
+    const begun = performance.now();
+    await run();
+    times.push(since(begun));
+  }
+  return times.sort((a, b) => a - b)[Math.floor(times.length / 2)]!;
+}
 
 /** Times the model with two blocks and with one: the difference is a block, whatever the embeddings cost. */
 async function throughput(
@@ -154,14 +172,9 @@ async function throughput(
         ["column", c.image],
       ].map(([name, size]) => ({ name: String(name), size: Number(size) }));
       const pixels = hostTensor("f32", axes, new Float32Array(batch * 3 * c.image ** 2).fill(0.5));
-      const times: number[] = [];
-      for (let i = 0; i < warmRuns + countedRuns; i++) {
-        const begun = performance.now();
-        await session.run({ pixels });
-        if (i >= warmRuns) times.push((performance.now() - begun) / 1000);
-      }
+      const median = await steadySeconds(() => session.run({ pixels }));
       session.dispose();
-      return times.sort((a, b) => a - b)[Math.floor(countedRuns / 2)]!;
+      return median;
     };
     const [one, two] = [await seconds(1), await seconds(2)];
     return batch / (one + Math.max(0, two - one) * (c.depth - 1));
