@@ -45,6 +45,9 @@ export interface Turn {
   readonly ended: string;
 }
 
+/** Tokens that the template and a question usually come to. */
+const questionRoom = 256;
+
 const defaults: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: 512 };
 
 export async function chatCommand(source: string, options: ChatOptions): Promise<number> {
@@ -57,7 +60,9 @@ export async function chatCommand(source: string, options: ChatOptions): Promise
   const tokenizer = await openTokenizer(step, options);
   const image = options.image === undefined ? undefined : await pictureOf(options.image, seeing(named), options);
   return await withWeights(image?.beginning ?? step, options, async (model) => {
-    const session = cachedSession(model, step, { rows: 1, limit: template.limit });
+    // Room for a first answer whole, so that nothing is compiled again while it is written.
+    const capacity = Math.min(template.limit, (image?.place.tokens ?? 0) + questionRoom + writing.maxNewTokens);
+    const session = cachedSession(model, step, { rows: 1, capacity, limit: template.limit });
     const talk = conversation(session, { template, tokenizer, ...(image && { image }) });
     const turns: Turn[] = [];
     let status = 0;

@@ -134,7 +134,7 @@ function wholeNumber(text: string): number {
 
 /** "500MB", "2GB", "1.5GiB" or a number of bytes. */
 function byteSize(text: string): number {
-  const [, amount, unit = "B"] = /^([\d.]+)\s*([kMG]i?B|B)?$/.exec(text) ?? [];
+  const [, amount, unit = "B"] = /^([\d.]+)\s*([kMGT]i?B|B)?$/.exec(text) ?? [];
   const units: Readonly<Record<string, number>> = {
     B: 1,
     kB: 1e3,
@@ -143,6 +143,8 @@ function byteSize(text: string): number {
     MiB: 2 ** 20,
     GB: 1e9,
     GiB: 2 ** 30,
+    TB: 1e12,
+    TiB: 2 ** 40,
   };
   const bytes = Number(amount) * units[unit]!;
   if (Number.isFinite(bytes) && bytes >= 1) return bytes;
