@@ -1,6 +1,6 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError } from "commander";
 import { HeddleError, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -9,6 +9,7 @@ import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
+import { byteCount, collect, positiveNumber, seed, wholeNumber } from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -103,7 +104,7 @@ function commands(done: (status: number) => void): Command {
     .option("--dtype <dtype>", "f32, f16 or bf16; as each tensor is stored unless told")
     .option("--shard-size <size>", "bytes that a file holds at most, as in 5GB or 500MB", byteCount, 5e9)
     .option(...set)
-    .option("--seed <n>", "of random values", Number, 0)
+    .option("--seed <n>", "of random values", seed, 0)
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await convertCommand(model, options)));
   program
@@ -125,35 +126,6 @@ const environmentHelp = `
 environment:
 ${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
   HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take`;
-
-const collect = (value: string, before: string[]): string[] => [...before, value];
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError("a whole number from 1 on is needed");
-}
-
-function seed(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new InvalidArgumentError("a whole number from 0 on is needed");
-}
-
-function positiveNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isFinite(value) && value > 0) return value;
-  throw new InvalidArgumentError("a number above 0 is needed");
-}
-
-/** 5GB, 500MB, 1.5 GiB, or plain bytes. */
-function byteCount(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(?:([kMGT]?)(i?)B)?$/i.exec(text.trim());
-  const power = match ? ["", "k", "m", "g", "t"].indexOf((match[2] ?? "").toLowerCase()) : -1;
-  const value = power < 0 ? 0 : Math.floor(Number(match![1]) * (match![3] ? 1024 : 1000) ** power);
-  if (value >= 1) return value;
-  throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
-}
 
 function readSource(file: string): string | undefined {
   try {

@@ -2,6 +2,7 @@
 import type { Backend, Store } from "../../backends/backend.ts";
 import { type DType, type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
+import { openSessions } from "./open-sessions.ts";
 
 /** Where parameters come from, one at a time: `Weights` of a file, or a map. */
 export interface ParameterSource {
@@ -22,7 +23,7 @@ export interface DeviceModel {
 export function deviceModel(backend: Backend, parameters: ParameterSource): DeviceModel {
   const store = backend.createStore();
   const written = new Set<string>();
-  const sessions = new Set<InferenceSession>();
+  const sessions = openSessions();
   const session = async (graph: Graph, sizes: Sizes = {}) => {
     for (const node of graph.inputs.filter((n) => n.op === "parameter")) {
       const name = inputName(node);
@@ -31,18 +32,13 @@ export function deviceModel(backend: Backend, parameters: ParameterSource): Devi
       written.add(name);
     }
     const executable = await backend.compile(graph, { sizes });
-    const made: InferenceSession = {
-      run: (feeds, options) => executable.run(feeds, store, options),
-      dispose: () => {
-        executable.dispose();
-        sessions.delete(made);
-      },
-    };
-    sessions.add(made);
-    return made;
+    return sessions.add(
+      (feeds, options) => executable.run(feeds, store, options),
+      () => executable.dispose(),
+    );
   };
   const dispose = () => {
-    for (const open of [...sessions]) open.dispose();
+    sessions.dispose();
     store.dispose();
   };
   return { backend, store, session, dispose };

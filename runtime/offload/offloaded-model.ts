@@ -20,6 +20,7 @@ import {
 } from "../../compiler/index.ts";
 import { openSizes } from "../generation/cache-tensors.ts";
 import type { DeviceModel, ParameterSource } from "../modes/device-model.ts";
+import { openSessions } from "../modes/open-sessions.ts";
 import type { InferenceSession } from "../session.ts";
 import { type HostStore, hostStore } from "./host-store.ts";
 import { type LoadedPart, type PartWeights, partWeights } from "./part-weights.ts";
@@ -34,22 +35,13 @@ export interface OffloadOptions {
 /** A model as `deviceModel` gives one; its store is in host memory. */
 export function offloadedModel(backend: Backend, parameters: ParameterSource, options: OffloadOptions): DeviceModel {
   const store = hostStore();
-  const sessions = new Set<InferenceSession>();
+  const sessions = openSessions();
   const session = async (graph: Graph, sizes: Sizes = {}): Promise<InferenceSession> => {
     const weights = partWeights(backend, parameters);
-    const run = partsRunner(graph, sizes, weights, store, options);
-    const made: InferenceSession = {
-      run,
-      dispose: () => {
-        weights.dispose();
-        sessions.delete(made);
-      },
-    };
-    sessions.add(made);
-    return made;
+    return sessions.add(partsRunner(graph, sizes, weights, store, options), () => weights.dispose());
   };
   const dispose = () => {
-    for (const open of [...sessions]) open.dispose();
+    sessions.dispose();
     store.dispose();
   };
   return { backend, store, session, dispose };

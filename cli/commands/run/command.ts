@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { weightsOf } from "../../checkpoint.ts";
+import { byteCount, collect, wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
@@ -35,7 +36,7 @@ function modes(source: string, done: (status: number) => void): Command {
     .option("--set <key=value>", "change a setting; may be repeated", collect, [])
     .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f32"))
     .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
-    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteSize)
+    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
     .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
     .option("--json", "results for programs", false);
   const add = (parent: Command, name: string, description: string) => {
@@ -122,33 +123,6 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
     const { chatCommand } = await import("./chat.ts");
     done(await chatCommand(source, command.optsWithGlobals<ChatOptions>()));
   });
-}
-
-const collect = (value: string, before: string[]): string[] => [...before, value];
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new InvalidArgumentError("a whole number from 1 on is needed");
-}
-
-/** "500MB", "2GB", "1.5GiB" or a number of bytes. */
-function byteSize(text: string): number {
-  const [, amount, unit = "B"] = /^([\d.]+)\s*([kMGT]i?B|B)?$/.exec(text) ?? [];
-  const units: Readonly<Record<string, number>> = {
-    B: 1,
-    kB: 1e3,
-    kiB: 1024,
-    MB: 1e6,
-    MiB: 2 ** 20,
-    GB: 1e9,
-    GiB: 2 ** 30,
-    TB: 1e12,
-    TiB: 2 ** 40,
-  };
-  const bytes = Number(amount) * units[unit]!;
-  if (Number.isFinite(bytes) && bytes >= 1) return bytes;
-  throw new InvalidArgumentError("a size is needed, such as 500MB or 2GB");
 }
 
 function numbers(text: string): number[] {

@@ -1,7 +1,8 @@
 /** How a text is written, by the flags that captions and chats share. */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { checkGenerateOptions, type Strategy, type WritingLimits } from "../../../runtime/index.ts";
+import { anyNumber } from "../../option-values.ts";
 
 export interface WritingOptions {
   readonly greedy?: boolean;
@@ -18,19 +19,19 @@ export interface WritingOptions {
 /** Adds the flags that every mode has which writes. */
 export const writingFlags = (command: Command): Command =>
   command
-    .option("--temperature <x>", "draw tokens, more evenly above 1", amount)
-    .option("--top-k <n>", "draw among the n likeliest", amount)
-    .option("--top-p <x>", "draw among the likeliest that together have this probability", amount)
-    .option("--seed <n>", "for drawing (0)", amount)
-    .option("--min-tokens <n>", "no end before so many", amount)
-    .option("--max-tokens <n>", "the end at the latest after so many", amount);
+    .option("--temperature <x>", "draw tokens, more evenly above 1", anyNumber)
+    .option("--top-k <n>", "draw among the n likeliest", anyNumber)
+    .option("--top-p <x>", "draw among the likeliest that together have this probability", anyNumber)
+    .option("--seed <n>", "for drawing (0)", anyNumber)
+    .option("--min-tokens <n>", "no end before so many", anyNumber)
+    .option("--max-tokens <n>", "the end at the latest after so many", anyNumber);
 
 /** Adds the flags of beam search, for texts that nobody reads before they are done. */
 export const searchFlags = (command: Command): Command =>
   command
     .option("--greedy", "the likeliest token each time", false)
-    .option("--beams <n>", "search with so many beams", amount)
-    .option("--length-penalty <x>", "divide a beam's score by its length to this power (1)", amount);
+    .option("--beams <n>", "search with so many beams", anyNumber)
+    .option("--length-penalty <x>", "divide a beam's score by its length to this power (1)", anyNumber);
 
 const drawing = ["temperature", "topK", "topP", "seed"] as const;
 const searching = ["beams", "lengthPenalty"] as const;
@@ -74,9 +75,3 @@ export const rowsOf = (strategy: Strategy): number => (strategy.kind === "beam" 
 /** A model's words without the characters that would steer a terminal. */
 export const printable = (text: string): string =>
   text.replace(/[\p{Cc}\p{Cf}]/gu, (c) => (/[\n\t\u200c\u200d]/.test(c) ? c : ""));
-
-function amount(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError("a number is needed");
-}

@@ -1,0 +1,38 @@
+/** Texts of options as values; each throws InvalidArgumentError, which commander tells beside the option's name. */
+import { InvalidArgumentError } from "commander";
+
+/** The values of an option that may be repeated. */
+export const collect = (value: string, before: string[]): string[] => [...before, value];
+
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError("a whole number from 1 on is needed");
+}
+
+export function seed(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new InvalidArgumentError("a whole number from 0 on is needed");
+}
+
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError("a number above 0 is needed");
+}
+
+/** 5GB, 500MB, 1.5 GiB, or plain bytes. */
+export function byteCount(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(?:([kMGT]?)(i?)B)?$/i.exec(text.trim());
+  const power = match ? ["", "k", "m", "g", "t"].indexOf((match[2] ?? "").toLowerCase()) : -1;
+  const value = power < 0 ? 0 : Math.floor(Number(match![1]) * (match![3] ? 1024 : 1000) ** power);
+  if (value >= 1) return value;
+  throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
+}
+
+export function anyNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("a number is needed");
+}
