@@ -3,6 +3,8 @@
  */
 import type { Graph, HostTensor, Sizes } from "../compiler/index.ts";
 
+export { checkFeeds, fetchedOutputs } from "./feeds.ts";
+
 /** What a person is told about the device in use. */
 export interface DeviceInfo {
   /** "cpu", "webgpu" or "reference". */

@@ -15,6 +15,7 @@ import {
   hostTensor,
   keepParametersAs,
   type SizedAxis,
+  UsageError,
 } from "../compiler/index.ts";
 import { defineModel, trace } from "../dsl/index.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig } from "../models/index.ts";
@@ -49,6 +50,8 @@ const program = new Command("bench:internvit")
   .option("--profile", "time by kind of kernel", false);
 
 async function main(o: Options): Promise<void> {
+  if (o.profile && o.offload !== undefined)
+    throw new UsageError("--profile times kernels over weights that stay: leave out --offload");
   const config: VisionConfig = {
     ...internvit6b,
     ...{ depth: o.depth, width: o.width, heads: o.width / 128, mlp: 4 * o.width },

@@ -1,5 +1,6 @@
-/** Writes ONNX files, checked where that is asked for: a file that does not compute what heddle does is removed. */
-import { rm } from "node:fs/promises";
+/** Writes ONNX files, checked where that is asked for: a file that does not compute what heddle does is not kept. */
+import { mkdtemp, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import {
   type ExportOptions,
   exportOnnx,
@@ -8,7 +9,7 @@ import {
   type WrittenModel,
   writeOnnx,
 } from "../backends/onnx/index.ts";
-import { FileError, type Graph, type HostTensor, inputName, type Node } from "../compiler/index.ts";
+import { FileError, type Graph, type HostTensor, inputName } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
 import { untilInterrupted } from "./interruption.ts";
 import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verification.ts";
@@ -35,7 +36,7 @@ export interface OnnxFile extends WrittenModel {
 
 /**
  * Writes `graph` at `path` with parameters that are read one at a time. With `verify`, a file that differs by more than
- * its dtype's tolerance is removed and FileError says by how much.
+ * its dtype's tolerance does not take the place of what was there, and FileError says by how much.
  */
 export async function writeOnnxFile(
   path: string,
@@ -45,18 +46,31 @@ export async function writeOnnxFile(
 ): Promise<OnnxFile> {
   await requireWritable(path);
   const model = exportOnnx(graph, { ...options, version: heddleVersion() });
-  const written = await untilStopped(path, read, async (readOn) => {
-    const weights = (node: Node) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(node)) });
-    return await writeOnnx(path, model, weights, options);
-  });
   const opset = options.opset ?? opsets.usual;
-  if (!options.verify) return { ...written, opset };
-  const verified = await verifyFile(path, model, read, options.runs);
-  const tolerance = tolerances[options.dtype ?? "f32"];
-  if (verified.maxRelDiff <= tolerance) return { ...written, opset, verified };
-  await Promise.all(written.files.map((f) => rm(f, { force: true })));
+  return await untilStopped(path, read, async (readOn) => {
+    const write = (to: string) =>
+      writeOnnx(to, model, (n) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(n)) }), options);
+    if (!options.verify) return { ...(await write(path)), opset };
+    // What was at the path stays until the new file is known to be right.
+    const folder = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
+    try {
+      const written = await write(join(folder, basename(path)));
+      const verified = await verifyFile(written.files[0]!, model, readOn, options.runs);
+      requireWithin(verified, tolerances[options.dtype ?? "f32"]);
+      const files = written.files.map((file) => join(dirname(path), basename(file)));
+      // The data goes first: a model never names data that is not there.
+      for (let i = files.length - 1; i >= 0; i--) await rename(written.files[i]!, files[i]!);
+      return { ...written, files, opset, verified };
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+function requireWithin({ maxRelDiff, against }: VerifiedFile, tolerance: number): void {
+  if (maxRelDiff <= tolerance) return;
   throw new FileError(
-    `the exported file differs from ${verified.against} by ${verified.maxRelDiff.toExponential(2)} of an output's largest value, above ${tolerance}; it was removed`,
+    `the exported file differs from ${against} by ${maxRelDiff.toExponential(2)} of an output's largest value, above ${tolerance}; it was not kept`,
   );
 }
 

@@ -107,12 +107,6 @@ const kindOf = (v: ConfigValue): string =>
 const noSetting = (where: string, key: string, known: readonly string[]): UsageError =>
   new UsageError(`${where} has no setting "${key}"${didYouMean(key, known) || "."} It has ${known.join(", ")}.`);
 
-/** Anything with settings: a model, a training job. */
-export interface Configured {
-  readonly name: string;
-  readonly config: Config;
-}
-
 /**
  * Reads `key=value` settings by the kind of the value they replace. Dotted keys reach into groups of settings; one that
  * only one group has is found without its group.

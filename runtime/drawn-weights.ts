@@ -34,7 +34,7 @@ export function drawnWeights(graph: Graph, seed: number): Weights {
   return {
     read: async (parameter, dtype = "f32") => {
       const node = nodes.get(parameter)!;
-      if (drawOf(node).count < worthThreads) return asFloat(initialValue(node, seed), dtype);
+      if (drawOf(node).count < worthThreads) return asFloat(parameter, initialValue(node, seed), dtype);
       return await drawWhole(node, dtype);
     },
     dtypeOf: () => "F32",

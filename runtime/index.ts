@@ -102,7 +102,7 @@ export {
 export type { LossPoint } from "./training/losses.ts";
 export { freshRunFolder, newestRunFolder } from "./training/run-folder.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
-export { initialValue, readWeights } from "./training/state.ts";
+export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
   type FloatDType,

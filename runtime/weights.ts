@@ -90,7 +90,7 @@ export async function openWeights(
 
 /** Weights that are in memory. */
 export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights => ({
-  read: async (parameter, dtype = "f32") => asFloat(weights.get(parameter)!, dtype),
+  read: async (parameter, dtype = "f32") => asFloat(parameter, weights.get(parameter)!, dtype),
   dtypeOf: () => "F32",
   async *pieces(parameter, order) {
     yield permute(weights.get(parameter)!, order).data;
@@ -99,9 +99,16 @@ export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights
   dispose: async () => {},
 });
 
-/** A tensor of floats as the float asked for; itself where it is one. */
-export const asFloat = (tensor: HostTensor, dtype: DType): HostTensor =>
-  dtype === "f16" && tensor.dtype !== "f16" ? { ...tensor, dtype, data: new Float16Array(tensor.data) } : tensor;
+/** A parameter as the float asked for; itself where it is one. Throws FileError for a value that f16 cannot hold. */
+export function asFloat(parameter: string, tensor: HostTensor, dtype: DType): HostTensor {
+  if (dtype !== "f16" || tensor.dtype === "f16") return tensor;
+  const data = new Float16Array(tensor.data);
+  const at = firstNonFinite(data);
+  if (at < 0) return { ...tensor, dtype, data };
+  throw new FileError(
+    `${quoted(parameter)}: element ${at} is ${tensor.data[at]}, which f16 cannot hold\n  hint: keep weights in f32`,
+  );
+}
 
 /** All weights of a graph in memory, by parameter name. */
 export async function readAllWeights(
@@ -179,7 +186,7 @@ async function readParameter(
 }
 
 /** A model with one such value answers with nothing but NaN. */
-function requireFinite(path: string, name: string, values: Float32Array | Float16Array): void {
+export function requireFinite(path: string, name: string, values: Float32Array | Float16Array): void {
   const at = firstNonFinite(values);
   if (at < 0) return;
   const what = `tensor ${quoted(name)}: element ${at} is ${values[at]}, and weights are finite`;

@@ -79,9 +79,9 @@ function difference(got: OrtTensor, want: HostTensor): OutputDifference {
   let [worst, largest] = [0, 0];
   for (let i = 0; i < data.length; i++) {
     const [a, b] = [data[i]!, want.data[i]!];
-    if (Number.isNaN(a) !== Number.isNaN(b)) worst = Number.POSITIVE_INFINITY;
-    // Equal infinities differ by nothing, though their difference is no number.
-    else if (a !== b && !Number.isNaN(a)) worst = Math.max(worst, Math.abs(a - b));
+    // Where both are no number nothing is shown to be right. Equal infinities differ by nothing.
+    if (Number.isNaN(a) || Number.isNaN(b)) worst = Number.POSITIVE_INFINITY;
+    else if (a !== b) worst = Math.max(worst, Math.abs(a - b));
     if (Number.isFinite(b)) largest = Math.max(largest, Math.abs(b));
   }
   return { maxAbsDiff: worst, maxRelDiff: worst === 0 ? 0 : worst / largest };

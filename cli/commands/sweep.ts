@@ -1,4 +1,5 @@
 /** `heddle inspect --sweep`: the search grid of encoder shapes at one parameter budget. InternVL section 3.2. */
+import type { Backend } from "../../backends/backend.ts";
 import {
   countMacs,
   countParameters,
@@ -10,7 +11,7 @@ import {
   type SizedAxis,
   UsageError,
 } from "../../compiler/index.ts";
-import { parseSettings, trace } from "../../dsl/index.ts";
+import { type Model, parseSettings, trace } from "../../dsl/index.ts";
 import { bundled, type VisionConfig, visionMacs } from "../../models/index.ts";
 import { createSession } from "../../runtime/index.ts";
 import { openDevice, parseDevice } from "../device.ts";
@@ -130,7 +131,7 @@ function filled(node: Node): HostTensor {
   return hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(0.01));
 }
 
-/** Seconds that a GPU takes to leave its idle clocks, and that are measured after; a slow device takes a run or a few. */
+/** Seconds that a GPU takes to leave its idle clocks, and that are measured after; a slow device runs a few times. */
 const [warmSeconds, countedSeconds] = [0.5, 0.5];
 const [fewestRuns, mostRuns] = [5, 100];
 
@@ -151,35 +152,30 @@ async function steadySeconds(run: () => Promise<unknown>): Promise<number> {
 }
 
 /** Times the model with two blocks and with one: the difference is a block, whatever the embeddings cost. */
-async function throughput(
-  model: Parameters<typeof trace>[0],
-  c: VisionConfig,
-  device: string,
-  batch: number,
-): Promise<number> {
+async function throughput(model: Model, c: VisionConfig, device: string, batch: number): Promise<number> {
   const { backend } = await openDevice(parseDevice(device));
   try {
-    const seconds = async (depth: number) => {
-      const graph = trace(model, { ...c, depth });
-      const parameters = graph.inputs.filter((n) => n.op === "parameter");
-      const session = await createSession(backend, graph, new Map(parameters.map((n) => [inputName(n), filled(n)])), {
-        sizes: { batch },
-      });
-      const axes: SizedAxis[] = [
-        ["batch", batch],
-        ["channel", 3],
-        ["row", c.image],
-        ["column", c.image],
-      ].map(([name, size]) => ({ name: String(name), size: Number(size) }));
-      const pixels = hostTensor("f32", axes, new Float32Array(batch * 3 * c.image ** 2).fill(0.5));
-      const median = await steadySeconds(() => session.run({ pixels }));
-      session.dispose();
-      return median;
-    };
-    const [one, two] = [await seconds(1), await seconds(2)];
+    const [one, two] = [
+      await runSeconds(backend, model, { ...c, depth: 1 }, batch),
+      await runSeconds(backend, model, { ...c, depth: 2 }, batch),
+    ];
     return batch / (one + Math.max(0, two - one) * (c.depth - 1));
   } finally {
     backend.dispose();
+  }
+}
+
+async function runSeconds(backend: Backend, model: Model, c: VisionConfig, batch: number): Promise<number> {
+  const graph = trace(model, c);
+  const weights = graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), filled(n)] as const);
+  const session = await createSession(backend, graph, new Map(weights), { sizes: { batch } });
+  const sides = { batch, channel: 3, row: c.image, column: c.image };
+  const axes = Object.entries(sides).map(([name, size]) => ({ name, size }));
+  const pixels = hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(0.5));
+  try {
+    return await steadySeconds(() => session.run({ pixels }));
+  } finally {
+    session.dispose();
   }
 }
 

@@ -7,6 +7,7 @@ import {
   freshRunFolder,
   type Inheritance,
   inheritWeights,
+  keptParameters,
   newestRunFolder,
   type RunSource,
   readSources,
@@ -94,7 +95,8 @@ function pathsOf(began: readonly RunSource[]): readonly string[] {
 /** Opens what a job starts from; undefined where it starts from its own initializers. */
 async function inherit(job: TrainingJob, from: readonly string[]): Promise<Inheritance | undefined> {
   if (from.length === 0) return undefined;
-  const parameters = [...job.step.trained, ...job.step.frozen, ...unusedParameters(job)];
+  const { step } = job;
+  const parameters = [...step.trained, ...step.frozen, ...keptParameters(step), ...unusedParameters(job)];
   return await inheritWeights(parameters, from, internvlCheckpoints);
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the two ways of lowering a contraction share: its sides, what it sums over, and what follows a result.
+ * What the ways of lowering a contraction share (in registers, from shared slabs, for few rows): its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are a tile's rows and columns, flattened; shared ones are batches.
  */
 import type { Node } from "../ir/node.ts";

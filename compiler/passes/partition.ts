@@ -12,15 +12,22 @@ import { opRecord } from "../ir/op.ts";
 import { elementsOf } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
+/** Names in a part, by their numbers; no name of a model has a percent sign. */
+export const partNames = {
+  weight: (i: number): string => `%weight.${i}`,
+  value: (i: number): string => `%value.${i}`,
+  result: (i: number): string => `%result.${i}`,
+} as const;
+
 export interface Part {
   /**
-   * Parameters are `weight.0`, `weight.1` ..., values of earlier parts `value.0` ..., results `result.0` ...; the inputs of
-   * the whole graph keep their names. Equal parts are the same nodes.
+   * Parameters, values of earlier parts and results are called as `partNames` says; the inputs of the whole graph keep
+   * their names. Equal parts are the same nodes.
    */
   readonly graph: Graph;
-  /** The whole graph's name of each `weight`. */
+  /** The whole graph's name of each weight. */
   readonly weights: readonly string[];
-  /** Where each `value` comes from. */
+  /** Where each value comes from. */
   readonly values: readonly PartValue[];
   /** Outputs of the whole graph that this part computes: their names, by the number of the result. */
   readonly outputs: readonly { readonly name: string; readonly result: number }[];
@@ -165,7 +172,7 @@ class PartBuilder {
     const { graph, order, part, results } = this.plan;
     for (const node of order) if (part.get(node) === this.index) this.made.set(node, this.rebuilt(node));
     const own = results[this.index]!;
-    const outputs = own.map((node, i): Output => ({ name: `result.${i}`, node: this.use(node) }));
+    const outputs = own.map((node, i): Output => ({ name: partNames.result(i), node: this.use(node) }));
     return {
       graph: makeGraph("part", outputs),
       weights: this.weights,
@@ -196,14 +203,14 @@ class PartBuilder {
     if (isGraphInput(node)) return node;
     const part = this.plan.part.get(node);
     if (part === undefined) return this.rebuilt(node);
-    const value = input(`value.${this.values.length}`, node.type.dtype, node.type.axes);
+    const value = input(partNames.value(this.values.length), node.type.dtype, node.type.axes);
     this.values.push({ part, result: this.plan.results[part]!.indexOf(node) });
     return value;
   }
 
   /** Equal parts differ in nothing: the initializer is left out. */
   private weight(node: Node): Node {
-    const attrs = { ...node.attrs, name: `weight.${this.weights.length}`, init: { ...zeros } };
+    const attrs = { ...node.attrs, name: partNames.weight(this.weights.length), init: { ...zeros } };
     this.weights.push(inputName(node));
     this.bytes += bytesOf(node);
     return intern("parameter", [], attrs, node.type, node.birth, node.path);

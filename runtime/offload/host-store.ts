@@ -9,7 +9,7 @@ export interface HostStore extends Store {
   set(name: string, value: HostTensor): void;
 }
 
-const copyOf = (tensor: HostTensor): HostTensor => ({ ...tensor, data: tensor.data.slice() });
+export const copyOf = (tensor: HostTensor): HostTensor => ({ ...tensor, data: tensor.data.slice() });
 
 export function hostStore(): HostStore {
   const tensors = new Map<string, HostTensor>();

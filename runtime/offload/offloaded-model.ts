@@ -2,7 +2,7 @@
  * A model whose weights stay where they are stored: graphs run part by part, and each part's weights are on the device only
  * while it runs. What a model needs of memory is then two parts and the activations between them, whatever its size.
  */
-import type { Backend, RunOptions } from "../../backends/backend.ts";
+import { type Backend, checkFeeds, fetchedOutputs } from "../../backends/backend.ts";
 import {
   bindSizes,
   type Graph,
@@ -13,16 +13,15 @@ import {
   type Node,
   type Part,
   partition,
+  partNames,
   rewriteNodes,
   type Sizes,
   selectOutputs,
-  UsageError,
 } from "../../compiler/index.ts";
-import { openSizes } from "../generation/cache-tensors.ts";
 import type { DeviceModel, ParameterSource } from "../modes/device-model.ts";
 import { openSessions } from "../modes/open-sessions.ts";
 import type { InferenceSession } from "../session.ts";
-import { type HostStore, hostStore } from "./host-store.ts";
+import { copyOf, type HostStore, hostStore } from "./host-store.ts";
 import { type LoadedPart, type PartWeights, partWeights } from "./part-weights.ts";
 
 export interface OffloadOptions {
@@ -30,15 +29,25 @@ export interface OffloadOptions {
   readonly memory: number;
   /** Told before each part of a run, and after the last. */
   readonly onPart?: (done: number, total: number) => void;
+  /** Told where an operation's weights alone are too large for that: the bytes that are held instead. */
+  readonly onExcess?: (bytes: number) => void;
 }
 
 /** A model as `deviceModel` gives one; its store is in host memory. */
 export function offloadedModel(backend: Backend, parameters: ParameterSource, options: OffloadOptions): DeviceModel {
   const store = hostStore();
   const sessions = openSessions();
+  // Runs of all sessions go one after another, and leave no weights behind: they share the memory that is granted.
+  let last: Promise<unknown> = Promise.resolve();
   const session = async (graph: Graph, sizes: Sizes = {}): Promise<InferenceSession> => {
     const weights = partWeights(backend, parameters);
-    return sessions.add(partsRunner(graph, sizes, weights, store, options), () => weights.dispose());
+    const run = partsRunner(graph, sizes, weights, store, options);
+    const inTurn: InferenceSession["run"] = (feeds, runOptions) => {
+      const turn = last.then(() => run(feeds, runOptions));
+      last = turn.catch(() => undefined);
+      return turn;
+    };
+    return sessions.add(inTurn, () => weights.dispose());
   };
   const dispose = () => {
     sessions.dispose();
@@ -47,7 +56,6 @@ export function offloadedModel(backend: Backend, parameters: ParameterSource, op
   return { backend, store, session, dispose };
 }
 
-/** Runs of one graph; one after another, since they share a device's memory. */
 function partsRunner(
   graph: Graph,
   sizes: Sizes,
@@ -58,29 +66,24 @@ function partsRunner(
   const plans = new Map<string, readonly Part[]>();
   const planFor = (bound: Sizes, outputs: readonly string[]): readonly Part[] => {
     const key = JSON.stringify([Object.entries(bound).sort(), outputs]);
-    let parts = plans.get(key);
-    if (!parts) {
-      const wanted = selectOutputs(withoutState(graph), outputs);
-      plans.set(key, (parts = partition(bindSizes(wanted, bound), options.memory / 2)));
-    }
+    const known = plans.get(key);
+    if (known) return known;
+    const parts = partition(bindSizes(selectOutputs(withoutState(graph), outputs), bound), options.memory / 2);
+    const held = 2 * Math.max(...parts.map((p) => p.bytes));
+    if (held > options.memory) options.onExcess?.(held);
+    plans.set(key, parts);
     return parts;
   };
-  const run = async (feeds: Readonly<Record<string, HostTensor>>, { fetch }: RunOptions = {}) => {
-    requireFeeds(graph, feeds);
-    const bound = { ...sizes, ...openSizes(graph, feeds) };
-    const names = graph.outputs.map((o) => o.name);
-    const fetched = fetch ?? names.filter((n) => !(n in graph.updates));
+  return async (feeds, { fetch } = {}) => {
+    const bound = checkFeeds(graph, feeds, sizes);
+    const fetched = fetchedOutputs(graph, fetch);
     const parts = planFor(bound, [...new Set([...fetched, ...Object.keys(graph.updates)])]);
     const states = graph.inputs.filter(isState).map((n) => [inputName(n), store.get(inputName(n))] as const);
     const outputs = await runParts(parts, { ...feeds, ...Object.fromEntries(states) }, weights, options);
     for (const [name, state] of Object.entries(graph.updates)) store.set(state, outputs.get(name)!);
-    return Object.fromEntries(fetched.map((name) => [name, outputs.get(name)!]));
-  };
-  let last: Promise<unknown> = Promise.resolve();
-  return (feeds, runOptions) => {
-    const turn = last.then(() => run(feeds, runOptions));
-    last = turn.catch(() => undefined);
-    return turn;
+    // What is kept is nobody else's to write to.
+    const handedOut = (name: string) => (name in graph.updates ? copyOf(outputs.get(name)!) : outputs.get(name)!);
+    return Object.fromEntries(fetched.map((name) => [name, handedOut(name)]));
   };
 }
 
@@ -102,12 +105,6 @@ function withoutState(graph: Graph): Graph {
   );
 }
 
-function requireFeeds(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): void {
-  const wanted = graph.inputs.filter((n) => n.op !== "parameter" && !isState(n)).map(inputName);
-  const missing = wanted.filter((name) => !Object.hasOwn(feeds, name));
-  if (missing.length > 0) throw new UsageError(`graph @${graph.name} cannot run: ${missing.join(", ")} is not given`);
-}
-
 async function runParts(
   parts: readonly Part[],
   feeds: Readonly<Record<string, HostTensor>>,
@@ -125,7 +122,9 @@ async function runParts(
       const following = parts[i + 1];
       next = following && weights.load(following);
       next?.catch(() => {}); // told where it is awaited
-      const values = part.values.map((v, k) => [`value.${k}`, results[v.part]![`result.${v.result}`]!] as const);
+      const values = part.values.map(
+        (v, k) => [partNames.value(k), results[v.part]![partNames.result(v.result)]!] as const,
+      );
       const wanted = part.graph.inputs.filter((n) => n.op !== "parameter").map(inputName);
       const given = { ...feeds, ...Object.fromEntries(values) };
       results[i] = await loaded.executable.run(
@@ -133,11 +132,12 @@ async function runParts(
         loaded.store,
       );
       weights.release(loaded);
-      for (const { name, result } of part.outputs) outputs.set(name, results[i]![`result.${result}`]!);
+      for (const { name, result } of part.outputs) outputs.set(name, results[i]![partNames.result(result)]!);
       for (let k = 0; k <= i; k++) if ((lastUser.get(k) ?? k) <= i) results[k] = undefined;
     }
   } finally {
-    await next?.catch(() => {}); // nothing is disposed of while it is being loaded
+    await next?.catch(() => {}); // nothing is freed while it is being loaded
+    weights.rest();
   }
   onPart?.(parts.length, parts.length);
   return outputs;

@@ -1,6 +1,6 @@
 /** The weights of parts on a device: those of one part are read while another runs. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import { type Graph, inputName, type Node, type Part } from "../../compiler/index.ts";
+import { type Graph, inputName, type Node, type Part, partNames } from "../../compiler/index.ts";
 import type { ParameterSource } from "../modes/device-model.ts";
 
 /** A part that can run. */
@@ -14,6 +14,8 @@ export interface PartWeights {
   load(part: Part): Promise<LoadedPart>;
   /** Says that a part has run: its memory serves the next equal part. */
   release(part: LoadedPart): void;
+  /** Frees the memory of all weights: a run has ended, well or not. */
+  rest(): void;
   dispose(): void;
 }
 
@@ -53,21 +55,25 @@ export function partWeights(backend: Backend, parameters: ParameterSource): Part
     open.delete(store);
     store.dispose();
   };
+  const rest = () => {
+    for (const store of [...open]) close(store);
+    idle.clear();
+  };
   return {
     async load(part) {
       const executable = await compile(part.graph);
       const store = storeFor(executable);
-      const byName = new Map(part.weights.map((name, i) => [`weight.${i}`, name]));
+      const byName = new Map(part.weights.map((name, i) => [partNames.weight(i), name]));
       for (const node of part.graph.inputs.filter((n) => n.op === "parameter"))
         await store.write(inputName(node), await parameters.read(byName.get(inputName(node))!, node.type.dtype));
       return { executable, store };
     },
     release: ({ executable, store }) => void idle.set(store, executable),
+    rest,
     dispose() {
+      rest();
       for (const { executable } of compiled) executable.dispose();
-      for (const store of [...open]) close(store);
       compiled.length = 0;
-      idle.clear();
     },
   };
 }

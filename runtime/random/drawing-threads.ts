@@ -41,15 +41,20 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
   const start = () => {
     const worker = new Worker(new URL(`./draw-worker${extname(import.meta.url)}`, import.meta.url));
     worker.on("message", (drawn: Drawn) => {
-      const asked = waiting.get(drawn.id)!;
+      const asked = waiting.get(drawn.id);
       waiting.delete(drawn.id);
+      if (!asked) return; // given up
       if ("bytes" in drawn) asked.resolve(drawn.bytes);
       else asked.reject(new UsageError(`a parameter cannot be drawn: ${drawn.fault}`));
     });
-    worker.on("error", (error) => {
-      for (const { reject } of waiting.values()) reject(error);
-    });
+    worker.on("error", giveUp);
     return worker;
+  };
+  /** Tells everybody who waits; the next draw starts new threads. */
+  const giveUp = (why: Error) => {
+    for (const { reject } of waiting.values()) reject(why);
+    waiting.clear();
+    for (const worker of workers.splice(0)) void worker.terminate();
   };
   const send = (draw: Omit<Draw, "id">): Promise<Uint8Array> => {
     while (workers.length < threads) workers.push(start());
@@ -73,7 +78,9 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
       }
     },
     async dispose() {
-      await Promise.all(workers.map((w) => w.terminate()));
+      const ending = workers.map((w) => w.terminate());
+      giveUp(new UsageError("the weights were disposed of while they were drawn"));
+      await Promise.all(ending);
     },
   };
 }

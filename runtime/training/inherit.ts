@@ -5,7 +5,7 @@ import { quoted } from "../file-errors.ts";
 import { collapseNames } from "../name-patterns.ts";
 import { describeShape } from "../safetensors/header.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
-import { ownLayout, permute, type StoredParameter } from "../weights.ts";
+import { ownLayout, permute, requireFinite, type StoredParameter } from "../weights.ts";
 
 /** What a family of models knows of its checkpoints. */
 export interface CheckpointFamily {
@@ -132,6 +132,7 @@ const isSame = (a: readonly number[], b: readonly number[]) => a.length === b.le
 
 async function readFound({ reader, place, axes, apply }: Found): Promise<HostTensor> {
   const { data } = await reader.readTensor(place.name, { dtype: "f32" });
+  requireFinite(reader.path, place.name, data as Float32Array);
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
   const stored = place.order.map((name) => ({ name, size: sizes.get(name)! }));
   const values = apply ? apply(data as Float32Array) : data;

@@ -3,11 +3,11 @@ import type { Store } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
   type Distribution,
-  elementCount,
   type HostTensor,
   hostTensor,
   inputName,
   type Node,
+  ops,
   type SizedAxis,
 } from "../../compiler/index.ts";
 import { fileError } from "../file-errors.ts";
@@ -33,6 +33,12 @@ export function initialValue(node: Node, seed: number): HostTensor {
 export const startingValue = async (job: Pick<TrainingJob, "initial" | "seed">, node: Node): Promise<HostTensor> =>
   (await job.initial?.(inputName(node))) ?? initialValue(node, job.seed);
 
+/** What a step keeps besides, such as running statistics, as the parameters that it is at inference. */
+export const keptParameters = (step: CompiledStep): Node[] =>
+  step.kept.map(({ name, type, initial }) =>
+    ops.parameter(name, "f32", type.axes, { kind: "constant", value: initial }),
+  );
+
 /** Fills the store for a run from the beginning. */
 export async function writeInitialState(job: TrainingJob, store: Store): Promise<void> {
   const { step } = job;
@@ -44,10 +50,7 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   await writeArena(store, step.state.square, new Float32Array(step.layout.size));
   await store.write(step.state.step, hostTensor("f32", [], [0]));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
-  for (const { name, type, initial } of step.kept) {
-    const axes = type.axes as readonly SizedAxis[];
-    await store.write(name, hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(initial)));
-  }
+  for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
 const writeArena = (store: Store, name: string, data: Float32Array) =>

@@ -18,6 +18,8 @@ import {
   pixelsInput,
   publishedLayout,
   resizedPositions,
+  segmentationLinear,
+  segmentationTuning,
   stageOneFull,
   stageThreeQueries,
   stageTwo,
@@ -25,6 +27,7 @@ import {
 import {
   inheritWeights,
   initialValue,
+  keptParameters,
   memoryWeights,
   tensorsInLayout,
   tensorToWrite,
@@ -49,6 +52,9 @@ const chat: ChatQueriesConfig = {
   text: { ...tinyConfig.text, width: 18, vocab: 19 },
   features: -1,
 };
+
+const segmenter = { ...segmentationLinear, vision: { ...tinyConfig.vision, image: 12 }, blocks: [1], classes: 3 };
+const seeded = (n: Node, seed: number) => initialValue(n, 0).data.map((_, i) => seed + 0.5 * i) as Float32Array;
 
 const stepOf = (stage: { readonly stage: Parameters<typeof trainingStep>[0] }): Node[] => {
   const { trained, frozen } = trainingStep(stage.stage);
@@ -115,6 +121,27 @@ describe("a stage", () => {
     expect((await inherited.initial(position))!.data).toEqual(resizedPositions(stored, 2, 3));
     expect(await inherited.initial("text_projection.weight")).toEqual(stageOneValues.get("text_projection.weight"));
     expect(await inherited.initial("query_tokens")).toBeUndefined();
+    await inherited.dispose();
+  });
+
+  it("with running statistics takes those too", async () => {
+    const kept = keptParameters(trainingStep(segmentationTuning("linear", segmenter).stage));
+    expect(kept.map(inputName)).toEqual(["decode_head.norm.running_mean", "decode_head.norm.running_var"]);
+    const statistics = new Map(kept.map((n, i) => [inputName(n), { ...initialValue(n, 0), data: seeded(n, i) }]));
+    await writeOwn("uper.safetensors", statistics);
+    const inherited = await inherit(kept, "uper.safetensors");
+    expect(inherited.initialized).toEqual([]);
+    for (const [name, value] of statistics) expect((await inherited.initial(name))!.data).toEqual(value.data);
+    await inherited.dispose();
+  });
+
+  it("does not begin from what is no number", async () => {
+    const broken = new Map([...stageOneValues].map(([name, t]) => [name, { ...t, data: t.data.slice() }]));
+    broken.get("text_projection.weight")!.data[1] = Number.NaN;
+    await writeOwn("broken.safetensors", broken);
+    const inherited = await inherit(two, "broken.safetensors");
+    const reading = inherited.initial("text_projection.weight");
+    await expect(reading).rejects.toThrow(/broken.safetensors: tensor "text_projection.weight": element 1 is NaN/);
     await inherited.dispose();
   });
 

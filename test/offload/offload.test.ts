@@ -47,7 +47,11 @@ describe("both towers of InternVL-C", () => {
 });
 
 /** A backend that counts the bytes in its stores. */
-function counting(backend: Backend): { readonly backend: Backend; readonly most: () => number } {
+function counting(backend: Backend): {
+  readonly backend: Backend;
+  readonly most: () => number;
+  readonly now: () => number;
+} {
   let [held, most] = [0, 0];
   const counted = (store: Store): Store => {
     const own = new Map<string, number>();
@@ -65,17 +69,38 @@ function counting(backend: Backend): { readonly backend: Backend; readonly most:
       },
     });
   };
-  return { backend: { ...backend, createStore: () => counted(backend.createStore()) }, most: () => most };
+  return {
+    backend: { ...backend, createStore: () => counted(backend.createStore()) },
+    most: () => most,
+    now: () => held,
+  };
 }
 
 it("holds no more weights at once than it is told", async () => {
   const memory = parameterBytes / 2;
-  const { backend, most } = counting(await cpuBackend());
-  const session = await offloadedModel(backend, asKept(weights), { memory }).session(graph);
-  await session.run(feeds);
-  await session.run(feeds);
+  const { backend, most, now } = counting(await cpuBackend());
+  const model = offloadedModel(backend, asKept(weights), { memory });
+  const sessions = [await model.session(graph), await model.session(graph)];
+  await Promise.all([...sessions, ...sessions].map((session) => session.run(feeds)));
   expect(most()).toBeGreaterThan(memory / 4);
   expect(most()).toBeLessThanOrEqual(memory);
+  expect(now()).toBe(0);
+});
+
+it("says what it holds where one operation needs more, and frees it when a run fails", async () => {
+  const { backend, now } = counting(await cpuBackend());
+  const excess: number[] = [];
+  let reads = 0;
+  const failing: ParameterSource = {
+    read: (name, dtype) =>
+      reads++ === 5 ? Promise.reject(new UsageError("unreadable")) : asKept(weights).read(name, dtype),
+  };
+  const model = offloadedModel(backend, failing, { memory: 100, onExcess: (held) => excess.push(held) });
+  const session = await model.session(graph);
+  await expect(session.run(feeds)).rejects.toThrow("unreadable");
+  expect(now()).toBe(0);
+  expect(excess).toEqual([expect.any(Number)]);
+  expect(Object.keys(await session.run(feeds)).sort()).toEqual(["image", "scale", "text"]);
 });
 
 it("tells its parts as they run", async () => {
@@ -91,7 +116,8 @@ it("asks for what it is not fed", async () => {
   const session = await offloadedModel(referenceBackend(), asKept(weights), { memory: 20_000 }).session(graph);
   const { pixels: _, ...rest } = feeds;
   await expect(session.run(rest)).rejects.toThrow(UsageError);
-  await expect(session.run(rest)).rejects.toThrow(/pixels is not given/);
+  await expect(session.run(rest)).rejects.toThrow(/graph @tiny cannot run:\n {2}input "pixels" .* is not given/);
+  await expect(session.run({ ...feeds, more: feeds.ids! })).rejects.toThrow(/there is no input "more"/);
 });
 
 it("writes the same tokens, its cache in host memory", async () => {

@@ -12,6 +12,7 @@ import {
   ops,
   type Part,
   partition,
+  partNames,
   rewriteNodes,
 } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
@@ -39,12 +40,14 @@ function evaluateParts(parts: readonly Part[], values: ReadonlyMap<string, Float
   const outputs = new Map<string, Float64Array>();
   for (const part of parts) {
     const own = new Map(values);
-    part.weights.forEach((name, i) => void own.set(`weight.${i}`, values.get(name)!));
-    part.values.forEach((v, i) => void own.set(`value.${i}`, results[v.part]!.get(`result.${v.result}`)!.data));
+    part.weights.forEach((name, i) => void own.set(partNames.weight(i), values.get(name)!));
+    part.values.forEach(
+      (v, i) => void own.set(partNames.value(i), results[v.part]!.get(partNames.result(v.result))!.data),
+    );
     const wanted = new Map(part.graph.inputs.map((n) => [inputName(n), own.get(inputName(n))!]));
     const made = evaluate(part.graph, wanted);
     results.push(made);
-    for (const { name, result } of part.outputs) outputs.set(name, made.get(`result.${result}`)!.data);
+    for (const { name, result } of part.outputs) outputs.set(name, made.get(partNames.result(result))!.data);
   }
   return outputs;
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
-import { type HostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
 import { contrastiveRules, internvlC, publishedTensors } from "../../models/index.ts";
 import {
@@ -102,4 +102,14 @@ it("permutes any order of axes", () => {
   const turned = permute({ dtype: "f32", axes, data }, ["c", "a", "b"]);
   expect(turned.data[1 * 6 + 1 * 3 + 2]).toBe(1 * 12 + 2 * 4 + 1);
   expect(permute(turned, ["a", "b", "c"]).data).toEqual(data);
+});
+
+it("gives f16 where it is asked for, and refuses what f16 cannot hold", async () => {
+  const axes = [{ name: "a", size: 2 }];
+  const kept = memoryWeights(new Map([["w", hostTensor("f32", axes, [1.5, 70000])]]));
+  await expect(kept.read("w", "f16")).rejects.toThrow(/"w": element 1 is 70000, which f16 cannot hold\n {2}hint: keep/);
+  expect((await kept.read("w")).data).toEqual(Float32Array.of(1.5, 70000));
+  const [name] = weights.keys();
+  const half = await memoryWeights(weights).read(name!, "f16");
+  expect([half.dtype, half.data]).toEqual(["f16", new Float16Array(weights.get(name!)!.data)]);
 });

@@ -39,9 +39,12 @@ export interface LoadedModel extends DeviceModel {
  * parameters in the dtype asked for.
  */
 export async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedModel> {
+  if (!options.offload && options.memory !== undefined)
+    throw new UsageError("--memory is a setting of --offload: give both");
+  const choice = parseDevice(options.device);
   const weights = await weightsFor(graph, options);
   try {
-    const device = await openDevice(parseDevice(options.device));
+    const device = await openDevice(choice);
     say(`device: ${device.reason}`);
     let tell: (parts: string) => void = () => {};
     const model = modelOn(device, weights, options, (parts) => tell(parts));
@@ -71,11 +74,14 @@ function modelOn(
   { offload, memory }: RunOptions,
   tell: (parts: string) => void,
 ): DeviceModel {
-  if (!offload && memory !== undefined) throw new UsageError("--memory is a setting of --offload: give both");
   if (!offload) return deviceModel(backend, weights);
   const held = memory ?? usualMemory;
   say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
-  return offloadedModel(backend, weights, { memory: held, onPart: (done, total) => tell(`${done}/${total}`) });
+  return offloadedModel(backend, weights, {
+    memory: held,
+    onPart: (done, total) => tell(`${done}/${total}`),
+    onExcess: (needed) => say(`the weights of a single operation are larger: ${bytes(needed)} are held at a time`),
+  });
 }
 
 /** Two parts of 1 GB: two blocks of InternViT-6B in f32, or four in f16. */
