@@ -1,7 +1,7 @@
 /** Published checkpoints on a command line: a folder as the model, sizes from its config.json, positions from its tensors. */
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { HeddleError, UsageError } from "../compiler/index.ts";
 import type { Config, Model } from "../dsl/index.ts";
 import {
@@ -36,7 +36,8 @@ export async function modelOfFolder(folder: string): Promise<Model> {
  * of no published kind. Throws UsageError for a checkpoint of another kind.
  */
 export async function sizedByWeights(model: Model, weights: string): Promise<Model> {
-  const published = isFolder(weights) && writePublishedConfig(model.config) ? await readConfig(weights) : undefined;
+  const folder = isFolder(weights) ? weights : dirname(weights);
+  const published = writePublishedConfig(model.config) ? await readConfig(folder) : undefined;
   if (!published) return model;
   const config = withPublishedSizes(model, published);
   if (config) return { ...model, config };
