@@ -73,6 +73,7 @@ function commands(done: (status: number) => void): Command {
     .option("--weights <path>", "safetensors file, index or folder; random values unless given")
     .option(...set)
     .option(...graph)
+    .option("--dtype <dtype>", "what weights are kept as: f32 or f16; what export takes for an ONNX file", "f32")
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
     .option("--seed <n>", "of random values", seed, 0)

@@ -2,8 +2,22 @@
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { bundleOf } from "../../backends/webgpu/index.ts";
-import { bindSizes, compileKernels, inputName, UsageError } from "../../compiler/index.ts";
-import { makeFolder, tensorToWrite, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
+import {
+  bindSizes,
+  compileKernels,
+  inputName,
+  keepParametersAs,
+  type Node,
+  type SizedAxis,
+  UsageError,
+} from "../../compiler/index.ts";
+import {
+  makeFolder,
+  type ParameterSource,
+  type TensorToWrite,
+  writeFileAtomically,
+  writeSafetensors,
+} from "../../runtime/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
@@ -16,29 +30,31 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly target: string;
   readonly out: string;
   readonly weights?: string;
+  /** What a bundle keeps weights as. */
+  readonly dtype: string;
   readonly seed: number;
   readonly json: boolean;
 }
 
 export async function compileCommand(source: string, args: CompileArguments): Promise<number> {
   if (args.target === "webgpu") return await compileBundle(source, args);
-  if (args.target === "onnx") return await exportCommand(source, { ...args, dtype: "f32", verify: false });
+  if (args.target === "onnx") return await exportCommand(source, { ...args, verify: false });
   throw new UsageError(`--target is webgpu or onnx, not "${args.target}"`);
 }
 
 async function compileBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
+  const dtype = bundleDtypes.find((d) => d === args.dtype);
+  if (!dtype) throw new UsageError(`--dtype of a bundle is one of ${bundleDtypes.join(", ")}, not "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
   const { graph } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
-  const bound = bindSizes(graph, sizes);
+  const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
   const parameters = await openParameters(bound, weights, args.seed);
   try {
     await makeFolder(args.out);
-    const names = bound.inputs.filter((n) => n.op === "parameter").map(inputName);
-    const tensors = [];
-    for (const name of names) tensors.push(tensorToWrite(name, await parameters.read(name)));
+    const tensors = bound.inputs.filter((n) => n.op === "parameter").map((n) => streamed(n, parameters));
     await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
     for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
     await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));
@@ -60,6 +76,18 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
   return 0;
 }
+
+const bundleDtypes = ["f32", "f16"] as const;
+
+/** A parameter that is read when it is written: one is in memory at a time. */
+const streamed = (node: Node, parameters: ParameterSource): TensorToWrite => ({
+  name: inputName(node),
+  dtype: node.type.dtype === "f16" ? "F16" : "F32",
+  shape: (node.type.axes as readonly SizedAxis[]).map((a) => a.size),
+  async *data() {
+    yield (await parameters.read(inputName(node), node.type.dtype)).data;
+  },
+});
 
 function describe(f: {
   out: string;

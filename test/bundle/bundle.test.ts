@@ -1,6 +1,6 @@
 /** A WebGPU bundle runs with nothing but its own files, and computes what the graph means. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -16,36 +16,61 @@ import { excess } from "../support/samples.ts";
 const folder = mkdtempSync(join(tmpdir(), "heddle-bundle-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-gpuTest(
-  "a compiled vision transformer runs from its folder",
-  async ({ gpu }) => {
-    const args = [
-      "compile",
-      "examples/tiny-vit.ts",
-      "--target",
-      "webgpu",
-      "--out",
-      folder,
-      "--set",
-      "depth=2",
-      "--seed",
-      "4",
-    ];
-    execFileSync(process.execPath, ["bin/heddle.js", ...args, "--json"]);
-    const { loadBundle } = await import(pathToFileURL(join(folder, "run.js")).href);
-    const read = async (name: string) => new Uint8Array(readFileSync(join(folder, name)));
-    const model = await loadBundle(undefined, { device: gpu.device, read });
-    const pixels = randomStream(2, "pixels").fill({ kind: "normal", mean: 0, std: 1 }, 3 * 64 * 64);
-    const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
-    model.dispose();
+async function compiled(out: string, ...args: readonly string[]) {
+  const model = [
+    "compile",
+    "examples/tiny-vit.ts",
+    "--target",
+    "webgpu",
+    "--out",
+    out,
+    "--set",
+    "depth=2",
+    "--seed",
+    "4",
+  ];
+  execFileSync(process.execPath, ["bin/heddle.js", ...model, ...args, "--json"]);
+  const { loadBundle } = await import(pathToFileURL(join(out, "run.js")).href);
+  const read = async (name: string) => new Uint8Array(readFileSync(join(out, name)));
+  return (device: GPUDevice) => loadBundle(undefined, { device, read });
+}
 
-    const graph = bindSizes(trace(tinyVit, { depth: 2 }), { batch: 1 });
-    const values = new Map<string, Float64Array>([["pixels", Float64Array.from(pixels)]]);
-    for (const n of graph.inputs.filter((i) => i.op === "parameter"))
-      values.set(inputName(n), Float64Array.from(initialValue(n, 4).data));
-    const want = evaluate(graph, values).get("logits")!.data;
-    expect(excess(logits, want, 1e-4, 1e-3)).toBeLessThanOrEqual(0);
-    await expect(model.run({})).rejects.toThrow(/input "pixels" needs 12288 values/);
-  },
-  60_000,
-);
+/** What the interpreter makes of the same weights, rounded as the bundle keeps them. */
+function expected(pixels: Float32Array, rounded: (v: Float32Array) => ArrayLike<number>): Float64Array {
+  const graph = bindSizes(trace(tinyVit, { depth: 2 }), { batch: 1 });
+  const values = new Map<string, Float64Array>([["pixels", Float64Array.from(pixels)]]);
+  for (const n of graph.inputs.filter((i) => i.op === "parameter")) {
+    const drawn = initialValue(n, 4).data as Float32Array;
+    values.set(inputName(n), Float64Array.from(n.type.axes.length > 1 ? rounded(drawn) : drawn));
+  }
+  return evaluate(graph, values).get("logits")!.data;
+}
+
+const pixels = randomStream(2, "pixels").fill({ kind: "normal", mean: 0, std: 1 }, 3 * 64 * 64);
+
+gpuTest("a compiled vision transformer runs from its folder", { timeout: 60_000 }, async ({ gpu }) => {
+  const load = await compiled(folder);
+  const model = await load(gpu.device);
+  const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
+  model.dispose();
+  expect(
+    excess(
+      logits,
+      expected(pixels, (v) => v),
+      1e-4,
+      1e-3,
+    ),
+  ).toBeLessThanOrEqual(0);
+  await expect(model.run({})).rejects.toThrow(/input "pixels" needs 12288 values/);
+});
+
+gpuTest("and with weights in half the bytes, on any adapter", { timeout: 60_000 }, async ({ gpu }) => {
+  const half = join(folder, "half");
+  const model = await (await compiled(half, "--dtype", "f16"))(gpu.device);
+  const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
+  model.dispose();
+  const want = expected(pixels, (v) => new Float16Array(v));
+  expect(excess(logits, want, 1e-4, 1e-3)).toBeLessThanOrEqual(0);
+  const bytes = (at: string) => statSync(join(at, "weights.safetensors")).size;
+  expect(bytes(half)).toBeLessThan(0.6 * bytes(folder));
+});

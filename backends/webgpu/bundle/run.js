@@ -84,14 +84,18 @@ function fillParameters(gpu, buffers, { parameters }, file) {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const headerBytes = Number(view.getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + headerBytes)));
-  for (const { name, axes, buffer } of parameters) {
+  for (const { name, dtype, axes, buffer } of parameters) {
     const entry = header[name];
     const shape = axes.map((a) => a.size);
-    if (entry?.dtype !== "F32" || entry.shape.join() !== shape.join()) {
-      throw new Error(`weights.safetensors does not hold "${name}" as F32 [${shape}]`);
+    const stored = dtype.toUpperCase();
+    if (entry?.dtype !== stored || entry.shape.join() !== shape.join()) {
+      throw new Error(`weights.safetensors does not hold "${name}" as ${stored} [${shape}]`);
     }
-    const [from, to] = entry.data_offsets;
-    gpu.queue.writeBuffer(buffers[buffer], 0, file.slice(8 + headerBytes + from, 8 + headerBytes + to));
+    const [from, to] = entry.data_offsets.map((at) => 8 + headerBytes + at);
+    // An odd number of halves is written as whole words: what follows it lies in the buffer's padding.
+    const words = new Uint8Array(Math.ceil((to - from) / 4) * 4);
+    words.set(file.subarray(from, to));
+    gpu.queue.writeBuffer(buffers[buffer], 0, words);
   }
 }
 
