@@ -48,7 +48,9 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
       say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
     const declared = await job.build(config);
     const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
-    const began = resumed === undefined ? [] : await readSources(resumed);
+    // A checkpoint holds all that is trained; what is not comes from the sources again.
+    const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
+    const began = resumed === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(resumed);
     inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
     for (const line of inheritance?.report ?? []) say(line);
     if (resumed !== undefined) requireSameSources(began, inheritance?.sources ?? []);
