@@ -26,7 +26,7 @@ export function onnxruntime(): Library {
     library = require("onnxruntime-node") as Library;
   } catch (cause) {
     throw new UnsupportedError(
-      `the cpu device needs the package onnxruntime-node, which does not load here (${process.platform} ${process.arch}): npm install onnxruntime-node; ${(cause as Error).message}`,
+      `the cpu device needs the package onnxruntime-node, which does not load here (${process.platform} ${process.arch}): npm install onnxruntime-node; ${(cause as Error).message.split("\n")[0]}`,
       { cause },
     );
   }
