@@ -1,7 +1,7 @@
 /** f16 tensors: parameters that any adapter reads; results where the adapter has the type, one clear error where not. */
 import { expect, test } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
-import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import { emitWgsl, webgpuBackend } from "../../backends/webgpu/index.ts";
 import {
   hostTensor,
   inputName,
@@ -41,7 +41,7 @@ gpuTest("f16 is refused by name on a device without it", async ({ gpu }) => {
   await expect(compiling).rejects.toThrow(/has no f16 .* kernel "contract" writes/);
 });
 
-/** Rows of 7 and 9, which begin in the middle of a word, and rows of 16, which are read four elements at once. */
+/** Rows of 7 and 9, which begin in the middle of a word, and rows of 16 that are read four elements at once. */
 const sizes = { token: 5, embed: 7, hidden: 9, wide: 16, out: 12 } as const;
 const axis = (name: keyof typeof sizes) => ({ name, size: sizes[name] });
 
@@ -49,12 +49,14 @@ function layersGraph() {
   const parameter = (name: string, ...axes: (keyof typeof sizes)[]) =>
     ops.parameter(name, "f32", axes.map(axis), { kind: "normal", mean: 0, std: 1 });
   const x = ops.input("x", "f32", [axis("token"), axis("embed")]);
+  const fours = ops.input("four", "f32", [axis("token"), axis("wide")]);
   const inner = ops.add(ops.contract(x, parameter("inner", "hidden", "embed"), ["embed"]), parameter("bias", "hidden"));
   const h = ops.gelu(ops.add(inner, parameter("table", "token", "hidden")));
   const wide = ops.softmax(ops.contract(h, parameter("wide", "wide", "hidden"), ["hidden"]), "wide");
   return makeGraph("layers", [
     { name: "part", node: ops.slice(h, "hidden", 1, 7) },
     { name: "out", node: ops.contract(wide, parameter("out", "out", "wide"), ["wide"]) },
+    { name: "fours", node: ops.contract(fours, parameter("fours", "out", "wide"), ["wide"]) },
   ]);
 }
 
@@ -76,11 +78,17 @@ gpuTest("parameters kept in f16 are read on any adapter", async ({ gpu }) => {
     return [inputName(n), hostTensor(dtype, axes, own)] as const;
   });
   const widened = rounded.map(([name, t]) => [name, hostTensor("f32", t.axes, Float32Array.from(t.data))] as const);
-  const x = f32("x", [axis("token"), axis("embed")]);
-  const expected = await (await createSession(referenceBackend(), graph, new Map(widened))).run({ x });
+  const feeds = {
+    x: f32("x", [axis("token"), axis("embed")]),
+    four: f32("four", [axis("token"), axis("wide")]),
+  };
+  const texts = (await webgpuBackend(gpu).compile(half)).program().kernels.map((k) => emitWgsl(k.kernel));
+  // A helper is emitted where a kernel calls it: both ways of reading are at work.
+  for (const helper of ["fn half(", "fn halves("]) expect(texts.some((text) => text.includes(helper))).toBe(true);
+  const expected = await (await createSession(referenceBackend(), graph, new Map(widened))).run(feeds);
   const session = await createSession(webgpuBackend(gpu), half, new Map(rounded));
-  const got = await session.run({ x });
-  for (const name of ["part", "out"]) {
+  const got = await session.run(feeds);
+  for (const name of ["part", "out", "fours"]) {
     const difference = got[name]!.data.map((v, i) => Math.abs(v - expected[name]!.data[i]!));
     expect(Math.max(...difference)).toBeLessThan(1e-5);
   }
