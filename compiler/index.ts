@@ -4,6 +4,9 @@ export * from "./diagnostics/error.ts";
 export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
+export * from "./driver/driver.ts";
+export * from "./driver/observers.ts";
+export { inspectionPage } from "./driver/page.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
@@ -23,15 +26,12 @@ export { canonicalize } from "./passes/canonicalize.ts";
 export * from "./passes/cost.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
-export * from "./passes/driver.ts";
 export { fold } from "./passes/fold.ts";
 export { fuseAttention } from "./passes/fuse-attention.ts";
-export * from "./passes/inspect-observer.ts";
-export { inspectionPage } from "./passes/inspect-page.ts";
 export * from "./passes/parameter-dtype.ts";
 export * from "./passes/partition.ts";
-export { commonPasses } from "./passes/pipeline.ts";
 export { prune } from "./passes/prune.ts";
+export { commonPasses } from "./pipelines/common.ts";
 export {
   type AdapterFacts,
   baselineFacts,
@@ -39,6 +39,6 @@ export {
   type Program,
   type ProgramKernel,
   scheduleFor,
-} from "./passes/webgpu-pipeline.ts";
+} from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

@@ -5,11 +5,12 @@
  *     before  contract(softmax(contract(q, k, [dot]) · scale, key), v, [key])
  *     after   attention(q, k, v) dot, over key, scale
  */
+
+import type { Pass } from "../driver/driver.ts";
 import type { Node } from "../ir/node.ts";
 import { hasAxis, axisNames as namesOf } from "../ir/type.ts";
 import { attention, contract, mul, softmax } from "../ops/index.ts";
 import { axisName, number, rewritePass, rule, tensor } from "../rewrite/index.ts";
-import type { Pass } from "./driver.ts";
 
 const given = {
   q: tensor({ heads: 2, patch: 5, d: 4 }),

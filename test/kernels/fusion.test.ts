@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
 import { printKernel } from "../../compiler/kernel/index.ts";
-import type { Program } from "../../compiler/passes/webgpu-pipeline.ts";
+import type { Program } from "../../compiler/pipelines/webgpu.ts";
 import { rootParams } from "../../dsl/index.ts";
 import { block, classifierStep, encoder, tokensInput, type VitSizes } from "./models.ts";
 import { adapters, compileFor } from "./support.ts";

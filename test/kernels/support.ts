@@ -7,7 +7,7 @@ import {
   compileKernels,
   type Program,
   scheduleFor,
-} from "../../compiler/passes/webgpu-pipeline.ts";
+} from "../../compiler/pipelines/webgpu.ts";
 
 /** A GPU with the fewest bindings, and a software adapter: the two families of schedules. */
 export const adapters: Readonly<Record<string, AdapterFacts>> = {

@@ -1,15 +1,15 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
+import { address, dimExpr, type Env, envKey, isAffine, operandEnv, restrict } from "../fusion/access.ts";
+import { isElementwise } from "../fusion/groups.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
+import { findAxis } from "../ir/type.ts";
 import { cast, type Expr, float, int, load, opCall, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
 import { add, and, clampIndex, le, lt, select, sub } from "../kernel/simplify.ts";
-import { isElementwise } from "./fuse-groups.ts";
 import type { KernelShape, Place } from "./kernel-shape.ts";
-import { address, dimExpr, type Env, envKey, isAffine, operandEnv, restrict } from "./lower-access.ts";
 
 /** The dtype that a value has in a register: f16 is a storage format, computed with in f32. */
 export const registerType = (dtype: DType): DType => (dtype === "f16" ? "f32" : dtype);
@@ -140,6 +140,3 @@ export class Values {
     return this.at(table, restrict(new Map([...env, [axis.name, clampIndex(at, dimExpr(axis.size))]]), table));
   }
 }
-
-/** The number of elements that axes span. */
-export const span = (axes: readonly Axis[]): number => Number(elementsOf({ dtype: "f32", axes }));

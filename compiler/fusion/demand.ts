@@ -9,8 +9,8 @@ import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { type Group, isAttention, isCore, isElementwise, maskOf, type Placement } from "./fuse-groups.ts";
-import { isAffine } from "./lower-access.ts";
+import { isAffine } from "./access.ts";
+import { type Group, isAttention, isCore, isElementwise, maskOf, type Placement } from "./groups.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
 export interface Storage {

@@ -2,14 +2,15 @@
  * Scatter-add without atomics: a thread owns one column of the result, clears it, and adds the updates of all index
  * positions in their order, so the sum is the same at every run.
  */
+
+import { dimExpr, type Env, restrict, span } from "../fusion/access.ts";
 import type { Axis } from "../ir/type.ts";
 import { cast, float, floatArith, load } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
 import { clampIndex } from "../kernel/simplify.ts";
-import { dimExpr, type Env, restrict } from "./lower-access.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
-import { loopOver } from "./lower-loops.ts";
-import { registerType, span } from "./lower-values.ts";
+import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
+import { loopOver } from "./loops.ts";
+import { registerType } from "./values.ts";
 
 export function lowerScatter(k: Lowering): LoweredKernel {
   const core = k.fused.group!.cores[0]!;

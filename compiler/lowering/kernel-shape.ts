@@ -2,11 +2,12 @@
  * The shape of a fused kernel: all that its code depends on, and nothing else. Kernels of equal shape, such as those of
  * identical blocks, are lowered once and differ only in what they are bound to.
  */
+
+import type { FusedKernel, Storage, Store } from "../fusion/demand.ts";
+import type { Placement } from "../fusion/groups.ts";
 import { attrKey, type Node } from "../ir/node.ts";
 import { type Axis, printType } from "../ir/type.ts";
 import { keyOf } from "../kernel/expr.ts";
-import type { FusedKernel, Storage, Store } from "./fuse-demand.ts";
-import type { Placement } from "./fuse-groups.ts";
 
 /** Elements of a tensor in memory, as one thing that a kernel addresses. */
 export interface Region {

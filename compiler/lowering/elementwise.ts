@@ -1,8 +1,8 @@
 /** Elementwise kernels: every thread computes a few neighbouring elements of all results. */
+import { span } from "../fusion/access.ts";
 import { int } from "../kernel/expr.ts";
 import { add, mul } from "../kernel/simplify.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
-import { span } from "./lower-values.ts";
+import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
 
 /** Below this many elements a thread takes one each, so that there are enough threads. */
 const fewElements = 16384;

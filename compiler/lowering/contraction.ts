@@ -1,15 +1,14 @@
+import type { Env } from "../fusion/access.ts";
+import { restrict, span } from "../fusion/access.ts";
+import type { Placement } from "../fusion/groups.ts";
 import { type Expr, float, floatArith, int, type Var, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
 import { add, and, div, lt, min, mod, mul } from "../kernel/simplify.ts";
+import { lowerShared, sharedTileFor } from "./contraction-shared.ts";
 import { contractedAxes, neighbours, type Side, type Sides, sidesOf, storesOf } from "./contraction-sides.ts";
-import type { Placement } from "./fuse-groups.ts";
-import type { Env } from "./lower-access.ts";
-import { restrict } from "./lower-access.ts";
-import { lowerShared, sharedTileFor } from "./lower-contraction-shared.ts";
-import { lowerSkinny, skinnySides } from "./lower-contraction-skinny.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
-import { loopOver } from "./lower-loops.ts";
-import { span } from "./lower-values.ts";
+import { lowerSkinny, skinnySides } from "./contraction-skinny.ts";
+import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
+import { loopOver } from "./loops.ts";
 
 /** The indices of a side that one thread takes; past the end they repeat the last one, whose results are not stored. */
 function indices(side: Side, tileIndex: Expr): { index: Expr; inside: Expr; env: Env }[] {

@@ -11,7 +11,7 @@ import { opRecord } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./lower-access.ts";
+import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
 
 /** One index of a group's iteration space. */
 export interface Coordinate {

@@ -3,6 +3,10 @@
  * (queries, or keys for the gradients of k and v) in registers and walks the other side once.
  * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
  */
+
+import { type Env, restrict, span } from "../fusion/access.ts";
+import { coresOf, type Store } from "../fusion/demand.ts";
+import { attentionRows, maskOf, type Placement } from "../fusion/groups.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import {
@@ -19,13 +23,9 @@ import {
 } from "../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, select } from "../kernel/simplify.ts";
-import { coresOf, type Store } from "./fuse-demand.ts";
-import { attentionRows, maskOf, type Placement } from "./fuse-groups.ts";
-import { type Env, restrict } from "./lower-access.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
-import { loopOver } from "./lower-loops.ts";
-import { coordinatesOf, envAt } from "./lower-row-reduction.ts";
-import { span } from "./lower-values.ts";
+import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
+import { loopOver } from "./loops.ts";
+import { coordinatesOf, envAt } from "./row-reduction.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
 const hidden = -1e30;

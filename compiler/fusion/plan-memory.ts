@@ -2,11 +2,13 @@
  * The memory plan: a buffer for every tensor that kernels write. Activations share slots where their lifetimes allow;
  * a state's successor takes the place of the state.
  */
+
 import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { type FusedKernel, type Fusion, isResident, type Storage } from "./fuse-demand.ts";
-import { span } from "./lower-values.ts";
+import { span } from "./access.ts";
+
+import { type FusedKernel, type Fusion, isResident, type Storage } from "./demand.ts";
 
 /** Bytes a tensor takes on a device, where a bool takes four. */
 export const deviceBytes = (node: Node): number =>

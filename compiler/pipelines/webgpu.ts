@@ -1,6 +1,12 @@
 /** From a graph to kernels: the readable list of what happens, in order. */
 
 import { UnsupportedError } from "../diagnostics/error.ts";
+import { runPasses } from "../driver/driver.ts";
+import { address, span } from "../fusion/access.ts";
+import { countRegions, decideMemory, type FusedKernel, type Fusion, type Storage } from "../fusion/demand.ts";
+import { isAttention, type Placement, placeNodes } from "../fusion/groups.ts";
+import { scheduleKernels } from "../fusion/order-kernels.ts";
+import { deviceBytes, donate, type MemoryPlan, planMemory } from "../fusion/plan-memory.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
 import { inputName, nodesOf } from "../ir/graph.ts";
@@ -8,26 +14,20 @@ import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
-import { decompose } from "./decompose.ts";
-import { runPasses } from "./driver.ts";
-import { countRegions, decideMemory, type FusedKernel, type Fusion, type Storage } from "./fuse-demand.ts";
-import { isAttention, type Placement, placeNodes } from "./fuse-groups.ts";
-import { type KernelShape, kernelShape } from "./kernel-shape.ts";
-import { address } from "./lower-access.ts";
-import { lowerAttention } from "./lower-attention.ts";
-import { lowerContraction } from "./lower-contraction.ts";
-import { lowerElementwise } from "./lower-elementwise.ts";
-import { lowerScatter } from "./lower-indexing.ts";
-import { kernelName, type LoweredKernel, Lowering } from "./lower-kernel.ts";
-import { lowerRowReduction } from "./lower-row-reduction.ts";
-import { regionName, span } from "./lower-values.ts";
-import { commonPasses } from "./pipeline.ts";
-import { deviceBytes, donate, type MemoryPlan, planMemory } from "./plan-memory.ts";
-import { baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
-import { scheduleKernels } from "./schedule-kernels.ts";
-import { splitReductions } from "./split-reductions.ts";
+import { lowerAttention } from "../lowering/attention.ts";
+import { lowerContraction } from "../lowering/contraction.ts";
+import { lowerElementwise } from "../lowering/elementwise.ts";
+import { kernelName, type LoweredKernel, Lowering } from "../lowering/kernel.ts";
+import { type KernelShape, kernelShape } from "../lowering/kernel-shape.ts";
+import { lowerRowReduction } from "../lowering/row-reduction.ts";
+import { lowerScatter } from "../lowering/scatter.ts";
+import { baselineFacts, type Schedule, scheduleFor } from "../lowering/schedule.ts";
+import { regionName } from "../lowering/values.ts";
+import { decompose } from "../passes/decompose.ts";
+import { splitReductions } from "../passes/split-reductions.ts";
+import { commonPasses } from "./common.ts";
 
-export { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "./schedule.ts";
+export { type AdapterFacts, baselineFacts, type Schedule, scheduleFor } from "../lowering/schedule.ts";
 
 /** A range of elements of a tensor. */
 export interface Binding {

@@ -1,9 +1,10 @@
 /** What a graph goes through before any target's own passes: the readable list. */
-import { canonicalize } from "./canonicalize.ts";
-import type { Pass } from "./driver.ts";
-import { fold } from "./fold.ts";
-import { fuseAttention } from "./fuse-attention.ts";
-import { prune } from "./prune.ts";
+
+import type { Pass } from "../driver/driver.ts";
+import { canonicalize } from "../passes/canonicalize.ts";
+import { fold } from "../passes/fold.ts";
+import { fuseAttention } from "../passes/fuse-attention.ts";
+import { prune } from "../passes/prune.ts";
 
 /** In order; each names what it needs from those before it. */
 export const commonPasses: readonly Pass[] = [

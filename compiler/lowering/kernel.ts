@@ -1,5 +1,7 @@
 /** What all lowerings share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
+import { dimExpr, type Env, span } from "../fusion/access.ts";
+import type { FusedKernel, Store } from "../fusion/demand.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Axis } from "../ir/type.ts";
@@ -18,11 +20,9 @@ import { hoist } from "../kernel/hoist.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, mod, mul, sub } from "../kernel/simplify.ts";
 import { vectorize } from "../kernel/vectorize.ts";
-import type { FusedKernel, Store } from "./fuse-demand.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
-import { dimExpr, type Env } from "./lower-access.ts";
-import { regionName, span, Values } from "./lower-values.ts";
 import type { Schedule } from "./schedule.ts";
+import { regionName, Values } from "./values.ts";
 
 /** A range of elements of a region, as one buffer of a kernel. */
 export interface Binding {

@@ -2,17 +2,19 @@
  * Row reductions: reductions over the same axes of the same rows, in the order in which they need one another, with
  * everything elementwise before, between and after them. A thread takes whole rows, or a workgroup shares each row.
  */
+
 import { InternalError } from "../diagnostics/error.ts";
+import type { Env } from "../fusion/access.ts";
+import { span } from "../fusion/access.ts";
+import { coresOf, type Store } from "../fusion/demand.ts";
+import type { Group, Placement } from "../fusion/groups.ts";
 import type { Node } from "../ir/node.ts";
 import { cast, type Expr, element, float, floatArith, int, type Var, variable } from "../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../kernel/kernel.ts";
 import { lt, mentions, select, substitute } from "../kernel/simplify.ts";
-import { coresOf, type Store } from "./fuse-demand.ts";
-import type { Group, Placement } from "./fuse-groups.ts";
-import type { Env } from "./lower-access.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./lower-kernel.ts";
-import { loopOver, type Stride } from "./lower-loops.ts";
-import { registerType, span } from "./lower-values.ts";
+import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
+import { loopOver, type Stride } from "./loops.ts";
+import { registerType } from "./values.ts";
 
 /** Values of a group's coordinates, by the name of the coordinate. */
 type Coordinates = ReadonlyMap<string, Expr>;

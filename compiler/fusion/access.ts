@@ -2,7 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { type Dim, parseDim, symbolsOf } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { type Axis, findAxis } from "../ir/type.ts";
+import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
 import { type Expr, int, keyOf, sizeSymbol } from "../kernel/expr.ts";
 import { add, div, mod, mul } from "../kernel/simplify.ts";
 
@@ -127,3 +127,6 @@ export const sameEnv = (a: Env, b: Env, node: Node): boolean =>
 /** The row-major address of an index in a tensor with these axes. */
 export const address = (axes: readonly Axis[], env: Env): Expr =>
   axes.reduce<Expr>((n, a) => add(mul(n, dimExpr(a.size)), env.get(a.name)!), int(0));
+
+/** The number of elements that axes span. */
+export const span = (axes: readonly Axis[]): number => Number(elementsOf({ dtype: "f32", axes }));

@@ -2,14 +2,14 @@
  * Contractions of a few rows with a long matrix, as the steps of a decoder have them: a workgroup reads one row of the
  * matrix once, for all of the few, its threads sharing the sum. They are bound by reading the matrix, not by arithmetic.
  */
+
+import { type Env, restrict, span } from "../fusion/access.ts";
+import type { Placement } from "../fusion/groups.ts";
 import { type Expr, element, float, floatArith, indexVar, int, type Var, variable } from "../kernel/expr.ts";
 import type { ArrayDecl, Kernel, Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, mod, mul } from "../kernel/simplify.ts";
 import { contractedAxes, neighbours, type Side, type Sides, storesOf } from "./contraction-sides.ts";
-import type { Placement } from "./fuse-groups.ts";
-import { type Env, restrict } from "./lower-access.ts";
-import { type Lowering, unflatten } from "./lower-kernel.ts";
-import { span } from "./lower-values.ts";
+import { type Lowering, unflatten } from "./kernel.ts";
 
 /** Rows whose sums the threads of a workgroup hold in registers. */
 const fewRows = 8;

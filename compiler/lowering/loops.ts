@@ -1,11 +1,11 @@
 /** Loops over axes: flat where every address stays linear in one counter, nested where it would need divisions. */
+import { span } from "../fusion/access.ts";
 import type { Axis } from "../ir/type.ts";
 import { children, type Expr, indexVar, int, type Var } from "../kernel/expr.ts";
 import { expressions, type Stmt } from "../kernel/kernel.ts";
 import { add, mentions, mul, strideOf } from "../kernel/simplify.ts";
-import type { Lowering } from "./lower-kernel.ts";
-import { unflatten } from "./lower-kernel.ts";
-import { span } from "./lower-values.ts";
+import type { Lowering } from "./kernel.ts";
+import { unflatten } from "./kernel.ts";
 
 /** Steps of a loop shared by the threads of a workgroup: each begins at its own place. */
 export interface Stride {

@@ -2,16 +2,16 @@
  * What the ways of lowering a contraction share (in registers, from shared slabs, for few rows): its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are a tile's rows and columns, flattened; shared ones are batches.
  */
+
+import { type Env, restrict, span } from "../fusion/access.ts";
+import type { Placement } from "../fusion/groups.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import { type Expr, indexVar, int } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
-import type { Placement } from "./fuse-groups.ts";
-import { type Env, restrict } from "./lower-access.ts";
-import type { Lowering } from "./lower-kernel.ts";
-import { advances } from "./lower-loops.ts";
-import { coordinatesOf, envAt } from "./lower-row-reduction.ts";
-import { span } from "./lower-values.ts";
+import type { Lowering } from "./kernel.ts";
+import { advances } from "./loops.ts";
+import { coordinatesOf, envAt } from "./row-reduction.ts";
 
 /** One side of the product: its operand, its own axes and how many of their elements a thread takes. */
 export interface Side {

@@ -4,7 +4,7 @@
  */
 import { InternalError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
-import { type FusedKernel, type Fusion, isResident } from "./fuse-demand.ts";
+import { type FusedKernel, type Fusion, isResident } from "./demand.ts";
 import { deviceBytes } from "./plan-memory.ts";
 
 /** How many runnable kernels are compared at each step: keeps the time linear. */

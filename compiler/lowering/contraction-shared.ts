@@ -2,15 +2,15 @@
  * Contractions on hardware: a workgroup computes a square of results from slabs of both operands, which its threads bring
  * to shared memory together, so that each element is read from far memory once for the whole square.
  */
+
+import { type Env, restrict, span } from "../fusion/access.ts";
+import type { Placement } from "../fusion/groups.ts";
 import type { Axis } from "../ir/type.ts";
 import { type Expr, element, float, floatArith, indexVar, int, type Var, variable } from "../kernel/expr.ts";
 import type { ArrayDecl, Kernel, Stmt } from "../kernel/kernel.ts";
 import { add, and, div, lt, min, mod, mul, select } from "../kernel/simplify.ts";
 import { contractedAxes, neighbours, type Side, type Sides, storesOf } from "./contraction-sides.ts";
-import type { Placement } from "./fuse-groups.ts";
-import { type Env, restrict } from "./lower-access.ts";
-import { type Lowering, unflatten } from "./lower-kernel.ts";
-import { span } from "./lower-values.ts";
+import { type Lowering, unflatten } from "./kernel.ts";
 import { type SharedTile, slabPitch } from "./schedule.ts";
 
 /** Workgroups that keep a GPU busy: below, a smaller tile makes more of them. */
