@@ -129,7 +129,8 @@ class Placer {
     for (const operand of node.operands) {
       const place = this.at(operand);
       if (place.ready !== ready || place.group || sourceKind(operand)) continue;
-      const aligned = isElementwise(node) && sameSpace(operand, node);
+      // A concatenation is read from memory, where its parts' kernels wrote it.
+      const aligned = isElementwise(node) && operand.op !== "concat" && sameSpace(operand, node);
       level = Math.max(level, place.level + (aligned ? 0 : 1));
     }
     return { ready, level };
