@@ -80,7 +80,7 @@ describe("any name and any number", () => {
 
   it("in constants and distributions reads back to the last bit", () => {
     const number = fc.oneof(
-      fc.double(),
+      fc.double({ min: -3e38, max: 3e38 }), // an f32 is finite where the number is
       fc.constantFrom(-0, 5e-324, 1e21, -1e-7, Number.POSITIVE_INFINITY, Number.NaN),
     );
     fc.assert(

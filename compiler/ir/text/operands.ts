@@ -1,5 +1,5 @@
 /** Operands: references to values, numbers that become constants, and series that a loop writes. */
-import type { DType } from "../dtype.ts";
+import { type DType, misfit } from "../dtype.ts";
 import { intern, type Node } from "../node.ts";
 import { tensorType } from "../type.ts";
 import { type Frame, mostStatements } from "./context.ts";
@@ -27,12 +27,19 @@ export const operandValues = (frame: Frame, operands: readonly Operand[], scope:
 function literalValue({ value, dtype, span }: LiteralTree, iterations: Iterations): OperandValue {
   const number = readLiteral(value, iterations);
   if (!dtype) return { kind: "number", value: number, span };
-  return { kind: "known", known: { node: constantNode(number, readDtype(dtype)) }, span };
+  return { kind: "known", known: { node: constantAt(number, readDtype(dtype), span) }, span };
 }
 
 /** The node that a number in the text stands for. */
 export const constantNode = (value: number, dtype: DType): Node =>
   intern("constant", [], { value, dtype }, tensorType(dtype, []));
+
+/** The same, where the dtype has the number; throws TextFault at it where not. */
+function constantAt(value: number, dtype: DType, span: Span): Node {
+  const wrong = misfit(dtype, value);
+  if (wrong) throw new TextFault(span, wrong.message, wrong.hint);
+  return constantNode(value, dtype);
+}
 
 function seriesValues(frame: Frame, { count, variable, items }: SeriesTree, scope: Scope): OperandValue[] {
   const values: OperandValue[] = [];
@@ -75,7 +82,7 @@ export function asNodes(values: readonly OperandValue[]): (Node | undefined)[] {
   const undecided = known.includes(undefined);
   return values.map((v) => {
     if (v.kind === "known") return v.known.node;
-    if (like && !(undecided && like.type.dtype === "bool")) return constantNode(v.value, like.type.dtype);
+    if (like && !(undecided && like.type.dtype === "bool")) return constantAt(v.value, like.type.dtype, v.span);
     if (undecided) return undefined;
     throw new TextFault(v.span, "nothing here says the dtype of this number: write it as f32(0.5)");
   });
