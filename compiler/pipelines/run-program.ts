@@ -4,7 +4,7 @@
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { span } from "../fusion/access.ts";
-import { deviceBytes } from "../fusion/plan-memory.ts";
+import { type BufferUse, deviceBytes } from "../fusion/plan-memory.ts";
 import type { DType } from "../ir/dtype.ts";
 import { inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
@@ -36,13 +36,14 @@ export function runProgram(program: Program, inputs: ReadonlyMap<string, ArrayLi
   const slots = plan.slots.map((bytes) => new Uint8Array(wholeWords(bytes)).fill(0xff).buffer);
   const own = new Map<Node, ArrayBuffer>();
   for (const node of graph.inputs) own.set(node, filled(node, inputs.get(inputName(node)), inputName(node)));
-  const bufferOf = (root: Node): ArrayBuffer => {
-    const use = plan.buffers.get(root);
-    if (use?.kind === "slot") return slots[use.slot]!;
-    let buffer = own.get(root);
-    if (!buffer) own.set(root, (buffer = filled(root, root.attrs.values as readonly number[], "a constant")));
+  const bufferAt = (use: BufferUse): ArrayBuffer => {
+    if (use.kind === "slot") return slots[use.slot]!;
+    let buffer = own.get(use.node);
+    if (!buffer)
+      own.set(use.node, (buffer = filled(use.node, use.node.attrs.values as readonly number[], "a constant")));
     return buffer;
   };
+  const bufferOf = (root: Node): ArrayBuffer => bufferAt(plan.buffers.get(root) ?? { kind: "input", node: root });
   const whole = (node: Node): Elements =>
     elementsAt(node.type.dtype, bufferOf(storage.get(node)?.root ?? node), 0, span(node.type.axes));
   for (const { kernel, bindings } of kernels) {
@@ -53,7 +54,8 @@ export function runProgram(program: Program, inputs: ReadonlyMap<string, ArrayLi
     interpretKernel(kernel, Object.fromEntries(buffers));
   }
   const outputs = new Map(graph.outputs.map(({ name, node }) => [name, whole(node).slice()]));
-  for (const { from, to } of plan.copies) whole(to).set(whole(from));
+  for (const { from, to, bytes } of plan.copies)
+    new Uint8Array(bufferAt(to), 0, bytes).set(new Uint8Array(bufferAt(from), 0, bytes));
   return { outputs, inputs: new Map(graph.inputs.map((n) => [inputName(n), whole(n)])) };
 }
 
