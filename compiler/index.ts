@@ -5,7 +5,9 @@ export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
 export * from "./driver/index.ts";
-export type { BufferUse, MemoryPlan } from "./fusion/plan-memory.ts";
+export type { BufferUse, MemoryPlan } from "./fusion/plan.ts";
+export { slotBytes } from "./fusion/plan-memory.ts";
+export { deviceBytes } from "./fusion/sizes.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
@@ -19,6 +21,8 @@ export { printGraph } from "./ir/print.ts";
 export * from "./ir/type.ts";
 export * from "./ir/verify.ts";
 export { printKernel } from "./kernel/index.ts";
+export { type AdapterFacts, baselineFacts } from "./lowering/facts.ts";
+export * from "./lowering/program.ts";
 export * as ops from "./ops/index.ts";
 export * from "./passes/arena.ts";
 export { canonicalize } from "./passes/canonicalize.ts";
@@ -32,13 +36,6 @@ export * from "./passes/partition.ts";
 export { prune } from "./passes/prune.ts";
 export { commonPasses } from "./pipelines/common.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
-export {
-  type AdapterFacts,
-  baselineFacts,
-  compileKernels,
-  type Program,
-  type ProgramKernel,
-  scheduleFor,
-} from "./pipelines/webgpu.ts";
+export { compileKernels, webgpuStages } from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

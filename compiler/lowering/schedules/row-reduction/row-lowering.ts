@@ -3,18 +3,17 @@
  * everything elementwise before, between and after them. A thread takes whole rows, or a workgroup shares each row.
  */
 
-import { InternalError } from "../diagnostics/error.ts";
-import type { Env } from "../fusion/access.ts";
-import { span } from "../fusion/access.ts";
-import { coresOf, type Store } from "../fusion/demand.ts";
-import type { Group, Placement } from "../fusion/groups.ts";
-import type { Node } from "../ir/node.ts";
-import { cast, type Expr, element, float, floatArith, int, type Var, variable } from "../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../kernel/kernel.ts";
-import { lt, mentions, select, substitute } from "../kernel/simplify.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
-import { loopOver, type Stride } from "./loops.ts";
-import { registerType } from "./values.ts";
+import { InternalError } from "../../../diagnostics/error.ts";
+import type { Env } from "../../../fusion/access.ts";
+import { coresOf, type Store } from "../../../fusion/demand.ts";
+import type { Group, Placement } from "../../../fusion/groups.ts";
+import type { Node } from "../../../ir/node.ts";
+import { cast, type Expr, element, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
+import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import { lt, mentions, select, substitute } from "../../../kernel/simplify.ts";
+import { type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver, type Stride } from "../../loops.ts";
+import { registerType } from "../../values.ts";
 
 /** Values of a group's coordinates, by the name of the coordinate. */
 type Coordinates = ReadonlyMap<string, Expr>;
@@ -70,10 +69,10 @@ class RowLowering {
   private readonly shared: Stride | undefined;
   readonly arrays: ArrayDecl[] = [];
 
-  constructor(k: Lowering, places: Placement, row: Expr, shared: Stride | undefined) {
+  constructor(k: Lowering, row: Expr, shared: Stride | undefined) {
     this.k = k;
     this.group = k.fused.group!;
-    this.places = places;
+    this.places = k.places;
     this.shared = shared;
     const env = unflatten(
       row,
@@ -207,25 +206,8 @@ class RowLowering {
   }
 }
 
-export function lowerRowReduction(k: Lowering, places: Placement): LoweredKernel {
-  const group = k.fused.group!;
-  const rows = span(group.rows.map((c) => c.axis));
-  const width = span(group.reduced.map((c) => c.axis));
-  const threads = k.schedule.rowThreads;
-  const shares = threads > 1 && width >= threads && group.cores.every((c) => c.op !== "argmax");
-  if (!shares) {
-    const shape = k.perThread(rows, (row) => new RowLowering(k, places, row, undefined).body());
-    return k.finish("row_reduction", shape);
-  }
-  const { grid, workgroup } = k.grid(rows);
-  const row = variable("row", "i32", { min: 0, max: rows - 1 });
-  const lane = variable("lid", "i32", { min: 0, max: threads - 1 });
-  const lowering = new RowLowering(k, places, row, { first: lane, step: threads });
-  const inner = lowering.body();
-  const full = lt(workgroup, int(rows)).kind === "const";
-  const guarded: Stmt[] = full
-    ? inner
-    : [{ kind: "if", condition: { kind: "compare", dtype: "bool", op: "lt", a: row, b: int(rows) }, body: inner }];
-  const body: Stmt[] = [{ kind: "let", target: row, value: workgroup }, ...guarded];
-  return k.finish("row_reduction", { body, grid, workgroup: [threads, 1, 1], arrays: lowering.arrays });
+/** The statements of one row; `shared` says how the threads of a workgroup share it. */
+export function lowerRow(k: Lowering, row: Expr, shared?: Stride): { body: Stmt[]; arrays: readonly ArrayDecl[] } {
+  const lowering = new RowLowering(k, row, shared);
+  return { body: lowering.body(), arrays: lowering.arrays };
 }
