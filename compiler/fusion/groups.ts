@@ -7,7 +7,7 @@
  * through everything elementwise, so nodes of one group never wait for one another through memory.
  */
 import type { Node } from "../ir/node.ts";
-import { type AttentionCore, coreOf, isElementwise, operandNamed, opRecord } from "../ir/op.ts";
+import { type AttentionCore, coreOf, foldOf, isElementwise, operandNamed, opRecord } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
@@ -55,11 +55,10 @@ const kindOf = (node: Node) => coreOf(node)?.kind;
 export const isCore = (node: Node): boolean => coreOf(node) !== undefined;
 
 /** The axes that a reduction or a contraction sums over. */
-function reducedAxes(node: Node): readonly Axis[] {
-  const core = coreOf(node)!;
-  const names = core.kind === "row_reduction" || core.kind === "contraction" ? core.over(node.attrs) : [];
-  return names.map((n) => findAxis(node.operands[0]!.type, n)!);
-}
+export const reducedAxes = (node: Node): readonly Axis[] =>
+  foldOf(node)!
+    .over(node.attrs)
+    .map((n) => findAxis(node.operands[0]!.type, n)!);
 
 const product = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 

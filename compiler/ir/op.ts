@@ -1,6 +1,7 @@
 /** What an op is: one record that says everything about it once. Records register themselves here; everything else looks them up. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { InternalError, UsageError } from "../diagnostics/error.ts";
+import type { Fold } from "./algebra.ts";
 import type { Dim } from "./dim.ts";
 import type { DType } from "./dtype.ts";
 import type { Attrs, Node } from "./node.ts";
@@ -85,10 +86,14 @@ export type OperandRole =
   | "statistic"; // one number a row, kept from another pass
 
 /** What a kernel is built around. An op without a core is an expression inside other kernels, or has none at all. */
-export type Core =
-  | { readonly kind: "row_reduction" | "contraction"; readonly over: (attrs: Attrs) => readonly string[] }
-  | AttentionCore
-  | { readonly kind: "indexing" };
+export type Core = FoldCore | AttentionCore | { readonly kind: "indexing" };
+
+/** Elements of the operands are folded over some axes; a contraction folds products. */
+export interface FoldCore {
+  readonly kind: "row_reduction" | "contraction";
+  readonly over: (attrs: Attrs) => readonly string[];
+  readonly fold: Fold;
+}
 
 /** One result of the attention kernels. Those of one pass over the same operands are computed by one kernel. */
 export interface AttentionCore {
@@ -195,5 +200,12 @@ export function roleOf(node: Node, position: number): OperandRole | undefined {
 export const operandsAs = (node: Node, role: OperandRole): Node[] =>
   node.operands.filter((_, i) => roleOf(node, i) === role);
 
+/** The fold of a reduction or a contraction. */
+export function foldOf(node: Node): FoldCore | undefined {
+  const { core } = opRecord(node.op);
+  return core?.kind === "row_reduction" || core?.kind === "contraction" ? core : undefined;
+}
+
 export const coreOf = (node: Node): Core | undefined => opRecord(node.op).core;
+export const isReduction = (node: Node): boolean => opRecord(node.op).kind === "reduction";
 export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";

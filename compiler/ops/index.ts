@@ -18,5 +18,6 @@ export {
 export * from "./losses.ts";
 export * from "./movement.ts";
 export * from "./normalization.ts";
+export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";
 export * from "./sources.ts";
