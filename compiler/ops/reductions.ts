@@ -5,7 +5,7 @@ import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
-import { add, cast, div, eq, exp, log, mul, sub } from "./elementwise.ts";
+import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
 import { broadcastStrides } from "./reference-tools.ts";
@@ -38,6 +38,33 @@ export const reduceMax: Reduction = reduction({
   fold: { accumulators: [{ start: "lowest" }], merge: (s, [a], [b]) => [s.max(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMax", since: 13 },
+});
+
+export const reduceMin: Reduction = reduction({
+  name: "reduce_min",
+  doc: { summary: "The smallest value over the axes named; the cotangent is shared equally by ties." },
+  fold: { accumulators: [{ start: "highest" }], merge: (s, [a], [b]) => [s.min(a!, b!)], repeated: "same" },
+  gradient: toExtremes,
+  onnx: { type: "ReduceMin", since: 13 },
+});
+
+export const reduceProd: Reduction = reduction({
+  name: "reduce_prod",
+  doc: { summary: "The product over the axes named; floats accumulate in f32. Its slope is right at zeros too." },
+  fold: { accumulators: [{ start: 1 }], merge: (s, [a], [b]) => [s.mul(a!, b!)] },
+  gradient: (x, over, dy) => {
+    // The product of the others: without x where no element is 0; where x is the only 0, that of all that are not.
+    const isZero = eq(x, 0);
+    const zeros = reduceSum(cast(isZero, x.type.dtype), over);
+    const rest = reduceProd(select(isZero, 1, x), over);
+    const others = select(
+      isZero,
+      select(eq(zeros, 1), rest, 0),
+      select(eq(zeros, 0), div(rest, select(isZero, 1, x)), 0),
+    );
+    return mul(dy, others);
+  },
+  onnx: { type: "ReduceProd", since: 13 },
 });
 
 /** The mean over axes. */

@@ -54,3 +54,17 @@ test("a long row is shared by a workgroup, whatever it folds", () => {
     expect(kernels[0]!.kernel.arrays.length).toBeGreaterThan(1);
   }
 });
+
+test.each([
+  ["no zero", [2, -3, 0.5, 4]],
+  ["one zero", [2, 0, 0.5, 4]],
+  ["two zeros", [2, 0, 0.5, 0]],
+])("the slope of a product with %s is the product of the others", (_, row) => {
+  const x = ops.input("x", "f32", [{ name: "i", size: row.length }]);
+  const [slope] = differentiate(ops.reduceProd(x, ["i"]), [x]);
+  const graph = makeGraph("g", [{ name: "slope", node: slope! }]);
+  const got = evaluate(graph, new Map([["x", Float64Array.from(row)]])).get("slope")!.data;
+  const want = row.map((_, i) => row.reduce((n, v, k) => (k === i ? n : n * v), 1));
+  expect([...got]).toEqual(want.map((v) => v + 0)); // + 0: no negative zeros
+  agree(graph, new Map([["x", Float64Array.from(row)]]), "gpu");
+});
