@@ -6,10 +6,9 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { isElementwise, opRecord, roleOf } from "../ir/op.ts";
+import { isAffine, isElementwise, opRecord, roleOf } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { isAffine } from "./access.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */

@@ -7,11 +7,20 @@
  * through everything elementwise, so nodes of one group never wait for one another through memory.
  */
 import type { Node } from "../ir/node.ts";
-import { type AttentionCore, coreOf, foldOf, isElementwise, operandNamed, opRecord } from "../ir/op.ts";
+import {
+  type AttentionCore,
+  coreOf,
+  foldOf,
+  isAffine,
+  isBijective,
+  isElementwise,
+  operandNamed,
+  opRecord,
+} from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
+import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
 
 /** One index of a group's iteration space. */
 export interface Coordinate {

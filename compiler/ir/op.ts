@@ -1,7 +1,7 @@
 /** What an op is: one record that says everything about it once. Records register themselves here; everything else looks them up. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { InternalError, UsageError } from "../diagnostics/error.ts";
-import type { Fold } from "./algebra.ts";
+import type { Fold, IndexMap } from "./algebra.ts";
 import type { Dim } from "./dim.ts";
 import type { DType } from "./dtype.ts";
 import type { Attrs, Node } from "./node.ts";
@@ -123,6 +123,8 @@ export interface OpRecord {
   readonly roles?: Readonly<Record<string, OperandRole>>;
   /** The kernel that computes it, where it is no expression. */
   readonly core?: Core;
+  /** Of a movement: where the elements of its result come from. */
+  readonly indexMap?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => IndexMap;
   /** Operations; default: one for each element of the result where it is elementwise, else none. */
   readonly work?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => Work;
   readonly attrs: Readonly<Record<string, AttrSpec>>;
@@ -204,6 +206,30 @@ export const operandsAs = (node: Node, role: OperandRole): Node[] =>
 export function foldOf(node: Node): FoldCore | undefined {
   const { core } = opRecord(node.op);
   return core?.kind === "row_reduction" || core?.kind === "contraction" ? core : undefined;
+}
+
+const indexMaps = new WeakMap<Node, IndexMap>();
+
+/** The index map of a movement, made once a node. */
+export function indexMapOf(node: Node): IndexMap | undefined {
+  const known = indexMaps.get(node);
+  if (known) return known;
+  const made = opRecord(node.op).indexMap?.(
+    node.operands.map((o) => o.type),
+    node.attrs,
+    node.type,
+  );
+  if (made) indexMaps.set(node, made);
+  return made;
+}
+
+/** True for the movements whose result has each element of the operand exactly once. */
+export const isBijective = (node: Node): boolean => indexMapOf(node)?.inverse !== undefined;
+
+/** True for the movements that read one operand, at one index for each element of the result. */
+export function isAffine(node: Node): boolean {
+  const sources = indexMapOf(node)?.sources;
+  return sources?.length === 1 && !sources[0]!.inside;
 }
 
 export const coreOf = (node: Node): Core | undefined => opRecord(node.op).core;

@@ -17,6 +17,7 @@ export {
 } from "./kinds.ts";
 export * from "./losses.ts";
 export * from "./movement.ts";
+export { type MovementSpec, movement } from "./movement-kind.ts";
 export * from "./normalization.ts";
 export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";

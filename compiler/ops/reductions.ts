@@ -7,6 +7,7 @@ import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
+import { movement } from "./movement-kind.ts";
 import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
 import { broadcastStrides } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
@@ -110,9 +111,8 @@ record({
 /** The index of the largest value along `axis`. */
 export const argmax = (x: Node, axis: string): Node => build("argmax", [x], { axis });
 
-record({
+movement({
   name: "broadcast",
-  kind: "movement",
   doc: {
     summary:
       "The same values along axes that x lacks. Elementwise ops broadcast by themselves; this makes it explicit.",
@@ -126,10 +126,7 @@ record({
     if (clash) throw new OpViolation("C1", `x already has the axis "${clash.name}"`);
     return tensorType(x!.dtype, [...axes, ...x!.axes]);
   },
-  reference: ([x], _, type) => {
-    const step = broadcastStrides(x!.type, type);
-    return tabulate(type, (index) => x!.data[index.reduce((n, v, d) => n + v * step[d]!, 0)]!);
-  },
+  indexMap: () => ({ sources: [{ index: () => ({}) }] }),
   gradient: (node, dy) => [
     reduceSum(
       dy,
