@@ -7,7 +7,7 @@ export * from "./diagnostics/switches.ts";
 export * from "./driver/driver.ts";
 export * from "./driver/observers.ts";
 export { inspectionPage } from "./driver/page.ts";
-export type { Accumulator, Fold, ScalarAlgebra } from "./ir/algebra.ts";
+export type { Accumulator, Fold, IndexAlgebra, IndexMap, ScalarAlgebra } from "./ir/algebra.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";

@@ -97,12 +97,11 @@ export function unflatIndex<E>(
   axes: readonly { readonly name: string; readonly size: Dim }[],
   flat: E,
 ): Record<string, E> {
-  const out: Record<string, E> = {};
+  const parts: (readonly [string, E])[] = [];
   let rest = flat;
   for (const { name, size } of axes.slice(1).reverse()) {
-    out[name] = a.mod(rest, a.dim(size));
+    parts.unshift([name, a.mod(rest, a.dim(size))]);
     rest = a.div(rest, a.dim(size));
   }
-  out[axes[0]!.name] = rest;
-  return out;
+  return Object.fromEntries([[axes[0]!.name, rest], ...parts]);
 }
