@@ -14,6 +14,7 @@ import {
   isAffine,
   isBijective,
   isElementwise,
+  isParameter,
   operandNamed,
   opRecord,
 } from "../ir/op.ts";
@@ -262,7 +263,7 @@ class Placer {
       const n = stack.pop()!;
       if (seen.has(n)) continue;
       seen.add(n);
-      if (isCore(n) || n.op === "input" || n.op === "parameter") leaves.add(n);
+      if (isCore(n) || n.op === "input" || isParameter(n)) leaves.add(n);
       else stack.push(...n.operands);
     }
     return { sources: [...leaves].filter((n) => product(n.type.axes) > least), leaves };

@@ -105,6 +105,25 @@ export interface AttentionCore {
   readonly rows: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => readonly Axis[];
 }
 
+/**
+ * Where floats may be f16 when a graph is computed in f16. Left out: operands and result are f32, as sums, statistics and
+ * exponentials ask.
+ */
+export type HalfPolicy =
+  | "safe" // f16 operands and result: what is summed accumulates in f32 inside, or the result is bounded by the operands
+  | "as_operands" // f16 where all operands are
+  | "as_operands_but_streams" // the same, but a sum of two computed values is f32: the residual stream grows with depth
+  | "as_normalized"; // f16 where the first operand is; its statistics are f32 inside
+
+/** Where a source's value comes from. */
+export type SourceKind =
+  | "parameter" // learned, kept by the store
+  | "input" // fed at each run, or a state that the store keeps
+  | "random" // drawn at each run
+  | "constant" // known when the graph is built
+  | "position" // the index along an axis
+  | "size"; // a size, known when the graph runs
+
 /** What one application computes. Bytes follow from the types and are not stated. */
 export interface Work {
   /** Multiply-accumulates. */
@@ -123,6 +142,11 @@ export interface OpRecord {
   readonly roles?: Readonly<Record<string, OperandRole>>;
   /** The kernel that computes it, where it is no expression. */
   readonly core?: Core;
+  /** Of a source: where its value comes from. */
+  readonly source?: SourceKind;
+  /** True where two operands may change places. */
+  readonly commutative?: boolean;
+  readonly half?: HalfPolicy;
   /** Of a movement: where the elements of its result come from. */
   readonly indexMap?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => IndexMap;
   /** Operations; default: one for each element of the result where it is elementwise, else none. */
@@ -232,6 +256,13 @@ export function isAffine(node: Node): boolean {
   return sources?.length === 1 && !sources[0]!.inside;
 }
 
+export const sourceOf = (node: Node): SourceKind | undefined => opRecord(node.op).source;
+export const isParameter = (node: Node): boolean => sourceOf(node) === "parameter";
+export const isConstant = (node: Node): boolean => sourceOf(node) === "constant";
+/** A tensor that the store keeps between runs, besides parameters. */
+export const isState = (node: Node): boolean => sourceOf(node) === "input" && node.attrs.role === "state";
+/** A tensor that is given anew at each run. */
+export const isFeed = (node: Node): boolean => sourceOf(node) === "input" && node.attrs.role !== "state";
 export const coreOf = (node: Node): Core | undefined => opRecord(node.op).core;
 export const isReduction = (node: Node): boolean => opRecord(node.op).kind === "reduction";
 export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";

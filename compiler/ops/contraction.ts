@@ -88,6 +88,7 @@ record({
       "Σ a·b over the axes named; other axes that both carry are batched. Accumulates in f32 whatever the dtype.",
     source: "the Einstein summation convention, with names for indices",
   },
+  half: "safe",
   operands: ["a", "b"],
   roles: { a: "factor", b: "factor" },
   core: {

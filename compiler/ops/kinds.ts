@@ -5,6 +5,7 @@ import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
 import {
+  type HalfPolicy,
   type OnnxMapping,
   type OpCase,
   type OpDoc,
@@ -45,6 +46,9 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
   /** True where the derivative is 0 almost everywhere. */
   readonly flat?: boolean;
+  /** True where the operands may change places. */
+  readonly commutative?: boolean;
+  readonly half?: HalfPolicy;
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
@@ -86,6 +90,8 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
       },
     }),
     ...(spec.flat && { flat: true }),
+    ...(spec.commutative && { commutative: true }),
+    ...(spec.half && { half: spec.half }),
     ...(decompose && { decompose: (operands: readonly Node[]) => decompose(named(operands)) }),
     wgsl: spec.wgsl,
     ...(spec.onnx && { onnx: spec.onnx }),

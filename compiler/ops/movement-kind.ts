@@ -14,6 +14,7 @@ export type MovementSpec = Omit<RecordSpec, "kind" | "reference" | "indexMap"> &
 /** An op whose result has elements of its operands at other places. */
 export const movement = (spec: MovementSpec): OpRecord =>
   record({
+    half: "as_operands",
     ...spec,
     kind: "movement",
     reference: (operands, attrs, type) =>

@@ -158,6 +158,7 @@ record({
   name: "softmax",
   kind: "composite",
   doc: { summary: "exp(x - max) / sum(exp(x - max)) along one axis." },
+  half: "safe",
   operands: ["x"],
   attrs: { axis: { kind: "axis" } },
   constraints: rowConstraints,

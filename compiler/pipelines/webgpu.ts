@@ -11,7 +11,7 @@ import { dtypeBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
 import { inputName, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { coreOf, opRecord } from "../ir/op.ts";
+import { coreOf, isParameter, opRecord } from "../ir/op.ts";
 import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { lowerAttention } from "../lowering/attention.ts";
@@ -98,7 +98,7 @@ export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(ba
   const fusion = scheduleKernels(fits ? hopeful : decide(new Map()), outputs);
   const plan = planMemory(primitive, fusion);
   const kernels = lowerAll(fusion, places, schedule);
-  const resident = primitive.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
+  const resident = primitive.inputs.filter((n) => isParameter(n) || n.attrs.role === "state");
   const total = (list: readonly Node[]) => list.reduce((n, node) => n + deviceBytes(node), 0);
   return {
     graph: primitive,
