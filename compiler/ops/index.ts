@@ -7,11 +7,15 @@ export * from "./indexing.ts";
 export {
   asNodes,
   type Binary,
+  type Builder,
   type ElementwiseSpec,
   elementwise,
+  is,
   type OpBuilder,
   type Operand,
+  type Recorded,
   record as defineOp,
+  requireAxes,
   type Ternary,
   type Unary,
 } from "./kinds.ts";

@@ -1,33 +1,31 @@
 /** The movements: an index map, from which the meaning follows; expressions of kernels follow it in compiler/fusion. */
 import type { IndexAlgebra, IndexMap } from "../ir/algebra.ts";
 import { dimValue } from "../ir/dim.ts";
-import type { Attrs } from "../ir/node.ts";
-import type { OpRecord, RefTensor } from "../ir/op.ts";
+import type { Attrs, Node } from "../ir/node.ts";
+import type { RefTensor } from "../ir/op.ts";
 import { hasAxis, type TensorType } from "../ir/type.ts";
-import { type RecordSpec, record, tabulate } from "./kinds.ts";
+import { type Builder, type RecordSpec, record, tabulate } from "./kinds.ts";
 import { strideOf } from "./reference-tools.ts";
 
-export type MovementSpec = Omit<RecordSpec, "kind" | "reference" | "indexMap"> & {
+export type MovementSpec<B> = Omit<RecordSpec, "kind" | "reference" | "indexMap"> & {
   readonly indexMap: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => IndexMap;
+  /** Says what it is given and which axes the result has: `<A extends string>(x: Typed<A>) => Typed<A>`, say. */
+  readonly builder: B;
 };
 
 /** An op whose result has elements of its operands at other places. */
-export const movement = (spec: MovementSpec): OpRecord =>
-  record({
+export function movement<B extends (...args: never[]) => Node>({ builder, ...spec }: MovementSpec<B>): Builder<B> {
+  const made = record({
     half: "as_operands",
     ...spec,
     kind: "movement",
-    reference: (operands, attrs, type) =>
-      remap(
-        spec.indexMap(
-          operands.map((o) => o.type),
-          attrs,
-          type,
-        ),
-        operands,
-        type,
-      ),
+    reference: (operands, attrs, type) => {
+      const types = operands.map((o) => o.type);
+      return remap(spec.indexMap(types, attrs, type), operands, type);
+    },
   });
+  return Object.assign(builder, { record: made });
+}
 
 const numbers: IndexAlgebra<number> = {
   dim: (size) => dimValue(size),

@@ -6,7 +6,7 @@ import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { add } from "./elementwise.ts";
-import { requireAxes } from "./kinds.ts";
+import { type Builder, requireAxes } from "./kinds.ts";
 import { movement } from "./movement-kind.ts";
 import { reduceSum } from "./reductions.ts";
 
@@ -25,7 +25,8 @@ function assertNew(axes: readonly Axis[], names: readonly string[], constraint: 
   if (taken !== undefined) throw new OpViolation(constraint, `the name "${taken}" is already an axis`);
 }
 
-movement({
+/** x with axis `axis` named `to`. */
+export const rename: Builder<(x: Node, axis: string, to: string) => Node> = movement({
   name: "rename",
   doc: { summary: "Another name for an axis: the same axis in a second role." },
   operands: ["x"],
@@ -43,13 +44,11 @@ movement({
   gradient: (node, dy) => [rename(dy, node.attrs.to as string, node.attrs.axis as string)],
   samples: plain,
   cases: [{ operands: [abc], attrs: { axis: "b", to: "d" } }],
+  builder: (x, axis, to) => (axis === to ? x : build("rename", [x], { axis, to })),
 });
 
-/** x with axis `axis` named `to`. */
-export const rename = (x: Node, axis: string, to: string): Node =>
-  axis === to ? x : build("rename", [x], { axis, to });
-
-movement({
+/** Axis `axis` as several; a size may be left out (0) once and is then inferred. */
+export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => Node> = movement({
   name: "split",
   doc: { summary: "One axis as several, the first one slowest: index = ((i0 · s1) + i1) · s2 + i2." },
   operands: ["x"],
@@ -113,20 +112,19 @@ movement({
       },
     },
   ],
+  builder: (x, axis, into) => {
+    const known = productOfDims(into.filter((a) => a.size !== 0).map((a) => a.size));
+    const size = findAxis(x.type, axis)?.size;
+    const filled = into.map((a) => ({
+      name: a.name,
+      size: a.size !== 0 || size === undefined ? a.size : (divideDims(size, known) ?? 0),
+    }));
+    return build("split", [x], { axis, into: filled });
+  },
 });
 
-/** Axis `axis` as several; a size may be left out (0) once and is then inferred. */
-export function split(x: Node, axis: string, into: readonly Axis[]): Node {
-  const known = productOfDims(into.filter((a) => a.size !== 0).map((a) => a.size));
-  const size = findAxis(x.type, axis)?.size;
-  const filled = into.map((a) => ({
-    name: a.name,
-    size: a.size !== 0 || size === undefined ? a.size : (divideDims(size, known) ?? 0),
-  }));
-  return build("split", [x], { axis, into: filled });
-}
-
-movement({
+/** The axes named as one axis, in the order given. */
+export const merge: Builder<(x: Node, axes: readonly string[], into: string) => Node> = movement({
   name: "merge",
   doc: { summary: "Several axes as one, the first one slowest; the undoing of split." },
   operands: ["x"],
@@ -170,13 +168,11 @@ movement({
     { operands: [abc], attrs: { axes: ["a", "b"], into: "d" } },
     { operands: [abc], attrs: { axes: ["c", "a"], into: "c" } },
   ],
+  builder: (x, axes, into) => (axes.length === 1 ? rename(x, axes[0]!, into) : build("merge", [x], { axes, into })),
 });
 
-/** The axes named as one axis, in the order given. */
-export const merge = (x: Node, axes: readonly string[], into: string): Node =>
-  axes.length === 1 ? rename(x, axes[0]!, into) : build("merge", [x], { axes, into });
-
-movement({
+/** `length` elements of `axis` from `start`; x itself when that is all of it. */
+export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => Node> = movement({
   name: "slice",
   doc: { summary: "`length` consecutive elements of one axis from `start`." },
   operands: ["x"],
@@ -207,13 +203,11 @@ movement({
   },
   samples: plain,
   cases: [{ operands: [abc], attrs: { axis: "b", start: 2, length: 3 } }],
+  builder: (x, axis, start, length) => {
+    if (start === 0 && findAxis(x.type, axis)?.size === length) return x;
+    return build("slice", [x], { axis, start, length });
+  },
 });
-
-/** `length` elements of `axis` from `start`; x itself when that is all of it. */
-export function slice(x: Node, axis: string, start: Dim, length: Dim): Node {
-  if (start === 0 && findAxis(x.type, axis)?.size === length) return x;
-  return build("slice", [x], { axis, start, length });
-}
 
 /** The one element of `axis` at `index`, without the axis. */
 export const at = (x: Node, axis: string, index: Dim): Node => dropAxis(slice(x, axis, index, 1), axis);
@@ -225,7 +219,8 @@ export function dropAxis(x: Node, axis: string): Node {
   return merge(x, [neighbour.name, axis], neighbour.name);
 }
 
-movement({
+/** Constant elements before and after one axis. */
+export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: number) => Node> = movement({
   name: "pad",
   doc: { summary: "`low` elements of `value` before one axis and `high` after it." },
   operands: ["x"],
@@ -266,15 +261,14 @@ movement({
     { operands: [abc], attrs: { axis: "b", low: 1, high: 2 } },
     { operands: [abc], attrs: { axis: "c", low: 0, high: 3, value: 1.5 } },
   ],
+  builder: (x, axis, low, high, value = 0) => {
+    if (low === 0 && high === 0) return x;
+    return build("pad", [x], value === 0 ? { axis, low, high } : { axis, low, high, value });
+  },
 });
 
-/** Constant elements before and after one axis. */
-export function pad(x: Node, axis: string, low: Dim, high: Dim, value = 0): Node {
-  if (low === 0 && high === 0) return x;
-  return build("pad", [x], value === 0 ? { axis, low, high } : { axis, low, high, value });
-}
-
-movement({
+/** The tensors one after another along `axis`. */
+export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = movement({
   name: "concat",
   doc: { summary: "Tensors one after another along an axis that all carry." },
   operands: ["x..."],
@@ -338,13 +332,11 @@ movement({
       attrs: { axis: "b" },
     },
   ],
+  builder: (parts, axis) => (parts.length === 1 ? parts[0]! : build("concat", parts, { axis })),
 });
 
-/** The tensors one after another along `axis`. */
-export const concat = (parts: readonly Node[], axis: string): Node =>
-  parts.length === 1 ? parts[0]! : build("concat", parts, { axis });
-
-movement({
+/** x with its axes in the order given. */
+export const transpose: Builder<(x: Node, order: readonly string[]) => Node> = movement({
   name: "transpose",
   doc: {
     summary:
@@ -365,16 +357,15 @@ movement({
   gradient: (_, dy) => [dy],
   samples: plain,
   cases: [{ operands: [abc], attrs: { order: ["c", "a", "b"] } }],
+  builder: (x, order) => {
+    return order.every((n, i) => x.type.axes[i]?.name === n) && order.length === x.type.axes.length
+      ? x
+      : build("transpose", [x], { order });
+  },
 });
 
-/** x with its axes in the order given. */
-export function transpose(x: Node, order: readonly string[]): Node {
-  return order.every((n, i) => x.type.axes[i]?.name === n) && order.length === x.type.axes.length
-    ? x
-    : build("transpose", [x], { order });
-}
-
-movement({
+/** Sliding windows of `kernel` elements along `axis`, `stride` apart. */
+export const window: Builder<(x: Node, axis: string, out: string, kernel: Axis, stride?: number) => Node> = movement({
   name: "window",
   doc: {
     summary:
@@ -431,8 +422,14 @@ movement({
     { operands: [abc], attrs: { axis: "b", out: "o", kernel: { name: "k", size: 3 } } },
     { operands: [abc], attrs: { axis: "b", out: "b", kernel: { name: "k", size: 2 }, stride: 2 } },
   ],
+  builder: (x, axis, out, kernel, stride = 1) =>
+    build("window", [x], {
+      axis,
+      out,
+      kernel: { name: kernel.name, size: kernel.size },
+      ...(stride !== 1 && { stride }),
+    }),
 });
-
 /** stride - 1 zeros after each element of `axis`. */
 function spreadBy(x: Node, axis: string, stride: number): Node {
   if (stride === 1) return x;
@@ -443,15 +440,6 @@ function spreadBy(x: Node, axis: string, stride: number): Node {
   ]);
   return merge(pad(apart, `${axis}_gap`, 0, stride - 1), [axis, `${axis}_gap`], axis);
 }
-
-/** Sliding windows of `kernel` elements along `axis`, `stride` apart. */
-export const window = (x: Node, axis: string, out: string, kernel: Axis, stride = 1): Node =>
-  build("window", [x], {
-    axis,
-    out,
-    kernel: { name: kernel.name, size: kernel.size },
-    ...(stride !== 1 && { stride }),
-  });
 
 /** A new axis of size 1. */
 export function addAxis(x: Node, name: string): Node {

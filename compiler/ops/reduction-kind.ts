@@ -14,7 +14,8 @@ import {
   type Tolerance,
 } from "../ir/op.ts";
 import { elementsOf, findAxis, type TensorType, tensorType } from "../ir/type.ts";
-import { type OpBuilder, record, requireAxes } from "./kinds.ts";
+import { type Along, namesOf, type Typed } from "../ir/typed.ts";
+import { record, requireAxes } from "./kinds.ts";
 import { strideOf, strides } from "./reference-tools.ts";
 
 export interface ReductionSpec {
@@ -32,7 +33,12 @@ export interface ReductionSpec {
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
 
-export type Reduction = OpBuilder<readonly [Node, readonly string[]]>;
+/** The builder of a reduction: on a typed operand the axes named must be its own, and the result lacks them. */
+export interface Reduction {
+  <A extends string, K extends A>(x: Typed<A>, over: Along<K>): Typed<Exclude<A, K>>;
+  (x: Node, over: readonly string[]): Node;
+  readonly record: OpRecord;
+}
 
 const rows: TensorType = tensorType("f32", [
   { name: "a", size: 3 },
@@ -70,8 +76,8 @@ export function reduction(spec: ReductionSpec): Reduction {
     samples: [samples ?? { low: -2, high: 2 }],
     cases: [["b"], ["a", "c"], ["c", "a"], ["a", "b", "c"]].map((over) => ({ operands: [rows], attrs: { over } })),
   });
-  const builder = (x: Node, over: readonly string[]): Node => build(name, [x], { over });
-  return Object.assign(builder, { record: made });
+  const builder = (x: Node, over: Along<string> | readonly string[]): Node => build(name, [x], { over: namesOf(over) });
+  return Object.assign(builder, { record: made }) as Reduction;
 }
 
 function inferReduction(x: TensorType, over: readonly string[]): TensorType {

@@ -6,7 +6,7 @@ import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts";
-import { record, requireAxes, tabulate } from "./kinds.ts";
+import { type Builder, record, requireAxes, tabulate } from "./kinds.ts";
 import { movement } from "./movement-kind.ts";
 import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
 import { broadcastStrides } from "./reference-tools.ts";
@@ -111,7 +111,8 @@ record({
 /** The index of the largest value along `axis`. */
 export const argmax = (x: Node, axis: string): Node => build("argmax", [x], { axis });
 
-movement({
+/** x repeated along new axes, which come first. */
+export const broadcast: Builder<(x: Node, axes: readonly Axis[]) => Node> = movement({
   name: "broadcast",
   doc: {
     summary:
@@ -135,11 +136,9 @@ movement({
   ],
   samples: [{ low: -2, high: 2 }],
   cases: [{ operands: [xy], attrs: { axes: [{ name: "d", size: 4 }] } }],
+  builder: (x, axes) =>
+    axes.length === 0 ? x : build("broadcast", [x], { axes: axes.map((a) => ({ name: a.name, size: a.size })) }),
 });
-
-/** x repeated along new axes, which come first. */
-export const broadcast = (x: Node, axes: readonly Axis[]): Node =>
-  axes.length === 0 ? x : build("broadcast", [x], { axes: axes.map((a) => ({ name: a.name, size: a.size })) });
 
 /** x with every axis that `like` has and x lacks. */
 export const broadcastLike = (x: Node, like: Node): Node =>
