@@ -5,6 +5,7 @@ import {
   type Graph,
   type HostTensor,
   inputName,
+  isParameter,
   type Node,
   printType,
   type Sizes,
@@ -13,7 +14,7 @@ import {
 } from "../compiler/index.ts";
 
 /** True for inputs that a store keeps: parameters and state. */
-export const isResident = (node: Node): boolean => node.op === "parameter" || node.attrs.role === "state";
+export const isResident = (node: Node): boolean => isParameter(node) || node.attrs.role === "state";
 
 /** The inputs that a run must be fed. */
 export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !isResident(n));

@@ -6,6 +6,7 @@ import {
   bindSizes,
   compileKernels,
   inputName,
+  isParameter,
   keepParametersAs,
   type Node,
   type SizedAxis,
@@ -54,7 +55,7 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const parameters = await openParameters(bound, weights, args.seed);
   try {
     await makeFolder(args.out);
-    const tensors = bound.inputs.filter((n) => n.op === "parameter").map((n) => streamed(n, parameters));
+    const tensors = bound.inputs.filter(isParameter).map((n) => streamed(n, parameters));
     await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
     for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
     await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));

@@ -7,10 +7,9 @@ import { InternalError } from "../diagnostics/error.ts";
 import { addDims, type Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { isElementwise, opRecord, roleOf } from "../ir/op.ts";
+import { isAffine, isElementwise, isParameter, opRecord, roleOf } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { isAffine } from "./access.ts";
 import { type Group, isCore, type Place, type Placement } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
@@ -52,7 +51,7 @@ const inlineParts = 4;
 
 const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
-const isInput = (n: Node) => n.op === "input" || n.op === "parameter" || n.op === "random";
+const isInput = (n: Node) => n.op === "input" || isParameter(n) || n.op === "random";
 const isTable = (n: Node) => n.op === "constant" && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "iota" || n.op === "size";

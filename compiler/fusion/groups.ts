@@ -8,11 +8,21 @@
  */
 import { type Dim, productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { type AttentionCore, coreOf, isElementwise, operandNamed, opRecord } from "../ir/op.ts";
+import {
+  type AttentionCore,
+  coreOf,
+  foldOf,
+  isAffine,
+  isBijective,
+  isElementwise,
+  isParameter,
+  operandNamed,
+  opRecord,
+} from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, type Var } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
+import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
 import { indexOver, spanOf, typicalSpan } from "./sizes.ts";
 
 /** One index of a group's iteration space. */
@@ -59,11 +69,10 @@ const kindOf = (node: Node) => coreOf(node)?.kind;
 export const isCore = (node: Node): boolean => coreOf(node) !== undefined;
 
 /** The axes that a reduction or a contraction sums over. */
-function reducedAxes(node: Node): readonly Axis[] {
-  const core = coreOf(node)!;
-  const names = core.kind === "row_reduction" || core.kind === "contraction" ? core.over(node.attrs) : [];
-  return names.map((n) => findAxis(node.operands[0]!.type, n)!);
-}
+export const reducedAxes = (node: Node): readonly Axis[] =>
+  foldOf(node)!
+    .over(node.attrs)
+    .map((n) => findAxis(node.operands[0]!.type, n)!);
 
 /** A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. */
 export function isDotProduct(node: Node): boolean {
@@ -265,7 +274,7 @@ class Placer {
       const n = stack.pop()!;
       if (seen.has(n)) continue;
       seen.add(n);
-      if (isCore(n) || n.op === "input" || n.op === "parameter") leaves.add(n);
+      if (isCore(n) || n.op === "input" || isParameter(n)) leaves.add(n);
       else stack.push(...n.operands);
     }
     return { sources: [...leaves].filter((n) => typicalSpan(n.type.axes) > least), leaves };

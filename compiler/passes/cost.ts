@@ -5,6 +5,7 @@ import { bindDim, type Dim, type Sizes } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isParameter } from "../ir/op.ts";
 import { elementsOf, type TensorType } from "../ir/type.ts";
 import { flopsOf, workOf } from "../ir/work.ts";
 
@@ -18,7 +19,7 @@ export interface ParameterCount {
 }
 
 export function countParameters(graph: Graph): ParameterCount {
-  const nodes = graph.inputs.filter((n) => n.op === "parameter");
+  const nodes = graph.inputs.filter(isParameter);
   const byGroup: Record<string, number> = {};
   let [parameters, bytes] = [0, 0];
   for (const node of nodes) {

@@ -2,6 +2,7 @@
 import {
   type Graph,
   inputName,
+  isParameter,
   type Node,
   nodesOf,
   symbolsOf,
@@ -118,7 +119,7 @@ const isStatic = (t: TensorType): boolean => t.axes.every((a) => symbolsOf(a.siz
 function kindOf(node: Node, graph: Graph, residents: "stored" | "bound"): InputKind {
   if (!isStatic(node.type)) return "fed";
   if (residents === "bound") return isResident(node) ? "bound" : "fed";
-  return node.op === "parameter" && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
+  return isParameter(node) && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
 }
 
 /** An output keeps its name, unless an input has it too: then it is followed by "_out". */

@@ -5,6 +5,7 @@ import {
   type Graph,
   gridOf,
   inputName,
+  isParameter,
   type Node,
   type SizedAxis,
   slotBytes,
@@ -87,8 +88,8 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
     axes: sized(node.type),
     buffer: buffers.of(program.storage.get(node)?.root ?? node),
   });
-  const inputs = program.graph.inputs.filter((n) => n.op !== "parameter").map((n) => border(inputName(n), n));
-  const parameters = program.graph.inputs.filter((n) => n.op === "parameter").map((n) => border(inputName(n), n));
+  const inputs = program.graph.inputs.filter((n) => !isParameter(n)).map((n) => border(inputName(n), n));
+  const parameters = program.graph.inputs.filter(isParameter).map((n) => border(inputName(n), n));
   const outputs = program.graph.outputs.map((o) => border(o.name, o.node));
   const all = dispatches.flatMap((d) => d.bindings);
   const manifest: BundleManifest = {

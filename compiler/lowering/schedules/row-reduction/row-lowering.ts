@@ -3,12 +3,14 @@
  * everything elementwise before, between and after them. A thread takes whole rows, or a workgroup shares each row.
  */
 
-import { InternalError } from "../../../diagnostics/error.ts";
-import type { Env } from "../../../fusion/access.ts";
+import { address, type Env } from "../../../fusion/access.ts";
 import { coresOf, type Store } from "../../../fusion/demand.ts";
-import type { Group, Placement } from "../../../fusion/groups.ts";
+import { type Group, type Placement, reducedAxes } from "../../../fusion/groups.ts";
+import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
+import type { DType } from "../../../ir/dtype.ts";
 import type { Node } from "../../../ir/node.ts";
-import { cast, type Expr, element, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
+import { foldOf } from "../../../ir/op.ts";
+import { cast, type Expr, element, float, floatArith, int, opCall, type Var, variable } from "../../../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
 import { lt, mentions, select, substitute } from "../../../kernel/simplify.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
@@ -43,22 +45,12 @@ function rounds(cores: readonly Node[], group: Group, places: Placement): Node[]
   return out;
 }
 
-/** How one core folds: its start, and its new value from the old and one element. */
-interface Fold {
-  readonly start: Expr;
-  readonly step: (acc: Expr, element: Expr) => Expr;
-}
-
-function foldOf(core: Node): Fold {
-  const dtype = registerType(core.type.dtype);
-  if (core.op === "reduce_max") {
-    const least = dtype === "f32" ? -3.4028234663852886e38 : dtype === "u32" ? 0 : -(2 ** 31);
-    return { start: float(least, dtype), step: (acc, v) => floatArith("max", acc, v) };
-  }
-  if (core.op === "reduce_sum" || core.op === "contract") {
-    return { start: float(0, dtype), step: (acc, v) => floatArith("add", acc, v) };
-  }
-  throw new InternalError(`lower: ${core.op} is no row reduction`);
+/** A core on its way: its fold, the arithmetic of its dtype, and its accumulators. */
+interface Folding {
+  readonly core: Node;
+  readonly fold: Fold;
+  readonly scalars: ScalarAlgebra<Expr>;
+  readonly accumulators: readonly Var[];
 }
 
 class RowLowering {
@@ -116,94 +108,105 @@ class RowLowering {
   }
 
   private round(cores: readonly Node[]): Stmt[] {
-    const plain = cores
-      .filter((c) => c.op !== "argmax")
-      .map((core) => ({ core, fold: foldOf(core), acc: this.mutable(core) }));
-    const arg = cores.filter((c) => c.op === "argmax").map((core) => this.argmax(core));
-    const out: Stmt[] = plain.map(({ fold, acc }) => ({ kind: "var", target: acc, value: fold.start }));
-    out.push(...arg.flatMap((a) => a.declare));
-    out.push(
-      ...this.loop((at) => [
-        ...plain.map(
-          ({ core, fold, acc }): Stmt => ({
-            kind: "assign",
-            target: acc,
-            value: fold.step(acc, this.elementOf(core, at)),
-          }),
-        ),
-        ...arg.flatMap((a) => a.step(at)),
-      ]),
+    const foldings = cores.map((core) => this.folding(core));
+    const out = foldings.flatMap(({ fold, accumulators }) =>
+      accumulators.map((target, i): Stmt => {
+        const value = startOf(fold.accumulators[i]!.start, target.dtype);
+        return { kind: "var", target, value };
+      }),
     );
-    for (const { core, fold, acc } of plain) {
-      const { target, stmt } = this.k.let("red", this.combined(acc, fold, out));
+    out.push(...this.loop((at) => foldings.flatMap((f) => this.step(f, at))));
+    for (const f of foldings) {
+      const value = finishOf(f.fold, f.scalars, this.combined(f, out));
+      const { target, stmt } = this.k.let("red", cast(value, registerType(f.core.type.dtype)));
       out.push(stmt);
-      this.k.values.bind(core, envAt(core, this.places, this.rows), target);
+      this.k.values.bind(f.core, envAt(f.core, this.places, this.rows), target);
     }
-    for (const a of arg) out.push(...a.finish());
     return out;
   }
 
-  private mutable(core: Node): Var {
-    return variable(this.k.names.fresh("acc"), registerType(core.type.dtype));
+  private folding(core: Node): Folding {
+    const { fold } = foldOf(core)!;
+    const dtype = registerType(core.operands[0]!.type.dtype);
+    const accumulators = fold.accumulators.map(({ holds }) =>
+      variable(this.k.names.fresh("acc"), holds === "position" ? "i32" : dtype),
+    );
+    return { core, fold, scalars: scalarExprs(dtype), accumulators };
   }
 
-  /** What a core folds, at one index of its operand. */
-  private elementOf(core: Node, at: Coordinates): Expr {
+  /** Folds one element into the accumulators. */
+  private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates): Stmt[] {
     const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
-    const values = core.operands.map((o) =>
+    const operands = core.operands.map((o) =>
       this.k.values.at(o, new Map(o.type.axes.map((a) => [a.name, env.get(a.name)!]))),
     );
-    return values.length === 2 ? floatArith("mul", values[0]!, values[1]!) : values[0]!;
+    const position = address(reducedAxes(core), env);
+    const { lets, values } = this.settled(liftOf(fold, scalars, operands, position));
+    const merged = this.settled(fold.merge(scalars, accumulators, values));
+    const assigns = accumulators.map((target, i): Stmt => ({ kind: "assign", target, value: merged.values[i]! }));
+    return [...lets, ...merged.lets, ...assigns];
+  }
+
+  /** Values that are used together: where there are several, each has a name before any of them is assigned. */
+  private settled(values: readonly Expr[]): { lets: Stmt[]; values: readonly Expr[] } {
+    if (values.length === 1) return { lets: [], values };
+    const named = values.map((v) => this.k.let("f", v));
+    return { lets: named.map((n) => n.stmt), values: named.map((n) => n.target) };
   }
 
   /** The fold of all threads' accumulators: a tree in workgroup memory. */
-  private combined(acc: Var, fold: Fold, out: Stmt[]): Expr {
-    if (!this.shared) return acc;
+  private combined({ fold, scalars, accumulators }: Folding, out: Stmt[]): readonly Expr[] {
+    if (!this.shared) return accumulators;
     const { step: threads, first: lane } = this.shared;
-    const array: ArrayDecl = { name: this.k.names.fresh("s"), dtype: acc.dtype, length: threads, space: "workgroup" };
-    this.arrays.push(array);
-    const get = (i: Expr) => element(array.name, array.dtype, i);
-    out.push({ kind: "set", array: array.name, index: lane, value: acc }, { kind: "barrier" });
+    const arrays = accumulators.map(({ dtype }): ArrayDecl => {
+      return { name: this.k.names.fresh("s"), dtype, length: threads, space: "workgroup" };
+    });
+    this.arrays.push(...arrays);
+    const get = (i: Expr) => arrays.map((a) => element(a.name, a.dtype, i));
+    const set = (values: readonly Expr[]) =>
+      arrays.map((a, i): Stmt => ({ kind: "set", array: a.name, index: lane, value: values[i]! }));
+    out.push(...set(accumulators), { kind: "barrier" });
     for (let half = threads >> 1; half > 0; half >>= 1) {
-      const other = floatArith("add", lane, int(half));
-      out.push(
-        {
-          kind: "if",
-          condition: lt(lane, int(half)),
-          body: [{ kind: "set", array: array.name, index: lane, value: fold.step(get(lane), get(other)) }],
-        },
-        { kind: "barrier" },
-      );
+      const { lets, values } = this.settled(fold.merge(scalars, get(lane), get(floatArith("add", lane, int(half)))));
+      out.push({ kind: "if", condition: lt(lane, int(half)), body: [...lets, ...set(values)] }, { kind: "barrier" });
     }
     return get(int(0));
   }
+}
 
-  /** The first index of the largest value: two accumulators that move together. Never shared between threads. */
-  private argmax(core: Node) {
-    const axis = this.group.reduced[0]!;
-    const dtype = registerType(core.operands[0]!.type.dtype);
-    const best = variable(this.k.names.fresh("best"), dtype);
-    const index = variable(this.k.names.fresh("at"), "i32");
-    const declare: Stmt[] = [
-      { kind: "var", target: best, value: float(dtype === "f32" ? -3.4028234663852886e38 : -(2 ** 31), dtype) },
-      { kind: "var", target: index, value: int(0) },
-    ];
-    const step = (at: Coordinates): Stmt[] => {
-      const { target, stmt } = this.k.let("x", this.elementOf(core, at));
-      const larger: Expr = { kind: "compare", dtype: "bool", op: "lt", a: best, b: target };
-      return [
-        stmt,
-        { kind: "assign", target: index, value: select(larger, at.get((axis.index as Var).name)!, index) },
-        { kind: "assign", target: best, value: floatArith("max", best, target) },
-      ];
-    };
-    const finish = (): Stmt[] => {
-      const { target, stmt } = this.k.let("red", cast(index, "i32"));
-      this.k.values.bind(core, envAt(core, this.places, this.rows), target);
-      return [stmt];
-    };
-    return { declare, step, finish };
-  }
+const leastF32 = -3.4028234663852886e38;
+const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly highest: number }>>> = {
+  f32: { lowest: leastF32, highest: -leastF32 },
+  i32: { lowest: -(2 ** 31), highest: 2 ** 31 - 1 },
+  u32: { lowest: 0, highest: 2 ** 32 - 1 },
+};
+
+/** WGSL has no infinities: the ends of a range are those of its finite values. */
+const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
+  float(typeof start === "number" ? start : ends[dtype]![start], dtype);
+
+/** The arithmetic of records as expressions of one dtype. */
+function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
+  const compare =
+    (op: "lt" | "eq") =>
+    (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op, a, b });
+  const logic =
+    (op: "and" | "or") =>
+    (a: Expr, b: Expr): Expr => ({ kind: "logic", dtype: "bool", op, a, b });
+  return {
+    constant: (value) => float(value, dtype),
+    add: (a, b) => floatArith("add", a, b),
+    sub: (a, b) => floatArith("sub", a, b),
+    mul: (a, b) => floatArith("mul", a, b),
+    min: (a, b) => floatArith("min", a, b),
+    max: (a, b) => floatArith("max", a, b),
+    less: compare("lt"),
+    equal: compare("eq"),
+    and: logic("and"),
+    or: logic("or"),
+    select,
+    call: (op, ...operands) => opCall(op, dtype, operands),
+  };
 }
 
 /** The statements of one row; `shared` says how the threads of a workgroup share it. */

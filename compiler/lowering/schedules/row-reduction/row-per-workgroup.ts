@@ -10,11 +10,8 @@ export const rowPerWorkgroup: Schedule<RowProblem, { readonly threads: number }>
   name: "row-per-workgroup",
   summary: "the threads of a workgroup share a row, element by element, and combine what they have in a tree",
   settings: (facts) => (facts.software ? noSharing : [{ threads: 64 }]),
-  fits: ({ k, width }, { threads }) => {
-    if (k.fused.group!.cores.some((c) => c.op === "argmax"))
-      return "the index of a maximum is not shared between threads";
-    return typical(width) >= threads || `a row has ${width} elements, fewer than the ${threads} threads of a workgroup`;
-  },
+  fits: ({ width }, { threads }) =>
+    typical(width) >= threads || `a row has ${width} elements, fewer than the ${threads} threads of a workgroup`,
   cost: (_, { threads }) => 1 / threads,
   lower: ({ k, rows }, { threads }) => {
     let arrays: readonly ArrayDecl[] = [];
