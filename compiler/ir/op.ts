@@ -65,6 +65,8 @@ export interface WgslText {
   readonly call: (...operands: string[]) => string;
   /** A function that `call` needs, emitted once per kernel. */
   readonly helper?: string;
+  /** Another text for operands in f32, where nan or infinities ask for more than integers do. */
+  readonly float?: WgslText;
 }
 
 export interface OnnxMapping {

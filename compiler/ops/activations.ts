@@ -56,9 +56,13 @@ export const relu: Unary = elementwise({
   doc: { summary: "max(x, 0)." },
   inputs: ["x"],
   dtypes: floating,
-  reference: (x) => Math.max(x!, 0),
+  reference: (x) => (x! < 0 ? 0 : x!),
   gradient: ({ x }, dy) => ({ x: select(gt(x, 0), dy, 0) }),
-  wgsl: { call: (x) => `max(${x}, 0.0)` },
+  // By bits, as WGSL's max may pass over a nan: from the negative number next to 0 up to minus infinity.
+  wgsl: {
+    call: (x) => `heddle_relu(${x})`,
+    helper: `fn heddle_relu(x: f32) -> f32 { return select(x, 0.0, bitcast<u32>(x) - 0x80000001u < 0x7f800000u); }`,
+  },
   onnx: { type: "Relu", since: 14 },
   samples: { x: { low: -3, high: 3, avoid: [0] } },
 });

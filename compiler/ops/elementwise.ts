@@ -3,7 +3,7 @@ import { build } from "../ir/build.ts";
 import type { DType } from "../ir/dtype.ts";
 import { dtypes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import type { SampleRange } from "../ir/op.ts";
+import type { SampleRange, WgslText } from "../ir/op.ts";
 import { tensorType } from "../ir/type.ts";
 import { type Binary, elementwise, record, type Ternary, type Unary } from "./kinds.ts";
 import { powScalar } from "./scalar-functions.ts";
@@ -125,6 +125,15 @@ export const pow: Binary = elementwise({
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
 });
 
+/** WGSL's max and min may pass over a nan; its bits tell it, which no compiler may assume away. */
+const keepingNan = (name: "max" | "min"): WgslText => ({
+  call: (a, b) => `heddle_${name}(${a}, ${b})`,
+  helper: `fn heddle_${name}(a: f32, b: f32) -> f32 {
+  let kept = select(${name}(a, b), b, (bitcast<u32>(b) & 0x7fffffffu) > 0x7f800000u);
+  return select(kept, a, (bitcast<u32>(a) & 0x7fffffffu) > 0x7f800000u);
+}`,
+});
+
 export const max: Binary = elementwise({
   name: "max",
   doc: { summary: "The larger of a and b; the cotangent goes to the larger, to a on a tie." },
@@ -132,7 +141,7 @@ export const max: Binary = elementwise({
   dtypes: numeric,
   reference: (a, b) => Math.max(a!, b!),
   gradient: ({ a, b }, dy) => ({ a: select(ge(a, b), dy, 0), b: select(ge(a, b), 0, dy) }),
-  wgsl: { call: (a, b) => `max(${a}, ${b})` },
+  wgsl: { call: (a, b) => `max(${a}, ${b})`, float: keepingNan("max") },
   onnx: { type: "Max", since: 13 },
   samples: { a: any, b: any },
 });
@@ -144,7 +153,7 @@ export const min: Binary = elementwise({
   dtypes: numeric,
   reference: (a, b) => Math.min(a!, b!),
   gradient: ({ a, b }, dy) => ({ a: select(le(a, b), dy, 0), b: select(le(a, b), 0, dy) }),
-  wgsl: { call: (a, b) => `min(${a}, ${b})` },
+  wgsl: { call: (a, b) => `min(${a}, ${b})`, float: keepingNan("min") },
   onnx: { type: "Min", since: 13 },
   samples: { a: any, b: any },
 });
@@ -180,8 +189,38 @@ export const exp: Unary = elementwise({
   dtypes: floating,
   reference: (x) => Math.exp(x!),
   gradient: (_, dy, y) => ({ x: mul(dy, y) }),
-  wgsl: { call: (x) => `exp(${x})` },
+  wgsl: {
+    call: (x) => `heddle_exp(${x})`,
+    helper: `fn heddle_exp(x: f32) -> f32 { return select(exp(x), x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u); }`,
+  },
   onnx: { type: "Exp", since: 13 },
+  samples: { x: any },
+});
+
+/** exp(x) − 1 near 0, where the difference would cancel: the series up to x¹⁰ / 10!, by Horner's rule. */
+const expm1Series = (x: Node): Node => {
+  let sum: Node = add(mul(x, 1 / 10), 1);
+  for (let n = 9; n >= 2; n--) sum = add(mul(sum, mul(x, 1 / n)), 1);
+  return mul(x, sum);
+};
+
+export const expm1: Unary = elementwise({
+  name: "expm1",
+  doc: { summary: "e to the power x, less 1, which keeps its precision near 0." },
+  inputs: ["x"],
+  dtypes: floating,
+  reference: (x) => Math.expm1(x!),
+  gradient: (_, dy, y) => ({ x: mul(dy, add(y, 1)) }),
+  decompose: ({ x }) => select(lt(abs(x), 0.5), expm1Series(x), sub(exp(x), 1)),
+  wgsl: {
+    call: (x) => `heddle_expm1(${x})`,
+    helper: `fn heddle_expm1(x: f32) -> f32 {
+  // The series up to x^8 / 8! is exact to f32 below a half.
+  let s = x * (1.0 + x * (0.5 + x * (0.16666667 + x * (0.041666667 + x * (0.008333333 + x * (0.0013888889 + x * (0.00019841270 + x * 0.000024801587)))))));
+  let y = select(exp(x) - 1.0, s, abs(x) < 0.5);
+  return select(y, x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u);
+}`,
+  },
   samples: { x: any },
 });
 
@@ -192,7 +231,17 @@ export const log: Unary = elementwise({
   dtypes: floating,
   reference: (x) => Math.log(x!),
   gradient: ({ x }, dy) => ({ x: div(dy, x) }),
-  wgsl: { call: (x) => `log(${x})` },
+  // Adapters give finite numbers for the logarithms of 0 and below.
+  wgsl: {
+    call: (x) => `heddle_log(${x})`,
+    helper: `fn heddle_log(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  let finite = bits - 1u < 0x7f7fffffu; // above 0, and no infinity
+  let size = bits & 0x7fffffffu;
+  let other = select(select(0x7fc00000u, 0xff800000u, size == 0u), bits, bits == 0x7f800000u);
+  return select(bitcast<f32>(other), log(x), finite);
+}`,
+  },
   onnx: { type: "Log", since: 13 },
   samples: { x: positive },
 });
@@ -284,7 +333,12 @@ export const tanh: Unary = elementwise({
   reference: (x) => Math.tanh(x!),
   gradient: (_, dy, y) => ({ x: mul(dy, sub(1, mul(y, y))) }),
   // Some drivers overflow inside tanh for large arguments; beyond 15 an f32 tanh is 1.
-  wgsl: { call: (x) => `tanh(clamp(${x}, -15.0, 15.0))` },
+  wgsl: {
+    call: (x) => `heddle_tanh(${x})`,
+    helper: `fn heddle_tanh(x: f32) -> f32 {
+  return select(tanh(clamp(x, -15.0, 15.0)), x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u);
+}`,
+  },
   onnx: { type: "Tanh", since: 13 },
   samples: { x: any },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
@@ -317,7 +371,8 @@ function comparison(
     reference: (a, b) => (reference(a!, b!) ? 1 : 0),
     flat: true,
     ...(name === "ne" && { decompose: ({ a, b }: { a: Node; b: Node }) => not(eq(a, b)) }),
-    wgsl: { call: (a, b) => `(${a} ${symbol} ${b})` },
+    // WGSL becomes SPIR-V's ordered comparisons, and nan is neither less nor greater nor equal, but not equal.
+    wgsl: { call: (a, b) => (name === "ne" ? `(!(${a} == ${b}))` : `(${a} ${symbol} ${b})`) },
     ...(onnx && { onnx }),
     samples: { a: any, b: any },
   });

@@ -108,7 +108,8 @@ class Emitter {
   }
 
   private opText(op: string, args: readonly Expr[]): string {
-    const { wgsl } = opRecord(op);
+    const texts = opRecord(op).wgsl;
+    const wgsl = args.some((a) => a.dtype === "f32") ? (texts?.float ?? texts) : texts;
     if (!wgsl) throw new InternalError(`op "${op}" reached the WGSL emitter but its record has no WGSL text`);
     if (wgsl.helper) this.helpers.add(wgsl.helper);
     return `(${wgsl.call(...args.map((a) => this.expr(a)))})`;
