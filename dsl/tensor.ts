@@ -53,6 +53,7 @@ export const not = ops.not as unknown as Unary;
 export const neg = ops.neg as unknown as Unary;
 export const abs = ops.abs as unknown as Unary;
 export const exp = ops.exp as unknown as Unary;
+export const expm1 = ops.expm1 as unknown as Unary;
 export const log = ops.log as unknown as Unary;
 export const sqrt = ops.sqrt as unknown as Unary;
 export const rsqrt = ops.rsqrt as unknown as Unary;
