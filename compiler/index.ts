@@ -4,9 +4,8 @@ export * from "./diagnostics/error.ts";
 export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
-export * from "./driver/driver.ts";
-export * from "./driver/observers.ts";
-export { inspectionPage } from "./driver/page.ts";
+export * from "./driver/index.ts";
+export type { BufferUse, MemoryPlan } from "./fusion/plan-memory.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
@@ -32,6 +31,7 @@ export * from "./passes/parameter-dtype.ts";
 export * from "./passes/partition.ts";
 export { prune } from "./passes/prune.ts";
 export { commonPasses } from "./pipelines/common.ts";
+export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
 export {
   type AdapterFacts,
   baselineFacts,

@@ -95,7 +95,8 @@ async function showPasses(graph: Graph, { pass, html }: InspectArguments): Promi
     await writeFileAtomically(html, inspectionPage(graph.name, recording.reports));
     process.stdout.write(`${html}\n`);
   }
-  for (const report of recording.reports) if (report.pass === pass) process.stdout.write(`${beforeAndAfter(report)}\n`);
+  for (const report of recording.reports)
+    if (report.stage === pass) process.stdout.write(`${beforeAndAfter(report)}\n`);
   return 0;
 }
 

@@ -8,7 +8,7 @@ import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { span } from "./access.ts";
 
-import { type FusedKernel, type Fusion, isResident, type Storage } from "./demand.ts";
+import { type Fusion, isResident } from "./demand.ts";
 
 /** Bytes a tensor takes on a device, where a bool takes four. */
 export const deviceBytes = (node: Node): number =>
@@ -25,51 +25,15 @@ export interface MemoryPlan {
   readonly buffers: ReadonlyMap<Node, BufferUse>;
   /** Bytes of each activation slot. */
   readonly slots: readonly number[];
-  /** Successors of states that could not be written in place: copied over the state when all kernels are done. */
-  readonly copies: readonly { readonly from: Node; readonly to: Node }[];
+  /** What is copied, in order, when all kernels are done: successors of states that could not be written in place. */
+  readonly copies: readonly Copy[];
 }
 
-/**
- * Lets successors be stored over the states they replace: where no kernel reads the state afterwards, and the kernel that
- * writes it, if it reads the state, is elementwise and reads each element where it writes it.
- */
-export function donate(graph: Graph, fusion: Fusion, inPlace: (kernel: FusedKernel, state: Node) => boolean): Fusion {
-  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
-  const writer = new Map<Node, number>();
-  const lastRead = new Map<Node, number>();
-  fusion.kernels.forEach((kernel, i) => {
-    for (const s of kernel.stores) writer.set(s.to.root, i);
-    for (const r of kernel.reads) lastRead.set(fusion.storage.get(r)?.root ?? r, i);
-  });
-  const outputs = new Map<Node, number>();
-  for (const o of graph.outputs) outputs.set(o.node, (outputs.get(o.node) ?? 0) + 1);
-  const taken = new Set<Node>();
-  const replaced = new Map<Node, Storage>();
-  for (const { name, node } of graph.outputs) {
-    const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
-    const storage = fusion.storage.get(node);
-    if (!state || !storage || storage.part || storage.root !== node || taken.has(state) || outputs.get(node)! > 1)
-      continue;
-    const at = writer.get(node)!;
-    const read = lastRead.get(state) ?? -1;
-    if (read > at || outputs.has(state)) continue;
-    if (read === at && !inPlace(fusion.kernels[at]!, state)) continue;
-    taken.add(state);
-    replaced.set(node, { root: state });
-  }
-  if (replaced.size === 0) return fusion;
-  return applyDonations(fusion, replaced);
-}
-
-function applyDonations(fusion: Fusion, replaced: ReadonlyMap<Node, Storage>): Fusion {
-  const move = (s: Storage): Storage => {
-    const target = replaced.get(s.root);
-    return target ? { ...s, root: target.root } : s;
-  };
-  return {
-    kernels: fusion.kernels.map((k) => ({ ...k, stores: k.stores.map((s) => ({ ...s, to: move(s.to) })) })),
-    storage: new Map([...fusion.storage].map(([n, s]) => [n, move(s)])),
-  };
+/** A tensor that is copied whole. */
+export interface Copy {
+  readonly from: BufferUse;
+  readonly to: BufferUse;
+  readonly bytes: number;
 }
 
 /** Assigns slots by liveness: a slot is free again after the last kernel that reads it. */
@@ -99,7 +63,11 @@ export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
       if (use?.kind === "slot") free.push(use.slot);
     }
   });
-  return { buffers, slots, copies: copiesOf(graph, rootOf) };
+  return {
+    buffers,
+    slots,
+    copies: copiesOf(graph, (n) => buffers.get(rootOf(n)) ?? { kind: "input", node: n }, slots),
+  };
 }
 
 /** The free slot that wastes least; the largest is grown where none is big enough. */
@@ -124,10 +92,32 @@ function takeSlot(slots: number[], free: number[], bytes: number): number {
   return slot;
 }
 
-function copiesOf(graph: Graph, rootOf: (n: Node) => Node): { from: Node; to: Node }[] {
+/**
+ * Copies of successors over their states. A state that is itself the successor of another is copied before it is
+ * overwritten; where states are exchanged in a circle, one of them waits in a slot of its own.
+ */
+function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: number[]): Copy[] {
   const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
-  return graph.outputs.flatMap(({ name, node }) => {
+  let waiting = graph.outputs.flatMap(({ name, node }): Copy[] => {
     const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
-    return state && rootOf(node) !== state ? [{ from: node, to: state }] : [];
+    if (!state) return [];
+    const [from, to] = [useOf(node), { kind: "input", node: state } as const];
+    return sameBuffer(from, to) ? [] : [{ from, to, bytes: deviceBytes(state) }];
   });
+  const copies: Copy[] = [];
+  while (waiting.length > 0) {
+    const free = waiting.filter((c) => !waiting.some((other) => other !== c && sameBuffer(other.from, c.to)));
+    copies.push(...free);
+    waiting = waiting.filter((c) => !free.includes(c));
+    if (free.length > 0 || waiting.length === 0) continue;
+    // Every state that is left is needed by another copy: what the first one would overwrite waits in a slot.
+    const { to, bytes } = waiting[0]!;
+    const aside: BufferUse = { kind: "slot", slot: slots.push(bytes) - 1 };
+    copies.push({ from: to, to: aside, bytes });
+    waiting = waiting.map((c) => (sameBuffer(c.from, to) ? { ...c, from: aside } : c));
+  }
+  return copies;
 }
+
+const sameBuffer = (a: BufferUse, b: BufferUse): boolean =>
+  a.kind === "slot" ? b.kind === "slot" && a.slot === b.slot : b.kind !== "slot" && a.node === b.node;

@@ -3,8 +3,9 @@
  * kernel exists. Every axis that is neither contracted nor attended over is batched by name.
  */
 import { build } from "../ir/build.ts";
+import { addDims, productOfDims } from "../ir/dim.ts";
 import type { Attrs, Node } from "../ir/node.ts";
-import type { AttrSpec } from "../ir/op.ts";
+import type { AttentionCore, AttrSpec, Work } from "../ir/op.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { contract, contractAxes } from "./contraction.ts";
@@ -79,6 +80,25 @@ function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axis[] {
 
 const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
   logitAxes(q, k, dot).filter((a) => a.name !== over);
+
+/** The rows of a result of the forward pass. */
+const queryRows: AttentionCore["rows"] = ([q, k], a, type) => {
+  const rows = rowAxes(q!, k!, parts(a));
+  return type.axes.filter((x) => rows.some((r) => r.name === x.name));
+};
+
+/** Products over the [row, key] pairs: of the width of q and k, and of the width of v. */
+function attentionWork(
+  [q, k, v]: readonly TensorType[],
+  a: Attrs,
+  products: { readonly dot: number; readonly width: number },
+): Work {
+  const { dot, over } = parts(a);
+  const pairs = logitAxes(q!, k!, dot).map((x) => x.size);
+  const own = (v?.axes ?? []).filter((x) => x.name !== over && (x.name === dot || !hasAxis(q!, x.name)));
+  const along = (times: number, axes: readonly Axis[]) => productOfDims([times, ...pairs, ...axes.map((x) => x.size)]);
+  return { macs: addDims(along(products.dot, [findAxis(q!, dot)!]), along(products.width, own)), others: 0 };
+}
 
 /**
  * exp(logit − lse) of the visible, 0 for the hidden: [query..., key]
@@ -191,6 +211,9 @@ record({
     source: "Vaswani et al. 2017, section 3.2.1; Dao et al. 2022 (FlashAttention), section 3.1, for the kernel",
   },
   operands: ["q", "k", "v", "mask?"],
+  roles: { q: "factor", k: "factor", v: "factor", mask: "mask" },
+  core: { kind: "attention", pass: "forward", part: "values", rows: queryRows },
+  work: (t, a) => attentionWork(t, a, { dot: 1, width: 1 }),
   attrs,
   constraints,
   infer: ([q, k, v, mask], a) => {
@@ -241,6 +264,9 @@ record({
       "log Σ exp of the masked, scaled logits of each row, in f32: what the backward pass keeps of the forward one.",
   },
   operands: ["q", "k", "mask?"],
+  roles: { q: "factor", k: "factor", mask: "mask" },
+  core: { kind: "attention", pass: "forward", part: "statistic", rows: queryRows },
+  work: ([q, k], a) => attentionWork([q!, k!], a, { dot: 1, width: 0 }),
   attrs,
   constraints,
   infer: ([q, k, mask], a) => {
@@ -298,6 +324,22 @@ function contractTo(a: Node, b: Node, like: Node): Node {
   return extra.length === 0 ? product : reduceSum(product, extra);
 }
 
+const gradientCore: Readonly<Record<"q" | "k" | "v", AttentionCore>> = {
+  q: { kind: "attention", pass: "backward_q", part: "logits", rows: withoutDot },
+  k: { kind: "attention", pass: "backward_kv", part: "logits", rows: withoutDot },
+  v: { kind: "attention", pass: "backward_kv", part: "weights", rows: keyRows },
+};
+
+/** The rows of v's cotangent: its axes that the logits have; its own width may be named as the dot axis is. */
+function keyRows([q, k]: readonly TensorType[], a: Attrs, type: TensorType): Axis[] {
+  const logits = logitAxes(q!, k!, parts(a).dot);
+  return type.axes.filter((x) => logits.some((l) => l.name === x.name));
+}
+
+function withoutDot(_operands: readonly TensorType[], a: Attrs, type: TensorType): Axis[] {
+  return type.axes.filter((x) => x.name !== parts(a).dot);
+}
+
 const gradientOf = {
   q: (o: readonly Node[], p: Parts) => mul(contractTo(logitCotangent(o, p).dLogits, o[1]!, o[0]!), p.scale),
   k: (o: readonly Node[], p: Parts) => mul(contractTo(logitCotangent(o, p).dLogits, o[0]!, o[1]!), p.scale),
@@ -313,6 +355,9 @@ const gradientOf = {
       source: "Dao et al. 2022 (FlashAttention), appendix B.2",
     },
     operands: ["q", "k", "v", "lse", "delta", "dy", "mask?"],
+    roles: { q: "factor", k: "factor", v: "factor", lse: "statistic", delta: "statistic", dy: "factor", mask: "mask" },
+    core: gradientCore[which],
+    work: (t, a) => attentionWork(t, a, { dot: which === "v" ? 1 : 2, width: 1 }),
     attrs,
     constraints,
     infer: (t, a) => {

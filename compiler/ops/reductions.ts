@@ -2,8 +2,8 @@
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation, type RefTensor } from "../ir/op.ts";
-import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { type OpRecord, OpViolation, type RefTensor } from "../ir/op.ts";
+import { type Axis, elementsOf, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { broadcastStrides, strideOf, strides } from "./reference-tools.ts";
@@ -24,6 +24,9 @@ function inferReduce([x]: readonly TensorType[], over: readonly string[]): Tenso
     x!.axes.filter((a) => !over.includes(a.name)),
   );
 }
+
+/** One operation for each element that is folded. */
+const oneEach: OpRecord["work"] = ([x]) => ({ macs: 0, others: elementsOf(x!) });
 
 const reduceConstraints = {
   C1: "the reduced axes are axes of x",
@@ -55,6 +58,8 @@ record({
   kind: "reduction",
   doc: { summary: "The sum over the axes named; floats accumulate in f32 whatever the dtype." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => attrs.over as string[] },
+  work: oneEach,
   attrs: { over: { kind: "axes" } },
   constraints: reduceConstraints,
   infer: (t, attrs) => inferReduce(t, attrs.over as string[]),
@@ -74,6 +79,8 @@ record({
   kind: "reduction",
   doc: { summary: "The largest value over the axes named; the cotangent is shared equally by ties." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => attrs.over as string[] },
+  work: oneEach,
   attrs: { over: { kind: "axes" } },
   constraints: reduceConstraints,
   infer: (t, attrs) => inferReduce(t, attrs.over as string[]),
@@ -107,6 +114,8 @@ record({
   kind: "indexing",
   doc: { summary: "The index of the largest value along one axis, the first on a tie; i32." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => [attrs.axis as string] },
+  work: oneEach,
   attrs: { axis: { kind: "axis" } },
   constraints: { C1: "the axis is an axis of x" },
   infer: ([x], attrs) => {

@@ -1,10 +1,18 @@
 /** Replaces composites by what they are made of, but for those that the target has something better for. */
+
 import { InternalError } from "../diagnostics/error.ts";
+import type { Pass } from "../driver/index.ts";
 import { type Graph, rewriteGraph, withOperands } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, printType, type TensorType } from "../ir/type.ts";
 import { transpose } from "../ops/index.ts";
+
+/** The pass that decomposes what a target does not keep. */
+export const decomposeFor = (keep: (node: Node) => boolean): Pass => ({
+  name: "decompose",
+  run: (graph) => decompose(graph, keep),
+});
 
 /** Decomposes every node that has a decomposition and that `keep` does not claim, repeatedly. */
 export function decompose(graph: Graph, keep: (node: Node) => boolean): Graph {

@@ -7,7 +7,8 @@
  *             %q = reduce_sum %p over [arena_part]
  *             %n = reduce_sum %q over [arena]
  */
-import { type Graph, rewriteGraph } from "../ir/graph.ts";
+import type { Pass } from "../driver/index.ts";
+import { rewriteGraph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { reduceMax, reduceSum, split } from "../ops/index.ts";
@@ -24,8 +25,11 @@ type Split = keyof typeof builders;
 
 const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 
-export const splitReductions = (graph: Graph): Graph =>
-  rewriteGraph(graph, (node) => (node.op in builders ? splitOne(node) : node));
+export const splitReductions: Pass = {
+  name: "split-reductions",
+  needs: ["canonicalize", "decompose"],
+  run: (graph) => rewriteGraph(graph, (node) => (node.op in builders ? splitOne(node) : node)),
+};
 
 function splitOne(node: Node): Node {
   const x = node.operands[0]!;

@@ -1,6 +1,6 @@
 /** What a graph goes through before any target's own passes: the readable list. */
 
-import type { Pass } from "../driver/driver.ts";
+import type { Pass } from "../driver/index.ts";
 import { canonicalize } from "../passes/canonicalize.ts";
 import { fold } from "../passes/fold.ts";
 import { fuseAttention } from "../passes/fuse-attention.ts";

@@ -1,29 +1,38 @@
 /** From a graph to kernels: the readable list of what happens, in order. */
 
 import { UnsupportedError } from "../diagnostics/error.ts";
-import { runPasses } from "../driver/driver.ts";
-import { address, span } from "../fusion/access.ts";
-import { countRegions, decideMemory, type FusedKernel, type Fusion, type Storage } from "../fusion/demand.ts";
-import { isAttention, type Placement, placeNodes } from "../fusion/groups.ts";
-import { scheduleKernels } from "../fusion/order-kernels.ts";
-import { deviceBytes, donate, type MemoryPlan, planMemory } from "../fusion/plan-memory.ts";
+import {
+  type AnyStage,
+  type Form,
+  graphForm,
+  graphStage,
+  type Pass,
+  type RunOptions,
+  runStages,
+  stage,
+} from "../driver/index.ts";
+import type { FusedKernel, Storage } from "../fusion/demand.ts";
+import type { Placement } from "../fusion/groups.ts";
+import { orderKernels } from "../fusion/order-kernels.ts";
+import { type FusionPlan, type PlannedMemory, verifyPlan } from "../fusion/plan.ts";
+import { deviceBytes, type MemoryPlan, planMemory } from "../fusion/plan-memory.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
-import { inputName, nodesOf } from "../ir/graph.ts";
+import { nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
-import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
+import { coreOf, opRecord } from "../ir/op.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { lowerAttention } from "../lowering/attention.ts";
 import { lowerContraction } from "../lowering/contraction.ts";
 import { lowerElementwise } from "../lowering/elementwise.ts";
+import { fuseForUpdates, updateInPlace } from "../lowering/in-place.ts";
 import { kernelName, type LoweredKernel, Lowering } from "../lowering/kernel.ts";
 import { type KernelShape, kernelShape } from "../lowering/kernel-shape.ts";
 import { lowerRowReduction } from "../lowering/row-reduction.ts";
 import { lowerScatter } from "../lowering/scatter.ts";
 import { baselineFacts, type Schedule, scheduleFor } from "../lowering/schedule.ts";
-import { regionName } from "../lowering/values.ts";
-import { decompose } from "../passes/decompose.ts";
+import { costOf } from "../passes/cost.ts";
+import { decomposeFor } from "../passes/decompose.ts";
 import { splitReductions } from "../passes/split-reductions.ts";
 import { commonPasses } from "./common.ts";
 
@@ -72,70 +81,93 @@ const lowerings = {
   indexing: (k: Lowering) => lowerScatter(k),
 } satisfies Record<KernelKind, (k: Lowering, places: Placement) => LoweredKernel>;
 
-/** What the WebGPU backend keeps whole: elementwise ops have WGSL text, attention has a kernel. */
-const keeps = (node: Node): boolean => opRecord(node.op).kind !== "composite" || isAttention(node);
+/** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
+const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
+
+const sized: Pass = {
+  name: "sizes",
+  run: (graph) => {
+    assertSized(nodesOf(graph));
+    return graph;
+  },
+};
+
+/** The fusion plan as a form: it is verified to read only what was written before, whatever made it. */
+const planForm: Form<FusionPlan> = {
+  name: "fusion plan",
+  print: () => "",
+  verify: verifyPlan,
+  size: ({ kernels }) => `${kernels.length} kernels`,
+};
+
+const memoryForm: Form<PlannedMemory> = {
+  name: "memory plan",
+  print: () => "",
+  verify: verifyPlan,
+  size: ({ plan }) => `${plan.slots.length} slots`,
+};
+
+const programForm: Form<Program> = {
+  name: "program",
+  print: () => "",
+  verify: () => {},
+  size: ({ kernels }) => `${kernels.length} kernels`,
+};
+
+/** The road from a graph to WebGPU kernels, in order; each stage says what it needs from those before it. */
+export const webgpuStages = (schedule: Schedule): readonly AnyStage[] => [
+  ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
+  graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(splitReductions), // after decompose, which makes most sums
+  graphStage(sized),
+  stage("fuse", graphForm, planForm, (graph) => fuseForUpdates(graph, schedule.facts)),
+  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, schedule.facts)), // before the order: who reads a state runs before who overwrites it
+  stage("order-kernels", planForm, planForm, (plan) =>
+    orderKernels(
+      plan,
+      plan.graph.outputs.map((o) => o.node),
+    ),
+  ),
+  stage("plan-memory", planForm, memoryForm, (plan) => ({ ...plan, plan: planMemory(plan.graph, plan) })), // lifetimes follow from the order
+  stage("lower", memoryForm, programForm, (plan) => lowerPlan(plan, schedule)),
+];
 
 /**
  * Compiles a graph of known sizes to kernels. Needs no device, and takes time in proportion to the graph.
  * Throws UnsupportedError where a size is still symbolic.
  */
-export function compileKernels(graph: Graph, schedule: Schedule = scheduleFor(baselineFacts)): Program {
-  // The common passes come first: canonicalize would merge the sums that splitReductions takes apart.
-  const primitive = splitReductions(decompose(runPasses(graph, commonPasses), keeps));
-  const nodes = nodesOf(primitive);
-  assertSized(nodes);
-  const placed = placeNodes(nodes);
-  const outputs = primitive.outputs.map((o) => o.node);
-  const { places } = placed;
-  const decide = (successors: ReadonlyMap<Node, Node>): Fusion => {
-    const fused = decideMemory(nodes, outputs, placed, { maxBindings: schedule.facts.maxBindings, successors });
-    return donate(primitive, fused, (kernel, state) => updatesInPlace(kernel, state, fused, places, schedule));
-  };
-  // A state and its successor share a binding; where that turns out impossible, they are counted apart.
-  const hopeful = decide(successorsOf(primitive));
-  const fits = hopeful.kernels.every((k) => bindingsOf(k, hopeful) <= schedule.facts.maxBindings);
-  const fusion = scheduleKernels(fits ? hopeful : decide(new Map()), outputs);
-  const plan = planMemory(primitive, fusion);
-  const kernels = lowerAll(fusion, places, schedule);
-  const resident = primitive.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
+export const compileKernels = (
+  graph: Graph,
+  schedule: Schedule = scheduleFor(baselineFacts),
+  options: RunOptions = {},
+): Program => runStages(graph, webgpuStages(schedule), programForm, options);
+
+function lowerPlan(planned: PlannedMemory, schedule: Schedule): Program {
+  const { graph, storage, plan } = planned;
+  const resident = graph.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
   const total = (list: readonly Node[]) => list.reduce((n, node) => n + deviceBytes(node), 0);
   return {
-    graph: primitive,
-    kernels,
+    graph,
+    kernels: lowerAll(planned, schedule),
     memory: {
       parameters: total(resident),
-      inputs: total(primitive.inputs.filter((n) => !resident.includes(n))),
+      inputs: total(graph.inputs.filter((n) => !resident.includes(n))),
       activations: plan.slots.reduce((n, s) => n + s, 0),
     },
     plan,
-    storage: fusion.storage,
+    storage,
   };
 }
 
 /** Lowers kernels, those of equal shape once. */
-function lowerAll(fusion: Fusion, places: Placement, schedule: Schedule): ProgramKernel[] {
+function lowerAll({ kernels, storage, places }: PlannedMemory, schedule: Schedule): ProgramKernel[] {
   const known = new Map<string, LoweredKernel>();
-  return fusion.kernels.map((fused) => {
-    const shape = kernelShape(fused, fusion.storage, places, schedule.facts.bindingAlignment);
+  return kernels.map((fused) => {
+    const shape = kernelShape(fused, storage, places, schedule.facts.bindingAlignment);
     let lowered = known.get(shape.key);
     if (!lowered) known.set(shape.key, (lowered = lowerings[fused.kind](new Lowering(fused, shape, schedule), places)));
     return describe(fused, shape, lowered);
   });
-}
-
-/** The buffers that a kernel binds. */
-const bindingsOf = (kernel: FusedKernel, { storage }: Fusion): number =>
-  countRegions([...kernel.stores.map((s) => s.to), ...[...kernel.reads].map((r) => storage.get(r) ?? { root: r })]);
-
-/** The state that each output replaces. */
-function successorsOf(graph: Graph): Map<Node, Node> {
-  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
-  return new Map(
-    graph.outputs.flatMap(({ name, node }) => {
-      const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
-      return state ? [[node, state] as const] : [];
-    }),
-  );
 }
 
 function assertSized(nodes: readonly Node[]): void {
@@ -144,39 +176,6 @@ function assertSized(nodes: readonly Node[]): void {
     if (open)
       throw new UnsupportedError(`kernels need numbers for sizes: axis "${open.name}" of ${n.op} is ${open.size}`);
   }
-}
-
-/** Whether a kernel may write its result over a state it reads: each thread reads only the elements that it writes. */
-function updatesInPlace(
-  kernel: FusedKernel,
-  state: Node,
-  fusion: Fusion,
-  places: Placement,
-  schedule: Schedule,
-): boolean {
-  if (kernel.kind !== "elementwise") return false;
-  const shape = kernelShape(kernel, fusion.storage, places, schedule.facts.bindingAlignment);
-  const k = new Lowering(kernel, shape, schedule);
-  const env = new Map(kernel.axes.map((a, i) => [a.name, indexVar(`c${i}`, Number(a.size))]));
-  const values = kernel.stores.map((s) => k.values.at(s.value, env));
-  const own = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
-  const whole = own.length === 1 && shape.regions[own[0]!]!.axes === state.type.axes;
-  const read = whole ? loadsOf(values, regionName(own[0]!)) : new Set();
-  return read.size === 1 && read.has(keyOf(address(state.type.axes, env)));
-}
-
-/** The addresses, as keys, at which expressions load a tensor. */
-function loadsOf(values: readonly Expr[], buffer: string): Set<string> {
-  const found = new Set<string>();
-  const seen = new Set<Expr>();
-  const visit = (e: Expr): void => {
-    if (seen.has(e)) return;
-    seen.add(e);
-    if (e.kind === "load" && e.buffer === buffer) found.add(keyOf(e.index));
-    for (const c of children(e)) visit(c);
-  };
-  for (const v of values) visit(v);
-  return found;
 }
 
 /** A kernel with the bytes it moves and the operations it does, by the sizes of what it binds and computes. */
@@ -192,20 +191,7 @@ function describe(fused: FusedKernel, shape: KernelShape, lowered: LoweredKernel
     return access === "read" ? n + b.length * (dtype === "bool" ? 4 : dtypeBytes[dtype]) : n;
   }, 0);
   const bytesWritten = fused.stores.reduce((n, s) => n + deviceBytes(s.value), 0);
-  const flops = (fused.group?.cores ?? []).reduce((n, c) => n + flopsOf(c), 0);
+  // What is elementwise is not counted: it hides behind the bytes.
+  const flops = (fused.group?.cores ?? []).reduce((n, c) => n + costOf(c).flops, 0);
   return { kernel, bindings, name, kind: kernel.kind, bytesRead, bytesWritten, flops };
-}
-
-/** Multiplications and additions of a core; what is elementwise is not counted. */
-function flopsOf(core: Node): number {
-  const size = (node: Node, names?: readonly string[]) =>
-    span(node.type.axes.filter((a) => !names || names.includes(a.name)));
-  const x = core.operands[0]!;
-  if (core.op === "contract") return 2 * size(core) * size(x, core.attrs.over as string[]);
-  if (!isAttention(core)) return size(x);
-  const keys = size(core.operands[1]!, [core.attrs.over as string]);
-  const products =
-    core.op === "attention" ? 2 : core.op === "attention_lse" ? 0 : core.op === "attention_grad_v" ? 2 : 3;
-  const rows = size(core.operands[0]!);
-  return 2 * products * rows * keys;
 }

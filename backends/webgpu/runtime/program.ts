@@ -1,5 +1,6 @@
 /** A compiled program on a device: its buffers, its pipelines, and one run of all its kernels in one submission. */
 import {
+  type BufferUse,
   elementCount,
   type HostTensor,
   InternalError,
@@ -90,9 +91,11 @@ export class DeviceProgram {
   }
 
   private bufferOf(root: Node, store: DeviceStore): GPUBuffer {
-    const use = this.program.plan.buffers.get(root);
-    if (use?.kind === "slot") return this.slots[use.slot]!;
-    return this.own.get(root) ?? this.state(root, store).buffer;
+    return this.bufferAt(this.program.plan.buffers.get(root) ?? { kind: "input", node: root }, store);
+  }
+
+  private bufferAt(use: BufferUse, store: DeviceStore): GPUBuffer {
+    return use.kind === "slot" ? this.slots[use.slot]! : (this.own.get(use.node) ?? this.state(use.node, store).buffer);
   }
 
   private state(node: Node, store: DeviceStore): DeviceTensor {
@@ -138,9 +141,8 @@ export class DeviceProgram {
     const pass = encoder.beginComputePass();
     for (let i = 0; i < this.program.kernels.length; i++) this.dispatch(pass, i, bound);
     pass.end();
-    for (const { from, to } of this.program.plan.copies) {
-      encoder.copyBufferToBuffer(this.output(from, store).buffer, 0, this.state(to, store).buffer, 0, bytesOf(to.type));
-    }
+    for (const { from, to, bytes } of this.program.plan.copies)
+      encoder.copyBufferToBuffer(this.bufferAt(from, store), 0, this.bufferAt(to, store), 0, Math.ceil(bytes / 4) * 4);
     const nodes = new Map(this.program.graph.outputs.map((o) => [o.name, o.node]));
     const readBack = new ReadBack(
       this.gpu,
