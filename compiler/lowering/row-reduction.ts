@@ -195,7 +195,7 @@ class RowLowering {
       return [
         stmt,
         { kind: "assign", target: index, value: select(larger, at.get((axis.index as Var).name)!, index) },
-        { kind: "assign", target: best, value: floatArith("max", best, target) },
+        { kind: "assign", target: best, value: select(larger, target, best) }, // max may give nan for nan
       ];
     };
     const finish = (): Stmt[] => {

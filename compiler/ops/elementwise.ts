@@ -1,11 +1,10 @@
 /** Arithmetic, comparison, selection and conversion, element by element. */
 import { build } from "../ir/build.ts";
-import type { DType } from "../ir/dtype.ts";
-import { dtypes } from "../ir/dtype.ts";
+import { castValue, type DType, dtypes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import type { SampleRange, WgslText } from "../ir/op.ts";
+import type { SampleRange, SpecialValue, WgslText } from "../ir/op.ts";
 import { tensorType } from "../ir/type.ts";
-import { type Binary, elementwise, record, type Ternary, type Unary } from "./kinds.ts";
+import { type Binary, elementwise, inf, nan, record, rows, type Ternary, type Unary } from "./kinds.ts";
 import { powScalar } from "./scalar-functions.ts";
 
 const numeric = ["f32", "f16", "i32", "u32"] as const;
@@ -23,6 +22,10 @@ export const add: Binary = elementwise({
   gradient: (_, dy) => ({ a: dy, b: dy }),
   wgsl: { call: (a, b) => `(${a} + ${b})` },
   onnx: { type: "Add", since: 7 },
+  special: [
+    ...rows([nan, 1, nan], [1, nan, nan], [inf, 1, inf], [inf, -inf, nan], [-0, 0, 0], [-0, -0, -0]),
+    ...rows([3e38, 3e38, inf]),
+  ],
   samples: { a: any, b: any },
 });
 
@@ -35,6 +38,10 @@ export const sub: Binary = elementwise({
   gradient: (_, dy) => ({ a: dy, b: neg(dy) }),
   wgsl: { call: (a, b) => `(${a} - ${b})` },
   onnx: { type: "Sub", since: 7 },
+  special: [
+    ...rows([nan, 1, nan], [1, nan, nan], [inf, 1, inf], [inf, inf, nan], [0, 0, 0], [-0, 0, -0]),
+    ...rows([-3e38, 3e38, -inf]),
+  ],
   samples: { a: any, b: any },
 });
 
@@ -47,6 +54,7 @@ export const mul: Binary = elementwise({
   gradient: ({ a, b }, dy) => ({ a: mul(dy, b), b: mul(dy, a) }),
   wgsl: { call: (a, b) => `(${a} * ${b})` },
   onnx: { type: "Mul", since: 7 },
+  special: rows([nan, 0, nan], [0, nan, nan], [inf, 0, nan], [inf, -2, -inf], [0, -2, -0], [3e38, 10, inf]),
   samples: { a: any, b: any },
 });
 
@@ -59,30 +67,36 @@ export const div: Binary = elementwise({
   gradient: ({ b }, dy, y) => ({ a: div(dy, b), b: neg(div(mul(dy, y), b)) }),
   wgsl: { call: (a, b) => `(${a} / ${b})` },
   onnx: { type: "Div", since: 7 },
+  special: [
+    ...rows([nan, 1, nan], [1, nan, nan], [1, 0, inf], [-1, 0, -inf], [1, -0, -inf], [0, 0, nan]),
+    ...rows([inf, inf, nan], [1, inf, 0], [-1, inf, -0], [inf, 2, inf]),
+  ],
   samples: { a: any, b: positive },
 });
 
 export const idiv: Binary = elementwise({
   name: "idiv",
-  doc: { summary: "a / b rounded towards zero, for integers." },
+  doc: { summary: "a / b rounded towards zero, for integers; a where b is 0, as in WGSL." },
   inputs: ["a", "b"],
   dtypes: ["i32", "u32"],
-  reference: (a, b) => Math.trunc(a! / b!),
+  reference: (a, b) => (b === 0 ? a! : Math.trunc(a! / b!) + 0),
   flat: true,
   wgsl: { call: (a, b) => `(${a} / ${b})` },
   onnx: { type: "Div", since: 7 },
+  special: rows([7, 0, 7], [0, 0, 0], [-7, 2, -3]),
   samples: { a: { low: 0, high: 50, integer: true }, b: { low: 1, high: 7, integer: true } },
 });
 
 export const mod: Binary = elementwise({
   name: "mod",
-  doc: { summary: "The remainder of a / b with the sign of a, for integers." },
+  doc: { summary: "The remainder of a / b with the sign of a, for integers; 0 where b is 0, as in WGSL." },
   inputs: ["a", "b"],
   dtypes: ["i32", "u32"],
-  reference: (a, b) => a! % b!,
+  reference: (a, b) => (b === 0 ? 0 : (a! % b!) + 0),
   flat: true,
   wgsl: { call: (a, b) => `(${a} % ${b})` },
   onnx: { type: "Mod", since: 10 },
+  special: rows([7, 0, 0], [0, 0, 0], [-7, 2, -1]),
   samples: { a: { low: 0, high: 50, integer: true }, b: { low: 1, high: 7, integer: true } },
 });
 
@@ -121,6 +135,12 @@ export const pow: Binary = elementwise({
 }`,
   },
   onnx: { type: "Pow", since: 13 },
+  special: [
+    ...rows([nan, 0, 1], [nan, 1, nan], [1, nan, 1], [2, nan, nan], [0, 0, 1], [0, 2, 0], [-0, 3, -0]),
+    ...rows([0, -1, inf], [-0, -1, -inf], [-0, -2, inf], [0, 0.5, 0], [-2, 3, -8], [-2, 2, 4], [-2, 0.5, nan]),
+    ...rows([-inf, 3, -inf], [-inf, 2, inf], [-inf, 0.5, inf], [-inf, -1, -0], [inf, -1, 0], [0.5, inf, 0]),
+    ...rows([0.5, -inf, inf], [-1, inf, 1], [-2, inf, inf], [10, 39, inf], [-10, 39, -inf], [10, -60, 0]),
+  ],
   samples: { a: positive, b: any },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
 });
@@ -136,25 +156,33 @@ const keepingNan = (name: "max" | "min"): WgslText => ({
 
 export const max: Binary = elementwise({
   name: "max",
-  doc: { summary: "The larger of a and b; the cotangent goes to the larger, to a on a tie." },
+  doc: {
+    summary:
+      "The larger of a and b, nan where one is nan, either zero of 0 and -0; the cotangent goes to the larger, to a on a tie.",
+  },
   inputs: ["a", "b"],
   dtypes: numeric,
   reference: (a, b) => Math.max(a!, b!),
   gradient: ({ a, b }, dy) => ({ a: select(ge(a, b), dy, 0), b: select(ge(a, b), 0, dy) }),
   wgsl: { call: (a, b) => `max(${a}, ${b})`, float: keepingNan("max") },
   onnx: { type: "Max", since: 13 },
+  special: rows([nan, 1, nan], [1, nan, nan], [inf, 1, inf], [-inf, 1, 1], [-inf, -inf, -inf], [inf, nan, nan]),
   samples: { a: any, b: any },
 });
 
 export const min: Binary = elementwise({
   name: "min",
-  doc: { summary: "The smaller of a and b; the cotangent goes to the smaller, to a on a tie." },
+  doc: {
+    summary:
+      "The smaller of a and b, nan where one is nan, either zero of 0 and -0; the cotangent goes to the smaller, to a on a tie.",
+  },
   inputs: ["a", "b"],
   dtypes: numeric,
   reference: (a, b) => Math.min(a!, b!),
   gradient: ({ a, b }, dy) => ({ a: select(le(a, b), dy, 0), b: select(le(a, b), 0, dy) }),
   wgsl: { call: (a, b) => `min(${a}, ${b})`, float: keepingNan("min") },
   onnx: { type: "Min", since: 13 },
+  special: rows([nan, 1, nan], [1, nan, nan], [inf, 1, 1], [-inf, 1, -inf], [inf, inf, inf], [-inf, nan, nan]),
   samples: { a: any, b: any },
 });
 
@@ -167,6 +195,7 @@ export const neg: Unary = elementwise({
   gradient: (_, dy) => ({ x: neg(dy) }),
   wgsl: { call: (x) => `(-${x})` },
   onnx: { type: "Neg", since: 13 },
+  special: rows([nan, nan], [inf, -inf], [0, -0], [-0, 0]),
   samples: { x: any },
 });
 
@@ -179,6 +208,7 @@ export const abs: Unary = elementwise({
   gradient: ({ x }, dy) => ({ x: select(ge(x, 0), dy, neg(dy)) }),
   wgsl: { call: (x) => `abs(${x})` },
   onnx: { type: "Abs", since: 13 },
+  special: rows([nan, nan], [-inf, inf], [-0, 0]),
   samples: { x: awayFromZero },
 });
 
@@ -194,6 +224,7 @@ export const exp: Unary = elementwise({
     helper: `fn heddle_exp(x: f32) -> f32 { return select(exp(x), x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u); }`,
   },
   onnx: { type: "Exp", since: 13 },
+  special: rows([nan, nan], [inf, inf], [-inf, 0], [0, 1], [-0, 1], [100, inf], [-200, 0]),
   samples: { x: any },
 });
 
@@ -221,6 +252,7 @@ export const expm1: Unary = elementwise({
   return select(y, x, (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u);
 }`,
   },
+  special: rows([nan, nan], [inf, inf], [-inf, -1], [0, 0], [-0, -0], [100, inf], [-200, -1]),
   samples: { x: any },
 });
 
@@ -243,6 +275,7 @@ export const log: Unary = elementwise({
 }`,
   },
   onnx: { type: "Log", since: 13 },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [-1, nan], [0, -inf], [-0, -inf], [1, 0]),
   samples: { x: positive },
 });
 
@@ -255,6 +288,7 @@ export const sqrt: Unary = elementwise({
   gradient: (_, dy, y) => ({ x: div(mul(dy, 0.5), y) }),
   wgsl: { call: (x) => `sqrt(${x})` },
   onnx: { type: "Sqrt", since: 13 },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [-1, nan], [0, 0], [-0, -0]),
   samples: { x: positive },
 });
 
@@ -267,6 +301,7 @@ export const rsqrt: Unary = elementwise({
   gradient: ({ x }, dy, y) => ({ x: div(mul(mul(dy, -0.5), y), x) }),
   decompose: ({ x }) => div(1, sqrt(x)),
   wgsl: { call: (x) => `inverseSqrt(${x})` },
+  special: rows([nan, nan], [inf, 0], [-inf, nan], [-1, nan], [0, inf], [-0, -inf]),
   samples: { x: positive },
 });
 
@@ -293,6 +328,7 @@ export const sin: Unary = elementwise({
 }`,
   },
   onnx: { type: "Sin", since: 7 },
+  special: rows([nan, nan], [inf, nan], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: any },
   // WGSL grants sin and cos an absolute error of 2^-11 within [-pi, pi] (section 15.7.4).
   tolerance: { f32: { absolute: 2e-6, relative: 1e-5 } },
@@ -321,6 +357,7 @@ export const cos: Unary = elementwise({
 }`,
   },
   onnx: { type: "Cos", since: 7 },
+  special: rows([nan, nan], [inf, nan], [-inf, nan], [0, 1], [-0, 1]),
   samples: { x: any },
   tolerance: { f32: { absolute: 2e-6, relative: 1e-5 } },
 });
@@ -340,6 +377,7 @@ export const tanh: Unary = elementwise({
 }`,
   },
   onnx: { type: "Tanh", since: 13 },
+  special: rows([nan, nan], [inf, 1], [-inf, -1], [0, 0], [-0, -0]),
   samples: { x: any },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
 });
@@ -353,8 +391,11 @@ export const floor: Unary = elementwise({
   flat: true,
   wgsl: { call: (x) => `floor(${x})` },
   onnx: { type: "Floor", since: 13 },
+  special: rows([nan, nan], [inf, inf], [-inf, -inf], [-0, -0], [-0.5, -1]),
   samples: { x: any },
 });
+
+const comparedPairs = rows([nan, nan], [nan, 1], [1, nan], [inf, inf], [-inf, inf], [inf, 1], [0, -0]);
 
 function comparison(
   name: string,
@@ -374,6 +415,7 @@ function comparison(
     // WGSL becomes SPIR-V's ordered comparisons, and nan is neither less nor greater nor equal, but not equal.
     wgsl: { call: (a, b) => (name === "ne" ? `(!(${a} == ${b}))` : `(${a} ${symbol} ${b})`) },
     ...(onnx && { onnx }),
+    special: comparedPairs.map(([a, b]) => [a, b, reference(a, b) ? 1 : 0]),
     samples: { a: any, b: any },
   });
 }
@@ -396,6 +438,7 @@ export const and: Binary = elementwise({
   flat: true,
   wgsl: { call: (a, b) => `(${a} && ${b})` },
   onnx: { type: "And", since: 7 },
+  special: [],
   samples: { a: flag, b: flag },
 });
 
@@ -408,6 +451,7 @@ export const or: Binary = elementwise({
   flat: true,
   wgsl: { call: (a, b) => `(${a} || ${b})` },
   onnx: { type: "Or", since: 7 },
+  special: [],
   samples: { a: flag, b: flag },
 });
 
@@ -420,6 +464,7 @@ export const not: Unary = elementwise({
   flat: true,
   wgsl: { call: (x) => `(!${x})` },
   onnx: { type: "Not", since: 1 },
+  special: [],
   samples: { x: flag },
 });
 
@@ -433,20 +478,25 @@ export const select: Ternary = elementwise({
   gradient: ({ condition }, dy) => ({ a: select(condition, dy, 0), b: select(condition, 0, dy) }),
   wgsl: { call: (condition, a, b) => `select(${b}, ${a}, ${condition})` },
   onnx: { type: "Where", since: 9 },
+  special: rows([1, nan, 1, nan], [0, nan, 1, 1], [1, inf, nan, inf], [0, inf, nan, nan], [1, -0, 0, -0]),
   samples: { condition: flag, a: any, b: any },
 });
+
+const castRows = (to: DType, ...all: readonly (readonly [number, number])[]): SpecialValue[] =>
+  all.map(([x, result]) => ({ operands: [x], attrs: { to }, result }));
 
 record({
   name: "cast",
   kind: "elementwise",
   doc: {
-    summary: "The same values in another dtype: floats to integers truncate, bool is 0 or 1, anything but 0 is true.",
+    summary:
+      "The same values in another dtype. Floats to integers truncate, and end at the least and the largest integer; between i32 and u32 they wrap. bool is 0 or 1, anything but 0 is true.",
   },
   operands: ["x"],
   attrs: { to: { kind: "dtype" } },
   constraints: { C1: `the target is one of ${dtypes.join(", ")}` },
   infer: ([x], attrs) => tensorType(attrs.to as DType, x!.axes),
-  reference: ([x], attrs) => x!.data.map((v) => castValue(v, attrs.to as DType)),
+  reference: ([x], attrs) => x!.data.map((v) => castValue(v, x!.type.dtype, attrs.to as DType)),
   gradient: (node, dy) => {
     const from = node.operands[0]!.type.dtype;
     const through = (d: DType) => d === "f32" || d === "f16";
@@ -459,15 +509,12 @@ record({
     { operands: [tensorType("i32", [{ name: "a", size: 5 }])], attrs: { to: "f32" } },
     { operands: [tensorType("f32", [{ name: "a", size: 5 }])], attrs: { to: "bool" } },
   ],
+  special: [
+    ...castRows("i32", [nan, 0], [inf, 2 ** 31 - 1], [-inf, -(2 ** 31)], [3e9, 2 ** 31 - 1], [-0.5, 0]),
+    ...castRows("u32", [nan, 0], [inf, 2 ** 32 - 1], [-inf, 0], [-1, 0], [3e9, 3e9]),
+    ...castRows("bool", [nan, 1], [inf, 1], [0, 0], [-0, 0]),
+  ],
 });
-
-/** The value a cast gives in the interpreter, where f16 keeps float64's precision: rounding is the executors' business. */
-export function castValue(v: number, to: DType): number {
-  if (to === "bool") return v !== 0 ? 1 : 0;
-  if (to === "i32") return Math.trunc(v) | 0;
-  if (to === "u32") return Math.trunc(v) >>> 0;
-  return v;
-}
 
 /** x in another dtype; x itself where it already has it. */
 export const cast = (x: Node, to: DType): Node => (x.type.dtype === to ? x : build("cast", [x], { to }));

@@ -2,12 +2,16 @@
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { type OpRecord, OpViolation, type RefTensor } from "../ir/op.ts";
+import { type OpRecord, OpViolation, type RefTensor, type SpecialValue } from "../ir/op.ts";
 import { type Axis, elementsOf, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, sub } from "./elementwise.ts";
-import { record, requireAxes, tabulate } from "./kinds.ts";
+import { inf, nan, record, requireAxes, tabulate } from "./kinds.ts";
 import { broadcastStrides, strideOf, strides } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
+
+/** Special values of one row: its elements, then the result. */
+const ofRow = (...all: readonly (readonly [readonly number[], number])[]): SpecialValue[] =>
+  all.map(([elements, result]) => ({ operands: [elements], result }));
 
 const xy: TensorType = tensorType("f32", [
   { name: "a", size: 3 },
@@ -66,6 +70,7 @@ record({
   reference: ([x], attrs, type) => fold(x!, attrs.over as string[], type, 0, (a, v) => a + v),
   // dy lacks the reduced axes, and broadcasting by name puts them back where it is used.
   gradient: (node, dy) => [broadcastLike(dy, node.operands[0]!)],
+  special: ofRow([[nan, 1, 2], nan], [[inf, 1, 2], inf], [[inf, -inf, 1], nan], [[3e38, 3e38, 3e38], inf]),
   samples: [{ low: -2, high: 2 }],
   cases: [
     { operands: [xy], attrs: { over: ["b"] } },
@@ -90,6 +95,14 @@ record({
     const winners = cast(eq(x, node), x.type.dtype);
     return [div(mul(winners, dy), reduceSum(winners, node.attrs.over as string[]))];
   },
+  special: ofRow(
+    [[nan, 1, 2], nan],
+    [[1, nan, 2], nan],
+    [[1, 2, nan], nan],
+    [[inf, 1, 2], inf],
+    [[-inf, 1, 2], 2],
+    [[-inf, -inf, -inf], -inf],
+  ),
   samples: [{ low: -2, high: 2 }],
   cases: [
     { operands: [xy], attrs: { over: ["b"] } },
@@ -137,6 +150,14 @@ record({
     });
   },
   flat: true,
+  special: ofRow(
+    [[nan, 1, 2], 0],
+    [[1, nan, 2], 2],
+    [[1, 2, nan], 1],
+    [[-inf, inf, inf], 1],
+    [[-inf, -inf, -inf], 0],
+    [[nan, nan, nan], 0],
+  ),
   samples: [{ low: -2, high: 2 }],
   cases: [{ operands: [xy], attrs: { axis: "b" } }],
 });
