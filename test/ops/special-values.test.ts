@@ -1,6 +1,6 @@
 /** Every special value of every op record, by every executor: as the record says, or as the list of exceptions does. */
 import { describe, expect, it } from "vitest";
-import { type OpRecord, opRecords } from "../../compiler/index.ts";
+import { makeGraph, type OpRecord, opRecords, ops } from "../../compiler/index.ts";
 import { gpuTest } from "../support/adapter.ts";
 import { type ExecutorName, execute, executorNames } from "../support/executors.ts";
 import { agrees, batches, callText, exceptionFor, exceptions, specialRecords, spell } from "./special-values.ts";
@@ -27,6 +27,39 @@ async function disagreements(executor: ExecutorName, gpu: Parameters<typeof exec
 describe.each(executorNames)("by %s", (executor) => {
   gpuTest.for(specialRecords())("$name", async (record, { gpu }) => {
     expect(await disagreements(executor, gpu, record)).toEqual([]);
+  });
+});
+
+describe.each(executorNames)("constants of the graph, by %s", (executor) => {
+  const x = ops.input("x", "f32", [{ name: "a", size: 3 }]);
+  const n = ops.input("n", "i32", [{ name: "a", size: 3 }]);
+  const hidden = ops.select(ops.gt(x, 0), x, Number.NEGATIVE_INFINITY);
+  const graph = makeGraph(
+    "constants",
+    Object.entries({
+      most: ops.max(x, Number.NEGATIVE_INFINITY),
+      hidden,
+      shares: ops.softmax(hidden, "a"),
+      lost: ops.add(x, Number.NaN),
+      whole: ops.idiv(n, 0),
+      rest: ops.mod(n, 0),
+    }).map(([name, node]) => ({ name, node })),
+    [x, n],
+  );
+
+  gpuTest("may be infinite, nan, and 0 as a divisor", async ({ gpu }) => {
+    const values = new Map([
+      ["x", Float64Array.of(1, -1, 1)],
+      ["n", Float64Array.of(7, 0, -3)],
+    ]);
+    const got = await execute(executor, gpu, graph, values);
+    const of = (name: string) => Array.from(got.get(name)!);
+    expect(of("most")).toEqual([1, -1, 1]);
+    expect(of("hidden")).toEqual([1, Number.NEGATIVE_INFINITY, 1]);
+    expect(of("shares")).toEqual([0.5, 0, 0.5]);
+    expect(of("lost")).toEqual([Number.NaN, Number.NaN, Number.NaN]);
+    expect(of("whole")).toEqual([7, 0, -3]);
+    expect(of("rest")).toEqual([0, 0, 0]);
   });
 });
 
