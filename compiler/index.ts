@@ -31,6 +31,7 @@ export * from "./passes/parameter-dtype.ts";
 export * from "./passes/partition.ts";
 export { prune } from "./passes/prune.ts";
 export { commonPasses } from "./pipelines/common.ts";
+export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
 export {
   type AdapterFacts,
   baselineFacts,

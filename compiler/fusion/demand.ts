@@ -6,11 +6,11 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import { isElementwise, opRecord, roleOf } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
 import { isAffine } from "./access.ts";
-import { type Group, isAttention, isCore, isElementwise, maskOf, type Place, type Placement } from "./groups.ts";
+import { type Group, isCore, type Place, type Placement } from "./groups.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
 export interface Storage {
@@ -243,12 +243,13 @@ class Demand {
   }
 
   private readCore(core: Node, reader: Reader): void {
-    const repeated = core.op === "contract" && group(reader).kind === "contraction";
-    const mask = isAttention(core) ? maskOf(core) : undefined;
-    for (const operand of core.operands) {
-      if ((repeated || isAttention(core)) && operand !== mask) this.resolveRepeated(operand, reader);
+    // A mask is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
+    const { kind } = group(reader);
+    const repeated = kind === "contraction" || kind === "attention";
+    core.operands.forEach((operand, i) => {
+      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, reader);
       else this.resolve(operand, reader);
-    }
+    });
   }
 
   /** Reads what a value computed in this kernel is computed from. */
@@ -522,7 +523,7 @@ export function decideMemory(
   limits: FusionLimits,
 ): Fusion {
   for (const n of nodes) {
-    if (opRecord(n.op).kind === "composite" && !isAttention(n)) {
+    if (opRecord(n.op).kind === "composite" && !isCore(n)) {
       throw new InternalError(`fuse: composite ${n.op} was not decomposed`);
     }
   }

@@ -7,7 +7,7 @@
  * through everything elementwise, so nodes of one group never wait for one another through memory.
  */
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import { type AttentionCore, coreOf, isElementwise, operandNamed, opRecord } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
@@ -47,42 +47,32 @@ export interface Place {
 
 export type Placement = ReadonlyMap<Node, Place>;
 
-const attentionOps = new Set([
-  "attention",
-  "attention_lse",
-  "attention_grad_q",
-  "attention_grad_k",
-  "attention_grad_v",
-]);
-const indexingCores = new Set(["scatter_add", "argmax"]);
 const sourceKind = (node: Node) => opRecord(node.op).kind === "source";
 
-export const isAttention = (node: Node): boolean => attentionOps.has(node.op);
-export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";
+const kindOf = (node: Node) => coreOf(node)?.kind;
 
 /** True for what a kernel is built around; everything else is an expression. */
-export const isCore = (node: Node): boolean =>
-  node.op === "contract" || opRecord(node.op).kind === "reduction" || isAttention(node) || indexingCores.has(node.op);
+export const isCore = (node: Node): boolean => coreOf(node) !== undefined;
 
-const reducedAxes = (node: Node): readonly Axis[] => {
-  const x = node.operands[0]!;
-  if (node.op === "argmax") return [findAxis(x.type, node.attrs.axis as string)!];
-  return (node.attrs.over as string[]).map((n) => findAxis(x.type, n)!);
-};
+/** The axes that a reduction or a contraction sums over. */
+function reducedAxes(node: Node): readonly Axis[] {
+  const core = coreOf(node)!;
+  const names = core.kind === "row_reduction" || core.kind === "contraction" ? core.over(node.attrs) : [];
+  return names.map((n) => findAxis(node.operands[0]!.type, n)!);
+}
 
 const product = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 
 /** A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. */
 export function isDotProduct(node: Node): boolean {
-  if (node.op !== "contract") return false;
+  if (kindOf(node) !== "contraction") return false;
   const [a, b] = [node.operands[0]!, node.operands[1]!];
   const own = (x: Node, y: Node) =>
     product(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
   return own(a, b) === 1 || own(b, a) === 1;
 }
 
-const isRowReduction = (node: Node) =>
-  opRecord(node.op).kind === "reduction" || node.op === "argmax" || isDotProduct(node);
+const isRowReduction = (node: Node) => kindOf(node) === "row_reduction" || isDotProduct(node);
 
 const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[] =>
   axes.map((axis, i) => ({ index: indexVar(`${prefix}${i}`, Number(axis.size)), axis }));
@@ -176,11 +166,8 @@ class Placer {
 
   private placeCore(node: Node): void {
     if (isRowReduction(node)) this.placeReduction(node);
-    else if (isAttention(node)) this.placeAttention(node);
-    else {
-      const kind = node.op === "contract" ? "contraction" : "indexing";
-      this.addTo(this.open(kind, node.type.axes, []), node);
-    }
+    else if (kindOf(node) === "attention") this.placeAttention(node);
+    else this.addTo(this.open(kindOf(node)!, node.type.axes, []), node);
   }
 
   private open(kind: KernelKind, rows: readonly Axis[], reduced: readonly Axis[]): Group {
@@ -208,11 +195,11 @@ class Placer {
   /** Attention nodes over the same rows and operands share a kernel: the result with its statistics, dk with dv. */
   private placeAttention(node: Node): void {
     const rows = attentionRows(node);
-    const operands = node.op.startsWith("attention_grad") ? node.operands : [node.operands[0]!, node.operands[1]!];
-    const family = node.op === "attention_lse" ? "attention" : node.op.replace(/_[kv]$/, "_kv");
-    const ids = operands.map((o) => this.numbers.get(o));
-    const mask = maskOf(node);
-    const key = `${family}(${ids})${mask ? this.numbers.get(mask) : ""}${rows.map((a) => `${a.name}=${a.size}`)}${node.attrs.dot}${node.attrs.scale}`;
+    const { pass } = coreOf(node) as AttentionCore;
+    // Values and statistics of the forward pass share q, k and the mask; only one of the two has a v.
+    const operands = pass === "forward" ? ["q", "k", "mask"].map((n) => operandNamed(node, n)) : node.operands;
+    const ids = operands.map((o) => o && this.numbers.get(o));
+    const key = `${pass}(${ids})${rows.map((a) => `${a.name}=${a.size}`)}${node.attrs.dot}${node.attrs.scale}`;
     const known = this.attentions.get(key);
     const group = known && this.readyOf(node.operands) < known.position ? known : this.open("attention", rows, []);
     this.attentions.set(key, group);
@@ -284,27 +271,12 @@ const fewRows = ({ rows, reduced }: Group): boolean =>
 
 /** The axes of one thread of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
 export function attentionRows(node: Node): readonly Axis[] {
-  if (node.op === "attention_lse") return node.type.axes;
-  if (node.op === "attention") {
-    const [q, k] = [node.operands[0]!, node.operands[1]!];
-    const dot = node.attrs.dot as string;
-    const own = (a: Axis) =>
-      findAxis(q.type, a.name) ? a.name !== dot : findAxis(k.type, a.name) && a.name !== node.attrs.over;
-    return node.type.axes.filter((a) => own(a));
-  }
-  if (node.op === "attention_grad_v") {
-    const [q, k] = [node.operands[0]!, node.operands[1]!];
-    const dot = node.attrs.dot as string;
-    const logit = (a: Axis) => (findAxis(q.type, a.name) ?? findAxis(k.type, a.name)) && a.name !== dot;
-    return node.type.axes.filter((a) => logit(a));
-  }
-  return node.type.axes.filter((a) => a.name !== node.attrs.dot);
-}
-
-/** The mask operand of an attention node. */
-export function maskOf(node: Node): Node | undefined {
-  const position = node.op === "attention" ? 3 : node.op === "attention_lse" ? 2 : 6;
-  return node.operands[position];
+  const { rows } = coreOf(node) as AttentionCore;
+  return rows(
+    node.operands.map((o) => o.type),
+    node.attrs,
+    node.type,
+  );
 }
 
 /** Names for the axes of another reduction, when its rows and reduced axes are those of the group, by name or by order. */

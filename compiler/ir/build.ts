@@ -23,6 +23,10 @@ export function build(op: string, operands: readonly Node[], attrs: Attrs, path?
   }
 }
 
+/** The error of a constraint that is broken before there are operands to infer from, at the user's line. */
+export const brokenConstraint = (op: string, operands: readonly Node[], v: OpViolation): ShapeError =>
+  violation(op, opRecord(op).operands, operands, v, captureBirth());
+
 function violation(op: string, names: readonly string[], operands: readonly Node[], v: OpViolation, birth: Birth) {
   const rows = operands.map((o, i) => [operandName(names, i), printType(o.type), provenance(o), place(o)]);
   const widths = [0, 1, 2].map((c) => Math.max(...rows.map((r) => r[c]!.length), 0));
@@ -68,7 +72,11 @@ function operandName(names: readonly string[], i: number): string {
   return (names[i] ?? `#${i}`).replace("?", "");
 }
 
-const provenance = (node: Node): string =>
-  node.op === "parameter" || node.op === "input" ? `${node.op} "${node.attrs.name}"` : node.op;
+function provenance({ op, attrs, type }: Node): string {
+  if (op === "parameter" || op === "input") return `${op} "${attrs.name}"`;
+  return op === "constant" && type.axes.length === 0 ? `constant ${attrs.value}` : op;
+}
 
-const place = (node: Node): string => printLocation(locationOf(node.birth));
+/** A number stands on the line of the op itself. */
+const place = (node: Node): string =>
+  node.op === "constant" && !node.birth ? "" : printLocation(locationOf(node.birth));

@@ -1,9 +1,10 @@
 /** What an op is: one record that says everything about it once. Records register themselves here; everything else looks them up. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { InternalError, UsageError } from "../diagnostics/error.ts";
+import type { Dim } from "./dim.ts";
 import type { DType } from "./dtype.ts";
 import type { Attrs, Node } from "./node.ts";
-import type { TensorType } from "./type.ts";
+import type { Axis, TensorType } from "./type.ts";
 
 export type OpKind = "source" | "elementwise" | "reduction" | "contraction" | "movement" | "indexing" | "composite";
 
@@ -74,12 +75,51 @@ export interface OnnxMapping {
   readonly since: number;
 }
 
+/** What an operand is to its op, where passes and kernels treat it by that. */
+export type OperandRole =
+  | "factor" // multiplied and summed: what a contraction reads again for every result
+  | "table" // rows of it are chosen by an index
+  | "index"
+  | "mask" // a bool per place: true where that place counts
+  | "weight" // learned: scales or shifts what was normalized
+  | "statistic"; // one number a row, kept from another pass
+
+/** What a kernel is built around. An op without a core is an expression inside other kernels, or has none at all. */
+export type Core =
+  | { readonly kind: "row_reduction" | "contraction"; readonly over: (attrs: Attrs) => readonly string[] }
+  | AttentionCore
+  | { readonly kind: "indexing" };
+
+/** One result of the attention kernels. Those of one pass over the same operands are computed by one kernel. */
+export interface AttentionCore {
+  readonly kind: "attention";
+  readonly pass: "forward" | "backward_q" | "backward_kv";
+  /** How a row's result is made: mixed values, the row's statistic, or a sum over P or over the logits' cotangents. */
+  readonly part: "values" | "statistic" | "weights" | "logits";
+  /** The axes of a result that one thread owns; it has the others in registers. */
+  readonly rows: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => readonly Axis[];
+}
+
+/** What one application computes. Bytes follow from the types and are not stated. */
+export interface Work {
+  /** Multiply-accumulates. */
+  readonly macs: Dim;
+  /** Operations besides: additions, comparisons, functions of an element. */
+  readonly others: Dim;
+}
+
 export interface OpRecord {
   readonly name: string;
   readonly kind: OpKind;
   readonly doc: OpDoc;
   /** Operand names; the last may end in "..." (any number) or "?" (optional). */
   readonly operands: readonly string[];
+  /** Roles by operand name. */
+  readonly roles?: Readonly<Record<string, OperandRole>>;
+  /** The kernel that computes it, where it is no expression. */
+  readonly core?: Core;
+  /** Operations; default: one for each element of the result where it is elementwise, else none. */
+  readonly work?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => Work;
   readonly attrs: Readonly<Record<string, AttrSpec>>;
   /** Numbered conditions, C1 on; the ids appear in checks, errors and test names. */
   readonly constraints: Readonly<Record<string, string>>;
@@ -131,3 +171,29 @@ export const findOp = (name: string): OpRecord | undefined => registry.get(name)
 
 /** All records, by name. */
 export const opRecords = (): OpRecord[] => [...registry.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+
+/** The position of an operand by its name in the record; undefined where the record has none of that name. */
+function positionOf(record: OpRecord, name: string): number | undefined {
+  const at = record.operands.findIndex((o) => o.replace(/[?.]+$/, "") === name);
+  return at < 0 ? undefined : at;
+}
+
+/** The operand of that name; undefined where the op has none, or this node leaves it out. */
+export function operandNamed(node: Node, name: string): Node | undefined {
+  const at = positionOf(opRecord(node.op), name);
+  return at === undefined ? undefined : node.operands[at];
+}
+
+/** The role of the operand at a position. */
+export function roleOf(node: Node, position: number): OperandRole | undefined {
+  const { operands, roles } = opRecord(node.op);
+  const name = operands[Math.min(position, operands.length - 1)];
+  return name === undefined ? undefined : roles?.[name.replace(/[?.]+$/, "")];
+}
+
+/** The operands that have a role, in their order. */
+export const operandsAs = (node: Node, role: OperandRole): Node[] =>
+  node.operands.filter((_, i) => roleOf(node, i) === role);
+
+export const coreOf = (node: Node): Core | undefined => opRecord(node.op).core;
+export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";

@@ -6,8 +6,9 @@
 
 import { type Env, restrict, span } from "../fusion/access.ts";
 import { coresOf, type Store } from "../fusion/demand.ts";
-import { attentionRows, maskOf, type Placement } from "../fusion/groups.ts";
+import { attentionRows, type Placement } from "../fusion/groups.ts";
 import type { Node } from "../ir/node.ts";
+import { type AttentionCore, coreOf, operandNamed } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import {
   builtin,
@@ -35,6 +36,9 @@ const fadd = (a: Expr, b: Expr) => floatArith("add", a, b);
 const fsub = (a: Expr, b: Expr) => floatArith("sub", a, b);
 const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
 
+const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
+const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
+
 /** The attention nodes of one kernel and what they have in common. */
 interface Parts {
   readonly cores: readonly Node[];
@@ -53,9 +57,9 @@ interface Parts {
 }
 
 function partsOf(cores: readonly Node[]): Parts {
-  const main = cores.find((c) => c.op !== "attention_lse") ?? cores[0]!;
+  const main = cores.find((c) => operandNamed(c, "v")) ?? cores[0]!;
   const [q, k] = [main.operands[0]!, main.operands[1]!];
-  const v = main.op === "attention_lse" ? undefined : main.operands[2]!;
+  const v = operandNamed(main, "v");
   const dot = findAxis(q.type, main.attrs.dot as string)!;
   const over = findAxis(k.type, main.attrs.over as string)!;
   const logits = [...q.type.axes, ...k.type.axes.filter((a) => !hasAxis(q.type, a.name))].filter(
@@ -70,7 +74,7 @@ function partsOf(cores: readonly Node[]): Parts {
     q,
     k,
     v,
-    mask: maskOf(main),
+    mask: operandNamed(main, "mask"),
     rows,
     walked: logits.filter((a) => !rows.some((r) => r.name === a.name)),
     widths: v ? v.type.axes.filter((a) => !logits.some((l) => l.name === a.name)) : [],
@@ -133,7 +137,7 @@ class AttentionLowering {
         const env = tiled ? new Map([...common, [tiled.name, min(exact, int(size - 1))]]) : common;
         return { env, inside: lt(exact, int(size)) };
       });
-      return [...out, ...(this.p.cores[0]!.op.startsWith("attention_grad") ? this.backward(mine) : this.forward(mine))];
+      return [...out, ...(passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine))];
     });
     return this.k.finish("attention", { ...shape, arrays: this.arrays });
   }
@@ -231,7 +235,7 @@ class AttentionLowering {
       const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
       out.push(
         ...this.storeRow(row, (core) =>
-          core.op === "attention_lse" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total),
+          partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total),
         ),
       );
     }
@@ -241,11 +245,16 @@ class AttentionLowering {
   private backward(rows: readonly Row[]): Stmt[] {
     const { q, k, dot, widths, cores } = this.p;
     const [length, width] = [Number(dot.size), span(widths)];
-    const [v, lse, delta, dy] = [2, 3, 4, 5].map((i) => cores[0]!.operands[i]!) as [Node, Node, Node, Node];
+    const [v, lse, delta, dy] = ["v", "lse", "delta", "dy"].map((n) => operandNamed(cores[0]!, n)!) as [
+      Node,
+      Node,
+      Node,
+      Node,
+    ];
     const out: Stmt[] = [];
-    const lengthOf = (core: Node) => (core.op === "attention_grad_v" ? width : length);
+    const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : length);
     const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
-    const ownsQueries = cores[0]!.op === "attention_grad_q";
+    const ownsQueries = passOf(cores[0]!) === "backward_q";
     const walk = loopOver(this.k, this.p.walked, (other) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
@@ -257,11 +266,11 @@ class AttentionLowering {
         const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
         const upstream = this.vector(dy, at, widths);
         const dLogit =
-          cores.some((c) => c.op !== "attention_grad_v") &&
+          cores.some((c) => partOf(c) !== "weights") &&
           this.dLogit(body, weight, this.sum(body, upstream, this.vector(v, at, widths), width), delta, at);
         for (const [c, core] of cores.entries()) {
           const [factor, vector] =
-            core.op === "attention_grad_v" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
+            partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
           const sum = sums[c]![i]!;
           this.each(body, lengthOf(core), (e, inner) =>
             inner.push(sum.set(e, fadd(sum.get(e), fmul(factor, vector(e))))),

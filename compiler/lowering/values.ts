@@ -1,10 +1,10 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
 import { address, dimExpr, type Env, envKey, isAffine, operandEnv, restrict } from "../fusion/access.ts";
-import { isElementwise } from "../fusion/groups.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
+import { isElementwise } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
 import { cast, type Expr, float, int, load, opCall, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";

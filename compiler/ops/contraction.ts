@@ -1,8 +1,9 @@
 /** Contraction: the one matrix product, over named axes. */
 import { build } from "../ir/build.ts";
+import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { type Axis, elementsOf, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { record, sizeClash } from "./kinds.ts";
 import { reduceSum } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -88,6 +89,8 @@ record({
     source: "the Einstein summation convention, with names for indices",
   },
   operands: ["a", "b"],
+  roles: { a: "factor", b: "factor" },
+  core: { kind: "contraction", over: (attrs) => attrs.over as string[] },
   attrs: { over: { kind: "axes" } },
   constraints: {
     C1: "the contracted axes are in both operands",
@@ -96,6 +99,10 @@ record({
     C4: "at least one axis is contracted",
   },
   infer: (t, attrs) => inferContract(t, attrs.over as string[]),
+  work: ([a], attrs, type) => {
+    const summed = (attrs.over as string[]).map((n) => findAxis(a!, n)!.size);
+    return { macs: productOfDims([elementsOf(type), ...summed]), others: 0 };
+  },
   reference: ([a, b], attrs, type) => contractReference(a!, b!, attrs.over as string[], type),
   gradient: (node, dy) => {
     const [a, b] = [node.operands[0]!, node.operands[1]!];

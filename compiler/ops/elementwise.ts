@@ -6,6 +6,7 @@ import type { Node } from "../ir/node.ts";
 import type { SampleRange } from "../ir/op.ts";
 import { tensorType } from "../ir/type.ts";
 import { type Binary, elementwise, record, type Ternary, type Unary } from "./kinds.ts";
+import { powScalar } from "./scalar-functions.ts";
 
 const numeric = ["f32", "f16", "i32", "u32"] as const;
 const floating = ["f32", "f16"] as const;
@@ -87,12 +88,38 @@ export const mod: Binary = elementwise({
 
 export const pow: Binary = elementwise({
   name: "pow",
-  doc: { summary: "a to the power b, for a > 0." },
+  doc: {
+    summary:
+      "a to the power b. Of a negative a the sign is exact where b is whole, and the result is nan where it is not; a cotangent of b is 0 where a is 0 and b is not below, and nan where a is negative.",
+    source: "IEEE 754-2019, section 9.2.1; the gradients as in PyTorch",
+  },
   inputs: ["a", "b"],
   dtypes: floating,
-  reference: (a, b) => a! ** b!,
-  gradient: ({ a, b }, dy, y) => ({ a: mul(dy, mul(b, pow(a, sub(b, 1)))), b: mul(dy, mul(y, log(a))) }),
-  wgsl: { call: (a, b) => `pow(${a}, ${b})` },
+  reference: (a, b) => powScalar(a!, b!),
+  gradient: ({ a, b }, dy, y) => ({
+    a: select(eq(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))), // b · aᵇ⁻¹, and 0 · inf is not meant
+    b: select(and(eq(a, 0), ge(b, 0)), 0, mul(dy, mul(y, log(a)))), // aᵇ · ln a
+  }),
+  // WGSL leaves pow of a negative number open, and adapters take log2(0) for a finite number. Those cases are told by
+  // bits, which no compiler may assume away as it may infinities and nan.
+  wgsl: {
+    call: (a, b) => `heddle_pow(${a}, ${b})`,
+    helper: `fn heddle_pow(a: f32, b: f32) -> f32 {
+  let inf = 0x7f800000u;
+  let one = 0x3f800000u;
+  let negative = bitcast<u32>(a) & 0x80000000u;
+  let x = bitcast<u32>(a) & 0x7fffffffu;
+  let y = bitcast<u32>(b) & 0x7fffffffu;
+  let whole = floor(b) == b;
+  let odd = whole && abs(b) < 16777216.0 && (i32(b) & 1) != 0;
+  let grows = (x > one) == (bitcast<u32>(b) == y);
+  var power = select(bitcast<u32>(pow(abs(a), b)), select(0u, inf, grows), x == 0u || x == inf || y == inf);
+  power |= select(0u, negative, odd);
+  let open = negative != 0u && x != 0u && x != inf && !whole;
+  power = select(power, 0x7fc00000u, open || x > inf || y > inf);
+  return bitcast<f32>(select(power, one, y == 0u || bitcast<u32>(a) == one || (x == one && y == inf)));
+}`,
+  },
   onnx: { type: "Pow", since: 13 },
   samples: { a: positive, b: any },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },

@@ -1,7 +1,7 @@
 /** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
 import { UsageError } from "../diagnostics/error.ts";
-import { build } from "../ir/build.ts";
-import type { DType } from "../ir/dtype.ts";
+import { brokenConstraint, build } from "../ir/build.ts";
+import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
 import {
@@ -154,13 +154,19 @@ export function sizeClash(
   );
 }
 
-/** Numbers among the operands become constants of the dtype that the others have. */
+/** Numbers among the operands become constants of the dtype that the others have. Throws ShapeError where it has no such number. */
 export function asNodes(op: string, operands: readonly Operand[]): Node[] {
   const like =
     operands.find((o): o is Node => typeof o !== "number" && o.type.dtype !== "bool") ??
     operands.find((o): o is Node => typeof o !== "number");
   if (!like) throw new UsageError(`${op} needs at least one tensor among its operands`);
-  return operands.map((o) => (typeof o === "number" ? scalarConstant(o, like.type.dtype) : o));
+  const { dtype } = like.type;
+  const nodes = operands.map((o) => (typeof o === "number" ? scalarConstant(o, dtype) : o));
+  for (const o of operands) {
+    const wrong = typeof o === "number" ? misfit(dtype, o) : undefined;
+    if (wrong) throw brokenConstraint(op, nodes, new OpViolation("C2", wrong.message, wrong.hint));
+  }
+  return nodes;
 }
 
 /** A scalar constant node; see ops/sources.ts for the record. */

@@ -2,8 +2,8 @@
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation, type RefTensor } from "../ir/op.ts";
-import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { type OpRecord, OpViolation, type RefTensor } from "../ir/op.ts";
+import { type Axis, elementsOf, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { broadcastStrides, strideOf, strides } from "./reference-tools.ts";
@@ -24,6 +24,9 @@ function inferReduce([x]: readonly TensorType[], over: readonly string[]): Tenso
     x!.axes.filter((a) => !over.includes(a.name)),
   );
 }
+
+/** One operation for each element that is folded. */
+const oneEach: OpRecord["work"] = ([x]) => ({ macs: 0, others: elementsOf(x!) });
 
 const reduceConstraints = {
   C1: "the reduced axes are axes of x",
@@ -55,6 +58,8 @@ record({
   kind: "reduction",
   doc: { summary: "The sum over the axes named; floats accumulate in f32 whatever the dtype." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => attrs.over as string[] },
+  work: oneEach,
   attrs: { over: { kind: "axes" } },
   constraints: reduceConstraints,
   infer: (t, attrs) => inferReduce(t, attrs.over as string[]),
@@ -74,6 +79,8 @@ record({
   kind: "reduction",
   doc: { summary: "The largest value over the axes named; the cotangent is shared equally by ties." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => attrs.over as string[] },
+  work: oneEach,
   attrs: { over: { kind: "axes" } },
   constraints: reduceConstraints,
   infer: (t, attrs) => inferReduce(t, attrs.over as string[]),
@@ -107,6 +114,8 @@ record({
   kind: "indexing",
   doc: { summary: "The index of the largest value along one axis, the first on a tie; i32." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => [attrs.axis as string] },
+  work: oneEach,
   attrs: { axis: { kind: "axis" } },
   constraints: { C1: "the axis is an axis of x" },
   infer: ([x], attrs) => {
@@ -176,6 +185,28 @@ export const broadcastLike = (x: Node, like: Node): Node =>
     like.type.axes.filter((a) => !findAxis(x.type, a.name)),
   );
 
+/**
+ * The parts of softmax along one axis. Each subtracts the maximum first: exp never overflows, and no difference of two
+ * large values is formed after one of them was rounded, as log Σ exp − x would be.
+ */
+export interface SoftmaxParts {
+  /** max x */
+  readonly top: Node;
+  /** x − max x, never above 0 */
+  readonly shifted: Node;
+  /** exp(x − max x) */
+  readonly raised: Node;
+  /** Σ exp(x − max x), at least 1 */
+  readonly total: Node;
+}
+
+export function softmaxParts(x: Node, axis: string): SoftmaxParts {
+  const top = reduceMax(x, [axis]);
+  const shifted = sub(x, top);
+  const raised = exp(shifted);
+  return { top, shifted, raised, total: reduceSum(raised, [axis]) };
+}
+
 const rowConstraints = { C1: "the axis is an axis of x" };
 const floatRow = (x: TensorType, axis: string) => {
   requireAxes(x, [axis], "C1", "x");
@@ -209,9 +240,8 @@ record({
     return [sub(weighted, mul(node, reduceSum(weighted, [node.attrs.axis as string])))]; // y · (dy − Σ dy·y)
   },
   decompose: ([x], attrs) => {
-    const over = [attrs.axis as string];
-    const raised = exp(sub(x!, reduceMax(x!, over)));
-    return div(raised, reduceSum(raised, over));
+    const { raised, total } = softmaxParts(x!, attrs.axis as string);
+    return div(raised, total);
   },
   onnx: { type: "Softmax", since: 13 },
   samples: [{ low: -4, high: 4 }],
@@ -247,11 +277,10 @@ record({
     );
     return fold({ type: x!.type, data: raised }, over, type, 0, (a, v) => a + v).map((s, i) => Math.log(s) + top[i]!);
   },
-  gradient: (node, dy) => [mul(dy, exp(sub(node.operands[0]!, node)))], // the softmax of x, scaled
+  gradient: (node, dy) => [mul(dy, softmax(node.operands[0]!, node.attrs.axis as string))],
   decompose: ([x], attrs) => {
-    const over = [attrs.axis as string];
-    const top = reduceMax(x!, over);
-    return add(log(reduceSum(exp(sub(x!, top)), over)), top);
+    const { top, total } = softmaxParts(x!, attrs.axis as string);
+    return add(log(total), top);
   },
   samples: [{ low: -4, high: 4 }],
   cases: [

@@ -51,6 +51,9 @@ const neutral: Rule[] = [
   rule("mul-one", { given: { x }, match: ({ x }) => mul(x, 1), replace: ({ x }) => x }),
   rule("div-one", { given: { x }, match: ({ x }) => div(x, 1), replace: ({ x }) => x }),
   rule("pow-one", { given: { x }, match: ({ x }) => pow(x, 1), replace: ({ x }) => x }),
+  // Products keep the last bit, which pow need not.
+  rule("pow-two", { given: { x }, match: ({ x }) => pow(x, 2), replace: ({ x }) => mul(x, x) }),
+  rule("pow-three", { given: { x }, match: ({ x }) => pow(x, 3), replace: ({ x }) => mul(mul(x, x), x) }),
   rule("mul-zero", {
     given: { x: tensor({ a: 3 }, "i32") },
     match: ({ x }) => mul(x, 0),

@@ -11,9 +11,8 @@ import {
   runStages,
   stage,
 } from "../driver/index.ts";
-import { span } from "../fusion/access.ts";
 import type { FusedKernel, Storage } from "../fusion/demand.ts";
-import { isAttention, type Placement } from "../fusion/groups.ts";
+import type { Placement } from "../fusion/groups.ts";
 import { orderKernels } from "../fusion/order-kernels.ts";
 import { type FusionPlan, type PlannedMemory, verifyPlan } from "../fusion/plan.ts";
 import { deviceBytes, type MemoryPlan, planMemory } from "../fusion/plan-memory.ts";
@@ -21,7 +20,7 @@ import { dtypeBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
 import { nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import { coreOf, opRecord } from "../ir/op.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { lowerAttention } from "../lowering/attention.ts";
 import { lowerContraction } from "../lowering/contraction.ts";
@@ -32,6 +31,7 @@ import { type KernelShape, kernelShape } from "../lowering/kernel-shape.ts";
 import { lowerRowReduction } from "../lowering/row-reduction.ts";
 import { lowerScatter } from "../lowering/scatter.ts";
 import { baselineFacts, type Schedule, scheduleFor } from "../lowering/schedule.ts";
+import { costOf } from "../passes/cost.ts";
 import { decomposeFor } from "../passes/decompose.ts";
 import { splitReductions } from "../passes/split-reductions.ts";
 import { commonPasses } from "./common.ts";
@@ -81,8 +81,8 @@ const lowerings = {
   indexing: (k: Lowering) => lowerScatter(k),
 } satisfies Record<KernelKind, (k: Lowering, places: Placement) => LoweredKernel>;
 
-/** What the WebGPU backend keeps whole: elementwise ops have WGSL text, attention has a kernel. */
-const keeps = (node: Node): boolean => opRecord(node.op).kind !== "composite" || isAttention(node);
+/** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
+const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
 
 const sized: Pass = {
   name: "sizes",
@@ -191,20 +191,7 @@ function describe(fused: FusedKernel, shape: KernelShape, lowered: LoweredKernel
     return access === "read" ? n + b.length * (dtype === "bool" ? 4 : dtypeBytes[dtype]) : n;
   }, 0);
   const bytesWritten = fused.stores.reduce((n, s) => n + deviceBytes(s.value), 0);
-  const flops = (fused.group?.cores ?? []).reduce((n, c) => n + flopsOf(c), 0);
+  // What is elementwise is not counted: it hides behind the bytes.
+  const flops = (fused.group?.cores ?? []).reduce((n, c) => n + costOf(c).flops, 0);
   return { kernel, bindings, name, kind: kernel.kind, bytesRead, bytesWritten, flops };
-}
-
-/** Multiplications and additions of a core; what is elementwise is not counted. */
-function flopsOf(core: Node): number {
-  const size = (node: Node, names?: readonly string[]) =>
-    span(node.type.axes.filter((a) => !names || names.includes(a.name)));
-  const x = core.operands[0]!;
-  if (core.op === "contract") return 2 * size(core) * size(x, core.attrs.over as string[]);
-  if (!isAttention(core)) return size(x);
-  const keys = size(core.operands[1]!, [core.attrs.over as string]);
-  const products =
-    core.op === "attention" ? 2 : core.op === "attention_lse" ? 0 : core.op === "attention_grad_v" ? 2 : 3;
-  const rows = size(core.operands[0]!);
-  return 2 * products * rows * keys;
 }
