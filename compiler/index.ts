@@ -30,7 +30,8 @@ export { fuseAttention } from "./passes/fuse-attention.ts";
 export * from "./passes/parameter-dtype.ts";
 export * from "./passes/partition.ts";
 export { prune } from "./passes/prune.ts";
-export { commonPasses } from "./pipelines/common.ts";
+export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
+export { referenceStages } from "./pipelines/reference.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
 export {
   type AdapterFacts,
@@ -39,6 +40,7 @@ export {
   type Program,
   type ProgramKernel,
   scheduleFor,
+  webgpuStages,
 } from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

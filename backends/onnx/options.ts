@@ -4,6 +4,9 @@ import { UsageError } from "../../compiler/index.ts";
 /** The opsets that can be written: LayerNormalization came with 17, and onnxruntime-node 1.30 runs up to 26. */
 export const opsets = { oldest: 17, newest: 26, usual: 20 } as const;
 
+/** What the work is done in and what weights are stored as. */
+export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
+
 export interface ExportOptions {
   /** 17 to 26; default 20. */
   readonly opset?: number;
@@ -14,7 +17,7 @@ export interface ExportOptions {
    * stream in f32, inputs and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each
    * channel, work in f32; "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
    */
-  readonly dtype?: "f32" | "f16" | "int8" | "int4";
+  readonly dtype?: (typeof exportDtypes)[number];
   /**
    * How inputs of i32 are fed: as they are by default, or as the 64-bit integers that tokenizers and the runtimes of
    * language models give, with a Cast after them. State keeps its type.

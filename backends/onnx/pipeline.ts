@@ -1,7 +1,7 @@
 /** From a graph to an ONNX model: the readable list of what happens, in order. */
 import {
   type AnyStage,
-  commonPasses,
+  commonStagesBut,
   decomposeFor,
   type Graph,
   graphForm,
@@ -28,8 +28,8 @@ import { joinPads } from "./passes/join-pads.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 
-/** Common passes that an export goes without, and why. */
-export const notForExport: Readonly<Record<string, string>> = {
+/** Common passes that an export does without, and why. */
+const without = {
   prune: "states and random numbers are inputs of a file, which keeps them; a weight that no node reads is not stored",
 };
 
@@ -38,7 +38,7 @@ export const notForExport: Readonly<Record<string, string>> = {
  * same for all options: a stage that they do not ask for changes nothing.
  */
 export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
-  ...commonPasses.filter((p) => !(p.name in notForExport)).map(graphStage),
+  ...commonStagesBut(without), // first: what follows meets few spellings; attention is found here for "operator"
   graphStage(halfPrecision(options)), // while ops are whole: f16 is decided for a norm or an attention, not for its parts
   graphStage(softmaxAttention(options)), // before decompose, which would spell the gradients with exp(logits - lse)
   graphStage(shareGelu), // before decompose, which takes a gelu apart that has no operator
@@ -48,7 +48,7 @@ export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
   stage("plan-export", graphForm, planForm, (graph) => planExport(graph, options), ["expressible"]), // wishes are those of the nodes that are emitted
   stage("emit", planForm, bodyForm, (plan) => emitGraph(plan, options)),
   stage("drop-unused", bodyForm, bodyForm, dropUnused), // before place-inputs: what only unused nodes read is not stored
-  stage("place-inputs", bodyForm, bodyForm, placeInputs),
+  stage("place-inputs", bodyForm, bodyForm, placeInputs, ["drop-unused"]),
   stage("quantize-weights", bodyForm, bodyForm, quantizeWeights, ["place-inputs"]), // a weight that is made into several views stays as it is
   stage("name-outputs", bodyForm, bodyForm, nameOutputs), // last: stages before may replace the value that is an output
   stage("assemble", bodyForm, modelForm, assemble, ["place-inputs", "name-outputs"]),

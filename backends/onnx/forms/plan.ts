@@ -4,6 +4,7 @@ import {
   type Graph,
   InternalError,
   inputName,
+  isGraphInput,
   type Node,
   nodesOf,
   printType,
@@ -34,15 +35,17 @@ function printPlan({ graph, kinds, wishes, outputs }: ExportPlan): string {
   const place = new Map(nodesOf(graph).map((n, i) => [n, i]));
   const wished = [...wishes].sort(([a], [b]) => place.get(a)! - place.get(b)!);
   const lines = [
-    ...graph.inputs.map((n) => `${kinds.get(n)} ${n.op} "${inputName(n)}" : ${printType(n.type)}`),
+    ...graph.inputs.map((n) => `${kinds.get(n)} ${described(n)}`),
     ...wished.map(([node, wish]) => `layout of ${described(node)}: ${printWish(wish)}`),
     ...graph.outputs.map((o) => `output "${o.name}" as "${outputs[o.name]}" : ${printType(o.node.type)}`),
   ];
   return `export @${graph.name} {\n${lines.map((l) => `  ${l}\n`).join("")}}\n`;
 }
 
-const described = (node: Node): string =>
-  `${node.op}${node.path === "" ? "" : ` of ${node.path}`} : ${printType(node.type)}`;
+const described = (node: Node): string => {
+  const which = isGraphInput(node) ? ` "${inputName(node)}"` : node.path === "" ? "" : ` of ${node.path}`;
+  return `${node.op}${which} : ${printType(node.type)}`;
+};
 
 const list = (names: readonly string[]): string => `[${names.join(", ")}]`;
 
