@@ -27,6 +27,7 @@ import { halfPrecision } from "./passes/half.ts";
 import { joinPads } from "./passes/join-pads.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
+import { tabulateIotas } from "./passes/tabulate-iotas.ts";
 
 /** Common passes that an export does without, and why. */
 const without = {
@@ -38,6 +39,7 @@ const without = {
  * same for all options: a stage that they do not ask for changes nothing.
  */
 export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
+  graphStage(tabulateIotas), // before fold, which computes with the tables
   ...commonStagesBut(without), // first: what follows meets few spellings; attention is found here for "operator"
   graphStage(halfPrecision(options)), // while ops are whole: f16 is decided for a norm or an attention, not for its parts
   graphStage(softmaxAttention(options)), // before decompose, which would spell the gradients with exp(logits - lse)
