@@ -10,11 +10,12 @@ import {
   opRecord,
   symbolsOf,
 } from "../../../compiler/index.ts";
+import type { EmitOptions } from "../options.ts";
 import { wireCodes } from "../wire/elements.ts";
 import { attentionOperator, type Norm, normalize, softmax } from "./composites.ts";
 import { contract } from "./contraction.ts";
 import { elementwise } from "./elementwise.ts";
-import { castTo, constant, type Emission, type EmitOptions, emit, scalar } from "./emission.ts";
+import { castTo, constant, type Emission, emit, scalar } from "./emission.ts";
 import { gather, scatterAdd } from "./indexing.ts";
 import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
 import { argmax, reduction } from "./reduction.ts";

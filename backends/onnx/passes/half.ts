@@ -16,9 +16,12 @@ import {
   nodesOf,
   opRecord,
   ops,
+  type Pass,
   type TensorType,
   usersOf,
 } from "../../../compiler/index.ts";
+import { isExpressible } from "../emit/table.ts";
+import type { EmitOptions } from "../options.ts";
 
 const policyOf = (node: Node) => opRecord(node.op).half;
 
@@ -28,6 +31,12 @@ const follows = (node: Node): boolean =>
 
 /** The largest f16, and the smallest that is not 0 on either side: beyond them a constant needs f32. */
 const range = { largest: 65504, smallest: 6e-8 } as const;
+
+/** Leaves a graph as it is unless f16 is asked for. */
+export const halfPrecision = (options: EmitOptions): Pass => ({
+  name: "half-precision",
+  run: (graph) => (options.precision === "f16" ? inHalf(graph, (node) => isExpressible(node, options)) : graph),
+});
 
 /** The graph with parameters, and the ops whose records allow it, in f16; `isOperator` says whether a node needs no decomposition. */
 export function inHalf(graph: Graph, isOperator: (node: Node) => boolean): Graph {
