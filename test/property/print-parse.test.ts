@@ -12,6 +12,7 @@ import {
   printGraph,
 } from "../../compiler/index.ts";
 import { graphArbitrary, randomGraph, seededChooser } from "../support/random-graph.ts";
+import { repeatedGraph } from "../support/repeated-graph.ts";
 import { seeded } from "../support/samples.ts";
 import { internVit6B, vitForward, vitTraining } from "../support/vit.ts";
 
@@ -41,6 +42,26 @@ describe("a random graph reads back to its own nodes", () => {
       fc.property(graphArbitrary({ symbols: true }), (g) => expectSame(g, printGraph(g))),
       { numRuns: 100 },
     );
+  });
+});
+
+describe("what repeats itself reads back to its own nodes", () => {
+  it("with operands that follow a rule and operands that do not", () => {
+    for (let seed = 0; seed < 1000; seed++) {
+      const graph = repeatedGraph(seededChooser(seed));
+      expectSame(graph, printGraph(graph));
+    }
+  });
+
+  it("a polynomial by Horner's rule, whose first iteration reads the signature, is a loop", () => {
+    const axes = [{ name: "a", size: 2 }];
+    const x = ops.input("x", "f32", axes);
+    const terms = Array.from({ length: 8 }, (_, i) => ops.parameter(`a${i}`, "f32", axes, ones));
+    const y = terms.reduce((sum, term) => ops.add(ops.mul(sum, x), term), x);
+    const graph = makeGraph("horner", [{ name: "y", node: y }]);
+    const text = printGraph(graph);
+    expect(text).toContain("repeat 8 as i with %1[-1] = %x");
+    expectSame(graph, text);
   });
 });
 
