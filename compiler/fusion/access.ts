@@ -1,6 +1,6 @@
 /** Movement ops as index maps: where an element of a result lies in the operand. */
 import { InternalError } from "../diagnostics/error.ts";
-import { type Dim, parseDim, symbolsOf } from "../ir/dim.ts";
+import { type Dim, termsOf } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
 import { type Expr, int, keyOf, sizeSymbol } from "../kernel/expr.ts";
@@ -10,23 +10,13 @@ import { add, div, mod, mul } from "../kernel/simplify.ts";
 export type Env = ReadonlyMap<string, Expr>;
 
 /** A size as an index expression: a constant, or a polynomial over size symbols. */
-export function dimExpr(dim: Dim): Expr {
-  if (typeof dim === "number") return int(dim);
-  if (symbolsOf(dim).length === 1 && symbolsOf(dim)[0] === dim) return sizeSymbol(dim);
-  parseDim(dim); // rejects anything but a polynomial
-  const terms = dim
-    .replace(/-/g, "+-")
-    .split("+")
-    .filter((t) => t !== "");
-  return terms.map(monomial).reduce(add);
-}
-
-function monomial(text: string): Expr {
-  const negative = text.startsWith("-");
-  const factors = (negative ? text.slice(1) : text).split("*");
-  const product = factors.map((f): Expr => (/^\d+$/.test(f) ? int(Number(f)) : sizeSymbol(f))).reduce(mul);
-  return negative ? mul(product, int(-1)) : product;
-}
+export const dimExpr = (dim: Dim): Expr =>
+  termsOf(dim)
+    .map(({ coefficient, symbols }) => {
+      const factors: Expr[] = symbols.map((s) => sizeSymbol(s.name));
+      return [...factors, ...(coefficient === 1 && factors.length > 0 ? [] : [int(coefficient)])].reduce(mul);
+    })
+    .reduce(add, int(0));
 
 const bijective = new Set(["rename", "split", "merge", "transpose"]);
 const affine = new Set([...bijective, "slice", "broadcast", "window"]);

@@ -8,12 +8,14 @@ import {
   axis,
   axisOf,
   causal,
+  type Dim,
   gt,
   input,
   longer,
   ordered,
   type Params,
   slice,
+  symbol,
   type Tensor,
 } from "../../dsl/index.ts";
 import { type ChatConfig, visualTokens, withImage } from "./chat.ts";
@@ -38,13 +40,16 @@ import { type QllamaConfig, qllama } from "./qllama.ts";
 /** Named outputs of a model. */
 export type Outputs = Readonly<Record<string, Tensor<"batch" | "token" | "vocab"> | Remembered>>;
 
+/** How many tokens a cache holds. */
+const past = symbol("past");
+
 /** New tokens, their number open. */
-const openAxes = (c: TextConfig): TextAxes => textAxes(c, "tokens");
+const openAxes = (c: TextConfig): TextAxes => textAxes(c, symbol("tokens"));
 
 const idsOf = (a: TextAxes): Ids => input("input_ids", "i32", [a.batch, a.token]);
 
 /** Positions and the mask as inputs: `attention_mask` i32 [batch, key_token] is 0 at padding. */
-function givenContext(a: TextAxes, past: "past" | 0): Context {
+function givenContext(a: TextAxes, past: Dim): Context {
   const key = longer(axis("key_token", a.token.size), past);
   const real = gt(input("attention_mask", "i32", [a.batch, key]), 0);
   const position = input("position_ids", "i32", [a.batch, a.token]);
@@ -53,7 +58,7 @@ function givenContext(a: TextAxes, past: "past" | 0): Context {
 
 /** What is remembered of earlier tokens, as inputs of each layer. */
 function pastInputs(a: TextAxes, depth: number): Memory[] {
-  const axes = [a.batch, a.heads, axis("key_token", "past"), a.headDim];
+  const axes = [a.batch, a.heads, axis("key_token", past), a.headDim];
   const one = (i: number, what: string) => input(`past_key_values.${i}.${what}`, "f32", axes);
   return Array.from({ length: depth }, (_, i) => ({ key: one(i, "key"), value: one(i, "value") }));
 }
@@ -83,7 +88,7 @@ const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "t
 export function decodeStep(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
   const embedded = tokenEmbedding(p.scope("model"), idsOf(a), a);
-  const { last, memory } = decoder(p.scope("model"), embedded, a, c, givenContext(a, "past"), pastInputs(a, c.depth));
+  const { last, memory } = decoder(p.scope("model"), embedded, a, c, givenContext(a, past), pastInputs(a, c.depth));
   return { logits: scores(p, last, a), ...presentOutputs(memory, a) };
 }
 

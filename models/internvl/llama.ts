@@ -11,6 +11,7 @@ import {
   type Config,
   cast,
   causal,
+  type Dim,
   embedding,
   gather,
   gt,
@@ -26,6 +27,7 @@ import {
   sub,
   sum,
   swiGlu,
+  symbol,
   type Tensor,
 } from "../../dsl/index.ts";
 import { headWidth } from "./internvit.ts";
@@ -73,7 +75,7 @@ export interface TextAxes {
 }
 
 /** The axes of a decoder; `tokens` replaces the configured number of tokens. */
-export const textAxes = (c: TextConfig, tokens: Axis["size"] = c.context === 0 ? "token" : c.context): TextAxes => ({
+export const textAxes = (c: TextConfig, tokens: Dim = c.context === 0 ? symbol("token") : c.context): TextAxes => ({
   batch: axis("batch", "batch"),
   token: axis("token", tokens),
   embed: axis("embed", c.width),

@@ -10,6 +10,7 @@ import {
   normal,
   ops,
   type SizedAxis,
+  symbol,
 } from "../../compiler/index.ts";
 
 const sizes = { embed: 48, heads: 4, width: 12, hidden: 64 } as const;
@@ -19,7 +20,11 @@ const parameter = (name: string, ...axes: (keyof typeof sizes)[]) =>
 
 /** A pre-norm block over any number of tokens; weights as published, [out, in]. */
 function block() {
-  const x = ops.input("x", "f32", [{ name: "batch", size: "batch" }, { name: "token", size: "tokens" }, axis("embed")]);
+  const x = ops.input("x", "f32", [
+    { name: "batch", size: symbol("batch") },
+    { name: "token", size: symbol("tokens") },
+    axis("embed"),
+  ]);
   const normed = ops.rmsNorm(x, parameter("norm1.weight", "embed"), ["embed"], 1e-6);
   const project = (name: string) =>
     ops.contract(normed, parameter(`attn.${name}.weight`, "heads", "width", "embed"), ["embed"]);
@@ -113,7 +118,7 @@ describe("refused", () => {
   });
 
   it("sizes that no input tells", () => {
-    const y = ops.broadcast(ops.input("x", "f32", [axis("embed")]), [{ name: "n", size: "n" }]);
+    const y = ops.broadcast(ops.input("x", "f32", [axis("embed")]), [{ name: "n", size: symbol("n") }]);
     expect(() => exportOnnx(makeGraph("open", [{ name: "y", node: y }]))).toThrow(
       'graph @open: the size "n" is no dimension of an input, so an ONNX model cannot know it',
     );

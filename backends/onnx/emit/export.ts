@@ -1,5 +1,6 @@
 /** A graph as an ONNX model in memory: its messages, and what of it is stored or bound when it is written or run. */
 import {
+  type Dim,
   type Graph,
   inputName,
   type Node,
@@ -237,7 +238,7 @@ function valueInfo(
   sizeNames: Readonly<Record<string, string>>,
   as: WireType = type.dtype,
 ): ValueInfoProto {
-  const named = (size: string) => size.replace(/[A-Za-z_]\w*/g, (symbol) => sizeNames[symbol] ?? symbol);
+  const named = (size: Dim) => String(size).replace(/[A-Za-z_]\w*/g, (symbol) => sizeNames[symbol] ?? symbol);
   const dim = type.axes.map((a) => ({
     ...(typeof a.size === "number" ? { dimValue: a.size } : { dimParam: named(a.size) }),
     denotation: a.name,

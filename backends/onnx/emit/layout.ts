@@ -31,7 +31,7 @@ export function regroup(e: Emission, v: Value, groups: Groups): Value {
 /** The dims as a constant where -1 and 0 (keep what was there) can say the symbolic ones, else computed. */
 function reshapeTarget(e: Emission, from: readonly Dim[], to: readonly Dim[]): string {
   const kept = to.map((d, i) => (typeof d === "number" ? d : from[i] === d ? 0 : d));
-  const open = kept.filter((d) => typeof d === "string");
+  const open = kept.filter((d) => typeof d !== "number");
   if (open.length <= 1)
     return integers(
       e,

@@ -90,7 +90,7 @@ export function spellAttr(kind: AttrKind, value: AttrValue): Piece[] {
 }
 
 const countedDim = (dim: Dim): Piece =>
-  typeof dim === "number" ? { kind: "counter", value: dim, quoted: false } : dim;
+  typeof dim === "number" ? { kind: "counter", value: dim, quoted: false } : String(dim);
 
 function spellDistribution(distribution: Distribution): Piece[] {
   const names: readonly string[] | undefined = distributionArguments[distribution.kind];
