@@ -70,7 +70,7 @@ function commands(done: (status: number) => void): Command {
     .description("a WebGPU bundle that a page runs, or an ONNX file")
     .requiredOption("--target <target>", "webgpu or onnx")
     .requiredOption("--out <path>", "folder of the bundle, or the ONNX file")
-    .option("--weights <path>", "safetensors file, index or folder; random values unless given")
+    .option("--weights <path>", "safetensors file, index or folder; default random values")
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "what weights are kept as: f32 or f16; what export takes for an ONNX file", "f32")
@@ -83,7 +83,7 @@ function commands(done: (status: number) => void): Command {
     .command("export <model>")
     .description("an ONNX file, checked against heddle's own execution with --verify")
     .requiredOption("--out <file.onnx>", "where to write")
-    .option("--weights <path>", "safetensors file, index or folder; random values unless given")
+    .option("--weights <path>", "safetensors file, index or folder; default random values")
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
@@ -99,10 +99,10 @@ function commands(done: (status: number) => void): Command {
     .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")
     .option(
       "--weights <path>",
-      "safetensors file, index or folder in any layout, or random; a folder's own unless told",
+      "safetensors file, index or folder in any layout, or random; default a folder's own",
     )
     .requiredOption("--out <folder>", "a folder that is not there yet")
-    .option("--dtype <dtype>", "f32, f16 or bf16; as each tensor is stored unless told")
+    .option("--dtype <dtype>", "f32, f16 or bf16; default as each tensor is stored")
     .option("--shard-size <size>", "bytes that a file holds at most, as in 5GB or 500MB", byteCount, 5e9)
     .option(...set)
     .option("--seed <n>", "of random values", seed, 0)

@@ -27,17 +27,17 @@ export interface ContrastiveBatch {
 
 export interface BatchOptions {
   readonly images: ImageStore;
-  /** Side of the square that the model sees; the store's size unless told (smaller or larger resamples). */
+  /** Side of the square that the model sees; default the store's size (smaller or larger resamples). */
   readonly size?: number;
   readonly augmentation?: Augmentation;
   readonly normalization?: Normalization;
   readonly tokenizer: Tokenizer;
   /** Ids per text. */
   readonly tokens: number;
-  /** Probability of a text other than the main one, in [0, 1]; 0 unless told. */
+  /** Probability of a text other than the main one, in [0, 1]; default 0. */
   readonly extraTexts?: number;
   readonly onSkip: OnSkip;
-  /** Batches kept ready; 2 unless told. */
+  /** Batches kept ready; default 2. */
   readonly ahead?: number;
 }
 

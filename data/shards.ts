@@ -20,7 +20,7 @@ export async function listShards(folder: string): Promise<readonly string[]> {
 export interface ShardOptions {
   readonly onSkip: OnSkip;
   readonly language?: string;
-  /** A sample of more bytes than this is skipped, so memory stays bounded whatever a header claims; 64 MiB unless told. */
+  /** A sample of more bytes than this is skipped, so memory stays bounded whatever a header claims; default 64 MiB. */
   readonly maxSampleBytes?: number;
 }
 

@@ -27,7 +27,7 @@ export interface View {
 export interface Augmentation {
   /** Share of the area that the window covers, drawn uniformly from [least, most] in (0, 1]. */
   readonly scale?: readonly [number, number];
-  /** Width over height of the window, drawn log-uniformly; [3/4, 4/3] unless told. */
+  /** Width over height of the window, drawn log-uniformly; default [3/4, 4/3]. */
   readonly ratio?: readonly [number, number];
   /** Probability of a mirrored view, in [0, 1]. */
   readonly flip?: number;

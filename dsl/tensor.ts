@@ -212,7 +212,7 @@ export interface AttentionOptions<D extends string, K extends string> {
   readonly dot: Axis<D>;
   /** The key axis. */
   readonly over: Axis<K>;
-  /** Multiplies the logits; 1/sqrt of the dot axis's size unless said. */
+  /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
 }
 

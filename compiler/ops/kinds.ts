@@ -39,7 +39,7 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   /** Dtypes accepted; all operands share one, but those listed in `boolInputs`. */
   readonly dtypes: readonly DType[];
   readonly boolInputs?: readonly N[number][];
-  /** The result's dtype; "same" unless said. */
+  /** The result's dtype; default "same". */
   readonly result?: "same" | "bool";
   readonly reference: (...values: number[]) => number;
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;

@@ -28,9 +28,9 @@ import { placeView, wholeView } from "./views.ts";
 export const opsets = { oldest: 17, newest: 26, usual: 20 } as const;
 
 export interface ExportOptions {
-  /** 17 to 26; 20 unless said. */
+  /** 17 to 26; default 20. */
   readonly opset?: number;
-  /** How attention is written; as MatMul, Softmax, MatMul unless said, which is right in every runtime. */
+  /** How attention is written; default MatMul, Softmax, MatMul, which is right in every runtime. */
   readonly attention?: "primitives" | "operator";
   /**
    * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums, norms and the residual
@@ -39,13 +39,13 @@ export interface ExportOptions {
    */
   readonly dtype?: "f32" | "f16" | "int8" | "int4";
   /**
-   * How inputs of i32 are fed: as they are unless said, or as the 64-bit integers that tokenizers and the runtimes of
+   * How inputs of i32 are fed: as they are (the default), or as the 64-bit integers that tokenizers and the runtimes of
    * language models give, with a Cast behind them. State keeps its type.
    */
   readonly ids?: "int32" | "int64";
-  /** What open sizes are called in the file, by their names in the graph; the same unless said. */
+  /** What open sizes are called in the file, by their names in the graph; default the same. */
   readonly sizeNames?: Readonly<Record<string, string>>;
-  /** Operators of the standard only, unless said. */
+  /** Default: operators of the standard only. */
   readonly dialect?: "standard" | "onnxruntime";
   /**
    * Where parameters and state come from. "stored" (the default): parameters are initializers, state is fed.
