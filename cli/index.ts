@@ -97,10 +97,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("convert <model>")
     .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")
-    .option(
-      "--weights <path>",
-      "safetensors file, index or folder in any layout, or random; default a folder's own",
-    )
+    .option("--weights <path>", "safetensors file, index or folder in any layout, or random; default a folder's own")
     .requiredOption("--out <folder>", "a folder that is not there yet")
     .option("--dtype <dtype>", "f32, f16 or bf16; default as each tensor is stored")
     .option("--shard-size <size>", "bytes that a file holds at most, as in 5GB or 500MB", byteCount, 5e9)

@@ -7,7 +7,7 @@ import { defaultConcurrency } from "./images.ts";
 import { drawPair, type Item, type Pair } from "./items.ts";
 import { type BatchRows, type Cursor, streams } from "./order.ts";
 import type { Pixels } from "./pixels.ts";
-import { randomStream } from "./random.ts";
+import { seededRandom } from "./random.ts";
 import { type Tokenizer, tokenBatch } from "./text.ts";
 import { type Augmentation, imageTensor, type Normalization, randomView, type View } from "./view.ts";
 
@@ -83,7 +83,7 @@ interface Row {
 }
 
 async function readRow(item: Item, { seed, epoch, position }: Cursor, row: number, options: BatchOptions) {
-  const random = randomStream(seed, streams.row, epoch, position, row);
+  const random = seededRandom(seed, streams.row, epoch, position, row);
   const pair = drawPair(item, random, options.extraTexts ?? 0);
   const pixels = await orSkip(options.images.read(pair.image), pair.imageName, options.onSkip);
   return pixels && { pair, pixels, view: randomView(pixels, options.augmentation ?? {}, random) };

@@ -11,7 +11,7 @@ export interface Normalization {
 }
 
 /** The ImageNet statistics; InternVL uses these, not CLIP's. */
-export const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** White, what transparent artwork is usually drawn for. */
 export const white: Rgb = [255, 255, 255];

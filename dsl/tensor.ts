@@ -17,9 +17,6 @@ export type Tensor<A extends string = never> = Node & { readonly [axesOf]: (a: A
 // biome-ignore lint/suspicious/noExplicitAny: this is the one place where axes are given up on purpose
 export type AnyTensor = Tensor<any>;
 
-/** The axis names of a tensor type. */
-export type AxesOf<T> = T extends Tensor<infer A> ? A : never;
-
 /** States the axes of a node that the compiler's builders made. The names are checked by whoever calls with typed axes. */
 export const typed = <A extends string>(node: Node): Tensor<A> => node as Tensor<A>;
 
@@ -94,7 +91,8 @@ export const sum = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>)
 export const mean = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<Exclude<A, K>> =>
   typed(ops.reduceMean(x, names(over)));
 
-export const largest = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<Exclude<A, K>> =>
+/** The maximum over axes; `max` compares two tensors. */
+export const reduceMax = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<Exclude<A, K>> =>
   typed(ops.reduceMax(x, names(over)));
 
 /** The index of the largest value along an axis; i32. */
@@ -163,7 +161,7 @@ export const concat = <A extends string, K extends A>(parts: readonly Tensor<A>[
   typed(ops.concat(parts, along.name));
 
 /** x with its axes in the order given: for the borders of a graph only. */
-export const ordered = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
+export const transpose = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.transpose(x, names(order)));
 
 /** The same values along new axes. */

@@ -193,7 +193,7 @@ function perElement(
 }
 
 /** Path patterns: `*` is one part between dots, `**` any number of them. */
-export function matchesPath(pattern: string, path: string): boolean {
+function matchesPath(pattern: string, path: string): boolean {
   const source = pattern
     .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
     .map((part) => {

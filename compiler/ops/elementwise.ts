@@ -380,7 +380,7 @@ record({
 });
 
 /** The value a cast gives in the interpreter, where f16 keeps float64's precision: rounding is the executors' business. */
-export function castValue(v: number, to: DType): number {
+function castValue(v: number, to: DType): number {
   if (to === "bool") return v !== 0 ? 1 : 0;
   if (to === "i32") return Math.trunc(v) | 0;
   if (to === "u32") return Math.trunc(v) >>> 0;

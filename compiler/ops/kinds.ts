@@ -53,7 +53,7 @@ export interface ElementwiseSpec<N extends readonly string[]> {
 }
 
 /** f32 keeps 24 bits and f16 11; a few roundings are allowed on either. */
-export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
+const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
   f32: { absolute: 1e-6, relative: 1e-5 },
   f16: { absolute: 1e-3, relative: 4e-3 },
   i32: { absolute: 0, relative: 0 },
@@ -122,7 +122,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
  * The axes of all operands: those of the operand with most axes (the first on a tie), then what the others add.
  * Throws OpViolation C1 when an axis has two sizes.
  */
-export function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
+function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
   const longest = operands.reduce((a, b) => (b.axes.length > a.axes.length ? b : a));
   const axes = [...longest.axes];
   operands.forEach((operand, i) => {

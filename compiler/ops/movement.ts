@@ -3,7 +3,7 @@ import { build } from "../ir/build.ts";
 import { addDims, type Dim, divideDims, productOfDims, subDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import { type Axis, findAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { add } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceSum } from "./reductions.ts";
@@ -469,13 +469,3 @@ export const window = (x: Node, axis: string, out: string, kernel: Axis, stride 
     kernel: { name: kernel.name, size: kernel.size },
     ...(stride !== 1 && { stride }),
   });
-
-/** A new axis of size 1. */
-export function addAxis(x: Node, name: string): Node {
-  const neighbour = x.type.axes.at(-1);
-  if (!neighbour || hasAxis(x.type, name)) return build("broadcast", [x], { axes: [{ name, size: 1 }] });
-  return split(x, neighbour.name, [
-    { name: neighbour.name, size: neighbour.size },
-    { name, size: 1 },
-  ]);
-}

@@ -31,7 +31,7 @@ export function countParameters(graph: Graph): ParameterCount {
 }
 
 /** Multiply-accumulates of one node: contractions and attention; everything else counts as none. */
-export function macsOf(node: Node, sizes: Sizes): number {
+function macsOf(node: Node, sizes: Sizes): number {
   const count = (dims: readonly Dim[]) => known(productOfDims(dims), sizes, node);
   if (node.op === "contract") {
     const over = node.attrs.over as string[];

@@ -2,7 +2,7 @@
 import { type Graph, inputName, nodesOf } from "../ir/graph.ts";
 
 /** The graph itself where everything is needed. Fed inputs stay: they are the interface. */
-export function pruneGraph(graph: Graph): Graph {
+function pruneGraph(graph: Graph): Graph {
   const used = new Set(nodesOf(graph));
   const replaced = new Set(Object.values(graph.updates));
   const inputs = graph.inputs.filter(

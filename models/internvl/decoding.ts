@@ -7,16 +7,16 @@ import {
   and,
   axis,
   axisOf,
-  causal,
+  causalMask,
   type Dim,
   gt,
   input,
   longer,
-  ordered,
   type Params,
   slice,
   symbol,
   type Tensor,
+  transpose,
 } from "../../dsl/index.ts";
 import { type ChatConfig, visualTokens, withImage } from "./chat.ts";
 import { visionTokens } from "./contrastive.ts";
@@ -53,7 +53,7 @@ function givenContext(a: TextAxes, past: Dim): Context {
   const key = longer(axis("key_token", a.token.size), past);
   const real = gt(input("attention_mask", "i32", [a.batch, key]), 0);
   const position = input("position_ids", "i32", [a.batch, a.token]);
-  return { position, visible: and(causal(a.token, key, past), real), key };
+  return { position, visible: and(causalMask(a.token, key, past), real), key };
 }
 
 /** What is remembered of earlier tokens, as inputs of each layer. */
@@ -64,7 +64,7 @@ function pastInputs(a: TextAxes, depth: number): Memory[] {
 }
 
 function presentOutputs(memory: readonly Memory[], a: TextAxes): Outputs {
-  const lay = (x: Remembered) => ordered(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
+  const lay = (x: Remembered) => transpose(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
   const named = memory.flatMap(({ key, value }, i) => [
     [`present.${i}.key`, lay(key)],
     [`present.${i}.value`, lay(value)],
@@ -79,7 +79,7 @@ function lastLogits(p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" 
 }
 
 const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
-  ordered(languageHead(p, hidden, a), [a.batch, a.token, a.vocab]);
+  transpose(languageHead(p, hidden, a), [a.batch, a.token, a.vocab]);
 
 /**
  * The step of any decoder: `input_ids` [batch, token = tokens] after `past` others -> `logits` [batch, token, vocab] and

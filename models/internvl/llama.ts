@@ -10,7 +10,7 @@ import {
   axis,
   type Config,
   cast,
-  causal,
+  causalMask,
   type Dim,
   embedding,
   gather,
@@ -20,7 +20,6 @@ import {
   ne,
   normal,
   type Params,
-  remembered,
   rename,
   rmsNorm,
   rotary,
@@ -29,6 +28,7 @@ import {
   swiGlu,
   symbol,
   type Tensor,
+  withPast,
 } from "../../dsl/index.ts";
 import { headWidth } from "./internvit.ts";
 
@@ -111,7 +111,7 @@ export interface Context {
 /** Causal, and never at padding (id 0), wherever the padding is; positions count from 0. */
 export function causalContext(ids: Ids, a: TextAxes): Context {
   const key = axis("key_token", a.token.size);
-  const visible = and(causal(a.token, key), ne(rename(ids, a.token, key), 0));
+  const visible = and(causalMask(a.token, key), ne(rename(ids, a.token, key), 0));
   return { position: iota(a.token), visible, key };
 }
 
@@ -130,8 +130,8 @@ export function attend(
   const project = (name: string) => linear(scope.scope(name), normed, [a.embed], [a.heads, a.headDim], bias);
   const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, c.rotaryBase);
   const memory: Memory = {
-    key: remembered(turned("k_proj"), a.token, key, past?.key),
-    value: remembered(project("v_proj"), a.token, key, past?.value),
+    key: withPast(turned("k_proj"), a.token, key, past?.key),
+    value: withPast(project("v_proj"), a.token, key, past?.value),
   };
   const mask = visible as Tensor<"batch" | "key_token"> | undefined;
   const mixed = attention(turned("q_proj"), memory.key, memory.value, { dot: a.headDim, over: key }, mask);

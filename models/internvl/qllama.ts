@@ -10,7 +10,7 @@ import {
   axis,
   axisOf,
   broadcast,
-  causal,
+  causalMask,
   concat,
   type Dim,
   gt,
@@ -107,7 +107,7 @@ export function passVisible(pass: Pass, ids: Ids, c: QllamaConfig): Visible {
   const real = gt(rename(pad(ids, axisOf(ids, "token"), c.queries, 0, 1), token, key), 0);
   if (pass === "matching") return real;
   const [queryRow, queryKey] = [lt(iota(token), c.queries), lt(iota(key), c.queries)];
-  const textToText = and(and(not(queryRow), not(queryKey)), causal(token, key));
+  const textToText = and(and(not(queryRow), not(queryKey)), causalMask(token, key));
   const within = or(and(queryRow, queryKey), textToText);
   return and(real, pass === "contrastive" ? within : or(within, and(not(queryRow), queryKey)));
 }

@@ -51,7 +51,7 @@ export const causalRules: readonly TensorRule[] = [
 ];
 
 /** What QLLaMA adds to every second layer: 6 tensors each. */
-export const crossAttentionRules: readonly TensorRule[] = [
+const crossAttentionRules: readonly TensorRule[] = [
   same("norm1.weight", "embed"),
   same("norm2.weight", "vision_embed"),
   same("q_proj.weight", "heads*head_dim embed"),

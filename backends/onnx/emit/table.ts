@@ -25,7 +25,7 @@ const operandAxes = (node: Node, names: unknown): Axis[] => (names as string[]).
 const scalarDim = (e: Emission, dim: Dim): string =>
   typeof dim === "number" ? scalar(e, "i64", dim) : emit(e, "Squeeze", [dimTensor(e, dim)]);
 
-export const emitters: Readonly<Record<string, Emitter>> = {
+const emitters: Readonly<Record<string, Emitter>> = {
   constant: {
     emit: (e, node) => {
       const values = (node.attrs.values as number[] | undefined) ?? [node.attrs.value as number];

@@ -30,7 +30,7 @@ function literalValue({ value, dtype, span }: LiteralTree, bindings: Bindings): 
 }
 
 /** The node that a number in the text stands for. */
-export const constantNode = (value: number, dtype: DType): Node =>
+const constantNode = (value: number, dtype: DType): Node =>
   intern("constant", [], { value, dtype }, tensorType(dtype, []));
 
 function seriesValues(scope: Scope, { count, variable, items }: SeriesTree): OperandValue[] {

@@ -56,7 +56,7 @@ export function spellNumber(value: number): string {
   return Object.is(value, -0) ? "-0" : String(value);
 }
 
-export const spellAxis = (a: Axis): string => `${spellName(a.name)}=${a.size}`;
+const spellAxis = (a: Axis): string => `${spellName(a.name)}=${a.size}`;
 
 /** `f32[heads=2, patch=5]`. */
 export const spellType = (type: TensorType): string => `${type.dtype}[${type.axes.map(spellAxis).join(", ")}]`;

@@ -26,7 +26,7 @@ export class UnknownIteration extends TextFault {}
 export type Bindings = ReadonlyMap<string, Dim>;
 
 /** An expression as a size: a polynomial over symbols. */
-export function readDim(e: Expression, bindings: Bindings): Dim {
+function readDim(e: Expression, bindings: Bindings): Dim {
   const size = e.terms.reduce<Dim>((total, { sign, factors }) => {
     const product = factors.reduce<Dim>((p, f) => mulDims(p, readFactor(f, e, bindings)), sign);
     return addDims(total, product);
@@ -47,7 +47,7 @@ const words: ReadonlyMap<string, number> = new Map([
 ]);
 
 /** An expression as a number: a literal, or arithmetic with iterations. */
-export function readNumber(e: Expression, bindings: Bindings): number {
+function readNumber(e: Expression, bindings: Bindings): number {
   const value = e.terms.map(({ sign, factors }) =>
     factors.map((f) => numberOf(f, e, bindings)).reduce((p, f) => p * f, sign),
   );
