@@ -49,7 +49,7 @@ function commands(done: (status: number) => void): Command {
     .option("--text", "print the graph", false)
     .option("--pass <name>", "print the graph before and after a pass")
     .option("--html <file>", "write a page to step through the passes")
-    .option("--stage <n>", "look at the training step of this stage")
+    .option("--stage <n>", "inspect the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
     .option("--device <device>", "with --sweep: also measure one block on this device")

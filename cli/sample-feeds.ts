@@ -21,7 +21,7 @@ export type TokenRuns = Readonly<Record<string, TokenRun>>;
 /** Two of the first symbolic size, three of the next: enough to find an axis that was taken for a constant. */
 const fewest = 2;
 
-/** Tokens around a run: one before it, or two in every second row, and two at least behind it. */
+/** Tokens around a run: one before it, or two in every second row, and two at least after it. */
 const aroundRun = 4;
 
 /** A number for each symbolic size; texts are long enough for their runs. */
@@ -65,7 +65,7 @@ function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor
 /** What stands at a place of a row of a decoder's input; undefined where any number may. */
 type Placed = (row: number, place: number) => number | undefined;
 
-/** In every second row the first token is padding, and positions count from the one behind it. */
+/** In every second row the first token is padding, and positions count from the one after it. */
 const padded = (row: number): number => row % 2;
 
 function placed(name: string, length: number, graph: Graph, run: TokenRun | undefined): Placed | undefined {

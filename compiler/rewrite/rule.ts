@@ -13,7 +13,7 @@ export interface Refusal {
 
 export interface Rule {
   readonly name: string;
-  /** The op at the root of what it replaces; absent where the rule looks at every node. */
+  /** The op at the root of what it replaces; absent where the rule tries every node. */
   readonly op: string | undefined;
   /** The replacement, of the same type; a refusal with its reason; undefined where the node is nothing for this rule. */
   readonly apply: (node: Node) => Node | Refusal | undefined;
@@ -51,7 +51,7 @@ export function rule<const V extends Variables>(name: string, spec: PatternRule<
 }
 
 export interface NodeRule {
-  /** The op that it looks at; absent for every node. */
+  /** The op that it tries; absent for every node. */
   readonly op?: string;
   readonly example: () => Node;
   readonly rewrite: (node: Node) => Node | Refusal | undefined;

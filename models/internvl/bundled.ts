@@ -163,8 +163,8 @@ export interface QllamaModelConfig extends QllamaConfig {
 
 const qllamaConfig: QllamaModelConfig = { ...qllama8b, visionWidth: internvit6b.width, visionTokens: 257 };
 
-/** The image encoder that a QLLaMA on its own stands behind, for counting. */
-const behind = (c: QllamaModelConfig): VisionConfig => ({
+/** The image encoder whose features a QLLaMA on its own takes, for counting. */
+const encoderOf = (c: QllamaModelConfig): VisionConfig => ({
   ...internvit6b,
   width: c.visionWidth,
   image: Math.sqrt(c.visionTokens - 1) * internvit6b.patch,
@@ -177,7 +177,7 @@ const visionInput = (c: QllamaModelConfig): VisionTokens =>
 const qllamaModel = bundle<QllamaModelConfig>({
   model: defineModel({
     name: "qllama-8b",
-    summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that look at an image, as captions are written",
+    summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
     config: qllamaConfig,
     rules: qllamaAloneSettings,
     build: (p, c) => {
@@ -198,7 +198,7 @@ const qllamaModel = bundle<QllamaModelConfig>({
     },
   }),
   rules: generativeRules,
-  paperMacs: (c) => qllamaMacs(c, behind(c), c.context, c.context),
+  paperMacs: (c) => qllamaMacs(c, encoderOf(c), c.context, c.context),
   stages: {},
 });
 

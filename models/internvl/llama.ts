@@ -87,7 +87,7 @@ export const textAxes = (c: TextConfig, tokens: Dim = c.context === 0 ? symbol("
 
 export type TextTokens = Tensor<"batch" | "token" | "embed">;
 export type Ids = Tensor<"batch" | "token">;
-/** True where a token may look at a key; axes on which it does not depend are left out. */
+/** True where a token may attend to a key; axes on which it does not depend are left out. */
 export type Visible = Tensor<"batch" | "token" | "key_token"> | Tensor<"batch" | "key_token">;
 /** Keys or values of all tokens seen so far. */
 export type Remembered = Tensor<"batch" | "heads" | "key_token" | "head_dim">;

@@ -14,7 +14,7 @@ import {
 export const zeros = (dtype: DType, axes: readonly SizedAxis[]): HostTensor =>
   hostTensor(dtype, axes, allocate(dtype, elementCount(axes)));
 
-/** The tensor with zeros behind its elements along one axis. */
+/** The tensor with zeros after its elements along one axis. */
 export function enlarged(tensor: HostTensor, along: string, size: number): HostTensor {
   const at = tensor.axes.findIndex((a) => a.name === along);
   const inner = elementCount(tensor.axes.slice(at + 1));

@@ -40,7 +40,7 @@ export interface ExportOptions {
   readonly dtype?: "f32" | "f16" | "int8" | "int4";
   /**
    * How inputs of i32 are fed: as they are (the default), or as the 64-bit integers that tokenizers and the runtimes of
-   * language models give, with a Cast behind them. State keeps its type.
+   * language models give, followed by a Cast. State keeps its type.
    */
   readonly ids?: "int32" | "int64";
   /** What open sizes are called in the file, by their names in the graph; default the same. */

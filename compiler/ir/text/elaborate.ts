@@ -70,7 +70,7 @@ function declareInput(frame: Frame, entry: SignatureEntry, type: TensorType | un
   return evaluateOperation(frame, { op: { text: "input", span }, name, operands: [], attributes: state }, [], type);
 }
 
-/** Declares what a function takes, with nothing behind it: for a function that is checked by itself. */
+/** Declares what a function takes, without values: for a function that is checked by itself. */
 export function declareStandIns(e: Elaboration, frame: Frame, entries: readonly SignatureEntry[]): void {
   for (const { value, type } of entries) {
     check(e, () => define(frame.scope, value, placeholder(typeOf(e, type, frame.scope), value)));

@@ -147,8 +147,8 @@ const booleans: ReadonlyMap<string | undefined, boolean> = new Map([
   ["false", false],
 ]);
 
-/** What each kind of attribute looks like, for the message where it does not. */
-const looks: Readonly<Record<AttrKind, string>> = {
+/** The form of each kind of attribute, for messages. */
+const forms: Readonly<Record<AttrKind, string>> = {
   axis: "one axis name, such as key",
   axes: "a list of axis names, such as [a, b]",
   sized_axis: "an axis with its size, such as a=4",
@@ -166,7 +166,7 @@ const looks: Readonly<Record<AttrKind, string>> = {
 /** An attribute's value as its kind asks; throws TextFault at the value. */
 export function readAttr(kind: AttrKind, value: Value, label: string, bindings: Bindings): AttrValue {
   const wrong = (): never => {
-    throw new TextFault(value.span, `${label} is ${looks[kind]}`);
+    throw new TextFault(value.span, `${label} is ${forms[kind]}`);
   };
   const items = (): readonly Value[] => (value.kind === "list" && !value.index ? value.items : wrong());
   switch (kind) {
