@@ -1,6 +1,5 @@
 /** Compute pipelines, one for each distinct WGSL text of a device. */
-
-import type { Kernel } from "../emit/kernel-types.ts";
+import type { Kernel } from "../../../compiler/index.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 

@@ -1,5 +1,6 @@
 /** A compiled program on a device: its buffers, its pipelines, and one run of all its kernels in one submission. */
 import {
+  type Expr,
   elementCount,
   type HostTensor,
   InternalError,
@@ -13,7 +14,6 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
-import type { Expr } from "../emit/kernel-types.ts";
 import type { GpuDevice } from "./device.ts";
 import { type DeviceTensor, elementBytes, mapModeRead, ReadBack, storageBuffer, upload, usage } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";

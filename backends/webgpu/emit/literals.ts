@@ -1,0 +1,33 @@
+/** Types and literals of WGSL. */
+import type { DType, kernelIr } from "../../../compiler/index.ts";
+
+/** The type a dtype has in memory: bool is not host-shareable and takes a u32. */
+export const stored = {
+  f32: "f32",
+  f16: "f16",
+  i32: "i32",
+  u32: "u32",
+  bool: "u32",
+} as const satisfies Record<DType, string>;
+
+/** What memory and registers hold: eight halves are four words. */
+export function storedType({ dtype, width }: kernelIr.RegisterType): string {
+  if (width === 8) return "vec4<u32>";
+  return width ? `vec${width}<${stored[dtype]}>` : stored[dtype];
+}
+
+const FLOAT_MAX = 3.4028234663852886e38;
+
+/** A float literal; WGSL has no infinities, so values beyond f32 become its largest. */
+function floatText(value: number, dtype: DType): string {
+  const v = dtype === "f16" ? value : Math.max(-FLOAT_MAX, Math.min(FLOAT_MAX, Math.fround(value)));
+  const text = String(v);
+  return `${/[.e]/.test(text) ? text : `${text}.0`}${dtype === "f16" ? "h" : "f"}`;
+}
+
+export function literal(value: number, dtype: DType): string {
+  if (dtype === "bool") return value ? "true" : "false";
+  if (dtype === "u32") return `${value}u`;
+  if (dtype === "i32") return value === -(2 ** 31) ? "i32(-2147483647 - 1)" : value < 0 ? `(${value}i)` : `${value}i`;
+  return value < 0 ? `(${floatText(value, dtype)})` : floatText(value, dtype);
+}
