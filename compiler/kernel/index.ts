@@ -1,6 +1,8 @@
 /** The kernel IR: what one GPU dispatch does, as loops, loads, stores and index algebra. */
+export * from "./adapter-facts.ts";
 export * from "./evaluate.ts";
 export * from "./expr.ts";
+export * from "./feasible.ts";
 export * from "./features.ts";
 export * from "./hoist.ts";
 export * from "./interpret.ts";

@@ -1,27 +1,19 @@
 /** Schedules as data: what an adapter is like, and the shapes that kernels take on it. */
+import { guaranteedFacts, type KernelFacts } from "../kernel/adapter-facts.ts";
 
 /** What kernels are chosen by. */
-export interface AdapterFacts {
+export interface AdapterFacts extends KernelFacts {
   /** Kernels run on CPU threads: registers are cheap, barriers and workgroup memory dear. */
   readonly software: boolean;
-  /** Storage buffers that one kernel may bind. */
-  readonly maxBindings: number;
   /** Bytes that the start of a binding is a multiple of. */
   readonly bindingAlignment: number;
-  readonly maxWorkgroupInvocations: number;
-  /** Bytes of memory that the threads of a workgroup can share. */
-  readonly maxWorkgroupStorage: number;
-  readonly maxWorkgroupsPerDimension: number;
 }
 
 /** WebGPU's guaranteed limits: kernels made for these run everywhere. */
 export const baselineFacts: AdapterFacts = {
+  ...guaranteedFacts,
   software: false,
-  maxBindings: 8,
   bindingAlignment: 256,
-  maxWorkgroupInvocations: 256,
-  maxWorkgroupStorage: 16384,
-  maxWorkgroupsPerDimension: 65535,
 };
 
 /** Results that one thread computes in registers: rows of the left operand times columns of the right. */

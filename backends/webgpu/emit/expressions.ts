@@ -48,11 +48,17 @@ export class Expressions {
   private readonly packed: ReadonlySet<string>;
   /** Whether halves are a type here; without it all that is read of them is widened as it is read. */
   private readonly halves: boolean;
+  /**
+   * Whether bounds are spelled out. A matrix whose place is not provably within its array is addressed by an offset and
+   * a stride that Dawn checks at run time, so that the driver no longer knows the stride.
+   */
+  private readonly proves: boolean;
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
     this.packed = kernelIr.packedBuffers(kernel);
     this.halves = kernelIr.requiredFeatures(kernel).includes("f16");
+    this.proves = kernelIr.fragmentsOf(kernel).length > 0;
   }
 
   of(e: Expr): string {
@@ -65,6 +71,7 @@ export class Expressions {
         return this.size(e.name);
       case "arith":
         if (e.op === "min" || e.op === "max") return `${e.op}(${this.of(e.a)}, ${this.of(e.b)})`;
+        if (this.proves && e.op === "mod") return this.remainder(e);
         return `(${this.of(e.a)} ${infix[e.op]} ${this.of(e.b)})`;
       case "compare":
       case "logic":
@@ -105,6 +112,13 @@ export class Expressions {
   /** An index of 0 and above as u32. */
   unsigned(e: Expr): string {
     return e.kind === "const" && e.value >= 0 ? `${e.value}u` : `u32(${this.of(e)})`;
+  }
+
+  /** A remainder of u32, where it is the same: its bounds are then known to Dawn whatever those of the dividend. */
+  private remainder({ dtype, a, b }: Extract<Expr, { kind: "arith" }>): string {
+    if (dtype === "i32" && b.kind === "const" && b.value > 0 && kernelIr.rangeOf(a).min >= 0)
+      return `i32(${this.unsigned(a)} % ${b.value}u)`;
+    return `(${this.of(a)} % ${this.of(b)})`;
   }
 
   private load(e: Extract<Expr, { kind: "load" }>): string {

@@ -11,9 +11,9 @@ const features = {
   subgroup_matrix: { webgpu: "chromium-experimental-subgroup-matrix", wgsl: "chromium_experimental_subgroup_matrix" },
 } as const satisfies Record<kernelIr.KernelFeature, object>;
 
-/** The features that a device must have for a kernel, by their names in WebGPU. */
-export const webgpuFeatures = (kernel: Kernel): string[] =>
-  kernelIr.requiredFeatures(kernel).map((f) => features[f].webgpu);
+/** What a device offers to kernels, from its features by their names in WebGPU. */
+export const kernelFeaturesOf = (device: ReadonlySet<string>): ReadonlySet<kernelIr.KernelFeature> =>
+  new Set(kernelIr.kernelFeatures.filter((f) => device.has(features[f].webgpu)));
 
 const majors = { row_major: "row_major", column_major: "col_major" } as const;
 
@@ -84,15 +84,15 @@ class Emitter {
   }
 }
 
-/** The names that a body reads of its thread, as i32, and the parameter of the entry point that each needs. */
+/** The names that a body reads of its thread, what each is in WGSL, and the parameter of the entry point that it needs. */
 const prologue = [
-  ["wid_x", "i32(wid.x)", ""],
-  ["wid_y", "i32(wid.y)", ""],
-  ["wid_z", "i32(wid.z)", ""],
-  ["lid", "i32(local)", ""],
-  ["subgroup_id", "i32(sg_id)", "@builtin(subgroup_id) sg_id: u32"],
-  ["lane", "i32(sg_lane)", "@builtin(subgroup_invocation_id) sg_lane: u32"],
-  ["subgroup_size", "i32(sg_size)", "@builtin(subgroup_size) sg_size: u32"],
+  ["wid_x", "wid.x", ""],
+  ["wid_y", "wid.y", ""],
+  ["wid_z", "wid.z", ""],
+  ["lid", "local", ""],
+  ["subgroup_id", "sg_id", "@builtin(subgroup_id) sg_id: u32"],
+  ["lane", "sg_lane", "@builtin(subgroup_invocation_id) sg_lane: u32"],
+  ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
 ] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
 /** A known length is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
@@ -104,11 +104,16 @@ function bufferType(buffer: BufferParam, packed: boolean): string {
   return size.kind === "const" ? `array<${element}, ${Math.ceil(size.value / each)}>` : `array<${element}>`;
 }
 
+/** What the text depends on beside the kernel: a device with one subgroup size need not offer a choice, and is not asked. */
+export interface Device {
+  readonly subgroupSizes?: kernelIr.KernelFacts["subgroupSizes"];
+}
+
 /**
  * The module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order; symbolic sizes follow
  * as one uniform of i32. Equal kernels give equal text whatever their names.
  */
-export function emitWgsl(kernel: Kernel): string {
+export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const emitter = new Emitter(kernel);
   const packed = kernelIr.packedBuffers(kernel);
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
@@ -130,15 +135,19 @@ export function emitWgsl(kernel: Kernel): string {
     "@builtin(local_invocation_index) local: u32",
     ...used.flatMap(([, , parameter]) => (parameter ? [parameter] : [])),
   ];
-  const subgroup = kernel.subgroupSize === undefined ? "" : ` @subgroup_size(${kernel.subgroupSize})`;
+  // The remainder changes nothing, and tells Dawn how large the index can be: it knows of no bound.
+  const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
+  const givenSize = kernelIr.hasOnlySubgroupSize(device.subgroupSizes, kernel.subgroupSize);
+  const enabled = kernelIr.requiredFeatures(kernel).filter((f) => !(f === "subgroup_size" && givenSize));
+  const asked = kernel.subgroupSize === undefined || givenSize ? "" : ` @subgroup_size(${kernel.subgroupSize})`;
   return [
-    ...kernelIr.requiredFeatures(kernel).map((f) => `enable ${features[f].wgsl};`),
+    ...enabled.map((f) => `enable ${features[f].wgsl};`),
     ...bindings,
     ...arrays,
     ...[...emitter.expressions.helpers].sort(),
-    `@compute @workgroup_size(${kernel.workgroup.join(", ")})${subgroup}`,
+    `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
     `fn main(${parameters.join(", ")}) {`,
-    ...used.map(([name, value]) => `  let ${name} = ${value};`),
+    ...used.map(([name, value]) => `  let ${name} = i32(${value}${name === "subgroup_id" ? ` % ${subgroups}u` : ""});`),
     ...fragments,
     body,
     "}",
