@@ -3,6 +3,7 @@ import { InternalError } from "../diagnostics/error.ts";
 import { fetch, type KernelArrays, roundTo, type Value, write } from "./evaluate.ts";
 import type { SubgroupCall } from "./expr.ts";
 import { type FragmentDecl, fragmentsOf, type Kernel, type MatrixPlace, type Stmt } from "./kernel.ts";
+import type { Watch } from "./races.ts";
 
 /** A fragment's elements, row after row. */
 interface Fragment extends FragmentDecl {
@@ -14,6 +15,13 @@ export type Fragments = ReadonlyMap<string, Fragment>;
 export const newFragments = (kernel: Kernel): Fragments =>
   new Map(fragmentsOf(kernel).map((f) => [f.name, { ...f, data: new Float64Array(f.rows * f.columns) }]));
 
+export interface SubgroupState {
+  readonly kernel: Kernel;
+  readonly fragments: Fragments;
+  readonly memory: KernelArrays;
+  readonly watch: Watch;
+}
+
 /**
  * Carries out one statement for a subgroup, given each lane's operands; the result of each lane where there is one.
  * Throws InternalError where lanes disagree on what must be the same in all.
@@ -21,9 +29,7 @@ export const newFragments = (kernel: Kernel): Fragments =>
 export function collectiveResults(
   stmt: Stmt,
   operands: readonly (readonly Value[])[],
-  fragments: Fragments,
-  kernel: Kernel,
-  memory: KernelArrays,
+  { kernel, fragments, memory, watch }: SubgroupState,
 ): readonly (Value | undefined)[] {
   const uniform = (at: number, what: string): number => {
     const value = operands[0]![at] as number;
@@ -47,6 +53,7 @@ export function collectiveResults(
       const array = memory[place.array]!;
       for (let at = 0; at < f.data.length; at++) {
         const index = address(Math.floor(at / f.columns), at % f.columns);
+        watch(place.array, index, stmt.kind === "fragment_store");
         if (stmt.kind === "fragment_load") f.data[at] = fetch(array, index, place.array);
         else write(array, index, f.data[at]!, place.array);
       }

@@ -3,6 +3,7 @@ import { InternalError } from "../diagnostics/error.ts";
 import type { DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
 import { children, type Expr, widthOf } from "./expr.ts";
+import type { Watch } from "./races.ts";
 
 export type Values = { [i: number]: number; readonly length: number };
 export type KernelArrays = Readonly<Record<string, Values>>;
@@ -15,6 +16,8 @@ export interface Thread {
   readonly arrays: KernelArrays;
   readonly buffers: KernelArrays;
   readonly sizes: Readonly<Record<string, number>>;
+  /** Told of each access of an array. */
+  readonly watch?: Watch;
 }
 
 /** The value that a register of the dtype holds: floats are rounded, integers wrap. */
@@ -102,8 +105,11 @@ export function evaluate(e: Expr, t: Thread): number {
       return t.sizes[e.name]!;
     case "load":
       return fetch(t.buffers[e.buffer]!, evaluate(e.index, t), e.buffer);
-    case "element":
-      return fetch(t.arrays[e.array]!, evaluate(e.index, t), e.array);
+    case "element": {
+      const index = evaluate(e.index, t);
+      t.watch?.(e.array, index, false);
+      return fetch(t.arrays[e.array]!, index, e.array);
+    }
     case "component":
       return elements(e.vector, t)[e.lane]!;
     case "select":
@@ -131,7 +137,10 @@ export function elements(e: Expr, t: Thread): readonly number[] {
     case "element": {
       const [values, name] = e.kind === "load" ? [t.buffers[e.buffer]!, e.buffer] : [t.arrays[e.array]!, e.array];
       const first = width * evaluate(e.index, t);
-      return some((lane) => fetch(values, first + lane, name));
+      return some((lane) => {
+        if (e.kind === "element") t.watch?.(name, first + lane, false);
+        return fetch(values, first + lane, name);
+      });
     }
     case "construct": {
       const parts = e.parts.map((p) => evaluate(p, t));

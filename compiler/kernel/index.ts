@@ -7,6 +7,7 @@ export * from "./features.ts";
 export * from "./hoist.ts";
 export * from "./interpret.ts";
 export * from "./kernel.ts";
+export { opResult } from "./op-result.ts";
 export { printExpr, printKernel } from "./print.ts";
 export * as index from "./simplify.ts";
 export { checkKernelText, type KernelTextResult, parseKernel, parseKernels } from "./text/parse.ts";

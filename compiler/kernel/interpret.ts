@@ -2,9 +2,10 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
 import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
-import { type Expr, widthOf } from "./expr.ts";
+import { widthOf } from "./expr.ts";
 import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { printStmt } from "./print.ts";
+import { Races, type Watch } from "./races.ts";
 
 /** How the machine that is interpreted differs from others. */
 export interface Machine {
@@ -80,21 +81,22 @@ function runAlone(s: Stmt, t: Thread): void {
       return;
     }
     case "store":
-      put(t.buffers[s.buffer]!, s.buffer, s.index, s.value, t);
-      return;
     case "set":
-      put(t.arrays[s.array]!, s.array, s.index, s.value, t);
+      put(s, t);
       return;
     default:
       throw new InternalError(`${s.kind} is no statement of one thread`);
   }
 }
 
-function put(values: KernelArrays[string], name: string, index: Expr, value: Expr, t: Thread): void {
-  const first = (widthOf(value) ?? 1) * evaluate(index, t);
-  const stored = computed(value, t);
-  if (typeof stored === "number") write(values, first, stored, name);
-  else for (const [lane, v] of stored.entries()) write(values, first + lane, v, name);
+function put(s: Extract<Stmt, { kind: "store" | "set" }>, t: Thread): void {
+  const [values, name] = s.kind === "store" ? [t.buffers[s.buffer]!, s.buffer] : [t.arrays[s.array]!, s.array];
+  const first = (widthOf(s.value) ?? 1) * evaluate(s.index, t);
+  const stored = computed(s.value, t);
+  for (const [lane, v] of typeof stored === "number" ? [[0, stored] as const] : stored.entries()) {
+    if (s.kind === "set") t.watch?.(name, first + lane, true);
+    write(values, first + lane, v, name);
+  }
 }
 
 /** A thread that has begun, with what it waits for; undefined once it has ended. */
@@ -107,12 +109,14 @@ interface Running {
 interface Subgroup {
   readonly lanes: readonly Running[];
   readonly fragments: Fragments;
+  readonly watch: Watch;
 }
 
 class Workgroup {
   private readonly kernel: Kernel;
   private readonly memory: KernelArrays;
   private readonly subgroups: Subgroup[] = [];
+  private readonly races: Races;
 
   constructor(kernel: Kernel, wid: readonly number[], buffers: KernelArrays, sizes: Thread["sizes"], lanes: number) {
     this.kernel = kernel;
@@ -122,6 +126,7 @@ class Workgroup {
       );
     const shared = arraysOf("workgroup");
     this.memory = { ...buffers, ...shared };
+    this.races = new Races(kernel, threadsOf(kernel));
     const begin = (lid: number): Running => {
       const builtins: Record<ThreadBuiltin, number> = {
         wid_x: wid[0]!,
@@ -133,13 +138,16 @@ class Workgroup {
         subgroup_size: lanes,
       };
       const arrays = { ...shared, ...arraysOf("private") };
-      const thread: Thread = { values: new Map<string, Value>(Object.entries(builtins)), arrays, buffers, sizes };
+      const values = new Map<string, Value>(Object.entries(builtins));
+      const watch = this.races.watch({ kind: "thread", index: lid });
+      const thread: Thread = { values, arrays, buffers, sizes, watch };
       return { lid, run: run(kernel.body, thread), pause: undefined };
     };
     for (let first = 0; first < threadsOf(kernel); first += lanes) {
       const count = Math.min(lanes, threadsOf(kernel) - first);
       const threads = Array.from({ length: count }, (_, i) => begin(first + i));
-      this.subgroups.push({ lanes: threads, fragments: newFragments(kernel) });
+      const watch = this.races.watch({ kind: "subgroup", index: first / lanes });
+      this.subgroups.push({ lanes: threads, fragments: newFragments(kernel), watch });
     }
   }
 
@@ -147,11 +155,12 @@ class Workgroup {
     const threads = this.subgroups.flatMap((s) => s.lanes);
     do {
       for (const subgroup of this.subgroups) this.runToBarrier(subgroup);
+      this.races.barrier();
     } while (this.together(threads, "threads of a workgroup") !== undefined);
   }
 
   /** Runs a subgroup up to a barrier, or to its end. */
-  private runToBarrier({ lanes, fragments }: Subgroup): void {
+  private runToBarrier({ lanes, fragments, watch }: Subgroup): void {
     let results: readonly (Value | undefined)[] = [];
     for (;;) {
       for (const [i, lane] of lanes.entries()) lane.pause = lane.run.next(results[i]).value ?? undefined;
@@ -159,13 +168,8 @@ class Workgroup {
       const collective = lanes.some((l) => l.pause && isCollective(l.pause.stmt));
       if (!collective) return;
       const stmt = this.together(lanes, "lanes of a subgroup")!;
-      results = collectiveResults(
-        stmt,
-        lanes.map((l) => l.pause!.operands),
-        fragments,
-        this.kernel,
-        this.memory,
-      );
+      const operands = lanes.map((l) => l.pause!.operands);
+      results = collectiveResults(stmt, operands, { kernel: this.kernel, fragments, memory: this.memory, watch });
     }
   }
 

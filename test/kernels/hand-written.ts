@@ -118,7 +118,9 @@ kernel row_reduction "hand/softmax"
     top = max(top, b0[wid_x * ${columns} + j] * ${scale}:f32)
   }
   let lanesTop: f32 = subgroup_max(top)
-  parts[subgroup_id] = lanesTop
+  if (lane < 1) {
+    parts[subgroup_id] = lanesTop
+  }
   barrier
   for p in 0 .. subgroups {
     top = max(top, parts[p])
@@ -129,7 +131,9 @@ kernel row_reduction "hand/softmax"
     total = total + exp(b0[wid_x * ${columns} + j2] * ${scale}:f32 - top)
   }
   let lanesTotal: f32 = subgroup_add(total)
-  parts[subgroup_id] = lanesTotal
+  if (lane < 1) {
+    parts[subgroup_id] = lanesTotal
+  }
   barrier
   total = 0:f32
   for p2 in 0 .. subgroups {
@@ -195,7 +199,7 @@ ${[1, 2, 4, 8, 16, 32]
   }`,
   )
   .join("\n")}
-  if (sum.y == f32(subgroup_size)) {
+  if (lane < 1 & sum.y == f32(subgroup_size)) {
     parts[subgroup_id] = sum.x
   }
   barrier

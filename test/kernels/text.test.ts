@@ -30,7 +30,7 @@ describe.each(Object.keys(adapters))("for a %s adapter", (adapter) => {
     const texts = new Set(compileFor(graph, adapters[adapter]!).kernels.map((k) => printKernel(k.kernel)));
     expect(texts.size).toBeGreaterThan(4);
     for (const text of texts) expect(printKernel(parseKernel(text))).toBe(text);
-    const all = [...texts].join("\n");
+    const all = [...texts].slice(0, 20).join("\n");
     expect(kernelIr.parseKernels(all).map(printKernel).join("\n")).toBe(all);
   });
 

@@ -38,8 +38,10 @@ export class Misread extends Error {
   }
 }
 
+/** A group for each kind of token, in their order, and two for what is none. */
 const pattern =
-  /(?<blank>[ \t\r]+|\/\/.*)|(?<name>[A-Za-z_]\w*)|(?<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?<text>"(?:[^"\\]|\\.)*")|(?<sign>\.\.|\+=|==|!=|<=|[$@()[\]{},:=?&|+\-*/%.<])|(?<alien>.)/gsu;
+  /([A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|(\.\.|\+=|==|!=|<=|\/(?!\/)|[$@()[\]{},:=?&|+\-*%.<])|([ \t\r]+|\/\/.*)|(.)/gsu;
+const kinds = ["name", "number", "text", "sign", "blank", "alien"] as const;
 
 /** The lines of a text, and what in them is no word or sign. */
 export function readLines(text: string): { readonly lines: readonly Line[]; readonly mistakes: readonly Mistake[] } {
@@ -48,7 +50,7 @@ export function readLines(text: string): { readonly lines: readonly Line[]; read
   for (const [i, content] of text.split("\n").entries()) {
     const tokens: Token[] = [];
     for (const match of content.matchAll(pattern)) {
-      const [kind] = Object.entries(match.groups!).find(([, v]) => v !== undefined)!;
+      const kind = kinds[match.findIndex((group, g) => g > 0 && group !== undefined) - 1]!;
       const token = { image: match[0], line: i + 1, column: match.index + 1 };
       if (kind === "alien") {
         const message =
@@ -56,7 +58,7 @@ export function readLines(text: string): { readonly lines: readonly Line[]; read
             ? "the text is not closed: a quote is missing"
             : `${JSON.stringify(token.image)} means nothing here`;
         mistakes.push({ line: i + 1, column: token.column, length: 1, message });
-      } else if (kind !== "blank") tokens.push({ ...token, kind: kind as Token["kind"] });
+      } else if (kind !== "blank") tokens.push({ ...token, kind });
     }
     if (tokens.length > 0) {
       const { column, image } = tokens.at(-1)!;

@@ -32,6 +32,7 @@ export function expressionFaults(
 function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | undefined {
   if (widthOf(e) === 8 && !["load", "element", "var", "construct", "select"].includes(e.kind))
     return "eight elements at once, which are moved but not computed with";
+  if (e.dtype === "bool" && widthOf(e)) return `there is no ${text(e)}`;
   switch (e.kind) {
     case "const":
       return constantFault(e.value, e.dtype);
@@ -75,7 +76,7 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
         : "a select of unlike dtypes";
     case "construct":
       if (e.parts.length !== 1 && e.parts.length !== e.width) return `${text(e)} of ${e.parts.length} elements`;
-      if (e.dtype === "bool" || (e.width === 8 && e.dtype !== "f16")) return `there is no ${text(e)}`;
+      if (e.width === 8 && e.dtype !== "f16") return `there is no ${text(e)}`;
       return e.parts.every((p) => p.dtype === e.dtype && !widthOf(p))
         ? undefined
         : `${text(e)} of ${e.parts.map(text).join(", ")}`;
