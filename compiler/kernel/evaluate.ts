@@ -101,8 +101,11 @@ export function evaluate(e: Expr, t: Thread): number {
       return roundTo(e.value, e.dtype);
     case "var":
       return t.values.get(e.name) as number;
-    case "size":
-      return t.sizes[e.name]!;
+    case "size": {
+      const size = t.sizes[e.name];
+      if (size === undefined) throw new InternalError(`the size $${e.name} is not given`);
+      return size;
+    }
     case "load":
       return fetch(t.buffers[e.buffer]!, evaluate(e.index, t), e.buffer);
     case "element": {

@@ -1,5 +1,5 @@
 /** Which optional features of the hardware a kernel needs: derived from its declarations and its body, never said beside them. */
-import { children, type Expr } from "./expr.ts";
+import { children, type Expr, widthOf } from "./expr.ts";
 import { type BufferParam, expressions, fragmentsOf, type Kernel, type Stmt, statements } from "./kernel.ts";
 
 /**
@@ -12,43 +12,57 @@ export type KernelFeature = (typeof kernelFeatures)[number];
 /** What is not yet computed when it has this kind: it was moved here from memory. */
 const moved = new Set<Expr["kind"]>(["load", "element", "component", "var"]);
 
-/** How halves are used in a kernel. */
-interface Halves {
+/** What the features of a kernel follow from. */
+interface Needs {
   /** Buffers whose halves are only widened to f32: they may be read as words, which needs no f16. */
   readonly packed: ReadonlySet<string>;
-  readonly needed: boolean;
+  readonly features: readonly KernelFeature[];
 }
 
-const known = new WeakMap<Kernel, Halves>();
+const known = new WeakMap<Kernel, Needs>();
 
-function halvesOf(kernel: Kernel): Halves {
-  let halves = known.get(kernel);
-  if (!halves) known.set(kernel, (halves = new HalfWalk(kernel).result()));
-  return halves;
+function needsOf(kernel: Kernel): Needs {
+  let needs = known.get(kernel);
+  if (!needs) known.set(kernel, (needs = new NeedsWalk(kernel).result()));
+  return needs;
 }
 
-class HalfWalk {
+const laneNames = new Set(["subgroup_id", "subgroup_size", "lane"]);
+
+class NeedsWalk {
   private readonly kernel: Kernel;
   private readonly lets = new Map<string, Expr>();
   private readonly usedAsHalves = new Set<Expr>();
   /** Buffers of which an element is used as a half. */
   private readonly buffers = new Set<string>();
   private readonly seen = new Set<Expr>();
-  private computed = false;
+  private computesHalves = false;
+  private subgroups = false;
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
   }
 
-  result(): Halves {
-    for (const s of statements(this.kernel.body)) this.statement(s);
-    const halves = this.kernel.buffers.filter((b) => b.dtype === "f16" && b.width !== 8);
+  result(): Needs {
+    const { kernel } = this;
+    for (const s of statements(kernel.body)) this.statement(s);
+    const halves = kernel.buffers.filter((b) => b.dtype === "f16" && b.width !== 8);
     const isPacked = (b: BufferParam) => b.access === "read" && !this.buffers.has(b.name);
+    const fragments = fragmentsOf(kernel);
     const declared =
       halves.some((b) => !isPacked(b)) ||
-      this.kernel.arrays.some((a) => a.dtype === "f16" && a.width !== 8) ||
-      fragmentsOf(this.kernel).some((f) => f.dtype === "f16");
-    return { packed: new Set(halves.filter(isPacked).map((b) => b.name)), needed: this.computed || declared };
+      kernel.arrays.some((a) => a.dtype === "f16" && a.width !== 8) ||
+      fragments.some((f) => f.dtype === "f16");
+    const needed: Record<KernelFeature, boolean> = {
+      f16: this.computesHalves || declared,
+      subgroups: this.subgroups || fragments.length > 0,
+      subgroup_size: kernel.subgroupSize !== undefined,
+      subgroup_matrix: fragments.length > 0,
+    };
+    return {
+      packed: new Set(halves.filter(isPacked).map((b) => b.name)),
+      features: kernelFeatures.filter((f) => needed[f]),
+    };
   }
 
   private statement(s: Stmt): void {
@@ -59,9 +73,14 @@ class HalfWalk {
   }
 
   private visit(e: Expr): void {
+    if (e.kind === "const" || e.kind === "size") {
+      this.computesHalves ||= e.dtype === "f16";
+      return;
+    }
     if (this.seen.has(e)) return;
     this.seen.add(e);
-    if (e.dtype === "f16" && !moved.has(e.kind) && !(e.kind === "select" && e.width === 8)) this.computed = true;
+    if (e.kind === "subgroup" || (e.kind === "var" && laneNames.has(e.name))) this.subgroups = true;
+    if (e.dtype === "f16" && !moved.has(e.kind) && !(e.kind === "select" && e.width === 8)) this.computesHalves = true;
     const widens = e.kind === "component" || (e.kind === "cast" && e.dtype !== "f16");
     for (const c of children(e)) {
       this.visit(c);
@@ -75,7 +94,7 @@ class HalfWalk {
     this.usedAsHalves.add(e);
     if (e.kind === "load") this.buffers.add(e.buffer);
     if (e.kind === "component") {
-      this.computed ||= e.vector.kind !== "const" && "width" in e.vector && e.vector.width === 8;
+      if (widthOf(e.vector) === 8) this.computesHalves = true;
       this.use(e.vector);
     }
     const bound = e.kind === "var" && this.lets.get(e.name);
@@ -84,29 +103,7 @@ class HalfWalk {
 }
 
 /** Buffers of halves that a kernel reads as words of two, or pairs of words, and widens. */
-export const packedBuffers = (kernel: Kernel): ReadonlySet<string> => halvesOf(kernel).packed;
-
-const laneNames = new Set(["subgroup_id", "subgroup_size", "lane"]);
-
-function exchanges(kernel: Kernel): boolean {
-  const seen = new Set<Expr>();
-  const visit = (e: Expr): boolean => {
-    if (seen.has(e)) return false;
-    seen.add(e);
-    return e.kind === "subgroup" || (e.kind === "var" && laneNames.has(e.name)) || children(e).some(visit);
-  };
-  for (const s of statements(kernel.body)) if (expressions(s).some(visit)) return true;
-  return false;
-}
+export const packedBuffers = (kernel: Kernel): ReadonlySet<string> => needsOf(kernel).packed;
 
 /** The features that a kernel needs, in the order of `kernelFeatures`. */
-export function requiredFeatures(kernel: Kernel): KernelFeature[] {
-  const matrices = fragmentsOf(kernel).length > 0;
-  const needed: Record<KernelFeature, boolean> = {
-    f16: halvesOf(kernel).needed,
-    subgroups: matrices || exchanges(kernel),
-    subgroup_size: kernel.subgroupSize !== undefined,
-    subgroup_matrix: matrices,
-  };
-  return kernelFeatures.filter((f) => needed[f]);
-}
+export const requiredFeatures = (kernel: Kernel): readonly KernelFeature[] => needsOf(kernel).features;
