@@ -15,6 +15,7 @@ import {
   keyOf,
   type Range,
   rangeOf,
+  unbounded,
   withChildren,
 } from "./expr.ts";
 
@@ -120,10 +121,14 @@ export const sub = (a: Expr, b: Expr): Expr => build(sum(linear(a), linear(b), -
 export function mul(a: Expr, b: Expr): Expr {
   if (b.kind === "const") return build(scaled(linear(a), b.value));
   if (a.kind === "const") return build(scaled(linear(b), a.value));
-  const [p, q] = [rangeOf(a), rangeOf(b)];
-  const corners = [p.min * q.min, p.min * q.max, p.max * q.min, p.max * q.max].map((v) => (Number.isNaN(v) ? 0 : v));
   const [first, second] = keyOf(a) <= keyOf(b) ? [a, b] : [b, a];
-  return raw("mul", first, second, { min: Math.min(...corners), max: Math.max(...corners) });
+  return raw("mul", first, second, corners(rangeOf(a), rangeOf(b)));
+}
+
+/** Bounds of a product. */
+function corners(p: Range, q: Range): Range {
+  const products = [p.min * q.min, p.min * q.max, p.max * q.min, p.max * q.max].map((v) => (Number.isNaN(v) ? 0 : v));
+  return { min: Math.min(...products), max: Math.max(...products) };
 }
 
 /** Terms that n divides, and the rest. */
@@ -258,7 +263,31 @@ export function select(condition: Expr, yes: Expr, no: Expr): Expr {
   return { kind: "select", dtype: yes.dtype, condition, yes, no };
 }
 
-export const ceilDiv = (a: Expr, n: number): Expr => div(add(a, int(n - 1)), int(n));
+/** Bounds of the operation as written, where its operands are within theirs. */
+function boundsOf(op: ArithOp, a: Expr, b: Expr): Range {
+  const [p, q] = [rangeOf(a), rangeOf(b)];
+  const n = b.kind === "const" && b.value > 0 ? b.value : undefined;
+  switch (op) {
+    case "add":
+    case "sub":
+      return rangeOfLinear(sum(linear(a), linear(b), op === "add" ? 1 : -1));
+    case "mul":
+      return b.kind === "const" ? rangeOfLinear(scaled(linear(a), b.value)) : corners(p, q);
+    case "div":
+      if (n) return { min: Math.floor(p.min / n), max: Math.floor(p.max / n) };
+      return p.min >= 0 && q.min >= 0 ? { min: 0, max: p.max } : unbounded;
+    case "mod":
+      if (n && p.min >= 0) return { min: 0, max: Math.min(n - 1, p.max) };
+      return p.min >= 0 && q.min > 0 ? { min: 0, max: Math.min(p.max, q.max - 1) } : unbounded;
+    case "min":
+      return { min: Math.min(p.min, q.min), max: Math.min(p.max, q.max) };
+    case "max":
+      return { min: Math.max(p.min, q.min), max: Math.max(p.max, q.max) };
+  }
+}
+
+/** An i32 operation that is not simplified, with its bounds. */
+export const asWritten = (op: ArithOp, a: Expr, b: Expr): Arith => raw(op, a, b, boundsOf(op, a, b));
 
 const indexBuilders = { add, sub, mul, div, mod, min, max } as const;
 

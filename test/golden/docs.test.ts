@@ -1,7 +1,7 @@
-/** The documents that show text: docs/ops.md is what the op records say, and every graph in docs/ir.md reads. */
+/** The documents that show text: docs/ops.md is what the op records say, and every graph in docs/ir.md and kernel in docs/kernels.md reads. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { opRecords, parseGraph, printGraph } from "../../compiler/index.ts";
+import { kernelIr, opRecords, parseGraph, parseKernel, printGraph, printKernel } from "../../compiler/index.ts";
 import { opsPage } from "./ops-page.ts";
 import { specialPage } from "./special-page.ts";
 
@@ -43,5 +43,45 @@ describe("docs/ir.md", () => {
     for (const word of ["graph", "function", "return", "repeat", "call", "as", "with", "updates", "state"]) {
       expect(grammar).toContain(`"${word}"`);
     }
+  });
+});
+
+describe("docs/kernels.md", () => {
+  const text = readFileSync(doc("kernels.md"), "utf8");
+  const printed = blocks(text, "kernel")[0]!;
+
+  it("shows a printed kernel as it prints", () => {
+    expect(printKernel(parseKernel(printed))).toBe(printed);
+  });
+
+  it("says what that kernel computes", () => {
+    const b0 = Float64Array.from({ length: 80 }, (_, i) => i % 3);
+    const b1 = new Float64Array(10).fill(Number.NaN);
+    kernelIr.interpretKernel(parseKernel(printed), { b0, b1 });
+    const rows = Array.from({ length: 10 }, (_, row) => b0.slice(8 * row, 8 * row + 8));
+    expect([...b1]).toEqual(rows.map((row) => row.reduce((sum, v) => sum + v * v, 0)));
+  });
+
+  it("its grammar names every word of the language", () => {
+    const [grammar = ""] = blocks(text, "ebnf");
+    const { kernelKinds, kernelFeatures, fragmentRoles, majorOrders, builtins, subgroupOps } = kernelIr;
+    const own = [
+      "kernel",
+      "sizes",
+      "let",
+      "var",
+      "for",
+      "if",
+      "barrier",
+      "fill",
+      "load",
+      "store",
+      "stride",
+      "by",
+      "grid",
+    ];
+    const functions = [...builtins, ...subgroupOps.map((o) => `subgroup_${o}`)];
+    const words = [...own, ...kernelKinds, ...kernelFeatures, ...fragmentRoles, ...majorOrders, ...functions];
+    for (const word of words) expect(grammar).toContain(`"${word}"`);
   });
 });
