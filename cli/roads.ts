@@ -2,7 +2,6 @@
 import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
 import {
   type AnyStage,
-  bindSizes,
   didYouMean,
   type Graph,
   type RunOptions,
@@ -12,7 +11,7 @@ import {
   UsageError,
   webgpuStages,
 } from "../compiler/index.ts";
-import { typicalSchedule } from "./typical-gpu.ts";
+import { typicalFacts } from "./typical-gpu.ts";
 
 /** A road with the graph that it begins with. */
 interface Road {
@@ -27,7 +26,7 @@ export interface RoadChoice {
 }
 
 const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
-  webgpu: (graph, { sizes }) => ({ graph: bindSizes(graph, sizes), stages: webgpuStages(typicalSchedule) }),
+  webgpu: (graph) => ({ graph, stages: webgpuStages(typicalFacts) }),
   onnx: (graph, { dtype }) => ({
     graph,
     stages: onnxStages(settledOptions({ dtype, opset: dtype === "int4" ? 21 : opsets.usual })),

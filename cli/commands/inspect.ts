@@ -8,9 +8,11 @@ import {
   countMacs,
   countOps,
   countParameters,
+  dimValue,
   type Graph,
   globMatches,
   inspectionPage,
+  memoryOf,
   nodesOf,
   type Program,
   printGraph,
@@ -29,7 +31,7 @@ import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { assertStage, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalSchedule } from "../typical-gpu.ts";
+import { typicalFacts } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
 export interface InspectArguments extends GraphChoice, SizeArguments {
@@ -121,7 +123,7 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalSchedule);
+const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalFacts);
 
 /** The graph to look at, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
@@ -173,7 +175,7 @@ export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): 
     macs: { exact: countMacs(graph, sizes), paper: null },
     graph: { nodes: nodesOf(graph).length, ops: countOps(graph) },
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
-    memory: program.memory,
+    memory: memoryOf(program),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
@@ -186,8 +188,8 @@ function countKinds(program: Program): Record<string, number> {
 }
 
 const total = ({ kernels }: Program) => ({
-  read: kernels.reduce((n, k) => n + k.bytesRead, 0),
-  written: kernels.reduce((n, k) => n + k.bytesWritten, 0),
+  read: kernels.reduce((n, k) => n + dimValue(k.bytesRead), 0),
+  written: kernels.reduce((n, k) => n + dimValue(k.bytesWritten), 0),
 });
 
 function describe(r: Inspection): string {

@@ -13,12 +13,11 @@ import {
   ops,
   referenceStages,
   runStages,
-  scheduleFor,
   webgpuStages,
 } from "../../compiler/index.ts";
 
 const lists = {
-  webgpu: webgpuStages(scheduleFor(baselineFacts)),
+  webgpu: webgpuStages(baselineFacts),
   onnx: onnxStages(settledOptions()),
   reference: referenceStages({}),
 };

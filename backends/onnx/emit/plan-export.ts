@@ -1,5 +1,5 @@
 /** Decides what concerns the whole export: where inputs come from, which layouts are asked for, what outputs are called. */
-import { type Graph, inputName, type Node, symbolsOf, type TensorType } from "../../../compiler/index.ts";
+import { type Graph, inputName, isParameter, type Node, symbolsOf, type TensorType } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
 import type { ExportPlan, InputKind } from "../forms/plan.ts";
 import type { EmitOptions } from "../options.ts";
@@ -17,7 +17,7 @@ const isStatic = (t: TensorType): boolean => t.axes.every((a) => symbolsOf(a.siz
 function kindOf(node: Node, graph: Graph, residents: EmitOptions["residents"]): InputKind {
   if (!isStatic(node.type)) return "fed";
   if (residents === "bound") return isResident(node) ? "bound" : "fed";
-  return node.op === "parameter" && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
+  return isParameter(node) && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
 }
 
 /** An output keeps its name, unless an input has it too: then it is followed by "_out". */
