@@ -56,8 +56,7 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
 function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes): string[] {
   return fedInputs(graph).flatMap((node) =>
     node.type.axes.flatMap(({ name, size }, i) => {
-      const open = symbolsOf(size).filter((s) => !Object.hasOwn(sizes, s));
-      if (open.length > 0) return [`nothing says what the size ${open.join(", ")} of axis "${name}" is`];
+      if (symbolsOf(size).some((s) => !Object.hasOwn(sizes, s))) return []; // an executor that needs it will say so
       const [want, given] = [dimValue(size, sizes), feeds[inputName(node)]!.axes[i]!.size];
       return want === given
         ? []

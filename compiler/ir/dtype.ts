@@ -30,3 +30,15 @@ export function misfit(dtype: DType, value: number): { readonly message: string;
     : 'cast the tensor first: cast(x, "f32")';
   return { message: `${value} is no ${dtype}`, hint };
 }
+
+/**
+ * The value that a cast gives, in float64: any number but 0 is true; a float is cut off towards 0 and held within what an
+ * integer has, nan is 0; an integer that the other kind of integer does not have wraps. Rounding to f16 is left to executors.
+ */
+export function castValue(value: number, from: DType, to: DType): number {
+  if (to === "bool") return value !== 0 ? 1 : 0;
+  if (to !== "i32" && to !== "u32") return value;
+  if (!isFloat(from)) return to === "i32" ? value | 0 : value >>> 0;
+  const [low, high] = ranges[to];
+  return Number.isNaN(value) ? 0 : Math.trunc(Math.min(Math.max(value, low), high)) + 0; // + 0: no -0
+}

@@ -1,6 +1,6 @@
 /** Runs a kernel in plain JavaScript, thread by thread: what tests compare generated code with. */
 import { InternalError } from "../diagnostics/error.ts";
-import type { DType } from "../ir/dtype.ts";
+import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
 import type { Expr, Load4 } from "./expr.ts";
 import type { Kernel, Stmt } from "./kernel.ts";
@@ -78,11 +78,8 @@ export function evaluate(e: Expr, t: Thread): number {
       return fetch(t.arrays[e.array]!, evaluate(e.index, t), e.array);
     case "select":
       return evaluate(e.condition, t) ? evaluate(e.yes, t) : evaluate(e.no, t);
-    case "cast": {
-      const v = evaluate(e.a, t);
-      if (e.dtype === "bool") return v !== 0 ? 1 : 0;
-      return e.dtype === "i32" || e.dtype === "u32" ? Math.trunc(v) : round(v, e.dtype);
-    }
+    case "cast":
+      return round(castValue(evaluate(e.a, t), e.a.dtype, e.dtype), e.dtype);
   }
 }
 

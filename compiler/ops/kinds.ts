@@ -36,6 +36,12 @@ export type Builder<F> = F & Recorded;
 
 /** True for a node that this builder made, or that is like one. */
 export const is = (op: Recorded, node: Node | undefined): boolean => node?.op === op.record.name;
+type Row<N extends readonly string[]> = readonly [...{ readonly [K in keyof N]: number }, number];
+
+export const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
+
+/** Rows of special values: the operands, then the result. */
+export const rows = <R extends readonly [number, ...number[]]>(...all: R[]): R[] => all;
 
 /** A builder that carries its record. */
 export type OpBuilder<A extends readonly unknown[]> = ((...args: A) => Node) & { readonly record: OpRecord };
@@ -89,6 +95,8 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
+  /** What nan, infinities and zeros give: rows of the operands, then the result. None for bool. */
+  readonly special: readonly Row<N>[];
   readonly samples: Readonly<Record<N[number], SampleRange>>;
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
@@ -133,6 +141,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     wgsl: spec.wgsl,
     ...(spec.onnx && { onnx: spec.onnx }),
     samples: spec.inputs.map((n) => spec.samples[n as N[number]]),
+    special: spec.special.map((row) => ({ operands: row.slice(0, -1) as number[], result: row.at(-1)! })),
     cases: elementwiseCases(spec),
     tolerance: { ...usualTolerance, ...spec.tolerance },
   });

@@ -3,14 +3,18 @@ import type { Fold } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation } from "../ir/op.ts";
+import { OpViolation, type SpecialValue } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts";
-import { type Builder, record, requireAxes, tabulate } from "./kinds.ts";
+import { type Builder, inf, nan, record, requireAxes, tabulate } from "./kinds.ts";
 import { movement } from "./movement-kind.ts";
 import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
 import { broadcastStrides } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
+
+/** Special values of one row: its elements, then the result. */
+const ofRow = (...all: readonly (readonly [readonly number[], number])[]): SpecialValue[] =>
+  all.map(([elements, result]) => ({ operands: [elements], result }));
 
 const xy: TensorType = tensorType("f32", [
   { name: "a", size: 3 },
@@ -25,6 +29,7 @@ export const reduceSum: Reduction = reduction({
   // dy lacks the reduced axes, and broadcasting by name puts them back where it is used.
   gradient: (x, _over, dy) => broadcastLike(dy, x),
   onnx: { type: "ReduceSum", since: 13 },
+  special: ofRow([[nan, 1, 2], nan], [[inf, 1, 2], inf], [[inf, -inf, 1], nan], [[3e38, 3e38, 3e38], inf]),
 });
 
 /** The cotangent of the extreme values of a row, shared equally by ties. */
@@ -39,6 +44,14 @@ export const reduceMax: Reduction = reduction({
   fold: { accumulators: [{ start: "lowest" }], merge: (s, [a], [b]) => [s.max(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMax", since: 13 },
+  special: ofRow(
+    [[nan, 1, 2], nan],
+    [[1, nan, 2], nan],
+    [[1, 2, nan], nan],
+    [[inf, 1, 2], inf],
+    [[-inf, 1, 2], 2],
+    [[-inf, -inf, -inf], -inf],
+  ),
 });
 
 export const reduceMin: Reduction = reduction({
@@ -81,7 +94,7 @@ const largestAt: Fold = {
   lift: (_, [value], position) => [value!, position],
   merge: (s, [a, at], [b, bt]) => {
     const first = s.and(s.equal(a!, b!), s.less(bt!, at!));
-    return [s.max(a!, b!), s.select(s.or(s.less(a!, b!), first), bt!, at!)];
+    return [s.select(s.less(a!, b!), b!, a!), s.select(s.or(s.less(a!, b!), first), bt!, at!)];
   },
   finish: (_, [, at]) => at!,
 };
@@ -104,6 +117,14 @@ record({
   },
   reference: (operands, attrs, type) => foldNumbers(largestAt, operands, [attrs.axis as string], type),
   flat: true,
+  special: ofRow(
+    [[nan, 1, 2], 2],
+    [[1, nan, 2], 2],
+    [[1, 2, nan], 1],
+    [[-inf, inf, inf], 1],
+    [[-inf, -inf, -inf], 0],
+    [[nan, nan, nan], 0],
+  ),
   samples: [{ low: -2, high: 2 }],
   cases: [{ operands: [xy], attrs: { axis: "b" } }],
 });

@@ -13,8 +13,10 @@ import {
   constant,
   div,
   floor,
+  idiv,
   max,
   min,
+  mod,
   mul,
   neg,
   not,
@@ -58,6 +60,17 @@ const neutral: Rule[] = [
     given: { x: tensor({ a: 3 }, "i32") },
     match: ({ x }) => mul(x, 0),
     when: ({ x }) => isInteger(x) || "a float may be infinite or nan, and 0 · inf is nan",
+    replace: ({ x }) => broadcastLike(constant(0, x.type.dtype), x),
+  }),
+  // By the ops' own meaning; as a constant WGSL refuses such a divisor.
+  rule("idiv-zero", {
+    given: { x: tensor({ a: 3 }, "i32") },
+    match: ({ x }) => idiv(x, 0),
+    replace: ({ x }) => x,
+  }),
+  rule("mod-zero", {
+    given: { x: tensor({ a: 3 }, "i32") },
+    match: ({ x }) => mod(x, 0),
     replace: ({ x }) => broadcastLike(constant(0, x.type.dtype), x),
   }),
   rule("sub-self", {

@@ -60,7 +60,8 @@ export function interpretProgram(program: Program, inputs: ReadonlyMap<string, F
 
 function initial(root: Node, inputs: ReadonlyMap<string, Float64Array>): Values {
   if (isGraphInput(root)) return Float64Array.from(inputs.get(inputName(root))!);
-  if (root.op === "constant") return Float64Array.from(root.attrs.values as readonly number[]);
+  if (root.op === "constant")
+    return Float64Array.from((root.attrs.values as readonly number[] | undefined) ?? [root.attrs.value as number]);
   const data = allocate(root.type.dtype, elements(root));
   return Float64Array.from({ length: data.length }, () => Number.NaN);
 }

@@ -7,9 +7,12 @@ import {
   type HostTensor,
   inputName,
   type KernelVariant,
+  locationOf,
   type Node,
+  nodesOf,
   type Program,
   type ProgramKernel,
+  printLocation,
   printType,
   type SizedAxis,
   type Sizes,
@@ -45,8 +48,12 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
   if (gpu.features.has("shader-f16")) return;
   const half = program.kernels.find((k) => k.kernel.buffers.some((b) => b.dtype === "f16" && b.access !== "read"));
   if (!half) return;
+  const made = nodesOf(program.graph).find(
+    (n) => n.type.dtype === "f16" && n.operands.every((o) => o.type.dtype !== "f16"),
+  );
+  const place = made && `\n  its f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
   throw new UnsupportedError(
-    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes\n  hint: use f32, or --device cpu`,
+    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes${place ?? ""}\n  hint: compute in f32; parameters may be kept in f16, which every adapter reads. Or use --device cpu`,
   );
 }
 
