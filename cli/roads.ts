@@ -2,6 +2,7 @@
 import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
 import {
   type AnyStage,
+  bindSizes,
   didYouMean,
   type Graph,
   type RunOptions,
@@ -26,7 +27,7 @@ export interface RoadChoice {
 }
 
 const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
-  webgpu: (graph) => ({ graph, stages: webgpuStages(typicalFacts) }),
+  webgpu: (graph, { sizes }) => ({ graph: bindSizes(graph, sizes), stages: webgpuStages(typicalFacts) }),
   onnx: (graph, { dtype }) => ({
     graph,
     stages: onnxStages(settledOptions({ dtype, opset: dtype === "int4" ? 21 : opsets.usual })),
