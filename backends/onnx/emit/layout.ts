@@ -109,7 +109,7 @@ export function materialize(e: Emission, t: Tensor, axes: readonly Axis[]): Valu
 export const whole = (e: Emission, t: Tensor, axes: readonly Axis[]): Value =>
   regroup(e, materialize(e, t, realAxes(axes)), separate(axes));
 
-/** The order with an axis put behind the nearest that precedes it in `declared`, or in front. */
+/** The order with an axis put after the nearest that precedes it in `declared`, or in front. */
 export function inserted(order: readonly string[], axis: string, declared: readonly string[]): string[] {
   const before = declared.slice(0, declared.indexOf(axis)).findLast((n) => order.includes(n));
   const at = before === undefined ? 0 : order.indexOf(before) + 1;

@@ -25,7 +25,7 @@ import { first, realAxes, separate, type Tensor, tensor, value } from "./value.t
 
 export interface Emitter {
   readonly emit: (e: Emission, node: Node, operands: readonly Tensor[]) => Tensor;
-  /** False where this node, at this opset, must be decomposed instead; true unless said. */
+  /** False where this node, at this opset, must be decomposed instead; default true. */
   readonly when?: (node: Node, options: EmitOptions) => boolean;
 }
 
