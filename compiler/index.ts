@@ -33,7 +33,7 @@ export { canonicalize } from "./passes/canonicalize.ts";
 export * from "./passes/cost.ts";
 export * from "./passes/decompose.ts";
 export * from "./passes/differentiate.ts";
-export { fold } from "./passes/fold.ts";
+export { fold, mostFoldedElements } from "./passes/fold.ts";
 export { fuseAttention } from "./passes/fuse-attention.ts";
 export * from "./passes/parameter-dtype.ts";
 export * from "./passes/partition.ts";

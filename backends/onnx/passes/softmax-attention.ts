@@ -11,7 +11,8 @@ import type { EmitOptions } from "../options.ts";
 
 export const softmaxAttention = (options: EmitOptions): Pass => ({
   name: "softmax-attention",
-  needs: ["fuse-attention"], // what is fused is an operator where that is asked for; the rest is taken apart again here
+  // What is fused is an operator where that is asked for; the rest is taken apart again here, in its precision.
+  needs: ["fuse-attention", "half-precision"],
   run: (graph) => rewriteGraph(graph, (node) => attentionBySoftmax(node, (n) => isExpressible(n, options))),
 });
 
