@@ -40,7 +40,7 @@ export class SymbolicDim {
   constructor(terms: readonly Term[], key: string) {
     this.terms = terms;
     this.key = key;
-    this.#text = printTerms(terms, (s) => s.name);
+    this.#text = printTerms(terms, nameOf);
     Object.freeze(this);
   }
 
@@ -228,6 +228,12 @@ function interned(terms: readonly Term[]): SymbolicDim {
   if (!found) polynomials.set(key, (found = new SymbolicDim(terms, key)));
   return found;
 }
+
+const nameOf = (symbol: SizeSymbol): string => symbol.name;
+
+/** A size as in the text form, with the names that `spell` gives its symbols. */
+export const printDim = (dim: Dim, spell: (symbol: SizeSymbol) => string = nameOf): string =>
+  typeof dim === "number" ? String(dim) : printTerms(dim.terms, spell);
 
 /** Symbols first in alphabetical order, the constant last. */
 const order = (a: string, b: string): number => (a === "" ? 1 : b === "" ? -1 : compare(a, b));

@@ -5,6 +5,7 @@ import {
   inputName,
   type Node,
   nodesOf,
+  printDim,
   symbolsOf,
   type TensorType,
   UsageError,
@@ -238,7 +239,7 @@ function valueInfo(
   sizeNames: Readonly<Record<string, string>>,
   as: WireType = type.dtype,
 ): ValueInfoProto {
-  const named = (size: Dim) => String(size).replace(/[A-Za-z_]\w*/g, (symbol) => sizeNames[symbol] ?? symbol);
+  const named = (size: Dim) => printDim(size, ({ name }) => sizeNames[name] ?? name);
   const dim = type.axes.map((a) => ({
     ...(typeof a.size === "number" ? { dimValue: a.size } : { dimParam: named(a.size) }),
     denotation: a.name,
