@@ -235,6 +235,12 @@ const nameOf = (symbol: SizeSymbol): string => symbol.name;
 export const printDim = (dim: Dim, spell: (symbol: SizeSymbol) => string = nameOf): string =>
   typeof dim === "number" ? String(dim) : printTerms(dim.terms, spell);
 
+/** Two different sizes for a message: with the bounds of their symbols where nothing else tells them apart. */
+export function printApart(a: Dim, b: Dim): readonly [string, string] {
+  const spell = String(a) === String(b) ? (s: SizeSymbol) => `${s.name} (${printBounds(s)})` : nameOf;
+  return [printDim(a, spell), printDim(b, spell)];
+}
+
 /** Symbols first in alphabetical order, the constant last. */
 const order = (a: string, b: string): number => (a === "" ? 1 : b === "" ? -1 : compare(a, b));
 
