@@ -40,7 +40,7 @@ export class SymbolicDim {
   constructor(terms: readonly Term[], key: string) {
     this.terms = terms;
     this.key = key;
-    this.#text = printTerms(terms, (s) => s.name);
+    this.#text = printTerms(terms, nameOf);
     Object.freeze(this);
   }
 
@@ -227,6 +227,18 @@ function interned(terms: readonly Term[]): SymbolicDim {
   let found = polynomials.get(key);
   if (!found) polynomials.set(key, (found = new SymbolicDim(terms, key)));
   return found;
+}
+
+const nameOf = (symbol: SizeSymbol): string => symbol.name;
+
+/** A size as in the text form, with the names that `spell` gives its symbols. */
+export const printDim = (dim: Dim, spell: (symbol: SizeSymbol) => string = nameOf): string =>
+  typeof dim === "number" ? String(dim) : printTerms(dim.terms, spell);
+
+/** Two different sizes for a message: with the bounds of their symbols where nothing else tells them apart. */
+export function printApart(a: Dim, b: Dim): readonly [string, string] {
+  const spell = String(a) === String(b) ? (s: SizeSymbol) => `${s.name} (${printBounds(s)})` : nameOf;
+  return [printDim(a, spell), printDim(b, spell)];
 }
 
 /** Symbols first in alphabetical order, the constant last. */

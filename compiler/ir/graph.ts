@@ -3,7 +3,7 @@
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { UsageError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
-import { bindDim, type Dim, printBounds, type SizeSymbol, type Sizes, symbolsOf } from "./dim.ts";
+import { bindDim, type Dim, printBounds, type SizeSymbol, type Sizes, type SymbolicDim, symbolsOf } from "./dim.ts";
 import type { Attrs, AttrValue, Node } from "./node.ts";
 import { intern } from "./node.ts";
 import { type AttrKind, isFeed, opRecord, type SourceKind, sourceOf } from "./op.ts";
@@ -159,18 +159,22 @@ export const graphSymbols = (graph: Graph): string[] =>
 export const openSizes = (graph: Graph): string[] => symbolsIn([...graph.inputs, ...nodesOf(graph)]).map((s) => s.name);
 
 /** Every symbol that the sizes of nodes mention, in types and in attributes, in the order of their names. */
-export const symbolsIn = (nodes: readonly Node[]): SizeSymbol[] =>
-  [...new Set(nodes.flatMap((n) => sizesIn(n).flatMap(symbolsOf)))].sort((a, b) => (a.key < b.key ? -1 : 1));
-
-function sizesIn(node: Node): Dim[] {
-  const { attrs } = opRecord(node.op);
-  const own = Object.entries(node.attrs).flatMap(([name, value]): Dim[] => {
-    const kind = attrs[name]?.kind;
-    if (kind === "dim") return [value as Dim];
-    if (kind === "sized_axis") return [(value as unknown as Axis).size];
-    return kind === "sized_axes" ? (value as unknown as Axis[]).map((a) => a.size) : [];
-  });
-  return [...node.type.axes.map((a) => a.size), ...own];
+export function symbolsIn(nodes: readonly Node[]): SizeSymbol[] {
+  const sizes = new Set<SymbolicDim>();
+  const add = (size: Dim) => {
+    if (typeof size !== "number") sizes.add(size);
+  };
+  for (const { op, attrs, type } of nodes) {
+    for (const { size } of type.axes) add(size);
+    for (const [name, { kind }] of Object.entries(opRecord(op).attrs)) {
+      const value = attrs[name];
+      if (value === undefined) continue;
+      if (kind === "dim") add(value as Dim);
+      else if (kind === "sized_axis") add((value as unknown as Axis).size);
+      else if (kind === "sized_axes") for (const { size } of value as unknown as readonly Axis[]) add(size);
+    }
+  }
+  return [...new Set([...sizes].flatMap(symbolsOf))].sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** The graph with symbolic sizes replaced by numbers, in types and in attributes. */

@@ -1,6 +1,7 @@
 /** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
 import { UsageError } from "../diagnostics/error.ts";
 import { brokenConstraint, build } from "../ir/build.ts";
+import { printApart } from "../ir/dim.ts";
 import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
@@ -199,9 +200,10 @@ export function sizeClash(
   const j = operands.findIndex((o) => size(o) !== undefined && size(o) !== mine);
   const [first, second] = j < i ? [j, i] : [i, j];
   const name = (k: number) => (names[k] ?? `operand ${k + 1}`).replace(/[?.]+$/, "");
+  const [one, other] = printApart(size(operands[first]!)!, size(operands[second]!)!);
   return new OpViolation(
     "C1",
-    `axis "${axis}" is ${size(operands[first]!)} in ${name(first)} and ${size(operands[second]!)} in ${name(second)}`,
+    `axis "${axis}" is ${one} in ${name(first)} and ${other} in ${name(second)}`,
     `an axis name stands for one size: rename one of the two, or make the sizes equal`,
   );
 }

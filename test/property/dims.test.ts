@@ -166,6 +166,7 @@ describe("bounds", () => {
     expect(input(4)).not.toBe(input(5));
     const size = (max: number) => ops.sizeOf(symbol("n", { max }));
     expect(size(4)).not.toBe(size(5));
+    expect(() => ops.add(input(4), input(5))).toThrow('axis "a" is n (1..4) in a and n (1..5) in b');
     expect(() => makeGraph("g", [{ name: "y", node: ops.mul(ops.relu(input(4)), size(5)) }])).toThrow(
       'two sizes are named "n", with different bounds: 1..4 and 1..5',
     );

@@ -1,7 +1,7 @@
 /** The tokenizer of a command line, and texts as a contrastive model takes them. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
+import { boundsOf, type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
 import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch } from "../../../data/index.ts";
 import { feedNamed } from "./feeds.ts";
 import { say } from "./opened-model.ts";
@@ -59,7 +59,8 @@ export function textLength(graph: Graph): {
 } {
   const size = feedNamed(graph, "ids").type.axes.find((a) => a.name === "token")?.size;
   if (typeof size === "number" || size === undefined) return { tokens: size ?? 1, sizes: {} };
-  return { tokens: openLength, sizes: { [String(size)]: openLength } };
+  const tokens = Math.min(openLength, boundsOf(size).max);
+  return { tokens, sizes: { [String(size)]: tokens } };
 }
 
 /** Tokenizes texts batch by batch. */
