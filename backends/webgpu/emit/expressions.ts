@@ -1,6 +1,6 @@
 /** Expressions of a kernel as WGSL. */
 import { type DType, type Expr, InternalError, type Kernel, kernelIr, opRecord } from "../../../compiler/index.ts";
-import { literal, storedType } from "./literals.ts";
+import { literal, storedType, wgslName } from "./literals.ts";
 
 const infix = {
   add: "+",
@@ -66,7 +66,7 @@ export class Expressions {
       case "const":
         return literal(e.value, e.dtype);
       case "var":
-        return e.name;
+        return wgslName(e.name);
       case "size":
         return this.size(e.name);
       case "arith":
@@ -87,7 +87,7 @@ export class Expressions {
       case "component":
         return this.component(e);
       case "element": {
-        const text = `${e.array}[${this.of(e.index)}]`;
+        const text = `${wgslName(e.array)}[${this.of(e.index)}]`;
         return e.dtype === "bool" ? `(${text} != 0u)` : text;
       }
       case "select":
@@ -122,14 +122,14 @@ export class Expressions {
   }
 
   private load(e: Extract<Expr, { kind: "load" }>): string {
-    const index = this.of(e.index);
+    const [buffer, index] = [wgslName(e.buffer), this.of(e.index)];
     if (!this.packed.has(e.buffer)) {
-      const text = `${e.buffer}[${index}]`;
+      const text = `${buffer}[${index}]`;
       return e.dtype === "bool" ? `(${text} != 0u)` : text;
     }
-    if (e.width === 4) return this.helped("halves", `${e.buffer}[${index}]`);
+    if (e.width === 4) return this.helped("halves", `${buffer}[${index}]`);
     if (e.width === 2) return `unpack2x16float(${e.buffer}[${index}])`;
-    return this.helped("half", `${e.buffer}[(${index}) >> 1u], ${index}`);
+    return this.helped("half", `${buffer}[(${index}) >> 1u], ${index}`);
   }
 
   private construct(e: Extract<Expr, { kind: "construct" }>): string {
