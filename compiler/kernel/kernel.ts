@@ -86,7 +86,7 @@ export interface Kernel {
   readonly subgroupSize?: number;
   /** Workgroups along x, y and z. */
   readonly grid: readonly [Expr, Expr, Expr];
-  /** Names of the size symbols that the body reads, in the order of their uniforms. */
+  /** Names of the sizes that the kernel reads, its grid included, in the order of their uniforms. */
   readonly sizes: readonly string[];
   readonly body: readonly Stmt[];
 }

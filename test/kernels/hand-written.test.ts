@@ -99,6 +99,20 @@ describe.each(sizes)("with subgroups of %d", (lanes) => {
   });
 });
 
+test.each(everyHandWritten(16))("%s computes the same after hoisting and widening", (_, text) => {
+  const kernel = parseKernel(text);
+  const moved = kernelIr.verifyKernel(kernelIr.hoist(kernelIr.vectorize(kernel)));
+  const run = (k: typeof kernel) => {
+    const sizes = { rows: 3 };
+    const length = (e: kernelIr.Expr) => kernelIr.evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+    const buffers = Object.fromEntries(k.buffers.map((b, i) => [b.name, halves(length(b.size), i)]));
+    interpretKernel(k, buffers, sizes, { subgroupSize: 16 });
+    return buffers;
+  };
+  if (kernel.kind === "contraction") expect(printKernel(moved)).not.toBe(printKernel(kernel));
+  expect(run(moved)).toEqual(run(kernel));
+});
+
 test("copies of f16 by fours and by sixteen bytes", () => {
   const x = halves(88, 6);
   const [fours, eights] = [empty(84), empty(88)];

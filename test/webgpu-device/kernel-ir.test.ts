@@ -105,6 +105,24 @@ describe("words of the language", () => {
   });
 });
 
+test("a name may be any: a type, a function or a keyword of WGSL, or what the emitter calls something", async () => {
+  // Lowering counts its names, and an f can become f32: within its scope there would be no cast to that type.
+  const names = ["f32", "vec4", "min", "exp", "main", "wid", "local", "sizes", "shared", "return", "half", "x_", "x"];
+  const text = `kernel elementwise "names"
+  sizes $f16
+  b0: read f16[4]
+  self: read_write f32[4]
+  workgroup array: f32[4]
+  workgroup [4, 1, 1] grid [1, 1, 1]
+{
+${names.map((name, i) => `  let ${name}: f32 = exp(min(f32(lid), ${i}:f32) + f32(b0[lid] * 1:f16))`).join("\n")}
+  array[lid] = ${names.join(" + ")} + f32($f16)
+  self[lid] = array[lid]
+}
+`.replaceAll(" * 1:f16", "");
+  expect(await refusal(emitWgsl(parseKernel(text)))).toBe("");
+});
+
 test("a device with one subgroup size is not asked for it", async () => {
   const kernel = parseKernel(wideProduct(16, 16, 16, 32));
   expect(emitWgsl(kernel)).toMatch(/enable subgroup_size_control;[\s\S]*@subgroup_size\(32\)/);
@@ -115,7 +133,7 @@ test("a device with one subgroup size is not asked for it", async () => {
 test("bounds that Dawn can prove are spelled out", () => {
   const wgsl = emitWgsl(parseKernel(product({ m: 64, n: 64, k: 64, layout: "NT", lanes: 32 })));
   expect(wgsl).toContain("let subgroup_id = i32(sg_id % 4u);");
-  expect(wgsl).toContain("let down = i32(u32(subgroup_id) % 2u);");
+  expect(wgsl).toContain("let down_ = i32(u32(subgroup_id) % 2u);");
 });
 
 test("the null device refuses what the verifier refuses, were it emitted", async () => {

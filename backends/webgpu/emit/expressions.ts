@@ -8,7 +8,7 @@ import {
   kernelIr,
   opRecord,
 } from "../../../compiler/index.ts";
-import { bitsLiteral, fromBits, literal, storedType } from "./literals.ts";
+import { bitsLiteral, fromBits, literal, storedType, wgslName } from "./literals.ts";
 
 const infix = {
   add: "+",
@@ -75,7 +75,7 @@ export class Expressions {
       case "const":
         return this.constant(e.value, e.dtype);
       case "var":
-        return e.name;
+        return wgslName(e.name);
       case "size":
         return this.size(e.name);
       case "arith":
@@ -96,7 +96,7 @@ export class Expressions {
       case "component":
         return this.component(e);
       case "element": {
-        const text = `${e.array}[${this.of(e.index)}]`;
+        const text = `${wgslName(e.array)}[${this.of(e.index)}]`;
         return e.dtype === "bool" ? `(${text} != 0u)` : text;
       }
       case "select":
@@ -137,14 +137,14 @@ export class Expressions {
   }
 
   private load(e: Extract<Expr, { kind: "load" }>): string {
-    const index = this.of(e.index);
+    const [buffer, index] = [wgslName(e.buffer), this.of(e.index)];
     if (!this.packed.has(e.buffer)) {
-      const text = `${e.buffer}[${index}]`;
+      const text = `${buffer}[${index}]`;
       return e.dtype === "bool" ? `(${text} != 0u)` : text;
     }
-    if (e.width === 4) return this.helped("halves", `${e.buffer}[${index}]`);
+    if (e.width === 4) return this.helped("halves", `${buffer}[${index}]`);
     if (e.width === 2) return `unpack2x16float(${e.buffer}[${index}])`;
-    return this.helped("half", `${e.buffer}[(${index}) >> 1u], ${index}`);
+    return this.helped("half", `${buffer}[(${index}) >> 1u], ${index}`);
   }
 
   private construct(e: Extract<Expr, { kind: "construct" }>): string {

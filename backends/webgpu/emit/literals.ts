@@ -1,5 +1,13 @@
-/** Types and literals of WGSL. */
-import type { DType, kernelIr } from "../../../compiler/index.ts";
+/** Names, types and literals of WGSL. */
+import { type DType, kernelIr } from "../../../compiler/index.ts";
+
+/** Words of WGSL that look like names that lowering makes: letters and a number. */
+const words = new Set("f16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 vec2 vec3 vec4 atan2 exp2 log2".split(" "));
+const builtins: ReadonlySet<string> = new Set(kernelIr.threadBuiltins);
+
+/** A kernel's name for a value or for memory in WGSL, where it may mean nothing else: what a person chose gets a mark. */
+export const wgslName = (name: string): string =>
+  builtins.has(name) || (/^[a-z]+\d+$/.test(name) && !words.has(name)) ? name : `${name}_`;
 
 /** The type a dtype has in memory: bool is not host-shareable and takes a u32. */
 export const stored = {

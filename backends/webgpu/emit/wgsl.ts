@@ -1,7 +1,7 @@
 /** Kernels as WGSL text. */
 import { type BufferParam, type Kernel, kernelIr, type Stmt } from "../../../compiler/index.ts";
 import { Expressions } from "./expressions.ts";
-import { stored, storedType } from "./literals.ts";
+import { stored, storedType, wgslName } from "./literals.ts";
 
 /** The names of features: those of WebGPU, and what WGSL enables for them. */
 const features = {
@@ -30,37 +30,37 @@ class Emitter {
     const text = (e: kernelIr.Expr) => this.expressions.of(e);
     switch (s.kind) {
       case "let":
-        return [`${indent}let ${s.target.name} = ${text(s.value)};`];
+        return [`${indent}let ${wgslName(s.target.name)} = ${text(s.value)};`];
       case "var":
-        return [`${indent}var ${s.target.name} = ${text(s.value)};`];
+        return [`${indent}var ${wgslName(s.target.name)} = ${text(s.value)};`];
       case "assign":
-        return [`${indent}${s.target.name} = ${text(s.value)};`];
+        return [`${indent}${wgslName(s.target.name)} = ${text(s.value)};`];
       case "for": {
-        const i = s.index.name;
+        const i = wgslName(s.index.name);
         const open = `${indent}for (var ${i} = ${text(s.from)}; ${i} < ${text(s.to)}; ${i} += ${s.step}i) {`;
         return [open, ...this.block(s.body, indent), `${indent}}`];
       }
       case "if":
         return [`${indent}if (${text(s.condition)}) {`, ...this.block(s.body, indent), `${indent}}`];
       case "store":
-        return [`${indent}${s.buffer}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
+        return [`${indent}${wgslName(s.buffer)}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
       case "set":
-        return [`${indent}${s.array}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
+        return [`${indent}${wgslName(s.array)}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
       case "barrier":
         return [`${indent}workgroupBarrier();`];
       case "fragment_fill":
-        return [`${indent}${s.fragment} = ${this.fragmentType(s.fragment)}(${text(s.value)});`];
+        return [`${indent}${wgslName(s.fragment)} = ${this.fragmentType(s.fragment)}(${text(s.value)});`];
       case "fragment_load": {
         const type = `${this.fragmentType(s.fragment)}, ${majors[s.from.order]}`;
         const { place, stride } = this.place(s.from);
-        return [`${indent}${s.fragment} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
+        return [`${indent}${wgslName(s.fragment)} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
       }
       case "fragment_store": {
         const { place, stride } = this.place(s.to);
-        return [`${indent}subgroupMatrixStore<${majors[s.to.order]}>(${place}, ${s.fragment}, ${stride});`];
+        return [`${indent}subgroupMatrixStore<${majors[s.to.order]}>(${place}, ${wgslName(s.fragment)}, ${stride});`];
       }
       case "fragment_multiply": {
-        const { fragment: c, left, right } = s;
+        const [c, left, right] = [s.fragment, s.left, s.right].map(wgslName);
         return [`${indent}${c} = subgroupMatrixMultiplyAccumulate(${left}, ${right}, ${c});`];
       }
     }
@@ -74,7 +74,7 @@ class Emitter {
 
   private place({ array, offset, stride }: kernelIr.MatrixPlace): { place: string; stride: string } {
     return {
-      place: `&${array}, ${this.expressions.unsigned(offset)}`,
+      place: `&${wgslName(array)}, ${this.expressions.unsigned(offset)}`,
       stride: this.expressions.unsigned(stride),
     };
   }
@@ -118,7 +118,8 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const packed = kernelIr.packedBuffers(kernel);
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(
-    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: ${bufferType(b, packed.has(b.name))};`,
+    (b, i) =>
+      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name))};`,
   );
   if (kernel.sizes.length > 0) {
     const vectors = Math.ceil(kernel.sizes.length / 4);
@@ -126,9 +127,11 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   }
   const arrays = kernel.arrays.map((a) => {
     const type = a.width ? storedType(a) : stored[a.dtype];
-    return `var<${a.space}> ${a.name}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
+    return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
   });
-  const fragments = kernelIr.fragmentsOf(kernel).map((f) => `  var ${f.name}: ${emitter.fragmentType(f.name)};`);
+  const fragments = kernelIr
+    .fragmentsOf(kernel)
+    .map((f) => `  var ${wgslName(f.name)}: ${emitter.fragmentType(f.name)};`);
   const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const parameters = [
     "@builtin(workgroup_id) wid: vec3<u32>",
