@@ -5,10 +5,12 @@
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
+import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { isAffine, isElementwise, isParameter, opRecord, roleOf } from "../ir/op.ts";
+import { indexMapOf, isAffine, isConstant, isElementwise, operandsAs, opRecord, roleOf, sourceOf } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
+import { cast, is, mul } from "../ops/index.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
@@ -50,17 +52,25 @@ const inlineParts = 4;
 const bytesOf = (node: Node): number =>
   node.type.axes.reduce<number>((n, a) => n * Number(a.size), dtypeBytes[node.type.dtype]);
 
-const isInput = (n: Node) => n.op === "input" || isParameter(n) || n.op === "random";
-const isTable = (n: Node) => n.op === "constant" && n.type.axes.length > 0;
+const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
-const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "iota" || n.op === "size";
+const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
 /** A value that memory holds without our writing it. */
-export const isResident = (n: Node): boolean => isInput(n) || isTable(n);
+export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);
 
 /** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
-const isView = (n: Node): boolean =>
-  n.op === "slice" && isInput(n.operands[0]!) && n.operands[0]!.type.axes[0]!.name === n.attrs.axis;
+function isView(n: Node): boolean {
+  const range = indexMapOf(n)?.range;
+  const x = n.operands[0];
+  return range !== undefined && isGraphInput(x!) && x!.type.axes[0]!.name === range.axis;
+}
+
+/** A concatenation: its parts' kernels can store into their places in it. */
+export const isJoined = (n: Node): boolean => indexMapOf(n)?.consecutive !== undefined;
+
+/** A concatenation of too many parts to be read through selects. */
+const isLong = (n: Node): boolean => isJoined(n) && n.operands.length > inlineParts;
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -125,13 +135,13 @@ class Demand {
     if (this.storage.has(node) || this.isResident(node)) return;
     const storage: Storage = { root: node };
     this.storage.set(node, storage);
-    if (node.op === "concat") this.writeParts(node);
+    if (isJoined(node)) this.writeParts(node);
     else this.addStore({ value: node, to: storage });
   }
 
   /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
   private writeParts(node: Node): void {
-    const axis = node.attrs.axis as string;
+    const axis = indexMapOf(node)!.consecutive!;
     let offset = 0;
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
@@ -266,7 +276,7 @@ class Demand {
       this.read(node, reader);
       return;
     }
-    if (node.op === "concat" && node.operands.length > inlineParts) {
+    if (isLong(node)) {
       this.read(node, reader);
       return;
     }
@@ -298,11 +308,13 @@ class Demand {
       this.read(node, reader);
       return;
     }
-    if (isAffine(node) || node.op === "cast" || isScaling(node)) {
+    if (isAffine(node) || is(cast, node) || isScaling(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, reader);
-    } else if (node.op === "gather") {
-      this.resolveRepeated(node.operands[0]!, reader);
-      this.read(node.operands[1]!, reader);
+    } else if (operandsAs(node, "table").length > 0) {
+      node.operands.forEach((operand, i) => {
+        if (roleOf(node, i) === "table") this.resolveRepeated(operand, reader);
+        else this.read(operand, reader);
+      });
     } else this.read(node, reader);
   }
 
@@ -316,7 +328,7 @@ class Demand {
       seen.add(n);
       if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
       const stops = this.isResident(n) || isCore(n) || (!root && this.storage.has(n));
-      if (stops || (n.op === "concat" && n.operands.length > inlineParts)) {
+      if (stops || isLong(n)) {
         leaves.add(n);
         return true;
       }
@@ -342,7 +354,7 @@ class Demand {
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
       // A concatenation costs no write of its own: its parts' kernels store into it.
-      const written = leaf.op === "concat" || this.isResident(leaf) || this.storage.has(leaf);
+      const written = isJoined(leaf) || this.isResident(leaf) || this.storage.has(leaf);
       bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
     }
     return bytes;
@@ -460,15 +472,15 @@ export function countRegions(places: readonly Storage[]): number {
   return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
 }
 
-const viewStorage = (node: Node): Storage => ({
-  root: node.operands[0]!,
-  part: { axis: node.attrs.axis as string, offset: node.attrs.start as number },
-});
+function viewStorage(node: Node): Storage {
+  const { axis, start } = indexMapOf(node)!.range!;
+  return { root: node.operands[0]!, part: { axis, offset: start as number } };
+}
 
 const group = (reader: Reader): Group => reader.group!;
 
 /** A multiplication by a known scalar, which an innermost loop can afford. */
-const isScaling = (n: Node): boolean => n.op === "mul" && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
 /** The cores of a group that its stores need. */
 export function coresOf(g: Group, stores: readonly Store[], places: Placement): Set<Node> {

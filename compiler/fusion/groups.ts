@@ -17,6 +17,7 @@ import {
   isParameter,
   operandNamed,
   opRecord,
+  sourceOf,
 } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
@@ -263,7 +264,7 @@ class Placer {
       const n = stack.pop()!;
       if (seen.has(n)) continue;
       seen.add(n);
-      if (isCore(n) || n.op === "input" || isParameter(n)) leaves.add(n);
+      if (isCore(n) || sourceOf(n) === "input" || isParameter(n)) leaves.add(n);
       else stack.push(...n.operands);
     }
     return { sources: [...leaves].filter((n) => product(n.type.axes) > least), leaves };

@@ -2,9 +2,10 @@
  * Orders kernels so that fewer tensors are alive at once: a kernel that needs no new memory, or frees as much as it takes,
  * runs as soon as it can; the others keep their order. Weight gradients so run beside the backward pass and not after it.
  */
+
 import { InternalError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
-import { type FusedKernel, type Fusion, isResident } from "./demand.ts";
+import { type FusedKernel, type Fusion, isJoined, isResident } from "./demand.ts";
 import { deviceBytes } from "./plan-memory.ts";
 
 /** How many runnable kernels are compared at each step: keeps the time linear. */
@@ -25,7 +26,7 @@ export function scheduleKernels(fusion: Fusion, outputs: readonly Node[]): Fusio
   const readers = new Map<Node, number>();
   for (const s of steps) for (const r of s.reads) readers.set(r, (readers.get(r) ?? 0) + 1);
   const made = new Set<Node>();
-  const taken = (s: Step) => s.writes.reduce((n, w) => n + (made.has(w) || w.op === "concat" ? 0 : deviceBytes(w)), 0);
+  const taken = (s: Step) => s.writes.reduce((n, w) => n + (made.has(w) || isJoined(w) ? 0 : deviceBytes(w)), 0);
   const freed = (s: Step) =>
     s.reads.reduce((n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? deviceBytes(r) : 0), 0);
   const ready = steps.filter((s) => s.waits === 0);

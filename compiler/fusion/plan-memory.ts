@@ -6,6 +6,7 @@
 import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isConstant } from "../ir/op.ts";
 import { span } from "./access.ts";
 
 import { type FusedKernel, type Fusion, isResident, type Storage } from "./demand.ts";
@@ -88,7 +89,7 @@ export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
   for (const [node, i] of last) ending.set(i, [...(ending.get(i) ?? []), node]);
   const note = (root: Node) => {
     if (buffers.has(root)) return;
-    if (isResident(root)) buffers.set(root, { kind: root.op === "constant" ? "table" : "input", node: root });
+    if (isResident(root)) buffers.set(root, { kind: isConstant(root) ? "table" : "input", node: root });
     else buffers.set(root, { kind: "slot", slot: takeSlot(slots, free, deviceBytes(root)) });
   };
   fusion.kernels.forEach((kernel, i) => {

@@ -4,7 +4,7 @@ import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from
 import type { Dim } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
 import { intern } from "./node.ts";
-import { OpViolation, opRecord } from "./op.ts";
+import { isParameter, OpViolation, opRecord, sourceOf } from "./op.ts";
 import { printType } from "./type.ts";
 
 /** Builds `op` on `operands`; throws ShapeError [op Cn] naming every operand, its axes and its birthplace. */
@@ -69,6 +69,6 @@ function operandName(names: readonly string[], i: number): string {
 }
 
 const provenance = (node: Node): string =>
-  node.op === "parameter" || node.op === "input" ? `${node.op} "${node.attrs.name}"` : node.op;
+  isParameter(node) || sourceOf(node) === "input" ? `${node.op} "${node.attrs.name}"` : node.op;
 
 const place = (node: Node): string => printLocation(locationOf(node.birth));

@@ -5,7 +5,7 @@ import { dtypes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import type { SampleRange } from "../ir/op.ts";
 import { tensorType } from "../ir/type.ts";
-import { type Binary, elementwise, record, type Ternary, type Unary } from "./kinds.ts";
+import { type Binary, type Builder, elementwise, record, type Ternary, type Unary } from "./kinds.ts";
 
 const numeric = ["f32", "f16", "i32", "u32"] as const;
 const floating = ["f32", "f16"] as const;
@@ -370,7 +370,7 @@ export const select: Ternary = elementwise({
   samples: { condition: flag, a: any, b: any },
 });
 
-record({
+const castRecord = record({
   name: "cast",
   kind: "elementwise",
   doc: {
@@ -404,4 +404,7 @@ export function castValue(v: number, to: DType): number {
 }
 
 /** x in another dtype; x itself where it already has it. */
-export const cast = (x: Node, to: DType): Node => (x.type.dtype === to ? x : build("cast", [x], { to }));
+export const cast: Builder<(x: Node, to: DType) => Node> = Object.assign(
+  (x: Node, to: DType) => (x.type.dtype === to ? x : build("cast", [x], { to })),
+  { record: castRecord },
+);

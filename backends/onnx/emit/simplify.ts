@@ -5,6 +5,7 @@ import {
   type Dim,
   findAxis,
   type Graph,
+  indexMapOf,
   type Node,
   nodesOf,
   ops,
@@ -22,7 +23,7 @@ export function simplify(graph: Graph): Graph {
  * the cost, is then computed once.
  */
 function sharedGelu(node: Node, original: Node, present: ReadonlySet<Node>): Node | undefined {
-  if (node.op !== "gelu" || !present.has(normalCdf(original.operands[0]!))) return undefined;
+  if (!ops.is(ops.gelu, node) || !present.has(normalCdf(original.operands[0]!))) return undefined;
   const x = node.operands[0]!;
   return ops.mul(x, normalCdf(x));
 }
@@ -35,7 +36,7 @@ const normalCdf = (x: Node): Node => ops.mul(0.5, ops.add(1, ops.erf(ops.mul(x, 
  * such as q, k and v out of one product, is written once instead of padded and added.
  */
 function joinedPads(node: Node): Node | undefined {
-  if (node.op !== "add") return undefined;
+  if (!ops.is(ops.add, node)) return undefined;
   const [a, b] = node.operands as [Node, Node];
   if (!isZeroPad(a) || !isZeroPad(b) || a.attrs.axis !== b.attrs.axis) return undefined;
   if (!sameAxes(a, b)) return undefined;
@@ -50,7 +51,8 @@ function joinedPads(node: Node): Node | undefined {
   );
 }
 
-const isZeroPad = (node: Node): boolean => node.op === "pad" && ((node.attrs.value as number | undefined) ?? 0) === 0;
+const isZeroPad = (node: Node): boolean =>
+  ops.is(ops.pad, node) && ((node.attrs.value as number | undefined) ?? 0) === 0;
 
 const endOf = (pad: Node): Dim =>
   addDims(pad.attrs.low as Dim, (findAxis(pad.operands[0]!.type, pad.attrs.axis as string) as Axis).size);
@@ -60,6 +62,6 @@ const sameAxes = (a: Node, b: Node): boolean =>
 
 /** What a concatenation along the axis joins; a transpose in between changes no meaning. */
 function partsOf(node: Node, axis: string): readonly Node[] {
-  const inner = node.op === "transpose" ? node.operands[0]! : node;
-  return inner.op === "concat" && inner.attrs.axis === axis ? inner.operands : [node];
+  const inner = ops.is(ops.transpose, node) ? node.operands[0]! : node;
+  return indexMapOf(inner)?.consecutive === axis ? inner.operands : [node];
 }
