@@ -44,6 +44,7 @@ export const not: ops.Unary = ops.not;
 export const neg: ops.Unary = ops.neg;
 export const abs: ops.Unary = ops.abs;
 export const exp: ops.Unary = ops.exp;
+export const expm1: ops.Unary = ops.expm1;
 export const log: ops.Unary = ops.log;
 export const sqrt: ops.Unary = ops.sqrt;
 export const rsqrt: ops.Unary = ops.rsqrt;

@@ -24,7 +24,7 @@ import { type AdamWOptions, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { type Params, rootParams } from "./params.ts";
-import { add, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { add, cast, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -88,7 +88,7 @@ export function trainingStep(stage: Stage): TrainingStep {
   const [parameters, mean, square] = [trainingState.parameters, trainingState.mean, trainingState.square].map((n) =>
     state(n, "f32", [arena]),
   );
-  const done = state(trainingState.step, "f32", []);
+  const done = state(trainingState.step, "i32", []);
 
   const reported = Object.entries(metrics);
   const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
@@ -100,7 +100,7 @@ export function trainingStep(stage: Stage): TrainingStep {
   const { optimizer } = stage;
   const norm = globalNorm(packed, arena);
   const gradient = optimizer.clip === undefined ? packed : clipByNorm(packed, norm, optimizer.clip);
-  const rate = optimizer.rate(done);
+  const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const [rateScale, decay] = perElement(stage, trained, contractedParameters(loss), layout, arena);
   const next = adamw(

@@ -24,7 +24,7 @@ import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalSchedule } from "../typical-gpu.ts";
+import { typicalFacts } from "../typical-gpu.ts";
 import { exportCommand } from "./export.ts";
 
 export interface CompileArguments extends GraphChoice, SizeArguments {
@@ -51,7 +51,7 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const { graph } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
-  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
+  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalFacts));
   const parameters = await openParameters(bound, weights, args.seed);
   try {
     await makeFolder(args.out);

@@ -1,33 +1,15 @@
 /** Movement ops as index maps: where an element of a result lies in the operand. */
+import { InternalError } from "../diagnostics/error.ts";
 import type { IndexAlgebra } from "../ir/algebra.ts";
-import { type Dim, parseDim, symbolsOf } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf } from "../ir/op.ts";
-import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
-import { type Expr, int, keyOf, sizeSymbol } from "../kernel/expr.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
+import { type Expr, int, keyOf } from "../kernel/expr.ts";
 import { add, and, clampIndex, div, le, lt, mod, mul, sub } from "../kernel/simplify.ts";
+import { dimExpr, spanOf } from "./sizes.ts";
 
 /** An index for every axis of a tensor, by name. */
 export type Env = ReadonlyMap<string, Expr>;
-
-/** A size as an index expression: a constant, or a polynomial over size symbols. */
-export function dimExpr(dim: Dim): Expr {
-  if (typeof dim === "number") return int(dim);
-  if (symbolsOf(dim).length === 1 && symbolsOf(dim)[0] === dim) return sizeSymbol(dim);
-  parseDim(dim); // rejects anything but a polynomial
-  const terms = dim
-    .replace(/-/g, "+-")
-    .split("+")
-    .filter((t) => t !== "");
-  return terms.map(monomial).reduce(add);
-}
-
-function monomial(text: string): Expr {
-  const negative = text.startsWith("-");
-  const factors = (negative ? text.slice(1) : text).split("*");
-  const product = factors.map((f): Expr => (/^\d+$/.test(f) ? int(Number(f)) : sizeSymbol(f))).reduce(mul);
-  return negative ? mul(product, int(-1)) : product;
-}
 
 /** Index arithmetic as expressions. */
 const exprs: IndexAlgebra<Expr> = { dim: dimExpr, add, sub, mul, div, mod, le, lt, and };
@@ -80,5 +62,9 @@ export const sameEnv = (a: Env, b: Env, node: Node): boolean =>
 export const address = (axes: readonly Axis[], env: Env): Expr =>
   axes.reduce<Expr>((n, a) => add(mul(n, dimExpr(a.size)), env.get(a.name)!), int(0));
 
-/** The number of elements that axes span. */
-export const span = (axes: readonly Axis[]): number => Number(elementsOf({ dtype: "f32", axes }));
+/** The number of elements that axes of known sizes span. */
+export function span(axes: readonly Axis[]): number {
+  const elements = spanOf(axes);
+  if (typeof elements === "number") return elements;
+  throw new InternalError(`${elements} elements where a known number is needed`);
+}

@@ -4,19 +4,31 @@
  * bytes read and written.
  */
 import { InternalError } from "../diagnostics/error.ts";
+import { addDims, type Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isAffine, isConstant, isElementwise, operandsAs, opRecord, roleOf, sourceOf } from "../ir/op.ts";
-import type { Axis } from "../ir/type.ts";
+import {
+  indexMapOf,
+  isAffine,
+  isConcatenation,
+  isConstant,
+  isElementwise,
+  operandsAs,
+  opRecord,
+  roleOf,
+  sourceOf,
+} from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
 import { cast, is, mul } from "../ops/index.ts";
-import { type Group, isCore, type Placement } from "./groups.ts";
+import { type Group, isCore, type Place, type Placement } from "./groups.ts";
+import { typicalSpan } from "./sizes.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
 export interface Storage {
   readonly root: Node;
-  readonly part?: { readonly axis: string; readonly offset: number };
+  readonly part?: { readonly axis: string; readonly offset: Dim };
 }
 
 export interface Store {
@@ -49,8 +61,7 @@ const smallChange = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
 const inlineParts = 4;
 
-const bytesOf = (node: Node): number =>
-  node.type.axes.reduce<number>((n, a) => n * Number(a.size), dtypeBytes[node.type.dtype]);
+const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
 const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
@@ -60,17 +71,14 @@ const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !is
 export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);
 
 /** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
-function isView(n: Node): boolean {
+export function isView(n: Node): boolean {
   const range = indexMapOf(n)?.range;
   const x = n.operands[0];
   return range !== undefined && isGraphInput(x!) && x!.type.axes[0]!.name === range.axis;
 }
 
-/** A concatenation: its parts' kernels can store into their places in it. */
-export const isJoined = (n: Node): boolean => indexMapOf(n)?.consecutive !== undefined;
-
 /** A concatenation of too many parts to be read through selects. */
-const isLong = (n: Node): boolean => isJoined(n) && n.operands.length > inlineParts;
+const isLong = (n: Node): boolean => isConcatenation(n) && n.operands.length > inlineParts;
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -103,6 +111,8 @@ class Demand {
   private readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
   private readonly kernels: FusedKernel[] = [];
+  /** Values and tensors whose kernels are decided. The walk goes from last to first, so these are written too late to be read. */
+  private readonly decided = new Set<Node>();
   /** Handed out whole, so they lie in tensors of their own. */
   private readonly outputs = new Set<Node>();
   private readonly order: ReadonlyMap<Node, number>;
@@ -130,39 +140,58 @@ class Demand {
     return isResident(node) || (isView(node) && !this.outputs.has(node));
   }
 
+  /** A kernel that runs before all kernels so far. */
+  private emit(kernel: FusedKernel): void {
+    this.kernels.push(kernel);
+    for (const store of kernel.stores) {
+      if (this.isHome(store)) this.decided.add(store.value);
+      this.decided.add(store.to.root);
+    }
+  }
+
+  /** Whether a value is written to memory before the kernel at hand. */
+  private isWritten(node: Node): boolean {
+    return this.storage.has(node) && !this.decided.has(node);
+  }
+
   /** Makes a value lie in memory. */
   private write(node: Node): void {
     if (this.storage.has(node) || this.isResident(node)) return;
     const storage: Storage = { root: node };
     this.storage.set(node, storage);
-    if (isJoined(node)) this.writeParts(node);
+    if (isConcatenation(node)) this.writeParts(node);
     else this.addStore({ value: node, to: storage });
   }
 
   /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
   private writeParts(node: Node): void {
     const axis = indexMapOf(node)!.consecutive!;
-    let offset = 0;
+    let offset: Dim = 0;
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
-      this.addStore({ value: part, to });
       if (!this.storage.has(part) && !this.outputs.has(part) && !this.isResident(part) && !isFree(part))
         this.storage.set(part, to);
-      offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
+      this.addStore({ value: part, to });
+      offset = addDims(offset, findAxis(part.type, axis)!.size);
     }
   }
 
   private addStore(store: Store): void {
     const place = this.places.get(store.value)!;
     const list = place.group && this.groupStores.get(place.group);
-    // An indexing kernel builds its result in memory, so a second copy of it is a kernel of its own.
-    if (place.group && !(list && place.group.kind === "indexing")) {
-      if (list) list.push(store);
-      else this.groupStores.set(place.group, [store]);
-    } else this.addToBucket(store, place.ready, place.level);
+    if (!place.group) this.addToBucket(store, place);
+    else if (!list) this.groupStores.set(place.group, [store]);
+    else if (place.group.kind !== "indexing") list.push(store);
+    else this.addToBucket(this.isHome(store) ? list.splice(0, 1, store)[0]! : store, place);
   }
 
-  private addToBucket(store: Store, ready: number, level: number): void {
+  /** Whether a store is to where its value is read from: an indexing kernel builds its result there, and it is copied from there. */
+  private isHome({ value, to }: Store): boolean {
+    const home = this.storage.get(value);
+    return home?.root === to.root && home.part?.offset === to.part?.offset;
+  }
+
+  private addToBucket(store: Store, { ready, level }: Place): void {
     const axes = store.value.type.axes;
     const names = axes.map((a) => `${a.name}=${a.size}`).sort();
     const key = `${level}/${names.join(",")}`;
@@ -187,7 +216,7 @@ class Demand {
   /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
   private runStores(group: Group, stores: readonly Store[], reader = this.readGroup(group, stores)): void {
     if (stores.length === 1 || this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.kernels.push({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+      this.emit({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
       return;
     }
     const half = stores.length >> 1;
@@ -272,7 +301,7 @@ class Demand {
       this.read(node, reader);
       return;
     }
-    if (this.storage.has(node) && !isElementwise(node)) {
+    if (this.isWritten(node) && !isElementwise(node)) {
       this.read(node, reader);
       return;
     }
@@ -285,6 +314,12 @@ class Demand {
       return;
     }
     const leaves = this.cone(node, reader);
+    if (this.decided.has(node)) {
+      // Its own kernel runs later: it is computed here, too, whatever that costs.
+      for (const operand of node.operands) this.resolve(operand, reader);
+      reader.done.add(node);
+      return;
+    }
     const written = this.storage.has(node) ? 1 : 2;
     const fits = leaves && reader.reads.size + leaves.size <= reader.most;
     if (!fits || this.cost(leaves, node) > bytesOf(node) * written + smallChange) {
@@ -327,7 +362,7 @@ class Demand {
       if (seen.has(n) || isFree(n)) return true;
       seen.add(n);
       if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
-      const stops = this.isResident(n) || isCore(n) || (!root && this.storage.has(n));
+      const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
       if (stops || isLong(n)) {
         leaves.add(n);
         return true;
@@ -354,7 +389,7 @@ class Demand {
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
       // A concatenation costs no write of its own: its parts' kernels store into it.
-      const written = isJoined(leaf) || this.isResident(leaf) || this.storage.has(leaf);
+      const written = isConcatenation(leaf) || this.isResident(leaf) || this.storage.has(leaf);
       bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
     }
     return bytes;
@@ -384,7 +419,7 @@ class Demand {
     const reader: Reader = { results, most, reads: new Set(), done: new Set() };
     for (const { value } of stores) this.walk(value, reader);
     if (this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.kernels.push({ kind: "elementwise", axes, stores, reads: reader.reads });
+      this.emit({ kind: "elementwise", axes, stores, reads: reader.reads });
     } else if (stores.length > 1) {
       // The later half may read the earlier one's results: it is run first here and last on the device.
       const half = stores.length >> 1;
@@ -409,12 +444,13 @@ class Demand {
         `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.limits.maxBindings} bindings`,
       );
     }
-    this.kernels.push({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
+    this.emit({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
   }
 
   private readThrough(node: Node, reader: Reader): void {
     if (isFree(node)) return;
-    if (isElementwise(node) || isCore(node) || this.isResident(node)) {
+    const computed = isElementwise(node) && !this.decided.has(node);
+    if (computed || isCore(node) || this.isResident(node)) {
       this.read(node, reader);
       return;
     }
@@ -464,7 +500,7 @@ class Demand {
 
 /** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
 export function countRegions(places: readonly Storage[]): number {
-  const parts = new Map<Node, Set<number>>();
+  const parts = new Map<Node, Set<Dim>>();
   for (const { root, part } of places) {
     const offsets = parts.get(root) ?? new Set();
     parts.set(root, offsets.add(part?.offset ?? 0));
@@ -474,7 +510,7 @@ export function countRegions(places: readonly Storage[]): number {
 
 function viewStorage(node: Node): Storage {
   const { axis, start } = indexMapOf(node)!.range!;
-  return { root: node.operands[0]!, part: { axis, offset: start as number } };
+  return { root: node.operands[0]!, part: { axis, offset: start } };
 }
 
 const group = (reader: Reader): Group => reader.group!;

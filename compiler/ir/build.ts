@@ -4,7 +4,7 @@ import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from
 import type { Dim } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
 import { intern } from "./node.ts";
-import { isParameter, OpViolation, opRecord, sourceOf } from "./op.ts";
+import { isConstant, isParameter, OpViolation, opRecord, sourceOf } from "./op.ts";
 import { printType } from "./type.ts";
 
 /** Builds `op` on `operands`; throws ShapeError [op Cn] naming every operand, its axes and its birthplace. */
@@ -22,6 +22,10 @@ export function build(op: string, operands: readonly Node[], attrs: Attrs, path?
     throw error;
   }
 }
+
+/** The error of a constraint that is broken before there are operands to infer from, at the user's line. */
+export const brokenConstraint = (op: string, operands: readonly Node[], v: OpViolation): ShapeError =>
+  violation(op, opRecord(op).operands, operands, v, captureBirth());
 
 function violation(op: string, names: readonly string[], operands: readonly Node[], v: OpViolation, birth: Birth) {
   const rows = operands.map((o, i) => [operandName(names, i), printType(o.type), provenance(o), place(o)]);
@@ -68,7 +72,11 @@ function operandName(names: readonly string[], i: number): string {
   return (names[i] ?? `#${i}`).replace("?", "");
 }
 
-const provenance = (node: Node): string =>
-  isParameter(node) || sourceOf(node) === "input" ? `${node.op} "${node.attrs.name}"` : node.op;
+function provenance(node: Node): string {
+  const { op, attrs, type } = node;
+  if (isParameter(node) || sourceOf(node) === "input") return `${op} "${attrs.name}"`;
+  return isConstant(node) && type.axes.length === 0 ? `constant ${attrs.value}` : op;
+}
 
-const place = (node: Node): string => printLocation(locationOf(node.birth));
+/** A number stands on the line of the op itself. */
+const place = (node: Node): string => (isConstant(node) && !node.birth ? "" : printLocation(locationOf(node.birth)));

@@ -62,11 +62,21 @@ export interface OpCase {
   readonly attrs: Attrs;
 }
 
+/** One row of what an op gives for nan, infinities, zeros and the borders of its domain. */
+export interface SpecialValue {
+  /** A number for each operand; a reduction has the elements of one row. */
+  readonly operands: readonly (number | readonly number[])[];
+  readonly attrs?: Attrs;
+  readonly result: number;
+}
+
 export interface WgslText {
   /** The expression, given the text of each operand; f32, i32, u32 or bool as the node's operands are. */
   readonly call: (...operands: string[]) => string;
   /** A function that `call` needs, emitted once per kernel. */
   readonly helper?: string;
+  /** Another text for operands in f32, where nan or infinities ask for more than integers do. */
+  readonly float?: WgslText;
 }
 
 export interface OnnxMapping {
@@ -169,6 +179,11 @@ export interface OpRecord {
   readonly onnx?: OnnxMapping;
   readonly samples: readonly SampleRange[];
   readonly cases: readonly OpCase[];
+  /**
+   * What nan, infinities and zeros give. Every executor is held to each row; where one cannot keep it,
+   * docs/special-values.md says what it gives instead.
+   */
+  readonly special?: readonly SpecialValue[];
   readonly tolerance: Readonly<Partial<Record<DType, Tolerance>>>;
 }
 
@@ -231,6 +246,9 @@ export function foldOf(node: Node): FoldCore | undefined {
   const { core } = opRecord(node.op);
   return core?.kind === "row_reduction" || core?.kind === "contraction" ? core : undefined;
 }
+
+/** True for what joins its operands along an axis: kernels can store each part in its place. */
+export const isConcatenation = (node: Node): boolean => indexMapOf(node)?.consecutive !== undefined;
 
 const indexMaps = new WeakMap<Node, IndexMap>();
 

@@ -1,6 +1,6 @@
 /** Runs a kernel in plain JavaScript, thread by thread: what tests compare generated code with. */
 import { InternalError } from "../diagnostics/error.ts";
-import type { DType } from "../ir/dtype.ts";
+import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
 import type { Expr, Load4 } from "./expr.ts";
 import type { Kernel, Stmt } from "./kernel.ts";
@@ -78,11 +78,8 @@ export function evaluate(e: Expr, t: Thread): number {
       return fetch(t.arrays[e.array]!, evaluate(e.index, t), e.array);
     case "select":
       return evaluate(e.condition, t) ? evaluate(e.yes, t) : evaluate(e.no, t);
-    case "cast": {
-      const v = evaluate(e.a, t);
-      if (e.dtype === "bool") return v !== 0 ? 1 : 0;
-      return e.dtype === "i32" || e.dtype === "u32" ? Math.trunc(v) : round(v, e.dtype);
-    }
+    case "cast":
+      return round(castValue(evaluate(e.a, t), e.a.dtype, e.dtype), e.dtype);
   }
 }
 
@@ -146,14 +143,17 @@ function runWorkgroup(
   for (let running = threads; running.length > 0; ) running = running.filter((t) => !t.next().done);
 }
 
+/** The value of an index expression of sizes alone, such as those of a grid. */
+export const evaluateIndex = (e: Expr, sizes: Readonly<Record<string, number>> = {}): number =>
+  e.kind === "const" ? e.value : evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+
 /** Runs every workgroup of a kernel over arrays named as its buffers, which it writes in place. */
 export function interpretKernel(
   kernel: Kernel,
   buffers: KernelArrays,
   sizes: Readonly<Record<string, number>> = {},
 ): void {
-  const none: Thread = { values: new Map(), arrays: {}, buffers, sizes };
-  const [x, y, z] = kernel.grid.map((g) => evaluate(g, none));
+  const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));
   for (let k = 0; k < z!; k++) {
     for (let j = 0; j < y!; j++) {
       for (let i = 0; i < x!; i++) runWorkgroup(kernel, [i, j, k], buffers, sizes);

@@ -1,12 +1,13 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
-import { address, dimExpr, type Env, envKey, operandEnv, restrict, sourcesOf } from "../fusion/access.ts";
+import { address, type Env, envKey, operandEnv, restrict, sourcesOf } from "../fusion/access.ts";
+import { dimExpr } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isAffine, isElementwise, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { cast, type Expr, float, int, load, opCall, variable } from "../kernel/expr.ts";
+import { cast, type Expr, float, load, opCall, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
 import { add, clampIndex, select } from "../kernel/simplify.ts";
 import type { KernelShape, Place } from "./kernel-shape.ts";
@@ -34,7 +35,7 @@ export class Values {
   addressAt({ region, shift }: Place, env: Env): Expr {
     const { axes } = this.shape.regions[region]!;
     if (!shift) return address(axes, env);
-    return address(axes, new Map([...env, [shift.axis, add(env.get(shift.axis)!, int(shift.offset))]]));
+    return address(axes, new Map([...env, [shift.axis, add(env.get(shift.axis)!, dimExpr(shift.offset))]]));
   }
 
   /** Says that a value at an index is in a register. */

@@ -1,7 +1,7 @@
 /** Activation functions, each one record. */
 import type { SampleRange } from "../ir/op.ts";
 import { add, exp, gt, mul, neg, select, sub, tanh } from "./elementwise.ts";
-import { elementwise, type Unary } from "./kinds.ts";
+import { elementwise, inf, nan, rows, type Unary } from "./kinds.ts";
 import { erfScalar } from "./scalar-functions.ts";
 
 const floating = ["f32", "f16"] as const;
@@ -28,6 +28,7 @@ export const erf: Unary = elementwise({
 }`,
   },
   onnx: { type: "Erf", since: 13 },
+  special: rows([nan, nan], [inf, 1], [-inf, -1], [0, 0], [-0, -0]),
   samples: { x: { low: -4, high: 4 } },
   tolerance: { f32: { absolute: 2e-6, relative: 1e-5 } },
 });
@@ -49,6 +50,7 @@ export const sigmoid: Unary = elementwise({
 }`,
   },
   onnx: { type: "Sigmoid", since: 13 },
+  special: rows([nan, nan], [inf, 1], [-inf, 0], [0, 0.5], [-200, 0]),
   samples: { x: wide },
 });
 
@@ -58,10 +60,15 @@ export const relu: Unary = elementwise({
   inputs: ["x"],
   half: "safe",
   dtypes: floating,
-  reference: (x) => Math.max(x!, 0),
+  reference: (x) => (x! < 0 ? 0 : x!),
   gradient: ({ x }, dy) => ({ x: select(gt(x, 0), dy, 0) }),
-  wgsl: { call: (x) => `max(${x}, 0.0)` },
+  // By bits, as WGSL's max may pass over a nan: from the negative number next to 0 up to minus infinity.
+  wgsl: {
+    call: (x) => `heddle_relu(${x})`,
+    helper: `fn heddle_relu(x: f32) -> f32 { return select(x, 0.0, bitcast<u32>(x) - 0x80000001u < 0x7f800000u); }`,
+  },
   onnx: { type: "Relu", since: 14 },
+  special: rows([nan, nan], [inf, inf], [-inf, 0], [0, 0], [-0, -0]),
   samples: { x: { low: -3, high: 3, avoid: [0] } },
 });
 
@@ -93,6 +100,7 @@ const gelu: Unary = elementwise({
 }`,
   },
   onnx: { type: "Gelu", since: 20 },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
   tolerance: { f32: { absolute: 2e-6, relative: 1e-5 } },
 });
@@ -121,6 +129,7 @@ const geluTanh: Unary = elementwise({
   return 0.5 * x * (1.0 + tanh(clamp(0.7978845608028654 * (x + 0.044715 * x * x * x), -15.0, 15.0)));
 }`,
   },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
 });
@@ -144,6 +153,7 @@ export const quickGelu: Unary = elementwise({
   return x * select(e, 1.0, x >= 0.0) / (1.0 + e);
 }`,
   },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
 });
 
@@ -170,6 +180,7 @@ export const silu: Unary = elementwise({
 }`,
   },
   onnx: { type: "Swish", since: 24 },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
 });
 

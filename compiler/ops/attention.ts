@@ -9,7 +9,7 @@ import type { AttentionCore, AttrSpec, Work } from "../ir/op.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { contract, contractAxes } from "./contraction.ts";
-import { add, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
+import { add, cast, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -100,11 +100,17 @@ function attentionWork(
   return { macs: addDims(along(products.dot, [findAxis(q!, dot)!]), along(products.width, own)), others: 0 };
 }
 
-/** exp(logit − lse) of the visible, 0 for the hidden: [query..., key] */
+/**
+ * exp(logit − lse) of the visible, 0 for the hidden: [query..., key]
+ * The difference is as exact as the logits are, which are sums of products rounded to 2^-24 of their size.
+ */
 function probabilities(q: Node, k: Node, mask: Node | undefined, lse: Node, { dot, scale }: Parts): Node {
   const raised = exp(sub(mul(contract(q, k, [dot]), scale), lse));
   return mask ? select(mask, raised, 0) : raised;
 }
+
+/** Row statistics and what is computed from them are f32, whatever q, k and v are kept in. */
+const wide = (x: Node): Node => (x.type.dtype === "f16" ? cast(x, "f32") : x);
 
 function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: Parts): Node {
   const logits = mul(contract(q, k, [dot]), scale);
@@ -225,11 +231,11 @@ record({
     const grads = ["q", "k", "v"].map((x) => build(`attention_grad_${x}`, shared, node.attrs));
     return mask ? [...grads, undefined] : grads;
   },
-  decompose: ([q, k, v, mask], a) => {
+  decompose: ([q, k, v, mask], a, type) => {
     const p = parts(a);
-    const { raised, total } = raise(q!, k!, mask, p);
-    const mixed = contract(raised, v!, [p.over]);
-    return div(mixed, mask ? max(total, 1e-30) : total);
+    const { raised, total } = raise(wide(q!), wide(k!), mask, p);
+    const mixed = contract(raised, wide(v!), [p.over]);
+    return cast(div(mixed, mask ? max(total, 1e-30) : total), type.dtype);
   },
   samples: [unit, unit, unit, flag],
   cases: [
@@ -255,7 +261,8 @@ record({
   name: "attention_lse",
   kind: "composite",
   doc: {
-    summary: "log Σ exp of the masked, scaled logits of each row: what the backward pass keeps of the forward one.",
+    summary:
+      "log Σ exp of the masked, scaled logits of each row, in f32: what the backward pass keeps of the forward one.",
   },
   operands: ["q", "k", "mask?"],
   roles: { q: "factor", k: "factor", mask: "mask" },
@@ -286,7 +293,7 @@ record({
     });
   },
   decompose: ([q, k, mask], a) => {
-    const { total, top } = raise(q!, k!, mask, parts(a));
+    const { total, top } = raise(wide(q!), wide(k!), mask, parts(a));
     return add(top, log(mask ? max(total, 1e-30) : total));
   },
   samples: [unit, unit, flag],
@@ -359,7 +366,7 @@ const gradientOf = {
       return t[position]!;
     },
     reference: (operands, a, type) => referenceGradient(which, operands, parts(a), type),
-    decompose: (operands, a) => gradientOf[which](operands, parts(a)),
+    decompose: (operands, a, type) => cast(gradientOf[which](operands.map(wide), parts(a)), type.dtype),
     samples: [unit, unit, unit, { low: 1, high: 2 }, unit, unit, flag],
     cases: [
       { operands: [qT, kT, vT, rowT, rowT, outT], attrs: usual },

@@ -1,7 +1,7 @@
 /** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
 import { UsageError } from "../diagnostics/error.ts";
-import { build } from "../ir/build.ts";
-import type { DType } from "../ir/dtype.ts";
+import { brokenConstraint, build } from "../ir/build.ts";
+import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
 import {
@@ -36,6 +36,12 @@ export type Builder<F> = F & Recorded;
 
 /** True for a node that this builder made, or that is like one. */
 export const is = (op: Recorded, node: Node | undefined): boolean => node?.op === op.record.name;
+type Row<N extends readonly string[]> = readonly [...{ readonly [K in keyof N]: number }, number];
+
+export const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
+
+/** Rows of special values: the operands, then the result. */
+export const rows = <R extends readonly [number, ...number[]]>(...all: R[]): R[] => all;
 
 /** A builder that carries its record. */
 export type OpBuilder<A extends readonly unknown[]> = ((...args: A) => Node) & { readonly record: OpRecord };
@@ -89,6 +95,8 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
+  /** What nan, infinities and zeros give: rows of the operands, then the result. None for bool. */
+  readonly special: readonly Row<N>[];
   readonly samples: Readonly<Record<N[number], SampleRange>>;
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
@@ -133,6 +141,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     wgsl: spec.wgsl,
     ...(spec.onnx && { onnx: spec.onnx }),
     samples: spec.inputs.map((n) => spec.samples[n as N[number]]),
+    special: spec.special.map((row) => ({ operands: row.slice(0, -1) as number[], result: row.at(-1)! })),
     cases: elementwiseCases(spec),
     tolerance: { ...usualTolerance, ...spec.tolerance },
   });
@@ -197,13 +206,19 @@ export function sizeClash(
   );
 }
 
-/** Numbers among the operands become constants of the dtype that the others have. */
+/** Numbers among the operands become constants of the dtype that the others have. Throws ShapeError where it has no such number. */
 export function asNodes(op: string, operands: readonly Operand[]): Node[] {
   const like =
     operands.find((o): o is Node => typeof o !== "number" && o.type.dtype !== "bool") ??
     operands.find((o): o is Node => typeof o !== "number");
   if (!like) throw new UsageError(`${op} needs at least one tensor among its operands`);
-  return operands.map((o) => (typeof o === "number" ? scalarConstant(o, like.type.dtype) : o));
+  const { dtype } = like.type;
+  const nodes = operands.map((o) => (typeof o === "number" ? scalarConstant(o, dtype) : o));
+  for (const o of operands) {
+    const wrong = typeof o === "number" ? misfit(dtype, o) : undefined;
+    if (wrong) throw brokenConstraint(op, nodes, new OpViolation("C2", wrong.message, wrong.hint));
+  }
+  return nodes;
 }
 
 /** A scalar constant node; see ops/sources.ts for the record. */

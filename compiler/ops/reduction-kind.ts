@@ -11,6 +11,7 @@ import {
   opRecord,
   type RefTensor,
   type SampleRange,
+  type SpecialValue,
   type Tolerance,
 } from "../ir/op.ts";
 import { elementsOf, findAxis, type TensorType, tensorType } from "../ir/type.ts";
@@ -29,6 +30,7 @@ export interface ReductionSpec {
   /** What it is made of, for targets that have no operator for it. */
   readonly decompose?: (x: Node, over: readonly string[]) => Node;
   readonly onnx?: OnnxMapping;
+  readonly special?: readonly SpecialValue[];
   readonly samples?: SampleRange;
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
@@ -48,7 +50,7 @@ const rows: TensorType = tensorType("f32", [
 
 /** An op that folds the elements along the axes named. */
 export function reduction(spec: ReductionSpec): Reduction {
-  const { name, doc, fold, gradient, flat, decompose, onnx, samples, tolerance } = spec;
+  const { name, doc, fold, gradient, flat, decompose, onnx, special, samples, tolerance } = spec;
   const made = record({
     name,
     kind: "reduction",
@@ -72,6 +74,7 @@ export function reduction(spec: ReductionSpec): Reduction {
       decompose: ([x]: readonly Node[], attrs: Attrs) => decompose(x!, attrs.over as string[]),
     }),
     ...(onnx && { onnx }),
+    ...(special && { special }),
     ...(tolerance && { tolerance }),
     samples: [samples ?? { low: -2, high: 2 }],
     cases: [["b"], ["a", "c"], ["c", "a"], ["a", "b", "c"]].map((over) => ({ operands: [rows], attrs: { over } })),

@@ -3,14 +3,18 @@ import type { Fold } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation } from "../ir/op.ts";
+import { OpViolation, type SpecialValue } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts";
-import { type Builder, record, requireAxes, tabulate } from "./kinds.ts";
+import { type Builder, inf, nan, record, requireAxes, tabulate } from "./kinds.ts";
 import { movement } from "./movement-kind.ts";
 import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
 import { broadcastStrides } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
+
+/** Special values of one row: its elements, then the result. */
+const ofRow = (...all: readonly (readonly [readonly number[], number])[]): SpecialValue[] =>
+  all.map(([elements, result]) => ({ operands: [elements], result }));
 
 const xy: TensorType = tensorType("f32", [
   { name: "a", size: 3 },
@@ -25,6 +29,7 @@ export const reduceSum: Reduction = reduction({
   // dy lacks the reduced axes, and broadcasting by name puts them back where it is used.
   gradient: (x, _over, dy) => broadcastLike(dy, x),
   onnx: { type: "ReduceSum", since: 13 },
+  special: ofRow([[nan, 1, 2], nan], [[inf, 1, 2], inf], [[inf, -inf, 1], nan], [[3e38, 3e38, 3e38], inf]),
 });
 
 /** The cotangent of the extreme values of a row, shared equally by ties. */
@@ -39,6 +44,14 @@ export const reduceMax: Reduction = reduction({
   fold: { accumulators: [{ start: "lowest" }], merge: (s, [a], [b]) => [s.max(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMax", since: 13 },
+  special: ofRow(
+    [[nan, 1, 2], nan],
+    [[1, nan, 2], nan],
+    [[1, 2, nan], nan],
+    [[inf, 1, 2], inf],
+    [[-inf, 1, 2], 2],
+    [[-inf, -inf, -inf], -inf],
+  ),
 });
 
 export const reduceMin: Reduction = reduction({
@@ -81,7 +94,7 @@ const largestAt: Fold = {
   lift: (_, [value], position) => [value!, position],
   merge: (s, [a, at], [b, bt]) => {
     const first = s.and(s.equal(a!, b!), s.less(bt!, at!));
-    return [s.max(a!, b!), s.select(s.or(s.less(a!, b!), first), bt!, at!)];
+    return [s.select(s.less(a!, b!), b!, a!), s.select(s.or(s.less(a!, b!), first), bt!, at!)];
   },
   finish: (_, [, at]) => at!,
 };
@@ -104,6 +117,14 @@ record({
   },
   reference: (operands, attrs, type) => foldNumbers(largestAt, operands, [attrs.axis as string], type),
   flat: true,
+  special: ofRow(
+    [[nan, 1, 2], 2],
+    [[1, nan, 2], 2],
+    [[1, 2, nan], 1],
+    [[-inf, inf, inf], 1],
+    [[-inf, -inf, -inf], 0],
+    [[nan, nan, nan], 0],
+  ),
   samples: [{ low: -2, high: 2 }],
   cases: [{ operands: [xy], attrs: { axis: "b" } }],
 });
@@ -147,6 +168,28 @@ export const broadcastLike = (x: Node, like: Node): Node =>
     like.type.axes.filter((a) => !findAxis(x.type, a.name)),
   );
 
+/**
+ * The parts of softmax along one axis. Each subtracts the maximum first: exp never overflows, and no difference of two
+ * large values is formed after one of them was rounded, as log Σ exp − x would be.
+ */
+export interface SoftmaxParts {
+  /** max x */
+  readonly top: Node;
+  /** x − max x, never above 0 */
+  readonly shifted: Node;
+  /** exp(x − max x) */
+  readonly raised: Node;
+  /** Σ exp(x − max x), at least 1 */
+  readonly total: Node;
+}
+
+export function softmaxParts(x: Node, axis: string): SoftmaxParts {
+  const top = reduceMax(x, [axis]);
+  const shifted = sub(x, top);
+  const raised = exp(shifted);
+  return { top, shifted, raised, total: reduceSum(raised, [axis]) };
+}
+
 const rowConstraints = { C1: "the axis is an axis of x" };
 const floatRow = (x: TensorType, axis: string) => {
   requireAxes(x, [axis], "C1", "x");
@@ -181,9 +224,8 @@ record({
     return [sub(weighted, mul(node, reduceSum(weighted, [node.attrs.axis as string])))]; // y · (dy − Σ dy·y)
   },
   decompose: ([x], attrs) => {
-    const over = [attrs.axis as string];
-    const raised = exp(sub(x!, reduceMax(x!, over)));
-    return div(raised, reduceSum(raised, over));
+    const { raised, total } = softmaxParts(x!, attrs.axis as string);
+    return div(raised, total);
   },
   onnx: { type: "Softmax", since: 13 },
   samples: [{ low: -4, high: 4 }],
@@ -221,11 +263,10 @@ record({
       .reference([{ type: x!.type, data: raised }], { over }, type)
       .map((s, i) => Math.log(s) + top[i]!);
   },
-  gradient: (node, dy) => [mul(dy, exp(sub(node.operands[0]!, node)))], // the softmax of x, scaled
+  gradient: (node, dy) => [mul(dy, softmax(node.operands[0]!, node.attrs.axis as string))],
   decompose: ([x], attrs) => {
-    const over = [attrs.axis as string];
-    const top = reduceMax(x!, over);
-    return add(log(reduceSum(exp(sub(x!, top)), over)), top);
+    const { top, total } = softmaxParts(x!, attrs.axis as string);
+    return add(log(total), top);
   },
   samples: [{ low: -4, high: 4 }],
   cases: [

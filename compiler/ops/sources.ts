@@ -2,7 +2,7 @@
 import { UsageError } from "../diagnostics/error.ts";
 import { build } from "../ir/build.ts";
 import { type Dim, dimValue } from "../ir/dim.ts";
-import type { DType } from "../ir/dtype.ts";
+import { type DType, misfit } from "../ir/dtype.ts";
 import { elementCount } from "../ir/host-tensor.ts";
 import type { Distribution } from "../ir/initializer.ts";
 import type { AttrValue, Node } from "../ir/node.ts";
@@ -42,7 +42,11 @@ record({
     dtype: { kind: "dtype" },
     axes: { kind: "sized_axes", optional: true },
   },
-  constraints: { ...sourceConstraints, C3: "the table has as many values as its axes span" },
+  constraints: {
+    ...sourceConstraints,
+    C3: "the table has as many values as its axes span",
+    C4: "every value is one that the dtype has: whole for integers, finite or infinite as written for floats",
+  },
   infer: (_, attrs) => {
     const type = typeFrom(attrs);
     distinct(type.axes);
@@ -50,6 +54,7 @@ record({
     if (values && values.length !== elementCount(type.axes as readonly { name: string; size: number }[])) {
       throw new OpViolation("C3", `the table has ${values.length} values`);
     }
+    for (const v of values ?? [attrs.value as number]) assertHeld(v, type.dtype);
     return type;
   },
   reference: (_, attrs) => Float64Array.from((attrs.values as number[] | undefined) ?? [attrs.value as number]),
@@ -59,8 +64,16 @@ record({
   ],
 });
 
+function assertHeld(value: number, dtype: DType): void {
+  const wrong = misfit(dtype, value);
+  if (wrong) throw new OpViolation("C4", wrong.message, wrong.hint);
+}
+
 /** A scalar constant. */
-export const constant = (value: number, dtype: DType = "f32"): Node => scalarConstant(value, dtype);
+export function constant(value: number, dtype: DType = "f32"): Node {
+  if (misfit(dtype, value)) build("constant", [], { value, dtype }); // throws, at the user's line
+  return scalarConstant(value, dtype);
+}
 
 /** A table of constants, row-major over `axes`. */
 export const table = (values: readonly number[], axes: readonly Axis[], dtype: DType = "f32"): Node =>

@@ -135,7 +135,7 @@ const contractions: Rule[] = [0, 1].map((which) =>
       const lost = axesOf(repeated).map((a) => a.name);
       const summed = overOf(node).filter((n) => lost.includes(n));
       const over = overOf(node).filter((n) => !lost.includes(n));
-      const y = reduceOver("reduce_sum", other, summed);
+      const y = reduceOver(reduceSum.record.name, other, summed);
       const [a, b] = which === 0 ? [x, y] : [y, x];
       const product = over.length === 0 ? mul(a, b) : contract(a, b, over);
       return inOrderOf(node, broadcastLike(product, node));

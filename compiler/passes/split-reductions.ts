@@ -7,9 +7,10 @@
  *             %q = reduce_sum %p over [arena_part]
  *             %n = reduce_sum %q over [arena]
  */
+import type { Pass } from "../driver/index.ts";
 import { foldsParts } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
-import { type Graph, rewriteGraph } from "../ir/graph.ts";
+import { rewriteGraph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { foldOf, isReduction } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
@@ -24,8 +25,12 @@ const parts = 2048;
 
 const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 
-export const splitReductions = (graph: Graph): Graph =>
-  rewriteGraph(graph, (node) => (isReduction(node) && foldsParts(foldOf(node)!.fold) ? splitOne(node) : node));
+export const splitReductions: Pass = {
+  name: "split-reductions",
+  needs: ["canonicalize", "decompose"],
+  run: (graph) =>
+    rewriteGraph(graph, (node) => (isReduction(node) && foldsParts(foldOf(node)!.fold) ? splitOne(node) : node)),
+};
 
 function splitOne(node: Node): Node {
   const x = node.operands[0]!;

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { opRecords, parseGraph, printGraph } from "../../compiler/index.ts";
 import { opsPage } from "./ops-page.ts";
+import { specialPage } from "./special-page.ts";
 
 const doc = (name: string) => new URL(`../../docs/${name}`, import.meta.url);
 const blocks = (text: string, language: string): string[] =>
@@ -14,6 +15,14 @@ describe("docs/ops.md", () => {
     if (process.env.GOLDEN === "accept") writeFileSync(doc("ops.md"), page);
     expect(readFileSync(doc("ops.md"), "utf8")).toBe(page);
     for (const { name } of opRecords()) expect(page).toContain(`\n### ${name}\n`);
+  });
+});
+
+describe("docs/special-values.md", () => {
+  it("is what the op records and the exceptions say", () => {
+    const page = specialPage();
+    if (process.env.GOLDEN === "accept") writeFileSync(doc("special-values.md"), page);
+    expect(readFileSync(doc("special-values.md"), "utf8")).toBe(page);
   });
 });
 

@@ -32,7 +32,7 @@ describe.each(files)("$name", ({ name, path }) => {
   const before = parseGraph(golden.before, name);
   const after = runPasses(before, [passNamed(golden.header.pass, name)], {
     observers: [{ onRule: (event) => events.push(event) }],
-    check: golden.header.pass === "differentiate" ? "types" : "all",
+    check: golden.header.pass === "differentiate" ? "forms" : "all",
   });
   const changed = printGraph(before) !== printGraph(after);
   const printed: Golden = {

@@ -53,18 +53,18 @@ export const inputRange: Readonly<Record<DType, SampleRange>> = {
   bool: { low: 0, high: 1, integer: true },
 };
 
-const isFloat = (n: Node) => n.type.dtype === "f32" || n.type.dtype === "f16";
+export const isFloat = (n: Node) => n.type.dtype === "f32" || n.type.dtype === "f16";
 /** What the symbols are bound to, added up; see symbolValues. */
 const symbolSizes: Readonly<Record<string, number>> = { n: 5, past: 3, "n+past": 8 };
-const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes[a.size] ?? 16));
+export const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes[a.size] ?? 16));
 export const elements = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * sizeNumber(a), 1);
 export const pick = <T>(d: Draft, list: readonly T[]): T => list[d.choose(list.length)]!;
 /** Often one of the newest values, so that ops meet each other in chains. */
-const recent = (d: Draft, list: readonly Value[]): Value => pick(d, d.choose(3) > 0 ? list.slice(-2) : list);
-const hasSame = (n: Node, axis: Axis) => n.type.axes.some((a) => a.name === axis.name && a.size === axis.size);
-const named = (n: Node) => n.type.axes.map((a) => a.name);
+export const recent = (d: Draft, list: readonly Value[]): Value => pick(d, d.choose(3) > 0 ? list.slice(-2) : list);
+export const hasSame = (n: Node, axis: Axis) => n.type.axes.some((a) => a.name === axis.name && a.size === axis.size);
+export const named = (n: Node) => n.type.axes.map((a) => a.name);
 
-function freshAxis(d: Draft, size: Axis["size"]): Axis {
+export function freshAxis(d: Draft, size: Axis["size"]): Axis {
   return { name: `a${d.fresh++}`, size };
 }
 
@@ -204,7 +204,7 @@ const acceptedDtypes = (record: OpRecord): DType[] =>
     }
   });
 
-function ofDtype(d: Draft, dtype: DType): Value[] {
+export function ofDtype(d: Draft, dtype: DType): Value[] {
   const found = d.values.filter((v) => v.node.type.dtype === dtype);
   return found.length > 0 ? found : [addInput(d, dtype, randomAxes(d, 1))];
 }
@@ -286,7 +286,7 @@ function onAxis(d: Draft, make: (x: Node, axis: Axis) => Node): Value | undefine
 }
 
 /** The node under names that clash in size with none before; undefined where all together are too large. */
-function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Node | undefined {
+export function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Node | undefined {
   const taken = before.flatMap((v) => v.node.type.axes);
   for (const axis of node.type.axes) {
     if (taken.some((a) => a.name === axis.name && a.size !== axis.size))
@@ -297,7 +297,7 @@ function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Nod
 }
 
 /** A value squeezed into a range where it may leave it: floats through a sigmoid, integers by clamping. */
-function fit(v: Value, r: SampleRange): Node {
+export function fit(v: Value, r: SampleRange): Node {
   if (v.node.type.dtype === "bool" || (v.low >= r.low && v.high <= r.high)) return v.node;
   if (!isFloat(v.node)) return ops.min(ops.max(v.node, Math.max(0, Math.ceil(r.low))), Math.floor(r.high));
   const scale = Math.max(1, Math.max(Math.abs(v.low), Math.abs(v.high)) / 4);
@@ -316,7 +316,7 @@ function bounds(record: OpRecord, operands: readonly Value[]): { low: number; hi
   return { low: low - 0.1 * (high - low), high: high + 0.1 * (high - low) };
 }
 
-function shuffled(d: Draft, list: readonly string[]): string[] {
+export function shuffled(d: Draft, list: readonly string[]): string[] {
   const rest = [...list];
   return list.map(() => rest.splice(d.choose(rest.length), 1)[0]!);
 }

@@ -5,16 +5,19 @@ import {
   type DType,
   foldOf,
   hasAxis,
+  isConstant,
   isReduction,
   type Node,
   opRecord,
+  sourceOf,
   symbolsOf,
 } from "../../../compiler/index.ts";
+import type { EmitOptions } from "../options.ts";
 import { wireCodes } from "../wire/elements.ts";
 import { attentionOperator, type Norm, normalize, softmax } from "./composites.ts";
 import { contract } from "./contraction.ts";
 import { elementwise } from "./elementwise.ts";
-import { castTo, constant, type Emission, type EmitOptions, emit, scalar } from "./emission.ts";
+import { castTo, constant, type Emission, emit, scalar } from "./emission.ts";
 import { gather, scatterAdd } from "./indexing.ts";
 import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
 import { argmax, reduction } from "./reduction.ts";
@@ -78,7 +81,10 @@ export const emitters: Readonly<Record<string, Emitter>> = {
       return elementwise(e, "Reciprocal", [elementwise(e, "Sqrt", [x!], node.type.dtype)], node.type.dtype);
     },
   },
-  mod: { emit: (e, node, operands) => elementwise(e, "Mod", operands, node.type.dtype, { fmod: 1 }) },
+  idiv: { emit: (e, node, [a, b]) => elementwise(e, "Div", [a!, divisor(e, node, b!)], node.type.dtype) },
+  mod: {
+    emit: (e, node, [a, b]) => elementwise(e, "Mod", [a!, divisor(e, node, b!)], node.type.dtype, { fmod: 1 }),
+  },
   argmax: { emit: (e, node, [x]) => argmax(e, x!, node.attrs.axis as string) },
   contract: { emit: (e, node, [a, b]) => contract(e, a!, b!, operandAxes(node, node.attrs.over)) },
   // Missing axes repeat by themselves, and the order of axes is layout.
@@ -179,10 +185,20 @@ function pairs(node: Node): boolean {
 
 function convert(e: Emission, x: Tensor, to: DType): Tensor {
   const v = first(x);
-  // A float below 0 becomes a large u32, which only 64-bit integers tell from a small one.
-  const through = to === "u32" && (x.dtype === "f32" || x.dtype === "f16") ? "i64" : x.dtype;
-  const name = castTo(e, castTo(e, v.name, x.dtype, through), through, to);
-  return tensor(value(name, to, v.groups));
+  const unsigned = to === "u32" && (x.dtype === "f32" || x.dtype === "f16");
+  // A u32 ends at 0, and above 2^31 only 64-bit integers tell it from a negative number.
+  const source = unsigned ? emit(e, "Max", [v.name, scalar(e, x.dtype, 0)]) : v.name;
+  const through = unsigned ? "i64" : x.dtype;
+  return tensor(value(castTo(e, castTo(e, source, x.dtype, through), through, to), to, v.groups));
+}
+
+/** A divisor with 1 in place of 0, so that a / 0 is a and a mod 0 is 0: an integer division by 0 ends the process. */
+function divisor(e: Emission, { operands: [, b], type: { dtype } }: Node, t: Tensor): Tensor {
+  const known = (b!.attrs.values as readonly number[] | undefined) ?? [b!.attrs.value as number];
+  if (sourceOf(b!) === "size" || (isConstant(b!) && !known.includes(0))) return t;
+  const number = (n: number) => tensor(value(scalar(e, dtype, n), dtype, []));
+  if (dtype === "u32") return elementwise(e, "Max", [t, number(1)], dtype);
+  return elementwise(e, "Where", [elementwise(e, "Equal", [t, number(0)], "bool"), number(1), t], dtype);
 }
 
 /** onnxruntime selects among no u32; as 64-bit integers it does. */

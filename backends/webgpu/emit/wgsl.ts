@@ -18,12 +18,10 @@ const infix = {
   and: "&&",
   or: "||",
 } as const;
-const FLOAT_MAX = 3.4028234663852886e38;
 
-/** A float literal; WGSL has no infinities, so values beyond f32 become its largest. */
+/** A float literal. */
 function floatText(value: number, dtype: DType): string {
-  const v = dtype === "f16" ? value : Math.max(-FLOAT_MAX, Math.min(FLOAT_MAX, Math.fround(value)));
-  const text = String(v);
+  const text = String(dtype === "f16" ? value : Math.fround(value));
   return `${/[.e]/.test(text) ? text : `${text}.0`}${dtype === "f16" ? "h" : "f"}`;
 }
 
@@ -35,12 +33,17 @@ function constText(value: number, dtype: DType): string {
 }
 
 function castText(a: Expr, dtype: DType, text: string): string {
-  if (dtype === "bool") return `(${text} != ${a.dtype === "f32" ? "0.0f" : a.dtype === "u32" ? "0u" : "0i"})`;
+  if (dtype === "bool")
+    return a.dtype === "f32" ? `!(${text} == 0.0f)` : `(${text} != ${a.dtype === "u32" ? "0u" : "0i"})`;
   return `${stored[dtype]}(${text})`;
 }
 
 /** f16 that a kernel only reads is read as words, which needs no `shader-f16`: two of them in each, widened to f32. */
 const isPacked = (b: BufferParam): boolean => b.dtype === "f16" && b.access === "read";
+
+/** WGSL refuses literals that are infinite or nan; from bits that come as an argument it takes them. */
+const bitsHelper = "fn from_bits(bits: u32) -> f32 { return bitcast<f32>(bits); }";
+const bitsOf = (value: number): string => `0x${new Uint32Array(Float32Array.of(value).buffer)[0]!.toString(16)}u`;
 
 const packedHelpers = {
   half: "fn half(word: u32, index: i32) -> f32 { return unpack2x16float(word)[index & 1]; }",
@@ -60,8 +63,11 @@ class Emitter {
 
   expr(e: Expr): string {
     switch (e.kind) {
-      case "const":
-        return constText(e.value, e.dtype);
+      case "const": {
+        if (e.dtype !== "f32" || Number.isFinite(Math.fround(e.value))) return constText(e.value, e.dtype);
+        this.helpers.add(bitsHelper);
+        return `from_bits(${bitsOf(e.value)})`;
+      }
       case "var":
         return e.name;
       case "size":
@@ -108,7 +114,8 @@ class Emitter {
   }
 
   private opText(op: string, args: readonly Expr[]): string {
-    const { wgsl } = opRecord(op);
+    const texts = opRecord(op).wgsl;
+    const wgsl = args.some((a) => a.dtype === "f32") ? (texts?.float ?? texts) : texts;
     if (!wgsl) throw new InternalError(`op "${op}" reached the WGSL emitter but its record has no WGSL text`);
     if (wgsl.helper) this.helpers.add(wgsl.helper);
     return `(${wgsl.call(...args.map((a) => this.expr(a)))})`;

@@ -32,6 +32,7 @@ import {
   Repeat,
   Return,
   Star,
+  Stray,
   Text,
   Updates,
   Value,
@@ -108,9 +109,11 @@ class GraphParser extends EmbeddedActionsParser {
   private readonly section: ParserMethod<[], Section> = this.RULE(
     "section",
     () => {
+      const from = this.LA(1).startOffset;
       const head = this.SUBRULE(this.sectionHead);
+      const to = this.LA(1).startOffset;
       const body = this.SUBRULE(this.body);
-      return { head, body, end: spanOf(this.CONSUME(CloseCurly)) };
+      return { head, from, to, body, end: spanOf(this.CONSUME(CloseCurly)) };
     },
     inLine,
   );
@@ -171,6 +174,7 @@ class GraphParser extends EmbeddedActionsParser {
         { ALT: () => this.SUBRULE(this.definition) },
         { ALT: () => this.SUBRULE(this.results) },
         { ALT: () => this.SUBRULE(this.repetition) },
+        { ALT: () => alternative<Statement>({ kind: "faulty" }, this.CONSUME(Stray)) },
       ]),
     { recoveryValueFunc: (): Statement => ({ kind: "faulty" }) },
   );
@@ -523,9 +527,10 @@ class GraphParser extends EmbeddedActionsParser {
     "repetition",
     () => {
       const header = this.SUBRULE(this.header);
+      const headerTo = this.LA(1).startOffset;
       const body = this.SUBRULE(this.body);
       this.CONSUME(CloseCurly);
-      return { kind: "repeat" as const, header, body };
+      return { kind: "repeat" as const, header, headerTo, body };
     },
     inLine,
   );

@@ -16,6 +16,8 @@ export interface Family {
   readonly count: number;
   /** Where the body defines it; absent while only initial values are known. */
   line: number | undefined;
+  /** A mistake in the loop keeps some of its values from being known. */
+  incomplete: boolean;
 }
 
 export interface Scope {
@@ -68,7 +70,7 @@ function otherFamily(scope: Scope, name: Word): number | undefined {
 export function familyOf(scope: Scope, name: string, count: number): Family {
   let family = scope.families.get(name);
   if (!family) {
-    family = { values: new Map(), count, line: undefined };
+    family = { values: new Map(), count, line: undefined, incomplete: false };
     scope.families.set(name, family);
   }
   return family;
@@ -105,6 +107,7 @@ export function lookUp(scope: Scope, reference: Reference): Known {
 
 function member(scope: Scope, family: Family, { name, index, span }: Reference): Known {
   if (!index) {
+    if (family.incomplete && family.line === undefined) return { node: undefined };
     const example = scope.loop ? `${scope.loop.variable}-1` : family.count - 1;
     throw new TextFault(
       span,
@@ -114,6 +117,7 @@ function member(scope: Scope, family: Family, { name, index, span }: Reference):
   const at = readInteger(index, scope.iterations);
   const known = family.values.get(at);
   if (known) return known;
+  if (family.incomplete && at < family.count) return { node: undefined };
   throw new TextFault(span, `%${name.text} has no value for iteration ${at}${extent(family, at, name.text)}`);
 }
 

@@ -19,6 +19,9 @@ export class TextFault extends Error {
   }
 }
 
+/** A name that is no iteration here; nobody's mistake where the head of the loop around is broken. */
+export class UnknownIteration extends TextFault {}
+
 /** The iteration of each loop around, by its variable. */
 export type Iterations = ReadonlyMap<string, number>;
 
@@ -54,7 +57,7 @@ export function readNumber(e: Expression, iterations: Iterations): number {
 function numberOf(f: number | string, e: Expression, iterations: Iterations): number {
   const value = typeof f === "number" ? f : (iterations.get(f) ?? words.get(f));
   if (value !== undefined) return value;
-  throw new TextFault(e.span, `a number is expected here, and "${f}" is none`);
+  throw new UnknownIteration(e.span, `a number is expected here, and "${f}" is none`);
 }
 
 /** An integer, such as an iteration or a count. */
@@ -90,7 +93,7 @@ export function readName(word: Word, iterations: Iterations): string {
     const value = inner === undefined ? undefined : evaluateInner(inner, iterations);
     if (value !== undefined) return String(value);
     const known = [...iterations.keys()].join(", ") || "none here";
-    throw new TextFault(
+    throw new UnknownIteration(
       word.span,
       `"${whole}" holds no iteration; loop variables: ${known}. Write {{ and }} for braces`,
     );
