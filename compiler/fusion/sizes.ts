@@ -3,7 +3,7 @@
  * choices are made. No choice decides a result: whatever size comes, kernels compute the same.
  */
 import { boundsOf, type Dim, dimValue, isMultipleOf, productOfDims, symbolsOf, termsOf } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import type { Axis } from "../ir/type.ts";
 import { type Expr, int, sizeSymbol, type Var, variable } from "../kernel/expr.ts";
@@ -39,6 +39,6 @@ export const indexOver = (name: string, size: Dim): Var =>
 
 /** Bytes that a tensor takes on a device, where a bool takes four. */
 export const deviceBytes = ({ type }: Node): Dim =>
-  productOfDims([type.dtype === "bool" ? 4 : dtypeBytes[type.dtype], ...type.axes.map((a) => a.size)]);
+  productOfDims([deviceElementBytes(type.dtype), ...type.axes.map((a) => a.size)]);
 
 export { isMultipleOf };

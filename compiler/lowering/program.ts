@@ -5,7 +5,7 @@ import type { MemoryPlan } from "../fusion/plan.ts";
 import { slotBytes } from "../fusion/plan-memory.ts";
 import { deviceBytes } from "../fusion/sizes.ts";
 import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
 import { graphSymbols } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
@@ -99,7 +99,7 @@ const sum = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(addDims, 0);
 
 function bytesRead({ buffers }: Kernel, i: number, length: Dim): Dim {
   const { access, dtype } = buffers[i]!;
-  return access === "read" ? mulDims(length, dtype === "bool" ? 4 : dtypeBytes[dtype]) : 0;
+  return access === "read" ? mulDims(length, deviceElementBytes(dtype)) : 0;
 }
 
 /** The variant of a kernel for the sizes of a run. */
