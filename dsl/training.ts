@@ -2,6 +2,7 @@
 import {
   type ArenaLayout,
   arenaAxis,
+  coreOf,
   didYouMean,
   differentiate,
   type Graph,
@@ -9,6 +10,7 @@ import {
   layoutArena,
   makeGraph,
   type Node,
+  operandsAs,
   opRecord,
   packArena,
   type TensorType,
@@ -155,12 +157,12 @@ function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] 
   return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
 }
 
-/** Parameters that a contraction or a gather reads, as they are or moved. */
+/** Parameters that are factors of a product or tables, as they are or moved. */
 function contractedParameters(loss: Node): Set<Node> {
   const found = new Set<Node>();
   const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);
   for (const node of topological([loss])) {
-    const read = node.op === "contract" ? node.operands : node.op === "gather" ? [node.operands[0]!] : [];
+    const read = coreOf(node)?.kind === "contraction" ? node.operands : operandsAs(node, "table");
     for (const operand of read.map(source)) if (isParameter(operand)) found.add(operand);
   }
   return found;

@@ -5,7 +5,7 @@ import type { FusedKernel, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
 import { dimExpr, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Axis } from "../ir/type.ts";
 import {
@@ -279,7 +279,7 @@ function clustersOf(root: string, ranges: readonly Range[], region: Region, fact
   const elements = spanOf(region.axes);
   if (typeof elements !== "number") return undefined;
   const { dtype } = region.root.type;
-  const bytes = dtype === "bool" ? 4 : dtypeBytes[dtype];
+  const bytes = deviceElementBytes(dtype);
   const step = facts.bindingAlignment / bytes;
   const sorted = ranges
     .map((r) => ({ min: Math.floor(Math.max(0, r.min) / step) * step, max: Math.min(elements - 1, r.max) }))

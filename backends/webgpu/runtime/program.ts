@@ -2,6 +2,7 @@
 import {
   type BufferUse,
   deviceBytes,
+  deviceElementBytes,
   dimValue,
   gridOf,
   type HostTensor,
@@ -24,7 +25,6 @@ import { isResident } from "../../feeds.ts";
 import type { GpuDevice } from "./device.ts";
 import {
   type DeviceTensor,
-  elementBytes,
   GrowingBuffer,
   mapModeRead,
   ReadBack,
@@ -157,7 +157,7 @@ export class DeviceProgram {
     const { kernel, bindings } = one.variant;
     const entries: GPUBindGroupEntry[] = bindings.map(({ root, start, length }, binding) => {
       const buffer = this.bufferOf(root, store, sizes);
-      const bytes = elementBytes(root.type.dtype);
+      const bytes = deviceElementBytes(root.type.dtype);
       // What is open until a run is bound as far as its buffer reaches, so that a smaller run needs no new group.
       const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : buffer.size - start * bytes;
       this.assertBindable(size, kernel.name);
