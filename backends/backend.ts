@@ -49,8 +49,13 @@ export interface Executable {
 }
 
 export interface CompileOptions {
-  /** Numbers for the symbolic sizes; a backend that needs one that is missing says so. */
+  /** Numbers for symbolic sizes; those without one stay open until a run. */
   readonly sizes?: Sizes;
+  /**
+   * Compile anew for each set of sizes that runs come with, instead of once for all: code for known sizes can be a little
+   * faster. Default false.
+   */
+  readonly fixed?: boolean;
 }
 
 export interface Backend {

@@ -1,17 +1,20 @@
 /** Checks shared by all executors on what a run is given. */
 import {
   didYouMean,
+  dimValue,
   type Graph,
   type HostTensor,
   inputName,
+  isParameter,
   type Node,
   printType,
   type Sizes,
+  symbolsOf,
   UsageError,
 } from "../compiler/index.ts";
 
 /** True for inputs that a store keeps: parameters and state. */
-export const isResident = (node: Node): boolean => node.op === "parameter" || node.attrs.role === "state";
+export const isResident = (node: Node): boolean => isParameter(node) || node.attrs.role === "state";
 
 /** The inputs that a run must be fed. */
 export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !isResident(n));
@@ -43,9 +46,23 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
   for (const name of Object.keys(feeds)) {
     if (!wanted.has(name)) mistakes.push(`there is no input "${name}"${didYouMean(name, wanted.keys())}`);
   }
+  if (mistakes.length === 0) mistakes.push(...compoundMistakes(graph, feeds, bound));
   if (mistakes.length > 0)
     throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.map((m) => `  ${m}`).join("\n")}`);
   return bound;
+}
+
+/** Feeds whose axes of a compound size, such as past+tokens, have another size than their symbols make. */
+function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes): string[] {
+  return fedInputs(graph).flatMap((node) =>
+    node.type.axes.flatMap(({ name, size }, i) => {
+      if (symbolsOf(size).some((s) => !Object.hasOwn(sizes, s))) return []; // an executor that needs it will say so
+      const [want, given] = [dimValue(size, sizes), feeds[inputName(node)]!.axes[i]!.size];
+      return want === given
+        ? []
+        : [`axis "${name}" of input "${inputName(node)}" is ${size} = ${want}, but the feed has ${given}`];
+    }),
+  );
 }
 
 /** Compares a feed with an input's type, binding plain symbols on first sight. */
@@ -56,6 +73,6 @@ function fits(node: Node, feed: HostTensor, bound: Record<string, number>): bool
     if (given.name !== axis.name) return false;
     if (typeof axis.size === "number") return axis.size === given.size;
     if (/^[a-zA-Z_]\w*$/.test(axis.size)) return (bound[axis.size] ??= given.size) === given.size;
-    return true; // a compound size is checked when the graph is bound
+    return true; // a compound size is checked when all symbols are bound
   });
 }

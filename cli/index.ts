@@ -47,8 +47,14 @@ function commands(done: (status: number) => void): Command {
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
     .option(...size)
     .option("--text", "print the graph", false)
-    .option("--pass <name>", "print the graph before and after a pass")
-    .option("--html <file>", "write a page to step through the passes")
+    .option(
+      "--target <target>",
+      "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
+      "webgpu",
+    )
+    .option("--dtype <dtype>", "with --target onnx: f32, f16, int8 or int4", "f32")
+    .option("--pass <name>", "print what a stage of the target was given and what it made")
+    .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "look at the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)

@@ -5,6 +5,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  isParameter,
   type Node,
   nodesOf,
   type SizedAxis,
@@ -36,7 +37,7 @@ export function sampleSizes(graph: Graph, runs: TokenRuns): Sizes {
 /** A value for every input of a graph of known sizes but its parameters. */
 export const sampleFeeds = (graph: Graph, runs: TokenRuns): Record<string, HostTensor> =>
   Object.fromEntries(
-    graph.inputs.filter((n) => n.op !== "parameter").map((n) => [inputName(n), sample(n, graph, runs[inputName(n)])]),
+    graph.inputs.filter((n) => !isParameter(n)).map((n) => [inputName(n), sample(n, graph, runs[inputName(n)])]),
   );
 
 function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor {

@@ -5,7 +5,10 @@ export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
 export * from "./driver/index.ts";
-export type { BufferUse, MemoryPlan } from "./fusion/plan-memory.ts";
+export type { BufferUse, MemoryPlan } from "./fusion/plan.ts";
+export { slotBytes } from "./fusion/plan-memory.ts";
+export { deviceBytes } from "./fusion/sizes.ts";
+export type { Accumulator, Fold, IndexAlgebra, Indexing, IndexMap, ScalarAlgebra } from "./ir/algebra.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
 export * from "./ir/dtype.ts";
@@ -17,8 +20,11 @@ export * from "./ir/op.ts";
 export { checkGraphText, type ParseResult, parseGraph } from "./ir/parse.ts";
 export { printGraph } from "./ir/print.ts";
 export * from "./ir/type.ts";
+export * from "./ir/typed.ts";
 export * from "./ir/verify.ts";
 export { printKernel } from "./kernel/index.ts";
+export { type AdapterFacts, baselineFacts } from "./lowering/facts.ts";
+export * from "./lowering/program.ts";
 export * as ops from "./ops/index.ts";
 export * from "./passes/arena.ts";
 export { canonicalize } from "./passes/canonicalize.ts";
@@ -30,15 +36,9 @@ export { fuseAttention } from "./passes/fuse-attention.ts";
 export * from "./passes/parameter-dtype.ts";
 export * from "./passes/partition.ts";
 export { prune } from "./passes/prune.ts";
-export { commonPasses } from "./pipelines/common.ts";
+export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
+export { referenceStages } from "./pipelines/reference.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
-export {
-  type AdapterFacts,
-  baselineFacts,
-  compileKernels,
-  type Program,
-  type ProgramKernel,
-  scheduleFor,
-} from "./pipelines/webgpu.ts";
+export { compileKernels, webgpuStages } from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

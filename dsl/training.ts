@@ -5,6 +5,7 @@ import {
   didYouMean,
   differentiate,
   type Graph,
+  isParameter,
   layoutArena,
   makeGraph,
   type Node,
@@ -134,7 +135,7 @@ const nameOf = (node: Node): string => String(node.attrs.name);
 
 /** Trained parameters first those that decay, so that the per-element settings are few runs. */
 function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] } {
-  const all = topological([loss]).filter((n) => n.op === "parameter");
+  const all = topological([loss]).filter(isParameter);
   const patterns = stage.trainable ?? ["**"];
   for (const pattern of patterns) {
     if (!all.some((n) => matchesPath(pattern, nameOf(n)))) {
@@ -161,7 +162,7 @@ function contractedParameters(loss: Node): Set<Node> {
   const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);
   for (const node of topological([loss])) {
     const read = node.op === "contract" ? node.operands : node.op === "gather" ? [node.operands[0]!] : [];
-    for (const operand of read.map(source)) if (operand.op === "parameter") found.add(operand);
+    for (const operand of read.map(source)) if (isParameter(operand)) found.add(operand);
   }
   return found;
 }

@@ -4,18 +4,19 @@
  * bytes read and written.
  */
 import { InternalError } from "../diagnostics/error.ts";
+import { addDims, type Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { isElementwise, opRecord, roleOf } from "../ir/op.ts";
-import type { Axis } from "../ir/type.ts";
+import { isAffine, isElementwise, isParameter, opRecord, roleOf } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { isAffine } from "./access.ts";
 import { type Group, isCore, type Place, type Placement } from "./groups.ts";
+import { typicalSpan } from "./sizes.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
 export interface Storage {
   readonly root: Node;
-  readonly part?: { readonly axis: string; readonly offset: number };
+  readonly part?: { readonly axis: string; readonly offset: Dim };
 }
 
 export interface Store {
@@ -48,10 +49,9 @@ const smallChange = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
 const inlineParts = 4;
 
-const bytesOf = (node: Node): number =>
-  node.type.axes.reduce<number>((n, a) => n * Number(a.size), dtypeBytes[node.type.dtype]);
+const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
-const isInput = (n: Node) => n.op === "input" || n.op === "parameter" || n.op === "random";
+const isInput = (n: Node) => n.op === "input" || isParameter(n) || n.op === "random";
 const isTable = (n: Node) => n.op === "constant" && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "iota" || n.op === "size";
@@ -149,13 +149,13 @@ class Demand {
   /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
   private writeParts(node: Node): void {
     const axis = node.attrs.axis as string;
-    let offset = 0;
+    let offset: Dim = 0;
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
       if (!this.storage.has(part) && !this.outputs.has(part) && !this.isResident(part) && !isFree(part))
         this.storage.set(part, to);
       this.addStore({ value: part, to });
-      offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
+      offset = addDims(offset, findAxis(part.type, axis)!.size);
     }
   }
 
@@ -481,7 +481,7 @@ class Demand {
 
 /** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
 export function countRegions(places: readonly Storage[]): number {
-  const parts = new Map<Node, Set<number>>();
+  const parts = new Map<Node, Set<Dim>>();
   for (const { root, part } of places) {
     const offsets = parts.get(root) ?? new Set();
     parts.set(root, offsets.add(part?.offset ?? 0));
@@ -491,7 +491,7 @@ export function countRegions(places: readonly Storage[]): number {
 
 const viewStorage = (node: Node): Storage => ({
   root: node.operands[0]!,
-  part: { axis: node.attrs.axis as string, offset: node.attrs.start as number },
+  part: { axis: node.attrs.axis as string, offset: node.attrs.start as Dim },
 });
 
 const group = (reader: Reader): Group => reader.group!;

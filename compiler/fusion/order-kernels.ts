@@ -3,10 +3,12 @@
  * runs as soon as it can; the others keep their order. Weight gradients so run beside the backward pass and not after it.
  */
 import { InternalError } from "../diagnostics/error.ts";
+import type { Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./demand.ts";
-import { deviceBytes } from "./plan-memory.ts";
+import type { FusionPlan } from "./plan.ts";
+import { deviceBytes, typical } from "./sizes.ts";
 
 /** How many runnable kernels are compared at each step: keeps the time linear. */
 const horizon = 64;
@@ -20,15 +22,20 @@ interface Step {
   waits: number;
 }
 
-export function orderKernels<F extends Fusion>(fusion: F, outputs: readonly Node[]): F {
+export function orderKernels(fusion: FusionPlan): FusionPlan {
+  const outputs = fusion.graph.outputs.map((o) => o.node);
   const steps = dependencies(fusion);
   const alive = new Set<Node>(outputs.map((n) => fusion.storage.get(n)?.root ?? n));
   const readers = new Map<Node, number>();
   for (const s of steps) for (const r of s.reads) readers.set(r, (readers.get(r) ?? 0) + 1);
   const made = new Set<Node>();
-  const taken = (s: Step) => s.writes.reduce((n, w) => n + (made.has(w) || w.op === "concat" ? 0 : deviceBytes(w)), 0);
+  const taken = (s: Step) =>
+    s.writes.reduce((n, w) => n + (made.has(w) || w.op === "concat" ? 0 : typical(deviceBytes(w))), 0);
   const freed = (s: Step) =>
-    s.reads.reduce((n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? deviceBytes(r) : 0), 0);
+    s.reads.reduce(
+      (n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? typical(deviceBytes(r)) : 0),
+      0,
+    );
   const ready = steps.filter((s) => s.waits === 0);
   const kernels: FusedKernel[] = [];
   while (ready.length > 0) {
@@ -90,11 +97,14 @@ const writesPart = ({ stores }: FusedKernel, value: Node, at: Storage): boolean 
       (!at.part || s.value === value || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
   );
 
+const typicalOffset = (offset: Dim): number => (offset === 0 ? 0 : typical(offset));
+
 /** Whether a store to a part of a tensor reaches into the part at which a value lies. */
 function overlaps({ value, to }: Store, other: Node, { axis, offset }: NonNullable<Storage["part"]>): boolean {
-  const length = (n: Node) => Number(findAxis(n.type, axis)!.size);
-  const from = to.part!.offset;
-  return from < offset + length(other) && offset < from + length(value);
+  // Which parts of one tensor meet is the same for all sizes: it may be asked for typical ones.
+  const length = (n: Node) => typical(findAxis(n.type, axis)!.size);
+  const [from, at] = [typicalOffset(to.part!.offset), typicalOffset(offset)];
+  return from < at + length(other) && at < from + length(value);
 }
 
 /** The kernels in an order in which they can run: the given one wherever it is such an order. */

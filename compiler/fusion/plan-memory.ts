@@ -3,41 +3,16 @@
  * a state's successor takes the place of the state.
  */
 
-import { dtypeBytes } from "../ir/dtype.ts";
+import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { span } from "./access.ts";
-
-import { type Fusion, isResident } from "./demand.ts";
-
-/** Bytes a tensor takes on a device, where a bool takes four. */
-export const deviceBytes = (node: Node): number =>
-  span(node.type.axes) * (node.type.dtype === "bool" ? 4 : dtypeBytes[node.type.dtype]);
-
-/** What a buffer holds. */
-export type BufferUse =
-  | { readonly kind: "input"; readonly node: Node }
-  | { readonly kind: "table"; readonly node: Node }
-  | { readonly kind: "slot"; readonly slot: number };
-
-export interface MemoryPlan {
-  /** The buffer of every tensor that a kernel reads or writes, by its root node. */
-  readonly buffers: ReadonlyMap<Node, BufferUse>;
-  /** Bytes of each activation slot. */
-  readonly slots: readonly number[];
-  /** What is copied, in order, when all kernels are done: successors of states that could not be written in place. */
-  readonly copies: readonly Copy[];
-}
-
-/** A tensor that is copied whole. */
-export interface Copy {
-  readonly from: BufferUse;
-  readonly to: BufferUse;
-  readonly bytes: number;
-}
+import { isResident } from "./demand.ts";
+import type { BufferUse, Copy, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
+import { deviceBytes, typical } from "./sizes.ts";
 
 /** Assigns slots by liveness: a slot is free again after the last kernel that reads it. */
-export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
+export function planMemory(fusion: FusionPlan): PlannedMemory {
+  const { graph } = fusion;
   const rootOf = (n: Node) => fusion.storage.get(n)?.root ?? n;
   const last = new Map<Node, number>();
   fusion.kernels.forEach((kernel, i) => {
@@ -46,7 +21,7 @@ export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
   });
   for (const { node } of graph.outputs) last.set(rootOf(node), fusion.kernels.length);
   const buffers = new Map<Node, BufferUse>();
-  const slots: number[] = [];
+  const slots: Dim[][] = [];
   const free: number[] = [];
   const ending = new Map<number, Node[]>();
   for (const [node, i] of last) ending.set(i, [...(ending.get(i) ?? []), node]);
@@ -63,40 +38,49 @@ export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
       if (use?.kind === "slot") free.push(use.slot);
     }
   });
-  return {
-    buffers,
-    slots,
-    copies: copiesOf(graph, (n) => buffers.get(rootOf(n)) ?? { kind: "input", node: n }, slots),
-  };
+  const useOf = (n: Node): BufferUse => buffers.get(rootOf(n)) ?? { kind: "input", node: n };
+  return { ...fusion, plan: { buffers, slots, copies: copiesOf(graph, useOf, slots) } };
 }
 
+/** Bytes of each slot at the sizes of a run. */
+export const slotBytes = (plan: MemoryPlan, sizes: Sizes = {}): number[] =>
+  plan.slots.map((tensors) => Math.max(...tensors.map((bytes) => dimValue(bytes, sizes))));
+
+const typicalBytes = (tensors: readonly Dim[]): number => Math.max(...tensors.map(typical));
+
 /** The free slot that wastes least; the largest is grown where none is big enough. */
-function takeSlot(slots: number[], free: number[], bytes: number): number {
+function takeSlot(slots: Dim[][], free: number[], bytes: Dim): number {
+  const needed = typical(bytes);
   let best = -1;
   for (let i = 0; i < free.length; i++) {
-    const size = slots[free[i]!]!;
-    const current = best < 0 ? undefined : slots[free[best]!]!;
+    const size = typicalBytes(slots[free[i]!]!);
+    const current = best < 0 ? undefined : typicalBytes(slots[free[best]!]!);
     if (
-      size >= bytes
-        ? current === undefined || current < bytes || size < current
-        : current === undefined || (current < bytes && size > current)
+      size >= needed
+        ? current === undefined || current < needed || size < current
+        : current === undefined || (current < needed && size > current)
     )
       best = i;
   }
-  if (best < 0 || slots[free[best]!]! > 4 * bytes + 65536) {
-    slots.push(bytes);
-    return slots.length - 1;
-  }
+  if (best < 0 || typicalBytes(slots[free[best]!]!) > 4 * needed + 65536) return slots.push([bytes]) - 1;
   const slot = free.splice(best, 1)[0]!;
-  slots[slot] = Math.max(slots[slot]!, bytes);
+  slots[slot] = withTensor(slots[slot]!, bytes);
   return slot;
+}
+
+/** A slot's tensors with one more; of those of known sizes only the largest matters. */
+function withTensor(tensors: readonly Dim[], bytes: Dim): Dim[] {
+  const all = [...new Set([...tensors, bytes])];
+  const known = all.filter((b) => typeof b === "number");
+  const open = all.filter((b) => typeof b !== "number");
+  return known.length > 0 ? [Math.max(...known), ...open] : open;
 }
 
 /**
  * Copies of successors over their states. A state that is itself the successor of another is copied before it is
  * overwritten; where states are exchanged in a circle, one of them waits in a slot of its own.
  */
-function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: number[]): Copy[] {
+function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: Dim[][]): Copy[] {
   const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
   let waiting = graph.outputs.flatMap(({ name, node }): Copy[] => {
     const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
@@ -112,7 +96,7 @@ function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: number[]):
     if (free.length > 0 || waiting.length === 0) continue;
     // Every state that is left is needed by another copy: what the first one would overwrite waits in a slot.
     const { to, bytes } = waiting[0]!;
-    const aside: BufferUse = { kind: "slot", slot: slots.push(bytes) - 1 };
+    const aside: BufferUse = { kind: "slot", slot: slots.push([bytes]) - 1 };
     copies.push({ from: to, to: aside, bytes });
     waiting = waiting.map((c) => (sameBuffer(c.from, to) ? { ...c, from: aside } : c));
   }

@@ -1,11 +1,9 @@
 /** The fusion plan: which nodes are computed in which kernel, what each kernel reads and writes, and where that lies. */
-import { InternalError } from "../diagnostics/error.ts";
-import { type Graph, nodesOf } from "../ir/graph.ts";
-import { decideMemory, type Fusion, type FusionLimits } from "./demand.ts";
-import { type Placement, placeNodes } from "./groups.ts";
-import { inRunnableOrder } from "./order-kernels.ts";
-import type { MemoryPlan } from "./plan-memory.ts";
-import { verifyReads } from "./verify-reads.ts";
+import type { Dim } from "../ir/dim.ts";
+import type { Graph } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import type { Fusion } from "./demand.ts";
+import type { Placement } from "./groups.ts";
 
 /** A graph with the kernels that compute it. */
 export interface FusionPlan extends Fusion {
@@ -13,22 +11,29 @@ export interface FusionPlan extends Fusion {
   readonly places: Placement;
 }
 
+/** What a buffer holds. */
+export type BufferUse =
+  | { readonly kind: "input"; readonly node: Node }
+  | { readonly kind: "table"; readonly node: Node }
+  | { readonly kind: "slot"; readonly slot: number };
+
+export interface MemoryPlan {
+  /** The buffer of every tensor that a kernel reads or writes, by its root node. */
+  readonly buffers: ReadonlyMap<Node, BufferUse>;
+  /** Each activation slot, by the bytes of the tensors that take turns in it: it is as large as the largest. */
+  readonly slots: readonly (readonly Dim[])[];
+  /** What is copied, in order, when all kernels are done: successors of states that could not be written in place. */
+  readonly copies: readonly Copy[];
+}
+
+/** A tensor that is copied whole. */
+export interface Copy {
+  readonly from: BufferUse;
+  readonly to: BufferUse;
+  readonly bytes: Dim;
+}
+
 /** A fusion plan whose kernels stand in the order in which they run, with the memory that they run in. */
 export interface PlannedMemory extends FusionPlan {
   readonly plan: MemoryPlan;
-}
-
-/** Decides which nodes become one kernel, and lists the kernels in an order in which they can run. */
-export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
-  const nodes = nodesOf(graph);
-  const placed = placeNodes(nodes);
-  const outputs = graph.outputs.map((o) => o.node);
-  const fusion = decideMemory(nodes, outputs, placed, limits);
-  return { graph, places: placed.places, ...inRunnableOrder(fusion) };
-}
-
-/** Throws InternalError where a kernel, in the order given, reads what no kernel before it has written. */
-export function verifyPlan(plan: FusionPlan & { readonly plan?: MemoryPlan }, stage: string): void {
-  const faults = verifyReads(plan, plan.plan);
-  if (faults.length > 0) throw new InternalError(`after stage "${stage}": ${faults.join("; ")}`);
 }

@@ -2,10 +2,12 @@
  * Proves that kernels, in the order in which they run, read what they mean: each read comes after the write of the value
  * it names and before whatever overwrites it. Parts of concatenations and states updated in place included.
  */
+import { addDims, type Dim } from "../ir/dim.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage } from "./demand.ts";
-import type { MemoryPlan } from "./plan-memory.ts";
+import type { MemoryPlan } from "./plan.ts";
 
 /** What is wrong with the order or the memory of kernels; nothing where every read is proven. */
 export function verifyReads(
@@ -82,10 +84,10 @@ class Memory {
     if (value.op !== "concat") return false;
     const axis = value.attrs.axis as string;
     if (at.part && at.part.axis !== axis) return false;
-    let offset = at.part?.offset ?? 0;
+    let offset: Dim = at.part?.offset ?? 0;
     return value.operands.every((part) => {
       const here = this.covered(part, { root: at.root, part: { axis, offset } });
-      offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
+      offset = addDims(offset, findAxis(part.type, axis)!.size);
       return here;
     });
   }

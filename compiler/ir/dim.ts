@@ -53,6 +53,25 @@ export function symbolsOf(dim: Dim): string[] {
   return [...new Set([...poly(dim).keys()].flatMap((m) => (m === "" ? [] : m.split("*"))))].sort();
 }
 
+/** A size as a sum: each term a coefficient times symbols. */
+export const termsOf = (dim: Dim): { readonly coefficient: number; readonly symbols: readonly string[] }[] =>
+  [...poly(dim)].map(([m, coefficient]) => ({ coefficient, symbols: factorsOf(m) }));
+
+/** The least and the largest value that a size can have. */
+export function boundsOf(dim: Dim): { readonly min: number; readonly max: number } {
+  if (typeof dim === "number") return { min: dim, max: dim };
+  let [min, max] = [0, 0];
+  for (const { coefficient, symbols } of termsOf(dim)) {
+    const open = symbols.length > 0;
+    min += coefficient < 0 && open ? -Infinity : coefficient;
+    max += coefficient < 0 || !open ? coefficient : Infinity;
+  }
+  return { min, max };
+}
+
+/** Whether a size is a multiple of n whatever its symbols are. */
+export const isMultipleOf = (dim: Dim, n: number): boolean => termsOf(dim).every((t) => t.coefficient % n === 0);
+
 /** Replaces bound symbols by their numbers; what is not bound stays symbolic. */
 export function bindDim(dim: Dim, sizes: Sizes): Dim {
   if (typeof dim === "number") return dim;

@@ -6,7 +6,7 @@ import { withoutCapture } from "../diagnostics/source-location.ts";
 import { bindDim, type Dim, type Sizes, symbolsOf } from "./dim.ts";
 import type { Attrs, AttrValue, Node } from "./node.ts";
 import { intern } from "./node.ts";
-import { type AttrKind, opRecord } from "./op.ts";
+import { type AttrKind, isFeed, opRecord, type SourceKind, sourceOf } from "./op.ts";
 import type { Axis } from "./type.ts";
 
 export interface Output {
@@ -23,8 +23,9 @@ export interface Graph {
   readonly updates: Readonly<Record<string, string>>;
 }
 
-const sourceOps = new Set(["input", "parameter", "random"]);
-export const isGraphInput = (node: Node): boolean => sourceOps.has(node.op);
+const given: ReadonlySet<SourceKind | undefined> = new Set<SourceKind>(["input", "parameter", "random"]);
+/** True for what has a value only when the graph runs. */
+export const isGraphInput = (node: Node): boolean => given.has(sourceOf(node));
 export const inputName = (node: Node): string => String(node.attrs.name);
 
 /**
@@ -39,8 +40,7 @@ export function makeGraph(
   updates: Readonly<Record<string, string>> = {},
 ): Graph {
   const found = topological(outputs.map((o) => o.node)).filter(isGraphInput);
-  const fed = (node: Node) => node.op === "input" && node.attrs.role !== "state";
-  const inputs = new Set([...declared, ...found.filter(fed), ...found]);
+  const inputs = new Set([...declared, ...found.filter(isFeed), ...found]);
   assertUnique([...inputs].map(inputName), "input");
   assertUnique(
     outputs.map((o) => o.name),

@@ -49,7 +49,8 @@ export function intern(
 
 /** The path of the first parameter operand, else that of the first operand that has one. */
 function inheritedPath(operands: readonly Node[]): string {
-  const parameter = operands.find((o) => o.op === "parameter" && o.path !== "");
+  // Of the nodes without operands, parameters alone have a path.
+  const parameter = operands.find((o) => o.operands.length === 0 && o.path !== "");
   return (parameter ?? operands.find((o) => o.path !== ""))?.path ?? "";
 }
 

@@ -1,6 +1,7 @@
 /** What an op is: one record that says everything about it once. Records register themselves here; everything else looks them up. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { InternalError, UsageError } from "../diagnostics/error.ts";
+import type { Fold, IndexMap } from "./algebra.ts";
 import type { Dim } from "./dim.ts";
 import type { DType } from "./dtype.ts";
 import type { Attrs, Node } from "./node.ts";
@@ -95,10 +96,14 @@ export type OperandRole =
   | "statistic"; // one number a row, kept from another pass
 
 /** What a kernel is built around. An op without a core is an expression inside other kernels, or has none at all. */
-export type Core =
-  | { readonly kind: "row_reduction" | "contraction"; readonly over: (attrs: Attrs) => readonly string[] }
-  | AttentionCore
-  | { readonly kind: "indexing" };
+export type Core = FoldCore | AttentionCore | { readonly kind: "indexing" };
+
+/** Elements of the operands are folded over some axes; a contraction folds products. */
+export interface FoldCore {
+  readonly kind: "row_reduction" | "contraction";
+  readonly over: (attrs: Attrs) => readonly string[];
+  readonly fold: Fold;
+}
 
 /** One result of the attention kernels. Those of one pass over the same operands are computed by one kernel. */
 export interface AttentionCore {
@@ -109,6 +114,25 @@ export interface AttentionCore {
   /** The axes of a result that one thread owns; it has the others in registers. */
   readonly rows: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => readonly Axis[];
 }
+
+/**
+ * Where floats may be f16 when a graph is computed in f16. Left out: operands and result are f32, as sums, statistics and
+ * exponentials ask.
+ */
+export type HalfPolicy =
+  | "safe" // f16 operands and result: what is summed accumulates in f32 inside, or the result is bounded by the operands
+  | "as_operands" // f16 where all operands are
+  | "as_operands_but_streams" // the same, but a sum of two computed values is f32: the residual stream grows with depth
+  | "as_normalized"; // f16 where the first operand is; its statistics are f32 inside
+
+/** Where a source's value comes from. */
+export type SourceKind =
+  | "parameter" // learned, kept by the store
+  | "input" // fed at each run, or a state that the store keeps
+  | "random" // drawn at each run
+  | "constant" // known when the graph is built
+  | "position" // the index along an axis
+  | "size"; // a size, known when the graph runs
 
 /** What one application computes. Bytes follow from the types and are not stated. */
 export interface Work {
@@ -128,6 +152,13 @@ export interface OpRecord {
   readonly roles?: Readonly<Record<string, OperandRole>>;
   /** The kernel that computes it, where it is no expression. */
   readonly core?: Core;
+  /** Of a source: where its value comes from. */
+  readonly source?: SourceKind;
+  /** True where two operands may change places. */
+  readonly commutative?: boolean;
+  readonly half?: HalfPolicy;
+  /** Of a movement: where the elements of its result come from. */
+  readonly indexMap?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => IndexMap;
   /** Operations; default: one for each element of the result where it is elementwise, else none. */
   readonly work?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => Work;
   readonly attrs: Readonly<Record<string, AttrSpec>>;
@@ -210,5 +241,43 @@ export function roleOf(node: Node, position: number): OperandRole | undefined {
 export const operandsAs = (node: Node, role: OperandRole): Node[] =>
   node.operands.filter((_, i) => roleOf(node, i) === role);
 
+/** The fold of a reduction or a contraction. */
+export function foldOf(node: Node): FoldCore | undefined {
+  const { core } = opRecord(node.op);
+  return core?.kind === "row_reduction" || core?.kind === "contraction" ? core : undefined;
+}
+
+const indexMaps = new WeakMap<Node, IndexMap>();
+
+/** The index map of a movement, made once a node. */
+export function indexMapOf(node: Node): IndexMap | undefined {
+  const known = indexMaps.get(node);
+  if (known) return known;
+  const made = opRecord(node.op).indexMap?.(
+    node.operands.map((o) => o.type),
+    node.attrs,
+    node.type,
+  );
+  if (made) indexMaps.set(node, made);
+  return made;
+}
+
+/** True for the movements whose result has each element of the operand exactly once. */
+export const isBijective = (node: Node): boolean => indexMapOf(node)?.inverse !== undefined;
+
+/** True for the movements that read one operand, at one index for each element of the result. */
+export function isAffine(node: Node): boolean {
+  const sources = indexMapOf(node)?.sources;
+  return sources?.length === 1 && !sources[0]!.inside;
+}
+
+export const sourceOf = (node: Node): SourceKind | undefined => opRecord(node.op).source;
+export const isParameter = (node: Node): boolean => sourceOf(node) === "parameter";
+export const isConstant = (node: Node): boolean => sourceOf(node) === "constant";
+/** A tensor that the store keeps between runs, besides parameters. */
+export const isState = (node: Node): boolean => sourceOf(node) === "input" && node.attrs.role === "state";
+/** A tensor that is given anew at each run. */
+export const isFeed = (node: Node): boolean => sourceOf(node) === "input" && node.attrs.role !== "state";
 export const coreOf = (node: Node): Core | undefined => opRecord(node.op).core;
+export const isReduction = (node: Node): boolean => opRecord(node.op).kind === "reduction";
 export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";

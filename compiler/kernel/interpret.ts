@@ -143,14 +143,17 @@ function runWorkgroup(
   for (let running = threads; running.length > 0; ) running = running.filter((t) => !t.next().done);
 }
 
+/** The value of an index expression of sizes alone, such as those of a grid. */
+export const evaluateIndex = (e: Expr, sizes: Readonly<Record<string, number>> = {}): number =>
+  e.kind === "const" ? e.value : evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+
 /** Runs every workgroup of a kernel over arrays named as its buffers, which it writes in place. */
 export function interpretKernel(
   kernel: Kernel,
   buffers: KernelArrays,
   sizes: Readonly<Record<string, number>> = {},
 ): void {
-  const none: Thread = { values: new Map(), arrays: {}, buffers, sizes };
-  const [x, y, z] = kernel.grid.map((g) => evaluate(g, none));
+  const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));
   for (let k = 0; k < z!; k++) {
     for (let j = 0; j < y!; j++) {
       for (let i = 0; i < x!; i++) runWorkgroup(kernel, [i, j, k], buffers, sizes);

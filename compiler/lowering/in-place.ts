@@ -4,12 +4,14 @@
  */
 import { address } from "../fusion/access.ts";
 import { countRegions, type FusedKernel, type Fusion, type Storage } from "../fusion/demand.ts";
-import { type FusionPlan, fuseGraph } from "../fusion/plan.ts";
+import { fuseGraph } from "../fusion/fuse.ts";
+import type { FusionPlan } from "../fusion/plan.ts";
+import { indexOver } from "../fusion/sizes.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { children, type Expr, indexVar, keyOf } from "../kernel/expr.ts";
+import { children, type Expr, keyOf } from "../kernel/expr.ts";
+import type { AdapterFacts } from "./facts.ts";
 import { kernelShape } from "./kernel-shape.ts";
-import type { AdapterFacts } from "./schedule.ts";
 import { regionName, Values } from "./values.ts";
 
 /** Fuses a graph with the hope that each state and its successor share a binding; `updateInPlace` makes it true. */
@@ -84,7 +86,7 @@ function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, f
   if (kernel.kind !== "elementwise") return false;
   const shape = kernelShape(kernel, plan.storage, plan.places, facts.bindingAlignment);
   const values = new Values(shape, new Set());
-  const env = new Map(kernel.axes.map((a, i) => [a.name, indexVar(`c${i}`, Number(a.size))]));
+  const env = new Map(kernel.axes.map((a, i) => [a.name, indexOver(`c${i}`, a.size)]));
   const stored = kernel.stores.map((s) => values.at(s.value, env));
   const own = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
   const whole = own.length === 1 && shape.regions[own[0]!]!.axes === state.type.axes;

@@ -37,6 +37,7 @@ export const sigmoid: Unary = elementwise({
   name: "sigmoid",
   doc: { summary: "1 / (1 + exp(-x))." },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => 1 / (1 + Math.exp(-x!)),
   gradient: (_, dy, y) => ({ x: mul(dy, mul(y, sub(1, y))) }),
@@ -57,6 +58,7 @@ export const relu: Unary = elementwise({
   name: "relu",
   doc: { summary: "max(x, 0)." },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => (x! < 0 ? 0 : x!),
   gradient: ({ x }, dy) => ({ x: select(gt(x, 0), dy, 0) }),
@@ -77,6 +79,7 @@ const gelu: Unary = elementwise({
     source: "Hendrycks, Gimpel 2016, arXiv:1606.08415",
   },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => 0.5 * x! * (1 + erfScalar(x! / Math.SQRT2)),
   gradient: ({ x }, dy) => {
@@ -109,6 +112,7 @@ const geluTanh: Unary = elementwise({
     source: "Hendrycks, Gimpel 2016, arXiv:1606.08415, section 2",
   },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => 0.5 * x! * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x! + 0.044715 * x! ** 3))),
   gradient: ({ x }, dy) => {
@@ -134,6 +138,7 @@ export const quickGelu: Unary = elementwise({
   name: "quick_gelu",
   doc: { summary: "x · σ(1.702 x), as CLIP uses.", source: "Radford et al. 2021, released code" },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => x! / (1 + Math.exp(-1.702 * x!)),
   gradient: ({ x }, dy) => {
@@ -159,6 +164,7 @@ export const silu: Unary = elementwise({
     source: "Elfwing, Uchibe, Doya 2017, arXiv:1702.03118, section 2",
   },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => x! / (1 + Math.exp(-x!)),
   gradient: ({ x }, dy) => {

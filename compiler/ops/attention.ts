@@ -210,6 +210,7 @@ record({
     summary: "softmax(scale · q·k, masked) · v over the key axis. A row that sees no key gives 0.",
     source: "Vaswani et al. 2017, section 3.2.1; Dao et al. 2022 (FlashAttention), section 3.1, for the kernel",
   },
+  half: "safe",
   operands: ["q", "k", "v", "mask?"],
   roles: { q: "factor", k: "factor", v: "factor", mask: "mask" },
   core: { kind: "attention", pass: "forward", part: "values", rows: queryRows },

@@ -88,9 +88,18 @@ record({
       "Σ a·b over the axes named; other axes that both carry are batched. Accumulates in f32 whatever the dtype.",
     source: "the Einstein summation convention, with names for indices",
   },
+  half: "safe",
   operands: ["a", "b"],
   roles: { a: "factor", b: "factor" },
-  core: { kind: "contraction", over: (attrs) => attrs.over as string[] },
+  core: {
+    kind: "contraction",
+    over: (attrs) => attrs.over as string[],
+    fold: {
+      accumulators: [{ start: 0 }],
+      lift: (s, [a, b]) => [s.mul(a!, b!)],
+      merge: (s, [sum], [product]) => [s.add(sum!, product!)],
+    },
+  },
   attrs: { over: { kind: "axes" } },
   constraints: {
     C1: "the contracted axes are in both operands",

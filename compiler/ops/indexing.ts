@@ -17,6 +17,7 @@ record({
     summary:
       "table[index] along one axis of the table; axes that both carry are batched. An index outside the axis reads its nearest end.",
   },
+  half: "safe",
   operands: ["table", "index"],
   roles: { table: "table", index: "index" },
   attrs: { axis: { kind: "axis" } },

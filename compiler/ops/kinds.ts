@@ -5,6 +5,7 @@ import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
 import {
+  type HalfPolicy,
   type OnnxMapping,
   type OpCase,
   type OpDoc,
@@ -17,6 +18,7 @@ import {
   type WgslText,
 } from "../ir/op.ts";
 import { type Axis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import type { Typed } from "../ir/typed.ts";
 import { broadcastStrides, strides } from "./reference-tools.ts";
 
 /** A node, or a number that becomes a constant of the other operands' dtype. */
@@ -25,6 +27,15 @@ export type Operand = Node | number;
 type ByName<N extends readonly string[]> = Readonly<Record<N[number], Node>>;
 type Operands<N extends readonly string[]> = { readonly [K in keyof N]: Operand };
 
+/** What carries the record that it builds nodes of. */
+export interface Recorded {
+  readonly record: OpRecord;
+}
+
+export type Builder<F> = F & Recorded;
+
+/** True for a node that this builder made, or that is like one. */
+export const is = (op: Recorded, node: Node | undefined): boolean => node?.op === op.record.name;
 type Row<N extends readonly string[]> = readonly [...{ readonly [K in keyof N]: number }, number];
 
 export const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
@@ -35,9 +46,35 @@ export const rows = <R extends readonly [number, ...number[]]>(...all: R[]): R[]
 /** A builder that carries its record. */
 export type OpBuilder<A extends readonly unknown[]> = ((...args: A) => Node) & { readonly record: OpRecord };
 
-export type Unary = OpBuilder<readonly [Operand]>;
-export type Binary = OpBuilder<readonly [Operand, Operand]>;
-export type Ternary = OpBuilder<readonly [Operand, Operand, Operand]>;
+/** Builders of elementwise ops: on typed operands the result has the axes of all of them. */
+export interface Unary {
+  <A extends string>(x: Typed<A>): Typed<A>;
+  (x: Operand): Node;
+  readonly record: OpRecord;
+}
+export interface Binary {
+  <A extends string = never, B extends string = never>(a: Typed<A> | number, b: Typed<B> | number): Typed<A | B>;
+  (a: Operand, b: Operand): Node;
+  readonly record: OpRecord;
+}
+export interface Ternary {
+  <A extends string = never, B extends string = never, C extends string = never>(
+    a: Typed<A> | number,
+    b: Typed<B> | number,
+    c: Typed<C> | number,
+  ): Typed<A | B | C>;
+  (a: Operand, b: Operand, c: Operand): Node;
+  readonly record: OpRecord;
+}
+
+/** The builder of an elementwise op with these operands. */
+export type Elementwise<N extends readonly string[]> = N extends readonly [string]
+  ? Unary
+  : N extends readonly [string, string]
+    ? Binary
+    : N extends readonly [string, string, string]
+      ? Ternary
+      : OpBuilder<Operands<N>>;
 
 export interface ElementwiseSpec<N extends readonly string[]> {
   readonly name: string;
@@ -52,6 +89,9 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
   /** True where the derivative is 0 almost everywhere. */
   readonly flat?: boolean;
+  /** True where the operands may change places. */
+  readonly commutative?: boolean;
+  readonly half?: HalfPolicy;
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
@@ -71,7 +111,7 @@ export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
 };
 
 /** An op that acts on each element; operands broadcast by axis name. */
-export function elementwise<const N extends readonly string[]>(spec: ElementwiseSpec<N>): OpBuilder<Operands<N>> {
+export function elementwise<const N extends readonly string[]>(spec: ElementwiseSpec<N>): Elementwise<N> {
   const { gradient, decompose } = spec;
   const named = (operands: readonly Node[]) =>
     Object.fromEntries(spec.inputs.map((n, i) => [n, operands[i]!])) as ByName<N>;
@@ -95,6 +135,8 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
       },
     }),
     ...(spec.flat && { flat: true }),
+    ...(spec.commutative && { commutative: true }),
+    ...(spec.half && { half: spec.half }),
     ...(decompose && { decompose: (operands: readonly Node[]) => decompose(named(operands)) }),
     wgsl: spec.wgsl,
     ...(spec.onnx && { onnx: spec.onnx }),
@@ -105,7 +147,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
   });
   const builder = (...operands: Operands<N>) =>
     build(spec.name, asNodes(spec.name, operands as readonly Operand[]), {});
-  return Object.assign(builder, { record }) as OpBuilder<Operands<N>>;
+  return Object.assign(builder, { record }) as unknown as Elementwise<N>;
 }
 
 function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>, operands: readonly TensorType[]) {

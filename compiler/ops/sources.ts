@@ -34,6 +34,7 @@ record({
   name: "constant",
   kind: "source",
   doc: { summary: "A value known when the graph is built: a scalar, or a table with axes." },
+  source: "constant",
   operands: [],
   attrs: {
     value: { kind: "number", optional: true },
@@ -88,6 +89,7 @@ record({
   doc: {
     summary: "A tensor given at each run (role feed), or kept by the store between runs (role state).",
   },
+  source: "input",
   operands: [],
   attrs: {
     name: { kind: "text" },
@@ -117,6 +119,7 @@ record({
   name: "parameter",
   kind: "source",
   doc: { summary: "A learned tensor, named by its path, with the distribution it begins with." },
+  source: "parameter",
   operands: [],
   attrs: {
     name: { kind: "text" },
@@ -148,6 +151,7 @@ record({
       "Random numbers as a declared input, filled by a seeded counter-based stream so that all executors see the same.",
     source: "Salmon et al. 2011, Parallel Random Numbers: As Easy as 1, 2, 3",
   },
+  source: "random",
   operands: [],
   attrs: {
     name: { kind: "text" },
@@ -173,6 +177,7 @@ record({
   name: "iota",
   kind: "source",
   doc: { summary: "0, 1, 2 ... along one axis." },
+  source: "position",
   operands: [],
   attrs: { axis: { kind: "sized_axis" }, dtype: { kind: "dtype" } },
   constraints: sourceConstraints,
@@ -193,6 +198,7 @@ record({
   name: "size",
   kind: "source",
   doc: { summary: "A size as a scalar: a number once the symbols in it are bound." },
+  source: "size",
   operands: [],
   attrs: { of: { kind: "dim" }, dtype: { kind: "dtype" } },
   infer: (_, attrs) => tensorType(attrs.dtype as DType, []),

@@ -2,10 +2,12 @@
  * Arenas: many tensors as ranges of one flat tensor. Parameters, gradients and optimizer state live this way, so that an
  * update is one sweep, a checkpoint is written in sequence, and sharding is a matter of ranges.
  */
+
 import { InternalError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
 import { type Graph, rewriteGraph, rewriteNodes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isParameter } from "../ir/op.ts";
 import { type Axis, elementsOf, type TensorType } from "../ir/type.ts";
 import { broadcast, concat, dropAxis, merge, pad, slice, split, transpose } from "../ops/index.ts";
 
@@ -80,10 +82,10 @@ export function viewNodes(roots: readonly Node[], layout: ArenaLayout, arena: No
 function viewInstead(layout: ArenaLayout, arena: Node): (node: Node) => Node {
   const byName = new Map(layout.entries.map((e) => [e.name, e]));
   return (node) => {
-    const entry = node.op === "parameter" ? byName.get(String(node.attrs.name)) : undefined;
+    const entry = isParameter(node) ? byName.get(String(node.attrs.name)) : undefined;
     return entry ? withoutCapture(() => arenaView(arena, entry)) : node;
   };
 }
 
 const isEntry = (layout: ArenaLayout, node: Node): boolean =>
-  node.op === "parameter" && layout.entries.some((e) => e.name === node.attrs.name);
+  isParameter(node) && layout.entries.some((e) => e.name === node.attrs.name);

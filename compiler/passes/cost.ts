@@ -5,8 +5,9 @@ import { bindDim, type Dim, type Sizes } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord, type Work } from "../ir/op.ts";
+import { isParameter } from "../ir/op.ts";
 import { elementsOf, type TensorType } from "../ir/type.ts";
+import { flopsOf, workOf } from "../ir/work.ts";
 
 export interface ParameterCount {
   /** Elements of all parameters. */
@@ -18,7 +19,7 @@ export interface ParameterCount {
 }
 
 export function countParameters(graph: Graph): ParameterCount {
-  const nodes = graph.inputs.filter((n) => n.op === "parameter");
+  const nodes = graph.inputs.filter(isParameter);
   const byGroup: Record<string, number> = {};
   let [parameters, bytes] = [0, 0];
   for (const node of nodes) {
@@ -40,18 +41,13 @@ export interface NodeCost {
   readonly bytes: number;
 }
 
-/** What one node costs by its record, computed by itself: fused ops that share a product count it each. */
+/** What one node costs at given sizes. */
 export function costOf(node: Node, sizes: Sizes = {}): NodeCost {
-  const record = opRecord(node.op);
-  const operands = node.operands.map((o) => o.type);
-  const elementwise: Work = { macs: 0, others: record.kind === "elementwise" ? elementsOf(node.type) : 0 };
-  const work = record.work?.(operands, node.attrs, node.type) ?? elementwise;
-  const macs = known(work.macs, sizes, node);
   const bytesOf = (t: TensorType) => known(elementsOf(t), sizes, node) * dtypeBytes[t.dtype];
   return {
-    macs,
-    flops: 2 * macs + known(work.others, sizes, node),
-    bytes: [...operands, node.type].reduce((n, t) => n + bytesOf(t), 0),
+    macs: known(workOf(node).macs, sizes, node),
+    flops: known(flopsOf(node), sizes, node),
+    bytes: [...node.operands.map((o) => o.type), node.type].reduce((n, t) => n + bytesOf(t), 0),
   };
 }
 

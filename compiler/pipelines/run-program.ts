@@ -3,13 +3,15 @@
  * all their reuse, states replaced at the end. What a device computes differently is the device's doing.
  */
 import { InternalError } from "../diagnostics/error.ts";
-import { span } from "../fusion/access.ts";
-import { type BufferUse, deviceBytes } from "../fusion/plan-memory.ts";
+import type { BufferUse } from "../fusion/plan.ts";
+import { slotBytes } from "../fusion/plan-memory.ts";
+import { deviceBytes, spanOf } from "../fusion/sizes.ts";
+import { dimValue, type Sizes } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import { inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { interpretKernel } from "../kernel/interpret.ts";
-import type { Program } from "./webgpu.ts";
+import { type Program, variantFor } from "../lowering/program.ts";
 
 type Elements = Float32Array | Float16Array | Int32Array | Uint32Array;
 
@@ -30,40 +32,50 @@ const elementsAt = (dtype: DType, buffer: ArrayBuffer, start: number, length: nu
 
 const wholeWords = (bytes: number): number => Math.ceil(bytes / 4) * 4;
 
-/** Runs a program once on values for each of its graph's inputs. Memory begins as NaN, so that what nobody wrote shows. */
-export function runProgram(program: Program, inputs: ReadonlyMap<string, ArrayLike<number>>): ProgramRun {
+/**
+ * Runs a program once on values for each of its graph's inputs, at the sizes given for its open symbols. Memory begins as
+ * NaN, so that what nobody wrote shows.
+ */
+export function runProgram(
+  program: Program,
+  inputs: ReadonlyMap<string, ArrayLike<number>>,
+  sizes: Sizes = {},
+): ProgramRun {
   const { graph, kernels, plan, storage } = program;
-  const slots = plan.slots.map((bytes) => new Uint8Array(wholeWords(bytes)).fill(0xff).buffer);
+  const slots = slotBytes(plan, sizes).map((bytes) => new Uint8Array(wholeWords(bytes)).fill(0xff).buffer);
   const own = new Map<Node, ArrayBuffer>();
-  for (const node of graph.inputs) own.set(node, filled(node, inputs.get(inputName(node)), inputName(node)));
+  for (const node of graph.inputs) own.set(node, filled(node, inputs.get(inputName(node)), inputName(node), sizes));
   const bufferAt = (use: BufferUse): ArrayBuffer => {
     if (use.kind === "slot") return slots[use.slot]!;
     let buffer = own.get(use.node);
     if (!buffer)
-      own.set(use.node, (buffer = filled(use.node, use.node.attrs.values as readonly number[], "a constant")));
+      own.set(use.node, (buffer = filled(use.node, use.node.attrs.values as readonly number[], "a constant", sizes)));
     return buffer;
   };
   const bufferOf = (root: Node): ArrayBuffer => bufferAt(plan.buffers.get(root) ?? { kind: "input", node: root });
   const whole = (node: Node): Elements =>
-    elementsAt(node.type.dtype, bufferOf(storage.get(node)?.root ?? node), 0, span(node.type.axes));
-  for (const { kernel, bindings } of kernels) {
+    elementsAt(node.type.dtype, bufferOf(storage.get(node)?.root ?? node), 0, elementsOf(node, sizes));
+  for (const one of kernels) {
+    const { kernel, bindings } = variantFor(one, sizes);
     const buffers = bindings.map((b, i) => {
       const { name, dtype } = kernel.buffers[i]!;
-      return [name, elementsAt(dtype, bufferOf(b.root), b.start, b.length)] as const;
+      return [name, elementsAt(dtype, bufferOf(b.root), b.start, dimValue(b.length, sizes))] as const;
     });
-    interpretKernel(kernel, Object.fromEntries(buffers));
+    interpretKernel(kernel, Object.fromEntries(buffers), sizes);
   }
   const outputs = new Map(graph.outputs.map(({ name, node }) => [name, whole(node).slice()]));
   for (const { from, to, bytes } of plan.copies)
-    new Uint8Array(bufferAt(to), 0, bytes).set(new Uint8Array(bufferAt(from), 0, bytes));
+    new Uint8Array(bufferAt(to)).set(new Uint8Array(bufferAt(from), 0, dimValue(bytes, sizes)));
   return { outputs, inputs: new Map(graph.inputs.map((n) => [inputName(n), whole(n)])) };
 }
 
-function filled(node: Node, values: ArrayLike<number> | undefined, what: string): ArrayBuffer {
-  const length = span(node.type.axes);
+const elementsOf = (node: Node, sizes: Sizes): number => dimValue(spanOf(node.type.axes), sizes);
+
+function filled(node: Node, values: ArrayLike<number> | undefined, what: string, sizes: Sizes): ArrayBuffer {
+  const length = elementsOf(node, sizes);
   if (values?.length !== length)
     throw new InternalError(`${what} has ${values?.length ?? "no"} values where ${length} belong`);
-  const buffer = new ArrayBuffer(wholeWords(deviceBytes(node)));
+  const buffer = new ArrayBuffer(wholeWords(dimValue(deviceBytes(node), sizes)));
   elementsAt(node.type.dtype, buffer, 0, length).set(values);
   return buffer;
 }

@@ -5,6 +5,7 @@
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import { type AttrValue, attrKey, type Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
@@ -58,9 +59,6 @@ export const sampleTensor = (name: string, axes: Readonly<Record<string, number>
     Object.entries(axes).map(([axis, size]) => ({ name: axis, size })),
   );
 
-/** Ops whose two operands may change places. */
-const commutative = new Set(["add", "mul", "max", "min", "eq", "ne", "and", "or"]);
-
 export interface Pattern {
   readonly root: Node;
   /** Variables by the node that is their sample. */
@@ -92,7 +90,7 @@ function unify(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings 
   const attrs = sample.op === "constant" ? unifyConstant(p, sample, node, bound) : unifyAttrs(p, sample, node, bound);
   if (!attrs) return undefined;
   const inOrder = unifyAll(p, sample.operands, node.operands, attrs);
-  if (inOrder || !commutative.has(sample.op)) return inOrder;
+  if (inOrder || !opRecord(sample.op).commutative) return inOrder;
   return unifyAll(p, sample.operands, node.operands.toReversed(), attrs);
 }
 

@@ -1,5 +1,5 @@
 /** Where the parameters of the InternVL family lie in the published checkpoints. */
-import type { Graph } from "../../dsl/index.ts";
+import { type Graph, isParameter } from "../../dsl/index.ts";
 import { hasAxes, type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
@@ -160,7 +160,7 @@ const ruleIn = (layout: readonly TensorRule[]) => {
 
 /** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
 export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
-  const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  const parameters = graph.inputs.filter(isParameter);
   const rules = layouts.find((layout) => parameters.every(ruleIn(layout)));
   return rules && publishedTensors(graph, rules);
 }

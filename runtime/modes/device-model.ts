@@ -1,6 +1,6 @@
 /** One model on a device: its parameters once, and as many graphs over them as its modes need. */
 import type { Backend, Store } from "../../backends/backend.ts";
-import { type DType, type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
+import { type DType, type Graph, type HostTensor, inputName, isParameter, type Sizes } from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
 import { openSessions } from "./open-sessions.ts";
 
@@ -25,7 +25,7 @@ export function deviceModel(backend: Backend, parameters: ParameterSource): Devi
   const written = new Set<string>();
   const sessions = openSessions();
   const session = async (graph: Graph, sizes: Sizes = {}) => {
-    for (const node of graph.inputs.filter((n) => n.op === "parameter")) {
+    for (const node of graph.inputs.filter(isParameter)) {
       const name = inputName(node);
       if (written.has(name)) continue;
       await store.write(name, await parameters.read(name, node.type.dtype));

@@ -12,7 +12,6 @@ import {
   type Node,
   runProgram,
   type SizedAxis,
-  scheduleFor,
 } from "../../compiler/index.ts";
 import { adapters } from "../kernels/support.ts";
 import { asHardware } from "../webgpu/support.ts";
@@ -39,7 +38,7 @@ function interpreter(name: string, facts: AdapterFacts): Executor {
     name: `interpreter, ${name}`,
     facts,
     async run(graph, values) {
-      const { outputs, inputs } = runProgram(compileKernels(graph, scheduleFor(facts)), values);
+      const { outputs, inputs } = runProgram(compileKernels(graph, facts), values);
       // A state that nothing reads or writes is no input of the program: it stays as it was given.
       return { outputs, states: new Map(stateNames(graph).map((s) => [s, inputs.get(s) ?? values.get(s)!])) };
     },

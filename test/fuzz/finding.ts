@@ -1,5 +1,5 @@
 /** A disagreement as it is reported: the seed, the smallest graph that shows it, and the kernels that it became. */
-import { compileKernels, type Graph, printGraph, printKernel, type Sizes, scheduleFor } from "../../compiler/index.ts";
+import { compileKernels, type Graph, printGraph, printKernel, type Sizes } from "../../compiler/index.ts";
 import { check, expectation, type Fault } from "./check.ts";
 import type { Executor } from "./executors.ts";
 import { drawInputs, fuzzCase } from "./random-case.ts";
@@ -43,7 +43,7 @@ export async function finding(
 
 function kernelsOf(graph: Graph, executor: Executor): string {
   try {
-    const { kernels } = compileKernels(graph, scheduleFor(executor.facts));
+    const { kernels } = compileKernels(graph, executor.facts);
     return kernels.map((k) => printKernel(k.kernel)).join("\n");
   } catch (error) {
     return `no kernels: ${(error as Error).message}`;

@@ -46,7 +46,7 @@ it.each(
 )("$name: its kernels do the multiply-accumulates that the graph is said to cost", ({ r, c }) => {
   const inputs = inputsOf(c);
   const program = compileKernels(graphOf("g", inputs, build(r.name, inputs, c.attrs)));
-  const flops = program.kernels.reduce((n, kernel) => n + kernel.flops, 0);
+  const flops = program.kernels.reduce((n, kernel) => n + Number(kernel.flops), 0);
   expect(flops).toBe(2 * countMacs(program.graph, {}));
   expect(flops).toBeGreaterThan(0);
 });
@@ -58,7 +58,7 @@ it("counts a training step's kernels as its graph", () => {
     makeGraph("step", [{ name: "loss", node: loss }, ...grads.map((node, i) => ({ name: `d${i}`, node }))]),
   );
   const cored = nodesOf(program.graph).filter((n) => opRecords().find((r) => r.name === n.op)!.core);
-  const flops = program.kernels.reduce((n, kernel) => n + kernel.flops, 0);
+  const flops = program.kernels.reduce((n, kernel) => n + Number(kernel.flops), 0);
   expect(flops).toBe(cored.reduce((n, node) => n + costOf(node).flops, 0));
 });
 

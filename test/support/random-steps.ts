@@ -1,5 +1,14 @@
 /** One random op at a time: for each kind of op, operands that suit it out of the values at hand, squeezed into its range. */
-import { type Axis, build, type DType, type Node, type OpRecord, ops, type SampleRange } from "../../compiler/index.ts";
+import {
+  type Axis,
+  build,
+  type DType,
+  type FoldCore,
+  type Node,
+  type OpRecord,
+  ops,
+  type SampleRange,
+} from "../../compiler/index.ts";
 import { rangeOf } from "./samples.ts";
 
 /** An integer in [0, n). */
@@ -85,13 +94,14 @@ export function addInput(d: Draft, dtype: DType, axes: readonly Axis[]): Value {
 export function step(d: Draft, record: OpRecord): Value | undefined {
   const shaper = shapers[record.name];
   if (shaper) return shaper(d);
+  // Folds of long rows that neither stay in range nor grow with the row take the rows of their own cases.
+  if (record.core?.kind === "row_reduction" && record.core.fold.repeated)
+    return reduceStep(d, record.name, record.core);
   return record.kind === "elementwise" ? elementwiseStep(d, record) : caseStep(d, record);
 }
 
 const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   cast: castStep,
-  reduce_sum: (d) => reduceStep(d, "reduce_sum"),
-  reduce_max: (d) => reduceStep(d, "reduce_max"),
   contract: contractStep,
   rename: (d) => onAxis(d, (x, axis) => ops.rename(x, axis.name, freshAxis(d, 1).name)),
   split: (d) => onAxis(d, (x, axis) => ops.split(x, axis.name, [freshAxis(d, factorOf(axis)), freshAxis(d, 0)])),
@@ -244,11 +254,11 @@ function castStep(d: Draft): Value | undefined {
   return { node: ops.cast(x.node, to), ...range };
 }
 
-function reduceStep(d: Draft, op: string): Value | undefined {
+function reduceStep(d: Draft, op: string, { fold }: FoldCore): Value | undefined {
   const x = recent(d, d.values);
   const over = shuffled(d, named(x.node)).slice(0, 1 + d.choose(2));
   if (over.length === 0 || x.node.type.dtype === "bool") return undefined;
-  const n = op === "reduce_sum" ? elements(x.node.type.axes.filter((a) => over.includes(a.name))) : 1;
+  const n = fold.repeated === "times" ? elements(x.node.type.axes.filter((a) => over.includes(a.name))) : 1;
   return { node: build(op, [x.node], { over }), low: Math.min(x.low * n, x.low), high: Math.max(x.high * n, x.high) };
 }
 

@@ -1,13 +1,24 @@
-/** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops are said by their records. */
-import { type Axis, type Dim, type DType, hasAxis, type Node, opRecord, symbolsOf } from "../../../compiler/index.ts";
+/** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops and reductions are said by their records. */
+import {
+  type Axis,
+  type Dim,
+  type DType,
+  foldOf,
+  hasAxis,
+  isReduction,
+  type Node,
+  opRecord,
+  symbolsOf,
+} from "../../../compiler/index.ts";
+import type { EmitOptions } from "../options.ts";
 import { wireCodes } from "../wire/elements.ts";
 import { attentionOperator, type Norm, normalize, softmax } from "./composites.ts";
 import { contract } from "./contraction.ts";
 import { elementwise } from "./elementwise.ts";
-import { castTo, constant, type Emission, type EmitOptions, emit, scalar } from "./emission.ts";
+import { castTo, constant, type Emission, emit, scalar } from "./emission.ts";
 import { gather, scatterAdd } from "./indexing.ts";
 import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
-import { argmax, maximum, sum } from "./reduction.ts";
+import { argmax, reduction } from "./reduction.ts";
 import { dimTensor } from "./sizes.ts";
 import { rootMeanSquareOf, statisticKey } from "./statistics.ts";
 import { first, realAxes, separate, type Tensor, tensor, value } from "./value.ts";
@@ -72,8 +83,6 @@ export const emitters: Readonly<Record<string, Emitter>> = {
   mod: {
     emit: (e, node, [a, b]) => elementwise(e, "Mod", [a!, divisor(e, node, b!)], node.type.dtype, { fmod: 1 }),
   },
-  reduce_sum: { emit: (e, node, [x]) => sum(e, x!, operandAxes(node, node.attrs.over)) },
-  reduce_max: { emit: (e, node, [x]) => maximum(e, x!, operandAxes(node, node.attrs.over)) },
   argmax: { emit: (e, node, [x]) => argmax(e, x!, node.attrs.axis as string) },
   contract: { emit: (e, node, [a, b]) => contract(e, a!, b!, operandAxes(node, node.attrs.over)) },
   // Missing axes repeat by themselves, and the order of axes is layout.
@@ -210,7 +219,7 @@ export function isExpressible(node: Node, options: EmitOptions): boolean {
   const special = emitters[node.op];
   if (special) return special.when?.(node, options) ?? true;
   const { kind, onnx } = opRecord(node.op);
-  if (kind !== "elementwise" || !onnx) return false;
+  if ((kind !== "elementwise" && kind !== "reduction") || !onnx) return false;
   return options.opset >= onnx.since && options.opset < (brokenFrom[onnx.type] ?? Number.POSITIVE_INFINITY);
 }
 
@@ -218,5 +227,7 @@ export function isExpressible(node: Node, options: EmitOptions): boolean {
 export function emitNode(e: Emission, node: Node, operands: readonly Tensor[]): Tensor {
   const special = emitters[node.op];
   if (special) return special.emit(e, node, operands);
-  return elementwise(e, opRecord(node.op).onnx!.type, operands, node.type.dtype);
+  const { type } = opRecord(node.op).onnx!;
+  if (!isReduction(node)) return elementwise(e, type, operands, node.type.dtype);
+  return reduction(e, type, operands[0]!, operandAxes(node, node.attrs.over), foldOf(node)!.fold.repeated);
 }

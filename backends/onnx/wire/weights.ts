@@ -9,8 +9,7 @@ import {
   printType,
   UsageError,
 } from "../../../compiler/index.ts";
-import type { StoredPart, StoredTensor } from "../emit/placement.ts";
-import type { Quantization } from "../emit/quantize.ts";
+import type { Quantization, StoredPart, StoredTensor } from "../forms/stored.ts";
 import { bytesOf, fromBytes, packNibbles, toBytes, type WholeType, wireBytes } from "./elements.ts";
 import { dequantize, type MatrixDims, quantize } from "./integers.ts";
 import { permute } from "./permute.ts";

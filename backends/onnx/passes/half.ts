@@ -4,37 +4,41 @@
  * which grows with depth: in trained encoders it passes what f16 holds, and its norm makes it small again.
  */
 import {
+  coreOf,
   type Graph,
   inputName,
   intern,
+  isConstant,
+  isGraphInput,
+  isParameter,
   makeGraph,
   type Node,
   nodesOf,
   opRecord,
   ops,
+  type Pass,
   type TensorType,
   usersOf,
 } from "../../../compiler/index.ts";
+import { isExpressible } from "../emit/table.ts";
+import type { EmitOptions } from "../options.ts";
 
-/** Operators that accumulate in f32 inside, or whose results are bounded by their operands. */
-const halfOps = new Set([
-  ...["contract", "attention", "gather", "softmax"],
-  ...["gelu", "gelu_tanh", "quick_gelu", "silu", "relu", "sigmoid", "tanh"],
-]);
+const policyOf = (node: Node) => opRecord(node.op).half;
 
-/** Ops that are computed as their operands are. */
-const followers = new Set([
-  ...["add", "sub", "mul", "neg", "max", "min", "abs", "select"],
-  ...["broadcast", "rename", "split", "merge", "slice", "pad", "concat", "transpose", "window"],
-]);
-
-/** Operators that are computed as what they normalize is, their statistics in f32. */
-const norms = new Set(["rms_norm", "layer_norm"]);
+/** True for what is computed as its operands are. */
+const follows = (node: Node): boolean =>
+  policyOf(node) === "as_operands" || policyOf(node) === "as_operands_but_streams";
 
 /** The largest f16, and the smallest that is not 0 on either side: beyond them a constant needs f32. */
 const range = { largest: 65504, smallest: 6e-8 } as const;
 
-/** The graph with parameters and the ops above in f16; `isOperator` says whether a node needs no decomposition. */
+/** Leaves a graph as it is unless f16 is asked for. */
+export const halfPrecision = (options: EmitOptions): Pass => ({
+  name: "half-precision",
+  run: (graph) => (options.precision === "f16" ? inHalf(graph, (node) => isExpressible(node, options)) : graph),
+});
+
+/** The graph with parameters, and the ops whose records allow it, in f16; `isOperator` says whether a node needs no decomposition. */
 export function inHalf(graph: Graph, isOperator: (node: Node) => boolean): Graph {
   const half = chooseHalf(graph, isOperator);
   const made = new Map<Node, Node>();
@@ -50,44 +54,60 @@ function chooseHalf(graph: Graph, isOperator: (node: Node) => boolean): Set<Node
   const [half, learned] = [new Set<Node>(), learnedNodes(nodes)];
   for (const node of nodes) {
     if (node.type.dtype !== "f32") continue;
-    const stored = node.op === "parameter" && !updated.has(inputName(node));
-    const composite = opRecord(node.op).kind === "composite" && node.op !== "attention" && !isOperator(node);
-    const residual = (node.op === "add" || node.op === "sub") && !node.operands.some((o) => learned.has(o));
-    const asOperands = followers.has(node.op) && !residual && node.operands.every((o) => half.has(o) || isNeutral(o));
-    const asNormed = norms.has(node.op) && half.has(node.operands[0]!);
-    if (stored || ((halfOps.has(node.op) || asNormed) && !composite) || asOperands) half.add(node);
+    if (isParameter(node) ? !updated.has(inputName(node)) : computedInHalf(node)) half.add(node);
   }
   const users = usersOf(nodes);
   // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum or a variance would.
   for (const node of [...nodes].reverse()) {
     const by = users.get(node)!;
-    const optional = followers.has(node.op) || node.op === "parameter";
+    const optional = follows(node) || isParameter(node);
     if (optional && by.length > 0 && by.every((u) => u.type.dtype === "f32" && !half.has(u))) half.delete(node);
   }
   return half;
+
+  /** What its record says of it, given its operands. A composite without an operator is what its parts are. */
+  function computedInHalf(node: Node): boolean {
+    if (opRecord(node.op).kind === "composite" && !coreOf(node) && !isOperator(node)) return false;
+    const alike = node.operands.every((o) => half.has(o) || isNeutral(o));
+    switch (policyOf(node)) {
+      case "safe":
+        return true;
+      case "as_operands":
+        return alike;
+      case "as_operands_but_streams":
+        return alike && node.operands.some((o) => learned.has(o));
+      case "as_normalized":
+        return half.has(node.operands[0]!);
+      default:
+        return false;
+    }
+  }
 }
 
 /** What no input of a run has a part in: parameters, constants and what is made of them. */
 function learnedNodes(nodes: readonly Node[]): Set<Node> {
   const learned = new Set<Node>();
   for (const node of nodes) {
-    const given = node.op === "input" || node.op === "random";
+    const given = isGraphInput(node) && !isParameter(node);
     if (!given && node.operands.every((o) => learned.has(o))) learned.add(node);
   }
   return learned;
 }
 
+/** 0 or 1, made from a truth value. */
+const isFlag = (node: Node): boolean => node.operands.length === 1 && node.operands[0]!.type.dtype === "bool";
+
 /** True for values that either precision takes as they are: no floats, flags, and constants that f16 can hold. */
 function isNeutral(node: Node): boolean {
   if (node.type.dtype !== "f32") return true;
-  if (node.op === "cast") return node.operands[0]!.type.dtype === "bool";
-  if (node.op !== "constant") return false;
+  if (isFlag(node)) return true;
+  if (!isConstant(node)) return false;
   const values = (node.attrs.values as readonly number[] | undefined) ?? [node.attrs.value as number];
   return values.every((v) => v === 0 || (Math.abs(v) <= range.largest && Math.abs(v) >= range.smallest));
 }
 
 function rebuild(node: Node, half: boolean, made: ReadonlyMap<Node, Node>): Node {
-  if (half && node.op === "parameter") return retyped(node, []);
+  if (half && isParameter(node)) return retyped(node, []);
   const operands = node.operands.map((o) => {
     const operand = made.get(o)!;
     return o.type.dtype === "f32" ? inPrecision(operand, half ? "f16" : "f32") : operand;
@@ -98,8 +118,8 @@ function rebuild(node: Node, half: boolean, made: ReadonlyMap<Node, Node>): Node
 /** The value as f16 or f32; constants and flags are made so, not converted. */
 function inPrecision(node: Node, to: "f16" | "f32"): Node {
   if (node.type.dtype === to) return node;
-  if (node.op === "constant") return retyped(node, [], to);
-  return ops.cast(node.op === "cast" && node.operands[0]!.type.dtype === "bool" ? node.operands[0]! : node, to);
+  if (isConstant(node)) return retyped(node, [], to);
+  return ops.cast(isFlag(node) ? node.operands[0]! : node, to);
 }
 
 /** The node on other operands, or with another dtype where it states its own. */

@@ -1,56 +1,23 @@
-/** Graph to graph, before any ONNX: attention as a softmax that its gradients share, then what no operator says is decomposed. */
-import {
-  type Attrs,
-  decompose,
-  type Graph,
-  locationOf,
-  type Node,
-  nodesOf,
-  opRecord,
-  ops,
-  printLocation,
-  rewriteGraph,
-  UnsupportedError,
-} from "../../../compiler/index.ts";
-import type { EmitOptions } from "./emission.ts";
-import { simplify } from "./simplify.ts";
-import { isExpressible } from "./table.ts";
+/**
+ * Attention as a softmax, where it is not an operator, and its gradients from the same softmax: onnxruntime has one fast
+ * kernel for a softmax, and the forward pass has computed it already.
+ *
+ *     before  attention(q, k, v, mask)
+ *     after   contract(softmax(scale · q·k + bias), v, [key])
+ */
+import { type Attrs, type Node, ops, type Pass, rewriteGraph } from "../../../compiler/index.ts";
+import { isExpressible } from "../emit/table.ts";
+import type { EmitOptions } from "../options.ts";
 
-/** The graph in ops that `emitNode` knows. Throws UnsupportedError naming every op that cannot be expressed. */
-export function lower(graph: Graph, options: EmitOptions): Graph {
-  const keep = (node: Node) => isExpressible(node, options);
-  const lowered = decompose(simplify(rewriteGraph(graph, (node) => attentionBySoftmax(node, keep))), keep);
-  refuse(graph, lowered, options);
-  return lowered;
-}
-
-function refuse(graph: Graph, lowered: Graph, options: EmitOptions): void {
-  const wrong = new Map<string, Node[]>();
-  for (const node of nodesOf(lowered)) {
-    if (opRecord(node.op).kind === "source" && !isSourceOfGraph(node.op)) continue;
-    if (isSourceOfGraph(node.op) || isExpressible(node, options)) continue;
-    wrong.set(node.op, [...(wrong.get(node.op) ?? []), node]);
-  }
-  if (wrong.size === 0) return;
-  const lines = [...wrong].map(([op, nodes]) => {
-    const since = opRecord(op).onnx?.since;
-    const why = since === undefined ? "it names no operator and has no decomposition" : `it needs opset ${since}`;
-    return `  ${op}, ${nodes.length === 1 ? "once" : `${nodes.length} times`}, first at ${printLocation(locationOf(nodes[0]!.birth))}: ${why}`;
-  });
-  throw new UnsupportedError(
-    `graph @${graph.name} cannot be expressed in ONNX opset ${options.opset}:\n${lines.join("\n")}`,
-  );
-}
-
-const isSourceOfGraph = (op: string): boolean => op === "input" || op === "parameter" || op === "random";
+export const softmaxAttention = (options: EmitOptions): Pass => ({
+  name: "softmax-attention",
+  needs: ["fuse-attention"], // what is fused is an operator where that is asked for; the rest is taken apart again here
+  run: (graph) => rewriteGraph(graph, (node) => attentionBySoftmax(node, (n) => isExpressible(n, options))),
+});
 
 /** Far below every logit, and finite with one added to it: a row of infinities would give NaN. */
 const hidden = { f32: -1e30, f16: -3e4 } as const;
 
-/**
- * Attention as softmax(scale · q·k + bias) · v, and its gradients from the same softmax: onnxruntime has one fast kernel
- * for a softmax, and the forward pass has computed it already.
- */
 function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
   const order = node.type.axes.map((a) => a.name);
   if (node.op === "attention" && !keep(node)) {

@@ -4,12 +4,13 @@
  * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
  */
 
-import { type Env, restrict, span } from "../fusion/access.ts";
-import { coresOf, type Store } from "../fusion/demand.ts";
-import { attentionRows, type Placement } from "../fusion/groups.ts";
-import type { Node } from "../ir/node.ts";
-import { type AttentionCore, coreOf, operandNamed } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
+import { type Env, restrict, span } from "../../../fusion/access.ts";
+import { coresOf, type Store } from "../../../fusion/demand.ts";
+import { attentionRows } from "../../../fusion/groups.ts";
+import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
+import type { Node } from "../../../ir/node.ts";
+import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
+import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
 import {
   builtin,
   type Const,
@@ -21,12 +22,14 @@ import {
   int,
   type Var,
   variable,
-} from "../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../kernel/kernel.ts";
-import { add, div, lt, min, mod, mul, select } from "../kernel/simplify.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
-import { loopOver } from "./loops.ts";
-import { coordinatesOf, envAt } from "./row-reduction.ts";
+} from "../../../kernel/expr.ts";
+import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { independentThreads } from "../../facts.ts";
+import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver } from "../../loops.ts";
+import type { Fit, Schedule } from "../../schedule.ts";
+import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
 const hidden = -1e30;
@@ -105,41 +108,41 @@ interface Accumulator {
 class AttentionLowering {
   private readonly k: Lowering;
   private readonly p: Parts;
-  private readonly places: Placement;
+  private readonly settings: RowsInRegisters;
   private readonly arrays: ArrayDecl[] = [];
 
-  constructor(k: Lowering, p: Parts, places: Placement) {
+  constructor(k: Lowering, p: Parts, settings: RowsInRegisters) {
     this.k = k;
     this.p = p;
-    this.places = places;
+    this.settings = settings;
   }
 
-  lower(): LoweredKernel {
+  lower(): KernelCode {
     const { rows, k: keys, q } = this.p;
     // Rows of one thread differ along an axis that the walked side lacks, so that what is walked serves all of them.
     const forward = this.p.walked.some((a) => a.name === this.p.over.name);
     const walked = forward ? [keys, ...(this.p.v ? [this.p.v] : [])] : [q];
     const tiled = rows.find((a) => walked.every((o) => !hasAxis(o.type, a.name)));
-    const size = tiled ? Number(tiled.size) : 1;
+    const size = dimExpr(tiled?.size ?? 1);
     let tile = 1;
-    const most = this.k.schedule.attentionElements / Number(this.p.dot.size);
-    while (tile < mostRows && tile * 2 <= most && size >= tile * 2) tile *= 2;
-    const tiles = Math.ceil(size / tile);
+    const most = this.settings.elements / Number(this.p.dot.size);
+    while (tile < mostRows && tile * 2 <= most && typical(tiled?.size ?? 1) >= tile * 2) tile *= 2;
+    const tiles = ceilDiv(size, tile);
     const others = rows.filter((a) => a !== tiled);
-    const shape = this.k.perThread(tiles * span(others), (item) => {
+    const code = this.k.perThread(mul(tiles, dimExpr(spanOf(others))), this.settings.threads, (item) => {
       const out: Stmt[] = [];
-      const bound = this.k.let("t", mod(item, int(tiles)));
-      const rest = this.k.let("o", div(item, int(tiles)));
+      const bound = this.k.let("t", mod(item, tiles));
+      const rest = this.k.let("o", div(item, tiles));
       out.push(bound.stmt, rest.stmt);
       const common = unflatten(rest.target, others);
       const mine = Array.from({ length: tile }, (_, i): Row => {
         const exact = add(mul(bound.target, int(tile)), int(i));
-        const env = tiled ? new Map([...common, [tiled.name, min(exact, int(size - 1))]]) : common;
-        return { env, inside: lt(exact, int(size)) };
+        const env = tiled ? new Map([...common, [tiled.name, min(exact, sub(size, int(1)))]]) : common;
+        return { env, inside: lt(exact, size) };
       });
       return [...out, ...(passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine))];
     });
-    return this.k.finish("attention", { ...shape, arrays: this.arrays });
+    return { ...code, arrays: this.arrays };
   }
 
   /** Runs `body` for every element of a vector: unrolled where it is short, else in a loop. */
@@ -317,7 +320,7 @@ class AttentionLowering {
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
         const at = new Map([...rows, ...unflatten(e, names)]);
-        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.places, at) }))));
+        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.k.places, at) }))));
       });
     }
     return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
@@ -326,7 +329,7 @@ class AttentionLowering {
   /** The axes besides its row that a stored value has, by the core that it is made of. */
   private storedWidths(store: Store): readonly Axis[] {
     const { value } = store;
-    if (!usesWidths(this.places.get(value)!.env!)) return [];
+    if (!usesWidths(this.k.places.get(value)!.env!)) return [];
     if (this.p.cores.includes(value)) return this.widthsOf(value);
     return this.widthsOf(this.p.cores.find((c) => this.widthsOf(c).length > 0)!);
   }
@@ -340,8 +343,34 @@ const usesWidths = (env: Env): boolean => {
   return [...env.values()].some(mentionsWidth);
 };
 
-export function lowerAttention(k: Lowering, places: Placement): LoweredKernel {
+/** The attention nodes of a kernel. */
+export interface AttentionProblem {
+  readonly k: Lowering;
+  readonly parts: Parts;
+}
+
+export function attentionProblem(k: Lowering): AttentionProblem {
   const group = k.fused.group!;
-  const used = coresOf(group, k.fused.stores, places);
-  return new AttentionLowering(k, partsOf(group.cores.filter((c) => used.has(c))), places).lower();
+  const used = coresOf(group, k.fused.stores, k.places);
+  return { k, parts: partsOf(group.cores.filter((c) => used.has(c))) };
+}
+
+interface RowsInRegisters extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
+  readonly elements: number;
+}
+
+export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
+  name: "rows-in-registers",
+  summary: "a thread holds a few rows of its side in registers and walks the other side once",
+  settings: (facts) => [{ threads: independentThreads(facts), elements: facts.software ? 64 : 32 }],
+  fits: ({ parts }) => knownWidths(parts),
+  cost: () => 1,
+  lower: ({ k, parts }, settings) => new AttentionLowering(k, parts, settings).lower(),
+};
+
+function knownWidths({ dot, widths }: Parts): Fit {
+  const open = [dot, ...widths].find((a) => typeof a.size !== "number");
+  return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
 }

@@ -2,17 +2,34 @@
  * Scatter-add without atomics: a thread owns one column of the result, clears it, and adds the updates of all index
  * positions in their order, so the sum is the same at every run.
  */
+import { type Env, restrict } from "../../../fusion/access.ts";
+import { dimExpr, spanOf } from "../../../fusion/sizes.ts";
+import type { Axis } from "../../../ir/type.ts";
+import { cast, float, floatArith, load } from "../../../kernel/expr.ts";
+import type { Stmt } from "../../../kernel/kernel.ts";
+import { clampIndex } from "../../../kernel/simplify.ts";
+import { independentThreads } from "../../facts.ts";
+import { type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver } from "../../loops.ts";
+import type { Schedule } from "../../schedule.ts";
+import { registerType } from "../../values.ts";
 
-import { dimExpr, type Env, restrict, span } from "../fusion/access.ts";
-import type { Axis } from "../ir/type.ts";
-import { cast, float, floatArith, load } from "../kernel/expr.ts";
-import type { Stmt } from "../kernel/kernel.ts";
-import { clampIndex } from "../kernel/simplify.ts";
-import { type LoweredKernel, type Lowering, unflatten } from "./kernel.ts";
-import { loopOver } from "./loops.ts";
-import { registerType } from "./values.ts";
+export interface ScatterProblem {
+  readonly k: Lowering;
+}
 
-export function lowerScatter(k: Lowering): LoweredKernel {
+export const scatterProblem = (k: Lowering): ScatterProblem => ({ k });
+
+export const columnPerThread: Schedule<ScatterProblem, { readonly threads: number }> = {
+  name: "column-per-thread",
+  summary: "a thread owns a column of the result and adds its updates in their order, without atomics",
+  settings: (facts) => [{ threads: independentThreads(facts) }],
+  fits: () => true,
+  cost: () => 1,
+  lower: ({ k }, { threads }) => lowerScatter(k, threads),
+};
+
+function lowerScatter(k: Lowering, threads: number): KernelCode {
   const core = k.fused.group!.cores[0]!;
   const [index, updates] = [core.operands[0]!, core.operands[1]!];
   const axis = core.attrs.axis as unknown as Axis;
@@ -22,7 +39,7 @@ export function lowerScatter(k: Lowering): LoweredKernel {
   const dtype = registerType(core.type.dtype);
   const at = (env: Env) => k.target(k.fused.stores[0]!, env);
 
-  const shape = k.perThread(span(columns), (item) => {
+  return k.perThread(dimExpr(spanOf(columns)), threads, (item) => {
     const column = unflatten(item, columns);
     const clear = loopOver(k, [axis], (env): Stmt[] => [
       { kind: "store", ...at(new Map([...column, ...env])), value: cast(float(0, dtype), core.type.dtype) },
@@ -40,5 +57,4 @@ export function lowerScatter(k: Lowering): LoweredKernel {
     });
     return [...clear, ...accumulate];
   });
-  return k.finish("indexing", shape);
 }
