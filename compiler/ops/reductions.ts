@@ -60,6 +60,14 @@ export const reduceMin: Reduction = reduction({
   fold: { accumulators: [{ start: "highest" }], merge: (s, [a], [b]) => [s.min(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMin", since: 13 },
+  special: ofRow(
+    [[nan, 1, 2], nan],
+    [[1, nan, 2], nan],
+    [[1, 2, nan], nan],
+    [[-inf, 1, 2], -inf],
+    [[inf, 1, 2], 1],
+    [[inf, inf, inf], inf],
+  ),
 });
 
 export const reduceProd: Reduction = reduction({
@@ -79,6 +87,7 @@ export const reduceProd: Reduction = reduction({
     return mul(dy, others);
   },
   onnx: { type: "ReduceProd", since: 13 },
+  special: ofRow([[nan, 0, 2], nan], [[inf, 0, 2], nan], [[inf, -1, 2], -inf], [[0, -1, 2], -0], [[3e38, 10, 1], inf]),
 });
 
 /** The mean over axes. */
@@ -294,9 +303,9 @@ record({
     );
     const step = broadcastStrides(row, type);
     const rowOf = tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0));
-    const top = fold(x!, over, row, Number.NEGATIVE_INFINITY, Math.max);
+    const top = reduceMax.record.reference([x!], { over }, row);
     const shifted = rowOf.map((r, i) => x!.data[i]! - top[r]!);
-    const total = fold({ type, data: shifted }, over, row, 0, (a, v) => a + Math.exp(v));
+    const total = reduceSum.record.reference([{ type, data: shifted.map(Math.exp) }], { over }, row);
     return rowOf.map((r, i) => shifted[i]! - Math.log(total[r]!));
   },
   gradient: (node, dy) => {
