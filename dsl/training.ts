@@ -36,11 +36,11 @@ export interface LossResult {
 
 export interface Optimizer extends AdamWOptions {
   readonly rate: Schedule;
-  /** The largest global gradient norm; unlimited unless said. */
+  /** The largest global gradient norm; default unlimited. */
   readonly clip?: number;
   /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
   readonly decays?: (name: string) => boolean;
-  /** Multiplies the learning rate of a parameter: layer-wise decay. 1 unless said. */
+  /** Multiplies the learning rate of a parameter: layer-wise decay. Default 1. */
   readonly rateScale?: (name: string) => number;
 }
 
@@ -49,7 +49,7 @@ export interface Stage {
   readonly name: string;
   /** Declares inputs, runs the model, and gives the loss. */
   readonly loss: (p: Params) => LossResult;
-  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Everything unless said. */
+  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Default everything. */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
 }
@@ -192,7 +192,7 @@ function perElement(
 }
 
 /** Path patterns: `*` is one part between dots, `**` any number of them. */
-export function matchesPath(pattern: string, path: string): boolean {
+function matchesPath(pattern: string, path: string): boolean {
   const source = pattern
     .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
     .map((part) => {

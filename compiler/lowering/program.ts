@@ -6,7 +6,7 @@ import { deviceBytes } from "../fusion/sizes.ts";
 import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
-import { graphSymbols } from "../ir/graph.ts";
+import { openSizes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { flopsOf } from "../ir/work.ts";
 import { evaluateIndex } from "../kernel/interpret.ts";
@@ -61,7 +61,7 @@ export interface Program {
 /** The program that a plan became. */
 export function assembleProgram({ graph, plan, storage, shaped, lowered }: LoweredPlan): Program {
   const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!));
-  return { graph, symbols: graphSymbols(graph), kernels, plan, storage };
+  return { graph, symbols: openSizes(graph), kernels, plan, storage };
 }
 
 function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refused }: LoweredShape): ProgramKernel {

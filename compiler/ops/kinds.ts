@@ -83,7 +83,7 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   /** Dtypes accepted; all operands share one, but those listed in `boolInputs`. */
   readonly dtypes: readonly DType[];
   readonly boolInputs?: readonly N[number][];
-  /** The result's dtype; "same" unless said. */
+  /** The result's dtype; default "same". */
   readonly result?: "same" | "bool";
   readonly reference: (...values: number[]) => number;
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
@@ -102,7 +102,7 @@ export interface ElementwiseSpec<N extends readonly string[]> {
 }
 
 /** f32 keeps 24 bits and f16 11; a few roundings are allowed on either. */
-export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
+const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
   f32: { absolute: 1e-6, relative: 1e-5 },
   f16: { absolute: 1e-3, relative: 4e-3 },
   i32: { absolute: 0, relative: 0 },
@@ -174,7 +174,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
  * The axes of all operands: those of the operand with most axes (the first on a tie), then what the others add.
  * Throws OpViolation C1 when an axis has two sizes.
  */
-export function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
+function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
   const longest = operands.reduce((a, b) => (b.axes.length > a.axes.length ? b : a));
   const axes = [...longest.axes];
   operands.forEach((operand, i) => {

@@ -16,7 +16,7 @@ import { nodeRule, type Refusal, refuse, rewritePass } from "../rewrite/index.ts
 const mostElements = 1024;
 
 /** The value as the dtype holds it; undefined where it holds no such value. */
-export function roundTo(dtype: DType, value: number): number | undefined {
+function roundTo(dtype: DType, value: number): number | undefined {
   if (dtype === "bool") return value !== 0 ? 1 : 0;
   if (isFloat(dtype)) {
     const rounded = dtype === "f32" ? Math.fround(value) : Math.f16round(value);

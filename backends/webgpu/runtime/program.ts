@@ -205,7 +205,7 @@ export class DeviceProgram {
     this.reserve(sizes);
     for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
     if (this.sizes) {
-      const values = Int32Array.from(this.program.symbols, (s) => dimValue(s, sizes));
+      const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
       this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
     }
     return this.bind(store, sizes);
@@ -263,6 +263,13 @@ export class DeviceProgram {
     for (const b of this.tables.values()) b.destroy();
     this.sizes?.destroy();
   }
+}
+
+/** The size of a run that a symbol stands for; throws UsageError where no feed and no setting says it. */
+function sizeOf(symbol: string, sizes: Sizes): number {
+  const size = Object.hasOwn(sizes, symbol) ? sizes[symbol] : undefined;
+  if (size !== undefined) return size;
+  throw new UsageError(`nothing says what the size "${symbol}" is: it is no axis of a feed, so give it a number`);
 }
 
 /** The axes of a node with the sizes of a run. */

@@ -58,9 +58,8 @@ export function textLength(graph: Graph): {
   readonly sizes: Readonly<Record<string, number>>;
 } {
   const size = feedNamed(graph, "ids").type.axes.find((a) => a.name === "token")?.size;
-  return typeof size === "string"
-    ? { tokens: openLength, sizes: { [size]: openLength } }
-    : { tokens: size ?? 1, sizes: {} };
+  if (typeof size === "number" || size === undefined) return { tokens: size ?? 1, sizes: {} };
+  return { tokens: openLength, sizes: { [String(size)]: openLength } };
 }
 
 /** Tokenizes texts batch by batch. */
