@@ -10,6 +10,7 @@ import {
   makeGraph,
   type Node,
   type OpRecord,
+  OpViolation,
   type Output,
   opRecords,
   ops,
@@ -176,7 +177,18 @@ function assemble(d: Draft, states: readonly Node[], gradients: readonly Output[
     if (!chance(d, 6)) updates[add(successor(d, state, states, gradients), "next")] = inputName(state);
   const all = shuffledList(d, [...outputs, ...gradients]);
   const graph = makeGraph("random", all, d.declared, updates);
-  return { graph, bindings: d.options.symbols ? bindings : [{}] };
+  return { graph, bindings: d.options.symbols ? bindings.filter((sizes) => fits(graph, sizes)) : [{}] };
+}
+
+/** Whether sizes suit a graph: a slice may ask for more elements than they give an axis. */
+function fits(graph: Graph, sizes: Sizes): boolean {
+  try {
+    bindSizes(graph, sizes);
+    return true;
+  } catch (error) {
+    if (error instanceof OpViolation) return false;
+    throw error;
+  }
 }
 
 function shuffledList<T>(d: Draft, list: readonly T[]): T[] {
@@ -187,7 +199,7 @@ function shuffledList<T>(d: Draft, list: readonly T[]): T[] {
 function anyOutput(d: Draft): Node {
   switch (d.choose(12)) {
     case 0:
-      return ops.constant(pick(d, [0, 1, 2.5]), pick(d, ["f32", "i32"] as const));
+      return chance(d, 2) ? ops.constant(pick(d, [0, 1, 2.5])) : ops.constant(d.choose(4), "i32");
     case 1:
       return pick(
         d,

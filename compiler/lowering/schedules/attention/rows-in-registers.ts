@@ -315,7 +315,7 @@ class AttentionLowering {
         for (const core of this.p.cores) {
           const own = this.widthsOf(core);
           if (span(own) !== span(axes) && own.length > 0) continue;
-          const value = this.bind(inner, vectorOf(core)(e), "y");
+          const value = this.bind(inner, vectorOf(core)(own.length > 0 ? e : int(0)), "y");
           this.k.values.bind(core, restrict(new Map([...row.env, ...unflatten(e, own)]), core), value);
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
