@@ -8,6 +8,7 @@ import {
   type Graph,
   type HostTensor,
   hostTensor,
+  InternalError,
   inputName,
   type Node,
   runProgram,
@@ -52,34 +53,52 @@ export const interpreters: readonly Executor[] = Object.entries(adapters).map(([
 const hostValue = (node: Node, values: Values): HostTensor =>
   hostTensor(node.type.dtype, node.type.axes as readonly SizedAxis[], Array.from(values.get(inputName(node))!));
 
-function onDevice(name: string, gpu: GpuDevice): Executor {
+/** A device that is opened anew where one has refused a command: from then on it refuses everything. */
+interface Opened {
+  gpu: GpuDevice;
+  readonly renew?: (broken: GpuDevice) => Promise<GpuDevice>;
+}
+
+function onDevice(name: string, facts: AdapterFacts, opened: Opened, as: (gpu: GpuDevice) => GpuDevice): Executor {
   return {
     name: `webgpu, ${name} schedules`,
-    facts: name === "software" ? adapters.software! : adapters.gpu!,
+    facts,
     async run(graph, values) {
-      const backend = webgpuBackend(gpu);
-      const store = backend.createStore();
-      const feeds: Record<string, HostTensor> = {};
-      for (const n of graph.inputs) {
-        if (isResident(n)) await store.write(inputName(n), hostValue(n, values));
-        else feeds[inputName(n)] = hostValue(n, values);
-      }
-      const executable = await backend.compile(graph);
       try {
-        const got = await executable.run(feeds, store, { fetch: graph.outputs.map((o) => o.name) });
-        const states = new Map<string, ArrayLike<number>>();
-        for (const name of stateNames(graph)) states.set(name, (await store.read(name)).data);
-        return { outputs: new Map(Object.entries(got).map(([k, t]) => [k, t.data])), states };
-      } finally {
-        executable.dispose();
-        store.dispose();
+        return await runOnce(as(opened.gpu), graph, values);
+      } catch (error) {
+        if (error instanceof InternalError && opened.renew) opened.gpu = await opened.renew(opened.gpu);
+        throw error;
       }
     },
   };
 }
 
+async function runOnce(gpu: GpuDevice, graph: Graph, values: Values): Promise<Run> {
+  const backend = webgpuBackend(gpu);
+  const store = backend.createStore();
+  const feeds: Record<string, HostTensor> = {};
+  for (const n of graph.inputs) {
+    if (isResident(n)) await store.write(inputName(n), hostValue(n, values));
+    else feeds[inputName(n)] = hostValue(n, values);
+  }
+  const executable = await backend.compile(graph);
+  try {
+    const got = await executable.run(feeds, store, { fetch: graph.outputs.map((o) => o.name) });
+    const states = new Map<string, ArrayLike<number>>();
+    for (const name of stateNames(graph)) states.set(name, (await store.read(name)).data);
+    return { outputs: new Map(Object.entries(got).map(([k, t]) => [k, t.data])), states };
+  } finally {
+    executable.dispose();
+    store.dispose();
+  }
+}
+
 /** A device twice: as the software adapter it is, and with the schedules and the few bindings of a GPU. */
-export const devices = (gpu: GpuDevice): readonly Executor[] => [
-  onDevice("software", gpu),
-  onDevice("gpu", asHardware(gpu)),
-];
+export function devices(gpu: GpuDevice, renew?: Opened["renew"]): readonly Executor[] {
+  const opened: Opened = { gpu, ...(renew && { renew }) };
+  return [
+    onDevice("software", adapters.software!, opened, (device) => device),
+    onDevice("gpu", adapters.gpu!, opened, asHardware),
+  ];
+}

@@ -330,8 +330,8 @@ class AttentionLowering {
   private storedWidths(store: Store): readonly Axis[] {
     const { value } = store;
     if (!usesWidths(this.k.places.get(value)!.env!)) return [];
-    if (this.p.cores.includes(value)) return this.widthsOf(value);
-    return this.widthsOf(this.p.cores.find((c) => this.widthsOf(c).length > 0)!);
+    const used = coresOf(this.k.fused.group!, [store], this.k.places);
+    return this.widthsOf([...used].find((c) => this.widthsOf(c).length > 0)!);
   }
 }
 
