@@ -23,7 +23,7 @@ export * from "./ir/type.ts";
 export * from "./ir/typed.ts";
 export * from "./ir/verify.ts";
 export { printKernel } from "./kernel/index.ts";
-export { tensorName } from "./lowering/addressable.ts";
+export { largestArray, tensorName } from "./lowering/addressable.ts";
 export { type AdapterFacts, baselineFacts } from "./lowering/facts.ts";
 export * from "./lowering/program.ts";
 export * as ops from "./ops/index.ts";

@@ -1,5 +1,6 @@
 /** Tensors larger than kernels or a device reach: one error that names the tensor and the limit, before anything is made. */
 import { describe, expect, test } from "vitest";
+import { bundleOf } from "../../backends/webgpu/bundle/bundle.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { compileKernels, makeGraph, type Node, ops, UnsupportedError } from "../../compiler/index.ts";
 import { gpuTest } from "../support/adapter.ts";
@@ -29,11 +30,12 @@ const tooLarge: readonly (readonly [string, () => Node, RegExp])[] = [
 ];
 
 describe("6.4 GB in one binding", () => {
-  test.each(tooLarge)("%s is refused when it is compiled", (_, make, name) => {
-    const compile = () => compileKernels(graphOf(make()));
-    expect(compile).toThrow(UnsupportedError);
-    expect(compile).toThrow(name);
-    expect(compile).toThrow(/6400000000 bytes .* at most 4294967295 bytes/);
+  test.each(tooLarge)("%s is refused in a bundle", (_, make, name) => {
+    const graph = graphOf(make());
+    const bundle = () => bundleOf(graph, compileKernels(graph));
+    expect(bundle).toThrow(UnsupportedError);
+    expect(bundle).toThrow(name);
+    expect(bundle).toThrow(/6400000000 bytes .* at most 4294967295/);
   });
 
   gpuTest.for(tooLarge)("%s is refused by the backend", async ([, make, name], { gpu }) => {
@@ -43,7 +45,9 @@ describe("6.4 GB in one binding", () => {
   });
 });
 
-test("more results than an i32 counts are refused, though their bytes would fit", () => {
+test("more elements than an i32 counts are refused when they are compiled", () => {
+  const huge = ops.input("x", "f32", [axis("a", 60000), axis("b", 60000)]);
+  expect(() => compileKernels(graphOf(ops.reduceSum(huge, ["b"])))).toThrow(/3600000000 elements of "x"/);
   const x = ops.input("x", "f32", [axis("a", 60000)]);
   const y = ops.input("y", "f32", [axis("b", 60000)]);
   const sum = ops.reduceSum(ops.cast(ops.gt(x, y), "i32"), ["a", "b"]);

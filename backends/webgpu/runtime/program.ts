@@ -7,6 +7,7 @@ import {
   type HostTensor,
   inputName,
   type KernelVariant,
+  largestArray,
   locationOf,
   type Node,
   nodesOf,
@@ -60,7 +61,7 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
 
 /** Throws UnsupportedError where a kernel binds more of a tensor than the adapter does. */
 function assertBindable(gpu: GpuDevice, root: Node, bytes: number): void {
-  const most = gpu.limits.maxStorageBufferBindingSize;
+  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, largestArray);
   if (bytes <= most) return;
   throw new UnsupportedError(
     `a kernel reads or writes ${bytes} bytes of ${tensorName(root)} at once; "${gpu.adapter.description}" binds at most ${most}`,
