@@ -13,6 +13,7 @@ import { isParameter } from "../ir/op.ts";
 import { flopsOf } from "../ir/work.ts";
 import { evaluateIndex } from "../kernel/interpret.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
+import { assertAddressable } from "./addressable.ts";
 import { kernelName } from "./kernel.ts";
 import type { KernelShape } from "./kernel-shape.ts";
 import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
@@ -70,6 +71,7 @@ function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refus
   const name = kernelName(fused);
   const bound = variants.map((v) => bind(v, name, shape));
   const general = bound.at(-1)!;
+  assertAddressable(fused, general.bindings);
   const cores = fused.group?.cores ?? [];
   return {
     ...general,

@@ -116,9 +116,10 @@ record({
   core: { kind: "row_reduction", over: (attrs) => [attrs.axis as string], fold: largestAt },
   work: foldWork,
   attrs: { axis: { kind: "axis" } },
-  constraints: { C1: "the axis is an axis of x" },
+  constraints: { C1: "the axis is an axis of x", C2: "x is a number, not a bool" },
   infer: ([x], attrs) => {
     requireAxes(x!, [attrs.axis as string], "C1", "x");
+    if (x!.dtype === "bool") throw new OpViolation("C2", "bools have no order", "cast it to i32 first");
     return tensorType(
       "i32",
       x!.axes.filter((a) => a.name !== attrs.axis),
