@@ -55,7 +55,7 @@ export function offloadedModel(backend: Backend, parameters: ParameterSource, op
     sessions.dispose();
     store.dispose();
   };
-  return { backend, store, session, dispose };
+  return { backend, store, fixed: true, session, dispose };
 }
 
 function partsRunner(
