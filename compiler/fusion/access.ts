@@ -6,7 +6,7 @@ import { indexMapOf } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { type Expr, int, keyOf } from "../kernel/expr.ts";
 import { add, and, clampIndex, div, le, lt, mod, mul, sub } from "../kernel/simplify.ts";
-import { dimExpr, spanOf } from "./sizes.ts";
+import { dimExpr, isOne, spanOf } from "./sizes.ts";
 
 /** An index for every axis of a tensor, by name. */
 export type Env = ReadonlyMap<string, Expr>;
@@ -25,7 +25,7 @@ export function restrict(env: Env, node: Node): Env {
 }
 
 /** The index of an axis: 0 where its size is 1, though a counter that is only ever 0 may stand for it. */
-const indexOf = (env: Env, { name, size }: Axis): Expr | undefined => (size === 1 ? int(0) : env.get(name));
+const indexOf = (env: Env, { name, size }: Axis): Expr | undefined => (isOne(size) ? int(0) : env.get(name));
 
 /** The part of an env that concerns the axes of a node, each index spelled in the one way that it has. */
 export function settled(env: Env, node: Node): Env {

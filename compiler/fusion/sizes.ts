@@ -39,6 +39,9 @@ export function typical(dim: Dim): number {
   return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s.name, usual(s)]))));
 }
 
+/** True where a size is 1, as a number or because its bounds leave nothing else. */
+export const isOne = (dim: Dim): boolean => (typeof dim === "number" ? dim : boundsOf(dim).max) === 1;
+
 /** The number of elements that axes span. */
 export const spanOf = (axes: readonly Axis[]): Dim => productOfDims(axes.map((a) => a.size));
 export const typicalSpan = (axes: readonly Axis[]): number => typical(spanOf(axes));

@@ -3,7 +3,7 @@ import { UnsupportedError } from "../diagnostics/error.ts";
 import { type Env, settled } from "../fusion/access.ts";
 import type { FusedKernel, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
-import { dimExpr, spanOf } from "../fusion/sizes.ts";
+import { dimExpr, isOne, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
@@ -186,10 +186,10 @@ export function kernelName(fused: FusedKernel): string {
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {
   const env = new Map<string, Expr>();
   // What has one index takes no part, so that there is no remainder to take of what is then first.
-  const first = axes.find((a) => a.size !== 1);
+  const first = axes.find((a) => !isOne(a.size));
   let rest = flat;
   for (const axis of [...axes].reverse()) {
-    if (axis.size === 1 || axis === first) env.set(axis.name, axis === first ? rest : int(0));
+    if (isOne(axis.size) || axis === first) env.set(axis.name, axis === first ? rest : int(0));
     else {
       const size = dimExpr(axis.size);
       env.set(axis.name, mod(rest, size));

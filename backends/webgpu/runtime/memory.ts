@@ -68,14 +68,19 @@ export class GrowingBuffer {
     return this.current!;
   }
 
+  /** Makes the buffer for the largest sizes, where these are known or declared. */
+  reserveMost(): void {
+    const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max));
+    if (Number.isFinite(most)) this.current = storageBuffer(this.gpu, most, this.label);
+  }
+
   /** Makes the buffer large enough for the sizes of a run; true where it was made anew. */
   reserve(sizes: Sizes): boolean {
     const needed = Math.max(...this.tensors.map((bytes) => dimValue(bytes, sizes)));
     if (this.current && this.current.size >= bufferBytes(needed)) return false;
-    const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max));
     const grown = this.current ? Math.min(1.5 * this.current.size, this.gpu.limits.maxBufferSize) : 0;
     this.current?.destroy();
-    this.current = storageBuffer(this.gpu, Number.isFinite(most) ? most : Math.max(needed, grown), this.label);
+    this.current = storageBuffer(this.gpu, Math.max(needed, grown), this.label);
     return true;
   }
 

@@ -13,7 +13,6 @@ import {
   type Node,
   nodesOf,
   type Program,
-  type ProgramKernel,
   printLocation,
   type SizedAxis,
   type Sizes,
@@ -80,6 +79,19 @@ interface Bound {
   readonly generation: number;
 }
 
+/** A kernel as a run dispatches it. */
+interface Dispatch {
+  readonly compiled: Compiled;
+  readonly grid: readonly [number, number, number];
+}
+
+/** What a run does at its sizes. */
+interface Sized {
+  /** Of the program's symbols, in their order. */
+  readonly values: Int32Array;
+  readonly dispatches: readonly Dispatch[];
+}
+
 export class DeviceProgram {
   readonly program: Program;
   private readonly gpu: GpuDevice;
@@ -94,6 +106,7 @@ export class DeviceProgram {
   /** Counts up when a buffer was replaced by a larger one. */
   private generation = 0;
   private readonly bound = new WeakMap<DeviceStore, Bound>();
+  private last: Sized | undefined;
 
   private constructor(gpu: GpuDevice, program: Program, compiled: ReadonlyMap<KernelVariant, Compiled>) {
     this.gpu = gpu;
@@ -117,7 +130,7 @@ export class DeviceProgram {
     const made = await pipelines.of(variants.map((v) => v.kernel));
     const compiled = variants.map((variant, i) => [variant, { variant, pipeline: made[i]! }] as const);
     const device = new DeviceProgram(gpu, program, new Map(compiled));
-    if (program.symbols.length === 0) device.reserve({});
+    for (const b of [...device.slots, ...device.feeds.values()]) b.reserveMost();
     gpu.check();
     return device;
   }
@@ -174,10 +187,10 @@ export class DeviceProgram {
 
   /** Runs every kernel once, at the sizes given, and reads the outputs named. */
   async run(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, fetch: readonly string[], sizes: Sizes) {
-    const bound = this.prepare(feeds, store, sizes);
+    const { bound, dispatches } = this.prepare(feeds, store, sizes);
     const encoder = this.gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const kernel of this.program.kernels) this.dispatch(pass, kernel, bound, store, sizes);
+    for (const one of dispatches) this.dispatch(pass, one, bound, store);
     pass.end();
     const nodes = new Map(this.program.graph.outputs.map((o) => [o.name, o.node]));
     const readBack = new ReadBack(
@@ -196,27 +209,29 @@ export class DeviceProgram {
     return Object.fromEntries(fetch.map((name, i) => [name, values[i]!]));
   }
 
-  private prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Bound {
-    this.reserve(sizes);
+  private prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes) {
+    const { dispatches } = this.sizedFor(sizes);
     for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
-    if (this.sizes) {
-      const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
-      this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
-    }
-    return this.bind(store);
+    return { bound: this.bind(store), dispatches };
   }
 
-  private dispatch(
-    pass: GPUComputePassEncoder,
-    kernel: ProgramKernel,
-    bound: Bound,
-    store: DeviceStore,
-    sizes: Sizes,
-  ): void {
-    const one = this.compiled.get(variantFor(kernel, sizes))!;
-    pass.setPipeline(one.pipeline);
-    pass.setBindGroup(0, this.groupOf(one, bound, store));
-    pass.dispatchWorkgroups(...gridOf(one.variant.kernel, sizes));
+  /** Memory, uniforms and dispatches for the sizes of a run; kept for the next run, which often has the same. */
+  private sizedFor(sizes: Sizes): Sized {
+    const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
+    if (this.last?.values.every((v, i) => v === values[i])) return this.last;
+    this.reserve(sizes);
+    if (this.sizes) this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
+    const dispatches = this.program.kernels.map((kernel): Dispatch => {
+      const compiled = this.compiled.get(variantFor(kernel, sizes))!;
+      return { compiled, grid: gridOf(compiled.variant.kernel, sizes) };
+    });
+    return (this.last = { values, dispatches });
+  }
+
+  private dispatch(pass: GPUComputePassEncoder, { compiled, grid }: Dispatch, bound: Bound, store: DeviceStore): void {
+    pass.setPipeline(compiled.pipeline);
+    pass.setBindGroup(0, this.groupOf(compiled, bound, store));
+    pass.dispatchWorkgroups(...grid);
   }
 
   private output(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
@@ -228,17 +243,17 @@ export class DeviceProgram {
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
     if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter has no timestamps");
-    const bound = this.prepare(feeds, store, sizes);
+    const { bound, dispatches } = this.prepare(feeds, store, sizes);
     const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
     const resolved = device.createBuffer({ size: 16, usage: usage.queryResolve | usage.copySrc });
     const staging = device.createBuffer({ size: 16, usage: usage.mapRead | usage.copyDst });
     const times: KernelTime[] = [];
-    for (const kernel of this.program.kernels) {
+    for (const [i, { name, kind }] of this.program.kernels.entries()) {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass({
         timestampWrites: { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 },
       });
-      this.dispatch(pass, kernel, bound, store, sizes);
+      this.dispatch(pass, dispatches[i]!, bound, store);
       pass.end();
       encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, 16);
@@ -246,7 +261,7 @@ export class DeviceProgram {
       await this.gpu.settle(staging.mapAsync(mapModeRead));
       const [begin, end] = new BigUint64Array(staging.getMappedRange().slice(0));
       staging.unmap();
-      times.push({ name: kernel.name, kind: kernel.kind, nanoseconds: Number(end! - begin!) });
+      times.push({ name, kind, nanoseconds: Number(end! - begin!) });
     }
     for (const b of [resolved, staging]) b.destroy();
     querySet.destroy();

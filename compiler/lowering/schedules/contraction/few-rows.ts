@@ -4,7 +4,7 @@
  */
 import { type Env, restrict } from "../../../fusion/access.ts";
 import { dimExpr, indexOver, isMultipleOf, spanOf, typical } from "../../../fusion/sizes.ts";
-import { divideDims } from "../../../ir/dim.ts";
+import { boundsOf, divideDims } from "../../../ir/dim.ts";
 import { type Expr, element, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
@@ -53,9 +53,10 @@ function fits(problem: ContractionProblem, { threads, rows }: FewRows): Fit {
   return rows === 1 || rows === most ? { assuming: [{ dim: few.size, max: rows }] } : "rows are open until a run";
 }
 
-function lowerFewRows(problem: ContractionProblem, { threads, rows }: FewRows): KernelCode {
+function lowerFewRows(problem: ContractionProblem, { threads, rows: most }: FewRows): KernelCode {
   const { k, over, depth, batch } = problem;
   const { few, long } = sidesOf(problem);
+  const rows = Math.min(most, boundsOf(few.size).max);
   const arrays: ArrayDecl[] = [];
   const size = dimExpr(few.size);
   const code = k.perWorkgroup(mul(dimExpr(long.size), dimExpr(spanOf(batch))), threads, (item, lane) => {

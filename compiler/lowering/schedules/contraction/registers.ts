@@ -1,7 +1,7 @@
 /** Contractions in which every thread computes a tile of results by itself, in registers. */
 import { type Env, restrict } from "../../../fusion/access.ts";
 import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
-import type { Dim } from "../../../ir/dim.ts";
+import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type Expr, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
 import type { Stmt } from "../../../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
@@ -67,7 +67,7 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
 function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: Registers): KernelCode {
   const { k, rows, columns, batch, over } = problem;
   const isFew = (side: Side) => few > 0 && side === openSide(problem);
-  const tileOf = (side: Side) => (isFew(side) ? few : tileFor(side.size, most));
+  const tileOf = (side: Side) => (isFew(side) ? Math.min(few, boundsOf(side.size).max) : tileFor(side.size, most));
   const tilesOf = (side: Side) => (isFew(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
   const tiles = { rows: tileOf(rows), columns: tileOf(columns) };
   const [down, across] = [tilesOf(rows), tilesOf(columns)];
@@ -79,10 +79,11 @@ function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: R
       out.push(stmt);
       return target;
     };
-    const one = spanOf(batch) === 1; // then there is nothing to take a remainder of, however many rows there are
-    const batchEnv = unflatten(one ? int(0) : bound("z", div(item, mul(across, down))), batch);
     const line = div(item, across);
-    const i = indices(rows, tiles.rows, bound("m", one ? line : mod(line, down)));
+    // Of a single batch there is nothing to take a remainder of, however many rows there are.
+    const isAlone = spanOf(batch) === 1 && down.kind !== "const";
+    const batchEnv = unflatten(isAlone ? int(0) : bound("z", div(item, mul(across, down))), batch);
+    const i = indices(rows, tiles.rows, bound("m", isAlone ? line : mod(line, down)));
     const j = indices(columns, tiles.columns, bound("n", mod(item, across)));
     const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
     for (const c of acc.flat()) out.push({ kind: "var", target: c, value: float(0) });

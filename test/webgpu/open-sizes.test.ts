@@ -1,0 +1,169 @@
+/** Graphs whose sizes are open until a run: compiled once, right at every size, and held to what was declared. */
+import { describe, expect, test, vi } from "vitest";
+import { cpuBackend } from "../../backends/onnxruntime/index.ts";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import {
+  baselineFacts,
+  bindSizes,
+  compileKernels,
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  isParameter,
+  type SizeBounds,
+  symbol,
+} from "../../compiler/index.ts";
+import { initialValue } from "../../runtime/index.ts";
+import { gpuTest } from "../support/adapter.ts";
+import { preNormBlock } from "../support/pre-norm-block.ts";
+import { excess } from "../support/samples.ts";
+import { asHardware, tolerance } from "./support.ts";
+
+/** Batch and tokens of a run. */
+type Shape = readonly [number, number];
+type AnyBackend = ReturnType<typeof referenceBackend>;
+
+const open = preNormBlock();
+const within = (batch: Partial<SizeBounds>, tokens: Partial<SizeBounds>): Graph =>
+  bindSizes(open, { batch: symbol("batch", batch), tokens: symbol("tokens", tokens) });
+
+function feed([batch, tokens]: Shape): { readonly x: HostTensor } {
+  const axes = Object.entries({ batch, token: tokens, embed: 48 }).map(([name, size]) => ({ name, size }));
+  const data = Float32Array.from({ length: batch * tokens * 48 }, (_, i) => Math.sin(1.7 * i + batch + tokens));
+  return { x: hostTensor("f32", axes, data) };
+}
+
+/** A graph on a backend, with weights of its own. */
+async function loaded(backend: AnyBackend, graph: Graph) {
+  const store = backend.createStore();
+  for (const n of graph.inputs.filter(isParameter)) await store.write(inputName(n), initialValue(n, 3));
+  const executable = await backend.compile(graph);
+  return async (shape: Shape) => (await executable.run(feed(shape), store)).z!;
+}
+
+/** Runs all shapes; fails where a backend computes something else than the interpreter, or compiles for one of them. */
+async function expectOnce(backend: AnyBackend, graph: Graph, shapes: readonly Shape[]): Promise<void> {
+  const [run, reference] = [await loaded(backend, graph), await loaded(referenceBackend(), graph)];
+  const compiled = backend.pipelines();
+  expect(compiled).toBeGreaterThan(0);
+  for (const shape of shapes) {
+    const [got, want] = [await run(shape), await reference(shape)];
+    expect(got.axes).toEqual(want.axes);
+    expect(excess(got.data, want.data, tolerance.absolute, tolerance.relative), `at ${shape}`).toBeLessThanOrEqual(0);
+    expect(backend.pipelines(), `at ${shape}`).toBe(compiled);
+  }
+}
+
+/** Sizes of every run differ: one row, few, more than a tile, odd ones, smaller again. */
+const shapes: readonly Shape[] = [
+  [1, 1],
+  [1, 3],
+  [2, 1],
+  [3, 5],
+  [1, 8],
+  [2, 9],
+  [5, 7],
+  [4, 17],
+  [1, 70],
+  [2, 2],
+];
+
+describe("a batch and a number of tokens that change every run compile nothing", () => {
+  gpuTest("with the schedules of a software adapter", async ({ gpu }) => {
+    await expectOnce(webgpuBackend(gpu), open, shapes);
+  });
+
+  gpuTest("with those of hardware", async ({ gpu }) => {
+    await expectOnce(webgpuBackend(asHardware(gpu)), open, shapes);
+  });
+
+  test("on cpu", async () => {
+    const backend = await cpuBackend();
+    await expectOnce(backend, open, shapes);
+    backend.dispose();
+  });
+
+  gpuTest("unless sizes are to be fixed: then they compile for each set of sizes, once", async ({ gpu }) => {
+    const backend = webgpuBackend(gpu);
+    const store = backend.createStore();
+    for (const n of open.inputs.filter(isParameter)) await store.write(inputName(n), initialValue(n, 3));
+    const executable = await backend.compile(open, { fixed: true });
+    const after: number[] = [];
+    for (const shape of [
+      [2, 9],
+      [2, 9],
+      [1, 3],
+      [2, 9],
+    ] as const) {
+      await executable.run(feed(shape), store);
+      after.push(backend.pipelines());
+    }
+    expect(after[0]).toBeGreaterThan(0);
+    expect(after[1]).toBe(after[0]);
+    expect(after[2]).toBeGreaterThan(after[1]!);
+    expect(after[3]).toBe(after[2]);
+  });
+});
+
+describe("a declared range", () => {
+  gpuTest("has all its memory from the start", async ({ gpu }) => {
+    const made = vi.spyOn(gpu.device, "createBuffer");
+    const kept = () => made.mock.calls.filter(([{ label }]) => label !== "read-back").length;
+    const run = await loaded(webgpuBackend(gpu), within({ max: 4 }, { max: 20 }));
+    const before = kept();
+    for (const shape of [
+      [1, 1],
+      [4, 20],
+      [2, 5],
+    ] as const)
+      await run(shape);
+    expect(kept()).toBe(before);
+    made.mockRestore();
+  });
+
+  gpuTest("is right at its ends and between", async ({ gpu }) => {
+    const ends: readonly Shape[] = [
+      [1, 4],
+      [4, 20],
+      [2, 8],
+    ];
+    await expectOnce(webgpuBackend(gpu), within({ max: 4 }, { min: 4, max: 20, multipleOf: 4 }), ends);
+  });
+
+  gpuTest("of few rows is right with either kind of schedules", async ({ gpu }) => {
+    const few: readonly Shape[] = [
+      [1, 1],
+      [1, 2],
+      [1, 3],
+    ];
+    for (const device of [gpu, asHardware(gpu)])
+      await expectOnce(webgpuBackend(device), within({ max: 1 }, { max: 3 }), few);
+  });
+
+  gpuTest("refuses other sizes", async ({ gpu }) => {
+    const run = await loaded(webgpuBackend(gpu), within({ max: 4 }, { max: 20 }));
+    await expect(run([2, 21])).rejects.toThrow('the size "tokens" is 21, but it may be 1 to 20');
+    await expect(run([5, 20])).rejects.toThrow('the size "batch" is 5, but it may be 1 to 4');
+  });
+
+  /** What the variants of each contraction assume; "" for what assumes nothing. */
+  const assumed = (graph: Graph, software: boolean) => {
+    const { kernels } = compileKernels(graph, { ...baselineFacts, software });
+    const facts = kernels
+      .filter((k) => k.kind === "contraction")
+      .flatMap((k) => [...k.special, k].map((v) => v.assuming.map((a) => `${a.dim} <= ${a.max}`).join(" and ")));
+    return [...new Set(facts)];
+  };
+
+  test.each([
+    ["any size", {}, {}, ["batch*tokens <= 1", "batch*tokens <= 4", ""]],
+    ["one row", { max: 1 }, { max: 1 }, [""]],
+    ["never one row", { min: 2 }, {}, ["batch*tokens <= 4", ""]],
+    ["never few rows", { min: 2 }, { min: 3 }, [""]],
+    ["always few rows", { max: 1 }, { max: 3 }, ["batch*tokens <= 1", ""]],
+  ])("has the variants that it can need: %s", (_, batch, tokens, want) => {
+    expect(assumed(within(batch, tokens), true)).toEqual(want);
+  });
+});
