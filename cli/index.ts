@@ -46,6 +46,7 @@ function commands(done: (status: number) => void): Command {
     .option(...graph)
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
     .option(...size)
+    .option("--open", "compile as models run, sizes open until a run; list what variants of kernels assume", false)
     .option("--text", "print the graph", false)
     .option(
       "--target <target>",

@@ -55,7 +55,7 @@ export {
   textStream,
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel, type ParameterSource } from "./modes/device-model.ts";
-export { embedRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
+export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { classProbabilities, classVectors } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";

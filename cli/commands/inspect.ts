@@ -37,6 +37,8 @@ import { sweepCommand } from "./sweep.ts";
 export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly json: boolean;
   readonly text: boolean;
+  /** Sizes stay open until a run, as they do when a model runs; the figures are still those at the numbers given. */
+  readonly open: boolean;
   readonly stage?: string;
   readonly target: string;
   readonly dtype: string;
@@ -62,6 +64,8 @@ export interface Inspection {
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
+  /** With --open: the sizes that a run decides, and what variants of kernels assume about them. */
+  readonly open?: { readonly sizes: readonly string[]; readonly variants: Readonly<Record<string, number>> };
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
   readonly traffic: { readonly read: number; readonly written: number };
@@ -81,7 +85,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.pass !== undefined || args.html !== undefined) return await showStages(graph, args);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, begun), ...parts };
+  const result = { ...inspect(graph, sizes, args.open, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -89,7 +93,8 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 /** Prints what a stage was given and what it made, or writes one page to step through all stages of a target. */
 async function showStages(graph: Graph, args: InspectArguments): Promise<number> {
   const { target, pass, html } = args;
-  const road = roadTo(target, graph, { sizes: sizesOf(graph, args), dtype: exportDtype(args.dtype) });
+  const sizes = args.open && target === "webgpu" ? {} : sizesOf(graph, args);
+  const road = roadTo(target, graph, { sizes, dtype: exportDtype(args.dtype) });
   // Of a form with named parts, such as kernels, a pattern says which.
   const [stage, names] = pass?.split(":") ?? [];
   if (stage !== undefined) assertStage(target, road, stage);
@@ -117,7 +122,7 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   });
   if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph, { dtype }).model));
   for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
-    for (const { name, kernel } of compiled(graph, sizes).kernels) {
+    for (const { name, kernel } of compiled(graph, args.open ? {} : sizes).kernels) {
       if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
     }
   }
@@ -163,8 +168,8 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): Inspection {
-  const program = compiled(graph, sizes);
+export function inspect(graph: Graph, sizes: Sizes, open = false, begun = performance.now()): Inspection {
+  const program = compiled(graph, open ? {} : sizes);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -175,8 +180,9 @@ export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): 
     macs: { exact: countMacs(graph, sizes), paper: null },
     graph: { nodes: nodesOf(graph).length, ops: countOps(graph) },
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
-    memory: memoryOf(program),
-    traffic: total(program),
+    ...(open && { open: { sizes: program.symbols, variants: countVariants(program) } }),
+    memory: memoryOf(program, sizes),
+    traffic: total(program, sizes),
     compileMs: Math.round(performance.now() - begun),
   };
 }
@@ -187,9 +193,19 @@ function countKinds(program: Program): Record<string, number> {
   return counts;
 }
 
-const total = ({ kernels }: Program) => ({
-  read: kernels.reduce((n, k) => n + dimValue(k.bytesRead), 0),
-  written: kernels.reduce((n, k) => n + dimValue(k.bytesWritten), 0),
+/** How many kernels have a variant, by what it assumes. */
+function countVariants(program: Program): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { assuming } of program.kernels.flatMap((k) => k.special)) {
+    const facts = assuming.map(({ dim, max }) => `${dim} <= ${max}`).join(" and ");
+    counts[facts] = (counts[facts] ?? 0) + 1;
+  }
+  return counts;
+}
+
+const total = ({ kernels }: Program, sizes: Sizes) => ({
+  read: kernels.reduce((n, k) => n + dimValue(k.bytesRead, sizes), 0),
+  written: kernels.reduce((n, k) => n + dimValue(k.bytesWritten, sizes), 0),
 });
 
 function describe(r: Inspection): string {
@@ -221,6 +237,8 @@ function describe(r: Inspection): string {
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
+    ...(r.open ? [["  sizes of a run", r.open.sizes.join(", ") || "none"] as const] : []),
+    ...Object.entries(r.open?.variants ?? {}).map(([facts, n]) => [`  where ${facts}`, `variants of ${n} of the kernels`] as const),
     ["memory, parameters", bytes(r.memory.parameters)],
     [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],

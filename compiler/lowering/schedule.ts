@@ -30,7 +30,7 @@ export interface Schedule<P, S extends Settings = Settings> {
   /** What it may be set to on an adapter, the preferred first; or why it is not for that adapter. */
   settings(facts: AdapterFacts): readonly S[] | string;
   fits(problem: P, settings: S, facts: AdapterFacts): Fit;
-  /** Whether settings that assume other ranges of an open size are all taken, each for its range; else the cheapest. */
+  /** Whether settings that assume other ranges of an open size are taken for each of them; else the cheapest of all. */
   readonly byRange?: boolean;
   /** Estimated cost, by which the settings of one schedule are compared: a relative figure, the lower the better. */
   cost(problem: P, settings: S, facts: AdapterFacts): number;
@@ -76,14 +76,24 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
     }
     const { fitting, reason } = fittingOf(schedule, settings, problem, facts);
     const whatever = fitting.filter((c) => c.assuming.length === 0);
-    const special = fitting.filter((c) => c.assuming.length > 0);
-    if (schedule.byRange) choices.push(...special);
+    const special = fitting.filter((c) => c.assuming.length > 0 && !choices.some((before) => isTakenBefore(c, before)));
+    if (schedule.byRange) choices.push(...cheapestOfEach(special));
     if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
     if (special.length > 0 && !schedule.byRange) choices.push(cheapest(special));
     if (fitting.length === 0) refused.push({ schedule: schedule.name, reason });
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
 }
+
+/** Whether an earlier choice serves every run that a choice would. */
+const isTakenBefore = <P>(choice: Choice<P>, before: Choice<P>): boolean =>
+  before.assuming.every(({ dim, max }) => choice.assuming.some((own) => own.dim === dim && own.max <= max));
+
+/** Of choices that assume the same, the cheapest. */
+const cheapestOfEach = <P>(choices: readonly Choice<P>[]): Choice<P>[] => {
+  const factsOf = ({ assuming }: Choice<P>) => assuming.map(({ dim, max }) => `${dim} <= ${max}`).join();
+  return [...Map.groupBy(choices, factsOf).values()].map(cheapest);
+};
 
 const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>
   choices.reduce((best, c) => (c.cost < best.cost ? c : best));

@@ -1,29 +1,41 @@
-/** Running many rows through a session in batches of one size, so that nothing compiles twice. */
-import { type HostTensor, UsageError } from "../../compiler/index.ts";
+/** Running many rows through a session, a batch at a time, so that nothing compiles twice. */
+import { bindSizes, type Graph, type HostTensor, symbol, UsageError } from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
 
 export interface Rows {
   /** How many rows there are in all. */
   readonly count: number;
-  /** Rows a run; the session's size of `batch`. */
+  /** Rows a run at most: the last may have fewer. */
   readonly batch: number;
-  /** The inputs for the rows of these indices, `batch` of them; the last run repeats its last row to be full. */
+  /** Whether every run has `batch` rows: the last repeats its last row to be full. */
+  readonly full?: boolean;
+  /** The inputs for the rows of these indices. */
   readonly feeds: (rows: readonly number[]) => Promise<Readonly<Record<string, HostTensor>>>;
 }
 
 export interface RowsResult {
   /** Index of the first row. */
   readonly from: number;
-  /** Rows that count; what comes after them in the tensors repeats the last. */
+  /** Rows that count. */
   readonly count: number;
+  /** Rows that the tensors have; what comes after those that count repeats the last. */
+  readonly rows: number;
   readonly outputs: Readonly<Record<string, HostTensor>>;
 }
 
+/** The graph for such runs: its size `batch` is a number where all of them have the same, else open up to the largest. */
+export function graphForRows(graph: Graph, { count, batch, full }: Omit<Rows, "feeds">): Graph {
+  const isSame = full || count % batch === 0;
+  return bindSizes(graph, { batch: isSame ? batch : symbol("batch", { max: batch }) });
+}
+
 /** The outputs of all rows, a batch at a time. */
-export async function* runRows(session: InferenceSession, { count, batch, feeds }: Rows): AsyncGenerator<RowsResult> {
+export async function* runRows(session: InferenceSession, rows: Rows): AsyncGenerator<RowsResult> {
+  const { count, batch, full, feeds } = rows;
   for (let from = 0; from < count; from += batch) {
-    const rows = Array.from({ length: batch }, (_, i) => Math.min(from + i, count - 1));
-    yield { from, count: Math.min(batch, count - from), outputs: await session.run(await feeds(rows)) };
+    const own = Math.min(batch, count - from);
+    const indices = Array.from({ length: full ? batch : own }, (_, i) => Math.min(from + i, count - 1));
+    yield { from, count: own, rows: indices.length, outputs: await session.run(await feeds(indices)) };
   }
 }
 
@@ -45,9 +57,9 @@ export async function embedRows(
 ): Promise<RowVectors> {
   const parts: Float32Array[] = [];
   let width = 0;
-  for await (const { from, count, outputs } of runRows(session, rows)) {
+  for await (const { from, count, rows: length, outputs } of runRows(session, rows)) {
     const { data } = outputs[output]!;
-    width = data.length / rows.batch;
+    width = data.length / length;
     const part = Float32Array.from(data.subarray(0, count * width));
     const bad = part.findIndex((v) => !Number.isFinite(v));
     if (bad >= 0) {

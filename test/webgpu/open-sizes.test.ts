@@ -166,4 +166,12 @@ describe("a declared range", () => {
   ])("has the variants that it can need: %s", (_, batch, tokens, want) => {
     expect(assumed(within(batch, tokens), true)).toEqual(want);
   });
+
+  test("has no variant that an earlier one always goes before", () => {
+    const any = `batch*tokens <= ${32 * baselineFacts.maxWorkgroupsPerDimension}`;
+    expect(assumed(open, false)).toEqual(["batch*tokens <= 32", "batch*tokens <= 64", any, ""]);
+    const { kernels } = compileKernels(open, baselineFacts);
+    const schedules = kernels.find((k) => k.kind === "contraction")!.special.map((v) => v.schedule);
+    expect(new Set(schedules)).toEqual(new Set(["shared-tiles"])); // tiles for few rows in registers are never reached
+  });
 });

@@ -4,7 +4,14 @@ import { type HostTensor, UsageError } from "../../../compiler/index.ts";
 import { imageStore } from "../../../data/index.ts";
 import type { Params } from "../../../dsl/index.ts";
 import { internvit, isVision, pixelsInput, type VisionConfig } from "../../../models/index.ts";
-import { makeFolder, type RowsResult, runRows, startProgress, writeSafetensors } from "../../../runtime/index.ts";
+import {
+  graphForRows,
+  makeFolder,
+  type RowsResult,
+  runRows,
+  startProgress,
+  writeSafetensors,
+} from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
 import { graphOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -39,16 +46,21 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   await makeFolder(options.out);
   const written = await withWeights(graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
-    const session = await model.session(graph, { batch });
     const fit = options.fit ?? "crop";
     const store = imageStore({ size: config.image, fit });
-    const rows = { count: options.image.length, batch, feeds: pictureFeeds(options.image, store) };
+    const rows = {
+      count: options.image.length,
+      batch,
+      full: model.fixed,
+      feeds: pictureFeeds(options.image, store),
+    };
+    const session = await model.session(graphForRows(graph, rows));
     const progress = startProgress({ description: "features", total: rows.count, unit: "pictures" });
     let done = 0;
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        await writeMaps(result, batch, side, files, { model: source, fit });
+        await writeMaps(result, side, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
@@ -108,21 +120,20 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
 
 /** Writes `block.N` [row, column, embed] and `block.N.class` [embed] of each picture of a batch. */
 async function writeMaps(
-  { from, count, outputs }: RowsResult,
-  batch: number,
+  { from, count, rows, outputs }: RowsResult,
   side: number,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
   for (let row = 0; row < count; row++) {
-    const tensors = Object.entries(outputs).flatMap(([name, states]) => maps(name, rowOf(states, row, batch), side));
+    const tensors = Object.entries(outputs).flatMap(([name, states]) => maps(name, rowOf(states, row, rows), side));
     await writeSafetensors(files[from + row]!, tensors, { metadata });
   }
 }
 
 /** One row of [batch, token, embed], flat. */
-function rowOf({ data }: HostTensor, row: number, batch: number): Float32Array {
-  const length = data.length / batch;
+function rowOf({ data }: HostTensor, row: number, rows: number): Float32Array {
+  const length = data.length / rows;
   return Float32Array.from(data.subarray(row * length, (row + 1) * length));
 }
 

@@ -71,14 +71,15 @@ const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
 function modelOn(
   { backend }: ChosenDevice,
   weights: Weights,
-  { offload, memory }: RunOptions,
+  { offload, memory, fixed }: RunOptions,
   tell: (parts: string) => void,
 ): DeviceModel {
-  if (!offload) return deviceModel(backend, weights);
+  if (!offload) return deviceModel(backend, weights, { fixed });
   const held = memory ?? usualMemory;
   say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
   return offloadedModel(backend, weights, {
     memory: held,
+    fixed,
     onPart: (done, total) => tell(`${done}/${total}`),
     onExcess: (needed) => say(`the weights of a single operation are larger: ${bytes(needed)} are held at a time`),
   });

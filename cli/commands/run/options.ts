@@ -13,6 +13,8 @@ export interface RunOptions {
   readonly fit?: Geometry["fit"];
   /** What weights are kept as; sums are in f32 either way. */
   readonly dtype: "f32" | "f16";
+  /** Compile anew for each set of sizes that runs come with. */
+  readonly fixed: boolean;
   /** Weights stay on disk and come part by part. */
   readonly offload: boolean;
   /** Bytes of weights held at once while they do; default 2 GB. */

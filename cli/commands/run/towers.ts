@@ -1,7 +1,7 @@
 /** Pictures and texts to vectors of one space, by any model with outputs "image" and "text". */
 import { didYouMean, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { Embeddings, Geometry, ImageStore, Tokenizer } from "../../../data/index.ts";
-import { embedRows, type Rows, startProgress } from "../../../runtime/index.ts";
+import { embedRows, graphForRows, type Rows, startProgress } from "../../../runtime/index.ts";
 import type { LoadedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { imageSide, pictureFeeds } from "./pictures.ts";
@@ -32,8 +32,8 @@ export async function embedPictures(
   options: RunOptions,
 ): Promise<Embeddings> {
   const batch = Math.min(options.batch, paths.length);
-  const rows = { count: paths.length, batch, feeds: pictureFeeds(paths, store) };
-  return await embed(model, selectOutputs(graph, ["image"]), "image", rows, { batch }, "pictures");
+  const rows = { count: paths.length, batch, full: model.fixed, feeds: pictureFeeds(paths, store) };
+  return await embed(model, selectOutputs(graph, ["image"]), "image", rows, {}, "pictures");
 }
 
 /** Unit vectors of texts, a row each. */
@@ -47,8 +47,8 @@ export async function embedTexts(
   const tower = selectOutputs(graph, ["text"]);
   const { tokens, sizes } = textLength(tower);
   const batch = Math.min(options.batch, texts.length);
-  const rows = { count: texts.length, batch, feeds: textFeeds(texts, tokenizer, tokens) };
-  return await embed(model, tower, "text", rows, { batch, ...sizes }, "texts");
+  const rows = { count: texts.length, batch, full: model.fixed, feeds: textFeeds(texts, tokenizer, tokens) };
+  return await embed(model, tower, "text", rows, sizes, "texts");
 }
 
 async function embed(
@@ -59,7 +59,7 @@ async function embed(
   sizes: Readonly<Record<string, number>>,
   unit: string,
 ): Promise<Embeddings> {
-  const session = await model.session(graph, sizes);
+  const session = await model.session(graphForRows(graph, rows), sizes);
   const isLong = rows.count > rows.batch || model.streams;
   const progress = isLong ? startProgress({ description: "embedding", total: rows.count, unit }) : undefined;
   let embedded = 0;

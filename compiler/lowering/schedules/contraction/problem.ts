@@ -42,6 +42,12 @@ export function contractionProblem(k: Lowering): ContractionProblem {
   return { k, rows: side(left, right), columns: side(right, left), batch, over, depth: spanOf(over) };
 }
 
+/** The side whose length is open until a run, where the other's is known. */
+export function openSide({ rows, columns }: ContractionProblem): Side | undefined {
+  const open = [rows, columns].filter((s) => typeof s.size !== "number");
+  return open.length === 1 ? open[0] : undefined;
+}
+
 /** What is stored once a result is summed up: the result and everything elementwise that follows, at its indices. */
 export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
   const group = k.fused.group!;

@@ -9,7 +9,7 @@ import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, neighbours, openSide, type Side, storesOf } from "./problem.ts";
 
 interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
@@ -32,12 +32,6 @@ export const registers: Schedule<ContractionProblem, Registers> = {
   cost: (_, { few }) => (few === 0 ? 8 : few),
   lower: lowerInRegisters,
 };
-
-/** The side whose length is open until a run, where the other's is known. */
-function openSide({ rows, columns }: ContractionProblem): Side | undefined {
-  const open = [rows, columns].filter((s) => typeof s.size !== "number");
-  return open.length === 1 ? open[0] : undefined;
-}
 
 /** The largest tile up to `most` that divides the size, or `most` itself where the waste is small. */
 function tileFor(size: Dim, most: number): number {

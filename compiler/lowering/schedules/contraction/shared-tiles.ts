@@ -22,7 +22,7 @@ import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/s
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule, SizeFact } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, neighbours, openSide, type Side, storesOf } from "./problem.ts";
 
 /** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
 interface SharedTile extends Readonly<Record<string, number>> {
@@ -32,13 +32,18 @@ interface SharedTile extends Readonly<Record<string, number>> {
   readonly depth: number;
   /** Rows and columns that each thread computes. */
   readonly perThread: number;
+  /** Where one side is open until a run: 1 for a tile that is as long as that side is at most, 0 for any length. */
+  readonly short: number;
 }
 
 const tiles: readonly SharedTile[] = [
-  { side: 128, depth: 16, perThread: 8 },
-  { side: 64, depth: 16, perThread: 4 },
-  { side: 32, depth: 32, perThread: 4 },
+  { side: 32, depth: 32, perThread: 4, short: 1 },
+  { side: 64, depth: 16, perThread: 4, short: 1 },
+  { side: 128, depth: 16, perThread: 8, short: 0 },
+  { side: 64, depth: 16, perThread: 4, short: 0 },
+  { side: 32, depth: 32, perThread: 4, short: 0 },
 ];
+const leastSide = Math.min(...tiles.map((t) => t.side));
 
 /** Workgroups that keep a GPU busy: below, a smaller tile makes more of them. */
 const manyWorkgroups = 128;
@@ -55,6 +60,7 @@ export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   summary: "a workgroup computes a square of results from slabs of both operands in memory that its threads share",
   settings: (facts) => (facts.software ? noSharing : tiles.filter((t) => isGranted(t, facts))),
   fits,
+  byRange: true,
   cost: (problem, tile) => (workgroups(problem, tile) >= manyWorkgroups ? 1 / tile.side : 1 + tile.side),
   lower: (problem, tile) => new SharedLowering(problem, tile).run(),
 };
@@ -71,16 +77,18 @@ const workgroups = (problem: ContractionProblem, tile: SharedTile): number =>
 
 function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): Fit {
   const { rows, columns, depth, batch } = problem;
-  if (2 * Math.min(typical(rows.size), typical(columns.size)) < tile.side)
-    return `a tile of ${tile.side} would be more than half empty`;
+  const short = tile.short ? openSide(problem) : undefined;
+  if (tile.short && !short) return "no side is open until a run";
+  const whole = [rows, columns].filter((s) => s !== short).map((s) => typical(s.size));
+  if (2 * Math.min(...whole) < tile.side) return `a tile of ${tile.side} would be more than half empty`;
   if (typical(depth) < tile.depth) return `a sum of ${depth} is shorter than a slab`;
   if (Math.max(...counts(problem, tile)) > facts.maxWorkgroupsPerDimension)
     return "the adapter takes fewer workgroups in a line";
   // A dispatch has three lines of workgroups: what is open until a run must fit them.
   const most = facts.maxWorkgroupsPerDimension;
   const lines: SizeFact[] = [
-    { dim: rows.size, max: most * tile.side },
-    { dim: columns.size, max: most * tile.side },
+    { dim: rows.size, max: short === rows ? tile.side : most * leastSide },
+    { dim: columns.size, max: short === columns ? tile.side : most * leastSide },
     { dim: spanOf(batch), max: most },
   ];
   const open = lines.filter(({ dim, max }) => boundsOf(dim).max > max);
