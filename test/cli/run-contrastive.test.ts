@@ -52,9 +52,14 @@ const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i)
 const unit = (a: readonly number[]) => a.map((v) => v / Math.hypot(...a));
 
 describe("features", () => {
-  it("writes maps of the blocks asked for, the class token apart, whatever the batch", async () => {
+  // The last batch has one picture: the size is open, or the picture is given twice.
+  it.each([
+    ["sizes open", []],
+    ["sizes fixed", ["--fixed"]],
+  ])("writes maps of the blocks asked for, the class token apart, whatever the batch: %s", async (_, fixed) => {
     const out = folder.at("maps");
-    const ended = await cpu("--batch", "2", "features", "--image", fox, sea, sun, "--blocks", "2,0", "--out", out);
+    const images = ["--image", fox, sea, sun];
+    const ended = await cpu("--batch", "2", ...fixed, "features", ...images, "--blocks", "2,0", "--out", out);
     expect(ended).toMatchObject({ status: 0, out: "" });
     const config = tiny.config.vision;
     const states = internvit(rootParams().scope("vision_model"), pixelsInput(config), config);
