@@ -3,6 +3,7 @@ import { UnsupportedError } from "../diagnostics/error.ts";
 import { type Env, settled } from "../fusion/access.ts";
 import type { FusedKernel, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
+import { kernelName } from "../fusion/kernel-nodes.ts";
 import { dimExpr, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
@@ -172,15 +173,6 @@ function readsSizes(body: readonly Stmt[]): boolean {
 
 /** The comparison itself, even where the variable's bound makes it seem needless. */
 const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });
-
-/** The module path of a kernel's first result and the op it ends in. */
-export function kernelName(fused: FusedKernel): string {
-  const core = fused.group?.cores[0];
-  const last = fused.stores.at(-1)!.value;
-  const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;
-  const path = (core ?? last).path;
-  return path ? `${path}/${ops}` : ops;
-}
 
 /** A flat index as one index for each axis, slowest axis first. */
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {
