@@ -29,7 +29,7 @@ export interface Store {
 }
 
 export interface RunOptions {
-  /** Outputs wanted in host memory; all that update no state unless said. Others are computed only if they update state. */
+  /** Outputs wanted in host memory; default all that update no state. Others are computed only if they update state. */
   readonly fetch?: readonly string[];
 }
 

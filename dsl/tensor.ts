@@ -65,9 +65,9 @@ export const select: ops.Ternary = ops.select;
 
 /** Σ over the axes given. */
 export const sum: ops.Reduction = ops.reduceSum;
-export const largest: ops.Reduction = ops.reduceMax;
-export const smallest: ops.Reduction = ops.reduceMin;
-export const product: ops.Reduction = ops.reduceProd;
+export const reduceMax: ops.Reduction = ops.reduceMax;
+export const reduceMin: ops.Reduction = ops.reduceMin;
+export const reduceProd: ops.Reduction = ops.reduceProd;
 
 /** x times a number: a name for what reads better than mul. */
 export const scale = <A extends string>(x: Tensor<A>, by: number): Tensor<A> => mul(x, by);
@@ -94,6 +94,10 @@ export const softmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<
 
 export const logsumexp = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<Exclude<A, K>> =>
   typed(ops.logsumexp(x, over.name));
+
+/** log softmax, which loses nothing however large x is: subtract no logit from a logsumexp. */
+export const logSoftmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<A> =>
+  typed(ops.logSoftmax(x, over.name));
 
 /** −log softmax(logits)[label] of each row, in nats. logits [..., class], label i32 [...] -> [...] */
 export const crossEntropy = <A extends string, K extends A>(
@@ -151,7 +155,7 @@ export const concat = <A extends string, K extends A>(parts: readonly Tensor<A>[
   typed(ops.concat(parts, along.name));
 
 /** x with its axes in the order given: for the borders of a graph only. */
-export const ordered = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
+export const transpose = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.transpose(x, names(order)));
 
 /** The same values along new axes. */
@@ -200,7 +204,7 @@ export interface AttentionOptions<D extends string, K extends string> {
   readonly dot: Axis<D>;
   /** The key axis. */
   readonly over: Axis<K>;
-  /** Multiplies the logits; 1/sqrt of the dot axis's size unless said. */
+  /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
 }
 

@@ -22,9 +22,10 @@ import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
 import { type AdamWOptions, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
+import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { type Params, rootParams } from "./params.ts";
-import { add, cast, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { add, cast, mul, state, type Tensor, typed } from "./tensor.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -37,11 +38,11 @@ export interface LossResult {
 
 export interface Optimizer extends AdamWOptions {
   readonly rate: Schedule;
-  /** The largest global gradient norm; unlimited unless said. */
+  /** The largest global gradient norm; default unlimited. */
   readonly clip?: number;
   /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
   readonly decays?: (name: string) => boolean;
-  /** Multiplies the learning rate of a parameter: layer-wise decay. 1 unless said. */
+  /** Multiplies the learning rate of a parameter: layer-wise decay. Default 1. */
   readonly rateScale?: (name: string) => number;
 }
 
@@ -50,7 +51,7 @@ export interface Stage {
   readonly name: string;
   /** Declares inputs, runs the model, and gives the loss. */
   readonly loss: (p: Params) => LossResult;
-  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Everything unless said. */
+  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Default everything. */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
 }
@@ -175,7 +176,7 @@ function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<
   return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
 }
 
-/** Rate multiplier and decay of every element of the arena: scalars where all agree, else steps at the range borders. */
+/** Rate multiplier and decay of every element of the arena. */
 function perElement(
   stage: Stage,
   trained: readonly Node[],
@@ -184,19 +185,16 @@ function perElement(
   arena: Axis<"arena">,
 ): Tensor<"arena">[] {
   const settings = trained.map((n) => settingsOf(stage, n, weights));
-  return [0, 1].map((which) => {
-    const values = settings.map((s) => s[which]!);
-    const first: Node = constant(values[0]!);
-    return values.reduce(
-      (before, value, i) =>
-        i === 0 || value === values[i - 1] ? before : select(ge(iota(arena), layout.entries[i]!.offset), value, before),
-      typed<"arena">(first),
-    );
-  });
+  return [0, 1].map((which) =>
+    piecewise(
+      settings.map((s, i) => ({ start: layout.entries[i]!.offset, value: s[which]! })),
+      arena,
+    ),
+  );
 }
 
 /** Path patterns: `*` is one part between dots, `**` any number of them. */
-export function matchesPath(pattern: string, path: string): boolean {
+function matchesPath(pattern: string, path: string): boolean {
   const source = pattern
     .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
     .map((part) => {

@@ -58,7 +58,7 @@ function toHost({ type, data }: RefTensor): HostTensor {
 export function referenceBackend(): Backend {
   return {
     device: { backend: "reference", name: "float64 interpreter", software: true },
-    createStore: hostStore,
+    createStore: memoryStore,
     compile: async (graph, options) => referenceExecutable(graph, options?.sizes ?? {}),
     dispose: () => {},
   };
@@ -84,7 +84,7 @@ function referenceExecutable(graph: Graph, sizes: Readonly<Record<string, number
 }
 
 /** A store in host memory. */
-export function hostStore(): Store {
+function memoryStore(): Store {
   const tensors = new Map<string, HostTensor>();
   return {
     async write(name, value) {

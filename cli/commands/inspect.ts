@@ -125,7 +125,7 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
 
 const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalFacts);
 
-/** The graph to look at, and what is known besides: of a stage, its training step. */
+/** The graph to inspect, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
   const { graph, config, model } = await loadConfigured(source, { ...args, weights: undefined });
   const known = bundled.find((b) => b.model.build === model?.build);
@@ -134,7 +134,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
-  if (args.graph !== undefined) throw new UsageError("--stage looks at a training step: give it or --graph, not both");
+  if (args.graph !== undefined) throw new UsageError("--stage inspects a training step: give it or --graph, not both");
   const recipe = known?.stages[args.stage];
   if (!known || !config || !recipe) {
     const stages = Object.keys(known?.stages ?? {});

@@ -15,6 +15,11 @@ export class GraphTextError extends HeddleError {
   override name = "GraphTextError";
 }
 
+/** Text of a kernel that does not parse or verify; holds every mistake of it. */
+export class KernelTextError extends HeddleError {
+  override name = "KernelTextError";
+}
+
 /** A model or job file, an option or a hyper-parameter that does not fit. */
 export class UsageError extends HeddleError {
   override name = "UsageError";

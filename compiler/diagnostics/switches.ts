@@ -21,7 +21,7 @@ export const switchHelp = [
   {
     name: "DUMP",
     example: "DUMP=ir:canonicalize",
-    help: "print the graph after passes, kernels or their WGSL by name",
+    help: "print what stages made, kernels or their WGSL by name",
   },
   {
     name: "TRACE",

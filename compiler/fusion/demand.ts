@@ -216,12 +216,19 @@ class Demand {
   /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
   private runStores(group: Group, stores: readonly Store[], reader = this.readGroup(group, stores)): void {
     if (stores.length === 1 || this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.emit({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+      this.emit({ kind: group.kind, group, axes: [], stores, reads: this.fitting(reader, group, stores).reads });
       return;
     }
     const half = stores.length >> 1;
     this.runStores(group, stores.slice(half));
     this.runStores(group, stores.slice(0, half));
+  }
+
+  /** A reader within the bindings: an operand that is computed in the kernel leaves room for the operands after it. */
+  private fitting(reader: Reader, group: Group, stores: readonly Store[]): Reader {
+    for (let most = reader.most - 1; most > 0 && this.bindings(reader, stores) > this.limits.maxBindings; most--)
+      reader = this.readGroup(group, stores, most);
+    return reader;
   }
 
   /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */
@@ -246,8 +253,7 @@ class Demand {
     return this.sorted(this.groupStores.get(group)!);
   }
 
-  private readGroup(group: Group, stores: readonly Store[]): Reader {
-    const most = this.room(stores);
+  private readGroup(group: Group, stores: readonly Store[], most = this.room(stores)): Reader {
     const reader: Reader = { group, results: new Set(), most, reads: new Set(), done: new Set() };
     for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
     for (const { value } of stores) this.walk(value, reader);

@@ -39,6 +39,8 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
       if (use?.kind === "slot") free.push(use.slot);
     }
   });
+  // What no kernel touches and is handed out all the same: an input or a table as it is.
+  for (const { node } of graph.outputs) note(rootOf(node));
   const useOf = (n: Node): BufferUse => buffers.get(rootOf(n)) ?? { kind: "input", node: n };
   return { ...fusion, plan: { buffers, slots, copies: copiesOf(graph, useOf, slots) } };
 }

@@ -2,7 +2,16 @@
  * Sizes that may be open until a kernel is dispatched: as expressions, as bounds, and as the typical number by which
  * choices are made. No choice decides a result: whatever size comes, kernels compute the same.
  */
-import { boundsOf, type Dim, dimValue, isMultipleOf, productOfDims, symbolsOf, termsOf } from "../ir/dim.ts";
+import {
+  boundsOf,
+  type Dim,
+  dimValue,
+  isMultipleOf,
+  productOfDims,
+  type SizeSymbol,
+  symbolsOf,
+  termsOf,
+} from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import type { Axis } from "../ir/type.ts";
@@ -18,15 +27,16 @@ export const dimExpr = (dim: Dim): Expr =>
     ? int(dim)
     : termsOf(dim)
         .map(({ coefficient, symbols }) =>
-          symbols.map((s): Expr => sizeSymbol(s, boundsOf(s))).reduce(mul, int(coefficient)),
+          symbols.map((s): Expr => sizeSymbol(s.name, s)).reduce(mul, int(coefficient)),
         )
         .reduce(add);
 
 /** The number by which choices are made: the size itself, or where it is open its upper bound or a usual one. */
 export function typical(dim: Dim): number {
   if (typeof dim === "number") return dim;
-  const usual = (s: string) => Math.min(boundsOf(s).max, usualSize);
-  return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s, usual(s)]))));
+  const usual = ({ min, max, multipleOf }: SizeSymbol) =>
+    Math.max(min, Math.floor(Math.min(max, usualSize) / multipleOf) * multipleOf);
+  return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s.name, usual(s)]))));
 }
 
 /** The number of elements that axes span. */

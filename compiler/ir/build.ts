@@ -1,7 +1,7 @@
 /** The one way to make a node: look the op up, infer its type, intern it; a mistake becomes an error at the user's line. */
 import { ShapeError } from "../diagnostics/error.ts";
 import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from "../diagnostics/source-location.ts";
-import type { Dim } from "./dim.ts";
+import { type Dim, printApart } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
 import { intern } from "./node.ts";
 import { isConstant, isParameter, OpViolation, opRecord, sourceOf } from "./op.ts";
@@ -47,7 +47,10 @@ function clashingAxes(operands: readonly Node[]): string[] {
       const known = first.get(name) ?? { size, node };
       first.set(name, known);
       if (known.size === size || hints.has(name)) continue;
-      const [a, b] = [known, { size, node }].map((x) => `${x.size} from ${describe(originOf(x.node, name, x.size))}`);
+      const sizes = printApart(known.size, size);
+      const [a, b] = [known, { size, node }].map(
+        (x, i) => `${sizes[i]} from ${describe(originOf(x.node, name, x.size))}`,
+      );
       hints.set(name, `two axes are named "${name}": ${a}, ${b}`);
     }
   }

@@ -1,10 +1,12 @@
 /** Reads a graph from its text form; docs/ir.md has the grammar. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { GraphTextError } from "../diagnostics/error.ts";
+import { GraphTextError, HeddleError } from "../diagnostics/error.ts";
 import { type Mistake, renderMistakes } from "../diagnostics/render.ts";
+import { symbol } from "./dim.ts";
 import { type Graph, makeGraph, type Output } from "./graph.ts";
 import {
   attempt,
+  check,
   type Elaboration,
   elaboration,
   type Frame,
@@ -20,8 +22,16 @@ import { readLines } from "./text/lines.ts";
 import { declareLost, mayBeLost } from "./text/lost.ts";
 import { defaultOutputName, spellType } from "./text/spell.ts";
 import { Callable, FunctionWord, lex, NewLine } from "./text/tokens.ts";
-import { type Section, type SectionHead, type Span, spanOf, type Word } from "./text/tree.ts";
-import { readName } from "./text/values.ts";
+import {
+  type FileTree,
+  type Section,
+  type SectionHead,
+  type Span,
+  type SymbolTree,
+  spanOf,
+  type Word,
+} from "./text/tree.ts";
+import { readName, TextFault } from "./text/values.ts";
 import { sameType } from "./type.ts";
 
 /** A graph, or everything that is wrong with its text. */
@@ -44,7 +54,7 @@ export function checkGraphText(text: string, fileName = "(text)"): ParseResult {
   const textual = onePerLine([...lexed.mistakes, ...lines.mistakes, ...parsed.mistakes]);
   const tokens = lexed.tokens.filter((t) => t.tokenType !== NewLine);
   const e = elaboration(fileName, tokens, new Set(textual.map((m) => m.line)));
-  const graph = elaborateFile(e, parsed.sections, lines.lostOutside);
+  const graph = elaborateFile(e, parsed.file, lines.lostOutside);
   const meant = e.mistakes.filter((m) => !e.brokenLines.has(m.line)); // on a broken line they are consequences
   const mistakes = [...textual, ...meant].sort((a, b) => a.line - b.line || a.column - b.column);
   return graph && mistakes.length === 0 ? { graph, mistakes: [] } : { graph: undefined, mistakes };
@@ -57,7 +67,8 @@ function onePerLine(mistakes: readonly Mistake[]): Mistake[] {
   return [...first.values()];
 }
 
-function elaborateFile(e: Elaboration, sections: readonly Section[], lostOutside: boolean): Graph | undefined {
+function elaborateFile(e: Elaboration, { symbols, sections }: FileTree, lostOutside: boolean): Graph | undefined {
+  for (const tree of symbols) declareSymbol(e, tree);
   const graphs = sections.flatMap((section, order) => {
     if (tokensOf(e, section)[0]?.tokenType !== FunctionWord)
       return [{ section, graph: elaborateGraph(e, section, order) }];
@@ -72,6 +83,19 @@ function elaborateFile(e: Elaboration, sections: readonly Section[], lostOutside
   return first?.graph;
 }
 
+function declareSymbol(e: Elaboration, { name, min, max, multipleOf }: SymbolTree): void {
+  check(e, () => {
+    if (e.symbols.has(name.text)) throw new TextFault(name.span, `there is another symbol ${name.text}`);
+    try {
+      const given = Object.entries({ min, max, multipleOf }).filter(([, n]) => n !== undefined);
+      e.symbols.set(name.text, symbol(name.text, Object.fromEntries(given)));
+    } catch (error) {
+      if (error instanceof HeddleError) throw new TextFault(name.span, error.message);
+      throw error;
+    }
+  });
+}
+
 const startOf = (e: Elaboration, section: Section): Span => section.head?.name.span ?? spanOf(tokensOf(e, section)[0]!);
 
 /** The first line of a section; undefined where it does not parse, and only what it names is known. */
@@ -81,7 +105,7 @@ const soundHead = (e: Elaboration, section: Section): SectionHead | undefined =>
 /** Registers a function and checks it by itself; its calls check it again on what they are given. */
 function elaborateFunction(e: Elaboration, section: Section, order: number): void {
   const head = soundHead(e, section);
-  const frame = newFrame(e.file, order);
+  const frame = newFrame(e, order);
   if (!head) {
     const name = tokensOf(e, section).find((t) => t.tokenType === Callable);
     if (name) e.lostFunctions.add(name.image.slice(1));
@@ -100,7 +124,7 @@ function elaborateFunction(e: Elaboration, section: Section, order: number): voi
 
 function elaborateGraph(e: Elaboration, section: Section, order: number): Graph | undefined {
   const head = soundHead(e, section);
-  const frame = newFrame(e.file, order);
+  const frame = newFrame(e, order);
   if (head) declareInputs(e, frame, head.inputs);
   else declareLost(e, frame, section);
   elaborateBody(e, frame, section.body);

@@ -1,11 +1,24 @@
-/** The expressions of the kernel IR: scalars computed by one thread. */
+/** The expressions of the kernel IR: scalars and short vectors in the registers of one thread. */
 import type { DType } from "../ir/dtype.ts";
+
+/** Elements of a vector; what has no width is a scalar. */
+export const widths = [2, 4, 8] as const;
+export type Width = (typeof widths)[number];
+
+/** What a register holds: `f32`, `f32x4`. Eight elements are f16 only, 16 bytes that are moved but not computed with. */
+export interface RegisterType {
+  readonly dtype: DType;
+  readonly width?: Width;
+}
+
+export const printRegisterType = ({ dtype, width }: RegisterType): string => (width ? `${dtype}x${width}` : dtype);
 
 /** Integer and float arithmetic; `div` and `mod` of i32 truncate as WGSL does, and index algebra only meets them at values of 0 and above. */
 export type ArithOp = "add" | "sub" | "mul" | "div" | "mod" | "min" | "max";
 export type CompareOp = "lt" | "le" | "eq" | "ne";
 /** Functions a schedule needs of its own, beside the ops of the registry. */
-export type Builtin = "exp" | "log" | "fma";
+export const builtins = ["exp", "log"] as const;
+export type Builtin = (typeof builtins)[number];
 
 /** The inclusive bounds of an i32 expression; infinite when nothing is known. */
 export interface Range {
@@ -20,10 +33,9 @@ export interface Const {
   readonly value: number;
 }
 
-/** A name bound by a let, var, for or by the dispatch (`gid`, `lid`, `wid`). */
-export interface Var {
+/** A name bound by a let, var, for or by the dispatch (`lid`, `wid_x`). */
+export interface Var extends RegisterType {
   readonly kind: "var";
-  readonly dtype: DType;
   readonly name: string;
   readonly range: Range;
 }
@@ -36,9 +48,8 @@ export interface Size {
   readonly range: Range;
 }
 
-export interface Arith {
+export interface Arith extends RegisterType {
   readonly kind: "arith";
-  readonly dtype: DType;
   readonly op: ArithOp;
   readonly a: Expr;
   readonly b: Expr;
@@ -62,37 +73,33 @@ export interface Logic {
 }
 
 /** An elementwise op of the registry, by mnemonic; its WGSL and its meaning are in the record. */
-export interface OpCall {
+export interface OpCall extends RegisterType {
   readonly kind: "op";
-  readonly dtype: DType;
   readonly op: string;
   readonly args: readonly Expr[];
 }
 
-export interface BuiltinCall {
+export interface BuiltinCall extends RegisterType {
   readonly kind: "builtin";
-  readonly dtype: DType;
   readonly fn: Builtin;
   readonly args: readonly Expr[];
 }
 
-/** An element of a storage buffer. */
-export interface Load {
+/** An element of a storage buffer, or the vector that one access of a wide buffer yields; the index counts accesses. */
+export interface Load extends RegisterType {
   readonly kind: "load";
-  readonly dtype: DType;
   readonly buffer: string;
   readonly index: Expr;
 }
 
-/** Four neighbouring elements of a storage buffer; the index counts fours. Read through `component`. */
-export interface Load4 {
-  readonly kind: "load4";
-  readonly dtype: DType;
-  readonly buffer: string;
-  readonly index: Expr;
+/** A vector of scalars, or one scalar in each of its elements. */
+export interface Construct extends RegisterType {
+  readonly kind: "construct";
+  readonly width: Width;
+  readonly parts: readonly Expr[];
 }
 
-/** One of the four elements of a load, or of a let that holds one. */
+/** One element of a vector. */
 export interface Component {
   readonly kind: "component";
   readonly dtype: DType;
@@ -100,25 +107,35 @@ export interface Component {
   readonly lane: number;
 }
 
-/** An element of a private or workgroup array. */
-export interface Element {
+/** An element of a private or workgroup array, or the vector that one access of a wide array yields. */
+export interface Element extends RegisterType {
   readonly kind: "element";
-  readonly dtype: DType;
   readonly array: string;
   readonly index: Expr;
 }
 
-export interface Select {
+export interface Select extends RegisterType {
   readonly kind: "select";
-  readonly dtype: DType;
   readonly condition: Expr;
   readonly yes: Expr;
   readonly no: Expr;
 }
 
-export interface Cast {
+/** Values exchanged between the lanes of a subgroup. `exclusive_add` sums the lanes before this one. */
+export const subgroupOps = ["add", "max", "min", "exclusive_add", "broadcast", "shuffle", "shuffle_xor"] as const;
+export type SubgroupOp = (typeof subgroupOps)[number];
+
+/** A subgroup operation: the whole value of a let, var or assignment, as all lanes take part in it at once. */
+export interface SubgroupCall extends RegisterType {
+  readonly kind: "subgroup";
+  readonly op: SubgroupOp;
+  readonly value: Expr;
+  /** The lane to take from (broadcast: a constant), or the mask of shuffle_xor. */
+  readonly lane?: Expr;
+}
+
+export interface Cast extends RegisterType {
   readonly kind: "cast";
-  readonly dtype: DType;
   readonly a: Expr;
 }
 
@@ -132,11 +149,12 @@ export type Expr =
   | OpCall
   | BuiltinCall
   | Load
-  | Load4
+  | Construct
   | Component
   | Element
   | Select
-  | Cast;
+  | Cast
+  | SubgroupCall;
 
 export const unbounded: Range = { min: -Infinity, max: Infinity };
 
@@ -149,6 +167,11 @@ export const variable = (name: string, dtype: DType, range: Range = unbounded): 
   name,
   range,
 });
+/** A name for a value: of its type and within its bounds. */
+export const variableFor = (name: string, value: Expr): Var => ({
+  ...variable(name, value.dtype, rangeOf(value)),
+  ...widthLike(value),
+});
 /** An index variable that runs over 0 .. size - 1. */
 export const indexVar = (name: string, size: number): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, size - 1) });
@@ -158,26 +181,72 @@ export const sizeSymbol = (name: string, bounds: Range = { min: 1, max: 2 ** 31 
   name,
   range: { min: bounds.min, max: Math.min(bounds.max, 2 ** 31 - 1) },
 });
-export const load = (buffer: string, dtype: DType, index: Expr): Load => ({ kind: "load", dtype, buffer, index });
-export const element = (array: string, dtype: DType, index: Expr): Element => ({
+export const load = (buffer: string, dtype: DType, index: Expr, width?: Width): Load => ({
+  kind: "load",
+  dtype,
+  ...(width && { width }),
+  buffer,
+  index,
+});
+export const element = (array: string, dtype: DType, index: Expr, width?: Width): Element => ({
   kind: "element",
   dtype,
+  ...(width && { width }),
   array,
   index,
 });
-export const opCall = (op: string, dtype: DType, args: readonly Expr[]): OpCall => ({ kind: "op", dtype, op, args });
+export const component = (vector: Expr, lane: number): Component => ({
+  kind: "component",
+  dtype: vector.dtype,
+  vector,
+  lane,
+});
+/** A vector of scalars of one dtype. */
+export const construct = (width: Width, parts: readonly Expr[]): Construct => ({
+  kind: "construct",
+  dtype: parts[0]!.dtype,
+  width,
+  parts,
+});
+/** A vector with one scalar in each of its elements. */
+export const splat = (width: Width, value: Expr): Construct => construct(width, [value]);
+/** Elements of a value; undefined for a scalar. */
+export const widthOf = (e: Expr): Width | undefined => (e as RegisterType).width;
+
+/** The width of a result, as a field: that of an operand. */
+const widthLike = (e: Expr | undefined) => (e && widthOf(e) ? { width: widthOf(e)! } : {});
+
+export const opCall = (op: string, dtype: DType, args: readonly Expr[]): OpCall => ({
+  kind: "op",
+  dtype,
+  ...widthLike(args[0]),
+  op,
+  args,
+});
 export const builtin = (fn: Builtin, ...args: readonly Expr[]): BuiltinCall => ({
   kind: "builtin",
   dtype: args[0]!.dtype,
+  ...widthLike(args[0]),
   fn,
   args,
 });
-export const cast = (a: Expr, dtype: DType): Expr => (a.dtype === dtype ? a : { kind: "cast", dtype, a });
+export const cast = (a: Expr, dtype: DType): Expr =>
+  a.dtype === dtype ? a : { kind: "cast", dtype, ...widthLike(a), a };
+
+export const subgroupCall = (op: SubgroupOp, value: Expr, lane?: Expr): SubgroupCall => ({
+  kind: "subgroup",
+  dtype: value.dtype,
+  ...widthLike(value),
+  op,
+  value,
+  ...(lane && { lane }),
+});
 
 /** Arithmetic on floats as written: no algebra, so that rounding stays the model's. */
 export const floatArith = (op: ArithOp, a: Expr, b: Expr): Arith => ({
   kind: "arith",
   dtype: a.dtype,
+  ...widthLike(a),
   op,
   a,
   b,
@@ -199,15 +268,18 @@ export function children(e: Expr): readonly Expr[] {
     case "builtin":
       return e.args;
     case "load":
-    case "load4":
     case "element":
       return [e.index];
+    case "construct":
+      return e.parts;
     case "component":
       return [e.vector];
     case "select":
       return [e.condition, e.yes, e.no];
     case "cast":
       return [e.a];
+    case "subgroup":
+      return e.lane ? [e.value, e.lane] : [e.value];
   }
 }
 
@@ -226,15 +298,18 @@ export function withChildren(e: Expr, c: readonly Expr[]): Expr {
     case "builtin":
       return { ...e, args: c };
     case "load":
-    case "load4":
     case "element":
       return { ...e, index: c[0]! };
+    case "construct":
+      return { ...e, parts: c };
     case "component":
       return { ...e, vector: c[0]! };
     case "select":
       return { ...e, condition: c[0]!, yes: c[1]!, no: c[2]! };
     case "cast":
       return { ...e, a: c[0]! };
+    case "subgroup":
+      return { ...e, value: c[0]!, ...(c[1] && { lane: c[1] }) };
   }
 }
 
@@ -286,8 +361,9 @@ export function head(e: Expr): string {
     case "builtin":
       return `${e.fn}:${e.dtype}`;
     case "load":
-    case "load4":
-      return `${e.kind} ${e.buffer}`;
+      return `load ${e.buffer}`;
+    case "construct":
+      return `vector ${e.width}:${e.dtype}`;
     case "component":
       return `lane ${e.lane}`;
     case "element":
@@ -296,5 +372,7 @@ export function head(e: Expr): string {
       return "select";
     case "cast":
       return `cast ${e.dtype}`;
+    case "subgroup":
+      return `subgroup ${e.op}`;
   }
 }

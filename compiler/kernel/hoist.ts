@@ -3,7 +3,7 @@
  * A value is computed in the outermost block where all it reads is defined; loads do not leave an `if` that guards them,
  * and nothing that reads a mutable variable, an array element or a buffer that the kernel writes is moved.
  */
-import { children, type Expr, head, rangeOf, type Var, variable, withChildren } from "./expr.ts";
+import { children, type Expr, head, type Var, variableFor, withChildren } from "./expr.ts";
 import { expressions, type Kernel, mapExpressions, type Stmt, threadBuiltins } from "./kernel.ts";
 
 /** An expression by value: equal values share one record. */
@@ -97,8 +97,8 @@ class Hoister {
 
   private ownLevel(e: Expr): number {
     if (e.kind === "var") return this.mutable.has(e.name) ? PINNED : (this.defined.get(e.name) ?? PINNED);
-    if (e.kind === "element") return PINNED;
-    if (e.kind !== "load" && e.kind !== "load4") return 0;
+    if (e.kind === "element" || e.kind === "subgroup") return PINNED;
+    if (e.kind !== "load") return 0;
     if (this.written.has(e.buffer)) return PINNED;
     for (let depth = this.blocks.length - 1; depth > 0; depth--) if (this.blocks[depth]!.guarded) return depth;
     return 0;
@@ -117,7 +117,7 @@ class Hoister {
     const shared = v.uses > 1;
     if (level === here && !shared) return this.rebuild(v);
     if (level < here && !shared && !root && this.parentLeaves(level)) return this.rebuild(v);
-    const target = variable(`h${this.next++}`, e.dtype, rangeOf(e));
+    const target = variableFor(`h${this.next++}`, e);
     const home = this.blocks[level]!;
     const value = this.rebuild(v);
     home.out.push({ kind: "let", target, value });

@@ -1,9 +1,16 @@
 /** The kernel IR: what one GPU dispatch does, as loops, loads, stores and index algebra. */
+export * from "./adapter-facts.ts";
+export * from "./evaluate.ts";
 export * from "./expr.ts";
+export * from "./feasible.ts";
+export * from "./features.ts";
 export * from "./hoist.ts";
 export * from "./interpret.ts";
 export * from "./kernel.ts";
-export * from "./print.ts";
+export { opResult } from "./op-result.ts";
+export { printExpr, printKernel } from "./print.ts";
 export * as index from "./simplify.ts";
+export { checkKernelText, type KernelTextResult, parseKernel, parseKernels } from "./text/parse.ts";
 export * from "./vectorize.ts";
+export type { Fault } from "./verify/fault.ts";
 export * from "./verify.ts";

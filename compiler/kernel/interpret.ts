@@ -1,109 +1,49 @@
 /** Runs a kernel in plain JavaScript, thread by thread: what tests compare generated code with. */
 import { InternalError } from "../diagnostics/error.ts";
-import { castValue, type DType } from "../ir/dtype.ts";
-import { opRecord } from "../ir/op.ts";
-import type { Expr, Load4 } from "./expr.ts";
-import type { Kernel, Stmt } from "./kernel.ts";
+import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
+import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
+import { type Expr, widthOf } from "./expr.ts";
+import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
+import { printStmt } from "./print.ts";
+import { Races, type Watch } from "./races.ts";
 
-export type KernelArrays = Readonly<Record<string, { [i: number]: number; readonly length: number }>>;
-
-interface Thread {
-  readonly values: Map<string, number>;
-  readonly arrays: Readonly<Record<string, Float64Array>>;
-  readonly buffers: KernelArrays;
-  readonly sizes: Readonly<Record<string, number>>;
+/** How the machine that is interpreted differs from others. */
+export interface Machine {
+  /** Lanes of a subgroup, where the kernel does not say; default 32. */
+  readonly subgroupSize?: number;
 }
 
-const round = (v: number, dtype: DType) => (dtype === "f32" ? Math.fround(v) : dtype === "i32" ? v | 0 : v);
-
-const arith = {
-  add: (a: number, b: number) => a + b,
-  sub: (a: number, b: number) => a - b,
-  mul: (a: number, b: number) => a * b,
-  div: (a: number, b: number) => a / b,
-  mod: (a: number, b: number) => a % b,
-  min: Math.min,
-  max: Math.max,
-};
-const compares = {
-  lt: (a: number, b: number) => a < b,
-  le: (a: number, b: number) => a <= b,
-  eq: (a: number, b: number) => a === b,
-  ne: (a: number, b: number) => a !== b,
-};
-const builtins = {
-  exp: Math.exp,
-  log: Math.log,
-  fma: (a: number, b: number, c: number) => a * b + c,
-} as Record<string, (...v: number[]) => number>;
-
-function fetch(values: { [i: number]: number; readonly length: number }, index: number, what: string): number {
-  if (index < 0 || index >= values.length)
-    throw new InternalError(`${what}[${index}] is outside 0 .. ${values.length - 1}`);
-  return values[index]!;
+/** Where a thread waits for others: at a barrier, or at what a subgroup does together, with its own operands. */
+interface Pause {
+  readonly stmt: Stmt;
+  readonly operands: readonly Value[];
 }
 
-/** The value of an expression for one thread; throws InternalError on a load outside its buffer. */
-export function evaluate(e: Expr, t: Thread): number {
-  switch (e.kind) {
-    case "const":
-      return round(e.value, e.dtype);
-    case "var":
-      return t.values.get(e.name)!;
-    case "size":
-      return t.sizes[e.name]!;
-    case "arith": {
-      const v = arith[e.op](evaluate(e.a, t), evaluate(e.b, t));
-      return e.dtype === "i32" ? Math.trunc(v) : round(v, e.dtype);
-    }
-    case "compare":
-      return compares[e.op](evaluate(e.a, t), evaluate(e.b, t)) ? 1 : 0;
-    case "logic": {
-      const [a, b] = [evaluate(e.a, t), evaluate(e.b, t)];
-      return e.op === "and" ? a & b : a | b;
-    }
-    case "op":
-      return round(Number(opRecord(e.op).scalar!(...e.args.map((a) => evaluate(a, t)))), e.dtype);
-    case "builtin":
-      return round(builtins[e.fn]!(...e.args.map((a) => evaluate(a, t))), e.dtype);
-    case "load":
-      return fetch(t.buffers[e.buffer]!, evaluate(e.index, t), e.buffer);
-    case "component": {
-      if (e.vector.kind === "var") return t.values.get(`${e.vector.name}.${e.lane}`)!;
-      return lanes(e.vector as Load4, t)[e.lane]!;
-    }
-    case "load4":
-      throw new InternalError("four elements at once have no value of one number");
-    case "element":
-      return fetch(t.arrays[e.array]!, evaluate(e.index, t), e.array);
-    case "select":
-      return evaluate(e.condition, t) ? evaluate(e.yes, t) : evaluate(e.no, t);
-    case "cast":
-      return round(castValue(evaluate(e.a, t), e.a.dtype, e.dtype), e.dtype);
+/** A thread pauses and is given the result of what the subgroup did, where it has one. */
+type Run = Generator<Pause, void, Value | undefined>;
+
+/** A subgroup operation stands alone as a value (verifyKernel), so that one statement is one pause. */
+const collectiveValue = (s: Stmt) =>
+  (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" ? s.value : undefined;
+
+const isCollective = (s: Stmt): boolean => s.kind.startsWith("fragment_") || collectiveValue(s) !== undefined;
+
+const pausing = new WeakMap<Stmt, boolean>();
+
+/** Whether a thread may wait for others within a statement. */
+function pauses(s: Stmt): boolean {
+  let known = pausing.get(s);
+  if (known === undefined) {
+    known = s.kind === "barrier" || isCollective(s) || ((s.kind === "for" || s.kind === "if") && s.body.some(pauses));
+    pausing.set(s, known);
   }
+  return known;
 }
 
-const lanes = (e: Load4, t: Thread): number[] => {
-  const first = 4 * evaluate(e.index, t);
-  return [0, 1, 2, 3].map((lane) => fetch(t.buffers[e.buffer]!, first + lane, e.buffer));
-};
-
-/** Binds a name; a let of four elements binds one name for each. */
-function bindValue(name: string, value: Expr, t: Thread): void {
-  if (value.kind === "load4") for (const [i, v] of lanes(value, t).entries()) t.values.set(`${name}.${i}`, v);
-  else t.values.set(name, evaluate(value, t));
-}
-
-function write(target: { [i: number]: number; readonly length: number }, index: number, value: number): void {
-  fetch(target, index, "store to ");
-  target[index] = value;
-}
-
-/** Runs statements; yields at each barrier. */
-function* run(body: readonly Stmt[], t: Thread): Generator<void> {
+/** Runs statements; yields at each barrier and at each thing that a subgroup does together. */
+function* run(body: readonly Stmt[], t: Thread): Run {
   for (const s of body) {
-    if (s.kind === "let" || s.kind === "var" || s.kind === "assign") bindValue(s.target.name, s.value, t);
-    else if (s.kind === "barrier") yield;
+    if (!pauses(s)) runAlone(s, t);
     else if (s.kind === "if") {
       if (evaluate(s.condition, t)) yield* run(s.body, t);
     } else if (s.kind === "for") {
@@ -112,35 +52,136 @@ function* run(body: readonly Stmt[], t: Thread): Generator<void> {
         t.values.set(s.index.name, i);
         yield* run(s.body, t);
       }
-    } else if (s.kind === "store4") {
-      const first = 4 * evaluate(s.index, t);
-      for (const [i, value] of s.values.entries()) write(t.buffers[s.buffer]!, first + i, evaluate(value, t));
     } else {
-      const target = s.kind === "store" ? t.buffers[s.buffer]! : t.arrays[s.array]!;
-      write(target, evaluate(s.index, t), evaluate(s.value, t));
+      const own = collectiveValue(s);
+      const operands = own ? (own.lane ? [own.value, own.lane] : [own.value]) : expressions(s);
+      const result = yield { stmt: s, operands: operands.map((e) => computed(e, t)) };
+      if (own) t.values.set((s as Extract<Stmt, { kind: "let" }>).target.name, result!);
     }
   }
 }
 
-function runWorkgroup(
-  kernel: Kernel,
-  wid: readonly number[],
-  buffers: KernelArrays,
-  sizes: Readonly<Record<string, number>>,
-) {
-  const arraysOf = (space: string) =>
-    Object.fromEntries(kernel.arrays.filter((a) => a.space === space).map((a) => [a.name, new Float64Array(a.length)]));
-  const shared = arraysOf("workgroup");
-  const threads = Array.from({ length: kernel.workgroup.reduce((n, s) => n * s, 1) }, (_, lid) => {
-    const values = new Map([
-      ["wid_x", wid[0]!],
-      ["wid_y", wid[1]!],
-      ["wid_z", wid[2]!],
-      ["lid", lid],
-    ]);
-    return run(kernel.body, { values, arrays: { ...shared, ...arraysOf("private") }, buffers, sizes });
-  });
-  for (let running = threads; running.length > 0; ) running = running.filter((t) => !t.next().done);
+/** A statement in which no thread waits. */
+function runAlone(s: Stmt, t: Thread): void {
+  switch (s.kind) {
+    case "let":
+    case "var":
+    case "assign":
+      t.values.set(s.target.name, computed(s.value, t));
+      return;
+    case "if":
+      if (evaluate(s.condition, t)) for (const inner of s.body) runAlone(inner, t);
+      return;
+    case "for": {
+      const end = evaluate(s.to, t);
+      for (let i = evaluate(s.from, t); i < end; i += s.step) {
+        t.values.set(s.index.name, i);
+        for (const inner of s.body) runAlone(inner, t);
+      }
+      return;
+    }
+    case "store":
+    case "set":
+      put(s, t);
+      return;
+    default:
+      throw new InternalError(`${s.kind} is no statement of one thread`);
+  }
+}
+
+function put(s: Extract<Stmt, { kind: "store" | "set" }>, t: Thread): void {
+  const [values, name] = s.kind === "store" ? [t.buffers[s.buffer]!, s.buffer] : [t.arrays[s.array]!, s.array];
+  const first = (widthOf(s.value) ?? 1) * evaluate(s.index, t);
+  const stored = computed(s.value, t);
+  for (const [lane, v] of typeof stored === "number" ? [[0, stored] as const] : stored.entries()) {
+    if (s.kind === "set") t.watch?.(name, first + lane, true);
+    write(values, first + lane, v, name);
+  }
+}
+
+/** A thread that has begun, with what it waits for; undefined once it has ended. */
+interface Running {
+  readonly lid: number;
+  readonly run: Run;
+  pause: Pause | undefined;
+}
+
+interface Subgroup {
+  readonly lanes: readonly Running[];
+  readonly fragments: Fragments;
+  readonly watch: Watch;
+}
+
+class Workgroup {
+  private readonly kernel: Kernel;
+  private readonly memory: KernelArrays;
+  private readonly subgroups: Subgroup[] = [];
+  private readonly races: Races;
+
+  constructor(kernel: Kernel, wid: readonly number[], buffers: KernelArrays, sizes: Thread["sizes"], lanes: number) {
+    this.kernel = kernel;
+    const arraysOf = (space: string) =>
+      Object.fromEntries(
+        kernel.arrays.filter((a) => a.space === space).map((a) => [a.name, new Float64Array(a.length)]),
+      );
+    const shared = arraysOf("workgroup");
+    this.memory = { ...buffers, ...shared };
+    this.races = new Races(kernel, threadsOf(kernel));
+    const begin = (lid: number): Running => {
+      const builtins: Record<ThreadBuiltin, number> = {
+        wid_x: wid[0]!,
+        wid_y: wid[1]!,
+        wid_z: wid[2]!,
+        lid,
+        subgroup_id: Math.floor(lid / lanes),
+        lane: lid % lanes,
+        subgroup_size: lanes,
+      };
+      const arrays = { ...shared, ...arraysOf("private") };
+      const values = new Map<string, Value>(Object.entries(builtins));
+      const watch = this.races.watch({ kind: "thread", index: lid });
+      const thread: Thread = { values, arrays, buffers, sizes, watch };
+      return { lid, run: run(kernel.body, thread), pause: undefined };
+    };
+    for (let first = 0; first < threadsOf(kernel); first += lanes) {
+      const count = Math.min(lanes, threadsOf(kernel) - first);
+      const threads = Array.from({ length: count }, (_, i) => begin(first + i));
+      const watch = this.races.watch({ kind: "subgroup", index: first / lanes });
+      this.subgroups.push({ lanes: threads, fragments: newFragments(kernel), watch });
+    }
+  }
+
+  run(): void {
+    const threads = this.subgroups.flatMap((s) => s.lanes);
+    do {
+      for (const subgroup of this.subgroups) this.runToBarrier(subgroup);
+      this.races.barrier();
+    } while (this.together(threads, "threads of a workgroup") !== undefined);
+  }
+
+  /** Runs a subgroup up to a barrier, or to its end. */
+  private runToBarrier({ lanes, fragments, watch }: Subgroup): void {
+    let results: readonly (Value | undefined)[] = [];
+    for (;;) {
+      for (const [i, lane] of lanes.entries()) lane.pause = lane.run.next(results[i]).value ?? undefined;
+      // A lane at a barrier beside one that is at its end is for the whole workgroup to judge.
+      const collective = lanes.some((l) => l.pause && isCollective(l.pause.stmt));
+      if (!collective) return;
+      const stmt = this.together(lanes, "lanes of a subgroup")!;
+      const operands = lanes.map((l) => l.pause!.operands);
+      results = collectiveResults(stmt, operands, { kernel: this.kernel, fragments, memory: this.memory, watch });
+    }
+  }
+
+  /** The statement at which all wait, undefined where all have ended; throws InternalError where they differ. */
+  private together(threads: readonly Running[], who: string): Stmt | undefined {
+    const [first] = threads;
+    const other = threads.find((t) => t.pause?.stmt !== first!.pause?.stmt);
+    if (!other) return first!.pause?.stmt;
+    const place = ({ lid, pause }: Running) =>
+      `thread ${lid} ${pause ? `waits at "${printStmt(pause.stmt, "").join(" ")}"` : "has ended"}`;
+    throw new InternalError(`kernel "${this.kernel.name}": ${who} diverge: ${place(first!)}, ${place(other)}`);
+  }
 }
 
 /** The value of an index expression of sizes alone, such as those of a grid. */
@@ -152,11 +193,18 @@ export function interpretKernel(
   kernel: Kernel,
   buffers: KernelArrays,
   sizes: Readonly<Record<string, number>> = {},
+  machine: Machine = {},
 ): void {
+  const lanes = kernel.subgroupSize ?? machine.subgroupSize ?? 32;
+  if (machine.subgroupSize !== undefined && machine.subgroupSize !== lanes) {
+    throw new InternalError(
+      `kernel "${kernel.name}" is made for subgroups of ${lanes}, not of ${machine.subgroupSize}`,
+    );
+  }
   const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));
   for (let k = 0; k < z!; k++) {
     for (let j = 0; j < y!; j++) {
-      for (let i = 0; i < x!; i++) runWorkgroup(kernel, [i, j, k], buffers, sizes);
+      for (let i = 0; i < x!; i++) new Workgroup(kernel, [i, j, k], buffers, sizes, lanes).run();
     }
   }
 }

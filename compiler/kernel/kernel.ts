@@ -1,25 +1,55 @@
 /** Kernels: what one dispatch runs, with its buffers, its grid and its statements. */
 import type { DType } from "../ir/dtype.ts";
-import type { Expr, Var } from "./expr.ts";
+import type { Expr, Var, Width } from "./expr.ts";
 
-export type KernelKind = "contraction" | "attention" | "row_reduction" | "elementwise" | "indexing";
+export const kernelKinds = ["contraction", "attention", "row_reduction", "elementwise", "indexing"] as const;
+export type KernelKind = (typeof kernelKinds)[number];
 
-/** A storage buffer, addressed by element; `b0`, `b1` ... in order of binding, so that equal kernels have equal text. */
+/** A storage buffer; `b0`, `b1` ... in order of binding, so that equal kernels have equal text. */
 export interface BufferParam {
   readonly name: string;
   readonly dtype: DType;
   readonly access: "read" | "read_write";
   /** Elements the kernel may address. */
   readonly size: Expr;
-  /** Elements of one access; 1 unless said. */
-  readonly width?: 4;
+  /** Elements of one access; default 1. Indices count accesses. */
+  readonly width?: Width;
 }
 
+/** Memory of one thread, or of a workgroup. It begins as zeros. */
 export interface ArrayDecl {
   readonly name: string;
   readonly dtype: DType;
+  /** In elements. */
   readonly length: number;
+  /** Elements of one access; default 1. Indices count accesses. */
+  readonly width?: Width;
   readonly space: "private" | "workgroup";
+}
+
+/** What a fragment is in left [m, k] times right [k, n] plus result [m, n]. */
+export const fragmentRoles = ["left", "right", "result"] as const;
+export type FragmentRole = (typeof fragmentRoles)[number];
+
+/** A small matrix that the lanes of a subgroup hold together; no lane sees its elements. It begins as zeros. */
+export interface FragmentDecl {
+  readonly name: string;
+  readonly role: FragmentRole;
+  readonly dtype: DType;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Which elements of a matrix are neighbours in memory: those of a row, or those of a column. */
+export const majorOrders = ["row_major", "column_major"] as const;
+export type MajorOrder = (typeof majorOrders)[number];
+
+/** A matrix in a storage buffer or workgroup array; offset and stride (of a row or column) count accesses, as indices do. */
+export interface MatrixPlace {
+  readonly array: string;
+  readonly offset: Expr;
+  readonly stride: Expr;
+  readonly order: MajorOrder;
 }
 
 export type Stmt =
@@ -36,9 +66,13 @@ export type Stmt =
     }
   | { readonly kind: "if"; readonly condition: Expr; readonly body: readonly Stmt[] }
   | { readonly kind: "store"; readonly buffer: string; readonly index: Expr; readonly value: Expr }
-  | { readonly kind: "store4"; readonly buffer: string; readonly index: Expr; readonly values: readonly Expr[] }
   | { readonly kind: "set"; readonly array: string; readonly index: Expr; readonly value: Expr }
-  | { readonly kind: "barrier" };
+  | { readonly kind: "barrier" }
+  | { readonly kind: "fragment_fill"; readonly fragment: string; readonly value: Expr }
+  | { readonly kind: "fragment_load"; readonly fragment: string; readonly from: MatrixPlace }
+  | { readonly kind: "fragment_store"; readonly fragment: string; readonly to: MatrixPlace }
+  /** Adds left times right to the fragment, which is a result. */
+  | { readonly kind: "fragment_multiply"; readonly fragment: string; readonly left: string; readonly right: string };
 
 export interface Kernel {
   /** Where it comes from: "vit.block3.attn/softmax". */
@@ -46,13 +80,21 @@ export interface Kernel {
   readonly kind: KernelKind;
   readonly buffers: readonly BufferParam[];
   readonly arrays: readonly ArrayDecl[];
+  readonly fragments?: readonly FragmentDecl[];
   readonly workgroup: readonly [number, number, number];
+  /** The only subgroup size that the kernel is right for; any where it is absent. */
+  readonly subgroupSize?: number;
   /** Workgroups along x, y and z. */
   readonly grid: readonly [Expr, Expr, Expr];
-  /** Names of the size symbols that the body reads, in the order of their uniforms. */
+  /** Names of the sizes that the kernel reads, its grid included, in the order of their uniforms. */
   readonly sizes: readonly string[];
   readonly body: readonly Stmt[];
 }
+
+export const fragmentsOf = (kernel: Kernel): readonly FragmentDecl[] => kernel.fragments ?? [];
+
+/** Threads of a workgroup. */
+export const threadsOf = (kernel: Kernel): number => kernel.workgroup.reduce((n, s) => n * s, 1);
 
 /** The expressions that a statement evaluates itself, nested statements left out. */
 export function expressions(s: Stmt): readonly Expr[] {
@@ -60,6 +102,7 @@ export function expressions(s: Stmt): readonly Expr[] {
     case "let":
     case "var":
     case "assign":
+    case "fragment_fill":
       return [s.value];
     case "for":
       return [s.from, s.to];
@@ -68,19 +111,24 @@ export function expressions(s: Stmt): readonly Expr[] {
     case "store":
     case "set":
       return [s.index, s.value];
-    case "store4":
-      return [s.index, ...s.values];
+    case "fragment_load":
+      return [s.from.offset, s.from.stride];
+    case "fragment_store":
+      return [s.to.offset, s.to.stride];
     case "barrier":
+    case "fragment_multiply":
       return [];
   }
 }
 
 /** The same statement with its own expressions rewritten; nested statements are kept. */
 export function mapExpressions(s: Stmt, f: (e: Expr) => Expr): Stmt {
+  const mapPlace = (p: MatrixPlace): MatrixPlace => ({ ...p, offset: f(p.offset), stride: f(p.stride) });
   switch (s.kind) {
     case "let":
     case "var":
     case "assign":
+    case "fragment_fill":
       return { ...s, value: f(s.value) };
     case "for":
       return { ...s, from: f(s.from), to: f(s.to) };
@@ -89,12 +137,24 @@ export function mapExpressions(s: Stmt, f: (e: Expr) => Expr): Stmt {
     case "store":
     case "set":
       return { ...s, index: f(s.index), value: f(s.value) };
-    case "store4":
-      return { ...s, index: f(s.index), values: s.values.map(f) };
+    case "fragment_load":
+      return { ...s, from: mapPlace(s.from) };
+    case "fragment_store":
+      return { ...s, to: mapPlace(s.to) };
     case "barrier":
+    case "fragment_multiply":
       return s;
   }
 }
 
-/** Builtin indices of a thread: its workgroup and its place in it. */
-export const threadBuiltins = ["wid_x", "wid_y", "wid_z", "lid"] as const;
+/** Every statement, those inside others after the one that holds them. */
+export function* statements(body: readonly Stmt[]): Generator<Stmt> {
+  for (const s of body) {
+    yield s;
+    if (s.kind === "for" || s.kind === "if") yield* statements(s.body);
+  }
+}
+
+/** Indices of a thread: its workgroup, its place in it, its subgroup, its place in that, and how many lanes a subgroup has. */
+export const threadBuiltins = ["wid_x", "wid_y", "wid_z", "lid", "subgroup_id", "lane", "subgroup_size"] as const;
+export type ThreadBuiltin = (typeof threadBuiltins)[number];

@@ -1,8 +1,20 @@
-/** Kernels as text: what golden tests compare and a developer reads before the WGSL. */
-import type { Expr } from "./expr.ts";
-import type { Kernel, Stmt } from "./kernel.ts";
+/** Kernels as text: what golden tests compare, a developer reads before the WGSL, and parseKernel reads back. docs/kernels.md has the grammar. */
+import { counterRange, rebound, threadVars, writtenRange } from "./bounds.ts";
+import {
+  children,
+  type Expr,
+  printRegisterType,
+  type Range,
+  rangeOf,
+  type Size,
+  sizeSymbol,
+  type Var,
+} from "./expr.ts";
+import { requiredFeatures } from "./features.ts";
+import { expressions, fragmentsOf, type Kernel, type MatrixPlace, type Stmt, statements } from "./kernel.ts";
 
-const infix = {
+/** How an operation of two operands is written. */
+export const infix = {
   add: "+",
   sub: "-",
   mul: "*",
@@ -16,57 +28,79 @@ const infix = {
   or: "|",
 } as const;
 
+const number = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
+
+function constant(value: number, dtype: Expr["dtype"]): string {
+  if (dtype === "bool") return value ? "true" : "false";
+  return dtype === "i32" ? number(value) : `${number(value)}:${dtype}`;
+}
+
+/** `x` to `w`, or a number where a vector has more elements. */
+export const laneName = (lane: number, width: number): string => (width > 4 ? String(lane) : "xyzw"[lane]!);
+
 export function printExpr(e: Expr): string {
+  const call = (name: string, args: readonly Expr[]) => `${name}(${args.map(printExpr).join(", ")})`;
   switch (e.kind) {
     case "const":
-      return e.dtype === "i32"
-        ? `${e.value}`
-        : e.dtype === "bool"
-          ? e.value
-            ? "true"
-            : "false"
-          : `${e.value}:${e.dtype}`;
+      return constant(e.value, e.dtype);
     case "var":
       return e.name;
     case "size":
       return `$${e.name}`;
     case "arith":
-      if (e.op === "min" || e.op === "max") return `${e.op}(${printExpr(e.a)}, ${printExpr(e.b)})`;
+      if (e.op === "min" || e.op === "max") return call(e.op, [e.a, e.b]);
       return `(${printExpr(e.a)} ${infix[e.op]} ${printExpr(e.b)})`;
     case "compare":
     case "logic":
       return `(${printExpr(e.a)} ${infix[e.op]} ${printExpr(e.b)})`;
     case "op":
-      return `@${e.op}(${e.args.map(printExpr).join(", ")})`;
+      return call(`@${e.op}`, e.args);
     case "builtin":
-      return `${e.fn}(${e.args.map(printExpr).join(", ")})`;
+      return call(e.fn, e.args);
     case "load":
       return `${e.buffer}[${printExpr(e.index)}]`;
-    case "load4":
-      return `${e.buffer}.4[${printExpr(e.index)}]`;
+    case "construct":
+      return call(printRegisterType(e), e.parts);
     case "component":
-      return `${printExpr(e.vector)}.${"xyzw"[e.lane]}`;
+      return `${printExpr(e.vector)}.${laneName(e.lane, ("width" in e.vector && e.vector.width) || 4)}`;
     case "element":
       return `${e.array}[${printExpr(e.index)}]`;
     case "select":
       return `(${printExpr(e.condition)} ? ${printExpr(e.yes)} : ${printExpr(e.no)})`;
     case "cast":
-      return `${e.dtype}(${printExpr(e.a)})`;
+      return call(printRegisterType(e), [e.a]);
+    case "subgroup":
+      return call(`subgroup_${e.op}`, children(e));
   }
 }
 
-function printStmt(s: Stmt, indent: string): string[] {
-  const nested = (body: readonly Stmt[]) => body.flatMap((t) => printStmt(t, `${indent}  `));
+/** ` in 0 .. 8`: from the first value to the one after the last. */
+const printRange = (r: Range | undefined): string => (r ? ` in ${r.min} .. ${r.max + 1}` : "");
+
+const printPlace = ({ array, offset, stride, order }: MatrixPlace): string =>
+  `${array}[${printExpr(offset)}] stride ${printExpr(stride)} ${order}`;
+
+/** The lines of a statement; `bounds` are those that a binding must state. */
+export function printStmt(
+  s: Stmt,
+  indent: string,
+  boundsOf: (s: Stmt) => Range | undefined = () => undefined,
+): string[] {
+  const nested = (body: readonly Stmt[]) => body.flatMap((t) => printStmt(t, `${indent}  `, boundsOf));
   switch (s.kind) {
     case "let":
-    case "var":
-      return [`${indent}${s.kind} ${s.target.name}: ${s.target.dtype} = ${printExpr(s.value)}`];
+    case "var": {
+      const type = `${printRegisterType(s.target)}${printRange(boundsOf(s))}`;
+      return [`${indent}${s.kind} ${s.target.name}: ${type} = ${printExpr(s.value)}`];
+    }
     case "assign":
       return [`${indent}${s.target.name} = ${printExpr(s.value)}`];
     case "for": {
       const step = s.step === 1 ? "" : ` by ${s.step}`;
+      const bounds = boundsOf(s);
+      const counter = bounds ? `${s.index.name}: i32${printRange(bounds)} =` : `${s.index.name} in`;
       return [
-        `${indent}for ${s.index.name} in ${printExpr(s.from)} .. ${printExpr(s.to)}${step} {`,
+        `${indent}for ${counter} ${printExpr(s.from)} .. ${printExpr(s.to)}${step} {`,
         ...nested(s.body),
         `${indent}}`,
       ];
@@ -75,30 +109,81 @@ function printStmt(s: Stmt, indent: string): string[] {
       return [`${indent}if ${printExpr(s.condition)} {`, ...nested(s.body), `${indent}}`];
     case "store":
       return [`${indent}${s.buffer}[${printExpr(s.index)}] = ${printExpr(s.value)}`];
-    case "store4":
-      return [`${indent}${s.buffer}.4[${printExpr(s.index)}] = (${s.values.map(printExpr).join(", ")})`];
     case "set":
       return [`${indent}${s.array}[${printExpr(s.index)}] = ${printExpr(s.value)}`];
     case "barrier":
       return [`${indent}barrier`];
+    case "fragment_fill":
+      return [`${indent}fill ${s.fragment} with ${printExpr(s.value)}`];
+    case "fragment_load":
+      return [`${indent}load ${s.fragment} from ${printPlace(s.from)}`];
+    case "fragment_store":
+      return [`${indent}store ${s.fragment} to ${printPlace(s.to)}`];
+    case "fragment_multiply":
+      return [`${indent}${s.fragment} += ${s.left} * ${s.right}`];
   }
 }
 
+/** Bounds of the names that a kernel binds, where they do not follow from the text. */
+function statedBounds(k: Kernel): Map<Stmt, Range> {
+  const stated = new Map<Stmt, Range>();
+  const names = new Map<string, Var>(Object.entries(threadVars(k)));
+  for (const s of statements(k.body)) {
+    if (s.kind !== "let" && s.kind !== "var" && s.kind !== "for") continue;
+    const target = s.kind === "for" ? s.index : s.target;
+    if (target.dtype !== "i32") continue;
+    const of = (e: Expr) => rebound(e, names);
+    const implied = s.kind === "for" ? counterRange(of(s.from), of(s.to)) : rangeOf(of(s.value));
+    // What is assigned to may leave the bounds of its first value: nothing is implied.
+    const range =
+      s.kind === "var" ? writtenRange(target, { min: -Infinity, max: Infinity }) : writtenRange(target, implied);
+    if (range) stated.set(s, range);
+    names.set(target.name, range ? target : { ...target, range: s.kind === "var" ? target.range : implied });
+  }
+  return stated;
+}
+
+/** The sizes that a kernel reads, each as it appears. */
+function sizesOf(k: Kernel): Map<string, Size> {
+  const found = new Map<string, Size>();
+  const visit = (e: Expr): void => {
+    if (e.kind === "size") found.set(e.name, e);
+    for (const c of children(e)) visit(c);
+  };
+  for (const e of [...k.grid, ...k.buffers.map((b) => b.size)]) visit(e);
+  for (const s of statements(k.body)) for (const e of expressions(s)) visit(e);
+  return found;
+}
+
+function printSizes(k: Kernel): string[] {
+  if (k.sizes.length === 0) return [];
+  const found = sizesOf(k);
+  const one = (name: string) => {
+    const usual = sizeSymbol(name);
+    const { range } = found.get(name) ?? usual;
+    const own = range.min !== usual.range.min || range.max !== usual.range.max;
+    return `$${name}${own ? printRange(range) : ""}`;
+  };
+  return [`  sizes ${k.sizes.map(one).join(", ")}`];
+}
+
+const by = (width: number | undefined): string => (width ? ` by ${width}` : "");
+
 /** One line per statement; equal kernels print equal bytes. */
 export function printKernel(k: Kernel): string {
-  const buffers = k.buffers.map(
-    (b) => `  ${b.name}: ${b.access} ${b.dtype}${b.width ? ".4" : ""}[${printExpr(b.size)}]`,
-  );
-  const arrays = k.arrays.map((a) => `  ${a.space} ${a.name}: ${a.dtype}[${a.length}]`);
-  const sizes = k.sizes.length ? [`  sizes ${k.sizes.map((s) => `$${s}`).join(", ")}`] : [];
+  const features = requiredFeatures(k);
+  const bounds = statedBounds(k);
+  const subgroup = k.subgroupSize === undefined ? "" : ` subgroup ${k.subgroupSize}`;
   return [
-    `kernel ${k.kind} "${k.name}"`,
-    ...buffers,
-    ...sizes,
-    ...arrays,
-    `  workgroup [${k.workgroup.join(", ")}] grid [${k.grid.map(printExpr).join(", ")}]`,
+    `kernel ${k.kind} ${JSON.stringify(k.name)}`,
+    ...printSizes(k),
+    ...k.buffers.map((b) => `  ${b.name}: ${b.access} ${b.dtype}[${printExpr(b.size)}]${by(b.width)}`),
+    ...k.arrays.map((a) => `  ${a.space} ${a.name}: ${a.dtype}[${a.length}]${by(a.width)}`),
+    ...fragmentsOf(k).map((f) => `  fragment ${f.name}: ${f.role} ${f.dtype}[${f.rows}, ${f.columns}]`),
+    ...(features.length > 0 ? [`  requires ${features.join(", ")}`] : []),
+    `  workgroup [${k.workgroup.join(", ")}]${subgroup} grid [${k.grid.map(printExpr).join(", ")}]`,
     "{",
-    ...k.body.flatMap((s) => printStmt(s, "  ")),
+    ...k.body.flatMap((s) => printStmt(s, "  ", (t) => bounds.get(t))),
     "}",
     "",
   ].join("\n");

@@ -15,6 +15,7 @@ import {
   keyOf,
   type Range,
   rangeOf,
+  unbounded,
   withChildren,
 } from "./expr.ts";
 
@@ -55,7 +56,7 @@ function sum(x: Linear, y: Linear, sign: number): Linear {
   return rejoin({ terms: [...terms.values()], constant: x.constant + sign * y.constant });
 }
 
-/** c·n·(y / n) + c·(y mod n) becomes c·y, and c·n·(y / n mod m) + c·(y mod n) becomes c·(y mod n·m), until nothing changes. */
+/** c·n·(y / n) + c·(y mod n) becomes c·y, and c·n·(q mod m) + c·(y mod n) becomes c·(z mod n·m) where n·q + y mod n is z, until nothing changes. */
 function rejoin(x: Linear): Linear {
   for (const rest of x.terms) {
     const { atom, coefficient } = rest;
@@ -64,7 +65,7 @@ function rejoin(x: Linear): Linear {
     const quotient = keyOf(div(atom.a, atom.b));
     for (const whole of x.terms) {
       if (whole.coefficient !== coefficient * n) continue;
-      const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom.a, n, quotient);
+      const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom, n);
       if (!joined) continue;
       const others: Linear = { terms: x.terms.filter((t) => t !== rest && t !== whole), constant: x.constant };
       return sum(others, scaled(linear(joined), coefficient), 1);
@@ -73,11 +74,12 @@ function rejoin(x: Linear): Linear {
   return x;
 }
 
-/** y mod n·m, where the atom is (y / n) mod m. */
-function joinedRemainder(atom: Expr, y: Expr, n: number, quotient: string): Expr | undefined {
-  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const" || keyOf(atom.a) !== quotient)
-    return undefined;
-  return mod(y, int(n * atom.b.value));
+/** n·(q mod m) + y mod n as a remainder by n·m, where n·q and y mod n join. */
+function joinedRemainder(atom: Expr, rest: Expr, n: number): Expr | undefined {
+  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const") return undefined;
+  const whole = sum(scaled(linear(atom.a), n), { terms: [{ atom: rest, coefficient: 1 }], constant: 0 }, 1);
+  const key = keyOf(rest);
+  return whole.terms.some((t) => keyOf(t.atom) === key) ? undefined : mod(build(whole), int(n * atom.b.value));
 }
 
 function rangeOfLinear(x: Linear): Range {
@@ -120,10 +122,14 @@ export const sub = (a: Expr, b: Expr): Expr => build(sum(linear(a), linear(b), -
 export function mul(a: Expr, b: Expr): Expr {
   if (b.kind === "const") return build(scaled(linear(a), b.value));
   if (a.kind === "const") return build(scaled(linear(b), a.value));
-  const [p, q] = [rangeOf(a), rangeOf(b)];
-  const corners = [p.min * q.min, p.min * q.max, p.max * q.min, p.max * q.max].map((v) => (Number.isNaN(v) ? 0 : v));
   const [first, second] = keyOf(a) <= keyOf(b) ? [a, b] : [b, a];
-  return raw("mul", first, second, { min: Math.min(...corners), max: Math.max(...corners) });
+  return raw("mul", first, second, corners(rangeOf(a), rangeOf(b)));
+}
+
+/** Bounds of a product. */
+function corners(p: Range, q: Range): Range {
+  const products = [p.min * q.min, p.min * q.max, p.max * q.min, p.max * q.max].map((v) => (Number.isNaN(v) ? 0 : v));
+  return { min: Math.min(...products), max: Math.max(...products) };
 }
 
 /** Terms that n divides, and the rest. */
@@ -258,7 +264,31 @@ export function select(condition: Expr, yes: Expr, no: Expr): Expr {
   return { kind: "select", dtype: yes.dtype, condition, yes, no };
 }
 
-export const ceilDiv = (a: Expr, n: number): Expr => div(add(a, int(n - 1)), int(n));
+/** Bounds of the operation as written, where its operands are within theirs. */
+function boundsOf(op: ArithOp, a: Expr, b: Expr): Range {
+  const [p, q] = [rangeOf(a), rangeOf(b)];
+  const n = b.kind === "const" && b.value > 0 ? b.value : undefined;
+  switch (op) {
+    case "add":
+    case "sub":
+      return rangeOfLinear(sum(linear(a), linear(b), op === "add" ? 1 : -1));
+    case "mul":
+      return b.kind === "const" ? rangeOfLinear(scaled(linear(a), b.value)) : corners(p, q);
+    case "div":
+      if (n) return { min: Math.floor(p.min / n), max: Math.floor(p.max / n) };
+      return p.min >= 0 && q.min >= 0 ? { min: 0, max: p.max } : unbounded;
+    case "mod":
+      if (n && p.min >= 0) return { min: 0, max: Math.min(n - 1, p.max) };
+      return p.min >= 0 && q.min > 0 ? { min: 0, max: Math.min(p.max, q.max - 1) } : unbounded;
+    case "min":
+      return { min: Math.min(p.min, q.min), max: Math.min(p.max, q.max) };
+    case "max":
+      return { min: Math.max(p.min, q.min), max: Math.max(p.max, q.max) };
+  }
+}
+
+/** An i32 operation that is not simplified, with its bounds. */
+export const asWritten = (op: ArithOp, a: Expr, b: Expr): Arith => raw(op, a, b, boundsOf(op, a, b));
 
 const indexBuilders = { add, sub, mul, div, mod, min, max } as const;
 

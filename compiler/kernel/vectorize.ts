@@ -2,7 +2,7 @@
  * Turns loads and stores of neighbouring elements into accesses of four at once. A buffer is changed as a whole: only
  * where every access of it begins at a multiple of four plus a constant, and most of the four are used.
  */
-import { children, type Expr, int, keyOf, type Load4, withChildren } from "./expr.ts";
+import { children, component, construct, type Expr, int, keyOf, load, withChildren } from "./expr.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "./kernel.ts";
 import { div, laneOf } from "./simplify.ts";
 
@@ -38,7 +38,10 @@ export function vectorize(kernel: Kernel): Kernel {
 }
 
 const canWiden = (b: BufferParam): boolean =>
-  (b.dtype === "f32" || b.dtype === "f16") && b.size.kind === "const" && b.size.value % 4 === 0;
+  b.width === undefined &&
+  (b.dtype === "f32" || b.dtype === "f16") &&
+  b.size.kind === "const" &&
+  b.size.value % 4 === 0;
 
 function noteLoads(body: readonly Stmt[], uses: ReadonlyMap<string, Use>): void {
   const seen = new Set<Expr>();
@@ -58,6 +61,9 @@ function noteLoads(body: readonly Stmt[], uses: ReadonlyMap<string, Use>): void 
   const walk = (stmts: readonly Stmt[]): void => {
     for (const s of stmts) {
       for (const e of expressions(s)) visit(e);
+      const matrix = s.kind === "fragment_load" ? s.from : s.kind === "fragment_store" ? s.to : undefined;
+      const use = matrix && uses.get(matrix.array);
+      if (use) use.fits = false;
       if (s.kind === "for" || s.kind === "if") walk(s.body);
     }
   };
@@ -105,7 +111,8 @@ function rewriteBlock(
     left.set(run, seen);
     if (seen < 4) return [];
     const values = run.map((one) => widen(one.value, wide, memo));
-    return [{ kind: "store4", buffer: s.buffer, index: div(laneOf(run[0]!.index, 4)!.base, int(4)), values }];
+    const index = div(laneOf(run[0]!.index, 4)!.base, int(4));
+    return [{ kind: "store", buffer: s.buffer, index, value: construct(4, values) }];
   });
 }
 
@@ -117,8 +124,7 @@ function widen(e: Expr, wide: ReadonlySet<string>, memo: Map<Expr, Expr>): Expr 
   let result = after.every((c, i) => c === before[i]) ? e : withChildren(e, after);
   if (result.kind === "load" && wide.has(result.buffer)) {
     const { base, lane } = laneOf(result.index, 4)!;
-    const vector: Load4 = { kind: "load4", dtype: result.dtype, buffer: result.buffer, index: div(base, int(4)) };
-    result = { kind: "component", dtype: result.dtype, vector, lane };
+    result = component(load(result.buffer, result.dtype, div(base, int(4)), 4), lane);
   }
   memo.set(e, result);
   return result;

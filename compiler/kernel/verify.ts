@@ -1,90 +1,112 @@
-/** Checks that a kernel is well formed: every name bound once and before use, dtypes agreeing, stores to writable buffers only. */
+/**
+ * Checks that a kernel is well formed: every name bound once and before use, types agreeing, stores to writable memory
+ * only, matrices of fitting shapes, barriers and subgroup operations where all threads come to them together.
+ */
 import { InternalError } from "../diagnostics/error.ts";
-import { children, type Expr } from "./expr.ts";
-import { expressions, type Kernel, type Stmt, threadBuiltins } from "./kernel.ts";
+import { printRegisterType, type RegisterType, widthOf } from "./expr.ts";
+import { expressions, fragmentsOf, type Kernel, type Stmt, threadBuiltins } from "./kernel.ts";
 import { printKernel } from "./print.ts";
+import { declarationFaults } from "./verify/declarations.ts";
+import { expressionFaults } from "./verify/expressions.ts";
+import type { Fault, Report } from "./verify/fault.ts";
+import { matrixFaults } from "./verify/matrices.ts";
+import { uniformityFaults } from "./verify/uniformity.ts";
+
+/** Everything that is wrong with a kernel, in the order of its text. */
+export function kernelFaults(kernel: Kernel): Fault[] {
+  const faults: Fault[] = [];
+  const report: Report = (at, message) => faults.push({ at, message });
+  declarationFaults(kernel, report);
+  new BodyCheck(kernel, report).block(kernel.body, new Set(threadBuiltins));
+  matrixFaults(kernel, report);
+  uniformityFaults(kernel, report);
+  return faults;
+}
 
 /** Throws InternalError with every fault and the kernel's text. */
 export function verifyKernel(kernel: Kernel): Kernel {
-  const faults: string[] = [];
-  const buffers = new Map(kernel.buffers.map((b) => [b.name, b]));
-  const arrays = new Map(kernel.arrays.map((a) => [a.name, a]));
-  const everBound = new Set<string>([...threadBuiltins, ...buffers.keys(), ...arrays.keys()]);
-  const mutable = new Set<string>();
-  const visited = new WeakMap<Expr, Set<string>>();
+  const faults = kernelFaults(kernel);
+  if (faults.length === 0) return kernel;
+  const messages = [...new Set(faults.map((f) => f.message))].join("; ");
+  throw new InternalError(`kernel "${kernel.name}" is malformed: ${messages}\n${printKernel(kernel)}`);
+}
 
-  const checkExpr = (e: Expr, scope: Set<string>): void => {
-    if (visited.get(e) === scope) return;
-    visited.set(e, scope);
-    for (const c of children(e)) checkExpr(c, scope);
-    if (e.kind === "var" && !scope.has(e.name)) faults.push(`${e.name} is read before it is bound`);
-    if (e.kind === "size" && !kernel.sizes.includes(e.name)) faults.push(`$${e.name} is not among the sizes`);
-    if (e.kind === "load" && buffers.get(e.buffer)?.dtype !== e.dtype)
-      faults.push(`a ${e.dtype} load of buffer ${e.buffer}`);
-    if (e.kind === "load4" && buffers.get(e.buffer)?.width !== 4)
-      faults.push(`a wide load of narrow buffer ${e.buffer}`);
-    if (e.kind === "load" && buffers.get(e.buffer)?.width === 4)
-      faults.push(`a narrow load of wide buffer ${e.buffer}`);
-    if (e.kind === "component" && e.vector.kind !== "load4" && e.vector.kind !== "var")
-      faults.push(`a lane of ${e.vector.kind}`);
-    if (e.kind === "element" && arrays.get(e.array)?.dtype !== e.dtype)
-      faults.push(`a ${e.dtype} load of array ${e.array}`);
-    if ((e.kind === "load" || e.kind === "element") && e.index.dtype !== "i32")
-      faults.push(`an index of dtype ${e.index.dtype}`);
-    if ((e.kind === "arith" || e.kind === "compare" || e.kind === "logic") && e.a.dtype !== e.b.dtype) {
-      faults.push(`${e.op} of ${e.a.dtype} and ${e.b.dtype}`);
-    }
-    if (e.kind === "select" && (e.condition.dtype !== "bool" || e.yes.dtype !== e.no.dtype))
-      faults.push("a select of unlike dtypes");
-    if (e.kind === "const" && e.dtype !== "f32" && !Number.isFinite(e.value)) faults.push(`the constant ${e.value}`);
-  };
+const typeText = (e: RegisterType) => printRegisterType(e);
+const sameType = (a: RegisterType, b: RegisterType) => a.dtype === b.dtype && a.width === b.width;
 
-  const bind = (name: string, scope: Set<string>): void => {
-    if (everBound.has(name)) faults.push(`${name} is bound twice`);
-    everBound.add(name);
-    scope.add(name);
-  };
+class BodyCheck {
+  private readonly kernel: Kernel;
+  private readonly report: Report;
+  private readonly bound: Set<string>;
+  private readonly mutable = new Map<string, RegisterType>();
 
-  const checkBlock = (body: readonly Stmt[], outer: ReadonlySet<string>): void => {
+  constructor(kernel: Kernel, report: Report) {
+    this.kernel = kernel;
+    this.report = report;
+    const declared = [...kernel.buffers, ...kernel.arrays, ...fragmentsOf(kernel)];
+    this.bound = new Set([...threadBuiltins, ...declared.map((d) => d.name)]);
+  }
+
+  block(body: readonly Stmt[], outer: ReadonlySet<string>): void {
     const scope = new Set(outer);
     for (const s of body) {
-      for (const e of expressions(s)) checkExpr(e, new Set(scope));
-      checkStmt(s, scope);
+      const collective = s.kind === "let" || s.kind === "var" || s.kind === "assign";
+      for (const e of expressions(s)) expressionFaults(e, this.kernel, scope, collective, this.report);
+      this.statement(s, scope);
     }
-  };
+  }
 
-  const checkStmt = (s: Stmt, scope: Set<string>): void => {
-    if ((s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.target.dtype !== s.value.dtype) {
-      faults.push(`${s.target.name} is ${s.target.dtype}, its value ${s.value.dtype}`);
-    }
-    if (s.kind === "let" || s.kind === "var") bind(s.target.name, scope);
-    if (s.kind === "var") mutable.add(s.target.name);
-    if (s.kind === "assign" && !(mutable.has(s.target.name) && scope.has(s.target.name))) {
-      faults.push(`${s.target.name} is assigned but is no variable`);
-    }
-    if (s.kind === "store4") {
-      const target = buffers.get(s.buffer);
-      if (target?.access !== "read_write" || target.width !== 4) faults.push(`a wide store to ${s.buffer}`);
-    }
-    if (s.kind === "store") {
-      const target = buffers.get(s.buffer);
-      if (target?.access !== "read_write") faults.push(`a store to ${s.buffer}, which is not writable`);
-      else if (target.dtype !== s.value.dtype)
-        faults.push(`a store of ${s.value.dtype} to ${target.dtype} ${s.buffer}`);
-    }
-    if (s.kind === "set" && arrays.get(s.array)?.dtype !== s.value.dtype)
-      faults.push(`a store of ${s.value.dtype} to array ${s.array}`);
-    if (s.kind === "if") checkBlock(s.body, scope);
-    if (s.kind === "for") {
-      const inner = new Set(scope);
-      bind(s.index.name, inner);
-      checkBlock(s.body, inner);
-    }
-  };
+  private bind(name: string, scope: Set<string>, at: Stmt): void {
+    if (this.bound.has(name)) this.report(at, `${name} is bound twice`);
+    this.bound.add(name);
+    scope.add(name);
+  }
 
-  checkBlock(kernel.body, new Set(threadBuiltins));
-  if (faults.length === 0) return kernel;
-  throw new InternalError(
-    `kernel "${kernel.name}" is malformed: ${[...new Set(faults)].join("; ")}\n${printKernel(kernel)}`,
-  );
+  private statement(s: Stmt, scope: Set<string>): void {
+    switch (s.kind) {
+      case "let":
+      case "var":
+      case "assign":
+        if (!sameType(s.target, s.value as RegisterType))
+          this.report(s, `${s.target.name} is ${typeText(s.target)}, its value ${typeText(s.value as RegisterType)}`);
+        if (s.kind !== "assign") this.bind(s.target.name, scope, s);
+        if (s.kind === "var") this.mutable.set(s.target.name, s.target);
+        if (s.kind === "assign" && !(this.mutable.has(s.target.name) && scope.has(s.target.name)))
+          this.report(s, `${s.target.name} is assigned but is no variable`);
+        return;
+      case "store":
+      case "set":
+        this.write(s);
+        return;
+      case "if":
+        if (s.condition.dtype !== "bool") this.report(s, `a condition of dtype ${s.condition.dtype}`);
+        this.block(s.body, scope);
+        return;
+      case "for": {
+        if (!(Number.isInteger(s.step) && s.step > 0)) this.report(s, `a step of ${s.step}`);
+        for (const e of [s.from, s.to])
+          if (e.dtype !== "i32" || widthOf(e)) this.report(e, `a loop to a ${typeText(e)}`);
+        const inner = new Set(scope);
+        this.bind(s.index.name, inner, s);
+        this.block(s.body, inner);
+      }
+    }
+  }
+
+  private write(s: Extract<Stmt, { kind: "store" | "set" }>): void {
+    const name = s.kind === "store" ? s.buffer : s.array;
+    const target =
+      s.kind === "store"
+        ? this.kernel.buffers.find((b) => b.name === name)
+        : this.kernel.arrays.find((a) => a.name === name);
+    if (s.index.dtype !== "i32" || widthOf(s.index)) this.report(s.index, `an index of type ${typeText(s.index)}`);
+    if (!target) {
+      this.report(s, `a store to ${name}, which is not declared`);
+      return;
+    }
+    if ("access" in target && target.access !== "read_write")
+      this.report(s, `a store to ${name}, which is not writable`);
+    if (!sameType(target, s.value as RegisterType))
+      this.report(s, `a store of ${typeText(s.value as RegisterType)} to ${name}, which holds ${typeText(target)}`);
+  }
 }

@@ -9,7 +9,7 @@ import { spanOf } from "../fusion/sizes.ts";
 import { type Dim, mulDims } from "../ir/dim.ts";
 import { attrKey, type Node } from "../ir/node.ts";
 import { isParameter, sourceOf } from "../ir/op.ts";
-import { type Axis, printType } from "../ir/type.ts";
+import { type Axis, typeKey } from "../ir/type.ts";
 import { keyOf } from "../kernel/expr.ts";
 
 /** Elements of a tensor in memory, as one thing that a kernel addresses. */
@@ -99,7 +99,7 @@ class ShapeWalk {
   private readLine(node: Node): string {
     const place = this.placeOf(this.storageOf(node), node);
     this.reads.set(node, place);
-    return `read ${this.text(place)} ${printType(node.type)}`;
+    return `read ${this.text(place)} ${typeKey(node.type)}`;
   }
 
   private nodeLine(node: Node): string {
@@ -108,7 +108,7 @@ class ShapeWalk {
     const place = this.places.get(node)!;
     const own = group && place.group === group ? `own ${this.envText(node)}` : "";
     const late = group && place.ready >= group.position ? "late" : "";
-    return `${node.op}(${operands}) ${attrKey(node.attrs)} ${printType(node.type)} ${own} ${late}`;
+    return `${node.op}(${operands}) ${attrKey(node.attrs)} ${typeKey(node.type)} ${own} ${late}`;
   }
 
   /** Whether a value is a leading part of its root that begins where a binding may begin. */

@@ -1,6 +1,6 @@
 /** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import type { Env } from "../fusion/access.ts";
+import { type Env, settled } from "../fusion/access.ts";
 import type { FusedKernel, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
 import { dimExpr, spanOf } from "../fusion/sizes.ts";
@@ -71,7 +71,7 @@ export class Lowering {
   /** The buffer that a store goes to, by the name of its region, and the address in it. */
   target(store: Store, env: Env): { buffer: string; index: Expr } {
     const place = this.shape.stores.get(store)!;
-    return { buffer: regionName(place.region), index: this.values.addressAt(place, env) };
+    return { buffer: regionName(place.region), index: this.values.addressAt(place, settled(env, store.value)) };
   }
 
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {

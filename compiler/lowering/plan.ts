@@ -1,7 +1,7 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
 import type { FusedKernel } from "../fusion/demand.ts";
 import type { PlannedMemory } from "../fusion/plan.ts";
-import { graphSymbols } from "../ir/graph.ts";
+import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { AdapterFacts } from "./facts.ts";
 import { type LoweredKernel, Lowering } from "./kernel.ts";
@@ -57,7 +57,7 @@ export function schedulePlan(plan: PlannedMemory, facts: AdapterFacts): Schedule
 
 /** Lowers every shape of kernel by the schedules chosen for it. */
 export function lowerPlan({ facts, choices, ...plan }: ScheduledPlan): LoweredPlan {
-  const symbols = graphSymbols(plan.graph);
+  const symbols = openSizes(plan.graph);
   const lowered = new Map<string, LoweredShape>();
   for (const { fused, shape } of plan.shaped) {
     if (lowered.has(shape.key)) continue;

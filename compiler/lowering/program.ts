@@ -7,12 +7,13 @@ import { deviceBytes } from "../fusion/sizes.ts";
 import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
-import { graphSymbols } from "../ir/graph.ts";
+import { openSizes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter } from "../ir/op.ts";
 import { flopsOf } from "../ir/work.ts";
 import { evaluateIndex } from "../kernel/interpret.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
+import { assertAddressable } from "./addressable.ts";
 import { kernelName } from "./kernel.ts";
 import type { KernelShape } from "./kernel-shape.ts";
 import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
@@ -63,13 +64,14 @@ export interface Program {
 /** The program that a plan became. */
 export function assembleProgram({ graph, plan, storage, shaped, lowered }: LoweredPlan): Program {
   const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!));
-  return { graph, symbols: graphSymbols(graph), kernels, plan, storage };
+  return { graph, symbols: openSizes(graph), kernels, plan, storage };
 }
 
 function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refused }: LoweredShape): ProgramKernel {
   const name = kernelName(fused);
   const bound = variants.map((v) => bind(v, name, shape));
   const general = bound.at(-1)!;
+  assertAddressable(fused, general.bindings);
   const cores = fused.group?.cores ?? [];
   return {
     ...general,

@@ -4,6 +4,7 @@
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
+import type { KernelFeature } from "../kernel/features.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelCode } from "./kernel.ts";
 
@@ -25,7 +26,7 @@ export interface Schedule<P, S extends Settings = Settings> {
   /** What it does, in one sentence. */
   readonly summary: string;
   /** Features of the adapter that its kernels need. */
-  readonly features?: readonly string[];
+  readonly features?: readonly KernelFeature[];
   /** What it may be set to on an adapter, the preferred first; or why it is not for that adapter. */
   settings(facts: AdapterFacts): readonly S[] | string;
   fits(problem: P, settings: S, facts: AdapterFacts): Fit;

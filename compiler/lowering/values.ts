@@ -1,6 +1,6 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
-import { address, type Env, envKey, operandEnv, restrict, sourcesOf } from "../fusion/access.ts";
+import { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf } from "../fusion/access.ts";
 import { dimExpr } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
@@ -62,7 +62,8 @@ export class Values {
     const key = envKey(env, node);
     let value = memo.get(key);
     if (!value) {
-      value = this.compute(node, env);
+      // Where two envs are one, the value must fit both: a counter of one of them is not bound at the other.
+      value = this.compute(node, settled(env, node));
       memo.set(key, value);
     }
     return value;

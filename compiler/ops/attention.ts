@@ -8,7 +8,7 @@ import type { Attrs, Node } from "../ir/node.ts";
 import type { AttentionCore, AttrSpec, Work } from "../ir/op.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
-import { contract, contractAxes } from "./contraction.ts";
+import { contract, contractAxes, contractTo } from "./contraction.ts";
 import { add, cast, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
@@ -315,14 +315,6 @@ function logitCotangent(operands: readonly Node[], p: Parts): { weights: Node; d
   const own = v.type.axes.filter((x) => x.name !== p.over && !hasAxis(lse.type, x.name)).map((x) => x.name);
   const seen = own.length === 0 ? mul(dy, v) : contract(dy, v, own);
   return { weights, dLogits: mul(weights, sub(seen, delta)) };
-}
-
-/** Sums over what `like` lacks. */
-function contractTo(a: Node, b: Node, like: Node): Node {
-  const over = a.type.axes.filter((x) => hasAxis(b.type, x.name) && !hasAxis(like.type, x.name)).map((x) => x.name);
-  const product = over.length === 0 ? mul(a, b) : contract(a, b, over);
-  const extra = product.type.axes.filter((x) => !hasAxis(like.type, x.name)).map((x) => x.name);
-  return extra.length === 0 ? product : reduceSum(product, extra);
 }
 
 const gradientCore: Readonly<Record<"q" | "k" | "v", AttentionCore>> = {

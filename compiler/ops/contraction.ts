@@ -68,13 +68,11 @@ function contractReference(a: RefTensor, b: RefTensor, over: readonly string[], 
   return out;
 }
 
-/** The cotangent of one operand: dy times the other, summed over the axes the operand lacks. */
-function cotangent(dy: Node, other: Node, operand: Node): Node {
-  const shared = other.type.axes
-    .filter((x) => hasAxis(dy.type, x.name) && !hasAxis(operand.type, x.name))
-    .map((x) => x.name);
-  const product = shared.length === 0 ? outer(dy, other) : contract(dy, other, shared);
-  const extra = product.type.axes.filter((x) => !hasAxis(operand.type, x.name)).map((x) => x.name);
+/** a · b, summed over the axes that `like` lacks: the cotangent of one operand of a product from that of the result. */
+export function contractTo(a: Node, b: Node, like: Node): Node {
+  const over = b.type.axes.filter((x) => hasAxis(a.type, x.name) && !hasAxis(like.type, x.name)).map((x) => x.name);
+  const product = over.length === 0 ? outer(a, b) : contract(a, b, over);
+  const extra = product.type.axes.filter((x) => !hasAxis(like.type, x.name)).map((x) => x.name);
   return extra.length === 0 ? product : reduceSum(product, extra);
 }
 
@@ -115,7 +113,7 @@ record({
   reference: ([a, b], attrs, type) => contractReference(a!, b!, attrs.over as string[], type),
   gradient: (node, dy) => {
     const [a, b] = [node.operands[0]!, node.operands[1]!];
-    return [cotangent(dy, b, a), cotangent(dy, a, b)];
+    return [contractTo(dy, b, a), contractTo(dy, a, b)];
   },
   samples: [
     { low: -1, high: 1 },

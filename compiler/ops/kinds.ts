@@ -1,6 +1,7 @@
 /** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
 import { UsageError } from "../diagnostics/error.ts";
 import { brokenConstraint, build } from "../ir/build.ts";
+import { printApart } from "../ir/dim.ts";
 import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
@@ -83,7 +84,7 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   /** Dtypes accepted; all operands share one, but those listed in `boolInputs`. */
   readonly dtypes: readonly DType[];
   readonly boolInputs?: readonly N[number][];
-  /** The result's dtype; "same" unless said. */
+  /** The result's dtype; default "same". */
   readonly result?: "same" | "bool";
   readonly reference: (...values: number[]) => number;
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
@@ -102,7 +103,7 @@ export interface ElementwiseSpec<N extends readonly string[]> {
 }
 
 /** f32 keeps 24 bits and f16 11; a few roundings are allowed on either. */
-export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
+const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
   f32: { absolute: 1e-6, relative: 1e-5 },
   f16: { absolute: 1e-3, relative: 4e-3 },
   i32: { absolute: 0, relative: 0 },
@@ -174,7 +175,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
  * The axes of all operands: those of the operand with most axes (the first on a tie), then what the others add.
  * Throws OpViolation C1 when an axis has two sizes.
  */
-export function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
+function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
   const longest = operands.reduce((a, b) => (b.axes.length > a.axes.length ? b : a));
   const axes = [...longest.axes];
   operands.forEach((operand, i) => {
@@ -199,9 +200,10 @@ export function sizeClash(
   const j = operands.findIndex((o) => size(o) !== undefined && size(o) !== mine);
   const [first, second] = j < i ? [j, i] : [i, j];
   const name = (k: number) => (names[k] ?? `operand ${k + 1}`).replace(/[?.]+$/, "");
+  const [one, other] = printApart(size(operands[first]!)!, size(operands[second]!)!);
   return new OpViolation(
     "C1",
-    `axis "${axis}" is ${size(operands[first]!)} in ${name(first)} and ${size(operands[second]!)} in ${name(second)}`,
+    `axis "${axis}" is ${one} in ${name(first)} and ${other} in ${name(second)}`,
     `an axis name stands for one size: rename one of the two, or make the sizes equal`,
   );
 }

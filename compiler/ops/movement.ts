@@ -4,7 +4,7 @@ import { build } from "../ir/build.ts";
 import { addDims, type Dim, divideDims, productOfDims, subDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import { type Axis, findAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { add } from "./elementwise.ts";
 import { type Builder, requireAxes } from "./kinds.ts";
 import { movement } from "./movement-kind.ts";
@@ -442,14 +442,4 @@ function spreadBy(x: Node, axis: string, stride: number): Node {
     { name: `${axis}_gap`, size: 1 },
   ]);
   return merge(pad(apart, `${axis}_gap`, 0, stride - 1), [axis, `${axis}_gap`], axis);
-}
-
-/** A new axis of size 1. */
-export function addAxis(x: Node, name: string): Node {
-  const neighbour = x.type.axes.at(-1);
-  if (!neighbour || hasAxis(x.type, name)) return build("broadcast", [x], { axes: [{ name, size: 1 }] });
-  return split(x, neighbour.name, [
-    { name: neighbour.name, size: neighbour.size },
-    { name, size: 1 },
-  ]);
 }

@@ -114,7 +114,7 @@ const bytesOf = (node: Node): number => {
   throw new InternalError(`partition: ${node.op} has the size ${elements}`);
 };
 
-/** Bytes that a cut behind each node hands on: of what was computed up to there and is used after it. */
+/** Bytes that a cut after each node hands on: of what was computed up to there and is used after it. */
 function handedOn(placed: readonly Node[]): number[] {
   const at = new Map(placed.map((n, i) => [n, i]));
   const lastUse = placed.map((_, i) => i);

@@ -4,7 +4,7 @@ import { type Graph, inputName, nodesOf } from "../ir/graph.ts";
 import { isFeed } from "../ir/op.ts";
 
 /** The graph itself where everything is needed. Fed inputs stay: they are the interface. */
-export function pruneGraph(graph: Graph): Graph {
+function pruneGraph(graph: Graph): Graph {
   const used = new Set(nodesOf(graph));
   const replaced = new Set(Object.values(graph.updates));
   const inputs = graph.inputs.filter((n) => used.has(n) || isFeed(n) || replaced.has(inputName(n)));

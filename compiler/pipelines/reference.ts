@@ -26,6 +26,6 @@ function assertBound(graph: Graph): void {
   const open = nodesOf(graph).flatMap((n) => n.type.axes.flatMap((a) => symbolsOf(a.size)))[0];
   if (open === undefined) return;
   throw new UsageError(
-    `graph @${graph.name} cannot be evaluated: the size "${open}" is no dimension of a feed; give it a number`,
+    `graph @${graph.name} cannot be evaluated: the size "${open.name}" is no dimension of a feed; give it a number`,
   );
 }

@@ -35,8 +35,6 @@ const attr = <T>(sample: AttrValue): Variable<T> => ({ kind: "attr", sample });
 
 export const axisName = (sample: string): Variable<string> => attr(sample);
 export const axisNames = (...sample: string[]): Variable<readonly string[]> => attr(sample);
-export const sizedAxes = (sample: Readonly<Record<string, number>>): Variable<readonly Axis[]> =>
-  attr(Object.entries(sample).map(([name, size]) => ({ name, size })));
 export const dim = (sample: number): Variable<Dim> => attr(sample);
 /** A number: an attribute, or the value of a constant. */
 export const number = (sample: number): Variable<number> => attr(sample);

@@ -10,7 +10,7 @@ export interface CosineOptions {
   readonly steps: number;
   /** Linear from peak/warmup to peak. */
   readonly warmup?: number;
-  /** The rate at the end; 0 unless said. */
+  /** The rate at the end; default 0. */
   readonly floor?: number;
 }
 

@@ -6,7 +6,7 @@ import { openSessions } from "./open-sessions.ts";
 
 /** Where parameters come from, one at a time: `Weights` of a file, or a map. */
 export interface ParameterSource {
-  /** In the dtype asked for, f32 unless said. Throws FileError where that cannot hold what is stored. */
+  /** In the dtype asked for, default f32. Throws FileError where that cannot hold what is stored. */
   read(parameter: string, dtype?: DType): Promise<HostTensor>;
 }
 

@@ -57,7 +57,7 @@ const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
 /** Every range of an arena in the store, as a tensor of its own. */
-export async function readArena(store: Store, name: string, layout: ArenaLayout): Promise<Map<string, HostTensor>> {
+async function readArena(store: Store, name: string, layout: ArenaLayout): Promise<Map<string, HostTensor>> {
   const { data } = await store.read(name);
   return new Map(
     layout.entries.map((e) => {

@@ -258,7 +258,7 @@ function singleAxisStep(d: Draft): Value | undefined {
   const single = axes.filter((a) => a.size === 1);
   if (single.length > 0 && chance(d, 2) && (axes.length > 1 || x.node.type.dtype !== "bool"))
     return { ...x, node: ops.dropAxis(x.node, pick(d, single).name) };
-  if (axes.length === 0 || chance(d, 2)) return { ...x, node: ops.addAxis(x.node, freshAxis(d, 1).name) };
+  if (axes.length === 0 || chance(d, 2)) return { ...x, node: ops.broadcast(x.node, [freshAxis(d, 1)]) };
   const axis = pick(d, axes);
   return axes.length < 2
     ? undefined

@@ -98,7 +98,7 @@ describe("verifyKernel", () => {
       kernelOf([{ kind: "store", buffer: "b0", index: lane, value: float(1) }]),
       /b0, which is not writable/,
     ],
-    ["a store of another dtype", kernelOf([store(lane, int(1))]), /a store of i32 to f32 b1/],
+    ["a store of another dtype", kernelOf([store(lane, int(1))]), /a store of i32 to b1, which holds f32/],
     ["arithmetic of two dtypes", kernelOf([store(lane, floatArith("add", float(1), int(1)))]), /add of f32 and i32/],
     ["an infinite integer", kernelOf([store(int(Infinity), float(1))]), /the constant Infinity/],
     [

@@ -13,6 +13,7 @@ import {
   ops,
   parseGraph,
   recordingObserver,
+  symbol,
 } from "../../compiler/index.ts";
 import { type Model, trace } from "../../dsl/index.ts";
 import type { ChatConfig } from "../../models/index.ts";
@@ -141,7 +142,7 @@ describe("the common passes on an export", () => {
     const unread = [
       ops.input("spare", "f32", [a]),
       ops.state("kept", "f32", [a]),
-      ops.state("open", "f32", [{ name: "a", size: "n" }]),
+      ops.state("open", "f32", [{ name: "a", size: symbol("n") }]),
       ops.random("drop", [a], { kind: "bernoulli", p: 0.9 }),
       ops.parameter("w", "f32", [a], normal(1)),
     ];

@@ -10,6 +10,7 @@ import {
   normal,
   ops,
   type SizedAxis,
+  symbol,
 } from "../../compiler/index.ts";
 import { preNormBlock } from "../support/pre-norm-block.ts";
 
@@ -94,7 +95,7 @@ describe("refused", () => {
   });
 
   it("sizes that no input tells", () => {
-    const y = ops.broadcast(ops.input("x", "f32", [embed]), [{ name: "n", size: "n" }]);
+    const y = ops.broadcast(ops.input("x", "f32", [embed]), [{ name: "n", size: symbol("n") }]);
     expect(() => exportOnnx(makeGraph("open", [{ name: "y", node: y }]))).toThrow(
       'graph @open: the size "n" is no dimension of an input, so an ONNX model cannot know it',
     );

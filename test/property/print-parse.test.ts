@@ -5,13 +5,16 @@ import {
   checkGraphText,
   type Graph,
   makeGraph,
+  mulDims,
   nodesOf,
   ones,
   ops,
   parseGraph,
   printGraph,
+  symbol,
 } from "../../compiler/index.ts";
 import { graphArbitrary, randomGraph, seededChooser } from "../support/random-graph.ts";
+import { repeatedGraph } from "../support/repeated-graph.ts";
 import { seeded } from "../support/samples.ts";
 import { internVit6B, vitForward, vitTraining } from "../support/vit.ts";
 
@@ -41,6 +44,64 @@ describe("a random graph reads back to its own nodes", () => {
       fc.property(graphArbitrary({ symbols: true }), (g) => expectSame(g, printGraph(g))),
       { numRuns: 100 },
     );
+  });
+});
+
+describe("sizes with bounds", () => {
+  const bounds = fc.record({
+    min: fc.integer({ min: 1, max: 16 }),
+    max: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 20, max: 60 })),
+    multipleOf: fc.constantFrom(1, 1, 2, 3, 16),
+  });
+
+  it("read back with them, in types and in attributes", () => {
+    fc.assert(
+      fc.property(bounds, bounds, (ofRows, ofPast) => {
+        const [rows, past] = [symbol("rows", ofRows), symbol("past", ofPast)];
+        const x = ops.input("x", "f32", [{ name: "a", size: rows }]);
+        const y = ops.mul(ops.pad(x, "a", 0, past), ops.sizeOf(mulDims(past, 3)));
+        const g = makeGraph("g", [{ name: "y", node: y }]);
+        expectSame(g, printGraph(g));
+      }),
+    );
+  });
+
+  it("are declared before the graph, without what goes without saying", () => {
+    const text = `symbol batch in 1..4
+symbol past multiple of 16
+symbol rows in 3..
+symbol tokens in 8..2048 multiple of 8
+graph @g(%x: f32[b=batch, t=tokens], %y: f32[r=rows, p=past+tokens]) {
+  %0 = relu %x : f32[b=batch, t=tokens]
+  return %0, %y
+}
+`;
+    const graph = parseGraph(text);
+    expect(printGraph(graph)).toBe(text);
+    expect(graph.inputs[0]!.type.axes.map((a) => a.size)).toEqual([
+      symbol("batch", { max: 4 }),
+      symbol("tokens", { min: 8, max: 2048, multipleOf: 8 }),
+    ]);
+  });
+});
+
+describe("what repeats itself reads back to its own nodes", () => {
+  it("with operands that follow a rule and operands that do not", () => {
+    for (let seed = 0; seed < 1000; seed++) {
+      const graph = repeatedGraph(seededChooser(seed));
+      expectSame(graph, printGraph(graph));
+    }
+  });
+
+  it("a polynomial by Horner's rule, whose first iteration reads the signature, is a loop", () => {
+    const axes = [{ name: "a", size: 2 }];
+    const x = ops.input("x", "f32", axes);
+    const terms = Array.from({ length: 8 }, (_, i) => ops.parameter(`a${i}`, "f32", axes, ones));
+    const y = terms.reduce((sum, term) => ops.add(ops.mul(sum, x), term), x);
+    const graph = makeGraph("horner", [{ name: "y", node: y }]);
+    const text = printGraph(graph);
+    expect(text).toContain("repeat 8 as i with %1[-1] = %x");
+    expectSame(graph, text);
   });
 });
 
@@ -98,7 +159,7 @@ describe("any name and any number", () => {
   });
 });
 
-const small = { depth: 5, batch: "batch", patch: 5, pixel: 6, heads: 2, headDim: 4, hidden: 16 };
+const small = { depth: 5, batch: symbol("batch"), patch: 5, pixel: 6, heads: 2, headDim: 4, hidden: 16 };
 
 describe("layers are rolled into loops", () => {
   it("48 blocks of InternViT print as one, in fewer than 400 lines", () => {
@@ -124,7 +185,7 @@ describe("layers are rolled into loops", () => {
   });
 
   it("and a loop variable never takes the name of a size", () => {
-    const graph = vitForward({ ...small, batch: "i" });
+    const graph = vitForward({ ...small, batch: symbol("i") });
     expect(printGraph(graph)).toContain("repeat 5 as j");
     expectSame(graph, printGraph(graph));
   });

@@ -13,6 +13,7 @@ import {
   ops,
   referenceStages,
   runStages,
+  symbol,
   webgpuStages,
 } from "../../compiler/index.ts";
 
@@ -44,10 +45,10 @@ describe("commonStagesBut", () => {
 });
 
 describe("the road to the interpreter", () => {
-  const open = makeGraph("count", [{ name: "y", node: ops.iota({ name: "n", size: "n" }) }]);
+  const open = makeGraph("count", [{ name: "y", node: ops.iota({ name: "n", size: symbol("n") }) }]);
 
   it("only binds sizes: the interpreter is given the graph as it is", () => {
-    const wasteful = ops.add(ops.neg(ops.neg(ops.iota({ name: "n", size: "n" }))), 0);
+    const wasteful = ops.add(ops.neg(ops.neg(ops.iota({ name: "n", size: symbol("n") }))), 0);
     const graph = makeGraph("g", [{ name: "y", node: wasteful }]);
     expect(runStages(graph, referenceStages({ n: 3 }), graphForm)).toEqual(bindSizes(graph, { n: 3 }));
   });

@@ -1,5 +1,5 @@
 /** A pre-norm block over any number of tokens; weights as published, [out, in]. */
-import { type Graph, makeGraph, type Node, normal, ops } from "../../compiler/index.ts";
+import { type Graph, makeGraph, type Node, normal, ops, symbol } from "../../compiler/index.ts";
 
 const sizes = { embed: 48, heads: 4, width: 12, hidden: 64 } as const;
 const axis = (name: keyof typeof sizes) => ({ name, size: sizes[name] });
@@ -7,7 +7,11 @@ const parameter = (name: string, ...axes: (keyof typeof sizes)[]) =>
   ops.parameter(name, "f32", axes.map(axis), normal(0.02));
 
 export function preNormBlock(): Graph {
-  const x = ops.input("x", "f32", [{ name: "batch", size: "batch" }, { name: "token", size: "tokens" }, axis("embed")]);
+  const x = ops.input("x", "f32", [
+    { name: "batch", size: symbol("batch") },
+    { name: "token", size: symbol("tokens") },
+    axis("embed"),
+  ]);
   const normed = ops.rmsNorm(x, parameter("norm1.weight", "embed"), ["embed"], 1e-6);
   const project = (name: string) =>
     ops.contract(normed, parameter(`attn.${name}.weight`, "heads", "width", "embed"), ["embed"]);

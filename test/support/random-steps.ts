@@ -1,13 +1,16 @@
 /** One random op at a time: for each kind of op, operands that suit it out of the values at hand, squeezed into its range. */
 import {
   type Axis,
+  addDims,
   build,
+  type Dim,
   type DType,
   type FoldCore,
   type Node,
   type OpRecord,
   ops,
   type SampleRange,
+  symbol,
 } from "../../compiler/index.ts";
 import { rangeOf } from "./samples.ts";
 
@@ -55,8 +58,13 @@ export const inputRange: Readonly<Record<DType, SampleRange>> = {
 
 export const isFloat = (n: Node) => n.type.dtype === "f32" || n.type.dtype === "f16";
 /** What the symbols are bound to, added up; see symbolValues. */
-const symbolSizes: Readonly<Record<string, number>> = { n: 5, past: 3, "n+past": 8 };
-export const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes[a.size] ?? 16));
+const [n, past] = [symbol("n"), symbol("past")];
+const symbolSizes: ReadonlyMap<Dim, number> = new Map<Dim, number>([
+  [n, 5],
+  [past, 3],
+  [addDims(n, past), 8],
+]);
+export const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes.get(a.size) ?? 16));
 export const elements = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * sizeNumber(a), 1);
 export const pick = <T>(d: Draft, list: readonly T[]): T => list[d.choose(list.length)]!;
 /** Often one of the newest values, so that ops meet each other in chains. */
@@ -72,7 +80,7 @@ export function randomAxes(d: Draft, most: number): Axis[] {
   const axes: Axis[] = [];
   for (let rank = d.choose(most + 1); rank > 0; rank--) {
     const symbolic = d.options.symbols && d.choose(3) === 0;
-    const axis = freshAxis(d, symbolic ? pick(d, Object.keys(symbolSizes)) : pick(d, d.options.sizes));
+    const axis = freshAxis(d, symbolic ? pick(d, [...symbolSizes.keys()]) : pick(d, d.options.sizes));
     if (elements([...axes, axis]) <= d.options.maxElements) axes.push(axis);
   }
   return axes;
@@ -112,7 +120,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   },
   slice: (d) =>
     onAxis(d, (x, axis) => {
-      if (typeof axis.size === "string") return ops.slice(x, axis.name, 1, 1);
+      if (typeof axis.size !== "number") return ops.slice(x, axis.name, 1, 1);
       const start = d.choose(axis.size);
       return ops.slice(x, axis.name, start, 1 + d.choose(axis.size - start));
     }),
@@ -126,7 +134,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   },
   window: (d) =>
     onAxis(d, (x, axis) => {
-      if (typeof axis.size === "string") return x;
+      if (typeof axis.size !== "number") return x;
       const kernel = freshAxis(d, 1 + d.choose(Math.min(3, axis.size)));
       return ops.window(x, axis.name, freshAxis(d, 1).name, kernel, 1 + d.choose(2));
     }),
@@ -136,7 +144,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   },
   argmax: (d) => {
     const x = d.options.jumps ? recent(d, d.values) : recent(d, ofDtype(d, "i32"));
-    if (x.node.type.axes.length === 0) return undefined;
+    if (x.node.type.axes.length === 0 || x.node.type.dtype === "bool") return undefined;
     const axis = pick(d, x.node.type.axes);
     return { node: ops.argmax(x.node, axis.name), low: 0, high: sizeNumber(axis) };
   },
@@ -145,7 +153,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
 };
 
 const factorOf = (axis: Axis): number =>
-  typeof axis.size === "string" ? 1 : ([2, 3, 5, axis.size].find((f) => sizeNumber(axis) % f === 0) ?? 1);
+  typeof axis.size !== "number" ? 1 : ([2, 3, 5, axis.size].find((f) => sizeNumber(axis) % f === 0) ?? 1);
 
 /** An op whose shape rule is not known here, by one of its record's own cases, on new inputs; kept within ±20. */
 function caseStep(d: Draft, record: OpRecord): Value | undefined {

@@ -12,9 +12,9 @@ import {
   layerNorm,
   linear,
   mean,
+  reduceMin,
   rename,
   rootParams,
-  smallest,
   softmax,
   split,
   type Tensor,
@@ -39,7 +39,7 @@ export function wrong(): unknown[] {
     // @ts-expect-error a reduced axis must be an axis of x
     mean(x, hidden),
     // @ts-expect-error so it must be for a reduction of the registry, which has its type from its kind
-    smallest(x, hidden),
+    reduceMin(x, hidden),
     // @ts-expect-error and for one that is defined outside the package
     reduceLogMeanExp(x, [token, hidden]),
     // @ts-expect-error a movement defined outside says its axes in its record

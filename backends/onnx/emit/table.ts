@@ -27,7 +27,7 @@ import { first, realAxes, separate, type Tensor, tensor, value } from "./value.t
 
 export interface Emitter {
   readonly emit: (e: Emission, node: Node, operands: readonly Tensor[]) => Tensor;
-  /** False where this node, at this opset, must be decomposed instead; true unless said. */
+  /** False where this node, at this opset, must be decomposed instead; default true. */
   readonly when?: (node: Node, options: EmitOptions) => boolean;
 }
 
@@ -38,7 +38,7 @@ const operandAxes = (node: Node, names: unknown): Axis[] => (names as string[]).
 const scalarDim = (e: Emission, dim: Dim): string =>
   typeof dim === "number" ? scalar(e, "i64", dim) : emit(e, "Squeeze", [dimTensor(e, dim)]);
 
-export const emitters: Readonly<Record<string, Emitter>> = {
+const emitters: Readonly<Record<string, Emitter>> = {
   constant: {
     emit: (e, node) => {
       const values = (node.attrs.values as number[] | undefined) ?? [node.attrs.value as number];

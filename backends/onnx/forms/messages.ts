@@ -1,5 +1,5 @@
 /** Parts of an ONNX file as its messages. */
-import type { TensorType } from "../../../compiler/index.ts";
+import { type Dim, printDim, type TensorType } from "../../../compiler/index.ts";
 import type { EmitOptions } from "../options.ts";
 import { type WireType, wireCodes } from "../wire/elements.ts";
 import type { ModelProto, TensorProto, ValueInfoProto } from "../wire/proto.ts";
@@ -20,7 +20,7 @@ export function valueInfo(
   { sizeNames }: EmitOptions,
   as: WireType = type.dtype,
 ): ValueInfoProto {
-  const named = (size: string) => size.replace(/[A-Za-z_]\w*/g, (symbol) => sizeNames[symbol] ?? symbol);
+  const named = (size: Dim) => printDim(size, ({ name }) => sizeNames[name] ?? name);
   const dim = type.axes.map((a) => ({
     ...(typeof a.size === "number" ? { dimValue: a.size } : { dimParam: named(a.size) }),
     denotation: a.name,

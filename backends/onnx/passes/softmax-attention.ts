@@ -19,7 +19,8 @@ import type { EmitOptions } from "../options.ts";
 
 export const softmaxAttention = (options: EmitOptions): Pass => ({
   name: "softmax-attention",
-  needs: ["fuse-attention"], // what is fused is an operator where that is asked for; the rest is taken apart again here
+  // What is fused is an operator where that is asked for; the rest is taken apart again here, in its precision.
+  needs: ["fuse-attention", "half-precision"],
   run: (graph) => rewriteGraph(graph, (node) => attentionBySoftmax(node, (n) => isExpressible(n, options))),
 });
 
@@ -75,20 +76,12 @@ function gradient({ part, pass }: AttentionCore, node: Node): Node {
   const [q, k, v, , delta, dy, mask] = node.operands as [Node, Node, Node, Node, Node, Node, Node | undefined];
   const p = weights(q, k, mask, node.attrs);
   const seen = mask ? ops.mul(dy, sees(mask, node)) : dy;
-  if (part === "weights") return contractTo(p, seen, v);
+  if (part === "weights") return ops.contractTo(p, seen, v);
   const own = v.type.axes.filter((a) => a.name !== node.attrs.over && !has(delta, a.name)).map((a) => a.name);
   const dp = own.length === 0 ? ops.mul(seen, v) : ops.contract(seen, v, own);
   const dLogits = ops.mul(p, ops.sub(dp, delta));
   const [other, like] = pass === "backward_q" ? [k, q] : [q, k];
-  return ops.mul(contractTo(dLogits, other, like), node.attrs.scale as number);
+  return ops.mul(ops.contractTo(dLogits, other, like), node.attrs.scale as number);
 }
 
 const has = (node: Node, axis: string): boolean => node.type.axes.some((a) => a.name === axis);
-
-/** a · b, summed over the axes that `like` lacks. */
-function contractTo(a: Node, b: Node, like: Node): Node {
-  const over = a.type.axes.filter((x) => has(b, x.name) && !has(like, x.name)).map((x) => x.name);
-  const product = over.length === 0 ? ops.mul(a, b) : ops.contract(a, b, over);
-  const extra = product.type.axes.filter((x) => !has(like, x.name)).map((x) => x.name);
-  return extra.length === 0 ? product : ops.reduceSum(product, extra);
-}

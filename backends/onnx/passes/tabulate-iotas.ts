@@ -3,10 +3,7 @@
  * embeddings become weights of the file. On a GPU an iota is an index and costs nothing; in ONNX it is a Range, its
  * Casts, and an operator for each step that is made of it.
  */
-import { ops, rewrite, sourceOf } from "../../../compiler/index.ts";
-
-/** As many as fold computes with. */
-const mostElements = 1024;
+import { mostFoldedElements, ops, rewrite, sourceOf } from "../../../compiler/index.ts";
 
 const { nodeRule, refuse, rewritePass } = rewrite;
 
@@ -19,12 +16,9 @@ export const tabulateIotas = rewritePass("tabulate-iotas", [
       const { type } = node;
       const [axis] = type.axes as [(typeof type.axes)[number]];
       if (typeof axis.size !== "number") return refuse("its size is known when it runs");
-      if (axis.size > mostElements) return refuse(`${axis.size} elements are too many for a table`);
-      return ops.table(
-        Array.from({ length: axis.size }, (_, i) => i),
-        [axis],
-        type.dtype,
-      );
+      if (axis.size > mostFoldedElements) return refuse(`${axis.size} elements are too many for a table`);
+      const counted = Array.from({ length: axis.size }, (_, i) => i);
+      return ops.table(counted, [axis], type.dtype);
     },
   }),
 ]);

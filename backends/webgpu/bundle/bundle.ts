@@ -7,10 +7,12 @@ import {
   gridOf,
   inputName,
   isParameter,
+  largestArray,
   type Node,
   type SizedAxis,
   slotBytes,
   type TensorType,
+  tensorName,
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { Program } from "../compiler-doors.ts";
@@ -79,7 +81,12 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
     grid: gridOf(kernel),
     bindings: bindings.map(({ root, start, length }) => {
       const bytes = deviceElementBytes(root.type.dtype);
-      return { buffer: buffers.of(root), offset: start * bytes, size: Math.ceil((dimValue(length) * bytes) / 4) * 4 };
+      const size = Math.ceil((dimValue(length) * bytes) / 4) * 4;
+      if (size > largestArray)
+        throw new UnsupportedError(
+          `a kernel reads or writes ${size} bytes of ${tensorName(root)} at once; an array of WGSL has at most ${largestArray}`,
+        );
+      return { buffer: buffers.of(root), offset: start * bytes, size };
     }),
   }));
   const border = (name: string, node: Node): BundleTensor => ({

@@ -1,158 +1,82 @@
 /** Kernels as WGSL text. */
-import { type DType, InternalError, opRecord } from "../../../compiler/index.ts";
-import type { BufferParam, Expr, Kernel, Stmt } from "./kernel-types.ts";
+import { type BufferParam, type Kernel, kernelIr, type Stmt } from "../../../compiler/index.ts";
+import { Expressions } from "./expressions.ts";
+import { stored, storedType, wgslName } from "./literals.ts";
 
-/** The type a dtype has in memory: bool is not host-shareable and takes a u32. */
-const stored = { f32: "f32", f16: "f16", i32: "i32", u32: "u32", bool: "u32" } as const satisfies Record<DType, string>;
+/** The names of features: those of WebGPU, and what WGSL enables for them. */
+const features = {
+  f16: { webgpu: "shader-f16", wgsl: "f16" },
+  subgroups: { webgpu: "subgroups", wgsl: "subgroups" },
+  subgroup_size: { webgpu: "subgroup-size-control", wgsl: "subgroup_size_control" },
+  subgroup_matrix: { webgpu: "chromium-experimental-subgroup-matrix", wgsl: "chromium_experimental_subgroup_matrix" },
+} as const satisfies Record<kernelIr.KernelFeature, object>;
 
-const infix = {
-  add: "+",
-  sub: "-",
-  mul: "*",
-  div: "/",
-  mod: "%",
-  lt: "<",
-  le: "<=",
-  eq: "==",
-  ne: "!=",
-  and: "&&",
-  or: "||",
-} as const;
+/** What a device offers to kernels, from its features by their names in WebGPU. */
+export const kernelFeaturesOf = (device: ReadonlySet<string>): ReadonlySet<kernelIr.KernelFeature> =>
+  new Set(kernelIr.kernelFeatures.filter((f) => device.has(features[f].webgpu)));
 
-/** A float literal. */
-function floatText(value: number, dtype: DType): string {
-  const text = String(dtype === "f16" ? value : Math.fround(value));
-  return `${/[.e]/.test(text) ? text : `${text}.0`}${dtype === "f16" ? "h" : "f"}`;
-}
-
-function constText(value: number, dtype: DType): string {
-  if (dtype === "bool") return value ? "true" : "false";
-  if (dtype === "u32") return `${value}u`;
-  if (dtype === "i32") return value === -(2 ** 31) ? "i32(-2147483647 - 1)" : value < 0 ? `(${value}i)` : `${value}i`;
-  return value < 0 ? `(${floatText(value, dtype)})` : floatText(value, dtype);
-}
-
-function castText(a: Expr, dtype: DType, text: string): string {
-  if (dtype === "bool")
-    return a.dtype === "f32" ? `!(${text} == 0.0f)` : `(${text} != ${a.dtype === "u32" ? "0u" : "0i"})`;
-  return `${stored[dtype]}(${text})`;
-}
-
-/** f16 that a kernel only reads is read as words, which needs no `shader-f16`: two of them in each, widened to f32. */
-const isPacked = (b: BufferParam): boolean => b.dtype === "f16" && b.access === "read";
-
-/** WGSL refuses literals that are infinite or nan; from bits that come as an argument it takes them. */
-const bitsHelper = "fn from_bits(bits: u32) -> f32 { return bitcast<f32>(bits); }";
-const bitsOf = (value: number): string => `0x${new Uint32Array(Float32Array.of(value).buffer)[0]!.toString(16)}u`;
-
-const packedHelpers = {
-  half: "fn half(word: u32, index: i32) -> f32 { return unpack2x16float(word)[index & 1]; }",
-  halves:
-    "fn halves(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }",
-} as const;
+const majors = { row_major: "row_major", column_major: "col_major" } as const;
 
 class Emitter {
-  readonly helpers = new Set<string>();
-  private readonly kernel: Kernel;
-  private readonly packed: ReadonlySet<string>;
+  readonly expressions: Expressions;
+  private readonly fragments: ReadonlyMap<string, kernelIr.FragmentDecl>;
 
   constructor(kernel: Kernel) {
-    this.kernel = kernel;
-    this.packed = new Set(kernel.buffers.filter(isPacked).map((b) => b.name));
-  }
-
-  expr(e: Expr): string {
-    switch (e.kind) {
-      case "const": {
-        if (e.dtype !== "f32" || Number.isFinite(Math.fround(e.value))) return constText(e.value, e.dtype);
-        this.helpers.add(bitsHelper);
-        return `from_bits(${bitsOf(e.value)})`;
-      }
-      case "var":
-        return e.name;
-      case "size":
-        return this.sizeText(e.name);
-      case "arith":
-        if (e.op === "min" || e.op === "max") return `${e.op}(${this.expr(e.a)}, ${this.expr(e.b)})`;
-        return `(${this.expr(e.a)} ${infix[e.op]} ${this.expr(e.b)})`;
-      case "compare":
-      case "logic":
-        return `(${this.expr(e.a)} ${infix[e.op]} ${this.expr(e.b)})`;
-      case "op":
-        return this.opText(e.op, e.args);
-      case "builtin":
-        return `${e.fn}(${e.args.map((a) => this.expr(a)).join(", ")})`;
-      case "load": {
-        const index = this.expr(e.index);
-        if (this.packed.has(e.buffer)) return this.helped("half", `${e.buffer}[(${index}) >> 1u], ${index}`);
-        const text = `${e.buffer}[${index}]`;
-        return e.dtype === "bool" ? `(${text} != 0u)` : text;
-      }
-      case "load4": {
-        const text = `${e.buffer}[${this.expr(e.index)}]`;
-        return this.packed.has(e.buffer) ? this.helped("halves", text) : text;
-      }
-      case "component":
-        return `${this.expr(e.vector)}.${"xyzw"[e.lane]}`;
-      case "element":
-        return `${e.array}[${this.expr(e.index)}]`;
-      case "select":
-        return `select(${this.expr(e.no)}, ${this.expr(e.yes)}, ${this.expr(e.condition)})`;
-      case "cast":
-        return castText(e.a, e.dtype, this.expr(e.a));
-    }
-  }
-
-  private helped(name: keyof typeof packedHelpers, args: string): string {
-    this.helpers.add(packedHelpers[name]);
-    return `${name}(${args})`;
-  }
-
-  private sizeText(name: string): string {
-    const at = this.kernel.sizes.indexOf(name);
-    return `sizes[${at >> 2}].${"xyzw"[at & 3]}`;
-  }
-
-  private opText(op: string, args: readonly Expr[]): string {
-    const texts = opRecord(op).wgsl;
-    const wgsl = args.some((a) => a.dtype === "f32") ? (texts?.float ?? texts) : texts;
-    if (!wgsl) throw new InternalError(`op "${op}" reached the WGSL emitter but its record has no WGSL text`);
-    if (wgsl.helper) this.helpers.add(wgsl.helper);
-    return `(${wgsl.call(...args.map((a) => this.expr(a)))})`;
+    this.expressions = new Expressions(kernel);
+    this.fragments = new Map(kernelIr.fragmentsOf(kernel).map((f) => [f.name, f]));
   }
 
   stmt(s: Stmt, indent: string): string[] {
+    const text = (e: kernelIr.Expr) => this.expressions.of(e);
     switch (s.kind) {
       case "let":
-        return [`${indent}let ${s.target.name} = ${this.expr(s.value)};`];
+        return [`${indent}let ${wgslName(s.target.name)} = ${text(s.value)};`];
       case "var":
-        return [`${indent}var ${s.target.name} = ${this.expr(s.value)};`];
+        return [`${indent}var ${wgslName(s.target.name)} = ${text(s.value)};`];
       case "assign":
-        return [`${indent}${s.target.name} = ${this.expr(s.value)};`];
+        return [`${indent}${wgslName(s.target.name)} = ${text(s.value)};`];
       case "for": {
-        const i = s.index.name;
-        const open = `${indent}for (var ${i} = ${this.expr(s.from)}; ${i} < ${this.expr(s.to)}; ${i} += ${s.step}i) {`;
+        const i = wgslName(s.index.name);
+        const open = `${indent}for (var ${i} = ${text(s.from)}; ${i} < ${text(s.to)}; ${i} += ${s.step}i) {`;
         return [open, ...this.block(s.body, indent), `${indent}}`];
       }
       case "if":
-        return [`${indent}if (${this.expr(s.condition)}) {`, ...this.block(s.body, indent), `${indent}}`];
-      case "store": {
-        const value = this.expr(s.value);
-        return [
-          `${indent}${s.buffer}[${this.expr(s.index)}] = ${s.value.dtype === "bool" ? `select(0u, 1u, ${value})` : value};`,
-        ];
-      }
-      case "store4": {
-        const type = stored[s.values[0]!.dtype];
-        return [
-          `${indent}${s.buffer}[${this.expr(s.index)}] = vec4<${type}>(${s.values.map((v) => this.expr(v)).join(", ")});`,
-        ];
-      }
+        return [`${indent}if (${text(s.condition)}) {`, ...this.block(s.body, indent), `${indent}}`];
+      case "store":
+        return [`${indent}${wgslName(s.buffer)}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
       case "set":
-        return [`${indent}${s.array}[${this.expr(s.index)}] = ${this.expr(s.value)};`];
+        return [`${indent}${wgslName(s.array)}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
       case "barrier":
         return [`${indent}workgroupBarrier();`];
+      case "fragment_fill":
+        return [`${indent}${wgslName(s.fragment)} = ${this.fragmentType(s.fragment)}(${text(s.value)});`];
+      case "fragment_load": {
+        const type = `${this.fragmentType(s.fragment)}, ${majors[s.from.order]}`;
+        const { place, stride } = this.place(s.from);
+        return [`${indent}${wgslName(s.fragment)} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
+      }
+      case "fragment_store": {
+        const { place, stride } = this.place(s.to);
+        return [`${indent}subgroupMatrixStore<${majors[s.to.order]}>(${place}, ${wgslName(s.fragment)}, ${stride});`];
+      }
+      case "fragment_multiply": {
+        const [c, left, right] = [s.fragment, s.left, s.right].map(wgslName);
+        return [`${indent}${c} = subgroupMatrixMultiplyAccumulate(${left}, ${right}, ${c});`];
+      }
     }
+  }
+
+  /** The type of a fragment; WGSL has its columns first. */
+  fragmentType(name: string): string {
+    const { role, dtype, rows, columns } = this.fragments.get(name)!;
+    return `subgroup_matrix_${role}<${dtype}, ${columns}, ${rows}>`;
+  }
+
+  private place({ array, offset, stride }: kernelIr.MatrixPlace): { place: string; stride: string } {
+    return {
+      place: `&${wgslName(array)}, ${this.expressions.unsigned(offset)}`,
+      stride: this.expressions.unsigned(stride),
+    };
   }
 
   private block(body: readonly Stmt[], indent: string): string[] {
@@ -160,50 +84,74 @@ class Emitter {
   }
 }
 
-/** The names the entry point reads of its builtins. */
+/** The names that a body reads of its thread, what each is in WGSL, and the parameter of the entry point that it needs. */
 const prologue = [
-  ["wid_x", "i32(wid.x)"],
-  ["wid_y", "i32(wid.y)"],
-  ["wid_z", "i32(wid.z)"],
-  ["lid", "i32(local)"],
-] as const;
+  ["wid_x", "wid.x", ""],
+  ["wid_y", "wid.y", ""],
+  ["wid_z", "wid.z", ""],
+  ["lid", "local", ""],
+  ["subgroup_id", "sg_id", "@builtin(subgroup_id) sg_id: u32"],
+  ["lane", "sg_lane", "@builtin(subgroup_invocation_id) sg_lane: u32"],
+  ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
+] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
 /** A known length is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
-function arrayType(buffer: BufferParam): string {
-  const { dtype, size, width = 1 } = buffer;
-  const packed = isPacked(buffer);
-  const [one, four] = packed ? ["u32", "vec2<u32>"] : [stored[dtype], `vec4<${stored[dtype]}>`];
-  const each = width === 4 ? 4 : packed ? 2 : 1; // elements of the tensor in one of the array
-  const element = width === 4 ? four : one;
+function bufferType(buffer: BufferParam, packed: boolean): string {
+  const { size, width = 1 } = buffer;
+  const [element, each] = packed
+    ? [width === 4 ? "vec2<u32>" : "u32", width === 4 ? 4 : 2] // two halves in a word
+    : [storedType(buffer), width];
   return size.kind === "const" ? `array<${element}, ${Math.ceil(size.value / each)}>` : `array<${element}>`;
+}
+
+/** What the text depends on beside the kernel: a device with one subgroup size need not offer a choice, and is not asked. */
+export interface Device {
+  readonly subgroupSizes?: kernelIr.KernelFacts["subgroupSizes"];
 }
 
 /**
  * The module of one kernel, entry point `main`. Buffers are bindings 0, 1 ... of group 0 in order; symbolic sizes follow
  * as one uniform of i32. Equal kernels give equal text whatever their names.
  */
-export function emitWgsl(kernel: Kernel): string {
+export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const emitter = new Emitter(kernel);
+  const packed = kernelIr.packedBuffers(kernel);
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(
-    (b, i) => `@group(0) @binding(${i}) var<storage, ${b.access}> ${b.name}: ${arrayType(b)};`,
+    (b, i) =>
+      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name))};`,
   );
   if (kernel.sizes.length > 0) {
     const vectors = Math.ceil(kernel.sizes.length / 4);
     bindings.push(`@group(0) @binding(${kernel.buffers.length}) var<uniform> sizes: array<vec4<i32>, ${vectors}>;`);
   }
-  const arrays = kernel.arrays.map((a) => `var<${a.space}> ${a.name}: array<${stored[a.dtype]}, ${a.length}>;`);
-  const builtins = prologue
-    .filter(([name]) => new RegExp(`\\b${name}\\b`).test(body))
-    .map(([n, v]) => `  let ${n} = ${v};`);
+  const arrays = kernel.arrays.map((a) => {
+    const type = a.width ? storedType(a) : stored[a.dtype];
+    return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
+  });
+  const fragments = kernelIr
+    .fragmentsOf(kernel)
+    .map((f) => `  var ${wgslName(f.name)}: ${emitter.fragmentType(f.name)};`);
+  const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
+  const parameters = [
+    "@builtin(workgroup_id) wid: vec3<u32>",
+    "@builtin(local_invocation_index) local: u32",
+    ...used.flatMap(([, , parameter]) => (parameter ? [parameter] : [])),
+  ];
+  // The remainder changes nothing, and tells Dawn how large the index can be: it knows of no bound.
+  const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
+  const givenSize = kernelIr.hasOnlySubgroupSize(device.subgroupSizes, kernel.subgroupSize);
+  const enabled = kernelIr.requiredFeatures(kernel).filter((f) => !(f === "subgroup_size" && givenSize));
+  const asked = kernel.subgroupSize === undefined || givenSize ? "" : ` @subgroup_size(${kernel.subgroupSize})`;
   return [
-    ...(kernel.buffers.some((b) => b.dtype === "f16" && !isPacked(b)) ? ["enable f16;"] : []),
+    ...enabled.map((f) => `enable ${features[f].wgsl};`),
     ...bindings,
     ...arrays,
-    ...[...emitter.helpers].sort(),
-    `@compute @workgroup_size(${kernel.workgroup.join(", ")})`,
-    "fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
-    ...builtins,
+    ...[...emitter.expressions.helpers].sort(),
+    `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
+    `fn main(${parameters.join(", ")}) {`,
+    ...used.map(([name, value]) => `  let ${name} = i32(${value}${name === "subgroup_id" ? ` % ${subgroups}u` : ""});`),
+    ...fragments,
     body,
     "}",
     "",

@@ -13,6 +13,7 @@ import {
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
 import { checkFeeds, fetchedOutputs } from "../../feeds.ts";
+import { kernelFeaturesOf } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 import { Pipelines } from "./pipelines.ts";
 import { DeviceProgram, type KernelTime } from "./program.ts";
@@ -21,12 +22,20 @@ import { DeviceStore } from "./store.ts";
 /** What kernels are chosen by, read off an open device. */
 export const factsOf = (gpu: GpuDevice): AdapterFacts => ({
   software: gpu.adapter.software,
-  features: gpu.features,
   maxBindings: gpu.limits.maxStorageBuffersPerShaderStage,
+  maxBindingBytes: gpu.limits.maxStorageBufferBindingSize,
   bindingAlignment: gpu.limits.minStorageBufferOffsetAlignment,
   maxWorkgroupInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+  maxWorkgroupSize: [
+    gpu.limits.maxComputeWorkgroupSizeX,
+    gpu.limits.maxComputeWorkgroupSizeY,
+    gpu.limits.maxComputeWorkgroupSizeZ,
+  ],
   maxWorkgroupStorage: gpu.limits.maxComputeWorkgroupStorageSize,
   maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
+  features: kernelFeaturesOf(gpu.features),
+  subgroupSizes: gpu.adapter.subgroupSize,
+  matrices: gpu.adapter.subgroupMatrices,
 });
 
 /** An executable that can also say what it became. */

@@ -1,5 +1,5 @@
 /** An open WebGPU device: what it is, what it can do, and its failures as one clear error. */
-import { HeddleError, InternalError, UnsupportedError } from "../../../compiler/index.ts";
+import { HeddleError, InternalError, type kernelIr, UnsupportedError } from "../../../compiler/index.ts";
 
 /** The graphics interface below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
 export type GraphicsBackend = "vulkan" | "metal" | "d3d12" | "browser" | "null";
@@ -19,16 +19,16 @@ export type AdapterInfo = {
   /** Lanes of a subgroup; both 0 where the adapter has no subgroups or does not say. */
   readonly subgroupSize: { readonly min: number; readonly max: number };
   /** Shapes that `subgroup_matrix` types may take; empty where there are none or the adapter does not list them. */
-  readonly subgroupMatrices: readonly SubgroupMatrixConfig[];
+  readonly subgroupMatrices: readonly kernelIr.MatrixShape[];
 };
 
-/** One supported shape of subgroup matrices: left [m, k] times right [k, n] gives result [m, n]. */
-export type SubgroupMatrixConfig = {
-  readonly componentType: string;
-  readonly resultComponentType: string;
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
+/** A supported shape as Dawn tells it: an interface, whose fields have to be read one by one. */
+type DawnMatrixConfig = {
+  readonly componentType: kernelIr.ComponentType;
+  readonly resultComponentType: kernelIr.ComponentType;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
 };
 
 export type LimitName = Exclude<keyof GPUSupportedLimits, "__brand">;
@@ -81,7 +81,7 @@ const softwareDrivers = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\b
 
 /** Reads what an adapter says of itself into plain data. */
 export function adapterInfo(adapter: GPUAdapter, backend: GraphicsBackend): AdapterInfo {
-  const info = adapter.info as GPUAdapterInfo & { readonly subgroupMatrixConfigs?: readonly SubgroupMatrixConfig[] };
+  const info = adapter.info as GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<DawnMatrixConfig> };
   const words = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`;
   const isFallback = info.isFallbackAdapter ?? false;
   return {
@@ -93,7 +93,13 @@ export function adapterInfo(adapter: GPUAdapter, backend: GraphicsBackend): Adap
     isFallback,
     software: isFallback || softwareDrivers.test(words),
     subgroupSize: { min: info.subgroupMinSize ?? 0, max: info.subgroupMaxSize ?? 0 },
-    subgroupMatrices: [...(info.subgroupMatrixConfigs ?? [])],
+    subgroupMatrices: [...(info.subgroupMatrixConfigs ?? [])].map((c) => ({
+      operands: c.componentType,
+      result: c.resultComponentType,
+      m: c.M,
+      n: c.N,
+      k: c.K,
+    })),
   };
 }
 
@@ -173,7 +179,7 @@ function errorOf(error: GPUError, info: AdapterInfo): Error {
   if (error.constructor.name === "GPUOutOfMemoryError") {
     return new UnsupportedError(
       `adapter "${info.description}" is out of memory: ${error.message}\n` +
-        "  hint: a smaller batch, a smaller model, or more gradient accumulation needs less",
+        "  hint: a smaller batch or a smaller model needs less",
     );
   }
   return new InternalError(`WebGPU on "${info.description}" refused a command: ${error.message}`);

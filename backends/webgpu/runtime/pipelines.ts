@@ -1,6 +1,5 @@
 /** Compute pipelines, one for each distinct WGSL text of a device. */
-
-import type { Kernel } from "../emit/kernel-types.ts";
+import type { Kernel } from "../../../compiler/index.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 
@@ -20,7 +19,7 @@ export class Pipelines {
   /** The pipelines of all kernels, those of new texts compiled at the same time. */
   async of(kernels: readonly Kernel[]): Promise<GPUComputePipeline[]> {
     const pending = kernels.map((kernel) => {
-      const code = emitWgsl(kernel);
+      const code = emitWgsl(kernel, { subgroupSizes: this.gpu.adapter.subgroupSize });
       let pipeline = this.byText.get(code);
       if (!pipeline) this.byText.set(code, (pipeline = this.create(kernel.name, code)));
       return pipeline;

@@ -8,6 +8,7 @@ import {
   type HostTensor,
   inputName,
   type KernelVariant,
+  largestArray,
   locationOf,
   type Node,
   nodesOf,
@@ -17,6 +18,7 @@ import {
   printType,
   type SizedAxis,
   type Sizes,
+  tensorName,
   UnsupportedError,
   UsageError,
   variantFor,
@@ -54,6 +56,15 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
   const place = made && `\n  its f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
   throw new UnsupportedError(
     `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes${place ?? ""}\n  hint: compute in f32; parameters may be kept in f16, which every adapter reads. Or use --device cpu`,
+  );
+}
+
+/** Throws UnsupportedError where a kernel binds more of a tensor than the adapter does. */
+function assertBindable(gpu: GpuDevice, root: Node, bytes: number): void {
+  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, largestArray);
+  if (bytes <= most) return;
+  throw new UnsupportedError(
+    `a kernel reads or writes ${bytes} bytes of ${tensorName(root)} at once; "${gpu.adapter.description}" binds at most ${most}`,
   );
 }
 
@@ -101,6 +112,8 @@ export class DeviceProgram {
   /** Compiles the pipelines and makes the buffers. Throws UnsupportedError where a limit of the adapter is passed. */
   static async create(gpu: GpuDevice, program: Program, pipelines: Pipelines): Promise<DeviceProgram> {
     assertTypes(gpu, program);
+    for (const { root, length } of program.kernels.flatMap((k) => k.bindings))
+      if (typeof length === "number") assertBindable(gpu, root, length * deviceElementBytes(root.type.dtype));
     const variants: KernelVariant[] = program.kernels.flatMap((k) => [k, ...k.special]);
     const made = await pipelines.of(variants.map((v) => v.kernel));
     const compiled = variants.map((variant, i) => [variant, { variant, pipeline: made[i]! }] as const);
@@ -160,21 +173,13 @@ export class DeviceProgram {
       const bytes = deviceElementBytes(root.type.dtype);
       // What is open until a run is bound as far as its buffer reaches, so that a smaller run needs no new group.
       const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : buffer.size - start * bytes;
-      this.assertBindable(size, kernel.name);
+      assertBindable(this.gpu, root, size);
       return { binding, resource: { buffer, offset: start * bytes, size } };
     });
     if (kernel.sizes.length > 0) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
     const group = this.gpu.device.createBindGroup({ layout: one.pipeline.getBindGroupLayout(0), entries });
     bound.groups.set(one, group);
     return group;
-  }
-
-  private assertBindable(size: number, kernel: string): void {
-    const most = this.gpu.limits.maxStorageBufferBindingSize;
-    if (size <= most) return;
-    throw new UnsupportedError(
-      `kernel "${kernel}" binds a tensor of ${size} bytes; "${this.gpu.adapter.description}" binds at most ${most}`,
-    );
   }
 
   /** Runs every kernel once, at the sizes given, and reads the outputs named. */
@@ -205,7 +210,7 @@ export class DeviceProgram {
     this.reserve(sizes);
     for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
     if (this.sizes) {
-      const values = Int32Array.from(this.program.symbols, (s) => dimValue(s, sizes));
+      const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
       this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
     }
     return this.bind(store, sizes);
@@ -263,6 +268,13 @@ export class DeviceProgram {
     for (const b of this.tables.values()) b.destroy();
     this.sizes?.destroy();
   }
+}
+
+/** The size of a run that a symbol stands for; throws UsageError where no feed and no setting says it. */
+function sizeOf(symbol: string, sizes: Sizes): number {
+  const size = Object.hasOwn(sizes, symbol) ? sizes[symbol] : undefined;
+  if (size !== undefined) return size;
+  throw new UsageError(`nothing says what the size "${symbol}" is: it is no axis of a feed, so give it a number`);
 }
 
 /** The axes of a node with the sizes of a run. */

@@ -1,7 +1,7 @@
 /** The tokenizer of a command line, and texts as a contrastive model takes them. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
+import { boundsOf, type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
 import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch } from "../../../data/index.ts";
 import { feedNamed } from "./feeds.ts";
 import { say } from "./opened-model.ts";
@@ -58,9 +58,9 @@ export function textLength(graph: Graph): {
   readonly sizes: Readonly<Record<string, number>>;
 } {
   const size = feedNamed(graph, "ids").type.axes.find((a) => a.name === "token")?.size;
-  return typeof size === "string"
-    ? { tokens: openLength, sizes: { [size]: openLength } }
-    : { tokens: size ?? 1, sizes: {} };
+  if (typeof size === "number" || size === undefined) return { tokens: size ?? 1, sizes: {} };
+  const tokens = Math.min(openLength, boundsOf(size).max);
+  return { tokens, sizes: { [String(size)]: tokens } };
 }
 
 /** Tokenizes texts batch by batch. */

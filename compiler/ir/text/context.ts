@@ -1,6 +1,7 @@
 /** What is known while a text is read: its mistakes so far, its functions, and the section at hand. */
 import type { IToken } from "chevrotain";
 import type { Mistake } from "../../diagnostics/render.ts";
+import type { SymbolicDim } from "../dim.ts";
 import { intern, type Node } from "../node.ts";
 import type { TensorType } from "../type.ts";
 import { type Known, rootScope, type Scope } from "./scope.ts";
@@ -26,6 +27,8 @@ export interface Elaboration {
   /** Lines that hold a lexical or syntactic mistake. */
   readonly brokenLines: ReadonlySet<number>;
   readonly mistakes: Mistake[];
+  /** Declared sizes, by name. */
+  readonly symbols: Map<string, SymbolicDim>;
   readonly functions: Map<string, FunctionSection>;
   /** Functions whose signature does not parse, by name. */
   readonly lostFunctions: Set<string>;
@@ -43,6 +46,7 @@ export const elaboration = (
   tokens,
   brokenLines,
   mistakes: [],
+  symbols: new Map(),
   functions: new Map(),
   lostFunctions: new Set(),
   statementsLeft: mostStatements,
@@ -72,9 +76,9 @@ export interface Frame {
   readonly lost: { readonly inputs: Set<string>; results: boolean };
 }
 
-export const newFrame = (file: string, order: number): Frame => ({
-  file,
-  scope: rootScope(),
+export const newFrame = (e: Elaboration, order: number): Frame => ({
+  file: e.file,
+  scope: rootScope(e.symbols),
   prefix: "",
   inputs: new Map(),
   results: [],
@@ -115,7 +119,7 @@ export const typeOf = (e: Elaboration, tree: TypeTree | undefined, scope: Scope)
   tree &&
   attempt<TensorType | undefined>(
     e,
-    () => readType(tree, scope.iterations),
+    () => readType(tree, scope.bindings),
     () => undefined,
   );
 

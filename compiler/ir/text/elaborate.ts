@@ -70,7 +70,7 @@ function declareInput(frame: Frame, entry: SignatureEntry, type: TensorType | un
   return evaluateOperation(frame, { op: { text: "input", span }, name, operands: [], attributes: state }, [], type);
 }
 
-/** Declares what a function takes, with nothing behind it: for a function that is checked by itself. */
+/** Declares what a function takes, without values: for a function that is checked by itself. */
 export function declareStandIns(e: Elaboration, frame: Frame, entries: readonly SignatureEntry[]): void {
   for (const { value, type } of entries) {
     check(e, () => define(frame.scope, value, placeholder(typeOf(e, type, frame.scope), value)));
@@ -147,19 +147,19 @@ function evaluate(
 }
 
 function addResult(e: Elaboration, frame: Frame, result: Result): void {
-  const { iterations } = frame.scope;
+  const { bindings } = frame.scope;
   const name =
     result.name &&
     attempt(
       e,
-      () => readName(result.name!, iterations),
+      () => readName(result.name!, bindings),
       () => undefined,
     );
   const updates =
     result.updates &&
     attempt(
       e,
-      () => readName(result.updates!, iterations),
+      () => readName(result.updates!, bindings),
       () => undefined,
     );
   const known = attempt<Known>(
@@ -189,11 +189,11 @@ function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, ta
     const wanted = `@${callee.text} takes ${count(inputs.length)}`;
     throw new TextFault(callee.span, `${wanted}, but is given ${given.length}`);
   }
-  const prefix = path ? `${frame.prefix}${readName(path, frame.scope.iterations)}.` : frame.prefix;
+  const prefix = path ? `${frame.prefix}${readName(path, frame.scope.bindings)}.` : frame.prefix;
   const depth = frame.depth + 1;
   if (depth > deepestCall) throw new TextFault(callee.span, `calls are nested more than ${deepestCall} deep here`);
   const inner: Frame = {
-    ...newFrame(frame.file, found.order),
+    ...newFrame(e, found.order),
     inputs: frame.inputs,
     lost: { inputs: frame.lost.inputs, results: false },
     prefix,
@@ -268,11 +268,13 @@ function repeatOnce(e: Elaboration, frame: Frame, { headerTo, body }: RepeatTree
 function beginLoop(frame: Frame, header: RepeatHeader): number {
   const { count, variable, initial } = header;
   const iterations = readCount(count, frame.scope);
-  if (frame.scope.iterations.has(variable.text)) {
-    throw new TextFault(variable.span, `"${variable.text}" is the variable of the loop around`);
+  const taken = frame.scope.bindings.get(variable.text);
+  if (taken !== undefined) {
+    const what = typeof taken === "number" ? "the variable of the loop around" : "a declared symbol";
+    throw new TextFault(variable.span, `"${variable.text}" is ${what}`);
   }
   for (const { target, operand } of initial) {
-    const index = target.index && readInteger(target.index, frame.scope.iterations);
+    const index = target.index && readInteger(target.index, frame.scope.bindings);
     if (index === undefined || index >= 0) {
       throw new TextFault(target.span, `a loop begins with the value before its first: %${target.name.text}[-1] = ...`);
     }

@@ -18,13 +18,17 @@ import {
   CloseSquare,
   Colon,
   Comma,
+  DotDot,
   Equals,
   FunctionWord,
   GraphWord,
   Identifier,
+  In,
   Minus,
+  Multiple,
   NewLine,
   Numeral,
+  Of,
   OpenCurly,
   OpenRound,
   OpenSquare,
@@ -33,6 +37,7 @@ import {
   Return,
   Star,
   Stray,
+  SymbolWord,
   Text,
   Updates,
   Value,
@@ -44,6 +49,7 @@ import {
   type Call as CallTree,
   type Definition,
   type Expression,
+  type FileTree,
   type Operand,
   type Operation,
   type Placed,
@@ -54,6 +60,7 @@ import {
   type SectionHead,
   type SignatureEntry,
   type Statement,
+  type SymbolTree,
   spanBetween,
   spanOf,
   type Term,
@@ -97,14 +104,45 @@ class GraphParser extends EmbeddedActionsParser {
     this.performSelfAnalysis();
   }
 
-  readonly file: ParserMethod<[], Section[]> = this.RULE("file", () => {
+  readonly file: ParserMethod<[], FileTree> = this.RULE("file", () => {
     const sections: Section[] = [];
+    const symbols: SymbolTree[] = [];
     this.MANY(() => {
-      sections.push(this.SUBRULE(this.section));
-      this.CONSUME(NewLine);
+      this.OR([
+        { ALT: () => symbols.push(this.SUBRULE(this.symbol)) },
+        {
+          ALT: () => {
+            sections.push(this.SUBRULE(this.section));
+            this.CONSUME(NewLine);
+          },
+        },
+      ]);
     });
-    return sections;
+    return { symbols, sections };
   });
+
+  private readonly symbol: ParserMethod<[], SymbolTree> = this.RULE(
+    "symbol",
+    () => {
+      this.CONSUME(SymbolWord);
+      const name = wordOf(this.CONSUME(Identifier));
+      const number = (token: IToken) => Number(token.image);
+      const range = this.OPTION(() => {
+        this.CONSUME(In);
+        const min = number(this.CONSUME(Numeral));
+        this.CONSUME(DotDot);
+        return { min, max: this.OPTION2(() => number(this.CONSUME2(Numeral))) };
+      });
+      const multipleOf = this.OPTION3(() => {
+        this.CONSUME(Multiple);
+        this.CONSUME(Of);
+        return number(this.CONSUME3(Numeral));
+      });
+      this.CONSUME(NewLine);
+      return { name, min: range?.min, max: range?.max, multipleOf };
+    },
+    nothing,
+  );
 
   private readonly section: ParserMethod<[], Section> = this.RULE(
     "section",
@@ -564,7 +602,7 @@ class GraphParser extends EmbeddedActionsParser {
 let parser: GraphParser | undefined;
 
 export interface Parsed {
-  readonly sections: readonly Section[];
+  readonly file: FileTree;
   /** At most one for each line. */
   readonly mistakes: readonly Mistake[];
 }
@@ -573,9 +611,10 @@ export interface Parsed {
 export function parseTokens(tokens: IToken[]): Parsed {
   parser ??= new GraphParser();
   parser.input = tokens;
-  const sections = parser.file() ?? [];
+  const { symbols, sections } = parser.file() ?? { symbols: [], sections: [] };
   const mistakes = parser.errors.map((e) => mistakeAt(e.token, tokens, e.message));
-  return { sections: sections.filter((s) => s !== undefined), mistakes };
+  const whole = <T>(list: readonly T[]) => list.filter((item) => item !== undefined);
+  return { file: { symbols: whole(symbols), sections: whole(sections) }, mistakes };
 }
 
 /** Parses a type alone, as it stands at the end of a line that is otherwise broken; undefined where that is broken too. */

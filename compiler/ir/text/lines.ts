@@ -19,6 +19,7 @@ import {
   Repeat,
   Return,
   Stray,
+  SymbolWord,
   Value,
 } from "./tokens.ts";
 import { spanOf } from "./tree.ts";
@@ -72,7 +73,8 @@ export function readLines(tokens: readonly IToken[]): Lines {
         push(line);
         depth--;
       }
-    } else if (depth > 0 && type === Repeat) begin(line);
+    } else if (type === SymbolWord && depth === 0 && !opens) push(line);
+    else if (depth > 0 && type === Repeat) begin(line);
     else if (depth > 0 && !opens && (type === Value || type === Return)) push(line);
     else {
       mistake(first, strayMessage(first, depth, opens));
@@ -104,7 +106,8 @@ function tooDeep(line: readonly IToken[], braces: number): IToken | undefined {
 }
 
 function strayMessage({ image, tokenType }: IToken, depth: number, opens: boolean): string {
-  if (depth === 0) return `a section begins with graph @name( or function @name(, not with "${image}"`;
+  if (depth === 0)
+    return `outside of braces a line begins with graph @name(, function @name( or symbol name, not with "${image}"`;
   if (opens && tokenType !== CloseRound && tokenType !== CloseSquare)
     return "only a loop opens braces here: repeat 3 as i {";
   return `a line begins with %value =, repeat, return or a closing bracket, not with "${image}"`;

@@ -5,7 +5,7 @@ import { tensorType } from "../type.ts";
 import { mostStatements } from "./context.ts";
 import { type Known, lookUp, type Scope } from "./scope.ts";
 import type { Expression, Operand, Span } from "./tree.ts";
-import { type Iterations, readDtype, readInteger, readLiteral, TextFault } from "./values.ts";
+import { type Bindings, readDtype, readInteger, readLiteral, TextFault } from "./values.ts";
 
 type LiteralTree = Extract<Operand, { kind: "literal" }>;
 type SeriesTree = Extract<Operand, { kind: "series" }>;
@@ -18,19 +18,19 @@ export type OperandValue =
 /** The operands in their order, with those of a series one after another. */
 export const operandValues = (scope: Scope, operands: readonly Operand[]): OperandValue[] =>
   operands.flatMap((operand) => {
-    if (operand.kind === "literal") return [literalValue(operand, scope.iterations)];
+    if (operand.kind === "literal") return [literalValue(operand, scope.bindings)];
     if (operand.kind === "series") return seriesValues(scope, operand);
     return [{ kind: "known" as const, known: lookUp(scope, operand.reference), span: operand.span }];
   });
 
-function literalValue({ value, dtype, span }: LiteralTree, iterations: Iterations): OperandValue {
-  const number = readLiteral(value, iterations);
+function literalValue({ value, dtype, span }: LiteralTree, bindings: Bindings): OperandValue {
+  const number = readLiteral(value, bindings);
   if (!dtype) return { kind: "number", value: number, span };
   return { kind: "known", known: { node: constantAt(number, readDtype(dtype), span) }, span };
 }
 
 /** The node that a number in the text stands for. */
-export const constantNode = (value: number, dtype: DType): Node =>
+const constantNode = (value: number, dtype: DType): Node =>
   intern("constant", [], { value, dtype }, tensorType(dtype, []));
 
 /** The same, where the dtype has the number; throws TextFault at it where not. */
@@ -44,7 +44,7 @@ function seriesValues(scope: Scope, { count, variable, items }: SeriesTree): Ope
   const values: OperandValue[] = [];
   const iterations = readCount(count, scope);
   for (let t = 0; t < iterations; t++) {
-    const inner = { ...scope, iterations: new Map([...scope.iterations, [variable.text, t]]) };
+    const inner = { ...scope, bindings: new Map([...scope.bindings, [variable.text, t]]) };
     for (const value of operandValues(inner, items)) values.push(value);
   }
   return values;
@@ -52,7 +52,7 @@ function seriesValues(scope: Scope, { count, variable, items }: SeriesTree): Ope
 
 /** The number of iterations of a loop. */
 export function readCount(expression: Expression, scope: Scope): number {
-  const count = readInteger(expression, scope.iterations);
+  const count = readInteger(expression, scope.bindings);
   if (count >= 1 && count <= mostStatements) return count;
   throw new TextFault(expression.span, `a loop has 1 to ${mostStatements} iterations, not ${count}`);
 }

@@ -26,6 +26,10 @@ export const Call = keyword("call");
 export const As = keyword("as");
 export const With = keyword("with");
 export const Updates = keyword("updates");
+export const SymbolWord = keyword("symbol");
+export const In = keyword("in");
+export const Multiple = keyword("multiple");
+export const Of = keyword("of");
 
 export const NewLine = createToken({
   name: "NewLine",
@@ -51,6 +55,7 @@ export const OpenCurly = sign("OpenCurly", "{");
 export const CloseCurly = sign("CloseCurly", "}");
 export const OpenSquare = sign("OpenSquare", "[");
 export const CloseSquare = sign("CloseSquare", "]");
+export const DotDot = sign("DotDot", "..");
 export const Comma = sign("Comma", ",");
 export const Colon = sign("Colon", ":");
 export const Equals = sign("Equals", "=");
@@ -64,9 +69,9 @@ export const Stray = createToken({ name: "Stray", label: "a statement", pattern:
 const OpenText = createToken({ name: "OpenText", pattern: /"(?:[^"\\\n]|\\.)*\\?/ });
 const Alien = createToken({ name: "Alien", pattern: /[^\s]/ });
 
-const keywords = [GraphWord, FunctionWord, Return, Repeat, Call, As, With, Updates];
+const keywords = [GraphWord, FunctionWord, SymbolWord, Return, Repeat, Call, As, With, Updates, In, Multiple, Of];
 const brackets = [OpenRound, CloseRound, OpenCurly, CloseCurly, OpenSquare, CloseSquare];
-const signs = [Comma, Colon, Equals, Plus, Minus, Star];
+const signs = [DotDot, Comma, Colon, Equals, Plus, Minus, Star];
 
 /** Every token that the grammar may name. */
 export const vocabulary: TokenType[] = [

@@ -134,6 +134,19 @@ export interface SignatureEntry {
   readonly type: TypeTree | undefined;
 }
 
+/** `symbol tokens in 8..2048 multiple of 8`: bounds of a size. */
+export interface SymbolTree {
+  readonly name: Word;
+  readonly min: number | undefined;
+  readonly max: number | undefined;
+  readonly multipleOf: number | undefined;
+}
+
+export interface FileTree {
+  readonly symbols: readonly SymbolTree[];
+  readonly sections: readonly Section[];
+}
+
 export interface SectionHead {
   readonly kind: "graph" | "function";
   readonly name: Word;

@@ -6,7 +6,7 @@ type Words = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<Ar
 const wordArrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array } as const;
 
 /** Elements of `width` bytes, row-major in `sizes`, in the order of `perm`. */
-export function permute(
+export function transposeBytes(
   bytes: Uint8Array<ArrayBuffer>,
   width: number,
   sizes: readonly number[],

@@ -1,0 +1,207 @@
+/** Expressions of a kernel as WGSL. */
+import {
+  type DType,
+  type Expr,
+  InternalError,
+  isFloat,
+  type Kernel,
+  kernelIr,
+  opRecord,
+} from "../../../compiler/index.ts";
+import { bitsLiteral, fromBits, literal, storedType, wgslName } from "./literals.ts";
+
+const infix = {
+  add: "+",
+  sub: "-",
+  mul: "*",
+  div: "/",
+  mod: "%",
+  lt: "<",
+  le: "<=",
+  eq: "==",
+  ne: "!=",
+  and: "&&",
+  or: "||",
+} as const;
+
+const subgroupFunctions = {
+  add: "subgroupAdd",
+  max: "subgroupMax",
+  min: "subgroupMin",
+  exclusive_add: "subgroupExclusiveAdd",
+  broadcast: "subgroupBroadcast",
+  shuffle: "subgroupShuffle",
+  shuffle_xor: "subgroupShuffleXor",
+} as const satisfies Record<kernelIr.SubgroupOp, string>;
+
+/** f16 that a kernel only widens is read as words, which needs no `shader-f16`: two of them in each, widened to f32. */
+const packedHelpers = {
+  half: "fn half(word: u32, index: i32) -> f32 { return unpack2x16float(word)[index & 1]; }",
+  halves:
+    "fn halves(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }",
+} as const;
+
+function castText(a: Expr, to: kernelIr.RegisterType, text: string): string {
+  if (to.dtype !== "bool") return `${storedType(to)}(${text})`;
+  const zero = { f32: "0.0f", f16: "0.0", i32: "0i", u32: "0u", bool: "false" }[a.dtype];
+  // nan is true, and a comparison for inequality may take it for 0.
+  return a.dtype === "f32" || a.dtype === "f16" ? `!(${text} == ${zero})` : `(${text} != ${zero})`;
+}
+
+const lanes = (width: number): string[] => Array.from({ length: width }, (_, i) => "xyzw"[i]!);
+
+export class Expressions {
+  /** Functions that the texts call, emitted before the entry point. */
+  readonly helpers = new Set<string>();
+  private readonly kernel: Kernel;
+  private readonly packed: ReadonlySet<string>;
+  /** Whether halves are a type here; without it all that is read of them is widened as it is read. */
+  private readonly halves: boolean;
+  /**
+   * Whether bounds are spelled out. A matrix whose place is not provably within its array is addressed by an offset and
+   * a stride that Dawn checks at run time, so that the driver no longer knows the stride.
+   */
+  private readonly proves: boolean;
+
+  constructor(kernel: Kernel) {
+    this.kernel = kernel;
+    this.packed = kernelIr.packedBuffers(kernel);
+    this.halves = kernelIr.requiredFeatures(kernel).includes("f16");
+    this.proves = kernelIr.fragmentsOf(kernel).length > 0;
+  }
+
+  of(e: Expr): string {
+    switch (e.kind) {
+      case "const":
+        return this.constant(e.value, e.dtype);
+      case "var":
+        return wgslName(e.name);
+      case "size":
+        return this.size(e.name);
+      case "arith":
+        if (e.op === "min" || e.op === "max") return `${e.op}(${this.of(e.a)}, ${this.of(e.b)})`;
+        if (this.proves && e.op === "mod") return this.remainder(e);
+        return `(${this.of(e.a)} ${infix[e.op]} ${this.of(e.b)})`;
+      case "compare":
+      case "logic":
+        return `(${this.of(e.a)} ${infix[e.op]} ${this.of(e.b)})`;
+      case "op":
+        return this.op(e);
+      case "builtin":
+        return `${e.fn}(${e.args.map((a) => this.of(a)).join(", ")})`;
+      case "load":
+        return this.load(e);
+      case "construct":
+        return this.construct(e);
+      case "component":
+        return this.component(e);
+      case "element": {
+        const text = `${wgslName(e.array)}[${this.of(e.index)}]`;
+        return e.dtype === "bool" ? `(${text} != 0u)` : text;
+      }
+      case "select":
+        return `select(${this.of(e.no)}, ${this.of(e.yes)}, ${this.of(e.condition)})`;
+      case "cast":
+        return castText(e.a, e, this.of(e.a));
+      case "subgroup": {
+        const lane = e.lane
+          ? `, ${e.op === "shuffle_xor" || e.op === "shuffle" ? this.unsigned(e.lane) : this.of(e.lane)}`
+          : "";
+        return `${subgroupFunctions[e.op]}(${this.of(e.value)}${lane})`;
+      }
+    }
+  }
+
+  private constant(value: number, dtype: DType): string {
+    if (dtype !== "f32" || Number.isFinite(Math.fround(value))) return literal(value, dtype);
+    this.helpers.add(fromBits);
+    return bitsLiteral(value);
+  }
+
+  /** A value as memory keeps it. */
+  stored(value: Expr): string {
+    const text = this.of(value);
+    return value.dtype === "bool" ? `select(0u, 1u, ${text})` : text;
+  }
+
+  /** An index of 0 and above as u32. */
+  unsigned(e: Expr): string {
+    return e.kind === "const" && e.value >= 0 ? `${e.value}u` : `u32(${this.of(e)})`;
+  }
+
+  /** A remainder of u32, where it is the same: its bounds are then known to Dawn whatever those of the dividend. */
+  private remainder({ dtype, a, b }: Extract<Expr, { kind: "arith" }>): string {
+    if (dtype === "i32" && b.kind === "const" && b.value > 0 && kernelIr.rangeOf(a).min >= 0)
+      return `i32(${this.unsigned(a)} % ${b.value}u)`;
+    return `(${this.of(a)} % ${this.of(b)})`;
+  }
+
+  private load(e: Extract<Expr, { kind: "load" }>): string {
+    const [buffer, index] = [wgslName(e.buffer), this.of(e.index)];
+    if (!this.packed.has(e.buffer)) {
+      const text = `${buffer}[${index}]`;
+      return e.dtype === "bool" ? `(${text} != 0u)` : text;
+    }
+    if (e.width === 4) return this.helped("halves", `${buffer}[${index}]`);
+    if (e.width === 2) return `unpack2x16float(${e.buffer}[${index}])`;
+    return this.helped("half", `${buffer}[(${index}) >> 1u], ${index}`);
+  }
+
+  private construct(e: Extract<Expr, { kind: "construct" }>): string {
+    const parts = e.parts.map((p) => this.of(p));
+    if (e.width !== 8) return `${storedType(e)}(${parts.join(", ")})`;
+    const at = (i: number) => parts[parts.length === 1 ? 0 : i]!;
+    const words = [0, 2, 4, 6].map((i) => `bitcast<u32>(vec2<f16>(${at(i)}, ${at(i + 1)}))`);
+    return `vec4<u32>(${words.join(", ")})`;
+  }
+
+  private component({ vector, lane }: Extract<Expr, { kind: "component" }>): string {
+    const text = this.of(vector);
+    if (kernelIr.widthOf(vector) !== 8) return `${text}.${"xyzw"[lane]}`;
+    const word = `${text}.${"xyzw"[lane >> 1]}`;
+    return `${this.halves ? `bitcast<vec2<f16>>(${word})` : `unpack2x16float(${word})`}.${"xy"[lane & 1]}`;
+  }
+
+  private size(name: string): string {
+    const at = this.kernel.sizes.indexOf(name);
+    return `sizes[${at >> 2}].${"xyzw"[at & 3]}`;
+  }
+
+  private helped(name: keyof typeof packedHelpers, args: string): string {
+    this.helpers.add(packedHelpers[name]);
+    return `${name}(${args})`;
+  }
+
+  private op(e: Extract<Expr, { kind: "op" }>): string {
+    const args = e.args.map((a) => this.of(a));
+    return e.width ? `${this.vectorHelper(e, e.width)}(${args.join(", ")})` : `(${this.scalarOp(e, args)})`;
+  }
+
+  /** The op's own text, which is for f32 where it calls a helper. */
+  private scalarOp(e: Extract<Expr, { kind: "op" }>, args: readonly string[]): string {
+    const texts = opRecord(e.op).wgsl;
+    const wgsl = e.args.some((a) => isFloat(a.dtype)) ? (texts?.float ?? texts) : texts;
+    if (!wgsl) throw new InternalError(`op "${e.op}" reached the WGSL emitter but its record has no WGSL text`);
+    if (!wgsl.helper) return wgsl.call(...args);
+    this.helpers.add(wgsl.helper);
+    const half = (i: number) => e.args[i]!.dtype === "f16";
+    const text = wgsl.call(...args.map((a, i) => (half(i) ? `f32(${a})` : a)));
+    return e.dtype === "f16" ? `f16(${text})` : text;
+  }
+
+  /** A function that applies an op to each element of its operands. */
+  private vectorHelper(e: Extract<Expr, { kind: "op" }>, width: kernelIr.Width): string {
+    const types = e.args.map((a) => storedType({ dtype: a.dtype, width }));
+    const name = `${e.op}_${e.args.map((a) => a.dtype).join("_")}x${width}`;
+    const parameters = types.map((type, i) => `x${i}: ${type}`).join(", ");
+    const each = lanes(width).map((lane) =>
+      this.scalarOp(
+        e,
+        types.map((_, i) => `x${i}.${lane}`),
+      ),
+    );
+    const result = storedType({ dtype: e.dtype as DType, width });
+    this.helpers.add(`fn ${name}(${parameters}) -> ${result} { return ${result}(${each.join(", ")}); }`);
+    return name;
+  }
+}

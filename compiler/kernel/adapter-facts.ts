@@ -1,0 +1,146 @@
+/**
+ * What adapters offer to kernels: limits, subgroups, matrix shapes. Recorded for some, so that a schedule can be checked
+ * on a machine that lacks the adapter; the facts of an open device are read from it.
+ */
+import type { KernelFeature } from "./features.ts";
+
+/** What the elements of a fragment may be; the kernel IR has no 8-bit type yet. */
+export type ComponentType = "f32" | "f16" | "i32" | "u32" | "i8" | "u8";
+
+/** Left [m, k] times right [k, n], summed in result [m, n]. */
+export interface MatrixShape {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly operands: ComponentType;
+  readonly result: ComponentType;
+}
+
+/** What a kernel is checked against. */
+export interface KernelFacts {
+  /** Storage buffers that one kernel may bind. */
+  readonly maxBindings: number;
+  /** Bytes of one storage buffer that a kernel may address. */
+  readonly maxBindingBytes: number;
+  readonly maxWorkgroupInvocations: number;
+  /** Threads of a workgroup along x, y and z. */
+  readonly maxWorkgroupSize: readonly [number, number, number];
+  /** Bytes of memory that the threads of a workgroup can share. */
+  readonly maxWorkgroupStorage: number;
+  readonly maxWorkgroupsPerDimension: number;
+  readonly features: ReadonlySet<KernelFeature>;
+  /** Lanes of a subgroup; both 0 where there are none. */
+  readonly subgroupSizes: { readonly min: number; readonly max: number };
+  /** Subgroups of a workgroup whose size a kernel chooses; no limit of its own where absent. */
+  readonly maxSubgroups?: number;
+  readonly matrices: readonly MatrixShape[];
+}
+
+/** WebGPU's guaranteed limits: kernels made for these run everywhere. */
+export const guaranteedFacts: KernelFacts = {
+  maxBindings: 8,
+  maxBindingBytes: 2 ** 27,
+  maxWorkgroupInvocations: 256,
+  maxWorkgroupSize: [256, 256, 64],
+  maxWorkgroupStorage: 16384,
+  maxWorkgroupsPerDimension: 65535,
+  features: new Set(),
+  subgroupSizes: { min: 0, max: 0 },
+  matrices: [],
+};
+
+export interface RecordedAdapter {
+  readonly facts: KernelFacts;
+  /** Whether we read it off the adapter itself, or others published it. */
+  readonly basis: "measured" | "published";
+  /** Where from, and when where it may change. */
+  readonly source: string;
+}
+
+const shapes = (
+  operands: ComponentType,
+  result: ComponentType,
+  sizes: readonly (readonly [m: number, n: number, k: number])[],
+): MatrixShape[] => sizes.map(([m, n, k]) => ({ m, n, k, operands, result }));
+
+const nvidia = [
+  [16, 16, 16],
+  [16, 8, 16],
+  [16, 8, 8],
+] as const;
+const nvidiaBytes = [
+  [16, 16, 32],
+  [16, 8, 32],
+] as const;
+
+/** Limits that the adapters below share: those of Dawn on desktops. */
+const desktop = {
+  maxBindings: 16,
+  maxBindingBytes: 2 ** 31 - 4,
+  maxWorkgroupInvocations: 1024,
+  maxWorkgroupSize: [1024, 1024, 64],
+  maxWorkgroupsPerDimension: 65535,
+} as const;
+
+export const recordedAdapters = {
+  "nvidia-h200": {
+    basis: "measured",
+    source:
+      "Vulkan, driver 580.159.04, npm webgpu 0.6.2 with vulkan_enable_f16_on_nvidia and allow_unsafe_apis; 2026-11-28",
+    facts: {
+      ...desktop,
+      maxWorkgroupStorage: 48 * 1024,
+      features: new Set(["f16", "subgroups", "subgroup_size", "subgroup_matrix"]),
+      subgroupSizes: { min: 32, max: 32 },
+      matrices: [
+        ...shapes("f16", "f16", nvidia),
+        ...shapes("f16", "f32", nvidia),
+        ...shapes("u8", "u32", nvidiaBytes),
+        ...shapes("i8", "i32", nvidiaBytes),
+      ],
+    },
+  },
+  "amd-rdna3": {
+    basis: "published",
+    source:
+      "Mesa, src/amd/vulkan/radv_physical_device.c: VK_KHR_cooperative_matrix on GFX11 is 16x16x16; subgroups of 32 and 64; 64 KiB of shared memory",
+    facts: {
+      ...desktop,
+      maxWorkgroupStorage: 64 * 1024,
+      features: new Set(["f16", "subgroups", "subgroup_size", "subgroup_matrix"]),
+      subgroupSizes: { min: 32, max: 64 },
+      matrices: [
+        ...shapes("f16", "f16", [[16, 16, 16]]),
+        ...shapes("f16", "f32", [[16, 16, 16]]),
+        ...shapes("u8", "u32", [[16, 16, 16]]),
+        ...shapes("i8", "i32", [[16, 16, 16]]),
+      ],
+    },
+  },
+  "intel-xe2": {
+    basis: "published",
+    source:
+      "onnxruntime, contrib_ops/webgpu/quantization/subgroup_matrix_matmul_nbits.cc: f16 to f16 8x16x16, subgroups of 16 to 32 (Xe2, Xe3); gpuweb issue 5545: 56 subgroups a workgroup; 32 KiB of workgroup memory is Dawn's tier",
+    facts: {
+      ...desktop,
+      maxWorkgroupStorage: 32 * 1024,
+      features: new Set(["f16", "subgroups", "subgroup_size", "subgroup_matrix"]),
+      subgroupSizes: { min: 16, max: 32 },
+      maxSubgroups: 56,
+      matrices: shapes("f16", "f16", [[8, 16, 16]]),
+    },
+  },
+  "apple-m": {
+    basis: "published",
+    source:
+      "onnxruntime, contrib_ops/webgpu/quantization/subgroup_matrix_matmul_nbits.cc: f16 and f32 8x8x8, subgroups of 32; gpuweb issue 6240: no choice of a subgroup size on Metal; Metal feature set tables: 32 KiB of threadgroup memory",
+    facts: {
+      ...desktop,
+      maxBindings: 10,
+      maxWorkgroupStorage: 32 * 1024,
+      features: new Set(["f16", "subgroups", "subgroup_matrix"]),
+      subgroupSizes: { min: 32, max: 32 },
+      matrices: [...shapes("f16", "f16", [[8, 8, 8]]), ...shapes("f32", "f32", [[8, 8, 8]])],
+    },
+  },
+} as const satisfies Readonly<Record<string, RecordedAdapter>>;

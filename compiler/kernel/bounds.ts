@@ -1,0 +1,49 @@
+/**
+ * The bounds of names as the text of a kernel implies them: those of its builtins from the grid and the workgroup, those
+ * of a let from its value. Only bounds that do not follow are written, and both printing and parsing ask here.
+ */
+import { children, type Expr, type Range, rangeOf, unbounded, type Var, variable, withChildren } from "./expr.ts";
+import { type Kernel, type ThreadBuiltin, threadsOf } from "./kernel.ts";
+import { asWritten } from "./simplify.ts";
+
+const below = (count: number): Range => ({ min: 0, max: Math.max(0, count - 1) });
+
+/** The builtins of a kernel's threads. */
+export function threadVars(kernel: Pick<Kernel, "grid" | "workgroup" | "subgroupSize">): Record<ThreadBuiltin, Var> {
+  const [x, y, z] = kernel.grid.map((g) => below(rangeOf(g).max));
+  const threads = threadsOf(kernel as Kernel);
+  const lanes = kernel.subgroupSize;
+  const size: Range = lanes ? { min: lanes, max: lanes } : { min: 1, max: 128 };
+  const builtin = (name: ThreadBuiltin, range: Range) => variable(name, "i32", range);
+  return {
+    wid_x: builtin("wid_x", x!),
+    wid_y: builtin("wid_y", y!),
+    wid_z: builtin("wid_z", z!),
+    lid: builtin("lid", below(threads)),
+    subgroup_id: builtin("subgroup_id", below(Math.ceil(threads / size.min))),
+    lane: builtin("lane", below(size.max)),
+    subgroup_size: builtin("subgroup_size", size),
+  };
+}
+
+/** The bounds of a loop's counter. */
+export const counterRange = (from: Expr, to: Expr): Range => {
+  const min = rangeOf(from).min;
+  return { min, max: Math.max(min, rangeOf(to).max - 1) };
+};
+
+export const sameRange = (a: Range, b: Range): boolean => a.min === b.min && a.max === b.max;
+
+/** The expression with the bounds that its names imply, as a parser would build it. */
+export function rebound(e: Expr, names: ReadonlyMap<string, Var>): Expr {
+  if (e.kind === "var") return names.get(e.name) ?? e;
+  const operands = children(e);
+  if (operands.length === 0) return e;
+  const parts = operands.map((c) => rebound(c, names));
+  if (e.kind === "arith" && e.dtype === "i32" && !e.width) return asWritten(e.op, parts[0]!, parts[1]!);
+  return withChildren(e, parts);
+}
+
+/** Bounds that the text must give, as they do not follow from what a name is bound to. */
+export const writtenRange = (target: Var, implied: Range): Range | undefined =>
+  sameRange(target.range, unbounded) || sameRange(target.range, implied) ? undefined : target.range;

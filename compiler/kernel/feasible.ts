@@ -1,0 +1,118 @@
+/** Whether an adapter can run a kernel, from what is known of the adapter: no driver has to be asked. */
+import { type DType, dtypeBytes } from "../ir/dtype.ts";
+import type { KernelFacts, MatrixShape } from "./adapter-facts.ts";
+import { rangeOf } from "./expr.ts";
+import { type KernelFeature, requiredFeatures } from "./features.ts";
+import { type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf } from "./kernel.ts";
+
+const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
+
+/** Bytes that the threads of a workgroup share; each array begins at a multiple of 16 (WGSL, section 14.4). */
+export const workgroupStorage = (kernel: Kernel): number =>
+  kernel.arrays
+    .filter((a) => a.space === "workgroup")
+    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, 0);
+
+/** Whether a device has subgroups of one size only, so that a kernel made for it need not ask for it. */
+export const hasOnlySubgroupSize = (
+  sizes: KernelFacts["subgroupSizes"] | undefined,
+  size: number | undefined,
+): boolean => size !== undefined && sizes?.min === size && sizes.max === size;
+
+/** Why an adapter cannot run a kernel, a sentence for each reason; empty where it can. */
+export function checkFeasible(kernel: Kernel, facts: KernelFacts): string[] {
+  return [
+    ...missingFeatures(kernel, facts),
+    ...workgroupReasons(kernel, facts),
+    ...gridReasons(kernel, facts),
+    ...bufferReasons(kernel, facts),
+    ...subgroupReasons(kernel, facts),
+    ...matrixReasons(kernel, facts),
+  ];
+}
+
+function missingFeatures(kernel: Kernel, facts: KernelFacts): string[] {
+  const given = (f: KernelFeature) =>
+    facts.features.has(f) || (f === "subgroup_size" && hasOnlySubgroupSize(facts.subgroupSizes, kernel.subgroupSize));
+  return requiredFeatures(kernel)
+    .filter((f) => !given(f))
+    .map((f) => `the kernel needs ${f}, which the adapter lacks`);
+}
+
+function workgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
+  const [threads, bytes] = [threadsOf(kernel), workgroupStorage(kernel)];
+  const reasons = ["x", "y", "z"].flatMap((axis, i) =>
+    kernel.workgroup[i]! > facts.maxWorkgroupSize[i]!
+      ? [
+          `a workgroup has ${kernel.workgroup[i]} threads along ${axis}, the adapter grants ${facts.maxWorkgroupSize[i]}`,
+        ]
+      : [],
+  );
+  if (threads > facts.maxWorkgroupInvocations)
+    reasons.push(`a workgroup has ${threads} threads, the adapter grants ${facts.maxWorkgroupInvocations}`);
+  if (bytes > facts.maxWorkgroupStorage)
+    reasons.push(`a workgroup shares ${bytes} bytes, the adapter grants ${facts.maxWorkgroupStorage}`);
+  return reasons;
+}
+
+function gridReasons(kernel: Kernel, facts: KernelFacts): string[] {
+  const most = facts.maxWorkgroupsPerDimension;
+  return kernel.grid.flatMap((g, i) => {
+    const { max } = rangeOf(g);
+    if (max <= most) return [];
+    const axis = "xyz"[i];
+    if (g.kind === "const") return [`the grid has ${max} workgroups along ${axis}, the adapter grants ${most}`];
+    return [
+      `the grid may have ${max} workgroups along ${axis}, the adapter grants ${most}: bound its sizes, or fold it`,
+    ];
+  });
+}
+
+function bufferReasons(kernel: Kernel, facts: KernelFacts): string[] {
+  const { buffers } = kernel;
+  const large = buffers.flatMap((b) => {
+    const bytes = b.size.kind === "const" ? b.size.value * bytesOf(b.dtype) : 0;
+    return bytes > facts.maxBindingBytes
+      ? [`${b.name} has ${bytes} bytes, the adapter grants ${facts.maxBindingBytes} to one binding`]
+      : [];
+  });
+  if (buffers.length <= facts.maxBindings) return large;
+  return [`the kernel binds ${buffers.length} buffers, the adapter grants ${facts.maxBindings}`, ...large];
+}
+
+function subgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
+  const lanes = kernel.subgroupSize;
+  const { min, max } = facts.subgroupSizes;
+  if (lanes === undefined || max === 0) return [];
+  if (lanes < min || lanes > max)
+    return [`the kernel is made for subgroups of ${lanes}, the adapter has ${min === max ? min : `${min} to ${max}`}`];
+  const count = Math.ceil(threadsOf(kernel) / lanes);
+  if (count > (facts.maxSubgroups ?? count))
+    return [`a workgroup has ${count} subgroups, the adapter grants ${facts.maxSubgroups}`];
+  return [];
+}
+
+function matrixReasons(kernel: Kernel, facts: KernelFacts): string[] {
+  const fragments = new Map(fragmentsOf(kernel).map((f) => [f.name, f]));
+  const reasons = new Set<string>();
+  for (const s of statements(kernel.body)) {
+    if (s.kind !== "fragment_multiply") continue;
+    const [left, result] = [fragments.get(s.left)!, fragments.get(s.fragment)!];
+    const wanted = shapeOf(left, result);
+    const same = (m: MatrixShape) => shapeText(m) === shapeText(wanted);
+    if (facts.matrices.some(same)) continue;
+    const offered = facts.matrices.map(shapeText).join("; ") || "none";
+    reasons.add(`the kernel multiplies matrices ${shapeText(wanted)}, the adapter offers: ${offered}`);
+  }
+  return [...reasons];
+}
+
+const shapeOf = (left: FragmentDecl, result: FragmentDecl): MatrixShape => ({
+  m: result.rows,
+  n: result.columns,
+  k: left.columns,
+  operands: left.dtype as MatrixShape["operands"],
+  result: result.dtype as MatrixShape["result"],
+});
+
+const shapeText = ({ m, n, k, operands, result }: MatrixShape): string => `${operands} to ${result} ${m}x${n}x${k}`;

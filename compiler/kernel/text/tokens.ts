@@ -1,0 +1,69 @@
+/** The words and signs of a line of kernel text. */
+import type { Mistake } from "../../diagnostics/render.ts";
+
+export interface Token {
+  readonly kind: "name" | "number" | "text" | "sign" | "end";
+  /** As written, quotes of a text included. */
+  readonly image: string;
+  readonly line: number;
+  /** From 1. */
+  readonly column: number;
+}
+
+/** A line that is not blank, its comment left out; the last token is its end. */
+export type Line = readonly Token[];
+
+export interface Span {
+  readonly line: number;
+  readonly column: number;
+  readonly length: number;
+}
+
+/** From the start of one token to the end of another of its line. */
+export const spanOf = (first: Token, last: Token = first): Span => ({
+  line: first.line,
+  column: first.column,
+  length: Math.max(1, last.column + last.image.length - first.column),
+});
+
+/** A mistake on a line, thrown to its reader, which goes on with the next. */
+export class Misread extends Error {
+  readonly mistake: Mistake;
+  /** The name that means nothing, where that is the mistake. */
+  readonly unknown: string | undefined;
+  constructor(span: Span, message: string, more: { readonly hint?: string; readonly unknown?: string } = {}) {
+    super(message);
+    this.mistake = { ...span, message, ...(more.hint === undefined ? {} : { hint: more.hint }) };
+    this.unknown = more.unknown;
+  }
+}
+
+/** A group for each kind of token, in their order, and two for what is none. */
+const pattern =
+  /([A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|(\.\.|\+=|==|!=|<=|\/(?!\/)|[$@()[\]{},:=?&|+\-*%.<])|([ \t\r]+|\/\/.*)|(.)/gsu;
+const kinds = ["name", "number", "text", "sign", "blank", "alien"] as const;
+
+/** The lines of a text, and what in them is no word or sign. */
+export function readLines(text: string): { readonly lines: readonly Line[]; readonly mistakes: readonly Mistake[] } {
+  const lines: Line[] = [];
+  const mistakes: Mistake[] = [];
+  for (const [i, content] of text.split("\n").entries()) {
+    const tokens: Token[] = [];
+    for (const match of content.matchAll(pattern)) {
+      const kind = kinds[match.findIndex((group, g) => g > 0 && group !== undefined) - 1]!;
+      const token = { image: match[0], line: i + 1, column: match.index + 1 };
+      if (kind === "alien") {
+        const message =
+          token.image === '"'
+            ? "the text is not closed: a quote is missing"
+            : `${JSON.stringify(token.image)} means nothing here`;
+        mistakes.push({ line: i + 1, column: token.column, length: 1, message });
+      } else if (kind !== "blank") tokens.push({ ...token, kind });
+    }
+    if (tokens.length > 0) {
+      const { column, image } = tokens.at(-1)!;
+      lines.push([...tokens, { kind: "end", image: "", line: i + 1, column: column + image.length }]);
+    }
+  }
+  return { lines, mistakes };
+}

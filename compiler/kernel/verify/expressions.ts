@@ -1,0 +1,123 @@
+/** Rules for expressions: what each operation takes. */
+import { children, type Expr, printRegisterType, type RegisterType, widthOf } from "../expr.ts";
+import type { Kernel } from "../kernel.ts";
+import { opResult } from "../op-result.ts";
+import type { Report } from "./fault.ts";
+
+const text = (e: Expr): string => printRegisterType(e as RegisterType);
+const alike = (a: Expr, b: Expr): boolean => a.dtype === b.dtype && widthOf(a) === widthOf(b);
+
+/** Faults of an expression of a statement; `collective` where it may be a subgroup operation. */
+export function expressionFaults(
+  root: Expr,
+  kernel: Kernel,
+  scope: ReadonlySet<string>,
+  collective: boolean,
+  report: Report,
+): void {
+  const seen = new Set<Expr>();
+  const visit = (e: Expr): void => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    for (const c of children(e)) visit(c);
+    if (e.kind === "subgroup" && !(collective && e === root))
+      report(e, `subgroup_${e.op} within an expression: it stands alone as the value of a let`);
+    const fault = faultOf(e, kernel, scope);
+    if (fault) report(e, fault);
+  };
+  visit(root);
+}
+
+/** What is wrong with an expression, its operands left out. */
+function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | undefined {
+  if (widthOf(e) === 8 && !["load", "element", "var", "construct", "select"].includes(e.kind))
+    return "eight elements at once, which are moved but not computed with";
+  if (e.dtype === "bool" && widthOf(e)) return `there is no ${text(e)}`;
+  switch (e.kind) {
+    case "const":
+      return constantFault(e.value, e.dtype);
+    case "var":
+      return scope.has(e.name) ? undefined : `${e.name} is read before it is bound`;
+    case "size":
+      return kernel.sizes.includes(e.name) ? undefined : `$${e.name} is not among the sizes`;
+    case "load":
+      return accessFault(
+        e,
+        kernel.buffers.find((b) => b.name === e.buffer),
+        "buffer",
+        e.buffer,
+      );
+    case "element":
+      return accessFault(
+        e,
+        kernel.arrays.find((a) => a.name === e.array),
+        "array",
+        e.array,
+      );
+    case "arith":
+      if (e.a.dtype === "bool") return `${e.op} of bool`;
+      return alike(e.a, e.b) && alike(e, e.a) ? undefined : `${e.op} of ${text(e.a)} and ${text(e.b)}`;
+    case "compare":
+    case "logic":
+      if (widthOf(e.a) || widthOf(e.b)) return `${e.op} of vectors`;
+      if (e.kind === "logic" && e.a.dtype !== "bool") return `${e.op} of ${e.a.dtype}`;
+      return alike(e.a, e.b) ? undefined : `${e.op} of ${text(e.a)} and ${text(e.b)}`;
+    case "op":
+      if (opResult(e.op, e.args) !== e.dtype || e.args.some((a) => widthOf(a) !== e.width))
+        return `@${e.op} of ${e.args.map(text).join(", ")} as ${text(e)}`;
+      return undefined;
+    case "builtin":
+      return e.args.length === 1 && alike(e, e.args[0]!) && (e.dtype === "f32" || e.dtype === "f16")
+        ? undefined
+        : `${e.fn} of ${e.args.map(text).join(", ")}`;
+    case "select":
+      return e.condition.dtype === "bool" && !widthOf(e.condition) && alike(e.yes, e.no) && alike(e, e.yes)
+        ? undefined
+        : "a select of unlike dtypes";
+    case "construct":
+      if (e.parts.length !== 1 && e.parts.length !== e.width) return `${text(e)} of ${e.parts.length} elements`;
+      if (e.width === 8 && e.dtype !== "f16") return `there is no ${text(e)}`;
+      return e.parts.every((p) => p.dtype === e.dtype && !widthOf(p))
+        ? undefined
+        : `${text(e)} of ${e.parts.map(text).join(", ")}`;
+    case "component": {
+      const width = widthOf(e.vector);
+      if (!width) return `an element of ${text(e.vector)}, which is no vector`;
+      return e.lane < width && e.dtype === e.vector.dtype ? undefined : `element ${e.lane} of ${text(e.vector)}`;
+    }
+    case "cast":
+      return widthOf(e.a) === e.width ? undefined : `a cast of ${text(e.a)} to ${text(e)}`;
+    case "subgroup":
+      return subgroupFault(e);
+  }
+}
+
+function constantFault(value: number, dtype: Expr["dtype"]): string | undefined {
+  const isInt = dtype === "i32" || dtype === "u32";
+  const [low, high] = dtype === "u32" ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
+  if (dtype === "f32") return undefined; // nan and infinities are f32 numbers
+  const fits = Number.isFinite(value) && (!isInt || (Number.isInteger(value) && value >= low && value <= high));
+  return fits ? undefined : `the constant ${value} as ${dtype}`;
+}
+
+function accessFault(
+  e: Extract<Expr, { kind: "load" | "element" }>,
+  declared: RegisterType | undefined,
+  what: string,
+  name: string,
+): string | undefined {
+  if (!declared) return `${name} is no ${what}`;
+  if (e.index.dtype !== "i32" || widthOf(e.index)) return `an index of type ${text(e.index)}`;
+  if (declared.dtype === e.dtype && declared.width === e.width) return undefined;
+  return `a load of ${text(e)} from ${what} ${name}, which holds ${printRegisterType(declared)}`;
+}
+
+function subgroupFault(e: Extract<Expr, { kind: "subgroup" }>): string | undefined {
+  const takesLane = e.op === "broadcast" || e.op.startsWith("shuffle");
+  if (e.dtype === "bool" || !alike(e, e.value)) return `subgroup_${e.op} of ${text(e.value)}`;
+  if (takesLane !== (e.lane !== undefined)) return `subgroup_${e.op} ${takesLane ? "without" : "with"} a lane`;
+  if (e.lane && (e.lane.dtype !== "i32" || widthOf(e.lane))) return `a lane of type ${text(e.lane)}`;
+  if (e.op === "broadcast" && e.lane!.kind !== "const")
+    return "subgroup_broadcast of a lane that is no constant: use subgroup_shuffle";
+  return undefined;
+}

@@ -1,0 +1,74 @@
+/** Rules for fragments: roles, shapes and types that fit each other and the memory they come from. */
+import { widthOf } from "../expr.ts";
+import {
+  type FragmentDecl,
+  type FragmentRole,
+  fragmentsOf,
+  type Kernel,
+  type MatrixPlace,
+  type Stmt,
+  statements,
+} from "../kernel.ts";
+import type { Report } from "./fault.ts";
+
+export function matrixFaults(kernel: Kernel, report: Report): void {
+  const fragments = new Map(fragmentsOf(kernel).map((f) => [f.name, f]));
+  for (const s of statements(kernel.body)) {
+    if (!("fragment" in s)) continue;
+    const f = fragments.get(s.fragment);
+    if (!f) report(s, `${s.fragment} is no fragment`);
+    else if (s.kind === "fragment_multiply") multiplyFaults(s, f, fragments, report);
+    else if (s.kind === "fragment_fill") {
+      if (s.value.dtype !== f.dtype || widthOf(s.value))
+        report(s, `${f.name} is filled with ${s.value.dtype}, and holds ${f.dtype}`);
+    } else if (s.kind === "fragment_load") placeFaults(s, s.from, f, kernel, report);
+    else placeFaults(s, s.to, f, kernel, report);
+  }
+}
+
+const shapeText = ({ name, rows, columns }: FragmentDecl) => `${name} [${rows}, ${columns}]`;
+
+function multiplyFaults(
+  s: Extract<Stmt, { kind: "fragment_multiply" }>,
+  result: FragmentDecl,
+  fragments: ReadonlyMap<string, FragmentDecl>,
+  report: Report,
+): void {
+  const [left, right] = [fragments.get(s.left), fragments.get(s.right)];
+  for (const name of [s.left, s.right]) if (!fragments.has(name)) report(s, `${name} is no fragment`);
+  if (!left || !right) return;
+  const roles: [FragmentDecl, FragmentRole][] = [
+    [result, "result"],
+    [left, "left"],
+    [right, "right"],
+  ];
+  for (const [f, role] of roles)
+    if (f.role !== role) report(s, `${f.name} is a ${f.role} fragment where a ${role} one is needed`);
+  if (left.rows !== result.rows || right.columns !== result.columns || left.columns !== right.rows)
+    report(s, `${shapeText(left)} times ${shapeText(right)} is no ${shapeText(result)}`);
+  // Halves may be summed in f32; otherwise all three hold the same.
+  const fits =
+    left.dtype === right.dtype && (result.dtype === left.dtype || (left.dtype === "f16" && result.dtype === "f32"));
+  if (!fits) report(s, `${left.dtype} times ${right.dtype} added to ${result.dtype}`);
+}
+
+function placeFaults(s: Stmt, place: MatrixPlace, f: FragmentDecl, kernel: Kernel, report: Report): void {
+  const buffer = kernel.buffers.find((b) => b.name === place.array);
+  const array = kernel.arrays.find((a) => a.name === place.array);
+  const memory = buffer ?? array;
+  if (!memory) {
+    report(s, `${place.array} is not declared`);
+    return;
+  }
+  if (array?.space === "private") report(s, `a matrix in ${place.array}, which is private to a thread`);
+  if (s.kind === "fragment_store" && buffer?.access === "read")
+    report(s, `a store to ${buffer.name}, which is not writable`);
+  if (memory.dtype !== f.dtype) report(s, `${f.name} holds ${f.dtype}, ${memory.name} ${memory.dtype}`);
+  for (const e of [place.offset, place.stride])
+    if (e.dtype !== "i32" || widthOf(e)) report(s, "an offset or stride that is no i32");
+  const line = place.order === "row_major" ? f.columns : f.rows;
+  const width = memory.width ?? 1;
+  if (line % width !== 0) report(s, `lines of ${line} elements in ${memory.name}, which is accessed by ${width}`);
+  if (place.stride.kind === "const" && place.stride.value * width < line)
+    report(s, `a stride of ${place.stride.value * width} elements for lines of ${line}`);
+}

@@ -1,0 +1,74 @@
+/**
+ * Whether the threads of a workgroup, or the lanes of a subgroup, come to a statement together. Barriers must be met by
+ * all threads of a workgroup, and what a subgroup does by all of its lanes (WGSL, section 15, "Uniformity").
+ */
+import { children, type Expr } from "../expr.ts";
+import { type Kernel, type Stmt, threadBuiltins } from "../kernel.ts";
+
+/** Which threads are sure to agree on a value: none, those of a subgroup, or those of a workgroup. */
+const level = { thread: 0, subgroup: 1, workgroup: 2 } as const;
+type Level = (typeof level)[keyof typeof level];
+
+const builtinLevels = new Map<string, Level>(
+  threadBuiltins.map((name) => [
+    name,
+    name === "lid" || name === "lane" ? level.thread : name === "subgroup_id" ? level.subgroup : level.workgroup,
+  ]),
+);
+
+const least = (...levels: readonly Level[]): Level => Math.min(level.workgroup, ...levels) as Level;
+
+/** Names each statement that only some threads may come to, or whose operands may differ between lanes. */
+export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: string) => void): void {
+  const names = new Map(builtinLevels);
+  const readOnly = new Set(kernel.buffers.filter((b) => b.access === "read").map((b) => b.name));
+  let changed = true;
+
+  const levelOf = (e: Expr): Level => {
+    if (e.kind === "var") return names.get(e.name) ?? level.workgroup;
+    if (e.kind === "element" || (e.kind === "load" && !readOnly.has(e.buffer))) return level.thread;
+    // WGSL takes the result of a sum or broadcast to be as uniform as its operand, though all lanes share it.
+    if (e.kind === "subgroup" && e.op === "exclusive_add") return level.thread;
+    return least(...children(e).map(levelOf));
+  };
+  const lower = (name: string, to: Level) => {
+    if ((names.get(name) ?? level.workgroup) <= to) return;
+    names.set(name, to);
+    changed = true;
+  };
+  const walk = (body: readonly Stmt[], flow: Level, visit: (s: Stmt, flow: Level) => void): void => {
+    for (const s of body) {
+      visit(s, flow);
+      if (s.kind === "let" || s.kind === "var" || s.kind === "assign")
+        lower(s.target.name, least(flow, levelOf(s.value)));
+      if (s.kind === "if") walk(s.body, least(flow, levelOf(s.condition)), visit);
+      if (s.kind === "for") {
+        const inner = least(flow, levelOf(s.from), levelOf(s.to));
+        lower(s.index.name, inner);
+        walk(s.body, inner, visit);
+      }
+    }
+  };
+  // A loop's body may lower what was read before it: until nothing changes.
+  while (changed) {
+    changed = false;
+    walk(kernel.body, level.workgroup, () => {});
+  }
+  walk(kernel.body, level.workgroup, (s, flow) => {
+    if (s.kind === "barrier" && flow < level.workgroup)
+      report(s, "a barrier that only some threads of the workgroup may come to");
+    const call =
+      (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" && s.value;
+    if ((call || s.kind.startsWith("fragment_")) && flow < level.subgroup)
+      report(
+        s,
+        `${call ? `subgroup_${call.op}` : "a matrix operation"} that only some lanes of the subgroup may come to`,
+      );
+    if (call && call.op === "shuffle_xor" && levelOf(call.lane!) < level.subgroup)
+      report(s, "a mask of shuffle_xor that may differ between lanes");
+    const place = s.kind === "fragment_load" ? s.from : s.kind === "fragment_store" ? s.to : undefined;
+    const operands = place ? [place.offset, place.stride] : s.kind === "fragment_fill" ? [s.value] : [];
+    if (operands.some((e) => levelOf(e) < level.subgroup))
+      report(s, "an operand of a matrix operation that may differ between lanes: use subgroup_id, not lid");
+  });
+}
