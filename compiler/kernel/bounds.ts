@@ -32,7 +32,7 @@ export const counterRange = (from: Expr, to: Expr): Range => {
   return { min, max: Math.max(min, rangeOf(to).max - 1) };
 };
 
-export const sameRange = (a: Range, b: Range): boolean => a.min === b.min && a.max === b.max;
+const sameRange = (a: Range, b: Range): boolean => a.min === b.min && a.max === b.max;
 
 /** The expression with the bounds that its names imply, as a parser would build it. */
 export function rebound(e: Expr, names: ReadonlyMap<string, Var>): Expr {

@@ -36,7 +36,7 @@ function constant(value: number, dtype: Expr["dtype"]): string {
 }
 
 /** `x` to `w`, or a number where a vector has more elements. */
-export const laneName = (lane: number, width: number): string => (width > 4 ? String(lane) : "xyzw"[lane]!);
+const laneName = (lane: number, width: number): string => (width > 4 ? String(lane) : "xyzw"[lane]!);
 
 export function printExpr(e: Expr): string {
   const call = (name: string, args: readonly Expr[]) => `${name}(${args.map(printExpr).join(", ")})`;
