@@ -29,7 +29,7 @@ export interface Store {
 }
 
 export interface RunOptions {
-  /** Outputs wanted in host memory; all that update no state unless said. Others are computed only if they update state. */
+  /** Outputs wanted in host memory; default all that update no state. Others are computed only if they update state. */
   readonly fetch?: readonly string[];
 }
 
@@ -49,8 +49,13 @@ export interface Executable {
 }
 
 export interface CompileOptions {
-  /** Numbers for the symbolic sizes; a backend that needs one that is missing says so. */
+  /** Numbers for symbolic sizes; those without one stay open until a run. */
   readonly sizes?: Sizes;
+  /**
+   * Compile anew for each set of sizes that runs come with, instead of once for all: code for known sizes can be a little
+   * faster. Default false.
+   */
+  readonly fixed?: boolean;
 }
 
 export interface Backend {

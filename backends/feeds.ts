@@ -1,17 +1,22 @@
 /** Checks shared by all executors on what a run is given. */
 import {
+  bindDim,
   didYouMean,
+  dimValue,
   type Graph,
   type HostTensor,
   inputName,
+  isParameter,
+  loneSymbol,
   type Node,
   printType,
   type Sizes,
+  symbolsOf,
   UsageError,
 } from "../compiler/index.ts";
 
 /** True for inputs that a store keeps: parameters and state. */
-export const isResident = (node: Node): boolean => node.op === "parameter" || node.attrs.role === "state";
+export const isResident = (node: Node): boolean => isParameter(node) || node.attrs.role === "state";
 
 /** The inputs that a run must be fed. */
 export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !isResident(n));
@@ -28,7 +33,7 @@ export const fetchedOutputs = (graph: Graph, fetch?: readonly string[]): string[
 
 /**
  * Matches feeds with the graph's inputs and finds the symbolic sizes they imply. Axis order must be that of the input.
- * Throws UsageError listing every missing, unknown and mis-shaped feed at once.
+ * Throws UsageError listing every missing, unknown and mis-shaped feed at once, and for a size out of its bounds.
  */
 export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes = {}): Sizes {
   const wanted = new Map(fedInputs(graph).map((n) => [inputName(n), n]));
@@ -43,9 +48,24 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
   for (const name of Object.keys(feeds)) {
     if (!wanted.has(name)) mistakes.push(`there is no input "${name}"${didYouMean(name, wanted.keys())}`);
   }
+  if (mistakes.length === 0) mistakes.push(...compoundMistakes(graph, feeds, bound));
   if (mistakes.length > 0)
     throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.map((m) => `  ${m}`).join("\n")}`);
+  for (const node of wanted.values()) for (const axis of node.type.axes) bindDim(axis.size, bound);
   return bound;
+}
+
+/** Feeds whose axes of a compound size, such as past+tokens, have another size than their symbols make. */
+function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes): string[] {
+  return fedInputs(graph).flatMap((node) =>
+    node.type.axes.flatMap(({ name, size }, i) => {
+      if (symbolsOf(size).some((s) => !Object.hasOwn(sizes, s.name))) return []; // an executor that needs it will say so
+      const [want, given] = [dimValue(size, sizes), feeds[inputName(node)]!.axes[i]!.size];
+      return want === given
+        ? []
+        : [`axis "${name}" of input "${inputName(node)}" is ${size} = ${want}, but the feed has ${given}`];
+    }),
+  );
 }
 
 /** Compares a feed with an input's type, binding plain symbols on first sight. */
@@ -55,7 +75,8 @@ function fits(node: Node, feed: HostTensor, bound: Record<string, number>): bool
     const given = feed.axes[i]!;
     if (given.name !== axis.name) return false;
     if (typeof axis.size === "number") return axis.size === given.size;
-    if (/^[a-zA-Z_]\w*$/.test(axis.size)) return (bound[axis.size] ??= given.size) === given.size;
-    return true; // a compound size is checked when the graph is bound
+    const symbol = loneSymbol(axis.size);
+    if (symbol) return (bound[symbol.name] ??= given.size) === given.size;
+    return true; // a compound size is checked when all symbols are bound
   });
 }

@@ -1,5 +1,5 @@
 /**
- * InternVL-G writing captions, at its published size unless told otherwise: `npm run bench:caption -- --device webgpu`. Times
+ * InternVL-G writing captions, by default at its published size: `npm run bench:caption -- --device webgpu`. Times
  * the beginning (the image, the queries and a prompt) and a token, for one text and for five beams. Weights are drawn.
  */
 import { Command, Option } from "commander";

@@ -49,7 +49,7 @@ export const smallVit: VitConfig = {
   classes: 10,
 };
 
-export const oneBlock: BlockConfig = { batch: 8, tokens: 65, width: 256, heads: 8, mlp: 1024 };
+const oneBlock: BlockConfig = { batch: 8, tokens: 65, width: 256, heads: 8, mlp: 1024 };
 
 const trainVit: Case = {
   name: "train-vit",

@@ -10,6 +10,7 @@ import {
   bindSizes,
   countMacs,
   countParameters,
+  dimValue,
   type Graph,
   type HostTensor,
   hostTensor,
@@ -135,8 +136,8 @@ async function profile(
     const { flops, bytesRead, bytesWritten } = kernels[i]!;
     groups.set(key, {
       time: g.time + nanoseconds / 1e6,
-      flops: g.flops + flops,
-      bytes: g.bytes + bytesRead + bytesWritten,
+      flops: g.flops + dimValue(flops),
+      bytes: g.bytes + dimValue(bytesRead) + dimValue(bytesWritten),
       count: g.count + 1,
     });
   }

@@ -2,7 +2,7 @@
 import type { Backend } from "../backends/backend.ts";
 import { UnsupportedError, UsageError } from "../compiler/index.ts";
 
-export const deviceChoices = ["auto", "webgpu", "cpu"] as const;
+const deviceChoices = ["auto", "webgpu", "cpu"] as const;
 export type DeviceChoice = (typeof deviceChoices)[number];
 
 export interface ChosenDevice {

@@ -47,9 +47,15 @@ function commands(done: (status: number) => void): Command {
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
     .option(...size)
     .option("--text", "print the graph", false)
-    .option("--pass <name>", "print the graph before and after a pass")
-    .option("--html <file>", "write a page to step through the passes")
-    .option("--stage <n>", "look at the training step of this stage")
+    .option(
+      "--target <target>",
+      "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
+      "webgpu",
+    )
+    .option("--dtype <dtype>", "with --target onnx: f32, f16, int8 or int4", "f32")
+    .option("--pass <name>", "print what a stage of the target was given and what it made")
+    .option("--html <file>", "write a page to step through the stages")
+    .option("--stage <n>", "inspect the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
     .option("--device <device>", "with --sweep: also measure one block on this device")
@@ -70,7 +76,7 @@ function commands(done: (status: number) => void): Command {
     .description("a WebGPU bundle that a page runs, or an ONNX file")
     .requiredOption("--target <target>", "webgpu or onnx")
     .requiredOption("--out <path>", "folder of the bundle, or the ONNX file")
-    .option("--weights <path>", "safetensors file, index or folder; random values unless given")
+    .option("--weights <path>", "safetensors file, index or folder; default random values")
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "what weights are kept as: f32 or f16; what export takes for an ONNX file", "f32")
@@ -83,7 +89,7 @@ function commands(done: (status: number) => void): Command {
     .command("export <model>")
     .description("an ONNX file, checked against heddle's own execution with --verify")
     .requiredOption("--out <file.onnx>", "where to write")
-    .option("--weights <path>", "safetensors file, index or folder; random values unless given")
+    .option("--weights <path>", "safetensors file, index or folder; default random values")
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
@@ -97,12 +103,9 @@ function commands(done: (status: number) => void): Command {
   program
     .command("convert <model>")
     .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")
-    .option(
-      "--weights <path>",
-      "safetensors file, index or folder in any layout, or random; a folder's own unless told",
-    )
+    .option("--weights <path>", "safetensors file, index or folder in any layout, or random; default a folder's own")
     .requiredOption("--out <folder>", "a folder that is not there yet")
-    .option("--dtype <dtype>", "f32, f16 or bf16; as each tensor is stored unless told")
+    .option("--dtype <dtype>", "f32, f16 or bf16; default as each tensor is stored")
     .option("--shard-size <size>", "bytes that a file holds at most, as in 5GB or 500MB", byteCount, 5e9)
     .option(...set)
     .option("--seed <n>", "of random values", seed, 0)

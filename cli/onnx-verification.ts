@@ -6,7 +6,15 @@ import type { Backend } from "../backends/backend.ts";
 import { type OnnxExport, storedValue } from "../backends/onnx/index.ts";
 import { type Verification, verifyExport } from "../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../backends/reference/index.ts";
-import { bindSizes, countMacs, type Graph, type HostTensor, inputName, type Sizes } from "../compiler/index.ts";
+import {
+  bindSizes,
+  countMacs,
+  type Graph,
+  type HostTensor,
+  inputName,
+  isParameter,
+  type Sizes,
+} from "../compiler/index.ts";
 import { createSession } from "../runtime/index.ts";
 import { openDevice } from "./device.ts";
 import { sampleFeeds, sampleSizes, type TokenRuns } from "./sample-feeds.ts";
@@ -51,7 +59,7 @@ export async function verifyFile(
 /** The outputs of a graph by name. */
 async function execute(backend: Backend, graph: Graph, read: ReadParameter, feeds: Record<string, HostTensor>) {
   const weights = new Map<string, HostTensor>();
-  for (const n of graph.inputs) if (n.op === "parameter") weights.set(inputName(n), await read(inputName(n)));
+  for (const n of graph.inputs) if (isParameter(n)) weights.set(inputName(n), await read(inputName(n)));
   const session = await createSession(backend, graph, weights);
   try {
     return await session.run(feeds);

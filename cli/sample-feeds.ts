@@ -1,14 +1,17 @@
 /** Inputs to try a graph on: random numbers, and for the inputs of decoders what their names mean. */
 import {
   type Graph,
-  graphSymbols,
   type HostTensor,
   hostTensor,
   inputName,
+  isParameter,
+  loneSymbol,
   type Node,
   nodesOf,
+  type SizeBounds,
   type SizedAxis,
   type Sizes,
+  symbolsIn,
 } from "../compiler/index.ts";
 import type { TokenRun } from "../dsl/index.ts";
 import { randomStream } from "../runtime/index.ts";
@@ -19,24 +22,28 @@ export type TokenRuns = Readonly<Record<string, TokenRun>>;
 /** Two of the first symbolic size, three of the next: enough to find an axis that was taken for a constant. */
 const fewest = 2;
 
-/** Tokens around a run: one before it, or two in every second row, and two at least behind it. */
+/** Tokens around a run: one before it, or two in every second row, and two at least after it. */
 const aroundRun = 4;
 
 /** A number for each symbolic size; texts are long enough for their runs. */
 export function sampleSizes(graph: Graph, runs: TokenRuns): Sizes {
-  const sizes = Object.fromEntries(graphSymbols(graph).map((s, i) => [s, fewest + i]));
+  const sizes = Object.fromEntries(symbolsIn(graph.inputs).map((s, i) => [s.name, allowed(s, fewest + i)]));
   for (const node of graph.inputs) {
     const run = runs[inputName(node)];
-    const length = node.type.axes.at(-1)?.size;
-    if (run && typeof length === "string" && length in sizes) sizes[length] = run.length + aroundRun;
+    const length = run && loneSymbol(node.type.axes.at(-1)?.size ?? 0);
+    if (length && length.name in sizes) sizes[length.name] = allowed(length, run.length + aroundRun);
   }
   return sizes;
 }
 
+/** The number nearest to a wish from above that a symbol may stand for, or the largest. */
+const allowed = ({ min, max, multipleOf }: SizeBounds, wish: number): number =>
+  Math.min(max, Math.ceil(Math.max(min, wish) / multipleOf) * multipleOf);
+
 /** A value for every input of a graph of known sizes but its parameters. */
 export const sampleFeeds = (graph: Graph, runs: TokenRuns): Record<string, HostTensor> =>
   Object.fromEntries(
-    graph.inputs.filter((n) => n.op !== "parameter").map((n) => [inputName(n), sample(n, graph, runs[inputName(n)])]),
+    graph.inputs.filter((n) => !isParameter(n)).map((n) => [inputName(n), sample(n, graph, runs[inputName(n)])]),
   );
 
 function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor {
@@ -59,7 +66,7 @@ function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor
 /** What stands at a place of a row of a decoder's input; undefined where any number may. */
 type Placed = (row: number, place: number) => number | undefined;
 
-/** In every second row the first token is padding, and positions count from the one behind it. */
+/** In every second row the first token is padding, and positions count from the one after it. */
 const padded = (row: number): number => row % 2;
 
 function placed(name: string, length: number, graph: Graph, run: TokenRun | undefined): Placed | undefined {

@@ -7,7 +7,7 @@ import { defaultConcurrency } from "./images.ts";
 import { drawPair, type Item, type Pair } from "./items.ts";
 import { type BatchRows, type Cursor, streams } from "./order.ts";
 import type { Pixels } from "./pixels.ts";
-import { randomStream } from "./random.ts";
+import { seededRandom } from "./random.ts";
 import { type Tokenizer, tokenBatch } from "./text.ts";
 import { type Augmentation, imageTensor, type Normalization, randomView, type View } from "./view.ts";
 
@@ -27,17 +27,17 @@ export interface ContrastiveBatch {
 
 export interface BatchOptions {
   readonly images: ImageStore;
-  /** Side of the square that the model sees; the store's size unless told (smaller or larger resamples). */
+  /** Side of the square that the model sees; default the store's size (smaller or larger resamples). */
   readonly size?: number;
   readonly augmentation?: Augmentation;
   readonly normalization?: Normalization;
   readonly tokenizer: Tokenizer;
   /** Ids per text. */
   readonly tokens: number;
-  /** Probability of a text other than the main one, in [0, 1]; 0 unless told. */
+  /** Probability of a text other than the main one, in [0, 1]; default 0. */
   readonly extraTexts?: number;
   readonly onSkip: OnSkip;
-  /** Batches kept ready; 2 unless told. */
+  /** Batches kept ready; default 2. */
   readonly ahead?: number;
 }
 
@@ -83,7 +83,7 @@ interface Row {
 }
 
 async function readRow(item: Item, { seed, epoch, position }: Cursor, row: number, options: BatchOptions) {
-  const random = randomStream(seed, streams.row, epoch, position, row);
+  const random = seededRandom(seed, streams.row, epoch, position, row);
   const pair = drawPair(item, random, options.extraTexts ?? 0);
   const pixels = await orSkip(options.images.read(pair.image), pair.imageName, options.onSkip);
   return pixels && { pair, pixels, view: randomView(pixels, options.augmentation ?? {}, random) };

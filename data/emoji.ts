@@ -27,11 +27,11 @@ export interface EmojiSet {
 }
 
 export interface EmojiOptions {
-  /** CLDR locales; English, Chinese, Arabic and Spanish unless told. */
+  /** CLDR locales; default English, Chinese, Arabic and Spanish. */
   readonly languages?: readonly string[];
   /** Also take joined sequences such as "woman astronaut", which repeat a base emoji with small changes. */
   readonly sequences?: boolean;
-  /** A keyword that more emoji than this share says too little about any of them and is left out; 4 unless told. */
+  /** A keyword that more emoji than this share says too little about any of them and is left out; default 4. */
   readonly keywordShare?: number;
 }
 
@@ -63,7 +63,7 @@ export async function emojiSet(options: EmojiOptions = {}): Promise<EmojiSet> {
   return { languages, emoji, credits: [...Object.values(artists), namesCredit] };
 }
 
-/** The set as training items: one per emoji, showing it by the given artists, in all languages unless told. */
+/** The set as training items: one per emoji, showing it by the given artists, by default in all languages. */
 export function emojiItems(
   set: EmojiSet,
   drawnBy: readonly ArtistId[],

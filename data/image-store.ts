@@ -19,7 +19,7 @@ export interface ImageStore {
 }
 
 /**
- * A store of at most `maxBytes` (256 MiB unless told) of pixels. When it is full, nothing is thrown out: every epoch
+ * A store of at most `maxBytes` (default 256 MiB) of pixels. When it is full, nothing is thrown out: every epoch
  * visits every picture once, so a least-recently-used cache would always have just dropped the next one.
  * Only files are kept; bytes out of a shard pass through.
  */

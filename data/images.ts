@@ -16,7 +16,7 @@ export type ImageSource = string | { readonly name: string; readonly bytes: Uint
  * How any picture becomes a square of `size` pixels, always bicubic:
  * `squash` resizes directly and keeps no aspect ratio (retrieval, captioning);
  * `crop` resizes the short side and cuts the centre out (classification);
- * `pad` first pads the short side with `fill`, the ImageNet mean colour unless told (chat).
+ * `pad` first pads the short side with `fill`, default the ImageNet mean colour (chat).
  */
 export interface Geometry {
   readonly size: number;

@@ -27,7 +27,7 @@ export {
   streamBatches,
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
-export { pick, type Random, randomStream, shuffled } from "./random.ts";
+export { pick, type Random, seededRandom, shuffled } from "./random.ts";
 export {
   type Fact,
   type Found,
@@ -60,7 +60,6 @@ export {
 } from "./text.ts";
 export {
   type Augmentation,
-  imagenet,
   imageTensor,
   type Normalization,
   randomView,

@@ -42,7 +42,7 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
 
 const endOfFile = -1;
 
-/** What a byte ends: the opening bracket, an element, or all hope. */
+/** What a byte completes: the opening bracket, an element, or the proof that no array is left to read. */
 type Found = "open" | "element" | "no array" | "trailing" | "cut" | undefined;
 
 const code = (character: string) => character.charCodeAt(0);

@@ -2,7 +2,7 @@
 import { FileError, UsageError } from "../compiler/index.ts";
 import { groupPacker } from "./grouping.ts";
 import type { Item } from "./items.ts";
-import { randomStream, shuffled } from "./random.ts";
+import { seededRandom, shuffled } from "./random.ts";
 
 /** Where a run is in its data: batch `position` of `epoch` is the next to come. Plain numbers, so that a checkpoint can hold it. */
 export interface Cursor {
@@ -36,7 +36,7 @@ export function epochBatches(
   epoch: number,
 ): readonly (readonly number[])[] {
   const packer = groupPacker<number>(size, (row) => groups[row]!);
-  const order = shuffled(groups.length, randomStream(seed, streams.order, epoch));
+  const order = shuffled(groups.length, seededRandom(seed, streams.order, epoch));
   return [...order].flatMap((row) => packer.add(row));
 }
 
@@ -97,7 +97,7 @@ export async function* streamBatches(
 const waitingBatches = 8;
 
 async function* shuffledBatches(open: OpenStream, size: number, { seed, epoch }: Cursor, buffer: number) {
-  const random = randomStream(seed, streams.order, epoch);
+  const random = seededRandom(seed, streams.order, epoch);
   const packer = groupPacker<Item>(size, (item) => item.group, waitingBatches * size);
   const held: Item[] = [];
   let previous: readonly Item[] = [];
@@ -123,7 +123,7 @@ async function* shuffledBatches(open: OpenStream, size: number, { seed, epoch }:
 
 /** All items in an order of this batch's own; drawn up only when a row is broken. */
 function* standIns(items: readonly Item[], { seed, epoch, position }: Cursor): Generator<Item, void, undefined> {
-  const order = shuffled(items.length, randomStream(seed, streams.spare, epoch, position));
+  const order = shuffled(items.length, seededRandom(seed, streams.spare, epoch, position));
   for (const index of order) yield items[index]!;
 }
 

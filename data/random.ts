@@ -8,7 +8,7 @@ export type Random = () => number;
  * Any row can be drawn again without drawing those before it: that is what makes a resumed run continue exactly.
  * Keys are integers in [0, 2^53). The generator is sfc32 (Chris Doty-Humphrey, PractRand 0.95).
  */
-export function randomStream(seed: number, ...keys: readonly number[]): Random {
+export function seededRandom(seed: number, ...keys: readonly number[]): Random {
   let a = fold(0x9e3779b9, seed, keys);
   let b = fold(0x243f6a88, seed, keys);
   let c = fold(0xb7e15162, seed, keys);

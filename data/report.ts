@@ -1,4 +1,4 @@
-/** The page a training run leaves behind: one HTML file with everything inside it, made to be looked at and passed on. */
+/** The page a training run leaves behind: one HTML file with everything inside it, to be read and passed on. */
 import { UsageError } from "../compiler/index.ts";
 import type { Credit } from "./emoji-artists.ts";
 import { type Html, html, trusted } from "./html.ts";

@@ -7,7 +7,7 @@ export interface Embeddings {
   readonly width: number;
 }
 
-/** For each query the candidates that are right; query i belongs to candidate i unless told. */
+/** For each query the candidates that are right; by default query i belongs to candidate i. */
 export type Positives = (query: number) => readonly number[];
 
 /** Recall by "r1", "r5", ...: the share of queries with a right candidate among the first k. */
@@ -19,7 +19,7 @@ export interface RecallOptions {
 }
 
 /**
- * Recall at k (1, 5, 10 unless told) of queries against all candidates.
+ * Recall at k (default 1, 5, 10) of queries against all candidates.
  * A wrong candidate that ties with the right one counts as before it, so a model that gives every pair one score gets 0.
  * UsageError for sizes that do not fit or a value that is not finite.
  */

@@ -5,7 +5,7 @@ import { extract } from "tar-stream";
 import { FileError } from "../compiler/index.ts";
 import { listFolder, type OnSkip, orSkip, reasonOf, requirePath, staysInside } from "./files.ts";
 import type { Item } from "./items.ts";
-import { randomStream, shuffled } from "./random.ts";
+import { seededRandom, shuffled } from "./random.ts";
 import { type ShardSample, sampleItem } from "./shard-samples.ts";
 
 type Source = ReturnType<typeof extract> extends AsyncIterable<infer Entry> ? Entry : never;
@@ -20,7 +20,7 @@ export async function listShards(folder: string): Promise<readonly string[]> {
 export interface ShardOptions {
   readonly onSkip: OnSkip;
   readonly language?: string;
-  /** A sample of more bytes than this is skipped, so memory stays bounded whatever a header claims; 64 MiB unless told. */
+  /** A sample of more bytes than this is skipped, so memory stays bounded whatever a header claims; default 64 MiB. */
   readonly maxSampleBytes?: number;
 }
 
@@ -32,7 +32,7 @@ export interface ShardOptions {
 export function shardItems(shards: readonly string[], seed: number, options: ShardOptions) {
   return async function* open(epoch: number): AsyncGenerator<Item, void, undefined> {
     for (const shard of shards) await requirePath(shard, "file", "shard");
-    for (const index of shuffled(shards.length, randomStream(seed, epoch))) yield* readShard(shards[index]!, options);
+    for (const index of shuffled(shards.length, seededRandom(seed, epoch))) yield* readShard(shards[index]!, options);
   };
 }
 

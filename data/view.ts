@@ -11,7 +11,7 @@ export interface Normalization {
 }
 
 /** The ImageNet statistics; InternVL uses these, not CLIP's. */
-export const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** White, what transparent artwork is usually drawn for. */
 export const white: Rgb = [255, 255, 255];
@@ -27,7 +27,7 @@ export interface View {
 export interface Augmentation {
   /** Share of the area that the window covers, drawn uniformly from [least, most] in (0, 1]. */
   readonly scale?: readonly [number, number];
-  /** Width over height of the window, drawn log-uniformly; [3/4, 4/3] unless told. */
+  /** Width over height of the window, drawn log-uniformly; default [3/4, 4/3]. */
   readonly ratio?: readonly [number, number];
   /** Probability of a mirrored view, in [0, 1]. */
   readonly flip?: number;

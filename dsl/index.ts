@@ -6,6 +6,7 @@ export {
   type Distribution,
   type DType,
   type Graph,
+  isParameter,
   normal,
   ones,
   symbol,

@@ -39,7 +39,7 @@ export const defineModel = <C extends Config>(model: Omit<Model<C>, "kind">): Mo
 });
 
 export interface TraceOptions extends ParamsOptions {
-  /** Which of the model's named graphs; its own unless said. */
+  /** Which of the model's named graphs; default its own. */
   readonly graph?: string;
 }
 

@@ -2,13 +2,11 @@
  * Tensors typed by the set of their axis names, and the functions on them. A tensor is a graph node: calling a function
  * records it. Sizes and dtypes are checked while tracing (ShapeError at the caller's line); axis names already by `tsc`.
  */
-import { type Dim, type DType, type Node, ops } from "../compiler/index.ts";
+import { type Along, type Dim, type DType, namesOf, ops, type Typed, typed } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 
-declare const axesOf: unique symbol;
-
 /** A tensor with exactly the axes A, in any order; `Tensor<never>` is a scalar. */
-export type Tensor<A extends string = never> = Node & { readonly [axesOf]: (a: A) => A };
+export type Tensor<A extends string = never> = Typed<A>;
 
 /**
  * A tensor whose axes nobody tracks. Generic layers compute on these inside, where `tsc` cannot follow set arithmetic on
@@ -17,63 +15,59 @@ export type Tensor<A extends string = never> = Node & { readonly [axesOf]: (a: A
 // biome-ignore lint/suspicious/noExplicitAny: this is the one place where axes are given up on purpose
 export type AnyTensor = Tensor<any>;
 
+export { typed } from "../compiler/index.ts";
+
 /** The axis names of a tensor type. */
 export type AxesOf<T> = T extends Tensor<infer A> ? A : never;
 
-/** States the axes of a node that the compiler's builders made. The names are checked by whoever calls with typed axes. */
-export const typed = <A extends string>(node: Node): Tensor<A> => node as Tensor<A>;
+const names = (axes: Along<string>): string[] => namesOf(axes);
 
-type Names<N extends string> = Axis<N> | readonly Axis<N>[];
-const names = (axes: Names<string>): string[] => (Array.isArray(axes) ? axes : [axes as Axis]).map((a: Axis) => a.name);
-
-type Binary = <A extends string = never, B extends string = never>(
-  a: Tensor<A> | number,
-  b: Tensor<B> | number,
-) => Tensor<A | B>;
-type Unary = <A extends string>(x: Tensor<A>) => Tensor<A>;
-
-export const add = ops.add as unknown as Binary;
-export const sub = ops.sub as unknown as Binary;
-export const mul = ops.mul as unknown as Binary;
-export const div = ops.div as unknown as Binary;
-export const idiv = ops.idiv as unknown as Binary;
-export const mod = ops.mod as unknown as Binary;
-export const pow = ops.pow as unknown as Binary;
-export const max = ops.max as unknown as Binary;
-export const min = ops.min as unknown as Binary;
-export const eq = ops.eq as unknown as Binary;
-export const ne = ops.ne as unknown as Binary;
-export const lt = ops.lt as unknown as Binary;
-export const le = ops.le as unknown as Binary;
-export const gt = ops.gt as unknown as Binary;
-export const ge = ops.ge as unknown as Binary;
-export const and = ops.and as unknown as Binary;
-export const or = ops.or as unknown as Binary;
-export const not = ops.not as unknown as Unary;
-export const neg = ops.neg as unknown as Unary;
-export const abs = ops.abs as unknown as Unary;
-export const exp = ops.exp as unknown as Unary;
-export const log = ops.log as unknown as Unary;
-export const sqrt = ops.sqrt as unknown as Unary;
-export const rsqrt = ops.rsqrt as unknown as Unary;
-export const sin = ops.sin as unknown as Unary;
-export const cos = ops.cos as unknown as Unary;
-export const tanh = ops.tanh as unknown as Unary;
-export const erf = ops.erf as unknown as Unary;
-export const floor = ops.floor as unknown as Unary;
-export const sigmoid = ops.sigmoid as unknown as Unary;
-export const relu = ops.relu as unknown as Unary;
-export const gelu = ops.gelu as unknown as Unary;
-export const geluTanh = ops.geluTanh as unknown as Unary;
-export const quickGelu = ops.quickGelu as unknown as Unary;
-export const silu = ops.silu as unknown as Unary;
+// Ops whose kind says their type: what is elementwise, and reductions.
+export const add: ops.Binary = ops.add;
+export const sub: ops.Binary = ops.sub;
+export const mul: ops.Binary = ops.mul;
+export const div: ops.Binary = ops.div;
+export const idiv: ops.Binary = ops.idiv;
+export const mod: ops.Binary = ops.mod;
+export const pow: ops.Binary = ops.pow;
+export const max: ops.Binary = ops.max;
+export const min: ops.Binary = ops.min;
+export const eq: ops.Binary = ops.eq;
+export const ne: ops.Binary = ops.ne;
+export const lt: ops.Binary = ops.lt;
+export const le: ops.Binary = ops.le;
+export const gt: ops.Binary = ops.gt;
+export const ge: ops.Binary = ops.ge;
+export const and: ops.Binary = ops.and;
+export const or: ops.Binary = ops.or;
+export const not: ops.Unary = ops.not;
+export const neg: ops.Unary = ops.neg;
+export const abs: ops.Unary = ops.abs;
+export const exp: ops.Unary = ops.exp;
+export const expm1: ops.Unary = ops.expm1;
+export const log: ops.Unary = ops.log;
+export const sqrt: ops.Unary = ops.sqrt;
+export const rsqrt: ops.Unary = ops.rsqrt;
+export const sin: ops.Unary = ops.sin;
+export const cos: ops.Unary = ops.cos;
+export const tanh: ops.Unary = ops.tanh;
+export const erf: ops.Unary = ops.erf;
+export const floor: ops.Unary = ops.floor;
+export const sigmoid: ops.Unary = ops.sigmoid;
+export const relu: ops.Unary = ops.relu;
+export const gelu: ops.Unary = ops.gelu;
+export const geluTanh: ops.Unary = ops.geluTanh;
+export const quickGelu: ops.Unary = ops.quickGelu;
+export const silu: ops.Unary = ops.silu;
 
 /** a where the condition holds, else b. */
-export const select = ops.select as unknown as <C extends string, A extends string = never, B extends string = never>(
-  condition: Tensor<C>,
-  a: Tensor<A> | number,
-  b: Tensor<B> | number,
-) => Tensor<A | B | C>;
+export const select: ops.Ternary = ops.select;
+
+/** Σ over the axes given. */
+export const sum: ops.Reduction = ops.reduceSum;
+export const reduceMax: ops.Reduction = ops.reduceMax;
+export const reduceMin: ops.Reduction = ops.reduceMin;
+export const reduceProd: ops.Reduction = ops.reduceProd;
 
 /** x times a number: a name for what reads better than mul. */
 export const scale = <A extends string>(x: Tensor<A>, by: number): Tensor<A> => mul(x, by);
@@ -85,17 +79,11 @@ export const cast = <A extends string>(x: Tensor<A>, to: DType): Tensor<A> => ty
 export const contract = <A extends string, B extends string, K extends A & B>(
   a: Tensor<A>,
   b: Tensor<B>,
-  over: Names<K>,
+  over: Along<K>,
 ): Tensor<Exclude<A | B, K>> => typed(ops.contract(a, b, names(over)));
 
-export const sum = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<Exclude<A, K>> =>
-  typed(ops.reduceSum(x, names(over)));
-
-export const mean = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<Exclude<A, K>> =>
+export const mean = <A extends string, K extends A>(x: Tensor<A>, over: Along<K>): Tensor<Exclude<A, K>> =>
   typed(ops.reduceMean(x, names(over)));
-
-export const largest = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<Exclude<A, K>> =>
-  typed(ops.reduceMax(x, names(over)));
 
 /** The index of the largest value along an axis; i32. */
 export const argmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<Exclude<A, K>> =>
@@ -115,7 +103,7 @@ export const crossEntropy = <A extends string, K extends A>(
 ): Tensor<Exclude<A, K>> => typed(ops.crossEntropy(logits, label, over.name));
 
 /** x scaled to unit length over the axes given. */
-export const l2Normalize = <A extends string, K extends A>(x: Tensor<A>, over: Names<K>): Tensor<A> =>
+export const l2Normalize = <A extends string, K extends A>(x: Tensor<A>, over: Along<K>): Tensor<A> =>
   typed(ops.l2Normalize(x, names(over)));
 
 /** The same axis in a second role. */
@@ -163,11 +151,11 @@ export const concat = <A extends string, K extends A>(parts: readonly Tensor<A>[
   typed(ops.concat(parts, along.name));
 
 /** x with its axes in the order given: for the borders of a graph only. */
-export const ordered = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
+export const transpose = <A extends string>(x: Tensor<A>, order: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.transpose(x, names(order)));
 
 /** The same values along new axes. */
-export const broadcast = <A extends string, B extends string>(x: Tensor<A>, along: Names<B>): Tensor<A | B> =>
+export const broadcast = <A extends string, B extends string>(x: Tensor<A>, along: Along<B>): Tensor<A | B> =>
   typed(ops.broadcast(x, Array.isArray(along) ? along : [along as Axis]));
 
 /** Sliding windows along an axis: x[i·stride + k] at [out = i, kernel = k]. */
@@ -212,7 +200,7 @@ export interface AttentionOptions<D extends string, K extends string> {
   readonly dot: Axis<D>;
   /** The key axis. */
   readonly over: Axis<K>;
-  /** Multiplies the logits; 1/sqrt of the dot axis's size unless said. */
+  /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
 }
 

@@ -5,6 +5,7 @@ import {
   didYouMean,
   differentiate,
   type Graph,
+  isParameter,
   layoutArena,
   makeGraph,
   type Node,
@@ -21,7 +22,7 @@ import { type AdamWOptions, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { type Params, rootParams } from "./params.ts";
-import { add, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { add, cast, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -34,11 +35,11 @@ export interface LossResult {
 
 export interface Optimizer extends AdamWOptions {
   readonly rate: Schedule;
-  /** The largest global gradient norm; unlimited unless said. */
+  /** The largest global gradient norm; default unlimited. */
   readonly clip?: number;
   /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
   readonly decays?: (name: string) => boolean;
-  /** Multiplies the learning rate of a parameter: layer-wise decay. 1 unless said. */
+  /** Multiplies the learning rate of a parameter: layer-wise decay. Default 1. */
   readonly rateScale?: (name: string) => number;
 }
 
@@ -47,7 +48,7 @@ export interface Stage {
   readonly name: string;
   /** Declares inputs, runs the model, and gives the loss. */
   readonly loss: (p: Params) => LossResult;
-  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Everything unless said. */
+  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Default everything. */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
 }
@@ -85,7 +86,7 @@ export function trainingStep(stage: Stage): TrainingStep {
   const [parameters, mean, square] = [trainingState.parameters, trainingState.mean, trainingState.square].map((n) =>
     state(n, "f32", [arena]),
   );
-  const done = state(trainingState.step, "f32", []);
+  const done = state(trainingState.step, "i32", []);
 
   const reported = Object.entries(metrics);
   const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
@@ -97,7 +98,7 @@ export function trainingStep(stage: Stage): TrainingStep {
   const { optimizer } = stage;
   const norm = globalNorm(packed, arena);
   const gradient = optimizer.clip === undefined ? packed : clipByNorm(packed, norm, optimizer.clip);
-  const rate = optimizer.rate(done);
+  const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const [rateScale, decay] = perElement(stage, trained, contractedParameters(loss), layout, arena);
   const next = adamw(
@@ -133,7 +134,7 @@ const nameOf = (node: Node): string => String(node.attrs.name);
 
 /** Trained parameters first those that decay, so that the per-element settings are few runs. */
 function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] } {
-  const all = topological([loss]).filter((n) => n.op === "parameter");
+  const all = topological([loss]).filter(isParameter);
   const patterns = stage.trainable ?? ["**"];
   for (const pattern of patterns) {
     if (!all.some((n) => matchesPath(pattern, nameOf(n)))) {
@@ -160,7 +161,7 @@ function contractedParameters(loss: Node): Set<Node> {
   const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);
   for (const node of topological([loss])) {
     const read = node.op === "contract" ? node.operands : node.op === "gather" ? [node.operands[0]!] : [];
-    for (const operand of read.map(source)) if (operand.op === "parameter") found.add(operand);
+    for (const operand of read.map(source)) if (isParameter(operand)) found.add(operand);
   }
   return found;
 }
@@ -193,7 +194,7 @@ function perElement(
 }
 
 /** Path patterns: `*` is one part between dots, `**` any number of them. */
-export function matchesPath(pattern: string, path: string): boolean {
+function matchesPath(pattern: string, path: string): boolean {
   const source = pattern
     .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
     .map((part) => {

@@ -50,7 +50,7 @@ export async function createAppendFile(fs: FileSystem, path: string): Promise<Ap
   return await explainingFaults("create", path, async () => new AppendFile(path, await fs.open(path, "wx"), 0));
 }
 
-/** Opens a file to append after its first `end` bytes; what stood behind them is cut off. */
+/** Opens a file to append after its first `end` bytes; what stood after them is cut off. */
 export async function reopenAppendFile(fs: FileSystem, path: string, end: number): Promise<AppendFile> {
   return await explainingFaults("write", path, async () => {
     const file = await fs.open(path, "r+");

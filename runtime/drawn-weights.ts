@@ -8,6 +8,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  isParameter,
   type Node,
   type SizedAxis,
 } from "../compiler/index.ts";
@@ -18,7 +19,7 @@ import { asFloat, permute, type Weights } from "./weights.ts";
 
 /** Weights as a graph's initializers draw them for a seed: large ones by all cores. */
 export function drawnWeights(graph: Graph, seed: number): Weights {
-  const nodes = new Map(graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), n]));
+  const nodes = new Map(graph.inputs.filter(isParameter).map((n) => [inputName(n), n]));
   const threads = drawingThreads();
   const drawWhole = async (node: Node, dtype: DType): Promise<HostTensor> => {
     const draw = drawOf(node);

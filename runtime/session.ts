@@ -1,6 +1,14 @@
 /** Inference sessions: a compiled graph with its weights on a device. */
 import type { Backend, RunOptions } from "../backends/backend.ts";
-import { didYouMean, type Graph, type HostTensor, inputName, type Sizes, UsageError } from "../compiler/index.ts";
+import {
+  didYouMean,
+  type Graph,
+  type HostTensor,
+  inputName,
+  isParameter,
+  type Sizes,
+  UsageError,
+} from "../compiler/index.ts";
 
 export interface InferenceSession {
   /** Runs once on the inputs given by name. */
@@ -19,7 +27,7 @@ export async function createSession(
   weights: ReadonlyMap<string, HostTensor>,
   options: SessionOptions = {},
 ): Promise<InferenceSession> {
-  const names = graph.inputs.filter((n) => n.op === "parameter").map(inputName);
+  const names = graph.inputs.filter(isParameter).map(inputName);
   const missing = names.filter((n) => !weights.has(n));
   if (missing.length > 0) {
     const shown = missing.slice(0, 8).map((n) => `  ${n}${didYouMean(n, weights.keys())}`);

@@ -8,6 +8,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  isParameter,
   type SizedAxis,
 } from "../compiler/index.ts";
 import { fileError, quoted } from "./file-errors.ts";
@@ -137,7 +138,7 @@ export const tensorsInLayout = (
     return { name, dtype: stored, shape, data: () => weights.pieces(parameter, order, stored) };
   });
 
-const parameters = (graph: Pick<Graph, "inputs">) => graph.inputs.filter((n) => n.op === "parameter");
+const parameters = (graph: Pick<Graph, "inputs">) => graph.inputs.filter(isParameter);
 
 /** heddle's own layout: names, shapes and order are those of the parameters. */
 export const ownLayout = (graph: Pick<Graph, "inputs">): StoredParameter[] =>

@@ -1,6 +1,6 @@
 /** An export as the bytes of one model, its weights inside. */
 import { UnsupportedError } from "../../compiler/index.ts";
-import type { OnnxExport } from "./emit/export.ts";
+import type { OnnxExport } from "./pipeline.ts";
 import { wireCodes } from "./wire/elements.ts";
 import { encodeModel, type ModelProto, protobufLimit, type TensorProto } from "./wire/proto.ts";
 import { collect, findWeights, partSize, storedParts, type WeightSource } from "./wire/weights.ts";

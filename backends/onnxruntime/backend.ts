@@ -3,10 +3,12 @@ import { availableParallelism, cpus } from "node:os";
 import {
   bindDim,
   bindSizes,
+  type Dim,
   type Graph,
   type HostTensor,
   InternalError,
   inputName,
+  loneSymbol,
   type Node,
   printType,
   type SizedAxis,
@@ -117,7 +119,7 @@ async function run(
 /** State keeps its buffers: who asks for it gets a copy. */
 const handedOut = (r: Resident, kept: boolean): HostTensor => (kept ? { ...r, data: r.data.slice() } : r);
 
-function sized(name: string, expected: number | string, got: number | undefined): SizedAxis {
+function sized(name: string, expected: Dim, got: number | undefined): SizedAxis {
   if (got === undefined || (typeof expected === "number" && expected !== got)) {
     throw new InternalError(`onnxruntime made axis "${name}" of ${got} elements where the graph says ${expected}`);
   }
@@ -173,9 +175,10 @@ function checkResidents(graph: Graph, store: CpuStore, sizes: Sizes): Sizes {
       node.type.axes.every((a, i) => {
         const given = axes[i]!;
         if (a.name !== given.name) return false;
-        if (typeof a.size === "string" && /^\w+$/.test(a.size)) return (bound[a.size] ??= given.size) === given.size;
+        const symbol = loneSymbol(a.size);
+        if (symbol) return (bound[symbol.name] ??= given.size) === given.size;
         const size = bindDim(a.size, bound);
-        return typeof size === "string" || size === given.size;
+        return typeof size !== "number" || size === given.size;
       });
     return fits
       ? []

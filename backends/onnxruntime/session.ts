@@ -7,9 +7,9 @@ export type OrtTensor = Tensor;
 export type OrtSession = InferenceSession;
 
 export interface SessionSettings {
-  /** Threads that one operator runs on; as many as there are physical cores unless said. */
+  /** Threads that one operator runs on; default as many as there are physical cores. */
   readonly threads?: number;
-  /** Products with 4- and 8-bit weights in f32; unless said, onnxruntime rounds their other operand to 8 bits as well. */
+  /** Products with 4- and 8-bit weights in f32; by default onnxruntime rounds their other operand to 8 bits as well. */
   readonly exactProducts?: boolean;
   /** A file name prefix: each session writes where its time goes to a JSON file of that name. */
   readonly profile?: string;

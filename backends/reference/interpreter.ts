@@ -1,9 +1,9 @@
 /** Evaluates a graph node by node with the meanings that the op records give. */
 import {
   allocate,
-  bindSizes,
   didYouMean,
   type Graph,
+  graphForm,
   type HostTensor,
   inputName,
   isGraphInput,
@@ -12,6 +12,8 @@ import {
   opRecord,
   printType,
   type RefTensor,
+  referenceStages,
+  runStages,
   type SizedAxis,
   UsageError,
 } from "../../compiler/index.ts";
@@ -56,7 +58,7 @@ function toHost({ type, data }: RefTensor): HostTensor {
 export function referenceBackend(): Backend {
   return {
     device: { backend: "reference", name: "float64 interpreter", software: true },
-    createStore: hostStore,
+    createStore: memoryStore,
     compile: async (graph, options) => referenceExecutable(graph, options?.sizes ?? {}),
     dispose: () => {},
   };
@@ -66,7 +68,7 @@ function referenceExecutable(graph: Graph, sizes: Readonly<Record<string, number
   return {
     graph,
     async run(feeds, store, options) {
-      const bound = bindSizes(graph, checkFeeds(graph, feeds, sizes));
+      const bound = runStages(graph, referenceStages(checkFeeds(graph, feeds, sizes)), graphForm);
       const values = new Map<string, Float64Array>();
       for (const node of bound.inputs) {
         const name = inputName(node);
@@ -82,7 +84,7 @@ function referenceExecutable(graph: Graph, sizes: Readonly<Record<string, number
 }
 
 /** A store in host memory. */
-export function hostStore(): Store {
+function memoryStore(): Store {
   const tensors = new Map<string, HostTensor>();
   return {
     async write(name, value) {

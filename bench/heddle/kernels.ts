@@ -1,7 +1,7 @@
 /** Where heddle's time goes: each kernel of a run with its time, its operations and the tensors it touches. */
 import type { Store } from "../../backends/backend.ts";
 import type { WebgpuExecutable } from "../../backends/webgpu/index.ts";
-import { type HostTensor, type ProgramKernel, printType } from "../../compiler/index.ts";
+import { dimValue, type HostTensor, type ProgramKernel, printType } from "../../compiler/index.ts";
 import type { KernelFigures } from "../subject.ts";
 
 /** Runs once with every kernel timed by itself. */
@@ -14,8 +14,16 @@ export async function kernelFigures(
   const times = await executable.profile(feeds, store);
   return times.map(({ name, kind, nanoseconds }, i) => {
     const k = kernels[i]!;
-    const bytes = k.bytesRead + k.bytesWritten;
-    return { name, kind, nanoseconds, flops: k.flops, bytes, writes: types(k, "read_write"), reads: types(k, "read") };
+    const bytes = dimValue(k.bytesRead) + dimValue(k.bytesWritten);
+    return {
+      name,
+      kind,
+      nanoseconds,
+      flops: dimValue(k.flops),
+      bytes,
+      writes: types(k, "read_write"),
+      reads: types(k, "read"),
+    };
   });
 }
 

@@ -41,7 +41,7 @@ export async function fillStore(
   await store.write(state.parameters, flat(arena));
   await store.write(state.mean, flat(new Float32Array(arena.length)));
   await store.write(state.square, flat(new Float32Array(arena.length)));
-  await store.write(state.step, hostTensor("f32", [], [0]));
+  await store.write(state.step, hostTensor("i32", [], [0]));
 }
 
 /** The batch as the stage's inputs. */

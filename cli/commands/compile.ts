@@ -6,6 +6,7 @@ import {
   bindSizes,
   compileKernels,
   inputName,
+  isParameter,
   keepParametersAs,
   type Node,
   type SizedAxis,
@@ -23,7 +24,7 @@ import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalSchedule } from "../typical-gpu.ts";
+import { typicalFacts } from "../typical-gpu.ts";
 import { exportCommand } from "./export.ts";
 
 export interface CompileArguments extends GraphChoice, SizeArguments {
@@ -50,11 +51,11 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const { graph } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
-  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalSchedule));
+  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalFacts));
   const parameters = await openParameters(bound, weights, args.seed);
   try {
     await makeFolder(args.out);
-    const tensors = bound.inputs.filter((n) => n.op === "parameter").map((n) => streamed(n, parameters));
+    const tensors = bound.inputs.filter(isParameter).map((n) => streamed(n, parameters));
     await writeSafetensors(join(args.out, "weights.safetensors"), tensors);
     for (const [name, text] of shaders) await writeFileAtomically(join(args.out, name), text);
     await cp(new URL("../../backends/webgpu/bundle/run.js", import.meta.url), join(args.out, "run.js"));

@@ -2,7 +2,7 @@
 import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
-import { writeOnnxFile } from "../onnx-file.ts";
+import { exportDtype, writeOnnxFile } from "../onnx-file.ts";
 import type { VerifiedFile } from "../onnx-verification.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
@@ -19,13 +19,11 @@ export interface ExportArguments extends GraphChoice {
   readonly json: boolean;
 }
 
-const dtypes = ["f32", "f16", "int8", "int4"] as const;
 const idTypes = ["int64", "int32"] as const;
 
 export async function exportCommand(source: string, args: ExportArguments): Promise<number> {
   const begun = performance.now();
-  const dtype = dtypes.find((d) => d === args.dtype);
-  if (!dtype) throw new UsageError(`--dtype is one of ${dtypes.join(", ")}, not "${args.dtype}"`);
+  const dtype = exportDtype(args.dtype);
   const weights = weightsOf(source, args.weights);
   const { graph: whole, runs } = await loadConfigured(source, { ...args, weights });
   const graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;

@@ -4,22 +4,21 @@ import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
   beforeAndAfter,
   bindSizes,
-  commonPasses,
   compileKernels,
   countMacs,
   countOps,
   countParameters,
-  didYouMean,
+  dimValue,
   type Graph,
   globMatches,
   inspectionPage,
+  memoryOf,
   nodesOf,
   type Program,
   printGraph,
   printKernel,
   readSwitches,
   recordingObserver,
-  runPasses,
   type Sizes,
   switchObservers,
   UsageError,
@@ -28,15 +27,19 @@ import { type Model, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
+import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
+import { assertStage, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalSchedule } from "../typical-gpu.ts";
+import { typicalFacts } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
 export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly json: boolean;
   readonly text: boolean;
   readonly stage?: string;
+  readonly target: string;
+  readonly dtype: string;
   readonly pass?: string;
   readonly html?: string;
   readonly sweep: readonly string[];
@@ -75,37 +78,44 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     process.stdout.write(printGraph(graph));
     return 0;
   }
-  if (args.pass !== undefined || args.html !== undefined) return await showPasses(graph, args);
+  if (args.pass !== undefined || args.html !== undefined) return await showStages(graph, args);
   const sizes = sizesOf(graph, args);
-  lookInside(graph, sizes);
+  lookInside(graph, sizes, args);
   const result = { ...inspect(graph, sizes, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
 
-/** Prints a pass's graph before and after it, or writes one page to step through all passes. */
-async function showPasses(graph: Graph, { pass, html }: InspectArguments): Promise<number> {
-  const known = commonPasses.map((p) => p.name);
-  if (pass !== undefined && !known.includes(pass)) {
-    throw new UsageError(`there is no pass "${pass}"${didYouMean(pass, known) || "."} There are ${known.join(", ")}.`);
-  }
+/** Prints what a stage was given and what it made, or writes one page to step through all stages of a target. */
+async function showStages(graph: Graph, args: InspectArguments): Promise<number> {
+  const { target, pass, html } = args;
+  const road = roadTo(target, graph, { sizes: sizesOf(graph, args), dtype: exportDtype(args.dtype) });
+  // Of a form with named parts, such as kernels, a pattern says which.
+  const [stage, names] = pass?.split(":") ?? [];
+  if (stage !== undefined) assertStage(target, road, stage);
   const recording = recordingObserver();
-  runPasses(graph, commonPasses, { observers: [recording] });
+  travel(road, { observers: [recording] });
   if (html !== undefined) {
-    await writeFileAtomically(html, inspectionPage(graph.name, recording.reports));
+    await writeFileAtomically(html, inspectionPage(`${graph.name} to ${target}`, recording.reports));
     process.stdout.write(`${html}\n`);
   }
-  for (const report of recording.reports) if (report.pass === pass) process.stdout.write(`${beforeAndAfter(report)}\n`);
+  for (const report of recording.reports)
+    if (report.stage === stage) process.stdout.write(`${beforeAndAfter(report, names)}\n`);
   return 0;
 }
 
 /** What the DUMP, TRACE and TIME switches ask for, on stderr. */
-function lookInside(graph: Graph, sizes: Sizes): void {
+function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
+  const { target } = args;
+  const dtype = exportDtype(args.dtype);
   const switches = readSwitches(process.env);
   const write = (line: string) => void process.stderr.write(`${line}\n`);
   if ([switches.dump, switches.trace, switches.time].every((asked) => asked.length === 0)) return;
-  runPasses(graph, commonPasses, { observers: switchObservers(switches, write), check: switches.check });
-  if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph).model));
+  travel(roadTo(target, graph, { sizes, dtype }), {
+    observers: switchObservers(switches, write),
+    check: switches.check,
+  });
+  if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph, { dtype }).model));
   for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
     for (const { name, kernel } of compiled(graph, sizes).kernels) {
       if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
@@ -113,9 +123,9 @@ function lookInside(graph: Graph, sizes: Sizes): void {
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalSchedule);
+const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalFacts);
 
-/** The graph to look at, and what is known besides: of a stage, its training step. */
+/** The graph to inspect, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
   const { graph, config, model } = await loadConfigured(source, { ...args, weights: undefined });
   const known = bundled.find((b) => b.model.build === model?.build);
@@ -124,7 +134,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
-  if (args.graph !== undefined) throw new UsageError("--stage looks at a training step: give it or --graph, not both");
+  if (args.graph !== undefined) throw new UsageError("--stage inspects a training step: give it or --graph, not both");
   const recipe = known?.stages[args.stage];
   if (!known || !config || !recipe) {
     const stages = Object.keys(known?.stages ?? {});
@@ -165,7 +175,7 @@ export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): 
     macs: { exact: countMacs(graph, sizes), paper: null },
     graph: { nodes: nodesOf(graph).length, ops: countOps(graph) },
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
-    memory: program.memory,
+    memory: memoryOf(program),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
@@ -178,8 +188,8 @@ function countKinds(program: Program): Record<string, number> {
 }
 
 const total = ({ kernels }: Program) => ({
-  read: kernels.reduce((n, k) => n + k.bytesRead, 0),
-  written: kernels.reduce((n, k) => n + k.bytesWritten, 0),
+  read: kernels.reduce((n, k) => n + dimValue(k.bytesRead), 0),
+  written: kernels.reduce((n, k) => n + dimValue(k.bytesWritten), 0),
 });
 
 function describe(r: Inspection): string {

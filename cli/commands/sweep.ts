@@ -7,6 +7,7 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  isParameter,
   type Node,
   type SizedAxis,
   UsageError,
@@ -167,7 +168,7 @@ async function throughput(model: Model, c: VisionConfig, device: string, batch: 
 
 async function runSeconds(backend: Backend, model: Model, c: VisionConfig, batch: number): Promise<number> {
   const graph = trace(model, c);
-  const weights = graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), filled(n)] as const);
+  const weights = graph.inputs.filter(isParameter).map((n) => [inputName(n), filled(n)] as const);
   const session = await createSession(backend, graph, new Map(weights), { sizes: { batch } });
   const sides = { batch, channel: 3, row: c.image, column: c.image };
   const axes = Object.entries(sides).map(([name, size]) => ({ name, size }));

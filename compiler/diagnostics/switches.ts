@@ -12,7 +12,7 @@ export interface Switches {
   readonly dump: readonly Selection[];
   readonly trace: readonly Selection[];
   readonly time: readonly Selection[];
-  readonly check: "types" | "all";
+  readonly check: "forms" | "all";
   readonly seed: number | undefined;
 }
 
@@ -21,7 +21,7 @@ export const switchHelp = [
   {
     name: "DUMP",
     example: "DUMP=ir:canonicalize",
-    help: "print the graph after passes, kernels or their WGSL by name",
+    help: "print what stages made, kernels or their WGSL by name",
   },
   {
     name: "TRACE",
@@ -68,9 +68,9 @@ function selections(name: keyof typeof kinds, text: string | undefined): Selecti
 }
 
 function readCheck(text: string | undefined): Switches["check"] {
-  if (text === undefined || text === "" || text === "types") return "types";
+  if (text === undefined || text === "" || text === "forms") return "forms";
   if (text === "all") return "all";
-  throw new UsageError(`CHECK=${text}: it takes "types" or "all"`);
+  throw new UsageError(`CHECK=${text}: it takes "forms" or "all"`);
 }
 
 function readSeed(text: string | undefined): number | undefined {

@@ -1,104 +1,93 @@
-/** Runs passes in order: names, times and verifies each, and tells observers what it did. */
+/** Runs stages in order: names, times and verifies each, and tells observers what it did. */
 import { InternalError } from "../diagnostics/error.ts";
 import type { Graph } from "../ir/graph.ts";
-import { parseGraph } from "../ir/parse.ts";
-import { printGraph } from "../ir/print.ts";
-import { verifyGraph } from "../ir/verify.ts";
-import type { RuleEvent, RuleObserver } from "../rewrite/index.ts";
+import type { RuleEvent } from "../rewrite/index.ts";
+import { type AnyStage, checkOrder, type Form, graphForm, graphStage, type Pass } from "./stage.ts";
 
-/** A pure function from graph to graph, with a name. */
-export interface Pass {
-  readonly name: string;
-  /** Names of passes that must have run before in the same list. */
-  readonly needs?: readonly string[];
-  readonly run: (graph: Graph, observe?: RuleObserver) => Graph;
-}
-
-/** What a pass did. */
-export interface PassReport {
-  readonly pass: string;
-  readonly before: Graph;
-  readonly after: Graph;
+/** What a stage did. */
+export interface StageReport {
+  readonly stage: string;
+  readonly from: Form<unknown>;
+  readonly to: Form<unknown>;
+  readonly before: unknown;
+  readonly after: unknown;
+  /** False where the stage kept the form and handed on what it was given. */
   readonly changed: boolean;
   readonly milliseconds: number;
 }
 
-/** Sees every pass; dumping, timing and tracing are observers. */
-export interface PassObserver {
-  readonly onPass?: (report: PassReport) => void;
-  readonly onRule?: (event: RuleEvent, pass: string) => void;
+/** Sees every stage; dumping, timing and tracing are observers. */
+export interface StageObserver {
+  readonly onStage?: (report: StageReport) => void;
+  readonly onRule?: (event: RuleEvent, stage: string) => void;
 }
 
 export interface RunOptions {
-  readonly observers?: readonly PassObserver[];
-  /** "types" checks every node after each pass; "all" also that the pass is idempotent and its result reads back. */
-  readonly check?: "types" | "all";
+  readonly observers?: readonly StageObserver[];
+  /** "forms" (the default) verifies what each stage makes; "all" also that it is idempotent and that its text reads back. */
+  readonly check?: "forms" | "all";
 }
 
-/** A fault in a pass: the graph from before it is part of the error, as text. */
-export interface PassFault extends InternalError {
-  readonly pass: string;
+/** A fault in a stage: what it was given is part of the error, as text. */
+export interface StageFault extends InternalError {
+  readonly stage: string;
   readonly before: string;
 }
 
-export const isPassFault = (error: unknown): error is PassFault =>
-  error instanceof InternalError && "before" in error && "pass" in error;
+export const isStageFault = (error: unknown): error is StageFault =>
+  error instanceof InternalError && "before" in error && "stage" in error;
 
-/** The graph after all passes; throws a PassFault where one breaks an invariant. */
-export function runPasses(graph: Graph, passes: readonly Pass[], options: RunOptions = {}): Graph {
-  checkOrder(passes);
-  return passes.reduce((g, pass) => runPass(g, pass, options), graph);
+/** The value after all stages, in the form asked for; throws a StageFault where one breaks an invariant. */
+export function runStages<O>(
+  value: unknown,
+  stages: readonly AnyStage[],
+  result: Form<O>,
+  options: RunOptions = {},
+): O {
+  checkOrder(stages);
+  const last = stages.at(-1);
+  if (last && last.to !== result)
+    throw new InternalError(`stage "${last.name}" makes a ${last.to.name}, and a ${result.name} is asked for`);
+  return stages.reduce((v, stage) => runStage(v, stage, options), value) as O;
 }
 
-/** What a pass needs must stand before it: order is checked, not remembered. */
-function checkOrder(passes: readonly Pass[]): void {
-  const done = new Set<string>();
-  for (const { name, needs = [] } of passes) {
-    const missing = needs.find((n) => !done.has(n));
-    if (missing !== undefined) throw new InternalError(`pass "${name}" needs "${missing}" before it`);
-    done.add(name);
-  }
-}
+/** The graph after passes from graph to graph. */
+export const runPasses = (graph: Graph, passes: readonly Pass[], options: RunOptions = {}): Graph =>
+  runStages(graph, passes.map(graphStage), graphForm, options);
 
-function runPass(graph: Graph, pass: Pass, { observers = [], check = "types" }: RunOptions): Graph {
+function runStage(before: unknown, stage: AnyStage, { observers = [], check = "forms" }: RunOptions): unknown {
   const tracers = observers.flatMap((o) => (o.onRule ? [o.onRule] : []));
   const observe = (event: RuleEvent) => {
-    for (const onRule of tracers) onRule(event, pass.name);
+    for (const onRule of tracers) onRule(event, stage.name);
   };
   const start = performance.now();
-  const after = guarded(pass, graph, () => pass.run(graph, tracers.length > 0 ? observe : undefined));
+  const after = guarded(stage, before, () => stage.run(before, tracers.length > 0 ? observe : undefined));
   const milliseconds = performance.now() - start;
-  guarded(pass, graph, () => verify(pass, after, check));
-  const report = { pass: pass.name, before: graph, after, changed: !sameGraph(graph, after), milliseconds };
-  for (const o of observers) o.onPass?.(report);
+  guarded(stage, before, () => verify(stage, after, check));
+  const watchers = observers.filter((o) => o.onStage);
+  if (watchers.length === 0) return after;
+  const kept = stage.from === stage.to && (before === after || stage.to.same?.(before, after) === true);
+  const report = { stage: stage.name, from: stage.from, to: stage.to, before, after, changed: !kept, milliseconds };
+  for (const o of watchers) o.onStage!(report);
   return after;
 }
 
-function guarded<T>(pass: Pass, graph: Graph, body: () => T): T {
+function guarded<T>(stage: AnyStage, before: unknown, body: () => T): T {
   try {
     return body();
   } catch (error) {
-    if (!(error instanceof InternalError) || isPassFault(error)) throw error;
-    throw Object.assign(error, { pass: pass.name, before: printGraph(graph) });
+    if (!(error instanceof InternalError) || isStageFault(error)) throw error;
+    throw Object.assign(error, { stage: stage.name, before: stage.from.print(before) });
   }
 }
 
-function verify(pass: Pass, after: Graph, check: "types" | "all"): void {
-  verifyGraph(after, pass.name);
+function verify({ name, from, to, run }: AnyStage, after: unknown, check: "forms" | "all"): void {
+  to.verify(after, name);
   if (check !== "all") return;
-  if (!sameGraph(pass.run(after), after)) throw new InternalError(`pass "${pass.name}" changes what it made itself`);
-  if (!sameGraph(parseGraph(printGraph(after)), after)) {
-    throw new InternalError(`after pass "${pass.name}", the printed graph reads back as another`);
+  const { same } = to;
+  if (!same) return;
+  if (from === to && !same(run(after), after)) throw new InternalError(`stage "${name}" changes what it made itself`);
+  if (to.parse && !same(to.parse(to.print(after)), after)) {
+    throw new InternalError(`after stage "${name}", the printed ${to.name} reads back as another`);
   }
 }
-
-/** The same nodes under the same names. */
-export const sameGraph = (a: Graph, b: Graph): boolean =>
-  a === b ||
-  (a.name === b.name &&
-    a.inputs.length === b.inputs.length &&
-    a.inputs.every((n, i) => n === b.inputs[i]) &&
-    a.outputs.length === b.outputs.length &&
-    a.outputs.every((o, i) => o.name === b.outputs[i]!.name && o.node === b.outputs[i]!.node) &&
-    Object.keys(a.updates).length === Object.keys(b.updates).length &&
-    Object.entries(a.updates).every(([k, v]) => b.updates[k] === v));

@@ -1,11 +1,10 @@
-/** One self-contained HTML page to step through the passes of a graph: before and after side by side, what changed marked. */
-import { printGraph } from "../ir/print.ts";
-import type { PassReport } from "./driver.ts";
+/** One self-contained HTML page to step through the stages of a graph: before and after side by side, what changed marked. */
+import type { StageReport } from "./driver.ts";
 
 /** The page; it loads nothing and holds every graph as text. */
-export function inspectionPage(title: string, reports: readonly PassReport[]): string {
-  const sections = reports.map(passSection).join("\n");
-  const links = reports.map((r, i) => `<a href="#p${i}">${escapeHtml(r.pass)}${r.changed ? "" : " (unchanged)"}</a>`);
+export function inspectionPage(title: string, reports: readonly StageReport[]): string {
+  const sections = reports.map(stageSection).join("\n");
+  const links = reports.map((r, i) => `<a href="#p${i}">${escapeHtml(r.stage)}${r.changed ? "" : " (unchanged)"}</a>`);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title><style>${style}</style></head>
 <body><h1>${escapeHtml(title)}</h1><nav>${links.join(" ")}</nav>
@@ -25,10 +24,10 @@ pre { overflow-x: auto; font: 12px/1.5 ui-monospace, monospace; background: #f6f
   .gone { background: #5a2522 } .new { background: #1f4a26 }
 }`;
 
-function passSection({ pass, before, after, changed, milliseconds }: PassReport, i: number): string {
-  const heading = `<h2 id="p${i}">${escapeHtml(pass)} <small>${milliseconds.toFixed(1)} ms</small></h2>`;
+function stageSection({ stage, from, to, before, after, changed, milliseconds }: StageReport, i: number): string {
+  const heading = `<h2 id="p${i}">${escapeHtml(stage)} <small>${milliseconds.toFixed(1)} ms</small></h2>`;
   if (!changed) return `${heading}<p>(unchanged)</p>`;
-  const [left, right] = [printGraph(before).trimEnd().split("\n"), printGraph(after).trimEnd().split("\n")];
+  const [left, right] = [from.print(before).trimEnd().split("\n"), to.print(after).trimEnd().split("\n")];
   return `${heading}<div class="sides">${side(left, right, "gone")}${side(right, left, "new")}</div>`;
 }
 

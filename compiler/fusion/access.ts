@@ -1,40 +1,18 @@
 /** Movement ops as index maps: where an element of a result lies in the operand. */
 import { InternalError } from "../diagnostics/error.ts";
-import { type Dim, parseDim, symbolsOf } from "../ir/dim.ts";
+import type { IndexAlgebra } from "../ir/algebra.ts";
 import type { Node } from "../ir/node.ts";
-import { type Axis, elementsOf, findAxis } from "../ir/type.ts";
-import { type Expr, int, keyOf, sizeSymbol } from "../kernel/expr.ts";
-import { add, div, mod, mul } from "../kernel/simplify.ts";
+import { indexMapOf } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
+import { type Expr, int, keyOf } from "../kernel/expr.ts";
+import { add, and, clampIndex, div, le, lt, mod, mul, sub } from "../kernel/simplify.ts";
+import { dimExpr, spanOf } from "./sizes.ts";
 
 /** An index for every axis of a tensor, by name. */
 export type Env = ReadonlyMap<string, Expr>;
 
-/** A size as an index expression: a constant, or a polynomial over size symbols. */
-export function dimExpr(dim: Dim): Expr {
-  if (typeof dim === "number") return int(dim);
-  if (symbolsOf(dim).length === 1 && symbolsOf(dim)[0] === dim) return sizeSymbol(dim);
-  parseDim(dim); // rejects anything but a polynomial
-  const terms = dim
-    .replace(/-/g, "+-")
-    .split("+")
-    .filter((t) => t !== "");
-  return terms.map(monomial).reduce(add);
-}
-
-function monomial(text: string): Expr {
-  const negative = text.startsWith("-");
-  const factors = (negative ? text.slice(1) : text).split("*");
-  const product = factors.map((f): Expr => (/^\d+$/.test(f) ? int(Number(f)) : sizeSymbol(f))).reduce(mul);
-  return negative ? mul(product, int(-1)) : product;
-}
-
-const bijective = new Set(["rename", "split", "merge", "transpose"]);
-const affine = new Set([...bijective, "slice", "broadcast", "window"]);
-
-/** True for the movements whose result has each element of the operand exactly once. */
-export const isBijective = (node: Node): boolean => bijective.has(node.op);
-/** True for the movements that read one element at an index linear in the result's. */
-export const isAffine = (node: Node): boolean => affine.has(node.op);
+/** Index arithmetic as expressions. */
+const exprs: IndexAlgebra<Expr> = { dim: dimExpr, add, sub, mul, div, mod, le, lt, and };
 
 /** The part of an env that concerns the axes of a node. */
 export function restrict(env: Env, node: Node): Env {
@@ -46,73 +24,29 @@ export function restrict(env: Env, node: Node): Env {
   return out;
 }
 
-const sizeOf = (node: Node, axis: string) => dimExpr(findAxis(node.type, axis)!.size);
+/** An env for another tensor: what the map gives, and for all other axes the same index. */
+const moved = (changed: Readonly<Record<string, Expr>>, env: Env, node: Node): Env =>
+  restrict(new Map([...env, ...Object.entries(changed)]), node);
+
+const indexIn = (env: Env) => (axis: string) => env.get(axis)!;
 
 /** The index in the operand of an affine movement, given the index in its result. */
-export function operandEnv(node: Node, env: Env): Env {
-  const x = node.operands[0]!;
-  const out = new Map(env);
-  switch (node.op) {
-    case "rename": {
-      out.set(node.attrs.axis as string, env.get(node.attrs.to as string)!);
-      break;
-    }
-    case "split": {
-      const into = node.attrs.into as unknown as Axis[];
-      const index = into.reduce<Expr>((n, a) => add(mul(n, dimExpr(a.size)), env.get(a.name)!), int(0));
-      out.set(node.attrs.axis as string, index);
-      break;
-    }
-    case "merge": {
-      let rest = env.get(node.attrs.into as string)!;
-      const names = node.attrs.axes as string[];
-      for (const name of names.slice(1).reverse()) {
-        out.set(name, mod(rest, sizeOf(x, name)));
-        rest = div(rest, sizeOf(x, name));
-      }
-      out.set(names[0]!, rest);
-      break;
-    }
-    case "slice": {
-      const axis = node.attrs.axis as string;
-      out.set(axis, add(env.get(axis)!, dimExpr(node.attrs.start as Dim)));
-      break;
-    }
-    case "window": {
-      const kernel = (node.attrs.kernel as unknown as Axis).name;
-      const stride = (node.attrs.stride as number | undefined) ?? 1;
-      out.set(node.attrs.axis as string, add(mul(env.get(node.attrs.out as string)!, int(stride)), env.get(kernel)!));
-      break;
-    }
-    case "broadcast":
-    case "transpose":
-      break;
-    default:
-      throw new InternalError(`${node.op} is no affine movement`);
-  }
-  return restrict(out, x);
-}
+export const operandEnv = (node: Node, env: Env): Env =>
+  moved(indexMapOf(node)!.sources[0]!.index(exprs, indexIn(env)), env, node.operands[0]!);
 
 /** The index in the result of a bijective movement, given the index in its operand. */
-export function resultEnv(node: Node, env: Env): Env {
-  const x = node.operands[0]!;
-  const out = new Map(env);
-  if (node.op === "rename") out.set(node.attrs.to as string, env.get(node.attrs.axis as string)!);
-  if (node.op === "merge") {
-    const names = node.attrs.axes as string[];
-    const index = names.reduce<Expr>((n, name) => add(mul(n, sizeOf(x, name)), env.get(name)!), int(0));
-    out.set(node.attrs.into as string, index);
-  }
-  if (node.op === "split") {
-    let rest = env.get(node.attrs.axis as string)!;
-    const into = node.attrs.into as unknown as Axis[];
-    for (const axis of into.slice(1).reverse()) {
-      out.set(axis.name, mod(rest, dimExpr(axis.size)));
-      rest = div(rest, dimExpr(axis.size));
-    }
-    out.set(into[0]!.name, rest);
-  }
-  return restrict(out, node);
+export const resultEnv = (node: Node, env: Env): Env =>
+  moved(indexMapOf(node)!.inverse!(exprs, indexIn(env)), env, node);
+
+/** Where an element of a movement that asks may be read: each operand, with its index clamped into it. */
+export function sourcesOf(node: Node, env: Env): { operand: Node; env: Env; inside: Expr | undefined }[] {
+  return indexMapOf(node)!.sources.map(({ index, inside }, i) => {
+    const operand = node.operands[i]!;
+    const changed = Object.entries(index(exprs, indexIn(env))).map(([axis, e]) => {
+      return [axis, clampIndex(e, dimExpr(findAxis(operand.type, axis)!.size))] as const;
+    });
+    return { operand, env: moved(Object.fromEntries(changed), env, operand), inside: inside?.(exprs, indexIn(env)) };
+  });
 }
 
 /** A text that two envs share exactly when they agree on the axes of a node. */
@@ -128,5 +62,9 @@ export const sameEnv = (a: Env, b: Env, node: Node): boolean =>
 export const address = (axes: readonly Axis[], env: Env): Expr =>
   axes.reduce<Expr>((n, a) => add(mul(n, dimExpr(a.size)), env.get(a.name)!), int(0));
 
-/** The number of elements that axes span. */
-export const span = (axes: readonly Axis[]): number => Number(elementsOf({ dtype: "f32", axes }));
+/** The number of elements that axes of known sizes span. */
+export function span(axes: readonly Axis[]): number {
+  const elements = spanOf(axes);
+  if (typeof elements === "number") return elements;
+  throw new InternalError(`${elements} elements where a known number is needed`);
+}

@@ -4,18 +4,19 @@
  * bytes read and written.
  */
 import { InternalError } from "../diagnostics/error.ts";
+import { addDims, type Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
-import type { Axis } from "../ir/type.ts";
+import { isAffine, isElementwise, isParameter, opRecord, roleOf } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { isAffine } from "./access.ts";
-import { type Group, isAttention, isCore, isElementwise, maskOf, type Placement } from "./groups.ts";
+import { type Group, isCore, type Place, type Placement } from "./groups.ts";
+import { typicalSpan } from "./sizes.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
 export interface Storage {
   readonly root: Node;
-  readonly part?: { readonly axis: string; readonly offset: number };
+  readonly part?: { readonly axis: string; readonly offset: Dim };
 }
 
 export interface Store {
@@ -48,10 +49,9 @@ const smallChange = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
 const inlineParts = 4;
 
-const bytesOf = (node: Node): number =>
-  node.type.axes.reduce<number>((n, a) => n * Number(a.size), dtypeBytes[node.type.dtype]);
+const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
-const isInput = (n: Node) => n.op === "input" || n.op === "parameter" || n.op === "random";
+const isInput = (n: Node) => n.op === "input" || isParameter(n) || n.op === "random";
 const isTable = (n: Node) => n.op === "constant" && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "iota" || n.op === "size";
@@ -60,7 +60,7 @@ const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "io
 export const isResident = (n: Node): boolean => isInput(n) || isTable(n);
 
 /** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
-const isView = (n: Node): boolean =>
+export const isView = (n: Node): boolean =>
   n.op === "slice" && isInput(n.operands[0]!) && n.operands[0]!.type.axes[0]!.name === n.attrs.axis;
 
 /** What bounds a kernel. */
@@ -94,6 +94,8 @@ class Demand {
   private readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
   private readonly kernels: FusedKernel[] = [];
+  /** Values and tensors whose kernels are decided. The walk goes from last to first, so these are written too late to be read. */
+  private readonly decided = new Set<Node>();
   /** Handed out whole, so they lie in tensors of their own. */
   private readonly outputs = new Set<Node>();
   private readonly order: ReadonlyMap<Node, number>;
@@ -121,6 +123,20 @@ class Demand {
     return isResident(node) || (isView(node) && !this.outputs.has(node));
   }
 
+  /** A kernel that runs before all kernels so far. */
+  private emit(kernel: FusedKernel): void {
+    this.kernels.push(kernel);
+    for (const store of kernel.stores) {
+      if (this.isHome(store)) this.decided.add(store.value);
+      this.decided.add(store.to.root);
+    }
+  }
+
+  /** Whether a value is written to memory before the kernel at hand. */
+  private isWritten(node: Node): boolean {
+    return this.storage.has(node) && !this.decided.has(node);
+  }
+
   /** Makes a value lie in memory. */
   private write(node: Node): void {
     if (this.storage.has(node) || this.isResident(node)) return;
@@ -133,27 +149,32 @@ class Demand {
   /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
   private writeParts(node: Node): void {
     const axis = node.attrs.axis as string;
-    let offset = 0;
+    let offset: Dim = 0;
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
-      this.addStore({ value: part, to });
       if (!this.storage.has(part) && !this.outputs.has(part) && !this.isResident(part) && !isFree(part))
         this.storage.set(part, to);
-      offset += Number(part.type.axes.find((a) => a.name === axis)!.size);
+      this.addStore({ value: part, to });
+      offset = addDims(offset, findAxis(part.type, axis)!.size);
     }
   }
 
   private addStore(store: Store): void {
     const place = this.places.get(store.value)!;
     const list = place.group && this.groupStores.get(place.group);
-    // An indexing kernel builds its result in memory, so a second copy of it is a kernel of its own.
-    if (place.group && !(list && place.group.kind === "indexing")) {
-      if (list) list.push(store);
-      else this.groupStores.set(place.group, [store]);
-    } else this.addToBucket(store, place.ready, place.level);
+    if (!place.group) this.addToBucket(store, place);
+    else if (!list) this.groupStores.set(place.group, [store]);
+    else if (place.group.kind !== "indexing") list.push(store);
+    else this.addToBucket(this.isHome(store) ? list.splice(0, 1, store)[0]! : store, place);
   }
 
-  private addToBucket(store: Store, ready: number, level: number): void {
+  /** Whether a store is to where its value is read from: an indexing kernel builds its result there, and it is copied from there. */
+  private isHome({ value, to }: Store): boolean {
+    const home = this.storage.get(value);
+    return home?.root === to.root && home.part?.offset === to.part?.offset;
+  }
+
+  private addToBucket(store: Store, { ready, level }: Place): void {
     const axes = store.value.type.axes;
     const names = axes.map((a) => `${a.name}=${a.size}`).sort();
     const key = `${level}/${names.join(",")}`;
@@ -178,7 +199,7 @@ class Demand {
   /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
   private runStores(group: Group, stores: readonly Store[], reader = this.readGroup(group, stores)): void {
     if (stores.length === 1 || this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.kernels.push({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+      this.emit({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
       return;
     }
     const half = stores.length >> 1;
@@ -222,12 +243,13 @@ class Demand {
   }
 
   private readCore(core: Node, reader: Reader): void {
-    const repeated = core.op === "contract" && group(reader).kind === "contraction";
-    const mask = isAttention(core) ? maskOf(core) : undefined;
-    for (const operand of core.operands) {
-      if ((repeated || isAttention(core)) && operand !== mask) this.resolveRepeated(operand, reader);
+    // A mask is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
+    const { kind } = group(reader);
+    const repeated = kind === "contraction" || kind === "attention";
+    core.operands.forEach((operand, i) => {
+      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, reader);
       else this.resolve(operand, reader);
-    }
+    });
   }
 
   /** Reads what a value computed in this kernel is computed from. */
@@ -262,7 +284,7 @@ class Demand {
       this.read(node, reader);
       return;
     }
-    if (this.storage.has(node) && !isElementwise(node)) {
+    if (this.isWritten(node) && !isElementwise(node)) {
       this.read(node, reader);
       return;
     }
@@ -275,6 +297,12 @@ class Demand {
       return;
     }
     const leaves = this.cone(node, reader);
+    if (this.decided.has(node)) {
+      // Its own kernel runs later: it is computed here, too, whatever that costs.
+      for (const operand of node.operands) this.resolve(operand, reader);
+      reader.done.add(node);
+      return;
+    }
     const written = this.storage.has(node) ? 1 : 2;
     const fits = leaves && reader.reads.size + leaves.size <= reader.most;
     if (!fits || this.cost(leaves, node) > bytesOf(node) * written + smallChange) {
@@ -315,7 +343,7 @@ class Demand {
       if (seen.has(n) || isFree(n)) return true;
       seen.add(n);
       if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
-      const stops = this.isResident(n) || isCore(n) || (!root && this.storage.has(n));
+      const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
       if (stops || (n.op === "concat" && n.operands.length > inlineParts)) {
         leaves.add(n);
         return true;
@@ -372,7 +400,7 @@ class Demand {
     const reader: Reader = { results, most, reads: new Set(), done: new Set() };
     for (const { value } of stores) this.walk(value, reader);
     if (this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.kernels.push({ kind: "elementwise", axes, stores, reads: reader.reads });
+      this.emit({ kind: "elementwise", axes, stores, reads: reader.reads });
     } else if (stores.length > 1) {
       // The later half may read the earlier one's results: it is run first here and last on the device.
       const half = stores.length >> 1;
@@ -397,12 +425,13 @@ class Demand {
         `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.limits.maxBindings} bindings`,
       );
     }
-    this.kernels.push({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
+    this.emit({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
   }
 
   private readThrough(node: Node, reader: Reader): void {
     if (isFree(node)) return;
-    if (isElementwise(node) || isCore(node) || this.isResident(node)) {
+    const computed = isElementwise(node) && !this.decided.has(node);
+    if (computed || isCore(node) || this.isResident(node)) {
       this.read(node, reader);
       return;
     }
@@ -452,7 +481,7 @@ class Demand {
 
 /** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
 export function countRegions(places: readonly Storage[]): number {
-  const parts = new Map<Node, Set<number>>();
+  const parts = new Map<Node, Set<Dim>>();
   for (const { root, part } of places) {
     const offsets = parts.get(root) ?? new Set();
     parts.set(root, offsets.add(part?.offset ?? 0));
@@ -462,7 +491,7 @@ export function countRegions(places: readonly Storage[]): number {
 
 const viewStorage = (node: Node): Storage => ({
   root: node.operands[0]!,
-  part: { axis: node.attrs.axis as string, offset: node.attrs.start as number },
+  part: { axis: node.attrs.axis as string, offset: node.attrs.start as Dim },
 });
 
 const group = (reader: Reader): Group => reader.group!;
@@ -494,7 +523,7 @@ export function decideMemory(
   limits: FusionLimits,
 ): Fusion {
   for (const n of nodes) {
-    if (opRecord(n.op).kind === "composite" && !isAttention(n)) {
+    if (opRecord(n.op).kind === "composite" && !isCore(n)) {
       throw new InternalError(`fuse: composite ${n.op} was not decomposed`);
     }
   }

@@ -6,16 +6,28 @@
  * Groups are numbered in an order in which they can run. `ready` of a node is the last group that it needs, looking
  * through everything elementwise, so nodes of one group never wait for one another through memory.
  */
+import { type Dim, productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import {
+  type AttentionCore,
+  coreOf,
+  foldOf,
+  isAffine,
+  isBijective,
+  isElementwise,
+  isParameter,
+  operandNamed,
+  opRecord,
+} from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import { children, type Expr, indexVar, rangeOf } from "../kernel/expr.ts";
+import { children, type Expr, type Var } from "../kernel/expr.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
-import { type Env, isAffine, isBijective, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
+import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
+import { indexOver, spanOf, typicalSpan } from "./sizes.ts";
 
 /** One index of a group's iteration space. */
 export interface Coordinate {
-  readonly index: Expr;
+  readonly index: Var;
   readonly axis: Axis;
 }
 
@@ -29,6 +41,8 @@ export interface Group {
   readonly reduced: readonly Coordinate[];
   /** Axis names as coordinates; several names may mean one coordinate. */
   readonly names: Map<string, Expr>;
+  /** How far each coordinate runs, by the name of its variable. */
+  readonly extents: Map<string, Dim>;
   /** Large tensors that the cores read: what siblings are found by. */
   readonly sources: Set<Node>;
   /** All tensors that the cores may read. */
@@ -47,45 +61,32 @@ export interface Place {
 
 export type Placement = ReadonlyMap<Node, Place>;
 
-const attentionOps = new Set([
-  "attention",
-  "attention_lse",
-  "attention_grad_q",
-  "attention_grad_k",
-  "attention_grad_v",
-]);
-const indexingCores = new Set(["scatter_add", "argmax"]);
 const sourceKind = (node: Node) => opRecord(node.op).kind === "source";
 
-export const isAttention = (node: Node): boolean => attentionOps.has(node.op);
-export const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";
+const kindOf = (node: Node) => coreOf(node)?.kind;
 
 /** True for what a kernel is built around; everything else is an expression. */
-export const isCore = (node: Node): boolean =>
-  node.op === "contract" || opRecord(node.op).kind === "reduction" || isAttention(node) || indexingCores.has(node.op);
+export const isCore = (node: Node): boolean => coreOf(node) !== undefined;
 
-const reducedAxes = (node: Node): readonly Axis[] => {
-  const x = node.operands[0]!;
-  if (node.op === "argmax") return [findAxis(x.type, node.attrs.axis as string)!];
-  return (node.attrs.over as string[]).map((n) => findAxis(x.type, n)!);
-};
-
-const product = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
+/** The axes that a reduction or a contraction sums over. */
+export const reducedAxes = (node: Node): readonly Axis[] =>
+  foldOf(node)!
+    .over(node.attrs)
+    .map((n) => findAxis(node.operands[0]!.type, n)!);
 
 /** A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. */
 export function isDotProduct(node: Node): boolean {
-  if (node.op !== "contract") return false;
+  if (kindOf(node) !== "contraction") return false;
   const [a, b] = [node.operands[0]!, node.operands[1]!];
   const own = (x: Node, y: Node) =>
-    product(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
+    spanOf(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
   return own(a, b) === 1 || own(b, a) === 1;
 }
 
-const isRowReduction = (node: Node) =>
-  opRecord(node.op).kind === "reduction" || node.op === "argmax" || isDotProduct(node);
+const isRowReduction = (node: Node) => kindOf(node) === "row_reduction" || isDotProduct(node);
 
 const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[] =>
-  axes.map((axis, i) => ({ index: indexVar(`${prefix}${i}`, Number(axis.size)), axis }));
+  axes.map((axis, i) => ({ index: indexOver(`${prefix}${i}`, axis.size), axis }));
 
 /** Row groups stay small enough that their bindings fit every adapter: cores, and tensors that they read. */
 const maxSiblings = 6;
@@ -129,7 +130,8 @@ class Placer {
     for (const operand of node.operands) {
       const place = this.at(operand);
       if (place.ready !== ready || place.group || sourceKind(operand)) continue;
-      const aligned = isElementwise(node) && sameSpace(operand, node);
+      // A concatenation is read from memory, where its parts' kernels wrote it.
+      const aligned = isElementwise(node) && operand.op !== "concat" && sameSpace(operand, node);
       level = Math.max(level, place.level + (aligned ? 0 : 1));
     }
     return { ready, level };
@@ -160,7 +162,7 @@ class Placer {
       if (!known || coordinate?.axis.size !== size) return undefined;
       env.set(name, known);
     }
-    return coversOnce(env, node) ? restrict(env, node) : undefined;
+    return coversOnce(env, node, group) ? restrict(env, node) : undefined;
   }
 
   /** Whether a kernel of the group can evaluate the node at env: all it takes from the group is at the thread's own coordinates. */
@@ -175,11 +177,8 @@ class Placer {
 
   private placeCore(node: Node): void {
     if (isRowReduction(node)) this.placeReduction(node);
-    else if (isAttention(node)) this.placeAttention(node);
-    else {
-      const kind = node.op === "contract" ? "contraction" : "indexing";
-      this.addTo(this.open(kind, node.type.axes, []), node);
-    }
+    else if (kindOf(node) === "attention") this.placeAttention(node);
+    else this.addTo(this.open(kindOf(node)!, node.type.axes, []), node);
   }
 
   private open(kind: KernelKind, rows: readonly Axis[], reduced: readonly Axis[]): Group {
@@ -190,10 +189,14 @@ class Placer {
       rows: coordinates(rows, "c"),
       reduced: coordinates(reduced, "r"),
       names: new Map(),
+      extents: new Map(),
       sources: new Set(),
       leaves: new Set(),
     };
-    for (const c of [...group.rows, ...group.reduced]) group.names.set(c.axis.name, c.index);
+    for (const c of [...group.rows, ...group.reduced]) {
+      group.names.set(c.axis.name, c.index);
+      group.extents.set(c.index.name, c.axis.size);
+    }
     this.groups.push(group);
     return group;
   }
@@ -207,16 +210,20 @@ class Placer {
   /** Attention nodes over the same rows and operands share a kernel: the result with its statistics, dk with dv. */
   private placeAttention(node: Node): void {
     const rows = attentionRows(node);
-    const operands = node.op.startsWith("attention_grad") ? node.operands : [node.operands[0]!, node.operands[1]!];
-    const family = node.op === "attention_lse" ? "attention" : node.op.replace(/_[kv]$/, "_kv");
-    const ids = operands.map((o) => this.numbers.get(o));
-    const mask = maskOf(node);
-    const key = `${family}(${ids})${mask ? this.numbers.get(mask) : ""}${rows.map((a) => `${a.name}=${a.size}`)}${node.attrs.dot}${node.attrs.scale}`;
+    const { pass } = coreOf(node) as AttentionCore;
+    // Values and statistics of the forward pass share q, k and the mask; only one of the two has a v.
+    const operands = pass === "forward" ? ["q", "k", "mask"].map((n) => operandNamed(node, n)) : node.operands;
+    const ids = operands.map((o) => o && this.numbers.get(o));
+    const key = `${pass}(${ids})${rows.map((a) => `${a.name}=${a.size}`)}${node.attrs.dot}${node.attrs.scale}`;
     const known = this.attentions.get(key);
     const group = known && this.readyOf(node.operands) < known.position ? known : this.open("attention", rows, []);
     this.attentions.set(key, group);
     const widths = node.type.axes.filter((a) => !rows.some((r) => r.name === a.name));
-    for (const [i, axis] of widths.entries()) group.names.set(axis.name, indexVar(`w${i}`, Number(axis.size)));
+    for (const [i, axis] of widths.entries()) {
+      const index = indexOver(`w${i}`, axis.size);
+      group.names.set(axis.name, index);
+      group.extents.set(index.name, axis.size);
+    }
     this.addTo(group, node);
   }
 
@@ -261,16 +268,16 @@ class Placer {
   private leavesOf(node: Node): { sources: Node[]; leaves: Set<Node> } {
     const leaves = new Set<Node>();
     const seen = new Set<Node>();
-    const least = product(node.type.axes);
+    const least = typicalSpan(node.type.axes);
     const stack = [...node.operands];
     for (let budget = 64; stack.length > 0 && budget > 0; budget--) {
       const n = stack.pop()!;
       if (seen.has(n)) continue;
       seen.add(n);
-      if (isCore(n) || n.op === "input" || n.op === "parameter") leaves.add(n);
+      if (isCore(n) || n.op === "input" || isParameter(n)) leaves.add(n);
       else stack.push(...n.operands);
     }
-    return { sources: [...leaves].filter((n) => product(n.type.axes) > least), leaves };
+    return { sources: [...leaves].filter((n) => typicalSpan(n.type.axes) > least), leaves };
   }
 }
 
@@ -279,31 +286,16 @@ class Placer {
  * what is elementwise in them has a kernel of its own, with a thread for every element.
  */
 const fewRows = ({ rows, reduced }: Group): boolean =>
-  product(rows.map((c) => c.axis)) < 64 && product(reduced.map((c) => c.axis)) >= 1024;
+  typicalSpan(rows.map((c) => c.axis)) < 64 && typicalSpan(reduced.map((c) => c.axis)) >= 1024;
 
 /** The axes of one thread of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
 export function attentionRows(node: Node): readonly Axis[] {
-  if (node.op === "attention_lse") return node.type.axes;
-  if (node.op === "attention") {
-    const [q, k] = [node.operands[0]!, node.operands[1]!];
-    const dot = node.attrs.dot as string;
-    const own = (a: Axis) =>
-      findAxis(q.type, a.name) ? a.name !== dot : findAxis(k.type, a.name) && a.name !== node.attrs.over;
-    return node.type.axes.filter((a) => own(a));
-  }
-  if (node.op === "attention_grad_v") {
-    const [q, k] = [node.operands[0]!, node.operands[1]!];
-    const dot = node.attrs.dot as string;
-    const logit = (a: Axis) => (findAxis(q.type, a.name) ?? findAxis(k.type, a.name)) && a.name !== dot;
-    return node.type.axes.filter((a) => logit(a));
-  }
-  return node.type.axes.filter((a) => a.name !== node.attrs.dot);
-}
-
-/** The mask operand of an attention node. */
-export function maskOf(node: Node): Node | undefined {
-  const position = node.op === "attention" ? 3 : node.op === "attention_lse" ? 2 : 6;
-  return node.operands[position];
+  const { rows } = coreOf(node) as AttentionCore;
+  return rows(
+    node.operands.map((o) => o.type),
+    node.attrs,
+    node.type,
+  );
 }
 
 /** Names for the axes of another reduction, when its rows and reduced axes are those of the group, by name or by order. */
@@ -326,14 +318,14 @@ function matchAxes(group: Group, rows: readonly Axis[], over: readonly Axis[]): 
 }
 
 /** Whether the coordinates reach each element of a node exactly once: not where two axes are one coordinate, as in x · xᵀ. */
-function coversOnce(env: Env, node: Node): boolean {
-  const sizes = new Map<string, number>();
+function coversOnce(env: Env, node: Node, group: Group): boolean {
+  const used = new Set<string>();
   const visit = (e: Expr): void => {
-    if (e.kind === "var") sizes.set(e.name, rangeOf(e).max + 1);
+    if (e.kind === "var") used.add(e.name);
     for (const c of children(e)) visit(c);
   };
   for (const { name } of node.type.axes) visit(env.get(name)!);
-  return product(node.type.axes) === [...sizes.values()].reduce((n, s) => n * s, 1);
+  return spanOf(node.type.axes) === productOfDims([...used].map((name) => group.extents.get(name)!));
 }
 
 /** The same axes, in any order. */

@@ -3,9 +3,12 @@
  * runs as soon as it can; the others keep their order. Weight gradients so run beside the backward pass and not after it.
  */
 import { InternalError } from "../diagnostics/error.ts";
+import type { Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { type FusedKernel, type Fusion, isResident } from "./demand.ts";
-import { deviceBytes } from "./plan-memory.ts";
+import { findAxis } from "../ir/type.ts";
+import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./demand.ts";
+import type { FusionPlan } from "./plan.ts";
+import { deviceBytes, typical } from "./sizes.ts";
 
 /** How many runnable kernels are compared at each step: keeps the time linear. */
 const horizon = 64;
@@ -19,15 +22,20 @@ interface Step {
   waits: number;
 }
 
-export function scheduleKernels(fusion: Fusion, outputs: readonly Node[]): Fusion {
+export function orderKernels(fusion: FusionPlan): FusionPlan {
+  const outputs = fusion.graph.outputs.map((o) => o.node);
   const steps = dependencies(fusion);
   const alive = new Set<Node>(outputs.map((n) => fusion.storage.get(n)?.root ?? n));
   const readers = new Map<Node, number>();
   for (const s of steps) for (const r of s.reads) readers.set(r, (readers.get(r) ?? 0) + 1);
   const made = new Set<Node>();
-  const taken = (s: Step) => s.writes.reduce((n, w) => n + (made.has(w) || w.op === "concat" ? 0 : deviceBytes(w)), 0);
+  const taken = (s: Step) =>
+    s.writes.reduce((n, w) => n + (made.has(w) || w.op === "concat" ? 0 : typical(deviceBytes(w))), 0);
   const freed = (s: Step) =>
-    s.reads.reduce((n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? deviceBytes(r) : 0), 0);
+    s.reads.reduce(
+      (n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? typical(deviceBytes(r)) : 0),
+      0,
+    );
   const ready = steps.filter((s) => s.waits === 0);
   const kernels: FusedKernel[] = [];
   while (ready.length > 0) {
@@ -39,31 +47,78 @@ export function scheduleKernels(fusion: Fusion, outputs: readonly Node[]): Fusio
     for (const r of step.reads) readers.set(r, readers.get(r)! - 1);
     for (const next of step.next) if (--next.waits === 0) ready.push(next);
   }
-  if (kernels.length !== steps.length) throw new InternalError("schedule: kernels wait for one another");
+  if (kernels.length !== steps.length) throw new InternalError("order-kernels: kernels wait for one another");
   return { ...fusion, kernels };
 }
 
 const firstOf = (ready: readonly Step[]): number =>
   ready.reduce((best, s, i) => (s.index < ready[best]!.index ? i : best), 0);
 
-/** Who must run before whom: writers before readers of their results, readers before who overwrites what they read. */
+/**
+ * Who must run before whom, by the values that kernels name and not by the order in which they are listed: who writes a
+ * value before who reads it, who reads what a state held before who overwrites it.
+ */
 function dependencies({ kernels, storage }: Fusion): Step[] {
-  const writers = new Map<Node, Step[]>();
-  const readers = new Map<Node, Step[]>();
-  return kernels.map((kernel, index) => {
+  const steps = kernels.map((kernel, index): Step => {
     const reads = [...new Set([...kernel.reads].map((r) => storage.get(r)?.root ?? r))];
     const writes = [...new Set(kernel.stores.map((s) => s.to.root))];
-    const step: Step = { index, kernel, reads, writes, next: [], waits: 0 };
-    const before = new Set<Step>();
-    for (const r of reads) for (const w of writers.get(r) ?? []) before.add(w);
-    // Parts of one concatenation do not meet; whatever read the tensor before must have read it before it changes.
-    for (const w of writes) for (const r of readers.get(w) ?? []) before.add(r);
-    for (const b of before) b.next.push(step);
-    step.waits = before.size;
-    for (const r of reads) push(readers, r, step);
-    for (const w of writes) push(writers, w, step);
-    return step;
+    return { index, kernel, reads, writes, next: [], waits: 0 };
   });
+  const writers = new Map<Node, Step[]>();
+  for (const step of steps) for (const w of step.writes) push(writers, w, step);
+  const edges = new Map(steps.map((s) => [s, new Set<Step>()]));
+  const link = (before: Step, after: Step) => {
+    if (before !== after) edges.get(before)!.add(after);
+  };
+  for (const step of steps) {
+    for (const value of step.kernel.reads) {
+      const at = storage.get(value) ?? { root: value };
+      const original = isResident(at.root) && (value === at.root || isView(value));
+      for (const writer of writers.get(at.root) ?? []) {
+        if (original) link(step, writer);
+        else if (writesPart(writer.kernel, value, at)) link(writer, step);
+      }
+    }
+  }
+  for (const [step, next] of edges) {
+    for (const n of [...next].sort((a, b) => a.index - b.index)) {
+      step.next.push(n);
+      n.waits++;
+    }
+  }
+  return steps;
+}
+
+/** Whether a kernel writes something of a value that lies at a place: the part itself, or anything of a whole tensor. */
+const writesPart = ({ stores }: FusedKernel, value: Node, at: Storage): boolean =>
+  stores.some(
+    (s) =>
+      s.to.root === at.root &&
+      (!at.part || s.value === value || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
+  );
+
+const typicalOffset = (offset: Dim): number => (offset === 0 ? 0 : typical(offset));
+
+/** Whether a store to a part of a tensor reaches into the part at which a value lies. */
+function overlaps({ value, to }: Store, other: Node, { axis, offset }: NonNullable<Storage["part"]>): boolean {
+  // Which parts of one tensor meet is the same for all sizes: it may be asked for typical ones.
+  const length = (n: Node) => typical(findAxis(n.type, axis)!.size);
+  const [from, at] = [typicalOffset(to.part!.offset), typicalOffset(offset)];
+  return from < at + length(other) && at < from + length(value);
+}
+
+/** The kernels in an order in which they can run: the given one wherever it is such an order. */
+export function inRunnableOrder(fusion: Fusion): Fusion {
+  const steps = dependencies(fusion);
+  const ready = steps.filter((s) => s.waits === 0);
+  const kernels: FusedKernel[] = [];
+  while (ready.length > 0) {
+    const step = ready.splice(firstOf(ready), 1)[0]!;
+    kernels.push(step.kernel);
+    for (const next of step.next) if (--next.waits === 0) ready.push(next);
+  }
+  if (kernels.length !== steps.length) throw new InternalError("fuse: kernels wait for one another");
+  return { ...fusion, kernels };
 }
 
 function push(map: Map<Node, Step[]>, key: Node, step: Step): void {

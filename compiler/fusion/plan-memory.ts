@@ -3,77 +3,16 @@
  * a state's successor takes the place of the state.
  */
 
-import { dtypeBytes } from "../ir/dtype.ts";
+import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { span } from "./access.ts";
-
-import { type FusedKernel, type Fusion, isResident, type Storage } from "./demand.ts";
-
-/** Bytes a tensor takes on a device, where a bool takes four. */
-export const deviceBytes = (node: Node): number =>
-  span(node.type.axes) * (node.type.dtype === "bool" ? 4 : dtypeBytes[node.type.dtype]);
-
-/** What a buffer holds. */
-export type BufferUse =
-  | { readonly kind: "input"; readonly node: Node }
-  | { readonly kind: "table"; readonly node: Node }
-  | { readonly kind: "slot"; readonly slot: number };
-
-export interface MemoryPlan {
-  /** The buffer of every tensor that a kernel reads or writes, by its root node. */
-  readonly buffers: ReadonlyMap<Node, BufferUse>;
-  /** Bytes of each activation slot. */
-  readonly slots: readonly number[];
-  /** Successors of states that could not be written in place: copied over the state when all kernels are done. */
-  readonly copies: readonly { readonly from: Node; readonly to: Node }[];
-}
-
-/**
- * Lets successors be stored over the states they replace: where no kernel reads the state afterwards, and the kernel that
- * writes it, if it reads the state, is elementwise and reads each element where it writes it.
- */
-export function donate(graph: Graph, fusion: Fusion, inPlace: (kernel: FusedKernel, state: Node) => boolean): Fusion {
-  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
-  const writer = new Map<Node, number>();
-  const lastRead = new Map<Node, number>();
-  fusion.kernels.forEach((kernel, i) => {
-    for (const s of kernel.stores) writer.set(s.to.root, i);
-    for (const r of kernel.reads) lastRead.set(fusion.storage.get(r)?.root ?? r, i);
-  });
-  const outputs = new Map<Node, number>();
-  for (const o of graph.outputs) outputs.set(o.node, (outputs.get(o.node) ?? 0) + 1);
-  const taken = new Set<Node>();
-  const replaced = new Map<Node, Storage>();
-  for (const { name, node } of graph.outputs) {
-    const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
-    const storage = fusion.storage.get(node);
-    if (!state || !storage || storage.part || storage.root !== node || taken.has(state) || outputs.get(node)! > 1)
-      continue;
-    const at = writer.get(node)!;
-    const read = lastRead.get(state) ?? -1;
-    if (read > at || outputs.has(state)) continue;
-    if (read === at && !inPlace(fusion.kernels[at]!, state)) continue;
-    taken.add(state);
-    replaced.set(node, { root: state });
-  }
-  if (replaced.size === 0) return fusion;
-  return applyDonations(fusion, replaced);
-}
-
-function applyDonations(fusion: Fusion, replaced: ReadonlyMap<Node, Storage>): Fusion {
-  const move = (s: Storage): Storage => {
-    const target = replaced.get(s.root);
-    return target ? { ...s, root: target.root } : s;
-  };
-  return {
-    kernels: fusion.kernels.map((k) => ({ ...k, stores: k.stores.map((s) => ({ ...s, to: move(s.to) })) })),
-    storage: new Map([...fusion.storage].map(([n, s]) => [n, move(s)])),
-  };
-}
+import { isResident } from "./demand.ts";
+import type { BufferUse, Copy, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
+import { deviceBytes, typical } from "./sizes.ts";
 
 /** Assigns slots by liveness: a slot is free again after the last kernel that reads it. */
-export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
+export function planMemory(fusion: FusionPlan): PlannedMemory {
+  const { graph } = fusion;
   const rootOf = (n: Node) => fusion.storage.get(n)?.root ?? n;
   const last = new Map<Node, number>();
   fusion.kernels.forEach((kernel, i) => {
@@ -82,7 +21,7 @@ export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
   });
   for (const { node } of graph.outputs) last.set(rootOf(node), fusion.kernels.length);
   const buffers = new Map<Node, BufferUse>();
-  const slots: number[] = [];
+  const slots: Dim[][] = [];
   const free: number[] = [];
   const ending = new Map<number, Node[]>();
   for (const [node, i] of last) ending.set(i, [...(ending.get(i) ?? []), node]);
@@ -99,35 +38,70 @@ export function planMemory(graph: Graph, fusion: Fusion): MemoryPlan {
       if (use?.kind === "slot") free.push(use.slot);
     }
   });
-  return { buffers, slots, copies: copiesOf(graph, rootOf) };
+  const useOf = (n: Node): BufferUse => buffers.get(rootOf(n)) ?? { kind: "input", node: n };
+  return { ...fusion, plan: { buffers, slots, copies: copiesOf(graph, useOf, slots) } };
 }
 
+/** Bytes of each slot at the sizes of a run. */
+export const slotBytes = (plan: MemoryPlan, sizes: Sizes = {}): number[] =>
+  plan.slots.map((tensors) => Math.max(...tensors.map((bytes) => dimValue(bytes, sizes))));
+
+const typicalBytes = (tensors: readonly Dim[]): number => Math.max(...tensors.map(typical));
+
 /** The free slot that wastes least; the largest is grown where none is big enough. */
-function takeSlot(slots: number[], free: number[], bytes: number): number {
+function takeSlot(slots: Dim[][], free: number[], bytes: Dim): number {
+  const needed = typical(bytes);
   let best = -1;
   for (let i = 0; i < free.length; i++) {
-    const size = slots[free[i]!]!;
-    const current = best < 0 ? undefined : slots[free[best]!]!;
+    const size = typicalBytes(slots[free[i]!]!);
+    const current = best < 0 ? undefined : typicalBytes(slots[free[best]!]!);
     if (
-      size >= bytes
-        ? current === undefined || current < bytes || size < current
-        : current === undefined || (current < bytes && size > current)
+      size >= needed
+        ? current === undefined || current < needed || size < current
+        : current === undefined || (current < needed && size > current)
     )
       best = i;
   }
-  if (best < 0 || slots[free[best]!]! > 4 * bytes + 65536) {
-    slots.push(bytes);
-    return slots.length - 1;
-  }
+  if (best < 0 || typicalBytes(slots[free[best]!]!) > 4 * needed + 65536) return slots.push([bytes]) - 1;
   const slot = free.splice(best, 1)[0]!;
-  slots[slot] = Math.max(slots[slot]!, bytes);
+  slots[slot] = withTensor(slots[slot]!, bytes);
   return slot;
 }
 
-function copiesOf(graph: Graph, rootOf: (n: Node) => Node): { from: Node; to: Node }[] {
-  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
-  return graph.outputs.flatMap(({ name, node }) => {
-    const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
-    return state && rootOf(node) !== state ? [{ from: node, to: state }] : [];
-  });
+/** A slot's tensors with one more; of those of known sizes only the largest matters. */
+function withTensor(tensors: readonly Dim[], bytes: Dim): Dim[] {
+  const all = [...new Set([...tensors, bytes])];
+  const known = all.filter((b) => typeof b === "number");
+  const open = all.filter((b) => typeof b !== "number");
+  return known.length > 0 ? [Math.max(...known), ...open] : open;
 }
+
+/**
+ * Copies of successors over their states. A state that is itself the successor of another is copied before it is
+ * overwritten; where states are exchanged in a circle, one of them waits in a slot of its own.
+ */
+function copiesOf(graph: Graph, useOf: (n: Node) => BufferUse, slots: Dim[][]): Copy[] {
+  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
+  let waiting = graph.outputs.flatMap(({ name, node }): Copy[] => {
+    const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
+    if (!state) return [];
+    const [from, to] = [useOf(node), { kind: "input", node: state } as const];
+    return sameBuffer(from, to) ? [] : [{ from, to, bytes: deviceBytes(state) }];
+  });
+  const copies: Copy[] = [];
+  while (waiting.length > 0) {
+    const free = waiting.filter((c) => !waiting.some((other) => other !== c && sameBuffer(other.from, c.to)));
+    copies.push(...free);
+    waiting = waiting.filter((c) => !free.includes(c));
+    if (free.length > 0 || waiting.length === 0) continue;
+    // Every state that is left is needed by another copy: what the first one would overwrite waits in a slot.
+    const { to, bytes } = waiting[0]!;
+    const aside: BufferUse = { kind: "slot", slot: slots.push([bytes]) - 1 };
+    copies.push({ from: to, to: aside, bytes });
+    waiting = waiting.map((c) => (sameBuffer(c.from, to) ? { ...c, from: aside } : c));
+  }
+  return copies;
+}
+
+const sameBuffer = (a: BufferUse, b: BufferUse): boolean =>
+  a.kind === "slot" ? b.kind === "slot" && a.slot === b.slot : b.kind !== "slot" && a.node === b.node;

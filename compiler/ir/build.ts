@@ -1,7 +1,7 @@
 /** The one way to make a node: look the op up, infer its type, intern it; a mistake becomes an error at the user's line. */
 import { ShapeError } from "../diagnostics/error.ts";
 import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from "../diagnostics/source-location.ts";
-import type { Dim } from "./dim.ts";
+import { type Dim, printApart } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
 import { intern } from "./node.ts";
 import { OpViolation, opRecord } from "./op.ts";
@@ -23,6 +23,10 @@ export function build(op: string, operands: readonly Node[], attrs: Attrs, path?
   }
 }
 
+/** The error of a constraint that is broken before there are operands to infer from, at the user's line. */
+export const brokenConstraint = (op: string, operands: readonly Node[], v: OpViolation): ShapeError =>
+  violation(op, opRecord(op).operands, operands, v, captureBirth());
+
 function violation(op: string, names: readonly string[], operands: readonly Node[], v: OpViolation, birth: Birth) {
   const rows = operands.map((o, i) => [operandName(names, i), printType(o.type), provenance(o), place(o)]);
   const widths = [0, 1, 2].map((c) => Math.max(...rows.map((r) => r[c]!.length), 0));
@@ -43,7 +47,10 @@ function clashingAxes(operands: readonly Node[]): string[] {
       const known = first.get(name) ?? { size, node };
       first.set(name, known);
       if (known.size === size || hints.has(name)) continue;
-      const [a, b] = [known, { size, node }].map((x) => `${x.size} from ${describe(originOf(x.node, name, x.size))}`);
+      const sizes = printApart(known.size, size);
+      const [a, b] = [known, { size, node }].map(
+        (x, i) => `${sizes[i]} from ${describe(originOf(x.node, name, x.size))}`,
+      );
       hints.set(name, `two axes are named "${name}": ${a}, ${b}`);
     }
   }
@@ -68,7 +75,11 @@ function operandName(names: readonly string[], i: number): string {
   return (names[i] ?? `#${i}`).replace("?", "");
 }
 
-const provenance = (node: Node): string =>
-  node.op === "parameter" || node.op === "input" ? `${node.op} "${node.attrs.name}"` : node.op;
+function provenance({ op, attrs, type }: Node): string {
+  if (op === "parameter" || op === "input") return `${op} "${attrs.name}"`;
+  return op === "constant" && type.axes.length === 0 ? `constant ${attrs.value}` : op;
+}
 
-const place = (node: Node): string => printLocation(locationOf(node.birth));
+/** A number stands on the line of the op itself. */
+const place = (node: Node): string =>
+  node.op === "constant" && !node.birth ? "" : printLocation(locationOf(node.birth));

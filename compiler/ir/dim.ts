@@ -1,31 +1,128 @@
 /**
- * Axis sizes: a number, or a polynomial over named symbols such as "past+tokens" or "2*batch*tokens+1".
- * A symbolic size is a string in one canonical spelling, so equal sizes are identical strings.
+ * Axis sizes: a number, or a polynomial over symbols such as past + tokens or 2·batch·tokens + 1. Symbols stand for
+ * numbers that are known when a graph runs; each may be declared with bounds. Sizes are interned: equal ones are identical.
  */
 import { UsageError } from "../diagnostics/error.ts";
 
-export type Dim = number | string;
+export type Dim = number | SymbolicDim;
 export type Sizes = Readonly<Record<string, number>>;
 
-/** Monomial ("batch*tokens", "" for the constant term) to integer coefficient. */
-type Polynomial = ReadonlyMap<string, number>;
-
-const parsed = new Map<string, Polynomial>();
-
-/** A size given by the symbol `name`, bound to a number when a session or a graph is specialized. */
-export function symbol(name: string): Dim {
-  if (!/^[a-zA-Z_]\w*$/.test(name)) throw new UsageError(`"${name}" cannot name a size: use letters, digits and _`);
-  return name;
+/** What a symbol may stand for: multiples of `multipleOf` from `min` to `max`, both included. */
+export interface SizeBounds {
+  readonly min: number;
+  /** Infinity where nothing is declared. */
+  readonly max: number;
+  readonly multipleOf: number;
 }
+
+export interface SizeSymbol extends SizeBounds {
+  readonly name: string;
+  /** One text for each name and bounds. */
+  readonly key: string;
+}
+
+/** An integer times a product of symbols. */
+export interface Term {
+  readonly coefficient: number;
+  /** In the order of their keys; a power has its symbol several times. */
+  readonly symbols: readonly SizeSymbol[];
+}
+
+/** A polynomial with at least one symbol; made by the functions of this file only, so that equal ones are identical. */
+export class SymbolicDim {
+  /** The constant comes last; none has the coefficient 0. */
+  readonly terms: readonly Term[];
+  /** One text for each polynomial, with the bounds of its symbols: what may be compared and used as a key. */
+  readonly key: string;
+  readonly #text: string;
+
+  /** @internal */
+  constructor(terms: readonly Term[], key: string) {
+    this.terms = terms;
+    this.key = key;
+    this.#text = printTerms(terms, nameOf);
+    Object.freeze(this);
+  }
+
+  /** As in the text form: "2*batch*tokens+1". */
+  toString(): string {
+    return this.#text;
+  }
+
+  toJSON(): string {
+    return this.#text;
+  }
+}
+
+const symbols = new Map<string, SizeSymbol>();
+const polynomials = new Map<string, SymbolicDim>();
+
+/**
+ * The size that the symbol `name` stands for: any number from 1 where no bounds are given. Throws UsageError for a name
+ * that is none and for bounds that no number fits.
+ */
+export function symbol(name: string, bounds: Partial<SizeBounds> = {}): SymbolicDim {
+  if (!/^[a-zA-Z_]\w*$/.test(name)) throw new UsageError(`"${name}" cannot name a size: use letters, digits and _`);
+  return canonical([{ coefficient: 1, symbols: [internSymbol(name, bounds)] }]) as SymbolicDim;
+}
+
+/** Bounds are narrowed to the multiples at their ends, so that the same numbers are the same symbol. */
+function internSymbol(name: string, bounds: Partial<SizeBounds>): SizeSymbol {
+  const { multipleOf = 1, max: most = Number.POSITIVE_INFINITY } = bounds;
+  const { min: least = 1 } = bounds;
+  const whole = (n: number) => Number.isSafeInteger(n) && n >= 1;
+  if (![least, multipleOf].every(whole) || !(whole(most) || most === Number.POSITIVE_INFINITY)) {
+    const given = printBounds({ min: least, max: most, multipleOf });
+    throw new UsageError(`the bounds of the size "${name}" are integers from 1, not ${given}`);
+  }
+  const min = Math.ceil(least / multipleOf) * multipleOf;
+  const max = most === Number.POSITIVE_INFINITY ? most : Math.floor(most / multipleOf) * multipleOf;
+  if (min > max) {
+    throw new UsageError(`no number is a size "${name}": ${printBounds({ min: least, max: most, multipleOf })}`);
+  }
+  const key = isUnbounded({ min, max, multipleOf }) ? name : `${name}{${min}..${max}/${multipleOf}}`;
+  let found = symbols.get(key);
+  if (!found) symbols.set(key, (found = Object.freeze({ name, min, max, multipleOf, key })));
+  return found;
+}
+
+/** True for the bounds of a symbol that is declared without any. */
+export const isUnbounded = ({ min, max, multipleOf }: SizeBounds): boolean =>
+  min === 1 && max === Number.POSITIVE_INFINITY && multipleOf === 1;
+
+/** "8..2048 multiple of 8", as in the text form. */
+export function printBounds({ min, max, multipleOf }: SizeBounds): string {
+  const range = `${min}..${max === Number.POSITIVE_INFINITY ? "" : max}`;
+  return multipleOf === 1 ? range : `${range} multiple of ${multipleOf}`;
+}
+
+export const isSymbolic = (value: unknown): value is SymbolicDim => value instanceof SymbolicDim;
+
+/** The terms of a size; none for 0. */
+export const termsOf = (dim: Dim): readonly Term[] =>
+  typeof dim !== "number" ? dim.terms : dim === 0 ? [] : [{ coefficient: dim, symbols: [] }];
+
+/** One text for each size, with the bounds of its symbols. */
+export const dimKey = (dim: Dim): string => (typeof dim === "number" ? String(dim) : dim.key);
+
+/** The symbol that a size is, where it is no more than that. */
+export function loneSymbol(dim: Dim): SizeSymbol | undefined {
+  const [term, ...more] = termsOf(dim);
+  return more.length === 0 && term?.coefficient === 1 && term.symbols.length === 1 ? term.symbols[0] : undefined;
+}
+
+/** The symbols that occur in a size, in the order of their names. */
+export const symbolsOf = (dim: Dim): SizeSymbol[] =>
+  [...new Set(termsOf(dim).flatMap((t) => t.symbols))].sort((a, b) => compare(a.key, b.key));
 
 export function addDims(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return a + b;
-  return canonical(sum(poly(a), poly(b)));
+  return canonical([...termsOf(a), ...termsOf(b)]);
 }
 
 export function mulDims(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return a * b + 0; // never -0
-  return canonical(product(poly(a), poly(b)));
+  return canonical(termsOf(a).flatMap((x) => termsOf(b).map((y) => product(x, y))));
 }
 
 export const subDims = (a: Dim, b: Dim): Dim => addDims(a, mulDims(-1, b));
@@ -35,116 +132,125 @@ export const productOfDims = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(mul
 export function divideDims(a: Dim, b: Dim): Dim | undefined {
   if (typeof a === "number" && typeof b === "number") return b !== 0 && a % b === 0 ? a / b : undefined;
   if (a === b) return 1;
-  const divisor = [...poly(b)];
-  if (divisor.length !== 1) return undefined;
-  const [monomial, coefficient] = divisor[0]!;
-  const quotient = new Map<string, number>();
-  for (const [m, c] of poly(a)) {
-    const rest = removeFactors(m, monomial);
-    if (rest === undefined || c % coefficient !== 0) return undefined;
-    quotient.set(rest, c / coefficient);
+  const [divisor, ...more] = termsOf(b);
+  if (!divisor || more.length > 0) return undefined;
+  const quotient = termsOf(a).map(({ coefficient, symbols }): Term | undefined => {
+    const rest = without(symbols, divisor.symbols);
+    if (!rest || coefficient % divisor.coefficient !== 0) return undefined;
+    return { coefficient: coefficient / divisor.coefficient, symbols: rest };
+  });
+  return quotient.includes(undefined) ? undefined : canonical(quotient as Term[]);
+}
+
+/** The factors that are left when each of `divisor` is taken out once; undefined where one is missing. */
+function without(factors: readonly SizeSymbol[], divisor: readonly SizeSymbol[]): SizeSymbol[] | undefined {
+  const rest = [...factors];
+  for (const symbol of divisor) {
+    const at = rest.indexOf(symbol);
+    if (at < 0) return undefined;
+    rest.splice(at, 1);
   }
-  return canonical(quotient);
+  return rest;
 }
 
-/** The symbols that occur in a size, sorted. */
-export function symbolsOf(dim: Dim): string[] {
-  if (typeof dim === "number") return [];
-  return [...new Set([...poly(dim).keys()].flatMap((m) => (m === "" ? [] : m.split("*"))))].sort();
+/** Between which numbers a size lies, whatever its symbols stand for; the range of a sum may be wider than its values. */
+export function boundsOf(dim: Dim): { readonly min: number; readonly max: number } {
+  let [min, max] = [0, 0];
+  for (const { coefficient, symbols } of termsOf(dim)) {
+    const ends = [symbols.reduce((p, s) => p * s.min, coefficient), symbols.reduce((p, s) => p * s.max, coefficient)];
+    min += Math.min(...ends);
+    max += Math.max(...ends);
+  }
+  return { min, max };
 }
 
-/** Replaces bound symbols by their numbers; what is not bound stays symbolic. */
+/** True where a size is a multiple of n, whatever its symbols stand for. */
+export const isMultipleOf = (dim: Dim, n: number): boolean =>
+  termsOf(dim).every(({ coefficient, symbols }) => symbols.reduce((p, s) => p * s.multipleOf, coefficient) % n === 0);
+
+/**
+ * Replaces bound symbols by their numbers; what is not bound stays symbolic. Throws UsageError for a number that the
+ * declared bounds of its symbol rule out.
+ */
 export function bindDim(dim: Dim, sizes: Sizes): Dim {
   if (typeof dim === "number") return dim;
-  let total: Dim = 0;
-  for (const [monomial, coefficient] of poly(dim)) {
-    const factors = monomial === "" ? [] : monomial.split("*");
-    total = addDims(
-      total,
-      factors.reduce<Dim>((p, f) => mulDims(p, sizes[f] ?? f), coefficient),
-    );
-  }
-  return total;
+  const bound = dim.terms.map(({ coefficient, symbols }): Term => {
+    const open: SizeSymbol[] = [];
+    let factor = coefficient;
+    for (const symbol of symbols) {
+      if (Object.hasOwn(sizes, symbol.name)) factor *= checkBound(symbol, sizes[symbol.name]!);
+      else open.push(symbol);
+    }
+    return { coefficient: factor, symbols: open };
+  });
+  return canonical(bound);
+}
+
+function checkBound(symbol: SizeSymbol, value: number): number {
+  const { name, min, max, multipleOf } = symbol;
+  if (Number.isSafeInteger(value) && value >= min && value <= max && value % multipleOf === 0) return value;
+  const range = max === Number.POSITIVE_INFINITY ? `${min} or more` : `${min} to ${max}`;
+  const steps = multipleOf === 1 ? "" : `, in multiples of ${multipleOf}`;
+  throw new UsageError(`the size "${name}" is ${value}, but it may be ${range}${steps}`);
 }
 
 /** The number a size has once every symbol is bound; throws UsageError naming the symbol that is not. */
 export function dimValue(dim: Dim, sizes: Sizes = {}): number {
   const bound = bindDim(dim, sizes);
   if (typeof bound === "number") return bound;
-  throw new UsageError(`size "${bound}" needs a number for ${symbolsOf(bound).join(", ")}`);
+  const open = symbolsOf(bound).map((s) => s.name);
+  throw new UsageError(`size "${bound}" needs a number for ${open.join(", ")}`);
 }
 
-/** Reads a size in text: numbers, symbols, + - and *. Throws UsageError. */
-export function parseDim(text: string): Dim {
-  const terms = text
-    .replace(/\s+/g, "")
-    .replace(/-/g, "+-")
-    .split("+")
-    .filter((t) => t !== "");
-  if (terms.length === 0) throw new UsageError("an empty size");
-  return terms.reduce<Dim>((total, term) => {
-    const negative = term.startsWith("-");
-    const factors = (negative ? term.slice(1) : term).split("*");
-    const value = factors.reduce<Dim>((p, f) => mulDims(p, /^\d+$/.test(f) ? Number(f) : symbol(f)), 1);
-    return addDims(total, negative ? mulDims(-1, value) : value);
-  }, 0);
-}
+const product = (a: Term, b: Term): Term => ({
+  coefficient: a.coefficient * b.coefficient,
+  symbols: [...a.symbols, ...b.symbols].sort((x, y) => compare(x.key, y.key)),
+});
 
-function poly(dim: Dim): Polynomial {
-  if (typeof dim === "number") return new Map(dim === 0 ? [] : [["", dim]]);
-  let p = parsed.get(dim);
-  if (!p) {
-    // Canonical strings are registered when they are made: an unknown one is a plain symbol, or was written by hand.
-    p = /[+\-*]/.test(dim) ? poly(parseDim(dim)) : new Map([[dim, 1]]);
-    parsed.set(dim, p);
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** The size that is the sum of some terms. */
+function canonical(parts: readonly Term[]): Dim {
+  const sum = new Map<string, Term>();
+  for (const { coefficient, symbols } of parts) {
+    const monomial = symbols.map((s) => s.key).join("*");
+    sum.set(monomial, { coefficient: (sum.get(monomial)?.coefficient ?? 0) + coefficient, symbols });
   }
-  return p;
-}
-
-function sum(a: Polynomial, b: Polynomial): Polynomial {
-  const total = new Map(a);
-  for (const [m, c] of b) total.set(m, (total.get(m) ?? 0) + c);
-  return total;
-}
-
-function product(a: Polynomial, b: Polynomial): Polynomial {
-  const total = new Map<string, number>();
-  for (const [ma, ca] of a) {
-    for (const [mb, cb] of b) {
-      const m = [...factorsOf(ma), ...factorsOf(mb)].sort().join("*");
-      total.set(m, (total.get(m) ?? 0) + ca * cb);
-    }
-  }
-  return total;
-}
-
-const factorsOf = (monomial: string): string[] => (monomial === "" ? [] : monomial.split("*"));
-
-function removeFactors(monomial: string, divisor: string): string | undefined {
-  const factors = factorsOf(monomial);
-  for (const f of factorsOf(divisor)) {
-    const at = factors.indexOf(f);
-    if (at < 0) return undefined;
-    factors.splice(at, 1);
-  }
-  return factors.join("*");
-}
-
-function canonical(p: Polynomial): Dim {
-  const terms = [...p].filter(([, c]) => c !== 0).sort(([a], [b]) => order(a, b));
+  const terms = [...sum].filter(([, t]) => t.coefficient !== 0).sort(([a], [b]) => order(a, b));
   if (terms.length === 0) return 0;
-  if (terms.length === 1 && terms[0]![0] === "") return terms[0]![1];
-  const text = terms.map(([m, c], i) => printTerm(m, c, i === 0)).join("");
-  if (!parsed.has(text)) parsed.set(text, new Map(terms));
-  return text;
+  if (terms.length === 1 && terms[0]![0] === "") return terms[0]![1].coefficient;
+  return interned(terms.map(([, term]) => term));
+}
+
+function interned(terms: readonly Term[]): SymbolicDim {
+  const key = printTerms(terms, (s) => s.key);
+  let found = polynomials.get(key);
+  if (!found) polynomials.set(key, (found = new SymbolicDim(terms, key)));
+  return found;
+}
+
+const nameOf = (symbol: SizeSymbol): string => symbol.name;
+
+/** A size as in the text form, with the names that `spell` gives its symbols. */
+export const printDim = (dim: Dim, spell: (symbol: SizeSymbol) => string = nameOf): string =>
+  typeof dim === "number" ? String(dim) : printTerms(dim.terms, spell);
+
+/** Two different sizes for a message: with the bounds of their symbols where nothing else tells them apart. */
+export function printApart(a: Dim, b: Dim): readonly [string, string] {
+  const spell = String(a) === String(b) ? (s: SizeSymbol) => `${s.name} (${printBounds(s)})` : nameOf;
+  return [printDim(a, spell), printDim(b, spell)];
 }
 
 /** Symbols first in alphabetical order, the constant last. */
-const order = (a: string, b: string): number => (a === "" ? 1 : b === "" ? -1 : a < b ? -1 : 1);
+const order = (a: string, b: string): number => (a === "" ? 1 : b === "" ? -1 : compare(a, b));
 
-function printTerm(monomial: string, coefficient: number, first: boolean): string {
-  const sign = coefficient < 0 ? "-" : first ? "" : "+";
-  const magnitude = Math.abs(coefficient);
-  if (monomial === "") return `${sign}${magnitude}`;
-  return `${sign}${magnitude === 1 ? "" : `${magnitude}*`}${monomial}`;
+function printTerms(terms: readonly Term[], spell: (symbol: SizeSymbol) => string): string {
+  return terms
+    .map(({ coefficient, symbols }, i) => {
+      const sign = coefficient < 0 ? "-" : i === 0 ? "" : "+";
+      const magnitude = Math.abs(coefficient);
+      const factors = magnitude === 1 && symbols.length > 0 ? [] : [String(magnitude)];
+      return `${sign}${[...factors, ...symbols.map(spell)].join("*")}`;
+    })
+    .join("");
 }

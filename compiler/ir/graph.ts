@@ -3,10 +3,10 @@
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { UsageError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
-import { bindDim, type Dim, type Sizes, symbolsOf } from "./dim.ts";
+import { bindDim, type Dim, printBounds, type SizeSymbol, type Sizes, type SymbolicDim, symbolsOf } from "./dim.ts";
 import type { Attrs, AttrValue, Node } from "./node.ts";
 import { intern } from "./node.ts";
-import { type AttrKind, opRecord } from "./op.ts";
+import { type AttrKind, isFeed, opRecord, type SourceKind, sourceOf } from "./op.ts";
 import type { Axis } from "./type.ts";
 
 export interface Output {
@@ -23,14 +23,15 @@ export interface Graph {
   readonly updates: Readonly<Record<string, string>>;
 }
 
-const sourceOps = new Set(["input", "parameter", "random"]);
-export const isGraphInput = (node: Node): boolean => sourceOps.has(node.op);
+const given: ReadonlySet<SourceKind | undefined> = new Set<SourceKind>(["input", "parameter", "random"]);
+/** True for what has a value only when the graph runs. */
+export const isGraphInput = (node: Node): boolean => given.has(sourceOf(node));
 export const inputName = (node: Node): string => String(node.attrs.name);
 
 /**
  * Makes a graph of named outputs. The `declared` inputs come first, even when unused; the others are found by
  * walking, those that a run is fed before parameters and state.
- * Throws UsageError when two different inputs, or two outputs, have one name.
+ * Throws UsageError when two different inputs, or two outputs, or two symbols of different bounds have one name.
  */
 export function makeGraph(
   name: string,
@@ -38,15 +39,30 @@ export function makeGraph(
   declared: readonly Node[] = [],
   updates: Readonly<Record<string, string>> = {},
 ): Graph {
-  const found = topological(outputs.map((o) => o.node)).filter(isGraphInput);
-  const fed = (node: Node) => node.op === "input" && node.attrs.role !== "state";
-  const inputs = new Set([...declared, ...found.filter(fed), ...found]);
+  const nodes = topological(outputs.map((o) => o.node));
+  const found = nodes.filter(isGraphInput);
+  const inputs = new Set([...declared, ...found.filter(isFeed), ...found]);
   assertUnique([...inputs].map(inputName), "input");
   assertUnique(
     outputs.map((o) => o.name),
     "output",
   );
+  assertOneSize(symbolsIn([...declared, ...nodes]));
   return { name, inputs: [...inputs], outputs, updates };
+}
+
+function assertOneSize(symbols: readonly SizeSymbol[]): void {
+  const seen = new Map<string, SizeSymbol>();
+  for (const s of symbols) {
+    const other = seen.get(s.name);
+    if (other) {
+      const bounds = `${printBounds(other)} and ${printBounds(s)}`;
+      throw new UsageError(
+        `two sizes are named "${s.name}", with different bounds: ${bounds}. Declare it once and share it`,
+      );
+    }
+    seen.set(s.name, s);
+  }
 }
 
 function assertUnique(names: readonly string[], what: string): void {
@@ -137,7 +153,29 @@ export function selectOutputs(graph: Graph, names: readonly string[]): Graph {
 
 /** The symbols that the sizes of a graph's inputs mention. */
 export const graphSymbols = (graph: Graph): string[] =>
-  [...new Set(graph.inputs.flatMap((n) => n.type.axes.flatMap((a) => symbolsOf(a.size))))].sort();
+  [...new Set(graph.inputs.flatMap((n) => n.type.axes.flatMap((a) => symbolsOf(a.size).map((s) => s.name))))].sort();
+
+/** The names of all symbols that anything in a graph mentions, sorted: what a run must know. */
+export const openSizes = (graph: Graph): string[] => symbolsIn([...graph.inputs, ...nodesOf(graph)]).map((s) => s.name);
+
+/** Every symbol that the sizes of nodes mention, in types and in attributes, in the order of their names. */
+export function symbolsIn(nodes: readonly Node[]): SizeSymbol[] {
+  const sizes = new Set<SymbolicDim>();
+  const add = (size: Dim) => {
+    if (typeof size !== "number") sizes.add(size);
+  };
+  for (const { op, attrs, type } of nodes) {
+    for (const { size } of type.axes) add(size);
+    for (const [name, { kind }] of Object.entries(opRecord(op).attrs)) {
+      const value = attrs[name];
+      if (value === undefined) continue;
+      if (kind === "dim") add(value as Dim);
+      else if (kind === "sized_axis") add((value as unknown as Axis).size);
+      else if (kind === "sized_axes") for (const { size } of value as unknown as readonly Axis[]) add(size);
+    }
+  }
+  return [...new Set([...sizes].flatMap(symbolsOf))].sort((a, b) => (a.key < b.key ? -1 : 1));
+}
 
 /** The graph with symbolic sizes replaced by numbers, in types and in attributes. */
 export function bindSizes(graph: Graph, sizes: Sizes): Graph {

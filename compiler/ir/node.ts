@@ -1,9 +1,16 @@
 /** Graph nodes: immutable and interned, so that equal means identical. */
 import type { Birth } from "../diagnostics/source-location.ts";
-import type { TensorType } from "./type.ts";
-import { printType } from "./type.ts";
+import { isSymbolic, type SymbolicDim } from "./dim.ts";
+import { type TensorType, typeKey } from "./type.ts";
 
-export type AttrValue = number | string | boolean | null | readonly AttrValue[] | { readonly [key: string]: AttrValue };
+export type AttrValue =
+  | number
+  | string
+  | boolean
+  | null
+  | SymbolicDim
+  | readonly AttrValue[]
+  | { readonly [key: string]: AttrValue };
 export type Attrs = Readonly<Record<string, AttrValue>>;
 
 /**
@@ -37,7 +44,7 @@ export function intern(
   birth?: Birth,
   path?: string,
 ): Node {
-  const key = `${op}(${operands.map((o) => identity.get(o)).join(",")})${attrKey(attrs)}:${printType(type)}`;
+  const key = `${op}(${operands.map((o) => identity.get(o)).join(",")})${attrKey(attrs)}:${typeKey(type)}`;
   const found = table.get(key)?.deref();
   if (found) return found;
   const node: Node = Object.freeze({ op, operands, attrs, type, birth, path: path ?? inheritedPath(operands) });
@@ -49,14 +56,16 @@ export function intern(
 
 /** The path of the first parameter operand, else that of the first operand that has one. */
 function inheritedPath(operands: readonly Node[]): string {
-  const parameter = operands.find((o) => o.op === "parameter" && o.path !== "");
+  // Of the nodes without operands, parameters alone have a path.
+  const parameter = operands.find((o) => o.operands.length === 0 && o.path !== "");
   return (parameter ?? operands.find((o) => o.path !== ""))?.path ?? "";
 }
 
-/** One spelling for each value: JSON with sorted keys, and names for the numbers JSON lacks. */
+/** One spelling for each value: JSON with sorted keys, names for the numbers JSON lacks, and sizes with their bounds. */
 export function attrKey(value: AttrValue): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
   if (value === null || typeof value !== "object") return JSON.stringify(value);
+  if (isSymbolic(value)) return value.key;
   if (Array.isArray(value)) return `[${value.map(attrKey).join(",")}]`;
   const record = value as { readonly [key: string]: AttrValue };
   return `{${Object.keys(record)

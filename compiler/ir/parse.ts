@@ -1,23 +1,37 @@
 /** Reads a graph from its text form; docs/ir.md has the grammar. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { GraphTextError } from "../diagnostics/error.ts";
+import { GraphTextError, HeddleError } from "../diagnostics/error.ts";
 import { type Mistake, renderMistakes } from "../diagnostics/render.ts";
+import { symbol } from "./dim.ts";
 import { type Graph, makeGraph, type Output } from "./graph.ts";
 import {
   attempt,
+  check,
   type Elaboration,
   elaboration,
   type Frame,
+  isBroken,
   mostStatements,
   newFrame,
   report,
+  tokensOf,
 } from "./text/context.ts";
 import { declareInputs, declareStandIns, elaborateBody } from "./text/elaborate.ts";
 import { parseTokens } from "./text/grammar.ts";
+import { readLines } from "./text/lines.ts";
+import { declareLost, mayBeLost } from "./text/lost.ts";
 import { defaultOutputName, spellType } from "./text/spell.ts";
-import { lex } from "./text/tokens.ts";
-import type { Section, SectionHead, Word } from "./text/tree.ts";
-import { readName } from "./text/values.ts";
+import { Callable, FunctionWord, lex, NewLine } from "./text/tokens.ts";
+import {
+  type FileTree,
+  type Section,
+  type SectionHead,
+  type Span,
+  type SymbolTree,
+  spanOf,
+  type Word,
+} from "./text/tree.ts";
+import { readName, TextFault } from "./text/values.ts";
 import { sameType } from "./type.ts";
 
 /** A graph, or everything that is wrong with its text. */
@@ -35,10 +49,12 @@ export function parseGraph(text: string, fileName = "(text)"): Graph {
 /** The graph of a text, or its mistakes in the order of their places. */
 export function checkGraphText(text: string, fileName = "(text)"): ParseResult {
   const lexed = lex(text);
-  const parsed = parseTokens(lexed.tokens);
-  const textual = onePerLine([...lexed.mistakes, ...parsed.mistakes]);
-  const e = elaboration(fileName, lexed.tokens, new Set(textual.map((m) => m.line)));
-  const graph = elaborateFile(e, parsed.sections, textual.length > 0);
+  const lines = readLines(lexed.tokens);
+  const parsed = parseTokens(lines.tokens);
+  const textual = onePerLine([...lexed.mistakes, ...lines.mistakes, ...parsed.mistakes]);
+  const tokens = lexed.tokens.filter((t) => t.tokenType !== NewLine);
+  const e = elaboration(fileName, tokens, new Set(textual.map((m) => m.line)));
+  const graph = elaborateFile(e, parsed.file, lines.lostOutside);
   const meant = e.mistakes.filter((m) => !e.brokenLines.has(m.line)); // on a broken line they are consequences
   const mistakes = [...textual, ...meant].sort((a, b) => a.line - b.line || a.column - b.column);
   return graph && mistakes.length === 0 ? { graph, mistakes: [] } : { graph: undefined, mistakes };
@@ -51,30 +67,54 @@ function onePerLine(mistakes: readonly Mistake[]): Mistake[] {
   return [...first.values()];
 }
 
-function elaborateFile(e: Elaboration, sections: readonly Section[], broken: boolean): Graph | undefined {
-  const graphs = sections.filter((s) => s.head?.kind === "graph");
-  for (const [order, section] of sections.entries()) elaborateFunction(e, section, order);
-  const [section, another] = graphs;
-  if (another) report(e, another.head!.name.span, "a text holds one graph, and this is the second");
-  if (!section && !broken) {
+function elaborateFile(e: Elaboration, { symbols, sections }: FileTree, lostOutside: boolean): Graph | undefined {
+  for (const tree of symbols) declareSymbol(e, tree);
+  const graphs = sections.flatMap((section, order) => {
+    if (tokensOf(e, section)[0]?.tokenType !== FunctionWord)
+      return [{ section, graph: elaborateGraph(e, section, order) }];
+    elaborateFunction(e, section, order);
+    return [];
+  });
+  const [first, another] = graphs;
+  if (another) report(e, startOf(e, another.section), "a text holds one graph, and this is the second");
+  if (!first && !lostOutside) {
     report(e, { line: 1, column: 1, length: 1 }, "the text has no graph: it begins with graph @name(%x: f32[a=2]) {");
   }
-  const headless = sections.filter((s) => !s.head);
-  if (!section) {
-    for (const s of headless) elaborateBody(e, newFrame(e.file, sections.length, true), s.body);
-    return undefined;
-  }
-  return elaborateGraph(e, section, sections.indexOf(section), broken);
+  return first?.graph;
 }
+
+function declareSymbol(e: Elaboration, { name, min, max, multipleOf }: SymbolTree): void {
+  check(e, () => {
+    if (e.symbols.has(name.text)) throw new TextFault(name.span, `there is another symbol ${name.text}`);
+    try {
+      const given = Object.entries({ min, max, multipleOf }).filter(([, n]) => n !== undefined);
+      e.symbols.set(name.text, symbol(name.text, Object.fromEntries(given)));
+    } catch (error) {
+      if (error instanceof HeddleError) throw new TextFault(name.span, error.message);
+      throw error;
+    }
+  });
+}
+
+const startOf = (e: Elaboration, section: Section): Span => section.head?.name.span ?? spanOf(tokensOf(e, section)[0]!);
+
+/** The first line of a section; undefined where it does not parse, and only what it names is known. */
+const soundHead = (e: Elaboration, section: Section): SectionHead | undefined =>
+  isBroken(e, section) ? undefined : section.head;
 
 /** Registers a function and checks it by itself; its calls check it again on what they are given. */
 function elaborateFunction(e: Elaboration, section: Section, order: number): void {
-  const { head } = section;
-  if (head?.kind !== "function") return;
-  if (e.functions.has(head.name.text)) report(e, head.name.span, `there is another function @${head.name.text}`);
-  else e.functions.set(head.name.text, { section, head, order });
-  const frame = newFrame(e.file, order, false);
-  declareStandIns(e, frame, head.inputs);
+  const head = soundHead(e, section);
+  const frame = newFrame(e, order);
+  if (!head) {
+    const name = tokensOf(e, section).find((t) => t.tokenType === Callable);
+    if (name) e.lostFunctions.add(name.image.slice(1));
+    declareLost(e, frame, section);
+  } else {
+    if (e.functions.has(head.name.text)) report(e, head.name.span, `there is another function @${head.name.text}`);
+    else e.functions.set(head.name.text, { section, head, order });
+    declareStandIns(e, frame, head.inputs);
+  }
   elaborateBody(e, frame, section.body);
   for (const { result, name, updates } of frame.results) {
     const label = (name !== undefined && result.name) || (updates !== undefined && result.updates);
@@ -82,22 +122,27 @@ function elaborateFunction(e: Elaboration, section: Section, order: number): voi
   }
 }
 
-function elaborateGraph(e: Elaboration, section: Section, order: number, broken: boolean): Graph | undefined {
-  const head = section.head as SectionHead;
-  const frame = newFrame(e.file, order, false);
-  declareInputs(e, frame, head.inputs);
+function elaborateGraph(e: Elaboration, section: Section, order: number): Graph | undefined {
+  const head = soundHead(e, section);
+  const frame = newFrame(e, order);
+  if (head) declareInputs(e, frame, head.inputs);
+  else declareLost(e, frame, section);
   elaborateBody(e, frame, section.body);
   if (e.statementsLeft <= 0) {
-    report(e, head.name.span, `unrolled, the text has more than ${mostStatements} statements`);
+    report(e, startOf(e, section), `unrolled, the text has more than ${mostStatements} statements`);
     return undefined;
   }
-  if (frame.results.length === 0 && !broken) {
-    report(e, section.end, `graph @${head.name.text} returns nothing: end it with return %value`);
+  if (frame.results.length === 0 && !frame.lost.results) {
+    report(
+      e,
+      section.end,
+      `${head ? `graph @${head.name.text}` : "the graph"} returns nothing: end it with return %value`,
+    );
   }
-  const name = graphName(e, head.name);
+  const name = head && graphName(e, head.name);
   const outputs = namedOutputs(e, frame);
   const updates = outputUpdates(e, frame, outputs);
-  if (e.mistakes.length > 0 || outputs.some((o) => !o.node)) return undefined;
+  if (name === undefined || e.mistakes.length > 0 || outputs.some((o) => !o.node)) return undefined;
   return makeGraph(name, outputs as Output[], [...frame.inputs.values()], updates);
 }
 
@@ -126,7 +171,7 @@ function outputUpdates(e: Elaboration, frame: Frame, outputs: readonly MaybeOutp
     if (target === undefined) return;
     const { name, node } = outputs[i]!;
     const input = frame.inputs.get(target);
-    if (!input && !frame.broken.names) {
+    if (!input && !mayBeLost(frame, target)) {
       report(
         e,
         result.updates!.span,

@@ -1,7 +1,7 @@
 /** Writes a graph as text that reads back to the same nodes; docs/ir.md explains the form. */
 import { InternalError } from "../diagnostics/error.ts";
-import { symbolsOf } from "./dim.ts";
-import { type Graph, inputName, type Output } from "./graph.ts";
+import { isUnbounded } from "./dim.ts";
+import { type Graph, inputName, nodesOf, type Output, symbolsIn } from "./graph.ts";
 import type { AttrValue, Node } from "./node.ts";
 import { type OpRecord, opRecord } from "./op.ts";
 import { roll } from "./roll.ts";
@@ -23,6 +23,7 @@ export function printGraph(graph: Graph): string {
   const results = graph.outputs.map((o, i) => resultItem(graph, o, i, items));
   return layOut({
     name: /^[A-Za-z_]\w*(\.\w+)*$/.test(graph.name) ? graph.name : spellText(graph.name),
+    symbols: symbolsIn([...graph.inputs, ...nodesOf(graph)]).filter((s) => !isUnbounded(s)),
     signature: signature.map((node) => ({ item: items.get(node)!, name: inputName(node) })),
     rolled: roll([...statements, ...results]),
     variable: loopVariable(nodes),
@@ -31,11 +32,7 @@ export function printGraph(graph: Graph): string {
 
 /** The first of i, j, k ... that is not the name of a size. */
 function loopVariable(nodes: readonly Node[]): string {
-  const symbols = new Set<string>();
-  for (const node of nodes) {
-    for (const { size } of node.type.axes) for (const s of symbolsOf(size)) symbols.add(s);
-    for (const s of JSON.stringify(node.attrs).match(/\b[a-z]\b/g) ?? []) symbols.add(s);
-  }
+  const symbols = new Set(symbolsIn(nodes).map((s) => s.name));
   for (const name of "ijklmnopqrstuvwxyz") if (!symbols.has(name)) return name;
   return "iteration";
 }

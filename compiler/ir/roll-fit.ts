@@ -1,5 +1,5 @@
 /** Fits a loop around repeated statements: finds the rule that each hole of its body follows, and how far it holds. */
-import { holesOf, type Item } from "./text/item.ts";
+import { type Hole, holesOf, type Item } from "./text/item.ts";
 import { leastSaved } from "./text/runs.ts";
 
 /** What stands in a hole of a loop's body, for iteration i. */
@@ -113,7 +113,9 @@ function operandRule(s: Sequence, span: Span, t: number, old: Item, now: Item): 
   const [a, b] = [ownPlace(s, span, old), ownPlace(s, span, now)];
   if (b && (!a || a.slot !== b.slot)) {
     // With two iterations only, the first may still read what goes before the loop.
-    return span.count === 2 && !a ? { kind: "own", slot: b.slot, scale: 1, offset: b.index - t } : undefined;
+    return span.count === 2 && !a && b.index < t
+      ? { kind: "own", slot: b.slot, scale: 1, offset: b.index - t }
+      : undefined;
   }
   if (a && b) return { kind: "own", slot: b.slot, scale: b.index - a.index, offset: b.index - (b.index - a.index) * t };
   for (const p of placesOf(s, old)) {
@@ -130,8 +132,9 @@ function ownPlace(
   { start, period, count }: Span,
   item: Item,
 ): { slot: number; index: number } | undefined {
-  const at = s.position.get(item)! - start;
-  if (at < 0 || at >= period * count) return undefined;
+  const position = s.position.get(item); // an entry of the signature has none
+  if (position === undefined || position < start || position >= start + period * count) return undefined;
+  const at = position - start;
   return { slot: at % period, index: Math.floor(at / period) };
 }
 
@@ -185,7 +188,39 @@ function cut(s: Sequence, span: Span, rules: readonly (readonly Rule[])[], from:
     }),
   );
   const body = rules.map((_, slot) => itemAt(s, span, from, slot));
-  return { kind: "loop", count: to - from, body, patterns, initial };
+  const loop: Loop = { kind: "loop", count: to - from, body, patterns, initial };
+  return readsBack(s, loop, span.start + from * span.period) ? loop : undefined;
+}
+
+/** True when every iteration of a loop whose first statement is at `start` says what stands there: nothing is lost by rolling. */
+function readsBack(s: Sequence, loop: Loop, start: number): boolean {
+  const period = loop.body.length;
+  const said = (pattern: Pattern, hole: Hole, i: number, slot: number): boolean => {
+    if (pattern.kind === "literals") return hole.kind === "literal" && Object.is(hole.value, pattern.values[i]);
+    if (pattern.kind === "counter") {
+      return (
+        hole.kind === "counter" && hole.value === pattern.scale * i + pattern.offset && hole.quoted === pattern.quoted
+      );
+    }
+    if (hole.kind !== "operand") return false;
+    if (pattern.kind === "same") return hole.item === pattern.item && (s.position.get(hole.item) ?? -1) < start;
+    const index = pattern.scale * i + pattern.offset;
+    if (pattern.loop)
+      return placesOf(s, hole.item).some(
+        (p) => p.loop === pattern.loop && p.slot === pattern.slot && p.index === index,
+      );
+    if (index < 0)
+      return loop.initial.some((v) => v.slot === pattern.slot && v.index === index && v.item === hole.item);
+    const at = index * period + pattern.slot;
+    return at < i * period + slot && s.items[start + at] === hole.item;
+  };
+  for (let i = 0; i < loop.count; i++) {
+    for (const [slot, patterns] of loop.patterns.entries()) {
+      const holes = holesOf(s.items[start + i * period + slot]!);
+      if (!holes.every((hole, h) => said(patterns[h]!, hole, i, slot))) return false;
+    }
+  }
+  return true;
 }
 
 /** What stands where a rule reads an iteration before `from`: one value for each place, defined before the loop. */

@@ -1,7 +1,8 @@
 /**
  * Rolls repeated statements into loops: 48 layers, forward or backward, become one body. A loop is found by its shape and
  * kept only where every hole of its body follows a rule: the same value in all iterations, a value of iteration a·i + b of
- * this or an earlier loop, a number that grows by a constant, or a listed literal.
+ * this or an earlier loop, a number that grows by a constant, or a listed literal. Before it is kept, a loop is read back
+ * statement by statement (`roll-fit.ts`); what does not read back is printed as it is.
  */
 import { fitLoop, type Loop, type Place, type Sequence, type Span } from "./roll-fit.ts";
 import { holesOf, type Item, shapeOf } from "./text/item.ts";

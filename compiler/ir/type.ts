@@ -1,6 +1,6 @@
 /** Tensor types: a dtype and named axes. The order of the axes is the default layout, not a meaning. */
 
-import { type Dim, productOfDims } from "./dim.ts";
+import { type Dim, dimKey, productOfDims } from "./dim.ts";
 import type { DType } from "./dtype.ts";
 
 export interface Axis {
@@ -23,6 +23,10 @@ export const findAxis = (type: TensorType, name: string): Axis | undefined => ty
 /** `f32[heads=2, patch=5]`, as in the text form. */
 export const printType = (type: TensorType): string => `${type.dtype}${printAxes(type.axes)}`;
 export const printAxes = (axes: readonly Axis[]): string => `[${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;
+
+/** One text for each type: as printed, with the bounds of its symbols. */
+export const typeKey = (type: TensorType): string =>
+  `${type.dtype}[${type.axes.map((a) => `${a.name}=${dimKey(a.size)}`).join(", ")}]`;
 
 export const sameType = (a: TensorType, b: TensorType): boolean =>
   a.dtype === b.dtype &&

@@ -1,6 +1,6 @@
 /** The values of expressions in one thread, in plain JavaScript: what each operation of the kernel IR means. */
 import { InternalError } from "../diagnostics/error.ts";
-import type { DType } from "../ir/dtype.ts";
+import { castValue, type DType } from "../ir/dtype.ts";
 import { opRecord } from "../ir/op.ts";
 import { children, type Expr, widthOf } from "./expr.ts";
 import type { Watch } from "./races.ts";
@@ -75,7 +75,7 @@ function apply(e: Expr, args: readonly number[]): number {
     case "builtin":
       return roundTo(builtinFunctions[e.fn](a), e.dtype);
     case "cast":
-      return e.dtype === "i32" || e.dtype === "u32" ? roundTo(Math.trunc(a), e.dtype) : roundTo(a, e.dtype);
+      return roundTo(castValue(a, e.a.dtype, e.dtype), e.dtype);
     default:
       throw new InternalError(`${e.kind} is no operation on values`);
   }

@@ -175,11 +175,11 @@ export const variableFor = (name: string, value: Expr): Var => ({
 /** An index variable that runs over 0 .. size - 1. */
 export const indexVar = (name: string, size: number): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, size - 1) });
-export const sizeSymbol = (name: string): Size => ({
+export const sizeSymbol = (name: string, bounds: Range = { min: 1, max: 2 ** 31 - 1 }): Size => ({
   kind: "size",
   dtype: "i32",
   name,
-  range: { min: 0, max: 2 ** 31 - 1 },
+  range: { min: bounds.min, max: Math.min(bounds.max, 2 ** 31 - 1) },
 });
 export const load = (buffer: string, dtype: DType, index: Expr, width?: Width): Load => ({
   kind: "load",

@@ -2,7 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
 import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
-import { widthOf } from "./expr.ts";
+import { type Expr, widthOf } from "./expr.ts";
 import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { printStmt } from "./print.ts";
 import { Races, type Watch } from "./races.ts";
@@ -184,6 +184,10 @@ class Workgroup {
   }
 }
 
+/** The value of an index expression of sizes alone, such as those of a grid. */
+export const evaluateIndex = (e: Expr, sizes: Readonly<Record<string, number>> = {}): number =>
+  e.kind === "const" ? e.value : evaluate(e, { values: new Map(), arrays: {}, buffers: {}, sizes });
+
 /** Runs every workgroup of a kernel over arrays named as its buffers, which it writes in place. */
 export function interpretKernel(
   kernel: Kernel,
@@ -197,8 +201,7 @@ export function interpretKernel(
       `kernel "${kernel.name}" is made for subgroups of ${lanes}, not of ${machine.subgroupSize}`,
     );
   }
-  const none: Thread = { values: new Map(), arrays: {}, buffers, sizes };
-  const [x, y, z] = kernel.grid.map((g) => evaluate(g, none));
+  const [x, y, z] = kernel.grid.map((g) => evaluateIndex(g, sizes));
   for (let k = 0; k < z!; k++) {
     for (let j = 0; j < y!; j++) {
       for (let i = 0; i < x!; i++) new Workgroup(kernel, [i, j, k], buffers, sizes, lanes).run();

@@ -5,8 +5,11 @@
 
 import type { FusedKernel, Storage, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
+import { spanOf } from "../fusion/sizes.ts";
+import { type Dim, mulDims } from "../ir/dim.ts";
 import { attrKey, type Node } from "../ir/node.ts";
-import { type Axis, printType } from "../ir/type.ts";
+import { isParameter } from "../ir/op.ts";
+import { type Axis, typeKey } from "../ir/type.ts";
 import { keyOf } from "../kernel/expr.ts";
 
 /** Elements of a tensor in memory, as one thing that a kernel addresses. */
@@ -21,7 +24,7 @@ export interface Region {
 /** Where a value lies in a region: whole, or shifted along one axis. */
 export interface Place {
   readonly region: number;
-  readonly shift?: { readonly axis: string; readonly offset: number };
+  readonly shift?: { readonly axis: string; readonly offset: Dim };
 }
 
 export interface KernelShape {
@@ -31,8 +34,6 @@ export interface KernelShape {
   readonly reads: ReadonlyMap<Node, Place>;
   readonly stores: ReadonlyMap<Store, Place>;
 }
-
-const sizeOf = (axes: readonly Axis[]) => axes.reduce((n, a) => n * Number(a.size), 1);
 
 class ShapeWalk {
   readonly regions: Region[] = [];
@@ -98,7 +99,7 @@ class ShapeWalk {
   private readLine(node: Node): string {
     const place = this.placeOf(this.storageOf(node), node);
     this.reads.set(node, place);
-    return `read ${this.text(place)} ${printType(node.type)}`;
+    return `read ${this.text(place)} ${typeKey(node.type)}`;
   }
 
   private nodeLine(node: Node): string {
@@ -107,14 +108,15 @@ class ShapeWalk {
     const place = this.places.get(node)!;
     const own = group && place.group === group ? `own ${this.envText(node)}` : "";
     const late = group && place.ready >= group.position ? "late" : "";
-    return `${node.op}(${operands}) ${attrKey(node.attrs)} ${printType(node.type)} ${own} ${late}`;
+    return `${node.op}(${operands}) ${attrKey(node.attrs)} ${typeKey(node.type)} ${own} ${late}`;
   }
 
   /** Whether a value is a leading part of its root that begins where a binding may begin. */
   private standsAlone({ root, part }: Storage): boolean {
     if (!part || root.type.axes[0]!.name !== part.axis) return false;
+    const start = startOf(root, part.offset);
     const bytes = root.type.dtype === "f16" ? 2 : 4;
-    return (part.offset * sizeOf(root.type.axes.slice(1)) * bytes) % this.alignment === 0;
+    return typeof start === "number" && (start * bytes) % this.alignment === 0;
   }
 
   /** A part that stands alone is a region of its own. */
@@ -125,8 +127,7 @@ class ShapeWalk {
     }
     const [leading, ...rest] = root.type.axes;
     const size = value.type.axes.find((a) => a.name === leading!.name)!.size;
-    const start = part.offset * sizeOf(rest);
-    return { region: this.region(root, start, [{ name: part.axis, size }, ...rest]) };
+    return { region: this.region(root, startOf(root, part.offset) as number, [{ name: part.axis, size }, ...rest]) };
   }
 
   private region(root: Node, start: number, axes: readonly Axis[]): number {
@@ -139,12 +140,15 @@ class ShapeWalk {
       this.regionIds.set(key, id);
       this.regions.push({ root, start, axes });
       // Whether a region is a state that the kernel updates decides the order of loads and stores.
-      const state = root.op === "input" || root.op === "parameter" ? "state" : "";
+      const state = root.op === "input" || isParameter(root) ? "state" : "";
       this.lines.push(`region ${id} ${root.type.dtype}${axes.map((a) => `${a.name}=${a.size}`)} ${state}`);
     }
     return id;
   }
 }
+
+/** The first element of a part along the leading axis of a tensor. */
+const startOf = (root: Node, offset: Dim): Dim => mulDims(offset, spanOf(root.type.axes.slice(1)));
 
 /** The shape of a kernel; `alignment` is what the start of a binding is a multiple of, in bytes. */
 export const kernelShape = (

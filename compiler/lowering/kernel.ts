@@ -1,7 +1,10 @@
-/** What all lowerings share: the kernel being made, its threads, and the binding of tensors to buffers. */
+/** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import { dimExpr, type Env, span } from "../fusion/access.ts";
+import type { Env } from "../fusion/access.ts";
 import type { FusedKernel, Store } from "../fusion/demand.ts";
+import type { Placement } from "../fusion/groups.ts";
+import { dimExpr, spanOf } from "../fusion/sizes.ts";
+import type { Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Axis } from "../ir/type.ts";
@@ -16,12 +19,10 @@ import {
   variable,
   withChildren,
 } from "../kernel/expr.ts";
-import { hoist } from "../kernel/hoist.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
-import { add, div, lt, mod, mul, sub } from "../kernel/simplify.ts";
-import { vectorize } from "../kernel/vectorize.ts";
+import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
+import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
-import type { Schedule } from "./schedule.ts";
 import { regionName, Values } from "./values.ts";
 
 /** A range of elements of a region, as one buffer of a kernel. */
@@ -29,8 +30,11 @@ export interface Binding {
   readonly region: number;
   /** The first element; a multiple of the adapter's alignment. */
   readonly start: number;
-  readonly length: number;
+  readonly length: Dim;
 }
+
+/** What a schedule makes of a problem: the code of a kernel, whose loads and stores name regions. */
+export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> & { readonly arrays?: Kernel["arrays"] };
 
 /** A kernel with what it is bound to, in the order of its buffers. */
 export interface LoweredKernel {
@@ -46,17 +50,20 @@ export class Names {
   }
 }
 
+/** One kernel while it is lowered: its fused nodes, its values as expressions, its names. */
 export class Lowering {
   readonly fused: FusedKernel;
-  readonly schedule: Schedule;
+  readonly facts: AdapterFacts;
   readonly shape: KernelShape;
+  readonly places: Placement;
   readonly values: Values;
   readonly names = new Names();
 
-  constructor(fused: FusedKernel, shape: KernelShape, schedule: Schedule) {
+  constructor(fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts) {
     this.fused = fused;
-    this.schedule = schedule;
+    this.facts = facts;
     this.shape = shape;
+    this.places = places;
     const states = [...shape.stores.values()].map((p) => p.region).filter((r) => isGraphInput(shape.regions[r]!.root));
     this.values = new Values(shape, new Set(states));
   }
@@ -85,56 +92,86 @@ export class Lowering {
   }
 
   /** One thread for each of `count` items: the item's index, and the body guarded where threads are left over. */
-  perThread(
-    count: number,
-    body: (item: Expr) => Stmt[],
-    threads = this.schedule.threads,
-  ): Pick<Kernel, "body" | "grid" | "workgroup"> {
-    const groups = Math.ceil(count / threads);
-    const { grid, workgroup } = this.grid(groups);
+  perThread(count: Expr, threads: number, body: (item: Expr) => Stmt[]): KernelCode {
+    const { grid, workgroup } = this.grid(ceilDiv(count, threads));
     const item = add(mul(workgroup, int(threads)), variable("lid", "i32", { min: 0, max: threads - 1 }));
-    const target = variable(this.names.fresh("i"), "i32", { min: 0, max: count - 1 });
     // The bound on the variable holds inside the guard, where everything that uses it is.
+    const target = indexBelow(this.names.fresh("i"), count);
     const stmt: Stmt = { kind: "let", target, value: item };
-    const guard = lt(item, int(count));
     const inner = body(target);
-    const guarded: Stmt[] =
-      guard.kind === "const" ? inner : [{ kind: "if", condition: lt0(target, count), body: inner }];
-    return { body: [stmt, ...guarded], grid, workgroup: [threads, 1, 1] };
+    const full = lt(item, count).kind === "const";
+    return {
+      body: [stmt, ...(full ? inner : [{ kind: "if", condition: below(target, count), body: inner } as Stmt])],
+      grid,
+      workgroup: [threads, 1, 1],
+    };
   }
 
-  /** Workgroups in one line, folded into two dimensions where one is too short. */
-  grid(groups: number): { grid: readonly [Expr, Expr, Expr]; workgroup: Expr } {
-    const most = this.schedule.facts.maxWorkgroupsPerDimension;
-    const rows = Math.ceil(groups / most);
-    const width = Math.ceil(groups / rows);
-    const x = variable("wid_x", "i32", { min: 0, max: width - 1 });
-    if (rows === 1) return { grid: [int(groups), int(1), int(1)], workgroup: x };
-    const y = variable("wid_y", "i32", { min: 0, max: rows - 1 });
-    return { grid: [int(width), int(rows), int(1)], workgroup: add(mul(y, int(width)), x) };
+  /** A workgroup for each of `count` items: the item's index, and the body guarded where workgroups are left over. */
+  perWorkgroup(count: Expr, threads: number, body: (item: Expr, lane: Expr) => Stmt[]): KernelCode {
+    const { grid, workgroup } = this.grid(count);
+    const target = indexBelow("row", count);
+    const lane = variable("lid", "i32", { min: 0, max: threads - 1 });
+    const inner = body(target, lane);
+    const full = lt(workgroup, count).kind === "const";
+    const guarded: Stmt[] = full ? inner : [{ kind: "if", condition: below(target, count), body: inner }];
+    return { body: [{ kind: "let", target, value: workgroup }, ...guarded], grid, workgroup: [threads, 1, 1] };
   }
 
-  finish(
-    kind: Kernel["kind"],
-    shape: Pick<Kernel, "body" | "grid" | "workgroup"> & { readonly arrays?: Kernel["arrays"] },
-  ): LoweredKernel {
-    const { body, buffers, bindings } = bindBuffers(shape.body, this.shape, this.schedule);
+  /** Workgroups in one line, folded into two dimensions where one is, or may be, too short. */
+  private grid(groups: Expr): { grid: readonly [Expr, Expr, Expr]; workgroup: Expr } {
+    const most = this.facts.maxWorkgroupsPerDimension;
+    const x = (max: number) => variable("wid_x", "i32", { min: 0, max });
+    const { max } = rangeOf(groups);
+    if (max <= most) return { grid: [groups, int(1), int(1)], workgroup: x(max - 1) };
+    const y = variable("wid_y", "i32", { min: 0, max: Math.ceil(max / most) - 1 });
+    if (groups.kind === "const") {
+      const rows = Math.ceil(groups.value / most);
+      const width = Math.ceil(groups.value / rows);
+      return { grid: [int(width), int(rows), int(1)], workgroup: add(mul(y, int(width)), x(width - 1)) };
+    }
+    const width = min(groups, int(most));
+    const rows = div(sub(add(groups, width), int(1)), width);
+    return { grid: [width, rows, int(1)], workgroup: add(mul(y, width), x(most - 1)) };
+  }
+
+  /** The kernel of some code, bound to its buffers. `symbols` are the open sizes of the whole program. */
+  finish(code: KernelCode, symbols: readonly string[]): LoweredKernel {
+    const { body, buffers, bindings } = bindBuffers(code.body, this.shape, this.facts);
     const kernel: Kernel = {
       name: kernelName(this.fused),
-      kind,
+      kind: this.fused.kind,
       buffers,
-      arrays: shape.arrays ?? [],
-      workgroup: shape.workgroup,
-      grid: shape.grid,
-      sizes: [],
+      arrays: code.arrays ?? [],
+      workgroup: code.workgroup,
+      grid: code.grid,
+      sizes: readsSizes(body) ? symbols : [],
       body,
     };
-    return { kernel: hoist(vectorize(kernel)), bindings };
+    return { kernel, bindings };
   }
 }
 
+/** Workgroups, or tiles, of `each` that cover `count` items. */
+export const ceilDiv = (count: Expr, each: number): Expr =>
+  count.kind === "const" ? int(Math.ceil(count.value / each)) : div(add(count, int(each - 1)), int(each));
+
+/** An index variable that runs over 0 .. count - 1. */
+const indexBelow = (name: string, count: Expr): Var =>
+  variable(name, "i32", { min: 0, max: Math.max(0, rangeOf(count).max - 1) });
+
+function readsSizes(body: readonly Stmt[]): boolean {
+  const seen = new Set<Expr>();
+  const reads = (e: Expr): boolean => {
+    if (seen.has(e)) return false;
+    seen.add(e);
+    return e.kind === "size" || children(e).some(reads);
+  };
+  return body.some((s) => expressions(s).some(reads) || ((s.kind === "for" || s.kind === "if") && readsSizes(s.body)));
+}
+
 /** The comparison itself, even where the variable's bound makes it seem needless. */
-const lt0 = (v: Var, count: number): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: int(count) });
+const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });
 
 /** The module path of a kernel's first result and the op it ends in. */
 export function kernelName(fused: FusedKernel): string {
@@ -158,13 +195,15 @@ export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> 
   return env;
 }
 
+/** Elements of a region that one buffer holds. */
 interface Access {
   readonly root: string;
-  readonly range: Range;
+  readonly start: number;
+  readonly length: Dim;
 }
 
 /** Gives each range of a tensor that the body touches a buffer; ranges that overlap share one. */
-function bindBuffers(body: readonly Stmt[], shape: KernelShape, schedule: Schedule) {
+function bindBuffers(body: readonly Stmt[], shape: KernelShape, facts: AdapterFacts) {
   // A buffer is bound read-write as a whole or not at all: WebGPU allows no mix of both within one dispatch.
   const writtenRoots = new Set([...shape.stores.values()].map((p) => shape.regions[p.region]!.root));
   const ranges = new Map<string, Range[]>();
@@ -189,31 +228,31 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, schedule: Schedu
   };
   visitAll(body);
   const regionOf = (name: string) => shape.regions[Number(name.slice(1))]!;
-  let clusters = [...ranges].flatMap(([root, list]) => clustersOf(root, list, regionOf(root), schedule));
-  if (clusters.length > schedule.facts.maxBindings) {
-    clusters = [...ranges].map(([root]) => ({ root, range: { min: 0, max: span(regionOf(root).axes) - 1 } }));
-  }
-  if (clusters.length > schedule.facts.maxBindings) {
+  const whole = (root: string): Access => ({ root, start: 0, length: spanOf(regionOf(root).axes) });
+  let clusters = [...ranges].flatMap(([root, list]) => clustersOf(root, list, regionOf(root), facts) ?? [whole(root)]);
+  if (clusters.length > facts.maxBindings) clusters = [...ranges.keys()].map(whole);
+  if (clusters.length > facts.maxBindings) {
     throw new UnsupportedError(
-      `a kernel needs ${clusters.length} storage buffers, and the adapter grants ${schedule.facts.maxBindings} to one: take a device that grants ${clusters.length} (maxStorageBuffersPerShaderStage)`,
+      `a kernel needs ${clusters.length} storage buffers, and the adapter grants ${facts.maxBindings} to one: take a device that grants ${clusters.length} (maxStorageBuffersPerShaderStage)`,
     );
   }
   const buffers: BufferParam[] = clusters.map((c, i) => ({
     name: `b${i}`,
     dtype: regionOf(c.root).root.type.dtype,
     access: writtenRoots.has(regionOf(c.root).root) ? "read_write" : "read",
-    size: int(c.range.max - c.range.min + 1),
+    size: dimExpr(c.length),
   }));
   const bindings: Binding[] = clusters.map((c) => ({
     region: Number(c.root.slice(1)),
-    start: c.range.min,
-    length: c.range.max - c.range.min + 1,
+    start: c.start,
+    length: c.length,
   }));
   const place = (root: string, index: Expr) => {
     const r = rangeOf(index);
-    const at = clusters.findIndex((c) => c.root === root && c.range.min <= Math.max(0, r.min) && r.max <= c.range.max);
+    const holdsAll = (c: Access) => typeof c.length !== "number" || r.max < c.start + c.length;
+    const at = clusters.findIndex((c) => c.root === root && c.start <= Math.max(0, r.min) && holdsAll(c));
     const cluster = at >= 0 ? at : clusters.findIndex((c) => c.root === root);
-    return { buffer: `b${cluster}`, index: sub(index, int(clusters[cluster]!.range.min)) };
+    return { buffer: `b${cluster}`, index: sub(index, int(clusters[cluster]!.start)) };
   };
   const memo = new Map<Expr, Expr>();
   const rewrite = (e: Expr): Expr => {
@@ -235,12 +274,13 @@ function bindBuffers(body: readonly Stmt[], shape: KernelShape, schedule: Schedu
   return { body: rewriteAll(body), buffers, bindings };
 }
 
-/** Joins overlapping ranges of one tensor; each begins where a binding may begin. */
-function clustersOf(root: string, ranges: readonly Range[], region: Region, schedule: Schedule): Access[] {
-  const elements = span(region.axes);
+/** Joins overlapping ranges of one tensor; each begins where a binding may begin. None where the tensor's size is open. */
+function clustersOf(root: string, ranges: readonly Range[], region: Region, facts: AdapterFacts): Access[] | undefined {
+  const elements = spanOf(region.axes);
+  if (typeof elements !== "number") return undefined;
   const { dtype } = region.root.type;
   const bytes = dtype === "bool" ? 4 : dtypeBytes[dtype];
-  const step = schedule.facts.bindingAlignment / bytes;
+  const step = facts.bindingAlignment / bytes;
   const sorted = ranges
     .map((r) => ({ min: Math.floor(Math.max(0, r.min) / step) * step, max: Math.min(elements - 1, r.max) }))
     .sort((a, b) => a.min - b.min);
@@ -250,5 +290,5 @@ function clustersOf(root: string, ranges: readonly Range[], region: Region, sche
     if (last && r.min <= last.max) out[out.length - 1] = { min: last.min, max: Math.max(last.max, r.max) };
     else out.push(r);
   }
-  return out.map((range) => ({ root, range }));
+  return out.map(({ min: start, max }) => ({ root, start, length: max - start + 1 }));
 }

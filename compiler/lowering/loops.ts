@@ -1,11 +1,11 @@
 /** Loops over axes: flat where every address stays linear in one counter, nested where it would need divisions. */
-import { span } from "../fusion/access.ts";
+import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/sizes.ts";
+import { type Dim, divideDims } from "../ir/dim.ts";
 import type { Axis } from "../ir/type.ts";
-import { children, type Expr, indexVar, int, type Var } from "../kernel/expr.ts";
+import { children, type Expr, int, type Var } from "../kernel/expr.ts";
 import { expressions, type Stmt } from "../kernel/kernel.ts";
 import { add, mentions, mul, strideOf } from "../kernel/simplify.ts";
-import type { Lowering } from "./kernel.ts";
-import { unflatten } from "./kernel.ts";
+import { type Lowering, unflatten } from "./kernel.ts";
 
 /** Steps of a loop shared by the threads of a workgroup: each begins at its own place. */
 export interface Stride {
@@ -27,25 +27,25 @@ type Body = (env: Map<string, Expr>) => Stmt[];
  */
 export function loopOver(k: Lowering, axes: readonly Axis[], body: Body, options: LoopOptions = {}): Stmt[] {
   const { shared } = options;
-  const total = span(axes);
-  const unroll = Number(axes.at(-1)?.size ?? 1) % (options.unroll ?? 1) === 0 ? (options.unroll ?? 1) : 1;
-  const flat = loopOne(k, total, shared ? 1 : unroll, (index) => body(unflatten(index, axes)), shared);
+  const unroll = isMultipleOf(axes.at(-1)?.size ?? 1, options.unroll ?? 1) ? (options.unroll ?? 1) : 1;
+  const flat = loopOne(k, spanOf(axes), shared ? 1 : unroll, (index) => body(unflatten(index, axes)), shared);
   if (shared || axes.length <= 1 || !divides([flat], (flat as { index: Var }).index)) return [flat];
-  const outer = axes.slice(0, -1).map((a) => indexVar(k.names.fresh("k"), Number(a.size)));
+  const outer = axes.slice(0, -1).map((a) => indexOver(k.names.fresh("k"), a.size));
   const last = axes.at(-1)!;
   const named = axes.slice(0, -1).map((a, i) => [a.name, outer[i]!] as const);
-  const inner = loopOne(k, Number(last.size), unroll, (index) => body(new Map([...named, [last.name, index]])));
+  const inner = loopOne(k, last.size, unroll, (index) => body(new Map([...named, [last.name, index]])));
   return outer.reduceRight<Stmt[]>(
-    (stmts, index, i) => [{ kind: "for", index, from: int(0), to: int(Number(axes[i]!.size)), step: 1, body: stmts }],
+    (stmts, index, i) => [{ kind: "for", index, from: int(0), to: dimExpr(axes[i]!.size), step: 1, body: stmts }],
     [inner],
   );
 }
 
-function loopOne(k: Lowering, total: number, unroll: number, body: (index: Expr) => Stmt[], shared?: Stride): Stmt {
-  const index = indexVar(k.names.fresh("k"), total / unroll);
+function loopOne(k: Lowering, total: Dim, unroll: number, body: (index: Expr) => Stmt[], shared?: Stride): Stmt {
+  const turns = divideDims(total, unroll)!;
+  const index = indexOver(k.names.fresh("k"), turns);
   const inner = Array.from({ length: unroll }, (_, u) => body(add(mul(index, int(unroll)), int(u)))).flat();
   const [from, step] = shared ? [shared.first, shared.step] : [int(0), 1];
-  return { kind: "for", index, from, to: int(total / unroll), step, body: inner };
+  return { kind: "for", index, from, to: dimExpr(turns), step, body: inner };
 }
 
 /** Whether an expression loads neighbours one after another as a counter grows. */

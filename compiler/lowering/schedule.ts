@@ -1,70 +1,109 @@
-/** Schedules as data: what an adapter is like, and the shapes that kernels take on it. */
-import { guaranteedFacts, type KernelFacts } from "../kernel/adapter-facts.ts";
+/**
+ * Schedules: the ways in which kernels of a kind are lowered. Each is a record in a file of its own; each kind has an
+ * ordered table of them (schedules/tables.ts), and choosing is one function over that table.
+ */
+import { UnsupportedError } from "../diagnostics/error.ts";
+import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
+import type { KernelFeature } from "../kernel/features.ts";
+import type { AdapterFacts } from "./facts.ts";
+import type { KernelCode } from "./kernel.ts";
 
-/** What kernels are chosen by. */
-export interface AdapterFacts extends KernelFacts {
-  /** Kernels run on CPU threads: registers are cheap, barriers and workgroup memory dear. */
-  readonly software: boolean;
-  /** Bytes that the start of a binding is a multiple of. */
-  readonly bindingAlignment: number;
+/** Something that must hold of the sizes of a run: `dim` is at most `max`. */
+export interface SizeFact {
+  readonly dim: Dim;
+  readonly max: number;
 }
 
-/** WebGPU's guaranteed limits: kernels made for these run everywhere. */
-export const baselineFacts: AdapterFacts = {
-  ...guaranteedFacts,
-  software: false,
-  bindingAlignment: 256,
-};
+/** What a schedule says of a problem: it fits, it fits where facts hold that only a run's sizes decide, or why it does not. */
+export type Fit = true | string | { readonly assuming: readonly SizeFact[] };
 
-/** Results that one thread computes in registers: rows of the left operand times columns of the right. */
-export interface Tile {
-  readonly rows: number;
-  readonly columns: number;
+/** Numbers by which one schedule differs from kernel to kernel: tile shapes, threads. */
+export type Settings = Readonly<Record<string, number>>;
+
+/** One way to lower the kernels of a kind. `P` is what a kernel of that kind has to compute. */
+export interface Schedule<P, S extends Settings = Settings> {
+  readonly name: string;
+  /** What it does, in one sentence. */
+  readonly summary: string;
+  /** Features of the adapter that its kernels need. */
+  readonly features?: readonly KernelFeature[];
+  /** What it may be set to on an adapter, the preferred first; or why it is not for that adapter. */
+  settings(facts: AdapterFacts): readonly S[] | string;
+  fits(problem: P, settings: S, facts: AdapterFacts): Fit;
+  /** Whether settings that assume other ranges of an open size are all taken, each for its range; else the cheapest is. */
+  readonly byRange?: boolean;
+  /** Estimated cost, by which the settings of one schedule are compared: a relative figure, the lower the better. */
+  cost(problem: P, settings: S, facts: AdapterFacts): number;
+  lower(problem: P, settings: S): KernelCode;
 }
 
-/** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
-export interface SharedTile {
-  /** Rows and columns: the same number of each. */
-  readonly side: number;
-  /** Indices of the contracted axes that one slab has. */
-  readonly depth: number;
-  /** Rows and columns that each thread computes. */
-  readonly perThread: number;
+/** A schedule that was passed over, and why. */
+export interface Refusal {
+  readonly schedule: string;
+  readonly reason: string;
 }
 
-export interface Schedule {
-  readonly facts: AdapterFacts;
-  readonly threads: number;
-  /** Elements of one thread of an elementwise kernel. */
-  readonly elements: number;
-  readonly tile: Tile;
-  /** The largest first; none where sharing costs more than it saves. */
-  readonly sharedTiles: readonly SharedTile[];
-  /** Query or key elements that a thread of an attention kernel holds; more of them share what is walked, and take longer to compile. */
-  readonly attentionElements: number;
-  /** Threads that share one row of a reduction; 1 gives each thread whole rows. */
-  readonly rowThreads: number;
+/** A schedule with its settings for one problem. */
+export interface Choice<P> {
+  readonly schedule: Schedule<P>;
+  readonly settings: Settings;
+  /** Where any of these facts does not hold of a run's sizes, the next choice is taken. */
+  readonly assuming: readonly SizeFact[];
+  readonly cost: number;
 }
 
-const sharedTiles: readonly SharedTile[] = [
-  { side: 128, depth: 16, perThread: 8 },
-  { side: 64, depth: 16, perThread: 4 },
-  { side: 32, depth: 32, perThread: 4 },
-];
+export interface Choices<P> {
+  /** The last one assumes nothing. */
+  readonly choices: readonly Choice<P>[];
+  /** Those before the last choice in the table that were not taken. */
+  readonly refused: readonly Refusal[];
+}
 
-/** Floats between the rows of a slab, so that threads that write one column reach different banks. */
-export const slabPitch = (tile: SharedTile): number => tile.side + 2;
+/**
+ * The schedules of a problem: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
+ * that, those earlier in the table that fit where facts about open sizes hold.
+ */
+export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
+  const choices: Choice<P>[] = [];
+  const refused: Refusal[] = [];
+  for (const schedule of table) {
+    const missing = (schedule.features ?? []).filter((f) => !facts.features.has(f));
+    const settings = missing.length > 0 ? `the adapter lacks ${missing.join(", ")}` : schedule.settings(facts);
+    if (typeof settings === "string") {
+      refused.push({ schedule: schedule.name, reason: settings });
+      continue;
+    }
+    const { fitting, reason } = fittingOf(schedule, settings, problem, facts);
+    const whatever = fitting.filter((c) => c.assuming.length === 0);
+    if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
+    if (fitting.length > 0) choices.push(...(schedule.byRange ? fitting : [cheapest(fitting)]));
+    else refused.push({ schedule: schedule.name, reason });
+  }
+  throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
+}
 
-const fits = (tile: SharedTile, facts: AdapterFacts): boolean =>
-  2 * 4 * tile.depth * slabPitch(tile) <= facts.maxWorkgroupStorage &&
-  (tile.side / tile.perThread) ** 2 <= facts.maxWorkgroupInvocations;
+const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>
+  choices.reduce((best, c) => (c.cost < best.cost ? c : best));
 
-export const scheduleFor = (facts: AdapterFacts): Schedule => ({
-  facts,
-  threads: facts.software ? 32 : 64,
-  elements: 4,
-  tile: { rows: 8, columns: 8 },
-  sharedTiles: facts.software ? [] : sharedTiles.filter((t) => fits(t, facts)),
-  attentionElements: facts.software ? 64 : 32,
-  rowThreads: facts.software ? 1 : 64,
-});
+/** The choices that a schedule offers, and why its last settings do not fit. */
+function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], problem: P, facts: AdapterFacts) {
+  const fitting: Choice<P>[] = [];
+  let reason = "it has no settings for this adapter";
+  for (const s of settings) {
+    const fit = schedule.fits(problem, s, facts);
+    if (typeof fit === "string") reason = fit;
+    else {
+      const assuming = fit === true ? [] : fit.assuming;
+      fitting.push({ schedule, settings: s, assuming, cost: schedule.cost(problem, s, facts) });
+    }
+  }
+  return { fitting, reason };
+}
+
+/** Whether facts hold of the sizes of a run. */
+export const holds = (assuming: readonly SizeFact[], sizes: Sizes): boolean =>
+  assuming.every(({ dim, max }) => dimValue(dim, sizes) <= max);
+
+/** `shared-tiles side=64 depth=16`: a choice as text. */
+export const printChoice = (name: string, settings: Settings): string =>
+  [name, ...Object.entries(settings).map(([k, v]) => `${k}=${v}`)].join(" ");

@@ -1,14 +1,15 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
-import { address, dimExpr, type Env, envKey, isAffine, operandEnv, restrict } from "../fusion/access.ts";
-import { isElementwise } from "../fusion/groups.ts";
+import { address, type Env, envKey, operandEnv, restrict, sourcesOf } from "../fusion/access.ts";
+import { dimExpr } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
+import { indexMapOf, isAffine, isElementwise } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { cast, type Expr, float, int, load, opCall, variable } from "../kernel/expr.ts";
+import { cast, type Expr, float, load, opCall, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
-import { add, and, clampIndex, le, lt, select, sub } from "../kernel/simplify.ts";
+import { add, clampIndex, select } from "../kernel/simplify.ts";
 import type { KernelShape, Place } from "./kernel-shape.ts";
 
 /** The dtype that a value has in a register: f16 is a storage format, computed with in f32. */
@@ -34,7 +35,7 @@ export class Values {
   addressAt({ region, shift }: Place, env: Env): Expr {
     const { axes } = this.shape.regions[region]!;
     if (!shift) return address(axes, env);
-    return address(axes, new Map([...env, [shift.axis, add(env.get(shift.axis)!, int(shift.offset))]]));
+    return address(axes, new Map([...env, [shift.axis, add(env.get(shift.axis)!, dimExpr(shift.offset))]]));
   }
 
   /** Says that a value at an index is in a register. */
@@ -72,6 +73,7 @@ export class Values {
     if (place) return this.load(node, place, env);
     if (isElementwise(node)) return this.elementwise(node, env);
     if (isAffine(node)) return this.at(node.operands[0]!, operandEnv(node, env));
+    if (indexMapOf(node)) return this.guarded(node, env);
     const dtype = registerType(node.type.dtype);
     switch (node.op) {
       case "constant":
@@ -80,10 +82,6 @@ export class Values {
         return cast(dimExpr(node.attrs.of as Dim), dtype);
       case "iota":
         return cast(env.get(node.type.axes[0]!.name)!, dtype);
-      case "pad":
-        return this.pad(node, env);
-      case "concat":
-        return this.concat(node, env);
       case "gather":
         return this.gather(node, env);
       default:
@@ -108,28 +106,14 @@ export class Values {
     return cast(target, registerType(dtype));
   }
 
-  private pad(node: Node, env: Env): Expr {
-    const x = node.operands[0]!;
-    const axis = node.attrs.axis as string;
-    const size = dimExpr(findAxis(x.type, axis)!.size);
-    const inner = sub(env.get(axis)!, dimExpr(node.attrs.low as Dim));
-    const inside = and(le(int(0), inner), lt(inner, size));
-    const value = this.at(x, restrict(new Map([...env, [axis, clampIndex(inner, size)]]), x));
-    return select(inside, value, float((node.attrs.value as number | undefined) ?? 0, value.dtype));
-  }
-
-  private concat(node: Node, env: Env): Expr {
-    const axis = node.attrs.axis as string;
-    let end: Expr = int(0);
-    const parts = node.operands.map((part) => {
-      const size = dimExpr(findAxis(part.type, axis)!.size);
-      const inner = sub(env.get(axis)!, end);
-      end = add(end, size);
-      return { end, value: this.at(part, restrict(new Map([...env, [axis, clampIndex(inner, size)]]), part)) };
-    });
-    return parts.reduceRight<Expr | undefined>(
-      (rest, part) => (rest ? select(lt(env.get(axis)!, part.end), part.value, rest) : part.value),
-      undefined,
+  /** A movement that reads one operand or another, or none. */
+  private guarded(node: Node, env: Env): Expr {
+    const { outside } = indexMapOf(node)!;
+    const sources = sourcesOf(node, env).map((s) => ({ value: this.at(s.operand, s.env), inside: s.inside }));
+    const last = outside === undefined ? undefined : float(outside, registerType(node.type.dtype));
+    return sources.reduceRight<Expr | undefined>(
+      (rest, { value, inside }) => (inside && rest ? select(inside, value, rest) : value),
+      last,
     )!;
   }
 

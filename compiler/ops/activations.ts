@@ -1,7 +1,7 @@
 /** Activation functions, each one record. */
 import type { SampleRange } from "../ir/op.ts";
 import { add, exp, gt, mul, neg, select, sub, tanh } from "./elementwise.ts";
-import { elementwise, type Unary } from "./kinds.ts";
+import { elementwise, inf, nan, rows, type Unary } from "./kinds.ts";
 import { erfScalar } from "./scalar-functions.ts";
 
 const floating = ["f32", "f16"] as const;
@@ -28,6 +28,7 @@ export const erf: Unary = elementwise({
 }`,
   },
   onnx: { type: "Erf", since: 13 },
+  special: rows([nan, nan], [inf, 1], [-inf, -1], [0, 0], [-0, -0]),
   samples: { x: { low: -4, high: 4 } },
   tolerance: { f32: { absolute: 2e-6, relative: 1e-5 } },
 });
@@ -36,6 +37,7 @@ export const sigmoid: Unary = elementwise({
   name: "sigmoid",
   doc: { summary: "1 / (1 + exp(-x))." },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => 1 / (1 + Math.exp(-x!)),
   gradient: (_, dy, y) => ({ x: mul(dy, mul(y, sub(1, y))) }),
@@ -48,6 +50,7 @@ export const sigmoid: Unary = elementwise({
 }`,
   },
   onnx: { type: "Sigmoid", since: 13 },
+  special: rows([nan, nan], [inf, 1], [-inf, 0], [0, 0.5], [-200, 0]),
   samples: { x: wide },
 });
 
@@ -55,11 +58,17 @@ export const relu: Unary = elementwise({
   name: "relu",
   doc: { summary: "max(x, 0)." },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
-  reference: (x) => Math.max(x!, 0),
+  reference: (x) => (x! < 0 ? 0 : x!),
   gradient: ({ x }, dy) => ({ x: select(gt(x, 0), dy, 0) }),
-  wgsl: { call: (x) => `max(${x}, 0.0)` },
+  // By bits, as WGSL's max may pass over a nan: from the negative number next to 0 up to minus infinity.
+  wgsl: {
+    call: (x) => `heddle_relu(${x})`,
+    helper: `fn heddle_relu(x: f32) -> f32 { return select(x, 0.0, bitcast<u32>(x) - 0x80000001u < 0x7f800000u); }`,
+  },
   onnx: { type: "Relu", since: 14 },
+  special: rows([nan, nan], [inf, inf], [-inf, 0], [0, 0], [-0, -0]),
   samples: { x: { low: -3, high: 3, avoid: [0] } },
 });
 
@@ -70,6 +79,7 @@ const gelu: Unary = elementwise({
     source: "Hendrycks, Gimpel 2016, arXiv:1606.08415",
   },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => 0.5 * x! * (1 + erfScalar(x! / Math.SQRT2)),
   gradient: ({ x }, dy) => {
@@ -90,6 +100,7 @@ const gelu: Unary = elementwise({
 }`,
   },
   onnx: { type: "Gelu", since: 20 },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
   tolerance: { f32: { absolute: 2e-6, relative: 1e-5 } },
 });
@@ -101,6 +112,7 @@ const geluTanh: Unary = elementwise({
     source: "Hendrycks, Gimpel 2016, arXiv:1606.08415, section 2",
   },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => 0.5 * x! * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x! + 0.044715 * x! ** 3))),
   gradient: ({ x }, dy) => {
@@ -117,6 +129,7 @@ const geluTanh: Unary = elementwise({
   return 0.5 * x * (1.0 + tanh(clamp(0.7978845608028654 * (x + 0.044715 * x * x * x), -15.0, 15.0)));
 }`,
   },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
 });
@@ -125,6 +138,7 @@ export const quickGelu: Unary = elementwise({
   name: "quick_gelu",
   doc: { summary: "x · σ(1.702 x), as CLIP uses.", source: "Radford et al. 2021, released code" },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => x! / (1 + Math.exp(-1.702 * x!)),
   gradient: ({ x }, dy) => {
@@ -139,6 +153,7 @@ export const quickGelu: Unary = elementwise({
   return x * select(e, 1.0, x >= 0.0) / (1.0 + e);
 }`,
   },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
 });
 
@@ -149,6 +164,7 @@ export const silu: Unary = elementwise({
     source: "Elfwing, Uchibe, Doya 2017, arXiv:1702.03118, section 2",
   },
   inputs: ["x"],
+  half: "safe",
   dtypes: floating,
   reference: (x) => x! / (1 + Math.exp(-x!)),
   gradient: ({ x }, dy) => {
@@ -164,6 +180,7 @@ export const silu: Unary = elementwise({
 }`,
   },
   onnx: { type: "Swish", since: 24 },
+  special: rows([nan, nan], [inf, inf], [-inf, nan], [0, 0], [-0, -0]),
   samples: { x: wide },
 });
 

@@ -3,12 +3,13 @@
  * kernel exists. Every axis that is neither contracted nor attended over is batched by name.
  */
 import { build } from "../ir/build.ts";
+import { addDims, productOfDims } from "../ir/dim.ts";
 import type { Attrs, Node } from "../ir/node.ts";
-import type { AttrSpec } from "../ir/op.ts";
+import type { AttentionCore, AttrSpec, Work } from "../ir/op.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
-import { contract, contractAxes } from "./contraction.ts";
-import { add, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
+import { contract, contractAxes, contractTo } from "./contraction.ts";
+import { add, cast, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -80,11 +81,36 @@ function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axis[] {
 const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
   logitAxes(q, k, dot).filter((a) => a.name !== over);
 
-/** exp(logit − lse) of the visible, 0 for the hidden: [query..., key] */
+/** The rows of a result of the forward pass. */
+const queryRows: AttentionCore["rows"] = ([q, k], a, type) => {
+  const rows = rowAxes(q!, k!, parts(a));
+  return type.axes.filter((x) => rows.some((r) => r.name === x.name));
+};
+
+/** Products over the [row, key] pairs: of the width of q and k, and of the width of v. */
+function attentionWork(
+  [q, k, v]: readonly TensorType[],
+  a: Attrs,
+  products: { readonly dot: number; readonly width: number },
+): Work {
+  const { dot, over } = parts(a);
+  const pairs = logitAxes(q!, k!, dot).map((x) => x.size);
+  const own = (v?.axes ?? []).filter((x) => x.name !== over && (x.name === dot || !hasAxis(q!, x.name)));
+  const along = (times: number, axes: readonly Axis[]) => productOfDims([times, ...pairs, ...axes.map((x) => x.size)]);
+  return { macs: addDims(along(products.dot, [findAxis(q!, dot)!]), along(products.width, own)), others: 0 };
+}
+
+/**
+ * exp(logit − lse) of the visible, 0 for the hidden: [query..., key]
+ * The difference is as exact as the logits are, which are sums of products rounded to 2^-24 of their size.
+ */
 function probabilities(q: Node, k: Node, mask: Node | undefined, lse: Node, { dot, scale }: Parts): Node {
   const raised = exp(sub(mul(contract(q, k, [dot]), scale), lse));
   return mask ? select(mask, raised, 0) : raised;
 }
+
+/** Row statistics and what is computed from them are f32, whatever q, k and v are kept in. */
+const wide = (x: Node): Node => (x.type.dtype === "f16" ? cast(x, "f32") : x);
 
 function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: Parts): Node {
   const logits = mul(contract(q, k, [dot]), scale);
@@ -184,7 +210,11 @@ record({
     summary: "softmax(scale · q·k, masked) · v over the key axis. A row that sees no key gives 0.",
     source: "Vaswani et al. 2017, section 3.2.1; Dao et al. 2022 (FlashAttention), section 3.1, for the kernel",
   },
+  half: "safe",
   operands: ["q", "k", "v", "mask?"],
+  roles: { q: "factor", k: "factor", v: "factor", mask: "mask" },
+  core: { kind: "attention", pass: "forward", part: "values", rows: queryRows },
+  work: (t, a) => attentionWork(t, a, { dot: 1, width: 1 }),
   attrs,
   constraints,
   infer: ([q, k, v, mask], a) => {
@@ -201,11 +231,11 @@ record({
     const grads = ["q", "k", "v"].map((x) => build(`attention_grad_${x}`, shared, node.attrs));
     return mask ? [...grads, undefined] : grads;
   },
-  decompose: ([q, k, v, mask], a) => {
+  decompose: ([q, k, v, mask], a, type) => {
     const p = parts(a);
-    const { raised, total } = raise(q!, k!, mask, p);
-    const mixed = contract(raised, v!, [p.over]);
-    return div(mixed, mask ? max(total, 1e-30) : total);
+    const { raised, total } = raise(wide(q!), wide(k!), mask, p);
+    const mixed = contract(raised, wide(v!), [p.over]);
+    return cast(div(mixed, mask ? max(total, 1e-30) : total), type.dtype);
   },
   samples: [unit, unit, unit, flag],
   cases: [
@@ -231,9 +261,13 @@ record({
   name: "attention_lse",
   kind: "composite",
   doc: {
-    summary: "log Σ exp of the masked, scaled logits of each row: what the backward pass keeps of the forward one.",
+    summary:
+      "log Σ exp of the masked, scaled logits of each row, in f32: what the backward pass keeps of the forward one.",
   },
   operands: ["q", "k", "mask?"],
+  roles: { q: "factor", k: "factor", mask: "mask" },
+  core: { kind: "attention", pass: "forward", part: "statistic", rows: queryRows },
+  work: ([q, k], a) => attentionWork([q!, k!], a, { dot: 1, width: 0 }),
   attrs,
   constraints,
   infer: ([q, k, mask], a) => {
@@ -259,7 +293,7 @@ record({
     });
   },
   decompose: ([q, k, mask], a) => {
-    const { total, top } = raise(q!, k!, mask, parts(a));
+    const { total, top } = raise(wide(q!), wide(k!), mask, parts(a));
     return add(top, log(mask ? max(total, 1e-30) : total));
   },
   samples: [unit, unit, flag],
@@ -283,12 +317,20 @@ function logitCotangent(operands: readonly Node[], p: Parts): { weights: Node; d
   return { weights, dLogits: mul(weights, sub(seen, delta)) };
 }
 
-/** Sums over what `like` lacks. */
-function contractTo(a: Node, b: Node, like: Node): Node {
-  const over = a.type.axes.filter((x) => hasAxis(b.type, x.name) && !hasAxis(like.type, x.name)).map((x) => x.name);
-  const product = over.length === 0 ? mul(a, b) : contract(a, b, over);
-  const extra = product.type.axes.filter((x) => !hasAxis(like.type, x.name)).map((x) => x.name);
-  return extra.length === 0 ? product : reduceSum(product, extra);
+const gradientCore: Readonly<Record<"q" | "k" | "v", AttentionCore>> = {
+  q: { kind: "attention", pass: "backward_q", part: "logits", rows: withoutDot },
+  k: { kind: "attention", pass: "backward_kv", part: "logits", rows: withoutDot },
+  v: { kind: "attention", pass: "backward_kv", part: "weights", rows: keyRows },
+};
+
+/** The rows of v's cotangent: its axes that the logits have; its own width may be named as the dot axis is. */
+function keyRows([q, k]: readonly TensorType[], a: Attrs, type: TensorType): Axis[] {
+  const logits = logitAxes(q!, k!, parts(a).dot);
+  return type.axes.filter((x) => logits.some((l) => l.name === x.name));
+}
+
+function withoutDot(_operands: readonly TensorType[], a: Attrs, type: TensorType): Axis[] {
+  return type.axes.filter((x) => x.name !== parts(a).dot);
 }
 
 const gradientOf = {
@@ -306,6 +348,9 @@ const gradientOf = {
       source: "Dao et al. 2022 (FlashAttention), appendix B.2",
     },
     operands: ["q", "k", "v", "lse", "delta", "dy", "mask?"],
+    roles: { q: "factor", k: "factor", v: "factor", lse: "statistic", delta: "statistic", dy: "factor", mask: "mask" },
+    core: gradientCore[which],
+    work: (t, a) => attentionWork(t, a, { dot: which === "v" ? 1 : 2, width: 1 }),
     attrs,
     constraints,
     infer: (t, a) => {
@@ -313,7 +358,7 @@ const gradientOf = {
       return t[position]!;
     },
     reference: (operands, a, type) => referenceGradient(which, operands, parts(a), type),
-    decompose: (operands, a) => gradientOf[which](operands, parts(a)),
+    decompose: (operands, a, type) => cast(gradientOf[which](operands.map(wide), parts(a)), type.dtype),
     samples: [unit, unit, unit, { low: 1, high: 2 }, unit, unit, flag],
     cases: [
       { operands: [qT, kT, vT, rowT, rowT, outT], attrs: usual },

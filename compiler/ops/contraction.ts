@@ -1,8 +1,9 @@
 /** Contraction: the one matrix product, over named axes. */
 import { build } from "../ir/build.ts";
+import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { type Axis, elementsOf, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { record, sizeClash } from "./kinds.ts";
 import { reduceSum } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -67,13 +68,11 @@ function contractReference(a: RefTensor, b: RefTensor, over: readonly string[], 
   return out;
 }
 
-/** The cotangent of one operand: dy times the other, summed over the axes the operand lacks. */
-function cotangent(dy: Node, other: Node, operand: Node): Node {
-  const shared = other.type.axes
-    .filter((x) => hasAxis(dy.type, x.name) && !hasAxis(operand.type, x.name))
-    .map((x) => x.name);
-  const product = shared.length === 0 ? outer(dy, other) : contract(dy, other, shared);
-  const extra = product.type.axes.filter((x) => !hasAxis(operand.type, x.name)).map((x) => x.name);
+/** a · b, summed over the axes that `like` lacks: the cotangent of one operand of a product from that of the result. */
+export function contractTo(a: Node, b: Node, like: Node): Node {
+  const over = b.type.axes.filter((x) => hasAxis(a.type, x.name) && !hasAxis(like.type, x.name)).map((x) => x.name);
+  const product = over.length === 0 ? outer(a, b) : contract(a, b, over);
+  const extra = product.type.axes.filter((x) => !hasAxis(like.type, x.name)).map((x) => x.name);
   return extra.length === 0 ? product : reduceSum(product, extra);
 }
 
@@ -87,7 +86,18 @@ record({
       "Σ a·b over the axes named; other axes that both carry are batched. Accumulates in f32 whatever the dtype.",
     source: "the Einstein summation convention, with names for indices",
   },
+  half: "safe",
   operands: ["a", "b"],
+  roles: { a: "factor", b: "factor" },
+  core: {
+    kind: "contraction",
+    over: (attrs) => attrs.over as string[],
+    fold: {
+      accumulators: [{ start: 0 }],
+      lift: (s, [a, b]) => [s.mul(a!, b!)],
+      merge: (s, [sum], [product]) => [s.add(sum!, product!)],
+    },
+  },
   attrs: { over: { kind: "axes" } },
   constraints: {
     C1: "the contracted axes are in both operands",
@@ -96,10 +106,14 @@ record({
     C4: "at least one axis is contracted",
   },
   infer: (t, attrs) => inferContract(t, attrs.over as string[]),
+  work: ([a], attrs, type) => {
+    const summed = (attrs.over as string[]).map((n) => findAxis(a!, n)!.size);
+    return { macs: productOfDims([elementsOf(type), ...summed]), others: 0 };
+  },
   reference: ([a, b], attrs, type) => contractReference(a!, b!, attrs.over as string[], type),
   gradient: (node, dy) => {
     const [a, b] = [node.operands[0]!, node.operands[1]!];
-    return [cotangent(dy, b, a), cotangent(dy, a, b)];
+    return [contractTo(dy, b, a), contractTo(dy, a, b)];
   },
   samples: [
     { low: -1, high: 1 },

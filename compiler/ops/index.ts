@@ -7,16 +7,22 @@ export * from "./indexing.ts";
 export {
   asNodes,
   type Binary,
+  type Builder,
   type ElementwiseSpec,
   elementwise,
+  is,
   type OpBuilder,
   type Operand,
+  type Recorded,
   record as defineOp,
+  requireAxes,
   type Ternary,
   type Unary,
 } from "./kinds.ts";
 export * from "./losses.ts";
 export * from "./movement.ts";
+export { type MovementSpec, movement } from "./movement-kind.ts";
 export * from "./normalization.ts";
+export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";
 export * from "./sources.ts";

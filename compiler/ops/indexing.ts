@@ -2,7 +2,7 @@
 import { build } from "../ir/build.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { type Axis, elementsOf, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
 import { eq, select } from "./elementwise.ts";
 import { record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -17,7 +17,9 @@ record({
     summary:
       "table[index] along one axis of the table; axes that both carry are batched. An index outside the axis reads its nearest end.",
   },
+  half: "safe",
   operands: ["table", "index"],
+  roles: { table: "table", index: "index" },
   attrs: { axis: { kind: "axis" } },
   constraints: {
     C1: "the axis is an axis of the table and not of the index",
@@ -87,6 +89,9 @@ record({
       "Adds each update to the row its index names, in the order of the indices: the adjoint of gather. Indices outside the axis add to its nearest end.",
   },
   operands: ["index", "updates"],
+  roles: { index: "index" },
+  core: { kind: "indexing" },
+  work: ([, updates]) => ({ macs: 0, others: elementsOf(updates!) }),
   attrs: { axis: { kind: "sized_axis" }, batched: { kind: "axes" } },
   constraints: {
     C1: "the updates carry every axis of the index",

@@ -1,10 +1,12 @@
 /** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
 import { UsageError } from "../diagnostics/error.ts";
-import { build } from "../ir/build.ts";
-import type { DType } from "../ir/dtype.ts";
+import { brokenConstraint, build } from "../ir/build.ts";
+import { printApart } from "../ir/dim.ts";
+import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { intern } from "../ir/node.ts";
 import {
+  type HalfPolicy,
   type OnnxMapping,
   type OpCase,
   type OpDoc,
@@ -17,6 +19,7 @@ import {
   type WgslText,
 } from "../ir/op.ts";
 import { type Axis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import type { Typed } from "../ir/typed.ts";
 import { broadcastStrides, strides } from "./reference-tools.ts";
 
 /** A node, or a number that becomes a constant of the other operands' dtype. */
@@ -25,12 +28,54 @@ export type Operand = Node | number;
 type ByName<N extends readonly string[]> = Readonly<Record<N[number], Node>>;
 type Operands<N extends readonly string[]> = { readonly [K in keyof N]: Operand };
 
+/** What carries the record that it builds nodes of. */
+export interface Recorded {
+  readonly record: OpRecord;
+}
+
+export type Builder<F> = F & Recorded;
+
+/** True for a node that this builder made, or that is like one. */
+export const is = (op: Recorded, node: Node | undefined): boolean => node?.op === op.record.name;
+type Row<N extends readonly string[]> = readonly [...{ readonly [K in keyof N]: number }, number];
+
+export const [nan, inf] = [Number.NaN, Number.POSITIVE_INFINITY];
+
+/** Rows of special values: the operands, then the result. */
+export const rows = <R extends readonly [number, ...number[]]>(...all: R[]): R[] => all;
+
 /** A builder that carries its record. */
 export type OpBuilder<A extends readonly unknown[]> = ((...args: A) => Node) & { readonly record: OpRecord };
 
-export type Unary = OpBuilder<readonly [Operand]>;
-export type Binary = OpBuilder<readonly [Operand, Operand]>;
-export type Ternary = OpBuilder<readonly [Operand, Operand, Operand]>;
+/** Builders of elementwise ops: on typed operands the result has the axes of all of them. */
+export interface Unary {
+  <A extends string>(x: Typed<A>): Typed<A>;
+  (x: Operand): Node;
+  readonly record: OpRecord;
+}
+export interface Binary {
+  <A extends string = never, B extends string = never>(a: Typed<A> | number, b: Typed<B> | number): Typed<A | B>;
+  (a: Operand, b: Operand): Node;
+  readonly record: OpRecord;
+}
+export interface Ternary {
+  <A extends string = never, B extends string = never, C extends string = never>(
+    a: Typed<A> | number,
+    b: Typed<B> | number,
+    c: Typed<C> | number,
+  ): Typed<A | B | C>;
+  (a: Operand, b: Operand, c: Operand): Node;
+  readonly record: OpRecord;
+}
+
+/** The builder of an elementwise op with these operands. */
+export type Elementwise<N extends readonly string[]> = N extends readonly [string]
+  ? Unary
+  : N extends readonly [string, string]
+    ? Binary
+    : N extends readonly [string, string, string]
+      ? Ternary
+      : OpBuilder<Operands<N>>;
 
 export interface ElementwiseSpec<N extends readonly string[]> {
   readonly name: string;
@@ -39,21 +84,26 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   /** Dtypes accepted; all operands share one, but those listed in `boolInputs`. */
   readonly dtypes: readonly DType[];
   readonly boolInputs?: readonly N[number][];
-  /** The result's dtype; "same" unless said. */
+  /** The result's dtype; default "same". */
   readonly result?: "same" | "bool";
   readonly reference: (...values: number[]) => number;
   readonly gradient?: (args: ByName<N>, cotangent: Node, result: Node) => Partial<Record<N[number], Node>>;
   /** True where the derivative is 0 almost everywhere. */
   readonly flat?: boolean;
+  /** True where the operands may change places. */
+  readonly commutative?: boolean;
+  readonly half?: HalfPolicy;
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
+  /** What nan, infinities and zeros give: rows of the operands, then the result. None for bool. */
+  readonly special: readonly Row<N>[];
   readonly samples: Readonly<Record<N[number], SampleRange>>;
   readonly tolerance?: Readonly<Partial<Record<DType, Tolerance>>>;
 }
 
 /** f32 keeps 24 bits and f16 11; a few roundings are allowed on either. */
-export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
+const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
   f32: { absolute: 1e-6, relative: 1e-5 },
   f16: { absolute: 1e-3, relative: 4e-3 },
   i32: { absolute: 0, relative: 0 },
@@ -62,7 +112,7 @@ export const usualTolerance: Readonly<Partial<Record<DType, Tolerance>>> = {
 };
 
 /** An op that acts on each element; operands broadcast by axis name. */
-export function elementwise<const N extends readonly string[]>(spec: ElementwiseSpec<N>): OpBuilder<Operands<N>> {
+export function elementwise<const N extends readonly string[]>(spec: ElementwiseSpec<N>): Elementwise<N> {
   const { gradient, decompose } = spec;
   const named = (operands: readonly Node[]) =>
     Object.fromEntries(spec.inputs.map((n, i) => [n, operands[i]!])) as ByName<N>;
@@ -86,16 +136,19 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
       },
     }),
     ...(spec.flat && { flat: true }),
+    ...(spec.commutative && { commutative: true }),
+    ...(spec.half && { half: spec.half }),
     ...(decompose && { decompose: (operands: readonly Node[]) => decompose(named(operands)) }),
     wgsl: spec.wgsl,
     ...(spec.onnx && { onnx: spec.onnx }),
     samples: spec.inputs.map((n) => spec.samples[n as N[number]]),
+    special: spec.special.map((row) => ({ operands: row.slice(0, -1) as number[], result: row.at(-1)! })),
     cases: elementwiseCases(spec),
     tolerance: { ...usualTolerance, ...spec.tolerance },
   });
   const builder = (...operands: Operands<N>) =>
     build(spec.name, asNodes(spec.name, operands as readonly Operand[]), {});
-  return Object.assign(builder, { record }) as OpBuilder<Operands<N>>;
+  return Object.assign(builder, { record }) as unknown as Elementwise<N>;
 }
 
 function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>, operands: readonly TensorType[]) {
@@ -122,7 +175,7 @@ function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>,
  * The axes of all operands: those of the operand with most axes (the first on a tie), then what the others add.
  * Throws OpViolation C1 when an axis has two sizes.
  */
-export function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
+function unionAxes(operands: readonly TensorType[], names: readonly string[]): Axis[] {
   const longest = operands.reduce((a, b) => (b.axes.length > a.axes.length ? b : a));
   const axes = [...longest.axes];
   operands.forEach((operand, i) => {
@@ -147,20 +200,27 @@ export function sizeClash(
   const j = operands.findIndex((o) => size(o) !== undefined && size(o) !== mine);
   const [first, second] = j < i ? [j, i] : [i, j];
   const name = (k: number) => (names[k] ?? `operand ${k + 1}`).replace(/[?.]+$/, "");
+  const [one, other] = printApart(size(operands[first]!)!, size(operands[second]!)!);
   return new OpViolation(
     "C1",
-    `axis "${axis}" is ${size(operands[first]!)} in ${name(first)} and ${size(operands[second]!)} in ${name(second)}`,
+    `axis "${axis}" is ${one} in ${name(first)} and ${other} in ${name(second)}`,
     `an axis name stands for one size: rename one of the two, or make the sizes equal`,
   );
 }
 
-/** Numbers among the operands become constants of the dtype that the others have. */
+/** Numbers among the operands become constants of the dtype that the others have. Throws ShapeError where it has no such number. */
 export function asNodes(op: string, operands: readonly Operand[]): Node[] {
   const like =
     operands.find((o): o is Node => typeof o !== "number" && o.type.dtype !== "bool") ??
     operands.find((o): o is Node => typeof o !== "number");
   if (!like) throw new UsageError(`${op} needs at least one tensor among its operands`);
-  return operands.map((o) => (typeof o === "number" ? scalarConstant(o, like.type.dtype) : o));
+  const { dtype } = like.type;
+  const nodes = operands.map((o) => (typeof o === "number" ? scalarConstant(o, dtype) : o));
+  for (const o of operands) {
+    const wrong = typeof o === "number" ? misfit(dtype, o) : undefined;
+    if (wrong) throw brokenConstraint(op, nodes, new OpViolation("C2", wrong.message, wrong.hint));
+  }
+  return nodes;
 }
 
 /** A scalar constant node; see ops/sources.ts for the record. */

@@ -3,10 +3,10 @@ import { build } from "../ir/build.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { findAxis, hasAxis, tensorType } from "../ir/type.ts";
-import { cast, eq, exp, mul, sub } from "./elementwise.ts";
+import { cast, eq, log, mul, sub } from "./elementwise.ts";
 import { gather } from "./indexing.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
-import { logsumexp } from "./reductions.ts";
+import { softmax, softmaxParts } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
 import { iota } from "./sources.ts";
 
@@ -53,18 +53,22 @@ record({
       const values = Array.from({ length: classes }, (_, c) => logits!.data[base + c * along]!);
       const top = Math.max(...values);
       const chosen = Math.min(Math.max(label!.data[i.reduce((n, v, d) => n + v * is[d]!, 0)]!, 0), classes - 1);
-      return top + Math.log(values.reduce((n, v) => n + Math.exp(v - top), 0)) - values[chosen]!;
+      return Math.log(values.reduce((n, v) => n + Math.exp(v - top), 0)) + (top - values[chosen]!);
     });
   },
   gradient: (node, dy) => {
     const [logits, label] = node.operands as [Node, Node];
     const axis = findAxis(logits.type, node.attrs.axis as string)!;
-    const predicted = exp(sub(logits, logsumexp(logits, axis.name)));
+    const predicted = softmax(logits, axis.name);
     const wanted = cast(eq(iota(axis, label.type.dtype), label), logits.type.dtype);
     return [mul(dy, sub(predicted, wanted)), undefined]; // softmax − one-hot
   },
-  decompose: ([logits, label], attrs) =>
-    sub(logsumexp(logits!, attrs.axis as string), gather(logits!, label!, attrs.axis as string)),
+  // log Σ exp(x − max x) − (x[label] − max x): what is subtracted is small wherever the result is.
+  decompose: ([logits, label], attrs) => {
+    const axis = attrs.axis as string;
+    const { top, total } = softmaxParts(logits!, axis);
+    return sub(log(total), sub(gather(logits!, label!, axis), top));
+  },
   samples: [
     { low: -4, high: 4 },
     { low: 0, high: 4, integer: true },

@@ -1,13 +1,14 @@
 /** Movement: the same elements under other names and shapes. On a device most of these are index arithmetic, not copies. */
+import { flatIndex, type IndexAlgebra, type Indexing, type Source, unflatIndex } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { addDims, type Dim, divideDims, productOfDims, subDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation, type RefTensor } from "../ir/op.ts";
-import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import { OpViolation } from "../ir/op.ts";
+import { type Axis, findAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { add } from "./elementwise.ts";
-import { record, requireAxes, tabulate } from "./kinds.ts";
+import { type Builder, requireAxes } from "./kinds.ts";
+import { movement } from "./movement-kind.ts";
 import { reduceSum } from "./reductions.ts";
-import { strideOf } from "./reference-tools.ts";
 
 const abc: TensorType = tensorType("f32", [
   { name: "a", size: 3 },
@@ -15,20 +16,6 @@ const abc: TensorType = tensorType("f32", [
   { name: "c", size: 2 },
 ]);
 const plain = [{ low: -2, high: 2 }];
-
-/** Reads x at an index given by axis name; undefined means outside, where `outside` is the value. */
-function remap(
-  x: RefTensor,
-  type: TensorType,
-  at: (index: Readonly<Record<string, number>>) => Readonly<Record<string, number>> | undefined,
-  outside = 0,
-): Float64Array {
-  const step = x.type.axes.map((a) => [a.name, strideOf(x.type, a.name)] as const);
-  return tabulate(type, (index) => {
-    const from = at(Object.fromEntries(type.axes.map((a, i) => [a.name, index[i]!])));
-    return from ? x.data[step.reduce((n, [name, s]) => n + from[name]! * s, 0)]! : outside;
-  });
-}
 
 const replaceAxis = (axes: readonly Axis[], name: string, by: readonly Axis[]): Axis[] =>
   axes.flatMap((a) => (a.name === name ? by : [a]));
@@ -38,9 +25,9 @@ function assertNew(axes: readonly Axis[], names: readonly string[], constraint: 
   if (taken !== undefined) throw new OpViolation(constraint, `the name "${taken}" is already an axis`);
 }
 
-record({
+/** x with axis `axis` named `to`. */
+export const rename: Builder<(x: Node, axis: string, to: string) => Node> = movement({
   name: "rename",
-  kind: "movement",
   doc: { summary: "Another name for an axis: the same axis in a second role." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" }, to: { kind: "axis" } },
@@ -50,19 +37,19 @@ record({
     assertNew(x!.axes, [attrs.to as string], "C2");
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: attrs.to as string, size: axis!.size }]));
   },
-  reference: ([x]) => x!.data,
+  indexMap: (_, attrs) => ({
+    sources: [{ index: (_a, at) => ({ [attrs.axis as string]: at(attrs.to as string) }) }],
+    inverse: (_a, at) => ({ [attrs.to as string]: at(attrs.axis as string) }),
+  }),
   gradient: (node, dy) => [rename(dy, node.attrs.to as string, node.attrs.axis as string)],
   samples: plain,
   cases: [{ operands: [abc], attrs: { axis: "b", to: "d" } }],
+  builder: (x, axis, to) => (axis === to ? x : build("rename", [x], { axis, to })),
 });
 
-/** x with axis `axis` named `to`. */
-export const rename = (x: Node, axis: string, to: string): Node =>
-  axis === to ? x : build("rename", [x], { axis, to });
-
-record({
+/** Axis `axis` as several; a size may be left out (0) once and is then inferred. */
+export const split: Builder<(x: Node, axis: string, into: readonly Axis[]) => Node> = movement({
   name: "split",
-  kind: "movement",
   doc: { summary: "One axis as several, the first one slowest: index = ((i0 · s1) + i1) · s2 + i2." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" }, into: { kind: "sized_axes" } },
@@ -85,7 +72,13 @@ record({
     }
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, into));
   },
-  reference: ([x]) => x!.data,
+  indexMap: (_, attrs) => {
+    const [axis, into] = [attrs.axis as string, attrs.into as unknown as Axis[]];
+    return {
+      sources: [{ index: (a, at) => ({ [axis]: flatIndex(a, into, at) }) }],
+      inverse: (a, at) => unflatIndex(a, into, at(axis)),
+    };
+  },
   gradient: (node, dy) => {
     const into = node.attrs.into as unknown as Axis[];
     return [
@@ -119,22 +112,20 @@ record({
       },
     },
   ],
+  builder: (x, axis, into) => {
+    const known = productOfDims(into.filter((a) => a.size !== 0).map((a) => a.size));
+    const size = findAxis(x.type, axis)?.size;
+    const filled = into.map((a) => ({
+      name: a.name,
+      size: a.size !== 0 || size === undefined ? a.size : (divideDims(size, known) ?? 0),
+    }));
+    return build("split", [x], { axis, into: filled });
+  },
 });
 
-/** Axis `axis` as several; a size may be left out (0) once and is then inferred. */
-export function split(x: Node, axis: string, into: readonly Axis[]): Node {
-  const known = productOfDims(into.filter((a) => a.size !== 0).map((a) => a.size));
-  const size = findAxis(x.type, axis)?.size;
-  const filled = into.map((a) => ({
-    name: a.name,
-    size: a.size !== 0 || size === undefined ? a.size : (divideDims(size, known) ?? 0),
-  }));
-  return build("split", [x], { axis, into: filled });
-}
-
-record({
+/** The axes named as one axis, in the order given. */
+export const merge: Builder<(x: Node, axes: readonly string[], into: string) => Node> = movement({
   name: "merge",
-  kind: "movement",
   doc: { summary: "Several axes as one, the first one slowest; the undoing of split." },
   operands: ["x"],
   attrs: { axes: { kind: "axes" }, into: { kind: "axis" } },
@@ -153,18 +144,13 @@ record({
       x!.axes.flatMap((a) => (a.name === names[0] ? [merged] : names.includes(a.name) ? [] : [a])),
     );
   },
-  reference: ([x], attrs, type) => {
-    const names = attrs.axes as string[];
-    const sizes = names.map((n) => findAxis(x!.type, n)!.size as number);
-    return remap(x!, type, (index) => {
-      let rest = index[attrs.into as string]!;
-      const from: Record<string, number> = { ...index };
-      for (let i = names.length - 1; i >= 0; i--) {
-        from[names[i]!] = rest % sizes[i]!;
-        rest = Math.floor(rest / sizes[i]!);
-      }
-      return from;
-    });
+  indexMap: ([x], attrs) => {
+    const axes = (attrs.axes as string[]).map((n) => findAxis(x!, n)!);
+    const into = attrs.into as string;
+    return {
+      sources: [{ index: (a, at) => unflatIndex(a, axes, at(into)) }],
+      inverse: (a, at) => ({ [into]: flatIndex(a, axes, at) }),
+    };
   },
   gradient: (node, dy) => {
     const names = node.attrs.axes as string[];
@@ -182,15 +168,12 @@ record({
     { operands: [abc], attrs: { axes: ["a", "b"], into: "d" } },
     { operands: [abc], attrs: { axes: ["c", "a"], into: "c" } },
   ],
+  builder: (x, axes, into) => (axes.length === 1 ? rename(x, axes[0]!, into) : build("merge", [x], { axes, into })),
 });
 
-/** The axes named as one axis, in the order given. */
-export const merge = (x: Node, axes: readonly string[], into: string): Node =>
-  axes.length === 1 ? rename(x, axes[0]!, into) : build("merge", [x], { axes, into });
-
-record({
+/** `length` elements of `axis` from `start`; x itself when that is all of it. */
+export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => Node> = movement({
   name: "slice",
-  kind: "movement",
   doc: { summary: "`length` consecutive elements of one axis from `start`." },
   operands: ["x"],
   attrs: { axis: { kind: "axis" }, start: { kind: "dim" }, length: { kind: "dim" } },
@@ -208,9 +191,9 @@ record({
     }
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: axis!.name, size: length }]));
   },
-  reference: ([x], attrs, type) => {
+  indexMap: (_, attrs) => {
     const axis = attrs.axis as string;
-    return remap(x!, type, (i) => ({ ...i, [axis]: i[axis]! + (attrs.start as number) }));
+    return { sources: [{ index: (a, at) => ({ [axis]: a.add(at(axis), a.dim(attrs.start as Dim)) }) }] };
   },
   gradient: (node, dy) => {
     const axis = node.attrs.axis as string;
@@ -220,13 +203,11 @@ record({
   },
   samples: plain,
   cases: [{ operands: [abc], attrs: { axis: "b", start: 2, length: 3 } }],
+  builder: (x, axis, start, length) => {
+    if (start === 0 && findAxis(x.type, axis)?.size === length) return x;
+    return build("slice", [x], { axis, start, length });
+  },
 });
-
-/** `length` elements of `axis` from `start`; x itself when that is all of it. */
-export function slice(x: Node, axis: string, start: Dim, length: Dim): Node {
-  if (start === 0 && findAxis(x.type, axis)?.size === length) return x;
-  return build("slice", [x], { axis, start, length });
-}
 
 /** The one element of `axis` at `index`, without the axis. */
 export const at = (x: Node, axis: string, index: Dim): Node => dropAxis(slice(x, axis, index, 1), axis);
@@ -238,9 +219,9 @@ export function dropAxis(x: Node, axis: string): Node {
   return merge(x, [neighbour.name, axis], neighbour.name);
 }
 
-record({
+/** Constant elements before and after one axis. */
+export const pad: Builder<(x: Node, axis: string, low: Dim, high: Dim, value?: number) => Node> = movement({
   name: "pad",
-  kind: "movement",
   doc: { summary: "`low` elements of `value` before one axis and `high` after it." },
   operands: ["x"],
   attrs: {
@@ -258,14 +239,18 @@ record({
     const size = addDims(axis!.size, addDims(low, high));
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: axis!.name, size }]));
   },
-  reference: ([x], attrs, type) => {
+  indexMap: ([x], attrs) => {
     const axis = attrs.axis as string;
-    const size = findAxis(x!.type, axis)!.size as number;
-    const read = (i: Readonly<Record<string, number>>) => {
-      const j = i[axis]! - (attrs.low as number);
-      return j < 0 || j >= size ? undefined : { ...i, [axis]: j };
+    const inner = <E>(a: IndexAlgebra<E>, at: (axis: string) => E) => a.sub(at(axis), a.dim(attrs.low as Dim));
+    return {
+      sources: [
+        {
+          index: (a, at) => ({ [axis]: inner(a, at) }),
+          inside: (a, at) => a.and(a.le(a.dim(0), inner(a, at)), a.lt(inner(a, at), a.dim(findAxis(x!, axis)!.size))),
+        },
+      ],
+      outside: (attrs.value as number | undefined) ?? 0,
     };
-    return remap(x!, type, read, (attrs.value as number | undefined) ?? 0);
   },
   gradient: (node, dy) => {
     const axis = node.attrs.axis as string;
@@ -276,17 +261,15 @@ record({
     { operands: [abc], attrs: { axis: "b", low: 1, high: 2 } },
     { operands: [abc], attrs: { axis: "c", low: 0, high: 3, value: 1.5 } },
   ],
+  builder: (x, axis, low, high, value = 0) => {
+    if (low === 0 && high === 0) return x;
+    return build("pad", [x], value === 0 ? { axis, low, high } : { axis, low, high, value });
+  },
 });
 
-/** Constant elements before and after one axis. */
-export function pad(x: Node, axis: string, low: Dim, high: Dim, value = 0): Node {
-  if (low === 0 && high === 0) return x;
-  return build("pad", [x], value === 0 ? { axis, low, high } : { axis, low, high, value });
-}
-
-record({
+/** The tensors one after another along `axis`. */
+export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = movement({
   name: "concat",
-  kind: "movement",
   doc: { summary: "Tensors one after another along an axis that all carry." },
   operands: ["x..."],
   attrs: { axis: { kind: "axis" } },
@@ -311,22 +294,18 @@ record({
     const size = operands.map((o) => findAxis(o, axis)!.size).reduce(addDims, 0);
     return tensorType(first.dtype, replaceAxis(first.axes, axis, [{ name: axis, size }]));
   },
-  reference: (operands, attrs, type) => {
+  indexMap: (operands, attrs) => {
     const axis = attrs.axis as string;
-    const steps = operands.map((o) => o.type.axes.map((a) => [a.name, strideOf(o.type, a.name)] as const));
-    const names = type.axes.map((a) => a.name);
-    const along = names.indexOf(axis);
-    return tabulate(type, (index) => {
-      let [k, i] = [0, index[along]!];
-      for (; ; k++) {
-        const size = findAxis(operands[k]!.type, axis)!.size as number;
-        if (i < size) break;
-        i -= size;
-      }
-      return operands[k]!.data[
-        steps[k]!.reduce((n, [name, s]) => n + (name === axis ? i : index[names.indexOf(name)]!) * s, 0)
-      ]!;
+    let end: Dim = 0;
+    const sources = operands.map((part, i): Source => {
+      const start = end;
+      const stop = addDims(start, findAxis(part, axis)!.size);
+      end = stop;
+      const index: Indexing = (a, at) => ({ [axis]: a.sub(at(axis), a.dim(start)) });
+      // The parts before have been asked: what is left begins here, and the last part has the rest.
+      return i === operands.length - 1 ? { index } : { index, inside: (a, at) => a.lt(at(axis), a.dim(stop)) };
     });
+    return { sources };
   },
   gradient: (node, dy) => {
     const axis = node.attrs.axis as string;
@@ -353,15 +332,12 @@ record({
       attrs: { axis: "b" },
     },
   ],
+  builder: (parts, axis) => (parts.length === 1 ? parts[0]! : build("concat", parts, { axis })),
 });
 
-/** The tensors one after another along `axis`. */
-export const concat = (parts: readonly Node[], axis: string): Node =>
-  parts.length === 1 ? parts[0]! : build("concat", parts, { axis });
-
-record({
+/** x with its axes in the order given. */
+export const transpose: Builder<(x: Node, order: readonly string[]) => Node> = movement({
   name: "transpose",
-  kind: "movement",
   doc: {
     summary:
       "Another order of the axes. Order is layout, so this matters at the borders only: outputs, files, other runtimes.",
@@ -377,22 +353,20 @@ record({
     }
     return tensorType(x!.dtype, axes);
   },
-  reference: ([x], _, type) => remap(x!, type, (i) => i),
+  indexMap: () => ({ sources: [{ index: () => ({}) }], inverse: () => ({}) }),
   gradient: (_, dy) => [dy],
   samples: plain,
   cases: [{ operands: [abc], attrs: { order: ["c", "a", "b"] } }],
+  builder: (x, order) => {
+    return order.every((n, i) => x.type.axes[i]?.name === n) && order.length === x.type.axes.length
+      ? x
+      : build("transpose", [x], { order });
+  },
 });
 
-/** x with its axes in the order given. */
-export function transpose(x: Node, order: readonly string[]): Node {
-  return order.every((n, i) => x.type.axes[i]?.name === n) && order.length === x.type.axes.length
-    ? x
-    : build("transpose", [x], { order });
-}
-
-record({
+/** Sliding windows of `kernel` elements along `axis`, `stride` apart. */
+export const window: Builder<(x: Node, axis: string, out: string, kernel: Axis, stride?: number) => Node> = movement({
   name: "window",
-  kind: "movement",
   doc: {
     summary:
       "Sliding windows: x[i · stride + k] at [out = i, kernel = k]. A convolution is a contraction over windows, a pooling a reduction.",
@@ -425,10 +399,10 @@ record({
       throw new OpViolation("C3", `a kernel of ${kernel.size} along "${axis!.name}", which is ${axis!.size}`);
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: attrs.out as string, size }, kernel]));
   },
-  reference: ([x], attrs, type) => {
+  indexMap: (_, attrs) => {
     const stride = (attrs.stride as number | undefined) ?? 1;
-    const [out, kernel] = [attrs.out as string, (attrs.kernel as unknown as Axis).name];
-    return remap(x!, type, (i) => ({ ...i, [attrs.axis as string]: i[out]! * stride + i[kernel]! }));
+    const [axis, out, kernel] = [attrs.axis as string, attrs.out as string, (attrs.kernel as unknown as Axis).name];
+    return { sources: [{ index: (a, at) => ({ [axis]: a.add(a.mul(at(out), a.dim(stride)), at(kernel)) }) }] };
   },
   // Overlap-add: the cotangent of each kernel position, spread by the stride, padded to its place.
   gradient: (node, dy) => {
@@ -448,8 +422,14 @@ record({
     { operands: [abc], attrs: { axis: "b", out: "o", kernel: { name: "k", size: 3 } } },
     { operands: [abc], attrs: { axis: "b", out: "b", kernel: { name: "k", size: 2 }, stride: 2 } },
   ],
+  builder: (x, axis, out, kernel, stride = 1) =>
+    build("window", [x], {
+      axis,
+      out,
+      kernel: { name: kernel.name, size: kernel.size },
+      ...(stride !== 1 && { stride }),
+    }),
 });
-
 /** stride - 1 zeros after each element of `axis`. */
 function spreadBy(x: Node, axis: string, stride: number): Node {
   if (stride === 1) return x;
@@ -459,23 +439,4 @@ function spreadBy(x: Node, axis: string, stride: number): Node {
     { name: `${axis}_gap`, size: 1 },
   ]);
   return merge(pad(apart, `${axis}_gap`, 0, stride - 1), [axis, `${axis}_gap`], axis);
-}
-
-/** Sliding windows of `kernel` elements along `axis`, `stride` apart. */
-export const window = (x: Node, axis: string, out: string, kernel: Axis, stride = 1): Node =>
-  build("window", [x], {
-    axis,
-    out,
-    kernel: { name: kernel.name, size: kernel.size },
-    ...(stride !== 1 && { stride }),
-  });
-
-/** A new axis of size 1. */
-export function addAxis(x: Node, name: string): Node {
-  const neighbour = x.type.axes.at(-1);
-  if (!neighbour || hasAxis(x.type, name)) return build("broadcast", [x], { axes: [{ name, size: 1 }] });
-  return split(x, neighbour.name, [
-    { name: neighbour.name, size: neighbour.size },
-    { name, size: 1 },
-  ]);
 }

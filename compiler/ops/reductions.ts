@@ -1,13 +1,20 @@
 /** Reductions over named axes, and the composites made of them: softmax, log-sum-exp, mean. */
+import type { Fold } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { OpViolation, type RefTensor } from "../ir/op.ts";
+import { OpViolation, type SpecialValue } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType, tensorType } from "../ir/type.ts";
-import { add, cast, div, eq, exp, log, mul, sub } from "./elementwise.ts";
-import { record, requireAxes, tabulate } from "./kinds.ts";
-import { broadcastStrides, strideOf, strides } from "./reference-tools.ts";
+import { add, cast, div, eq, exp, log, mul, select, sub } from "./elementwise.ts";
+import { type Builder, inf, nan, record, requireAxes, tabulate } from "./kinds.ts";
+import { movement } from "./movement-kind.ts";
+import { foldNumbers, foldWork, type Reduction, reduction } from "./reduction-kind.ts";
+import { broadcastStrides } from "./reference-tools.ts";
 import { sizeOf } from "./sources.ts";
+
+/** Special values of one row: its elements, then the result. */
+const ofRow = (...all: readonly (readonly [readonly number[], number])[]): SpecialValue[] =>
+  all.map(([elements, result]) => ({ operands: [elements], result }));
 
 const xy: TensorType = tensorType("f32", [
   { name: "a", size: 3 },
@@ -15,85 +22,64 @@ const xy: TensorType = tensorType("f32", [
   { name: "c", size: 2 },
 ]);
 
-function inferReduce([x]: readonly TensorType[], over: readonly string[]): TensorType {
-  requireAxes(x!, over, "C1", "x");
-  if (over.length === 0) throw new OpViolation("C2", "no axis is reduced");
-  if (x!.dtype === "bool") throw new OpViolation("C3", "a bool cannot be reduced", "cast it to i32 or f32 first");
-  return tensorType(
-    x!.dtype,
-    x!.axes.filter((a) => !over.includes(a.name)),
-  );
-}
+export const reduceSum: Reduction = reduction({
+  name: "reduce_sum",
+  doc: { summary: "The sum over the axes named; floats accumulate in f32 whatever the dtype." },
+  fold: { accumulators: [{ start: 0 }], merge: (s, [a], [b]) => [s.add(a!, b!)], repeated: "times" },
+  // dy lacks the reduced axes, and broadcasting by name puts them back where it is used.
+  gradient: (x, _over, dy) => broadcastLike(dy, x),
+  onnx: { type: "ReduceSum", since: 13 },
+  special: ofRow([[nan, 1, 2], nan], [[inf, 1, 2], inf], [[inf, -inf, 1], nan], [[3e38, 3e38, 3e38], inf]),
+});
 
-const reduceConstraints = {
-  C1: "the reduced axes are axes of x",
-  C2: "at least one axis is reduced",
-  C3: "x is a number, not a bool",
+/** The cotangent of the extreme values of a row, shared equally by ties. */
+const toExtremes = (x: Node, over: readonly string[], dy: Node, extreme: Node): Node => {
+  const winners = cast(eq(x, extreme), x.type.dtype);
+  return div(mul(winners, dy), reduceSum(winners, over));
 };
 
-/** Folds `f` over the axes named, in row-major order. */
-function fold(
-  x: RefTensor,
-  over: readonly string[],
-  type: TensorType,
-  start: number,
-  f: (acc: number, v: number) => number,
-) {
-  const out = new Float64Array(type.axes.reduce((n, a) => n * (a.size as number), 1)).fill(start);
-  const step = strides(x.type);
-  const to = x.type.axes.map((a) => (over.includes(a.name) ? 0 : strideOf(type, a.name)));
-  for (let i = 0; i < x.data.length; i++) {
-    let at = 0;
-    for (let d = 0; d < step.length; d++) at += (Math.floor(i / step[d]!) % (x.type.axes[d]!.size as number)) * to[d]!;
-    out[at] = f(out[at]!, x.data[i]!);
-  }
-  return out;
-}
-
-record({
-  name: "reduce_sum",
-  kind: "reduction",
-  doc: { summary: "The sum over the axes named; floats accumulate in f32 whatever the dtype." },
-  operands: ["x"],
-  attrs: { over: { kind: "axes" } },
-  constraints: reduceConstraints,
-  infer: (t, attrs) => inferReduce(t, attrs.over as string[]),
-  reference: ([x], attrs, type) => fold(x!, attrs.over as string[], type, 0, (a, v) => a + v),
-  // dy lacks the reduced axes, and broadcasting by name puts them back where it is used.
-  gradient: (node, dy) => [broadcastLike(dy, node.operands[0]!)],
-  samples: [{ low: -2, high: 2 }],
-  cases: [
-    { operands: [xy], attrs: { over: ["b"] } },
-    { operands: [xy], attrs: { over: ["a", "c"] } },
-    { operands: [xy], attrs: { over: ["a", "b", "c"] } },
-  ],
-});
-
-record({
+export const reduceMax: Reduction = reduction({
   name: "reduce_max",
-  kind: "reduction",
   doc: { summary: "The largest value over the axes named; the cotangent is shared equally by ties." },
-  operands: ["x"],
-  attrs: { over: { kind: "axes" } },
-  constraints: reduceConstraints,
-  infer: (t, attrs) => inferReduce(t, attrs.over as string[]),
-  reference: ([x], attrs, type) => fold(x!, attrs.over as string[], type, Number.NEGATIVE_INFINITY, Math.max),
-  gradient: (node, dy) => {
-    const x = node.operands[0]!;
-    const winners = cast(eq(x, node), x.type.dtype);
-    return [div(mul(winners, dy), reduceSum(winners, node.attrs.over as string[]))];
-  },
-  samples: [{ low: -2, high: 2 }],
-  cases: [
-    { operands: [xy], attrs: { over: ["b"] } },
-    { operands: [xy], attrs: { over: ["c", "a"] } },
-  ],
+  fold: { accumulators: [{ start: "lowest" }], merge: (s, [a], [b]) => [s.max(a!, b!)], repeated: "same" },
+  gradient: toExtremes,
+  onnx: { type: "ReduceMax", since: 13 },
+  special: ofRow(
+    [[nan, 1, 2], nan],
+    [[1, nan, 2], nan],
+    [[1, 2, nan], nan],
+    [[inf, 1, 2], inf],
+    [[-inf, 1, 2], 2],
+    [[-inf, -inf, -inf], -inf],
+  ),
 });
 
-/** The sum over axes. */
-export const reduceSum = (x: Node, over: readonly string[]): Node => build("reduce_sum", [x], { over });
-/** The maximum over axes. */
-export const reduceMax = (x: Node, over: readonly string[]): Node => build("reduce_max", [x], { over });
+export const reduceMin: Reduction = reduction({
+  name: "reduce_min",
+  doc: { summary: "The smallest value over the axes named; the cotangent is shared equally by ties." },
+  fold: { accumulators: [{ start: "highest" }], merge: (s, [a], [b]) => [s.min(a!, b!)], repeated: "same" },
+  gradient: toExtremes,
+  onnx: { type: "ReduceMin", since: 13 },
+});
+
+export const reduceProd: Reduction = reduction({
+  name: "reduce_prod",
+  doc: { summary: "The product over the axes named; floats accumulate in f32. Its slope is right at zeros too." },
+  fold: { accumulators: [{ start: 1 }], merge: (s, [a], [b]) => [s.mul(a!, b!)] },
+  gradient: (x, over, dy) => {
+    // The product of the others: without x where no element is 0; where x is the only 0, that of all that are not.
+    const isZero = eq(x, 0);
+    const zeros = reduceSum(cast(isZero, x.type.dtype), over);
+    const rest = reduceProd(select(isZero, 1, x), over);
+    const others = select(
+      isZero,
+      select(eq(zeros, 1), rest, 0),
+      select(eq(zeros, 0), div(rest, select(isZero, 1, x)), 0),
+    );
+    return mul(dy, others);
+  },
+  onnx: { type: "ReduceProd", since: 13 },
+});
 
 /** The mean over axes. */
 export function reduceMean(x: Node, over: readonly string[]): Node {
@@ -102,11 +88,24 @@ export function reduceMean(x: Node, over: readonly string[]): Node {
   return typeof count === "number" ? mul(total, 1 / count) : div(total, sizeOf(count, x.type.dtype));
 }
 
+/** The largest value so far and where it was: of equal ones, the first. */
+const largestAt: Fold = {
+  accumulators: [{ start: "lowest" }, { start: 0, holds: "position" }],
+  lift: (_, [value], position) => [value!, position],
+  merge: (s, [a, at], [b, bt]) => {
+    const first = s.and(s.equal(a!, b!), s.less(bt!, at!));
+    return [s.select(s.less(a!, b!), b!, a!), s.select(s.or(s.less(a!, b!), first), bt!, at!)];
+  },
+  finish: (_, [, at]) => at!,
+};
+
 record({
   name: "argmax",
   kind: "indexing",
   doc: { summary: "The index of the largest value along one axis, the first on a tie; i32." },
   operands: ["x"],
+  core: { kind: "row_reduction", over: (attrs) => [attrs.axis as string], fold: largestAt },
+  work: foldWork,
   attrs: { axis: { kind: "axis" } },
   constraints: { C1: "the axis is an axis of x" },
   infer: ([x], attrs) => {
@@ -116,18 +115,16 @@ record({
       x!.axes.filter((a) => a.name !== attrs.axis),
     );
   },
-  reference: ([x], attrs, type) => {
-    const step = broadcastStrides(x!.type, type);
-    const along = strideOf(x!.type, attrs.axis as string);
-    const size = findAxis(x!.type, attrs.axis as string)!.size as number;
-    return tabulate(type, (index) => {
-      const base = index.reduce((n, v, d) => n + v * step[d]!, 0);
-      let best = 0;
-      for (let i = 1; i < size; i++) if (x!.data[base + i * along]! > x!.data[base + best * along]!) best = i;
-      return best;
-    });
-  },
+  reference: (operands, attrs, type) => foldNumbers(largestAt, operands, [attrs.axis as string], type),
   flat: true,
+  special: ofRow(
+    [[nan, 1, 2], 2],
+    [[1, nan, 2], 2],
+    [[1, 2, nan], 1],
+    [[-inf, inf, inf], 1],
+    [[-inf, -inf, -inf], 0],
+    [[nan, nan, nan], 0],
+  ),
   samples: [{ low: -2, high: 2 }],
   cases: [{ operands: [xy], attrs: { axis: "b" } }],
 });
@@ -135,9 +132,9 @@ record({
 /** The index of the largest value along `axis`. */
 export const argmax = (x: Node, axis: string): Node => build("argmax", [x], { axis });
 
-record({
+/** x repeated along new axes, which come first. */
+export const broadcast: Builder<(x: Node, axes: readonly Axis[]) => Node> = movement({
   name: "broadcast",
-  kind: "movement",
   doc: {
     summary:
       "The same values along axes that x lacks. Elementwise ops broadcast by themselves; this makes it explicit.",
@@ -151,10 +148,7 @@ record({
     if (clash) throw new OpViolation("C1", `x already has the axis "${clash.name}"`);
     return tensorType(x!.dtype, [...axes, ...x!.axes]);
   },
-  reference: ([x], _, type) => {
-    const step = broadcastStrides(x!.type, type);
-    return tabulate(type, (index) => x!.data[index.reduce((n, v, d) => n + v * step[d]!, 0)]!);
-  },
+  indexMap: () => ({ sources: [{ index: () => ({}) }] }),
   gradient: (node, dy) => [
     reduceSum(
       dy,
@@ -163,11 +157,9 @@ record({
   ],
   samples: [{ low: -2, high: 2 }],
   cases: [{ operands: [xy], attrs: { axes: [{ name: "d", size: 4 }] } }],
+  builder: (x, axes) =>
+    axes.length === 0 ? x : build("broadcast", [x], { axes: axes.map((a) => ({ name: a.name, size: a.size })) }),
 });
-
-/** x repeated along new axes, which come first. */
-export const broadcast = (x: Node, axes: readonly Axis[]): Node =>
-  axes.length === 0 ? x : build("broadcast", [x], { axes: axes.map((a) => ({ name: a.name, size: a.size })) });
 
 /** x with every axis that `like` has and x lacks. */
 export const broadcastLike = (x: Node, like: Node): Node =>
@@ -175,6 +167,28 @@ export const broadcastLike = (x: Node, like: Node): Node =>
     x,
     like.type.axes.filter((a) => !findAxis(x.type, a.name)),
   );
+
+/**
+ * The parts of softmax along one axis. Each subtracts the maximum first: exp never overflows, and no difference of two
+ * large values is formed after one of them was rounded, as log Σ exp − x would be.
+ */
+export interface SoftmaxParts {
+  /** max x */
+  readonly top: Node;
+  /** x − max x, never above 0 */
+  readonly shifted: Node;
+  /** exp(x − max x) */
+  readonly raised: Node;
+  /** Σ exp(x − max x), at least 1 */
+  readonly total: Node;
+}
+
+export function softmaxParts(x: Node, axis: string): SoftmaxParts {
+  const top = reduceMax(x, [axis]);
+  const shifted = sub(x, top);
+  const raised = exp(shifted);
+  return { top, shifted, raised, total: reduceSum(raised, [axis]) };
+}
 
 const rowConstraints = { C1: "the axis is an axis of x" };
 const floatRow = (x: TensorType, axis: string) => {
@@ -186,6 +200,7 @@ record({
   name: "softmax",
   kind: "composite",
   doc: { summary: "exp(x - max) / sum(exp(x - max)) along one axis." },
+  half: "safe",
   operands: ["x"],
   attrs: { axis: { kind: "axis" } },
   constraints: rowConstraints,
@@ -196,12 +211,12 @@ record({
       type.dtype,
       type.axes.filter((a) => a.name !== axis),
     );
-    const top = fold(x!, [axis], row, Number.NEGATIVE_INFINITY, Math.max);
+    const top = reduceMax.record.reference([x!], { over: [axis] }, row);
     const step = broadcastStrides(row, type);
     const raised = tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0)).map((r, i) =>
       Math.exp(x!.data[i]! - top[r]!),
     );
-    const total = fold({ type, data: raised }, [axis], row, 0, (a, v) => a + v);
+    const total = reduceSum.record.reference([{ type, data: raised }], { over: [axis] }, row);
     return tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0)).map((r, i) => raised[i]! / total[r]!);
   },
   gradient: (node, dy) => {
@@ -209,9 +224,8 @@ record({
     return [sub(weighted, mul(node, reduceSum(weighted, [node.attrs.axis as string])))]; // y · (dy − Σ dy·y)
   },
   decompose: ([x], attrs) => {
-    const over = [attrs.axis as string];
-    const raised = exp(sub(x!, reduceMax(x!, over)));
-    return div(raised, reduceSum(raised, over));
+    const { raised, total } = softmaxParts(x!, attrs.axis as string);
+    return div(raised, total);
   },
   onnx: { type: "Softmax", since: 13 },
   samples: [{ low: -4, high: 4 }],
@@ -240,18 +254,19 @@ record({
   },
   reference: ([x], attrs, type) => {
     const over = [attrs.axis as string];
-    const top = fold(x!, over, type, Number.NEGATIVE_INFINITY, Math.max);
+    const top = reduceMax.record.reference([x!], { over: over }, type);
     const step = broadcastStrides(type, x!.type);
     const raised = tabulate(x!.type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0)).map((r, i) =>
       Math.exp(x!.data[i]! - top[r]!),
     );
-    return fold({ type: x!.type, data: raised }, over, type, 0, (a, v) => a + v).map((s, i) => Math.log(s) + top[i]!);
+    return reduceSum.record
+      .reference([{ type: x!.type, data: raised }], { over }, type)
+      .map((s, i) => Math.log(s) + top[i]!);
   },
-  gradient: (node, dy) => [mul(dy, exp(sub(node.operands[0]!, node)))], // the softmax of x, scaled
+  gradient: (node, dy) => [mul(dy, softmax(node.operands[0]!, node.attrs.axis as string))],
   decompose: ([x], attrs) => {
-    const over = [attrs.axis as string];
-    const top = reduceMax(x!, over);
-    return add(log(reduceSum(exp(sub(x!, top)), over)), top);
+    const { top, total } = softmaxParts(x!, attrs.axis as string);
+    return add(log(total), top);
   },
   samples: [{ low: -4, high: 4 }],
   cases: [

@@ -1,4 +1,8 @@
-/** Scalar functions that JavaScript lacks, in float64. */
+/** Scalar functions that JavaScript lacks or defines otherwise, in float64. */
+
+/** a to the power b as IEEE 754 has it: 1 to any power, and -1 to an infinite one, is 1, where JavaScript says NaN. */
+export const powScalar = (a: number, b: number): number =>
+  a === 1 || (a === -1 && Math.abs(b) === Number.POSITIVE_INFINITY) ? 1 : a ** b;
 
 /** The error function to about 1e-16: a Taylor series near 0, a continued fraction for erfc elsewhere. */
 export function erfScalar(x: number): number {

@@ -2,7 +2,7 @@
 import { UsageError } from "../diagnostics/error.ts";
 import { build } from "../ir/build.ts";
 import { type Dim, dimValue } from "../ir/dim.ts";
-import type { DType } from "../ir/dtype.ts";
+import { type DType, misfit } from "../ir/dtype.ts";
 import { elementCount } from "../ir/host-tensor.ts";
 import type { Distribution } from "../ir/initializer.ts";
 import type { AttrValue, Node } from "../ir/node.ts";
@@ -34,6 +34,7 @@ record({
   name: "constant",
   kind: "source",
   doc: { summary: "A value known when the graph is built: a scalar, or a table with axes." },
+  source: "constant",
   operands: [],
   attrs: {
     value: { kind: "number", optional: true },
@@ -41,7 +42,11 @@ record({
     dtype: { kind: "dtype" },
     axes: { kind: "sized_axes", optional: true },
   },
-  constraints: { ...sourceConstraints, C3: "the table has as many values as its axes span" },
+  constraints: {
+    ...sourceConstraints,
+    C3: "the table has as many values as its axes span",
+    C4: "every value is one that the dtype has: whole for integers, finite or infinite as written for floats",
+  },
   infer: (_, attrs) => {
     const type = typeFrom(attrs);
     distinct(type.axes);
@@ -49,6 +54,7 @@ record({
     if (values && values.length !== elementCount(type.axes as readonly { name: string; size: number }[])) {
       throw new OpViolation("C3", `the table has ${values.length} values`);
     }
+    for (const v of values ?? [attrs.value as number]) assertHeld(v, type.dtype);
     return type;
   },
   reference: (_, attrs) => Float64Array.from((attrs.values as number[] | undefined) ?? [attrs.value as number]),
@@ -58,8 +64,16 @@ record({
   ],
 });
 
+function assertHeld(value: number, dtype: DType): void {
+  const wrong = misfit(dtype, value);
+  if (wrong) throw new OpViolation("C4", wrong.message, wrong.hint);
+}
+
 /** A scalar constant. */
-export const constant = (value: number, dtype: DType = "f32"): Node => scalarConstant(value, dtype);
+export function constant(value: number, dtype: DType = "f32"): Node {
+  if (misfit(dtype, value)) build("constant", [], { value, dtype }); // throws, at the user's line
+  return scalarConstant(value, dtype);
+}
 
 /** A table of constants, row-major over `axes`. */
 export const table = (values: readonly number[], axes: readonly Axis[], dtype: DType = "f32"): Node =>
@@ -75,6 +89,7 @@ record({
   doc: {
     summary: "A tensor given at each run (role feed), or kept by the store between runs (role state).",
   },
+  source: "input",
   operands: [],
   attrs: {
     name: { kind: "text" },
@@ -104,6 +119,7 @@ record({
   name: "parameter",
   kind: "source",
   doc: { summary: "A learned tensor, named by its path, with the distribution it begins with." },
+  source: "parameter",
   operands: [],
   attrs: {
     name: { kind: "text" },
@@ -135,6 +151,7 @@ record({
       "Random numbers as a declared input, filled by a seeded counter-based stream so that all executors see the same.",
     source: "Salmon et al. 2011, Parallel Random Numbers: As Easy as 1, 2, 3",
   },
+  source: "random",
   operands: [],
   attrs: {
     name: { kind: "text" },
@@ -160,6 +177,7 @@ record({
   name: "iota",
   kind: "source",
   doc: { summary: "0, 1, 2 ... along one axis." },
+  source: "position",
   operands: [],
   attrs: { axis: { kind: "sized_axis" }, dtype: { kind: "dtype" } },
   constraints: sourceConstraints,
@@ -180,6 +198,7 @@ record({
   name: "size",
   kind: "source",
   doc: { summary: "A size as a scalar: a number once the symbols in it are bound." },
+  source: "size",
   operands: [],
   attrs: { of: { kind: "dim" }, dtype: { kind: "dtype" } },
   infer: (_, attrs) => tensorType(attrs.dtype as DType, []),

@@ -2,15 +2,17 @@
  * Arenas: many tensors as ranges of one flat tensor. Parameters, gradients and optimizer state live this way, so that an
  * update is one sweep, a checkpoint is written in sequence, and sharding is a matter of ranges.
  */
+
 import { InternalError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
-import { type Graph, rewriteGraph, rewriteNodes } from "../ir/graph.ts";
+import { rewriteNodes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isParameter } from "../ir/op.ts";
 import { type Axis, elementsOf, type TensorType } from "../ir/type.ts";
 import { broadcast, concat, dropAxis, merge, pad, slice, split, transpose } from "../ops/index.ts";
 
 /** Every range starts at a multiple of this many elements: 256 bytes of f32, the strictest binding alignment known. */
-export const arenaAlignment = 64;
+const arenaAlignment = 64;
 
 export interface ArenaEntry {
   readonly name: string;
@@ -43,7 +45,7 @@ export function layoutArena(tensors: readonly { readonly name: string; readonly 
 }
 
 /** One tensor as a view of its range. */
-export function arenaView(arena: Node, { type, offset, length }: ArenaEntry): Node {
+function arenaView(arena: Node, { type, offset, length }: ArenaEntry): Node {
   const range = slice(arena, "arena", offset, length);
   return type.axes.length === 0 ? dropAxis(range, "arena") : split(range, "arena", type.axes);
 }
@@ -64,13 +66,6 @@ function flatten(tensor: Node, type: TensorType): Node {
   return merge(transpose(tensor, names), names, "arena");
 }
 
-/** The graph with each parameter of the layout read from the arena instead. */
-export function useArena(graph: Graph, layout: ArenaLayout, arena: Node): Graph {
-  const rewritten = rewriteGraph(graph, viewInstead(layout, arena));
-  const left = rewritten.inputs.filter((n) => !isEntry(layout, n));
-  return { ...rewritten, inputs: [...left.filter((n) => n !== arena), arena] };
-}
-
 /** Nodes with each parameter of the layout read from the arena instead. */
 export function viewNodes(roots: readonly Node[], layout: ArenaLayout, arena: Node): Node[] {
   const map = rewriteNodes(roots, viewInstead(layout, arena));
@@ -80,10 +75,7 @@ export function viewNodes(roots: readonly Node[], layout: ArenaLayout, arena: No
 function viewInstead(layout: ArenaLayout, arena: Node): (node: Node) => Node {
   const byName = new Map(layout.entries.map((e) => [e.name, e]));
   return (node) => {
-    const entry = node.op === "parameter" ? byName.get(String(node.attrs.name)) : undefined;
+    const entry = isParameter(node) ? byName.get(String(node.attrs.name)) : undefined;
     return entry ? withoutCapture(() => arenaView(arena, entry)) : node;
   };
 }
-
-const isEntry = (layout: ArenaLayout, node: Node): boolean =>
-  node.op === "parameter" && layout.entries.some((e) => e.name === node.attrs.name);

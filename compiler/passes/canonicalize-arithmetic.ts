@@ -13,8 +13,10 @@ import {
   constant,
   div,
   floor,
+  idiv,
   max,
   min,
+  mod,
   mul,
   neg,
   not,
@@ -51,10 +53,24 @@ const neutral: Rule[] = [
   rule("mul-one", { given: { x }, match: ({ x }) => mul(x, 1), replace: ({ x }) => x }),
   rule("div-one", { given: { x }, match: ({ x }) => div(x, 1), replace: ({ x }) => x }),
   rule("pow-one", { given: { x }, match: ({ x }) => pow(x, 1), replace: ({ x }) => x }),
+  // Products keep the last bit, which pow need not.
+  rule("pow-two", { given: { x }, match: ({ x }) => pow(x, 2), replace: ({ x }) => mul(x, x) }),
+  rule("pow-three", { given: { x }, match: ({ x }) => pow(x, 3), replace: ({ x }) => mul(mul(x, x), x) }),
   rule("mul-zero", {
     given: { x: tensor({ a: 3 }, "i32") },
     match: ({ x }) => mul(x, 0),
     when: ({ x }) => isInteger(x) || "a float may be infinite or nan, and 0 · inf is nan",
+    replace: ({ x }) => broadcastLike(constant(0, x.type.dtype), x),
+  }),
+  // By the ops' own meaning; as a constant WGSL refuses such a divisor.
+  rule("idiv-zero", {
+    given: { x: tensor({ a: 3 }, "i32") },
+    match: ({ x }) => idiv(x, 0),
+    replace: ({ x }) => x,
+  }),
+  rule("mod-zero", {
+    given: { x: tensor({ a: 3 }, "i32") },
+    match: ({ x }) => mod(x, 0),
     replace: ({ x }) => broadcastLike(constant(0, x.type.dtype), x),
   }),
   rule("sub-self", {

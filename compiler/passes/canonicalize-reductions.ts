@@ -1,8 +1,9 @@
 /** Reductions and contractions of values that repeat along an axis, and broadcasts that ops do by themselves. */
+import { foldsParts } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { type Dim, productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import { foldOf, isElementwise, opRecord } from "../ir/op.ts";
 import { type Axis, hasAxis } from "../ir/type.ts";
 import {
   add,
@@ -14,13 +15,12 @@ import {
   iota,
   merge,
   mul,
-  reduceMax,
   reduceSum,
   rename,
   sizeOf,
   split,
 } from "../ops/index.ts";
-import { inOrderOf, nodeRule, type Rule, refuse, sampleTensor } from "../rewrite/index.ts";
+import { inOrderOf, type NodeRule, nodeRule, type Rule, refuse, sampleTensor } from "../rewrite/index.ts";
 import { scalarValue } from "./canonicalize-arithmetic.ts";
 
 const some = (): Node => sampleTensor("x", { a: 6, b: 2 });
@@ -34,8 +34,6 @@ const parts: readonly Axis[] = [
   { name: "d", size: 2 },
 ];
 
-const isElementwise = (node: Node): boolean => opRecord(node.op).kind === "elementwise";
-
 const hasAll = (node: Node, axes: readonly Axis[]): boolean => axes.every((a) => hasAxis(node.type, a.name));
 
 const sameAxes = (a: readonly Axis[], b: readonly Axis[]): boolean =>
@@ -44,82 +42,66 @@ const sameAxes = (a: readonly Axis[], b: readonly Axis[]): boolean =>
 const reduceOver = (op: string, x: Node, over: readonly string[]): Node =>
   over.length === 0 ? x : build(op, [x], { over });
 
-/** The same rule for sums and maxima. */
-const forBoth = (make: (op: "reduce_sum" | "reduce_max") => Rule): Rule[] => [make("reduce_sum"), make("reduce_max")];
-const builders = { reduce_sum: reduceSum, reduce_max: reduceMax };
+/** A rule for every reduction whose elements may be taken in parts and in any order. */
+const forReductions = (name: string, { example, rewrite }: Omit<NodeRule, "op" | "kind">): Rule =>
+  nodeRule(name, {
+    kind: "reduction",
+    example,
+    rewrite: (node) => (foldsParts(foldOf(node)!.fold) ? rewrite(node) : undefined),
+  });
 
 const reductions: Rule[] = [
-  ...forBoth((op) =>
-    nodeRule(`${op}-of-${op}`, {
-      op,
-      example: () => builders[op](builders[op](some(), ["a"]), ["b"]),
-      rewrite: (node) => {
-        const inner = operand(node);
-        return inner.op === op ? builders[op](operand(inner), [...overOf(inner), ...overOf(node)]) : undefined;
-      },
-    }),
-  ),
-  nodeRule("reduce_sum-of-broadcast", {
-    op: "reduce_sum",
+  forReductions("reduction-of-reduction", {
+    example: () => reduceSum(reduceSum(some(), ["a"]), ["b"]),
+    rewrite: (node) => {
+      const inner = operand(node);
+      return inner.op === node.op
+        ? reduceOver(node.op, operand(inner), [...overOf(inner), ...overOf(node)])
+        : undefined;
+    },
+  }),
+  nodeRule("reduction-of-broadcast", {
+    kind: "reduction",
     example: () => reduceSum(sevenfold(), ["n", "a"]),
     rewrite: (node) => {
+      const { repeated } = foldOf(node)!.fold;
       const { kept, reduced, rest } = brokenDown(node);
-      if (reduced.length === 0) return undefined;
-      const total = reduceOver("reduce_sum", broadcast(operand(operand(node)), kept), rest);
-      const times = productOfDims(reduced.map((a) => a.size));
-      return mul(total, typeof times === "number" ? times : sizeOf(times, total.type.dtype));
+      if (!repeated || reduced.length === 0) return undefined;
+      const once = reduceOver(node.op, broadcast(operand(operand(node)), kept), rest);
+      if (repeated === "same") return once;
+      return mul(once, sizeOf(productOfDims(reduced.map((a) => a.size)), once.type.dtype));
     },
   }),
-  nodeRule("reduce_max-of-broadcast", {
-    op: "reduce_max",
-    example: () => reduceMax(sevenfold(), ["n", "a"]),
+  forReductions("reduction-of-merge", {
+    example: () => reduceSum(merge(some(), ["a", "b"], "m"), ["m"]),
     rewrite: (node) => {
-      const { kept, reduced, rest } = brokenDown(node);
-      if (reduced.length === 0) return undefined;
-      return reduceOver("reduce_max", broadcast(operand(operand(node)), kept), rest);
+      const inner = operand(node);
+      const into = inner.attrs.into as string;
+      if (inner.op !== "merge" || !overOf(node).includes(into)) return undefined;
+      const over = overOf(node).flatMap((n) => (n === into ? (inner.attrs.axes as string[]) : [n]));
+      return reduceOver(node.op, operand(inner), over);
     },
   }),
-  ...forBoth((op) =>
-    nodeRule(`${op}-of-merge`, {
-      op,
-      example: () => builders[op](merge(some(), ["a", "b"], "m"), ["m"]),
-      rewrite: (node) => {
-        const inner = operand(node);
-        const into = inner.attrs.into as string;
-        if (inner.op !== "merge" || !overOf(node).includes(into)) return undefined;
-        const over = overOf(node).flatMap((n) => (n === into ? (inner.attrs.axes as string[]) : [n]));
-        return builders[op](operand(inner), over);
-      },
-    }),
-  ),
-  ...forBoth((op) =>
-    nodeRule(`${op}-of-split`, {
-      op,
-      example: () => builders[op](split(some(), "a", [...parts]), ["c", "d"]),
-      rewrite: (node) => {
-        const inner = operand(node);
-        if (inner.op !== "split") return undefined;
-        const names = (inner.attrs.into as unknown as Axis[]).map((a) => a.name);
-        if (!names.every((n) => overOf(node).includes(n))) return undefined;
-        return builders[op](operand(inner), [
-          inner.attrs.axis as string,
-          ...overOf(node).filter((n) => !names.includes(n)),
-        ]);
-      },
-    }),
-  ),
-  ...forBoth((op) =>
-    nodeRule(`${op}-of-rename`, {
-      op,
-      example: () => builders[op](rename(some(), "a", "c"), ["c"]),
-      rewrite: (node) => {
-        const inner = operand(node);
-        if (inner.op !== "rename" || !overOf(node).includes(inner.attrs.to as string)) return undefined;
-        const over = overOf(node).map((n) => (n === inner.attrs.to ? (inner.attrs.axis as string) : n));
-        return builders[op](operand(inner), over);
-      },
-    }),
-  ),
+  forReductions("reduction-of-split", {
+    example: () => reduceSum(split(some(), "a", [...parts]), ["c", "d"]),
+    rewrite: (node) => {
+      const inner = operand(node);
+      if (inner.op !== "split") return undefined;
+      const names = (inner.attrs.into as unknown as Axis[]).map((a) => a.name);
+      if (!names.every((n) => overOf(node).includes(n))) return undefined;
+      const rest = overOf(node).filter((n) => !names.includes(n));
+      return reduceOver(node.op, operand(inner), [inner.attrs.axis as string, ...rest]);
+    },
+  }),
+  forReductions("reduction-of-rename", {
+    example: () => reduceSum(rename(some(), "a", "c"), ["c"]),
+    rewrite: (node) => {
+      const inner = operand(node);
+      if (inner.op !== "rename" || !overOf(node).includes(inner.attrs.to as string)) return undefined;
+      const over = overOf(node).map((n) => (n === inner.attrs.to ? (inner.attrs.axis as string) : n));
+      return reduceOver(node.op, operand(inner), over);
+    },
+  }),
 ];
 
 /** For a reduction of a broadcast: new axes that stay, new axes that are reduced, and what else is reduced. */

@@ -1,11 +1,13 @@
 /** What a graph costs, counted from its nodes: parameters, multiply-accumulates, operations by name. */
 
 import { UsageError } from "../diagnostics/error.ts";
-import { bindDim, type Dim, productOfDims, type Sizes } from "../ir/dim.ts";
+import { bindDim, type Dim, type Sizes } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { elementsOf, findAxis } from "../ir/type.ts";
+import { isParameter } from "../ir/op.ts";
+import { elementsOf, type TensorType } from "../ir/type.ts";
+import { flopsOf, workOf } from "../ir/work.ts";
 
 export interface ParameterCount {
   /** Elements of all parameters. */
@@ -17,7 +19,7 @@ export interface ParameterCount {
 }
 
 export function countParameters(graph: Graph): ParameterCount {
-  const nodes = graph.inputs.filter((n) => n.op === "parameter");
+  const nodes = graph.inputs.filter(isParameter);
   const byGroup: Record<string, number> = {};
   let [parameters, bytes] = [0, 0];
   for (const node of nodes) {
@@ -30,38 +32,27 @@ export function countParameters(graph: Graph): ParameterCount {
   return { parameters, tensors: nodes.length, bytes, byGroup };
 }
 
-/** Multiply-accumulates of one node: contractions and attention; everything else counts as none. */
-export function macsOf(node: Node, sizes: Sizes): number {
-  const count = (dims: readonly Dim[]) => known(productOfDims(dims), sizes, node);
-  if (node.op === "contract") {
-    const over = node.attrs.over as string[];
-    return count([elementsOf(node.type), ...over.map((n) => findAxis(node.operands[0]!.type, n)!.size)]);
-  }
-  if (!node.op.startsWith("attention")) return 0;
-  return attentionMacs(node, count);
+export interface NodeCost {
+  /** Multiply-accumulates: of contractions and attention. */
+  readonly macs: number;
+  /** Two for each multiply-accumulate, and what else is computed. */
+  readonly flops: number;
+  /** Bytes of the operands and of the result. */
+  readonly bytes: number;
 }
 
-/** Products over the [row, key] pairs: one for the logits, and those that the op at hand makes of them. */
-function attentionMacs(node: Node, count: (dims: readonly Dim[]) => number): number {
-  const [q, k, v] = [node.operands[0]!.type, node.operands[1]!.type, node.operands[2]?.type];
-  const [dot, over] = [node.attrs.dot as string, node.attrs.over as string];
-  const pairs = [
-    ...q.axes.filter((a) => a.name !== dot).map((a) => a.size),
-    ...k.axes.filter((a) => a.name !== dot && !findAxis(q, a.name)).map((a) => a.size),
-  ];
-  const width = [findAxis(q, dot)!.size];
-  const own = (v?.axes ?? [])
-    .filter((a) => a.name !== over && (a.name === dot || !findAxis(q, a.name)))
-    .map((a) => a.size);
-  const logits = count([...pairs, ...width]);
-  if (node.op === "attention_lse") return logits;
-  const mixing = count([...pairs, ...own]);
-  if (node.op === "attention") return logits + mixing;
-  return node.op === "attention_grad_v" ? logits + mixing : 2 * logits + mixing;
+/** What one node costs at given sizes. */
+export function costOf(node: Node, sizes: Sizes = {}): NodeCost {
+  const bytesOf = (t: TensorType) => known(elementsOf(t), sizes, node) * dtypeBytes[t.dtype];
+  return {
+    macs: known(workOf(node).macs, sizes, node),
+    flops: known(flopsOf(node), sizes, node),
+    bytes: [...node.operands.map((o) => o.type), node.type].reduce((n, t) => n + bytesOf(t), 0),
+  };
 }
 
 export const countMacs = (graph: Graph, sizes: Sizes): number =>
-  nodesOf(graph).reduce((total, node) => total + macsOf(node, sizes), 0);
+  nodesOf(graph).reduce((total, node) => total + costOf(node, sizes).macs, 0);
 
 /** Nodes by op, the most frequent first. */
 export function countOps(graph: Graph): Record<string, number> {

@@ -1,8 +1,18 @@
 /** Replaces composites by what they are made of, but for those that the target has something better for. */
+
+import { InternalError } from "../diagnostics/error.ts";
+import type { Pass } from "../driver/index.ts";
 import { type Graph, rewriteGraph, withOperands } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
+import { type Axis, axisNames, findAxis, printType, type TensorType } from "../ir/type.ts";
 import { transpose } from "../ops/index.ts";
+
+/** The pass that decomposes what a target does not keep. */
+export const decomposeFor = (keep: (node: Node) => boolean): Pass => ({
+  name: "decompose",
+  run: (graph) => decompose(graph, keep),
+});
 
 /** Decomposes every node that has a decomposition and that `keep` does not claim, repeatedly. */
 export function decompose(graph: Graph, keep: (node: Node) => boolean): Graph {
@@ -23,9 +33,17 @@ function lower(node: Node, keep: (node: Node) => boolean, lowered: Map<Node, Nod
 function lowerOnce(node: Node, keep: (node: Node) => boolean, lowered: Map<Node, Node>): Node {
   const record = opRecord(node.op);
   if (!record.decompose || keep(node)) return node;
+  const parts = record.decompose(node.operands, node.attrs, node.type);
+  assertSame(node, parts.type);
   // Builders order axes as they come; the composite's own order is what its users and outputs count on.
-  const order = node.type.axes.map((a) => a.name);
-  return lowerTree(transpose(record.decompose(node.operands, node.attrs, node.type), order), keep, lowered);
+  return lowerTree(transpose(parts, axisNames(node.type)), keep, lowered);
+}
+
+/** What a node decomposes into has its type, but for the order of the axes. Throws InternalError naming the op. */
+function assertSame({ op, type }: Node, found: TensorType): void {
+  const has = (a: Axis) => findAxis(found, a.name)?.size === a.size;
+  if (found.dtype === type.dtype && found.axes.length === type.axes.length && type.axes.every(has)) return;
+  throw new InternalError(`decompose: ${op} is ${printType(type)}, and what it decomposes into ${printType(found)}`);
 }
 
 /** A decomposition may itself contain composites; it is shallow above the operands, which are lowered. */

@@ -13,10 +13,10 @@ import { add, constant, table } from "../ops/index.ts";
 import { nodeRule, type Refusal, refuse, rewritePass } from "../rewrite/index.ts";
 
 /** Elements that a folded table may have: more is data, and belongs in a parameter. */
-const mostElements = 1024;
+export const mostFoldedElements = 1024;
 
 /** The value as the dtype holds it; undefined where it holds no such value. */
-export function roundTo(dtype: DType, value: number): number | undefined {
+function roundTo(dtype: DType, value: number): number | undefined {
   if (dtype === "bool") return value !== 0 ? 1 : 0;
   if (isFloat(dtype)) {
     const rounded = dtype === "f32" ? Math.fround(value) : Math.f16round(value);
@@ -31,7 +31,7 @@ function foldNode(node: Node): Node | Refusal | undefined {
   if (node.operands.length === 0 || node.operands.some((o) => o.op !== "constant")) return undefined;
   const elements = elementsOf(node.type);
   const given = node.operands.reduce((n, o) => n + Number(elementsOf(o.type)), 0);
-  if (typeof elements !== "number" || elements > mostElements)
+  if (typeof elements !== "number" || elements > mostFoldedElements)
     return refuse(`${elements} elements are too many to fold`);
   if (elements > given) return refuse("the result would be larger than what it is made of");
   const values = foldValues(node);

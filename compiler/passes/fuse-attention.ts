@@ -6,7 +6,7 @@
  *     after   attention(q, k, v) dot, over key, scale
  */
 
-import type { Pass } from "../driver/driver.ts";
+import type { Pass } from "../driver/index.ts";
 import type { Node } from "../ir/node.ts";
 import { hasAxis, axisNames as namesOf } from "../ir/type.ts";
 import { attention, contract, mul, softmax } from "../ops/index.ts";

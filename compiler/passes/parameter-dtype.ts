@@ -1,7 +1,9 @@
 /** In which dtype parameters are kept, apart from the one that they are computed with. */
+
 import type { DType } from "../ir/dtype.ts";
 import { type Graph, isGraphInput, makeGraph, rewriteNodes } from "../ir/graph.ts";
 import { intern, type Node } from "../ir/node.ts";
+import { isParameter } from "../ir/op.ts";
 import { cast } from "../ops/index.ts";
 
 /**
@@ -15,7 +17,7 @@ export function keepParametersAs(graph: Graph, dtype: Extract<DType, "f32" | "f1
   if (dtype === "f32") return graph;
   const updated = new Set(Object.values(graph.updates));
   const narrowed = (node: Node) =>
-    node.op === "parameter" &&
+    isParameter(node) &&
     node.type.dtype === "f32" &&
     node.type.axes.length > 1 &&
     !updated.has(String(node.attrs.name));

@@ -8,7 +8,7 @@ import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, type Output, withOperands } from "../ir/graph.ts";
 import { zeros } from "../ir/initializer.ts";
 import { intern, type Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import { isParameter, opRecord } from "../ir/op.ts";
 import { elementsOf } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
@@ -66,7 +66,7 @@ interface Plan {
 
 function planOf(graph: Graph, most: number): Plan {
   const order = nodesOf(graph);
-  const placed = order.filter((n) => n.op !== "parameter" && !isFree(n));
+  const placed = order.filter((n) => !isParameter(n) && !isFree(n));
   const handed = handedOn(placed);
   const part = new Map<Node, number>();
   let count = 0;
@@ -103,7 +103,7 @@ function isFree(node: Node): boolean {
   const { kind } = opRecord(node.op);
   const cheap = kind === "source" || kind === "elementwise" || kind === "movement";
   // Operands come first in topological order, so the recursion is one deep.
-  const result = node.op !== "parameter" && cheap && node.operands.every(isFree);
+  const result = !isParameter(node) && cheap && node.operands.every(isFree);
   free.set(node, result);
   return result;
 }
@@ -114,7 +114,7 @@ const bytesOf = (node: Node): number => {
   throw new InternalError(`partition: ${node.op} has the size ${elements}`);
 };
 
-/** Bytes that a cut behind each node hands on: of what was computed up to there and is used after it. */
+/** Bytes that a cut after each node hands on: of what was computed up to there and is used after it. */
 function handedOn(placed: readonly Node[]): number[] {
   const at = new Map(placed.map((n, i) => [n, i]));
   const lastUse = placed.map((_, i) => i);
@@ -142,7 +142,7 @@ function endOf(placed: readonly Node[], handed: readonly number[], from: number,
   let [bytes, best, least] = [0, from, Infinity];
   for (let i = from; i < placed.length; i++) {
     for (const p of placed[i]!.operands) {
-      if (p.op !== "parameter" || seen.has(p)) continue;
+      if (!isParameter(p) || seen.has(p)) continue;
       seen.add(p);
       bytes += bytesOf(p);
     }
@@ -199,7 +199,7 @@ class PartBuilder {
   }
 
   private brought(node: Node): Node {
-    if (node.op === "parameter") return this.weight(node);
+    if (isParameter(node)) return this.weight(node);
     if (isGraphInput(node)) return node;
     const part = this.plan.part.get(node);
     if (part === undefined) return this.rebuilt(node);

@@ -7,10 +7,14 @@
  *             %q = reduce_sum %p over [arena_part]
  *             %n = reduce_sum %q over [arena]
  */
-import { type Graph, rewriteGraph } from "../ir/graph.ts";
+import type { Pass } from "../driver/index.ts";
+import { foldsParts } from "../ir/algebra.ts";
+import { build } from "../ir/build.ts";
+import { rewriteGraph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { foldOf, isReduction } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import { reduceMax, reduceSum, split } from "../ops/index.ts";
+import { split } from "../ops/index.ts";
 
 /** Sums of at least this many elements are split, ... */
 const longRow = 8192;
@@ -19,13 +23,14 @@ const manyRows = 256;
 /** ... into about as many parts in all. */
 const parts = 2048;
 
-const builders = { reduce_sum: reduceSum, reduce_max: reduceMax } as const;
-type Split = keyof typeof builders;
-
 const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 
-export const splitReductions = (graph: Graph): Graph =>
-  rewriteGraph(graph, (node) => (node.op in builders ? splitOne(node) : node));
+export const splitReductions: Pass = {
+  name: "split-reductions",
+  needs: ["canonicalize", "decompose"],
+  run: (graph) =>
+    rewriteGraph(graph, (node) => (isReduction(node) && foldsParts(foldOf(node)!.fold) ? splitOne(node) : node)),
+};
 
 function splitOne(node: Node): Node {
   const x = node.operands[0]!;
@@ -41,9 +46,8 @@ function splitOne(node: Node): Node {
     { name: longest.name, size: count },
     { name: inner, size: Number(longest.size) / count },
   ]);
-  const reduce = builders[node.op as Split];
-  const partial = reduce(apart, [...over.filter((n) => n !== longest.name), inner]);
-  return reduce(partial, [longest.name]);
+  const partial = build(node.op, [apart], { over: [...over.filter((n) => n !== longest.name), inner] });
+  return build(node.op, [partial], { over: [longest.name] });
 }
 
 /** The largest divisor of n up to a bound. */

@@ -1,6 +1,8 @@
 /** What a graph goes through before any target's own passes: the readable list. */
 
-import type { Pass } from "../driver/driver.ts";
+import { InternalError } from "../diagnostics/error.ts";
+import { graphStage, type Pass, type Stage } from "../driver/index.ts";
+import type { Graph } from "../ir/graph.ts";
 import { canonicalize } from "../passes/canonicalize.ts";
 import { fold } from "../passes/fold.ts";
 import { fuseAttention } from "../passes/fuse-attention.ts";
@@ -13,3 +15,10 @@ export const commonPasses: readonly Pass[] = [
   fuseAttention, // needs softmax and contractions whole: before a target decomposes
   prune, // last: drops what the others left without users
 ];
+
+/** The common passes as stages of a target that does without some of them; `without` says why, by their names. */
+export function commonStagesBut(without: Readonly<Record<string, string>>): readonly Stage<Graph, Graph>[] {
+  const unknown = Object.keys(without).find((name) => !commonPasses.some((p) => p.name === name));
+  if (unknown !== undefined) throw new InternalError(`there is no common pass "${unknown}" to do without`);
+  return commonPasses.filter((p) => !Object.hasOwn(without, p.name)).map(graphStage);
+}

@@ -3,6 +3,7 @@ import { InternalError } from "../diagnostics/error.ts";
 import { withBirth } from "../diagnostics/source-location.ts";
 import { type Graph, rewriteGraph, withOperands } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
 import { printType, sameType } from "../ir/type.ts";
 import { isRefusal, type Refusal, type Rule, refuse, sameUpToOrder } from "./rule.ts";
 
@@ -30,15 +31,15 @@ const mostSteps = 200;
 /** Makes a pass of rules; the graph itself comes back where no rule applies. */
 export function rewritePass(name: string, rules: readonly Rule[]): RewritePass {
   const byOp = new Map<string, readonly Rule[]>();
-  const everywhere = rules.filter((r) => r.op === undefined);
-  for (const op of new Set(rules.map((r) => r.op))) {
-    if (op !== undefined)
-      byOp.set(
-        op,
-        rules.filter((r) => r.op === op || r.op === undefined),
-      );
-  }
-  const rulesFor = (node: Node) => byOp.get(node.op) ?? everywhere;
+  const rulesFor = ({ op }: Node): readonly Rule[] => {
+    let found = byOp.get(op);
+    if (!found) {
+      const { kind } = opRecord(op);
+      found = rules.filter((r) => (r.op ?? op) === op && (r.kind ?? kind) === kind);
+      byOp.set(op, found);
+    }
+    return found;
+  };
   return { name, rules, run: (graph, observe) => runRules(name, graph, rulesFor, observe ?? (() => {})) };
 }
 

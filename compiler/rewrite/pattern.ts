@@ -5,6 +5,7 @@
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import { type AttrValue, attrKey, type Node } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
@@ -34,8 +35,6 @@ const attr = <T>(sample: AttrValue): Variable<T> => ({ kind: "attr", sample });
 
 export const axisName = (sample: string): Variable<string> => attr(sample);
 export const axisNames = (...sample: string[]): Variable<readonly string[]> => attr(sample);
-export const sizedAxes = (sample: Readonly<Record<string, number>>): Variable<readonly Axis[]> =>
-  attr(Object.entries(sample).map(([name, size]) => ({ name, size })));
 export const dim = (sample: number): Variable<Dim> => attr(sample);
 /** A number: an attribute, or the value of a constant. */
 export const number = (sample: number): Variable<number> => attr(sample);
@@ -57,9 +56,6 @@ export const sampleTensor = (name: string, axes: Readonly<Record<string, number>
     dtype,
     Object.entries(axes).map(([axis, size]) => ({ name: axis, size })),
   );
-
-/** Ops whose two operands may change places. */
-const commutative = new Set(["add", "mul", "max", "min", "eq", "ne", "and", "or"]);
 
 export interface Pattern {
   readonly root: Node;
@@ -92,7 +88,7 @@ function unify(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings 
   const attrs = sample.op === "constant" ? unifyConstant(p, sample, node, bound) : unifyAttrs(p, sample, node, bound);
   if (!attrs) return undefined;
   const inOrder = unifyAll(p, sample.operands, node.operands, attrs);
-  if (inOrder || !commutative.has(sample.op)) return inOrder;
+  if (inOrder || !opRecord(sample.op).commutative) return inOrder;
   return unifyAll(p, sample.operands, node.operands.toReversed(), attrs);
 }
 

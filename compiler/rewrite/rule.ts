@@ -2,6 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
 import type { Node } from "../ir/node.ts";
+import type { OpKind } from "../ir/op.ts";
 import { axisNames as namesOf, printType, sameType, type TensorType } from "../ir/type.ts";
 import { transpose } from "../ops/index.ts";
 import { type Bound, matchPattern, pattern, samplesOf, type Variables } from "./pattern.ts";
@@ -13,8 +14,9 @@ export interface Refusal {
 
 export interface Rule {
   readonly name: string;
-  /** The op at the root of what it replaces; absent where the rule looks at every node. */
-  readonly op: string | undefined;
+  /** The op at the root of what it replaces, or the kind of ops; absent where the rule looks at every node. */
+  readonly op?: string;
+  readonly kind?: OpKind;
   /** The replacement, of the same type; a refusal with its reason; undefined where the node is nothing for this rule. */
   readonly apply: (node: Node) => Node | Refusal | undefined;
   /** A node that the rule replaces. */
@@ -51,15 +53,16 @@ export function rule<const V extends Variables>(name: string, spec: PatternRule<
 }
 
 export interface NodeRule {
-  /** The op that it looks at; absent for every node. */
+  /** The op that it looks at, or the kind of ops; absent for every node. */
   readonly op?: string;
+  readonly kind?: OpKind;
   readonly example: () => Node;
   readonly rewrite: (node: Node) => Node | Refusal | undefined;
 }
 
 /** A rule that computes its replacement, where a pattern cannot say it: any number of operands, arithmetic on sizes. */
-export const nodeRule = (name: string, { op, example, rewrite }: NodeRule): Rule =>
-  checked({ name, op, apply: rewrite, example: withoutCapture(example) });
+export const nodeRule = (name: string, { example, rewrite, ...roots }: NodeRule): Rule =>
+  checked({ name, ...roots, apply: rewrite, example: withoutCapture(example) });
 
 /** Runs a rule on its example: it must replace it, by something of the same type. */
 function checked(r: Rule): Rule {

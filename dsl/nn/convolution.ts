@@ -2,7 +2,7 @@
 import { type Distribution, truncatedNormal, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Params } from "../params.ts";
-import { type AnyTensor, add, largest, merge, pad, type Tensor, typed, window } from "../tensor.ts";
+import { type AnyTensor, add, merge, pad, reduceMax, type Tensor, typed, window } from "../tensor.ts";
 import { axisOf } from "./axes.ts";
 import { linear } from "./linear.ts";
 
@@ -42,7 +42,7 @@ export function convolution<A extends string, F extends A, T extends string>(
  * A transposed convolution of kernel 2 and stride 2: every place becomes four. x [..., from, row, column] -> [..., to, 2 row,
  * 2 column]. Parameters `weight` [to, kernel_row, kernel_column, from] and `bias` [to].
  */
-export function doubling<A extends string, F extends A, T extends string>(
+export function transposedConvolution2x2<A extends string, F extends A, T extends string>(
   p: Params,
   x: FeatureMap<A>,
   from: Axis<F>,
@@ -57,11 +57,11 @@ export function doubling<A extends string, F extends A, T extends string>(
   return typed(add(apart, p.parameter("bias", [to], zeros)));
 }
 
-/** The largest of every 2 × 2 places; an odd last row or column is left out. x [..., row, column] -> half of each */
-export function halving<A extends string>(x: FeatureMap<A>): FeatureMap<A> {
+/** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */
+export function maxPool2x2<A extends string>(x: FeatureMap<A>): FeatureMap<A> {
   const [inRow, inColumn] = [axis("kernel_row", 2), axis("kernel_column", 2)];
   let windows: AnyTensor = x;
   windows = window(windows, axisOf(windows, "row"), "row", inRow, 2);
   windows = window(windows, axisOf(windows, "column"), "column", inColumn, 2);
-  return typed(largest(windows, [inRow, inColumn]));
+  return typed(reduceMax(windows, [inRow, inColumn]));
 }

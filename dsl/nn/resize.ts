@@ -9,7 +9,7 @@ export type ResizeWeights = (from: number, to: number) => number[];
 
 /**
  * x [..., row, column] -> [..., rows, columns]. With `bilinear` and `bicubic` as torch.nn.functional.interpolate with
- * align_corners = false, with `averaging` as torch.nn.AdaptiveAvgPool2d.
+ * align_corners = false, with `adaptiveAverage` as torch.nn.AdaptiveAvgPool2d.
  */
 export function resize<A extends string>(
   x: FeatureMap<A>,
@@ -23,7 +23,7 @@ export function resize<A extends string>(
     ["column", columns],
   ] as const) {
     const old = axisOf(result, name);
-    if (old.size === size && weights !== averaging) continue;
+    if (old.size === size && weights !== adaptiveAverage) continue;
     const fresh = axis(`new_${name}`, size);
     const mixture: AnyTensor = table(weights(old.size as number, size), [fresh, old]);
     result = rename(contract(mixture, result, old), fresh, axis(name, size));
@@ -58,7 +58,7 @@ function cubic(x: number): number {
 }
 
 /** The mean of the old samples that each new one covers, in whole or in part. */
-export const averaging: ResizeWeights = (from, to) => {
+export const adaptiveAverage: ResizeWeights = (from, to) => {
   const weights = new Array<number>(to * from).fill(0);
   for (let i = 0; i < to; i++) {
     const [first, end] = [Math.floor((i * from) / to), Math.ceil(((i + 1) * from) / to)];

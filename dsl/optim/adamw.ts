@@ -1,5 +1,5 @@
 /** AdamW, written for one tensor of any axes: the training step applies it to whole arenas. */
-import { add, div, exp, mul, sqrt, sub, type Tensor } from "../tensor.ts";
+import { add, cast, div, expm1, mul, neg, sqrt, sub, type Tensor } from "../tensor.ts";
 
 export interface AdamWOptions {
   readonly beta1?: number;
@@ -18,7 +18,7 @@ export interface AdamWState<A extends string> {
 
 /**
  * One step of Adam with decoupled weight decay. Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2.
- * `step` counts from 1 (f32 scalar); `rate` is the learning rate, `decay` the weight decay; both broadcast by
+ * `step` counts from 1 (i32 scalar: an f32 counter stays at 2^24); `rate` is the learning rate, `decay` the weight decay; both broadcast by
  * name, so a scalar serves for all elements.
  */
 export function adamw<A extends string>(
@@ -31,7 +31,8 @@ export function adamw<A extends string>(
 ): AdamWState<A> {
   const mean = add(mul(now.mean, beta1), mul(gradient, 1 - beta1)) as Tensor<A>;
   const square = add(mul(now.square, beta2), mul(mul(gradient, gradient), 1 - beta2)) as Tensor<A>;
-  const correct = (beta: number) => sub(1, exp(mul(step, Math.log(beta)))); // 1 − βᵗ
+  // 1 − βᵗ = −expm1(t · ln β): at the first steps βᵗ is so near 1 that the difference keeps few bits.
+  const correct = (beta: number) => neg(expm1(mul(cast(step, "f32"), Math.log(beta))));
   const direction = div(div(mean, correct(beta1)), add(sqrt(div(square, correct(beta2))), epsilon));
   const parameter = sub(now.parameter, mul(rate, add(direction, mul(decay, now.parameter)))) as Tensor<A>;
   return { parameter, mean, square };

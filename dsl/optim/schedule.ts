@@ -1,7 +1,7 @@
 /** Learning-rate schedules, as graphs of the step counter. */
 import { add, constant, cos, div, lt, min, mul, select, sub, type Tensor } from "../tensor.ts";
 
-/** A schedule maps the number of steps done (f32 scalar, 0 at first) to the learning rate of the next step. */
+/** A schedule maps the number of steps done (0 at first, an f32 scalar made of the integer that the run counts in) to the learning rate of the next step. */
 export type Schedule = (step: Tensor<never>) => Tensor<never>;
 
 export interface CosineOptions {
@@ -10,7 +10,7 @@ export interface CosineOptions {
   readonly steps: number;
   /** Linear from peak/warmup to peak. */
   readonly warmup?: number;
-  /** The rate at the end; 0 unless said. */
+  /** The rate at the end; default 0. */
   readonly floor?: number;
 }
 

@@ -28,6 +28,11 @@ export const mish: ops.Unary = elementwise({
 }`,
   },
   onnx: { type: "Mish", since: 18 },
+  special: [
+    [Number.NaN, Number.NaN],
+    [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+    [0, 0],
+  ],
   samples: { x: { low: -6, high: 6 } },
   tolerance: { f32: { absolute: 1e-5, relative: 1e-4 } },
 });

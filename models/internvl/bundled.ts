@@ -1,5 +1,14 @@
 /** The published sizes of the family as models that commands know by name, each with its stages and its layout. */
-import { axis, axisOf, type Config, defineModel, input, type Model, ordered, type TokenRun } from "../../dsl/index.ts";
+import {
+  axis,
+  axisOf,
+  type Config,
+  defineModel,
+  input,
+  type Model,
+  type TokenRun,
+  transpose,
+} from "../../dsl/index.ts";
 import {
   type ChatConfig,
   type ChatQueriesConfig,
@@ -126,7 +135,7 @@ const languageModel = (name: string, title: string, config: TextConfig) =>
       build: (p, c) => {
         const [a, ids] = [textAxes(c), idsInput(c)];
         const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
-        return { logits: ordered(logits, [a.batch, a.token, a.vocab]) };
+        return { logits: transpose(logits, [a.batch, a.token, a.vocab]) };
       },
       graphs: {
         prefill: { summary: textSummary, build: prefill },
@@ -154,8 +163,8 @@ export interface QllamaModelConfig extends QllamaConfig {
 
 const qllamaConfig: QllamaModelConfig = { ...qllama8b, visionWidth: internvit6b.width, visionTokens: 257 };
 
-/** The image encoder that a QLLaMA on its own stands behind, for counting. */
-const behind = (c: QllamaModelConfig): VisionConfig => ({
+/** The image encoder whose features a QLLaMA on its own takes, for counting. */
+const encoderOf = (c: QllamaModelConfig): VisionConfig => ({
   ...internvit6b,
   width: c.visionWidth,
   image: Math.sqrt(c.visionTokens - 1) * internvit6b.patch,
@@ -165,10 +174,10 @@ const behind = (c: QllamaModelConfig): VisionConfig => ({
 const visionInput = (c: QllamaModelConfig): VisionTokens =>
   input("vision", "f32", [axis("batch", "batch"), axis("token", c.visionTokens), axis("embed", c.visionWidth)]);
 
-export const qllamaModel = bundle<QllamaModelConfig>({
+const qllamaModel = bundle<QllamaModelConfig>({
   model: defineModel({
     name: "qllama-8b",
-    summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that look at an image, as captions are written",
+    summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
     config: qllamaConfig,
     rules: qllamaAloneSettings,
     build: (p, c) => {
@@ -176,8 +185,8 @@ export const qllamaModel = bundle<QllamaModelConfig>({
       const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
       const logits = languageHead(p.scope("qllama"), text, a);
       return {
-        queries: ordered(queries, [a.batch, a.token, a.embed]),
-        logits: ordered(logits, [a.batch, a.token, a.vocab]),
+        queries: transpose(queries, [a.batch, a.token, a.embed]),
+        logits: transpose(logits, [a.batch, a.token, a.vocab]),
       };
     },
     graphs: {
@@ -189,7 +198,7 @@ export const qllamaModel = bundle<QllamaModelConfig>({
     },
   }),
   rules: generativeRules,
-  paperMacs: (c) => qllamaMacs(c, behind(c), c.context, c.context),
+  paperMacs: (c) => qllamaMacs(c, encoderOf(c), c.context, c.context),
   stages: {},
 });
 
@@ -221,7 +230,7 @@ export const internvlG = defineModel<GenerativeConfig>({
       text: textEmbedding(p, idsInput(c.text), c),
       scale: logitScale(p),
       match: matching(p, vision, idsInput(c.text, "matching_ids"), c),
-      logits: ordered(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
+      logits: transpose(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
     };
   },
   graphs: {
@@ -246,7 +255,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
-        return { logits: ordered(languageHead(p, last, a), [a.batch, a.token, a.vocab]) };
+        return { logits: transpose(languageHead(p, last, a), [a.batch, a.token, a.vocab]) };
       },
       runs: (c) => ({ ids: imageRun(c) }),
       graphs: {
@@ -327,7 +336,7 @@ const segmenter = (
         const { scores } = segment(p, pixelsInput(c.vision), c);
         const axes = ["batch", "class", "row", "column"] as const;
         return {
-          scores: ordered(
+          scores: transpose(
             scores,
             axes.map((a) => axisOf(scores, a)),
           ),

@@ -13,12 +13,12 @@ import {
   gelu,
   input,
   iota,
-  largest,
   linear,
   longer,
   max,
   neg,
   type Params,
+  reduceMax,
   rename,
   select,
   slice,
@@ -134,7 +134,7 @@ export function withImage(p: Params, visual: Visual, ids: Ids, c: TextConfig): T
   const token = axisOf(ids, "token");
   const isImage = eq(ids, imageToken);
   // The first place is the largest when places count down.
-  const first = neg(largest(select(isImage, neg(iota(token)), -(2 ** 30)), token));
+  const first = neg(reduceMax(select(isImage, neg(iota(token)), -(2 ** 30)), token));
   const rows = gather(visual, sub(iota(token), first) as Ids, axisOf(visual, "visual"));
   return select(isImage, rows, tokenEmbedding(p.scope("model"), max(ids, 0), textAxes(c)));
 }

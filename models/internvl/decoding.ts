@@ -7,14 +7,16 @@ import {
   and,
   axis,
   axisOf,
-  causal,
+  causalMask,
+  type Dim,
   gt,
   input,
   longer,
-  ordered,
   type Params,
   slice,
+  symbol,
   type Tensor,
+  transpose,
 } from "../../dsl/index.ts";
 import { type ChatConfig, visualTokens, withImage } from "./chat.ts";
 import { visionTokens } from "./contrastive.ts";
@@ -38,28 +40,31 @@ import { type QllamaConfig, qllama } from "./qllama.ts";
 /** Named outputs of a model. */
 export type Outputs = Readonly<Record<string, Tensor<"batch" | "token" | "vocab"> | Remembered>>;
 
+/** How many tokens a cache holds. */
+const past = symbol("past");
+
 /** New tokens, their number open. */
-const openAxes = (c: TextConfig): TextAxes => textAxes(c, "tokens");
+const openAxes = (c: TextConfig): TextAxes => textAxes(c, symbol("tokens"));
 
 const idsOf = (a: TextAxes): Ids => input("input_ids", "i32", [a.batch, a.token]);
 
 /** Positions and the mask as inputs: `attention_mask` i32 [batch, key_token] is 0 at padding. */
-function givenContext(a: TextAxes, past: "past" | 0): Context {
+function givenContext(a: TextAxes, past: Dim): Context {
   const key = longer(axis("key_token", a.token.size), past);
   const real = gt(input("attention_mask", "i32", [a.batch, key]), 0);
   const position = input("position_ids", "i32", [a.batch, a.token]);
-  return { position, visible: and(causal(a.token, key, past), real), key };
+  return { position, visible: and(causalMask(a.token, key, past), real), key };
 }
 
 /** What is remembered of earlier tokens, as inputs of each layer. */
 function pastInputs(a: TextAxes, depth: number): Memory[] {
-  const axes = [a.batch, a.heads, axis("key_token", "past"), a.headDim];
+  const axes = [a.batch, a.heads, axis("key_token", past), a.headDim];
   const one = (i: number, what: string) => input(`past_key_values.${i}.${what}`, "f32", axes);
   return Array.from({ length: depth }, (_, i) => ({ key: one(i, "key"), value: one(i, "value") }));
 }
 
 function presentOutputs(memory: readonly Memory[], a: TextAxes): Outputs {
-  const lay = (x: Remembered) => ordered(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
+  const lay = (x: Remembered) => transpose(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
   const named = memory.flatMap(({ key, value }, i) => [
     [`present.${i}.key`, lay(key)],
     [`present.${i}.value`, lay(value)],
@@ -74,7 +79,7 @@ function lastLogits(p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" 
 }
 
 const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
-  ordered(languageHead(p, hidden, a), [a.batch, a.token, a.vocab]);
+  transpose(languageHead(p, hidden, a), [a.batch, a.token, a.vocab]);
 
 /**
  * The step of any decoder: `input_ids` [batch, token = tokens] after `past` others -> `logits` [batch, token, vocab] and
@@ -83,7 +88,7 @@ const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "t
 export function decodeStep(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
   const embedded = tokenEmbedding(p.scope("model"), idsOf(a), a);
-  const { last, memory } = decoder(p.scope("model"), embedded, a, c, givenContext(a, "past"), pastInputs(a, c.depth));
+  const { last, memory } = decoder(p.scope("model"), embedded, a, c, givenContext(a, past), pastInputs(a, c.depth));
   return { logits: scores(p, last, a), ...presentOutputs(memory, a) };
 }
 

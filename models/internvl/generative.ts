@@ -42,7 +42,7 @@ export function imageEmbeddingG(p: Params, pixels: Pixels, c: GenerativeConfig):
 export const verdict = axis("match", 2);
 
 /** Scores of both verdicts, the mean over the queries. queries [batch, token, embed] -> [batch, match] */
-export function matchScores(p: Params, queries: TextTokens): Tensor<"batch" | "match"> {
+function matchScores(p: Params, queries: TextTokens): Tensor<"batch" | "match"> {
   const each = linear(p.scope("itm_head"), queries, [axisOf(queries, "embed")], [verdict], { init: normal(0.02) });
   return mean(each, axisOf(queries, "token"));
 }

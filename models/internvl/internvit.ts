@@ -140,7 +140,7 @@ function selfAttention(p: Params, x: VisionTokens, a: VisionAxes): VisionTokens 
 }
 
 /** Pre-norm block with LayerScale on both branches. InternVL section 3.2; Touvron et al. 2021 (CaiT) for LayerScale. */
-export function visionBlock(p: Params, x: VisionTokens, a: VisionAxes, c: VisionConfig, rate: number): VisionTokens {
+function visionBlock(p: Params, x: VisionTokens, a: VisionAxes, c: VisionConfig, rate: number): VisionTokens {
   const layerScale = (name: string) => p.parameter(name, [a.embed], constantInit(c.layerScale));
   const attended = selfAttention(p.scope("attn"), rmsNorm(p.scope("norm1"), x, [a.embed]), a);
   const y = add(x, dropPath(p.scope("attn"), mul(attended, layerScale("ls1")), a.batch, rate));
@@ -149,7 +149,7 @@ export function visionBlock(p: Params, x: VisionTokens, a: VisionAxes, c: Vision
 }
 
 /** Patches, the class token before them, positions added once. -> [batch, token, embed] */
-export function visionEmbeddings(p: Params, pixels: Pixels, a: VisionAxes, c: VisionConfig): VisionTokens {
+function visionEmbeddings(p: Params, pixels: Pixels, a: VisionAxes, c: VisionConfig): VisionTokens {
   const one = axis("token", 1);
   const patches = axis("token", patchCount(c));
   const embedded = patchEmbedding<"batch", "embed", "token">(

@@ -2,7 +2,7 @@
  * How parameters lie in published checkpoints: another name, axes split or joined, another order. Nothing is computed: a
  * stored tensor is a view of the parameter, or the parameter with its axes in another order.
  */
-import { type Graph, UsageError } from "../../dsl/index.ts";
+import { type Graph, isParameter, UsageError } from "../../dsl/index.ts";
 
 /** One parameter as a checkpoint holds it. */
 export interface PublishedTensor {
@@ -42,17 +42,15 @@ export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$
 /** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
 export function publishedTensors(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): PublishedTensor[] {
   const byPath = new Map(rules.map((r) => [r.path, r]));
-  return graph.inputs
-    .filter((n) => n.op === "parameter")
-    .map((n) => {
-      const path = String(n.attrs.name);
-      const numbers = path.split(".").filter((part) => /^\d+$/.test(part));
-      const rule = byPath.get(path) ?? byPath.get(rulePath(path));
-      if (!rule) {
-        throw new UsageError(`no checkpoint layout is known for parameter "${path}"`);
-      }
-      return published(path, fill(rule.name, numbers), rule, n.type.axes as readonly SizedAxis[]);
-    });
+  return graph.inputs.filter(isParameter).map((n) => {
+    const path = String(n.attrs.name);
+    const numbers = path.split(".").filter((part) => /^\d+$/.test(part));
+    const rule = byPath.get(path) ?? byPath.get(rulePath(path));
+    if (!rule) {
+      throw new UsageError(`no checkpoint layout is known for parameter "${path}"`);
+    }
+    return published(path, fill(rule.name, numbers), rule, n.type.axes as readonly SizedAxis[]);
+  });
 }
 
 interface SizedAxis {

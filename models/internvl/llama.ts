@@ -10,7 +10,8 @@ import {
   axis,
   type Config,
   cast,
-  causal,
+  causalMask,
+  type Dim,
   embedding,
   gather,
   gt,
@@ -19,14 +20,15 @@ import {
   ne,
   normal,
   type Params,
-  remembered,
   rename,
   rmsNorm,
   rotary,
   sub,
   sum,
   swiGlu,
+  symbol,
   type Tensor,
+  withPast,
 } from "../../dsl/index.ts";
 import { headWidth } from "./internvit.ts";
 
@@ -73,7 +75,7 @@ export interface TextAxes {
 }
 
 /** The axes of a decoder; `tokens` replaces the configured number of tokens. */
-export const textAxes = (c: TextConfig, tokens: Axis["size"] = c.context === 0 ? "token" : c.context): TextAxes => ({
+export const textAxes = (c: TextConfig, tokens: Dim = c.context === 0 ? symbol("token") : c.context): TextAxes => ({
   batch: axis("batch", "batch"),
   token: axis("token", tokens),
   embed: axis("embed", c.width),
@@ -85,7 +87,7 @@ export const textAxes = (c: TextConfig, tokens: Axis["size"] = c.context === 0 ?
 
 export type TextTokens = Tensor<"batch" | "token" | "embed">;
 export type Ids = Tensor<"batch" | "token">;
-/** True where a token may look at a key; axes on which it does not depend are left out. */
+/** True where a token may attend to a key; axes on which it does not depend are left out. */
 export type Visible = Tensor<"batch" | "token" | "key_token"> | Tensor<"batch" | "key_token">;
 /** Keys or values of all tokens seen so far. */
 export type Remembered = Tensor<"batch" | "heads" | "key_token" | "head_dim">;
@@ -109,7 +111,7 @@ export interface Context {
 /** Causal, and never at padding (id 0), wherever the padding is; positions count from 0. */
 export function causalContext(ids: Ids, a: TextAxes): Context {
   const key = axis("key_token", a.token.size);
-  const visible = and(causal(a.token, key), ne(rename(ids, a.token, key), 0));
+  const visible = and(causalMask(a.token, key), ne(rename(ids, a.token, key), 0));
   return { position: iota(a.token), visible, key };
 }
 
@@ -128,8 +130,8 @@ export function attend(
   const project = (name: string) => linear(scope.scope(name), normed, [a.embed], [a.heads, a.headDim], bias);
   const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, c.rotaryBase);
   const memory: Memory = {
-    key: remembered(turned("k_proj"), a.token, key, past?.key),
-    value: remembered(project("v_proj"), a.token, key, past?.value),
+    key: withPast(turned("k_proj"), a.token, key, past?.key),
+    value: withPast(project("v_proj"), a.token, key, past?.value),
   };
   const mask = visible as Tensor<"batch" | "key_token"> | undefined;
   const mixed = attention(turned("q_proj"), memory.key, memory.value, { dot: a.headDim, over: key }, mask);

@@ -11,7 +11,7 @@ import type { ProbeConfig } from "./probes.ts";
 import type { QllamaConfig } from "./qllama.ts";
 import type { SegmentationConfig } from "./segmentation.ts";
 
-/** InternViT up to a block; all of them unless said. */
+/** InternViT up to a block; default all of them. */
 export function visionMacs(c: VisionConfig, blocks = c.depth): number {
   const patches = patchCount(c);
   const convolution = patches * (3 * c.patch ** 2 + 1) * c.width;

@@ -1,5 +1,5 @@
 /**
- * QLLaMA: LLaMA with learnable queries before the text, which look at the image through cross-attention in every second
+ * QLLaMA: LLaMA with learnable queries before the text, which attend to the image through cross-attention in every second
  * layer. Chen et al. 2023, arXiv:2312.14238, section 3.2; parameter names are those of the published checkpoint.
  */
 import {
@@ -10,7 +10,7 @@ import {
   axis,
   axisOf,
   broadcast,
-  causal,
+  causalMask,
   concat,
   type Dim,
   gt,
@@ -107,7 +107,7 @@ export function passVisible(pass: Pass, ids: Ids, c: QllamaConfig): Visible {
   const real = gt(rename(pad(ids, axisOf(ids, "token"), c.queries, 0, 1), token, key), 0);
   if (pass === "matching") return real;
   const [queryRow, queryKey] = [lt(iota(token), c.queries), lt(iota(key), c.queries)];
-  const textToText = and(and(not(queryRow), not(queryKey)), causal(token, key));
+  const textToText = and(and(not(queryRow), not(queryKey)), causalMask(token, key));
   const within = or(and(queryRow, queryKey), textToText);
   return and(real, pass === "contrastive" ? within : or(within, and(not(queryRow), queryKey)));
 }
@@ -123,21 +123,21 @@ function layers(
   context: Context,
 ): { readonly last: TextTokens; readonly memory: readonly Memory[] } {
   if (!(Number.isInteger(c.crossEvery) && c.crossEvery >= 1))
-    throw new UsageError(`crossEvery ${c.crossEvery} is no number of layers: queries must look at the image in some`);
+    throw new UsageError(`crossEvery ${c.crossEvery} is no number of layers: queries must attend to the image in some`);
   const memory: Memory[] = [];
   let x = embedded;
   for (let i = 0; i < c.depth; i++) {
     const layer = p.scope(`layers.${i}`);
     const attended = attend(layer, x, a, c, context);
     memory.push(attended.memory);
-    const looked = i % c.crossEvery === 0 ? look(layer, attended.x, vision, text, a, c) : attended.x;
-    x = feedForward(layer, looked, a, c);
+    const crossed = i % c.crossEvery === 0 ? crossAttend(layer, attended.x, vision, text, a, c) : attended.x;
+    x = feedForward(layer, crossed, a, c);
   }
   return { last: rmsNorm(p.scope("norm"), x, [a.embed], c.epsilon), memory };
 }
 
-/** Cross-attention of the queries, with a plain residual; the text passes by. x [batch, token, embed] -> the same */
-function look(
+/** Cross-attention of the queries, with a plain residual; the text is unchanged. x [batch, token, embed] -> the same */
+function crossAttend(
   p: Params,
   x: TextTokens,
   vision: VisionTokens,
@@ -151,7 +151,7 @@ function look(
 }
 
 /**
- * Queries look at all vision tokens, the class token included; no mask, no rotation, no gate. Keys and values depend on
+ * Queries attend to all vision tokens, the class token included; no mask, no rotation, no gate. Keys and values depend on
  * the image alone, so passes of one graph share them.
  */
 function crossAttention(

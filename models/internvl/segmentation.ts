@@ -5,8 +5,8 @@
  */
 import {
   type Axis,
+  adaptiveAverage,
   add,
-  averaging,
   axis,
   axisOf,
   batchNorm,
@@ -15,14 +15,13 @@ import {
   concat,
   convolution,
   crossEntropy,
-  doubling,
   dropout,
   type FeatureMap,
   gelu,
-  halving,
   input,
   layerNorm,
   longer,
+  maxPool2x2,
   mean,
   mul,
   ne,
@@ -36,6 +35,7 @@ import {
   slice,
   split,
   type Tensor,
+  transposedConvolution2x2,
   UsageError,
 } from "../../dsl/index.ts";
 import {
@@ -86,7 +86,7 @@ type Map = FeatureMap<"batch" | "embed">;
 type Scores = Tensor<"batch" | "row" | "column" | "class">;
 
 /** The patches of a state as a map: [batch, token = 1 + N, embed] -> [batch, row, column, embed] */
-export function patchMap(tokens: VisionTokens, c: VisionConfig): Map {
+function patchMap(tokens: VisionTokens, c: VisionConfig): Map {
   const token = axisOf(tokens, "token");
   const grid = c.image / c.patch;
   const patches = slice(tokens, token, 1, longer(token, -1).size);
@@ -96,9 +96,9 @@ export function patchMap(tokens: VisionTokens, c: VisionConfig): Map {
 /** Four maps of one size as a pyramid: 4, 2, 1 and ½ times their size. */
 function pyramid(p: Params, [first, second, third, fourth]: readonly Map[]): readonly Map[] {
   const embed = axisOf(first!, "embed");
-  const twice = (scope: Params, x: Map): Map => doubling(scope, x, embed, embed);
+  const twice = (scope: Params, x: Map): Map => transposedConvolution2x2(scope, x, embed, embed);
   const normed = gelu(layerNorm(p.scope("up1.1"), twice(p.scope("up1.0"), first!), [embed], 1e-6));
-  return [twice(p.scope("up1.3"), normed), twice(p.scope("up2.0"), second!), third!, halving(fourth!)];
+  return [twice(p.scope("up1.3"), normed), twice(p.scope("up2.0"), second!), third!, maxPool2x2(fourth!)];
 }
 
 /** Convolution without bias, batch norm, ReLU. */
@@ -126,7 +126,7 @@ function uperHead(p: Params, maps: readonly Map[], c: SegmentationConfig, update
   const conv = (name: string, x: Map, kernel: number) => unit(p.scope(name), x, c.channels, kernel, updates);
   const coarsest = maps.at(-1)!;
   const pooled = [1, 2, 3, 6].map((size, i) =>
-    like(conv(`psp_modules.${i}.1`, resize(coarsest, size, size, averaging), 1), coarsest),
+    like(conv(`psp_modules.${i}.1`, resize(coarsest, size, size, adaptiveAverage), 1), coarsest),
   );
   const laterals = maps.slice(0, -1).map((x, i) => conv(`lateral_convs.${i}`, x, 1));
   laterals.push(conv("bottleneck", beside([coarsest, ...pooled]), 3));

@@ -19,7 +19,7 @@ export const visionSettings: SettingRules = {
   layerScale: positive,
 };
 
-export const textSettings: SettingRules = {
+const textSettings: SettingRules = {
   width: sizes,
   depth: depths,
   heads: sizes,
@@ -30,7 +30,7 @@ export const textSettings: SettingRules = {
   rotaryBase: positive,
 };
 
-export const qllamaSettings: SettingRules = { ...textSettings, queries: sizes, crossEvery: depths };
+const qllamaSettings: SettingRules = { ...textSettings, queries: sizes, crossEvery: depths };
 
 export const qllamaAloneSettings: SettingRules = { ...qllamaSettings, visionWidth: sizes, visionTokens: sizes };
 

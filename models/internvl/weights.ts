@@ -1,5 +1,5 @@
 /** Where the parameters of the InternVL family lie in the published checkpoints. */
-import type { Graph } from "../../dsl/index.ts";
+import { type Graph, isParameter } from "../../dsl/index.ts";
 import { hasAxes, type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
@@ -51,7 +51,7 @@ export const causalRules: readonly TensorRule[] = [
 ];
 
 /** What QLLaMA adds to every second layer: 6 tensors each. */
-export const crossAttentionRules: readonly TensorRule[] = [
+const crossAttentionRules: readonly TensorRule[] = [
   same("norm1.weight", "embed"),
   same("norm2.weight", "vision_embed"),
   same("q_proj.weight", "heads*head_dim embed"),
@@ -118,7 +118,7 @@ export const probeRules: readonly TensorRule[] = [
   same("head.bias", "class"),
 ];
 
-const doublingRules = [same("weight", "embed embed_out kernel_row kernel_column"), same("bias", "embed")];
+const upsamplingRules = [same("weight", "embed embed_out kernel_row kernel_column"), same("bias", "embed")];
 const convolutionRules = [
   same("conv.weight", "embed_out embed kernel_row kernel_column"),
   ...under("bn", "bn", batchNormRules("embed")),
@@ -129,7 +129,7 @@ const at = (path: string, rules: readonly TensorRule[]) => under(path, path, rul
 /** The segmentation heads as MMSegmentation names their tensors; the encoder as in InternVL-14B. */
 export const segmentationRules: readonly TensorRule[] = [
   ...at("vision_model", visionRules),
-  ...["backbone.up1.0", "backbone.up1.3", "backbone.up2.0"].flatMap((path) => at(path, doublingRules)),
+  ...["backbone.up1.0", "backbone.up1.3", "backbone.up2.0"].flatMap((path) => at(path, upsamplingRules)),
   ...at("backbone.up1.1", [same("weight", "embed"), same("bias", "embed")]),
   ...at("decode_head.norm", batchNormRules("embed")),
   ...["psp_modules.{}.{}", "bottleneck", "lateral_convs.{}", "fpn_convs.{}", "fpn_bottleneck"].flatMap((path) =>
@@ -160,7 +160,7 @@ const ruleIn = (layout: readonly TensorRule[]) => {
 
 /** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
 export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
-  const parameters = graph.inputs.filter((n) => n.op === "parameter");
+  const parameters = graph.inputs.filter(isParameter);
   const rules = layouts.find((layout) => parameters.every(ruleIn(layout)));
   return rules && publishedTensors(graph, rules);
 }

@@ -7,10 +7,10 @@ import { largest } from "./scores.ts";
 export interface BeamSearch {
   readonly kind: "beam";
   readonly beams: number;
-  /** A finished text's score is its log-probability over its length to this power; 1 unless said, above 0 favours long ones. */
+  /** A finished text's score is its log-probability over its length to this power; default 1; above 0 favours long ones. */
   readonly lengthPenalty?: number;
   /**
-   * When to stop, once there are as many finished texts as beams. true: at once. false, unless said: when no open text,
+   * When to stop, once there are as many finished texts as beams. true: at once. false, the default: when no open text,
    * as long as it is now, beats the worst of them. "never": when none could even at its full length.
    */
   readonly earlyStopping?: boolean | "never";

@@ -40,16 +40,16 @@ export const cacheInputs = {
 /**
  * The step of a decoder, `tokens` tokens at a time. Its inputs stay (`input_ids`, `position_ids` [batch, token],
  * `attention_mask` [batch, key]), `filled` and `last` come in; `logits` become those of each row's last token, [batch,
- * vocab]. Rows may have fewer than `tokens` tokens: what is behind them is written to the cache and overwritten later.
+ * vocab]. Rows may have fewer than `tokens` tokens: what follows them is written to the cache and overwritten later.
  * The keys are the cache's places, where the axis of `attention_mask` is `capacity` long, or these and the new tokens
- * behind them. Throws UsageError for a graph that is no decoder's step.
+ * after them. Throws UsageError for a graph that is no decoder's step.
  */
 export function cachedStep(step: Graph, shape: CacheShape, tokens: number): Graph {
-  return (tokens === 1 ? stepInPlace(step, shape) : undefined) ?? stepBehind(step, shape, tokens);
+  return (tokens === 1 ? stepInPlace(step, shape) : undefined) ?? stepThenWrite(step, shape, tokens);
 }
 
 /**
- * One token, written to its place before it is looked at, so that no longer copy of the cache is made: the graph for a
+ * One token, written to its place before attention reads it, so that no longer copy of the cache is made: the graph for a
  * past of one place less, with concat(past, now) replaced by the cache after the update. Undefined where the past is used
  * in another way.
  */
@@ -75,8 +75,8 @@ function stepInPlace(step: Graph, shape: CacheShape): Graph | undefined {
   return isWhole ? made : undefined;
 }
 
-/** Any number of tokens, looked at behind the cache and then written into it. */
-function stepBehind(step: Graph, shape: CacheShape, tokens: number): Graph {
+/** Any number of tokens: attention reads the cache and them, and then they are written into it. */
+function stepThenWrite(step: Graph, shape: CacheShape, tokens: number): Graph {
   const graph = sizedStep(step, shape.rows, shape.capacity, tokens);
   const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
   const results = rewriteNodes(

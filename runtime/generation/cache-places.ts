@@ -5,7 +5,7 @@ export interface CachePlaces {
   readonly capacity: number;
   /** Places that are taken in any row. */
   readonly filled: number;
-  /** Marks the next places: so many tokens of each row, and holes behind them where another row has more. */
+  /** Marks the next places: so many tokens of each row, and holes after them where another row has more. */
   take(tokens: readonly number[]): void;
   /** Row i has what row `rows[i]` has. */
   reorder(rows: readonly number[]): void;
@@ -14,8 +14,8 @@ export interface CachePlaces {
   /** i32 [batch, token = size]: where the tokens that come next stand in each row's text. */
   positions(size: number): HostTensor;
   /**
-   * i32 [batch, key = keys]: 1 for what the tokens that come next may look at. Keys are the places of the cache, the new
-   * tokens among them, or `size` more behind them for the new tokens.
+   * i32 [batch, key = keys]: 1 for what the tokens that come next may attend to. Keys are the places of the cache, the new
+   * tokens among them, or `size` more after them for the new tokens.
    */
   mask(tokens: readonly number[], size: number, keys: number, keyAxis: string): HostTensor;
 }
@@ -65,7 +65,7 @@ export function cachePlaces(rows: number, firstCapacity: number): CachePlaces {
         const own = data.subarray(row * keys, (row + 1) * keys);
         own.set(places);
         if (keys === capacity) own.fill(1, filled, filled + tokens[row]!);
-        // A row's own tokens come first, so what stands behind them is later than they are and they never see it.
+        // A row's own tokens come first, so what stands after them is later than they are and they never see it.
         else own.fill(1, capacity, capacity + size);
       }
       return hostTensor("i32", [batch, { name: keyAxis, size: keys }], data);

@@ -7,13 +7,14 @@ import {
   type HostTensor,
   hostTensor,
   inputName,
+  loneSymbol,
   type SizedAxis,
 } from "../../compiler/index.ts";
 
 export const zeros = (dtype: DType, axes: readonly SizedAxis[]): HostTensor =>
   hostTensor(dtype, axes, allocate(dtype, elementCount(axes)));
 
-/** The tensor with zeros behind its elements along one axis. */
+/** The tensor with zeros after its elements along one axis. */
 export function enlarged(tensor: HostTensor, along: string, size: number): HostTensor {
   const at = tensor.axes.findIndex((a) => a.name === along);
   const inner = elementCount(tensor.axes.slice(at + 1));
@@ -29,8 +30,10 @@ export function enlarged(tensor: HostTensor, along: string, size: number): HostT
 export function openSizes(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Record<string, number> {
   const sizes: Record<string, number> = {};
   for (const node of graph.inputs.filter((n) => Object.hasOwn(feeds, inputName(n)))) {
-    for (const [i, { size }] of node.type.axes.entries())
-      if (typeof size === "string" && /^\w+$/.test(size)) sizes[size] = feeds[inputName(node)]!.axes[i]!.size;
+    for (const [i, { size }] of node.type.axes.entries()) {
+      const symbol = loneSymbol(size);
+      if (symbol) sizes[symbol.name] = feeds[inputName(node)]!.axes[i]!.size;
+    }
   }
   return sizes;
 }

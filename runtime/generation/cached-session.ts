@@ -20,7 +20,7 @@ import { rowOf } from "./scores.ts";
 export interface CacheOptions {
   /** Texts side by side. */
   readonly rows: number;
-  /** Places that the cache begins with; it doubles when they are full. 64 unless said. */
+  /** Places that the cache begins with; it doubles when they are full. Default 64. */
   readonly capacity?: number;
   /** The most tokens of a text, where the decoder has a limit. */
   readonly limit?: number;

@@ -1,5 +1,14 @@
 /** What a decoder's graphs say about it: its sizes, what it remembers, its vocabulary. */
-import { bindSizes, type Graph, inputName, type Node, ops, type Sizes, UsageError } from "../../compiler/index.ts";
+import {
+  bindSizes,
+  type Graph,
+  inputName,
+  loneSymbol,
+  type Node,
+  ops,
+  type Sizes,
+  UsageError,
+} from "../../compiler/index.ts";
 
 /** Sizes of a cache: texts side by side, and places for the tokens of each. */
 export interface CacheShape {
@@ -46,7 +55,7 @@ export function cacheStates(step: Graph, { rows, capacity }: CacheShape): CacheS
   return open.map((node) => {
     const part = pastPart(node);
     const { dtype, axes } = bound.get(part)!.type;
-    const axis = node.type.axes.find((a) => a.size === past)!.name;
+    const axis = node.type.axes.find((a) => loneSymbol(a.size)?.name === past)!.name;
     return { part, node: ops.state(stateName(part), dtype, axes), axis };
   });
 }
@@ -77,10 +86,9 @@ export function outputNamed(graph: Graph, name: string): Node {
 function openSizes(step: Graph): OpenSizes {
   const ids = step.inputs.find((n) => n.op === "input" && inputName(n) === "input_ids");
   const past = step.inputs.find((n) => pastPart(n) !== "");
-  const [batch, tokens] = ids?.type.axes.map((a) => a.size) ?? [];
-  const open = past?.type.axes.map((a) => a.size).find((size) => typeof size === "string" && size !== batch);
-  if (typeof batch === "string" && typeof tokens === "string" && typeof open === "string")
-    return { batch, tokens, past: open };
+  const [batch, tokens] = ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
+  const open = past?.type.axes.map((a) => loneSymbol(a.size)).find((s) => s && s !== batch);
+  if (batch && tokens && open) return { batch: batch.name, tokens: tokens.name, past: open.name };
   throw new UsageError(
     `graph @${step.name} is no step of a decoder: it needs input_ids [batch, tokens] and past_key_values.N.key with open sizes`,
   );

@@ -17,7 +17,7 @@ export interface WritingLimits {
   readonly strategy: Strategy;
   /** The end tokens count among the new ones. */
   readonly maxNewTokens: number;
-  /** No end token before so many new ones; 0 unless said. */
+  /** No end token before so many new ones; default 0. */
   readonly minNewTokens?: number;
 }
 

@@ -4,11 +4,11 @@ import { largest, logSumExp } from "./scores.ts";
 
 export interface Sampling {
   readonly kind: "sample";
-  /** Divides the scores; 1 unless said, larger is more even. */
+  /** Divides the scores; default 1; larger is more even. */
   readonly temperature?: number;
-  /** Only so many of the likeliest tokens; all unless said. */
+  /** Only so many of the likeliest tokens; default all. */
   readonly topK?: number;
-  /** Only the likeliest tokens that together have this probability; 1 unless said. Holtzman et al. 2019, arXiv:1904.09751. */
+  /** Only the likeliest tokens that together have this probability; default 1. Holtzman et al. 2019, arXiv:1904.09751. */
   readonly topP?: number;
   /** The same seed draws the same tokens from the same scores. */
   readonly seed: number;

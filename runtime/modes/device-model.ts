@@ -1,12 +1,12 @@
 /** One model on a device: its parameters once, and as many graphs over them as its modes need. */
 import type { Backend, Store } from "../../backends/backend.ts";
-import { type DType, type Graph, type HostTensor, inputName, type Sizes } from "../../compiler/index.ts";
+import { type DType, type Graph, type HostTensor, inputName, isParameter, type Sizes } from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
 import { openSessions } from "./open-sessions.ts";
 
 /** Where parameters come from, one at a time: `Weights` of a file, or a map. */
 export interface ParameterSource {
-  /** In the dtype asked for, f32 unless said. Throws FileError where that cannot hold what is stored. */
+  /** In the dtype asked for, default f32. Throws FileError where that cannot hold what is stored. */
   read(parameter: string, dtype?: DType): Promise<HostTensor>;
 }
 
@@ -25,7 +25,7 @@ export function deviceModel(backend: Backend, parameters: ParameterSource): Devi
   const written = new Set<string>();
   const sessions = openSessions();
   const session = async (graph: Graph, sizes: Sizes = {}) => {
-    for (const node of graph.inputs.filter((n) => n.op === "parameter")) {
+    for (const node of graph.inputs.filter(isParameter)) {
       const name = inputName(node);
       if (written.has(name)) continue;
       await store.write(name, await parameters.read(name, node.type.dtype));

@@ -9,6 +9,8 @@ import {
   type HostTensor,
   inputName,
   intern,
+  isParameter,
+  isState,
   makeGraph,
   type Node,
   type Part,
@@ -87,8 +89,6 @@ function partsRunner(
   };
 }
 
-const isState = (node: Node): boolean => node.op === "input" && node.attrs.role === "state";
-
 /** The graph with its state as inputs that are fed; what replaces state are outputs like others. */
 function withoutState(graph: Graph): Graph {
   const fed = (node: Node): Node => {
@@ -125,7 +125,7 @@ async function runParts(
       const values = part.values.map(
         (v, k) => [partNames.value(k), results[v.part]![partNames.result(v.result)]!] as const,
       );
-      const wanted = part.graph.inputs.filter((n) => n.op !== "parameter").map(inputName);
+      const wanted = part.graph.inputs.filter((n) => !isParameter(n)).map(inputName);
       const given = { ...feeds, ...Object.fromEntries(values) };
       results[i] = await loaded.executable.run(
         Object.fromEntries(wanted.map((name) => [name, given[name]!])),

@@ -1,6 +1,6 @@
 /** The weights of parts on a device: those of one part are read while another runs. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import { type Graph, inputName, type Node, type Part, partNames } from "../../compiler/index.ts";
+import { type Graph, inputName, isParameter, type Node, type Part, partNames } from "../../compiler/index.ts";
 import type { ParameterSource } from "../modes/device-model.ts";
 
 /** A part that can run. */
@@ -64,7 +64,7 @@ export function partWeights(backend: Backend, parameters: ParameterSource): Part
       const executable = await compile(part.graph);
       const store = storeFor(executable);
       const byName = new Map(part.weights.map((name, i) => [partNames.weight(i), name]));
-      for (const node of part.graph.inputs.filter((n) => n.op === "parameter"))
+      for (const node of part.graph.inputs.filter(isParameter))
         await store.write(inputName(node), await parameters.read(byName.get(inputName(node))!, node.type.dtype));
       return { executable, store };
     },

@@ -1,6 +1,6 @@
 /** The text of a progress line: description, bar, count, rate, time left and further figures. */
 
-/** Figures shown behind the time left, by name. */
+/** Figures shown after the time left, by name. */
 export type Fields = Readonly<Record<string, number | string>>;
 
 export interface ProgressState {
@@ -33,7 +33,7 @@ export function progressText(state: ProgressState, width?: number): string {
   return [...`${description}  ${bar(fraction, barWidth)}  ${figures}`].slice(0, width).join("");
 }
 
-/** Few widths, so that the bar does not change its own with every digit behind it. */
+/** Few widths, so that the bar does not change its own with every digit after it. */
 const barWidths = [30, 20, 10];
 
 function bar(fraction: number, width: number): string {

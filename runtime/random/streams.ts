@@ -43,7 +43,7 @@ export function randomStream(seed: number, stream: string | number): RandomStrea
     if (below === 0) throw new UsageError("there is no whole number from 0 to below 0");
     return integerAt(index, wholeNumber("bound", below, 2 ** 32), key, counterOf(step, id));
   };
-  const permutation = (count: number, step = 0) => permute(wholeNumber("count", count, 2 ** 32), key, step, id);
+  const permutation = (count: number, step = 0) => shuffledIndices(wholeNumber("count", count, 2 ** 32), key, step, id);
   return {
     uniform: (index, step) => fill(unitUniform, 1, step, index)[0]!,
     normal: (index, step) => fill(unitNormal, 1, step, index)[0]!,
@@ -139,7 +139,7 @@ function integerAt(index: number, below: number, key: Words, counter: Words): nu
 }
 
 /** Fisher and Yates' shuffle, as in Knuth, The Art of Computer Programming, volume 2, algorithm 3.4.2P. */
-function permute(count: number, key: Words, step: number, id: Words): Uint32Array {
+function shuffledIndices(count: number, key: Words, step: number, id: Words): Uint32Array {
   const out = Uint32Array.from({ length: count }, (_, i) => i);
   const counter = counterOf(step, id);
   for (let i = count - 1; i > 0; i--) {

@@ -6,6 +6,7 @@ import {
   type Graph,
   type HostTensor,
   inputName,
+  isParameter,
   type Node,
   type Sizes,
   type TensorType,
@@ -92,5 +93,5 @@ export function unusedParameters({ model, step }: Pick<TrainingJob, "model" | "s
     ...step.frozen.map(inputName),
     ...step.kept.map((k) => k.name),
   ]);
-  return (model?.inputs ?? []).filter((n) => n.op === "parameter" && !used.has(inputName(n)));
+  return (model?.inputs ?? []).filter((n) => isParameter(n) && !used.has(inputName(n)));
 }

@@ -48,7 +48,7 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   await writeArena(store, step.state.parameters, arena);
   await writeArena(store, step.state.mean, new Float32Array(step.layout.size));
   await writeArena(store, step.state.square, new Float32Array(step.layout.size));
-  await store.write(step.state.step, hostTensor("f32", [], [0]));
+  await store.write(step.state.step, hostTensor("i32", [], [0]));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
@@ -57,7 +57,7 @@ const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
 /** Every range of an arena in the store, as a tensor of its own. */
-export async function readArena(store: Store, name: string, layout: ArenaLayout): Promise<Map<string, HostTensor>> {
+async function readArena(store: Store, name: string, layout: ArenaLayout): Promise<Map<string, HostTensor>> {
   const { data } = await store.read(name);
   return new Map(
     layout.entries.map((e) => {
@@ -113,7 +113,7 @@ export async function restoreState(
     if (!stored) throw fileError(path, `it has no state "${name}"`, "resume from a checkpoint of this job");
     await store.write(name, stored);
   }
-  await store.write(step.state.step, hostTensor("f32", [], [done]));
+  await store.write(step.state.step, hostTensor("i32", [], [done]));
 }
 
 async function packedFrom(path: string, reader: SafetensorsReader, layout: ArenaLayout): Promise<Float32Array> {

@@ -38,9 +38,9 @@ describe("the tree", () => {
   });
 
   test("would notice a path of a machine, and lets a relative one be", () => {
-    for (const bad of ['"/home/ada/heddle"', "see /tmp/x1", "=/work/main", "C:\\Users\\ada"])
+    for (const bad of ['"/home/ada/heddle"', "see /tmp/example", "=/work/example", "C:\\Users\\ada"])
       expect(bad).toMatch(machinePath);
-    for (const good of ["runs/tmp/x", "./work/main", "https://example.org/home/page"])
+    for (const good of ["runs/tmp/x", "./work/example", "https://example.org/home/page"])
       expect(good).not.toMatch(machinePath);
   });
 });

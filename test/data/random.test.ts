@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { randomStream, shuffled } from "../../data/index.ts";
+import { seededRandom, shuffled } from "../../data/index.ts";
 
 const take = (n: number, ...keys: [number, ...number[]]) => {
-  const random = randomStream(...keys);
+  const random = seededRandom(...keys);
   return Array.from({ length: n }, random);
 };
 
@@ -38,7 +38,7 @@ describe("random streams", () => {
   it("shuffle to a permutation", () => {
     fc.assert(
       fc.property(fc.nat(300), fc.nat(), (length, seed) => {
-        const order = shuffled(length, randomStream(seed));
+        const order = shuffled(length, seededRandom(seed));
         expect([...order].sort((a, b) => a - b)).toEqual(Array.from({ length }, (_, i) => i));
       }),
     );

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../compiler/index.ts";
-import { decodeImage, imageTensor, type Pixels, randomStream, randomView, white, wholeView } from "../../data/index.ts";
+import { decodeImage, imageTensor, type Pixels, randomView, seededRandom, white, wholeView } from "../../data/index.ts";
 
 const identity = { mean: [0, 0, 0], std: [1, 1, 1] } as const; // leaves pixels in [0, 1]
 
@@ -81,7 +81,7 @@ describe("randomView", () => {
     fc.assert(
       fc.property(sizes, fc.nat(), ({ width, height }, seed) => {
         const pixels = { width, height, channels: 3 as const, data: new Uint8Array(0) };
-        const { window } = randomView(pixels, { scale: [0.5, 1] }, randomStream(seed));
+        const { window } = randomView(pixels, { scale: [0.5, 1] }, seededRandom(seed));
         expect(window.width).toBeGreaterThan(0);
         expect(window.height).toBeGreaterThan(0);
         expect(window.left).toBeGreaterThanOrEqual(0);
@@ -95,7 +95,7 @@ describe("randomView", () => {
   it("draws area, shape, flip and colour as asked", () => {
     const pixels = pattern(64, 64, 4);
     const views = Array.from({ length: 500 }, (_, i) =>
-      randomView(pixels, { scale: [0.5, 1], flip: 0.5, recolour: 0.5 }, randomStream(9, i)),
+      randomView(pixels, { scale: [0.5, 1], flip: 0.5, recolour: 0.5 }, seededRandom(9, i)),
     );
     const areas = views.map(({ window }) => (window.width * window.height) / 4096);
     expect(Math.min(...areas)).toBeGreaterThan(0.47);
@@ -107,9 +107,9 @@ describe("randomView", () => {
 
   it("changes nothing when nothing may vary, and repeats for the same seed", () => {
     const pixels = pattern(10, 12);
-    expect(randomView(pixels, {}, randomStream(1))).toEqual(wholeView(pixels));
+    expect(randomView(pixels, {}, seededRandom(1))).toEqual(wholeView(pixels));
     const vary = { scale: [0.3, 0.9], flip: 0.5, recolour: 1 } as const;
-    expect(randomView(pixels, vary, randomStream(4, 2))).toEqual(randomView(pixels, vary, randomStream(4, 2)));
+    expect(randomView(pixels, vary, seededRandom(4, 2))).toEqual(randomView(pixels, vary, seededRandom(4, 2)));
   });
 
   it("agrees with the file path: a decoded file seen whole is the file", async () => {

@@ -1,8 +1,26 @@
-/** The documents that show text: docs/ops.md is what the op records say, and every graph in docs/ir.md and kernel in docs/kernels.md reads. */
-import { readFileSync, writeFileSync } from "node:fs";
+/**
+ * The documents that show text: docs/ops.md is what the op records say, every graph in docs/ir.md and kernel in
+ * docs/kernels.md reads, and the tables of docs/architecture.md are the lists of stages and the rooms.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { kernelIr, opRecords, parseGraph, parseKernel, printGraph, printKernel } from "../../compiler/index.ts";
+import { onnxStages, settledOptions } from "../../backends/onnx/index.ts";
+import {
+  type AnyStage,
+  baselineFacts,
+  kernelIr,
+  opRecords,
+  parseGraph,
+  parseKernel,
+  printGraph,
+  printKernel,
+  referenceStages,
+  webgpuStages,
+} from "../../compiler/index.ts";
+import { rooms } from "../architecture/rooms.ts";
 import { opsPage } from "./ops-page.ts";
+import { specialPage } from "./special-page.ts";
+import { readRows, stageRow, withRows } from "./stage-tables.ts";
 
 const doc = (name: string) => new URL(`../../docs/${name}`, import.meta.url);
 const blocks = (text: string, language: string): string[] =>
@@ -14,6 +32,14 @@ describe("docs/ops.md", () => {
     if (process.env.GOLDEN === "accept") writeFileSync(doc("ops.md"), page);
     expect(readFileSync(doc("ops.md"), "utf8")).toBe(page);
     for (const { name } of opRecords()) expect(page).toContain(`\n### ${name}\n`);
+  });
+});
+
+describe("docs/special-values.md", () => {
+  it("is what the op records and the exceptions say", () => {
+    const page = specialPage();
+    if (process.env.GOLDEN === "accept") writeFileSync(doc("special-values.md"), page);
+    expect(readFileSync(doc("special-values.md"), "utf8")).toBe(page);
   });
 });
 
@@ -74,5 +100,35 @@ describe("docs/kernels.md", () => {
     const functions = [...builtins, ...subgroupOps.map((o) => `subgroup_${o}`)];
     const words = [...own, ...kernelKinds, ...kernelFeatures, ...fragmentRoles, ...majorOrders, ...functions];
     for (const word of words) expect(grammar).toContain(`"${word}"`);
+  });
+});
+
+describe("docs/architecture.md", () => {
+  const lists: Readonly<Record<string, readonly AnyStage[]>> = {
+    webgpu: webgpuStages(baselineFacts),
+    onnx: onnxStages(settledOptions()),
+    reference: referenceStages({}),
+  };
+  const text = () => readFileSync(doc("architecture.md"), "utf8");
+
+  it.each(Object.keys(lists))("lists the stages of the road to %s, each with what it does", (target) => {
+    const stages = lists[target]!;
+    if (process.env.GOLDEN === "accept") writeFileSync(doc("architecture.md"), withRows(text(), target, stages));
+    const rows = readRows(text(), target);
+    expect(rows.map((r) => r.fact)).toEqual(stages.map(stageRow));
+    for (const { fact, says } of rows) expect(says, fact).toMatch(/^\w.{10,}/);
+  });
+
+  it("lists the rooms of the compiler from the top down", () => {
+    const told = [...text().matchAll(/^\| `(compiler\/\w+)` \|/gm)].map((m) => m[1]!);
+    expect(told).toEqual(Object.keys(rooms).filter((room) => room.startsWith("compiler/")));
+    for (const [i, room] of told.entries())
+      for (const other of rooms[room]!.imports.filter((r) => r in rooms)) expect(told.indexOf(other)).toBeLessThan(i);
+  });
+
+  it("names files that are there", () => {
+    const paths = [...text().matchAll(/`((?:backends|compiler|dsl|test|runtime)\/[\w/.-]+)`/g)].map((m) => m[1]!);
+    expect(paths.length).toBeGreaterThan(20);
+    expect(paths.filter((path) => !existsSync(new URL(`../../${path}`, import.meta.url)))).toEqual([]);
   });
 });

@@ -9,6 +9,7 @@ import {
   ops,
   printGraph,
 } from "../../compiler/index.ts";
+import { callText, spell } from "../ops/special-values.ts";
 
 const kinds: readonly (readonly [OpKind, string, string])[] = [
   ["source", "Sources", "Where values come from. The type at the end of the line says their dtype and axes."],
@@ -62,11 +63,17 @@ function opText(record: OpRecord): string {
     ...attributes(record),
     ...Object.entries(record.constraints).map(([id, text]) => `- ${id}: ${text}`),
     `- gradient: ${gradientText(record)}; targets: ${targets(record)}`,
+    ...specialRow(record),
     ...(record.doc.source === undefined ? [] : [`- source: ${record.doc.source}`]),
   ];
   const parts = [`### ${record.name}`, record.doc.summary, `\`\`\`\n${example(record)}\n\`\`\``, rows.join("\n")];
   return parts.join("\n\n");
 }
+
+const specialRow = ({ name, special = [] }: OpRecord): string[] =>
+  special.length === 0
+    ? []
+    : [`- special values: ${special.map((s) => `${callText(name, s)} = ${spell(s.result)}`).join(", ")}`];
 
 const attributes = ({ attrs }: OpRecord): string[] =>
   Object.entries(attrs).map(([n, { kind, optional }]) => `- \`${n}\`: ${shapes[kind]}${optional ? ", optional" : ""}`);

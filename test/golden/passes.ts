@@ -1,4 +1,5 @@
 /** The passes that golden graphs go through, by name. */
+import { tabulateIotas } from "../../backends/onnx/passes/tabulate-iotas.ts";
 import {
   canonicalize,
   decompose,
@@ -25,6 +26,7 @@ const passes: readonly Pass[] = [
   fold,
   fuseAttention,
   prune,
+  tabulateIotas,
   { name: "decompose", run: (graph) => decompose(graph, () => false) },
   { name: "differentiate", run: addGradients },
 ];

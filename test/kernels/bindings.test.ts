@@ -1,7 +1,7 @@
 /** No kernel binds more buffers than the adapter grants to one, however many results its group has. */
 import { expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
-import { baselineFacts, bindSizes, compileKernels, makeGraph, scheduleFor } from "../../compiler/index.ts";
+import { baselineFacts, bindSizes, compileKernels, makeGraph } from "../../compiler/index.ts";
 import { axis, concat, configure, input, mul, parseSettings, sum, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { inputValues } from "../support/random-graph.ts";
@@ -13,7 +13,7 @@ it.each([
 ])("%s, stage %s", (name, stage, settings) => {
   const { model, stages } = bundled.find((b) => b.model.name === name)!;
   const { graph } = trainingStep(stages[stage]!(configure(model, parseSettings(model, settings))).stage);
-  const { kernels } = compileKernels(bindSizes(graph, { batch: 1 }), scheduleFor(baselineFacts));
+  const { kernels } = compileKernels(bindSizes(graph, { batch: 1 }));
   for (const { kernel } of kernels) expect(kernel.buffers.length).toBeLessThanOrEqual(baselineFacts.maxBindings);
 });
 

@@ -2,8 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
-import { baselineFacts } from "../../compiler/pipelines/webgpu.ts";
+import { baselineFacts, type Graph, makeGraph, ops } from "../../compiler/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";

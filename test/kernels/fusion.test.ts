@@ -1,9 +1,9 @@
 /** What becomes one kernel: the counts that the design promises, and the kernels of one block as text. */
 import { describe, expect, test } from "vitest";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
+import type { Program } from "../../compiler/index.ts";
 import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
 import { printKernel } from "../../compiler/kernel/index.ts";
-import type { Program } from "../../compiler/pipelines/webgpu.ts";
 import { rootParams } from "../../dsl/index.ts";
 import { block, classifierStep, encoder, tokensInput, type VitSizes } from "./models.ts";
 import { adapters, compileFor } from "./support.ts";

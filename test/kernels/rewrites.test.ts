@@ -100,7 +100,7 @@ describe("verifyKernel", () => {
     ],
     ["a store of another dtype", kernelOf([store(lane, int(1))]), /a store of i32 to b1, which holds f32/],
     ["arithmetic of two dtypes", kernelOf([store(lane, floatArith("add", float(1), int(1)))]), /add of f32 and i32/],
-    ["an infinite constant", kernelOf([store(lane, float(Infinity))]), /the constant Infinity/],
+    ["an infinite integer", kernelOf([store(int(Infinity), float(1))]), /the constant Infinity/],
     [
       "an assignment to a let",
       kernelOf([

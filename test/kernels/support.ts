@@ -1,13 +1,16 @@
 /** Runs compiled kernels in plain JavaScript, so that code generation is tested without a device. */
-import { allocate, type Graph, inputName, isGraphInput, type Node } from "../../compiler/index.ts";
-import { interpretKernel, verifyKernel } from "../../compiler/kernel/index.ts";
 import {
   type AdapterFacts,
+  allocate,
   baselineFacts,
   compileKernels,
+  type Graph,
+  inputName,
+  isGraphInput,
+  type Node,
   type Program,
-  scheduleFor,
-} from "../../compiler/pipelines/webgpu.ts";
+} from "../../compiler/index.ts";
+import { interpretKernel, verifyKernel } from "../../compiler/kernel/index.ts";
 
 /** A GPU with the fewest bindings, and a software adapter: the two families of schedules. */
 export const adapters: Readonly<Record<string, AdapterFacts>> = {
@@ -17,7 +20,7 @@ export const adapters: Readonly<Record<string, AdapterFacts>> = {
 
 const elements = (node: Node): number => node.type.axes.reduce((n, a) => n * Number(a.size), 1);
 
-export const compileFor = (graph: Graph, facts: AdapterFacts): Program => compileKernels(graph, scheduleFor(facts));
+export const compileFor = (graph: Graph, facts: AdapterFacts): Program => compileKernels(graph, facts);
 
 type Values = { [i: number]: number; readonly length: number };
 
@@ -42,7 +45,9 @@ export function interpretProgram(program: Program, inputs: ReadonlyMap<string, F
   };
   for (const { kernel, bindings } of program.kernels) {
     verifyKernel(kernel);
-    const buffers = bindings.map((b, i) => [kernel.buffers[i]!.name, view(of(b.root), b.start, b.length)] as const);
+    const buffers = bindings.map(
+      (b, i) => [kernel.buffers[i]!.name, view(of(b.root), b.start, Number(b.length))] as const,
+    );
     interpretKernel(kernel, Object.fromEntries(buffers));
   }
   return new Map(
@@ -55,7 +60,8 @@ export function interpretProgram(program: Program, inputs: ReadonlyMap<string, F
 
 function initial(root: Node, inputs: ReadonlyMap<string, Float64Array>): Values {
   if (isGraphInput(root)) return Float64Array.from(inputs.get(inputName(root))!);
-  if (root.op === "constant") return Float64Array.from(root.attrs.values as readonly number[]);
+  if (root.op === "constant")
+    return Float64Array.from((root.attrs.values as readonly number[] | undefined) ?? [root.attrs.value as number]);
   const data = allocate(root.type.dtype, elements(root));
   return Float64Array.from({ length: data.length }, () => Number.NaN);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { makeGraph, type Node } from "../../compiler/index.ts";
-import { input, ordered, rootParams } from "../../dsl/index.ts";
+import { input, rootParams, transpose } from "../../dsl/index.ts";
 import {
   type ChatQueriesConfig,
   chatPrefill,
@@ -49,7 +49,7 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
     test("has the same visual tokens and scores", async () => {
       const p = rootParams();
       const pixels = pixelsInput(config.vision);
-      const logits = ordered(languageHead(p, conversation(p, pixels, ids, config).last, a), [
+      const logits = transpose(languageHead(p, conversation(p, pixels, ids, config).last, a), [
         a.batch,
         a.token,
         a.vocab,

@@ -131,7 +131,7 @@ describe.each(allExecutors)("a tiny InternVL-C on $name, beside PyTorch", (execu
         [trainingState.parameters, flat(arena)],
         [trainingState.mean, flat(new Float32Array(layout.size))],
         [trainingState.square, flat(new Float32Array(layout.size))],
-        [trainingState.step, hostTensor("f32", [], [0])],
+        [trainingState.step, hostTensor("i32", [], [0])],
       ]),
     );
     const executable = await backend.compile(graph);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, makeGraph, type Node } from "../../compiler/index.ts";
-import { ordered, type Params, rootParams, type StateUpdate, type Tensor } from "../../dsl/index.ts";
+import { type Params, rootParams, type StateUpdate, type Tensor, transpose } from "../../dsl/index.ts";
 import {
   internvit6b,
   linearProbe,
@@ -68,7 +68,7 @@ const segmentationCase = (name: string, base: SegmentationConfig): Case => {
     // PyTorch has the channels before the places.
     scores: (p, f) => {
       const { scores } = segment(p, pixelsInput(config(f).vision), config(f));
-      return ordered(scores, axes("batch", "class", "row", "column") as never);
+      return transpose(scores, axes("batch", "class", "row", "column") as never);
     },
     loss: (p, f) => segmentationLoss(p, config(f)),
   };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, type HostTensor, hostTensor, makeGraph, type Node, nodesOf } from "../../compiler/index.ts";
-import { axis, input, ordered, rootParams, slice } from "../../dsl/index.ts";
+import { axis, input, rootParams, slice, transpose } from "../../dsl/index.ts";
 import {
   captionStep,
   type GenerativeConfig,
@@ -148,14 +148,14 @@ describe("QLLaMA", () => {
     const a = textAxes(config.text);
     const vision = visionTokens(p, pixelsInput(config.vision), config);
     const out = qllama(p, vision, ids, config.text, "generative");
-    const logits = ordered(languageHead(p.scope("qllama"), out.text, a), [a.batch, a.token, a.vocab]);
+    const logits = transpose(languageHead(p.scope("qllama"), out.text, a), [a.batch, a.token, a.vocab]);
     // Keys and values of all but the last text token, as a prefill leaves them.
     const before = queries + context - 1;
     const keys = axis("key_token", before + 1);
     const memory = out.memory.flatMap(({ key, value }, i) =>
       Object.entries({ key, value }).map(([what, x]) => {
         const kept = slice(x, keys, 0, before);
-        return part(`past_key_values.${i}.${what}`, ordered(kept, [a.batch, a.heads, keys, a.headDim]));
+        return part(`past_key_values.${i}.${what}`, transpose(kept, [a.batch, a.heads, keys, a.headDim]));
       }),
     );
     const whole = makeGraph("whole", [part("logits", logits), ...memory]);

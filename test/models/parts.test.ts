@@ -1,16 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { hostTensor, makeGraph, type Node, nodesOf } from "../../compiler/index.ts";
 import {
-  averaging,
+  adaptiveAverage,
   axis,
   bicubic,
   bilinear,
   configure,
   input,
-  ordered,
   rootParams,
   rotary,
   trace,
+  transpose,
 } from "../../dsl/index.ts";
 import {
   bundled,
@@ -91,7 +91,7 @@ describe("positions", () => {
     const graph = makeGraph("positions", [
       part(
         "y",
-        ordered(interpolatePositions(input("x", "f32", [token, embed]), from, to), [axis("token", to * to), embed]),
+        transpose(interpolatePositions(input("x", "f32", [token, embed]), from, to), [axis("token", to * to), embed]),
       ),
     ]);
     const feeds = { x: hostTensor("f32", [token, embed] as never, x.subarray(3)) };
@@ -105,7 +105,7 @@ describe("positions", () => {
   test.each([
     ["bilinear", bilinear],
     ["bicubic", bicubic],
-    ["averaging", averaging],
+    ["adaptiveAverage", adaptiveAverage],
   ] as const)("are mixed by %s weights that add up to 1", (_, weights) => {
     for (const [from, to] of [
       [7, 3],
@@ -131,7 +131,7 @@ describe("an image in a conversation", () => {
     const graph = makeGraph("place", [
       part(
         "x",
-        ordered(withImage(rootParams(), visual, input("ids", "i32", [batch, token]), text), [
+        transpose(withImage(rootParams(), visual, input("ids", "i32", [batch, token]), text), [
           batch,
           token,
           axis("embed", 2),

@@ -3,7 +3,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Backend, Store } from "../../backends/backend.ts";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
-import { type DType, type Graph, type HostTensor, hostTensor, makeGraph, normal, ops } from "../../compiler/index.ts";
+import {
+  type DType,
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  makeGraph,
+  normal,
+  ops,
+  symbol,
+} from "../../compiler/index.ts";
 import { excess } from "../support/samples.ts";
 
 let cpu: Backend;
@@ -96,8 +105,8 @@ describe("state", () => {
 
   it("may grow where its size is a symbol, as a key-value cache does", async () => {
     const [past, fresh] = [
-      ops.state("cache", "f32", [{ name: "t", size: "past" }]),
-      ops.input("x", "f32", [{ name: "t", size: "tokens" }]),
+      ops.state("cache", "f32", [{ name: "t", size: symbol("past") }]),
+      ops.input("x", "f32", [{ name: "t", size: symbol("tokens") }]),
     ];
     const joined = ops.concat([past, fresh], "t");
     const graph = makeGraph(
@@ -159,7 +168,7 @@ describe("one parameter in two layouts, sliced and whole", () => {
 });
 
 describe("sizes", () => {
-  const open = { name: "batch", size: "batch" };
+  const open = { name: "batch", size: symbol("batch") };
   const graph = (() => {
     const x = ops.input("x", "f32", [open, a3]);
     const pair = ops.rename(x, "batch", "pair");
@@ -198,7 +207,7 @@ describe("sizes", () => {
   });
 
   it("that no input tells are asked for", async () => {
-    const counted = makeGraph("count", [{ name: "y", node: ops.iota({ name: "n", size: "n" }) }]);
+    const counted = makeGraph("count", [{ name: "y", node: ops.iota({ name: "n", size: symbol("n") }) }]);
     await expect(cpu.compile(counted)).rejects.toThrow('the size "n" is no dimension of an input');
     const executable = await cpu.compile(counted, { sizes: { n: 4 } });
     expect(Array.from((await executable.run({}, cpu.createStore())).y!.data)).toEqual([0, 1, 2, 3]);

@@ -12,12 +12,12 @@ import {
   writeOnnx,
 } from "../../backends/onnx/index.ts";
 import { verifyExport } from "../../backends/onnxruntime/index.ts";
-import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops, symbol } from "../../compiler/index.ts";
 import { draw, seeded } from "../support/samples.ts";
 import { reference, tensorFor } from "./support.ts";
 
 const [batch, from, to] = [
-  { name: "batch", size: "batch" },
+  { name: "batch", size: symbol("batch") },
   { name: "from", size: 48 },
   { name: "to", size: 64 },
 ];

@@ -1,7 +1,7 @@
 /** What an f16 export keeps in f32, and that large values come out right or not at all. */
 import { describe, expect, it } from "vitest";
-import { inHalf } from "../../backends/onnx/emit/half.ts";
 import { encodeOnnx, exportOnnx } from "../../backends/onnx/index.ts";
+import { inHalf } from "../../backends/onnx/passes/half.ts";
 import { hostTensor, inputName, makeGraph, type Node, nodesOf, normal, ops } from "../../compiler/index.ts";
 import { excess } from "../support/samples.ts";
 import { reference, throughOnnx } from "./support.ts";

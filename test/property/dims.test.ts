@@ -1,26 +1,32 @@
 /** Symbolic sizes: the laws of polynomials, one spelling for each, and agreement with numbers. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { referenceBackend } from "../../backends/reference/index.ts";
 import {
   addDims,
   bindDim,
+  boundsOf,
   type Dim,
   dimValue,
   divideDims,
+  hostTensor,
+  isMultipleOf,
+  makeGraph,
   mulDims,
-  parseDim,
+  ops,
   productOfDims,
+  type SizeBounds,
   subDims,
   symbol,
-  symbolsOf,
 } from "../../compiler/index.ts";
+import * as h from "../../dsl/index.ts";
 
 const sizes = { batch: 3, past: 7, tokens: 5 };
 const { dim } = fc.letrec<{ dim: Dim }>((tie) => ({
   dim: fc.oneof(
     { maxDepth: 4 },
     fc.integer({ min: -9, max: 9 }),
-    fc.constantFrom(...Object.keys(sizes)).map(symbol),
+    fc.constantFrom(...Object.keys(sizes)).map((name) => symbol(name)),
     fc.tuple(tie("dim"), tie("dim")).map(([a, b]) => addDims(a, b)),
     fc.tuple(tie("dim"), tie("dim")).map(([a, b]) => mulDims(a, b)),
   ),
@@ -61,10 +67,9 @@ describe("sizes", () => {
     });
   });
 
-  it("read back from their text", () => {
-    law(dim, (a) => {
-      expect(parseDim(String(a)) === a).toBe(true);
-      expect(symbolsOf(a)).toEqual([...symbolsOf(a)].sort());
+  it("are equal just where their texts are", () => {
+    law(dim, dim, (a, b) => {
+      expect(String(a) === String(b)).toBe(a === b);
     });
   });
 
@@ -73,8 +78,97 @@ describe("sizes", () => {
       const quotient = divideDims(a, b);
       if (quotient !== undefined) same(mulDims(quotient, b), a);
     });
-    expect(divideDims(mulDims("batch", 12), 4)).toBe("3*batch");
-    expect(divideDims("batch", 2)).toBeUndefined();
-    expect(divideDims(mulDims("batch", "tokens"), "tokens")).toBe("batch");
+    const [batch, tokens] = [symbol("batch"), symbol("tokens")];
+    expect(String(divideDims(mulDims(batch, 12), 4))).toBe("3*batch");
+    expect(divideDims(batch, 2)).toBeUndefined();
+    expect(divideDims(mulDims(batch, tokens), tokens)).toBe(batch);
+  });
+});
+
+const bounded = {
+  batch: { max: 3 },
+  past: { min: 2, max: 9, multipleOf: 2 },
+  tokens: { multipleOf: 4 },
+} as const satisfies Record<string, Partial<SizeBounds>>;
+
+const { size } = fc.letrec<{ size: Dim }>((tie) => ({
+  size: fc.oneof(
+    { maxDepth: 4 },
+    fc.integer({ min: -9, max: 9 }),
+    fc.constantFrom(...Object.entries(bounded)).map(([name, bounds]) => symbol(name, bounds)),
+    fc.tuple(tie("size"), tie("size")).map(([a, b]) => addDims(a, b)),
+    fc.tuple(tie("size"), tie("size")).map(([a, b]) => mulDims(a, b)),
+  ),
+}));
+const allowed = fc.record({
+  batch: fc.integer({ min: 1, max: 3 }),
+  past: fc.constantFrom(2, 4, 6, 8),
+  tokens: fc.integer({ min: 1, max: 50 }).map((n) => 4 * n),
+});
+
+describe("bounds", () => {
+  it("hold every value that a size can have, and so do the multiples", () => {
+    law(size, allowed, fc.integer({ min: 1, max: 8 }), (d, sizes, n) => {
+      const [value, { min, max }] = [dimValue(d, sizes), boundsOf(d)];
+      expect(value).toBeGreaterThanOrEqual(min);
+      expect(value).toBeLessThanOrEqual(max);
+      if (isMultipleOf(d, n)) expect(Math.abs(value % n)).toBe(0);
+    });
+  });
+
+  it("are exact for a product", () => {
+    const [past, tokens] = [symbol("past", bounded.past), symbol("tokens", bounded.tokens)];
+    expect(boundsOf(mulDims(past, -3))).toEqual({ min: -24, max: -6 });
+    expect(boundsOf(addDims(mulDims(past, tokens), 1))).toEqual({ min: 9, max: Number.POSITIVE_INFINITY });
+    expect(isMultipleOf(mulDims(past, tokens), 8)).toBe(true);
+    expect(isMultipleOf(addDims(tokens, 2), 4)).toBe(false);
+    expect(boundsOf(0)).toEqual({ min: 0, max: 0 });
+  });
+
+  it("are part of what a symbol is; the same numbers are the same symbol", () => {
+    expect(symbol("n", { max: 8 })).not.toBe(symbol("n"));
+    expect(symbol("n", { min: 1, multipleOf: 1 })).toBe(symbol("n"));
+    expect(symbol("n", { min: 3, max: 9, multipleOf: 4 })).toBe(symbol("n", { min: 4, max: 8, multipleOf: 4 }));
+    expect(String(symbol("n", { max: 8 }))).toBe("n");
+  });
+
+  it("are kept by what is bound", () => {
+    const past = symbol("past", bounded.past);
+    const bind = (value: number) => () => bindDim(addDims(past, 1), { past: value });
+    expect(bind(4)()).toBe(5);
+    expect(bind(10)).toThrow('the size "past" is 10, but it may be 2 to 8, in multiples of 2');
+    expect(bind(3)).toThrow('the size "past" is 3, but it may be 2 to 8, in multiples of 2');
+    expect(() => dimValue(symbol("n"), { n: 0 })).toThrow('the size "n" is 0, but it may be 1 or more');
+  });
+
+  it("are checked when a graph runs", async () => {
+    const batch = h.axis("batch", h.symbol("batch", { max: 2 }));
+    const x = h.input("x", "f32", [batch]);
+    const run = async (rows: number) => {
+      const backend = referenceBackend();
+      const executable = await backend.compile(makeGraph("g", [{ name: "y", node: h.relu(x) }]));
+      const axes = [{ name: "batch", size: rows }];
+      return executable.run({ x: hostTensor("f32", axes, new Float32Array(rows)) }, backend.createStore());
+    };
+    expect((await run(2)).y!.data.length).toBe(2);
+    await expect(run(3)).rejects.toThrow('the size "batch" is 3, but it may be 1 to 2');
+  });
+
+  it("that no number fits are refused", () => {
+    expect(() => symbol("n", { min: 5, max: 4 })).toThrow('no number is a size "n": 5..4');
+    expect(() => symbol("n", { min: 5, max: 7, multipleOf: 8 })).toThrow("5..7 multiple of 8");
+    expect(() => symbol("n", { max: 2.5 })).toThrow("integers from 1");
+  });
+
+  it("that differ make two nodes, and no graph has both", () => {
+    const input = (max: number) => ops.input("x", "f32", [{ name: "a", size: symbol("n", { max }) }]);
+    expect(input(4)).toBe(input(4));
+    expect(input(4)).not.toBe(input(5));
+    const size = (max: number) => ops.sizeOf(symbol("n", { max }));
+    expect(size(4)).not.toBe(size(5));
+    expect(() => ops.add(input(4), input(5))).toThrow('axis "a" is n (1..4) in a and n (1..5) in b');
+    expect(() => makeGraph("g", [{ name: "y", node: ops.mul(ops.relu(input(4)), size(5)) }])).toThrow(
+      'two sizes are named "n", with different bounds: 1..4 and 1..5',
+    );
   });
 });

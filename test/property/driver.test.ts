@@ -6,7 +6,7 @@ import {
   fold,
   globMatches,
   inspectionPage,
-  isPassFault,
+  isStageFault,
   makeGraph,
   type Node,
   ops,
@@ -33,7 +33,7 @@ describe("runPasses", () => {
   it("runs passes in order and reports each", () => {
     const record = recordingObserver();
     runPasses(graph, [fold, canonicalize, fold], { observers: [record], check: "all" });
-    expect(record.reports.map((r) => [r.pass, r.changed])).toEqual([
+    expect(record.reports.map((r) => [r.stage, r.changed])).toEqual([
       ["fold", true],
       ["canonicalize", true],
       ["fold", false],
@@ -54,7 +54,7 @@ describe("runPasses", () => {
 
   it("refuses an order that a pass cannot work in", () => {
     const late: Pass = { name: "late", needs: ["fold"], run: (g) => g };
-    expect(() => runPasses(graph, [late, fold])).toThrow(`pass "late" needs "fold" before it`);
+    expect(() => runPasses(graph, [late, fold])).toThrow(`stage "late" needs "fold" before it`);
     expect(runPasses(graph, [fold, late])).toBeDefined();
   });
 
@@ -62,7 +62,10 @@ describe("runPasses", () => {
     const bent: Node = { ...x, op: "neg", operands: [x], attrs: {}, type: { dtype: "f32", axes: [] } };
     const breaks: Pass = { name: "breaks", run: (g) => ({ ...g, outputs: [{ name: "y", node: bent }] }) };
     const error = thrown(() => runPasses(graph, [breaks]));
-    expect(isPassFault(error) && [error.pass, error.before]).toEqual(["breaks", expect.stringContaining("graph @g(")]);
+    expect(isStageFault(error) && [error.stage, error.before]).toEqual([
+      "breaks",
+      expect.stringContaining("graph @g("),
+    ]);
     expect(String(error)).toContain(`after pass "breaks"`);
   });
 
@@ -72,7 +75,7 @@ describe("runPasses", () => {
       run: (g) => ({ ...g, outputs: g.outputs.map((o) => ({ ...o, node: ops.exp(o.node) })) }),
     };
     expect(runPasses(graph, [grows])).toBeDefined();
-    expect(() => runPasses(graph, [grows], { check: "all" })).toThrow(`pass "grows" changes what it made itself`);
+    expect(() => runPasses(graph, [grows], { check: "all" })).toThrow(`stage "grows" changes what it made itself`);
   });
 });
 
@@ -93,7 +96,7 @@ describe("switches", () => {
     expect(() => readSwitches({ TIME: "steps" })).toThrow("it takes passes");
     expect(() => readSwitches({ SEED: "x" })).toThrow("SEED=x");
     expect(() => readSwitches({ CHECK: "some" })).toThrow("CHECK=some");
-    expect(readSwitches({})).toEqual({ dump: [], trace: [], time: [], check: "types", seed: undefined });
+    expect(readSwitches({})).toEqual({ dump: [], trace: [], time: [], check: "forms", seed: undefined });
   });
 
   it("are listed with an example that reads", () => {

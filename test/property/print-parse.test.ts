@@ -5,13 +5,16 @@ import {
   checkGraphText,
   type Graph,
   makeGraph,
+  mulDims,
   nodesOf,
   ones,
   ops,
   parseGraph,
   printGraph,
+  symbol,
 } from "../../compiler/index.ts";
 import { graphArbitrary, randomGraph, seededChooser } from "../support/random-graph.ts";
+import { repeatedGraph } from "../support/repeated-graph.ts";
 import { seeded } from "../support/samples.ts";
 import { internVit6B, vitForward, vitTraining } from "../support/vit.ts";
 
@@ -41,6 +44,64 @@ describe("a random graph reads back to its own nodes", () => {
       fc.property(graphArbitrary({ symbols: true }), (g) => expectSame(g, printGraph(g))),
       { numRuns: 100 },
     );
+  });
+});
+
+describe("sizes with bounds", () => {
+  const bounds = fc.record({
+    min: fc.integer({ min: 1, max: 16 }),
+    max: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 20, max: 60 })),
+    multipleOf: fc.constantFrom(1, 1, 2, 3, 16),
+  });
+
+  it("read back with them, in types and in attributes", () => {
+    fc.assert(
+      fc.property(bounds, bounds, (ofRows, ofPast) => {
+        const [rows, past] = [symbol("rows", ofRows), symbol("past", ofPast)];
+        const x = ops.input("x", "f32", [{ name: "a", size: rows }]);
+        const y = ops.mul(ops.pad(x, "a", 0, past), ops.sizeOf(mulDims(past, 3)));
+        const g = makeGraph("g", [{ name: "y", node: y }]);
+        expectSame(g, printGraph(g));
+      }),
+    );
+  });
+
+  it("are declared before the graph, without what goes without saying", () => {
+    const text = `symbol batch in 1..4
+symbol past multiple of 16
+symbol rows in 3..
+symbol tokens in 8..2048 multiple of 8
+graph @g(%x: f32[b=batch, t=tokens], %y: f32[r=rows, p=past+tokens]) {
+  %0 = relu %x : f32[b=batch, t=tokens]
+  return %0, %y
+}
+`;
+    const graph = parseGraph(text);
+    expect(printGraph(graph)).toBe(text);
+    expect(graph.inputs[0]!.type.axes.map((a) => a.size)).toEqual([
+      symbol("batch", { max: 4 }),
+      symbol("tokens", { min: 8, max: 2048, multipleOf: 8 }),
+    ]);
+  });
+});
+
+describe("what repeats itself reads back to its own nodes", () => {
+  it("with operands that follow a rule and operands that do not", () => {
+    for (let seed = 0; seed < 1000; seed++) {
+      const graph = repeatedGraph(seededChooser(seed));
+      expectSame(graph, printGraph(graph));
+    }
+  });
+
+  it("a polynomial by Horner's rule, whose first iteration reads the signature, is a loop", () => {
+    const axes = [{ name: "a", size: 2 }];
+    const x = ops.input("x", "f32", axes);
+    const terms = Array.from({ length: 8 }, (_, i) => ops.parameter(`a${i}`, "f32", axes, ones));
+    const y = terms.reduce((sum, term) => ops.add(ops.mul(sum, x), term), x);
+    const graph = makeGraph("horner", [{ name: "y", node: y }]);
+    const text = printGraph(graph);
+    expect(text).toContain("repeat 8 as i with %1[-1] = %x");
+    expectSame(graph, text);
   });
 });
 
@@ -80,7 +141,7 @@ describe("any name and any number", () => {
 
   it("in constants and distributions reads back to the last bit", () => {
     const number = fc.oneof(
-      fc.double(),
+      fc.double({ min: -3e38, max: 3e38 }), // an f32 is finite where the number is
       fc.constantFrom(-0, 5e-324, 1e21, -1e-7, Number.POSITIVE_INFINITY, Number.NaN),
     );
     fc.assert(
@@ -98,7 +159,7 @@ describe("any name and any number", () => {
   });
 });
 
-const small = { depth: 5, batch: "batch", patch: 5, pixel: 6, heads: 2, headDim: 4, hidden: 16 };
+const small = { depth: 5, batch: symbol("batch"), patch: 5, pixel: 6, heads: 2, headDim: 4, hidden: 16 };
 
 describe("layers are rolled into loops", () => {
   it("48 blocks of InternViT print as one, in fewer than 400 lines", () => {
@@ -124,7 +185,7 @@ describe("layers are rolled into loops", () => {
   });
 
   it("and a loop variable never takes the name of a size", () => {
-    const graph = vitForward({ ...small, batch: "i" });
+    const graph = vitForward({ ...small, batch: symbol("i") });
     expect(printGraph(graph)).toContain("repeat 5 as j");
     expectSame(graph, printGraph(graph));
   });
@@ -185,6 +246,35 @@ describe("broken text", () => {
         expect(m.line).toBeLessThanOrEqual(lines.length);
         expect(m.column).toBeLessThanOrEqual(lines[m.line - 1]!.length + 1);
       }
+    }
+  });
+
+  it("tells each mistake once, of syntax and of meaning alike, and nothing that follows from one", () => {
+    const spoilt = [
+      (line: string) => line.replace(/= \w+/, "= nonsuch"),
+      (line: string) => line.replace(/= (\w+)/, "= $1 §"),
+      (line: string) => line.replace(" = ", " == "),
+      (line: string) => line.replace(" = ", " "),
+      (line: string) => line.replace("%", ""),
+      (line: string) => line.replace(/\]([^\]]*)$/, "$1"),
+      (line: string) => line.replace(/ = .*/, " = "),
+    ];
+    const deep = [vitTraining({ ...small, depth: 6 }), vitForward({ ...small, depth: 9 })];
+    for (let seed = 0; seed < 300; seed++) {
+      const next = seeded(seed);
+      const graph = seed % 10 < 2 ? deep[seed % 10]! : randomGraph(seededChooser(seed));
+      const wrong = new Set<number>();
+      const lines = printGraph(graph).split("\n");
+      const text = lines.map((line, i) => {
+        const heads = /^graph @|^ *repeat .*\{$/.test(line) && next() < 0.2;
+        if (!heads && !(/^ *%[\w.]+ = .* : /.test(line) && next() < 0.3)) return line;
+        wrong.add(i + 1);
+        return heads ? line.replace(" ", " § ") : spoilt[Math.floor(next() * spoilt.length)]!(line);
+      });
+      const { mistakes } = checkGraphText(text.join("\n"));
+      const rest = mistakes.filter((m) => !wrong.has(m.line)).map((m) => `${m.line}: ${m.message}`);
+      expect(rest, text.join("\n")).toEqual([]);
+      expect([seed, ...new Set(mistakes.map((m) => m.line))], text.join("\n")).toEqual([seed, ...wrong]);
     }
   });
 

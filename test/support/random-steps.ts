@@ -1,5 +1,17 @@
 /** One random op at a time: for each kind of op, operands that suit it out of the values at hand, squeezed into its range. */
-import { type Axis, build, type DType, type Node, type OpRecord, ops, type SampleRange } from "../../compiler/index.ts";
+import {
+  type Axis,
+  addDims,
+  build,
+  type Dim,
+  type DType,
+  type FoldCore,
+  type Node,
+  type OpRecord,
+  ops,
+  type SampleRange,
+  symbol,
+} from "../../compiler/index.ts";
 import { rangeOf } from "./samples.ts";
 
 /** An integer in [0, n). */
@@ -44,18 +56,23 @@ export const inputRange: Readonly<Record<DType, SampleRange>> = {
   bool: { low: 0, high: 1, integer: true },
 };
 
-const isFloat = (n: Node) => n.type.dtype === "f32" || n.type.dtype === "f16";
+export const isFloat = (n: Node) => n.type.dtype === "f32" || n.type.dtype === "f16";
 /** What the symbols are bound to, added up; see symbolValues. */
-const symbolSizes: Readonly<Record<string, number>> = { n: 5, past: 3, "n+past": 8 };
-const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes[a.size] ?? 16));
+const [n, past] = [symbol("n"), symbol("past")];
+const symbolSizes: ReadonlyMap<Dim, number> = new Map<Dim, number>([
+  [n, 5],
+  [past, 3],
+  [addDims(n, past), 8],
+]);
+export const sizeNumber = (a: Axis): number => (typeof a.size === "number" ? a.size : (symbolSizes.get(a.size) ?? 16));
 export const elements = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * sizeNumber(a), 1);
 export const pick = <T>(d: Draft, list: readonly T[]): T => list[d.choose(list.length)]!;
 /** Often one of the newest values, so that ops meet each other in chains. */
-const recent = (d: Draft, list: readonly Value[]): Value => pick(d, d.choose(3) > 0 ? list.slice(-2) : list);
-const hasSame = (n: Node, axis: Axis) => n.type.axes.some((a) => a.name === axis.name && a.size === axis.size);
-const named = (n: Node) => n.type.axes.map((a) => a.name);
+export const recent = (d: Draft, list: readonly Value[]): Value => pick(d, d.choose(3) > 0 ? list.slice(-2) : list);
+export const hasSame = (n: Node, axis: Axis) => n.type.axes.some((a) => a.name === axis.name && a.size === axis.size);
+export const named = (n: Node) => n.type.axes.map((a) => a.name);
 
-function freshAxis(d: Draft, size: Axis["size"]): Axis {
+export function freshAxis(d: Draft, size: Axis["size"]): Axis {
   return { name: `a${d.fresh++}`, size };
 }
 
@@ -63,7 +80,7 @@ export function randomAxes(d: Draft, most: number): Axis[] {
   const axes: Axis[] = [];
   for (let rank = d.choose(most + 1); rank > 0; rank--) {
     const symbolic = d.options.symbols && d.choose(3) === 0;
-    const axis = freshAxis(d, symbolic ? pick(d, Object.keys(symbolSizes)) : pick(d, d.options.sizes));
+    const axis = freshAxis(d, symbolic ? pick(d, [...symbolSizes.keys()]) : pick(d, d.options.sizes));
     if (elements([...axes, axis]) <= d.options.maxElements) axes.push(axis);
   }
   return axes;
@@ -85,13 +102,14 @@ export function addInput(d: Draft, dtype: DType, axes: readonly Axis[]): Value {
 export function step(d: Draft, record: OpRecord): Value | undefined {
   const shaper = shapers[record.name];
   if (shaper) return shaper(d);
+  // Folds of long rows that neither stay in range nor grow with the row take the rows of their own cases.
+  if (record.core?.kind === "row_reduction" && record.core.fold.repeated)
+    return reduceStep(d, record.name, record.core);
   return record.kind === "elementwise" ? elementwiseStep(d, record) : caseStep(d, record);
 }
 
 const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   cast: castStep,
-  reduce_sum: (d) => reduceStep(d, "reduce_sum"),
-  reduce_max: (d) => reduceStep(d, "reduce_max"),
   contract: contractStep,
   rename: (d) => onAxis(d, (x, axis) => ops.rename(x, axis.name, freshAxis(d, 1).name)),
   split: (d) => onAxis(d, (x, axis) => ops.split(x, axis.name, [freshAxis(d, factorOf(axis)), freshAxis(d, 0)])),
@@ -102,7 +120,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   },
   slice: (d) =>
     onAxis(d, (x, axis) => {
-      if (typeof axis.size === "string") return ops.slice(x, axis.name, 1, 1);
+      if (typeof axis.size !== "number") return ops.slice(x, axis.name, 1, 1);
       const start = d.choose(axis.size);
       return ops.slice(x, axis.name, start, 1 + d.choose(axis.size - start));
     }),
@@ -116,7 +134,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   },
   window: (d) =>
     onAxis(d, (x, axis) => {
-      if (typeof axis.size === "string") return x;
+      if (typeof axis.size !== "number") return x;
       const kernel = freshAxis(d, 1 + d.choose(Math.min(3, axis.size)));
       return ops.window(x, axis.name, freshAxis(d, 1).name, kernel, 1 + d.choose(2));
     }),
@@ -135,7 +153,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
 };
 
 const factorOf = (axis: Axis): number =>
-  typeof axis.size === "string" ? 1 : ([2, 3, 5, axis.size].find((f) => sizeNumber(axis) % f === 0) ?? 1);
+  typeof axis.size !== "number" ? 1 : ([2, 3, 5, axis.size].find((f) => sizeNumber(axis) % f === 0) ?? 1);
 
 /** An op whose shape rule is not known here, by one of its record's own cases, on new inputs; kept within ±20. */
 function caseStep(d: Draft, record: OpRecord): Value | undefined {
@@ -194,7 +212,7 @@ const acceptedDtypes = (record: OpRecord): DType[] =>
     }
   });
 
-function ofDtype(d: Draft, dtype: DType): Value[] {
+export function ofDtype(d: Draft, dtype: DType): Value[] {
   const found = d.values.filter((v) => v.node.type.dtype === dtype);
   return found.length > 0 ? found : [addInput(d, dtype, randomAxes(d, 1))];
 }
@@ -244,11 +262,11 @@ function castStep(d: Draft): Value | undefined {
   return { node: ops.cast(x.node, to), ...range };
 }
 
-function reduceStep(d: Draft, op: string): Value | undefined {
+function reduceStep(d: Draft, op: string, { fold }: FoldCore): Value | undefined {
   const x = recent(d, d.values);
   const over = shuffled(d, named(x.node)).slice(0, 1 + d.choose(2));
   if (over.length === 0 || x.node.type.dtype === "bool") return undefined;
-  const n = op === "reduce_sum" ? elements(x.node.type.axes.filter((a) => over.includes(a.name))) : 1;
+  const n = fold.repeated === "times" ? elements(x.node.type.axes.filter((a) => over.includes(a.name))) : 1;
   return { node: build(op, [x.node], { over }), low: Math.min(x.low * n, x.low), high: Math.max(x.high * n, x.high) };
 }
 
@@ -276,7 +294,7 @@ function onAxis(d: Draft, make: (x: Node, axis: Axis) => Node): Value | undefine
 }
 
 /** The node under names that clash in size with none before; undefined where all together are too large. */
-function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Node | undefined {
+export function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Node | undefined {
   const taken = before.flatMap((v) => v.node.type.axes);
   for (const axis of node.type.axes) {
     if (taken.some((a) => a.name === axis.name && a.size !== axis.size))
@@ -287,7 +305,7 @@ function align(d: Draft, before: readonly Value[], node: Node, reduced = 1): Nod
 }
 
 /** A value squeezed into a range where it may leave it: floats through a sigmoid, integers by clamping. */
-function fit(v: Value, r: SampleRange): Node {
+export function fit(v: Value, r: SampleRange): Node {
   if (v.node.type.dtype === "bool" || (v.low >= r.low && v.high <= r.high)) return v.node;
   if (!isFloat(v.node)) return ops.min(ops.max(v.node, Math.max(0, Math.ceil(r.low))), Math.floor(r.high));
   const scale = Math.max(1, Math.max(Math.abs(v.low), Math.abs(v.high)) / 4);
@@ -306,7 +324,7 @@ function bounds(record: OpRecord, operands: readonly Value[]): { low: number; hi
   return { low: low - 0.1 * (high - low), high: high + 0.1 * (high - low) };
 }
 
-function shuffled(d: Draft, list: readonly string[]): string[] {
+export function shuffled(d: Draft, list: readonly string[]): string[] {
   const rest = [...list];
   return list.map(() => rest.splice(d.choose(rest.length), 1)[0]!);
 }

@@ -1,5 +1,14 @@
 /** An InternViT of any size in plain op builders, forward and as a training step: the graphs that printing and passes are tried on. */
-import { type Axis, type Dim, differentiate, type Graph, makeGraph, type Node, ops } from "../../compiler/index.ts";
+import {
+  type Axis,
+  type Dim,
+  differentiate,
+  type Graph,
+  makeGraph,
+  type Node,
+  ops,
+  symbol,
+} from "../../compiler/index.ts";
 
 export interface VitSize {
   readonly depth: number;
@@ -13,7 +22,7 @@ export interface VitSize {
 
 export const internVit6B: VitSize = {
   depth: 48,
-  batch: "batch",
+  batch: symbol("batch"),
   patch: 1025,
   pixel: 588,
   heads: 25,

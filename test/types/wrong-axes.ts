@@ -12,12 +12,16 @@ import {
   layerNorm,
   linear,
   mean,
+  reduceMin,
   rename,
   rootParams,
   softmax,
   split,
   type Tensor,
 } from "../../dsl/index.ts";
+import { flip } from "../../examples/ops/flip.ts";
+import { reduceLogMeanExp } from "../../examples/ops/log-mean-exp.ts";
+import { mish } from "../../examples/ops/mish.ts";
 
 const batch = axis("batch", 2);
 const token = axis("token", 5);
@@ -34,6 +38,12 @@ export function wrong(): unknown[] {
     contract(x, weight, hidden),
     // @ts-expect-error a reduced axis must be an axis of x
     mean(x, hidden),
+    // @ts-expect-error so it must be for a reduction of the registry, which has its type from its kind
+    reduceMin(x, hidden),
+    // @ts-expect-error and for one that is defined outside the package
+    reduceLogMeanExp(x, [token, hidden]),
+    // @ts-expect-error a movement defined outside says its axes in its record
+    flip(x, hidden),
     // @ts-expect-error softmax runs along an axis of x
     softmax(x, key),
     // @ts-expect-error a renamed axis must be an axis of x
@@ -57,7 +67,14 @@ export const missing: Tensor<"batch" | "embed"> = add(x, 1);
 // @ts-expect-error the contraction removed embed
 export const kept: Tensor<"batch" | "token" | "embed" | "hidden"> = contract(x, weight, embed);
 
+// @ts-expect-error an elementwise op defined outside keeps all axes
+export const fewer: Tensor<"batch" | "embed"> = mish(x);
+
+// @ts-expect-error a reduction defined outside drops the axes that it reduces
+export const reduced: Tensor<"batch" | "token" | "embed"> = reduceLogMeanExp(x, embed);
+
 /** What is right compiles, with the axes inferred. */
 export const logits: Tensor<"batch" | "token" | "key_token"> = contract(x, rename(x, token, key), embed);
 export const mapped: Tensor<"batch" | "token" | "hidden"> = linear(p, x, [embed], [hidden]);
 export const scalar: Tensor<never> = mean(x, [batch, token, embed]);
+export const own: Tensor<"batch"> = reduceLogMeanExp(flip(mish(x), token), [token, embed]);

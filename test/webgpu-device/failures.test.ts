@@ -46,7 +46,7 @@ describe("a device's failures", () => {
     fail(new GPUOutOfMemoryError("no 4 GiB"));
     expect(() => gpu.check()).toThrow(UnsupportedError);
     expect(() => gpu.check()).toThrow(
-      'adapter "Acme 3000" is out of memory: no 4 GiB\n  hint: a smaller batch, a smaller model, or more gradient accumulation needs less',
+      'adapter "Acme 3000" is out of memory: no 4 GiB\n  hint: a smaller batch or a smaller model needs less',
     );
   });
 

@@ -41,6 +41,17 @@ gpuTest("f16 is refused by name on a device without it", async ({ gpu }) => {
   await expect(compiling).rejects.toThrow(/has no f16 .* kernel "contract" writes/);
 });
 
+gpuTest("a cast to f16 that such a device cannot store is one error at the user's line", async ({ gpu }) => {
+  if (gpu.features.has("shader-f16")) return;
+  const x = ops.input("x", "f32", [{ name: "a", size: 4 }]);
+  const y = ops.cast(ops.exp(x), "f16");
+  const compiling = webgpuBackend(gpu).compile(makeGraph("narrow", [{ name: "y", node: y }]));
+  await expect(compiling).rejects.toThrow(UnsupportedError);
+  await expect(compiling).rejects.toThrow(
+    /kernel "cast" writes\n {2}its f16 comes from cast at .*half\.test\.ts:\d+:\d+\n {2}hint: compute in f32/,
+  );
+});
+
 /** Rows of 7 and 9, which begin in the middle of a word, and rows of 16 that are read four elements at once. */
 const sizes = { token: 5, embed: 7, hidden: 9, wide: 16, out: 12 } as const;
 const axis = (name: keyof typeof sizes) => ({ name, size: sizes[name] });

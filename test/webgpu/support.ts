@@ -36,7 +36,7 @@ export async function runOn(gpu: GpuDevice, graph: Graph, values: ReadonlyMap<st
   }
   const executable = await backend.compile(graph);
   try {
-    return await executable.run(feeds, store);
+    return await executable.run(feeds, store, { fetch: graph.outputs.map((o) => o.name) }); // new states too
   } finally {
     executable.dispose();
     store.dispose();

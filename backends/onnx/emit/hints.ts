@@ -2,7 +2,7 @@
  * What the users of a node would like its axes' order to be. Outputs are written in their declared order, products want
  * their matrices whole; wishes travel up through ops that keep layouts, so that axes are moved once, where they arise.
  */
-import { type Axis, type Graph, type Node, nodesOf, opRecord } from "../../../compiler/index.ts";
+import { type Graph, type IndexAlgebra, indexMapOf, type Node, nodesOf, opRecord } from "../../../compiler/index.ts";
 import { matrixForm, memoryOrder, nearestForm, type Roles } from "./matrix.ts";
 import { realAxes, sameOrder } from "./value.ts";
 
@@ -58,26 +58,41 @@ function passedOn(node: Node, operand: Node, own: Wish | undefined): Wish | unde
 }
 
 /** Result axes as operand axes, for ops that keep the layout; undefined for those that lay out anew. */
-function namesBefore({ op, attrs }: Node): ((names: readonly string[]) => readonly string[]) | undefined {
-  switch (op) {
-    case "rename":
-      return (names) => names.map((n) => (n === attrs.to ? (attrs.axis as string) : n));
-    case "merge":
-      return (names) => names.flatMap((n) => (n === attrs.into ? (attrs.axes as string[]) : [n]));
-    case "split": {
-      const parts = (attrs.into as unknown as Axis[]).map((a) => a.name);
-      return (names) => [...new Set(names.map((n) => (parts.includes(n) ? (attrs.axis as string) : n)))];
-    }
-    case "transpose":
-    case "slice":
-    case "pad":
-    case "concat":
-    case "broadcast":
-    case "softmax":
-    case "rms_norm":
-    case "layer_norm":
-      return (names) => names;
-    default:
-      return opRecord(op).kind === "elementwise" ? (names) => names : undefined;
-  }
+function namesBefore(node: Node): ((names: readonly string[]) => readonly string[]) | undefined {
+  const map = indexMapOf(node);
+  if (!map) return keepsAxes(node) ? (names) => names : undefined;
+  // From which axes of the result an axis of the operand has its index.
+  const from = Object.entries(map.sources[0]!.index(mentioned, (axis) => [axis]));
+  const moves = from.some(([axis, by]) => by.length !== 1 || by[0] !== axis);
+  if (moves && !map.inverse) return undefined;
+  return (names) => [
+    ...new Set(
+      names.flatMap((n) => {
+        const axes = from.filter(([, by]) => by.includes(n)).map(([axis]) => axis);
+        return axes.length > 0 ? axes : [n];
+      }),
+    ),
+  ];
 }
+
+const together = (a: readonly string[], b: readonly string[]) => [...new Set([...a, ...b])];
+
+/** Index arithmetic that only keeps which axes an index depends on. */
+const mentioned: IndexAlgebra<readonly string[]> = {
+  dim: () => [],
+  add: together,
+  sub: together,
+  mul: together,
+  div: together,
+  mod: together,
+  le: together,
+  lt: together,
+  and: together,
+};
+
+/** Elementwise ops, and operators along an axis that stays, such as softmax and norms. */
+const keepsAxes = (node: Node): boolean => {
+  const { kind, onnx } = opRecord(node.op);
+  if (kind === "elementwise") return true;
+  return kind === "composite" && onnx !== undefined && sameOrder(namesOf(node), namesOf(node.operands[0]!));
+};

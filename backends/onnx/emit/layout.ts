@@ -31,7 +31,7 @@ export function regroup(e: Emission, v: Value, groups: Groups): Value {
 /** The dims as a constant where -1 and 0 (keep what was there) can say the symbolic ones, else computed. */
 function reshapeTarget(e: Emission, from: readonly Dim[], to: readonly Dim[]): string {
   const kept = to.map((d, i) => (typeof d === "number" ? d : from[i] === d ? 0 : d));
-  const open = kept.filter((d) => typeof d === "string");
+  const open = kept.filter((d) => typeof d !== "number");
   if (open.length <= 1)
     return integers(
       e,
@@ -109,7 +109,7 @@ export function materialize(e: Emission, t: Tensor, axes: readonly Axis[]): Valu
 export const whole = (e: Emission, t: Tensor, axes: readonly Axis[]): Value =>
   regroup(e, materialize(e, t, realAxes(axes)), separate(axes));
 
-/** The order with an axis put behind the nearest that precedes it in `declared`, or in front. */
+/** The order with an axis put after the nearest that precedes it in `declared`, or in front. */
 export function inserted(order: readonly string[], axis: string, declared: readonly string[]): string[] {
   const before = declared.slice(0, declared.indexOf(axis)).findLast((n) => order.includes(n));
   const at = before === undefined ? 0 : order.indexOf(before) + 1;

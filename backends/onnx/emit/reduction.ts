@@ -1,10 +1,21 @@
-/** Sums, maxima and argmax over named axes. */
+/** Reductions and argmax over named axes. */
 import { type Axis, productOfDims } from "../../../compiler/index.ts";
 import { type Attributes, castTo, type Emission, emit, integers, scalar, wishOf } from "./emission.ts";
 import { serves } from "./hints.ts";
-import { regroup } from "./layout.ts";
+import { materialize, regroup } from "./layout.ts";
 import { dimTensor } from "./sizes.ts";
-import { dimOf, first, isolate, orderOf, splitGroups, type Tensor, tensor, type Value, value } from "./value.ts";
+import {
+  axesOf,
+  dimOf,
+  first,
+  isolate,
+  orderOf,
+  splitGroups,
+  type Tensor,
+  tensor,
+  type Value,
+  value,
+} from "./value.ts";
 
 /** `type` (ReduceSum, ReduceMax, ReduceLogSumExp) over axes that the tensor has. */
 export function reduce(e: Emission, type: string, t: Tensor, over: readonly string[]): Tensor {
@@ -32,19 +43,23 @@ function pick(e: Emission, t: Tensor, over: readonly string[]): Value {
   return (wish && t.layouts.find((v) => serves(wish, kept(v)))) ?? first(t);
 }
 
-/** Σ over the axes named, of which the tensor may lack some: along those it is constant. */
-export function sum(e: Emission, t: Tensor, over: readonly Axis[]): Tensor {
+/** The operator `type` over the axes named, of which the tensor may lack some: along those it repeats. */
+export function reduction(
+  e: Emission,
+  type: string,
+  t: Tensor,
+  over: readonly Axis[],
+  repeated: "same" | "times" | undefined,
+): Tensor {
   const have = orderOf(first(t));
   const real = over.filter((a) => have.includes(a.name)).map((a) => a.name);
-  const constantAlong = over.filter((a) => a.size !== 1 && !have.includes(a.name));
-  return scaleBySize(e, real.length === 0 ? t : reduceAs(e, "ReduceSum", t, real), constantAlong);
-}
-
-/** max over the axes named, of which the tensor may lack some. */
-export function maximum(e: Emission, t: Tensor, over: readonly Axis[]): Tensor {
-  const have = orderOf(first(t));
-  const real = over.filter((a) => have.includes(a.name)).map((a) => a.name);
-  return real.length === 0 ? t : reduceAs(e, "ReduceMax", t, real);
+  const repeats = over.filter((a) => a.size !== 1 && !have.includes(a.name));
+  if (repeats.length > 0 && !repeated) {
+    const spread = tensor(materialize(e, t, [...repeats, ...axesOf(first(t))]));
+    return reduceAs(e, type, spread, [...repeats.map((a) => a.name), ...real]);
+  }
+  const once = real.length === 0 ? t : reduceAs(e, type, t, real);
+  return repeated === "times" ? scaleBySize(e, once, repeats) : once;
 }
 
 /** onnxruntime reduces no u32, whose values and sums modulo 2³² 64-bit integers hold. */

@@ -1,29 +1,16 @@
 /** Symbolic sizes at run time: each symbol is read off the shape of an input, and sums and products of them are computed. */
-import { type Dim, inputName, type Node, subDims, symbolsOf, UnsupportedError } from "../../../compiler/index.ts";
+import {
+  type Dim,
+  inputName,
+  type Node,
+  type SizeSymbol,
+  subDims,
+  symbolsOf,
+  type Term,
+  termsOf,
+  UnsupportedError,
+} from "../../../compiler/index.ts";
 import { type Emission, emit, integers } from "./emission.ts";
-
-interface Term {
-  readonly coefficient: number;
-  readonly factors: readonly string[];
-}
-
-/** The terms of a size in its canonical spelling: "2*batch*tokens-past+1". */
-export function termsOf(dim: Dim): Term[] {
-  if (typeof dim === "number") return [{ coefficient: dim, factors: [] }];
-  return dim
-    .replace(/-/g, "+-")
-    .split("+")
-    .filter((t) => t !== "")
-    .map((term) => {
-      const parts = term.replace(/^-/, "").split("*");
-      const sign = term.startsWith("-") ? -1 : 1;
-      const numbers = parts.filter((p) => /^\d+$/.test(p)).map(Number);
-      return {
-        coefficient: numbers.reduce((a, b) => a * b, sign),
-        factors: parts.filter((p) => !/^\d+$/.test(p)),
-      };
-    });
-}
 
 /** A size as an i64 tensor of one element. Throws UnsupportedError when no input tells a symbol. */
 export function dimTensor(e: Emission, dim: Dim): string {
@@ -32,7 +19,7 @@ export function dimTensor(e: Emission, dim: Dim): string {
 }
 
 /** A size that an input has just so, or but for a number, is read there. */
-function readWhole(e: Emission, dim: string): string | undefined {
+function readWhole(e: Emission, dim: Dim): string | undefined {
   const near = e.graph.inputs.flatMap((input) =>
     e.kinds.get(input) === "fed"
       ? input.type.axes.map((a, index) => ({ input, index, difference: subDims(dim, a.size) }))
@@ -47,11 +34,11 @@ function readWhole(e: Emission, dim: string): string | undefined {
 const shapeOf = (e: Emission, input: Node, index: number): string =>
   emit(e, "Shape", [inputName(input)], { start: index, end: index + 1 });
 
-type SymbolReader = (e: Emission, symbol: string) => string;
+type SymbolReader = (e: Emission, symbol: SizeSymbol) => string;
 
 function sumOf(e: Emission, terms: readonly Term[], read: SymbolReader): string {
-  const parts = terms.map(({ coefficient, factors }) => {
-    const names = factors.map((f) => read(e, f));
+  const parts = terms.map(({ coefficient, symbols }) => {
+    const names = symbols.map((f) => read(e, f));
     if (names.length === 0) return integers(e, [coefficient]);
     const product = names.reduce((a, b) => emit(e, "Mul", [a, b]));
     return coefficient === 1 ? product : emit(e, "Mul", [product, integers(e, [coefficient])]);
@@ -68,14 +55,14 @@ interface Sighting {
   readonly rest: readonly Term[];
 }
 
-function sightings(e: Emission, symbol: string): Sighting[] {
+function sightings(e: Emission, symbol: SizeSymbol): Sighting[] {
   return e.graph.inputs.flatMap((input) => {
     if (e.kinds.get(input) !== "fed") return [];
     return input.type.axes.flatMap((axis, index) => {
       if (!symbolsOf(axis.size).includes(symbol)) return [];
       const terms = termsOf(axis.size);
-      const own = terms.filter((t) => t.factors.includes(symbol));
-      if (own.length !== 1 || own[0]!.factors.length !== 1) return [];
+      const own = terms.filter((t) => t.symbols.includes(symbol));
+      if (own.length !== 1 || own[0]!.symbols.length !== 1) return [];
       return [{ input, index, coefficient: own[0]!.coefficient, rest: terms.filter((t) => t !== own[0]) }];
     });
   });
@@ -84,13 +71,13 @@ function sightings(e: Emission, symbol: string): Sighting[] {
 const symbolTensor: SymbolReader = (e, symbol) => readSymbol(e, symbol, []);
 
 /** The plainest sighting whose other symbols can be read without this one. */
-function readSymbol(e: Emission, symbol: string, pending: readonly string[]): string {
+function readSymbol(e: Emission, symbol: SizeSymbol, pending: readonly SizeSymbol[]): string {
   const found = sightings(e, symbol)
-    .filter((s) => s.rest.every((t) => t.factors.every((f) => f !== symbol && !pending.includes(f))))
+    .filter((s) => s.rest.every((t) => t.symbols.every((f) => f !== symbol && !pending.includes(f))))
     .sort((a, b) => a.rest.length - b.rest.length || Math.abs(a.coefficient) - Math.abs(b.coefficient))[0];
   if (!found) {
     throw new UnsupportedError(
-      `graph @${e.graph.name}: the size "${symbol}" is no dimension of an input, so an ONNX model cannot know it; bind it to a number`,
+      `graph @${e.graph.name}: the size "${symbol.name}" is no dimension of an input, so an ONNX model cannot know it; bind it to a number`,
     );
   }
   const dim = shapeOf(e, found.input, found.index);

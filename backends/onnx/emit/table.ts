@@ -1,20 +1,31 @@
-/** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops are said by their records. */
-import { type Axis, type Dim, type DType, hasAxis, type Node, opRecord, symbolsOf } from "../../../compiler/index.ts";
+/** How each op of the registry becomes ONNX: those that need more than a name. Elementwise ops and reductions are said by their records. */
+import {
+  type Axis,
+  type Dim,
+  type DType,
+  foldOf,
+  hasAxis,
+  isReduction,
+  type Node,
+  opRecord,
+  symbolsOf,
+} from "../../../compiler/index.ts";
+import type { EmitOptions } from "../options.ts";
 import { wireCodes } from "../wire/elements.ts";
 import { attentionOperator, type Norm, normalize, softmax } from "./composites.ts";
 import { contract } from "./contraction.ts";
 import { elementwise } from "./elementwise.ts";
-import { castTo, constant, type Emission, type EmitOptions, emit, scalar } from "./emission.ts";
+import { castTo, constant, type Emission, emit, scalar } from "./emission.ts";
 import { gather, scatterAdd } from "./indexing.ts";
 import { concat, merge, pad, rename, slice, split, window } from "./movement.ts";
-import { argmax, maximum, sum } from "./reduction.ts";
+import { argmax, reduction } from "./reduction.ts";
 import { dimTensor } from "./sizes.ts";
 import { rootMeanSquareOf, statisticKey } from "./statistics.ts";
 import { first, realAxes, separate, type Tensor, tensor, value } from "./value.ts";
 
 export interface Emitter {
   readonly emit: (e: Emission, node: Node, operands: readonly Tensor[]) => Tensor;
-  /** False where this node, at this opset, must be decomposed instead; true unless said. */
+  /** False where this node, at this opset, must be decomposed instead; default true. */
   readonly when?: (node: Node, options: EmitOptions) => boolean;
 }
 
@@ -25,7 +36,7 @@ const operandAxes = (node: Node, names: unknown): Axis[] => (names as string[]).
 const scalarDim = (e: Emission, dim: Dim): string =>
   typeof dim === "number" ? scalar(e, "i64", dim) : emit(e, "Squeeze", [dimTensor(e, dim)]);
 
-export const emitters: Readonly<Record<string, Emitter>> = {
+const emitters: Readonly<Record<string, Emitter>> = {
   constant: {
     emit: (e, node) => {
       const values = (node.attrs.values as number[] | undefined) ?? [node.attrs.value as number];
@@ -68,9 +79,10 @@ export const emitters: Readonly<Record<string, Emitter>> = {
       return elementwise(e, "Reciprocal", [elementwise(e, "Sqrt", [x!], node.type.dtype)], node.type.dtype);
     },
   },
-  mod: { emit: (e, node, operands) => elementwise(e, "Mod", operands, node.type.dtype, { fmod: 1 }) },
-  reduce_sum: { emit: (e, node, [x]) => sum(e, x!, operandAxes(node, node.attrs.over)) },
-  reduce_max: { emit: (e, node, [x]) => maximum(e, x!, operandAxes(node, node.attrs.over)) },
+  idiv: { emit: (e, node, [a, b]) => elementwise(e, "Div", [a!, divisor(e, node, b!)], node.type.dtype) },
+  mod: {
+    emit: (e, node, [a, b]) => elementwise(e, "Mod", [a!, divisor(e, node, b!)], node.type.dtype, { fmod: 1 }),
+  },
   argmax: { emit: (e, node, [x]) => argmax(e, x!, node.attrs.axis as string) },
   contract: { emit: (e, node, [a, b]) => contract(e, a!, b!, operandAxes(node, node.attrs.over)) },
   // Missing axes repeat by themselves, and the order of axes is layout.
@@ -171,10 +183,20 @@ function pairs(node: Node): boolean {
 
 function convert(e: Emission, x: Tensor, to: DType): Tensor {
   const v = first(x);
-  // A float below 0 becomes a large u32, which only 64-bit integers tell from a small one.
-  const through = to === "u32" && (x.dtype === "f32" || x.dtype === "f16") ? "i64" : x.dtype;
-  const name = castTo(e, castTo(e, v.name, x.dtype, through), through, to);
-  return tensor(value(name, to, v.groups));
+  const unsigned = to === "u32" && (x.dtype === "f32" || x.dtype === "f16");
+  // A u32 ends at 0, and above 2^31 only 64-bit integers tell it from a negative number.
+  const source = unsigned ? emit(e, "Max", [v.name, scalar(e, x.dtype, 0)]) : v.name;
+  const through = unsigned ? "i64" : x.dtype;
+  return tensor(value(castTo(e, castTo(e, source, x.dtype, through), through, to), to, v.groups));
+}
+
+/** A divisor with 1 in place of 0, so that a / 0 is a and a mod 0 is 0: an integer division by 0 ends the process. */
+function divisor(e: Emission, { operands: [, b], type: { dtype } }: Node, t: Tensor): Tensor {
+  const known = (b!.attrs.values as readonly number[] | undefined) ?? [b!.attrs.value as number];
+  if (b!.op === "size" || (b!.op === "constant" && !known.includes(0))) return t;
+  const number = (n: number) => tensor(value(scalar(e, dtype, n), dtype, []));
+  if (dtype === "u32") return elementwise(e, "Max", [t, number(1)], dtype);
+  return elementwise(e, "Where", [elementwise(e, "Equal", [t, number(0)], "bool"), number(1), t], dtype);
 }
 
 /** onnxruntime selects among no u32; as 64-bit integers it does. */
@@ -197,7 +219,7 @@ export function isExpressible(node: Node, options: EmitOptions): boolean {
   const special = emitters[node.op];
   if (special) return special.when?.(node, options) ?? true;
   const { kind, onnx } = opRecord(node.op);
-  if (kind !== "elementwise" || !onnx) return false;
+  if ((kind !== "elementwise" && kind !== "reduction") || !onnx) return false;
   return options.opset >= onnx.since && options.opset < (brokenFrom[onnx.type] ?? Number.POSITIVE_INFINITY);
 }
 
@@ -205,5 +227,7 @@ export function isExpressible(node: Node, options: EmitOptions): boolean {
 export function emitNode(e: Emission, node: Node, operands: readonly Tensor[]): Tensor {
   const special = emitters[node.op];
   if (special) return special.emit(e, node, operands);
-  return elementwise(e, opRecord(node.op).onnx!.type, operands, node.type.dtype);
+  const { type } = opRecord(node.op).onnx!;
+  if (!isReduction(node)) return elementwise(e, type, operands, node.type.dtype);
+  return reduction(e, type, operands[0]!, operandAxes(node, node.attrs.over), foldOf(node)!.fold.repeated);
 }

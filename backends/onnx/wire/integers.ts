@@ -1,5 +1,5 @@
 /** Matrices as integers with scales, and back. */
-import { type Quantization, scaleDims } from "../emit/quantize.ts";
+import { type Quantization, scaleDims } from "../forms/stored.ts";
 
 export type MatrixDims = readonly [rows: number, columns: number];
 

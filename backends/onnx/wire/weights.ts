@@ -9,11 +9,10 @@ import {
   printType,
   UsageError,
 } from "../../../compiler/index.ts";
-import type { StoredPart, StoredTensor } from "../emit/placement.ts";
-import type { Quantization } from "../emit/quantize.ts";
+import type { Quantization, StoredPart, StoredTensor } from "../forms/stored.ts";
 import { bytesOf, fromBytes, packNibbles, toBytes, type WholeType, wireBytes } from "./elements.ts";
 import { dequantize, type MatrixDims, quantize } from "./integers.ts";
-import { permute } from "./permute.ts";
+import { transposeBytes } from "./transpose-bytes.ts";
 
 /** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
 export interface WeightChunks {
@@ -65,7 +64,7 @@ export async function* storedParts(
   const type = scales ? from : (values.type as WholeType);
   const count = t.from.reduce((n, d) => n * d, 1);
   const bytes = await collect(converted(t, pieces, from, type), count * wireBytes[type]);
-  const ordered = moved ? permute(bytes, wireBytes[type], t.from, t.perm) : bytes;
+  const ordered = moved ? transposeBytes(bytes, wireBytes[type], t.from, t.perm) : bytes;
   if (!scales) return yield [values, [ordered]];
   const quantized = quantize(fromBytes(type, ordered), values.dims as MatrixDims, t.quantization!);
   yield [values, [values.type === "i4" ? packNibbles(quantized.integers) : bytesOf(quantized.integers)]];
@@ -142,10 +141,10 @@ export function storedValue(t: StoredTensor, value: HostTensor): HostTensor {
 
 function asIntegers(t: StoredTensor, q: Quantization, data: ArrayLike<number>): Float32Array {
   const dims = t.parts[0]!.dims as MatrixDims;
-  const ordered = floats(permute(bytesOf(Float32Array.from(data)), 4, t.from, t.perm));
+  const ordered = floats(transposeBytes(bytesOf(Float32Array.from(data)), 4, t.from, t.perm));
   const there = t.perm.map((p) => t.from[p]!);
   const back = t.perm.map((_, i) => t.perm.indexOf(i));
-  return floats(permute(bytesOf(dequantize(quantize(ordered, dims, q), dims, q)), 4, there, back));
+  return floats(transposeBytes(bytesOf(dequantize(quantize(ordered, dims, q), dims, q)), 4, there, back));
 }
 
 const floats = (b: Uint8Array<ArrayBuffer>) => new Float32Array(b.buffer, b.byteOffset, b.length / 4);

@@ -1,10 +1,14 @@
 /** A compiled program as data: WGSL texts and a manifest that a web page can run without the compiler. */
 import {
+  dimValue,
   elementCount,
   type Graph,
+  gridOf,
   inputName,
+  isParameter,
   type Node,
   type SizedAxis,
+  slotBytes,
   type TensorType,
   UnsupportedError,
 } from "../../../compiler/index.ts";
@@ -64,15 +68,18 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
   if (Object.keys(graph.updates).length > 0 || program.graph.inputs.some((n) => n.attrs.role === "state")) {
     throw new UnsupportedError(`graph @${graph.name} keeps state: a bundle holds inference graphs`);
   }
+  if (program.symbols.length > 0) {
+    throw new UnsupportedError(`a bundle needs a number for ${program.symbols.join(", ")}: give --batch or --size`);
+  }
   const buffers = new Buffers(program);
   const shaders = new Map<string, string>();
   const dispatches = program.kernels.map(({ name, kernel, bindings }) => ({
     name,
     shader: shaderIndex(shaders, emitWgsl(kernel)),
-    grid: kernel.grid.map(constant),
+    grid: gridOf(kernel),
     bindings: bindings.map(({ root, start, length }) => {
       const bytes = elementBytes(root.type.dtype);
-      return { buffer: buffers.of(root), offset: start * bytes, size: Math.ceil((length * bytes) / 4) * 4 };
+      return { buffer: buffers.of(root), offset: start * bytes, size: Math.ceil((dimValue(length) * bytes) / 4) * 4 };
     }),
   }));
   const border = (name: string, node: Node): BundleTensor => ({
@@ -81,8 +88,8 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
     axes: sized(node.type),
     buffer: buffers.of(program.storage.get(node)?.root ?? node),
   });
-  const inputs = program.graph.inputs.filter((n) => n.op !== "parameter").map((n) => border(inputName(n), n));
-  const parameters = program.graph.inputs.filter((n) => n.op === "parameter").map((n) => border(inputName(n), n));
+  const inputs = program.graph.inputs.filter((n) => !isParameter(n)).map((n) => border(inputName(n), n));
+  const parameters = program.graph.inputs.filter(isParameter).map((n) => border(inputName(n), n));
   const outputs = program.graph.outputs.map((o) => border(o.name, o.node));
   const all = dispatches.flatMap((d) => d.bindings);
   const manifest: BundleManifest = {
@@ -112,26 +119,23 @@ function shaderIndex(shaders: Map<string, string>, text: string): number {
   return shaders.size - 1;
 }
 
-function constant(e: Program["kernels"][number]["kernel"]["grid"][number]): number {
-  if (e.kind === "const") return e.value;
-  throw new UnsupportedError("a bundle needs every size to be a number: give --batch");
-}
-
 /** Numbers the buffers of a program as they come up. */
 class Buffers {
   readonly sizes: number[] = [];
   readonly constants: { buffer: number; dtype: string; values: readonly number[] }[] = [];
   private readonly program: Program;
+  private readonly slots: readonly number[];
   private readonly byNode = new Map<Node, number>();
   private readonly bySlot = new Map<number, number>();
 
   constructor(program: Program) {
     this.program = program;
+    this.slots = slotBytes(program.plan);
   }
 
   of(root: Node): number {
     const use = this.program.plan.buffers.get(root);
-    if (use?.kind === "slot") return known(this.bySlot, use.slot, () => this.add(this.program.plan.slots[use.slot]!));
+    if (use?.kind === "slot") return known(this.bySlot, use.slot, () => this.add(this.slots[use.slot]!));
     return known(this.byNode, root, () => {
       const buffer = this.add(elementCount(sized(root.type)) * elementBytes(root.type.dtype));
       if (use?.kind === "table") {

@@ -10,7 +10,7 @@ const arrays = { f32: Float32Array, i32: Int32Array, u32: Uint32Array, bool: Uin
 
 /**
  * Loads a bundle. `base` is the URL of its folder; `device` a GPUDevice, requested with what the bundle needs when it is
- * not given; `read(name)` answers with the bytes of a file, by fetch unless given.
+ * not given; `read(name)` answers with the bytes of a file, by default through fetch.
  */
 export async function loadBundle(base, { device, read } = {}) {
   const bytes = read ?? ((name) => fetchBytes(new URL(name, base)));

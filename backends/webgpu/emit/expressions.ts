@@ -1,6 +1,14 @@
 /** Expressions of a kernel as WGSL. */
-import { type DType, type Expr, InternalError, type Kernel, kernelIr, opRecord } from "../../../compiler/index.ts";
-import { literal, storedType, wgslName } from "./literals.ts";
+import {
+  type DType,
+  type Expr,
+  InternalError,
+  isFloat,
+  type Kernel,
+  kernelIr,
+  opRecord,
+} from "../../../compiler/index.ts";
+import { bitsLiteral, fromBits, literal, storedType, wgslName } from "./literals.ts";
 
 const infix = {
   add: "+",
@@ -36,7 +44,8 @@ const packedHelpers = {
 function castText(a: Expr, to: kernelIr.RegisterType, text: string): string {
   if (to.dtype !== "bool") return `${storedType(to)}(${text})`;
   const zero = { f32: "0.0f", f16: "0.0", i32: "0i", u32: "0u", bool: "false" }[a.dtype];
-  return `(${text} != ${zero})`;
+  // nan is true, and a comparison for inequality may take it for 0.
+  return a.dtype === "f32" || a.dtype === "f16" ? `!(${text} == ${zero})` : `(${text} != ${zero})`;
 }
 
 const lanes = (width: number): string[] => Array.from({ length: width }, (_, i) => "xyzw"[i]!);
@@ -64,7 +73,7 @@ export class Expressions {
   of(e: Expr): string {
     switch (e.kind) {
       case "const":
-        return literal(e.value, e.dtype);
+        return this.constant(e.value, e.dtype);
       case "var":
         return wgslName(e.name);
       case "size":
@@ -101,6 +110,12 @@ export class Expressions {
         return `${subgroupFunctions[e.op]}(${this.of(e.value)}${lane})`;
       }
     }
+  }
+
+  private constant(value: number, dtype: DType): string {
+    if (dtype !== "f32" || Number.isFinite(Math.fround(value))) return literal(value, dtype);
+    this.helpers.add(fromBits);
+    return bitsLiteral(value);
   }
 
   /** A value as memory keeps it. */
@@ -164,7 +179,8 @@ export class Expressions {
 
   /** The op's own text, which is for f32 where it calls a helper. */
   private scalarOp(e: Extract<Expr, { kind: "op" }>, args: readonly string[]): string {
-    const { wgsl } = opRecord(e.op);
+    const texts = opRecord(e.op).wgsl;
+    const wgsl = e.args.some((a) => isFloat(a.dtype)) ? (texts?.float ?? texts) : texts;
     if (!wgsl) throw new InternalError(`op "${e.op}" reached the WGSL emitter but its record has no WGSL text`);
     if (!wgsl.helper) return wgsl.call(...args);
     this.helpers.add(wgsl.helper);

@@ -24,12 +24,16 @@ export function storedType({ dtype, width }: kernelIr.RegisterType): string {
   return width ? `vec${width}<${stored[dtype]}>` : stored[dtype];
 }
 
-const FLOAT_MAX = 3.4028234663852886e38;
+/** WGSL refuses literals that are infinite or nan; from bits that come as an argument it takes them. */
+export const fromBits = "fn from_bits(bits: u32) -> f32 { return bitcast<f32>(bits); }";
 
-/** A float literal; WGSL has no infinities, so values beyond f32 become its largest. */
+/** A call of `fromBits` that gives an f32, whatever it is. */
+export const bitsLiteral = (value: number): string =>
+  `from_bits(0x${new Uint32Array(Float32Array.of(value).buffer)[0]!.toString(16)}u)`;
+
+/** A float literal. */
 function floatText(value: number, dtype: DType): string {
-  const v = dtype === "f16" ? value : Math.max(-FLOAT_MAX, Math.min(FLOAT_MAX, Math.fround(value)));
-  const text = String(v);
+  const text = String(dtype === "f16" ? value : Math.fround(value));
   return `${/[.e]/.test(text) ? text : `${text}.0`}${dtype === "f16" ? "h" : "f"}`;
 }
 

@@ -12,7 +12,7 @@ import { waitAsleep, waitPlainly } from "./wait.ts";
  */
 export type AdapterSource = "system" | "swiftshader" | "lavapipe";
 
-export const adapterSources: readonly AdapterSource[] = ["system", "swiftshader", "lavapipe"];
+const adapterSources: readonly AdapterSource[] = ["system", "swiftshader", "lavapipe"];
 
 export type DeviceRequest = {
   /** `hardware` takes a GPU where there is one and else a software adapter; `software` never looks for a GPU. */

@@ -9,7 +9,6 @@ import {
   makeGraph,
   type Program,
   type Sizes,
-  scheduleFor,
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
@@ -57,32 +56,36 @@ class Compiled implements WebgpuExecutable {
   private readonly gpu: GpuDevice;
   private readonly pipelines: Pipelines;
   private readonly sizes: Sizes;
+  private readonly fixed: boolean;
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
   /** Runs one after another: their buffers are shared. */
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(gpu: GpuDevice, pipelines: Pipelines, graph: Graph, sizes: Sizes) {
+  constructor(gpu: GpuDevice, pipelines: Pipelines, graph: Graph, { sizes = {}, fixed = false }: CompileOptions) {
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
     this.sizes = sizes;
+    this.fixed = fixed;
   }
 
-  /** Compiles ahead what needs no feed to be known. */
+  /** Compiles what a run needs by default, so that runs find it; with fixed sizes only where all are known. */
   async warm(): Promise<void> {
     const bound = bindSizes(this.graph, this.sizes);
-    if (graphSymbols(bound).length === 0) await this.ready(this.sizes, fetchedOutputs(this.graph));
+    if (!this.fixed || graphSymbols(bound).length === 0) await this.ready(this.sizes, fetchedOutputs(this.graph));
   }
 
   program(sizes: Sizes = {}): Program {
-    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), scheduleFor(factsOf(this.gpu)));
+    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), factsOf(this.gpu));
   }
 
+  /** The program for what a run hands back; with fixed sizes also for the sizes of the run. */
   private ready(sizes: Sizes, fetch: readonly string[]): Promise<DeviceProgram> {
     const wanted = new Set([...fetch, ...Object.keys(this.graph.updates)]);
-    const key = JSON.stringify([Object.entries(sizes).sort(), [...wanted].sort()]);
+    const bound = this.fixed ? sizes : this.sizes;
+    const key = JSON.stringify([Object.entries(bound).sort(), [...wanted].sort()]);
     let program = this.programs.get(key);
-    if (!program) this.programs.set(key, (program = this.build(sizes, wanted)));
+    if (!program) this.programs.set(key, (program = this.build(bound, wanted)));
     return program;
   }
 
@@ -94,28 +97,31 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    return DeviceProgram.create(this.gpu, compileKernels(needed, scheduleFor(factsOf(this.gpu))), this.pipelines);
+    return DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu)), this.pipelines);
   }
 
   async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {
     const fetch = fetchedOutputs(this.graph, options.fetch);
-    return this.exclusive(feeds, store, fetch, (program, own) => program.run(feeds, own, fetch));
+    return this.exclusive(feeds, store, fetch, (program, own, sizes) => program.run(feeds, own, fetch, sizes));
   }
 
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: Store): Promise<readonly KernelTime[]> {
-    return this.exclusive(feeds, store, fetchedOutputs(this.graph), (program, own) => program.profile(feeds, own));
+    return this.exclusive(feeds, store, fetchedOutputs(this.graph), (program, own, sizes) =>
+      program.profile(feeds, own, sizes),
+    );
   }
 
   private async exclusive<T>(
     feeds: Readonly<Record<string, HostTensor>>,
     store: Store,
     fetch: readonly string[],
-    use: (program: DeviceProgram, store: DeviceStore) => Promise<T>,
+    use: (program: DeviceProgram, store: DeviceStore, sizes: Sizes) => Promise<T>,
   ): Promise<T> {
     if (!(store instanceof DeviceStore))
       throw new UsageError("a graph compiled for WebGPU runs with a store of the same backend");
-    const program = await this.ready(checkFeeds(this.graph, feeds, this.sizes), fetch);
-    const turn = this.last.then(() => use(program, store));
+    const sizes = checkFeeds(this.graph, feeds, this.sizes);
+    const program = await this.ready(sizes, fetch);
+    const turn = this.last.then(() => use(program, store, sizes));
     this.last = turn.catch(() => undefined);
     return turn;
   }
@@ -140,7 +146,7 @@ export function webgpuBackend(gpu: GpuDevice): WebgpuBackend {
       return store;
     },
     async compile(graph, options = {}) {
-      const executable = new Compiled(gpu, pipelines, graph, options.sizes ?? {});
+      const executable = new Compiled(gpu, pipelines, graph, options);
       compiled.add(executable);
       await executable.warm();
       return executable;

@@ -179,7 +179,7 @@ function errorOf(error: GPUError, info: AdapterInfo): Error {
   if (error.constructor.name === "GPUOutOfMemoryError") {
     return new UnsupportedError(
       `adapter "${info.description}" is out of memory: ${error.message}\n` +
-        "  hint: a smaller batch, a smaller model, or more gradient accumulation needs less",
+        "  hint: a smaller batch or a smaller model needs less",
     );
   }
   return new InternalError(`WebGPU on "${info.description}" refused a command: ${error.message}`);

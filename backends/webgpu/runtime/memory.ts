@@ -1,18 +1,29 @@
 /** Tensors in device memory: sizes, uploads, read-backs. */
 import {
   allocate,
+  boundsOf,
+  type Dim,
   type DType,
+  dimValue,
   dtypeBytes,
   elementCount,
   type HostData,
   type HostTensor,
   type SizedAxis,
+  type Sizes,
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { GpuDevice } from "./device.ts";
 
 /** WebGPU's usage flags by their values in the specification: in Node, Dawn's constants are no globals. */
-export const usage = { mapRead: 0x1, copySrc: 0x4, copyDst: 0x8, storage: 0x80, queryResolve: 0x200 } as const;
+export const usage = {
+  mapRead: 0x1,
+  copySrc: 0x4,
+  copyDst: 0x8,
+  uniform: 0x40,
+  storage: 0x80,
+  queryResolve: 0x200,
+} as const;
 export const mapModeRead = 0x1;
 
 /** Buffer and copy sizes are multiples of 4 bytes, bindings of up to 16. */
@@ -32,6 +43,48 @@ export function storageBuffer(gpu: GpuDevice, bytes: number, label: string): GPU
     );
   }
   return gpu.device.createBuffer({ label, size, usage: usage.storage | usage.copySrc | usage.copyDst });
+}
+
+/** A small buffer that kernels read and runs write. */
+export const uniformBuffer = (gpu: GpuDevice, bytes: number, label: string): GPUBuffer =>
+  gpu.device.createBuffer({ label, size: bufferBytes(bytes), usage: usage.uniform | usage.copyDst });
+
+/**
+ * A buffer for tensors whose sizes may be open until a run. Where their largest sizes are declared it is made for those;
+ * else it grows with what runs bring, by half at least, so that sizes that creep up do not make a new buffer each time.
+ */
+export class GrowingBuffer {
+  private readonly gpu: GpuDevice;
+  private readonly tensors: readonly Dim[];
+  private readonly label: string;
+  private current: GPUBuffer | undefined;
+
+  /** `tensors` are the bytes of each tensor that the buffer is for, one at a time. */
+  constructor(gpu: GpuDevice, tensors: readonly Dim[], label: string) {
+    this.gpu = gpu;
+    this.tensors = tensors;
+    this.label = label;
+  }
+
+  /** The buffer; `reserve` comes first. */
+  get buffer(): GPUBuffer {
+    return this.current!;
+  }
+
+  /** Makes the buffer large enough for the sizes of a run; true where it was made anew. */
+  reserve(sizes: Sizes): boolean {
+    const needed = Math.max(...this.tensors.map((bytes) => dimValue(bytes, sizes)));
+    if (this.current && this.current.size >= bufferBytes(needed)) return false;
+    const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max));
+    const grown = this.current ? Math.min(1.5 * this.current.size, this.gpu.limits.maxBufferSize) : 0;
+    this.current?.destroy();
+    this.current = storageBuffer(this.gpu, Number.isFinite(most) ? most : Math.max(needed, grown), this.label);
+    return true;
+  }
+
+  dispose(): void {
+    this.current?.destroy();
+  }
 }
 
 /** Values as the device stores them: whole words, a bool in four bytes. */

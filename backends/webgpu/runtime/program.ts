@@ -1,21 +1,38 @@
 /** A compiled program on a device: its buffers, its pipelines, and one run of all its kernels in one submission. */
 import {
-  type Expr,
-  elementCount,
+  type BufferUse,
+  deviceBytes,
+  dimValue,
+  gridOf,
   type HostTensor,
-  InternalError,
   inputName,
+  type KernelVariant,
+  locationOf,
   type Node,
+  nodesOf,
   type Program,
+  type ProgramKernel,
+  printLocation,
   printType,
   type SizedAxis,
-  type TensorType,
+  type Sizes,
   UnsupportedError,
   UsageError,
+  variantFor,
 } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
 import type { GpuDevice } from "./device.ts";
-import { type DeviceTensor, elementBytes, mapModeRead, ReadBack, storageBuffer, upload, usage } from "./memory.ts";
+import {
+  type DeviceTensor,
+  elementBytes,
+  GrowingBuffer,
+  mapModeRead,
+  ReadBack,
+  storageBuffer,
+  uniformBuffer,
+  upload,
+  usage,
+} from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { DeviceStore } from "./store.ts";
 
@@ -26,101 +43,130 @@ export interface KernelTime {
   readonly nanoseconds: number;
 }
 
-const sized = (type: TensorType) => type.axes as readonly SizedAxis[];
-const bytesOf = (type: TensorType) => elementCount(sized(type)) * elementBytes(type.dtype);
-
 /** Throws UnsupportedError where a kernel writes a dtype that the adapter does not have; reading f16 needs no feature. */
 function assertTypes(gpu: GpuDevice, program: Program): void {
   if (gpu.features.has("shader-f16")) return;
   const half = program.kernels.find((k) => k.kernel.buffers.some((b) => b.dtype === "f16" && b.access !== "read"));
   if (!half) return;
+  const made = nodesOf(program.graph).find(
+    (n) => n.type.dtype === "f16" && n.operands.every((o) => o.type.dtype !== "f16"),
+  );
+  const place = made && `\n  its f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
   throw new UnsupportedError(
-    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes\n  hint: use f32, or --device cpu`,
+    `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes${place ?? ""}\n  hint: compute in f32; parameters may be kept in f16, which every adapter reads. Or use --device cpu`,
   );
 }
 
-function constantOf(e: Expr): number {
-  if (e.kind === "const") return e.value;
-  throw new InternalError("a grid of unknown size reached the device");
+/** A kernel variant with its pipeline. */
+interface Compiled {
+  readonly variant: KernelVariant;
+  readonly pipeline: GPUComputePipeline;
 }
 
-/** Bind groups for one store, with the buffers that they were made of. */
+/** Bind groups for one store, by kernel and variant, with the buffers that they were made of. */
 interface Bound {
-  readonly groups: readonly GPUBindGroup[];
+  readonly groups: Map<Compiled, GPUBindGroup>;
   readonly states: readonly GPUBuffer[];
+  readonly generation: number;
 }
 
 export class DeviceProgram {
   readonly program: Program;
   private readonly gpu: GpuDevice;
-  private readonly pipelines: readonly GPUComputePipeline[];
-  private readonly slots: readonly GPUBuffer[];
-  /** Feeds and constant tables. */
-  private readonly own = new Map<Node, GPUBuffer>();
+  /** By variant; those of one kernel in the order in which they are tried, the one that assumes nothing last. */
+  private readonly compiled: ReadonlyMap<KernelVariant, Compiled>;
+  private readonly slots: GrowingBuffer[];
+  private readonly feeds = new Map<Node, GrowingBuffer>();
+  private readonly tables = new Map<Node, GPUBuffer>();
   private readonly states: readonly Node[];
-  private readonly feeds: readonly Node[];
+  /** The open sizes of a run, as kernels read them. */
+  private readonly sizes: GPUBuffer | undefined;
+  /** Counts up when a buffer was replaced by a larger one. */
+  private generation = 0;
   private readonly bound = new WeakMap<DeviceStore, Bound>();
 
-  private constructor(gpu: GpuDevice, program: Program, pipelines: readonly GPUComputePipeline[]) {
+  private constructor(gpu: GpuDevice, program: Program, compiled: ReadonlyMap<KernelVariant, Compiled>) {
     this.gpu = gpu;
     this.program = program;
-    this.pipelines = pipelines;
+    this.compiled = compiled;
     this.states = program.graph.inputs.filter(isResident);
-    this.feeds = program.graph.inputs.filter((n) => !isResident(n));
-    this.slots = program.plan.slots.map((bytes, i) => storageBuffer(gpu, bytes, `slot ${i}`));
-    for (const n of this.feeds) this.own.set(n, storageBuffer(gpu, bytesOf(n.type), inputName(n)));
+    this.slots = program.plan.slots.map((tensors, i) => new GrowingBuffer(gpu, tensors, `slot ${i}`));
+    for (const n of program.graph.inputs)
+      if (!isResident(n)) this.feeds.set(n, new GrowingBuffer(gpu, [deviceBytes(n)], inputName(n)));
     for (const use of program.plan.buffers.values())
-      if (use.kind === "table") this.own.set(use.node, this.table(use.node));
+      if (use.kind === "table") this.tables.set(use.node, this.table(use.node));
+    if (program.symbols.length > 0) this.sizes = uniformBuffer(gpu, 4 * program.symbols.length, "sizes");
   }
 
   /** Compiles the pipelines and makes the buffers. Throws UnsupportedError where a limit of the adapter is passed. */
   static async create(gpu: GpuDevice, program: Program, pipelines: Pipelines): Promise<DeviceProgram> {
     assertTypes(gpu, program);
-    const compiled = await pipelines.of(program.kernels.map((k) => k.kernel));
-    const made = new DeviceProgram(gpu, program, compiled);
+    const variants: KernelVariant[] = program.kernels.flatMap((k) => [k, ...k.special]);
+    const made = await pipelines.of(variants.map((v) => v.kernel));
+    const compiled = variants.map((variant, i) => [variant, { variant, pipeline: made[i]! }] as const);
+    const device = new DeviceProgram(gpu, program, new Map(compiled));
+    if (program.symbols.length === 0) device.reserve({});
     gpu.check();
-    return made;
+    return device;
   }
 
   private table(node: Node): GPUBuffer {
-    const buffer = storageBuffer(this.gpu, bytesOf(node.type), "constant");
+    const axes = node.type.axes as readonly SizedAxis[];
+    const buffer = storageBuffer(this.gpu, dimValue(deviceBytes(node)), "constant");
     const data = Float64Array.from(node.attrs.values as readonly number[]);
-    upload(this.gpu, buffer, { dtype: node.type.dtype, axes: sized(node.type), data });
+    upload(this.gpu, buffer, { dtype: node.type.dtype, axes, data });
     return buffer;
   }
 
-  private bufferOf(root: Node, store: DeviceStore): GPUBuffer {
-    const use = this.program.plan.buffers.get(root);
-    if (use?.kind === "slot") return this.slots[use.slot]!;
-    return this.own.get(root) ?? this.state(root, store).buffer;
+  /** Makes every buffer large enough for the sizes of a run. */
+  private reserve(sizes: Sizes): void {
+    for (const b of [...this.slots, ...this.feeds.values()]) if (b.reserve(sizes)) this.generation++;
   }
 
-  private state(node: Node, store: DeviceStore): DeviceTensor {
+  private bufferOf(root: Node, store: DeviceStore, sizes: Sizes): GPUBuffer {
+    return this.bufferAt(this.program.plan.buffers.get(root) ?? { kind: "input", node: root }, store, sizes);
+  }
+
+  private bufferAt(use: BufferUse, store: DeviceStore, sizes: Sizes): GPUBuffer {
+    if (use.kind === "slot") return this.slots[use.slot]!.buffer;
+    const own = this.feeds.get(use.node)?.buffer ?? this.tables.get(use.node);
+    return own ?? this.state(use.node, store, sizes).buffer;
+  }
+
+  private state(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
     const tensor = store.tensor(inputName(node));
-    if (printType(tensor) === printType(node.type)) return tensor;
+    const wanted = { dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
+    if (printType(tensor) === printType(wanted)) return tensor;
     throw new UsageError(
-      `"${inputName(node)}" is ${printType(tensor)} in the store, but graph @${this.program.graph.name} declares ${printType(node.type)}`,
+      `"${inputName(node)}" is ${printType(tensor)} in the store, but graph @${this.program.graph.name} declares ${printType(wanted)}`,
     );
   }
 
-  private bind(store: DeviceStore): Bound {
-    const states = this.states.map((n) => this.state(n, store).buffer);
+  private bind(store: DeviceStore, sizes: Sizes): Bound {
+    const states = this.states.map((n) => this.state(n, store, sizes).buffer);
     const known = this.bound.get(store);
-    if (known?.states.every((b, i) => b === states[i])) return known;
-    const groups = this.program.kernels.map(({ bindings, kernel }, i) =>
-      this.gpu.device.createBindGroup({
-        layout: this.pipelines[i]!.getBindGroupLayout(0),
-        entries: bindings.map(({ root, start, length }, binding) => {
-          const bytes = elementBytes(root.type.dtype);
-          const size = Math.ceil((length * bytes) / 4) * 4;
-          this.assertBindable(size, kernel.name);
-          return { binding, resource: { buffer: this.bufferOf(root, store), offset: start * bytes, size } };
-        }),
-      }),
-    );
-    const bound = { groups, states };
+    if (known?.generation === this.generation && known.states.every((b, i) => b === states[i])) return known;
+    const bound = { groups: new Map(), states, generation: this.generation };
     this.bound.set(store, bound);
     return bound;
+  }
+
+  private groupOf(one: Compiled, bound: Bound, store: DeviceStore, sizes: Sizes): GPUBindGroup {
+    const known = bound.groups.get(one);
+    if (known) return known;
+    const { kernel, bindings } = one.variant;
+    const entries: GPUBindGroupEntry[] = bindings.map(({ root, start, length }, binding) => {
+      const buffer = this.bufferOf(root, store, sizes);
+      const bytes = elementBytes(root.type.dtype);
+      // What is open until a run is bound as far as its buffer reaches, so that a smaller run needs no new group.
+      const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : buffer.size - start * bytes;
+      this.assertBindable(size, kernel.name);
+      return { binding, resource: { buffer, offset: start * bytes, size } };
+    });
+    if (kernel.sizes.length > 0) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
+    const group = this.gpu.device.createBindGroup({ layout: one.pipeline.getBindGroupLayout(0), entries });
+    bound.groups.set(one, group);
+    return group;
   }
 
   private assertBindable(size: number, kernel: string): void {
@@ -131,22 +177,23 @@ export class DeviceProgram {
     );
   }
 
-  /** Runs every kernel once and reads the outputs named. */
-  async run(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, fetch: readonly string[]) {
-    const bound = this.prepare(feeds, store);
+  /** Runs every kernel once, at the sizes given, and reads the outputs named. */
+  async run(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, fetch: readonly string[], sizes: Sizes) {
+    const bound = this.prepare(feeds, store, sizes);
     const encoder = this.gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (let i = 0; i < this.program.kernels.length; i++) this.dispatch(pass, i, bound);
+    for (const kernel of this.program.kernels) this.dispatch(pass, kernel, bound, store, sizes);
     pass.end();
-    for (const { from, to } of this.program.plan.copies) {
-      encoder.copyBufferToBuffer(this.output(from, store).buffer, 0, this.state(to, store).buffer, 0, bytesOf(to.type));
-    }
     const nodes = new Map(this.program.graph.outputs.map((o) => [o.name, o.node]));
     const readBack = new ReadBack(
       this.gpu,
-      fetch.map((name) => this.output(nodes.get(name)!, store)),
+      fetch.map((name) => this.output(nodes.get(name)!, store, sizes)),
     );
-    readBack.encode(encoder);
+    readBack.encode(encoder); // before the copies: an output may be what a state held before
+    for (const { from, to, bytes } of this.program.plan.copies) {
+      const [source, target] = [this.bufferAt(from, store, sizes), this.bufferAt(to, store, sizes)];
+      encoder.copyBufferToBuffer(source, 0, target, 0, Math.ceil(dimValue(bytes, sizes) / 4) * 4);
+    }
     this.gpu.device.queue.submit([encoder.finish()]);
     const values = await readBack.read();
     if (values.length === 0) await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone());
@@ -154,39 +201,49 @@ export class DeviceProgram {
     return Object.fromEntries(fetch.map((name, i) => [name, values[i]!]));
   }
 
-  private prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore): Bound {
-    for (const n of this.feeds) upload(this.gpu, this.own.get(n)!, feeds[inputName(n)]!);
-    return this.bind(store);
+  private prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Bound {
+    this.reserve(sizes);
+    for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
+    if (this.sizes) {
+      const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
+      this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
+    }
+    return this.bind(store, sizes);
   }
 
-  private dispatch(pass: GPUComputePassEncoder, i: number, bound: Bound): void {
-    const [x, y, z] = this.program.kernels[i]!.kernel.grid.map(constantOf);
-    pass.setPipeline(this.pipelines[i]!);
-    pass.setBindGroup(0, bound.groups[i]!);
-    pass.dispatchWorkgroups(x!, y, z);
+  private dispatch(
+    pass: GPUComputePassEncoder,
+    kernel: ProgramKernel,
+    bound: Bound,
+    store: DeviceStore,
+    sizes: Sizes,
+  ): void {
+    const one = this.compiled.get(variantFor(kernel, sizes))!;
+    pass.setPipeline(one.pipeline);
+    pass.setBindGroup(0, this.groupOf(one, bound, store, sizes));
+    pass.dispatchWorkgroups(...gridOf(one.variant.kernel, sizes));
   }
 
-  private output(node: Node, store: DeviceStore): DeviceTensor {
+  private output(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
     const root = this.program.storage.get(node)?.root ?? node;
-    return { buffer: this.bufferOf(root, store), dtype: node.type.dtype, axes: sized(node.type) };
+    return { buffer: this.bufferOf(root, store, sizes), dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
   }
 
   /** Times every kernel in a pass of its own; throws UnsupportedError on an adapter without timestamps. */
-  async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore): Promise<KernelTime[]> {
+  async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
     if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter has no timestamps");
-    const bound = this.prepare(feeds, store);
-    const { kernels } = this.program;
+    const bound = this.prepare(feeds, store, sizes);
     const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
     const resolved = device.createBuffer({ size: 16, usage: usage.queryResolve | usage.copySrc });
     const staging = device.createBuffer({ size: 16, usage: usage.mapRead | usage.copyDst });
     const times: KernelTime[] = [];
-    for (const [i, { name, kind }] of kernels.entries()) {
+    for (const kernel of this.program.kernels) {
       const encoder = device.createCommandEncoder();
       const pass = encoder.beginComputePass({
         timestampWrites: { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 },
       });
-      this.dispatch(pass, i, bound);
+      this.dispatch(pass, kernel, bound, store, sizes);
       pass.end();
       encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, 16);
@@ -194,7 +251,7 @@ export class DeviceProgram {
       await this.gpu.settle(staging.mapAsync(mapModeRead));
       const [begin, end] = new BigUint64Array(staging.getMappedRange().slice(0));
       staging.unmap();
-      times.push({ name, kind, nanoseconds: Number(end! - begin!) });
+      times.push({ name: kernel.name, kind: kernel.kind, nanoseconds: Number(end! - begin!) });
     }
     for (const b of [resolved, staging]) b.destroy();
     querySet.destroy();
@@ -202,6 +259,19 @@ export class DeviceProgram {
   }
 
   dispose(): void {
-    for (const b of [...this.slots, ...this.own.values()]) b.destroy();
+    for (const b of [...this.slots, ...this.feeds.values()]) b.dispose();
+    for (const b of this.tables.values()) b.destroy();
+    this.sizes?.destroy();
   }
 }
+
+/** The size of a run that a symbol stands for; throws UsageError where no feed and no setting says it. */
+function sizeOf(symbol: string, sizes: Sizes): number {
+  const size = Object.hasOwn(sizes, symbol) ? sizes[symbol] : undefined;
+  if (size !== undefined) return size;
+  throw new UsageError(`nothing says what the size "${symbol}" is: it is no axis of a feed, so give it a number`);
+}
+
+/** The axes of a node with the sizes of a run. */
+const sizedAxes = (node: Node, sizes: Sizes): SizedAxis[] =>
+  node.type.axes.map((a) => ({ name: a.name, size: dimValue(a.size, sizes) }));

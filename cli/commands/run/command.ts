@@ -30,7 +30,7 @@ function modes(source: string, done: (status: number) => void): Command {
     .usage("--weights <path> <mode> [options]")
     .configureHelp({ showGlobalOptions: true })
     .addOption(weightsOption(source))
-    .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; the one beside the weights unless told')
+    .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; default the one beside the weights')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
     .option("--set <key=value>", "change a setting; may be repeated", collect, [])
@@ -74,9 +74,9 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
   add(program, "classify", "name what is in pictures, by texts alone")
     .requiredOption("--image <files...>", "pictures")
     .requiredOption("--labels <names>", 'class names: a JSON file, or "cat,dog"')
-    .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; the bare name unless told')
-    .option("--language <code>", "the language to take from files that have several; all of them unless told")
-    .option("--prefix <text>", 'what all prompts begin with; "summarize:" unless told, nothing for bytes')
+    .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
+    .option("--language <code>", "the language to take from files that have several; default all of them")
+    .option("--prefix <text>", 'what all prompts begin with; default "summarize:", nothing for bytes')
     .option("--top <n>", "classes to show", wholeNumber, 5)
     .action(async (_, command: Command) => {
       const { classifyCommand } = await import("./classify.ts");
@@ -85,7 +85,7 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
   const retrieve = add(program, "retrieve", "find pictures by texts and texts by pictures");
   add(retrieve, "index <folder>", "read a folder's pictures and captions into an index")
     .requiredOption("--out <file>", "the index, as in index.safetensors")
-    .option("--prefix <text>", 'what all texts begin with; "summarize:" unless told, nothing for bytes')
+    .option("--prefix <text>", 'what all texts begin with; default "summarize:", nothing for bytes')
     .action(async (folder: string, _, command: Command) => {
       const { indexCommand } = await import("./retrieve.ts");
       done(await indexCommand(source, folder, command.optsWithGlobals<IndexOptions>()));
@@ -95,7 +95,7 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
     .option("--text <query>", "look for pictures that a text describes")
     .option("--image <file>", "look for texts that describe a picture")
     .addOption(new Option("--among <kind>", "what to look for, when it is the other").choices(["images", "texts"]))
-    .option("--prefix <text>", 'what the text begins with; "summarize:" unless told, nothing for bytes')
+    .option("--prefix <text>", 'what the text begins with; default "summarize:", nothing for bytes')
     .option("--top <n>", "how many to show", wholeNumber, 10)
     .action(async (_, command: Command) => {
       const { searchCommand } = await import("./retrieve.ts");
@@ -104,7 +104,7 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
 }
 
 function generation(source: string, add: Add, program: Command, done: Done): void {
-  const caption = add(program, "caption", "put pictures into words (five beams, 8 to 30 tokens, unless told)")
+  const caption = add(program, "caption", "put pictures into words (default: five beams, 8 to 30 tokens)")
     .requiredOption("--image <files...>", "pictures")
     .option("--prompt <text>", "what the words go on from", "English caption:");
   writingFlags(searchFlags(caption)).action(async (_, command: Command) => {
@@ -114,11 +114,11 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
   const chat = add(
     program,
     "chat",
-    "answer questions about a picture, one line of stdin after the other (greedily, unless told)",
+    "answer questions about a picture, one line of stdin after the other (default: greedily)",
   )
     .option("--image <file>", "the picture that the conversation is about")
     .option("--prompt <texts...>", "questions to ask instead of stdin's")
-    .option("--template <name>", "vicuna or internlm; as the model is unless told");
+    .option("--template <name>", "vicuna or internlm; default that of the model");
   writingFlags(chat).action(async (_, command: Command) => {
     const { chatCommand } = await import("./chat.ts");
     done(await chatCommand(source, command.optsWithGlobals<ChatOptions>()));

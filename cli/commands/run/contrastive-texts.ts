@@ -2,7 +2,7 @@
 import type { OpenedTokenizer } from "./tokenizing.ts";
 
 /** Every contrastive text begins so. Chen et al. 2023, released code; the pieces are 19138, 675, 29901. */
-export const contrastivePrefix = "summarize:";
+const contrastivePrefix = "summarize:";
 
 /** The prefix of a tokenizer: none for bytes, which small models are trained on without. */
 export const prefixOf = (tokenizer: OpenedTokenizer, asked: string | undefined): string =>

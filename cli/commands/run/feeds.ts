@@ -1,7 +1,5 @@
 /** What a graph wants to be fed. */
-import { didYouMean, type Graph, inputName, type Node, UsageError } from "../../../compiler/index.ts";
-
-const isFeed = (n: Node): boolean => n.op === "input" && n.attrs.role !== "state";
+import { didYouMean, type Graph, inputName, isFeed, type Node, UsageError } from "../../../compiler/index.ts";
 
 /** The input of that name; throws UsageError where the graph has none. */
 export function feedNamed(graph: Graph, name: string): Node {

@@ -38,7 +38,7 @@ export interface LoadedModel extends DeviceModel {
  * Opens the weights that a graph needs, in heddle's own layout or a published one, and then the device. Graphs keep their
  * parameters in the dtype asked for.
  */
-export async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedModel> {
+async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedModel> {
   if (!options.offload && options.memory !== undefined)
     throw new UsageError("--memory is a setting of --offload: give both");
   const choice = parseDevice(options.device);

@@ -15,7 +15,7 @@ export interface RunOptions {
   readonly dtype: "f32" | "f16";
   /** Weights stay on disk and come part by part. */
   readonly offload: boolean;
-  /** Bytes of weights held at once while they do; 2 GB unless said. */
+  /** Bytes of weights held at once while they do; default 2 GB. */
   readonly memory?: number;
   readonly json: boolean;
 }

@@ -23,7 +23,7 @@ const place = "{c}";
 export const readLabels = async (source: string, language?: string): Promise<ByLanguage> =>
   inLanguage(isFile(source) ? await readTexts(source, "labels") : { "": items(source, ",") }, language, "labels");
 
-/** Templates: a JSON file, or texts with | between them; the bare name unless told. */
+/** Templates: a JSON file, or texts with | between them; default the bare name. */
 export async function readTemplates(source: string | undefined, language?: string): Promise<ByLanguage> {
   if (source === undefined) return { "": [place] };
   const templates = isFile(source) ? await readTexts(source, "templates") : { "": items(source, "|") };

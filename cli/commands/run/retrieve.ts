@@ -23,7 +23,7 @@ export interface SearchOptions extends RunOptions {
   readonly index: string;
   readonly text?: string;
   readonly image?: string;
-  /** What is looked for; pictures for a text and texts for a picture unless told. */
+  /** What is looked for; default pictures for a text and texts for a picture. */
   readonly among?: Kind;
   readonly top: number;
   readonly prefix?: string;

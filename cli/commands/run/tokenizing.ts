@@ -1,7 +1,7 @@
 /** The tokenizer of a command line, and texts as a contrastive model takes them. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
+import { boundsOf, type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
 import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch } from "../../../data/index.ts";
 import { feedNamed } from "./feeds.ts";
 import { say } from "./opened-model.ts";
@@ -44,7 +44,7 @@ const beside = (weights: string): string =>
 
 /** The number of ids that a graph's embedding table has rows for. */
 function vocabularyOf(graph: Graph): number | undefined {
-  const axes = graph.inputs.filter((n) => n.op === "parameter").flatMap((n) => n.type.axes);
+  const axes = graph.inputs.filter(isParameter).flatMap((n) => n.type.axes);
   const size = axes.find((a) => a.name === "vocab")?.size;
   return typeof size === "number" ? size : undefined;
 }
@@ -58,9 +58,9 @@ export function textLength(graph: Graph): {
   readonly sizes: Readonly<Record<string, number>>;
 } {
   const size = feedNamed(graph, "ids").type.axes.find((a) => a.name === "token")?.size;
-  return typeof size === "string"
-    ? { tokens: openLength, sizes: { [size]: openLength } }
-    : { tokens: size ?? 1, sizes: {} };
+  if (typeof size === "number" || size === undefined) return { tokens: size ?? 1, sizes: {} };
+  const tokens = Math.min(openLength, boundsOf(size).max);
+  return { tokens, sizes: { [String(size)]: tokens } };
 }
 
 /** Tokenizes texts batch by batch. */

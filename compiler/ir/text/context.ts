@@ -1,11 +1,12 @@
 /** What is known while a text is read: its mistakes so far, its functions, and the section at hand. */
 import type { IToken } from "chevrotain";
 import type { Mistake } from "../../diagnostics/render.ts";
+import type { SymbolicDim } from "../dim.ts";
 import { intern, type Node } from "../node.ts";
 import type { TensorType } from "../type.ts";
 import { type Known, rootScope, type Scope } from "./scope.ts";
-import type { Placed, Result, Section, SectionHead, Span, TypeTree, Word } from "./tree.ts";
-import { readType, TextFault } from "./values.ts";
+import type { Extent, Result, Section, SectionHead, Span, TypeTree, Word } from "./tree.ts";
+import { readType, TextFault, UnknownIteration } from "./values.ts";
 
 /** More than this many statements, with loops unrolled and calls inlined, are a mistake and not a model. */
 export const mostStatements = 200_000;
@@ -26,15 +27,31 @@ export interface Elaboration {
   /** Lines that hold a lexical or syntactic mistake. */
   readonly brokenLines: ReadonlySet<number>;
   readonly mistakes: Mistake[];
+  /** Declared sizes, by name. */
+  readonly symbols: Map<string, SymbolicDim>;
   readonly functions: Map<string, FunctionSection>;
+  /** Functions whose signature does not parse, by name. */
+  readonly lostFunctions: Set<string>;
   statementsLeft: number;
+  /** The head of a loop around is broken and names no variable. */
+  lostVariable: boolean;
 }
 
 export const elaboration = (
   file: string,
   tokens: readonly IToken[],
   brokenLines: ReadonlySet<number>,
-): Elaboration => ({ file, tokens, brokenLines, mistakes: [], functions: new Map(), statementsLeft: mostStatements });
+): Elaboration => ({
+  file,
+  tokens,
+  brokenLines,
+  mistakes: [],
+  symbols: new Map(),
+  functions: new Map(),
+  lostFunctions: new Set(),
+  statementsLeft: mostStatements,
+  lostVariable: false,
+});
 
 export interface FrameResult {
   readonly result: Result;
@@ -55,19 +72,19 @@ export interface Frame {
   readonly order: number;
   /** Calls around this one. */
   readonly depth: number;
-  /** `names` is set where the text around is broken: a missing name is then nobody's mistake. */
-  readonly broken: { names: boolean };
+  /** What faulty lines may have said: patterns of inputs' names, and whether there were results. To miss those is nobody's mistake. */
+  readonly lost: { readonly inputs: Set<string>; results: boolean };
 }
 
-export const newFrame = (file: string, order: number, brokenNames: boolean): Frame => ({
-  file,
-  scope: rootScope(),
+export const newFrame = (e: Elaboration, order: number): Frame => ({
+  file: e.file,
+  scope: rootScope(e.symbols),
   prefix: "",
   inputs: new Map(),
   results: [],
   order,
   depth: 0,
-  broken: { names: brokenNames },
+  lost: { inputs: new Set(), results: false },
 });
 
 /** Reports a mistake, once for each place: a function or a loop comes by more than once. */
@@ -82,7 +99,7 @@ export function attempt<T>(e: Elaboration, body: () => T, otherwise: () => T): T
     return body();
   } catch (fault) {
     if (!(fault instanceof TextFault)) throw fault;
-    report(e, fault.span, fault.message, fault.hint);
+    if (!(fault instanceof UnknownIteration && e.lostVariable)) report(e, fault.span, fault.message, fault.hint);
     return otherwise();
   }
 }
@@ -102,19 +119,23 @@ export const typeOf = (e: Elaboration, tree: TypeTree | undefined, scope: Scope)
   tree &&
   attempt<TensorType | undefined>(
     e,
-    () => readType(tree, scope.iterations),
+    () => readType(tree, scope.bindings),
     () => undefined,
   );
 
-/** The tokens of a statement, found by halving. */
-export function tokensOf(e: Elaboration, { from, to }: Placed): readonly IToken[] {
+/** True for a line or a statement with a lexical or syntactic mistake. */
+export const isBroken = (e: Elaboration, extent: Extent): boolean =>
+  e.brokenLines.size > 0 && tokensOf(e, extent).some((t) => e.brokenLines.has(t.startLine!));
+
+/** The tokens of a line or a statement, found by binary search. */
+export function tokensOf(e: Elaboration, { from, to }: Extent): readonly IToken[] {
   let [low, high] = [0, e.tokens.length];
   while (low < high) {
     const middle = (low + high) >> 1;
     if (e.tokens[middle]!.startOffset < from) low = middle + 1;
     else high = middle;
   }
-  let end = low + 1;
+  let end = low;
   while (end < e.tokens.length && e.tokens[end]!.startOffset < to) end++;
   return e.tokens.slice(low, end);
 }

@@ -11,18 +11,20 @@ import {
   deepestCall,
   type Elaboration,
   type Frame,
+  isBroken,
+  mostStatements,
   newFrame,
   placeholder,
   report,
   tokensOf,
   typeOf,
 } from "./context.ts";
-import { parseType } from "./grammar.ts";
+import { defineLost, loseDeclared, loseInput, loseIterations } from "./lost.ts";
 import { loneValue, type OperandValue, operandValues, readCount } from "./operands.ts";
 import { evaluateOperation } from "./operation.ts";
+import { valuesIn, variableIn } from "./salvage.ts";
 import { define, familyOf, iterationScope, type Known } from "./scope.ts";
 import { spellText, spellType } from "./spell.ts";
-import { Colon, Comma, Equals, Value } from "./tokens.ts";
 import type {
   Argument,
   Call,
@@ -35,7 +37,6 @@ import type {
   TypeTree,
   Word,
 } from "./tree.ts";
-import { wordOf } from "./tree.ts";
 import { readInteger, readName, TextFault } from "./values.ts";
 
 /** Declares the inputs of a graph's signature. */
@@ -47,6 +48,7 @@ export function declareInputs(e: Elaboration, frame: Frame, entries: readonly Si
       () => ({ node: declareInput(frame, entry, type) }),
       () => placeholder(type, entry.value),
     );
+    loseInput(frame, entry.name ?? entry.value);
     check(e, () => define(frame.scope, entry.value, known));
   }
 }
@@ -68,7 +70,7 @@ function declareInput(frame: Frame, entry: SignatureEntry, type: TensorType | un
   return evaluateOperation(frame, { op: { text: "input", span }, name, operands: [], attributes: state }, [], type);
 }
 
-/** Declares what a function takes, with nothing behind it: for a function that is checked by itself. */
+/** Declares what a function takes, without values: for a function that is checked by itself. */
 export function declareStandIns(e: Elaboration, frame: Frame, entries: readonly SignatureEntry[]): void {
   for (const { value, type } of entries) {
     check(e, () => define(frame.scope, value, placeholder(typeOf(e, type, frame.scope), value)));
@@ -86,31 +88,14 @@ export function elaborateBody(e: Elaboration, frame: Frame, body: readonly Place
 function elaborateStatement(e: Elaboration, frame: Frame, placed: Placed): void {
   const { statement } = placed;
   if (statement.kind === "repeat") repeat(e, frame, statement, placed);
-  else if (statement.kind === "faulty" || isBroken(e, placed)) salvage(e, frame, placed);
+  else if (statement.kind === "faulty" || isFaulty(e, placed)) defineLost(e, frame, placed);
   else if (statement.kind === "definition") defineAll(e, frame, statement);
   else for (const result of statement.results) addResult(e, frame, result);
 }
 
-function isBroken(e: Elaboration, placed: Placed): boolean {
-  if (e.brokenLines.size === 0) return false;
-  return tokensOf(e, placed).some((t) => e.brokenLines.has(t.startLine!));
-}
-
-/** Defines what a broken line would have defined, with the type at its end. */
-function salvage(e: Elaboration, frame: Frame, placed: Placed): void {
-  const tokens = tokensOf(e, placed);
-  const targets: Word[] = [];
-  let at = 0;
-  for (; tokens[at]?.tokenType === Value; at += 2) {
-    targets.push(wordOf(tokens[at]!, tokens[at]!.image.slice(1)));
-    if (tokens[at + 1]?.tokenType !== Comma) break;
-  }
-  if (tokens[at + 1]?.tokenType !== Equals && targets.length > 0) frame.broken.names = true;
-  const colon = tokens.findLastIndex((t) => t.tokenType === Colon);
-  const tree = colon < 0 || targets.length !== 1 ? undefined : parseType(tokens.slice(colon + 1));
-  const type = typeOf(e, tree, frame.scope);
-  for (const target of targets) check(e, () => define(frame.scope, target, placeholder(type, target)));
-}
+/** True for a statement, but not a loop, that tells only what can be salvaged. */
+const isFaulty = (e: Elaboration, placed: Placed): boolean =>
+  placed.statement.kind === "faulty" || (placed.statement.kind !== "repeat" && isBroken(e, placed));
 
 function defineAll(e: Elaboration, frame: Frame, definition: Definition): void {
   const { targets, types } = definition;
@@ -120,6 +105,7 @@ function defineAll(e: Elaboration, frame: Frame, definition: Definition): void {
     () => evaluate(e, frame, definition, annotated),
     () => [],
   );
+  if (!values[0]?.node) loseDeclared(frame, definition);
   targets.forEach((target, i) => {
     const known = attempt<Known>(
       e,
@@ -155,30 +141,30 @@ function evaluate(
   if (targets.length > 1) {
     throw new TextFault(targets[1]!.span, `${operation.op.text} gives one value, and ${targets.length} are named`);
   }
-  const operands = operandValues(frame, operation.operands);
+  const operands = operandValues(frame.scope, operation.operands);
   if (types.length > 0 && !annotated[0]) return [{ node: undefined }]; // the type is faulty, and a source needs it
   return [{ node: evaluateOperation(frame, operation, operands, annotated[0]) }];
 }
 
 function addResult(e: Elaboration, frame: Frame, result: Result): void {
-  const { iterations } = frame.scope;
+  const { bindings } = frame.scope;
   const name =
     result.name &&
     attempt(
       e,
-      () => readName(result.name!, iterations),
+      () => readName(result.name!, bindings),
       () => undefined,
     );
   const updates =
     result.updates &&
     attempt(
       e,
-      () => readName(result.updates!, iterations),
+      () => readName(result.updates!, bindings),
       () => undefined,
     );
   const known = attempt<Known>(
     e,
-    () => loneValue(frame, result.operand),
+    () => loneValue(frame.scope, result.operand),
     () => ({ node: undefined }),
   );
   frame.results.push({ result, name, updates, known });
@@ -189,6 +175,7 @@ const count = (n: number): string => (n === 1 ? "1 value" : `${n} values`);
 /** Inlines a function: its statements run on the values given, in a scope of their own. */
 function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, targets: readonly Word[]): Known[] {
   const found = e.functions.get(callee.text);
+  if (!found && e.lostFunctions.has(callee.text)) return targets.map(() => ({ node: undefined }));
   if (!found || found.order >= frame.order) {
     const reason = found ? "a function is defined before it is called" : "there is no such function";
     throw new TextFault(
@@ -197,22 +184,24 @@ function call(e: Elaboration, frame: Frame, { callee, operands, path }: Call, ta
     );
   }
   const { inputs } = found.head;
-  const given = operandValues(frame, operands);
+  const given = operandValues(frame.scope, operands);
   if (given.length !== inputs.length) {
     const wanted = `@${callee.text} takes ${count(inputs.length)}`;
     throw new TextFault(callee.span, `${wanted}, but is given ${given.length}`);
   }
-  const prefix = path ? `${frame.prefix}${readName(path, frame.scope.iterations)}.` : frame.prefix;
+  const prefix = path ? `${frame.prefix}${readName(path, frame.scope.bindings)}.` : frame.prefix;
   const depth = frame.depth + 1;
   if (depth > deepestCall) throw new TextFault(callee.span, `calls are nested more than ${deepestCall} deep here`);
   const inner: Frame = {
-    ...newFrame(frame.file, found.order, frame.broken.names),
+    ...newFrame(e, found.order),
     inputs: frame.inputs,
+    lost: { inputs: frame.lost.inputs, results: false },
     prefix,
     depth,
   };
   for (const [i, input] of inputs.entries()) define(inner.scope, input.value, argument(e, inner, input, given[i]!));
   elaborateBody(e, inner, found.section.body);
+  if (inner.lost.results) return targets.map(() => ({ node: undefined }));
   if (inner.results.length !== targets.length) {
     const returned = `@${callee.text} returns ${count(inner.results.length)}`;
     throw new TextFault(callee.span, `${returned}, but ${targets.length} names are given`);
@@ -233,24 +222,25 @@ function argument(e: Elaboration, inner: Frame, input: SignatureEntry, value: Op
 }
 
 /** Runs the body of a loop once for each iteration, up to the first with a mistake: later ones would repeat it. */
-function repeat(e: Elaboration, frame: Frame, loop: Extract<Statement, { kind: "repeat" }>, placed: Placed): void {
-  const { header, body } = loop;
+function repeat(e: Elaboration, frame: Frame, loop: RepeatTree, placed: Placed): void {
+  const { body, headerTo } = loop;
+  const header = isBroken(e, { from: placed.from, to: headerTo }) ? undefined : loop.header;
   const count =
     header &&
-    attempt(
+    attempt<number | undefined>(
       e,
-      () => beginLoop(e, frame, header, placed),
+      () => beginLoop(frame, header),
       () => undefined,
     );
   if (!header || count === undefined) {
-    frame.broken.names = true;
+    repeatOnce(e, frame, loop, placed);
     return;
   }
   const before = e.mistakes.length;
   for (let i = 0; i < count && e.statementsLeft > 0; i++) {
     elaborateBody(e, { ...frame, scope: iterationScope(frame.scope, header.variable.text, i, count) }, body);
-    if (e.mistakes.length > before || frame.broken.names) {
-      frame.broken.names = true; // the values of the other iterations are not known
+    if (e.mistakes.length > before || body.some((p) => isFaulty(e, p))) {
+      loseIterations(e, frame, body, count);
       return;
     }
   }
@@ -260,21 +250,35 @@ function repeat(e: Elaboration, frame: Frame, loop: Extract<Statement, { kind: "
   }
 }
 
+type RepeatTree = Extract<Statement, { kind: "repeat" }>;
+
+/** Checks the body of a loop whose head is faulty, as if it ran once; nothing is said about its other iterations. */
+function repeatOnce(e: Elaboration, frame: Frame, { headerTo, body }: RepeatTree, placed: Placed): void {
+  const head = tokensOf(e, { from: placed.from, to: headerTo });
+  for (const { text } of valuesIn(head)) familyOf(frame.scope, text, mostStatements).incomplete = true;
+  loseIterations(e, frame, body, mostStatements);
+  const variable = variableIn(head);
+  const before = e.lostVariable;
+  e.lostVariable ||= variable === undefined;
+  elaborateBody(e, { ...frame, scope: iterationScope(frame.scope, variable ?? "", 0, mostStatements) }, body);
+  e.lostVariable = before;
+}
+
 /** Gives the values that go from one iteration to the next their first one; the number of iterations. */
-function beginLoop(e: Elaboration, frame: Frame, header: RepeatHeader, placed: Placed): number | undefined {
-  const line = tokensOf(e, placed)[0]!.startLine!;
-  if (e.brokenLines.has(line)) return undefined;
+function beginLoop(frame: Frame, header: RepeatHeader): number {
   const { count, variable, initial } = header;
   const iterations = readCount(count, frame.scope);
-  if (frame.scope.iterations.has(variable.text)) {
-    throw new TextFault(variable.span, `"${variable.text}" is the variable of the loop around`);
+  const taken = frame.scope.bindings.get(variable.text);
+  if (taken !== undefined) {
+    const what = typeof taken === "number" ? "the variable of the loop around" : "a declared symbol";
+    throw new TextFault(variable.span, `"${variable.text}" is ${what}`);
   }
   for (const { target, operand } of initial) {
-    const index = target.index && readInteger(target.index, frame.scope.iterations);
+    const index = target.index && readInteger(target.index, frame.scope.bindings);
     if (index === undefined || index >= 0) {
       throw new TextFault(target.span, `a loop begins with the value before its first: %${target.name.text}[-1] = ...`);
     }
-    familyOf(frame.scope, target.name.text, iterations).values.set(index, loneValue(frame, operand));
+    familyOf(frame.scope, target.name.text, iterations).values.set(index, loneValue(frame.scope, operand));
   }
   return iterations;
 }

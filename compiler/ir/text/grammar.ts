@@ -18,13 +18,17 @@ import {
   CloseSquare,
   Colon,
   Comma,
+  DotDot,
   Equals,
   FunctionWord,
   GraphWord,
   Identifier,
+  In,
   Minus,
+  Multiple,
   NewLine,
   Numeral,
+  Of,
   OpenCurly,
   OpenRound,
   OpenSquare,
@@ -32,6 +36,8 @@ import {
   Repeat,
   Return,
   Star,
+  Stray,
+  SymbolWord,
   Text,
   Updates,
   Value,
@@ -43,6 +49,7 @@ import {
   type Call as CallTree,
   type Definition,
   type Expression,
+  type FileTree,
   type Operand,
   type Operation,
   type Placed,
@@ -53,6 +60,7 @@ import {
   type SectionHead,
   type SignatureEntry,
   type Statement,
+  type SymbolTree,
   spanBetween,
   spanOf,
   type Term,
@@ -96,21 +104,54 @@ class GraphParser extends EmbeddedActionsParser {
     this.performSelfAnalysis();
   }
 
-  readonly file: ParserMethod<[], Section[]> = this.RULE("file", () => {
+  readonly file: ParserMethod<[], FileTree> = this.RULE("file", () => {
     const sections: Section[] = [];
+    const symbols: SymbolTree[] = [];
     this.MANY(() => {
-      sections.push(this.SUBRULE(this.section));
-      this.CONSUME(NewLine);
+      this.OR([
+        { ALT: () => symbols.push(this.SUBRULE(this.symbol)) },
+        {
+          ALT: () => {
+            sections.push(this.SUBRULE(this.section));
+            this.CONSUME(NewLine);
+          },
+        },
+      ]);
     });
-    return sections;
+    return { symbols, sections };
   });
+
+  private readonly symbol: ParserMethod<[], SymbolTree> = this.RULE(
+    "symbol",
+    () => {
+      this.CONSUME(SymbolWord);
+      const name = wordOf(this.CONSUME(Identifier));
+      const number = (token: IToken) => Number(token.image);
+      const range = this.OPTION(() => {
+        this.CONSUME(In);
+        const min = number(this.CONSUME(Numeral));
+        this.CONSUME(DotDot);
+        return { min, max: this.OPTION2(() => number(this.CONSUME2(Numeral))) };
+      });
+      const multipleOf = this.OPTION3(() => {
+        this.CONSUME(Multiple);
+        this.CONSUME(Of);
+        return number(this.CONSUME3(Numeral));
+      });
+      this.CONSUME(NewLine);
+      return { name, min: range?.min, max: range?.max, multipleOf };
+    },
+    nothing,
+  );
 
   private readonly section: ParserMethod<[], Section> = this.RULE(
     "section",
     () => {
+      const from = this.LA(1).startOffset;
       const head = this.SUBRULE(this.sectionHead);
+      const to = this.LA(1).startOffset;
       const body = this.SUBRULE(this.body);
-      return { head, body, end: spanOf(this.CONSUME(CloseCurly)) };
+      return { head, from, to, body, end: spanOf(this.CONSUME(CloseCurly)) };
     },
     inLine,
   );
@@ -171,6 +212,7 @@ class GraphParser extends EmbeddedActionsParser {
         { ALT: () => this.SUBRULE(this.definition) },
         { ALT: () => this.SUBRULE(this.results) },
         { ALT: () => this.SUBRULE(this.repetition) },
+        { ALT: () => alternative<Statement>({ kind: "faulty" }, this.CONSUME(Stray)) },
       ]),
     { recoveryValueFunc: (): Statement => ({ kind: "faulty" }) },
   );
@@ -523,9 +565,10 @@ class GraphParser extends EmbeddedActionsParser {
     "repetition",
     () => {
       const header = this.SUBRULE(this.header);
+      const headerTo = this.LA(1).startOffset;
       const body = this.SUBRULE(this.body);
       this.CONSUME(CloseCurly);
-      return { kind: "repeat" as const, header, body };
+      return { kind: "repeat" as const, header, headerTo, body };
     },
     inLine,
   );
@@ -559,7 +602,7 @@ class GraphParser extends EmbeddedActionsParser {
 let parser: GraphParser | undefined;
 
 export interface Parsed {
-  readonly sections: readonly Section[];
+  readonly file: FileTree;
   /** At most one for each line. */
   readonly mistakes: readonly Mistake[];
 }
@@ -568,9 +611,10 @@ export interface Parsed {
 export function parseTokens(tokens: IToken[]): Parsed {
   parser ??= new GraphParser();
   parser.input = tokens;
-  const sections = parser.file() ?? [];
+  const { symbols, sections } = parser.file() ?? { symbols: [], sections: [] };
   const mistakes = parser.errors.map((e) => mistakeAt(e.token, tokens, e.message));
-  return { sections: sections.filter((s) => s !== undefined), mistakes };
+  const whole = <T>(list: readonly T[]) => list.filter((item) => item !== undefined);
+  return { file: { symbols: whole(symbols), sections: whole(sections) }, mistakes };
 }
 
 /** Parses a type alone, as it stands at the end of a line that is otherwise broken; undefined where that is broken too. */

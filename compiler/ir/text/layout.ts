@@ -1,4 +1,5 @@
 /** Lays a rolled graph out as lines: values get names, holes get text, types stand in a column. */
+import type { SizeBounds } from "../dim.ts";
 import type { Block } from "../roll.ts";
 import type { Loop, Pattern } from "../roll-fit.ts";
 import { type Hole, holesOf, type Item } from "./item.ts";
@@ -16,7 +17,15 @@ const typeColumn = 64;
 export function layOut(sheet: Sheet): string {
   const names = nameValues(sheet);
   const body = blockLines(sheet, names, sheet.rolled.blocks);
-  return [`graph @${sheet.name}(${signatureText(sheet, names)}) {`, ...body, "}", ""].join("\n");
+  const symbols = sheet.symbols.map((s) => `symbol ${s.name} ${boundsText(s)}`);
+  return [...symbols, `graph @${sheet.name}(${signatureText(sheet, names)}) {`, ...body, "}", ""].join("\n");
+}
+
+/** `in 8..2048 multiple of 8`; what is not declared is left out. */
+function boundsText({ min, max, multipleOf }: SizeBounds): string {
+  const range =
+    min === multipleOf && max === Number.POSITIVE_INFINITY ? [] : [`in ${min}..${Number.isFinite(max) ? max : ""}`];
+  return [...range, ...(multipleOf === 1 ? [] : [`multiple of ${multipleOf}`])].join(" ");
 }
 
 function signatureText({ name: graph, signature }: Sheet, names: Names): string {

@@ -32,7 +32,7 @@ export function nameValues({ signature, rolled }: Sheet): Names {
 const itemsOf = (block: Block): readonly Item[] => (block.kind === "item" ? [block.item] : block.body);
 const lineOf = (item: Item, place: Place | undefined): Item => (place ? place.loop.body[place.slot]! : item);
 
-/** A wish with what no name may hold left out, and a number behind where it is taken. */
+/** A wish with what no name may hold left out, and a number at the end where it is taken. */
 function distinct(wish: string, taken: Set<string>): string {
   const words = wish
     .replace(/[^\w.]+/g, "_")

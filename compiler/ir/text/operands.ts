@@ -1,14 +1,13 @@
 /** Operands: references to values, numbers that become constants, and series that a loop writes. */
-import type { DType } from "../dtype.ts";
+import { type DType, misfit } from "../dtype.ts";
 import { intern, type Node } from "../node.ts";
 import { tensorType } from "../type.ts";
-import { type Frame, mostStatements } from "./context.ts";
+import { mostStatements } from "./context.ts";
 import { type Known, lookUp, type Scope } from "./scope.ts";
 import type { Expression, Operand, Span } from "./tree.ts";
-import { type Iterations, readDtype, readInteger, readLiteral, TextFault } from "./values.ts";
+import { type Bindings, readDtype, readInteger, readLiteral, TextFault } from "./values.ts";
 
 type LiteralTree = Extract<Operand, { kind: "literal" }>;
-type ReferenceTree = Extract<Operand, { kind: "reference" }>;
 type SeriesTree = Extract<Operand, { kind: "series" }>;
 
 /** A value, or a number whose dtype the other operands decide. */
@@ -17,52 +16,50 @@ export type OperandValue =
   | { readonly kind: "number"; readonly value: number; readonly span: Span };
 
 /** The operands in their order, with those of a series one after another. */
-export const operandValues = (frame: Frame, operands: readonly Operand[], scope: Scope = frame.scope): OperandValue[] =>
+export const operandValues = (scope: Scope, operands: readonly Operand[]): OperandValue[] =>
   operands.flatMap((operand) => {
-    if (operand.kind === "literal") return [literalValue(operand, scope.iterations)];
-    if (operand.kind === "series") return seriesValues(frame, operand, scope);
-    return [{ kind: "known" as const, known: find(frame, operand, scope), span: operand.span }];
+    if (operand.kind === "literal") return [literalValue(operand, scope.bindings)];
+    if (operand.kind === "series") return seriesValues(scope, operand);
+    return [{ kind: "known" as const, known: lookUp(scope, operand.reference), span: operand.span }];
   });
 
-function literalValue({ value, dtype, span }: LiteralTree, iterations: Iterations): OperandValue {
-  const number = readLiteral(value, iterations);
+function literalValue({ value, dtype, span }: LiteralTree, bindings: Bindings): OperandValue {
+  const number = readLiteral(value, bindings);
   if (!dtype) return { kind: "number", value: number, span };
-  return { kind: "known", known: { node: constantNode(number, readDtype(dtype)) }, span };
+  return { kind: "known", known: { node: constantAt(number, readDtype(dtype), span) }, span };
 }
 
 /** The node that a number in the text stands for. */
-export const constantNode = (value: number, dtype: DType): Node =>
+const constantNode = (value: number, dtype: DType): Node =>
   intern("constant", [], { value, dtype }, tensorType(dtype, []));
 
-function seriesValues(frame: Frame, { count, variable, items }: SeriesTree, scope: Scope): OperandValue[] {
+/** The same, where the dtype has the number; throws TextFault at it where not. */
+function constantAt(value: number, dtype: DType, span: Span): Node {
+  const wrong = misfit(dtype, value);
+  if (wrong) throw new TextFault(span, wrong.message, wrong.hint);
+  return constantNode(value, dtype);
+}
+
+function seriesValues(scope: Scope, { count, variable, items }: SeriesTree): OperandValue[] {
   const values: OperandValue[] = [];
   const iterations = readCount(count, scope);
   for (let t = 0; t < iterations; t++) {
-    const inner = { ...scope, iterations: new Map([...scope.iterations, [variable.text, t]]) };
-    for (const value of operandValues(frame, items, inner)) values.push(value);
+    const inner = { ...scope, bindings: new Map([...scope.bindings, [variable.text, t]]) };
+    for (const value of operandValues(inner, items)) values.push(value);
   }
   return values;
 }
 
-function find(frame: Frame, { reference }: ReferenceTree, scope: Scope): Known {
-  try {
-    return lookUp(scope, reference);
-  } catch (fault) {
-    if (fault instanceof TextFault && frame.broken.names) return { node: undefined };
-    throw fault;
-  }
-}
-
 /** The number of iterations of a loop. */
 export function readCount(expression: Expression, scope: Scope): number {
-  const count = readInteger(expression, scope.iterations);
+  const count = readInteger(expression, scope.bindings);
   if (count >= 1 && count <= mostStatements) return count;
   throw new TextFault(expression.span, `a loop has 1 to ${mostStatements} iterations, not ${count}`);
 }
 
 /** The one value of an operand that stands alone, where no other says the dtype of a number. */
-export function loneValue(frame: Frame, operand: Operand): Known {
-  const [value, ...more] = operandValues(frame, [operand]);
+export function loneValue(scope: Scope, operand: Operand): Known {
+  const [value, ...more] = operandValues(scope, [operand]);
   if (value?.kind === "known" && more.length === 0) return value.known;
   const message = more.length > 0 ? "one value is expected here" : "a number alone has no dtype: write it as f32(0.5)";
   throw new TextFault(operand.span, message);
@@ -75,7 +72,7 @@ export function asNodes(values: readonly OperandValue[]): (Node | undefined)[] {
   const undecided = known.includes(undefined);
   return values.map((v) => {
     if (v.kind === "known") return v.known.node;
-    if (like && !(undecided && like.type.dtype === "bool")) return constantNode(v.value, like.type.dtype);
+    if (like && !(undecided && like.type.dtype === "bool")) return constantAt(v.value, like.type.dtype, v.span);
     if (undecided) return undefined;
     throw new TextFault(v.span, "nothing here says the dtype of this number: write it as f32(0.5)");
   });

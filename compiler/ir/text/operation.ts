@@ -60,15 +60,15 @@ function readAttrs(
   annotated: TensorType | undefined,
 ): MutableAttrs {
   const { op, attributes, name } = operation;
-  const { iterations } = frame.scope;
+  const { bindings } = frame.scope;
   const attrs: MutableAttrs = Object.create(null);
   if (name && !isInput(record)) throw new TextFault(name.span, `${op.text} has no name`);
-  if (name) attrs.name = frame.prefix + readName(name, iterations);
+  if (name) attrs.name = frame.prefix + readName(name, bindings);
   for (const attribute of attributes) {
     const key = attribute.name.text;
     if (Object.hasOwn(attrs, key)) throw new TextFault(attribute.name.span, `"${key}" is given twice`);
     const spec = specOf(record, attribute);
-    attrs[key] = readAttr(spec.kind, attribute.value, `"${key}" of ${op.text}`, iterations);
+    attrs[key] = readAttr(spec.kind, attribute.value, `"${key}" of ${op.text}`, bindings);
   }
   if (record.kind === "source") takeType(record, attrs, annotated);
   const missing = Object.keys(record.attrs).find((k) => !record.attrs[k]!.optional && !Object.hasOwn(attrs, k));

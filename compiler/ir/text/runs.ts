@@ -42,7 +42,7 @@ function candidatePeriods(sequence: readonly number[]): number[] {
   const found = new Set<number>();
   let ids = [...sequence];
   for (const length of windows) {
-    if (length > 1) ids = doubled(ids, length / 2);
+    if (length > 1) ids = twiceAsLong(ids, length / 2);
     const counts = new Map<number, number>();
     const last = new Map<number, number>();
     ids.forEach((id, at) => {
@@ -57,7 +57,7 @@ function candidatePeriods(sequence: readonly number[]): number[] {
 }
 
 /** Ids of windows twice as long. */
-function doubled(ids: readonly number[], half: number): number[] {
+function twiceAsLong(ids: readonly number[], half: number): number[] {
   const pairs = new Map<string, number>();
   return Array.from({ length: Math.max(0, ids.length - half) }, (_, i) => {
     const key = `${ids[i]},${ids[i + half]}`;

@@ -2,7 +2,7 @@
 import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import type { Node } from "../node.ts";
 import type { Reference, Word } from "./tree.ts";
-import { type Iterations, readInteger, TextFault } from "./values.ts";
+import { type Bindings, readInteger, TextFault } from "./values.ts";
 
 /** A value; without a node where the statement that defines it is faulty and says no type. */
 export interface Known {
@@ -12,10 +12,12 @@ export interface Known {
 /** The values of a name in the body of a loop, by iteration; initial ones have negative iterations. */
 export interface Family {
   readonly values: Map<number, Known>;
-  /** Iterations of its loop. */
+  /** Bindings of its loop. */
   readonly count: number;
   /** Where the body defines it; absent while only initial values are known. */
   line: number | undefined;
+  /** A mistake in the loop keeps some of its values from being known. */
+  incomplete: boolean;
 }
 
 export interface Scope {
@@ -24,15 +26,15 @@ export interface Scope {
   readonly families: Map<string, Family>;
   /** The loop whose body this is: what is defined here joins a family of the scope around. */
   readonly loop: { readonly variable: string; readonly iteration: number; readonly count: number } | undefined;
-  readonly iterations: Iterations;
+  readonly bindings: Bindings;
 }
 
-export const rootScope = (): Scope => ({
+export const rootScope = (symbols: Bindings): Scope => ({
   parent: undefined,
   values: new Map(),
   families: new Map(),
   loop: undefined,
-  iterations: new Map(),
+  bindings: symbols,
 });
 
 export const iterationScope = (parent: Scope, variable: string, iteration: number, count: number): Scope => ({
@@ -40,7 +42,7 @@ export const iterationScope = (parent: Scope, variable: string, iteration: numbe
   values: new Map(),
   families: new Map(),
   loop: { variable, iteration, count },
-  iterations: new Map([...parent.iterations, [variable, iteration]]),
+  bindings: new Map([...parent.bindings, [variable, iteration]]),
 });
 
 /** Gives a name a value; throws TextFault where the name is taken. */
@@ -68,7 +70,7 @@ function otherFamily(scope: Scope, name: Word): number | undefined {
 export function familyOf(scope: Scope, name: string, count: number): Family {
   let family = scope.families.get(name);
   if (!family) {
-    family = { values: new Map(), count, line: undefined };
+    family = { values: new Map(), count, line: undefined, incomplete: false };
     scope.families.set(name, family);
   }
   return family;
@@ -105,15 +107,17 @@ export function lookUp(scope: Scope, reference: Reference): Known {
 
 function member(scope: Scope, family: Family, { name, index, span }: Reference): Known {
   if (!index) {
+    if (family.incomplete && family.line === undefined) return { node: undefined };
     const example = scope.loop ? `${scope.loop.variable}-1` : family.count - 1;
     throw new TextFault(
       span,
       `%${name.text} has a value for each iteration: say which, such as %${name.text}[${example}]`,
     );
   }
-  const at = readInteger(index, scope.iterations);
+  const at = readInteger(index, scope.bindings);
   const known = family.values.get(at);
   if (known) return known;
+  if (family.incomplete && at < family.count) return { node: undefined };
   throw new TextFault(span, `%${name.text} has no value for iteration ${at}${extent(family, at, name.text)}`);
 }
 

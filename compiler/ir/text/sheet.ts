@@ -1,10 +1,13 @@
 /** What the printer lays out, and how it writes an iteration. */
+import type { SizeSymbol } from "../dim.ts";
 import type { Rolled } from "../roll.ts";
 import type { Item } from "./item.ts";
 
 export interface Sheet {
   /** As it stands after the @. */
   readonly name: string;
+  /** The symbols that are declared with bounds. */
+  readonly symbols: readonly SizeSymbol[];
   readonly signature: readonly { readonly item: Item; readonly name: string }[];
   readonly rolled: Rolled;
   /** What loops count with. */

@@ -56,7 +56,7 @@ export function spellNumber(value: number): string {
   return Object.is(value, -0) ? "-0" : String(value);
 }
 
-export const spellAxis = (a: Axis): string => `${spellName(a.name)}=${a.size}`;
+const spellAxis = (a: Axis): string => `${spellName(a.name)}=${a.size}`;
 
 /** `f32[heads=2, patch=5]`. */
 export const spellType = (type: TensorType): string => `${type.dtype}[${type.axes.map(spellAxis).join(", ")}]`;
@@ -90,7 +90,7 @@ export function spellAttr(kind: AttrKind, value: AttrValue): Piece[] {
 }
 
 const countedDim = (dim: Dim): Piece =>
-  typeof dim === "number" ? { kind: "counter", value: dim, quoted: false } : dim;
+  typeof dim === "number" ? { kind: "counter", value: dim, quoted: false } : String(dim);
 
 function spellDistribution(distribution: Distribution): Piece[] {
   const names: readonly string[] | undefined = distributionArguments[distribution.kind];

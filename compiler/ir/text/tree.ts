@@ -105,15 +105,25 @@ export type Statement =
   | Definition
   | { readonly kind: "return"; readonly results: readonly Result[] }
   /** The header is absent where it did not parse. */
-  | { readonly kind: "repeat"; readonly header: RepeatHeader | undefined; readonly body: readonly Placed[] }
+  | {
+      readonly kind: "repeat";
+      readonly header: RepeatHeader | undefined;
+      /** The place after the header, by character. */
+      readonly headerTo: number;
+      readonly body: readonly Placed[];
+    }
   /** A line that did not parse. */
   | { readonly kind: "faulty" };
 
-/** A statement with its place in the text, by character: from its first up to the one after its last. */
-export interface Placed {
-  readonly statement: Statement;
+/** A place in the text, by character: from the first up to the one after the last. */
+export interface Extent {
   readonly from: number;
   readonly to: number;
+}
+
+/** A statement with its place in the text. */
+export interface Placed extends Extent {
+  readonly statement: Statement;
 }
 
 export interface SignatureEntry {
@@ -124,13 +134,27 @@ export interface SignatureEntry {
   readonly type: TypeTree | undefined;
 }
 
+/** `symbol tokens in 8..2048 multiple of 8`: bounds of a size. */
+export interface SymbolTree {
+  readonly name: Word;
+  readonly min: number | undefined;
+  readonly max: number | undefined;
+  readonly multipleOf: number | undefined;
+}
+
+export interface FileTree {
+  readonly symbols: readonly SymbolTree[];
+  readonly sections: readonly Section[];
+}
+
 export interface SectionHead {
   readonly kind: "graph" | "function";
   readonly name: Word;
   readonly inputs: readonly SignatureEntry[];
 }
 
-export interface Section {
+/** `from` and `to` are those of its first line. */
+export interface Section extends Extent {
   /** Absent where its line did not parse. */
   readonly head: SectionHead | undefined;
   readonly body: readonly Placed[];

@@ -19,21 +19,24 @@ export class TextFault extends Error {
   }
 }
 
-/** The iteration of each loop around, by its variable. */
-export type Iterations = ReadonlyMap<string, number>;
+/** A name that is no iteration here; nobody's mistake where the head of the loop around is broken. */
+export class UnknownIteration extends TextFault {}
+
+/** What names in sums stand for: the variable of a loop around for its iteration, a declared symbol for its size. */
+export type Bindings = ReadonlyMap<string, Dim>;
 
 /** An expression as a size: a polynomial over symbols. */
-export function readDim(e: Expression, iterations: Iterations): Dim {
+function readDim(e: Expression, bindings: Bindings): Dim {
   const size = e.terms.reduce<Dim>((total, { sign, factors }) => {
-    const product = factors.reduce<Dim>((p, f) => mulDims(p, readFactor(f, e, iterations)), sign);
+    const product = factors.reduce<Dim>((p, f) => mulDims(p, readFactor(f, e, bindings)), sign);
     return addDims(total, product);
   }, 0);
-  if (typeof size === "string" || Number.isSafeInteger(size)) return size;
+  if (typeof size !== "number" || Number.isSafeInteger(size)) return size;
   throw new TextFault(e.span, `a size is an integer below 2^53, not ${size}`);
 }
 
-function readFactor(f: number | string, e: Expression, iterations: Iterations): Dim {
-  if (typeof f === "string") return iterations.get(f) ?? symbol(f);
+function readFactor(f: number | string, e: Expression, bindings: Bindings): Dim {
+  if (typeof f === "string") return bindings.get(f) ?? symbol(f);
   if (Number.isSafeInteger(f)) return f;
   throw new TextFault(e.span, `a size is an integer below 2^53, not ${f}`);
 }
@@ -44,40 +47,40 @@ const words: ReadonlyMap<string, number> = new Map([
 ]);
 
 /** An expression as a number: a literal, or arithmetic with iterations. */
-export function readNumber(e: Expression, iterations: Iterations): number {
+function readNumber(e: Expression, bindings: Bindings): number {
   const value = e.terms.map(({ sign, factors }) =>
-    factors.map((f) => numberOf(f, e, iterations)).reduce((p, f) => p * f, sign),
+    factors.map((f) => numberOf(f, e, bindings)).reduce((p, f) => p * f, sign),
   );
   return value.length === 1 ? value[0]! : value.reduce((a, b) => a + b);
 }
 
-function numberOf(f: number | string, e: Expression, iterations: Iterations): number {
-  const value = typeof f === "number" ? f : (iterations.get(f) ?? words.get(f));
-  if (value !== undefined) return value;
-  throw new TextFault(e.span, `a number is expected here, and "${f}" is none`);
+function numberOf(f: number | string, e: Expression, bindings: Bindings): number {
+  const value = typeof f === "number" ? f : (bindings.get(f) ?? words.get(f));
+  if (typeof value === "number") return value;
+  throw new UnknownIteration(e.span, `a number is expected here, and "${f}" is none`);
 }
 
 /** An integer, such as an iteration or a count. */
-export function readInteger(e: Expression, iterations: Iterations): number {
-  const value = readNumber(e, iterations);
+export function readInteger(e: Expression, bindings: Bindings): number {
+  const value = readNumber(e, bindings);
   if (Number.isSafeInteger(value)) return value;
   throw new TextFault(e.span, `an integer is expected here, not ${value}`);
 }
 
 /** A literal, or `[0.1, 0.2][i]`: the one of its items that the iteration names. */
-export function readLiteral(value: Value, iterations: Iterations): number {
-  if (value.kind === "expression") return readNumber(value.expression, iterations);
+export function readLiteral(value: Value, bindings: Bindings): number {
+  if (value.kind === "expression") return readNumber(value.expression, bindings);
   if (value.kind !== "list" || !value.index) {
     throw new TextFault(value.span, "a number is expected here, or a list with an iteration: [0.1, 0.2][i]");
   }
-  const at = readInteger(value.index, iterations);
+  const at = readInteger(value.index, bindings);
   const item = value.items[at];
-  if (item) return readLiteral(item, iterations);
+  if (item) return readLiteral(item, bindings);
   throw new TextFault(value.index.span, `the list has ${value.items.length} items, and item ${at} is asked for`);
 }
 
 /** A name: bare, or in quotes with `{i}` for an iteration. */
-export function readName(word: Word, iterations: Iterations): string {
+export function readName(word: Word, bindings: Bindings): string {
   if (!word.text.startsWith('"')) return word.text;
   let text: string;
   try {
@@ -87,26 +90,29 @@ export function readName(word: Word, iterations: Iterations): string {
   }
   return text.replace(/\{\{|\}\}|\{([^{}]*)\}|[{}]/g, (whole, inner: string | undefined) => {
     if (whole === "{{" || whole === "}}") return whole[0]!;
-    const value = inner === undefined ? undefined : evaluateInner(inner, iterations);
+    const value = inner === undefined ? undefined : evaluateInner(inner, bindings);
     if (value !== undefined) return String(value);
-    const known = [...iterations.keys()].join(", ") || "none here";
-    throw new TextFault(
+    const known = loopVariables(bindings).join(", ") || "none here";
+    throw new UnknownIteration(
       word.span,
       `"${whole}" holds no iteration; loop variables: ${known}. Write {{ and }} for braces`,
     );
   });
 }
 
+const loopVariables = (bindings: Bindings): string[] =>
+  [...bindings].flatMap(([name, value]) => (typeof value === "number" ? [name] : []));
+
 /** `i`, `47-i` or `2*i+1`, as it stands within the braces of a text. */
-function evaluateInner(text: string, iterations: Iterations): number | undefined {
+function evaluateInner(text: string, bindings: Bindings): number | undefined {
   if (!/^[-+]?[^-+]+([-+][^-+]+)*$/.test(text)) return undefined;
   let total = 0;
   for (const term of text.replace(/\s+/g, "").match(/[-+]?[^-+]+/g) ?? []) {
     const [sign, factors] = /^[-+]/.test(term) ? [term[0] === "-" ? -1 : 1, term.slice(1)] : [1, term];
     let product = sign;
     for (const f of factors.split("*")) {
-      const value = /^\d+$/.test(f) ? Number(f) : iterations.get(f);
-      if (value === undefined) return undefined;
+      const value = /^\d+$/.test(f) ? Number(f) : bindings.get(f);
+      if (typeof value !== "number") return undefined;
       product *= value;
     }
     total += product;
@@ -114,11 +120,11 @@ function evaluateInner(text: string, iterations: Iterations): number | undefined
   return total;
 }
 
-export function readType(tree: TypeTree, iterations: Iterations): TensorType {
+export function readType(tree: TypeTree, bindings: Bindings): TensorType {
   const dtype = readDtype(tree.dtype);
   const axes = tree.axes.map(({ name, size }) => ({
-    name: readName(name, iterations),
-    size: readSize(size, iterations),
+    name: readName(name, bindings),
+    size: readSize(size, bindings),
   }));
   const twice = axes.findIndex((a, i) => axes.findIndex((b) => b.name === a.name) < i);
   if (twice >= 0) throw new TextFault(tree.axes[twice]!.name.span, `axis "${axes[twice]!.name}" is listed twice`);
@@ -130,9 +136,9 @@ export function readDtype(word: Word): DType {
   throw new TextFault(word.span, `there is no dtype "${word.text}"; dtypes are ${dtypes.join(", ")}`);
 }
 
-function readSize(e: Expression, iterations: Iterations): Dim {
-  const size = readDim(e, iterations);
-  if (typeof size === "string" || (Number.isSafeInteger(size) && size >= 1)) return size;
+function readSize(e: Expression, bindings: Bindings): Dim {
+  const size = readDim(e, bindings);
+  if (typeof size !== "number" || (Number.isSafeInteger(size) && size >= 1)) return size;
   throw new TextFault(e.span, `an axis has at least one element, not ${size}`);
 }
 
@@ -141,8 +147,8 @@ const booleans: ReadonlyMap<string | undefined, boolean> = new Map([
   ["false", false],
 ]);
 
-/** What each kind of attribute looks like, for the message where it does not. */
-const looks: Readonly<Record<AttrKind, string>> = {
+/** The form of each kind of attribute, for messages. */
+const forms: Readonly<Record<AttrKind, string>> = {
   axis: "one axis name, such as key",
   axes: "a list of axis names, such as [a, b]",
   sized_axis: "an axis with its size, such as a=4",
@@ -158,35 +164,35 @@ const looks: Readonly<Record<AttrKind, string>> = {
 };
 
 /** An attribute's value as its kind asks; throws TextFault at the value. */
-export function readAttr(kind: AttrKind, value: Value, label: string, iterations: Iterations): AttrValue {
+export function readAttr(kind: AttrKind, value: Value, label: string, bindings: Bindings): AttrValue {
   const wrong = (): never => {
-    throw new TextFault(value.span, `${label} is ${looks[kind]}`);
+    throw new TextFault(value.span, `${label} is ${forms[kind]}`);
   };
   const items = (): readonly Value[] => (value.kind === "list" && !value.index ? value.items : wrong());
   switch (kind) {
     case "axis":
     case "word":
-      return bareName(value, iterations) ?? wrong();
+      return bareName(value, bindings) ?? wrong();
     case "axes":
-      return items().map((v) => bareName(v, iterations) ?? wrong());
+      return items().map((v) => bareName(v, bindings) ?? wrong());
     case "sized_axis":
-      return (sizedAxis(value, iterations) ?? wrong()) as unknown as AttrValue;
+      return (sizedAxis(value, bindings) ?? wrong()) as unknown as AttrValue;
     case "sized_axes":
-      return items().map((v) => sizedAxis(v, iterations) ?? wrong()) as unknown as AttrValue;
+      return items().map((v) => sizedAxis(v, bindings) ?? wrong()) as unknown as AttrValue;
     case "dim":
-      return value.kind === "expression" ? readDim(value.expression, iterations) : wrong();
+      return value.kind === "expression" ? readDim(value.expression, bindings) : wrong();
     case "number":
-      return isNumeric(value, iterations) ? readLiteral(value, iterations) : wrong();
+      return isNumeric(value, bindings) ? readLiteral(value, bindings) : wrong();
     case "numbers":
-      return items().map((v) => (isNumeric(v, iterations) ? readLiteral(v, iterations) : wrong()));
+      return items().map((v) => (isNumeric(v, bindings) ? readLiteral(v, bindings) : wrong()));
     case "boolean":
       return booleans.get(loneWord(value)?.text) ?? wrong();
     case "text":
-      return value.kind === "text" ? readName(value.text, iterations) : wrong();
+      return value.kind === "text" ? readName(value.text, bindings) : wrong();
     case "dtype":
       return readDtype(loneWord(value) ?? wrong());
     case "distribution":
-      return value.kind === "call" ? readDistribution(value, iterations) : wrong();
+      return value.kind === "call" ? readDistribution(value, bindings) : wrong();
   }
 }
 
@@ -198,22 +204,22 @@ function loneWord(value: Value): Word | undefined {
   return { text: factor, span: value.span };
 }
 
-const bareName = (value: Value, iterations: Iterations): string | undefined =>
-  value.kind === "text" ? readName(value.text, iterations) : loneWord(value)?.text;
+const bareName = (value: Value, bindings: Bindings): string | undefined =>
+  value.kind === "text" ? readName(value.text, bindings) : loneWord(value)?.text;
 
 /** A lone word is a number only where it names an iteration, an infinity or nan. */
-function isNumeric(value: Value, iterations: Iterations): boolean {
+function isNumeric(value: Value, bindings: Bindings): boolean {
   const word = loneWord(value)?.text;
-  if (word !== undefined) return iterations.has(word) || words.has(word);
+  if (word !== undefined) return typeof bindings.get(word) === "number" || words.has(word);
   return value.kind === "expression" || (value.kind === "list" && value.index !== undefined);
 }
 
-function sizedAxis(value: Value, iterations: Iterations): Axis | undefined {
+function sizedAxis(value: Value, bindings: Bindings): Axis | undefined {
   if (value.kind !== "sized") return undefined;
-  return { name: readName(value.name, iterations), size: readSize(value.size, iterations) };
+  return { name: readName(value.name, bindings), size: readSize(value.size, bindings) };
 }
 
-function readDistribution(value: Extract<Value, { kind: "call" }>, iterations: Iterations): AttrValue {
+function readDistribution(value: Extract<Value, { kind: "call" }>, bindings: Bindings): AttrValue {
   const kind = value.name.text;
   const table: Readonly<Record<string, readonly string[]>> = distributionArguments;
   const names = Object.hasOwn(table, kind) ? table[kind]! : undefined;
@@ -232,6 +238,6 @@ function readDistribution(value: Extract<Value, { kind: "call" }>, iterations: I
   }
   const missing = names.find((n) => !given.has(n));
   if (missing) throw new TextFault(value.span, `${kind} needs the argument "${missing}"`);
-  const args = names.map((n) => [n, readLiteral(given.get(n)!.value, iterations)] as const);
+  const args = names.map((n) => [n, readLiteral(given.get(n)!.value, bindings)] as const);
   return { kind, ...Object.fromEntries(args) };
 }

@@ -95,6 +95,7 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
 function constantFault(value: number, dtype: Expr["dtype"]): string | undefined {
   const isInt = dtype === "i32" || dtype === "u32";
   const [low, high] = dtype === "u32" ? [0, 2 ** 32 - 1] : [-(2 ** 31), 2 ** 31 - 1];
+  if (dtype === "f32") return undefined; // nan and infinities are f32 numbers
   const fits = Number.isFinite(value) && (!isInt || (Number.isInteger(value) && value >= low && value <= high));
   return fits ? undefined : `the constant ${value} as ${dtype}`;
 }

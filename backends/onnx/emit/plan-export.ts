@@ -1,0 +1,36 @@
+/** Decides what concerns the whole export: where inputs come from, which layouts are asked for, what outputs are called. */
+import { type Graph, inputName, isParameter, type Node, symbolsOf, type TensorType } from "../../../compiler/index.ts";
+import { isResident } from "../../feeds.ts";
+import type { ExportPlan, InputKind } from "../forms/plan.ts";
+import type { EmitOptions } from "../options.ts";
+import { layoutHints } from "./hints.ts";
+
+export const planExport = (graph: Graph, { residents }: EmitOptions): ExportPlan => ({
+  graph,
+  kinds: new Map(graph.inputs.map((n) => [n, kindOf(n, graph, residents)] as const)),
+  wishes: layoutHints(graph),
+  outputs: nameOutputs(graph),
+});
+
+const isStatic = (t: TensorType): boolean => t.axes.every((a) => symbolsOf(a.size).length === 0);
+
+function kindOf(node: Node, graph: Graph, residents: EmitOptions["residents"]): InputKind {
+  if (!isStatic(node.type)) return "fed";
+  if (residents === "bound") return isResident(node) ? "bound" : "fed";
+  return isParameter(node) && !Object.values(graph.updates).includes(inputName(node)) ? "stored" : "fed";
+}
+
+/** An output keeps its name, unless an input has it too: then it is followed by "_out". */
+function nameOutputs(graph: Graph): Record<string, string> {
+  const taken = new Set(graph.inputs.map(inputName));
+  for (const { name } of graph.outputs) if (!taken.has(name)) taken.add(name);
+  return Object.fromEntries(
+    graph.outputs.map(({ name }) => {
+      if (!graph.inputs.some((n) => inputName(n) === name)) return [name, name];
+      let free = `${name}_out`;
+      while (taken.has(free)) free += "_";
+      taken.add(free);
+      return [name, free];
+    }),
+  );
+}

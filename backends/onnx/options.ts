@@ -1,0 +1,72 @@
+/** What an export may be asked for, and what follows where nothing is said. */
+import { UsageError } from "../../compiler/index.ts";
+
+/** The opsets that can be written: LayerNormalization came with 17, and onnxruntime-node 1.30 runs up to 26. */
+export const opsets = { oldest: 17, newest: 26, usual: 20 } as const;
+
+/** What the work is done in and what weights are stored as. */
+export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
+
+export interface ExportOptions {
+  /** 17 to 26; default 20. */
+  readonly opset?: number;
+  /** How attention is written; the default, "primitives", is MatMul, Softmax, MatMul, which is right in every runtime. */
+  readonly attention?: "primitives" | "operator";
+  /**
+   * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums, norms and the residual
+   * stream in f32, inputs and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each
+   * channel, work in f32; "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
+   */
+  readonly dtype?: (typeof exportDtypes)[number];
+  /**
+   * How inputs of i32 are fed: as they are by default, or as the 64-bit integers that tokenizers and the runtimes of
+   * language models give, with a Cast after them. State keeps its type.
+   */
+  readonly ids?: "int32" | "int64";
+  /** What open sizes are called in the file, by their names in the graph; by default the same. */
+  readonly sizeNames?: Readonly<Record<string, string>>;
+  /** Default "standard": operators of the ONNX standard only. */
+  readonly dialect?: "standard" | "onnxruntime";
+  /**
+   * Where parameters and state come from. "stored" (the default): parameters are initializers, state is fed.
+   * "bound": both are inputs that read ranges of device memory; see `OnnxExport.bound`.
+   */
+  readonly residents?: "stored" | "bound";
+  /** Written to the file as its producer's version. */
+  readonly version?: string;
+}
+
+/** The options of one export, all of them settled. */
+export interface EmitOptions {
+  readonly opset: number;
+  /** "standard": operators of the ONNX standard. "onnxruntime": also operators that only onnxruntime has. */
+  readonly dialect: "standard" | "onnxruntime";
+  /** How attention is written: MatMul, Softmax, MatMul; or the Attention operator where it says exactly the same. */
+  readonly attention: "primitives" | "operator";
+  /** In which floats most of the work is done. */
+  readonly precision: "f32" | "f16";
+  /** How weight matrices are stored: as they are, or as integers of so many bits. */
+  readonly weights: "plain" | 8 | 4;
+  /** How inputs of i32 are fed. */
+  readonly ids: "int32" | "int64";
+  readonly residents: "stored" | "bound";
+  readonly sizeNames: Readonly<Record<string, string>>;
+  readonly version: string | undefined;
+}
+
+/** Throws UsageError for an opset that cannot be written, or that lacks what is asked for. */
+export function settledOptions(options: ExportOptions = {}): EmitOptions {
+  const { opset = opsets.usual, dtype = "f32" } = options;
+  if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
+    throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
+  }
+  if (dtype === "int4" && opset < 21) throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
+  const { dialect = "standard", attention = "primitives", ids = "int32", residents = "stored" } = options;
+  return {
+    ...{ opset, dialect, attention, ids, residents },
+    precision: dtype === "f16" ? "f16" : "f32",
+    weights: dtype === "int8" ? 8 : dtype === "int4" ? 4 : "plain",
+    sizeNames: options.sizeNames ?? {},
+    version: options.version,
+  };
+}

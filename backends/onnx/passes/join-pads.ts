@@ -1,0 +1,47 @@
+/**
+ * pad(a) + pad(b) -> concat(a, b), where one range begins at the end of the other: the cotangent of neighbouring slices,
+ * such as q, k and v out of one product, is written once instead of padded and added.
+ */
+import { type Axis, addDims, type Dim, findAxis, type Node, ops, rewrite } from "../../../compiler/index.ts";
+
+const { nodeRule, refuse, rewritePass } = rewrite;
+
+function joined({ operands, type }: Node): Node | rewrite.Refusal | undefined {
+  const [a, b] = operands as [Node, Node];
+  if (!isZeroPad(a) || !isZeroPad(b) || a.attrs.axis !== b.attrs.axis) return undefined;
+  if (!sameAxes(a, b)) return refuse("one is repeated along an axis of the other");
+  const [low, high] = endOf(a) === b.attrs.low ? [a, b] : endOf(b) === a.attrs.low ? [b, a] : [undefined, undefined];
+  if (!low || !high) return refuse("neither range begins where the other ends");
+  const axis = low.attrs.axis as string;
+  const parts = [...partsOf(low.operands[0]!, axis), ...partsOf(high.operands[0]!, axis)];
+  const whole = ops.pad(ops.concat(parts, axis), axis, low.attrs.low as Dim, high.attrs.high as Dim);
+  return ops.transpose(
+    whole,
+    type.axes.map((x) => x.name),
+  );
+}
+
+const isZeroPad = (node: Node): boolean => node.op === "pad" && ((node.attrs.value as number | undefined) ?? 0) === 0;
+
+const endOf = (pad: Node): Dim =>
+  addDims(pad.attrs.low as Dim, (findAxis(pad.operands[0]!.type, pad.attrs.axis as string) as Axis).size);
+
+const sameAxes = (a: Node, b: Node): boolean =>
+  a.type.axes.length === b.type.axes.length && a.type.axes.every((x) => findAxis(b.type, x.name)?.size === x.size);
+
+/** What a concatenation along the axis joins; a transpose in between changes no meaning. */
+function partsOf(node: Node, axis: string): readonly Node[] {
+  const inner = node.op === "transpose" ? node.operands[0]! : node;
+  return inner.op === "concat" && inner.attrs.axis === axis ? inner.operands : [node];
+}
+
+export const joinPads = rewritePass("join-pads", [
+  nodeRule("neighbouring-ranges", {
+    op: "add",
+    example: () => {
+      const [a, b] = ["a", "b"].map((name) => ops.input(name, "f32", [{ name: "x", size: 2 }])) as [Node, Node];
+      return ops.add(ops.pad(a, "x", 0, 2), ops.pad(b, "x", 2, 0));
+    },
+    rewrite: joined,
+  }),
+]);

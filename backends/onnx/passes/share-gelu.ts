@@ -1,0 +1,19 @@
+/**
+ * gelu(x) -> x · Φ(x), where the graph has Φ(x) already because it differentiates the gelu: the error function, most of
+ * the cost, is then computed once.
+ */
+import { type Graph, type Node, nodesOf, ops, type Pass, rewriteGraph } from "../../../compiler/index.ts";
+
+export const shareGelu: Pass = { name: "share-gelu", run: share };
+
+function share(graph: Graph): Graph {
+  const present = new Set(nodesOf(graph));
+  return rewriteGraph(graph, (node, original) => {
+    if (node.op !== "gelu" || !present.has(normalCdf(original.operands[0]!))) return node;
+    const x = node.operands[0]!;
+    return ops.mul(x, normalCdf(x));
+  });
+}
+
+/** Φ(x), as gelu's gradient spells it. */
+const normalCdf = (x: Node): Node => ops.mul(0.5, ops.add(1, ops.erf(ops.mul(x, Math.SQRT1_2))));

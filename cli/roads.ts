@@ -1,0 +1,59 @@
+/** The roads from a graph to each target, stage by stage, for commands that show them. */
+import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
+import {
+  type AnyStage,
+  bindSizes,
+  didYouMean,
+  type Graph,
+  type RunOptions,
+  referenceStages,
+  runStages,
+  type Sizes,
+  UsageError,
+  webgpuStages,
+} from "../compiler/index.ts";
+import { typicalFacts } from "./typical-gpu.ts";
+
+/** A road with the graph that it begins with. */
+interface Road {
+  readonly graph: Graph;
+  readonly stages: readonly AnyStage[];
+}
+
+export interface RoadChoice {
+  readonly sizes: Sizes;
+  /** Of an export. */
+  readonly dtype: NonNullable<ExportOptions["dtype"]>;
+}
+
+const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
+  webgpu: (graph, { sizes }) => ({ graph: bindSizes(graph, sizes), stages: webgpuStages(typicalFacts) }),
+  onnx: (graph, { dtype }) => ({
+    graph,
+    stages: onnxStages(settledOptions({ dtype, opset: dtype === "int4" ? 21 : opsets.usual })),
+  }),
+  reference: (graph, { sizes }) => ({ graph, stages: referenceStages(sizes) }),
+};
+
+/** Throws UsageError for a target that there is not. */
+export function roadTo(target: string, graph: Graph, choice: RoadChoice): Road {
+  const names = Object.keys(roads);
+  const road = Object.hasOwn(roads, target) ? roads[target] : undefined;
+  if (!road)
+    throw new UsageError(
+      `there is no target "${target}"${didYouMean(target, names) || "."} There are ${names.join(", ")}.`,
+    );
+  return road(graph, choice);
+}
+
+/** Throws UsageError, naming all stages of the road, for one that there is not. */
+export function assertStage(target: string, { stages }: Road, name: string): void {
+  const known = stages.map((s) => s.name);
+  if (known.includes(name)) return;
+  throw new UsageError(
+    `the road to ${target} has no stage "${name}"${didYouMean(name, known) || "."} Its stages are ${known.join(", ")}.`,
+  );
+}
+
+export const travel = ({ graph, stages }: Road, options: RunOptions): unknown =>
+  runStages(graph, stages, stages.at(-1)!.to, options);

@@ -1,0 +1,5 @@
+/** The driver owns the roads to the targets: forms, stages, the one way to run them, and what observes them. */
+export * from "./driver.ts";
+export * from "./observers.ts";
+export { inspectionPage } from "./page.ts";
+export * from "./stage.ts";

@@ -1,0 +1,23 @@
+/** Fuses a graph: decides which nodes become one kernel, and proves that the plan can run. */
+import { InternalError } from "../diagnostics/error.ts";
+import { type Graph, nodesOf } from "../ir/graph.ts";
+import { decideMemory, type FusionLimits } from "./demand.ts";
+import { placeNodes } from "./groups.ts";
+import { inRunnableOrder } from "./order-kernels.ts";
+import type { FusionPlan, MemoryPlan } from "./plan.ts";
+import { verifyReads } from "./verify-reads.ts";
+
+/** Decides which nodes become one kernel, and lists the kernels in an order in which they can run. */
+export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
+  const nodes = nodesOf(graph);
+  const placed = placeNodes(nodes);
+  const outputs = graph.outputs.map((o) => o.node);
+  const fusion = decideMemory(nodes, outputs, placed, limits);
+  return { graph, places: placed.places, ...inRunnableOrder(fusion) };
+}
+
+/** Throws InternalError where a kernel, in the order given, reads what no kernel before it has written. */
+export function verifyPlan(plan: FusionPlan & { readonly plan?: MemoryPlan }, stage: string): void {
+  const faults = verifyReads(plan, plan.plan);
+  if (faults.length > 0) throw new InternalError(`after stage "${stage}": ${faults.join("; ")}`);
+}

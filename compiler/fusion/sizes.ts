@@ -1,0 +1,54 @@
+/**
+ * Sizes that may be open until a kernel is dispatched: as expressions, as bounds, and as the typical number by which
+ * choices are made. No choice decides a result: whatever size comes, kernels compute the same.
+ */
+import {
+  boundsOf,
+  type Dim,
+  dimValue,
+  isMultipleOf,
+  productOfDims,
+  type SizeSymbol,
+  symbolsOf,
+  termsOf,
+} from "../ir/dim.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
+import type { Node } from "../ir/node.ts";
+import type { Axis } from "../ir/type.ts";
+import { type Expr, int, sizeSymbol, type Var, variable } from "../kernel/expr.ts";
+import { add, mul } from "../kernel/simplify.ts";
+
+/** What choices take an open size for that declares no upper bound. */
+const usualSize = 256;
+
+/** A size as an index expression: a constant, or a polynomial over size symbols. */
+export const dimExpr = (dim: Dim): Expr =>
+  typeof dim === "number"
+    ? int(dim)
+    : termsOf(dim)
+        .map(({ coefficient, symbols }) =>
+          symbols.map((s): Expr => sizeSymbol(s.name, s)).reduce(mul, int(coefficient)),
+        )
+        .reduce(add);
+
+/** The number by which choices are made: the size itself, or where it is open its upper bound or a usual one. */
+export function typical(dim: Dim): number {
+  if (typeof dim === "number") return dim;
+  const usual = ({ min, max, multipleOf }: SizeSymbol) =>
+    Math.max(min, Math.floor(Math.min(max, usualSize) / multipleOf) * multipleOf);
+  return Math.max(1, dimValue(dim, Object.fromEntries(symbolsOf(dim).map((s) => [s.name, usual(s)]))));
+}
+
+/** The number of elements that axes span. */
+export const spanOf = (axes: readonly Axis[]): Dim => productOfDims(axes.map((a) => a.size));
+export const typicalSpan = (axes: readonly Axis[]): number => typical(spanOf(axes));
+
+/** An index variable that runs over an axis: 0 .. size - 1. */
+export const indexOver = (name: string, size: Dim): Var =>
+  variable(name, "i32", { min: 0, max: Math.max(0, (typeof size === "number" ? size : boundsOf(size).max) - 1) });
+
+/** Bytes that a tensor takes on a device, where a bool takes four. */
+export const deviceBytes = ({ type }: Node): Dim =>
+  productOfDims([type.dtype === "bool" ? 4 : dtypeBytes[type.dtype], ...type.axes.map((a) => a.size)]);
+
+export { isMultipleOf };

@@ -1,0 +1,182 @@
+/**
+ * The lines of a text, before the grammar reads them: what continues a line is joined to it, and braces are made to
+ * match. So the grammar always finds whole sections and loops, and a mistake costs no more than its own line.
+ */
+import type { IToken, TokenType } from "chevrotain";
+import type { Mistake } from "../../diagnostics/render.ts";
+import {
+  CloseCurly,
+  CloseRound,
+  CloseSquare,
+  Comma,
+  Equals,
+  FunctionWord,
+  GraphWord,
+  NewLine,
+  OpenCurly,
+  OpenRound,
+  OpenSquare,
+  Repeat,
+  Return,
+  Stray,
+  SymbolWord,
+  Value,
+} from "./tokens.ts";
+import { spanOf } from "./tree.ts";
+
+export interface Lines {
+  /** One NewLine at the end of each line that counts, and as many braces closed as opened. */
+  readonly tokens: IToken[];
+  readonly mistakes: readonly Mistake[];
+  /** Whether a line outside of all braces was left out: it may have been meant as the head of a graph. */
+  readonly lostOutside: boolean;
+}
+
+/** Puts tokens into lines; a line that begins no statement is a mistake and becomes a Stray. */
+export function readLines(tokens: readonly IToken[]): Lines {
+  const out: IToken[] = [];
+  const mistakes: Mistake[] = [];
+  let depth = 0;
+  let lostOutside = false;
+  const mistake = (token: IToken, message: string) => mistakes.push({ ...spanOf(token), message });
+  const push = (line: readonly IToken[], last = line.at(-1)!) => {
+    for (const token of line) out.push(token);
+    out.push(lineEnd(last));
+  };
+  const close = (at: IToken) => {
+    for (; depth > 0; depth--) push([standIn(CloseCurly, at)]);
+  };
+  const begin = (line: readonly IToken[]) => {
+    const last = line.at(-1)!;
+    const opened = last.tokenType === OpenCurly;
+    if (!opened) mistake(lineEnd(last), '"{" is expected, but the line ends');
+    push(opened ? line : [...line, standIn(OpenCurly, last)]);
+    depth++;
+  };
+  for (const line of joined(splitLines(tokens))) {
+    const [first, last] = [line[0]!, line.at(-1)!];
+    const type = first.tokenType;
+    const opens = last.tokenType === OpenCurly;
+    const deep = tooDeep(line, opens ? depth + 1 : depth);
+    if (deep) {
+      mistake(deep, `brackets stand more than ${deepest} deep in each other`);
+      if (opens) return { tokens: [], mistakes, lostOutside: true };
+      if (depth > 0) push([standIn(Stray, first)], last);
+      else lostOutside = true;
+    } else if (type === GraphWord || type === FunctionWord) {
+      if (depth > 0) mistake(first, `"}" is expected before this line: what stands above is not closed`);
+      close(first);
+      begin(line);
+    } else if (type === CloseCurly) {
+      if (depth === 0) mistake(first, 'nothing is open that this "}" would close');
+      else {
+        push(line);
+        depth--;
+      }
+    } else if (type === SymbolWord && depth === 0 && !opens) push(line);
+    else if (depth > 0 && type === Repeat) begin(line);
+    else if (depth > 0 && !opens && (type === Value || type === Return)) push(line);
+    else {
+      mistake(first, strayMessage(first, depth, opens));
+      if (opens) begin([standIn(depth > 0 ? Repeat : GraphWord, first), last]);
+      else if (depth > 0) push([standIn(Stray, first)], last);
+      else lostOutside = true;
+    }
+  }
+  const end = out.at(-1);
+  if (depth > 0 && end) {
+    mistake(end, '"}" is expected, but the text ends');
+    close(end);
+  }
+  return { tokens: out, mistakes, lostOutside };
+}
+
+/** More brackets than this inside each other are no graph, and the parser calls itself for each. */
+const deepest = 50;
+
+/** The bracket of a line that is too deep in others. */
+function tooDeep(line: readonly IToken[], braces: number): IToken | undefined {
+  if (braces > deepest) return line.at(-1);
+  let depth = braces;
+  return line.find(({ tokenType }) => {
+    if (openers.has(tokenType) && tokenType !== Comma) depth++;
+    if (closers.has(tokenType)) depth--;
+    return depth > deepest;
+  });
+}
+
+function strayMessage({ image, tokenType }: IToken, depth: number, opens: boolean): string {
+  if (depth === 0)
+    return `outside of braces a line begins with graph @name(, function @name( or symbol name, not with "${image}"`;
+  if (opens && tokenType !== CloseRound && tokenType !== CloseSquare)
+    return "only a loop opens braces here: repeat 3 as i {";
+  return `a line begins with %value =, repeat, return or a closing bracket, not with "${image}"`;
+}
+
+/** Lines as lists of tokens without their line ends; a brace ends or begins a line wherever it stands. */
+function splitLines(tokens: readonly IToken[]): IToken[][] {
+  const lines: IToken[][] = [[]];
+  for (const token of tokens) {
+    if (token.tokenType === CloseCurly) lines.push([]);
+    if (token.tokenType === NewLine) lines.push([]);
+    else lines.at(-1)!.push(token);
+    if (token.tokenType === OpenCurly || token.tokenType === CloseCurly) lines.push([]);
+  }
+  return lines.filter((l) => l.length > 0);
+}
+
+/** Continues a line that ends in a comma or an opening bracket, or before a closing one; a stray line stays alone. */
+function joined(lines: readonly IToken[][]): IToken[][] {
+  const out: IToken[][] = [];
+  let open = false;
+  for (const [k, line] of lines.entries()) {
+    if (open) for (const token of line) out.at(-1)!.push(token);
+    else out.push([...line]);
+    const next = lines[k + 1];
+    open = next !== undefined && starters.has(out.at(-1)![0]!.tokenType) && continues(line.at(-1)!, next);
+  }
+  return out;
+}
+
+const openers = new Set<TokenType>([Comma, OpenRound, OpenSquare]);
+const closers = new Set<TokenType>([CloseRound, CloseSquare]);
+const starters = new Set<TokenType>([Value, Return, Repeat, GraphWord, FunctionWord]);
+
+function continues(last: IToken, next: readonly IToken[]): boolean {
+  if (last.tokenType === OpenCurly) return false;
+  if (closers.has(next[0]!.tokenType)) return true;
+  if (last.tokenType === OpenSquare && next[0]!.tokenType === Value) return false; // no value stands in such brackets
+  return openers.has(last.tokenType) && !isStatement(next);
+}
+
+/** `return`, `repeat` and `%a, %b =` begin a statement even after a comma that somebody forgot to follow up. */
+function isStatement(line: readonly IToken[]): boolean {
+  const first = line[0]!.tokenType;
+  if (first === Return || first === CloseCurly || first === GraphWord || first === FunctionWord) return true;
+  if (first === Repeat) return line.at(-1)!.tokenType === OpenCurly;
+  let i = 0;
+  while (line[i]?.tokenType === Value && line[i + 1]?.tokenType === Comma) i += 2;
+  return line[i]?.tokenType === Value && line[i + 1]?.tokenType === Equals;
+}
+
+/** A token that the text lacks, at the place of another. */
+const standIn = (tokenType: TokenType, at: IToken): IToken => ({
+  ...at,
+  tokenType,
+  tokenTypeIdx: tokenType.tokenTypeIdx!,
+});
+
+function lineEnd(last: IToken): IToken {
+  const column = (last.startColumn ?? 1) + last.image.length;
+  return {
+    image: "",
+    tokenType: NewLine,
+    tokenTypeIdx: NewLine.tokenTypeIdx!,
+    startOffset: last.startOffset + last.image.length,
+    startLine: last.startLine ?? 1,
+    startColumn: column,
+    endOffset: last.startOffset + last.image.length,
+    endLine: last.startLine ?? 1,
+    endColumn: column,
+  };
+}

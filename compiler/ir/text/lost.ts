@@ -1,0 +1,71 @@
+/** Keeps track of what faulty lines would have made, so that a value, an input or a result that only they know is nobody's mistake. */
+import type { IToken } from "chevrotain";
+import { globMatches } from "../../diagnostics/switches.ts";
+import { check, type Elaboration, type Frame, placeholder, tokensOf, typeOf } from "./context.ts";
+import { entriesIn, targetsIn, textsIn, typeIn } from "./salvage.ts";
+import { define, familyOf } from "./scope.ts";
+import { Equals } from "./tokens.ts";
+import type { Definition, Placed, Section, Word } from "./tree.ts";
+
+/** Defines what a broken line would have defined, with the type at its end. */
+export function defineLost(e: Elaboration, frame: Frame, placed: Placed): void {
+  const tokens = tokensOf(e, placed);
+  const targets = targetsIn(tokens);
+  if (targets.length === 0) frame.lost.results = true; // it may have been a return
+  loseTexts(frame, tokens);
+  const type = targets.length === 1 ? typeOf(e, typeIn(tokens), frame.scope) : undefined;
+  for (const target of targets) check(e, () => define(frame.scope, target, placeholder(type, target)));
+}
+
+/** Declares what a signature names that does not parse. */
+export function declareLost(e: Elaboration, frame: Frame, section: Section): void {
+  const tokens = tokensOf(e, section);
+  loseTexts(frame, tokens);
+  for (const { value, type } of entriesIn(tokens)) {
+    loseInput(frame, value);
+    check(e, () => define(frame.scope, value, placeholder(typeOf(e, type, frame.scope), value)));
+  }
+}
+
+/** A faulty line may have declared an input of this name; in all iterations, for it is not run in those. */
+export function loseInput(frame: Frame, { text }: Word): void {
+  frame.lost.inputs.add(frame.prefix + pattern(text));
+}
+
+/** A line that does not parse may have declared what it names; one that ends where its op would stand, anything. */
+function loseTexts(frame: Frame, tokens: readonly IToken[]): void {
+  for (const name of textsIn(tokens)) loseInput(frame, name);
+  if (tokens.at(-1)?.tokenType === Equals) frame.lost.inputs.add("*");
+}
+
+/** True where a faulty line may have declared an input of this name. */
+export const mayBeLost = (frame: Frame, name: string): boolean =>
+  [...frame.lost.inputs].some((pattern) => globMatches(pattern, name));
+
+/** A name as it stands in the text, with * for its iterations. */
+const pattern = (text: string): string =>
+  text
+    .replace(/^"|"$/g, "")
+    .replace(/\{\{|\}\}|\{[^{}]*\}/g, (part) => (part === "{{" || part === "}}" ? part[0]! : "*"));
+
+/** A definition that came to nothing may have declared inputs: by itself, or in the function that it calls. */
+export function loseDeclared(frame: Frame, { operation }: Definition): void {
+  if ("op" in operation) {
+    if (operation.name) loseInput(frame, operation.name);
+  } else if (operation.path) frame.lost.inputs.add(`${frame.prefix}${pattern(operation.path.text)}.*`);
+}
+
+/** The values of iterations that are not run are not known. */
+export function loseIterations(e: Elaboration, frame: Frame, body: readonly Placed[], count: number): void {
+  for (const placed of body) {
+    const { statement } = placed;
+    if (statement.kind === "return") frame.lost.results = true;
+    else if (statement.kind === "repeat") loseIterations(e, frame, statement.body, count);
+    else {
+      const tokens = tokensOf(e, placed);
+      if (statement.kind === "definition") loseDeclared(frame, statement);
+      else loseTexts(frame, tokens);
+      for (const { text } of targetsIn(tokens)) familyOf(frame.scope, text, count).incomplete = true;
+    }
+  }
+}

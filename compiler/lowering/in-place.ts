@@ -1,0 +1,109 @@
+/**
+ * In-place updates: a state's successor is stored over the state where no kernel reads the state afterwards, and the kernel
+ * that writes it, if it reads the state, is elementwise and reads each element where it writes it.
+ */
+import { address } from "../fusion/access.ts";
+import { countRegions, type FusedKernel, type Fusion, type Storage } from "../fusion/demand.ts";
+import { fuseGraph } from "../fusion/fuse.ts";
+import type { FusionPlan } from "../fusion/plan.ts";
+import { indexOver } from "../fusion/sizes.ts";
+import { type Graph, inputName } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { children, type Expr, keyOf } from "../kernel/expr.ts";
+import type { AdapterFacts } from "./facts.ts";
+import { kernelShape } from "./kernel-shape.ts";
+import { regionName, Values } from "./values.ts";
+
+/** Fuses a graph with the hope that each state and its successor share a binding; `updateInPlace` makes it true. */
+export const fuseForUpdates = (graph: Graph, facts: AdapterFacts): FusionPlan =>
+  fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph) });
+
+/** Stores successors over their states where that is safe; fuses anew, without that hope, where kernels then bind too much. */
+export function updateInPlace(plan: FusionPlan, facts: AdapterFacts): FusionPlan {
+  const hopeful = donate(plan, facts);
+  if (hopeful.kernels.every((k) => bindingsOf(k, hopeful) <= facts.maxBindings)) return hopeful;
+  return donate(fuseGraph(plan.graph, { maxBindings: facts.maxBindings, successors: new Map() }), facts);
+}
+
+/** The buffers that a kernel binds. */
+const bindingsOf = (kernel: FusedKernel, { storage }: Fusion): number =>
+  countRegions([...kernel.stores.map((s) => s.to), ...[...kernel.reads].map((r) => storage.get(r) ?? { root: r })]);
+
+/** The state that each output replaces. */
+function successorsOf(graph: Graph): Map<Node, Node> {
+  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
+  return new Map(
+    graph.outputs.flatMap(({ name, node }) => {
+      const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
+      return state ? [[node, state] as const] : [];
+    }),
+  );
+}
+
+/** Stores successors over the states they replace, wherever that is safe. */
+function donate(plan: FusionPlan, facts: AdapterFacts): FusionPlan {
+  const { graph } = plan;
+  const inputs = new Map(graph.inputs.map((n) => [inputName(n), n]));
+  const firstWrite = new Map<Node, number>();
+  const lastRead = new Map<Node, number>();
+  plan.kernels.forEach((kernel, i) => {
+    for (const s of kernel.stores) if (!firstWrite.has(s.to.root)) firstWrite.set(s.to.root, i);
+    for (const r of kernel.reads) lastRead.set(plan.storage.get(r)?.root ?? r, i);
+  });
+  const outputs = new Map<Node, number>();
+  for (const o of graph.outputs) outputs.set(o.node, (outputs.get(o.node) ?? 0) + 1);
+  const taken = new Set<Node>();
+  const replaced = new Map<Node, Storage>();
+  for (const { name, node } of graph.outputs) {
+    const state = name in graph.updates ? inputs.get(graph.updates[name]!) : undefined;
+    const storage = plan.storage.get(node);
+    if (!state || !storage || storage.part || storage.root !== node || taken.has(state) || outputs.get(node)! > 1)
+      continue;
+    const at = firstWrite.get(node)!;
+    const read = lastRead.get(state) ?? -1;
+    if (read > at || outputs.has(state)) continue;
+    if (read === at && !writesWhatItReads(plan.kernels[at]!, state, plan, facts)) continue;
+    taken.add(state);
+    replaced.set(node, { root: state });
+  }
+  return replaced.size === 0 ? plan : moveStorage(plan, replaced);
+}
+
+function moveStorage(plan: FusionPlan, replaced: ReadonlyMap<Node, Storage>): FusionPlan {
+  const move = (s: Storage): Storage => {
+    const target = replaced.get(s.root);
+    return target ? { ...s, root: target.root } : s;
+  };
+  return {
+    ...plan,
+    kernels: plan.kernels.map((k) => ({ ...k, stores: k.stores.map((s) => ({ ...s, to: move(s.to) })) })),
+    storage: new Map([...plan.storage].map(([n, s]) => [n, move(s)])),
+  };
+}
+
+/** Whether each thread of a kernel reads only those elements of a state that it writes. */
+function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, facts: AdapterFacts): boolean {
+  if (kernel.kind !== "elementwise") return false;
+  const shape = kernelShape(kernel, plan.storage, plan.places, facts.bindingAlignment);
+  const values = new Values(shape, new Set());
+  const env = new Map(kernel.axes.map((a, i) => [a.name, indexOver(`c${i}`, a.size)]));
+  const stored = kernel.stores.map((s) => values.at(s.value, env));
+  const own = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
+  const whole = own.length === 1 && shape.regions[own[0]!]!.axes === state.type.axes;
+  const read = whole ? loadsOf(stored, regionName(own[0]!)) : new Set();
+  return read.size === 1 && read.has(keyOf(address(state.type.axes, env)));
+}
+
+/** The addresses, as keys, at which expressions load a tensor. */
+function loadsOf(values: readonly Expr[], buffer: string): Set<string> {
+  const found = new Set<string>();
+  const seen = new Set<Expr>();
+  const visit = (e: Expr): void => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (e.kind === "load" && e.buffer === buffer) found.add(keyOf(e.index));
+    for (const c of children(e)) visit(c);
+  };
+  for (const v of values) visit(v);
+  return found;
+}

@@ -1,0 +1,120 @@
+/** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
+import type { FusedKernel, Storage } from "../fusion/demand.ts";
+import type { MemoryPlan } from "../fusion/plan.ts";
+import { slotBytes } from "../fusion/plan-memory.ts";
+import { deviceBytes } from "../fusion/sizes.ts";
+import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
+import type { Graph } from "../ir/graph.ts";
+import { openSizes } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { flopsOf } from "../ir/work.ts";
+import { evaluateIndex } from "../kernel/interpret.ts";
+import type { Kernel, KernelKind } from "../kernel/kernel.ts";
+import { kernelName } from "./kernel.ts";
+import type { KernelShape } from "./kernel-shape.ts";
+import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
+import { holds, type Refusal, type Settings, type SizeFact } from "./schedule.ts";
+
+/** A range of elements of a tensor. */
+export interface TensorBinding {
+  readonly root: Node;
+  /** The first element; a multiple of the adapter's alignment. */
+  readonly start: number;
+  readonly length: Dim;
+}
+
+/** Code of a kernel, and what its buffers are bound to, in their order. */
+export interface KernelVariant {
+  readonly kernel: Kernel;
+  readonly bindings: readonly TensorBinding[];
+  /** Facts about the sizes of a run that it needs. */
+  readonly assuming: readonly SizeFact[];
+  readonly schedule: string;
+  readonly settings: Settings;
+}
+
+/** A kernel of the program with what it costs, in bytes and operations. It assumes nothing about the sizes of a run. */
+export interface ProgramKernel extends KernelVariant {
+  readonly name: string;
+  readonly kind: KernelKind;
+  /** Variants for runs of which certain facts hold: the first that fits is taken instead. */
+  readonly special: readonly KernelVariant[];
+  /** Schedules before it in the table of its kind, and why they were not taken. */
+  readonly refused: readonly Refusal[];
+  readonly bytesRead: Dim;
+  readonly bytesWritten: Dim;
+  readonly flops: Dim;
+}
+
+export interface Program {
+  /** The graph that the kernels compute: composites without a kernel are decomposed in it, outputs are named as before. */
+  readonly graph: Graph;
+  /** Sizes that are open until a run; those of every run that the program is for when there are none. */
+  readonly symbols: readonly string[];
+  readonly kernels: readonly ProgramKernel[];
+  readonly plan: MemoryPlan;
+  /** Where each output lies. */
+  readonly storage: ReadonlyMap<Node, Storage>;
+}
+
+/** The program that a plan became. */
+export function assembleProgram({ graph, plan, storage, shaped, lowered }: LoweredPlan): Program {
+  const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!));
+  return { graph, symbols: openSizes(graph), kernels, plan, storage };
+}
+
+function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refused }: LoweredShape): ProgramKernel {
+  const name = kernelName(fused);
+  const bound = variants.map((v) => bind(v, name, shape));
+  const general = bound.at(-1)!;
+  const cores = fused.group?.cores ?? [];
+  return {
+    ...general,
+    name,
+    kind: fused.kind,
+    special: bound.slice(0, -1),
+    refused,
+    bytesRead: sum(general.bindings.map((b, i) => bytesRead(general.kernel, i, b.length))),
+    bytesWritten: sum(fused.stores.map((s) => deviceBytes(s.value))),
+    flops: sum(cores.map(flopsOf)),
+  };
+}
+
+function bind(
+  { kernel, bindings, assuming, schedule, settings }: LoweredVariant,
+  name: string,
+  { regions }: KernelShape,
+) {
+  const bound = bindings.map(({ region, start, length }): TensorBinding => {
+    const { root, start: origin } = regions[region]!;
+    return { root, start: origin + start, length };
+  });
+  return { kernel: { ...kernel, name }, bindings: bound, assuming, schedule, settings };
+}
+
+const sum = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(addDims, 0);
+
+function bytesRead({ buffers }: Kernel, i: number, length: Dim): Dim {
+  const { access, dtype } = buffers[i]!;
+  return access === "read" ? mulDims(length, dtype === "bool" ? 4 : dtypeBytes[dtype]) : 0;
+}
+
+/** The variant of a kernel for the sizes of a run. */
+export const variantFor = (kernel: ProgramKernel, sizes: Sizes): KernelVariant =>
+  kernel.special.find((v) => holds(v.assuming, sizes)) ?? kernel;
+
+/** Workgroups of a kernel along x, y and z, at the sizes of a run. */
+export const gridOf = ({ grid }: Kernel, sizes: Sizes = {}): readonly [number, number, number] =>
+  grid.map((e) => evaluateIndex(e, sizes)) as [number, number, number];
+
+/** Bytes of parameters and states, of what a run is fed, and of the slots that activations share. */
+export function memoryOf({ graph, plan }: Program, sizes: Sizes = {}) {
+  const resident = graph.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
+  const total = (list: readonly Node[]) => list.reduce((n, node) => n + dimValue(deviceBytes(node), sizes), 0);
+  return {
+    parameters: total(resident),
+    inputs: total(graph.inputs.filter((n) => !resident.includes(n))),
+    activations: slotBytes(plan, sizes).reduce((n, s) => n + s, 0),
+  };
+}

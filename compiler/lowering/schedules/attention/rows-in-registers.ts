@@ -1,0 +1,376 @@
+/**
+ * Attention, forward and backward, without the [query, key] matrix in memory. A thread holds a few rows of its own side
+ * (queries, or keys for the gradients of k and v) in registers and walks the other side once.
+ * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
+ */
+
+import { type Env, restrict, span } from "../../../fusion/access.ts";
+import { coresOf, type Store } from "../../../fusion/demand.ts";
+import { attentionRows } from "../../../fusion/groups.ts";
+import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
+import type { Node } from "../../../ir/node.ts";
+import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
+import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
+import {
+  builtin,
+  type Const,
+  type Expr,
+  element,
+  float,
+  floatArith,
+  indexVar,
+  int,
+  type Var,
+  variable,
+} from "../../../kernel/expr.ts";
+import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { independentThreads } from "../../facts.ts";
+import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver } from "../../loops.ts";
+import type { Fit, Schedule } from "../../schedule.ts";
+import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
+
+/** Stands for minus infinity, as in the op's own meaning. */
+const hidden = -1e30;
+const least = 1e-30;
+
+const fadd = (a: Expr, b: Expr) => floatArith("add", a, b);
+const fsub = (a: Expr, b: Expr) => floatArith("sub", a, b);
+const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
+
+const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
+const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
+
+/** The attention nodes of one kernel and what they have in common. */
+interface Parts {
+  readonly cores: readonly Node[];
+  readonly dot: Axis;
+  readonly over: Axis;
+  readonly scale: number;
+  readonly q: Node;
+  readonly k: Node;
+  readonly v: Node | undefined;
+  readonly mask: Node | undefined;
+  /** The axes of a thread, and those of the other side that it walks. */
+  readonly rows: readonly Axis[];
+  readonly walked: readonly Axis[];
+  /** The axes of a value besides rows and keys. */
+  readonly widths: readonly Axis[];
+}
+
+function partsOf(cores: readonly Node[]): Parts {
+  const main = cores.find((c) => operandNamed(c, "v")) ?? cores[0]!;
+  const [q, k] = [main.operands[0]!, main.operands[1]!];
+  const v = operandNamed(main, "v");
+  const dot = findAxis(q.type, main.attrs.dot as string)!;
+  const over = findAxis(k.type, main.attrs.over as string)!;
+  const logits = [...q.type.axes, ...k.type.axes.filter((a) => !hasAxis(q.type, a.name))].filter(
+    (a) => a.name !== dot.name,
+  );
+  const rows = attentionRows(main);
+  return {
+    cores,
+    dot,
+    over,
+    scale: main.attrs.scale as number,
+    q,
+    k,
+    v,
+    mask: operandNamed(main, "mask"),
+    rows,
+    walked: logits.filter((a) => !rows.some((r) => r.name === a.name)),
+    widths: v ? v.type.axes.filter((a) => !logits.some((l) => l.name === a.name)) : [],
+  };
+}
+
+/** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
+const unrolled = 32;
+/** Of a longer vector, those of one turn of a loop over a private array. */
+const unrolledTurn = 8;
+const mostRows = 4;
+
+/** One row of a thread: its index, and whether it exists. */
+interface Row {
+  readonly env: Env;
+  readonly inside: Expr;
+}
+
+/** An element of a vector, by its flat index. */
+type Vector = (e: Expr) => Expr;
+
+/** A vector that is summed into: registers, or a private array where it is long. */
+interface Accumulator {
+  readonly get: Vector;
+  readonly set: (e: Expr, value: Expr) => Stmt;
+}
+
+class AttentionLowering {
+  private readonly k: Lowering;
+  private readonly p: Parts;
+  private readonly settings: RowsInRegisters;
+  private readonly arrays: ArrayDecl[] = [];
+
+  constructor(k: Lowering, p: Parts, settings: RowsInRegisters) {
+    this.k = k;
+    this.p = p;
+    this.settings = settings;
+  }
+
+  lower(): KernelCode {
+    const { rows, k: keys, q } = this.p;
+    // Rows of one thread differ along an axis that the walked side lacks, so that what is walked serves all of them.
+    const forward = this.p.walked.some((a) => a.name === this.p.over.name);
+    const walked = forward ? [keys, ...(this.p.v ? [this.p.v] : [])] : [q];
+    const tiled = rows.find((a) => walked.every((o) => !hasAxis(o.type, a.name)));
+    const size = dimExpr(tiled?.size ?? 1);
+    let tile = 1;
+    const most = this.settings.elements / Number(this.p.dot.size);
+    while (tile < mostRows && tile * 2 <= most && typical(tiled?.size ?? 1) >= tile * 2) tile *= 2;
+    const tiles = ceilDiv(size, tile);
+    const others = rows.filter((a) => a !== tiled);
+    const code = this.k.perThread(mul(tiles, dimExpr(spanOf(others))), this.settings.threads, (item) => {
+      const out: Stmt[] = [];
+      const bound = this.k.let("t", mod(item, tiles));
+      const rest = this.k.let("o", div(item, tiles));
+      out.push(bound.stmt, rest.stmt);
+      const common = unflatten(rest.target, others);
+      const mine = Array.from({ length: tile }, (_, i): Row => {
+        const exact = add(mul(bound.target, int(tile)), int(i));
+        const env = tiled ? new Map([...common, [tiled.name, min(exact, sub(size, int(1)))]]) : common;
+        return { env, inside: lt(exact, size) };
+      });
+      return [...out, ...(passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine))];
+    });
+    return { ...code, arrays: this.arrays };
+  }
+
+  /** Runs `body` for every element of a vector: unrolled where it is short, else in a loop. */
+  private each(out: Stmt[], length: number, body: (e: Expr, out: Stmt[]) => void): void {
+    if (length <= unrolled) {
+      for (let i = 0; i < length; i++) body(int(i), out);
+      return;
+    }
+    const turn = length % unrolledTurn === 0 ? unrolledTurn : 1;
+    const index = indexVar(this.k.names.fresh("e"), length / turn);
+    const inner: Stmt[] = [];
+    for (let i = 0; i < turn; i++) body(add(mul(index, int(turn)), int(i)), inner);
+    out.push({ kind: "for", index, from: int(0), to: int(length / turn), step: 1, body: inner });
+  }
+
+  /** An operand's elements along some of its axes. */
+  private vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
+    return (e) => this.k.values.at(node, restrict(new Map([...env, ...unflatten(e, axes)]), node));
+  }
+
+  private accumulator(out: Stmt[], length: number): Accumulator {
+    if (length <= unrolled) {
+      const registers = Array.from({ length }, () => this.variable(out, 0));
+      const at = (e: Expr) => registers[(e as Const).value]!;
+      return { get: at, set: (e, value) => ({ kind: "assign", target: at(e), value }) };
+    }
+    const array: ArrayDecl = { name: this.k.names.fresh("p"), dtype: "f32", length, space: "private" };
+    this.arrays.push(array);
+    const set = (e: Expr, value: Expr): Stmt => ({ kind: "set", array: array.name, index: e, value });
+    this.each(out, length, (e, inner) => inner.push(set(e, float(0))));
+    return { get: (e) => element(array.name, "f32", e), set };
+  }
+
+  private variable(out: Stmt[], start: number): Var {
+    const target = variable(this.k.names.fresh("a"), "f32");
+    out.push({ kind: "var", target, value: float(start) });
+    return target;
+  }
+
+  private bind(out: Stmt[], value: Expr, prefix: string): Var {
+    const { target, stmt } = this.k.let(prefix, value);
+    out.push(stmt);
+    return target;
+  }
+
+  /** Σ a·b, one statement a term. */
+  private sum(out: Stmt[], a: Vector, b: Vector, length: number): Expr {
+    const total = this.variable(out, 0);
+    this.each(out, length, (e, inner) =>
+      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) }),
+    );
+    return this.bind(out, total, "s");
+  }
+
+  private visible(env: Env): Expr | undefined {
+    return this.p.mask && this.k.values.at(this.p.mask, restrict(env, this.p.mask));
+  }
+
+  private forward(rows: readonly Row[]): Stmt[] {
+    const { q, k, v, dot, over, widths } = this.p;
+    const [length, width] = [Number(dot.size), v ? span(widths) : 0];
+    const out: Stmt[] = [];
+    const tops = rows.map(() => this.variable(out, hidden));
+    const totals = rows.map(() => this.variable(out, 0));
+    const mixed = rows.map(() => this.accumulator(out, width));
+    const walk = loopOver(this.k, [over], (key) => {
+      const body: Stmt[] = [];
+      for (const [i, row] of rows.entries()) {
+        const at = new Map([...row.env, ...key]);
+        const raw = fmul(
+          this.sum(body, this.vector(q, at, [dot]), this.vector(k, at, [dot]), length),
+          float(this.p.scale),
+        );
+        const visible = this.visible(at);
+        const logit = this.bind(body, visible ? select(visible, raw, float(hidden)) : raw, "x");
+        const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
+        const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
+        const raised = builtin("exp", fsub(logit, top));
+        const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
+        body.push({ kind: "assign", target: tops[i]!, value: top });
+        body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
+        if (!v) continue;
+        const value = this.vector(v, at, widths);
+        this.each(body, width, (e, inner) =>
+          inner.push(mixed[i]!.set(e, fadd(fmul(mixed[i]!.get(e), fade), fmul(weight, value(e))))),
+        );
+      }
+      return body;
+    });
+    out.push(...walk);
+    for (const [i, row] of rows.entries()) {
+      const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
+      const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
+      out.push(
+        ...this.storeRow(row, (core) =>
+          partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total),
+        ),
+      );
+    }
+    return out;
+  }
+
+  private backward(rows: readonly Row[]): Stmt[] {
+    const { q, k, dot, widths, cores } = this.p;
+    const [length, width] = [Number(dot.size), span(widths)];
+    const [v, lse, delta, dy] = ["v", "lse", "delta", "dy"].map((n) => operandNamed(cores[0]!, n)!) as [
+      Node,
+      Node,
+      Node,
+      Node,
+    ];
+    const out: Stmt[] = [];
+    const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : length);
+    const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
+    const ownsQueries = passOf(cores[0]!) === "backward_q";
+    const walk = loopOver(this.k, this.p.walked, (other) => {
+      const body: Stmt[] = [];
+      for (const [i, row] of rows.entries()) {
+        const at = new Map([...row.env, ...other]);
+        const [queries, keys] = [this.vector(q, at, [dot]), this.vector(k, at, [dot])];
+        const raw = fmul(this.sum(body, queries, keys, length), float(this.p.scale));
+        const visible = this.visible(at);
+        const raised = builtin("exp", fsub(raw, this.k.values.at(lse, restrict(at, lse))));
+        const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
+        const upstream = this.vector(dy, at, widths);
+        const dLogit =
+          cores.some((c) => partOf(c) !== "weights") &&
+          this.dLogit(body, weight, this.sum(body, upstream, this.vector(v, at, widths), width), delta, at);
+        for (const [c, core] of cores.entries()) {
+          const [factor, vector] =
+            partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
+          const sum = sums[c]![i]!;
+          this.each(body, lengthOf(core), (e, inner) =>
+            inner.push(sum.set(e, fadd(sum.get(e), fmul(factor, vector(e))))),
+          );
+        }
+      }
+      return body;
+    });
+    out.push(...walk);
+    for (const [i, row] of rows.entries())
+      out.push(...this.storeRow(row, (core) => sums[cores.indexOf(core)]![i]!.get));
+    return out;
+  }
+
+  /** P · (dO·v − δ) · scale: the cotangent of one logit. */
+  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env): Expr {
+    const centred = fsub(seen, this.k.values.at(delta, restrict(at, delta)));
+    return this.bind(out, fmul(fmul(weight, centred), float(this.p.scale)), "e");
+  }
+
+  private widthsOf(node: Node): readonly Axis[] {
+    return node.type.axes.filter((a) => !this.p.rows.some((r) => r.name === a.name));
+  }
+
+  /** Stores of one row, for every element of the vectors that the cores are. */
+  private storeRow(row: Row, vectorOf: (core: Node) => Vector): Stmt[] {
+    const out: Stmt[] = [];
+    const { stores, group } = this.k.fused;
+    const rows = coordinatesOf(group!.rows, row.env);
+    const groups = new Map<number, { axes: readonly Axis[]; stores: Store[] }>();
+    for (const store of stores) {
+      const axes = this.storedWidths(store);
+      const known = groups.get(span(axes)) ?? { axes, stores: [] };
+      known.stores.push(store);
+      groups.set(span(axes), known);
+    }
+    for (const { axes, stores: some } of groups.values()) {
+      this.each(out, span(axes), (e, inner) => {
+        for (const core of this.p.cores) {
+          const own = this.widthsOf(core);
+          if (span(own) !== span(axes) && own.length > 0) continue;
+          const value = this.bind(inner, vectorOf(core)(e), "y");
+          this.k.values.bind(core, restrict(new Map([...row.env, ...unflatten(e, own)]), core), value);
+        }
+        const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
+        const at = new Map([...rows, ...unflatten(e, names)]);
+        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.k.places, at) }))));
+      });
+    }
+    return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
+  }
+
+  /** The axes besides its row that a stored value has, by the core that it is made of. */
+  private storedWidths(store: Store): readonly Axis[] {
+    const { value } = store;
+    if (!usesWidths(this.k.places.get(value)!.env!)) return [];
+    if (this.p.cores.includes(value)) return this.widthsOf(value);
+    return this.widthsOf(this.p.cores.find((c) => this.widthsOf(c).length > 0)!);
+  }
+}
+
+const usesWidths = (env: Env): boolean => {
+  const mentionsWidth = (e: Expr): boolean => {
+    if (e.kind === "var") return /^w\d+$/.test(e.name);
+    return e.kind === "arith" ? mentionsWidth(e.a) || mentionsWidth(e.b) : false;
+  };
+  return [...env.values()].some(mentionsWidth);
+};
+
+/** The attention nodes of a kernel. */
+export interface AttentionProblem {
+  readonly k: Lowering;
+  readonly parts: Parts;
+}
+
+export function attentionProblem(k: Lowering): AttentionProblem {
+  const group = k.fused.group!;
+  const used = coresOf(group, k.fused.stores, k.places);
+  return { k, parts: partsOf(group.cores.filter((c) => used.has(c))) };
+}
+
+interface RowsInRegisters extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
+  readonly elements: number;
+}
+
+export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
+  name: "rows-in-registers",
+  summary: "a thread holds a few rows of its side in registers and walks the other side once",
+  settings: (facts) => [{ threads: independentThreads(facts), elements: facts.software ? 64 : 32 }],
+  fits: ({ parts }) => knownWidths(parts),
+  cost: () => 1,
+  lower: ({ k, parts }, settings) => new AttentionLowering(k, parts, settings).lower(),
+};
+
+function knownWidths({ dot, widths }: Parts): Fit {
+  const open = [dot, ...widths].find((a) => typeof a.size !== "number");
+  return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
+}

@@ -1,0 +1,62 @@
+/**
+ * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
+ * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
+ */
+import { type Env, restrict } from "../../../fusion/access.ts";
+import { indexOver, spanOf } from "../../../fusion/sizes.ts";
+import type { Dim } from "../../../ir/dim.ts";
+import type { Node } from "../../../ir/node.ts";
+import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
+import { type Expr, int } from "../../../kernel/expr.ts";
+import type { Stmt } from "../../../kernel/kernel.ts";
+import type { Lowering } from "../../kernel.ts";
+import { advances } from "../../loops.ts";
+import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
+
+/** One side of the product: its operand and its own axes. */
+export interface Side {
+  readonly operand: Node;
+  readonly axes: readonly Axis[];
+  readonly size: Dim;
+}
+
+export interface ContractionProblem {
+  readonly k: Lowering;
+  readonly rows: Side;
+  /** The side of the result's last axis: its elements are neighbours in memory. */
+  readonly columns: Side;
+  readonly batch: readonly Axis[];
+  /** The axes that are summed over, and how many indices they have. */
+  readonly over: readonly Axis[];
+  readonly depth: Dim;
+}
+
+export function contractionProblem(k: Lowering): ContractionProblem {
+  const core = k.fused.group!.cores[0]!;
+  const [a, b] = [core.operands[0]!, core.operands[1]!];
+  const own = (x: Node, y: Node) => core.type.axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name));
+  const batch = core.type.axes.filter((c) => hasAxis(a.type, c.name) && hasAxis(b.type, c.name));
+  const [left, right] = own(a, b).includes(core.type.axes.at(-1)!) ? [b, a] : [a, b];
+  const side = (x: Node, y: Node): Side => ({ operand: x, axes: own(x, y), size: spanOf(own(x, y)) });
+  const over = (core.attrs.over as string[]).map((n) => findAxis(a.type, n)!);
+  return { k, rows: side(left, right), columns: side(right, left), batch, over, depth: spanOf(over) };
+}
+
+/** What is stored once a result is summed up: the result and everything elementwise that follows, at its indices. */
+export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
+  const group = k.fused.group!;
+  const core = group.cores[0]!;
+  const { target, stmt } = k.let("d", sum);
+  const at = coordinatesOf(group.rows, env);
+  k.values.bind(core, restrict(env, core), target);
+  return [stmt, ...k.stores(k.fused.stores.map((store) => ({ store, env: envAt(store.value, k.places, at) })))];
+}
+
+/** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */
+export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
+  const last = over.at(-1)!;
+  const counter = indexOver(k.names.fresh("k"), last.size);
+  const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
+  const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
+  return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
+}

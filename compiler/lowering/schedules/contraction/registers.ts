@@ -1,0 +1,109 @@
+/** Contractions in which every thread computes a tile of results by itself, in registers. */
+import { type Env, restrict } from "../../../fusion/access.ts";
+import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
+import type { Dim } from "../../../ir/dim.ts";
+import { type Expr, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
+import type { Stmt } from "../../../kernel/kernel.ts";
+import { add, and, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { independentThreads } from "../../facts.ts";
+import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver } from "../../loops.ts";
+import type { Schedule } from "../../schedule.ts";
+import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
+
+export const registers: Schedule<ContractionProblem, { readonly threads: number; readonly most: number }> = {
+  name: "registers",
+  summary: "a thread computes a tile of results by itself, its sums in registers",
+  settings: (facts) => [{ threads: independentThreads(facts), most: 8 }],
+  fits: () => true,
+  cost: () => 1,
+  lower: lowerInRegisters,
+};
+
+/** The largest tile up to `most` that divides the size, or `most` itself where the waste is small. */
+function tileFor(size: Dim, most: number): number {
+  const n = typical(size);
+  for (let tile = most; tile > most / 4; tile >>= 1) if (n % tile === 0) return tile;
+  for (let tile = most; tile > 1; tile >>= 1) if (n >= 4 * tile) return tile;
+  let tile = 1;
+  while (tile * 2 <= Math.min(n, most)) tile *= 2;
+  return tile;
+}
+
+/** One index of a side that a thread takes. */
+interface Item {
+  readonly inside: Expr;
+  readonly env: Env;
+}
+
+/** The indices of a side that one thread takes; past the end they repeat the last one, whose results are not stored. */
+function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
+  return Array.from({ length: tile }, (_, i) => {
+    const exact = add(mul(tileIndex, int(tile)), int(i));
+    const size = dimExpr(side.size);
+    return { inside: lt(exact, size), env: unflatten(min(exact, sub(size, int(1))), side.axes) };
+  });
+}
+
+function lowerInRegisters(
+  { k, rows, columns, batch, over }: ContractionProblem,
+  { threads, most }: { readonly threads: number; readonly most: number },
+): KernelCode {
+  const tiles = { rows: tileFor(rows.size, most), columns: tileFor(columns.size, most) };
+  const down = ceilDiv(dimExpr(rows.size), tiles.rows);
+  const across = ceilDiv(dimExpr(columns.size), tiles.columns);
+  return k.perThread(mul(mul(down, across), dimExpr(spanOf(batch))), threads, (item) => {
+    const out: Stmt[] = [];
+    const bound = (prefix: string, value: Expr): Expr => {
+      if (value.kind === "const") return value;
+      const { target, stmt } = k.let(prefix, value);
+      out.push(stmt);
+      return target;
+    };
+    const batchEnv = unflatten(bound("z", div(item, mul(across, down))), batch);
+    const i = indices(rows, tiles.rows, bound("m", mod(div(item, across), down)));
+    const j = indices(columns, tiles.columns, bound("n", mod(item, across)));
+    const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
+    for (const c of acc.flat()) out.push({ kind: "var", target: c, value: float(0) });
+    const unroll = neighbours(k, over, rows, i[0]!.env, batchEnv) || neighbours(k, over, columns, j[0]!.env, batchEnv);
+    const step = (env: Env) => product(k, rows, columns, i, j, acc, [batchEnv, env]);
+    out.push(...loopOver(k, over, step, { unroll: unroll ? 4 : 1 }));
+    i.forEach((row, x) => {
+      j.forEach((column, y) => {
+        const body = storesOf(k, new Map([...batchEnv, ...row.env, ...column.env]), acc[x]![y]!);
+        const inside = and(row.inside, column.inside);
+        out.push(...(inside.kind === "const" ? body : [{ kind: "if", condition: inside, body } as Stmt]));
+      });
+    });
+    return out;
+  });
+}
+
+/** One step of the sum: a column of the left tile times a row of the right. */
+function product(
+  k: Lowering,
+  rows: Side,
+  columns: Side,
+  i: readonly { env: Env }[],
+  j: readonly { env: Env }[],
+  acc: readonly (readonly Var[])[],
+  common: readonly Env[],
+): Stmt[] {
+  const out: Stmt[] = [];
+  const values = (side: Side, items: readonly { env: Env }[], prefix: string) =>
+    items.map(({ env }) => {
+      const all = new Map([...common.flatMap((c) => [...c]), ...env]);
+      const { target, stmt } = k.let(prefix, k.values.at(side.operand, restrict(all, side.operand)));
+      out.push(stmt);
+      return target;
+    });
+  const left = values(rows, i, "l");
+  const right = values(columns, j, "r");
+  left.forEach((l, x) => {
+    right.forEach((r, y) => {
+      const c = acc[x]![y]!;
+      out.push({ kind: "assign", target: c, value: floatArith("add", c, floatArith("mul", l, r)) });
+    });
+  });
+  return out;
+}

@@ -1,0 +1,41 @@
+/** Elementwise kernels: every thread computes a run of neighbouring elements of all results. */
+import { dimExpr, isMultipleOf, spanOf, typical } from "../../../fusion/sizes.ts";
+import { type Dim, divideDims } from "../../../ir/dim.ts";
+import { int } from "../../../kernel/expr.ts";
+import { add, mul } from "../../../kernel/simplify.ts";
+import { independentThreads } from "../../facts.ts";
+import { type Lowering, unflatten } from "../../kernel.ts";
+import type { Schedule } from "../../schedule.ts";
+
+/** Elements of one result, all results having the same axes. */
+export interface ElementwiseProblem {
+  readonly k: Lowering;
+  readonly total: Dim;
+}
+
+export const elementwiseProblem = (k: Lowering): ElementwiseProblem => ({ k, total: spanOf(k.fused.axes) });
+
+/** Below this many elements a thread takes one each, so that there are enough threads. */
+const fewElements = 16384;
+
+export const runs: Schedule<ElementwiseProblem, { readonly threads: number; readonly elements: number }> = {
+  name: "runs",
+  summary: "a thread computes neighbouring elements, so that they are loaded and stored together",
+  settings: (facts) => [4, 1].map((elements) => ({ threads: independentThreads(facts), elements })),
+  fits: ({ total }, { elements }) => {
+    if (elements === 1) return true;
+    if (!isMultipleOf(total, elements)) return `${total} elements are not a multiple of ${elements}`;
+    return (
+      typical(total) >= fewElements || `${total} elements are too few to keep an adapter busy, ${elements} a thread`
+    );
+  },
+  cost: (_, { elements }) => 1 / elements,
+  lower: ({ k, total }, { threads, elements }) => {
+    const { axes, stores } = k.fused;
+    const each = divideDims(total, elements)!;
+    return k.perThread(dimExpr(each), threads, (item) => {
+      const items = Array.from({ length: elements }, (_, u) => unflatten(add(mul(item, int(elements)), int(u)), axes));
+      return k.stores(items.flatMap((env) => stores.map((store) => ({ store, env }))));
+    });
+  },
+};

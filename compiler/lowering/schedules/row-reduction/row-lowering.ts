@@ -1,0 +1,216 @@
+/**
+ * Row reductions: reductions over the same axes of the same rows, in the order in which they need one another, with
+ * everything elementwise before, between and after them. A thread takes whole rows, or a workgroup shares each row.
+ */
+
+import { address, type Env } from "../../../fusion/access.ts";
+import { coresOf, type Store } from "../../../fusion/demand.ts";
+import { type Group, type Placement, reducedAxes } from "../../../fusion/groups.ts";
+import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
+import type { DType } from "../../../ir/dtype.ts";
+import type { Node } from "../../../ir/node.ts";
+import { foldOf } from "../../../ir/op.ts";
+import { cast, type Expr, element, float, floatArith, int, opCall, type Var, variable } from "../../../kernel/expr.ts";
+import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import { lt, mentions, select, substitute } from "../../../kernel/simplify.ts";
+import { type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver, type Stride } from "../../loops.ts";
+import { registerType } from "../../values.ts";
+
+/** Values of a group's coordinates, by the name of the coordinate. */
+type Coordinates = ReadonlyMap<string, Expr>;
+
+/** The env of a placed node once the group's coordinates have values. */
+export function envAt(node: Node, places: Placement, at: Coordinates): Env {
+  return new Map([...places.get(node)!.env!].map(([name, index]) => [name, substitute(index, at)]));
+}
+
+/** Coordinates, named as the group names them, from indices of their axes. */
+export const coordinatesOf = (coords: Group["rows"], env: Env): Map<string, Expr> =>
+  new Map(coords.map((c) => [(c.index as Var).name, env.get(c.axis.name)!]));
+
+/** Cores in rounds: each needs only results of earlier rounds. */
+function rounds(cores: readonly Node[], group: Group, places: Placement): Node[][] {
+  const out: Node[][] = [];
+  const roundOf = new Map<Node, number>();
+  const depth = (node: Node): number => {
+    const known = roundOf.get(node);
+    if (known !== undefined) return known;
+    if (places.get(node)!.ready < group.position) return -1;
+    const d = Math.max(-1, ...node.operands.map(depth)) + (cores.includes(node) ? 1 : 0);
+    roundOf.set(node, d);
+    return d;
+  };
+  for (const core of cores) (out[depth(core)] ??= []).push(core);
+  return out;
+}
+
+/** A core on its way: its fold, the arithmetic of its dtype, and its accumulators. */
+interface Folding {
+  readonly core: Node;
+  readonly fold: Fold;
+  readonly scalars: ScalarAlgebra<Expr>;
+  readonly accumulators: readonly Var[];
+}
+
+class RowLowering {
+  private readonly k: Lowering;
+  private readonly group: Group;
+  private readonly places: Placement;
+  private readonly rows: Coordinates;
+  private readonly shared: Stride | undefined;
+  readonly arrays: ArrayDecl[] = [];
+
+  constructor(k: Lowering, row: Expr, shared: Stride | undefined) {
+    this.k = k;
+    this.group = k.fused.group!;
+    this.places = k.places;
+    this.shared = shared;
+    const env = unflatten(
+      row,
+      this.group.rows.map((c) => c.axis),
+    );
+    this.rows = coordinatesOf(this.group.rows, env);
+  }
+
+  body(): Stmt[] {
+    const cores = this.group.cores.filter((c) => coresOf(this.group, this.k.fused.stores, this.places).has(c));
+    const out = rounds(cores, this.group, this.places).flatMap((round) => this.round(round));
+    const whole = (s: Store) =>
+      [...this.places.get(s.value)!.env!.values()].some((e) =>
+        this.group.reduced.some((r) => mentions(e, (r.index as Var).name)),
+      );
+    const perRow = this.k.fused.stores.filter((s) => !whole(s));
+    const perElement = this.k.fused.stores.filter(whole);
+    if (perRow.length > 0) out.push(...this.once(this.storesAt(perRow, this.rows)));
+    if (perElement.length > 0) out.push(...this.loop((at) => this.storesAt(perElement, at)));
+    return out;
+  }
+
+  private storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
+    return this.k.stores(stores.map((store) => ({ store, env: envAt(store.value, this.places, at) })));
+  }
+
+  private once(body: Stmt[]): Stmt[] {
+    if (!this.shared) return body;
+    return [
+      { kind: "if", condition: { kind: "compare", dtype: "bool", op: "eq", a: this.shared.first, b: int(0) }, body },
+    ];
+  }
+
+  private loop(body: (at: Coordinates) => Stmt[]): Stmt[] {
+    const { reduced } = this.group;
+    const axes = reduced.map((c) => c.axis);
+    return loopOver(this.k, axes, (env) => body(new Map([...this.rows, ...coordinatesOf(reduced, env)])), {
+      shared: this.shared,
+      unroll: 4,
+    });
+  }
+
+  private round(cores: readonly Node[]): Stmt[] {
+    const foldings = cores.map((core) => this.folding(core));
+    const out = foldings.flatMap(({ fold, accumulators }) =>
+      accumulators.map((target, i): Stmt => {
+        const value = startOf(fold.accumulators[i]!.start, target.dtype);
+        return { kind: "var", target, value };
+      }),
+    );
+    out.push(...this.loop((at) => foldings.flatMap((f) => this.step(f, at))));
+    for (const f of foldings) {
+      const value = finishOf(f.fold, f.scalars, this.combined(f, out));
+      const { target, stmt } = this.k.let("red", cast(value, registerType(f.core.type.dtype)));
+      out.push(stmt);
+      this.k.values.bind(f.core, envAt(f.core, this.places, this.rows), target);
+    }
+    return out;
+  }
+
+  private folding(core: Node): Folding {
+    const { fold } = foldOf(core)!;
+    const dtype = registerType(core.operands[0]!.type.dtype);
+    const accumulators = fold.accumulators.map(({ holds }) =>
+      variable(this.k.names.fresh("acc"), holds === "position" ? "i32" : dtype),
+    );
+    return { core, fold, scalars: scalarExprs(dtype), accumulators };
+  }
+
+  /** Folds one element into the accumulators. */
+  private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates): Stmt[] {
+    const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
+    const operands = core.operands.map((o) =>
+      this.k.values.at(o, new Map(o.type.axes.map((a) => [a.name, env.get(a.name)!]))),
+    );
+    const position = address(reducedAxes(core), env);
+    const { lets, values } = this.settled(liftOf(fold, scalars, operands, position));
+    const merged = this.settled(fold.merge(scalars, accumulators, values));
+    const assigns = accumulators.map((target, i): Stmt => ({ kind: "assign", target, value: merged.values[i]! }));
+    return [...lets, ...merged.lets, ...assigns];
+  }
+
+  /** Values that are used together: where there are several, each has a name before any of them is assigned. */
+  private settled(values: readonly Expr[]): { lets: Stmt[]; values: readonly Expr[] } {
+    if (values.length === 1) return { lets: [], values };
+    const named = values.map((v) => this.k.let("f", v));
+    return { lets: named.map((n) => n.stmt), values: named.map((n) => n.target) };
+  }
+
+  /** The fold of all threads' accumulators: a tree in workgroup memory. */
+  private combined({ fold, scalars, accumulators }: Folding, out: Stmt[]): readonly Expr[] {
+    if (!this.shared) return accumulators;
+    const { step: threads, first: lane } = this.shared;
+    const arrays = accumulators.map(({ dtype }): ArrayDecl => {
+      return { name: this.k.names.fresh("s"), dtype, length: threads, space: "workgroup" };
+    });
+    this.arrays.push(...arrays);
+    const get = (i: Expr) => arrays.map((a) => element(a.name, a.dtype, i));
+    const set = (values: readonly Expr[]) =>
+      arrays.map((a, i): Stmt => ({ kind: "set", array: a.name, index: lane, value: values[i]! }));
+    out.push(...set(accumulators), { kind: "barrier" });
+    for (let half = threads >> 1; half > 0; half >>= 1) {
+      const { lets, values } = this.settled(fold.merge(scalars, get(lane), get(floatArith("add", lane, int(half)))));
+      out.push({ kind: "if", condition: lt(lane, int(half)), body: [...lets, ...set(values)] }, { kind: "barrier" });
+    }
+    return get(int(0));
+  }
+}
+
+const leastF32 = -3.4028234663852886e38;
+const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly highest: number }>>> = {
+  f32: { lowest: leastF32, highest: -leastF32 },
+  i32: { lowest: -(2 ** 31), highest: 2 ** 31 - 1 },
+  u32: { lowest: 0, highest: 2 ** 32 - 1 },
+};
+
+/** WGSL has no infinities: the ends of a range are those of its finite values. */
+const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
+  float(typeof start === "number" ? start : ends[dtype]![start], dtype);
+
+/** The arithmetic of records as expressions of one dtype. */
+function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
+  const compare =
+    (op: "lt" | "eq") =>
+    (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op, a, b });
+  const logic =
+    (op: "and" | "or") =>
+    (a: Expr, b: Expr): Expr => ({ kind: "logic", dtype: "bool", op, a, b });
+  return {
+    constant: (value) => float(value, dtype),
+    add: (a, b) => floatArith("add", a, b),
+    sub: (a, b) => floatArith("sub", a, b),
+    mul: (a, b) => floatArith("mul", a, b),
+    min: (a, b) => floatArith("min", a, b),
+    max: (a, b) => floatArith("max", a, b),
+    less: compare("lt"),
+    equal: compare("eq"),
+    and: logic("and"),
+    or: logic("or"),
+    select,
+    call: (op, ...operands) => opCall(op, dtype, operands),
+  };
+}
+
+/** The statements of one row; `shared` says how the threads of a workgroup share it. */
+export function lowerRow(k: Lowering, row: Expr, shared?: Stride): { body: Stmt[]; arrays: readonly ArrayDecl[] } {
+  const lowering = new RowLowering(k, row, shared);
+  return { body: lowering.body(), arrays: lowering.arrays };
+}

@@ -1,0 +1,106 @@
+/**
+ * The float64 reference with how far a fast path may be off, element by element: the graph is evaluated again with every
+ * rounded value moved by what its op's record grants, and what that changes in an output is what roundings can change.
+ * A comparison that such a move flips makes what depends on it uncertain, so ops that jump need no care elsewhere.
+ */
+import { type Graph, inputName, isGraphInput, type Node, nodesOf, opRecord } from "../../compiler/index.ts";
+import { seeded } from "../support/samples.ts";
+
+export type Values = ReadonlyMap<string, Float64Array>;
+
+/** What an output should be, and how far off each element may be; NaN where nothing can be said. */
+export interface Expected {
+  readonly values: Float64Array;
+  readonly tolerance: Float64Array;
+}
+
+/** The relative difference that an input's own rounding stands for. */
+const inputMove = 2 ** -22;
+/** Between what moves within the tolerances change and what is granted: few draws do not find the worst one. */
+const margin = 4;
+/** Beyond these, f32 overflows on the way, and WGSL may assume that it never does; the statistics of a hidden row are −1e30. */
+const largest = 1e32;
+const largestInteger = 2 ** 31;
+
+/** Ops of several elements or operands that round nothing: what they are given is what they give. */
+const exact = new Set(["reduce_max", "max", "min", "neg", "abs", "select", "relu", "floor", "gather"]);
+
+const isFloat = (node: Node): boolean => node.type.dtype === "f32" || node.type.dtype === "f16";
+
+/** Whether the op's result is rounded. */
+const rounds = (node: Node): boolean => {
+  const { kind } = opRecord(node.op);
+  if (node.op === "cast") return node.type.dtype === "f16";
+  return isFloat(node) && kind !== "movement" && kind !== "source" && !exact.has(node.op);
+};
+
+/** How a run moves what is rounded: by 1, −1 or anything between, times what is granted. */
+type Move = () => number;
+
+const moves = (count: number, seed: number): Move[] => {
+  const next = seeded(seed);
+  const random = () => 2 * next() - 1;
+  return [() => 1, () => -1, ...Array.from({ length: count }, () => random)];
+};
+
+/** Thrown where a value on the way leaves the range in which executors must agree. */
+export class OutOfRange extends Error {}
+
+function evaluateMoved(graph: Graph, inputs: Values, move: Move | undefined): Map<string, Float64Array> {
+  const results = new Map<Node, Float64Array>();
+  for (const node of nodesOf(graph)) {
+    const record = opRecord(node.op);
+    const data = isGraphInput(node)
+      ? inputs.get(inputName(node))!
+      : record.reference(
+          node.operands.map((o) => ({ type: o.type, data: results.get(o)! })),
+          node.attrs,
+          node.type,
+        );
+    if (!move) assertInRange(node, data);
+    results.set(node, move ? moved(node, data, move) : data);
+  }
+  return new Map(graph.outputs.map((o) => [o.name, results.get(o.node)!]));
+}
+
+function moved(node: Node, data: Float64Array, move: Move): Float64Array {
+  if (isGraphInput(node)) return isFloat(node) ? data.map((v) => v + v * inputMove * move()) : data;
+  if (!rounds(node)) return data;
+  const { absolute, relative } = opRecord(node.op).tolerance[node.type.dtype]!;
+  return data.map((v) => v + (absolute + relative * Math.abs(v)) * move());
+}
+
+function assertInRange(node: Node, data: Float64Array): void {
+  const most = isFloat(node) ? largest : largestInteger;
+  for (const v of data) if (!(Math.abs(v) < most)) throw new OutOfRange(`${node.op} has the value ${v}`);
+}
+
+/** The outputs of a graph of known sizes, in float64, with their tolerances. Throws OutOfRange. */
+export function expected(graph: Graph, inputs: Values, draws = 3, seed = 1): Map<string, Expected> {
+  const plain = evaluateMoved(graph, inputs, undefined);
+  const runs = moves(draws, seed).map((move) => evaluateMoved(graph, inputs, move));
+  const dtypes = new Map(graph.outputs.map((o) => [o.name, o.node.type.dtype]));
+  return new Map(
+    [...plain].map(([name, values]) => {
+      const rounding = dtypes.get(name) === "f16" ? 2 ** -10 : dtypes.get(name) === "f32" ? 2 ** -20 : 0;
+      const tolerance = values.map((v, i) => {
+        const off = runs.reduce((most, run) => Math.max(most, Math.abs(run.get(name)![i]! - v)), 0);
+        return margin * off + rounding * Math.abs(v);
+      });
+      return [name, { values, tolerance }];
+    }),
+  );
+}
+
+/** The first element that is off by more than is granted, as text; undefined where all agree. */
+export function disagreement(got: ArrayLike<number>, want: Expected): string | undefined {
+  if (got.length !== want.values.length) return `has ${got.length} elements instead of ${want.values.length}`;
+  let [worst, at] = [0, -1];
+  for (let i = 0; i < got.length; i++) {
+    const over = Math.abs(got[i]! - want.values[i]!) - want.tolerance[i]!;
+    const excess = Number.isNaN(want.tolerance[i]!) ? 0 : Number.isNaN(over) ? Number.POSITIVE_INFINITY : over;
+    if (excess > worst) [worst, at] = [excess, i];
+  }
+  if (at < 0) return undefined;
+  return `[${at}] is ${got[at]}, the reference ${want.values[at]} ± ${want.tolerance[at]!.toExponential(1)}`;
+}

@@ -1,0 +1,54 @@
+/** Random graphs that repeat themselves and now and then do not: what the printer rolls into loops, and must not roll wrongly. */
+import { type Graph, makeGraph, type Node, ones, ops } from "../../compiler/index.ts";
+import type { Choose } from "./random-graph.ts";
+
+const axes = [{ name: "a", size: 2 }];
+
+/** One statement of a recipe: which op, and how far back its operands lie. */
+interface Line {
+  readonly op: (a: Node, b: Node) => Node;
+  readonly back: readonly [number, number];
+  /** The second operand is a parameter, or a number that changes by iteration. */
+  readonly second: "value" | "parameter" | "number";
+  /** Reads the inputs, where there is one of that number, as `mul %h, %x` does. */
+  readonly fixed: boolean;
+  /** Sometimes reads any value at all. */
+  readonly astray: boolean;
+}
+
+/** A recipe of a few statements, followed a few times; up to four of its values are outputs. */
+export function repeatedGraph(choose: Choose): Graph {
+  const inputs = Array.from({ length: 1 + choose(4) }, (_, i) => ops.input(`x${i}`, "f32", axes));
+  const values: Node[] = [...inputs];
+  const any = () => values[choose(values.length)]!;
+  const reads = (line: Line, n: number) => (line.fixed && inputs[n]) || values[Math.max(0, values.length - 1 - n)]!;
+  const recipe = Array.from({ length: 1 + choose(6) }, () => randomLine(choose));
+  const iterations = 3 + choose(10);
+  for (let i = 0; i < iterations; i++) {
+    for (const [slot, line] of recipe.entries()) {
+      const { op, back, second, astray } = line;
+      const a = astray && choose(4) === 0 ? any() : reads(line, back[0]);
+      const b =
+        second === "value"
+          ? reads(line, back[1])
+          : second === "number"
+            ? ops.constant(choose(3))
+            : ops.parameter(`blocks.${i}.w${slot}`, "f32", axes, ones);
+      values.push(op(a, b));
+    }
+  }
+  const roots = new Set([values.at(-1)!, any(), any(), ops.concat([any(), any(), ...values.slice(-choose(20))], "a")]);
+  return makeGraph(
+    "repeated",
+    [...roots].map((node, i) => ({ name: `y${i}`, node })),
+    inputs,
+  );
+}
+
+const randomLine = (choose: Choose): Line => ({
+  op: [ops.add, ops.mul, ops.sub][choose(3)]!,
+  back: [choose(8), choose(8)],
+  second: (["value", "value", "number", "number", "parameter"] as const)[choose(5)]!,
+  fixed: choose(3) === 0,
+  astray: choose(4) === 0,
+});
