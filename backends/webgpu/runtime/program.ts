@@ -7,6 +7,7 @@ import {
   type HostTensor,
   inputName,
   type KernelVariant,
+  kernelIr,
   locationOf,
   type Node,
   nodesOf,
@@ -163,7 +164,7 @@ export class DeviceProgram {
       this.assertBindable(size, kernel.name);
       return { binding, resource: { buffer, offset: start * bytes, size } };
     });
-    if (kernel.sizes.length > 0) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
+    if (kernelIr.bindsSizes(kernel)) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
     const group = this.gpu.device.createBindGroup({ layout: one.pipeline.getBindGroupLayout(0), entries });
     bound.groups.set(one, group);
     return group;
