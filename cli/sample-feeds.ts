@@ -8,6 +8,8 @@ import {
   loneSymbol,
   type Node,
   nodesOf,
+  operandsAs,
+  ops,
   type SizeBounds,
   type SizedAxis,
   type Sizes,
@@ -82,11 +84,15 @@ function placed(name: string, length: number, graph: Graph, run: TokenRun | unde
 
 /** Below the smallest table that the input indexes; small where it indexes none. */
 function indexBound(node: Node, graph: Graph): number {
-  const tables = nodesOf(graph).filter((n) => n.op === "gather" && indexes(n.operands[1]!, node));
-  const sizes = tables.map((n) => n.operands[0]!.type.axes.find((a) => a.name === n.attrs.axis)!.size as number);
+  const readers = nodesOf(graph).filter((n) => operandsAs(n, "index").some((i) => indexes(i, node)));
+  const tables = readers.filter((n) => operandsAs(n, "table").length > 0);
+  const sizes = tables.map(
+    (n) => operandsAs(n, "table")[0]!.type.axes.find((a) => a.name === n.attrs.axis)!.size as number,
+  );
   return sizes.length === 0 ? 8 : Math.min(...sizes);
 }
 
 /** True for the input itself, and for it with its values limited by a number. */
 const indexes = (index: Node, input: Node): boolean =>
-  index === input || ((index.op === "max" || index.op === "min") && index.operands.some((o) => indexes(o, input)));
+  index === input ||
+  ((ops.is(ops.max, index) || ops.is(ops.min, index)) && index.operands.some((o) => indexes(o, input)));

@@ -25,6 +25,7 @@ export * from "./ir/verify.ts";
 export type { BufferParam, Expr, Kernel, Stmt } from "./kernel/index.ts";
 export * as kernelIr from "./kernel/index.ts";
 export { parseKernel, printKernel } from "./kernel/index.ts";
+export { largestArray, tensorName } from "./lowering/addressable.ts";
 export { type AdapterFacts, baselineFacts } from "./lowering/facts.ts";
 export * from "./lowering/program.ts";
 export * as ops from "./ops/index.ts";

@@ -95,6 +95,10 @@ export const softmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<
 export const logsumexp = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<Exclude<A, K>> =>
   typed(ops.logsumexp(x, over.name));
 
+/** log softmax, which loses nothing however large x is: subtract no logit from a logsumexp. */
+export const logSoftmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<A> =>
+  typed(ops.logSoftmax(x, over.name));
+
 /** −log softmax(logits)[label] of each row, in nats. logits [..., class], label i32 [...] -> [...] */
 export const crossEntropy = <A extends string, K extends A>(
   logits: Tensor<A>,

@@ -2,6 +2,7 @@
 import {
   type ArenaLayout,
   arenaAxis,
+  coreOf,
   didYouMean,
   differentiate,
   type Graph,
@@ -9,6 +10,7 @@ import {
   layoutArena,
   makeGraph,
   type Node,
+  operandsAs,
   opRecord,
   packArena,
   type TensorType,
@@ -20,9 +22,10 @@ import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
 import { type AdamWOptions, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
+import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { type Params, rootParams } from "./params.ts";
-import { add, cast, constant, ge, iota, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { add, cast, mul, state, type Tensor, typed } from "./tensor.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -155,12 +158,12 @@ function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] 
   return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
 }
 
-/** Parameters that a contraction or a gather reads, as they are or moved. */
+/** Parameters that are factors of a product or tables, as they are or moved. */
 function contractedParameters(loss: Node): Set<Node> {
   const found = new Set<Node>();
   const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);
   for (const node of topological([loss])) {
-    const read = node.op === "contract" ? node.operands : node.op === "gather" ? [node.operands[0]!] : [];
+    const read = coreOf(node)?.kind === "contraction" ? node.operands : operandsAs(node, "table");
     for (const operand of read.map(source)) if (isParameter(operand)) found.add(operand);
   }
   return found;
@@ -173,7 +176,7 @@ function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<
   return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
 }
 
-/** Rate multiplier and decay of every element of the arena: scalars where all agree, else steps at the range borders. */
+/** Rate multiplier and decay of every element of the arena. */
 function perElement(
   stage: Stage,
   trained: readonly Node[],
@@ -182,15 +185,12 @@ function perElement(
   arena: Axis<"arena">,
 ): Tensor<"arena">[] {
   const settings = trained.map((n) => settingsOf(stage, n, weights));
-  return [0, 1].map((which) => {
-    const values = settings.map((s) => s[which]!);
-    const first: Node = constant(values[0]!);
-    return values.reduce(
-      (before, value, i) =>
-        i === 0 || value === values[i - 1] ? before : select(ge(iota(arena), layout.entries[i]!.offset), value, before),
-      typed<"arena">(first),
-    );
-  });
+  return [0, 1].map((which) =>
+    piecewise(
+      settings.map((s, i) => ({ start: layout.entries[i]!.offset, value: s[which]! })),
+      arena,
+    ),
+  );
 }
 
 /** Path patterns: `*` is one part between dots, `**` any number of them. */

@@ -24,6 +24,19 @@ export function restrict(env: Env, node: Node): Env {
   return out;
 }
 
+/** The index of an axis: 0 where its size is 1, though a counter that is only ever 0 may stand for it. */
+const indexOf = (env: Env, { name, size }: Axis): Expr | undefined => (size === 1 ? int(0) : env.get(name));
+
+/** The part of an env that concerns the axes of a node, each index spelled in the one way that it has. */
+export function settled(env: Env, node: Node): Env {
+  const out = new Map<string, Expr>();
+  for (const axis of node.type.axes) {
+    const index = indexOf(env, axis);
+    if (index) out.set(axis.name, index);
+  }
+  return out;
+}
+
 /** An env for another tensor: what the map gives, and for all other axes the same index. */
 const moved = (changed: Readonly<Record<string, Expr>>, env: Env, node: Node): Env =>
   restrict(new Map([...env, ...Object.entries(changed)]), node);
@@ -32,11 +45,11 @@ const indexIn = (env: Env) => (axis: string) => env.get(axis)!;
 
 /** The index in the operand of an affine movement, given the index in its result. */
 export const operandEnv = (node: Node, env: Env): Env =>
-  moved(indexMapOf(node)!.sources[0]!.index(exprs, indexIn(env)), env, node.operands[0]!);
+  moved(indexMapOf(node)!.sources[0]!.index(exprs, indexIn(settled(env, node))), env, node.operands[0]!);
 
 /** The index in the result of a bijective movement, given the index in its operand. */
 export const resultEnv = (node: Node, env: Env): Env =>
-  moved(indexMapOf(node)!.inverse!(exprs, indexIn(env)), env, node);
+  moved(indexMapOf(node)!.inverse!(exprs, indexIn(settled(env, node.operands[0]!))), env, node);
 
 /** Where an element of a movement that asks may be read: each operand, with its index clamped into it. */
 export function sourcesOf(node: Node, env: Env): { operand: Node; env: Env; inside: Expr | undefined }[] {
@@ -50,11 +63,11 @@ export function sourcesOf(node: Node, env: Env): { operand: Node; env: Env; insi
 }
 
 /** A text that two envs share exactly when they agree on the axes of a node. */
-export const envKey = (env: Env, node: Node): string => node.type.axes.map((a) => keyOf(env.get(a.name)!)).join("|");
+export const envKey = (env: Env, node: Node): string => node.type.axes.map((a) => keyOf(indexOf(env, a)!)).join("|");
 
 export const sameEnv = (a: Env, b: Env, node: Node): boolean =>
-  node.type.axes.every(({ name }) => {
-    const [x, y] = [a.get(name), b.get(name)];
+  node.type.axes.every((axis) => {
+    const [x, y] = [indexOf(a, axis), indexOf(b, axis)];
     return x !== undefined && y !== undefined && (x === y || keyOf(x) === keyOf(y));
   });
 

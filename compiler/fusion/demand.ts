@@ -6,10 +6,22 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { addDims, type Dim } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
+import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { isAffine, isElementwise, isParameter, opRecord, roleOf } from "../ir/op.ts";
+import {
+  indexMapOf,
+  isAffine,
+  isConcatenation,
+  isConstant,
+  isElementwise,
+  operandsAs,
+  opRecord,
+  roleOf,
+  sourceOf,
+} from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/kernel.ts";
+import { cast, is, mul } from "../ops/index.ts";
 import { type Group, isCore, type Place, type Placement } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
@@ -51,17 +63,22 @@ const inlineParts = 4;
 
 const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
-const isInput = (n: Node) => n.op === "input" || isParameter(n) || n.op === "random";
-const isTable = (n: Node) => n.op === "constant" && n.type.axes.length > 0;
+const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
-const isFree = (n: Node) => (n.op === "constant" && !isTable(n)) || n.op === "iota" || n.op === "size";
+const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
 /** A value that memory holds without our writing it. */
-export const isResident = (n: Node): boolean => isInput(n) || isTable(n);
+export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);
 
 /** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
-export const isView = (n: Node): boolean =>
-  n.op === "slice" && isInput(n.operands[0]!) && n.operands[0]!.type.axes[0]!.name === n.attrs.axis;
+export function isView(n: Node): boolean {
+  const range = indexMapOf(n)?.range;
+  const x = n.operands[0];
+  return range !== undefined && isGraphInput(x!) && x!.type.axes[0]!.name === range.axis;
+}
+
+/** A concatenation of too many parts to be read through selects. */
+const isLong = (n: Node): boolean => isConcatenation(n) && n.operands.length > inlineParts;
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -142,13 +159,13 @@ class Demand {
     if (this.storage.has(node) || this.isResident(node)) return;
     const storage: Storage = { root: node };
     this.storage.set(node, storage);
-    if (node.op === "concat") this.writeParts(node);
+    if (isConcatenation(node)) this.writeParts(node);
     else this.addStore({ value: node, to: storage });
   }
 
   /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
   private writeParts(node: Node): void {
-    const axis = node.attrs.axis as string;
+    const axis = indexMapOf(node)!.consecutive!;
     let offset: Dim = 0;
     for (const part of node.operands) {
       const to: Storage = { root: node, part: { axis, offset } };
@@ -199,12 +216,19 @@ class Demand {
   /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
   private runStores(group: Group, stores: readonly Store[], reader = this.readGroup(group, stores)): void {
     if (stores.length === 1 || this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.emit({ kind: group.kind, group, axes: [], stores, reads: reader.reads });
+      this.emit({ kind: group.kind, group, axes: [], stores, reads: this.fitting(reader, group, stores).reads });
       return;
     }
     const half = stores.length >> 1;
     this.runStores(group, stores.slice(half));
     this.runStores(group, stores.slice(0, half));
+  }
+
+  /** A reader within the bindings: an operand that is computed in the kernel leaves room for the operands after it. */
+  private fitting(reader: Reader, group: Group, stores: readonly Store[]): Reader {
+    for (let most = reader.most - 1; most > 0 && this.bindings(reader, stores) > this.limits.maxBindings; most--)
+      reader = this.readGroup(group, stores, most);
+    return reader;
   }
 
   /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */
@@ -229,8 +253,7 @@ class Demand {
     return this.sorted(this.groupStores.get(group)!);
   }
 
-  private readGroup(group: Group, stores: readonly Store[]): Reader {
-    const most = this.room(stores);
+  private readGroup(group: Group, stores: readonly Store[], most = this.room(stores)): Reader {
     const reader: Reader = { group, results: new Set(), most, reads: new Set(), done: new Set() };
     for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
     for (const { value } of stores) this.walk(value, reader);
@@ -288,7 +311,7 @@ class Demand {
       this.read(node, reader);
       return;
     }
-    if (node.op === "concat" && node.operands.length > inlineParts) {
+    if (isLong(node)) {
       this.read(node, reader);
       return;
     }
@@ -326,11 +349,13 @@ class Demand {
       this.read(node, reader);
       return;
     }
-    if (isAffine(node) || node.op === "cast" || isScaling(node)) {
+    if (isAffine(node) || is(cast, node) || isScaling(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, reader);
-    } else if (node.op === "gather") {
-      this.resolveRepeated(node.operands[0]!, reader);
-      this.read(node.operands[1]!, reader);
+    } else if (operandsAs(node, "table").length > 0) {
+      node.operands.forEach((operand, i) => {
+        if (roleOf(node, i) === "table") this.resolveRepeated(operand, reader);
+        else this.read(operand, reader);
+      });
     } else this.read(node, reader);
   }
 
@@ -344,7 +369,7 @@ class Demand {
       seen.add(n);
       if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
       const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
-      if (stops || (n.op === "concat" && n.operands.length > inlineParts)) {
+      if (stops || isLong(n)) {
         leaves.add(n);
         return true;
       }
@@ -370,7 +395,7 @@ class Demand {
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
       // A concatenation costs no write of its own: its parts' kernels store into it.
-      const written = leaf.op === "concat" || this.isResident(leaf) || this.storage.has(leaf);
+      const written = isConcatenation(leaf) || this.isResident(leaf) || this.storage.has(leaf);
       bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
     }
     return bytes;
@@ -489,15 +514,15 @@ export function countRegions(places: readonly Storage[]): number {
   return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
 }
 
-const viewStorage = (node: Node): Storage => ({
-  root: node.operands[0]!,
-  part: { axis: node.attrs.axis as string, offset: node.attrs.start as Dim },
-});
+function viewStorage(node: Node): Storage {
+  const { axis, start } = indexMapOf(node)!.range!;
+  return { root: node.operands[0]!, part: { axis, offset: start } };
+}
 
 const group = (reader: Reader): Group => reader.group!;
 
 /** A multiplication by a known scalar, which an innermost loop can afford. */
-const isScaling = (n: Node): boolean => n.op === "mul" && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
 /** The cores of a group that its stores need. */
 export function coresOf(g: Group, stores: readonly Store[], places: Placement): Set<Node> {

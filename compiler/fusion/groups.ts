@@ -14,10 +14,12 @@ import {
   foldOf,
   isAffine,
   isBijective,
+  isConcatenation,
   isElementwise,
   isParameter,
   operandNamed,
   opRecord,
+  sourceOf,
 } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, type Var } from "../kernel/expr.ts";
@@ -131,7 +133,7 @@ class Placer {
       const place = this.at(operand);
       if (place.ready !== ready || place.group || sourceKind(operand)) continue;
       // A concatenation is read from memory, where its parts' kernels wrote it.
-      const aligned = isElementwise(node) && operand.op !== "concat" && sameSpace(operand, node);
+      const aligned = isElementwise(node) && !isConcatenation(operand) && sameSpace(operand, node);
       level = Math.max(level, place.level + (aligned ? 0 : 1));
     }
     return { ready, level };
@@ -274,7 +276,7 @@ class Placer {
       const n = stack.pop()!;
       if (seen.has(n)) continue;
       seen.add(n);
-      if (isCore(n) || n.op === "input" || isParameter(n)) leaves.add(n);
+      if (isCore(n) || sourceOf(n) === "input" || isParameter(n)) leaves.add(n);
       else stack.push(...n.operands);
     }
     return { sources: [...leaves].filter((n) => typicalSpan(n.type.axes) > least), leaves };

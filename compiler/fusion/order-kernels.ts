@@ -2,9 +2,11 @@
  * Orders kernels so that fewer tensors are alive at once: a kernel that needs no new memory, or frees as much as it takes,
  * runs as soon as it can; the others keep their order. Weight gradients so run beside the backward pass and not after it.
  */
+
 import { InternalError } from "../diagnostics/error.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
+import { isConcatenation } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./demand.ts";
 import type { FusionPlan } from "./plan.ts";
@@ -30,7 +32,7 @@ export function orderKernels(fusion: FusionPlan): FusionPlan {
   for (const s of steps) for (const r of s.reads) readers.set(r, (readers.get(r) ?? 0) + 1);
   const made = new Set<Node>();
   const taken = (s: Step) =>
-    s.writes.reduce((n, w) => n + (made.has(w) || w.op === "concat" ? 0 : typical(deviceBytes(w))), 0);
+    s.writes.reduce((n, w) => n + (made.has(w) || isConcatenation(w) ? 0 : typical(deviceBytes(w))), 0);
   const freed = (s: Step) =>
     s.reads.reduce(
       (n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? typical(deviceBytes(r)) : 0),

@@ -6,6 +6,7 @@
 import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isConstant } from "../ir/op.ts";
 import { isResident } from "./demand.ts";
 import type { BufferUse, Copy, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
@@ -27,7 +28,7 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
   for (const [node, i] of last) ending.set(i, [...(ending.get(i) ?? []), node]);
   const note = (root: Node) => {
     if (buffers.has(root)) return;
-    if (isResident(root)) buffers.set(root, { kind: root.op === "constant" ? "table" : "input", node: root });
+    if (isResident(root)) buffers.set(root, { kind: isConstant(root) ? "table" : "input", node: root });
     else buffers.set(root, { kind: "slot", slot: takeSlot(slots, free, deviceBytes(root)) });
   };
   fusion.kernels.forEach((kernel, i) => {
@@ -38,6 +39,8 @@ export function planMemory(fusion: FusionPlan): PlannedMemory {
       if (use?.kind === "slot") free.push(use.slot);
     }
   });
+  // What no kernel touches and is handed out all the same: an input or a table as it is.
+  for (const { node } of graph.outputs) note(rootOf(node));
   const useOf = (n: Node): BufferUse => buffers.get(rootOf(n)) ?? { kind: "input", node: n };
   return { ...fusion, plan: { buffers, slots, copies: copiesOf(graph, useOf, slots) } };
 }

@@ -12,7 +12,7 @@ import {
   symbolsOf,
   termsOf,
 } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import type { Axis } from "../ir/type.ts";
 import { type Expr, int, sizeSymbol, type Var, variable } from "../kernel/expr.ts";
@@ -49,6 +49,6 @@ export const indexOver = (name: string, size: Dim): Var =>
 
 /** Bytes that a tensor takes on a device, where a bool takes four. */
 export const deviceBytes = ({ type }: Node): Dim =>
-  productOfDims([type.dtype === "bool" ? 4 : dtypeBytes[type.dtype], ...type.axes.map((a) => a.size)]);
+  productOfDims([deviceElementBytes(type.dtype), ...type.axes.map((a) => a.size)]);
 
 export { isMultipleOf };

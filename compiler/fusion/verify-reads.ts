@@ -2,9 +2,11 @@
  * Proves that kernels, in the order in which they run, read what they mean: each read comes after the write of the value
  * it names and before whatever overwrites it. Parts of concatenations and states updated in place included.
  */
+
 import { addDims, type Dim } from "../ir/dim.ts";
-import { type Graph, inputName } from "../ir/graph.ts";
+import { type Graph, inputName, isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isConcatenation } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage } from "./demand.ts";
 import type { MemoryPlan } from "./plan.ts";
@@ -81,7 +83,7 @@ class Memory {
   /** Whether all elements of a value were written where it is read: at once, or part by part. */
   private covered(value: Node, at: Storage): boolean {
     if (this.written.get(at.root)?.has(this.key(value, at))) return true;
-    if (value.op !== "concat") return false;
+    if (!isConcatenation(value)) return false;
     const axis = value.attrs.axis as string;
     if (at.part && at.part.axis !== axis) return false;
     let offset: Dim = at.part?.offset ?? 0;
@@ -100,9 +102,7 @@ class Memory {
 }
 
 const nameOf = (node: Node): string =>
-  node.op === "input" || node.op === "parameter" || node.op === "random"
-    ? `${node.op} "${inputName(node)}"`
-    : `${node.op}${node.path === "" ? "" : ` of ${node.path}`}`;
+  isGraphInput(node) ? `${node.op} "${inputName(node)}"` : `${node.op}${node.path === "" ? "" : ` of ${node.path}`}`;
 
 const describe = ({ kind, stores }: FusedKernel): string =>
   `${kind}, ${stores.map((s) => nameOf(s.value)).join(" and ")}`;

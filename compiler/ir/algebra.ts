@@ -78,6 +78,10 @@ export interface Source {
 export interface IndexMap {
   /** One for each operand: an element is read from the first that it lies inside of. */
   readonly sources: readonly Source[];
+  /** The axis along which the operands lie one after another, so that each may be computed in its place. */
+  readonly consecutive?: string;
+  /** Where the result is a run of neighbouring elements of one axis, so that it may be read where it lies. */
+  readonly range?: { readonly axis: string; readonly start: Dim };
   /** The value of an element that lies in no operand. */
   readonly outside?: number;
   /** The index in the result, given that in the operand: where each element of the operand is there exactly once. */

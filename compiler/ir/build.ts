@@ -4,7 +4,7 @@ import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from
 import { type Dim, printApart } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
 import { intern } from "./node.ts";
-import { OpViolation, opRecord } from "./op.ts";
+import { isConstant, isParameter, OpViolation, opRecord, sourceOf } from "./op.ts";
 import { printType } from "./type.ts";
 
 /** Builds `op` on `operands`; throws ShapeError [op Cn] naming every operand, its axes and its birthplace. */
@@ -75,11 +75,11 @@ function operandName(names: readonly string[], i: number): string {
   return (names[i] ?? `#${i}`).replace("?", "");
 }
 
-function provenance({ op, attrs, type }: Node): string {
-  if (op === "parameter" || op === "input") return `${op} "${attrs.name}"`;
-  return op === "constant" && type.axes.length === 0 ? `constant ${attrs.value}` : op;
+function provenance(node: Node): string {
+  const { op, attrs, type } = node;
+  if (isParameter(node) || sourceOf(node) === "input") return `${op} "${attrs.name}"`;
+  return isConstant(node) && type.axes.length === 0 ? `constant ${attrs.value}` : op;
 }
 
 /** A number stands on the line of the op itself. */
-const place = (node: Node): string =>
-  node.op === "constant" && !node.birth ? "" : printLocation(locationOf(node.birth));
+const place = (node: Node): string => (isConstant(node) && !node.birth ? "" : printLocation(locationOf(node.birth)));

@@ -5,6 +5,9 @@ export type DType = (typeof dtypes)[number];
 /** Bytes one element takes in device and file memory; a bool takes 4 on a WebGPU device, where no smaller type is addressable. */
 export const dtypeBytes = { f32: 4, f16: 2, i32: 4, u32: 4, bool: 1 } as const satisfies Record<DType, number>;
 
+/** Bytes of one element in a device's memory, where a bool takes four. */
+export const deviceElementBytes = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
+
 export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
 
 /** The numbers of a dtype lie between these; integers and bool have whole ones only. */

@@ -247,6 +247,9 @@ export function foldOf(node: Node): FoldCore | undefined {
   return core?.kind === "row_reduction" || core?.kind === "contraction" ? core : undefined;
 }
 
+/** True for what joins its operands along an axis: kernels can store each part in its place. */
+export const isConcatenation = (node: Node): boolean => indexMapOf(node)?.consecutive !== undefined;
+
 const indexMaps = new WeakMap<Node, IndexMap>();
 
 /** The index map of a movement, made once a node. */

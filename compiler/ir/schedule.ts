@@ -1,6 +1,8 @@
 /** The order in which a graph is written down: operands before users, inputs in their order, what many read as early as it can be. */
+
 import { type Graph, inputName, isGraphInput, nodesOf, usersOf } from "./graph.ts";
 import type { Node } from "./node.ts";
+import { isConstant, sourceOf } from "./op.ts";
 
 export interface Listing {
   /** Inputs that stand in the signature. */
@@ -11,7 +13,7 @@ export interface Listing {
 
 /** Scalars without axes are written where they are used. */
 export const isScalarConstant = (node: Node): boolean =>
-  node.op === "constant" && Object.keys(node.attrs).length === 2 && typeof node.attrs.value === "number";
+  isConstant(node) && Object.keys(node.attrs).length === 2 && typeof node.attrs.value === "number";
 
 /**
  * Lists a graph's nodes so that reading them in order gives its inputs in their order. Values with many users, such as a
@@ -59,7 +61,7 @@ export function listing(graph: Graph): Listing {
 /** The inputs that come first and are no part of a numbered family, such as the caches of 48 layers. */
 function signatureOf(graph: Graph): Node[] {
   const end = graph.inputs.findIndex((n) => {
-    const plain = n.op === "input" && (n.attrs.role ?? "state") === "state";
+    const plain = sourceOf(n) === "input" && (n.attrs.role ?? "state") === "state";
     return !plain || /(^|[^A-Za-z0-9_])\d+([^A-Za-z0-9_]|$)/.test(inputName(n));
   });
   return graph.inputs.slice(0, end < 0 ? graph.inputs.length : end);

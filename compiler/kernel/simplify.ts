@@ -56,7 +56,7 @@ function sum(x: Linear, y: Linear, sign: number): Linear {
   return rejoin({ terms: [...terms.values()], constant: x.constant + sign * y.constant });
 }
 
-/** c·n·(y / n) + c·(y mod n) becomes c·y, and c·n·(y / n mod m) + c·(y mod n) becomes c·(y mod n·m), until nothing changes. */
+/** c·n·(y / n) + c·(y mod n) becomes c·y, and c·n·(q mod m) + c·(y mod n) becomes c·(z mod n·m) where n·q + y mod n is z, until nothing changes. */
 function rejoin(x: Linear): Linear {
   for (const rest of x.terms) {
     const { atom, coefficient } = rest;
@@ -65,7 +65,7 @@ function rejoin(x: Linear): Linear {
     const quotient = keyOf(div(atom.a, atom.b));
     for (const whole of x.terms) {
       if (whole.coefficient !== coefficient * n) continue;
-      const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom.a, n, quotient);
+      const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom, n);
       if (!joined) continue;
       const others: Linear = { terms: x.terms.filter((t) => t !== rest && t !== whole), constant: x.constant };
       return sum(others, scaled(linear(joined), coefficient), 1);
@@ -74,11 +74,12 @@ function rejoin(x: Linear): Linear {
   return x;
 }
 
-/** y mod n·m, where the atom is (y / n) mod m. */
-function joinedRemainder(atom: Expr, y: Expr, n: number, quotient: string): Expr | undefined {
-  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const" || keyOf(atom.a) !== quotient)
-    return undefined;
-  return mod(y, int(n * atom.b.value));
+/** n·(q mod m) + y mod n as a remainder by n·m, where n·q and y mod n join. */
+function joinedRemainder(atom: Expr, rest: Expr, n: number): Expr | undefined {
+  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const") return undefined;
+  const whole = sum(scaled(linear(atom.a), n), { terms: [{ atom: rest, coefficient: 1 }], constant: 0 }, 1);
+  const key = keyOf(rest);
+  return whole.terms.some((t) => keyOf(t.atom) === key) ? undefined : mod(build(whole), int(n * atom.b.value));
 }
 
 function rangeOfLinear(x: Linear): Range {

@@ -8,7 +8,7 @@ import type { Placement } from "../fusion/groups.ts";
 import { spanOf } from "../fusion/sizes.ts";
 import { type Dim, mulDims } from "../ir/dim.ts";
 import { attrKey, type Node } from "../ir/node.ts";
-import { isParameter } from "../ir/op.ts";
+import { isParameter, sourceOf } from "../ir/op.ts";
 import { type Axis, typeKey } from "../ir/type.ts";
 import { keyOf } from "../kernel/expr.ts";
 
@@ -140,7 +140,7 @@ class ShapeWalk {
       this.regionIds.set(key, id);
       this.regions.push({ root, start, axes });
       // Whether a region is a state that the kernel updates decides the order of loads and stores.
-      const state = root.op === "input" || isParameter(root) ? "state" : "";
+      const state = sourceOf(root) === "input" || isParameter(root) ? "state" : "";
       this.lines.push(`region ${id} ${root.type.dtype}${axes.map((a) => `${a.name}=${a.size}`)} ${state}`);
     }
     return id;

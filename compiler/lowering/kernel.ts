@@ -1,11 +1,11 @@
 /** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import type { Env } from "../fusion/access.ts";
+import { type Env, settled } from "../fusion/access.ts";
 import type { FusedKernel, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
 import { dimExpr, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Axis } from "../ir/type.ts";
 import {
@@ -72,7 +72,7 @@ export class Lowering {
   /** The buffer that a store goes to, by the name of its region, and the address in it. */
   target(store: Store, env: Env): { buffer: string; index: Expr } {
     const place = this.shape.stores.get(store)!;
-    return { buffer: regionName(place.region), index: this.values.addressAt(place, env) };
+    return { buffer: regionName(place.region), index: this.values.addressAt(place, settled(env, store.value)) };
   }
 
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {
@@ -270,7 +270,7 @@ function clustersOf(root: string, ranges: readonly Range[], region: Region, fact
   const elements = spanOf(region.axes);
   if (typeof elements !== "number") return undefined;
   const { dtype } = region.root.type;
-  const bytes = dtype === "bool" ? 4 : dtypeBytes[dtype];
+  const bytes = deviceElementBytes(dtype);
   const step = facts.bindingAlignment / bytes;
   const sorted = ranges
     .map((r) => ({ min: Math.floor(Math.max(0, r.min) / step) * step, max: Math.min(elements - 1, r.max) }))

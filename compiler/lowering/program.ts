@@ -1,16 +1,19 @@
 /** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
+
 import type { FusedKernel, Storage } from "../fusion/demand.ts";
 import type { MemoryPlan } from "../fusion/plan.ts";
 import { slotBytes } from "../fusion/plan-memory.ts";
 import { deviceBytes } from "../fusion/sizes.ts";
 import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isParameter } from "../ir/op.ts";
 import { flopsOf } from "../ir/work.ts";
 import { evaluateIndex } from "../kernel/interpret.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
+import { assertAddressable } from "./addressable.ts";
 import { kernelName } from "./kernel.ts";
 import type { KernelShape } from "./kernel-shape.ts";
 import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
@@ -68,6 +71,7 @@ function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refus
   const name = kernelName(fused);
   const bound = variants.map((v) => bind(v, name, shape));
   const general = bound.at(-1)!;
+  assertAddressable(fused, general.bindings);
   const cores = fused.group?.cores ?? [];
   return {
     ...general,
@@ -97,7 +101,7 @@ const sum = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(addDims, 0);
 
 function bytesRead({ buffers }: Kernel, i: number, length: Dim): Dim {
   const { access, dtype } = buffers[i]!;
-  return access === "read" ? mulDims(length, dtype === "bool" ? 4 : dtypeBytes[dtype]) : 0;
+  return access === "read" ? mulDims(length, deviceElementBytes(dtype)) : 0;
 }
 
 /** The variant of a kernel for the sizes of a run. */
@@ -110,7 +114,7 @@ export const gridOf = ({ grid }: Kernel, sizes: Sizes = {}): readonly [number, n
 
 /** Bytes of parameters and states, of what a run is fed, and of the slots that activations share. */
 export function memoryOf({ graph, plan }: Program, sizes: Sizes = {}) {
-  const resident = graph.inputs.filter((n) => n.op === "parameter" || n.attrs.role === "state");
+  const resident = graph.inputs.filter((n) => isParameter(n) || n.attrs.role === "state");
   const total = (list: readonly Node[]) => list.reduce((n, node) => n + dimValue(deviceBytes(node), sizes), 0);
   return {
     parameters: total(resident),

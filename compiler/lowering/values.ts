@@ -1,11 +1,11 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
-import { address, type Env, envKey, operandEnv, restrict, sourcesOf } from "../fusion/access.ts";
+import { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf } from "../fusion/access.ts";
 import { dimExpr } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isAffine, isElementwise } from "../ir/op.ts";
+import { indexMapOf, isAffine, isElementwise, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
 import { cast, type Expr, float, load, opCall, variable } from "../kernel/expr.ts";
 import type { Stmt } from "../kernel/kernel.ts";
@@ -62,7 +62,8 @@ export class Values {
     const key = envKey(env, node);
     let value = memo.get(key);
     if (!value) {
-      value = this.compute(node, env);
+      // Where two envs are one, the value must fit both: a counter of one of them is not bound at the other.
+      value = this.compute(node, settled(env, node));
       memo.set(key, value);
     }
     return value;
@@ -75,15 +76,14 @@ export class Values {
     if (isAffine(node)) return this.at(node.operands[0]!, operandEnv(node, env));
     if (indexMapOf(node)) return this.guarded(node, env);
     const dtype = registerType(node.type.dtype);
-    switch (node.op) {
+    if (operandsAs(node, "table").length > 0) return this.gather(node, env);
+    switch (sourceOf(node)) {
       case "constant":
         return float(node.attrs.value as number, dtype);
       case "size":
         return cast(dimExpr(node.attrs.of as Dim), dtype);
-      case "iota":
+      case "position":
         return cast(env.get(node.type.axes[0]!.name)!, dtype);
-      case "gather":
-        return this.gather(node, env);
       default:
         throw new InternalError(
           `lower: ${node.op} (${node.path || "no path"}) is needed at an index where no kernel computes it`,
@@ -94,7 +94,8 @@ export class Values {
   private elementwise(node: Node, env: Env): Expr {
     const args = node.operands.map((o) => this.at(o, restrict(env, o)));
     const dtype = registerType(node.type.dtype);
-    return node.op === "cast" ? cast(args[0]!, dtype) : opCall(node.op, dtype, args);
+    // What has no WGSL text of its own is a conversion.
+    return opRecord(node.op).wgsl ? opCall(node.op, dtype, args) : cast(args[0]!, dtype);
   }
 
   private load(node: Node, place: Place, env: Env): Expr {
@@ -118,7 +119,7 @@ export class Values {
   }
 
   private gather(node: Node, env: Env): Expr {
-    const [table, index] = [node.operands[0]!, node.operands[1]!];
+    const [table, index] = [operandsAs(node, "table")[0]!, operandsAs(node, "index")[0]!];
     const axis = findAxis(table.type, node.attrs.axis as string)!;
     const at = cast(this.at(index, restrict(env, index)), "i32");
     return this.at(table, restrict(new Map([...env, [axis.name, clampIndex(at, dimExpr(axis.size))]]), table));

@@ -4,7 +4,7 @@ import { castValue, type DType, dtypes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import type { SampleRange, SpecialValue, WgslText } from "../ir/op.ts";
 import { tensorType } from "../ir/type.ts";
-import { type Binary, elementwise, inf, nan, record, rows, type Ternary, type Unary } from "./kinds.ts";
+import { type Binary, type Builder, elementwise, inf, nan, record, rows, type Ternary, type Unary } from "./kinds.ts";
 import { powScalar } from "./scalar-functions.ts";
 
 const numeric = ["f32", "f16", "i32", "u32"] as const;
@@ -501,7 +501,7 @@ export const select: Ternary = elementwise({
 const castRows = (to: DType, ...all: readonly (readonly [number, number])[]): SpecialValue[] =>
   all.map(([x, result]) => ({ operands: [x], attrs: { to }, result }));
 
-record({
+const castRecord = record({
   name: "cast",
   kind: "elementwise",
   doc: {
@@ -533,4 +533,7 @@ record({
 });
 
 /** x in another dtype; x itself where it already has it. */
-export const cast = (x: Node, to: DType): Node => (x.type.dtype === to ? x : build("cast", [x], { to }));
+export const cast: Builder<(x: Node, to: DType) => Node> = Object.assign(
+  (x: Node, to: DType) => (x.type.dtype === to ? x : build("cast", [x], { to })),
+  { record: castRecord },
+);

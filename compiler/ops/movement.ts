@@ -192,8 +192,11 @@ export const slice: Builder<(x: Node, axis: string, start: Dim, length: Dim) => 
     return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: axis!.name, size: length }]));
   },
   indexMap: (_, attrs) => {
-    const axis = attrs.axis as string;
-    return { sources: [{ index: (a, at) => ({ [axis]: a.add(at(axis), a.dim(attrs.start as Dim)) }) }] };
+    const [axis, start] = [attrs.axis as string, attrs.start as Dim];
+    return {
+      sources: [{ index: (a, at) => ({ [axis]: a.add(at(axis), a.dim(start)) }) }],
+      range: { axis, start },
+    };
   },
   gradient: (node, dy) => {
     const axis = node.attrs.axis as string;
@@ -305,7 +308,7 @@ export const concat: Builder<(parts: readonly Node[], axis: string) => Node> = m
       // The parts before have been asked: what is left begins here, and the last part has the rest.
       return i === operands.length - 1 ? { index } : { index, inside: (a, at) => a.lt(at(axis), a.dim(stop)) };
     });
-    return { sources };
+    return { sources, consecutive: axis };
   },
   gradient: (node, dy) => {
     const axis = node.attrs.axis as string;

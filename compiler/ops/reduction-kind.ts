@@ -94,7 +94,7 @@ function inferReduction(x: TensorType, over: readonly string[]): TensorType {
 }
 
 /** On float64 numbers; true is 1. */
-const numbers: ScalarAlgebra<number> = {
+export const scalarNumbers: ScalarAlgebra<number> = {
   constant: (value) => value,
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
@@ -139,7 +139,7 @@ export function foldNumbers(
       position += index * along[d]!;
     }
     const values = operands.map((o) => o.data[i]!);
-    rows[at] = fold.merge(numbers, rows[at]!, liftOf(fold, numbers, values, position));
+    rows[at] = fold.merge(scalarNumbers, rows[at]!, liftOf(fold, scalarNumbers, values, position));
   }
-  return Float64Array.from(rows, (r) => finishOf(fold, numbers, r));
+  return Float64Array.from(rows, (r) => finishOf(fold, scalarNumbers, r));
 }

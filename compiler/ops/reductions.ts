@@ -60,6 +60,14 @@ export const reduceMin: Reduction = reduction({
   fold: { accumulators: [{ start: "highest" }], merge: (s, [a], [b]) => [s.min(a!, b!)], repeated: "same" },
   gradient: toExtremes,
   onnx: { type: "ReduceMin", since: 13 },
+  special: ofRow(
+    [[nan, 1, 2], nan],
+    [[1, nan, 2], nan],
+    [[1, 2, nan], nan],
+    [[-inf, 1, 2], -inf],
+    [[inf, 1, 2], 1],
+    [[inf, inf, inf], inf],
+  ),
 });
 
 export const reduceProd: Reduction = reduction({
@@ -79,6 +87,7 @@ export const reduceProd: Reduction = reduction({
     return mul(dy, others);
   },
   onnx: { type: "ReduceProd", since: 13 },
+  special: ofRow([[nan, 0, 2], nan], [[inf, 0, 2], nan], [[inf, -1, 2], -inf], [[0, -1, 2], -0], [[3e38, 10, 1], inf]),
 });
 
 /** The mean over axes. */
@@ -107,9 +116,10 @@ record({
   core: { kind: "row_reduction", over: (attrs) => [attrs.axis as string], fold: largestAt },
   work: foldWork,
   attrs: { axis: { kind: "axis" } },
-  constraints: { C1: "the axis is an axis of x" },
+  constraints: { C1: "the axis is an axis of x", C2: "x is a number, not a bool" },
   infer: ([x], attrs) => {
     requireAxes(x!, [attrs.axis as string], "C1", "x");
+    if (x!.dtype === "bool") throw new OpViolation("C2", "bools have no order", "cast it to i32 first");
     return tensorType(
       "i32",
       x!.axes.filter((a) => a.name !== attrs.axis),
@@ -277,6 +287,45 @@ record({
 
 /** log Σ exp along `axis`. */
 export const logsumexp = (x: Node, axis: string): Node => build("logsumexp", [x], { axis });
+
+record({
+  name: "log_softmax",
+  kind: "composite",
+  doc: { summary: "x − max x − log Σ exp(x − max x) along one axis: the logarithm of softmax, for any size of x." },
+  operands: ["x"],
+  attrs: { axis: { kind: "axis" } },
+  constraints: rowConstraints,
+  infer: ([x], attrs) => floatRow(x!, attrs.axis as string),
+  reference: ([x], attrs, type) => {
+    const over = [attrs.axis as string];
+    const row = tensorType(
+      type.dtype,
+      type.axes.filter((a) => !over.includes(a.name)),
+    );
+    const step = broadcastStrides(row, type);
+    const rowOf = tabulate(type, (i) => i.reduce((n, v, d) => n + v * step[d]!, 0));
+    const top = reduceMax.record.reference([x!], { over }, row);
+    const shifted = rowOf.map((r, i) => x!.data[i]! - top[r]!);
+    const total = reduceSum.record.reference([{ type, data: shifted.map(Math.exp) }], { over }, row);
+    return rowOf.map((r, i) => shifted[i]! - Math.log(total[r]!));
+  },
+  gradient: (node, dy) => {
+    const axis = node.attrs.axis as string;
+    return [sub(dy, mul(softmax(node.operands[0]!, axis), reduceSum(dy, [axis])))]; // dy − softmax · Σ dy
+  },
+  decompose: ([x], attrs) => {
+    const { shifted, total } = softmaxParts(x!, attrs.axis as string);
+    return sub(shifted, log(total));
+  },
+  samples: [{ low: -4, high: 4 }],
+  cases: [
+    { operands: [xy], attrs: { axis: "b" } },
+    { operands: [xy], attrs: { axis: "c" } },
+  ],
+});
+
+/** log softmax along `axis`. */
+export const logSoftmax = (x: Node, axis: string): Node => build("log_softmax", [x], { axis });
 
 /** 1 where `index` points along `axis`, else 0; in `dtype`. */
 export const oneHot = (index: Node, positions: Node, dtype: "f32" | "f16"): Node => cast(eq(positions, index), dtype);

@@ -1,8 +1,10 @@
 /** Algebra on elements: neutral operands, signs, scalings that merge, conversions that cancel. */
+
 import { build } from "../ir/build.ts";
 import type { DType } from "../ir/dtype.ts";
 import { isFloat } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
+import { isConstant } from "../ir/op.ts";
 import { sameType } from "../ir/type.ts";
 import {
   abs,
@@ -36,7 +38,7 @@ const someFlag = (): Node => sampleTensor("flag", { a: 3 }, "bool");
 
 /** A scalar constant's value; undefined for anything else. */
 export const scalarValue = (node: Node): number | undefined =>
-  node.op === "constant" && node.type.axes.length === 0 ? (node.attrs.value as number | undefined) : undefined;
+  isConstant(node) && node.type.axes.length === 0 ? (node.attrs.value as number | undefined) : undefined;
 
 const isInteger = (node: Node): boolean => !isFloat(node.type.dtype);
 
@@ -144,12 +146,12 @@ const logic: Rule[] = [
   rule("max-self", { given: { x }, match: ({ x }) => max(x, x), replace: ({ x }) => x }),
   rule("min-self", { given: { x }, match: ({ x }) => min(x, x), replace: ({ x }) => x }),
   nodeRule("select-same", {
-    op: "select",
+    of: select,
     example: () => select(someFlag(), some(), some()),
     rewrite: (node) => (node.operands[1] === node.operands[2] ? likeNode(node.operands[1]!, node) : undefined),
   }),
   nodeRule("select-constant", {
-    op: "select",
+    of: select,
     example: () => select(constant(1, "bool"), some(), 0),
     rewrite: (node) => {
       const condition = scalarValue(node.operands[0]!);
@@ -175,16 +177,15 @@ const widens: Readonly<Record<DType, readonly DType[]>> = {
 
 const casts: Rule[] = [
   nodeRule("cast-to-same", {
-    op: "cast",
+    of: cast,
     example: () => build("cast", [some()], { to: "f32" }),
     rewrite: (node) => (node.operands[0]!.type.dtype === node.type.dtype ? node.operands[0]! : undefined),
   }),
   nodeRule("cast-of-cast", {
-    op: "cast",
+    of: cast,
+    operand: cast,
     example: () => cast(cast(someFlag(), "f32"), "i32"),
-    rewrite: (node) => {
-      const [middle] = node.operands as [Node];
-      if (middle.op !== "cast") return undefined;
+    rewrite: (node, middle) => {
       const source = middle.operands[0]!;
       if (widens[source.type.dtype].includes(middle.type.dtype)) return cast(source, node.type.dtype);
       return refuse(`${source.type.dtype} to ${middle.type.dtype} may round or truncate`);

@@ -8,6 +8,7 @@ import {
   broadcastLike,
   concat,
   constant,
+  is,
   merge,
   pad,
   rename,
@@ -54,7 +55,7 @@ const names: Rule[] = [
     replace: ({ x, from, to }) => rename(x, from, to),
   }),
   nodeRule("split-into-one", {
-    op: "split",
+    of: split,
     example: () => split(some(), "a", [{ name: "c", size: 12 }]),
     rewrite: (node) => {
       const into = node.attrs.into as unknown as Axis[];
@@ -62,7 +63,7 @@ const names: Rule[] = [
     },
   }),
   nodeRule("merge-of-one", {
-    op: "merge",
+    of: merge,
     example: () => build("merge", [some()], { axes: ["a"], into: "c" }),
     rewrite: (node) => {
       const axes = node.attrs.axes as string[];
@@ -78,7 +79,7 @@ const orders: Rule[] = [
     replace: ({ x, order }) => transpose(x, order),
   }),
   nodeRule("transpose-to-same", {
-    op: "transpose",
+    of: transpose,
     example: () => build("transpose", [some()], { order: ["a", "b"] }),
     rewrite: (node) => transpose(operand(node), node.attrs.order as string[]),
   }),
@@ -87,31 +88,29 @@ const orders: Rule[] = [
 /** The axes of `merge` and `split` one inside the other, where one undoes the other or both are one. */
 const shapes: Rule[] = [
   nodeRule("merge-of-split", {
-    op: "merge",
+    of: merge,
+    operand: split,
     example: () => merge(split(some(), "a", pair("c", 3, "d", 4)), ["c", "d"], "e"),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "split") return undefined;
+    rewrite: (node, inner) => {
       const parts = (inner.attrs.into as unknown as Axis[]).map((a) => a.name);
       if (!sameNames(parts, node.attrs.axes as string[])) return undefined;
       return rename(operand(inner), inner.attrs.axis as string, node.attrs.into as string);
     },
   }),
   nodeRule("split-of-merge", {
-    op: "split",
+    of: split,
+    operand: merge,
     example: () => split(merge(some(), ["a", "b"], "m"), "m", pair("a", 12, "d", 2)),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "merge" || inner.attrs.into !== node.attrs.axis) return undefined;
+    rewrite: (node, inner) => {
+      if (inner.attrs.into !== node.attrs.axis) return undefined;
       return renamedParts(node, operand(inner), inner.attrs.axes as string[], node.attrs.into as unknown as Axis[]);
     },
   }),
   nodeRule("split-of-split", {
-    op: "split",
+    of: split,
+    operand: split,
     example: () => split(split(some(), "a", pair("c", 6, "d", 2)), "c", pair("e", 3, "f", 2)),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "split") return undefined;
+    rewrite: (node, inner) => {
       const outer = inner.attrs.into as unknown as Axis[];
       if (!outer.some((a) => a.name === node.attrs.axis)) return undefined;
       const into = outer.flatMap((a) => (a.name === node.attrs.axis ? (node.attrs.into as unknown as Axis[]) : [a]));
@@ -119,12 +118,12 @@ const shapes: Rule[] = [
     },
   }),
   nodeRule("merge-of-merge", {
-    op: "merge",
+    of: merge,
+    operand: merge,
     example: () => merge(merge(sampleTensor("x", { a: 2, b: 3, c: 5 }), ["a", "b"], "m"), ["m", "c"], "n"),
-    rewrite: (node) => {
-      const inner = operand(node);
+    rewrite: (node, inner) => {
       const axes = node.attrs.axes as string[];
-      if (inner.op !== "merge" || !axes.includes(inner.attrs.into as string)) return undefined;
+      if (!axes.includes(inner.attrs.into as string)) return undefined;
       const all = axes.flatMap((a) => (a === inner.attrs.into ? (inner.attrs.axes as string[]) : [a]));
       return inOrderOf(node, merge(operand(inner), all, node.attrs.into as string));
     },
@@ -147,7 +146,7 @@ const slices: Rule[] = [
     replace: ({ x, axis, s, t, m }) => slice(x, axis, addDims(s, t), m),
   }),
   nodeRule("slice-of-all", {
-    op: "slice",
+    of: slice,
     example: () => build("slice", [some()], { axis: "a", start: 0, length: 12 }),
     rewrite: (node) => {
       const { axis, start, length } = sliceOf(node);
@@ -155,32 +154,32 @@ const slices: Rule[] = [
     },
   }),
   nodeRule("slice-of-rename", {
-    op: "slice",
+    of: slice,
+    operand: rename,
     example: () => slice(rename(some(), "a", "c"), "c", 2, 3),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "rename") return undefined;
+    rewrite: (node, inner) => {
       const { axis, start, length } = sliceOf(node);
       const [from, to] = [inner.attrs.axis as string, inner.attrs.to as string];
       return rename(slice(operand(inner), axis === to ? from : axis, start, length), from, to);
     },
   }),
   nodeRule("slice-of-pad", {
-    op: "slice",
+    of: slice,
+    operand: pad,
     example: () => slice(pad(some(), "a", 3, 4), "a", 1, 10),
-    rewrite: (node) => (operand(node).op === "pad" ? sliceOfPad(node, operand(node)) : undefined),
+    rewrite: sliceOfPad,
   }),
   nodeRule("slice-of-concat", {
-    op: "slice",
+    of: slice,
+    operand: concat,
     example: () => slice(concat([some(), sampleTensor("y", { a: 5, b: 2 })], "a"), "a", 10, 4),
-    rewrite: (node) => (operand(node).op === "concat" ? sliceOfConcat(node, operand(node)) : undefined),
+    rewrite: sliceOfConcat,
   }),
   nodeRule("slice-of-broadcast", {
-    op: "slice",
+    of: slice,
+    operand: broadcast,
     example: () => slice(broadcast(some(), [{ name: "n", size: 7 }]), "n", 2, 3),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "broadcast") return undefined;
+    rewrite: (node, inner) => {
       const { axis, start, length } = sliceOf(node);
       const axes = inner.attrs.axes as unknown as Axis[];
       if (!axes.some((a) => a.name === axis)) return broadcast(slice(operand(inner), axis, start, length), axes);
@@ -248,16 +247,16 @@ function overlap(part: Node, axis: string, offset: Dim, next: Dim, start: Dim, e
 
 const pads: Rule[] = [
   nodeRule("pad-by-nothing", {
-    op: "pad",
+    of: pad,
     example: () => build("pad", [some()], { axis: "a", low: 0, high: 0 }),
     rewrite: (node) => (node.attrs.low === 0 && node.attrs.high === 0 ? operand(node) : undefined),
   }),
   nodeRule("pad-of-pad", {
-    op: "pad",
+    of: pad,
+    operand: pad,
     example: () => pad(pad(some(), "a", 1, 2), "a", 3, 0),
-    rewrite: (node) => {
-      const inner = operand(node);
-      const same = inner.op === "pad" && inner.attrs.axis === node.attrs.axis;
+    rewrite: (node, inner) => {
+      const same = inner.attrs.axis === node.attrs.axis;
       const [value, innerValue] = [node, inner].map((n) => (n.attrs.value as number | undefined) ?? 0);
       if (!same || !Object.is(value, innerValue)) return undefined;
       const low = addDims(inner.attrs.low as Dim, node.attrs.low as Dim);
@@ -269,22 +268,22 @@ const pads: Rule[] = [
 
 const concats: Rule[] = [
   nodeRule("concat-of-one", {
-    op: "concat",
+    of: concat,
     example: () => build("concat", [some()], { axis: "a" }),
     rewrite: (node) => (node.operands.length === 1 ? operand(node) : undefined),
   }),
   nodeRule("concat-of-concat", {
-    op: "concat",
+    of: concat,
     example: () => concat([some(), concat([some(), some()], "a")], "a"),
     rewrite: (node) => {
-      const nested = (o: Node) => o.op === "concat" && o.attrs.axis === node.attrs.axis;
+      const nested = (o: Node) => is(concat, o) && o.attrs.axis === node.attrs.axis;
       if (!node.operands.some(nested)) return undefined;
       const parts = node.operands.flatMap((o) => (nested(o) ? o.operands : [o]));
       return inOrderOf(node, concat(parts, node.attrs.axis as string));
     },
   }),
   nodeRule("concat-of-neighbours", {
-    op: "concat",
+    of: concat,
     example: () => concat([slice(some(), "a", 0, 3), slice(some(), "a", 3, 4)], "a"),
     rewrite: (node) => {
       const parts = node.operands.reduce<Node[]>((all, o) => joinLast(all, o, node.attrs.axis as string), []);
@@ -296,7 +295,7 @@ const concats: Rule[] = [
 /** Appends a part; where it continues the slice before it, the two become one slice. */
 function joinLast(parts: Node[], part: Node, axis: string): Node[] {
   const last = parts.at(-1);
-  const isPart = (n: Node | undefined): n is Node => n?.op === "slice" && n.attrs.axis === axis;
+  const isPart = (n: Node | undefined): n is Node => is(slice, n) && n!.attrs.axis === axis;
   if (isPart(last) && isPart(part) && operand(last) === operand(part)) {
     const [a, b] = [sliceOf(last), sliceOf(part)];
     if (addDims(a.start, a.length) === b.start) {
@@ -310,26 +309,24 @@ function joinLast(parts: Node[], part: Node, axis: string): Node[] {
 
 const broadcasts: Rule[] = [
   nodeRule("broadcast-over-nothing", {
-    op: "broadcast",
+    of: broadcast,
     example: () => build("broadcast", [some()], { axes: [] }),
     rewrite: (node) => ((node.attrs.axes as readonly unknown[]).length === 0 ? operand(node) : undefined),
   }),
   nodeRule("broadcast-of-broadcast", {
-    op: "broadcast",
+    of: broadcast,
+    operand: broadcast,
     example: () => broadcast(broadcast(some(), [{ name: "n", size: 7 }]), [{ name: "m", size: 3 }]),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "broadcast") return undefined;
+    rewrite: (node, inner) => {
       const axes = [node, inner].flatMap((n) => n.attrs.axes as unknown as Axis[]);
       return broadcast(operand(inner), axes);
     },
   }),
   nodeRule("rename-of-broadcast", {
-    op: "rename",
+    of: rename,
+    operand: broadcast,
     example: () => rename(broadcast(some(), [{ name: "n", size: 7 }]), "n", "m"),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "broadcast") return undefined;
+    rewrite: (node, inner) => {
       const [from, to] = [node.attrs.axis as string, node.attrs.to as string];
       const axes = inner.attrs.axes as unknown as Axis[];
       if (!axes.some((a) => a.name === from)) return broadcast(rename(operand(inner), from, to), axes);

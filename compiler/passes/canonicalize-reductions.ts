@@ -3,7 +3,7 @@ import { foldsParts } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { type Dim, productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { foldOf, isElementwise, opRecord } from "../ir/op.ts";
+import { foldOf, isElementwise, sourceOf } from "../ir/op.ts";
 import { type Axis, hasAxis } from "../ir/type.ts";
 import {
   add,
@@ -12,7 +12,12 @@ import {
   constant,
   contract,
   exp,
+  ge,
+  gt,
   iota,
+  is,
+  le,
+  lt,
   merge,
   mul,
   reduceSum,
@@ -43,11 +48,11 @@ const reduceOver = (op: string, x: Node, over: readonly string[]): Node =>
   over.length === 0 ? x : build(op, [x], { over });
 
 /** A rule for every reduction whose elements may be taken in parts and in any order. */
-const forReductions = (name: string, { example, rewrite }: Omit<NodeRule, "op" | "kind">): Rule =>
+const forReductions = (name: string, { rewrite, ...rest }: Omit<NodeRule, "of" | "kind">): Rule =>
   nodeRule(name, {
+    ...rest,
     kind: "reduction",
-    example,
-    rewrite: (node) => (foldsParts(foldOf(node)!.fold) ? rewrite(node) : undefined),
+    rewrite: (node, inner) => (foldsParts(foldOf(node)!.fold) ? rewrite(node, inner) : undefined),
   });
 
 const reductions: Rule[] = [
@@ -73,20 +78,19 @@ const reductions: Rule[] = [
     },
   }),
   forReductions("reduction-of-merge", {
+    operand: merge,
     example: () => reduceSum(merge(some(), ["a", "b"], "m"), ["m"]),
-    rewrite: (node) => {
-      const inner = operand(node);
+    rewrite: (node, inner) => {
       const into = inner.attrs.into as string;
-      if (inner.op !== "merge" || !overOf(node).includes(into)) return undefined;
+      if (!overOf(node).includes(into)) return undefined;
       const over = overOf(node).flatMap((n) => (n === into ? (inner.attrs.axes as string[]) : [n]));
       return reduceOver(node.op, operand(inner), over);
     },
   }),
   forReductions("reduction-of-split", {
+    operand: split,
     example: () => reduceSum(split(some(), "a", [...parts]), ["c", "d"]),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "split") return undefined;
+    rewrite: (node, inner) => {
       const names = (inner.attrs.into as unknown as Axis[]).map((a) => a.name);
       if (!names.every((n) => overOf(node).includes(n))) return undefined;
       const rest = overOf(node).filter((n) => !names.includes(n));
@@ -94,10 +98,10 @@ const reductions: Rule[] = [
     },
   }),
   forReductions("reduction-of-rename", {
+    operand: rename,
     example: () => reduceSum(rename(some(), "a", "c"), ["c"]),
-    rewrite: (node) => {
-      const inner = operand(node);
-      if (inner.op !== "rename" || !overOf(node).includes(inner.attrs.to as string)) return undefined;
+    rewrite: (node, inner) => {
+      if (!overOf(node).includes(inner.attrs.to as string)) return undefined;
       const over = overOf(node).map((n) => (n === inner.attrs.to ? (inner.attrs.axis as string) : n));
       return reduceOver(node.op, operand(inner), over);
     },
@@ -107,7 +111,7 @@ const reductions: Rule[] = [
 /** For a reduction of a broadcast: new axes that stay, new axes that are reduced, and what else is reduced. */
 function brokenDown(node: Node): { kept: Axis[]; reduced: Axis[]; rest: string[] } {
   const inner = operand(node);
-  const axes = inner.op === "broadcast" ? axesOf(inner) : [];
+  const axes = is(broadcast, inner) ? axesOf(inner) : [];
   const reduced = axes.filter((a) => overOf(node).includes(a.name));
   const rest = overOf(node).filter((n) => !reduced.some((a) => a.name === n));
   return { kept: axes.filter((a) => !reduced.includes(a)), reduced, rest };
@@ -119,19 +123,19 @@ function brokenDown(node: Node): { kept: Axis[]; reduced: Axis[]; rest: string[]
  */
 const contractions: Rule[] = [0, 1].map((which) =>
   nodeRule(which === 0 ? "contract-of-broadcast" : "contract-by-broadcast", {
-    op: "contract",
+    kind: "contraction",
     example: () => {
       const y = sampleTensor("y", { a: 6, n: 7, c: 4 });
       return which === 0 ? contract(sevenfold(), y, ["a", "n"]) : contract(y, sevenfold(), ["a", "n"]);
     },
     rewrite: (node) => {
       const [repeated, other] = [node.operands[which]!, node.operands[1 - which]!];
-      if (repeated.op !== "broadcast") return undefined;
+      if (!is(broadcast, repeated)) return undefined;
       const x = operand(repeated);
       const lost = axesOf(repeated).map((a) => a.name);
       const summed = overOf(node).filter((n) => lost.includes(n));
       const over = overOf(node).filter((n) => !lost.includes(n));
-      const y = reduceOver("reduce_sum", other, summed);
+      const y = reduceOver(reduceSum.record.name, other, summed);
       const [a, b] = which === 0 ? [x, y] : [y, x];
       const product = over.length === 0 ? mul(a, b) : contract(a, b, over);
       return inOrderOf(node, broadcastLike(product, node));
@@ -146,7 +150,7 @@ const broadcasts: Rule[] = [
     rewrite: (node) => {
       if (!isElementwise(node) || node.operands.length < 2) return undefined;
       const at = node.operands.findIndex(
-        (o, i) => o.op === "broadcast" && node.operands.some((p, j) => j !== i && hasAll(p, axesOf(o))),
+        (o, i) => is(broadcast, o) && node.operands.some((p, j) => j !== i && hasAll(p, axesOf(o))),
       );
       if (at < 0) return undefined;
       return build(
@@ -162,26 +166,26 @@ const broadcasts: Rule[] = [
       if (!isElementwise(node)) return undefined;
       const tensors = node.operands.filter((o) => o.type.axes.length > 0);
       const [first] = tensors;
-      if (first?.op !== "broadcast") return undefined;
-      const alike = tensors.every((o) => o.op === "broadcast" && sameAxes(axesOf(o), axesOf(first)));
+      if (!is(broadcast, first)) return undefined;
+      const alike = tensors.every((o) => is(broadcast, o) && sameAxes(axesOf(o), axesOf(first!)));
       if (!alike) return refuse("the operands are not all spread over the same axes");
-      const inner = node.operands.map((o) => (o.op === "broadcast" ? operand(o) : o));
-      return broadcast(build(node.op, inner, node.attrs), axesOf(first));
+      const inner = node.operands.map((o) => (is(broadcast, o) ? operand(o) : o));
+      return broadcast(build(node.op, inner, node.attrs), axesOf(first!));
     },
   }),
 ];
 
 /** Positions compared with a number that all of them, or none of them, fall below. */
-const positions: Rule[] = (["lt", "le", "gt", "ge"] as const).map((op) =>
-  nodeRule(`${op}-beyond-positions`, {
-    op,
-    example: () => build(op, [iota({ name: "a", size: 5 }), constant(7, "i32")], {}),
+const positions: Rule[] = [lt, le, gt, ge].map((of) =>
+  nodeRule(`${of.record.name}-beyond-positions`, {
+    of,
+    example: () => of(iota({ name: "a", size: 5 }), constant(7, "i32")),
     rewrite: (node) => {
       const [index, bound] = node.operands as [Node, Node];
-      const size: Dim | undefined = index.op === "iota" ? index.type.axes[0]!.size : undefined;
+      const size: Dim | undefined = sourceOf(index) === "position" ? index.type.axes[0]!.size : undefined;
       const limit = scalarValue(bound);
       if (typeof size !== "number" || limit === undefined) return undefined;
-      const scalar = opRecord(op).scalar!;
+      const scalar = of.record.scalar!;
       const [first, last] = [scalar(0, limit), scalar(size - 1, limit)];
       return first === last ? broadcastLike(constant(first, "bool"), node) : undefined;
     },

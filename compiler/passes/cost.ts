@@ -2,7 +2,7 @@
 
 import { UsageError } from "../diagnostics/error.ts";
 import { bindDim, type Dim, type Sizes } from "../ir/dim.ts";
-import { dtypeBytes } from "../ir/dtype.ts";
+import { deviceElementBytes, dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter } from "../ir/op.ts";
@@ -43,7 +43,7 @@ export interface NodeCost {
 
 /** What one node costs at given sizes. */
 export function costOf(node: Node, sizes: Sizes = {}): NodeCost {
-  const bytesOf = (t: TensorType) => known(elementsOf(t), sizes, node) * dtypeBytes[t.dtype];
+  const bytesOf = (t: TensorType) => known(elementsOf(t), sizes, node) * deviceElementBytes(t.dtype);
   return {
     macs: known(workOf(node).macs, sizes, node),
     flops: known(flopsOf(node), sizes, node),

@@ -7,7 +7,7 @@ import { build } from "../ir/build.ts";
 import type { DType } from "../ir/dtype.ts";
 import { isFloat } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { opRecord, type RefTensor } from "../ir/op.ts";
+import { isConstant, opRecord, type RefTensor } from "../ir/op.ts";
 import { elementsOf, type TensorType } from "../ir/type.ts";
 import { add, constant, table } from "../ops/index.ts";
 import { nodeRule, type Refusal, refuse, rewritePass } from "../rewrite/index.ts";
@@ -28,7 +28,7 @@ function roundTo(dtype: DType, value: number): number | undefined {
 }
 
 function foldNode(node: Node): Node | Refusal | undefined {
-  if (node.operands.length === 0 || node.operands.some((o) => o.op !== "constant")) return undefined;
+  if (node.operands.length === 0 || node.operands.some((o) => !isConstant(o))) return undefined;
   const elements = elementsOf(node.type);
   const given = node.operands.reduce((n, o) => n + Number(elementsOf(o.type)), 0);
   if (typeof elements !== "number" || elements > mostFoldedElements)
@@ -61,7 +61,7 @@ function constantOf(values: readonly number[], type: TensorType): Node {
 export const fold = rewritePass("fold", [
   nodeRule("constant-operands", { example: () => add(constant(1), constant(2)), rewrite: foldNode }),
   nodeRule("known-size", {
-    op: "size",
+    kind: "source",
     example: () => build("size", [], { of: 12, dtype: "f32" }),
     rewrite: ({ attrs, type }) => (typeof attrs.of === "number" ? constant(attrs.of, type.dtype) : undefined),
   }),

@@ -5,7 +5,7 @@
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import { type AttrValue, attrKey, type Node } from "../ir/node.ts";
-import { opRecord } from "../ir/op.ts";
+import { isConstant, opRecord } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import { input } from "../ops/index.ts";
 
@@ -85,7 +85,7 @@ function unify(p: Pattern, sample: Node, node: Node, bound: Bindings): Bindings 
   const name = p.tensors.get(sample);
   if (name !== undefined) return bind(bound, name, node);
   if (sample.op !== node.op || sample.operands.length !== node.operands.length) return undefined;
-  const attrs = sample.op === "constant" ? unifyConstant(p, sample, node, bound) : unifyAttrs(p, sample, node, bound);
+  const attrs = isConstant(sample) ? unifyConstant(p, sample, node, bound) : unifyAttrs(p, sample, node, bound);
   if (!attrs) return undefined;
   const inOrder = unifyAll(p, sample.operands, node.operands, attrs);
   if (inOrder || !opRecord(sample.op).commutative) return inOrder;

@@ -4,7 +4,7 @@ import { withoutCapture } from "../diagnostics/source-location.ts";
 import type { Node } from "../ir/node.ts";
 import type { OpKind } from "../ir/op.ts";
 import { axisNames as namesOf, printType, sameType, type TensorType } from "../ir/type.ts";
-import { transpose } from "../ops/index.ts";
+import { is, type Recorded, transpose } from "../ops/index.ts";
 import { type Bound, matchPattern, pattern, samplesOf, type Variables } from "./pattern.ts";
 
 /** Why a rule leaves a node that it looked at closely. */
@@ -14,7 +14,7 @@ export interface Refusal {
 
 export interface Rule {
   readonly name: string;
-  /** The op at the root of what it replaces, or the kind of ops; absent where the rule looks at every node. */
+  /** The op at the root of what it replaces, by name, or the kind of ops; absent where the rule looks at every node. */
   readonly op?: string;
   readonly kind?: OpKind;
   /** The replacement, of the same type; a refusal with its reason; undefined where the node is nothing for this rule. */
@@ -53,16 +53,25 @@ export function rule<const V extends Variables>(name: string, spec: PatternRule<
 }
 
 export interface NodeRule {
-  /** The op that it looks at, or the kind of ops; absent for every node. */
-  readonly op?: string;
+  /** The builder of the op that it looks at, or the kind of ops; absent for every node. */
+  readonly of?: Recorded;
   readonly kind?: OpKind;
+  /** The builder of the op whose result must be the first operand. */
+  readonly operand?: Recorded;
   readonly example: () => Node;
-  readonly rewrite: (node: Node) => Node | Refusal | undefined;
+  /** The replacement, from the node and its first operand. */
+  readonly rewrite: (node: Node, operand: Node) => Node | Refusal | undefined;
 }
 
 /** A rule that computes its replacement, where a pattern cannot say it: any number of operands, arithmetic on sizes. */
-export const nodeRule = (name: string, { example, rewrite, ...roots }: NodeRule): Rule =>
-  checked({ name, ...roots, apply: rewrite, example: withoutCapture(example) });
+export const nodeRule = (name: string, { of, kind, operand, example, rewrite }: NodeRule): Rule =>
+  checked({
+    name,
+    ...(of && { op: of.record.name }),
+    ...(kind && { kind }),
+    apply: (node) => (operand && !is(operand, node.operands[0]) ? undefined : rewrite(node, node.operands[0]!)),
+    example: withoutCapture(example),
+  });
 
 /** Runs a rule on its example: it must replace it, by something of the same type. */
 function checked(r: Rule): Rule {

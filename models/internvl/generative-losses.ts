@@ -17,12 +17,13 @@ import {
   gt,
   input,
   iota,
-  logsumexp,
+  logSoftmax,
   longer,
   max,
   mean,
   mul,
   ne,
+  neg,
   type Params,
   rename,
   scale,
@@ -113,7 +114,7 @@ function keptContrast({ rows, columns, logits }: Pairs, keep: Tensor<"batch">, s
 function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Axis, smoothing: number): AnyTensor {
   const hard: AnyTensor = crossEntropy(logits, label, over);
   if (smoothing === 0) return hard;
-  const spread: AnyTensor = sub(logsumexp(logits, over), mean(logits, over));
+  const spread: AnyTensor = neg(mean(logSoftmax(logits, over), over));
   return add(scale(hard, 1 - smoothing), scale(spread, smoothing));
 }
 
@@ -162,7 +163,7 @@ export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
   const temperature = logitScale(p);
   const judge = (texts: string, right: number) => {
     const scores = matching(p, vision, idsInput(c.text, texts), c);
-    return mean(sub(logsumexp(scores, verdict), at(scores, verdict, right)), a.batch);
+    return neg(mean(at(logSoftmax(scores, verdict), verdict, right), a.batch));
   };
   const byMatching = scale(add(judge("other_ids", 0), judge("matching_ids", 1)), 0.5);
   const text = textEmbedding(p, idsInput(c.text), c);
@@ -179,8 +180,8 @@ export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
 function softContrast({ rows, columns, logits }: Pairs, image: Tensor<"batch">): Scalar {
   const together = cast(eq(image, rename(image, rows, columns)), "f32");
   const share = div(together, sum(together, columns)); // symmetric but for the divisor, the same in a row and its column
-  const byImage = sub(logsumexp(logits, columns), sum(mul(logits, share), columns));
+  const byImage = sum(mul(logSoftmax(logits, columns), share), columns);
   const shareOfText: AnyTensor = div(together, sum(together, rows));
-  const byText = sub(logsumexp(logits, rows), sum(mul(logits, shareOfText), rows) as Tensor<"pair">);
-  return scale(add(mean(byImage, rows), mean(byText, columns)), 0.5);
+  const byText = sum(mul(logSoftmax(logits, rows), shareOfText), rows) as Tensor<"pair">;
+  return scale(add(mean(byImage, rows), mean(byText, columns)), -0.5);
 }

@@ -7,6 +7,7 @@
 import {
   bindSizes,
   type Graph,
+  indexMapOf,
   makeGraph,
   type Node,
   type Output,
@@ -62,7 +63,7 @@ function stepInPlace(step: Graph, shape: CacheShape): Graph | undefined {
     (node, original) => {
       const [past, now, ...others] = node.operands;
       const state = states.get(past ? pastPart(past) : "");
-      if (original.op !== "concat" || !state || !now || others.length > 0) return node;
+      if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
       const update = inserted(state, now, 1);
       updated.set(state.part, update);
       return likeState(update, node);

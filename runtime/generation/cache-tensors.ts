@@ -9,6 +9,7 @@ import {
   inputName,
   loneSymbol,
   type SizedAxis,
+  sourceOf,
 } from "../../compiler/index.ts";
 
 export const zeros = (dtype: DType, axes: readonly SizedAxis[]): HostTensor =>
@@ -44,7 +45,7 @@ export function plainContext(graph: Graph): Record<string, HostTensor> {
     position_ids: (place) => place,
     attention_mask: () => 1,
   };
-  const wanted = graph.inputs.filter((n) => n.op === "input" && Object.hasOwn(values, inputName(n)));
+  const wanted = graph.inputs.filter((n) => sourceOf(n) === "input" && Object.hasOwn(values, inputName(n)));
   return Object.fromEntries(
     wanted.map((node) => {
       const axes = node.type.axes as readonly SizedAxis[];

@@ -7,6 +7,7 @@ import {
   type Node,
   ops,
   type Sizes,
+  sourceOf,
   UsageError,
 } from "../../compiler/index.ts";
 
@@ -29,7 +30,7 @@ const pastPattern = /^past_key_values\.(\d+\.\w+)$/;
 
 /** The part that an input brings from the past, such as "3.key"; "" for any other node. */
 export const pastPart = (node: Node): string =>
-  node.op === "input" ? (pastPattern.exec(inputName(node))?.[1] ?? "") : "";
+  sourceOf(node) === "input" ? (pastPattern.exec(inputName(node))?.[1] ?? "") : "";
 
 export const stateName = (part: string): string => `cache.${part}`;
 export const presentName = (part: string): string => `present.${part}`;
@@ -84,7 +85,7 @@ export function outputNamed(graph: Graph, name: string): Node {
 }
 
 function openSizes(step: Graph): OpenSizes {
-  const ids = step.inputs.find((n) => n.op === "input" && inputName(n) === "input_ids");
+  const ids = step.inputs.find((n) => sourceOf(n) === "input" && inputName(n) === "input_ids");
   const past = step.inputs.find((n) => pastPart(n) !== "");
   const [batch, tokens] = ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
   const open = past?.type.axes.map((a) => loneSymbol(a.size)).find((s) => s && s !== batch);

@@ -9,6 +9,7 @@ import {
   inputName,
   type Node,
   type SizedAxis,
+  sourceOf,
   UsageError,
 } from "../../compiler/index.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "../checkpoint/checkpoint.ts";
@@ -162,7 +163,7 @@ async function runStep(session: Session, step: number, feeds: Readonly<Record<st
 
 /** Numbers for the step's random inputs, addressed by the input's name and the step. */
 function randomFeeds(job: TrainingJob, step: number): Record<string, HostTensor> {
-  const drawn = job.step.graph.inputs.filter((n) => n.op === "random");
+  const drawn = job.step.graph.inputs.filter((n) => sourceOf(n) === "random");
   return Object.fromEntries(drawn.map((n) => [inputName(n), drawRandom(n, job, step)]));
 }
 

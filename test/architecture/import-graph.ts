@@ -31,7 +31,8 @@ export function checkImports(root: string): readonly string[] {
   return [...wrong, ...nodeInBrowser(imports), ...cycles(imports)];
 }
 
-function sourceFiles(root: string, folder: string): readonly string[] {
+/** The TypeScript and JavaScript files of a folder, by paths relative to `root`. */
+export function sourceFiles(root: string, folder: string): readonly string[] {
   if (!existsSync(join(root, folder))) return [];
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = posix.join(folder, entry.name);

@@ -1,57 +1,97 @@
 /** Runs one graph on an executor and says what is wrong with it. */
-import { type Graph, inputName, UnsupportedError } from "../../compiler/index.ts";
-import type { Executor, Run } from "./executors.ts";
+import { bindSizes, type Graph, inputName, OpViolation, type Sizes, UnsupportedError } from "../../compiler/index.ts";
+import type { Executor, Prepared, Run } from "./executors.ts";
+import { drawInputs } from "./random-case.ts";
 import { disagreement, type Expected, expected, OutOfRange, type Values } from "./tolerance.ts";
 
 export interface Fault {
   /** A disagreement, or an error's class and first words: what a smaller graph must show too. */
   readonly kind: string;
   readonly text: string;
+  readonly sizes: Sizes;
+}
+
+/** A graph at known sizes with inputs, and what the reference makes of them. */
+export interface Trial {
+  readonly sizes: Sizes;
+  readonly graph: Graph;
+  readonly values: Values;
+  readonly want: ReadonlyMap<string, Expected>;
 }
 
 /** More draws for a graph that seems wrong, before it is called wrong. */
 const confirmingDraws = 24;
 
-/** What the reference expects of a graph; undefined where it leaves the range in which executors must agree. */
-export function expectation(graph: Graph, values: Values): ReadonlyMap<string, Expected> | undefined {
+/**
+ * The trials of a graph at several sizes. Left out are those at which a slice is longer than its axis, and those whose
+ * values leave the range in which executors must agree.
+ */
+export function trialsOf(graph: Graph, bindings: readonly Sizes[], seed: number): Trial[] {
+  return bindings.flatMap((sizes) => {
+    try {
+      const bound = bindSizes(graph, sizes);
+      const values = drawInputs(bound, seed);
+      return [{ sizes, graph: bound, values, want: expected(bound, values) }];
+    } catch (error) {
+      if (error instanceof OutOfRange || error instanceof OpViolation) return [];
+      throw error;
+    }
+  });
+}
+
+/** The first fault that an executor shows on a graph, run at one size after another. */
+export async function check(executor: Executor, graph: Graph, trials: readonly Trial[]): Promise<Fault | undefined> {
+  if (!executor.open) return firstOf(trials, (trial) => withPrepared(executor, trial.graph, [trial]));
+  return withPrepared(executor, graph, trials);
+}
+
+async function withPrepared(executor: Executor, graph: Graph, trials: readonly Trial[]): Promise<Fault | undefined> {
+  let prepared: Prepared;
   try {
-    return expected(graph, values);
+    prepared = await executor.prepare(graph);
   } catch (error) {
-    if (error instanceof OutOfRange) return undefined;
-    throw error;
+    return thrown(error, trials[0]?.sizes ?? {});
+  }
+  try {
+    return await firstOf(trials, (trial) => faultOf(prepared, trial));
+  } finally {
+    prepared.dispose();
   }
 }
 
-/** The fault that an executor shows on a graph, if any. */
-export async function check(
-  executor: Executor,
-  graph: Graph,
-  values: Values,
-  want: ReadonlyMap<string, Expected>,
-): Promise<Fault | undefined> {
+async function firstOf<T>(list: readonly T[], f: (item: T) => Promise<Fault | undefined>): Promise<Fault | undefined> {
+  for (const item of list) {
+    const fault = await f(item);
+    if (fault) return fault;
+  }
+  return undefined;
+}
+
+async function faultOf(prepared: Prepared, trial: Trial): Promise<Fault | undefined> {
+  const { graph, values, sizes } = trial;
   let run: Run;
   try {
-    run = await executor.run(graph, values);
+    run = await prepared.run(values, sizes);
   } catch (error) {
-    return thrown(error);
+    return thrown(error, sizes);
   }
-  if (differences(run, graph, want, values).length === 0) return undefined;
-  const found = differences(run, graph, expected(graph, values, confirmingDraws, 99), values);
-  return found.length === 0 ? undefined : { kind: "disagreement", text: found.join("\n") };
+  if (differences(run, trial).length === 0) return undefined;
+  const found = differences(run, { ...trial, want: expected(graph, values, confirmingDraws, 99) });
+  return found.length === 0 ? undefined : { kind: "disagreement", text: found.join("\n"), sizes };
 }
 
-function thrown(error: unknown): Fault {
+function thrown(error: unknown, sizes: Sizes): Fault {
   const { name, message } = error instanceof Error ? error : { name: "thrown", message: String(error) };
   const words = message
     .split("\n")[0]!
     .replace(/["(].*|\d+/g, "")
     .slice(0, 40);
   const refused = error instanceof UnsupportedError ? "refused" : "error";
-  return { kind: `${refused}: ${name}: ${words}`, text: `${name}: ${message}` };
+  return { kind: `${refused}: ${name}: ${words}`, text: `${name}: ${message}`, sizes };
 }
 
 /** One line for each output and each state that is not what it should be. */
-function differences(run: Run, graph: Graph, want: ReadonlyMap<string, Expected>, values: Values): string[] {
+function differences(run: Run, { graph, values, want }: Trial): string[] {
   const successors = new Map(Object.entries(graph.updates).map(([output, state]) => [state, output]));
   const lines = [...want].flatMap(([name, e]) => {
     const line = disagreement(run.outputs.get(name) ?? [], e);

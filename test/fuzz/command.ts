@@ -1,6 +1,7 @@
 /** The command line of the fuzzer: which seeds, on what, and where it goes on. */
 import { Command, InvalidArgumentError } from "commander";
 import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
+import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import { HeddleError } from "../../compiler/index.ts";
 import { devices, type Executor, interpreters } from "./executors.ts";
 import { crash, type Finding, printFinding } from "./finding.ts";
@@ -63,8 +64,16 @@ function wholeNumber(text: string): number {
 
 async function fuzz(options: Options): Promise<number> {
   let session = afterCrash(openSession(options.resume, options.only));
-  const gpu = options.only.includes("webgpu") ? await requestDevice({ prefer: "software" }) : undefined;
-  const executors = [...(options.only.includes("interpreter") ? interpreters : []), ...(gpu ? devices(gpu) : [])];
+  const open = () => requestDevice({ prefer: "software" });
+  let gpu = options.only.includes("webgpu") ? await open() : undefined;
+  const renew = async (broken: GpuDevice): Promise<GpuDevice> => {
+    broken.dispose();
+    return (gpu = await open());
+  };
+  const executors = [
+    ...(options.only.includes("interpreter") ? interpreters : []),
+    ...(gpu ? devices(gpu, renew) : []),
+  ];
   const progress = new Progress(options.seeds[1] - options.seeds[0]);
   const save = async (next: Session) => {
     session = next;

@@ -1,17 +1,23 @@
-/** What graphs are run on: the kernels interpreted for two families of adapters, and a WebGPU device with either's schedules. */
+/**
+ * What graphs are run on: the kernels interpreted for two families of adapters, and a WebGPU device with either's
+ * schedules; each for sizes that are known when it compiles, and for sizes that stay open until a run.
+ */
 import { isResident } from "../../backends/feeds.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import {
   type AdapterFacts,
+  bindSizes,
   compileKernels,
   type Graph,
   type HostTensor,
   hostTensor,
+  InternalError,
   inputName,
   type Node,
   runProgram,
   type SizedAxis,
+  type Sizes,
 } from "../../compiler/index.ts";
 import { adapters } from "../kernels/support.ts";
 import { asHardware } from "../webgpu/support.ts";
@@ -23,63 +29,114 @@ export interface Run {
   readonly states: ReadonlyMap<string, ArrayLike<number>>;
 }
 
+/** A compiled graph, which may be run several times. */
+export interface Prepared {
+  run(values: Values, sizes: Sizes): Promise<Run>;
+  dispose(): void;
+}
+
 export interface Executor {
   readonly name: string;
   /** What its kernels are compiled for. */
   readonly facts: AdapterFacts;
-  run(graph: Graph, values: Values): Promise<Run>;
+  /** Whether it compiles graphs whose sizes are symbols; else it is given numbers. */
+  readonly open: boolean;
+  prepare(graph: Graph): Promise<Prepared>;
 }
+
+/** With sizes known, and with sizes open. */
+const both = (make: (open: boolean, suffix: string) => Executor): Executor[] => [
+  make(false, ""),
+  make(true, ", sizes open"),
+];
 
 const stateNames = (graph: Graph): string[] =>
   graph.inputs.filter((n) => n.attrs.role === "state").map((n) => inputName(n));
 
-function interpreter(name: string, facts: AdapterFacts): Executor {
+const interpreter = (name: string, facts: AdapterFacts, open: boolean): Executor => ({
+  name,
+  facts,
+  open,
+  async prepare(graph) {
+    const program = compileKernels(graph, facts);
+    return {
+      async run(values, sizes) {
+        const { outputs, inputs } = runProgram(program, values, sizes);
+        // A state that nothing reads or writes is no input of the program: it stays as it was given.
+        return { outputs, states: new Map(stateNames(graph).map((s) => [s, inputs.get(s) ?? values.get(s)!])) };
+      },
+      dispose() {},
+    };
+  },
+});
+
+export const interpreters: readonly Executor[] = Object.entries(adapters).flatMap(([name, facts]) =>
+  both((open, suffix) => interpreter(`interpreter, ${name}${suffix}`, facts, open)),
+);
+
+/** A device that is opened anew where one has refused a command: from then on it refuses everything. */
+interface Opened {
+  gpu: GpuDevice;
+  readonly renew?: (broken: GpuDevice) => Promise<GpuDevice>;
+}
+
+function onDevice(
+  name: string,
+  facts: AdapterFacts,
+  open: boolean,
+  opened: Opened,
+  as: (gpu: GpuDevice) => GpuDevice,
+): Executor {
+  const guarded = async <T>(body: () => Promise<T>): Promise<T> => {
+    try {
+      return await body();
+    } catch (error) {
+      if (error instanceof InternalError && opened.renew) opened.gpu = await opened.renew(opened.gpu);
+      throw error;
+    }
+  };
   return {
-    name: `interpreter, ${name}`,
+    name,
     facts,
-    async run(graph, values) {
-      const { outputs, inputs } = runProgram(compileKernels(graph, facts), values);
-      // A state that nothing reads or writes is no input of the program: it stays as it was given.
-      return { outputs, states: new Map(stateNames(graph).map((s) => [s, inputs.get(s) ?? values.get(s)!])) };
-    },
+    open,
+    prepare: (graph) =>
+      guarded(async () => {
+        const prepared = await prepareOn(as(opened.gpu), graph);
+        return { ...prepared, run: (values, sizes) => guarded(() => prepared.run(values, sizes)) };
+      }),
   };
 }
 
-export const interpreters: readonly Executor[] = Object.entries(adapters).map(([name, facts]) =>
-  interpreter(name, facts),
-);
+async function prepareOn(gpu: GpuDevice, graph: Graph): Promise<Prepared> {
+  const backend = webgpuBackend(gpu);
+  const store = backend.createStore();
+  const executable = await backend.compile(graph);
+  return {
+    async run(values, sizes) {
+      const feeds: Record<string, HostTensor> = {};
+      for (const n of bindSizes(graph, sizes).inputs) {
+        if (isResident(n)) await store.write(inputName(n), hostValue(n, values));
+        else feeds[inputName(n)] = hostValue(n, values);
+      }
+      const got = await executable.run(feeds, store, { fetch: graph.outputs.map((o) => o.name) });
+      const states = new Map<string, ArrayLike<number>>();
+      for (const name of stateNames(graph)) states.set(name, (await store.read(name)).data);
+      return { outputs: new Map(Object.entries(got).map(([k, t]) => [k, t.data])), states };
+    },
+    dispose() {
+      executable.dispose();
+      store.dispose();
+    },
+  };
+}
 
 const hostValue = (node: Node, values: Values): HostTensor =>
   hostTensor(node.type.dtype, node.type.axes as readonly SizedAxis[], Array.from(values.get(inputName(node))!));
 
-function onDevice(name: string, gpu: GpuDevice): Executor {
-  return {
-    name: `webgpu, ${name} schedules`,
-    facts: name === "software" ? adapters.software! : adapters.gpu!,
-    async run(graph, values) {
-      const backend = webgpuBackend(gpu);
-      const store = backend.createStore();
-      const feeds: Record<string, HostTensor> = {};
-      for (const n of graph.inputs) {
-        if (isResident(n)) await store.write(inputName(n), hostValue(n, values));
-        else feeds[inputName(n)] = hostValue(n, values);
-      }
-      const executable = await backend.compile(graph);
-      try {
-        const got = await executable.run(feeds, store, { fetch: graph.outputs.map((o) => o.name) });
-        const states = new Map<string, ArrayLike<number>>();
-        for (const name of stateNames(graph)) states.set(name, (await store.read(name)).data);
-        return { outputs: new Map(Object.entries(got).map(([k, t]) => [k, t.data])), states };
-      } finally {
-        executable.dispose();
-        store.dispose();
-      }
-    },
-  };
+/** A device as the software adapter it is, and with the schedules and the few bindings of a GPU. */
+export function devices(gpu: GpuDevice, renew?: Opened["renew"]): readonly Executor[] {
+  const opened: Opened = { gpu, ...(renew && { renew }) };
+  return both((open, suffix) =>
+    onDevice(`webgpu, software schedules${suffix}`, adapters.software!, open, opened, (device) => device),
+  ).concat(both((open, suffix) => onDevice(`webgpu, gpu schedules${suffix}`, adapters.gpu!, open, opened, asHardware)));
 }
-
-/** A device twice: as the software adapter it is, and with the schedules and the few bindings of a GPU. */
-export const devices = (gpu: GpuDevice): readonly Executor[] => [
-  onDevice("software", gpu),
-  onDevice("gpu", asHardware(gpu)),
-];

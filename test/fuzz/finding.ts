@@ -1,8 +1,8 @@
 /** A disagreement as it is reported: the seed, the smallest graph that shows it, and the kernels that it became. */
-import { compileKernels, type Graph, printGraph, printKernel, type Sizes } from "../../compiler/index.ts";
-import { check, expectation, type Fault } from "./check.ts";
+import { bindSizes, compileKernels, type Graph, printGraph, printKernel, type Sizes } from "../../compiler/index.ts";
+import { check, type Fault, trialsOf } from "./check.ts";
 import type { Executor } from "./executors.ts";
-import { drawInputs, fuzzCase } from "./random-case.ts";
+import { fuzzCase } from "./random-case.ts";
 import { shrink } from "./shrink.ts";
 
 export interface Finding {
@@ -11,7 +11,7 @@ export interface Finding {
   /** Numbers for the symbolic sizes. */
   readonly sizes: Sizes;
   readonly fault: Fault;
-  /** The smallest graph found, of known sizes. */
+  /** The smallest graph found; its sizes are known unless the executor keeps them open. */
   readonly graph: string;
   readonly kernels: string;
 }
@@ -19,23 +19,22 @@ export interface Finding {
 /** Shrinks a failing graph and tells what is wrong with the smallest. Inputs are drawn by the seed at every size. */
 export async function finding(
   seed: number,
-  sizes: Sizes,
+  bindings: readonly Sizes[],
   executor: Executor,
   graph: Graph,
   fault: Fault,
   tries: number,
 ): Promise<Finding> {
-  const faultOf = async (g: Graph): Promise<Fault | undefined> => {
-    const values = drawInputs(g, seed);
-    const want = expectation(g, values);
-    return want && check(executor, g, values, want);
-  };
-  const small = await shrink(graph, async (g) => (await faultOf(g))?.kind === fault.kind, tries);
+  // What is compiled for known sizes is shrunk at those that fail; what is run at one size after another keeps all.
+  const given = executor.open ? { graph, bindings } : { graph: bindSizes(graph, fault.sizes), bindings: [{}] };
+  const faultOf = (g: Graph) => check(executor, g, trialsOf(g, given.bindings, seed));
+  const small = await shrink(given.graph, async (g) => (await faultOf(g))?.kind === fault.kind, tries);
+  const last = (await faultOf(small)) ?? fault;
   return {
     seed,
     executor: executor.name,
-    sizes,
-    fault: (await faultOf(small)) ?? fault,
+    sizes: executor.open ? last.sizes : fault.sizes,
+    fault: last,
     graph: printGraph(small),
     kernels: kernelsOf(small, executor),
   };
@@ -55,7 +54,7 @@ export const crash = (seed: number): Finding => ({
   seed,
   executor: "the process",
   sizes: {},
-  fault: { kind: "crash", text: "the process ended while this seed was running, or was stopped then" },
+  fault: { kind: "crash", text: "the process ended while this seed was running", sizes: {} },
   graph: printGraph(fuzzCase(seed).graph),
   kernels: "",
 });

@@ -3,7 +3,6 @@
  * another, states that are read, written, swapped and shifted. A case is what its seed says, on every machine.
  */
 import {
-  bindSizes,
   differentiate,
   type Graph,
   inputName,
@@ -14,6 +13,7 @@ import {
   opRecords,
   ops,
   type Sizes,
+  symbol,
   UsageError,
 } from "../../compiler/index.ts";
 import { type Choose, seededChooser } from "../support/random-graph.ts";
@@ -41,6 +41,8 @@ export interface FuzzCase {
   readonly graph: Graph;
   /** Numbers for the symbols, several times; one empty record where there are none. */
   readonly bindings: readonly Sizes[];
+  /** Whether any size is a symbol. */
+  readonly open: boolean;
 }
 
 const chance = (d: Draft, one: number): boolean => d.choose(one) === 0;
@@ -54,7 +56,7 @@ const shapes: readonly { readonly sizes: readonly number[]; readonly maxElements
   { sizes: [1, 2, 5, 65, 257], maxElements: 1500 },
 ];
 
-/** What the symbols n and past are bound to; slices of symbolic axes need two elements. */
+/** What the symbols n and past are bound to, in turn: larger, smaller and larger again. */
 const bindings: readonly Sizes[] = [
   { n: 5, past: 3 },
   { n: 2, past: 1 },
@@ -75,6 +77,9 @@ export function randomCase(choose: Choose): FuzzCase {
   };
   const d: Draft = { choose, options, values: [], declared: [], fresh: 0 };
   const wide = addInput(d, "f32", randomAxes(d, 4));
+  // A run tells the size of a symbol by what it is fed.
+  if (options.symbols)
+    for (const size of ["n", "past"]) addInput(d, "f32", [{ name: `of_${size}`, size: symbol(size) }]);
   addInput(d, "f32", wide.node.type.axes.slice(-1));
   if (chance(d, 2)) addInput(d, "i32", wide.node.type.axes.slice(0, 1));
   const states = Array.from({ length: chance(d, 3) ? 1 + choose(3) : 0 }, (_, i) => addState(d, `state${i}`, wide));
@@ -176,7 +181,7 @@ function assemble(d: Draft, states: readonly Node[], gradients: readonly Output[
     if (!chance(d, 6)) updates[add(successor(d, state, states, gradients), "next")] = inputName(state);
   const all = shuffledList(d, [...outputs, ...gradients]);
   const graph = makeGraph("random", all, d.declared, updates);
-  return { graph, bindings: d.options.symbols ? bindings : [{}] };
+  return { graph, bindings: d.options.symbols ? bindings : [{}], open: d.options.symbols };
 }
 
 function shuffledList<T>(d: Draft, list: readonly T[]): T[] {
@@ -187,7 +192,7 @@ function shuffledList<T>(d: Draft, list: readonly T[]): T[] {
 function anyOutput(d: Draft): Node {
   switch (d.choose(12)) {
     case 0:
-      return ops.constant(pick(d, [0, 1, 2.5]), pick(d, ["f32", "i32"] as const));
+      return chance(d, 2) ? ops.constant(pick(d, [0, 1, 2.5])) : ops.constant(d.choose(4), "i32");
     case 1:
       return pick(
         d,
@@ -265,9 +270,6 @@ const sameType = (a: Node, b: Node): boolean =>
   a.type.dtype === b.type.dtype &&
   a.type.axes.length === b.type.axes.length &&
   a.type.axes.every((x, i) => x.name === b.type.axes[i]!.name && x.size === b.type.axes[i]!.size);
-
-/** A case's graph at known sizes. */
-export const bound = (c: FuzzCase, sizes: Sizes): Graph => bindSizes(c.graph, sizes);
 
 /** Values for each input of a graph of known sizes, exactly representable in its dtype. */
 export function drawInputs(graph: Graph, seed: number): Values {

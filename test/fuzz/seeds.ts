@@ -1,9 +1,8 @@
 /** Runs seeds one after another on the executors asked for. */
-
-import { check, expectation } from "./check.ts";
+import { check, trialsOf } from "./check.ts";
 import type { Executor } from "./executors.ts";
 import { type Finding, finding } from "./finding.ts";
-import { bound, drawInputs, fuzzCase } from "./random-case.ts";
+import { fuzzCase } from "./random-case.ts";
 
 export interface SeedResult {
   readonly seed: number;
@@ -14,28 +13,15 @@ export interface SeedResult {
   readonly findings: readonly Finding[];
 }
 
-/** Compares the graphs of a seed; the first fault that an executor shows is shrunk by at most `tries` graphs. */
+/** Compares the graph of a seed, at every size it is bound to; a fault is shrunk by at most `tries` graphs. */
 export async function runSeed(seed: number, executors: readonly Executor[], tries: number): Promise<SeedResult> {
-  const random = fuzzCase(seed);
+  const { graph, bindings, open } = fuzzCase(seed);
+  const trials = trialsOf(graph, bindings, seed);
   const findings: Finding[] = [];
-  const faulty = new Set<Executor>();
-  let [compared, skipped] = [0, 0];
-  for (const sizes of random.bindings) {
-    const graph = bound(random, sizes);
-    const values = drawInputs(graph, seed);
-    const want = expectation(graph, values);
-    if (!want) {
-      skipped++;
-      continue;
+  if (trials.length > 0)
+    for (const executor of executors.filter((e) => open || !e.open)) {
+      const fault = await check(executor, graph, trials);
+      if (fault) findings.push(await finding(seed, bindings, executor, graph, fault, tries));
     }
-    compared++;
-    for (const executor of executors) {
-      if (faulty.has(executor)) continue;
-      const fault = await check(executor, graph, values, want);
-      if (!fault) continue;
-      faulty.add(executor);
-      findings.push(await finding(seed, sizes, executor, graph, fault, tries));
-    }
-  }
-  return { seed, compared, skipped, findings };
+  return { seed, compared: trials.length, skipped: bindings.length - trials.length, findings };
 }

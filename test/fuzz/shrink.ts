@@ -6,14 +6,17 @@ import {
   type Attrs,
   type AttrValue,
   type Axis,
+  bindSizes,
   build,
   type Graph,
+  graphSymbols,
   HeddleError,
   inputName,
   isGraphInput,
   makeGraph,
   type Node,
   nodesOf,
+  OpViolation,
   type Output,
   opRecord,
   ops,
@@ -45,7 +48,9 @@ const weigh = (graph: Graph): number =>
   graph.outputs.length * 100 +
   graph.inputs.length * 10;
 
-const countOf = (node: Node): number => node.type.axes.reduce((n, a) => n * Number(a.size), 1);
+/** Elements; a size that is a symbol counts as many, so that a number in its place is simpler. */
+const countOf = (node: Node): number =>
+  node.type.axes.reduce((n, a) => n * (typeof a.size === "number" ? a.size : 300), 1);
 
 /** Smaller graphs, the largest steps first. */
 function* candidates(graph: Graph): Generator<Graph> {
@@ -61,7 +66,7 @@ function attempt(make: () => Graph): Graph | undefined {
   try {
     return make();
   } catch (error) {
-    if (error instanceof HeddleError) return undefined;
+    if (error instanceof HeddleError || error instanceof OpViolation) return undefined;
     throw error;
   }
 }
@@ -111,10 +116,13 @@ function* proposals(graph: Graph): Generator<() => Graph> {
             graph,
             outputs.map((other) => (other === o ? { ...o, node: operand } : other)),
           );
+  for (const symbol of graphSymbols(graph)) yield () => bindSizes(graph, { [symbol]: 3 });
   for (const axis of axesOf(graph)) {
     yield () => resized(graph, axis, 1);
-    yield () => resized(graph, axis, Number(axis.size) >> 1);
-    yield () => resized(graph, axis, Number(axis.size) - 1);
+    const { size } = axis;
+    if (typeof size !== "number") continue;
+    yield () => resized(graph, axis, size >> 1);
+    yield () => resized(graph, axis, size - 1);
   }
   for (const input of graph.inputs)
     if (input.op !== "input" || input.attrs.role)
@@ -183,13 +191,13 @@ function assertUpdates(graph: Graph): void {
 function axesOf(graph: Graph): Axis[] {
   const found = new Map<string, Axis>();
   for (const node of nodesOf(graph))
-    for (const a of node.type.axes) if (Number(a.size) > 1) found.set(`${a.name}=${a.size}`, a);
+    for (const a of node.type.axes) if (typeof a.size !== "number" || a.size > 1) found.set(`${a.name}=${a.size}`, a);
   return [...found.values()];
 }
 
 /** The graph with every axis of that name and size shortened where it is introduced, and slices of it shortened too. */
 function resized(graph: Graph, axis: Axis, size: number): Graph {
-  if (size < 1 || size >= Number(axis.size)) throw new HeddleError("no smaller size");
+  if (size < 1 || (typeof axis.size === "number" && size >= axis.size)) throw new HeddleError("no smaller size");
   const change = (v: AttrValue): AttrValue => {
     if (Array.isArray(v)) return v.map(change);
     if (v && typeof v === "object") {
@@ -207,9 +215,11 @@ function resized(graph: Graph, axis: Axis, size: number): Graph {
     );
     if (Array.isArray(attrs.values)) attrs.values = attrs.values.slice(0, lengthOf(attrs.axes));
     if (node.op === "slice" && node.attrs.axis === axis.name) {
-      const room = Number(operands[0]!.type.axes.find((a) => a.name === axis.name)!.size);
-      attrs.start = Math.min(Number(attrs.start), room - 1);
-      attrs.length = Math.min(Number(attrs.length), room - attrs.start);
+      const room = operands[0]!.type.axes.find((a) => a.name === axis.name)!.size;
+      if (typeof room !== "number" || typeof attrs.start !== "number" || typeof attrs.length !== "number")
+        throw new HeddleError("a slice of an open axis");
+      attrs.start = Math.min(attrs.start, room - 1);
+      attrs.length = Math.min(attrs.length, room - attrs.start);
     }
     return build(node.op, operands, attrs);
   });

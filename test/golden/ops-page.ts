@@ -2,6 +2,7 @@
 import {
   type AttrSpec,
   build,
+  type HalfPolicy,
   makeGraph,
   type OpKind,
   type OpRecord,
@@ -62,7 +63,9 @@ function opText(record: OpRecord): string {
   const rows = [
     ...attributes(record),
     ...Object.entries(record.constraints).map(([id, text]) => `- ${id}: ${text}`),
+    ...roles(record),
     `- gradient: ${gradientText(record)}; targets: ${targets(record)}`,
+    ...(record.half ? [`- in f16: ${halves[record.half]}`] : []),
     ...specialRow(record),
     ...(record.doc.source === undefined ? [] : [`- source: ${record.doc.source}`]),
   ];
@@ -78,14 +81,34 @@ const specialRow = ({ name, special = [] }: OpRecord): string[] =>
 const attributes = ({ attrs }: OpRecord): string[] =>
   Object.entries(attrs).map(([n, { kind, optional }]) => `- \`${n}\`: ${shapes[kind]}${optional ? ", optional" : ""}`);
 
+const roles = ({ roles: own }: OpRecord): string[] =>
+  own
+    ? [
+        `- roles: ${Object.entries(own)
+          .map(([operand, role]) => `${operand}: ${role}`)
+          .join(", ")}`,
+      ]
+    : [];
+
+const halves: Readonly<Record<HalfPolicy, string>> = {
+  safe: "operands and result",
+  as_operands: "where all operands are",
+  as_operands_but_streams: "where all operands are and one is learned; a sum of two computed values is f32",
+  as_normalized: "where the first operand is, with statistics in f32",
+};
+
 function gradientText(record: OpRecord): string {
   if (record.gradient) return "its own";
   if (record.flat || record.kind === "source") return "none flows";
   return record.decompose ? "that of its parts" : "none";
 }
 
-function targets({ wgsl, onnx, decompose }: OpRecord): string {
-  const own = [wgsl && "WGSL", onnx && `ONNX ${onnx.type} (opset ${onnx.since})`].filter(Boolean);
+function targets({ core, wgsl, onnx, decompose }: OpRecord): string {
+  const own = [
+    core && `${core.kind.replace("_", " ")} kernels`,
+    wgsl && "WGSL",
+    onnx && `ONNX ${onnx.type} (opset ${onnx.since})`,
+  ].filter(Boolean);
   return [...own, ...(decompose ? ["decomposed elsewhere"] : [])].join(", ") || "by its kind";
 }
 

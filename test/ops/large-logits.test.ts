@@ -15,14 +15,19 @@ const label = ops.input("label", "i32", [axes[0]!]);
 const loss = ops.crossEntropy(x, label, "class");
 const spread = ops.logsumexp(x, "class");
 const probability = ops.softmax(x, "class");
+const logs = ops.logSoftmax(x, "class");
+const weight = ops.table([1, -2, 3, 0.5], [axes[1]!]);
 const [ofLoss] = differentiate(ops.reduceSum(loss, ["row"]), [x]);
 const [ofSpread] = differentiate(ops.reduceSum(spread, ["row"]), [x]);
+const [ofLogs] = differentiate(ops.reduceSum(ops.mul(logs, weight), ["row", "class"]), [x]);
 const graph = makeGraph(
   "losses",
-  Object.entries({ loss, spread, probability, ofLoss: ofLoss!, ofSpread: ofSpread! }).map(([name, node]) => ({
-    name,
-    node,
-  })),
+  Object.entries({ loss, spread, probability, logs, ofLoss: ofLoss!, ofSpread: ofSpread!, ofLogs: ofLogs! }).map(
+    ([name, node]) => ({
+      name,
+      node,
+    }),
+  ),
   [x, label],
 );
 
@@ -45,6 +50,8 @@ function exact(rows: readonly (readonly number[])[]) {
     probability,
     ofLoss: probability.map((p, i) => p - (labels[Math.floor(i / classes)] === i % classes ? 1 : 0)),
     ofSpread: probability,
+    logs: shifted.flatMap((row, i) => row.map((v) => v - Math.log(totals[i]!))),
+    ofLogs: probability.map((p, i) => [1, -2, 3, 0.5][i % classes]! - 2.5 * p),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Every op record against its own reference; see support/record-checks.ts for the checks. */
 import { expect, it } from "vitest";
-import { opRecords } from "../../compiler/index.ts";
+import { opRecords, ops } from "../../compiler/index.ts";
 import { derivativeSlack, describeRecords, directionalDerivative } from "../support/record-checks.ts";
 
 describeRecords(opRecords());
@@ -14,4 +14,9 @@ it("the gradient check fails when a gradient is wrong by a thousandth", () => {
 it("every op with a float result has a gradient, a decomposition or is flat", () => {
   const without = opRecords().filter((r) => r.kind !== "source" && !r.gradient && !r.decompose && !r.flat);
   expect(without.map((r) => r.name)).toEqual([]);
+});
+
+it("argmax refuses bools, which a device cannot order", () => {
+  const flags = ops.input("flags", "bool", [{ name: "a", size: 3 }]);
+  expect(() => ops.argmax(flags, "a")).toThrow(/argmax C2.*bools have no order/s);
 });

@@ -63,8 +63,8 @@ describe.each(executorNames)("constants of the graph, by %s", (executor) => {
   });
 });
 
-it("every elementwise op but those of bool says what nan, infinities and zeros give", () => {
-  const silent = opRecords().filter((r) => r.kind === "elementwise" && !r.special?.length);
+it("every elementwise op but those of bool, and every reduction, says what nan, infinities and zeros give", () => {
+  const silent = opRecords().filter((r) => /^(elementwise|reduction)$/.test(r.kind) && !r.special?.length);
   expect(silent.map((r) => r.name)).toEqual(["and", "not", "or"]);
   for (const record of specialRecords()) {
     for (const { operands } of record.special!)

@@ -28,13 +28,39 @@ export interface Exception {
   }[];
 }
 
-const leastF32 = -3.4028234663852886e38;
+const largestF32 = 3.4028234663852886e38;
 const row = (operands: SpecialValue["operands"], gives: number) => ({ operands, gives });
 const to = (dtype: string, x: number, gives: number) => ({ operands: [x], attrs: { to: dtype }, gives });
 
 const lostSign = "the sign of a zero is lost on the way";
-const passedOver = "the kernel takes WGSL's max, which may pass over a nan; a test of each element would cost more";
-const leastFinite = "the kernel begins at the least finite number";
+const passedOver =
+  "the kernel takes WGSL's max or min, which may pass over a nan; a test of each element would cost more";
+const finiteStart =
+  "the kernel starts at the last finite number, as an adapter may assume that there are no infinities";
+
+/** Those of the largest and of the smallest value, which of 1 and 2 is `chosen`; kernels start next to the infinity `start`. */
+const extremes = (op: string, chosen: number, start: number): Exception[] => [
+  ...(["kernels", "webgpu"] as const).map(
+    (executor): Exception => ({
+      op,
+      executor,
+      why: finiteStart,
+      rows: [row([[start, start, start]], Math.sign(start) * largestF32)],
+    }),
+  ),
+  {
+    op,
+    executor: "webgpu",
+    why: passedOver,
+    rows: [row([[nan, 1, 2]], chosen), row([[1, nan, 2]], chosen), row([[1, 2, nan]], chosen)],
+  },
+  {
+    op,
+    executor: "onnxruntime",
+    why: "it keeps a nan only where that comes first",
+    rows: [row([[1, nan, 2]], chosen), row([[1, 2, nan]], chosen)],
+  },
+];
 
 export const exceptions: readonly Exception[] = [
   { op: "sin", executor: "webgpu", why: lostSign, rows: [row([-0], 0)] },
@@ -65,20 +91,8 @@ export const exceptions: readonly Exception[] = [
       to("u32", inf, 0),
     ],
   },
-  { op: "reduce_max", executor: "kernels", why: leastFinite, rows: [row([[-inf, -inf, -inf]], leastF32)] },
-  { op: "reduce_max", executor: "webgpu", why: leastFinite, rows: [row([[-inf, -inf, -inf]], leastF32)] },
-  {
-    op: "reduce_max",
-    executor: "webgpu",
-    why: passedOver,
-    rows: [row([[nan, 1, 2]], 2), row([[1, nan, 2]], 2), row([[1, 2, nan]], 2)],
-  },
-  {
-    op: "reduce_max",
-    executor: "onnxruntime",
-    why: "it keeps a nan that comes first only",
-    rows: [row([[1, nan, 2]], 2), row([[1, 2, nan]], 2)],
-  },
+  ...extremes("reduce_max", 2, -inf),
+  ...extremes("reduce_min", 1, inf),
   { op: "argmax", executor: "onnxruntime", why: "it takes a nan that comes first", rows: [row([[nan, 1, 2]], 0)] },
 ];
 

@@ -144,7 +144,7 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   },
   argmax: (d) => {
     const x = d.options.jumps ? recent(d, d.values) : recent(d, ofDtype(d, "i32"));
-    if (x.node.type.axes.length === 0) return undefined;
+    if (x.node.type.axes.length === 0 || x.node.type.dtype === "bool") return undefined;
     const axis = pick(d, x.node.type.axes);
     return { node: ops.argmax(x.node, axis.name), low: 0, high: sizeNumber(axis) };
   },

@@ -1,5 +1,5 @@
 /** Products that are scaled by a number: Gemm and FusedMatMul do it for nothing. */
-import { type Graph, type Node, nodesOf, usersOf } from "../../../compiler/index.ts";
+import { coreOf, type Graph, isConstant, type Node, nodesOf, ops, usersOf } from "../../../compiler/index.ts";
 
 /** Each contraction whose only user multiplies it by a constant scalar, with that number. */
 export function productFactors(graph: Graph): Map<Node, number> {
@@ -8,9 +8,10 @@ export function productFactors(graph: Graph): Map<Node, number> {
   const factors = new Map<Node, number>();
   for (const [node, by] of users) {
     const [only] = by;
-    if (node.op !== "contract" || by.length !== 1 || only!.op !== "mul" || outputs.has(node)) continue;
+    if (coreOf(node)?.kind !== "contraction" || by.length !== 1 || !ops.is(ops.mul, only) || outputs.has(node))
+      continue;
     const other = only!.operands.find((o) => o !== node);
-    if (other?.op === "constant" && typeof other.attrs.value === "number") factors.set(node, other.attrs.value);
+    if (other && isConstant(other) && typeof other.attrs.value === "number") factors.set(node, other.attrs.value);
   }
   return factors;
 }

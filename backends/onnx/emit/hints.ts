@@ -2,7 +2,15 @@
  * What the users of a node would like its axes' order to be. Outputs are written in their declared order, products want
  * their matrices whole; wishes travel up through ops that keep layouts, so that axes are moved once, where they arise.
  */
-import { type Graph, type IndexAlgebra, indexMapOf, type Node, nodesOf, opRecord } from "../../../compiler/index.ts";
+import {
+  coreOf,
+  type Graph,
+  type IndexAlgebra,
+  indexMapOf,
+  type Node,
+  nodesOf,
+  opRecord,
+} from "../../../compiler/index.ts";
 import { matrixForm, memoryOrder, nearestForm, type Roles } from "./matrix.ts";
 import { realAxes, sameOrder } from "./value.ts";
 
@@ -25,7 +33,8 @@ export function layoutHints(graph: Graph): Map<Node, Wish> {
   for (const node of nodesOf(graph).reverse()) {
     node.operands.forEach((operand) => {
       if (wishes.has(operand) || operand.type.axes.length < 2) return;
-      const wish = node.op === "contract" ? productWish(node, operand) : passedOn(node, operand, wishes.get(node));
+      const wish =
+        coreOf(node)?.kind === "contraction" ? productWish(node, operand) : passedOn(node, operand, wishes.get(node));
       if (wish) wishes.set(operand, wish);
     });
   }

@@ -1,5 +1,5 @@
 /** Row statistics that a norm computes anyway: where a gradient asks for them, onnxruntime's norm gives them as a second output. */
-import { type Graph, type Node, nodesOf } from "../../../compiler/index.ts";
+import { type Graph, type Node, nodesOf, ops, rewrite } from "../../../compiler/index.ts";
 import type { Value } from "./value.ts";
 
 /** 1 / sqrt(mean(x²) + ε) over some axes. */
@@ -9,19 +9,24 @@ export interface RootMeanSquare {
   readonly epsilon: number;
 }
 
+const given = {
+  x: rewrite.tensor({ a: 2, b: 3 }),
+  over: rewrite.axisNames("b"),
+  weight: rewrite.number(0.375),
+  epsilon: rewrite.number(0.001),
+};
+const samples = rewrite.samplesOf(given);
+const spelled = ({ x, over, weight, epsilon }: typeof samples) =>
+  ops.rsqrt(ops.add(ops.mul(ops.reduceSum(ops.mul(x, x), over), weight), epsilon));
+const statistic = rewrite.pattern(given, samples, spelled(samples));
+
 /** What a reciprocal square root is of, where it is rms_norm's statistic as its gradient spells it. */
 export function rootMeanSquareOf(node: Node): RootMeanSquare | undefined {
-  const [sum, epsilon] = node.op === "rsqrt" ? node.operands[0]!.operands : [];
-  if (sum?.op !== "mul" || node.operands[0]!.op !== "add" || epsilon?.op !== "constant") return undefined;
-  const [total, weight] = sum.operands;
-  if (total?.op !== "reduce_sum" || weight?.op !== "constant") return undefined;
-  const square = total.operands[0]!;
-  const over = total.attrs.over as string[];
-  if (square.op !== "mul" || square.operands[0] !== square.operands[1]) return undefined;
-  const x = square.operands[0]!;
+  const found = rewrite.matchPattern(statistic, node);
+  if (!found) return undefined;
+  const { x, over, weight, epsilon } = Object.fromEntries(found) as typeof samples;
   const count = over.reduce((n, name) => n * Number(x.type.axes.find((a) => a.name === name)?.size), 1);
-  const exact = weight.attrs.value === 1 / count && typeof epsilon.attrs.value === "number";
-  return exact ? { x, over, epsilon: epsilon.attrs.value as number } : undefined;
+  return weight === 1 / count ? { x, over, epsilon } : undefined;
 }
 
 /** Statistics by what they are of. */

@@ -5,9 +5,11 @@ import {
   type DType,
   foldOf,
   hasAxis,
+  isConstant,
   isReduction,
   type Node,
   opRecord,
+  sourceOf,
   symbolsOf,
 } from "../../../compiler/index.ts";
 import type { EmitOptions } from "../options.ts";
@@ -193,7 +195,7 @@ function convert(e: Emission, x: Tensor, to: DType): Tensor {
 /** A divisor with 1 in place of 0, so that a / 0 is a and a mod 0 is 0: an integer division by 0 ends the process. */
 function divisor(e: Emission, { operands: [, b], type: { dtype } }: Node, t: Tensor): Tensor {
   const known = (b!.attrs.values as readonly number[] | undefined) ?? [b!.attrs.value as number];
-  if (b!.op === "size" || (b!.op === "constant" && !known.includes(0))) return t;
+  if (sourceOf(b!) === "size" || (isConstant(b!) && !known.includes(0))) return t;
   const number = (n: number) => tensor(value(scalar(e, dtype, n), dtype, []));
   if (dtype === "u32") return elementwise(e, "Max", [t, number(1)], dtype);
   return elementwise(e, "Where", [elementwise(e, "Equal", [t, number(0)], "bool"), number(1), t], dtype);

@@ -2,7 +2,16 @@
  * pad(a) + pad(b) -> concat(a, b), where one range begins at the end of the other: the cotangent of neighbouring slices,
  * such as q, k and v out of one product, is written once instead of padded and added.
  */
-import { type Axis, addDims, type Dim, findAxis, type Node, ops, rewrite } from "../../../compiler/index.ts";
+import {
+  type Axis,
+  addDims,
+  type Dim,
+  findAxis,
+  indexMapOf,
+  type Node,
+  ops,
+  rewrite,
+} from "../../../compiler/index.ts";
 
 const { nodeRule, refuse, rewritePass } = rewrite;
 
@@ -21,7 +30,8 @@ function joined({ operands, type }: Node): Node | rewrite.Refusal | undefined {
   );
 }
 
-const isZeroPad = (node: Node): boolean => node.op === "pad" && ((node.attrs.value as number | undefined) ?? 0) === 0;
+const isZeroPad = (node: Node): boolean =>
+  ops.is(ops.pad, node) && ((node.attrs.value as number | undefined) ?? 0) === 0;
 
 const endOf = (pad: Node): Dim =>
   addDims(pad.attrs.low as Dim, (findAxis(pad.operands[0]!.type, pad.attrs.axis as string) as Axis).size);
@@ -31,13 +41,14 @@ const sameAxes = (a: Node, b: Node): boolean =>
 
 /** What a concatenation along the axis joins; a transpose in between changes no meaning. */
 function partsOf(node: Node, axis: string): readonly Node[] {
-  const inner = node.op === "transpose" ? node.operands[0]! : node;
-  return inner.op === "concat" && inner.attrs.axis === axis ? inner.operands : [node];
+  const inner = ops.is(ops.transpose, node) ? node.operands[0]! : node;
+  return indexMapOf(inner)?.consecutive === axis ? inner.operands : [node];
 }
 
 export const joinPads = rewritePass("join-pads", [
   nodeRule("neighbouring-ranges", {
-    op: "add",
+    of: ops.add,
+    operand: ops.pad,
     example: () => {
       const [a, b] = ["a", "b"].map((name) => ops.input(name, "f32", [{ name: "x", size: 2 }])) as [Node, Node];
       return ops.add(ops.pad(a, "x", 0, 2), ops.pad(b, "x", 2, 0));

@@ -9,7 +9,7 @@ export const shareGelu: Pass = { name: "share-gelu", run: share };
 function share(graph: Graph): Graph {
   const present = new Set(nodesOf(graph));
   return rewriteGraph(graph, (node, original) => {
-    if (node.op !== "gelu" || !present.has(normalCdf(original.operands[0]!))) return node;
+    if (!ops.is(ops.gelu, node) || !present.has(normalCdf(original.operands[0]!))) return node;
     const x = node.operands[0]!;
     return ops.mul(x, normalCdf(x));
   });

@@ -5,7 +5,15 @@
  *     before  attention(q, k, v, mask)
  *     after   contract(softmax(scale · q·k + bias), v, [key])
  */
-import { type Attrs, type Node, ops, type Pass, rewriteGraph } from "../../../compiler/index.ts";
+import {
+  type AttentionCore,
+  type Attrs,
+  coreOf,
+  type Node,
+  ops,
+  type Pass,
+  rewriteGraph,
+} from "../../../compiler/index.ts";
 import { isExpressible } from "../emit/table.ts";
 import type { EmitOptions } from "../options.ts";
 
@@ -21,26 +29,26 @@ const hidden = { f32: -1e30, f16: -3e4 } as const;
 
 function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
   const order = node.type.axes.map((a) => a.name);
-  if (node.op === "attention" && !keep(node)) {
+  const core = coreOf(node);
+  if (core?.kind !== "attention") return node;
+  if (core.part === "values" && !keep(node)) {
     const [q, k, v, mask] = node.operands as [Node, Node, Node, Node | undefined];
     const mixed = ops.contract(weights(q, k, mask, node.attrs), v, [node.attrs.over as string]);
     return ops.transpose(mask ? ops.mul(mixed, sees(mask, node)) : mixed, order);
   }
-  const which = /^attention_grad_([qkv])$/.exec(node.op)?.[1];
-  if (which === undefined || !hasOwnRows(node)) return node;
-  return ops.transpose(gradient(which, node), order);
+  if (core.pass === "forward" || !hasOwnRows(node)) return node;
+  return ops.transpose(gradient(core, node), order);
 }
 
 /** True when the row statistics are those of the node's own q, k and mask, so that its probabilities are a softmax. */
 function hasOwnRows({ operands: [q, k, , lse, , , mask], attrs }: Node): boolean {
   const from = lse!.operands;
-  return (
-    lse!.op === "attention_lse" &&
-    from[0] === q &&
-    from[1] === k &&
-    from[2] === mask &&
-    lse!.attrs.scale === attrs.scale
-  );
+  return isStatistic(lse!) && from[0] === q && from[1] === k && from[2] === mask && lse!.attrs.scale === attrs.scale;
+}
+
+function isStatistic(node: Node): boolean {
+  const core = coreOf(node);
+  return core?.kind === "attention" && core.part === "statistic";
 }
 
 /** softmax(scale · q·k), the hidden at 0: [query..., key] */
@@ -64,15 +72,15 @@ function sees(mask: Node, { type, attrs }: Node): Node {
 }
 
 /** The cotangent of q, k or v; see compiler/ops/attention.ts, which says the same with exp(logits − lse). */
-function gradient(which: string, node: Node): Node {
+function gradient({ part, pass }: AttentionCore, node: Node): Node {
   const [q, k, v, , delta, dy, mask] = node.operands as [Node, Node, Node, Node, Node, Node, Node | undefined];
   const p = weights(q, k, mask, node.attrs);
   const seen = mask ? ops.mul(dy, sees(mask, node)) : dy;
-  if (which === "v") return ops.contractTo(p, seen, v);
+  if (part === "weights") return ops.contractTo(p, seen, v);
   const own = v.type.axes.filter((a) => a.name !== node.attrs.over && !has(delta, a.name)).map((a) => a.name);
   const dp = own.length === 0 ? ops.mul(seen, v) : ops.contract(seen, v, own);
   const dLogits = ops.mul(p, ops.sub(dp, delta));
-  const [other, like] = which === "q" ? [k, q] : [q, k];
+  const [other, like] = pass === "backward_q" ? [k, q] : [q, k];
   return ops.mul(ops.contractTo(dLogits, other, like), node.attrs.scale as number);
 }
 

@@ -1,20 +1,22 @@
 /** A compiled program as data: WGSL texts and a manifest that a web page can run without the compiler. */
 import {
+  deviceElementBytes,
   dimValue,
   elementCount,
   type Graph,
   gridOf,
   inputName,
   isParameter,
+  largestArray,
   type Node,
   type SizedAxis,
   slotBytes,
   type TensorType,
+  tensorName,
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { Program } from "../compiler-doors.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
-import { elementBytes } from "../runtime/memory.ts";
 
 /** A tensor at the border of the program. Sizes in elements; data is row-major. */
 export interface BundleTensor {
@@ -78,8 +80,13 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
     shader: shaderIndex(shaders, emitWgsl(kernel)),
     grid: gridOf(kernel),
     bindings: bindings.map(({ root, start, length }) => {
-      const bytes = elementBytes(root.type.dtype);
-      return { buffer: buffers.of(root), offset: start * bytes, size: Math.ceil((dimValue(length) * bytes) / 4) * 4 };
+      const bytes = deviceElementBytes(root.type.dtype);
+      const size = Math.ceil((dimValue(length) * bytes) / 4) * 4;
+      if (size > largestArray)
+        throw new UnsupportedError(
+          `a kernel reads or writes ${size} bytes of ${tensorName(root)} at once; an array of WGSL has at most ${largestArray}`,
+        );
+      return { buffer: buffers.of(root), offset: start * bytes, size };
     }),
   }));
   const border = (name: string, node: Node): BundleTensor => ({
@@ -137,7 +144,7 @@ class Buffers {
     const use = this.program.plan.buffers.get(root);
     if (use?.kind === "slot") return known(this.bySlot, use.slot, () => this.add(this.slots[use.slot]!));
     return known(this.byNode, root, () => {
-      const buffer = this.add(elementCount(sized(root.type)) * elementBytes(root.type.dtype));
+      const buffer = this.add(elementCount(sized(root.type)) * deviceElementBytes(root.type.dtype));
       if (use?.kind === "table") {
         this.constants.push({ buffer, dtype: root.type.dtype, values: root.attrs.values as readonly number[] });
       }

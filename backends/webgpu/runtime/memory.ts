@@ -4,8 +4,8 @@ import {
   boundsOf,
   type Dim,
   type DType,
+  deviceElementBytes,
   dimValue,
-  dtypeBytes,
   elementCount,
   type HostData,
   type HostTensor,
@@ -28,9 +28,6 @@ export const mapModeRead = 0x1;
 
 /** Buffer and copy sizes are multiples of 4 bytes, bindings of up to 16. */
 const granule = 16;
-
-/** Bytes of one element on a device, where nothing smaller than 4 bytes but f16 is addressable. */
-export const elementBytes = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
 export const bufferBytes = (bytes: number): number => Math.max(granule, Math.ceil(bytes / granule) * granule);
 
@@ -133,7 +130,7 @@ export class ReadBack {
     let size = 0;
     for (const t of tensors) {
       this.offsets.push(size);
-      size += bufferBytes(elementCount(t.axes) * elementBytes(t.dtype));
+      size += bufferBytes(elementCount(t.axes) * deviceElementBytes(t.dtype));
     }
     if (size > 0) {
       this.staging = gpu.device.createBuffer({
@@ -146,7 +143,7 @@ export class ReadBack {
 
   encode(encoder: GPUCommandEncoder): void {
     this.tensors.forEach((t, i) => {
-      const bytes = Math.ceil((elementCount(t.axes) * elementBytes(t.dtype)) / 4) * 4;
+      const bytes = Math.ceil((elementCount(t.axes) * deviceElementBytes(t.dtype)) / 4) * 4;
       encoder.copyBufferToBuffer(t.buffer, 0, this.staging!, this.offsets[i]!, bytes);
     });
   }

@@ -2,12 +2,14 @@
 import {
   type BufferUse,
   deviceBytes,
+  deviceElementBytes,
   dimValue,
   gridOf,
   type HostTensor,
   inputName,
   type KernelVariant,
   kernelIr,
+  largestArray,
   locationOf,
   type Node,
   nodesOf,
@@ -17,6 +19,7 @@ import {
   printType,
   type SizedAxis,
   type Sizes,
+  tensorName,
   UnsupportedError,
   UsageError,
   variantFor,
@@ -25,7 +28,6 @@ import { isResident } from "../../feeds.ts";
 import type { GpuDevice } from "./device.ts";
 import {
   type DeviceTensor,
-  elementBytes,
   GrowingBuffer,
   mapModeRead,
   ReadBack,
@@ -55,6 +57,15 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
   const place = made && `\n  its f16 comes from ${made.op} at ${printLocation(locationOf(made.birth))}`;
   throw new UnsupportedError(
     `"${gpu.adapter.description}" has no f16 (feature shader-f16), which kernel "${half.name}" writes${place ?? ""}\n  hint: compute in f32; parameters may be kept in f16, which every adapter reads. Or use --device cpu`,
+  );
+}
+
+/** Throws UnsupportedError where a kernel binds more of a tensor than the adapter does. */
+function assertBindable(gpu: GpuDevice, root: Node, bytes: number): void {
+  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, largestArray);
+  if (bytes <= most) return;
+  throw new UnsupportedError(
+    `a kernel reads or writes ${bytes} bytes of ${tensorName(root)} at once; "${gpu.adapter.description}" binds at most ${most}`,
   );
 }
 
@@ -102,6 +113,8 @@ export class DeviceProgram {
   /** Compiles the pipelines and makes the buffers. Throws UnsupportedError where a limit of the adapter is passed. */
   static async create(gpu: GpuDevice, program: Program, pipelines: Pipelines): Promise<DeviceProgram> {
     assertTypes(gpu, program);
+    for (const { root, length } of program.kernels.flatMap((k) => k.bindings))
+      if (typeof length === "number") assertBindable(gpu, root, length * deviceElementBytes(root.type.dtype));
     const variants: KernelVariant[] = program.kernels.flatMap((k) => [k, ...k.special]);
     const made = await pipelines.of(variants.map((v) => v.kernel));
     const compiled = variants.map((variant, i) => [variant, { variant, pipeline: made[i]! }] as const);
@@ -158,24 +171,16 @@ export class DeviceProgram {
     const { kernel, bindings } = one.variant;
     const entries: GPUBindGroupEntry[] = bindings.map(({ root, start, length }, binding) => {
       const buffer = this.bufferOf(root, store, sizes);
-      const bytes = elementBytes(root.type.dtype);
+      const bytes = deviceElementBytes(root.type.dtype);
       // What is open until a run is bound as far as its buffer reaches, so that a smaller run needs no new group.
       const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : buffer.size - start * bytes;
-      this.assertBindable(size, kernel.name);
+      assertBindable(this.gpu, root, size);
       return { binding, resource: { buffer, offset: start * bytes, size } };
     });
     if (kernelIr.bindsSizes(kernel)) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
     const group = this.gpu.device.createBindGroup({ layout: one.pipeline.getBindGroupLayout(0), entries });
     bound.groups.set(one, group);
     return group;
-  }
-
-  private assertBindable(size: number, kernel: string): void {
-    const most = this.gpu.limits.maxStorageBufferBindingSize;
-    if (size <= most) return;
-    throw new UnsupportedError(
-      `kernel "${kernel}" binds a tensor of ${size} bytes; "${this.gpu.adapter.description}" binds at most ${most}`,
-    );
   }
 
   /** Runs every kernel once, at the sizes given, and reads the outputs named. */

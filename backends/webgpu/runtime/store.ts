@@ -1,8 +1,15 @@
 /** Named tensors that stay on the device between runs. */
-import { didYouMean, elementCount, type HostTensor, printType, UsageError } from "../../../compiler/index.ts";
+import {
+  deviceElementBytes,
+  didYouMean,
+  elementCount,
+  type HostTensor,
+  printType,
+  UsageError,
+} from "../../../compiler/index.ts";
 import type { Store } from "../../backend.ts";
 import type { GpuDevice } from "./device.ts";
-import { type DeviceTensor, elementBytes, ReadBack, storageBuffer, upload } from "./memory.ts";
+import { type DeviceTensor, ReadBack, storageBuffer, upload } from "./memory.ts";
 
 export class DeviceStore implements Store {
   private readonly gpu: GpuDevice;
@@ -26,7 +33,7 @@ export class DeviceStore implements Store {
     if (known && printType(known) === printType(value)) return upload(this.gpu, known.buffer, value);
     known?.buffer.destroy();
     const { dtype, axes } = value;
-    const buffer = storageBuffer(this.gpu, elementCount(axes) * elementBytes(dtype), name);
+    const buffer = storageBuffer(this.gpu, elementCount(axes) * deviceElementBytes(dtype), name);
     upload(this.gpu, buffer, value);
     this.tensors.set(name, { buffer, dtype, axes });
     this.gpu.check();

@@ -125,7 +125,7 @@ function makeNode(
 
 /** A parameter's name up to its last dot is the module path of what is made of it. */
 const pathOf = (record: OpRecord, attrs: MutableAttrs): string | undefined =>
-  record.name === "parameter" ? String(attrs.name).replace(/\.[^.]*$/, "") : undefined;
+  record.source === "parameter" ? String(attrs.name).replace(/\.[^.]*$/, "") : undefined;
 
 function assertSizes(type: TensorType, record: OpRecord, span: Span): void {
   const wrong = type.axes.find(({ size }) => typeof size === "number" && !(Number.isSafeInteger(size) && size >= 1));

@@ -315,7 +315,7 @@ class AttentionLowering {
         for (const core of this.p.cores) {
           const own = this.widthsOf(core);
           if (span(own) !== span(axes) && own.length > 0) continue;
-          const value = this.bind(inner, vectorOf(core)(e), "y");
+          const value = this.bind(inner, vectorOf(core)(own.length > 0 ? e : int(0)), "y");
           this.k.values.bind(core, restrict(new Map([...row.env, ...unflatten(e, own)]), core), value);
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
@@ -330,8 +330,8 @@ class AttentionLowering {
   private storedWidths(store: Store): readonly Axis[] {
     const { value } = store;
     if (!usesWidths(this.k.places.get(value)!.env!)) return [];
-    if (this.p.cores.includes(value)) return this.widthsOf(value);
-    return this.widthsOf(this.p.cores.find((c) => this.widthsOf(c).length > 0)!);
+    const used = coresOf(this.k.fused.group!, [store], this.k.places);
+    return this.widthsOf([...used].find((c) => this.widthsOf(c).length > 0)!);
   }
 }
 

@@ -1,0 +1,85 @@
+/** A slice of what `npm run fuzz` does: many random graphs interpreted, some on a device, and every graph that was wrong once. */
+import { describe, expect, test } from "vitest";
+import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
+import { gpuTest } from "../support/adapter.ts";
+import { check, trialsOf } from "./check.ts";
+import { devices, type Executor, interpreters } from "./executors.ts";
+import { printFinding } from "./finding.ts";
+import { faultsOf, found } from "./found.ts";
+import { runSeed } from "./seeds.ts";
+import { shrink } from "./shrink.ts";
+import { expected } from "./tolerance.ts";
+
+const graphs = found.map(({ name, graph }) => [name, graph] as const);
+const families = ["software", "gpu"] as const;
+
+/** What is found on seeds, as texts. */
+async function findingsOf(executors: readonly Executor[], from: number, to: number): Promise<string[]> {
+  const texts: string[] = [];
+  for (let seed = from; seed < to; seed++)
+    texts.push(...(await runSeed(seed, executors, 200)).findings.map(printFinding));
+  return texts;
+}
+
+describe.each(interpreters.filter((e) => !e.open))("kernels on $name", (executor) => {
+  test.each(graphs)("%s computes what the reference does", async (_, graph) => {
+    expect(await faultsOf(executor, graph)).toEqual([]);
+  });
+});
+
+test.each(interpreters)("random graphs on $name compute what the reference does", async (executor) => {
+  expect(await findingsOf([executor], 0, 150)).toEqual([]);
+});
+
+describe.each(families)("a device with the schedules of a %s adapter", (family) => {
+  const own = (list: readonly Executor[]) => list.filter((e) => e.name.includes(family));
+
+  gpuTest.for(graphs)("%s computes what the reference does", async ([, graph], { gpu }) => {
+    expect(await faultsOf(own(devices(gpu))[0]!, graph)).toEqual([]);
+  });
+
+  gpuTest("random graphs compute what the reference does", async ({ gpu }) => {
+    const [from, to] = family === "software" ? [1000, 1008] : [1008, 1016];
+    expect(await findingsOf(own(devices(gpu)), from, to)).toEqual([]);
+  });
+});
+
+/** An interpreter whose results are off by a thousandth where an output is a sine, or computed from one. */
+const wrong: Executor = {
+  ...interpreters[0]!,
+  async prepare(graph) {
+    const prepared = await interpreters[0]!.prepare(graph);
+    const sine = graph.outputs.some((o) => [o.node, ...o.node.operands].some((n) => n.op === "sin"));
+    const off = (values: ArrayLike<number>) => Array.from(values, (v) => (sine ? v * 1.001 : v));
+    return {
+      ...prepared,
+      async run(values, sizes) {
+        const run = await prepared.run(values, sizes);
+        return { ...run, outputs: new Map([...run.outputs].map(([name, v]) => [name, off(v)])) };
+      },
+    };
+  },
+};
+
+test("a small error is found, and shrunk to the op that makes it", async () => {
+  const x = ops.input("x", "f32", [{ name: "a", size: 5 }]);
+  const y = ops.add(ops.sin(ops.mul(x, 0.5)), ops.mul(x, x));
+  const graph = makeGraph("g", [
+    { name: "y", node: y },
+    { name: "z", node: ops.neg(x) },
+  ]);
+  const fails = async (g: Graph) => (await check(wrong, g, trialsOf(g, [{}], 3)))?.kind === "disagreement";
+  expect(await fails(graph)).toBe(true);
+  const small = await shrink(graph, fails, 500);
+  expect(small.outputs.map((o) => o.node.op)).toEqual(["sin"]);
+  expect(small.outputs[0]!.node.operands[0]!.op).toBe("input");
+  expect(small.outputs[0]!.node.type.axes).toEqual([{ name: "a", size: 1 }]);
+});
+
+test("a comparison that roundings flip is no disagreement", () => {
+  const x = ops.input("x", "f32", []);
+  const y = ops.cast(ops.gt(ops.mul(ops.div(x, 3), 3), x), "i32");
+  const graph = makeGraph("g", [{ name: "y", node: y }]);
+  const want = expected(graph, new Map([["x", Float64Array.of(0.7)]])).get("y")!;
+  expect(want.tolerance[0]!).toBeGreaterThan(1);
+});
