@@ -22,6 +22,7 @@ import {
 } from "../kernel/expr.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
+import { sizesOf } from "../kernel/sizes.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
@@ -146,7 +147,7 @@ export class Lowering {
       arrays: code.arrays ?? [],
       workgroup: code.workgroup,
       grid: code.grid,
-      sizes: readsSizes(body) ? symbols : [],
+      sizes: sizesOf({ body, buffers, grid: code.grid }).size > 0 ? symbols : [],
       body,
     };
     return { kernel, bindings };
@@ -160,16 +161,6 @@ export const ceilDiv = (count: Expr, each: number): Expr =>
 /** An index variable that runs over 0 .. count - 1. */
 const indexBelow = (name: string, count: Expr): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, rangeOf(count).max - 1) });
-
-function readsSizes(body: readonly Stmt[]): boolean {
-  const seen = new Set<Expr>();
-  const reads = (e: Expr): boolean => {
-    if (seen.has(e)) return false;
-    seen.add(e);
-    return e.kind === "size" || children(e).some(reads);
-  };
-  return body.some((s) => expressions(s).some(reads) || ((s.kind === "for" || s.kind === "if") && readsSizes(s.body)));
-}
 
 /** The comparison itself, even where the variable's bound makes it seem needless. */
 const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });
