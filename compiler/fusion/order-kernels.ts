@@ -96,7 +96,7 @@ const writesPart = ({ stores }: FusedKernel, value: Node, at: Storage): boolean 
   stores.some(
     (s) =>
       s.to.root === at.root &&
-      (!at.part || s.value === value || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
+      (!at.part || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
   );
 
 const typicalOffset = (offset: Dim): number => (offset === 0 ? 0 : typical(offset));
