@@ -8,6 +8,8 @@ import { dimExpr, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isBijective } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import {
   cast,
@@ -23,6 +25,7 @@ import {
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
 import { sizesOf } from "../kernel/sizes.ts";
+import { type Coordinates, envAt } from "./coordinates.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
@@ -80,6 +83,27 @@ export class Lowering {
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {
     const target = variable(this.names.fresh(prefix), value.dtype, rangeOf(value));
     return { target, stmt: { kind: "let", target, value } };
+  }
+
+  /** Stores of values of the kernel's group, where its coordinates have these values. */
+  storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
+    const seen = new Set<Node>();
+    for (const { value } of stores) this.bindMoved(value, at, seen);
+    return this.stores(stores.map((store) => ({ store, env: envAt(store.value, this.places, at) })));
+  }
+
+  /**
+   * Says of every moved value of the group that it is, at its place, what its operand is at its own: the two places are
+   * equal by how they were made, and index algebra need not find that out, which it may not where sizes are open.
+   */
+  bindMoved(node: Node, at: Coordinates, seen: Set<Node>): void {
+    const { group } = this.fused;
+    if (seen.has(node) || this.places.get(node)!.group !== group || this.shape.reads.has(node)) return;
+    seen.add(node);
+    for (const operand of node.operands) this.bindMoved(operand, at, seen);
+    const [x] = node.operands;
+    if (!isBijective(node) || this.places.get(x!)!.group !== group) return;
+    this.values.bind(node, envAt(node, this.places, at), this.values.at(x!, envAt(x!, this.places, at)));
   }
 
   /** Stores of values at an env, after everything that they load of tensors that are written. */

@@ -25,11 +25,11 @@ import {
 } from "../../../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
 const hidden = -1e30;
@@ -320,7 +320,7 @@ class AttentionLowering {
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
         const at = new Map([...rows, ...unflatten(e, names)]);
-        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.k.places, at) }))));
+        inner.push(...this.k.storesAt(some, at));
       });
     }
     return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];

@@ -9,9 +9,9 @@ import type { Node } from "../../../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
 import { type Expr, int } from "../../../kernel/expr.ts";
 import type { Stmt } from "../../../kernel/kernel.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";
 import { advances } from "../../loops.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** One side of the product: its operand and its own axes. */
 export interface Side {
@@ -49,7 +49,7 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
   const { target, stmt } = k.let("d", sum);
   const at = coordinatesOf(group.rows, env);
   k.values.bind(core, restrict(env, core), target);
-  return [stmt, ...k.stores(k.fused.stores.map((store) => ({ store, env: envAt(store.value, k.places, at) })))];
+  return [stmt, ...k.storesAt(k.fused.stores, at)];
 }
 
 /** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */

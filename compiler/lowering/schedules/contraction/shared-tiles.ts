@@ -83,8 +83,15 @@ function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts
     { dim: columns.size, max: most * tile.side },
     { dim: spanOf(batch), max: most },
   ];
-  const open = lines.filter(({ dim, max }) => boundsOf(dim).max > max);
+  const other = (dim: Dim) => (dim === rows.size ? columns.size : rows.size);
+  const open = lines.filter(({ dim, max }) => mostOf(dim, [depth, other(dim)]) > max);
   return open.length === 0 || { assuming: open };
+}
+
+/** The largest that a side can be: as far as it is declared to go, and no tensor that has it is longer than i32 counts. */
+function mostOf(dim: Dim, beside: readonly Dim[]): number {
+  const least = Math.max(...beside.map((d) => boundsOf(d).min));
+  return Math.min(boundsOf(dim).max, Math.floor((2 ** 31 - 1) / least));
 }
 
 /** One operand's slab in shared memory: element `i` of step `s` of the sum is at s · pitch + i. */
