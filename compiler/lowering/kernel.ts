@@ -20,6 +20,7 @@ import {
   rangeOf,
   type Var,
   variable,
+  variableFor,
   withChildren,
 } from "../kernel/expr.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
@@ -81,7 +82,7 @@ export class Lowering {
   }
 
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {
-    const target = variable(this.names.fresh(prefix), value.dtype, rangeOf(value));
+    const target = variableFor(this.names.fresh(prefix), value);
     return { target, stmt: { kind: "let", target, value } };
   }
 
