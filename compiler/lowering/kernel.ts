@@ -193,12 +193,16 @@ const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", 
 /** A flat index as one index for each axis, slowest axis first. */
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {
   const env = new Map<string, Expr>();
+  // What has one index takes no part, so that there is no remainder to take of what is then first.
+  const first = axes.find((a) => a.size !== 1);
   let rest = flat;
   for (const axis of [...axes].reverse()) {
-    const size = dimExpr(axis.size);
-    const first = axis === axes[0];
-    env.set(axis.name, first ? rest : mod(rest, size));
-    if (!first) rest = div(rest, size);
+    if (axis.size === 1 || axis === first) env.set(axis.name, axis === first ? rest : int(0));
+    else {
+      const size = dimExpr(axis.size);
+      env.set(axis.name, mod(rest, size));
+      rest = div(rest, size);
+    }
   }
   return env;
 }
