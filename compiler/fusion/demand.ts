@@ -47,11 +47,19 @@ export interface FusedKernel {
   readonly reads: ReadonlySet<Node>;
 }
 
+/** A value that a kernel might have computed for itself, and why it is read from memory instead. */
+export interface NearMiss {
+  readonly node: Node;
+  readonly reason: string;
+}
+
 export interface Fusion {
   /** In an order in which they can run. */
   readonly kernels: readonly FusedKernel[];
   /** Where each written value is read from. */
   readonly storage: ReadonlyMap<Node, Storage>;
+  /** What was not fused although it nearly was; a plan that was read from text has none. */
+  readonly misses: readonly NearMiss[];
 }
 
 /** Ops that an inlined cone may have: a bound on recomputation and on the time the search takes. */
@@ -111,6 +119,7 @@ class Demand {
   private readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
   private readonly kernels: FusedKernel[] = [];
+  private readonly misses = new Map<Node, string>();
   /** Values and tensors whose kernels are decided. The walk goes from last to first, so these are written too late to be read. */
   private readonly decided = new Set<Node>();
   /** Handed out whole, so they lie in tensors of their own. */
@@ -132,7 +141,8 @@ class Demand {
       this.runBuckets(position);
       if (position >= 0) this.runGroup(groups[position]!);
     }
-    return { kernels: this.kernels.reverse(), storage: this.storage };
+    const misses = [...this.misses].map(([node, reason]) => ({ node, reason }));
+    return { kernels: this.kernels.reverse(), storage: this.storage, misses };
   }
 
   /** A value that memory holds already: an input, a table, or a range of an input. */
@@ -248,6 +258,7 @@ class Demand {
   private evict(group: Group, stores: readonly Store[]): Store[] {
     const last = stores.findLast((s) => !isCore(s.value))!;
     const rest = stores.filter((s) => s !== last);
+    this.miss(last.value, `its producer's kernel would bind more than ${this.limits.maxBindings} buffers`);
     this.groupStores.set(group, [...rest]);
     this.runPieces([last], last.value.type.axes);
     return this.sorted(this.groupStores.get(group)!);
@@ -328,12 +339,18 @@ class Demand {
     }
     const written = this.storage.has(node) ? 1 : 2;
     const fits = leaves && reader.reads.size + leaves.size <= reader.most;
-    if (!fits || this.cost(leaves, node) > bytesOf(node) * written + smallChange) {
+    const cost = leaves ? this.cost(leaves, node) : 0;
+    if (!fits || cost > bytesOf(node) * written + smallChange) {
+      this.miss(node, whyNotAgain(fits === true, leaves?.size, cost, bytesOf(node) * written));
       this.read(node, reader);
       return;
     }
     for (const leaf of leaves) this.read(leaf, reader);
     this.markCone(node, reader);
+  }
+
+  private miss(node: Node, reason: string): void {
+    if (!this.misses.has(node)) this.misses.set(node, reason);
   }
 
   private read(node: Node, reader: Reader): void {
@@ -356,7 +373,10 @@ class Demand {
         if (roleOf(node, i) === "table") this.resolveRepeated(operand, reader);
         else this.read(operand, reader);
       });
-    } else this.read(node, reader);
+    } else {
+      if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
+      this.read(node, reader);
+    }
   }
 
   /** The values in memory that an expression comes down to; undefined when it is too long to compute again. */
@@ -427,6 +447,8 @@ class Demand {
     if (this.bindings(reader, stores) <= this.limits.maxBindings) {
       this.emit({ kind: "elementwise", axes, stores, reads: reader.reads });
     } else if (stores.length > 1) {
+      for (const s of stores)
+        this.miss(s.value, `beside its siblings a kernel would bind more than ${this.limits.maxBindings} buffers`);
       // The later half may read the earlier one's results: it is run first here and last on the device.
       const half = stores.length >> 1;
       this.runPiece(stores.slice(half), axes);
@@ -502,6 +524,13 @@ class Demand {
   private sorted(stores: readonly Store[]): Store[] {
     return [...stores].sort((a, b) => this.order.get(a.value)! - this.order.get(b.value)!);
   }
+}
+
+/** Why an elementwise value is read and not computed again. */
+function whyNotAgain(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
+  if (leaves === undefined) return `computing it again takes more than ${coneLimit} operations`;
+  if (!fits) return `computing it again reads ${leaves} tensors, more than the kernel may bind`;
+  return `computing it again moves ${cost} bytes, and reading it ${saved}`;
 }
 
 /** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */

@@ -10,6 +10,7 @@ export * from "./kernel.ts";
 export { opResult } from "./op-result.ts";
 export { printExpr, printKernel } from "./print.ts";
 export * as index from "./simplify.ts";
+export * from "./sizes.ts";
 export { checkKernelText, type KernelTextResult, parseKernel, parseKernels } from "./text/parse.ts";
 export * from "./vectorize.ts";
 export type { Fault } from "./verify/fault.ts";

@@ -3,6 +3,7 @@ import { UnsupportedError } from "../diagnostics/error.ts";
 import { type Env, settled } from "../fusion/access.ts";
 import type { FusedKernel, Store } from "../fusion/demand.ts";
 import type { Placement } from "../fusion/groups.ts";
+import { kernelName } from "../fusion/kernel-nodes.ts";
 import { dimExpr, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
@@ -21,6 +22,7 @@ import {
 } from "../kernel/expr.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
+import { sizesOf } from "../kernel/sizes.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
@@ -132,7 +134,7 @@ export class Lowering {
       ...code,
       buffers,
       arrays: code.arrays ?? [],
-      sizes: readsSizes(body) ? symbols : [],
+      sizes: sizesOf({ body, buffers, grid: code.grid }).size > 0 ? symbols : [],
       body,
     };
     return { kernel, bindings };
@@ -159,30 +161,8 @@ export function guarded(name: string, index: Expr, count: Expr, body: (item: Exp
   ];
 }
 
-function readsSizes(body: readonly Stmt[]): boolean {
-  const seen = new Set<Expr>();
-  const reads = (e: Expr): boolean => {
-    if (seen.has(e)) return false;
-    seen.add(e);
-    return e.kind === "size" || children(e).some(reads);
-  };
-  return body.some((s) => expressions(s).some(reads) || ((s.kind === "for" || s.kind === "if") && readsSizes(s.body)));
-}
-
 /** The comparison itself, even where the variable's bound makes it seem needless. */
 const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });
-
-/**
- * Where a kernel comes from and the ops it begins and ends with: "blocks.3.norm/reduce_sum+mul". A reduction has no
- * parameters, and so the module path of what it is given: the path is that of what it ends in.
- */
-export function kernelName(fused: FusedKernel): string {
-  const core = fused.group?.cores[0];
-  const last = fused.stores.at(-1)!.value;
-  const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;
-  const { path } = core && fused.kind !== "row_reduction" ? core : last;
-  return path ? `${path}/${ops}` : ops;
-}
 
 /** A flat index as one index for each axis, slowest axis first. */
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {

@@ -1,6 +1,7 @@
 /** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
 
 import type { FusedKernel, Storage } from "../fusion/demand.ts";
+import { kernelName } from "../fusion/kernel-nodes.ts";
 import type { MemoryPlan } from "../fusion/plan.ts";
 import { slotBytes } from "../fusion/plan-memory.ts";
 import { deviceBytes } from "../fusion/sizes.ts";
@@ -14,7 +15,6 @@ import { flopsOf } from "../ir/work.ts";
 import { evaluateIndex } from "../kernel/interpret.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { assertAddressable } from "./addressable.ts";
-import { kernelName } from "./kernel.ts";
 import type { KernelShape } from "./kernel-shape.ts";
 import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
 import { holds, type Refusal, type Settings, type SizeFact } from "./schedule.ts";

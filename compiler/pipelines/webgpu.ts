@@ -4,6 +4,9 @@ import { verifyPlan } from "../fusion/fuse.ts";
 import { orderKernels } from "../fusion/order-kernels.ts";
 import type { FusionPlan, PlannedMemory } from "../fusion/plan.ts";
 import { planMemory } from "../fusion/plan-memory.ts";
+import { samePlan } from "../fusion/same-plan.ts";
+import { parsePlan } from "../fusion/text/parse-plan.ts";
+import { printMemory, printPlan } from "../fusion/text/print-plan.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { coreOf, opRecord } from "../ir/op.ts";
@@ -12,6 +15,7 @@ import { vectorize } from "../kernel/vectorize.ts";
 import { type AdapterFacts, baselineFacts } from "../lowering/facts.ts";
 import { fuseForUpdates, updateInPlace } from "../lowering/in-place.ts";
 import { type LoweredPlan, lowerPlan, mapKernels, type ScheduledPlan, schedulePlan } from "../lowering/plan.ts";
+import { printLowered, printProgram, printSchedules } from "../lowering/print.ts";
 import { assembleProgram, type Program } from "../lowering/program.ts";
 import { type ScheduleTables, scheduleTables } from "../lowering/schedules/tables.ts";
 import { decomposeFor } from "../passes/decompose.ts";
@@ -26,35 +30,37 @@ const kernelCount = ({ kernels }: { readonly kernels: readonly unknown[] }): str
 /** Which nodes are computed in which kernel. Verified, whatever made it, to read only what was written before. */
 export const planForm: Form<FusionPlan> = {
   name: "fusion plan",
-  print: () => "",
+  print: printPlan,
   verify: verifyPlan,
   size: kernelCount,
+  same: samePlan,
+  parse: parsePlan,
 };
 
 export const memoryForm: Form<PlannedMemory> = {
   name: "memory plan",
-  print: () => "",
+  print: printMemory,
   verify: verifyPlan,
   size: ({ plan }) => `${plan.slots.length} slots`,
 };
 
 export const scheduleForm: Form<ScheduledPlan> = {
   name: "schedules",
-  print: () => "",
+  print: printSchedules,
   verify: () => {},
   size: ({ choices }) => `${choices.size} shapes of kernels`,
 };
 
 export const loweredForm: Form<LoweredPlan> = {
   name: "kernels",
-  print: () => "",
+  print: printLowered,
   verify: () => {},
   size: ({ lowered }) => `${lowered.size} shapes of kernels`,
 };
 
 export const programForm: Form<Program> = {
   name: "program",
-  print: () => "",
+  print: printProgram,
   verify: () => {},
   size: kernelCount,
 };
@@ -64,15 +70,15 @@ export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = sc
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
-  stage("fuse", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
+  stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
-  stage("order-kernels", planForm, planForm, orderKernels),
-  stage("plan-memory", planForm, memoryForm, planMemory, ["order-kernels"]), // lifetimes follow from the order
+  stage("order", planForm, planForm, orderKernels, ["in-place"]),
+  stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
   stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules)),
   stage("lower", scheduleForm, loweredForm, lowerPlan),
   stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
-  stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist)),
-  stage("assemble", loweredForm, programForm, assembleProgram),
+  stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
+  stage("kernels", loweredForm, programForm, assembleProgram),
 ];
 
 export interface KernelOptions extends RunOptions {

@@ -53,7 +53,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     browser: inBrowser,
   },
   "compiler/fusion": {
-    imports: ["compiler/diagnostics", "compiler/ir", "compiler/ops", "compiler/kernel"],
+    imports: ["compiler/diagnostics", "compiler/ir", "compiler/ops", "compiler/driver", "compiler/kernel"],
     browser: inBrowser,
   },
   "compiler/lowering": {

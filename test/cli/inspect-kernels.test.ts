@@ -57,9 +57,7 @@ schedules:
     not few-rows: both sides have more than 8 rows
 `);
     const software = await heddle("inspect", file, "--kernels", "--adapter", "software");
-    expect(software.out).toContain(
-      "not row-per-workgroup: a barrier costs more than it saves where kernels run\n",
-    );
+    expect(software.out).toContain("not row-per-workgroup: a barrier costs more than it saves where kernels run\n");
     for (const line of [...fixed.out.split("\n"), ...software.out.split("\n")])
       expect(line.length).toBeLessThanOrEqual(80);
   });

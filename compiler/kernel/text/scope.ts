@@ -4,7 +4,7 @@ import type { Size, Var } from "../expr.ts";
 import type { ArrayDecl, BufferParam, FragmentDecl } from "../kernel.ts";
 import { Misread, type Span, spanOf, type Token } from "./tokens.ts";
 
-export type Meaning =
+type Meaning =
   | { readonly kind: "var"; readonly var: Var }
   | { readonly kind: "buffer"; readonly buffer: BufferParam }
   | { readonly kind: "array"; readonly array: ArrayDecl }
