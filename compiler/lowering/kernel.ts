@@ -147,8 +147,7 @@ export class Lowering {
       return { grid: [int(width), int(rows), int(1)], workgroup: add(mul(y, int(width)), x(width - 1)) };
     }
     const width = min(groups, int(most));
-    const rows = div(sub(add(groups, width), int(1)), width);
-    return { grid: [width, rows, int(1)], workgroup: add(mul(y, width), x(most - 1)) };
+    return { grid: [width, ceilDiv(groups, most), int(1)], workgroup: add(mul(y, width), x(most - 1)) };
   }
 
   /** The kernel of some code, bound to its buffers. `symbols` are the open sizes of the whole program. */

@@ -110,7 +110,7 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
 export const holds = (assuming: readonly SizeFact[], sizes: Sizes): boolean =>
   assuming.every(({ dim, max }) => dimValue(dim, sizes) <= max);
 
-/** `batch*tokens <= 8`: a fact as text. */
+/** `batch*tokens <= 8`: what a variant assumes of the sizes of a run. */
 export const printFact = ({ dim, max }: SizeFact): string => `${dim} <= ${max}`;
 
 /** `shared-tiles side=64 depth=16`: a choice as text. */
