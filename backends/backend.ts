@@ -3,7 +3,7 @@
  */
 import type { Graph, HostTensor, Sizes } from "../compiler/index.ts";
 
-export { checkFeeds, fetchedOutputs } from "./feeds.ts";
+export { checkFeeds, checkResidents, fetchedOutputs } from "./feeds.ts";
 
 /** What a person is told about the device in use. */
 export interface DeviceInfo {
@@ -62,5 +62,7 @@ export interface Backend {
   readonly device: DeviceInfo;
   createStore(): Store;
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
+  /** Pipelines or sessions made so far: while it stays the same, nothing was compiled. */
+  pipelines(): number;
   dispose(): void;
 }

@@ -12,6 +12,7 @@ import {
   printType,
   type Sizes,
   symbolsOf,
+  type TensorType,
   UsageError,
 } from "../compiler/index.ts";
 
@@ -78,5 +79,41 @@ function fits(node: Node, feed: HostTensor, bound: Record<string, number>): bool
     const symbol = loneSymbol(axis.size);
     if (symbol) return (bound[symbol.name] ??= given.size) === given.size;
     return true; // a compound size is checked when all symbols are bound
+  });
+}
+
+/** What a store holds by a name, if anything. */
+export type HeldType = (name: string) => Pick<HostTensor, "dtype" | "axes"> | undefined;
+
+/**
+ * The sizes of a run, with those that only kept tensors tell, such as the places of a cache. Throws UsageError listing
+ * every kept tensor whose type is not the graph's, and for a size out of its bounds. What is not kept is no concern here:
+ * a graph may declare what it does not read.
+ */
+export function checkResidents(graph: Graph, held: HeldType, sizes: Sizes): Sizes {
+  const bound: Record<string, number> = { ...sizes };
+  const residents = graph.inputs.filter(isResident);
+  const mistakes = residents.flatMap((node) => {
+    const given = held(inputName(node));
+    return !given || holdsIt(node.type, given, bound)
+      ? []
+      : [`  "${inputName(node)}" is ${printType(node.type)}, but the store's is ${printType(given)}`];
+  });
+  if (mistakes.length > 0) throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.join("\n")}`);
+  for (const { type } of residents) for (const { size } of type.axes) bindDim(size, bound); // within their bounds
+  return bound;
+}
+
+/** Compares a kept tensor with its type, binding plain symbols on first sight. */
+function holdsIt(type: TensorType, given: NonNullable<ReturnType<HeldType>>, bound: Record<string, number>): boolean {
+  if (given.dtype !== type.dtype || given.axes.length !== type.axes.length) return false;
+  return type.axes.every(({ name, size }, i) => {
+    const own = given.axes[i]!;
+    if (name !== own.name) return false;
+    if (typeof size === "number") return size === own.size;
+    const symbol = loneSymbol(size);
+    if (symbol) return (bound[symbol.name] ??= own.size) === own.size;
+    const known = symbolsOf(size).every((s) => Object.hasOwn(bound, s.name));
+    return !known || dimValue(size, bound) === own.size;
   });
 }

@@ -1,14 +1,6 @@
 /** Inference sessions: a compiled graph with its weights on a device. */
-import type { Backend, RunOptions } from "../backends/backend.ts";
-import {
-  didYouMean,
-  type Graph,
-  type HostTensor,
-  inputName,
-  isParameter,
-  type Sizes,
-  UsageError,
-} from "../compiler/index.ts";
+import type { Backend, CompileOptions, RunOptions } from "../backends/backend.ts";
+import { didYouMean, type Graph, type HostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
 
 export interface InferenceSession {
   /** Runs once on the inputs given by name. */
@@ -16,9 +8,7 @@ export interface InferenceSession {
   dispose(): void;
 }
 
-export interface SessionOptions {
-  readonly sizes?: Sizes;
-}
+export type SessionOptions = CompileOptions;
 
 /** Compiles a graph and puts its parameters on the device; throws UsageError naming every weight that is missing. */
 export async function createSession(

@@ -8,15 +8,13 @@ import {
   type HostTensor,
   InternalError,
   inputName,
-  loneSymbol,
   type Node,
-  printType,
   type SizedAxis,
   type Sizes,
   UsageError,
 } from "../../compiler/index.ts";
 import type { Backend, Executable, Store } from "../backend.ts";
-import { checkFeeds, fedInputs, fetchedOutputs, isResident } from "../feeds.ts";
+import { checkFeeds, checkResidents, fedInputs, fetchedOutputs, isResident } from "../feeds.ts";
 import { encodeOnnx, exportOnnx, type OnnxExport } from "../onnx/index.ts";
 import {
   asStored,
@@ -40,6 +38,7 @@ export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
   const { env } = onnxruntime();
   // Told explicitly: onnxruntime counts cores, and a virtual machine may show two threads as one core.
   const threads = options.threads ?? availableParallelism();
+  let sessions = 0;
   return {
     device: {
       backend: "cpu",
@@ -47,7 +46,12 @@ export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
       software: false,
     },
     createStore: cpuStore,
-    compile: async (graph, compileOptions) => compile(graph, compileOptions?.sizes ?? {}, { ...options, threads }),
+    compile: async (graph, compileOptions) => {
+      const made = await compile(graph, compileOptions?.sizes ?? {}, { ...options, threads });
+      sessions++;
+      return made;
+    },
+    pipelines: () => sessions,
     dispose: () => {},
   };
 }
@@ -84,12 +88,17 @@ async function run(
   store: CpuStore,
   fetch: readonly string[],
 ): Promise<Record<string, HostTensor>> {
-  const sizes = checkResidents(graph, store, checkFeeds(graph, feeds));
+  const sizes = checkResidents(graph, store.resident, checkFeeds(graph, feeds));
   const inputs = { ...fedTensors(graph, feeds), ...residentTensors(graph, model, store) };
   const wanted = graph.outputs.filter((o) => fetch.includes(o.name) || o.name in graph.updates);
+  /** A successor of the same size goes where the state was before, a longer one where onnxruntime makes it. */
+  const fits = (name: string): boolean => {
+    const { axes } = graph.outputs.find((o) => o.name === name)!.node.type;
+    return axes.every((a, i) => bindDim(a.size, sizes) === store.resident(graph.updates[name]!).axes[i]?.size);
+  };
   const place = (name: string): OrtTensor | null => {
     const target = graph.updates[name];
-    if (target === undefined || !isStatic(graph, name)) return null;
+    if (target === undefined || !fits(name)) return null;
     return wrap(
       store.resident(target).dtype,
       store.spare(target),
@@ -110,7 +119,7 @@ async function run(
     };
   };
   for (const [name, target] of Object.entries(graph.updates)) {
-    if (isStatic(graph, name)) store.swap(target);
+    if (fits(name)) store.swap(target);
     else store.adopt(target, result(name));
   }
   return Object.fromEntries(fetch.map((name) => [name, handedOut(result(name), name in graph.updates)]));
@@ -125,9 +134,6 @@ function sized(name: string, expected: Dim, got: number | undefined): SizedAxis 
   }
   return { name, size: got };
 }
-
-const isStatic = (graph: Graph, output: string): boolean =>
-  graph.outputs.find((o) => o.name === output)!.node.type.axes.every((a) => typeof a.size === "number");
 
 const fedTensors = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Record<string, OrtTensor> =>
   Object.fromEntries(
@@ -163,27 +169,3 @@ function residentTensors(graph: Graph, model: OnnxExport, store: CpuStore): Reco
 }
 
 const isStaticNode = (n: Node): boolean => n.type.axes.every((a) => typeof a.size === "number");
-
-/** Binds the symbols that kept tensors tell; throws UsageError listing every one whose type is not the graph's. */
-function checkResidents(graph: Graph, store: CpuStore, sizes: Sizes): Sizes {
-  const bound: Record<string, number> = { ...sizes };
-  const mistakes = graph.inputs.filter(isResident).flatMap((node) => {
-    const { dtype, axes } = store.resident(inputName(node));
-    const fits =
-      dtype === node.type.dtype &&
-      axes.length === node.type.axes.length &&
-      node.type.axes.every((a, i) => {
-        const given = axes[i]!;
-        if (a.name !== given.name) return false;
-        const symbol = loneSymbol(a.size);
-        if (symbol) return (bound[symbol.name] ??= given.size) === given.size;
-        const size = bindDim(a.size, bound);
-        return typeof size !== "number" || size === given.size;
-      });
-    return fits
-      ? []
-      : [`  "${inputName(node)}" is ${printType(node.type)}, but the store's is ${printType({ dtype, axes })}`];
-  });
-  if (mistakes.length > 0) throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.join("\n")}`);
-  return bound;
-}

@@ -18,7 +18,7 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 import type { Backend, Executable, Store } from "../backend.ts";
-import { checkFeeds, fetchedOutputs, isResident } from "../feeds.ts";
+import { checkFeeds, checkResidents, fetchedOutputs, isResident } from "../feeds.ts";
 
 /** Values of a graph's outputs for the given inputs; every size must be a number. */
 export function evaluate(graph: Graph, values: ReadonlyMap<string, Float64Array>): Map<string, RefTensor> {
@@ -60,6 +60,7 @@ export function referenceBackend(): Backend {
     device: { backend: "reference", name: "float64 interpreter", software: true },
     createStore: memoryStore,
     compile: async (graph, options) => referenceExecutable(graph, options?.sizes ?? {}),
+    pipelines: () => 0, // the interpreter compiles nothing
     dispose: () => {},
   };
 }
@@ -68,12 +69,13 @@ function referenceExecutable(graph: Graph, sizes: Readonly<Record<string, number
   return {
     graph,
     async run(feeds, store, options) {
-      const bound = runStages(graph, referenceStages(checkFeeds(graph, feeds, sizes)), graphForm);
-      const values = new Map<string, Float64Array>();
-      for (const node of bound.inputs) {
-        const name = inputName(node);
-        values.set(name, toFloat64(isResident(node) ? await store.read(name) : feeds[name]!));
-      }
+      const held = new Map<string, HostTensor>();
+      for (const name of graph.inputs.filter(isResident).map(inputName)) held.set(name, await store.read(name));
+      const run = checkResidents(graph, (name) => held.get(name)!, checkFeeds(graph, feeds, sizes));
+      const bound = runStages(graph, referenceStages(run), graphForm);
+      const values = new Map(
+        bound.inputs.map(inputName).map((name) => [name, toFloat64(held.get(name) ?? feeds[name]!)]),
+      );
       const results = evaluate(bound, values);
       for (const [output, input] of Object.entries(graph.updates))
         await store.write(input, toHost(results.get(output)!));

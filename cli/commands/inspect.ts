@@ -8,6 +8,7 @@ import {
   countMacs,
   countOps,
   countParameters,
+  didYouMean,
   dimValue,
   type Graph,
   globMatches,
@@ -26,6 +27,8 @@ import {
 import { type Model, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
+import { adapterNamed } from "../adapters.ts";
+import { printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
@@ -41,6 +44,10 @@ export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly target: string;
   readonly dtype: string;
   readonly pass?: string;
+  /** A pattern of kernels' names; true where none is given. */
+  readonly kernels?: string | true;
+  readonly adapter: string;
+  readonly fixed: boolean;
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
@@ -79,6 +86,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     return 0;
   }
   if (args.pass !== undefined || args.html !== undefined) return await showStages(graph, args);
+  if (args.kernels !== undefined) return showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
   const result = { ...inspect(graph, sizes, begun), ...parts };
@@ -101,6 +109,25 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
   }
   for (const report of recording.reports)
     if (report.stage === stage) process.stdout.write(`${beforeAndAfter(report, names)}\n`);
+  return 0;
+}
+
+/** Lists kernels with the schedules they are made by. Sizes stay open, as they do on a device, but for --fixed. */
+function showKernels(graph: Graph, args: InspectArguments, pattern: string): number {
+  const { what, facts } = adapterNamed(args.adapter);
+  const sizes = sizesOf(graph, args);
+  const program = compileKernels(args.fixed ? bindSizes(graph, sizes) : graph, facts);
+  const chosen = program.kernels.filter((k) => globMatches(pattern, k.name));
+  if (chosen.length === 0) {
+    const near = didYouMean(
+      pattern,
+      program.kernels.map((k) => k.name),
+    );
+    throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
+  }
+  const shapes = shapesOf(chosen, sizes);
+  const report = { model: graph.name, adapter: args.adapter, sizes, open: program.symbols, shapes };
+  process.stdout.write(args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, what));
   return 0;
 }
 

@@ -6,12 +6,15 @@ import type { FusedKernel } from "./demand.ts";
 import { isCore } from "./groups.ts";
 import { deviceBytes } from "./sizes.ts";
 
-/** The module path of a kernel's first result and the op it ends in. */
+/**
+ * Where a kernel comes from and the ops it begins and ends with: "blocks.3.norm/reduce_sum+mul". A reduction has no
+ * parameters, and so the module path of what it is given: the path is that of what it ends in.
+ */
 export function kernelName(fused: FusedKernel): string {
   const core = fused.group?.cores[0];
   const last = fused.stores.at(-1)!.value;
   const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;
-  const path = (core ?? last).path;
+  const { path } = core && fused.kind !== "row_reduction" ? core : last;
   return path ? `${path}/${ops}` : ops;
 }
 

@@ -169,19 +169,20 @@ export const isMultipleOf = (dim: Dim, n: number): boolean =>
   termsOf(dim).every(({ coefficient, symbols }) => symbols.reduce((p, s) => p * s.multipleOf, coefficient) % n === 0);
 
 /**
- * Replaces bound symbols by their numbers; what is not bound stays symbolic. Throws UsageError for a number that the
- * declared bounds of its symbol rule out.
+ * Replaces symbols by their numbers, or by other sizes; what is not told stays as it is. Throws UsageError for a number
+ * that the declared bounds of its symbol rule out.
  */
-export function bindDim(dim: Dim, sizes: Sizes): Dim {
+export function bindDim(dim: Dim, sizes: Readonly<Record<string, Dim>>): Dim {
   if (typeof dim === "number") return dim;
-  const bound = dim.terms.map(({ coefficient, symbols }): Term => {
+  const bound = dim.terms.flatMap(({ coefficient, symbols }): readonly Term[] => {
     const open: SizeSymbol[] = [];
-    let factor = coefficient;
+    let told: Dim = coefficient;
     for (const symbol of symbols) {
-      if (Object.hasOwn(sizes, symbol.name)) factor *= checkBound(symbol, sizes[symbol.name]!);
-      else open.push(symbol);
+      const value = Object.hasOwn(sizes, symbol.name) ? sizes[symbol.name]! : undefined;
+      if (value === undefined) open.push(symbol);
+      else told = mulDims(told, typeof value === "number" ? checkBound(symbol, value) : value);
     }
-    return { coefficient: factor, symbols: open };
+    return termsOf(told).map((t) => product(t, { coefficient: 1, symbols: open }));
   });
   return canonical(bound);
 }

@@ -3,7 +3,7 @@
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
 import { UsageError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
-import { bindDim, type Dim, printBounds, type SizeSymbol, type Sizes, type SymbolicDim, symbolsOf } from "./dim.ts";
+import { bindDim, type Dim, printBounds, type SizeSymbol, type SymbolicDim, symbolsOf } from "./dim.ts";
 import type { Attrs, AttrValue, Node } from "./node.ts";
 import { intern } from "./node.ts";
 import { type AttrKind, isFeed, opRecord, type SourceKind, sourceOf } from "./op.ts";
@@ -177,8 +177,8 @@ export function symbolsIn(nodes: readonly Node[]): SizeSymbol[] {
   return [...new Set([...sizes].flatMap(symbolsOf))].sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
-/** The graph with symbolic sizes replaced by numbers, in types and in attributes. */
-export function bindSizes(graph: Graph, sizes: Sizes): Graph {
+/** The graph with symbolic sizes replaced by numbers, or by other sizes, in types and in attributes. */
+export function bindSizes(graph: Graph, sizes: Readonly<Record<string, Dim>>): Graph {
   const bound = new Map<Node, Node>();
   for (const node of topological([...graph.inputs, ...graph.outputs.map((o) => o.node)])) {
     const record = opRecord(node.op);
@@ -195,11 +195,14 @@ export function bindSizes(graph: Graph, sizes: Sizes): Graph {
   return mapGraph(graph, bound);
 }
 
-function bindAttr(value: AttrValue, kind: AttrKind | undefined, sizes: Sizes): AttrValue {
+function bindAttr(value: AttrValue, kind: AttrKind | undefined, sizes: Readonly<Record<string, Dim>>): AttrValue {
   if (kind === "dim") return bindDim(value as Dim, sizes);
   if (kind === "sized_axis") return bindAxis(value as unknown as Axis, sizes) as unknown as AttrValue;
   if (kind === "sized_axes") return (value as unknown as Axis[]).map((a) => bindAxis(a, sizes)) as unknown as AttrValue;
   return value;
 }
 
-const bindAxis = (a: Axis, sizes: Sizes): Axis => ({ name: a.name, size: bindDim(a.size, sizes) });
+const bindAxis = (a: Axis, sizes: Readonly<Record<string, Dim>>): Axis => ({
+  name: a.name,
+  size: bindDim(a.size, sizes),
+});

@@ -36,7 +36,8 @@ export interface Binding {
 }
 
 /** What a schedule makes of a problem: the code of a kernel, whose loads and stores name regions. */
-export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> & { readonly arrays?: Kernel["arrays"] };
+export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> &
+  Partial<Pick<Kernel, "arrays" | "fragments" | "subgroupSize">>;
 
 /** A kernel with what it is bound to, in the order of its buffers. */
 export interface LoweredKernel {
@@ -97,27 +98,15 @@ export class Lowering {
   perThread(count: Expr, threads: number, body: (item: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(ceilDiv(count, threads));
     const item = add(mul(workgroup, int(threads)), variable("lid", "i32", { min: 0, max: threads - 1 }));
-    // The bound on the variable holds inside the guard, where everything that uses it is.
-    const target = indexBelow(this.names.fresh("i"), count);
-    const stmt: Stmt = { kind: "let", target, value: item };
-    const inner = body(target);
-    const full = lt(item, count).kind === "const";
-    return {
-      body: [stmt, ...(full ? inner : [{ kind: "if", condition: below(target, count), body: inner } as Stmt])],
-      grid,
-      workgroup: [threads, 1, 1],
-    };
+    return { body: guarded(this.names.fresh("i"), item, count, body), grid, workgroup: [threads, 1, 1] };
   }
 
   /** A workgroup for each of `count` items: the item's index, and the body guarded where workgroups are left over. */
   perWorkgroup(count: Expr, threads: number, body: (item: Expr, lane: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(count);
-    const target = indexBelow("row", count);
     const lane = variable("lid", "i32", { min: 0, max: threads - 1 });
-    const inner = body(target, lane);
-    const full = lt(workgroup, count).kind === "const";
-    const guarded: Stmt[] = full ? inner : [{ kind: "if", condition: below(target, count), body: inner }];
-    return { body: [{ kind: "let", target, value: workgroup }, ...guarded], grid, workgroup: [threads, 1, 1] };
+    const all = guarded("row", workgroup, count, (item) => body(item, lane));
+    return { body: all, grid, workgroup: [threads, 1, 1] };
   }
 
   /** Workgroups in one line, folded into two dimensions where one is, or may be, too short. */
@@ -143,10 +132,9 @@ export class Lowering {
     const kernel: Kernel = {
       name: kernelName(this.fused),
       kind: this.fused.kind,
+      ...code,
       buffers,
       arrays: code.arrays ?? [],
-      workgroup: code.workgroup,
-      grid: code.grid,
       sizes: sizesOf({ body, buffers, grid: code.grid }).size > 0 ? symbols : [],
       body,
     };
@@ -161,6 +149,18 @@ export const ceilDiv = (count: Expr, each: number): Expr =>
 /** An index variable that runs over 0 .. count - 1. */
 const indexBelow = (name: string, count: Expr): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, rangeOf(count).max - 1) });
+
+/** The body for one of `count` items, by its index, which gets a name; nothing is done where there is no such item. */
+export function guarded(name: string, index: Expr, count: Expr, body: (item: Expr) => Stmt[]): Stmt[] {
+  // The bound on the variable holds inside the guard, where everything that uses it is.
+  const target = indexBelow(name, count);
+  const inner = body(target);
+  const full = lt(index, count).kind === "const";
+  return [
+    { kind: "let", target, value: index },
+    ...(full ? inner : [{ kind: "if", condition: below(target, count), body: inner } as Stmt]),
+  ];
+}
 
 /** The comparison itself, even where the variable's bound makes it seem needless. */
 const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });

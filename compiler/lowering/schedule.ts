@@ -3,7 +3,7 @@
  * ordered table of them (schedules/tables.ts), and choosing is one function over that table.
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
+import { boundsOf, type Dim, dimValue, type Sizes } from "../ir/dim.ts";
 import type { KernelFeature } from "../kernel/features.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelCode } from "./kernel.ts";
@@ -91,9 +91,12 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
   let reason = "it has no settings for this adapter";
   for (const s of settings) {
     const fit = schedule.fits(problem, s, facts);
+    const assumed = typeof fit === "object" ? fit.assuming : [];
+    const never = assumed.find(({ dim, max }) => boundsOf(dim).min > max);
     if (typeof fit === "string") reason = fit;
+    else if (never) reason = `${never.dim} is never at most ${never.max}`;
     else {
-      const assuming = fit === true ? [] : fit.assuming;
+      const assuming = assumed.filter(({ dim, max }) => boundsOf(dim).max > max); // the others always hold
       fitting.push({ schedule, settings: s, assuming, cost: schedule.cost(problem, s, facts) });
     }
   }
@@ -103,6 +106,9 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
 /** Whether facts hold of the sizes of a run. */
 export const holds = (assuming: readonly SizeFact[], sizes: Sizes): boolean =>
   assuming.every(({ dim, max }) => dimValue(dim, sizes) <= max);
+
+/** `batch*tokens <= 8`: a fact as text. */
+export const printFact = ({ dim, max }: SizeFact): string => `${dim} <= ${max}`;
 
 /** `shared-tiles side=64 depth=16`: a choice as text. */
 export const printChoice = (name: string, settings: Settings): string =>

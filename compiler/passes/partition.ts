@@ -4,6 +4,7 @@
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { withoutCapture } from "../diagnostics/source-location.ts";
+import { dimValue, type Sizes } from "../ir/dim.ts";
 import { dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, type Output, withOperands } from "../ir/graph.ts";
 import { zeros } from "../ir/initializer.ts";
@@ -43,13 +44,13 @@ export interface PartValue {
 
 /**
  * Parts whose parameters take at most `most` bytes, or are those of a single node. The cuts are where least has to be
- * handed on. Masks, positions and what else depends on no parameter is computed in each part that uses it.
- * Needs a graph of known sizes that updates nothing.
+ * handed on, at the numbers given for sizes that are open; these stay open in the parts. Masks, positions and what else
+ * depends on no parameter is computed in each part that uses it. Needs a graph that updates nothing.
  */
-export function partition(graph: Graph, most: number): Part[] {
+export function partition(graph: Graph, most: number, sizes: Sizes = {}): Part[] {
   if (Object.keys(graph.updates).length > 0) throw new InternalError("partition: the graph updates state");
   return withoutCapture(() => {
-    const plan = planOf(graph, most);
+    const plan = planOf(graph, most, sizes);
     return Array.from({ length: plan.count }, (_, i) => new PartBuilder(plan, i).build());
   });
 }
@@ -64,10 +65,10 @@ interface Plan {
   readonly results: readonly (readonly Node[])[];
 }
 
-function planOf(graph: Graph, most: number): Plan {
+function planOf(graph: Graph, most: number, sizes: Sizes): Plan {
   const order = nodesOf(graph);
   const placed = order.filter((n) => !isParameter(n) && !isFree(n));
-  const handed = handedOn(placed);
+  const handed = handedOn(placed, sizes);
   const part = new Map<Node, number>();
   let count = 0;
   for (let from = 0; from < placed.length; count++) {
@@ -108,14 +109,11 @@ function isFree(node: Node): boolean {
   return result;
 }
 
-const bytesOf = (node: Node): number => {
-  const elements = elementsOf(node.type);
-  if (typeof elements === "number") return elements * dtypeBytes[node.type.dtype];
-  throw new InternalError(`partition: ${node.op} has the size ${elements}`);
-};
+const bytesOf = (node: Node, sizes: Sizes = {}): number =>
+  dimValue(elementsOf(node.type), sizes) * dtypeBytes[node.type.dtype];
 
 /** Bytes that a cut after each node hands on: of what was computed up to there and is used after it. */
-function handedOn(placed: readonly Node[]): number[] {
+function handedOn(placed: readonly Node[], sizes: Sizes): number[] {
   const at = new Map(placed.map((n, i) => [n, i]));
   const lastUse = placed.map((_, i) => i);
   placed.forEach((node, i) => {
@@ -126,8 +124,8 @@ function handedOn(placed: readonly Node[]): number[] {
   });
   const change = new Array<number>(placed.length + 1).fill(0);
   placed.forEach((node, i) => {
-    change[i]! += bytesOf(node);
-    change[lastUse[i]!]! -= bytesOf(node);
+    change[i]! += bytesOf(node, sizes);
+    change[lastUse[i]!]! -= bytesOf(node, sizes);
   });
   let alive = 0;
   return placed.map((_, i) => (alive += change[i]!));

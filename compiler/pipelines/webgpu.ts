@@ -18,6 +18,7 @@ import { fuseForUpdates, updateInPlace } from "../lowering/in-place.ts";
 import { type LoweredPlan, lowerPlan, mapKernels, type ScheduledPlan, schedulePlan } from "../lowering/plan.ts";
 import { printLowered, printProgram, printSchedules } from "../lowering/print.ts";
 import { assembleProgram, type Program } from "../lowering/program.ts";
+import { type ScheduleTables, scheduleTables } from "../lowering/schedules/tables.ts";
 import { decomposeFor } from "../passes/decompose.ts";
 import { splitReductions } from "../passes/split-reductions.ts";
 import { commonPasses } from "./common.ts";
@@ -65,8 +66,8 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
-/** The stages for an adapter; each says what it needs from those before it. */
-export const webgpuStages = (facts: AdapterFacts): readonly AnyStage[] => [
+/** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
+export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
@@ -74,7 +75,7 @@ export const webgpuStages = (facts: AdapterFacts): readonly AnyStage[] => [
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
-  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts)),
+  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules)),
   stage("lower", scheduleForm, loweredForm, lowerPlan),
   stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
   stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
@@ -84,9 +85,17 @@ export const webgpuStages = (facts: AdapterFacts): readonly AnyStage[] => [
   stage("kernels", loweredForm, programForm, assembleProgram),
 ];
 
+export interface KernelOptions extends RunOptions {
+  /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
+  readonly schedules?: ScheduleTables;
+}
+
 /**
  * Compiles a graph to kernels. Needs no device, and takes time in proportion to the graph. Symbolic sizes stay open until
  * a run. Throws UnsupportedError for what no kernel can do on the adapter.
  */
-export const compileKernels = (graph: Graph, facts: AdapterFacts = baselineFacts, options: RunOptions = {}): Program =>
-  runStages(graph, webgpuStages(facts), programForm, options);
+export const compileKernels = (
+  graph: Graph,
+  facts: AdapterFacts = baselineFacts,
+  { schedules, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules), programForm, options);

@@ -1,23 +1,30 @@
 /**
- * Decoder graphs over a cache of fixed capacity. A decoder that takes what is remembered and gives it back longer (inputs
- * `past_key_values.N.key`, outputs `present.N.key`, as ONNX decoders have them) would be compiled anew for every token.
+ * Decoder graphs over a cache. A decoder that takes what is remembered and gives it back longer (inputs
+ * `past_key_values.N.key`, outputs `present.N.key`, as ONNX decoders have them) would copy all of it for every token.
  * Here the past is state of `capacity` places that stays on the device; a run writes its tokens' keys and values into the
- * next free places. What is free, or no token of a row, the `attention_mask` hides.
+ * next free places. What is free, or no token of a row, the `attention_mask` hides. The capacity and the number of tokens
+ * may stay open until a run, so that one compiled graph serves every length.
  */
 import {
   bindSizes,
+  type Dim,
+  type DType,
   type Graph,
   indexMapOf,
+  inputName,
   makeGraph,
   type Node,
+  nodesOf,
   type Output,
   ops,
   rewriteNodes,
   type SizedAxis,
-  type Sizes,
+  sourceOf,
+  subDims,
   UsageError,
 } from "../../compiler/index.ts";
 import {
+  batchOf,
   type CacheShape,
   type CacheState,
   cacheStates,
@@ -32,82 +39,76 @@ import {
 export const cacheInputs = {
   /** i32: places that are taken, where the run's tokens go on. */
   filled: "filled",
-  /** i32 [batch]: each row's last token among the run's; absent when there is one. */
+  /** i32 [batch]: each row's last token among the run's. */
   last: "last",
   /** i32 [parent_row]: the row that each row goes on from. */
   parents: "parents",
 } as const;
 
 /**
- * The step of a decoder, `tokens` tokens at a time. Its inputs stay (`input_ids`, `position_ids` [batch, token],
- * `attention_mask` [batch, key]), `filled` and `last` come in; `logits` become those of each row's last token, [batch,
- * vocab]. Rows may have fewer than `tokens` tokens: what follows them is written to the cache and overwritten later.
- * The keys are the cache's places, where the axis of `attention_mask` is `capacity` long, or these and the new tokens
- * after them. Throws UsageError for a graph that is no decoder's step.
+ * The step of a decoder. Its inputs stay (`input_ids`, `position_ids` [batch, token], `attention_mask` [batch, key = the
+ * cache's places]), `filled` and `last` come in; `logits` become those of each row's last token, [batch, vocab]. Rows may
+ * have fewer tokens than others: what follows them is written to the cache and overwritten later. The new tokens are
+ * written before attention reads them, so that no longer copy of the cache is made: concat(past, now) is replaced by
+ * the cache after the update, and the size of the past by `filled`. Throws UsageError for a graph that is no decoder's step.
  */
-export function cachedStep(step: Graph, shape: CacheShape, tokens: number): Graph {
-  return (tokens === 1 ? stepInPlace(step, shape) : undefined) ?? stepThenWrite(step, shape, tokens);
-}
-
-/**
- * One token, written to its place before attention reads it, so that no longer copy of the cache is made: the graph for a
- * past of one place less, with concat(past, now) replaced by the cache after the update. Undefined where the past is used
- * in another way.
- */
-function stepInPlace(step: Graph, shape: CacheShape): Graph | undefined {
-  const graph = sizedStep(step, shape.rows, shape.capacity - 1, 1);
+export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim): Graph {
+  const past = subDims(shape.capacity, tokens); // so that past and new tokens together are the cache's places
+  const graph = sizedStep(step, shape.rows, past, tokens);
   const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
   const updated = new Map<string, Node>();
   const results = rewriteNodes(
     graph.outputs.map((o) => o.node),
     (node, original) => {
-      const [past, now, ...others] = node.operands;
-      const state = states.get(past ? pastPart(past) : "");
+      if (sourceOf(node) === "size" && node.attrs.of === past) return filledAs(node.type.dtype);
+      const [kept, now, ...others] = node.operands;
+      const state = states.get(kept ? pastPart(kept) : "");
       if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
-      const update = inserted(state, now, 1);
+      const update = inserted(state, now, tokens);
       updated.set(state.part, update);
       return likeState(update, node);
     },
   );
   const updates = [...updated].map(([part, node]): Output => ({ name: presentName(part), node }));
   const scores = results.get(outputNamed(graph, "logits"))!;
-  const made = withUpdates(`${step.name}.step1`, atLast(scores, 1), updates, []);
-  const isWhole = updated.size === states.size && !made.inputs.some((n) => pastPart(n) !== "");
-  return isWhole ? made : undefined;
+  const made = withUpdates(`${step.name}.step`, atLast(scores), updates, []);
+  assertWhole(made, step, past, updated.size === states.size);
+  return made;
 }
 
-/** Any number of tokens: attention reads the cache and them, and then they are written into it. */
-function stepThenWrite(step: Graph, shape: CacheShape, tokens: number): Graph {
-  const graph = sizedStep(step, shape.rows, shape.capacity, tokens);
-  const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
-  const results = rewriteNodes(
-    graph.outputs.map((o) => o.node),
-    (node) => states.get(pastPart(node))?.node ?? node,
+/** Throws UsageError where a decoder uses what is remembered otherwise than to put the new tokens after it. */
+function assertWhole(made: Graph, step: Graph, past: Dim, isUpdated: boolean): void {
+  const reads = made.inputs.find((n) => pastPart(n) !== "");
+  const counts = nodesOf(made).find((n) => typeof past !== "number" && Object.values(n.attrs).includes(past));
+  if (isUpdated && !reads && !counts) return;
+  const what = counts
+    ? `${counts.op} uses its size`
+    : reads
+      ? `"${inputName(reads)}" is also read whole`
+      : "some is not";
+  throw new UsageError(
+    `graph @${step.name} cannot decode over a cache: past_key_values.N.key and .value must each be followed by the new tokens in one concat, and ${what}`,
   );
-  const output = (name: string) => results.get(outputNamed(graph, name))!;
-  const updates = [...states.values()].map((state): Output => {
-    const now = ops.slice(output(presentName(state.part)), state.axis, shape.capacity, tokens);
-    return { name: presentName(state.part), node: inserted(state, now, tokens) };
-  });
-  return withUpdates(`${step.name}.step${tokens}`, atLast(output("logits"), tokens), updates, []);
 }
+
+const filled = (): Node => ops.input(cacheInputs.filled, "i32", []);
+const filledAs = (dtype: DType): Node => (dtype === "i32" ? filled() : ops.cast(filled(), dtype));
 
 /**
  * The beginning of a text by a graph of its own (one that also reads an image, say): its `present` outputs become the
- * first places of the cache. Its batch divides `rows`; row i of the cache is of batch i · batch / rows. Sizes that the
- * graph leaves open are given.
+ * first places of the cache. Its `batch` divides `rows`; row i of the cache is of batch i · batch / rows. How many tokens
+ * it has may stay open; the cache has places for them.
  */
-export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape, sizes: Sizes): Graph {
-  const bound = bindSizes(beginning, sizes);
+export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape, batch: number): Graph {
+  const bound = bindSizes(beginning, { [batchOf(beginning)]: batch });
   const states = cacheStates(step, shape);
   const updates = states.map(({ part, node, axis }): Output => {
     const present = outputNamed(bound, presentName(part));
-    const tokens = (present.type.axes as readonly SizedAxis[]).find((a) => a.name === axis)!.size;
-    if (tokens > shape.capacity) throw new UsageError(`${tokens} tokens do not fit a cache of ${shape.capacity}`);
-    const padded = ops.pad(present, axis, 0, shape.capacity - tokens, 0);
+    const tokens = present.type.axes.find((a) => a.name === axis)!.size;
+    const padded = ops.pad(present, axis, 0, subDims(shape.capacity, tokens), 0);
     return { name: presentName(part), node: likeState(spread(padded, shape.rows), node) };
   });
-  const scores = spread(atLast(outputNamed(bound, "logits"), 1), shape.rows);
+  const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
   return withUpdates(
     beginning.name,
     scores,
@@ -129,12 +130,12 @@ export function cacheReordering(step: Graph, shape: CacheShape): Graph {
 const parentRow = "parent_row";
 
 /** The state with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
-function inserted({ node, axis }: CacheState, now: Node, tokens: number): Node {
+function inserted({ node, axis }: CacheState, now: Node, tokens: Dim): Node {
   const places = ops.iota(node.type.axes.find((a) => a.name === axis)!, "i32");
-  const offset = ops.sub(places, ops.input(cacheInputs.filled, "i32", []));
+  const offset = ops.sub(places, filled());
   const chunk = "new_token";
-  const moved = tokens === 1 ? ops.at(now, axis, 0) : ops.gather(ops.rename(now, axis, chunk), offset, chunk);
-  const isNew = tokens === 1 ? ops.eq(offset, 0) : ops.and(ops.ge(offset, 0), ops.lt(offset, tokens));
+  const moved = ops.gather(ops.rename(now, axis, chunk), offset, chunk);
+  const isNew = ops.and(ops.ge(offset, 0), ops.lt(offset, ops.sizeOf(tokens, "i32")));
   return likeState(ops.select(isNew, moved, node), node);
 }
 
@@ -146,8 +147,7 @@ const likeState = (node: Node, other: Node): Node =>
   );
 
 /** The scores of each row's last token: [batch, token, vocab] -> [batch, vocab] */
-function atLast(logits: Node, tokens: number): Node {
-  if (tokens === 1) return ops.at(logits, "token", 0);
+function atLast(logits: Node): Node {
   const batch = logits.type.axes.find((a) => a.name === "batch")!;
   return ops.gather(logits, ops.input(cacheInputs.last, "i32", [batch]), "token");
 }

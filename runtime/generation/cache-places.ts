@@ -13,11 +13,8 @@ export interface CachePlaces {
   clear(): void;
   /** i32 [batch, token = size]: where the tokens that come next stand in each row's text. */
   positions(size: number): HostTensor;
-  /**
-   * i32 [batch, key = keys]: 1 for what the tokens that come next may attend to. Keys are the places of the cache, the new
-   * tokens among them, or `size` more after them for the new tokens.
-   */
-  mask(tokens: readonly number[], size: number, keys: number, keyAxis: string): HostTensor;
+  /** i32 [batch, key = capacity]: 1 at the places of each row's tokens, those that come next among them. */
+  mask(tokens: readonly number[], keyAxis: string): HostTensor;
 }
 
 export function cachePlaces(rows: number, firstCapacity: number): CachePlaces {
@@ -59,16 +56,14 @@ export function cachePlaces(rows: number, firstCapacity: number): CachePlaces {
       const data = Int32Array.from({ length: rows * size }, (_, i) => counts[Math.floor(i / size)]! + (i % size));
       return hostTensor("i32", [batch, { name: "token", size }], data);
     },
-    mask(tokens, size, keys, keyAxis) {
-      const data = new Int32Array(rows * keys);
+    mask(tokens, keyAxis) {
+      const data = new Int32Array(rows * capacity);
       for (const [row, places] of taken.entries()) {
-        const own = data.subarray(row * keys, (row + 1) * keys);
+        const own = data.subarray(row * capacity, (row + 1) * capacity);
         own.set(places);
-        if (keys === capacity) own.fill(1, filled, filled + tokens[row]!);
-        // A row's own tokens come first, so what stands after them is later than they are and they never see it.
-        else own.fill(1, capacity, capacity + size);
+        own.fill(1, filled, filled + tokens[row]!);
       }
-      return hostTensor("i32", [batch, { name: keyAxis, size: keys }], data);
+      return hostTensor("i32", [batch, { name: keyAxis, size: capacity }], data);
     },
   };
 }

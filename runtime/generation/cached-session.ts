@@ -1,4 +1,4 @@
-/** A decoder on a device with what it remembers: nothing compiles again while its texts grow within the cache. */
+/** A decoder on a device with what it remembers: one compiled graph for steps of every length, and for caches of every size. */
 import {
   bindSizes,
   type Graph,
@@ -6,6 +6,7 @@ import {
   hostTensor,
   inputName,
   type SizedAxis,
+  symbol,
   UsageError,
 } from "../../compiler/index.ts";
 import type { DeviceModel } from "../modes/device-model.ts";
@@ -14,7 +15,7 @@ import { cachedBeginning, cachedStep, cacheInputs, cacheReordering } from "./cac
 import { type CachePlaces, cachePlaces } from "./cache-places.ts";
 import { enlarged, openSizes, plainContext, zeros } from "./cache-tensors.ts";
 import type { DecodeSession, Scores } from "./decode-session.ts";
-import { type CacheShape, cacheStates, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
+import { batchOf, type CacheShape, cacheStates, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
 import { rowOf } from "./scores.ts";
 
 export interface CacheOptions {
@@ -41,8 +42,15 @@ export interface CachedSession extends DecodeSession {
 
 const firstCapacity = 64;
 
-/** Tokens that a step takes at once. A longer text takes several steps, so that memory does not grow with it. */
-const chunkSizes = [1, 16, 128] as const;
+/** The most tokens that a run takes. A longer text takes several, so that memory does not grow with it. */
+const mostTokens = 128;
+
+/** Numbers of tokens that are compiled for where sizes are fixed: what has fewer is filled up. */
+const fixedTokens = [1, 16, mostTokens] as const;
+
+/** Places of the cache, and tokens of a run: open until it runs. */
+const capacitySize = symbol("capacity");
+const tokensSize = symbol("tokens", { max: mostTokens });
 
 /** `step` is the decoder's step as `cachedStep` takes it; its parameters are read from the model. */
 export function cachedSession(model: DeviceModel, step: Graph, options: CacheOptions): CachedSession {
@@ -59,7 +67,7 @@ class Cached implements CachedSession {
   private isWritten = false;
   /** The graph that texts were begun with. */
   private begun: Graph | undefined;
-  /** What is compiled for the capacity at hand, by name. */
+  /** What is compiled, by name. */
   private readonly runs = new Map<string, Compiled>();
 
   constructor(model: DeviceModel, step: Graph, { rows, capacity = firstCapacity, limit = Infinity }: CacheOptions) {
@@ -69,7 +77,7 @@ class Cached implements CachedSession {
     this.rows = rows;
     this.vocabulary = vocabularyOf(step);
     this.limit = limit;
-    this.places = cachePlaces(rows, Math.max(2, capacity));
+    this.places = cachePlaces(rows, capacity);
   }
 
   get length(): number {
@@ -77,7 +85,7 @@ class Cached implements CachedSession {
   }
 
   private get shape(): CacheShape {
-    return { rows: this.rows, capacity: this.places.capacity };
+    return { rows: this.rows, capacity: capacitySize };
   }
 
   clear(): void {
@@ -89,11 +97,12 @@ class Cached implements CachedSession {
     const sizes = openSizes(graph, feeds);
     const tokens = tokensLeft(graph, this.graph, sizes);
     await this.reserve(tokens);
-    if (this.begun !== graph) this.forget();
+    const batch = sizes[batchOf(graph)]!;
+    const name = `begin ${batch}`;
+    if (this.begun !== graph) this.forget((known) => known.startsWith("begin"));
     this.begun = graph;
-    const { session } = await this.compiled(`begin ${JSON.stringify(sizes)}`, () =>
-      cachedBeginning(graph, this.graph, this.shape, sizes),
-    );
+    const { session } = await this.compiled(name, () => cachedBeginning(graph, this.graph, this.shape, batch));
+    await this.compiledStep(); // so that nothing is left to compile while the text goes on
     const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
     this.places.take(Array.from({ length: this.rows }, () => tokens));
     return logits!.data as Scores;
@@ -106,7 +115,7 @@ class Cached implements CachedSession {
     await this.reserve(longest);
     const scores = new Float32Array(this.rows * this.vocabulary);
     for (let from = 0; from < longest; ) {
-      const size = chunkSizes.find((s) => s >= longest - from) ?? chunkSizes.at(-1)!;
+      const size = this.runLength(longest - from);
       const made = await this.take(
         ids.map((row) => row.slice(from, from + size)),
         size,
@@ -119,9 +128,15 @@ class Cached implements CachedSession {
     return scores;
   }
 
+  /** Tokens of the next run, where so many are left. */
+  private runLength(left: number): number {
+    if (!this.model.fixed) return Math.min(left, mostTokens);
+    return fixedTokens.find((s) => s >= left) ?? mostTokens;
+  }
+
   /** One run of at most `size` tokens a row; a row without any gets scores that mean nothing. */
   private async take(chunk: readonly (readonly number[])[], size: number): Promise<Scores> {
-    const { graph, session } = await this.compiled(`step ${size}`, () => cachedStep(this.graph, this.shape, size));
+    const { graph, session } = await this.compiledStep();
     const { logits } = await session.run(this.feeds(graph, chunk, size));
     this.places.take(chunk.map((row) => row.length));
     return logits!.data as Scores;
@@ -133,13 +148,13 @@ class Cached implements CachedSession {
     const batch = { name: "batch", size: this.rows };
     const lengths = chunk.map((row) => row.length);
     const last = lengths.map((length) => Math.max(0, length - 1));
-    const key = graph.inputs.find((n) => inputName(n) === "attention_mask")!.type.axes.at(-1) as SizedAxis;
+    const key = graph.inputs.find((n) => inputName(n) === "attention_mask")!.type.axes.at(-1)!;
     return {
       input_ids: hostTensor("i32", [batch, { name: "token", size }], ids),
       position_ids: this.places.positions(size),
-      attention_mask: this.places.mask(lengths, size, key.size, key.name),
+      attention_mask: this.places.mask(lengths, key.name),
       [cacheInputs.filled]: hostTensor("i32", [], [this.places.filled]),
-      ...(size > 1 && { [cacheInputs.last]: hostTensor("i32", [batch], last) }),
+      [cacheInputs.last]: hostTensor("i32", [batch], last),
     };
   }
 
@@ -148,6 +163,10 @@ class Cached implements CachedSession {
     const [axis] = graph.inputs.find((n) => inputName(n) === cacheInputs.parents)!.type.axes as readonly SizedAxis[];
     await session.run({ [cacheInputs.parents]: hostTensor("i32", [axis!], [...rows]) });
     this.places.reorder(rows);
+  }
+
+  private compiledStep(): Promise<Compiled> {
+    return this.compiled("step", () => cachedStep(this.graph, this.shape, tokensSize));
   }
 
   private async compiled(name: string, build: () => Graph): Promise<Compiled> {
@@ -176,17 +195,19 @@ class Cached implements CachedSession {
     }
     this.places.grow(capacity);
     this.isWritten = true;
-    this.forget();
   }
 
-  /** Drops what was compiled for another capacity. */
-  private forget(): void {
-    for (const { session } of this.runs.values()) session.dispose();
-    this.runs.clear();
+  /** Drops some of what was compiled. */
+  private forget(some: (name: string) => boolean): void {
+    for (const [name, { session }] of [...this.runs]) {
+      if (!some(name)) continue;
+      session.dispose();
+      this.runs.delete(name);
+    }
   }
 
   dispose(): void {
-    this.forget();
+    this.forget(() => true);
   }
 }
 

@@ -1,11 +1,13 @@
 /** What a decoder's graphs say about it: its sizes, what it remembers, its vocabulary. */
 import {
   bindSizes,
+  type Dim,
   type Graph,
   inputName,
   loneSymbol,
   type Node,
   ops,
+  type SizeSymbol,
   type Sizes,
   sourceOf,
   UsageError,
@@ -14,8 +16,7 @@ import {
 /** Sizes of a cache: texts side by side, and places for the tokens of each. */
 export interface CacheShape {
   readonly rows: number;
-  /** At least 2. */
-  readonly capacity: number;
+  readonly capacity: Dim;
 }
 
 /** One tensor of what a decoder remembers, such as "3.key", as state with places for all tokens. */
@@ -42,8 +43,8 @@ interface OpenSizes {
   readonly past: string;
 }
 
-/** The step with numbers for its sizes: `tokens` new tokens after `past` places. */
-export function sizedStep(step: Graph, rows: number, past: number, tokens: number): Graph {
+/** The step with other sizes: `tokens` new tokens after `past` places. */
+export function sizedStep(step: Graph, rows: number, past: Dim, tokens: Dim): Graph {
   const open = openSizes(step);
   return bindSizes(step, { [open.batch]: rows, [open.past]: past, [open.tokens]: tokens });
 }
@@ -63,7 +64,7 @@ export function cacheStates(step: Graph, { rows, capacity }: CacheShape): CacheS
 
 /** How many tokens a beginning leaves, for the sizes given. */
 export function tokensLeft(beginning: Graph, step: Graph, sizes: Sizes): number {
-  const [{ part, axis }] = cacheStates(step, { rows: 1, capacity: 2 }) as [CacheState];
+  const [{ part, axis }] = cacheStates(step, { rows: 1, capacity: 1 }) as [CacheState];
   const { axes } = outputNamed(bindSizes(beginning, sizes), presentName(part)).type;
   const size = axes.find((a) => a.name === axis)?.size;
   if (typeof size === "number") return size;
@@ -84,10 +85,22 @@ export function outputNamed(graph: Graph, name: string): Node {
   throw new UsageError(`graph @${graph.name} has no output "${name}", which a decoder has`);
 }
 
+/** The symbols of `input_ids` [batch, tokens], where it has these. */
+function idSizes(graph: Graph): readonly (SizeSymbol | undefined)[] {
+  const ids = graph.inputs.find((n) => sourceOf(n) === "input" && inputName(n) === "input_ids");
+  return ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
+}
+
+/** The name of the size that a beginning's batch has. */
+export function batchOf(beginning: Graph): string {
+  const [batch] = idSizes(beginning);
+  if (batch) return batch.name;
+  throw new UsageError(`graph @${beginning.name} begins no text: it needs input_ids [batch, tokens] with open sizes`);
+}
+
 function openSizes(step: Graph): OpenSizes {
-  const ids = step.inputs.find((n) => sourceOf(n) === "input" && inputName(n) === "input_ids");
   const past = step.inputs.find((n) => pastPart(n) !== "");
-  const [batch, tokens] = ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
+  const [batch, tokens] = idSizes(step);
   const open = past?.type.axes.map((a) => loneSymbol(a.size)).find((s) => s && s !== batch);
   if (batch && tokens && open) return { batch: batch.name, tokens: tokens.name, past: open.name };
   throw new UsageError(

@@ -14,13 +14,24 @@ export interface DeviceModel {
   readonly backend: Backend;
   /** Parameters, and the state of graphs that keep some. */
   readonly store: Store;
+  /** Whether graphs are compiled anew for each set of sizes that runs come with. */
+  readonly fixed: boolean;
   /** Compiles a graph and reads the parameters that no graph before it had. */
   session(graph: Graph, sizes?: Sizes): Promise<InferenceSession>;
   dispose(): void;
 }
 
+export interface DeviceModelOptions {
+  /** Default false: graphs are compiled once for all sizes. */
+  readonly fixed?: boolean;
+}
+
 /** A model without graphs yet. Parameters are read when a graph first needs them, so one is in host memory at a time. */
-export function deviceModel(backend: Backend, parameters: ParameterSource): DeviceModel {
+export function deviceModel(
+  backend: Backend,
+  parameters: ParameterSource,
+  { fixed = false }: DeviceModelOptions = {},
+): DeviceModel {
   const store = backend.createStore();
   const written = new Set<string>();
   const sessions = openSessions();
@@ -31,7 +42,7 @@ export function deviceModel(backend: Backend, parameters: ParameterSource): Devi
       await store.write(name, await parameters.read(name, node.type.dtype));
       written.add(name);
     }
-    const executable = await backend.compile(graph, { sizes });
+    const executable = await backend.compile(graph, { sizes, fixed });
     return sessions.add(
       (feeds, options) => executable.run(feeds, store, options),
       () => executable.dispose(),
@@ -41,5 +52,5 @@ export function deviceModel(backend: Backend, parameters: ParameterSource): Devi
     sessions.dispose();
     store.dispose();
   };
-  return { backend, store, session, dispose };
+  return { backend, store, fixed, session, dispose };
 }

@@ -5,6 +5,8 @@ import { didYouMean, type HostTensor, UsageError } from "../../compiler/index.ts
 export interface HostStore extends Store {
   /** The tensor itself; throws UsageError naming the nearest when there is none. */
   get(name: string): HostTensor;
+  /** The tensor itself, if there is one. */
+  find(name: string): HostTensor | undefined;
   /** Puts a tensor that nobody else writes to in place. */
   set(name: string, value: HostTensor): void;
 }
@@ -20,6 +22,7 @@ export function hostStore(): HostStore {
   };
   return {
     get,
+    find: (name) => tensors.get(name),
     set: (name, value) => void tensors.set(name, value),
     write: async (name, value) => void tensors.set(name, copyOf(value)),
     read: async (name) => copyOf(get(name)),

@@ -2,7 +2,7 @@
  * A model whose weights stay where they are stored: graphs run part by part, and each part's weights are on the device only
  * while it runs. What a model needs of memory is then two parts and the activations between them, whatever its size.
  */
-import { type Backend, checkFeeds, fetchedOutputs } from "../../backends/backend.ts";
+import { type Backend, checkFeeds, checkResidents, fetchedOutputs } from "../../backends/backend.ts";
 import {
   bindSizes,
   type Graph,
@@ -11,8 +11,10 @@ import {
   intern,
   isParameter,
   isState,
+  loneSymbol,
   makeGraph,
   type Node,
+  openSizes,
   type Part,
   partition,
   partNames,
@@ -29,6 +31,8 @@ import { type LoadedPart, type PartWeights, partWeights } from "./part-weights.t
 export interface OffloadOptions {
   /** Bytes of weights that are held at once: two parts. A part has at least the weights of one operation. */
   readonly memory: number;
+  /** Compile anew for each set of sizes that runs come with. Default false. */
+  readonly fixed?: boolean;
   /** Told before each part of a run, and after the last. */
   readonly onPart?: (done: number, total: number) => void;
   /** Told where an operation's weights alone are too large for that: the bytes that are held instead. */
@@ -55,7 +59,7 @@ export function offloadedModel(backend: Backend, parameters: ParameterSource, op
     sessions.dispose();
     store.dispose();
   };
-  return { backend, store, session, dispose };
+  return { backend, store, fixed: options.fixed ?? false, session, dispose };
 }
 
 function partsRunner(
@@ -65,19 +69,28 @@ function partsRunner(
   store: HostStore,
   options: OffloadOptions,
 ): InferenceSession["run"] {
+  const fed = withoutState(graph);
   const plans = new Map<string, readonly Part[]>();
+  const untold = new Map<string, readonly string[]>();
+  const cut = (selected: Graph, bound: Sizes) => partition(selected, options.memory / 2, bound);
+  /** The parts for what is asked, their sizes open but for those that the inputs of some part do not tell. */
   const planFor = (bound: Sizes, outputs: readonly string[]): readonly Part[] => {
-    const key = JSON.stringify([Object.entries(bound).sort(), outputs]);
+    const what = JSON.stringify(outputs);
+    const selected = selectOutputs(fed, outputs);
+    let fixed = options.fixed ? Object.keys(bound) : untold.get(what);
+    if (!fixed) untold.set(what, (fixed = [...new Set(cut(selected, bound).flatMap((p) => untoldSizes(p.graph)))]));
+    const given = Object.fromEntries(fixed.map((name) => [name, bound[name]!]));
+    const key = JSON.stringify([outputs, Object.entries(given).sort()]);
     const known = plans.get(key);
     if (known) return known;
-    const parts = partition(bindSizes(selectOutputs(withoutState(graph), outputs), bound), options.memory / 2);
+    const parts = cut(bindSizes(selected, given), bound);
     const held = 2 * Math.max(...parts.map((p) => p.bytes));
     if (held > options.memory) options.onExcess?.(held);
     plans.set(key, parts);
     return parts;
   };
   return async (feeds, { fetch } = {}) => {
-    const bound = checkFeeds(graph, feeds, sizes);
+    const bound = checkResidents(graph, store.find, checkFeeds(graph, feeds, sizes));
     const fetched = fetchedOutputs(graph, fetch);
     const parts = planFor(bound, [...new Set([...fetched, ...Object.keys(graph.updates)])]);
     const states = graph.inputs.filter(isState).map((n) => [inputName(n), store.get(inputName(n))] as const);
@@ -87,6 +100,12 @@ function partsRunner(
     const handedOut = (name: string) => (name in graph.updates ? copyOf(outputs.get(name)!) : outputs.get(name)!);
     return Object.fromEntries(fetched.map((name) => [name, handedOut(name)]));
   };
+}
+
+/** The sizes in a part that no axis of an input tells. */
+function untoldSizes(part: Graph): string[] {
+  const told = part.inputs.flatMap((n) => n.type.axes.map((a) => loneSymbol(a.size)?.name));
+  return openSizes(part).filter((name) => !told.includes(name));
 }
 
 /** The graph with its state as inputs that are fed; what replaces state are outputs like others. */

@@ -65,7 +65,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   const { folder, backend, note } = options;
   const begun = performance.now();
   const store = backend.createStore();
-  const executable = await backend.compile(job.step.graph, { sizes: job.sizes });
+  const executable = await backend.compile(job.step.graph, { sizes: job.sizes, fixed: true });
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const { done, cursor } = await begin(job, options, store);
   const resumeAt = options.resume ? { resumeAt: done } : {};

@@ -1,12 +1,12 @@
 /** The cache changes nothing but the time that a token takes. */
 import { describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
-import { type Graph, type HostTensor, hostTensor } from "../../compiler/index.ts";
+import { type Graph, type HostTensor, hostTensor, inputName, makeGraph, ops } from "../../compiler/index.ts";
 import { defineModel, trace } from "../../dsl/index.ts";
 import { prefill } from "../../models/index.ts";
-import { createSession, generate, type Scores } from "../../runtime/index.ts";
+import { cachedSession, createSession, deviceModel, generate, type Scores } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
-import { counting, generationFixture, sessionOn, weights } from "./support.ts";
+import { counting, generationFixture, parametersOf, sessionOn, stepGraph, weights } from "./support.ts";
 
 const { text } = generationFixture.facts;
 const whole: Graph = trace(defineModel({ name: "llama", summary: "", config: text, build: (p, c) => prefill(p, c) }));
@@ -100,20 +100,28 @@ describe("cached decoding", () => {
     expect(difference(await session.step([ids(4, 6)]), await fromTheBeginning(ids(4, 6)))).toBeLessThan(1e-6);
   });
 
-  it("compiles nothing after the first token, until the cache is full", async () => {
+  it("compiles one graph for steps of every length and caches of every size", async () => {
     const { backend, compiled } = counting(referenceBackend());
     const session = sessionOn(backend, 1, 16);
     await session.step([ids(5, 1)]);
-    await session.step([[1]]);
-    const known = compiled.length;
-    for (let i = 0; i < 10; i++) await session.step([[i]]);
-    expect(session.length).toBe(16);
-    expect(compiled.length).toBe(known);
-    await session.step([[1]]);
-    const grown = compiled.length;
-    expect(grown).toBe(known + 1);
-    for (let i = 0; i < 15; i++) await session.step([[i]]);
-    expect(compiled.length).toBe(grown);
+    for (let i = 0; i < 30; i++) await session.step([ids(1 + (i % 3), i)]);
+    expect(session.length).toBe(5 + 60);
+    expect(compiled).toEqual(["llama-step.step"]);
+  });
+
+  it("refuses a decoder that uses what is remembered otherwise", async () => {
+    const counted = stepGraph.inputs.find((n) => inputName(n) === "past_key_values.0.key")!;
+    const total = ops.reduceSum(
+      counted,
+      counted.type.axes.map((a) => a.name),
+    );
+    const logits = stepGraph.outputs.find((o) => o.name === "logits")!.node;
+    const outputs = stepGraph.outputs.map((o) => (o.name === "logits" ? { ...o, node: ops.add(logits, total) } : o));
+    const step = makeGraph("summing", outputs, stepGraph.inputs);
+    const session = cachedSession(deviceModel(referenceBackend(), parametersOf(weights)), step, { rows: 1 });
+    await expect(session.step([[1]])).rejects.toThrow(
+      'graph @summing cannot decode over a cache: past_key_values.N.key and .value must each be followed by the new tokens in one concat, and "past_key_values.0.key" is also read whole',
+    );
   });
 
   it("refuses steps that fit no text", async () => {

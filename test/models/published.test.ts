@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { countMacs, countParameters, type Graph, graphSymbols, type Node, nodesOf, symbol } from "../../compiler/index.ts";
+import {
+  countMacs,
+  countParameters,
+  type Graph,
+  graphSymbols,
+  type Node,
+  nodesOf,
+  symbol,
+} from "../../compiler/index.ts";
 import { trace, trainingStep } from "../../dsl/index.ts";
 import {
   bundled,

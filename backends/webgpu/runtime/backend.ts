@@ -12,7 +12,7 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
-import { checkFeeds, fetchedOutputs } from "../../feeds.ts";
+import { checkFeeds, checkResidents, fetchedOutputs } from "../../feeds.ts";
 import { kernelFeaturesOf } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 import { Pipelines } from "./pipelines.ts";
@@ -119,7 +119,8 @@ class Compiled implements WebgpuExecutable {
   ): Promise<T> {
     if (!(store instanceof DeviceStore))
       throw new UsageError("a graph compiled for WebGPU runs with a store of the same backend");
-    const sizes = checkFeeds(this.graph, feeds, this.sizes);
+    const held = (name: string) => store.find(name);
+    const sizes = checkResidents(this.graph, held, checkFeeds(this.graph, feeds, this.sizes));
     const program = await this.ready(sizes, fetch);
     const turn = this.last.then(() => use(program, store, sizes));
     this.last = turn.catch(() => undefined);
@@ -151,6 +152,7 @@ export function webgpuBackend(gpu: GpuDevice): WebgpuBackend {
       await executable.warm();
       return executable;
     },
+    pipelines: () => pipelines.size,
     dispose() {
       for (const e of compiled) e.dispose();
       for (const s of [...stores]) s.dispose();

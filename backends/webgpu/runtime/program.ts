@@ -16,7 +16,6 @@ import {
   type Program,
   type ProgramKernel,
   printLocation,
-  printType,
   type SizedAxis,
   type Sizes,
   tensorName,
@@ -137,27 +136,18 @@ export class DeviceProgram {
     for (const b of [...this.slots, ...this.feeds.values()]) if (b.reserve(sizes)) this.generation++;
   }
 
-  private bufferOf(root: Node, store: DeviceStore, sizes: Sizes): GPUBuffer {
-    return this.bufferAt(this.program.plan.buffers.get(root) ?? { kind: "input", node: root }, store, sizes);
+  private bufferOf(root: Node, store: DeviceStore): GPUBuffer {
+    return this.bufferAt(this.program.plan.buffers.get(root) ?? { kind: "input", node: root }, store);
   }
 
-  private bufferAt(use: BufferUse, store: DeviceStore, sizes: Sizes): GPUBuffer {
+  private bufferAt(use: BufferUse, store: DeviceStore): GPUBuffer {
     if (use.kind === "slot") return this.slots[use.slot]!.buffer;
     const own = this.feeds.get(use.node)?.buffer ?? this.tables.get(use.node);
-    return own ?? this.state(use.node, store, sizes).buffer;
+    return own ?? store.tensor(inputName(use.node)).buffer;
   }
 
-  private state(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
-    const tensor = store.tensor(inputName(node));
-    const wanted = { dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
-    if (printType(tensor) === printType(wanted)) return tensor;
-    throw new UsageError(
-      `"${inputName(node)}" is ${printType(tensor)} in the store, but graph @${this.program.graph.name} declares ${printType(wanted)}`,
-    );
-  }
-
-  private bind(store: DeviceStore, sizes: Sizes): Bound {
-    const states = this.states.map((n) => this.state(n, store, sizes).buffer);
+  private bind(store: DeviceStore): Bound {
+    const states = this.states.map((n) => store.tensor(inputName(n)).buffer);
     const known = this.bound.get(store);
     if (known?.generation === this.generation && known.states.every((b, i) => b === states[i])) return known;
     const bound = { groups: new Map(), states, generation: this.generation };
@@ -165,12 +155,12 @@ export class DeviceProgram {
     return bound;
   }
 
-  private groupOf(one: Compiled, bound: Bound, store: DeviceStore, sizes: Sizes): GPUBindGroup {
+  private groupOf(one: Compiled, bound: Bound, store: DeviceStore): GPUBindGroup {
     const known = bound.groups.get(one);
     if (known) return known;
     const { kernel, bindings } = one.variant;
     const entries: GPUBindGroupEntry[] = bindings.map(({ root, start, length }, binding) => {
-      const buffer = this.bufferOf(root, store, sizes);
+      const buffer = this.bufferOf(root, store);
       const bytes = deviceElementBytes(root.type.dtype);
       // What is open until a run is bound as far as its buffer reaches, so that a smaller run needs no new group.
       const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : buffer.size - start * bytes;
@@ -197,7 +187,7 @@ export class DeviceProgram {
     );
     readBack.encode(encoder); // before the copies: an output may be what a state held before
     for (const { from, to, bytes } of this.program.plan.copies) {
-      const [source, target] = [this.bufferAt(from, store, sizes), this.bufferAt(to, store, sizes)];
+      const [source, target] = [this.bufferAt(from, store), this.bufferAt(to, store)];
       encoder.copyBufferToBuffer(source, 0, target, 0, Math.ceil(dimValue(bytes, sizes) / 4) * 4);
     }
     this.gpu.device.queue.submit([encoder.finish()]);
@@ -214,7 +204,7 @@ export class DeviceProgram {
       const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
       this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
     }
-    return this.bind(store, sizes);
+    return this.bind(store);
   }
 
   private dispatch(
@@ -226,13 +216,13 @@ export class DeviceProgram {
   ): void {
     const one = this.compiled.get(variantFor(kernel, sizes))!;
     pass.setPipeline(one.pipeline);
-    pass.setBindGroup(0, this.groupOf(one, bound, store, sizes));
+    pass.setBindGroup(0, this.groupOf(one, bound, store));
     pass.dispatchWorkgroups(...gridOf(one.variant.kernel, sizes));
   }
 
   private output(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
     const root = this.program.storage.get(node)?.root ?? node;
-    return { buffer: this.bufferOf(root, store, sizes), dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
+    return { buffer: this.bufferOf(root, store), dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
   }
 
   /** Times every kernel in a pass of its own; throws UnsupportedError on an adapter without timestamps. */

@@ -28,6 +28,11 @@ export class DeviceStore implements Store {
     throw new UsageError(`the store has no tensor "${name}"${didYouMean(name, this.tensors.keys())}`);
   }
 
+  /** The tensor of that name, if there is one. */
+  find(name: string): DeviceTensor | undefined {
+    return this.tensors.get(name);
+  }
+
   async write(name: string, value: HostTensor): Promise<void> {
     const known = this.tensors.get(name);
     if (known && printType(known) === printType(value)) return upload(this.gpu, known.buffer, value);

@@ -1,4 +1,4 @@
-// reduce_sum+mul
+// norm1/reduce_sum+mul
 @group(0) @binding(0) var<storage, read> b0: array<vec4<f32>, 20>;
 @group(0) @binding(1) var<storage, read> b1: array<vec4<f32>, 2>;
 @group(0) @binding(2) var<storage, read_write> b2: array<vec4<f32>, 20>;
@@ -226,7 +226,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
 }
 
-// qkv/reduce_sum+mul
+// k_norm/reduce_sum+mul
 @group(0) @binding(0) var<storage, read> b0: array<vec4<f32>, 58>;
 @group(0) @binding(1) var<storage, read> b1: array<vec4<f32>, 2>;
 @group(0) @binding(2) var<storage, read> b2: array<vec4<f32>, 2>;
@@ -702,7 +702,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
 }
 
-// ls1/reduce_sum+mul
+// norm2/reduce_sum+mul
 @group(0) @binding(0) var<storage, read> b0: array<vec4<f32>, 20>;
 @group(0) @binding(1) var<storage, read> b1: array<vec4<f32>, 2>;
 @group(0) @binding(2) var<storage, read_write> b2: array<vec4<f32>, 20>;

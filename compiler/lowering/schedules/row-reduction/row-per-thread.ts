@@ -11,5 +11,5 @@ export const rowPerThread: Schedule<RowProblem, { readonly threads: number }> = 
   settings: (facts) => [{ threads: independentThreads(facts) }],
   fits: () => true,
   cost: () => 1,
-  lower: ({ k, rows }, { threads }) => k.perThread(dimExpr(rows), threads, (row) => lowerRow(k, row).body),
+  lower: ({ k, rows }, { threads }) => k.perThread(dimExpr(rows), threads, (row) => lowerRow(k, row)),
 };
