@@ -77,12 +77,20 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
     const { fitting, reason } = fittingOf(schedule, settings, problem, facts);
     const whatever = fitting.filter((c) => c.assuming.length === 0);
     const special = fitting.filter((c) => c.assuming.length > 0);
-    if (schedule.byRange) choices.push(...special);
+    if (schedule.byRange) addReachable(choices, special);
     if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
-    if (special.length > 0 && !schedule.byRange) choices.push(cheapest(special));
+    if (special.length > 0 && !schedule.byRange) addReachable(choices, [cheapest(special)]);
     if (fitting.length === 0) refused.push({ schedule: schedule.name, reason });
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
+}
+
+/** Adds choices, but for those whose facts hold only where those of one before them do: that one is taken then. */
+function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {
+  for (const c of more) {
+    const implied = (f: SizeFact) => c.assuming.some((own) => own.dim === f.dim && own.max <= f.max);
+    if (!choices.some((earlier) => earlier.assuming.every(implied))) choices.push(c);
+  }
 }
 
 const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>

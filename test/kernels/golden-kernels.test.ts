@@ -30,7 +30,11 @@ import { excess } from "../support/samples.ts";
 import { adapters as fewest } from "./support.ts";
 
 /** An adapter that grants the memory of the largest tile, beside the two that grant the least. */
-const adapters = { ...fewest, desktop: { ...baselineFacts, maxWorkgroupStorage: 32 * 1024 } };
+const adapters = {
+  ...fewest,
+  desktop: { ...baselineFacts, maxWorkgroupStorage: 32 * 1024 },
+  h200: { ...baselineFacts, ...kernelIr.recordedAdapters["nvidia-h200"].facts },
+};
 
 /** What a file says before its graph. */
 interface Header {
