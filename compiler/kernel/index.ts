@@ -6,6 +6,7 @@ export * from "./feasible.ts";
 export * from "./features.ts";
 export * from "./hoist.ts";
 export * from "./interpret.ts";
+export * from "./keep-loops.ts";
 export * from "./kernel.ts";
 export { opResult } from "./op-result.ts";
 export { printExpr, printKernel } from "./print.ts";

@@ -11,6 +11,7 @@ import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { coreOf, opRecord } from "../ir/op.ts";
 import { hoist } from "../kernel/hoist.ts";
+import { keepLoops } from "../kernel/keep-loops.ts";
 import { vectorize } from "../kernel/vectorize.ts";
 import { type AdapterFacts, baselineFacts } from "../lowering/facts.ts";
 import { fuseForUpdates, updateInPlace } from "../lowering/in-place.ts";
@@ -81,6 +82,9 @@ export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = sc
   stage("lower", scheduleForm, loweredForm, lowerPlan),
   stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
   stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
+  stage("keep-loops", loweredForm, loweredForm, (plan) => (facts.software ? mapKernels(plan, keepLoops) : plan), [
+    "hoist",
+  ]), // last: the others know the bounds of loops that begin at 0
   stage("kernels", loweredForm, programForm, assembleProgram),
 ];
 

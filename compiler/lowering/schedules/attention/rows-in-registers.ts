@@ -25,11 +25,11 @@ import {
 } from "../../../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
 const hidden = -1e30;
@@ -84,6 +84,13 @@ function partsOf(cores: readonly Node[]): Parts {
   };
 }
 
+/** The axis along which the rows of one thread differ: one that the walked side lacks, so that what is walked serves all. */
+function tiledAxis({ rows, walked, over, q, k, v }: Parts): Axis | undefined {
+  const forward = walked.some((a) => a.name === over.name);
+  const others = forward ? [k, ...(v ? [v] : [])] : [q];
+  return rows.find((a) => others.every((o) => !hasAxis(o.type, a.name)));
+}
+
 /** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
 const unrolled = 32;
 /** Of a longer vector, those of one turn of a loop over a private array. */
@@ -118,16 +125,14 @@ class AttentionLowering {
   }
 
   lower(): KernelCode {
-    const { rows, k: keys, q } = this.p;
-    // Rows of one thread differ along an axis that the walked side lacks, so that what is walked serves all of them.
-    const forward = this.p.walked.some((a) => a.name === this.p.over.name);
-    const walked = forward ? [keys, ...(this.p.v ? [this.p.v] : [])] : [q];
-    const tiled = rows.find((a) => walked.every((o) => !hasAxis(o.type, a.name)));
+    const { rows } = this.p;
+    const tiled = tiledAxis(this.p);
     const size = dimExpr(tiled?.size ?? 1);
     let tile = 1;
     const most = this.settings.elements / Number(this.p.dot.size);
-    while (tile < mostRows && tile * 2 <= most && typical(tiled?.size ?? 1) >= tile * 2) tile *= 2;
-    const tiles = ceilDiv(size, tile);
+    const length = this.settings.single ? 1 : typical(tiled?.size ?? 1);
+    while (tile < mostRows && tile * 2 <= most && length >= tile * 2) tile *= 2;
+    const tiles = this.settings.single ? int(1) : ceilDiv(size, tile);
     const others = rows.filter((a) => a !== tiled);
     const code = this.k.perThread(mul(tiles, dimExpr(spanOf(others))), this.settings.threads, (item) => {
       const out: Stmt[] = [];
@@ -320,7 +325,7 @@ class AttentionLowering {
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
         const at = new Map([...rows, ...unflatten(e, names)]);
-        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.k.places, at) }))));
+        inner.push(...this.k.storesAt(some, at));
       });
     }
     return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
@@ -359,13 +364,22 @@ interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
   readonly elements: number;
+  /** 1 where a side of open length turns out to have one row, as in decoding token by token. */
+  readonly single: number;
 }
 
 export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
   summary: "a thread holds a few rows of its side in registers and walks the other side once",
-  settings: (facts) => [{ threads: independentThreads(facts), elements: facts.software ? 64 : 32 }],
-  fits: ({ parts }) => knownWidths(parts),
+  settings: (facts) =>
+    [1, 0].map((single) => ({ threads: independentThreads(facts), elements: facts.software ? 64 : 32, single })),
+  fits: ({ parts }, { single }) => {
+    const fit = knownWidths(parts);
+    const size = tiledAxis(parts)?.size ?? 1;
+    if (fit !== true || !single) return fit;
+    return typeof size === "number" ? "the number of rows is known" : { assuming: [{ dim: size, max: 1 }] };
+  },
+  byRange: true,
   cost: () => 1,
   lower: ({ k, parts }, settings) => new AttentionLowering(k, parts, settings).lower(),
 };

@@ -5,7 +5,7 @@
 
 import { type Env, restrict } from "../../../fusion/access.ts";
 import { dimExpr, spanOf, typical, typicalSpan } from "../../../fusion/sizes.ts";
-import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
+import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import {
   type Expr,
   element,
@@ -22,7 +22,7 @@ import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/s
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule, SizeFact } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, clamped, neighbours, type Side, storesOf } from "./problem.ts";
 
 /** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
 interface SharedTile extends Readonly<Record<string, number>> {
@@ -83,8 +83,15 @@ function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts
     { dim: columns.size, max: most * tile.side },
     { dim: spanOf(batch), max: most },
   ];
-  const open = lines.filter(({ dim, max }) => boundsOf(dim).max > max);
+  const other = (dim: Dim) => (dim === rows.size ? columns.size : rows.size);
+  const open = lines.filter(({ dim, max }) => mostOf(dim, [depth, other(dim)]) > max);
   return open.length === 0 || { assuming: open };
+}
+
+/** The largest that a side can be: as far as it is declared to go, and no tensor that has it is longer than i32 counts. */
+function mostOf(dim: Dim, beside: readonly Dim[]): number {
+  const least = Math.max(...beside.map((d) => boundsOf(d).min));
+  return Math.min(boundsOf(dim).max, Math.floor((2 ** 31 - 1) / least));
 }
 
 /** One operand's slab in shared memory: element `i` of step `s` of the sum is at s · pitch + i. */
@@ -174,8 +181,8 @@ class SharedLowering {
     const { depth, over } = this.p;
     const set: SetElement = (step, item) => {
       const index = add(from, step);
-      const at = unflatten(clamped(add(first, item), side.size), side.axes);
-      const env = new Map([...batchEnv, ...at, ...unflatten(clamped(index, depth), over)]);
+      const at = unflatten(clamped(add(first, item), side.size, 4), side.axes);
+      const env = new Map([...batchEnv, ...at, ...unflatten(clamped(index, depth, 4), over)]);
       const value = this.p.k.values.at(side.operand, restrict(env, side.operand));
       // Past the end of the sum both operands are 0; past the end of a side results are not stored.
       const filled = select(lt(index, dimExpr(depth)), value, float(0));
@@ -245,12 +252,5 @@ class SharedLowering {
 
 /** Sets an element of a slab: that of a step of the sum, for one of the side's elements. */
 type SetElement = (step: Expr, item: Expr) => Stmt;
-
-/** An index held below `size`; where fours fit, by fours, so that those of one four stay neighbours. */
-function clamped(index: Expr, size: Dim): Expr {
-  const fours = divideDims(size, 4);
-  if (fours === undefined) return min(index, sub(dimExpr(size), int(1)));
-  return add(mul(min(div(index, int(4)), sub(dimExpr(fours), int(1))), int(4)), mod(index, int(4)));
-}
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
