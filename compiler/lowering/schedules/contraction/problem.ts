@@ -3,12 +3,13 @@
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
 import { type Env, restrict } from "../../../fusion/access.ts";
-import { indexOver, spanOf } from "../../../fusion/sizes.ts";
-import type { Dim } from "../../../ir/dim.ts";
+import { dimExpr, indexOver, spanOf } from "../../../fusion/sizes.ts";
+import { type Dim, divideDims } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
 import { type Expr, int } from "../../../kernel/expr.ts";
 import type { Stmt } from "../../../kernel/kernel.ts";
+import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import type { Lowering } from "../../kernel.ts";
 import { advances } from "../../loops.ts";
 import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
@@ -59,4 +60,11 @@ export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...en
   const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
   const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
   return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
+}
+
+/** An index held below `size`; where fours fit, by fours, so that those of one four stay neighbours. */
+export function clamped(index: Expr, size: Dim): Expr {
+  const fours = divideDims(size, 4);
+  if (fours === undefined) return min(index, sub(dimExpr(size), int(1)));
+  return add(mul(min(div(index, int(4)), sub(dimExpr(fours), int(1))), int(4)), mod(index, int(4)));
 }

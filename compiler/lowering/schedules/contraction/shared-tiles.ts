@@ -5,7 +5,7 @@
 
 import { type Env, restrict } from "../../../fusion/access.ts";
 import { dimExpr, spanOf, typical, typicalSpan } from "../../../fusion/sizes.ts";
-import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
+import { boundsOf } from "../../../ir/dim.ts";
 import {
   type Expr,
   element,
@@ -22,7 +22,7 @@ import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/s
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule, SizeFact } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, clamped, neighbours, type Side, storesOf } from "./problem.ts";
 
 /** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
 interface SharedTile extends Readonly<Record<string, number>> {
@@ -245,12 +245,5 @@ class SharedLowering {
 
 /** Sets an element of a slab: that of a step of the sum, for one of the side's elements. */
 type SetElement = (step: Expr, item: Expr) => Stmt;
-
-/** An index held below `size`; where fours fit, by fours, so that those of one four stay neighbours. */
-function clamped(index: Expr, size: Dim): Expr {
-  const fours = divideDims(size, 4);
-  if (fours === undefined) return min(index, sub(dimExpr(size), int(1)));
-  return add(mul(min(div(index, int(4)), sub(dimExpr(fours), int(1))), int(4)), mod(index, int(4)));
-}
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
