@@ -170,7 +170,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     );
   }
   const step = trainingStep(recipe(config).stage);
-  const parameters = step.layout.entries.reduce((n, e) => n + e.length, 0);
+  const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
   const all = countParameters(graph); // the whole model, also what this stage's loss does not use
   return {
     graph: step.graph,
