@@ -62,7 +62,8 @@ export interface Choices<P> {
 /**
  * The schedules of a problem: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
  * that, those that fit where facts about open sizes hold. What declared bounds decide is no question of a run: a fact that
- * always holds is not asked, and what needs one that never does is not made.
+ * always holds is not asked, what needs one that never does is not made, nor what is only asked for where one before it is
+ * taken.
  */
 export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
   const choices: Choice<P>[] = [];
@@ -78,12 +79,20 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
     const whatever = fitting.filter((c) => c.assuming.length === 0);
     const special = fitting.filter((c) => c.assuming.length > 0);
     if (schedule.byRange) choices.push(...special);
-    if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
+    if (whatever.length > 0) return { choices: [...reachable(choices), cheapest(whatever)], refused };
     if (special.length > 0 && !schedule.byRange) choices.push(cheapest(special));
     if (fitting.length === 0) refused.push({ schedule: schedule.name, reason });
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
 }
+
+/** Without those that assume no less than one before them, which is taken wherever they could be. */
+const reachable = <P>(choices: readonly Choice<P>[]): Choice<P>[] =>
+  choices.filter((c, i) => !choices.slice(0, i).some((earlier) => implies(c.assuming, earlier.assuming)));
+
+/** Whether the second facts hold wherever the first do; sizes are interned. */
+const implies = (some: readonly SizeFact[], others: readonly SizeFact[]): boolean =>
+  others.every((o) => some.some((s) => s.dim === o.dim && s.max <= o.max));
 
 const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>
   choices.reduce((best, c) => (c.cost < best.cost ? c : best));

@@ -29,8 +29,12 @@ import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
 import { adapters as fewest } from "./support.ts";
 
-/** An adapter that grants the memory of the largest tile, beside the two that grant the least. */
-const adapters = { ...fewest, desktop: { ...baselineFacts, maxWorkgroupStorage: 32 * 1024 } };
+/** Adapters that grant the memory of the largest tile, and matrix units, beside the two that grant the least. */
+const adapters = {
+  ...fewest,
+  desktop: { ...baselineFacts, maxWorkgroupStorage: 32 * 1024 },
+  "nvidia-h200": { ...baselineFacts, ...kernelIr.recordedAdapters["nvidia-h200"].facts, maxBindings: 8 },
+};
 
 /** What a file says before its graph. */
 interface Header {
