@@ -130,8 +130,17 @@ export const sub = (a: Expr, b: Expr): Expr => build(sum(linear(a), linear(b), -
 export function mul(a: Expr, b: Expr): Expr {
   if (b.kind === "const") return build(scaled(linear(a), b.value));
   if (a.kind === "const") return build(scaled(linear(b), a.value));
-  const [first, second] = keyOf(a) <= keyOf(b) ? [a, b] : [b, a];
-  return raw("mul", first, second, corners(rangeOf(a), rangeOf(b)));
+  const [p, q] = [inLowestTerms(a), inLowestTerms(b)];
+  const [first, second] = keyOf(p.rest) <= keyOf(q.rest) ? [p.rest, q.rest] : [q.rest, p.rest];
+  const product = raw("mul", first, second, corners(rangeOf(first), rangeOf(second)));
+  return multiple({ atom: product, coefficient: p.factor * q.factor });
+}
+
+/** An expression as a number times another: the number of a product is seen from outside it, as that of a sum's term is. */
+function inLowestTerms(e: Expr): { factor: number; rest: Expr } {
+  const x = linear(e);
+  const factor = x.terms.reduce((g, t) => gcd(g, t.coefficient), Math.abs(x.constant));
+  return factor <= 1 ? { factor: 1, rest: e } : { factor, rest: build(divided(x, factor)) };
 }
 
 /** Bounds of a product. */

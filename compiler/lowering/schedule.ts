@@ -62,8 +62,7 @@ export interface Choices<P> {
 /**
  * The schedules of a problem: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
  * that, those that fit where facts about open sizes hold. What declared bounds decide is no question of a run: a fact that
- * always holds is not asked, what needs one that never does is not made, nor what is only asked for where one before it is
- * taken.
+ * always holds is not asked, and what needs one that never does is not made.
  */
 export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
   const choices: Choice<P>[] = [];
@@ -78,21 +77,21 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
     const { fitting, reason } = fittingOf(schedule, settings, problem, facts);
     const whatever = fitting.filter((c) => c.assuming.length === 0);
     const special = fitting.filter((c) => c.assuming.length > 0);
-    if (schedule.byRange) choices.push(...special);
-    if (whatever.length > 0) return { choices: [...reachable(choices), cheapest(whatever)], refused };
-    if (special.length > 0 && !schedule.byRange) choices.push(cheapest(special));
+    if (schedule.byRange) addReachable(choices, special);
+    if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
+    if (special.length > 0 && !schedule.byRange) addReachable(choices, [cheapest(special)]);
     if (fitting.length === 0) refused.push({ schedule: schedule.name, reason });
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
 }
 
-/** Without those that assume no less than one before them, which is taken wherever they could be. */
-const reachable = <P>(choices: readonly Choice<P>[]): Choice<P>[] =>
-  choices.filter((c, i) => !choices.slice(0, i).some((earlier) => implies(c.assuming, earlier.assuming)));
-
-/** Whether the second facts hold wherever the first do; sizes are interned. */
-const implies = (some: readonly SizeFact[], others: readonly SizeFact[]): boolean =>
-  others.every((o) => some.some((s) => s.dim === o.dim && s.max <= o.max));
+/** Adds choices, but for those whose facts hold only where those of one before them do: that one is taken then. */
+function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {
+  for (const c of more) {
+    const implied = (f: SizeFact) => c.assuming.some((own) => own.dim === f.dim && own.max <= f.max);
+    if (!choices.some((earlier) => earlier.assuming.every(implied))) choices.push(c);
+  }
+}
 
 const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>
   choices.reduce((best, c) => (c.cost < best.cost ? c : best));

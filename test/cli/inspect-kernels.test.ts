@@ -69,7 +69,7 @@ schedules:
     const { out } = await heddle("inspect", "internvit-6b", "--set", "depth=1", "--kernels", "*qkv/contract", "--json");
     const [{ variants, refused }] = JSON.parse(out).shapes;
     expect(variants.map((v: { assuming: string[] }) => v.assuming)).toEqual([[]]);
-    expect(refused[0]).toEqual({ schedule: "few-rows", reason: "257*batch is never at most 8" });
+    expect(refused).toContainEqual({ schedule: "few-rows", reason: "257*batch is never at most 8" });
   });
 
   it("prints the same for programs", async () => {

@@ -106,7 +106,11 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    return DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), this.kernelOptions), this.pipelines);
+    return DeviceProgram.create(
+      this.gpu,
+      compileKernels(needed, factsOf(this.gpu), this.kernelOptions),
+      this.pipelines,
+    );
   }
 
   async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {

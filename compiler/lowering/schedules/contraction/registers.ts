@@ -79,8 +79,10 @@ function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: R
       out.push(stmt);
       return target;
     };
-    const batchEnv = unflatten(bound("z", div(item, mul(across, down))), batch);
-    const i = indices(rows, tiles.rows, bound("m", mod(div(item, across), down)));
+    const one = spanOf(batch) === 1; // then there is nothing to take a remainder of, however many rows there are
+    const batchEnv = unflatten(one ? int(0) : bound("z", div(item, mul(across, down))), batch);
+    const line = div(item, across);
+    const i = indices(rows, tiles.rows, bound("m", one ? line : mod(line, down)));
     const j = indices(columns, tiles.columns, bound("n", mod(item, across)));
     const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
     for (const c of acc.flat()) out.push({ kind: "var", target: c, value: float(0) });
