@@ -3,7 +3,7 @@
  * identical blocks, are lowered once and differ only in what they are bound to.
  */
 
-import type { FusedKernel, Storage, Store } from "../fusion/demand.ts";
+import type { FusedKernel, Storage, Store } from "../fusion/fused-kernel.ts";
 import type { Placement } from "../fusion/groups.ts";
 import { spanOf } from "../fusion/sizes.ts";
 import { type Dim, mulDims } from "../ir/dim.ts";

@@ -1,7 +1,7 @@
 /** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import { type Env, settled } from "../fusion/access.ts";
-import type { FusedKernel, Store } from "../fusion/demand.ts";
+import type { FusedKernel, Store } from "../fusion/fused-kernel.ts";
 import type { Placement } from "../fusion/groups.ts";
 import { kernelName } from "../fusion/kernel-nodes.ts";
 import { dimExpr, spanOf } from "../fusion/sizes.ts";

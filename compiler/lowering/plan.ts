@@ -1,5 +1,5 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import type { FusedKernel } from "../fusion/demand.ts";
+import type { FusedKernel } from "../fusion/fused-kernel.ts";
 import type { PlannedMemory } from "../fusion/plan.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/kernel.ts";

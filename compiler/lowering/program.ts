@@ -1,6 +1,6 @@
 /** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
 
-import type { FusedKernel, Storage } from "../fusion/demand.ts";
+import type { FusedKernel, Storage } from "../fusion/fused-kernel.ts";
 import { kernelName } from "../fusion/kernel-nodes.ts";
 import type { MemoryPlan } from "../fusion/plan.ts";
 import { slotBytes } from "../fusion/plan-memory.ts";

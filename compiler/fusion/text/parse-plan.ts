@@ -10,7 +10,7 @@ import { checkGraphText } from "../../ir/parse.ts";
 import { type Axis, findAxis } from "../../ir/type.ts";
 import { type KernelKind, kernelKinds } from "../../kernel/kernel.ts";
 import { scalarConstant } from "../../ops/index.ts";
-import type { FusedKernel, Storage, Store } from "../demand.ts";
+import type { FusedKernel, Storage, Store } from "../fused-kernel.ts";
 import { type Group, placeNodes } from "../groups.ts";
 import type { FusionPlan } from "../plan.ts";
 import { impliedStorage } from "./print-plan.ts";

@@ -5,7 +5,7 @@
  */
 
 import { type Env, restrict, span } from "../../../fusion/access.ts";
-import { coresOf, type Store } from "../../../fusion/demand.ts";
+import { coresOf, type Store } from "../../../fusion/fused-kernel.ts";
 import { attentionRows } from "../../../fusion/groups.ts";
 import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
 import type { Node } from "../../../ir/node.ts";

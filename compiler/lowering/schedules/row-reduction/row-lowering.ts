@@ -4,7 +4,7 @@
  */
 
 import { address } from "../../../fusion/access.ts";
-import { coresOf, type Store } from "../../../fusion/demand.ts";
+import { coresOf, type Store } from "../../../fusion/fused-kernel.ts";
 import { type Group, type Placement, reducedAxes } from "../../../fusion/groups.ts";
 import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { DType } from "../../../ir/dtype.ts";
