@@ -240,6 +240,10 @@ export const subgroupCall = (op: SubgroupOp, value: Expr, lane?: Expr): Subgroup
   ...(lane && { lane }),
 });
 
+/** The value that one lane has, in all lanes. */
+export const subgroupBroadcast = (value: Expr, lane: number): SubgroupCall =>
+  subgroupCall("broadcast", value, int(lane));
+
 /** Arithmetic on floats as written: no algebra, so that rounding stays the model's. */
 export const floatArith = (op: ArithOp, a: Expr, b: Expr): Arith => ({
   kind: "arith",

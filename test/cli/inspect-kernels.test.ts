@@ -37,6 +37,7 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
     if rows <= 2097120  shared-tiles side=32 depth=32 perThread=4
     else                registers threads=64 most=8 few=0
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
+    not subgroup-tiles: the adapter lacks subgroups
   each reads 267.3 kB, writes 5.1 kB, 655.4 K operations
   256 x 1 x 1 workgroups of 64 threads
 
@@ -47,6 +48,8 @@ schedules:
     units, from slabs that a workgroup shares
   shared-tiles: a workgroup computes a square of results from slabs of both
     operands in memory that its threads share
+  subgroup-tiles: the lanes of a subgroup have columns of a tile of results, and
+    give each other the elements of its rows
   registers: a thread computes a tile of results by itself, its sums in
     registers
 `);

@@ -1,8 +1,17 @@
-/** Contractions in memory that a workgroup shares: every tile, at sizes that do and do not fill it, and few rows. */
+/** Contractions in memory that a workgroup shares and by subgroups: every tile, at sizes that do and do not fill it, and few rows. */
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { baselineFacts, type Graph, lowering, makeGraph, ops, parseGraph } from "../../compiler/index.ts";
+import {
+  type AdapterFacts,
+  baselineFacts,
+  type Graph,
+  lowering,
+  makeGraph,
+  ops,
+  parseGraph,
+} from "../../compiler/index.ts";
+import { checkFeasible } from "../../compiler/kernel/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
@@ -64,6 +73,46 @@ describe("of few rows, computes what the reference does", () => {
     const values = inputValues(graph, 3);
     const got = interpretProgram(compileFor(graph, gpu), values).get("y")!;
     expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+  });
+});
+
+/** No tile is full. */
+const narrow: readonly Shape[] = [
+  { rows: 9, columns: 17, depth: 13 },
+  { rows: 8, columns: 16, depth: 3, batch: 3, deep: false },
+];
+
+/** A software adapter with subgroups of so many lanes. */
+const withLanes = (lanes: number): AdapterFacts => ({
+  ...baselineFacts,
+  software: true,
+  features: new Set(["subgroups"]),
+  subgroupSizes: { min: lanes, max: lanes },
+});
+
+describe.each([4, 8, 16])("in tiles of subgroups of %i lanes, computes what the reference does", (lanes) => {
+  const compiled = (graph: Graph) => compileFor(graph, withLanes(lanes));
+
+  test.each([...shapes, ...narrow])("%o", (shape) => {
+    const graph = layer(shape);
+    const program = compiled(graph);
+    expect(program.kernels[0]!.schedule).toBe("subgroup-tiles");
+    expect(checkFeasible(program.kernels[0]!.kernel, withLanes(lanes))).toEqual([]);
+    const values = inputValues(graph, 3);
+    const got = interpretProgram(program, values).get("y")!;
+    expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+  });
+
+  test("a tile has the rows that waste least; no tile is for few rows or columns, or subgroups of several sizes", () => {
+    const rowsOf = (rows: number) => compiled(layer({ rows, columns: 40, depth: 36 })).kernels[0]!.settings.rows;
+    expect(rowsOf(160)).toBe(16);
+    expect(rowsOf(8)).toBe(Math.max(8, lanes));
+    const scheduleOf = (rows: number, columns: number) =>
+      compiled(layer({ rows, columns, depth: 36 })).kernels[0]!.schedule;
+    expect(scheduleOf(lanes / 2 - 1, 40)).toBe(lanes === 4 ? "row-per-thread" : "registers"); // one row is no matrix
+    expect(scheduleOf(40, lanes - 1)).toBe("registers");
+    const two = { ...withLanes(lanes), subgroupSizes: { min: lanes, max: 2 * lanes } };
+    expect(compileFor(layer({ rows: 40, columns: 40, depth: 36 }), two).kernels[0]!.schedule).toBe("registers");
   });
 });
 
