@@ -4,7 +4,7 @@ import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isConstant } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
-import type { KernelKind } from "../kernel/kernel.ts";
+import type { KernelKind } from "../kernel/index.ts";
 import type { Group, Placement } from "./groups.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */

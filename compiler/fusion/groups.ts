@@ -23,8 +23,7 @@ import {
   sourceOf,
 } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import { children, type Expr, type Var } from "../kernel/expr.ts";
-import type { KernelKind } from "../kernel/kernel.ts";
+import { children, type Expr, type KernelKind, type Var } from "../kernel/index.ts";
 import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
 import { indexOver, spanOf, typicalSpan } from "./sizes.ts";
 

@@ -2,14 +2,19 @@
  * In-place updates: a state's successor is stored over the state where no kernel reads the state afterwards, and the kernel
  * that writes it, if it reads the state, is elementwise and reads each element where it writes it.
  */
-import { address } from "../fusion/access.ts";
-import { fuseGraph } from "../fusion/fuse.ts";
-import { countRegions, type FusedKernel, type Fusion, type Storage } from "../fusion/fused-kernel.ts";
-import type { FusionPlan } from "../fusion/plan.ts";
-import { indexOver } from "../fusion/sizes.ts";
+import {
+  address,
+  countRegions,
+  type FusedKernel,
+  type Fusion,
+  type FusionPlan,
+  fuseGraph,
+  indexOver,
+  type Storage,
+} from "../fusion/index.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { children, type Expr, keyOf } from "../kernel/expr.ts";
+import { children, type Expr, keyOf } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import { kernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";

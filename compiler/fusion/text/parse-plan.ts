@@ -8,7 +8,7 @@ import type { Node } from "../../ir/node.ts";
 import { indexMapOf, isConcatenation } from "../../ir/op.ts";
 import { checkGraphText } from "../../ir/parse.ts";
 import { type Axis, findAxis } from "../../ir/type.ts";
-import { type KernelKind, kernelKinds } from "../../kernel/kernel.ts";
+import { type KernelKind, kernelKinds } from "../../kernel/index.ts";
 import { scalarConstant } from "../../ops/index.ts";
 import type { FusedKernel, Storage, Store } from "../fused-kernel.ts";
 import { type Group, placeNodes } from "../groups.ts";
