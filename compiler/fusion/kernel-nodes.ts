@@ -2,7 +2,7 @@
 import { addDims, type Dim, mulDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { isElementwise, sourceOf } from "../ir/op.ts";
-import type { FusedKernel } from "./demand.ts";
+import type { FusedKernel } from "./fused-kernel.ts";
 import { isCore } from "./groups.ts";
 import { deviceBytes } from "./sizes.ts";
 

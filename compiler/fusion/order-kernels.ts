@@ -8,7 +8,7 @@ import type { Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { isConcatenation } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./demand.ts";
+import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
 import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 

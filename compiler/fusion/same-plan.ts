@@ -1,6 +1,6 @@
 /** Whether two plans say the same of the same graph. */
 import { sameGraph } from "../driver/index.ts";
-import type { FusedKernel, Storage } from "./demand.ts";
+import type { FusedKernel, Storage } from "./fused-kernel.ts";
 import type { FusionPlan } from "./plan.ts";
 
 /** True where two plans have the same graph, the same kernels in the same order, and the same places of values. */

@@ -1,8 +1,7 @@
 /** Coordinates of a kernel's group as values, and the indices of nodes at them. */
-import type { Env } from "../fusion/access.ts";
-import type { Group, Placement } from "../fusion/groups.ts";
+import type { Env, Group, Placement } from "../fusion/index.ts";
 import type { Node } from "../ir/node.ts";
-import type { Expr } from "../kernel/expr.ts";
+import type { Expr } from "../kernel/index.ts";
 import { substitute } from "../kernel/simplify.ts";
 
 /** Values of a group's coordinates, by the name of the coordinate. */

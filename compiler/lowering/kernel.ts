@@ -1,10 +1,15 @@
 /** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import { type Env, settled } from "../fusion/access.ts";
-import type { FusedKernel, Store } from "../fusion/demand.ts";
-import type { Placement } from "../fusion/groups.ts";
-import { kernelName } from "../fusion/kernel-nodes.ts";
-import { dimExpr, spanOf } from "../fusion/sizes.ts";
+import {
+  dimExpr,
+  type Env,
+  type FusedKernel,
+  kernelName,
+  type Placement,
+  type Store,
+  settled,
+  spanOf,
+} from "../fusion/index.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
@@ -12,20 +17,24 @@ import type { Node } from "../ir/node.ts";
 import { isBijective } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import {
+  type BufferParam,
   cast,
   children,
   type Expr,
+  expressions,
   int,
+  type Kernel,
+  mapExpressions,
   type Range,
   rangeOf,
+  type Stmt,
+  sizesOf,
   type Var,
   variable,
   variableFor,
   withChildren,
-} from "../kernel/expr.ts";
-import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
+} from "../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
-import { sizesOf } from "../kernel/sizes.ts";
 import { type Coordinates, envAt } from "./coordinates.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";

@@ -1,8 +1,7 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import type { FusedKernel } from "../fusion/demand.ts";
-import type { PlannedMemory } from "../fusion/plan.ts";
+import type { FusedKernel, PlannedMemory } from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
-import type { Kernel } from "../kernel/kernel.ts";
+import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import { type LoweredKernel, Lowering } from "./kernel.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";

@@ -1,7 +1,7 @@
 /** Schedules and kernels of a plan as text: what is chosen for each shape of kernel and why, and the code it becomes. */
 import { globMatches } from "../diagnostics/switches.ts";
-import { kernelName } from "../fusion/kernel-nodes.ts";
-import { printKernel } from "../kernel/print.ts";
+import { kernelName } from "../fusion/index.ts";
+import { printKernel } from "../kernel/index.ts";
 import type { LoweredPlan, ScheduledPlan, ShapedKernel } from "./plan.ts";
 import type { Program } from "./program.ts";
 import { printChoice, printFact } from "./schedule.ts";

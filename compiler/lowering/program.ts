@@ -1,10 +1,13 @@
 /** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
 
-import type { FusedKernel, Storage } from "../fusion/demand.ts";
-import { kernelName } from "../fusion/kernel-nodes.ts";
-import type { MemoryPlan } from "../fusion/plan.ts";
-import { slotBytes } from "../fusion/plan-memory.ts";
-import { deviceBytes } from "../fusion/sizes.ts";
+import {
+  deviceBytes,
+  type FusedKernel,
+  kernelName,
+  type MemoryPlan,
+  type Storage,
+  slotBytes,
+} from "../fusion/index.ts";
 import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
@@ -12,8 +15,7 @@ import { openSizes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter } from "../ir/op.ts";
 import { flopsOf } from "../ir/work.ts";
-import { evaluateIndex } from "../kernel/interpret.ts";
-import type { Kernel, KernelKind } from "../kernel/kernel.ts";
+import { evaluateIndex, type Kernel, type KernelKind } from "../kernel/index.ts";
 import { assertAddressable } from "./addressable.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape } from "./kernel-shape.ts";

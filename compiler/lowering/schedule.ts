@@ -4,7 +4,7 @@
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import { boundsOf, type Dim, dimValue, type Sizes } from "../ir/dim.ts";
-import type { KernelFeature } from "../kernel/features.ts";
+import type { KernelFeature } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelCode } from "./kernel.ts";
 

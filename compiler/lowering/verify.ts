@@ -1,8 +1,6 @@
 /** Whether the kernels of a plan or a program are well formed, and what the adapter that they were made for can run. */
 import { InternalError } from "../diagnostics/error.ts";
-import { checkFeasible } from "../kernel/feasible.ts";
-import type { Kernel, Stmt } from "../kernel/kernel.ts";
-import { verifyKernel } from "../kernel/verify.ts";
+import { checkFeasible, type Kernel, type Stmt, verifyKernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { LoweredPlan } from "./plan.ts";
 import type { Program } from "./program.ts";

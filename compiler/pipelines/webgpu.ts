@@ -1,27 +1,41 @@
 /** The road from a graph to WebGPU kernels: the readable list of stages, in order. */
 import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runStages, stage } from "../driver/index.ts";
-import { verifyPlan } from "../fusion/fuse.ts";
-import { orderKernels } from "../fusion/order-kernels.ts";
-import type { FusionPlan, PlannedMemory } from "../fusion/plan.ts";
-import { planMemory } from "../fusion/plan-memory.ts";
-import { samePlan } from "../fusion/same-plan.ts";
-import { parsePlan } from "../fusion/text/parse-plan.ts";
-import { printMemory, printPlan } from "../fusion/text/print-plan.ts";
+import {
+  type FusionPlan,
+  orderKernels,
+  type PlannedMemory,
+  parsePlan,
+  planMemory,
+  printMemory,
+  printPlan,
+  samePlan,
+  verifyPlan,
+} from "../fusion/index.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { coreOf, opRecord } from "../ir/op.ts";
-import { hoist } from "../kernel/hoist.ts";
-import { keepLoops } from "../kernel/keep-loops.ts";
-import { vectorize } from "../kernel/vectorize.ts";
-import { type AdapterFacts, baselineFacts } from "../lowering/facts.ts";
-import { fuseForUpdates, updateInPlace } from "../lowering/in-place.ts";
-import { type LoweredPlan, lowerPlan, mapKernels, type ScheduledPlan, schedulePlan } from "../lowering/plan.ts";
-import { printLowered, printProgram, printSchedules } from "../lowering/print.ts";
-import { assembleProgram, type Program } from "../lowering/program.ts";
-import { type ScheduleTables, scheduleTables } from "../lowering/schedules/tables.ts";
-import { verifyLowered, verifyProgram } from "../lowering/verify.ts";
-import { decomposeFor } from "../passes/decompose.ts";
-import { splitReductions } from "../passes/split-reductions.ts";
+import { hoist, keepLoops, vectorize } from "../kernel/index.ts";
+import {
+  type AdapterFacts,
+  assembleProgram,
+  baselineFacts,
+  fuseForUpdates,
+  type LoweredPlan,
+  lowerPlan,
+  mapKernels,
+  type Program,
+  printLowered,
+  printProgram,
+  printSchedules,
+  type ScheduledPlan,
+  type ScheduleTables,
+  schedulePlan,
+  scheduleTables,
+  updateInPlace,
+  verifyLowered,
+  verifyProgram,
+} from "../lowering/index.ts";
+import { decomposeFor, splitReductions } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */

@@ -94,5 +94,20 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
 };
 
+/**
+ * Rooms inside the compiler that others of its rooms enter through their index.ts, or a file named here. compiler/ir and
+ * compiler/diagnostics have none: all others are written in them, and take the file that is about what they need.
+ */
+export const innerDoors: Readonly<Record<string, { readonly also?: RegExp }>> = {
+  "compiler/ops": {},
+  "compiler/rewrite": {},
+  "compiler/driver": {},
+  // Index algebra goes by a door of its own: its add, mul and min are not those of ops.
+  "compiler/kernel": { also: /^compiler\/kernel\/simplify\.ts$/ },
+  "compiler/passes": {},
+  "compiler/fusion": {},
+  "compiler/lowering": {},
+};
+
 /** Files outside the browser rooms' folders that a page loads; nothing they reach may be Node's. */
 export const browserEntries: readonly string[] = ["backends/webgpu/runtime/browser-device.ts"];

@@ -2,12 +2,20 @@
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { type AdapterFacts, baselineFacts, type Graph, makeGraph, ops } from "../../compiler/index.ts";
+import {
+  type AdapterFacts,
+  baselineFacts,
+  type Graph,
+  lowering,
+  makeGraph,
+  ops,
+  parseGraph,
+} from "../../compiler/index.ts";
 import { checkFeasible } from "../../compiler/kernel/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
-import { compileFor, interpretProgram } from "./support.ts";
+import { adapters, compileFor, interpretProgram } from "./support.ts";
 
 interface Shape {
   readonly rows: number;
@@ -126,4 +134,14 @@ test("every tile is valid WGSL", async () => {
   const backend = webgpuBackend(device);
   for (const rows of [2048, 257, 96, 5]) await backend.compile(layer({ rows, columns: 2048, depth: 128 }));
   device.check();
+});
+
+test("a variant that one before it stands in for is not made", () => {
+  const open = parseGraph(`graph @g(%x: f32[row=rows, in=130], %w: f32[out=9, in=130]) {
+  %0 = contract %x, %w over [in]
+  return %0
+}`);
+  const [kernel] = compileFor(open, adapters.gpu!).kernels;
+  const texts = kernel!.special.map((v) => `${v.schedule} ${v.assuming.map(lowering.printFact)}`);
+  expect(texts).toEqual(["few-rows rows <= 1", "few-rows rows <= 8"]); // and no registers for up to 4
 });

@@ -52,7 +52,7 @@ test("says what is in which kernel, where values lie, and what was nearly fused"
   await expect(printPlan(planOf(graph, "gpu"))).toMatchFileSnapshot("golden/plan.txt");
 });
 
-test("all mistakes of a plan are told at once, each with its line", async () => {
+test("all mistakes of a plan are reported at once, each with its line", async () => {
   const text = printPlan(planOf(graph, "gpu"));
   const spoiled = text
     .replace("reads %x", "reeds %x")

@@ -7,7 +7,7 @@ import type { Node } from "../../ir/node.ts";
 import { sourceOf } from "../../ir/op.ts";
 import { printUnrolled } from "../../ir/print.ts";
 import { isScalarConstant } from "../../ir/schedule.ts";
-import { type FusedKernel, isView, type Storage } from "../demand.ts";
+import { type FusedKernel, isView, type Storage } from "../fused-kernel.ts";
 import { bytesSaved, computedNodes, kernelName } from "../kernel-nodes.ts";
 import type { FusionPlan, PlannedMemory } from "../plan.ts";
 import { deviceBytes } from "../sizes.ts";
@@ -34,10 +34,10 @@ export function printPlan(plan: FusionPlan, pattern?: string): string {
 
 function kernelLines(kernel: FusedKernel, i: number, reference: Reference): string[] {
   const { kind, group, axes, stores, reads } = kernel;
-  const home = group ? `group ${group.position}` : `over [${axes.map((a) => a.name).join(", ")}]`;
+  const space = group ? `group ${group.position}` : `over [${axes.map((a) => a.name).join(", ")}]`;
   const saved = bytesSaved(kernel);
   return [
-    `kernel ${kind} ${home} { // ${i} "${kernelName(kernel)}"${saved === 0 ? "" : `, saves ${saved} bytes`}`,
+    `kernel ${kind} ${space} { // ${i} "${kernelName(kernel)}"${saved === 0 ? "" : `, saves ${saved} bytes`}`,
     `  // computes ${computedNodes(kernel).map(reference).join(", ")}`,
     ...(reads.size > 0 ? [`  reads ${[...reads].map(reference).join(", ")}`] : []),
     ...stores.map(

@@ -13,7 +13,7 @@ type Meaning =
 export class Scope {
   readonly sizes: Map<string, Size>;
   readonly spans: Map<object, Span>;
-  /** Names whose declaration did not parse: what is said of them is not judged. */
+  /** Names whose declaration did not parse: their uses are not checked. */
   readonly broken: Set<string>;
   private readonly names: Map<string, Meaning>;
 

@@ -1,5 +1,5 @@
 /** The schedules of every kind of kernel: the first of a table that fits a problem is taken. */
-import type { KernelKind } from "../../kernel/kernel.ts";
+import type { KernelKind } from "../../kernel/index.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
 import { type AttentionProblem, attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";

@@ -2,13 +2,11 @@
  * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, indexOver, spanOf } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, indexOver, restrict, spanOf } from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, int } from "../../../kernel/expr.ts";
-import type { Stmt } from "../../../kernel/kernel.ts";
+import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
 import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";

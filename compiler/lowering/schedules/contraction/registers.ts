@@ -1,9 +1,7 @@
 /** Contractions in which every thread computes a tile of results by itself, in registers. */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import type { Dim } from "../../../ir/dim.ts";
-import { type Expr, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
-import type { Stmt } from "../../../kernel/kernel.ts";
+import { type Expr, float, floatArith, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";

@@ -3,10 +3,10 @@
  * to shared memory together, so that each element is read from far memory once for the whole square.
  */
 
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, spanOf, typical, typicalSpan } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, restrict, spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import {
+  type ArrayDecl,
   type Expr,
   element,
   float,
@@ -14,10 +14,10 @@ import {
   indexVar,
   int,
   rangeOf,
+  type Stmt,
   type Var,
   variable,
-} from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+} from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";

@@ -3,23 +3,24 @@
  * slabs of both operands in memory that they share. Operands are halves, or what else the units take; sums are f32.
  * Slabs keep the order in which an operand lies in memory, so that no operand is turned around on its way.
  */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, spanOf, typical, typicalSpan } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, restrict, spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
 import { dtypeBytes } from "../../../ir/dtype.ts";
 import {
+  type ArrayDecl,
   cast,
   component,
   construct,
   type Expr,
   element,
+  type FragmentDecl,
   float,
   int,
   rangeOf,
+  type Stmt,
   type Var,
   variable,
-} from "../../../kernel/expr.ts";
-import type { ArrayDecl, FragmentDecl, Stmt } from "../../../kernel/kernel.ts";
+} from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import type { AdapterFacts } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";

@@ -4,9 +4,9 @@
  * threads a load costs as much as a dozen products, and a value from another lane no more than two. The text is short,
  * for drivers that take long to compile: sums are vectors, and one loop stores all rows.
  */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, isMultipleOf, spanOf, typical } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, isMultipleOf, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import {
+  type ArrayDecl,
   component,
   construct,
   type Expr,
@@ -16,12 +16,12 @@ import {
   indexVar,
   int,
   rangeOf,
+  type Stmt,
   subgroupBroadcast,
   type Var,
   variable,
   variableFor,
-} from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+} from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";

@@ -3,15 +3,22 @@
  * everything elementwise before, between and after them. A thread takes whole rows, or several threads share each row.
  */
 
-import { address } from "../../../fusion/access.ts";
-import { coresOf, type Store } from "../../../fusion/demand.ts";
-import { type Group, type Placement, reducedAxes } from "../../../fusion/groups.ts";
+import { address, coresOf, type Group, type Placement, reducedAxes, type Store } from "../../../fusion/index.ts";
 import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { DType } from "../../../ir/dtype.ts";
 import type { Node } from "../../../ir/node.ts";
 import { foldOf } from "../../../ir/op.ts";
-import { cast, type Expr, float, floatArith, int, opCall, type Var, variable } from "../../../kernel/expr.ts";
-import type { Stmt } from "../../../kernel/kernel.ts";
+import {
+  cast,
+  type Expr,
+  float,
+  floatArith,
+  int,
+  opCall,
+  type Stmt,
+  type Var,
+  variable,
+} from "../../../kernel/index.ts";
 import { mentions, select, substitute } from "../../../kernel/simplify.ts";
 import { type Coordinates, coordinatesOf, envAt } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";

@@ -1,5 +1,5 @@
 /** Row reductions in which every thread folds rows of its own. */
-import { dimExpr } from "../../../fusion/sizes.ts";
+import { dimExpr } from "../../../fusion/index.ts";
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
 import type { RowProblem } from "./problem.ts";

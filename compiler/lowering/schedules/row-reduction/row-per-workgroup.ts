@@ -1,7 +1,6 @@
 /** Row reductions in which the threads of a workgroup share a row and combine their parts in memory that they share. */
-import { dimExpr, typical } from "../../../fusion/sizes.ts";
-import { type Expr, element, floatArith, int } from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import { dimExpr, typical } from "../../../fusion/index.ts";
+import { type ArrayDecl, type Expr, element, floatArith, int, type Stmt } from "../../../kernel/index.ts";
 import { lt } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import type { Lowering } from "../../kernel.ts";
