@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { HeddleError, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { adapterNames } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { devicesCommand } from "./commands/devices.ts";
@@ -46,7 +47,6 @@ function commands(done: (status: number) => void): Command {
     .option(...graph)
     .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
     .option(...size)
-    .option("--open", "compile as models run, sizes open until a run; list what variants of kernels assume", false)
     .option("--text", "print the graph", false)
     .option(
       "--target <target>",
@@ -55,6 +55,9 @@ function commands(done: (status: number) => void): Command {
     )
     .option("--dtype <dtype>", "with --target onnx: f32, f16, int8 or int4", "f32")
     .option("--pass <name>", "print what a stage of the target was given and what it made")
+    .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
+    .option("--adapter <name>", `with --kernels: whom they are made for, ${adapterNames.join(", ")}`, "typical")
+    .option("--fixed", "with --kernels: made for these sizes alone, rather than for any", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])

@@ -24,3 +24,18 @@ export function table(rows: readonly (readonly [string, string])[]): string {
 }
 
 export const json = (value: unknown): string => JSON.stringify(value, null, 2);
+
+/** Text in lines of at most 80 columns, broken at blanks; those after the first are indented by two more. */
+export function wrap(text: string, indent = "", columns = 80): string[] {
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of text.split(" ")) {
+    const joined = line.trim() === "" ? `${line}${word}` : `${line} ${word}`;
+    if (joined.length <= columns || line.trim() === "") line = joined;
+    else {
+      lines.push(line);
+      line = `${indent}  ${word}`;
+    }
+  }
+  return [...lines, line];
+}

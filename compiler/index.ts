@@ -5,9 +5,7 @@ export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
 export * from "./driver/index.ts";
-export type { BufferUse, MemoryPlan } from "./fusion/plan.ts";
-export { slotBytes } from "./fusion/plan-memory.ts";
-export { deviceBytes } from "./fusion/sizes.ts";
+export { type BufferUse, deviceBytes, type MemoryPlan, slotBytes } from "./fusion/index.ts";
 export type { Accumulator, Fold, IndexAlgebra, Indexing, IndexMap, ScalarAlgebra } from "./ir/algebra.ts";
 export * from "./ir/build.ts";
 export * from "./ir/dim.ts";
@@ -25,23 +23,25 @@ export * from "./ir/verify.ts";
 export type { BufferParam, Expr, Kernel, Stmt } from "./kernel/index.ts";
 export * as kernelIr from "./kernel/index.ts";
 export { parseKernel, printKernel } from "./kernel/index.ts";
-export { largestArray, tensorName } from "./lowering/addressable.ts";
-export { type AdapterFacts, baselineFacts } from "./lowering/facts.ts";
-export * from "./lowering/program.ts";
+export * as lowering from "./lowering/index.ts";
+export {
+  type AdapterFacts,
+  baselineFacts,
+  gridOf,
+  type KernelVariant,
+  largestArray,
+  memoryOf,
+  type Program,
+  type ProgramKernel,
+  type TensorBinding,
+  tensorName,
+  variantFor,
+} from "./lowering/index.ts";
 export * as ops from "./ops/index.ts";
-export * from "./passes/arena.ts";
-export { canonicalize } from "./passes/canonicalize.ts";
-export * from "./passes/cost.ts";
-export * from "./passes/decompose.ts";
-export * from "./passes/differentiate.ts";
-export { fold, mostFoldedElements } from "./passes/fold.ts";
-export { fuseAttention } from "./passes/fuse-attention.ts";
-export * from "./passes/parameter-dtype.ts";
-export * from "./passes/partition.ts";
-export { prune } from "./passes/prune.ts";
+export * from "./passes/index.ts";
 export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
 export { referenceStages } from "./pipelines/reference.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
-export { compileKernels, webgpuStages } from "./pipelines/webgpu.ts";
+export { compileKernels, type KernelOptions, webgpuStages } from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

@@ -7,7 +7,7 @@ import {
   differentiate,
   type Graph,
   isParameter,
-  layoutArena,
+  layoutArenas,
   makeGraph,
   type Node,
   operandsAs,
@@ -20,7 +20,7 @@ import {
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
-import { type AdamWOptions, adamw } from "./optim/adamw.ts";
+import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
@@ -66,60 +66,87 @@ export const trainingState = {
   step: "train.step",
 } as const;
 
+/** Trained parameters, and the moments of each, as ranges of three flat tensors. */
+export interface TrainingArena {
+  readonly layout: ArenaLayout;
+  /** Names of the tensors in the store: those of `trainingState` for the first arena, and for the next ones numbered. */
+  readonly parameters: string;
+  readonly mean: string;
+  readonly square: string;
+}
+
 export interface TrainingStep {
   /** Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. */
   readonly graph: Graph;
-  /** Where each trained parameter lies in the arenas. */
-  readonly layout: ArenaLayout;
+  /** Where the trained parameters and the optimizer's moments lie. */
+  readonly arenas: readonly TrainingArena[];
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Further state that the step keeps, with what its elements are at first. */
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
-  /** Names of the training state in the store. */
-  readonly state: typeof trainingState;
+  /** The name of the counter of steps in the store: an i32 scalar. */
+  readonly counter: string;
 }
 
-/** Compiles a stage to its step. Throws UsageError when a pattern matches nothing or nothing is left to train. */
-export function trainingStep(stage: Stage): TrainingStep {
+/**
+ * Compiles a stage to its step. Parameters lie in arenas of at most `largestArena` elements, default 2^28.
+ * Throws UsageError when a pattern matches nothing or nothing is left to train.
+ */
+export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
   const { loss, metrics = {}, updates = [] } = stage.loss(rootParams({ training: true }));
   const { trained, frozen } = partition(stage, loss);
-  const layout = layoutArena(trained.map((n) => ({ name: nameOf(n), type: n.type })));
-  const arena = arenaAxis(layout) as Axis<"arena">;
-  const [parameters, mean, square] = [trainingState.parameters, trainingState.mean, trainingState.square].map((n) =>
-    state(n, "f32", [arena]),
+  const layouts = layoutArenas(
+    trained.map((n) => ({ name: nameOf(n), type: n.type })),
+    largestArena,
   );
+  const arenas = layouts.map((layout, i): TrainingArena => ({ layout, ...arenaNames(trainingState, i) }));
+  const axes = layouts.map((layout) => arenaAxis(layout) as Axis<"arena">);
+  const before = arenas.map(({ parameters, mean, square }, i): AdamWState<"arena"> => {
+    const [parameter, m, s] = [parameters, mean, square].map((name) => state(name, "f32", [axes[i]!]));
+    return { parameter: parameter!, mean: m!, square: s! };
+  });
   const done = state(trainingState.step, "i32", []);
 
   const reported = Object.entries(metrics);
   const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
   const roots = [...told, ...differentiate(loss, trained)];
-  const views = viewNodes(roots, layout, parameters!);
-  const gradients = views.slice(told.length);
-  const packed = typed<"arena">(packArena(layout, gradients));
+  const views = viewNodes(
+    roots,
+    layouts,
+    before.map((s) => s.parameter),
+  );
+  const gradients = new Map(trained.map((n, i) => [nameOf(n), views[told.length + i]!]));
+  const packed = layouts.map((layout) =>
+    typed<"arena">(
+      packArena(
+        layout,
+        layout.entries.map((e) => gradients.get(e.name)!),
+      ),
+    ),
+  );
 
   const { optimizer } = stage;
-  const norm = globalNorm(packed, arena);
-  const gradient = optimizer.clip === undefined ? packed : clipByNorm(packed, norm, optimizer.clip);
+  const norm = globalNorm(packed, axes);
   const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
-  const [rateScale, decay] = perElement(stage, trained, contractedParameters(loss), layout, arena);
-  const next = adamw(
-    { parameter: parameters!, mean: mean!, square: square! },
-    gradient,
-    step,
-    mul(rate, rateScale!),
-    decay!,
-    optimizer,
-  );
+  const settings = settingsByName(stage, trained, contractedParameters(loss));
+  const after = packed.map((gradient, i) => {
+    const clipped = optimizer.clip === undefined ? gradient : clipByNorm(gradient, norm, optimizer.clip);
+    const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
+    return adamw(before[i]!, clipped, step, mul(rate, rateScale!), decay!, optimizer);
+  });
   const outputs: Record<string, Node> = {
     loss: views[0]!,
     ...Object.fromEntries(reported.map(([name], i) => [name, views[1 + i]!])),
     rate,
     gradient_norm: norm,
-    parameters: next.parameter,
-    mean: next.mean,
-    square: next.square,
+    ...Object.fromEntries(
+      after.flatMap(({ parameter, mean, square }, i) => {
+        const names = arenaNames(outputNames, i);
+        return [[names.parameters, parameter] as const, [names.mean, mean] as const, [names.square, square] as const];
+      }),
+    ),
     step,
     ...Object.fromEntries(updates.map((u, i) => [u.name, views[1 + reported.length + i]!])),
   };
@@ -127,10 +154,31 @@ export function trainingStep(stage: Stage): TrainingStep {
     stage.name,
     Object.entries(outputs).map(([name, node]) => ({ name, node })),
     [],
-    { ...trainingState, ...Object.fromEntries(updates.map((u) => [u.name, u.name])) },
+    {
+      step: trainingState.step,
+      ...Object.fromEntries(
+        arenas.flatMap(({ parameters, mean, square }, i) => {
+          const names = arenaNames(outputNames, i);
+          return [
+            [names.parameters, parameters] as const,
+            [names.mean, mean] as const,
+            [names.square, square] as const,
+          ];
+        }),
+      ),
+      ...Object.fromEntries(updates.map((u) => [u.name, u.name])),
+    },
   );
   const kept = updates.map(({ name, next, initial }) => ({ name, type: next.type, initial }));
-  return { graph, layout, trained, frozen, kept, state: trainingState };
+  return { graph, arenas, trained, frozen, kept, counter: trainingState.step };
+}
+
+const outputNames = { parameters: "parameters", mean: "mean", square: "square" } as const;
+
+/** The three names of an arena: as they are for the first, numbered for those after it. */
+function arenaNames(names: Readonly<Record<keyof typeof outputNames, string>>, i: number) {
+  const of = (name: string) => (i === 0 ? name : `${name}.${i}`);
+  return { parameters: of(names.parameters), mean: of(names.mean), square: of(names.square) };
 }
 
 const nameOf = (node: Node): string => String(node.attrs.name);
@@ -176,18 +224,19 @@ function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<
   return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
 }
 
-/** Rate multiplier and decay of every element of the arena. */
+/** Of every trained parameter, by its name. */
+const settingsByName = (stage: Stage, trained: readonly Node[], weights: ReadonlySet<Node>) =>
+  new Map(trained.map((n) => [nameOf(n), settingsOf(stage, n, weights)]));
+
+/** Rate multiplier and decay of every element of an arena. */
 function perElement(
-  stage: Stage,
-  trained: readonly Node[],
-  weights: ReadonlySet<Node>,
-  layout: ArenaLayout,
+  settings: ReadonlyMap<string, [number, number]>,
+  { entries }: ArenaLayout,
   arena: Axis<"arena">,
 ): Tensor<"arena">[] {
-  const settings = trained.map((n) => settingsOf(stage, n, weights));
   return [0, 1].map((which) =>
     piecewise(
-      settings.map((s, i) => ({ start: layout.entries[i]!.offset, value: s[which]! })),
+      entries.map((e) => ({ start: e.offset, value: settings.get(e.name)![which]! })),
       arena,
     ),
   );

@@ -32,16 +32,17 @@ export async function trainVit(c: VitConfig): Promise<Subject> {
 /** The training state before the first step. */
 export async function fillStore(
   store: Store,
-  { layout, state }: TrainingStep,
+  { arenas, counter }: TrainingStep,
   weights: ReadonlyMap<string, HostTensor>,
 ): Promise<void> {
-  const arena = new Float32Array(layout.size);
-  for (const { name, offset } of layout.entries) arena.set(weights.get(name)!.data, offset);
   const flat = (data: Float32Array) => hostTensor("f32", [{ name: "arena", size: data.length }], data);
-  await store.write(state.parameters, flat(arena));
-  await store.write(state.mean, flat(new Float32Array(arena.length)));
-  await store.write(state.square, flat(new Float32Array(arena.length)));
-  await store.write(state.step, hostTensor("i32", [], [0]));
+  for (const { layout, parameters, mean, square } of arenas) {
+    const values = new Float32Array(layout.size);
+    for (const { name, offset } of layout.entries) values.set(weights.get(name)!.data, offset);
+    await store.write(parameters, flat(values));
+    for (const moment of [mean, square]) await store.write(moment, flat(new Float32Array(layout.size)));
+  }
+  await store.write(counter, hostTensor("i32", [], [0]));
 }
 
 /** The batch as the stage's inputs. */

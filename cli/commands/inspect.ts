@@ -8,6 +8,7 @@ import {
   countMacs,
   countOps,
   countParameters,
+  didYouMean,
   dimValue,
   type Graph,
   globMatches,
@@ -26,6 +27,8 @@ import {
 import { type Model, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
+import { adapterNamed } from "../adapters.ts";
+import { printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
@@ -37,12 +40,14 @@ import { sweepCommand } from "./sweep.ts";
 export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly json: boolean;
   readonly text: boolean;
-  /** Sizes stay open until a run, as they do when a model runs; the figures are still those at the numbers given. */
-  readonly open: boolean;
   readonly stage?: string;
   readonly target: string;
   readonly dtype: string;
   readonly pass?: string;
+  /** A pattern of kernels' names; true where none is given. */
+  readonly kernels?: string | true;
+  readonly adapter: string;
+  readonly fixed: boolean;
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
@@ -64,8 +69,6 @@ export interface Inspection {
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
-  /** With --open: the sizes that a run decides, and what variants of kernels assume about them. */
-  readonly open?: { readonly sizes: readonly string[]; readonly variants: Readonly<Record<string, number>> };
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
   readonly traffic: { readonly read: number; readonly written: number };
@@ -83,9 +86,10 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     return 0;
   }
   if (args.pass !== undefined || args.html !== undefined) return await showStages(graph, args);
+  if (args.kernels !== undefined) return showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, args.open, begun), ...parts };
+  const result = { ...inspect(graph, sizes, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -93,8 +97,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 /** Prints what a stage was given and what it made, or writes one page to step through all stages of a target. */
 async function showStages(graph: Graph, args: InspectArguments): Promise<number> {
   const { target, pass, html } = args;
-  const sizes = args.open && target === "webgpu" ? {} : sizesOf(graph, args);
-  const road = roadTo(target, graph, { sizes, dtype: exportDtype(args.dtype) });
+  const road = roadTo(target, graph, { sizes: sizesOf(graph, args), dtype: exportDtype(args.dtype) });
   // Of a form with named parts, such as kernels, a pattern says which.
   const [stage, names] = pass?.split(":") ?? [];
   if (stage !== undefined) assertStage(target, road, stage);
@@ -106,6 +109,25 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
   }
   for (const report of recording.reports)
     if (report.stage === stage) process.stdout.write(`${beforeAndAfter(report, names)}\n`);
+  return 0;
+}
+
+/** Lists kernels with the schedules they are made by. Sizes stay open, as they do on a device, but for --fixed. */
+function showKernels(graph: Graph, args: InspectArguments, pattern: string): number {
+  const { what, facts } = adapterNamed(args.adapter);
+  const sizes = sizesOf(graph, args);
+  const program = compileKernels(args.fixed ? bindSizes(graph, sizes) : graph, facts);
+  const chosen = program.kernels.filter((k) => globMatches(pattern, k.name));
+  if (chosen.length === 0) {
+    const near = didYouMean(
+      pattern,
+      program.kernels.map((k) => k.name),
+    );
+    throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
+  }
+  const shapes = shapesOf(chosen, sizes);
+  const report = { model: graph.name, adapter: args.adapter, sizes, open: program.symbols, shapes };
+  process.stdout.write(args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, what));
   return 0;
 }
 
@@ -122,7 +144,7 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   });
   if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph, { dtype }).model));
   for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
-    for (const { name, kernel } of compiled(graph, args.open ? {} : sizes).kernels) {
+    for (const { name, kernel } of compiled(graph, sizes).kernels) {
       if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
     }
   }
@@ -148,7 +170,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     );
   }
   const step = trainingStep(recipe(config).stage);
-  const parameters = step.layout.entries.reduce((n, e) => n + e.length, 0);
+  const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
   const all = countParameters(graph); // the whole model, also what this stage's loss does not use
   return {
     graph: step.graph,
@@ -168,8 +190,8 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-export function inspect(graph: Graph, sizes: Sizes, open = false, begun = performance.now()): Inspection {
-  const program = compiled(graph, open ? {} : sizes);
+export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): Inspection {
+  const program = compiled(graph, sizes);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -180,9 +202,8 @@ export function inspect(graph: Graph, sizes: Sizes, open = false, begun = perfor
     macs: { exact: countMacs(graph, sizes), paper: null },
     graph: { nodes: nodesOf(graph).length, ops: countOps(graph) },
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
-    ...(open && { open: { sizes: program.symbols, variants: countVariants(program) } }),
-    memory: memoryOf(program, sizes),
-    traffic: total(program, sizes),
+    memory: memoryOf(program),
+    traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
 }
@@ -193,19 +214,9 @@ function countKinds(program: Program): Record<string, number> {
   return counts;
 }
 
-/** How many kernels have a variant, by what it assumes. */
-function countVariants(program: Program): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { assuming } of program.kernels.flatMap((k) => k.special)) {
-    const facts = assuming.map(({ dim, max }) => `${dim} <= ${max}`).join(" and ");
-    counts[facts] = (counts[facts] ?? 0) + 1;
-  }
-  return counts;
-}
-
-const total = ({ kernels }: Program, sizes: Sizes) => ({
-  read: kernels.reduce((n, k) => n + dimValue(k.bytesRead, sizes), 0),
-  written: kernels.reduce((n, k) => n + dimValue(k.bytesWritten, sizes), 0),
+const total = ({ kernels }: Program) => ({
+  read: kernels.reduce((n, k) => n + dimValue(k.bytesRead), 0),
+  written: kernels.reduce((n, k) => n + dimValue(k.bytesWritten), 0),
 });
 
 function describe(r: Inspection): string {
@@ -237,8 +248,6 @@ function describe(r: Inspection): string {
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
-    ...(r.open ? [["  sizes of a run", r.open.sizes.join(", ") || "none"] as const] : []),
-    ...Object.entries(r.open?.variants ?? {}).map(([facts, n]) => [`  where ${facts}`, `variants of ${n} of the kernels`] as const),
     ["memory, parameters", bytes(r.memory.parameters)],
     [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],

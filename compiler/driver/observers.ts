@@ -3,6 +3,7 @@
 import { locationOf, printLocation } from "../diagnostics/source-location.ts";
 import { type Switches, selects } from "../diagnostics/switches.ts";
 import type { StageObserver, StageReport } from "./driver.ts";
+import type { Form } from "./stage.ts";
 
 /** The observers that the switches ask for; each line of what they see goes to `write`. */
 export function switchObservers(switches: Switches, write: (line: string) => void): StageObserver[] {
@@ -47,10 +48,17 @@ export function recordingObserver(): StageObserver & { readonly reports: readonl
 }
 
 /**
- * A stage as text: what it was given and what it made, or that it changed nothing. Of a form with named parts, those
- * whose name matches the pattern.
+ * A stage as text: what it was given and what it made, or that it changed nothing; of a stage that makes another form,
+ * what it made. Of a form with named parts, those whose name matches the pattern.
  */
 export function beforeAndAfter({ stage, from, to, before, after, changed }: StageReport, names?: string): string {
-  if (!changed) return `// ${stage} (unchanged)\n${to.print(after, names)}`;
-  return `// before ${stage}\n${from.print(before, names)}\n// after ${stage}\n${to.print(after, names)}`;
+  const made = text(to, after, names);
+  if (from !== to) return `// ${stage}: ${from.name} to ${to.name}\n${made}`;
+  if (!changed) return `// ${stage} (unchanged)\n${made}`;
+  return `// before ${stage}\n${text(from, before, names)}\n// after ${stage}\n${made}`;
 }
+
+const text = <T>(form: Form<T>, value: T, names: string | undefined): string => {
+  const printed = form.print(value, names);
+  return printed.trim() === "" ? `// nothing is named ${names}` : printed;
+};

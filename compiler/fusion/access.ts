@@ -4,7 +4,7 @@ import type { IndexAlgebra } from "../ir/algebra.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import { type Expr, int, keyOf } from "../kernel/expr.ts";
+import { type Expr, int, keyOf } from "../kernel/index.ts";
 import { add, and, clampIndex, div, le, lt, mod, mul, sub } from "../kernel/simplify.ts";
 import { dimExpr, isOne, spanOf } from "./sizes.ts";
 

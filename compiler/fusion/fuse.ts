@@ -1,8 +1,8 @@
 /** Fuses a graph: decides which nodes become one kernel, and proves that the plan can run. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
-import { decideMemory, type FusionLimits } from "./demand.ts";
 import { placeNodes } from "./groups.ts";
+import { type FusionLimits, materialize } from "./materialize.ts";
 import { inRunnableOrder } from "./order-kernels.ts";
 import type { FusionPlan, MemoryPlan } from "./plan.ts";
 import { verifyReads } from "./verify-reads.ts";
@@ -12,7 +12,7 @@ export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
   const nodes = nodesOf(graph);
   const placed = placeNodes(nodes);
   const outputs = graph.outputs.map((o) => o.node);
-  const fusion = decideMemory(nodes, outputs, placed, limits);
+  const fusion = materialize(nodes, outputs, placed, limits);
   return { graph, places: placed.places, ...inRunnableOrder(fusion) };
 }
 

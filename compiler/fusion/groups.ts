@@ -1,7 +1,8 @@
 /**
- * Finds the kernels of a graph. Every core (contraction, attention, reduction, scatter, argmax) belongs to a group; an
- * elementwise node that is computed from a group's cores at the same coordinates has its home there and can be an
- * output of that group's kernel. What is computed where is decided later, by demand (fuse-demand.ts).
+ * Finds the fusion groups of a graph. Every core (the anchor of a group: contraction, attention, reduction, scatter,
+ * argmax) belongs to one; an elementwise node that is computed from a group's cores at the same coordinates is part of
+ * their epilogue and can be an output of that group's kernel. What is materialized, and what consumers recompute as their
+ * prologue, is decided later (materialize.ts).
  *
  * Groups are numbered in an order in which they can run. `ready` of a node is the last group that it needs, looking
  * through everything elementwise, so nodes of one group never wait for one another through memory.
@@ -22,8 +23,7 @@ import {
   sourceOf,
 } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import { children, type Expr, type Var } from "../kernel/expr.ts";
-import type { KernelKind } from "../kernel/kernel.ts";
+import { children, type Expr, type KernelKind, type Var } from "../kernel/index.ts";
 import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
 import { indexOver, spanOf, typicalSpan } from "./sizes.ts";
 

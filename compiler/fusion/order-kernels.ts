@@ -8,7 +8,7 @@ import type { Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { isConcatenation } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./demand.ts";
+import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
 import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
@@ -94,9 +94,7 @@ function dependencies({ kernels, storage }: Fusion): Step[] {
 /** Whether a kernel writes something of a value that lies at a place: the part itself, or anything of a whole tensor. */
 const writesPart = ({ stores }: FusedKernel, value: Node, at: Storage): boolean =>
   stores.some(
-    (s) =>
-      s.to.root === at.root &&
-      (!at.part || s.value === value || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
+    (s) => s.to.root === at.root && (!at.part || (s.to.part?.axis === at.part.axis && overlaps(s, value, at.part))),
   );
 
 const typicalOffset = (offset: Dim): number => (offset === 0 ? 0 : typical(offset));

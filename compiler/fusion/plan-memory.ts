@@ -7,7 +7,7 @@ import { type Dim, dimValue, type Sizes } from "../ir/dim.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isConstant } from "../ir/op.ts";
-import { isResident } from "./demand.ts";
+import { isResident } from "./fused-kernel.ts";
 import type { BufferUse, Copy, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 

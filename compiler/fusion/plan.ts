@@ -2,7 +2,7 @@
 import type { Dim } from "../ir/dim.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import type { Fusion } from "./demand.ts";
+import type { Fusion } from "./fused-kernel.ts";
 import type { Placement } from "./groups.ts";
 
 /** A graph with the kernels that compute it. */

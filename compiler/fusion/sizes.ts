@@ -15,7 +15,7 @@ import {
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import type { Axis } from "../ir/type.ts";
-import { type Expr, int, sizeSymbol, type Var, variable } from "../kernel/expr.ts";
+import { type Expr, int, sizeSymbol, type Var, variable } from "../kernel/index.ts";
 import { add, mul } from "../kernel/simplify.ts";
 
 /** What choices take an open size for that declares no upper bound. */

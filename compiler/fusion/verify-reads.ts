@@ -8,7 +8,7 @@ import { type Graph, inputName, isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isConcatenation } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { type FusedKernel, type Fusion, isResident, isView, type Storage } from "./demand.ts";
+import { type FusedKernel, type Fusion, isResident, isView, type Storage } from "./fused-kernel.ts";
 import type { MemoryPlan } from "./plan.ts";
 
 /** What is wrong with the order or the memory of kernels; nothing where every read is proven. */

@@ -95,17 +95,20 @@ export const flatIndex = <E>(
   at: (axis: string) => E,
 ): E => axes.reduce<E>((n, { name, size }) => a.add(a.mul(n, a.dim(size)), at(name)), a.dim(0));
 
-/** A flat index as one of each axis, the first slowest; what is past the end of all stays in the first. */
+/** A flat index as one of each axis, the first slowest. Axes of size 1 ask for no division: their index is 0. */
 export function unflatIndex<E>(
   a: IndexAlgebra<E>,
   axes: readonly { readonly name: string; readonly size: Dim }[],
   flat: E,
 ): Record<string, E> {
-  const parts: (readonly [string, E])[] = [];
+  const index = Object.fromEntries(axes.map(({ name }) => [name, a.dim(0)]));
+  const [first, ...others] = axes.filter(({ size }) => size !== 1);
+  if (!first) return index;
   let rest = flat;
-  for (const { name, size } of axes.slice(1).reverse()) {
-    parts.unshift([name, a.mod(rest, a.dim(size))]);
+  for (const { name, size } of others.reverse()) {
+    index[name] = a.mod(rest, a.dim(size));
     rest = a.div(rest, a.dim(size));
   }
-  return Object.fromEntries([[axes[0]!.name, rest], ...parts]);
+  index[first.name] = rest;
+  return index;
 }

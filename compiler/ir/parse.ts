@@ -4,6 +4,7 @@ import { GraphTextError, HeddleError } from "../diagnostics/error.ts";
 import { type Mistake, renderMistakes } from "../diagnostics/render.ts";
 import { symbol } from "./dim.ts";
 import { type Graph, makeGraph, type Output } from "./graph.ts";
+import type { Node } from "./node.ts";
 import {
   attempt,
   check,
@@ -36,7 +37,12 @@ import { sameType } from "./type.ts";
 
 /** A graph, or everything that is wrong with its text. */
 export type ParseResult =
-  | { readonly graph: Graph; readonly mistakes: readonly [] }
+  | {
+      readonly graph: Graph;
+      /** What the names outside of loops stand for, without their %. */
+      readonly values: ReadonlyMap<string, Node>;
+      readonly mistakes: readonly [];
+    }
   | { readonly graph: undefined; readonly mistakes: readonly Mistake[] };
 
 /** The graph of a text; throws GraphTextError with every mistake of it, each with its place, line and caret. */
@@ -57,7 +63,7 @@ export function checkGraphText(text: string, fileName = "(text)"): ParseResult {
   const graph = elaborateFile(e, parsed.file, lines.lostOutside);
   const meant = e.mistakes.filter((m) => !e.brokenLines.has(m.line)); // on a broken line they are consequences
   const mistakes = [...textual, ...meant].sort((a, b) => a.line - b.line || a.column - b.column);
-  return graph && mistakes.length === 0 ? { graph, mistakes: [] } : { graph: undefined, mistakes };
+  return graph && mistakes.length === 0 ? { ...graph, mistakes: [] } : { graph: undefined, mistakes };
 }
 
 /** What follows on a broken line is consequence; what is alien to the language is the cause. */
@@ -67,7 +73,10 @@ function onePerLine(mistakes: readonly Mistake[]): Mistake[] {
   return [...first.values()];
 }
 
-function elaborateFile(e: Elaboration, { symbols, sections }: FileTree, lostOutside: boolean): Graph | undefined {
+/** A graph with its named values. */
+type Named = Pick<Extract<ParseResult, { graph: Graph }>, "graph" | "values">;
+
+function elaborateFile(e: Elaboration, { symbols, sections }: FileTree, lostOutside: boolean): Named | undefined {
   for (const tree of symbols) declareSymbol(e, tree);
   const graphs = sections.flatMap((section, order) => {
     if (tokensOf(e, section)[0]?.tokenType !== FunctionWord)
@@ -122,7 +131,7 @@ function elaborateFunction(e: Elaboration, section: Section, order: number): voi
   }
 }
 
-function elaborateGraph(e: Elaboration, section: Section, order: number): Graph | undefined {
+function elaborateGraph(e: Elaboration, section: Section, order: number): Named | undefined {
   const head = soundHead(e, section);
   const frame = newFrame(e, order);
   if (head) declareInputs(e, frame, head.inputs);
@@ -143,7 +152,10 @@ function elaborateGraph(e: Elaboration, section: Section, order: number): Graph 
   const outputs = namedOutputs(e, frame);
   const updates = outputUpdates(e, frame, outputs);
   if (name === undefined || e.mistakes.length > 0 || outputs.some((o) => !o.node)) return undefined;
-  return makeGraph(name, outputs as Output[], [...frame.inputs.values()], updates);
+  const values = new Map(
+    [...frame.scope.values].flatMap(([value, { known }]) => (known.node ? [[value, known.node] as const] : [])),
+  );
+  return { graph: makeGraph(name, outputs as Output[], [...frame.inputs.values()], updates), values };
 }
 
 const graphName = (e: Elaboration, word: Word): string =>

@@ -4,14 +4,28 @@ import { isUnbounded } from "./dim.ts";
 import { type Graph, inputName, nodesOf, type Output, symbolsIn } from "./graph.ts";
 import type { AttrValue, Node } from "./node.ts";
 import { type OpRecord, opRecord } from "./op.ts";
-import { roll } from "./roll.ts";
+import { type Rolled, roll } from "./roll.ts";
 import { isScalarConstant, listing } from "./schedule.ts";
 import type { Item, Piece } from "./text/item.ts";
 import { layOut } from "./text/layout.ts";
+import { nameValues } from "./text/names.ts";
+import type { Sheet } from "./text/sheet.ts";
 import { countedText, defaultOutputName, spellAttr, spellName, spellText, spellType } from "./text/spell.ts";
 
 /** The text of a graph: the same for the same nodes, with repeated layers rolled into loops. */
-export function printGraph(graph: Graph): string {
+export const printGraph = (graph: Graph): string => layOut(sheetOf(graph, roll).sheet);
+
+/** A graph with one line for each node, and how each node is referred to in it; scalar constants have no line. */
+export function printUnrolled(graph: Graph): { readonly text: string; readonly names: ReadonlyMap<Node, string> } {
+  const { sheet, items } = sheetOf(graph, (all) => ({
+    blocks: all.map((item) => ({ kind: "item", item })),
+    places: new Map(),
+  }));
+  const { reference } = nameValues(sheet);
+  return { text: layOut(sheet), names: new Map([...items].map(([node, item]) => [node, reference(item)])) };
+}
+
+function sheetOf(graph: Graph, rolled: (items: readonly Item[]) => Rolled) {
   const { signature, nodes } = listing(graph);
   const items = new Map<Node, Item>();
   for (const node of signature) items.set(node, signatureItem(node));
@@ -21,13 +35,14 @@ export function printGraph(graph: Graph): string {
     return item;
   });
   const results = graph.outputs.map((o, i) => resultItem(graph, o, i, items));
-  return layOut({
+  const sheet: Sheet = {
     name: /^[A-Za-z_]\w*(\.\w+)*$/.test(graph.name) ? graph.name : spellText(graph.name),
     symbols: symbolsIn([...graph.inputs, ...nodesOf(graph)]).filter((s) => !isUnbounded(s)),
     signature: signature.map((node) => ({ item: items.get(node)!, name: inputName(node) })),
-    rolled: roll([...statements, ...results]),
+    rolled: rolled([...statements, ...results]),
     variable: loopVariable(nodes),
-  });
+  };
+  return { sheet, items };
 }
 
 /** The first of i, j, k ... that is not the name of a size. */

@@ -2,7 +2,7 @@
  * The bounds of names as the text of a kernel implies them: those of its builtins from the grid and the workgroup, those
  * of a let from its value. Only bounds that do not follow are written, and both printing and parsing ask here.
  */
-import { children, type Expr, type Range, rangeOf, unbounded, type Var, variable, withChildren } from "./expr.ts";
+import { children, type Expr, type Range, rangeOf, type Var, variable, withChildren } from "./expr.ts";
 import { type Kernel, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { asWritten } from "./simplify.ts";
 
@@ -32,7 +32,7 @@ export const counterRange = (from: Expr, to: Expr): Range => {
   return { min, max: Math.max(min, rangeOf(to).max - 1) };
 };
 
-export const sameRange = (a: Range, b: Range): boolean => a.min === b.min && a.max === b.max;
+const sameRange = (a: Range, b: Range): boolean => a.min === b.min && a.max === b.max;
 
 /** The expression with the bounds that its names imply, as a parser would build it. */
 export function rebound(e: Expr, names: ReadonlyMap<string, Var>): Expr {
@@ -44,6 +44,11 @@ export function rebound(e: Expr, names: ReadonlyMap<string, Var>): Expr {
   return withChildren(e, parts);
 }
 
-/** Bounds that the text must give, as they do not follow from what a name is bound to. */
-export const writtenRange = (target: Var, implied: Range): Range | undefined =>
-  sameRange(target.range, unbounded) || sameRange(target.range, implied) ? undefined : target.range;
+/** Bounds that the text must give: those of a name that are narrower than what follows from the value it is bound to. */
+export function statedRange(target: Var, implied: Range): Range | undefined {
+  const narrowed = {
+    min: Math.max(target.range.min, implied.min),
+    max: Math.min(target.range.max, implied.max),
+  };
+  return sameRange(narrowed, implied) ? undefined : narrowed;
+}

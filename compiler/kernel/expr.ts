@@ -201,15 +201,13 @@ export const component = (vector: Expr, lane: number): Component => ({
   vector,
   lane,
 });
-/** A vector of scalars of one dtype. */
+/** A vector of scalars of one dtype, or of one scalar in each of its elements. */
 export const construct = (width: Width, parts: readonly Expr[]): Construct => ({
   kind: "construct",
   dtype: parts[0]!.dtype,
   width,
   parts,
 });
-/** A vector with one scalar in each of its elements. */
-export const splat = (width: Width, value: Expr): Construct => construct(width, [value]);
 /** Elements of a value; undefined for a scalar. */
 export const widthOf = (e: Expr): Width | undefined => (e as RegisterType).width;
 
@@ -241,6 +239,10 @@ export const subgroupCall = (op: SubgroupOp, value: Expr, lane?: Expr): Subgroup
   value,
   ...(lane && { lane }),
 });
+
+/** The value that one lane has, in all lanes. */
+export const subgroupBroadcast = (value: Expr, lane: number): SubgroupCall =>
+  subgroupCall("broadcast", value, int(lane));
 
 /** Arithmetic on floats as written: no algebra, so that rounding stays the model's. */
 export const floatArith = (op: ArithOp, a: Expr, b: Expr): Arith => ({

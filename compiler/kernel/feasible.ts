@@ -8,7 +8,7 @@ import { type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf } fr
 const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
 /** Bytes that the threads of a workgroup share; each array begins at a multiple of 16 (WGSL, section 14.4). */
-export const workgroupStorage = (kernel: Kernel): number =>
+const workgroupStorage = (kernel: Kernel): number =>
   kernel.arrays
     .filter((a) => a.space === "workgroup")
     .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, 0);

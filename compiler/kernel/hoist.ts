@@ -118,10 +118,10 @@ class Hoister {
     if (level === here && !shared) return this.rebuild(v);
     if (level < here && !shared && !root && this.parentLeaves(level)) return this.rebuild(v);
     const target = variableFor(`h${this.next++}`, e);
-    const home = this.blocks[level]!;
+    const outer = this.blocks[level]!;
     const value = this.rebuild(v);
-    home.out.push({ kind: "let", target, value });
-    home.lets.set(v, target);
+    outer.out.push({ kind: "let", target, value });
+    outer.lets.set(v, target);
     this.defined.set(target.name, level);
     return target;
   }

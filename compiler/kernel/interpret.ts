@@ -164,7 +164,7 @@ class Workgroup {
     let results: readonly (Value | undefined)[] = [];
     for (;;) {
       for (const [i, lane] of lanes.entries()) lane.pause = lane.run.next(results[i]).value ?? undefined;
-      // A lane at a barrier beside one that is at its end is for the whole workgroup to judge.
+      // A lane at a barrier beside one that has ended is an error of the whole workgroup, reported there.
       const collective = lanes.some((l) => l.pause && isCollective(l.pause.stmt));
       if (!collective) return;
       const stmt = this.together(lanes, "lanes of a subgroup")!;

@@ -86,7 +86,7 @@ export interface Kernel {
   readonly subgroupSize?: number;
   /** Workgroups along x, y and z. */
   readonly grid: readonly [Expr, Expr, Expr];
-  /** Names of the sizes that the kernel reads, its grid included, in the order of their uniforms. */
+  /** Names of the sizes in the order of the uniform that holds them; those that the kernel reads are among them, its grid's too. */
   readonly sizes: readonly string[];
   readonly body: readonly Stmt[];
 }

@@ -1,17 +1,18 @@
 /** Kernels as text: what golden tests compare, a developer reads before the WGSL, and parseKernel reads back. docs/kernels.md has the grammar. */
-import { counterRange, rebound, threadVars, writtenRange } from "./bounds.ts";
+import { counterRange, rebound, statedRange, threadVars } from "./bounds.ts";
 import {
   children,
   type Expr,
   printRegisterType,
   type Range,
   rangeOf,
-  type Size,
   sizeSymbol,
+  unbounded,
   type Var,
 } from "./expr.ts";
 import { requiredFeatures } from "./features.ts";
-import { expressions, fragmentsOf, type Kernel, type MatrixPlace, type Stmt, statements } from "./kernel.ts";
+import { fragmentsOf, type Kernel, type MatrixPlace, type Stmt, statements } from "./kernel.ts";
+import { sizesOf } from "./sizes.ts";
 
 /** How an operation of two operands is written. */
 export const infix = {
@@ -28,7 +29,12 @@ export const infix = {
   or: "|",
 } as const;
 
-const number = (value: number): string => (Object.is(value, -0) ? "-0" : String(value));
+/** `-0`, `inf` and `nan` are numbers of a float type. */
+function number(value: number): string {
+  if (Number.isNaN(value)) return "nan";
+  const sign = value < 0 || Object.is(value, -0) ? "-" : "";
+  return `${sign}${Math.abs(value) === Infinity ? "inf" : Math.abs(value)}`;
+}
 
 function constant(value: number, dtype: Expr["dtype"]): string {
   if (dtype === "bool") return value ? "true" : "false";
@@ -36,7 +42,7 @@ function constant(value: number, dtype: Expr["dtype"]): string {
 }
 
 /** `x` to `w`, or a number where a vector has more elements. */
-export const laneName = (lane: number, width: number): string => (width > 4 ? String(lane) : "xyzw"[lane]!);
+const laneName = (lane: number, width: number): string => (width > 4 ? String(lane) : "xyzw"[lane]!);
 
 export function printExpr(e: Expr): string {
   const call = (name: string, args: readonly Expr[]) => `${name}(${args.map(printExpr).join(", ")})`;
@@ -74,8 +80,8 @@ export function printExpr(e: Expr): string {
   }
 }
 
-/** ` in 0 .. 8`: from the first value to the one after the last. */
-const printRange = (r: Range | undefined): string => (r ? ` in ${r.min} .. ${r.max + 1}` : "");
+/** ` in 0 .. 8`: from the first value to the one after the last; ` in 0 .. inf` where there is no last. */
+const printRange = (r: Range | undefined): string => (r ? ` in ${number(r.min)} .. ${number(r.max + 1)}` : "");
 
 const printPlace = ({ array, offset, stride, order }: MatrixPlace): string =>
   `${array}[${printExpr(offset)}] stride ${printExpr(stride)} ${order}`;
@@ -133,26 +139,14 @@ function statedBounds(k: Kernel): Map<Stmt, Range> {
     const target = s.kind === "for" ? s.index : s.target;
     if (target.dtype !== "i32") continue;
     const of = (e: Expr) => rebound(e, names);
-    const implied = s.kind === "for" ? counterRange(of(s.from), of(s.to)) : rangeOf(of(s.value));
     // What is assigned to may leave the bounds of its first value: nothing is implied.
-    const range =
-      s.kind === "var" ? writtenRange(target, { min: -Infinity, max: Infinity }) : writtenRange(target, implied);
+    const implied =
+      s.kind === "for" ? counterRange(of(s.from), of(s.to)) : s.kind === "let" ? rangeOf(of(s.value)) : unbounded;
+    const range = statedRange(target, implied);
     if (range) stated.set(s, range);
-    names.set(target.name, range ? target : { ...target, range: s.kind === "var" ? target.range : implied });
+    names.set(target.name, { ...target, range: range ?? implied });
   }
   return stated;
-}
-
-/** The sizes that a kernel reads, each as it appears. */
-function sizesOf(k: Kernel): Map<string, Size> {
-  const found = new Map<string, Size>();
-  const visit = (e: Expr): void => {
-    if (e.kind === "size") found.set(e.name, e);
-    for (const c of children(e)) visit(c);
-  };
-  for (const e of [...k.grid, ...k.buffers.map((b) => b.size)]) visit(e);
-  for (const s of statements(k.body)) for (const e of expressions(s)) visit(e);
-  return found;
 }
 
 function printSizes(k: Kernel): string[] {

@@ -3,7 +3,7 @@ import { InternalError } from "../diagnostics/error.ts";
 import type { Kernel } from "./kernel.ts";
 
 /** Whoever accesses memory on its own: a thread, or a subgroup that moves a matrix. */
-export type Accessor = { readonly kind: "thread" | "subgroup"; readonly index: number };
+type Accessor = { readonly kind: "thread" | "subgroup"; readonly index: number };
 
 /** Notes one access; throws InternalError where another accessor's is not ordered with it. */
 export type Watch = (array: string, index: number, store: boolean) => void;

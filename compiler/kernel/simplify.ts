@@ -16,8 +16,10 @@ import {
   type Range,
   rangeOf,
   unbounded,
+  type Var,
   withChildren,
 } from "./expr.ts";
+import { threadBuiltins } from "./kernel.ts";
 
 interface Term {
   readonly atom: Expr;
@@ -31,9 +33,14 @@ interface Linear {
 
 const isConst = (e: Expr, value?: number) => e.kind === "const" && (value === undefined || e.value === value);
 
+/** A counter or a let that has one value; those of the dispatch stay, so that a kernel says whose thread does what. */
+const isSettled = (e: Expr): e is Var =>
+  e.kind === "var" && e.range.min === e.range.max && !(threadBuiltins as readonly string[]).includes(e.name);
+
 /** A sum as coefficients of atoms (expressions that are no sum and no constant multiple) and a constant. */
 function linear(e: Expr): Linear {
   if (e.kind === "const") return { terms: [], constant: e.value };
+  if (isSettled(e)) return { terms: [], constant: e.range.min };
   if (e.kind === "arith" && e.op === "add") return sum(linear(e.a), linear(e.b), 1);
   if (e.kind === "arith" && e.op === "sub") return sum(linear(e.a), linear(e.b), -1);
   if (e.kind === "arith" && e.op === "mul" && e.b.kind === "const") return scaled(linear(e.a), e.b.value);

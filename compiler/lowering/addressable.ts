@@ -1,7 +1,6 @@
 /** What no kernel can address, whatever the adapter. */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import type { FusedKernel } from "../fusion/demand.ts";
-import { spanOf } from "../fusion/sizes.ts";
+import { type FusedKernel, spanOf } from "../fusion/index.ts";
 import type { Dim } from "../ir/dim.ts";
 import { inputName, isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";

@@ -1,5 +1,5 @@
 /** What kernels are chosen and made by: the facts of an adapter. */
-import { guaranteedFacts, type KernelFacts } from "../kernel/adapter-facts.ts";
+import { guaranteedFacts, type KernelFacts } from "../kernel/index.ts";
 
 export interface AdapterFacts extends KernelFacts {
   /** Kernels run on CPU threads: registers are cheap, barriers and workgroup memory dear. */

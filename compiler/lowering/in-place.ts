@@ -2,26 +2,31 @@
  * In-place updates: a state's successor is stored over the state where no kernel reads the state afterwards, and the kernel
  * that writes it, if it reads the state, is elementwise and reads each element where it writes it.
  */
-import { address } from "../fusion/access.ts";
-import { countRegions, type FusedKernel, type Fusion, type Storage } from "../fusion/demand.ts";
-import { fuseGraph } from "../fusion/fuse.ts";
-import type { FusionPlan } from "../fusion/plan.ts";
-import { indexOver } from "../fusion/sizes.ts";
+import {
+  address,
+  countRegions,
+  type FusedKernel,
+  type Fusion,
+  type FusionPlan,
+  fuseGraph,
+  indexOver,
+  type Storage,
+} from "../fusion/index.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { children, type Expr, keyOf } from "../kernel/expr.ts";
+import { children, type Expr, keyOf } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import { kernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
 
-/** Fuses a graph with the hope that each state and its successor share a binding; `updateInPlace` makes it true. */
+/** Fuses a graph as if each state and its successor shared a binding; `updateInPlace` sees to it, or fuses anew. */
 export const fuseForUpdates = (graph: Graph, facts: AdapterFacts): FusionPlan =>
   fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph) });
 
-/** Stores successors over their states where that is safe; fuses anew, without that hope, where kernels then bind too much. */
+/** Stores successors over their states where that is safe; where kernels then bind too much, fuses anew without counting on it. */
 export function updateInPlace(plan: FusionPlan, facts: AdapterFacts): FusionPlan {
-  const hopeful = donate(plan, facts);
-  if (hopeful.kernels.every((k) => bindingsOf(k, hopeful) <= facts.maxBindings)) return hopeful;
+  const optimistic = donate(plan, facts);
+  if (optimistic.kernels.every((k) => bindingsOf(k, optimistic) <= facts.maxBindings)) return optimistic;
   return donate(fuseGraph(plan.graph, { maxBindings: facts.maxBindings, successors: new Map() }), facts);
 }
 

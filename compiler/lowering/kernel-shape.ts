@@ -3,14 +3,12 @@
  * identical blocks, are lowered once and differ only in what they are bound to.
  */
 
-import type { FusedKernel, Storage, Store } from "../fusion/demand.ts";
-import type { Placement } from "../fusion/groups.ts";
-import { spanOf } from "../fusion/sizes.ts";
+import { type FusedKernel, type Placement, type Storage, type Store, spanOf } from "../fusion/index.ts";
 import { type Dim, mulDims } from "../ir/dim.ts";
 import { attrKey, type Node } from "../ir/node.ts";
 import { isParameter, sourceOf } from "../ir/op.ts";
 import { type Axis, typeKey } from "../ir/type.ts";
-import { keyOf } from "../kernel/expr.ts";
+import { keyOf } from "../kernel/index.ts";
 
 /** Elements of a tensor in memory, as one thing that a kernel addresses. */
 export interface Region {

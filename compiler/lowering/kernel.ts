@@ -1,26 +1,42 @@
 /** What all schedules share: the kernel being made, its threads, and the binding of tensors to buffers. */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import { type Env, settled } from "../fusion/access.ts";
-import type { FusedKernel, Store } from "../fusion/demand.ts";
-import type { Placement } from "../fusion/groups.ts";
-import { dimExpr, isOne, spanOf } from "../fusion/sizes.ts";
+import {
+  dimExpr,
+  type Env,
+  type FusedKernel,
+  isOne,
+  kernelName,
+  type Placement,
+  type Store,
+  settled,
+  spanOf,
+} from "../fusion/index.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isBijective } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import {
+  type BufferParam,
   cast,
   children,
   type Expr,
+  expressions,
   int,
+  type Kernel,
+  mapExpressions,
   type Range,
   rangeOf,
+  type Stmt,
+  sizesOf,
   type Var,
   variable,
+  variableFor,
   withChildren,
-} from "../kernel/expr.ts";
-import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
+} from "../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
+import { type Coordinates, envAt } from "./coordinates.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
@@ -34,7 +50,8 @@ export interface Binding {
 }
 
 /** What a schedule makes of a problem: the code of a kernel, whose loads and stores name regions. */
-export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> & { readonly arrays?: Kernel["arrays"] };
+export type KernelCode = Pick<Kernel, "body" | "grid" | "workgroup"> &
+  Partial<Pick<Kernel, "arrays" | "fragments" | "subgroupSize">>;
 
 /** A kernel with what it is bound to, in the order of its buffers. */
 export interface LoweredKernel {
@@ -75,8 +92,29 @@ export class Lowering {
   }
 
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {
-    const target = variable(this.names.fresh(prefix), value.dtype, rangeOf(value));
+    const target = variableFor(this.names.fresh(prefix), value);
     return { target, stmt: { kind: "let", target, value } };
+  }
+
+  /** Stores of values of the kernel's group, where its coordinates have these values. */
+  storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
+    const seen = new Set<Node>();
+    for (const { value } of stores) this.bindMoved(value, at, seen);
+    return this.stores(stores.map((store) => ({ store, env: envAt(store.value, this.places, at) })));
+  }
+
+  /**
+   * Says of every moved value of the group that it is, at its place, what its operand is at its own: the two places are
+   * equal by how they were made, and index algebra need not find that out, which it may not where sizes are open.
+   */
+  bindMoved(node: Node, at: Coordinates, seen: Set<Node>): void {
+    const { group } = this.fused;
+    if (seen.has(node) || this.places.get(node)!.group !== group || this.shape.reads.has(node)) return;
+    seen.add(node);
+    for (const operand of node.operands) this.bindMoved(operand, at, seen);
+    const [x] = node.operands;
+    if (!isBijective(node) || this.places.get(x!)!.group !== group) return;
+    this.values.bind(node, envAt(node, this.places, at), this.values.at(x!, envAt(x!, this.places, at)));
   }
 
   /** Stores of values at an env, after everything that they load of tensors that are written. */
@@ -95,27 +133,15 @@ export class Lowering {
   perThread(count: Expr, threads: number, body: (item: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(ceilDiv(count, threads));
     const item = add(mul(workgroup, int(threads)), variable("lid", "i32", { min: 0, max: threads - 1 }));
-    // The bound on the variable holds inside the guard, where everything that uses it is.
-    const target = indexBelow(this.names.fresh("i"), count);
-    const stmt: Stmt = { kind: "let", target, value: item };
-    const inner = body(target);
-    const full = lt(item, count).kind === "const";
-    return {
-      body: [stmt, ...(full ? inner : [{ kind: "if", condition: below(target, count), body: inner } as Stmt])],
-      grid,
-      workgroup: [threads, 1, 1],
-    };
+    return { body: guarded(this.names.fresh("i"), item, count, body), grid, workgroup: [threads, 1, 1] };
   }
 
   /** A workgroup for each of `count` items: the item's index, and the body guarded where workgroups are left over. */
   perWorkgroup(count: Expr, threads: number, body: (item: Expr, lane: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(count);
-    const target = indexBelow("row", count);
     const lane = variable("lid", "i32", { min: 0, max: threads - 1 });
-    const inner = body(target, lane);
-    const full = lt(workgroup, count).kind === "const";
-    const guarded: Stmt[] = full ? inner : [{ kind: "if", condition: below(target, count), body: inner }];
-    return { body: [{ kind: "let", target, value: workgroup }, ...guarded], grid, workgroup: [threads, 1, 1] };
+    const all = guarded("row", workgroup, count, (item) => body(item, lane));
+    return { body: all, grid, workgroup: [threads, 1, 1] };
   }
 
   /** Workgroups in one line, folded into two dimensions where one is, or may be, too short. */
@@ -131,8 +157,7 @@ export class Lowering {
       return { grid: [int(width), int(rows), int(1)], workgroup: add(mul(y, int(width)), x(width - 1)) };
     }
     const width = min(groups, int(most));
-    const rows = div(sub(add(groups, width), int(1)), width);
-    return { grid: [width, rows, int(1)], workgroup: add(mul(y, width), x(most - 1)) };
+    return { grid: [width, ceilDiv(groups, most), int(1)], workgroup: add(mul(y, width), x(most - 1)) };
   }
 
   /** The kernel of some code, bound to its buffers. `symbols` are the open sizes of the whole program. */
@@ -141,11 +166,10 @@ export class Lowering {
     const kernel: Kernel = {
       name: kernelName(this.fused),
       kind: this.fused.kind,
+      ...code,
       buffers,
       arrays: code.arrays ?? [],
-      workgroup: code.workgroup,
-      grid: code.grid,
-      sizes: readsSizes(body) ? symbols : [],
+      sizes: sizesOf({ body, buffers, grid: code.grid }).size > 0 ? symbols : [],
       body,
     };
     return { kernel, bindings };
@@ -160,27 +184,20 @@ export const ceilDiv = (count: Expr, each: number): Expr =>
 const indexBelow = (name: string, count: Expr): Var =>
   variable(name, "i32", { min: 0, max: Math.max(0, rangeOf(count).max - 1) });
 
-function readsSizes(body: readonly Stmt[]): boolean {
-  const seen = new Set<Expr>();
-  const reads = (e: Expr): boolean => {
-    if (seen.has(e)) return false;
-    seen.add(e);
-    return e.kind === "size" || children(e).some(reads);
-  };
-  return body.some((s) => expressions(s).some(reads) || ((s.kind === "for" || s.kind === "if") && readsSizes(s.body)));
+/** The body for one of `count` items, by its index, which gets a name; nothing is done where there is no such item. */
+export function guarded(name: string, index: Expr, count: Expr, body: (item: Expr) => Stmt[]): Stmt[] {
+  // The bound on the variable holds inside the guard, where everything that uses it is.
+  const target = indexBelow(name, count);
+  const inner = body(target);
+  const full = lt(index, count).kind === "const";
+  return [
+    { kind: "let", target, value: index },
+    ...(full ? inner : [{ kind: "if", condition: below(target, count), body: inner } as Stmt]),
+  ];
 }
 
 /** The comparison itself, even where the variable's bound makes it seem needless. */
 const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a: v, b: count });
-
-/** The module path of a kernel's first result and the op it ends in. */
-export function kernelName(fused: FusedKernel): string {
-  const core = fused.group?.cores[0];
-  const last = fused.stores.at(-1)!.value;
-  const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;
-  const path = (core ?? last).path;
-  return path ? `${path}/${ops}` : ops;
-}
 
 /** A flat index as one index for each axis, slowest axis first. */
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {

@@ -1,9 +1,8 @@
 /** Loops over axes: flat where every address stays linear in one counter, nested where it would need divisions. */
-import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/sizes.ts";
+import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/index.ts";
 import { type Dim, divideDims } from "../ir/dim.ts";
 import type { Axis } from "../ir/type.ts";
-import { children, type Expr, int, type Var } from "../kernel/expr.ts";
-import { expressions, type Stmt } from "../kernel/kernel.ts";
+import { children, type Expr, expressions, int, type Stmt, type Var } from "../kernel/index.ts";
 import { add, mentions, mul, strideOf } from "../kernel/simplify.ts";
 import { type Lowering, unflatten } from "./kernel.ts";
 

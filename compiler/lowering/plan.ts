@@ -1,13 +1,12 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import type { FusedKernel } from "../fusion/demand.ts";
-import type { PlannedMemory } from "../fusion/plan.ts";
+import type { FusedKernel, PlannedMemory } from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
-import type { Kernel } from "../kernel/kernel.ts";
+import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import { type LoweredKernel, Lowering } from "./kernel.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";
 import { type Choices, choose, type Refusal, type Settings, type SizeFact } from "./schedule.ts";
-import { kinds } from "./schedules/tables.ts";
+import type { KindOfKernel, ScheduleTables } from "./schedules/tables.ts";
 
 /** A kernel of the plan with the shape that it shares with equal ones. */
 export interface ShapedKernel {
@@ -18,6 +17,7 @@ export interface ShapedKernel {
 /** A memory plan with the schedules of its kernels, by shape. */
 export interface ScheduledPlan extends PlannedMemory {
   readonly facts: AdapterFacts;
+  readonly tables: ScheduleTables;
   readonly shaped: readonly ShapedKernel[];
   readonly choices: ReadonlyMap<string, Choices<unknown>>;
 }
@@ -37,26 +37,30 @@ export interface LoweredShape {
 
 /** A plan whose kernels are code. */
 export interface LoweredPlan extends PlannedMemory {
+  readonly facts: AdapterFacts;
   readonly shaped: readonly ShapedKernel[];
   readonly lowered: ReadonlyMap<string, LoweredShape>;
 }
 
+/** The row of the tables for a kernel: what it computes is what its schedules take. */
+const kindOf = (tables: ScheduleTables, { kind }: FusedKernel): KindOfKernel<unknown> => tables[kind];
+
 /** Chooses a schedule for every shape of kernel. */
-export function schedulePlan(plan: PlannedMemory, facts: AdapterFacts): ScheduledPlan {
+export function schedulePlan(plan: PlannedMemory, facts: AdapterFacts, tables: ScheduleTables): ScheduledPlan {
   const choices = new Map<string, Choices<unknown>>();
   const shaped = plan.kernels.map((fused): ShapedKernel => {
     const shape = kernelShape(fused, plan.storage, plan.places, facts.bindingAlignment);
     if (!choices.has(shape.key)) {
-      const { problem, schedules } = kinds[fused.kind];
+      const { problem, schedules } = kindOf(tables, fused);
       choices.set(shape.key, choose(schedules, problem(new Lowering(fused, shape, plan.places, facts)), facts));
     }
     return { fused, shape };
   });
-  return { ...plan, facts, shaped, choices };
+  return { ...plan, facts, tables, shaped, choices };
 }
 
 /** Lowers every shape of kernel by the schedules chosen for it. */
-export function lowerPlan({ facts, choices, ...plan }: ScheduledPlan): LoweredPlan {
+export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): LoweredPlan {
   const symbols = openSizes(plan.graph);
   const lowered = new Map<string, LoweredShape>();
   for (const { fused, shape } of plan.shaped) {
@@ -64,12 +68,12 @@ export function lowerPlan({ facts, choices, ...plan }: ScheduledPlan): LoweredPl
     const { choices: chosen, refused } = choices.get(shape.key)!;
     const variants = chosen.map(({ schedule, settings, assuming }): LoweredVariant => {
       const k = new Lowering(fused, shape, plan.places, facts);
-      const code = schedule.lower(kinds[fused.kind].problem(k), settings);
+      const code = schedule.lower(kindOf(tables, fused).problem(k), settings);
       return { ...k.finish(code, symbols), assuming, schedule: schedule.name, settings };
     });
     lowered.set(shape.key, { variants, refused });
   }
-  return { ...plan, lowered };
+  return { ...plan, facts, lowered };
 }
 
 /** The plan with each of its kernels rewritten; bindings stay. */

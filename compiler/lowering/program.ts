@@ -1,9 +1,13 @@
 /** A program: kernels in the order in which they run, bound to tensors, with the memory that they run in. */
 
-import type { FusedKernel, Storage } from "../fusion/demand.ts";
-import type { MemoryPlan } from "../fusion/plan.ts";
-import { slotBytes } from "../fusion/plan-memory.ts";
-import { deviceBytes } from "../fusion/sizes.ts";
+import {
+  deviceBytes,
+  type FusedKernel,
+  kernelName,
+  type MemoryPlan,
+  type Storage,
+  slotBytes,
+} from "../fusion/index.ts";
 import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
@@ -11,10 +15,9 @@ import { openSizes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter } from "../ir/op.ts";
 import { flopsOf } from "../ir/work.ts";
-import { evaluateIndex } from "../kernel/interpret.ts";
-import type { Kernel, KernelKind } from "../kernel/kernel.ts";
+import { evaluateIndex, type Kernel, type KernelKind } from "../kernel/index.ts";
 import { assertAddressable } from "./addressable.ts";
-import { kernelName } from "./kernel.ts";
+import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape } from "./kernel-shape.ts";
 import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
 import { holds, type Refusal, type Settings, type SizeFact } from "./schedule.ts";
@@ -51,6 +54,8 @@ export interface ProgramKernel extends KernelVariant {
 }
 
 export interface Program {
+  /** The adapter that the kernels are made for. */
+  readonly facts: AdapterFacts;
   /** The graph that the kernels compute: composites without a kernel are decomposed in it, outputs are named as before. */
   readonly graph: Graph;
   /** Sizes that are open until a run; those of every run that the program is for when there are none. */
@@ -62,9 +67,9 @@ export interface Program {
 }
 
 /** The program that a plan became. */
-export function assembleProgram({ graph, plan, storage, shaped, lowered }: LoweredPlan): Program {
+export function assembleProgram({ graph, facts, plan, storage, shaped, lowered }: LoweredPlan): Program {
   const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!));
-  return { graph, symbols: openSizes(graph), kernels, plan, storage };
+  return { graph, facts, symbols: openSizes(graph), kernels, plan, storage };
 }
 
 function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refused }: LoweredShape): ProgramKernel {

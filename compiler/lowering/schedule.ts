@@ -4,7 +4,7 @@
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
 import { boundsOf, type Dim, dimValue, type Sizes } from "../ir/dim.ts";
-import type { KernelFeature } from "../kernel/features.ts";
+import type { KernelFeature } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelCode } from "./kernel.ts";
 
@@ -76,18 +76,22 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
     }
     const { fitting, reason } = fittingOf(schedule, settings, problem, facts);
     const whatever = fitting.filter((c) => c.assuming.length === 0);
-    const special = fitting.filter((c) => c.assuming.length > 0 && !choices.some((before) => isTakenBefore(c, before)));
-    if (schedule.byRange) choices.push(...cheapestOfEach(special));
+    const special = fitting.filter((c) => c.assuming.length > 0);
+    if (schedule.byRange) addReachable(choices, cheapestOfEach(special));
     if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
-    if (special.length > 0 && !schedule.byRange) choices.push(cheapest(special));
+    if (special.length > 0 && !schedule.byRange) addReachable(choices, [cheapest(special)]);
     if (fitting.length === 0) refused.push({ schedule: schedule.name, reason });
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
 }
 
-/** Whether an earlier choice serves every run that a choice would. */
-const isTakenBefore = <P>(choice: Choice<P>, before: Choice<P>): boolean =>
-  before.assuming.every(({ dim, max }) => choice.assuming.some((own) => own.dim === dim && own.max <= max));
+/** Adds choices, but for those whose facts hold only where those of one before them do: that one is taken then. */
+function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {
+  for (const c of more) {
+    const implied = (f: SizeFact) => c.assuming.some((own) => own.dim === f.dim && own.max <= f.max);
+    if (!choices.some((earlier) => earlier.assuming.every(implied))) choices.push(c);
+  }
+}
 
 /** Of choices that assume the same, the cheapest. */
 const cheapestOfEach = <P>(choices: readonly Choice<P>[]): Choice<P>[] => {
@@ -104,12 +108,12 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
   let reason = "it has no settings for this adapter";
   for (const s of settings) {
     const fit = schedule.fits(problem, s, facts);
-    const needed = typeof fit === "object" ? fit.assuming : [];
-    const never = needed.find(({ dim, max }) => boundsOf(dim).min > max);
+    const assumed = typeof fit === "object" ? fit.assuming : [];
+    const never = assumed.find(({ dim, max }) => boundsOf(dim).min > max);
     if (typeof fit === "string") reason = fit;
-    else if (never) reason = `${never.dim} is never ${never.max} or less`;
+    else if (never) reason = `${never.dim} is never at most ${never.max}`;
     else {
-      const assuming = needed.filter(({ dim, max }) => boundsOf(dim).max > max);
+      const assuming = assumed.filter(({ dim, max }) => boundsOf(dim).max > max); // the others always hold
       fitting.push({ schedule, settings: s, assuming, cost: schedule.cost(problem, s, facts) });
     }
   }
@@ -119,6 +123,9 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
 /** Whether facts hold of the sizes of a run. */
 export const holds = (assuming: readonly SizeFact[], sizes: Sizes): boolean =>
   assuming.every(({ dim, max }) => dimValue(dim, sizes) <= max);
+
+/** `batch*tokens <= 8`: what a variant assumes of the sizes of a run. */
+export const printFact = ({ dim, max }: SizeFact): string => `${dim} <= ${max}`;
 
 /** `shared-tiles side=64 depth=16`: a choice as text. */
 export const printChoice = (name: string, settings: Settings): string =>

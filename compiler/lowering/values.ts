@@ -1,14 +1,12 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
-import { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf } from "../fusion/access.ts";
-import { dimExpr } from "../fusion/sizes.ts";
+import { address, dimExpr, type Env, envKey, operandEnv, restrict, settled, sourcesOf } from "../fusion/index.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isAffine, isElementwise, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { cast, type Expr, float, load, opCall, variable } from "../kernel/expr.ts";
-import type { Stmt } from "../kernel/kernel.ts";
+import { cast, type Expr, float, load, opCall, type Stmt, variable } from "../kernel/index.ts";
 import { add, clampIndex, select } from "../kernel/simplify.ts";
 import type { KernelShape, Place } from "./kernel-shape.ts";
 

@@ -14,6 +14,9 @@ import { broadcast, concat, dropAxis, merge, pad, slice, split, transpose } from
 /** Every range starts at a multiple of this many elements: 256 bytes of f32, the strictest binding alignment known. */
 const arenaAlignment = 64;
 
+/** Elements of an arena at most, but for a tensor that alone is larger: 1 GiB of f32, which desktop adapters bind. */
+const largestArena = 2 ** 28;
+
 export interface ArenaEntry {
   readonly name: string;
   readonly type: TensorType;
@@ -30,18 +33,29 @@ export interface ArenaLayout {
 
 export const arenaAxis = (layout: ArenaLayout): Axis => ({ name: "arena", size: layout.size });
 
-/** Ranges for the tensors given, in their order. Throws InternalError for a symbolic size. */
-export function layoutArena(tensors: readonly { readonly name: string; readonly type: TensorType }[]): ArenaLayout {
-  let offset = 0;
-  const entries = tensors.map(({ name, type }) => {
+/**
+ * Ranges for the tensors given, in their order, in as few arenas of at most `most` elements as that takes: a kernel binds
+ * and counts only so many. Throws InternalError for a symbolic size.
+ */
+export function layoutArenas(
+  tensors: readonly { readonly name: string; readonly type: TensorType }[],
+  most = largestArena,
+): ArenaLayout[] {
+  const arenas: { entries: ArenaEntry[]; size: number }[] = [];
+  for (const { name, type } of tensors) {
     const length = elementsOf(type);
     if (typeof length !== "number")
       throw new InternalError(`"${name}" has the symbolic size ${length}: an arena needs numbers`);
-    const entry = { name, type, offset, length };
-    offset += Math.ceil(length / arenaAlignment) * arenaAlignment;
-    return entry;
-  });
-  return { entries, size: Math.max(offset, arenaAlignment) };
+    const taken = Math.max(Math.ceil(length / arenaAlignment), 1) * arenaAlignment;
+    let last = arenas.at(-1);
+    if (!last || last.size + taken > most) {
+      last = { entries: [], size: 0 };
+      arenas.push(last);
+    }
+    last.entries.push({ name, type, offset: last.size, length });
+    last.size += taken;
+  }
+  return arenas;
 }
 
 /** One tensor as a view of its range. */
@@ -66,16 +80,16 @@ function flatten(tensor: Node, type: TensorType): Node {
   return merge(transpose(tensor, names), names, "arena");
 }
 
-/** Nodes with each parameter of the layout read from the arena instead. */
-export function viewNodes(roots: readonly Node[], layout: ArenaLayout, arena: Node): Node[] {
-  const map = rewriteNodes(roots, viewInstead(layout, arena));
+/** Nodes with each parameter of the layouts read from their arenas instead. */
+export function viewNodes(roots: readonly Node[], layouts: readonly ArenaLayout[], arenas: readonly Node[]): Node[] {
+  const map = rewriteNodes(roots, viewInstead(layouts, arenas));
   return roots.map((r) => map.get(r)!);
 }
 
-function viewInstead(layout: ArenaLayout, arena: Node): (node: Node) => Node {
-  const byName = new Map(layout.entries.map((e) => [e.name, e]));
+function viewInstead(layouts: readonly ArenaLayout[], arenas: readonly Node[]): (node: Node) => Node {
+  const places = new Map(layouts.flatMap(({ entries }, i) => entries.map((e) => [e.name, [arenas[i]!, e]] as const)));
   return (node) => {
-    const entry = isParameter(node) ? byName.get(String(node.attrs.name)) : undefined;
-    return entry ? withoutCapture(() => arenaView(arena, entry)) : node;
+    const place = isParameter(node) ? places.get(String(node.attrs.name)) : undefined;
+    return place ? withoutCapture(() => arenaView(...place)) : node;
   };
 }

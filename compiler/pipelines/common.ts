@@ -3,10 +3,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { graphStage, type Pass, type Stage } from "../driver/index.ts";
 import type { Graph } from "../ir/graph.ts";
-import { canonicalize } from "../passes/canonicalize.ts";
-import { fold } from "../passes/fold.ts";
-import { fuseAttention } from "../passes/fuse-attention.ts";
-import { prune } from "../passes/prune.ts";
+import { canonicalize, fold, fuseAttention, prune } from "../passes/index.ts";
 
 /** In order; each names what it needs from those before it. */
 export const commonPasses: readonly Pass[] = [

@@ -3,15 +3,13 @@
  * all their reuse, states replaced at the end. What a device computes differently is the device's doing.
  */
 import { InternalError } from "../diagnostics/error.ts";
-import type { BufferUse } from "../fusion/plan.ts";
-import { slotBytes } from "../fusion/plan-memory.ts";
-import { deviceBytes, spanOf } from "../fusion/sizes.ts";
+import { type BufferUse, deviceBytes, slotBytes, spanOf } from "../fusion/index.ts";
 import { dimValue, type Sizes } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import { inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { interpretKernel } from "../kernel/interpret.ts";
-import { type Program, variantFor } from "../lowering/program.ts";
+import { interpretKernel } from "../kernel/index.ts";
+import { type Program, variantFor } from "../lowering/index.ts";
 
 type Elements = Float32Array | Float16Array | Int32Array | Uint32Array;
 

@@ -1,20 +1,41 @@
 /** The road from a graph to WebGPU kernels: the readable list of stages, in order. */
 import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runStages, stage } from "../driver/index.ts";
-import { verifyPlan } from "../fusion/fuse.ts";
-import { orderKernels } from "../fusion/order-kernels.ts";
-import type { FusionPlan, PlannedMemory } from "../fusion/plan.ts";
-import { planMemory } from "../fusion/plan-memory.ts";
+import {
+  type FusionPlan,
+  orderKernels,
+  type PlannedMemory,
+  parsePlan,
+  planMemory,
+  printMemory,
+  printPlan,
+  samePlan,
+  verifyPlan,
+} from "../fusion/index.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { coreOf, opRecord } from "../ir/op.ts";
-import { hoist } from "../kernel/hoist.ts";
-import { vectorize } from "../kernel/vectorize.ts";
-import { type AdapterFacts, baselineFacts } from "../lowering/facts.ts";
-import { fuseForUpdates, updateInPlace } from "../lowering/in-place.ts";
-import { type LoweredPlan, lowerPlan, mapKernels, type ScheduledPlan, schedulePlan } from "../lowering/plan.ts";
-import { assembleProgram, type Program } from "../lowering/program.ts";
-import { decomposeFor } from "../passes/decompose.ts";
-import { splitReductions } from "../passes/split-reductions.ts";
+import { hoist, keepLoops, vectorize } from "../kernel/index.ts";
+import {
+  type AdapterFacts,
+  assembleProgram,
+  baselineFacts,
+  fuseForUpdates,
+  type LoweredPlan,
+  lowerPlan,
+  mapKernels,
+  type Program,
+  printLowered,
+  printProgram,
+  printSchedules,
+  type ScheduledPlan,
+  type ScheduleTables,
+  schedulePlan,
+  scheduleTables,
+  updateInPlace,
+  verifyLowered,
+  verifyProgram,
+} from "../lowering/index.ts";
+import { decomposeFor, splitReductions } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
@@ -25,58 +46,73 @@ const kernelCount = ({ kernels }: { readonly kernels: readonly unknown[] }): str
 /** Which nodes are computed in which kernel. Verified, whatever made it, to read only what was written before. */
 export const planForm: Form<FusionPlan> = {
   name: "fusion plan",
-  print: () => "",
+  print: printPlan,
   verify: verifyPlan,
   size: kernelCount,
+  same: samePlan,
+  parse: parsePlan,
 };
 
 export const memoryForm: Form<PlannedMemory> = {
   name: "memory plan",
-  print: () => "",
+  print: printMemory,
   verify: verifyPlan,
   size: ({ plan }) => `${plan.slots.length} slots`,
 };
 
 export const scheduleForm: Form<ScheduledPlan> = {
   name: "schedules",
-  print: () => "",
+  print: printSchedules,
   verify: () => {},
   size: ({ choices }) => `${choices.size} shapes of kernels`,
 };
 
+/** Verified after each stage at CHECK=all, which then says what stage breaks a kernel: it takes 15 % of a compile. */
 export const loweredForm: Form<LoweredPlan> = {
   name: "kernels",
-  print: () => "",
-  verify: () => {},
+  print: printLowered,
+  verify: (plan, stage, check) => check === "all" && verifyLowered(plan, stage),
   size: ({ lowered }) => `${lowered.size} shapes of kernels`,
 };
 
+/** Every kernel is verified on every compile, once for each shape: it takes 4 % of it. */
 export const programForm: Form<Program> = {
   name: "program",
-  print: () => "",
-  verify: () => {},
+  print: printProgram,
+  verify: verifyProgram,
   size: kernelCount,
 };
 
-/** The stages for an adapter; each says what it needs from those before it. */
-export const webgpuStages = (facts: AdapterFacts): readonly AnyStage[] => [
+/** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
+export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
-  stage("fuse", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
+  stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
-  stage("order-kernels", planForm, planForm, orderKernels),
-  stage("plan-memory", planForm, memoryForm, planMemory, ["order-kernels"]), // lifetimes follow from the order
-  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts)),
+  stage("order", planForm, planForm, orderKernels, ["in-place"]),
+  stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
+  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules)),
   stage("lower", scheduleForm, loweredForm, lowerPlan),
   stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
-  stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist)),
-  stage("assemble", loweredForm, programForm, assembleProgram),
+  stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
+  stage("keep-loops", loweredForm, loweredForm, (plan) => (facts.software ? mapKernels(plan, keepLoops) : plan), [
+    "hoist",
+  ]), // last: the others know the bounds of loops that begin at 0
+  stage("kernels", loweredForm, programForm, assembleProgram),
 ];
+
+export interface KernelOptions extends RunOptions {
+  /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
+  readonly schedules?: ScheduleTables;
+}
 
 /**
  * Compiles a graph to kernels. Needs no device, and takes time in proportion to the graph. Symbolic sizes stay open until
  * a run. Throws UnsupportedError for what no kernel can do on the adapter.
  */
-export const compileKernels = (graph: Graph, facts: AdapterFacts = baselineFacts, options: RunOptions = {}): Program =>
-  runStages(graph, webgpuStages(facts), programForm, options);
+export const compileKernels = (
+  graph: Graph,
+  facts: AdapterFacts = baselineFacts,
+  { schedules, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules), programForm, options);

@@ -3,8 +3,14 @@
 import type { Axis } from "../axis.ts";
 import { add, div, min, mul, sqrt, sum, type Tensor } from "../tensor.ts";
 
-export const globalNorm = <A extends string>(gradient: Tensor<A>, over: Axis<A>): Tensor<never> =>
-  sqrt(sum(mul(gradient, gradient), over)) as Tensor<never>;
+/** The Euclidean norm of all gradients together; each is one of flat tensors, summed over its own axis. */
+export const globalNorm = <A extends string>(
+  gradients: readonly Tensor<A>[],
+  over: readonly Axis<A>[],
+): Tensor<never> =>
+  sqrt(
+    gradients.map((g, i) => sum(mul(g, g), over[i]!) as Tensor<never>).reduce((x, y) => add(x, y) as Tensor<never>),
+  ) as Tensor<never>;
 
 /** The gradient scaled so that its norm is at most `limit`. Pascanu et al. 2013, arXiv:1211.5063, algorithm 1. */
 export const clipByNorm = <A extends string>(gradient: Tensor<A>, norm: Tensor<never>, limit: number): Tensor<A> =>

@@ -16,18 +16,19 @@ import type { Json } from "../checkpoint/state-file.ts";
 /** A training step as the language compiles it. */
 export interface CompiledStep {
   readonly graph: Graph;
-  readonly layout: ArenaLayout;
+  /** Where the trained parameters and the optimizer's moments lie, and the names of those tensors in the store. */
+  readonly arenas: readonly {
+    readonly layout: ArenaLayout;
+    readonly parameters: string;
+    readonly mean: string;
+    readonly square: string;
+  }[];
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Further state that the step keeps, with what its elements are at first. */
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
-  /** Names of the training state in the store. */
-  readonly state: {
-    readonly parameters: string;
-    readonly mean: string;
-    readonly square: string;
-    readonly step: string;
-  };
+  /** The name of the counter of steps in the store. */
+  readonly counter: string;
 }
 
 export interface TrainingBatch {

@@ -43,12 +43,14 @@ export const keptParameters = (step: CompiledStep): Node[] =>
 export async function writeInitialState(job: TrainingJob, store: Store): Promise<void> {
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
-  const arena = new Float32Array(step.layout.size);
-  for (const [i, node] of step.trained.entries()) arena.set((await value(node)).data, step.layout.entries[i]!.offset);
-  await writeArena(store, step.state.parameters, arena);
-  await writeArena(store, step.state.mean, new Float32Array(step.layout.size));
-  await writeArena(store, step.state.square, new Float32Array(step.layout.size));
-  await store.write(step.state.step, hostTensor("i32", [], [0]));
+  const trained = new Map(step.trained.map((n) => [inputName(n), n]));
+  for (const { layout, parameters, mean, square } of step.arenas) {
+    const values = new Float32Array(layout.size);
+    for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
+    await writeArena(store, parameters, values);
+    for (const moment of [mean, square]) await writeArena(store, moment, new Float32Array(layout.size));
+  }
+  await store.write(step.counter, hostTensor("i32", [], [0]));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
@@ -56,20 +58,22 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
-/** Every range of an arena in the store, as a tensor of its own. */
-async function readArena(store: Store, name: string, layout: ArenaLayout): Promise<Map<string, HostTensor>> {
-  const { data } = await store.read(name);
-  return new Map(
-    layout.entries.map((e) => {
-      const part = data.subarray(e.offset, e.offset + e.length);
-      return [e.name, hostTensor("f32", e.type.axes as readonly SizedAxis[], part)];
-    }),
-  );
+type Group = "parameters" | "mean" | "square";
+
+/** Every range of the arenas of a group in the store, as a tensor of its own. */
+async function readArenas({ arenas }: CompiledStep, store: Store, group: Group): Promise<Map<string, HostTensor>> {
+  const tensors = new Map<string, HostTensor>();
+  for (const { layout, [group]: name } of arenas) {
+    const { data } = await store.read(name);
+    for (const { name, type, offset, length } of layout.entries)
+      tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
+  }
+  return tensors;
 }
 
 /** All parameters of a run by name, trained and frozen. */
 export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
-  const weights = await readArena(store, step.state.parameters, step.layout);
+  const weights = await readArenas(step, store, "parameters");
   for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
@@ -77,14 +81,14 @@ export async function readWeights(step: CompiledStep, store: Store): Promise<Map
 
 /** The tensors of a checkpoint: trained parameters by name, and the optimizer's two moments of each. */
 export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
-  const group = async (name: string) =>
-    [...(await readArena(store, name, step.layout))].map(([n, t]) => tensorToWrite(n, t));
+  const tensors = async (group: Group) =>
+    [...(await readArenas(step, store, group))].map(([n, t]) => tensorToWrite(n, t));
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
   return {
     ...(kept.length > 0 && { kept }),
-    model: await group(step.state.parameters),
-    "optimizer-mean": await group(step.state.mean),
-    "optimizer-square": await group(step.state.square),
+    model: await tensors("parameters"),
+    "optimizer-mean": await tensors("mean"),
+    "optimizer-square": await tensors("square"),
   };
 }
 
@@ -98,30 +102,31 @@ export async function restoreState(
 ): Promise<void> {
   const { step } = job;
   await writeInitialState(job, store);
-  const arenas = {
-    model: step.state.parameters,
-    "optimizer-mean": step.state.mean,
-    "optimizer-square": step.state.square,
-  };
-  for (const [group, name] of Object.entries(arenas)) {
-    const reader = groups[group];
-    if (!reader) throw fileError(path, `it has no ${group} tensors`, "resume from a checkpoint of this job");
-    await writeArena(store, name, await packedFrom(path, reader, step.layout));
+  const files = { model: "parameters", "optimizer-mean": "mean", "optimizer-square": "square" } as const;
+  for (const [file, group] of Object.entries(files)) {
+    const reader = groups[file];
+    if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
+    requireTensors(path, reader, step);
+    for (const { layout, [group]: name } of step.arenas)
+      await writeArena(store, name, await packedFrom(reader, layout));
   }
   for (const { name, type } of step.kept) {
     const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });
     if (!stored) throw fileError(path, `it has no state "${name}"`, "resume from a checkpoint of this job");
     await store.write(name, stored);
   }
-  await store.write(step.state.step, hostTensor("i32", [], [done]));
+  await store.write(step.counter, hostTensor("i32", [], [done]));
 }
 
-async function packedFrom(path: string, reader: SafetensorsReader, layout: ArenaLayout): Promise<Float32Array> {
-  const expected = layout.entries.map((e) => ({
-    name: e.name,
-    shape: (e.type.axes as readonly SizedAxis[]).map((a) => a.size),
-  }));
+/** Throws FileError listing each tensor of the arenas that a file lacks or has in another shape. */
+function requireTensors(path: string, reader: SafetensorsReader, { arenas }: CompiledStep): void {
+  const expected = arenas.flatMap(({ layout }) =>
+    layout.entries.map((e) => ({ name: e.name, shape: (e.type.axes as readonly SizedAxis[]).map((a) => a.size) })),
+  );
   requireMatch(path, matchTensors(expected, reader));
+}
+
+async function packedFrom(reader: SafetensorsReader, layout: ArenaLayout): Promise<Float32Array> {
   const arena = new Float32Array(layout.size);
   for (const entry of layout.entries) {
     const tensor = await reader.readTensor(entry.name);

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { join, posix } from "node:path";
 import { parseSync } from "vite";
-import { browserEntries, doors, insiders, rooms } from "./rooms.ts";
+import { browserEntries, doors, innerDoors, insiders, rooms } from "./rooms.ts";
 
 /** One import, by paths relative to the repository. */
 type Import = {
@@ -83,7 +83,8 @@ function wrongArrow({ from, to, typeOnly }: Import): string | undefined {
     if (!listed(room.types ?? [])) return `${here} may import ${list([...room.imports, ...(room.types ?? [])])}`;
     if (!typeOnly) return `${here} may import types only from ${there}`;
   }
-  return insiders.includes(here) || sameHouse(here, there) ? undefined : pastTheDoor(to, there);
+  if (insiders.includes(here)) return undefined;
+  return sameHouse(here, there) ? pastTheInnerDoor(to, there) : pastTheDoor(to, there);
 }
 
 /** A room that is named from outside stands for the rooms inside it too. */
@@ -91,7 +92,7 @@ function covers(name: string, room: string): boolean {
   return room === name || house(room) === name;
 }
 
-/** Rooms inside one room need no door between them, nor does a backend to what all backends share. */
+/** Rooms inside one room have the inner doors between them, and a backend needs none to what all backends share. */
 function sameHouse(here: string, there: string): boolean {
   return house(here) === house(there) || (there === "backends" && here.startsWith("backends/"));
 }
@@ -105,6 +106,12 @@ function pastTheDoor(to: string, there: string): string | undefined {
   const door = doors[house(there)] ?? { file: "index.ts" };
   const isDoor = to === `${house(there)}/${door.file}` || door.also?.test(to);
   return isDoor ? undefined : `the door of ${house(there)} is its ${door.file}`;
+}
+
+function pastTheInnerDoor(to: string, there: string): string | undefined {
+  const door = innerDoors[there];
+  const isDoor = !door || to === `${there}/index.ts` || door.also?.test(to);
+  return isDoor ? undefined : `the door of ${there} is its index.ts`;
 }
 
 function wrongPackage({ from, to }: Import): string | undefined {

@@ -68,8 +68,8 @@ describe("the check", () => {
   test("only fusion, lowering and the pipelines see both levels of IR", () => {
     const graph = 'import type { Graph } from "../ir/graph.ts"; export type X = Graph;';
     expect(check({ "compiler/kernel/a.ts": graph })).toHaveLength(1);
-    expect(check({ "compiler/lowering/a.ts": `${graph} export * from "../kernel/kernel.ts";` })).toEqual([]);
-    expect(check({ "compiler/passes/a.ts": `${graph} export * from "../kernel/kernel.ts";` })).toHaveLength(1);
+    expect(check({ "compiler/lowering/a.ts": `${graph} export * from "../kernel/index.ts";` })).toEqual([]);
+    expect(check({ "compiler/passes/a.ts": `${graph} export * from "../kernel/index.ts";` })).toHaveLength(1);
   });
 
   test("types only means types only", () => {
@@ -89,6 +89,19 @@ describe("the check", () => {
     expect(check({ "dsl/a.ts": 'import type { X } from "../compiler/ir/node.ts"; export type Y = X;' })).toEqual([
       "dsl/a.ts:1 imports compiler/ir/node.ts: the door of compiler is its index.ts",
     ]);
+  });
+
+  test("finds an import past the door of another room of the compiler", () => {
+    const past = 'import type { Plan } from "../fusion/plan.ts"; export type X = Plan;';
+    expect(check({ "compiler/lowering/a.ts": past })).toEqual([
+      "compiler/lowering/a.ts:1 imports compiler/fusion/plan.ts: the door of compiler/fusion is its index.ts",
+    ]);
+    expect(check({ "compiler/index.ts": 'export * from "./passes/fold.ts";' })).toHaveLength(1);
+    const allowed = {
+      "compiler/lowering/a.ts": 'export * from "../fusion/index.ts"; export * from "../kernel/simplify.ts";',
+      "compiler/fusion/index.ts": 'export * from "./plan.ts"; export * from "../ir/graph.ts";',
+    };
+    expect(check(allowed)).toEqual([]);
   });
 
   test("finds Node and packages where a browser runs", () => {

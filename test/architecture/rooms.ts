@@ -53,7 +53,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     browser: inBrowser,
   },
   "compiler/fusion": {
-    imports: ["compiler/diagnostics", "compiler/ir", "compiler/ops", "compiler/kernel"],
+    imports: ["compiler/diagnostics", "compiler/ir", "compiler/ops", "compiler/driver", "compiler/kernel"],
     browser: inBrowser,
   },
   "compiler/lowering": {
@@ -92,6 +92,21 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   // A page must be able to load index.ts, so what reaches Node has a door of its own.
   "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
+};
+
+/**
+ * Rooms inside the compiler that others of its rooms enter through their index.ts, or a file named here. compiler/ir and
+ * compiler/diagnostics have none: all others are written in them, and take the file that is about what they need.
+ */
+export const innerDoors: Readonly<Record<string, { readonly also?: RegExp }>> = {
+  "compiler/ops": {},
+  "compiler/rewrite": {},
+  "compiler/driver": {},
+  // Index algebra goes by a door of its own: its add, mul and min are not those of ops.
+  "compiler/kernel": { also: /^compiler\/kernel\/simplify\.ts$/ },
+  "compiler/passes": {},
+  "compiler/fusion": {},
+  "compiler/lowering": {},
 };
 
 /** Files outside the browser rooms' folders that a page loads; nothing they reach may be Node's. */

@@ -70,18 +70,18 @@ describe("the measured training step", () => {
     const store = backend.createStore();
     const step = trainingStep(vitStage(tinyVit));
     await fillStore(store, step, drawWeights(step.trained));
-    const before = await store.read(step.state.parameters);
+    const before = await store.read(step.arenas[0]!.parameters);
     await (await backend.compile(step.graph)).run(batchFeeds(tinyVit), store);
-    const after = await store.read(step.state.parameters);
-    for (const { name, offset, length } of step.layout.entries) {
+    const after = await store.read(step.arenas[0]!.parameters);
+    for (const { name, offset, length } of step.arenas[0]!.layout.entries) {
       const part = (t: typeof before) => Array.from(t.data.subarray(offset, offset + length));
       expect(part(after), name).not.toEqual(part(before));
     }
   });
 
   test("is fewer than 160 dispatches", () => {
-    const { graph: full, layout } = trainingStep(vitStage(smallVit));
-    expect(layout.entries).toHaveLength(4 * 12 + 8);
+    const { graph: full, arenas } = trainingStep(vitStage(smallVit));
+    expect(arenas[0]!.layout.entries).toHaveLength(4 * 12 + 8);
     expect(compileKernels(full).kernels.length).toBeLessThan(160);
   });
 });

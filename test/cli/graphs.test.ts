@@ -39,21 +39,6 @@ describe("--graph", () => {
     expect(long.macs.paper).toBe(null);
   });
 
-  it("is compiled with sizes open until a run, where that is asked for, and says what its variants assume", async () => {
-    const of = async (...more: string[]) => {
-      const { out } = await heddle("inspect", chat, "--graph", "decode", "--json", "--size", "past=9", ...more);
-      return JSON.parse(out) as { open?: { sizes: string[]; variants: object }; memory: { inputs: number } };
-    };
-    const [open, fixed] = [await of("--open"), await of()];
-    expect(fixed.open).toBeUndefined();
-    expect(open.open!.sizes).toEqual(["batch", "past", "tokens"]);
-    expect(open.open!.variants).toMatchObject({ "tokens <= 1": expect.any(Number) });
-    expect(open.memory.inputs).toBe(fixed.memory.inputs); // at the numbers given
-    const { out } = await heddle("inspect", chat, "--graph", "decode", "--open");
-    expect(out).toMatch(/sizes of a run +batch, past, tokens/);
-    expect(out).toMatch(/where tokens <= 1 +variants of \d+ of the kernels/);
-  });
-
   it("compiles to a bundle of the sizes given", async () => {
     const args = ["--target", "webgpu", "--out", folder.at("bundle"), "--json"];
     const ended = await heddle("compile", chat, "--graph", "decode", "--size", "past=4", ...args);

@@ -8,7 +8,7 @@ import { printFinding } from "./finding.ts";
 import { faultsOf, found } from "./found.ts";
 import { runSeed } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
-import { expected } from "./tolerance.ts";
+import { disagreement, expected } from "./tolerance.ts";
 
 const graphs = found.map(({ name, graph }) => [name, graph] as const);
 const families = ["software", "gpu"] as const;
@@ -82,4 +82,14 @@ test("a comparison that roundings flip is no disagreement", () => {
   const graph = makeGraph("g", [{ name: "y", node: y }]);
   const want = expected(graph, new Map([["x", Float64Array.of(0.7)]])).get("y")!;
   expect(want.tolerance[0]!).toBeGreaterThan(1);
+});
+
+test("a sum whose terms cancel is granted what their roundings leave", () => {
+  const x = ops.input("x", "f32", [{ name: "a", size: 400 }]);
+  const graph = makeGraph("g", [{ name: "y", node: ops.reduceSum(ops.concat([ops.neg(x), x], "a"), ["a"]) }]);
+  const values = Float64Array.from({ length: 400 }, (_, i) => Math.fround(Math.sin(i)));
+  const added = [...values.map((v) => -v), ...values].reduce((sum, v) => Math.fround(sum + v), 0);
+  const want = expected(graph, new Map([["x", values]])).get("y")!;
+  expect(disagreement([added], want)).toBeUndefined();
+  expect(disagreement([0.01], want)).toMatch(/is 0.01, the reference 0/);
 });

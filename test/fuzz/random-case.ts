@@ -77,9 +77,7 @@ export function randomCase(choose: Choose): FuzzCase {
   };
   const d: Draft = { choose, options, values: [], declared: [], fresh: 0 };
   const wide = addInput(d, "f32", randomAxes(d, 4));
-  // A run tells the size of a symbol by what it is fed.
-  if (options.symbols)
-    for (const size of ["n", "past"]) addInput(d, "f32", [{ name: `of_${size}`, size: symbol(size) }]);
+  if (options.symbols) for (const size of ["n", "past"]) addSizeInput(d, size);
   addInput(d, "f32", wide.node.type.axes.slice(-1));
   if (chance(d, 2)) addInput(d, "i32", wide.node.type.axes.slice(0, 1));
   const states = Array.from({ length: chance(d, 3) ? 1 + choose(3) : 0 }, (_, i) => addState(d, `state${i}`, wide));
@@ -117,6 +115,13 @@ function recordStep(d: Draft): Value | undefined {
       records.filter((r) => r.kind === kind),
     ),
   );
+}
+
+/** An input that tells a run the size of a symbol: of its feeds alone is it known. */
+function addSizeInput(d: Draft, size: string): void {
+  const node = ops.input(`of_${size}`, "f32", [{ name: `of_${size}`, size: symbol(size) }]);
+  d.declared.push(node);
+  d.values.push({ node, low: inputRange.f32.low, high: inputRange.f32.high });
 }
 
 /** A state of the wide input's type, so that two states can be swapped, or of a type of its own. */

@@ -85,7 +85,7 @@ function* proposals(graph: Graph): Generator<() => Graph> {
           graph,
           outputs.filter((other) => other !== o),
         );
-  if (graph.inputs.length > 0) yield () => makeGraph(graph.name, outputs, [], graph.updates);
+  yield () => makeGraph(graph.name, outputs, needed(graph, graph.updates), graph.updates);
   for (const name of Object.keys(graph.updates)) {
     const { [name]: _, ...updates } = graph.updates;
     yield () => makeGraph(graph.name, outputs, graph.inputs, updates);
@@ -148,9 +148,12 @@ function withOutputs(graph: Graph, outputs: readonly Output[]): Graph {
   return makeGraph(graph.name, outputs, needed(graph, updates), updates);
 }
 
-/** Declared inputs that must stay: states that are updated, read or not. */
+/** Inputs that must stay, read or not: states that are updated, and what tells a run the sizes of symbols. */
 const needed = (graph: Graph, updates: Graph["updates"]): Node[] =>
-  graph.inputs.filter((n) => Object.values(updates).includes(inputName(n)));
+  graph.inputs.filter((n) => Object.values(updates).includes(inputName(n)) || tellsSize(n));
+
+const tellsSize = (n: Node): boolean =>
+  n.op === "input" && n.attrs.role !== "state" && n.type.axes.some((a) => typeof a.size !== "number");
 
 const replace = (graph: Graph, node: Node, by: Node): Graph =>
   rebuilt(graph, (n, operands) => (n === node ? by : again(n, operands, n.attrs)));

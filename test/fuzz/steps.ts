@@ -189,6 +189,7 @@ function attentionStep(d: Draft): Value | undefined {
   const unitRange = { low: -1, high: 1 };
   const q = fit(found.x, unitRange);
   const dot = found.axis;
+  if (typeof dot.size !== "number") return undefined; // a head has a known size
   const query = pick(d, without(q.type.axes, dot.name));
   const batch = without(q.type.axes, dot.name, query.name);
   const own = chance(d, 2);

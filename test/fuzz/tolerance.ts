@@ -3,7 +3,15 @@
  * rounded value moved by what its op's record grants, and what that changes in an output is what roundings can change.
  * A comparison that such a move flips makes what depends on it uncertain, so ops that jump need no care elsewhere.
  */
-import { type Graph, inputName, isGraphInput, type Node, nodesOf, opRecord } from "../../compiler/index.ts";
+import {
+  type Graph,
+  inputName,
+  isGraphInput,
+  type Node,
+  nodesOf,
+  opRecord,
+  type RefTensor,
+} from "../../compiler/index.ts";
 import { seeded } from "../support/samples.ts";
 
 export type Values = ReadonlyMap<string, Float64Array>;
@@ -14,6 +22,8 @@ export interface Expected {
   readonly tolerance: Float64Array;
 }
 
+/** What adding up rounds by, relative to the sum of the terms' magnitudes: that of hundreds of f32 additions. */
+const sumMove = 2 ** -20;
 /** The relative difference that an input's own rounding stands for. */
 const inputMove = 2 ** -22;
 /** Between what moves within the tolerances change and what is granted: few draws do not find the worst one. */
@@ -50,24 +60,28 @@ function evaluateMoved(graph: Graph, inputs: Values, move: Move | undefined): Ma
   const results = new Map<Node, Float64Array>();
   for (const node of nodesOf(graph)) {
     const record = opRecord(node.op);
-    const data = isGraphInput(node)
-      ? inputs.get(inputName(node))!
-      : record.reference(
-          node.operands.map((o) => ({ type: o.type, data: results.get(o)! })),
-          node.attrs,
-          node.type,
-        );
+    const operands = node.operands.map((o) => ({ type: o.type, data: results.get(o)! }));
+    const data = isGraphInput(node) ? inputs.get(inputName(node))! : record.reference(operands, node.attrs, node.type);
     if (!move) assertInRange(node, data);
-    results.set(node, move ? moved(node, data, move) : data);
+    results.set(node, move ? moved(node, data, termsOf(node, operands), move) : data);
   }
   return new Map(graph.outputs.map((o) => [o.name, results.get(o.node)!]));
 }
 
-function moved(node: Node, data: Float64Array, move: Move): Float64Array {
+/** The sums of magnitudes of what an op adds up, where it adds up: terms that cancel leave their roundings behind. */
+function termsOf(node: Node, operands: readonly RefTensor[]): Float64Array | undefined {
+  const { kind, reference } = opRecord(node.op);
+  const addsUp = kind === "reduction" || kind === "contraction" || node.op === "scatter_add";
+  if (!addsUp || !rounds(node)) return undefined;
+  const magnitudes = operands.map(({ type, data }) => ({ type, data: data.map(Math.abs) }));
+  return reference(magnitudes, node.attrs, node.type);
+}
+
+function moved(node: Node, data: Float64Array, terms: Float64Array | undefined, move: Move): Float64Array {
   if (isGraphInput(node)) return isFloat(node) ? data.map((v) => v + v * inputMove * move()) : data;
   if (!rounds(node)) return data;
   const { absolute, relative } = opRecord(node.op).tolerance[node.type.dtype]!;
-  return data.map((v) => v + (absolute + relative * Math.abs(v)) * move());
+  return data.map((v, i) => v + (absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0)) * move());
 }
 
 function assertInRange(node: Node, data: Float64Array): void {

@@ -1,12 +1,21 @@
-/** Contractions in memory that a workgroup shares: every tile, at sizes that do and do not fill it, and few rows. */
+/** Contractions in memory that a workgroup shares and by subgroups: every tile, at sizes that do and do not fill it, and few rows. */
 import { describe, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { baselineFacts, type Graph, makeGraph, ops } from "../../compiler/index.ts";
+import {
+  type AdapterFacts,
+  baselineFacts,
+  type Graph,
+  lowering,
+  makeGraph,
+  ops,
+  parseGraph,
+} from "../../compiler/index.ts";
+import { checkFeasible } from "../../compiler/kernel/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
-import { compileFor, interpretProgram } from "./support.ts";
+import { adapters, compileFor, interpretProgram } from "./support.ts";
 
 interface Shape {
   readonly rows: number;
@@ -67,6 +76,46 @@ describe("of few rows, computes what the reference does", () => {
   });
 });
 
+/** No tile is full. */
+const narrow: readonly Shape[] = [
+  { rows: 9, columns: 17, depth: 13 },
+  { rows: 8, columns: 16, depth: 3, batch: 3, deep: false },
+];
+
+/** A software adapter with subgroups of so many lanes. */
+const withLanes = (lanes: number): AdapterFacts => ({
+  ...baselineFacts,
+  software: true,
+  features: new Set(["subgroups"]),
+  subgroupSizes: { min: lanes, max: lanes },
+});
+
+describe.each([4, 8, 16])("in tiles of subgroups of %i lanes, computes what the reference does", (lanes) => {
+  const compiled = (graph: Graph) => compileFor(graph, withLanes(lanes));
+
+  test.each([...shapes, ...narrow])("%o", (shape) => {
+    const graph = layer(shape);
+    const program = compiled(graph);
+    expect(program.kernels[0]!.schedule).toBe("subgroup-tiles");
+    expect(checkFeasible(program.kernels[0]!.kernel, withLanes(lanes))).toEqual([]);
+    const values = inputValues(graph, 3);
+    const got = interpretProgram(program, values).get("y")!;
+    expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+  });
+
+  test("a tile has the rows that waste least; no tile is for few rows or columns, or subgroups of several sizes", () => {
+    const rowsOf = (rows: number) => compiled(layer({ rows, columns: 40, depth: 36 })).kernels[0]!.settings.rows;
+    expect(rowsOf(160)).toBe(16);
+    expect(rowsOf(8)).toBe(Math.max(8, lanes));
+    const scheduleOf = (rows: number, columns: number) =>
+      compiled(layer({ rows, columns, depth: 36 })).kernels[0]!.schedule;
+    expect(scheduleOf(lanes / 2 - 1, 40)).toBe(lanes === 4 ? "row-per-thread" : "registers"); // one row is no matrix
+    expect(scheduleOf(40, lanes - 1)).toBe("registers");
+    const two = { ...withLanes(lanes), subgroupSizes: { min: lanes, max: 2 * lanes } };
+    expect(compileFor(layer({ rows: 40, columns: 40, depth: 36 }), two).kernels[0]!.schedule).toBe("registers");
+  });
+});
+
 describe("takes the largest tile that keeps a GPU busy", () => {
   test.each([
     [{ rows: 2048, columns: 2048, depth: 64 }, 16 * 130],
@@ -85,4 +134,14 @@ test("every tile is valid WGSL", async () => {
   const backend = webgpuBackend(device);
   for (const rows of [2048, 257, 96, 5]) await backend.compile(layer({ rows, columns: 2048, depth: 128 }));
   device.check();
+});
+
+test("a variant that one before it stands in for is not made", () => {
+  const open = parseGraph(`graph @g(%x: f32[row=rows, in=130], %w: f32[out=9, in=130]) {
+  %0 = contract %x, %w over [in]
+  return %0
+}`);
+  const [kernel] = compileFor(open, adapters.gpu!).kernels;
+  const texts = kernel!.special.map((v) => `${v.schedule} ${v.assuming.map(lowering.printFact)}`);
+  expect(texts).toEqual(["few-rows rows <= 1", "few-rows rows <= 8"]); // and no registers for up to 4
 });

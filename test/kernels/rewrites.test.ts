@@ -1,4 +1,4 @@
-/** Hoisting and verification of kernels, on kernels small enough to read. */
+/** Hoisting, loops and verification of kernels, on kernels small enough to read. */
 import { describe, expect, test } from "vitest";
 import {
   type Expr,
@@ -8,7 +8,9 @@ import {
   index,
   indexVar,
   int,
+  interpretKernel,
   type Kernel,
+  keepLoops,
   load,
   printKernel,
   type Stmt,
@@ -40,6 +42,36 @@ const loop = (body: readonly Stmt[]): Stmt => ({ kind: "for", index: k, from: in
 const store = (i: Expr, value: Expr): Stmt => ({ kind: "store", buffer: "b1", index: i, value });
 const row = mul(lane, int(5));
 const bodyText = (kernel: Kernel) => printKernel(kernel).split("{\n").slice(1).join("{\n");
+
+describe("keepLoops", () => {
+  const inner = loop([store(add(row, k), load("b0", "f32", add(row, k)))]);
+  const condition: Expr = { kind: "compare", dtype: "bool", op: "lt", a: lane, b: int(3) };
+
+  test("begins loops at an index of the grid that is 0, which changes no result", () => {
+    const kernel = kernelOf([{ kind: "if", condition, body: [inner] }]);
+    const kept = verifyKernel(keepLoops(kernel));
+    expect(bodyText(kept)).toBe(`  if (lid < 3) {
+    for k in wid_z .. 5 {
+      b1[((lid * 5) + k)] = b0[((lid * 5) + k)]
+    }
+  }
+}
+`);
+    const run = (one: Kernel) => {
+      const b1 = new Float64Array(20);
+      interpretKernel(one, { b0: Float64Array.from({ length: 20 }, (_, i) => i), b1 });
+      return b1;
+    };
+    expect(run(kept)).toEqual(run(kernel));
+  });
+
+  test("takes a line of the grid that has one workgroup, and changes nothing where there is none", () => {
+    const on = (x: number, y: number, z: number): Kernel => ({ ...kernelOf([inner]), grid: [int(x), int(y), int(z)] });
+    expect(bodyText(keepLoops(on(2, 1, 3)))).toContain("for k in wid_y .. 5");
+    const full = on(2, 2, 2);
+    expect(keepLoops(full)).toBe(full);
+  });
+});
 
 describe("hoist", () => {
   test("moves what a loop does not change out of it, loads included", () => {

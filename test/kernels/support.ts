@@ -12,10 +12,17 @@ import {
 } from "../../compiler/index.ts";
 import { interpretKernel, verifyKernel } from "../../compiler/kernel/index.ts";
 
-/** A GPU with the fewest bindings, and a software adapter: the two families of schedules. */
+/** A GPU with the fewest bindings, and software adapters without and with subgroups: the families of schedules. */
 export const adapters: Readonly<Record<string, AdapterFacts>> = {
   gpu: baselineFacts,
   software: { ...baselineFacts, software: true, maxBindings: 12 },
+  swiftshader: {
+    ...baselineFacts,
+    software: true,
+    maxBindings: 12,
+    features: new Set(["subgroups"]),
+    subgroupSizes: { min: 4, max: 4 },
+  },
 };
 
 const elements = (node: Node): number => node.type.axes.reduce((n, a) => n * Number(a.size), 1);

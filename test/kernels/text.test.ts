@@ -1,7 +1,16 @@
 /** Kernels as text: what is printed parses back to the same kernel, and a text with mistakes shows all of them. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Graph, kernelIr, makeGraph, type Program, parseKernel, printKernel } from "../../compiler/index.ts";
+import {
+  type Graph,
+  kernelIr,
+  makeGraph,
+  ops,
+  type Program,
+  parseKernel,
+  printKernel,
+  symbol,
+} from "../../compiler/index.ts";
 import { rootParams } from "../../dsl/index.ts";
 import { graphArbitrary, inputValues } from "../support/random-graph.ts";
 import { block, classifierStep, tokensInput, type VitSizes } from "./models.ts";
@@ -32,6 +41,39 @@ describe.each(Object.keys(adapters))("for a %s adapter", (adapter) => {
     for (const text of texts) expect(printKernel(parseKernel(text))).toBe(text);
     const all = [...texts].slice(0, 20).join("\n");
     expect(kernelIr.parseKernels(all).map(printKernel).join("\n")).toBe(all);
+  });
+
+  test("kernels of open sizes parse back to the same bytes, and compute the same", () => {
+    const batch = { name: "batch", size: symbol("batch", { max: 64 }) };
+    const token = { name: "token", size: symbol("tokens") };
+    const [e, o] = [
+      { name: "e", size: 12 },
+      { name: "o", size: 8 },
+    ];
+    const x = ops.input("x", "f32", [batch, token, e]);
+    const outputs = {
+      product: ops.gelu(ops.contract(x, ops.input("w", "f32", [e, o]), ["e"])),
+      sums: ops.reduceSum(x, ["token"]),
+      count: ops.iota({ name: "n", size: symbol("n") }), // its size is in its grid and its guard alone
+    };
+    const graph = makeGraph(
+      "open",
+      Object.entries(outputs).map(([name, node]) => ({ name, node })),
+    );
+    const { kernels } = compileFor(graph, adapters[adapter]!);
+    const sizes = { batch: 3, tokens: 5, n: 7 };
+    for (const { kernel } of kernels.flatMap((k) => [k, ...k.special])) {
+      const parsed = parseKernel(printKernel(kernel));
+      expect(printKernel(parsed)).toBe(printKernel(kernel));
+      const run = (k: typeof kernel) => {
+        const lengths = k.buffers.map((b) => kernelIr.evaluateIndex(b.size, sizes));
+        const buffers = lengths.map((n) => Float64Array.from({ length: n }, (_, i) => Math.sin(i)));
+        kernelIr.interpretKernel(k, Object.fromEntries(buffers.map((b, i) => [`b${i}`, b])), sizes);
+        return buffers;
+      };
+      expect(run(parsed)).toEqual(run(kernel));
+    }
+    expect(kernels.some((k) => kernelIr.sizesOf(k.kernel).size > 0)).toBe(true);
   });
 
   test("kernels of random graphs parse back to the same bytes, and compute the same", () => {
@@ -86,6 +128,7 @@ const everything = `kernel contraction "every \\"word\\""
       total = max(total, sums[j])
     }
   }
+  let ends: f32x4 = f32x4(inf:f32, -inf:f32, nan:f32, -0:f32)
   let all: f32 = subgroup_add(total)
   let first: f32x4 = subgroup_broadcast(x, 0)
   let next: f32 = subgroup_shuffle(total, min((lane + 1), (subgroup_size - 1)))

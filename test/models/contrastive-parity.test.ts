@@ -120,7 +120,8 @@ describe.each(allExecutors)("a tiny InternVL-C on $name, beside PyTorch", (execu
   });
 
   test(`has the same first ${facts.losses.length} losses`, async () => {
-    const { graph, layout } = trainingStep(stage);
+    const { graph, arenas } = trainingStep(stage);
+    const { layout } = arenas[0]!;
     const backend = await make();
     const arena = new Float32Array(layout.size);
     for (const e of layout.entries) arena.set(weights.get(e.name)!.data, e.offset);

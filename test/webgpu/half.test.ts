@@ -52,7 +52,7 @@ gpuTest("a cast to f16 that such a device cannot store is one error at the user'
   );
 });
 
-/** Rows of 7 and 9, which begin in the middle of a word, and rows of 16 that are read four elements at once. */
+/** Rows of 7 and 9, which begin in the middle of a word, and rows of 12 that are read four elements at once. */
 const sizes = { token: 5, embed: 7, hidden: 9, wide: 16, out: 12 } as const;
 const axis = (name: keyof typeof sizes) => ({ name, size: sizes[name] });
 
@@ -67,7 +67,7 @@ function layersGraph() {
   return makeGraph("layers", [
     { name: "part", node: ops.slice(h, "hidden", 1, 7) },
     { name: "out", node: ops.contract(wide, parameter("out", "out", "wide"), ["wide"]) },
-    { name: "fours", node: ops.contract(fours, parameter("fours", "out", "wide"), ["wide"]) },
+    { name: "fours", node: ops.contract(fours, parameter("fours", "wide", "out"), ["wide"]) },
   ]);
 }
 

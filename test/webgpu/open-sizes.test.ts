@@ -12,6 +12,8 @@ import {
   hostTensor,
   inputName,
   isParameter,
+  makeGraph,
+  ops,
   type SizeBounds,
   symbol,
 } from "../../compiler/index.ts";
@@ -167,9 +169,38 @@ describe("a declared range", () => {
     expect(assumed(within(batch, tokens), true)).toEqual(want);
   });
 
+  test("has a variant for one row before what subgroups share on CPU threads", () => {
+    const facts = { ...baselineFacts, software: true, features: new Set(["subgroups"] as const) };
+    const { kernels } = compileKernels(open, { ...facts, subgroupSizes: { min: 4, max: 4 } });
+    for (const { special, schedule } of kernels.filter((k) => k.kind === "contraction"))
+      expect([...special.map((v) => v.schedule), schedule]).toEqual(["one-row", "subgroup-tiles"]);
+  });
+
+  test("has smaller tiles for a side that turns out short, where the usual tile is larger", () => {
+    const y = ops.contract(
+      ops.input("x", "f32", [
+        { name: "row", size: symbol("rows") },
+        { name: "in", size: 64 },
+      ]),
+      ops.input("w", "f32", [
+        { name: "in", size: 64 },
+        { name: "out", size: 8192 },
+      ]),
+      ["in"],
+    );
+    const facts = { ...baselineFacts, maxWorkgroupStorage: 32 * 1024 };
+    const { special, ...usual } = compileKernels(makeGraph("wide", [{ name: "y", node: y }]), facts).kernels[0]!;
+    const sides = [...special, usual].map(({ assuming, settings }) => [assuming[0]?.max, settings.side]);
+    expect(sides).toEqual([
+      [32, 32],
+      [64, 64],
+      [undefined, 128],
+    ]);
+  });
+
   test("has no variant that an earlier one always goes before", () => {
     const any = `batch*tokens <= ${32 * baselineFacts.maxWorkgroupsPerDimension}`;
-    expect(assumed(open, false)).toEqual(["batch*tokens <= 32", "batch*tokens <= 64", any, ""]);
+    expect(assumed(open, false)).toEqual(["batch*tokens <= 32", any, ""]);
     const { kernels } = compileKernels(open, baselineFacts);
     const schedules = kernels.find((k) => k.kind === "contraction")!.special.map((v) => v.schedule);
     expect(new Set(schedules)).toEqual(new Set(["shared-tiles"])); // tiles for few rows in registers are never reached

@@ -121,7 +121,7 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     (b, i) =>
       `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name))};`,
   );
-  if (kernel.sizes.length > 0) {
+  if (kernelIr.bindsSizes(kernel)) {
     const vectors = Math.ceil(kernel.sizes.length / 4);
     bindings.push(`@group(0) @binding(${kernel.buffers.length}) var<uniform> sizes: array<vec4<i32>, ${vectors}>;`);
   }

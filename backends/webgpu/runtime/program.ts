@@ -8,6 +8,7 @@ import {
   type HostTensor,
   inputName,
   type KernelVariant,
+  kernelIr,
   largestArray,
   locationOf,
   type Node,
@@ -179,7 +180,7 @@ export class DeviceProgram {
       assertBindable(this.gpu, root, size);
       return { binding, resource: { buffer, offset: start * bytes, size } };
     });
-    if (kernel.sizes.length > 0) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
+    if (kernelIr.bindsSizes(kernel)) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
     const group = this.gpu.device.createBindGroup({ layout: one.pipeline.getBindGroupLayout(0), entries });
     bound.groups.set(one, group);
     return group;

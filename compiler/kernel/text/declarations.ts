@@ -134,12 +134,21 @@ function readFragment(line: LineReader): FragmentDecl {
   return { name: name.image, role, dtype, rows, columns };
 }
 
+/** A whole number, or `inf` where there is no bound. */
+function readBound(line: LineReader): number {
+  const unlimited = line.is("inf") || (line.is("-") && line.is("inf", 1));
+  if (!unlimited) return line.integer();
+  const sign = line.take("-") ? -1 : 1;
+  line.next();
+  return sign * Infinity;
+}
+
 /** ` in 0 .. 8`: from the first value to the one after the last. */
 export function readRange(line: LineReader): Range | undefined {
   if (!line.take("in")) return undefined;
-  const min = line.integer();
+  const min = readBound(line);
   line.expect("..");
-  return { min, max: line.integer() - 1 };
+  return { min, max: readBound(line) - 1 };
 }
 
 /** `sizes $tokens in 1 .. 2049, $batch`. */

@@ -39,6 +39,12 @@ const ranks: readonly Readonly<Record<string, string>>[] = [
 ];
 const comparisons = 2;
 
+/** Numbers that are no numerals. */
+const special: ReadonlyMap<string, number> = new Map([
+  ["inf", Infinity],
+  ["nan", Number.NaN],
+]);
+
 /** More brackets than this inside each other are no kernel, and the parser calls itself for each. */
 const deepest = 200;
 
@@ -121,7 +127,8 @@ export class ExpressionReader {
       line.expect(")");
       return e;
     }
-    if (token.kind === "number" || line.is("-")) return this.number();
+    if (token.kind === "number" || line.is("-") || (special.has(token.image) && this.typeFollows()))
+      return this.number();
     if (line.take("$")) return this.size();
     if (line.take("@")) return this.op();
     const name = line.name("a value");
@@ -142,17 +149,24 @@ export class ExpressionReader {
     const { line } = this;
     const negative = line.take("-");
     const token = line.peek();
-    if (token.kind !== "number") line.fail("a number");
+    if (token.kind !== "number" && !special.has(token.image)) line.fail("a number");
+    const value = (special.get(token.image) ?? Number(token.image)) * (negative ? -1 : 1);
+    const typed = this.typeFollows();
     line.next();
-    const value = Number(token.image) * (negative ? -1 : 1);
-    const adjacent = line.is(":") && line.peek().column === token.column + token.image.length;
-    if (adjacent && line.peek(1).column === line.peek().column + 1 && registerType(line.peek(1).image)) {
+    if (typed) {
       line.next();
       return float(value, line.dtype());
     }
     if (!Number.isInteger(value))
       throw new Misread(spanOf(token), `${token.image} is no i32`, { hint: `give its type: ${token.image}:f32` });
     return float(value, "i32");
+  }
+
+  /** Whether `:f32` stands right after the next token, without a blank. */
+  private typeFollows(): boolean {
+    const [token, colon, type] = [this.line.peek(), this.line.peek(1), this.line.peek(2)];
+    const adjacent = colon.column === token.column + token.image.length && type.column === colon.column + 1;
+    return this.line.is(":", 1) && adjacent && registerType(type.image) !== undefined;
   }
 
   private size(): Expr {

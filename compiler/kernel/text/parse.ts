@@ -35,8 +35,8 @@ export function parseKernels(text: string, fileName = "(text)"): readonly Kernel
 
 /** The kernels of a text, or its mistakes in the order of their places. */
 export function checkKernelText(text: string): KernelTextResult {
-  const { lines, mistakes: alien } = readLines(text);
-  const reader = new KernelsReader(lines, alien);
+  const { lines, mistakes: unknown } = readLines(text);
+  const reader = new KernelsReader(lines, unknown);
   const kernels: Kernel[] = [];
   while (!reader.atEnd()) kernels.push(...reader.kernel());
   const mistakes = [...reader.mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
@@ -54,17 +54,17 @@ class KernelsReader {
   private readonly broken: Set<number>;
   private at = 0;
 
-  constructor(lines: readonly Line[], alien: readonly Mistake[]) {
+  constructor(lines: readonly Line[], unknown: readonly Mistake[]) {
     this.lines = lines;
-    this.mistakes = [...alien];
-    this.broken = new Set(alien.map((m) => m.line));
+    this.mistakes = [...unknown];
+    this.broken = new Set(unknown.map((m) => m.line));
   }
 
   atEnd(): boolean {
     return this.at === this.lines.length;
   }
 
-  /** The next kernel; none where there is too little of it to judge. */
+  /** The next kernel; none where there is too little of it to verify. */
   kernel(): Kernel[] {
     const [scope, head] = [new Scope(), emptyHead()];
     const title = this.lines[this.at++]!;
@@ -87,7 +87,7 @@ class KernelsReader {
     for (const [name, variable] of Object.entries(threadVars(head))) scope.bind(name, { kind: "var", var: variable });
     const body = this.block(scope, spanOf(open[0]!));
     const kernel = kernelOf(head, scope, body);
-    if (head.complete) this.judge(kernel, head, scope, spanOf(title[0]!));
+    if (head.complete) this.verify(kernel, head, scope, spanOf(title[0]!));
     else this.report(spanOf(title[0]!), "the kernel does not say its workgroup and grid");
     return [kernel];
   }
@@ -120,7 +120,7 @@ class KernelsReader {
     return out;
   }
 
-  /** Binds the name of a line that did not parse where its type did, so that uses of it are judged; else they are not. */
+  /** Binds the name of a line that did not parse where its type did, so that its uses are checked; else they are not. */
   private standIn(text: Line, scope: Scope): Stmt[] {
     const [kind, name] = [text[0]!.image, text[1]!.image];
     if (kind !== "let" && kind !== "var") return [];
@@ -153,7 +153,7 @@ class KernelsReader {
   }
 
   /** Notes what the verifier finds, on lines that are otherwise right. */
-  private judge(kernel: Kernel, head: Head, scope: Scope, title: Span): void {
+  private verify(kernel: Kernel, head: Head, scope: Scope, title: Span): void {
     const known = new Set<string>();
     for (const { at, message } of kernelFaults(kernel)) {
       const span = scope.spans.get(at) ?? title;

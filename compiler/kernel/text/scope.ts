@@ -4,7 +4,7 @@ import type { Size, Var } from "../expr.ts";
 import type { ArrayDecl, BufferParam, FragmentDecl } from "../kernel.ts";
 import { Misread, type Span, spanOf, type Token } from "./tokens.ts";
 
-export type Meaning =
+type Meaning =
   | { readonly kind: "var"; readonly var: Var }
   | { readonly kind: "buffer"; readonly buffer: BufferParam }
   | { readonly kind: "array"; readonly array: ArrayDecl }
@@ -13,7 +13,7 @@ export type Meaning =
 export class Scope {
   readonly sizes: Map<string, Size>;
   readonly spans: Map<object, Span>;
-  /** Names whose declaration did not parse: what is said of them is not judged. */
+  /** Names whose declaration did not parse: their uses are not checked. */
   readonly broken: Set<string>;
   private readonly names: Map<string, Meaning>;
 

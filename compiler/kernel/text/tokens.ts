@@ -41,7 +41,7 @@ export class Misread extends Error {
 /** A group for each kind of token, in their order, and two for what is none. */
 const pattern =
   /([A-Za-z_]\w*)|(\d+(?:\.\d+)?(?:e[+-]?\d+)?)|("(?:[^"\\]|\\.)*")|(\.\.|\+=|==|!=|<=|\/(?!\/)|[$@()[\]{},:=?&|+\-*%.<])|([ \t\r]+|\/\/.*)|(.)/gsu;
-const kinds = ["name", "number", "text", "sign", "blank", "alien"] as const;
+const kinds = ["name", "number", "text", "sign", "blank", "unknown"] as const;
 
 /** The lines of a text, and what in them is no word or sign. */
 export function readLines(text: string): { readonly lines: readonly Line[]; readonly mistakes: readonly Mistake[] } {
@@ -52,7 +52,7 @@ export function readLines(text: string): { readonly lines: readonly Line[]; read
     for (const match of content.matchAll(pattern)) {
       const kind = kinds[match.findIndex((group, g) => g > 0 && group !== undefined) - 1]!;
       const token = { image: match[0], line: i + 1, column: match.index + 1 };
-      if (kind === "alien") {
+      if (kind === "unknown") {
         const message =
           token.image === '"'
             ? "the text is not closed: a quote is missing"

@@ -1,15 +1,18 @@
 /** The schedules of every kind of kernel: the first of a table that fits a problem is taken. */
-import type { KernelKind } from "../../kernel/kernel.ts";
+import type { KernelKind } from "../../kernel/index.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
-import { attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";
+import { type AttentionProblem, attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { fewRows } from "./contraction/few-rows.ts";
-import { contractionProblem } from "./contraction/problem.ts";
+import { oneRow } from "./contraction/one-row.ts";
+import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
 import { registers } from "./contraction/registers.ts";
 import { sharedTiles } from "./contraction/shared-tiles.ts";
-import { elementwiseProblem, runs } from "./elementwise/runs.ts";
-import { columnPerThread, scatterProblem } from "./indexing/column-per-thread.ts";
-import { rowProblem } from "./row-reduction/problem.ts";
+import { subgroupMatrices } from "./contraction/subgroup-matrices.ts";
+import { subgroupTiles } from "./contraction/subgroup-tiles.ts";
+import { type ElementwiseProblem, elementwiseProblem, runs } from "./elementwise/runs.ts";
+import { columnPerThread, type ScatterProblem, scatterProblem } from "./indexing/column-per-thread.ts";
+import { type RowProblem, rowProblem } from "./row-reduction/problem.ts";
 import { rowPerThread } from "./row-reduction/row-per-thread.ts";
 import { rowPerWorkgroup } from "./row-reduction/row-per-workgroup.ts";
 
@@ -19,13 +22,34 @@ export interface KindOfKernel<P> {
   readonly schedules: readonly Schedule<P>[];
 }
 
-const kind = <P>(problem: (k: Lowering) => P, ...schedules: readonly Schedule<P>[]): KindOfKernel<unknown> =>
-  ({ problem, schedules }) as KindOfKernel<unknown>;
+/** What there is to compute in kernels of each kind. */
+export interface Problems {
+  readonly contraction: ContractionProblem;
+  readonly attention: AttentionProblem;
+  readonly row_reduction: RowProblem;
+  readonly elementwise: ElementwiseProblem;
+  readonly indexing: ScatterProblem;
+}
 
-export const kinds: Readonly<Record<KernelKind, KindOfKernel<unknown>>> = {
-  contraction: kind(contractionProblem, fewRows, sharedTiles, registers),
-  attention: kind(attentionProblem, rowsInRegisters),
-  row_reduction: kind(rowProblem, rowPerWorkgroup, rowPerThread),
-  elementwise: kind(elementwiseProblem, runs),
-  indexing: kind(scatterProblem, columnPerThread),
+export type ScheduleTables = { readonly [K in KernelKind]: KindOfKernel<Problems[K]> };
+
+export const scheduleTables: ScheduleTables = {
+  contraction: {
+    problem: contractionProblem,
+    schedules: [fewRows, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
+  },
+  attention: { problem: attentionProblem, schedules: [rowsInRegisters] },
+  row_reduction: { problem: rowProblem, schedules: [rowPerWorkgroup, rowPerThread] },
+  elementwise: { problem: elementwiseProblem, schedules: [runs] },
+  indexing: { problem: scatterProblem, schedules: [columnPerThread] },
 };
+
+/** The tables with one more schedule for a kind, tried before all others of it. */
+export const withSchedule = <K extends KernelKind>(
+  kind: K,
+  schedule: Schedule<Problems[K]>,
+  tables: ScheduleTables = scheduleTables,
+): ScheduleTables => ({
+  ...tables,
+  [kind]: { ...tables[kind], schedules: [schedule, ...tables[kind].schedules] },
+});

@@ -1,16 +1,17 @@
-// reduce_sum+mul
+// norm1/reduce_sum+mul
 @group(0) @binding(0) var<storage, read> b0: array<vec4<f32>, 20>;
 @group(0) @binding(1) var<storage, read> b1: array<vec4<f32>, 2>;
 @group(0) @binding(2) var<storage, read_write> b2: array<vec4<f32>, 20>;
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   let h2 = (i0 * 2i);
   if ((i0 < 10i)) {
     var acc1 = 0.0f;
-    for (var k2 = 0i; k2 < 2i; k2 += 1i) {
+    for (var k2 = wid_z; k2 < 2i; k2 += 1i) {
       let h1 = b0[(h2 + k2)];
       let h0 = h1.x;
       acc1 = (acc1 + ((h0 * h0)));
@@ -23,7 +24,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     }
     let red3 = acc1;
     let h8 = (inverseSqrt(((((red3 * 0.125f)) + 9.999999974752427e-7f))));
-    for (var k4 = 0i; k4 < 2i; k4 += 1i) {
+    for (var k4 = wid_z; k4 < 2i; k4 += 1i) {
       let h7 = (h2 + k4);
       let h6 = b0[h7];
       let h9 = b1[k4];
@@ -43,6 +44,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   let h0 = (i0 / 3i);
@@ -68,7 +70,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var c18 = 0.0f;
     let h4 = (m1 * 4i);
     let h8 = (n2 * 16i);
-    for (var k20 = 0i; k20 < 2i; k20 += 1i) {
+    for (var k20 = wid_z; k20 < 2i; k20 += 1i) {
       let h3 = (h4 + k20);
       let h2 = b0[h3];
       let l21 = h2.x;
@@ -226,7 +228,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
 }
 
-// qkv/reduce_sum+mul
+// k_norm/reduce_sum+mul
 @group(0) @binding(0) var<storage, read> b0: array<vec4<f32>, 58>;
 @group(0) @binding(1) var<storage, read> b1: array<vec4<f32>, 2>;
 @group(0) @binding(2) var<storage, read> b2: array<vec4<f32>, 2>;
@@ -235,6 +237,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   let h3 = (i0 * 6i);
@@ -242,7 +245,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   if ((i0 < 10i)) {
     var acc1 = 0.0f;
     var acc2 = 0.0f;
-    for (var k3 = 0i; k3 < 2i; k3 += 1i) {
+    for (var k3 = wid_z; k3 < 2i; k3 += 1i) {
       let h2 = (h3 + k3);
       let h1 = b0[h2];
       let h0 = h1.x;
@@ -267,7 +270,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let red5 = acc2;
     let h14 = (inverseSqrt(((((red4 * 0.125f)) + 9.999999974752427e-7f))));
     let h17 = (inverseSqrt(((((red5 * 0.125f)) + 9.999999974752427e-7f))));
-    for (var k6 = 0i; k6 < 2i; k6 += 1i) {
+    for (var k6 = wid_z; k6 < 2i; k6 += 1i) {
       let h13 = (h3 + k6);
       let h12 = b0[h13];
       let h15 = b1[k6];
@@ -296,6 +299,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   let h0 = (i0 % 2i);
@@ -359,7 +363,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let h41 = h38.y;
     let h42 = h38.z;
     let h43 = h38.w;
-    for (var k27 = 0i; k27 < 5i; k27 += 1i) {
+    for (var k27 = wid_z; k27 < 5i; k27 += 1i) {
       var a28 = 0.0f;
       let h9 = b1[((h5 + (k27 * 2i)) + h7)];
       let h8 = h9.x;
@@ -498,6 +502,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   if ((i0 < 5i)) {
@@ -519,7 +524,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var c16 = 0.0f;
     var c17 = 0.0f;
     let h2 = (m1 * 4i);
-    for (var k19 = 0i; k19 < 2i; k19 += 1i) {
+    for (var k19 = wid_z; k19 < 2i; k19 += 1i) {
       let h1 = (h2 + k19);
       let h0 = b0[h1];
       let l20 = h0.x;
@@ -702,19 +707,20 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   }
 }
 
-// ls1/reduce_sum+mul
+// norm2/reduce_sum+mul
 @group(0) @binding(0) var<storage, read> b0: array<vec4<f32>, 20>;
 @group(0) @binding(1) var<storage, read> b1: array<vec4<f32>, 2>;
 @group(0) @binding(2) var<storage, read_write> b2: array<vec4<f32>, 20>;
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   let h2 = (i0 * 2i);
   if ((i0 < 10i)) {
     var acc1 = 0.0f;
-    for (var k2 = 0i; k2 < 2i; k2 += 1i) {
+    for (var k2 = wid_z; k2 < 2i; k2 += 1i) {
       let h1 = b0[(h2 + k2)];
       let h0 = h1.x;
       acc1 = (acc1 + ((h0 * h0)));
@@ -727,7 +733,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     }
     let red3 = acc1;
     let h8 = (inverseSqrt(((((red3 * 0.125f)) + 9.999999974752427e-7f))));
-    for (var k4 = 0i; k4 < 2i; k4 += 1i) {
+    for (var k4 = wid_z; k4 < 2i; k4 += 1i) {
       let h7 = (h2 + k4);
       let h6 = b0[h7];
       let h9 = b1[k4];
@@ -756,6 +762,7 @@ fn heddle_gelu(x: f32) -> f32 {
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   let h0 = (i0 / 2i);
@@ -781,7 +788,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var c18 = 0.0f;
     let h4 = (m1 * 4i);
     let h8 = (n2 * 16i);
-    for (var k20 = 0i; k20 < 2i; k20 += 1i) {
+    for (var k20 = wid_z; k20 < 2i; k20 += 1i) {
       let h3 = (h4 + k20);
       let h2 = b0[h3];
       let l21 = h2.x;
@@ -961,6 +968,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
 @compute @workgroup_size(32, 1, 1)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let wid_x = i32(wid.x);
+  let wid_z = i32(wid.z);
   let lid = i32(local);
   let i0 = ((wid_x * 32i) + lid);
   if ((i0 < 5i)) {
@@ -982,7 +990,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var c16 = 0.0f;
     var c17 = 0.0f;
     let h2 = (m1 * 8i);
-    for (var k19 = 0i; k19 < 4i; k19 += 1i) {
+    for (var k19 = wid_z; k19 < 4i; k19 += 1i) {
       let h1 = (h2 + k19);
       let h0 = b0[h1];
       let l20 = h0.x;

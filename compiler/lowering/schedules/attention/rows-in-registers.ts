@@ -4,14 +4,22 @@
  * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
  */
 
-import { type Env, restrict, span } from "../../../fusion/access.ts";
-import { coresOf, type Store } from "../../../fusion/demand.ts";
-import { attentionRows } from "../../../fusion/groups.ts";
-import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
+import {
+  attentionRows,
+  coresOf,
+  dimExpr,
+  type Env,
+  restrict,
+  type Store,
+  span,
+  spanOf,
+  typical,
+} from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
 import {
+  type ArrayDecl,
   builtin,
   type Const,
   type Expr,
@@ -20,16 +28,16 @@ import {
   floatArith,
   indexVar,
   int,
+  type Stmt,
   type Var,
   variable,
-} from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+} from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
 const hidden = -1e30;
@@ -325,7 +333,7 @@ class AttentionLowering {
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
         const at = new Map([...rows, ...unflatten(e, names)]);
-        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.k.places, at) }))));
+        inner.push(...this.k.storesAt(some, at));
       });
     }
     return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];

@@ -2,11 +2,19 @@
  * Contractions of a few rows with a long matrix, as the steps of a decoder have them: a workgroup reads one row of the
  * matrix once, for all of the few, its threads sharing the sum. They are bound by reading the matrix, not by arithmetic.
  */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, indexOver, isMultipleOf, spanOf, typical } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, indexOver, isMultipleOf, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import { boundsOf, divideDims } from "../../../ir/dim.ts";
-import { type Expr, element, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import {
+  type ArrayDecl,
+  type Expr,
+  element,
+  float,
+  floatArith,
+  int,
+  type Stmt,
+  type Var,
+  variable,
+} from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { noSharing } from "../../facts.ts";
 import { type KernelCode, unflatten } from "../../kernel.ts";

@@ -2,16 +2,15 @@
  * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { indexOver, spanOf } from "../../../fusion/sizes.ts";
-import type { Dim } from "../../../ir/dim.ts";
+import { dimExpr, type Env, indexOver, restrict, spanOf } from "../../../fusion/index.ts";
+import { type Dim, divideDims } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, int } from "../../../kernel/expr.ts";
-import type { Stmt } from "../../../kernel/kernel.ts";
+import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
+import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";
 import { advances } from "../../loops.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** One side of the product: its operand and its own axes. */
 export interface Side {
@@ -55,7 +54,7 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
   const { target, stmt } = k.let("d", sum);
   const at = coordinatesOf(group.rows, env);
   k.values.bind(core, restrict(env, core), target);
-  return [stmt, ...k.stores(k.fused.stores.map((store) => ({ store, env: envAt(store.value, k.places, at) })))];
+  return [stmt, ...k.storesAt(k.fused.stores, at)];
 }
 
 /** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */
@@ -65,4 +64,12 @@ export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...en
   const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
   const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
   return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
+}
+
+/** An index held below `size`; where runs of `each` fit, by runs, so that the indices of one run stay neighbours. */
+export function clamped(index: Expr, size: Dim, each: number): Expr {
+  const runs = divideDims(size, each);
+  if (runs === undefined || each === 1) return min(index, sub(dimExpr(size), int(1)));
+  const run = min(div(index, int(each)), sub(dimExpr(runs), int(1)));
+  return add(mul(run, int(each)), mod(index, int(each)));
 }

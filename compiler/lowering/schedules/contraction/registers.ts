@@ -1,9 +1,7 @@
 /** Contractions in which every thread computes a tile of results by itself, in registers. */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
-import { type Expr, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
-import type { Stmt } from "../../../kernel/kernel.ts";
+import { type Expr, float, floatArith, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
@@ -11,7 +9,7 @@ import { loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, neighbours, openSide, type Side, storesOf } from "./problem.ts";
 
-interface Registers extends Readonly<Record<string, number>> {
+export interface Registers extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Rows and columns of a tile at most. */
   readonly most: number;
@@ -58,7 +56,7 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
   });
 }
 
-function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: Registers): KernelCode {
+export function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: Registers): KernelCode {
   const { k, rows, columns, batch, over } = problem;
   const isFew = (side: Side) => few > 0 && side === openSide(problem);
   const tileOf = (side: Side) => (isFew(side) ? Math.min(few, boundsOf(side.size).max) : tileFor(side.size, most));

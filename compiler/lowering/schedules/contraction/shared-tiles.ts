@@ -3,10 +3,10 @@
  * to shared memory together, so that each element is read from far memory once for the whole square.
  */
 
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, spanOf, typical, typicalSpan } from "../../../fusion/sizes.ts";
-import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
+import { dimExpr, type Env, restrict, spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
+import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import {
+  type ArrayDecl,
   type Expr,
   element,
   float,
@@ -14,15 +14,15 @@ import {
   indexVar,
   int,
   rangeOf,
+  type Stmt,
   type Var,
   variable,
-} from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+} from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule, SizeFact } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, openSide, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, clamped, neighbours, openSide, type Side, storesOf } from "./problem.ts";
 
 /** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
 interface SharedTile extends Readonly<Record<string, number>> {
@@ -32,16 +32,17 @@ interface SharedTile extends Readonly<Record<string, number>> {
   readonly depth: number;
   /** Rows and columns that each thread computes. */
   readonly perThread: number;
-  /** Where one side is open until a run: 1 for a tile that is as long as that side is at most, 0 for any length. */
-  readonly short: number;
 }
 
 const tiles: readonly SharedTile[] = [
-  { side: 32, depth: 32, perThread: 4, short: 1 },
-  { side: 64, depth: 16, perThread: 4, short: 1 },
-  { side: 128, depth: 16, perThread: 8, short: 0 },
-  { side: 64, depth: 16, perThread: 4, short: 0 },
-  { side: 32, depth: 32, perThread: 4, short: 0 },
+  { side: 128, depth: 16, perThread: 8 },
+  { side: 64, depth: 16, perThread: 4 },
+  { side: 32, depth: 32, perThread: 4 },
+];
+/** Where one side is open until a run: for when it turns out no longer than the tile, the shortest first. */
+const shortTiles: readonly SharedTile[] = [
+  { side: 32, depth: 32, perThread: 4 },
+  { side: 64, depth: 16, perThread: 4 },
 ];
 const leastSide = Math.min(...tiles.map((t) => t.side));
 
@@ -58,12 +59,16 @@ const isGranted = (tile: SharedTile, facts: AdapterFacts): boolean =>
 export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   name: "shared-tiles",
   summary: "a workgroup computes a square of results from slabs of both operands in memory that its threads share",
-  settings: (facts) => (facts.software ? noSharing : tiles.filter((t) => isGranted(t, facts))),
+  settings: (facts) => (facts.software ? noSharing : [...shortTiles, ...tiles].filter((t) => isGranted(t, facts))),
   fits,
   byRange: true,
-  cost: (problem, tile) => (workgroups(problem, tile) >= manyWorkgroups ? 1 / tile.side : 1 + tile.side),
+  cost: costOf,
   lower: (problem, tile) => new SharedLowering(problem, tile).run(),
 };
+
+function costOf(problem: ContractionProblem, tile: SharedTile): number {
+  return workgroups(problem, tile) >= manyWorkgroups ? 1 / tile.side : 1 + tile.side;
+}
 
 /** Workgroups along rows, columns and batches, at the sizes that choices are made for. */
 const counts = ({ rows, columns, batch }: ContractionProblem, { side }: SharedTile): number[] => [
@@ -77,8 +82,10 @@ const workgroups = (problem: ContractionProblem, tile: SharedTile): number =>
 
 function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): Fit {
   const { rows, columns, depth, batch } = problem;
-  const short = tile.short ? openSide(problem) : undefined;
-  if (tile.short && !short) return "no side is open until a run";
+  const isShort = shortTiles.includes(tile);
+  const short = isShort ? openSide(problem) : undefined;
+  if (isShort && !short) return "no side is open until a run";
+  if (isShort && usualSide(problem, facts) <= tile.side) return "the tile for any length is no longer";
   const whole = [rows, columns].filter((s) => s !== short).map((s) => typical(s.size));
   if (2 * Math.min(...whole) < tile.side) return `a tile of ${tile.side} would be more than half empty`;
   if (typical(depth) < tile.depth) return `a sum of ${depth} is shorter than a slab`;
@@ -91,8 +98,22 @@ function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts
     { dim: columns.size, max: short === columns ? tile.side : most * leastSide },
     { dim: spanOf(batch), max: most },
   ];
-  const open = lines.filter(({ dim, max }) => boundsOf(dim).max > max);
+  const other = (dim: Dim) => (dim === rows.size ? columns.size : rows.size);
+  const open = lines.filter(({ dim, max }) => mostOf(dim, [depth, other(dim)]) > max);
   return open.length === 0 || { assuming: open };
+}
+
+/** The side of the tile that is taken for any length. */
+function usualSide(problem: ContractionProblem, facts: AdapterFacts): number {
+  const fitting = tiles.filter((t) => isGranted(t, facts) && typeof fits(problem, t, facts) !== "string");
+  const costs = fitting.map((t) => costOf(problem, t));
+  return fitting[costs.indexOf(Math.min(...costs))]?.side ?? 0;
+}
+
+/** The largest that a side can be: as far as it is declared to go, and no tensor that has it is longer than i32 counts. */
+function mostOf(dim: Dim, beside: readonly Dim[]): number {
+  const least = Math.max(...beside.map((d) => boundsOf(d).min));
+  return Math.min(boundsOf(dim).max, Math.floor((2 ** 31 - 1) / least));
 }
 
 /** One operand's slab in shared memory: element `i` of step `s` of the sum is at s · pitch + i. */
@@ -182,8 +203,8 @@ class SharedLowering {
     const { depth, over } = this.p;
     const set: SetElement = (step, item) => {
       const index = add(from, step);
-      const at = unflatten(clamped(add(first, item), side.size), side.axes);
-      const env = new Map([...batchEnv, ...at, ...unflatten(clamped(index, depth), over)]);
+      const at = unflatten(clamped(add(first, item), side.size, 4), side.axes);
+      const env = new Map([...batchEnv, ...at, ...unflatten(clamped(index, depth, 4), over)]);
       const value = this.p.k.values.at(side.operand, restrict(env, side.operand));
       // Past the end of the sum both operands are 0; past the end of a side results are not stored.
       const filled = select(lt(index, dimExpr(depth)), value, float(0));
@@ -253,12 +274,5 @@ class SharedLowering {
 
 /** Sets an element of a slab: that of a step of the sum, for one of the side's elements. */
 type SetElement = (step: Expr, item: Expr) => Stmt;
-
-/** An index held below `size`; where fours fit, by fours, so that those of one four stay neighbours. */
-function clamped(index: Expr, size: Dim): Expr {
-  const fours = divideDims(size, 4);
-  if (fours === undefined) return min(index, sub(dimExpr(size), int(1)));
-  return add(mul(min(div(index, int(4)), sub(dimExpr(fours), int(1))), int(4)), mod(index, int(4)));
-}
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

@@ -1,7 +1,7 @@
 /** Elementwise kernels: every thread computes a run of neighbouring elements of all results. */
-import { dimExpr, isMultipleOf, spanOf, typical } from "../../../fusion/sizes.ts";
+import { dimExpr, isMultipleOf, spanOf, typical } from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
-import { int } from "../../../kernel/expr.ts";
+import { int } from "../../../kernel/index.ts";
 import { add, mul } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";

@@ -2,11 +2,9 @@
  * Scatter-add without atomics: a thread owns one column of the result, clears it, and adds the updates of all index
  * positions in their order, so the sum is the same at every run.
  */
-import { type Env, restrict } from "../../../fusion/access.ts";
-import { dimExpr, spanOf } from "../../../fusion/sizes.ts";
+import { dimExpr, type Env, restrict, spanOf } from "../../../fusion/index.ts";
 import type { Axis } from "../../../ir/type.ts";
-import { cast, float, floatArith, load } from "../../../kernel/expr.ts";
-import type { Stmt } from "../../../kernel/kernel.ts";
+import { cast, float, floatArith, load, type Stmt } from "../../../kernel/index.ts";
 import { clampIndex } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { type KernelCode, type Lowering, unflatten } from "../../kernel.ts";

@@ -1,5 +1,5 @@
 /** What a row reduction has to compute: rows, each of which is folded. */
-import { spanOf } from "../../../fusion/sizes.ts";
+import { spanOf } from "../../../fusion/index.ts";
 import type { Dim } from "../../../ir/dim.ts";
 import type { Lowering } from "../../kernel.ts";
 

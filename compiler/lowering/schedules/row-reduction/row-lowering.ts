@@ -1,33 +1,29 @@
 /**
  * Row reductions: reductions over the same axes of the same rows, in the order in which they need one another, with
- * everything elementwise before, between and after them. A thread takes whole rows, or a workgroup shares each row.
+ * everything elementwise before, between and after them. A thread takes whole rows, or several threads share each row.
  */
 
-import { address, type Env } from "../../../fusion/access.ts";
-import { coresOf, type Store } from "../../../fusion/demand.ts";
-import { type Group, type Placement, reducedAxes } from "../../../fusion/groups.ts";
+import { address, coresOf, type Group, type Placement, reducedAxes, type Store } from "../../../fusion/index.ts";
 import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { DType } from "../../../ir/dtype.ts";
 import type { Node } from "../../../ir/node.ts";
 import { foldOf } from "../../../ir/op.ts";
-import { cast, type Expr, element, float, floatArith, int, opCall, type Var, variable } from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
-import { lt, mentions, select, substitute } from "../../../kernel/simplify.ts";
+import {
+  cast,
+  type Expr,
+  float,
+  floatArith,
+  int,
+  opCall,
+  type Stmt,
+  type Var,
+  variable,
+} from "../../../kernel/index.ts";
+import { mentions, select, substitute } from "../../../kernel/simplify.ts";
+import { type Coordinates, coordinatesOf, envAt } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver, type Stride } from "../../loops.ts";
 import { registerType } from "../../values.ts";
-
-/** Values of a group's coordinates, by the name of the coordinate. */
-type Coordinates = ReadonlyMap<string, Expr>;
-
-/** The env of a placed node once the group's coordinates have values. */
-export function envAt(node: Node, places: Placement, at: Coordinates): Env {
-  return new Map([...places.get(node)!.env!].map(([name, index]) => [name, substitute(index, at)]));
-}
-
-/** Coordinates, named as the group names them, from indices of their axes. */
-export const coordinatesOf = (coords: Group["rows"], env: Env): Map<string, Expr> =>
-  new Map(coords.map((c) => [(c.index as Var).name, env.get(c.axis.name)!]));
 
 /** Cores in rounds: each needs only results of earlier rounds. */
 function rounds(cores: readonly Node[], group: Group, places: Placement): Node[][] {
@@ -53,15 +49,32 @@ interface Folding {
   readonly accumulators: readonly Var[];
 }
 
+/** Values that are used together, after the statements that give them names. */
+interface Named {
+  readonly lets: readonly Stmt[];
+  readonly values: readonly Expr[];
+}
+
+/** How threads share a row: where each begins and how far it steps, and how what they have folded becomes one. */
+export interface Sharing extends Stride {
+  /**
+   * Statements after which each thread has the fold of all threads' accumulators, and where. `merge` is the fold of two
+   * sets of accumulators; it does not mind their order.
+   */
+  combine(
+    accumulators: readonly Var[],
+    merge: (a: readonly Expr[], b: readonly Expr[]) => Named,
+  ): { readonly body: readonly Stmt[]; readonly values: readonly Expr[] };
+}
+
 class RowLowering {
   private readonly k: Lowering;
   private readonly group: Group;
   private readonly places: Placement;
   private readonly rows: Coordinates;
-  private readonly shared: Stride | undefined;
-  readonly arrays: ArrayDecl[] = [];
+  private readonly shared: Sharing | undefined;
 
-  constructor(k: Lowering, row: Expr, shared: Stride | undefined) {
+  constructor(k: Lowering, row: Expr, shared: Sharing | undefined) {
     this.k = k;
     this.group = k.fused.group!;
     this.places = k.places;
@@ -88,7 +101,7 @@ class RowLowering {
   }
 
   private storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
-    return this.k.stores(stores.map((store) => ({ store, env: envAt(store.value, this.places, at) })));
+    return this.k.storesAt(stores, at);
   }
 
   private once(body: Stmt[]): Stmt[] {
@@ -136,6 +149,8 @@ class RowLowering {
 
   /** Folds one element into the accumulators. */
   private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates): Stmt[] {
+    const seen = new Set<Node>();
+    for (const operand of core.operands) this.k.bindMoved(operand, at, seen);
     const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
     const operands = core.operands.map((o) =>
       this.k.values.at(o, new Map(o.type.axes.map((a) => [a.name, env.get(a.name)!]))),
@@ -148,29 +163,18 @@ class RowLowering {
   }
 
   /** Values that are used together: where there are several, each has a name before any of them is assigned. */
-  private settled(values: readonly Expr[]): { lets: Stmt[]; values: readonly Expr[] } {
+  private settled(values: readonly Expr[]): Named {
     if (values.length === 1) return { lets: [], values };
     const named = values.map((v) => this.k.let("f", v));
     return { lets: named.map((n) => n.stmt), values: named.map((n) => n.target) };
   }
 
-  /** The fold of all threads' accumulators: a tree in workgroup memory. */
+  /** The fold of all threads' accumulators. */
   private combined({ fold, scalars, accumulators }: Folding, out: Stmt[]): readonly Expr[] {
     if (!this.shared) return accumulators;
-    const { step: threads, first: lane } = this.shared;
-    const arrays = accumulators.map(({ dtype }): ArrayDecl => {
-      return { name: this.k.names.fresh("s"), dtype, length: threads, space: "workgroup" };
-    });
-    this.arrays.push(...arrays);
-    const get = (i: Expr) => arrays.map((a) => element(a.name, a.dtype, i));
-    const set = (values: readonly Expr[]) =>
-      arrays.map((a, i): Stmt => ({ kind: "set", array: a.name, index: lane, value: values[i]! }));
-    out.push(...set(accumulators), { kind: "barrier" });
-    for (let half = threads >> 1; half > 0; half >>= 1) {
-      const { lets, values } = this.settled(fold.merge(scalars, get(lane), get(floatArith("add", lane, int(half)))));
-      out.push({ kind: "if", condition: lt(lane, int(half)), body: [...lets, ...set(values)] }, { kind: "barrier" });
-    }
-    return get(int(0));
+    const { body, values } = this.shared.combine(accumulators, (a, b) => this.settled(fold.merge(scalars, a, b)));
+    out.push(...body);
+    return values;
   }
 }
 
@@ -209,8 +213,5 @@ function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
   };
 }
 
-/** The statements of one row; `shared` says how the threads of a workgroup share it. */
-export function lowerRow(k: Lowering, row: Expr, shared?: Stride): { body: Stmt[]; arrays: readonly ArrayDecl[] } {
-  const lowering = new RowLowering(k, row, shared);
-  return { body: lowering.body(), arrays: lowering.arrays };
-}
+/** The statements of one row, which a thread has to itself where nothing says how threads share it. */
+export const lowerRow = (k: Lowering, row: Expr, shared?: Sharing): Stmt[] => new RowLowering(k, row, shared).body();

@@ -1,5 +1,5 @@
 /** Row reductions in which every thread folds rows of its own. */
-import { dimExpr } from "../../../fusion/sizes.ts";
+import { dimExpr } from "../../../fusion/index.ts";
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
 import type { RowProblem } from "./problem.ts";
@@ -11,5 +11,5 @@ export const rowPerThread: Schedule<RowProblem, { readonly threads: number }> = 
   settings: (facts) => [{ threads: independentThreads(facts) }],
   fits: () => true,
   cost: () => 1,
-  lower: ({ k, rows }, { threads }) => k.perThread(dimExpr(rows), threads, (row) => lowerRow(k, row).body),
+  lower: ({ k, rows }, { threads }) => k.perThread(dimExpr(rows), threads, (row) => lowerRow(k, row)),
 };

@@ -1,11 +1,11 @@
 /** Algebra on elements: neutral operands, signs, scalings that merge, conversions that cancel. */
 
-import { build } from "../ir/build.ts";
-import type { DType } from "../ir/dtype.ts";
-import { isFloat } from "../ir/dtype.ts";
-import type { Node } from "../ir/node.ts";
-import { isConstant } from "../ir/op.ts";
-import { sameType } from "../ir/type.ts";
+import { build } from "../../ir/build.ts";
+import type { DType } from "../../ir/dtype.ts";
+import { isFloat } from "../../ir/dtype.ts";
+import type { Node } from "../../ir/node.ts";
+import { isConstant } from "../../ir/op.ts";
+import { sameType } from "../../ir/type.ts";
 import {
   abs,
   add,
@@ -27,8 +27,8 @@ import {
   relu,
   select,
   sub,
-} from "../ops/index.ts";
-import { nodeRule, number, type Rule, refuse, rule, sampleTensor, tensor } from "../rewrite/index.ts";
+} from "../../ops/index.ts";
+import { nodeRule, number, type Rule, refuse, rule, sampleTensor, tensor } from "../../rewrite/index.ts";
 
 const x = tensor({ a: 3, b: 2 });
 const y = tensor({ b: 2 });

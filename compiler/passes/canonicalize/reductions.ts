@@ -1,10 +1,10 @@
 /** Reductions and contractions of values that repeat along an axis, and broadcasts that ops do by themselves. */
-import { foldsParts } from "../ir/algebra.ts";
-import { build } from "../ir/build.ts";
-import { type Dim, productOfDims } from "../ir/dim.ts";
-import type { Node } from "../ir/node.ts";
-import { foldOf, isElementwise, sourceOf } from "../ir/op.ts";
-import { type Axis, hasAxis } from "../ir/type.ts";
+import { foldsParts } from "../../ir/algebra.ts";
+import { build } from "../../ir/build.ts";
+import { type Dim, productOfDims } from "../../ir/dim.ts";
+import type { Node } from "../../ir/node.ts";
+import { foldOf, isElementwise, sourceOf } from "../../ir/op.ts";
+import { type Axis, hasAxis } from "../../ir/type.ts";
 import {
   add,
   broadcast,
@@ -24,9 +24,9 @@ import {
   rename,
   sizeOf,
   split,
-} from "../ops/index.ts";
-import { inOrderOf, type NodeRule, nodeRule, type Rule, refuse, sampleTensor } from "../rewrite/index.ts";
-import { scalarValue } from "./canonicalize-arithmetic.ts";
+} from "../../ops/index.ts";
+import { inOrderOf, type NodeRule, nodeRule, type Rule, refuse, sampleTensor } from "../../rewrite/index.ts";
+import { scalarValue } from "./arithmetic.ts";
 
 const some = (): Node => sampleTensor("x", { a: 6, b: 2 });
 const sevenfold = (): Node => broadcast(some(), [{ name: "n", size: 7 }]);

@@ -1,7 +1,7 @@
 /**
- * Decides what is written to memory. Walking the kernels from last to first, each one says which values it reads; a value
- * that is cheaper to compute again from what is read anyway is computed again. One view of cost serves all decisions:
- * bytes read and written.
+ * Decides which values are materialized, and which each consumer recomputes. Walking the kernels from last to first, each
+ * one says which values it reads; a value that is cheaper to recompute from what is read anyway is recomputed. One view of
+ * cost serves all decisions: bytes read and written.
  */
 import { InternalError } from "../diagnostics/error.ts";
 import { addDims, type Dim } from "../ir/dim.ts";
@@ -12,7 +12,6 @@ import {
   indexMapOf,
   isAffine,
   isConcatenation,
-  isConstant,
   isElementwise,
   operandsAs,
   opRecord,
@@ -20,65 +19,35 @@ import {
   sourceOf,
 } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
-import type { KernelKind } from "../kernel/kernel.ts";
 import { cast, is, mul } from "../ops/index.ts";
+import {
+  coresOf,
+  countRegions,
+  type FusedKernel,
+  type Fusion,
+  isResident,
+  isTable,
+  isView,
+  type Storage,
+  type Store,
+} from "./fused-kernel.ts";
 import { type Group, isCore, type Place, type Placement } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
-/** Where a value lies: a tensor of its own, or a part of a concatenation's. */
-export interface Storage {
-  readonly root: Node;
-  readonly part?: { readonly axis: string; readonly offset: Dim };
-}
-
-export interface Store {
-  readonly value: Node;
-  readonly to: Storage;
-}
-
-/** What one kernel computes: stores of values, from values it reads; everything between is expressions. */
-export interface FusedKernel {
-  readonly kind: KernelKind;
-  /** The group whose cores and coordinates it has; none for a kernel that is elementwise alone. */
-  readonly group?: Group;
-  /** The iteration space of an elementwise kernel. */
-  readonly axes: readonly Axis[];
-  readonly stores: readonly Store[];
-  readonly reads: ReadonlySet<Node>;
-}
-
-export interface Fusion {
-  /** In an order in which they can run. */
-  readonly kernels: readonly FusedKernel[];
-  /** Where each written value is read from. */
-  readonly storage: ReadonlyMap<Node, Storage>;
-}
-
-/** Ops that an inlined cone may have: a bound on recomputation and on the time the search takes. */
-const coneLimit = 24;
+/** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
+const maxRecomputedOps = 24;
 /** Bytes that decide nothing: a scalar more or less. */
-const smallChange = 64;
+const negligibleBytes = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
-const inlineParts = 4;
+const maxSelectedParts = 4;
 
 const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
-const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
-/** A value that memory holds without our writing it. */
-export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);
-
-/** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
-export function isView(n: Node): boolean {
-  const range = indexMapOf(n)?.range;
-  const x = n.operands[0];
-  return range !== undefined && isGraphInput(x!) && x!.type.axes[0]!.name === range.axis;
-}
-
 /** A concatenation of too many parts to be read through selects. */
-const isLong = (n: Node): boolean => isConcatenation(n) && n.operands.length > inlineParts;
+const isLongConcatenation = (n: Node): boolean => isConcatenation(n) && n.operands.length > maxSelectedParts;
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -96,21 +65,23 @@ interface Bucket {
   readonly stores: Store[];
 }
 
-interface Reader {
+/** A kernel whose reads are being decided: the consumer of the values that it asks for. */
+interface Consumer {
   readonly group?: Group;
   /** What the kernel stores: computed in it, never read. */
   readonly results: ReadonlySet<Node>;
   /** Tensors that it may read. */
-  readonly most: number;
+  readonly maxReads: number;
   readonly reads: Set<Node>;
   readonly done: Set<Node>;
 }
 
-class Demand {
+class Materialization {
   private readonly storage = new Map<Node, Storage>();
   private readonly groupStores = new Map<Group, Store[]>();
   private readonly buckets = new Map<number, Map<string, Bucket>>();
   private readonly kernels: FusedKernel[] = [];
+  private readonly misses = new Map<Node, string>();
   /** Values and tensors whose kernels are decided. The walk goes from last to first, so these are written too late to be read. */
   private readonly decided = new Set<Node>();
   /** Handed out whole, so they lie in tensors of their own. */
@@ -132,7 +103,8 @@ class Demand {
       this.runBuckets(position);
       if (position >= 0) this.runGroup(groups[position]!);
     }
-    return { kernels: this.kernels.reverse(), storage: this.storage };
+    const misses = [...this.misses].map(([node, reason]) => ({ node, reason }));
+    return { kernels: this.kernels.reverse(), storage: this.storage, misses };
   }
 
   /** A value that memory holds already: an input, a table, or a range of an input. */
@@ -144,7 +116,7 @@ class Demand {
   private emit(kernel: FusedKernel): void {
     this.kernels.push(kernel);
     for (const store of kernel.stores) {
-      if (this.isHome(store)) this.decided.add(store.value);
+      if (this.isPrimary(store)) this.decided.add(store.value);
       this.decided.add(store.to.root);
     }
   }
@@ -154,7 +126,7 @@ class Demand {
     return this.storage.has(node) && !this.decided.has(node);
   }
 
-  /** Makes a value lie in memory. */
+  /** Materializes a value. */
   private write(node: Node): void {
     if (this.storage.has(node) || this.isResident(node)) return;
     const storage: Storage = { root: node };
@@ -182,13 +154,13 @@ class Demand {
     if (!place.group) this.addToBucket(store, place);
     else if (!list) this.groupStores.set(place.group, [store]);
     else if (place.group.kind !== "indexing") list.push(store);
-    else this.addToBucket(this.isHome(store) ? list.splice(0, 1, store)[0]! : store, place);
+    else this.addToBucket(this.isPrimary(store) ? list.splice(0, 1, store)[0]! : store, place);
   }
 
   /** Whether a store is to where its value is read from: an indexing kernel builds its result there, and it is copied from there. */
-  private isHome({ value, to }: Store): boolean {
-    const home = this.storage.get(value);
-    return home?.root === to.root && home.part?.offset === to.part?.offset;
+  private isPrimary({ value, to }: Store): boolean {
+    const read = this.storage.get(value);
+    return read?.root === to.root && read.part?.offset === to.part?.offset;
   }
 
   private addToBucket(store: Store, { ready, level }: Place): void {
@@ -205,18 +177,18 @@ class Demand {
   private runGroup(group: Group): void {
     let stores = this.sorted(this.groupStores.get(group) ?? []);
     if (stores.length === 0) return;
-    let reader = this.readGroup(group, stores);
-    while (this.bindings(reader, stores) > this.limits.maxBindings && stores.some((s) => !isCore(s.value))) {
+    let consumer = this.readGroup(group, stores);
+    while (this.bindings(consumer, stores) > this.limits.maxBindings && stores.some((s) => !isCore(s.value))) {
       stores = this.evict(group, stores);
-      reader = this.readGroup(group, stores);
+      consumer = this.readGroup(group, stores);
     }
-    this.runStores(group, stores, reader);
+    this.runStores(group, stores, consumer);
   }
 
   /** One kernel, or where the cores alone have too many results for one, several: each has the cores that it needs. */
-  private runStores(group: Group, stores: readonly Store[], reader = this.readGroup(group, stores)): void {
-    if (stores.length === 1 || this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.emit({ kind: group.kind, group, axes: [], stores, reads: this.fitting(reader, group, stores).reads });
+  private runStores(group: Group, stores: readonly Store[], consumer = this.readGroup(group, stores)): void {
+    if (stores.length === 1 || this.bindings(consumer, stores) <= this.limits.maxBindings) {
+      this.emit({ kind: group.kind, group, axes: [], stores, reads: this.fitting(consumer, group, stores).reads });
       return;
     }
     const half = stores.length >> 1;
@@ -224,11 +196,15 @@ class Demand {
     this.runStores(group, stores.slice(0, half));
   }
 
-  /** A reader within the bindings: an operand that is computed in the kernel leaves room for the operands after it. */
-  private fitting(reader: Reader, group: Group, stores: readonly Store[]): Reader {
-    for (let most = reader.most - 1; most > 0 && this.bindings(reader, stores) > this.limits.maxBindings; most--)
-      reader = this.readGroup(group, stores, most);
-    return reader;
+  /** A consumer within the bindings: an operand that is computed in the kernel leaves room for the operands after it. */
+  private fitting(consumer: Consumer, group: Group, stores: readonly Store[]): Consumer {
+    for (
+      let maxReads = consumer.maxReads - 1;
+      maxReads > 0 && this.bindings(consumer, stores) > this.limits.maxBindings;
+      maxReads--
+    )
+      consumer = this.readGroup(group, stores, maxReads);
+    return consumer;
   }
 
   /** Tensors that a kernel may read beside its results; one that replaces a state needs no buffer but the state's. */
@@ -236,28 +212,29 @@ class Demand {
     return this.limits.maxBindings - stores.filter((s) => !this.limits.successors.has(s.value)).length;
   }
 
-  private bindings(reader: Reader, stores: readonly Store[]): number {
+  private bindings(consumer: Consumer, stores: readonly Store[]): number {
     const shared = stores.filter((s) => {
       const state = this.limits.successors.get(s.value);
-      return state !== undefined && reader.reads.has(state);
+      return state !== undefined && consumer.reads.has(state);
     });
-    return reader.reads.size + countRegions(stores.map((s) => s.to)) - shared.length;
+    return consumer.reads.size + countRegions(stores.map((s) => s.to)) - shared.length;
   }
 
   /** Moves the last elementwise result of a group, with what else depends on it alone, to a kernel right after it. */
   private evict(group: Group, stores: readonly Store[]): Store[] {
     const last = stores.findLast((s) => !isCore(s.value))!;
     const rest = stores.filter((s) => s !== last);
+    this.miss(last.value, `its producer's kernel would bind more than ${this.limits.maxBindings} buffers`);
     this.groupStores.set(group, [...rest]);
     this.runPieces([last], last.value.type.axes);
     return this.sorted(this.groupStores.get(group)!);
   }
 
-  private readGroup(group: Group, stores: readonly Store[], most = this.room(stores)): Reader {
-    const reader: Reader = { group, results: new Set(), most, reads: new Set(), done: new Set() };
-    for (const core of this.usedCores(group, stores)) this.readCore(core, reader);
-    for (const { value } of stores) this.walk(value, reader);
-    return reader;
+  private readGroup(group: Group, stores: readonly Store[], maxReads = this.room(stores)): Consumer {
+    const consumer: Consumer = { group, results: new Set(), maxReads, reads: new Set(), done: new Set() };
+    for (const core of this.usedCores(group, stores)) this.readCore(core, consumer);
+    for (const { value } of stores) this.walk(value, consumer);
+    return consumer;
   }
 
   private usedCores(group: Group, stores: readonly Store[]): readonly Node[] {
@@ -265,111 +242,120 @@ class Demand {
     return group.cores.filter((c) => used.has(c));
   }
 
-  private readCore(core: Node, reader: Reader): void {
+  private readCore(core: Node, consumer: Consumer): void {
     // A mask is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
-    const { kind } = group(reader);
+    const { kind } = group(consumer);
     const repeated = kind === "contraction" || kind === "attention";
     core.operands.forEach((operand, i) => {
-      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, reader);
-      else this.resolve(operand, reader);
+      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer);
+      else this.resolve(operand, consumer);
     });
   }
 
   /** Reads what a value computed in this kernel is computed from. */
-  private walk(node: Node, reader: Reader): void {
-    if (reader.done.has(node)) return;
-    reader.done.add(node);
+  private walk(node: Node, consumer: Consumer): void {
+    if (consumer.done.has(node)) return;
+    consumer.done.add(node);
     if (isCore(node)) {
-      if (!reader.group) this.read(node, reader);
+      if (!consumer.group) this.read(node, consumer);
       return;
     }
     if (this.isResident(node)) {
-      this.read(node, reader);
+      this.read(node, consumer);
       return;
     }
-    for (const operand of node.operands) this.resolve(operand, reader);
+    for (const operand of node.operands) this.resolve(operand, consumer);
   }
 
-  private isOwn(node: Node, reader: Reader): boolean {
-    if (reader.results.has(node)) return true;
-    return reader.group !== undefined && this.places.get(node)!.group === reader.group;
+  private isOwn(node: Node, consumer: Consumer): boolean {
+    if (consumer.results.has(node)) return true;
+    return consumer.group !== undefined && this.places.get(node)!.group === consumer.group;
   }
 
   /** Decides how a kernel gets a value that it uses once per result. */
-  private resolve(node: Node, reader: Reader): void {
-    if (isFree(node) || reader.reads.has(node)) return;
-    if (this.isOwn(node, reader)) {
-      this.walk(node, reader);
+  private resolve(node: Node, consumer: Consumer): void {
+    if (isFree(node) || consumer.reads.has(node)) return;
+    if (this.isOwn(node, consumer)) {
+      this.walk(node, consumer);
       return;
     }
-    if (reader.done.has(node)) return;
+    if (consumer.done.has(node)) return;
     if (this.isResident(node) || isCore(node)) {
-      this.read(node, reader);
+      this.read(node, consumer);
       return;
     }
     if (this.isWritten(node) && !isElementwise(node)) {
-      this.read(node, reader);
+      this.read(node, consumer);
       return;
     }
-    if (isLong(node)) {
-      this.read(node, reader);
+    if (isLongConcatenation(node)) {
+      this.read(node, consumer);
       return;
     }
     if (!isElementwise(node)) {
-      this.walk(node, reader);
+      this.walk(node, consumer);
       return;
     }
-    const leaves = this.cone(node, reader);
+    const leaves = this.inlinedLeaves(node, consumer);
     if (this.decided.has(node)) {
       // Its own kernel runs later: it is computed here, too, whatever that costs.
-      for (const operand of node.operands) this.resolve(operand, reader);
-      reader.done.add(node);
+      for (const operand of node.operands) this.resolve(operand, consumer);
+      consumer.done.add(node);
       return;
     }
     const written = this.storage.has(node) ? 1 : 2;
-    const fits = leaves && reader.reads.size + leaves.size <= reader.most;
-    if (!fits || this.cost(leaves, node) > bytesOf(node) * written + smallChange) {
-      this.read(node, reader);
+    const fits = leaves && consumer.reads.size + leaves.size <= consumer.maxReads;
+    const cost = leaves ? this.cost(leaves, node) : 0;
+    if (!fits || cost > bytesOf(node) * written + negligibleBytes) {
+      this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, bytesOf(node) * written));
+      this.read(node, consumer);
       return;
     }
-    for (const leaf of leaves) this.read(leaf, reader);
-    this.markCone(node, reader);
+    for (const leaf of leaves) this.read(leaf, consumer);
+    this.inline(node, consumer);
   }
 
-  private read(node: Node, reader: Reader): void {
+  private miss(node: Node, reason: string): void {
+    if (!this.misses.has(node)) this.misses.set(node, reason);
+  }
+
+  private read(node: Node, consumer: Consumer): void {
     if (isView(node) && this.isResident(node)) this.storage.set(node, viewStorage(node));
     else this.write(node);
-    reader.reads.add(node);
+    consumer.reads.add(node);
   }
 
   /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
-  private resolveRepeated(node: Node, reader: Reader): void {
-    if (isFree(node) || reader.reads.has(node)) return;
+  private resolveRepeated(node: Node, consumer: Consumer): void {
+    if (isFree(node) || consumer.reads.has(node)) return;
     if (this.isResident(node) || this.storage.has(node) || isCore(node)) {
-      this.read(node, reader);
+      this.read(node, consumer);
       return;
     }
     if (isAffine(node) || is(cast, node) || isScaling(node)) {
-      for (const operand of node.operands) this.resolveRepeated(operand, reader);
+      for (const operand of node.operands) this.resolveRepeated(operand, consumer);
     } else if (operandsAs(node, "table").length > 0) {
       node.operands.forEach((operand, i) => {
-        if (roleOf(node, i) === "table") this.resolveRepeated(operand, reader);
-        else this.read(operand, reader);
+        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer);
+        else this.read(operand, consumer);
       });
-    } else this.read(node, reader);
+    } else {
+      if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
+      this.read(node, consumer);
+    }
   }
 
-  /** The values in memory that an expression comes down to; undefined when it is too long to compute again. */
-  private cone(node: Node, reader: Reader): Set<Node> | undefined {
+  /** The values in memory that a value is recomputed from; undefined when that takes too many ops. */
+  private inlinedLeaves(node: Node, consumer: Consumer): Set<Node> | undefined {
     const leaves = new Set<Node>();
     const seen = new Set<Node>();
-    let budget = coneLimit;
+    let budget = maxRecomputedOps;
     const visit = (n: Node, root: boolean): boolean => {
       if (seen.has(n) || isFree(n)) return true;
       seen.add(n);
-      if (this.isOwn(n, reader) || reader.reads.has(n)) return true;
+      if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
       const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
-      if (stops || isLong(n)) {
+      if (stops || isLongConcatenation(n)) {
         leaves.add(n);
         return true;
       }
@@ -379,14 +365,15 @@ class Demand {
     return visit(node, true) ? leaves : undefined;
   }
 
-  private markCone(node: Node, reader: Reader): void {
-    if (reader.done.has(node) || reader.reads.has(node) || isFree(node)) return;
-    if (this.isOwn(node, reader)) {
-      this.walk(node, reader);
+  /** Marks what is recomputed, so that it is not asked for again. */
+  private inline(node: Node, consumer: Consumer): void {
+    if (consumer.done.has(node) || consumer.reads.has(node) || isFree(node)) return;
+    if (this.isOwn(node, consumer)) {
+      this.walk(node, consumer);
       return;
     }
-    reader.done.add(node);
-    for (const operand of node.operands) this.markCone(operand, reader);
+    consumer.done.add(node);
+    for (const operand of node.operands) this.inline(operand, consumer);
   }
 
   /** Bytes moved to have the leaves: at most as many elements of each as the result has are read. */
@@ -402,7 +389,7 @@ class Demand {
   }
 
   private runBuckets(ready: number): void {
-    // Demands of one bucket fall into lower levels of the same readiness, so the highest level goes first.
+    // What the kernels of one bucket read falls into lower levels of the same readiness, so the highest level goes first.
     for (;;) {
       const byKey = this.buckets.get(ready);
       if (!byKey || byKey.size === 0) return;
@@ -421,46 +408,48 @@ class Demand {
 
   private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
     const results = new Set(stores.map((s) => s.value).filter((v) => !this.isResident(v)));
-    const most = this.room(stores);
-    const reader: Reader = { results, most, reads: new Set(), done: new Set() };
-    for (const { value } of stores) this.walk(value, reader);
-    if (this.bindings(reader, stores) <= this.limits.maxBindings) {
-      this.emit({ kind: "elementwise", axes, stores, reads: reader.reads });
+    const maxReads = this.room(stores);
+    const consumer: Consumer = { results, maxReads, reads: new Set(), done: new Set() };
+    for (const { value } of stores) this.walk(value, consumer);
+    if (this.bindings(consumer, stores) <= this.limits.maxBindings) {
+      this.emit({ kind: "elementwise", axes, stores, reads: consumer.reads });
     } else if (stores.length > 1) {
+      for (const s of stores)
+        this.miss(s.value, `beside its siblings a kernel would bind more than ${this.limits.maxBindings} buffers`);
       // The later half may read the earlier one's results: it is run first here and last on the device.
       const half = stores.length >> 1;
       this.runPiece(stores.slice(half), axes);
       this.runPiece(stores.slice(0, half), axes);
-    } else this.narrow(stores[0]!, axes, reader);
+    } else this.materializeOperands(stores[0]!, axes, consumer);
   }
 
   /** A single result that reads too much: its operands become results of their own. */
-  private narrow(store: Store, axes: readonly Axis[], wide: Reader): void {
-    const reader: Reader = {
+  private materializeOperands(store: Store, axes: readonly Axis[], wide: Consumer): void {
+    const consumer: Consumer = {
       results: new Set(),
-      most: this.limits.maxBindings - 1,
+      maxReads: this.limits.maxBindings - 1,
       reads: new Set(),
       done: new Set([store.value]),
     };
     for (const operand of store.value.operands) {
-      if (!isFree(operand)) this.readThrough(operand, reader);
+      if (!isFree(operand)) this.readThrough(operand, consumer);
     }
-    if (reader.reads.size >= wide.reads.size) {
+    if (consumer.reads.size >= wide.reads.size) {
       throw new InternalError(
         `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.limits.maxBindings} bindings`,
       );
     }
-    this.emit({ kind: "elementwise", axes, stores: [store], reads: reader.reads });
+    this.emit({ kind: "elementwise", axes, stores: [store], reads: consumer.reads });
   }
 
-  private readThrough(node: Node, reader: Reader): void {
+  private readThrough(node: Node, consumer: Consumer): void {
     if (isFree(node)) return;
     const computed = isElementwise(node) && !this.decided.has(node);
     if (computed || isCore(node) || this.isResident(node)) {
-      this.read(node, reader);
+      this.read(node, consumer);
       return;
     }
-    for (const operand of node.operands) this.readThrough(operand, reader);
+    for (const operand of node.operands) this.readThrough(operand, consumer);
   }
 
   private connected(stores: readonly Store[]): Store[][] {
@@ -486,7 +475,7 @@ class Demand {
     const { ready } = this.places.get(node)!;
     const found = new Set<Node>();
     const stack = [node];
-    let budget = coneLimit;
+    let budget = maxRecomputedOps;
     while (stack.length > 0) {
       const n = stack.pop()!;
       if (found.has(n) || isFree(n)) continue;
@@ -504,14 +493,11 @@ class Demand {
   }
 }
 
-/** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
-export function countRegions(places: readonly Storage[]): number {
-  const parts = new Map<Node, Set<Dim>>();
-  for (const { root, part } of places) {
-    const offsets = parts.get(root) ?? new Set();
-    parts.set(root, offsets.add(part?.offset ?? 0));
-  }
-  return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
+/** Why an elementwise value is read and not recomputed. */
+function whyNotRecomputed(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
+  if (leaves === undefined) return `computing it again takes more than ${maxRecomputedOps} operations`;
+  if (!fits) return `computing it again reads ${leaves} tensors, more than the kernel may bind`;
+  return `computing it again moves ${cost} bytes, and reading it ${saved}`;
 }
 
 function viewStorage(node: Node): Storage {
@@ -519,29 +505,13 @@ function viewStorage(node: Node): Storage {
   return { root: node.operands[0]!, part: { axis, offset: start } };
 }
 
-const group = (reader: Reader): Group => reader.group!;
+const group = (consumer: Consumer): Group => consumer.group!;
 
 /** A multiplication by a known scalar, which an innermost loop can afford. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
-/** The cores of a group that its stores need. */
-export function coresOf(g: Group, stores: readonly Store[], places: Placement): Set<Node> {
-  const own = new Set(g.cores);
-  const used = new Set<Node>();
-  const seen = new Set<Node>();
-  const stack = stores.map((s) => s.value);
-  while (stack.length > 0) {
-    const n = stack.pop()!;
-    if (seen.has(n) || places.get(n)!.ready < g.position) continue;
-    seen.add(n);
-    if (own.has(n)) used.add(n);
-    stack.push(...n.operands);
-  }
-  return used;
-}
-
-/** Fuses a placed graph. */
-export function decideMemory(
+/** The kernels of a placed graph, with the values that lie in memory. */
+export function materialize(
   nodes: readonly Node[],
   outputs: readonly Node[],
   placed: { readonly places: Placement; readonly groups: readonly Group[] },
@@ -552,5 +522,5 @@ export function decideMemory(
       throw new InternalError(`fuse: composite ${n.op} was not decomposed`);
     }
   }
-  return new Demand(nodes, placed.places, limits).run(outputs, placed.groups);
+  return new Materialization(nodes, placed.places, limits).run(outputs, placed.groups);
 }

@@ -1,0 +1,126 @@
+/** What the kernels of a program are: which schedule makes each, why not those before it, and what it moves and computes. */
+import {
+  dimValue,
+  gridOf,
+  type KernelVariant,
+  kernelIr,
+  lowering,
+  type Program,
+  type ProgramKernel,
+  type Sizes,
+  variantFor,
+} from "../compiler/index.ts";
+import { bytes, short, wrap } from "./output.ts";
+
+/** One way in which kernels of a shape run: where `assuming` holds of a run's sizes, or where none before it does. */
+interface VariantReport {
+  readonly schedule: string;
+  readonly settings: Readonly<Record<string, number>>;
+  /** "batch*tokens <= 8". */
+  readonly assuming: readonly string[];
+  /** Whether it is the one that runs at the sizes given. */
+  readonly taken: boolean;
+  readonly workgroups: readonly number[];
+  readonly threads: number;
+}
+
+/** Kernels of one shape: the same code, bound to other tensors. */
+export interface ShapeReport {
+  readonly count: number;
+  /** What they are called; where they differ in the numbers of layers alone, once, with a star for these. */
+  readonly names: readonly { readonly name: string; readonly count: number }[];
+  readonly kind: string;
+  /** In the order in which they are tried; the last assumes nothing. */
+  readonly variants: readonly VariantReport[];
+  readonly refused: readonly { readonly schedule: string; readonly reason: string }[];
+  /** Of one kernel, at the sizes given: bytes, and operations of its sums. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly operations: number;
+}
+
+/** The kernels, those of one shape together, in the order in which the first of each runs. */
+export function shapesOf(kernels: readonly ProgramKernel[], sizes: Sizes): readonly ShapeReport[] {
+  // Kernels of one shape are lowered once: they share their statements.
+  return [...Map.groupBy(kernels, (k) => k.kernel.body).values()].map((same) => shapeReport(same, sizes));
+}
+
+function shapeReport(same: readonly ProgramKernel[], sizes: Sizes): ShapeReport {
+  const [first] = same as [ProgramKernel];
+  const taken = variantFor(first, sizes);
+  const named = Map.groupBy(same, ({ name }) => withoutNumbers(name));
+  return {
+    count: same.length,
+    names: [...named].map(([name, all]) => ({ name: all.length > 1 ? name : all[0]!.name, count: all.length })),
+    kind: first.kind,
+    variants: [...first.special, first].map((v) => variantReport(v, v === taken, sizes)),
+    refused: first.refused,
+    bytesRead: dimValue(first.bytesRead, sizes),
+    bytesWritten: dimValue(first.bytesWritten, sizes),
+    operations: dimValue(first.flops, sizes),
+  };
+}
+
+const variantReport = (v: KernelVariant, taken: boolean, sizes: Sizes): VariantReport => ({
+  schedule: v.schedule,
+  settings: v.settings,
+  assuming: v.assuming.map(lowering.printFact),
+  taken,
+  workgroups: gridOf(v.kernel, sizes),
+  threads: kernelIr.threadsOf(v.kernel),
+});
+
+/** blocks.*.attn/contract: a name with a star for each part that is a number. */
+const withoutNumbers = (name: string): string => name.replace(/(?<=^|[./])\d+(?=[./]|$)/g, "*");
+
+/** The report for a terminal of 80 columns. */
+export function printKernels(program: Program, shapes: readonly ShapeReport[], sizes: Sizes, adapter: string): string {
+  const count = shapes.reduce((n, s) => n + s.count, 0);
+  const open = program.symbols.map((s) => `${s} = ${sizes[s]}`).join(", ");
+  const heading = [
+    `${program.graph.name}: ${counted(count, "kernel")} of ${counted(shapes.length, "shape")}, for ${adapter}`,
+    ...(open === "" ? [] : wrap(`sizes are open until a run; the figures are for ${open} (--batch, --size)`)),
+  ];
+  return `${[heading, ...shapes.map(printShape), legend(shapes)].map((lines) => lines.join("\n")).join("\n\n")}\n`;
+}
+
+function printShape(shape: ShapeReport): string[] {
+  const { names, kind, variants, refused, count } = shape;
+  const each = count > 1 ? "each reads" : "reads";
+  const figures = [
+    `${each} ${bytes(shape.bytesRead)}, writes ${bytes(shape.bytesWritten)}`,
+    ...(shape.operations > 0 ? [`${short(shape.operations)} operations`] : []),
+  ];
+  const { workgroups, threads } = variants.find((v) => v.taken)!;
+  const dispatched = `${workgroups.join(" x ")} workgroups of ${threads} threads`;
+  return [
+    ...names.map((n) => `${n.count} x ${n.name}`),
+    ...printVariants(kind.replace("_", " "), variants),
+    ...refused.flatMap((r) => wrap(`not ${r.schedule}: ${r.reason}`, "    ")),
+    ...wrap(figures.join(", "), "  "),
+    `  ${dispatched}`,
+  ];
+}
+
+function printVariants(kind: string, variants: readonly VariantReport[]): string[] {
+  const [only, ...more] = variants as [VariantReport];
+  if (more.length === 0) return wrap(`${kind} by ${printChoice(only)}`, "  ");
+  const conditions = variants.map((v) => (v.assuming.length > 0 ? `if ${v.assuming.join(" and ")}` : "else"));
+  const width = Math.max(...conditions.map((c) => c.length));
+  const lines = variants.map((v, i) => `    ${conditions[i]!.padEnd(width)}  ${printChoice(v)}${v.taken ? " <-" : ""}`);
+  return [`  ${kind} by the first that holds (<- at these sizes):`, ...lines];
+}
+
+const printChoice = ({ schedule, settings }: VariantReport): string => lowering.printChoice(schedule, settings);
+
+/** What each schedule that is named does. */
+function legend(shapes: readonly ShapeReport[]): string[] {
+  const named = new Set(shapes.flatMap((s) => [...s.variants, ...s.refused].map((v) => v.schedule)));
+  const all: readonly { name: string; summary: string }[] = Object.values(lowering.scheduleTables).flatMap(
+    (kind) => kind.schedules,
+  );
+  const known = all.filter((s) => named.has(s.name));
+  return ["schedules:", ...known.flatMap((s) => wrap(`${s.name}: ${s.summary}`, "  "))];
+}
+
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -1,0 +1,84 @@
+/** Fused kernels: what each stores and reads, and where values lie in memory. */
+import type { Dim } from "../ir/dim.ts";
+import { isGraphInput } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { indexMapOf, isConstant } from "../ir/op.ts";
+import type { Axis } from "../ir/type.ts";
+import type { KernelKind } from "../kernel/index.ts";
+import type { Group, Placement } from "./groups.ts";
+
+/** Where a value lies: a tensor of its own, or a part of a concatenation's. */
+export interface Storage {
+  readonly root: Node;
+  readonly part?: { readonly axis: string; readonly offset: Dim };
+}
+
+export interface Store {
+  readonly value: Node;
+  readonly to: Storage;
+}
+
+/** What one kernel computes: stores of values, from values it reads; everything between is expressions. */
+export interface FusedKernel {
+  readonly kind: KernelKind;
+  /** The group whose cores and coordinates it has; none for a kernel that is elementwise alone. */
+  readonly group?: Group;
+  /** The iteration space of an elementwise kernel. */
+  readonly axes: readonly Axis[];
+  readonly stores: readonly Store[];
+  readonly reads: ReadonlySet<Node>;
+}
+
+/** A value that a kernel might have computed for itself, and why it is read from memory instead. */
+export interface NearMiss {
+  readonly node: Node;
+  readonly reason: string;
+}
+
+export interface Fusion {
+  /** In an order in which they can run. */
+  readonly kernels: readonly FusedKernel[];
+  /** Where each written value is read from. */
+  readonly storage: ReadonlyMap<Node, Storage>;
+  /** What was not fused although it nearly was; a plan that was read from text has none. */
+  readonly misses: readonly NearMiss[];
+}
+
+/** A constant with elements, which lies in memory. */
+export const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
+
+/** A value that memory holds without our writing it. */
+export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);
+
+/** A range of an input along its slowest axis, such as a parameter in an arena: it is read where it lies. */
+export function isView(n: Node): boolean {
+  const range = indexMapOf(n)?.range;
+  const x = n.operands[0];
+  return range !== undefined && isGraphInput(x!) && x!.type.axes[0]!.name === range.axis;
+}
+
+/** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
+export function countRegions(places: readonly Storage[]): number {
+  const parts = new Map<Node, Set<Dim>>();
+  for (const { root, part } of places) {
+    const offsets = parts.get(root) ?? new Set();
+    parts.set(root, offsets.add(part?.offset ?? 0));
+  }
+  return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
+}
+
+/** The cores of a group that its stores need. */
+export function coresOf(g: Group, stores: readonly Store[], places: Placement): Set<Node> {
+  const own = new Set(g.cores);
+  const used = new Set<Node>();
+  const seen = new Set<Node>();
+  const stack = stores.map((s) => s.value);
+  while (stack.length > 0) {
+    const n = stack.pop()!;
+    if (seen.has(n) || places.get(n)!.ready < g.position) continue;
+    seen.add(n);
+    if (own.has(n)) used.add(n);
+    stack.push(...n.operands);
+  }
+  return used;
+}

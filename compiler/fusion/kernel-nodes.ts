@@ -1,0 +1,47 @@
+/** What a fused kernel is made of: the nodes that it computes, its name, and the memory traffic that fusing saves. */
+import { addDims, type Dim, mulDims } from "../ir/dim.ts";
+import type { Node } from "../ir/node.ts";
+import { isElementwise, sourceOf } from "../ir/op.ts";
+import type { FusedKernel } from "./fused-kernel.ts";
+import { isCore } from "./groups.ts";
+import { deviceBytes } from "./sizes.ts";
+
+/**
+ * Where a kernel comes from and the ops it begins and ends with: "blocks.3.norm/reduce_sum+mul". A reduction has no
+ * parameters, and so the module path of what it is given: the path is that of what it ends in.
+ */
+export function kernelName(fused: FusedKernel): string {
+  const core = fused.group?.cores[0];
+  const last = fused.stores.at(-1)!.value;
+  const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;
+  const { path } = core && fused.kind !== "row_reduction" ? core : last;
+  return path ? `${path}/${ops}` : ops;
+}
+
+/** The nodes that a kernel computes, operands before users; what it reads and what costs nothing is left out. */
+export function computedNodes({ stores, reads }: FusedKernel): Node[] {
+  const order: Node[] = [];
+  const seen = new Set<Node>();
+  const visit = (node: Node): void => {
+    if (seen.has(node) || reads.has(node) || sourceOf(node) !== undefined) return;
+    seen.add(node);
+    node.operands.forEach(visit);
+    order.push(node);
+  };
+  for (const { value } of stores) visit(value);
+  return order;
+}
+
+/**
+ * Bytes that kernels of one op each would write and read again: what the kernel computes and uses itself. Movements are no
+ * kernels of their own in either case.
+ */
+export function bytesSaved(fused: FusedKernel): Dim {
+  const computed = computedNodes(fused);
+  const stored = new Set(fused.stores.map((s) => s.value));
+  const used = new Set(computed.flatMap((n) => n.operands));
+  return computed.reduce<Dim>((total, node) => {
+    if (!used.has(node) || !(isElementwise(node) || isCore(node))) return total;
+    return addDims(total, mulDims(stored.has(node) ? 1 : 2, deviceBytes(node)));
+  }, 0);
+}

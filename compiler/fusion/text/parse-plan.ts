@@ -1,0 +1,182 @@
+/** Reads a fusion plan back from its text, with all mistakes of the text in one report. */
+import { GraphTextError } from "../../diagnostics/error.ts";
+import { type Mistake, renderMistakes } from "../../diagnostics/render.ts";
+import { addDims, type Dim } from "../../ir/dim.ts";
+import { type DType, dtypes } from "../../ir/dtype.ts";
+import { type Graph, nodesOf } from "../../ir/graph.ts";
+import type { Node } from "../../ir/node.ts";
+import { indexMapOf, isConcatenation } from "../../ir/op.ts";
+import { checkGraphText } from "../../ir/parse.ts";
+import { type Axis, findAxis } from "../../ir/type.ts";
+import { type KernelKind, kernelKinds } from "../../kernel/index.ts";
+import { scalarConstant } from "../../ops/index.ts";
+import type { FusedKernel, Storage, Store } from "../fused-kernel.ts";
+import { type Group, placeNodes } from "../groups.ts";
+import type { FusionPlan } from "../plan.ts";
+import { impliedStorage } from "./print-plan.ts";
+
+/** The plan of a text; throws GraphTextError with every mistake, each with its place, line and caret. */
+export function parsePlan(text: string, fileName = "(text)"): FusionPlan {
+  const lines = text.split("\n");
+  const start = lines.findIndex((l) => /^plan\s*\{\s*$/.test(l));
+  const graphText = (start < 0 ? lines : lines.slice(0, start)).join("\n");
+  const parsed = checkGraphText(graphText, fileName);
+  const reader = new PlanReader(lines, start + 1, parsed.graph, parsed.graph ? parsed.values : new Map());
+  if (start < 0) reader.fault(lines.length, 1, 1, "the graph is not followed by its plan: plan {");
+  const plan = reader.read();
+  const mistakes = [...parsed.mistakes, ...(parsed.graph ? reader.mistakes : [])];
+  if (plan && mistakes.length === 0) return plan;
+  throw new GraphTextError(renderMistakes(fileName, text, mistakes));
+}
+
+/** A kernel while its lines are read. */
+interface Draft {
+  readonly kind: KernelKind;
+  readonly group?: Group;
+  readonly axes: readonly string[];
+  readonly stores: Store[];
+  readonly reads: Set<Node>;
+}
+
+class PlanReader {
+  readonly mistakes: Mistake[] = [];
+  private readonly lines: readonly string[];
+  private readonly first: number;
+  private readonly graph: Graph | undefined;
+  private readonly values: ReadonlyMap<string, Node>;
+  private readonly offsets: ReadonlyMap<string, Dim>;
+  private at = 0;
+
+  constructor(lines: readonly string[], first: number, graph: Graph | undefined, values: ReadonlyMap<string, Node>) {
+    this.lines = lines;
+    this.first = first;
+    this.graph = graph;
+    this.values = values;
+    this.offsets = graph ? knownOffsets(graph) : new Map();
+  }
+
+  fault(line: number, column: number, length: number, message: string): void {
+    this.mistakes.push({ line, column, length, message });
+  }
+
+  read(): FusionPlan | undefined {
+    const { graph } = this;
+    if (!graph) return undefined;
+    const { places, groups } = placeNodes(nodesOf(graph));
+    const kernels: FusedKernel[] = [];
+    const moved = new Map<Node, Storage>();
+    let draft: Draft | undefined;
+    for (this.at = this.first; this.at < this.lines.length; this.at++) {
+      const line = this.lines[this.at]!.replace(/\s*\/\/.*$/, "").trim();
+      if (line === "") continue;
+      if (line === "}") {
+        if (!draft) return { graph, places, kernels, storage: this.storageOf(kernels, moved), misses: [] };
+        kernels.push(this.finished(draft));
+        draft = undefined;
+        continue;
+      }
+      const [word = "", rest = ""] = /^(\S+)\s*(.*)$/.exec(line)!.slice(1);
+      if (word === "kernel" && !draft) draft = this.kernel(rest, groups);
+      else if (word === "reads" && draft) for (const r of rest.split(",")) this.into(draft.reads, this.value(r.trim()));
+      else if (word === "stores" && draft) this.store(draft, rest);
+      else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
+      else this.wrong(word, draft ? "reads, stores or }" : "kernel, a value that lies somewhere, or }");
+    }
+    this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
+    return undefined;
+  }
+
+  private into(set: Set<Node>, node: Node | undefined): void {
+    if (node) set.add(node);
+  }
+
+  private wrong(word: string, wanted: string): void {
+    const line = this.lines[this.at]!;
+    const column = Math.max(0, line.indexOf(word)) + 1;
+    this.fault(this.at + 1, column, word.length, `"${word}" stands where ${wanted} is expected`);
+  }
+
+  private kernel(rest: string, groups: readonly Group[]): Draft {
+    const [kind = "", how = "", what = ""] = /^(\S+)\s+(group|over)\s+(.*?)\s*\{$/.exec(rest)?.slice(1) ?? [];
+    const draft = { stores: [], reads: new Set<Node>() };
+    const known = kernelKinds.find((k) => k === kind);
+    if (!known) this.wrong(rest.split(" ")[0]!, `a kind of kernel with its group or axes (${kernelKinds.join(", ")})`);
+    if (how === "over") return { ...draft, kind: known ?? "elementwise", axes: namesIn(what) };
+    const group = groups[Number(what)];
+    if (known && (!group || group.kind !== known))
+      this.wrong(what, `the number of a ${known} of this graph (there are ${groups.length} groups)`);
+    return { ...draft, kind: known ?? "elementwise", axes: [], ...(group && { group }) };
+  }
+
+  private store(draft: Draft, rest: string): void {
+    const [name = "", place = ""] = /^(\S+)\s*(.*)$/.exec(rest)?.slice(1) ?? [];
+    const value = this.value(name);
+    const to = value && this.place(value, place);
+    if (value && to) draft.stores.push({ value, to });
+  }
+
+  private lies(moved: Map<Node, Storage>, line: string): void {
+    const [name = "", place = ""] = line.split(/\s+lies\s*/);
+    const value = this.value(name);
+    const to = value && this.place(value, place.replace(/^by itself$/, ""));
+    if (value && to) moved.set(value, to);
+  }
+
+  /** `in %root`, `in %root axis a at 3`; nothing for a tensor of its own. */
+  private place(value: Node, text: string): Storage | undefined {
+    if (text === "") return { root: value };
+    const [name = "", axis, at] = /^in (\S+)(?: axis (\S+) at (.+))?$/.exec(text)?.slice(1) ?? [];
+    const root = this.value(name);
+    if (!root || axis === undefined) return root && { root };
+    const offset = /^\d+$/.test(at!) ? Number(at) : this.offsets.get(at!);
+    if (offset === undefined) this.wrong(at!, "the place of a part");
+    return offset === undefined ? undefined : { root, part: { axis, offset } };
+  }
+
+  private value(text: string): Node | undefined {
+    const [dtype, number] = /^(\w+)\((.+)\)$/.exec(text)?.slice(1) ?? [];
+    if (dtypes.some((d) => d === dtype)) return scalarConstant(Number(number), dtype as DType);
+    const found = text.startsWith("%") ? this.values.get(text.slice(1)) : undefined;
+    if (!found) this.wrong(text, "a value of the graph");
+    return found;
+  }
+
+  private finished({ kind, group, axes, stores, reads }: Draft): FusedKernel {
+    const like = stores[0]?.value.type;
+    if (!like) this.wrong("}", "what the kernel stores");
+    const sized = like ? axes.flatMap((name): Axis[] => this.axis(findAxis(like, name), name)) : [];
+    return { kind, ...(group && { group }), axes: sized, stores, reads };
+  }
+
+  private axis(found: Axis | undefined, name: string): Axis[] {
+    if (!found) this.wrong("}", `a kernel over axes that its results have ("${name}" is none)`);
+    return found ? [found] : [];
+  }
+
+  private storageOf(kernels: readonly FusedKernel[], moved: ReadonlyMap<Node, Storage>): Map<Node, Storage> {
+    return new Map([...impliedStorage(kernels), ...moved]);
+  }
+}
+
+const namesIn = (list: string): string[] =>
+  list
+    .replace(/^\[|\]$/g, "")
+    .split(",")
+    .map((n) => n.trim())
+    .filter((n) => n !== "");
+
+/** Where parts of concatenations begin and where ranges of inputs do, by the text of a size. */
+function knownOffsets(graph: Graph): Map<string, Dim> {
+  const offsets = new Map<string, Dim>();
+  for (const node of nodesOf(graph)) {
+    const range = indexMapOf(node)?.range;
+    if (range) offsets.set(String(range.start), range.start);
+    if (!isConcatenation(node)) continue;
+    let offset: Dim = 0;
+    for (const part of node.operands) {
+      offsets.set(String(offset), offset);
+      offset = addDims(offset, findAxis(part.type, node.attrs.axis as string)!.size);
+    }
+  }
+  return offsets;
+}

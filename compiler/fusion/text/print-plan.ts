@@ -1,0 +1,101 @@
+/**
+ * Fusion plans as text: the graph with a line for each node, then each kernel with what it reads and stores. What follows
+ * // is for the reader: the nodes that a kernel computes, the bytes that fusing saves, and what was nearly fused.
+ */
+import { globMatches } from "../../diagnostics/switches.ts";
+import type { Node } from "../../ir/node.ts";
+import { sourceOf } from "../../ir/op.ts";
+import { printUnrolled } from "../../ir/print.ts";
+import { isScalarConstant } from "../../ir/schedule.ts";
+import { type FusedKernel, isView, type Storage } from "../fused-kernel.ts";
+import { bytesSaved, computedNodes, kernelName } from "../kernel-nodes.ts";
+import type { FusionPlan, PlannedMemory } from "../plan.ts";
+import { deviceBytes } from "../sizes.ts";
+
+/** How nodes are referred to: by name, scalar constants by their value. */
+type Reference = (node: Node) => string;
+
+const referenceIn =
+  (names: ReadonlyMap<Node, string>): Reference =>
+  (node) =>
+    isScalarConstant(node) ? `${node.type.dtype}(${node.attrs.value})` : names.get(node)!;
+
+/** The text of a plan, which reads back; with a pattern, only the kernels whose names match and no graph. */
+export function printPlan(plan: FusionPlan, pattern?: string): string {
+  const { text, names } = printUnrolled(plan.graph);
+  const reference = referenceIn(names);
+  const kernels = plan.kernels.flatMap((kernel, i) =>
+    pattern === undefined || globMatches(pattern, kernelName(kernel)) ? kernelLines(kernel, i, reference) : [],
+  );
+  if (pattern !== undefined) return `${kernels.join("\n")}\n`;
+  const lines = [...kernels, ...storageLines(plan, reference), ...missLines(plan, reference)];
+  return `${text}\nplan {\n${lines.map((l) => `  ${l}`).join("\n")}\n}\n`;
+}
+
+function kernelLines(kernel: FusedKernel, i: number, reference: Reference): string[] {
+  const { kind, group, axes, stores, reads } = kernel;
+  const space = group ? `group ${group.position}` : `over [${axes.map((a) => a.name).join(", ")}]`;
+  const saved = bytesSaved(kernel);
+  return [
+    `kernel ${kind} ${space} { // ${i} "${kernelName(kernel)}"${saved === 0 ? "" : `, saves ${saved} bytes`}`,
+    `  // computes ${computedNodes(kernel).map(reference).join(", ")}`,
+    ...(reads.size > 0 ? [`  reads ${[...reads].map(reference).join(", ")}`] : []),
+    ...stores.map(
+      ({ value, to }) =>
+        `  stores ${reference(value)}${placeText(value, to, reference)} // ${deviceBytes(value)} bytes`,
+    ),
+    "}",
+  ];
+}
+
+/** Where a value lies, if not in a tensor of its own. */
+function placeText(value: Node, { root, part }: Storage, reference: Reference): string {
+  if (root === value && !part) return "";
+  return ` in ${reference(root)}${part ? ` axis ${part.axis} at ${part.offset}` : ""}`;
+}
+
+/** Values that are read from elsewhere than where the first of their stores puts them. */
+function storageLines({ kernels, storage }: FusionPlan, reference: Reference): string[] {
+  const implied = impliedStorage(kernels);
+  return [...storage].flatMap(([value, at]) => {
+    const known = implied.get(value);
+    const same =
+      known?.root === at.root && known.part?.offset === at.part?.offset && known.part?.axis === at.part?.axis;
+    return same ? [] : [`${reference(value)} lies${placeText(value, at, reference) || " by itself"}`];
+  });
+}
+
+/** Where values lie when nothing else is said: where their first store puts them; a tensor that is made of parts, by itself. */
+export function impliedStorage(kernels: readonly FusedKernel[]): Map<Node, Storage> {
+  const storage = new Map<Node, Storage>();
+  const stores = kernels.flatMap((k) => k.stores);
+  for (const { value, to } of stores) if (isMade(value) && !storage.has(value)) storage.set(value, to);
+  for (const { to } of stores) if (isMade(to.root) && !storage.has(to.root)) storage.set(to.root, { root: to.root });
+  return storage;
+}
+
+/** True for what kernels make, false for inputs, their ranges and constants. */
+const isMade = (node: Node): boolean => sourceOf(node) === undefined && !isView(node);
+
+const missLines = ({ misses }: FusionPlan, reference: Reference): string[] =>
+  misses.map(({ node, reason }) => `// near miss: ${reference(node)} is read from memory: ${reason}`);
+
+/** A plan with the memory that it runs in: where each tensor lies, what each slot is for, what is copied at the end. */
+export function printMemory(planned: PlannedMemory): string {
+  const { text, names } = printUnrolled(planned.graph);
+  const reference = referenceIn(names);
+  const { buffers, slots, copies } = planned.plan;
+  const place = (use: { kind: string; slot?: number; node?: Node }) =>
+    use.kind === "slot" ? `slot ${use.slot}` : reference(use.node!);
+  const sizes = (dims: readonly unknown[]) => (dims.length === 1 ? `${dims[0]}` : `max(${dims.join(", ")})`);
+  const lines = [
+    ...slots.map((tensors, i) => `slot ${i}: ${sizes(tensors)} bytes`),
+    ...[...buffers].flatMap(([root, use]) =>
+      use.kind === "slot" ? [`${reference(root)} in slot ${use.slot} // ${deviceBytes(root)} bytes`] : [],
+    ),
+    ...copies.map(
+      ({ from, to, bytes }) => `copy ${place(from)} to ${place(to)} // ${bytes} bytes, when all kernels are done`,
+    ),
+  ];
+  return `${text}\nmemory {\n${lines.map((l) => `  ${l}`).join("\n")}\n}\n`;
+}

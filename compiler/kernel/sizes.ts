@@ -1,0 +1,32 @@
+/** The sizes that a kernel reads: known when it is dispatched. */
+import { children, type Expr, type Size } from "./expr.ts";
+import { expressions, type Kernel, statements } from "./kernel.ts";
+
+function collect(roots: Iterable<Expr>, found: Map<string, Size>): void {
+  const seen = new Set<Expr>();
+  const visit = (e: Expr): void => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (e.kind === "size") found.set(e.name, e);
+    for (const c of children(e)) visit(c);
+  };
+  for (const root of roots) visit(root);
+}
+
+function* bodyExpressions(kernel: Pick<Kernel, "body">): Generator<Expr> {
+  for (const s of statements(kernel.body)) yield* expressions(s);
+}
+
+/** All sizes that a kernel speaks of, its grid and its buffers included. */
+export function sizesOf(kernel: Pick<Kernel, "body" | "grid" | "buffers">): ReadonlyMap<string, Size> {
+  const found = new Map<string, Size>();
+  collect([...kernel.grid, ...kernel.buffers.map((b) => b.size), ...bodyExpressions(kernel)], found);
+  return found;
+}
+
+/** Whether the threads read a size, so that the kernel binds the uniform of sizes: the grid's are the host's to compute. */
+export function bindsSizes(kernel: Pick<Kernel, "body">): boolean {
+  const found = new Map<string, Size>();
+  collect(bodyExpressions(kernel), found);
+  return found.size > 0;
+}

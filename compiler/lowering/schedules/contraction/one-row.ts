@@ -1,0 +1,21 @@
+/**
+ * Contractions of which a side of open length turns out to have one row, as in decoding token by token. Between CPU threads
+ * there is nothing to share of it, and tiles of more rows would compute some that are not there.
+ */
+import { independentThreads } from "../../facts.ts";
+import type { Schedule } from "../../schedule.ts";
+import { type ContractionProblem, openSide } from "./problem.ts";
+import { lowerInRegisters, type Registers } from "./registers.ts";
+
+export const oneRow: Schedule<ContractionProblem, Registers> = {
+  name: "one-row",
+  summary: "a side of open length turns out to have one row: a thread computes some of its results in registers",
+  settings: (facts) =>
+    facts.software ? [{ threads: independentThreads(facts), most: 8, few: 1 }] : "threads of hardware share the row",
+  fits: (problem) => {
+    const side = openSide(problem);
+    return side ? { assuming: [{ dim: side.size, max: 1 }] } : "no side is open until a run";
+  },
+  cost: () => 1,
+  lower: lowerInRegisters,
+};

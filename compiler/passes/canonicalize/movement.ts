@@ -1,0 +1,15 @@
+/** Movement ops that undo, continue or follow each other: what is left says where each element comes from, once. */
+import type { Rule } from "../../rewrite/index.ts";
+import { broadcastRules } from "./broadcasts.ts";
+import { padAndConcatenationRules } from "./pads-and-concatenations.ts";
+import { renameRules } from "./renames.ts";
+import { sliceRules } from "./slices.ts";
+import { splitAndMergeRules } from "./splits-and-merges.ts";
+
+export const movementRules: readonly Rule[] = [
+  ...renameRules,
+  ...splitAndMergeRules,
+  ...sliceRules,
+  ...padAndConcatenationRules,
+  ...broadcastRules,
+];

@@ -1,0 +1,110 @@
+/** `heddle inspect --kernels`: how each kernel is made, and why not otherwise. */
+import { writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { heddle, scratch } from "./support.ts";
+
+const folder = scratch("kernels");
+const file = folder.at("layers.graph");
+beforeAll(() =>
+  writeFileSync(
+    file,
+    `graph @layers(%x: f32[rows=rows, embed=256]) {
+  %s = softmax %x axis embed
+  repeat 2 as i with %h[-1] = %s {
+    %w = parameter "layers.{i}.fc.weight" init normal(mean=0, std=0.02) : f32[out=256, embed=256]
+    %0 = contract %h[i-1], %w over [embed]
+    %1 = rename %0 axis out to embed
+    %h = relu %1
+  }
+  return %h[1] as y
+}
+`,
+  ),
+);
+afterAll(() => folder.remove());
+
+describe("inspect --kernels", () => {
+  it("says how kernels are made at open sizes, those of one shape together", async () => {
+    const { out, status } = await heddle("inspect", file, "--kernels", "*fc/contract*", "--size", "rows=5");
+    expect(status).toBe(0);
+    expect(out).toBe(`layers: 2 kernels of 1 shape, for a GPU with what WebGPU guarantees
+sizes are open until a run; the figures are for rows = 5 (--batch, --size)
+
+2 x layers.*.fc/contract+relu
+  contraction by the first that holds (<- at these sizes):
+    if rows <= 1        few-rows threads=64 rows=1
+    if rows <= 8        few-rows threads=64 rows=8 <-
+    if rows <= 2097120  shared-tiles side=32 depth=32 perThread=4
+    else                registers threads=64 most=8 few=0
+    not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
+    not one-row: threads of hardware share the row
+    not subgroup-tiles: the adapter lacks subgroups
+  each reads 267.3 kB, writes 5.1 kB, 655.4 K operations
+  256 x 1 x 1 workgroups of 64 threads
+
+schedules:
+  few-rows: a workgroup reads a row of the long side once, for all of the few
+    rows of the other
+  subgroup-matrices: subgroups multiply blocks of small matrices on matrix
+    units, from slabs that a workgroup shares
+  shared-tiles: a workgroup computes a square of results from slabs of both
+    operands in memory that its threads share
+  one-row: a side of open length turns out to have one row: a thread computes
+    some of its results in registers
+  subgroup-tiles: the lanes of a subgroup have columns of a tile of results, and
+    give each other the elements of its rows
+  registers: a thread computes a tile of results by itself, its sums in
+    registers
+`);
+  });
+
+  it("says why schedules before the one taken were not, for sizes and adapters that are named", async () => {
+    const fixed = await heddle("inspect", file, "--kernels", "*contract*", "--fixed", "--batch", "70");
+    expect(fixed.out).toContain(`
+2 x layers.*.fc/contract+relu
+  contraction by shared-tiles side=32 depth=32 perThread=4
+    not few-rows: both sides have more than 8 rows
+`);
+    const software = await heddle("inspect", file, "--kernels", "--adapter", "software");
+    expect(software.out).toContain("not row-per-workgroup: a barrier costs more than it saves where kernels run\n");
+    for (const line of [...fixed.out.split("\n"), ...software.out.split("\n")])
+      expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it("offers no variant for sizes that cannot be", async () => {
+    const { out } = await heddle("inspect", "internvit-6b", "--set", "depth=1", "--kernels", "*qkv/contract", "--json");
+    const [{ variants, refused }] = JSON.parse(out).shapes;
+    expect(variants.map((v: { assuming: string[] }) => v.assuming)).toEqual([[]]);
+    expect(refused).toContainEqual({ schedule: "few-rows", reason: "257*batch is never at most 8" });
+  });
+
+  it("prints the same for programs", async () => {
+    const all = JSON.parse((await heddle("inspect", file, "--kernels", "--json", "--size", "rows=3")).out);
+    expect(all).toMatchObject({ model: "layers", adapter: "typical", sizes: { rows: 3 }, open: ["rows"] });
+    expect(all.shapes[1]).toMatchObject({
+      count: 2,
+      names: [{ name: "layers.*.fc/contract+relu", count: 2 }],
+      kind: "contraction",
+      bytesRead: 4 * (3 * 256 + 256 * 256),
+      bytesWritten: 4 * 3 * 256,
+      operations: 2 * 3 * 256 * 256,
+    });
+    expect(all.shapes[1].variants[1]).toEqual({
+      schedule: "few-rows",
+      settings: { threads: 64, rows: 8 },
+      assuming: ["rows <= 8"],
+      taken: true,
+      workgroups: [256, 1, 1],
+      threads: 64,
+    });
+    expect(all.shapes[0]).toMatchObject({ kind: "row_reduction", refused: [] });
+  });
+
+  it.each([
+    [["--kernels", "layers.0.fc/contrct"], 'no kernel of layers is called "layers.0.fc/contrct"; did you mean'],
+    [["--kernels", "nothing"], 'no kernel of layers is called "nothing"; --kernels lists them all'],
+    [["--kernels", "--adapter", "amd-rdna"], 'no adapter "amd-rdna" is on record; did you mean "amd-rdna3"? There are'],
+  ])("refuses %s", async (args, message) => {
+    expect(await heddle("inspect", file, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });
+  });
+});
