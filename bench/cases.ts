@@ -1,6 +1,7 @@
 /** The cases: what is measured, with whom, how often, and how far outputs may differ. */
 import { countMacs } from "../compiler/index.ts";
 import { trace } from "../dsl/index.ts";
+import type { TextConfig } from "../models/index.ts";
 import { matmulGraph } from "./heddle/forward.ts";
 import { type BlockConfig, blockModel, type VitConfig, vitModel } from "./model/vit.ts";
 import type { Output, Subject } from "./subject.ts";
@@ -110,6 +111,44 @@ const compile: Case = {
   contenders: { heddle: async () => (await import("./heddle/inspect.ts")).inspect("internvit-6b") },
 };
 
+/** A small LLaMA, as wide as the ViT's block. */
+const smallText: TextConfig = {
+  width: 256,
+  depth: 2,
+  heads: 8,
+  mlp: 1024,
+  vocab: 1024,
+  context: 0,
+  epsilon: 1e-6,
+  attentionBias: false,
+  rotaryBase: 10000,
+};
+
+/** What open sizes cost: a repetition is pairs of runs, and its output their times and ratio. */
+const openSizes = (what: string, summary: string, heddle: () => Promise<Subject>): Case => ({
+  name: `open-sizes ${what}`,
+  group: "open-sizes",
+  summary: `${summary}; sizes open against fixed, runs taking turns`,
+  warmup: 1,
+  timed: 1,
+  compared: 2,
+  tolerance: Number.POSITIVE_INFINITY, // the outputs are times
+  finding: ([open = 0, fixed = 0, ratio = 0]) =>
+    `sizes open ${open.toFixed(2)} ms, fixed ${fixed.toFixed(2)} ms: ${ratio.toFixed(3)} times`,
+  contenders: { heddle },
+});
+
+const openCases: readonly Case[] = [
+  openSizes("block", "forward of one ViT block: width 256, 8 heads, 65 tokens, batch 8", async () =>
+    (await import("./heddle/open-sizes.ts")).openBlock(oneBlock),
+  ),
+  ...[1, 16].map((tokens) =>
+    openSizes(`step of ${tokens}`, `${tokens} tokens of a LLaMA of two layers, width 256, cache of 256`, async () =>
+      (await import("./heddle/open-sizes.ts")).openStep(smallText, tokens, 256),
+    ),
+  ),
+];
+
 /** Writing a model's ONNX file, and opening it: what counts is the time and the peak of memory. */
 function exportCases(group: string, model: readonly string[], more: Pick<Case, "onRequest" | "patience"> = {}): Case[] {
   const one = { group, ...more, warmup: 0, timed: 1, compared: 1, tolerance: 0 };
@@ -136,7 +175,7 @@ function exportCases(group: string, model: readonly string[], more: Pick<Case, "
 const whole = { onRequest: true, patience: 90 };
 
 export const cases: readonly Case[] = [
-  ...[trainVit, block, matmul(512), matmul(1024), compile],
+  ...[trainVit, block, matmul(512), matmul(1024), compile, ...openCases],
   ...exportCases("export", ["internvit-6b", "--set", "depth=2"]),
   ...exportCases("export-full", ["internvit-6b"], whole),
   ...exportCases("export-full", ["qllama-8b", "--graph", "decode"], whole),

@@ -25,6 +25,7 @@ import {
   patchEmbedding,
   rename,
   type Stage,
+  symbol,
   type Tensor,
 } from "../../dsl/index.ts";
 
@@ -81,8 +82,7 @@ function selfAttention(p: Params, x: Tokens, a: BlockAxes, width: number): Token
 }
 
 /** x [batch, token, embed] -> [batch, token, embed] */
-function block(p: Params, x: Tokens, c: BlockConfig): Tokens {
-  const a = blockAxes(c);
+function block(p: Params, x: Tokens, c: BlockConfig, a = blockAxes(c)): Tokens {
   const y = add(x, selfAttention(p.scope("attn"), layerNorm(p.scope("norm1"), x, [a.embed]), a, c.width));
   return add(y, geluMlp(p.scope("mlp"), layerNorm(p.scope("norm2"), y, [a.embed]), a.embed, a.hidden, fanIn(c.width)));
 }
@@ -128,13 +128,14 @@ export const vitModel = (c: VitConfig) =>
   defineModel({ name: "vit", summary: "a small ViT", config: c, build: (p) => ({ logits: logits(p, c) }) });
 
 /** One block from `x` to `y`. */
-export const blockModel = (c: BlockConfig) =>
+export const blockModel = (c: BlockConfig, a = blockAxes(c)) =>
   defineModel({
     name: "block",
     summary: "one pre-norm transformer block",
     config: c,
-    build: (p) => {
-      const a = blockAxes(c);
-      return { y: block(p, input("x", "f32", [a.batch, a.token, a.embed]), c) };
-    },
+    build: (p) => ({ y: block(p, input("x", "f32", [a.batch, a.token, a.embed]), c, a) }),
   });
+
+/** The same with any batch and any number of tokens. */
+export const openBlockModel = (c: BlockConfig) =>
+  blockModel(c, { ...blockAxes(c), batch: axis("batch", symbol("batch")), token: axis("token", symbol("tokens")) });

@@ -2,7 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { RuleEvent } from "../rewrite/index.ts";
-import { type AnyStage, checkOrder, type Form, graphForm, graphStage, type Pass } from "./stage.ts";
+import { type AnyStage, type Check, checkOrder, type Form, graphForm, graphStage, type Pass } from "./stage.ts";
 
 /** What a stage did. */
 export interface StageReport {
@@ -24,8 +24,8 @@ export interface StageObserver {
 
 export interface RunOptions {
   readonly observers?: readonly StageObserver[];
-  /** "forms" (the default) verifies what each stage makes; "all" also that it is idempotent and that its text reads back. */
-  readonly check?: "forms" | "all";
+  /** Default "forms". */
+  readonly check?: Check;
 }
 
 /** A fault in a stage: what it was given is part of the error, as text. */
@@ -81,8 +81,8 @@ function guarded<T>(stage: AnyStage, before: unknown, body: () => T): T {
   }
 }
 
-function verify({ name, from, to, run }: AnyStage, after: unknown, check: "forms" | "all"): void {
-  to.verify(after, name);
+function verify({ name, from, to, run }: AnyStage, after: unknown, check: Check): void {
+  to.verify(after, name, check);
   if (check !== "all") return;
   const { same } = to;
   if (!same) return;

@@ -6,13 +6,19 @@ import { printGraph } from "../ir/print.ts";
 import { verifyGraph } from "../ir/verify.ts";
 import type { RuleObserver } from "../rewrite/index.ts";
 
+/** How much is checked: what each stage makes, or also that it is idempotent, that its text reads back, and what is dear. */
+export type Check = "forms" | "all";
+
 /** A form that a program takes on its way: a graph, a fusion plan, kernels. */
 export interface Form<T> {
   readonly name: string;
   /** The value as text; where it consists of named parts, only those whose name matches the pattern. */
   readonly print: (value: T, names?: string) => string;
-  /** Throws InternalError, naming the stage, where an invariant of the form does not hold. */
-  readonly verify: (value: T, stage: string) => void;
+  /**
+   * Throws InternalError, naming the stage, where an invariant of the form does not hold. At "all" it may also check what
+   * would take too long on every compile.
+   */
+  readonly verify: (value: T, stage: string, check?: Check) => void;
   /** How large it is, in a few words: "161 nodes". */
   readonly size: (value: T) => string;
   /** Whether two values are the same; forms that are made anew each time have none. */

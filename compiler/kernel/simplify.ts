@@ -67,11 +67,12 @@ function sum(x: Linear, y: Linear, sign: number): Linear {
 function rejoin(x: Linear): Linear {
   for (const rest of x.terms) {
     const { atom, coefficient } = rest;
-    if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const") continue;
-    const n = atom.b.value;
-    const quotient = keyOf(div(atom.a, atom.b));
+    if (atom.kind !== "arith" || atom.op !== "mod") continue;
+    // Of an open n, c·(n·(y / n)) is a multiple of a product; of a known one, c·n is the multiple.
+    const n = atom.b.kind === "const" ? atom.b.value : 1;
+    const quotient = keyOf(n === 1 ? mul(div(atom.a, atom.b), atom.b) : div(atom.a, atom.b));
     for (const whole of x.terms) {
-      if (whole.coefficient !== coefficient * n) continue;
+      if (whole.coefficient !== coefficient * n || whole === rest) continue;
       const joined = keyOf(whole.atom) === quotient ? atom.a : joinedRemainder(whole.atom, atom, n);
       if (!joined) continue;
       const others: Linear = { terms: x.terms.filter((t) => t !== rest && t !== whole), constant: x.constant };
@@ -83,7 +84,7 @@ function rejoin(x: Linear): Linear {
 
 /** n·(q mod m) + y mod n as a remainder by n·m, where n·q and y mod n join. */
 function joinedRemainder(atom: Expr, rest: Expr, n: number): Expr | undefined {
-  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const") return undefined;
+  if (atom.kind !== "arith" || atom.op !== "mod" || atom.b.kind !== "const" || n === 1) return undefined;
   const whole = sum(scaled(linear(atom.a), n), { terms: [{ atom: rest, coefficient: 1 }], constant: 0 }, 1);
   const key = keyOf(rest);
   return whole.terms.some((t) => keyOf(t.atom) === key) ? undefined : mod(build(whole), int(n * atom.b.value));
@@ -129,8 +130,17 @@ export const sub = (a: Expr, b: Expr): Expr => build(sum(linear(a), linear(b), -
 export function mul(a: Expr, b: Expr): Expr {
   if (b.kind === "const") return build(scaled(linear(a), b.value));
   if (a.kind === "const") return build(scaled(linear(b), a.value));
-  const [first, second] = keyOf(a) <= keyOf(b) ? [a, b] : [b, a];
-  return raw("mul", first, second, corners(rangeOf(a), rangeOf(b)));
+  const [p, q] = [inLowestTerms(a), inLowestTerms(b)];
+  const [first, second] = keyOf(p.rest) <= keyOf(q.rest) ? [p.rest, q.rest] : [q.rest, p.rest];
+  const product = raw("mul", first, second, corners(rangeOf(first), rangeOf(second)));
+  return multiple({ atom: product, coefficient: p.factor * q.factor });
+}
+
+/** An expression as a number times another: the number of a product is seen from outside it, as that of a sum's term is. */
+function inLowestTerms(e: Expr): { factor: number; rest: Expr } {
+  const x = linear(e);
+  const factor = x.terms.reduce((g, t) => gcd(g, t.coefficient), Math.abs(x.constant));
+  return factor <= 1 ? { factor: 1, rest: e } : { factor, rest: build(divided(x, factor)) };
 }
 
 /** Bounds of a product. */
@@ -158,12 +168,57 @@ const divided = (x: Linear, n: number): Linear => ({
   constant: Math.floor(x.constant / n),
 });
 
+/** The factors of a product, of which at most one is a number. */
+const factorsOf = (e: Expr): Expr[] =>
+  e.kind === "arith" && e.op === "mul" ? [...factorsOf(e.a), ...factorsOf(e.b)] : [e];
+
+/** The product e divided by all of `divisor`; undefined where a factor is missing. */
+function withoutFactors(e: Expr, divisor: readonly Expr[]): Expr | undefined {
+  const rest = factorsOf(e);
+  for (const factor of divisor) {
+    const at = rest.findIndex((f) => keyOf(f) === keyOf(factor));
+    if (at < 0) return undefined;
+    rest.splice(at, 1);
+  }
+  return rest.reduce<Expr>(mul, int(1));
+}
+
+/**
+ * q·n + r for an open n, where 0 <= r < n is known whatever n is: r is 0, or a remainder by n. Undefined where a is no
+ * such sum.
+ */
+function splitByOpen(a: Expr, n: Expr): { quotient: Expr; rest: Expr } | undefined {
+  const divisor = factorsOf(n);
+  const x = linear(a);
+  let [quotient, rest]: [Linear, Linear] = [
+    { terms: [], constant: 0 },
+    { terms: [], constant: x.constant },
+  ];
+  for (const t of x.terms) {
+    const whole = withoutFactors(t.atom, divisor);
+    if (whole) quotient = sum(quotient, scaled(linear(whole), t.coefficient), 1);
+    else rest = { ...rest, terms: [...rest.terms, t] };
+  }
+  const [left, ...more] = rest.terms;
+  if (rest.constant !== 0 || more.length > 0) return undefined;
+  if (left && !(left.coefficient === 1 && isRemainder(left.atom, n))) return undefined;
+  const whole = build(quotient);
+  return rangeOf(whole).min >= 0 ? { quotient: whole, rest: build(rest) } : undefined;
+}
+
+const isRemainder = (e: Expr, n: Expr): boolean =>
+  e.kind === "arith" && e.op === "mod" && keyOf(e.b) === keyOf(n) && rangeOf(e.a).min >= 0;
+
 /** a / b for values of 0 and above. */
 export function div(a: Expr, b: Expr): Expr {
   const r = rangeOf(a);
   if (b.kind !== "const" || b.value <= 0 || r.min < 0) {
     if (isConst(b, 1)) return a;
-    if (keyOf(a) === keyOf(b) && r.min > 0) return int(1);
+    if (b.kind !== "const" && r.min >= 0 && rangeOf(b).min > 0) {
+      if (r.max < rangeOf(b).min) return int(0);
+      const split = splitByOpen(a, b);
+      if (split) return split.quotient;
+    }
     const bounds = r.min >= 0 && rangeOf(b).min >= 0 ? { min: 0, max: r.max } : { min: -Infinity, max: Infinity };
     return raw("div", a, b, bounds);
   }
@@ -196,6 +251,11 @@ export function mod(a: Expr, b: Expr): Expr {
   if (b.kind !== "const" || b.value <= 0 || r.min < 0) {
     if (isConst(b, 1)) return int(0);
     const bounded = r.min >= 0 && rangeOf(b).min > 0;
+    if (b.kind !== "const" && bounded) {
+      if (r.max < rangeOf(b).min) return a;
+      const split = splitByOpen(a, b);
+      if (split) return split.rest;
+    }
     return raw(
       "mod",
       a,

@@ -38,10 +38,7 @@ export function vectorize(kernel: Kernel): Kernel {
 }
 
 const canWiden = (b: BufferParam): boolean =>
-  b.width === undefined &&
-  (b.dtype === "f32" || b.dtype === "f16") &&
-  b.size.kind === "const" &&
-  b.size.value % 4 === 0;
+  b.width === undefined && (b.dtype === "f32" || b.dtype === "f16") && laneOf(b.size, 4)?.lane === 0;
 
 function noteLoads(body: readonly Stmt[], uses: ReadonlyMap<string, Use>): void {
   const seen = new Set<Expr>();

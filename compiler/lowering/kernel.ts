@@ -8,6 +8,8 @@ import { dimExpr, spanOf } from "../fusion/sizes.ts";
 import type { Dim } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isBijective } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import {
   cast,
@@ -18,11 +20,13 @@ import {
   rangeOf,
   type Var,
   variable,
+  variableFor,
   withChildren,
 } from "../kernel/expr.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, sub } from "../kernel/simplify.ts";
 import { sizesOf } from "../kernel/sizes.ts";
+import { type Coordinates, envAt } from "./coordinates.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape, Region } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
@@ -78,8 +82,29 @@ export class Lowering {
   }
 
   let(prefix: string, value: Expr): { target: Var; stmt: Stmt } {
-    const target = variable(this.names.fresh(prefix), value.dtype, rangeOf(value));
+    const target = variableFor(this.names.fresh(prefix), value);
     return { target, stmt: { kind: "let", target, value } };
+  }
+
+  /** Stores of values of the kernel's group, where its coordinates have these values. */
+  storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
+    const seen = new Set<Node>();
+    for (const { value } of stores) this.bindMoved(value, at, seen);
+    return this.stores(stores.map((store) => ({ store, env: envAt(store.value, this.places, at) })));
+  }
+
+  /**
+   * Says of every moved value of the group that it is, at its place, what its operand is at its own: the two places are
+   * equal by how they were made, and index algebra need not find that out, which it may not where sizes are open.
+   */
+  bindMoved(node: Node, at: Coordinates, seen: Set<Node>): void {
+    const { group } = this.fused;
+    if (seen.has(node) || this.places.get(node)!.group !== group || this.shape.reads.has(node)) return;
+    seen.add(node);
+    for (const operand of node.operands) this.bindMoved(operand, at, seen);
+    const [x] = node.operands;
+    if (!isBijective(node) || this.places.get(x!)!.group !== group) return;
+    this.values.bind(node, envAt(node, this.places, at), this.values.at(x!, envAt(x!, this.places, at)));
   }
 
   /** Stores of values at an env, after everything that they load of tensors that are written. */
@@ -122,8 +147,7 @@ export class Lowering {
       return { grid: [int(width), int(rows), int(1)], workgroup: add(mul(y, int(width)), x(width - 1)) };
     }
     const width = min(groups, int(most));
-    const rows = div(sub(add(groups, width), int(1)), width);
-    return { grid: [width, rows, int(1)], workgroup: add(mul(y, width), x(most - 1)) };
+    return { grid: [width, ceilDiv(groups, most), int(1)], workgroup: add(mul(y, width), x(most - 1)) };
   }
 
   /** The kernel of some code, bound to its buffers. `symbols` are the open sizes of the whole program. */
@@ -168,12 +192,16 @@ const below = (v: Var, count: Expr): Expr => ({ kind: "compare", dtype: "bool", 
 /** A flat index as one index for each axis, slowest axis first. */
 export function unflatten(flat: Expr, axes: readonly Axis[]): Map<string, Expr> {
   const env = new Map<string, Expr>();
+  // What has one index takes no part, so that there is no remainder to take of what is then first.
+  const first = axes.find((a) => a.size !== 1);
   let rest = flat;
   for (const axis of [...axes].reverse()) {
-    const size = dimExpr(axis.size);
-    const first = axis === axes[0];
-    env.set(axis.name, first ? rest : mod(rest, size));
-    if (!first) rest = div(rest, size);
+    if (axis.size === 1 || axis === first) env.set(axis.name, axis === first ? rest : int(0));
+    else {
+      const size = dimExpr(axis.size);
+      env.set(axis.name, mod(rest, size));
+      rest = div(rest, size);
+    }
   }
   return env;
 }

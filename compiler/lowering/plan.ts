@@ -38,6 +38,7 @@ export interface LoweredShape {
 
 /** A plan whose kernels are code. */
 export interface LoweredPlan extends PlannedMemory {
+  readonly facts: AdapterFacts;
   readonly shaped: readonly ShapedKernel[];
   readonly lowered: ReadonlyMap<string, LoweredShape>;
 }
@@ -73,7 +74,7 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
     });
     lowered.set(shape.key, { variants, refused });
   }
-  return { ...plan, lowered };
+  return { ...plan, facts, lowered };
 }
 
 /** The plan with each of its kernels rewritten; bindings stay. */

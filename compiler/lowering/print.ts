@@ -4,7 +4,7 @@ import { kernelName } from "../fusion/kernel-nodes.ts";
 import { printKernel } from "../kernel/print.ts";
 import type { LoweredPlan, ScheduledPlan, ShapedKernel } from "./plan.ts";
 import type { Program } from "./program.ts";
-import { printChoice, type SizeFact } from "./schedule.ts";
+import { printChoice, printFact } from "./schedule.ts";
 
 /** Kernels of one shape: how many there are, and the name of the first. */
 interface Shape {
@@ -31,9 +31,6 @@ function shapesOf(shaped: readonly ShapedKernel[], pattern = "*"): Shape[] {
 }
 
 const title = ({ name, kind, count }: Shape): string => `${count} × ${kind} "${name}"`;
-
-/** `batch*token <= 8`: what a variant assumes of the sizes of a run. */
-export const printFact = ({ dim, max }: SizeFact): string => `${dim} <= ${max}`;
 
 /** For each shape of kernel: the schedules taken, with what they assume, and why those before them were not. */
 export function printSchedules({ shaped, choices }: ScheduledPlan, pattern?: string): string {

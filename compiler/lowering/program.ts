@@ -15,6 +15,7 @@ import { flopsOf } from "../ir/work.ts";
 import { evaluateIndex } from "../kernel/interpret.ts";
 import type { Kernel, KernelKind } from "../kernel/kernel.ts";
 import { assertAddressable } from "./addressable.ts";
+import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape } from "./kernel-shape.ts";
 import type { LoweredPlan, LoweredShape, LoweredVariant } from "./plan.ts";
 import { holds, type Refusal, type Settings, type SizeFact } from "./schedule.ts";
@@ -51,6 +52,8 @@ export interface ProgramKernel extends KernelVariant {
 }
 
 export interface Program {
+  /** The adapter that the kernels are made for. */
+  readonly facts: AdapterFacts;
   /** The graph that the kernels compute: composites without a kernel are decomposed in it, outputs are named as before. */
   readonly graph: Graph;
   /** Sizes that are open until a run; those of every run that the program is for when there are none. */
@@ -62,9 +65,9 @@ export interface Program {
 }
 
 /** The program that a plan became. */
-export function assembleProgram({ graph, plan, storage, shaped, lowered }: LoweredPlan): Program {
+export function assembleProgram({ graph, facts, plan, storage, shaped, lowered }: LoweredPlan): Program {
   const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!));
-  return { graph, symbols: openSizes(graph), kernels, plan, storage };
+  return { graph, facts, symbols: openSizes(graph), kernels, plan, storage };
 }
 
 function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refused }: LoweredShape): ProgramKernel {

@@ -30,7 +30,7 @@ export interface Schedule<P, S extends Settings = Settings> {
   /** What it may be set to on an adapter, the preferred first; or why it is not for that adapter. */
   settings(facts: AdapterFacts): readonly S[] | string;
   fits(problem: P, settings: S, facts: AdapterFacts): Fit;
-  /** Whether settings that assume other ranges of an open size are all taken, each for its range; else the cheapest is. */
+  /** Whether settings that assume other ranges of an open size are all taken, each for its range; else the cheapest. */
   readonly byRange?: boolean;
   /** Estimated cost, by which the settings of one schedule are compared: a relative figure, the lower the better. */
   cost(problem: P, settings: S, facts: AdapterFacts): number;
@@ -61,7 +61,8 @@ export interface Choices<P> {
 
 /**
  * The schedules of a problem: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
- * that, those earlier in the table that fit where facts about open sizes hold.
+ * that, those that fit where facts about open sizes hold. What declared bounds decide is no question of a run: a fact that
+ * always holds is not asked, and what needs one that never does is not made.
  */
 export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
   const choices: Choice<P>[] = [];
@@ -75,11 +76,21 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
     }
     const { fitting, reason } = fittingOf(schedule, settings, problem, facts);
     const whatever = fitting.filter((c) => c.assuming.length === 0);
+    const special = fitting.filter((c) => c.assuming.length > 0);
+    if (schedule.byRange) addReachable(choices, special);
     if (whatever.length > 0) return { choices: [...choices, cheapest(whatever)], refused };
-    if (fitting.length > 0) choices.push(...(schedule.byRange ? fitting : [cheapest(fitting)]));
-    else refused.push({ schedule: schedule.name, reason });
+    if (special.length > 0 && !schedule.byRange) addReachable(choices, [cheapest(special)]);
+    if (fitting.length === 0) refused.push({ schedule: schedule.name, reason });
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
+}
+
+/** Adds choices, but for those whose facts hold only where those of one before them do: that one is taken then. */
+function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {
+  for (const c of more) {
+    const implied = (f: SizeFact) => c.assuming.some((own) => own.dim === f.dim && own.max <= f.max);
+    if (!choices.some((earlier) => earlier.assuming.every(implied))) choices.push(c);
+  }
 }
 
 const cheapest = <P>(choices: readonly Choice<P>[]): Choice<P> =>
@@ -107,7 +118,7 @@ function fittingOf<P>(schedule: Schedule<P>, settings: readonly Settings[], prob
 export const holds = (assuming: readonly SizeFact[], sizes: Sizes): boolean =>
   assuming.every(({ dim, max }) => dimValue(dim, sizes) <= max);
 
-/** `batch*tokens <= 8`: a fact as text. */
+/** `batch*tokens <= 8`: what a variant assumes of the sizes of a run. */
 export const printFact = ({ dim, max }: SizeFact): string => `${dim} <= ${max}`;
 
 /** `shared-tiles side=64 depth=16`: a choice as text. */

@@ -75,9 +75,3 @@ test("the kernels of a block and their WGSL read as recorded", async () => {
   const wgsl = program.kernels.map((k) => `// ${k.name}\n${emitWgsl(k.kernel)}`).join("\n");
   await expect(wgsl).toMatchFileSnapshot("golden/block.wgsl");
 });
-
-test("a contraction on an adapter with subgroups reads as recorded", async () => {
-  const { kernels } = compileFor(forward(tiny), adapters.swiftshader!);
-  const first = kernels.find((k) => k.schedule === "subgroup-tiles")!;
-  await expect(printKernel(first.kernel)).toMatchFileSnapshot("golden/subgroup-tiles.kernel");
-});

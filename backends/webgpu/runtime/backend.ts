@@ -6,6 +6,7 @@ import {
   type Graph,
   graphSymbols,
   type HostTensor,
+  type KernelOptions,
   makeGraph,
   type Program,
   type Sizes,
@@ -55,16 +56,24 @@ class Compiled implements WebgpuExecutable {
   readonly graph: Graph;
   private readonly gpu: GpuDevice;
   private readonly pipelines: Pipelines;
+  private readonly kernelOptions: KernelOptions;
   private readonly sizes: Sizes;
   private readonly fixed: boolean;
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
   /** Runs one after another: their buffers are shared. */
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(gpu: GpuDevice, pipelines: Pipelines, graph: Graph, { sizes = {}, fixed = false }: CompileOptions) {
+  constructor(
+    gpu: GpuDevice,
+    pipelines: Pipelines,
+    kernelOptions: KernelOptions,
+    graph: Graph,
+    { sizes = {}, fixed = false }: CompileOptions,
+  ) {
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
+    this.kernelOptions = kernelOptions;
     this.sizes = sizes;
     this.fixed = fixed;
   }
@@ -76,7 +85,7 @@ class Compiled implements WebgpuExecutable {
   }
 
   program(sizes: Sizes = {}): Program {
-    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), factsOf(this.gpu));
+    return compileKernels(bindSizes(this.graph, { ...this.sizes, ...sizes }), factsOf(this.gpu), this.kernelOptions);
   }
 
   /** The program for what a run hands back; with fixed sizes also for the sizes of the run. */
@@ -97,7 +106,11 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    return DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu)), this.pipelines);
+    return DeviceProgram.create(
+      this.gpu,
+      compileKernels(needed, factsOf(this.gpu), this.kernelOptions),
+      this.pipelines,
+    );
   }
 
   async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {
@@ -133,8 +146,11 @@ class Compiled implements WebgpuExecutable {
   }
 }
 
-/** The backend of an open device; disposing of it disposes of its stores and of the device. */
-export function webgpuBackend(gpu: GpuDevice): WebgpuBackend {
+/**
+ * The backend of an open device; disposing of it disposes of its stores and of the device. `kernelOptions` are
+ * those of all its programs: schedules besides the product's, observers of the stages.
+ */
+export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {}): WebgpuBackend {
   const pipelines = new Pipelines(gpu);
   const stores = new Set<DeviceStore>();
   const compiled = new Set<Compiled>();
@@ -147,7 +163,7 @@ export function webgpuBackend(gpu: GpuDevice): WebgpuBackend {
       return store;
     },
     async compile(graph, options = {}) {
-      const executable = new Compiled(gpu, pipelines, graph, options);
+      const executable = new Compiled(gpu, pipelines, kernelOptions, graph, options);
       compiled.add(executable);
       await executable.warm();
       return executable;

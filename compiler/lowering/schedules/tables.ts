@@ -7,6 +7,7 @@ import { fewRows } from "./contraction/few-rows.ts";
 import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
 import { registers } from "./contraction/registers.ts";
 import { sharedTiles } from "./contraction/shared-tiles.ts";
+import { subgroupMatrices } from "./contraction/subgroup-matrices.ts";
 import { subgroupTiles } from "./contraction/subgroup-tiles.ts";
 import { type ElementwiseProblem, elementwiseProblem, runs } from "./elementwise/runs.ts";
 import { columnPerThread, type ScatterProblem, scatterProblem } from "./indexing/column-per-thread.ts";
@@ -32,7 +33,10 @@ export interface Problems {
 export type ScheduleTables = { readonly [K in KernelKind]: KindOfKernel<Problems[K]> };
 
 export const scheduleTables: ScheduleTables = {
-  contraction: { problem: contractionProblem, schedules: [fewRows, sharedTiles, subgroupTiles, registers] },
+  contraction: {
+    problem: contractionProblem,
+    schedules: [fewRows, subgroupMatrices, sharedTiles, subgroupTiles, registers],
+  },
   attention: { problem: attentionProblem, schedules: [rowsInRegisters] },
   row_reduction: { problem: rowProblem, schedules: [rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },

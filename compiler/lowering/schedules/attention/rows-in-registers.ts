@@ -25,11 +25,11 @@ import {
 } from "../../../kernel/expr.ts";
 import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 import { RowArray, type Vector } from "./row-array.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
@@ -85,6 +85,13 @@ function partsOf(cores: readonly Node[]): Parts {
   };
 }
 
+/** The axis along which the rows of one thread differ: one that the walked side lacks, so that what is walked serves all. */
+function tiledAxis({ rows, walked, over, q, k, v }: Parts): Axis | undefined {
+  const forward = walked.some((a) => a.name === over.name);
+  const others = forward ? [k, ...(v ? [v] : [])] : [q];
+  return rows.find((a) => others.every((o) => !hasAxis(o.type, a.name)));
+}
+
 /** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
 const unrolled = 32;
 /** Of a longer vector, those of one turn of a loop over a private array. */
@@ -119,17 +126,15 @@ class AttentionLowering {
   }
 
   lower(): KernelCode {
-    const { rows, k: keys, q } = this.p;
-    // Rows of one thread differ along an axis that the walked side lacks, so that what is walked serves all of them.
-    const forward = this.p.walked.some((a) => a.name === this.p.over.name);
-    const walked = forward ? [keys, ...(this.p.v ? [this.p.v] : [])] : [q];
-    const tiled = rows.find((a) => walked.every((o) => !hasAxis(o.type, a.name)));
+    const { rows } = this.p;
+    const tiled = tiledAxis(this.p);
     const size = dimExpr(tiled?.size ?? 1);
     let tile = 1;
     const most = this.settings.elements / Number(this.p.dot.size);
-    while (tile < mostRows && tile * 2 <= most && typical(tiled?.size ?? 1) >= tile * 2) tile *= 2;
+    const length = this.settings.single ? 1 : typical(tiled?.size ?? 1);
+    while (tile < mostRows && tile * 2 <= most && length >= tile * 2) tile *= 2;
     this.rows = tile;
-    const tiles = ceilDiv(size, tile);
+    const tiles = this.settings.single ? int(1) : ceilDiv(size, tile);
     const others = rows.filter((a) => a !== tiled);
     const code = this.k.perThread(mul(tiles, dimExpr(spanOf(others))), this.settings.threads, (item) => {
       const out: Stmt[] = [];
@@ -259,13 +264,11 @@ class AttentionLowering {
       return body;
     });
     out.push(...walk);
-    const ends = rows.map((_, i) => {
+    this.storeRows(out, rows, (i) => {
       const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
-      return { total, lse: this.bind(out, fadd(tops[i]!, builtin("log", total)), "l") };
+      const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
+      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total));
     });
-    this.storeRows(out, rows, (core, i) =>
-      partOf(core) === "statistic" ? () => ends[i]!.lse : (e) => floatArith("div", mixed[i]!.get(e), ends[i]!.total),
-    );
     return out;
   }
 
@@ -309,7 +312,7 @@ class AttentionLowering {
       return body;
     });
     out.push(...walk);
-    this.storeRows(out, rows, (core, i) => sums[cores.indexOf(core)]![i]!.get);
+    this.storeRows(out, rows, (i) => (core) => sums[cores.indexOf(core)]![i]!.get);
     return out;
   }
 
@@ -323,15 +326,17 @@ class AttentionLowering {
     return node.type.axes.filter((a) => !this.p.rows.some((r) => r.name === a.name));
   }
 
-  /** Stores what the cores are at each row: a copy of the text for each, or one in a loop. */
-  private storeRows(out: Stmt[], rows: readonly Row[], vectorOf: (core: Node, i: number) => Vector): void {
+  /** Stores what the cores are at each row, `vectorsOf`: a copy of the text for each, or one in a loop. */
+  private storeRows(out: Stmt[], rows: readonly Row[], vectorsOf: (i: number) => (core: Node) => Vector): void {
     if (!this.settings.looped) {
-      for (const [i, row] of rows.entries()) out.push(...this.storeRow(row, (core) => vectorOf(core, i)));
+      for (const [i, row] of rows.entries()) out.push(...this.storeRow(row, vectorsOf(i)));
       return;
     }
     const results = new Map(this.p.cores.map((core) => [core, this.rowArray(span(this.widthsOf(core)))]));
-    for (const [core, result] of results)
-      for (const i of rows.keys()) out.push(...result.set(int(i), vectorOf(core, i)));
+    for (const i of rows.keys()) {
+      const vectorOf = vectorsOf(i);
+      for (const [core, result] of results) out.push(...result.set(int(i), vectorOf(core)));
+    }
     this.eachRow(out, (i) => this.storeRow(this.rowAt(i), (core) => results.get(core)!.of(i)));
   }
 
@@ -360,7 +365,7 @@ class AttentionLowering {
         }
         const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
         const at = new Map([...rows, ...unflatten(e, names)]);
-        inner.push(...this.k.stores(some.map((store) => ({ store, env: envAt(store.value, this.k.places, at) }))));
+        inner.push(...this.k.storesAt(some, at));
       });
     }
     return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
@@ -408,17 +413,26 @@ interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
   readonly elements: number;
-  /** 1 where a loop brings the thread's rows and one stores them, 0 where each row has its text: drivers of CPU threads compile slowly. */
-  readonly looped: 0 | 1;
+  /** 1 where loops bring and store the thread's rows instead of text for each, which drivers of CPU threads compile slowly. */
+  readonly looped: number;
+  /** 1 where a side of open length turns out to have one row, as in decoding token by token. */
+  readonly single: number;
 }
 
 export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
   summary: "a thread holds a few rows of its side in registers and walks the other side once",
-  settings: (facts) => [
-    { threads: independentThreads(facts), elements: facts.software ? 64 : 32, looped: facts.software ? 1 : 0 },
-  ],
-  fits: ({ parts }) => knownWidths(parts),
+  settings: (facts) => {
+    const kept = facts.software ? { elements: 64, looped: 1 } : { elements: 32, looped: 0 };
+    return [1, 0].map((single) => ({ threads: independentThreads(facts), ...kept, single }));
+  },
+  fits: ({ parts }, { single }) => {
+    const fit = knownWidths(parts);
+    const size = tiledAxis(parts)?.size ?? 1;
+    if (fit !== true || !single) return fit;
+    return typeof size === "number" ? "the number of rows is known" : { assuming: [{ dim: size, max: 1 }] };
+  },
+  byRange: true,
   cost: () => 1,
   lower: ({ k, parts }, settings) => new AttentionLowering(k, parts, settings).lower(),
 };

@@ -10,9 +10,9 @@ import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
 import { type Expr, int } from "../../../kernel/expr.ts";
 import type { Stmt } from "../../../kernel/kernel.ts";
 import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";
 import { advances } from "../../loops.ts";
-import { coordinatesOf, envAt } from "../row-reduction/row-lowering.ts";
 
 /** One side of the product: its operand and its own axes. */
 export interface Side {
@@ -50,7 +50,7 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
   const { target, stmt } = k.let("d", sum);
   const at = coordinatesOf(group.rows, env);
   k.values.bind(core, restrict(env, core), target);
-  return [stmt, ...k.stores(k.fused.stores.map((store) => ({ store, env: envAt(store.value, k.places, at) })))];
+  return [stmt, ...k.storesAt(k.fused.stores, at)];
 }
 
 /** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */
@@ -62,9 +62,10 @@ export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...en
   return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
 }
 
-/** An index held below `size`; where fours fit, by fours, so that those of one four stay neighbours. */
-export function clamped(index: Expr, size: Dim): Expr {
-  const fours = divideDims(size, 4);
-  if (fours === undefined) return min(index, sub(dimExpr(size), int(1)));
-  return add(mul(min(div(index, int(4)), sub(dimExpr(fours), int(1))), int(4)), mod(index, int(4)));
+/** An index held below `size`; where runs of `each` fit, by runs, so that the indices of one run stay neighbours. */
+export function clamped(index: Expr, size: Dim, each: number): Expr {
+  const runs = divideDims(size, each);
+  if (runs === undefined || each === 1) return min(index, sub(dimExpr(size), int(1)));
+  const run = min(div(index, int(each)), sub(dimExpr(runs), int(1)));
+  return add(mul(run, int(each)), mod(index, int(each)));
 }

@@ -4,21 +4,40 @@ import { dimExpr, spanOf, typical } from "../../../fusion/sizes.ts";
 import type { Dim } from "../../../ir/dim.ts";
 import { type Expr, float, floatArith, int, type Var, variable } from "../../../kernel/expr.ts";
 import type { Stmt } from "../../../kernel/kernel.ts";
-import { add, and, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
 
-export const registers: Schedule<ContractionProblem, { readonly threads: number; readonly most: number }> = {
+interface Registers extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Rows and columns of a tile at most. */
+  readonly most: number;
+  /** Where one side is open until a run: how long it is at most, so that one tile holds all of it; 0 for any length. */
+  readonly few: number;
+}
+
+export const registers: Schedule<ContractionProblem, Registers> = {
   name: "registers",
   summary: "a thread computes a tile of results by itself, its sums in registers",
-  settings: (facts) => [{ threads: independentThreads(facts), most: 8 }],
-  fits: () => true,
-  cost: () => 1,
+  settings: (facts) => [1, 4, 0].map((few) => ({ threads: independentThreads(facts), most: 8, few })),
+  fits: (problem, { few }) => {
+    if (few === 0) return true;
+    const side = openSide(problem);
+    return side ? { assuming: [{ dim: side.size, max: few }] } : "no side is open until a run";
+  },
+  byRange: true,
+  cost: (_, { few }) => (few === 0 ? 8 : few),
   lower: lowerInRegisters,
 };
+
+/** The side whose length is open until a run, where the other's is known. */
+function openSide({ rows, columns }: ContractionProblem): Side | undefined {
+  const open = [rows, columns].filter((s) => typeof s.size !== "number");
+  return open.length === 1 ? open[0] : undefined;
+}
 
 /** The largest tile up to `most` that divides the size, or `most` itself where the waste is small. */
 function tileFor(size: Dim, most: number): number {
@@ -45,13 +64,13 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
   });
 }
 
-function lowerInRegisters(
-  { k, rows, columns, batch, over }: ContractionProblem,
-  { threads, most }: { readonly threads: number; readonly most: number },
-): KernelCode {
-  const tiles = { rows: tileFor(rows.size, most), columns: tileFor(columns.size, most) };
-  const down = ceilDiv(dimExpr(rows.size), tiles.rows);
-  const across = ceilDiv(dimExpr(columns.size), tiles.columns);
+function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: Registers): KernelCode {
+  const { k, rows, columns, batch, over } = problem;
+  const isFew = (side: Side) => few > 0 && side === openSide(problem);
+  const tileOf = (side: Side) => (isFew(side) ? few : tileFor(side.size, most));
+  const tilesOf = (side: Side) => (isFew(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
+  const tiles = { rows: tileOf(rows), columns: tileOf(columns) };
+  const [down, across] = [tilesOf(rows), tilesOf(columns)];
   return k.perThread(mul(mul(down, across), dimExpr(spanOf(batch))), threads, (item) => {
     const out: Stmt[] = [];
     const bound = (prefix: string, value: Expr): Expr => {
@@ -60,24 +79,30 @@ function lowerInRegisters(
       out.push(stmt);
       return target;
     };
-    const batchEnv = unflatten(bound("z", div(item, mul(across, down))), batch);
-    const i = indices(rows, tiles.rows, bound("m", mod(div(item, across), down)));
+    const one = spanOf(batch) === 1; // then there is nothing to take a remainder of, however many rows there are
+    const batchEnv = unflatten(one ? int(0) : bound("z", div(item, mul(across, down))), batch);
+    const line = div(item, across);
+    const i = indices(rows, tiles.rows, bound("m", one ? line : mod(line, down)));
     const j = indices(columns, tiles.columns, bound("n", mod(item, across)));
     const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
     for (const c of acc.flat()) out.push({ kind: "var", target: c, value: float(0) });
     const unroll = neighbours(k, over, rows, i[0]!.env, batchEnv) || neighbours(k, over, columns, j[0]!.env, batchEnv);
     const step = (env: Env) => product(k, rows, columns, i, j, acc, [batchEnv, env]);
     out.push(...loopOver(k, over, step, { unroll: unroll ? 4 : 1 }));
+    // One condition for a row that may be past the end: stores of neighbours within it are made together.
     i.forEach((row, x) => {
-      j.forEach((column, y) => {
-        const body = storesOf(k, new Map([...batchEnv, ...row.env, ...column.env]), acc[x]![y]!);
-        const inside = and(row.inside, column.inside);
-        out.push(...(inside.kind === "const" ? body : [{ kind: "if", condition: inside, body } as Stmt]));
+      const body = j.flatMap((column, y) => {
+        const stores = storesOf(k, new Map([...batchEnv, ...row.env, ...column.env]), acc[x]![y]!);
+        return guarded(column.inside, stores);
       });
+      out.push(...guarded(row.inside, body));
     });
     return out;
   });
 }
+
+const guarded = (inside: Expr, body: Stmt[]): Stmt[] =>
+  inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];
 
 /** One step of the sum: a column of the left tile times a row of the right. */
 function product(

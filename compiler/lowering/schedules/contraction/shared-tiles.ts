@@ -5,7 +5,7 @@
 
 import { type Env, restrict } from "../../../fusion/access.ts";
 import { dimExpr, spanOf, typical, typicalSpan } from "../../../fusion/sizes.ts";
-import { boundsOf } from "../../../ir/dim.ts";
+import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import {
   type Expr,
   element,
@@ -83,8 +83,15 @@ function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts
     { dim: columns.size, max: most * tile.side },
     { dim: spanOf(batch), max: most },
   ];
-  const open = lines.filter(({ dim, max }) => boundsOf(dim).max > max);
+  const other = (dim: Dim) => (dim === rows.size ? columns.size : rows.size);
+  const open = lines.filter(({ dim, max }) => mostOf(dim, [depth, other(dim)]) > max);
   return open.length === 0 || { assuming: open };
+}
+
+/** The largest that a side can be: as far as it is declared to go, and no tensor that has it is longer than i32 counts. */
+function mostOf(dim: Dim, beside: readonly Dim[]): number {
+  const least = Math.max(...beside.map((d) => boundsOf(d).min));
+  return Math.min(boundsOf(dim).max, Math.floor((2 ** 31 - 1) / least));
 }
 
 /** One operand's slab in shared memory: element `i` of step `s` of the sum is at s · pitch + i. */
@@ -174,8 +181,8 @@ class SharedLowering {
     const { depth, over } = this.p;
     const set: SetElement = (step, item) => {
       const index = add(from, step);
-      const at = unflatten(clamped(add(first, item), side.size), side.axes);
-      const env = new Map([...batchEnv, ...at, ...unflatten(clamped(index, depth), over)]);
+      const at = unflatten(clamped(add(first, item), side.size, 4), side.axes);
+      const env = new Map([...batchEnv, ...at, ...unflatten(clamped(index, depth, 4), over)]);
       const value = this.p.k.values.at(side.operand, restrict(env, side.operand));
       // Past the end of the sum both operands are 0; past the end of a side results are not stored.
       const filled = select(lt(index, dimExpr(depth)), value, float(0));

@@ -112,7 +112,7 @@ class TileLowering {
       return this.bound(out, "l", k.values.at(rows.operand, restrict(at, rows.operand)));
     });
     const own = range(perLane).map((u) => {
-      const at = new Map([...env, ...unflatten(clamped(add(column, int(u)), columns.size), columns.axes)]);
+      const at = new Map([...env, ...unflatten(clamped(add(column, int(u)), columns.size, 4), columns.axes)]);
       return k.values.at(columns.operand, restrict(at, columns.operand));
     });
     const right = this.bound(out, "r", construct(perLane, own));
@@ -142,7 +142,7 @@ class TileLowering {
     // The loop's end and the guards hold these bounds too; the expressions say so.
     const rowEnv = unflatten(min(add(row, index), sub(height, int(1))), rows.axes);
     const storeOne = (u: number): Stmt[] => {
-      const to = clamped(add(column, int(u)), columns.size);
+      const to = clamped(add(column, int(u)), columns.size, 4);
       return storesOf(k, new Map([...batchEnv, ...rowEnv, ...unflatten(to, columns.axes)]), component(sums, u));
     };
     if (isMultipleOf(columns.size, perLane))

@@ -3,7 +3,7 @@
  * everything elementwise before, between and after them. A thread takes whole rows, or several threads share each row.
  */
 
-import { address, type Env } from "../../../fusion/access.ts";
+import { address } from "../../../fusion/access.ts";
 import { coresOf, type Store } from "../../../fusion/demand.ts";
 import { type Group, type Placement, reducedAxes } from "../../../fusion/groups.ts";
 import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
@@ -13,21 +13,10 @@ import { foldOf } from "../../../ir/op.ts";
 import { cast, type Expr, float, floatArith, int, opCall, type Var, variable } from "../../../kernel/expr.ts";
 import type { Stmt } from "../../../kernel/kernel.ts";
 import { mentions, select, substitute } from "../../../kernel/simplify.ts";
+import { type Coordinates, coordinatesOf, envAt } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver, type Stride } from "../../loops.ts";
 import { registerType } from "../../values.ts";
-
-/** Values of a group's coordinates, by the name of the coordinate. */
-type Coordinates = ReadonlyMap<string, Expr>;
-
-/** The env of a placed node once the group's coordinates have values. */
-export function envAt(node: Node, places: Placement, at: Coordinates): Env {
-  return new Map([...places.get(node)!.env!].map(([name, index]) => [name, substitute(index, at)]));
-}
-
-/** Coordinates, named as the group names them, from indices of their axes. */
-export const coordinatesOf = (coords: Group["rows"], env: Env): Map<string, Expr> =>
-  new Map(coords.map((c) => [(c.index as Var).name, env.get(c.axis.name)!]));
 
 /** Cores in rounds: each needs only results of earlier rounds. */
 function rounds(cores: readonly Node[], group: Group, places: Placement): Node[][] {
@@ -105,7 +94,7 @@ class RowLowering {
   }
 
   private storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
-    return this.k.stores(stores.map((store) => ({ store, env: envAt(store.value, this.places, at) })));
+    return this.k.storesAt(stores, at);
   }
 
   private once(body: Stmt[]): Stmt[] {
@@ -153,6 +142,8 @@ class RowLowering {
 
   /** Folds one element into the accumulators. */
   private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates): Stmt[] {
+    const seen = new Set<Node>();
+    for (const operand of core.operands) this.k.bindMoved(operand, at, seen);
     const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
     const operands = core.operands.map((o) =>
       this.k.values.at(o, new Map(o.type.axes.map((a) => [a.name, env.get(a.name)!]))),
