@@ -1,6 +1,14 @@
 /** An array of a thread with a vector for each of its rows: loops fill it and read it, whose text is short. */
-import { component, construct, type Expr, element, indexVar, int } from "../../../kernel/expr.ts";
-import type { ArrayDecl, Stmt } from "../../../kernel/kernel.ts";
+import {
+  type ArrayDecl,
+  component,
+  construct,
+  type Expr,
+  element,
+  indexVar,
+  int,
+  type Stmt,
+} from "../../../kernel/index.ts";
 import { add, div, laneOf, mul } from "../../../kernel/simplify.ts";
 
 /** An element of a vector, by its flat index. */
