@@ -67,6 +67,16 @@ const trainVit: Case = {
   },
 };
 
+const firstStep: Case = {
+  ...trainVit,
+  name: "first-step",
+  group: "first-step",
+  summary: "that step from nothing: model traced, compiled by library and driver (its cache is off), run once",
+  warmup: 0,
+  timed: 1,
+  compared: 1,
+};
+
 const block: Case = {
   name: "block",
   group: "block",
@@ -175,7 +185,7 @@ function exportCases(group: string, model: readonly string[], more: Pick<Case, "
 const whole = { onRequest: true, patience: 90 };
 
 export const cases: readonly Case[] = [
-  ...[trainVit, block, matmul(512), matmul(1024), compile, ...openCases],
+  ...[trainVit, firstStep, block, matmul(512), matmul(1024), compile, ...openCases],
   ...exportCases("export", ["internvit-6b", "--set", "depth=2"]),
   ...exportCases("export-full", ["internvit-6b"], whole),
   ...exportCases("export-full", ["qllama-8b", "--graph", "decode"], whole),

@@ -1,4 +1,5 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
+import { setFlagsFromString } from "node:v8";
 import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
@@ -76,6 +77,8 @@ export interface Inspection {
 }
 
 export async function inspectCommand(source: string, args: InspectArguments): Promise<number> {
+  // A second's work leaves 100 MB of garbage, for which V8 would grow its young generation to 64 MB.
+  setFlagsFromString("--semi-space-growth-factor=1");
   if (args.sweep.length > 0) return await sweepCommand(source, args);
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);

@@ -117,12 +117,21 @@ export const symbolsOf = (dim: Dim): SizeSymbol[] =>
 
 export function addDims(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return a + b;
+  if (a === 0) return b;
+  if (b === 0) return a;
   return canonical([...termsOf(a), ...termsOf(b)]);
 }
 
 export function mulDims(a: Dim, b: Dim): Dim {
-  if (typeof a === "number" && typeof b === "number") return a * b + 0; // never -0
+  if (typeof a === "number") return typeof b === "number" ? a * b + 0 : scaled(b, a); // never -0
+  if (typeof b === "number") return scaled(a, b);
   return canonical(termsOf(a).flatMap((x) => termsOf(b).map((y) => product(x, y))));
+}
+
+/** A size times a number, which keeps the order of its terms. */
+function scaled(dim: SymbolicDim, by: number): Dim {
+  if (by === 0 || by === 1) return by && dim;
+  return interned(dim.terms.map(({ coefficient, symbols }) => ({ coefficient: coefficient * by, symbols })));
 }
 
 export const subDims = (a: Dim, b: Dim): Dim => addDims(a, mulDims(-1, b));

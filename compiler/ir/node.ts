@@ -61,15 +61,23 @@ function inheritedPath(operands: readonly Node[]): string {
   return (parameter ?? operands.find((o) => o.path !== ""))?.path ?? "";
 }
 
+/** Texts of objects: nodes that are rebuilt share their attributes, which do not change. */
+const texts = new WeakMap<object, string>();
+
 /** One spelling for each value: JSON with sorted keys, names for the numbers JSON lacks, and sizes with their bounds. */
 export function attrKey(value: AttrValue): string {
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   if (isSymbolic(value)) return value.key;
-  if (Array.isArray(value)) return `[${value.map(attrKey).join(",")}]`;
-  const record = value as { readonly [key: string]: AttrValue };
-  return `{${Object.keys(record)
+  let text = texts.get(value);
+  if (text === undefined) texts.set(value, (text = Array.isArray(value) ? arrayKey(value) : recordKey(value as Attrs)));
+  return text;
+}
+
+const arrayKey = (values: readonly AttrValue[]): string => `[${values.map(attrKey).join(",")}]`;
+
+const recordKey = (record: Attrs): string =>
+  `{${Object.keys(record)
     .sort()
     .map((k) => `${k}:${attrKey(record[k]!)}`)
     .join(",")}}`;
-}

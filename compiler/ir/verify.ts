@@ -26,11 +26,16 @@ export function verifyGraph(graph: Graph, pass: string): void {
   }
 }
 
+/** Nodes that are what their ops infer: they cannot change, and most stages leave most of them. */
+const verified = new WeakSet<Node>();
+
 function verifyNode(node: Node, fail: (message: string) => never): void {
+  if (verified.has(node)) return;
   const inferred = opRecord(node.op).infer(
     node.operands.map((o) => o.type),
     node.attrs,
   );
   if (!sameType(inferred, node.type))
     fail(`${node.op} is ${printType(node.type)}, its op infers ${printType(inferred)}`);
+  verified.add(node);
 }

@@ -52,7 +52,7 @@ export function costOf(node: Node, sizes: Sizes = {}): NodeCost {
 }
 
 export const countMacs = (graph: Graph, sizes: Sizes): number =>
-  nodesOf(graph).reduce((total, node) => total + costOf(node, sizes).macs, 0);
+  nodesOf(graph).reduce((total, node) => total + known(workOf(node).macs, sizes, node), 0);
 
 /** Nodes by op, the most frequent first. */
 export function countOps(graph: Graph): Record<string, number> {

@@ -38,6 +38,7 @@ import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
+import { RowArray, type Vector } from "./row-array.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
 const hidden = -1e30;
@@ -111,9 +112,6 @@ interface Row {
   readonly inside: Expr;
 }
 
-/** An element of a vector, by its flat index. */
-type Vector = (e: Expr) => Expr;
-
 /** A vector that is summed into: registers, or a private array where it is long. */
 interface Accumulator {
   readonly get: Vector;
@@ -125,6 +123,9 @@ class AttentionLowering {
   private readonly p: Parts;
   private readonly settings: RowsInRegisters;
   private readonly arrays: ArrayDecl[] = [];
+  /** Rows of a thread; along `tiled` they are `tile * rows` and on, of which those past the end repeat the last. */
+  private rows = 1;
+  private rowAt: (i: Expr) => Row = () => ({ env: new Map(), inside: int(1) });
 
   constructor(k: Lowering, p: Parts, settings: RowsInRegisters) {
     this.k = k;
@@ -140,6 +141,7 @@ class AttentionLowering {
     const most = this.settings.elements / Number(this.p.dot.size);
     const length = this.settings.single ? 1 : typical(tiled?.size ?? 1);
     while (tile < mostRows && tile * 2 <= most && length >= tile * 2) tile *= 2;
+    this.rows = tile;
     const tiles = this.settings.single ? int(1) : ceilDiv(size, tile);
     const others = rows.filter((a) => a !== tiled);
     const code = this.k.perThread(mul(tiles, dimExpr(spanOf(others))), this.settings.threads, (item) => {
@@ -148,11 +150,12 @@ class AttentionLowering {
       const rest = this.k.let("o", div(item, tiles));
       out.push(bound.stmt, rest.stmt);
       const common = unflatten(rest.target, others);
-      const mine = Array.from({ length: tile }, (_, i): Row => {
-        const exact = add(mul(bound.target, int(tile)), int(i));
+      this.rowAt = (i) => {
+        const exact = add(mul(bound.target, int(tile)), i);
         const env = tiled ? new Map([...common, [tiled.name, min(exact, sub(size, int(1)))]]) : common;
         return { env, inside: lt(exact, size) };
-      });
+      };
+      const mine = Array.from({ length: tile }, (_, i) => this.rowAt(int(i)));
       return [...out, ...(passOf(this.p.cores[0]!) === "forward" ? this.forward(mine) : this.backward(mine))];
     });
     return { ...code, arrays: this.arrays };
@@ -160,20 +163,45 @@ class AttentionLowering {
 
   /** Runs `body` for every element of a vector: unrolled where it is short, else in a loop. */
   private each(out: Stmt[], length: number, body: (e: Expr, out: Stmt[]) => void): void {
-    if (length <= unrolled) {
-      for (let i = 0; i < length; i++) body(int(i), out);
-      return;
-    }
-    const turn = length % unrolledTurn === 0 ? unrolledTurn : 1;
+    if (length > unrolled) this.loop(out, length, unrolledTurn, body);
+    else for (let i = 0; i < length; i++) body(int(i), out);
+  }
+
+  /** Runs `body` for every element of a vector, `most` of them a turn where they divide it. */
+  private loop(out: Stmt[], length: number, most: number, body: (e: Expr, out: Stmt[]) => void): void {
+    const turn = length % most === 0 ? most : 1;
     const index = indexVar(this.k.names.fresh("e"), length / turn);
     const inner: Stmt[] = [];
     for (let i = 0; i < turn; i++) body(add(mul(index, int(turn)), int(i)), inner);
-    out.push({ kind: "for", index, from: int(0), to: int(length / turn), step: 1, body: inner });
+    out.push(loopTo(index, length / turn, inner));
   }
 
   /** An operand's elements along some of its axes. */
   private vector(node: Node, env: Env, axes: readonly Axis[]): Vector {
     return (e) => this.k.values.at(node, restrict(new Map([...env, ...unflatten(e, axes)]), node));
+  }
+
+  /** Runs `body` for every row of the thread, in a loop. */
+  private eachRow(out: Stmt[], body: (i: Expr) => readonly Stmt[]): void {
+    const index = indexVar(this.k.names.fresh("r"), this.rows);
+    const one = this.rows === 1;
+    const inner = body(one ? int(0) : index);
+    out.push(...(one ? inner : [loopTo(index, this.rows, inner)]));
+  }
+
+  private rowArray(length: number): RowArray {
+    const made = new RowArray(this.k.names.fresh("p"), this.rows, length);
+    this.arrays.push(made.array);
+    return made;
+  }
+
+  /** An operand's vector for each of the thread's rows, given a full index: where rows go through loops, brought by one. */
+  private own(out: Stmt[], node: Node, axes: readonly Axis[]): (i: number, at: Env) => Vector {
+    const ofRows = (a: Axis) => [...this.p.rows, ...axes].some((r) => r.name === a.name);
+    if (!this.settings.looped || !node.type.axes.every(ofRows)) return (_, at) => this.vector(node, at, axes);
+    const brought = this.rowArray(span(axes));
+    this.eachRow(out, (i) => [brought.fill(this.k.names.fresh("e"), i, this.vector(node, this.rowAt(i).env, axes))]);
+    return (i) => brought.of(int(i));
   }
 
   private accumulator(out: Stmt[], length: number): Accumulator {
@@ -218,6 +246,7 @@ class AttentionLowering {
     const { q, k, v, dot, over, widths } = this.p;
     const [length, width] = [Number(dot.size), v ? span(widths) : 0];
     const out: Stmt[] = [];
+    const queries = this.own(out, q, [dot]);
     const tops = rows.map(() => this.variable(out, hidden));
     const totals = rows.map(() => this.variable(out, 0));
     const mixed = rows.map(() => this.accumulator(out, width));
@@ -225,10 +254,7 @@ class AttentionLowering {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...key]);
-        const raw = fmul(
-          this.sum(body, this.vector(q, at, [dot]), this.vector(k, at, [dot]), length),
-          float(this.p.scale),
-        );
+        const raw = fmul(this.sum(body, queries(i, at), this.vector(k, at, [dot]), length), float(this.p.scale));
         const visible = this.visible(at);
         const logit = this.bind(body, visible ? select(visible, raw, float(hidden)) : raw, "x");
         const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
@@ -246,15 +272,11 @@ class AttentionLowering {
       return body;
     });
     out.push(...walk);
-    for (const [i, row] of rows.entries()) {
+    this.storeRows(out, rows, (i) => {
       const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
       const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
-      out.push(
-        ...this.storeRow(row, (core) =>
-          partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total),
-        ),
-      );
-    }
+      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total));
+    });
     return out;
   }
 
@@ -271,19 +293,21 @@ class AttentionLowering {
     const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : length);
     const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
     const ownsQueries = passOf(cores[0]!) === "backward_q";
+    const [queriesOf, upstreamOf] = [this.own(out, q, [dot]), this.own(out, dy, widths)];
+    const [keysOf, valuesOf] = [this.own(out, k, [dot]), this.own(out, v, widths)];
     const walk = loopOver(this.k, this.p.walked, (other) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...other]);
-        const [queries, keys] = [this.vector(q, at, [dot]), this.vector(k, at, [dot])];
+        const [queries, keys] = [queriesOf(i, at), keysOf(i, at)];
         const raw = fmul(this.sum(body, queries, keys, length), float(this.p.scale));
         const visible = this.visible(at);
         const raised = builtin("exp", fsub(raw, this.k.values.at(lse, restrict(at, lse))));
         const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
-        const upstream = this.vector(dy, at, widths);
+        const upstream = upstreamOf(i, at);
         const dLogit =
           cores.some((c) => partOf(c) !== "weights") &&
-          this.dLogit(body, weight, this.sum(body, upstream, this.vector(v, at, widths), width), delta, at);
+          this.dLogit(body, weight, this.sum(body, upstream, valuesOf(i, at), width), delta, at);
         for (const [c, core] of cores.entries()) {
           const [factor, vector] =
             partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
@@ -296,8 +320,7 @@ class AttentionLowering {
       return body;
     });
     out.push(...walk);
-    for (const [i, row] of rows.entries())
-      out.push(...this.storeRow(row, (core) => sums[cores.indexOf(core)]![i]!.get));
+    this.storeRows(out, rows, (i) => (core) => sums[cores.indexOf(core)]![i]!.get);
     return out;
   }
 
@@ -309,6 +332,20 @@ class AttentionLowering {
 
   private widthsOf(node: Node): readonly Axis[] {
     return node.type.axes.filter((a) => !this.p.rows.some((r) => r.name === a.name));
+  }
+
+  /** Stores what the cores are at each row, `vectorsOf`: a copy of the text for each, or one in a loop. */
+  private storeRows(out: Stmt[], rows: readonly Row[], vectorsOf: (i: number) => (core: Node) => Vector): void {
+    if (!this.settings.looped) {
+      for (const [i, row] of rows.entries()) out.push(...this.storeRow(row, vectorsOf(i)));
+      return;
+    }
+    const results = new Map(this.p.cores.map((core) => [core, this.rowArray(span(this.widthsOf(core)))]));
+    for (const i of rows.keys()) {
+      const vectorOf = vectorsOf(i);
+      for (const [core, result] of results) out.push(...result.set(int(i), vectorOf(core)));
+    }
+    this.eachRow(out, (i) => this.storeRow(this.rowAt(i), (core) => results.get(core)!.of(i)));
   }
 
   /** Stores of one row, for every element of the vectors that the cores are. */
@@ -324,7 +361,10 @@ class AttentionLowering {
       groups.set(span(axes), known);
     }
     for (const { axes, stores: some } of groups.values()) {
-      this.each(out, span(axes), (e, inner) => {
+      const each: typeof this.each = this.settings.looped
+        ? (stmts, length, body) => this.loop(stmts, length, 4, body)
+        : (stmts, length, body) => this.each(stmts, length, body);
+      each(out, span(axes), (e, inner) => {
         for (const core of this.p.cores) {
           const own = this.widthsOf(core);
           if (span(own) !== span(axes) && own.length > 0) continue;
@@ -356,6 +396,15 @@ const usesWidths = (env: Env): boolean => {
   return [...env.values()].some(mentionsWidth);
 };
 
+const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
+  kind: "for",
+  index,
+  from: int(0),
+  to: int(to),
+  step: 1,
+  body,
+});
+
 /** The attention nodes of a kernel. */
 export interface AttentionProblem {
   readonly k: Lowering;
@@ -372,6 +421,8 @@ interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
   /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
   readonly elements: number;
+  /** 1 where loops bring and store the thread's rows instead of text for each, which drivers of CPU threads compile slowly. */
+  readonly looped: number;
   /** 1 where a side of open length turns out to have one row, as in decoding token by token. */
   readonly single: number;
 }
@@ -379,8 +430,10 @@ interface RowsInRegisters extends Readonly<Record<string, number>> {
 export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
   summary: "a thread holds a few rows of its side in registers and walks the other side once",
-  settings: (facts) =>
-    [1, 0].map((single) => ({ threads: independentThreads(facts), elements: facts.software ? 64 : 32, single })),
+  settings: (facts) => {
+    const kept = facts.software ? { elements: 64, looped: 1 } : { elements: 32, looped: 0 };
+    return [1, 0].map((single) => ({ threads: independentThreads(facts), ...kept, single }));
+  },
   fits: ({ parts }, { single }) => {
     const fit = knownWidths(parts);
     const size = tiledAxis(parts)?.size ?? 1;
