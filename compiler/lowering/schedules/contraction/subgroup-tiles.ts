@@ -79,8 +79,11 @@ class TileLowering {
     const arrays: ArrayDecl[] = [];
     // A workgroup is one subgroup: all of its lanes come to everything that they do together.
     const code = k.perWorkgroup(mul(mul(down, across), dimExpr(spanOf(batch))), lanes, (item) => {
-      const batchEnv = unflatten(this.bound(this.out, "z", div(item, mul(across, down))), batch);
-      const row = mul(this.bound(this.out, "m", mod(div(item, across), down)), int(this.tile.rows));
+      const line = div(item, across);
+      // Of a single batch there is nothing to take a remainder of, however many rows there are.
+      const isAlone = spanOf(batch) === 1 && down.kind !== "const";
+      const batchEnv = unflatten(isAlone ? int(0) : this.bound(this.out, "z", div(item, mul(across, down))), batch);
+      const row = mul(this.bound(this.out, "m", isAlone ? line : mod(line, down)), int(this.tile.rows));
       const four = this.bound(this.out, "n", add(mul(mod(item, across), int(lanes)), this.lane));
       const column = mul(four, int(perLane));
       const sums = range(this.tile.rows).map(() => variableFor(k.names.fresh("c"), zeros));
