@@ -138,4 +138,8 @@ export const blockModel = (c: BlockConfig, a = blockAxes(c)) =>
 
 /** The same with any batch and any number of tokens. */
 export const openBlockModel = (c: BlockConfig) =>
-  blockModel(c, { ...blockAxes(c), batch: axis("batch", symbol("batch")), token: axis("token", symbol("tokens")) });
+  blockModel(c, {
+    ...blockAxes(c),
+    batch: axis("batch", symbol("batch", { max: 16 })),
+    token: axis("token", symbol("tokens", { max: 256 })),
+  });

@@ -12,6 +12,11 @@ export interface BufferParam {
   readonly access: "read" | "read_write";
   /** Elements the kernel may address. */
   readonly size: Expr;
+  /**
+   * Elements that are bound in every run, where `size` is open until one: a length in the type, against which an access
+   * is clamped for less than against a length that has to be asked for.
+   */
+  readonly reserved?: number;
   /** Elements of one access; default 1. Indices count accesses. */
   readonly width?: Width;
 }

@@ -162,6 +162,7 @@ function printSizes(k: Kernel): string[] {
 }
 
 const by = (width: number | undefined): string => (width ? ` by ${width}` : "");
+const of = (reserved?: number): string => (reserved === undefined ? "" : ` of ${reserved}`);
 
 /** One line per statement; equal kernels print equal bytes. */
 export function printKernel(k: Kernel): string {
@@ -171,7 +172,7 @@ export function printKernel(k: Kernel): string {
   return [
     `kernel ${k.kind} ${JSON.stringify(k.name)}`,
     ...printSizes(k),
-    ...k.buffers.map((b) => `  ${b.name}: ${b.access} ${b.dtype}[${printExpr(b.size)}]${by(b.width)}`),
+    ...k.buffers.map((b) => `  ${b.name}: ${b.access} ${b.dtype}[${printExpr(b.size)}]${of(b.reserved)}${by(b.width)}`),
     ...k.arrays.map((a) => `  ${a.space} ${a.name}: ${a.dtype}[${a.length}]${by(a.width)}`),
     ...fragmentsOf(k).map((f) => `  fragment ${f.name}: ${f.role} ${f.dtype}[${f.rows}, ${f.columns}]`),
     ...(features.length > 0 ? [`  requires ${features.join(", ")}`] : []),

@@ -8,14 +8,15 @@ import {
   type Storage,
   slotBytes,
 } from "../fusion/index.ts";
-import { addDims, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
+import { addDims, boundsOf, type Dim, dimValue, mulDims, type Sizes } from "../ir/dim.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import type { Graph } from "../ir/graph.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter } from "../ir/op.ts";
+import { elementsOf } from "../ir/type.ts";
 import { flopsOf } from "../ir/work.ts";
-import { evaluateIndex, type Kernel, type KernelKind } from "../kernel/index.ts";
+import { type BufferParam, evaluateIndex, type Kernel, type KernelKind } from "../kernel/index.ts";
 import { assertAddressable } from "./addressable.ts";
 import type { AdapterFacts } from "./facts.ts";
 import type { KernelShape } from "./kernel-shape.ts";
@@ -68,13 +69,37 @@ export interface Program {
 
 /** The program that a plan became. */
 export function assembleProgram({ graph, facts, plan, storage, shaped, lowered }: LoweredPlan): Program {
-  const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!));
+  const reserve = (root: Node, start: number, length: Dim) => reservedElements(plan, facts, { root, start, length });
+  const kernels = shaped.map(({ fused, shape }) => programKernel(fused, shape, lowered.get(shape.key)!, reserve));
   return { graph, facts, symbols: openSizes(graph), kernels, plan, storage };
 }
 
-function programKernel(fused: FusedKernel, shape: KernelShape, { variants, refused }: LoweredShape): ProgramKernel {
+type Reserve = (root: Node, start: number, length: Dim) => number | undefined;
+
+/**
+ * Elements of a binding that is open until a run which there are in every run: what is fed and what runs compute lies in
+ * memory that is made for the declared maximum. A store's tensors are as large as they are.
+ */
+function reservedElements(
+  { buffers }: MemoryPlan,
+  { maxBindingBytes }: AdapterFacts,
+  { root, start, length }: TensorBinding,
+): number | undefined {
+  if (typeof length === "number") return undefined;
+  const use = buffers.get(root);
+  if (use?.kind !== "slot" && isKept(use?.node ?? root)) return undefined;
+  const most = Math.min(boundsOf(length).max, boundsOf(elementsOf(root.type)).max - start);
+  return most > 0 && most * deviceElementBytes(root.type.dtype) <= maxBindingBytes ? most : undefined;
+}
+
+function programKernel(
+  fused: FusedKernel,
+  shape: KernelShape,
+  { variants, refused }: LoweredShape,
+  reserve: Reserve,
+): ProgramKernel {
   const name = kernelName(fused);
-  const bound = variants.map((v) => bind(v, name, shape));
+  const bound = variants.map((v) => bind(v, name, shape, reserve));
   const general = bound.at(-1)!;
   assertAddressable(fused, general.bindings);
   const cores = fused.group?.cores ?? [];
@@ -94,12 +119,18 @@ function bind(
   { kernel, bindings, assuming, schedule, settings }: LoweredVariant,
   name: string,
   { regions }: KernelShape,
+  reserve: Reserve,
 ) {
   const bound = bindings.map(({ region, start, length }): TensorBinding => {
     const { root, start: origin } = regions[region]!;
     return { root, start: origin + start, length };
   });
-  return { kernel: { ...kernel, name }, bindings: bound, assuming, schedule, settings };
+  const buffers = kernel.buffers.map((b, i): BufferParam => {
+    const { root, start, length } = bound[i]!;
+    const reserved = reserve(root, start, length);
+    return reserved === undefined || reserved % (b.width ?? 1) !== 0 ? b : { ...b, reserved };
+  });
+  return { kernel: { ...kernel, name, buffers }, bindings: bound, assuming, schedule, settings };
 }
 
 const sum = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(addDims, 0);
@@ -117,9 +148,12 @@ export const variantFor = (kernel: ProgramKernel, sizes: Sizes): KernelVariant =
 export const gridOf = ({ grid }: Kernel, sizes: Sizes = {}): readonly [number, number, number] =>
   grid.map((e) => evaluateIndex(e, sizes)) as [number, number, number];
 
+/** What a store keeps between runs. */
+const isKept = (node: Node): boolean => isParameter(node) || node.attrs.role === "state";
+
 /** Bytes of parameters and states, of what a run is fed, and of the slots that activations share. */
 export function memoryOf({ graph, plan }: Program, sizes: Sizes = {}) {
-  const resident = graph.inputs.filter((n) => isParameter(n) || n.attrs.role === "state");
+  const resident = graph.inputs.filter(isKept);
   const total = (list: readonly Node[]) => list.reduce((n, node) => n + dimValue(deviceBytes(node), sizes), 0);
   return {
     parameters: total(resident),

@@ -88,6 +88,12 @@ describe("a kernel is refused for", () => {
 
   test.each([
     ["memory that wide accesses do not fill", "  b4: read f16[12] by 8", "b4 has 12 elements, which 8 does not divide"],
+    [
+      "a reserve that wide accesses do not fill",
+      "  sizes $n\n  b4: read f32[($n * 4)] of 10 by 4",
+      "b4 has 10 elements reserved, which 4 does not divide",
+    ],
+    ["a reserve of a known size", "  b4: read f32[8] of 16", "b4 has a known size, and 16 elements reserved besides"],
     ["eight floats at once", "  b4: read f32[16] by 8", "b4 is accessed by 8, which f32 is not"],
     ["a name twice", "  workgroup b0: f32[4]", "b0 is declared twice"],
     ["a fragment without rows", "  fragment e: left f16[0, 16]", "e has 0 rows and 16 columns"],

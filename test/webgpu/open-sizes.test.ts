@@ -14,6 +14,8 @@ import {
   isParameter,
   makeGraph,
   ops,
+  parseKernel,
+  printKernel,
   type SizeBounds,
   symbol,
 } from "../../compiler/index.ts";
@@ -144,6 +146,21 @@ describe("a declared range", () => {
       await expectOnce(webgpuBackend(device), within({ max: 1 }, { max: 3 }), few);
   });
 
+  test("reserves what is fed and computed in its types, but not a store's tensors", () => {
+    const [n, m] = [symbol("n", { max: 10 }), symbol("m")].map((size, i) => ({ name: `a${i}`, size }));
+    const [x, kept, any] = [ops.input("x", "f32", [n!]), ops.state("kept", "f32", [n!]), ops.input("any", "f32", [m!])];
+    const graph = makeGraph("g", [
+      { name: "y", node: ops.add(x, kept) },
+      { name: "z", node: ops.mul(any, 2) },
+    ]);
+    const { kernels } = compileKernels(graph);
+    const reserved = kernels.flatMap(({ kernel, bindings }) =>
+      bindings.map(({ root }, i) => [root.op === "input" ? inputName(root) : root.op, kernel.buffers[i]!.reserved]),
+    );
+    expect(Object.fromEntries(reserved)).toEqual({ x: 10, kept: undefined, add: 10, any: undefined, mul: undefined });
+    for (const { kernel } of kernels) expect(printKernel(parseKernel(printKernel(kernel)))).toBe(printKernel(kernel));
+  });
+
   gpuTest("refuses other sizes", async ({ gpu }) => {
     const run = await loaded(webgpuBackend(gpu), within({ max: 4 }, { max: 20 }));
     await expect(run([2, 21])).rejects.toThrow('the size "tokens" is 21, but it may be 1 to 20');
@@ -205,4 +222,21 @@ describe("a declared range", () => {
     const schedules = kernels.find((k) => k.kind === "contraction")!.special.map((v) => v.schedule);
     expect(new Set(schedules)).toEqual(new Set(["shared-tiles"])); // tiles for few rows in registers are never reached
   });
+});
+
+gpuTest("runs that grow reach what the adapter binds, and no further", async ({ gpu }) => {
+  const limits = { ...gpu.limits, maxStorageBufferBindingSize: 4096 };
+  const backend = webgpuBackend(Object.assign(Object.create(gpu), { limits }));
+  const x = ops.input("x", "f32", [{ name: "n", size: symbol("n") }]);
+  const executable = await backend.compile(makeGraph("g", [{ name: "y", node: ops.neg(x) }]));
+  const run = async (size: number) => {
+    const fed = hostTensor(
+      "f32",
+      [{ name: "n", size }],
+      Float32Array.from({ length: size }, (_, i) => i),
+    );
+    return (await executable.run({ x: fed }, backend.createStore())).y!.data;
+  };
+  for (const size of [600, 1000, 1024]) expect((await run(size)).at(-1)).toBe(1 - size); // memory grows by half
+  await expect(run(1025)).rejects.toThrow(/4100 bytes of .* binds at most 4096/);
 });

@@ -95,13 +95,14 @@ const prologue = [
   ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
 ] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
-/** A known length is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
+/** A length that is known, or reserved, is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
 function bufferType(buffer: BufferParam, packed: boolean): string {
-  const { size, width = 1 } = buffer;
+  const { size, reserved, width = 1 } = buffer;
   const [element, each] = packed
     ? [width === 4 ? "vec2<u32>" : "u32", width === 4 ? 4 : 2] // two halves in a word
     : [storedType(buffer), width];
-  return size.kind === "const" ? `array<${element}, ${Math.ceil(size.value / each)}>` : `array<${element}>`;
+  const length = size.kind === "const" ? size.value : reserved;
+  return length === undefined ? `array<${element}>` : `array<${element}, ${Math.ceil(length / each)}>`;
 }
 
 /** What the text depends on beside the kernel: a device with one subgroup size need not offer a choice, and is not asked. */

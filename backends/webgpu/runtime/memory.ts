@@ -68,10 +68,10 @@ export class GrowingBuffer {
     return this.current!;
   }
 
-  /** Makes the buffer for the largest sizes, where these are known or declared. */
+  /** Makes the buffer for the largest sizes, of the tensors of which these are known or declared. */
   reserveMost(): void {
-    const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max));
-    if (Number.isFinite(most)) this.current = storageBuffer(this.gpu, most, this.label);
+    const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max).filter(Number.isFinite));
+    if (most > 0) this.current = storageBuffer(this.gpu, most, this.label);
   }
 
   /** Makes the buffer large enough for the sizes of a run; true where it was made anew. */

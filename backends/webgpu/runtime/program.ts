@@ -58,9 +58,14 @@ function assertTypes(gpu: GpuDevice, program: Program): void {
   );
 }
 
+const largestBinding = ({ limits }: GpuDevice): number => {
+  const most = Math.min(limits.maxStorageBufferBindingSize, largestArray);
+  return most - (most % 4); // a binding is whole words
+};
+
 /** Throws UnsupportedError where a kernel binds more of a tensor than the adapter does. */
 function assertBindable(gpu: GpuDevice, root: Node, bytes: number): void {
-  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, largestArray);
+  const most = largestBinding(gpu);
   if (bytes <= most) return;
   throw new UnsupportedError(
     `a kernel reads or writes ${bytes} bytes of ${tensorName(root)} at once; "${gpu.adapter.description}" binds at most ${most}`,
@@ -175,9 +180,9 @@ export class DeviceProgram {
     const entries: GPUBindGroupEntry[] = bindings.map(({ root, start, length }, binding) => {
       const buffer = this.bufferOf(root, store);
       const bytes = deviceElementBytes(root.type.dtype);
-      // What is open until a run is bound as far as its buffer reaches, so that a smaller run needs no new group.
-      const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : buffer.size - start * bytes;
-      assertBindable(this.gpu, root, size);
+      // What is open until a run is bound as far as its buffer and the adapter reach, so that a smaller run needs no new group.
+      const reach = Math.min(buffer.size - start * bytes, largestBinding(this.gpu));
+      const size = typeof length === "number" ? Math.ceil((length * bytes) / 4) * 4 : reach;
       return { binding, resource: { buffer, offset: start * bytes, size } };
     });
     if (kernelIr.bindsSizes(kernel)) entries.push({ binding: entries.length, resource: { buffer: this.sizes! } });
@@ -224,6 +229,9 @@ export class DeviceProgram {
     if (this.sizes) this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
     const dispatches = this.program.kernels.map((kernel): Dispatch => {
       const compiled = this.compiled.get(variantFor(kernel, sizes))!;
+      for (const { root, length } of compiled.variant.bindings)
+        if (typeof length !== "number")
+          assertBindable(this.gpu, root, dimValue(length, sizes) * deviceElementBytes(root.type.dtype));
       return { compiled, grid: gridOf(compiled.variant.kernel, sizes) };
     });
     return (this.last = { values, dispatches });

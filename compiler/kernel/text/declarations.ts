@@ -95,7 +95,9 @@ const readBy = (line: LineReader): { width?: Width } => {
   return { width };
 };
 
-/** `b0: read f32[80] by 4`. */
+const readReserved = (line: LineReader): { reserved?: number } => (line.take("of") ? { reserved: line.integer() } : {});
+
+/** `b0: read f32[80] by 4`, `b1: read f32[($tokens * 8)] of 1024`. */
 function readBuffer(line: LineReader, scope: Scope): BufferParam {
   const name = line.name("a declaration");
   line.expect(":");
@@ -104,7 +106,7 @@ function readBuffer(line: LineReader, scope: Scope): BufferParam {
   line.expect("[");
   const size = new ExpressionReader(line, scope).read();
   line.expect("]");
-  return { name: name.image, dtype, access, size, ...readBy(line) };
+  return { name: name.image, dtype, access, size, ...readReserved(line), ...readBy(line) };
 }
 
 /** `workgroup slab: f16[5120] by 8`. */

@@ -1,6 +1,6 @@
 /** Rules for what a kernel declares: its memory, its fragments, its workgroup. */
 import { children, type Expr } from "../expr.ts";
-import { fragmentsOf, type Kernel } from "../kernel.ts";
+import { type BufferParam, fragmentsOf, type Kernel } from "../kernel.ts";
 import type { Report } from "./fault.ts";
 
 const isCount = (n: number): boolean => Number.isInteger(n) && n > 0;
@@ -14,6 +14,7 @@ export function declarationFaults(kernel: Kernel, report: Report): void {
   for (const b of kernel.buffers) {
     widthFaults(b, b.size.kind === "const" ? b.size.value : undefined, report);
     sizeFaults(b.size, kernel, report);
+    reservedFaults(b, report);
   }
   for (const a of kernel.arrays) {
     if (!isCount(a.length)) report(a, `${a.name} has ${a.length} elements`);
@@ -39,6 +40,14 @@ function widthFaults(
     report(d, `${d.name} is accessed by ${d.width}, which ${d.dtype} is not`);
   if (length !== undefined && length % d.width !== 0)
     report(d, `${d.name} has ${length} elements, which ${d.width} does not divide`);
+}
+
+function reservedFaults({ name, size, reserved, width }: BufferParam, report: Report): void {
+  if (reserved === undefined) return;
+  if (!isCount(reserved)) report(size, `${name} has ${reserved} elements reserved`);
+  if (size.kind === "const") report(size, `${name} has a known size, and ${reserved} elements reserved besides`);
+  if (width !== undefined && reserved % width !== 0)
+    report(size, `${name} has ${reserved} elements reserved, which ${width} does not divide`);
 }
 
 function sizeFaults(e: Expr, kernel: Kernel, report: Report): void {
