@@ -100,7 +100,14 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     trained.map((n) => ({ name: nameOf(n), type: n.type })),
     largestArena,
   );
-  const arenas = layouts.map((layout, i): TrainingArena => ({ layout, ...arenaNames(trainingState, i) }));
+  const arenas = layouts.map(
+    (layout, i): TrainingArena => ({
+      layout,
+      parameters: numbered(trainingState.parameters, i),
+      mean: numbered(trainingState.mean, i),
+      square: numbered(trainingState.square, i),
+    }),
+  );
   const axes = layouts.map((layout) => arenaAxis(layout) as Axis<"arena">);
   const before = arenas.map(({ parameters, mean, square }, i): AdamWState<"arena"> => {
     const [parameter, m, s] = [parameters, mean, square].map((name) => state(name, "f32", [axes[i]!]));
@@ -136,17 +143,17 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
     return adamw(before[i]!, clipped, step, mul(rate, rateScale!), decay!, optimizer);
   });
+  const stored = after.flatMap(({ parameter, mean, square }, i) => [
+    { output: numbered("parameters", i), state: arenas[i]!.parameters, node: parameter },
+    { output: numbered("mean", i), state: arenas[i]!.mean, node: mean },
+    { output: numbered("square", i), state: arenas[i]!.square, node: square },
+  ]);
   const outputs: Record<string, Node> = {
     loss: views[0]!,
     ...Object.fromEntries(reported.map(([name], i) => [name, views[1 + i]!])),
     rate,
     gradient_norm: norm,
-    ...Object.fromEntries(
-      after.flatMap(({ parameter, mean, square }, i) => {
-        const names = arenaNames(outputNames, i);
-        return [[names.parameters, parameter] as const, [names.mean, mean] as const, [names.square, square] as const];
-      }),
-    ),
+    ...Object.fromEntries(stored.map((s) => [s.output, s.node])),
     step,
     ...Object.fromEntries(updates.map((u, i) => [u.name, views[1 + reported.length + i]!])),
   };
@@ -156,16 +163,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     [],
     {
       step: trainingState.step,
-      ...Object.fromEntries(
-        arenas.flatMap(({ parameters, mean, square }, i) => {
-          const names = arenaNames(outputNames, i);
-          return [
-            [names.parameters, parameters] as const,
-            [names.mean, mean] as const,
-            [names.square, square] as const,
-          ];
-        }),
-      ),
+      ...Object.fromEntries(stored.map((s) => [s.output, s.state])),
       ...Object.fromEntries(updates.map((u) => [u.name, u.name])),
     },
   );
@@ -173,13 +171,8 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   return { graph, arenas, trained, frozen, kept, counter: trainingState.step };
 }
 
-const outputNames = { parameters: "parameters", mean: "mean", square: "square" } as const;
-
-/** The three names of an arena: as they are for the first, numbered for those after it. */
-function arenaNames(names: Readonly<Record<keyof typeof outputNames, string>>, i: number) {
-  const of = (name: string) => (i === 0 ? name : `${name}.${i}`);
-  return { parameters: of(names.parameters), mean: of(names.mean), square: of(names.square) };
-}
+/** The name of an arena's tensor: as it is for the first, numbered for those after it. */
+const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}.${i}`);
 
 const nameOf = (node: Node): string => String(node.attrs.name);
 
