@@ -35,6 +35,20 @@ const forget = new FinalizationRegistry<string>((key) => {
   if (!table.get(key)?.deref()) table.delete(key);
 });
 
+/** The path of new nodes, while something is replaced. */
+let givenPath: string | undefined;
+
+/** Runs `body` with the nodes that it makes in the module of `path`, unless that is "": what replaces a node stays where it was. */
+export function withPath<T>(path: string, body: () => T): T {
+  const before = givenPath;
+  givenPath = path === "" ? undefined : path;
+  try {
+    return body();
+  } finally {
+    givenPath = before;
+  }
+}
+
 /** The node with these parts: an existing one where there is one. */
 export function intern(
   op: string,
@@ -47,7 +61,14 @@ export function intern(
   const key = `${op}(${operands.map((o) => identity.get(o)).join(",")})${attrKey(attrs)}:${typeKey(type)}`;
   const found = table.get(key)?.deref();
   if (found) return found;
-  const node: Node = Object.freeze({ op, operands, attrs, type, birth, path: path ?? inheritedPath(operands) });
+  const node: Node = Object.freeze({
+    op,
+    operands,
+    attrs,
+    type,
+    birth,
+    path: path ?? givenPath ?? inheritedPath(operands),
+  });
   identity.set(node, next++); // never printed and never compared: only a handle for the interning key
   table.set(key, new WeakRef(node));
   forget.register(node, key);

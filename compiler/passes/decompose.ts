@@ -1,9 +1,10 @@
 /** Replaces composites by what they are made of, but for those that the target has something better for. */
 
 import { InternalError } from "../diagnostics/error.ts";
+import { withBirth } from "../diagnostics/source-location.ts";
 import type { Pass } from "../driver/index.ts";
 import { type Graph, rewriteGraph, withOperands } from "../ir/graph.ts";
-import type { Node } from "../ir/node.ts";
+import { type Node, withPath } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, printType, type TensorType } from "../ir/type.ts";
 import { transpose } from "../ops/index.ts";
@@ -33,7 +34,9 @@ function lower(node: Node, keep: (node: Node) => boolean, lowered: Map<Node, Nod
 function lowerOnce(node: Node, keep: (node: Node) => boolean, lowered: Map<Node, Node>): Node {
   const record = opRecord(node.op);
   if (!record.decompose || keep(node)) return node;
-  const parts = record.decompose(node.operands, node.attrs, node.type);
+  const parts = withBirth(node.birth, () =>
+    withPath(node.path, () => record.decompose!(node.operands, node.attrs, node.type)),
+  );
   assertSame(node, parts.type);
   // Builders order axes as they come; the composite's own order is what its users and outputs count on.
   return lowerTree(transpose(parts, axisNames(node.type)), keep, lowered);

@@ -87,3 +87,15 @@ it.each([
     expect(() => decompose(graph, () => false)).toThrow(/decompose: softmax is f32\[a=3\]/);
   });
 });
+
+it("stays in the module of what it replaces, born where that was", () => {
+  const embed = { name: "embed", size: 4 };
+  const position = ops.parameter("position", "f32", [embed], { kind: "constant", value: 0 });
+  const weight = ops.parameter("block.norm.weight", "f32", [embed], { kind: "constant", value: 1 });
+  const bias = ops.parameter("block.norm.bias", "f32", [embed], { kind: "constant", value: 0 });
+  const norm = ops.layerNorm(ops.add(ops.input("x", "f32", [embed]), position), weight, bias, ["embed"], 1e-6);
+  const { outputs } = decompose(makeGraph("g", [{ name: "y", node: norm }]), () => false);
+  const made = nodesOf(makeGraph("made", outputs)).filter((n) => n.op === "reduce_sum");
+  expect(made.length).toBeGreaterThan(0);
+  for (const { path, birth } of made) expect([path, birth]).toEqual(["block.norm", norm.birth]);
+});
