@@ -3,6 +3,8 @@
  * another, states that are read, written, swapped and shifted. A case is what its seed says, on every machine.
  */
 import {
+  bindSizes,
+  type Dim,
   differentiate,
   type Graph,
   inputName,
@@ -63,6 +65,10 @@ const bindings: readonly Sizes[] = [
   { n: 9, past: 2 },
   { n: 3, past: 17 },
 ];
+
+/** Symbols may have declared maxima, for which memory is made: both, one or none. */
+const [n, past] = (["n", "past"] as const).map((s) => symbol(s, { max: Math.max(...bindings.map((b) => b[s]!)) }));
+const maxima: readonly Readonly<Record<string, Dim>>[] = [{}, { n: n! }, { past: past! }, { n: n!, past: past! }];
 
 export const fuzzCase = (seed: number): FuzzCase => randomCase(seededChooser(seed));
 
@@ -186,7 +192,8 @@ function assemble(d: Draft, states: readonly Node[], gradients: readonly Output[
     if (!chance(d, 6)) updates[add(successor(d, state, states, gradients), "next")] = inputName(state);
   const all = shuffledList(d, [...outputs, ...gradients]);
   const graph = makeGraph("random", all, d.declared, updates);
-  return { graph, bindings: d.options.symbols ? bindings : [{}], open: d.options.symbols };
+  if (!d.options.symbols) return { graph, bindings: [{}], open: false };
+  return { graph: bindSizes(graph, pick(d, maxima)), bindings, open: true };
 }
 
 function shuffledList<T>(d: Draft, list: readonly T[]): T[] {
