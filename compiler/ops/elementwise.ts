@@ -120,7 +120,8 @@ export const pow: Binary = elementwise({
     b: select(and(eq(a, 0), ge(b, 0)), 0, mul(dy, mul(y, log(a)))), // aᵇ · ln a
   }),
   // WGSL leaves pow of a negative number open, and adapters take log2(0) for a finite number. Those cases are told by
-  // bits, which no compiler may assume away as it may infinities and nan.
+  // bits, which no compiler may assume away as it may infinities and nan. No `&&` and `||`, which are branches: several
+  // calls in one expression with them take SwiftShader's compiler forever.
   wgsl: {
     call: (a, b) => `heddle_pow(${a}, ${b})`,
     helper: `fn heddle_pow(a: f32, b: f32) -> f32 {
@@ -130,13 +131,13 @@ export const pow: Binary = elementwise({
   let x = bitcast<u32>(a) & 0x7fffffffu;
   let y = bitcast<u32>(b) & 0x7fffffffu;
   let whole = floor(b) == b;
-  let odd = whole && abs(b) < 16777216.0 && (i32(b) & 1) != 0;
+  let odd = whole & (abs(b) < 16777216.0) & ((i32(b) & 1) != 0);
   let grows = (x > one) == (bitcast<u32>(b) == y);
-  var power = select(bitcast<u32>(pow(abs(a), b)), select(0u, inf, grows), x == 0u || x == inf || y == inf);
+  var power = select(bitcast<u32>(pow(abs(a), b)), select(0u, inf, grows), (x == 0u) | (x == inf) | (y == inf));
   power |= select(0u, negative, odd);
-  let open = negative != 0u && x != 0u && x != inf && !whole;
-  power = select(power, 0x7fc00000u, open || x > inf || y > inf);
-  return bitcast<f32>(select(power, one, y == 0u || bitcast<u32>(a) == one || (x == one && y == inf)));
+  let open = (negative != 0u) & (x != 0u) & (x != inf) & !whole;
+  power = select(power, 0x7fc00000u, open | (x > inf) | (y > inf));
+  return bitcast<f32>(select(power, one, (y == 0u) | (bitcast<u32>(a) == one) | ((x == one) & (y == inf))));
 }`,
   },
   onnx: { type: "Pow", since: 13 },
