@@ -19,6 +19,7 @@ import {
   type AdapterFacts,
   assembleProgram,
   baselineFacts,
+  type Findings,
   fuseForUpdates,
   type LoweredPlan,
   lowerPlan,
@@ -84,7 +85,18 @@ export const programForm: Form<Program> = {
 };
 
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
-export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
+export const webgpuStages = (
+  facts: AdapterFacts,
+  schedules: ScheduleTables = scheduleTables,
+  findings?: Findings,
+): readonly AnyStage[] => [...planningStages(facts, schedules, findings), ...loweringStages(facts)];
+
+/** From a graph to the choice of schedules. */
+export const planningStages = (
+  facts: AdapterFacts,
+  schedules: ScheduleTables = scheduleTables,
+  findings?: Findings,
+): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
@@ -92,7 +104,11 @@ export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = sc
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
-  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules)),
+  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules, findings)),
+];
+
+/** From the choice of schedules to kernels. */
+export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
   stage("lower", scheduleForm, loweredForm, lowerPlan),
   stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
   stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
@@ -105,6 +121,8 @@ export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = sc
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
   readonly schedules?: ScheduleTables;
+  /** What timing on the adapter has shown: honoured where it still fits. */
+  readonly findings?: Findings;
 }
 
 /**
@@ -114,5 +132,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules), programForm, options);
+  { schedules, findings, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, findings), programForm, options);

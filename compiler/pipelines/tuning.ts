@@ -1,0 +1,65 @@
+/** What a tuner times: each shape of kernel of a graph in every way in which it may be lowered. */
+import { runStages } from "../driver/index.ts";
+import type { Sizes } from "../ir/dim.ts";
+import type { Graph } from "../ir/graph.ts";
+import {
+  type AdapterFacts,
+  type Alternatives,
+  alternativesOf,
+  holds,
+  onlyKernel,
+  type Program,
+  type ScheduledPlan,
+  type Settings,
+} from "../lowering/index.ts";
+import { type KernelOptions, loweringStages, planningStages, programForm, scheduleForm } from "./webgpu.ts";
+
+/** One way to lower a kernel. */
+export interface Candidate {
+  readonly schedule: string;
+  readonly settings: Settings;
+  /** The kernel made in this way, as a program of its own, whose other parts are those of the whole graph. */
+  readonly compile: () => Program;
+}
+
+/** Kernels of one shape. */
+export interface TunableKernel {
+  /** Of the shape, as findings name it. */
+  readonly mark: string;
+  readonly count: number;
+  /** What is taken now at the sizes given. */
+  readonly taken: Candidate;
+  /** What the order of the table would take. */
+  readonly byTable: Pick<Candidate, "schedule" | "settings">;
+  /** All ways that fit at these sizes, the taken one among them. */
+  readonly candidates: readonly Candidate[];
+}
+
+/** The shapes of kernels of a graph with what may be timed for each. Sizes that the graph leaves open are those of `sizes`. */
+export function tunableKernels(
+  graph: Graph,
+  facts: AdapterFacts,
+  sizes: Sizes,
+  { schedules, findings, ...options }: KernelOptions = {},
+): TunableKernel[] {
+  const plan = runStages(graph, planningStages(facts, schedules, findings), scheduleForm, options);
+  const plain = findings ? runStages(graph, planningStages(facts, schedules), scheduleForm, options) : plan;
+  return alternativesOf(plan).map((all) => {
+    const candidateOf = (choice: Alternatives["candidates"][number]): Candidate => ({
+      schedule: choice.schedule.name,
+      settings: choice.settings,
+      compile: () => lowered(onlyKernel(plan, all.kernel, choice)),
+    });
+    const taken = (choices: Alternatives["candidates"]) => choices.find((c) => holds(c.assuming, sizes))!;
+    const byTable = taken(plain.choices.get(all.kernel.shape.key)!.choices);
+    return {
+      mark: all.mark,
+      count: all.count,
+      taken: candidateOf(taken(all.choices.choices)),
+      byTable: { schedule: byTable.schedule.name, settings: byTable.settings },
+      candidates: all.candidates.filter((c) => holds(c.assuming, sizes)).map(candidateOf),
+    };
+  });
+}
+
+const lowered = (plan: ScheduledPlan): Program => runStages(plan, loweringStages(plan.facts), programForm);
