@@ -74,6 +74,10 @@ async function readGraph(source: string, { set, graph }: GraphChoice): Promise<G
   return parseGraph(await readText(source), source);
 }
 
+/** Whether a source is a file that exports a job. */
+export const isJob = async (source: string): Promise<boolean> =>
+  isScript(source) && Object.values(await importFile(source)).some((v) => isKind(v, "heddle.job"));
+
 /** The job of a TypeScript file, and its configuration with `--set` applied. */
 export async function loadJob(source: string, settings: readonly string[]) {
   if (!isScript(source))

@@ -19,6 +19,7 @@ export {
   writeAtomically,
   writeFileAtomically,
 } from "./files.ts";
+export { type FindingsBasis, type ReadFindings, readFindings, writeFindings } from "./findings-file.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { DecodeSession, Scores } from "./generation/decode-session.ts";

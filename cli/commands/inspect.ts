@@ -25,7 +25,7 @@ import {
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Model, trainingStep } from "../../dsl/index.ts";
+import type { Model } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed } from "../adapters.ts";
@@ -35,6 +35,7 @@ import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { assertStage, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
+import { stageStep } from "../stage-step.ts";
 import { typicalFacts } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
@@ -157,22 +158,15 @@ const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSiz
 
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
-  const { graph, config, model } = await loadConfigured(source, { ...args, weights: undefined });
-  const known = bundled.find((b) => b.model.build === model?.build);
+  const named = await loadConfigured(source, { ...args, weights: undefined });
+  const { graph, config, model } = named;
   if (args.stage === undefined) {
+    const known = bundled.find((b) => b.model.build === model?.build);
     const paper = known && config && args.graph === undefined ? known.paperMacs(config) : null;
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
-  if (args.graph !== undefined) throw new UsageError("--stage inspects a training step: give it or --graph, not both");
-  const recipe = known?.stages[args.stage];
-  if (!known || !config || !recipe) {
-    const stages = Object.keys(known?.stages ?? {});
-    throw new UsageError(
-      `"${source}" has no stage "${args.stage}"; ${stages.length > 0 ? `it has ${stages.join(", ")}` : "it has none"}`,
-    );
-  }
-  const step = trainingStep(recipe(config).stage);
+  const step = stageStep(source, args.stage, named, args.graph);
   const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
   const all = countParameters(graph); // the whole model, also what this stage's loss does not use
   return {

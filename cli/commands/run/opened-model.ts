@@ -44,7 +44,7 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   const choice = parseDevice(options.device);
   const weights = await weightsFor(graph, options);
   try {
-    const device = await openDevice(choice);
+    const device = await openDevice(choice, options);
     say(`device: ${device.reason}`);
     let tell: (parts: string) => void = () => {};
     const model = modelOn(device, weights, options, (parts) => tell(parts));
