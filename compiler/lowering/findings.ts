@@ -3,14 +3,11 @@
  * them is no matter of the compiler.
  */
 import type { Sizes } from "../ir/dim.ts";
-import type { AdapterFacts } from "./facts.ts";
-import type { Settings } from "./schedule.ts";
-import type { ScheduleTables } from "./schedules/tables.ts";
 
 /** The schedule and settings that were the fastest for kernels of a shape. */
 export interface Finding {
   readonly schedule: string;
-  readonly settings: Settings;
+  readonly settings: Readonly<Record<string, number>>;
   /** The open sizes at which it was timed: it replaces what would run at these. */
   readonly sizes: Sizes;
 }
@@ -28,15 +25,8 @@ export function markOf(text: string): string {
   return hash.toString(16).padStart(16, "0");
 }
 
-/**
- * A mark of the schedules themselves: of another one, findings say nothing. Their code is part of it, since a schedule that
- * makes other kernels under the same name may be faster or slower than it was.
- */
-export const markOfTables = (tables: ScheduleTables, facts: AdapterFacts): string =>
-  markOf(
-    Object.entries(tables)
-      .flatMap(([kind, { schedules }]) =>
-        schedules.map((s) => [kind, s.name, JSON.stringify(s.settings(facts)), s.fits, s.cost, s.lower].join(" ")),
-      )
-      .join("\n"),
-  );
+/** Bounds of a symbol, as keys have them. */
+const bounds = /\{\d+\.\.(?:\d+|Infinity)\/\d+\}/g;
+
+/** The mark of a kernel's shape. How far its open sizes may go is no part of it: a finding is of the sizes it was timed at. */
+export const markOfShape = (key: string): string => markOf(key.replace(bounds, ""));

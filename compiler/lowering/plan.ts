@@ -3,7 +3,7 @@ import type { FusedKernel, PlannedMemory } from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
-import { type Findings, markOf } from "./findings.ts";
+import { type Findings, markOfShape } from "./findings.ts";
 import { type LoweredKernel, Lowering } from "./kernel.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";
 import {
@@ -67,7 +67,7 @@ export function schedulePlan(
     const shape = kernelShape(fused, plan.storage, plan.places, facts.bindingAlignment);
     if (!choices.has(shape.key)) {
       const { problem, schedules } = kindOf(tables, fused);
-      const found = findings && findings.size > 0 ? findings.get(markOf(shape.key)) : undefined;
+      const found = findings && findings.size > 0 ? findings.get(markOfShape(shape.key)) : undefined;
       choices.set(shape.key, choose(schedules, problem(new Lowering(fused, shape, plan.places, facts)), facts, found));
     }
     return { fused, shape };
@@ -93,7 +93,7 @@ export const alternativesOf = ({ facts, tables, shaped, choices, places }: Sched
     const { problem, schedules } = kindOf(tables, fused);
     return {
       kernel: same[0]!,
-      mark: markOf(key),
+      mark: markOfShape(key),
       count: same.length,
       choices: choices.get(key)!,
       candidates: candidates(schedules, problem(new Lowering(fused, shape, places, facts)), facts),

@@ -1,15 +1,18 @@
 /** What a tuner times: each shape of kernel of a graph in every way in which it may be lowered. */
 import { runStages } from "../driver/index.ts";
+import { kernelName } from "../fusion/index.ts";
 import type { Sizes } from "../ir/dim.ts";
-import type { Graph } from "../ir/graph.ts";
+import { bindSizes, type Graph } from "../ir/graph.ts";
 import {
   type AdapterFacts,
   type Alternatives,
   alternativesOf,
   holds,
+  markOfShape,
   onlyKernel,
   type Program,
   type ScheduledPlan,
+  type ScheduleTables,
   type Settings,
 } from "../lowering/index.ts";
 import { type KernelOptions, loweringStages, planningStages, programForm, scheduleForm } from "./webgpu.ts";
@@ -26,6 +29,8 @@ export interface Candidate {
 export interface TunableKernel {
   /** Of the shape, as findings name it. */
   readonly mark: string;
+  /** Of the same kernel where these sizes are fixed; undefined where it has no like there. */
+  readonly fixedMark: string | undefined;
   readonly count: number;
   /** What is taken now at the sizes given. */
   readonly taken: Candidate;
@@ -44,6 +49,7 @@ export function tunableKernels(
 ): TunableKernel[] {
   const plan = runStages(graph, planningStages(facts, schedules, findings), scheduleForm, options);
   const plain = findings ? runStages(graph, planningStages(facts, schedules), scheduleForm, options) : plan;
+  const fixed = fixedMarks(bindSizes(graph, sizes), facts, schedules);
   return alternativesOf(plan).map((all) => {
     const candidateOf = (choice: Alternatives["candidates"][number]): Candidate => ({
       schedule: choice.schedule.name,
@@ -54,12 +60,19 @@ export function tunableKernels(
     const byTable = taken(plain.choices.get(all.kernel.shape.key)!.choices);
     return {
       mark: all.mark,
+      fixedMark: fixed.get(kernelName(all.kernel.fused)),
       count: all.count,
       taken: candidateOf(taken(all.choices.choices)),
       byTable: { schedule: byTable.schedule.name, settings: byTable.settings },
       candidates: all.candidates.filter((c) => holds(c.assuming, sizes)).map(candidateOf),
     };
   });
+}
+
+/** Marks of the kernels of a graph by their names. */
+function fixedMarks(graph: Graph, facts: AdapterFacts, schedules?: ScheduleTables): Map<string, string> {
+  const { shaped } = runStages(graph, planningStages(facts, schedules), scheduleForm);
+  return new Map(shaped.map(({ fused, shape }) => [kernelName(fused), markOfShape(shape.key)]));
 }
 
 const lowered = (plan: ScheduledPlan): Program => runStages(plan, loweringStages(plan.facts), programForm);

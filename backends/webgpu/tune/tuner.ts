@@ -40,6 +40,8 @@ export interface Skipped extends Way {
 /** What was found of the kernels of one shape. */
 export interface TunedKernel {
   readonly mark: string;
+  /** Of the same kernel where the sizes are fixed: what was found holds for it as well. */
+  readonly fixedMark: string | undefined;
   /** Of the first of them. */
   readonly name: string;
   readonly kind: string;
@@ -144,7 +146,7 @@ async function tuneOne(
   sizes: Sizes,
   inTime: () => boolean,
 ): Promise<TunedKernel | FailedKernel> {
-  const { mark, count, taken, byTable } = shape;
+  const { mark, fixedMark, count, taken, byTable } = shape;
   const { name, kind } = program.kernels[0]!;
   const skipped: Skipped[] = [];
   const others = shape.candidates.filter((c) => !sameWay(c, taken));
@@ -166,7 +168,7 @@ async function tuneOne(
     const before = timed.find((t) => sameWay(t, taken))!;
     const after = timed[0]!.nanoseconds < worthIt * before.nanoseconds ? timed[0]! : before;
     const finding = sameWay(after, byTable) ? undefined : { ...wayOf(after), sizes };
-    return { mark, name, kind, count, before, after, timed, skipped, finding };
+    return { mark, fixedMark, name, kind, count, before, after, timed, skipped, finding };
   } catch (error) {
     return { mark, name, count, failure: reasonOf(error) };
   } finally {
@@ -263,13 +265,17 @@ export function mergedFindings(
   sizes: Sizes,
 ): Findings {
   const merged = new Map(known);
-  const isElsewhere = (f: Finding) => JSON.stringify(f.sizes) !== JSON.stringify(sizes);
-  for (const result of tuned) {
-    if ("failure" in result) continue;
-    const { mark, finding } = result;
-    const all = [...(merged.get(mark) ?? []).filter(isElsewhere), ...(finding ? [finding] : [])];
+  const put = (mark: string, at: Sizes, way: Way | undefined) => {
+    const elsewhere = (merged.get(mark) ?? []).filter((f) => JSON.stringify(f.sizes) !== JSON.stringify(at));
+    const all = way ? [...elsewhere, { ...wayOf(way), sizes: at }] : elsewhere;
     if (all.length > 0) merged.set(mark, all);
     else merged.delete(mark);
+  };
+  for (const result of tuned) {
+    if ("failure" in result) continue;
+    const { mark, fixedMark, finding } = result;
+    put(mark, sizes, finding);
+    if (fixedMark !== undefined && fixedMark !== mark) put(fixedMark, {}, finding);
   }
   return merged;
 }
