@@ -33,6 +33,9 @@ const configOf = (s: Shapes): VisionConfig => ({
   image: s.encoderImage,
 });
 
+/** The encoder with its weights in f16, and any number of pictures. */
+export const encoderGraph = (s: Shapes): Graph => keepParametersAs(graphOf(configOf(s)), "f16");
+
 function graphOf(config: VisionConfig): Graph {
   const build = (p: Params) => ({ features: internvit(p, pixelsInput(config), config).at(-1)! });
   return trace(defineModel({ name: "internvit", summary: "", config: {}, build }));

@@ -49,13 +49,17 @@ export const training: MarkGroup = {
   },
 };
 
+/** In f32 nothing is asked for, as every version has it. */
+const askedFor = (precision: "f16" | "f32") => (precision === "f16" ? { precision } : {});
+
+export const stepOf = (shapes: Shapes, precision: "f16" | "f32"): TrainingStep =>
+  trainingStep({ ...vitStage(configOf(shapes)), ...askedFor(precision) } as Stage);
+
 async function steps({ backend, shapes }: MarkContext, precision: "f16" | "f32") {
   const config = configOf(shapes);
-  // In f32 nothing is asked for, as every version has it.
-  const asked = precision === "f16" ? { precision } : {};
-  const step = trainingStep({ ...vitStage(config), ...asked } as Stage);
+  const step = stepOf(shapes, precision);
   const store = backend.createStore();
-  const executable = await backend.compile(step.graph, asked as CompileOptions);
+  const executable = await backend.compile(step.graph, askedFor(precision) as CompileOptions);
   try {
     const drawn = step.trained.map((n): [string, HostTensor] => [
       String(n.attrs.name),
