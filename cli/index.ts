@@ -134,6 +134,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("devices")
     .description("what is here, and which one auto takes")
+    .option("--measure", "also what the GPU can do at most: copying, multiplying, dispatching", false)
     .option("--json", "for programs", false)
     .action(async (options) => done(await devicesCommand(options)));
   program

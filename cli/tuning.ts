@@ -3,7 +3,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { factsOf, type WebgpuBackend } from "../backends/webgpu/index.ts";
 import { type Findings, foundKernels, type KernelOptions, lowering, type Program } from "../compiler/index.ts";
-import { type FindingsBasis, readFindings, writeFindings } from "../runtime/index.ts";
+import { type MeasuredOn, readFindings, writeFindings } from "../runtime/index.ts";
 import { versions } from "./versions.ts";
 
 type GpuDevice = WebgpuBackend["gpu"];
@@ -17,13 +17,16 @@ function cacheFolder(): string {
   return join(XDG_CACHE_HOME || join(homedir(), ".cache"), "heddle");
 }
 
-/** The file of an adapter; what else its findings are true of stands in it. */
-export function findingsPath({ adapter }: GpuDevice): string {
+/** The file of an adapter for a kind of thing; what else it is true of stands in it. */
+export function cachePath(kind: string, { adapter }: GpuDevice): string {
   const words = [adapter.vendor, adapter.architecture, adapter.device, adapter.backend].join(" ").toLowerCase();
-  return join(cacheFolder(), "findings", `${words.replace(/[^a-z0-9]+/g, "-").slice(0, 80)}.json`);
+  return join(cacheFolder(), kind, `${words.replace(/[^a-z0-9]+/g, "-").slice(0, 80)}.json`);
 }
 
-function basisOf(gpu: GpuDevice): FindingsBasis {
+export const findingsPath = (gpu: GpuDevice): string => cachePath("findings", gpu);
+
+/** What every measurement on an adapter is true of. */
+export function measuredOn(gpu: GpuDevice): MeasuredOn {
   const { vendor, architecture, device, description, backend, software } = gpu.adapter;
   const { heddle, webgpu } = versions();
   return {
@@ -31,10 +34,14 @@ function basisOf(gpu: GpuDevice): FindingsBasis {
     driver: `${description} [${backend}]`, // Vulkan's description has the driver's version in it
     "npm webgpu": webgpu ?? "none",
     heddle: heddle ?? "none",
-    schedules: lowering.markOfTables(lowering.scheduleTables, factsOf(gpu)),
     threads: software ? "of the processor" : "of a GPU",
   };
 }
+
+const basisOf = (gpu: GpuDevice): MeasuredOn => ({
+  ...measuredOn(gpu),
+  schedules: lowering.markOfTables(lowering.scheduleTables, factsOf(gpu)),
+});
 
 /** What was found on this adapter by this version; what is passed over is told on stderr. */
 export async function knownFindings(gpu: GpuDevice): Promise<Findings> {

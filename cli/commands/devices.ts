@@ -1,13 +1,21 @@
-/** `heddle devices`: what is here, and which one auto takes. */
-import { listAdapters } from "../../backends/webgpu/node-index.ts";
+/** `heddle devices`: what is here, which one auto takes, and what the one that is taken can do at most. */
+import type { Ceilings } from "../../backends/webgpu/index.ts";
+import { listAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
+import { freshCeilings, type MeasuredCeilings } from "../ceilings.ts";
 import { json, table } from "../output.ts";
 
-export async function devicesCommand(args: { readonly json: boolean }): Promise<number> {
+export interface DevicesArguments {
+  readonly json: boolean;
+  readonly measure: boolean;
+}
+
+export async function devicesCommand({ json: asJson, measure }: DevicesArguments): Promise<number> {
   const adapters = await listAdapters();
   const hardware = adapters.find((a) => !a.software);
   const auto = hardware ? "webgpu" : "cpu";
-  if (args.json) {
-    process.stdout.write(`${json({ auto, adapters })}\n`);
+  const measured = measure ? await measuredDevice() : undefined;
+  if (asJson) {
+    process.stdout.write(`${json({ auto, adapters, ...(measured && { measured }) })}\n`);
     return 0;
   }
   const rows = adapters.map(
@@ -18,5 +26,41 @@ export async function devicesCommand(args: { readonly json: boolean }): Promise<
       hardware ? hardware.description : "there is no hardware GPU, and software GPUs are taken only when asked for"
     }\n`,
   );
+  if (measured) process.stdout.write(`\n${measured.adapter}, measured:\n${printCeilings(measured)}\n`);
   return 0;
 }
+
+interface MeasuredDevice extends MeasuredCeilings {
+  readonly adapter: string;
+}
+
+/** The adapter that --device webgpu takes. */
+async function measuredDevice(): Promise<MeasuredDevice> {
+  const gpu = await requestDevice({ prefer: "hardware" });
+  try {
+    return { adapter: gpu.adapter.description, ...(await freshCeilings(gpu)) };
+  } finally {
+    gpu.dispose();
+  }
+}
+
+const digits = (n: number): string => String(Number(n.toPrecision(3)));
+const rate = (n: number): string => (n >= 1e12 ? `${digits(n / 1e12)} TFLOP/s` : `${digits(n / 1e9)} GFLOP/s`);
+const time = (n: number): string => `${digits(n * 1e6)} µs`;
+
+const lines = [
+  ["copy", "copy by a kernel, read and written", (n) => `${digits(n / 1e9)} GB/s`],
+  ["f32", "multiply-add in f32", rate],
+  ["f16", "multiply-add in f16", rate],
+  ["matrices", "matrix units, f16 operands", rate],
+  ["dispatch", "one more dispatch in a pass", time],
+  ["submission", "a submission until it is done", time],
+] as const satisfies readonly (readonly [keyof Ceilings, string, (n: number) => string])[];
+
+const printCeilings = ({ ceilings, missing }: MeasuredCeilings): string =>
+  table(
+    lines.map(([name, label, print]) => {
+      const value = ceilings[name];
+      return [label, value === undefined ? `none: ${missing[name] ?? "not measured"}` : print(value)] as const;
+    }),
+  );

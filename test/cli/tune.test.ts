@@ -27,7 +27,7 @@ const file = () => folder.at("cache", "findings", readdirSync(folder.at("cache",
 
 interface Kept {
   basis: Record<string, string>;
-  findings: Record<string, { schedule: string; settings: Record<string, number>; sizes: Record<string, number> }[]>;
+  value: Record<string, { schedule: string; settings: Record<string, number>; sizes: Record<string, number> }[]>;
 }
 const kept = (): Kept => JSON.parse(readFileSync(file(), "utf8")) as Kept;
 
@@ -63,7 +63,7 @@ describe("heddle tune", () => {
     const other = kernel.timed.find((t: { schedule: string }) => t.schedule === "registers");
     const { schedule, settings } = other;
     const finding = { schedule, settings, sizes: { rows: 9 } };
-    writeFileSync(file(), JSON.stringify({ ...kept(), format: 1, findings: { [kernel.mark]: [finding] } }));
+    writeFileSync(file(), JSON.stringify({ ...kept(), format: 1, value: { [kernel.mark]: [finding] } }));
   });
 
   it("is used by what opens the device, which says so", async () => {

@@ -43,17 +43,17 @@ describe("findings on disk", () => {
     });
   });
 
-  const whole = { format: 1, basis, findings: Object.fromEntries(findings) };
+  const whole = { format: 1, basis, value: Object.fromEntries(findings) };
   it.each([
     ["cut off", JSON.stringify(whole).slice(0, 90), /JSON/],
     ["empty", "", /JSON/],
     ["a list", "[]", /it is no record/],
     ["of a later format", JSON.stringify({ ...whole, format: 2 }), /its format is 2, not 1/],
-    ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not say what its findings are true of/],
-    ["with a number for a list", JSON.stringify({ ...whole, findings: { a: 3 } }), /no findings/],
+    ["without a basis", JSON.stringify({ ...whole, basis: null }), /does not say what they are true of/],
+    ["with a number for a list", JSON.stringify({ ...whole, value: { a: 3 } }), /no findings/],
     [
       "with a text for a setting",
-      JSON.stringify({ ...whole, findings: { a: [{ schedule: "x", settings: { t: "64" }, sizes: {} }] } }),
+      JSON.stringify({ ...whole, value: { a: [{ schedule: "x", settings: { t: "64" }, sizes: {} }] } }),
       /no findings/,
     ],
   ])("that are %s are ignored, in one line", async (_, text, reason) => {
