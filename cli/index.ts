@@ -60,6 +60,7 @@ function commands(done: (status: number) => void): Command {
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
     .option("--adapter <name>", `with --kernels: whom they are made for, ${adapterNames.join(", ")}`, "typical")
     .option("--fixed", "with --kernels: made for these sizes alone, rather than for any", false)
+    .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])

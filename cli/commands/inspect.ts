@@ -1,7 +1,8 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
 import { setFlagsFromString } from "node:v8";
 import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
-import { emitWgsl } from "../../backends/webgpu/index.ts";
+import { emitWgsl, factsOf, timeKernels, type WebgpuBackend } from "../../backends/webgpu/index.ts";
+import { requestDevice } from "../../backends/webgpu/node-index.ts";
 import {
   beforeAndAfter,
   bindSizes,
@@ -17,6 +18,7 @@ import {
   memoryOf,
   nodesOf,
   type Program,
+  type ProgramKernel,
   printGraph,
   printKernel,
   readSwitches,
@@ -29,13 +31,15 @@ import type { Model } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed } from "../adapters.ts";
-import { printKernels, shapesOf } from "../kernel-report.ts";
+import { ceilingsOf } from "../ceilings.ts";
+import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { assertStage, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { stageStep } from "../stage-step.ts";
+import { tunedOptions } from "../tuning.ts";
 import { typicalFacts } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
@@ -50,6 +54,8 @@ export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly kernels?: string | true;
   readonly adapter: string;
   readonly fixed: boolean;
+  /** Times the kernels on the GPU that is here. */
+  readonly measure: boolean;
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
@@ -81,6 +87,8 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   // A second's work leaves 100 MB of garbage, for which V8 would grow its young generation to 64 MB.
   setFlagsFromString("--semi-space-growth-factor=1");
   if (args.sweep.length > 0) return await sweepCommand(source, args);
+  if (args.measure && args.kernels === undefined)
+    throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
@@ -90,7 +98,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     return 0;
   }
   if (args.pass !== undefined || args.html !== undefined) return await showStages(graph, args);
-  if (args.kernels !== undefined) return showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
+  if (args.kernels !== undefined) return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
   const result = { ...inspect(graph, sizes, begun), ...parts };
@@ -117,21 +125,54 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
 }
 
 /** Lists kernels with the schedules they are made by. Sizes stay open, as they do on a device, but for --fixed. */
-function showKernels(graph: Graph, args: InspectArguments, pattern: string): number {
-  const { what, facts } = adapterNamed(args.adapter);
+async function showKernels(graph: Graph, args: InspectArguments, pattern: string): Promise<number> {
   const sizes = sizesOf(graph, args);
-  const program = compileKernels(args.fixed ? bindSizes(graph, sizes) : graph, facts);
-  const chosen = program.kernels.filter((k) => globMatches(pattern, k.name));
-  if (chosen.length === 0) {
-    const near = didYouMean(
-      pattern,
-      program.kernels.map((k) => k.name),
-    );
-    throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
+  const bound = args.fixed ? bindSizes(graph, sizes) : graph;
+  if (args.measure)
+    return await withGpu(async (gpu) => {
+      const program = compileKernels(bound, factsOf(gpu), await tunedOptions(gpu));
+      const chosen = kernelsNamed(program, pattern);
+      const { ceilings } = await ceilingsOf(gpu);
+      const times = await timeKernels(gpu, program, chosen, sizes);
+      const adapter = gpu.adapter.description;
+      return report(program, chosen, sizes, { name: adapter, what: `${adapter}, timed` }, args, { ceilings, times });
+    });
+  const { what, facts, measured } = adapterNamed(args.adapter);
+  const program = compileKernels(bound, facts);
+  return report(program, kernelsNamed(program, pattern), sizes, { name: args.adapter, what }, args, measured);
+}
+
+async function withGpu<T>(body: (gpu: WebgpuBackend["gpu"]) => Promise<T>): Promise<T> {
+  const gpu = await requestDevice({ prefer: "hardware" });
+  try {
+    return await body(gpu);
+  } finally {
+    gpu.dispose();
   }
-  const shapes = shapesOf(chosen, sizes);
-  const report = { model: graph.name, adapter: args.adapter, sizes, open: program.symbols, shapes };
-  process.stdout.write(args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, what));
+}
+
+/** Throws UsageError where no kernel has a name that matches. */
+function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly ProgramKernel[] {
+  const chosen = kernels.filter((k) => globMatches(pattern, k.name));
+  if (chosen.length > 0) return chosen;
+  const near = didYouMean(
+    pattern,
+    kernels.map((k) => k.name),
+  );
+  throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
+}
+
+function report(
+  program: Program,
+  chosen: readonly ProgramKernel[],
+  sizes: Sizes,
+  adapter: { readonly name: string; readonly what: string },
+  args: InspectArguments,
+  measured?: Measured,
+): number {
+  const shapes = shapesOf(chosen, sizes, measured);
+  const all = { model: program.graph.name, adapter: adapter.name, sizes, open: program.symbols, shapes };
+  process.stdout.write(args.json ? `${json(all)}\n` : printKernels(program, shapes, sizes, adapter.what));
   return 0;
 }
 

@@ -37,6 +37,8 @@ export interface LoweredVariant extends LoweredKernel {
   readonly schedule: string;
   readonly settings: Settings;
   readonly found?: boolean;
+  /** Share of its work past the edges of the problem, where its schedule says it. */
+  readonly waste?: number;
 }
 
 /** The kernels of one shape: the last one assumes nothing about sizes. */
@@ -116,13 +118,15 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
     const { choices: chosen, refused } = choices.get(shape.key)!;
     const variants = chosen.map(({ schedule, settings, assuming, found }): LoweredVariant => {
       const k = new Lowering(fused, shape, plan.places, facts);
-      const code = schedule.lower(kindOf(tables, fused).problem(k), settings);
+      const problem = kindOf(tables, fused).problem(k);
+      const waste = schedule.waste?.(problem, settings);
       return {
-        ...k.finish(code, symbols),
+        ...k.finish(schedule.lower(problem, settings), symbols),
         assuming,
         schedule: schedule.name,
         settings,
         ...(found && { found }),
+        ...(waste !== undefined && { waste }),
       };
     });
     lowered.set(shape.key, { variants, refused });

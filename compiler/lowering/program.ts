@@ -41,6 +41,8 @@ export interface KernelVariant {
   readonly settings: Settings;
   /** Whether a finding chose the schedule. */
   readonly found?: boolean;
+  /** Share of its work past the edges of the problem, where its schedule says it. */
+  readonly waste?: number;
 }
 
 /** A kernel of the program with what it costs, in bytes and operations. It assumes nothing about the sizes of a run. */

@@ -35,8 +35,14 @@ export interface Schedule<P, S extends Settings = Settings> {
   readonly byRange?: boolean;
   /** Estimated cost, by which the settings of one schedule are compared: a relative figure, the lower the better. */
   cost(problem: P, settings: S, facts: AdapterFacts): number;
+  /** Share of the work, 0 to 1, that lies past the edges of a problem of the typical sizes; for people to read. */
+  waste?(problem: P, settings: S): number;
   lower(problem: P, settings: S): KernelCode;
 }
+
+/** The share of tiles that lies past the edges, of results so long and so wide in tiles of these sides. */
+export const tileWaste = (sides: readonly (readonly [size: number, tile: number])[]): number =>
+  1 - sides.reduce((n, [size, tile]) => (n * size) / (Math.ceil(size / tile) * tile), 1);
 
 /** A schedule that was passed over, and why. */
 export interface Refusal {

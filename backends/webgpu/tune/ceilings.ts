@@ -138,7 +138,7 @@ interface Amount {
 
 const chained = Array.from({ length: chains }, (_, i) => `c${i}`);
 
-/** Sums that all run to 0.5: c ← 0.5 c + 0.25. */
+/** Sums that all run to 0.5: c ← 0.5 c + 0.25, as sums are written in kernels; GPUs make one operation of it. */
 export const scalarShader = (dtype: "f32" | "f16", { groups, steps }: Amount): string => `
 ${dtype === "f16" ? "enable f16;" : ""}
 @group(0) @binding(0) var<storage, read> given: array<vec4<f32>, 2>;
@@ -150,7 +150,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   let begin = vec4<${dtype}>(${dtype}(local & 7u));
   ${chained.map((c, i) => `var ${c} = begin + ${i};`).join("\n  ")}
   for (var i = 0u; i < ${steps}u; i++) {
-    ${chained.map((c) => `${c} = fma(${c}, a, b);`).join("\n    ")}
+    ${chained.map((c) => `${c} = ${c} * a + b;`).join("\n    ")}
   }
   out[wid.x * ${threads}u + local] = vec4<f32>(${chained.join(" + ")});
 }`;
