@@ -12,6 +12,7 @@ import { encoder } from "./encoder.ts";
 import type { MarkGroup, Outcome, PeerOrder } from "./mark.ts";
 import { otherLibraries } from "./other-libraries.ts";
 import { products } from "./products.ts";
+import { resnet } from "./resnet.ts";
 import { isMarks, type Scale, type Shapes, scales, shapesOf } from "./shapes.ts";
 import { agrees, printTable, type Row } from "./table.ts";
 import { tokens } from "./tokens.ts";
@@ -19,7 +20,7 @@ import { type PeerReport, runTorch } from "./torch.ts";
 import { training } from "./training.ts";
 
 /** In the order in which they are measured: the cheap ones first. */
-const groups: readonly MarkGroup[] = [products, attentions, training, encoder, tokens, otherLibraries];
+const groups: readonly MarkGroup[] = [products, attentions, training, resnet, encoder, tokens, otherLibraries];
 const words = groups.map((g) => g.name);
 
 interface Options {
@@ -98,7 +99,7 @@ async function measure(options: Options): Promise<number> {
         await group.measure({ backend, shapes, note }, record);
       } catch (error) {
         if (!(error instanceof Error)) throw error;
-        skip(error.message.split("\n")[0]!);
+        skip(error.message.replace(/\s*\n\s*/g, " ").slice(0, 160));
         backend.dispose(); // what failed may fail all that comes after
         backend = undefined;
       }

@@ -13,6 +13,8 @@ export interface Asked {
   readonly unit: Unit;
   readonly first?: number;
   readonly goal?: number;
+  /** Whether it is asked for as a share of PyTorch's speed. */
+  readonly ofPeer?: boolean;
 }
 
 /** What PyTorch is to do beside it: a function of its script, with what that needs to know. */

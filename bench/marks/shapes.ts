@@ -23,6 +23,11 @@ const full = {
   patch: 14,
   batch: 64,
   classes: 1000,
+  /** Of ResNet: blocks of a stage at most. */
+  resnetBatch: 64,
+  resnetImage: 224,
+  resnetChannels: 64,
+  resnetBlocks: 6,
   /** Of InternVL-G. */
   blocks: 48,
   layers: 32,
@@ -39,6 +44,7 @@ const small: Shapes = {
   ...{ product: 96, attentionBatch: 1, attentionHeads: 2, attentionTokens: 65, headWidth: 32 },
   ...{ encoderWidth: 64, encoderHeads: 2, encoderDepth: 1, encoderImage: 28, pictures: 2 },
   ...{ width: 64, heads: 2, depth: 1, image: 28, patch: 14, batch: 2, classes: 10 },
+  ...{ resnetBatch: 2, resnetImage: 32, resnetChannels: 8, resnetBlocks: 1 },
   ...{ blocks: 1, layers: 1, tokens: 1, times: 2 },
 };
 

@@ -23,17 +23,34 @@ const reached = (value: number, asked: number | undefined, { unit }: Asked): boo
 export const figure = (value: number): string =>
   Number(value.toPrecision(value >= 1000 ? 4 : 3)).toLocaleString("en-US", { maximumSignificantDigits: 6 });
 
+/** PyTorch's figure, where it has one. */
+const theirsOf = ({ peer }: Row): PeerFigure | undefined => (peer && !("failure" in peer) ? peer : undefined);
+
+/** heddle's speed in units of PyTorch's. */
+function ratioOf(row: Row): number | undefined {
+  const theirs = theirsOf(row);
+  if (!theirs || "skipped" in row.outcome) return undefined;
+  const { value } = row.outcome;
+  return row.asked.unit === "TFLOP/s" ? value / theirs.value : theirs.value / value;
+}
+
+function verdictOf(row: Row, value: number): string {
+  const { asked } = row;
+  const ratio = ratioOf(row);
+  if (asked.ofPeer && ratio === undefined) return "-";
+  const met = (n: number | undefined) => (asked.ofPeer ? n !== undefined && ratio! >= n : reached(value, n, asked));
+  return met(asked.goal) ? "goal" : met(asked.first) ? "first" : "below";
+}
+
 function cells(row: Row, isAsked: boolean): string[] {
   const { mark, asked, outcome, peer, difference } = row;
-  const target = (n: number | undefined) => (n === undefined || !isAsked ? "-" : figure(n));
+  const target = (n: number | undefined) =>
+    n === undefined || !isAsked ? "-" : asked.ofPeer ? `${n} of it` : figure(n);
   const targets = [target(asked.first), target(asked.goal)];
   if ("skipped" in outcome) return [mark, "-", asked.unit, ...targets, "-", "-", "-", "-", outcome.skipped];
   const { value, note = "" } = outcome;
-  const met = (n: number | undefined) => reached(value, n, asked);
-  const verdict = !isAsked ? "-" : met(asked.goal) ? "goal" : met(asked.first) ? "first" : "below";
-  const theirs = peer && !("failure" in peer) ? peer : undefined;
-  const isRate = asked.unit === "TFLOP/s";
-  const ratio = theirs && (isRate ? value / theirs.value : theirs.value / value);
+  const verdict = isAsked ? verdictOf(row, value) : "-";
+  const [theirs, ratio] = [theirsOf(row), ratioOf(row)];
   const trouble = agrees(row) ? "" : "ITS RESULTS ARE NOT PYTORCH'S, so the figure does not count";
   const failed = peer && "failure" in peer ? `PyTorch: ${peer.failure}` : "";
   return [

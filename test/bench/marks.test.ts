@@ -4,13 +4,24 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { attentionGraph } from "../../bench/marks/attention.ts";
 import { marksCommand } from "../../bench/marks/command.ts";
 import { encoderGraph } from "../../bench/marks/encoder.ts";
-import { patternOf, sampleOf, valuesOf } from "../../bench/marks/pattern.ts";
+import { countOf, patternOf, sampleOf, valuesOf } from "../../bench/marks/pattern.ts";
 import { productGraph } from "../../bench/marks/products.ts";
+import { resnetOf } from "../../bench/marks/resnet.ts";
 import { isMarks, shapesOf } from "../../bench/marks/shapes.ts";
+import { stepFor } from "../../bench/marks/steps.ts";
 import { figure, printTable, type Row } from "../../bench/marks/table.ts";
 import { stepOf } from "../../bench/marks/training.ts";
+import { resnetModel, resnetStage } from "../../bench/model/resnet.ts";
 import { adapterNamed } from "../../cli/adapters.ts";
-import { bindSizes, compileKernels, deviceElementBytes, dimValue, memoryOf } from "../../compiler/index.ts";
+import {
+  bindSizes,
+  compileKernels,
+  deviceElementBytes,
+  dimValue,
+  keepParametersAs,
+  memoryOf,
+} from "../../compiler/index.ts";
+import { trace } from "../../dsl/index.ts";
 import { scratch } from "../cli/support.ts";
 
 const folder = scratch("marks");
@@ -64,12 +75,12 @@ describe("bench marks", () => {
 
   it("measures an encoder from a file, and a training step", async () => {
     const path = folder.at("rows.json");
-    const { status } = await marks("--only", "internvit,train", "--no-peers", "--json", "--out", path);
+    const { status } = await marks("--only", "internvit,train,resnet", "--no-peers", "--json", "--out", path);
     expect(status).toBe(0);
     const { rows, peers } = JSON.parse(readFileSync(path, "utf8"));
     expect(peers).toBe("left out by --no-peers");
     const values = Object.fromEntries(rows.map((r: { mark: string; value?: number }) => [r.mark, r.value]));
-    for (const mark of [/^loading/, /2 pictures$/, /1 picture$/, /f32$/]) {
+    for (const mark of [/^loading/, /2 pictures$/, /1 picture$/, /f32$/, /forward$/, /training step$/]) {
       const found = Object.keys(values).find((m) => mark.test(m));
       expect(values[found!]).toBeGreaterThan(0);
     }
@@ -105,6 +116,8 @@ describe("at the sizes of the marks", () => {
     ["attention and its gradients", () => attentionGraph(shapes, "f16", true)],
     ["InternViT-6B", () => bindSizes(encoderGraph(shapes), { batch: shapes.pictures })],
     ["a training step", () => stepOf(shapes, "f32").graph],
+    ["ResNet-50", () => keepParametersAs(trace(resnetModel(resnetOf(shapes))), "f16")],
+    ["a training step of ResNet-50", () => stepFor(resnetStage(resnetOf(shapes)), "f32").graph],
   ] as const)("%s keeps to the limits of an H200", (_, graph) => {
     const program = compileKernels(graph(), facts); // verifies every kernel against the facts
     expect(memoryOf(program).parameters + memoryOf(program).activations).toBeLessThan(139 * 2 ** 30);
@@ -112,6 +125,12 @@ describe("at the sizes of the marks", () => {
       for (const { root, length } of bindings)
         expect(dimValue(length) * deviceElementBytes(root.type.dtype), name).toBeLessThanOrEqual(facts.maxBindingBytes);
   });
+});
+
+it("ResNet-50 is as large as it is published to be", () => {
+  const parameters = trace(resnetModel(resnetOf(shapesOf("full", [])))).inputs.filter((n) => n.op === "parameter");
+  const trained = parameters.filter((n) => !String(n.attrs.name).includes("running"));
+  expect(trained.reduce((n, p) => n + countOf(p), 0)).toBe(25_557_032); // torchvision's resnet50
 });
 
 describe("the numbers of both sides", () => {

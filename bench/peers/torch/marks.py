@@ -165,7 +165,69 @@ def train(order):
     return [float(x) for x in losses], milliseconds(step, 7)
 
 
-runs = {"product": product, "attention": attention, "internvit": internvit, "train": train}
+def resnet_logits(w, pixels, stages, train, stats):
+    """bench/model/resnet.ts; weights lie as [to, row, column, from]."""
+
+    def unit(x, p, stride):
+        weight = w[p + "conv.weight"].permute(0, 3, 1, 2)
+        x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+        scale, shift = w[p + "bn.weight"], w[p + "bn.bias"]
+        if not train:
+            return F.batch_norm(x, w[p + "bn.running_mean"], w[p + "bn.running_var"], scale, shift, False, 0.1, 1e-5)
+        if p not in stats:
+            stats[p] = torch.zeros_like(scale).detach(), torch.ones_like(scale).detach()
+        return F.batch_norm(x, *stats[p], scale, shift, True, 0.1, 1e-5)
+
+    x = F.max_pool2d(F.relu(unit(pixels, "stem.", 2)), 3, 2, 1)
+    for stage, blocks in enumerate(stages):
+        for i in range(blocks):
+            p, stride = f"stages.{stage}.{i}.", 2 if i == 0 and stage > 0 else 1
+            y = F.relu(unit(x, p + "1.", 1))
+            y = unit(F.relu(unit(y, p + "2.", stride)), p + "3.", 1)
+            x = F.relu(y + (unit(x, p + "shortcut.", stride) if i == 0 else x))
+    return F.linear(x.mean((2, 3)), w["head.weight"], w["head.bias"])
+
+
+def pictures(order, dtype):
+    shape = [order["batch"], 3, order["image"], order["image"]]
+    pixels = tensor({"shape": shape, "base": 0, "scale": 1, "phase": phase("pixels")}, dtype)
+    return pixels.to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def resnet(order):
+    # Halves on a processor are for trying, and its convolutions of them are slow and coarse.
+    dtype = torch.float16 if cuda else torch.float32
+    w = {name: tensor(p, torch.float16).to(dtype) for name, p in order["weights"].items()}
+    pixels = pictures(order, dtype)
+    run = lambda: resnet_logits(w, pixels, order["stages"], False, {})
+    return sample(run()), milliseconds(run)
+
+
+def resnet_train(order):
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    w = {name: tensor(p).requires_grad_() for name, p in order["weights"].items()}
+    pixels, stats = pictures(order, torch.float32), {}
+    label = (7 * torch.arange(order["batch"], device=dev) + 3) % order["classes"]
+    matrices = [t for t in w.values() if t.dim() > 1]
+    others = [t for t in w.values() if t.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, 3e-4, fused=cuda)
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast(dev.type, torch.bfloat16, enabled=order["precision"] == "f16"):
+            value = F.cross_entropy(resnet_logits(w, pixels, order["stages"], True, stats).float(), label)
+        value.backward()
+        optimizer.step()
+        return value.detach()
+
+    losses = [step() for _ in range(order["steps"])]
+    return [float(x) for x in losses], milliseconds(step, 7)
+
+
+runs = {"resnet": resnet, "resnet_train": resnet_train, "product": product, "attention": attention, "internvit": internvit, "train": train}
 name = torch.cuda.get_device_name() if cuda else "the processor"
 print(json.dumps({"about": f"PyTorch {torch.__version__} on {name}"}), flush=True)
 for order in given["orders"]:
