@@ -9,6 +9,7 @@ import {
   type KernelOptions,
   makeGraph,
   type Program,
+  precisionPath,
   type Sizes,
   UsageError,
 } from "../../../compiler/index.ts";
@@ -68,12 +69,12 @@ class Compiled implements WebgpuExecutable {
     pipelines: Pipelines,
     kernelOptions: KernelOptions,
     graph: Graph,
-    { sizes = {}, fixed = false }: CompileOptions,
+    { sizes = {}, fixed = false, precision }: CompileOptions,
   ) {
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
-    this.kernelOptions = kernelOptions;
+    this.kernelOptions = precision === undefined ? kernelOptions : { ...kernelOptions, precision };
     this.sizes = sizes;
     this.fixed = fixed;
   }
@@ -168,6 +169,7 @@ export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {})
       await executable.warm();
       return executable;
     },
+    precision: (asked) => precisionPath(factsOf(gpu), asked, kernelOptions.schedules),
     pipelines: () => pipelines.size,
     dispose() {
       for (const e of compiled) e.dispose();
