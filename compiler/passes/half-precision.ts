@@ -7,7 +7,17 @@
 import type { Pass } from "../driver/index.ts";
 import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, usersOf } from "../ir/graph.ts";
 import { intern, type Node } from "../ir/node.ts";
-import { indexMapOf, isConstant, isElementwise, isParameter, isState, opRecord, roleOf, sourceOf } from "../ir/op.ts";
+import {
+  indexMapOf,
+  isConstant,
+  isElementwise,
+  isParameter,
+  isReduction,
+  isState,
+  opRecord,
+  roleOf,
+  sourceOf,
+} from "../ir/op.ts";
 import type { TensorType } from "../ir/type.ts";
 import { cast } from "../ops/index.ts";
 
@@ -64,6 +74,8 @@ class HalfChoice {
   private readonly half = new Set<Node>();
   /** What reads f16 and gives f32. */
   private readonly sums = new Set<Node>();
+  /** f32, but read by products and otherwise summed only: it is rounded once, and both read the same f16. */
+  private readonly rounded = new Set<Node>();
   private readonly learned: ReadonlySet<Node>;
   private readonly updated: ReadonlySet<string>;
   private readonly options: HalfOptions;
@@ -93,6 +105,10 @@ class HalfChoice {
   readsHalf(node: Node, position: number): boolean {
     const inHalf = this.sums.has(node) || (this.half.has(node) && !isHeld(node));
     return inHalf && roleOf(node, position) !== "statistic";
+  }
+
+  isRounded(node: Node): boolean {
+    return this.rounded.has(node);
   }
 
   private get keepsParameters(): boolean {
@@ -137,8 +153,10 @@ class HalfChoice {
       const optional = follows(node) || this.isCastable(node);
       const wide = users.every((u, i) => u.type.dtype === "f32" && !reading[i]);
       if (optional && wide) this.half.delete(node);
-    } else if (indexMapOf(node) && !handedOut && reading.every(Boolean)) {
+    } else if (!handedOut && indexMapOf(node) && reading.every(Boolean)) {
       this.half.add(node); // converted before it is moved: half the bytes are moved, and a window repeats none
+    } else if (!handedOut && reading.some(Boolean) && users.every((u, i) => reading[i] || isReduction(u))) {
+      this.rounded.add(node); // as the cotangent of a product that has a bias
     }
   }
 }
@@ -171,7 +189,9 @@ function rebuild(node: Node, choice: HalfChoice, made: ReadonlyMap<Node, Node>):
   if (node.operands.length === 0) return half && isParameter(node) ? retyped(node, []) : node;
   const operands = node.operands.map((o, i) => {
     const operand = made.get(o)!;
-    return o.type.dtype === "f32" ? inPrecision(operand, choice.readsHalf(node, i) ? "f16" : "f32") : operand;
+    if (o.type.dtype !== "f32") return operand;
+    if (choice.readsHalf(node, i)) return inPrecision(operand, "f16");
+    return inPrecision(choice.isRounded(o) ? inPrecision(operand, "f16") : operand, "f32");
   });
   return retyped(node, operands);
 }
