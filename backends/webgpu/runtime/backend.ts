@@ -7,7 +7,10 @@ import {
   graphSymbols,
   type HostTensor,
   type KernelOptions,
+  type lowering,
   makeGraph,
+  type PrecisionAsked,
+  type PrecisionPath,
   type Program,
   precisionPath,
   type Sizes,
@@ -51,6 +54,13 @@ export interface WebgpuExecutable extends Executable {
 export interface WebgpuBackend extends Backend {
   readonly gpu: GpuDevice;
   compile(graph: Graph, options?: CompileOptions): Promise<WebgpuExecutable>;
+}
+
+/** What an open device computes in when that is asked for; it may have f16 that is not trusted. */
+export function pathOn(gpu: GpuDevice, asked: PrecisionAsked, schedules?: lowering.ScheduleTables): PrecisionPath {
+  const path = precisionPath(factsOf(gpu), asked, schedules);
+  const fault = gpu.distrusted.get("shader-f16");
+  return fault !== undefined && asked.precision === "f16" ? { ...path, why: fault } : path;
 }
 
 class Compiled implements WebgpuExecutable {
@@ -169,7 +179,7 @@ export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {})
       await executable.warm();
       return executable;
     },
-    precision: (asked) => precisionPath(factsOf(gpu), asked, kernelOptions.schedules),
+    precision: (asked) => pathOn(gpu, asked, kernelOptions.schedules),
     pipelines: () => pipelines.size,
     dispose() {
       for (const e of compiled) e.dispose();
