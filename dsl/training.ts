@@ -14,6 +14,7 @@ import {
   opRecord,
   type Precision,
   packArena,
+  precisions,
   type TensorType,
   topological,
   UsageError,
@@ -69,6 +70,13 @@ export interface Stage {
 }
 
 export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
+
+/** The precision that a job's setting names. Throws UsageError for another word. */
+export function precisionNamed(text: string): Precision {
+  const found = precisions.find((p) => p === text);
+  if (!found) throw new UsageError(`precision is one of ${precisions.join(", ")}, not "${text}"`);
+  return found;
+}
 
 /** Names of the state that a training step keeps in a store. */
 export const trainingState = {
