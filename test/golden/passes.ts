@@ -2,10 +2,10 @@
 import { tabulateIotas } from "../../backends/onnx/passes/tabulate-iotas.ts";
 import {
   canonicalize,
+  coreOf,
   decompose,
   differentiate,
   fold,
-  coreOf,
   fuseAttention,
   type Graph,
   halfPrecision,
