@@ -90,6 +90,11 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "what weights are kept as: f32 or f16; what export takes for an ONNX file", "f32")
+    .addOption(
+      new Option("--precision <precision>", "what a bundle computes in; f16 needs a device that has it")
+        .choices([...precisions])
+        .default("f32"),
+    )
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
     .option("--seed <n>", "of random values", seed, 0)
