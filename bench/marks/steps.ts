@@ -1,18 +1,11 @@
 /** Training steps of a stage on pictures with labels: what the losses are, and how long a step takes. */
-import type { CompileOptions } from "../../backends/backend.ts";
-import { type HostTensor, hostTensor, type SizedAxis } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, type Precision, type SizedAxis } from "../../compiler/index.ts";
 import { type Stage, type TrainingStep, trainingStep } from "../../dsl/index.ts";
 import { fillStore } from "../heddle/train-vit.ts";
 import { type MarkContext, wallMs } from "./mark.ts";
 import { parameterPattern, patternOf, patternsOf, tensorOf, valuesOf } from "./pattern.ts";
 
-export type Precision = "f16" | "f32";
-
-/** In f32 nothing is asked for, as every version has it. */
-const askedFor = (precision: Precision) => (precision === "f16" ? { precision } : {});
-
-export const stepFor = (stage: Stage, precision: Precision): TrainingStep =>
-  trainingStep({ ...stage, ...askedFor(precision) } as Stage);
+export const stepFor = (stage: Stage, precision: Precision): TrainingStep => trainingStep({ ...stage, precision });
 
 /** Steps whose losses are compared. */
 export const compared = 3;
@@ -32,7 +25,7 @@ export async function trainingSteps(
 ) {
   const step = stepFor(stage, precision);
   const store = backend.createStore();
-  const executable = await backend.compile(step.graph, askedFor(precision) as CompileOptions);
+  const executable = await backend.compile(step.graph, { precision });
   try {
     const drawn = step.trained.map((n): [string, HostTensor] => [
       String(n.attrs.name),
@@ -44,7 +37,7 @@ export async function trainingSteps(
       const count = axes.reduce((n, a) => n * a.size, 1);
       await store.write(name, hostTensor("f32", axes, new Float32Array(count).fill(initial)));
     }
-    const { lossScale } = step as TrainingStep & { lossScale?: { state: string; initial: number } };
+    const { lossScale } = step;
     if (lossScale) await store.write(lossScale.state, hostTensor("f32", [], [lossScale.initial]));
     const feeds = { pixels: pixelsOf(pictures), label: labelsOf(pictures) };
     const losses: number[] = [];

@@ -4,7 +4,8 @@ import { deviceModel } from "../../runtime/index.ts";
 import { captionGraphs, captionSession, parametersOf } from "../heddle/caption.ts";
 import { tableWeights } from "../model/table-weights.ts";
 import { median } from "../statistics.ts";
-import type { MarkGroup } from "./mark.ts";
+import { join, type MarkGroup } from "./mark.ts";
+import { halfOptions } from "./precision.ts";
 import type { Shapes } from "./shapes.ts";
 
 const isPublished = (s: Shapes): boolean => s.blocks === 48 && s.layers === 32;
@@ -31,10 +32,12 @@ export const tokens: MarkGroup = {
     [names(s).f16]: { unit: "ms", first: 9, goal: 5 },
     [names(s).int4]: { unit: "ms", first: 5, goal: 2.5 },
   }),
-  measure: async ({ backend, shapes }, record) => {
+  measure: async (context, record) => {
+    const { backend, shapes } = context;
+    const half = halfOptions(context);
     const config = configOf(shapes);
     const graphs = captionGraphs(config, "f16");
-    const model = deviceModel(backend, tableWeights(parametersOf(graphs)));
+    const model = deviceModel(backend, tableWeights(parametersOf(graphs)), { precision: "f16" });
     try {
       const session = captionSession(model, graphs, config, 1, shapes.tokens + 2);
       await session.begin();
@@ -46,7 +49,10 @@ export const tokens: MarkGroup = {
         if (!scores.every((v) => Number.isFinite(v))) throw new RangeError("a score is no finite number");
       }
       session.dispose();
-      record(names(shapes).f16, { value: median(times.slice(2)), note: "its scores were checked to be finite only" });
+      record(names(shapes).f16, {
+        value: median(times.slice(2)),
+        ...join("its scores were checked to be finite only", half.note),
+      });
     } finally {
       model.dispose();
     }

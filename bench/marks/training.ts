@@ -1,9 +1,10 @@
 /** A training step of a ViT: pictures in, loss out, AdamW; in f16 with f32 master weights, and in f32. */
+import type { Precision } from "../../compiler/index.ts";
 import { type VitConfig, vitStage } from "../model/vit.ts";
 import { join, type MarkGroup } from "./mark.ts";
 import { halfOptions } from "./precision.ts";
 import type { Shapes } from "./shapes.ts";
-import { compared, type Precision, stepFor, trainingSteps } from "./steps.ts";
+import { compared, stepFor, trainingSteps } from "./steps.ts";
 
 const configOf = (s: Shapes): VitConfig => ({
   ...{ batch: s.batch, tokens: (s.image / s.patch) ** 2 + 1, width: s.width, heads: s.heads, mlp: 4 * s.width },
@@ -28,10 +29,6 @@ export const training: MarkGroup = {
     const half = halfOptions(context);
     for (const precision of ["f16", "f32"] as const) {
       const isHalf = precision === "f16";
-      if (isHalf && !half.isThere) {
-        record(names(shapes).f16, { skipped: "training in f16 is not there yet" });
-        continue;
-      }
       const config = configOf(shapes);
       const { sample, milliseconds, weights } = await trainingSteps(context, vitStage(config), config, precision);
       record(names(shapes)[precision], {

@@ -1,8 +1,10 @@
-/** `heddle devices`: what is here, which one auto takes, and what the one that is taken can do at most. */
-import type { Ceilings } from "../../backends/webgpu/index.ts";
-import { listAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
+/** `heddle devices`: what is here, what each computes f16 in, which one auto takes, and what that can do at most. */
+import { type Ceilings, webgpuBackend } from "../../backends/webgpu/index.ts";
+import { type OpenedAdapter, openAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
+import type { PrecisionPath } from "../../compiler/index.ts";
 import { freshCeilings, type MeasuredCeilings } from "../ceilings.ts";
 import { json, table } from "../output.ts";
+import { precisionText } from "../precision.ts";
 
 export interface DevicesArguments {
   readonly json: boolean;
@@ -10,7 +12,7 @@ export interface DevicesArguments {
 }
 
 export async function devicesCommand({ json: asJson, measure }: DevicesArguments): Promise<number> {
-  const adapters = await listAdapters();
+  const adapters = (await openAdapters()).map(reported);
   const hardware = adapters.find((a) => !a.software);
   const auto = hardware ? "webgpu" : "cpu";
   const measured = measure ? await measuredDevice() : undefined;
@@ -18,9 +20,10 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
     process.stdout.write(`${json({ auto, adapters, ...(measured && { measured }) })}\n`);
     return 0;
   }
-  const rows = adapters.map(
-    (a) => [a.software ? "webgpu (software)" : "webgpu", `${a.description} [${a.backend}]`] as const,
-  );
+  const rows = adapters.flatMap((a) => [
+    [a.software ? "webgpu (software)" : "webgpu", `${a.description} [${a.backend}]`] as const,
+    ["  with --dtype f16", "failure" in a ? `not opened: ${a.failure}` : precisionText(a.f16)] as const,
+  ]);
   process.stdout.write(
     `${table([...rows, ["cpu", "onnxruntime"]])}\n\n--device auto takes ${auto}: ${
       hardware ? hardware.description : "there is no hardware GPU, and software GPUs are taken only when asked for"
@@ -28,6 +31,15 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
   );
   if (measured) process.stdout.write(`\n${measured.adapter}, measured:\n${printCeilings(measured)}\n`);
   return 0;
+}
+
+/** What an adapter is and computes in when f16 is asked for; its device is closed again. */
+function reported({ opened, ...info }: OpenedAdapter) {
+  if (opened instanceof Error) return { ...info, failure: opened.message };
+  const backend = webgpuBackend(opened);
+  const f16: PrecisionPath = backend.precision({ precision: "f16" });
+  backend.dispose();
+  return { ...info, f16 };
 }
 
 interface MeasuredDevice extends MeasuredCeilings {

@@ -4,6 +4,7 @@ import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
 import { emitWgsl, factsOf, timeKernels, type WebgpuBackend } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/node-index.ts";
 import {
+  type AdapterFacts,
   beforeAndAfter,
   bindSizes,
   compileKernels,
@@ -17,8 +18,10 @@ import {
   inspectionPage,
   memoryOf,
   nodesOf,
+  type PrecisionPath,
   type Program,
   type ProgramKernel,
+  precisionPath,
   printGraph,
   printKernel,
   readSwitches,
@@ -36,11 +39,11 @@ import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
-import { assertStage, roadTo, travel } from "../roads.ts";
+import { keptAs, precisionFor, precisionText } from "../precision.ts";
+import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { stageStep } from "../stage-step.ts";
 import { tunedOptions } from "../tuning.ts";
-import { typicalFacts } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
 export interface InspectArguments extends GraphChoice, SizeArguments {
@@ -77,6 +80,8 @@ export interface Inspection {
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
+  /** What it is computed in; absent where f16 is not asked for. */
+  readonly precision?: PrecisionPath;
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
   readonly traffic: { readonly read: number; readonly written: number };
@@ -101,7 +106,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.kernels !== undefined) return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, begun), ...parts };
+  const result = { ...inspect(graph, sizes, args, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -109,7 +114,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 /** Prints what a stage was given and what it made, or writes one page to step through all stages of a target. */
 async function showStages(graph: Graph, args: InspectArguments): Promise<number> {
   const { target, pass, html } = args;
-  const road = roadTo(target, graph, { sizes: sizesOf(graph, args), dtype: exportDtype(args.dtype) });
+  const road = roadTo(target, graph, choiceOf(sizesOf(graph, args), args));
   // Of a form with named parts, such as kernels, a pattern says which.
   const [stage, names] = pass?.split(":") ?? [];
   if (stage !== undefined) assertStage(target, road, stage);
@@ -127,19 +132,23 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
 /** Lists kernels with the schedules they are made by. Sizes stay open, as they do on a device, but for --fixed. */
 async function showKernels(graph: Graph, args: InspectArguments, pattern: string): Promise<number> {
   const sizes = sizesOf(graph, args);
-  const bound = args.fixed ? bindSizes(graph, sizes) : graph;
+  const precision = precisionFor(args.dtype);
+  const bound = keptAs(args.fixed ? bindSizes(graph, sizes) : graph, args.dtype);
   if (args.measure)
     return await withGpu(async (gpu) => {
-      const program = compileKernels(bound, factsOf(gpu), await tunedOptions(gpu));
+      const program = compileKernels(bound, factsOf(gpu), { ...(await tunedOptions(gpu)), precision });
       const chosen = kernelsNamed(program, pattern);
       const { ceilings } = await ceilingsOf(gpu);
       const times = await timeKernels(gpu, program, chosen, sizes);
+      const path = precision === "f16" ? pathOn(factsOf(gpu), graph, args) : undefined;
       const adapter = gpu.adapter.description;
-      return report(program, chosen, sizes, { name: adapter, what: `${adapter}, timed` }, args, { ceilings, times });
+      const about = { name: adapter, what: `${adapter}, timed`, path };
+      return reportKernels(program, chosen, sizes, about, args, { ceilings, times });
     });
   const { what, facts, measured } = adapterNamed(args.adapter);
-  const program = compileKernels(bound, facts);
-  return report(program, kernelsNamed(program, pattern), sizes, { name: args.adapter, what }, args, measured);
+  const program = compileKernels(bound, facts, { precision });
+  const about = { name: args.adapter, what, path: precision === "f16" ? pathOf(graph, args) : undefined };
+  return reportKernels(program, kernelsNamed(program, pattern), sizes, about, args, measured);
 }
 
 async function withGpu<T>(body: (gpu: WebgpuBackend["gpu"]) => Promise<T>): Promise<T> {
@@ -162,19 +171,47 @@ function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly Pr
   throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
 }
 
-function report(
+interface About {
+  readonly name: string;
+  readonly what: string;
+  /** Where f16 is asked for. */
+  readonly path: PrecisionPath | undefined;
+}
+
+function reportKernels(
   program: Program,
   chosen: readonly ProgramKernel[],
   sizes: Sizes,
-  adapter: { readonly name: string; readonly what: string },
+  { name, what, path }: About,
   args: InspectArguments,
   measured?: Measured,
 ): number {
   const shapes = shapesOf(chosen, sizes, measured);
-  const all = { model: program.graph.name, adapter: adapter.name, sizes, open: program.symbols, shapes };
-  process.stdout.write(args.json ? `${json(all)}\n` : printKernels(program, shapes, sizes, adapter.what));
+  const precision = path && { precision: path };
+  const report = { model: program.graph.name, adapter: name, sizes, ...precision, open: program.symbols, shapes };
+  const notes = path ? [`computed in ${precisionText(path)}`] : [];
+  process.stdout.write(
+    args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, { adapter: what, notes }),
+  );
   return 0;
 }
+
+/** What the options say of a road. */
+const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): RoadChoice => ({
+  sizes,
+  dtype: exportDtype(dtype),
+  facts: adapterNamed(adapter).facts,
+});
+
+/** What a graph is computed in on the adapter named; the parameters that a step updates stay f32. */
+const pathOf = (graph: Graph, args: InspectArguments): PrecisionPath =>
+  pathOn(adapterNamed(args.adapter).facts, graph, args);
+
+const pathOn = (facts: AdapterFacts, { updates }: Graph, { dtype }: InspectArguments): PrecisionPath =>
+  precisionPath(facts, {
+    precision: precisionFor(dtype),
+    ...(Object.keys(updates).length > 0 && { parameters: "f32" }),
+  });
 
 /** What the DUMP, TRACE and TIME switches ask for, on stderr. */
 function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
@@ -183,19 +220,22 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   const switches = readSwitches(process.env);
   const write = (line: string) => void process.stderr.write(`${line}\n`);
   if ([switches.dump, switches.trace, switches.time].every((asked) => asked.length === 0)) return;
-  travel(roadTo(target, graph, { sizes, dtype }), {
+  travel(roadTo(target, graph, choiceOf(sizes, args)), {
     observers: switchObservers(switches, write),
     check: switches.check,
   });
   if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph, { dtype }).model));
   for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
-    for (const { name, kernel } of compiled(graph, sizes).kernels) {
+    for (const { name, kernel } of compiled(graph, sizes, args).kernels) {
       if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
     }
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalFacts);
+const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArguments): Program =>
+  compileKernels(keptAs(bindSizes(graph, sizes), dtype), adapterNamed(adapter).facts, {
+    precision: precisionFor(dtype),
+  });
 
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
@@ -207,7 +247,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
-  const step = stageStep(source, args.stage, named, args.graph);
+  const step = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
   const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
   const all = countParameters(graph); // the whole model, also what this stage's loss does not use
   return {
@@ -228,8 +268,8 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): Inspection {
-  const program = compiled(graph, sizes);
+function inspect(graph: Graph, sizes: Sizes, args: InspectArguments, begun: number): Inspection {
+  const program = compiled(graph, sizes, args);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -240,6 +280,7 @@ export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): 
     macs: { exact: countMacs(graph, sizes), paper: null },
     graph: { nodes: nodesOf(graph).length, ops: countOps(graph) },
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
+    ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
@@ -286,6 +327,7 @@ function describe(r: Inspection): string {
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
+    ...(r.precision ? [["computed in", precisionText(r.precision)] as const] : []),
     ["memory, parameters", bytes(r.memory.parameters)],
     [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],

@@ -9,9 +9,11 @@ import {
   type Way,
 } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/node-index.ts";
-import { bindSizes, type Graph, graphSymbols, keepParametersAs, lowering } from "../../compiler/index.ts";
+import { bindSizes, graphSymbols, lowering } from "../../compiler/index.ts";
+import type { TrainingStep } from "../../dsl/index.ts";
 import { type GraphChoice, isJob, loadConfigured, loadJob } from "../load.ts";
 import { json } from "../output.ts";
+import { keptAs, precisionFor } from "../precision.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { stageStep } from "../stage-step.ts";
 import { findingsPath, keepFindings, knownFindings } from "../tuning.ts";
@@ -29,7 +31,7 @@ type Result = TunedKernel | FailedKernel;
 
 export async function tuneCommand(source: string, args: TuneArguments): Promise<number> {
   const say = (text: string) => process.stderr.write(`${text}\n`);
-  const open = await subject(source, args);
+  const { graph: open, precision } = await subject(source, args);
   const all = sizesOf(open, args);
   const graph = args.fixed ? bindSizes(open, all) : open;
   const sizes = Object.fromEntries(graphSymbols(graph).map((s) => [s, all[s]!]));
@@ -41,7 +43,7 @@ export async function tuneCommand(source: string, args: TuneArguments): Promise<
     say(`device: ${gpu.adapter.description} (${gpu.reason})`);
     const findings = await knownFindings(gpu);
     const onKernel = (done: number, total: number, k: Result) => say(`${done}/${total} ${progress(k)}`);
-    const options = { sizes, findings, budget: args.budget, onKernel, signal: controller.signal };
+    const options = { sizes, findings, precision, budget: args.budget, onKernel, signal: controller.signal };
     const results = await tuneKernels(gpu, graph, options);
     const merged = mergedFindings(findings, results, sizes);
     await keepFindings(gpu, merged);
@@ -54,15 +56,19 @@ export async function tuneCommand(source: string, args: TuneArguments): Promise<
   }
 }
 
-/** The graph whose kernels are timed: a job's step, a stage's step, or what a model computes. */
-async function subject(source: string, args: TuneArguments): Promise<Graph> {
+/** A graph, and what it is computed in. */
+type Subject = Pick<TrainingStep, "graph" | "precision">;
+
+/** What is tuned: a job's step, a stage's step, or what a model computes. */
+async function subject(source: string, args: TuneArguments): Promise<Subject> {
+  const precision = precisionFor(args.dtype);
   if (args.stage === undefined && (await isJob(source))) {
-    const { job, config } = await loadJob(source, args.set);
-    return (await job.build(config)).step.graph;
+    const { job, config } = await loadJob(source, args.set, precision === "f16" ? precision : undefined);
+    return (await job.build(config)).step;
   }
   const named = await loadConfigured(source, { ...args, weights: undefined });
-  if (args.stage !== undefined) return stageStep(source, args.stage, named, args.graph).graph;
-  return keepParametersAs(named.graph, args.dtype);
+  if (args.stage !== undefined) return stageStep(source, args.stage, named, args.graph, precision);
+  return { graph: keptAs(named.graph, args.dtype), precision };
 }
 
 const isFailed = (k: Result): k is FailedKernel => "failure" in k;

@@ -12,10 +12,16 @@ import {
   onlyKernel,
   type Program,
   type ScheduledPlan,
-  type ScheduleTables,
   type Settings,
 } from "../lowering/index.ts";
-import { type KernelOptions, loweringStages, planningStages, programForm, scheduleForm } from "./webgpu.ts";
+import {
+  type KernelOptions,
+  loweringStages,
+  type PlanningOptions,
+  planningStages,
+  programForm,
+  scheduleForm,
+} from "./webgpu.ts";
 
 /** One way to lower a kernel. */
 export interface Candidate {
@@ -45,11 +51,12 @@ export function tunableKernels(
   graph: Graph,
   facts: AdapterFacts,
   sizes: Sizes,
-  { schedules, findings, ...options }: KernelOptions = {},
+  { schedules, precision, findings, ...options }: KernelOptions = {},
 ): TunableKernel[] {
-  const plan = runStages(graph, planningStages(facts, schedules, findings), scheduleForm, options);
-  const plain = findings ? runStages(graph, planningStages(facts, schedules), scheduleForm, options) : plan;
-  const fixed = fixedMarks(bindSizes(graph, sizes), facts, schedules);
+  const plain = { schedules, precision };
+  const plan = runStages(graph, planningStages(facts, { ...plain, findings }), scheduleForm, options);
+  const unfound = findings ? runStages(graph, planningStages(facts, plain), scheduleForm, options) : plan;
+  const fixed = fixedMarks(bindSizes(graph, sizes), facts, plain);
   return alternativesOf(plan).map((all) => {
     const candidateOf = (choice: Alternatives["candidates"][number]): Candidate => ({
       schedule: choice.schedule.name,
@@ -57,7 +64,7 @@ export function tunableKernels(
       compile: () => lowered(onlyKernel(plan, all.kernel, choice)),
     });
     const taken = (choices: Alternatives["candidates"]) => choices.find((c) => holds(c.assuming, sizes))!;
-    const byTable = taken(plain.choices.get(all.kernel.shape.key)!.choices);
+    const byTable = taken(unfound.choices.get(all.kernel.shape.key)!.choices);
     return {
       mark: all.mark,
       fixedMark: fixed.get(kernelName(all.kernel.fused)),
@@ -70,8 +77,8 @@ export function tunableKernels(
 }
 
 /** Marks of the kernels of a graph by their names. */
-function fixedMarks(graph: Graph, facts: AdapterFacts, schedules?: ScheduleTables): Map<string, string> {
-  const { shaped } = runStages(graph, planningStages(facts, schedules), scheduleForm);
+function fixedMarks(graph: Graph, facts: AdapterFacts, options: PlanningOptions): Map<string, string> {
+  const { shaped } = runStages(graph, planningStages(facts, options), scheduleForm);
   return new Map(shaped.map(({ fused, shape }) => [kernelName(fused), markOfShape(shape.key)]));
 }
 

@@ -36,8 +36,9 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, splitReductions } from "../passes/index.ts";
+import { decomposeFor, type HalfOptions, halfPrecision, type Precision, splitReductions } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
+import { precisionPath } from "./precision.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
 const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
@@ -84,20 +85,24 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
+/** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
+const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
+
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (
   facts: AdapterFacts,
   schedules: ScheduleTables = scheduleTables,
+  precision: Precision = "f32",
   findings?: Findings,
-): readonly AnyStage[] => [...planningStages(facts, schedules, findings), ...loweringStages(facts)];
+): readonly AnyStage[] => [...planningStages(facts, { schedules, precision, findings }), ...loweringStages(facts)];
 
 /** From a graph to the choice of schedules. */
 export const planningStages = (
   facts: AdapterFacts,
-  schedules: ScheduleTables = scheduleTables,
-  findings?: Findings,
+  { schedules = scheduleTables, precision = "f32", findings }: PlanningOptions,
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
+  graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
@@ -118,11 +123,19 @@ export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
   stage("kernels", loweredForm, programForm, assembleProgram),
 ];
 
+/** What the choice of kernels depends on beside the adapter. */
+export type PlanningOptions = { readonly [K in "schedules" | "precision" | "findings"]?: KernelOptions[K] | undefined };
+
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
   readonly schedules?: ScheduleTables;
   /** What timing on the adapter has shown: honoured where it still fits. */
   readonly findings?: Findings;
+  /**
+   * In which floats most of the work is done; default "f32". "f16" needs adapters with that feature, and is f32 on others:
+   * `precisionPath` says which it is.
+   */
+  readonly precision?: Precision;
 }
 
 /**
@@ -132,5 +145,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, findings, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules, findings), programForm, options);
+  { schedules, precision, findings, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings), programForm, options);

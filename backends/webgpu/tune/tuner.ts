@@ -63,7 +63,7 @@ export interface FailedKernel {
   readonly failure: string;
 }
 
-export interface TuneOptions extends Pick<KernelOptions, "schedules" | "findings"> {
+export interface TuneOptions extends Pick<KernelOptions, "schedules" | "findings" | "precision"> {
   /** For the sizes that the graph leaves open. */
   readonly sizes?: Sizes;
   /** Milliseconds for all kernels together: those that seem to take the most time have the most of it. */
