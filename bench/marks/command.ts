@@ -14,7 +14,7 @@ import { otherLibraries } from "./other-libraries.ts";
 import { products } from "./products.ts";
 import { resnet } from "./resnet.ts";
 import { isMarks, type Scale, type Shapes, scales, shapesOf } from "./shapes.ts";
-import { agrees, printTable, type Row } from "./table.ts";
+import { agrees, figure, printTable, type Row } from "./table.ts";
 import { tokens } from "./tokens.ts";
 import { type PeerReport, runTorch } from "./torch.ts";
 import { training } from "./training.ts";
@@ -49,7 +49,7 @@ export async function marksCommand(argv: readonly string[]): Promise<number> {
     .option("--shapes <key=n,...>", "other sizes, such as width=768,heads=12; may be repeated", collect, [])
     .option("--no-peers", "heddle alone")
     .option("--python <command>", "a Python that has PyTorch", "python3")
-    .option("--seconds <n>", "begin no group of marks after so many", Number, 230)
+    .option("--seconds <n>", "begin nothing more when so many are used up, those of PyTorch among them", Number, 230)
     .option("--no-tuning", "without what heddle tune found")
     .option("--json", "print the rows as JSON", false)
     .option("--out <file>", "write the rows to a file as JSON")
@@ -78,7 +78,9 @@ function chosen(only: string | undefined): readonly MarkGroup[] {
 async function measure(options: Options): Promise<number> {
   const shapes = shapesOf(options.scale, options.shapes);
   const begun = performance.now();
-  const left = () => 1000 * options.seconds - (performance.now() - begun);
+  // What PyTorch needs to start, and to do what heddle did.
+  const reserved = options.peers ? Math.min(50, options.seconds / 2) : 0;
+  const left = () => 1000 * (options.seconds - reserved) - (performance.now() - begun);
   const found = new Map<string, Outcome>();
   let backend: WebgpuBackend | undefined;
   let device = "none";
@@ -94,7 +96,10 @@ async function measure(options: Options): Promise<number> {
       device = about(backend);
       const at = performance.now();
       note(`${group.name} ...`);
-      const record = (mark: string, outcome: Outcome) => void found.set(mark, outcome);
+      const record = (mark: string, outcome: Outcome) => {
+        found.set(mark, outcome);
+        note(`  ${mark}: ${"skipped" in outcome ? outcome.skipped : figure(outcome.value)}`); // should it end before the table
+      };
       try {
         await group.measure({ backend, shapes, note }, record);
       } catch (error) {
@@ -108,7 +113,7 @@ async function measure(options: Options): Promise<number> {
     }
   }
   backend?.dispose();
-  const peers = await torch(found, options, left());
+  const peers = await torch(found, options, 1000 * reserved + left());
   return await report(
     rowsOf(found, shapes, peers),
     { device, peers: peers.about, shapes, seconds: (performance.now() - begun) / 1000 },
@@ -136,7 +141,7 @@ async function torch(found: ReadonlyMap<string, Outcome>, options: Options, left
   );
   if (orders.length === 0) return { about: "nothing for PyTorch to do", figures: new Map() };
   note("PyTorch ...");
-  const milliseconds = Math.max(60_000, left);
+  const milliseconds = Math.max(45_000, left);
   return await runTorch(new Map(orders), {
     python: options.python,
     processor: options.scale === "small",

@@ -33,7 +33,7 @@ const full = {
   layers: 32,
   tokens: 16,
   /** Timed repetitions. */
-  times: 7,
+  times: 5,
 };
 
 export type Shapes = Readonly<typeof full>;

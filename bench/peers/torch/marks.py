@@ -123,46 +123,62 @@ def phase(name):
     return value
 
 
-def train(order):
-    """f32 without TF32, or bf16 autocast over f32 weights, which is what PyTorch's users take where heddle's take f16."""
+def steps(order, loss_of):
+    """Losses of the first steps in f32 without TF32, and the time of a step: in f32, or in bf16 autocast over f32 weights,
+    which is what PyTorch's users take where heddle's take f16. loss_of makes a loss from weights, with a state of its own."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    w = {name: tensor(p).requires_grad_() for name, p in order["weights"].items()}
+    torch.backends.cudnn.benchmark = True
+
+    def stepper(autocast):
+        w = {name: tensor(p).requires_grad_() for name, p in order["weights"].items()}
+        loss = loss_of(w)
+        matrices = [t for t in w.values() if t.dim() > 1]
+        others = [t for t in w.values() if t.dim() <= 1]
+        groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, 3e-4, fused=cuda)
+
+        def step():
+            optimizer.zero_grad()
+            with torch.autocast(dev.type, torch.bfloat16, enabled=autocast):
+                value = loss()
+            value.backward()
+            optimizer.step()
+            return value.detach()
+
+        return step
+
+    exact = stepper(False)
+    losses = [float(exact()) for _ in range(order["steps"])]
+    return losses, milliseconds(stepper(order["precision"] == "f16"), 7)
+
+
+def train(order):
     width, heads, patch, side = order["width"], order["heads"], order["patch"], order["image"]
     batch, classes = order["batch"], order["classes"]
     pixels = tensor({"shape": [batch, 3, side, side], "base": 0, "scale": 1, "phase": phase("pixels")})
     label = (7 * torch.arange(batch, device=dev) + 3) % classes
-    norm = lambda x, p: F.layer_norm(x, (width,), w[p + "weight"], w[p + "bias"], 1e-5)
 
-    def loss():
-        x = F.conv2d(pixels, w["patch.weight"], w["patch.bias"], stride=patch).flatten(2).transpose(1, 2)
-        x = torch.cat([w["class_token"].expand(batch, 1, width), x], 1) + w["positions"]
-        b, n, _ = x.shape
-        for i in range(order["depth"]):
-            p = f"blocks.{i}."
-            y = norm(x, p + "norm1.")
-            qkv = F.linear(y, w[p + "attn.qkv.weight"].reshape(3 * width, width), w[p + "attn.qkv.bias"].reshape(-1))
-            q, k, v = (t.reshape(b, n, heads, width // heads).transpose(1, 2) for t in qkv.chunk(3, -1))
-            y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, width)
-            x = x + F.linear(y, w[p + "attn.proj.weight"].reshape(width, width), w[p + "attn.proj.bias"])
-            y = F.gelu(F.linear(norm(x, p + "norm2."), w[p + "mlp.fc1.weight"], w[p + "mlp.fc1.bias"]))
-            x = x + F.linear(y, w[p + "mlp.fc2.weight"], w[p + "mlp.fc2.bias"])
-        return F.cross_entropy(F.linear(norm(x[:, 0], "norm."), w["head.weight"], w["head.bias"]), label)
+    def loss_of(w):
+        norm = lambda x, p: F.layer_norm(x, (width,), w[p + "weight"], w[p + "bias"], 1e-5)
 
-    matrices = [t for t in w.values() if t.dim() > 1]
-    others = [t for t in w.values() if t.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, 3e-4, fused=cuda)
+        def loss():
+            x = F.conv2d(pixels, w["patch.weight"], w["patch.bias"], stride=patch).flatten(2).transpose(1, 2)
+            x = torch.cat([w["class_token"].expand(batch, 1, width), x], 1) + w["positions"]
+            b, n, _ = x.shape
+            for i in range(order["depth"]):
+                p = f"blocks.{i}."
+                y = norm(x, p + "norm1.")
+                qkv = F.linear(y, w[p + "attn.qkv.weight"].reshape(3 * width, width), w[p + "attn.qkv.bias"].reshape(-1))
+                q, k, v = (t.reshape(b, n, heads, width // heads).transpose(1, 2) for t in qkv.chunk(3, -1))
+                y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, width)
+                x = x + F.linear(y, w[p + "attn.proj.weight"].reshape(width, width), w[p + "attn.proj.bias"])
+                y = F.gelu(F.linear(norm(x, p + "norm2."), w[p + "mlp.fc1.weight"], w[p + "mlp.fc1.bias"]))
+                x = x + F.linear(y, w[p + "mlp.fc2.weight"], w[p + "mlp.fc2.bias"])
+            return F.cross_entropy(F.linear(norm(x[:, 0], "norm."), w["head.weight"], w["head.bias"]), label)
 
-    def step():
-        optimizer.zero_grad()
-        with torch.autocast(dev.type, torch.bfloat16, enabled=order["precision"] == "f16"):
-            value = loss()
-        value.backward()
-        optimizer.step()
-        return value.detach()
+        return loss
 
-    losses = [step() for _ in range(order["steps"])]
-    return [float(x) for x in losses], milliseconds(step, 7)
+    return steps(order, loss_of)
 
 
 def resnet_logits(w, pixels, stages, train, stats):
@@ -205,26 +221,14 @@ def resnet(order):
 
 
 def resnet_train(order):
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True
-    w = {name: tensor(p).requires_grad_() for name, p in order["weights"].items()}
-    pixels, stats = pictures(order, torch.float32), {}
+    pixels = pictures(order, torch.float32)
     label = (7 * torch.arange(order["batch"], device=dev) + 3) % order["classes"]
-    matrices = [t for t in w.values() if t.dim() > 1]
-    others = [t for t in w.values() if t.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, 3e-4, fused=cuda)
 
-    def step():
-        optimizer.zero_grad()
-        with torch.autocast(dev.type, torch.bfloat16, enabled=order["precision"] == "f16"):
-            value = F.cross_entropy(resnet_logits(w, pixels, order["stages"], True, stats).float(), label)
-        value.backward()
-        optimizer.step()
-        return value.detach()
+    def loss_of(w):
+        stats = {}
+        return lambda: F.cross_entropy(resnet_logits(w, pixels, order["stages"], True, stats).float(), label)
 
-    losses = [step() for _ in range(order["steps"])]
-    return [float(x) for x in losses], milliseconds(step, 7)
+    return steps(order, loss_of)
 
 
 runs = {"resnet": resnet, "resnet_train": resnet_train, "product": product, "attention": attention, "internvit": internvit, "train": train}
