@@ -149,3 +149,23 @@ describe("marks", () => {
     expect(markOfTables(other, baselineFacts)).not.toBe(plain);
   });
 });
+
+describe("waste", () => {
+  it("is the share of tiles past the edges", () => {
+    expect(lowering.tileWaste([[64, 32]])).toBe(0);
+    expect(lowering.tileWaste([[33, 32]])).toBeCloseTo(1 - 33 / 64, 12);
+    expect(
+      lowering.tileWaste([
+        [257, 128],
+        [100, 64],
+      ]),
+    ).toBeCloseTo(1 - (257 / 384) * (100 / 128), 12);
+  });
+
+  it("is told of kernels that are made of tiles", () => {
+    const program = compile(undefined, bindSizes(graph, at(67)));
+    expect(program.kernels[0]).toMatchObject({ schedule: "shared-tiles", settings: { side: 32 } });
+    expect(program.kernels[0]!.waste).toBeCloseTo(1 - (67 / 96) * (130 / 160), 12);
+    expect(program.kernels[1]!.waste).toBeUndefined();
+  });
+});
