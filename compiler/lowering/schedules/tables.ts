@@ -2,7 +2,8 @@
 import type { KernelKind } from "../../kernel/index.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
-import { type AttentionProblem, attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";
+import { type AttentionProblem, attentionProblem } from "./attention/problem.ts";
+import { rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { fewRows } from "./contraction/few-rows.ts";
 import { oneRow } from "./contraction/one-row.ts";
 import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
