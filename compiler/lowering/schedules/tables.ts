@@ -3,6 +3,7 @@ import type { KernelKind } from "../../kernel/index.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
 import { type AttentionProblem, attentionProblem } from "./attention/problem.ts";
+import { attentionMatrices } from "./attention/subgroup-matrices.ts";
 import { rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { fewRows } from "./contraction/few-rows.ts";
 import { oneRow } from "./contraction/one-row.ts";
@@ -39,7 +40,7 @@ export const scheduleTables: ScheduleTables = {
     problem: contractionProblem,
     schedules: [fewRows, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
   },
-  attention: { problem: attentionProblem, schedules: [rowsInRegisters] },
+  attention: { problem: attentionProblem, schedules: [attentionMatrices, rowsInRegisters] },
   row_reduction: { problem: rowProblem, schedules: [rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },
   indexing: { problem: scatterProblem, schedules: [columnPerThread] },

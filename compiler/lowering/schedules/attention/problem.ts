@@ -123,13 +123,13 @@ export function storeElement(
   { axes, stores }: RowStores,
   row: Env,
   e: Expr,
-  valueOf: (core: Node, e: Expr) => Expr,
+  valueAt: (core: Node, e: Expr) => Expr,
 ): Stmt[] {
   const out: Stmt[] = [];
   for (const core of p.cores) {
     const own = widthsOf(p, core);
     if (span(own) !== span(axes) && own.length > 0) continue;
-    const { target, stmt } = k.let("y", valueOf(core, own.length > 0 ? e : int(0)));
+    const { target, stmt } = k.let("y", valueAt(core, own.length > 0 ? e : int(0)));
     out.push(stmt);
     k.values.bind(core, restrict(new Map([...row, ...unflatten(e, own)]), core), target);
   }
