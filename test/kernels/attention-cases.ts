@@ -2,6 +2,7 @@
 import { evaluate } from "../../backends/reference/index.ts";
 import {
   type AdapterFacts,
+  type Axis,
   baselineFacts,
   compileKernels,
   differentiate,
@@ -55,7 +56,7 @@ function maskNode({ mask, queries, keys, batch = 1 }: Shape): Node | undefined {
 export function attentionGraph(s: Shape): Graph {
   const { queries, keys, dim, width = dim, dtype = "f16", batch = 1, heads = 1, group = 1 } = s;
   const groups = group > 1 ? [axis("group", group)] : [];
-  const input = (name: string, axes: readonly { name: string; size: number }[]) => ops.input(name, dtype, axes);
+  const input = (name: string, axes: readonly Axis[]) => ops.input(name, dtype, axes);
   const q = input("q", [axis("b", batch), axis("query", queries), axis("h", heads), ...groups, axis("d", dim)]);
   const k = input("k", [axis("b", batch), axis("key", keys), axis("h", heads), axis("d", dim)]);
   const v = input("v", [axis("b", batch), axis("h", heads), axis("key", keys), axis("w", width)]);
