@@ -69,7 +69,10 @@ export function attentionGraph(s: Shape): Graph {
     const all = y.type.axes.map((a) => a.name);
     const loss = ops.reduceSum(ops.cast(ops.mul(y, dy), "f32"), all);
     const wanted = { q, k, v };
-    const grads = differentiate(loss, s.gradients.map((n) => wanted[n]));
+    const grads = differentiate(
+      loss,
+      s.gradients.map((n) => wanted[n]),
+    );
     for (const [i, n] of s.gradients.entries()) named.push([`d${n}`, grads[i]!]);
   }
   return makeGraph(
@@ -91,7 +94,9 @@ export function attentionValues(graph: Graph, s: Shape): Map<string, Float64Arra
       const drawn = draw(n.type, large ? { low, high } : { low: -2, high: 2 }, next);
       const ramp = s.growing && name === "k";
       const per = drawn.length / s.keys;
-      const values = drawn.map((x, i) => (ramp ? (Math.floor(i / per) / s.keys) * high : name === "q" && s.growing ? Math.abs(x) : x));
+      const values = drawn.map((x, i) =>
+        ramp ? (Math.floor(i / per) / s.keys) * high : name === "q" && s.growing ? Math.abs(x) : x,
+      );
       return [name, n.type.dtype === "f16" ? values.map((x) => Math.f16round(x)) : values];
     }),
   );

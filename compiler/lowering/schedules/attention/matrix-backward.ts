@@ -21,9 +21,18 @@ import {
 import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
-import { guardedFours } from "./matrix-forward.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
-import { type AttentionProblem, fmul, fsub, type Parts, partOf, rowStores, storeElement, widthsOf } from "./problem.ts";
+import {
+  type AttentionProblem,
+  fmul,
+  fsub,
+  guardedFours,
+  type Parts,
+  partOf,
+  rowStores,
+  storeElement,
+  widthsOf,
+} from "./problem.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bring, oddPitch, type Slab } from "./slab.ts";
 
@@ -215,12 +224,19 @@ class Backward {
         this.ifRole(role, this.factorsOf(this.kinds[role]!, row, from, range(perLane), int(0))),
       );
     const half = perLane / 2;
-    if (!Number.isInteger(half)) return this.ifRole(0, this.factorsOf(this.kinds[0]!, row, from, range(perLane), int(0)));
+    if (!Number.isInteger(half))
+      return this.ifRole(0, this.factorsOf(this.kinds[0]!, row, from, range(perLane), int(0)));
     return this.factorsOf(this.kinds[0]!, row, from, range(half), mul(this.role, int(half * lanesOfRow(this.t))));
   }
 
   /** Some of a lane's accesses of a factor, from `shift` on. */
-  private factorsOf(kind: Kind, row: ReadonlyMap<string, Expr>, from: Expr, some: readonly number[], shift: Expr): Stmt[] {
+  private factorsOf(
+    kind: Kind,
+    row: ReadonlyMap<string, Expr>,
+    from: Expr,
+    some: readonly number[],
+    shift: Expr,
+  ): Stmt[] {
     const { t, frame, code } = this;
     const { lse, delta, ownsQueries } = frame.sides;
     const out: Stmt[] = [];

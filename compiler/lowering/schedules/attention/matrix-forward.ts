@@ -25,14 +25,25 @@ import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplif
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
-import { type AttentionProblem, fadd, fmul, fsub, hidden, least, partOf, rowStores, storeElement } from "./problem.ts";
+import {
+  type AttentionProblem,
+  fadd,
+  fmul,
+  fsub,
+  guardedFours,
+  hidden,
+  least,
+  notAbove,
+  partOf,
+  rowStores,
+  storeElement,
+} from "./problem.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bring, oddPitch, type Slab } from "./slab.ts";
 
 /** A row's maximum may be exceeded by so much: weights of up to e^5.5 = 245, of which halves hold sums of many. */
 const slack = 5.5;
 
-export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
 const below = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "lt", a, b });
 
 export function forwardBytes({ parts }: AttentionProblem, t: MatrixTile): number {
@@ -171,10 +182,18 @@ class Forward {
       return [0, 1, 2, 3].map((u) => {
         const column = frame.column(add(from, add(code.column(j), int(u))));
         const logit = fmul(component(four, u), float(frame.p.scale));
-        return this.bind(out, "x", select(frame.visible(row, column), logit, float(hidden))) as Expr;
+        const visible = frame.visible(row, column);
+        return { x: this.bind(out, "x", select(visible, logit, float(hidden))), all: visible.kind === "const" };
       });
     });
-    const most = this.across(out, logits.flat().reduce((a, b) => floatArith("max", a, b)), "max");
+    const most = this.across(
+      out,
+      logits
+        .flat()
+        .map(({ x }): Expr => x)
+        .reduce((a, b) => floatArith("max", a, b)),
+      "max",
+    );
     // A row that has seen nothing has no results to scale.
     const start = this.bind(out, "m", select(notAbove(top, float(hidden)), most, top));
     out.push({ kind: "assign", target: top, value: start });
@@ -182,12 +201,16 @@ class Forward {
     out.push({ kind: "if", condition: grows, body: this.rescale(most) });
     const four: Expr[] = [];
     for (const [j, some] of logits.entries()) {
-      const weights = some.map((x): Expr =>
+      const weights = some.map(({ x, all }): Expr => {
+        const raised = builtin("exp", fsub(x, top));
         // What is hidden has no weight, even of a row whose maximum is that of hidden logits; a NaN keeps its own.
-        this.bind(out, "p", select(notAbove(x, float(hidden)), float(0), builtin("exp", fsub(x, top)))),
-      );
+        return this.bind(out, "p", all ? raised : select(notAbove(x, float(hidden)), float(0), raised));
+      });
       four.push(weights.reduce(fadd));
-      const value = construct(4, weights.map((w) => cast(w, typeOf(t))));
+      const value = construct(
+        4,
+        weights.map((w) => cast(w, typeOf(t))),
+      );
       out.push({ kind: "set", array: this.weights.name, index: code.access(this.own, j), value });
     }
     out.push({ kind: "assign", target: total, value: fadd(total, four.reduce(fadd)) });
@@ -257,18 +280,6 @@ class Forward {
     }
     return out;
   }
-}
-
-/** Four stores behind one question where fours are inside or outside as a whole, so that they can be one access. */
-export function guardedFours(
-  row: Expr,
-  stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
-  width: number,
-): Stmt[] {
-  const guard = (condition: Expr, body: readonly Stmt[]): Stmt[] =>
-    condition.kind === "const" ? (condition.value ? [...body] : []) : [{ kind: "if", condition, body }];
-  if (width % 4 === 0) return guard(and(row, stores[0]!.inside), stores.flatMap((s) => s.body));
-  return stores.flatMap((s) => guard(and(row, s.inside), s.body));
 }
 
 const barrier: Stmt = { kind: "barrier" };

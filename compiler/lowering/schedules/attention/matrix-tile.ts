@@ -53,7 +53,9 @@ export function matrixSettings(facts: AdapterFacts): readonly MatrixTile[] | str
       ),
     ),
   );
-  return settings.filter((t) => t.lanes % t.m === 0 && t.block % t.m === 0 && t.block % t.n === 0 && t.block % t.k === 0);
+  return settings.filter(
+    (t) => t.lanes % t.m === 0 && t.block % t.m === 0 && t.block % t.n === 0 && t.block % t.k === 0,
+  );
 }
 
 export const typeOf = (t: MatrixTile): "f16" | "f32" => (t.bytes === 2 ? "f16" : "f32");

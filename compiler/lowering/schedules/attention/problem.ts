@@ -4,6 +4,7 @@ import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
 import { type Expr, floatArith, int, type Stmt } from "../../../kernel/index.ts";
+import { and } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
@@ -19,6 +20,9 @@ export const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
 
 export const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
 export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
+
+/** Not a > b: true of no NaN. */
+export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
 
 /** The attention nodes of one kernel and what they have in common. */
 export interface Parts {
@@ -137,4 +141,20 @@ export function storeElement(
   const at = new Map([...coordinatesOf(k.fused.group!.rows, row), ...unflatten(e, names)]);
   out.push(...k.storesAt(stores, at));
   return out;
+}
+
+/** Four stores behind one question where fours are inside or outside as a whole, so that they can be one access. */
+export function guardedFours(
+  row: Expr,
+  stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
+  width: number,
+): Stmt[] {
+  const guard = (condition: Expr, body: readonly Stmt[]): Stmt[] =>
+    condition.kind === "const" ? (condition.value ? [...body] : []) : [{ kind: "if", condition, body }];
+  if (width % 4 === 0)
+    return guard(
+      and(row, stores[0]!.inside),
+      stores.flatMap((s) => s.body),
+    );
+  return stores.flatMap((s) => guard(and(row, s.inside), s.body));
 }

@@ -14,7 +14,8 @@ const frameOf = ({ k, parts }: AttentionProblem): Frame => new Frame(k, parts, s
 
 export const attentionMatrices: Schedule<AttentionProblem, MatrixTile> = {
   name: "subgroup-matrices",
-  summary: "subgroups hold rows in small matrices on matrix units, and walk blocks of the other side that a workgroup shares",
+  summary:
+    "subgroups hold rows in small matrices on matrix units, and walk blocks of the other side that a workgroup shares",
   features: ["subgroups", "subgroup_matrix"],
   settings: matrixSettings,
   fits: (problem, t, facts) => {
