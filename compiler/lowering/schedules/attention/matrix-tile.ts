@@ -90,14 +90,17 @@ export function fitsMatrices({ parts: p }: AttentionProblem, t: MatrixTile): Fit
   return sides;
 }
 
-/** Rows computed, those past the end too, by how well they share what is walked, and by how busy they keep the adapter. */
-export function matrixCost(sides: Sides, t: MatrixTile): number {
+/**
+ * Rows computed, those past the end too, by how well they share what is walked, by how many subgroups wait for one
+ * another at barriers, and by how busy they keep the adapter.
+ */
+export function matrixCost(sides: Sides, t: MatrixTile, subgroups: number): number {
   const rows = t.m * t.tiles;
   const tiles = Math.ceil(typical(sides.rows) / rows);
   const busy = Math.min(1, (tiles * typicalSpan(sides.batch)) / manyWorkgroups);
   const columns = roundUp(typical(sides.columns), t.block) / typical(sides.columns);
   const blocks = t.block === 32 ? 1 : 1.1;
-  return (tiles * rows * columns * blocks * (1 + 1 / t.tiles) * (t.ahead ? 0.95 : 1)) / busy / (t.n / 16 + 1);
+  return (tiles * rows * columns * blocks * (1 + 1 / t.tiles + subgroups / 24) * (t.ahead ? 0.95 : 1)) / busy / (t.n / 16 + 1);
 }
 
 /** The code of one kernel: its fragments, and what subgroups and lanes do with them. */

@@ -42,7 +42,7 @@ function cost({ parts }: AttentionProblem, t: SharedTile): number {
   const tiles = Math.ceil(typical(sides.rows) / rowsOf(t));
   const blocks = Math.ceil(typical(sides.columns) / columnsOf(t));
   const busy = Math.min(1, (tiles * typicalSpan(sides.batch) * threadsOf(t)) / manyThreads);
-  return (tiles * rowsOf(t) * blocks * columnsOf(t) * (1 + 1 / t.rows + 8 / rowsOf(t))) / busy;
+  return (tiles * rowsOf(t) * blocks * columnsOf(t) * (1 + 1 / t.rows + 16 / rowsOf(t) + 8 / columnsOf(t))) / busy;
 }
 
 const lower: Schedule<AttentionProblem, SharedTile>["lower"] = ({ k, parts }, t) =>

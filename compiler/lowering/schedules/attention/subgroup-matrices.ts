@@ -10,6 +10,7 @@ import { type AttentionProblem, passOf } from "./problem.ts";
 import { Frame, type Sides, sidesOf } from "./sides.ts";
 
 const isForward = ({ parts }: AttentionProblem): boolean => passOf(parts.cores[0]!) === "forward";
+const subgroupsOf = (problem: AttentionProblem, t: MatrixTile): number => (isForward(problem) ? t.tiles : 2 * t.tiles);
 const frameOf = ({ k, parts }: AttentionProblem): Frame => new Frame(k, parts, sidesOf(parts) as Sides);
 
 export const attentionMatrices: Schedule<AttentionProblem, MatrixTile> = {
@@ -21,11 +22,10 @@ export const attentionMatrices: Schedule<AttentionProblem, MatrixTile> = {
   fits: (problem, t, facts) => {
     const fit = fitsMatrices(problem, t);
     if (fit === true || typeof fit === "string" || "assuming" in fit) return fit;
-    const subgroups = isForward(problem) ? t.tiles : 2 * t.tiles;
-    if (subgroups * t.lanes > facts.maxWorkgroupInvocations) return "workgroups have fewer threads";
+    if (subgroupsOf(problem, t) * t.lanes > facts.maxWorkgroupInvocations) return "workgroups have fewer threads";
     const bytes = (isForward(problem) ? forwardBytes : backwardBytes)(problem, t);
     return bytes <= facts.maxWorkgroupStorage || `its slabs take ${bytes} bytes, more than workgroups have`;
   },
-  cost: ({ parts }, t) => matrixCost(sidesOf(parts) as Sides, t),
+  cost: (problem, t) => matrixCost(sidesOf(problem.parts) as Sides, t, subgroupsOf(problem, t)),
   lower: (problem, t) => (isForward(problem) ? lowerForward : lowerBackward)(frameOf(problem), t),
 };
