@@ -332,8 +332,9 @@ class Backward {
         const body = storeElement(frame.k, frame.p, stored, env, clamped(e, width, 4), valueAt);
         return { inside: lt(e, int(width)), body };
       });
-      const all = guardedFours(and(inside, lt(inChunk, int(columns))), stores, width);
-      return all.length === 0 ? [] : [...out, ...all];
+      const all = [...out, ...guardedFours(inside, stores, width)];
+      const some = lt(inChunk, int(columns));
+      return some.kind === "const" ? all : [{ kind: "if", condition: some, body: all }];
     });
   }
 }

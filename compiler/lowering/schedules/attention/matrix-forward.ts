@@ -32,6 +32,7 @@ import {
   fsub,
   guardedFours,
   hidden,
+  isTrue,
   least,
   notAbove,
   partOf,
@@ -183,7 +184,7 @@ class Forward {
         const column = frame.column(add(from, add(code.column(j), int(u))));
         const logit = fmul(component(four, u), float(frame.p.scale));
         const visible = frame.visible(row, column);
-        return { x: this.bind(out, "x", select(visible, logit, float(hidden))), all: visible.kind === "const" };
+        return { x: this.bind(out, "x", select(visible, logit, float(hidden))), all: isTrue(visible) };
       });
     });
     const most = this.across(

@@ -21,6 +21,9 @@ export const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
 export const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
 export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
 
+/** A condition that always holds. */
+export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
+
 /** Not a > b: true of no NaN. */
 export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
 

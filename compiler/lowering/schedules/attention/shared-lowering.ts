@@ -32,6 +32,7 @@ import {
   fsub,
   guardedFours,
   hidden,
+  isTrue,
   least,
   notAbove,
   type Parts,
@@ -309,7 +310,7 @@ class SharedLowering {
         const weights = row.map(({ visible, x }) => {
           const raised = builtin("exp", fsub(x, top));
           // What is hidden has no weight, even of a row whose maximum is that of hidden logits; a NaN keeps its own.
-          const seen = visible.kind === "const" ? raised : select(notAbove(x, float(hidden)), float(0), raised);
+          const seen = isTrue(visible) ? raised : select(notAbove(x, float(hidden)), float(0), raised);
           return this.bind(body, "p", seen);
         });
         const total = weights.reduce<Expr>(fadd, fmul(totals[i]!, fade));

@@ -19,12 +19,17 @@ const mostAccumulators = 160;
 /** Threads that keep a GPU busy. */
 const manyThreads = 32768;
 
+/** Vectors of fewer elements are held by one thread. */
+const narrowest = 16;
+
 /** Whether tiles can do a problem, whatever its rows are. */
 function fitsTiles({ parts }: AttentionProblem, t: SharedTile, most: number, threads: number): Fit | Sides {
   const known = knownWidths(parts);
   if (known !== true) return known;
   const sides = sidesOf(parts);
   if (typeof sides === "string") return sides;
+  const head = Math.min(Number(parts.dot.size), typicalSpan(parts.widths));
+  if (head < narrowest) return `a head of ${head} is too narrow to share`;
   if (threadsOf(t) > threads) return `workgroups have at most ${threads} threads`;
   const bytes = sharedBytes(parts, t);
   if (bytes > most) return `its tiles take ${bytes} bytes, more than workgroups have`;
