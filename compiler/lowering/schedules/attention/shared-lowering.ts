@@ -51,6 +51,8 @@ export interface SharedTile extends Settings {
   readonly across: number;
   /** Rows of a thread. */
   readonly rows: number;
+  /** 1 where one tile has all rows. */
+  readonly single: number;
   /** Elements of vectors that one slab has, while logits are made. */
   readonly depth: number;
 }
@@ -130,13 +132,18 @@ class SharedLowering {
 
   run(): KernelCode {
     const { t, frame } = this;
-    const kernel = frame.perTile(rowsOf(t), threadsOf(t), (lid) => {
-      this.lid = lid;
-      this.down = div(lid, int(t.across));
-      this.across = mod(lid, int(t.across));
-      const rows = range(t.rows).map((i) => frame.row(add(mul(this.down, int(t.rows)), int(i))));
-      return passOf(frame.p.cores[0]!) === "forward" ? this.forward(rows) : this.backward(rows);
-    });
+    const kernel = frame.perTile(
+      rowsOf(t),
+      threadsOf(t),
+      (lid) => {
+        this.lid = lid;
+        this.down = div(lid, int(t.across));
+        this.across = mod(lid, int(t.across));
+        const rows = range(t.rows).map((i) => frame.row(add(mul(this.down, int(t.rows)), int(i))));
+        return passOf(frame.p.cores[0]!) === "forward" ? this.forward(rows) : this.backward(rows);
+      },
+      t.single === 1,
+    );
     return { ...kernel, arrays: [this.slab, this.strip, ...this.told] };
   }
 
@@ -267,7 +274,7 @@ class SharedLowering {
     for (const [g, array] of told.entries())
       out.push({ kind: "set", array: array.name, index: this.lid, value: packed[g]! });
     out.push(barrier);
-    const start = op === "max" ? float(hidden) : float(0);
+    const start = float(foldStarts[op]);
     const width = toldWidth === 1 ? undefined : toldWidth;
     const results = told.map(() => this.variable(out, width ? construct(width, [start]) : start));
     this.loop(out, t.across, (other, turn) => {
@@ -406,6 +413,9 @@ class SharedLowering {
     return out;
   }
 }
+
+/** What folds of rows begin with. */
+const foldStarts = { add: 0, max: hidden } as const;
 
 type Row = ReturnType<Frame["row"]>;
 

@@ -65,7 +65,7 @@ export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
       [8, 8],
       [4, 16],
     ] as const;
-    return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, depth })));
+    return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, single: 0, depth })));
   },
   fits: (problem, t, facts) => {
     const sides = fitsTiles(problem, t, facts.maxWorkgroupStorage, facts.maxWorkgroupInvocations);
@@ -76,19 +76,25 @@ export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
   lower,
 };
 
-/** The most rows of one side that one thread holds. */
+/** The rows of one side that one thread holds, and those of them for which a number of rows that is open has a variant. */
 const fewest = [1, 2, 4, 8] as const;
+const openVariants: readonly number[] = [1, 4];
 
 export const attentionFewRows: Schedule<AttentionProblem, SharedTile> = {
   name: "few-rows",
   summary: "a workgroup shares the few rows that there are, as in decoding, and its threads the columns",
   settings: ({ software }) =>
-    software ? noSharing : fewest.flatMap((rows) => [64, 32].map((across) => ({ down: 1, across, rows, depth: 16 }))),
+    software
+      ? noSharing
+      : fewest.flatMap((rows) => [64, 32].map((across) => ({ down: 1, across, rows, single: 1, depth: 16 }))),
   byRange: true,
   fits: (problem, t, facts) => {
     const sides = fitsTiles(problem, t, facts.maxWorkgroupStorage, facts.maxWorkgroupInvocations);
     if (isRefusal(sides)) return sides;
-    if (typeof sides.rows !== "number") return { assuming: [{ dim: sides.rows, max: t.rows }] };
+    if (typeof sides.rows !== "number")
+      return openVariants.includes(t.rows)
+        ? { assuming: [{ dim: sides.rows, max: t.rows }] }
+        : `there are variants for ${openVariants.join(" and ")} rows, of which a run has one`;
     return sides.rows <= t.rows || `there are ${sides.rows} rows, more than the ${t.rows} of a thread`;
   },
   cost,

@@ -96,10 +96,13 @@ export class Frame {
     this.sides = sides;
   }
 
-  /** A workgroup for each tile of rows, those of one batch one after another, since they walk the same. */
-  perTile(rows: number, threads: number, body: (lid: Expr) => Stmt[]): KernelCode {
+  /**
+   * A workgroup for each tile of rows, those of one batch one after another, since they walk the same; `single` where
+   * one tile has all.
+   */
+  perTile(rows: number, threads: number, body: (lid: Expr) => Stmt[], single = false): KernelCode {
     const { sides, k } = this;
-    const tiles = ceilDiv(dimExpr(sides.rows), rows);
+    const tiles = single ? int(1) : ceilDiv(dimExpr(sides.rows), rows);
     return k.perWorkgroup(mul(tiles, dimExpr(spanOf(sides.batch))), threads, (item, lid) => {
       const [first, batch] = [k.let("f", mul(mod(item, tiles), int(rows))), k.let("z", div(item, tiles))];
       this.first = first.target;
