@@ -3,10 +3,32 @@
  * reference, and their WGSL on a device that runs nothing. None of the kernels with matrices has run on hardware.
  */
 import { describe, expect, it } from "vitest";
+import { evaluate } from "../../backends/reference/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
-import { baselineFacts, compileKernels, kernelIr, type lowering } from "../../compiler/index.ts";
+import {
+  addDims,
+  baselineFacts,
+  bindSizes,
+  compileKernels,
+  kernelIr,
+  lowering,
+  makeGraph,
+  ops,
+  type Program,
+  runProgram,
+  symbol,
+} from "../../compiler/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
-import { attentionGraph, attentionKernels, check, onlyAttention, recorded, type Shape } from "./attention-cases.ts";
+import { excess } from "../support/samples.ts";
+import {
+  attentionGraph,
+  attentionKernels,
+  attentionValues,
+  check,
+  onlyAttention,
+  recorded,
+  type Shape,
+} from "./attention-cases.ts";
 
 const all = ["q", "k", "v"] as const;
 /** Weights, and in the backward passes cotangents, are rounded to halves before they are multiplied. */
@@ -191,5 +213,66 @@ describe("the choice", () => {
           expect(kernelIr.checkFeasible(kernel, facts)).toEqual([]);
         }
       }
+  });
+});
+
+describe("few queries over many keys", () => {
+  const long: Shape = { queries: 1, keys: 700, dim: 32, heads: 2, group: 2, dtype: "f32" };
+  const kernelsOf = (program: Program) => attentionKernels(program).map((k) => k.name);
+
+  it.each([
+    long,
+    { ...long, mask: "padding", batch: 2 },
+    { ...long, mask: "all hidden", queries: 3, group: 1 },
+  ] as const)("are taken in runs: %j", (s) => {
+    for (const facts of [baselineFacts, { ...baselineFacts, software: true }]) {
+      const { program, mistakes } = check(s, facts, lowering.scheduleTables, singles);
+      expect(mistakes).toEqual([]);
+      expect(kernelsOf(program)).toEqual(["attention_parts_lse+attention_parts"]);
+    }
+  });
+
+  it("meet on matrix units too", () => {
+    const s: Shape = { queries: 20, keys: 515, dim: 32, mask: "causal", heads: 2 };
+    const { program, mistakes } = check(s, recorded("nvidia-h200"), lowering.scheduleTables, halves);
+    expect(mistakes).toEqual([]);
+    expect(attentionKernels(program).map((k) => `${k.name} by ${k.schedule}`)).toEqual([
+      "attention_parts_lse+attention_parts by subgroup-matrices",
+    ]);
+  });
+
+  it("are left whole where statistics are asked for, where keys are few and where queries are many", () => {
+    const whole = (s: Shape) =>
+      expect(kernelsOf(compileKernels(attentionGraph(s)))[0]).toMatch(/^attention(\+attention_lse)?$/);
+    whole({ ...long, gradients: all });
+    whole({ ...long, keys: 300 });
+    whole({ ...long, queries: 700, heads: 12 });
+  });
+
+  it("and of open length, also where there are fewer keys than runs", () => {
+    const past = symbol("past", { max: 2000 });
+    const keys = { name: "key", size: addDims(past, 1) };
+    const [h, d] = [
+      { name: "h", size: 2 },
+      { name: "d", size: 32 },
+    ];
+    const [q, k, v] = [
+      ops.input("q", "f32", [h, d]),
+      ops.input("k", "f32", [h, keys, d]),
+      ops.input("v", "f32", [h, keys, d]),
+    ];
+    const y = ops.attention(q, k, v, { dot: "d", over: "key", scale: 0.2 });
+    const graph = makeGraph("decode", [{ name: "y", node: y }]);
+    for (const facts of [baselineFacts, { ...baselineFacts, software: true }]) {
+      const program = compileKernels(graph, facts);
+      expect(kernelsOf(program)).toEqual(["attention_parts_lse+attention_parts"]);
+      for (const sizes of [{ past: 1 }, { past: 4 }, { past: 66 }, { past: 700 }]) {
+        const bound = bindSizes(graph, sizes);
+        const values = attentionValues(bound, { queries: 1, keys: sizes.past + 1, dim: 32 });
+        const { outputs } = runProgram(program, values, sizes);
+        for (const [name, want] of evaluate(bound, values))
+          expect(excess(outputs.get(name)!, want.data, singles, singles)).toBeLessThanOrEqual(0);
+      }
+    }
   });
 });

@@ -3,7 +3,6 @@
  * share each tile of rows: one makes the logits, the other what the cotangent makes of the values, and each reads both.
  * Where both gradients of keys are wanted one sums that of v and the other that of k; else each has half of the columns.
  */
-import { dimExpr } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
@@ -19,7 +18,7 @@ import {
   variable,
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplify.ts";
-import { ceilDiv, type KernelCode } from "../../kernel.ts";
+import type { KernelCode } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
 import {
@@ -122,7 +121,7 @@ class Backward {
     const threads = 2 * t.tiles * t.lanes;
     const kernel = frame.perTile(t.tiles * t.m, threads, (lid) => {
       const mine = frame.row(add(mul(this.tile, int(t.m)), code.row));
-      const count = ceilDiv(dimExpr(frame.sides.columns), t.block);
+      const count = frame.blocks(t.block);
       const block = variable(frame.k.names.fresh("b"), "i32", { min: 0, max: lastOf(count) });
       const by = { lid, threads };
       const { walkedSide } = frame.sides;

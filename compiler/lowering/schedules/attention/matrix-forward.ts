@@ -3,7 +3,7 @@
  * maximum that its weights are relative to until a logit exceeds it by more than halves can hold: only then its results
  * pass through a strip to be scaled, since fragments cannot be scaled by rows.
  */
-import { dimExpr, spanOf } from "../../../fusion/index.ts";
+import { spanOf } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
   anyThread,
@@ -22,7 +22,7 @@ import {
   variable,
 } from "../../../kernel/index.ts";
 import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplify.ts";
-import { ceilDiv, type KernelCode } from "../../kernel.ts";
+import type { KernelCode } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
 import {
@@ -95,7 +95,7 @@ class Forward {
     const threads = t.tiles * t.lanes;
     const kernel = frame.perTile(t.tiles * t.m, threads, (lid) => {
       const mine = frame.row(add(mul(code.subgroup, int(t.m)), code.row));
-      const count = ceilDiv(dimExpr(frame.sides.columns), t.block);
+      const count = frame.blocks(t.block);
       const block = variable(frame.k.names.fresh("b"), "i32", { min: 0, max: lastOf(count) });
       const { ownSide, walkedSide } = frame.sides;
       const fill = (slab: Slab, vectors: Vectors, from: Expr, elements: number) =>

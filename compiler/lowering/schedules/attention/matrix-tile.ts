@@ -15,8 +15,8 @@ import {
 import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import type { AdapterFacts } from "../../facts.ts";
 import type { Fit } from "../../schedule.ts";
-import { type AttentionProblem, knownWidths } from "./problem.ts";
-import { type Frame, type Sides, sidesOf } from "./sides.ts";
+import { type AttentionProblem, knownWidths, type Parts } from "./problem.ts";
+import { type Frame, type Sides, sidesOf, typicalColumns } from "./sides.ts";
 import { oddPitch, type Slab, slabArray } from "./slab.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
@@ -86,7 +86,7 @@ export function fitsMatrices({ parts: p }: AttentionProblem, t: MatrixTile): Fit
   if (widest.dot >= 2 * dot || widest.width >= 2 * width) return "matrices would be more than half empty along a head";
   if ((t.block / 4) % lanesOfRow(t) !== 0) return "a row of a strip does not divide among its lanes";
   if (2 * typical(sides.rows) < t.m) return `a matrix of ${t.m} rows would be more than half empty`;
-  if (2 * typical(sides.columns) < t.block) return `a block of ${t.block} columns would be more than half empty`;
+  if (2 * typicalColumns(sides, p) < t.block) return `a block of ${t.block} columns would be more than half empty`;
   return sides;
 }
 
@@ -94,11 +94,12 @@ export function fitsMatrices({ parts: p }: AttentionProblem, t: MatrixTile): Fit
  * Rows computed, those past the end too, by how well they share what is walked, by how many subgroups wait for one
  * another at barriers, and by how busy they keep the adapter.
  */
-export function matrixCost(sides: Sides, t: MatrixTile, subgroups: number): number {
+export function matrixCost(p: Parts, t: MatrixTile, subgroups: number): number {
+  const sides = sidesOf(p) as Sides;
   const rows = t.m * t.tiles;
   const tiles = Math.ceil(typical(sides.rows) / rows);
   const busy = Math.min(1, (tiles * typicalSpan(sides.batch)) / manyWorkgroups);
-  const columns = roundUp(typical(sides.columns), t.block) / typical(sides.columns);
+  const columns = roundUp(typicalColumns(sides, p), t.block) / typicalColumns(sides, p);
   const blocks = t.block === 32 ? 1 : 1.1;
   return (
     (tiles * rows * columns * blocks * (1 + 1 / t.tiles + subgroups / 24) * (t.ahead ? 0.95 : 1)) /

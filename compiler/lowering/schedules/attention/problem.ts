@@ -1,12 +1,12 @@
 /** What an attention kernel has to compute, as all its schedules see it: its nodes, what they have in common, what is stored. */
-import { attentionRows, coresOf, type Env, restrict, type Store, span } from "../../../fusion/index.ts";
+import { attentionRows, coresOf, dimExpr, type Env, restrict, type Store, span } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, floatArith, int, type Stmt } from "../../../kernel/index.ts";
-import { and } from "../../../kernel/simplify.ts";
+import { type Expr, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { add, and, mul } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
-import { type Lowering, unflatten } from "../../kernel.ts";
+import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
 
 /** Stands for minus infinity, as in the op's own meaning. */
@@ -40,6 +40,8 @@ export interface Parts {
   /** The axes of a thread, and those of the other side that it walks. */
   readonly rows: readonly Axis[];
   readonly walked: readonly Axis[];
+  /** The axis along which keys are taken in runs, each by itself: one of the rows, which no operand has. */
+  readonly part: Axis | undefined;
   /** The axes of a value besides rows and keys. */
   readonly widths: readonly Axis[];
 }
@@ -64,6 +66,7 @@ function partsOf(cores: readonly Node[]): Parts {
     v,
     mask: operandNamed(main, "mask"),
     rows,
+    part: main.attrs.part === undefined ? undefined : (main.attrs.part as unknown as Axis),
     walked: logits.filter((a) => !rows.some((r) => r.name === a.name)),
     widths: v ? v.type.axes.filter((a) => !logits.some((l) => l.name === a.name)) : [],
   };
@@ -160,4 +163,14 @@ export function guardedFours(
       stores.flatMap((s) => s.body),
     );
   return stores.flatMap((s) => guard(and(row, s.inside), s.body));
+}
+
+/** The keys of a part, from one index up to another: none is more than one key longer than another. */
+export function keysOfPart({ part, over }: Parts, index: Expr | undefined): { from: Expr; to: Expr; most: number } {
+  const keys = dimExpr(over.size);
+  const { max } = rangeOf(keys);
+  if (!part || !index) return { from: int(0), to: keys, most: max };
+  const count = Number(part.size);
+  const start = (i: Expr) => ceilDiv(mul(i, keys), count);
+  return { from: start(index), to: start(add(index, int(1))), most: Math.ceil(max / count) };
 }

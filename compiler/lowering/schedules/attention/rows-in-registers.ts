@@ -4,7 +4,7 @@
  * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
  */
 
-import { dimExpr, type Env, restrict, span, spanOf, typical } from "../../../fusion/index.ts";
+import { dimExpr, type Env, indexOver, restrict, span, spanOf, typical } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import { operandNamed } from "../../../ir/op.ts";
 import { type Axis, hasAxis } from "../../../ir/type.ts";
@@ -33,6 +33,7 @@ import {
   fmul,
   fsub,
   hidden,
+  keysOfPart,
   knownWidths,
   least,
   type Parts,
@@ -45,10 +46,10 @@ import {
 import { RowArray, type Vector } from "./row-array.ts";
 
 /** The axis along which the rows of one thread differ: one that the walked side lacks, so that what is walked serves all. */
-function tiledAxis({ rows, walked, over, q, k, v }: Parts): Axis | undefined {
+function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefined {
   const forward = walked.some((a) => a.name === over.name);
   const others = forward ? [k, ...(v ? [v] : [])] : [q];
-  return rows.find((a) => others.every((o) => !hasAxis(o.type, a.name)));
+  return rows.find((a) => a.name !== part?.name && others.every((o) => !hasAxis(o.type, a.name)));
 }
 
 /** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
@@ -189,6 +190,15 @@ class AttentionLowering {
     return this.bind(out, total, "s");
   }
 
+  /** All keys, or those of a part. */
+  private eachKey(row: Row, over: Axis, body: (key: Env) => Stmt[]): Stmt[] {
+    const { part } = this.p;
+    if (!part) return loopOver(this.k, [over], body);
+    const { from, to } = keysOfPart(this.p, row.env.get(part.name));
+    const index = indexOver(this.k.names.fresh("k"), over.size);
+    return [{ kind: "for", index, from, to, step: 1, body: body(new Map([[over.name, index]])) }];
+  }
+
   private visible(env: Env): Expr | undefined {
     return this.p.mask && this.k.values.at(this.p.mask, restrict(env, this.p.mask));
   }
@@ -201,7 +211,7 @@ class AttentionLowering {
     const tops = rows.map(() => this.variable(out, hidden));
     const totals = rows.map(() => this.variable(out, 0));
     const mixed = rows.map(() => this.accumulator(out, width));
-    const walk = loopOver(this.k, [over], (key) => {
+    const walk = this.eachKey(rows[0]!, over, (key) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...key]);

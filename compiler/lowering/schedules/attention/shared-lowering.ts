@@ -3,7 +3,6 @@
  * columns of the results of its rows in registers. Vectors pass through one slab, a piece of their length at a time, so
  * that heads of any width fit; weights pass through a strip, in which the threads of a row see each other's.
  */
-import { dimExpr } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
@@ -23,7 +22,7 @@ import {
   type Width,
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul, select } from "../../../kernel/simplify.ts";
-import { ceilDiv, type KernelCode } from "../../kernel.ts";
+import type { KernelCode } from "../../kernel.ts";
 import type { Settings } from "../../schedule.ts";
 import { clamped } from "../contraction/problem.ts";
 import {
@@ -170,7 +169,7 @@ class SharedLowering {
 
   /** Blocks of columns, one after another. */
   private walk(out: Stmt[], body: (from: Expr) => Stmt[]): void {
-    const count = ceilDiv(dimExpr(this.frame.sides.columns), columnsOf(this.t));
+    const count = this.frame.blocks(columnsOf(this.t));
     const index = variable(this.frame.k.names.fresh("b"), "i32", { min: 0, max: lastOf(count) });
     out.push({ kind: "for", index, from: int(0), to: count, step: 1, body: body(mul(index, int(columnsOf(this.t)))) });
   }

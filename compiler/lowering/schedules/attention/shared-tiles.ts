@@ -12,7 +12,7 @@ import {
   sharedBytes,
   threadsOf,
 } from "./shared-lowering.ts";
-import { Frame, type Sides, sidesOf } from "./sides.ts";
+import { Frame, type Sides, sidesOf, typicalColumns } from "./sides.ts";
 
 /** Sums that a thread holds beside its logits before registers spill. */
 const mostAccumulators = 160;
@@ -34,7 +34,7 @@ function fitsTiles({ parts }: AttentionProblem, t: SharedTile, most: number, thr
   const bytes = sharedBytes(parts, t);
   if (bytes > most) return `its tiles take ${bytes} bytes, more than workgroups have`;
   if (accumulatorsOf(parts, t) > mostAccumulators) return "a thread would hold more sums than it has registers for";
-  if (2 * typical(sides.columns) < columnsOf(t))
+  if (2 * typicalColumns(sides, parts) < columnsOf(t))
     return `a block of ${columnsOf(t)} columns would be more than half empty`;
   return sides;
 }
@@ -45,7 +45,7 @@ const isRefusal = (fit: Fit | Sides): fit is Fit => fit === true || typeof fit =
 function cost({ parts }: AttentionProblem, t: SharedTile): number {
   const sides = sidesOf(parts) as Sides;
   const tiles = Math.ceil(typical(sides.rows) / rowsOf(t));
-  const blocks = Math.ceil(typical(sides.columns) / columnsOf(t));
+  const blocks = Math.ceil(typicalColumns(sides, parts) / columnsOf(t));
   const busy = Math.min(1, (tiles * typicalSpan(sides.batch) * threadsOf(t)) / manyThreads);
   return (tiles * rowsOf(t) * blocks * columnsOf(t) * (1 + 1 / t.rows + 16 / rowsOf(t) + 8 / columnsOf(t))) / busy;
 }

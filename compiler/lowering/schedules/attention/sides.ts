@@ -2,16 +2,16 @@
  * Attention in tiles: a workgroup owns some rows of one side, and walks blocks of the other side's, its columns. Queries
  * own in the forward pass and for the cotangent of q, keys for those of k and v.
  */
-import { dimExpr, type Env, restrict, spanOf } from "../../../fusion/index.ts";
+import { dimExpr, type Env, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import type { Dim } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { operandNamed } from "../../../ir/op.ts";
 import type { Axis } from "../../../ir/type.ts";
-import { type Expr, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { type Expr, int, rangeOf, type Stmt, variable } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
-import { type Parts, passOf } from "./problem.ts";
+import { keysOfPart, type Parts, passOf } from "./problem.ts";
 
 /** An operand of which each row, or column, is a vector along some axes; of a statistic along none. */
 export interface Vectors {
@@ -63,7 +63,7 @@ export function sidesOf(p: Parts): Sides | string {
     return "the keys have axes that the queries lack";
   const along = ({ node, axes }: Vectors) => node.type.axes.filter((a) => !axes.some((x) => x.name === a.name));
   const has = (o: Vectors, name: string) => along(o).some((a) => a.name === name);
-  const own = p.rows.filter((a) => !walkedOperands.some((o) => has(o, a.name)));
+  const own = p.rows.filter((a) => a.name !== p.part?.name && !walkedOperands.some((o) => has(o, a.name)));
   const batch = p.rows.filter((a) => !own.includes(a));
   const alien = ownOperands.flatMap(along).find((a) => !p.rows.some((r) => r.name === a.name));
   if (alien) return `what a row has differs along the axis "${alien.name}", which is walked`;
@@ -89,6 +89,9 @@ export class Frame {
   readonly sides: Sides;
   private batchEnv: Env = new Map();
   private first: Expr = int(0);
+  /** The columns that are walked: from one index on, so many. */
+  private from: Expr = int(0);
+  private count: Expr = int(0);
 
   constructor(k: Lowering, p: Parts, sides: Sides) {
     this.k = k;
@@ -107,7 +110,7 @@ export class Frame {
       const [first, batch] = [k.let("f", mul(mod(item, tiles), int(rows))), k.let("z", div(item, tiles))];
       this.first = first.target;
       this.batchEnv = unflatten(batch.target, sides.batch);
-      return [first.stmt, batch.stmt, ...body(lid)];
+      return [first.stmt, batch.stmt, ...this.bindColumns(), ...body(lid)];
     });
   }
 
@@ -117,9 +120,27 @@ export class Frame {
     return { env: this.env(at, this.sides.own, this.sides.rows), inside: lt(at, dimExpr(this.sides.rows)) };
   }
 
+  /** The column that is walked after `at` others. */
   column(at: Expr): { env: Env; inside: Expr } {
     const { walked, columns } = this.sides;
-    return { env: this.env(at, walked, columns), inside: lt(at, dimExpr(columns)) };
+    return { env: this.env(add(this.from, at), walked, columns), inside: lt(at, this.count) };
+  }
+
+  /** Blocks of so many columns that cover all. */
+  blocks(each: number): Expr {
+    return ceilDiv(this.count, each);
+  }
+
+  private bindColumns(): Stmt[] {
+    const { part } = this.p;
+    this.count = dimExpr(this.sides.columns);
+    if (!part) return [];
+    const { from, to, most } = keysOfPart(this.p, this.batchEnv.get(part.name));
+    const { target, stmt } = this.k.let("c", from);
+    this.from = target;
+    const count = variable(this.k.names.fresh("n"), "i32", { min: 0, max: most });
+    this.count = count;
+    return [stmt, { kind: "let", target: count, value: sub(to, from) }];
   }
 
   private env(at: Expr, axes: readonly Axis[], size: Dim): Env {
@@ -147,6 +168,10 @@ export class Frame {
       : column.inside;
   }
 }
+
+/** Columns that one workgroup walks, by which choices are made. */
+export const typicalColumns = ({ columns }: Sides, { part }: Parts): number =>
+  Math.ceil(typical(columns) / (part ? Number(part.size) : 1));
 
 /** The largest index that a variable of blocks has. */
 export const lastOf = (count: Expr): number => Math.max(0, rangeOf(count).max - 1);

@@ -26,6 +26,6 @@ export const attentionMatrices: Schedule<AttentionProblem, MatrixTile> = {
     const bytes = (isForward(problem) ? forwardBytes : backwardBytes)(problem, t);
     return bytes <= facts.maxWorkgroupStorage || `its slabs take ${bytes} bytes, more than workgroups have`;
   },
-  cost: (problem, t) => matrixCost(sidesOf(problem.parts) as Sides, t, subgroupsOf(problem, t)),
+  cost: (problem, t) => matrixCost(problem.parts, t, subgroupsOf(problem, t)),
   lower: (problem, t) => (isForward(problem) ? lowerForward : lowerBackward)(frameOf(problem), t),
 };
