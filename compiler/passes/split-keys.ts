@@ -84,6 +84,7 @@ function splitOne(node: Node): Node {
     node.type,
   );
   const own = rows.filter((a) => !hasAxis(k.type, a.name) && !hasAxis(v.type, a.name));
+  if (own.some((a) => !Number.isFinite(boundsOf(a.size).max))) return node; // there may be many queries
   const tiles = (span(rows) / span(own)) * Math.ceil(span(own) / queriesOfOne);
   const keys = typicalOf(findAxis(k.type, over)!.size, usualKeys);
   const count = Math.min(Math.floor(keys / shortest), Math.ceil(workgroups / tiles));

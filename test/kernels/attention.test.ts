@@ -29,6 +29,7 @@ import {
   recorded,
   type Shape,
 } from "./attention-cases.ts";
+import { interpretProgram } from "./support.ts";
 
 const all = ["q", "k", "v"] as const;
 /** Weights, and in the backward passes cotangents, are rounded to halves before they are multiplied. */
@@ -123,7 +124,7 @@ describe.each(["nvidia-h200", "amd-rdna3", "apple-m"] as const)("matrices of %s"
 });
 
 describe("matrices in every shape and setting", () => {
-  const s: Shape = { queries: 33, keys: 70, dim: 32, mask: "causal", gradients: all };
+  const s: Shape = { queries: 33, keys: 70, dim: 32, mask: "stored", gradients: all };
   it.each([
     ["nvidia-h200", { n: 16, tiles: 4, block: 32, ahead: 0 }],
     ["nvidia-h200", { n: 16, tiles: 1, block: 64, ahead: 1 }],
@@ -164,6 +165,57 @@ describe("shared tiles", () => {
       { ...least, features: new Set(["f16"]) },
       tiles(8),
       halves,
+    ));
+});
+
+describe("blocks that a mask hides as a whole", () => {
+  const causal: Shape = { queries: 32, keys: 96, dim: 32, mask: "causal" };
+  /** Hidden values that are no numbers: nothing that is multiplied with them, were it with 0, stays a number. */
+  const poisoned = (s: Shape, facts: Parameters<typeof check>[1], schedules: lowering.ScheduleTables, from = 32) => {
+    const graph = attentionGraph(s);
+    const program = compileKernels(graph, facts, { schedules });
+    const values = attentionValues(graph, s);
+    const zeros = new Map(values);
+    const clean = (x: number, i: number) => (Math.floor(i / s.dim) % s.keys >= from ? x : values.get("v")![i]!);
+    values.set("v", values.get("v")!.slice());
+    zeros.set(
+      "v",
+      values.get("v")!.map((_, i) => clean(0, i)),
+    );
+    values.set(
+      "v",
+      values.get("v")!.map((_, i) => clean(Number.NaN, i)),
+    );
+    const got = interpretProgram(program, values);
+    for (const [name, want] of evaluate(graph, zeros))
+      expect(excess(got.get(name)!, want.data, halves, halves)).toBeLessThanOrEqual(0);
+  };
+
+  it("are left out on matrix units, where none is loaded ahead", () => {
+    poisoned(
+      causal,
+      recorded("nvidia-h200"),
+      onlyAttention("subgroup-matrices", (t) => t.block === 32),
+    );
+    const both = { ...causal, queries: 16, group: 2, heads: 2 };
+    poisoned(
+      both,
+      recorded("nvidia-h200"),
+      onlyAttention("subgroup-matrices", (t) => t.block === 32 && t.tiles === 1),
+    );
+  });
+  it("are left out of shared tiles", () =>
+    poisoned(
+      { ...causal, dtype: "f32" },
+      baselineFacts,
+      onlyAttention("shared-tiles", (t) => t.down === 8),
+    ));
+  it("are left out of few rows", () =>
+    poisoned(
+      { ...causal, queries: 2, keys: 300, dtype: "f32" },
+      baselineFacts,
+      onlyAttention("few-rows", () => true),
+      128,
     ));
 });
 

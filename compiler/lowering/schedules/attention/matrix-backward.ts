@@ -122,7 +122,7 @@ class Backward {
     const kernel = frame.perTile(t.tiles * t.m, threads, (lid) => {
       const mine = frame.row(add(mul(this.tile, int(t.m)), code.row));
       const count = frame.blocks(t.block);
-      const block = variable(frame.k.names.fresh("b"), "i32", { min: 0, max: lastOf(count) });
+      const block = variable(frame.k.names.fresh("k"), "i32", { min: 0, max: lastOf(count) });
       const by = { lid, threads };
       const { walkedSide } = frame.sides;
       const fill = (slab: Slab, vectors: Vectors, from: Expr, elements: number) =>
@@ -151,11 +151,17 @@ class Backward {
       return [
         ...this.bringOwn(by),
         ...(t.ahead ? [...first.loads, ...first.sets, barrier] : []),
-        { kind: "for", index: block, from: int(0), to: count, step: 1, body },
+        { kind: "for", index: block, from: int(0), to: count, step: 1, body: this.unlessHidden(block, body) },
         ...this.finish(mine),
       ];
     });
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
+  }
+
+  /** A block that the mask hides is left out where none is loaded ahead: the next one would be missing. */
+  private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
+    const { t, frame } = this;
+    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
   /** A strip of a role's, by its number. */

@@ -96,7 +96,7 @@ class Forward {
     const kernel = frame.perTile(t.tiles * t.m, threads, (lid) => {
       const mine = frame.row(add(mul(code.subgroup, int(t.m)), code.row));
       const count = frame.blocks(t.block);
-      const block = variable(frame.k.names.fresh("b"), "i32", { min: 0, max: lastOf(count) });
+      const block = variable(frame.k.names.fresh("k"), "i32", { min: 0, max: lastOf(count) });
       const { ownSide, walkedSide } = frame.sides;
       const fill = (slab: Slab, vectors: Vectors, from: Expr, elements: number) =>
         bring(frame.k, slab, { lines: t.block, elements }, { lid, threads }, (line, e) =>
@@ -128,11 +128,17 @@ class Forward {
         { kind: "var", target: this.top, value: float(hidden) },
         { kind: "var", target: this.total, value: float(0) },
         ...(t.ahead ? [...first.loads, ...first.sets, barrier] : []),
-        { kind: "for", index: block, from: int(0), to: count, step: 1, body },
+        { kind: "for", index: block, from: int(0), to: count, step: 1, body: this.unlessHidden(block, body) },
         ...this.finish(mine),
       ];
     });
     return { ...kernel, arrays: code.arrays, fragments: code.fragments, subgroupSize: t.lanes };
+  }
+
+  /** A block that the mask hides is left out where none is loaded ahead: the next one's keys would be missing. */
+  private unlessHidden(block: Expr, body: readonly Stmt[]): readonly Stmt[] {
+    const { t, frame } = this;
+    return t.ahead ? body : frame.unlessHidden(mul(block, int(t.block)), t.block, t.tiles * t.m, body);
   }
 
   /** Queries pass through the slab of keys into fragments, where they stay: so many rows at a time as it has lines. */

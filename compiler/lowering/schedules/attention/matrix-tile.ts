@@ -16,7 +16,7 @@ import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import type { AdapterFacts } from "../../facts.ts";
 import type { Fit } from "../../schedule.ts";
 import { type AttentionProblem, knownWidths, type Parts } from "./problem.ts";
-import { type Frame, type Sides, sidesOf, typicalColumns } from "./sides.ts";
+import { type Frame, leavesOut, type Sides, sidesOf, typicalColumns } from "./sides.ts";
 import { oddPitch, type Slab, slabArray } from "./slab.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
@@ -73,7 +73,8 @@ export const stripPitch = (t: MatrixTile): number => t.block / 4 + 2;
 export const lanesOfRow = (t: MatrixTile): number => t.lanes / t.m;
 
 /** Whether matrices of these settings can do a problem at all; the memory it takes is the pass's own question. */
-export function fitsMatrices({ parts: p }: AttentionProblem, t: MatrixTile): Fit | Sides {
+export function fitsMatrices(problem: AttentionProblem, t: MatrixTile): Fit | Sides {
+  const p = problem.parts;
   const known = knownWidths(p);
   if (known !== true) return known;
   const sides = sidesOf(p);
@@ -87,6 +88,7 @@ export function fitsMatrices({ parts: p }: AttentionProblem, t: MatrixTile): Fit
   if ((t.block / 4) % lanesOfRow(t) !== 0) return "a row of a strip does not divide among its lanes";
   if (2 * typical(sides.rows) < t.m) return `a matrix of ${t.m} rows would be more than half empty`;
   if (2 * typicalColumns(sides, p) < t.block) return `a block of ${t.block} columns would be more than half empty`;
+  if (t.ahead && leavesOut(problem, sides)) return "blocks that the mask hides are left out, and none is loaded ahead";
   return sides;
 }
 

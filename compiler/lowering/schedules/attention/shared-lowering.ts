@@ -170,8 +170,10 @@ class SharedLowering {
   /** Blocks of columns, one after another. */
   private walk(out: Stmt[], body: (from: Expr) => Stmt[]): void {
     const count = this.frame.blocks(columnsOf(this.t));
-    const index = variable(this.frame.k.names.fresh("b"), "i32", { min: 0, max: lastOf(count) });
-    out.push({ kind: "for", index, from: int(0), to: count, step: 1, body: body(mul(index, int(columnsOf(this.t)))) });
+    const index = variable(this.frame.k.names.fresh("k"), "i32", { min: 0, max: lastOf(count) });
+    const [from, each] = [mul(index, int(columnsOf(this.t))), columnsOf(this.t)];
+    const block = this.frame.unlessHidden(from, each, rowsOf(this.t), body(from));
+    out.push({ kind: "for", index, from: int(0), to: count, step: 1, body: block });
   }
 
   private sumsOf(out: Stmt[], core: Node, vectors: Vectors): Sums {

@@ -2,16 +2,17 @@
  * Attention in tiles: a workgroup owns some rows of one side, and walks blocks of the other side's, its columns. Queries
  * own in the forward pass and for the cotangent of q, keys for those of k and v.
  */
-import { dimExpr, type Env, restrict, spanOf, typical } from "../../../fusion/index.ts";
+import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import type { Dim } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { operandNamed } from "../../../ir/op.ts";
 import type { Axis } from "../../../ir/type.ts";
-import { type Expr, int, rangeOf, type Stmt, variable } from "../../../kernel/index.ts";
+import { children, type Expr, int, rangeOf, type Stmt, variable } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
-import { keysOfPart, type Parts, passOf } from "./problem.ts";
+import { mayShow } from "./hidden-blocks.ts";
+import { type AttentionProblem, keysOfPart, type Parts, passOf } from "./problem.ts";
 
 /** An operand of which each row, or column, is a vector along some axes; of a statistic along none. */
 export interface Vectors {
@@ -87,7 +88,7 @@ export class Frame {
   readonly k: Lowering;
   readonly p: Parts;
   readonly sides: Sides;
-  private batchEnv: Env = new Map();
+  private batchEnv: Env;
   private first: Expr = int(0);
   /** The columns that are walked: from one index on, so many. */
   private from: Expr = int(0);
@@ -97,6 +98,7 @@ export class Frame {
     this.k = k;
     this.p = p;
     this.sides = sides;
+    this.batchEnv = new Map(sides.batch.map((a) => [a.name, int(0)]));
   }
 
   /**
@@ -129,6 +131,36 @@ export class Frame {
   /** Blocks of so many columns that cover all. */
   blocks(each: number): Expr {
     return ceilDiv(this.count, each);
+  }
+
+  /** What is done with a block of columns, from one on, and a tile of rows: nothing where the mask hides all of it. */
+  unlessHidden(from: Expr, columns: number, rows: number, body: readonly Stmt[]): readonly Stmt[] {
+    const { mask } = this.p;
+    if (!mask) return body;
+    const { own, walked } = this.sides;
+    const box = new Map<string, { low: Expr; high: Expr }>();
+    const ranged = (axes: readonly Axis[], size: Dim, first: Expr, count: number): Env => {
+      const index = indexOver(this.k.names.fresh("r"), size);
+      const last = sub(dimExpr(size), int(1));
+      box.set(index.name, { low: min(first, last), high: min(add(first, int(count - 1)), last) });
+      return unflatten(index, axes);
+    };
+    const env = new Map([
+      ...this.batchEnv,
+      ...ranged(own, this.sides.rows, this.first, rows),
+      ...ranged(walked, this.sides.columns, add(this.from, from), columns),
+    ]);
+    const shown = mayShow(this.k.values.at(mask, restrict(env, mask)), box);
+    return shown && !this.readsWritten(shown) ? [{ kind: "if", condition: shown, body }] : body;
+  }
+
+  /** Whether an expression reads what the kernel writes, which threads of a workgroup may see differently. */
+  private readsWritten(e: Expr): boolean {
+    const { regions, stores } = this.k.shape;
+    const written = new Set([...stores.values()].map(({ region }) => regions[region]!.root));
+    const visit = (x: Expr): boolean =>
+      (x.kind === "load" && written.has(regions[Number(x.buffer.slice(1))]!.root)) || children(x).some(visit);
+    return visit(e);
   }
 
   private bindColumns(): Stmt[] {
@@ -168,6 +200,10 @@ export class Frame {
       : column.inside;
   }
 }
+
+/** Whether some blocks of a problem may be hidden as a whole. */
+export const leavesOut = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
+  new Frame(k, parts, sides).unlessHidden(int(1), 1, 1, []).length === 1;
 
 /** Columns that one workgroup walks, by which choices are made. */
 export const typicalColumns = ({ columns }: Sides, { part }: Parts): number =>
