@@ -111,6 +111,7 @@ record({
   name: "attention_parts_lse",
   kind: "composite",
   doc: { summary: "log Σ exp of the masked, scaled logits of each row in each run of the keys, in f32.", source },
+  half: "operands",
   operands: ["q", "k", "mask?"],
   roles: { q: "factor", k: "factor", mask: "mask" },
   core: { kind: "attention", pass: "forward", part: "statistic", rows: partRows },

@@ -15,16 +15,16 @@ type End = "low" | "high";
 const other = { low: "high", high: "low" } as const;
 
 /** How results of the kernel IR's own operations move with their operands. */
-const ownDirections: Readonly<Record<string, readonly (1 | -1)[]>> = {
-  add: [1, 1],
-  sub: [1, -1],
-  min: [1, 1],
-  max: [1, 1],
-  lt: [-1, 1],
-  le: [-1, 1],
-  and: [1, 1],
-  or: [1, 1],
-};
+const ownDirections: ReadonlyMap<string, readonly (1 | -1)[]> = new Map([
+  ["add", [1, 1]],
+  ["sub", [1, -1]],
+  ["min", [1, 1]],
+  ["max", [1, 1]],
+  ["lt", [-1, 1]],
+  ["le", [-1, 1]],
+  ["and", [1, 1]],
+  ["or", [1, 1]],
+]);
 
 const isBoxed = (e: Expr, box: Box): boolean =>
   e.kind === "var" ? box.has(e.name) : children(e).some((c) => isBoxed(c, box));
@@ -62,8 +62,10 @@ function directionsOf(e: Expr): readonly (1 | -1)[] | undefined {
       return opRecord(e.op).grows;
     case "arith":
     case "compare":
-    case "logic":
-      return ownDirections[e.op];
+    case "logic": {
+      const { op } = e;
+      return ownDirections.get(op);
+    }
     case "cast":
       return [1];
     default:
@@ -71,12 +73,20 @@ function directionsOf(e: Expr): readonly (1 | -1)[] | undefined {
   }
 }
 
+/** Arithmetic with a number above 0: what remains lies below it, what is scaled grows. */
+const remainders: ReadonlyMap<string, (n: number, end: End) => Expr> = new Map([
+  ["mod", (n: number, end: End) => int(end === "low" ? 0 : n - 1)],
+]);
+const scalings: ReadonlySet<string> = new Set(["mul", "div"]);
+
 /** An index times, or divided by, a number, and what remains of it. */
 function ofQuotient(e: Extract<Expr, { kind: "arith" }>, end: End, box: Box): Expr | undefined {
-  if (e.b.kind !== "const" || e.b.value <= 0) return undefined;
-  if (e.op === "mod") return end === "low" ? int(0) : int(e.b.value - 1);
-  const a = e.op === "mul" || e.op === "div" ? boundOf(e.a, end, box) : undefined;
-  return a && rebuilt(e, [a, e.b]);
+  const { op, a, b } = e;
+  if (b.kind !== "const" || b.value <= 0) return undefined;
+  const remainder = remainders.get(op);
+  if (remainder) return remainder(b.value, end);
+  const bound = scalings.has(op) ? boundOf(a, end, box) : undefined;
+  return bound && rebuilt(e, [bound, b]);
 }
 
 /** The same arithmetic on other operands, simplified. */
