@@ -177,11 +177,12 @@ const printChoice = ({ schedule, settings }: VariantReport): string => lowering.
 
 /** What each schedule that is named does. */
 function legend(shapes: readonly ShapeReport[]): string[] {
-  const named = new Set(shapes.flatMap((s) => [...s.variants, ...s.refused].map((v) => v.schedule)));
-  const all: readonly { name: string; summary: string }[] = Object.values(lowering.scheduleTables).flatMap(
-    (kind) => kind.schedules,
-  );
-  const known = all.filter((s) => named.has(s.name));
+  const known = Object.entries(lowering.scheduleTables).flatMap(([kind, table]) => {
+    const own = shapes.filter((s) => s.kind === kind);
+    const named = new Set(own.flatMap((s) => [...s.variants, ...s.refused].map((v) => v.schedule)));
+    const all: readonly { name: string; summary: string }[] = table.schedules;
+    return all.filter((s) => named.has(s.name));
+  });
   return ["schedules:", ...known.flatMap((s) => wrap(`${s.name}: ${s.summary}`, "  "))];
 }
 

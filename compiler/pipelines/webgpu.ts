@@ -36,7 +36,14 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, type HalfOptions, halfPrecision, type Precision, splitReductions } from "../passes/index.ts";
+import {
+  decomposeFor,
+  type HalfOptions,
+  halfPrecision,
+  type Precision,
+  splitKeys,
+  splitReductions,
+} from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 import { precisionPath } from "./precision.ts";
 
@@ -104,6 +111,7 @@ export const planningStages = (
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(splitKeys), // before fusion, which would else make one kernel of it
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
