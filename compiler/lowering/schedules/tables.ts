@@ -2,7 +2,10 @@
 import type { KernelKind } from "../../kernel/index.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
-import { type AttentionProblem, attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";
+import { type AttentionProblem, attentionProblem } from "./attention/problem.ts";
+import { rowsInRegisters } from "./attention/rows-in-registers.ts";
+import { attentionFewRows, attentionTiles } from "./attention/shared-tiles.ts";
+import { attentionMatrices } from "./attention/subgroup-matrices.ts";
 import { fewRows } from "./contraction/few-rows.ts";
 import { oneRow } from "./contraction/one-row.ts";
 import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
@@ -38,7 +41,10 @@ export const scheduleTables: ScheduleTables = {
     problem: contractionProblem,
     schedules: [fewRows, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
   },
-  attention: { problem: attentionProblem, schedules: [rowsInRegisters] },
+  attention: {
+    problem: attentionProblem,
+    schedules: [attentionFewRows, attentionMatrices, attentionTiles, rowsInRegisters],
+  },
   row_reduction: { problem: rowProblem, schedules: [rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },
   indexing: { problem: scatterProblem, schedules: [columnPerThread] },
