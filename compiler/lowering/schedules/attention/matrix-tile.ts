@@ -100,7 +100,11 @@ export function matrixCost(sides: Sides, t: MatrixTile, subgroups: number): numb
   const busy = Math.min(1, (tiles * typicalSpan(sides.batch)) / manyWorkgroups);
   const columns = roundUp(typical(sides.columns), t.block) / typical(sides.columns);
   const blocks = t.block === 32 ? 1 : 1.1;
-  return (tiles * rows * columns * blocks * (1 + 1 / t.tiles + subgroups / 24) * (t.ahead ? 0.95 : 1)) / busy / (t.n / 16 + 1);
+  return (
+    (tiles * rows * columns * blocks * (1 + 1 / t.tiles + subgroups / 24) * (t.ahead ? 0.95 : 1)) /
+    busy /
+    (t.n / 16 + 1)
+  );
 }
 
 /** The code of one kernel: its fragments, and what subgroups and lanes do with them. */
