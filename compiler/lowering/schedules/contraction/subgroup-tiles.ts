@@ -47,10 +47,9 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
   settings: ({ software, subgroupSizes: { min: lanes, max } }) => {
     if (!software) return "it is for adapters whose kernels run on CPU threads";
     if (lanes !== max || lanes < 2) return `subgroups have ${lanes} to ${max} lanes, not one number of them`;
-    const rows = [16, 8, 4].filter((n) => n % lanes === 0);
-    // Of four lanes (SwiftShader) a turn of 64 broadcasts takes half as long again as two of 32.
-    const steps = lanes > 4 ? 4 : 2;
-    return rows.length > 0 ? rows.map((n) => ({ lanes, rows: n, steps })) : `${lanes} lanes are too many for a tile`;
+    // With four lanes (SwiftShader) a turn with 64 broadcasts takes half as long again as one with 48.
+    const rows = [lanes > 4 ? 16 : 12, 8, 4].filter((n) => n % lanes === 0);
+    return rows.length > 0 ? rows.map((n) => ({ lanes, rows: n, steps: 4 })) : `${lanes} lanes are too many for a tile`;
   },
   fits: ({ rows, columns }, { lanes }) => {
     if (2 * typical(rows.size) < lanes) return `${rows.size} rows are too few for ${lanes} lanes to load them together`;
@@ -91,7 +90,7 @@ class TileLowering {
       const sums = range(this.tile.rows).map(() => variableFor(k.names.fresh("c"), zeros));
       for (const target of sums) this.out.push({ kind: "var", target, value: zeros });
       const step = (at: Env) => this.step(sums, row, column, new Map([...batchEnv, ...at]));
-      const unroll = [steps, 2].find((n) => isMultipleOf(over.at(-1)?.size ?? 1, n)) ?? 1;
+      const unroll = [steps, 2].find((n) => isMultipleOf(spanOf(over), n)) ?? 1;
       this.out.push(...loopOver(k, over, step, { unroll }));
       arrays.push(this.results(sums));
       this.out.push(this.store(arrays[0]!, row, column, batchEnv));
