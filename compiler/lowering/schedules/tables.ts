@@ -1,5 +1,7 @@
 /** The schedules of every kind of kernel: the first of a table that fits a problem is taken. */
 import type { KernelKind } from "../../kernel/index.ts";
+import type { AdapterFacts } from "../facts.ts";
+import { markOf } from "../findings.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
 import { type AttentionProblem, attentionProblem } from "./attention/problem.ts";
@@ -59,3 +61,16 @@ export const withSchedule = <K extends KernelKind>(
   ...tables,
   [kind]: { ...tables[kind], schedules: [schedule, ...tables[kind].schedules] },
 });
+
+/**
+ * A mark of the schedules themselves: of another one, findings say nothing. Their code is part of it, since a schedule that
+ * makes other kernels under the same name may be faster or slower than it was.
+ */
+export const markOfTables = (tables: ScheduleTables, facts: AdapterFacts): string =>
+  markOf(
+    Object.entries(tables)
+      .flatMap(([kind, { schedules }]) =>
+        schedules.map((s) => [kind, s.name, JSON.stringify(s.settings(facts)), s.fits, s.cost, s.lower].join(" ")),
+      )
+      .join("\n"),
+  );
