@@ -4,6 +4,7 @@ import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
 import { type AttentionProblem, attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { fewRows } from "./contraction/few-rows.ts";
+import { fewRowsSliced } from "./contraction/few-rows-sliced.ts";
 import { oneRow } from "./contraction/one-row.ts";
 import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
 import { registers } from "./contraction/registers.ts";
@@ -36,7 +37,7 @@ export type ScheduleTables = { readonly [K in KernelKind]: KindOfKernel<Problems
 export const scheduleTables: ScheduleTables = {
   contraction: {
     problem: contractionProblem,
-    schedules: [fewRows, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
+    schedules: [fewRows, fewRowsSliced, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
   },
   attention: { problem: attentionProblem, schedules: [rowsInRegisters] },
   row_reduction: { problem: rowProblem, schedules: [rowPerWorkgroup, rowPerThread] },

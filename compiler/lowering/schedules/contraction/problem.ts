@@ -2,12 +2,14 @@
  * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
-import { dimExpr, type Env, indexOver, restrict, spanOf } from "../../../fusion/index.ts";
+import { dimExpr, type Env, indexOver, isMultipleOf, restrict, spanOf } from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
+import { deviceElementBytes } from "../../../ir/dtype.ts";
 import type { Node } from "../../../ir/node.ts";
+import { scaleOf } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
-import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { children, type Expr, float, int, keyOf, type Stmt, withChildren } from "../../../kernel/index.ts";
+import { add, div, mentions, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";
 import { advances } from "../../loops.ts";
@@ -61,9 +63,60 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
 export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
   const last = over.at(-1)!;
   const counter = indexOver(k.names.fresh("k"), last.size);
+  const others = side.operand.type.axes.map((a) => [a.name, int(0)] as const);
   const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
-  const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
+  const all: Env = new Map([...others, ...envs.flatMap((e) => [...e]), ...along]);
   return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
+}
+
+/** Bytes that one access of memory has at most. */
+const bytesOfLoad = 16;
+
+/**
+ * How many neighbours along axes to take at once, so that what is read for them of any tensor is one access: a power of
+ * two that divides the innermost axis. Weights of four bits are 32, halves 8, floats 4.
+ */
+export function elementsOfLoad(k: Lowering, along: readonly Axis[], side: Side): number {
+  const last = along.at(-1)!;
+  const counter = indexOver(k.names.fresh("k"), last.size);
+  const others = side.operand.type.axes.map((a) => [a.name, int(0)] as const);
+  const valueAt = (u: number, width: number) => {
+    const index = add(mul(counter, int(width)), int(u));
+    return k.values.at(side.operand, restrict(new Map([...others, [last.name, index]]), side.operand));
+  };
+  const fits = (width: number) => {
+    const bytes = new Map<string, number>();
+    const seen = new Set<string>();
+    const note = (e: Expr): void => {
+      if (e.kind === "load" && mentions(e.index, counter.name) && !seen.has(keyOf(e))) {
+        seen.add(keyOf(e));
+        bytes.set(e.buffer, (bytes.get(e.buffer) ?? 0) + deviceElementBytes(e.dtype));
+      }
+      for (const c of children(e)) note(c);
+    };
+    for (let u = 0; u < width; u++) note(valueAt(u, width));
+    return Math.max(0, ...bytes.values()) <= bytesOfLoad;
+  };
+  return [32, 16, 8, 4, 2].find((width) => isMultipleOf(last.size, width) && fits(width)) ?? 1;
+}
+
+/**
+ * Values without the factor that all of them share, where they are decoded from how memory keeps them: it is applied once
+ * to a sum of products.
+ */
+export function withoutScale(values: readonly Expr[]): { readonly values: readonly Expr[]; readonly scale?: Expr } {
+  const places = values.map((e) => (e.kind === "op" ? scaleOf(e.op) : undefined));
+  const scales = values.map((e, i) => (e.kind === "op" ? e.args[places[i] ?? -1] : undefined));
+  const [scale] = scales;
+  if (values.length < 2 || !scale || scales.some((s) => !s || keyOf(s) !== keyOf(scale))) return { values };
+  const bare = values.map((e, i) => {
+    const args = (e as Extract<Expr, { kind: "op" }>).args;
+    return withChildren(
+      e,
+      args.map((a, at) => (at === places[i] ? float(1) : a)),
+    );
+  });
+  return { values: bare, scale };
 }
 
 /** An index held below `size`; where runs of `each` fit, by runs, so that the indices of one run stay neighbours. */
