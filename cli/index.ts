@@ -53,7 +53,7 @@ function commands(done: (status: number) => void): Command {
       "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
       "webgpu",
     )
-    .option("--dtype <dtype>", "with --target onnx: f32, f16, int8 or int4", "f32")
+    .option("--dtype <dtype>", "what weights are kept as: f32, f16, int8 or int4", "f32")
     .option("--pass <name>", "print what a stage of the target was given and what it made")
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
     .option("--adapter <name>", `with --kernels: whom they are made for, ${adapterNames.join(", ")}`, "typical")

@@ -5,6 +5,7 @@ import {
   bindSizes,
   didYouMean,
   type Graph,
+  keepWeightsAs,
   type RunOptions,
   referenceStages,
   runStages,
@@ -22,12 +23,15 @@ interface Road {
 
 export interface RoadChoice {
   readonly sizes: Sizes;
-  /** Of an export. */
+  /** What weights are kept as; of an export, what is computed in f16 too. */
   readonly dtype: NonNullable<ExportOptions["dtype"]>;
 }
 
 const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
-  webgpu: (graph, { sizes }) => ({ graph: bindSizes(graph, sizes), stages: webgpuStages(typicalFacts) }),
+  webgpu: (graph, { sizes, dtype }) => ({
+    graph: keepWeightsAs(bindSizes(graph, sizes), dtype).graph,
+    stages: webgpuStages(typicalFacts),
+  }),
   onnx: (graph, { dtype }) => ({
     graph,
     stages: onnxStages(settledOptions({ dtype, opset: dtype === "int4" ? 21 : opsets.usual })),

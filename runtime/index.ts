@@ -61,6 +61,7 @@ export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
 export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
+export { type QuantizingSource, quantized, quantizingSource } from "./quantized-weights.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {

@@ -14,6 +14,7 @@ import {
   type Graph,
   globMatches,
   inspectionPage,
+  keepWeightsAs,
   memoryOf,
   nodesOf,
   type Program,
@@ -24,6 +25,7 @@ import {
   type Sizes,
   switchObservers,
   UsageError,
+  type WeightDType,
 } from "../../compiler/index.ts";
 import { type Model, trainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
@@ -92,7 +94,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.kernels !== undefined) return showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, begun), ...parts };
+  const result = { ...inspect(graph, sizes, begun, exportDtype(args.dtype)), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -119,7 +121,8 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
 function showKernels(graph: Graph, args: InspectArguments, pattern: string): number {
   const { what, facts } = adapterNamed(args.adapter);
   const sizes = sizesOf(graph, args);
-  const program = compileKernels(args.fixed ? bindSizes(graph, sizes) : graph, facts);
+  const { graph: kept } = keepWeightsAs(graph, exportDtype(args.dtype));
+  const program = compileKernels(args.fixed ? bindSizes(kept, sizes) : kept, facts);
   const chosen = program.kernels.filter((k) => globMatches(pattern, k.name));
   if (chosen.length === 0) {
     const near = didYouMean(
@@ -193,8 +196,8 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): Inspection {
-  const program = compiled(graph, sizes);
+export function inspect(graph: Graph, sizes: Sizes, begun = performance.now(), dtype: WeightDType = "f32"): Inspection {
+  const program = compiled(keepWeightsAs(graph, dtype).graph, sizes);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,

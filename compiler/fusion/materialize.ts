@@ -12,6 +12,7 @@ import {
   indexMapOf,
   isAffine,
   isConcatenation,
+  isDecoded,
   isElementwise,
   operandsAs,
   opRecord,
@@ -332,7 +333,7 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    if (isAffine(node) || is(cast, node) || isScaling(node)) {
+    if (isAffine(node) || is(cast, node) || isScaling(node) || isDecoded(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, consumer);
     } else if (operandsAs(node, "table").length > 0) {
       node.operands.forEach((operand, i) => {

@@ -44,8 +44,8 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
   256 x 1 x 1 workgroups of 64 threads
 
 schedules:
-  few-rows: the long side is read once, by sixteen bytes, for all of the few
-    rows of the other
+  few-rows: the long side is read once, by wide loads, for all of the few rows
+    of the other
   few-rows-sliced: the same where results are neighbours in memory: threads sum
     slices of some, which are added up
   subgroup-matrices: subgroups multiply blocks of small matrices on matrix

@@ -129,7 +129,7 @@ describe("of few rows", () => {
     const outputsAt = (rows: number, columns: number) =>
       compileFor(layer({ rows, columns, depth: 256 }), gpuWithLanes(32)).kernels[0]!.settings.outputs;
     expect(outputsAt(1, 512)).toBe(1);
-    expect(outputsAt(1, 4096)).toBe(2);
+    expect(outputsAt(1, 2048)).toBe(2);
     expect(outputsAt(5, 16384)).toBe(4);
   });
 });

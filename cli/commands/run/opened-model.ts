@@ -1,8 +1,16 @@
 /** The model of a command line, and its weights on a device. */
-import { type Graph, keepParametersAs, UsageError } from "../../../compiler/index.ts";
+import { type Graph, keepWeightsAs, UsageError } from "../../../compiler/index.ts";
 import { defineModel, type Params, trace } from "../../../dsl/index.ts";
 import { publishedLayout } from "../../../models/index.ts";
-import { type DeviceModel, deviceModel, offloadedModel, openWeights, type Weights } from "../../../runtime/index.ts";
+import {
+  type DeviceModel,
+  deviceModel,
+  offloadedModel,
+  openWeights,
+  type ParameterSource,
+  quantizingSource,
+  type Weights,
+} from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
 import { loadConfigured, type NamedModel } from "../../load.ts";
 import { bytes } from "../../output.ts";
@@ -46,8 +54,10 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   try {
     const device = await openDevice(choice);
     say(`device: ${device.reason}`);
+    assertDecodes(device, options);
+    const source = quantizingSource(weights);
     let tell: (parts: string) => void = () => {};
-    const model = modelOn(device, weights, options, (parts) => tell(parts));
+    const model = modelOn(device, source, options, (parts) => tell(parts));
     const onParts: LoadedModel["onParts"] = (listener) => {
       tell = listener;
     };
@@ -56,8 +66,11 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
       device.backend.dispose();
       await weights.dispose();
     };
-    const session: DeviceModel["session"] = (part, sizes) =>
-      model.session(keepParametersAs(part, options.dtype), sizes);
+    const session: DeviceModel["session"] = (part, sizes) => {
+      const { graph: kept, quantized } = keepWeightsAs(part, options.dtype);
+      source.keep(quantized);
+      return model.session(kept, sizes);
+    };
     return { ...model, session, device, streams: options.offload, onParts, close };
   } catch (error) {
     await weights.dispose();
@@ -65,12 +78,20 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   }
 }
 
+/** Throws UsageError where integers are asked of a device that decodes none in its kernels. */
+function assertDecodes({ backend }: ChosenDevice, { dtype }: RunOptions): void {
+  if (dtype === "f32" || dtype === "f16" || backend.device.backend === "webgpu") return;
+  throw new UsageError(
+    `--dtype ${dtype} keeps weights as integers on webgpu only, and this is ${backend.device.backend}\n  hint: take --device webgpu, or --dtype f16; "heddle export --dtype ${dtype}" writes integers that onnxruntime runs`,
+  );
+}
+
 const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
   weights === random ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
 
 function modelOn(
   { backend }: ChosenDevice,
-  weights: Weights,
+  weights: ParameterSource,
   { offload, memory, fixed }: RunOptions,
   tell: (parts: string) => void,
 ): DeviceModel {

@@ -1,4 +1,5 @@
 /** What every mode of `heddle run` is given. */
+import type { WeightDType } from "../../../compiler/index.ts";
 import type { Geometry } from "../../../data/index.ts";
 
 export interface RunOptions {
@@ -12,7 +13,7 @@ export interface RunOptions {
   /** How pictures become squares, when not as the mode has it. */
   readonly fit?: Geometry["fit"];
   /** What weights are kept as; sums are in f32 either way. */
-  readonly dtype: "f32" | "f16";
+  readonly dtype: WeightDType;
   /** Compile anew for each set of sizes that runs come with. */
   readonly fixed: boolean;
   /** Weights stay on disk and come part by part. */

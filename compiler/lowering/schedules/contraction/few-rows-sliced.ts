@@ -100,7 +100,8 @@ function lowerSlices(problem: FewRowsProblem, { threads, rows: most }: Slices): 
       const body = range(unroll).flatMap((u) => step(unflatten(add(index, int(u * slices)), over)));
       return { kind: "for", index, from, to, step: unroll * slices, body };
     };
-    const unroll = [8, 4, 2].find((n) => n * rows * width <= productsOfTurn) ?? 1;
+    const isLong = (turns: number) => typeof depth !== "number" || depth >= turns * slices;
+    const unroll = [8, 4, 2].find((n) => n * rows * width <= productsOfTurn && isLong(n)) ?? 1;
     const whole = mul(div(dimExpr(depth), int(unroll * slices)), int(unroll * slices));
     const loops =
       unroll === 1

@@ -1,6 +1,6 @@
 /**
  * Contractions of a few rows with a long matrix, as the steps of a decoder have them. They are bound by reading the
- * matrix, not by arithmetic: it is read once for all of the few, sixteen bytes at a time, and threads share each sum.
+ * matrix, not by arithmetic: it is read once for all of the few, by sixteen bytes where they are floats, and threads share each sum.
  * Neither the rate nor the settings were measured on a GPU.
  */
 import {
@@ -44,14 +44,20 @@ interface FewRows extends Readonly<Record<string, number>> {
 }
 
 /** So many groups of threads that share sums keep a large GPU reading. */
-const manyGroups = 2048;
+const manyGroups = 1024;
+
+/**
+ * Elements that a thread takes at once, where one load has more: threads beside each other read the few as far apart as
+ * this, and further apart their loads would share no cache lines.
+ */
+const mostNeighbours = 8;
 
 /** Products of one turn of a loop whose operands are loaded at once: more take more registers than they hide latency. */
 const productsOfTurn = 128;
 
 export const fewRows: Schedule<ContractionProblem, FewRows> = {
   name: "few-rows",
-  summary: "the long side is read once, by sixteen bytes, for all of the few rows of the other",
+  summary: "the long side is read once, by wide loads, for all of the few rows of the other",
   settings: (facts) => (facts.software ? noSharing : fewCounts.flatMap((rows) => settingsFor(rows, facts))),
   fits,
   byRange: true,
@@ -93,7 +99,7 @@ class SharedSums {
     this.s = settings;
     this.rows = Math.min(settings.rows, boundsOf(problem.few.size).max);
     const { k, over, long } = problem;
-    this.width = neighbours(k, over, long) ? elementsOfLoad(k, over, long) : 1;
+    this.width = neighbours(k, over, long) ? Math.min(mostNeighbours, elementsOfLoad(k, over, long)) : 1;
   }
 
   run(): KernelCode {
