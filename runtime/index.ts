@@ -21,7 +21,7 @@ export {
 } from "./files.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
-export type { DecodeSession, Scores } from "./generation/decode-session.ts";
+export type { Candidates, DecodeSession, Scores } from "./generation/decode-session.ts";
 export {
   checkGenerateOptions,
   type Generated,
