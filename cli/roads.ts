@@ -1,11 +1,11 @@
 /** The roads from a graph to each target, stage by stage, for commands that show them. */
 import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
 import {
+  type AdapterFacts,
   type AnyStage,
   bindSizes,
   didYouMean,
   type Graph,
-  keepWeightsAs,
   type RunOptions,
   referenceStages,
   runStages,
@@ -13,7 +13,7 @@ import {
   UsageError,
   webgpuStages,
 } from "../compiler/index.ts";
-import { typicalFacts } from "./typical-gpu.ts";
+import { keptAs, precisionFor } from "./precision.ts";
 
 /** A road with the graph that it begins with. */
 interface Road {
@@ -23,14 +23,16 @@ interface Road {
 
 export interface RoadChoice {
   readonly sizes: Sizes;
-  /** What weights are kept as; of an export, what is computed in f16 too. */
+  /** What weights are kept as; "f16" is also what is computed in, and the others are meant for an export too. */
   readonly dtype: NonNullable<ExportOptions["dtype"]>;
+  /** The adapter that WebGPU's kernels are for. */
+  readonly facts: AdapterFacts;
 }
 
 const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
-  webgpu: (graph, { sizes, dtype }) => ({
-    graph: keepWeightsAs(bindSizes(graph, sizes), dtype).graph,
-    stages: webgpuStages(typicalFacts),
+  webgpu: (graph, { sizes, dtype, facts }) => ({
+    graph: keptAs(bindSizes(graph, sizes), dtype),
+    stages: webgpuStages(facts, undefined, precisionFor(dtype)),
   }),
   onnx: (graph, { dtype }) => ({
     graph,

@@ -15,6 +15,7 @@ import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
 import { loadConfigured, type NamedModel } from "../../load.ts";
 import { bytes } from "../../output.ts";
 import { openParameters } from "../../parameters.ts";
+import { precisionFor, precisionText } from "../../precision.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
@@ -56,6 +57,7 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
     say(`device: ${device.reason}`);
     assertDecodes(device, options);
     const source = quantizingSource(weights);
+    if (options.dtype === "f16") say(`precision: ${precisionText(device.backend.precision({ precision: "f16" }))}`);
     let tell: (parts: string) => void = () => {};
     const model = modelOn(device, source, options, (parts) => tell(parts));
     const onParts: LoadedModel["onParts"] = (listener) => {
@@ -92,15 +94,16 @@ const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
 function modelOn(
   { backend }: ChosenDevice,
   weights: ParameterSource,
-  { offload, memory, fixed }: RunOptions,
+  { offload, memory, fixed, dtype }: RunOptions,
   tell: (parts: string) => void,
 ): DeviceModel {
-  if (!offload) return deviceModel(backend, weights, { fixed });
+  if (!offload) return deviceModel(backend, weights, { fixed, precision: precisionFor(dtype) });
   const held = memory ?? usualMemory;
   say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
   return offloadedModel(backend, weights, {
     memory: held,
     fixed,
+    precision: precisionFor(dtype),
     onPart: (done, total) => tell(`${done}/${total}`),
     onExcess: (needed) => say(`the weights of a single operation are larger: ${bytes(needed)} are held at a time`),
   });

@@ -12,7 +12,7 @@ export interface RunOptions {
   readonly batch: number;
   /** How pictures become squares, when not as the mode has it. */
   readonly fit?: Geometry["fit"];
-  /** What weights are kept as; sums are in f32 either way. */
+  /** What weights are kept as and, where it is f16 and the device can, computed with; sums are in f32 either way. */
   readonly dtype: WeightDType;
   /** Compile anew for each set of sizes that runs come with. */
   readonly fixed: boolean;
