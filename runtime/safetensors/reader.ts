@@ -82,6 +82,14 @@ export class SafetensorsReader {
     }
   }
 
+  /** Fills an array with a tensor's stored bytes from `at` on; several calls may be under way at once. */
+  async readStored(name: string, at: number, into: Uint8Array<ArrayBuffer>): Promise<void> {
+    const tensor = this.tensor(name);
+    const size = storedDTypes[tensor.dtype].bytes;
+    requireRange(tensor, at / size, into.length / size);
+    await this.#readBytes(tensor, at, into);
+  }
+
   /** What is stored under a name; throws FileError, with the nearest names, when nothing is. */
   tensor(name: string): StoredTensor {
     const tensor = this.tensors.get(name);

@@ -18,6 +18,7 @@ import type { GpuDevice } from "./device.ts";
 /** WebGPU's usage flags by their values in the specification: in Node, Dawn's constants are no globals. */
 export const usage = {
   mapRead: 0x1,
+  mapWrite: 0x2,
   copySrc: 0x4,
   copyDst: 0x8,
   uniform: 0x40,
@@ -90,7 +91,7 @@ export class GrowingBuffer {
 }
 
 /** Values as the device stores them: whole words, a bool in four bytes. */
-function deviceData(tensor: HostTensor): ArrayBufferView<ArrayBuffer> {
+export function deviceData(tensor: HostTensor): ArrayBufferView<ArrayBuffer> {
   const { dtype, data } = tensor;
   const exact = dtype === "bool" ? Uint32Array.from(data) : typed(dtype, data);
   if (exact.byteLength % 4 === 0) return exact;

@@ -7,17 +7,35 @@ import {
   printType,
   UsageError,
 } from "../../../compiler/index.ts";
-import type { Store } from "../../backend.ts";
+import type { Store, StoredTensor } from "../../backend.ts";
 import type { GpuDevice } from "./device.ts";
-import { type DeviceTensor, ReadBack, storageBuffer, upload } from "./memory.ts";
+import { keptBytes, type Loader } from "./loading/loader.ts";
+import { type DeviceTensor, deviceData, ReadBack, storageBuffer, upload } from "./memory.ts";
+
+/** Elements from which on a value goes through staging buffers. */
+const largeElements = 2 ** 20;
+
+/** A value in host memory, as words that are loaded as they are. */
+function wordsOf(value: HostTensor): StoredTensor {
+  const { buffer, byteOffset, byteLength } = deviceData(value);
+  return {
+    axes: [{ name: "words", size: byteLength / 4 }],
+    dtype: "f32",
+    stored: "f32",
+    place: { file: "", offset: 0 },
+    fill: async (at, into) => into.set(new Uint8Array(buffer, byteOffset + at, into.length)),
+  };
+}
 
 export class DeviceStore implements Store {
   private readonly gpu: GpuDevice;
   private readonly tensors = new Map<string, DeviceTensor>();
+  private readonly loader: Loader;
   private readonly onDispose: (store: DeviceStore) => void;
 
-  constructor(gpu: GpuDevice, onDispose: (store: DeviceStore) => void) {
+  constructor(gpu: GpuDevice, loader: Loader, onDispose: (store: DeviceStore) => void) {
     this.gpu = gpu;
+    this.loader = loader;
     this.onDispose = onDispose;
   }
 
@@ -35,13 +53,48 @@ export class DeviceStore implements Store {
 
   async write(name: string, value: HostTensor): Promise<void> {
     const known = this.tensors.get(name);
-    if (known && printType(known) === printType(value)) return upload(this.gpu, known.buffer, value);
-    known?.buffer.destroy();
+    if (known && printType(known) === printType(value)) return this.upload(known.buffer, value);
+    this.forget(name);
     const { dtype, axes } = value;
     const buffer = storageBuffer(this.gpu, elementCount(axes) * deviceElementBytes(dtype), name);
-    upload(this.gpu, buffer, value);
     this.tensors.set(name, { buffer, dtype, axes });
+    await this.upload(buffer, value);
     this.gpu.check();
+  }
+
+  /** Large values go through staging buffers: for a queue's write, the device keeps memory of the value's own size. */
+  private async upload(buffer: GPUBuffer, value: HostTensor): Promise<void> {
+    if (elementCount(value.axes) < largeElements) return upload(this.gpu, buffer, value);
+    await this.loader.load([{ tensor: wordsOf(value), buffer }]);
+  }
+
+  async load(tensors: ReadonlyMap<string, StoredTensor>): Promise<void> {
+    const loaded: { name: string; tensor: StoredTensor; buffer: GPUBuffer; isNew: boolean }[] = [];
+    try {
+      for (const [name, tensor] of tensors) {
+        const known = this.tensors.get(name);
+        const isNew = !known || printType(known) !== printType(tensor);
+        const buffer = isNew ? storageBuffer(this.gpu, keptBytes(tensor), name) : known.buffer;
+        loaded.push({ name, tensor, buffer, isNew });
+      }
+      await this.loader.load(loaded);
+    } catch (error) {
+      for (const { name, buffer, isNew } of loaded) {
+        if (isNew) buffer.destroy();
+        else this.forget(name); // half of it is overwritten
+      }
+      throw error;
+    }
+    for (const { name, tensor, buffer, isNew } of loaded) {
+      if (!isNew) continue;
+      this.forget(name);
+      this.tensors.set(name, { buffer, dtype: tensor.dtype, axes: tensor.axes });
+    }
+  }
+
+  private forget(name: string): void {
+    this.tensors.get(name)?.buffer.destroy();
+    this.tensors.delete(name);
   }
 
   async read(name: string): Promise<HostTensor> {
