@@ -42,6 +42,8 @@ export type GpuDevice = {
   readonly limits: GpuLimits;
   readonly features: ReadonlySet<string>;
   readonly device: GPUDevice;
+  /** False where an access beyond its memory is not stopped: kernels are then proven, or clamp themselves (emitWgsl). */
+  readonly robust: boolean;
   /** Why this adapter and no other, as a phrase that fits after "because". */
   readonly reason: string;
   /**
@@ -64,6 +66,8 @@ export class DeviceLostError extends HeddleError {
 export type DeviceSource = {
   readonly backend: GraphicsBackend;
   readonly reason: string;
+  /** Whether the instance that the adapter comes from stops accesses beyond their memory. Default true. */
+  readonly robust?: boolean;
   /** Waits for a promise of the device; see wait.ts. */
   readonly wait: <T>(pending: Promise<T>) => Promise<T>;
 };
@@ -124,6 +128,7 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
     limits: readLimits(device.limits),
     features: new Set(device.features),
     device,
+    robust: source.robust ?? true,
     reason: source.reason,
     settle: (pending) => settle(pending, source.wait, failures.check),
     check: failures.check,

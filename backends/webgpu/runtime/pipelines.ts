@@ -19,7 +19,8 @@ export class Pipelines {
   /** The pipelines of all kernels, those of new texts compiled at the same time. */
   async of(kernels: readonly Kernel[]): Promise<GPUComputePipeline[]> {
     const pending = kernels.map((kernel) => {
-      const code = emitWgsl(kernel, { subgroupSizes: this.gpu.adapter.subgroupSize });
+      const { adapter, robust } = this.gpu;
+      const code = emitWgsl(kernel, { subgroupSizes: adapter.subgroupSize, robust });
       let pipeline = this.byText.get(code);
       if (!pipeline) this.byText.set(code, (pipeline = this.create(kernel.name, code)));
       return pipeline;
