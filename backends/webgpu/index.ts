@@ -2,4 +2,6 @@
 export { type Bundle, type BundleManifest, bundleOf } from "./bundle/bundle.ts";
 export { emitWgsl } from "./emit/wgsl.ts";
 export { factsOf, type WebgpuBackend, type WebgpuExecutable, webgpuBackend } from "./runtime/backend.ts";
+export { DeviceLostError } from "./runtime/device.ts";
+export { type MemoryKind, OutOfMemoryError } from "./runtime/device-memory.ts";
 export type { KernelTime } from "./runtime/program.ts";

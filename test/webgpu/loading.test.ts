@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import type { StoredFloat, StoredTensor } from "../../backends/backend.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
+import type { Allocation, DeviceMemory } from "../../backends/webgpu/runtime/device-memory.ts";
 import { chunksOf, pieceBytes } from "../../backends/webgpu/runtime/loading/chunks.ts";
 import { Loader } from "../../backends/webgpu/runtime/loading/loader.ts";
 import { storageBuffer, usage } from "../../backends/webgpu/runtime/memory.ts";
@@ -226,7 +227,7 @@ describe("memory", () => {
     const values = Float32Array.from({ length: elements }, (_, i) => i % 2039);
     const file = await open(path, "w+");
     await file.write(new Uint8Array(values.buffer));
-    const created: GPUBufferDescriptor[] = [];
+    const created: Allocation[] = [];
     let written = 0;
     const { device } = gpu;
     const queue = new Proxy(device.queue, {
@@ -243,16 +244,16 @@ describe("memory", () => {
     const watched = new Proxy(device, {
       get: (target, name) => {
         if (name === "queue") return queue;
-        if (name === "createBuffer")
-          return (d: GPUBufferDescriptor) => {
-            created.push(d);
-            return target.createBuffer(d);
-          };
         const value = Reflect.get(target, name, target) as unknown;
         return typeof value === "function" ? value.bind(target) : value;
       },
     });
-    const counted = { ...gpu, device: watched };
+    const memory = Object.create(gpu.memory) as DeviceMemory;
+    memory.allocate = (asked) => {
+      created.push(asked);
+      return gpu.memory.allocate(asked);
+    };
+    const counted = { ...gpu, device: watched, memory };
     const memories = new Set<ArrayBuffer>();
     let read = 0;
     const fill: StoredTensor["fill"] = async (at, into) => {
@@ -261,12 +262,13 @@ describe("memory", () => {
       read += bytesRead;
     };
     const tensor = ofBytes(new Uint8Array(values.buffer), "f32", "f32", { fill, notFinite: async () => new Error("") });
-    const buffer = storageBuffer(gpu, 4 * elements, "large");
-    await new Loader(counted, chunk).load([{ tensor, buffer }]);
+    const buffer = storageBuffer(gpu, 4 * elements, "large", "weights and states");
+    await new Loader(counted, chunk).load([{ name: "large", tensor, buffer }]);
     await file.close();
 
     const staging = created.filter((d) => d.usage & usage.mapWrite);
-    expect(staging.map((d) => d.size)).toEqual([chunk, chunk]);
+    expect(staging.map((d) => d.bytes)).toEqual([chunk, chunk]);
+    expect(gpu.memory.heldBytes().get("staging")).toBeUndefined(); // all of it is free again
     expect(read).toBe(4 * elements); // each byte once
     expect([...memories].every((m) => m.byteLength === 0)).toBe(true); // all were the device's, and are detached
     expect(memories.size).toBe(Math.ceil((4 * elements) / chunk));

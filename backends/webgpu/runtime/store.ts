@@ -53,19 +53,26 @@ export class DeviceStore implements Store {
 
   async write(name: string, value: HostTensor): Promise<void> {
     const known = this.tensors.get(name);
-    if (known && printType(known) === printType(value)) return this.upload(known.buffer, value);
+    if (known && printType(known) === printType(value)) return this.upload(name, known.buffer, value);
     this.forget(name);
     const { dtype, axes } = value;
-    const buffer = storageBuffer(this.gpu, elementCount(axes) * deviceElementBytes(dtype), name);
+    const buffer = storageBuffer(this.gpu, elementCount(axes) * deviceElementBytes(dtype), name, "weights and states");
     this.tensors.set(name, { buffer, dtype, axes });
-    await this.upload(buffer, value);
-    this.gpu.check();
+    const doing = `writing "${name}"`;
+    try {
+      await this.gpu.allocated([buffer], doing);
+      await this.upload(name, buffer, value);
+      this.gpu.check(doing);
+    } catch (error) {
+      this.forget(name);
+      throw error;
+    }
   }
 
   /** Large values go through staging buffers: for a queue's write, the device keeps memory of the value's own size. */
-  private async upload(buffer: GPUBuffer, value: HostTensor): Promise<void> {
+  private async upload(name: string, buffer: GPUBuffer, value: HostTensor): Promise<void> {
     if (elementCount(value.axes) < largeElements) return upload(this.gpu, buffer, value);
-    await this.loader.load([{ tensor: wordsOf(value), buffer }]);
+    await this.loader.load([{ name, tensor: wordsOf(value), buffer }]);
   }
 
   async load(tensors: ReadonlyMap<string, StoredTensor>): Promise<void> {
@@ -74,9 +81,11 @@ export class DeviceStore implements Store {
       for (const [name, tensor] of tensors) {
         const known = this.tensors.get(name);
         const isNew = !known || printType(known) !== printType(tensor);
-        const buffer = isNew ? storageBuffer(this.gpu, keptBytes(tensor), name) : known.buffer;
+        const buffer = isNew ? storageBuffer(this.gpu, keptBytes(tensor), name, "weights and states") : known.buffer;
         loaded.push({ name, tensor, buffer, isNew });
       }
+      const buffers = loaded.filter((l) => l.isNew).map((l) => l.buffer);
+      await this.gpu.allocated(buffers, "making room for weights");
       await this.loader.load(loaded);
     } catch (error) {
       for (const { name, buffer, isNew } of loaded) {
@@ -98,7 +107,7 @@ export class DeviceStore implements Store {
   }
 
   async read(name: string): Promise<HostTensor> {
-    const readBack = new ReadBack(this.gpu, [this.tensor(name)]);
+    const readBack = new ReadBack(this.gpu, [this.tensor(name)], `"${name}"`);
     const encoder = this.gpu.device.createCommandEncoder();
     readBack.encode(encoder);
     this.gpu.device.queue.submit([encoder.finish()]);

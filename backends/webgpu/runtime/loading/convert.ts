@@ -107,7 +107,7 @@ export class Conversions {
     const key = `${conversion.from} ${conversion.to}`;
     let known = this.made.get(key);
     if (!known) this.made.set(key, (known = this.create(conversion)));
-    return this.gpu.settle(known);
+    return this.gpu.settle(known, `compiling the kernel that loads ${key.replace(" ", " as ")}`);
   }
 
   private create(conversion: Conversion): Promise<GPUComputePipeline> {

@@ -5,13 +5,15 @@
 import { elementCount } from "../../../../compiler/index.ts";
 import type { StoredTensor } from "../../../backend.ts";
 import type { GpuDevice } from "../device.ts";
-import { bufferBytes, mapModeRead, usage } from "../memory.ts";
+import { bufferBytes } from "../device-memory.ts";
+import { mapModeRead, usage } from "../memory.ts";
 import { type Chunk, chunksOf, cutElements, type Piece, pieceBytes, stagedBytes, storedBytes } from "./chunks.ts";
 import { Conversions, elementsOfGroup, parameterWords } from "./convert.ts";
 import { type Staging, stagingBytes, throughStaging } from "./staging-ring.ts";
 
 /** A tensor and the buffer that is to hold it. */
 export interface Loaded {
+  readonly name: string;
   readonly tensor: StoredTensor;
   readonly buffer: GPUBuffer;
 }
@@ -25,6 +27,8 @@ const noFault = 0xffffffff;
 /** A load while it goes on. */
 interface Load {
   readonly tensors: readonly Loaded[];
+  /** For errors. */
+  readonly doing: string;
   /** The first element of each tensor that is not finite. */
   readonly faults: GPUBuffer;
   /** Where stored bytes lie on the device until they are converted; absent where nothing is. */
@@ -52,26 +56,31 @@ export class Loader {
     const chunks = [...chunksOf(stored, most)];
     if (chunks.length === 0) return;
     const dispatches = Math.max(...chunks.map((c) => c.pieces.filter(({ tensor }) => isDispatched(tensor)).length));
+    const doing = doingOf(tensors);
     const load: Load = {
       tensors,
+      doing,
       faults: this.buffer("load faults", 4 * tensors.length, usage.storage | usage.copyDst | usage.copySrc),
       scratch: stored.some(isConverted) ? this.buffer("load scratch", most, usage.storage | usage.copyDst) : undefined,
       parameters: this.buffer("load parameters", this.parameterStep * dispatches, usage.uniform | usage.copyDst),
     };
     try {
+      await this.gpu.allocated(load.scratch ? [load.scratch] : [], doing);
       this.gpu.device.queue.writeBuffer(load.faults, 0, new Uint32Array(tensors.length).fill(noFault));
-      await throughStaging(this.gpu, bufferBytes(most), chunks.values(), (chunk, staging) =>
+      await throughStaging(this.gpu, { bytes: bufferBytes(most), doing }, chunks.values(), (chunk, staging) =>
         this.loadChunk(load, chunk, staging),
       );
       if (stored.some(isDispatched)) await this.throwFault(load);
-      else await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone());
+      else await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), doing);
+    } catch (cause) {
+      await this.gpu.settle(Promise.reject(cause), doing); // a lost device explains what went wrong with its memory
     } finally {
       for (const b of [load.faults, load.scratch, load.parameters]) b?.destroy();
     }
   }
 
   private buffer(label: string, bytes: number, flags: number): GPUBuffer {
-    return this.gpu.device.createBuffer({ label, size: bufferBytes(bytes), usage: flags });
+    return this.gpu.memory.allocate({ what: label, kind: "staging", bytes, usage: flags });
   }
 
   private get parameterStep(): number {
@@ -81,7 +90,9 @@ export class Loader {
   private async loadChunk(load: Load, chunk: Chunk, staging: Staging): Promise<void> {
     const memory = await staging.map();
     // All settle before a failure is told: memory that is being read into must stay.
-    const reads = await Promise.allSettled(chunk.pieces.flatMap((piece) => fillPiece(piece, memory)));
+    const reads = await this.gpu.memory.inUse(() =>
+      Promise.allSettled(chunk.pieces.flatMap((piece) => fillPiece(piece, memory))),
+    );
     for (const read of reads) if (read.status === "rejected") throw read.reason;
     const pipelines = await Promise.all(
       chunk.pieces.map(({ tensor }) =>
@@ -134,14 +145,14 @@ export class Loader {
     pass.end();
   }
 
-  private async throwFault({ faults, tensors }: Load): Promise<void> {
+  private async throwFault({ faults, tensors, doing }: Load): Promise<void> {
     const size = bufferBytes(4 * tensors.length);
     const staging = this.buffer("load faults read-back", size, usage.mapRead | usage.copyDst);
     try {
       const encoder = this.gpu.device.createCommandEncoder();
       encoder.copyBufferToBuffer(faults, 0, staging, 0, size);
       this.gpu.device.queue.submit([encoder.finish()]);
-      await this.gpu.settle(staging.mapAsync(mapModeRead));
+      await this.gpu.settle(staging.mapAsync(mapModeRead), doing);
       const found = new Uint32Array(staging.getMappedRange());
       const faulty = tensors.findIndex((_, i) => found[i] !== noFault);
       if (faulty >= 0) throw await tensors[faulty]!.tensor.notFinite!(found[faulty]!);
@@ -153,6 +164,11 @@ export class Loader {
 
 const bindable = ({ limits }: GpuDevice): number =>
   Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % 16));
+
+function doingOf(tensors: readonly Loaded[]): string {
+  const others = tensors.length - 1;
+  return `loading "${tensors[0]!.name}"${others > 0 ? ` and ${others} more` : ""}`;
+}
 
 const conversionOf = ({ stored, dtype }: StoredTensor) => ({ from: stored, to: dtype });
 const isConverted = ({ stored, dtype }: StoredTensor): boolean => stored !== dtype;

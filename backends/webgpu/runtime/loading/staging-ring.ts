@@ -1,5 +1,5 @@
 /** Two staging buffers that take turns: one is filled from files while the device copies from the other. */
-import type { GpuDevice } from "../device.ts";
+import { DeviceLostError, type GpuDevice } from "../device.ts";
 import { usage } from "../memory.ts";
 
 /** Bytes of one staging buffer at most: large enough that a copy takes longer than the wait for it. */
@@ -20,25 +20,27 @@ export interface Staging {
 }
 
 /**
- * Runs `work` on each chunk with a staging buffer of `bytes`, two at a time. The buffers are gone when it returns; the
+ * Runs `work` on each chunk with a staging buffer of `bytes`, two at a time; `doing` is for errors. The buffers are gone when it returns; the
  * device may still be copying. The first failure is thrown when no work is under way any more.
  */
 export async function throughStaging<T>(
   gpu: GpuDevice,
-  bytes: number,
+  { bytes, doing }: { readonly bytes: number; readonly doing: string },
   chunks: Iterator<T>,
   work: (chunk: T, staging: Staging) => Promise<void>,
 ): Promise<void> {
   let failed = false;
   const next = (): T | undefined => {
-    const { done, value } = failed ? { done: true, value: undefined } : chunks.next();
+    if (failed) return undefined;
+    if (gpu.memory.closing) throw new DeviceLostError(gpu.adapter.description, "it was disposed of", doing);
+    const { done, value } = chunks.next();
     return done ? undefined : value;
   };
   const turns = Array.from({ length: stagingBuffers }, async (_, i) => {
     let staging: Staging | undefined;
     try {
       for (let chunk = next(); chunk !== undefined; chunk = next()) {
-        staging ??= stagingBuffer(gpu, bytes, `staging ${i}`);
+        staging ??= await stagingBuffer(gpu, bytes, `staging ${i}`, doing);
         await work(chunk, staging);
       }
     } catch (error) {
@@ -51,19 +53,16 @@ export async function throughStaging<T>(
   for (const turn of await Promise.allSettled(turns)) if (turn.status === "rejected") throw turn.reason;
 }
 
-function stagingBuffer(gpu: GpuDevice, size: number, label: string): Staging {
-  const { device } = gpu;
-  const buffer = device.createBuffer({
-    label,
-    size,
-    usage: usage.mapWrite | usage.copySrc,
-    mappedAtCreation: true,
-  });
+async function stagingBuffer(gpu: GpuDevice, bytes: number, what: string, doing: string): Promise<Staging> {
+  const { device, memory } = gpu;
+  const flags = usage.mapWrite | usage.copySrc;
+  const buffer = memory.allocate({ what, kind: "staging", bytes, usage: flags, mappedAtCreation: true });
+  await gpu.allocated([buffer], doing);
   let mapped = Promise.resolve();
   return {
     buffer,
     map: async () => {
-      await gpu.settle(mapped);
+      await gpu.settle(mapped, doing);
       return buffer.getMappedRange();
     },
     submit: (commands) => {
