@@ -89,6 +89,7 @@ export {
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
+export { type OpenTrace, openTrace } from "./trace-file.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
   type CompiledStep,

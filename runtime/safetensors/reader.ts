@@ -1,5 +1,5 @@
 /** Reading safetensors files without loading them: headers when opened, each tensor or a range of it on demand. */
-import { allocate, type DType, type HostData, type HostTensor, UsageError } from "../../compiler/index.ts";
+import { allocate, type DType, type HostData, type HostTensor, spanned, UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError, formatBytes, quoted } from "../file-errors.ts";
 import { type FileSystem, nodeFileSystem, type OpenFile } from "../file-system.ts";
 import { nearestNames } from "../nearest-names.ts";
@@ -68,7 +68,7 @@ export class SafetensorsReader {
       throw new UsageError(`${quoted(name)} is stored as ${tensor.dtype}, which cannot be read as ${dtype}`);
     }
     const out = allocateFor(tensor, dtype, count);
-    await this.#readInto(tensor, start, dtype, out);
+    await spanned("files", name, () => this.#readInto(tensor, start, dtype, out), { bytes: out.byteLength });
     return out;
   }
 

@@ -10,6 +10,7 @@ import {
   makeGraph,
   type Program,
   type Sizes,
+  spanned,
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
@@ -107,10 +108,8 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    return DeviceProgram.create(
-      this.gpu,
-      compileKernels(needed, factsOf(this.gpu), this.kernelOptions),
-      this.pipelines,
+    return spanned("compiler", `compile @${name}`, () =>
+      DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), this.kernelOptions), this.pipelines),
     );
   }
 

@@ -1,5 +1,5 @@
 /** An open WebGPU device: what it is, what it can do, and its failures as one clear error. */
-import { HeddleError, InternalError, type kernelIr, UnsupportedError } from "../../../compiler/index.ts";
+import { HeddleError, InternalError, type kernelIr, spanned, UnsupportedError } from "../../../compiler/index.ts";
 import { DeviceMemory } from "./device-memory.ts";
 
 /** The graphics interface below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
@@ -142,7 +142,9 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
   const memory = new DeviceMemory(device, info, limits);
   const failures = watchFailures(device, info, memory);
   const settleFor: GpuDevice["settle"] = (pending, doing) =>
-    settle(pending, source.wait, () => failures.check(doing), failures.closed(doing));
+    spanned("waits", doing ?? "the device", () =>
+      settle(pending, source.wait, () => failures.check(doing), failures.closed(doing)),
+    );
   return {
     adapter: info,
     limits,

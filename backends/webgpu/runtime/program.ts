@@ -18,12 +18,14 @@ import {
   type SizedAxis,
   type Sizes,
   tensorName,
+  timeline,
   UnsupportedError,
   UsageError,
   variantFor,
 } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
 import type { GpuDevice } from "./device.ts";
+import type { KernelTimer } from "./kernel-timer.ts";
 import {
   type DeviceTensor,
   GrowingBuffer,
@@ -36,6 +38,7 @@ import {
 } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { DeviceStore } from "./store.ts";
+import { traceRun } from "./trace-run.ts";
 
 /** How long one kernel took, in nanoseconds. */
 export interface KernelTime {
@@ -204,9 +207,13 @@ export class DeviceProgram {
   async run(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, fetch: readonly string[], sizes: Sizes) {
     const { bound, dispatches } = await this.prepare(feeds, store, sizes);
     const encoder = this.gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const one of dispatches) this.dispatch(pass, one, bound, store);
-    pass.end();
+    const trace = traceRun(this.gpu, this.program);
+    if (trace?.timer) this.dispatchTimed(encoder, trace.timer, dispatches, bound, store);
+    else {
+      const pass = encoder.beginComputePass();
+      for (const one of dispatches) this.dispatch(pass, one, bound, store);
+      pass.end();
+    }
     const nodes = new Map(this.program.graph.outputs.map((o) => [o.name, o.node]));
     const readBack = new ReadBack(
       this.gpu,
@@ -218,9 +225,11 @@ export class DeviceProgram {
       const [source, target] = [this.bufferAt(from, store), this.bufferAt(to, store)];
       encoder.copyBufferToBuffer(source, 0, target, 0, Math.ceil(dimValue(bytes, sizes) / 4) * 4);
     }
+    trace?.submits();
     this.gpu.device.queue.submit([encoder.finish()]);
     const values = await readBack.read();
     if (values.length === 0) await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), this.doing);
+    await trace?.done();
     this.gpu.check(this.doing);
     return Object.fromEntries(fetch.map((name, i) => [name, values[i]!]));
   }
@@ -233,7 +242,10 @@ export class DeviceProgram {
       this.release(); // what the driver refused is no buffer
       throw error;
     }
+    const begun = performance.now();
     for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
+    if (this.feeds.size > 0)
+      timeline()?.span("uploads", `feeds of @${this.program.graph.name}`, begun, performance.now());
     return { bound: this.bind(store), dispatches };
   }
 
@@ -257,6 +269,22 @@ export class DeviceProgram {
     pass.setPipeline(compiled.pipeline);
     pass.setBindGroup(0, this.groupOf(compiled, bound, store));
     pass.dispatchWorkgroups(...grid);
+  }
+
+  /** Each kernel in a pass of its own, whose time is taken. */
+  private dispatchTimed(
+    encoder: GPUCommandEncoder,
+    timer: KernelTimer,
+    dispatches: readonly Dispatch[],
+    bound: Bound,
+    store: DeviceStore,
+  ): void {
+    for (const [i, one] of dispatches.entries()) {
+      const pass = encoder.beginComputePass(timer.pass(i));
+      this.dispatch(pass, one, bound, store);
+      pass.end();
+    }
+    timer.encode(encoder);
   }
 
   private output(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {

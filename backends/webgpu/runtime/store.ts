@@ -5,6 +5,7 @@ import {
   elementCount,
   type HostTensor,
   printType,
+  spanned,
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Store, StoredTensor } from "../../backend.ts";
@@ -71,7 +72,8 @@ export class DeviceStore implements Store {
 
   /** Large values go through staging buffers: for a queue's write, the device keeps memory of the value's own size. */
   private async upload(name: string, buffer: GPUBuffer, value: HostTensor): Promise<void> {
-    if (elementCount(value.axes) < largeElements) return upload(this.gpu, buffer, value);
+    if (elementCount(value.axes) < largeElements)
+      return spanned("uploads", name, async () => upload(this.gpu, buffer, value));
     await this.loader.load([{ name, tensor: wordsOf(value), buffer }]);
   }
 

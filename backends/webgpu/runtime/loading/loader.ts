@@ -2,7 +2,7 @@
  * Loads tensors into device memory: files are read straight into the memory that the device copies from, which converts and
  * checks them itself. Host memory holds two staging buffers, whatever is loaded; no byte is copied in it.
  */
-import { elementCount } from "../../../../compiler/index.ts";
+import { elementCount, spanned } from "../../../../compiler/index.ts";
 import type { StoredTensor } from "../../../backend.ts";
 import type { GpuDevice } from "../device.ts";
 import { bufferBytes } from "../device-memory.ts";
@@ -51,6 +51,12 @@ export class Loader {
 
   /** Fills the buffers. Throws what a tensor says of its first element that is not finite. */
   async load(tensors: readonly Loaded[]): Promise<void> {
+    if (tensors.length === 0) return;
+    const bytes = stagedBytes(tensors.map((t) => t.tensor));
+    await spanned("uploads", doingOf(tensors), () => this.loadAll(tensors), { tensors: tensors.length, bytes });
+  }
+
+  private async loadAll(tensors: readonly Loaded[]): Promise<void> {
     const stored = tensors.map((t) => t.tensor);
     const most = Math.min(this.chunkBytes, bindable(this.gpu), Math.max(stagedBytes(stored), 4 * cutElements));
     const chunks = [...chunksOf(stored, most)];
@@ -90,9 +96,9 @@ export class Loader {
   private async loadChunk(load: Load, chunk: Chunk, staging: Staging): Promise<void> {
     const memory = await staging.map();
     // All settle before a failure is told: memory that is being read into must stay.
-    const reads = await this.gpu.memory.inUse(() =>
-      Promise.allSettled(chunk.pieces.flatMap((piece) => fillPiece(piece, memory))),
-    );
+    const fill = () => Promise.allSettled(chunk.pieces.flatMap((piece) => fillPiece(piece, memory)));
+    const facts = { tensors: chunk.pieces.length, bytes: chunk.bytes };
+    const reads = await this.gpu.memory.inUse(() => spanned("files", "into a staging buffer", fill, facts));
     for (const read of reads) if (read.status === "rejected") throw read.reason;
     const pipelines = await Promise.all(
       chunk.pieces.map(({ tensor }) =>
