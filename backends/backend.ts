@@ -29,6 +29,11 @@ export interface StoredTensor {
   readonly place: { readonly file: string; readonly offset: number };
   /** Fills `into` with the tensor's bytes from `at` on. Several calls may be under way at once. */
   readonly fill: (at: number, into: Uint8Array<ArrayBuffer>) => Promise<void>;
+  /**
+   * Fills `into` with elements from `first` on in the dtype that is kept, converted and checked by the host: for devices
+   * that compute slower than it. Throws what `notFinite` says.
+   */
+  readonly fillConverted?: (first: number, into: Uint8Array<ArrayBuffer>) => Promise<void>;
   /** What to throw where an element is NaN or infinite in the dtype that is kept; without it nothing is checked. */
   readonly notFinite?: (element: number) => Promise<Error>;
 }

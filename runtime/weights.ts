@@ -195,6 +195,14 @@ function storedParameter(
     stored,
     place: { file, offset: byteOffset },
     fill: (at, into) => reader.readStored(name, at, into),
+    fillConverted: async (first, { buffer, byteOffset, length }) => {
+      const out =
+        dtype === "f32"
+          ? new Float32Array(buffer, byteOffset, length / 4)
+          : new Float16Array(buffer, byteOffset, length / 2);
+      await reader.readRangeInto(name, first, out);
+      requireFinite(reader.path, name, out, first);
+    },
     notFinite: (element) => whyNotFinite(reader, name, element, dtype),
   };
 }
@@ -225,11 +233,11 @@ async function readParameter(
   );
 }
 
-/** A model with one such value answers with nothing but NaN. */
-export function requireFinite(path: string, name: string, values: Float32Array | Float16Array): void {
+/** A model with one such value answers with nothing but NaN. The values are those from element `first` on. */
+export function requireFinite(path: string, name: string, values: Float32Array | Float16Array, first = 0): void {
   const at = firstNonFinite(values);
   if (at < 0) return;
-  throw notFinite(path, name, at, values[at]!);
+  throw notFinite(path, name, first + at, values[at]!);
 }
 
 const notFinite = (path: string, name: string, element: number, value: number): FileError =>

@@ -90,6 +90,13 @@ export class SafetensorsReader {
     await this.#readBytes(tensor, at, into);
   }
 
+  /** Reads elements from element `start` on into an array, in its dtype; see `readRange`. */
+  async readRangeInto(name: string, start: number, out: Float32Array | Float16Array): Promise<void> {
+    const tensor = this.tensor(name);
+    requireRange(tensor, start, out.length);
+    await this.#readInto(tensor, start, out instanceof Float32Array ? "f32" : "f16", out);
+  }
+
   /** What is stored under a name; throws FileError, with the nearest names, when nothing is. */
   tensor(name: string): StoredTensor {
     const tensor = this.tensors.get(name);
@@ -113,7 +120,7 @@ export class SafetensorsReader {
   async #readInto(tensor: StoredTensor, start: number, dtype: DType, out: HostData): Promise<void> {
     const size = storedDTypes[tensor.dtype].bytes;
     if (hasHostLayout(tensor.dtype, dtype)) {
-      const bytes = new Uint8Array(out.buffer as ArrayBuffer);
+      const bytes = new Uint8Array(out.buffer as ArrayBuffer, out.byteOffset, out.byteLength);
       return await this.#readBytes(tensor, start * size, bytes);
     }
     const scratch = new Uint8Array(Math.min(pieceBytes, out.length * size));

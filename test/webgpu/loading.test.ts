@@ -310,39 +310,50 @@ test("chunks hold every element once, in the order of the file, none larger than
   );
 });
 
-gpuTest.for(["f32", "f16"] as const)("a model whose weights lie in a file, kept as %s", async (dtype, { gpu }) => {
-  const graph = trace(tiny);
-  const weights = anyWeights(graph, 4);
-  const path = join(folder, `${dtype}.safetensors`);
-  const tensors = [...weights].map(([name, tensor]) => tensorToWrite(name, tensor));
-  await writeSafetensors(path, tensors);
-  const source = await openWeights(path, graph);
-  const model = deviceModel(webgpuBackend(gpu), source);
-  const session = await model.session(bindSizes(keepParametersAs(graph, dtype), { batch: 1 }));
-  const dtypes = new Map(keepParametersAs(graph, dtype).inputs.map((n) => [inputName(n), n.type.dtype]));
-  expect([...dtypes.values()]).toContain(dtype);
-  for (const [name, { data }] of weights) {
-    const kept = await model.store.read(name);
-    expect(kept.dtype).toBe(dtypes.get(name));
-    expect(Array.from(kept.data), name).toEqual(Array.from(kept.dtype === "f16" ? new Float16Array(data) : data));
-  }
-  session.dispose();
-  await source.dispose();
+const ways = (["f32", "f16"] as const).flatMap((dtype) => [
+  [dtype, "host", true] as const,
+  [dtype, "device", false] as const,
+]);
 
-  const name = [...weights.keys()].findLast((n) => dtypes.get(n) === dtype)!;
-  const { axes, data } = weights.get(name)!;
-  const broken = hostTensor(
-    "f32",
-    axes,
-    Float32Array.from(data, (v, i) => (i === data.length - 1 ? 70000 : v)),
-  );
-  await writeSafetensors(
-    path,
-    [...weights].map(([n, tensor]) => tensorToWrite(n, n === name ? broken : tensor)),
-  );
-  const other = await openWeights(path, graph);
-  const loading = deviceModel(webgpuBackend(gpu), other).session(keepParametersAs(graph, dtype));
-  if (dtype === "f32") (await loading).dispose();
-  else await expect(loading).rejects.toThrow(`tensor "${name}", element ${data.length - 1}: 70000 is beyond the range`);
-  await other.dispose();
-});
+gpuTest.for(ways)(
+  "a model whose weights lie in a file, kept as %s, converted by the %s",
+  async (way, { gpu: opened }) => {
+    const [dtype, , software] = way;
+    const gpu = { ...opened, adapter: { ...opened.adapter, software } };
+    const graph = trace(tiny);
+    const weights = anyWeights(graph, 4);
+    const path = join(folder, `${dtype}.safetensors`);
+    const tensors = [...weights].map(([name, tensor]) => tensorToWrite(name, tensor));
+    await writeSafetensors(path, tensors);
+    const source = await openWeights(path, graph);
+    const model = deviceModel(webgpuBackend(gpu), source);
+    const session = await model.session(bindSizes(keepParametersAs(graph, dtype), { batch: 1 }));
+    const dtypes = new Map(keepParametersAs(graph, dtype).inputs.map((n) => [inputName(n), n.type.dtype]));
+    expect([...dtypes.values()]).toContain(dtype);
+    for (const [name, { data }] of weights) {
+      const kept = await model.store.read(name);
+      expect(kept.dtype).toBe(dtypes.get(name));
+      expect(Array.from(kept.data), name).toEqual(Array.from(kept.dtype === "f16" ? new Float16Array(data) : data));
+    }
+    session.dispose();
+    await source.dispose();
+
+    const name = [...weights.keys()].findLast((n) => dtypes.get(n) === dtype)!;
+    const { axes, data } = weights.get(name)!;
+    const broken = hostTensor(
+      "f32",
+      axes,
+      Float32Array.from(data, (v, i) => (i === data.length - 1 ? 70000 : v)),
+    );
+    await writeSafetensors(
+      path,
+      [...weights].map(([n, tensor]) => tensorToWrite(n, n === name ? broken : tensor)),
+    );
+    const other = await openWeights(path, graph);
+    const loading = deviceModel(webgpuBackend(gpu), other).session(keepParametersAs(graph, dtype));
+    if (dtype === "f32") (await loading).dispose();
+    else
+      await expect(loading).rejects.toThrow(`tensor "${name}", element ${data.length - 1}: 70000 is beyond the range`);
+    await other.dispose();
+  },
+);

@@ -1,9 +1,11 @@
 /** Every buffer of a device is made here: by whom it is held is counted, and memory that runs out is told by what asked for it. */
 import { HeddleError, UnsupportedError } from "../../../compiler/index.ts";
-import type { AdapterInfo, GpuLimits } from "./device.ts";
 
 /** What memory is held for. */
 export type MemoryKind = "weights and states" | "activations" | "inputs" | "constants" | "staging" | "read-backs";
+
+/** Bytes of what a device makes at most, in WebGPU's names. */
+type MemoryLimits = Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
 
 /** A buffer that is asked for. */
 export interface Allocation {
@@ -60,8 +62,9 @@ const largeBytes = 2 ** 24;
 
 export class DeviceMemory {
   private readonly device: GPUDevice;
-  private readonly adapter: AdapterInfo;
-  private readonly limits: GpuLimits;
+  /** The adapter, as errors name it. */
+  private readonly adapter: string;
+  private readonly limits: MemoryLimits;
   private readonly held = new Map<MemoryKind, number>();
   /** What the driver says of large buffers: an error where it has not the memory. */
   private readonly answers = new WeakMap<GPUBuffer, Promise<OutOfMemoryError | undefined>>();
@@ -71,7 +74,7 @@ export class DeviceMemory {
   /** Whether the device is about to go: nothing new is to be begun. */
   closing = false;
 
-  constructor(device: GPUDevice, adapter: AdapterInfo, limits: GpuLimits) {
+  constructor(device: GPUDevice, adapter: string, limits: MemoryLimits) {
     this.device = device;
     this.adapter = adapter;
     this.limits = limits;
@@ -91,7 +94,7 @@ export class DeviceMemory {
     const size = bufferBytes(bytes);
     if (size > this.limits.maxBufferSize) {
       throw new UnsupportedError(
-        `"${what}" takes ${size} bytes, more than the ${this.limits.maxBufferSize} of one buffer on "${this.adapter.description}"`,
+        `"${what}" takes ${size} bytes, more than the ${this.limits.maxBufferSize} of one buffer on "${this.adapter}"`,
       );
     }
     const large = size >= largeBytes;
@@ -143,7 +146,7 @@ export class DeviceMemory {
     const list = [...held].map(([kind, bytes]) => `${kind} ${amount(bytes)}`).join(", ");
     const wanted = asked && `: ${asked.kind}, "${asked.what}", ask for ${amount(bufferBytes(asked.bytes))}`;
     const lines = [
-      `"${this.adapter.description}" is out of memory${wanted ?? ""}`,
+      `"${this.adapter}" is out of memory${wanted ?? ""}`,
       `  held: ${list || "nothing"}`,
       `  limits: ${amount(this.limits.maxBufferSize)} in a buffer, ${amount(this.limits.maxStorageBufferBindingSize)} in a binding`,
       `  the driver says: ${reason.split("\n")[0]}`,

@@ -139,7 +139,7 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
     throw new UnsupportedError(`adapter "${info.description}" refused a device: ${messageOf(cause)}`, { cause });
   });
   const limits = readLimits(device.limits);
-  const memory = new DeviceMemory(device, info, limits);
+  const memory = new DeviceMemory(device, info.description, limits);
   const failures = watchFailures(device, info, memory);
   const settleFor: GpuDevice["settle"] = (pending, doing) =>
     spanned("waits", doing ?? "the device", () =>

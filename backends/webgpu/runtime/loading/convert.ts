@@ -15,7 +15,7 @@ export interface Conversion {
 export const parameterWords = 4;
 
 /** Threads of a workgroup, each of two elements: what a word holds of the smaller floats. */
-const threads = 64;
+const threads = 256;
 export const elementsOfGroup = 2 * threads;
 
 const widen: Readonly<Record<StoredFloat, string>> = {

@@ -56,7 +56,9 @@ export class Loader {
     await spanned("uploads", doingOf(tensors), () => this.loadAll(tensors), { tensors: tensors.length, bytes });
   }
 
-  private async loadAll(tensors: readonly Loaded[]): Promise<void> {
+  private async loadAll(given: readonly Loaded[]): Promise<void> {
+    const { software } = this.gpu.adapter;
+    const tensors = software ? given.map((l) => ({ ...l, tensor: convertedByHost(l.tensor) })) : given;
     const stored = tensors.map((t) => t.tensor);
     const most = Math.min(this.chunkBytes, bindable(this.gpu), Math.max(stagedBytes(stored), 4 * cutElements));
     const chunks = [...chunksOf(stored, most)];
@@ -179,6 +181,14 @@ function doingOf(tensors: readonly Loaded[]): string {
 const conversionOf = ({ stored, dtype }: StoredTensor) => ({ from: stored, to: dtype });
 const isConverted = ({ stored, dtype }: StoredTensor): boolean => stored !== dtype;
 const isDispatched = (t: StoredTensor): boolean => isConverted(t) || t.notFinite !== undefined;
+
+/** The tensor as one that needs nothing of the device: a software adapter runs a kernel slower than JavaScript its loop. */
+function convertedByHost(tensor: StoredTensor): StoredTensor {
+  const { axes, dtype, place, fillConverted } = tensor;
+  if (!fillConverted || !isDispatched(tensor)) return tensor;
+  const fill: StoredTensor["fill"] = (at, into) => fillConverted(at / storedBytes[dtype], into);
+  return { axes, dtype, stored: dtype, place, fill };
+}
 
 /** Whole words of a piece's bytes. */
 const words = (bytes: number): number => Math.ceil(bytes / 4) * 4;
