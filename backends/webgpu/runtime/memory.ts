@@ -14,18 +14,9 @@ import {
 } from "../../../compiler/index.ts";
 import type { GpuDevice } from "./device.ts";
 import { bufferBytes, type MemoryKind } from "./device-memory.ts";
+import { mapModeRead, usage } from "./flags.ts";
 
-/** WebGPU's usage flags by their values in the specification: in Node, Dawn's constants are no globals. */
-export const usage = {
-  mapRead: 0x1,
-  mapWrite: 0x2,
-  copySrc: 0x4,
-  copyDst: 0x8,
-  uniform: 0x40,
-  storage: 0x80,
-  queryResolve: 0x200,
-} as const;
-export const mapModeRead = 0x1;
+export { mapModeRead, usage };
 
 /** A buffer that kernels bind and that copies reach. Throws UnsupportedError above the adapter's limit. */
 export const storageBuffer = (gpu: GpuDevice, bytes: number, what: string, kind: MemoryKind): GPUBuffer =>
