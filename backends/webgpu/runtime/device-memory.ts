@@ -102,7 +102,7 @@ export class DeviceMemory {
     let buffer: GPUBuffer;
     let answer: Promise<GPUError | null> | undefined;
     try {
-      buffer = this.device.createBuffer({ label: what, size, usage, mappedAtCreation });
+      buffer = this.device.createBuffer({ label: `${asked.kind}: ${what}`, size, usage, mappedAtCreation });
     } catch (cause) {
       // A buffer that cannot be mapped at its creation is a RangeError (WebGPU, section 5.1.3).
       if (cause instanceof RangeError) throw this.error(asked, cause.message);
