@@ -5,3 +5,14 @@ export { factsOf, type WebgpuBackend, type WebgpuExecutable, webgpuBackend } fro
 export { DeviceLostError } from "./runtime/device.ts";
 export { type MemoryKind, OutOfMemoryError } from "./runtime/device-memory.ts";
 export type { KernelTime } from "./runtime/program.ts";
+export { type Ceilings, type Missing, measureCeilings } from "./tune/ceilings.ts";
+export { type KernelTiming, timeKernels } from "./tune/time-kernels.ts";
+export {
+  type FailedKernel,
+  mergedFindings,
+  type TimedWay,
+  type TunedKernel,
+  type TuneOptions,
+  tuneKernels,
+  type Way,
+} from "./tune/tuner.ts";
