@@ -2,7 +2,14 @@
 import { HeddleError, UnsupportedError } from "../../../compiler/index.ts";
 
 /** What memory is held for. */
-export type MemoryKind = "weights and states" | "activations" | "inputs" | "constants" | "staging" | "read-backs";
+export type MemoryKind =
+  | "weights and states"
+  | "activations"
+  | "inputs"
+  | "constants"
+  | "staging"
+  | "read-backs"
+  | "measurements";
 
 /** Bytes of what a device makes at most, in WebGPU's names. */
 type MemoryLimits = Pick<GPUSupportedLimits, "maxBufferSize" | "maxStorageBufferBindingSize">;
@@ -26,6 +33,7 @@ const hints: Readonly<Record<MemoryKind, string>> = {
   constants: "a smaller model needs less; --offload leaves more room beside the weights",
   staging: "--offload leaves more room beside the weights; other programs may hold the memory",
   "read-backs": "ask for fewer outputs, or for a smaller batch",
+  measurements: "close other programs that hold the memory, and measure again",
 };
 
 /** The device has not the memory that was asked for. */
@@ -97,7 +105,7 @@ export class DeviceMemory {
         `"${what}" takes ${size} bytes, more than the ${this.limits.maxBufferSize} of one buffer on "${this.adapter}"`,
       );
     }
-    const large = size >= largeBytes;
+    const large = size >= largeBytes && asked.kind !== "measurements"; // those have error scopes of their own
     if (large) this.device.pushErrorScope("out-of-memory");
     let buffer: GPUBuffer;
     let answer: Promise<GPUError | null> | undefined;

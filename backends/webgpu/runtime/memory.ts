@@ -19,8 +19,12 @@ import { mapModeRead, usage } from "./flags.ts";
 export { mapModeRead, usage };
 
 /** A buffer that kernels bind and that copies reach. Throws UnsupportedError above the adapter's limit. */
-export const storageBuffer = (gpu: GpuDevice, bytes: number, what: string, kind: MemoryKind): GPUBuffer =>
-  gpu.memory.allocate({ what, kind, bytes, usage: usage.storage | usage.copySrc | usage.copyDst });
+export const storageBuffer = (
+  gpu: GpuDevice,
+  bytes: number,
+  what: string,
+  kind: MemoryKind = "measurements",
+): GPUBuffer => gpu.memory.allocate({ what, kind, bytes, usage: usage.storage | usage.copySrc | usage.copyDst });
 
 /** A small buffer that kernels read and runs write. */
 export const uniformBuffer = (gpu: GpuDevice, bytes: number, what: string): GPUBuffer =>
