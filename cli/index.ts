@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { HeddleError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -22,14 +23,20 @@ export { tunedOptions } from "./tuning.ts";
 export async function main(argv: readonly string[]): Promise<number> {
   setSourceReader(readSource);
   let status = 0;
+  let trace: OpenTrace | undefined;
   const program = commands((code) => {
     status = code;
+  }).hook("preAction", (command) => {
+    const { trace: file } = command.opts<{ readonly trace?: string }>();
+    if (file !== undefined) trace ??= openTrace(file);
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
     return status;
   } catch (error) {
     return report(error);
+  } finally {
+    trace?.dispose();
   }
 }
 
@@ -38,6 +45,7 @@ function commands(done: (status: number) => void): Command {
     .description("Declare vision-language models in TypeScript; train them, compile them to WebGPU and ONNX.")
     .version(heddleVersion())
     .exitOverride()
+    .option("--trace <file>", "write a timeline of what the command does, which ui.perfetto.dev opens")
     .addHelpText("after", environmentHelp);
   const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
