@@ -1,7 +1,7 @@
 /** Weights as small integers, made as they are read: a tensor at a time is held as floats. */
 import { FileError, type HostTensor, hostTensor, type QuantizedParameter } from "../compiler/index.ts";
 import { quoted } from "./file-errors.ts";
-import type { ParameterSource } from "./modes/device-model.ts";
+import type { ParameterSource } from "./parameter-source.ts";
 import { permute } from "./weights.ts";
 
 export interface QuantizingSource extends ParameterSource {
@@ -29,6 +29,7 @@ export function quantizingSource(source: ParameterSource): QuantizingSource {
   };
   return {
     read,
+    stored: (name, dtype) => (kept.has(name) ? undefined : source.stored?.(name, dtype)),
     keep(parameters) {
       for (const q of parameters) kept.set(q.words.name, q).set(q.scales.name, q);
     },
