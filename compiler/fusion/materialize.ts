@@ -332,7 +332,7 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    if (isAffine(node) || is(cast, node) || isScaling(node)) {
+    if (isAffine(node) || isPadding(node) || is(cast, node) || isScaling(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, consumer);
     } else if (operandsAs(node, "table").length > 0) {
       node.operands.forEach((operand, i) => {
@@ -506,6 +506,9 @@ function viewStorage(node: Node): Storage {
 }
 
 const group = (consumer: Consumer): Group => consumer.group!;
+
+/** A movement that reads one operand or a number: a comparison beside the load. */
+const isPadding = (n: Node): boolean => n.operands.length === 1 && indexMapOf(n)?.outside !== undefined;
 
 /** A multiplication by a known scalar, which an innermost loop can afford. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);

@@ -26,3 +26,4 @@ export * from "./normalization.ts";
 export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";
 export * from "./sources.ts";
+export { kernelOf, type Steps, stepsOf, type TransposedSteps, transposedWindow, window } from "./windows.ts";

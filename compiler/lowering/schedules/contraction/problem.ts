@@ -2,7 +2,7 @@
  * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
-import { dimExpr, type Env, indexOver, restrict, spanOf } from "../../../fusion/index.ts";
+import { dimExpr, type Env, indexOver, isOne, restrict, spanOf, typicalSpan } from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
@@ -37,8 +37,40 @@ export function contractionProblem(k: Lowering): ContractionProblem {
   const batch = core.type.axes.filter((c) => hasAxis(a.type, c.name) && hasAxis(b.type, c.name));
   const [left, right] = own(a, b).includes(core.type.axes.at(-1)!) ? [b, a] : [a, b];
   const side = (x: Node, y: Node): Side => ({ operand: x, axes: own(x, y), size: spanOf(own(x, y)) });
-  const over = (core.attrs.over as string[]).map((n) => findAxis(a.type, n)!);
+  const over = inOrderOfMemory(
+    k,
+    (core.attrs.over as string[]).map((n) => findAxis(a.type, n)!),
+    [a, b],
+  );
   return { k, rows: side(left, right), columns: side(right, left), batch, over, depth: spanOf(over) };
+}
+
+/**
+ * The contracted axes with that one innermost along which the larger operand's elements are neighbours in memory: the
+ * channels of a convolution, whose windows are read tap by tap. They stay as they are where no axis is such.
+ */
+function inOrderOfMemory(k: Lowering, over: readonly Axis[], operands: readonly Node[]): readonly Axis[] {
+  if (over.length === 1) return over;
+  const bySize = [...operands].sort((x, y) => typicalSpan(y.type.axes) - typicalSpan(x.type.axes));
+  for (const operand of bySize) {
+    const inner = over.findLast((axis) => !isOne(axis.size) && isRun(k, operand, axis));
+    if (inner) return [...over.filter((axis) => axis !== inner), inner];
+  }
+  return over;
+}
+
+/**
+ * Whether an operand's elements along an axis are neighbours in memory, wherever the other axes stand: an index that is
+ * said, 0 say, could lie in the margin of a padded map, where nothing is loaded.
+ */
+function isRun(k: Lowering, operand: Node, along: Axis, said: Env = new Map(), name = "along"): boolean {
+  const counter = indexOver(name, along.size);
+  const env = operand.type.axes.map(({ name, size }, i) => {
+    if (name === along.name) return [name, counter] as const;
+    const known = said.get(name);
+    return [name, known && known.kind !== "const" ? known : indexOver(`at${i}`, size)] as const;
+  });
+  return advances(k.values.at(operand, new Map(env)), counter);
 }
 
 /** The side whose length is open until a run, where the other's is known. */
@@ -58,13 +90,8 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
 }
 
 /** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */
-export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
-  const last = over.at(-1)!;
-  const counter = indexOver(k.names.fresh("k"), last.size);
-  const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
-  const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
-  return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
-}
+export const neighbours = (k: Lowering, over: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
+  isRun(k, side.operand, over.at(-1)!, new Map(envs.flatMap((e) => [...e])), k.names.fresh("k"));
 
 /** An index held below `size`; where runs of `each` fit, by runs, so that the indices of one run stay neighbours. */
 export function clamped(index: Expr, size: Dim, each: number): Expr {
