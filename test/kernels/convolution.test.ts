@@ -5,12 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { dtypeBytes, type Graph, type Program } from "../../compiler/index.ts";
-import {
-  type ConvolutionCase,
-  convolutionByLoops,
-  convolutionCases,
-  convolutionGraph,
-} from "../support/convolution.ts";
+import { convolutionByLoops, convolutionCases, convolutionGraph } from "../support/convolution.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { adapters, compileFor, interpretProgram } from "./support.ts";
 
