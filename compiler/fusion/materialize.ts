@@ -11,6 +11,7 @@ import type { Node } from "../ir/node.ts";
 import {
   indexMapOf,
   isAffine,
+  isBijective,
   isConcatenation,
   isElementwise,
   operandsAs,
@@ -48,6 +49,14 @@ const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !is
 
 /** A concatenation of too many parts to be read through selects. */
 const isLongConcatenation = (n: Node): boolean => isConcatenation(n) && n.operands.length > maxSelectedParts;
+
+/** A concatenation of what kernels compute and write in any case: each writes it in its place. */
+function isOfProducts(n: Node): boolean {
+  const made = (part: Node): boolean =>
+    isCore(part) ||
+    (isBijective(part) ? made(part.operands[0]!) : isFree(part) || (isAffine(part) && isFree(part.operands[0]!)));
+  return isConcatenation(n) && n.operands.every(made);
+}
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -288,7 +297,7 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    if (isLongConcatenation(node)) {
+    if (isLongConcatenation(node) || isOfProducts(node)) {
       this.read(node, consumer);
       return;
     }
@@ -355,7 +364,7 @@ class Materialization {
       seen.add(n);
       if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
       const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
-      if (stops || isLongConcatenation(n)) {
+      if (stops || isLongConcatenation(n) || isOfProducts(n)) {
         leaves.add(n);
         return true;
       }

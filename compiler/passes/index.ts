@@ -10,3 +10,4 @@ export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
 export { splitReductions } from "./split-reductions.ts";
+export { splitStrides } from "./split-strides.ts";

@@ -35,7 +35,7 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, splitReductions } from "../passes/index.ts";
+import { decomposeFor, splitReductions, splitStrides } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
@@ -87,6 +87,7 @@ export const programForm: Form<Program> = {
 export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it

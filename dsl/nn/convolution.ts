@@ -39,6 +39,19 @@ function alongSide({ kernel, stride = 1, dilation = 1, padding }: ConvolutionOpt
   return { size: of(kernel), stride: of(stride), dilation: of(dilation), low, high };
 }
 
+/** Windows along both sides of a map: [..., row, kernel_row, column, kernel_column]. */
+function windowsOf(x: AnyTensor, options: ConvolutionOptions, around = 0) {
+  let windows = x;
+  const kernels = (["row", "column"] as const).map((name, side) => {
+    const { size, stride, dilation, low, high } = alongSide(options, side as 0 | 1);
+    const kernel = axis(`kernel_${name}`, size);
+    const padded = pad(windows, axisOf(windows, name), low, high, around);
+    windows = window(padded, axisOf(padded, name), name, kernel, stride, dilation);
+    return kernel;
+  });
+  return { windows, kernels };
+}
+
 /**
  * A convolution. x [..., from, row, column] -> [..., row, column, to]. Parameters `weight` [to, kernel_row, kernel_column,
  * from] and `bias` [to]: a kernel's channels are neighbours in memory, as those of a map are that a convolution made. With
@@ -52,14 +65,7 @@ export function convolution<A extends string, F extends A, T extends string>(
   options: ConvolutionOptions,
 ): FeatureMap<Exclude<A, F> | T> {
   const { bias = true, init = truncatedNormal(0.02), groups = 1 } = options;
-  let windows: AnyTensor = x;
-  const kernels = (["row", "column"] as const).map((name, side) => {
-    const { size, stride, dilation, low, high } = alongSide(options, side as 0 | 1);
-    const kernel = axis(`kernel_${name}`, size);
-    const padded = pad(windows, axisOf(windows, name), low, high);
-    windows = window(padded, axisOf(padded, name), name, kernel, stride, dilation);
-    return kernel;
-  });
+  const { windows, kernels } = windowsOf(x, options);
   if (groups === 1) return typed(linear<string, string, string>(p, windows, [...kernels, from], [to], { bias, init }));
   const group = axis("group", groups);
   const [each, own] = [part(from, groups), axis(`${to.name}_of_group`, part(to, groups).size)];
@@ -98,11 +104,20 @@ export function transposedConvolution2x2<A extends string, F extends A, T extend
   return typed(add(apart, p.parameter("bias", [to], zeros)));
 }
 
-/** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */
-export function maxPool2x2<A extends string>(x: FeatureMap<A>): FeatureMap<A> {
-  const [inRow, inColumn] = [axis("kernel_row", 2), axis("kernel_column", 2)];
-  let windows: AnyTensor = x;
-  windows = window(windows, axisOf(windows, "row"), "row", inRow, 2);
-  windows = window(windows, axisOf(windows, "column"), "column", inColumn, 2);
-  return typed(reduceMax(windows, [inRow, inColumn]));
+export interface PoolingOptions extends Pick<ConvolutionOptions, "kernel" | "padding"> {
+  /** Places from one window to the next; default: the kernel, so that windows lie side by side. */
+  readonly stride?: PerSide;
 }
+
+/** The largest value of each window; what lies around the map takes no part. x [..., row, column] -> [..., row, column] */
+export function maxPool<A extends string>(x: FeatureMap<A>, options: PoolingOptions): FeatureMap<A> {
+  const { windows, kernels } = windowsOf(
+    x,
+    { stride: options.kernel, padding: 0, ...options },
+    Number.NEGATIVE_INFINITY,
+  );
+  return typed(reduceMax(windows, kernels));
+}
+
+/** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */
+export const maxPool2x2 = <A extends string>(x: FeatureMap<A>): FeatureMap<A> => maxPool(x, { kernel: 2 });

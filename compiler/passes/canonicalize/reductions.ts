@@ -4,7 +4,7 @@ import { build } from "../../ir/build.ts";
 import { type Dim, productOfDims } from "../../ir/dim.ts";
 import type { Node } from "../../ir/node.ts";
 import { foldOf, isElementwise, sourceOf } from "../../ir/op.ts";
-import { type Axis, hasAxis } from "../../ir/type.ts";
+import { type Axis, findAxis, hasAxis } from "../../ir/type.ts";
 import {
   add,
   broadcast,
@@ -75,6 +75,19 @@ const reductions: Rule[] = [
       const once = reduceOver(node.op, broadcast(operand(operand(node)), kept), rest);
       if (repeated === "same") return once;
       return mul(once, sizeOf(productOfDims(reduced.map((a) => a.size)), once.type.dtype));
+    },
+  }),
+  forReductions("reduction-of-one", {
+    example: () => reduceSum(sampleTensor("x", { a: 6, b: 1 }), ["b"]),
+    rewrite: (node) => {
+      const x = operand(node);
+      const one = overOf(node).find((n) => findAxis(x.type, n)!.size === 1);
+      if (one === undefined || x.type.axes.length === 1) return undefined;
+      const over = overOf(node).filter((n) => n !== one);
+      // The axis that takes the place of both is one that stays, where there is such.
+      const rest = x.type.axes.map((a) => a.name).filter((n) => n !== one);
+      const beside = rest.find((n) => !over.includes(n)) ?? rest[0]!;
+      return inOrderOf(node, reduceOver(node.op, merge(x, [beside, one], beside), over));
     },
   }),
   forReductions("reduction-of-merge", {

@@ -85,6 +85,8 @@ function sumOfWindows(node: Node): Node | undefined {
   const { inner, again } = edgesOf(operand(windows), axis);
   const apart = apartBy(inner, axis);
   if (!apart || kernel === axis) return undefined;
+  // One element, strides apart: spreading the product is no sum, and cheaper than a product of what was spread.
+  if (kernelOf(windows).size === 1 && stepsOf(windows.attrs).stride > 1) return undefined;
   const [own, other] = [inner.operands[apart.which]!, inner.operands[1 - apart.which]!];
   if (hasAxis(own.type, kernel) || !hasAxis(other.type, kernel)) return undefined;
   if (hasAxis(own.type, placesOf(windows)) && placesOf(windows) !== axis) return undefined;
