@@ -10,9 +10,7 @@
  */
 import type { Pass } from "../driver/index.ts";
 import { build } from "../ir/build.ts";
-import { rewriteGraph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { foldOf } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import {
   broadcastLike,
@@ -30,13 +28,26 @@ import {
   transposedWindow,
   window,
 } from "../ops/index.ts";
-import { inOrderOf } from "../rewrite/index.ts";
+import { inOrderOf, nodeRule, rewritePass, sampleTensor } from "../rewrite/index.ts";
 
-export const splitStrides: Pass = {
-  name: "split-strides",
-  needs: ["canonicalize", "decompose"],
-  run: (graph) => rewriteGraph(graph, (node) => (foldOf(node)?.kind === "contraction" ? splitOne(node) : node)),
-};
+const example = (): Node =>
+  contract(
+    transposedWindow(
+      sampleTensor("y", { o: 4, n: 5 }),
+      "o",
+      { name: "i", size: 7 },
+      { name: "k", size: 3 },
+      { stride: 2 },
+    ),
+    sampleTensor("w", { n: 5, k: 3, c: 2 }),
+    ["n", "k"],
+  );
+
+const rules = rewritePass("split-strides", [
+  nodeRule("product-of-strided-windows", { kind: "contraction", example, rewrite: splitOne }),
+]);
+
+export const splitStrides = { ...rules, needs: ["canonicalize", "decompose"] } satisfies Pass;
 
 /** A strided window of an operand, and what a place's remainder by the stride makes of it. */
 interface Strided {
@@ -55,7 +66,7 @@ interface Taps {
   readonly step: number;
 }
 
-function splitOne(node: Node): Node {
+function splitOne(node: Node): Node | undefined {
   const over = node.attrs.over as string[];
   for (const which of [0, 1]) {
     const strided = stridedOf(node.operands[which]!).filter(({ kernel, into }) => {
@@ -65,7 +76,7 @@ function splitOne(node: Node): Node {
     if (strided.length > 0 && strided.every(({ into }) => !hasAxis(other.type, into.name)))
       return apart(node, which, strided);
   }
-  return node;
+  return undefined;
 }
 
 /** The strided windows among those that an operand is. */

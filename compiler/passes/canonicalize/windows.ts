@@ -119,6 +119,26 @@ export const windowRules: readonly Rule[] = [
     example: () => reduceSum(transposedWindow(product(), "o", { name: "i", size: 7 }, three), ["k"]),
     rewrite: sumOfWindows,
   }),
+  // Windows along both sides of a map, as in the gradient of a pooling: one sum over both kernels.
+  nodeRule("sum-of-windows-of-sum", {
+    of: reduceSum,
+    example: () => {
+      const x = transposedWindow(sampleTensor("y", { o: 5, p: 4 }), "o", { name: "i", size: 7 }, three);
+      const one = { name: "l", size: 2 };
+      return reduceSum(transposedWindow(reduceSum(x, ["k"]), "p", { name: "j", size: 5 }, one), ["l"]);
+    },
+    rewrite: (node) => {
+      const windows = unordered(operand(node));
+      if (!is(transposedWindow, windows) || !overOf(node).includes(kernelOf(windows).name)) return undefined;
+      const inner = unordered(operand(windows));
+      if (!is(reduceSum, inner) || !is(transposedWindow, unordered(operand(inner)))) return undefined;
+      const names = [intoOf(windows).name, kernelOf(windows).name];
+      if (overOf(inner).some((n) => names.includes(n)))
+        return refuse("an axis of the windows has the name of one that is summed");
+      const both = build(windows.op, [operand(inner)], windows.attrs);
+      return inOrderOf(node, reduceSum(both, [...overOf(node), ...overOf(inner)]));
+    },
+  }),
   nodeRule("slice-of-transposed-window", {
     of: slice,
     operand: transposedWindow,
