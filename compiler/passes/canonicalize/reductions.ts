@@ -82,11 +82,10 @@ const reductions: Rule[] = [
     rewrite: (node) => {
       const x = operand(node);
       const one = overOf(node).find((n) => findAxis(x.type, n)!.size === 1);
-      if (one === undefined || x.type.axes.length === 1) return undefined;
+      // Beside an axis that stays: a sum over what was merged would be taken apart again.
+      const beside = x.type.axes.find((a) => !overOf(node).includes(a.name))?.name;
+      if (one === undefined || beside === undefined) return undefined;
       const over = overOf(node).filter((n) => n !== one);
-      // The axis that takes the place of both is one that stays, where there is such.
-      const rest = x.type.axes.map((a) => a.name).filter((n) => n !== one);
-      const beside = rest.find((n) => !over.includes(n)) ?? rest[0]!;
       return inOrderOf(node, reduceOver(node.op, merge(x, [beside, one], beside), over));
     },
   }),
