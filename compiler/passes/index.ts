@@ -10,5 +10,6 @@ export * from "./half-precision.ts";
 export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
+export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";
 export { splitStrides } from "./split-strides.ts";

@@ -1,7 +1,7 @@
 /** ResNet's kernels, counted: one a convolution forward, and nothing of the size of unfolded maps in either direction. */
 import { describe, expect, it } from "vitest";
-import { type ResnetSizes, resnetForward, resnetStep } from "../../bench/model/resnet.ts";
 import { baselineFacts, kernelIr, type Program } from "../../compiler/index.ts";
+import { type ResnetSizes, resnetForward, resnetStep } from "../support/resnet.ts";
 import { adapters, compileFor } from "./support.ts";
 
 const sizes: ResnetSizes = { batch: 8, image: 64, blocks: [1, 1], width: 64, classes: 10 };
