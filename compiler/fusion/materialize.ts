@@ -11,6 +11,7 @@ import type { Node } from "../ir/node.ts";
 import {
   indexMapOf,
   isAffine,
+  isBijective,
   isConcatenation,
   isDecoded,
   isElementwise,
@@ -49,6 +50,14 @@ const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !is
 
 /** A concatenation of too many parts to be read through selects. */
 const isLongConcatenation = (n: Node): boolean => isConcatenation(n) && n.operands.length > maxSelectedParts;
+
+/** A concatenation of what kernels compute and write in any case: each writes it in its place. */
+function isOfProducts(n: Node): boolean {
+  const made = (part: Node): boolean =>
+    isCore(part) ||
+    (isBijective(part) ? made(part.operands[0]!) : isFree(part) || (isAffine(part) && isFree(part.operands[0]!)));
+  return isConcatenation(n) && n.operands.every(made);
+}
 
 /** Products of an element from which on a conversion of what is in memory is stored: it saves more reads than it costs. */
 const manyUses = 1024;
@@ -311,7 +320,7 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    if (isLongConcatenation(node)) {
+    if (isLongConcatenation(node) || isOfProducts(node)) {
       this.read(node, consumer);
       return;
     }
@@ -386,7 +395,7 @@ class Materialization {
       seen.add(n);
       if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
       const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
-      if (stops || isLongConcatenation(n)) {
+      if (stops || isLongConcatenation(n) || isOfProducts(n)) {
         leaves.add(n);
         return true;
       }
@@ -538,6 +547,9 @@ function viewStorage(node: Node): Storage {
 
 const group = (consumer: Consumer): Group => consumer.group!;
 
+/** A movement that reads one operand or a number: a comparison beside the load. */
+const isPadding = (n: Node): boolean => n.operands.length === 1 && indexMapOf(n)?.outside !== undefined;
+
 /** A multiplication by a known scalar, which an innermost loop can afford. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
@@ -546,7 +558,8 @@ const isNarrowing = (node: Node): boolean =>
   isElementwise(node) && node.operands.length === 1 && bytesOf(node) < bytesOf(node.operands[0]!);
 
 /** What an innermost loop can do beside a load. */
-const isNearlyLoad = (node: Node): boolean => isAffine(node) || is(cast, node) || isScaling(node) || isDecoded(node);
+const isNearlyLoad = (node: Node): boolean =>
+  isAffine(node) || isPadding(node) || is(cast, node) || isScaling(node) || isDecoded(node);
 
 /** The kernels of a placed graph, with the values that lie in memory. */
 export function materialize(
