@@ -17,6 +17,7 @@ import {
   rangeOf,
   unbounded,
   type Var,
+  widthOf,
   withChildren,
 } from "./expr.ts";
 import { threadBuiltins } from "./kernel.ts";
@@ -328,7 +329,8 @@ export function and(a: Expr, b: Expr): Expr {
 
 export function select(condition: Expr, yes: Expr, no: Expr): Expr {
   if (condition.kind === "const") return condition.value ? yes : no;
-  return { kind: "select", dtype: yes.dtype, condition, yes, no };
+  const width = widthOf(yes);
+  return { kind: "select", dtype: yes.dtype, ...(width && { width }), condition, yes, no };
 }
 
 /** Bounds of the operation as written, where its operands are within theirs. */
