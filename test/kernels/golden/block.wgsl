@@ -309,13 +309,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   if ((i0 < 8i)) {
     let t1 = h0;
     let o2 = h1;
-    let h5 = (o2 / 2i);
-    let h4 = (h5 * 10i);
-    let h6 = (t1 * 4i);
-    let h7 = (o2 % 2i);
+    let h4 = (o2 / 2i);
+    let h3 = (h4 * 10i);
+    let h5 = (t1 * 4i);
+    let h6 = (o2 % 2i);
     for (var r4 = wid_z; r4 < 4i; r4 += 1i) {
-      let h3 = b0[((h4 + (min((h6 + r4), 4i) * 2i)) + h7)];
-      let h2 = vec4<f32>(h3.x, h3.y, h3.z, h3.w);
+      let h2 = b0[((h3 + (min((h5 + r4), 4i) * 2i)) + h6)];
       for (var e5 = wid_z; e5 < 1i; e5 += 1i) {
         p3[r4] = h2;
       }
@@ -344,18 +343,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var a27 = 0.0f;
     var a28 = 0.0f;
     var a29 = 0.0f;
-    let h15 = (h5 * 30i);
+    let h14 = (h4 * 30i);
     for (var k30 = wid_z; k30 < 5i; k30 += 1i) {
       var a31 = 0.0f;
-      let h9 = b1[((h4 + (k30 * 2i)) + h7)];
-      let h8 = h9.x;
-      a31 = (a31 + (p3[0i].x * h8));
-      let h10 = h9.y;
-      a31 = (a31 + (p3[0i].y * h10));
-      let h11 = h9.z;
-      a31 = (a31 + (p3[0i].z * h11));
-      let h12 = h9.w;
-      a31 = (a31 + (p3[0i].w * h12));
+      let h8 = b1[((h3 + (k30 * 2i)) + h6)];
+      let h7 = h8.x;
+      a31 = (a31 + (p3[0i].x * h7));
+      let h9 = h8.y;
+      a31 = (a31 + (p3[0i].y * h9));
+      let h10 = h8.z;
+      a31 = (a31 + (p3[0i].z * h10));
+      let h11 = h8.w;
+      a31 = (a31 + (p3[0i].w * h11));
       let s32 = a31;
       let x33 = (s32 * 0.5f);
       let m34 = max(a6, x33);
@@ -363,20 +362,20 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p36 = exp((x33 - m34));
       a6 = m34;
       a10 = ((a10 * f35) + p36);
-      let h14 = b2[(((h15 + (k30 * 6i)) + h7) + 4i)];
-      let h13 = h14.x;
-      a14 = ((a14 * f35) + (p36 * h13));
-      let h16 = h14.y;
-      a15 = ((a15 * f35) + (p36 * h16));
-      let h17 = h14.z;
-      a16 = ((a16 * f35) + (p36 * h17));
-      let h18 = h14.w;
-      a17 = ((a17 * f35) + (p36 * h18));
+      let h13 = b2[(((h14 + (k30 * 6i)) + h6) + 4i)];
+      let h12 = h13.x;
+      a14 = ((a14 * f35) + (p36 * h12));
+      let h15 = h13.y;
+      a15 = ((a15 * f35) + (p36 * h15));
+      let h16 = h13.z;
+      a16 = ((a16 * f35) + (p36 * h16));
+      let h17 = h13.w;
+      a17 = ((a17 * f35) + (p36 * h17));
       var a37 = 0.0f;
-      a37 = (a37 + (p3[1i].x * h8));
-      a37 = (a37 + (p3[1i].y * h10));
-      a37 = (a37 + (p3[1i].z * h11));
-      a37 = (a37 + (p3[1i].w * h12));
+      a37 = (a37 + (p3[1i].x * h7));
+      a37 = (a37 + (p3[1i].y * h9));
+      a37 = (a37 + (p3[1i].z * h10));
+      a37 = (a37 + (p3[1i].w * h11));
       let s38 = a37;
       let x39 = (s38 * 0.5f);
       let m40 = max(a7, x39);
@@ -384,15 +383,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p42 = exp((x39 - m40));
       a7 = m40;
       a11 = ((a11 * f41) + p42);
-      a18 = ((a18 * f41) + (p42 * h13));
-      a19 = ((a19 * f41) + (p42 * h16));
-      a20 = ((a20 * f41) + (p42 * h17));
-      a21 = ((a21 * f41) + (p42 * h18));
+      a18 = ((a18 * f41) + (p42 * h12));
+      a19 = ((a19 * f41) + (p42 * h15));
+      a20 = ((a20 * f41) + (p42 * h16));
+      a21 = ((a21 * f41) + (p42 * h17));
       var a43 = 0.0f;
-      a43 = (a43 + (p3[2i].x * h8));
-      a43 = (a43 + (p3[2i].y * h10));
-      a43 = (a43 + (p3[2i].z * h11));
-      a43 = (a43 + (p3[2i].w * h12));
+      a43 = (a43 + (p3[2i].x * h7));
+      a43 = (a43 + (p3[2i].y * h9));
+      a43 = (a43 + (p3[2i].z * h10));
+      a43 = (a43 + (p3[2i].w * h11));
       let s44 = a43;
       let x45 = (s44 * 0.5f);
       let m46 = max(a8, x45);
@@ -400,15 +399,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p48 = exp((x45 - m46));
       a8 = m46;
       a12 = ((a12 * f47) + p48);
-      a22 = ((a22 * f47) + (p48 * h13));
-      a23 = ((a23 * f47) + (p48 * h16));
-      a24 = ((a24 * f47) + (p48 * h17));
-      a25 = ((a25 * f47) + (p48 * h18));
+      a22 = ((a22 * f47) + (p48 * h12));
+      a23 = ((a23 * f47) + (p48 * h15));
+      a24 = ((a24 * f47) + (p48 * h16));
+      a25 = ((a25 * f47) + (p48 * h17));
       var a49 = 0.0f;
-      a49 = (a49 + (p3[3i].x * h8));
-      a49 = (a49 + (p3[3i].y * h10));
-      a49 = (a49 + (p3[3i].z * h11));
-      a49 = (a49 + (p3[3i].w * h12));
+      a49 = (a49 + (p3[3i].x * h7));
+      a49 = (a49 + (p3[3i].y * h9));
+      a49 = (a49 + (p3[3i].z * h10));
+      a49 = (a49 + (p3[3i].w * h11));
       let s50 = a49;
       let x51 = (s50 * 0.5f);
       let m52 = max(a9, x51);
@@ -416,10 +415,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p54 = exp((x51 - m52));
       a9 = m52;
       a13 = ((a13 * f53) + p54);
-      a26 = ((a26 * f53) + (p54 * h13));
-      a27 = ((a27 * f53) + (p54 * h16));
-      a28 = ((a28 * f53) + (p54 * h17));
-      a29 = ((a29 * f53) + (p54 * h18));
+      a26 = ((a26 * f53) + (p54 * h12));
+      a27 = ((a27 * f53) + (p54 * h15));
+      a28 = ((a28 * f53) + (p54 * h16));
+      a29 = ((a29 * f53) + (p54 * h17));
     }
     let l56 = max(a10, 1.0000000031710769e-30f);
     let l57 = (a6 + log(l56));
@@ -434,9 +433,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let l63 = (a9 + log(l62));
     p55[3i] = vec4<f32>((a26 / l62), (a27 / l62), (a28 / l62), (a29 / l62));
     for (var r64 = wid_z; r64 < 4i; r64 += 1i) {
-      let h19 = (h6 + r64);
-      let h20 = ((h4 + (min(h19, 4i) * 2i)) + h7);
-      if ((h19 < 5i)) {
+      let h18 = (h5 + r64);
+      let h19 = ((h3 + (min(h18, 4i) * 2i)) + h6);
+      if ((h18 < 5i)) {
         for (var e65 = wid_z; e65 < 1i; e65 += 1i) {
           let y66 = p55[r64].x;
           let v67 = y66;
@@ -446,7 +445,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
           let v71 = y70;
           let y72 = p55[r64].w;
           let v73 = y72;
-          b3[h20] = vec4<f32>(v67, v69, v71, v73);
+          b3[h19] = vec4<f32>(v67, v69, v71, v73);
         }
       }
     }
