@@ -57,8 +57,7 @@ function worthWidening(kernel: Kernel, width: Width, runs: Runs): string[] {
   );
   noteLoads(kernel.body, width, uses);
   noteStores(kernel.body, width, uses, runs);
-  const pays = ({ elements, groups }: Use) =>
-    groups.size === 0 || elements.size >= worthwhile * width * groups.size;
+  const pays = ({ elements, groups }: Use) => groups.size === 0 || elements.size >= worthwhile * width * groups.size;
   return [...uses].flatMap(([name, use]) => (use.fits && pays(use) ? [name] : []));
 }
 

@@ -20,10 +20,19 @@ const majors = { row_major: "row_major", column_major: "col_major" } as const;
 class Emitter {
   readonly expressions: Expressions;
   private readonly fragments: ReadonlyMap<string, kernelIr.FragmentDecl>;
+  /** Fragments that are values rather than variables. */
+  private readonly values: ReadonlySet<string>;
 
   constructor(kernel: Kernel) {
     this.expressions = new Expressions(kernel);
     this.fragments = new Map(kernelIr.fragmentsOf(kernel).map((f) => [f.name, f]));
+    this.values = loadedOnce(kernel);
+  }
+
+  /** The fragments that are variables of the entry point. */
+  variables(): string[] {
+    const names = [...this.fragments.keys()].filter((name) => !this.values.has(name));
+    return names.map((name) => `  var ${wgslName(name)}: ${this.fragmentType(name)};`);
   }
 
   stmt(s: Stmt, indent: string): string[] {
@@ -53,7 +62,8 @@ class Emitter {
       case "fragment_load": {
         const type = `${this.fragmentType(s.fragment)}, ${majors[s.from.order]}`;
         const { place, stride } = this.place(s.from);
-        return [`${indent}${wgslName(s.fragment)} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
+        const target = `${this.values.has(s.fragment) ? "let " : ""}${wgslName(s.fragment)}`;
+        return [`${indent}${target} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
       }
       case "fragment_store": {
         const { place, stride } = this.place(s.to);
@@ -95,14 +105,50 @@ const prologue = [
   ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
 ] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
-/** A length that is known, or reserved, is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
-function bufferType(buffer: BufferParam, packed: boolean): string {
+/** Names of fragments that one statement loads and only later ones of its block, or of blocks in it, use. */
+function loadedOnce(kernel: Kernel): Set<string> {
+  const uses = (body: readonly Stmt[], name: string): number => {
+    let count = 0;
+    for (const s of kernelIr.statements(body))
+      if ("fragment" in s)
+        count +=
+          s.kind === "fragment_multiply"
+            ? [s.fragment, s.left, s.right].filter((f) => f === name).length
+            : s.fragment === name
+              ? 1
+              : 0;
+    return count;
+  };
+  const found = new Set<string>();
+  const walk = (body: readonly Stmt[]): void => {
+    for (const [i, s] of body.entries()) {
+      if (s.kind === "for" || s.kind === "if") walk(s.body);
+      if (
+        s.kind === "fragment_load" &&
+        uses(body.slice(i), s.fragment) === uses(kernel.body, s.fragment) &&
+        loads(s.fragment) === 1
+      )
+        found.add(s.fragment);
+    }
+  };
+  const loads = (name: string) =>
+    [...kernelIr.statements(kernel.body)].filter((s) => s.kind === "fragment_load" && s.fragment === name).length;
+  walk(kernel.body);
+  return found;
+}
+
+/**
+ * A length that is known, or reserved, is part of the type: indices within it then need no clamp, which costs on adapters
+ * without robust access. Kernels with fragments are for adapters that have it: there an array without a length is not
+ * clamped at all, and most of their indices are beyond what Dawn proves.
+ */
+function bufferType(buffer: BufferParam, packed: boolean, robust: boolean): string {
   const { size, reserved, width = 1 } = buffer;
   const [element, each] = packed
     ? [width === 4 ? "vec2<u32>" : "u32", width === 4 ? 4 : 2] // two halves in a word
     : [storedType(buffer), width];
   const length = size.kind === "const" ? size.value : reserved;
-  return length === undefined ? `array<${element}>` : `array<${element}, ${Math.ceil(length / each)}>`;
+  return robust || length === undefined ? `array<${element}>` : `array<${element}, ${Math.ceil(length / each)}>`;
 }
 
 /** What the text depends on beside the kernel: a device with one subgroup size need not offer a choice, and is not asked. */
@@ -117,10 +163,11 @@ export interface Device {
 export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const emitter = new Emitter(kernel);
   const packed = kernelIr.packedBuffers(kernel);
+  const robust = kernelIr.fragmentsOf(kernel).length > 0;
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(
     (b, i) =>
-      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name))};`,
+      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name), robust)};`,
   );
   if (kernelIr.bindsSizes(kernel)) {
     const vectors = Math.ceil(kernel.sizes.length / 4);
@@ -130,9 +177,6 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     const type = a.width ? storedType(a) : stored[a.dtype];
     return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
   });
-  const fragments = kernelIr
-    .fragmentsOf(kernel)
-    .map((f) => `  var ${wgslName(f.name)}: ${emitter.fragmentType(f.name)};`);
   const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const parameters = [
     "@builtin(workgroup_id) wid: vec3<u32>",
@@ -152,7 +196,7 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
     `fn main(${parameters.join(", ")}) {`,
     ...used.map(([name, value]) => `  let ${name} = i32(${value}${name === "subgroup_id" ? ` % ${subgroups}u` : ""});`),
-    ...fragments,
+    ...emitter.variables(),
     body,
     "}",
     "",
