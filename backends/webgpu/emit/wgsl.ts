@@ -183,8 +183,10 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     "@builtin(local_invocation_index) local: u32",
     ...used.flatMap(([, , parameter]) => (parameter ? [parameter] : [])),
   ];
-  // The remainder changes nothing, and tells Dawn how large the index can be: it knows of no bound.
+  // The remainders change nothing, and tell Dawn how large the indices can be: it knows of no bounds.
   const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
+  const bounds: Readonly<Record<string, number | undefined>> = { subgroup_id: subgroups, lane: kernel.subgroupSize };
+  const below = (name: string) => (bounds[name] === undefined ? "" : ` % ${bounds[name]}u`);
   const givenSize = kernelIr.hasOnlySubgroupSize(device.subgroupSizes, kernel.subgroupSize);
   const enabled = kernelIr.requiredFeatures(kernel).filter((f) => !(f === "subgroup_size" && givenSize));
   const asked = kernel.subgroupSize === undefined || givenSize ? "" : ` @subgroup_size(${kernel.subgroupSize})`;
@@ -195,7 +197,7 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     ...[...emitter.expressions.helpers].sort(),
     `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
     `fn main(${parameters.join(", ")}) {`,
-    ...used.map(([name, value]) => `  let ${name} = i32(${value}${name === "subgroup_id" ? ` % ${subgroups}u` : ""});`),
+    ...used.map(([name, value]) => `  let ${name} = i32(${value}${below(name)});`),
     ...emitter.variables(),
     body,
     "}",

@@ -80,9 +80,9 @@ class MatrixLowering {
     const batchEnv = unflatten(this.bound(out, "z", batch), axes);
     const sm = this.bound(out, "sm", mod(this.subgroup, int(t.subgroupsDown)));
     const sn = this.bound(out, "sn", mod(div(this.subgroup, int(t.subgroupsDown)), int(t.subgroupsAcross)));
-    const left = this.operand(out, rows, mul(x, int(t.rows)), t.rows, mul(sm, int(t.rows / t.subgroupsDown)), batchEnv);
+    const left = this.operand(rows, mul(x, int(t.rows)), t.rows, mul(sm, int(t.rows / t.subgroupsDown)), batchEnv);
     const ownColumns = mul(sn, int(t.columns / t.subgroupsAcross));
-    const right = this.operand(out, columns, mul(y, int(t.columns)), t.columns, ownColumns, batchEnv);
+    const right = this.operand(columns, mul(y, int(t.columns)), t.columns, ownColumns, batchEnv);
     const sums = range(downOf(t)).map(() => range(acrossOf(t)).map(() => this.fragment("result", t.m, t.n)));
     out.push(...this.sum(left, right, sums));
     const strips = new ResultStrips(this.p, t, this.subgroup, batchEnv);
@@ -111,7 +111,7 @@ class MatrixLowering {
     return name;
   }
 
-  private operand(out: Stmt[], side: Side, first: Expr, size: number, own: Expr, batchEnv: Env): Operand {
+  private operand(side: Side, first: Expr, size: number, own: Expr, batchEnv: Env): Operand {
     const t = this.t;
     const deep = neighbours(this.p.k, this.p.over, side, unflatten(int(0), side.axes), batchEnv);
     const pitch = pitchOf(deep ? t.depth : size, t);
@@ -124,7 +124,7 @@ class MatrixLowering {
       space: "workgroup",
     };
     this.arrays.push(array);
-    const slab: Slab = { array, side, size, first: this.bound(out, "f", first), depth: t.depth, deep, pitch };
+    const slab: Slab = { array, side, size, first, depth: t.depth, deep, pitch };
     return { slab, own, accesses: accessesOf(this.p, slab, batchEnv, this.lid, threadsOf(t)) };
   }
 

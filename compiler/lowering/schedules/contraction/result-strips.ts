@@ -3,7 +3,16 @@
  * memory, a strip of some matrices beside each other at a time, and every lane computes and stores neighbours of a row.
  */
 import { dimExpr, type Env } from "../../../fusion/index.ts";
-import { type ArrayDecl, component, type Expr, element, int, type Stmt, variable } from "../../../kernel/index.ts";
+import {
+  type ArrayDecl,
+  component,
+  type Expr,
+  element,
+  indexVar,
+  int,
+  type Stmt,
+  variable,
+} from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
 import { unflatten } from "../../kernel.ts";
 import { type MatrixTile, stripPitch, stripSize } from "./matrix-tile.ts";
@@ -47,7 +56,10 @@ export class ResultStrips {
       };
     });
     const perRow = (n * fragments.length) / each;
-    const index = variable(k.names.fresh("q"), "i32", { min: 0, max: m * perRow - 1 });
+    const turns = Math.ceil((m * perRow) / lanes);
+    // Counted from 0 by one, which Dawn can follow: what is read of the strip then needs no bounds of its own.
+    const turn = indexVar(k.names.fresh("q"), turns);
+    const index = add(mul(turn, int(lanes)), variable("lane", "i32", { min: 0, max: lanes - 1 }));
     const [r, along] = [div(index, int(perRow)), mul(mod(index, int(perRow)), int(each))];
     const fours = range(each / 4).map((i) => {
       const at = add(add(own, mul(r, int(pitch))), add(div(along, int(4)), int(i)));
@@ -60,14 +72,15 @@ export class ResultStrips {
     // Where columns come in whole accesses, one is inside or outside as a whole, and its stores are one.
     const whole = typeof columns.size === "number" && columns.size % each === 0;
     const inRows = lt(add(row, r), dimExpr(this.p.rows.size));
+    const isOurs = lt(index, int(m * perRow));
     const inside = (u: number) => and(inRows, lt(add(first, int(u)), dimExpr(columns.size)));
     const body = whole ? guard(inside(0), stores.flat()) : stores.flatMap((s, u) => guard(inside(u), s));
-    const from = variable("lane", "i32", { min: 0, max: lanes - 1 });
+    const all = guard(isOurs, [...fours.map((f) => f.stmt), ...body]);
     return [
       ...(isFirst ? [] : [barrier]),
       ...moved,
       barrier,
-      { kind: "for", index, from, to: int(m * perRow), step: lanes, body: [...fours.map((f) => f.stmt), ...body] },
+      { kind: "for", index: turn, from: int(0), to: int(turns), step: 1, body: all },
     ];
   }
 
