@@ -2,12 +2,19 @@
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { emitWgsl } from "../../backends/webgpu/index.ts";
-import { baselineFacts, kernelIr, parseGraph } from "../../compiler/index.ts";
+import {
+  type AdapterFacts,
+  baselineFacts,
+  compileKernels,
+  kernelIr,
+  lowering,
+  parseGraph,
+} from "../../compiler/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { compileFor, interpretProgram } from "./support.ts";
 
-const adapters = ["nvidia-h200", "amd-rdna3", "apple-m"] as const;
+const adapters = ["nvidia-h200", "amd-rdna3", "intel-xe2", "apple-m"] as const;
 const factsOf = (name: (typeof adapters)[number]) => ({
   ...baselineFacts,
   ...kernelIr.recordedAdapters[name].facts,
@@ -38,8 +45,11 @@ const products = (dtype: "f16" | "f32"): Readonly<Record<string, string>> => ({
 
 describe.each(adapters)("%s", (name) => {
   const facts = factsOf(name);
-  const dtype = name === "apple-m" ? "f32" : "f16";
-  it.each(Object.entries(products(dtype)))("%s", async (_, text) => {
+  const dtypes = name === "apple-m" ? (["f32", "f16"] as const) : (["f16"] as const);
+  const cases = dtypes.flatMap((dtype) =>
+    Object.entries(products(dtype)).map(([what, text]) => [dtype, what, text] as const),
+  );
+  it.each(cases)("%s: %s", async (_dtype, _what, text) => {
     const graph = parseGraph(text);
     // Small whole numbers: every product and sum is exact in f32, and results stay exact in f16.
     const values = new Map([...inputValues(graph, 5)].map(([k, v]) => [k, v.map((x) => Math.round(x))]));
@@ -57,9 +67,98 @@ describe.each(adapters)("%s", (name) => {
   });
 });
 
+const schedule = lowering.scheduleTables.contraction.schedules.find((s) => s.name === "subgroup-matrices")!;
+const settingsOf = (facts: AdapterFacts) => schedule.settings(facts) as readonly lowering.Settings[];
+
+/** Kernels of a graph at one setting, whatever the schedule says of the graph's sizes. */
+const compiledAt = (text: string, facts: AdapterFacts, settings: lowering.Settings) => {
+  const forced = { ...schedule, settings: () => [settings], fits: () => true as const };
+  return compileKernels(parseGraph(text), facts, { schedules: lowering.withSchedule("contraction", forced) });
+};
+
+/** Every order of operands, each with a side, a sum or both that eight do not divide, or that a slab does not. */
+const orders = (dtype: "f16" | "f32"): readonly string[] =>
+  [
+    ["m=70, k=52", "k=52, n=75"],
+    ["m=67, k=40", "n=80, k=40"],
+    ["k=72, m=72", "k=72, n=40"],
+  ].map(
+    ([x, w]) => `graph @g(%x: ${dtype}[${x}], %w: ${dtype}[${w}]) {
+  %0 = contract %x, %w over [k]
+  %1 = cast %0 to f32
+  return %1
+}`,
+  );
+
+/** Numbers at the ends of what halves hold, of both signs: their products and sums are beyond halves, and cancel. */
+const ends = [65504, -65504, 2 ** -24, -(2 ** -14), 1, -2048, 0];
+
+describe.each(adapters)("every setting for %s", (name) => {
+  const facts = factsOf(name);
+  const all = settingsOf(facts);
+  it.each(all.map((s, i) => [lowering.printChoice("tile", s), s, i] as const))("%s", async (_, settings, i) => {
+    const text = orders(settings.bytes === 2 || i % 2 === 0 ? "f16" : "f32")[i % 3]!;
+    const graph = parseGraph(text);
+    const values = new Map(
+      [...inputValues(graph, i)].map(([k, v], at) => [
+        k,
+        v.map((_, j) => ends[(5 * j + (j >> 3) + 3 * at) % ends.length]!),
+      ]),
+    );
+    const program = compiledAt(text, facts, settings);
+    const { kernel } = program.kernels[0]!;
+    expect(kernelIr.checkFeasible(kernel, facts)).toEqual([]);
+    const got = interpretProgram(program, values).get("y")!;
+    const want = evaluate(graph, values).get("y")!.data;
+    const sizes = evaluate(graph, new Map([...values].map(([k, v]) => [k, v.map(Math.abs)]))).get("y")!.data;
+    const off = got.filter((v, j) => !(Math.abs(v - want[j]!) <= 2 ** -20 * sizes[j]!));
+    expect(off).toEqual([]);
+    const device = await validatingDevice();
+    const module = device.device.createShaderModule({ code: emitWgsl(kernel) });
+    const { messages } = await device.settle(module.getCompilationInfo());
+    expect([...messages].map((m) => m.message)).toEqual([]);
+  });
+});
+
+it("groups rows of tiles, the last group with fewer", () => {
+  const facts = factsOf("nvidia-h200");
+  const text = `graph @g(%x: f16[b=2, m=300, k=16], %w: f16[b=2, n=70, k=16]) {
+  %0 = contract %x, %w over [k]
+  return %0
+}`;
+  const small = settingsOf(facts).find((s) => s.rows === 64 && s.columns === 64)!;
+  const program = compiledAt(text, facts, { ...small, group: 2 });
+  const graph = parseGraph(text);
+  const values = new Map([...inputValues(graph, 5)].map(([k, v]) => [k, v.map((x) => Math.round(x))]));
+  const { grid } = program.kernels[0]!.kernel;
+  expect(grid.map((g) => kernelIr.evaluateIndex(g))).toEqual([2, 2, 6]);
+  expect(interpretProgram(program, values).get("y")).toEqual([...evaluate(graph, values).get("y")!.data]);
+});
+
+/** What is chosen for a product of halves on an H200. */
+function chosen(m: number, n: number, k: number) {
+  const text = `graph @g(%x: f16[m=${m}, k=${k}], %w: f16[n=${n}, k=${k}]) {
+  %0 = contract %x, %w over [k]
+  return %0
+}`;
+  const { schedule: name, settings } = compileFor(parseGraph(text), factsOf("nvidia-h200")).kernels[0]!;
+  const { rows, columns, n: across, prefetch, group } = settings;
+  return `${name} ${rows}x${columns} n=${across} prefetch=${prefetch} group=${group}`;
+}
+
+it.each([
+  [8192, 8192, 8192, "128x128 n=16 prefetch=0 group=8"],
+  [4096, 4096, 4096, "128x128 n=16 prefetch=0 group=0"],
+  [257, 9600, 3200, "128x128 n=16 prefetch=0 group=0"],
+  [257, 3200, 3200, "64x64 n=16 prefetch=1 group=0"],
+])("takes what was measured to be fast for %i by %i by %i", (m, n, k, tile) =>
+  expect(chosen(m, n, k)).toBe(`subgroup-matrices ${tile}`),
+);
+
 it("is not taken where the adapter sums in halves only", () => {
-  const facts = { ...baselineFacts, ...kernelIr.recordedAdapters["intel-xe2"].facts };
-  const program = compileFor(parseGraph(products("f16")["x · w"]!), facts);
+  const { facts } = kernelIr.recordedAdapters["intel-xe2"];
+  const halves = { ...baselineFacts, ...facts, matrices: facts.matrices.filter((s) => s.result === "f16") };
+  const program = compileFor(parseGraph(products("f16")["x · w"]!), halves);
   expect(program.kernels[0]!.refused.map((r) => `${r.schedule}: ${r.reason}`)).toContain(
     "subgroup-matrices: no matrices of the adapter are summed in f32",
   );

@@ -63,8 +63,8 @@ function rateOf(t: MatrixTile): number {
 /** Processors of an adapter that does not say how many it has: about those of a large one, so that small tiles are taken early. */
 const usualProcessors = 128;
 
-/** Beyond this many rows the left operand is no longer taken to stay in a cache while all columns pass. */
-const cachedRows = 4096;
+/** Beyond this many rows the left operand is no longer taken to stay in a cache while all columns pass: expected, not measured. */
+const cachedRows = 4608;
 
 export function matrixCost({ rows, columns, depth, batch }: ProductSizes, t: MatrixTile, facts: KernelFacts): number {
   const tiles = Math.ceil(rows / t.rows) * Math.ceil(columns / t.columns) * batch;
