@@ -9,14 +9,14 @@ import {
   type Stmt,
   type Var,
   variable,
-  variableFor,
 } from "../../../kernel/index.ts";
-import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { add, div, mod, mul } from "../../../kernel/simplify.ts";
 import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
 import { acrossOf, downOf, type MatrixTile, pitchOf, subgroupsOf, threadsOf, widthOf } from "./matrix-tile.ts";
 import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
 import { ResultStrips } from "./result-strips.ts";
-import { type Access, accessesOf, put, type Slab, slabLength } from "./slab.ts";
+import { type Access, accessesOf, type Slab, slabLength } from "./slab.ts";
+import { overSlabs, stagesOf } from "./slab-loop.ts";
 
 export const lowerMatrices = (problem: ContractionProblem, tile: MatrixTile): KernelCode =>
   new MatrixLowering(problem, tile).run();
@@ -84,7 +84,9 @@ class MatrixLowering {
     const ownColumns = mul(sn, int(t.columns / t.subgroupsAcross));
     const right = this.operand(columns, mul(y, int(t.columns)), t.columns, ownColumns, batchEnv);
     const sums = range(downOf(t)).map(() => range(acrossOf(t)).map(() => this.fragment("result", t.m, t.n)));
-    out.push(...this.sum(left, right, sums));
+    const accesses = [left, right].flatMap((o) => o.accesses);
+    const multiply = (stage: Expr) => this.multiply(left, right, sums, stage);
+    out.push(...overSlabs(this.p, t.depth, t.prefetch, accesses, multiply));
     const strips = new ResultStrips(this.p, t, this.subgroup, batchEnv);
     this.arrays.push(strips.array);
     for (const [i, line] of sums.entries()) {
@@ -115,7 +117,7 @@ class MatrixLowering {
     const t = this.t;
     const deep = neighbours(this.p.k, this.p.over, side, unflatten(int(0), side.axes), batchEnv);
     const pitch = pitchOf(deep ? t.depth : size, t);
-    const length = (deep ? size : t.depth) * pitch * widthOf(t) * this.stages();
+    const length = (deep ? size : t.depth) * pitch * widthOf(t) * stagesOf(t.prefetch);
     const array: ArrayDecl = {
       name: this.p.k.names.fresh("slab"),
       dtype: t.bytes === 2 ? "f16" : "f32",
@@ -126,50 +128,6 @@ class MatrixLowering {
     this.arrays.push(array);
     const slab: Slab = { array, side, size, first, depth: t.depth, deep, pitch };
     return { slab, own, accesses: accessesOf(this.p, slab, batchEnv, this.lid, threadsOf(t)) };
-  }
-
-  /** Slabs of one operand in memory. */
-  private stages(): number {
-    return this.t.prefetch === 2 ? 2 : 1;
-  }
-
-  /** All slabs, one after another; `prefetch` says what is under way meanwhile. */
-  private sum(left: Operand, right: Operand, sums: readonly (readonly string[])[]): Stmt[] {
-    const { k, depth } = this.p;
-    const count = ceilDiv(dimExpr(depth), this.t.depth);
-    const index = variable(k.names.fresh("k"), "i32", { min: 0, max: rangeOf(count).max - 1 });
-    const loop = (body: readonly Stmt[]): Stmt => ({ kind: "for", index, from: int(0), to: count, step: 1, body });
-    const barrier: Stmt = { kind: "barrier" };
-    const operands = [left, right];
-    const values = (slab: Expr) =>
-      operands.flatMap(({ accesses }) => accesses.map((a) => a.value(mul(slab, int(this.t.depth)))));
-    const store = (held: readonly Expr[], stage: Expr): Stmt[] => {
-      const rest = [...held];
-      return operands.flatMap(({ slab, accesses }) =>
-        accesses.flatMap((a) => put(slab, a, rest.shift()!, mul(stage, int(slabLength(slab))))),
-      );
-    };
-    const last = sub(count, int(1));
-    const one = int(0);
-    if (this.t.prefetch === 0) {
-      const lets = values(index).map((value) => k.let("p", value));
-      const held = lets.map((l) => l.target);
-      const body = [...lets.map((l) => l.stmt), barrier, ...store(held, one), barrier];
-      return [loop([...body, ...this.multiply(left, right, sums, one)])];
-    }
-    const first = values(one);
-    const held = first.map((value) => variableFor(k.names.fresh("p"), value));
-    const begin = held.map((target, i): Stmt => ({ kind: "var", target, value: first[i]! }));
-    const load = (slab: Expr): Stmt[] =>
-      values(slab).map((value, i): Stmt => ({ kind: "assign", target: held[i]!, value }));
-    if (this.t.prefetch === 1) {
-      const body = [barrier, ...store(held, one), barrier, ...load(min(add(index, int(1)), last))];
-      return [...begin, loop([...body, ...this.multiply(left, right, sums, one)])];
-    }
-    const [current, next] = [mod(index, int(2)), mod(add(index, int(1)), int(2))];
-    const prologue = [...begin, ...store(held, one), ...load(min(int(1), last)), barrier];
-    const body = [...store(held, next), ...load(min(add(index, int(2)), last))];
-    return [...prologue, loop([...body, ...this.multiply(left, right, sums, current), barrier])];
   }
 
   /** The products of the slabs in memory, or of those of a stage where there are two. */

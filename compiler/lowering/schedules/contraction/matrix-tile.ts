@@ -1,5 +1,6 @@
 /** How the subgroups of a workgroup share a tile of results in small matrices: its settings, and what follows from them. */
 import { type KernelFacts, type MatrixShape, maxSubgroupsOf } from "../../../kernel/index.ts";
+import { type Prefetch, stagesOf } from "./slab-loop.ts";
 
 export interface MatrixTile extends Readonly<Record<string, number>> {
   /** One step of the matrix units: left [m, k] times right [k, n]. */
@@ -16,10 +17,7 @@ export interface MatrixTile extends Readonly<Record<string, number>> {
   readonly subgroupsAcross: number;
   /** Indices of the contracted axes that one slab has. */
   readonly depth: number;
-  /**
-   * What is under way while a slab is multiplied: 0 nothing; 1 the next slab, on its way to registers; 2 the next slab is
-   * in memory, for two of them have room, and the one after it is on its way to registers.
-   */
+  /** What is under way while a slab is multiplied: a `Prefetch`. */
   readonly prefetch: number;
   /** Rows of tiles that share their columns before the next columns begin; 0 for all. */
   readonly group: number;
@@ -45,8 +43,7 @@ export const stripSize = (t: MatrixTile): number => subgroupsOf(t) * t.m * strip
 /** Bytes that a workgroup shares: its slabs, as long as the worse of their two orders makes them, and its strips. */
 function sharedBytes(t: MatrixTile): number {
   const slab = (side: number) => 16 * Math.max(side * pitchOf(t.depth, t), t.depth * pitchOf(side, t));
-  const slabs = t.prefetch === 2 ? 2 : 1;
-  return slabs * (slab(t.rows) + slab(t.columns)) + 16 * stripSize(t);
+  return stagesOf(t.prefetch) * (slab(t.rows) + slab(t.columns)) + 16 * stripSize(t);
 }
 
 /** Whether an adapter's memory and threads suffice for a tile. */
@@ -61,7 +58,7 @@ interface Outline {
   readonly columns: number;
   readonly subgroups: readonly [down: number, across: number];
   readonly depth: number;
-  readonly prefetch: 0 | 1 | 2;
+  readonly prefetch: Prefetch;
   readonly group: 0 | 8;
 }
 

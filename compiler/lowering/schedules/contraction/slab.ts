@@ -8,6 +8,7 @@ import type { DType } from "../../../ir/dtype.ts";
 import {
   type ArrayDecl,
   cast,
+  component,
   construct,
   type Expr,
   float,
@@ -37,30 +38,89 @@ export interface Slab {
 /** Accesses that one slab takes; an array may hold several, one after another. */
 export const slabLength = ({ deep, size, depth, pitch }: Slab): number => (deep ? size : depth) * pitch;
 
-/** What one thread brings in one access. */
+/** What one thread brings at once. */
 export interface Access {
-  /** The elements, of the slab that begins at a step of the sum. */
-  readonly value: (from: Expr) => Expr;
-  /** Where they go in a slab. */
-  readonly at: Expr;
-  /** Whether the thread has this access at all. */
-  readonly inside: Expr;
+  /** What it loads, for the slab that begins at a step of the sum. */
+  readonly values: (from: Expr) => readonly Expr[];
+  /** Stores that to the slab of a stage: its place in an array that holds several, one after another. */
+  readonly put: (held: readonly Expr[], stage: Expr) => Stmt[];
 }
 
 /** The accesses of one thread, such that neighbouring threads read neighbours in memory. */
 export function accessesOf(p: ContractionProblem, slab: Slab, batchEnv: Env, lid: Expr, threads: number): Access[] {
-  const { deep, size, depth, pitch, array } = slab;
-  const width = array.width!;
+  const { deep, size, depth } = slab;
+  const width = slab.array.width!;
   const perLine = (deep ? depth : size) / width;
-  const count = perLine * (deep ? size : depth);
-  return Array.from({ length: Math.ceil(count / threads) }, (_, turn): Access => {
-    const n = add(lid, int(turn * threads));
+  return share(perLine * (deep ? size : depth), lid, threads, (n, inside): Access => {
     const [line, access] = [deep && perLine < 8 ? spreadLine(n, perLine) : div(n, int(perLine)), mod(n, int(perLine))];
     const along = mul(access, int(width));
-    const value = (from: Expr) => elementsAt(p, slab, batchEnv, deep ? line : along, add(from, deep ? along : line));
-    return { value, at: add(mul(line, int(pitch)), access), inside: lt(n, int(count)) };
+    return {
+      values: (from) => [elementsAt(p, slab, batchEnv, deep ? line : along, add(from, deep ? along : line))],
+      put: ([value], stage) => inside([set(slab, stage, line, access, value!)]),
+    };
   });
 }
+
+/**
+ * The accesses of one thread where lines are to be one step's elements, of which fours are neighbours. What lies the other
+ * way in memory is brought in blocks of four by four, which are turned around in registers.
+ */
+export function turnedAccessesOf(
+  p: ContractionProblem,
+  slab: Slab,
+  deep: boolean,
+  batchEnv: Env,
+  lid: Expr,
+  threads: number,
+): Access[] {
+  if (!deep) return accessesOf(p, slab, batchEnv, lid, threads);
+  const across = slab.depth / 4;
+  return share((slab.size / 4) * across, lid, threads, (n, inside): Access => {
+    // Eight threads store to as many banks, and read of each element what two accesses have: a sector of memory.
+    const lane = mod(n, int(8));
+    const rest = div(n, int(8));
+    const steps = mul(add(mod(lane, int(2)), mul(mod(rest, int(across / 2)), int(2))), int(4));
+    const four = add(div(lane, int(2)), mul(div(rest, int(across / 2)), int(4)));
+    const lines = { ...slab, deep: true };
+    return {
+      values: (from) =>
+        range(4).map((i) => elementsAt(p, lines, batchEnv, add(mul(four, int(4)), int(i)), add(from, steps))),
+      put: (held, stage) =>
+        inside(
+          range(4).map((u) => {
+            const turned = construct(
+              4,
+              held.map((h) => component(h, u)),
+            );
+            return set(slab, stage, add(steps, int(u)), four, turned);
+          }),
+        ),
+    };
+  });
+}
+
+/** Shares out so many accesses: those that a thread has, by their numbers, and a guard for what only some threads store. */
+function share(
+  count: number,
+  lid: Expr,
+  threads: number,
+  access: (n: Expr, inside: (body: Stmt[]) => Stmt[]) => Access,
+): Access[] {
+  return range(Math.ceil(count / threads)).map((turn) => {
+    const n = add(lid, int(turn * threads));
+    const condition = lt(n, int(count));
+    // Threads without one load what others do.
+    if (condition.kind === "const") return access(n, (body) => body);
+    return access(mod(n, int(count)), (body) => [{ kind: "if", condition, body }]);
+  });
+}
+
+const set = (slab: Slab, stage: Expr, line: Expr, access: Expr, value: Expr): Stmt => ({
+  kind: "set",
+  array: slab.array.name,
+  index: add(mul(stage, int(slabLength(slab))), add(mul(line, int(slab.pitch)), access)),
+  value,
+});
 
 /**
  * The line of the `n`th access, where a line has `v` of them, fewer than 8. Eight threads store to as many banks at an odd
@@ -114,8 +174,4 @@ function together(width: Width, parts: readonly Expr[]): Expr {
   return construct(width, parts.every((p) => p.kind === "const" && keyOf(p) === keyOf(first!)) ? [first!] : parts);
 }
 
-/** Stores what a thread brought to the slab that begins at `from` in its array. */
-export const put = ({ array }: Slab, access: Access, value: Expr, from: Expr): Stmt[] => {
-  const set: Stmt = { kind: "set", array: array.name, index: add(from, access.at), value };
-  return access.inside.kind === "const" ? [set] : [{ kind: "if", condition: access.inside, body: [set] }];
-};
+const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
