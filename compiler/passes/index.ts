@@ -9,4 +9,5 @@ export { fuseAttention } from "./fuse-attention.ts";
 export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
+export { splitContractions } from "./split-contractions.ts";
 export { splitReductions } from "./split-reductions.ts";

@@ -35,7 +35,7 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, splitReductions } from "../passes/index.ts";
+import { decomposeFor, splitContractions, splitReductions } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
@@ -83,10 +83,14 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
+/** Processors that share a product's tiles out: CPU threads are as good as one, since they take tiles as they come. */
+const processorsOf = ({ software, multiprocessors }: AdapterFacts): number => (software ? 1 : (multiprocessors ?? 128));
+
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(splitContractions(processorsOf(facts))), // after decompose, which makes products of gradients
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it

@@ -11,6 +11,7 @@ import {
   makeGraph,
   type Pass,
   prune,
+  splitContractions,
 } from "../../compiler/index.ts";
 
 /** Adds the gradient of the first output with respect to every parameter. */
@@ -26,6 +27,7 @@ const passes: readonly Pass[] = [
   fold,
   fuseAttention,
   prune,
+  splitContractions(132),
   tabulateIotas,
   { name: "decompose", run: (graph) => decompose(graph, () => false) },
   { name: "differentiate", run: addGradients },

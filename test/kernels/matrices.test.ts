@@ -135,6 +135,28 @@ it("groups rows of tiles, the last group with fewer", () => {
   expect(interpretProgram(program, values).get("y")).toEqual([...evaluate(graph, values).get("y")!.data]);
 });
 
+it("sums of parts are stored as f32: what is beyond halves in each cancels in the whole", () => {
+  const graph =
+    parseGraph(`graph @gradient(%x: f16[picture=16, token=131, in=36], %dy: f16[picture=16, token=131, out=40]) {
+  %0 = contract %dy, %x over [picture, token]
+  %1 = cast %0 to f32
+  return %1
+}`);
+  const facts = factsOf("nvidia-h200");
+  const program = compileFor(graph, facts);
+  expect(program.kernels.map((k) => k.schedule)).toEqual(["subgroup-matrices", "row-per-thread"]);
+  expect(program.kernels[0]!.kernel.grid.map((g) => kernelIr.evaluateIndex(g))).toEqual([1, 1, 4]);
+  const size = { x: 131 * 36, dy: 131 * 40 };
+  const values = new Map(
+    (["x", "dy"] as const).map((name) => {
+      const sign = (i: number) => (name === "x" && i >= 8 * size.x ? -1 : 1);
+      return [name, Float64Array.from({ length: 16 * size[name] }, (_, i) => sign(i) * (20 + (i % 3)))];
+    }),
+  );
+  // Whole numbers below 2^24 in all sums: exact in f32, however they are added.
+  expect(interpretProgram(program, values).get("y")).toEqual([...evaluate(graph, values).get("y")!.data]);
+});
+
 /** What is chosen for a product of halves on an H200. */
 function chosen(m: number, n: number, k: number) {
   const text = `graph @g(%x: f16[m=${m}, k=${k}], %w: f16[n=${n}, k=${k}]) {

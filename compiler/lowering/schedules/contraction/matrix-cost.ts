@@ -63,16 +63,20 @@ function rateOf(t: MatrixTile): number {
 /** Processors of an adapter that does not say how many it has: about those of a large one, so that small tiles are taken early. */
 const usualProcessors = 128;
 
+/** What a processor with one workgroup reaches beside one with several, which compute while others load: expected, not measured. */
+const alone = 0.6;
+
 /** Beyond this many rows the left operand is no longer taken to stay in a cache while all columns pass: expected, not measured. */
 const cachedRows = 4608;
 
 export function matrixCost({ rows, columns, depth, batch }: ProductSizes, t: MatrixTile, facts: KernelFacts): number {
   const tiles = Math.ceil(rows / t.rows) * Math.ceil(columns / t.columns) * batch;
-  const each = t.rows * t.columns * Math.ceil(depth / t.depth) * t.depth;
-  const turns = Math.ceil(tiles / (facts.multiprocessors ?? usualProcessors));
+  const work = t.rows * t.columns * Math.ceil(depth / t.depth) * t.depth;
+  const each = tiles / (facts.multiprocessors ?? usualProcessors);
+  const turns = each <= 1 ? 1 / alone : Math.ceil(each);
   // Of equal rates the tile with groups is preferred where rows are many, and there is no other where they are few.
   const order = rows > cachedRows && t.group === 0 ? 1.01 : 1;
-  return (order * turns * each) / rateOf(t);
+  return (order * turns * work) / rateOf(t);
 }
 
 /** Why rows of tiles are not grouped; none where they are many. */

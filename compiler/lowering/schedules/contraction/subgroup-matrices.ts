@@ -12,7 +12,7 @@ import type { Fit, Schedule } from "../../schedule.ts";
 import { matrixCost, ungrouped } from "./matrix-cost.ts";
 import { lowerMatrices } from "./matrix-lowering.ts";
 import { type MatrixTile, tilesOf } from "./matrix-tile.ts";
-import type { ContractionProblem, Side } from "./problem.ts";
+import { type ContractionProblem, holdsHalves, type Side } from "./problem.ts";
 
 export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   name: "subgroup-matrices",
@@ -40,14 +40,13 @@ function settings(facts: AdapterFacts): readonly MatrixTile[] | string {
 const isDeepest = (s: MatrixShape, all: readonly MatrixShape[]): boolean =>
   !all.some((o) => o.m === s.m && o.n === s.n && o.operands === s.operands && o.k > s.k);
 
-function fits({ rows, columns, batch, depth }: ContractionProblem, t: MatrixTile, facts: AdapterFacts): Fit {
-  const dtypes = [rows, columns].map(({ operand }) => operand.type.dtype);
-  const other = dtypes.find((d) => d !== "f16" && d !== "f32");
-  if (other) return `an operand is ${other}`;
-  if (t.bytes === 2 && dtypes.includes("f32")) return "an operand is f32, and the units take halves";
+function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): Fit {
+  const { rows, columns, batch, depth } = problem;
+  const areHalves = holdsHalves(problem, rows) && holdsHalves(problem, columns);
+  if (t.bytes === 2 && !areHalves) return "an operand is f32, and the units take halves";
   // Halves are widened on their way where the units sum none in f32: Apple's.
   const takesHalves = facts.matrices.some((s) => s.operands === "f16" && s.result === "f32");
-  if (t.bytes === 4 && takesHalves && !dtypes.includes("f32")) return "both operands are f16, which the units take";
+  if (t.bytes === 4 && takesHalves && areHalves) return "both operands are f16, which the units take";
   if (2 * typical(rows.size) < t.rows || 2 * typical(columns.size) < t.columns)
     return `a tile of ${t.rows} by ${t.columns} would be more than half empty`;
   if (typical(depth) < t.depth) return `a sum of ${depth} is shorter than a slab`;
