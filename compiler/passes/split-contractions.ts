@@ -42,8 +42,8 @@ const dispatch = 5e-6;
 
 /** Sums of a part are at least this long: below, starting and ending a tile is no longer small beside it. */
 const leastPart = 512;
-/** A side of fewer elements has kernels of its own, which share long sums out themselves. */
-const leastSide = 32;
+/** Fewer rows than these have kernels of their own, which share long sums out themselves. */
+const leastSide = 9;
 /** Splitting pays where it takes no more than this part of the time: estimates are rough, and parts take memory. */
 const worthwhile = 0.85;
 

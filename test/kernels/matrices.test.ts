@@ -5,10 +5,12 @@ import { emitWgsl } from "../../backends/webgpu/index.ts";
 import {
   type AdapterFacts,
   baselineFacts,
+  bindSizes,
   compileKernels,
   kernelIr,
   lowering,
   parseGraph,
+  runProgram,
 } from "../../compiler/index.ts";
 import { validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
@@ -155,6 +157,42 @@ it("sums of parts are stored as f32: what is beyond halves in each cancels in th
   );
   // Whole numbers below 2^24 in all sums: exact in f32, however they are added.
   expect(interpretProgram(program, values).get("y")).toEqual([...evaluate(graph, values).get("y")!.data]);
+});
+
+describe("rows that are open until a run", () => {
+  const facts = factsOf("nvidia-h200");
+  const text = `graph @g(%x: f16[row=rows, in=40], %w: f16[out=72, in=40]) {
+  %0 = contract %x, %w over [in]
+  return %0
+}`;
+  const open = parseGraph(text);
+  const ran = (program: ReturnType<typeof compileFor>, rows: number) => {
+    const values = new Map(
+      [...inputValues(bindSizes(open, { rows }), 5)].map(([k, v]) => [k, v.map((x) => Math.round(x))]),
+    );
+    const want = [...evaluate(bindSizes(open, { rows }), values).get("y")!.data];
+    return { got: [...runProgram(program, values, { rows }).outputs.get("y")!], want };
+  };
+
+  it("have a small tile for when they turn out few, before the one for any number", () => {
+    const program = compileFor(open, facts);
+    const [kernel] = program.kernels;
+    const matrices = kernel!.special.filter((v) => v.schedule === "subgroup-matrices");
+    expect(matrices.map(({ assuming, settings }) => [assuming[0]!.max, settings.rows])).toEqual([
+      [2048, 64],
+      [64 * 65535, 128],
+    ]);
+    const { got, want } = ran(program, 70);
+    expect(got).toEqual(want);
+  });
+
+  it("are computed by the tile for any number, with slabs in registers, in memory, or neither ahead", () => {
+    for (const prefetch of [0, 1, 2]) {
+      const settings = settingsOf(facts).find((s) => s.rows === 128 && s.prefetch === prefetch)!;
+      const { got, want } = ran(compiledAt(text, facts, settings), 131);
+      expect(got).toEqual(want);
+    }
+  });
 });
 
 /** What is chosen for a product of halves on an H200. */

@@ -79,6 +79,19 @@ export function matrixCost({ rows, columns, depth, batch }: ProductSizes, t: Mat
   return (order * turns * work) / rateOf(t);
 }
 
+/** As far as small tiles are taken for rows that are open until a run. */
+const fewRows = [2048, 1024, 512, 256, 128, 64];
+
+/** Up to how many rows a tile takes less time than the one for any number of rows; undefined where it never does. */
+export function rowsBelow(sizes: ProductSizes, t: MatrixTile, facts: KernelFacts): number | undefined {
+  const as = (m: Measured | undefined): MatrixTile => ({ ...t, ...(m as MatrixTile | undefined) });
+  const small = as(measured.find((m) => m.rows === t.rows && m.columns === t.columns));
+  const usual = as(measured[0]);
+  return fewRows.find(
+    (rows) => matrixCost({ ...sizes, rows }, small, facts) < matrixCost({ ...sizes, rows }, usual, facts),
+  );
+}
+
 /** Why rows of tiles are not grouped; none where they are many. */
 export const ungrouped = (rows: number): string | undefined =>
   rows > cachedRows ? undefined : `${rows} rows are one group`;

@@ -24,6 +24,8 @@ export interface MatrixTile extends Readonly<Record<string, number>> {
   /** Matrices beside each other that pass to the lanes at once. */
   readonly strip: number;
   readonly lanes: number;
+  /** 1: for when rows that are open until a run turn out few; 0: for any number. */
+  readonly short: number;
 }
 
 /** Matrices of a subgroup, down and across. */
@@ -60,6 +62,7 @@ interface Outline {
   readonly depth: number;
   readonly prefetch: Prefetch;
   readonly group: 0 | 8;
+  readonly short: 0 | 1;
 }
 
 const outline = (
@@ -68,13 +71,15 @@ const outline = (
   prefetch: Outline["prefetch"],
   depth = 64,
   group: Outline["group"] = 0,
-): Outline => ({ rows, columns, subgroups, prefetch, depth, group });
+  short: Outline["short"] = 0,
+): Outline => ({ rows, columns, subgroups, prefetch, depth, group, short });
 
 /**
  * Tiles of matrices with 16 rows, to be tried in this order where they are timed. Subgroups of 64 by 64 results load the
  * least from memory that they share; smaller ones are for few rows and for problems of few tiles.
  */
 const tall: readonly Outline[] = [
+  outline([64, 64], [2, 2], 1, 64, 0, 1),
   outline([128, 128], [2, 2], 0),
   outline([128, 128], [2, 2], 1),
   outline([128, 128], [2, 2], 2),
@@ -87,6 +92,9 @@ const tall: readonly Outline[] = [
   outline([64, 128], [2, 2], 1),
   outline([64, 64], [2, 2], 1),
   outline([64, 64], [2, 2], 2),
+  outline([32, 128], [1, 4], 1),
+  outline([16, 128], [1, 4], 1),
+  outline([16, 64], [1, 4], 1),
   outline([128, 128], [2, 2], 0, 64, 8),
   outline([128, 128], [2, 2], 1, 64, 8),
   outline([256, 128], [4, 2], 1, 64, 8),
@@ -112,14 +120,14 @@ const flat: readonly Outline[] = [
 export function tilesOf(shape: MatrixShape, lanes: number, facts: KernelFacts): MatrixTile[] {
   const { m, n, k, operands } = shape;
   const bytes = operands === "f16" ? 2 : 4;
-  return (m >= 16 ? tall : flat).flatMap(({ rows, columns, subgroups, depth, prefetch, group }) => {
+  return (m >= 16 ? tall : flat).flatMap(({ rows, columns, subgroups, depth, prefetch, group, short }) => {
     const [subgroupsDown, subgroupsAcross] = subgroups;
     const fixed = { m, n, k, bytes, rows, columns, subgroupsDown, subgroupsAcross, depth: Math.max(k, depth / bytes) };
     const across = columns / subgroupsAcross / n;
     if (!Number.isInteger(across) || !Number.isInteger(rows / subgroupsDown / m) || fixed.depth % k !== 0) return [];
     // The widest strip that there is memory for: the more of a row a store has, the fewer it takes.
     for (let strip = across; strip >= 1; strip--) {
-      const tile: MatrixTile = { ...fixed, prefetch, group, strip, lanes };
+      const tile: MatrixTile = { ...fixed, prefetch, group, strip, lanes, short };
       if (across % strip === 0 && (n * strip) % 8 === 0 && isGranted(tile, facts)) return [tile];
     }
     return [];

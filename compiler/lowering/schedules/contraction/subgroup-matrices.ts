@@ -9,7 +9,7 @@ import { boundsOf } from "../../../ir/dim.ts";
 import type { MatrixShape } from "../../../kernel/index.ts";
 import type { AdapterFacts } from "../../facts.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { matrixCost, ungrouped } from "./matrix-cost.ts";
+import { matrixCost, type ProductSizes, rowsBelow, ungrouped } from "./matrix-cost.ts";
 import { lowerMatrices } from "./matrix-lowering.ts";
 import { type MatrixTile, tilesOf } from "./matrix-tile.ts";
 import { type ContractionProblem, holdsHalves, type Side } from "./problem.ts";
@@ -20,12 +20,17 @@ export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   features: ["subgroups", "subgroup_matrix"],
   settings,
   fits,
-  cost: ({ rows, columns, depth, batch }, t, facts) => {
-    const [m, n, k] = [rows.size, columns.size, depth].map(typical) as [number, number, number];
-    return matrixCost({ rows: m, columns: n, depth: k, batch: typicalSpan(batch) }, t, facts);
-  },
+  byRange: true,
+  cost: (problem, t, facts) => matrixCost(typicalSizes(problem), t, facts),
   lower: lowerMatrices,
 };
+
+const typicalSizes = ({ rows, columns, depth, batch }: ContractionProblem): ProductSizes => ({
+  rows: typical(rows.size),
+  columns: typical(columns.size),
+  depth: typical(depth),
+  batch: typicalSpan(batch),
+});
 
 function settings(facts: AdapterFacts): readonly MatrixTile[] | string {
   const { min, max } = facts.subgroupSizes;
@@ -47,18 +52,32 @@ function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): 
   // Halves are widened on their way where the units sum none in f32: Apple's.
   const takesHalves = facts.matrices.some((s) => s.operands === "f16" && s.result === "f32");
   if (t.bytes === 4 && takesHalves && areHalves) return "both operands are f16, which the units take";
-  if (2 * typical(rows.size) < t.rows || 2 * typical(columns.size) < t.columns)
+  const isOpen = typeof rows.size !== "number";
+  if (t.short && !isOpen) return "rows are known";
+  // Where columns leave a choice, the tile for any number of rows is one for many.
+  const anyRows = t.m >= 16 && 2 * typical(columns.size) >= usualTile ? usualTile : leastOpen;
+  if (!t.short && isOpen && t.rows < anyRows) return `${t.rows} rows a tile are for rows that are known`;
+  if ((!isOpen && 2 * rows.size < t.rows) || 2 * typical(columns.size) < t.columns)
     return `a tile of ${t.rows} by ${t.columns} would be more than half empty`;
   if (typical(depth) < t.depth) return `a sum of ${depth} is shorter than a slab`;
   if (t.group > 0) return groupFits(rows, columns, spanOf(batch), t, facts);
+  const few = t.short ? rowsBelow(typicalSizes(problem), t, facts) : undefined;
+  if (t.short && few === undefined) return "the tile for any number of rows takes no longer";
+  // Facts are the same for all tiles, so that what is chosen among is what one fact allows.
   const most = facts.maxWorkgroupsPerDimension;
   const open = [
-    { dim: rows.size, max: most * t.rows },
-    { dim: columns.size, max: most * t.columns },
+    { dim: rows.size, max: few ?? most * (isOpen ? leastOpen : t.rows) },
+    { dim: columns.size, max: most * (typeof columns.size === "number" ? t.columns : leastOpen) },
     { dim: spanOf(batch), max: most },
   ].filter(({ dim, max }) => Math.min(boundsOf(dim).max, 2 ** 31 / t.depth) > max);
   return open.length === 0 || { assuming: open };
 }
+
+/** The side of the tile that is fastest for many rows. */
+const usualTile = 128;
+
+/** The shorter sides of tiles for sides that are open until a run. */
+const leastOpen = 64;
 
 /** Groups of rows are for rows that are known, and many. */
 function groupFits(rows: Side, columns: Side, batch: unknown, t: MatrixTile, facts: AdapterFacts): true | string {
