@@ -7,13 +7,15 @@ import {
   baselineFacts,
   compileKernels,
   type Graph,
+  hostTensor,
+  inputName,
   lowering,
   makeGraph,
   ops,
   parseGraph,
 } from "../../compiler/index.ts";
 import { checkFeasible } from "../../compiler/kernel/index.ts";
-import { validatingDevice } from "../support/adapter.ts";
+import { gpuTest, validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
 import { adapters, compileFor, interpretProgram } from "./support.ts";
@@ -80,6 +82,33 @@ describe.each(["f32", "f16"] as const)("of %s, every tile computes what the refe
       expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
     }
   });
+});
+
+gpuTest("on a device, computes what the reference does", async ({ gpu: device }) => {
+  const [wide, square] = [anyLength.find((s) => s.prefetch === 1)!, anyLength.at(-1)!];
+  for (const [i, settings] of [wide, square].entries()) {
+    const forced = { ...sharedTiles, settings: () => [settings], fits: () => true as const };
+    const backend = webgpuBackend(device, { schedules: lowering.withSchedule("contraction", forced) });
+    const graph = parseGraph(mixed("f32")[i]!);
+    const values = inputValues(graph, 3);
+    const executable = await backend.compile(graph);
+    expect(executable.program().kernels[0]!.schedule).toBe("shared-tiles");
+    const store = backend.createStore();
+    const feeds = Object.fromEntries(
+      graph.inputs.map((n) => [
+        inputName(n),
+        hostTensor(
+          "f32",
+          n.type.axes as readonly { name: string; size: number }[],
+          Float32Array.from(values.get(inputName(n))!),
+        ),
+      ]),
+    );
+    const { y } = await executable.run(feeds, store);
+    expect(excess([...y!.data], evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+    store.dispose();
+    executable.dispose();
+  }
 });
 
 /** Of few rows, or of few columns. */

@@ -105,35 +105,25 @@ const prologue = [
   ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
 ] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
-/** Names of fragments that one statement loads and only later ones of its block, or of blocks in it, use. */
-function loadedOnce(kernel: Kernel): Set<string> {
-  const uses = (body: readonly Stmt[], name: string): number => {
-    let count = 0;
-    for (const s of kernelIr.statements(body))
-      if ("fragment" in s)
-        count +=
-          s.kind === "fragment_multiply"
-            ? [s.fragment, s.left, s.right].filter((f) => f === name).length
-            : s.fragment === name
-              ? 1
-              : 0;
-    return count;
-  };
+const fragmentsIn = (s: Stmt): readonly string[] => {
+  if (!("fragment" in s)) return [];
+  return s.kind === "fragment_multiply" ? [s.fragment, s.left, s.right] : [s.fragment];
+};
+
+/** Names of fragments that one statement loads, and that only later ones of its block, or of blocks in it, use. */
+function loadedOnce({ body }: Kernel): Set<string> {
+  const count = (name: string, some: readonly Stmt[]): number =>
+    [...kernelIr.statements(some)].flatMap(fragmentsIn).filter((f) => f === name).length;
+  const loads = [...kernelIr.statements(body)].flatMap((s) => (s.kind === "fragment_load" ? [s.fragment] : []));
   const found = new Set<string>();
-  const walk = (body: readonly Stmt[]): void => {
-    for (const [i, s] of body.entries()) {
+  const walk = (block: readonly Stmt[]): void => {
+    for (const [i, s] of block.entries()) {
       if (s.kind === "for" || s.kind === "if") walk(s.body);
-      if (
-        s.kind === "fragment_load" &&
-        uses(body.slice(i), s.fragment) === uses(kernel.body, s.fragment) &&
-        loads(s.fragment) === 1
-      )
-        found.add(s.fragment);
+      if (s.kind !== "fragment_load" || loads.filter((name) => name === s.fragment).length > 1) continue;
+      if (count(s.fragment, block.slice(i)) === count(s.fragment, body)) found.add(s.fragment);
     }
   };
-  const loads = (name: string) =>
-    [...kernelIr.statements(kernel.body)].filter((s) => s.kind === "fragment_load" && s.fragment === name).length;
-  walk(kernel.body);
+  walk(body);
   return found;
 }
 
