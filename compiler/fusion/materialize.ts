@@ -32,7 +32,7 @@ import {
   type Store,
 } from "./fused-kernel.ts";
 import { type Group, isCore, type Place, type Placement } from "./groups.ts";
-import { typicalSpan } from "./sizes.ts";
+import { typical, typicalSpan } from "./sizes.ts";
 
 /** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
 const maxRecomputedOps = 24;
@@ -48,6 +48,19 @@ const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !is
 
 /** A concatenation of too many parts to be read through selects. */
 const isLongConcatenation = (n: Node): boolean => isConcatenation(n) && n.operands.length > maxSelectedParts;
+
+/** Products of an element from which on a conversion of what is in memory is stored: it saves more reads than it costs. */
+const manyUses = 1024;
+
+/** How often a contraction or an attention multiplies an element of an operand. */
+const usesOf = (core: Node, operand: Node): number => {
+  const work = opRecord(core.op).work?.(
+    core.operands.map((o) => o.type),
+    core.attrs,
+    core.type,
+  );
+  return work ? typical(work.macs) / typicalSpan(operand.type.axes) : 0;
+};
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -247,7 +260,7 @@ class Materialization {
     const { kind } = group(consumer);
     const repeated = kind === "contraction" || kind === "attention";
     core.operands.forEach((operand, i) => {
-      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer);
+      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer, usesOf(core, operand));
       else this.resolve(operand, consumer);
     });
   }
@@ -264,7 +277,16 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    for (const operand of node.operands) this.resolve(operand, consumer);
+    for (const operand of node.operands) {
+      if (this.isPartOf(operand, node)) this.walk(operand, consumer);
+      else this.resolve(operand, consumer);
+    }
+  }
+
+  /** Whether a value is nowhere but in the conversion of it that is stored: no recomputing, however many ops it takes. */
+  private isPartOf(x: Node, stored: Node): boolean {
+    if (!isElementwise(x) || !isNarrowing(stored) || this.storage.has(x) || this.decided.has(x)) return false;
+    return this.places.get(x)!.group === this.places.get(stored)!.group;
   }
 
   private isOwn(node: Node, consumer: Consumer): boolean {
@@ -326,23 +348,31 @@ class Materialization {
   }
 
   /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
-  private resolveRepeated(node: Node, consumer: Consumer): void {
+  private resolveRepeated(node: Node, consumer: Consumer, uses: number): void {
     if (isFree(node) || consumer.reads.has(node)) return;
-    if (this.isResident(node) || this.storage.has(node) || isCore(node)) {
+    if (this.isResident(node) || this.storage.has(node) || isCore(node) || this.storesNarrow(node, uses)) {
       this.read(node, consumer);
       return;
     }
-    if (isAffine(node) || is(cast, node) || isScaling(node)) {
-      for (const operand of node.operands) this.resolveRepeated(operand, consumer);
+    if (isNearlyLoad(node)) {
+      for (const operand of node.operands) this.resolveRepeated(operand, consumer, uses);
     } else if (operandsAs(node, "table").length > 0) {
       node.operands.forEach((operand, i) => {
-        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer);
+        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer, uses);
         else this.read(operand, consumer);
       });
     } else {
       if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
       this.read(node, consumer);
     }
+  }
+
+  /** Whether a conversion to fewer bytes is stored: instead of its operand, or beside one that is read again very often. */
+  private storesNarrow(node: Node, uses: number): boolean {
+    const [x] = node.operands;
+    if (!isNarrowing(node)) return false;
+    if (this.isResident(x!) || this.storage.has(x!)) return uses >= manyUses;
+    return !isNearlyLoad(x!) && operandsAs(x!, "table").length === 0 && !isFree(x!);
   }
 
   /** The values in memory that a value is recomputed from; undefined when that takes too many ops. */
@@ -509,6 +539,13 @@ const group = (consumer: Consumer): Group => consumer.group!;
 
 /** A multiplication by a known scalar, which an innermost loop can afford. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+
+/** A conversion to fewer bytes. */
+const isNarrowing = (node: Node): boolean =>
+  isElementwise(node) && node.operands.length === 1 && bytesOf(node) < bytesOf(node.operands[0]!);
+
+/** What an innermost loop can do beside a load. */
+const isNearlyLoad = (node: Node): boolean => isAffine(node) || is(cast, node) || isScaling(node);
 
 /** The kernels of a placed graph, with the values that lie in memory. */
 export function materialize(

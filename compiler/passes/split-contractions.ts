@@ -27,12 +27,12 @@ interface Tile {
 
 /** Measured on an NVIDIA H200 with 132 processors; only how they compare with each other, and with memory, is used. */
 const card = 132;
-const tiles: Readonly<Record<"f16" | "f32", readonly Tile[]>> = {
-  f16: [
+const tiles: Readonly<Record<"matrices" | "scalars", readonly Tile[]>> = {
+  matrices: [
     { rows: 128, columns: 128, rate: 196 / card },
     { rows: 64, columns: 64, rate: 137 / card },
   ],
-  f32: [{ rows: 64, columns: 128, rate: 37.9 / card }],
+  scalars: [{ rows: 64, columns: 128, rate: 37.9 / card }],
 };
 /** What a processor with one workgroup reaches beside one with several, which compute while others load: expected, not measured. */
 const alone = 0.6;
@@ -47,15 +47,21 @@ const leastSide = 9;
 /** Splitting pays where it takes no more than this part of the time: estimates are rough, and parts take memory. */
 const worthwhile = 0.85;
 
-/** For an adapter with so many processors that each run workgroups of their own. */
-export const splitContractions = (processors: number): Pass => ({
+/** What computes products on an adapter. */
+export interface ProductsOn {
+  /** Processors that each run workgroups of their own. */
+  readonly processors: number;
+  /** Whether products of halves are computed on matrix units. */
+  readonly halves: "matrices" | "scalars";
+}
+
+export const splitContractions = (on: ProductsOn): Pass => ({
   name: "split-contractions",
   needs: ["canonicalize", "decompose"],
-  run: (graph) =>
-    rewriteGraph(graph, (node) => (opRecord(node.op).kind === "contraction" ? splitOne(node, processors) : node)),
+  run: (graph) => rewriteGraph(graph, (node) => (opRecord(node.op).kind === "contraction" ? splitOne(node, on) : node)),
 });
 
-function splitOne(node: Node, processors: number): Node {
+function splitOne(node: Node, on: ProductsOn): Node {
   const [a, b] = node.operands as [Node, Node];
   const over = (node.attrs.over as string[]).map((name) => findAxis(a.type, name)!);
   const own = (x: Node, y: Node) =>
@@ -65,7 +71,7 @@ function splitOne(node: Node, processors: number): Node {
   if (rows! < leastSide || columns! < leastSide) return node;
   const batch = all! / (rows! * columns!);
   const seconds = (parts: number): number =>
-    secondsOf({ rows: rows!, columns: columns!, batch, depth: depth! }, parts, node.type.dtype, processors);
+    secondsOf({ rows: rows!, columns: columns!, batch, depth: depth! }, parts, node.type.dtype, on);
   const isInnermost = ({ name }: Axis) => [a, b].some((x) => x.type.axes.at(-1)!.name === name);
   const choices = over.flatMap((axis) =>
     partsOf(axis, depth!, isInnermost(axis)).map((parts) => ({ axis, parts, seconds: seconds(parts) })),
@@ -99,9 +105,9 @@ function secondsOf(
   { rows, columns, batch, depth }: Readonly<Record<"rows" | "columns" | "batch" | "depth", number>>,
   parts: number,
   dtype: DType,
-  processors: number,
+  { processors, halves }: ProductsOn,
 ): number {
-  const products = tiles[dtype as "f16" | "f32"].map((t) => {
+  const products = tiles[dtype === "f16" ? halves : "scalars"].map((t) => {
     const workgroups = Math.ceil(rows / t.rows) * Math.ceil(columns / t.columns) * batch * parts;
     const turns = workgroups <= processors ? 1 / alone : Math.ceil(workgroups / processors);
     return (turns * 2 * t.rows * t.columns * (depth / parts)) / (t.rate * 1e12);

@@ -35,8 +35,17 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, splitContractions, splitReductions } from "../passes/index.ts";
+import {
+  decomposeFor,
+  type HalfOptions,
+  halfPrecision,
+  type Precision,
+  type ProductsOn,
+  splitContractions,
+  splitReductions,
+} from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
+import { precisionPath } from "./precision.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
 const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
@@ -83,14 +92,25 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
-/** Processors that share a product's tiles out: CPU threads are as good as one, since they take tiles as they come. */
-const processorsOf = ({ software, multiprocessors }: AdapterFacts): number => (software ? 1 : (multiprocessors ?? 128));
+/** Who shares a product's tiles out: CPU threads are as good as one processor, since they take tiles as they come. */
+const productsOn = ({ software, multiprocessors, matrices }: AdapterFacts): ProductsOn => ({
+  processors: software ? 1 : (multiprocessors ?? 128),
+  halves: matrices.some(({ operands, result }) => operands === "f16" && result === "f32") ? "matrices" : "scalars",
+});
+
+/** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
+const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
 
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
-export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
+export const webgpuStages = (
+  facts: AdapterFacts,
+  schedules: ScheduleTables = scheduleTables,
+  precision: Precision = "f32",
+): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
+  graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
-  graphStage(splitContractions(processorsOf(facts))), // after decompose, which makes products of gradients
+  graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
@@ -109,6 +129,11 @@ export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = sc
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
   readonly schedules?: ScheduleTables;
+  /**
+   * In which floats most of the work is done; default "f32". "f16" needs adapters with that feature, and is f32 on others:
+   * `precisionPath` says which it is.
+   */
+  readonly precision?: Precision;
 }
 
 /**
@@ -118,5 +143,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules), programForm, options);
+  { schedules, precision, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, precision), programForm, options);
