@@ -94,6 +94,8 @@ export async function loadJob(source: string, settings: readonly string[], preci
     throw new UsageError(
       `the job ${job.name} has no setting "precision": give it one, such as "f32", and pass it to defineStage`,
     );
+  if (precision !== undefined && settings.some((s) => s.startsWith("precision=")))
+    throw new UsageError("--precision and --set precision= say the same: give one of them");
   const given = precision === undefined ? settings : [...settings, `precision=${precision}`];
   const overrides = parseSettings(job as { name: string; config: Config }, given);
   return { job, config: { ...job.config, ...(overrides as Readonly<Record<string, Setting>>) } };

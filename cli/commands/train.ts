@@ -75,7 +75,7 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
       seconds: result.seconds,
       note: say,
     });
-    const summary = summarize(device, config, result, finished ?? {});
+    const summary = summarize(device, config, result, { ...computedIn(device, built), ...finished });
     await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
     process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
     return 0;
@@ -108,6 +108,12 @@ const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob =
   ...job,
   initial: async (name) => (await inheritance.initial(name)) ?? (await job.initial?.(name)),
 });
+
+/** What a run that asked for f16 was computed in; nothing of one in f32. */
+function computedIn({ backend }: ChosenDevice, { step }: TrainingJob): { readonly computedIn?: string } {
+  if (step.precision === "f32") return {};
+  return { computedIn: backend.precision({ precision: step.precision, parameters: "f32" }).path };
+}
 
 function summarize(device: ChosenDevice, config: unknown, result: TrainResult, finished: object) {
   const { losses } = result;
