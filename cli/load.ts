@@ -82,6 +82,10 @@ async function readGraph(source: string, { set, graph }: GraphChoice): Promise<G
   return parseGraph(await readText(source), source);
 }
 
+/** Whether a source is a file that exports a job. */
+export const isJob = async (source: string): Promise<boolean> =>
+  isScript(source) && Object.values(await importFile(source)).some((v) => isKind(v, "heddle.job"));
+
 /**
  * The job of a TypeScript file, and its configuration with `--set` and `--precision` applied. Throws UsageError where a
  * precision is asked of a job that does not let it be chosen.

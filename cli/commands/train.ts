@@ -34,13 +34,15 @@ export interface TrainArguments {
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
   readonly from: readonly string[];
   readonly runs: string;
+  /** Whether what heddle tune found is used. */
+  readonly tuning: boolean;
   readonly json: boolean;
 }
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
   const say = (text: string) => process.stderr.write(`${text}\n`);
   const { job, config } = await loadJob(source, args.set, args.precision);
-  const device = await openDevice(parseDevice(args.device));
+  const device = await openDevice(parseDevice(args.device), args);
   const stop = stopOnSignals(say);
   let inheritance: Inheritance | undefined;
   try {

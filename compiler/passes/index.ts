@@ -11,4 +11,5 @@ export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
 export { type ProductsOn, splitContractions } from "./split-contractions.ts";
+export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";

@@ -5,7 +5,7 @@
 import { spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
-import type { Fit, Schedule, SizeFact } from "../../schedule.ts";
+import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, openSide, type Side } from "./problem.ts";
 import { lowerShared } from "./shared-lowering.ts";
 import { isGranted, leastSide, rateOf, type SharedTile, shortTiles, tiles } from "./shared-tile.ts";
@@ -20,6 +20,11 @@ export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   fits,
   byRange: true,
   cost: costOf,
+  waste: ({ rows, columns }, tile) =>
+    tileWaste([
+      [typical(rows.size), tile.rows],
+      [typical(columns.size), tile.columns],
+    ]),
   lower: lowerShared,
 };
 

@@ -8,7 +8,7 @@ import { spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf } from "../../../ir/dim.ts";
 import type { MatrixShape } from "../../../kernel/index.ts";
 import type { AdapterFacts } from "../../facts.ts";
-import type { Fit, Schedule } from "../../schedule.ts";
+import { type Fit, type Schedule, tileWaste } from "../../schedule.ts";
 import { matrixCost, type ProductSizes, rowsBelow, ungrouped } from "./matrix-cost.ts";
 import { lowerMatrices } from "./matrix-lowering.ts";
 import { type MatrixTile, tilesOf } from "./matrix-tile.ts";
@@ -22,6 +22,11 @@ export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   fits,
   byRange: true,
   cost: (problem, t, facts) => matrixCost(typicalSizes(problem), t, facts),
+  waste: ({ rows, columns }, tile) =>
+    tileWaste([
+      [typical(rows.size), tile.rows],
+      [typical(columns.size), tile.columns],
+    ]),
   lower: lowerMatrices,
 };
 
