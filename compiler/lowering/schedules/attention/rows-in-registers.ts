@@ -56,7 +56,6 @@ function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefin
 const unrolled = 32;
 /** Of a longer vector, those of one turn of a loop over a private array. */
 const unrolledTurn = 8;
-const mostRows = 4;
 
 /** One row of a thread: its index, and whether it exists. */
 interface Row {
@@ -90,7 +89,8 @@ class AttentionLowering {
     const tiled = tiledAxis(this.p);
     const size = dimExpr(tiled?.size ?? 1);
     let tile = 1;
-    const most = this.settings.elements / Number(this.p.dot.size);
+    const { rows: mostRows, elements } = this.settings;
+    const most = elements / Number(this.p.dot.size);
     const length = this.settings.single ? 1 : typical(tiled?.size ?? 1);
     while (tile < mostRows && tile * 2 <= most && length >= tile * 2) tile *= 2;
     this.rows = tile;
@@ -181,13 +181,15 @@ class AttentionLowering {
     return target;
   }
 
-  /** Σ a·b, one statement a term. */
+  /** Σ a·b, one statement a term: in as many sums as the settings say, since each addition waits for the one before. */
   private sum(out: Stmt[], a: Vector, b: Vector, length: number): Expr {
-    const total = this.variable(out, 0);
-    this.each(out, length, (e, inner) =>
-      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) }),
-    );
-    return this.bind(out, total, "s");
+    const totals = Array.from({ length: Math.min(length, this.settings.sums) }, () => this.variable(out, 0));
+    let term = 0;
+    this.each(out, length, (e, inner) => {
+      const total = totals[term++ % totals.length]!;
+      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) });
+    });
+    return this.bind(out, totals.slice(1).reduce<Expr>(fadd, totals[0]!), "s");
   }
 
   /** All keys, or those of a part. */
@@ -331,8 +333,12 @@ const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
 
 interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
+  /** Rows that a thread holds at most; more of them share what is walked, and take longer to compile. */
+  readonly rows: number;
+  /** Query or key elements that a thread holds at most. */
   readonly elements: number;
+  /** Sums of which a logit's terms are added in turn: threads of a CPU hide no latency behind one another. */
+  readonly sums: number;
   /** 1 where loops bring and store the thread's rows instead of text for each, which drivers of CPU threads compile slowly. */
   readonly looped: number;
   /** 1 where a side of open length turns out to have one row, as in decoding token by token. */
@@ -343,7 +349,9 @@ export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
   summary: "a thread holds a few rows of its side in registers and walks the other side once",
   settings: (facts) => {
-    const kept = facts.software ? { elements: 64, looped: 1 } : { elements: 32, looped: 0 };
+    const kept = facts.software
+      ? { rows: 8, elements: 256, sums: 4, looped: 1 }
+      : { rows: 4, elements: 32, sums: 1, looped: 0 };
     return [1, 0].map((single) => ({ threads: independentThreads(facts), ...kept, single }));
   },
   fits: ({ parts }, { single }) => {
