@@ -55,7 +55,7 @@ function commands(done: (status: number) => void): Command {
       "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
       "webgpu",
     )
-    .option("--dtype <dtype>", "what it is computed in: f32 or f16; with --target onnx also int8 or int4", "f32")
+    .option("--dtype <dtype>", "computed in f32 or f16, or weights kept as int8 or int4", "f32")
     .option("--pass <name>", "print what a stage of the target was given and what it made")
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
     .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, "typical")

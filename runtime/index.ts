@@ -24,7 +24,7 @@ export {
 export { type ReadFindings, readFindings, writeFindings } from "./findings-file.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
-export type { DecodeSession, Scores } from "./generation/decode-session.ts";
+export type { Candidates, DecodeSession, Scores } from "./generation/decode-session.ts";
 export {
   checkGenerateOptions,
   type Generated,
@@ -64,6 +64,7 @@ export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
 export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
+export { type QuantizingSource, quantized, quantizingSource } from "./quantized-weights.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {

@@ -12,6 +12,7 @@ import {
   indexMapOf,
   isAffine,
   isConcatenation,
+  isDecoded,
   isElementwise,
   operandsAs,
   opRecord,
@@ -545,7 +546,7 @@ const isNarrowing = (node: Node): boolean =>
   isElementwise(node) && node.operands.length === 1 && bytesOf(node) < bytesOf(node.operands[0]!);
 
 /** What an innermost loop can do beside a load. */
-const isNearlyLoad = (node: Node): boolean => isAffine(node) || is(cast, node) || isScaling(node);
+const isNearlyLoad = (node: Node): boolean => isAffine(node) || is(cast, node) || isScaling(node) || isDecoded(node);
 
 /** The kernels of a placed graph, with the values that lie in memory. */
 export function materialize(

@@ -35,12 +35,13 @@ type Runs = Map<Store, readonly Store[]>;
 const worthwhile = 3 / 4;
 
 /** Widths that a buffer may be accessed by, the widest last: 16 bytes at most. */
-const widthsOf = ({ dtype }: BufferParam): readonly Width[] => (dtype === "f16" ? [4, 8] : dtype === "f32" ? [4] : []);
+const widthsOf = ({ dtype }: BufferParam): readonly Width[] =>
+  (({ f16: [4, 8], f32: [4], u32: [2, 4], i32: [], bool: [] }) as const)[dtype];
 
 export function vectorize(kernel: Kernel): Kernel {
   const wide = new Map<string, Width>();
   const runs: Runs = new Map();
-  for (const width of [4, 8] as const) {
+  for (const width of [2, 4, 8] as const) {
     const found: Runs = new Map();
     for (const name of worthWidening(kernel, width, found)) wide.set(name, width);
     for (const [store, run] of found) if (wide.get(store.buffer) === width) runs.set(store, run);
