@@ -34,7 +34,12 @@ export interface KernelFacts {
   /** Subgroups of a workgroup whose size a kernel chooses; no limit of its own where absent. */
   readonly maxSubgroups?: number;
   readonly matrices: readonly MatrixShape[];
+  /** Processors that each run workgroups of their own, where that is known: NVIDIA's multiprocessors. */
+  readonly multiprocessors?: number;
 }
+
+/** Subgroups that a workgroup may have. */
+export const maxSubgroupsOf = ({ maxSubgroups }: KernelFacts): number => maxSubgroups ?? Number.POSITIVE_INFINITY;
 
 /** WebGPU's guaranteed limits: kernels made for these run everywhere. */
 export const guaranteedFacts: KernelFacts = {
@@ -98,6 +103,7 @@ export const recordedAdapters = {
         ...shapes("u8", "u32", nvidiaBytes),
         ...shapes("i8", "i32", nvidiaBytes),
       ],
+      multiprocessors: 132,
     },
   },
   "amd-rdna3": {
@@ -120,14 +126,14 @@ export const recordedAdapters = {
   "intel-xe2": {
     basis: "published",
     source:
-      "onnxruntime, contrib_ops/webgpu/quantization/subgroup_matrix_matmul_nbits.cc: f16 to f16 8x16x16, subgroups of 16 to 32 (Xe2, Xe3); gpuweb issue 5545: 56 subgroups a workgroup; 32 KiB of workgroup memory is Dawn's tier",
+      "onnxruntime, contrib_ops/webgpu/quantization/subgroup_matrix_matmul_nbits.cc: 8x16x16, subgroups of 16 to 32 (Xe2, Xe3); Mesa, src/intel/dev/intel_device_info.c: f16 to f32 beside f16 to f16 on every generation, src/intel/executor/examples/dpas.hf_f.lua: 16 columns from Xe2 on; gpuweb issue 5545: 56 subgroups a workgroup; 32 KiB of workgroup memory is Dawn's tier",
     facts: {
       ...desktop,
       maxWorkgroupStorage: 32 * 1024,
       features: new Set(["f16", "subgroups", "subgroup_size", "subgroup_matrix"]),
       subgroupSizes: { min: 16, max: 32 },
       maxSubgroups: 56,
-      matrices: shapes("f16", "f16", [[8, 16, 16]]),
+      matrices: [...shapes("f16", "f16", [[8, 16, 16]]), ...shapes("f16", "f32", [[8, 16, 16]])],
     },
   },
   "apple-m": {

@@ -236,8 +236,12 @@ export const builtin = (fn: Builtin, ...args: readonly Expr[]): BuiltinCall => (
   fn,
   args,
 });
-export const cast = (a: Expr, dtype: DType): Expr =>
-  a.dtype === dtype ? a : { kind: "cast", dtype, ...widthLike(a), a };
+/** A half that was only widened is the half again. */
+export function cast(a: Expr, dtype: DType): Expr {
+  if (a.dtype === dtype) return a;
+  if (dtype === "f16" && a.kind === "cast" && a.dtype === "f32" && a.a.dtype === "f16") return a.a;
+  return { kind: "cast", dtype, ...widthLike(a), a };
+}
 
 export const subgroupCall = (op: SubgroupOp, value: Expr, lane?: Expr): SubgroupCall => ({
   kind: "subgroup",

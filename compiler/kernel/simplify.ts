@@ -17,6 +17,7 @@ import {
   rangeOf,
   unbounded,
   type Var,
+  widthOf,
   withChildren,
 } from "./expr.ts";
 import { threadBuiltins } from "./kernel.ts";
@@ -349,7 +350,8 @@ export function select(condition: Expr, yes: Expr, no: Expr): Expr {
   // One value outside of both: one question whether it is inside.
   if (yes.kind === "select" && no.kind === "const" && keyOf(yes.no) === keyOf(no))
     return select(and(condition, yes.condition), yes.yes, no);
-  return { kind: "select", dtype: yes.dtype, condition, yes, no };
+  const width = widthOf(yes);
+  return { kind: "select", dtype: yes.dtype, ...(width && { width }), condition, yes, no };
 }
 
 /** Bounds of the operation as written, where its operands are within theirs. */

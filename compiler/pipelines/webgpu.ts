@@ -41,6 +41,8 @@ import {
   type HalfOptions,
   halfPrecision,
   type Precision,
+  type ProductsOn,
+  splitContractions,
   splitKeys,
   splitReductions,
   splitStrides,
@@ -93,6 +95,12 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
+/** Who shares a product's tiles out: CPU threads are as good as one processor, since they take tiles as they come. */
+const productsOn = ({ software, multiprocessors, matrices }: AdapterFacts): ProductsOn => ({
+  processors: software ? 1 : (multiprocessors ?? 128),
+  halves: matrices.some(({ operands, result }) => operands === "f16" && result === "f32") ? "matrices" : "scalars",
+});
+
 /** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
 const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
 
@@ -113,6 +121,7 @@ export const planningStages = (
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
+  graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitKeys), // before fusion, which would else make one kernel of it
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only

@@ -34,7 +34,7 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
   contraction by the first that holds (<- at these sizes):
     if rows <= 1        few-rows threads=64 lanes=0 rows=1 outputs=1
     if rows <= 8        few-rows threads=64 lanes=0 rows=8 outputs=1 <-
-    if rows <= 2097120  shared-tiles side=32 depth=32 perThread=4
+    if rows <= 2097120  shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0 short=0
     else                registers threads=64 most=8 few=0
     not few-rows-sliced: results are no neighbours in memory
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
@@ -50,7 +50,7 @@ schedules:
     slices of some, which are added up
   subgroup-matrices: subgroups multiply blocks of small matrices on matrix
     units, from slabs that a workgroup shares
-  shared-tiles: a workgroup computes a square of results from slabs of both
+  shared-tiles: a workgroup computes a tile of results from slabs of both
     operands in memory that its threads share
   one-row: a side of open length turns out to have one row: a thread computes
     some of its results in registers
@@ -65,7 +65,8 @@ schedules:
     const fixed = await heddle("inspect", file, "--kernels", "*contract*", "--fixed", "--batch", "70");
     expect(fixed.out).toContain(`
 2 x layers.*.fc/contract+relu
-  contraction by shared-tiles side=32 depth=32 perThread=4
+  contraction by shared-tiles rows=32 columns=32 depth=32 perThread=4 prefetch=0
+    short=0
     not few-rows: both sides have more than 8 rows
 `);
     const software = await heddle("inspect", file, "--kernels", "--adapter", "software");

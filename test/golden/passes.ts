@@ -15,6 +15,7 @@ import {
   opRecord,
   type Pass,
   prune,
+  splitContractions,
 } from "../../compiler/index.ts";
 
 /** Adds the gradient of the first output with respect to every parameter. */
@@ -33,6 +34,7 @@ const passes: readonly Pass[] = [
   fold,
   fuseAttention,
   prune,
+  splitContractions({ processors: 132, halves: "matrices" }),
   tabulateIotas,
   { name: "decompose", run: (graph) => decompose(graph, () => false) },
   halfPrecision("f16", { isWhole: hasKernel, parameters: "as_given" }),

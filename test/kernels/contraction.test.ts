@@ -5,14 +5,17 @@ import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import {
   type AdapterFacts,
   baselineFacts,
+  compileKernels,
   type Graph,
+  hostTensor,
+  inputName,
   lowering,
   makeGraph,
   ops,
   parseGraph,
 } from "../../compiler/index.ts";
 import { checkFeasible } from "../../compiler/kernel/index.ts";
-import { validatingDevice } from "../support/adapter.ts";
+import { gpuTest, validatingDevice } from "../support/adapter.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { excess } from "../support/samples.ts";
 import { adapters, compileFor, interpretProgram } from "./support.ts";
@@ -48,6 +51,65 @@ const shapes: readonly Shape[] = [
   { rows: 31, columns: 17, depth: 33 },
   { rows: 16, columns: 70, depth: 32, deep: false },
 ];
+
+const sharedTiles = lowering.scheduleTables.contraction.schedules.find((s) => s.name === "shared-tiles")!;
+const anyLength = (sharedTiles.settings(gpu) as readonly lowering.Settings[]).filter((s) => !s.short);
+
+/** Both orders of each operand; sums and sides that neither fours nor slabs divide, of f32 and of halves. */
+const mixed = (dtype: "f32" | "f16") =>
+  [
+    ["m=70, k=52", "k=52, n=75"],
+    ["m=67, k=39", "n=80, k=39"],
+    ["k=40, m=72", "k=40, n=136"],
+  ].map(
+    ([x, w]) => `graph @g(%x: ${dtype}[${x}], %w: ${dtype}[${w}]) {
+  %0 = contract %x, %w over [k]
+  %1 = cast %0 to f32
+  return %1
+}`,
+  );
+
+describe.each(["f32", "f16"] as const)("of %s, every tile computes what the reference does", (dtype) => {
+  test.each(anyLength.map((s) => [lowering.printChoice("tile", s), s] as const))("%s", (_, settings) => {
+    const forced = { ...sharedTiles, settings: () => [settings], fits: () => true as const };
+    for (const text of mixed(dtype)) {
+      const graph = parseGraph(text);
+      const program = compileKernels(graph, gpu, { schedules: lowering.withSchedule("contraction", forced) });
+      expect(checkFeasible(program.kernels[0]!.kernel, gpu)).toEqual([]); // of halves too: they are only widened
+      const drawn = inputValues(graph, 3);
+      const values = new Map([...drawn].map(([k, v]) => [k, v.map((x) => Math.f16round(x))]));
+      const got = interpretProgram(program, values).get("y")!;
+      expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+    }
+  });
+});
+
+gpuTest("on a device, computes what the reference does", async ({ gpu: device }) => {
+  const [wide, square] = [anyLength.find((s) => s.prefetch === 1)!, anyLength.at(-1)!];
+  for (const [i, settings] of [wide, square].entries()) {
+    const forced = { ...sharedTiles, settings: () => [settings], fits: () => true as const };
+    const backend = webgpuBackend(device, { schedules: lowering.withSchedule("contraction", forced) });
+    const graph = parseGraph(mixed("f32")[i]!);
+    const values = inputValues(graph, 3);
+    const executable = await backend.compile(graph);
+    expect(executable.program().kernels[0]!.schedule).toBe("shared-tiles");
+    const store = backend.createStore();
+    const feeds = Object.fromEntries(
+      graph.inputs.map((n) => [
+        inputName(n),
+        hostTensor(
+          "f32",
+          n.type.axes as readonly { name: string; size: number }[],
+          Float32Array.from(values.get(inputName(n))!),
+        ),
+      ]),
+    );
+    const { y } = await executable.run(feeds, store);
+    expect(excess([...y!.data], evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+    store.dispose();
+    executable.dispose();
+  }
+});
 
 /** Of few rows, or of few columns. */
 const skinny: readonly Shape[] = [
@@ -177,10 +239,10 @@ describe.each([4, 8, 16])("in tiles of subgroups of %i lanes, computes what the 
 
 describe("takes the largest tile that keeps a GPU busy", () => {
   test.each([
-    [{ rows: 2048, columns: 2048, depth: 64 }, 16 * 130],
-    [{ rows: 257, columns: 3200, depth: 64 }, 16 * 66],
-    [{ rows: 96, columns: 256, depth: 64 }, 32 * 34],
-  ] as const)("%o", (shape, length) => expect(shared(layer(shape))).toEqual([length, length]));
+    [{ rows: 2048, columns: 2048, depth: 64 }, [16 * 4 * 17, 16 * 4 * 33]],
+    [{ rows: 257, columns: 3200, depth: 64 }, [16 * 4 * 17, 16 * 4 * 33]],
+    [{ rows: 96, columns: 256, depth: 64 }, [32 * 4 * 9, 32 * 4 * 9]],
+  ] as const)("%o", (shape, lengths) => expect(shared(layer(shape))).toEqual(lengths));
 
   test("and none where a side is too short to fill it", () => {
     expect(shared(layer({ rows: 9, columns: 4096, depth: 64 }))).toEqual([]);

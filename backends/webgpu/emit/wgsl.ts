@@ -25,11 +25,20 @@ class Emitter {
   readonly expressions: Expressions;
   private readonly clamped: ReadonlySet<kernelIr.Access>;
   private readonly fragments: ReadonlyMap<string, kernelIr.FragmentDecl>;
+  /** Fragments that are values rather than variables. */
+  private readonly values: ReadonlySet<string>;
 
   constructor(kernel: Kernel, clamped: ReadonlySet<kernelIr.Access>) {
     this.expressions = new Expressions(kernel, clamped);
     this.clamped = clamped;
     this.fragments = new Map(kernelIr.fragmentsOf(kernel).map((f) => [f.name, f]));
+    this.values = loadedOnce(kernel);
+  }
+
+  /** The fragments that are variables of the entry point. */
+  variables(): string[] {
+    const names = [...this.fragments.keys()].filter((name) => !this.values.has(name));
+    return names.map((name) => `  var ${wgslName(name)}: ${this.fragmentType(name)};`);
   }
 
   stmt(s: Stmt, indent: string): string[] {
@@ -60,7 +69,8 @@ class Emitter {
       case "fragment_load": {
         const type = `${this.fragmentType(s.fragment)}, ${majors[s.from.order]}`;
         const { place, stride } = this.place(s.from);
-        return [`${indent}${wgslName(s.fragment)} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
+        const target = `${this.values.has(s.fragment) ? "let " : ""}${wgslName(s.fragment)}`;
+        return [`${indent}${target} = subgroupMatrixLoad<${type}>(${place}, ${stride});`];
       }
       case "fragment_store": {
         const { place, stride } = this.place(s.to);
@@ -112,9 +122,36 @@ const prologue = [
   ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
 ] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
-function bufferType(buffer: BufferParam, packed: boolean): string {
+const fragmentsIn = (s: Stmt): readonly string[] => {
+  if (!("fragment" in s)) return [];
+  return s.kind === "fragment_multiply" ? [s.fragment, s.left, s.right] : [s.fragment];
+};
+
+/** Names of fragments that one statement loads, and that only later ones of its block, or of blocks in it, use. */
+function loadedOnce({ body }: Kernel): Set<string> {
+  const count = (name: string, some: readonly Stmt[]): number =>
+    [...kernelIr.statements(some)].flatMap(fragmentsIn).filter((f) => f === name).length;
+  const loads = [...kernelIr.statements(body)].flatMap((s) => (s.kind === "fragment_load" ? [s.fragment] : []));
+  const found = new Set<string>();
+  const walk = (block: readonly Stmt[]): void => {
+    for (const [i, s] of block.entries()) {
+      if (s.kind === "for" || s.kind === "if") walk(s.body);
+      if (s.kind !== "fragment_load" || loads.filter((name) => name === s.fragment).length > 1) continue;
+      if (count(s.fragment, block.slice(i)) === count(s.fragment, body)) found.add(s.fragment);
+    }
+  };
+  walk(body);
+  return found;
+}
+
+/**
+ * A length that is known, or reserved, is part of the type: indices within it then need no clamp, which costs on adapters
+ * without robust access. Kernels with fragments are for adapters that have it: there an array without a length is not
+ * clamped at all, and most of their indices are beyond what Dawn proves.
+ */
+function bufferType(buffer: BufferParam, packed: boolean, isSized: boolean): string {
   const element = !packed ? storedType(buffer) : buffer.width === 4 ? "vec2<u32>" : "u32";
-  const length = fixedLength(buffer, packed);
+  const length = isSized ? fixedLength(buffer, packed) : undefined;
   return length === undefined ? `array<${element}>` : `array<${element}, ${length}>`;
 }
 
@@ -132,10 +169,11 @@ export interface Device {
 export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const emitter = new Emitter(kernel, device.robust === false ? kernelIr.unprovenAccesses(kernel) : new Set());
   const packed = kernelIr.packedBuffers(kernel);
+  const isSized = kernelIr.fragmentsOf(kernel).length === 0;
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(
     (b, i) =>
-      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name))};`,
+      `@group(0) @binding(${i}) var<storage, ${b.access}> ${wgslName(b.name)}: ${bufferType(b, packed.has(b.name), isSized)};`,
   );
   if (kernelIr.bindsSizes(kernel)) {
     const vectors = Math.ceil(kernel.sizes.length / 4);
@@ -148,17 +186,16 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   // Questions to all threads are numbered, so that the flag needs no clearing between them.
   if (kernelIr.asksAny(kernel)) arrays.push("var<workgroup> any_flag: atomic<u32>;");
   const turns = kernelIr.asksAny(kernel) ? ["  var any_turn = 0u;"] : [];
-  const fragments = kernelIr
-    .fragmentsOf(kernel)
-    .map((f) => `  var ${wgslName(f.name)}: ${emitter.fragmentType(f.name)};`);
   const used = prologue.filter(([name]) => new RegExp(`\\b${name}\\b`).test(body));
   const parameters = [
     "@builtin(workgroup_id) wid: vec3<u32>",
     "@builtin(local_invocation_index) local: u32",
     ...used.flatMap(([, , parameter]) => (parameter ? [parameter] : [])),
   ];
-  // The remainder changes nothing, and tells Dawn how large the index can be: it knows of no bound.
+  // The remainders change nothing, and tell Dawn how large the indices can be: it knows of no bounds.
   const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
+  const bounds: Readonly<Record<string, number | undefined>> = { subgroup_id: subgroups, lane: kernel.subgroupSize };
+  const below = (name: string) => (bounds[name] === undefined ? "" : ` % ${bounds[name]}u`);
   const givenSize = kernelIr.hasOnlySubgroupSize(device.subgroupSizes, kernel.subgroupSize);
   const enabled = kernelIr.requiredFeatures(kernel).filter((f) => !(f === "subgroup_size" && givenSize));
   const asked = kernel.subgroupSize === undefined || givenSize ? "" : ` @subgroup_size(${kernel.subgroupSize})`;
@@ -169,9 +206,9 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     ...[...emitter.expressions.helpers].sort(),
     `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
     `fn main(${parameters.join(", ")}) {`,
-    ...used.map(([name, value]) => `  let ${name} = i32(${value}${name === "subgroup_id" ? ` % ${subgroups}u` : ""});`),
+    ...used.map(([name, value]) => `  let ${name} = i32(${value}${below(name)});`),
     ...turns,
-    ...fragments,
+    ...emitter.variables(),
     body,
     "}",
     "",

@@ -85,6 +85,18 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
   return [stmt, ...k.storesAt(k.fused.stores, at)];
 }
 
+/** Whether every element of an operand is a half, or a constant that halves hold: f32 to which halves were widened are. */
+export function holdsHalves({ k }: ContractionProblem, { operand }: Side): boolean {
+  const env: Env = new Map(operand.type.axes.map((a) => [a.name, indexOver(k.names.fresh("k"), a.size)]));
+  const isHalf = (e: Expr): boolean => {
+    if (e.dtype === "f16") return true;
+    if (e.kind === "const") return Math.f16round(e.value) === e.value;
+    if (e.kind === "select") return isHalf(e.yes) && isHalf(e.no);
+    return e.kind === "cast" && e.dtype === "f32" && e.a.dtype === "f16";
+  };
+  return operand.type.dtype === "f16" || isHalf(k.values.at(operand, env));
+}
+
 /** Bytes that one access of memory has at most. */
 const bytesOfLoad = 16;
 

@@ -1,0 +1,135 @@
+/** How the subgroups of a workgroup share a tile of results in small matrices: its settings, and what follows from them. */
+import { type KernelFacts, type MatrixShape, maxSubgroupsOf } from "../../../kernel/index.ts";
+import { type Prefetch, stagesOf } from "./slab-loop.ts";
+
+export interface MatrixTile extends Readonly<Record<string, number>> {
+  /** One step of the matrix units: left [m, k] times right [k, n]. */
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Bytes of an operand's element in the units. */
+  readonly bytes: number;
+  /** Results of a workgroup. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Its subgroups, each with an equal block of the results. */
+  readonly subgroupsDown: number;
+  readonly subgroupsAcross: number;
+  /** Indices of the contracted axes that one slab has. */
+  readonly depth: number;
+  /** What is under way while a slab is multiplied: a `Prefetch`. */
+  readonly prefetch: number;
+  /** Rows of tiles that share their columns before the next columns begin; 0 for all. */
+  readonly group: number;
+  /** Matrices beside each other that pass to the lanes at once. */
+  readonly strip: number;
+  readonly lanes: number;
+  /** 1: for when rows that are open until a run turn out few; 0: for any number. */
+  readonly short: number;
+}
+
+/** Matrices of a subgroup, down and across. */
+export const downOf = (t: MatrixTile): number => t.rows / t.subgroupsDown / t.m;
+export const acrossOf = (t: MatrixTile): number => t.columns / t.subgroupsAcross / t.n;
+export const subgroupsOf = (t: MatrixTile): number => t.subgroupsDown * t.subgroupsAcross;
+export const threadsOf = (t: MatrixTile): number => subgroupsOf(t) * t.lanes;
+/** Elements of 16 bytes, by which slabs are accessed. */
+export const widthOf = (t: MatrixTile): 4 | 8 => (t.bytes === 2 ? 8 : 4);
+/** Accesses from one line of a slab to the next: odd, so that lines begin in different banks. */
+export const pitchOf = (line: number, t: MatrixTile): number => line / widthOf(t) + 1;
+/** Fours of f32 from one row of a strip of results to the next: odd as well. */
+export const stripPitch = (t: MatrixTile): number => (t.n * t.strip) / 4 + 1;
+/** Fours of f32 of all strips: one for each subgroup. */
+export const stripSize = (t: MatrixTile): number => subgroupsOf(t) * t.m * stripPitch(t);
+
+/** Bytes that a workgroup shares: its slabs, as long as the worse of their two orders makes them, and its strips. */
+function sharedBytes(t: MatrixTile): number {
+  const slab = (side: number) => 16 * Math.max(side * pitchOf(t.depth, t), t.depth * pitchOf(side, t));
+  return stagesOf(t.prefetch) * (slab(t.rows) + slab(t.columns)) + 16 * stripSize(t);
+}
+
+/** Whether an adapter's memory and threads suffice for a tile. */
+const isGranted = (t: MatrixTile, facts: KernelFacts): boolean =>
+  sharedBytes(t) <= facts.maxWorkgroupStorage &&
+  threadsOf(t) <= Math.min(facts.maxWorkgroupInvocations, facts.maxWorkgroupSize[0]) &&
+  subgroupsOf(t) <= maxSubgroupsOf(facts);
+
+/** A tile before it is known in which matrices it is computed: `depth` is in bytes of an element's line. */
+interface Outline {
+  readonly rows: number;
+  readonly columns: number;
+  readonly subgroups: readonly [down: number, across: number];
+  readonly depth: number;
+  readonly prefetch: Prefetch;
+  readonly group: 0 | 8;
+  readonly short: 0 | 1;
+}
+
+const outline = (
+  [rows, columns]: readonly [number, number],
+  subgroups: readonly [number, number],
+  prefetch: Outline["prefetch"],
+  depth = 64,
+  group: Outline["group"] = 0,
+  short: Outline["short"] = 0,
+): Outline => ({ rows, columns, subgroups, prefetch, depth, group, short });
+
+/**
+ * Tiles of matrices with 16 rows, to be tried in this order where they are timed. Subgroups of 64 by 64 results load the
+ * least from memory that they share; smaller ones are for few rows and for problems of few tiles.
+ */
+const tall: readonly Outline[] = [
+  outline([64, 64], [2, 2], 1, 64, 0, 1),
+  outline([128, 128], [2, 2], 0),
+  outline([128, 128], [2, 2], 1),
+  outline([128, 128], [2, 2], 2),
+  outline([256, 128], [4, 2], 1),
+  outline([256, 128], [4, 2], 2, 32),
+  outline([128, 256], [2, 4], 1),
+  outline([128, 160], [2, 2], 1),
+  outline([128, 160], [4, 2], 1),
+  outline([96, 128], [2, 2], 1),
+  outline([64, 128], [2, 2], 1),
+  outline([64, 64], [2, 2], 1),
+  outline([64, 64], [2, 2], 2),
+  outline([32, 128], [1, 4], 1),
+  outline([16, 128], [1, 4], 1),
+  outline([16, 64], [1, 4], 1),
+  outline([128, 128], [2, 2], 0, 64, 8),
+  outline([128, 128], [2, 2], 1, 64, 8),
+  outline([256, 128], [4, 2], 1, 64, 8),
+  outline([256, 128], [4, 2], 2, 32, 8),
+];
+
+/**
+ * Tiles of matrices with 8 rows: 32 by 32 results a subgroup, as in MLX (mlx/backend/metal/kernels/steel/gemm: 64 by 64
+ * by 16, 2 by 2 simdgroups) and ggml (ggml-webgpu: 2 by 4 subgroups of 4 by 2 matrices). Theirs are the ones known to run
+ * well; their subgroups have too few registers for 64 by 64 sums.
+ */
+const flat: readonly Outline[] = [
+  outline([64, 64], [2, 2], 0),
+  outline([64, 64], [2, 2], 1),
+  outline([64, 64], [2, 2], 2),
+  outline([64, 128], [2, 4], 0),
+  outline([64, 128], [2, 4], 1),
+  outline([128, 64], [4, 2], 1),
+  outline([32, 64], [1, 2], 0),
+];
+
+/** The tiles that an adapter can compute in some shape of matrices. */
+export function tilesOf(shape: MatrixShape, lanes: number, facts: KernelFacts): MatrixTile[] {
+  const { m, n, k, operands } = shape;
+  const bytes = operands === "f16" ? 2 : 4;
+  return (m >= 16 ? tall : flat).flatMap(({ rows, columns, subgroups, depth, prefetch, group, short }) => {
+    const [subgroupsDown, subgroupsAcross] = subgroups;
+    const fixed = { m, n, k, bytes, rows, columns, subgroupsDown, subgroupsAcross, depth: Math.max(k, depth / bytes) };
+    const across = columns / subgroupsAcross / n;
+    if (!Number.isInteger(across) || !Number.isInteger(rows / subgroupsDown / m) || fixed.depth % k !== 0) return [];
+    // The widest strip that there is memory for: the more of a row a store has, the fewer it takes.
+    for (let strip = across; strip >= 1; strip--) {
+      const tile: MatrixTile = { ...fixed, prefetch, group, strip, lanes, short };
+      if (across % strip === 0 && (n * strip) % 8 === 0 && isGranted(tile, facts)) return [tile];
+    }
+    return [];
+  });
+}

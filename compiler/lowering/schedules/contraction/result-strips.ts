@@ -1,0 +1,104 @@
+/**
+ * What follows a result of matrices: no lane sees the elements of a fragment, so that they pass to the lanes through
+ * memory, a strip of some matrices beside each other at a time, and every lane computes and stores neighbours of a row.
+ */
+import { dimExpr, type Env } from "../../../fusion/index.ts";
+import {
+  type ArrayDecl,
+  component,
+  type Expr,
+  element,
+  indexVar,
+  int,
+  type Stmt,
+  variable,
+} from "../../../kernel/index.ts";
+import { add, and, div, lt, mod, mul } from "../../../kernel/simplify.ts";
+import { unflatten } from "../../kernel.ts";
+import { type MatrixTile, stripPitch, stripSize } from "./matrix-tile.ts";
+import { type ContractionProblem, clamped, storesOf } from "./problem.ts";
+
+export class ResultStrips {
+  readonly array: ArrayDecl;
+  private readonly p: ContractionProblem;
+  private readonly t: MatrixTile;
+  private readonly batchEnv: Env;
+  /** Where the subgroup's strip begins. */
+  private readonly own: Expr;
+  /** Columns that a lane has at once: those of one access of what is stored. */
+  private readonly each: 4 | 8;
+
+  constructor(problem: ContractionProblem, tile: MatrixTile, subgroup: Expr, batchEnv: Env) {
+    const { k, columns } = problem;
+    this.p = problem;
+    this.t = tile;
+    this.batchEnv = batchEnv;
+    this.own = mul(subgroup, int(tile.m * stripPitch(tile)));
+    const halves = k.fused.stores.every(({ value }) => value.type.dtype === "f16");
+    this.each = halves && typeof columns.size === "number" && columns.size % 8 === 0 ? 8 : 4;
+    const length = 4 * stripSize(tile);
+    this.array = { name: k.names.fresh("strip"), dtype: "f32", length, width: 4, space: "workgroup" };
+  }
+
+  /** Stores matrices of one row of them, whose results begin at a row and a column. */
+  store(fragments: readonly string[], row: Expr, column: Expr, isFirst: boolean): Stmt[] {
+    const { k, columns } = this.p;
+    const { m, n, lanes } = this.t;
+    const { own, each } = this;
+    const pitch = stripPitch(this.t);
+    const barrier: Stmt = { kind: "barrier" };
+    const moved = fragments.map((fragment, j): Stmt => {
+      const offset = add(own, int((j * n) / 4));
+      return {
+        kind: "fragment_store",
+        fragment,
+        to: { array: this.array.name, offset, stride: int(pitch), order: "row_major" },
+      };
+    });
+    const perRow = (n * fragments.length) / each;
+    const turns = Math.ceil((m * perRow) / lanes);
+    // Counted from 0 by one, which Dawn can follow: what is read of the strip then needs no bounds of its own.
+    const turn = indexVar(k.names.fresh("q"), turns);
+    const index = add(mul(turn, int(lanes)), variable("lane", "i32", { min: 0, max: lanes - 1 }));
+    const [r, along] = [div(index, int(perRow)), mul(mod(index, int(perRow)), int(each))];
+    const fours = range(each / 4).map((i) => {
+      const at = add(add(own, mul(r, int(pitch))), add(div(along, int(4)), int(i)));
+      return k.let("v", element(this.array.name, "f32", at, 4));
+    });
+    const first = add(column, along);
+    const stores = range(each).map((u) =>
+      this.storeOne(add(row, r), add(first, int(u)), component(fours[u >> 2]!.target, u & 3)),
+    );
+    // Where columns come in whole accesses, one is inside or outside as a whole, and its stores are one.
+    const whole = typeof columns.size === "number" && columns.size % each === 0;
+    const inRows = lt(add(row, r), dimExpr(this.p.rows.size));
+    const isOurs = lt(index, int(m * perRow));
+    const inside = (u: number) => and(inRows, lt(add(first, int(u)), dimExpr(columns.size)));
+    const body = whole ? guard(inside(0), stores.flat()) : stores.flatMap((s, u) => guard(inside(u), s));
+    const all = guard(isOurs, [...fours.map((f) => f.stmt), ...body]);
+    return [
+      ...(isFirst ? [] : [barrier]),
+      ...moved,
+      barrier,
+      { kind: "for", index: turn, from: int(0), to: int(turns), step: 1, body: all },
+    ];
+  }
+
+  private storeOne(row: Expr, column: Expr, sum: Expr): Stmt[] {
+    const { k, rows, columns } = this.p;
+    const env = new Map([
+      ...this.batchEnv,
+      ...unflatten(clamped(row, rows.size, 1), rows.axes),
+      ...unflatten(clamped(column, columns.size, this.each), columns.axes),
+    ]);
+    return storesOf(k, env, sum);
+  }
+}
+
+/** Statements where a condition holds; none where it never does. */
+const guard = (condition: Expr, body: Stmt[]): Stmt[] => {
+  if (condition.kind !== "const") return [{ kind: "if", condition, body }];
+  return condition.value ? body : [];
+};
+
+const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

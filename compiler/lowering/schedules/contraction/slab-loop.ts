@@ -1,0 +1,62 @@
+/** The loop over the slabs of a sum: what is brought when, and where it is while others are multiplied. */
+import { dimExpr } from "../../../fusion/index.ts";
+import { type Expr, int, rangeOf, type Stmt, variable, variableFor } from "../../../kernel/index.ts";
+import { add, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { ceilDiv } from "../../kernel.ts";
+import type { ContractionProblem } from "./problem.ts";
+import type { Access } from "./slab.ts";
+
+/**
+ * What is under way while a slab is multiplied: 0 nothing; 1 the next slab, on its way to registers; 2 the next slab is in
+ * memory, for two of them have room, and the one after it is on its way to registers.
+ */
+export type Prefetch = 0 | 1 | 2;
+
+/** Slabs of one operand in memory. */
+export const stagesOf = (prefetch: number): 1 | 2 => (prefetch === 2 ? 2 : 1);
+
+const barrier: Stmt = { kind: "barrier" };
+
+/** Brings all slabs of `depth` steps, one after another, and multiplies each: that of a stage, 0 or 1. */
+export function overSlabs(
+  { k, depth }: ContractionProblem,
+  slabDepth: number,
+  prefetch: number,
+  accesses: readonly Access[],
+  multiply: (stage: Expr) => Stmt[],
+): Stmt[] {
+  const count = ceilDiv(dimExpr(depth), slabDepth);
+  const index = variable(k.names.fresh("k"), "i32", { min: 0, max: rangeOf(count).max - 1 });
+  const loop = (...body: readonly Stmt[]): Stmt => ({ kind: "for", index, from: int(0), to: count, step: 1, body });
+  const values = (slab: Expr) => accesses.map((a) => a.values(mul(slab, int(slabDepth))));
+  const put = (held: readonly (readonly Expr[])[], stage: Expr): Stmt[] =>
+    accesses.flatMap((a, i) => a.put(held[i]!, stage));
+  const none = int(0);
+  if (prefetch === 0) {
+    // Loads come before the barrier: they are under way while other subgroups still multiply.
+    const lets = values(index).map((of) => of.map((value) => k.let("p", value)));
+    const held = lets.map((of) => of.map((l) => l.target));
+    return [loop(...lets.flat().map((l) => l.stmt), barrier, ...put(held, none), barrier, ...multiply(none))];
+  }
+  const last = sub(count, int(1));
+  const first = values(none);
+  const held = first.map((of) => of.map((value) => variableFor(k.names.fresh("p"), value)));
+  const begin = held.flatMap((of, i) => of.map((target, j): Stmt => ({ kind: "var", target, value: first[i]![j]! })));
+  // Past the last slab it is brought again: that is read nowhere.
+  const bring = (slab: Expr): Stmt[] =>
+    values(min(slab, last)).flatMap((of, i) =>
+      of.map((value, j): Stmt => ({ kind: "assign", target: held[i]![j]!, value })),
+    );
+  if (prefetch === 1) {
+    const next = bring(add(index, int(1)));
+    return [...begin, loop(barrier, ...put(held, none), barrier, ...next, ...multiply(none))];
+  }
+  const [current, next] = [mod(index, int(2)), mod(add(index, int(1)), int(2))];
+  return [
+    ...begin,
+    ...put(held, none),
+    ...bring(int(1)),
+    barrier,
+    loop(...put(held, next), ...bring(add(index, int(2))), ...multiply(current), barrier),
+  ];
+}

@@ -1,0 +1,129 @@
+/**
+ * Splits products whose results are few tiles and whose sums are long: parts of each sum first, in as many workgroups
+ * again, then the parts. The order in which they are added is fixed, so that results stay the same from run to run.
+ * Halves are widened first, so that parts are stored as f32 and what overflows halves in a part may cancel in the whole.
+ *
+ *     before  %n = contract %x, %y over [token]                  x: f32[token=16448, in=1024]  y: f32[token=16448, out=1024]
+ *     after   %p = split %x token into [token=4, token_part=4112]
+ *             %q = split %y token into [token=4, token_part=4112]
+ *             %r = contract %p, %q over [token_part]
+ *             %n = reduce_sum %r over [token]
+ */
+import { withBirth } from "../diagnostics/source-location.ts";
+import type { Pass } from "../driver/index.ts";
+import type { DType } from "../ir/dtype.ts";
+import { rewriteGraph } from "../ir/graph.ts";
+import { type Node, withPath } from "../ir/node.ts";
+import { opRecord } from "../ir/op.ts";
+import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
+import { cast, contract, reduceSum, split, transpose } from "../ops/index.ts";
+
+/** Tiles that kernels compute products in, and what each of the adapter's processors does of them: tera operations a second. */
+interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly rate: number;
+}
+
+/** Measured on an NVIDIA H200 with 132 processors; only how they compare with each other, and with memory, is used. */
+const card = 132;
+const tiles: Readonly<Record<"matrices" | "scalars", readonly Tile[]>> = {
+  matrices: [
+    { rows: 128, columns: 128, rate: 196 / card },
+    { rows: 64, columns: 64, rate: 137 / card },
+  ],
+  scalars: [{ rows: 64, columns: 128, rate: 37.9 / card }],
+};
+/** What a processor with one workgroup reaches beside one with several, which compute while others load: expected, not measured. */
+const alone = 0.6;
+/** Tera bytes a second that a kernel moves, and seconds that one more kernel takes: measured there too. */
+const memory = 4.2;
+const dispatch = 5e-6;
+
+/** Sums of a part are at least this long: below, starting and ending a tile is no longer small beside it. */
+const leastPart = 512;
+/** Fewer rows than these have kernels of their own, which share long sums out themselves. */
+const leastSide = 9;
+/** Splitting pays where it takes no more than this part of the time: estimates are rough, and parts take memory. */
+const worthwhile = 0.85;
+
+/** What computes products on an adapter. */
+export interface ProductsOn {
+  /** Processors that each run workgroups of their own. */
+  readonly processors: number;
+  /** Whether products of halves are computed on matrix units. */
+  readonly halves: "matrices" | "scalars";
+}
+
+export const splitContractions = (on: ProductsOn): Pass => ({
+  name: "split-contractions",
+  needs: ["canonicalize", "decompose"],
+  run: (graph) => rewriteGraph(graph, (node) => (opRecord(node.op).kind === "contraction" ? splitOne(node, on) : node)),
+});
+
+function splitOne(node: Node, on: ProductsOn): Node {
+  const [a, b] = node.operands as [Node, Node];
+  const over = (node.attrs.over as string[]).map((name) => findAxis(a.type, name)!);
+  const own = (x: Node, y: Node) =>
+    spanOf(node.type.axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name)));
+  const [rows, columns, all, depth] = [own(a, b), own(b, a), spanOf(node.type.axes), spanOf(over)];
+  if ([rows, columns, all, depth].some((n) => n === undefined)) return node; // open until a run
+  if (rows! < leastSide || columns! < leastSide) return node;
+  const batch = all! / (rows! * columns!);
+  const seconds = (parts: number): number =>
+    secondsOf({ rows: rows!, columns: columns!, batch, depth: depth! }, parts, node.type.dtype, on);
+  const isInnermost = ({ name }: Axis) => [a, b].some((x) => x.type.axes.at(-1)!.name === name);
+  const choices = over.flatMap((axis) =>
+    partsOf(axis, depth!, isInnermost(axis)).map((parts) => ({ axis, parts, seconds: seconds(parts) })),
+  );
+  const best = choices.reduce((x, y) => (y.seconds < x.seconds ? y : x), {
+    axis: over[0]!,
+    parts: 1,
+    seconds: seconds(1),
+  });
+  if (best.seconds > worthwhile * seconds(1)) return node;
+  return withBirth(node.birth, () => withPath(node.path, () => inParts(node, best.axis, best.parts)));
+}
+
+const spanOf = (axes: readonly Axis[]): number | undefined =>
+  axes.reduce<number | undefined>(
+    (n, { size }) => (n === undefined || typeof size !== "number" ? undefined : n * size),
+    1,
+  );
+
+/** The numbers of parts that an axis can be in; eights of one whose elements are neighbours in memory stay together. */
+function partsOf({ size }: Axis, depth: number, isInnermost: boolean): number[] {
+  const length = size as number;
+  const found: number[] = [];
+  for (let parts = 2; parts <= Math.min(length, depth / leastPart); parts++)
+    if (length % parts === 0 && !(isInnermost && length % 8 === 0 && (length / parts) % 8 !== 0)) found.push(parts);
+  return found;
+}
+
+/** An estimate of the time that a product takes in parts: what each processor computes, and the parts on their way through memory. */
+function secondsOf(
+  { rows, columns, batch, depth }: Readonly<Record<"rows" | "columns" | "batch" | "depth", number>>,
+  parts: number,
+  dtype: DType,
+  { processors, halves }: ProductsOn,
+): number {
+  const products = tiles[dtype === "f16" ? halves : "scalars"].map((t) => {
+    const workgroups = Math.ceil(rows / t.rows) * Math.ceil(columns / t.columns) * batch * parts;
+    const turns = workgroups <= processors ? 1 / alone : Math.ceil(workgroups / processors);
+    return (turns * 2 * t.rows * t.columns * (depth / parts)) / (t.rate * 1e12);
+  });
+  const bytes = 4 * rows * columns * batch * (2 * parts + 1);
+  return Math.min(...products) + (parts === 1 ? 0 : dispatch + bytes / (memory * 1e12));
+}
+
+function inParts(node: Node, { name, size }: Axis, parts: number): Node {
+  const inner = `${name}_part`;
+  const into = [
+    { name, size: parts },
+    { name: inner, size: (size as number) / parts },
+  ];
+  const operands = node.operands.map((x) => cast(split(x, name, into), "f32")) as [Node, Node];
+  const over = (node.attrs.over as string[]).map((n) => (n === name ? inner : n));
+  const sum = reduceSum(contract(...operands, over), [name]);
+  return transpose(cast(sum, node.type.dtype), axisNames(node.type));
+}
