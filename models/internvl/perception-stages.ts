@@ -28,13 +28,16 @@ const encoderDecay =
     return decay ** (block ? c.depth - Number(block[1]) : c.depth + 1);
   };
 
-/** ADE20K by tuning: a linear head alone, UperNet alone, or UperNet with the encoder. */
+/**
+ * ADE20K by tuning: a linear head alone, UperNet alone, or UperNet with the encoder. The encoder has positions of the
+ * crop's own grid: those of the weights that it starts from are resized once, when they are read, as in the released code.
+ */
 export function segmentationTuning(
   tuning: SegmentationTuning,
   c: SegmentationConfig = tuning === "linear" ? segmentationLinear : segmentationUperNet,
 ): Recipe<SegmentationConfig> {
   const full = tuning === "full";
-  const vision: VisionConfig = { ...c.vision, dropPath: full ? 0.4 : 0, dropPathRule: "linear" };
+  const vision: VisionConfig = { ...c.vision, positions: 0, dropPath: full ? 0.4 : 0, dropPathRule: "linear" };
   const config: SegmentationConfig = { ...c, vision, auxiliary: full ? 2 : 1 };
   const heads = tuning === "linear" ? ["decode_head.**"] : ["decode_head.**", "auxiliary_head.**", "backbone.**"];
   const steps = 80_000;

@@ -61,7 +61,8 @@ export interface SegmentationConfig {
   readonly dropout: number;
 }
 
-const at504: VisionConfig = { ...internvit6b, image: 504, positions: 224 };
+/** At 504 pixels, with positions of their own grid. */
+const at504: VisionConfig = { ...internvit6b, image: 504 };
 
 /** ADE20K, linear probe: block 45, frozen. 486,550 parameters are trained. */
 export const segmentationLinear: SegmentationConfig = {

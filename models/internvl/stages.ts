@@ -31,12 +31,13 @@ export interface Recipe<C> {
 }
 
 /**
- * Whether weight decay acts on a parameter: as in the published code, on tensors of more than one dimension as they are
- * stored, so not on biases, norms and LayerScale, however many axes these have here.
+ * Whether weight decay acts on a parameter: as in the published code, on all but tensors of one dimension as they are
+ * stored, so not on biases, norms and LayerScale, however many axes these have here; but on `logit_scale`, which has none.
+ * Released code: trainer_monkey_patch.py.
  */
 export function decaysAsStored(rules: readonly TensorRule[]): (path: string) => boolean {
   const ranks = new Map(rules.map((r) => [r.path, r.axes === "" ? 0 : r.axes.split(" ").length]));
-  return (path) => (ranks.get(rulePath(path)) ?? 0) > 1;
+  return (path) => (ranks.get(rulePath(path)) ?? 1) !== 1;
 }
 
 const withVision = <C extends { readonly vision: VisionConfig }>(c: C, changes: Partial<VisionConfig>): C => ({
@@ -181,11 +182,12 @@ export function layerwiseRate(c: GenerativeConfig, decay: number): (path: string
   };
 }
 
-/** Fine-tuning for retrieval at 364 pixels; Flickr30K has 145,000 captions for training, seen 10 times. */
+/**
+ * Fine-tuning for retrieval at 364 pixels; Flickr30K has 145,000 captions for training, seen 10 times. The positions of the
+ * grid of 26 are what is trained: those of the weights that it starts from are resized once, when they are read.
+ */
 export function retrievalTuning(c: GenerativeConfig = internvlGConfig, samples = 1_450_000): Recipe<GenerativeConfig> {
-  const stored = c.vision.positions === 0 ? c.vision.image : c.vision.positions;
-  const size = { image: 26 * c.vision.patch, positions: stored };
-  const config = withVision(c, { ...size, dropPath: 0.3, dropPathRule: "linear" });
+  const config = withVision(c, { image: 26 * c.vision.patch, positions: 0, dropPath: 0.3, dropPathRule: "linear" });
   const [batch, steps] = [1024, Math.ceil(samples / 1024)];
   return {
     config,

@@ -29,7 +29,7 @@ ids = torch.stack([random_texts(generator, batch, context, text.vocab) for _ in 
 
 groups = {}
 for name, p in model.named_parameters():
-    key = (text_rate if name.startswith(("qllama", "text_projection")) else 1.0, decay if p.ndim > 1 else 0.0)
+    key = (text_rate if name.startswith(("qllama", "text_projection")) else 1.0, decay if p.ndim != 1 else 0.0)
     groups.setdefault(key, []).append(p)
 optimizer = torch.optim.AdamW(
     [{"params": ps, "weight_decay": wd, "scale": s} for (s, wd), ps in groups.items()], lr=peak, betas=betas, eps=1e-8

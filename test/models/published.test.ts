@@ -15,6 +15,7 @@ import {
   causalRules,
   chatConfig,
   chatQueriesConfig,
+  decaysAsStored,
   generativeRules,
   internlm7b,
   internvit6b,
@@ -149,8 +150,9 @@ describe("the published stages", () => {
   });
 
   test.each([
-    ["linear", 486_550, 5_534_038_400],
-    ["head", 479_847_340, 5_902_793_600],
+    // 1297 positions at 504 pixels, 257 at 224.
+    ["linear", 486_550, 5_534_038_400 + 1040 * 3200],
+    ["head", 479_847_340, 5_902_793_600 + 1040 * 3200],
   ] as const)("for segmentation train what they should: %s", (tuning, trained, frozen) => {
     const step = trainingStep(segmentationTuning(tuning).stage);
     expect([elements(step.trained), elements(step.frozen)]).toEqual([trained, frozen]);
@@ -174,7 +176,23 @@ describe("the published stages", () => {
       expect(rate(head)).toBe(1);
     const { config } = retrievalTuning(tiny());
     expect(config.vision.image / config.vision.patch).toBe(26);
-    expect(config.vision.positions).toBe(tiny().vision.image);
+    expect(config.vision.positions).toBe(0); // of its own grid
+  });
+
+  test("fine-tune for retrieval with 677 positions", () => {
+    const { trained, frozen } = trainingStep(retrievalTuning().stage);
+    const positions = trained.find((n) => n.attrs.name === "vision_model.embeddings.position_embedding")!;
+    expect(elements([positions])).toBe(677 * 3200);
+    expect([elements(trained), frozen.length]).toEqual([13_631_708_163, 0]);
+  });
+
+  test("let weights decay but for what is stored with one dimension", () => {
+    const decays = decaysAsStored(generativeRules);
+    for (const decayed of ["logit_scale", "query_tokens", "text_projection.weight", "itm_head.weight"])
+      expect([decayed, decays(decayed)]).toEqual([decayed, true]);
+    for (const kept of ["itm_head.bias", "vision_model.encoder.layers.0.ls1", "qllama.model.norm.weight"])
+      expect([kept, decays(kept)]).toEqual([kept, false]);
+    expect(decays("no.such.parameter")).toBe(false);
   });
 
   test("are known by number for every model that has them", () => {
