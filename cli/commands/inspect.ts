@@ -247,9 +247,9 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
-  const step = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
+  const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
   const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
-  const all = countParameters(graph); // the whole model, also what this stage's loss does not use
+  const all = countParameters(whole());
   return {
     graph: step.graph,
     parts: {

@@ -67,7 +67,7 @@ async function subject(source: string, args: TuneArguments): Promise<Subject> {
     return (await job.build(config)).step;
   }
   const named = await loadConfigured(source, { ...args, weights: undefined });
-  if (args.stage !== undefined) return stageStep(source, args.stage, named, args.graph, precision);
+  if (args.stage !== undefined) return stageStep(source, args.stage, named, args.graph, precision).step;
   return { graph: keptAs(named.graph, args.dtype), precision };
 }
 

@@ -1,0 +1,39 @@
+/** `heddle inspect --stage`: what a stage trains, beside the parameters of the model as that stage has it. */
+import { expect, it } from "vitest";
+import { heddle } from "./support.ts";
+
+interface Inspected {
+  readonly parameters: number;
+  readonly tensors: number;
+  readonly trainable: { readonly parameters: number; readonly tensors: number };
+}
+
+const small = (prefix: string, sizes: object) =>
+  Object.entries(sizes).flatMap(([key, value]) => ["--set", `${prefix}.${key}=${value}`]);
+const [width, vocab] = [16, 31];
+const sizes = [
+  ...small("vision", { width, depth: 1, heads: 2, mlp: 24, image: 28, patch: 14 }),
+  ...small("text", { width: 16, depth: 2, heads: 2, mlp: 24, vocab, context: 6, queries: 3 }),
+  ...["--set", "embed=8", "--set", "poolingHeads=2"],
+];
+
+async function inspected(...more: string[]): Promise<Inspected> {
+  const { out, err, status } = await heddle("inspect", "internvl-g", ...sizes, "--json", ...more);
+  expect([status, err]).toEqual([0, ""]);
+  return JSON.parse(out) as Inspected;
+}
+
+it("counts trainable parameters and all of them in one model, at the stage's own resolution", async () => {
+  const plain = await inspected();
+  const { parameters, tensors, trainable } = await inspected("--stage", "retrieval");
+  // 26 × 26 patches where the model has 2 × 2; all is trained but QLLaMA's output matrix, which no loss reads.
+  expect([parameters, tensors]).toEqual([plain.parameters + (26 * 26 - 4) * width, plain.tensors]);
+  expect(trainable).toMatchObject({ parameters: parameters - vocab * 16, tensors: tensors - 1 });
+});
+
+it("leaves the model as it is for a stage at its resolution", async () => {
+  const plain = await inspected();
+  const two = await inspected("--stage", "2");
+  expect(two.parameters).toBe(plain.parameters);
+  expect(two.trainable.parameters).toBeLessThan(two.parameters);
+});
