@@ -21,6 +21,7 @@ import { type Progress, startProgress } from "../progress/progress.ts";
 import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
+import { assertFiniteFigures, assertFiniteWeights } from "./finite.ts";
 import { type CompiledStep, type TrainingBatch, type TrainingJob, unusedParameters } from "./job.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
 import { checkpointGroups, readWeights, restoreState, startingValue, writeInitialState } from "./state.ts";
@@ -60,8 +61,8 @@ interface Session {
 const checkpoints = (folder: string) => join(folder, "checkpoints");
 
 /**
- * Trains to the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss is no
- * longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
+ * Trains to the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss, the gradient
+ * or a weight is no longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
  */
 export async function train(job: TrainingJob, options: TrainOptions): Promise<TrainResult> {
   const { folder, backend, note } = options;
@@ -86,6 +87,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
+    assertFiniteWeights(weights);
     if (!stopped)
       await writeSafetensors(
         weightsFile,
@@ -192,32 +194,10 @@ async function runStep(session: Session, step: number, feeds: Readonly<Record<st
   const begun = performance.now();
   const outputs = await executable.run({ ...feeds, ...randomFeeds(job, step) }, store);
   const figures = scalars(outputs);
-  const { loss = Number.NaN } = figures;
-  if (!Number.isFinite(loss)) {
-    throw new UsageError(
-      `the loss of step ${step + 1} is ${loss}: lower the learning rate or clip the gradient; checkpoints up to before it are whole`,
-    );
-  }
-  assertFiniteGradient(job.step, step + 1, figures);
+  assertFiniteFigures(job.step, step + 1, figures);
   await session.metrics.append({ step: step + 1, ...figures, seconds: (performance.now() - begun) / 1000 });
   await session.events.scalars(step + 1, figures);
   progress.update(step + 1, { loss: figures.loss ?? 0 });
-}
-
-/** Throws UsageError for a gradient with an infinity or a NaN in it, which the parameters have by now as well. */
-function assertFiniteGradient(
-  { lossScale }: CompiledStep,
-  step: number,
-  figures: Readonly<Record<string, number>>,
-): void {
-  const { loss, gradient_norm: norm = 0 } = figures;
-  if (Number.isFinite(norm)) return;
-  const cause = lossScale
-    ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
-    : "lower the learning rate";
-  throw new UsageError(
-    `the gradient of step ${step} is not finite (its norm is ${norm}, the loss ${loss}): ${cause}; checkpoints up to before it are whole`,
-  );
 }
 
 /** Numbers for the step's random inputs, addressed by the input's name and the step. */

@@ -1,0 +1,38 @@
+/** What a run watches, so that no weights with a NaN in them are ever written: its figures at every step, its weights at the end. */
+import { type HostTensor, UsageError } from "../../compiler/index.ts";
+import type { CompiledStep } from "./job.ts";
+
+type Figures = Readonly<Record<string, number>>;
+
+/**
+ * Throws UsageError for a loss, a gradient or a rate that is not finite, on the last step as on any. A gradient can be NaN
+ * where the loss is a number, and the parameters are by then as well, so this comes before anything is saved.
+ */
+export function assertFiniteFigures(step: CompiledStep, number: number, figures: Figures): void {
+  const { loss = Number.NaN, gradient_norm: norm = Number.NaN, rate = Number.NaN } = figures;
+  if (!Number.isFinite(loss))
+    throw ended(`the loss of step ${number} is ${loss}`, "lower the learning rate or clip the gradient");
+  if (!Number.isFinite(norm))
+    throw ended(`the gradient of step ${number} is not finite (its norm is ${norm}, the loss ${loss})`, remedy(step));
+  if (!Number.isFinite(rate))
+    throw ended(`the learning rate of step ${number} is ${rate}`, "look at what the stage's schedule gives there");
+}
+
+const remedy = ({ lossScale }: CompiledStep): string =>
+  lossScale
+    ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
+    : "lower the learning rate";
+
+const ended = (what: string, hint: string): UsageError =>
+  new UsageError(`${what}: ${hint}; checkpoints up to before it are whole`);
+
+/** Throws UsageError naming the first of the weights with an infinity or a NaN in it: running statistics can have one too. */
+export function assertFiniteWeights(weights: ReadonlyMap<string, HostTensor>): void {
+  for (const [name, { data }] of weights) {
+    const at = data.findIndex((v) => !Number.isFinite(v));
+    if (at < 0) continue;
+    throw new UsageError(
+      `element ${at} of "${name}" is ${data[at]} after the last step, and no weights were written: lower the learning rate`,
+    );
+  }
+}

@@ -1,0 +1,112 @@
+/** A run ends before anything is written of a step that went wrong, on every device, the last step included. */
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import type { Backend } from "../../backends/backend.ts";
+import { cpuBackend } from "../../backends/onnxruntime/index.ts";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import { hostTensor } from "../../compiler/index.ts";
+import {
+  add,
+  axis,
+  constantInit,
+  constantRate,
+  defineStage,
+  div,
+  input,
+  lt,
+  mul,
+  type Params,
+  type Stage,
+  select,
+  sqrt,
+  state,
+  sub,
+  sum,
+  trainingStep,
+} from "../../dsl/index.ts";
+import { train } from "../../runtime/index.ts";
+import { gpuTest } from "../support/adapter.ts";
+import { tinyJob } from "../support/tiny-job.ts";
+
+const root = mkdtempSync(join(tmpdir(), "heddle-finite-"));
+afterAll(() => rmSync(root, { recursive: true }));
+
+const width = axis("width", 3);
+/** Σ √(w²t²): a number where t is 0, and without a slope there. */
+function rooted(p: Params) {
+  const w = p.parameter("w", [width], constantInit(0.5));
+  const x = mul(w, input("t", "f32", [width]));
+  return { loss: sum(sqrt(mul(x, x)), width), x };
+}
+
+/** Two steps, the second and last of them on zeros. */
+async function run(backend: Backend, changes: Partial<Stage>) {
+  const folder = mkdtempSync(join(root, "run-"));
+  const stage = defineStage({ name: "rooted", loss: rooted, optimizer: { rate: constantRate(1e-3) }, ...changes });
+  const job = tinyJob(2, {
+    step: trainingStep(stage),
+    checkpointEvery: 1,
+    async *batches() {
+      for (let i = 1; ; i++) {
+        const t = i === 1 ? 1 : 0;
+        yield { feeds: { t: hostTensor("f32", [{ name: "width", size: 3 }], Float32Array.of(1, t, 1)) }, next: i };
+      }
+    },
+  });
+  let message = "";
+  await train(job, { folder, backend, note: () => {} }).catch((e: Error) => {
+    message = e.message;
+  });
+  const saved = readdirSync(join(folder, "checkpoints")).filter((n) => n.startsWith("step-"));
+  return { message, saved, written: existsSync(join(folder, "model.safetensors")) };
+}
+
+type Cause = (backend: Backend) => Promise<void>;
+
+const gradient =
+  (optimizer: Stage["optimizer"]): Cause =>
+  async (backend) => {
+    const { message, saved, written } = await run(backend, { optimizer });
+    expect(message).toMatch(/^the gradient of step 2 is not finite \(its norm is NaN, the loss \d\.\d+\): lower the/);
+    expect([saved.length, written]).toEqual([1, false]);
+  };
+
+const causes: Readonly<Record<string, Cause>> = {
+  "a NaN in the gradient of the last step, though the loss is a number": gradient({ rate: constantRate(1e-3) }),
+  "the same, clipped": gradient({ rate: constantRate(1e-3), clip: 1 }),
+  "a rate that is no number": async (backend) => {
+    const rate: Stage["optimizer"]["rate"] = (step) => select(lt(step, 1), 1e-3, div(sub(step, 1), sub(step, 1)));
+    const smooth = (p: Params) => ({ loss: sum(rooted(p).x, width) });
+    const { message, saved, written } = await run(backend, { loss: smooth, optimizer: { rate } });
+    expect(message).toBe(
+      "the learning rate of step 2 is NaN: look at what the stage's schedule gives there; checkpoints up to before it are whole",
+    );
+    expect([saved.length, written]).toEqual([1, false]);
+  },
+  "a running statistic that is infinite": async (backend) => {
+    const { message, written } = await run(backend, {
+      loss: (p) => {
+        const { x } = rooted(p);
+        const next = add(state("statistic", "f32", [width]), div(1, x));
+        return { loss: sum(x, width), updates: [{ name: "statistic", next, initial: 1 }] };
+      },
+    });
+    expect(message).toBe(
+      'element 1 of "statistic" is Infinity after the last step, and no weights were written: lower the learning rate',
+    );
+    expect(written).toBe(false);
+  },
+};
+
+it.each(Object.entries(causes))("reference: nothing is written of %s", (_, holds) => holds(referenceBackend()));
+
+it.each(Object.entries(causes))("cpu: nothing is written of %s", async (_, holds) => {
+  const backend = await cpuBackend({ threads: 1 });
+  await holds(backend).finally(() => backend.dispose());
+});
+
+for (const [cause, holds] of Object.entries(causes))
+  gpuTest(`webgpu: nothing is written of ${cause}`, ({ gpu }) => holds(webgpuBackend(gpu)));
