@@ -60,6 +60,9 @@ export const geluTanh: ops.Unary = ops.geluTanh;
 export const quickGelu: ops.Unary = ops.quickGelu;
 export const silu: ops.Unary = ops.silu;
 
+/** x, to what it is made of a constant: no gradient flows through it. */
+export const stopGradient: ops.Unary = ops.stopGradient;
+
 /** a where the condition holds, else b. */
 export const select: ops.Ternary = ops.select;
 

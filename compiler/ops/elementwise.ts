@@ -412,6 +412,22 @@ export const floor: Unary = elementwise({
   samples: { x: any },
 });
 
+export const stopGradient: Unary = elementwise({
+  name: "stop_gradient",
+  doc: { summary: "x, through which no gradient flows: to what it is made of, it is a constant." },
+  inputs: ["x"],
+  grows: [1],
+  half: "as_operands",
+  dtypes: floating,
+  reference: (x) => x!,
+  flat: true,
+  decompose: ({ x }) => x,
+  wgsl: { call: (x) => x! },
+  onnx: { type: "Identity", since: 1 },
+  special: rows([nan, nan], [inf, inf], [-inf, -inf], [0, 0], [-0, -0]),
+  samples: { x: any },
+});
+
 const comparedPairs = rows([nan, nan], [nan, 1], [1, nan], [inf, inf], [-inf, inf], [inf, 1], [0, -0]);
 
 function comparison(

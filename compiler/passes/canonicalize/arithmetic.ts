@@ -26,6 +26,7 @@ import {
   pow,
   relu,
   select,
+  stopGradient,
   sub,
 } from "../../ops/index.ts";
 import { nodeRule, number, type Rule, refuse, rule, sampleTensor, tensor } from "../../rewrite/index.ts";
@@ -44,6 +45,8 @@ const isInteger = (node: Node): boolean => !isFloat(node.type.dtype);
 
 /** x + 0, x · 1 and the like: the sign of a zero is the only thing that may change. */
 const neutral: Rule[] = [
+  // Gradients are made before this pass: what stops them is the value itself, and no border of a kernel.
+  rule("stopped-gradient", { given: { x }, match: ({ x }) => stopGradient(x), replace: ({ x }) => x }),
   rule("add-zero", { given: { x }, match: ({ x }) => add(x, 0), replace: ({ x }) => x }),
   rule("sub-zero", { given: { x }, match: ({ x }) => sub(x, 0), replace: ({ x }) => x }),
   rule("zero-sub", {
