@@ -3,7 +3,6 @@ import {
   type ArenaLayout,
   arenaAxis,
   coreOf,
-  didYouMean,
   differentiate,
   type Graph,
   isParameter,
@@ -21,23 +20,15 @@ import {
   viewNodes,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
-import type { StateUpdate } from "./nn/batch-norm.ts";
+import { assertDistinct, type LossResult, totalLoss } from "./losses.ts";
 import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
 import { scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { type Params, rootParams } from "./params.ts";
+import { chosenBy, unmatched } from "./path-patterns.ts";
 import { add, cast, mul, state, type Tensor, typed } from "./tensor.ts";
-
-export interface LossResult {
-  /** What is minimized: a scalar. */
-  readonly loss: Tensor<never>;
-  /** Further scalars to report. */
-  readonly metrics?: Readonly<Record<string, Tensor<never>>>;
-  /** State that the step keeps besides, such as batch norm's running statistics. */
-  readonly updates?: readonly StateUpdate[];
-}
 
 export interface Optimizer extends AdamWOptions {
   readonly rate: Schedule;
@@ -54,7 +45,10 @@ export interface Stage {
   readonly name: string;
   /** Declares inputs, runs the model, and gives the loss. */
   readonly loss: (p: Params) => LossResult;
-  /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Default everything. */
+  /**
+   * Path patterns of what is learned: `*` stands for one part of a path, `**` for any number; what a pattern with `!` before
+   * it matches is not learned, in whatever order they stand: `"!text.**"` alone is all but the text. Default everything.
+   */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
   /**
@@ -119,7 +113,7 @@ export interface TrainingStep {
  * Throws UsageError when a pattern matches nothing or nothing is left to train.
  */
 export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
-  const { loss, metrics = {}, updates = [] } = stage.loss(rootParams({ training: true }));
+  const { loss, metrics = {}, updates = [] } = totalLoss(stage.name, stage.loss(rootParams({ training: true })));
   const { trained, frozen } = partition(stage, loss);
   const layouts = layoutArenas(
     trained.map((n) => ({ name: nameOf(n), type: n.type })),
@@ -177,18 +171,22 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     { output: numbered("mean", i), state: arenas[i]!.mean, node: mean },
     { output: numbered("square", i), state: arenas[i]!.square, node: square },
   ]);
-  const outputs: Record<string, Node> = {
-    loss: views[0]!,
-    ...Object.fromEntries(reported.map(([name], i) => [name, views[1 + i]!])),
-    rate,
-    gradient_norm: norm,
-    ...Object.fromEntries(stored.map((s) => [s.output, s.node])),
-    step,
-    ...Object.fromEntries(updates.map((u, i) => [u.name, views[1 + reported.length + i]!])),
-  };
+  const outputs: (readonly [string, Node])[] = [
+    ["loss", views[0]!],
+    ...reported.map(([name], i) => [name, views[1 + i]!] as const),
+    ["rate", rate],
+    ["gradient_norm", norm],
+    ...stored.map((s) => [s.output, s.node] as const),
+    ["step", step],
+    ...updates.map((u, i) => [u.name, views[1 + reported.length + i]!] as const),
+  ];
+  assertDistinct(
+    stage.name,
+    outputs.map(([name]) => name),
+  );
   const graph = makeGraph(
     stage.name,
-    Object.entries(outputs).map(([name, node]) => ({ name, node })),
+    outputs.map(([name, node]) => ({ name, node })),
     [],
     {
       step: trainingState.step,
@@ -235,15 +233,14 @@ const nameOf = (node: Node): string => String(node.attrs.name);
 function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] } {
   const all = topological([loss]).filter(isParameter);
   const patterns = stage.trainable ?? ["**"];
-  for (const pattern of patterns) {
-    if (!all.some((n) => matchesPath(pattern, nameOf(n)))) {
-      throw new UsageError(
-        `stage "${stage.name}": the pattern "${pattern}" matches no parameter${didYouMean(pattern, all.map(nameOf)) || "."} There are ${all.length}, such as "${all[0] ? nameOf(all[0]) : ""}".`,
-      );
-    }
+  const wrongPattern = unmatched(patterns, all.map(nameOf));
+  if (wrongPattern !== undefined) throw new UsageError(`stage "${stage.name}": ${wrongPattern}`);
+  const isChosen = chosenBy(patterns);
+  const trained = all.filter((n) => isChosen(nameOf(n)));
+  if (trained.length === 0) {
+    const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} leaves none`;
+    throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
   }
-  const trained = all.filter((n) => patterns.some((p) => matchesPath(p, nameOf(n))));
-  if (trained.length === 0) throw new UsageError(`stage "${stage.name}" trains nothing: its loss uses no parameter`);
   const wrong = trained.find((n) => n.type.dtype !== "f32");
   if (wrong) throw new UsageError(`parameter "${nameOf(wrong)}" is ${wrong.type.dtype}: trained parameters are f32`);
   const weights = contractedParameters(loss);
@@ -288,19 +285,4 @@ function perElement(
       arena,
     ),
   );
-}
-
-/** Path patterns: `*` is one part between dots, `**` any number of them. */
-function matchesPath(pattern: string, path: string): boolean {
-  const source = pattern
-    .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
-    .map((part) => {
-      if (part === "**.") return "(?:.*\\.)?";
-      if (part === ".**") return "(?:\\..*)?";
-      if (part === "**") return ".*";
-      if (part === "*") return "[^.]*";
-      return part.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
-    })
-    .join("");
-  return new RegExp(`^${source}$`).test(path);
 }

@@ -1,0 +1,38 @@
+/** Patterns of parameter paths: `*` is one part between dots, `**` any number of them, and a leading `!` takes away. */
+import { didYouMean } from "../compiler/index.ts";
+
+const isExclusion = (pattern: string): boolean => pattern.startsWith("!");
+const positive = (pattern: string): string => pattern.replace(/^!/, "");
+
+/**
+ * Whether patterns choose a path: one of them matches it, and none with a `!`, in whatever order they stand. Where all have
+ * a `!`, everything else is chosen.
+ */
+export function chosenBy(patterns: readonly string[]): (path: string) => boolean {
+  const [wanted, unwanted] = [patterns.filter((p) => !isExclusion(p)), patterns.filter(isExclusion)];
+  const included = wanted.length > 0 || unwanted.length === 0 ? wanted : ["**"];
+  return (path) => included.some((p) => matchesPath(p, path)) && !unwanted.some((p) => matchesPath(positive(p), path));
+}
+
+/** What is wrong with the first pattern that matches none of the paths; undefined where each matches one. */
+export function unmatched(patterns: readonly string[], paths: readonly string[]): string | undefined {
+  const pattern = patterns.find((p) => !paths.some((path) => matchesPath(positive(p), path)));
+  if (pattern === undefined) return undefined;
+  const hint = didYouMean(positive(pattern), paths) || ".";
+  return `the pattern "${pattern}" matches no parameter${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
+}
+
+/** Whether one pattern, without `!`, matches a path. */
+export function matchesPath(pattern: string, path: string): boolean {
+  const source = pattern
+    .split(/(\*\*\.|\.\*\*|\*\*|\*)/)
+    .map((part) => {
+      if (part === "**.") return "(?:.*\\.)?";
+      if (part === ".**") return "(?:\\..*)?";
+      if (part === "**") return ".*";
+      if (part === "*") return "[^.]*";
+      return part.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
+    })
+    .join("");
+  return new RegExp(`^${source}$`).test(path);
+}
