@@ -1,5 +1,15 @@
 /** Parameters, declared where they are used and named by their path. */
-import { type Distribution, type DType, ops, UsageError } from "../compiler/index.ts";
+import {
+  type Birth,
+  callsOf,
+  captureBirth,
+  type Distribution,
+  type DType,
+  ops,
+  partingCalls,
+  printLocation,
+  UsageError,
+} from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import { bernoulliOf } from "./random.ts";
 import { type Tensor, typed } from "./tensor.ts";
@@ -11,7 +21,12 @@ export interface Params {
   /** True while a training step is traced: dropout and drop path act. */
   readonly training: boolean;
   scope(name: string | number): Params;
-  /** A learned tensor of this scope. */
+  /** The same place, where parameters that are there already are meant: what is built on them shares their weights. */
+  shared(): Params;
+  /**
+   * A learned tensor of this scope. Throws UsageError for one that was declared before, unless it is asked for through
+   * `shared()`: two layers in one scope would be one layer.
+   */
   parameter<A extends string = never>(name: string, axes: readonly Axis<A>[], init: Distribution): Tensor<A>;
   /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
@@ -23,9 +38,17 @@ export interface ParamsOptions {
 }
 
 /** The root scope. */
-export const rootParams = (options: ParamsOptions = {}): Params => scopeAt("", options);
+export const rootParams = (options: ParamsOptions = {}): Params =>
+  scopeAt("", { ...options, declared: new Map(), sharing: false });
 
-function scopeAt(path: string, options: ParamsOptions): Params {
+/** What all scopes below a root have in common, but for whether sharing is meant. */
+interface Surroundings extends ParamsOptions {
+  /** Where each parameter was declared first. */
+  readonly declared: Map<string, Birth>;
+  readonly sharing: boolean;
+}
+
+function scopeAt(path: string, around: Surroundings): Params {
   const join = (name: string | number) => {
     const part = String(name);
     if (!/^\w[\w-]*(\.\w[\w-]*)*$/.test(part))
@@ -34,9 +57,32 @@ function scopeAt(path: string, options: ParamsOptions): Params {
   };
   return {
     path,
-    training: options.training ?? false,
-    scope: (name) => scopeAt(join(name), options),
-    parameter: (name, axes, init) => typed(ops.parameter(join(name), options.dtype ?? "f32", axes, init)),
+    training: around.training ?? false,
+    scope: (name) => scopeAt(join(name), around),
+    shared: () => scopeAt(path, { ...around, sharing: true }),
+    parameter: (name, axes, init) => {
+      declare(join(name), around);
+      return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init));
+    },
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),
   };
+}
+
+/** Frames that lead to a declaration: from the command that traces the model to the layer. */
+const deep = 64;
+
+function declare(path: string, { declared, sharing }: Surroundings): void {
+  const before = declared.get(path);
+  if (!before) declared.set(path, captureBirth(deep));
+  else if (!sharing) throw declaredTwice(path, before, captureBirth(deep));
+}
+
+function declaredTwice(path: string, before: Birth, now: Birth): UsageError {
+  const [first, again] = partingCalls(before, now)?.map(printLocation) ?? [];
+  const same = callsOf(now).slice(0, 3).map(printLocation); // a loop is in one of these
+  const where =
+    first === undefined ? `  both times  ${same.join("\n  called from ")}` : `  first  ${first}\n  again  ${again}`;
+  return new UsageError(
+    `the parameter "${path}" is declared twice:\n${where}\nGive each layer a scope of its own, as p.scope(i) in a loop; where its weights are to be shared, say so: p.shared()`,
+  );
 }

@@ -19,12 +19,12 @@ const ours = [`${root}compiler/`, `${root}dsl/`, "node:"];
 let capturing = true;
 let inherited: Birth | undefined;
 
-/** Captures the current stack, cheaply; `locationOf` reads it later. */
-export function captureBirth(): Birth {
+/** Captures the current stack of so many frames, cheaply; `locationOf` reads it later. */
+export function captureBirth(frames = 24): Birth {
   if (inherited) return inherited;
   if (!capturing) return {};
   const before = Error.stackTraceLimit;
-  Error.stackTraceLimit = 24;
+  Error.stackTraceLimit = frames;
   const stack = new Error();
   Error.stackTraceLimit = before;
   return { stack };
@@ -55,20 +55,36 @@ export function withBirth<T>(birth: Birth | undefined, body: () => T): T {
 export function locationOf(birth: Birth | undefined): SourceLocation | undefined {
   if (!birth) return undefined;
   if (birth.location) return birth.location;
-  return birth.stack ? userFrame(birth.stack.stack ?? "") : undefined;
+  return userFrames(birth).next().value ?? undefined;
 }
 
-function userFrame(stack: string): SourceLocation | undefined {
-  for (const frame of stack.split("\n").slice(1)) {
+/** The user's calls that led to a birth, the innermost first. */
+export const callsOf = (birth: Birth): SourceLocation[] => [...userFrames(birth)];
+
+/**
+ * Where the calls that led to two births part: of two calls of a layer, the calls, not the line in the layer. Undefined
+ * where they do not, as in a loop.
+ */
+export function partingCalls(a: Birth, b: Birth): readonly [SourceLocation, SourceLocation] | undefined {
+  const [first, second] = [callsOf(a), callsOf(b)];
+  for (let i = 1; i <= Math.min(first.length, second.length); i++) {
+    const calls = [first.at(-i)!, second.at(-i)!] as const;
+    if (printLocation(calls[0]) !== printLocation(calls[1])) return calls;
+  }
+  return undefined;
+}
+
+/** The frames of the user's code, the innermost first. */
+function* userFrames({ stack }: Birth): Generator<SourceLocation, undefined> {
+  for (const frame of (stack?.stack ?? "").split("\n").slice(1)) {
     const found = /(?:\(|at (?:async )?)((?:file:\/\/|https?:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+):(\d+)\)?$/.exec(
       frame.trim(),
     );
     if (!found) continue;
     const href = found[1]!.startsWith("/") ? `file://${found[1]}` : found[1]!;
     if (ours.some((prefix) => href.startsWith(prefix))) continue;
-    return { file: displayPath(href), line: Number(found[2]), column: Number(found[3]) };
+    yield { file: displayPath(href), line: Number(found[2]), column: Number(found[3]) };
   }
-  return undefined;
 }
 
 /** Paths inside the package are shown from its root, others whole. */

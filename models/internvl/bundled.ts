@@ -225,11 +225,12 @@ export const internvlG = defineModel<GenerativeConfig>({
     const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
     const vision = visionTokens(p, pixels, c);
     const written = qllama(p, vision, idsInput(c.text, "caption_ids"), c.text, "generative").text;
+    const again = p.shared(); // both towers are one, whatever passes they make
     return {
-      image: imageEmbeddingG(p, pixels, c),
-      text: textEmbedding(p, idsInput(c.text), c),
+      image: imageEmbeddingG(again, pixels, c),
+      text: textEmbedding(again, idsInput(c.text), c),
       scale: logitScale(p),
-      match: matching(p, vision, idsInput(c.text, "matching_ids"), c),
+      match: matching(again, vision, idsInput(c.text, "matching_ids"), c),
       logits: transpose(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
     };
   },

@@ -84,10 +84,11 @@ export function stageTwoLoss(p: Params, c: GenerativeConfig, options: StageTwoOp
   const vision = visionTokens(p, pixelsInput(c.vision), c);
   const captioned = qllama(p, vision, captionIds, c.text, "generative");
   const temperature = logitScale(p);
+  const again = p.shared(); // QLLaMA is one, whatever passes it makes
 
-  const judged = crossEntropy(matching(p, vision, matchingIds, c), matches, verdict);
+  const judged = crossEntropy(matching(again, vision, matchingIds, c), matches, verdict);
   const byMatching = meanOfKept(judged, ne(lastToken(matchingIds, a), emptyMatching));
-  const pairs = allPairs(queryEmbedding(p, captioned.queries, c), textEmbedding(p, ids, c), temperature);
+  const pairs = allPairs(queryEmbedding(p, captioned.queries, c), textEmbedding(again, ids, c), temperature);
   const byContrast = keptContrast(pairs, ne(lastToken(ids, a), emptyContrastive), labelSmoothing);
   const byCaption = captionLoss(p, captioned.text, captionIds, prompt, c.text);
   return {
@@ -161,14 +162,15 @@ export function retrievalLoss(p: Params, c: GenerativeConfig): RetrievalLoss {
   const image = input("image_id", "i32", [a.batch]);
   const vision = visionTokens(p, pixelsInput(c.vision), c);
   const temperature = logitScale(p);
+  const again = p.shared(); // QLLaMA is one, whatever passes it makes
   const judge = (texts: string, right: number) => {
-    const scores = matching(p, vision, idsInput(c.text, texts), c);
+    const scores = matching(again, vision, idsInput(c.text, texts), c);
     return neg(mean(at(logSoftmax(scores, verdict), verdict, right), a.batch));
   };
   const byMatching = scale(add(judge("other_ids", 0), judge("matching_ids", 1)), 0.5);
-  const text = textEmbedding(p, idsInput(c.text), c);
+  const text = textEmbedding(again, idsInput(c.text), c);
   const contrast = (x: Embedding) => softContrast(allPairs(x, text, temperature), image);
-  const queries = queryEmbedding(p, queryFeatures(p, vision, c.text), c);
+  const queries = queryEmbedding(p, queryFeatures(again, vision, c.text), c);
   const byContrast = add(contrast(queries), contrast(tokenImageEmbedding(p, vision, c)));
   return {
     loss: add(byMatching, byContrast),

@@ -47,7 +47,7 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
     const weights = (graph: ReturnType<typeof makeGraph>) => weightsOf(fixture, graph, chatRules);
 
     test("has the same visual tokens and scores", async () => {
-      const p = rootParams();
+      const p = rootParams().shared();
       const pixels = pixelsInput(config.vision);
       const logits = transpose(languageHead(p, conversation(p, pixels, ids, config).last, a), [
         a.batch,

@@ -67,7 +67,7 @@ describe.each(allExecutors)("a tiny InternVL-G on $name, beside PyTorch", (execu
     runOnce(executor, graph, feedsOf(fixture, graph), weightsOf(fixture, graph, generativeRules));
 
   test.each(passes)("has the same queries and texts in the $pass pass", async ({ pass, ids }) => {
-    const p = rootParams();
+    const p = rootParams().shared();
     const texts = idsInput(config.text, ids);
     const out = qllama(p, visionTokens(p, pixelsInput(config.vision), config), texts, config.text, pass);
     const got = await run(makeGraph(pass, [part("queries", out.queries), part("text", out.text)]));
@@ -80,7 +80,7 @@ describe.each(allExecutors)("a tiny InternVL-G on $name, beside PyTorch", (execu
   });
 
   test("has the same features of queries alone, and the same embeddings", async () => {
-    const p = rootParams();
+    const p = rootParams().shared();
     const pixels = pixelsInput(config.vision);
     const graph = makeGraph("embeddings", [
       part("queries", queryFeatures(p, visionTokens(p, pixels, config), config.text)),

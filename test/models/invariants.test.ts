@@ -65,7 +65,7 @@ const executor = executors[0]!;
 
 /** Queries and text of a pass, the queries alone, the text alone, with everything that they share. */
 function features(pass: Pass): Graph {
-  const p = rootParams();
+  const p = rootParams().shared();
   const ids = idsInput(config.text);
   const vision = visionTokens(p, pixelsInput(config.vision), config);
   const out = qllama(p, vision, ids, config.text, pass);
@@ -127,7 +127,7 @@ describe("QLLaMA", () => {
   });
 
   test("computes the keys and values of the image once for all passes", () => {
-    const p = rootParams();
+    const p = rootParams().shared();
     const vision = visionTokens(p, pixelsInput(config.vision), config);
     const passes = (["matching", "contrastive", "generative"] as const).map((pass) =>
       qllama(p, vision, idsInput(config.text, pass), config.text, pass),
@@ -143,7 +143,7 @@ describe("QLLaMA", () => {
   });
 
   test("writes with a cache what the generative pass says", async () => {
-    const p = rootParams();
+    const p = rootParams().shared();
     const ids = idsInput(config.text);
     const a = textAxes(config.text);
     const vision = visionTokens(p, pixelsInput(config.vision), config);

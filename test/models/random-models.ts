@@ -212,7 +212,7 @@ export function randomModel(name: string, seed: number): RandomModel {
   const pick: Pick = (...from) => from[Math.floor(next() * from.length)]!;
   const { config: drawn, build } = families[name]!;
   const config = withPoolingHeads(drawn(pick), pick);
-  const { loss, outputs = {}, updates = [] } = build(rootParams({ training: true }), config);
+  const { loss, outputs = {}, updates = [] } = build(rootParams({ training: true }).shared(), config);
   const parts = [...Object.entries({ loss, ...outputs }), ...updates.map((u) => [`after/${u.name}`, u.next] as const)];
   const graph = withGradients(
     makeGraph(

@@ -55,7 +55,7 @@ const towerRules: readonly TensorRule[] = [
 
 function visionGraph({ vision, embed, poolingHeads }: VisionFacts): Graph {
   const c = { ...internvit6b, ...vision };
-  const p = rootParams();
+  const p = rootParams().shared();
   const states = internvit(p.scope("vision_model"), pixelsInput(c), c);
   const a = visionAxes(c);
   const pooled = attentionPooling(p.scope("clip_projector"), states.at(-1)!, {
@@ -75,7 +75,7 @@ function visionGraph({ vision, embed, poolingHeads }: VisionFacts): Graph {
 function textGraph({ text }: TextFacts): Graph {
   const a = textAxes(text);
   const ids = idsInput(text);
-  const p = rootParams().scope("model");
+  const p = rootParams().shared().scope("model");
   const { states, last } = decoder(p, tokenEmbedding(p, ids, a), a, text, causalContext(ids, a));
   const seen = [...states.slice(0, -1), last].map((x) => mul(x, cast(gt(ids, 0), "f32")));
   return makeGraph("text", [
