@@ -11,6 +11,7 @@ import {
   UsageError,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
+import type { Adapters, LowRank } from "./lora.ts";
 import { bernoulliOf } from "./random.ts";
 import { type Tensor, typed } from "./tensor.ts";
 
@@ -28,6 +29,8 @@ export interface Params {
    * `shared()`: two layers in one scope would be one layer.
    */
   parameter<A extends string = never>(name: string, axes: readonly Axis<A>[], init: Distribution): Tensor<A>;
+  /** What a linear of this scope learns beside its weight, where its stage asks for that. */
+  adapter(): LowRank | undefined;
   /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
 }
@@ -35,6 +38,7 @@ export interface Params {
 export interface ParamsOptions {
   readonly training?: boolean;
   readonly dtype?: DType;
+  readonly adapters?: Adapters;
 }
 
 /** The root scope. */
@@ -64,6 +68,7 @@ function scopeAt(path: string, around: Surroundings): Params {
       declare(join(name), around);
       return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init));
     },
+    adapter: () => around.adapters?.of(path),
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),
   };
 }

@@ -15,11 +15,15 @@ export function chosenBy(patterns: readonly string[]): (path: string) => boolean
 }
 
 /** What is wrong with the first pattern that matches none of the paths; undefined where each matches one. */
-export function unmatched(patterns: readonly string[], paths: readonly string[]): string | undefined {
+export function unmatched(
+  patterns: readonly string[],
+  paths: readonly string[],
+  what = "parameter",
+): string | undefined {
   const pattern = patterns.find((p) => !paths.some((path) => matchesPath(positive(p), path)));
   if (pattern === undefined) return undefined;
   const hint = didYouMean(positive(pattern), paths) || ".";
-  return `the pattern "${pattern}" matches no parameter${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
+  return `the pattern "${pattern}" matches no ${what}${hint} There are ${paths.length}, such as "${paths[0] ?? ""}".`;
 }
 
 /** Whether one pattern, without `!`, matches a path. */

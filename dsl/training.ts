@@ -20,6 +20,7 @@ import {
   viewNodes,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
+import { type Adapter, adaptersOf, asWeight, type LoraOptions } from "./lora.ts";
 import { assertDistinct, type LossResult, totalLoss } from "./losses.ts";
 import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
@@ -51,6 +52,11 @@ export interface Stage {
    */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
+  /**
+   * Linears that learn a low-rank update instead of their weight, which is frozen. Where `trainable` is left out, the
+   * updates are all that is learned. They have the rate and the decay of the weight. A run's weights have them merged.
+   */
+  readonly lora?: LoraOptions;
   /**
    * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
    * optimizer's state, losses and statistics are f32 in either. Default "f32".
@@ -98,6 +104,8 @@ export interface TrainingStep {
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** Which of the trained parameters are low-rank updates, and of which frozen ones. */
+  readonly adapters: readonly Adapter[];
   /** Further state that the step keeps, with what its elements are at first. */
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
   /** The name of the counter of steps in the store: an i32 scalar. */
@@ -113,8 +121,11 @@ export interface TrainingStep {
  * Throws UsageError when a pattern matches nothing or nothing is left to train.
  */
 export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
-  const { loss, metrics = {}, updates = [] } = totalLoss(stage.name, stage.loss(rootParams({ training: true })));
-  const { trained, frozen } = partition(stage, loss);
+  const asked = stage.lora && adaptersOf(stage.name, stage.lora);
+  const p = rootParams({ training: true, ...(asked && { adapters: asked }) });
+  const { loss, metrics = {}, updates = [] } = totalLoss(stage.name, stage.loss(p));
+  const adapters = asked?.made(stage.name) ?? [];
+  const { trained, frozen } = partition(stage, loss, adapters);
   const layouts = layoutArenas(
     trained.map((n) => ({ name: nameOf(n), type: n.type })),
     largestArena,
@@ -201,6 +212,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     arenas,
     trained,
     frozen,
+    adapters,
     kept,
     counter: trainingState.step,
     precision,
@@ -230,13 +242,17 @@ const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}
 const nameOf = (node: Node): string => String(node.attrs.name);
 
 /** Trained parameters first those that decay, so that the per-element settings are few runs. */
-function partition(stage: Stage, loss: Node): { trained: Node[]; frozen: Node[] } {
+function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]): { trained: Node[]; frozen: Node[] } {
   const all = topological([loss]).filter(isParameter);
-  const patterns = stage.trainable ?? ["**"];
-  const wrongPattern = unmatched(patterns, all.map(nameOf));
+  const updates = new Set(adapters.flatMap(({ down, up }) => [down, up]));
+  const adapted = new Set(adapters.map(({ weight }) => weight));
+  const patterns = stage.trainable ?? (stage.lora ? [] : ["**"]);
+  const given = all.map(nameOf).filter((name) => !updates.has(name));
+  const wrongPattern = unmatched(patterns, given);
   if (wrongPattern !== undefined) throw new UsageError(`stage "${stage.name}": ${wrongPattern}`);
   const isChosen = chosenBy(patterns);
-  const trained = all.filter((n) => isChosen(nameOf(n)));
+  const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
+  const trained = all.filter((n) => isLearned(nameOf(n)));
   if (trained.length === 0) {
     const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} leaves none`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
@@ -264,7 +280,7 @@ function contractedParameters(loss: Node): Set<Node> {
 
 /** The rate multiplier and the weight decay of one parameter. */
 function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
-  const name = nameOf(parameter);
+  const name = asWeight(nameOf(parameter));
   const decays = optimizer.decays?.(name) ?? weights.has(parameter);
   return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
 }

@@ -1,8 +1,9 @@
 /** Affine maps over any axes. */
 import { type Distribution, truncatedNormal, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
+import { downInit, downName, type LowRank, upInit, upName } from "../lora.ts";
 import type { Params } from "../params.ts";
-import { type AnyTensor, add, contract, rename, type Tensor, typed } from "../tensor.ts";
+import { type AnyTensor, add, contract, rename, scale, type Tensor, typed } from "../tensor.ts";
 
 export interface LinearOptions {
   /** False leaves the bias out. */
@@ -14,8 +15,9 @@ export interface LinearOptions {
  * Keeps the variance of what is mapped, at any width: std 1/sqrt(fan-in), LeCun et al. 1998, section 4.6. At the widths of
  * the published models this is the customary 0.02.
  */
-const fanIn = (from: readonly Axis[]): Distribution =>
-  truncatedNormal(from.reduce((n, a) => n * (a.size as number), 1) ** -0.5);
+const fanIn = (from: readonly Axis[]): Distribution => truncatedNormal(widthOf(from) ** -0.5);
+
+const widthOf = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * (a.size as number), 1);
 
 /**
  * W·x + b from the axes `from` to the axes `to`; parameters `weight` [to..., from...] and `bias` [to...].
@@ -34,9 +36,19 @@ export function linear<A extends string, F extends A, T extends string>(
   const axes: readonly Axis[] = [...fresh, ...from];
   const weight: AnyTensor = p.parameter("weight", axes, options.init ?? fanIn(from));
   let y: AnyTensor = contract(x, weight, from);
+  const adapter = p.adapter();
+  if (adapter) y = add(y, lowRank(p, x, from, fresh, adapter));
   if (options.bias !== false) y = add(y, p.parameter("bias", fresh, zeros));
   fresh.forEach((f, i) => {
     y = rename(y, f, to[i]!);
   });
   return typed(y);
+}
+
+/** α/r · B·(A·x). Parameters `lora_a` [lora_rank, from...] and `lora_b` [to..., lora_rank]. */
+function lowRank(p: Params, x: AnyTensor, from: readonly Axis[], to: readonly Axis[], by: LowRank): AnyTensor {
+  const rank = axis("lora_rank", by.rank);
+  const down: AnyTensor = p.parameter(downName, [rank as Axis, ...from], downInit(widthOf(from)));
+  const up: AnyTensor = p.parameter(upName, [...to, rank as Axis], upInit);
+  return scale(contract(contract(x, down, from), up, [rank]), by.scale);
 }

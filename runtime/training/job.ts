@@ -13,6 +13,7 @@ import {
   type TensorType,
 } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
+import type { LowRankAdapter } from "./adapters.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
@@ -26,6 +27,8 @@ export interface CompiledStep {
   }[];
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
+  readonly adapters?: readonly LowRankAdapter[];
   /** Further state that the step keeps, with what its elements are at first. */
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
   /** The name of the counter of steps in the store. */

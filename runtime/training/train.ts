@@ -21,6 +21,7 @@ import { type Progress, startProgress } from "../progress/progress.ts";
 import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
+import { mergedWeights } from "./adapters.ts";
 import { assertFiniteFigures, assertFiniteWeights } from "./finite.ts";
 import { type CompiledStep, type TrainingBatch, type TrainingJob, unusedParameters } from "./job.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
@@ -83,7 +84,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     const steps = await runSteps(session, done, cursor);
     const seconds = (performance.now() - started) / 1000;
     await metrics.flush();
-    const weights = await readWeights(job.step, store);
+    const weights = mergedWeights(await readWeights(job.step, store), job.step.adapters ?? []);
     for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
