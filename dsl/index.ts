@@ -16,6 +16,7 @@ export {
   zeros,
 } from "../compiler/index.ts";
 export * from "./axis.ts";
+export type { EmaOptions } from "./ema.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";
 export * from "./model.ts";

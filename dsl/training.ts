@@ -20,6 +20,7 @@ import {
   viewNodes,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
+import { averaged, checkedEma, type EmaOptions } from "./ema.ts";
 import { type Adapter, adaptersOf, asWeight, type LoraOptions } from "./lora.ts";
 import { assertDistinct, type LossResult, totalLoss } from "./losses.ts";
 import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
@@ -58,6 +59,11 @@ export interface Stage {
    */
   readonly lora?: LoraOptions;
   /**
+   * An average of what is learned, kept beside it. It is what a run writes, and so what is evaluated and exported;
+   * gradients are of the weights themselves, with which a resumed run goes on.
+   */
+  readonly ema?: EmaOptions;
+  /**
    * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
    * optimizer's state, losses and statistics are f32 in either. Default "f32".
    */
@@ -85,6 +91,7 @@ export const trainingState = {
   square: "train.square",
   step: "train.step",
   lossScale: "train.loss_scale",
+  average: "train.average",
 } as const;
 
 /** Trained parameters, and the moments of each, as ranges of three flat tensors. */
@@ -101,6 +108,8 @@ export interface TrainingStep {
   readonly graph: Graph;
   /** Where the trained parameters and the optimizer's moments lie. */
   readonly arenas: readonly TrainingArena[];
+  /** Names in the store of the averages of the trained parameters, one for each arena; none without `ema`. */
+  readonly averages?: readonly string[];
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
@@ -177,11 +186,18 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
     return adamw(before[i]!, clipped, step, mul(rate, rateScale!), decay!, optimizer);
   });
-  const stored = after.flatMap(({ parameter, mean, square }, i) => [
+  const ema = stage.ema && checkedEma(stage.name, stage.ema);
+  const averages = ema && arenas.map((_, i) => numbered(trainingState.average, i));
+  const averagesAfter = (averages ?? []).map((name, i) => {
+    const node = averaged(state(name, "f32", [axes[i]!]) as Tensor<"arena">, after[i]!.parameter, ema!);
+    return { output: numbered("average", i), state: name, node };
+  });
+  const optimized = after.flatMap(({ parameter, mean, square }, i) => [
     { output: numbered("parameters", i), state: arenas[i]!.parameters, node: parameter },
     { output: numbered("mean", i), state: arenas[i]!.mean, node: mean },
     { output: numbered("square", i), state: arenas[i]!.square, node: square },
   ]);
+  const stored = [...optimized, ...averagesAfter];
   const outputs: (readonly [string, Node])[] = [
     ["loss", views[0]!],
     ...reported.map(([name], i) => [name, views[1 + i]!] as const),
@@ -213,6 +229,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     trained,
     frozen,
     adapters,
+    ...(averages && { averages }),
     kept,
     counter: trainingState.step,
     precision,

@@ -25,6 +25,8 @@ export interface CompiledStep {
     readonly mean: string;
     readonly square: string;
   }[];
+  /** Names in the store of the averages of the trained parameters, one for each arena; none where left out. */
+  readonly averages?: readonly string[];
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */

@@ -44,10 +44,11 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
   const trained = new Map(step.trained.map((n) => [inputName(n), n]));
-  for (const { layout, parameters, mean, square } of step.arenas) {
+  for (const [i, { layout, parameters, mean, square }] of step.arenas.entries()) {
     const values = new Float32Array(layout.size);
     for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
     await writeArena(store, parameters, values);
+    if (step.averages) await writeArena(store, step.averages[i]!, values);
     for (const moment of [mean, square]) await writeArena(store, moment, new Float32Array(layout.size));
   }
   await store.write(step.counter, hostTensor("i32", [], [0]));
@@ -59,22 +60,26 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
-type Group = "parameters" | "mean" | "square";
+type Group = "parameters" | "mean" | "square" | "average";
+
+/** The name in the store of a group's part of one arena. */
+const arenaName = ({ arenas, averages }: CompiledStep, i: number, group: Group): string =>
+  group === "average" ? averages![i]! : arenas[i]![group];
 
 /** Every range of the arenas of a group in the store, as a tensor of its own. */
-async function readArenas({ arenas }: CompiledStep, store: Store, group: Group): Promise<Map<string, HostTensor>> {
+async function readArenas(step: CompiledStep, store: Store, group: Group): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const { layout, [group]: name } of arenas) {
-    const { data } = await store.read(name);
+  for (const [i, { layout }] of step.arenas.entries()) {
+    const { data } = await store.read(arenaName(step, i, group));
     for (const { name, type, offset, length } of layout.entries)
       tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
   }
   return tensors;
 }
 
-/** All parameters of a run by name, trained and frozen. */
+/** All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them. */
 export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
-  const weights = await readArenas(step, store, "parameters");
+  const weights = await readArenas(step, store, step.averages ? "average" : "parameters");
   for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
@@ -90,6 +95,7 @@ export async function checkpointGroups(step: CompiledStep, store: Store): Promis
     model: await tensors("parameters"),
     "optimizer-mean": await tensors("mean"),
     "optimizer-square": await tensors("square"),
+    ...(step.averages && { average: await tensors("average") }),
   };
 }
 
@@ -103,13 +109,18 @@ export async function restoreState(
 ): Promise<void> {
   const { step } = job;
   await writeInitialState(job, store);
-  const files = { model: "parameters", "optimizer-mean": "mean", "optimizer-square": "square" } as const;
+  const files: Readonly<Record<string, Group>> = {
+    model: "parameters",
+    "optimizer-mean": "mean",
+    "optimizer-square": "square",
+    ...(step.averages && { average: "average" }),
+  };
   for (const [file, group] of Object.entries(files)) {
     const reader = groups[file];
     if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
     requireTensors(path, reader, step);
-    for (const { layout, [group]: name } of step.arenas)
-      await writeArena(store, name, await packedFrom(reader, layout));
+    for (const [i, { layout }] of step.arenas.entries())
+      await writeArena(store, arenaName(step, i, group), await packedFrom(reader, layout));
   }
   for (const { name, type } of step.kept) {
     const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });
