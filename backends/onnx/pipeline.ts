@@ -6,6 +6,7 @@ import {
   type Graph,
   graphForm,
   graphStage,
+  joinPads,
   type RunOptions,
   runStages,
   stage,
@@ -24,7 +25,6 @@ import { quantizeWeights } from "./nodes/quantize.ts";
 import { type EmitOptions, type ExportOptions, settledOptions } from "./options.ts";
 import { expressible } from "./passes/expressible.ts";
 import { halfPrecision } from "./passes/half.ts";
-import { joinPads } from "./passes/join-pads.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 import { tabulateIotas } from "./passes/tabulate-iotas.ts";

@@ -9,6 +9,7 @@ import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import {
+  coreOf,
   indexMapOf,
   isAffine,
   isConcatenation,
@@ -31,7 +32,7 @@ import {
   type Storage,
   type Store,
 } from "./fused-kernel.ts";
-import { type Group, isCore, type Place, type Placement } from "./groups.ts";
+import { type Group, isCore, isDotProduct, type Place, type Placement } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
 /** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
@@ -46,8 +47,11 @@ const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
-/** A concatenation of too many parts to be read through selects. */
-const isLongConcatenation = (n: Node): boolean => isConcatenation(n) && n.operands.length > maxSelectedParts;
+/** A core that reads each element of its operands many times, but for a mask. */
+const readsInLoop = (node: Node): boolean => {
+  const kind = coreOf(node)?.kind;
+  return kind === "attention" || (kind === "contraction" && !isDotProduct(node));
+};
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -86,6 +90,8 @@ class Materialization {
   private readonly decided = new Set<Node>();
   /** Handed out whole, so they lie in tensors of their own. */
   private readonly outputs = new Set<Node>();
+  /** Concatenations that a contraction or attention reads, and so from memory. */
+  private readonly readWhole = new Set<Node>();
   private readonly order: ReadonlyMap<Node, number>;
   private readonly places: Placement;
   private readonly limits: FusionLimits;
@@ -94,6 +100,19 @@ class Materialization {
     this.order = new Map(nodes.map((n, i) => [n, i]));
     this.places = places;
     this.limits = limits;
+    for (const node of nodes) {
+      if (readsInLoop(node)) node.operands.forEach((o, i) => roleOf(node, i) !== "mask" && this.noteWhole(o));
+    }
+  }
+
+  private noteWhole(node: Node): void {
+    if (isConcatenation(node)) this.readWhole.add(node);
+    else if (isAffine(node)) this.noteWhole(node.operands[0]!);
+  }
+
+  /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
+  private isStoredWhole(node: Node): boolean {
+    return isConcatenation(node) && (node.operands.length > maxSelectedParts || this.readWhole.has(node));
   }
 
   run(outputs: readonly Node[], groups: readonly Group[]): Fusion {
@@ -288,7 +307,7 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    if (isLongConcatenation(node)) {
+    if (this.isStoredWhole(node)) {
       this.read(node, consumer);
       return;
     }
@@ -355,7 +374,7 @@ class Materialization {
       seen.add(n);
       if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
       const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
-      if (stops || isLongConcatenation(n)) {
+      if (stops || this.isStoredWhole(n)) {
         leaves.add(n);
         return true;
       }

@@ -35,7 +35,7 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, splitReductions } from "../passes/index.ts";
+import { decomposeFor, joinPads, splitReductions } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
@@ -86,6 +86,7 @@ export const programForm: Form<Program> = {
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
+  graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
