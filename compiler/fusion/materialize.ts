@@ -9,7 +9,6 @@ import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import {
-  coreOf,
   indexMapOf,
   isAffine,
   isConcatenation,
@@ -32,7 +31,7 @@ import {
   type Storage,
   type Store,
 } from "./fused-kernel.ts";
-import { type Group, isCore, isDotProduct, type Place, type Placement } from "./groups.ts";
+import { type Group, isCore, type Place, type Placement, readsInLoop, usersOf } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
 /** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
@@ -46,12 +45,6 @@ const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes
 
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 const isFree = (n: Node) => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
-
-/** A core that reads each element of its operands many times, but for a mask. */
-const readsInLoop = (node: Node): boolean => {
-  const kind = coreOf(node)?.kind;
-  return kind === "attention" || (kind === "contraction" && !isDotProduct(node));
-};
 
 /** What bounds a kernel. */
 export interface FusionLimits {
@@ -90,8 +83,10 @@ class Materialization {
   private readonly decided = new Set<Node>();
   /** Handed out whole, so they lie in tensors of their own. */
   private readonly outputs = new Set<Node>();
-  /** Concatenations that a contraction or attention reads, and so from memory. */
-  private readonly readWhole = new Set<Node>();
+  /** The last values of chains. */
+  private readonly ends: ReadonlySet<Node>;
+  /** Values that some kernel will ask memory for, whatever else is decided. */
+  private readonly wanted: ReadonlySet<Node>;
   private readonly order: ReadonlyMap<Node, number>;
   private readonly places: Placement;
   private readonly limits: FusionLimits;
@@ -100,19 +95,14 @@ class Materialization {
     this.order = new Map(nodes.map((n, i) => [n, i]));
     this.places = places;
     this.limits = limits;
-    for (const node of nodes) {
-      if (readsInLoop(node)) node.operands.forEach((o, i) => roleOf(node, i) !== "mask" && this.noteWhole(o));
-    }
-  }
-
-  private noteWhole(node: Node): void {
-    if (isConcatenation(node)) this.readWhole.add(node);
-    else if (isAffine(node)) this.noteWhole(node.operands[0]!);
+    const users = usersOf(nodes);
+    this.ends = chainEnds(nodes, places, users);
+    this.wanted = wantedInMemory(nodes, places, users, this.ends);
   }
 
   /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
   private isStoredWhole(node: Node): boolean {
-    return isConcatenation(node) && (node.operands.length > maxSelectedParts || this.readWhole.has(node));
+    return isConcatenation(node) && (node.operands.length > maxSelectedParts || this.wanted.has(node));
   }
 
   run(outputs: readonly Node[], groups: readonly Group[]): Fusion {
@@ -315,6 +305,10 @@ class Materialization {
       this.walk(node, consumer);
       return;
     }
+    if (!isCore(node) && this.ends.has(node) && !this.decided.has(node)) {
+      this.read(node, consumer);
+      return;
+    }
     const leaves = this.inlinedLeaves(node, consumer);
     if (this.decided.has(node)) {
       // Its own kernel runs later: it is computed here, too, whatever that costs.
@@ -322,11 +316,13 @@ class Materialization {
       consumer.done.add(node);
       return;
     }
-    const written = this.storage.has(node) ? 1 : 2;
     const fits = leaves && consumer.reads.size + leaves.size <= consumer.maxReads;
     const cost = leaves ? this.cost(leaves, node) : 0;
-    if (!fits || cost > bytesOf(node) * written + negligibleBytes) {
-      this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, bytesOf(node) * written));
+    const saved = leaves ? this.costInMemory(leaves, node) : 0;
+    // Of two values that cost the same to store, the later one: those after it need less.
+    const isTie = leaves && cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf));
+    if (!fits || isTie || cost > saved + negligibleBytes) {
+      this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, saved));
       this.read(node, consumer);
       return;
     }
@@ -351,7 +347,7 @@ class Materialization {
       this.read(node, consumer);
       return;
     }
-    if (isAffine(node) || is(cast, node) || isScaling(node)) {
+    if (isNearlyLoad(node)) {
       for (const operand of node.operands) this.resolveRepeated(operand, consumer);
     } else if (operandsAs(node, "table").length > 0) {
       node.operands.forEach((operand, i) => {
@@ -373,7 +369,7 @@ class Materialization {
       if (seen.has(n) || isFree(n)) return true;
       seen.add(n);
       if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
-      const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
+      const stops = this.isResident(n) || isCore(n) || (!root && (this.isWritten(n) || this.ends.has(n)));
       if (stops || this.isStoredWhole(n)) {
         leaves.add(n);
         return true;
@@ -400,11 +396,25 @@ class Materialization {
     let bytes = 0;
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
-      // A concatenation costs no write of its own: its parts' kernels store into it.
-      const written = isConcatenation(leaf) || this.isResident(leaf) || this.storage.has(leaf);
-      bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
+      bytes += Math.min(own, bytesOf(result)) + (this.isInMemory(leaf) ? 0 : own);
     }
     return bytes;
+  }
+
+  /** A concatenation costs no write of its own: its parts' kernels store into it. */
+  private isInMemory(leaf: Node): boolean {
+    return isConcatenation(leaf) || this.isResident(leaf) || this.storage.has(leaf) || this.wanted.has(leaf);
+  }
+
+  /**
+   * Bytes moved to read a value itself: where it is not written yet, also those of writing it, and what its kernel reads
+   * for that besides the cores that it is built around.
+   */
+  private costInMemory(leaves: ReadonlySet<Node>, node: Node): number {
+    if (this.isInMemory(node)) return bytesOf(node);
+    const { group } = this.places.get(node)!;
+    const others = [...leaves].filter((leaf) => !group || this.places.get(leaf)!.group !== group);
+    return 2 * bytesOf(node) + this.cost(new Set(others), node);
   }
 
   private runBuckets(ready: number): void {
@@ -512,6 +522,31 @@ class Materialization {
   }
 }
 
+type Users = ReturnType<typeof usersOf>;
+
+/** The last values of chains. */
+function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Set<Node> {
+  const goesOn = (node: Node): boolean => {
+    const [user, ...others] = users.get(node)!.map((u) => places.get(u)!);
+    return others.length === 0 && user?.chain === true && user.group === places.get(node)!.group;
+  };
+  return new Set(nodes.filter((n) => places.get(n)!.chain && !goesOn(n)));
+}
+
+/** Elementwise values and concatenations that contractions and attention read, and ends that another kernel reads. */
+function wantedInMemory(nodes: readonly Node[], places: Placement, users: Users, ends: ReadonlySet<Node>): Set<Node> {
+  const wanted = new Set<Node>();
+  const note = (node: Node): void => {
+    if (isNearlyLoad(node)) node.operands.forEach(note);
+    else if (isConcatenation(node) || isElementwise(node)) wanted.add(node);
+  };
+  for (const node of nodes.filter(readsInLoop))
+    node.operands.filter((_, i) => roleOf(node, i) !== "mask").forEach(note);
+  for (const end of ends)
+    if (users.get(end)!.some((u) => places.get(u)!.group !== places.get(end)!.group)) wanted.add(end);
+  return wanted;
+}
+
 /** Why an elementwise value is read and not recomputed. */
 function whyNotRecomputed(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
   if (leaves === undefined) return `computing it again takes more than ${maxRecomputedOps} operations`;
@@ -526,8 +561,11 @@ function viewStorage(node: Node): Storage {
 
 const group = (consumer: Consumer): Group => consumer.group!;
 
-/** A multiplication by a known scalar, which an innermost loop can afford. */
+/** A multiplication by a known scalar. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+
+/** What an innermost loop can afford to compute for each element that it loads. */
+const isNearlyLoad = (n: Node): boolean => isAffine(n) || is(cast, n) || isScaling(n);
 
 /** The kernels of a placed graph, with the values that lie in memory. */
 export function materialize(

@@ -24,8 +24,7 @@ function joined({ operands, type }: Node): Node | Refusal | undefined {
   );
 }
 
-const isZeroPad = (node: Node): boolean =>
-  is(pad, node) && ((node.attrs.value as number | undefined) ?? 0) === 0;
+const isZeroPad = (node: Node): boolean => is(pad, node) && ((node.attrs.value as number | undefined) ?? 0) === 0;
 
 const endOf = (pad: Node): Dim =>
   addDims(pad.attrs.low as Dim, (findAxis(pad.operands[0]!.type, pad.attrs.axis as string) as Axis).size);
