@@ -3,27 +3,25 @@
  * everything elementwise before, between and after them. A thread takes whole rows, or several threads share each row.
  */
 
-import { address, coresOf, type Group, type Placement, reducedAxes, type Store } from "../../../fusion/index.ts";
-import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
-import type { DType } from "../../../ir/dtype.ts";
+import {
+  address,
+  coresOf,
+  type Env,
+  type Group,
+  type Placement,
+  reducedAxes,
+  type Store,
+} from "../../../fusion/index.ts";
+import { type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { Node } from "../../../ir/node.ts";
 import { foldOf } from "../../../ir/op.ts";
-import {
-  cast,
-  type Expr,
-  float,
-  floatArith,
-  int,
-  opCall,
-  type Stmt,
-  type Var,
-  variable,
-} from "../../../kernel/index.ts";
-import { mentions, select, substitute } from "../../../kernel/simplify.ts";
+import { cast, type Expr, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
+import { and, mentions, select, substitute } from "../../../kernel/simplify.ts";
 import { type Coordinates, coordinatesOf, envAt } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
-import { loopOver, type Stride } from "../../loops.ts";
 import { registerType } from "../../values.ts";
+import { elementsOfRow, type Steps } from "./elements.ts";
+import { scalarExprs, startOf } from "./scalar-expressions.ts";
 
 /** Cores in rounds: each needs only results of earlier rounds. */
 function rounds(cores: readonly Node[], group: Group, places: Placement): Node[][] {
@@ -55,8 +53,8 @@ interface Named {
   readonly values: readonly Expr[];
 }
 
-/** How threads share a row: where each begins and how far it steps, and how what they have folded becomes one. */
-export interface Sharing extends Stride {
+/** How threads share a row: which elements each takes, and how what they have folded becomes one. */
+export interface Sharing extends Steps {
   /**
    * Statements after which each thread has the fold of all threads' accumulators, and where. `merge` is the fold of two
    * sets of accumulators; it does not mind their order.
@@ -67,23 +65,34 @@ export interface Sharing extends Stride {
   ): { readonly body: readonly Stmt[]; readonly values: readonly Expr[] };
 }
 
+/** A row that a thread has a part in, and whether there is one: nothing is stored of a row that only fills up a workgroup. */
+export interface Line {
+  readonly row: Expr;
+  readonly inside?: Expr | undefined;
+}
+
+/** A row while it is folded: its coordinates, and its foldings of one round. */
+interface OpenRow {
+  readonly at: Coordinates;
+  readonly inside: Expr | undefined;
+}
+
 class RowLowering {
   private readonly k: Lowering;
   private readonly group: Group;
   private readonly places: Placement;
-  private readonly rows: Coordinates;
+  private readonly rows: readonly OpenRow[];
   private readonly shared: Sharing | undefined;
 
-  constructor(k: Lowering, row: Expr, shared: Sharing | undefined) {
+  constructor(k: Lowering, lines: readonly Line[], shared: Sharing | undefined) {
     this.k = k;
     this.group = k.fused.group!;
     this.places = k.places;
     this.shared = shared;
-    const env = unflatten(
-      row,
-      this.group.rows.map((c) => c.axis),
-    );
-    this.rows = coordinatesOf(this.group.rows, env);
+    const axes = this.group.rows.map((c) => c.axis);
+    this.rows = lines.map(({ row, inside }) => {
+      return { at: coordinatesOf(this.group.rows, unflatten(row, axes)), inside };
+    });
   }
 
   body(): Stmt[] {
@@ -95,13 +104,25 @@ class RowLowering {
       );
     const perRow = this.k.fused.stores.filter((s) => !whole(s));
     const perElement = this.k.fused.stores.filter(whole);
-    if (perRow.length > 0) out.push(...this.once(this.storesAt(perRow, this.rows)));
-    if (perElement.length > 0) out.push(...this.loop((at) => this.storesAt(perElement, at)));
+    if (perRow.length > 0) out.push(...this.once(this.stores(perRow, (r) => [r.at], undefined)));
+    if (perElement.length > 0) {
+      const atEach = (envs: readonly Env[]) => (r: OpenRow) => envs.map((env) => this.coordinates(r, env));
+      out.push(...this.loop((envs, inside) => this.stores(perElement, atEach(envs), inside)));
+    }
     return out;
   }
 
-  private storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
-    return this.k.storesAt(stores, at);
+  /** Stores at coordinates of each row, those of rows that are there or not together in one block. */
+  private stores(
+    stores: readonly Store[],
+    places: (row: OpenRow) => readonly Coordinates[],
+    inside: Expr | undefined,
+  ): Stmt[] {
+    return [...Map.groupBy(this.rows, (r) => r.inside)].flatMap(([own, rows]): Stmt[] => {
+      const body = rows.flatMap(places).flatMap((at) => this.k.storesAt(stores, at));
+      const condition = inside && own ? and(inside, own) : (inside ?? own);
+      return condition ? [{ kind: "if", condition, body }] : body;
+    });
   }
 
   private once(body: Stmt[]): Stmt[] {
@@ -111,29 +132,34 @@ class RowLowering {
     ];
   }
 
-  private loop(body: (at: Coordinates) => Stmt[]): Stmt[] {
-    const { reduced } = this.group;
-    const axes = reduced.map((c) => c.axis);
-    return loopOver(this.k, axes, (env) => body(new Map([...this.rows, ...coordinatesOf(reduced, env)])), {
-      shared: this.shared,
-      unroll: 4,
-    });
+  private coordinates({ at }: OpenRow, env: Env): Coordinates {
+    return new Map([...at, ...coordinatesOf(this.group.reduced, env)]);
+  }
+
+  private loop(body: (envs: readonly Env[], inside: Expr | undefined) => Stmt[]): Stmt[] {
+    const axes = this.group.reduced.map((c) => c.axis);
+    return elementsOfRow(this.k, axes, body, this.shared);
   }
 
   private round(cores: readonly Node[]): Stmt[] {
-    const foldings = cores.map((core) => this.folding(core));
-    const out = foldings.flatMap(({ fold, accumulators }) =>
+    const foldings = this.rows.map((row) => cores.map((core) => ({ row, ...this.folding(core) })));
+    const out = foldings.flat().flatMap(({ fold, accumulators }) =>
       accumulators.map((target, i): Stmt => {
         const value = startOf(fold.accumulators[i]!.start, target.dtype);
         return { kind: "var", target, value };
       }),
     );
-    out.push(...this.loop((at) => foldings.flatMap((f) => this.step(f, at))));
-    for (const f of foldings) {
-      const value = finishOf(f.fold, f.scalars, this.combined(f, out));
+    out.push(
+      ...this.loop((envs, inside) =>
+        envs.flatMap((env) => foldings.flat().flatMap((f) => this.step(f, this.coordinates(f.row, env), inside))),
+      ),
+    );
+    const combined = this.combined(foldings.flat(), out);
+    for (const [i, f] of foldings.flat().entries()) {
+      const value = finishOf(f.fold, f.scalars, combined[i]!);
       const { target, stmt } = this.k.let("red", cast(value, registerType(f.core.type.dtype)));
       out.push(stmt);
-      this.k.values.bind(f.core, envAt(f.core, this.places, this.rows), target);
+      this.k.values.bind(f.core, envAt(f.core, this.places, f.row.at), target);
     }
     return out;
   }
@@ -148,7 +174,7 @@ class RowLowering {
   }
 
   /** Folds one element into the accumulators. */
-  private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates): Stmt[] {
+  private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates, inside: Expr | undefined): Stmt[] {
     const seen = new Set<Node>();
     for (const operand of core.operands) this.k.bindMoved(operand, at, seen);
     const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
@@ -158,7 +184,10 @@ class RowLowering {
     const position = address(reducedAxes(core), env);
     const { lets, values } = this.settled(liftOf(fold, scalars, operands, position));
     const merged = this.settled(fold.merge(scalars, accumulators, values));
-    const assigns = accumulators.map((target, i): Stmt => ({ kind: "assign", target, value: merged.values[i]! }));
+    const assigns = accumulators.map((target, i): Stmt => {
+      const value = merged.values[i]!;
+      return { kind: "assign", target, value: inside ? select(inside, value, target) : value };
+    });
     return [...lets, ...merged.lets, ...assigns];
   }
 
@@ -169,49 +198,27 @@ class RowLowering {
     return { lets: named.map((n) => n.stmt), values: named.map((n) => n.target) };
   }
 
-  /** The fold of all threads' accumulators. */
-  private combined({ fold, scalars, accumulators }: Folding, out: Stmt[]): readonly Expr[] {
-    if (!this.shared) return accumulators;
-    const { body, values } = this.shared.combine(accumulators, (a, b) => this.settled(fold.merge(scalars, a, b)));
+  /** The folds of all threads' accumulators, combined together, so that threads meet once for all of them. */
+  private combined(foldings: readonly Folding[], out: Stmt[]): readonly (readonly Expr[])[] {
+    const inParts = <T>(all: readonly T[]): T[][] => {
+      let from = 0;
+      return foldings.map(({ accumulators: { length } }) => all.slice(from, (from += length)));
+    };
+    const own = foldings.flatMap((f) => f.accumulators);
+    if (!this.shared) return inParts(own);
+    const { body, values } = this.shared.combine(own, (a, b) => {
+      const [left, right] = [inParts(a), inParts(b)];
+      const merged = foldings.map(({ fold, scalars }, i) => this.settled(fold.merge(scalars, left[i]!, right[i]!)));
+      return { lets: merged.flatMap((m) => m.lets), values: merged.flatMap((m) => m.values) };
+    });
     out.push(...body);
-    return values;
+    return inParts(values);
   }
 }
 
-const leastF32 = -3.4028234663852886e38;
-const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly highest: number }>>> = {
-  f32: { lowest: leastF32, highest: -leastF32 },
-  i32: { lowest: -(2 ** 31), highest: 2 ** 31 - 1 },
-  u32: { lowest: 0, highest: 2 ** 32 - 1 },
-};
-
-/** WGSL has no infinities: the ends of a range are those of its finite values. */
-const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
-  float(typeof start === "number" ? start : ends[dtype]![start], dtype);
-
-/** The arithmetic of records as expressions of one dtype. */
-function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
-  const compare =
-    (op: "lt" | "eq") =>
-    (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op, a, b });
-  const logic =
-    (op: "and" | "or") =>
-    (a: Expr, b: Expr): Expr => ({ kind: "logic", dtype: "bool", op, a, b });
-  return {
-    constant: (value) => float(value, dtype),
-    add: (a, b) => floatArith("add", a, b),
-    sub: (a, b) => floatArith("sub", a, b),
-    mul: (a, b) => floatArith("mul", a, b),
-    min: (a, b) => floatArith("min", a, b),
-    max: (a, b) => floatArith("max", a, b),
-    less: compare("lt"),
-    equal: compare("eq"),
-    and: logic("and"),
-    or: logic("or"),
-    select,
-    call: (op, ...operands) => opCall(op, dtype, operands),
-  };
-}
+/** The statements of rows that the same threads fold side by side. */
+export const lowerRows = (k: Lowering, lines: readonly Line[], shared?: Sharing): Stmt[] =>
+  new RowLowering(k, lines, shared).body();
 
 /** The statements of one row, which a thread has to itself where nothing says how threads share it. */
-export const lowerRow = (k: Lowering, row: Expr, shared?: Sharing): Stmt[] => new RowLowering(k, row, shared).body();
+export const lowerRow = (k: Lowering, row: Expr, shared?: Sharing): Stmt[] => lowerRows(k, [{ row }], shared);
