@@ -18,7 +18,10 @@ export interface Store {
   readonly to: Storage;
 }
 
-/** What one kernel computes: stores of values, from values it reads; everything between is expressions. */
+/**
+ * What one kernel computes: stores of values, from values it reads; everything between is expressions. Stores and reads
+ * include those of the kernels beside it.
+ */
 export interface FusedKernel {
   readonly kind: KernelKind;
   /** The group whose cores and coordinates it has; none for a kernel that is elementwise alone. */
@@ -27,6 +30,23 @@ export interface FusedKernel {
   readonly axes: readonly Axis[];
   readonly stores: readonly Store[];
   readonly reads: ReadonlySet<Node>;
+  /** Kernels that run in the same dispatch, in workgroups of their own. */
+  readonly beside?: readonly FusedKernel[];
+}
+
+/** The kernel that a dispatch is named for, without those beside it, and then these. */
+export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
+  const { beside = [], ...whole } = kernel;
+  if (beside.length === 0) return [kernel];
+  const piece = (of: FusedKernel, isOwn: (value: Node) => boolean): FusedKernel => {
+    return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };
+  };
+  const valuesOf = beside.map((b) => new Set(b.stores.map((s) => s.value)));
+  // What is beside a kernel reads nothing that it does not; where stores go may have been decided since.
+  return [
+    piece(whole, (v) => !valuesOf.some((values) => values.has(v))),
+    ...beside.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),
+  ];
 }
 
 /** A value that a kernel might have computed for itself, and why it is read from memory instead. */

@@ -1,11 +1,12 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import type { FusedKernel, PlannedMemory } from "../fusion/index.ts";
+import { type FusedKernel, type PlannedMemory, piecesOf } from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
 import { type LoweredKernel, Lowering } from "./kernel.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";
 import { type Choices, choose, type Refusal, type Settings, type SizeFact } from "./schedule.ts";
+import { withSums } from "./schedules/row-reduction/beside.ts";
 import type { KindOfKernel, ScheduleTables } from "./schedules/tables.ts";
 
 /** A kernel of the plan with the shape that it shares with equal ones. */
@@ -52,7 +53,8 @@ export function schedulePlan(plan: PlannedMemory, facts: AdapterFacts, tables: S
     const shape = kernelShape(fused, plan.storage, plan.places, facts.bindingAlignment);
     if (!choices.has(shape.key)) {
       const { problem, schedules } = kindOf(tables, fused);
-      choices.set(shape.key, choose(schedules, problem(new Lowering(fused, shape, plan.places, facts)), facts));
+      const [main] = piecesOf(fused);
+      choices.set(shape.key, choose(schedules, problem(new Lowering(main, shape, plan.places, facts)), facts));
     }
     return { fused, shape };
   });
@@ -67,9 +69,11 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
     if (lowered.has(shape.key)) continue;
     const { choices: chosen, refused } = choices.get(shape.key)!;
     const variants = chosen.map(({ schedule, settings, assuming }): LoweredVariant => {
-      const k = new Lowering(fused, shape, plan.places, facts);
-      const code = schedule.lower(kindOf(tables, fused).problem(k), settings);
-      return { ...k.finish(code, symbols), assuming, schedule: schedule.name, settings };
+      const [main, ...sums] = piecesOf(fused);
+      const k = new Lowering(main, shape, plan.places, facts);
+      const code = schedule.lower(kindOf(tables, main).problem(k), settings);
+      const beside = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));
+      return { ...k.finish(withSums(code, beside), symbols), assuming, schedule: schedule.name, settings };
     });
     lowered.set(shape.key, { variants, refused });
   }
