@@ -197,6 +197,9 @@ class Placer {
     if (place.ready < group.position) return true;
     if (place.ready > group.position) return false;
     if (place.group === group && sameEnv(place.env!, env, node)) return true;
+    // Kept out of the kernels of few rows as a result; inside one it is an expression like any other.
+    if (isElementwise(node) && !place.group)
+      return node.operands.every((o) => this.aligned(o, restrict(env, o), group));
     if (!isAffine(node)) return false;
     return this.aligned(node.operands[0]!, operandEnv(node, env), group);
   }

@@ -310,7 +310,8 @@ class Materialization {
       return;
     }
     const leaves = this.inlinedLeaves(node, consumer);
-    if (this.decided.has(node)) {
+    const waits = consumer.group && this.places.get(node)!.ready >= consumer.group.position;
+    if (waits || this.decided.has(node)) {
       // Its own kernel runs later: it is computed here, too, whatever that costs.
       for (const operand of node.operands) this.resolve(operand, consumer);
       consumer.done.add(node);

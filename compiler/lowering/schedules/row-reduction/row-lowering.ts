@@ -12,37 +12,39 @@ import {
   reducedAxes,
   type Store,
 } from "../../../fusion/index.ts";
-import { type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
+import { finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
 import type { Node } from "../../../ir/node.ts";
-import { foldOf } from "../../../ir/op.ts";
 import { cast, type Expr, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
 import { and, mentions, select, substitute } from "../../../kernel/simplify.ts";
 import { type Coordinates, coordinatesOf, envAt } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
 import { registerType } from "../../values.ts";
 import { elementsOfRow, type Steps } from "./elements.ts";
+import { type Folded, inOnePass, oneByOne } from "./foldings.ts";
 import { scalarExprs, startOf } from "./scalar-expressions.ts";
 
-/** Cores in rounds: each needs only results of earlier rounds. */
-function rounds(cores: readonly Node[], group: Group, places: Placement): Node[][] {
-  const out: Node[][] = [];
+/** Foldings in rounds: each needs only results of earlier rounds. */
+function rounds(folded: readonly Folded[], group: Group, places: Placement): Folded[][] {
+  const out: Folded[][] = [];
+  const folds = new Map(folded.flatMap((f) => f.cores.map((core) => [core, f] as const)));
   const roundOf = new Map<Node, number>();
   const depth = (node: Node): number => {
     const known = roundOf.get(node);
     if (known !== undefined) return known;
     if (places.get(node)!.ready < group.position) return -1;
-    const d = Math.max(-1, ...node.operands.map(depth)) + (cores.includes(node) ? 1 : 0);
+    // What is folded together needs what the first of its cores needs.
+    const { operands } = folds.get(node)?.cores[0] ?? node;
+    const d = Math.max(-1, ...operands.map(depth)) + (folds.has(node) ? 1 : 0);
     roundOf.set(node, d);
     return d;
   };
-  for (const core of cores) (out[depth(core)] ??= []).push(core);
+  for (const f of folded) (out[depth(f.cores[0]!)] ??= []).push(f);
   return out;
 }
 
-/** A core on its way: its fold, the arithmetic of its dtype, and its accumulators. */
-interface Folding {
-  readonly core: Node;
-  readonly fold: Fold;
+/** A fold of a row on its way: the arithmetic of its dtype, and its accumulators. */
+interface Folding extends Folded {
+  readonly row: OpenRow;
   readonly scalars: ScalarAlgebra<Expr>;
   readonly accumulators: readonly Var[];
 }
@@ -97,7 +99,10 @@ class RowLowering {
 
   body(): Stmt[] {
     const cores = this.group.cores.filter((c) => coresOf(this.group, this.k.fused.stores, this.places).has(c));
-    const out = rounds(cores, this.group, this.places).flatMap((round) => this.round(round));
+    // What stays in registers is read again for nothing.
+    const isRead = this.shared && this.shared.turns === undefined;
+    const folded = isRead ? inOnePass(cores) : oneByOne(cores);
+    const out = rounds(folded, this.group, this.places).flatMap((round) => this.round(round));
     const whole = (s: Store) =>
       [...this.places.get(s.value)!.env!.values()].some((e) =>
         this.group.reduced.some((r) => mentions(e, (r.index as Var).name)),
@@ -141,9 +146,9 @@ class RowLowering {
     return elementsOfRow(this.k, axes, body, this.shared);
   }
 
-  private round(cores: readonly Node[]): Stmt[] {
-    const foldings = this.rows.map((row) => cores.map((core) => ({ row, ...this.folding(core) })));
-    const out = foldings.flat().flatMap(({ fold, accumulators }) =>
+  private round(folded: readonly Folded[]): Stmt[] {
+    const foldings = this.rows.flatMap((row) => folded.map((f) => this.folding(row, f)));
+    const out = foldings.flatMap(({ fold, accumulators }) =>
       accumulators.map((target, i): Stmt => {
         const value = startOf(fold.accumulators[i]!.start, target.dtype);
         return { kind: "var", target, value };
@@ -151,30 +156,32 @@ class RowLowering {
     );
     out.push(
       ...this.loop((envs, inside) =>
-        envs.flatMap((env) => foldings.flat().flatMap((f) => this.step(f, this.coordinates(f.row, env), inside))),
+        envs.flatMap((env) => foldings.flatMap((f) => this.step(f, this.coordinates(f.row, env), inside))),
       ),
     );
-    const combined = this.combined(foldings.flat(), out);
-    for (const [i, f] of foldings.flat().entries()) {
-      const value = finishOf(f.fold, f.scalars, combined[i]!);
-      const { target, stmt } = this.k.let("red", cast(value, registerType(f.core.type.dtype)));
-      out.push(stmt);
-      this.k.values.bind(f.core, envAt(f.core, this.places, f.row.at), target);
+    const combined = this.combined(foldings, out);
+    for (const [i, { cores, fold, scalars, row }] of foldings.entries()) {
+      const values = cores.length > 1 ? combined[i]! : [finishOf(fold, scalars, combined[i]!)];
+      for (const [c, core] of cores.entries()) {
+        const { target, stmt } = this.k.let("red", cast(values[c]!, registerType(core.type.dtype)));
+        out.push(stmt);
+        this.k.values.bind(core, envAt(core, this.places, row.at), target);
+      }
     }
     return out;
   }
 
-  private folding(core: Node): Folding {
-    const { fold } = foldOf(core)!;
-    const dtype = registerType(core.operands[0]!.type.dtype);
-    const accumulators = fold.accumulators.map(({ holds }) =>
+  private folding(row: OpenRow, folded: Folded): Folding {
+    const dtype = registerType(folded.cores[0]!.operands[0]!.type.dtype);
+    const accumulators = folded.fold.accumulators.map(({ holds }) =>
       variable(this.k.names.fresh("acc"), holds === "position" ? "i32" : dtype),
     );
-    return { core, fold, scalars: scalarExprs(dtype), accumulators };
+    return { row, ...folded, scalars: scalarExprs(dtype), accumulators };
   }
 
   /** Folds one element into the accumulators. */
-  private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates, inside: Expr | undefined): Stmt[] {
+  private step({ cores, fold, scalars, accumulators }: Folding, at: Coordinates, inside: Expr | undefined): Stmt[] {
+    const core = cores[0]!;
     const seen = new Set<Node>();
     for (const operand of core.operands) this.k.bindMoved(operand, at, seen);
     const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
