@@ -2,7 +2,7 @@
 import type { Dim } from "../ir/dim.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isConstant } from "../ir/op.ts";
+import { indexMapOf, isConstant, sourceOf } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/index.ts";
 import type { Group, Placement } from "./groups.ts";
@@ -66,6 +66,9 @@ export interface Fusion {
 
 /** A constant with elements, which lies in memory. */
 export const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
+
+/** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
+export const isFree = (n: Node): boolean => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
 /** A value that memory holds without our writing it. */
 export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);

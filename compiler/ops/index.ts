@@ -23,6 +23,7 @@ export * from "./losses.ts";
 export * from "./movement.ts";
 export { type MovementSpec, movement } from "./movement-kind.ts";
 export * from "./normalization.ts";
+export * from "./online-softmax.ts";
 export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";
 export * from "./sources.ts";

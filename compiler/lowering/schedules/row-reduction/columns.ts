@@ -6,7 +6,7 @@ import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { treeOf } from "./combine.ts";
-import { accumulatorsOf, countsNeighbours, elementsOfLoad, type RowProblem } from "./problem.ts";
+import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
 import { type Line, lowerRows } from "./row-lowering.ts";
 
 export interface Columns extends Readonly<Record<string, number>> {
@@ -32,8 +32,8 @@ export const columns: Schedule<RowProblem, Columns> = {
   fits: (problem, { threads, across, elements }, facts) => {
     const { k, rows, width } = problem;
     const down = threads / across;
-    if (4 * threads * elements * accumulatorsOf(problem) > facts.maxWorkgroupStorage)
-      return `what ${threads} threads have folded of ${elements} rows each does not fit the memory that they share`;
+    const full = noRoom(problem, threads, elements, facts);
+    if (full) return full;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))
       return `no tensor has ${elements} elements in 16 bytes`;
     if (!isMultipleOf(rows, elements)) return `${rows} rows do not divide into pieces of ${elements}`;

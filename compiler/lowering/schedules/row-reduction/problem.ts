@@ -4,6 +4,7 @@ import type { Dim } from "../../../ir/dim.ts";
 import { foldOf } from "../../../ir/op.ts";
 import { children, type Expr, int } from "../../../kernel/index.ts";
 import { strideOf, substitute } from "../../../kernel/simplify.ts";
+import type { AdapterFacts } from "../../facts.ts";
 import type { Lowering } from "../../kernel.ts";
 
 export interface RowProblem {
@@ -59,6 +60,12 @@ const typicalOf = (dim: Dim): number => typicalSpan([{ name: "n", size: dim }]);
 export const elementsOfLoad = ({ k }: RowProblem): readonly number[] =>
   [...k.fused.reads].some((n) => n.type.dtype === "f16") ? [8, 4] : [4];
 
-/** Values that a thread has of each row when it has folded its part. */
-export const accumulatorsOf = ({ k: { fused, places } }: RowProblem): number =>
-  [...coresOf(fused.group!, fused.stores, places)].reduce((n, core) => n + foldOf(core)!.fold.accumulators.length, 0);
+/** Why threads that each put what they have folded of `rows` rows into memory that they share find no room there. */
+export function noRoom(problem: RowProblem, threads: number, rows: number, facts: AdapterFacts): string | undefined {
+  const { fused, places } = problem.k;
+  const cores = [...coresOf(fused.group!, fused.stores, places)];
+  const values = cores.reduce((n, core) => n + foldOf(core)!.fold.accumulators.length, 0);
+  const bytes = 4 * threads * rows * values;
+  if (bytes <= facts.maxWorkgroupStorage) return undefined;
+  return `what ${threads} threads have folded takes ${bytes} bytes, more than a workgroup can share`;
+}

@@ -6,7 +6,7 @@ import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, type RowProblem, wholeReads } from "./problem.ts";
+import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem, wholeReads } from "./problem.ts";
 import { lowerRows } from "./row-lowering.ts";
 
 interface Held extends Readonly<Record<string, number>> {
@@ -42,8 +42,10 @@ export const rowInRegisters: Schedule<RowProblem, Held> = {
         [8, 4, 1].map((elements) => ({ threads: Math.max(64, subgroup, lanes), lanes, elements, subgroup })),
       );
   },
-  fits: (problem, settings) => {
+  fits: (problem, settings, facts) => {
     const { k, width } = problem;
+    const full = settings.subgroup === 0 ? noRoom(problem, settings.threads, 1, facts) : undefined;
+    if (full) return full;
     if (typeof width !== "number") return "the length of a row is open until a run";
     const { elements, lanes } = settings;
     if (elements > 1 && !elementsOfLoad(problem).includes(elements))

@@ -5,7 +5,7 @@ import { noSharing } from "../../facts.ts";
 import type { KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
 import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
-import { countsNeighbours, elementsOfLoad, type RowProblem } from "./problem.ts";
+import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
 import { lowerRow } from "./row-lowering.ts";
 
 interface Shared extends Readonly<Record<string, number>> {
@@ -30,8 +30,10 @@ export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {
     const threads = [64, 256, 1024].filter((n) => n <= facts.maxWorkgroupInvocations && n >= subgroup);
     return threads.flatMap((n) => [8, 4, 1].map((elements) => ({ threads: n, elements, subgroup })));
   },
-  fits: (problem, { threads, elements }) => {
+  fits: (problem, { threads, elements, subgroup }, facts) => {
     const { k, width } = problem;
+    const full = subgroup === 0 ? noRoom(problem, threads, 1, facts) : undefined;
+    if (full) return full;
     if (typical(width) < threads)
       return `a row has ${width} elements, fewer than the ${threads} threads of a workgroup`;
     if (threads > 64 && typical(width) < leastPieces * threads * elements)

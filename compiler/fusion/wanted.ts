@@ -1,0 +1,49 @@
+/** What some kernel will ask memory for, whatever is decided about anything else. */
+import type { Node } from "../ir/node.ts";
+import { isAffine, isConcatenation, isElementwise, roleOf } from "../ir/op.ts";
+import { cast, is, mul } from "../ops/index.ts";
+import { isFree } from "./fused-kernel.ts";
+import { type Placement, readsInLoop, usersOf } from "./groups.ts";
+
+export interface Wanted {
+  /** The last values of chains. */
+  readonly ends: ReadonlySet<Node>;
+  /** Elementwise values and concatenations that contractions and attention read, and ends that another kernel reads. */
+  readonly stored: ReadonlySet<Node>;
+}
+
+export function wantedOf(nodes: readonly Node[], places: Placement): Wanted {
+  const users = usersOf(nodes);
+  const ends = chainEnds(nodes, places, users);
+  return { ends, stored: wantedInMemory(nodes, places, users, ends) };
+}
+
+type Users = ReturnType<typeof usersOf>;
+
+/** The last values of chains. */
+function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Set<Node> {
+  const goesOn = (node: Node): boolean => {
+    const [user, ...others] = users.get(node)!.map((u) => places.get(u)!);
+    return others.length === 0 && user?.chain === true && user.group === places.get(node)!.group;
+  };
+  return new Set(nodes.filter((n) => places.get(n)!.chain && !goesOn(n)));
+}
+
+function wantedInMemory(nodes: readonly Node[], places: Placement, users: Users, ends: ReadonlySet<Node>): Set<Node> {
+  const wanted = new Set<Node>();
+  const note = (node: Node): void => {
+    if (isNearlyLoad(node)) node.operands.forEach(note);
+    else if (isConcatenation(node) || isElementwise(node)) wanted.add(node);
+  };
+  for (const node of nodes.filter(readsInLoop))
+    node.operands.filter((_, i) => roleOf(node, i) !== "mask").forEach(note);
+  for (const end of ends)
+    if (users.get(end)!.some((u) => places.get(u)!.group !== places.get(end)!.group)) wanted.add(end);
+  return wanted;
+}
+
+/** A multiplication by a known scalar. */
+const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+
+/** What an innermost loop can afford to compute for each element that it loads. */
+export const isNearlyLoad = (n: Node): boolean => isAffine(n) || is(cast, n) || isScaling(n);
