@@ -4,6 +4,7 @@ import { evaluate } from "../../backends/reference/index.ts";
 import {
   type AdapterFacts,
   baselineFacts,
+  bindSizes,
   compileKernels,
   type Graph,
   inputName,
@@ -82,7 +83,7 @@ describe.each(Object.entries(adapters))("%s", (_, facts) => {
 describe.each(lowering.scheduleTables.row_reduction.schedules.map((s) => [s.name, s] as const))("%s", (_, schedule) => {
   /** Each settings that an adapter without subgroups has, alone in its table. */
   const facts = { ...baselineFacts, maxWorkgroupInvocations: 1024, maxWorkgroupSize: [1024, 1024, 64] as const };
-  const settings = schedule.settings(facts) as readonly lowering.Settings[];
+  const settings = (schedule.settings(facts) as readonly lowering.Settings[]).filter((s) => (s.threads ?? 0) <= 256);
 
   it.each(settings.map((s) => [JSON.stringify(s), s] as const))("folds rows with %s, where they fit", (_, one) => {
     const first = { ...schedule, settings: () => [one] };
@@ -91,5 +92,26 @@ describe.each(lowering.scheduleTables.row_reduction.schedules.map((s) => [s.name
     const width = elements * Math.max(33, one.across ? 2 * threads : 1 + (one.lanes ?? 4 * threads));
     expect(mistakes(along(3, width), facts, schedules)).toEqual([]);
     expect(mistakes(across(elements * 9, 50), facts, schedules)).toEqual([]);
+  });
+});
+
+describe.each(Object.entries(adapters))("a sum beside a product, %s", (_, facts) => {
+  const graph = parseGraph(`graph @beside(%x: f32[row=34, in=inner], %dy: f32[row=34, out=36]) {
+  %0 = contract %dy, %x over [row]
+  %1 = reduce_sum %dy over [row]
+  return %0 as weight, %1 as bias
+}`);
+
+  it.each([1, 7, 200])("of %i columns, which are open until a run", (inner) => {
+    const program = compileKernels(graph, facts);
+    expect(program.kernels).toHaveLength(1);
+    const at = (length: number, salt: number) => Float64Array.from({ length }, (_, i) => Math.sin(i * 3.1 + salt));
+    const inputs = new Map([
+      ["x", at(34 * inner, 1).map(Math.fround)],
+      ["dy", at(34 * 36, 2).map(Math.fround)],
+    ]);
+    const { outputs } = runProgram(program, inputs, { inner });
+    for (const [name, want] of evaluate(bindSizes(graph, { inner }), inputs))
+      expect(excess(outputs.get(name)!, want.data, 2e-5, 2e-5), name).toBeLessThanOrEqual(0);
   });
 });
