@@ -1,7 +1,7 @@
 /**
  * What every executor is: it compiles graphs, keeps named tensors between runs, and runs. Nothing here knows a device.
  */
-import type { Graph, HostTensor, Sizes } from "../compiler/index.ts";
+import type { Graph, HostTensor, Precision, PrecisionAsked, PrecisionPath, Sizes } from "../compiler/index.ts";
 
 export { checkFeeds, checkResidents, fetchedOutputs } from "./feeds.ts";
 
@@ -56,12 +56,16 @@ export interface CompileOptions {
    * faster. Default false.
    */
   readonly fixed?: boolean;
+  /** In which floats most of the work is done, where the executor can: `Backend.precision` says. Default "f32". */
+  readonly precision?: Precision;
 }
 
 export interface Backend {
   readonly device: DeviceInfo;
   createStore(): Store;
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
+  /** What graphs are computed in here when that is asked for, and why. */
+  precision(asked: PrecisionAsked): PrecisionPath;
   /** Pipelines or sessions made so far: while it stays the same, nothing was compiled. */
   pipelines(): number;
   dispose(): void;

@@ -44,7 +44,11 @@ const program = new Command("bench:internvit")
   .option("--width <n>", "a multiple of 128; heads and MLP follow", Number, internvit6b.width)
   .option("--image <n>", "pixels of a side", Number, internvit6b.image)
   .option("--batch <n>", "pictures a run", Number, 1)
-  .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f16"))
+  .addOption(
+    new Option("--dtype <dtype>", "what weights are kept as and, where the device can, computed with")
+      .choices(["f32", "f16"])
+      .default("f16"),
+  )
   .option("--runs <n>", "timed runs, after one that is not", Number, 5)
   .option("--offload <bytes>", "stream weights: at most so many bytes of them on the device", Number)
   .option("--compare", "compare with the cpu device in f32", false)
@@ -68,6 +72,10 @@ async function main(o: Options): Promise<void> {
   const { parameters } = countParameters(graph);
   const row = (label: string, text: string) => console.log(`${label.padEnd(12)} ${text}`);
   row("device", reason);
+  if (o.dtype === "f16") {
+    const { path, why } = backend.precision({ precision: o.dtype });
+    row("precision", `${path}, because ${why}`);
+  }
   row("model", `${parameters.toLocaleString("en-US")} parameters in ${o.dtype}, batch ${o.batch}, ${o.image} px`);
 
   const features = await measured(backend, sized, feeds, o, row);
@@ -84,8 +92,8 @@ type Feeds = Readonly<Record<string, HostTensor>>;
 
 const modelOn = (backend: Backend, graph: Graph, o: Options) =>
   o.offload === undefined
-    ? deviceModel(backend, tableWeights(graph))
-    : offloadedModel(backend, tableWeights(graph), { memory: o.offload });
+    ? deviceModel(backend, tableWeights(graph), { precision: o.dtype })
+    : offloadedModel(backend, tableWeights(graph), { memory: o.offload, precision: o.dtype });
 
 async function firstRun(backend: Backend, graph: Graph, feeds: Feeds, o: Options): Promise<HostTensor["data"]> {
   const model = modelOn(backend, graph, o);
@@ -114,7 +122,7 @@ async function measured(backend: Backend, graph: Graph, feeds: Feeds, o: Options
     "a run",
     `${(1000 * each).toFixed(1)} ms (${times.map((t) => (1000 * t).toFixed(1)).join(", ")}): ${(o.batch / each).toFixed(2)} pictures/s, ${(flops / each / 1e12).toFixed(2)} TFLOP/s`,
   );
-  if (o.profile && "gpu" in backend) await profile(backend as WebgpuBackend, kept, feeds, model.store, row);
+  if (o.profile && "gpu" in backend) await profile(backend as WebgpuBackend, kept, feeds, model.store, o.dtype, row);
   model.dispose();
   return outputs.features!.data;
 }
@@ -124,9 +132,10 @@ async function profile(
   graph: Graph,
   feeds: Feeds,
   store: ReturnType<typeof deviceModel>["store"],
+  precision: Options["dtype"],
   row: (a: string, b: string) => void,
 ) {
-  const executable = await backend.compile(graph);
+  const executable = await backend.compile(graph, { precision });
   const kernels = executable.program().kernels;
   const times = await executable.profile(feeds, store);
   const groups = new Map<string, { time: number; flops: number; bytes: number; count: number }>();

@@ -1,7 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { HeddleError, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { Command, CommanderError, Option } from "commander";
+import { HeddleError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { adapterNames } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -53,10 +53,10 @@ function commands(done: (status: number) => void): Command {
       "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
       "webgpu",
     )
-    .option("--dtype <dtype>", "with --target onnx: f32, f16, int8 or int4", "f32")
+    .option("--dtype <dtype>", "what it is computed in: f32 or f16; with --target onnx also int8 or int4", "f32")
     .option("--pass <name>", "print what a stage of the target was given and what it made")
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
-    .option("--adapter <name>", `with --kernels: whom they are made for, ${adapterNames.join(", ")}`, "typical")
+    .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, "typical")
     .option("--fixed", "with --kernels: made for these sizes alone, rather than for any", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
@@ -70,6 +70,12 @@ function commands(done: (status: number) => void): Command {
     .description("run a training job")
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])
+    .addOption(
+      new Option(
+        "--precision <precision>",
+        "what a job computes in that has this setting; its parameters are f32",
+      ).choices([...precisions]),
+    )
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option(...set)
@@ -84,6 +90,11 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "what weights are kept as: f32 or f16; what export takes for an ONNX file", "f32")
+    .addOption(
+      new Option("--precision <precision>", "what a bundle computes in; f16 needs a device that has it")
+        .choices([...precisions])
+        .default("f32"),
+    )
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
     .option("--seed <n>", "of random values", seed, 0)

@@ -74,11 +74,17 @@ const variantReport = (v: KernelVariant, taken: boolean, sizes: Sizes): VariantR
 const withoutNumbers = (name: string): string => name.replace(/(?<=^|[./])\d+(?=[./]|$)/g, "*");
 
 /** The report for a terminal of 80 columns. */
-export function printKernels(program: Program, shapes: readonly ShapeReport[], sizes: Sizes, adapter: string): string {
+export function printKernels(
+  program: Program,
+  shapes: readonly ShapeReport[],
+  sizes: Sizes,
+  { adapter, notes }: { readonly adapter: string; readonly notes: readonly string[] },
+): string {
   const count = shapes.reduce((n, s) => n + s.count, 0);
   const open = program.symbols.map((s) => `${s} = ${sizes[s]}`).join(", ");
   const heading = [
     `${program.graph.name}: ${counted(count, "kernel")} of ${counted(shapes.length, "shape")}, for ${adapter}`,
+    ...notes.flatMap((note) => wrap(note)),
     ...(open === "" ? [] : wrap(`sizes are open until a run; the figures are for ${open} (--batch, --size)`)),
   ];
   return `${[heading, ...shapes.map(printShape), legend(shapes)].map((lines) => lines.join("\n")).join("\n\n")}\n`;

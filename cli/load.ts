@@ -3,7 +3,15 @@ import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { didYouMean, FileError, type Graph, HeddleError, parseGraph, UsageError } from "../compiler/index.ts";
+import {
+  didYouMean,
+  FileError,
+  type Graph,
+  HeddleError,
+  type Precision,
+  parseGraph,
+  UsageError,
+} from "../compiler/index.ts";
 import { type Config, configure, type Model, modelGraph, parseSettings, type TokenRun, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import type { JobFile, Setting } from "../runtime/index.ts";
@@ -74,12 +82,20 @@ async function readGraph(source: string, { set, graph }: GraphChoice): Promise<G
   return parseGraph(await readText(source), source);
 }
 
-/** The job of a TypeScript file, and its configuration with `--set` applied. */
-export async function loadJob(source: string, settings: readonly string[]) {
+/**
+ * The job of a TypeScript file, and its configuration with `--set` and `--precision` applied. Throws UsageError where a
+ * precision is asked of a job that does not let it be chosen.
+ */
+export async function loadJob(source: string, settings: readonly string[], precision?: Precision) {
   if (!isScript(source))
     throw new UsageError(`"${source}" is no job: give a TypeScript file that exports defineJob({ ... })`);
   const job = pick<JobFile>(await importFile(source), "heddle.job", source, "export default defineJob({ ... })");
-  const overrides = parseSettings(job as { name: string; config: Config }, settings);
+  if (precision !== undefined && !Object.hasOwn(job.config, "precision"))
+    throw new UsageError(
+      `the job ${job.name} has no setting "precision": give it one, such as "f32", and pass it to defineStage`,
+    );
+  const given = precision === undefined ? settings : [...settings, `precision=${precision}`];
+  const overrides = parseSettings(job as { name: string; config: Config }, given);
   return { job, config: { ...job.config, ...(overrides as Readonly<Record<string, Setting>>) } };
 }
 

@@ -1,6 +1,7 @@
 /** The roads from a graph to each target, stage by stage, for commands that show them. */
 import { type ExportOptions, onnxStages, opsets, settledOptions } from "../backends/onnx/index.ts";
 import {
+  type AdapterFacts,
   type AnyStage,
   bindSizes,
   didYouMean,
@@ -12,7 +13,7 @@ import {
   UsageError,
   webgpuStages,
 } from "../compiler/index.ts";
-import { typicalFacts } from "./typical-gpu.ts";
+import { keptAs, precisionFor } from "./precision.ts";
 
 /** A road with the graph that it begins with. */
 interface Road {
@@ -22,12 +23,17 @@ interface Road {
 
 export interface RoadChoice {
   readonly sizes: Sizes;
-  /** Of an export. */
+  /** "f16" is meant for WebGPU as well, the others for an export. */
   readonly dtype: NonNullable<ExportOptions["dtype"]>;
+  /** The adapter that WebGPU's kernels are for. */
+  readonly facts: AdapterFacts;
 }
 
 const roads: Readonly<Record<string, (graph: Graph, choice: RoadChoice) => Road>> = {
-  webgpu: (graph, { sizes }) => ({ graph: bindSizes(graph, sizes), stages: webgpuStages(typicalFacts) }),
+  webgpu: (graph, { sizes, dtype, facts }) => ({
+    graph: keptAs(bindSizes(graph, sizes), dtype),
+    stages: webgpuStages(facts, undefined, precisionFor(dtype)),
+  }),
   onnx: (graph, { dtype }) => ({
     graph,
     stages: onnxStages(settledOptions({ dtype, opset: dtype === "int4" ? 21 : opsets.usual })),

@@ -12,7 +12,9 @@ import {
   type Node,
   operandsAs,
   opRecord,
+  type Precision,
   packArena,
+  precisions,
   type TensorType,
   topological,
   UsageError,
@@ -22,6 +24,7 @@ import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
 import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
+import { scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { type Params, rootParams } from "./params.ts";
@@ -54,9 +57,26 @@ export interface Stage {
   /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Default everything. */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
+  /**
+   * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
+   * optimizer's state, losses and statistics are f32 in either. Default "f32".
+   */
+  readonly precision?: Precision;
+  /**
+   * With "f16": what the loss is multiplied by, and the gradient divided by, so that small cotangents stay above what f16
+   * rounds to 0. A power of two; default 1024: cotangents then lie between 6e-11 and 64.
+   */
+  readonly lossScale?: number;
 }
 
 export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
+
+/** The precision that a job's setting names. Throws UsageError for another word. */
+export function precisionNamed(text: string): Precision {
+  const found = precisions.find((p) => p === text);
+  if (!found) throw new UsageError(`precision is one of ${precisions.join(", ")}, not "${text}"`);
+  return found;
+}
 
 /** Names of the state that a training step keeps in a store. */
 export const trainingState = {
@@ -64,6 +84,7 @@ export const trainingState = {
   mean: "train.mean",
   square: "train.square",
   step: "train.step",
+  lossScale: "train.loss_scale",
 } as const;
 
 /** Trained parameters, and the moments of each, as ranges of three flat tensors. */
@@ -87,6 +108,10 @@ export interface TrainingStep {
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
   /** The name of the counter of steps in the store: an i32 scalar. */
   readonly counter: string;
+  /** What the step is to be compiled for. */
+  readonly precision: Precision;
+  /** The scale of the loss in the store, an f32 scalar, and what it is at first; none in f32. */
+  readonly lossScale?: { readonly state: string; readonly initial: number };
 }
 
 /**
@@ -114,24 +139,28 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     return { parameter: parameter!, mean: m!, square: s! };
   });
   const done = state(trainingState.step, "i32", []);
+  const lossScale = lossScaleOf(stage);
+  const scale = lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
 
   const reported = Object.entries(metrics);
   const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
-  const roots = [...told, ...differentiate(loss, trained)];
+  const roots = [...told, ...differentiate(scale ? scaledLoss(loss, scale) : loss, trained)];
   const views = viewNodes(
     roots,
     layouts,
     before.map((s) => s.parameter),
   );
   const gradients = new Map(trained.map((n, i) => [nameOf(n), views[told.length + i]!]));
-  const packed = layouts.map((layout) =>
-    typed<"arena">(
-      packArena(
-        layout,
-        layout.entries.map((e) => gradients.get(e.name)!),
+  const packed = layouts
+    .map((layout) =>
+      typed<"arena">(
+        packArena(
+          layout,
+          layout.entries.map((e) => gradients.get(e.name)!),
+        ),
       ),
-    ),
-  );
+    )
+    .map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
 
   const { optimizer } = stage;
   const norm = globalNorm(packed, axes);
@@ -168,8 +197,34 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     },
   );
   const kept = updates.map(({ name, next, initial }) => ({ name, type: next.type, initial }));
-  return { graph, arenas, trained, frozen, kept, counter: trainingState.step };
+  const { precision = "f32" } = stage;
+  return {
+    graph,
+    arenas,
+    trained,
+    frozen,
+    kept,
+    counter: trainingState.step,
+    precision,
+    ...(lossScale && { lossScale }),
+  };
 }
+
+/** The scale of a stage that computes in f16. Throws UsageError for one that is no power of two, or that nothing asks for. */
+function lossScaleOf({ name, precision = "f32", lossScale }: Stage): TrainingStep["lossScale"] {
+  if (precision === "f32") {
+    if (lossScale === undefined) return undefined;
+    throw new UsageError(`stage "${name}": a lossScale goes with precision "f16"; in f32 no gradient needs one`);
+  }
+  const initial = lossScale ?? usualLossScale;
+  if (Number.isInteger(Math.log2(initial)) && Math.abs(Math.log2(initial)) <= 24)
+    return { state: trainingState.lossScale, initial };
+  throw new UsageError(
+    `stage "${name}": lossScale is ${initial}; take a power of two from 2^-24 to 2^24, by which dividing is exact`,
+  );
+}
+
+const usualLossScale = 2 ** 10;
 
 /** The name of an arena's tensor: as it is for the first, numbered for those after it. */
 const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}.${i}`);

@@ -3,7 +3,7 @@
  * Noto, is held out whole, so the test asks for concepts that were learned in drawings that were never seen.
  */
 
-import { cosine, defineStage, trace, trainingStep } from "../dsl/index.ts";
+import { cosine, defineStage, precisionNamed, trace, trainingStep } from "../dsl/index.ts";
 import { stageOneLoss } from "../models/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
@@ -18,6 +18,7 @@ const settings = {
   rate: 1.5e-3,
   checkpointEvery: 200,
   seed: 7,
+  precision: "f32",
 };
 
 export default defineJob({
@@ -32,6 +33,7 @@ export default defineJob({
     const data = await emojiData(vocab);
     const stage = defineStage({
       name: "contrastive",
+      precision: precisionNamed(c.precision),
       loss: (p) => {
         const { loss, scale } = stageOneLoss(p, model);
         return { loss, metrics: { logit_scale: scale } };

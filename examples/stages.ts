@@ -10,7 +10,7 @@
  */
 import type { Graph } from "../compiler/index.ts";
 import { UsageError } from "../compiler/index.ts";
-import { type Config, cosine, defineStage, type Stage, trace, trainingStep } from "../dsl/index.ts";
+import { type Config, cosine, defineStage, precisionNamed, type Stage, trace, trainingStep } from "../dsl/index.ts";
 import { internvlG, stageOneLoss, stageThreeLoss, stageTwoLoss, stageTwoTrainable } from "../models/index.ts";
 import { defineJob, type Json, type TrainedRun, type TrainingBatch } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
@@ -21,7 +21,16 @@ import { testAnswers } from "./stages/answers.ts";
 import { chatFeeds, contrastiveFeeds, generativeFeeds } from "./stages/feeds.ts";
 import { chat, contrastive, generative } from "./stages/models.ts";
 
-const settings = { stage: 1, steps: 400, batch: 64, rate: 1.5e-3, checkpointEvery: 100, seed: 7, tested: 1350 };
+const settings = {
+  stage: 1,
+  steps: 400,
+  batch: 64,
+  rate: 1.5e-3,
+  checkpointEvery: 100,
+  seed: 7,
+  tested: 1350,
+  precision: "f32",
+};
 
 /** What a stage is, what it is fed, and how its result is tested on the artist that it did not see. */
 interface Part {
@@ -111,6 +120,7 @@ export default defineJob({
     const data = await emojiData(contrastive.text.vocab);
     const stage = defineStage({
       ...part.stage,
+      precision: precisionNamed(c.precision),
       optimizer: {
         rate: cosine({ peak: c.rate, steps: c.steps, warmup: Math.min(40, Math.ceil(c.steps / 10)) }),
         beta2: 0.95,

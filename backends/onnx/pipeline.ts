@@ -2,11 +2,15 @@
 import {
   type AnyStage,
   commonStagesBut,
+  coreOf,
   decomposeFor,
   type Graph,
   graphForm,
   graphStage,
+  type HalfOptions,
+  halfPrecision,
   joinPads,
+  type Node,
   type RunOptions,
   runStages,
   stage,
@@ -24,7 +28,6 @@ import { placeInputs } from "./nodes/place-inputs.ts";
 import { quantizeWeights } from "./nodes/quantize.ts";
 import { type EmitOptions, type ExportOptions, settledOptions } from "./options.ts";
 import { expressible } from "./passes/expressible.ts";
-import { halfPrecision } from "./passes/half.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 import { tabulateIotas } from "./passes/tabulate-iotas.ts";
@@ -34,6 +37,17 @@ const without = {
   prune: "states and random numbers are inputs of a file, which keeps them; a weight that no node reads is not stored",
 };
 
+/** A file stores its parameters as they are used. Attention becomes a softmax, which may be f16; its gradients may not. */
+const inFile = (options: EmitOptions): HalfOptions => ({
+  isWhole: (node) => isExpressible(node, options) || isMixing(node),
+  parameters: "narrowed",
+});
+
+const isMixing = (node: Node): boolean => {
+  const core = coreOf(node);
+  return core?.kind === "attention" && core.part === "values";
+};
+
 /**
  * The road from a graph to an ONNX model, in order; each stage says what it needs from those before it. The list is the
  * same for all options: a stage that they do not ask for changes nothing.
@@ -41,7 +55,7 @@ const without = {
 export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
   graphStage(tabulateIotas), // before fold, which computes with the tables
   ...commonStagesBut(without), // first: what follows meets few spellings; attention is found here for "operator"
-  graphStage(halfPrecision(options)), // while ops are whole: f16 is decided for a norm or an attention, not for its parts
+  graphStage(halfPrecision(options.precision, inFile(options))), // while ops are whole: f16 is decided for a norm or an attention, not for its parts
   graphStage(softmaxAttention(options)), // before decompose, which would spell the gradients with exp(logits - lse)
   graphStage(shareGelu), // before decompose, which takes a gelu apart that has no operator
   graphStage(joinPads),

@@ -51,6 +51,11 @@ export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
       sessions++;
       return made;
     },
+    precision: ({ precision, parameters = precision }) => ({
+      computes: "f32",
+      path: parameters === "f16" ? "f16 storage only, f32 compute" : "f32",
+      why: "onnxruntime's processor kernels have no products of f16",
+    }),
     pipelines: () => sessions,
     dispose: () => {},
   };

@@ -4,5 +4,7 @@ export {
   type DeviceRequest,
   type ListedAdapter,
   listAdapters,
+  type OpenedAdapter,
+  openAdapters,
   requestDevice,
 } from "./runtime/adapter.ts";

@@ -32,7 +32,7 @@ export async function trainVit(c: VitConfig): Promise<Subject> {
 /** The training state before the first step. */
 export async function fillStore(
   store: Store,
-  { arenas, counter }: TrainingStep,
+  { arenas, counter, lossScale }: TrainingStep,
   weights: ReadonlyMap<string, HostTensor>,
 ): Promise<void> {
   const flat = (data: Float32Array) => hostTensor("f32", [{ name: "arena", size: data.length }], data);
@@ -43,6 +43,7 @@ export async function fillStore(
     for (const moment of [mean, square]) await store.write(moment, flat(new Float32Array(layout.size)));
   }
   await store.write(counter, hostTensor("i32", [], [0]));
+  if (lossScale) await store.write(lossScale.state, hostTensor("f32", [], [lossScale.initial]));
 }
 
 /** The batch as the stage's inputs. */

@@ -9,6 +9,7 @@ import {
   isParameter,
   keepParametersAs,
   type Node,
+  type Precision,
   type SizedAxis,
   UsageError,
 } from "../../compiler/index.ts";
@@ -33,12 +34,16 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly weights?: string;
   /** What a bundle keeps weights as. */
   readonly dtype: string;
+  /** What a bundle computes in: f16 asks its page's device for that feature. */
+  readonly precision: Precision;
   readonly seed: number;
   readonly json: boolean;
 }
 
 export async function compileCommand(source: string, args: CompileArguments): Promise<number> {
   if (args.target === "webgpu") return await compileBundle(source, args);
+  if (args.target === "onnx" && args.precision !== "f32")
+    throw new UsageError("--precision is a bundle's; an ONNX file in f16 is --dtype f16");
   if (args.target === "onnx") return await exportCommand(source, { ...args, verify: false });
   throw new UsageError(`--target is webgpu or onnx, not "${args.target}"`);
 }
@@ -51,7 +56,9 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const { graph } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
-  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, typicalFacts));
+  const { precision } = args;
+  const facts = precision === "f16" ? { ...typicalFacts, features: new Set(["f16" as const]) } : typicalFacts;
+  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, facts, { precision }));
   const parameters = await openParameters(bound, weights, args.seed);
   try {
     await makeFolder(args.out);
@@ -65,16 +72,17 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
     await parameters.dispose();
   }
   const weightBytes = manifest.parameters.reduce((n, p) => n + (manifest.buffers[p.buffer] ?? 0), 0);
-  const facts = {
+  const written = {
     out: args.out,
     weights: parameters.origin,
+    features: manifest.features,
     sizes,
     shaders: shaders.size,
     dispatches: manifest.dispatches.length,
     weightBytes,
     seconds: Math.round((performance.now() - begun) / 100) / 10,
   };
-  process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
+  process.stdout.write(args.json ? `${json(written)}\n` : describe(written));
   return 0;
 }
 
@@ -95,6 +103,7 @@ function describe(f: {
   weights: string;
   shaders: number;
   dispatches: number;
+  features: readonly string[];
   weightBytes: number;
   seconds: number;
 }): string {
@@ -102,6 +111,7 @@ function describe(f: {
     ["bundle", f.out],
     ["weights", `${bytes(f.weightBytes)}, ${f.weights}`],
     ["kernels", `${f.dispatches} dispatches of ${f.shaders} WGSL modules`],
+    ...(f.features.length > 0 ? [["needs", `a device with ${f.features.join(", ")}`] as const] : []),
     ["written in", `${f.seconds} s`],
     ["use", 'import { loadBundle } from "./run.js"'],
   ])}\n`;

@@ -16,7 +16,9 @@ import {
   inspectionPage,
   memoryOf,
   nodesOf,
+  type PrecisionPath,
   type Program,
+  precisionPath,
   printGraph,
   printKernel,
   readSwitches,
@@ -33,9 +35,9 @@ import { printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
-import { assertStage, roadTo, travel } from "../roads.ts";
+import { keptAs, precisionFor, precisionText } from "../precision.ts";
+import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalFacts } from "../typical-gpu.ts";
 import { sweepCommand } from "./sweep.ts";
 
 export interface InspectArguments extends GraphChoice, SizeArguments {
@@ -70,6 +72,8 @@ export interface Inspection {
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
+  /** What it is computed in; absent where f16 is not asked for. */
+  readonly precision?: PrecisionPath;
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
   readonly traffic: { readonly read: number; readonly written: number };
@@ -92,7 +96,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.kernels !== undefined) return showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, begun), ...parts };
+  const result = { ...inspect(graph, sizes, args, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -100,7 +104,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
 /** Prints what a stage was given and what it made, or writes one page to step through all stages of a target. */
 async function showStages(graph: Graph, args: InspectArguments): Promise<number> {
   const { target, pass, html } = args;
-  const road = roadTo(target, graph, { sizes: sizesOf(graph, args), dtype: exportDtype(args.dtype) });
+  const road = roadTo(target, graph, choiceOf(sizesOf(graph, args), args));
   // Of a form with named parts, such as kernels, a pattern says which.
   const [stage, names] = pass?.split(":") ?? [];
   if (stage !== undefined) assertStage(target, road, stage);
@@ -119,7 +123,10 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
 function showKernels(graph: Graph, args: InspectArguments, pattern: string): number {
   const { what, facts } = adapterNamed(args.adapter);
   const sizes = sizesOf(graph, args);
-  const program = compileKernels(args.fixed ? bindSizes(graph, sizes) : graph, facts);
+  const precision = precisionFor(args.dtype);
+  const kept = keptAs(args.fixed ? bindSizes(graph, sizes) : graph, args.dtype);
+  const program = compileKernels(kept, facts, { precision });
+  const path = precision === "f16" ? { precision: pathOf(graph, args) } : {};
   const chosen = program.kernels.filter((k) => globMatches(pattern, k.name));
   if (chosen.length === 0) {
     const near = didYouMean(
@@ -129,10 +136,27 @@ function showKernels(graph: Graph, args: InspectArguments, pattern: string): num
     throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
   }
   const shapes = shapesOf(chosen, sizes);
-  const report = { model: graph.name, adapter: args.adapter, sizes, open: program.symbols, shapes };
-  process.stdout.write(args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, what));
+  const report = { model: graph.name, adapter: args.adapter, sizes, ...path, open: program.symbols, shapes };
+  const notes = path.precision ? [`computed in ${precisionText(path.precision)}`] : [];
+  process.stdout.write(
+    args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, { adapter: what, notes }),
+  );
   return 0;
 }
+
+/** What the options say of a road. */
+const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): RoadChoice => ({
+  sizes,
+  dtype: exportDtype(dtype),
+  facts: adapterNamed(adapter).facts,
+});
+
+/** What a graph is computed in on the adapter named; the parameters that a step updates stay f32. */
+const pathOf = ({ updates }: Graph, { dtype, adapter }: InspectArguments): PrecisionPath =>
+  precisionPath(adapterNamed(adapter).facts, {
+    precision: precisionFor(dtype),
+    ...(Object.keys(updates).length > 0 && { parameters: "f32" }),
+  });
 
 /** What the DUMP, TRACE and TIME switches ask for, on stderr. */
 function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
@@ -141,19 +165,22 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   const switches = readSwitches(process.env);
   const write = (line: string) => void process.stderr.write(`${line}\n`);
   if ([switches.dump, switches.trace, switches.time].every((asked) => asked.length === 0)) return;
-  travel(roadTo(target, graph, { sizes, dtype }), {
+  travel(roadTo(target, graph, choiceOf(sizes, args)), {
     observers: switchObservers(switches, write),
     check: switches.check,
   });
   if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph, { dtype }).model));
   for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
-    for (const { name, kernel } of compiled(graph, sizes).kernels) {
+    for (const { name, kernel } of compiled(graph, sizes, args).kernels) {
       if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
     }
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes): Program => compileKernels(bindSizes(graph, sizes), typicalFacts);
+const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArguments): Program =>
+  compileKernels(keptAs(bindSizes(graph, sizes), dtype), adapterNamed(adapter).facts, {
+    precision: precisionFor(dtype),
+  });
 
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
@@ -172,7 +199,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
       `"${source}" has no stage "${args.stage}"; ${stages.length > 0 ? `it has ${stages.join(", ")}` : "it has none"}`,
     );
   }
-  const step = trainingStep(recipe(config).stage);
+  const step = trainingStep({ ...recipe(config).stage, precision: precisionFor(args.dtype) });
   const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
   const all = countParameters(graph); // the whole model, also what this stage's loss does not use
   return {
@@ -193,8 +220,8 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): Inspection {
-  const program = compiled(graph, sizes);
+function inspect(graph: Graph, sizes: Sizes, args: InspectArguments, begun: number): Inspection {
+  const program = compiled(graph, sizes, args);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -205,6 +232,7 @@ export function inspect(graph: Graph, sizes: Sizes, begun = performance.now()): 
     macs: { exact: countMacs(graph, sizes), paper: null },
     graph: { nodes: nodesOf(graph).length, ops: countOps(graph) },
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
+    ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
@@ -251,6 +279,7 @@ function describe(r: Inspection): string {
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
+    ...(r.precision ? [["computed in", precisionText(r.precision)] as const] : []),
     ["memory, parameters", bytes(r.memory.parameters)],
     [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],

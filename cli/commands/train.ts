@@ -1,7 +1,7 @@
 /** `heddle train`: runs a job, shows its progress, leaves a run folder. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { UsageError } from "../../compiler/index.ts";
+import { type Precision, UsageError } from "../../compiler/index.ts";
 import { internvlCheckpoints } from "../../models/index.ts";
 import {
   freshRunFolder,
@@ -29,6 +29,8 @@ export interface TrainArguments {
   readonly device: string;
   readonly resume: boolean;
   readonly set: readonly string[];
+  /** The same as `--set precision=`, for jobs that have that setting. */
+  readonly precision?: Precision;
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
   readonly from: readonly string[];
   readonly runs: string;
@@ -37,7 +39,7 @@ export interface TrainArguments {
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
   const say = (text: string) => process.stderr.write(`${text}\n`);
-  const { job, config } = await loadJob(source, args.set);
+  const { job, config } = await loadJob(source, args.set, args.precision);
   const device = await openDevice(parseDevice(args.device));
   const stop = stopOnSignals(say);
   let inheritance: Inheritance | undefined;

@@ -1,11 +1,13 @@
 /** Fused kernels: what each stores and reads, and where values lie in memory. */
 import type { Dim } from "../ir/dim.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isConstant, sourceOf } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/index.ts";
 import type { Group, Placement } from "./groups.ts";
+import { typicalSpan } from "./sizes.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's. */
 export interface Storage {
@@ -66,6 +68,9 @@ export interface Fusion {
 
 /** A constant with elements, which lies in memory. */
 export const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
+
+/** Bytes of a value, at the sizes that choices are made for. */
+export const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
 
 /** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
 export const isFree = (n: Node): boolean => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);

@@ -2,13 +2,12 @@
  * Decides how a kernel gets each value that it is computed from: by reading it, which writes it to memory, or by computing it
  * again from what is read anyway. One view of cost serves all decisions: bytes read and written.
  */
-import { dtypeBytes } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isConcatenation, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
-import { isFree, isView, type NearMiss, type Storage } from "./fused-kernel.ts";
+import { indexMapOf, isConcatenation, isElementwise, operandsAs, opRecord, roleOf } from "../ir/op.ts";
+import { bytesOf, isFree, isView, type NearMiss, type Storage } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
-import { typicalSpan } from "./sizes.ts";
-import { isNearlyLoad, type Wanted } from "./wanted.ts";
+import { typical, typicalSpan } from "./sizes.ts";
+import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
 import type { Writes } from "./writes.ts";
 
 /** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
@@ -18,7 +17,18 @@ const negligibleBytes = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
 const maxSelectedParts = 4;
 
-const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
+/** Products of an element from which on a conversion of what is in memory is stored: it saves more reads than it costs. */
+const manyUses = 1024;
+
+/** How often a contraction or an attention multiplies an element of an operand. */
+const usesOf = (core: Node, operand: Node): number => {
+  const work = opRecord(core.op).work?.(
+    core.operands.map((o) => o.type),
+    core.attrs,
+    core.type,
+  );
+  return work ? typical(work.macs) / typicalSpan(operand.type.axes) : 0;
+};
 
 /** A kernel whose reads are being decided: the consumer of the values that it asks for. */
 export interface Consumer {
@@ -57,7 +67,7 @@ export class Reads {
     const { kind } = consumer.group!;
     const repeated = kind === "contraction" || kind === "attention";
     core.operands.forEach((operand, i) => {
-      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer);
+      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer, usesOf(core, operand));
       else this.resolve(operand, consumer);
     });
   }
@@ -74,7 +84,17 @@ export class Reads {
       this.read(node, consumer);
       return;
     }
-    for (const operand of node.operands) this.resolve(operand, consumer);
+    for (const operand of node.operands) {
+      if (this.isPartOf(operand, node)) this.walk(operand, consumer);
+      else this.resolve(operand, consumer);
+    }
+  }
+
+  /** Whether a value is nowhere but in the conversion of it that is stored: no recomputing, however many ops it takes. */
+  private isPartOf(x: Node, stored: Node): boolean {
+    if (!isElementwise(x) || !isNarrowing(stored) || this.writes.storage.has(x) || this.writes.decided.has(x))
+      return false;
+    return this.places.get(x)!.group === this.places.get(stored)!.group;
   }
 
   private isOwn(node: Node, consumer: Consumer): boolean {
@@ -143,23 +163,35 @@ export class Reads {
   }
 
   /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
-  private resolveRepeated(node: Node, consumer: Consumer): void {
+  private resolveRepeated(node: Node, consumer: Consumer, uses: number): void {
     if (isFree(node) || consumer.reads.has(node)) return;
-    if (this.writes.isResident(node) || this.writes.storage.has(node) || isCore(node)) {
+    if (
+      this.writes.isResident(node) ||
+      this.writes.storage.has(node) ||
+      isCore(node) ||
+      this.storesNarrow(node, uses)
+    ) {
       this.read(node, consumer);
       return;
     }
     if (isNearlyLoad(node)) {
-      for (const operand of node.operands) this.resolveRepeated(operand, consumer);
+      for (const operand of node.operands) this.resolveRepeated(operand, consumer, uses);
     } else if (operandsAs(node, "table").length > 0) {
       node.operands.forEach((operand, i) => {
-        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer);
+        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer, uses);
         else this.read(operand, consumer);
       });
     } else {
       if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
       this.read(node, consumer);
     }
+  }
+
+  /** Whether a conversion to fewer bytes is stored: instead of its operand, or beside one that is read again very often. */
+  private storesNarrow(node: Node, uses: number): boolean {
+    const [x] = node.operands;
+    if (isNarrowing(node) && (this.writes.isResident(x!) || this.writes.storage.has(x!))) return uses >= manyUses;
+    return narrowsComputed(node);
   }
 
   /** The values in memory that a value is recomputed from; undefined when that takes too many ops. */

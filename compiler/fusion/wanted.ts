@@ -1,8 +1,8 @@
 /** What some kernel will ask memory for, whatever is decided about anything else. */
 import type { Node } from "../ir/node.ts";
-import { isAffine, isConcatenation, isElementwise, roleOf } from "../ir/op.ts";
+import { isAffine, isConcatenation, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
 import { cast, is, mul } from "../ops/index.ts";
-import { isFree } from "./fused-kernel.ts";
+import { bytesOf, isFree } from "./fused-kernel.ts";
 import { type Placement, readsInLoop, usersOf } from "./groups.ts";
 
 export interface Wanted {
@@ -32,7 +32,8 @@ function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Set
 function wantedInMemory(nodes: readonly Node[], places: Placement, users: Users, ends: ReadonlySet<Node>): Set<Node> {
   const wanted = new Set<Node>();
   const note = (node: Node): void => {
-    if (isNearlyLoad(node)) node.operands.forEach(note);
+    if (narrowsComputed(node)) wanted.add(node);
+    else if (isNearlyLoad(node)) node.operands.forEach(note);
     else if (isConcatenation(node) || isElementwise(node)) wanted.add(node);
   };
   for (const node of nodes.filter(readsInLoop))
@@ -47,3 +48,13 @@ const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isF
 
 /** What an innermost loop can afford to compute for each element that it loads. */
 export const isNearlyLoad = (n: Node): boolean => isAffine(n) || is(cast, n) || isScaling(n);
+
+/** A conversion to fewer bytes. */
+export const isNarrowing = (node: Node): boolean =>
+  isElementwise(node) && node.operands.length === 1 && bytesOf(node) < bytesOf(node.operands[0]!);
+
+/** Whether a conversion to fewer bytes is stored instead of its operand, which kernels compute. */
+export const narrowsComputed = (node: Node): boolean => {
+  const [x] = node.operands;
+  return isNarrowing(node) && !isNearlyLoad(x!) && operandsAs(x!, "table").length === 0 && !isFree(x!);
+};

@@ -116,14 +116,15 @@ export interface AttentionCore {
 }
 
 /**
- * Where floats may be f16 when a graph is computed in f16. Left out: operands and result are f32, as sums, statistics and
- * exponentials ask.
+ * Where floats may be f16 when a graph is computed in f16. Operands that are statistics are f32 in any case. Left out:
+ * operands and result are f32, as sums, statistics and exponentials ask.
  */
 export type HalfPolicy =
   | "safe" // f16 operands and result: what is summed accumulates in f32 inside, or the result is bounded by the operands
   | "as_operands" // f16 where all operands are
   | "as_operands_but_streams" // the same, but a sum of two computed values is f32: the residual stream grows with depth
-  | "as_normalized"; // f16 where the first operand is; its statistics are f32 inside
+  | "as_normalized" // f16 where the first operand is; its statistics are f32 inside
+  | "operands"; // f16 operands and an f32 result, as a statistic of rows that are f16
 
 /** Where a source's value comes from. */
 export type SourceKind =

@@ -264,6 +264,7 @@ record({
     summary:
       "log Σ exp of the masked, scaled logits of each row, in f32: what the backward pass keeps of the forward one.",
   },
+  half: "operands",
   operands: ["q", "k", "mask?"],
   roles: { q: "factor", k: "factor", mask: "mask" },
   core: { kind: "attention", pass: "forward", part: "statistic", rows: queryRows },
@@ -347,6 +348,7 @@ const gradientOf = {
       summary: `The cotangent of ${which} in attention, from the row statistics lse and delta = Σ dy·y.`,
       source: "Dao et al. 2022 (FlashAttention), appendix B.2",
     },
+    half: "safe",
     operands: ["q", "k", "v", "lse", "delta", "dy", "mask?"],
     roles: { q: "factor", k: "factor", v: "factor", lse: "statistic", delta: "statistic", dy: "factor", mask: "mask" },
     core: gradientCore[which],

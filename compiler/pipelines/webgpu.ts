@@ -35,8 +35,16 @@ import {
   verifyLowered,
   verifyProgram,
 } from "../lowering/index.ts";
-import { decomposeFor, joinPads, splitReductions } from "../passes/index.ts";
+import {
+  decomposeFor,
+  type HalfOptions,
+  halfPrecision,
+  joinPads,
+  type Precision,
+  splitReductions,
+} from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
+import { precisionPath } from "./precision.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
 const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
@@ -83,9 +91,17 @@ export const programForm: Form<Program> = {
   size: kernelCount,
 };
 
+/** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
+const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
+
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
-export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = scheduleTables): readonly AnyStage[] => [
+export const webgpuStages = (
+  facts: AdapterFacts,
+  schedules: ScheduleTables = scheduleTables,
+  precision: Precision = "f32",
+): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
+  graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitReductions), // after decompose, which makes most sums
@@ -106,6 +122,11 @@ export const webgpuStages = (facts: AdapterFacts, schedules: ScheduleTables = sc
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
   readonly schedules?: ScheduleTables;
+  /**
+   * In which floats most of the work is done; default "f32". "f16" needs adapters with that feature, and is f32 on others:
+   * `precisionPath` says which it is.
+   */
+  readonly precision?: Precision;
 }
 
 /**
@@ -115,5 +136,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules), programForm, options);
+  { schedules, precision, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, precision), programForm, options);

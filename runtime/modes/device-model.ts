@@ -1,6 +1,14 @@
 /** One model on a device: its parameters once, and as many graphs over them as its modes need. */
 import type { Backend, Store } from "../../backends/backend.ts";
-import { type DType, type Graph, type HostTensor, inputName, isParameter, type Sizes } from "../../compiler/index.ts";
+import {
+  type DType,
+  type Graph,
+  type HostTensor,
+  inputName,
+  isParameter,
+  type Precision,
+  type Sizes,
+} from "../../compiler/index.ts";
 import type { InferenceSession } from "../session.ts";
 import { openSessions } from "./open-sessions.ts";
 
@@ -24,13 +32,15 @@ export interface DeviceModel {
 export interface DeviceModelOptions {
   /** Default false: graphs are compiled once for all sizes. */
   readonly fixed?: boolean;
+  /** In which floats most of the work is done, where the device can; default "f32". */
+  readonly precision?: Precision;
 }
 
 /** A model without graphs yet. Parameters are read when a graph first needs them, so one is in host memory at a time. */
 export function deviceModel(
   backend: Backend,
   parameters: ParameterSource,
-  { fixed = false }: DeviceModelOptions = {},
+  { fixed = false, precision = "f32" }: DeviceModelOptions = {},
 ): DeviceModel {
   const store = backend.createStore();
   const written = new Set<string>();
@@ -42,7 +52,7 @@ export function deviceModel(
       await store.write(name, await parameters.read(name, node.type.dtype));
       written.add(name);
     }
-    const executable = await backend.compile(graph, { sizes, fixed });
+    const executable = await backend.compile(graph, { sizes, fixed, precision });
     return sessions.add(
       (feeds, options) => executable.run(feeds, store, options),
       () => executable.dispose(),

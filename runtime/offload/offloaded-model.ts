@@ -16,6 +16,7 @@ import {
   type Node,
   openSizes,
   type Part,
+  type Precision,
   partition,
   partNames,
   rewriteNodes,
@@ -33,6 +34,8 @@ export interface OffloadOptions {
   readonly memory: number;
   /** Compile anew for each set of sizes that runs come with. Default false. */
   readonly fixed?: boolean;
+  /** In which floats most of the work is done, where the device can; default "f32". Parts hand on f32. */
+  readonly precision?: Precision;
   /** Told before each part of a run, and after the last. */
   readonly onPart?: (done: number, total: number) => void;
   /** Told where an operation's weights alone are too large for that: the bytes that are held instead. */
@@ -46,7 +49,7 @@ export function offloadedModel(backend: Backend, parameters: ParameterSource, op
   // Runs of all sessions go one after another, and leave no weights behind: they share the memory that is granted.
   let last: Promise<unknown> = Promise.resolve();
   const session = async (graph: Graph, sizes: Sizes = {}): Promise<InferenceSession> => {
-    const weights = partWeights(backend, parameters);
+    const weights = partWeights(backend, parameters, options.precision ?? "f32");
     const run = partsRunner(graph, sizes, weights, store, options);
     const inTurn: InferenceSession["run"] = (feeds, runOptions) => {
       const turn = last.then(() => run(feeds, runOptions));

@@ -1,6 +1,14 @@
 /** The weights of parts on a device: those of one part are read while another runs. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import { type Graph, inputName, isParameter, type Node, type Part, partNames } from "../../compiler/index.ts";
+import {
+  type Graph,
+  inputName,
+  isParameter,
+  type Node,
+  type Part,
+  type Precision,
+  partNames,
+} from "../../compiler/index.ts";
 import type { ParameterSource } from "../modes/device-model.ts";
 
 /** A part that can run. */
@@ -24,7 +32,7 @@ interface Compiled {
   readonly executable: Executable;
 }
 
-export function partWeights(backend: Backend, parameters: ParameterSource): PartWeights {
+export function partWeights(backend: Backend, parameters: ParameterSource, precision: Precision): PartWeights {
   const compiled: Compiled[] = [];
   const idle = new Map<Store, Executable>();
   const open = new Set<Store>();
@@ -35,7 +43,7 @@ export function partWeights(backend: Backend, parameters: ParameterSource): Part
       (c) => c.results.length === results.length && c.results.every((r, i) => r === results[i]),
     );
     if (equal) return equal.executable;
-    const executable = await backend.compile(graph);
+    const executable = await backend.compile(graph, { precision });
     compiled.push({ results, executable });
     return executable;
   };

@@ -8,6 +8,7 @@ import {
   inputName,
   isParameter,
   type Node,
+  type Precision,
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
@@ -29,6 +30,10 @@ export interface CompiledStep {
   readonly kept: readonly { readonly name: string; readonly type: TensorType; readonly initial: number }[];
   /** The name of the counter of steps in the store. */
   readonly counter: string;
+  /** What the step is compiled for. */
+  readonly precision: Precision;
+  /** The scale of the loss in the store, and what it is at first; none in f32. */
+  readonly lossScale?: { readonly state: string; readonly initial: number };
 }
 
 export interface TrainingBatch {

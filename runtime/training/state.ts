@@ -51,6 +51,7 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
     for (const moment of [mean, square]) await writeArena(store, moment, new Float32Array(layout.size));
   }
   await store.write(step.counter, hostTensor("i32", [], [0]));
+  if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }

@@ -19,7 +19,7 @@ import { type Progress, startProgress } from "../progress/progress.ts";
 import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
-import { type TrainingJob, unusedParameters } from "./job.ts";
+import { type CompiledStep, type TrainingJob, unusedParameters } from "./job.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
 import { checkpointGroups, readWeights, restoreState, startingValue, writeInitialState } from "./state.ts";
 
@@ -64,8 +64,10 @@ const checkpoints = (folder: string) => join(folder, "checkpoints");
 export async function train(job: TrainingJob, options: TrainOptions): Promise<TrainResult> {
   const { folder, backend, note } = options;
   const begun = performance.now();
+  const { precision } = job.step;
+  if (precision !== "f32") note(precisionLine(job.step, backend));
   const store = backend.createStore();
-  const executable = await backend.compile(job.step.graph, { sizes: job.sizes, fixed: true });
+  const executable = await backend.compile(job.step.graph, { sizes: job.sizes, fixed: true, precision });
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const { done, cursor } = await begin(job, options, store);
   const resumeAt = options.resume ? { resumeAt: done } : {};
@@ -96,6 +98,12 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   }
 }
 
+/** "precision: f16 on matrices, as the adapter ...; parameters, gradients and optimizer in f32, loss scale 1024". */
+function precisionLine({ precision, lossScale }: CompiledStep, backend: Backend): string {
+  const { path, why } = backend.precision({ precision, parameters: "f32" });
+  return `precision: ${path}, because ${why}; parameters, gradients and optimizer in f32, loss scale ${lossScale?.initial ?? 1}`;
+}
+
 async function begin(
   job: TrainingJob,
   options: TrainOptions,
@@ -113,14 +121,33 @@ async function begin(
   }
   try {
     await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
-    const { cursor, seed } = loaded.state as { cursor: Json; seed: number };
+    const { cursor, seed, ...saved } = loaded.state as { cursor: Json; seed: number } & Partial<SavedPrecision>;
     if (seed !== job.seed)
       throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
+    requireSamePrecision(saved, savedPrecision(job.step));
     options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
     return { done: loaded.step, cursor };
   } finally {
     await loaded.dispose();
   }
+}
+
+/** What a checkpoint keeps of a step's precision; one in f32 keeps nothing. */
+interface SavedPrecision {
+  readonly precision: string;
+  readonly lossScale: number;
+}
+
+const savedPrecision = ({ precision, lossScale }: CompiledStep): Partial<SavedPrecision> =>
+  precision === "f32" ? {} : { precision, lossScale: lossScale?.initial ?? 1 };
+
+function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<SavedPrecision>): void {
+  const text = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
+    lossScale === undefined ? precision : `${precision} with a loss scale of ${lossScale}`;
+  if (text(saved) === text(job)) return;
+  throw new UsageError(
+    `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
+  );
 }
 
 async function runSteps(session: Session, first: number, from: Json | undefined): Promise<number> {
@@ -156,9 +183,26 @@ async function runStep(session: Session, step: number, feeds: Readonly<Record<st
       `the loss of step ${step + 1} is ${loss}: lower the learning rate or clip the gradient; checkpoints up to before it are whole`,
     );
   }
+  assertFiniteGradient(job.step, step + 1, figures);
   await session.metrics.append({ step: step + 1, ...figures, seconds: (performance.now() - begun) / 1000 });
   await session.events.scalars(step + 1, figures);
   progress.update(step + 1, { loss: figures.loss ?? 0 });
+}
+
+/** Throws UsageError for a gradient with an infinity or a NaN in it, which the parameters have by now as well. */
+function assertFiniteGradient(
+  { lossScale }: CompiledStep,
+  step: number,
+  figures: Readonly<Record<string, number>>,
+): void {
+  const { loss, gradient_norm: norm = 0 } = figures;
+  if (Number.isFinite(norm)) return;
+  const cause = lossScale
+    ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
+    : "lower the learning rate";
+  throw new UsageError(
+    `the gradient of step ${step} is not finite (its norm is ${norm}, the loss ${loss}): ${cause}; checkpoints up to before it are whole`,
+  );
 }
 
 /** Numbers for the step's random inputs, addressed by the input's name and the step. */
@@ -184,5 +228,9 @@ async function save({ job, options, store, metrics, events }: Session, step: num
   await metrics.flush();
   await events.flush();
   const groups = await checkpointGroups(job.step, store);
-  await saveCheckpoint(checkpoints(options.folder), { step, state: { cursor, seed: job.seed }, groups }, { keep: 2 });
+  await saveCheckpoint(
+    checkpoints(options.folder),
+    { step, state: { cursor, seed: job.seed, ...savedPrecision(job.step) }, groups },
+    { keep: 2 },
+  );
 }

@@ -74,3 +74,24 @@ gpuTest("and with weights in half the bytes, on any adapter", { timeout: 60_000 
   const bytes = (at: string) => statSync(join(at, "weights.safetensors")).size;
   expect(bytes(half)).toBeLessThan(0.6 * bytes(folder));
 });
+
+gpuTest("and in f16 on a device that has it: others are told what it lacks", { timeout: 60_000 }, async ({ gpu }) => {
+  const load = await compiled(join(folder, "f16"), "--dtype", "f16", "--precision", "f16");
+  if (!gpu.features.has("shader-f16")) {
+    await expect(load(gpu.device)).rejects.toThrow(
+      "the device was requested without shader-f16, which the kernels need",
+    );
+    return;
+  }
+  const model = await load(gpu.device);
+  const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
+  model.dispose();
+  expect(
+    excess(
+      logits,
+      expected(pixels, (v) => new Float16Array(v)),
+      1e-2,
+      1e-2,
+    ),
+  ).toBeLessThanOrEqual(0);
+});

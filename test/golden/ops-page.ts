@@ -95,6 +95,7 @@ const halves: Readonly<Record<HalfPolicy, string>> = {
   as_operands: "where all operands are",
   as_operands_but_streams: "where all operands are and one is learned; a sum of two computed values is f32",
   as_normalized: "where the first operand is, with statistics in f32",
+  operands: "operands, but for statistics; the result is f32",
 };
 
 function gradientText(record: OpRecord): string {

@@ -2,13 +2,17 @@
 import { tabulateIotas } from "../../backends/onnx/passes/tabulate-iotas.ts";
 import {
   canonicalize,
+  coreOf,
   decompose,
   differentiate,
   fold,
   fuseAttention,
   type Graph,
+  halfPrecision,
   inputName,
   makeGraph,
+  type Node,
+  opRecord,
   type Pass,
   prune,
 } from "../../compiler/index.ts";
@@ -21,6 +25,9 @@ function addGradients(graph: Graph): Graph {
   return makeGraph(graph.name, [...graph.outputs, ...outputs], graph.inputs, graph.updates);
 }
 
+/** As WebGPU has it: composites without a kernel are taken apart. */
+const hasKernel = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
+
 const passes: readonly Pass[] = [
   canonicalize,
   fold,
@@ -28,6 +35,8 @@ const passes: readonly Pass[] = [
   prune,
   tabulateIotas,
   { name: "decompose", run: (graph) => decompose(graph, () => false) },
+  halfPrecision("f16", { isWhole: hasKernel, parameters: "as_given" }),
+  { ...halfPrecision("f16", { isWhole: () => true, parameters: "narrowed" }), name: "half-precision-of-file" },
   { name: "differentiate", run: addGradients },
 ];
 

@@ -1,5 +1,5 @@
 /** Small models whose kernels are counted and compared as text. */
-import { bindSizes, type Graph } from "../../compiler/index.ts";
+import { bindSizes, type Graph, type Precision } from "../../compiler/index.ts";
 import {
   add,
   at,
@@ -18,6 +18,7 @@ import {
   rename,
   rmsNorm,
   type Tensor,
+  type TrainingStep,
   trainingStep,
 } from "../../dsl/index.ts";
 
@@ -59,9 +60,16 @@ export function encoder(p: Params, s: VitSizes): Tokens {
 }
 
 /** One AdamW step of a classifier of token means. */
-export function classifierStep(s: VitSizes, classes = 10): Graph {
+export const classifierStep = (s: VitSizes, classes = 10): Graph =>
+  bindSizes(trainedClassifier(s, { classes }).graph, {});
+
+export function trainedClassifier(
+  s: VitSizes,
+  { classes = 10, precision = "f32" }: { readonly classes?: number; readonly precision?: Precision },
+): TrainingStep {
   const stage = defineStage({
     name: "vit",
+    precision,
     loss: (p) => {
       const pooled = mean(encoder(p, s), axis("token", s.tokens));
       const kind = axis("class", classes);
@@ -71,5 +79,5 @@ export function classifierStep(s: VitSizes, classes = 10): Graph {
     },
     optimizer: { rate: constantRate(1e-3), clip: 1 },
   });
-  return bindSizes(trainingStep(stage).graph, {});
+  return trainingStep(stage);
 }

@@ -1,8 +1,8 @@
 /** What an f16 export keeps in f32, and that large values come out right or not at all. */
 import { describe, expect, it } from "vitest";
 import { encodeOnnx, exportOnnx } from "../../backends/onnx/index.ts";
-import { inHalf } from "../../backends/onnx/passes/half.ts";
-import { hostTensor, inputName, makeGraph, type Node, nodesOf, normal, ops } from "../../compiler/index.ts";
+
+import { hostTensor, inHalf, inputName, makeGraph, type Node, nodesOf, normal, ops } from "../../compiler/index.ts";
 import { excess } from "../support/samples.ts";
 import { reference, throughOnnx } from "./support.ts";
 
@@ -41,7 +41,7 @@ const values = (graph: ReturnType<typeof makeGraph>, given: Readonly<Record<stri
 
 describe("in f16", () => {
   it("a bias is added to a product, and the residual stream and its norm stay f32", () => {
-    const half = inHalf(outputs(stream()), () => true);
+    const half = inHalf(outputs(stream()), { isWhole: () => true, parameters: "narrowed" });
     expect(dtypes(half, "contract")).toEqual(["f16"]);
     expect(dtypes(half, "add")).toEqual(["f16", "f32"]);
     expect(dtypes(half, "rms_norm")).toEqual(["f32"]);

@@ -11,7 +11,9 @@ import {
   type SizedAxis,
   UnsupportedError,
 } from "../../compiler/index.ts";
+import { defineModel, trace } from "../../dsl/index.ts";
 import { createSession, randomStream } from "../../runtime/index.ts";
+import { block, tokensInput, trainedClassifier } from "../kernels/models.ts";
 import { gpuTest, validatingDevice } from "../support/adapter.ts";
 
 function halfGraph() {
@@ -102,5 +104,40 @@ gpuTest("parameters kept in f16 are read on any adapter", async ({ gpu }) => {
   for (const name of ["part", "out", "fours"]) {
     const difference = got[name]!.data.map((v, i) => Math.abs(v - expected[name]!.data[i]!));
     expect(Math.max(...difference)).toBeLessThan(1e-5);
+  }
+});
+
+const small = { batch: 2, tokens: 7, width: 12, heads: 3, mlp: 20, depth: 1 };
+
+gpuTest("a block in f16 is right on any adapter, in what its path says", async ({ gpu }) => {
+  const graph = trace(
+    defineModel({ name: "block", summary: "", config: {}, build: (p) => ({ y: block(p, tokensInput(small), small) }) }),
+  );
+  const weights = new Map(
+    graph.inputs
+      .filter((n) => n.op === "parameter")
+      .map((n) => [inputName(n), f32(inputName(n), n.type.axes as readonly SizedAxis[])]),
+  );
+  const x = f32("x", graph.inputs.find((n) => inputName(n) === "x")!.type.axes as readonly SizedAxis[]);
+  const expected = (await (await createSession(referenceBackend(), graph, weights)).run({ x })).y!;
+  const backend = webgpuBackend(gpu);
+  const got = (await (await createSession(backend, graph, weights, { precision: "f16" })).run({ x })).y!;
+  const { computes } = backend.precision({ precision: "f16" });
+  expect(computes).toBe(gpu.features.has("shader-f16") ? "f16" : "f32");
+  const largest = Math.max(...expected.data.map(Math.abs));
+  const worst = Math.max(...got.data.map((v, i) => Math.abs(v - expected.data[i]!)));
+  expect(worst / largest).toBeLessThan(computes === "f16" ? 4e-3 : 1e-5);
+  if (computes === "f16") expect(worst / largest).toBeGreaterThan(1e-6);
+});
+
+test("every kernel of a training step in f16 is taken by Dawn", async () => {
+  const device = await validatingDevice();
+  const wide = { batch: 4, tokens: 257, width: 128, heads: 2, mlp: 192, depth: 1 };
+  for (const sizes of [small, wide]) {
+    const step = trainedClassifier(sizes, { precision: "f16" });
+    const executable = await webgpuBackend(device).compile(step.graph, { precision: "f16" });
+    const kernels = executable.program().kernels.map((k) => k.kernel);
+    expect(kernels.some((k) => k.buffers.some((b) => b.dtype === "f16" && b.access !== "read"))).toBe(true);
+    device.check();
   }
 });

@@ -16,7 +16,7 @@ import {
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { Program } from "../compiler-doors.ts";
-import { emitWgsl } from "../emit/wgsl.ts";
+import { deviceFeaturesOf, emitWgsl } from "../emit/wgsl.ts";
 
 /** A tensor at the border of the program. Sizes in elements; data is row-major. */
 export interface BundleTensor {
@@ -57,6 +57,8 @@ export interface BundleManifest {
   /** The largest binding in bytes: the limit to request of the adapter. */
   readonly largestBinding: number;
   readonly mostBindings: number;
+  /** WebGPU's names of the features that the device must have. */
+  readonly features: readonly string[];
 }
 
 export interface Bundle {
@@ -111,6 +113,7 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
     dispatches,
     largestBinding: Math.max(0, ...all.map((b) => b.size)),
     mostBindings: Math.max(0, ...dispatches.map((d) => d.bindings.length)),
+    features: deviceFeaturesOf(program.kernels.map((k) => k.kernel)),
   };
   return { manifest, shaders: new Map([...shaders.keys()].map((text, i) => [shaderName(i), text])) };
 }

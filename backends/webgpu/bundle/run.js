@@ -19,6 +19,8 @@ export async function loadBundle(base, { device, read } = {}) {
   if (manifest.format !== "heddle-webgpu-1")
     throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
   const gpu = device ?? (await requestDevice(manifest));
+  for (const name of manifest.features)
+    if (!gpu.features.has(name)) throw new Error(`the device was requested without ${name}, which the kernels need`);
   const pipelines = await compile(gpu, manifest, text);
   const buffers = manifest.buffers.map((size) =>
     gpu.createBuffer({ size, usage: usage.storage | usage.copySrc | usage.copyDst }),
@@ -50,7 +52,7 @@ async function fetchBytes(url) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-async function requestDevice({ largestBinding, mostBindings, buffers }) {
+async function requestDevice({ largestBinding, mostBindings, buffers, features }) {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("this browser offers no WebGPU adapter");
   const wanted = {
@@ -62,7 +64,9 @@ async function requestDevice({ largestBinding, mostBindings, buffers }) {
     if (adapter.limits[name] < value)
       throw new Error(`the adapter's ${name} is ${adapter.limits[name]}, the model needs ${value}`);
   }
-  return await adapter.requestDevice({ requiredLimits: wanted });
+  for (const name of features)
+    if (!adapter.features.has(name)) throw new Error(`the adapter has no ${name}, which the model's kernels need`);
+  return await adapter.requestDevice({ requiredLimits: wanted, requiredFeatures: features });
 }
 
 function compile(gpu, { shaders }, text) {
@@ -75,8 +79,12 @@ function compile(gpu, { shaders }, text) {
 }
 
 function write(gpu, buffer, dtype, values) {
-  const data = values instanceof arrays[dtype] ? values : arrays[dtype].from(values);
-  gpu.queue.writeBuffer(buffer, 0, data);
+  // Made when it is needed: a browser without Float16Array runs bundles without constants of f16.
+  const Typed = dtype === "f16" ? Float16Array : arrays[dtype];
+  const data = values instanceof Typed ? values : Typed.from(values);
+  const words = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+  words.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  gpu.queue.writeBuffer(buffer, 0, words);
 }
 
 /** A safetensors file: the header's length (u64), the header (JSON), the data. */

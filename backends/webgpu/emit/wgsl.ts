@@ -15,6 +15,10 @@ const features = {
 export const kernelFeaturesOf = (device: ReadonlySet<string>): ReadonlySet<kernelIr.KernelFeature> =>
   new Set(kernelIr.kernelFeatures.filter((f) => device.has(features[f].webgpu)));
 
+/** What kernels need of a device, by the features' names in WebGPU. */
+export const deviceFeaturesOf = (kernels: readonly Kernel[]): string[] =>
+  [...new Set(kernels.flatMap((k) => kernelIr.requiredFeatures(k)))].map((f) => features[f].webgpu).sort();
+
 const majors = { row_major: "row_major", column_major: "col_major" } as const;
 
 class Emitter {

@@ -33,21 +33,37 @@ const backend = systemBackend();
  * Lists the adapters that can be had here, hardware first, each once.
  * WebGPU does not enumerate: two adapters of one kind and name are listed as one.
  */
-export async function listAdapters(): Promise<readonly ListedAdapter[]> {
+export const listAdapters = async (): Promise<readonly ListedAdapter[]> =>
+  (await foundAdapters()).map(({ info }) => info);
+
+async function foundAdapters(): Promise<{ readonly adapter: GPUAdapter; readonly info: ListedAdapter }[]> {
   const attempts = [
     await fromSystem({ powerPreference: "high-performance" }),
     await fromSystem({ powerPreference: "low-power" }),
     await fromSystem({ forceFallbackAdapter: true }),
     await fromSwiftShader(),
   ];
-  const listed = new Map<string, ListedAdapter>();
+  const listed = new Map<string, { readonly adapter: GPUAdapter; readonly info: ListedAdapter }>();
   for (const attempt of attempts) {
     if ("missing" in attempt) continue;
     const info = { ...adapterInfo(attempt.adapter, backend), source: attempt.source };
     const key = `${info.source}/${info.vendor}/${info.device}/${info.description}`;
-    if (!listed.has(key)) listed.set(key, info);
+    if (!listed.has(key)) listed.set(key, { adapter: attempt.adapter, info });
   }
-  return [...listed.values()].sort((a, b) => Number(a.software) - Number(b.software));
+  return [...listed.values()].sort((a, b) => Number(a.info.software) - Number(b.info.software));
+}
+
+/** An adapter with a device opened on it, or why it gave none. */
+export type OpenedAdapter = ListedAdapter & { readonly opened: GpuDevice | Error };
+
+/** Opens every adapter of `listAdapters`; whoever asks disposes of the devices. */
+export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
+  const opened: OpenedAdapter[] = [];
+  for (const { adapter, info } of await foundAdapters()) {
+    const attempt = open({ adapter, source: info.source }, "all adapters are shown", []);
+    opened.push({ ...info, opened: await attempt.catch((cause: unknown) => cause as Error) });
+  }
+  return opened;
 }
 
 /**

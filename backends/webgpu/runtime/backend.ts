@@ -7,8 +7,12 @@ import {
   graphSymbols,
   type HostTensor,
   type KernelOptions,
+  type lowering,
   makeGraph,
+  type PrecisionAsked,
+  type PrecisionPath,
   type Program,
+  precisionPath,
   type Sizes,
   UsageError,
 } from "../../../compiler/index.ts";
@@ -52,6 +56,13 @@ export interface WebgpuBackend extends Backend {
   compile(graph: Graph, options?: CompileOptions): Promise<WebgpuExecutable>;
 }
 
+/** What an open device computes in when that is asked for; it may have f16 that is not trusted. */
+export function pathOn(gpu: GpuDevice, asked: PrecisionAsked, schedules?: lowering.ScheduleTables): PrecisionPath {
+  const path = precisionPath(factsOf(gpu), asked, schedules);
+  const fault = gpu.distrusted.get("shader-f16");
+  return fault !== undefined && asked.precision === "f16" ? { ...path, why: fault } : path;
+}
+
 class Compiled implements WebgpuExecutable {
   readonly graph: Graph;
   private readonly gpu: GpuDevice;
@@ -68,12 +79,12 @@ class Compiled implements WebgpuExecutable {
     pipelines: Pipelines,
     kernelOptions: KernelOptions,
     graph: Graph,
-    { sizes = {}, fixed = false }: CompileOptions,
+    { sizes = {}, fixed = false, precision }: CompileOptions,
   ) {
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
-    this.kernelOptions = kernelOptions;
+    this.kernelOptions = precision === undefined ? kernelOptions : { ...kernelOptions, precision };
     this.sizes = sizes;
     this.fixed = fixed;
   }
@@ -168,6 +179,7 @@ export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {})
       await executable.warm();
       return executable;
     },
+    precision: (asked) => pathOn(gpu, asked, kernelOptions.schedules),
     pipelines: () => pipelines.size,
     dispose() {
       for (const e of compiled) e.dispose();

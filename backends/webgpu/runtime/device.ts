@@ -1,5 +1,6 @@
 /** An open WebGPU device: what it is, what it can do, and its failures as one clear error. */
 import { HeddleError, InternalError, type kernelIr, UnsupportedError } from "../../../compiler/index.ts";
+import { halfFault } from "./half-check.ts";
 
 /** The graphics interface below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
 export type GraphicsBackend = "vulkan" | "metal" | "d3d12" | "browser" | "null";
@@ -41,6 +42,8 @@ export type GpuDevice = {
   readonly adapter: AdapterInfo;
   readonly limits: GpuLimits;
   readonly features: ReadonlySet<string>;
+  /** Features that the adapter has and that are not used, each with why, as a phrase. */
+  readonly distrusted: ReadonlyMap<string, string>;
   readonly device: GPUDevice;
   /** Why this adapter and no other, as a phrase that fits after "because". */
   readonly reason: string;
@@ -119,16 +122,24 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
     throw new UnsupportedError(`adapter "${info.description}" refused a device: ${messageOf(cause)}`, { cause });
   });
   const failures = watchFailures(device, info);
+  const distrusted = await distrustedFeatures(device, source);
   return {
     adapter: info,
     limits: readLimits(device.limits),
-    features: new Set(device.features),
+    features: new Set([...device.features].filter((name) => !distrusted.has(name))),
+    distrusted,
     device,
     reason: source.reason,
     settle: (pending) => settle(pending, source.wait, failures.check),
     check: failures.check,
     dispose: () => device.destroy(),
   };
+}
+
+/** What a driver has and gets wrong. The null device computes nothing, and so nothing wrong. */
+async function distrustedFeatures(device: GPUDevice, { backend, wait }: DeviceSource): Promise<Map<string, string>> {
+  const fault = backend !== "null" && device.features.has("shader-f16") ? await halfFault(device, wait) : undefined;
+  return new Map(fault === undefined ? [] : [["shader-f16", `the driver fails the check of its f16: ${fault}`]]);
 }
 
 /** Copies the limits into a plain record; the names live on the prototype, hence for-in. */

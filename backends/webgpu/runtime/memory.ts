@@ -14,17 +14,9 @@ import {
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { GpuDevice } from "./device.ts";
+import { mapModeRead, usage } from "./flags.ts";
 
-/** WebGPU's usage flags by their values in the specification: in Node, Dawn's constants are no globals. */
-export const usage = {
-  mapRead: 0x1,
-  copySrc: 0x4,
-  copyDst: 0x8,
-  uniform: 0x40,
-  storage: 0x80,
-  queryResolve: 0x200,
-} as const;
-export const mapModeRead = 0x1;
+export { mapModeRead, usage };
 
 /** Buffer and copy sizes are multiples of 4 bytes, bindings of up to 16. */
 const granule = 16;

@@ -34,7 +34,11 @@ function modes(source: string, done: (status: number) => void): Command {
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
     .option("--set <key=value>", "change a setting; may be repeated", collect, [])
-    .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f32"))
+    .addOption(
+      new Option("--dtype <dtype>", "what weights are kept as and, where the device can, computed with")
+        .choices(["f32", "f16"])
+        .default("f32"),
+    )
     .option("--fixed", "compile for the sizes of a run, and anew for others; default once for all", false)
     .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
     .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)

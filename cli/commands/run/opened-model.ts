@@ -7,6 +7,7 @@ import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
 import { loadConfigured, type NamedModel } from "../../load.ts";
 import { bytes } from "../../output.ts";
 import { openParameters } from "../../parameters.ts";
+import { precisionText } from "../../precision.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
@@ -46,6 +47,7 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   try {
     const device = await openDevice(choice);
     say(`device: ${device.reason}`);
+    if (options.dtype === "f16") say(`precision: ${precisionText(device.backend.precision({ precision: "f16" }))}`);
     let tell: (parts: string) => void = () => {};
     const model = modelOn(device, weights, options, (parts) => tell(parts));
     const onParts: LoadedModel["onParts"] = (listener) => {
@@ -71,15 +73,16 @@ const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
 function modelOn(
   { backend }: ChosenDevice,
   weights: Weights,
-  { offload, memory, fixed }: RunOptions,
+  { offload, memory, fixed, dtype }: RunOptions,
   tell: (parts: string) => void,
 ): DeviceModel {
-  if (!offload) return deviceModel(backend, weights, { fixed });
+  if (!offload) return deviceModel(backend, weights, { fixed, precision: dtype });
   const held = memory ?? usualMemory;
   say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
   return offloadedModel(backend, weights, {
     memory: held,
     fixed,
+    precision: dtype,
     onPart: (done, total) => tell(`${done}/${total}`),
     onExcess: (needed) => say(`the weights of a single operation are larger: ${bytes(needed)} are held at a time`),
   });

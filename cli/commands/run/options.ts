@@ -11,7 +11,7 @@ export interface RunOptions {
   readonly batch: number;
   /** How pictures become squares, when not as the mode has it. */
   readonly fit?: Geometry["fit"];
-  /** What weights are kept as; sums are in f32 either way. */
+  /** What weights are kept as and, where the device can, computed with; sums are in f32 either way. */
   readonly dtype: "f32" | "f16";
   /** Compile anew for each set of sizes that runs come with. */
   readonly fixed: boolean;

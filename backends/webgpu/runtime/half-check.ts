@@ -1,0 +1,163 @@
+/**
+ * Whether a driver's f16 is what WGSL says: a tiny kernel converts, adds, multiplies and moves halves whose results are
+ * known. Dawn distrusts some drivers and hides f16 there, which is overruled where it costs the matrix units
+ * (node-instance.ts); so it is checked at each start. A result may be either neighbour of the exact one, and subnormals may
+ * be 0, as WGSL 15.7 allows.
+ */
+import { mapModeRead, usage } from "./flags.ts";
+
+/** Halves that a thread has: 16 bytes, loaded as a whole. */
+const perThread = 8;
+const threads = 8;
+const count = perThread * threads;
+
+export const halfCheckWgsl = `enable f16;
+@group(0) @binding(0) var<storage, read> fours: array<vec4<f16>, ${count / 4}>;
+@group(0) @binding(1) var<storage, read> words: array<vec4<u32>, ${threads}>;
+@group(0) @binding(2) var<storage, read> singles: array<f16, ${count}>;
+@group(0) @binding(3) var<storage, read> floats: array<f32, ${count}>;
+@group(0) @binding(4) var<storage, read_write> sums: array<f16, ${2 * count}>;
+@group(0) @binding(5) var<storage, read_write> products: array<vec4<f16>, ${count / 4}>;
+@group(0) @binding(6) var<storage, read_write> moved: array<vec4<u32>, ${threads}>;
+@group(0) @binding(7) var<storage, read_write> widened: array<f32, ${2 * count}>;
+@compute @workgroup_size(${threads})
+fn main(@builtin(local_invocation_index) lid: u32) {
+  let first = lid * ${perThread}u;
+  let eight = words[lid];
+  for (var i = 0u; i < ${perThread}u; i++) {
+    let at = first + i;
+    sums[at] = singles[at] + singles[${count - 1}u - at];
+    sums[${count}u + at] = f16(floats[at]);
+    widened[at] = f32(bitcast<vec2<f16>>(eight[i / 2u])[i % 2u]);
+    widened[${count}u + at] = unpack2x16float(eight[i / 2u])[i % 2u];
+  }
+  for (var i = 0u; i < 2u; i++) {
+    let at = 2u * lid + i;
+    products[at] = fours[at] * fours[${count / 4 - 1}u - at];
+  }
+  let low = fours[2u * lid];
+  let high = fours[2u * lid + 1u];
+  moved[lid] = vec4<u32>(bitcast<vec2<u32>>(low), bitcast<vec2<u32>>(high));
+}
+`;
+
+/** Ends of the range, what is next to powers of two, subnormals, zeros of both signs, and ordinary odd values. */
+const ends = [65504, -65504, 2 ** -14, -(2 ** -14), 2 ** -24, -(2 ** -15), 0, -0, 1, -1, 2047, 2048, 1 + 2 ** -10];
+const halves = Float16Array.from({ length: count }, (_, i) => ends[i] ?? Math.sin(7 * i) * 2 ** ((i % 19) - 9));
+
+/** Numbers between two halves, ties in both directions, and beyond the last one. */
+const between = [2049, 2051, 1 + 2 ** -11, 1 + 3 * 2 ** -11, 65503, 65519, 65520, 1e6, -1e6, 1e-5, 1e-9, 1 / 3, -0.1];
+const floats = Float32Array.from({ length: count }, (_, i) => between[i] ?? Math.cos(5 * i) * 2 ** ((i % 29) - 14));
+
+/** What the kernel gave. */
+export interface HalfResults {
+  readonly sums: Float16Array;
+  readonly products: Float16Array;
+  readonly moved: Float16Array;
+  readonly widened: Float32Array;
+}
+
+const largest = 65504;
+const smallestNormal = 2 ** -14;
+
+/** A value, or what it may be taken for: subnormals may be 0. */
+const readings = (x: number): readonly number[] => (Math.abs(x) < smallestNormal ? [x, 0] : [x]);
+
+/** True for the halves on either side of an exact result. Beyond the last one WGSL grants anything, but no ordinary number. */
+function isNear(got: number, exact: number): boolean {
+  if (Math.abs(exact) > largest)
+    return Number.isNaN(got) || (Math.sign(got) === Math.sign(exact) && Math.abs(got) >= largest);
+  if (got === exact || (got === 0 && Math.abs(exact) < smallestNormal)) return true;
+  const last = 2 ** Math.max(Math.floor(Math.log2(Math.abs(exact))) - 10, -24);
+  return Math.abs(got - exact) < last;
+}
+
+/** The first result that is none of those allowed, in words; undefined where all are right. */
+export function wrongHalf({ sums, products, moved, widened }: HalfResults): string | undefined {
+  for (let i = 0; i < count; i++) {
+    const [a, b, x] = [halves[i]!, halves[count - 1 - i]!, floats[i]!];
+    // Vectors of four are taken in reverse order, their elements are not.
+    const c = halves[count - 4 - (i - (i % 4)) + (i % 4)]!;
+    const pairs = (other: number) => readings(a).flatMap((p) => readings(other).map((q) => [p, q] as const));
+    const found: readonly (readonly [string, number, readonly number[]])[] = [
+      [`${a} + ${b}`, sums[i]!, pairs(b).map(([p, q]) => p + q)],
+      [`${a} * ${c}`, products[i]!, pairs(c).map(([p, q]) => p * q)],
+      [`f16(${x})`, sums[count + i]!, [x]],
+    ];
+    const wrong = found.find(([, got, exact]) => !exact.some((e) => isNear(got, e)));
+    if (wrong) return `${wrong[0]} is ${wrong[1]}`;
+    const same = [moved[i]!, widened[i]!, widened[count + i]!].find((got) => !readings(a).includes(got));
+    if (same !== undefined) return `${a} is read as ${same}`;
+  }
+  return undefined;
+}
+
+type Wait = <T>(pending: Promise<T>) => Promise<T>;
+
+/** Runs the kernel. What is wrong with the device's f16, as a phrase; undefined where it may be used. */
+export async function halfFault(device: GPUDevice, wait: Wait, code = halfCheckWgsl): Promise<string | undefined> {
+  device.pushErrorScope("validation");
+  device.pushErrorScope("internal");
+  const results = await run(device, wait, code).catch((cause: unknown) => cause);
+  const refused = [await wait(device.popErrorScope()), await wait(device.popErrorScope())].find((e) => e !== null);
+  if (refused) return `its kernels of f16 are refused: ${refused.message}`;
+  if (results instanceof Error) return `a kernel of f16 fails: ${results.message}`;
+  return wrongHalf(results as HalfResults);
+}
+
+async function run(device: GPUDevice, wait: Wait, code: string): Promise<HalfResults> {
+  const made: GPUBuffer[] = [];
+  const buffer = (size: number, flags: number) => {
+    made.push(device.createBuffer({ size, usage: flags, label: "f16 check" }));
+    return made.at(-1)!;
+  };
+  const input = (data: Float16Array | Float32Array) => {
+    const own = buffer(data.byteLength, usage.storage | usage.copyDst);
+    device.queue.writeBuffer(own, 0, data.buffer as ArrayBuffer); // Dawn in Node does not know Float16Array, and divides by 0
+    return own;
+  };
+  try {
+    const [half, float] = [input(halves), input(floats)];
+    const sizes = [4 * count, 2 * count, 2 * count, 8 * count];
+    const outputs = sizes.map((size) => buffer(size, usage.storage | usage.copySrc));
+    const total = sizes.reduce((n, s) => n + s, 0);
+    const back = buffer(total, usage.mapRead | usage.copyDst);
+    const module = device.createShaderModule({ code, label: "f16 check" });
+    const pipeline = await wait(
+      device.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" } }),
+    );
+    const entries = [half, half, half, float, ...outputs].map((b, binding) => ({ binding, resource: { buffer: b } }));
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+    pass.dispatchWorkgroups(1);
+    pass.end();
+    let at = 0;
+    outputs.forEach((output, i) => {
+      encoder.copyBufferToBuffer(output, 0, back, at, sizes[i]!);
+      at += sizes[i]!;
+    });
+    device.queue.submit([encoder.finish()]);
+    await wait(back.mapAsync(mapModeRead));
+    const bytes = back.getMappedRange().slice(0);
+    return {
+      sums: new Float16Array(bytes, 0, 2 * count),
+      products: new Float16Array(bytes, 4 * count, count),
+      moved: new Float16Array(bytes, 6 * count, count),
+      widened: new Float32Array(bytes, 8 * count, 2 * count),
+    };
+  } finally {
+    for (const b of made) b.destroy();
+  }
+}
+
+/** What a right device gives, with results rounded to the nearest: for tests, which change one and see it found. */
+export const rightHalves = (): HalfResults => ({
+  sums: Float16Array.from({ length: 2 * count }, (_, i) =>
+    i < count ? halves[i]! + halves[count - 1 - i]! : floats[i - count]!,
+  ),
+  products: Float16Array.from({ length: count }, (_, i) => halves[i]! * halves[count - 4 - i + 2 * (i % 4)]!),
+  moved: halves.slice(),
+  widened: Float32Array.from({ length: 2 * count }, (_, i) => halves[i % count]!),
+});

@@ -1,0 +1,214 @@
+/**
+ * A graph of f32 computed in f16 where that is safe: products, activations and what moves data. Sums, norm statistics,
+ * exponentials, losses, states and what feeds only those stay f32, and so do the graph's inputs and outputs. So does the
+ * residual stream, which grows with depth: in trained encoders it passes what f16 holds, and its norm makes it small again.
+ * What each op may be is said by its record (`half`).
+ */
+import type { Pass } from "../driver/index.ts";
+import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, usersOf } from "../ir/graph.ts";
+import { intern, type Node } from "../ir/node.ts";
+import {
+  indexMapOf,
+  isConstant,
+  isElementwise,
+  isParameter,
+  isReduction,
+  isState,
+  opRecord,
+  roleOf,
+  sourceOf,
+} from "../ir/op.ts";
+import type { TensorType } from "../ir/type.ts";
+import { cast } from "../ops/index.ts";
+
+/** What graphs are computed in. */
+export const precisions = ["f32", "f16"] as const;
+export type Precision = (typeof precisions)[number];
+
+/** What a target decides for itself. */
+export interface HalfOptions {
+  /** Whether the target computes a composite as one thing. Of others the parts are chosen for, once they are apart. */
+  readonly isWhole: (composite: Node) => boolean;
+  /**
+   * "narrowed": parameters that are used as f16 become so, as what a file stores. "as_given": they stay as the store has
+   * them, and are converted where they are used.
+   */
+  readonly parameters: "narrowed" | "as_given";
+}
+
+/** Changes nothing at "f32". */
+export const halfPrecision = (precision: Precision, options: HalfOptions): Pass => ({
+  name: "half-precision",
+  run: (graph) => (precision === "f16" ? inHalf(graph, options) : graph),
+});
+
+/** The graph with the ops whose records allow it in f16. */
+export function inHalf(graph: Graph, options: HalfOptions): Graph {
+  const choice = new HalfChoice(graph, options);
+  const made = new Map<Node, Node>();
+  for (const node of nodesOf(graph)) made.set(node, rebuild(node, choice, made));
+  const outputs = graph.outputs.map(({ name, node }) => ({ name, node: cast(made.get(node)!, node.type.dtype) }));
+  const kept = graph.inputs.map((n) => made.get(n) ?? n);
+  return makeGraph(graph.name, outputs, kept, graph.updates);
+}
+
+const policyOf = (node: Node) => opRecord(node.op).half;
+
+/** True for what is computed as its operands are. */
+const follows = (node: Node): boolean =>
+  policyOf(node) === "as_operands" || policyOf(node) === "as_operands_but_streams";
+
+/** The largest f16, and the smallest that is not 0 on either side: beyond them a constant needs f32. */
+const range = { largest: 65504, smallest: 6e-8 } as const;
+
+/** A range of a state, as trained parameters are of their arenas: it stays f32, and is converted where it is used. */
+const isHeld = (node: Node): boolean =>
+  indexMapOf(node) !== undefined && node.operands.length === 1 && isState(node.operands[0]!);
+
+/** What was f16 before, as a parameter that is kept so. */
+const isWidened = (node: Node): boolean =>
+  isElementwise(node) && node.operands.length === 1 && node.operands[0]!.type.dtype === "f16";
+
+class HalfChoice {
+  /** What may be had as f16: computed so, or converted from where it lies. */
+  private readonly half = new Set<Node>();
+  /** What reads f16 and gives f32. */
+  private readonly sums = new Set<Node>();
+  /** f32, but read by products and otherwise summed only: it is rounded once, and both read the same f16. */
+  private readonly rounded = new Set<Node>();
+  private readonly learned: ReadonlySet<Node>;
+  private readonly updated: ReadonlySet<string>;
+  private readonly options: HalfOptions;
+
+  constructor(graph: Graph, options: HalfOptions) {
+    this.options = options;
+    this.updated = new Set(Object.values(graph.updates));
+    const nodes = nodesOf(graph);
+    this.learned = learnedNodes(nodes);
+    for (const node of nodes) {
+      if (node.type.dtype !== "f32") continue;
+      if (this.isCastable(node) || this.computedInHalf(node)) this.half.add(node);
+      else if (policyOf(node) === "operands" && this.isOne(node)) this.sums.add(node);
+    }
+    const users = usersOf(nodes);
+    const handedOut = new Set(graph.outputs.map((o) => o.node));
+    for (const node of [...nodes].reverse()) this.revise(node, users.get(node)!, handedOut.has(node));
+  }
+
+  /** True where the node itself is to be f16. */
+  makesHalf(node: Node): boolean {
+    if (!this.half.has(node) || isHeld(node)) return false;
+    return isParameter(node) ? !this.keepsParameters : sourceOf(node) === undefined;
+  }
+
+  /** True where the node is to be given an operand as f16. */
+  readsHalf(node: Node, position: number): boolean {
+    const inHalf = this.sums.has(node) || (this.half.has(node) && !isHeld(node));
+    return inHalf && roleOf(node, position) !== "statistic";
+  }
+
+  isRounded(node: Node): boolean {
+    return this.rounded.has(node);
+  }
+
+  private get keepsParameters(): boolean {
+    return this.options.parameters === "as_given";
+  }
+
+  /** f32 in memory, of a size that f16 can say: what was learned, and random numbers. */
+  private isCastable(node: Node): boolean {
+    if (isParameter(node)) return this.keepsParameters || !this.updated.has(inputName(node));
+    return isHeld(node) || isWidened(node) || sourceOf(node) === "random";
+  }
+
+  /** A composite that the target takes apart is what its parts are. */
+  private isOne(node: Node): boolean {
+    return opRecord(node.op).kind !== "composite" || this.options.isWhole(node);
+  }
+
+  /** What its record says of it, given its operands. */
+  private computedInHalf(node: Node): boolean {
+    if (!this.isOne(node)) return false;
+    const alike = () => node.operands.every((o) => this.half.has(o) || isNeutral(o));
+    switch (policyOf(node)) {
+      case "safe":
+        return true;
+      case "as_operands":
+        return alike();
+      case "as_operands_but_streams":
+        return alike() && node.operands.some((o) => this.learned.has(o));
+      case "as_normalized":
+        return this.half.has(node.operands[0]!);
+      default:
+        return false;
+    }
+  }
+
+  /** Looks at a node again when all that use it are decided. */
+  private revise(node: Node, users: readonly Node[], handedOut: boolean): void {
+    if (node.type.dtype !== "f32" || users.length === 0) return;
+    const reading = users.map((u) => u.operands.some((o, i) => o === node && this.readsHalf(u, i)));
+    if (this.half.has(node)) {
+      // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum or a variance would.
+      const optional = follows(node) || this.isCastable(node);
+      const wide = users.every((u, i) => u.type.dtype === "f32" && !reading[i]);
+      if (optional && wide) this.half.delete(node);
+    } else if (!handedOut && indexMapOf(node) && reading.every(Boolean)) {
+      this.half.add(node); // converted before it is moved: half the bytes are moved, and a window repeats none
+    } else if (!handedOut && reading.some(Boolean) && users.every((u, i) => reading[i] || isReduction(u))) {
+      this.rounded.add(node); // as the cotangent of a product that has a bias
+    }
+  }
+}
+
+/** What no input of a run has a part in: parameters, constants and what is made of them. */
+function learnedNodes(nodes: readonly Node[]): Set<Node> {
+  const learned = new Set<Node>();
+  for (const node of nodes) {
+    const given = isGraphInput(node) && !isParameter(node);
+    if (isHeld(node) || (!given && node.operands.every((o) => learned.has(o)))) learned.add(node);
+  }
+  return learned;
+}
+
+/** 0 or 1, made from a truth value. */
+const isFlag = (node: Node): boolean => node.operands.length === 1 && node.operands[0]!.type.dtype === "bool";
+
+/** True for values that either precision takes as they are: no f32, flags, and constants that f16 can hold. */
+function isNeutral(node: Node): boolean {
+  if (node.type.dtype !== "f32") return true;
+  if (isFlag(node)) return true;
+  if (!isConstant(node)) return false;
+  const values = (node.attrs.values as readonly number[] | undefined) ?? [node.attrs.value as number];
+  return values.every((v) => v === 0 || (Math.abs(v) <= range.largest && Math.abs(v) >= range.smallest));
+}
+
+function rebuild(node: Node, choice: HalfChoice, made: ReadonlyMap<Node, Node>): Node {
+  const half = choice.makesHalf(node);
+  if (half && isWidened(node)) return made.get(node.operands[0]!)!;
+  if (node.operands.length === 0) return half && isParameter(node) ? retyped(node, []) : node;
+  const operands = node.operands.map((o, i) => {
+    const operand = made.get(o)!;
+    if (o.type.dtype !== "f32") return operand;
+    if (choice.readsHalf(node, i)) return inPrecision(operand, "f16");
+    return inPrecision(choice.isRounded(o) ? inPrecision(operand, "f16") : operand, "f32");
+  });
+  return retyped(node, operands);
+}
+
+/** The value as f16 or f32; constants and flags are made so, not converted. */
+function inPrecision(node: Node, to: Precision): Node {
+  if (node.type.dtype === to) return node;
+  if (isConstant(node)) return retyped(node, [], to);
+  return cast(isFlag(node) ? node.operands[0]! : node, to);
+}
+
+/** The node on other operands, or with another dtype where it states its own. */
+function retyped(node: Node, operands: readonly Node[], dtype: Precision = "f16"): Node {
+  const attrs = operands.length === 0 ? { ...node.attrs, dtype } : node.attrs;
+  const type: TensorType = opRecord(node.op).infer(
+    operands.map((o) => o.type),
+    attrs,
+  );
+  return intern(node.op, operands, attrs, type, node.birth, node.path);
+}
