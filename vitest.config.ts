@@ -6,6 +6,8 @@ export default defineConfig({
     // A process per file: Dawn and its drivers are native code with threads, which neither shares a process with
     // another copy of itself nor lives in a worker thread, and an abort then costs one file and is told.
     pool: "forks",
+    // What heddle tune found on this machine must not decide which kernels are tested.
+    env: { HEDDLE_TUNING: "off" },
     // SwiftShader compiles a large kernel in about a second of one core, and CI has two.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -4,12 +4,10 @@
  */
 import { Command, Option } from "commander";
 import { openDevice, parseDevice } from "../cli/index.ts";
-import { type Graph, hostTensor, keepParametersAs, makeGraph } from "../compiler/index.ts";
-import { defineModel, type Params, trace } from "../dsl/index.ts";
-import { captionPrefill, captionStep, type GenerativeConfig, internvlGConfig } from "../models/index.ts";
-import { cachedSession, type DeviceModel, deviceModel } from "../runtime/index.ts";
+import { type GenerativeConfig, internvlGConfig } from "../models/index.ts";
+import { type DeviceModel, deviceModel } from "../runtime/index.ts";
+import { type CaptionGraphs, captionGraphs, captionSession, parametersOf } from "./heddle/caption.ts";
 import { tableWeights } from "./model/table-weights.ts";
-import { normals } from "./model/values.ts";
 import { median } from "./statistics.ts";
 
 interface Options {
@@ -27,53 +25,31 @@ const program = new Command("bench:caption")
   .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f16"))
   .option("--tokens <n>", "timed tokens", Number, 30);
 
-/** A prompt as long as "English caption:" is. */
-const prompt = [1, 4223, 5777, 29901];
-
 async function main(o: Options): Promise<void> {
   const config: GenerativeConfig = {
     ...internvlGConfig,
     vision: { ...internvlGConfig.vision, depth: o.blocks },
     text: { ...internvlGConfig.text, depth: o.layers },
   };
-  const graphOf = (name: string, build: (p: Params) => ReturnType<typeof captionStep>): Graph =>
-    keepParametersAs(trace(defineModel({ name, summary: "", config: {}, build })), o.dtype);
-  const beginning = graphOf("caption", (p) => captionPrefill(p, config));
-  const step = graphOf("caption-step", (p) => captionStep(p, config));
+  const graphs = captionGraphs(config, o.dtype);
   const { backend, reason } = await openDevice(parseDevice(o.device));
   console.log(`device  ${reason}`);
-  const model = deviceModel(backend, tableWeights(parametersOf(beginning, step)));
-  for (const rows of [1, 5]) await writeRows(model, beginning, step, config, rows, o.tokens);
+  const model = deviceModel(backend, tableWeights(parametersOf(graphs)));
+  for (const rows of [1, 5]) await writeRows(model, graphs, config, rows, o.tokens);
   model.dispose();
   backend.dispose();
 }
 
-/** A graph that has the parameters of both. */
-const parametersOf = (...graphs: readonly Graph[]): Graph =>
-  makeGraph(
-    "parameters",
-    graphs.map((g, i) => ({ name: String(i), node: g.outputs.find((out) => out.name === "logits")!.node })),
-  );
-
 async function writeRows(
   model: DeviceModel,
-  beginning: Graph,
-  step: Graph,
+  graphs: CaptionGraphs,
   config: GenerativeConfig,
   rows: number,
   tokens: number,
 ): Promise<void> {
-  const side = config.vision.image;
-  const axes = Object.entries({ batch: 1, channel: 3, row: side, column: side }).map(([name, size]) => ({
-    name,
-    size,
-  }));
-  const pixels = hostTensor("f32", axes, normals("pixels", 3 * side * side));
-  const ids = hostTensor("i32", [axes[0]!, { name: "token", size: prompt.length }], prompt);
-  const capacity = config.text.queries + prompt.length + tokens + 1;
-  const session = cachedSession(model, step, { rows, capacity });
-  const begin = () => milliseconds(() => session.begin(beginning, { pixels, input_ids: ids }));
-  const next = () => milliseconds(() => session.step(Array.from({ length: rows }, (_, i) => [100 + i])));
+  const session = captionSession(model, graphs, config, rows, tokens);
+  const begin = () => milliseconds(() => session.begin());
+  const next = () => milliseconds(() => session.next());
   const [first, again, compiled] = [await begin(), await begin(), await next()];
   const times: number[] = [];
   for (let i = 0; i < tokens; i++) times.push(await next());

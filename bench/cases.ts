@@ -7,7 +7,7 @@ import { type BlockConfig, blockModel, type VitConfig, vitModel } from "./model/
 import type { Output, Subject } from "./subject.ts";
 
 /** Who is measured; "heddle" is in every case, and the others are compared with it. */
-export type ContenderName = "heddle" | "jax-js" | "onnxruntime webgpu";
+export type ContenderName = "heddle" | "jax-js" | "onnxruntime webgpu" | "hand-written";
 
 /** Those whose WebGPU calls pass through no JavaScript, and which find a driver by the environment. */
 export const bringsOwnDawn: ReadonlySet<ContenderName> = new Set(["onnxruntime webgpu"]);
@@ -106,6 +106,7 @@ const matmul = (size: number): Case => ({
     heddle: async () => (await import("./heddle/forward.ts")).matmul(size),
     "jax-js": async () => (await import("./peers/jax/forward.ts")).matmul(size),
     "onnxruntime webgpu": async () => (await import("./peers/onnxruntime/forward.ts")).matmul(size),
+    "hand-written": async () => (await import("./peers/hand-written/matmul.ts")).matmul(size),
   },
 });
 

@@ -26,7 +26,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   let status = 1;
   const program = new Command("bench")
     .description("Measure heddle side by side with other libraries on this machine's WebGPU device.")
-    .argument("[what...]", `any of ${groups.join(", ")}; default all but export-full`)
+    .argument(
+      "[what...]",
+      `any of ${groups.join(", ")}; default all but export-full; marks is a command of its own: bench marks --help`,
+    )
     .option("--rounds <n>", "how often every contender gets a turn", wholeNumber, 3)
     .option("--timed <n>", "at most this many timed repetitions of a process", wholeNumber)
     .option("--profile", "also time each of heddle's kernels", false)

@@ -1,11 +1,14 @@
 /** The adapters that kernels can be shown for without one at hand. */
 import { type AdapterFacts, didYouMean, kernelIr, UsageError } from "../compiler/index.ts";
+import { type MeasuredAdapter, measuredAdapters } from "./measured-adapters.ts";
 import { typicalFacts } from "./typical-gpu.ts";
 
 export interface NamedAdapter {
   /** As a sentence ends: "for a GPU with ...". */
   readonly what: string;
   readonly facts: AdapterFacts;
+  /** What it can do at most, where its class was measured. */
+  readonly measured?: MeasuredAdapter;
 }
 
 const adapters: Readonly<Record<string, NamedAdapter>> = {
@@ -14,7 +17,11 @@ const adapters: Readonly<Record<string, NamedAdapter>> = {
   ...Object.fromEntries(
     Object.entries(kernelIr.recordedAdapters).map(([name, { facts, basis }]) => [
       name,
-      { what: `${name} (${basis} facts)`, facts: { ...typicalFacts, ...facts } },
+      {
+        what: `${name} (${basis} facts)`,
+        facts: { ...typicalFacts, ...facts },
+        ...(measuredAdapters[name] && { measured: measuredAdapters[name] }),
+      },
     ]),
   ),
 };

@@ -1,5 +1,6 @@
 /** Takes a device: a hardware GPU where there is one, else the processor; software GPUs only when asked for. */
 import type { Backend } from "../backends/backend.ts";
+import type { WebgpuBackend } from "../backends/webgpu/index.ts";
 import { UnsupportedError, UsageError } from "../compiler/index.ts";
 
 const deviceChoices = ["auto", "webgpu", "cpu"] as const;
@@ -17,11 +18,14 @@ export function parseDevice(text: string): DeviceChoice {
   return choice;
 }
 
-/** Opens the device asked for; `auto` never takes a software GPU. Backends are loaded only when they are used. */
-export async function openDevice(choice: DeviceChoice): Promise<ChosenDevice> {
+/**
+ * Opens the device asked for; `auto` never takes a software GPU. Backends are loaded only when they are used. What
+ * `heddle tune` found on it is used, but for `tuning` false.
+ */
+export async function openDevice(choice: DeviceChoice, { tuning = true } = {}): Promise<ChosenDevice> {
   if (choice === "cpu") return await openCpu("asked for");
-  if (choice === "webgpu") return await openGpu();
-  const gpu = await hardwareGpu();
+  if (choice === "webgpu") return await openGpu(tuning);
+  const gpu = await hardwareGpu(tuning);
   return (
     gpu ?? (await openCpu("no hardware GPU was found, and the processor is faster than a GPU imitated in software"))
   );
@@ -33,22 +37,28 @@ async function openCpu(why: string): Promise<ChosenDevice> {
   return { backend, reason: `${backend.device.name} (${why})` };
 }
 
-async function openGpu(): Promise<ChosenDevice> {
+async function openGpu(tuning: boolean): Promise<ChosenDevice> {
   const { requestDevice } = await import("../backends/webgpu/node-index.ts");
-  const { webgpuBackend } = await import("../backends/webgpu/index.ts");
   const gpu = await requestDevice({ prefer: "hardware" });
-  return { backend: webgpuBackend(gpu), reason: `${gpu.adapter.description} (taken because ${gpu.reason})` };
+  return await chosen(gpu, `taken because ${gpu.reason}`, tuning);
+}
+
+async function chosen(gpu: WebgpuBackend["gpu"], why: string, tuning: boolean): Promise<ChosenDevice> {
+  const { webgpuBackend } = await import("../backends/webgpu/index.ts");
+  const { tunedOptions } = await import("./tuning.ts");
+  const options = await tunedOptions(gpu, tuning);
+  const { size } = options.findings ?? new Map();
+  const found = size > 0 ? `; ${size} ${size === 1 ? "shape" : "shapes"} of kernels tuned` : "";
+  return { backend: webgpuBackend(gpu, options), reason: `${gpu.adapter.description} (${why}${found})` };
 }
 
 /** A hardware GPU, or undefined where there is none; an adapter that fails to open is told, not passed over. */
-async function hardwareGpu(): Promise<ChosenDevice | undefined> {
+async function hardwareGpu(tuning: boolean): Promise<ChosenDevice | undefined> {
   const { listAdapters, requestDevice } = await import("../backends/webgpu/node-index.ts");
   const adapters = await listAdapters().catch((error: unknown) => {
     if (error instanceof UnsupportedError) return [];
     throw error;
   });
   if (!adapters.some((a) => !a.software)) return undefined;
-  const { webgpuBackend } = await import("../backends/webgpu/index.ts");
-  const gpu = await requestDevice({ prefer: "hardware" });
-  return { backend: webgpuBackend(gpu), reason: `${gpu.adapter.description} (a hardware GPU)` };
+  return await chosen(await requestDevice({ prefer: "hardware" }), "a hardware GPU", tuning);
 }

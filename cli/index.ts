@@ -10,11 +10,13 @@ import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
-import { byteCount, collect, positiveNumber, seed, wholeNumber } from "./option-values.ts";
+import { tuneCommand } from "./commands/tune.ts";
+import { byteCount, collect, duration, positiveNumber, seed, wholeNumber } from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
+export { tunedOptions } from "./tuning.ts";
 
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -58,6 +60,7 @@ function commands(done: (status: number) => void): Command {
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
     .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, "typical")
     .option("--fixed", "with --kernels: made for these sizes alone, rather than for any", false)
+    .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
@@ -78,9 +81,27 @@ function commands(done: (status: number) => void): Command {
     )
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
+    .option("--no-tuning", "choose kernels without what heddle tune found")
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("tune <model>")
+    .description("time every way to make a model's kernels on the GPU, and keep what is faster for later runs")
+    .option(...set)
+    .option(...graph)
+    .option("--stage <n>", "the kernels of the training step of this stage")
+    .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option(...size)
+    .addOption(
+      new Option("--dtype <dtype>", "what is computed in, and weights are kept as")
+        .choices(["f32", "f16"])
+        .default("f32"),
+    )
+    .option("--fixed", "for these sizes alone, as heddle run --fixed compiles; default for any", false)
+    .option("--budget <time>", "as in 60s or 5m", duration, 60_000)
+    .option("--json", "for programs", false)
+    .action(async (model, options) => done(await tuneCommand(model, options)));
   program
     .command("compile <model>")
     .description("a WebGPU bundle that a page runs, or an ONNX file")
@@ -129,6 +150,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("devices")
     .description("what is here, and which one auto takes")
+    .option("--measure", "also what the GPU can do at most: copying, multiplying, dispatching", false)
     .option("--json", "for programs", false)
     .action(async (options) => done(await devicesCommand(options)));
   program
@@ -144,7 +166,9 @@ function commands(done: (status: number) => void): Command {
 const environmentHelp = `
 environment:
 ${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
-  HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take`;
+  HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take
+  HEDDLE_TUNING=off                            choose kernels without what heddle tune found
+  HEDDLE_CACHE=<folder>                        where heddle tune keeps what it finds`;
 
 function readSource(file: string): string | undefined {
   try {

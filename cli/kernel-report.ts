@@ -10,6 +10,16 @@ import {
   type Sizes,
   variantFor,
 } from "../compiler/index.ts";
+import {
+  type KernelWork,
+  type KnownCeilings,
+  type LeastTime,
+  leastTime,
+  printLeast,
+  printRates,
+  type Rates,
+  ratesOf,
+} from "./kernel-rates.ts";
 import { bytes, short, wrap } from "./output.ts";
 
 /** One way in which kernels of a shape run: where `assuming` holds of a run's sizes, or where none before it does. */
@@ -37,15 +47,28 @@ export interface ShapeReport {
   readonly bytesRead: number;
   readonly bytesWritten: number;
   readonly operations: number;
+  /** The least time that one kernel can take; absent where the adapter's ceilings are not known. */
+  readonly least?: LeastTime;
+  /** Of one kernel on the adapter, where it was timed; or why it was not. */
+  readonly rates?: Rates | { readonly failure: string };
+}
+
+/** What is known of the adapter beside its facts. */
+export interface Measured {
+  readonly ceilings: KnownCeilings;
+  /** Its multiprocessors, where its class is known. */
+  readonly units?: number | undefined;
+  /** Nanoseconds of each shape of kernel, by the statements that its kernels share; or why there are none. */
+  readonly times?: ReadonlyMap<unknown, number | string>;
 }
 
 /** The kernels, those of one shape together, in the order in which the first of each runs. */
-export function shapesOf(kernels: readonly ProgramKernel[], sizes: Sizes): readonly ShapeReport[] {
+export function shapesOf(kernels: readonly ProgramKernel[], sizes: Sizes, measured?: Measured): readonly ShapeReport[] {
   // Kernels of one shape are lowered once: they share their statements.
-  return [...Map.groupBy(kernels, (k) => k.kernel.body).values()].map((same) => shapeReport(same, sizes));
+  return [...Map.groupBy(kernels, (k) => k.kernel.body).values()].map((same) => shapeReport(same, sizes, measured));
 }
 
-function shapeReport(same: readonly ProgramKernel[], sizes: Sizes): ShapeReport {
+function shapeReport(same: readonly ProgramKernel[], sizes: Sizes, measured?: Measured): ShapeReport {
   const [first] = same as [ProgramKernel];
   const taken = variantFor(first, sizes);
   const named = Map.groupBy(same, ({ name }) => withoutNumbers(name));
@@ -58,7 +81,30 @@ function shapeReport(same: readonly ProgramKernel[], sizes: Sizes): ShapeReport 
     bytesRead: dimValue(first.bytesRead, sizes),
     bytesWritten: dimValue(first.bytesWritten, sizes),
     operations: dimValue(first.flops, sizes),
+    ...(measured && speedOf(first, sizes, measured)),
   };
+}
+
+/** How fast a kernel can be, and how fast it is. */
+function speedOf(
+  kernel: ProgramKernel,
+  sizes: Sizes,
+  { ceilings, units, times }: Measured,
+): Pick<ShapeReport, "least" | "rates"> {
+  const taken = variantFor(kernel, sizes);
+  const work: KernelWork = {
+    kind: kernel.kind,
+    bytes: dimValue(kernel.bytesRead, sizes) + dimValue(kernel.bytesWritten, sizes),
+    operations: dimValue(kernel.flops, sizes),
+    workgroups: gridOf(taken.kernel, sizes).reduce((n, g) => n * g, 1),
+    onMatrices: kernelIr.fragmentsOf(taken.kernel).length > 0,
+    noMatrices: kernel.refused.find((r) => /matri/.test(r.schedule))?.reason,
+    waste: taken.waste,
+  };
+  const least = leastTime(work, ceilings);
+  const time = times?.get(kernel.kernel.body);
+  const rates = typeof time === "string" ? { failure: time } : time && ratesOf(work, time / 1e9, ceilings, units);
+  return { ...(least && { least }), ...(rates && { rates }) };
 }
 
 const variantReport = (v: KernelVariant, taken: boolean, sizes: Sizes): VariantReport => ({
@@ -95,7 +141,7 @@ function printShape(shape: ShapeReport): string[] {
   const each = count > 1 ? "each reads" : "reads";
   const figures = [
     `${each} ${bytes(shape.bytesRead)}, writes ${bytes(shape.bytesWritten)}`,
-    ...(shape.operations > 0 ? [`${short(shape.operations)} operations`] : []),
+    ...(shape.operations > 0 ? [`${short(shape.operations)} operations`, `${intensity(shape)} a byte`] : []),
   ];
   const { workgroups, threads } = variants.find((v) => v.taken)!;
   const dispatched = `${workgroups.join(" x ")} workgroups of ${threads} threads`;
@@ -105,7 +151,17 @@ function printShape(shape: ShapeReport): string[] {
     ...refused.flatMap((r) => wrap(`not ${r.schedule}: ${r.reason}`, "    ")),
     ...wrap(figures.join(", "), "  "),
     `  ${dispatched}`,
+    ...speedLines(shape).flatMap((line) => wrap(line, "  ")),
   ];
+}
+
+/** Operations for each byte that is read or written, each tensor once. */
+const intensity = ({ operations, bytesRead, bytesWritten }: ShapeReport): string =>
+  String(Number((operations / (bytesRead + bytesWritten)).toPrecision(2)));
+
+function speedLines({ least, rates }: ShapeReport): string[] {
+  if (rates) return "failure" in rates ? [`not timed: ${rates.failure}`] : printRates(rates);
+  return least ? [printLeast(least)] : [];
 }
 
 function printVariants(kind: string, variants: readonly VariantReport[]): string[] {
@@ -121,11 +177,12 @@ const printChoice = ({ schedule, settings }: VariantReport): string => lowering.
 
 /** What each schedule that is named does. */
 function legend(shapes: readonly ShapeReport[]): string[] {
-  const named = new Set(shapes.flatMap((s) => [...s.variants, ...s.refused].map((v) => v.schedule)));
-  const all: readonly { name: string; summary: string }[] = Object.values(lowering.scheduleTables).flatMap(
-    (kind) => kind.schedules,
-  );
-  const known = all.filter((s) => named.has(s.name));
+  const known = Object.entries(lowering.scheduleTables).flatMap(([kind, table]) => {
+    const own = shapes.filter((s) => s.kind === kind);
+    const named = new Set(own.flatMap((s) => [...s.variants, ...s.refused].map((v) => v.schedule)));
+    const all: readonly { name: string; summary: string }[] = table.schedules;
+    return all.filter((s) => named.has(s.name));
+  });
   return ["schedules:", ...known.flatMap((s) => wrap(`${s.name}: ${s.summary}`, "  "))];
 }
 

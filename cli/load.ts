@@ -82,6 +82,10 @@ async function readGraph(source: string, { set, graph }: GraphChoice): Promise<G
   return parseGraph(await readText(source), source);
 }
 
+/** Whether a source is a file that exports a job. */
+export const isJob = async (source: string): Promise<boolean> =>
+  isScript(source) && Object.values(await importFile(source)).some((v) => isKind(v, "heddle.job"));
+
 /**
  * The job of a TypeScript file, and its configuration with `--set` and `--precision` applied. Throws UsageError where a
  * precision is asked of a job that does not let it be chosen.
@@ -94,6 +98,8 @@ export async function loadJob(source: string, settings: readonly string[], preci
     throw new UsageError(
       `the job ${job.name} has no setting "precision": give it one, such as "f32", and pass it to defineStage`,
     );
+  if (precision !== undefined && settings.some((s) => s.startsWith("precision=")))
+    throw new UsageError("--precision and --set precision= say the same: give one of them");
   const given = precision === undefined ? settings : [...settings, `precision=${precision}`];
   const overrides = parseSettings(job as { name: string; config: Config }, given);
   return { job, config: { ...job.config, ...(overrides as Readonly<Record<string, Setting>>) } };

@@ -31,6 +31,14 @@ export function byteCount(text: string): number {
   throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
 }
 
+/** 60s, 5m, 1h, or plain seconds, in milliseconds. */
+export function duration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim());
+  const value = match ? Number(match[1]) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] ?? "s"]! : 0;
+  if (value >= 1) return value;
+  throw new InvalidArgumentError("a time is needed, such as 60s or 5m");
+}
+
 export function anyNumber(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isFinite(value)) return value;

@@ -27,6 +27,9 @@ export * as lowering from "./lowering/index.ts";
 export {
   type AdapterFacts,
   baselineFacts,
+  type Finding,
+  type Findings,
+  foundKernels,
   gridOf,
   type KernelVariant,
   largestArray,
@@ -43,6 +46,7 @@ export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
 export { type PrecisionAsked, type PrecisionPath, precisionPath } from "./pipelines/precision.ts";
 export { referenceStages } from "./pipelines/reference.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
+export { type Candidate, type TunableKernel, tunableKernels } from "./pipelines/tuning.ts";
 export { compileKernels, type KernelOptions, webgpuStages } from "./pipelines/webgpu.ts";
 export type { Rule, RuleEvent, RuleObserver } from "./rewrite/index.ts";
 export * as rewrite from "./rewrite/index.ts";

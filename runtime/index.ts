@@ -1,4 +1,6 @@
 /** The runtime owns time: what is read before a run, what is kept of it, and how it is resumed. */
+
+export { areNumbers, type Cached, isRecord, type MeasuredOn, readCached, writeCached } from "./cached-file.ts";
 export {
   type CheckpointContent,
   type LoadedCheckpoint,
@@ -19,6 +21,7 @@ export {
   writeAtomically,
   writeFileAtomically,
 } from "./files.ts";
+export { type ReadFindings, readFindings, writeFindings } from "./findings-file.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { DecodeSession, Scores } from "./generation/decode-session.ts";

@@ -3,3 +3,14 @@ export { type Bundle, type BundleManifest, bundleOf } from "./bundle/bundle.ts";
 export { emitWgsl } from "./emit/wgsl.ts";
 export { factsOf, type WebgpuBackend, type WebgpuExecutable, webgpuBackend } from "./runtime/backend.ts";
 export type { KernelTime } from "./runtime/program.ts";
+export { type Ceilings, type Missing, measureCeilings } from "./tune/ceilings.ts";
+export { type KernelTiming, timeKernels } from "./tune/time-kernels.ts";
+export {
+  type FailedKernel,
+  mergedFindings,
+  type TimedWay,
+  type TunedKernel,
+  type TuneOptions,
+  tuneKernels,
+  type Way,
+} from "./tune/tuner.ts";

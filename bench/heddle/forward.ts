@@ -1,5 +1,6 @@
 /** heddle on forward passes: one transformer block, one matrix product. */
 import { type WebgpuExecutable, webgpuBackend } from "../../backends/webgpu/index.ts";
+import { tunedOptions } from "../../cli/index.ts";
 import { type Graph, type HostTensor, hostTensor, makeGraph, type SizedAxis } from "../../compiler/index.ts";
 import { axis, contract, input, trace } from "../../dsl/index.ts";
 import { openDevice } from "../device.ts";
@@ -22,7 +23,7 @@ export function matmulGraph(size: number): Graph {
 /** A graph of weights and inputs, all inputs standard normal and called as the peers call them, and one output "y". */
 async function forward(build: () => Graph): Promise<Subject> {
   const gpu = await openDevice();
-  const backend = webgpuBackend(gpu);
+  const backend = webgpuBackend(gpu, await tunedOptions(gpu));
   const store = backend.createStore();
   const { inputs } = build();
   const weights = drawWeights(inputs.filter((n) => n.op === "parameter"));

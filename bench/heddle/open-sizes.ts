@@ -1,6 +1,7 @@
 /** What it costs to leave sizes open until a run: the same graph compiled both ways, its runs taking turns. */
 import type { Backend } from "../../backends/backend.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import { tunedOptions } from "../../cli/index.ts";
 import { type HostTensor, hostTensor, UsageError } from "../../compiler/index.ts";
 import { defineModel, trace } from "../../dsl/index.ts";
 import { decodeStep, type TextConfig } from "../../models/index.ts";
@@ -49,7 +50,7 @@ const tolerance = 1e-5;
  */
 async function compared(make: (backend: Backend, fixed: boolean) => Promise<Run>): Promise<Subject> {
   const gpu = await openDevice();
-  const backend = webgpuBackend(gpu);
+  const backend = webgpuBackend(gpu, await tunedOptions(gpu));
   const clock = gpu.adapter.software ? cpuMilliseconds : () => performance.now();
   const timed = async (run: Run): Promise<number> => {
     const begun = clock();

@@ -1,6 +1,7 @@
 /** heddle on a training step: the stage is declared, everything else is the compiler's. */
 import type { Store } from "../../backends/backend.ts";
 import { type WebgpuExecutable, webgpuBackend } from "../../backends/webgpu/index.ts";
+import { tunedOptions } from "../../cli/index.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 import { type TrainingStep, trainingStep } from "../../dsl/index.ts";
 import { openDevice } from "../device.ts";
@@ -11,7 +12,7 @@ import { kernelFigures } from "./kernels.ts";
 
 export async function trainVit(c: VitConfig): Promise<Subject> {
   const gpu = await openDevice();
-  const backend = webgpuBackend(gpu);
+  const backend = webgpuBackend(gpu, await tunedOptions(gpu));
   const store = backend.createStore();
   const { trained } = trainingStep(vitStage(c));
   const weights = drawWeights(trained);

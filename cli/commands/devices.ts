@@ -1,16 +1,23 @@
-/** `heddle devices`: what is here, what each computes f16 in, and which one auto takes. */
-import { webgpuBackend } from "../../backends/webgpu/index.ts";
-import { type OpenedAdapter, openAdapters } from "../../backends/webgpu/node-index.ts";
+/** `heddle devices`: what is here, what each computes f16 in, which one auto takes, and what that can do at most. */
+import { type Ceilings, webgpuBackend } from "../../backends/webgpu/index.ts";
+import { type OpenedAdapter, openAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
 import type { PrecisionPath } from "../../compiler/index.ts";
+import { freshCeilings, type MeasuredCeilings } from "../ceilings.ts";
 import { json, table } from "../output.ts";
 import { precisionText } from "../precision.ts";
 
-export async function devicesCommand(args: { readonly json: boolean }): Promise<number> {
+export interface DevicesArguments {
+  readonly json: boolean;
+  readonly measure: boolean;
+}
+
+export async function devicesCommand({ json: asJson, measure }: DevicesArguments): Promise<number> {
   const adapters = (await openAdapters()).map(reported);
   const hardware = adapters.find((a) => !a.software);
   const auto = hardware ? "webgpu" : "cpu";
-  if (args.json) {
-    process.stdout.write(`${json({ auto, adapters })}\n`);
+  const measured = measure ? await measuredDevice() : undefined;
+  if (asJson) {
+    process.stdout.write(`${json({ auto, adapters, ...(measured && { measured }) })}\n`);
     return 0;
   }
   const rows = adapters.flatMap((a) => [
@@ -22,6 +29,7 @@ export async function devicesCommand(args: { readonly json: boolean }): Promise<
       hardware ? hardware.description : "there is no hardware GPU, and software GPUs are taken only when asked for"
     }\n`,
   );
+  if (measured) process.stdout.write(`\n${measured.adapter}, measured:\n${printCeilings(measured)}\n`);
   return 0;
 }
 
@@ -33,3 +41,38 @@ function reported({ opened, ...info }: OpenedAdapter) {
   backend.dispose();
   return { ...info, f16 };
 }
+
+interface MeasuredDevice extends MeasuredCeilings {
+  readonly adapter: string;
+}
+
+/** The adapter that --device webgpu takes. */
+async function measuredDevice(): Promise<MeasuredDevice> {
+  const gpu = await requestDevice({ prefer: "hardware" });
+  try {
+    return { adapter: gpu.adapter.description, ...(await freshCeilings(gpu)) };
+  } finally {
+    gpu.dispose();
+  }
+}
+
+const digits = (n: number): string => String(Number(n.toPrecision(3)));
+const rate = (n: number): string => (n >= 1e12 ? `${digits(n / 1e12)} TFLOP/s` : `${digits(n / 1e9)} GFLOP/s`);
+const time = (n: number): string => `${digits(n * 1e6)} µs`;
+
+const lines = [
+  ["copy", "copy by a kernel, read and written", (n) => `${digits(n / 1e9)} GB/s`],
+  ["f32", "multiply-add in f32", rate],
+  ["f16", "multiply-add in f16", rate],
+  ["matrices", "matrix units, f16 operands", rate],
+  ["dispatch", "one more dispatch in a pass", time],
+  ["submission", "a submission until it is done", time],
+] as const satisfies readonly (readonly [keyof Ceilings, string, (n: number) => string])[];
+
+const printCeilings = ({ ceilings, missing }: MeasuredCeilings): string =>
+  table(
+    lines.map(([name, label, print]) => {
+      const value = ceilings[name];
+      return [label, value === undefined ? `none: ${missing[name] ?? "not measured"}` : print(value)] as const;
+    }),
+  );

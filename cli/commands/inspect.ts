@@ -1,8 +1,10 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
 import { setFlagsFromString } from "node:v8";
 import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
-import { emitWgsl } from "../../backends/webgpu/index.ts";
+import { emitWgsl, factsOf, timeKernels, type WebgpuBackend } from "../../backends/webgpu/index.ts";
+import { requestDevice } from "../../backends/webgpu/node-index.ts";
 import {
+  type AdapterFacts,
   beforeAndAfter,
   bindSizes,
   compileKernels,
@@ -18,6 +20,7 @@ import {
   nodesOf,
   type PrecisionPath,
   type Program,
+  type ProgramKernel,
   precisionPath,
   printGraph,
   printKernel,
@@ -27,17 +30,20 @@ import {
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Model, trainingStep } from "../../dsl/index.ts";
+import type { Model } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed } from "../adapters.ts";
-import { printKernels, shapesOf } from "../kernel-report.ts";
+import { ceilingsOf } from "../ceilings.ts";
+import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { keptAs, precisionFor, precisionText } from "../precision.ts";
 import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
+import { stageStep } from "../stage-step.ts";
+import { tunedOptions } from "../tuning.ts";
 import { sweepCommand } from "./sweep.ts";
 
 export interface InspectArguments extends GraphChoice, SizeArguments {
@@ -51,6 +57,8 @@ export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly kernels?: string | true;
   readonly adapter: string;
   readonly fixed: boolean;
+  /** Times the kernels on the GPU that is here. */
+  readonly measure: boolean;
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
@@ -84,6 +92,8 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   // A second's work leaves 100 MB of garbage, for which V8 would grow its young generation to 64 MB.
   setFlagsFromString("--semi-space-growth-factor=1");
   if (args.sweep.length > 0) return await sweepCommand(source, args);
+  if (args.measure && args.kernels === undefined)
+    throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
@@ -93,7 +103,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
     return 0;
   }
   if (args.pass !== undefined || args.html !== undefined) return await showStages(graph, args);
-  if (args.kernels !== undefined) return showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
+  if (args.kernels !== undefined) return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
   const result = { ...inspect(graph, sizes, args, begun), ...parts };
@@ -120,24 +130,66 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
 }
 
 /** Lists kernels with the schedules they are made by. Sizes stay open, as they do on a device, but for --fixed. */
-function showKernels(graph: Graph, args: InspectArguments, pattern: string): number {
-  const { what, facts } = adapterNamed(args.adapter);
+async function showKernels(graph: Graph, args: InspectArguments, pattern: string): Promise<number> {
   const sizes = sizesOf(graph, args);
   const precision = precisionFor(args.dtype);
-  const kept = keptAs(args.fixed ? bindSizes(graph, sizes) : graph, args.dtype);
-  const program = compileKernels(kept, facts, { precision });
-  const path = precision === "f16" ? { precision: pathOf(graph, args) } : {};
-  const chosen = program.kernels.filter((k) => globMatches(pattern, k.name));
-  if (chosen.length === 0) {
-    const near = didYouMean(
-      pattern,
-      program.kernels.map((k) => k.name),
-    );
-    throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
+  const bound = keptAs(args.fixed ? bindSizes(graph, sizes) : graph, args.dtype);
+  if (args.measure)
+    return await withGpu(async (gpu) => {
+      const program = compileKernels(bound, factsOf(gpu), { ...(await tunedOptions(gpu)), precision });
+      const chosen = kernelsNamed(program, pattern);
+      const { ceilings } = await ceilingsOf(gpu);
+      const times = await timeKernels(gpu, program, chosen, sizes);
+      const path = precision === "f16" ? pathOn(factsOf(gpu), graph, args) : undefined;
+      const adapter = gpu.adapter.description;
+      const about = { name: adapter, what: `${adapter}, timed`, path };
+      return reportKernels(program, chosen, sizes, about, args, { ceilings, times });
+    });
+  const { what, facts, measured } = adapterNamed(args.adapter);
+  const program = compileKernels(bound, facts, { precision });
+  const about = { name: args.adapter, what, path: precision === "f16" ? pathOf(graph, args) : undefined };
+  return reportKernels(program, kernelsNamed(program, pattern), sizes, about, args, measured);
+}
+
+async function withGpu<T>(body: (gpu: WebgpuBackend["gpu"]) => Promise<T>): Promise<T> {
+  const gpu = await requestDevice({ prefer: "hardware" });
+  try {
+    return await body(gpu);
+  } finally {
+    gpu.dispose();
   }
-  const shapes = shapesOf(chosen, sizes);
-  const report = { model: graph.name, adapter: args.adapter, sizes, ...path, open: program.symbols, shapes };
-  const notes = path.precision ? [`computed in ${precisionText(path.precision)}`] : [];
+}
+
+/** Throws UsageError where no kernel has a name that matches. */
+function kernelsNamed({ kernels, graph }: Program, pattern: string): readonly ProgramKernel[] {
+  const chosen = kernels.filter((k) => globMatches(pattern, k.name));
+  if (chosen.length > 0) return chosen;
+  const near = didYouMean(
+    pattern,
+    kernels.map((k) => k.name),
+  );
+  throw new UsageError(`no kernel of ${graph.name} is called "${pattern}"${near || "; --kernels lists them all"}`);
+}
+
+interface About {
+  readonly name: string;
+  readonly what: string;
+  /** Where f16 is asked for. */
+  readonly path: PrecisionPath | undefined;
+}
+
+function reportKernels(
+  program: Program,
+  chosen: readonly ProgramKernel[],
+  sizes: Sizes,
+  { name, what, path }: About,
+  args: InspectArguments,
+  measured?: Measured,
+): number {
+  const shapes = shapesOf(chosen, sizes, measured);
+  const precision = path && { precision: path };
+  const report = { model: program.graph.name, adapter: name, sizes, ...precision, open: program.symbols, shapes };
+  const notes = path ? [`computed in ${precisionText(path)}`] : [];
   process.stdout.write(
     args.json ? `${json(report)}\n` : printKernels(program, shapes, sizes, { adapter: what, notes }),
   );
@@ -152,8 +204,11 @@ const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): RoadChoic
 });
 
 /** What a graph is computed in on the adapter named; the parameters that a step updates stay f32. */
-const pathOf = ({ updates }: Graph, { dtype, adapter }: InspectArguments): PrecisionPath =>
-  precisionPath(adapterNamed(adapter).facts, {
+const pathOf = (graph: Graph, args: InspectArguments): PrecisionPath =>
+  pathOn(adapterNamed(args.adapter).facts, graph, args);
+
+const pathOn = (facts: AdapterFacts, { updates }: Graph, { dtype }: InspectArguments): PrecisionPath =>
+  precisionPath(facts, {
     precision: precisionFor(dtype),
     ...(Object.keys(updates).length > 0 && { parameters: "f32" }),
   });
@@ -184,22 +239,15 @@ const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArgumen
 
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
 async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
-  const { graph, config, model } = await loadConfigured(source, { ...args, weights: undefined });
-  const known = bundled.find((b) => b.model.build === model?.build);
+  const named = await loadConfigured(source, { ...args, weights: undefined });
+  const { graph, config, model } = named;
   if (args.stage === undefined) {
+    const known = bundled.find((b) => b.model.build === model?.build);
     const paper = known && config && args.graph === undefined ? known.paperMacs(config) : null;
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
-  if (args.graph !== undefined) throw new UsageError("--stage inspects a training step: give it or --graph, not both");
-  const recipe = known?.stages[args.stage];
-  if (!known || !config || !recipe) {
-    const stages = Object.keys(known?.stages ?? {});
-    throw new UsageError(
-      `"${source}" has no stage "${args.stage}"; ${stages.length > 0 ? `it has ${stages.join(", ")}` : "it has none"}`,
-    );
-  }
-  const step = trainingStep({ ...recipe(config).stage, precision: precisionFor(args.dtype) });
+  const step = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
   const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
   const all = countParameters(graph); // the whole model, also what this stage's loss does not use
   return {

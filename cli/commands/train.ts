@@ -34,13 +34,15 @@ export interface TrainArguments {
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
   readonly from: readonly string[];
   readonly runs: string;
+  /** Whether what heddle tune found is used. */
+  readonly tuning: boolean;
   readonly json: boolean;
 }
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
   const say = (text: string) => process.stderr.write(`${text}\n`);
   const { job, config } = await loadJob(source, args.set, args.precision);
-  const device = await openDevice(parseDevice(args.device));
+  const device = await openDevice(parseDevice(args.device), args);
   const stop = stopOnSignals(say);
   let inheritance: Inheritance | undefined;
   try {
@@ -75,7 +77,7 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
       seconds: result.seconds,
       note: say,
     });
-    const summary = summarize(device, config, result, finished ?? {});
+    const summary = summarize(device, config, result, { ...computedIn(device, built), ...finished });
     await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
     process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
     return 0;
@@ -108,6 +110,12 @@ const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob =
   ...job,
   initial: async (name) => (await inheritance.initial(name)) ?? (await job.initial?.(name)),
 });
+
+/** What a run that asked for f16 was computed in; nothing of one in f32. */
+function computedIn({ backend }: ChosenDevice, { step }: TrainingJob): { readonly computedIn?: string } {
+  if (step.precision === "f32") return {};
+  return { computedIn: backend.precision({ precision: step.precision, parameters: "f32" }).path };
+}
 
 function summarize(device: ChosenDevice, config: unknown, result: TrainResult, finished: object) {
   const { losses } = result;

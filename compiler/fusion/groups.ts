@@ -243,7 +243,8 @@ class Placer {
     // Values and statistics of the forward pass share q, k and the mask; only one of the two has a v.
     const operands = pass === "forward" ? ["q", "k", "mask"].map((n) => operandNamed(node, n)) : node.operands;
     const ids = operands.map((o) => o && this.numbers.get(o));
-    const key = `${pass}(${ids})${rows.map((a) => `${a.name}=${a.size}`)}${node.attrs.dot}${node.attrs.scale}`;
+    const names = rows.map((a) => `${a.name}=${a.size}`).sort(); // the order of rows in a result is its own
+    const key = `${pass}(${ids})${names}${node.attrs.dot}${node.attrs.scale}`;
     const known = this.attentions.get(key);
     const group = known && this.readyOf(node.operands) < known.position ? known : this.open("attention", rows, []);
     this.attentions.set(key, group);

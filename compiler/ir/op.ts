@@ -171,6 +171,8 @@ export interface OpRecord {
   readonly reference: (operands: readonly RefTensor[], attrs: Attrs, type: TensorType) => Float64Array;
   /** Scalar meaning of an elementwise op. */
   readonly scalar?: (...operands: number[]) => number;
+  /** How the result of an elementwise op moves as each operand grows, where it always moves so: 1 up or not at all, -1 down or not at all. */
+  readonly grows?: readonly (1 | -1)[];
   /** Cotangents of the operands, in their order, from the result's; undefined where none flows. Absent: not differentiable, or through decompose. */
   readonly gradient?: (node: Node, cotangent: Node) => readonly (Node | undefined)[];
   /** True where no cotangent flows to any operand (comparisons, argmax, floor). */

@@ -134,6 +134,13 @@ export interface SubgroupCall extends RegisterType {
   readonly lane?: Expr;
 }
 
+/** Whether a condition holds in any thread of the workgroup, all of whose threads come together for it, as at a barrier. */
+export interface AnyThread {
+  readonly kind: "any";
+  readonly dtype: "bool";
+  readonly value: Expr;
+}
+
 export interface Cast extends RegisterType {
   readonly kind: "cast";
   readonly a: Expr;
@@ -154,7 +161,8 @@ export type Expr =
   | Element
   | Select
   | Cast
-  | SubgroupCall;
+  | SubgroupCall
+  | AnyThread;
 
 export const unbounded: Range = { min: -Infinity, max: Infinity };
 
@@ -240,6 +248,9 @@ export const subgroupCall = (op: SubgroupOp, value: Expr, lane?: Expr): Subgroup
   ...(lane && { lane }),
 });
 
+/** Whether a condition holds in any thread of the workgroup: the whole value of a let, var or assignment. */
+export const anyThread = (value: Expr): AnyThread => ({ kind: "any", dtype: "bool", value });
+
 /** The value that one lane has, in all lanes. */
 export const subgroupBroadcast = (value: Expr, lane: number): SubgroupCall =>
   subgroupCall("broadcast", value, int(lane));
@@ -282,6 +293,8 @@ export function children(e: Expr): readonly Expr[] {
       return [e.a];
     case "subgroup":
       return e.lane ? [e.value, e.lane] : [e.value];
+    case "any":
+      return [e.value];
   }
 }
 
@@ -312,6 +325,8 @@ export function withChildren(e: Expr, c: readonly Expr[]): Expr {
       return { ...e, a: c[0]! };
     case "subgroup":
       return { ...e, value: c[0]!, ...(c[1] && { lane: c[1] }) };
+    case "any":
+      return { ...e, value: c[0]! };
   }
 }
 
@@ -376,5 +391,7 @@ export function head(e: Expr): string {
       return `cast ${e.dtype}`;
     case "subgroup":
       return `subgroup ${e.op}`;
+    case "any":
+      return "any";
   }
 }

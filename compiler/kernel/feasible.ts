@@ -3,15 +3,15 @@ import { type DType, dtypeBytes } from "../ir/dtype.ts";
 import type { KernelFacts, MatrixShape } from "./adapter-facts.ts";
 import { rangeOf } from "./expr.ts";
 import { type KernelFeature, requiredFeatures } from "./features.ts";
-import { type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf } from "./kernel.ts";
+import { asksAny, type FragmentDecl, fragmentsOf, type Kernel, statements, threadsOf } from "./kernel.ts";
 
 const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
-/** Bytes that the threads of a workgroup share; each array begins at a multiple of 16 (WGSL, section 14.4). */
+/** Bytes that the threads of a workgroup share; each array begins at a multiple of 16 (WGSL, section 14.4), and so does what workgroup_any needs. */
 const workgroupStorage = (kernel: Kernel): number =>
   kernel.arrays
     .filter((a) => a.space === "workgroup")
-    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, 0);
+    .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, asksAny(kernel) ? 16 : 0);
 
 /** Whether a device has subgroups of one size only, so that a kernel made for it need not ask for it. */
 export const hasOnlySubgroupSize = (

@@ -97,7 +97,7 @@ class Hoister {
 
   private ownLevel(e: Expr): number {
     if (e.kind === "var") return this.mutable.has(e.name) ? PINNED : (this.defined.get(e.name) ?? PINNED);
-    if (e.kind === "element" || e.kind === "subgroup") return PINNED;
+    if (e.kind === "element" || e.kind === "subgroup" || e.kind === "any") return PINNED;
     if (e.kind !== "load") return 0;
     if (this.written.has(e.buffer)) return PINNED;
     for (let depth = this.blocks.length - 1; depth > 0; depth--) if (this.blocks[depth]!.guarded) return depth;

@@ -2,7 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { collectiveResults, type Fragments, newFragments } from "./collective.ts";
 import { computed, evaluate, type KernelArrays, type Thread, type Value, write } from "./evaluate.ts";
-import { type Expr, widthOf } from "./expr.ts";
+import { children, type Expr, widthOf } from "./expr.ts";
 import { expressions, type Kernel, type Stmt, type ThreadBuiltin, threadsOf } from "./kernel.ts";
 import { printStmt } from "./print.ts";
 import { Races, type Watch } from "./races.ts";
@@ -26,6 +26,10 @@ type Run = Generator<Pause, void, Value | undefined>;
 const collectiveValue = (s: Stmt) =>
   (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" ? s.value : undefined;
 
+/** What all threads of a workgroup are asked at once. */
+const askedOfAll = (s: Stmt) =>
+  (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "any" ? s.value : undefined;
+
 const isCollective = (s: Stmt): boolean => s.kind.startsWith("fragment_") || collectiveValue(s) !== undefined;
 
 const pausing = new WeakMap<Stmt, boolean>();
@@ -34,7 +38,11 @@ const pausing = new WeakMap<Stmt, boolean>();
 function pauses(s: Stmt): boolean {
   let known = pausing.get(s);
   if (known === undefined) {
-    known = s.kind === "barrier" || isCollective(s) || ((s.kind === "for" || s.kind === "if") && s.body.some(pauses));
+    known =
+      s.kind === "barrier" ||
+      isCollective(s) ||
+      askedOfAll(s) !== undefined ||
+      ((s.kind === "for" || s.kind === "if") && s.body.some(pauses));
     pausing.set(s, known);
   }
   return known;
@@ -53,8 +61,8 @@ function* run(body: readonly Stmt[], t: Thread): Run {
         yield* run(s.body, t);
       }
     } else {
-      const own = collectiveValue(s);
-      const operands = own ? (own.lane ? [own.value, own.lane] : [own.value]) : expressions(s);
+      const own = collectiveValue(s) ?? askedOfAll(s);
+      const operands = own ? children(own) : expressions(s);
       const result = yield { stmt: s, operands: operands.map((e) => computed(e, t)) };
       if (own) t.values.set((s as Extract<Stmt, { kind: "let" }>).target.name, result!);
     }
@@ -153,15 +161,19 @@ class Workgroup {
 
   run(): void {
     const threads = this.subgroups.flatMap((s) => s.lanes);
-    do {
-      for (const subgroup of this.subgroups) this.runToBarrier(subgroup);
+    let answer: number | undefined;
+    for (;;) {
+      for (const subgroup of this.subgroups) this.runToBarrier(subgroup, answer);
       this.races.barrier();
-    } while (this.together(threads, "threads of a workgroup") !== undefined);
+      const met = this.together(threads, "threads of a workgroup");
+      if (met === undefined) return;
+      answer = askedOfAll(met) && (threads.some((t) => t.pause!.operands[0]) ? 1 : 0);
+    }
   }
 
-  /** Runs a subgroup up to a barrier, or to its end. */
-  private runToBarrier({ lanes, fragments, watch }: Subgroup): void {
-    let results: readonly (Value | undefined)[] = [];
+  /** Runs a subgroup, which is given the answer to what all threads were asked, up to a barrier or to its end. */
+  private runToBarrier({ lanes, fragments, watch }: Subgroup, answer: number | undefined): void {
+    let results: readonly (Value | undefined)[] = lanes.map(() => answer);
     for (;;) {
       for (const [i, lane] of lanes.entries()) lane.pause = lane.run.next(results[i]).value ?? undefined;
       // A lane at a barrier beside one that has ended is an error of the whole workgroup, reported there.

@@ -160,6 +160,12 @@ export function* statements(body: readonly Stmt[]): Generator<Stmt> {
   }
 }
 
+/** Whether a kernel asks something of all threads of a workgroup at once. */
+export function asksAny({ body }: Kernel): boolean {
+  for (const s of statements(body)) if (expressions(s).some((e) => e.kind === "any")) return true;
+  return false;
+}
+
 /** Indices of a thread: its workgroup, its place in it, its subgroup, its place in that, and how many lanes a subgroup has. */
 export const threadBuiltins = ["wid_x", "wid_y", "wid_z", "lid", "subgroup_id", "lane", "subgroup_size"] as const;
 export type ThreadBuiltin = (typeof threadBuiltins)[number];

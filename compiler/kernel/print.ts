@@ -77,6 +77,8 @@ export function printExpr(e: Expr): string {
       return call(printRegisterType(e), [e.a]);
     case "subgroup":
       return call(`subgroup_${e.op}`, children(e));
+    case "any":
+      return call("workgroup_any", [e.value]);
   }
 }
 

@@ -2,10 +2,20 @@
 export { dimExpr, spanOf, typical } from "../fusion/index.ts";
 export { largestArray, tensorName } from "./addressable.ts";
 export { type AdapterFacts, baselineFacts, independentThreads, noSharing } from "./facts.ts";
+export * from "./findings.ts";
 export { fuseForUpdates, updateInPlace } from "./in-place.ts";
 export { ceilDiv, guarded, type KernelCode, type Lowering, unflatten } from "./kernel.ts";
 export * from "./loops.ts";
-export { type LoweredPlan, lowerPlan, mapKernels, type ScheduledPlan, schedulePlan } from "./plan.ts";
+export {
+  type Alternatives,
+  alternativesOf,
+  type LoweredPlan,
+  lowerPlan,
+  mapKernels,
+  onlyKernel,
+  type ScheduledPlan,
+  schedulePlan,
+} from "./plan.ts";
 export { printLowered, printProgram, printSchedules } from "./print.ts";
 export * from "./program.ts";
 export * from "./schedule.ts";

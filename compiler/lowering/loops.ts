@@ -14,7 +14,7 @@ export interface Stride {
 
 export interface LoopOptions {
   readonly shared?: Stride | undefined;
-  /** Indices of one turn, where they divide the innermost axis: neighbours in memory are then accessed together. */
+  /** Indices of one turn, where they divide those of the loop: neighbours in memory are then accessed together. */
   readonly unroll?: number;
 }
 
@@ -26,13 +26,14 @@ type Body = (env: Map<string, Expr>) => Stmt[];
  */
 export function loopOver(k: Lowering, axes: readonly Axis[], body: Body, options: LoopOptions = {}): Stmt[] {
   const { shared } = options;
-  const unroll = isMultipleOf(axes.at(-1)?.size ?? 1, options.unroll ?? 1) ? (options.unroll ?? 1) : 1;
-  const flat = loopOne(k, spanOf(axes), shared ? 1 : unroll, (index) => body(unflatten(index, axes)), shared);
+  const most = shared ? 1 : (options.unroll ?? 1);
+  const unrollOf = (size: Dim) => (isMultipleOf(size, most) ? most : 1);
+  const flat = loopOne(k, spanOf(axes), unrollOf(spanOf(axes)), (index) => body(unflatten(index, axes)), shared);
   if (shared || axes.length <= 1 || !divides([flat], (flat as { index: Var }).index)) return [flat];
   const outer = axes.slice(0, -1).map((a) => indexOver(k.names.fresh("k"), a.size));
   const last = axes.at(-1)!;
   const named = axes.slice(0, -1).map((a, i) => [a.name, outer[i]!] as const);
-  const inner = loopOne(k, last.size, unroll, (index) => body(new Map([...named, [last.name, index]])));
+  const inner = loopOne(k, last.size, unrollOf(last.size), (index) => body(new Map([...named, [last.name, index]])));
   return outer.reduceRight<Stmt[]>(
     (stmts, index, i) => [{ kind: "for", index, from: int(0), to: dimExpr(axes[i]!.size), step: 1, body: stmts }],
     [inner],

@@ -3,9 +3,18 @@ import { type FusedKernel, type PlannedMemory, piecesOf } from "../fusion/index.
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
+import { type Findings, markOfShape } from "./findings.ts";
 import { type LoweredKernel, Lowering } from "./kernel.ts";
 import { type KernelShape, kernelShape } from "./kernel-shape.ts";
-import { type Choices, choose, type Refusal, type Settings, type SizeFact } from "./schedule.ts";
+import {
+  type Choice,
+  type Choices,
+  candidates,
+  choose,
+  type Refusal,
+  type Settings,
+  type SizeFact,
+} from "./schedule.ts";
 import { withSums } from "./schedules/row-reduction/beside.ts";
 import type { KindOfKernel, ScheduleTables } from "./schedules/tables.ts";
 
@@ -28,6 +37,9 @@ export interface LoweredVariant extends LoweredKernel {
   readonly assuming: readonly SizeFact[];
   readonly schedule: string;
   readonly settings: Settings;
+  readonly found?: boolean;
+  /** Share of its work past the edges of the problem, where its schedule says it. */
+  readonly waste?: number;
 }
 
 /** The kernels of one shape: the last one assumes nothing about sizes. */
@@ -46,20 +58,58 @@ export interface LoweredPlan extends PlannedMemory {
 /** The row of the tables for a kernel: what it computes is what its schedules take. */
 const kindOf = (tables: ScheduleTables, { kind }: FusedKernel): KindOfKernel<unknown> => tables[kind];
 
-/** Chooses a schedule for every shape of kernel. */
-export function schedulePlan(plan: PlannedMemory, facts: AdapterFacts, tables: ScheduleTables): ScheduledPlan {
+/** Chooses a schedule for every shape of kernel, by findings where there are any for it. */
+export function schedulePlan(
+  plan: PlannedMemory,
+  facts: AdapterFacts,
+  tables: ScheduleTables,
+  findings?: Findings,
+): ScheduledPlan {
   const choices = new Map<string, Choices<unknown>>();
   const shaped = plan.kernels.map((fused): ShapedKernel => {
     const shape = kernelShape(fused, plan.storage, plan.places, facts.bindingAlignment);
     if (!choices.has(shape.key)) {
       const { problem, schedules } = kindOf(tables, fused);
       const [main] = piecesOf(fused);
-      choices.set(shape.key, choose(schedules, problem(new Lowering(main, shape, plan.places, facts)), facts));
+      const found = findings && findings.size > 0 ? findings.get(markOfShape(shape.key)) : undefined;
+      choices.set(shape.key, choose(schedules, problem(new Lowering(main, shape, plan.places, facts)), facts, found));
     }
     return { fused, shape };
   });
   return { ...plan, facts, tables, shaped, choices };
 }
+
+/** The kernels of one shape, and all ways in which they may be lowered. */
+export interface Alternatives {
+  readonly kernel: ShapedKernel;
+  /** Of the shape, as findings name it. */
+  readonly mark: string;
+  /** How many kernels of the plan have the shape. */
+  readonly count: number;
+  readonly choices: Choices<unknown>;
+  readonly candidates: readonly Choice<unknown>[];
+}
+
+/** For each shape of kernel of a plan, in the order in which the first of each runs, what may be chosen for it. */
+export const alternativesOf = ({ facts, tables, shaped, choices, places }: ScheduledPlan): Alternatives[] =>
+  [...Map.groupBy(shaped, ({ shape }) => shape.key)].map(([key, same]) => {
+    const { fused, shape } = same[0]!;
+    const { problem, schedules } = kindOf(tables, fused);
+    return {
+      kernel: same[0]!,
+      mark: markOfShape(key),
+      count: same.length,
+      choices: choices.get(key)!,
+      candidates: candidates(schedules, problem(new Lowering(piecesOf(fused)[0], shape, places, facts)), facts),
+    };
+  });
+
+/** The plan with one of its kernels alone, lowered in one way: for runs of which the facts of that way hold. */
+export const onlyKernel = (plan: ScheduledPlan, kernel: ShapedKernel, choice: Choice<unknown>): ScheduledPlan => ({
+  ...plan,
+  shaped: [kernel],
+  choices: new Map([[kernel.shape.key, { choices: [{ ...choice, assuming: [] }], refused: [] }]]),
+});
 
 /** Lowers every shape of kernel by the schedules chosen for it. */
 export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): LoweredPlan {
@@ -68,12 +118,21 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
   for (const { fused, shape } of plan.shaped) {
     if (lowered.has(shape.key)) continue;
     const { choices: chosen, refused } = choices.get(shape.key)!;
-    const variants = chosen.map(({ schedule, settings, assuming }): LoweredVariant => {
+    const variants = chosen.map(({ schedule, settings, assuming, found }): LoweredVariant => {
       const [main, ...sums] = piecesOf(fused);
       const k = new Lowering(main, shape, plan.places, facts);
-      const code = schedule.lower(kindOf(tables, main).problem(k), settings);
+      const problem = kindOf(tables, main).problem(k);
+      const waste = schedule.waste?.(problem, settings);
+      const code = schedule.lower(problem, settings);
       const beside = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));
-      return { ...k.finish(withSums(code, beside), symbols), assuming, schedule: schedule.name, settings };
+      return {
+        ...k.finish(withSums(code, beside), symbols),
+        assuming,
+        schedule: schedule.name,
+        settings,
+        ...(found && { found }),
+        ...(waste !== undefined && { waste }),
+      };
     });
     lowered.set(shape.key, { variants, refused });
   }

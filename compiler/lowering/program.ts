@@ -40,6 +40,10 @@ export interface KernelVariant {
   readonly assuming: readonly SizeFact[];
   readonly schedule: string;
   readonly settings: Settings;
+  /** Whether a finding chose the schedule. */
+  readonly found?: boolean;
+  /** Share of its work past the edges of the problem, where its schedule says it. */
+  readonly waste?: number;
 }
 
 /** A kernel of the program with what it costs, in bytes and operations. It assumes nothing about the sizes of a run. */
@@ -117,7 +121,7 @@ function programKernel(
 }
 
 function bind(
-  { kernel, bindings, assuming, schedule, settings }: LoweredVariant,
+  { kernel, bindings, ...chosen }: LoweredVariant,
   name: string,
   { regions }: KernelShape,
   reserve: Reserve,
@@ -131,7 +135,7 @@ function bind(
     const reserved = reserve(root, start, length);
     return reserved === undefined || reserved % (b.width ?? 1) !== 0 ? b : { ...b, reserved };
   });
-  return { kernel: { ...kernel, name, buffers }, bindings: bound, assuming, schedule, settings };
+  return { kernel: { ...kernel, name, buffers }, bindings: bound, ...chosen };
 }
 
 const sum = (dims: readonly Dim[]): Dim => dims.reduce<Dim>(addDims, 0);
@@ -144,6 +148,10 @@ function bytesRead({ buffers }: Kernel, i: number, length: Dim): Dim {
 /** The variant of a kernel for the sizes of a run. */
 export const variantFor = (kernel: ProgramKernel, sizes: Sizes): KernelVariant =>
   kernel.special.find((v) => holds(v.assuming, sizes)) ?? kernel;
+
+/** How many kernels have a variant that a finding chose. */
+export const foundKernels = ({ kernels }: Program): number =>
+  kernels.filter((k) => [k, ...k.special].some((v) => v.found)).length;
 
 /** Workgroups of a kernel along x, y and z, at the sizes of a run. */
 export const gridOf = ({ grid }: Kernel, sizes: Sizes = {}): readonly [number, number, number] =>

@@ -3,9 +3,10 @@
  * ordered table of them (schedules/tables.ts), and choosing is one function over that table.
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
-import { boundsOf, type Dim, dimValue, type Sizes } from "../ir/dim.ts";
+import { boundsOf, type Dim, dimValue, type Sizes, symbolsOf } from "../ir/dim.ts";
 import type { KernelFeature } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
+import type { Finding } from "./findings.ts";
 import type { KernelCode } from "./kernel.ts";
 
 /** Something that must hold of the sizes of a run: `dim` is at most `max`. */
@@ -34,8 +35,14 @@ export interface Schedule<P, S extends Settings = Settings> {
   readonly byRange?: boolean;
   /** Estimated cost, by which the settings of one schedule are compared: a relative figure, the lower the better. */
   cost(problem: P, settings: S, facts: AdapterFacts): number;
+  /** Share of the work, 0 to 1, that lies past the edges of a problem of the typical sizes; for people to read. */
+  waste?(problem: P, settings: S): number;
   lower(problem: P, settings: S): KernelCode;
 }
+
+/** The share of tiles that lies past the edges, of results so long and so wide in tiles of these sides. */
+export const tileWaste = (sides: readonly (readonly [size: number, tile: number])[]): number =>
+  1 - sides.reduce((n, [size, tile]) => (n * size) / (Math.ceil(size / tile) * tile), 1);
 
 /** A schedule that was passed over, and why. */
 export interface Refusal {
@@ -50,6 +57,8 @@ export interface Choice<P> {
   /** Where any of these facts does not hold of a run's sizes, the next choice is taken. */
   readonly assuming: readonly SizeFact[];
   readonly cost: number;
+  /** Whether it is here because it was timed, rather than by the order of the table. */
+  readonly found?: boolean;
 }
 
 export interface Choices<P> {
@@ -59,17 +68,25 @@ export interface Choices<P> {
   readonly refused: readonly Refusal[];
 }
 
+/** The schedules of a problem: those that findings name where they still fit, else what the table prefers. */
+export const choose = <P>(
+  table: readonly Schedule<P>[],
+  problem: P,
+  facts: AdapterFacts,
+  findings: readonly Finding[] = [],
+): Choices<P> =>
+  findings.reduce((chosen, f) => honour(chosen, f, table, problem, facts), byTable(table, problem, facts));
+
 /**
- * The schedules of a problem: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
+ * The schedules of a problem by the order of the table: the first of the table that fits it whatever its sizes are, with its cheapest settings; before
  * that, those that fit where facts about open sizes hold. What declared bounds decide is no question of a run: a fact that
  * always holds is not asked, and what needs one that never does is not made.
  */
-export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
+function byTable<P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choices<P> {
   const choices: Choice<P>[] = [];
   const refused: Refusal[] = [];
   for (const schedule of table) {
-    const missing = (schedule.features ?? []).filter((f) => !facts.features.has(f));
-    const settings = missing.length > 0 ? `the adapter lacks ${missing.join(", ")}` : schedule.settings(facts);
+    const settings = offered(schedule, facts);
     if (typeof settings === "string") {
       refused.push({ schedule: schedule.name, reason: settings });
       continue;
@@ -84,6 +101,64 @@ export function choose<P>(table: readonly Schedule<P>[], problem: P, facts: Adap
   }
   throw new UnsupportedError(`no schedule fits: ${refused.map((r) => `${r.schedule}: ${r.reason}`).join("; ")}`);
 }
+
+/** All ways to lower a problem that fit it: what a tuner times. Those of one schedule stand together, by the table's order. */
+export const candidates = <P>(table: readonly Schedule<P>[], problem: P, facts: AdapterFacts): Choice<P>[] =>
+  table.flatMap((schedule) => {
+    const settings = offered(schedule, facts);
+    return typeof settings === "string" ? [] : fittingOf(schedule, settings, problem, facts).fitting;
+  });
+
+/** What a schedule may be set to on an adapter, or why it is not for that adapter. */
+function offered<P>(schedule: Schedule<P>, facts: AdapterFacts): readonly Settings[] | string {
+  const missing = (schedule.features ?? []).filter((f) => !facts.features.has(f));
+  return missing.length > 0 ? `the adapter lacks ${missing.join(", ")}` : schedule.settings(facts);
+}
+
+/**
+ * The choices with what a finding names in place of what would run at its sizes. It assumes what that assumed, and its own
+ * facts besides: where it has any, what was there stays behind it. A finding that fits no more changes nothing, and says why
+ * among the refusals.
+ */
+function honour<P>(
+  { choices, refused }: Choices<P>,
+  finding: Finding,
+  table: readonly Schedule<P>[],
+  problem: P,
+  facts: AdapterFacts,
+): Choices<P> {
+  const own = foundChoice(finding, table, problem, facts);
+  if (typeof own === "string")
+    return { choices, refused: [...refused, { schedule: `${finding.schedule} (found)`, reason: own }] };
+  const known = ({ assuming }: Choice<P>) => assuming.every(({ dim }) => isKnown(dim, finding.sizes));
+  const at = choices.findIndex((c) => known(c) && holds(c.assuming, finding.sizes));
+  const before = choices[at]!; // the last assumes nothing
+  const more = own.assuming.filter((f) => !before.assuming.some((b) => b.dim === f.dim && b.max <= f.max));
+  const better = { ...own, assuming: [...before.assuming, ...more], found: true };
+  return { choices: choices.toSpliced(at, more.length === 0 ? 1 : 0, better), refused };
+}
+
+/** The choice that a finding names, or why there is no such choice for the problem. */
+function foundChoice<P>(
+  { schedule: name, settings, sizes }: Finding,
+  table: readonly Schedule<P>[],
+  problem: P,
+  facts: AdapterFacts,
+): Choice<P> | string {
+  const schedule = table.find((s) => s.name === name);
+  if (!schedule) return "there is no such schedule any more";
+  const all = offered(schedule, facts);
+  if (typeof all === "string") return all;
+  const same = all.filter((s) => printChoice(name, s) === printChoice(name, settings));
+  if (same.length === 0) return `it is not offered with ${printChoice("settings", settings)}`;
+  const { fitting, reason } = fittingOf(schedule, same, problem, facts);
+  const [choice] = fitting;
+  if (!choice) return reason;
+  const holding = choice.assuming.every(({ dim }) => isKnown(dim, sizes)) && holds(choice.assuming, sizes);
+  return holding ? choice : `it was timed at sizes at which it does not fit`;
+}
+
+const isKnown = (dim: Dim, sizes: Sizes): boolean => symbolsOf(dim).every((s) => Object.hasOwn(sizes, s.name));
 
 /** Adds choices, but for those whose facts hold only where those of one before them do: that one is taken then. */
 function addReachable<P>(choices: Choice<P>[], more: readonly Choice<P>[]): void {

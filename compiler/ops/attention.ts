@@ -17,12 +17,12 @@ import { broadcastStrides, strideOf } from "./reference-tools.ts";
 /** Stands for minus infinity among logits: WGSL may assume that infinities never occur. */
 const hidden = -1e30;
 
-const attrs: Readonly<Record<string, AttrSpec>> = {
+export const attentionAttrs: Readonly<Record<string, AttrSpec>> = {
   dot: { kind: "axis" },
   over: { kind: "axis" },
   scale: { kind: "number" },
 };
-const constraints = {
+export const attentionConstraints = {
   C1: "the dot axis is in q and k, of one size",
   C2: "the key axis is in k and v, of one size, and not in q",
   C3: "an axis shared by q, k, v or the mask has one size",
@@ -30,17 +30,23 @@ const constraints = {
   C5: "the mask is bool and carries only axes of the logits",
 };
 
-interface Parts {
+export interface Parts {
   readonly dot: string;
   readonly over: string;
   readonly scale: number;
 }
-const parts = (a: Attrs): Parts => ({ dot: a.dot as string, over: a.over as string, scale: a.scale as number });
+export const parts = (a: Attrs): Parts => ({ dot: a.dot as string, over: a.over as string, scale: a.scale as number });
 
 /** The axes of the logits: those of q without dot, then those of k that are left. */
-const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
+export const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
 
-function check(q: TensorType, k: TensorType, v: TensorType, mask: TensorType | undefined, { dot, over }: Parts): void {
+export function check(
+  q: TensorType,
+  k: TensorType,
+  v: TensorType,
+  mask: TensorType | undefined,
+  { dot, over }: Parts,
+): void {
   requireAxes(q, [dot], "C1", "q");
   requireAxes(k, [dot], "C1", "k");
   requireAxes(k, [over], "C2", "k");
@@ -73,12 +79,12 @@ function check(q: TensorType, k: TensorType, v: TensorType, mask: TensorType | u
 }
 
 /** The result's axes: those of q without dot, then v's own without the key axis. */
-function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axis[] {
+export function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axis[] {
   const rows = q.axes.filter((a) => a.name !== dot);
   return [...rows, ...v.axes.filter((a) => a.name !== over && !rows.some((r) => r.name === a.name))];
 }
 
-const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
+export const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
   logitAxes(q, k, dot).filter((a) => a.name !== over);
 
 /** The rows of a result of the forward pass. */
@@ -88,7 +94,7 @@ const queryRows: AttentionCore["rows"] = ([q, k], a, type) => {
 };
 
 /** Products over the [row, key] pairs: of the width of q and k, and of the width of v. */
-function attentionWork(
+export function attentionWork(
   [q, k, v]: readonly TensorType[],
   a: Attrs,
   products: { readonly dot: number; readonly width: number },
@@ -110,7 +116,7 @@ function probabilities(q: Node, k: Node, mask: Node | undefined, lse: Node, { do
 }
 
 /** Row statistics and what is computed from them are f32, whatever q, k and v are kept in. */
-const wide = (x: Node): Node => (x.type.dtype === "f16" ? cast(x, "f32") : x);
+export const wide = (x: Node): Node => (x.type.dtype === "f16" ? cast(x, "f32") : x);
 
 function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: Parts): Node {
   const logits = mul(contract(q, k, [dot]), scale);
@@ -118,7 +124,7 @@ function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: 
 }
 
 /** Raised logits, and their sum along the keys (never 0, so a row that sees nothing becomes 0). */
-function raise(q: Node, k: Node, mask: Node | undefined, p: Parts): { raised: Node; total: Node; top: Node } {
+export function raise(q: Node, k: Node, mask: Node | undefined, p: Parts): { raised: Node; total: Node; top: Node } {
   const logits = maskedLogits(q, k, mask, p);
   const top = reduceMax(logits, [p.over]);
   const visible = exp(sub(logits, top));
@@ -146,7 +152,16 @@ function referenceRows(
   });
 }
 
-function referenceAttention([q, k, v, mask]: readonly RefTensor[], p: Parts, type: TensorType): Float64Array {
+/** The keys that an element of a result is made of: those from one index up to another. */
+export type KeyRange = (index: readonly number[], keys: number) => readonly [from: number, to: number];
+const allKeys: KeyRange = (_, keys) => [0, keys];
+
+export function referenceAttention(
+  [q, k, v, mask]: readonly RefTensor[],
+  p: Parts,
+  type: TensorType,
+  range: KeyRange = allKeys,
+): Float64Array {
   const logits = tensorType("f32", logitAxes(q!.type, k!.type, p.dot));
   const values = referenceRows(q!, k!, mask, p, logits);
   const keys = findAxis(k!.type, p.over)!.size as number;
@@ -156,16 +171,41 @@ function referenceAttention([q, k, v, mask]: readonly RefTensor[], p: Parts, typ
   return tabulate(type, (i) => {
     const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
     const base = i.reduce((n, x, d) => n + x * vs[d]!, 0);
+    const [from, to] = range(i, keys);
     let top = Number.NEGATIVE_INFINITY;
-    for (let key = 0; key < keys; key++) top = Math.max(top, values[row + key * lk]!);
+    for (let key = from; key < to; key++) top = Math.max(top, values[row + key * lk]!);
     if (top === Number.NEGATIVE_INFINITY) return 0;
     let [sum, mixed] = [0, 0];
-    for (let key = 0; key < keys; key++) {
+    for (let key = from; key < to; key++) {
       const weight = Math.exp(values[row + key * lk]! - top);
       sum += weight;
       mixed += weight * v!.data[base + key * vk]!;
     }
     return mixed / sum;
+  });
+}
+
+export function referenceStatistic(
+  [q, k, mask]: readonly RefTensor[],
+  p: Parts,
+  type: TensorType,
+  range: KeyRange = allKeys,
+): Float64Array {
+  const logits = tensorType("f32", logitAxes(q!.type, k!.type, p.dot));
+  const values = referenceRows(q!, k!, mask, p, logits);
+  const [ls, lk, keys] = [
+    broadcastStrides(logits, type),
+    strideOf(logits, p.over),
+    findAxis(k!.type, p.over)!.size as number,
+  ];
+  return tabulate(type, (i) => {
+    const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
+    const [from, to] = range(i, keys);
+    let top = hidden;
+    for (let key = from; key < to; key++) top = Math.max(top, values[row + key * lk]!);
+    let sum = 0;
+    for (let key = from; key < to; key++) sum += Math.exp(values[row + key * lk]! - top);
+    return top + Math.log(Math.max(sum, 1e-30));
   });
 }
 
@@ -215,8 +255,8 @@ record({
   roles: { q: "factor", k: "factor", v: "factor", mask: "mask" },
   core: { kind: "attention", pass: "forward", part: "values", rows: queryRows },
   work: (t, a) => attentionWork(t, a, { dot: 1, width: 1 }),
-  attrs,
-  constraints,
+  attrs: attentionAttrs,
+  constraints: attentionConstraints,
   infer: ([q, k, v, mask], a) => {
     check(q!, k!, v!, mask, parts(a));
     return tensorType(q!.dtype, outAxes(q!, v!, parts(a)));
@@ -269,30 +309,13 @@ record({
   roles: { q: "factor", k: "factor", mask: "mask" },
   core: { kind: "attention", pass: "forward", part: "statistic", rows: queryRows },
   work: ([q, k], a) => attentionWork([q!, k!], a, { dot: 1, width: 0 }),
-  attrs,
-  constraints,
+  attrs: attentionAttrs,
+  constraints: attentionConstraints,
   infer: ([q, k, mask], a) => {
     check(q!, k!, tensorType(k!.dtype, [requireAxes(k!, [a.over as string], "C2", "k")[0]!]), mask, parts(a));
     return tensorType("f32", rowAxes(q!, k!, parts(a)));
   },
-  reference: ([q, k, mask], a, type) => {
-    const p = parts(a);
-    const logits = tensorType("f32", logitAxes(q!.type, k!.type, p.dot));
-    const values = referenceRows(q!, k!, mask, p, logits);
-    const [ls, lk, keys] = [
-      broadcastStrides(logits, type),
-      strideOf(logits, p.over),
-      findAxis(k!.type, p.over)!.size as number,
-    ];
-    return tabulate(type, (i) => {
-      const row = i.reduce((n, x, d) => n + x * ls[d]!, 0);
-      let top = hidden;
-      for (let key = 0; key < keys; key++) top = Math.max(top, values[row + key * lk]!);
-      let sum = 0;
-      for (let key = 0; key < keys; key++) sum += Math.exp(values[row + key * lk]! - top);
-      return top + Math.log(Math.max(sum, 1e-30));
-    });
-  },
+  reference: (operands, a, type) => referenceStatistic(operands, parts(a), type),
   decompose: ([q, k, mask], a) => {
     const { total, top } = raise(wide(q!), wide(k!), mask, parts(a));
     return add(top, log(mask ? max(total, 1e-30) : total));
@@ -353,8 +376,8 @@ const gradientOf = {
     roles: { q: "factor", k: "factor", v: "factor", lse: "statistic", delta: "statistic", dy: "factor", mask: "mask" },
     core: gradientCore[which],
     work: (t, a) => attentionWork(t, a, { dot: which === "v" ? 1 : 2, width: 1 }),
-    attrs,
-    constraints,
+    attrs: attentionAttrs,
+    constraints: attentionConstraints,
     infer: (t, a) => {
       check(t[0]!, t[1]!, t[2]!, t[6], parts(a));
       return t[position]!;

@@ -1,6 +1,7 @@
 /** All op records, registered by importing this file, and their builders. */
 export * from "./activations.ts";
-export * from "./attention.ts";
+export { type AttentionAxes, attention, attentionLse } from "./attention.ts";
+export { attentionParts } from "./attention-parts.ts";
 export * from "./contraction.ts";
 export * from "./elementwise.ts";
 export * from "./indexing.ts";

@@ -92,6 +92,8 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly flat?: boolean;
   /** True where the operands may change places. */
   readonly commutative?: boolean;
+  /** How the result moves as each operand grows, where it always moves so. */
+  readonly grows?: readonly (1 | -1)[];
   readonly half?: HalfPolicy;
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
@@ -137,6 +139,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     }),
     ...(spec.flat && { flat: true }),
     ...(spec.commutative && { commutative: true }),
+    ...(spec.grows && { grows: spec.grows }),
     ...(spec.half && { half: spec.half }),
     ...(decompose && { decompose: (operands: readonly Node[]) => decompose(named(operands)) }),
     wgsl: spec.wgsl,

@@ -11,4 +11,5 @@ export { joinPads } from "./join-pads.ts";
 export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
+export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";

@@ -19,6 +19,7 @@ import {
   type AdapterFacts,
   assembleProgram,
   baselineFacts,
+  type Findings,
   fuseForUpdates,
   type LoweredPlan,
   lowerPlan,
@@ -41,6 +42,7 @@ import {
   halfPrecision,
   joinPads,
   type Precision,
+  splitKeys,
   splitReductions,
 } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
@@ -99,17 +101,29 @@ export const webgpuStages = (
   facts: AdapterFacts,
   schedules: ScheduleTables = scheduleTables,
   precision: Precision = "f32",
+  findings?: Findings,
+): readonly AnyStage[] => [...planningStages(facts, { schedules, precision, findings }), ...loweringStages(facts)];
+
+/** From a graph to the choice of schedules. */
+export const planningStages = (
+  facts: AdapterFacts,
+  { schedules = scheduleTables, precision = "f32", findings }: PlanningOptions,
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(splitKeys), // before fusion, which would else make one kernel of it
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
-  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules)),
+  stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules, findings)),
+];
+
+/** From the choice of schedules to kernels. */
+export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
   stage("lower", scheduleForm, loweredForm, lowerPlan),
   stage("vectorize", loweredForm, loweredForm, (plan) => mapKernels(plan, vectorize)), // before hoist, which gives names to the loads that it looks for
   stage("hoist", loweredForm, loweredForm, (plan) => mapKernels(plan, hoist), ["vectorize"]),
@@ -119,9 +133,14 @@ export const webgpuStages = (
   stage("kernels", loweredForm, programForm, assembleProgram),
 ];
 
+/** What the choice of kernels depends on beside the adapter. */
+export type PlanningOptions = { readonly [K in "schedules" | "precision" | "findings"]?: KernelOptions[K] | undefined };
+
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
   readonly schedules?: ScheduleTables;
+  /** What timing on the adapter has shown: honoured where it still fits. */
+  readonly findings?: Findings;
   /**
    * In which floats most of the work is done; default "f32". "f16" needs adapters with that feature, and is f32 on others:
    * `precisionPath` says which it is.
@@ -136,5 +155,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, precision, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules, precision), programForm, options);
+  { schedules, precision, findings, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings), programForm, options);

@@ -49,7 +49,7 @@ describe("--graph", () => {
 
   it.each([
     [["--graph", "decoder"], 'tiny-chat has no graph "decoder"; it has prefill, text-prefill, decode'],
-    [["--graph", "decode", "--stage", "3"], "--stage inspects a training step: give it or --graph, not both"],
+    [["--graph", "decode", "--stage", "3"], "--stage is about a training step: give it or --graph, not both"],
     [["--graph", "decode", "--size", "future=3"], 'has no open size "future"; it has batch, past, tokens'],
     [["--graph", "decode", "--size", "past=none"], "--size takes a whole number from 1 on, such as past=16"],
   ])("refuses %s", async (args, message) => {

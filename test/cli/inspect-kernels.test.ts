@@ -1,6 +1,6 @@
 /** `heddle inspect --kernels`: how each kernel is made, and why not otherwise. */
-import { writeFileSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { heddle, scratch } from "./support.ts";
 
 const folder = scratch("kernels");
@@ -39,7 +39,7 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
     not one-row: threads of hardware share the row
     not subgroup-tiles: the adapter lacks subgroups
-  each reads 267.3 kB, writes 5.1 kB, 655.4 K operations
+  each reads 267.3 kB, writes 5.1 kB, 655.4 K operations, 2.4 a byte
   256 x 1 x 1 workgroups of 64 threads
 
 schedules:
@@ -78,6 +78,47 @@ schedules:
     expect(refused).toContainEqual({ schedule: "few-rows", reason: "257*batch is never at most 8" });
   });
 
+  it("says the least time on adapters of which it is known what they can do", async () => {
+    const { out } = await heddle("inspect", file, "--kernels", "--fixed", "--batch", "64", "--adapter", "nvidia-h200");
+    expect(out).toContain("\n  takes at least 4.4 µs, by its dispatch\n");
+    const none = await heddle("inspect", file, "--kernels", "--adapter", "amd-rdna3");
+    expect(none.out).not.toContain("takes");
+    const vit = await heddle(
+      "inspect",
+      "internvit-6b",
+      "--set",
+      "depth=1",
+      "--kernels",
+      "*fc1*",
+      "--json",
+      "--batch",
+      "16",
+      "--fixed",
+      "--adapter",
+      "nvidia-h200",
+    );
+    const [{ least, operations }] = JSON.parse(vit.out).shapes;
+    expect(least).toEqual({ by: "operations", seconds: operations / 63.8e12 });
+  });
+
+  it("times kernels on the GPU that is here, and says how near they come to what it can do", async () => {
+    vi.stubEnv("HEDDLE_CACHE", folder.at("cache"));
+    vi.stubEnv("HEDDLE_ADAPTER", "swiftshader");
+    const measured = () => heddle("inspect", file, "--kernels", "--measure", "--size", "rows=5");
+    const { out, status } = await measured();
+    expect(status).toBe(0);
+    expect(out).toMatch(/^layers: 3 kernels of 2 shapes, for SwiftShader.*, timed$/m);
+    expect(out.replace(/\n {4}/g, " ").match(/takes [\d.]+ µs, .*: \d+ % of /g)).toHaveLength(2);
+    const [kept] = readdirSync(folder.at("cache", "ceilings"));
+    const before = readFileSync(folder.at("cache", "ceilings", kept!), "utf8");
+    await measured(); // measures no ceilings again
+    expect(readFileSync(folder.at("cache", "ceilings", kept!), "utf8")).toBe(before);
+    const devices = await heddle("devices", "--measure", "--json");
+    expect(JSON.parse(devices.out).measured.ceilings.copy).toBeGreaterThan(0);
+    expect((await heddle("devices", "--measure")).out).toMatch(/copy by a kernel, read and written +[\d.]+ GB\/s/);
+    vi.unstubAllEnvs();
+  });
+
   it("prints the same for programs", async () => {
     const all = JSON.parse((await heddle("inspect", file, "--kernels", "--json", "--size", "rows=3")).out);
     expect(all).toMatchObject({ model: "layers", adapter: "typical", sizes: { rows: 3 }, open: ["rows"] });
@@ -103,6 +144,7 @@ schedules:
   it.each([
     [["--kernels", "layers.0.fc/contrct"], 'no kernel of layers is called "layers.0.fc/contrct"; did you mean'],
     [["--kernels", "nothing"], 'no kernel of layers is called "nothing"; --kernels lists them all'],
+    [["--measure"], "--measure goes with --kernels"],
     [["--kernels", "--adapter", "amd-rdna"], 'no adapter "amd-rdna" is on record; did you mean "amd-rdna3"? There are'],
   ])("refuses %s", async (args, message) => {
     expect(await heddle("inspect", file, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });

@@ -27,7 +27,9 @@ it("gives the same maps when weights stream", async () => {
 });
 
 it("gives nearly the same maps with weights in f16", async () => {
-  expect((await features("half", "--dtype", "f16")).status).toBe(0);
+  const { status, err } = await features("half", "--dtype", "f16");
+  expect(status).toBe(0);
+  expect(err).toMatch(/^precision: f16 .*, because /m);
   const want = await mapOf("whole");
   for (const [i, v] of (await mapOf("half")).entries()) expect(v).toBeCloseTo(want[i]!, 1);
   expect(await mapOf("half")).not.toEqual(want);

@@ -161,8 +161,12 @@ describe.each(files)("$name", ({ golden, graph, facts, program, kernels, wgsl, r
 });
 
 it("every schedule of the tables makes some kernel here, every variant of an open size runs", () => {
-  const made = new Set(files.flatMap(({ program }) => variantsOf(program).map((v) => v.schedule)));
-  const all = Object.values(lowering.scheduleTables).flatMap((kind) => kind.schedules.map((s) => s.name));
+  const made = new Set(
+    files.flatMap(({ program }) => variantsOf(program).map((v) => `${v.kernel.kind} by ${v.schedule}`)),
+  );
+  const all = Object.entries(lowering.scheduleTables).flatMap(([kind, { schedules }]) =>
+    schedules.map((s) => `${kind} by ${s.name}`),
+  );
   expect(all.filter((name) => !made.has(name))).toEqual([]);
   for (const { name, program, runs } of files)
     for (const { schedule, assuming } of program.kernels.flatMap((k) => k.special)) {

@@ -139,6 +139,32 @@ kernel elementwise "round"
   expect(b0).toEqual([1, 1, Infinity, Math.f16round(1 / 3)]);
 });
 
+test("workgroup_any asks all threads, as often as it is asked, and orders what they store", () => {
+  const [kernel] = kernelIr.parseKernels(`kernel elementwise "k"
+  b0: read_write f32[64]
+  workgroup shared: f32[64]
+  workgroup [64, 1, 1] grid [1, 1, 1]
+{
+  var count: f32 = 0:f32
+  for i in 0 .. 5 {
+    shared[lid] = f32((lid * i))
+    let some: bool = workgroup_any(((lid == 40) & (i % 2 == 0)))
+    let other: f32 = shared[63 - lid]
+    if some {
+      barrier
+      count = ((count * 1000:f32) + other)
+    }
+    barrier
+  }
+  b0[lid] = count
+}
+`);
+  const got = new Float64Array(64);
+  interpretKernel(kernelIr.verifyKernel(kernel!), { b0: got });
+  expect([...got]).toEqual([...got].map((_, lid) => (63 - lid) * 2004));
+  expect(printKernel(parseKernel(printKernel(kernel!)))).toBe(printKernel(kernel!));
+});
+
 describe("the interpreter refuses", () => {
   const run = (body: string, features = "  requires subgroups\n") =>
     interpretKernel(

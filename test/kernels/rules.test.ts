@@ -61,6 +61,13 @@ describe("a kernel is refused for", () => {
     ["a store to what is read", `  store d to b2[0] ${place}`, "b2, which is not writable"],
     ["a stride below a line", "  load a from slab[0] stride 1 row_major", "a stride of 8 elements for lines of 16"],
     ["an offset that differs between lanes", `  load a from slab[lid] ${place}`, "use subgroup_id, not lid"],
+    ["a question to all within an expression", "  let x: bool = workgroup_any(true) & true", "stands alone"],
+    ["a question to all that is no condition", "  let x: bool = workgroup_any(1)", "workgroup_any of i32"],
+    [
+      "a question that some threads miss",
+      "  if (lid < 3) {\n    let x: bool = workgroup_any(true)\n  }",
+      "only some threads",
+    ],
     ["a barrier that some threads pass", "  if (lid < 3) {\n    barrier\n  }", "only some threads of the workgroup"],
     [
       "a barrier that some subgroups pass",

@@ -25,6 +25,25 @@ describe("a record", () => {
     }
   });
 
+  it("that grows with an operand, or shrinks, always does", () => {
+    const monotone = records.filter((r) => r.grows);
+    expect(monotone.length).toBeGreaterThan(5);
+    for (const r of monotone) {
+      const isBool = r.cases.every((c) => c.operands.every((o) => o.dtype === "bool"));
+      const numbers = isBool ? fc.integer({ min: 0, max: 1 }) : fc.integer({ min: -9, max: 9 });
+      const operands = fc.tuple(...r.operands.map(() => numbers));
+      fc.assert(
+        fc.property(operands, operands, (a, b) => {
+          // From one end of both to the other: each operand moves the way in which it raises the result.
+          const [low, high] = [Math.min, Math.max].map((f, i) =>
+            a.map((x, j) => (r.grows![j] === 1 ? f(x, b[j]!) : [Math.max, Math.min][i]!(x, b[j]!))),
+          );
+          expect([r.name, r.scalar!(...low!) <= r.scalar!(...high!)]).toEqual([r.name, true]);
+        }),
+      );
+    }
+  });
+
   it("that is commutative means the same with its operands in the other order", () => {
     const commutative = records.filter((r) => r.commutative);
     expect(commutative.length).toBeGreaterThan(5);

@@ -109,6 +109,8 @@ export class Expressions {
           : "";
         return `${subgroupFunctions[e.op]}(${this.of(e.value)}${lane})`;
       }
+      case "any":
+        return "(workgroupUniformLoad(&any_flag) == any_turn)";
     }
   }
 

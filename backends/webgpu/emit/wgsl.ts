@@ -34,11 +34,12 @@ class Emitter {
     const text = (e: kernelIr.Expr) => this.expressions.of(e);
     switch (s.kind) {
       case "let":
-        return [`${indent}let ${wgslName(s.target.name)} = ${text(s.value)};`];
       case "var":
-        return [`${indent}var ${wgslName(s.target.name)} = ${text(s.value)};`];
       case "assign":
-        return [`${indent}${wgslName(s.target.name)} = ${text(s.value)};`];
+        return [
+          ...this.asked(s.value, indent),
+          `${indent}${s.kind === "assign" ? "" : `${s.kind} `}${wgslName(s.target.name)} = ${text(s.value)};`,
+        ];
       case "for": {
         const i = wgslName(s.index.name);
         const open = `${indent}for (var ${i} = ${text(s.from)}; ${i} < ${text(s.to)}; ${i} += ${s.step}i) {`;
@@ -68,6 +69,13 @@ class Emitter {
         return [`${indent}${c} = subgroupMatrixMultiplyAccumulate(${left}, ${right}, ${c});`];
       }
     }
+  }
+
+  /** What comes before the answer to a question to all threads: whoever says yes leaves the number of the question. */
+  private asked(e: kernelIr.Expr, indent: string): string[] {
+    if (e.kind !== "any") return [];
+    const yes = `if (${this.expressions.of(e.value)}) { atomicMax(&any_flag, any_turn); }`;
+    return [`${indent}any_turn += 1u;`, `${indent}${yes}`];
   }
 
   /** The type of a fragment; WGSL has its columns first. */
@@ -134,6 +142,9 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     const type = a.width ? storedType(a) : stored[a.dtype];
     return `var<${a.space}> ${wgslName(a.name)}: array<${type}, ${a.length / (a.width ?? 1)}>;`;
   });
+  // Questions to all threads are numbered, so that the flag needs no clearing between them.
+  if (kernelIr.asksAny(kernel)) arrays.push("var<workgroup> any_flag: atomic<u32>;");
+  const turns = kernelIr.asksAny(kernel) ? ["  var any_turn = 0u;"] : [];
   const fragments = kernelIr
     .fragmentsOf(kernel)
     .map((f) => `  var ${wgslName(f.name)}: ${emitter.fragmentType(f.name)};`);
@@ -156,6 +167,7 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
     `@compute @workgroup_size(${kernel.workgroup.join(", ")})${asked}`,
     `fn main(${parameters.join(", ")}) {`,
     ...used.map(([name, value]) => `  let ${name} = i32(${value}${name === "subgroup_id" ? ` % ${subgroups}u` : ""});`),
+    ...turns,
     ...fragments,
     body,
     "}",

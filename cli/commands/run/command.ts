@@ -42,6 +42,7 @@ function modes(source: string, done: (status: number) => void): Command {
     .option("--fixed", "compile for the sizes of a run, and anew for others; default once for all", false)
     .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
     .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
+    .option("--no-tuning", "choose kernels without what heddle tune found")
     .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
     .option("--json", "results for programs", false);
   const add = (parent: Command, name: string, description: string) => {

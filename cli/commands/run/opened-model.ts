@@ -45,7 +45,7 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   const choice = parseDevice(options.device);
   const weights = await weightsFor(graph, options);
   try {
-    const device = await openDevice(choice);
+    const device = await openDevice(choice, options);
     say(`device: ${device.reason}`);
     if (options.dtype === "f16") say(`precision: ${precisionText(device.backend.precision({ precision: "f16" }))}`);
     let tell: (parts: string) => void = () => {};

@@ -19,5 +19,7 @@ export interface RunOptions {
   readonly offload: boolean;
   /** Bytes of weights held at once while they do; default 2 GB. */
   readonly memory?: number;
+  /** Whether what heddle tune found is used. */
+  readonly tuning: boolean;
   readonly json: boolean;
 }

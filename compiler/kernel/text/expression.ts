@@ -3,6 +3,7 @@ import { didYouMean } from "../../diagnostics/did-you-mean.ts";
 import { findOp, opRecords } from "../../ir/op.ts";
 import {
   type ArithOp,
+  anyThread,
   type Builtin,
   bool,
   builtin,
@@ -227,7 +228,11 @@ export class ExpressionReader {
       counted(takesLane(op) ? 2 : 1);
       return subgroupCall(op, args[0]!, args[1]);
     }
-    const known = ["min", "max", ...builtins, ...subgroupOps.map((o) => `subgroup_${o}`)];
+    if (name.image === "workgroup_any") {
+      counted(1);
+      return anyThread(args[0]!);
+    }
+    const known = ["workgroup_any", "min", "max", ...builtins, ...subgroupOps.map((o) => `subgroup_${o}`)];
     throw new Misread(spanOf(name), `there is no function "${name.image}"${didYouMean(name.image, known)}`);
   }
 

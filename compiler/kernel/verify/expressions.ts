@@ -22,6 +22,8 @@ export function expressionFaults(
     for (const c of children(e)) visit(c);
     if (e.kind === "subgroup" && !(collective && e === root))
       report(e, `subgroup_${e.op} within an expression: it stands alone as the value of a let`);
+    if (e.kind === "any" && !(collective && e === root))
+      report(e, "workgroup_any within an expression: it stands alone as the value of a let");
     const fault = faultOf(e, kernel, scope);
     if (fault) report(e, fault);
   };
@@ -89,6 +91,8 @@ function faultOf(e: Expr, kernel: Kernel, scope: ReadonlySet<string>): string | 
       return widthOf(e.a) === e.width ? undefined : `a cast of ${text(e.a)} to ${text(e)}`;
     case "subgroup":
       return subgroupFault(e);
+    case "any":
+      return e.value.dtype === "bool" ? undefined : `workgroup_any of ${text(e.value)}`;
   }
 }
 

@@ -27,6 +27,7 @@ export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: str
   const levelOf = (e: Expr): Level => {
     if (e.kind === "var") return names.get(e.name) ?? level.workgroup;
     if (e.kind === "element" || (e.kind === "load" && !readOnly.has(e.buffer))) return level.thread;
+    if (e.kind === "any") return level.workgroup;
     // WGSL takes the result of a sum or broadcast to be as uniform as its operand, though all lanes share it.
     if (e.kind === "subgroup" && e.op === "exclusive_add") return level.thread;
     return least(...children(e).map(levelOf));
@@ -57,6 +58,8 @@ export function uniformityFaults(kernel: Kernel, report: (at: Stmt, message: str
   walk(kernel.body, level.workgroup, (s, flow) => {
     if (s.kind === "barrier" && flow < level.workgroup)
       report(s, "a barrier that only some threads of the workgroup may come to");
+    const any = (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "any";
+    if (any && flow < level.workgroup) report(s, "workgroup_any that only some threads of the workgroup may come to");
     const call =
       (s.kind === "let" || s.kind === "var" || s.kind === "assign") && s.value.kind === "subgroup" && s.value;
     if ((call || s.kind.startsWith("fragment_")) && flow < level.subgroup)

@@ -1,8 +1,13 @@
 /** The schedules of every kind of kernel: the first of a table that fits a problem is taken. */
 import type { KernelKind } from "../../kernel/index.ts";
+import type { AdapterFacts } from "../facts.ts";
+import { markOf } from "../findings.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
-import { type AttentionProblem, attentionProblem, rowsInRegisters } from "./attention/rows-in-registers.ts";
+import { type AttentionProblem, attentionProblem } from "./attention/problem.ts";
+import { rowsInRegisters } from "./attention/rows-in-registers.ts";
+import { attentionFewRows, attentionTiles } from "./attention/shared-tiles.ts";
+import { attentionMatrices } from "./attention/subgroup-matrices.ts";
 import { fewRows } from "./contraction/few-rows.ts";
 import { oneRow } from "./contraction/one-row.ts";
 import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
@@ -40,7 +45,10 @@ export const scheduleTables: ScheduleTables = {
     problem: contractionProblem,
     schedules: [fewRows, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
   },
-  attention: { problem: attentionProblem, schedules: [rowsInRegisters] },
+  attention: {
+    problem: attentionProblem,
+    schedules: [attentionFewRows, attentionMatrices, attentionTiles, rowsInRegisters],
+  },
   row_reduction: { problem: rowProblem, schedules: [rowInRegisters, columns, rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },
   indexing: { problem: scatterProblem, schedules: [columnPerThread] },
@@ -55,3 +63,16 @@ export const withSchedule = <K extends KernelKind>(
   ...tables,
   [kind]: { ...tables[kind], schedules: [schedule, ...tables[kind].schedules] },
 });
+
+/**
+ * A mark of the schedules themselves: of another one, findings say nothing. Their code is part of it, since a schedule that
+ * makes other kernels under the same name may be faster or slower than it was.
+ */
+export const markOfTables = (tables: ScheduleTables, facts: AdapterFacts): string =>
+  markOf(
+    Object.entries(tables)
+      .flatMap(([kind, { schedules }]) =>
+        schedules.map((s) => [kind, s.name, JSON.stringify(s.settings(facts)), s.fits, s.cost, s.lower].join(" ")),
+      )
+      .join("\n"),
+  );

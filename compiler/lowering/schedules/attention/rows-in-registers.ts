@@ -4,20 +4,10 @@
  * Dao et al. 2022 (FlashAttention): the running maximum and sum of section 3.1, the gradients of appendix B.2.
  */
 
-import {
-  attentionRows,
-  coresOf,
-  dimExpr,
-  type Env,
-  restrict,
-  type Store,
-  span,
-  spanOf,
-  typical,
-} from "../../../fusion/index.ts";
+import { dimExpr, type Env, indexOver, restrict, span, spanOf, typical } from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
-import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
-import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
+import { operandNamed } from "../../../ir/op.ts";
+import { type Axis, hasAxis } from "../../../ir/type.ts";
 import {
   type ArrayDecl,
   builtin,
@@ -33,78 +23,39 @@ import {
   variable,
 } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
-import { coordinatesOf } from "../../coordinates.ts";
 import { independentThreads } from "../../facts.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
-import type { Fit, Schedule } from "../../schedule.ts";
+import type { Schedule } from "../../schedule.ts";
+import {
+  type AttentionProblem,
+  fadd,
+  fmul,
+  fsub,
+  hidden,
+  keysOfPart,
+  knownWidths,
+  least,
+  type Parts,
+  partOf,
+  passOf,
+  rowStores,
+  storeElement,
+  widthsOf,
+} from "./problem.ts";
 import { RowArray, type Vector } from "./row-array.ts";
 
-/** Stands for minus infinity, as in the op's own meaning. */
-const hidden = -1e30;
-const least = 1e-30;
-
-const fadd = (a: Expr, b: Expr) => floatArith("add", a, b);
-const fsub = (a: Expr, b: Expr) => floatArith("sub", a, b);
-const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
-
-const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
-const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
-
-/** The attention nodes of one kernel and what they have in common. */
-interface Parts {
-  readonly cores: readonly Node[];
-  readonly dot: Axis;
-  readonly over: Axis;
-  readonly scale: number;
-  readonly q: Node;
-  readonly k: Node;
-  readonly v: Node | undefined;
-  readonly mask: Node | undefined;
-  /** The axes of a thread, and those of the other side that it walks. */
-  readonly rows: readonly Axis[];
-  readonly walked: readonly Axis[];
-  /** The axes of a value besides rows and keys. */
-  readonly widths: readonly Axis[];
-}
-
-function partsOf(cores: readonly Node[]): Parts {
-  const main = cores.find((c) => operandNamed(c, "v")) ?? cores[0]!;
-  const [q, k] = [main.operands[0]!, main.operands[1]!];
-  const v = operandNamed(main, "v");
-  const dot = findAxis(q.type, main.attrs.dot as string)!;
-  const over = findAxis(k.type, main.attrs.over as string)!;
-  const logits = [...q.type.axes, ...k.type.axes.filter((a) => !hasAxis(q.type, a.name))].filter(
-    (a) => a.name !== dot.name,
-  );
-  const rows = attentionRows(main);
-  return {
-    cores,
-    dot,
-    over,
-    scale: main.attrs.scale as number,
-    q,
-    k,
-    v,
-    mask: operandNamed(main, "mask"),
-    rows,
-    walked: logits.filter((a) => !rows.some((r) => r.name === a.name)),
-    widths: v ? v.type.axes.filter((a) => !logits.some((l) => l.name === a.name)) : [],
-  };
-}
-
 /** The axis along which the rows of one thread differ: one that the walked side lacks, so that what is walked serves all. */
-function tiledAxis({ rows, walked, over, q, k, v }: Parts): Axis | undefined {
+function tiledAxis({ rows, walked, over, q, k, v, part }: Parts): Axis | undefined {
   const forward = walked.some((a) => a.name === over.name);
   const others = forward ? [k, ...(v ? [v] : [])] : [q];
-  return rows.find((a) => others.every((o) => !hasAxis(o.type, a.name)));
+  return rows.find((a) => a.name !== part?.name && others.every((o) => !hasAxis(o.type, a.name)));
 }
 
 /** Elements of a vector that are unrolled into registers; compile times grow faster than the code. */
 const unrolled = 32;
 /** Of a longer vector, those of one turn of a loop over a private array. */
 const unrolledTurn = 8;
-const mostRows = 4;
 
 /** One row of a thread: its index, and whether it exists. */
 interface Row {
@@ -138,7 +89,8 @@ class AttentionLowering {
     const tiled = tiledAxis(this.p);
     const size = dimExpr(tiled?.size ?? 1);
     let tile = 1;
-    const most = this.settings.elements / Number(this.p.dot.size);
+    const { rows: mostRows, elements } = this.settings;
+    const most = elements / Number(this.p.dot.size);
     const length = this.settings.single ? 1 : typical(tiled?.size ?? 1);
     while (tile < mostRows && tile * 2 <= most && length >= tile * 2) tile *= 2;
     this.rows = tile;
@@ -229,13 +181,24 @@ class AttentionLowering {
     return target;
   }
 
-  /** Σ a·b, one statement a term. */
+  /** Σ a·b, one statement a term: in as many sums as the settings say, since each addition waits for the one before. */
   private sum(out: Stmt[], a: Vector, b: Vector, length: number): Expr {
-    const total = this.variable(out, 0);
-    this.each(out, length, (e, inner) =>
-      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) }),
-    );
-    return this.bind(out, total, "s");
+    const totals = Array.from({ length: Math.min(length, this.settings.sums) }, () => this.variable(out, 0));
+    let term = 0;
+    this.each(out, length, (e, inner) => {
+      const total = totals[term++ % totals.length]!;
+      inner.push({ kind: "assign", target: total, value: fadd(total, fmul(a(e), b(e))) });
+    });
+    return this.bind(out, totals.slice(1).reduce<Expr>(fadd, totals[0]!), "s");
+  }
+
+  /** All keys, or those of a part. */
+  private eachKey(row: Row, over: Axis, body: (key: Env) => Stmt[]): Stmt[] {
+    const { part } = this.p;
+    if (!part) return loopOver(this.k, [over], body);
+    const { from, to } = keysOfPart(this.p, row.env.get(part.name));
+    const index = indexOver(this.k.names.fresh("k"), over.size);
+    return [{ kind: "for", index, from, to, step: 1, body: body(new Map([[over.name, index]])) }];
   }
 
   private visible(env: Env): Expr | undefined {
@@ -250,7 +213,7 @@ class AttentionLowering {
     const tops = rows.map(() => this.variable(out, hidden));
     const totals = rows.map(() => this.variable(out, 0));
     const mixed = rows.map(() => this.accumulator(out, width));
-    const walk = loopOver(this.k, [over], (key) => {
+    const walk = this.eachKey(rows[0]!, over, (key) => {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...key]);
@@ -330,17 +293,13 @@ class AttentionLowering {
     return this.bind(out, fmul(fmul(weight, centred), float(this.p.scale)), "e");
   }
 
-  private widthsOf(node: Node): readonly Axis[] {
-    return node.type.axes.filter((a) => !this.p.rows.some((r) => r.name === a.name));
-  }
-
   /** Stores what the cores are at each row, `vectorsOf`: a copy of the text for each, or one in a loop. */
   private storeRows(out: Stmt[], rows: readonly Row[], vectorsOf: (i: number) => (core: Node) => Vector): void {
     if (!this.settings.looped) {
       for (const [i, row] of rows.entries()) out.push(...this.storeRow(row, vectorsOf(i)));
       return;
     }
-    const results = new Map(this.p.cores.map((core) => [core, this.rowArray(span(this.widthsOf(core)))]));
+    const results = new Map(this.p.cores.map((core) => [core, this.rowArray(span(widthsOf(this.p, core)))]));
     for (const i of rows.keys()) {
       const vectorOf = vectorsOf(i);
       for (const [core, result] of results) out.push(...result.set(int(i), vectorOf(core)));
@@ -351,50 +310,17 @@ class AttentionLowering {
   /** Stores of one row, for every element of the vectors that the cores are. */
   private storeRow(row: Row, vectorOf: (core: Node) => Vector): Stmt[] {
     const out: Stmt[] = [];
-    const { stores, group } = this.k.fused;
-    const rows = coordinatesOf(group!.rows, row.env);
-    const groups = new Map<number, { axes: readonly Axis[]; stores: Store[] }>();
-    for (const store of stores) {
-      const axes = this.storedWidths(store);
-      const known = groups.get(span(axes)) ?? { axes, stores: [] };
-      known.stores.push(store);
-      groups.set(span(axes), known);
-    }
-    for (const { axes, stores: some } of groups.values()) {
+    for (const stored of rowStores(this.k, this.p)) {
       const each: typeof this.each = this.settings.looped
         ? (stmts, length, body) => this.loop(stmts, length, 4, body)
         : (stmts, length, body) => this.each(stmts, length, body);
-      each(out, span(axes), (e, inner) => {
-        for (const core of this.p.cores) {
-          const own = this.widthsOf(core);
-          if (span(own) !== span(axes) && own.length > 0) continue;
-          const value = this.bind(inner, vectorOf(core)(own.length > 0 ? e : int(0)), "y");
-          this.k.values.bind(core, restrict(new Map([...row.env, ...unflatten(e, own)]), core), value);
-        }
-        const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
-        const at = new Map([...rows, ...unflatten(e, names)]);
-        inner.push(...this.k.storesAt(some, at));
-      });
+      each(out, span(stored.axes), (e, inner) =>
+        inner.push(...storeElement(this.k, this.p, stored, row.env, e, (core, at) => vectorOf(core)(at))),
+      );
     }
     return row.inside.kind === "const" ? out : [{ kind: "if", condition: row.inside, body: out }];
   }
-
-  /** The axes besides its row that a stored value has, by the core that it is made of. */
-  private storedWidths(store: Store): readonly Axis[] {
-    const { value } = store;
-    if (!usesWidths(this.k.places.get(value)!.env!)) return [];
-    const used = coresOf(this.k.fused.group!, [store], this.k.places);
-    return this.widthsOf([...used].find((c) => this.widthsOf(c).length > 0)!);
-  }
 }
-
-const usesWidths = (env: Env): boolean => {
-  const mentionsWidth = (e: Expr): boolean => {
-    if (e.kind === "var") return /^w\d+$/.test(e.name);
-    return e.kind === "arith" ? mentionsWidth(e.a) || mentionsWidth(e.b) : false;
-  };
-  return [...env.values()].some(mentionsWidth);
-};
 
 const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
   kind: "for",
@@ -405,22 +331,14 @@ const loopTo = (index: Var, to: number, body: readonly Stmt[]): Stmt => ({
   body,
 });
 
-/** The attention nodes of a kernel. */
-export interface AttentionProblem {
-  readonly k: Lowering;
-  readonly parts: Parts;
-}
-
-export function attentionProblem(k: Lowering): AttentionProblem {
-  const group = k.fused.group!;
-  const used = coresOf(group, k.fused.stores, k.places);
-  return { k, parts: partsOf(group.cores.filter((c) => used.has(c))) };
-}
-
 interface RowsInRegisters extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Query or key elements that a thread holds; more of them share what is walked, and take longer to compile. */
+  /** Rows that a thread holds at most; more of them share what is walked, and take longer to compile. */
+  readonly rows: number;
+  /** Query or key elements that a thread holds at most. */
   readonly elements: number;
+  /** Sums of which a logit's terms are added in turn: threads of a CPU hide no latency behind one another. */
+  readonly sums: number;
   /** 1 where loops bring and store the thread's rows instead of text for each, which drivers of CPU threads compile slowly. */
   readonly looped: number;
   /** 1 where a side of open length turns out to have one row, as in decoding token by token. */
@@ -431,7 +349,9 @@ export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   name: "rows-in-registers",
   summary: "a thread holds a few rows of its side in registers and walks the other side once",
   settings: (facts) => {
-    const kept = facts.software ? { elements: 64, looped: 1 } : { elements: 32, looped: 0 };
+    const kept = facts.software
+      ? { rows: 8, elements: 256, sums: 4, looped: 1 }
+      : { rows: 4, elements: 32, sums: 1, looped: 0 };
     return [1, 0].map((single) => ({ threads: independentThreads(facts), ...kept, single }));
   },
   fits: ({ parts }, { single }) => {
@@ -444,8 +364,3 @@ export const rowsInRegisters: Schedule<AttentionProblem, RowsInRegisters> = {
   cost: () => 1,
   lower: ({ k, parts }, settings) => new AttentionLowering(k, parts, settings).lower(),
 };
-
-function knownWidths({ dot, widths }: Parts): Fit {
-  const open = [dot, ...widths].find((a) => typeof a.size !== "number");
-  return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
-}

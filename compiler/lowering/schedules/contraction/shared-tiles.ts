@@ -21,7 +21,7 @@ import {
 import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
-import type { Fit, Schedule, SizeFact } from "../../schedule.ts";
+import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, clamped, neighbours, openSide, type Side, storesOf } from "./problem.ts";
 
 /** A contraction's results that a workgroup computes together, from slabs of both operands in memory that it shares. */
@@ -63,6 +63,11 @@ export const sharedTiles: Schedule<ContractionProblem, SharedTile> = {
   fits,
   byRange: true,
   cost: costOf,
+  waste: ({ rows, columns }, { side }) =>
+    tileWaste([
+      [typical(rows.size), side],
+      [typical(columns.size), side],
+    ]),
   lower: (problem, tile) => new SharedLowering(problem, tile).run(),
 };
 

@@ -24,7 +24,7 @@ import {
 import { add, and, div, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import type { AdapterFacts } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
-import type { Fit, Schedule } from "../../schedule.ts";
+import { type Fit, type Schedule, tileWaste } from "../../schedule.ts";
 import { type ContractionProblem, clamped, neighbours, type Side, storesOf } from "./problem.ts";
 
 interface MatrixTile extends Readonly<Record<string, number>> {
@@ -115,6 +115,11 @@ export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   fits,
   cost: (problem, t) =>
     workgroups(problem, t) >= manyWorkgroups ? 1 / (rowsOf(t) * columnsOf(t)) : rowsOf(t) * columnsOf(t),
+  waste: ({ rows, columns }, t) =>
+    tileWaste([
+      [typical(rows.size), rowsOf(t)],
+      [typical(columns.size), columnsOf(t)],
+    ]),
   lower: (problem, tile) => new MatrixLowering(problem, tile).run(),
 };
 

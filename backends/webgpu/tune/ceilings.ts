@@ -1,0 +1,277 @@
+/**
+ * What an adapter can do at most, measured: by kernels that do nothing else. Each computes what is known beforehand, and
+ * counts only where it did.
+ */
+import { type kernelIr, UnsupportedError } from "../../../compiler/index.ts";
+import type { GpuDevice } from "../runtime/device.ts";
+import { mapModeRead, storageBuffer, usage } from "../runtime/memory.ts";
+import { Comparison } from "./compare.ts";
+import { scoped } from "./error-scope.ts";
+import { Samples } from "./samples.ts";
+import { type Encode, type Timer, timerOf } from "./timer.ts";
+
+export interface Ceilings {
+  /** Bytes a second that a kernel reads and writes, together. */
+  readonly copy: number;
+  /** Operations a second of multiplications with additions, each of which is two. */
+  readonly f32: number;
+  readonly f16?: number;
+  /** The same of matrix units, f16 operands; sums in f32 where there are such. */
+  readonly matrices?: number;
+  /** Seconds of one more dispatch in a pass, and of a submission until it is done. */
+  readonly dispatch: number;
+  readonly submission: number;
+}
+
+/** What could not be measured, and why. */
+export type Missing = Readonly<Partial<Record<keyof Ceilings, string>>>;
+
+/** Small on threads of a processor, whose ceilings are a thousandth of a GPU's. */
+const amountsOf = ({ adapter, limits }: GpuDevice) =>
+  adapter.software
+    ? { bytes: 2 ** 24, groups: 64, steps: 64 }
+    : {
+        bytes: Math.min(2 ** 30, limits.maxStorageBufferBindingSize - (limits.maxStorageBufferBindingSize % 2 ** 20)),
+        groups: 4096,
+        steps: 512,
+      };
+
+const threads = 256;
+/** Sums that a thread, or a subgroup, keeps at once: they depend on nothing of one another. */
+const chains = 8;
+const rounds = 5;
+
+/** Measures all that the adapter has. Throws UnsupportedError where it cannot even copy. */
+export async function measureCeilings(gpu: GpuDevice): Promise<{ ceilings: Ceilings; missing: Missing }> {
+  const time = timerOf(gpu);
+  const missing: Partial<Record<keyof Ceilings, string>> = {};
+  const optional = async (name: "f16" | "matrices", body: () => Promise<number>) => {
+    try {
+      return { [name]: await scoped(gpu, body) };
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) throw error;
+      missing[name] = error.message.split("\n")[0]!;
+      return {};
+    }
+  };
+  const copy = await scoped(gpu, () => copyRate(gpu, time));
+  const f32 = await scoped(gpu, () => scalarRate(gpu, time, "f32"));
+  const half = await optional("f16", () => scalarRate(gpu, time, "f16"));
+  const matrices = await optional("matrices", () => matrixRate(gpu, time));
+  return { ceilings: { copy, f32, ...half, ...matrices, ...(await overheads(gpu, time)) }, missing };
+}
+
+interface Prepared {
+  readonly encode: Encode;
+  readonly out: GPUBuffer;
+  readonly dispose: () => void;
+}
+
+/** A kernel of two buffers: what it is given, and what it makes of it. */
+async function prepare(
+  gpu: GpuDevice,
+  code: string,
+  given: GPUBuffer,
+  outBytes: number,
+  grid: readonly [number, number],
+): Promise<Prepared> {
+  const module = gpu.device.createShaderModule({ label: "ceiling", code });
+  const pipeline = await gpu.settle(
+    gpu.device.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint: "main" } }),
+  );
+  const out = storageBuffer(gpu, outBytes, "ceiling");
+  const entries = [given, out].map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const group = gpu.device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+  const encode: Encode = (pass) => {
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(...grid);
+  };
+  const dispose = () => {
+    for (const b of [given, out]) b.destroy();
+  };
+  return { encode, out, dispose };
+}
+
+/** The best of some rounds, in seconds; the first one warms up. */
+async function best(time: Timer, encode: Encode, repetitions: number): Promise<number> {
+  const all: number[] = [];
+  for (let i = 0; i <= rounds; i++) all.push(await time(encode, repetitions));
+  return Math.min(...all.slice(1)) / 1e9;
+}
+
+/** Sixteen bytes a thread. */
+async function copyRate(gpu: GpuDevice, time: Timer): Promise<number> {
+  const { bytes } = amountsOf(gpu);
+  const groups = bytes / 16 / threads;
+  const wide = Math.min(groups, 2 ** 12);
+  const code = `
+@group(0) @binding(0) var<storage, read> given: array<vec4<f32>, ${bytes / 16}>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>, ${bytes / 16}>;
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let i = (wid.y * ${wide}u + wid.x) * ${threads}u + local;
+  out[i] = given[i];
+}`;
+  const given = storageBuffer(gpu, bytes, "ceiling");
+  const samples = new Samples(gpu);
+  const encoder = gpu.device.createCommandEncoder();
+  samples.fill(encoder, given, "f32");
+  gpu.device.queue.submit([encoder.finish()]);
+  const kernel = await prepare(gpu, code, given, bytes, [wide, Math.ceil(groups / wide)]);
+  try {
+    const seconds = await best(time, kernel.encode, 1);
+    const apart = await new Comparison(gpu).difference(kernel.out, given, "f32");
+    if (apart !== 0) throw new UnsupportedError("the copy of a buffer is not what was copied");
+    return (2 * bytes) / seconds;
+  } finally {
+    kernel.dispose();
+    samples.dispose();
+  }
+}
+
+/** How much a kernel does: workgroups, and steps of each thread. */
+interface Amount {
+  readonly groups: number;
+  readonly steps: number;
+}
+
+const chained = Array.from({ length: chains }, (_, i) => `c${i}`);
+
+/** Sums that all run to 0.5: c ← 0.5 c + 0.25, as sums are written in kernels; GPUs make one operation of it. */
+export const scalarShader = (dtype: "f32" | "f16", { groups, steps }: Amount): string => `
+${dtype === "f16" ? "enable f16;" : ""}
+@group(0) @binding(0) var<storage, read> given: array<vec4<f32>, 2>;
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>, ${groups * threads}>;
+@compute @workgroup_size(${threads})
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let a = vec4<${dtype}>(given[0]);
+  let b = vec4<${dtype}>(given[1]);
+  let begin = vec4<${dtype}>(${dtype}(local & 7u));
+  ${chained.map((c, i) => `var ${c} = begin + ${i};`).join("\n  ")}
+  for (var i = 0u; i < ${steps}u; i++) {
+    ${chained.map((c) => `${c} = ${c} * a + b;`).join("\n    ")}
+  }
+  out[wid.x * ${threads}u + local] = vec4<f32>(${chained.join(" + ")});
+}`;
+
+async function scalarRate(gpu: GpuDevice, time: Timer, dtype: "f32" | "f16"): Promise<number> {
+  if (dtype === "f16" && !gpu.features.has("shader-f16")) throw new UnsupportedError("the adapter has no shader-f16");
+  const { groups, steps } = amountsOf(gpu);
+  const given = storageBuffer(gpu, 32, "ceiling");
+  gpu.device.queue.writeBuffer(given, 0, Float32Array.from([0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]));
+  const code = scalarShader(dtype, { groups, steps });
+  const kernel = await prepare(gpu, code, given, 16 * groups * threads, [groups, 1]);
+  try {
+    const seconds = await best(time, kernel.encode, 1);
+    await expectAll(gpu, kernel.out, () => chains / 2, 1e-2);
+    return (2 * 4 * chains * steps * groups * threads) / seconds;
+  } finally {
+    kernel.dispose();
+  }
+}
+
+/** The shape that products take first: sums in f32 where there are such. */
+export const shapeOf = (shapes: readonly kernelIr.MatrixShape[]): kernelIr.MatrixShape | undefined =>
+  (["f32", "f16"] as const).flatMap((r) => shapes.filter((s) => s.operands === "f16" && s.result === r))[0];
+
+/** Products of matrices of 1/32, one subgroup a workgroup: each adds k / 1024 to what its sum began with. */
+export function matrixShader(
+  { m, n, k, result }: kernelIr.MatrixShape,
+  lanes: number,
+  isChosen: boolean,
+  { groups, steps }: Amount,
+): string {
+  const type = `subgroup_matrix_result<${result}, ${n}, ${m}>`;
+  const store = (c: string, i: number) =>
+    `subgroupMatrixStore<row_major>(&out, (wid.x * ${chains}u + ${i}u) * ${m * n}u, ${c}, ${n}u);`;
+  return `
+enable f16;
+enable subgroups;
+enable chromium_experimental_subgroup_matrix;
+${isChosen ? "enable subgroup_size_control;" : ""}
+@group(0) @binding(0) var<storage, read> given: array<f16, ${k * (m + n)}>;
+@group(0) @binding(1) var<storage, read_write> out: array<${result}, ${groups * chains * m * n}>;
+@compute @workgroup_size(${lanes})${isChosen ? ` @subgroup_size(${lanes})` : ""}
+fn main(@builtin(workgroup_id) wid: vec3<u32>) {
+  let left = subgroupMatrixLoad<subgroup_matrix_left<f16, ${k}, ${m}>, row_major>(&given, 0u, ${k}u);
+  let right = subgroupMatrixLoad<subgroup_matrix_right<f16, ${n}, ${k}>, row_major>(&given, ${m * k}u, ${n}u);
+  ${chained.map((c, i) => `var ${c} = ${type}(${result}(${i}));`).join("\n  ")}
+  for (var i = 0u; i < ${steps}u; i++) {
+    ${chained.map((c) => `${c} = subgroupMatrixMultiplyAccumulate(left, right, ${c});`).join("\n    ")}
+  }
+  ${chained.map(store).join("\n  ")}
+}`;
+}
+
+async function matrixRate(gpu: GpuDevice, time: Timer): Promise<number> {
+  const shape = shapeOf(gpu.adapter.subgroupMatrices);
+  if (!shape) throw new UnsupportedError("the adapter has no matrix units that WebGPU reaches");
+  const { m, n, k, result } = shape;
+  const amount = amountsOf(gpu);
+  const { groups, steps } = amount;
+  const { min, max } = gpu.adapter.subgroupSize;
+  const isChosen = min !== max && gpu.features.has("subgroup-size-control");
+  const elements = k * (m + n);
+  const given = storageBuffer(gpu, 2 * elements, "ceiling");
+  gpu.device.queue.writeBuffer(given, 0, new Float16Array(elements).fill(2 ** -5));
+  const each = result === "f32" ? 4 : 2;
+  const code = matrixShader(shape, max, isChosen, amount);
+  const kernel = await prepare(gpu, code, given, each * groups * chains * m * n, [groups, 1]);
+  try {
+    const seconds = await best(time, kernel.encode, 1);
+    const sum = (steps * k) / 1024;
+    await expectAll(gpu, kernel.out, (i) => (Math.floor(i / (m * n)) % chains) + sum, 1e-2, result === "f16");
+    return (2 * m * n * k * chains * steps * groups) / seconds;
+  } finally {
+    kernel.dispose();
+  }
+}
+
+/** Throws UnsupportedError where elements at the begin of a buffer are not what they should be. */
+async function expectAll(
+  { device, settle }: GpuDevice,
+  buffer: GPUBuffer,
+  want: (i: number) => number,
+  tolerance: number,
+  half = false,
+): Promise<void> {
+  const size = Math.min(buffer.size, 2 ** 14);
+  const staging = device.createBuffer({ size, usage: usage.mapRead | usage.copyDst });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, staging, 0, size);
+  device.queue.submit([encoder.finish()]);
+  await settle(staging.mapAsync(mapModeRead));
+  const bytes = staging.getMappedRange().slice(0);
+  staging.destroy();
+  const got = half ? new Float16Array(bytes) : new Float32Array(bytes);
+  const wrong = got.findIndex((v, i) => !(Math.abs(v - want(i)) <= tolerance * Math.abs(want(i))));
+  if (wrong >= 0) throw new UnsupportedError(`what was timed computed ${got[wrong]} where it should be ${want(wrong)}`);
+}
+
+const dispatches = 200;
+
+/** A dispatch that does next to nothing, in a row with others and in a submission of its own. */
+async function overheads(gpu: GpuDevice, time: Timer): Promise<Pick<Ceilings, "dispatch" | "submission">> {
+  const code = `
+@group(0) @binding(0) var<storage, read> given: array<u32, 4>;
+@group(0) @binding(1) var<storage, read_write> out: array<u32, 4>;
+@compute @workgroup_size(1)
+fn main() { out[0] = given[0]; }`;
+  const { encode, dispose } = await prepare(gpu, code, storageBuffer(gpu, 16, "ceiling"), 16, [1, 1]);
+  const submissions: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    const encoder = gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    encode(pass);
+    pass.end();
+    const commands = encoder.finish();
+    const begun = performance.now();
+    gpu.device.queue.submit([commands]);
+    await gpu.settle(gpu.device.queue.onSubmittedWorkDone());
+    submissions.push((performance.now() - begun) / 1000);
+  }
+  const dispatch = await best(time, encode, dispatches);
+  dispose();
+  return { dispatch, submission: submissions.sort((a, b) => a - b)[submissions.length >> 1]! };
+}

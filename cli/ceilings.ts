@@ -1,0 +1,35 @@
+/** The ceilings of an adapter: measured once, and kept on disk. */
+import type { WebgpuBackend } from "../backends/webgpu/index.ts";
+import { type Ceilings, type Missing, measureCeilings } from "../backends/webgpu/index.ts";
+import { areNumbers, isRecord, readCached, writeCached } from "../runtime/index.ts";
+import { cachePath, measuredOn } from "./tuning.ts";
+
+export interface MeasuredCeilings {
+  readonly ceilings: Ceilings;
+  readonly missing: Missing;
+}
+
+type GpuDevice = WebgpuBackend["gpu"];
+
+const kind = { what: "ceilings", again: "heddle devices --measure measures them anew" };
+const always = ["copy", "f32", "dispatch", "submission"] as const satisfies readonly (keyof Ceilings)[];
+
+const areCeilings = (value: unknown): value is MeasuredCeilings =>
+  isRecord(value) &&
+  isRecord(value.missing) &&
+  areNumbers(value.ceilings) &&
+  always.every((name) => Object.hasOwn(value.ceilings as object, name));
+
+/** Measures the adapter, and keeps what it does. */
+export async function freshCeilings(gpu: GpuDevice): Promise<MeasuredCeilings> {
+  const measured = await measureCeilings(gpu);
+  await writeCached(cachePath("ceilings", gpu), measuredOn(gpu), measured);
+  return measured;
+}
+
+/** What was measured of the adapter before, else what is measured now. */
+export async function ceilingsOf(gpu: GpuDevice): Promise<MeasuredCeilings> {
+  const { value, ignored } = await readCached(cachePath("ceilings", gpu), kind, measuredOn(gpu), areCeilings);
+  if (ignored !== undefined) process.stderr.write(`${ignored}\n`);
+  return value ?? (await freshCeilings(gpu));
+}

@@ -1,0 +1,176 @@
+/** What an attention kernel has to compute, as all its schedules see it: its nodes, what they have in common, what is stored. */
+import { attentionRows, coresOf, dimExpr, type Env, restrict, type Store, span } from "../../../fusion/index.ts";
+import type { Node } from "../../../ir/node.ts";
+import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
+import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
+import { type Expr, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { add, and, mul } from "../../../kernel/simplify.ts";
+import { coordinatesOf } from "../../coordinates.ts";
+import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
+import type { Fit } from "../../schedule.ts";
+
+/** Stands for minus infinity, as in the op's own meaning. */
+export const hidden = -1e30;
+/** What sums of weights are held above, so that a row that sees nothing becomes 0. */
+export const least = 1e-30;
+
+export const fadd = (a: Expr, b: Expr) => floatArith("add", a, b);
+export const fsub = (a: Expr, b: Expr) => floatArith("sub", a, b);
+export const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
+
+export const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
+export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
+
+/** A condition that always holds. */
+export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
+
+/** Not a > b: true of no NaN. */
+export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
+
+/** The attention nodes of one kernel and what they have in common. */
+export interface Parts {
+  readonly cores: readonly Node[];
+  readonly dot: Axis;
+  readonly over: Axis;
+  readonly scale: number;
+  readonly q: Node;
+  readonly k: Node;
+  readonly v: Node | undefined;
+  readonly mask: Node | undefined;
+  /** The axes of a thread, and those of the other side that it walks. */
+  readonly rows: readonly Axis[];
+  readonly walked: readonly Axis[];
+  /** The axis along which keys are taken in runs, each by itself: one of the rows, which no operand has. */
+  readonly part: Axis | undefined;
+  /** The axes of a value besides rows and keys. */
+  readonly widths: readonly Axis[];
+}
+
+function partsOf(cores: readonly Node[]): Parts {
+  const main = cores.find((c) => operandNamed(c, "v")) ?? cores[0]!;
+  const [q, k] = [main.operands[0]!, main.operands[1]!];
+  const v = operandNamed(main, "v");
+  const dot = findAxis(q.type, main.attrs.dot as string)!;
+  const over = findAxis(k.type, main.attrs.over as string)!;
+  const logits = [...q.type.axes, ...k.type.axes.filter((a) => !hasAxis(q.type, a.name))].filter(
+    (a) => a.name !== dot.name,
+  );
+  const rows = attentionRows(main);
+  return {
+    cores,
+    dot,
+    over,
+    scale: main.attrs.scale as number,
+    q,
+    k,
+    v,
+    mask: operandNamed(main, "mask"),
+    rows,
+    part: main.attrs.part === undefined ? undefined : (main.attrs.part as unknown as Axis),
+    walked: logits.filter((a) => !rows.some((r) => r.name === a.name)),
+    widths: v ? v.type.axes.filter((a) => !logits.some((l) => l.name === a.name)) : [],
+  };
+}
+
+/** The attention nodes of a kernel. */
+export interface AttentionProblem {
+  readonly k: Lowering;
+  readonly parts: Parts;
+}
+
+export function attentionProblem(k: Lowering): AttentionProblem {
+  const group = k.fused.group!;
+  const used = coresOf(group, k.fused.stores, k.places);
+  return { k, parts: partsOf(group.cores.filter((c) => used.has(c))) };
+}
+
+/** True where the widths of a head are known, as every schedule needs. */
+export function knownWidths({ dot, widths }: Parts): Fit {
+  const open = [dot, ...widths].find((a) => typeof a.size !== "number");
+  return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
+}
+
+/** The axes besides its row that a core has. */
+export const widthsOf = (p: Parts, core: Node): readonly Axis[] =>
+  core.type.axes.filter((a) => !p.rows.some((r) => r.name === a.name));
+
+/** Stores whose values have equally many elements in a row, and the axes of these. */
+export interface RowStores {
+  readonly axes: readonly Axis[];
+  readonly stores: readonly Store[];
+}
+
+export function rowStores(k: Lowering, p: Parts): RowStores[] {
+  const groups = new Map<number, { axes: readonly Axis[]; stores: Store[] }>();
+  for (const store of k.fused.stores) {
+    const axes = storedWidths(k, p, store);
+    const known = groups.get(span(axes)) ?? { axes, stores: [] };
+    known.stores.push(store);
+    groups.set(span(axes), known);
+  }
+  return [...groups.values()];
+}
+
+/** The axes besides its row that a stored value has, by the core that it is made of. */
+function storedWidths(k: Lowering, p: Parts, store: Store): readonly Axis[] {
+  if (!usesWidths(k.places.get(store.value)!.env!)) return [];
+  const used = coresOf(k.fused.group!, [store], k.places);
+  return widthsOf(p, [...used].find((c) => widthsOf(p, c).length > 0)!);
+}
+
+const usesWidths = (env: Env): boolean => {
+  const mentionsWidth = (e: Expr): boolean => {
+    if (e.kind === "var") return /^w\d+$/.test(e.name);
+    return e.kind === "arith" ? mentionsWidth(e.a) || mentionsWidth(e.b) : false;
+  };
+  return [...env.values()].some(mentionsWidth);
+};
+
+/** The stores of element `e` of a row, given what the cores are there. */
+export function storeElement(
+  k: Lowering,
+  p: Parts,
+  { axes, stores }: RowStores,
+  row: Env,
+  e: Expr,
+  valueAt: (core: Node, e: Expr) => Expr,
+): Stmt[] {
+  const out: Stmt[] = [];
+  for (const core of p.cores) {
+    const own = widthsOf(p, core);
+    if (span(own) !== span(axes) && own.length > 0) continue;
+    const { target, stmt } = k.let("y", valueAt(core, own.length > 0 ? e : int(0)));
+    out.push(stmt);
+    k.values.bind(core, restrict(new Map([...row, ...unflatten(e, own)]), core), target);
+  }
+  const names = axes.map((a, i) => ({ name: `w${i}`, size: a.size }));
+  const at = new Map([...coordinatesOf(k.fused.group!.rows, row), ...unflatten(e, names)]);
+  out.push(...k.storesAt(stores, at));
+  return out;
+}
+
+/** Four stores behind one question where fours are inside or outside as a whole, so that they can be one access. */
+export function guardedFours(
+  row: Expr,
+  stores: readonly { readonly inside: Expr; readonly body: readonly Stmt[] }[],
+  width: number,
+): Stmt[] {
+  const guard = (condition: Expr, body: readonly Stmt[]): Stmt[] =>
+    condition.kind === "const" ? (condition.value ? [...body] : []) : [{ kind: "if", condition, body }];
+  if (width % 4 === 0)
+    return guard(
+      and(row, stores[0]!.inside),
+      stores.flatMap((s) => s.body),
+    );
+  return stores.flatMap((s) => guard(and(row, s.inside), s.body));
+}
+
+/** The keys of a part, from one index up to another: none is more than one key longer than another. */
+export function keysOfPart({ part, over }: Parts, index: Expr | undefined): { from: Expr; to: Expr; most: number } {
+  const keys = dimExpr(over.size);
+  const { max } = rangeOf(keys);
+  if (!part || !index) return { from: int(0), to: keys, most: max };
+  const count = Number(part.size);
+  const start = (i: Expr) => ceilDiv(mul(i, keys), count);
+  return { from: start(index), to: start(add(index, int(1))), most: Math.ceil(max / count) };
+}

@@ -1,0 +1,102 @@
+/** Attention in tiles that a workgroup shares, for adapters without matrix units and for operands that these do not take. */
+import { typical, typicalSpan } from "../../../fusion/index.ts";
+import { noSharing } from "../../facts.ts";
+import type { Fit, Schedule } from "../../schedule.ts";
+import { type AttentionProblem, knownWidths } from "./problem.ts";
+import {
+  accumulatorsOf,
+  columnsOf,
+  lowerShared,
+  rowsOf,
+  type SharedTile,
+  sharedBytes,
+  threadsOf,
+} from "./shared-lowering.ts";
+import { Frame, type Sides, sidesOf, typicalColumns } from "./sides.ts";
+
+/** Sums that a thread holds beside its logits before registers spill. */
+const mostAccumulators = 160;
+/** Threads that keep a GPU busy. */
+const manyThreads = 32768;
+
+/** Vectors of fewer elements are held by one thread. */
+const narrowest = 16;
+
+/** Whether tiles can do a problem, whatever its rows are. */
+function fitsTiles({ parts }: AttentionProblem, t: SharedTile, most: number, threads: number): Fit | Sides {
+  const known = knownWidths(parts);
+  if (known !== true) return known;
+  const sides = sidesOf(parts);
+  if (typeof sides === "string") return sides;
+  const head = Math.min(Number(parts.dot.size), typicalSpan(parts.widths));
+  if (head < narrowest) return `a head of ${head} is too narrow to share`;
+  if (threadsOf(t) > threads) return `workgroups have at most ${threads} threads`;
+  const bytes = sharedBytes(parts, t);
+  if (bytes > most) return `its tiles take ${bytes} bytes, more than workgroups have`;
+  if (accumulatorsOf(parts, t) > mostAccumulators) return "a thread would hold more sums than it has registers for";
+  if (2 * typicalColumns(sides, parts) < columnsOf(t))
+    return `a block of ${columnsOf(t)} columns would be more than half empty`;
+  return sides;
+}
+
+const isRefusal = (fit: Fit | Sides): fit is Fit => fit === true || typeof fit === "string" || "assuming" in fit;
+
+/** Work of a tile, with the loads from workgroup memory that it takes, by how busy the adapter is kept. */
+function cost({ parts }: AttentionProblem, t: SharedTile): number {
+  const sides = sidesOf(parts) as Sides;
+  const tiles = Math.ceil(typical(sides.rows) / rowsOf(t));
+  const blocks = Math.ceil(typicalColumns(sides, parts) / columnsOf(t));
+  const busy = Math.min(1, (tiles * typicalSpan(sides.batch) * threadsOf(t)) / manyThreads);
+  return (tiles * rowsOf(t) * blocks * columnsOf(t) * (1 + 1 / t.rows + 16 / rowsOf(t) + 8 / columnsOf(t))) / busy;
+}
+
+const lower: Schedule<AttentionProblem, SharedTile>["lower"] = ({ k, parts }, t) =>
+  lowerShared(new Frame(k, parts, sidesOf(parts) as Sides), t);
+
+export const attentionTiles: Schedule<AttentionProblem, SharedTile> = {
+  name: "shared-tiles",
+  summary: "a workgroup shares tiles of both sides, of which each thread makes a block of logits and sums some columns",
+  settings: ({ software }) => {
+    if (software) return noSharing;
+    const shapes = [
+      [16, 16],
+      [16, 8],
+      [8, 16],
+      [8, 8],
+      [4, 16],
+    ] as const;
+    return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, single: 0, depth })));
+  },
+  fits: (problem, t, facts) => {
+    const sides = fitsTiles(problem, t, facts.maxWorkgroupStorage, facts.maxWorkgroupInvocations);
+    if (isRefusal(sides)) return sides;
+    return 2 * typical(sides.rows) >= rowsOf(t) || `a tile of ${rowsOf(t)} rows would be more than half empty`;
+  },
+  cost,
+  lower,
+};
+
+/** The rows of one side that one thread holds, and those of them for which a number of rows that is open has a variant. */
+const fewest = [1, 2, 4, 8] as const;
+const openVariants: readonly number[] = [1, 4];
+
+export const attentionFewRows: Schedule<AttentionProblem, SharedTile> = {
+  name: "few-rows",
+  summary: "a workgroup shares the few rows that there are, as in decoding, and its threads the columns",
+  settings: ({ software }) =>
+    software
+      ? noSharing
+      : fewest.flatMap((rows) => [64, 32].map((across) => ({ down: 1, across, rows, single: 1, depth: 16 }))),
+  byRange: true,
+  fits: (problem, t, facts) => {
+    const sides = fitsTiles(problem, t, facts.maxWorkgroupStorage, facts.maxWorkgroupInvocations);
+    if (isRefusal(sides)) return sides;
+    if (typeof sides.rows !== "number")
+      return openVariants.includes(t.rows)
+        ? { assuming: [{ dim: sides.rows, max: t.rows }] }
+        : `there are variants for ${openVariants.join(" and ")} rows, of which a run has one`;
+    return sides.rows <= t.rows || `there are ${sides.rows} rows, more than the ${t.rows} of a thread`;
+  },
+  cost,
+  lower,
+};

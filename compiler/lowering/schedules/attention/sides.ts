@@ -1,0 +1,213 @@
+/**
+ * Attention in tiles: a workgroup owns some rows of one side, and walks blocks of the other side's, its columns. Queries
+ * own in the forward pass and for the cotangent of q, keys for those of k and v.
+ */
+import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../../fusion/index.ts";
+import type { Dim } from "../../../ir/dim.ts";
+import type { Node } from "../../../ir/node.ts";
+import { operandNamed } from "../../../ir/op.ts";
+import type { Axis } from "../../../ir/type.ts";
+import { children, type Expr, int, rangeOf, type Stmt, variable } from "../../../kernel/index.ts";
+import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
+import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { clamped } from "../contraction/problem.ts";
+import { mayShow } from "./hidden-blocks.ts";
+import { type AttentionProblem, keysOfPart, type Parts, passOf } from "./problem.ts";
+
+/** An operand of which each row, or column, is a vector along some axes; of a statistic along none. */
+export interface Vectors {
+  readonly node: Node;
+  readonly axes: readonly Axis[];
+}
+
+/** The operands of one side. In the forward pass there is no cotangent. */
+export interface Side {
+  /** What logits are made of: q or k. */
+  readonly dot: Vectors;
+  /** What meets v, or is v: the cotangent of the result, or the values. */
+  readonly width?: Vectors;
+}
+
+export interface Sides {
+  /** The rows: axes that what is walked lacks, so that it serves all of them. */
+  readonly own: readonly Axis[];
+  readonly walked: readonly Axis[];
+  /** The axes that both sides have. */
+  readonly batch: readonly Axis[];
+  readonly rows: Dim;
+  readonly columns: Dim;
+  readonly ownsQueries: boolean;
+  readonly ownSide: Side;
+  readonly walkedSide: Side;
+  /** Of each query, in the backward passes. */
+  readonly lse?: Node;
+  readonly delta?: Node;
+}
+
+/** The sides of an attention kernel; or why it is not made of rows that share what they walk. */
+export function sidesOf(p: Parts): Sides | string {
+  const pass = passOf(p.cores[0]!);
+  const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(p.cores[0]!, n));
+  if (!p.v || p.widths.length === 0) return "its values have no width of their own";
+  const queries: Side = { dot: { node: p.q, axes: [p.dot] }, ...(dy && { width: { node: dy, axes: p.widths } }) };
+  const keys: Side = { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } };
+  const ownsQueries = pass !== "backward_kv";
+  const [ownSide, walkedSide] = ownsQueries ? [queries, keys] : [keys, queries];
+  const statistics = [lse, delta].flatMap((node) => (node ? [{ node, axes: [] }] : []));
+  const of = (side: Side, isQueries: boolean) => [
+    side.dot,
+    ...(side.width ? [side.width] : []),
+    ...(isQueries ? statistics : []),
+  ];
+  const [ownOperands, walkedOperands] = [of(ownSide, ownsQueries), of(walkedSide, !ownsQueries)];
+  if (pass === "forward" && p.walked.some((a) => a.name !== p.over.name))
+    return "the keys have axes that the queries lack";
+  const along = ({ node, axes }: Vectors) => node.type.axes.filter((a) => !axes.some((x) => x.name === a.name));
+  const has = (o: Vectors, name: string) => along(o).some((a) => a.name === name);
+  const own = p.rows.filter((a) => a.name !== p.part?.name && !walkedOperands.some((o) => has(o, a.name)));
+  const batch = p.rows.filter((a) => !own.includes(a));
+  const alien = ownOperands.flatMap(along).find((a) => !p.rows.some((r) => r.name === a.name));
+  if (alien) return `what a row has differs along the axis "${alien.name}", which is walked`;
+  if (own.length === 0) return "no rows share what they walk";
+  return {
+    own,
+    walked: p.walked,
+    batch,
+    rows: spanOf(own),
+    columns: spanOf(p.walked),
+    ownsQueries,
+    ownSide,
+    walkedSide,
+    ...(lse && { lse }),
+    ...(delta && { delta }),
+  };
+}
+
+/** Where a workgroup is: its batch, the first of its rows, and the indices of rows and columns. */
+export class Frame {
+  readonly k: Lowering;
+  readonly p: Parts;
+  readonly sides: Sides;
+  private batchEnv: Env;
+  private first: Expr = int(0);
+  /** The columns that are walked: from one index on, so many. */
+  private from: Expr = int(0);
+  private count: Expr = int(0);
+
+  constructor(k: Lowering, p: Parts, sides: Sides) {
+    this.k = k;
+    this.p = p;
+    this.sides = sides;
+    this.batchEnv = new Map(sides.batch.map((a) => [a.name, int(0)]));
+  }
+
+  /**
+   * A workgroup for each tile of rows, those of one batch one after another, since they walk the same; `single` where
+   * one tile has all.
+   */
+  perTile(rows: number, threads: number, body: (lid: Expr) => Stmt[], single = false): KernelCode {
+    const { sides, k } = this;
+    const tiles = single ? int(1) : ceilDiv(dimExpr(sides.rows), rows);
+    return k.perWorkgroup(mul(tiles, dimExpr(spanOf(sides.batch))), threads, (item, lid) => {
+      const [first, batch] = [k.let("f", mul(mod(item, tiles), int(rows))), k.let("z", div(item, tiles))];
+      this.first = first.target;
+      this.batchEnv = unflatten(batch.target, sides.batch);
+      return [first.stmt, batch.stmt, ...this.bindColumns(), ...body(lid)];
+    });
+  }
+
+  /** The index of a row of the tile, and whether there is such a row: past the end rows repeat the last. */
+  row(i: Expr): { env: Env; inside: Expr } {
+    const at = add(this.first, i);
+    return { env: this.env(at, this.sides.own, this.sides.rows), inside: lt(at, dimExpr(this.sides.rows)) };
+  }
+
+  /** The column that is walked after `at` others. */
+  column(at: Expr): { env: Env; inside: Expr } {
+    const { walked, columns } = this.sides;
+    return { env: this.env(add(this.from, at), walked, columns), inside: lt(at, this.count) };
+  }
+
+  /** Blocks of so many columns that cover all. */
+  blocks(each: number): Expr {
+    return ceilDiv(this.count, each);
+  }
+
+  /** What is done with a block of columns, from one on, and a tile of rows: nothing where the mask hides all of it. */
+  unlessHidden(from: Expr, columns: number, rows: number, body: readonly Stmt[]): readonly Stmt[] {
+    const { mask } = this.p;
+    if (!mask) return body;
+    const { own, walked } = this.sides;
+    const box = new Map<string, { low: Expr; high: Expr }>();
+    const ranged = (axes: readonly Axis[], size: Dim, first: Expr, count: number): Env => {
+      const index = indexOver(this.k.names.fresh("r"), size);
+      const last = sub(dimExpr(size), int(1));
+      box.set(index.name, { low: min(first, last), high: min(add(first, int(count - 1)), last) });
+      return unflatten(index, axes);
+    };
+    const env = new Map([
+      ...this.batchEnv,
+      ...ranged(own, this.sides.rows, this.first, rows),
+      ...ranged(walked, this.sides.columns, add(this.from, from), columns),
+    ]);
+    const shown = mayShow(this.k.values.at(mask, restrict(env, mask)), box);
+    return shown && !this.readsWritten(shown) ? [{ kind: "if", condition: shown, body }] : body;
+  }
+
+  /** Whether an expression reads what the kernel writes, which threads of a workgroup may see differently. */
+  private readsWritten(e: Expr): boolean {
+    const { regions, stores } = this.k.shape;
+    const written = new Set([...stores.values()].map(({ region }) => regions[region]!.root));
+    const visit = (x: Expr): boolean =>
+      (x.kind === "load" && written.has(regions[Number(x.buffer.slice(1))]!.root)) || children(x).some(visit);
+    return visit(e);
+  }
+
+  private bindColumns(): Stmt[] {
+    const { part } = this.p;
+    this.count = dimExpr(this.sides.columns);
+    if (!part) return [];
+    const { from, to, most } = keysOfPart(this.p, this.batchEnv.get(part.name));
+    const { target, stmt } = this.k.let("c", from);
+    this.from = target;
+    const count = variable(this.k.names.fresh("n"), "i32", { min: 0, max: most });
+    this.count = count;
+    return [stmt, { kind: "let", target: count, value: sub(to, from) }];
+  }
+
+  private env(at: Expr, axes: readonly Axis[], size: Dim): Env {
+    return new Map([...this.batchEnv, ...unflatten(min(at, sub(dimExpr(size), int(1))), axes)]);
+  }
+
+  /** Element `e` of a vector: 0 past its end, where tiles are wider. Reads come by runs of `run`. */
+  element({ node, axes }: Vectors, env: Env, e: Expr, run: number): Expr {
+    const length = spanOf(axes);
+    const at = new Map([...env, ...unflatten(clamped(e, length, run), axes)]);
+    const value = this.k.values.at(node, restrict(at, node));
+    return select(lt(e, dimExpr(length)), value, { kind: "const", dtype: value.dtype, value: 0 });
+  }
+
+  /** A statistic of a query. */
+  statistic(node: Node, env: Env): Expr {
+    return this.k.values.at(node, restrict(env, node));
+  }
+
+  /** Whether a column exists and is visible from a row. */
+  visible(row: Env, column: { env: Env; inside: Expr }): Expr {
+    const { mask } = this.p;
+    return mask
+      ? and(column.inside, this.k.values.at(mask, restrict(new Map([...row, ...column.env]), mask)))
+      : column.inside;
+  }
+}
+
+/** Whether some blocks of a problem may be hidden as a whole. */
+export const leavesOut = ({ k, parts }: AttentionProblem, sides: Sides): boolean =>
+  new Frame(k, parts, sides).unlessHidden(int(1), 1, 1, []).length === 1;
+
+/** Columns that one workgroup walks, by which choices are made. */
+export const typicalColumns = ({ columns }: Sides, { part }: Parts): number =>
+  Math.ceil(typical(columns) / (part ? Number(part.size) : 1));
+
+/** The largest index that a variable of blocks has. */
+export const lastOf = (count: Expr): number => Math.max(0, rangeOf(count).max - 1);

@@ -1,0 +1,31 @@
+/**
+ * Attention on matrix units. A subgroup owns m rows, whose results stay in its fragments while the workgroup walks the
+ * other side in blocks; logits and weights pass through strips of memory, since no lane sees a fragment's elements.
+ */
+import type { Schedule } from "../../schedule.ts";
+import { backwardBytes, lowerBackward } from "./matrix-backward.ts";
+import { forwardBytes, lowerForward } from "./matrix-forward.ts";
+import { fitsMatrices, type MatrixTile, matrixCost, matrixSettings } from "./matrix-tile.ts";
+import { type AttentionProblem, passOf } from "./problem.ts";
+import { Frame, type Sides, sidesOf } from "./sides.ts";
+
+const isForward = ({ parts }: AttentionProblem): boolean => passOf(parts.cores[0]!) === "forward";
+const subgroupsOf = (problem: AttentionProblem, t: MatrixTile): number => (isForward(problem) ? t.tiles : 2 * t.tiles);
+const frameOf = ({ k, parts }: AttentionProblem): Frame => new Frame(k, parts, sidesOf(parts) as Sides);
+
+export const attentionMatrices: Schedule<AttentionProblem, MatrixTile> = {
+  name: "subgroup-matrices",
+  summary:
+    "subgroups hold rows in small matrices on matrix units, and walk blocks of the other side that a workgroup shares",
+  features: ["subgroups", "subgroup_matrix"],
+  settings: matrixSettings,
+  fits: (problem, t, facts) => {
+    const fit = fitsMatrices(problem, t);
+    if (fit === true || typeof fit === "string" || "assuming" in fit) return fit;
+    if (subgroupsOf(problem, t) * t.lanes > facts.maxWorkgroupInvocations) return "workgroups have fewer threads";
+    const bytes = (isForward(problem) ? forwardBytes : backwardBytes)(problem, t);
+    return bytes <= facts.maxWorkgroupStorage || `its slabs take ${bytes} bytes, more than workgroups have`;
+  },
+  cost: (problem, t) => matrixCost(problem.parts, t, subgroupsOf(problem, t)),
+  lower: (problem, t) => (isForward(problem) ? lowerForward : lowerBackward)(frameOf(problem), t),
+};

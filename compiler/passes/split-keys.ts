@@ -1,0 +1,107 @@
+/**
+ * Splits attention of few queries over many keys, as in decoding: runs of the keys first, each by itself, then the runs,
+ * by their statistics. Few workgroups would else read all keys. Where the number of keys is open, so are the lengths of
+ * the runs.
+ *
+ *     before  %y = attention %q, %k, %v                             q: f32[head=8, d=64]   k, v: f32[head=8, key=4096, d=64]
+ *     after   %p = attention_parts %q, %k, %v part key_part=32      f32[key_part=32, head=8, d=64]
+ *             %l = attention_parts_lse %q, %k part key_part=32      f32[key_part=32, head=8]
+ *             %e = exp(%l - max %l)
+ *             %y = Σ over key_part of %e · %p, divided by Σ %e
+ */
+import type { Pass } from "../driver/index.ts";
+import { boundsOf, type Dim, dimValue, symbolsOf } from "../ir/dim.ts";
+import { nodesOf, rewriteGraph } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { type AttentionCore, coreOf, operandNamed } from "../ir/op.ts";
+import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
+import {
+  type AttentionAxes,
+  attentionParts,
+  cast,
+  contract,
+  div,
+  exp,
+  reduceMax,
+  reduceSum,
+  sub,
+  transpose,
+} from "../ops/index.ts";
+
+/** Runs have at least so many keys, ... */
+const shortest = 256;
+/** ... and there are as many as make about so many workgroups, ... */
+const workgroups = 512;
+/** ... where there would be fewer than this, of so many queries each. */
+const fewWorkgroups = 128;
+const queriesOfOne = 64;
+/** What an open number of keys without a declared maximum is taken for. */
+const usualKeys = 4096;
+/** And what any other open size is: one would not be split for a batch that may be large. */
+const usualSize = 256;
+
+export const splitKeys: Pass = {
+  name: "split-keys",
+  needs: ["canonicalize", "decompose"],
+  run: (graph) => {
+    // Where statistics are asked for as well one kernel computes both: it would no longer be one.
+    const asked = nodesOf(graph).filter((n) => attentionCore(n)?.part === "statistic");
+    return rewriteGraph(graph, (node, original) =>
+      asked.some((statistic) => sameRows(statistic, original)) ? node : splitOne(node),
+    );
+  },
+};
+
+const attentionCore = (node: Node): AttentionCore | undefined => {
+  const core = coreOf(node);
+  return core?.kind === "attention" && core.pass === "forward" ? core : undefined;
+};
+
+/** Whether two nodes have the same queries, keys and mask. */
+const sameRows = (a: Node, b: Node): boolean =>
+  attentionCore(b) !== undefined && ["q", "k", "mask"].every((n) => operandNamed(a, n) === operandNamed(b, n));
+
+function typicalOf(dim: Dim, usual: number): number {
+  if (typeof dim === "number") return dim;
+  const { max } = boundsOf(dim);
+  if (Number.isFinite(max)) return max;
+  return dimValue(
+    dim,
+    Object.fromEntries(symbolsOf(dim).map((s) => [s.name, Math.max(s.min, Math.min(s.max, usual))])),
+  );
+}
+
+const span = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * typicalOf(a.size, usualSize), 1);
+
+function splitOne(node: Node): Node {
+  const core = attentionCore(node);
+  if (core?.part !== "values" || node.attrs.part !== undefined) return node;
+  const [q, k, v] = node.operands as [Node, Node, Node];
+  const { over } = node.attrs as unknown as AttentionAxes;
+  const rows = core.rows(
+    node.operands.map((o) => o.type),
+    node.attrs,
+    node.type,
+  );
+  const own = rows.filter((a) => !hasAxis(k.type, a.name) && !hasAxis(v.type, a.name));
+  if (own.some((a) => !Number.isFinite(boundsOf(a.size).max))) return node; // there may be many queries
+  const tiles = (span(rows) / span(own)) * Math.ceil(span(own) / queriesOfOne);
+  const keys = typicalOf(findAxis(k.type, over)!.size, usualKeys);
+  const count = Math.min(Math.floor(keys / shortest), Math.ceil(workgroups / tiles));
+  if (tiles >= fewWorkgroups || count < 2) return node;
+  return transpose(inParts(node, [q, k, v], freshName(`${over}_part`, node), count), axisNames(node.type));
+}
+
+function freshName(name: string, node: Node): string {
+  const taken = [node, ...node.operands].some((o) => hasAxis(o.type, name));
+  return taken ? freshName(`${name}_`, node) : name;
+}
+
+function inParts(node: Node, [q, k, v]: readonly [Node, Node, Node], name: string, count: number): Node {
+  const { dot, over, scale } = node.attrs as unknown as AttentionAxes;
+  const part = { name, size: count };
+  const { values, statistic } = attentionParts(q, k, v, { dot, over, scale }, part, operandNamed(node, "mask"));
+  const weights = exp(sub(statistic, reduceMax(statistic, [name])));
+  const mixed = contract(weights, cast(values, "f32"), [name]);
+  return cast(div(mixed, reduceSum(weights, [name])), node.type.dtype);
+}

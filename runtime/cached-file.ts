@@ -1,0 +1,63 @@
+/** What was measured, kept on disk between runs: read back only where it still says something. */
+import { dirname } from "node:path";
+import { explainingFaults } from "./file-errors.ts";
+import { errorCode, type FileSystem, nodeFileSystem } from "./file-system.ts";
+import { makeFolder, readWhole, writeFileAtomically } from "./files.ts";
+
+/** What it is true of, by name: the adapter with its driver, and the versions of what was measured with. */
+export type MeasuredOn = Readonly<Record<string, string>>;
+
+export interface Cached<T> {
+  readonly value?: T;
+  /** Why there is none although there is a file, in a line. */
+  readonly ignored?: string;
+}
+
+export interface CachedKind {
+  /** As a sentence begins: "findings". */
+  readonly what: string;
+  /** As a sentence ends: "heddle tune finds them anew". */
+  readonly again: string;
+}
+
+/** Of another number is what another version of heddle wrote. */
+const format = 1;
+const mostBytes = 64 * 2 ** 20;
+
+/** Reads what was measured on this basis. A file that is damaged, or of another basis, is passed over with a reason. */
+export async function readCached<T>(
+  path: string,
+  { what, again }: CachedKind,
+  basis: MeasuredOn,
+  isValue: (value: unknown) => value is T,
+  fs: FileSystem = nodeFileSystem,
+): Promise<Cached<T>> {
+  const ignored = (reason: string) => ({ ignored: `${what} in ${path} are ignored: ${reason}; ${again}` });
+  try {
+    const content = JSON.parse(new TextDecoder().decode(await readWhole(fs, path, mostBytes))) as unknown;
+    if (!isRecord(content)) return ignored("it is no record");
+    if (content.format !== format) return ignored(`its format is ${JSON.stringify(content.format)}, not ${format}`);
+    const { basis: was, value } = content;
+    if (!isRecord(was)) return ignored("it does not say what they are true of");
+    const other = Object.keys({ ...was, ...basis }).find((key) => was[key] !== basis[key]);
+    if (other !== undefined)
+      return ignored(`${other} was "${was[other] ?? "not told"}" and is "${basis[other] ?? "not told"}"`);
+    return isValue(value) ? { value } : ignored(`what it holds are no ${what}`);
+  } catch (error) {
+    if (errorCode((error as Error).cause ?? error) === "ENOENT") return {};
+    return ignored((error as Error).message.split("\n")[0]!);
+  }
+}
+
+/** Replaces what is there whole. Throws FileError where that cannot be done. */
+export async function writeCached(path: string, basis: MeasuredOn, value: unknown): Promise<void> {
+  await explainingFaults("write", path, () => makeFolder(dirname(path)));
+  await writeFileAtomically(path, `${JSON.stringify({ format, basis, value }, null, 1)}\n`);
+}
+
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A record of finite numbers. */
+export const areNumbers = (value: unknown): boolean =>
+  isRecord(value) && Object.values(value).every((n) => typeof n === "number" && Number.isFinite(n));

@@ -1,0 +1,28 @@
+/** What tuning found, kept on disk between runs. */
+import type { Finding, Findings } from "../compiler/index.ts";
+import { areNumbers, isRecord, type MeasuredOn, readCached, writeCached } from "./cached-file.ts";
+
+export interface ReadFindings {
+  readonly findings: Findings;
+  /** Why there are none although there is a file, in a line. */
+  readonly ignored?: string;
+}
+
+type Stored = Readonly<Record<string, readonly Finding[]>>;
+
+/** Reads what was found on this basis. A file that is damaged, or of another basis, is passed over with a reason. */
+export async function readFindings(path: string, basis: MeasuredOn): Promise<ReadFindings> {
+  const kind = { what: "findings", again: "heddle tune finds them anew" };
+  const { value = {}, ignored } = await readCached(path, kind, basis, areFindings);
+  return { findings: new Map(Object.entries(value)), ...(ignored !== undefined && { ignored }) };
+}
+
+/** Writes findings, replacing what is there whole. Throws FileError where that cannot be done. */
+export const writeFindings = (path: string, basis: MeasuredOn, findings: Findings): Promise<void> =>
+  writeCached(path, basis, Object.fromEntries(findings));
+
+const areFindings = (value: unknown): value is Stored =>
+  isRecord(value) && Object.values(value).every((all) => Array.isArray(all) && all.every(isFinding));
+
+const isFinding = (value: unknown): boolean =>
+  isRecord(value) && typeof value.schedule === "string" && areNumbers(value.settings) && areNumbers(value.sizes);
