@@ -15,21 +15,29 @@ export interface Wanted {
 export function wantedOf(nodes: readonly Node[], places: Placement): Wanted {
   const users = usersOf(nodes);
   const ends = chainEnds(nodes, places, users);
-  return { ends, stored: wantedInMemory(nodes, places, users, ends) };
+  return { ends: new Set(ends.keys()), stored: wantedInMemory(nodes, places, users, ends) };
 }
 
 type Users = ReturnType<typeof usersOf>;
 
-/** The last values of chains. */
-function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Set<Node> {
+/** The last values of chains, by what is stored of each: a conversion to more bytes is left to who reads it. */
+function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Map<Node, Node> {
   const goesOn = (node: Node): boolean => {
     const [user, ...others] = users.get(node)!.map((u) => places.get(u)!);
     return others.length === 0 && user?.chain === true && user.group === places.get(node)!.group;
   };
-  return new Set(nodes.filter((n) => places.get(n)!.chain && !goesOn(n)));
+  const stored = (node: Node): Node => (is(cast, node) && isWidening(node) ? stored(node.operands[0]!) : node);
+  return new Map(nodes.filter((n) => places.get(n)!.chain && !goesOn(n)).map((end) => [stored(end), end]));
 }
 
-function wantedInMemory(nodes: readonly Node[], places: Placement, users: Users, ends: ReadonlySet<Node>): Set<Node> {
+const isWidening = (conversion: Node): boolean => bytesOf(conversion) > bytesOf(conversion.operands[0]!);
+
+function wantedInMemory(
+  nodes: readonly Node[],
+  places: Placement,
+  users: Users,
+  ends: ReadonlyMap<Node, Node>,
+): Set<Node> {
   const wanted = new Set<Node>();
   const note = (node: Node): void => {
     if (narrowsComputed(node)) wanted.add(node);
@@ -38,8 +46,8 @@ function wantedInMemory(nodes: readonly Node[], places: Placement, users: Users,
   };
   for (const node of nodes.filter(readsInLoop))
     node.operands.filter((_, i) => roleOf(node, i) !== "mask").forEach(note);
-  for (const end of ends)
-    if (users.get(end)!.some((u) => places.get(u)!.group !== places.get(end)!.group)) wanted.add(end);
+  for (const [stored, end] of ends)
+    if (users.get(end)!.some((u) => places.get(u)!.group !== places.get(end)!.group)) wanted.add(stored);
   return wanted;
 }
 

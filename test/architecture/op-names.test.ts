@@ -45,6 +45,11 @@ const listed: readonly Place[] = [
   },
   {
     file: "compiler/fusion/wanted.ts",
+    text: "is(cast, node)",
+    why: "a conversion to more bytes is not worth storing: whoever reads the value converts it",
+  },
+  {
+    file: "compiler/fusion/wanted.ts",
     text: "is(mul, n)",
     why: "and a multiplication by a known scalar, as that of the queries of attention",
   },
