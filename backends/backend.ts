@@ -1,7 +1,16 @@
 /**
  * What every executor is: it compiles graphs, keeps named tensors between runs, and runs. Nothing here knows a device.
  */
-import type { Graph, HostTensor, Precision, PrecisionAsked, PrecisionPath, Sizes } from "../compiler/index.ts";
+import type {
+  DType,
+  Graph,
+  HostTensor,
+  Precision,
+  PrecisionAsked,
+  PrecisionPath,
+  SizedAxis,
+  Sizes,
+} from "../compiler/index.ts";
 
 export { checkFeeds, checkResidents, fetchedOutputs } from "./feeds.ts";
 
@@ -15,6 +24,29 @@ export interface DeviceInfo {
   readonly software: boolean;
 }
 
+/** As what floats lie in files. */
+export type StoredFloat = "f32" | "f16" | "bf16";
+
+/** A tensor of floats that lies outside memory, in the order of its axes, and how its bytes are had. */
+export interface StoredTensor {
+  readonly axes: readonly SizedAxis[];
+  /** As what a store is to keep it. */
+  readonly dtype: Extract<DType, "f32" | "f16">;
+  /** As what its bytes are. */
+  readonly stored: StoredFloat;
+  /** Where it lies: tensors of one file are read in the order of their offsets. */
+  readonly place: { readonly file: string; readonly offset: number };
+  /** Fills `into` with the tensor's bytes from `at` on. Several calls may be under way at once. */
+  readonly fill: (at: number, into: Uint8Array<ArrayBuffer>) => Promise<void>;
+  /**
+   * Fills `into` with elements from `first` on in the dtype that is kept, converted and checked by the host: for devices
+   * that compute slower than it. Throws what `notFinite` says.
+   */
+  readonly fillConverted?: (first: number, into: Uint8Array<ArrayBuffer>) => Promise<void>;
+  /** What to throw where an element is NaN or infinite in the dtype that is kept; without it nothing is checked. */
+  readonly notFinite?: (element: number) => Promise<Error>;
+}
+
 /**
  * Named tensors that stay on the device between runs: parameters, optimizer state, counters, caches.
  * A run reads them by the names of the graph's `parameter` and state inputs and replaces those in `graph.updates`.
@@ -22,6 +54,11 @@ export interface DeviceInfo {
 export interface Store {
   /** Sets a tensor; creates it on first use. */
   write(name: string, value: HostTensor): Promise<void>;
+  /**
+   * Sets tensors from where they lie, by ranges of bytes, so that none is ever whole in host memory; converts and checks
+   * them on the device. Absent where a store has nothing better than `write`. None is set when it throws.
+   */
+  load?(tensors: ReadonlyMap<string, StoredTensor>): Promise<void>;
   /** A copy in host memory; throws UsageError naming the nearest tensor when there is none of that name. */
   read(name: string): Promise<HostTensor>;
   names(): readonly string[];

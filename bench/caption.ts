@@ -4,17 +4,17 @@
  */
 import { Command, Option } from "commander";
 import { openDevice, parseDevice } from "../cli/index.ts";
+import { type WeightDType, weightDtypes } from "../compiler/index.ts";
 import { type GenerativeConfig, internvlGConfig } from "../models/index.ts";
 import { type DeviceModel, deviceModel } from "../runtime/index.ts";
-import { type CaptionGraphs, captionGraphs, captionSession, parametersOf } from "./heddle/caption.ts";
-import { tableWeights } from "./model/table-weights.ts";
+import { type CaptionGraphs, captionGraphs, captionSession, captionSource } from "./heddle/caption.ts";
 import { median } from "./statistics.ts";
 
 interface Options {
   readonly device: string;
   readonly layers: number;
   readonly blocks: number;
-  readonly dtype: "f32" | "f16";
+  readonly dtype: WeightDType;
   readonly tokens: number;
 }
 
@@ -22,7 +22,7 @@ const program = new Command("bench:caption")
   .option("--device <device>", "auto, webgpu or cpu", "auto")
   .option("--layers <n>", "of QLLaMA", Number, internvlGConfig.text.depth)
   .option("--blocks <n>", "of InternViT", Number, internvlGConfig.vision.depth)
-  .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(["f32", "f16"]).default("f16"))
+  .addOption(new Option("--dtype <dtype>", "what weights are kept as").choices(weightDtypes).default("f16"))
   .option("--tokens <n>", "timed tokens", Number, 30);
 
 async function main(o: Options): Promise<void> {
@@ -34,7 +34,8 @@ async function main(o: Options): Promise<void> {
   const graphs = captionGraphs(config, o.dtype);
   const { backend, reason } = await openDevice(parseDevice(o.device));
   console.log(`device  ${reason}`);
-  const model = deviceModel(backend, tableWeights(parametersOf(graphs)));
+  const precision = o.dtype === "f16" ? "f16" : "f32";
+  const model = deviceModel(backend, captionSource(graphs), { precision });
   for (const rows of [1, 5]) await writeRows(model, graphs, config, rows, o.tokens);
   model.dispose();
   backend.dispose();

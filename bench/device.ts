@@ -5,8 +5,12 @@ import type { DeviceFacts, GpuDevice } from "./subject.ts";
 
 const dawnFlags = watchDawnFlags();
 
-/** A hardware GPU where there is one, else the software adapter; HEDDLE_ADAPTER has the last word. */
-export const openDevice = (): Promise<GpuDevice> => requestDevice({ prefer: "hardware" });
+/**
+ * A hardware GPU where there is one, else the software adapter; HEDDLE_ADAPTER has the last word. `robust` keeps WebGPU's
+ * checks, which the kernels of others may need.
+ */
+export const openDevice = ({ robust = false } = {}): Promise<GpuDevice> =>
+  requestDevice({ prefer: "hardware", robust });
 
 export const deviceFacts = ({ adapter }: GpuDevice): DeviceFacts => ({
   description: adapter.description,

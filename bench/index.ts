@@ -1,6 +1,14 @@
 /** The bench owns measuring: heddle side by side with other libraries, on one device, in one run, the same outputs first. */
 import { main } from "./command.ts";
+import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
 
-const [first, ...rest] = process.argv.slice(2);
-process.exitCode = first === "marks" ? await marksCommand(rest) : await main(process.argv.slice(2));
+/** Commands of their own: what they measure is compared with no other library. */
+const commands = new Map([
+  ["load", loadBench],
+  ["marks", marksCommand],
+]);
+
+const argv = process.argv.slice(2);
+const command = commands.get(argv[0] ?? "");
+process.exitCode = command ? await command(argv.slice(1)) : await main(argv);

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { HeddleError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -22,14 +23,20 @@ export { tunedOptions } from "./tuning.ts";
 export async function main(argv: readonly string[]): Promise<number> {
   setSourceReader(readSource);
   let status = 0;
+  let trace: OpenTrace | undefined;
   const program = commands((code) => {
     status = code;
+  }).hook("preAction", (command) => {
+    const { trace: file } = command.opts<{ readonly trace?: string }>();
+    if (file !== undefined) trace ??= openTrace(file);
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
     return status;
   } catch (error) {
     return report(error);
+  } finally {
+    trace?.dispose();
   }
 }
 
@@ -38,6 +45,7 @@ function commands(done: (status: number) => void): Command {
     .description("Declare vision-language models in TypeScript; train them, compile them to WebGPU and ONNX.")
     .version(heddleVersion())
     .exitOverride()
+    .option("--trace <file>", "write a timeline of what the command does, which ui.perfetto.dev opens")
     .addHelpText("after", environmentHelp);
   const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
@@ -55,7 +63,7 @@ function commands(done: (status: number) => void): Command {
       "whose stages --pass, --html and the switches show: webgpu, onnx or reference",
       "webgpu",
     )
-    .option("--dtype <dtype>", "what it is computed in: f32 or f16; with --target onnx also int8 or int4", "f32")
+    .option("--dtype <dtype>", "computed in f32 or f16, or weights kept as int8 or int4", "f32")
     .option("--pass <name>", "print what a stage of the target was given and what it made")
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
     .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, "typical")

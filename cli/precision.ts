@@ -1,5 +1,5 @@
 /** What --dtype and --precision ask of a device, and what is taken there, in words. */
-import { type Graph, keepParametersAs, type Precision, type PrecisionPath } from "../compiler/index.ts";
+import { type Graph, keepWeightsAs, type Precision, type PrecisionPath, type WeightDType } from "../compiler/index.ts";
 
 /** What WebGPU computes in for a --dtype: integers are a matter of what weights are kept as. */
 export const precisionFor = (dtype: string): Precision => (dtype === "f16" ? "f16" : "f32");
@@ -8,5 +8,5 @@ export const precisionFor = (dtype: string): Precision => (dtype === "f16" ? "f1
 export const precisionText = ({ path, why }: PrecisionPath): string => `${path}, because ${why}`;
 
 /** The graph with parameters kept as --dtype says. A graph that updates state keeps its own: master weights are f32. */
-export const keptAs = (graph: Graph, dtype: string): Graph =>
-  Object.keys(graph.updates).length > 0 ? graph : keepParametersAs(graph, precisionFor(dtype));
+export const keptAs = (graph: Graph, dtype: WeightDType): Graph =>
+  Object.keys(graph.updates).length > 0 ? graph : keepWeightsAs(graph, dtype).graph;

@@ -23,7 +23,7 @@ interface Road {
 
 export interface RoadChoice {
   readonly sizes: Sizes;
-  /** "f16" is meant for WebGPU as well, the others for an export. */
+  /** What weights are kept as; "f16" is also what is computed in, and the others are meant for an export too. */
   readonly dtype: NonNullable<ExportOptions["dtype"]>;
   /** The adapter that WebGPU's kernels are for. */
   readonly facts: AdapterFacts;

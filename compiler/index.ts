@@ -4,6 +4,7 @@ export * from "./diagnostics/error.ts";
 export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
+export * from "./diagnostics/timeline.ts";
 export * from "./driver/index.ts";
 export { type BufferUse, deviceBytes, type MemoryPlan, slotBytes } from "./fusion/index.ts";
 export type { Accumulator, Fold, IndexAlgebra, Indexing, IndexMap, ScalarAlgebra } from "./ir/algebra.ts";

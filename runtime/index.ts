@@ -24,7 +24,7 @@ export {
 export { type ReadFindings, readFindings, writeFindings } from "./findings-file.ts";
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
-export type { DecodeSession, Scores } from "./generation/decode-session.ts";
+export type { Candidates, DecodeSession, Scores } from "./generation/decode-session.ts";
 export {
   checkGenerateOptions,
   type Generated,
@@ -57,13 +57,15 @@ export {
   conversation,
   textStream,
 } from "./modes/conversation.ts";
-export { type DeviceModel, deviceModel, type ParameterSource } from "./modes/device-model.ts";
+export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { classProbabilities, classVectors } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
+export type { ParameterSource } from "./parameter-source.ts";
 export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
+export { type QuantizingSource, quantized, quantizingSource } from "./quantized-weights.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {
@@ -91,6 +93,7 @@ export {
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
+export { type OpenTrace, openTrace } from "./trace-file.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
   type CompiledStep,

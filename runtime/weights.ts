@@ -1,4 +1,5 @@
 /** A model's weights in files: heddle's own names and shapes, or a published layout that a model's rules describe. */
+import type { StoredFloat, StoredTensor } from "../backends/backend.ts";
 import {
   type DType,
   elementCount,
@@ -12,7 +13,7 @@ import {
   type SizedAxis,
 } from "../compiler/index.ts";
 import { fileError, quoted } from "./file-errors.ts";
-import type { StoredTensor } from "./safetensors/header.ts";
+import type { StoredTensor as TensorOfFile } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
 import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
 import { isReadableAs } from "./safetensors/stored-dtype.ts";
@@ -33,6 +34,8 @@ export type FloatDType = "F64" | "F32" | "F16" | "BF16";
 export interface Weights {
   /** One parameter, with its own axes in their own order, as f32 unless another float is asked for. */
   read(parameter: string, dtype?: DType): Promise<HostTensor>;
+  /** How a store may fetch a parameter itself; undefined where more is to be done than to convert one float to another. */
+  stored?(parameter: string, dtype?: DType): StoredTensor | undefined;
   /** How a parameter is stored. */
   dtypeOf(parameter: string): FloatDType;
   /**
@@ -71,8 +74,11 @@ export async function openWeights(
     const read = (parameter: string, dtype: DType = "f32") =>
       readParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
     const dtypeOf = (parameter: string) => reader.tensor(places.get(parameter)!.name).dtype as FloatDType;
+    const stored = (parameter: string, dtype: DType = "f32") =>
+      storedParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
     return {
       read,
+      stored,
       dtypeOf,
       async *pieces(parameter, order, dtype) {
         const { name, order: stored } = places.get(parameter)!;
@@ -153,7 +159,7 @@ export const ownLayout = (graph: Pick<Graph, "inputs">): StoredParameter[] =>
 const mostShown = 10;
 
 /** Weights are floats: integers under a parameter's name are another thing. */
-function requireFloats(path: string, tensors: readonly StoredTensor[]): void {
+function requireFloats(path: string, tensors: readonly TensorOfFile[]): void {
   const others = tensors.filter(({ dtype }) => !isReadableAs(dtype, "f32"));
   if (others.length === 0) return;
   const shown = others.slice(0, mostShown).map((tensor) => `    ${describeStored(tensor)}`);
@@ -168,6 +174,47 @@ async function* readPieces(reader: SafetensorsReader, name: string): AsyncGenera
   const most = 2 ** 20;
   for (let at = 0; at < elements; at += most)
     yield await reader.readRange(name, at, Math.min(most, elements - at), { dtype: "f32" });
+}
+
+/** The stored types that a store may convert by itself. */
+const storedFloats: Partial<Record<string, StoredFloat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+
+function storedParameter(
+  reader: SafetensorsReader,
+  { name, order }: StoredParameter,
+  axes: readonly SizedAxis[],
+  dtype: DType,
+): StoredTensor | undefined {
+  const { dtype: type, file, byteOffset } = reader.tensor(name);
+  const stored = storedFloats[type];
+  const isMoved = order.some((axis, i) => axis !== axes[i]!.name);
+  if (stored === undefined || isMoved || (dtype !== "f32" && dtype !== "f16")) return undefined;
+  return {
+    axes,
+    dtype,
+    stored,
+    place: { file, offset: byteOffset },
+    fill: (at, into) => reader.readStored(name, at, into),
+    fillConverted: async (first, { buffer, byteOffset, length }) => {
+      const out =
+        dtype === "f32"
+          ? new Float32Array(buffer, byteOffset, length / 4)
+          : new Float16Array(buffer, byteOffset, length / 2);
+      await reader.readRangeInto(name, first, out);
+      requireFinite(reader.path, name, out, first);
+    },
+    notFinite: (element) => whyNotFinite(reader, name, element, dtype),
+  };
+}
+
+/** What reading the element throws: it is beyond the dtype's range, or it is not finite in the file. */
+async function whyNotFinite(reader: SafetensorsReader, name: string, element: number, dtype: DType): Promise<Error> {
+  try {
+    const [value] = await reader.readRange(name, element, 1, { dtype });
+    return notFinite(reader.path, name, element, value!);
+  } catch (error) {
+    return error as Error;
+  }
 }
 
 async function readParameter(
@@ -186,13 +233,19 @@ async function readParameter(
   );
 }
 
-/** A model with one such value answers with nothing but NaN. */
-export function requireFinite(path: string, name: string, values: Float32Array | Float16Array): void {
+/** A model with one such value answers with nothing but NaN. The values are those from element `first` on. */
+export function requireFinite(path: string, name: string, values: Float32Array | Float16Array, first = 0): void {
   const at = firstNonFinite(values);
   if (at < 0) return;
-  const what = `tensor ${quoted(name)}: element ${at} is ${values[at]}, and weights are finite`;
-  throw fileError(path, what, "take an earlier checkpoint, or copy or download this one again");
+  throw notFinite(path, name, first + at, values[at]!);
 }
+
+const notFinite = (path: string, name: string, element: number, value: number): FileError =>
+  fileError(
+    path,
+    `tensor ${quoted(name)}: element ${element} is ${value}, and weights are finite`,
+    "take an earlier checkpoint, or copy or download this one again",
+  );
 
 /** Floats whose exponent is all ones are NaN or infinite; looking at bits costs the same for both widths. */
 function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float32Array | Float16Array): number {

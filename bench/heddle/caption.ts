@@ -1,33 +1,43 @@
 /** InternVL-G writing texts: its graphs, and a session that begins with a picture and a prompt. */
-import { type Graph, hostTensor, keepParametersAs, makeGraph } from "../../compiler/index.ts";
+import { type Graph, hostTensor, keepWeightsAs, makeGraph, type WeightDType } from "../../compiler/index.ts";
 import { defineModel, type Params, trace } from "../../dsl/index.ts";
 import { captionPrefill, captionStep, type GenerativeConfig } from "../../models/index.ts";
-import { cachedSession, type DeviceModel } from "../../runtime/index.ts";
+import { cachedSession, type DeviceModel, quantizingSource } from "../../runtime/index.ts";
+import { tableWeights } from "../model/table-weights.ts";
 import { normals } from "../model/values.ts";
+
+type Kept = ReturnType<typeof keepWeightsAs>;
 
 export interface CaptionGraphs {
   readonly beginning: Graph;
   readonly step: Graph;
+  /** The two as they were declared, and how each keeps its weights. */
+  readonly floats: readonly Graph[];
+  readonly kept: readonly Kept[];
 }
 
-export function captionGraphs(config: GenerativeConfig, dtype: "f32" | "f16"): CaptionGraphs {
+export function captionGraphs(config: GenerativeConfig, dtype: WeightDType): CaptionGraphs {
   const graphOf = (name: string, build: (p: Params) => ReturnType<typeof captionStep>): Graph =>
-    keepParametersAs(trace(defineModel({ name, summary: "", config: {}, build })), dtype);
-  return {
-    beginning: graphOf("caption", (p) => captionPrefill(p, config)),
-    step: graphOf("caption-step", (p) => captionStep(p, config)),
-  };
+    trace(defineModel({ name, summary: "", config: {}, build }));
+  const floats = [
+    graphOf("caption", (p) => captionPrefill(p, config)),
+    graphOf("caption-step", (p) => captionStep(p, config)),
+  ];
+  const kept = floats.map((graph) => keepWeightsAs(graph, dtype));
+  const [beginning, step] = kept.map(({ graph }) => graph) as [Graph, Graph];
+  return { beginning, step, floats, kept };
 }
 
-/** A graph that has the parameters of both. */
-export const parametersOf = ({ beginning, step }: CaptionGraphs): Graph =>
-  makeGraph(
-    "parameters",
-    [beginning, step].map((g, i) => ({
-      name: String(i),
-      node: g.outputs.find((out) => out.name === "logits")!.node,
-    })),
-  );
+/** Weights drawn for both graphs, as they keep them. */
+export function captionSource({ floats, kept }: CaptionGraphs) {
+  const outputs = floats.map((g, i) => ({
+    name: String(i),
+    node: g.outputs.find((out) => out.name === "logits")!.node,
+  }));
+  const source = quantizingSource(tableWeights(makeGraph("parameters", outputs)));
+  for (const { quantized } of kept) source.keep(quantized);
+  return source;
+}
 
 /** Tokens of a prompt as long as "English caption:" is. */
 const prompt = [1, 4223, 5777, 29901];
@@ -54,9 +64,12 @@ export function captionSession(
   );
   const capacity = config.text.queries + prompt.length + tokens + 1;
   const session = cachedSession(model, step, { rows, capacity });
+  // As greedy decoding of one text and a search with beams, which change places in nearly every step, ask for them.
+  const last = Array.from({ length: rows }, (_, i) => (100 + i) % vocabulary);
+  const parents = rows > 1 ? last.map((_, i) => (i + 1) % rows) : undefined;
   return {
     begin: () => session.begin(beginning, { pixels, input_ids: ids }),
-    next: () => session.step(Array.from({ length: rows }, (_, i) => [(100 + i) % vocabulary])),
+    next: () => session.rank(last, rows > 1 ? 2 * rows : 1, parents),
     dispose: () => session.dispose(),
   };
 }

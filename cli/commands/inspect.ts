@@ -133,7 +133,7 @@ async function showStages(graph: Graph, args: InspectArguments): Promise<number>
 async function showKernels(graph: Graph, args: InspectArguments, pattern: string): Promise<number> {
   const sizes = sizesOf(graph, args);
   const precision = precisionFor(args.dtype);
-  const bound = keptAs(args.fixed ? bindSizes(graph, sizes) : graph, args.dtype);
+  const bound = keptAs(args.fixed ? bindSizes(graph, sizes) : graph, exportDtype(args.dtype));
   if (args.measure)
     return await withGpu(async (gpu) => {
       const program = compileKernels(bound, factsOf(gpu), { ...(await tunedOptions(gpu)), precision });
@@ -233,7 +233,7 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
 }
 
 const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArguments): Program =>
-  compileKernels(keptAs(bindSizes(graph, sizes), dtype), adapterNamed(adapter).facts, {
+  compileKernels(keptAs(bindSizes(graph, sizes), exportDtype(dtype)), adapterNamed(adapter).facts, {
     precision: precisionFor(dtype),
   });
 

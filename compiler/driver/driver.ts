@@ -1,5 +1,6 @@
 /** Runs stages in order: names, times and verifies each, and tells observers what it did. */
 import { InternalError } from "../diagnostics/error.ts";
+import { timeline } from "../diagnostics/timeline.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { RuleEvent } from "../rewrite/index.ts";
 import { type AnyStage, type Check, checkOrder, type Form, graphForm, graphStage, type Pass } from "./stage.ts";
@@ -63,6 +64,7 @@ function runStage(before: unknown, stage: AnyStage, { observers = [], check = "f
   const start = performance.now();
   const after = guarded(stage, before, () => stage.run(before, tracers.length > 0 ? observe : undefined));
   const milliseconds = performance.now() - start;
+  timeline()?.span("compiler", stage.name, start, start + milliseconds, { makes: stage.to.size(after) });
   guarded(stage, before, () => verify(stage, after, check));
   const watchers = observers.filter((o) => o.onStage);
   if (watchers.length === 0) return after;

@@ -25,7 +25,7 @@ import {
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, type KernelKind, type Var } from "../kernel/index.ts";
 import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
-import { indexOver, spanOf, typicalSpan } from "./sizes.ts";
+import { indexOver, spanOf, typical, typicalSpan } from "./sizes.ts";
 
 /** One index of a group's iteration space. */
 export interface Coordinate {
@@ -81,13 +81,21 @@ export const reducedAxes = (node: Node): readonly Axis[] =>
     .over(node.attrs)
     .map((n) => findAxis(node.operands[0]!.type, n)!);
 
-/** A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. */
+/** Results that read the same row: for fewer, a matrix is nothing but some rows. */
+const fewestOfMatrix = 9;
+
+/**
+ * A contraction whose results each read their own part of one operand: a reduction of products, not a matrix product. A
+ * row times a long matrix is one, though each result reads its own part of the matrix: all of them read the row.
+ */
 export function isDotProduct(node: Node): boolean {
   if (kindOf(node) !== "contraction") return false;
   const [a, b] = [node.operands[0]!, node.operands[1]!];
   const own = (x: Node, y: Node) =>
     spanOf(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
-  return own(a, b) === 1 || own(b, a) === 1;
+  const [left, right] = [own(a, b), own(b, a)];
+  if (left !== 1 && right !== 1) return false;
+  return typical(left) < fewestOfMatrix && typical(right) < fewestOfMatrix;
 }
 
 /** A core that reads each element of its operands many times, but for a mask. */

@@ -1,6 +1,6 @@
 /** What some kernel will ask memory for, whatever is decided about anything else. */
 import type { Node } from "../ir/node.ts";
-import { isAffine, isConcatenation, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
+import { isAffine, isConcatenation, isDecoded, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
 import { cast, is, mul } from "../ops/index.ts";
 import { bytesOf, isFree } from "./fused-kernel.ts";
 import { type Placement, readsInLoop, usersOf } from "./groups.ts";
@@ -55,7 +55,7 @@ function wantedInMemory(
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
 /** What an innermost loop can afford to compute for each element that it loads. */
-export const isNearlyLoad = (n: Node): boolean => isAffine(n) || is(cast, n) || isScaling(n);
+export const isNearlyLoad = (n: Node): boolean => isAffine(n) || is(cast, n) || isScaling(n) || isDecoded(n);
 
 /** A conversion to fewer bytes. */
 export const isNarrowing = (node: Node): boolean =>

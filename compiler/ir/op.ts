@@ -158,6 +158,11 @@ export interface OpRecord {
   /** True where two operands may change places. */
   readonly commutative?: boolean;
   readonly half?: HalfPolicy;
+  /**
+   * Of an elementwise op that makes a number of how memory keeps it: the operand that scales it. Kernels decode what they
+   * read as they read it, and may scale a sum instead of its terms.
+   */
+  readonly decodedBy?: string;
   /** Of a movement: where the elements of its result come from. */
   readonly indexMap?: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => IndexMap;
   /** Operations; default: one for each element of the result where it is elementwise, else none. */
@@ -275,6 +280,15 @@ export const isBijective = (node: Node): boolean => indexMapOf(node)?.inverse !=
 export function isAffine(node: Node): boolean {
   const sources = indexMapOf(node)?.sources;
   return sources?.length === 1 && !sources[0]!.inside;
+}
+
+/** Whether a value is decoded from how memory keeps it, which costs little more than a load. */
+export const isDecoded = (node: Node): boolean => opRecord(node.op).decodedBy !== undefined;
+
+/** The place of the operand that scales what an op decodes. */
+export function scaleOf(op: string): number | undefined {
+  const record = opRecord(op);
+  return record.decodedBy === undefined ? undefined : positionOf(record, record.decodedBy);
 }
 
 export const sourceOf = (node: Node): SourceKind | undefined => opRecord(node.op).source;

@@ -5,6 +5,7 @@ export * from "./expr.ts";
 export * from "./feasible.ts";
 export * from "./features.ts";
 export * from "./hoist.ts";
+export { type Access, unprovenAccesses } from "./in-bounds.ts";
 export * from "./interpret.ts";
 export * from "./keep-loops.ts";
 export * from "./kernel.ts";

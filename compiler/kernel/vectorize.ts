@@ -1,46 +1,71 @@
 /**
- * Turns loads and stores of neighbouring elements into accesses of four at once. A buffer is changed as a whole: only
- * where every access of it begins at a multiple of four plus a constant, and most of the four are used.
+ * Turns loads and stores of neighbouring elements into accesses of four at once, or of eight halves. A buffer is changed
+ * as a whole: only where every access of it begins at a multiple of the width plus a constant, and most elements of each
+ * group are used.
  */
-import { children, component, construct, type Expr, int, keyOf, load, withChildren } from "./expr.ts";
+import {
+  children,
+  component,
+  construct,
+  type Expr,
+  int,
+  keyOf,
+  load,
+  type Width,
+  widthOf,
+  withChildren,
+} from "./expr.ts";
 import { type BufferParam, expressions, type Kernel, mapExpressions, type Stmt } from "./kernel.ts";
 import { div, laneOf } from "./simplify.ts";
 
 type Store = Extract<Stmt, { kind: "store" }>;
 
-/** What is known of a buffer's accesses. */
+/** What is known of a buffer's accesses, at one width. */
 interface Use {
-  /** Distinct elements and distinct groups of four that are loaded. */
+  /** Distinct elements and distinct groups that are loaded. */
   readonly elements: Set<string>;
   readonly groups: Set<string>;
   /** False once an access does not fit. */
   fits: boolean;
 }
 
-/** Groups of four elements are worth a wide access when so many elements of each are used. */
-const worthwhile = 3;
+type Runs = Map<Store, readonly Store[]>;
+
+/** A group of elements is worth a wide access when such a part of it is used. */
+const worthwhile = 3 / 4;
+
+/** Widths that a buffer may be accessed by, the widest last: 16 bytes at most. */
+const widthsOf = ({ dtype }: BufferParam): readonly Width[] =>
+  (({ f16: [4, 8], f32: [4], u32: [2, 4], i32: [], bool: [] }) as const)[dtype];
 
 export function vectorize(kernel: Kernel): Kernel {
-  const uses = new Map<string, Use>(
-    kernel.buffers.map((b) => [b.name, { elements: new Set(), groups: new Set(), fits: canWiden(b) }]),
-  );
-  noteLoads(kernel.body, uses);
-  const runs = new Map<Store, readonly Store[]>();
-  noteStores(kernel.body, uses, runs);
-  const wide = new Set<string>();
-  for (const [name, use] of uses) {
-    const loadsPay = use.groups.size === 0 || use.elements.size >= worthwhile * use.groups.size;
-    if (use.fits && loadsPay) wide.add(name);
+  const wide = new Map<string, Width>();
+  const runs: Runs = new Map();
+  for (const width of [2, 4, 8] as const) {
+    const found: Runs = new Map();
+    for (const name of worthWidening(kernel, width, found)) wide.set(name, width);
+    for (const [store, run] of found) if (wide.get(store.buffer) === width) runs.set(store, run);
   }
   if (wide.size === 0) return kernel;
-  const buffers = kernel.buffers.map((b) => (wide.has(b.name) ? { ...b, width: 4 as const } : b));
+  const buffers = kernel.buffers.map((b) => (wide.has(b.name) ? { ...b, width: wide.get(b.name)! } : b));
   return { ...kernel, buffers, body: rewriteBlock(kernel.body, wide, runs, new Map()) };
 }
 
-const canWiden = (b: BufferParam): boolean =>
-  b.width === undefined && (b.dtype === "f32" || b.dtype === "f16") && laneOf(b.size, 4)?.lane === 0;
+/** The buffers that are better accessed by `width`; the runs of stores that become one are added to `runs`. */
+function worthWidening(kernel: Kernel, width: Width, runs: Runs): string[] {
+  const uses = new Map<string, Use>(
+    kernel.buffers.map((b) => [b.name, { elements: new Set(), groups: new Set(), fits: canWiden(b, width) }]),
+  );
+  noteLoads(kernel.body, width, uses);
+  noteStores(kernel.body, width, uses, runs);
+  const pays = ({ elements, groups }: Use) => groups.size === 0 || elements.size >= worthwhile * width * groups.size;
+  return [...uses].flatMap(([name, use]) => (use.fits && pays(use) ? [name] : []));
+}
 
-function noteLoads(body: readonly Stmt[], uses: ReadonlyMap<string, Use>): void {
+const canWiden = (b: BufferParam, width: Width): boolean =>
+  b.width === undefined && widthsOf(b).includes(width) && laneOf(b.size, width)?.lane === 0;
+
+function noteLoads(body: readonly Stmt[], width: Width, uses: ReadonlyMap<string, Use>): void {
   const seen = new Set<Expr>();
   const visit = (e: Expr): void => {
     if (seen.has(e)) return;
@@ -48,7 +73,7 @@ function noteLoads(body: readonly Stmt[], uses: ReadonlyMap<string, Use>): void 
     for (const c of children(e)) visit(c);
     if (e.kind !== "load") return;
     const use = uses.get(e.buffer)!;
-    const lane = laneOf(e.index, 4);
+    const lane = use.fits ? laneOf(e.index, width) : undefined;
     if (!lane) use.fits = false;
     else {
       use.elements.add(keyOf(e.index));
@@ -67,34 +92,34 @@ function noteLoads(body: readonly Stmt[], uses: ReadonlyMap<string, Use>): void 
   walk(body);
 }
 
-/** Finds runs of four stores to neighbouring elements within one block; a store outside a run keeps its buffer narrow. */
-function noteStores(body: readonly Stmt[], uses: ReadonlyMap<string, Use>, runs: Map<Store, readonly Store[]>): void {
+/** Finds runs of stores to all elements of a group within one block; a store outside a run keeps its buffer narrow. */
+function noteStores(body: readonly Stmt[], width: Width, uses: ReadonlyMap<string, Use>, runs: Runs): void {
   const open = new Map<string, (Store | undefined)[]>();
   for (const s of body) {
-    if (s.kind === "for" || s.kind === "if") noteStores(s.body, uses, runs);
+    if (s.kind === "for" || s.kind === "if") noteStores(s.body, width, uses, runs);
     if (s.kind !== "store") continue;
-    const lane = laneOf(s.index, 4);
+    const lane = laneOf(s.index, width);
     if (!lane) {
       uses.get(s.buffer)!.fits = false;
       continue;
     }
     const key = `${s.buffer} ${keyOf(lane.base)}`;
-    const run = open.get(key) ?? [undefined, undefined, undefined, undefined];
+    const run = open.get(key) ?? Array.from({ length: width }, () => undefined);
     open.set(key, run);
     if (run[lane.lane]) uses.get(s.buffer)!.fits = false;
     run[lane.lane] = s;
   }
   for (const [key, run] of open) {
     const whole = run.filter((s): s is Store => s !== undefined);
-    if (whole.length === 4) for (const s of whole) runs.set(s, whole);
+    if (whole.length === width) for (const s of whole) runs.set(s, whole);
     else uses.get(key.split(" ")[0]!)!.fits = false;
   }
 }
 
 function rewriteBlock(
   body: readonly Stmt[],
-  wide: ReadonlySet<string>,
-  runs: ReadonlyMap<Store, readonly Store[]>,
+  wide: ReadonlyMap<string, Width>,
+  runs: Runs,
   memo: Map<Expr, Expr>,
 ): Stmt[] {
   const left = new Map<readonly Store[], number>();
@@ -102,27 +127,40 @@ function rewriteBlock(
     const mapped = mapExpressions(s, (e) => widen(e, wide, memo));
     if (mapped.kind === "for" || mapped.kind === "if")
       return [{ ...mapped, body: rewriteBlock(mapped.body, wide, runs, memo) }];
-    if (s.kind !== "store" || mapped.kind !== "store" || !wide.has(s.buffer)) return [mapped];
+    const width = s.kind === "store" ? wide.get(s.buffer) : undefined;
+    if (s.kind !== "store" || !width) return [mapped];
     const run = runs.get(s)!;
     const seen = (left.get(run) ?? 0) + 1;
     left.set(run, seen);
-    if (seen < 4) return [];
+    if (seen < width) return [];
     const values = run.map((one) => widen(one.value, wide, memo));
-    const index = div(laneOf(run[0]!.index, 4)!.base, int(4));
-    return [{ kind: "store", buffer: s.buffer, index, value: construct(4, values) }];
+    const index = div(laneOf(run[0]!.index, width)!.base, int(width));
+    return [{ kind: "store", buffer: s.buffer, index, value: whole(width, values) }];
   });
 }
 
-function widen(e: Expr, wide: ReadonlySet<string>, memo: Map<Expr, Expr>): Expr {
+function widen(e: Expr, wide: ReadonlyMap<string, Width>, memo: Map<Expr, Expr>): Expr {
   const known = memo.get(e);
   if (known) return known;
   const before = children(e);
   const after = before.map((c) => widen(c, wide, memo));
   let result = after.every((c, i) => c === before[i]) ? e : withChildren(e, after);
-  if (result.kind === "load" && wide.has(result.buffer)) {
-    const { base, lane } = laneOf(result.index, 4)!;
-    result = component(load(result.buffer, result.dtype, div(base, int(4)), 4), lane);
-  }
+  const width = result.kind === "load" ? wide.get(result.buffer) : undefined;
+  if (result.kind === "load" && width) {
+    const { base, lane } = laneOf(result.index, width)!;
+    result = component(load(result.buffer, result.dtype, div(base, int(width)), width), lane);
+  } else if (result.kind === "construct") result = whole(result.width, result.parts);
   memo.set(e, result);
   return result;
+}
+
+/** A vector of elements; one that was taken apart and is put together again is what it was. */
+function whole(width: Width, parts: readonly Expr[]): Expr {
+  const [first] = parts;
+  const same =
+    first?.kind === "component" &&
+    widthOf(first.vector) === width &&
+    parts.length === width &&
+    parts.every((p, i) => p.kind === "component" && p.lane === i && keyOf(p.vector) === keyOf(first.vector));
+  return same ? first.vector : construct(width, parts);
 }

@@ -16,3 +16,10 @@ export const independentThreads = (facts: AdapterFacts): number => (facts.softwa
 
 /** Why nothing is shared within workgroups of an adapter that runs on CPU threads. */
 export const noSharing = "a barrier costs more than it saves where kernels run on CPU threads";
+
+/** Lanes of a subgroup that a kernel can be sure of: the only number that there is, or one that it may ask for. */
+export function subgroupLanes({ features, subgroupSizes: { min, max } }: AdapterFacts): number | undefined {
+  if (!features.has("subgroups") || max === 0) return undefined;
+  if (min === max) return min;
+  return features.has("subgroup_size") ? Math.max(min, Math.min(max, 32)) : undefined;
+}

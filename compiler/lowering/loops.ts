@@ -3,7 +3,7 @@ import { dimExpr, indexOver, isMultipleOf, spanOf } from "../fusion/index.ts";
 import { type Dim, divideDims } from "../ir/dim.ts";
 import type { Axis } from "../ir/type.ts";
 import { children, type Expr, expressions, int, type Stmt, type Var } from "../kernel/index.ts";
-import { add, mentions, mul, strideOf } from "../kernel/simplify.ts";
+import { add, mentions, mul } from "../kernel/simplify.ts";
 import { type Lowering, unflatten } from "./kernel.ts";
 
 /** Steps of a loop shared by the threads of a workgroup: each begins at its own place. */
@@ -46,17 +46,6 @@ function loopOne(k: Lowering, total: Dim, unroll: number, body: (index: Expr) =>
   const inner = Array.from({ length: unroll }, (_, u) => body(add(mul(index, int(unroll)), int(u)))).flat();
   const [from, step] = shared ? [shared.first, shared.step] : [int(0), 1];
   return { kind: "for", index, from, to: dimExpr(turns), step, body: inner };
-}
-
-/** Whether an expression loads neighbours one after another as a counter grows. */
-export function advances(e: Expr, counter: Var): boolean {
-  const seen = new Set<Expr>();
-  const visit = (x: Expr): boolean => {
-    if (seen.has(x)) return false;
-    seen.add(x);
-    return (x.kind === "load" && strideOf(x.index, counter.name) === 1) || children(x).some(visit);
-  };
-  return visit(e);
 }
 
 /** Whether statements divide something that depends on a counter. */

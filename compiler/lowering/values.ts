@@ -16,6 +16,10 @@ export const registerType = (dtype: DType): DType => (dtype === "f16" ? "f32" : 
 /** Loads and stores name their region by this until bindings are assigned. */
 export const regionName = (index: number): string => `@${index}`;
 
+/** An index as a number of another dtype: itself where it is known. */
+const position = (index: Expr, dtype: DType): Expr =>
+  index.kind === "const" ? { ...index, dtype } : cast(index, dtype);
+
 export class Values {
   private readonly shape: KernelShape;
   /** Regions that this kernel updates in place: what it loads of them is loaded before any store. */
@@ -81,7 +85,7 @@ export class Values {
       case "size":
         return cast(dimExpr(node.attrs.of as Dim), dtype);
       case "position":
-        return cast(env.get(node.type.axes[0]!.name)!, dtype);
+        return position(env.get(node.type.axes[0]!.name)!, dtype);
       default:
         throw new InternalError(
           `lower: ${node.op} (${node.path || "no path"}) is needed at an index where no kernel computes it`,

@@ -81,9 +81,11 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   readonly name: string;
   readonly doc: OpDoc;
   readonly inputs: N;
-  /** Dtypes accepted; all operands share one, but those listed in `boolInputs`. */
+  /** Dtypes accepted; all operands share one, but those listed in `boolInputs` and `inputDtypes`. */
   readonly dtypes: readonly DType[];
   readonly boolInputs?: readonly N[number][];
+  /** Operands that have a dtype of their own. */
+  readonly inputDtypes?: Readonly<Partial<Record<N[number], DType>>>;
   /** The result's dtype; default "same". */
   readonly result?: "same" | "bool";
   readonly reference: (...values: number[]) => number;
@@ -95,6 +97,8 @@ export interface ElementwiseSpec<N extends readonly string[]> {
   /** How the result moves as each operand grows, where it always moves so. */
   readonly grows?: readonly (1 | -1)[];
   readonly half?: HalfPolicy;
+  /** The operand that scales a number which is made of how memory keeps it. */
+  readonly decodedBy?: N[number];
   readonly decompose?: (args: ByName<N>) => Node;
   readonly wgsl: WgslText;
   readonly onnx?: OnnxMapping;
@@ -141,6 +145,7 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     ...(spec.commutative && { commutative: true }),
     ...(spec.grows && { grows: spec.grows }),
     ...(spec.half && { half: spec.half }),
+    ...(spec.decodedBy && { decodedBy: spec.decodedBy }),
     ...(decompose && { decompose: (operands: readonly Node[]) => decompose(named(operands)) }),
     wgsl: spec.wgsl,
     ...(spec.onnx && { onnx: spec.onnx }),
@@ -154,12 +159,15 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
   return Object.assign(builder, { record }) as unknown as Elementwise<N>;
 }
 
+/** The dtype that an operand has whatever the others have. */
+const ownDtype = <N extends readonly string[]>(spec: ElementwiseSpec<N>, name: N[number]): DType | undefined =>
+  spec.boolInputs?.includes(name) ? "bool" : spec.inputDtypes?.[name];
+
 function inferElementwise<N extends readonly string[]>(spec: ElementwiseSpec<N>, operands: readonly TensorType[]) {
-  const flags = new Set<string>(spec.boolInputs ?? []);
-  const main = operands.filter((_, i) => !flags.has(spec.inputs[i]!));
-  const dtype = main[0]!.dtype;
+  const own = spec.inputs.map((name) => ownDtype(spec, name));
+  const dtype = operands.find((_, i) => !own[i])!.dtype;
   operands.forEach((o, i) => {
-    const expected = flags.has(spec.inputs[i]!) ? "bool" : dtype;
+    const expected = own[i] ?? dtype;
     if (o.dtype !== expected) {
       throw new OpViolation(
         "C2",
@@ -254,9 +262,7 @@ function mapElements(f: (...v: number[]) => number, operands: readonly RefTensor
 
 /** Same axes, broadcast both ways, and a scalar: for every operand count. */
 function elementwiseCases<N extends readonly string[]>(spec: ElementwiseSpec<N>): OpCase[] {
-  const flags = new Set<string>(spec.boolInputs ?? []);
-  const dtype = spec.dtypes[0]!;
-  const of = (i: number, axes: Axis[]) => tensorType(flags.has(spec.inputs[i]!) ? "bool" : dtype, axes);
+  const of = (i: number, axes: Axis[]) => tensorType(ownDtype(spec, spec.inputs[i]!) ?? spec.dtypes[0]!, axes);
   const [a, b] = [
     { name: "a", size: 3 },
     { name: "b", size: 5 },

@@ -11,5 +11,6 @@ export { joinPads } from "./join-pads.ts";
 export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
+export * from "./quantize-parameters.ts";
 export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";

@@ -2,6 +2,7 @@
  * Beam search over one prompt's beams, step for step as Hugging Face transformers does it (`GenerationMixin._beam_search`,
  * version 5), so that the same scores give the same tokens. Only that sums are float64 here and float32 there.
  */
+import { type RankedRow, tokenAt } from "./ranked-rows.ts";
 import { largest } from "./scores.ts";
 
 export interface BeamSearch {
@@ -21,6 +22,9 @@ export interface Hypothesis {
   /** Sum of log-probabilities while open; divided by length when finished. */
   readonly score: number;
 }
+
+/** Continuations that are looked at in each step, of as many beams and end tokens. */
+export const candidateCount = ({ beams }: BeamSearch, ends: number): number => Math.max(2, 1 + ends) * beams;
 
 /** What excludes a hypothesis without taking it out of its list. Any true score is far above. */
 const excluded = -1e9;
@@ -48,11 +52,11 @@ export class Beams {
   }
 
   /**
-   * Takes each beam's log-probabilities of the next token. Gives, for each new beam, the old one that it continues; the
-   * new beams' last tokens are what the decoder is fed.
+   * Takes each beam's log-probabilities of the next token, at least those of the `candidateCount` likeliest. Gives, for
+   * each new beam, the old one that it continues; the new beams' last tokens are what the decoder is fed.
    */
-  advance(logProbabilities: readonly Float64Array[]): readonly number[] {
-    const candidates = this.candidates(logProbabilities);
+  advance(rows: readonly RankedRow[]): readonly number[] {
+    const candidates = this.candidates(rows);
     const length = this.open[0]!.tokens.length + 1;
     const ends = candidates.map(({ tokens }) => length === this.most || this.eos.has(tokens.at(-1)!));
     const running = candidates.map((c, i) => ({ ...c, score: c.score + (ends[i] ? excluded : 0) }));
@@ -66,16 +70,17 @@ export class Beams {
   }
 
   /** The best continuations of all beams: enough that as many as beams remain when every end token is among them. */
-  private candidates(logProbabilities: readonly Float64Array[]): Candidate[] {
-    const vocabulary = logProbabilities[0]!.length;
-    const scores = new Float64Array(this.search.beams * vocabulary);
-    for (const [beam, row] of logProbabilities.entries()) {
+  private candidates(rows: readonly RankedRow[]): Candidate[] {
+    const starts = rows.map((_, beam) => rows.slice(0, beam).reduce((n, r) => n + r.scores.length, 0));
+    const scores = new Float64Array(starts.at(-1)! + rows.at(-1)!.scores.length);
+    for (const [beam, row] of rows.entries()) {
       const { score } = this.open[beam]!;
-      for (let token = 0; token < vocabulary; token++) scores[beam * vocabulary + token] = row[token]! + score;
+      for (let i = 0; i < row.scores.length; i++) scores[starts[beam]! + i] = row.scores[i]! + score;
     }
-    return largest(scores, Math.max(2, 1 + this.eos.size) * this.search.beams).map((at) => {
-      const parent = Math.floor(at / vocabulary);
-      return { parent, tokens: [...this.open[parent]!.tokens, at % vocabulary], score: scores[at]! };
+    return largest(scores, candidateCount(this.search, this.eos.size)).map((at) => {
+      const parent = starts.findLastIndex((start) => start <= at);
+      const token = tokenAt(rows[parent]!, at - starts[parent]!);
+      return { parent, tokens: [...this.open[parent]!.tokens, token], score: scores[at]! };
     });
   }
 

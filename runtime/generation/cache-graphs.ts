@@ -23,6 +23,7 @@ import {
   subDims,
   UsageError,
 } from "../../compiler/index.ts";
+import { candidatesOf } from "./candidate-graphs.ts";
 import {
   batchOf,
   type CacheShape,
@@ -52,7 +53,7 @@ export const cacheInputs = {
  * written before attention reads them, so that no longer copy of the cache is made: concat(past, now) is replaced by
  * the cache after the update, and the size of the past by `filled`. Throws UsageError for a graph that is no decoder's step.
  */
-export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim): Graph {
+export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, reorders }: StepOptions = {}): Graph {
   const past = subDims(shape.capacity, tokens); // so that past and new tokens together are the cache's places
   const graph = sizedStep(step, shape.rows, past, tokens);
   const states = new Map(cacheStates(step, shape).map((s) => [s.part, s]));
@@ -64,16 +65,24 @@ export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim): Graph {
       const [kept, now, ...others] = node.operands;
       const state = states.get(kept ? pastPart(kept) : "");
       if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
-      const update = inserted(state, now, tokens);
+      const update = inserted(state, now, tokens, reorders ? fromParents(state.node, shape.rows) : state.node);
       updated.set(state.part, update);
       return likeState(update, node);
     },
   );
   const updates = [...updated].map(([part, node]): Output => ({ name: presentName(part), node }));
-  const scores = results.get(outputNamed(graph, "logits"))!;
-  const made = withUpdates(`${step.name}.step`, atLast(scores), updates, []);
+  const scores = atLast(results.get(outputNamed(graph, "logits"))!);
+  const outputs = rank === undefined ? [{ name: "logits", node: scores }] : candidatesOf(scores, rank);
+  const made = withUpdates(`${step.name}.step`, outputs, updates, []);
   assertWhole(made, step, past, updated.size === states.size);
   return made;
+}
+
+export interface StepOptions {
+  /** So many of the likeliest next tokens are the outputs (`candidateOutputs`) instead of all scores. */
+  readonly rank?: number;
+  /** Rows take over others' cache first, as in `cacheReordering`. */
+  readonly reorders?: boolean;
 }
 
 /** Throws UsageError where a decoder uses what is remembered otherwise than to put the new tokens after it. */
@@ -111,7 +120,7 @@ export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape
   const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
   return withUpdates(
     beginning.name,
-    scores,
+    [{ name: "logits", node: scores }],
     updates,
     states.map((s) => s.node),
   );
@@ -119,24 +128,28 @@ export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape
 
 /** Every row takes over another's cache: input `parents` i32 [parent_row]. */
 export function cacheReordering(step: Graph, shape: CacheShape): Graph {
-  const parents = ops.input(cacheInputs.parents, "i32", [{ name: parentRow, size: shape.rows }]);
-  const updates = cacheStates(step, shape).map(({ part, node }): Output => {
-    const taken = ops.rename(ops.gather(node, parents, "batch"), parentRow, "batch");
-    return { name: presentName(part), node: likeState(taken, node) };
-  });
+  const updates = cacheStates(step, shape).map(
+    ({ part, node }): Output => ({ name: presentName(part), node: fromParents(node, shape.rows) }),
+  );
   return makeGraph(`${step.name}.reorder`, updates, [], updatesOf(updates));
 }
 
 const parentRow = "parent_row";
 
-/** The state with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
-function inserted({ node, axis }: CacheState, now: Node, tokens: Dim): Node {
+/** A state with what each row's parent has. */
+function fromParents(state: Node, rows: number): Node {
+  const parents = ops.input(cacheInputs.parents, "i32", [{ name: parentRow, size: rows }]);
+  return likeState(ops.rename(ops.gather(state, parents, "batch"), parentRow, "batch"), state);
+}
+
+/** A state, as `kept` has it, with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
+function inserted({ node, axis }: CacheState, now: Node, tokens: Dim, kept: Node): Node {
   const places = ops.iota(node.type.axes.find((a) => a.name === axis)!, "i32");
   const offset = ops.sub(places, filled());
   const chunk = "new_token";
   const moved = ops.gather(ops.rename(now, axis, chunk), offset, chunk);
   const isNew = ops.and(ops.ge(offset, 0), ops.lt(offset, ops.sizeOf(tokens, "i32")));
-  return likeState(ops.select(isNew, moved, node), node);
+  return likeState(ops.select(isNew, moved, kept), node);
 }
 
 /** With the axes in another node's order. */
@@ -164,5 +177,9 @@ function spread(node: Node, rows: number): Node {
 const updatesOf = (updates: readonly Output[]): Record<string, string> =>
   Object.fromEntries(updates.map(({ name }) => [name, stateName(name.slice(presentName("").length))]));
 
-const withUpdates = (name: string, scores: Node, updates: readonly Output[], declared: readonly Node[]): Graph =>
-  makeGraph(name, [{ name: "logits", node: scores }, ...updates], declared, updatesOf(updates));
+const withUpdates = (
+  name: string,
+  outputs: readonly Output[],
+  updates: readonly Output[],
+  declared: readonly Node[],
+): Graph => makeGraph(name, [...outputs, ...updates], declared, updatesOf(updates));

@@ -14,7 +14,8 @@ import type { InferenceSession } from "../session.ts";
 import { cachedBeginning, cachedStep, cacheInputs, cacheReordering } from "./cache-graphs.ts";
 import { type CachePlaces, cachePlaces } from "./cache-places.ts";
 import { enlarged, openSizes, plainContext, zeros } from "./cache-tensors.ts";
-import type { DecodeSession, Scores } from "./decode-session.ts";
+import { candidateOutputs } from "./candidate-graphs.ts";
+import type { Candidates, DecodeSession, Scores } from "./decode-session.ts";
 import { batchOf, type CacheShape, cacheStates, tokensLeft, vocabularyOf } from "./decoder-shape.ts";
 import { rowOf } from "./scores.ts";
 
@@ -27,7 +28,7 @@ export interface CacheOptions {
   readonly limit?: number;
 }
 
-export interface CachedSession extends DecodeSession {
+export interface CachedSession extends Required<DecodeSession> {
   /** Places that are taken, holes that the rows' different lengths left included. */
   readonly length: number;
   /**
@@ -158,10 +159,30 @@ class Cached implements CachedSession {
     };
   }
 
+  async rank(tokens: readonly number[], count: number, parents?: readonly number[]): Promise<Candidates> {
+    if (tokens.length !== this.rows) throw new UsageError(`${tokens.length} tokens for ${this.rows} texts`);
+    await this.reserve(1);
+    const how = { rank: count, reorders: parents !== undefined };
+    const name = `rank ${count}${parents ? " reordered" : ""}`;
+    const { graph, session } = await this.compiled(name, () => cachedStep(this.graph, this.shape, tokensSize, how));
+    if (parents) this.places.reorder(parents);
+    const chunk = tokens.map((token) => [token]);
+    const feeds = this.feeds(graph, chunk, 1);
+    if (parents) feeds[cacheInputs.parents] = this.parents(graph, parents);
+    const { tokens: ids, scores, total } = candidateOutputs;
+    const made = await session.run(feeds);
+    this.places.take(chunk.map((row) => row.length));
+    return { count, tokens: made[ids]!.data, scores: made[scores]!.data, totals: made[total]!.data };
+  }
+
+  private parents(graph: Graph, rows: readonly number[]): HostTensor {
+    const [axis] = graph.inputs.find((n) => inputName(n) === cacheInputs.parents)!.type.axes as readonly SizedAxis[];
+    return hostTensor("i32", [axis!], [...rows]);
+  }
+
   async reorder(rows: readonly number[]): Promise<void> {
     const { graph, session } = await this.compiled("reorder", () => cacheReordering(this.graph, this.shape));
-    const [axis] = graph.inputs.find((n) => inputName(n) === cacheInputs.parents)!.type.axes as readonly SizedAxis[];
-    await session.run({ [cacheInputs.parents]: hostTensor("i32", [axis!], [...rows]) });
+    await session.run({ [cacheInputs.parents]: this.parents(graph, rows) });
     this.places.reorder(rows);
   }
 

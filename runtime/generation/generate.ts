@@ -1,10 +1,11 @@
 /** Writing texts token by token: greedy, by beam search, or by drawing. */
 import { UsageError } from "../../compiler/index.ts";
 import { type RandomStream, randomStream } from "../random/streams.ts";
-import { type BeamSearch, Beams } from "./beam-search.ts";
+import { type BeamSearch, Beams, candidateCount } from "./beam-search.ts";
 import type { DecodeSession, Scores } from "./decode-session.ts";
+import { allRanked, type RankedRow, rankedCandidates, tokenAt } from "./ranked-rows.ts";
 import { checkSampling, drawn, keptProbabilities, type Sampling } from "./sampling.ts";
-import { argmax, logProbabilities, rowOf } from "./scores.ts";
+import { argmax } from "./scores.ts";
 
 export interface Greedy {
   readonly kind: "greedy";
@@ -85,13 +86,50 @@ export function checkGenerateOptions({ strategy, maxNewTokens, minNewTokens = 0 
 const barredAt = ({ eos, minNewTokens = 0 }: GenerateOptions, written: number): readonly number[] =>
   written < minNewTokens ? eos : [];
 
-/** Chooses a token from a row's scores. */
-type Pick = (scores: Float64Array, row: number, step: number) => number;
+/** More candidates than this take longer to find one after another than all scores to be read. */
+const mostCandidates = 64;
+
+/**
+ * The likeliest tokens that are enough to choose from; undefined where all are looked at, or the session finds none. End
+ * tokens come on top while they are barred.
+ */
+function candidatesWanted(session: DecodeSession, { strategy, eos, minNewTokens = 0 }: GenerateOptions) {
+  if (!session.rank) return undefined;
+  const barred = minNewTokens > 0 ? eos.length : 0;
+  const wanted =
+    strategy.kind === "greedy"
+      ? 1
+      : strategy.kind === "beam"
+        ? candidateCount(strategy, new Set(eos).size)
+        : (strategy.topK ?? Infinity);
+  return wanted + barred <= Math.min(mostCandidates, session.vocabulary) ? wanted + barred : undefined;
+}
+
+/** A step in which each row takes one token: what may come next, those of `barred` left out. */
+type Step = (tokens: readonly number[], barred: readonly number[], parents?: readonly number[]) => Promise<RankedRow[]>;
+
+/**
+ * Steps of a session: where the likeliest tokens are enough, all that a step reads back is these, and beams change places
+ * in the same run.
+ */
+function stepper(session: DecodeSession, options: GenerateOptions): Step {
+  const count = candidatesWanted(session, options);
+  if (count !== undefined)
+    return async (tokens, barred, parents) => rankedCandidates(await session.rank!(tokens, count, parents), barred);
+  return async (tokens, barred, parents) => {
+    if (parents) await session.reorder(parents);
+    return allRanked(await session.step(tokens.map((t) => [t])), session.rows, barred);
+  };
+}
+
+/** Chooses a token from what is known of a row. */
+type Pick = (ranked: RankedRow, row: number, step: number) => number;
 
 function picker(strategy: Greedy | Sampling): Pick {
-  if (strategy.kind === "greedy") return argmax;
+  if (strategy.kind === "greedy") return (ranked) => tokenAt(ranked, argmax(ranked.scores));
   const stream: RandomStream = randomStream(strategy.seed, "generate");
-  return (scores, row, step) => drawn(keptProbabilities(scores, strategy), stream.uniform(row, step));
+  return (ranked, row, step) =>
+    tokenAt(ranked, drawn(keptProbabilities(ranked.scores, strategy), stream.uniform(row, step)));
 }
 
 async function writeRows(
@@ -103,13 +141,13 @@ async function writeRows(
   const { eos, maxNewTokens, onToken, signal } = options;
   const texts = Array.from({ length: session.rows }, (): number[] => []);
   const ends = (text: readonly number[]) => text.length > 0 && eos.includes(text.at(-1)!);
-  let scores = first;
+  const next = stepper(session, options);
+  let ranked = allRanked(first, session.rows, barredAt(options, 0));
   let unfinished: Generated["ended"] = "length";
   for (let step = 0; ; step++) {
     for (const [row, text] of texts.entries()) {
       if (ends(text)) continue;
-      const own = logProbabilities(rowOf(scores, row, session.vocabulary), barredAt(options, step));
-      text.push(pick(own, row, step));
+      text.push(pick(ranked[row]!, row, step));
       onToken?.(row, text.at(-1)!);
     }
     if (step + 1 === maxNewTokens || texts.every(ends)) break;
@@ -118,7 +156,10 @@ async function writeRows(
       break;
     }
     // A row that has ended goes on with its last token, which nobody reads.
-    scores = await session.step(texts.map((text) => [text.at(-1)!]));
+    ranked = await next(
+      texts.map((text) => text.at(-1)!),
+      barredAt(options, step + 1),
+    );
   }
   return texts.map((tokens) => ({ tokens, ended: ends(tokens) ? "eos" : unfinished }));
 }
@@ -132,17 +173,17 @@ async function searchBeams(
   const { eos, maxNewTokens, signal } = options;
   const { beams } = search;
   const prompts = Array.from({ length: session.rows / beams }, () => new Beams(search, maxNewTokens, eos));
-  let scores = first;
+  const next = stepper(session, options);
+  let ranked = allRanked(first, session.rows, barredAt(options, 0));
   for (let step = 0; ; step++) {
     const parents = prompts.flatMap((prompt, i) => {
       if (prompt.settled) return prompt.open.map((_, beam) => i * beams + beam);
-      const rows = prompt.open.map((_, beam) => rowOf(scores, i * beams + beam, session.vocabulary));
-      const next = prompt.advance(rows.map((row) => logProbabilities(row, barredAt(options, step))));
-      return next.map((parent) => i * beams + parent);
+      return prompt.advance(ranked.slice(i * beams, (i + 1) * beams)).map((parent) => i * beams + parent);
     });
     if (prompts.every((p) => p.settled) || signal?.aborted) break;
-    if (parents.some((parent, row) => parent !== row)) await session.reorder(parents);
-    scores = await session.step(prompts.flatMap((p) => p.open.map(({ tokens }) => [tokens.at(-1)!])));
+    const isMoved = parents.some((parent, row) => parent !== row);
+    const tokens = prompts.flatMap((p) => p.open.map((hypothesis) => hypothesis.tokens.at(-1)!));
+    ranked = await next(tokens, barredAt(options, step + 1), isMoved ? parents : undefined);
   }
   return prompts.map((prompt) => bestOf(prompt, eos));
 }

@@ -1,22 +1,9 @@
 /** One model on a device: its parameters once, and as many graphs over them as its modes need. */
 import type { Backend, Store } from "../../backends/backend.ts";
-import {
-  type DType,
-  type Graph,
-  type HostTensor,
-  inputName,
-  isParameter,
-  type Precision,
-  type Sizes,
-} from "../../compiler/index.ts";
+import { type Graph, inputName, isParameter, type Precision, type Sizes } from "../../compiler/index.ts";
+import { type ParameterSource, writeParameters } from "../parameter-source.ts";
 import type { InferenceSession } from "../session.ts";
 import { openSessions } from "./open-sessions.ts";
-
-/** Where parameters come from, one at a time: `Weights` of a file, or a map. */
-export interface ParameterSource {
-  /** In the dtype asked for, default f32. Throws FileError where that cannot hold what is stored. */
-  read(parameter: string, dtype?: DType): Promise<HostTensor>;
-}
 
 export interface DeviceModel {
   readonly backend: Backend;
@@ -36,7 +23,7 @@ export interface DeviceModelOptions {
   readonly precision?: Precision;
 }
 
-/** A model without graphs yet. Parameters are read when a graph first needs them, so one is in host memory at a time. */
+/** A model without graphs yet. Parameters are read when a graph first needs them, so one at most is in host memory at a time. */
 export function deviceModel(
   backend: Backend,
   parameters: ParameterSource,
@@ -46,12 +33,9 @@ export function deviceModel(
   const written = new Set<string>();
   const sessions = openSessions();
   const session = async (graph: Graph, sizes: Sizes = {}) => {
-    for (const node of graph.inputs.filter(isParameter)) {
-      const name = inputName(node);
-      if (written.has(name)) continue;
-      await store.write(name, await parameters.read(name, node.type.dtype));
-      written.add(name);
-    }
+    const missing = graph.inputs.filter((n) => isParameter(n) && !written.has(inputName(n)));
+    await writeParameters(store, parameters, missing);
+    for (const node of missing) written.add(inputName(node));
     const executable = await backend.compile(graph, { sizes, fixed, precision });
     return sessions.add(
       (feeds, options) => executable.run(feeds, store, options),

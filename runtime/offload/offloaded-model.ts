@@ -23,8 +23,9 @@ import {
   type Sizes,
   selectOutputs,
 } from "../../compiler/index.ts";
-import type { DeviceModel, ParameterSource } from "../modes/device-model.ts";
+import type { DeviceModel } from "../modes/device-model.ts";
 import { openSessions } from "../modes/open-sessions.ts";
+import type { ParameterSource } from "../parameter-source.ts";
 import type { InferenceSession } from "../session.ts";
 import { copyOf, type HostStore, hostStore } from "./host-store.ts";
 import { type LoadedPart, type PartWeights, partWeights } from "./part-weights.ts";

@@ -1,15 +1,7 @@
 /** The weights of parts on a device: those of one part are read while another runs. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import {
-  type Graph,
-  inputName,
-  isParameter,
-  type Node,
-  type Part,
-  type Precision,
-  partNames,
-} from "../../compiler/index.ts";
-import type { ParameterSource } from "../modes/device-model.ts";
+import { type Graph, isParameter, type Node, type Part, type Precision, partNames } from "../../compiler/index.ts";
+import { type ParameterSource, writeParameters } from "../parameter-source.ts";
 
 /** A part that can run. */
 export interface LoadedPart {
@@ -72,8 +64,7 @@ export function partWeights(backend: Backend, parameters: ParameterSource, preci
       const executable = await compile(part.graph);
       const store = storeFor(executable);
       const byName = new Map(part.weights.map((name, i) => [partNames.weight(i), name]));
-      for (const node of part.graph.inputs.filter(isParameter))
-        await store.write(inputName(node), await parameters.read(byName.get(inputName(node))!, node.type.dtype));
+      await writeParameters(store, parameters, part.graph.inputs.filter(isParameter), (name) => byName.get(name)!);
       return { executable, store };
     },
     release: ({ executable, store }) => void idle.set(store, executable),

@@ -1,5 +1,5 @@
 /** Reading safetensors files without loading them: headers when opened, each tensor or a range of it on demand. */
-import { allocate, type DType, type HostData, type HostTensor, UsageError } from "../../compiler/index.ts";
+import { allocate, type DType, type HostData, type HostTensor, spanned, UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError, formatBytes, quoted } from "../file-errors.ts";
 import { type FileSystem, nodeFileSystem, type OpenFile } from "../file-system.ts";
 import { nearestNames } from "../nearest-names.ts";
@@ -68,7 +68,7 @@ export class SafetensorsReader {
       throw new UsageError(`${quoted(name)} is stored as ${tensor.dtype}, which cannot be read as ${dtype}`);
     }
     const out = allocateFor(tensor, dtype, count);
-    await this.#readInto(tensor, start, dtype, out);
+    await spanned("files", name, () => this.#readInto(tensor, start, dtype, out), { bytes: out.byteLength });
     return out;
   }
 
@@ -80,6 +80,21 @@ export class SafetensorsReader {
       await this.#readBytes(tensor, at, piece);
       yield piece;
     }
+  }
+
+  /** Fills an array with a tensor's stored bytes from `at` on; several calls may be under way at once. */
+  async readStored(name: string, at: number, into: Uint8Array<ArrayBuffer>): Promise<void> {
+    const tensor = this.tensor(name);
+    const size = storedDTypes[tensor.dtype].bytes;
+    requireRange(tensor, at / size, into.length / size);
+    await this.#readBytes(tensor, at, into);
+  }
+
+  /** Reads elements from element `start` on into an array, in its dtype; see `readRange`. */
+  async readRangeInto(name: string, start: number, out: Float32Array | Float16Array): Promise<void> {
+    const tensor = this.tensor(name);
+    requireRange(tensor, start, out.length);
+    await this.#readInto(tensor, start, out instanceof Float32Array ? "f32" : "f16", out);
   }
 
   /** What is stored under a name; throws FileError, with the nearest names, when nothing is. */
@@ -105,7 +120,7 @@ export class SafetensorsReader {
   async #readInto(tensor: StoredTensor, start: number, dtype: DType, out: HostData): Promise<void> {
     const size = storedDTypes[tensor.dtype].bytes;
     if (hasHostLayout(tensor.dtype, dtype)) {
-      const bytes = new Uint8Array(out.buffer as ArrayBuffer);
+      const bytes = new Uint8Array(out.buffer as ArrayBuffer, out.byteOffset, out.byteLength);
       return await this.#readBytes(tensor, start * size, bytes);
     }
     const scratch = new Uint8Array(Math.min(pieceBytes, out.length * size));

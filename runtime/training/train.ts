@@ -10,6 +10,8 @@ import {
   type Node,
   type SizedAxis,
   sourceOf,
+  spanned,
+  timeline,
   UsageError,
 } from "../../compiler/index.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "../checkpoint/checkpoint.ts";
@@ -19,7 +21,7 @@ import { type Progress, startProgress } from "../progress/progress.ts";
 import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
-import { type CompiledStep, type TrainingJob, unusedParameters } from "./job.ts";
+import { type CompiledStep, type TrainingBatch, type TrainingJob, unusedParameters } from "./job.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
 import { checkpointGroups, readWeights, restoreState, startingValue, writeInitialState } from "./state.ts";
 
@@ -154,22 +156,35 @@ async function runSteps(session: Session, first: number, from: Json | undefined)
   const { job, options } = session;
   let [step, cursor, saved] = [first, from, first];
   if (step >= job.steps) return step;
-  for await (const batch of job.batches(from, (t) => session.progress.note(t))) {
-    await runStep(session, step, batch.feeds);
+  for await (const batch of told(job.batches(from, (t) => session.progress.note(t)))) {
+    await spanned("steps", `step ${step + 1}`, () => runStep(session, step, batch.feeds));
     step++;
     cursor = batch.next;
     const ends = step >= job.steps || options.signal?.aborted === true;
     if (ends || step % job.checkpointEvery === 0) {
-      await save(session, step, cursor);
+      await saveStep(session, step, cursor);
       saved = step;
     }
     if (ends) break;
   }
-  if (saved < step) await save(session, step, cursor ?? null);
+  if (saved < step) await saveStep(session, step, cursor ?? null);
   if (step < job.steps && !options.signal?.aborted) {
     throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
   }
   return step;
+}
+
+const saveStep = (session: Session, step: number, cursor: Json): Promise<void> =>
+  spanned("checkpoints", `save step ${step}`, () => save(session, step, cursor));
+
+/** The same batches; the time that each took to come is told. */
+async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<TrainingBatch> {
+  let begun = performance.now();
+  for await (const batch of batches) {
+    timeline()?.span("data", "batch", begun, performance.now());
+    yield batch;
+    begun = performance.now();
+  }
 }
 
 async function runStep(session: Session, step: number, feeds: Readonly<Record<string, HostTensor>>): Promise<void> {

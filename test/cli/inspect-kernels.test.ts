@@ -32,10 +32,11 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
 
 2 x layers.*.fc/contract+relu
   contraction by the first that holds (<- at these sizes):
-    if rows <= 1        few-rows threads=64 rows=1
-    if rows <= 8        few-rows threads=64 rows=8 <-
+    if rows <= 1        few-rows threads=64 lanes=0 rows=1 outputs=1
+    if rows <= 8        few-rows threads=64 lanes=0 rows=8 outputs=1 <-
     if rows <= 2097120  shared-tiles side=32 depth=32 perThread=4
     else                registers threads=64 most=8 few=0
+    not few-rows-sliced: results are no neighbours in memory
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
     not one-row: threads of hardware share the row
     not subgroup-tiles: the adapter lacks subgroups
@@ -43,8 +44,10 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
   256 x 1 x 1 workgroups of 64 threads
 
 schedules:
-  few-rows: a workgroup reads a row of the long side once, for all of the few
-    rows of the other
+  few-rows: the long side is read once, by wide loads, for all of the few rows
+    of the other
+  few-rows-sliced: the same where results are neighbours in memory: threads sum
+    slices of some, which are added up
   subgroup-matrices: subgroups multiply blocks of small matrices on matrix
     units, from slabs that a workgroup shares
   shared-tiles: a workgroup computes a square of results from slabs of both
@@ -132,7 +135,7 @@ schedules:
     });
     expect(all.shapes[1].variants[1]).toEqual({
       schedule: "few-rows",
-      settings: { threads: 64, rows: 8 },
+      settings: { threads: 64, lanes: 0, rows: 8, outputs: 1 },
       assuming: ["rows <= 8"],
       taken: true,
       workgroups: [256, 1, 1],

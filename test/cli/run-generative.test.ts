@@ -117,6 +117,29 @@ it("prints words, and nothing that steers a terminal", () => {
   expect(printable("a\u001b[2Jb\n\u202ec\td\u0007")).toBe("a[2Jb\nc\td");
 });
 
+describe("weights as integers", () => {
+  const args = ["--dtype", "int8", "--json", "caption", "--image", fox, "--max-tokens", "8", "--beams", "2"];
+
+  it("write a caption on webgpu, like that of weights as they are stored", async () => {
+    const captions: number[][] = [];
+    for (const dtype of ["f32", "int8"]) {
+      const ended = await run("tiny-generative", "--device", "webgpu", ...args.with(1, dtype));
+      expect(ended.status).toBe(0);
+      captions.push((JSON.parse(ended.out) as { tokens: number[] }[])[0]!.tokens);
+    }
+    expect(captions[1]).toEqual(captions[0]);
+  });
+
+  it("are refused where no kernel decodes them", async () => {
+    expect(await run("tiny-generative", ...args)).toMatchObject({
+      status: 1,
+      err: expect.stringContaining(
+        '--dtype int8 keeps weights as integers on webgpu only, and this is cpu\n  hint: take --device webgpu, or --dtype f16; "heddle export --dtype int8" writes',
+      ),
+    });
+  });
+});
+
 describe("chat", () => {
   it("answers questions about a picture, writing as it goes", async () => {
     const ended = await chat("--image", fox, "--prompt", "What is it?", "Why?", "--max-tokens", "6");

@@ -66,13 +66,71 @@ describe("computes what the reference does", () => {
   });
 });
 
-describe("of few rows, computes what the reference does", () => {
-  test.each(skinny)("%o", (shape) => {
-    const graph = layer(shape);
-    expect(shared(graph)).toEqual([64 * Math.min(shape.rows, shape.columns)]);
-    const values = inputValues(graph, 3);
-    const got = interpretProgram(compileFor(graph, gpu), values).get("y")!;
+/** A GPU whose subgroups have so many lanes. */
+const gpuWithLanes = (lanes: number): AdapterFacts => ({
+  ...gpu,
+  maxWorkgroupInvocations: 1024,
+  features: new Set(["subgroups", "subgroup_size"]),
+  subgroupSizes: { min: lanes, max: lanes },
+});
+
+/** x · w with weights as they are kept for decoding: halves, widened as they are read. */
+function ofHalves(rows: number, columns: number, depth: number, deep: boolean): Graph {
+  const [m, n, k] = Object.entries({ m: rows, n: columns, k: depth }).map(([name, size]) => ({ name, size }));
+  const w = ops.input("w", "f16", deep ? [n!, k!] : [k!, n!]);
+  const y = ops.contract(ops.input("x", "f32", [m!, k!]), ops.cast(w, "f32"), ["k"]);
+  return makeGraph("halves", [{ name: "y", node: y }]);
+}
+
+describe("of few rows", () => {
+  const agrees = (graph: Graph, facts: AdapterFacts) => {
+    const program = compileFor(graph, facts);
+    for (const { kernel } of program.kernels) expect(checkFeasible(kernel, facts)).toEqual([]);
+    const drawn = inputValues(graph, 3);
+    const values = new Map([...drawn].map(([name, all]) => [name, Float64Array.from(Float16Array.from(all))]));
+    const got = interpretProgram(program, values).get("y")!;
     expect(excess(got, evaluate(graph, values).get("y")!.data, 1e-5, 1e-4)).toBeLessThanOrEqual(0);
+    return program.kernels[0]!;
+  };
+  const shapes: readonly Shape[] = [
+    ...skinny,
+    { rows: 1, columns: 13, depth: 259 },
+    { rows: 8, columns: 33, depth: 272 },
+    { rows: 2, columns: 40, depth: 256, batch: 3, deep: false },
+    { rows: 6, columns: 64, depth: 160, deep: false },
+  ];
+  const machines: readonly (readonly [string, AdapterFacts])[] = [
+    ["in workgroup memory", gpu],
+    ...[8, 16, 32, 64].map((lanes) => [`by subgroups of ${lanes}`, gpuWithLanes(lanes)] as const),
+  ];
+
+  test.each(machines)("%s, computes what the reference does", (_, facts) => {
+    for (const shape of shapes) {
+      const { schedule } = agrees(layer(shape), facts);
+      expect(schedule).toBe(shape.deep === false ? "few-rows-sliced" : "few-rows");
+    }
+    for (const [rows, columns, depth] of [
+      [1, 9, 264],
+      [3, 18, 520],
+      [5, 40, 1032],
+    ] as const)
+      for (const deep of [true, false]) agrees(ofHalves(rows, columns, depth, deep), facts);
+  });
+
+  test("a matrix is read by sixteen bytes, and once", () => {
+    for (const deep of [true, false]) {
+      const { kernel } = agrees(ofHalves(5, 32, 1024, deep), gpuWithLanes(32));
+      const [w] = kernel.buffers.filter((b) => b.dtype === "f16");
+      expect(w!.width).toBe(8);
+    }
+  });
+
+  test("a row of a matrix is read for as many results as leave a GPU busy", () => {
+    const outputsAt = (rows: number, columns: number) =>
+      compileFor(layer({ rows, columns, depth: 256 }), gpuWithLanes(32)).kernels[0]!.settings.outputs;
+    expect(outputsAt(1, 512)).toBe(1);
+    expect(outputsAt(1, 2048)).toBe(2);
+    expect(outputsAt(5, 16384)).toBe(4);
   });
 });
 
@@ -109,7 +167,8 @@ describe.each([4, 8, 16])("in tiles of subgroups of %i lanes, computes what the 
     expect(rowsOf(8)).toBe(Math.max(8, lanes));
     const scheduleOf = (rows: number, columns: number) =>
       compiled(layer({ rows, columns, depth: 36 })).kernels[0]!.schedule;
-    expect(scheduleOf(lanes / 2 - 1, 40)).toBe(lanes === 4 ? "row-per-thread" : "registers"); // one row is no matrix
+    expect(scheduleOf(lanes / 2 - 1, 40)).toBe("registers");
+    expect(scheduleOf(1, 8)).toBe("row-per-thread"); // a few rows are no matrix
     expect(scheduleOf(40, lanes - 1)).toBe("registers");
     const two = { ...withLanes(lanes), subgroupSizes: { min: lanes, max: 2 * lanes } };
     expect(compileFor(layer({ rows: 40, columns: 40, depth: 36 }), two).kernels[0]!.schedule).toBe("registers");

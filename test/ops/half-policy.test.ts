@@ -10,6 +10,7 @@ const reasons: Readonly<Record<string, readonly string[]>> = {
   "sums: accumulated in f32 inside, and its result may pass 65504": ["reduce_sum", "reduce_prod", "scatter_add"],
   "makes statistics, which are f32": ["sqrt", "rsqrt", "reduce_max", "reduce_min"],
   "is a loss or a logarithm of a sum": ["cross_entropy", "logsumexp", "log_softmax"],
+  "is decoded as it is read, and cast by the product that reads it": ["dequantize_int4", "dequantize_int8"],
   "changes the dtype: the pass inserts it, and sees through it": ["cast"],
 };
 

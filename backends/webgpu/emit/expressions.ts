@@ -1,5 +1,6 @@
 /** Expressions of a kernel as WGSL. */
 import {
+  type BufferParam,
   type DType,
   type Expr,
   InternalError,
@@ -41,6 +42,16 @@ const packedHelpers = {
     "fn halves(words: vec2<u32>) -> vec4<f32> { return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)); }",
 } as const;
 
+/**
+ * Elements of a buffer's array, where its type says them. A length that is known, or reserved, is part of the type: indices
+ * within it then need no clamp, which costs on adapters without robust access.
+ */
+export function fixedLength({ size, reserved, width }: BufferParam, packed: boolean): number | undefined {
+  const length = size.kind === "const" ? size.value : reserved;
+  const each = packed ? (width === 4 ? 4 : 2) : (width ?? 1); // two halves in a word
+  return length === undefined ? undefined : Math.ceil(length / each);
+}
+
 function castText(a: Expr, to: kernelIr.RegisterType, text: string): string {
   if (to.dtype !== "bool") return `${storedType(to)}(${text})`;
   const zero = { f32: "0.0f", f16: "0.0", i32: "0i", u32: "0u", bool: "false" }[a.dtype];
@@ -63,8 +74,12 @@ export class Expressions {
    */
   private readonly proves: boolean;
 
-  constructor(kernel: Kernel) {
+  /** Accesses whose index is kept within the memory here, since nobody else does. */
+  private readonly clamped: ReadonlySet<kernelIr.Access>;
+
+  constructor(kernel: Kernel, clamped: ReadonlySet<kernelIr.Access>) {
     this.kernel = kernel;
+    this.clamped = clamped;
     this.packed = kernelIr.packedBuffers(kernel);
     this.halves = kernelIr.requiredFeatures(kernel).includes("f16");
     this.proves = kernelIr.fragmentsOf(kernel).length > 0;
@@ -96,7 +111,7 @@ export class Expressions {
       case "component":
         return this.component(e);
       case "element": {
-        const text = `${wgslName(e.array)}[${this.of(e.index)}]`;
+        const text = this.place(e, e.array);
         return e.dtype === "bool" ? `(${text} != 0u)` : text;
       }
       case "select":
@@ -138,15 +153,30 @@ export class Expressions {
     return `(${this.of(a)} % ${this.of(b)})`;
   }
 
+  /** An element of a memory; `halved` where two elements of the kernel are one of it. */
+  place(access: Exclude<kernelIr.Access, kernelIr.MatrixPlace>, memory: string, halved = false): string {
+    const name = wgslName(memory);
+    const index = this.of(access.index);
+    if (!this.clamped.has(access)) return `${name}[${halved ? `(${index}) >> 1u` : index}]`;
+    const word = `u32(${index})${halved ? " >> 1u" : ""}`; // below 0 is then beyond the end
+    const length = this.lengthOf(memory);
+    return `${name}[min(${word}, ${length === undefined ? `arrayLength(&${name}) - 1u` : `${length - 1}u`})]`;
+  }
+
+  private lengthOf(memory: string): number | undefined {
+    const array = this.kernel.arrays.find((a) => a.name === memory);
+    if (array) return array.length / (array.width ?? 1);
+    return fixedLength(this.kernel.buffers.find((b) => b.name === memory)!, this.packed.has(memory));
+  }
+
   private load(e: Extract<Expr, { kind: "load" }>): string {
-    const [buffer, index] = [wgslName(e.buffer), this.of(e.index)];
     if (!this.packed.has(e.buffer)) {
-      const text = `${buffer}[${index}]`;
+      const text = this.place(e, e.buffer);
       return e.dtype === "bool" ? `(${text} != 0u)` : text;
     }
-    if (e.width === 4) return this.helped("halves", `${buffer}[${index}]`);
-    if (e.width === 2) return `unpack2x16float(${e.buffer}[${index}])`;
-    return this.helped("half", `${buffer}[(${index}) >> 1u], ${index}`);
+    if (e.width === 4) return this.helped("halves", this.place(e, e.buffer));
+    if (e.width === 2) return `unpack2x16float(${this.place(e, e.buffer)})`;
+    return this.helped("half", `${this.place(e, e.buffer, true)}, ${this.of(e.index)}`);
   }
 
   private construct(e: Extract<Expr, { kind: "construct" }>): string {

@@ -1,6 +1,6 @@
 /** Kernels as WGSL text. */
-import { type BufferParam, type Kernel, kernelIr, type Stmt } from "../../../compiler/index.ts";
-import { Expressions } from "./expressions.ts";
+import { type BufferParam, InternalError, type Kernel, kernelIr, type Stmt } from "../../../compiler/index.ts";
+import { Expressions, fixedLength } from "./expressions.ts";
 import { stored, storedType, wgslName } from "./literals.ts";
 
 /** The names of features: those of WebGPU, and what WGSL enables for them. */
@@ -23,10 +23,12 @@ const majors = { row_major: "row_major", column_major: "col_major" } as const;
 
 class Emitter {
   readonly expressions: Expressions;
+  private readonly clamped: ReadonlySet<kernelIr.Access>;
   private readonly fragments: ReadonlyMap<string, kernelIr.FragmentDecl>;
 
-  constructor(kernel: Kernel) {
-    this.expressions = new Expressions(kernel);
+  constructor(kernel: Kernel, clamped: ReadonlySet<kernelIr.Access>) {
+    this.expressions = new Expressions(kernel, clamped);
+    this.clamped = clamped;
     this.fragments = new Map(kernelIr.fragmentsOf(kernel).map((f) => [f.name, f]));
   }
 
@@ -48,9 +50,9 @@ class Emitter {
       case "if":
         return [`${indent}if (${text(s.condition)}) {`, ...this.block(s.body, indent), `${indent}}`];
       case "store":
-        return [`${indent}${wgslName(s.buffer)}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
+        return [`${indent}${this.expressions.place(s, s.buffer)} = ${this.expressions.stored(s.value)};`];
       case "set":
-        return [`${indent}${wgslName(s.array)}[${text(s.index)}] = ${this.expressions.stored(s.value)};`];
+        return [`${indent}${this.expressions.place(s, s.array)} = ${this.expressions.stored(s.value)};`];
       case "barrier":
         return [`${indent}workgroupBarrier();`];
       case "fragment_fill":
@@ -84,7 +86,10 @@ class Emitter {
     return `subgroup_matrix_${role}<${dtype}, ${columns}, ${rows}>`;
   }
 
-  private place({ array, offset, stride }: kernelIr.MatrixPlace): { place: string; stride: string } {
+  private place(from: kernelIr.MatrixPlace): { place: string; stride: string } {
+    const { array, offset, stride } = from;
+    if (this.clamped.has(from))
+      throw new InternalError(`a matrix of ${array} is not provably within it, and a matrix cannot be clamped`);
     return {
       place: `&${wgslName(array)}, ${this.expressions.unsigned(offset)}`,
       stride: this.expressions.unsigned(stride),
@@ -107,19 +112,17 @@ const prologue = [
   ["subgroup_size", "sg_size", "@builtin(subgroup_size) sg_size: u32"],
 ] as const satisfies readonly (readonly [kernelIr.ThreadBuiltin, string, string])[];
 
-/** A length that is known, or reserved, is part of the type: indices within it then need no clamp, which costs on adapters without robust access. */
 function bufferType(buffer: BufferParam, packed: boolean): string {
-  const { size, reserved, width = 1 } = buffer;
-  const [element, each] = packed
-    ? [width === 4 ? "vec2<u32>" : "u32", width === 4 ? 4 : 2] // two halves in a word
-    : [storedType(buffer), width];
-  const length = size.kind === "const" ? size.value : reserved;
-  return length === undefined ? `array<${element}>` : `array<${element}, ${Math.ceil(length / each)}>`;
+  const element = !packed ? storedType(buffer) : buffer.width === 4 ? "vec2<u32>" : "u32";
+  const length = fixedLength(buffer, packed);
+  return length === undefined ? `array<${element}>` : `array<${element}, ${length}>`;
 }
 
 /** What the text depends on beside the kernel: a device with one subgroup size need not offer a choice, and is not asked. */
 export interface Device {
   readonly subgroupSizes?: kernelIr.KernelFacts["subgroupSizes"];
+  /** False where the device lets an access leave its memory: what is not proven to stay within is then clamped here. */
+  readonly robust?: boolean;
 }
 
 /**
@@ -127,7 +130,7 @@ export interface Device {
  * as one uniform of i32. Equal kernels give equal text whatever their names.
  */
 export function emitWgsl(kernel: Kernel, device: Device = {}): string {
-  const emitter = new Emitter(kernel);
+  const emitter = new Emitter(kernel, device.robust === false ? kernelIr.unprovenAccesses(kernel) : new Set());
   const packed = kernelIr.packedBuffers(kernel);
   const body = kernel.body.flatMap((s) => emitter.stmt(s, "  ")).join("\n");
   const bindings = kernel.buffers.map(

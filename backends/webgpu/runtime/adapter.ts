@@ -19,13 +19,20 @@ export type DeviceRequest = {
   readonly prefer: "hardware" | "software";
   /** Takes the adapter from here and nowhere else; the environment variable HEDDLE_ADAPTER says the same. */
   readonly source?: AdapterSource;
+  /**
+   * True keeps WebGPU's own checks of every access, for kernels that are not heddle's. Default false: software adapters
+   * then run kernels that are proven to stay within their memory, or clamp their indices themselves (decision 21).
+   */
+  readonly robust?: boolean;
 };
 
 /** An adapter that `listAdapters` found. */
 export type ListedAdapter = AdapterInfo & { readonly source: AdapterSource };
 
 /** An adapter, or why there is none. */
-type Attempt = { readonly adapter: GPUAdapter; readonly source: AdapterSource } | { readonly missing: string };
+type Attempt =
+  | { readonly adapter: GPUAdapter; readonly source: AdapterSource; readonly robust: boolean }
+  | { readonly missing: string };
 
 const backend = systemBackend();
 
@@ -60,7 +67,7 @@ export type OpenedAdapter = ListedAdapter & { readonly opened: GpuDevice | Error
 export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
   const opened: OpenedAdapter[] = [];
   for (const { adapter, info } of await foundAdapters()) {
-    const attempt = open({ adapter, source: info.source }, "all adapters are shown", []);
+    const attempt = open({ adapter, source: info.source, robust: true }, "all adapters are shown", []);
     opened.push({ ...info, opened: await attempt.catch((cause: unknown) => cause as Error) });
   }
   return opened;
@@ -72,25 +79,27 @@ export async function openAdapters(): Promise<readonly OpenedAdapter[]> {
  */
 export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> {
   const source = request.source ?? sourceFromEnvironment();
-  if (source) return open(await attempt(source), `${source} is asked for`, []);
-  if (request.prefer === "software") return openSoftware("a software adapter is asked for", []);
-  const found = await fromSystem({ powerPreference: "high-performance" });
-  if ("missing" in found) return openSoftware(`there is no hardware GPU (${found.missing})`, [found.missing]);
+  const robust = request.robust ?? false;
+  if (source) return open(await attempt(source, robust), `${source} is asked for`, []);
+  if (request.prefer === "software") return openSoftware("a software adapter is asked for", [], robust);
+  const found = await fromSystem({ powerPreference: "high-performance" }, robust);
+  if ("missing" in found) return openSoftware(`there is no hardware GPU (${found.missing})`, [found.missing], robust);
   if (!adapterInfo(found.adapter, backend).software) return open(found, "it is the hardware GPU of this machine", []);
   return open(found, "it is the system's adapter, and there is no hardware GPU", []);
 }
 
 /** The bundled SwiftShader where it can be had, else whatever software adapter the system has. */
-async function openSoftware(reason: string, looked: readonly string[]): Promise<GpuDevice> {
-  const bundled = await fromSwiftShader();
+async function openSoftware(reason: string, looked: readonly string[], robust: boolean): Promise<GpuDevice> {
+  const bundled = await fromSwiftShader(robust);
   if (!("missing" in bundled)) return open(bundled, reason, looked);
-  return open(await fromSystem({ forceFallbackAdapter: true }), reason, [...looked, bundled.missing]);
+  return open(await fromSystem({ forceFallbackAdapter: true }, robust), reason, [...looked, bundled.missing]);
 }
 
 async function open(attempt: Attempt, reason: string, looked: readonly string[]): Promise<GpuDevice> {
   if ("missing" in attempt) throw noAdapter([...looked, attempt.missing]);
   const { software } = adapterInfo(attempt.adapter, backend);
-  return openDevice(attempt.adapter, { backend, reason, wait: software ? waitAsleep : waitPlainly });
+  const { robust } = attempt;
+  return openDevice(attempt.adapter, { backend, reason, robust, wait: software ? waitAsleep : waitPlainly });
 }
 
 function noAdapter(looked: readonly string[]): UnsupportedError {
@@ -102,9 +111,9 @@ function noAdapter(looked: readonly string[]): UnsupportedError {
   return new UnsupportedError(`there is no WebGPU adapter on this machine\n${places}\n  hint: ${hint}`);
 }
 
-function attempt(source: AdapterSource): Promise<Attempt> {
-  if (source === "swiftshader") return fromSwiftShader();
-  return source === "lavapipe" ? fromLavapipe() : fromSystem({ powerPreference: "high-performance" });
+function attempt(source: AdapterSource, robust: boolean): Promise<Attempt> {
+  if (source === "swiftshader") return fromSwiftShader(robust);
+  return source === "lavapipe" ? fromLavapipe(robust) : fromSystem({ powerPreference: "high-performance" }, robust);
 }
 
 function sourceFromEnvironment(): AdapterSource | undefined {
@@ -116,41 +125,45 @@ function sourceFromEnvironment(): AdapterSource | undefined {
 }
 
 /** The adapter that the system itself offers. On Linux, Dawn is asked only where it can succeed: else it prints warnings. */
-async function fromSystem(options: GPURequestAdapterOptions): Promise<Attempt> {
+async function fromSystem(options: GPURequestAdapterOptions, robust = true): Promise<Attempt> {
   if (backend === "vulkan") {
     if (!(await loadSystemLoader())) return { missing: "system: no Vulkan loader (libvulkan.so.1)" };
     if (installedDrivers().length === 0) return { missing: "system: a Vulkan loader but no Vulkan driver" };
   }
-  const adapter = await (await createInstance(backend)).requestAdapter(options);
-  return adapter ? { adapter, source: "system" } : { missing: `system: no ${backend} adapter` };
+  const ask = async (checked: boolean) => (await createInstance(backend, checked)).requestAdapter(options);
+  const adapter = await ask(true);
+  if (!adapter) return { missing: `system: no ${backend} adapter` };
+  if (robust || !adapterInfo(adapter, backend).software) return { adapter, source: "system", robust: true };
+  const unchecked = await ask(false);
+  return { adapter: unchecked ?? adapter, source: "system", robust: unchecked === null };
 }
 
-async function fromSwiftShader(): Promise<Attempt> {
+async function fromSwiftShader(robust = true): Promise<Attempt> {
   const missing = swiftShaderMissing();
   if (missing) return { missing: `swiftshader: ${missing}` };
   const { loader, manifest } = await unpackSwiftShader();
   if (!(await loadSystemLoader()) && !(await loadGlobally(loader))) {
     return { missing: `swiftshader: its Vulkan loader does not load (${loader})` };
   }
-  const adapter = await withDriver(manifest);
+  const adapter = await withDriver(manifest, robust);
   return adapter
-    ? { adapter, source: "swiftshader" }
+    ? { adapter, source: "swiftshader", robust }
     : { missing: `swiftshader: Dawn accepts no adapter of ${manifest}` };
 }
 
-async function fromLavapipe(): Promise<Attempt> {
+async function fromLavapipe(robust: boolean): Promise<Attempt> {
   if (!(await loadSystemLoader())) return { missing: "lavapipe: no Vulkan loader (libvulkan.so.1)" };
   const manifest = installedDrivers().find((path) => /lvp_icd|lavapipe/.test(path));
   if (!manifest) return { missing: "lavapipe: no driver manifest lvp_icd.*.json is installed (Mesa's Vulkan drivers)" };
-  const adapter = await withDriver(manifest);
-  if (adapter) return { adapter, source: "lavapipe" };
+  const adapter = await withDriver(manifest, robust);
+  if (adapter) return { adapter, source: "lavapipe", robust };
   return {
     missing: `lavapipe: Dawn accepts no adapter of ${manifest}; it refuses Mesa 22 and is known to take Mesa 25`,
   };
 }
 
 /** Asks a fresh instance, because Dawn keeps the drivers it found at an instance's first request. */
-async function withDriver(manifest: string): Promise<GPUAdapter | null> {
-  const instance = await createInstance("vulkan");
+async function withDriver(manifest: string, robust: boolean): Promise<GPUAdapter | null> {
+  const instance = await createInstance("vulkan", robust);
   return withDrivers([manifest], () => instance.requestAdapter());
 }

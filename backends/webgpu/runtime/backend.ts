@@ -14,12 +14,14 @@ import {
   type Program,
   precisionPath,
   type Sizes,
+  spanned,
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
 import { checkFeeds, checkResidents, fetchedOutputs } from "../../feeds.ts";
 import { kernelFeaturesOf } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
+import { Loader } from "./loading/loader.ts";
 import { Pipelines } from "./pipelines.ts";
 import { DeviceProgram, type KernelTime } from "./program.ts";
 import { DeviceStore } from "./store.ts";
@@ -117,10 +119,8 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
-    return DeviceProgram.create(
-      this.gpu,
-      compileKernels(needed, factsOf(this.gpu), this.kernelOptions),
-      this.pipelines,
+    return spanned("compiler", `compile @${name}`, () =>
+      DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), this.kernelOptions), this.pipelines),
     );
   }
 
@@ -163,13 +163,14 @@ class Compiled implements WebgpuExecutable {
  */
 export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {}): WebgpuBackend {
   const pipelines = new Pipelines(gpu);
+  const loader = new Loader(gpu);
   const stores = new Set<DeviceStore>();
   const compiled = new Set<Compiled>();
   return {
     gpu,
     device: { backend: "webgpu", name: gpu.adapter.description, software: gpu.adapter.software },
     createStore() {
-      const store = new DeviceStore(gpu, (s) => stores.delete(s));
+      const store = new DeviceStore(gpu, loader, (s) => stores.delete(s));
       stores.add(store);
       return store;
     },

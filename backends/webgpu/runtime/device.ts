@@ -1,5 +1,6 @@
 /** An open WebGPU device: what it is, what it can do, and its failures as one clear error. */
-import { HeddleError, InternalError, type kernelIr, UnsupportedError } from "../../../compiler/index.ts";
+import { HeddleError, InternalError, type kernelIr, spanned, UnsupportedError } from "../../../compiler/index.ts";
+import { DeviceMemory } from "./device-memory.ts";
 import { halfFault } from "./half-check.ts";
 
 /** The graphics interface below WebGPU; `browser` where the browser hides it, `null` where nothing is executed. */
@@ -45,28 +46,47 @@ export type GpuDevice = {
   /** Features that the adapter has and that are not used, each with why, as a phrase. */
   readonly distrusted: ReadonlyMap<string, string>;
   readonly device: GPUDevice;
+  /** Makes its buffers. */
+  readonly memory: DeviceMemory;
+  /** False where an access beyond its memory is not stopped: kernels are then proven, or clamp themselves (emitWgsl). */
+  readonly robust: boolean;
   /** Why this adapter and no other, as a phrase that fits after "because". */
   readonly reason: string;
   /**
    * Waits for a promise of this device without starving a software adapter's threads, then throws what `check` throws.
    * A rejection of the promise itself passes through unless the device failed, which then is the better explanation.
+   * `doing` says what is waited for, as a phrase that fits after "while": a lost device is told with it.
    */
-  settle<T>(pending: Promise<T>): Promise<T>;
-  /** Throws the first failure since the device was opened: DeviceLostError, UnsupportedError (memory) or InternalError. */
-  check(): void;
-  /** Destroys the device with all its buffers; harmless the second time. */
+  settle<T>(pending: Promise<T>, doing?: string): Promise<T>;
+  /** Waits for the driver's answers about large buffers; throws OutOfMemoryError where it has not the memory for one. */
+  allocated(buffers: readonly GPUBuffer[], doing?: string): Promise<void>;
+  /** Throws the first failure since the device was opened: DeviceLostError, OutOfMemoryError or InternalError. */
+  check(doing?: string): void;
+  /** Destroys the device with all its buffers, as soon as no file is read into one; harmless the second time. */
   dispose(): void;
 };
 
 /** The device went away under us: a driver reset, an unplugged or reset GPU, a crashed software driver. */
 export class DeviceLostError extends HeddleError {
   override name = "DeviceLostError";
+  /** What was waited for, as a phrase; undefined where nothing was. */
+  readonly doing: string | undefined;
+
+  constructor(adapter: string, reason: string, doing?: string) {
+    super(
+      `the device on "${adapter}" was lost${doing ? ` while ${doing}` : ""}: ${reason}\n` +
+        "  hint: start again; a training run continues from its newest checkpoint with --resume",
+    );
+    this.doing = doing;
+  }
 }
 
 /** How a device is opened and waited for; the same for Node, the browser and the null device. */
 export type DeviceSource = {
   readonly backend: GraphicsBackend;
   readonly reason: string;
+  /** Whether the instance that the adapter comes from stops accesses beyond their memory. Default true. */
+  readonly robust?: boolean;
   /** Waits for a promise of the device; see wait.ts. */
   readonly wait: <T>(pending: Promise<T>) => Promise<T>;
 };
@@ -121,18 +141,30 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
   const device = await source.wait(request).catch((cause: unknown) => {
     throw new UnsupportedError(`adapter "${info.description}" refused a device: ${messageOf(cause)}`, { cause });
   });
-  const failures = watchFailures(device, info);
+  const limits = readLimits(device.limits);
+  const memory = new DeviceMemory(device, info.description, limits);
+  const failures = watchFailures(device, info, memory);
+  const settleFor: GpuDevice["settle"] = (pending, doing) =>
+    spanned("waits", doing ?? "the device", () =>
+      settle(pending, source.wait, () => failures.check(doing), failures.closed(doing)),
+    );
   const distrusted = await distrustedFeatures(device, source);
   return {
     adapter: info,
-    limits: readLimits(device.limits),
+    limits,
+    memory,
     features: new Set([...device.features].filter((name) => !distrusted.has(name))),
     distrusted,
     device,
+    robust: source.robust ?? true,
     reason: source.reason,
-    settle: (pending) => settle(pending, source.wait, failures.check),
+    settle: settleFor,
+    allocated: (buffers, doing) => memory.answered(buffers, (pending) => settleFor(pending, doing)),
     check: failures.check,
-    dispose: () => device.destroy(),
+    dispose: () => {
+      failures.close();
+      memory.whenUnused(() => device.destroy());
+    },
   };
 }
 
@@ -152,7 +184,12 @@ function readLimits(limits: GPUSupportedLimits): GpuLimits {
   return out as GpuLimits;
 }
 
-async function settle<T>(pending: Promise<T>, wait: DeviceSource["wait"], check: () => void): Promise<T> {
+async function settle<T>(
+  pending: Promise<T>,
+  wait: DeviceSource["wait"],
+  check: () => void,
+  closed: () => Error | undefined,
+): Promise<T> {
   try {
     const value = await wait(pending);
     check();
@@ -161,38 +198,47 @@ async function settle<T>(pending: Promise<T>, wait: DeviceSource["wait"], check:
     // The rejection of a lost device's promises may arrive before the news of the loss.
     await new Promise((resolve) => setTimeout(resolve, 0));
     check();
-    throw cause;
+    throw closed() ?? cause;
   }
+}
+
+interface Failures {
+  check(doing?: string): void;
+  /** Says that the loss that follows is wanted. */
+  close(): void;
+  /** What to throw for a promise that is rejected because the device was closed. */
+  closed(doing?: string): () => Error | undefined;
 }
 
 /** Keeps the first failure of a device, whichever way it is told. */
-function watchFailures(device: GPUDevice, info: AdapterInfo): { check(): void } {
+function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemory): Failures {
   let first: Error | undefined;
+  let lost: string | undefined;
+  let open = true;
   device.addEventListener("uncapturederror", (event) => {
-    first ??= errorOf(event.error, info);
+    first ??= errorOf(event.error, info, memory);
   });
-  void device.lost.then((lost) => {
-    if (lost.reason === "destroyed") return;
-    first ??= new DeviceLostError(
-      `the device on "${info.description}" was lost: ${lost.message || "the driver gives no reason"}\n` +
-        "  hint: start again; a training run continues from its newest checkpoint with --resume",
-    );
+  void device.lost.then(({ reason, message }) => {
+    if (reason === "destroyed" && !open) return;
+    lost = message || (reason === "destroyed" ? "it was destroyed" : "the driver gives no reason");
+    first ??= new DeviceLostError(info.description, lost);
   });
   return {
-    check() {
+    check(doing) {
+      if (first instanceof DeviceLostError && doing !== undefined)
+        throw new DeviceLostError(info.description, lost!, doing);
       if (first) throw first;
     },
+    close() {
+      open = false;
+    },
+    closed: (doing) => () => (open ? undefined : new DeviceLostError(info.description, "it was disposed of", doing)),
   };
 }
 
-function errorOf(error: GPUError, info: AdapterInfo): Error {
+function errorOf(error: GPUError, info: AdapterInfo, memory: DeviceMemory): Error {
   // By name: the error classes are globals in a browser and belong to the instance in Node.
-  if (error.constructor.name === "GPUOutOfMemoryError") {
-    return new UnsupportedError(
-      `adapter "${info.description}" is out of memory: ${error.message}\n` +
-        "  hint: a smaller batch or a smaller model needs less",
-    );
-  }
+  if (error.constructor.name === "GPUOutOfMemoryError") return memory.error(undefined, error.message);
   return new InternalError(`WebGPU on "${info.description}" refused a command: ${error.message}`);
 }
 

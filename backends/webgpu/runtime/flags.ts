@@ -1,6 +1,7 @@
 /** WebGPU's usage flags by their values in the specification: in Node, Dawn's constants are no globals. */
 export const usage = {
   mapRead: 0x1,
+  mapWrite: 0x2,
   copySrc: 0x4,
   copyDst: 0x8,
   uniform: 0x40,

@@ -11,32 +11,24 @@ import {
   type HostTensor,
   type SizedAxis,
   type Sizes,
-  UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { GpuDevice } from "./device.ts";
+import { bufferBytes, type MemoryKind } from "./device-memory.ts";
 import { mapModeRead, usage } from "./flags.ts";
 
 export { mapModeRead, usage };
 
-/** Buffer and copy sizes are multiples of 4 bytes, bindings of up to 16. */
-const granule = 16;
-
-export const bufferBytes = (bytes: number): number => Math.max(granule, Math.ceil(bytes / granule) * granule);
-
 /** A buffer that kernels bind and that copies reach. Throws UnsupportedError above the adapter's limit. */
-export function storageBuffer(gpu: GpuDevice, bytes: number, label: string): GPUBuffer {
-  const size = bufferBytes(bytes);
-  if (size > gpu.limits.maxBufferSize) {
-    throw new UnsupportedError(
-      `"${label}" takes ${size} bytes, more than the ${gpu.limits.maxBufferSize} of one buffer on "${gpu.adapter.description}"`,
-    );
-  }
-  return gpu.device.createBuffer({ label, size, usage: usage.storage | usage.copySrc | usage.copyDst });
-}
+export const storageBuffer = (
+  gpu: GpuDevice,
+  bytes: number,
+  what: string,
+  kind: MemoryKind = "measurements",
+): GPUBuffer => gpu.memory.allocate({ what, kind, bytes, usage: usage.storage | usage.copySrc | usage.copyDst });
 
 /** A small buffer that kernels read and runs write. */
-export const uniformBuffer = (gpu: GpuDevice, bytes: number, label: string): GPUBuffer =>
-  gpu.device.createBuffer({ label, size: bufferBytes(bytes), usage: usage.uniform | usage.copyDst });
+export const uniformBuffer = (gpu: GpuDevice, bytes: number, what: string): GPUBuffer =>
+  gpu.memory.allocate({ what, kind: "constants", bytes, usage: usage.uniform | usage.copyDst });
 
 /**
  * A buffer for tensors whose sizes may be open until a run. Where their largest sizes are declared it is made for those;
@@ -45,14 +37,21 @@ export const uniformBuffer = (gpu: GpuDevice, bytes: number, label: string): GPU
 export class GrowingBuffer {
   private readonly gpu: GpuDevice;
   private readonly tensors: readonly Dim[];
-  private readonly label: string;
+  private readonly what: string;
+  private readonly kind: MemoryKind;
   private current: GPUBuffer | undefined;
 
   /** `tensors` are the bytes of each tensor that the buffer is for, one at a time. */
-  constructor(gpu: GpuDevice, tensors: readonly Dim[], label: string) {
+  constructor(gpu: GpuDevice, tensors: readonly Dim[], what: string, kind: MemoryKind) {
     this.gpu = gpu;
     this.tensors = tensors;
-    this.label = label;
+    this.what = what;
+    this.kind = kind;
+  }
+
+  /** The buffer, if it was made. */
+  get made(): GPUBuffer[] {
+    return this.current ? [this.current] : [];
   }
 
   /** The buffer; `reserve` comes first. */
@@ -63,7 +62,7 @@ export class GrowingBuffer {
   /** Makes the buffer for the largest sizes, of the tensors of which these are known or declared. */
   reserveMost(): void {
     const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max).filter(Number.isFinite));
-    if (most > 0) this.current = storageBuffer(this.gpu, most, this.label);
+    if (most > 0) this.current = storageBuffer(this.gpu, most, this.what, this.kind);
   }
 
   /** Makes the buffer large enough for the sizes of a run; true where it was made anew. */
@@ -72,17 +71,18 @@ export class GrowingBuffer {
     if (this.current && this.current.size >= bufferBytes(needed)) return false;
     const grown = this.current ? Math.min(1.5 * this.current.size, this.gpu.limits.maxBufferSize) : 0;
     this.current?.destroy();
-    this.current = storageBuffer(this.gpu, Math.max(needed, grown), this.label);
+    this.current = storageBuffer(this.gpu, Math.max(needed, grown), this.what, this.kind);
     return true;
   }
 
   dispose(): void {
     this.current?.destroy();
+    this.current = undefined;
   }
 }
 
 /** Values as the device stores them: whole words, a bool in four bytes. */
-function deviceData(tensor: HostTensor): ArrayBufferView<ArrayBuffer> {
+export function deviceData(tensor: HostTensor): ArrayBufferView<ArrayBuffer> {
   const { dtype, data } = tensor;
   const exact = dtype === "bool" ? Uint32Array.from(data) : typed(dtype, data);
   if (exact.byteLength % 4 === 0) return exact;
@@ -119,20 +119,24 @@ export class ReadBack {
   private readonly gpu: GpuDevice;
   private readonly tensors: readonly DeviceTensor[];
   private readonly offsets: number[] = [];
+  private readonly what: string;
   private readonly staging: GPUBuffer | undefined;
 
-  constructor(gpu: GpuDevice, tensors: readonly DeviceTensor[]) {
+  /** `what` names the tensors. */
+  constructor(gpu: GpuDevice, tensors: readonly DeviceTensor[], what: string) {
     this.gpu = gpu;
     this.tensors = tensors;
+    this.what = what;
     let size = 0;
     for (const t of tensors) {
       this.offsets.push(size);
       size += bufferBytes(elementCount(t.axes) * deviceElementBytes(t.dtype));
     }
     if (size > 0) {
-      this.staging = gpu.device.createBuffer({
-        label: "read-back",
-        size,
+      this.staging = gpu.memory.allocate({
+        what,
+        kind: "read-backs",
+        bytes: size,
         usage: usage.mapRead | usage.copyDst,
       });
     }
@@ -148,7 +152,8 @@ export class ReadBack {
   async read(): Promise<HostTensor[]> {
     if (!this.staging) return [];
     try {
-      await this.gpu.settle(this.staging.mapAsync(mapModeRead));
+      await this.gpu.allocated([this.staging]);
+      await this.gpu.settle(this.staging.mapAsync(mapModeRead), `reading ${this.what} back`);
       const mapped = this.staging.getMappedRange();
       return this.tensors.map((t, i) => fromDevice(t, mapped.slice(this.offsets[i]!, this.offsets[i + 1])));
     } finally {

@@ -9,11 +9,12 @@ export type DawnBackend = Exclude<GraphicsBackend, "browser">;
  * Unknown names are ignored by Dawn in silence, so code asserts on `features`, never on a flag.
  * allow_unsafe_apis: subgroup matrices. vulkan_enable_f16_on_nvidia: Dawn hides f16, and with it the tensor cores, on
  * NVIDIA drivers before 615.71. timestamp_quantization: rounds timestamps to 65,536 ns, too coarse to time a kernel.
+ * disable_robustness, where it is asked for: Dawn clamps no index (decision 21).
  */
-const dawnFlags = [
-  "enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia",
+const dawnFlags = (robust: boolean): readonly string[] => [
+  `enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia${robust ? "" : ",disable_robustness"}`,
   "disable-dawn-features=timestamp_quantization",
-] as const;
+];
 
 /** Live for as long as the process: when an instance is collected as garbage, Dawn aborts the process. */
 const instances = new Set<GPU>();
@@ -25,11 +26,11 @@ export function systemBackend(): DawnBackend {
 }
 
 /**
- * Creates a Dawn instance. It finds its drivers at the first `requestAdapter`, so set their environment around that call.
+ * Creates a Dawn instance; without `robust`, one for kernels that are known to stay within their memory. It finds its drivers at the first `requestAdapter`, so set their environment around that call.
  * Gives the process the globals that a page has (GPUBufferUsage and the like), so that one code serves both.
  * Throws UnsupportedError where the `webgpu` package has no binary for this machine.
  */
-export async function createInstance(backend: DawnBackend): Promise<GPU> {
+export async function createInstance(backend: DawnBackend, robust = true): Promise<GPU> {
   const { create, globals } = await import("webgpu").catch((cause: unknown) => {
     throw new UnsupportedError(
       `Dawn does not load on ${process.platform} ${process.arch}: ${cause instanceof Error ? cause.message : cause}\n` +
@@ -39,7 +40,7 @@ export async function createInstance(backend: DawnBackend): Promise<GPU> {
   });
   for (const [name, value] of Object.entries(globals))
     if (!(name in globalThis)) Object.assign(globalThis, { [name]: value });
-  const instance = create([`backend=${backend}`, ...dawnFlags]);
+  const instance = create([`backend=${backend}`, ...dawnFlags(robust)]);
   instances.add(instance);
   return instance;
 }

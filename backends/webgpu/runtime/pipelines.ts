@@ -1,5 +1,5 @@
 /** Compute pipelines, one for each distinct WGSL text of a device. */
-import type { Kernel } from "../../../compiler/index.ts";
+import { InternalError, type Kernel } from "../../../compiler/index.ts";
 import { emitWgsl } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 
@@ -19,17 +19,24 @@ export class Pipelines {
   /** The pipelines of all kernels, those of new texts compiled at the same time. */
   async of(kernels: readonly Kernel[]): Promise<GPUComputePipeline[]> {
     const pending = kernels.map((kernel) => {
-      const code = emitWgsl(kernel, { subgroupSizes: this.gpu.adapter.subgroupSize });
+      const { adapter, robust } = this.gpu;
+      const code = emitWgsl(kernel, { subgroupSizes: adapter.subgroupSize, robust });
       let pipeline = this.byText.get(code);
       if (!pipeline) this.byText.set(code, (pipeline = this.create(kernel.name, code)));
       return pipeline;
     });
-    return this.gpu.settle(Promise.all(pending));
+    return this.gpu.settle(Promise.all(pending), `compiling ${kernels.length} kernels`);
   }
 
   private create(label: string, code: string): Promise<GPUComputePipeline> {
     const { device } = this.gpu;
     const module = device.createShaderModule({ label, code });
-    return device.createComputePipelineAsync({ label, layout: "auto", compute: { module, entryPoint: "main" } });
+    const compute = { module, entryPoint: "main" };
+    return device.createComputePipelineAsync({ label, layout: "auto", compute }).catch((cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new InternalError(`kernel "${label}" does not compile on "${this.gpu.adapter.description}": ${why}`, {
+        cause,
+      });
+    });
   }
 }

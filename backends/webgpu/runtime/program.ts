@@ -18,12 +18,14 @@ import {
   type SizedAxis,
   type Sizes,
   tensorName,
+  timeline,
   UnsupportedError,
   UsageError,
   variantFor,
 } from "../../../compiler/index.ts";
 import { isResident } from "../../feeds.ts";
 import type { GpuDevice } from "./device.ts";
+import type { KernelTimer } from "./kernel-timer.ts";
 import {
   type DeviceTensor,
   GrowingBuffer,
@@ -36,6 +38,7 @@ import {
 } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { DeviceStore } from "./store.ts";
+import { traceRun } from "./trace-run.ts";
 
 /** How long one kernel took, in nanoseconds. */
 export interface KernelTime {
@@ -119,9 +122,11 @@ export class DeviceProgram {
     this.program = program;
     this.compiled = compiled;
     this.states = program.graph.inputs.filter(isResident);
-    this.slots = program.plan.slots.map((tensors, i) => new GrowingBuffer(gpu, tensors, `slot ${i}`));
+    this.slots = program.plan.slots.map(
+      (tensors, i) => new GrowingBuffer(gpu, tensors, `slot ${i} of @${program.graph.name}`, "activations"),
+    );
     for (const n of program.graph.inputs)
-      if (!isResident(n)) this.feeds.set(n, new GrowingBuffer(gpu, [deviceBytes(n)], inputName(n)));
+      if (!isResident(n)) this.feeds.set(n, new GrowingBuffer(gpu, [deviceBytes(n)], inputName(n), "inputs"));
     for (const use of program.plan.buffers.values())
       if (use.kind === "table") this.tables.set(use.node, this.table(use.node));
     if (program.symbols.length > 0) this.sizes = uniformBuffer(gpu, 4 * program.symbols.length, "sizes");
@@ -136,14 +141,21 @@ export class DeviceProgram {
     const made = await pipelines.of(variants.map((v) => v.kernel));
     const compiled = variants.map((variant, i) => [variant, { variant, pipeline: made[i]! }] as const);
     const device = new DeviceProgram(gpu, program, new Map(compiled));
-    for (const b of [...device.slots, ...device.feeds.values()]) b.reserveMost();
-    gpu.check();
+    const doing = `making the buffers of @${program.graph.name}`;
+    try {
+      for (const b of [...device.slots, ...device.feeds.values()]) b.reserveMost();
+      await gpu.allocated(device.made, doing);
+      gpu.check(doing);
+    } catch (error) {
+      device.dispose();
+      throw error;
+    }
     return device;
   }
 
   private table(node: Node): GPUBuffer {
     const axes = node.type.axes as readonly SizedAxis[];
-    const buffer = storageBuffer(this.gpu, dimValue(deviceBytes(node)), "constant");
+    const buffer = storageBuffer(this.gpu, dimValue(deviceBytes(node)), "constant", "constants");
     const data = Float64Array.from(node.attrs.values as readonly number[]);
     upload(this.gpu, buffer, { dtype: node.type.dtype, axes, data });
     return buffer;
@@ -193,31 +205,47 @@ export class DeviceProgram {
 
   /** Runs every kernel once, at the sizes given, and reads the outputs named. */
   async run(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, fetch: readonly string[], sizes: Sizes) {
-    const { bound, dispatches } = this.prepare(feeds, store, sizes);
+    const { bound, dispatches } = await this.prepare(feeds, store, sizes);
     const encoder = this.gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const one of dispatches) this.dispatch(pass, one, bound, store);
-    pass.end();
+    const trace = traceRun(this.gpu, this.program);
+    if (trace?.timer) this.dispatchTimed(encoder, trace.timer, dispatches, bound, store);
+    else {
+      const pass = encoder.beginComputePass();
+      for (const one of dispatches) this.dispatch(pass, one, bound, store);
+      pass.end();
+    }
     const nodes = new Map(this.program.graph.outputs.map((o) => [o.name, o.node]));
     const readBack = new ReadBack(
       this.gpu,
       fetch.map((name) => this.output(nodes.get(name)!, store, sizes)),
+      `${fetch.map((name) => `"${name}"`).join(", ")} of @${this.program.graph.name}`,
     );
     readBack.encode(encoder); // before the copies: an output may be what a state held before
     for (const { from, to, bytes } of this.program.plan.copies) {
       const [source, target] = [this.bufferAt(from, store), this.bufferAt(to, store)];
       encoder.copyBufferToBuffer(source, 0, target, 0, Math.ceil(dimValue(bytes, sizes) / 4) * 4);
     }
+    trace?.submits();
     this.gpu.device.queue.submit([encoder.finish()]);
     const values = await readBack.read();
-    if (values.length === 0) await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone());
-    this.gpu.check();
+    if (values.length === 0) await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), this.doing);
+    await trace?.done();
+    this.gpu.check(this.doing);
     return Object.fromEntries(fetch.map((name, i) => [name, values[i]!]));
   }
 
-  private prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes) {
+  private async prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes) {
     const { dispatches } = this.sizedFor(sizes);
+    try {
+      await this.gpu.allocated(this.made, this.doing);
+    } catch (error) {
+      this.release(); // what the driver refused is no buffer
+      throw error;
+    }
+    const begun = performance.now();
     for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
+    if (this.feeds.size > 0)
+      timeline()?.span("uploads", `feeds of @${this.program.graph.name}`, begun, performance.now());
     return { bound: this.bind(store), dispatches };
   }
 
@@ -243,6 +271,22 @@ export class DeviceProgram {
     pass.dispatchWorkgroups(...grid);
   }
 
+  /** Each kernel in a pass of its own, whose time is taken. */
+  private dispatchTimed(
+    encoder: GPUCommandEncoder,
+    timer: KernelTimer,
+    dispatches: readonly Dispatch[],
+    bound: Bound,
+    store: DeviceStore,
+  ): void {
+    for (const [i, one] of dispatches.entries()) {
+      const pass = encoder.beginComputePass(timer.pass(i));
+      this.dispatch(pass, one, bound, store);
+      pass.end();
+    }
+    timer.encode(encoder);
+  }
+
   private output(node: Node, store: DeviceStore, sizes: Sizes): DeviceTensor {
     const root = this.program.storage.get(node)?.root ?? node;
     return { buffer: this.bufferOf(root, store), dtype: node.type.dtype, axes: sizedAxes(node, sizes) };
@@ -252,10 +296,12 @@ export class DeviceProgram {
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
     if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter has no timestamps");
-    const { bound, dispatches } = this.prepare(feeds, store, sizes);
+    const { bound, dispatches } = await this.prepare(feeds, store, sizes);
     const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
-    const resolved = device.createBuffer({ size: 16, usage: usage.queryResolve | usage.copySrc });
-    const staging = device.createBuffer({ size: 16, usage: usage.mapRead | usage.copyDst });
+    const buffer = (what: string, flags: number) =>
+      this.gpu.memory.allocate({ what, kind: "read-backs", bytes: 16, usage: flags });
+    const resolved = buffer("timestamps", usage.queryResolve | usage.copySrc);
+    const staging = buffer("timestamps read-back", usage.mapRead | usage.copyDst);
     const times: KernelTime[] = [];
     for (const [i, { name, kind }] of this.program.kernels.entries()) {
       const encoder = device.createCommandEncoder();
@@ -267,7 +313,7 @@ export class DeviceProgram {
       encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, 16);
       device.queue.submit([encoder.finish()]);
-      await this.gpu.settle(staging.mapAsync(mapModeRead));
+      await this.gpu.settle(staging.mapAsync(mapModeRead), `timing kernel "${name}"`);
       const [begin, end] = new BigUint64Array(staging.getMappedRange().slice(0));
       staging.unmap();
       times.push({ name, kind, nanoseconds: Number(end! - begin!) });
@@ -277,8 +323,24 @@ export class DeviceProgram {
     return times;
   }
 
-  dispose(): void {
+  private get made(): GPUBuffer[] {
+    return [...this.slots, ...this.feeds.values()].flatMap((b) => b.made);
+  }
+
+  /** What a run does, for errors. */
+  private get doing(): string {
+    return `running @${this.program.graph.name}, ${this.program.kernels.length} kernels`;
+  }
+
+  /** Frees what is made anew for the next run. */
+  private release(): void {
     for (const b of [...this.slots, ...this.feeds.values()]) b.dispose();
+    this.last = undefined;
+    this.generation++;
+  }
+
+  dispose(): void {
+    this.release();
     for (const b of this.tables.values()) b.destroy();
     this.sizes?.destroy();
   }

@@ -101,7 +101,7 @@ export class Trial {
   async ready(variant: KernelVariant): Promise<Ready> {
     const { gpu } = this.tools;
     const { kernel, bindings } = variant;
-    const code = emitWgsl(kernel, { subgroupSizes: gpu.adapter.subgroupSize });
+    const code = emitWgsl(kernel, { subgroupSizes: gpu.adapter.subgroupSize, robust: gpu.robust });
     const [label, entryPoint] = [kernel.name, "main"];
     const module = await scopedAtOnce(gpu, () => gpu.device.createShaderModule({ label, code }));
     const pipeline = await gpu.settle(

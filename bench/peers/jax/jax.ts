@@ -7,7 +7,7 @@ import type { GpuDevice } from "../../subject.ts";
 
 /** Opens the device, lends it to jax-js and makes WebGPU its default. Throws UnsupportedError where jax-js refuses. */
 export async function startJax(): Promise<GpuDevice> {
-  const gpu = await openDevice();
+  const gpu = await openDevice({ robust: true });
   Object.defineProperty(navigator, "gpu", { value: lend(gpu.device), configurable: true });
   const started = await init("webgpu");
   if (!started.includes("webgpu")) throw new UnsupportedError("jax-js does not take the WebGPU device");

@@ -1,6 +1,6 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { UsageError } from "../../../compiler/index.ts";
+import { UsageError, weightDtypes } from "../../../compiler/index.ts";
 import { weightsOf } from "../../checkpoint.ts";
 import { byteCount, collect, wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
@@ -35,8 +35,8 @@ function modes(source: string, done: (status: number) => void): Command {
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
     .option("--set <key=value>", "change a setting; may be repeated", collect, [])
     .addOption(
-      new Option("--dtype <dtype>", "what weights are kept as and, where the device can, computed with")
-        .choices(["f32", "f16"])
+      new Option("--dtype <dtype>", "what weights are kept as; f16 is computed with, where the device can")
+        .choices(weightDtypes)
         .default("f32"),
     )
     .option("--fixed", "compile for the sizes of a run, and anew for others; default once for all", false)

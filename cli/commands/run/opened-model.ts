@@ -1,13 +1,21 @@
 /** The model of a command line, and its weights on a device. */
-import { type Graph, keepParametersAs, UsageError } from "../../../compiler/index.ts";
+import { type Graph, keepWeightsAs, UsageError } from "../../../compiler/index.ts";
 import { defineModel, type Params, trace } from "../../../dsl/index.ts";
 import { publishedLayout } from "../../../models/index.ts";
-import { type DeviceModel, deviceModel, offloadedModel, openWeights, type Weights } from "../../../runtime/index.ts";
+import {
+  type DeviceModel,
+  deviceModel,
+  offloadedModel,
+  openWeights,
+  type ParameterSource,
+  quantizingSource,
+  type Weights,
+} from "../../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../../device.ts";
 import { loadConfigured, type NamedModel } from "../../load.ts";
 import { bytes } from "../../output.ts";
 import { openParameters } from "../../parameters.ts";
-import { precisionText } from "../../precision.ts";
+import { precisionFor, precisionText } from "../../precision.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
@@ -47,9 +55,11 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   try {
     const device = await openDevice(choice, options);
     say(`device: ${device.reason}`);
+    assertDecodes(device, options);
+    const source = quantizingSource(weights);
     if (options.dtype === "f16") say(`precision: ${precisionText(device.backend.precision({ precision: "f16" }))}`);
     let tell: (parts: string) => void = () => {};
-    const model = modelOn(device, weights, options, (parts) => tell(parts));
+    const model = modelOn(device, source, options, (parts) => tell(parts));
     const onParts: LoadedModel["onParts"] = (listener) => {
       tell = listener;
     };
@@ -58,8 +68,11 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
       device.backend.dispose();
       await weights.dispose();
     };
-    const session: DeviceModel["session"] = (part, sizes) =>
-      model.session(keepParametersAs(part, options.dtype), sizes);
+    const session: DeviceModel["session"] = (part, sizes) => {
+      const { graph: kept, quantized } = keepWeightsAs(part, options.dtype);
+      source.keep(quantized);
+      return model.session(kept, sizes);
+    };
     return { ...model, session, device, streams: options.offload, onParts, close };
   } catch (error) {
     await weights.dispose();
@@ -67,22 +80,30 @@ async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedMod
   }
 }
 
+/** Throws UsageError where integers are asked of a device that decodes none in its kernels. */
+function assertDecodes({ backend }: ChosenDevice, { dtype }: RunOptions): void {
+  if (dtype === "f32" || dtype === "f16" || backend.device.backend === "webgpu") return;
+  throw new UsageError(
+    `--dtype ${dtype} keeps weights as integers on webgpu only, and this is ${backend.device.backend}\n  hint: take --device webgpu, or --dtype f16; "heddle export --dtype ${dtype}" writes integers that onnxruntime runs`,
+  );
+}
+
 const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
   weights === random ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
 
 function modelOn(
   { backend }: ChosenDevice,
-  weights: Weights,
+  weights: ParameterSource,
   { offload, memory, fixed, dtype }: RunOptions,
   tell: (parts: string) => void,
 ): DeviceModel {
-  if (!offload) return deviceModel(backend, weights, { fixed, precision: dtype });
+  if (!offload) return deviceModel(backend, weights, { fixed, precision: precisionFor(dtype) });
   const held = memory ?? usualMemory;
   say(`weights stream part by part: at most ${bytes(held)} of them are on the device at a time`);
   return offloadedModel(backend, weights, {
     memory: held,
     fixed,
-    precision: dtype,
+    precision: precisionFor(dtype),
     onPart: (done, total) => tell(`${done}/${total}`),
     onExcess: (needed) => say(`the weights of a single operation are larger: ${bytes(needed)} are held at a time`),
   });

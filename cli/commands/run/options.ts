@@ -1,4 +1,5 @@
 /** What every mode of `heddle run` is given. */
+import type { WeightDType } from "../../../compiler/index.ts";
 import type { Geometry } from "../../../data/index.ts";
 
 export interface RunOptions {
@@ -11,8 +12,8 @@ export interface RunOptions {
   readonly batch: number;
   /** How pictures become squares, when not as the mode has it. */
   readonly fit?: Geometry["fit"];
-  /** What weights are kept as and, where the device can, computed with; sums are in f32 either way. */
-  readonly dtype: "f32" | "f16";
+  /** What weights are kept as and, where it is f16 and the device can, computed with; sums are in f32 either way. */
+  readonly dtype: WeightDType;
   /** Compile anew for each set of sizes that runs come with. */
   readonly fixed: boolean;
   /** Weights stay on disk and come part by part. */

@@ -9,6 +9,7 @@ import { rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { attentionFewRows, attentionTiles } from "./attention/shared-tiles.ts";
 import { attentionMatrices } from "./attention/subgroup-matrices.ts";
 import { fewRows } from "./contraction/few-rows.ts";
+import { fewRowsSliced } from "./contraction/few-rows-sliced.ts";
 import { oneRow } from "./contraction/one-row.ts";
 import { type ContractionProblem, contractionProblem } from "./contraction/problem.ts";
 import { registers } from "./contraction/registers.ts";
@@ -43,7 +44,7 @@ export type ScheduleTables = { readonly [K in KernelKind]: KindOfKernel<Problems
 export const scheduleTables: ScheduleTables = {
   contraction: {
     problem: contractionProblem,
-    schedules: [fewRows, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
+    schedules: [fewRows, fewRowsSliced, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
   },
   attention: {
     problem: attentionProblem,

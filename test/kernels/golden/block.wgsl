@@ -309,13 +309,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
   if ((i0 < 8i)) {
     let t1 = h0;
     let o2 = h1;
-    let h5 = (o2 / 2i);
-    let h4 = (h5 * 10i);
-    let h6 = (t1 * 4i);
-    let h7 = (o2 % 2i);
+    let h4 = (o2 / 2i);
+    let h3 = (h4 * 10i);
+    let h5 = (t1 * 4i);
+    let h6 = (o2 % 2i);
     for (var r4 = wid_z; r4 < 4i; r4 += 1i) {
-      let h3 = b0[((h4 + (min((h6 + r4), 4i) * 2i)) + h7)];
-      let h2 = vec4<f32>(h3.x, h3.y, h3.z, h3.w);
+      let h2 = b0[((h3 + (min((h5 + r4), 4i) * 2i)) + h6)];
       for (var e5 = wid_z; e5 < 1i; e5 += 1i) {
         p3[r4] = h2;
       }
@@ -344,21 +343,21 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     var a27 = 0.0f;
     var a28 = 0.0f;
     var a29 = 0.0f;
-    let h15 = (h5 * 30i);
+    let h14 = (h4 * 30i);
     for (var k30 = wid_z; k30 < 5i; k30 += 1i) {
       var a31 = 0.0f;
       var a32 = 0.0f;
       var a33 = 0.0f;
       var a34 = 0.0f;
-      let h9 = b1[((h4 + (k30 * 2i)) + h7)];
-      let h8 = h9.x;
-      a31 = (a31 + (p3[0i].x * h8));
-      let h10 = h9.y;
-      a32 = (a32 + (p3[0i].y * h10));
-      let h11 = h9.z;
-      a33 = (a33 + (p3[0i].z * h11));
-      let h12 = h9.w;
-      a34 = (a34 + (p3[0i].w * h12));
+      let h8 = b1[((h3 + (k30 * 2i)) + h6)];
+      let h7 = h8.x;
+      a31 = (a31 + (p3[0i].x * h7));
+      let h9 = h8.y;
+      a32 = (a32 + (p3[0i].y * h9));
+      let h10 = h8.z;
+      a33 = (a33 + (p3[0i].z * h10));
+      let h11 = h8.w;
+      a34 = (a34 + (p3[0i].w * h11));
       let s35 = (((a31 + a32) + a33) + a34);
       let x36 = (s35 * 0.5f);
       let m37 = max(a6, x36);
@@ -366,23 +365,23 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p39 = exp((x36 - m37));
       a6 = m37;
       a10 = ((a10 * f38) + p39);
-      let h14 = b2[(((h15 + (k30 * 6i)) + h7) + 4i)];
-      let h13 = h14.x;
-      a14 = ((a14 * f38) + (p39 * h13));
-      let h16 = h14.y;
-      a15 = ((a15 * f38) + (p39 * h16));
-      let h17 = h14.z;
-      a16 = ((a16 * f38) + (p39 * h17));
-      let h18 = h14.w;
-      a17 = ((a17 * f38) + (p39 * h18));
+      let h13 = b2[(((h14 + (k30 * 6i)) + h6) + 4i)];
+      let h12 = h13.x;
+      a14 = ((a14 * f38) + (p39 * h12));
+      let h15 = h13.y;
+      a15 = ((a15 * f38) + (p39 * h15));
+      let h16 = h13.z;
+      a16 = ((a16 * f38) + (p39 * h16));
+      let h17 = h13.w;
+      a17 = ((a17 * f38) + (p39 * h17));
       var a40 = 0.0f;
       var a41 = 0.0f;
       var a42 = 0.0f;
       var a43 = 0.0f;
-      a40 = (a40 + (p3[1i].x * h8));
-      a41 = (a41 + (p3[1i].y * h10));
-      a42 = (a42 + (p3[1i].z * h11));
-      a43 = (a43 + (p3[1i].w * h12));
+      a40 = (a40 + (p3[1i].x * h7));
+      a41 = (a41 + (p3[1i].y * h9));
+      a42 = (a42 + (p3[1i].z * h10));
+      a43 = (a43 + (p3[1i].w * h11));
       let s44 = (((a40 + a41) + a42) + a43);
       let x45 = (s44 * 0.5f);
       let m46 = max(a7, x45);
@@ -390,18 +389,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p48 = exp((x45 - m46));
       a7 = m46;
       a11 = ((a11 * f47) + p48);
-      a18 = ((a18 * f47) + (p48 * h13));
-      a19 = ((a19 * f47) + (p48 * h16));
-      a20 = ((a20 * f47) + (p48 * h17));
-      a21 = ((a21 * f47) + (p48 * h18));
+      a18 = ((a18 * f47) + (p48 * h12));
+      a19 = ((a19 * f47) + (p48 * h15));
+      a20 = ((a20 * f47) + (p48 * h16));
+      a21 = ((a21 * f47) + (p48 * h17));
       var a49 = 0.0f;
       var a50 = 0.0f;
       var a51 = 0.0f;
       var a52 = 0.0f;
-      a49 = (a49 + (p3[2i].x * h8));
-      a50 = (a50 + (p3[2i].y * h10));
-      a51 = (a51 + (p3[2i].z * h11));
-      a52 = (a52 + (p3[2i].w * h12));
+      a49 = (a49 + (p3[2i].x * h7));
+      a50 = (a50 + (p3[2i].y * h9));
+      a51 = (a51 + (p3[2i].z * h10));
+      a52 = (a52 + (p3[2i].w * h11));
       let s53 = (((a49 + a50) + a51) + a52);
       let x54 = (s53 * 0.5f);
       let m55 = max(a8, x54);
@@ -409,18 +408,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p57 = exp((x54 - m55));
       a8 = m55;
       a12 = ((a12 * f56) + p57);
-      a22 = ((a22 * f56) + (p57 * h13));
-      a23 = ((a23 * f56) + (p57 * h16));
-      a24 = ((a24 * f56) + (p57 * h17));
-      a25 = ((a25 * f56) + (p57 * h18));
+      a22 = ((a22 * f56) + (p57 * h12));
+      a23 = ((a23 * f56) + (p57 * h15));
+      a24 = ((a24 * f56) + (p57 * h16));
+      a25 = ((a25 * f56) + (p57 * h17));
       var a58 = 0.0f;
       var a59 = 0.0f;
       var a60 = 0.0f;
       var a61 = 0.0f;
-      a58 = (a58 + (p3[3i].x * h8));
-      a59 = (a59 + (p3[3i].y * h10));
-      a60 = (a60 + (p3[3i].z * h11));
-      a61 = (a61 + (p3[3i].w * h12));
+      a58 = (a58 + (p3[3i].x * h7));
+      a59 = (a59 + (p3[3i].y * h9));
+      a60 = (a60 + (p3[3i].z * h10));
+      a61 = (a61 + (p3[3i].w * h11));
       let s62 = (((a58 + a59) + a60) + a61);
       let x63 = (s62 * 0.5f);
       let m64 = max(a9, x63);
@@ -428,10 +427,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
       let p66 = exp((x63 - m64));
       a9 = m64;
       a13 = ((a13 * f65) + p66);
-      a26 = ((a26 * f65) + (p66 * h13));
-      a27 = ((a27 * f65) + (p66 * h16));
-      a28 = ((a28 * f65) + (p66 * h17));
-      a29 = ((a29 * f65) + (p66 * h18));
+      a26 = ((a26 * f65) + (p66 * h12));
+      a27 = ((a27 * f65) + (p66 * h15));
+      a28 = ((a28 * f65) + (p66 * h16));
+      a29 = ((a29 * f65) + (p66 * h17));
     }
     let l68 = max(a10, 1.0000000031710769e-30f);
     let l69 = (a6 + log(l68));
@@ -446,9 +445,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
     let l75 = (a9 + log(l74));
     p67[3i] = vec4<f32>((a26 / l74), (a27 / l74), (a28 / l74), (a29 / l74));
     for (var r76 = wid_z; r76 < 4i; r76 += 1i) {
-      let h19 = (h6 + r76);
-      let h20 = ((h4 + (min(h19, 4i) * 2i)) + h7);
-      if ((h19 < 5i)) {
+      let h18 = (h5 + r76);
+      let h19 = ((h3 + (min(h18, 4i) * 2i)) + h6);
+      if ((h18 < 5i)) {
         for (var e77 = wid_z; e77 < 1i; e77 += 1i) {
           let y78 = p67[r76].x;
           let v79 = y78;
@@ -458,7 +457,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) 
           let v83 = y82;
           let y84 = p67[r76].w;
           let v85 = y84;
-          b3[h20] = vec4<f32>(v79, v81, v83, v85);
+          b3[h19] = vec4<f32>(v79, v81, v83, v85);
         }
       }
     }

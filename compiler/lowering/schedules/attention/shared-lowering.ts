@@ -23,7 +23,6 @@ import {
 } from "../../../kernel/index.ts";
 import { add, and, div, lt, mod, mul, select } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
-import type { Settings } from "../../schedule.ts";
 import { clamped } from "../contraction/problem.ts";
 import {
   fadd,
@@ -34,60 +33,27 @@ import {
   isTrue,
   least,
   notAbove,
-  type Parts,
   partOf,
   passOf,
   rowStores,
   storeElement,
-  widthsOf,
 } from "./problem.ts";
+import {
+  columns,
+  columnsOf,
+  foursOf,
+  lengthOf,
+  linePitch,
+  rowsOf,
+  type SharedTile,
+  slabSize,
+  stripPitch,
+  threadsOf,
+} from "./shared-tile.ts";
 import { type Frame, lastOf, type Vectors } from "./sides.ts";
 import { bring, oddPitch, type Slab, slabArray } from "./slab.ts";
 
-export interface SharedTile extends Settings {
-  /** Threads of a workgroup, down and across a tile. */
-  readonly down: number;
-  readonly across: number;
-  /** Rows of a thread. */
-  readonly rows: number;
-  /** 1 where one tile has all rows. */
-  readonly single: number;
-  /** Elements of vectors that one slab has, while logits are made. */
-  readonly depth: number;
-}
-
-/** Columns of a thread: an access of the strip. */
-const columns = 4;
 const barrier: Stmt = { kind: "barrier" };
-
-export const rowsOf = (t: SharedTile): number => t.down * t.rows;
-export const columnsOf = (t: SharedTile): number => t.across * columns;
-export const threadsOf = (t: SharedTile): number => t.down * t.across;
-
-const lengthOf = (axes: Vectors["axes"]): number => axes.reduce((n, a) => n * Number(a.size), 1);
-/** Fours of a result's row that one thread sums. */
-const foursOf = (length: number, t: SharedTile): number => Math.ceil(length / 4 / t.across);
-/** Accesses from one line to the next where whole vectors are brought. */
-const linePitch = (length: number, t: SharedTile): number => oddPitch(4 * foursOf(length, t) * t.across, 4);
-const stripPitch = (t: SharedTile): number => oddPitch(columnsOf(t), 4);
-
-/** The lengths of the vectors that are summed with weights, a result each. */
-const summedLengths = (p: Parts): number[] =>
-  p.cores.flatMap((core) => (widthsOf(p, core).length > 0 ? [lengthOf(widthsOf(p, core))] : []));
-
-/** Sums that a thread holds in registers. */
-export const accumulatorsOf = (p: Parts, t: SharedTile): number =>
-  summedLengths(p).reduce((n, length) => n + 4 * t.rows * foursOf(length, t), 0);
-
-/** Accesses of the slab: pieces of the rows and columns, or whole vectors of a few columns. */
-const slabSize = (p: Parts, t: SharedTile): number =>
-  Math.max(
-    (rowsOf(t) + columnsOf(t)) * oddPitch(t.depth, 4),
-    ...summedLengths(p).map((length) => 4 * linePitch(length, t)),
-  );
-
-export const sharedBytes = (p: Parts, t: SharedTile): number =>
-  16 * (slabSize(p, t) + rowsOf(t) * stripPitch(t)) + 4 * threadsOf(t) * t.rows;
 
 export const lowerShared = (frame: Frame, t: SharedTile): KernelCode => new SharedLowering(frame, t).run();
 

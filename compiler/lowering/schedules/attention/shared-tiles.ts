@@ -3,15 +3,8 @@ import { typical, typicalSpan } from "../../../fusion/index.ts";
 import { noSharing } from "../../facts.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
 import { type AttentionProblem, knownWidths } from "./problem.ts";
-import {
-  accumulatorsOf,
-  columnsOf,
-  lowerShared,
-  rowsOf,
-  type SharedTile,
-  sharedBytes,
-  threadsOf,
-} from "./shared-lowering.ts";
+import { lowerShared } from "./shared-lowering.ts";
+import { accumulatorsOf, columnsOf, rowsOf, type SharedTile, sharedBytes, threadsOf } from "./shared-tile.ts";
 import { Frame, type Sides, sidesOf, typicalColumns } from "./sides.ts";
 
 /** Sums that a thread holds beside its logits before registers spill. */

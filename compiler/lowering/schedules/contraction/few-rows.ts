@@ -1,9 +1,19 @@
 /**
- * Contractions of a few rows with a long matrix, as the steps of a decoder have them: a workgroup reads one row of the
- * matrix once, for all of the few, its threads sharing the sum. They are bound by reading the matrix, not by arithmetic.
+ * Contractions of a few rows with a long matrix, as the steps of a decoder have them. They are bound by reading the
+ * matrix, not by arithmetic: it is read once for all of the few, by sixteen bytes where they are floats, and threads share each sum.
+ * Neither the rate nor the settings were measured on a GPU.
  */
-import { dimExpr, type Env, indexOver, isMultipleOf, restrict, spanOf, typical } from "../../../fusion/index.ts";
-import { boundsOf, divideDims } from "../../../ir/dim.ts";
+import {
+  dimExpr,
+  type Env,
+  indexOver,
+  isMultipleOf,
+  restrict,
+  spanOf,
+  typical,
+  typicalSpan,
+} from "../../../fusion/index.ts";
+import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
 import {
   type ArrayDecl,
   type Expr,
@@ -12,120 +22,216 @@ import {
   floatArith,
   int,
   type Stmt,
+  subgroupCall,
   type Var,
   variable,
 } from "../../../kernel/index.ts";
-import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
-import { noSharing } from "../../facts.ts";
-import { type KernelCode, unflatten } from "../../kernel.ts";
+import { add, div, lt, mod, mul } from "../../../kernel/simplify.ts";
+import { type AdapterFacts, noSharing, subgroupLanes } from "../../facts.ts";
+import { ceilDiv, guarded, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
-import { type ContractionProblem, neighbours, type Side, storesOf } from "./problem.ts";
+import { type FewRowsProblem, fewCounts, fitsRows, type Item, isAcross, itemsFrom, sided, when } from "./few-sides.ts";
+import { type ContractionProblem, elementsOfLoad, neighbours, type Side, storesOf, withoutScale } from "./problem.ts";
 
 interface FewRows extends Readonly<Record<string, number>> {
   readonly threads: number;
-  /** Rows whose sums the threads of a workgroup hold in registers. */
+  /** Threads that share a sum: those of a subgroup; 0 where there is none of a known size, and a workgroup's share it. */
+  readonly lanes: number;
+  /** Rows whose sums the threads hold in registers. */
   readonly rows: number;
+  /** Rows of the long side that one read of the few serves. */
+  readonly outputs: number;
 }
 
-/** More rows than this are no few: their sums would take too many registers. */
-const most = 8;
+/** So many groups of threads that share sums keep a large GPU reading. */
+const manyGroups = 1024;
+
+/**
+ * Elements that a thread takes at once, where one load has more: threads beside each other read the few as far apart as
+ * this, and further apart their loads would share no cache lines.
+ */
+const mostNeighbours = 8;
+
+/** Products of one turn of a loop whose operands are loaded at once: more take more registers than they hide latency. */
+const productsOfTurn = 128;
 
 export const fewRows: Schedule<ContractionProblem, FewRows> = {
   name: "few-rows",
-  summary: "a workgroup reads a row of the long side once, for all of the few rows of the other",
-  // Where the number of rows is open until a run: one for decoding token by token, and the most.
-  settings: (facts) =>
-    facts.software ? noSharing : [1, 2, 3, 4, 5, 6, 7, most].map((rows) => ({ threads: 64, rows })),
+  summary: "the long side is read once, by wide loads, for all of the few rows of the other",
+  settings: (facts) => (facts.software ? noSharing : fewCounts.flatMap((rows) => settingsFor(rows, facts))),
   fits,
   byRange: true,
-  cost: (_, { rows }) => rows,
-  lower: lowerFewRows,
+  cost,
+  lower: (problem, settings) => new SharedSums(sided(problem), settings).run(),
 };
 
-/** The few rows and the long side; where the number of rows is open until a run, they may turn out few. */
-function sidesOf({ rows, columns }: ContractionProblem): { readonly few: Side; readonly long: Side } {
-  const isFewer = (a: Side, b: Side) =>
-    typeof a.size === "number" ? !(typeof b.size === "number" ? b.size < a.size : a.size > most) : !isFew(b);
-  return isFewer(rows, columns) ? { few: rows, long: columns } : { few: columns, long: rows };
+function settingsFor(rows: number, facts: AdapterFacts): FewRows[] {
+  const threads = 64;
+  const lanes = subgroupLanes(facts) ?? 0;
+  return [1, 2, 4].map((outputs) => ({ threads, lanes: lanes <= threads ? lanes : 0, rows, outputs }));
 }
 
-const isFew = ({ size }: Side): boolean => typeof size === "number" && size <= most;
-
-function fits(problem: ContractionProblem, { threads, rows }: FewRows): Fit {
-  const { few, long } = sidesOf(problem);
-  if (typeof few.size === "number" && few.size > most) return `both sides have more than ${most} rows`;
-  if (typical(long.size) <= most) return `neither side has more than ${most} rows`;
-  if (typical(problem.depth) < 2 * threads)
-    return `a sum of ${problem.depth} is too short for ${threads} threads to share`;
-  if (typeof few.size === "number") return few.size === rows || `there are ${few.size} rows`;
-  return rows === 1 || rows === most ? { assuming: [{ dim: few.size, max: rows }] } : "rows are open until a run";
+function fits(problem: ContractionProblem, { threads, lanes, rows }: FewRows): Fit {
+  const sides = sided(problem);
+  const sharing = lanes || threads;
+  const fit = fitsRows(sides, rows);
+  if (typeof fit === "string") return fit;
+  if (isAcross(sides)) return "the elements of a sum are no neighbours in memory";
+  const isLong = typical(problem.depth) >= 2 * sharing;
+  return isLong ? fit : `a sum of ${problem.depth} is too short for ${sharing} threads to share`;
 }
 
-function lowerFewRows(problem: ContractionProblem, { threads, rows: most }: FewRows): KernelCode {
-  const { k, over, depth, batch } = problem;
-  const { few, long } = sidesOf(problem);
-  const rows = Math.min(most, boundsOf(few.size).max);
-  const arrays: ArrayDecl[] = [];
-  const size = dimExpr(few.size);
-  const code = k.perWorkgroup(mul(dimExpr(long.size), dimExpr(spanOf(batch))), threads, (item, lane) => {
-    const batchEnv = unflatten(div(item, dimExpr(long.size)), batch);
-    const longEnv = unflatten(mod(item, dimExpr(long.size)), long.axes);
-    const fewEnvs = range(rows).map((i) => unflatten(min(int(i), sub(size, int(1))), few.axes));
-    const sums = fewEnvs.map(() => variable(k.names.fresh("c"), "f32"));
-    const isDeep = isMultipleOf(depth, 4) && neighbours(k, over, long, longEnv, batchEnv);
-    const valueAt = (side: Side, ...envs: readonly Env[]): Expr =>
-      k.values.at(side.operand, restrict(new Map(envs.flatMap((e) => [...e])), side.operand));
-    const step = (at: Env): Stmt[] => {
-      const { target, stmt } = k.let("r", valueAt(long, batchEnv, longEnv, at));
-      const sum = (c: Var, env: Env): Stmt => {
-        const product = floatArith("mul", valueAt(few, batchEnv, env, at), target);
-        return { kind: "assign", target: c, value: floatArith("add", c, product) };
-      };
-      return [stmt, ...sums.map((c, i) => sum(c, fewEnvs[i]!))];
-    };
-    const width = isDeep ? 4 : 1;
-    const turns = divideDims(depth, width)!;
-    const turn = indexOver(k.names.fresh("k"), turns);
-    const body = range(width).flatMap((u) => step(unflatten(add(mul(turn, int(width)), int(u)), over)));
-    const loop: Stmt = { kind: "for", index: turn, from: lane, to: dimExpr(turns), step: threads, body };
-    const array: ArrayDecl = { name: k.names.fresh("s"), dtype: "f32", length: rows * threads, space: "workgroup" };
-    arrays.push(array);
-    const slot = (i: number, at: Expr) => add(int(i * threads), at);
-    const stores = fewEnvs.flatMap((env, i): Stmt[] => {
-      const inside = lt(int(i), size);
-      const body = storesOf(k, new Map([...batchEnv, ...env, ...longEnv]), element(array.name, "f32", slot(i, int(0))));
-      return inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];
+/** What is read for an element of the long side: itself, and elements of the few, which other rows of it share. */
+function cost(problem: ContractionProblem, { rows, outputs }: FewRows): number {
+  const groups = (typical(sided(problem).long.size) * typicalSpan(problem.batch)) / outputs;
+  return (1 + rows / outputs) * Math.max(1, manyGroups / groups);
+}
+
+class SharedSums {
+  private readonly p: FewRowsProblem;
+  private readonly s: FewRows;
+  private readonly rows: number;
+  /** Elements of the long side that a thread takes in one turn. */
+  private readonly width: number;
+
+  constructor(problem: FewRowsProblem, settings: FewRows) {
+    this.p = problem;
+    this.s = settings;
+    this.rows = Math.min(settings.rows, boundsOf(problem.few.size).max);
+    const { k, over, long } = problem;
+    this.width = neighbours(k, over, long) ? Math.min(mostNeighbours, elementsOfLoad(k, over, long)) : 1;
+  }
+
+  run(): KernelCode {
+    const { k, long, batch } = this.p;
+    const { threads, lanes, outputs } = this.s;
+    const across = ceilDiv(dimExpr(long.size), outputs);
+    const count = mul(across, dimExpr(spanOf(batch)));
+    const arrays: ArrayDecl[] = [];
+    if (lanes === 0) {
+      const code = k.perWorkgroup(count, threads, (item, lane) => this.team(item, across, lane, threads, arrays));
+      return { ...code, arrays };
+    }
+    const each = threads / lanes;
+    const subgroup = variable("subgroup_id", "i32", { min: 0, max: each - 1 });
+    const lane = variable("lane", "i32", { min: 0, max: lanes - 1 });
+    const code = k.perWorkgroup(ceilDiv(count, each), threads, (workgroup) => {
+      const index = add(mul(workgroup, int(each)), subgroup);
+      return guarded(k.names.fresh("i"), index, count, (item) => this.team(item, across, lane, lanes));
     });
-    return [
-      ...sums.map((target): Stmt => ({ kind: "var", target, value: float(0) })),
-      loop,
-      ...sums.map((value, i): Stmt => ({ kind: "set", array: array.name, index: slot(i, lane), value })),
-      { kind: "barrier" },
-      ...fold(array, threads, rows, lane, slot),
-      { kind: "if", condition: { kind: "compare", dtype: "bool", op: "eq", a: lane, b: int(0) }, body: stores },
-    ];
-  });
-  return { ...code, arrays };
+    return { ...code, subgroupSize: lanes };
+  }
+
+  /** What threads that share sums do for some rows of the long side; with `arrays`, they are a workgroup and no subgroup. */
+  private team(item: Expr, across: Expr, lane: Expr, threads: number, arrays?: ArrayDecl[]): Stmt[] {
+    const { k, few, long, batch } = this.p;
+    const batchEnv = unflatten(div(item, across), batch);
+    const longs = itemsFrom(long, mul(mod(item, across), int(this.s.outputs)), this.s.outputs);
+    const fews = itemsFrom(few, int(0), this.rows);
+    const sums = longs.map(() => fews.map(() => variable(k.names.fresh("c"), "f32")));
+    const chunk = (turn: Expr) => this.chunk(turn, batchEnv, longs, fews, sums);
+    const out: Stmt[] = sums.flat().map((target) => ({ kind: "var", target, value: float(0) }));
+    out.push(...this.turns(lane, threads, chunk));
+    const totals = arrays ? this.folded(sums.flat(), lane, threads, arrays, out) : this.added(sums.flat(), out);
+    const stores = longs.flatMap((l, o) =>
+      fews.flatMap((f, i) => {
+        const body = storesOf(k, new Map([...batchEnv, ...f.env, ...l.env]), totals[o * fews.length + i]!);
+        return when(f.inside, when(l.inside, body));
+      }),
+    );
+    const first: Expr = { kind: "compare", dtype: "bool", op: "eq", a: lane, b: int(0) };
+    return [...out, { kind: "if", condition: first, body: stores }];
+  }
+
+  /** The loops over a thread's share of the sum: several turns at once, so that their loads are in flight together, then what is left. */
+  private turns(lane: Expr, threads: number, chunk: (turn: Expr) => Stmt[]): Stmt[] {
+    const { k, depth } = this.p;
+    const turns = divideDims(depth, this.width)!;
+    const count = dimExpr(turns);
+    const loop = (from: Expr, to: Expr, unroll: number): Stmt => {
+      const index = indexOver(k.names.fresh("k"), turns);
+      const body = range(unroll).flatMap((u) => chunk(add(index, int(u * threads))));
+      return { kind: "for", index, from, to, step: unroll * threads, body };
+    };
+    const unroll = this.unroll(turns, threads);
+    if (unroll === 1) return [loop(lane, count, 1)];
+    const step = unroll * threads;
+    const whole = mul(div(count, int(step)), int(step));
+    if (isMultipleOf(turns, step)) return [loop(lane, count, unroll)];
+    return [loop(lane, whole, unroll), loop(add(whole, lane), count, 1)];
+  }
+
+  private unroll(turns: Dim, threads: number): number {
+    const products = this.width * this.rows * this.s.outputs;
+    return (
+      [4, 2].find((n) => n * products <= productsOfTurn && (typeof turns !== "number" || turns >= n * threads)) ?? 1
+    );
+  }
+
+  /** Neighbouring products of every sum. */
+  private chunk(
+    turn: Expr,
+    batchEnv: Env,
+    longs: readonly Item[],
+    fews: readonly Item[],
+    sums: readonly (readonly Var[])[],
+  ): Stmt[] {
+    const { k, over, few, long } = this.p;
+    const out: Stmt[] = [];
+    const at = range(this.width).map((u) => unflatten(add(mul(turn, int(this.width)), int(u)), over));
+    const bound = (prefix: string, value: Expr): Expr => {
+      const { target, stmt } = k.let(prefix, value);
+      out.push(stmt);
+      return target;
+    };
+    const valuesOf = (side: Side, { env }: Item) =>
+      at.map((one) => k.values.at(side.operand, restrict(new Map([...batchEnv, ...env, ...one]), side.operand)));
+    const matrix = longs.map((item) => withoutScale(valuesOf(long, item)));
+    const right = matrix.map(({ values }) => values.map((v) => bound("r", v)));
+    for (const [i, item] of fews.entries()) {
+      const left = valuesOf(few, item).map((v) => bound("l", v));
+      for (const [o, { scale }] of matrix.entries()) {
+        const target = sums[o]![i]!;
+        const products: Expr[] = left.map((l, u) => floatArith("mul", l, right[o]![u]!));
+        if (scale) {
+          const sum = bound("p", products.reduce(plus));
+          out.push({ kind: "assign", target, value: plus(target, floatArith("mul", sum, scale)) });
+        } else
+          for (let u = 0; u < products.length; u += 4)
+            out.push({ kind: "assign", target, value: products.slice(u, u + 4).reduce(plus, target) });
+      }
+    }
+    return out;
+  }
+
+  /** The sums of all lanes of a subgroup, in every lane. */
+  private added(sums: readonly Var[], out: Stmt[]): Expr[] {
+    return sums.map((sum) => {
+      const { target, stmt } = this.p.k.let("t", subgroupCall("add", sum));
+      out.push(stmt);
+      return target;
+    });
+  }
+
+  /** The sums of all threads of a workgroup, added up in halves: a barrier for each half serves all sums. */
+  private folded(sums: readonly Var[], lane: Expr, threads: number, arrays: ArrayDecl[], out: Stmt[]): Expr[] {
+    const name = this.p.k.names.fresh("s");
+    arrays.push({ name, dtype: "f32", length: sums.length * threads, space: "workgroup" });
+    const slot = (i: number, at: Expr) => add(int(i * threads), at);
+    const value = (index: Expr) => element(name, "f32", index);
+    out.push(...sums.map((sum, i): Stmt => ({ kind: "set", array: name, index: slot(i, lane), value: sum })));
+    out.push({ kind: "barrier" });
+    for (let half = threads >> 1; half > 0; half >>= 1) {
+      const body = sums.map((_, i): Stmt => {
+        const sum = floatArith("add", value(slot(i, lane)), value(slot(i, add(lane, int(half)))));
+        return { kind: "set", array: name, index: slot(i, lane), value: sum };
+      });
+      out.push({ kind: "if", condition: lt(lane, int(half)), body }, { kind: "barrier" });
+    }
+    return sums.map((_, i) => value(slot(i, int(0))));
+  }
 }
+
+const plus = (a: Expr, b: Expr): Expr => floatArith("add", a, b);
 
 const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
-
-/** Adds up the threads' sums of every row, in halves: a barrier for each half serves all rows. */
-function fold(
-  slots: ArrayDecl,
-  threads: number,
-  rows: number,
-  lane: Expr,
-  slot: (i: number, at: Expr) => Expr,
-): Stmt[] {
-  const out: Stmt[] = [];
-  const value = (index: Expr) => element(slots.name, "f32", index);
-  for (let half = threads >> 1; half > 0; half >>= 1) {
-    const body = Array.from({ length: rows }, (_, i): Stmt => {
-      const sum = floatArith("add", value(slot(i, lane)), value(slot(i, add(lane, int(half)))));
-      return { kind: "set", array: slots.name, index: slot(i, lane), value: sum };
-    });
-    out.push({ kind: "if", condition: lt(lane, int(half)), body }, { kind: "barrier" });
-  }
-  return out;
-}

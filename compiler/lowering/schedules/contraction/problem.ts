@@ -2,15 +2,16 @@
  * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
-import { dimExpr, type Env, indexOver, restrict, spanOf } from "../../../fusion/index.ts";
+import { dimExpr, type Env, indexOver, isMultipleOf, restrict, spanOf } from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
+import { deviceElementBytes } from "../../../ir/dtype.ts";
 import type { Node } from "../../../ir/node.ts";
+import { scaleOf } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
-import { add, div, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { children, type Expr, float, int, keyOf, type Stmt, withChildren } from "../../../kernel/index.ts";
+import { add, div, mentions, min, mod, mul, strideOf, sub } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";
-import { advances } from "../../loops.ts";
 
 /** One side of the product: its operand and its own axes. */
 export interface Side {
@@ -57,13 +58,79 @@ export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
   return [stmt, ...k.storesAt(k.fused.stores, at)];
 }
 
-/** Whether an operand's elements along the innermost contracted axis are neighbours in memory. */
-export function neighbours(k: Lowering, over: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
-  const last = over.at(-1)!;
+/** Bytes that one access of memory has at most. */
+const bytesOfLoad = 16;
+
+/** How many neighbours may be looked at together: as many as one access has of the smallest elements, or fewer. */
+const runs = [32, 16, 8, 4, 2, 1] as const;
+
+/** What a run of indices along an axis loads of one tensor. */
+interface RunLoads {
+  readonly indices: Set<string>;
+  readonly bytes: number;
+  /** By how many elements the next run is further on; undefined where that is no number. */
+  readonly stride: number | undefined;
+}
+
+/** What is loaded, tensor by tensor, for `width` indices of the last axis from a multiple of that on; what all runs load is left out. */
+function loadsOfRun(k: Lowering, along: readonly Axis[], side: Side, envs: readonly Env[], width: number): RunLoads[] {
+  const last = along.at(-1)!;
   const counter = indexOver(k.names.fresh("k"), last.size);
-  const along = [...over.slice(0, -1).map((a) => [a.name, int(0)] as const), [last.name, counter] as const];
-  const all: Env = new Map([...envs.flatMap((e) => [...e]), ...along]);
-  return advances(k.values.at(side.operand, restrict(all, side.operand)), counter);
+  const others = side.operand.type.axes.map((a) => [a.name, int(0)] as const);
+  const found = new Map<string, RunLoads>();
+  const note = (e: Expr): void => {
+    if (e.kind === "load" && mentions(e.index, counter.name)) {
+      const stride = strideOf(e.index, counter.name);
+      const known = found.get(e.buffer) ?? { indices: new Set(), bytes: deviceElementBytes(e.dtype), stride };
+      found.set(e.buffer, { ...known, stride: known.stride === stride ? stride : undefined });
+      known.indices.add(keyOf(e.index));
+    }
+    for (const c of children(e)) note(c);
+  };
+  for (let u = 0; u < width; u++) {
+    const index = add(mul(counter, int(width)), int(u));
+    const all = new Map([...others, ...envs.flatMap((e) => [...e]), [last.name, index]]);
+    note(k.values.at(side.operand, restrict(all, side.operand)));
+  }
+  return [...found.values()];
+}
+
+/**
+ * Whether what an operand's elements along the innermost of some axes are made of are neighbours in memory: a run of them
+ * begins where the one before ends.
+ */
+export function neighbours(k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
+  const width = runs.find((n) => isMultipleOf(along.at(-1)!.size, n))!;
+  return loadsOfRun(k, along, side, envs, width).some(({ indices, stride }) => stride === indices.size);
+}
+
+/**
+ * How many neighbours along axes to take at once, so that what is read for them of any tensor is one access: a power of
+ * two that divides the innermost axis. Weights of four bits are 32, halves 8, floats 4.
+ */
+export function elementsOfLoad(k: Lowering, along: readonly Axis[], side: Side): number {
+  const fits = (width: number) =>
+    loadsOfRun(k, along, side, [], width).every(({ indices, bytes }) => indices.size * bytes <= bytesOfLoad);
+  return runs.find((width) => isMultipleOf(along.at(-1)!.size, width) && fits(width)) ?? 1;
+}
+
+/**
+ * Values without the factor that all of them share, where they are decoded from how memory keeps them: it is applied once
+ * to a sum of products.
+ */
+export function withoutScale(values: readonly Expr[]): { readonly values: readonly Expr[]; readonly scale?: Expr } {
+  const places = values.map((e) => (e.kind === "op" ? scaleOf(e.op) : undefined));
+  const scales = values.map((e, i) => (e.kind === "op" ? e.args[places[i] ?? -1] : undefined));
+  const [scale] = scales;
+  if (values.length < 2 || !scale || scales.some((s) => !s || keyOf(s) !== keyOf(scale))) return { values };
+  const bare = values.map((e, i) => {
+    const args = (e as Extract<Expr, { kind: "op" }>).args;
+    return withChildren(
+      e,
+      args.map((a, at) => (at === places[i] ? float(1) : a)),
+    );
+  });
+  return { values: bare, scale };
 }
 
 /** An index held below `size`; where runs of `each` fit, by runs, so that the indices of one run stay neighbours. */

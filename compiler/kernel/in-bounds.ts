@@ -1,0 +1,401 @@
+/**
+ * Which accesses of a kernel are provably within their memory, in every thread and at every size that it may run with. The
+ * proof takes nothing on trust: stated ranges of names are not used, only what follows from the dispatch, from loops, from
+ * the values of lets and from conditions that hold where an access stands.
+ */
+import { addDims, boundsOf, type Dim, divideDims, mulDims, subDims, symbol, termsOf } from "../ir/dim.ts";
+import { type DType, dtypeBytes } from "../ir/dtype.ts";
+import { type ArithOp, children, type Expr, keyOf, type Size, widthOf } from "./expr.ts";
+import { expressions, fragmentsOf, type Kernel, type MatrixPlace, type Stmt, threadsOf } from "./kernel.ts";
+
+/** What an i32 lies between. */
+interface Bounds {
+  readonly min: number;
+  /** Sizes that it does not exceed, each true by itself; none where nothing is known. */
+  readonly max: readonly Dim[];
+  /** Where it is the same in all threads: a polynomial of sizes. */
+  readonly exact?: Dim;
+}
+
+const mostI32 = 2 ** 31 - 1;
+const leastI32 = -(2 ** 31);
+
+/** Any i32. */
+const unknown: Bounds = { min: leastI32, max: [mostI32] };
+const exactly = (dim: Dim): Bounds => ({ min: boundsOf(dim).min, max: [dim], exact: dim });
+const between = (min: number, max: Dim): Bounds => ({ min, max: [max] });
+
+/** Upper bounds that are kept of a value: a few ways to see it are enough. */
+const mostKept = 6;
+
+const highest = ({ max }: Bounds): number => Math.min(...max.map((d) => boundsOf(d).max));
+const atMost = (a: Dim, b: Dim): boolean => boundsOf(subDims(b, a)).min >= 0;
+
+function distinct(dims: readonly Dim[]): Dim[] {
+  return [...new Set(dims)].slice(0, mostKept);
+}
+
+const pairs = (a: Bounds, b: Bounds, f: (x: Dim, y: Dim) => Dim): Dim[] =>
+  distinct(a.max.flatMap((x) => b.max.map((y) => f(x, y))));
+
+/** Upper bounds of whichever of two is the larger. */
+const joined = (a: Bounds, b: Bounds): Dim[] =>
+  distinct([
+    ...a.max.filter((x) => b.max.some((y) => atMost(y, x))),
+    ...b.max.filter((y) => a.max.some((x) => atMost(x, y))),
+  ]);
+
+const both = (a: Bounds, b: Bounds): Bounds => ({
+  min: Math.max(a.min, b.min),
+  max: distinct([...b.max, ...a.max]),
+  ...(a.exact !== undefined && { exact: a.exact }),
+});
+
+const ringOps: Partial<Record<ArithOp, (a: Dim, b: Dim) => Dim>> = { add: addDims, sub: subDims, mul: mulDims };
+
+const elementBytes = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
+
+/** Bytes of the largest array that WGSL has. */
+const largestArray = 2 ** 32 - 1;
+
+/** The sizes of a kernel: a device has bound each buffer whole, so that no size is larger than an array can be. */
+class KnownSizes {
+  /** Of buffers, as polynomials; none exceeds what an i32 counts to. */
+  readonly lengths: readonly Dim[];
+  private readonly most = new Map<string, number>();
+
+  constructor({ buffers }: Kernel) {
+    for (const { size, dtype } of buffers) {
+      const terms = termsOf(this.polynomial(size) ?? 0);
+      if (terms.some((t) => t.coefficient < 0)) continue;
+      for (const { coefficient, symbols } of terms) {
+        const least = symbols.reduce((n, s) => n * s.min, coefficient);
+        const elements = Math.floor(largestArray / elementBytes(dtype));
+        for (const { name, min } of symbols)
+          this.most.set(name, Math.min(this.most.get(name) ?? mostI32, Math.floor((elements * min) / least)));
+      }
+    }
+    this.lengths = buffers.flatMap(({ size }) => this.polynomial(size) ?? []);
+  }
+
+  of({ name, range }: Size): Dim {
+    const most = Math.min(range.max, this.most.get(name) ?? mostI32);
+    return most >= range.min ? symbol(name, { min: range.min, max: most }) : range.min;
+  }
+
+  /** The size of a buffer as a polynomial, if it is one: the host computes it, in numbers that do not wrap around. */
+  polynomial(size: Expr): Dim | undefined {
+    if (size.kind === "const") return size.value;
+    if (size.kind === "size") return this.of(size);
+    if (size.kind !== "arith") return undefined;
+    const combine = ringOps[size.op];
+    const [a, b] = [this.polynomial(size.a), this.polynomial(size.b)];
+    return combine && a !== undefined && b !== undefined ? combine(a, b) : undefined;
+  }
+}
+
+/** What is known at a place of a kernel. */
+class Scope {
+  private readonly parent: Scope | undefined;
+  private readonly sizes: KnownSizes;
+  private readonly values = new Map<string, Bounds>();
+  /** What lets stand for: more may be known of a value where it is used than where it is named. */
+  private readonly lets = new Map<string, Expr>();
+  /** By the key of an expression: bounds that a condition implies. */
+  private readonly facts = new Map<string, Bounds>();
+  private readonly known = new Map<Expr, Bounds>();
+  /** Numbers of the values of sizes that are no polynomials, by their keys. */
+  private readonly quotients: Map<string, number>;
+
+  constructor(sizes: KnownSizes, parent?: Scope) {
+    this.sizes = sizes;
+    this.quotients = parent?.quotients ?? new Map();
+    this.parent = parent;
+  }
+
+  /** A scope within this one, where a condition holds. */
+  within(condition?: Expr): Scope {
+    const inner = new Scope(this.sizes, this);
+    if (condition) inner.assume(condition);
+    return inner;
+  }
+
+  bind(name: string, bounds: Bounds): void {
+    this.values.set(name, bounds);
+  }
+
+  bindLet(name: string, value: Expr): void {
+    this.lets.set(name, value);
+  }
+
+  private find<T>(get: (scope: Scope) => T | undefined): T | undefined {
+    return get(this) ?? this.parent?.find(get);
+  }
+
+  private assume(condition: Expr): void {
+    if (condition.kind === "var") {
+      const stands = this.find((s) => s.lets.get(condition.name));
+      if (stands) this.assume(stands);
+    } else if (condition.kind === "logic" && condition.op === "and") {
+      this.assume(condition.a);
+      this.assume(condition.b);
+    } else if (condition.kind === "compare" && condition.a.dtype === "i32" && condition.op !== "ne") {
+      const [a, b] = [this.of(condition.a), this.of(condition.b)];
+      const less = condition.op === "lt" ? 1 : 0;
+      this.learn(condition.a, { min: unknown.min, max: b.max.map((d) => subDims(d, less)) });
+      this.learn(condition.b, { min: a.min + less, max: [] });
+      if (condition.op !== "eq") return;
+      this.learn(condition.a, { min: b.min, max: [] });
+      this.learn(condition.b, { min: unknown.min, max: a.max });
+    }
+  }
+
+  /** A fact about a sum with a constant is one about its other part. */
+  private learn(e: Expr, bounds: Bounds): void {
+    if (e.kind === "const" || e.kind === "size" || !this.stays(e)) return;
+    const key = keyOf(e);
+    const before = this.facts.get(key);
+    this.facts.set(key, before ? both(before, bounds) : bounds);
+    this.known.clear();
+    if (e.kind !== "arith" || e.dtype !== "i32" || (e.op !== "add" && e.op !== "sub")) return;
+    if (e.b.kind !== "const" || !this.counts(this.of(e.a))) return;
+    const by = e.op === "add" ? e.b.value : -e.b.value;
+    this.learn(e.a, { min: bounds.min - by, max: bounds.max.map((d) => subDims(d, by)) });
+  }
+
+  /** Whether an expression has the same value wherever it is evaluated: no variable and no memory is part of it. */
+  private stays(e: Expr): boolean {
+    if (e.kind === "load" || e.kind === "element" || e.kind === "subgroup") return false;
+    if (e.kind === "var") return this.find((s) => s.lets.get(e.name) ?? s.values.get(e.name)) !== undefined;
+    return children(e).every((c) => this.stays(c));
+  }
+
+  of(e: Expr): Bounds {
+    let bounds = this.known.get(e);
+    if (!bounds) {
+      bounds = this.compute(e);
+      const fact = e.kind === "const" || e.kind === "size" ? undefined : this.factsOf(keyOf(e));
+      if (fact) bounds = both(bounds, fact);
+      this.known.set(e, bounds);
+    }
+    return bounds;
+  }
+
+  private factsOf(key: string): Bounds | undefined {
+    const own = this.facts.get(key);
+    const outer = this.parent?.factsOf(key);
+    return own && outer ? both(outer, own) : (own ?? outer);
+  }
+
+  /** Whether a value surely did not wrap around: it is below what an i32 counts to, or below the size of a buffer. */
+  private counts(b: Bounds): boolean {
+    if (b.min < leastI32) return false;
+    return highest(b) <= mostI32 || b.max.some((d) => this.sizes.lengths.some((s) => atMost(d, s)));
+  }
+
+  private compute(e: Expr): Bounds {
+    if (e.dtype !== "i32" || widthOf(e)) return unknown;
+    switch (e.kind) {
+      case "const":
+        return exactly(e.value);
+      case "size":
+        return exactly(this.sizes.of(e));
+      case "var": {
+        const value = this.find((s) => s.lets.get(e.name));
+        return value ? this.of(value) : (this.find((s) => s.values.get(e.name)) ?? unknown);
+      }
+      case "select": {
+        const yes = this.within(e.condition).of(e.yes);
+        const no = this.of(e.no);
+        return { min: Math.min(yes.min, no.min), max: joined(yes, no) };
+      }
+      case "cast":
+        return e.a.dtype === "bool" ? between(0, 1) : unknown;
+      case "arith": {
+        const [a, b] = [this.of(e.a), this.of(e.b)];
+        const bounds = this.arith(e.op, a, b);
+        if (!this.counts(bounds)) return unknown;
+        return a.exact === undefined || b.exact === undefined || bounds.exact !== undefined
+          ? bounds
+          : this.named(e, bounds);
+      }
+      default:
+        return unknown;
+    }
+  }
+
+  /** A value of sizes that is no polynomial, such as a quotient rounded up, becomes a size of its own. */
+  private named(e: Expr, bounds: Bounds): Bounds {
+    const most = highest(bounds);
+    if (bounds.min === most) return exactly(most);
+    if (bounds.min < 1 || most < bounds.min) return bounds; // the latter under conditions that contradict each other
+    const name = `q${this.quotients.get(keyOf(e)) ?? this.quotients.size}`;
+    if (!this.quotients.has(keyOf(e))) this.quotients.set(keyOf(e), this.quotients.size);
+    const size = symbol(name, { min: bounds.min, max: most });
+    return { min: bounds.min, max: distinct([size, ...bounds.max]), exact: size };
+  }
+
+  private arith(op: ArithOp, a: Bounds, b: Bounds): Bounds {
+    switch (op) {
+      case "add":
+        return withExact({ min: a.min + b.min, max: pairs(a, b, addDims) }, a, b, addDims);
+      case "sub":
+        return withExact(difference(a, b), a, b, subDims);
+      case "mul":
+        return withExact(product(a, b), a, b, mulDims);
+      case "min":
+        return { min: Math.min(a.min, b.min), max: distinct([...b.max, ...a.max]) };
+      case "max":
+        return { min: Math.max(a.min, b.min), max: joined(a, b) };
+      case "div":
+        return a.min >= 0 && b.min >= 1 && this.counts(a) ? quotient(a, b) : unknown;
+      case "mod":
+        if (!(b.min >= 1) || !this.counts(a)) return unknown;
+        if (a.min >= 0) return { min: 0, max: distinct([...b.max.map((d) => subDims(d, 1)), ...a.max]) };
+        return { min: 1 - highest(b), max: b.max.map((d) => subDims(d, 1)) };
+    }
+  }
+}
+
+function withExact(bounds: Bounds, a: Bounds, b: Bounds, f: (x: Dim, y: Dim) => Dim): Bounds {
+  return a.exact === undefined || b.exact === undefined ? bounds : exactly(f(a.exact, b.exact));
+}
+
+function difference(a: Bounds, b: Bounds): Bounds {
+  const { exact: whole } = a;
+  const least = whole === undefined ? [] : b.max.map((d) => boundsOf(subDims(whole, d)).min);
+  const max = b.exact !== undefined ? a.max.map((d) => subDims(d, b.exact!)) : [];
+  const plain = Number.isFinite(b.min) ? a.max.map((d) => subDims(d, b.min)) : [];
+  return { min: Math.max(a.min - highest(b), ...least), max: distinct([...max, ...plain]) };
+}
+
+function product(a: Bounds, b: Bounds): Bounds {
+  if (a.min >= 0 && b.min >= 0) return { min: a.min * b.min, max: pairs(a, b, mulDims) };
+  if (typeof b.exact !== "number") return unknown;
+  const by = b.exact;
+  if (by >= 0) return { min: a.min * by, max: a.max.map((d) => mulDims(d, by)) };
+  return { min: highest(a) * by, max: Number.isFinite(a.min) ? [a.min * by] : [] };
+}
+
+/** Of numbers from 0 by numbers from 1. */
+function quotient(a: Bounds, b: Bounds): Bounds {
+  const by = b.exact;
+  const whole = by === undefined ? [] : a.max.flatMap((d) => divideDims(addDims(d, 1), by) ?? []);
+  const number = Math.floor(highest(a) / b.min);
+  const max = [...whole.map((d) => subDims(d, 1)), ...(Number.isFinite(number) ? [number] : []), ...a.max];
+  return { min: Math.floor(a.min / highest(b)), max: distinct(max) };
+}
+
+/** An access that may leave its memory, as far as the proof sees. */
+export type Access =
+  | Extract<Expr, { kind: "load" | "element" }>
+  | Extract<Stmt, { kind: "store" | "set" }>
+  | MatrixPlace;
+
+/** The accesses of a kernel that are not provably within their memory. */
+export function unprovenAccesses(kernel: Kernel): ReadonlySet<Access> {
+  const sizes = new KnownSizes(kernel);
+  const proof = new Proof(kernel, sizes);
+  proof.block(kernel.body, dispatchScope(kernel, sizes));
+  return proof.unproven;
+}
+
+function dispatchScope(kernel: Kernel, sizes: KnownSizes): Scope {
+  const scope = new Scope(sizes);
+  for (const [i, name] of (["wid_x", "wid_y", "wid_z"] as const).entries()) {
+    const groups = kernel.grid[i]!;
+    scope.bind(name, { min: 0, max: scope.of(groups).max.map((d) => subDims(d, 1)) });
+  }
+  const threads = threadsOf(kernel);
+  const lanes = kernel.subgroupSize;
+  scope.bind("lid", between(0, threads - 1));
+  scope.bind("subgroup_id", between(0, Math.ceil(threads / (lanes ?? 1)) - 1));
+  scope.bind("lane", between(0, (lanes ?? 128) - 1));
+  scope.bind("subgroup_size", lanes === undefined ? between(1, 128) : exactly(lanes));
+  return scope;
+}
+
+class Proof {
+  readonly unproven = new Set<Access>();
+  private readonly kernel: Kernel;
+  /** Elements of each memory, by each reckoning that holds in every run, and how many one access has. */
+  private readonly memories = new Map<string, { readonly lengths: readonly Dim[]; readonly width: number }>();
+
+  constructor(kernel: Kernel, sizes: KnownSizes) {
+    this.kernel = kernel;
+    for (const { name, size, reserved, width = 1 } of kernel.buffers) {
+      const lengths = [sizes.polynomial(size), reserved].filter((d) => d !== undefined);
+      this.memories.set(name, { lengths, width });
+    }
+    for (const { name, length, width = 1 } of kernel.arrays) this.memories.set(name, { lengths: [length], width });
+  }
+
+  block(body: readonly Stmt[], scope: Scope): void {
+    for (const s of body) this.statement(s, scope);
+  }
+
+  private statement(s: Stmt, scope: Scope): void {
+    const seen = new Set<Expr>();
+    for (const e of expressions(s)) this.reads(e, scope, seen);
+    switch (s.kind) {
+      case "let":
+        scope.bindLet(s.target.name, s.value);
+        return;
+      case "store":
+        this.access(s, s.buffer, s.index, scope);
+        return;
+      case "set":
+        this.access(s, s.array, s.index, scope);
+        return;
+      case "if":
+        this.block(s.body, scope.within(s.condition));
+        return;
+      case "for": {
+        const inner = scope.within();
+        const [from, to] = [scope.of(s.from), scope.of(s.to)];
+        inner.bind(s.index.name, { min: from.min, max: to.max.map((d) => subDims(d, 1)) });
+        this.block(s.body, inner);
+        return;
+      }
+      case "fragment_load":
+        this.fragment(s.fragment, s.from, scope);
+        return;
+      case "fragment_store":
+        this.fragment(s.fragment, s.to, scope);
+        return;
+      default: // a variable may have any value by the time that it is read
+        return;
+    }
+  }
+
+  private reads(e: Expr, scope: Scope, seen: Set<Expr>): void {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (e.kind === "load") this.access(e, e.buffer, e.index, scope);
+    if (e.kind === "element") this.access(e, e.array, e.index, scope);
+    for (const c of children(e)) this.reads(c, scope, seen);
+  }
+
+  private access(access: Access, memory: string, index: Expr, scope: Scope): void {
+    if (!this.within(memory, scope.of(index))) this.unproven.add(access);
+  }
+
+  /** The last element that a fragment touches: whole lines of it, a stride apart. */
+  private fragment(name: string, place: MatrixPlace, scope: Scope): void {
+    const { rows, columns } = fragmentsOf(this.kernel).find((f) => f.name === name)!;
+    const [lines, length] = place.order === "row_major" ? [rows, columns] : [columns, rows];
+    const [offset, stride] = [scope.of(place.offset), scope.of(place.stride)];
+    const line = Math.ceil(length / this.memories.get(place.array)!.width) - 1;
+    const last = pairs(offset, stride, (o, s) => addDims(addDims(o, mulDims(s, lines - 1)), line));
+    const proven = stride.min >= 0 && this.within(place.array, { min: offset.min, max: last });
+    if (!proven) this.unproven.add(place);
+  }
+
+  private within(memory: string, index: Bounds): boolean {
+    const { lengths, width } = this.memories.get(memory)!;
+    return (
+      index.min >= 0 &&
+      lengths.some((length) => index.max.some((most) => atMost(mulDims(addDims(most, 1), width), length)))
+    );
+  }
+}

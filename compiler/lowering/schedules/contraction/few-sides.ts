@@ -1,0 +1,65 @@
+/** Contractions of a few rows with a long matrix: which side is which, and what a schedule for them says of the sizes. */
+import { dimExpr, type Env, typical } from "../../../fusion/index.ts";
+import { boundsOf } from "../../../ir/dim.ts";
+import { type Expr, int, type Stmt } from "../../../kernel/index.ts";
+import { add, lt, min, sub } from "../../../kernel/simplify.ts";
+import { unflatten } from "../../kernel.ts";
+import type { Fit } from "../../schedule.ts";
+import { type ContractionProblem, neighbours, type Side } from "./problem.ts";
+
+/** More rows than this are no few: their sums would take too many registers. */
+const most = 8;
+
+/** How many rows schedules are made for. Where the number is open until a run: the
+ * least that there can be, as in decoding token by token, and the most. */
+export const fewCounts: readonly number[] = Array.from({ length: most }, (_, i) => i + 1);
+
+/** A problem whose sides are told apart by length. */
+export interface FewRowsProblem extends ContractionProblem {
+  readonly few: Side;
+  readonly long: Side;
+}
+
+/** The few rows and the long side; where the number of rows is open until a run, they may turn out few. */
+export function sided(problem: ContractionProblem): FewRowsProblem {
+  const { rows, columns } = problem;
+  const isFewer = (a: Side, b: Side) =>
+    typeof a.size === "number" ? !(typeof b.size === "number" ? b.size < a.size : a.size > most) : !isFew(b);
+  return isFewer(rows, columns) ? { ...problem, few: rows, long: columns } : { ...problem, few: columns, long: rows };
+}
+
+const isFew = ({ size }: Side): boolean => typeof size === "number" && size <= most;
+
+/** Whether neighbours in the memory of the long side are results of their own, not terms of one sum. */
+export function isAcross({ k, over, long }: FewRowsProblem): boolean {
+  return long.axes.length > 0 && !neighbours(k, over, long) && neighbours(k, long.axes, long);
+}
+
+/** Whether a schedule made for `rows` rows is for these sides. */
+export function fitsRows({ few, long }: FewRowsProblem, rows: number): Fit {
+  if (typeof few.size === "number" && few.size > most) return `both sides have more than ${most} rows`;
+  if (typical(long.size) <= most) return `neither side has more than ${most} rows`;
+  if (typeof few.size === "number") return few.size === rows || `there are ${few.size} rows`;
+  return rows === boundsOf(few.size).min || rows === most
+    ? { assuming: [{ dim: few.size, max: rows }] }
+    : "rows are open until a run";
+}
+
+/** An index of a side, and whether there is one. */
+export interface Item {
+  readonly inside: Expr;
+  readonly env: Env;
+}
+
+/** Indices of a side from one on; past its end they repeat the last one, whose results are not stored. */
+export function itemsFrom(side: Side, from: Expr, count: number): Item[] {
+  const size = dimExpr(side.size);
+  return Array.from({ length: count }, (_, i) => {
+    const exact = add(from, int(i));
+    return { inside: lt(exact, size), env: unflatten(min(exact, sub(size, int(1))), side.axes) };
+  });
+}
+
+/** What is done where there is such an item. */
+export const when = (inside: Expr, body: Stmt[]): Stmt[] =>
+  inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];

@@ -1,0 +1,166 @@
+/** Matrices as small integers with scales, apart from the f32 that they are computed with. */
+import { type Graph, inputName, isGraphInput, makeGraph, nodesOf, rewriteNodes } from "../ir/graph.ts";
+import type { SizedAxis } from "../ir/host-tensor.ts";
+import { zeros } from "../ir/initializer.ts";
+import type { Node } from "../ir/node.ts";
+import { foldOf, isParameter, roleOf } from "../ir/op.ts";
+import {
+  cast,
+  dequantizeInt4,
+  dequantizeInt8,
+  type IntegerBits,
+  iota,
+  merge,
+  parameter,
+  slice,
+  split,
+  transpose,
+} from "../ops/index.ts";
+import { keepParametersAs } from "./parameter-dtype.ts";
+
+/** How a parameter is kept as integers: two parameters in its place. */
+export interface QuantizedParameter {
+  readonly parameter: string;
+  /** u32 [kept..., block, word], each word the integers of neighbours. */
+  readonly words: { readonly name: string; readonly axes: readonly SizedAxis[] };
+  /** f16 [kept..., block] */
+  readonly scales: { readonly name: string; readonly axes: readonly SizedAxis[] };
+  readonly bits: IntegerBits;
+  /** Its axes in the order in which elements are neighbours in words: those that results keep, then those that are summed over. */
+  readonly order: readonly string[];
+  /** Elements that are summed over, and how many neighbours share a scale. */
+  readonly depth: number;
+  readonly block: number;
+}
+
+/** Elements that share a scale among 4-bit integers, as in exported files; integers of 8 bits have one scale a row. */
+const blockOf4 = 32;
+
+/** Smaller weights stay as they are: norms, biases and the like, where precision costs nothing. */
+const fewestElements = 2048;
+
+/**
+ * The graph with its f32 matrices kept as integers of 8 or 4 bits, symmetric, with a scale for each row or for 32
+ * neighbours, and decoded where they are used: what is read of memory is the integers. Those parameters are matrices that
+ * all users multiply and sum over the same axes, or take rows of.
+ *
+ *     parameter w : f32[out=64, in=64]   becomes   (integer of a word - 8) * scale, from
+ *     parameter w:int4 : u32[out=64, block=2, word=4] and parameter w:int4.scale : f16[out=64, block=2]
+ */
+export function quantizeParameters(
+  graph: Graph,
+  bits: IntegerBits,
+): { readonly graph: Graph; readonly quantized: readonly QuantizedParameter[] } {
+  const over = summedAxes(graph);
+  const made = new Map<Node, Decoded>();
+  for (const [node, axes] of over) if (axes) made.set(node, decoded(node, axes, bits));
+  const roots = graph.outputs.map((o) => o.node);
+  const result = rewriteNodes(roots, (node, original) => made.get(original)?.value ?? node);
+  const outputs = graph.outputs.map(({ name, node }) => ({ name, node: result.get(node)! }));
+  const declared = graph.inputs.flatMap((n) => made.get(n)?.stored ?? [n]).filter(isGraphInput);
+  return {
+    graph: makeGraph(graph.name, outputs, declared, graph.updates),
+    quantized: [...made.values()].map((d) => d.quantized),
+  };
+}
+
+/** What weights may be kept as. */
+export const weightDtypes = ["f32", "f16", "int8", "int4"] as const;
+export type WeightDType = (typeof weightDtypes)[number];
+
+/**
+ * The graph with its weights kept so, and which of them are integers. Beside integers of 8 or 4 bits, the matrices that
+ * can be none are kept as f16.
+ */
+export function keepWeightsAs(
+  graph: Graph,
+  dtype: WeightDType,
+): { readonly graph: Graph; readonly quantized: readonly QuantizedParameter[] } {
+  if (dtype === "f32" || dtype === "f16") return { graph: keepParametersAs(graph, dtype), quantized: [] };
+  const { graph: made, quantized } = quantizeParameters(graph, dtype === "int8" ? 8 : 4);
+  return { graph: keepParametersAs(made, "f16"), quantized };
+}
+
+interface Decoded {
+  readonly quantized: QuantizedParameter;
+  readonly stored: readonly Node[];
+  readonly value: Node;
+}
+
+/** The axes that users of each parameter sum over; undefined where one of them uses it otherwise, or they disagree. */
+function summedAxes(graph: Graph): Map<Node, readonly string[] | undefined> {
+  const updated = new Set(Object.values(graph.updates));
+  const found = new Map<Node, readonly string[] | undefined>();
+  for (const node of graph.inputs) if (isMatrix(node) && !updated.has(inputName(node))) found.set(node, []);
+  const note = (node: Node, axes: readonly string[] | undefined) => {
+    if (!found.has(node)) return;
+    const known = found.get(node);
+    const same = axes && known && (known.length === 0 || axes.length === 0 || `${known}` === `${axes}`);
+    found.set(node, same ? (axes.length > 0 ? axes : known) : undefined);
+  };
+  for (const node of nodesOf(graph)) for (const [i, o] of node.operands.entries()) note(o, usedOver(node, i));
+  for (const { node } of graph.outputs) note(node, undefined);
+  // A table whose rows are only taken: its rows are what is read.
+  for (const [node, axes] of found) if (axes?.length === 0) found.set(node, [node.type.axes.at(-1)!.name]);
+  return found;
+}
+
+const isMatrix = (node: Node): boolean =>
+  isParameter(node) &&
+  node.type.dtype === "f32" &&
+  node.type.axes.length > 1 &&
+  node.type.axes.every((a) => typeof a.size === "number") &&
+  (node.type.axes as readonly SizedAxis[]).reduce((n, a) => n * a.size, 1) >= fewestElements;
+
+/** The axes that a node sums over of an operand; none where it takes rows of it, undefined where it does something else. */
+function usedOver(node: Node, operand: number): readonly string[] | undefined {
+  const role = roleOf(node, operand);
+  if (role === "factor") {
+    const over = foldOf(node)?.over(node.attrs) ?? [];
+    // In the parameter's own order, so that users who name them in another agree.
+    return node.operands[operand]!.type.axes.map((a) => a.name).filter((name) => over.includes(name));
+  }
+  const last = node.operands[operand]!.type.axes.at(-1)?.name;
+  return role === "table" && node.attrs.axis !== last ? [] : undefined;
+}
+
+/** The stored parameters of one, and the value that they stand for, with its axes in its order. */
+function decoded(node: Node, over: readonly string[], bits: IntegerBits): Decoded {
+  const axes = node.type.axes as readonly SizedAxis[];
+  const [kept, summed] = [axes.filter((a) => !over.includes(a.name)), axes.filter((a) => over.includes(a.name))];
+  const depth = summed.reduce((n, a) => n * a.size, 1);
+  const each = 32 / bits;
+  const block = bits === 4 ? blockOf4 : Math.ceil(depth / each) * each;
+  const names = new Set(axes.map((a) => a.name));
+  const fresh = (name: string): string => (names.has(name) ? fresh(`${name}_`) : name);
+  const blocks = { name: fresh("block"), size: Math.ceil(depth / block) };
+  const word = { name: fresh("word"), size: block / each };
+  const place = { name: fresh("place"), size: each };
+  const packed = fresh("packed");
+  const name = inputName(node);
+  const stored = {
+    words: { name: `${name}:int${bits}`, axes: [...kept, blocks, word] },
+    scales: { name: `${name}:int${bits}.scale`, axes: [...kept, blocks] },
+  };
+  const words = parameter(stored.words.name, "u32", stored.words.axes, zeros);
+  const scales = parameter(stored.scales.name, "f16", stored.scales.axes, zeros);
+  const decode = bits === 4 ? dequantizeInt4 : dequantizeInt8;
+  const value = decode(words, iota(place, "u32"), cast(scales, "f32"));
+  const flat = slice(merge(value, [blocks.name, word.name, place.name], packed), packed, 0, depth);
+  const own = split(flat, packed, summed);
+  return {
+    quantized: {
+      parameter: name,
+      ...stored,
+      bits,
+      order: [...kept, ...summed].map((a) => a.name),
+      depth,
+      block,
+    },
+    stored: [words, scales],
+    value: transpose(
+      own,
+      axes.map((a) => a.name),
+    ),
+  };
+}

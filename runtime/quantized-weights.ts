@@ -1,0 +1,102 @@
+/** Weights as small integers, made as they are read: a tensor at a time is held as floats. */
+import { FileError, type HostTensor, hostTensor, type QuantizedParameter } from "../compiler/index.ts";
+import { quoted } from "./file-errors.ts";
+import type { ParameterSource } from "./parameter-source.ts";
+import { permute } from "./weights.ts";
+
+export interface QuantizingSource extends ParameterSource {
+  /** Says how parameters are kept in graphs that are about to be loaded. */
+  keep(parameters: readonly QuantizedParameter[]): void;
+}
+
+/** A source that also has the words and scales of parameters that are kept as integers. */
+export function quantizingSource(source: ParameterSource): QuantizingSource {
+  const kept = new Map<string, QuantizedParameter>();
+  /** What was made beside something asked for, until it is asked for too. */
+  const beside = new Map<string, HostTensor>();
+  const read: ParameterSource["read"] = async (name, dtype) => {
+    const made = beside.get(name);
+    if (made) {
+      beside.delete(name);
+      return made;
+    }
+    const q = kept.get(name);
+    if (!q) return await source.read(name, dtype);
+    const { words, scales } = quantized(q, await source.read(q.parameter, "f32"));
+    const isWords = name === q.words.name;
+    beside.set((isWords ? q.scales : q.words).name, isWords ? scales : words);
+    return isWords ? words : scales;
+  };
+  return {
+    read,
+    stored: (name, dtype) => (kept.has(name) ? undefined : source.stored?.(name, dtype)),
+    keep(parameters) {
+      for (const q of parameters) kept.set(q.words.name, q).set(q.scales.name, q);
+    },
+  };
+}
+
+/**
+ * A matrix as integers and scales. A scale is the largest magnitude of its block over 127, or 7, and no less when it is
+ * rounded to f16: what is decoded is off by half a scale at most. Throws FileError where no f16 is as large.
+ */
+export function quantized(q: QuantizedParameter, value: HostTensor): { words: HostTensor; scales: HostTensor } {
+  const { bits, depth, block } = q;
+  const ordered = permute(value, q.order).data;
+  const data = ordered instanceof Float32Array ? ordered : Float32Array.from(ordered);
+  const rows = data.length / depth;
+  const blocks = Math.ceil(depth / block);
+  const each = 32 / bits;
+  const words = new Uint32Array((rows * blocks * block) / each);
+  const scales = new Float16Array(rows * blocks);
+  for (let row = 0, at = 0; row < rows; row++)
+    for (let b = 0; b < blocks; b++, at++) {
+      const from = row * depth + b * block;
+      const to = Math.min(from + block, (row + 1) * depth);
+      const most = largestMagnitude(data, from, to);
+      const scale = halfNotBelow(most / (2 ** (bits - 1) - 1));
+      if (!Number.isFinite(scale)) throw tooLarge(q, most);
+      scales[at] = scale;
+      const inverse = scale === 0 ? 0 : 1 / scale;
+      const [first, count] = [(at * block) / each, block / each];
+      for (let w = 0, i = from; w < count; w++, i += each) words[first + w] = packed(data, i, to, inverse, bits);
+    }
+  return { words: hostTensor("u32", q.words.axes, words), scales: hostTensor("f16", q.scales.axes, scales) };
+}
+
+function largestMagnitude(data: Float32Array, from: number, to: number): number {
+  let most = 0;
+  for (let i = from; i < to; i++) {
+    const magnitude = Math.abs(data[i]!);
+    if (magnitude > most) most = magnitude;
+  }
+  return most;
+}
+
+/** A word of elements, times `inverse` and rounded; from `to` on they stand for 0. */
+function packed(data: Float32Array, from: number, to: number, inverse: number, bits: number): number {
+  const excess = 1 << (bits - 1);
+  const most = 2 * excess - 1;
+  let word = 0;
+  for (let shift = 0, i = from; shift < 32; shift += bits, i++) {
+    // No number is below 0 here, so that what is cut off is what lies below.
+    const held = i < to ? (data[i]! * inverse + excess + 0.5) | 0 : excess;
+    word |= (held > most ? most : held) << shift;
+  }
+  return word;
+}
+
+const half = new Float16Array(1);
+const halfBits = new Uint16Array(half.buffer);
+
+/** The least half that is no less than a number of 0 and above. */
+function halfNotBelow(value: number): number {
+  half[0] = value;
+  if (half[0]! < value) halfBits[0]! += 1;
+  return half[0]!;
+}
+
+const tooLarge = ({ parameter, bits }: QuantizedParameter, most: number): FileError =>
+  new FileError(
+    `${quoted(parameter)}: a weight of ${most} is more than integers of ${bits} bits with scales in f16 can hold\n  hint: keep weights in f32`,
+  );
