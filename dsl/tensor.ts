@@ -162,14 +162,27 @@ export const transpose = <A extends string>(x: Tensor<A>, order: readonly Axis<A
 export const broadcast = <A extends string, B extends string>(x: Tensor<A>, along: Along<B>): Tensor<A | B> =>
   typed(ops.broadcast(x, Array.isArray(along) ? along : [along as Axis]));
 
-/** Sliding windows along an axis: x[i·stride + k] at [out = i, kernel = k]. */
+/** Sliding windows along an axis: x[i·stride + k·dilation] at [out = i, kernel = k]. */
 export const window = <A extends string, K extends A, O extends string, W extends string>(
   x: Tensor<A>,
   along: Axis<K>,
   out: O,
   kernel: Axis<W>,
   stride = 1,
-): Tensor<Exclude<A, K> | O | W> => typed(ops.window(x, along.name, out, kernel, stride));
+  dilation = 1,
+): Tensor<Exclude<A, K> | O | W> => typed(ops.window(x, along.name, out, kernel, stride, dilation));
+
+/**
+ * What each element of a kernel adds to each place where x was spread by a stride: x[(i + low − k·dilation) / stride] at
+ * [into = i, kernel = k], 0 where that is no place of x. A transposed convolution is a contraction over it.
+ */
+export const transposedWindow = <A extends string, K extends A, O extends string, W extends string>(
+  x: Tensor<A>,
+  along: Axis<K>,
+  into: Axis<O>,
+  kernel: Axis<W>,
+  steps: ops.TransposedSteps = {},
+): Tensor<Exclude<A, K> | O | W> => typed(ops.transposedWindow(x, along.name, into, kernel, steps));
 
 /** Rows of `table` along an axis, chosen by an integer index; axes that both carry are batched. */
 export const gather = <A extends string, I extends string, K extends A>(

@@ -102,6 +102,14 @@ export function isDotProduct(node: Node): boolean {
 export const readsInLoop = (node: Node): boolean =>
   kindOf(node) === "attention" || (kindOf(node) === "contraction" && !isDotProduct(node));
 
+/** The rows of a reduction; those of products in the order in which they lie in the larger operand. */
+function rowsOf(node: Node): readonly Axis[] {
+  if (!isDotProduct(node)) return node.type.axes;
+  const larger = node.operands.reduce((x, y) => (typicalSpan(y.type.axes) > typicalSpan(x.type.axes) ? y : x));
+  const own = larger.type.axes.flatMap(({ name }) => findAxis(node.type, name) ?? []);
+  return [...node.type.axes.filter((a) => !own.includes(a)), ...own];
+}
+
 const isRowReduction = (node: Node) => kindOf(node) === "row_reduction" || isDotProduct(node);
 
 const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[] =>
@@ -276,7 +284,7 @@ class Placer {
         this.note(group, sources, leaves);
         return;
       }
-    const group = this.open("row_reduction", node.type.axes, over);
+    const group = this.open("row_reduction", rowsOf(node), over);
     this.addTo(group, node);
     this.note(group, sources, leaves);
   }

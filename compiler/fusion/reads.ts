@@ -3,7 +3,16 @@
  * again from what is read anyway. One view of cost serves all decisions: bytes read and written.
  */
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isConcatenation, isElementwise, operandsAs, opRecord, roleOf } from "../ir/op.ts";
+import {
+  indexMapOf,
+  isAffine,
+  isBijective,
+  isConcatenation,
+  isElementwise,
+  operandsAs,
+  opRecord,
+  roleOf,
+} from "../ir/op.ts";
 import { bytesOf, isFree, isView, type NearMiss, type Storage } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
 import { typical, typicalSpan } from "./sizes.ts";
@@ -59,7 +68,8 @@ export class Reads {
 
   /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
   private isStoredWhole(node: Node): boolean {
-    return isConcatenation(node) && (node.operands.length > maxSelectedParts || this.wanted.stored.has(node));
+    if (!isConcatenation(node)) return false;
+    return node.operands.length > maxSelectedParts || this.wanted.stored.has(node) || isOfProducts(node);
   }
 
   readCore(core: Node, consumer: Consumer): void {
@@ -266,6 +276,14 @@ export class Reads {
     }
     for (const operand of node.operands) this.readThrough(operand, consumer);
   }
+}
+
+/** A concatenation of what kernels compute and write in any case: each writes it in its place. */
+function isOfProducts(n: Node): boolean {
+  const made = (part: Node): boolean =>
+    isCore(part) ||
+    (isBijective(part) ? made(part.operands[0]!) : isFree(part) || (isAffine(part) && isFree(part.operands[0]!)));
+  return isConcatenation(n) && n.operands.every(made);
 }
 
 /** Why an elementwise value is read and not recomputed. */

@@ -1,6 +1,6 @@
 /** What some kernel will ask memory for, whatever is decided about anything else. */
 import type { Node } from "../ir/node.ts";
-import { isAffine, isConcatenation, isDecoded, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
+import { indexMapOf, isAffine, isConcatenation, isDecoded, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
 import { cast, is, mul } from "../ops/index.ts";
 import { bytesOf, isFree } from "./fused-kernel.ts";
 import { type Placement, readsInLoop, usersOf } from "./groups.ts";
@@ -51,11 +51,15 @@ function wantedInMemory(
   return wanted;
 }
 
+/** A movement that reads one operand or a number: a comparison beside the load. */
+const isPadding = (n: Node): boolean => n.operands.length === 1 && indexMapOf(n)?.outside !== undefined;
+
 /** A multiplication by a known scalar. */
 const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
 
 /** What an innermost loop can afford to compute for each element that it loads. */
-export const isNearlyLoad = (n: Node): boolean => isAffine(n) || is(cast, n) || isScaling(n) || isDecoded(n);
+export const isNearlyLoad = (n: Node): boolean =>
+  isAffine(n) || isPadding(n) || is(cast, n) || isScaling(n) || isDecoded(n);
 
 /** A conversion to fewer bytes. */
 export const isNarrowing = (node: Node): boolean =>

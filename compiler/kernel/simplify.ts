@@ -233,9 +233,25 @@ export function div(a: Expr, b: Expr): Expr {
   return build(sum(quotient, linear(tail), 1));
 }
 
+/**
+ * g·q + r where g divides n and 0 <= r < g: what a slab of channels begins at, and the channel in it. Division by n then
+ * sees q alone. Undefined where there is no such factor.
+ */
+function splitByFactor(x: Linear, n: number): { factor: number; high: Expr; low: Expr } | undefined {
+  const factors = new Set(x.terms.map((t) => gcd(t.coefficient, n)));
+  for (const g of [...factors].filter((f) => f > 1 && f < n).sort((a, b) => b - a)) {
+    const { whole, rest } = splitBy(x, g);
+    const { min, max } = rangeOfLinear(rest);
+    if (min >= 0 && max < g) return { factor: g, high: build(divided(whole, g)), low: build(rest) };
+  }
+  return undefined;
+}
+
 function divAtom(x: Linear, n: number): Expr {
   const g = commonFactor(x, n);
   if (g > 1) return div(build(divided(x, g)), int(n / g));
+  const parts = splitByFactor(x, n);
+  if (parts) return div(parts.high, int(n / parts.factor));
   const a = build(x);
   if (a.kind === "arith" && a.op === "div" && a.b.kind === "const") return div(a.a, int(a.b.value * n));
   if (a.kind === "arith" && a.op === "mod" && a.b.kind === "const" && a.b.value % n === 0) {
@@ -278,6 +294,8 @@ function modAtom(x: Linear, n: number): Expr {
     const inner = mul(mod(build(divided(x, g)), int(n / g)), int(g));
     return add(inner, int(x.constant % g));
   }
+  const parts = splitByFactor(x, n);
+  if (parts) return add(mul(mod(parts.high, int(n / parts.factor)), int(parts.factor)), parts.low);
   const a = build(x);
   if (a.kind === "arith" && a.op === "mod" && a.b.kind === "const" && a.b.value % n === 0) return mod(a.a, int(n));
   return raw("mod", a, int(n), { min: 0, max: Math.min(n - 1, rangeOfLinear(x).max) });
@@ -328,6 +346,9 @@ export function and(a: Expr, b: Expr): Expr {
 
 export function select(condition: Expr, yes: Expr, no: Expr): Expr {
   if (condition.kind === "const") return condition.value ? yes : no;
+  // One value outside of both: one question whether it is inside.
+  if (yes.kind === "select" && no.kind === "const" && keyOf(yes.no) === keyOf(no))
+    return select(and(condition, yes.condition), yes.yes, no);
   return { kind: "select", dtype: yes.dtype, condition, yes, no };
 }
 

@@ -29,3 +29,4 @@ export { dequantizeInt4, dequantizeInt8, type IntegerBits, integerExcess } from 
 export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";
 export * from "./sources.ts";
+export { kernelOf, type Steps, stepsOf, type TransposedSteps, transposedWindow, window } from "./windows.ts";

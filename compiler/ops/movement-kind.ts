@@ -2,8 +2,8 @@
 import type { IndexAlgebra, IndexMap } from "../ir/algebra.ts";
 import { dimValue } from "../ir/dim.ts";
 import type { Attrs, Node } from "../ir/node.ts";
-import type { RefTensor } from "../ir/op.ts";
-import { hasAxis, type TensorType } from "../ir/type.ts";
+import { OpViolation, type RefTensor } from "../ir/op.ts";
+import { type Axis, hasAxis, type TensorType } from "../ir/type.ts";
 import { type Builder, type RecordSpec, record, tabulate } from "./kinds.ts";
 import { strideOf } from "./reference-tools.ts";
 
@@ -59,4 +59,14 @@ function remap(map: IndexMap, operands: readonly RefTensor[], type: TensorType):
     }
     return operands[from]!.data[place]!;
   });
+}
+
+/** The axes with one of them replaced by others. */
+export const replaceAxis = (axes: readonly Axis[], name: string, by: readonly Axis[]): Axis[] =>
+  axes.flatMap((a) => (a.name === name ? by : [a]));
+
+/** Throws where a new name is an axis already, or is given twice. */
+export function assertNew(axes: readonly Axis[], names: readonly string[], constraint: string): void {
+  const taken = names.find((n, i) => axes.some((a) => a.name === n) || names.indexOf(n) !== i);
+  if (taken !== undefined) throw new OpViolation(constraint, `the name "${taken}" is already an axis`);
 }

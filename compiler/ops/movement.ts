@@ -5,9 +5,8 @@ import { addDims, type Dim, divideDims, productOfDims, subDims } from "../ir/dim
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
-import { add } from "./elementwise.ts";
 import { type Builder, requireAxes } from "./kinds.ts";
-import { movement } from "./movement-kind.ts";
+import { assertNew, movement, replaceAxis } from "./movement-kind.ts";
 import { reduceSum } from "./reductions.ts";
 
 const abc: TensorType = tensorType("f32", [
@@ -16,14 +15,6 @@ const abc: TensorType = tensorType("f32", [
   { name: "c", size: 2 },
 ]);
 const plain = [{ low: -2, high: 2 }];
-
-const replaceAxis = (axes: readonly Axis[], name: string, by: readonly Axis[]): Axis[] =>
-  axes.flatMap((a) => (a.name === name ? by : [a]));
-
-function assertNew(axes: readonly Axis[], names: readonly string[], constraint: string): void {
-  const taken = names.find((n, i) => axes.some((a) => a.name === n) || names.indexOf(n) !== i);
-  if (taken !== undefined) throw new OpViolation(constraint, `the name "${taken}" is already an axis`);
-}
 
 /** x with axis `axis` named `to`. */
 export const rename: Builder<(x: Node, axis: string, to: string) => Node> = movement({
@@ -366,80 +357,3 @@ export const transpose: Builder<(x: Node, order: readonly string[]) => Node> = m
       : build("transpose", [x], { order });
   },
 });
-
-/** Sliding windows of `kernel` elements along `axis`, `stride` apart. */
-export const window: Builder<(x: Node, axis: string, out: string, kernel: Axis, stride?: number) => Node> = movement({
-  name: "window",
-  doc: {
-    summary:
-      "Sliding windows: x[i · stride + k] at [out = i, kernel = k]. A convolution is a contraction over windows, a pooling a reduction.",
-    source: "the im2col view; strides and sizes as in ONNX Conv",
-  },
-  operands: ["x"],
-  attrs: {
-    axis: { kind: "axis" },
-    out: { kind: "axis" },
-    kernel: { kind: "sized_axis" },
-    stride: { kind: "number", optional: true },
-  },
-  constraints: {
-    C1: "the axis is an axis of x, of known size",
-    C2: "the new names are new and distinct",
-    C3: "the kernel is not longer than the axis",
-  },
-  infer: ([x], attrs) => {
-    const [axis] = requireAxes(x!, [attrs.axis as string], "C1", "x");
-    const kernel = attrs.kernel as unknown as Axis;
-    const stride = (attrs.stride as number | undefined) ?? 1;
-    if (typeof axis!.size !== "number") throw new OpViolation("C1", `axis "${axis!.name}" is symbolic: ${axis!.size}`);
-    assertNew(
-      x!.axes.filter((a) => a.name !== axis!.name),
-      [attrs.out as string, kernel.name],
-      "C2",
-    );
-    const size = Math.floor((axis!.size - (kernel.size as number)) / stride) + 1;
-    if (size < 1)
-      throw new OpViolation("C3", `a kernel of ${kernel.size} along "${axis!.name}", which is ${axis!.size}`);
-    return tensorType(x!.dtype, replaceAxis(x!.axes, axis!.name, [{ name: attrs.out as string, size }, kernel]));
-  },
-  indexMap: (_, attrs) => {
-    const stride = (attrs.stride as number | undefined) ?? 1;
-    const [axis, out, kernel] = [attrs.axis as string, attrs.out as string, (attrs.kernel as unknown as Axis).name];
-    return { sources: [{ index: (a, at) => ({ [axis]: a.add(a.mul(at(out), a.dim(stride)), at(kernel)) }) }] };
-  },
-  // Overlap-add: the cotangent of each kernel position, spread by the stride, padded to its place.
-  gradient: (node, dy) => {
-    const [axis, out] = [node.attrs.axis as string, node.attrs.out as string];
-    const kernel = node.attrs.kernel as unknown as Axis;
-    const stride = (node.attrs.stride as number | undefined) ?? 1;
-    const size = findAxis(node.operands[0]!.type, axis)!.size as number;
-    const parts = Array.from({ length: kernel.size as number }, (_, k) => {
-      const spread = spreadBy(rename(at(dy, kernel.name, k), out, axis), axis, stride);
-      const room = size - k - (findAxis(spread.type, axis)!.size as number);
-      return room >= 0 ? pad(spread, axis, k, room) : pad(slice(spread, axis, 0, size - k), axis, k, 0);
-    });
-    return [parts.reduce((a, b) => add(a, b))];
-  },
-  samples: plain,
-  cases: [
-    { operands: [abc], attrs: { axis: "b", out: "o", kernel: { name: "k", size: 3 } } },
-    { operands: [abc], attrs: { axis: "b", out: "b", kernel: { name: "k", size: 2 }, stride: 2 } },
-  ],
-  builder: (x, axis, out, kernel, stride = 1) =>
-    build("window", [x], {
-      axis,
-      out,
-      kernel: { name: kernel.name, size: kernel.size },
-      ...(stride !== 1 && { stride }),
-    }),
-});
-/** stride - 1 zeros after each element of `axis`. */
-function spreadBy(x: Node, axis: string, stride: number): Node {
-  if (stride === 1) return x;
-  const size = findAxis(x.type, axis)!.size;
-  const apart = split(x, axis, [
-    { name: axis, size },
-    { name: `${axis}_gap`, size: 1 },
-  ]);
-  return merge(pad(apart, `${axis}_gap`, 0, stride - 1), [axis, `${axis}_gap`], axis);
-}

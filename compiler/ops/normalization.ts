@@ -1,12 +1,14 @@
 /** Normalization over any set of axes: RMS norm and layer norm, each with its own gradient. */
 import { build } from "../ir/build.ts";
+import { productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
 import { findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
-import { add, mul, rsqrt, sub } from "./elementwise.ts";
+import { add, div, mul, rsqrt, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceMean, reduceSum } from "./reductions.ts";
 import { broadcastStrides } from "./reference-tools.ts";
+import { sizeOf } from "./sources.ts";
 
 const normAttrs = { over: { kind: "axes" }, epsilon: { kind: "number" } } as const;
 const normConstraints = {
@@ -153,6 +155,13 @@ record({
     const over = node.attrs.over as string[];
     const [centred, r] = centreAndScale(x, over, node.attrs.epsilon as number);
     const normed = mul(centred, r);
+    // A weight that is one number a row, as in a batch norm, leaves the sums: two serve all three gradients.
+    if ([weight, bias].every((p) => !over.some((n) => hasAxis(p.type, n)))) {
+      const along = mul(r, reduceSum(mul(dy, centred), over));
+      const count = sizeOf(productOfDims(over.map((n) => findAxis(x.type, n)!.size)), x.type.dtype);
+      const apart = sub(sub(dy, reduceMean(dy, over)), mul(normed, div(along, count)));
+      return [mul(mul(r, weight), apart), sumTo(along, weight), sumTo(reduceSum(dy, over), bias)];
+    }
     const g = mul(dy, weight);
     const dx = mul(r, sub(sub(g, reduceMean(g, over)), mul(normed, reduceMean(mul(g, normed), over))));
     return [dx, sumTo(mul(dy, normed), weight), sumTo(dy, bias)];
@@ -166,6 +175,7 @@ record({
   cases: [
     { operands: [x35, e5, e5], attrs: { over: ["e"], epsilon: 1e-5 } },
     { operands: [x35, he, he], attrs: { over: ["h", "e"], epsilon: 1e-5 } },
+    { operands: [x35, e5, e5], attrs: { over: ["b", "h"], epsilon: 1e-5 } },
   ],
   tolerance: { f32: { absolute: 1e-5, relative: 1e-5 } },
 });

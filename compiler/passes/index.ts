@@ -14,3 +14,4 @@ export { prune } from "./prune.ts";
 export * from "./quantize-parameters.ts";
 export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";
+export { splitStrides } from "./split-strides.ts";

@@ -13,41 +13,65 @@ import { build } from "../ir/build.ts";
 import { rewriteGraph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { foldOf, isReduction } from "../ir/op.ts";
-import { type Axis, findAxis } from "../ir/type.ts";
-import { split } from "../ops/index.ts";
+import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
+import { cast, reduceSum, split, transpose } from "../ops/index.ts";
 
 /** Sums of at least this many elements are split, ... */
 const longRow = 8192;
-/** ... where there are fewer rows than this ... */
-const manyRows = 256;
-/** ... into about as many parts in all. */
-const parts = 2048;
+/** ... where there are fewer rows than this, ... */
+interface Few {
+  readonly rows: number;
+  /** ... into about as many parts in all. */
+  readonly parts: number;
+}
+const apart: Few = { rows: 256, parts: 2048 };
+/** Rows that lie side by side in memory share workgroups, as the sums of channels do: it takes more of them to be many. */
+const sideBySide: Few = { rows: 4096, parts: 16384 };
 
 const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
 
 export const splitReductions: Pass = {
   name: "split-reductions",
   needs: ["canonicalize", "decompose"],
-  run: (graph) =>
-    rewriteGraph(graph, (node) => (isReduction(node) && foldsParts(foldOf(node)!.fold) ? splitOne(node) : node)),
+  run: (graph) => rewriteGraph(graph, (node) => (isSplittable(node) ? splitOne(node) : node)),
 };
 
+/** A reduction whose parts may be folded apart; or a sum of products that has nothing of both operands beside each other. */
+function isSplittable(node: Node): boolean {
+  if (isReduction(node)) return foldsParts(foldOf(node)!.fold);
+  if (foldOf(node)?.kind !== "contraction") return false;
+  const [a, b] = node.operands as [Node, Node];
+  const own = (x: Node, y: Node) =>
+    size(node.type.axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name)));
+  return own(a, b) === 1 || own(b, a) === 1;
+}
+
 function splitOne(node: Node): Node {
-  const x = node.operands[0]!;
+  const largest = node.operands.reduce((x, y) => (size(y.type.axes) > size(x.type.axes) ? y : x));
   const over = node.attrs.over as string[];
-  const rows = size(node.type.axes);
-  const width = size(over.map((n) => findAxis(x.type, n)!));
-  if (width < longRow || rows >= manyRows) return node;
-  const longest = over.map((n) => findAxis(x.type, n)!).reduce((a, b) => (Number(b.size) > Number(a.size) ? b : a));
-  const count = divisorNear(Number(longest.size), parts / rows);
-  if (count === 1 || count === longest.size) return node;
+  const axes = over.map((n) => findAxis(largest.type, n)!);
+  const [rows, width] = [size(node.type.axes), size(axes)];
+  const few = over.includes(largest.type.axes.at(-1)!.name) ? apart : sideBySide;
+  if (width < longRow || !(rows < few.rows)) return node;
+  const longest = axes.reduce((a, b) => (Number(b.size) > Number(a.size) ? b : a));
+  const count = divisorNear(Number(longest.size), few.parts / rows);
+  const others = over.filter((n) => n !== longest.name);
+  if (count === 1 || (count === longest.size && others.length === 0)) return node;
   const inner = `${longest.name}_part`;
-  const apart = split(x, longest.name, [
+  const into = [
     { name: longest.name, size: count },
     { name: inner, size: Number(longest.size) / count },
-  ]);
-  const partial = build(node.op, [apart], { over: [...over.filter((n) => n !== longest.name), inner] });
-  return build(node.op, [partial], { over: [longest.name] });
+  ];
+  const parts = count === longest.size ? node.operands : node.operands.map((x) => split(x, longest.name, into));
+  const rest = { over: count === longest.size ? others : [...others, inner] };
+  if (isReduction(node)) return build(node.op, [build(node.op, parts, rest)], { over: [longest.name] });
+  // Parts of a sum of halves are f32, as the sum is until it is whole.
+  const products = build(
+    node.op,
+    parts.map((x) => cast(x, "f32")),
+    rest,
+  );
+  return transpose(cast(reduceSum(products, [longest.name]), node.type.dtype), axisNames(node.type));
 }
 
 /** The largest divisor of n up to a bound. */

@@ -44,6 +44,7 @@ import {
   type Precision,
   splitKeys,
   splitReductions,
+  splitStrides,
 } from "../passes/index.ts";
 import { commonPasses } from "./common.ts";
 import { precisionPath } from "./precision.ts";
@@ -113,6 +114,7 @@ export const planningStages = (
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitKeys), // before fusion, which would else make one kernel of it
   graphStage(splitReductions), // after decompose, which makes most sums
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only

@@ -48,18 +48,26 @@ export function batchNorm<A extends string, C extends A>(
 ): Tensor<A> {
   const { epsilon = 1e-5 } = options;
   const [weight, bias] = [p.parameter("weight", [channel], ones), p.parameter("bias", [channel], zeros)];
-  const { center, variance } = p.training
-    ? batchStatistics(p, x, channel, options)
-    : {
-        center: p.parameter("running_mean", [channel], zeros),
-        variance: p.parameter("running_var", [channel], ones),
-      };
+  if (p.training) {
+    const others = x.type.axes.filter((a) => a.name !== channel.name);
+    keepStatistics(p, x, channel, others as Axis[], options);
+    const over = others.map((a) => a.name);
+    return typed<A>(ops.layerNorm(x, weight, bias, over, epsilon)); // the norm of each channel over all else
+  }
+  const center = p.parameter("running_mean", [channel], zeros);
+  const variance = p.parameter("running_var", [channel], ones);
   const factor = mul(weight, rsqrt(add(variance, epsilon)));
   return typed<A>(add(mul(sub(x, center), factor), bias));
 }
 
-function batchStatistics(p: Params, x: AnyTensor, channel: Axis, { momentum = 0.1, updates }: BatchNormOptions) {
-  const others = x.type.axes.filter((a) => a.name !== channel.name) as Axis[];
+/** Running statistics of the batch's own, which the norm computes too: the same sums. */
+function keepStatistics(
+  p: Params,
+  x: AnyTensor,
+  channel: Axis,
+  others: readonly Axis[],
+  { momentum = 0.1, updates }: BatchNormOptions,
+): void {
   const center = mean(x, others);
   const apart = sub(x, center);
   const squares = sum(mul(apart, apart), others);
@@ -71,5 +79,4 @@ function batchStatistics(p: Params, x: AnyTensor, channel: Axis, { momentum = 0.
   };
   keep("running_mean", center, 0);
   keep("running_var", div(squares, max(sub(count, 1), 1)), 1);
-  return { center, variance: div(squares, count) };
 }

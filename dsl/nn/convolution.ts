@@ -1,24 +1,61 @@
 /** Convolutions and poolings over maps, as contractions and reductions of windows. */
-import { type Distribution, truncatedNormal, zeros } from "../../compiler/index.ts";
+import { type Distribution, divideDims, truncatedNormal, UsageError, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Params } from "../params.ts";
-import { type AnyTensor, add, merge, pad, reduceMax, type Tensor, typed, window } from "../tensor.ts";
+import { type AnyTensor, add, contract, merge, pad, reduceMax, split, type Tensor, typed, window } from "../tensor.ts";
 import { axisOf } from "./axes.ts";
 import { linear } from "./linear.ts";
 
 /** A map: any axes, and `row` and `column` among them. */
 export type FeatureMap<A extends string> = Tensor<A | "row" | "column">;
 
+/** One number for rows and columns, or one for each. */
+export type PerSide = number | readonly [row: number, column: number];
+
 export interface ConvolutionOptions {
-  /** Rows and columns of the kernel, odd; the map keeps its size. */
-  readonly kernel: number;
+  /** Rows and columns of the kernel. */
+  readonly kernel: PerSide;
+  /** Places from one window to the next; default 1. */
+  readonly stride?: PerSide;
+  /** Places from one element of the kernel to the next; default 1. */
+  readonly dilation?: PerSide;
+  /**
+   * Zeros around the map: as many before as after (a number, or rows and columns), or [before, after] of the rows and of the
+   * columns. Default: half the kernel's reach on each side, so that an odd kernel of stride 1 keeps the map's size.
+   */
+  readonly padding?: PerSide | readonly [row: readonly [number, number], column: readonly [number, number]];
+  /** Groups of channels that have nothing to do with one another; as many as channels make it depthwise. Default 1. */
+  readonly groups?: number;
   readonly bias?: boolean;
   readonly init?: Distribution;
 }
 
+/** Kernel, stride, dilation and zeros along one side of the map. */
+function alongSide({ kernel, stride = 1, dilation = 1, padding }: ConvolutionOptions, side: 0 | 1) {
+  const of = (x: PerSide): number => (typeof x === "number" ? x : x[side]);
+  const margin = typeof padding === "object" ? padding[side] : padding;
+  const half = Math.floor(((of(kernel) - 1) * of(dilation)) / 2);
+  const [low, high] = typeof margin === "object" ? margin : [margin ?? half, margin ?? half];
+  return { size: of(kernel), stride: of(stride), dilation: of(dilation), low, high };
+}
+
+/** Windows along both sides of a map: [..., row, kernel_row, column, kernel_column]. */
+function windowsOf(x: AnyTensor, options: ConvolutionOptions, around = 0) {
+  let windows = x;
+  const kernels = (["row", "column"] as const).map((name, side) => {
+    const { size, stride, dilation, low, high } = alongSide(options, side as 0 | 1);
+    const kernel = axis(`kernel_${name}`, size);
+    const padded = pad(windows, axisOf(windows, name), low, high, around);
+    windows = window(padded, axisOf(padded, name), name, kernel, stride, dilation);
+    return kernel;
+  });
+  return { windows, kernels };
+}
+
 /**
- * A convolution that keeps the map's size, zeros around it. x [..., from, row, column] -> [..., to, row, column].
- * Parameters `weight` [to, from, kernel_row, kernel_column] and `bias` [to].
+ * A convolution. x [..., from, row, column] -> [..., row, column, to]. Parameters `weight` [to, kernel_row, kernel_column,
+ * from] and `bias` [to]: a kernel's channels are neighbours in memory, as those of a map are that a convolution made. With
+ * groups `from` and `to` have their channels group by group, and `weight` is [group, to, kernel_row, kernel_column, from].
  */
 export function convolution<A extends string, F extends A, T extends string>(
   p: Params,
@@ -27,15 +64,25 @@ export function convolution<A extends string, F extends A, T extends string>(
   to: Axis<T>,
   options: ConvolutionOptions,
 ): FeatureMap<Exclude<A, F> | T> {
-  const margin = (options.kernel - 1) / 2;
-  let windows: AnyTensor = x;
-  const kernels = (["row", "column"] as const).map((name) => {
-    const kernel = axis(`kernel_${name}`, options.kernel);
-    windows = window(pad(windows, axisOf(windows, name), margin, margin), axisOf(windows, name), name, kernel);
-    return kernel;
-  });
-  const { bias = true, init = truncatedNormal(0.02) } = options;
-  return typed(linear<string, string, string>(p, windows, [from, ...kernels], [to], { bias, init }));
+  const { bias = true, init = truncatedNormal(0.02), groups = 1 } = options;
+  const { windows, kernels } = windowsOf(x, options);
+  if (groups === 1) return typed(linear<string, string, string>(p, windows, [...kernels, from], [to], { bias, init }));
+  const group = axis("group", groups);
+  const [each, own] = [part(from, groups), axis(`${to.name}_of_group`, part(to, groups).size)];
+  const apart = split(windows, from, [group, each]);
+  const weight: AnyTensor = p.parameter("weight", [group, own, ...kernels, each], init);
+  const y: AnyTensor = merge(contract(apart, weight, [...kernels, each]), [group, own], to);
+  return typed(bias ? add(y, p.parameter("bias", [to], zeros)) : y);
+}
+
+/** The channels of one group. */
+function part(channels: Axis, groups: number): Axis {
+  const size = divideDims(channels.size, groups);
+  if (size === undefined)
+    throw new UsageError(
+      `${groups} groups of axis "${channels.name}", which is ${channels.size}: no whole number each`,
+    );
+  return axis(channels.name, size);
 }
 
 /**
@@ -57,11 +104,20 @@ export function transposedConvolution2x2<A extends string, F extends A, T extend
   return typed(add(apart, p.parameter("bias", [to], zeros)));
 }
 
-/** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */
-export function maxPool2x2<A extends string>(x: FeatureMap<A>): FeatureMap<A> {
-  const [inRow, inColumn] = [axis("kernel_row", 2), axis("kernel_column", 2)];
-  let windows: AnyTensor = x;
-  windows = window(windows, axisOf(windows, "row"), "row", inRow, 2);
-  windows = window(windows, axisOf(windows, "column"), "column", inColumn, 2);
-  return typed(reduceMax(windows, [inRow, inColumn]));
+export interface PoolingOptions extends Pick<ConvolutionOptions, "kernel" | "padding"> {
+  /** Places from one window to the next; default: the kernel, so that windows lie side by side. */
+  readonly stride?: PerSide;
 }
+
+/** The largest value of each window; what lies around the map takes no part. x [..., row, column] -> [..., row, column] */
+export function maxPool<A extends string>(x: FeatureMap<A>, options: PoolingOptions): FeatureMap<A> {
+  const { windows, kernels } = windowsOf(
+    x,
+    { stride: options.kernel, padding: 0, ...options },
+    Number.NEGATIVE_INFINITY,
+  );
+  return typed(reduceMax(windows, kernels));
+}
+
+/** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */
+export const maxPool2x2 = <A extends string>(x: FeatureMap<A>): FeatureMap<A> => maxPool(x, { kernel: 2 });

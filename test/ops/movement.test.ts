@@ -29,6 +29,18 @@ const meanings: readonly (readonly [string, Node, readonly number[]])[] = [
   ["concat", ops.concat([x, ops.slice(x, "b", 2, 1), x], "b"), [0, 1, 2, 2, 0, 1, 2, 3, 4, 5, 5, 3, 4, 5]],
   ["transpose", ops.transpose(x, ["b", "a"]), [0, 3, 1, 4, 2, 5]],
   ["window", ops.window(y, "b", "o", { name: "k", size: 3 }, 2), [0, 1, 2, 2, 3, 4]],
+  ["window, dilated", ops.window(y, "b", "o", { name: "k", size: 2 }, 1, 3), [0, 3, 1, 4, 2, 5]],
+  ["window, a part of x for each k", ops.window(x, "b", "o", { name: "a", size: 2 }), [0, 4, 1, 5]],
+  [
+    "transposed window",
+    ops.transposedWindow(x, "b", { name: "i", size: 4 }, { name: "k", size: 2 }),
+    [0, 0, 1, 0, 2, 1, 0, 2, 3, 0, 4, 3, 5, 4, 0, 5],
+  ],
+  [
+    "transposed window, a stride and a part of x for each k",
+    ops.transposedWindow(x, "b", { name: "i", size: 4 }, { name: "a", size: 2 }, { stride: 2, low: 1 }),
+    [0, 3, 1, 0, 0, 4, 2, 0],
+  ],
   ["broadcast", ops.broadcast(x, [{ name: "n", size: 2 }]), [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]],
 ];
 

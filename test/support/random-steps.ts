@@ -135,8 +135,17 @@ const shapers: Readonly<Record<string, (d: Draft) => Value | undefined>> = {
   window: (d) =>
     onAxis(d, (x, axis) => {
       if (typeof axis.size !== "number") return x;
-      const kernel = freshAxis(d, 1 + d.choose(Math.min(3, axis.size)));
-      return ops.window(x, axis.name, freshAxis(d, 1).name, kernel, 1 + d.choose(2));
+      const size = 1 + d.choose(Math.min(3, axis.size));
+      const kernel = freshAxis(d, size);
+      const dilation = 2 * size - 1 <= axis.size ? 1 + d.choose(2) : 1;
+      return ops.window(x, axis.name, freshAxis(d, 1).name, kernel, 1 + d.choose(2), dilation);
+    }),
+  transposed_window: (d) =>
+    onAxis(d, (x, axis) => {
+      if (typeof axis.size !== "number") return x;
+      const [into, kernel] = [freshAxis(d, 1 + d.choose(2 * axis.size)), freshAxis(d, 1 + d.choose(3))];
+      const steps = { stride: 1 + d.choose(3), dilation: 1 + d.choose(2), low: d.choose(4) - 1 };
+      return ops.transposedWindow(x, axis.name, into, kernel, steps);
     }),
   broadcast: (d) => {
     const x = recent(d, d.values);

@@ -1,5 +1,5 @@
 /** Movement ops: most are only other names for the same memory; concat, pad and most slices are ONNX nodes. */
-import { type Axis, addDims, type Dim, type TensorType } from "../../../compiler/index.ts";
+import { type Axis, addDims, type Dim, type ops, type TensorType } from "../../../compiler/index.ts";
 import { chooseOrder } from "./elementwise.ts";
 import { constant, type Emission, emit, scalar, wishOf } from "./emission.ts";
 import { inserted, materialize, regroup } from "./layout.ts";
@@ -190,16 +190,26 @@ export function pad(e: Emission, t: Tensor, axis: Axis, low: Dim, high: Dim, fil
 }
 
 /** Sliding windows: a split where they lie side by side, else a gather with the index of every element. */
-export function window(e: Emission, t: Tensor, axis: Axis, out: Axis, kernel: Axis, stride: number): Tensor {
+export function window(
+  e: Emission,
+  t: Tensor,
+  axis: Axis,
+  out: Axis,
+  kernel: Axis,
+  { stride, dilation }: ops.Steps,
+): Tensor {
   if (!has(t, axis.name)) return t;
   const [count, width] = [out.size as number, kernel.size as number];
-  if (stride === width || count === 1) {
+  if (dilation === 1 && (stride === width || count === 1)) {
     return split(slice(e, t, axis, 0, count * width), axis.name, [out, kernel]);
   }
   const v = first(t);
   const source = regroup(e, v, isolate(v.groups, [axis.name]));
   const at = dimOf(source, axis.name);
-  const index = Array.from({ length: count * width }, (_, i) => Math.floor(i / width) * stride + (i % width));
+  const index = Array.from(
+    { length: count * width },
+    (_, i) => Math.floor(i / width) * stride + (i % width) * dilation,
+  );
   const name = emit(e, "Gather", [source.name, constant(e, "i64", [count, width], index)], { axis: at });
   const parts: Groups = [realAxes([out]), realAxes([kernel])];
   return tensor(

@@ -9,6 +9,7 @@ import {
   isReduction,
   type Node,
   opRecord,
+  ops,
   sourceOf,
   symbolsOf,
 } from "../../../compiler/index.ts";
@@ -124,9 +125,11 @@ const emitters: Readonly<Record<string, Emitter>> = {
         x!,
         operandAxis(node, node.attrs.axis),
         axis(node, node.attrs.out),
-        node.attrs.kernel as unknown as Axis,
-        (node.attrs.stride as number | undefined) ?? 1,
+        ops.kernelOf(node),
+        ops.stepsOf(node.attrs),
       ),
+    when: (node) =>
+      node.attrs.axis === ops.kernelOf(node).name || !hasAxis(node.operands[0]!.type, ops.kernelOf(node).name),
   },
   gather: { emit: (e, node, [table, index]) => gather(e, table!, index!, operandAxis(node, node.attrs.axis)) },
   scatter_add: {

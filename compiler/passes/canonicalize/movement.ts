@@ -5,6 +5,7 @@ import { padAndConcatenationRules } from "./pads-and-concatenations.ts";
 import { renameRules } from "./renames.ts";
 import { sliceRules } from "./slices.ts";
 import { splitAndMergeRules } from "./splits-and-merges.ts";
+import { windowRules } from "./windows.ts";
 
 export const movementRules: readonly Rule[] = [
   ...renameRules,
@@ -12,4 +13,5 @@ export const movementRules: readonly Rule[] = [
   ...sliceRules,
   ...padAndConcatenationRules,
   ...broadcastRules,
+  ...windowRules,
 ];

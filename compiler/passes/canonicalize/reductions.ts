@@ -4,7 +4,7 @@ import { build } from "../../ir/build.ts";
 import { type Dim, productOfDims } from "../../ir/dim.ts";
 import type { Node } from "../../ir/node.ts";
 import { foldOf, isElementwise, sourceOf } from "../../ir/op.ts";
-import { type Axis, hasAxis } from "../../ir/type.ts";
+import { type Axis, findAxis, hasAxis } from "../../ir/type.ts";
 import {
   add,
   broadcast,
@@ -75,6 +75,18 @@ const reductions: Rule[] = [
       const once = reduceOver(node.op, broadcast(operand(operand(node)), kept), rest);
       if (repeated === "same") return once;
       return mul(once, sizeOf(productOfDims(reduced.map((a) => a.size)), once.type.dtype));
+    },
+  }),
+  forReductions("reduction-of-one", {
+    example: () => reduceSum(sampleTensor("x", { a: 6, b: 1 }), ["b"]),
+    rewrite: (node) => {
+      const x = operand(node);
+      const one = overOf(node).find((n) => findAxis(x.type, n)!.size === 1);
+      // Beside an axis that stays: a sum over what was merged would be taken apart again.
+      const beside = x.type.axes.find((a) => !overOf(node).includes(a.name))?.name;
+      if (one === undefined || beside === undefined) return undefined;
+      const over = overOf(node).filter((n) => n !== one);
+      return inOrderOf(node, reduceOver(node.op, merge(x, [beside, one], beside), over));
     },
   }),
   forReductions("reduction-of-merge", {

@@ -2,7 +2,16 @@
  * What a contraction has to compute, as all its schedules see it: its sides, what it sums over, and what follows a result.
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
-import { dimExpr, type Env, indexOver, isMultipleOf, restrict, spanOf } from "../../../fusion/index.ts";
+import {
+  dimExpr,
+  type Env,
+  indexOver,
+  isMultipleOf,
+  isOne,
+  restrict,
+  spanOf,
+  typicalSpan,
+} from "../../../fusion/index.ts";
 import { type Dim, divideDims } from "../../../ir/dim.ts";
 import { deviceElementBytes } from "../../../ir/dtype.ts";
 import type { Node } from "../../../ir/node.ts";
@@ -38,8 +47,26 @@ export function contractionProblem(k: Lowering): ContractionProblem {
   const batch = core.type.axes.filter((c) => hasAxis(a.type, c.name) && hasAxis(b.type, c.name));
   const [left, right] = own(a, b).includes(core.type.axes.at(-1)!) ? [b, a] : [a, b];
   const side = (x: Node, y: Node): Side => ({ operand: x, axes: own(x, y), size: spanOf(own(x, y)) });
-  const over = (core.attrs.over as string[]).map((n) => findAxis(a.type, n)!);
+  const over = inOrderOfMemory(
+    k,
+    (core.attrs.over as string[]).map((n) => findAxis(a.type, n)!),
+    [a, b],
+  );
   return { k, rows: side(left, right), columns: side(right, left), batch, over, depth: spanOf(over) };
+}
+
+/**
+ * The contracted axes with that one innermost along which the larger operand's elements are neighbours in memory: the
+ * channels of a convolution, whose windows are read tap by tap. They stay as they are where no axis is such.
+ */
+function inOrderOfMemory(k: Lowering, over: readonly Axis[], operands: readonly Node[]): readonly Axis[] {
+  if (over.length === 1) return over;
+  const bySize = [...operands].sort((x, y) => typicalSpan(y.type.axes) - typicalSpan(x.type.axes));
+  for (const operand of bySize) {
+    const inner = over.findLast((axis) => !isOne(axis.size) && isRun(k, [axis], operand, []));
+    if (inner) return [...over.filter((axis) => axis !== inner), inner];
+  }
+  return over;
 }
 
 /** The side whose length is open until a run, where the other's is known. */
@@ -72,11 +99,22 @@ interface RunLoads {
   readonly stride: number | undefined;
 }
 
-/** What is loaded, tensor by tensor, for `width` indices of the last axis from a multiple of that on; what all runs load is left out. */
-function loadsOfRun(k: Lowering, along: readonly Axis[], side: Side, envs: readonly Env[], width: number): RunLoads[] {
+/**
+ * What is loaded, tensor by tensor, for `width` indices of the last axis from a multiple of that on; what all runs load is
+ * left out. The other axes stand anywhere: an index that is said, 0 say, could lie in the margin of a padded map, where
+ * nothing is loaded.
+ */
+function loadsOfRun(
+  k: Lowering,
+  along: readonly Axis[],
+  operand: Node,
+  envs: readonly Env[],
+  width: number,
+): RunLoads[] {
   const last = along.at(-1)!;
   const counter = indexOver(k.names.fresh("k"), last.size);
-  const others = side.operand.type.axes.map((a) => [a.name, int(0)] as const);
+  const others = operand.type.axes.map((a, i) => [a.name, indexOver(`at${i}`, a.size)] as const);
+  const said = envs.flatMap((e) => [...e].filter(([, index]) => index.kind !== "const"));
   const found = new Map<string, RunLoads>();
   const note = (e: Expr): void => {
     if (e.kind === "load" && mentions(e.index, counter.name)) {
@@ -89,20 +127,21 @@ function loadsOfRun(k: Lowering, along: readonly Axis[], side: Side, envs: reado
   };
   for (let u = 0; u < width; u++) {
     const index = add(mul(counter, int(width)), int(u));
-    const all = new Map([...others, ...envs.flatMap((e) => [...e]), [last.name, index]]);
-    note(k.values.at(side.operand, restrict(all, side.operand)));
+    const all = new Map([...others, ...said, [last.name, index]]);
+    note(k.values.at(operand, restrict(all, operand)));
   }
   return [...found.values()];
 }
 
-/**
- * Whether what an operand's elements along the innermost of some axes are made of are neighbours in memory: a run of them
- * begins where the one before ends.
- */
-export function neighbours(k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean {
+/** A run of what they are made of begins where the one before ends. */
+function isRun(k: Lowering, along: readonly Axis[], operand: Node, envs: readonly Env[]): boolean {
   const width = runs.find((n) => isMultipleOf(along.at(-1)!.size, n))!;
-  return loadsOfRun(k, along, side, envs, width).some(({ indices, stride }) => stride === indices.size);
+  return loadsOfRun(k, along, operand, envs, width).some(({ indices, stride }) => stride === indices.size);
 }
+
+/** Whether what an operand's elements along the innermost of some axes are made of are neighbours in memory. */
+export const neighbours = (k: Lowering, along: readonly Axis[], side: Side, ...envs: readonly Env[]): boolean =>
+  isRun(k, along, side.operand, envs);
 
 /**
  * How many neighbours along axes to take at once, so that what is read for them of any tensor is one access: a power of
@@ -110,7 +149,7 @@ export function neighbours(k: Lowering, along: readonly Axis[], side: Side, ...e
  */
 export function elementsOfLoad(k: Lowering, along: readonly Axis[], side: Side): number {
   const fits = (width: number) =>
-    loadsOfRun(k, along, side, [], width).every(({ indices, bytes }) => indices.size * bytes <= bytesOfLoad);
+    loadsOfRun(k, along, side.operand, [], width).every(({ indices, bytes }) => indices.size * bytes <= bytesOfLoad);
   return runs.find((width) => isMultipleOf(along.at(-1)!.size, width) && fits(width)) ?? 1;
 }
 

@@ -1,0 +1,319 @@
+/**
+ * Sliding windows, and windows of what was spread by a stride: the two halves of convolutions. Each is the other's
+ * gradient, but for a sum, so that a convolution's gradients and a transposed convolution are contractions over windows too.
+ */
+import { build } from "../ir/build.ts";
+import type { Attrs, Node } from "../ir/node.ts";
+import { OpViolation } from "../ir/op.ts";
+import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
+import { type Builder, requireAxes } from "./kinds.ts";
+import { at, concat, merge, pad, slice, split } from "./movement.ts";
+import { assertNew, movement, replaceAxis } from "./movement-kind.ts";
+import { broadcastLike, reduceSum } from "./reductions.ts";
+import { constant } from "./sources.ts";
+
+/** Places of one axis, some apart, and the elements of a kernel at each of them, some apart. */
+export interface Steps {
+  readonly stride: number;
+  readonly dilation: number;
+}
+
+export const stepsOf = ({ stride, dilation }: Attrs): Steps => ({
+  stride: (stride as number | undefined) ?? 1,
+  dilation: (dilation as number | undefined) ?? 1,
+});
+
+/** The kernel's axis that a window's node has. */
+export const kernelOf = (node: Node): Axis => node.attrs.kernel as unknown as Axis;
+
+/** Only what is not 1 is said. */
+const saidSteps = (stride: number, dilation: number): Attrs => ({
+  ...(stride !== 1 && { stride }),
+  ...(dilation !== 1 && { dilation }),
+});
+
+/** Elements from the first that a kernel covers to the last. */
+const reach = (kernel: Axis, dilation: number): number => ((kernel.size as number) - 1) * dilation + 1;
+
+const sample = (axes: Readonly<Record<string, number>>): TensorType =>
+  tensorType(
+    "f32",
+    Object.entries(axes).map(([name, size]) => ({ name, size })),
+  );
+const plain = [{ low: -2, high: 2 }];
+
+/** What both ops ask of their operand: the axis, of known size, and new names; the kernel's axis may be there already. */
+function requireWindows(x: TensorType, attrs: Attrs, made: string): { axis: Axis; kernel: Axis } {
+  const [axis] = requireAxes(x, [attrs.axis as string], "C1", "x");
+  const kernel = attrs.kernel as unknown as Axis;
+  if (typeof axis!.size !== "number") throw new OpViolation("C1", `axis "${axis!.name}" is symbolic: ${axis!.size}`);
+  const own = kernel.name === axis!.name ? undefined : findAxis(x, kernel.name);
+  if (own && own.size !== kernel.size)
+    throw new OpViolation("C2", `axis "${kernel.name}" of x is ${own.size}, and the kernel ${kernel.size}`);
+  assertNew(
+    x.axes.filter((a) => a.name !== axis!.name && a !== own),
+    [made, kernel.name],
+    "C2",
+  );
+  return { axis: axis!, kernel };
+}
+
+/** The axes of the result: `made` and the kernel's where the axis was. */
+const windowed = (x: TensorType, axis: Axis, made: Axis, kernel: Axis): TensorType =>
+  tensorType(
+    x.dtype,
+    replaceAxis(
+      x.axes.filter((a) => a.name === axis.name || a.name !== kernel.name),
+      axis.name,
+      [made, kernel],
+    ),
+  );
+
+/** The part of x that element k of the kernel has: all of it where x has no axis of the kernel. */
+const partOf = (x: Node, axis: string, kernel: Axis, k: number): Node =>
+  kernel.name !== axis && hasAxis(x.type, kernel.name) ? at(x, kernel.name, k) : x;
+
+/** Sliding windows of `kernel` elements along `axis`, `stride` apart, the elements of each `dilation` apart. */
+export const window: Builder<
+  (x: Node, axis: string, out: string, kernel: Axis, stride?: number, dilation?: number) => Node
+> = movement({
+  name: "window",
+  doc: {
+    summary:
+      "Sliding windows: x[i · stride + k · dilation] at [out = i, kernel = k]. A convolution is a contraction over windows, a pooling a reduction. Where x has the kernel's axis, each k has its own part of x.",
+    source: "the im2col view; strides and sizes as in ONNX Conv",
+  },
+  operands: ["x"],
+  attrs: {
+    axis: { kind: "axis" },
+    out: { kind: "axis" },
+    kernel: { kind: "sized_axis" },
+    stride: { kind: "number", optional: true },
+    dilation: { kind: "number", optional: true },
+  },
+  constraints: {
+    C1: "the axis is an axis of x, of known size",
+    C2: "the new names are new and distinct; the kernel's may be an axis of x, of its size",
+    C3: "the kernel is not longer than the axis",
+  },
+  infer: ([x], attrs) => {
+    const { axis, kernel } = requireWindows(x!, attrs, attrs.out as string);
+    const { stride, dilation } = stepsOf(attrs);
+    const size = Math.floor(((axis.size as number) - reach(kernel, dilation)) / stride) + 1;
+    if (size < 1)
+      throw new OpViolation("C3", `a kernel of ${reach(kernel, dilation)} along "${axis.name}", which is ${axis.size}`);
+    return windowed(x!, axis, { name: attrs.out as string, size }, kernel);
+  },
+  indexMap: (_, attrs) => {
+    const { stride, dilation } = stepsOf(attrs);
+    const [axis, out, kernel] = [attrs.axis as string, attrs.out as string, (attrs.kernel as unknown as Axis).name];
+    return {
+      sources: [
+        { index: (a, i) => ({ [axis]: a.add(a.mul(i(out), a.dim(stride)), a.mul(i(kernel), a.dim(dilation))) }) },
+      ],
+    };
+  },
+  gradient: (node, dy) => {
+    const [axis, out, kernel] = [node.attrs.axis as string, node.attrs.out as string, kernelOf(node)];
+    const x = node.operands[0]!;
+    const { stride, dilation } = stepsOf(node.attrs);
+    const spread = transposedWindow(dy, out, findAxis(x.type, axis)!, kernel, { stride, dilation });
+    return [hasAxis(x.type, kernel.name) && kernel.name !== axis ? spread : reduceSum(spread, [kernel.name])];
+  },
+  // Element k of all windows is a slice with a stride; the kernel's elements follow one another.
+  decompose: ([x], attrs, type) => {
+    const { stride, dilation } = stepsOf(attrs);
+    const [axis, out, kernel] = [attrs.axis as string, attrs.out as string, attrs.kernel as unknown as Axis];
+    const count = findAxis(type, out)!.size as number;
+    const parts = Array.from({ length: kernel.size as number }, (_, k) => {
+      const run = slice(partOf(x!, axis, kernel, k), axis, k * dilation, (count - 1) * stride + 1);
+      return alone(everyOf(run, axis, count, stride), axis, out, kernel.name);
+    });
+    return concat(parts, kernel.name);
+  },
+  samples: plain,
+  cases: [
+    { operands: [sample({ a: 3, b: 6, c: 2 })], attrs: { axis: "b", out: "o", kernel: { name: "k", size: 3 } } },
+    {
+      operands: [sample({ a: 3, b: 6, c: 2 })],
+      attrs: { axis: "b", out: "b", kernel: { name: "k", size: 2 }, stride: 2 },
+    },
+    {
+      operands: [sample({ a: 2, b: 11 })],
+      attrs: { axis: "b", out: "b", kernel: { name: "k", size: 3 }, stride: 3, dilation: 2 },
+    },
+    {
+      operands: [sample({ k: 3, b: 9, c: 2 })],
+      attrs: { axis: "b", out: "o", kernel: { name: "k", size: 3 }, stride: 2, dilation: 2 },
+    },
+  ],
+  builder: (x, axis, out, kernel, stride = 1, dilation = 1) =>
+    build("window", [x], {
+      axis,
+      out,
+      kernel: { name: kernel.name, size: kernel.size },
+      ...saidSteps(stride, dilation),
+    }),
+});
+
+/** The axis as `out`, and the kernel's axis with one element beside it. */
+const alone = (x: Node, axis: string, out: string, kernel: string): Node =>
+  split(x, axis, [
+    { name: out, size: findAxis(x.type, axis)!.size },
+    { name: kernel, size: 1 },
+  ]);
+
+/** Every stride-th element of an axis that ends with the last of them. */
+function everyOf(x: Node, axis: string, count: number, stride: number): Node {
+  if (stride === 1) return x;
+  const gap = `${axis}_gap`;
+  const apart = split(pad(x, axis, 0, stride - 1), axis, [
+    { name: axis, size: count },
+    { name: gap, size: stride },
+  ]);
+  return at(apart, gap, 0);
+}
+
+export interface TransposedSteps extends Partial<Steps> {
+  /** Elements of the result before its first one that are left out; below 0, so many zeros come first. */
+  readonly low?: number;
+}
+
+/**
+ * Windows of x spread by a stride, from its end: for each place of `into` and each element of the kernel, what of x a
+ * window would have had there. Summed over the kernel it is the gradient of `window`.
+ */
+export const transposedWindow: Builder<
+  (x: Node, axis: string, into: Axis, kernel: Axis, steps?: TransposedSteps) => Node
+> = movement({
+  name: "transposed_window",
+  doc: {
+    summary:
+      "x[(i + low − k · dilation) / stride] at [into = i, kernel = k], 0 where that is no place of x: what each element of a kernel adds to each place, in a transposed convolution and in the gradient of windows. Where x has the kernel's axis, each k has its own part of x.",
+    source: "the adjoint of the im2col view, gathered: no place is written twice; strides as in ONNX ConvTranspose",
+  },
+  operands: ["x"],
+  attrs: {
+    axis: { kind: "axis" },
+    into: { kind: "sized_axis" },
+    kernel: { kind: "sized_axis" },
+    stride: { kind: "number", optional: true },
+    dilation: { kind: "number", optional: true },
+    low: { kind: "number", optional: true },
+  },
+  constraints: {
+    C1: "the axis is an axis of x, of known size",
+    C2: "the new names are new and distinct; the kernel's may be an axis of x, of its size",
+    C3: "the new axis has a known size",
+  },
+  infer: ([x], attrs) => {
+    const into = attrs.into as unknown as Axis;
+    const { axis, kernel } = requireWindows(x!, attrs, into.name);
+    if (typeof into.size !== "number") throw new OpViolation("C3", `axis "${into.name}" is symbolic: ${into.size}`);
+    return windowed(x!, axis, into, kernel);
+  },
+  indexMap: ([x], attrs) => {
+    const { stride, dilation } = stepsOf(attrs);
+    const [axis, into] = [attrs.axis as string, attrs.into as unknown as Axis];
+    const kernel = attrs.kernel as unknown as Axis;
+    const low = (attrs.low as number | undefined) ?? 0;
+    // Whole strides more, so that what is divided is not negative.
+    const more = Math.max(0, Math.ceil((reach(kernel, dilation) - 1 - low) / stride));
+    const size = findAxis(x!, axis)!.size as number;
+    return {
+      sources: [
+        {
+          index: (a, i) => {
+            const from = a.sub(a.add(i(into.name), a.dim(low + more * stride)), a.mul(i(kernel.name), a.dim(dilation)));
+            return { [axis]: a.sub(a.div(from, a.dim(stride)), a.dim(more)) };
+          },
+          inside: (a, i) => {
+            const from = a.sub(a.add(i(into.name), a.dim(low + more * stride)), a.mul(i(kernel.name), a.dim(dilation)));
+            const place = a.div(from, a.dim(stride));
+            const within = a.and(a.le(a.dim(more), place), a.lt(place, a.dim(more + size)));
+            return a.and(within, a.le(a.mod(from, a.dim(stride)), a.dim(0)));
+          },
+        },
+      ],
+      outside: 0,
+    };
+  },
+  gradient: (node, dy) => {
+    const x = node.operands[0]!;
+    const [axis, into, kernel] = [node.attrs.axis as string, node.attrs.into as unknown as Axis, kernelOf(node)];
+    const { stride, dilation } = stepsOf(node.attrs);
+    const low = (node.attrs.low as number | undefined) ?? 0;
+    const size = findAxis(x.type, axis)!.size as number;
+    const places = placed(dy, into.name, low, (size - 1) * stride + reach(kernel, dilation));
+    const windows = window(places, into.name, axis, kernel, stride, dilation);
+    return [hasAxis(x.type, kernel.name) && kernel.name !== axis ? windows : reduceSum(windows, [kernel.name])];
+  },
+  decompose: ([x], attrs) => {
+    const { stride, dilation } = stepsOf(attrs);
+    const [axis, into] = [attrs.axis as string, attrs.into as unknown as Axis];
+    const kernel = attrs.kernel as unknown as Axis;
+    const low = (attrs.low as number | undefined) ?? 0;
+    const parts = Array.from({ length: kernel.size as number }, (_, k) => {
+      const spread = spreadBy(partOf(x!, axis, kernel, k), axis, stride);
+      return alone(placed(spread, axis, k * dilation - low, into.size as number), axis, into.name, kernel.name);
+    });
+    return concat(parts, kernel.name);
+  },
+  samples: plain,
+  cases: [
+    {
+      operands: [sample({ a: 3, o: 4, c: 2 })],
+      attrs: { axis: "o", into: { name: "b", size: 6 }, kernel: { name: "k", size: 3 } },
+    },
+    {
+      operands: [sample({ o: 3, k: 3, c: 2 })],
+      attrs: { axis: "o", into: { name: "o", size: 7 }, kernel: { name: "k", size: 3 }, stride: 2 },
+    },
+    {
+      operands: [sample({ a: 2, o: 3 })],
+      attrs: {
+        axis: "o",
+        into: { name: "b", size: 8 },
+        kernel: { name: "k", size: 3 },
+        stride: 3,
+        dilation: 2,
+        low: 2,
+      },
+    },
+    {
+      operands: [sample({ a: 2, o: 3 })],
+      attrs: { axis: "o", into: { name: "b", size: 14 }, kernel: { name: "k", size: 2 }, stride: 2, low: -3 },
+    },
+  ],
+  builder: (x, axis, into, kernel, { stride = 1, dilation = 1, low = 0 } = {}) =>
+    build("transposed_window", [x], {
+      axis,
+      into: { name: into.name, size: into.size },
+      kernel: { name: kernel.name, size: kernel.size },
+      ...saidSteps(stride, dilation),
+      ...(low !== 0 && { low }),
+    }),
+});
+
+/** `length` elements of an axis of which x's own begin at `start`: zeros around them, and what has no place left out. */
+function placed(x: Node, axis: string, start: number, length: number): Node {
+  const size = findAxis(x.type, axis)!.size as number;
+  const [from, to] = [Math.max(0, -start), Math.min(size, length - start)];
+  if (from >= to) {
+    const none = slice(x, axis, 0, 1);
+    return pad(broadcastLike(constant(0, x.type.dtype), none), axis, 0, length - 1);
+  }
+  const low = Math.max(0, start);
+  return pad(slice(x, axis, from, to - from), axis, low, length - low - (to - from));
+}
+
+/** stride - 1 zeros after each element of `axis`. */
+function spreadBy(x: Node, axis: string, stride: number): Node {
+  if (stride === 1) return x;
+  const gap = `${axis}_gap`;
+  const apart = split(x, axis, [
+    { name: axis, size: findAxis(x.type, axis)!.size },
+    { name: gap, size: 1 },
+  ]);
+  return merge(pad(apart, gap, 0, stride - 1), [axis, gap], axis);
+}

@@ -1,0 +1,54 @@
+/**
+ * Convolutions with both gradients: the graphs mean what plain loops do, and the kernels of every family of adapters
+ * compute it, without writing anything of the size of the windows.
+ */
+import { describe, expect, it } from "vitest";
+import { evaluate } from "../../backends/reference/index.ts";
+import { dtypeBytes, type Graph, type Program } from "../../compiler/index.ts";
+import {
+  type ConvolutionCase,
+  convolutionByLoops,
+  convolutionCases,
+  convolutionGraph,
+} from "../support/convolution.ts";
+import { inputValues } from "../support/random-graph.ts";
+import { adapters, compileFor, interpretProgram } from "./support.ts";
+
+/** Bytes that kernels write beyond the results: what an unfolded map would be. */
+function unfolded({ kernels, graph }: Program): number {
+  const written = kernels.reduce((n, k) => n + Number(k.bytesWritten), 0);
+  const results = graph.outputs.map(({ node }) =>
+    node.type.axes.reduce((n, a) => n * (a.size as number), dtypeBytes[node.type.dtype] as number),
+  );
+  return written - results.reduce((n, b) => n + b, 0);
+}
+
+/** Bytes of a map whose sides are whole strides. */
+function placesOfStrides({ rows, columns, from, groups = 1, stride = 1 }: ConvolutionCase): number {
+  const [down, across] = [rows, columns].map((n) => Math.ceil(n / stride) * stride) as [number, number];
+  return 2 * 4 * down * across * from * groups;
+}
+
+/** Small whole numbers: every product and sum is exact in f32, and most results in f16. */
+const wholeValues = (graph: Graph, seed: number) =>
+  new Map([...inputValues(graph, seed)].map(([k, v]) => [k, v.map((x) => Math.round(x))]));
+
+describe.each(Object.entries(convolutionCases))("%s", (_, c) => {
+  const graph = convolutionGraph(c);
+  const values = wholeValues(graph, 3);
+  const want = convolutionByLoops(c, graph, values);
+
+  it("means what plain loops compute, and its gradients do", () => {
+    for (const [name, tensor] of evaluate(graph, values))
+      expect([name, [...tensor.data]]).toEqual([name, [...want[name as "y"]].map((v) => v + 0)]);
+  });
+
+  it.each(Object.entries(adapters))("%s: the same, and no unfolded map is written", (_, facts) => {
+    const program = compileFor(graph, facts);
+    const got = interpretProgram(program, values);
+    for (const [name, data] of got) expect([name, data]).toEqual([name, [...want[name as "y"]].map((v) => v + 0)]);
+    // The gradient of a strided one is written by several kernels, each its own places, and here put in order.
+    expect(unfolded(program)).toBeLessThanOrEqual((c.stride ?? 1) > 1 ? placesOfStrides(c) : 0);
+    if ((c.stride ?? 1) === 1) expect(program.kernels).toHaveLength(3);
+  });
+});

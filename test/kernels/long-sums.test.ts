@@ -1,0 +1,24 @@
+/** Long sums of products that share all axes but few: the weights' gradient of a depthwise convolution, in parts. */
+import { describe, expect, it } from "vitest";
+import { type ConvolutionCase, convolutionByLoops, convolutionGraph } from "../support/convolution.ts";
+import { inputValues } from "../support/random-graph.ts";
+import { adapters, compileFor, interpretProgram } from "./support.ts";
+
+const base = { rows: 32, columns: 33, from: 1, to: 1, groups: 2, kernel: [1, 3], results: ["dw"] } as const;
+const cases: Readonly<Record<string, ConvolutionCase>> = {
+  "an axis is split": { ...base, batch: 9 },
+  "one axis after the others": { ...base, batch: 8, columns: 34 },
+  halves: { ...base, batch: 9, dtype: "f16" },
+};
+
+describe.each(Object.keys(adapters))("on a %s adapter", (adapter) => {
+  it.each(Object.entries(cases))("%s", (_, c) => {
+    const graph = convolutionGraph(c);
+    // Whole numbers: sums of both parts and whole are exact, in f16 too.
+    const values = new Map([...inputValues(graph, 5)].map(([k, v]) => [k, v.map((x) => Math.trunc(0.8 * x))]));
+    const program = compileFor(graph, adapters[adapter]!);
+    expect(program.kernels.length).toBeGreaterThan(1);
+    const want = convolutionByLoops(c, graph, values);
+    expect(interpretProgram(program, values).get("dw")).toEqual([...want.dw].map((v) => v + 0));
+  });
+});
