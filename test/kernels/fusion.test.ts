@@ -4,10 +4,10 @@ import { emitWgsl } from "../../backends/webgpu/index.ts";
 import { blockModel } from "../../bench/model/vit.ts";
 import type { Program } from "../../compiler/index.ts";
 import { differentiate, type Graph, makeGraph, ops } from "../../compiler/index.ts";
-import { type Expr, printKernel } from "../../compiler/kernel/index.ts";
+import { printKernel } from "../../compiler/kernel/index.ts";
 import { rootParams, trace } from "../../dsl/index.ts";
 import { block, classifierStep, encoder, tokensInput, type VitSizes } from "./models.ts";
-import { adapters, compileFor } from "./support.ts";
+import { adapters, compileFor, withoutSplits } from "./support.ts";
 
 const tiny: VitSizes = { batch: 2, tokens: 5, width: 8, heads: 2, mlp: 16, depth: 1 };
 const large: VitSizes = { batch: 1, tokens: 257, width: 3200, heads: 25, mlp: 12800, depth: 4 };
@@ -16,14 +16,6 @@ const forward = (s: VitSizes): Graph =>
   makeGraph("block", [{ name: "y", node: block(rootParams(), tokensInput(s), s) }]);
 const kinds = (p: Program) => p.kernels.map((k) => k.kind);
 const texts = (p: Program) => new Set(p.kernels.map((k) => emitWgsl(k.kernel)));
-
-const isOne = (e: Expr) => e.kind === "const" && e.value === 1;
-
-/** Kernels without those that add up the parts of split products: a product here has no batches, unless it was split. */
-function withoutSplits({ kernels }: Program): number {
-  const split = kernels.filter(({ kind, kernel }) => kind === "contraction" && !isOne(kernel.grid[2]));
-  return kernels.length - split.length;
-}
 
 describe.each(Object.keys(adapters))("on a %s adapter", (adapter) => {
   const facts = adapters[adapter]!;
