@@ -121,7 +121,7 @@ describe("several losses", () => {
     "of weights %j with %j are refused",
     (weights, { metrics = [] }: { metrics?: readonly string[] }, text) => {
       const loss = (p: Params) =>
-        parts(p, weights, { metrics: Object.fromEntries(metrics.map((m) => [m, sum(a(p), width)])) });
+        parts(p.shared(), weights, { metrics: Object.fromEntries(metrics.map((m) => [m, sum(a(p.shared()), width)])) });
       expect(() => stepOf({ loss })).toThrow(text);
     },
   );
