@@ -359,22 +359,27 @@ class Materialization {
 
   /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
   private resolveRepeated(node: Node, consumer: Consumer, uses: number): void {
-    if (isFree(node) || consumer.reads.has(node)) return;
-    if (this.isResident(node) || this.storage.has(node) || isCore(node) || this.storesNarrow(node, uses)) {
-      this.read(node, consumer);
-      return;
-    }
-    if (isNearlyLoad(node)) {
-      for (const operand of node.operands) this.resolveRepeated(operand, consumer, uses);
-    } else if (operandsAs(node, "table").length > 0) {
-      node.operands.forEach((operand, i) => {
-        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer, uses);
-        else this.read(operand, consumer);
-      });
-    } else {
-      if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
-      this.read(node, consumer);
-    }
+    const leaves = this.repeatedLeaves(node, uses);
+    const more = leaves.difference(consumer.reads).size;
+    const fits = more <= 1 || consumer.reads.size + more <= consumer.maxReads;
+    if (!fits) this.miss(node, `computing it again reads ${leaves.size} tensors, more than the kernel may bind`);
+    for (const leaf of fits ? leaves : [node]) this.read(leaf, consumer);
+  }
+
+  /** The values in memory from which an innermost loop computes a value; the value itself where that is more than a load. */
+  private repeatedLeaves(node: Node, uses: number): Set<Node> {
+    if (isFree(node)) return new Set();
+    if (this.isResident(node) || this.storage.has(node) || isCore(node) || this.storesNarrow(node, uses))
+      return new Set([node]);
+    const isLookup = operandsAs(node, "table").length > 0;
+    if (isNearlyLoad(node) || isLookup)
+      return new Set(
+        node.operands.flatMap((operand, i) =>
+          isLookup && roleOf(node, i) !== "table" ? [operand] : [...this.repeatedLeaves(operand, uses)],
+        ),
+      );
+    if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
+    return new Set([node]);
   }
 
   /** Whether a conversion to fewer bytes is stored: instead of its operand, or beside one that is read again very often. */
