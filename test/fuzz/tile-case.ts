@@ -262,7 +262,8 @@ function around(d: Draft, y: Node): Node {
 
 function gradients(d: Draft, y: Node): Output[] {
   const cotangent = addInput(d, "f32", y.type.axes).node;
-  const loss = ops.reduceSum(ops.mul(y, cotangent), named(y));
+  const terms = ops.mul(y, cotangent);
+  const loss = y.type.axes.length === 0 ? terms : ops.reduceSum(terms, named(y));
   const wanted = d.declared.filter((n) => n.type.dtype === "f32" && n !== cotangent && elements(n.type.axes) > 0);
   try {
     return differentiate(loss, wanted).map((node, i) => ({ name: `grad_${inputName(wanted[i]!)}`, node }));

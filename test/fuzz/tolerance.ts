@@ -84,10 +84,17 @@ function termsOf(node: Node, operands: readonly RefTensor[]): Float64Array | und
 function moved(node: Node, data: Float64Array, terms: Float64Array | undefined, move: Move): Float64Array {
   if (isGraphInput(node)) return isFloat(node) ? data.map((v) => v + v * inputMove * move()) : data;
   if (!rounds(node)) return data;
-  const { absolute, relative } = opRecord(node.op).tolerance[node.type.dtype]!;
+  const { absolute, relative } = toleranceOf(node);
   const within = node.operands.some((o) => o.type.dtype === "f16") && coreOf(node)?.kind === "attention";
   const most = within ? halfMove * data.reduce((m, v) => Math.max(m, Math.abs(v)), 0) : 0;
   return data.map((v, i) => v + (most + absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0)) * move());
+}
+
+/** f16 is what lies in memory: kernels compute in f32 and round once. */
+function toleranceOf(node: Node): { readonly absolute: number; readonly relative: number } {
+  const { f16, f32 } = opRecord(node.op).tolerance;
+  if (node.type.dtype !== "f16") return f32!;
+  return f32 ? { absolute: f32.absolute + 2 ** -24, relative: f32.relative + 2 ** -11 } : f16!;
 }
 
 function assertInRange(node: Node, data: Float64Array): void {
