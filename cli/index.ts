@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { HeddleError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { type OpenTrace, openTrace } from "../runtime/index.ts";
-import { adapterNames } from "./adapters.ts";
+import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { devicesCommand } from "./commands/devices.ts";
@@ -66,7 +66,7 @@ function commands(done: (status: number) => void): Command {
     .option("--dtype <dtype>", "computed in f32 or f16, or weights kept as int8 or int4", "f32")
     .option("--pass <name>", "print what a stage of the target was given and what it made")
     .option("--kernels [pattern]", "list the kernels whose names match: how each is made, and why not otherwise")
-    .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, "typical")
+    .option("--adapter <name>", `whom kernels are made for: ${adapterNames.join(", ")}`, anyGpu)
     .option("--fixed", "with --kernels: made for these sizes alone, rather than for any", false)
     .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
     .option("--html <file>", "write a page to step through the stages")

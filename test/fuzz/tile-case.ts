@@ -86,9 +86,10 @@ function product(d: Draft, open: Dim | undefined): Node {
 
 /** A few rows of a weight that may be kept as integers, which words of 4 or 8 of them do not divide. */
 function weighted(d: Draft): Node {
-  const rows = freshAxis(d, pick(d, [1, 2, 5, 8, 9, 33]));
   const summed = freshAxis(d, pick(d, [33, 64, 70, 257, 520]));
   const columns = freshAxis(d, pick(d, [40, 65, 72]));
+  const rowCounts = [1, 2, 5, 8, 9, 33].filter((n) => n * typical([summed, columns]) <= 2 * most || n === 1);
+  const rows = freshAxis(d, pick(d, rowCounts));
   const parameter = (axes: readonly Axis[]) => {
     const node = ops.parameter(`w${d.fresh++}`, "f32", axes, { kind: "normal", mean: 0, std: 1 });
     d.declared.push(node);
