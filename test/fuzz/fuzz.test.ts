@@ -1,11 +1,13 @@
 /** A slice of what `npm run fuzz` does: many random graphs interpreted, some on a device, and every graph that was wrong once. */
 import { describe, expect, test } from "vitest";
-import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
-import { gpuTest } from "../support/adapter.ts";
+import { emitWgsl } from "../../backends/webgpu/index.ts";
+import { type Graph, makeGraph, ops, type Program, printKernel } from "../../compiler/index.ts";
+import { gpuTest, validatingDevice } from "../support/adapter.ts";
 import { check, trialsOf } from "./check.ts";
 import { devices, type Executor, interpreters } from "./executors.ts";
 import { printFinding } from "./finding.ts";
 import { faultsOf, found } from "./found.ts";
+import { fuzzCase } from "./random-case.ts";
 import { recordedExecutors, recordedFor } from "./recorded.ts";
 import { runSeed } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
@@ -33,18 +35,28 @@ test.each(interpreters)("random graphs on $name compute what the reference does"
   expect(await findingsOf([executor], 0, 150)).toEqual([]);
 });
 
-test("products, attention and convolutions for recorded adapters, in f32 and f16, compute what the reference does", async () => {
-  const texts: string[] = [];
-  for (let seed = 0; seed < 30; seed++)
-    texts.push(...(await runSeed(seed, recordedFor(seed).slice(0, 2), 50, tileCase)).findings.map(printFinding));
-  expect(texts).toEqual([]);
-});
+/** Throws what Dawn says of the text of a program's kernels. */
+async function assertValidText({ kernels }: Program): Promise<void> {
+  const device = await validatingDevice();
+  for (const { kernel } of kernels.flatMap((k) => [...k.special, k])) {
+    const module = device.device.createShaderModule({ code: emitWgsl(kernel) });
+    const { messages } = await device.settle(module.getCompilationInfo());
+    if (messages.length > 0) throw new Error(`${messages[0]!.message} in ${printKernel(kernel)}`);
+  }
+}
 
-test("random graphs for recorded adapters compute what the reference does", async () => {
-  const texts: string[] = [];
-  for (let seed = 0; seed < 60; seed++)
-    texts.push(...(await runSeed(seed, recordedFor(seed).slice(0, 2), 50)).findings.map(printFinding));
-  expect(texts).toEqual([]);
+describe("kernels for recorded adapters, in f32 and f16, compute what the reference does, and are valid WGSL", () => {
+  test.each([
+    ["of products, attention and convolutions", tileCase, 20],
+    ["of random graphs", fuzzCase, 50],
+  ] as const)("%s", async (_, caseOf, count) => {
+    const texts: string[] = [];
+    for (let seed = 0; seed < count; seed++) {
+      const executors = recordedFor(seed, assertValidText).slice(0, 2);
+      texts.push(...(await runSeed(seed, executors, 50, caseOf)).findings.map(printFinding));
+    }
+    expect(texts).toEqual([]);
+  });
 });
 
 describe.each(families)("a device with the schedules of a %s adapter", (family) => {

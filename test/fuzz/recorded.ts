@@ -29,8 +29,10 @@ export interface RecordedOptions {
 }
 
 /** Executors of a seed: two in ten of all, so that as many graphs more are run; every other seed draws its schedules. */
-export const recordedFor = (seed: number): readonly Executor[] =>
-  recordedExecutors(seed % 2 === 0 ? {} : { draw: seed }).filter((_, i) => (i + seed) % 5 === 0);
+export const recordedFor = (seed: number, inspect?: RecordedOptions["inspect"]): readonly Executor[] =>
+  recordedExecutors({ ...(seed % 2 === 1 && { draw: seed }), ...(inspect && { inspect }) }).filter(
+    (_, i) => (i + seed) % 5 === 0,
+  );
 
 /** Two precisions, sizes known and open, for every adapter. */
 export const recordedExecutors = (options: RecordedOptions = {}): readonly Executor[] =>
