@@ -22,12 +22,15 @@ import {
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
-import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
+import { type AdamOptions, adamw } from "./optim/adamw.ts";
+import { clampRanges } from "./optim/clamp.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
 import { scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
-import { type Params, rootParams } from "./params.ts";
+import { sumOfEach } from "./optim/sum-of-each.ts";
+import { applyRule, type StateStart, type UpdateRule } from "./optim/update-rule.ts";
+import { type Params, type Range, rootParams } from "./params.ts";
 import { add, cast, mul, state, type Tensor, typed } from "./tensor.ts";
 
 export interface LossResult {
@@ -39,8 +42,13 @@ export interface LossResult {
   readonly updates?: readonly StateUpdate[];
 }
 
-export interface Optimizer extends AdamWOptions {
+/** How parameters move. What is said of Adam (beta1, beta2, epsilon) is for the default rule alone. */
+export interface Optimizer extends AdamOptions {
   readonly rate: Schedule;
+  /** Default AdamW: `adamw()`. Others are `adam`, `sgd`, `lamb`, `lion`, and what `updateRule` makes. */
+  readonly rule?: UpdateRule;
+  /** Default what the rule says; 0.01 of AdamW. */
+  readonly weightDecay?: number;
   /** The largest global gradient norm; default unlimited. */
   readonly clip?: number;
   /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
@@ -57,6 +65,11 @@ export interface Stage {
   /** Path patterns of what is learned: `*` stands for one part of a path, `**` for any number. Default everything. */
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
+  /**
+   * The least and largest value that parameters are left, by path pattern: they are clamped after each update. Goes before
+   * what parameters themselves declare (`within`).
+   */
+  readonly clamps?: Readonly<Record<string, Range>>;
   /**
    * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
    * optimizer's state, losses and statistics are f32 in either. Default "f32".
@@ -81,26 +94,29 @@ export function precisionNamed(text: string): Precision {
 /** Names of the state that a training step keeps in a store. */
 export const trainingState = {
   parameters: "train.parameters",
-  mean: "train.mean",
-  square: "train.square",
   step: "train.step",
   lossScale: "train.loss_scale",
 } as const;
 
-/** Trained parameters, and the moments of each, as ranges of three flat tensors. */
+/** The name in a store of what an update rule keeps. */
+export const optimizerState = (name: string): string => `train.${name}`;
+
+/** Trained parameters, and what the optimizer keeps of each, as ranges of flat tensors. */
 export interface TrainingArena {
   readonly layout: ArenaLayout;
   /** Names of the tensors in the store: those of `trainingState` for the first arena, and for the next ones numbered. */
   readonly parameters: string;
-  readonly mean: string;
-  readonly square: string;
+  /** What the optimizer keeps, by the names of its rule. */
+  readonly state: Readonly<Record<string, string>>;
 }
 
 export interface TrainingStep {
   /** Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. */
   readonly graph: Graph;
-  /** Where the trained parameters and the optimizer's moments lie. */
+  /** Where the trained parameters and the optimizer's state lie. */
   readonly arenas: readonly TrainingArena[];
+  /** The update rule's name, and what each state that it keeps starts as. */
+  readonly rule: { readonly name: string; readonly state: Readonly<Record<string, StateStart>> };
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
@@ -119,25 +135,31 @@ export interface TrainingStep {
  * Throws UsageError when a pattern matches nothing or nothing is left to train.
  */
 export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
-  const { loss, metrics = {}, updates = [] } = stage.loss(rootParams({ training: true }));
+  const declared = new Map<string, Range>();
+  const root = rootParams({ training: true, onRange: (path, within) => declared.set(path, within) });
+  const { loss, metrics = {}, updates = [] } = stage.loss(root);
+  const rule = ruleOf(stage);
   const { trained, frozen } = partition(stage, loss);
+  const ranges = rangesOf(stage, trained, declared);
   const layouts = layoutArenas(
     trained.map((n) => ({ name: nameOf(n), type: n.type })),
     largestArena,
   );
+  const stateNames = Object.keys(rule.state);
   const arenas = layouts.map(
     (layout, i): TrainingArena => ({
       layout,
       parameters: numbered(trainingState.parameters, i),
-      mean: numbered(trainingState.mean, i),
-      square: numbered(trainingState.square, i),
+      state: Object.fromEntries(stateNames.map((name) => [name, numbered(optimizerState(name), i)])),
     }),
   );
   const axes = layouts.map((layout) => arenaAxis(layout) as Axis<"arena">);
-  const before = arenas.map(({ parameters, mean, square }, i): AdamWState<"arena"> => {
-    const [parameter, m, s] = [parameters, mean, square].map((name) => state(name, "f32", [axes[i]!]));
-    return { parameter: parameter!, mean: m!, square: s! };
-  });
+  const before = arenas.map((arena, i) => ({
+    parameter: state(arena.parameters, "f32", [axes[i]!]),
+    state: Object.fromEntries(
+      Object.entries(arena.state).map(([name, stored]) => [name, state(stored, "f32", [axes[i]!])]),
+    ),
+  }));
   const done = state(trainingState.step, "i32", []);
   const lossScale = lossScaleOf(stage);
   const scale = lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
@@ -170,12 +192,23 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const after = packed.map((gradient, i) => {
     const clipped = optimizer.clip === undefined ? gradient : clipByNorm(gradient, norm, optimizer.clip);
     const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
-    return adamw(before[i]!, clipped, step, mul(rate, rateScale!), decay!, optimizer);
+    const moved = applyRule(rule, {
+      ...before[i]!,
+      gradient: clipped,
+      step,
+      rate: mul(rate, rateScale!),
+      decay: decay!,
+      sumOfEach: (x) => sumOfEach(x, layouts[i]!, axes[i]!),
+    });
+    return { ...moved, parameter: clampRanges(moved.parameter, layouts[i]!, axes[i]!, ranges) };
   });
-  const stored = after.flatMap(({ parameter, mean, square }, i) => [
-    { output: numbered("parameters", i), state: arenas[i]!.parameters, node: parameter },
-    { output: numbered("mean", i), state: arenas[i]!.mean, node: mean },
-    { output: numbered("square", i), state: arenas[i]!.square, node: square },
+  const stored = after.flatMap((moved, i) => [
+    { output: numbered("parameters", i), state: arenas[i]!.parameters, node: moved.parameter },
+    ...stateNames.map((name) => ({
+      output: numbered(name, i),
+      state: arenas[i]!.state[name]!,
+      node: moved.state[name]!,
+    })),
   ]);
   const outputs: Record<string, Node> = {
     loss: views[0]!,
@@ -201,6 +234,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   return {
     graph,
     arenas,
+    rule,
     trained,
     frozen,
     kept,
@@ -225,6 +259,39 @@ function lossScaleOf({ name, precision = "f32", lossScale }: Stage): TrainingSte
 }
 
 const usualLossScale = 2 ** 10;
+
+/** The rule of a stage. Throws UsageError for settings of Adam beside another rule, which would not act. */
+function ruleOf({ name, optimizer }: Stage): UpdateRule {
+  const { rule, beta1, beta2, epsilon } = optimizer;
+  if (!rule) return adamw(optimizer);
+  const idle = Object.entries({ beta1, beta2, epsilon }).find(([, v]) => v !== undefined);
+  if (idle)
+    throw new UsageError(
+      `stage "${name}": ${idle[0]} does not act beside a rule; write it as ${rule.name}({ ${idle[0]}: ${idle[1]} })`,
+    );
+  return rule;
+}
+
+/** The range of each trained parameter that has one: what the stage says, else what the parameter declares. */
+function rangesOf(stage: Stage, trained: readonly Node[], declared: ReadonlyMap<string, Range>): Map<string, Range> {
+  const clamps = Object.entries(stage.clamps ?? {});
+  const names = trained.map(nameOf);
+  const idle = clamps.find(([pattern]) => !names.some((n) => matchesPath(pattern, n)));
+  if (idle)
+    throw new UsageError(
+      `stage "${stage.name}": the clamp "${idle[0]}" matches no trained parameter${didYouMean(idle[0], names)}`,
+    );
+  const ranges = names.flatMap((name): [string, Range][] => {
+    const within = clamps.find(([pattern]) => matchesPath(pattern, name))?.[1] ?? declared.get(name);
+    return within ? [[name, within]] : [];
+  });
+  for (const [name, [low, high]] of ranges)
+    if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
+      throw new UsageError(
+        `stage "${stage.name}": "${name}" is to stay within [${low}, ${high}], which is no range of numbers`,
+      );
+  return new Map(ranges);
+}
 
 /** The name of an arena's tensor: as it is for the first, numbered for those after it. */
 const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}.${i}`);
@@ -266,10 +333,12 @@ function contractedParameters(loss: Node): Set<Node> {
 }
 
 /** The rate multiplier and the weight decay of one parameter. */
-function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
+function settingsOf(stage: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
+  const { optimizer } = stage;
   const name = nameOf(parameter);
   const decays = optimizer.decays?.(name) ?? weights.has(parameter);
-  return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
+  const weightDecay = optimizer.weightDecay ?? ruleOf(stage).weightDecay ?? 0;
+  return [optimizer.rateScale?.(name) ?? 1, decays ? weightDecay : 0];
 }
 
 /** Of every trained parameter, by its name. */

@@ -17,13 +17,15 @@ import type { Json } from "../checkpoint/state-file.ts";
 /** A training step as the language compiles it. */
 export interface CompiledStep {
   readonly graph: Graph;
-  /** Where the trained parameters and the optimizer's moments lie, and the names of those tensors in the store. */
+  /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
     readonly parameters: string;
-    readonly mean: string;
-    readonly square: string;
+    /** By the names of the update rule. */
+    readonly state: Readonly<Record<string, string>>;
   }[];
+  /** The update rule's name, and what each state that it keeps starts as: a number, or the parameter's first value. */
+  readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Further state that the step keeps, with what its elements are at first. */

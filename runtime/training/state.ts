@@ -44,11 +44,12 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
   const trained = new Map(step.trained.map((n) => [inputName(n), n]));
-  for (const { layout, parameters, mean, square } of step.arenas) {
+  for (const { layout, parameters, state } of step.arenas) {
     const values = new Float32Array(layout.size);
     for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
     await writeArena(store, parameters, values);
-    for (const moment of [mean, square]) await writeArena(store, moment, new Float32Array(layout.size));
+    for (const [name, start] of Object.entries(step.rule.state))
+      await writeArena(store, state[name]!, start === "parameter" ? values : new Float32Array(layout.size).fill(start));
   }
   await store.write(step.counter, hostTensor("i32", [], [0]));
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
@@ -59,13 +60,22 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
-type Group = "parameters" | "mean" | "square";
+/** One flat tensor of each arena: the parameters, or a state of the optimizer. */
+type Part = (arena: CompiledStep["arenas"][number]) => string;
+const parametersOf: Part = (arena) => arena.parameters;
 
-/** Every range of the arenas of a group in the store, as a tensor of its own. */
-async function readArenas({ arenas }: CompiledStep, store: Store, group: Group): Promise<Map<string, HostTensor>> {
+/** What lies in arenas, by the file of a checkpoint that holds it. */
+const filesOf = ({ rule }: CompiledStep): [string, Part][] => [
+  ["model", parametersOf],
+  ...Object.keys(rule.state).map((name): [string, Part] => [`optimizer-${name}`, (arena) => arena.state[name]!]),
+];
+
+/** Every range of the arenas in the store, as a tensor of its own. */
+async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const { layout, [group]: name } of arenas) {
-    const { data } = await store.read(name);
+  for (const arena of arenas) {
+    const { layout } = arena;
+    const { data } = await store.read(part(arena));
     for (const { name, type, offset, length } of layout.entries)
       tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
   }
@@ -74,23 +84,19 @@ async function readArenas({ arenas }: CompiledStep, store: Store, group: Group):
 
 /** All parameters of a run by name, trained and frozen. */
 export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
-  const weights = await readArenas(step, store, "parameters");
+  const weights = await readArenas(step, store, parametersOf);
   for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
 }
 
-/** The tensors of a checkpoint: trained parameters by name, and the optimizer's two moments of each. */
+/** The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. */
 export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
-  const tensors = async (group: Group) =>
-    [...(await readArenas(step, store, group))].map(([n, t]) => tensorToWrite(n, t));
+  const groups: Record<string, TensorToWrite[]> = {};
+  for (const [file, part] of filesOf(step))
+    groups[file] = [...(await readArenas(step, store, part))].map(([n, t]) => tensorToWrite(n, t));
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
-  return {
-    ...(kept.length > 0 && { kept }),
-    model: await tensors("parameters"),
-    "optimizer-mean": await tensors("mean"),
-    "optimizer-square": await tensors("square"),
-  };
+  return { ...(kept.length > 0 && { kept }), ...groups };
 }
 
 /** Fills the store from a checkpoint's tensors; the frozen parameters come from where they first came from. */
@@ -103,13 +109,11 @@ export async function restoreState(
 ): Promise<void> {
   const { step } = job;
   await writeInitialState(job, store);
-  const files = { model: "parameters", "optimizer-mean": "mean", "optimizer-square": "square" } as const;
-  for (const [file, group] of Object.entries(files)) {
+  for (const [file, part] of filesOf(step)) {
     const reader = groups[file];
     if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
     requireTensors(path, reader, step);
-    for (const { layout, [group]: name } of step.arenas)
-      await writeArena(store, name, await packedFrom(reader, layout));
+    for (const arena of step.arenas) await writeArena(store, part(arena), await packedFrom(reader, arena.layout));
   }
   for (const { name, type } of step.kept) {
     const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });

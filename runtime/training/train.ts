@@ -123,10 +123,13 @@ async function begin(
   }
   try {
     await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
-    const { cursor, seed, ...saved } = loaded.state as { cursor: Json; seed: number } & Partial<SavedPrecision>;
+    const { cursor, seed, ...saved } = loaded.state as { cursor: Json; seed: number } & Partial<SavedPrecision> & {
+        optimizer?: string;
+      };
     if (seed !== job.seed)
       throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
     requireSamePrecision(saved, savedPrecision(job.step));
+    requireSameRule(saved.optimizer, job.step);
     options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
     return { done: loaded.step, cursor };
   } finally {
@@ -149,6 +152,14 @@ function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<Saved
   if (text(saved) === text(job)) return;
   throw new UsageError(
     `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
+  );
+}
+
+/** Checkpoints that name no rule are of AdamW, which was the only one. */
+function requireSameRule(saved = "adamw", { rule }: CompiledStep): void {
+  if (saved === rule.name) return;
+  throw new UsageError(
+    `the run to resume is trained with ${saved}, the job with ${rule.name}: go on with the rule that it began with`,
   );
 }
 
@@ -245,7 +256,7 @@ async function save({ job, options, store, metrics, events }: Session, step: num
   const groups = await checkpointGroups(job.step, store);
   await saveCheckpoint(
     checkpoints(options.folder),
-    { step, state: { cursor, seed: job.seed, ...savedPrecision(job.step) }, groups },
+    { step, state: { cursor, seed: job.seed, optimizer: job.step.rule.name, ...savedPrecision(job.step) }, groups },
     { keep: 2 },
   );
 }
