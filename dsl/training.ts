@@ -8,13 +8,16 @@ import {
   type Graph,
   isParameter,
   layoutArenas,
+  locationOf,
   makeGraph,
   type Node,
+  noSampleMean,
   operandsAs,
   opRecord,
   type Precision,
   packArena,
   precisions,
+  printLocation,
   type TensorType,
   topological,
   UsageError,
@@ -22,16 +25,17 @@ import {
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
+import { type Accumulation, accumulated, type Batch, type Stored } from "./optim/accumulation.ts";
 import { type AdamOptions, adamw } from "./optim/adamw.ts";
 import { clampRanges } from "./optim/clamp.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
-import { scaledLoss, unscaled } from "./optim/loss-scale.ts";
+import { adaptedScale, isFiniteNorm, scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { sumOfEach } from "./optim/sum-of-each.ts";
 import { applyRule, type StateStart, type UpdateRule } from "./optim/update-rule.ts";
 import { type Params, type Range, rootParams } from "./params.ts";
-import { add, cast, mul, state, type Tensor, typed } from "./tensor.ts";
+import { add, cast, constant, mul, select, state, type Tensor, typed } from "./tensor.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -40,6 +44,11 @@ export interface LossResult {
   readonly metrics?: Readonly<Record<string, Tensor<never>>>;
   /** State that the step keeps besides, such as batch norm's running statistics. */
   readonly updates?: readonly StateUpdate[];
+  /**
+   * How many samples or tokens the loss is a mean over, where that differs from batch to batch: micro-batches that are
+   * accumulated then count by it, and the whole is the mean over all of theirs.
+   */
+  readonly weight?: Tensor<never>;
 }
 
 /** How parameters move. What is said of Adam (beta1, beta2, epsilon) is for the default rule alone. */
@@ -77,9 +86,15 @@ export interface Stage {
   readonly precision?: Precision;
   /**
    * With "f16": what the loss is multiplied by, and the gradient divided by, so that small cotangents stay above what f16
-   * rounds to 0. A power of two; default 1024: cotangents then lie between 6e-11 and 64.
+   * rounds to 0. A power of two, which then is fixed. By default it begins at 1024 and adapts: a step whose gradient is not
+   * finite is skipped and halves it, and 2000 good steps in a row double it.
    */
   readonly lossScale?: number;
+  /**
+   * Micro-batches that one update is made of; default 1. Each is fed and computed by itself, so that a large batch needs
+   * the memory of a small one. The loss must be a mean over samples: the axis "batch" of its inputs.
+   */
+  readonly accumulate?: number;
 }
 
 export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
@@ -96,6 +111,7 @@ export const trainingState = {
   parameters: "train.parameters",
   step: "train.step",
   lossScale: "train.loss_scale",
+  goodSteps: "train.good_steps",
 } as const;
 
 /** The name in a store of what an update rule keeps. */
@@ -111,8 +127,18 @@ export interface TrainingArena {
 }
 
 export interface TrainingStep {
-  /** Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. */
+  /**
+   * Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. Where micro-batches are
+   * accumulated: adds the gradients and figures of one to their sums, and nothing else.
+   */
   readonly graph: Graph;
+  /** Where micro-batches are accumulated: how many make a step, its second graph, and the sums between, which begin at 0. */
+  readonly accumulation?: {
+    readonly count: number;
+    /** Reads the sums and sets them to 0; outputs and updates what `graph` does otherwise. */
+    readonly update: Graph;
+    readonly sums: Accumulation["sums"];
+  };
   /** Where the trained parameters and the optimizer's state lie. */
   readonly arenas: readonly TrainingArena[];
   /** The update rule's name, and what each state that it keeps starts as. */
@@ -126,8 +152,11 @@ export interface TrainingStep {
   readonly counter: string;
   /** What the step is to be compiled for. */
   readonly precision: Precision;
-  /** The scale of the loss in the store, an f32 scalar, and what it is at first; none in f32. */
-  readonly lossScale?: { readonly state: string; readonly initial: number };
+  /**
+   * The scale of the loss in the store, an f32 scalar, and what it is at first; none in f32. One that adapts has a counter
+   * of good steps in the store, an i32 scalar.
+   */
+  readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
 }
 
 /**
@@ -137,7 +166,7 @@ export interface TrainingStep {
 export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
   const declared = new Map<string, Range>();
   const root = rootParams({ training: true, onRange: (path, within) => declared.set(path, within) });
-  const { loss, metrics = {}, updates = [] } = stage.loss(root);
+  const { loss, metrics = {}, updates = [], weight } = stage.loss(root);
   const rule = ruleOf(stage);
   const { trained, frozen } = partition(stage, loss);
   const ranges = rangesOf(stage, trained, declared);
@@ -165,7 +194,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const scale = lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
 
   const reported = Object.entries(metrics);
-  const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
+  const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next), ...(weight ? [weight] : [])];
   const roots = [...told, ...differentiate(scale ? scaledLoss(loss, scale) : loss, trained)];
   const views = viewNodes(
     roots,
@@ -173,76 +202,139 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     before.map((s) => s.parameter),
   );
   const gradients = new Map(trained.map((n, i) => [nameOf(n), views[told.length + i]!]));
-  const packed = layouts
-    .map((layout) =>
+  const batch: Batch = {
+    gradients: layouts.map((layout) =>
       typed<"arena">(
         packArena(
           layout,
           layout.entries.map((e) => gradients.get(e.name)!),
         ),
       ),
-    )
-    .map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
+    ),
+    figures: Object.fromEntries(
+      ["loss", ...reported.map(([name]) => name)].map((name, i) => [name, scalarOf(views[i])]),
+    ),
+  };
+  const kept = updates.map(
+    ({ name }, i): Stored => ({ output: name, state: name, node: views[1 + reported.length + i]! }),
+  );
+  const count = accumulateOf(stage, loss, weight !== undefined);
+  const sums = count > 1 ? accumulated(batch, axes, count, weight && scalarOf(views[told.length - 1])) : undefined;
 
   const { optimizer } = stage;
+  const whole = sums?.whole ?? batch;
+  const packed = whole.gradients.map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
   const norm = globalNorm(packed, axes);
   const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
-  const after = packed.map((gradient, i) => {
+  const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
+  /** Nothing moves in a step whose gradient is not finite. */
+  const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
+    (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
+  const stored = packed.flatMap((gradient, i): Stored[] => {
     const clipped = optimizer.clip === undefined ? gradient : clipByNorm(gradient, norm, optimizer.clip);
     const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
+    const now = before[i]!;
     const moved = applyRule(rule, {
-      ...before[i]!,
+      ...now,
       gradient: clipped,
       step,
       rate: mul(rate, rateScale!),
       decay: decay!,
       sumOfEach: (x) => sumOfEach(x, layouts[i]!, axes[i]!),
     });
-    return { ...moved, parameter: clampRanges(moved.parameter, layouts[i]!, axes[i]!, ranges) };
+    const parameter = clampRanges(moved.parameter, layouts[i]!, axes[i]!, ranges);
+    return [
+      {
+        output: numbered("parameters", i),
+        state: arenas[i]!.parameters,
+        node: unlessSkipped(parameter, now.parameter),
+      },
+      ...stateNames.map((name) => ({
+        output: numbered(name, i),
+        state: arenas[i]!.state[name]!,
+        node: unlessSkipped(moved.state[name]!, now.state[name]!),
+      })),
+    ];
   });
-  const stored = after.flatMap((moved, i) => [
-    { output: numbered("parameters", i), state: arenas[i]!.parameters, node: moved.parameter },
-    ...stateNames.map((name) => ({
-      output: numbered(name, i),
-      state: arenas[i]!.state[name]!,
-      node: moved.state[name]!,
-    })),
-  ]);
-  const outputs: Record<string, Node> = {
-    loss: views[0]!,
-    ...Object.fromEntries(reported.map(([name], i) => [name, views[1 + i]!])),
-    rate,
-    gradient_norm: norm,
-    ...Object.fromEntries(stored.map((s) => [s.output, s.node])),
-    step,
-    ...Object.fromEntries(updates.map((u, i) => [u.name, views[1 + reported.length + i]!])),
+  const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
+  const figures = { ...whole.figures, rate, gradient_norm: norm, ...scaling?.figures };
+  const counted: Stored = {
+    output: "step",
+    state: trainingState.step,
+    node: unlessSkipped(step, done as Tensor<never>),
   };
-  const graph = makeGraph(
-    stage.name,
-    Object.entries(outputs).map(([name, node]) => ({ name, node })),
-    [],
-    {
-      step: trainingState.step,
-      ...Object.fromEntries(stored.map((s) => [s.output, s.state])),
-      ...Object.fromEntries(updates.map((u) => [u.name, u.name])),
-    },
-  );
-  const kept = updates.map(({ name, next, initial }) => ({ name, type: next.type, initial }));
+  const after = [...stored, counted, ...(scaling?.stored ?? [])];
   const { precision = "f32" } = stage;
   return {
-    graph,
+    ...(sums
+      ? {
+          graph: graphOf(stage.name, {}, [...sums.added, ...kept]),
+          accumulation: {
+            count,
+            update: graphOf(`${stage.name}-update`, figures, [...after, ...sums.cleared]),
+            sums: sums.sums,
+          },
+        }
+      : { graph: graphOf(stage.name, figures, [...after, ...kept]) }),
     arenas,
     rule,
     trained,
     frozen,
-    kept,
+    kept: updates.map(({ name, next, initial }) => ({ name, type: next.type, initial })),
     counter: trainingState.step,
     precision,
     ...(lossScale && { lossScale }),
   };
 }
+
+const scalarOf = (node: Node | undefined): Tensor<never> => typed<never>(node!);
+
+/** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
+function graphOf(name: string, figures: Readonly<Record<string, Node>>, stored: readonly Stored[]): Graph {
+  const outputs = [
+    ...Object.entries(figures).map(([name, node]) => ({ name, node })),
+    ...stored.map(({ output, node }) => ({ name: output, node })),
+  ];
+  const names = outputs.map((o) => o.name);
+  const twice = names.find((n, i) => names.indexOf(n) < i);
+  if (twice !== undefined)
+    throw new UsageError(
+      `stage "${name}": two of its outputs are called "${twice}"; give the metric or the state another name`,
+    );
+  return makeGraph(name, outputs, [], Object.fromEntries(stored.map((s) => [s.output, s.state])));
+}
+
+/** What an adapting scale is after a step, and what is told of it. */
+function lossScaleAfter(scale: Tensor<never>, finite: Tensor<never>) {
+  const good = typed<never>(state(trainingState.goodSteps, "i32", []));
+  const after = adaptedScale(scale, good, finite);
+  const stored: Stored[] = [
+    { output: "scale_after", state: trainingState.lossScale, node: after.scale },
+    { output: "good_steps", state: trainingState.goodSteps, node: after.good },
+  ];
+  return { figures: { loss_scale: after.scale, skipped: select(finite, 0, constant(1)) as Tensor<never> }, stored };
+}
+
+/** Micro-batches of a step. Throws UsageError where they would not add up to the loss of the whole. */
+function accumulateOf({ name, accumulate = 1 }: Stage, loss: Node, isWeighed: boolean): number {
+  if (!Number.isSafeInteger(accumulate) || accumulate < 1)
+    throw new UsageError(`stage "${name}": accumulate is a whole number, at least 1, not ${accumulate}`);
+  if (accumulate === 1) return 1;
+  const found = noSampleMean(loss, samples);
+  if (!found || (found.why === "weighs" && isWeighed)) return accumulate;
+  const place = printLocation(locationOf(found.node.birth));
+  const reasons = {
+    mixes: `compares the samples of a batch with one another (${found.node.op} at ${place}), as contrastive losses and batch norm do: a micro-batch lacks the others. Leave accumulate at 1`,
+    weighs: `divides a sum over samples (${found.node.op} at ${place}) by what depends on them, as means over unmasked tokens do: give that divisor as \`weight\` beside the loss`,
+    sums: `is a sum over samples (${found.node.op} at ${place}) that is not divided by their number: take the mean`,
+  };
+  throw new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reasons[found.why]}`);
+}
+
+/** The axis of inputs that a batch is divided along. */
+const samples = "batch";
 
 /** The scale of a stage that computes in f16. Throws UsageError for one that is no power of two, or that nothing asks for. */
 function lossScaleOf({ name, precision = "f32", lossScale }: Stage): TrainingStep["lossScale"] {
@@ -250,15 +342,16 @@ function lossScaleOf({ name, precision = "f32", lossScale }: Stage): TrainingSte
     if (lossScale === undefined) return undefined;
     throw new UsageError(`stage "${name}": a lossScale goes with precision "f16"; in f32 no gradient needs one`);
   }
-  const initial = lossScale ?? usualLossScale;
+  const initial = lossScale ?? firstLossScale;
+  const goodSteps = lossScale === undefined ? { goodSteps: trainingState.goodSteps } : {};
   if (Number.isInteger(Math.log2(initial)) && Math.abs(Math.log2(initial)) <= 24)
-    return { state: trainingState.lossScale, initial };
+    return { state: trainingState.lossScale, initial, ...goodSteps };
   throw new UsageError(
     `stage "${name}": lossScale is ${initial}; take a power of two from 2^-24 to 2^24, by which dividing is exact`,
   );
 }
 
-const usualLossScale = 2 ** 10;
+const firstLossScale = 2 ** 10;
 
 /** The rule of a stage. Throws UsageError for settings of Adam beside another rule, which would not act. */
 function ruleOf({ name, optimizer }: Stage): UpdateRule {

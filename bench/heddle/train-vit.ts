@@ -46,6 +46,7 @@ export async function fillStore(
   }
   await store.write(counter, hostTensor("i32", [], [0]));
   if (lossScale) await store.write(lossScale.state, hostTensor("f32", [], [lossScale.initial]));
+  if (lossScale?.goodSteps) await store.write(lossScale.goodSteps, hostTensor("i32", [], [0]));
 }
 
 /** The batch as the stage's inputs. */

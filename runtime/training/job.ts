@@ -16,7 +16,14 @@ import type { Json } from "../checkpoint/state-file.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
+  /** Of a step, or of one micro-batch of it. */
   readonly graph: Graph;
+  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and the sums between, 0 at first. */
+  readonly accumulation?: {
+    readonly count: number;
+    readonly update: Graph;
+    readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+  };
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
@@ -34,8 +41,8 @@ export interface CompiledStep {
   readonly counter: string;
   /** What the step is compiled for. */
   readonly precision: Precision;
-  /** The scale of the loss in the store, and what it is at first; none in f32. */
-  readonly lossScale?: { readonly state: string; readonly initial: number };
+  /** The scale of the loss in the store, and what it is at first; none in f32. One that adapts counts its good steps. */
+  readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
 }
 
 export interface TrainingBatch {

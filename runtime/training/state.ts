@@ -9,6 +9,7 @@ import {
   type Node,
   ops,
   type SizedAxis,
+  type TensorType,
 } from "../../compiler/index.ts";
 import { fileError } from "../file-errors.ts";
 import { fillRandom } from "../random/streams.ts";
@@ -53,9 +54,14 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   }
   await store.write(step.counter, hostTensor("i32", [], [0]));
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
+  if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
+  for (const { name, type } of step.accumulation?.sums ?? [])
+    await store.write(name, hostTensor("f32", type.axes as readonly SizedAxis[], new Float32Array(elementsIn(type))));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
+
+const elementsIn = ({ axes }: TensorType): number => (axes as readonly SizedAxis[]).reduce((n, a) => n * a.size, 1);
 
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
@@ -82,6 +88,10 @@ async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): P
   return tensors;
 }
 
+/** The scale and the counters of a run whose scale adapts: skipped steps are no updates, so a step's number tells none of them. */
+const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
+  lossScale?.goodSteps === undefined ? [] : [lossScale.state, lossScale.goodSteps, counter];
+
 /** All parameters of a run by name, trained and frozen. */
 export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
   const weights = await readArenas(step, store, parametersOf);
@@ -96,7 +106,8 @@ export async function checkpointGroups(step: CompiledStep, store: Store): Promis
   for (const [file, part] of filesOf(step))
     groups[file] = [...(await readArenas(step, store, part))].map(([n, t]) => tensorToWrite(n, t));
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
-  return { ...(kept.length > 0 && { kept }), ...groups };
+  const counters = await Promise.all(countersOf(step).map(async (n) => tensorToWrite(n, await store.read(n))));
+  return { ...(kept.length > 0 && { kept }), ...(counters.length > 0 && { counters }), ...groups };
 }
 
 /** Fills the store from a checkpoint's tensors; the frozen parameters come from where they first came from. */
@@ -121,6 +132,11 @@ export async function restoreState(
     await store.write(name, stored);
   }
   await store.write(step.counter, hostTensor("i32", [], [done]));
+  for (const name of countersOf(step)) {
+    if (!groups.counters)
+      throw fileError(path, "it has no counters of its loss scale", "resume from a checkpoint of this job");
+    await store.write(name, await groups.counters.readTensor(name, { axes: [] }));
+  }
 }
 
 /** Throws FileError listing each tensor of the arenas that a file lacks or has in another shape. */
