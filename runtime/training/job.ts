@@ -54,6 +54,7 @@ export interface TrainingBatch {
 
 export interface TrainingJob {
   readonly step: CompiledStep;
+  /** Updates; where micro-batches are accumulated, each is made of several batches. */
   readonly steps: number;
   /** Numbers for the symbolic sizes, `batch` among them. */
   readonly sizes: Sizes;

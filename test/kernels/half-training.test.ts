@@ -138,6 +138,7 @@ function trained(
     held.set(parameters, values);
   }
   if (step.lossScale) held.set(step.lossScale.state, [startScale ?? step.lossScale.initial]);
+  const adapts = step.lossScale?.goodSteps !== undefined;
   const states = graph.inputs.filter(isState).map(inputName);
   for (const n of graph.inputs.filter(isState))
     if (!held.has(inputName(n))) held.set(inputName(n), new Float32Array(Number(elementsOf(n.type))));
@@ -152,7 +153,7 @@ function trained(
     for (const name of states) held.set(name, after(name));
     figures.losses.push(outputs("loss")[0]!);
     figures.norms.push(outputs("gradient_norm")[0]!);
-    figures.skipped.push(outputs("skipped")?.[0] ?? 0);
+    figures.skipped.push(adapts ? outputs("skipped")[0]! : 0);
   }
   return figures;
 }
