@@ -33,7 +33,13 @@ import { adaptedScale, isFiniteNorm, scaledLoss, unscaled } from "./optim/loss-s
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { sumOfEach } from "./optim/sum-of-each.ts";
-import { applyRule, type StateStart, type UpdateRule } from "./optim/update-rule.ts";
+import {
+  applyRule,
+  type StateStart,
+  type UpdateInputs,
+  type UpdateResult,
+  type UpdateRule,
+} from "./optim/update-rule.ts";
 import { type Params, type Range, rootParams } from "./params.ts";
 import { add, cast, constant, mul, select, state, type Tensor, typed } from "./tensor.ts";
 
@@ -170,25 +176,9 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const rule = ruleOf(stage);
   const { trained, frozen } = partition(stage, loss);
   const ranges = rangesOf(stage, trained, declared);
-  const layouts = layoutArenas(
-    trained.map((n) => ({ name: nameOf(n), type: n.type })),
-    largestArena,
-  );
-  const stateNames = Object.keys(rule.state);
-  const arenas = layouts.map(
-    (layout, i): TrainingArena => ({
-      layout,
-      parameters: numbered(trainingState.parameters, i),
-      state: Object.fromEntries(stateNames.map((name) => [name, numbered(optimizerState(name), i)])),
-    }),
-  );
-  const axes = layouts.map((layout) => arenaAxis(layout) as Axis<"arena">);
-  const before = arenas.map((arena, i) => ({
-    parameter: state(arena.parameters, "f32", [axes[i]!]),
-    state: Object.fromEntries(
-      Object.entries(arena.state).map(([name, stored]) => [name, state(stored, "f32", [axes[i]!])]),
-    ),
-  }));
+  const placed = placeArenas(trained, rule, largestArena);
+  const layouts = placed.map((place) => place.arena.layout);
+  const axes = placed.map((place) => place.axis);
   const done = state(trainingState.step, "i32", []);
   const lossScale = lossScaleOf(stage);
   const scale = lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
@@ -199,7 +189,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const views = viewNodes(
     roots,
     layouts,
-    before.map((s) => s.parameter),
+    placed.map((place) => place.before.parameter),
   );
   const gradients = new Map(trained.map((n, i) => [nameOf(n), views[told.length + i]!]));
   const batch: Batch = {
@@ -232,34 +222,27 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   /** Nothing moves in a step whose gradient is not finite. */
   const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
     (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
-  const stored = packed.flatMap((gradient, i): Stored[] => {
-    const clipped = optimizer.clip === undefined ? gradient : clipByNorm(gradient, norm, optimizer.clip);
-    const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
-    const now = before[i]!;
-    const moved = applyRule(rule, {
-      ...now,
-      gradient: clipped,
-      step,
-      rate: mul(rate, rateScale!),
-      decay: decay!,
-      sumOfEach: (x) => sumOfEach(x, layouts[i]!, axes[i]!),
-    });
-    const parameter = clampRanges(moved.parameter, layouts[i]!, axes[i]!, ranges);
+  const stored = placed.flatMap((place, i): Stored[] => {
+    const gradient = optimizer.clip === undefined ? packed[i]! : clipByNorm(packed[i]!, norm, optimizer.clip);
+    const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
     return [
       {
         output: numbered("parameters", i),
-        state: arenas[i]!.parameters,
-        node: unlessSkipped(parameter, now.parameter),
+        state: place.arena.parameters,
+        node: unlessSkipped(after.parameter, place.before.parameter),
       },
-      ...stateNames.map((name) => ({
+      ...Object.entries(place.arena.state).map(([name, stored]) => ({
         output: numbered(name, i),
-        state: arenas[i]!.state[name]!,
-        node: unlessSkipped(moved.state[name]!, now.state[name]!),
+        state: stored,
+        node: unlessSkipped(after.state[name]!, place.before.state[name]!),
       })),
     ];
   });
   const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
-  const figures = { ...whole.figures, rate, gradient_norm: norm, ...scaling?.figures };
+  const figures = [
+    ...Object.entries(whole.figures),
+    ...Object.entries({ rate, gradient_norm: norm, ...scaling?.figures }),
+  ];
   const counted: Stored = {
     output: "step",
     state: trainingState.step,
@@ -270,7 +253,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   return {
     ...(sums
       ? {
-          graph: graphOf(stage.name, {}, [...sums.added, ...kept]),
+          graph: graphOf(stage.name, [], [...sums.added, ...kept]),
           accumulation: {
             count,
             update: graphOf(`${stage.name}-update`, figures, [...after, ...sums.cleared]),
@@ -278,7 +261,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
           },
         }
       : { graph: graphOf(stage.name, figures, [...after, ...kept]) }),
-    arenas,
+    arenas: placed.map((place) => place.arena),
     rule,
     trained,
     frozen,
@@ -289,12 +272,57 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   };
 }
 
+/** An arena in the graph of a step, with what it holds before that. */
+interface Placed {
+  readonly arena: TrainingArena;
+  readonly axis: Axis<"arena">;
+  readonly before: UpdateResult<string>;
+}
+
+function placeArenas(trained: readonly Node[], rule: UpdateRule, largestArena: number | undefined): Placed[] {
+  const layouts = layoutArenas(
+    trained.map((n) => ({ name: nameOf(n), type: n.type })),
+    largestArena,
+  );
+  return layouts.map((layout, i): Placed => {
+    const names = Object.keys(rule.state).map((name) => [name, numbered(optimizerState(name), i)] as const);
+    const axis = arenaAxis(layout) as Axis<"arena">;
+    const held = (name: string) => state(name, "f32", [axis]);
+    const arena = { layout, parameters: numbered(trainingState.parameters, i), state: Object.fromEntries(names) };
+    const kept = Object.fromEntries(names.map(([name, stored]) => [name, held(stored)]));
+    return { arena, axis, before: { parameter: held(arena.parameters), state: kept } };
+  });
+}
+
+/** What all arenas of an update share, and the gradient of one. */
+interface ArenaUpdate extends Pick<UpdateInputs<string>, "gradient" | "step"> {
+  readonly rule: UpdateRule;
+  readonly rate: Tensor<never>;
+  readonly settings: ReadonlyMap<string, [number, number]>;
+  readonly ranges: ReadonlyMap<string, Range>;
+}
+
+function updateArena(
+  { arena: { layout }, axis, before }: Placed,
+  { rule, rate, settings, ranges, ...now }: ArenaUpdate,
+): UpdateResult<string> {
+  const [rateScale, decay] = perElement(settings, layout, axis);
+  const after = applyRule(rule, {
+    ...before,
+    ...now,
+    rate: mul(rate, rateScale!),
+    decay: decay!,
+    sumOfEach: (x) => sumOfEach(x, layout, axis),
+  });
+  return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges) };
+}
+
 const scalarOf = (node: Node | undefined): Tensor<never> => typed<never>(node!);
 
 /** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
-function graphOf(name: string, figures: Readonly<Record<string, Node>>, stored: readonly Stored[]): Graph {
+function graphOf(name: string, figures: readonly (readonly [string, Node])[], stored: readonly Stored[]): Graph {
   const outputs = [
-    ...Object.entries(figures).map(([name, node]) => ({ name, node })),
+    ...figures.map(([name, node]) => ({ name, node })),
     ...stored.map(({ output, node }) => ({ name: output, node })),
   ];
   const names = outputs.map((o) => o.name);
