@@ -8,16 +8,13 @@ import {
   type Graph,
   isParameter,
   layoutArenas,
-  locationOf,
   makeGraph,
   type Node,
-  noSampleMean,
   operandsAs,
   opRecord,
   type Precision,
   packArena,
   precisions,
-  printLocation,
   type TensorType,
   topological,
   UsageError,
@@ -25,11 +22,11 @@ import {
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
-import { type Accumulation, accumulated, type Batch, type Stored } from "./optim/accumulation.ts";
+import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored } from "./optim/accumulation.ts";
 import { type AdamOptions, adamw } from "./optim/adamw.ts";
 import { clampRanges } from "./optim/clamp.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
-import { adaptedScale, isFiniteNorm, scaledLoss, unscaled } from "./optim/loss-scale.ts";
+import { isFiniteNorm, type LossScale, lossScaleAfter, lossScaleOf, scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import { sumOfEach } from "./optim/sum-of-each.ts";
@@ -41,7 +38,8 @@ import {
   type UpdateRule,
 } from "./optim/update-rule.ts";
 import { type Params, type Range, rootParams } from "./params.ts";
-import { add, cast, constant, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { add, cast, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { optimizerState, trainingState } from "./training-state.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -112,17 +110,6 @@ export function precisionNamed(text: string): Precision {
   return found;
 }
 
-/** Names of the state that a training step keeps in a store. */
-export const trainingState = {
-  parameters: "train.parameters",
-  step: "train.step",
-  lossScale: "train.loss_scale",
-  goodSteps: "train.good_steps",
-} as const;
-
-/** The name in a store of what an update rule keeps. */
-export const optimizerState = (name: string): string => `train.${name}`;
-
 /** Trained parameters, and what the optimizer keeps of each, as ranges of flat tensors. */
 export interface TrainingArena {
   readonly layout: ArenaLayout;
@@ -158,11 +145,8 @@ export interface TrainingStep {
   readonly counter: string;
   /** What the step is to be compiled for. */
   readonly precision: Precision;
-  /**
-   * The scale of the loss in the store, an f32 scalar, and what it is at first; none in f32. One that adapts has a counter
-   * of good steps in the store, an i32 scalar.
-   */
-  readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
+  /** The scale of the loss; none in f32. */
+  readonly lossScale?: LossScale;
 }
 
 /**
@@ -333,53 +317,6 @@ function graphOf(name: string, figures: readonly (readonly [string, Node])[], st
     );
   return makeGraph(name, outputs, [], Object.fromEntries(stored.map((s) => [s.output, s.state])));
 }
-
-/** What an adapting scale is after a step, and what is told of it. */
-function lossScaleAfter(scale: Tensor<never>, finite: Tensor<never>) {
-  const good = typed<never>(state(trainingState.goodSteps, "i32", []));
-  const after = adaptedScale(scale, good, finite);
-  const stored: Stored[] = [
-    { output: "scale_after", state: trainingState.lossScale, node: after.scale },
-    { output: "good_steps", state: trainingState.goodSteps, node: after.good },
-  ];
-  return { figures: { loss_scale: after.scale, skipped: select(finite, 0, constant(1)) as Tensor<never> }, stored };
-}
-
-/** Micro-batches of a step. Throws UsageError where they would not add up to the loss of the whole. */
-function accumulateOf({ name, accumulate = 1 }: Stage, loss: Node, isWeighed: boolean): number {
-  if (!Number.isSafeInteger(accumulate) || accumulate < 1)
-    throw new UsageError(`stage "${name}": accumulate is a whole number, at least 1, not ${accumulate}`);
-  if (accumulate === 1) return 1;
-  const found = noSampleMean(loss, samples);
-  if (!found || (found.why === "weighs" && isWeighed)) return accumulate;
-  const place = printLocation(locationOf(found.node.birth));
-  const reasons = {
-    mixes: `compares the samples of a batch with one another (${found.node.op} at ${place}), as contrastive losses and batch norm do: a micro-batch lacks the others. Leave accumulate at 1`,
-    weighs: `divides a sum over samples (${found.node.op} at ${place}) by what depends on them, as means over unmasked tokens do: give that divisor as \`weight\` beside the loss`,
-    sums: `is a sum over samples (${found.node.op} at ${place}) that is not divided by their number: take the mean`,
-  };
-  throw new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reasons[found.why]}`);
-}
-
-/** The axis of inputs that a batch is divided along. */
-const samples = "batch";
-
-/** The scale of a stage that computes in f16. Throws UsageError for one that is no power of two, or that nothing asks for. */
-function lossScaleOf({ name, precision = "f32", lossScale }: Stage): TrainingStep["lossScale"] {
-  if (precision === "f32") {
-    if (lossScale === undefined) return undefined;
-    throw new UsageError(`stage "${name}": a lossScale goes with precision "f16"; in f32 no gradient needs one`);
-  }
-  const initial = lossScale ?? firstLossScale;
-  const goodSteps = lossScale === undefined ? { goodSteps: trainingState.goodSteps } : {};
-  if (Number.isInteger(Math.log2(initial)) && Math.abs(Math.log2(initial)) <= 24)
-    return { state: trainingState.lossScale, initial, ...goodSteps };
-  throw new UsageError(
-    `stage "${name}": lossScale is ${initial}; take a power of two from 2^-24 to 2^24, by which dividing is exact`,
-  );
-}
-
-const firstLossScale = 2 ** 10;
 
 /** The rule of a stage. Throws UsageError for settings of Adam beside another rule, which would not act. */
 function ruleOf({ name, optimizer }: Stage): UpdateRule {

@@ -17,12 +17,12 @@ type Dependence = "none" | { readonly along: string } | "sum" | "through_sums" |
 
 /** Why a loss is no mean over samples, with the node that shows it. */
 export interface NoMean {
-  readonly why: "mixes" | "sums" | "weighs";
+  readonly why: "lacks" | "mixes" | "sums" | "weighs";
   readonly node: Node;
 }
 
 /**
- * Undefined where `loss` is a mean over the samples along `axis` of the inputs. "mixes": samples are compared, or a
+ * Undefined where `loss` is a mean over the samples along `axis` of the inputs. "lacks": no input that the loss reads has the axis. "mixes": samples are compared, or a
  * statistic over them is used. "weighs": what the sums over samples are divided by depends on the samples, as the mean
  * over all tokens that are no padding does. "sums": nothing is divided by the number of samples, where that is open.
  */
@@ -30,6 +30,7 @@ export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
   const found = new Map<Node, Dependence>();
   const nodes = topological([loss]);
   for (const node of nodes) found.set(node, dependence(node, axis, found));
+  if (!nodes.some((n) => isFed(n, axis))) return { why: "lacks", node: loss };
   const sums = nodes.filter((n) => found.get(n) === "sum");
   const mixing = nodes.find((n) => found.get(n) === "mixed" && !n.operands.some((o) => found.get(o) === "mixed"));
   if (mixing) return { why: "mixes", node: mixing };

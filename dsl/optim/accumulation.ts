@@ -1,5 +1,12 @@
 /** Accumulation: gradients and figures of micro-batches are added up on the device, and one update reads their means. */
-import type { Node, TensorType } from "../../compiler/index.ts";
+import {
+  locationOf,
+  type Node,
+  noSampleMean,
+  printLocation,
+  type TensorType,
+  UsageError,
+} from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { add, broadcast, constant, div, gt, mul, select, state, type Tensor, typed } from "../tensor.ts";
 
@@ -65,3 +72,27 @@ export function accumulated(
     sums: sums.map(({ name, before }) => ({ name, type: before.type })),
   };
 }
+
+/** Micro-batches of a step. Throws UsageError where they would not add up to the loss of the whole. */
+export function accumulateOf(
+  { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
+  loss: Node,
+  isWeighed: boolean,
+): number {
+  if (!Number.isSafeInteger(accumulate) || accumulate < 1)
+    throw new UsageError(`stage "${name}": accumulate is a whole number, at least 1, not ${accumulate}`);
+  if (accumulate === 1) return 1;
+  const found = noSampleMean(loss, samples);
+  if (!found || (found.why === "weighs" && isWeighed)) return accumulate;
+  const place = printLocation(locationOf(found.node.birth));
+  const reasons = {
+    lacks: `reads no input with an axis "${samples}", along which samples lie: name it so`,
+    mixes: `compares the samples of a batch with one another (${found.node.op} at ${place}), as contrastive losses and batch norm do: a micro-batch lacks the others. Leave accumulate at 1`,
+    weighs: `divides a sum over samples (${found.node.op} at ${place}) by what depends on them, as means over unmasked tokens do: give that divisor as \`weight\` beside the loss`,
+    sums: `is a sum over samples (${found.node.op} at ${place}) that is not divided by their number: take the mean`,
+  };
+  throw new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reasons[found.why]}`);
+}
+
+/** The axis of inputs that a batch is divided along. */
+const samples = "batch";

@@ -274,7 +274,7 @@ function assertFiniteGradient(
   if (Number.isFinite(norm)) return;
   if (lossScale?.goodSteps && figures.loss_scale! > 1) return;
   const cause = lossScale?.goodSteps
-    ? `so it was in all steps before, down to a loss scale of 1, and no parameter was changed by them: lower the learning rate, or take precision "f32"`
+    ? `so it was at every loss scale down to 2, in steps that were skipped and changed no parameter: lower the learning rate, or take precision "f32"`
     : lossScale
       ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
       : "lower the learning rate";

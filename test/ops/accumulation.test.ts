@@ -37,6 +37,7 @@ import {
   symbol,
   type Tensor,
   trainingStep,
+  uniform,
 } from "../../dsl/index.ts";
 import { chatConfig, stageOneLoss, stageThreePatches, type TextConfig } from "../../models/index.ts";
 import { type TrainingJob, train } from "../../runtime/index.ts";
@@ -200,6 +201,14 @@ describe("is refused", () => {
   it("for a number that is none of micro-batches", () => {
     for (const n of [0, -1, 1.5, Number.NaN])
       expect(() => step(plain, n)).toThrow(`stage "words": accumulate is a whole number, at least 1, not ${n}`);
+  });
+
+  it("for inputs that do not say where their samples lie", () => {
+    const row = axis("row", symbol("batch"));
+    refuses((p) => {
+      const w = p.parameter("w", [embed], uniform(-1, 1));
+      return { loss: mean(mul(input("x", "f32", [row, embed]), w), [row, embed]) };
+    }, 'reads no input with an axis "batch", along which samples lie: name it so');
   });
 
   it("for contrastive losses", () => {
