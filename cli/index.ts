@@ -12,6 +12,7 @@ import { inspectCommand } from "./commands/inspect.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
+import { InterruptedError } from "./interruption.ts";
 import { byteCount, collect, duration, positiveNumber, seed, wholeNumber } from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
@@ -190,8 +191,9 @@ function readSource(file: string): string | undefined {
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   if (error instanceof HeddleError) {
+    const status = error instanceof InterruptedError ? error.status : 1;
     process.stderr.write(`${error.name}: ${error.message}\n`);
-    return 1;
+    return status;
   }
   if (error instanceof RangeError && error.message === "Array buffer allocation failed") {
     process.stderr.write("there is not enough memory for this: take a smaller model, --batch or number of beams\n");

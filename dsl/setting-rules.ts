@@ -19,6 +19,12 @@ export const whole = (least: number, most: number): SettingRule => ({
   accepts: (value) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
 });
 
+/** How many there are of something: a whole number, 1 or more. */
+export const count: SettingRule = {
+  needed: "a whole number from 1",
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+};
+
 /** A number above 0. */
 export const positive: SettingRule = {
   needed: "a number above 0",
