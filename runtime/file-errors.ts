@@ -52,7 +52,7 @@ export async function explainingFaults<T>(action: string, path: string, work: ()
 const escaped = (character: string): string => `\\u{${character.codePointAt(0)!.toString(16)}}`;
 
 /** Text for a terminal: control characters are escaped, so that a name from a file or a page cannot command it. */
-export const printable = (text: string): string => text.replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, escaped);
+export const escapeControls = (text: string): string => text.replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, escaped);
 
 const longestQuote = 120;
 

@@ -10,7 +10,7 @@ export {
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
 export { drawnWeights } from "./drawn-weights.ts";
-export { fileError, formatBytes, printable, quoted } from "./file-errors.ts";
+export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
 export {
   type ByteSink,

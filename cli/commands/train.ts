@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { type Precision, UsageError } from "../../compiler/index.ts";
 import { internvlCheckpoints } from "../../models/index.ts";
 import {
+  escapeControls,
   type Inheritance,
   inheritWeights,
   type JobFile,
   keptParameters,
   newestRunFolder,
-  printable,
   type RunSource,
   readSources,
   requireSameSources,
@@ -64,7 +64,7 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
   }
 }
 
-const say = (text: string): void => void process.stderr.write(`${printable(text)}\n`);
+const say = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
 /** What a run is made of. */
 interface Start {

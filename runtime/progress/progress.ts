@@ -1,7 +1,7 @@
 /** Progress of long work on stderr: a bar on a terminal, a plain line now and then anywhere else. */
 import type { MultiBar } from "cli-progress";
 import cliProgress from "cli-progress";
-import { printable } from "../file-errors.ts";
+import { escapeControls } from "../file-errors.ts";
 import { type Fields, progressText, RateMeter } from "./progress-text.ts";
 
 export interface ProgressOptions {
@@ -47,7 +47,7 @@ export function startProgress(options: ProgressOptions): Progress {
       meter.add(done);
       view.changed();
     },
-    note: (line) => view.note(printable(line)),
+    note: (line) => view.note(escapeControls(line)),
     dispose: () => view.dispose(),
   };
 }
