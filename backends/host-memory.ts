@@ -1,6 +1,8 @@
 /** Memory of this machine, asked for before it is taken: a system that runs out ends processes without a word. */
 import { type Graph, isGraphInput, type Node, nodesOf, opRecord, printType, UsageError } from "../compiler/index.ts";
 
+import { isResident } from "./feeds.ts";
+
 interface Asked {
   /** Bytes of an element of a result, where the executor keeps all in one kind; default those of its dtype. */
   readonly elementBytes?: number;
@@ -24,9 +26,7 @@ const availableMemory = (): number | undefined =>
 
 /** Bytes that all inputs of a graph have that a run is fed. Open sizes count nothing. */
 export const fedBytes = (graph: Graph, elementBytes?: number): number =>
-  graph.inputs
-    .filter((n) => n.op !== "parameter" && n.attrs.role !== "state")
-    .reduce((sum, n) => sum + sizeOf(n, elementBytes), 0);
+  graph.inputs.filter((n) => !isResident(n)).reduce((sum, n) => sum + sizeOf(n, elementBytes), 0);
 
 /**
  * Throws UsageError where one result of a graph alone is larger than the memory that there is. Results that only move

@@ -43,7 +43,7 @@ export async function verifyFile(
 ): Promise<VerifiedFile> {
   const sizes = sampleSizes(model.graph, runs);
   const bound = bindSizes(model.graph, sizes);
-  // Samples are drawn in float64, the file runs in f32, and the graph in either.
+  // What is fed lies there in f32 for the file, and in float64 for the interpreter.
   requireHostMemory(bound, { besides: fedBytes(bound, 8 + 4) });
   const feeds = sampleFeeds(bound, runs);
   const backend = await independentBackend(bound);
