@@ -1,7 +1,15 @@
 /** The fusion owns which nodes are computed in which kernel, in which order, and in which memory. */
 export { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf, span } from "./access.ts";
 export { fuseGraph, verifyPlan } from "./fuse.ts";
-export { coresOf, countRegions, type FusedKernel, type Fusion, type Storage, type Store } from "./fused-kernel.ts";
+export {
+  coresOf,
+  countRegions,
+  type FusedKernel,
+  type Fusion,
+  piecesOf,
+  type Storage,
+  type Store,
+} from "./fused-kernel.ts";
 export { attentionRows, type Group, type Placement, reducedAxes } from "./groups.ts";
 export { kernelName } from "./kernel-nodes.ts";
 export { orderKernels } from "./order-kernels.ts";
