@@ -17,7 +17,7 @@ export function requireIds(path: string, model: object): void {
   const wrong = pairs.find(([, id]) => !isId(id));
   if (wrong)
     throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${JSON.stringify(wrong[0])} has the id ${JSON.stringify(wrong[1])}; needed is a whole number from 0 to ${idLimit - 1}`,
+      `tokenizer "${path}" cannot be used: its token ${JSON.stringify(wrong[0])} has the id ${(JSON.stringify(wrong[1]) ?? "undefined").slice(0, 80)}; needed is a whole number from 0 to ${idLimit - 1}`,
     );
   if (
     Array.isArray(vocab) &&
@@ -25,6 +25,33 @@ export function requireIds(path: string, model: object): void {
   )
     throw new FileError(`tokenizer "${path}" cannot be used: its vocabulary is no list of tokens with finite scores`);
 }
+
+/** Throws FileError for a pattern that is neither a text nor an expression: the package would pass it over in silence. */
+export function requirePatterns(path: string, model: object): void {
+  for (const [key, value] of entriesWithin(model))
+    if (key === "pattern" && !isPattern(value))
+      throw new FileError(
+        `tokenizer "${path}" cannot be used: a pattern of it is neither { "String": text } nor { "Regex": text }`,
+      );
+}
+
+/** The entries of all records of a file but its tables. By a list of its own: a file may be nested without end. */
+function* entriesWithin(model: object): Generator<readonly [string, unknown]> {
+  const left: unknown[] = [model];
+  while (left.length > 0) {
+    const value = left.pop();
+    if (Array.isArray(value)) for (const inner of value) left.push(inner);
+    if (!isRecord(value)) continue;
+    for (const [key, inner] of Object.entries(value)) {
+      if (key === "vocab" || key === "merges") continue;
+      yield [key, inner];
+      left.push(inner);
+    }
+  }
+}
+
+const isPattern = (value: unknown): boolean =>
+  isRecord(value) && [value.String, value.Regex].some((text) => typeof text === "string");
 
 /** Milliseconds in which a text is tokenized, or never: patterns of a file may take time exponential in its length. */
 const patience = 2000;
@@ -56,10 +83,4 @@ export function withinPatience<A extends readonly unknown[], R>(
 }
 
 /** Whether a regular expression stands anywhere in the file. */
-function hasPatterns(value: unknown): boolean {
-  if (Array.isArray(value)) return value.some(hasPatterns);
-  if (!isRecord(value)) return false;
-  return Object.entries(value).some(
-    ([key, inner]) => key === "Regex" || (key !== "vocab" && key !== "merges" && hasPatterns(inner)),
-  );
-}
+const hasPatterns = (model: object): boolean => entriesWithin(model).some(([key]) => key === "Regex");

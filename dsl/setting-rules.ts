@@ -8,6 +8,12 @@ export interface SettingRule {
   readonly accepts: (value: unknown) => boolean;
 }
 
+/** A value from a file or a command line, as an error shows it: what is long or nested is cut. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length <= 120 ? text : `${text.slice(0, 120)}…`;
+}
+
 type Settings = { readonly [key: string]: unknown };
 
 /** A rule for each setting that has one, nested as the configuration is. */
@@ -60,7 +66,7 @@ function faultsOf(where: string, config: Settings, rules: SettingRules): string[
     const [place, value] = [`${where}.${key}`, config[key]];
     if (value === undefined) return [];
     if (!isRule(rule)) return faultsOf(place, value as Settings, rule);
-    return rule.accepts(value) ? [] : [`${place} is ${JSON.stringify(value)}; needed is ${rule.needed}`];
+    return rule.accepts(value) ? [] : [`${place} is ${shown(value)}; needed is ${rule.needed}`];
   });
 }
 

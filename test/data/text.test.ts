@@ -146,6 +146,11 @@ describe("readTokenizer", () => {
     },
   );
 
+  it.each([{}, "x", { Regex: 1 }, { String: null }, [[]]])("refuses the pattern %j", async (pattern) => {
+    const file = { ...llamaLike, normalizer: { type: "Replace", pattern, content: "" } };
+    await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(/neither \{ "String": text \} nor/);
+  });
+
   it("ends a pattern that takes for ever, wherever it stands", async () => {
     const endless = { Regex: "(a+)+$" };
     const normalizer = { type: "Replace", pattern: endless, content: "" };
