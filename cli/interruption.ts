@@ -7,6 +7,12 @@ const ofClosedPipe = 141; // 128 + SIGPIPE
 
 const signals = Object.keys(statuses) as (keyof typeof statuses)[];
 
+/**
+ * Milliseconds within which signals are one request: a hangup comes from the terminal and from the process that started this
+ * one, and a supervisor asks every process of a group.
+ */
+const oneRequestMs = 500;
+
 /** Work that was given up at a signal: told in its message, with the status of the signal. */
 export class InterruptedError extends HeddleError {
   readonly status: number;
@@ -30,13 +36,18 @@ export interface Ending {
 export function listenForEnding(asked: () => void = () => {}, { alsoPipes = false } = {}): Ending {
   const controller = new AbortController();
   let status = 0;
+  let askedAt = 0;
   const ask = (asksFor: number) => {
     status = asksFor;
     controller.abort();
   };
   const onSignal = (name: NodeJS.Signals) => {
     const asksFor = statuses[name as keyof typeof statuses];
-    if (controller.signal.aborted && status !== ofClosedPipe) process.exit(asksFor);
+    if (controller.signal.aborted && status !== ofClosedPipe) {
+      if (performance.now() - askedAt > oneRequestMs) process.exit(asksFor);
+      return;
+    }
+    askedAt = performance.now();
     ask(asksFor);
     asked();
   };

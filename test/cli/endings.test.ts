@@ -61,6 +61,14 @@ it.each([
   60_000,
 );
 
+it("a signal that comes twice at once, as to a process and its parent, is one request", async () => {
+  const { child, at, ended } = await running("twice", "delay=100");
+  child.kill("SIGHUP");
+  setTimeout(() => child.kill("SIGHUP"), 10);
+  expect(await ended).toBe(129);
+  expect(await saved(at)).toBe(lines(at));
+}, 60_000);
+
 it("a closed stderr saves the run and ends it", async () => {
   const { child, at, ended } = await running("pipe", "checkpointEvery=1000000");
   child.stderr!.destroy();
