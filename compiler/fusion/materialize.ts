@@ -421,11 +421,17 @@ class Materialization {
     let bytes = 0;
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
-      // A concatenation costs no write of its own: its parts' kernels store into it.
-      const written = isConcatenation(leaf) || this.isResident(leaf) || this.storage.has(leaf);
+      const written = this.isResident(leaf) || this.storage.has(leaf) || this.isWrittenAnyway(leaf, result);
       bytes += Math.min(own, bytesOf(result)) + (written ? 0 : own);
     }
     return bytes;
+  }
+
+  /** Whether a leaf is written whether or not the result is: its kernel cannot compute the result from it in registers. */
+  private isWrittenAnyway(leaf: Node, result: Node): boolean {
+    if (isConcatenation(leaf)) return true; // its parts' kernels store into it
+    const { group } = this.places.get(leaf)!;
+    return isCore(leaf) && this.places.get(result)!.group !== group;
   }
 
   private runBuckets(ready: number): void {
