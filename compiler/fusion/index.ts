@@ -1,10 +1,19 @@
 /** The fusion owns which nodes are computed in which kernel, in which order, and in which memory. */
 export { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf, span } from "./access.ts";
 export { fuseGraph, verifyPlan } from "./fuse.ts";
-export { coresOf, countRegions, type FusedKernel, type Fusion, type Storage, type Store } from "./fused-kernel.ts";
+export {
+  coresOf,
+  countRegions,
+  type FusedKernel,
+  type Fusion,
+  type Part,
+  type Storage,
+  type Store,
+} from "./fused-kernel.ts";
 export { attentionRows, type Group, type Placement, reducedAxes } from "./groups.ts";
 export { kernelName } from "./kernel-nodes.ts";
 export { orderKernels } from "./order-kernels.ts";
+export { overwritableStates } from "./overwritable.ts";
 export type { BufferUse, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 export { planMemory, slotBytes } from "./plan-memory.ts";
 export { samePlan } from "./same-plan.ts";

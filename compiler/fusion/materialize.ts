@@ -17,6 +17,7 @@ import {
   isElementwise,
   operandsAs,
   opRecord,
+  overwritingOf,
   roleOf,
   sourceOf,
 } from "../ir/op.ts";
@@ -152,6 +153,13 @@ class Materialization {
   /** Materializes a value. */
   private write(node: Node): void {
     if (this.storage.has(node) || this.isResident(node)) return;
+    const over = overwritingOf(node);
+    if (over) {
+      const { kept, range, start, axis } = over;
+      this.storage.set(node, { root: kept });
+      this.addStore({ value: range, to: { root: kept, part: { axis, offset: 0, start } } });
+      return;
+    }
     const storage: Storage = { root: node };
     this.storage.set(node, storage);
     if (isConcatenation(node)) this.writeParts(node);
@@ -255,9 +263,15 @@ class Materialization {
 
   private readGroup(group: Group, stores: readonly Store[], maxReads = this.room(stores)): Consumer {
     const consumer: Consumer = { group, results: new Set(), maxReads, reads: new Set(), done: new Set() };
+    this.readStarts(stores, consumer);
     for (const core of this.usedCores(group, stores)) this.readCore(core, consumer);
     for (const { value } of stores) this.walk(value, consumer);
     return consumer;
+  }
+
+  /** Reads where stores begin that a run says the place of. */
+  private readStarts(stores: readonly Store[], consumer: Consumer): void {
+    for (const { to } of stores) if (to.part?.start) this.resolve(to.part.start, consumer);
   }
 
   private usedCores(group: Group, stores: readonly Store[]): readonly Node[] {
@@ -283,7 +297,7 @@ class Materialization {
       if (!consumer.group) this.read(node, consumer);
       return;
     }
-    if (this.isResident(node)) {
+    if (this.isResident(node) || overwritingOf(node)) {
       this.read(node, consumer);
       return;
     }
@@ -312,7 +326,7 @@ class Materialization {
       return;
     }
     if (consumer.done.has(node)) return;
-    if (this.isResident(node) || isCore(node)) {
+    if (this.isResident(node) || isCore(node) || overwritingOf(node)) {
       this.read(node, consumer);
       return;
     }
@@ -394,7 +408,7 @@ class Materialization {
       if (seen.has(n) || isFree(n)) return true;
       seen.add(n);
       if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
-      const stops = this.isResident(n) || isCore(n) || (!root && this.isWritten(n));
+      const stops = this.isResident(n) || isCore(n) || overwritingOf(n) || (!root && this.isWritten(n));
       if (stops || isLongConcatenation(n) || isOfProducts(n)) {
         leaves.add(n);
         return true;
@@ -456,6 +470,7 @@ class Materialization {
     const results = new Set(stores.map((s) => s.value).filter((v) => !this.isResident(v)));
     const maxReads = this.room(stores);
     const consumer: Consumer = { results, maxReads, reads: new Set(), done: new Set() };
+    this.readStarts(stores, consumer);
     for (const { value } of stores) this.walk(value, consumer);
     if (this.bindings(consumer, stores) <= this.limits.maxBindings) {
       this.emit({ kind: "elementwise", axes, stores, reads: consumer.reads });
@@ -477,6 +492,7 @@ class Materialization {
       reads: new Set(),
       done: new Set([store.value]),
     };
+    this.readStarts([store], consumer);
     for (const operand of store.value.operands) {
       if (!isFree(operand)) this.readThrough(operand, consumer);
     }
@@ -491,7 +507,7 @@ class Materialization {
   private readThrough(node: Node, consumer: Consumer): void {
     if (isFree(node)) return;
     const computed = isElementwise(node) && !this.decided.has(node);
-    if (computed || isCore(node) || this.isResident(node)) {
+    if (computed || isCore(node) || overwritingOf(node) || this.isResident(node)) {
       this.read(node, consumer);
       return;
     }

@@ -21,4 +21,7 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to));
 
 const sameStorage = (a: Storage, b: Storage | undefined): boolean =>
-  a.root === b?.root && a.part?.axis === b.part?.axis && a.part?.offset === b.part?.offset;
+  a.root === b?.root &&
+  a.part?.axis === b.part?.axis &&
+  a.part?.offset === b.part?.offset &&
+  a.part?.start === b.part?.start;

@@ -3,7 +3,7 @@
  * identical blocks, are lowered once and differ only in what they are bound to.
  */
 
-import { type FusedKernel, type Placement, type Storage, type Store, spanOf } from "../fusion/index.ts";
+import { type FusedKernel, type Part, type Placement, type Storage, type Store, spanOf } from "../fusion/index.ts";
 import { type Dim, mulDims } from "../ir/dim.ts";
 import { attrKey, type Node } from "../ir/node.ts";
 import { isParameter, sourceOf } from "../ir/op.ts";
@@ -22,7 +22,7 @@ export interface Region {
 /** Where a value lies in a region: whole, or shifted along one axis. */
 export interface Place {
   readonly region: number;
-  readonly shift?: { readonly axis: string; readonly offset: Dim };
+  readonly shift?: Part;
 }
 
 export interface KernelShape {
@@ -81,7 +81,8 @@ class ShapeWalk {
   }
 
   private text({ region, shift }: Place): string {
-    return shift ? `${region}+${shift.axis}:${shift.offset}` : `${region}`;
+    const start = shift?.start ? `:${this.visit(shift.start)}` : "";
+    return shift ? `${region}+${shift.axis}:${shift.offset}${start}` : `${region}`;
   }
 
   private visit(node: Node): number {
@@ -111,7 +112,7 @@ class ShapeWalk {
 
   /** Whether a value is a leading part of its root that begins where a binding may begin. */
   private standsAlone({ root, part }: Storage): boolean {
-    if (!part || root.type.axes[0]!.name !== part.axis) return false;
+    if (!part || part.start || root.type.axes[0]!.name !== part.axis) return false;
     const start = startOf(root, part.offset);
     const bytes = root.type.dtype === "f16" ? 2 : 4;
     return typeof start === "number" && (start * bytes) % this.alignment === 0;

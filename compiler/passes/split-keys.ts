@@ -102,6 +102,7 @@ function inParts(node: Node, [q, k, v]: readonly [Node, Node, Node], name: strin
   const part = { name, size: count };
   const { values, statistic } = attentionParts(q, k, v, { dot, over, scale }, part, operandNamed(node, "mask"));
   const weights = exp(sub(statistic, reduceMax(statistic, [name])));
-  const mixed = contract(weights, cast(values, "f32"), [name]);
+  // The values first: where the statistics come before v is known, they would have a kernel of their own.
+  const mixed = contract(cast(values, "f32"), weights, [name]);
   return cast(div(mixed, reduceSum(weights, [name])), node.type.dtype);
 }

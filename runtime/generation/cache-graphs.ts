@@ -65,7 +65,7 @@ export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, 
       const [kept, now, ...others] = node.operands;
       const state = states.get(kept ? pastPart(kept) : "");
       if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
-      const update = inserted(state, now, tokens, reorders ? fromParents(state.node, shape.rows) : state.node);
+      const update = inserted(state, now, reorders ? fromParents(state.node, shape.rows) : state.node);
       updated.set(state.part, update);
       return likeState(update, node);
     },
@@ -143,14 +143,8 @@ function fromParents(state: Node, rows: number): Node {
 }
 
 /** A state, as `kept` has it, with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
-function inserted({ node, axis }: CacheState, now: Node, tokens: Dim, kept: Node): Node {
-  const places = ops.iota(node.type.axes.find((a) => a.name === axis)!, "i32");
-  const offset = ops.sub(places, filled());
-  const chunk = "new_token";
-  const moved = ops.gather(ops.rename(now, axis, chunk), offset, chunk);
-  const isNew = ops.and(ops.ge(offset, 0), ops.lt(offset, ops.sizeOf(tokens, "i32")));
-  return likeState(ops.select(isNew, moved, kept), node);
-}
+const inserted = ({ node, axis }: CacheState, now: Node, kept: Node): Node =>
+  likeState(ops.overwrite(kept, likeState(now, node), filled(), axis), node);
 
 /** With the axes in another node's order. */
 const likeState = (node: Node, other: Node): Node =>

@@ -122,15 +122,17 @@ class PlanReader {
     if (value && to) moved.set(value, to);
   }
 
-  /** `in %root`, `in %root axis a at 3`; nothing for a tensor of its own. */
+  /** `in %root`, `in %root axis a at 3`, with `from %start` where runs say from where on; nothing for a tensor of its own. */
   private place(value: Node, text: string): Storage | undefined {
     if (text === "") return { root: value };
-    const [name = "", axis, at] = /^in (\S+)(?: axis (\S+) at (.+))?$/.exec(text)?.slice(1) ?? [];
+    const [name = "", axis, at, from] =
+      /^in (\S+)(?: axis (\S+) at (.+?)(?: from (\S+))?)?$/.exec(text)?.slice(1) ?? [];
     const root = this.value(name);
     if (!root || axis === undefined) return root && { root };
     const offset = /^\d+$/.test(at!) ? Number(at) : this.offsets.get(at!);
     if (offset === undefined) this.wrong(at!, "the place of a part");
-    return offset === undefined ? undefined : { root, part: { axis, offset } };
+    const start = from === undefined ? undefined : this.value(from);
+    return offset === undefined ? undefined : { root, part: { axis, offset, ...(start && { start }) } };
   }
 
   private value(text: string): Node | undefined {
