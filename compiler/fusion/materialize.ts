@@ -34,7 +34,7 @@ import {
   type Storage,
   type Store,
 } from "./fused-kernel.ts";
-import { type Group, isCore, type Place, type Placement } from "./groups.ts";
+import { type Group, isCore, type Place, type Placement, spaceOf } from "./groups.ts";
 import { typical, typicalSpan } from "./sizes.ts";
 
 /** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
@@ -196,7 +196,9 @@ class Materialization {
 
   private addToBucket(store: Store, { ready, level }: Place): void {
     const axes = store.value.type.axes;
-    const names = axes.map((a) => `${a.name}=${a.size}`).sort();
+    const names = spaceOf(store.value)
+      .map((a) => `${a.name}=${a.size}`)
+      .sort();
     const key = `${level}/${names.join(",")}`;
     let byKey = this.buckets.get(ready);
     if (!byKey) this.buckets.set(ready, (byKey = new Map()));
@@ -466,7 +468,9 @@ class Materialization {
     for (const piece of this.connected(stores)) this.runPiece(piece, axes);
   }
 
-  private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
+  private runPiece(stores: readonly Store[], wanted: readonly Axis[]): void {
+    const named = stores.some((s) => wanted.every((a) => findAxis(s.value.type, a.name)));
+    const axes = named ? wanted : stores[0]!.value.type.axes;
     const results = new Set(stores.map((s) => s.value).filter((v) => !this.isResident(v)));
     const maxReads = this.room(stores);
     const consumer: Consumer = { results, maxReads, reads: new Set(), done: new Set() };

@@ -67,7 +67,7 @@ export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, 
       if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
       const update = inserted(state, now, reorders ? fromParents(state.node, shape.rows) : state.node);
       updated.set(state.part, update);
-      return likeState(update, node);
+      return ops.cast(likeState(update, node), node.type.dtype);
     },
   );
   const updates = [...updated].map(([part, node]): Output => ({ name: presentName(part), node }));
@@ -115,7 +115,7 @@ export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape
     const present = outputNamed(bound, presentName(part));
     const tokens = present.type.axes.find((a) => a.name === axis)!.size;
     const padded = ops.pad(present, axis, 0, subDims(shape.capacity, tokens), 0);
-    return { name: presentName(part), node: likeState(spread(padded, shape.rows), node) };
+    return { name: presentName(part), node: likeState(spread(ops.cast(padded, node.type.dtype), shape.rows), node) };
   });
   const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
   return withUpdates(
@@ -144,7 +144,7 @@ function fromParents(state: Node, rows: number): Node {
 
 /** A state, as `kept` has it, with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
 const inserted = ({ node, axis }: CacheState, now: Node, kept: Node): Node =>
-  likeState(ops.overwrite(kept, likeState(now, node), filled(), axis), node);
+  likeState(ops.overwrite(kept, ops.cast(likeState(now, node), node.type.dtype), filled(), axis), node);
 
 /** With the axes in another node's order. */
 const likeState = (node: Node, other: Node): Node =>

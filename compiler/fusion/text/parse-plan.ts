@@ -144,9 +144,17 @@ class PlanReader {
   }
 
   private finished({ kind, group, axes, stores, reads }: Draft): FusedKernel {
-    const like = stores[0]?.value.type;
-    if (!like) this.wrong("}", "what the kernel stores");
-    const sized = like ? axes.flatMap((name): Axis[] => this.axis(findAxis(like, name), name)) : [];
+    if (stores.length === 0) this.wrong("}", "what the kernel stores");
+    const known = stores.flatMap((s) => s.value.type.axes);
+    const sized =
+      stores.length === 0
+        ? []
+        : axes.flatMap((name) =>
+            this.axis(
+              known.find((a) => a.name === name),
+              name,
+            ),
+          );
     return { kind, ...(group && { group }), axes: sized, stores, reads };
   }
 
