@@ -9,6 +9,7 @@ import {
   graphStage,
   type HalfOptions,
   halfPrecision,
+  joinPads,
   type Node,
   type RunOptions,
   runStages,
@@ -27,7 +28,6 @@ import { placeInputs } from "./nodes/place-inputs.ts";
 import { quantizeWeights } from "./nodes/quantize.ts";
 import { type EmitOptions, type ExportOptions, settledOptions } from "./options.ts";
 import { expressible } from "./passes/expressible.ts";
-import { joinPads } from "./passes/join-pads.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 import { tabulateIotas } from "./passes/tabulate-iotas.ts";

@@ -2,6 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import { placeNodes } from "./groups.ts";
+import { joinSums } from "./join-sums.ts";
 import { type FusionLimits, materialize } from "./materialize.ts";
 import { inRunnableOrder } from "./order-kernels.ts";
 import type { FusionPlan, MemoryPlan } from "./plan.ts";
@@ -13,7 +14,7 @@ export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
   const placed = placeNodes(nodes);
   const outputs = graph.outputs.map((o) => o.node);
   const fusion = materialize(nodes, outputs, placed, limits);
-  return { graph, places: placed.places, ...inRunnableOrder(fusion) };
+  return { graph, places: placed.places, ...joinSums(inRunnableOrder(fusion), limits) };
 }
 
 /** Throws InternalError where a kernel, in the order given, reads what no kernel before it has written. */

@@ -1,11 +1,13 @@
 /** Fused kernels: what each stores and reads, and where values lie in memory. */
 import type { Dim } from "../ir/dim.ts";
+import { dtypeBytes } from "../ir/dtype.ts";
 import { isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isConstant } from "../ir/op.ts";
+import { indexMapOf, isConstant, sourceOf } from "../ir/op.ts";
 import type { Axis } from "../ir/type.ts";
 import type { KernelKind } from "../kernel/index.ts";
 import type { Group, Placement } from "./groups.ts";
+import { typicalSpan } from "./sizes.ts";
 
 /** Where a value lies: a tensor of its own, or a part of a concatenation's, or of a state that it overwrites a range of. */
 export interface Storage {
@@ -25,7 +27,10 @@ export interface Store {
   readonly to: Storage;
 }
 
-/** What one kernel computes: stores of values, from values it reads; everything between is expressions. */
+/**
+ * What one kernel computes: stores of values, from values it reads; everything between is expressions. Stores and reads
+ * include those of the kernels beside it.
+ */
 export interface FusedKernel {
   readonly kind: KernelKind;
   /** The group whose cores and coordinates it has; none for a kernel that is elementwise alone. */
@@ -34,6 +39,23 @@ export interface FusedKernel {
   readonly axes: readonly Axis[];
   readonly stores: readonly Store[];
   readonly reads: ReadonlySet<Node>;
+  /** Kernels that run in the same dispatch, in workgroups of their own. */
+  readonly beside?: readonly FusedKernel[];
+}
+
+/** The kernel that a dispatch is named for, without those beside it, and then these. */
+export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
+  const { beside = [], ...whole } = kernel;
+  if (beside.length === 0) return [kernel];
+  const piece = (of: FusedKernel, isOwn: (value: Node) => boolean): FusedKernel => {
+    return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };
+  };
+  const valuesOf = beside.map((b) => new Set(b.stores.map((s) => s.value)));
+  // What is beside a kernel reads nothing that it does not; where stores go may have been decided since.
+  return [
+    piece(whole, (v) => !valuesOf.some((values) => values.has(v))),
+    ...beside.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),
+  ];
 }
 
 /** A value that a kernel might have computed for itself, and why it is read from memory instead. */
@@ -53,6 +75,12 @@ export interface Fusion {
 
 /** A constant with elements, which lies in memory. */
 export const isTable = (n: Node) => isConstant(n) && n.type.axes.length > 0;
+
+/** Bytes of a value, at the sizes that choices are made for. */
+export const bytesOf = (node: Node): number => typicalSpan(node.type.axes) * dtypeBytes[node.type.dtype];
+
+/** Values that cost nothing to have: scalars known when the kernel is made, and indices. */
+export const isFree = (n: Node): boolean => sourceOf(n) !== undefined && !isGraphInput(n) && !isTable(n);
 
 /** A value that memory holds without our writing it. */
 export const isResident = (n: Node): boolean => isGraphInput(n) || isTable(n);

@@ -59,6 +59,11 @@ export interface Place {
   readonly env?: Env;
   /** For a node without a group: how many such nodes at other coordinates it needs, one after another. */
   readonly level: number;
+  /**
+   * True for a contraction or attention, and for what it is only ever used through: a sum with its bias and residual. The
+   * last of such a chain is what is worth storing, never the bare sum.
+   */
+  readonly chain?: boolean;
 }
 
 export type Placement = ReadonlyMap<Node, Place>;
@@ -92,6 +97,10 @@ export function isDotProduct(node: Node): boolean {
   if (left !== 1 && right !== 1) return false;
   return typical(left) < fewestOfMatrix && typical(right) < fewestOfMatrix;
 }
+
+/** A core that reads each element of its operands many times, but for a mask. */
+export const readsInLoop = (node: Node): boolean =>
+  kindOf(node) === "attention" || (kindOf(node) === "contraction" && !isDotProduct(node));
 
 /** The rows of a reduction; those of products in the order in which they lie in the larger operand. */
 function rowsOf(node: Node): readonly Axis[] {
@@ -138,7 +147,17 @@ function fewRowsOf(node: Node): Node | undefined {
 
 const dimBounds = (dim: Dim) => (typeof dim === "number" ? { min: dim, max: dim } : boundsOf(dim));
 
+type Users = ReadonlyMap<Node, readonly Node[]>;
+
+/** The nodes that have each node as an operand. */
+export function usersOf(nodes: readonly Node[]): Users {
+  const users = new Map<Node, Node[]>(nodes.map((n) => [n, []]));
+  for (const node of nodes) for (const o of new Set(node.operands)) users.get(o)!.push(node);
+  return users;
+}
+
 class Placer {
+  private readonly users: Users;
   readonly places = new Map<Node, Place>();
   readonly groups: Group[] = [];
   private readonly bySource = new Map<Node, Group[]>();
@@ -146,6 +165,10 @@ class Placer {
   /** Groups of products of few rows, by these. */
   private readonly products = new Map<Node, Group[]>();
   private readonly numbers = new Map<Node, number>();
+
+  constructor(users: Users) {
+    this.users = users;
+  }
 
   place(node: Node): void {
     this.numbers.set(node, this.numbers.size);
@@ -191,7 +214,8 @@ class Placer {
     const group = this.groups[ready];
     const env = group && group.kind !== "indexing" ? this.envIn(node, group) : undefined;
     if (group && env && node.operands.every((o) => this.aligned(o, restrict(env, o), group))) {
-      this.places.set(node, { ready, group, env, level: 0 });
+      const continues = (o: Node) => this.users.get(o)!.length === 1 && this.at(o).group === group && this.at(o).chain;
+      this.places.set(node, { ready, group, env, level: 0, ...(node.operands.some(continues) && { chain: true }) });
     } else this.places.set(node, this.free(node));
   }
 
@@ -220,6 +244,9 @@ class Placer {
     if (place.ready < group.position) return true;
     if (place.ready > group.position) return false;
     if (place.group === group && sameEnv(place.env!, env, node)) return true;
+    // Kept out of the kernels of few rows as a result; inside one it is an expression like any other.
+    if (isElementwise(node) && !place.group)
+      return node.operands.every((o) => this.aligned(o, restrict(env, o), group));
     if (!isAffine(node)) return false;
     return this.aligned(node.operands[0]!, operandEnv(node, env), group);
   }
@@ -274,7 +301,7 @@ class Placer {
   private addTo(group: Group, node: Node): void {
     group.cores.push(node);
     const env = restrict(group.names, node);
-    this.places.set(node, { ready: group.position, group, env, level: 0 });
+    this.places.set(node, { ready: group.position, group, env, level: 0, ...(readsInLoop(node) && { chain: true }) });
   }
 
   /** Attention nodes over the same rows and operands share a kernel: the result with its statistics, dk with dv. */
@@ -345,7 +372,7 @@ class Placer {
       const n = stack.pop()!;
       if (seen.has(n)) continue;
       seen.add(n);
-      if (isCore(n) || sourceOf(n) === "input" || isParameter(n)) leaves.add(n);
+      if (isCore(n) || sourceOf(n) === "input" || isParameter(n) || this.at(n).chain) leaves.add(n);
       else stack.push(...n.operands);
     }
     return { sources: [...leaves].filter((n) => typicalSpan(n.type.axes) > least), leaves };
@@ -410,7 +437,7 @@ const sameSpace = (a: Node, b: Node): boolean => {
 
 /** Places every node of a graph, given in topological order. */
 export function placeNodes(nodes: readonly Node[]): { places: Placement; groups: readonly Group[] } {
-  const placer = new Placer();
+  const placer = new Placer(usersOf(nodes));
   for (const node of nodes) placer.place(node);
   return { places: placer.places, groups: placer.groups };
 }

@@ -7,6 +7,7 @@ export {
   type FusedKernel,
   type Fusion,
   type Part,
+  piecesOf,
   type Storage,
   type Store,
 } from "./fused-kernel.ts";

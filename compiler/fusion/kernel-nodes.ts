@@ -2,7 +2,7 @@
 import { addDims, type Dim, mulDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { isElementwise, sourceOf } from "../ir/op.ts";
-import type { FusedKernel } from "./fused-kernel.ts";
+import { type FusedKernel, piecesOf } from "./fused-kernel.ts";
 import { isCore } from "./groups.ts";
 import { deviceBytes } from "./sizes.ts";
 
@@ -10,7 +10,8 @@ import { deviceBytes } from "./sizes.ts";
  * Where a kernel comes from and the ops it begins and ends with: "blocks.3.norm/reduce_sum+mul". A reduction has no
  * parameters, and so the module path of what it is given: the path is that of what it ends in.
  */
-export function kernelName(fused: FusedKernel): string {
+export function kernelName(kernel: FusedKernel): string {
+  const [fused] = piecesOf(kernel);
   const core = fused.group?.cores[0];
   const last = fused.stores.at(-1)!.value;
   const ops = core && core !== last ? `${core.op}+${last.op}` : last.op;

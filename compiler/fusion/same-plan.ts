@@ -18,7 +18,9 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   a.reads.size === b.reads.size &&
   [...a.reads].every((r) => b.reads.has(r)) &&
   a.stores.length === b.stores.length &&
-  a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to));
+  a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to)) &&
+  a.beside?.length === b.beside?.length &&
+  (a.beside ?? []).every((piece, i) => sameKernel(piece, b.beside![i]!));
 
 const sameStorage = (a: Storage, b: Storage | undefined): boolean =>
   a.root === b?.root &&

@@ -109,7 +109,8 @@ class Hoister {
     if (e.kind === "const" || e.kind === "var" || e.kind === "size") return e;
     const level = this.level(v);
     if (level === PINNED) return this.rebuild(v);
-    for (let depth = this.blocks.length - 1; depth >= level; depth--) {
+    // What an outer block has already computed serves here, too, be it a load that would not leave this block.
+    for (let depth = this.blocks.length - 1; depth >= 0; depth--) {
       const bound = this.blocks[depth]!.lets.get(v);
       if (bound) return bound;
     }

@@ -150,15 +150,20 @@ class Scope {
     }
   }
 
-  /** A fact about a sum with a constant is one about its other part. */
+  /** A fact about a name is one about its value, and one about a sum or a quotient with a constant one about its other part. */
   private learn(e: Expr, bounds: Bounds): void {
     if (e.kind === "const" || e.kind === "size" || !this.stays(e)) return;
     const key = keyOf(e);
     const before = this.facts.get(key);
     this.facts.set(key, before ? both(before, bounds) : bounds);
     this.known.clear();
-    if (e.kind !== "arith" || e.dtype !== "i32" || (e.op !== "add" && e.op !== "sub")) return;
-    if (e.b.kind !== "const" || !this.counts(this.of(e.a))) return;
+    const value = e.kind === "var" && this.find((s) => s.lets.get(e.name));
+    if (value) this.learn(value, bounds);
+    if (e.kind !== "arith" || e.dtype !== "i32" || e.b.kind !== "const" || !this.counts(this.of(e.a))) return;
+    const each = e.b.value;
+    if (e.op === "div" && each > 0 && this.of(e.a).min >= 0)
+      this.learn(e.a, { min: unknown.min, max: bounds.max.map((d) => addDims(mulDims(d, each), each - 1)) });
+    if (e.op !== "add" && e.op !== "sub") return;
     const by = e.op === "add" ? e.b.value : -e.b.value;
     this.learn(e.a, { min: bounds.min - by, max: bounds.max.map((d) => subDims(d, by)) });
   }

@@ -3,7 +3,16 @@
  * identical blocks, are lowered once and differ only in what they are bound to.
  */
 
-import { type FusedKernel, type Part, type Placement, type Storage, type Store, spanOf } from "../fusion/index.ts";
+import {
+  type FusedKernel,
+  type Group,
+  type Part,
+  type Placement,
+  piecesOf,
+  type Storage,
+  type Store,
+  spanOf,
+} from "../fusion/index.ts";
 import { type Dim, mulDims } from "../ir/dim.ts";
 import { attrKey, type Node } from "../ir/node.ts";
 import { isParameter, sourceOf } from "../ir/op.ts";
@@ -39,7 +48,9 @@ class ShapeWalk {
   readonly stores = new Map<Store, Place>();
   private readonly regionIds = new Map<string, number>();
   private readonly rootIds = new Map<Node, number>();
+  /** The nodes of the piece at hand. */
   private readonly numbers = new Map<Node, number>();
+  private group: Group | undefined;
   private readonly lines: string[] = [];
   private readonly kernel: FusedKernel;
   private readonly storage: ReadonlyMap<Node, Storage>;
@@ -63,7 +74,14 @@ class ShapeWalk {
   }
 
   run(): KernelShape {
-    const { group, stores, axes, kind } = this.kernel;
+    for (const piece of piecesOf(this.kernel)) this.piece(piece);
+    return { key: this.lines.join("\n"), regions: this.regions, reads: this.reads, stores: this.stores };
+  }
+
+  private piece(piece: FusedKernel): void {
+    const { group, stores, axes, kind } = piece;
+    this.group = group;
+    this.numbers.clear();
     this.lines.push(kind, axes.map((a) => `${a.name}=${a.size}`).join());
     for (const core of group?.cores ?? []) this.visit(core);
     for (const store of stores) {
@@ -72,7 +90,6 @@ class ShapeWalk {
       this.lines.push(`store ${this.visit(store.value)} to ${this.text(place)} ${this.envText(store.value)}`);
     }
     if (group) this.lines.push([...group.names].map(([name, index]) => `${name}:${keyOf(index)}`).join());
-    return { key: this.lines.join("\n"), regions: this.regions, reads: this.reads, stores: this.stores };
   }
 
   private envText(node: Node): string {
@@ -103,7 +120,7 @@ class ShapeWalk {
 
   private nodeLine(node: Node): string {
     const operands = node.operands.map((o) => this.visit(o));
-    const { group } = this.kernel;
+    const { group } = this;
     const place = this.places.get(node)!;
     const own = group && place.group === group ? `own ${this.envText(node)}` : "";
     const late = group && place.ready >= group.position ? "late" : "";

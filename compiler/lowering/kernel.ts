@@ -63,8 +63,16 @@ export interface LoweredKernel {
 /** Makes names that are unique within one kernel. */
 export class Names {
   private next = 0;
+  private readonly taken = new Set<string>();
   fresh(prefix: string): string {
     return `${prefix}${this.next++}`;
+  }
+
+  /** The name itself, where it is free. */
+  once(name: string): string {
+    if (this.taken.has(name)) return this.fresh(name);
+    this.taken.add(name);
+    return name;
   }
 }
 
@@ -75,10 +83,12 @@ export class Lowering {
   readonly shape: KernelShape;
   readonly places: Placement;
   readonly values: Values;
-  readonly names = new Names();
+  readonly names: Names;
 
-  constructor(fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts) {
+  /** `names` are those of the kernel that this one is beside. */
+  constructor(fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts, names = new Names()) {
     this.fused = fused;
+    this.names = names;
     this.facts = facts;
     this.shape = shape;
     this.places = places;
@@ -148,7 +158,7 @@ export class Lowering {
   perWorkgroup(count: Expr, threads: number, body: (item: Expr, lane: Expr) => Stmt[]): KernelCode {
     const { grid, workgroup } = this.grid(count);
     const lane = variable("lid", "i32", { min: 0, max: threads - 1 });
-    const all = guarded("row", workgroup, count, (item) => body(item, lane));
+    const all = guarded(this.names.once("row"), workgroup, count, (item) => body(item, lane));
     return { body: all, grid, workgroup: [threads, 1, 1] };
   }
 

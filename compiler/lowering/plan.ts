@@ -1,5 +1,5 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import type { FusedKernel, PlannedMemory } from "../fusion/index.ts";
+import { type FusedKernel, type PlannedMemory, piecesOf } from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
@@ -15,6 +15,7 @@ import {
   type Settings,
   type SizeFact,
 } from "./schedule.ts";
+import { withSums } from "./schedules/row-reduction/beside.ts";
 import type { KindOfKernel, ScheduleTables } from "./schedules/tables.ts";
 
 /** A kernel of the plan with the shape that it shares with equal ones. */
@@ -69,8 +70,9 @@ export function schedulePlan(
     const shape = kernelShape(fused, plan.storage, plan.places, facts.bindingAlignment);
     if (!choices.has(shape.key)) {
       const { problem, schedules } = kindOf(tables, fused);
+      const [main] = piecesOf(fused);
       const found = findings && findings.size > 0 ? findings.get(markOfShape(shape.key)) : undefined;
-      choices.set(shape.key, choose(schedules, problem(new Lowering(fused, shape, plan.places, facts)), facts, found));
+      choices.set(shape.key, choose(schedules, problem(new Lowering(main, shape, plan.places, facts)), facts, found));
     }
     return { fused, shape };
   });
@@ -98,7 +100,7 @@ export const alternativesOf = ({ facts, tables, shaped, choices, places }: Sched
       mark: markOfShape(key),
       count: same.length,
       choices: choices.get(key)!,
-      candidates: candidates(schedules, problem(new Lowering(fused, shape, places, facts)), facts),
+      candidates: candidates(schedules, problem(new Lowering(piecesOf(fused)[0], shape, places, facts)), facts),
     };
   });
 
@@ -117,11 +119,14 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
     if (lowered.has(shape.key)) continue;
     const { choices: chosen, refused } = choices.get(shape.key)!;
     const variants = chosen.map(({ schedule, settings, assuming, found }): LoweredVariant => {
-      const k = new Lowering(fused, shape, plan.places, facts);
-      const problem = kindOf(tables, fused).problem(k);
+      const [main, ...sums] = piecesOf(fused);
+      const k = new Lowering(main, shape, plan.places, facts);
+      const problem = kindOf(tables, main).problem(k);
       const waste = schedule.waste?.(problem, settings);
+      const code = schedule.lower(problem, settings);
+      const beside = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));
       return {
-        ...k.finish(schedule.lower(problem, settings), symbols),
+        ...k.finish(withSums(code, beside), symbols),
         assuming,
         schedule: schedule.name,
         settings,

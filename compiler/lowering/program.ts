@@ -5,6 +5,7 @@ import {
   type FusedKernel,
   kernelName,
   type MemoryPlan,
+  piecesOf,
   type Storage,
   slotBytes,
 } from "../fusion/index.ts";
@@ -106,7 +107,7 @@ function programKernel(
   const bound = variants.map((v) => bind(v, name, shape, reserve));
   const general = bound.at(-1)!;
   assertAddressable(fused, general.bindings);
-  const cores = fused.group?.cores ?? [];
+  const cores = piecesOf(fused).flatMap((piece) => piece.group?.cores ?? []);
   return {
     ...general,
     name,

@@ -24,6 +24,7 @@ export * from "./losses.ts";
 export * from "./movement.ts";
 export { type MovementSpec, movement } from "./movement-kind.ts";
 export * from "./normalization.ts";
+export * from "./online-softmax.ts";
 export { dequantizeInt4, dequantizeInt8, type IntegerBits, integerExcess } from "./quantization.ts";
 export { type Reduction, type ReductionSpec, reduction } from "./reduction-kind.ts";
 export * from "./reductions.ts";

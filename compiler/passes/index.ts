@@ -7,6 +7,7 @@ export * from "./differentiate.ts";
 export { fold, mostFoldedElements } from "./fold.ts";
 export { fuseAttention } from "./fuse-attention.ts";
 export * from "./half-precision.ts";
+export { joinPads } from "./join-pads.ts";
 export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";

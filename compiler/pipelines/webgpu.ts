@@ -41,6 +41,7 @@ import {
   decomposeFor,
   type HalfOptions,
   halfPrecision,
+  joinPads,
   type Precision,
   type ProductsOn,
   splitContractions,
@@ -129,6 +130,7 @@ export const planningStages = (
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
+  graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keepsIn)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients

@@ -39,12 +39,17 @@ const listed: readonly Place[] = [
     why: "shares gelu's error function with its gradient, which is about the spelling of that one function",
   },
   {
-    file: "compiler/fusion/materialize.ts",
-    text: "is(cast, node)",
+    file: "compiler/fusion/wanted.ts",
+    text: "is(cast, n)",
     why: "an innermost loop can afford a conversion, which the load does anyway",
   },
   {
-    file: "compiler/fusion/materialize.ts",
+    file: "compiler/fusion/wanted.ts",
+    text: "is(cast, node)",
+    why: "a conversion to more bytes is not worth storing: whoever reads the value converts it",
+  },
+  {
+    file: "compiler/fusion/wanted.ts",
     text: "is(mul, n)",
     why: "and a multiplication by a known scalar, as that of the queries of attention",
   },

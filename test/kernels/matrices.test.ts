@@ -177,7 +177,7 @@ it("sums of parts are stored as f32: what is beyond halves in each cancels in th
 }`);
   const facts = factsOf("nvidia-h200");
   const program = compileFor(graph, facts);
-  expect(program.kernels.map((k) => k.schedule)).toEqual(["subgroup-matrices", "row-per-thread"]);
+  expect(program.kernels.map((k) => k.schedule)).toEqual(["subgroup-matrices", "columns"]);
   expect(program.kernels[0]!.kernel.grid.map((g) => kernelIr.evaluateIndex(g))).toEqual([1, 1, 4]);
   const size = { x: 131 * 36, dy: 131 * 40 };
   const values = new Map(

@@ -25,6 +25,13 @@ export const adapters: Readonly<Record<string, AdapterFacts>> = {
   },
 };
 
+/** Kernels without those that add up the parts of split products: a product here has no batches, unless it was split. */
+export function withoutSplits({ kernels }: Program): number {
+  const isOne = (e: Program["kernels"][number]["kernel"]["grid"][number]) => e.kind === "const" && e.value === 1;
+  const split = kernels.filter(({ kind, kernel }) => kind === "contraction" && !isOne(kernel.grid[2]));
+  return kernels.length - split.length;
+}
+
 const elements = (node: Node): number => node.type.axes.reduce((n, a) => n * Number(a.size), 1);
 
 export const compileFor = (graph: Graph, facts: AdapterFacts): Program => compileKernels(graph, facts);

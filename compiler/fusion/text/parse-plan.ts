@@ -11,7 +11,7 @@ import { type Axis, findAxis } from "../../ir/type.ts";
 import { type KernelKind, kernelKinds } from "../../kernel/index.ts";
 import { scalarConstant } from "../../ops/index.ts";
 import type { FusedKernel, Storage, Store } from "../fused-kernel.ts";
-import { type Group, placeNodes } from "../groups.ts";
+import { type Group, type Placement, placeNodes } from "../groups.ts";
 import type { FusionPlan } from "../plan.ts";
 import { impliedStorage } from "./print-plan.ts";
 
@@ -36,6 +36,8 @@ interface Draft {
   readonly axes: readonly string[];
   readonly stores: Store[];
   readonly reads: Set<Node>;
+  /** Groups of sums beside the kernel, with what each reads. */
+  readonly beside: { readonly group: Group; readonly reads: Set<Node> }[];
 }
 
 class PlanReader {
@@ -71,7 +73,7 @@ class PlanReader {
       if (line === "") continue;
       if (line === "}") {
         if (!draft) return { graph, places, kernels, storage: this.storageOf(kernels, moved), misses: [] };
-        kernels.push(this.finished(draft));
+        kernels.push(this.finished(draft, places));
         draft = undefined;
         continue;
       }
@@ -79,8 +81,9 @@ class PlanReader {
       if (word === "kernel" && !draft) draft = this.kernel(rest, groups);
       else if (word === "reads" && draft) for (const r of rest.split(",")) this.into(draft.reads, this.value(r.trim()));
       else if (word === "stores" && draft) this.store(draft, rest);
+      else if (word === "beside" && draft) this.beside(draft, rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
-      else this.wrong(word, draft ? "reads, stores or }" : "kernel, a value that lies somewhere, or }");
+      else this.wrong(word, draft ? "reads, stores, beside or }" : "kernel, a value that lies somewhere, or }");
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;
@@ -98,7 +101,7 @@ class PlanReader {
 
   private kernel(rest: string, groups: readonly Group[]): Draft {
     const [kind = "", how = "", what = ""] = /^(\S+)\s+(group|over)\s+(.*?)\s*\{$/.exec(rest)?.slice(1) ?? [];
-    const draft = { stores: [], reads: new Set<Node>() };
+    const draft = { stores: [], reads: new Set<Node>(), beside: [] };
     const known = kernelKinds.find((k) => k === kind);
     if (!known) this.wrong(rest.split(" ")[0]!, `a kind of kernel with its group or axes (${kernelKinds.join(", ")})`);
     if (how === "over") return { ...draft, kind: known ?? "elementwise", axes: namesIn(what) };
@@ -113,6 +116,19 @@ class PlanReader {
     const value = this.value(name);
     const to = value && this.place(value, place);
     if (value && to) draft.stores.push({ value, to });
+  }
+
+  /** `group 3 reads %1, %2` */
+  private beside(draft: Draft, rest: string, groups: readonly Group[]): void {
+    const [position = "", list = ""] = /^group (\d+) reads (.+)$/.exec(rest)?.slice(1) ?? [];
+    const group = groups[Number(position || Number.NaN)];
+    if (group?.kind !== "row_reduction") {
+      this.wrong(rest.split(" ")[0]!, `the number of a row_reduction of this graph, and what it reads`);
+      return;
+    }
+    const reads = new Set<Node>();
+    for (const r of list.split(",")) this.into(reads, this.value(r.trim()));
+    draft.beside.push({ group, reads });
   }
 
   private lies(moved: Map<Node, Storage>, line: string): void {
@@ -143,19 +159,16 @@ class PlanReader {
     return found;
   }
 
-  private finished({ kind, group, axes, stores, reads }: Draft): FusedKernel {
+  private finished({ kind, group, axes, stores, reads, beside }: Draft, places: Placement): FusedKernel {
     if (stores.length === 0) this.wrong("}", "what the kernel stores");
     const known = stores.flatMap((s) => s.value.type.axes);
-    const sized =
-      stores.length === 0
-        ? []
-        : axes.flatMap((name) =>
-            this.axis(
-              known.find((a) => a.name === name),
-              name,
-            ),
-          );
-    return { kind, ...(group && { group }), axes: sized, stores, reads };
+    const named = (name: string) => known.find((a) => a.name === name);
+    const sized = stores.length === 0 ? [] : axes.flatMap((name) => this.axis(named(name), name));
+    const pieces = beside.map((b): FusedKernel => {
+      const own = stores.filter((s) => places.get(s.value)?.group === b.group);
+      return { kind: "row_reduction", group: b.group, axes: [], stores: own, reads: b.reads };
+    });
+    return { kind, ...(group && { group }), axes: sized, stores, reads, ...(pieces.length > 0 && { beside: pieces }) };
   }
 
   private axis(found: Axis | undefined, name: string): Axis[] {

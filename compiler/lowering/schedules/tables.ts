@@ -18,7 +18,9 @@ import { subgroupMatrices } from "./contraction/subgroup-matrices.ts";
 import { subgroupTiles } from "./contraction/subgroup-tiles.ts";
 import { type ElementwiseProblem, elementwiseProblem, runs } from "./elementwise/runs.ts";
 import { columnPerThread, type ScatterProblem, scatterProblem } from "./indexing/column-per-thread.ts";
+import { columns } from "./row-reduction/columns.ts";
 import { type RowProblem, rowProblem } from "./row-reduction/problem.ts";
+import { rowInRegisters } from "./row-reduction/row-in-registers.ts";
 import { rowPerThread } from "./row-reduction/row-per-thread.ts";
 import { rowPerWorkgroup } from "./row-reduction/row-per-workgroup.ts";
 
@@ -48,7 +50,7 @@ export const scheduleTables: ScheduleTables = {
     problem: attentionProblem,
     schedules: [attentionFewRows, attentionMatrices, attentionTiles, rowsInRegisters],
   },
-  row_reduction: { problem: rowProblem, schedules: [rowPerWorkgroup, rowPerThread] },
+  row_reduction: { problem: rowProblem, schedules: [rowInRegisters, columns, rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },
   indexing: { problem: scatterProblem, schedules: [columnPerThread] },
 };

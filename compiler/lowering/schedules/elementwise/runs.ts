@@ -21,9 +21,13 @@ const fewElements = 16384;
 export const runs: Schedule<ElementwiseProblem, { readonly threads: number; readonly elements: number }> = {
   name: "runs",
   summary: "a thread computes neighbouring elements, so that they are loaded and stored together",
-  settings: (facts) => [4, 1].map((elements) => ({ threads: independentThreads(facts), elements })),
-  fits: ({ total }, { elements }) => {
+  settings: (facts) => [8, 4, 1].map((elements) => ({ threads: independentThreads(facts), elements })),
+  fits: ({ k, total }, { elements }) => {
     if (elements === 1) return true;
+    // 16 bytes at once.
+    const { reads, stores } = k.fused;
+    if (elements === 8 && ![...reads, ...stores.map((s) => s.value)].some((n) => n.type.dtype === "f16"))
+      return "no tensor has 8 elements in 16 bytes";
     if (!isMultipleOf(total, elements)) return `${total} elements are not a multiple of ${elements}`;
     return (
       typical(total) >= fewElements || `${total} elements are too few to keep an adapter busy, ${elements} a thread`

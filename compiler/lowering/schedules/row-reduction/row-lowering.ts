@@ -3,48 +3,48 @@
  * everything elementwise before, between and after them. A thread takes whole rows, or several threads share each row.
  */
 
-import { address, coresOf, type Group, type Placement, reducedAxes, type Store } from "../../../fusion/index.ts";
-import { type Accumulator, type Fold, finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
-import type { DType } from "../../../ir/dtype.ts";
-import type { Node } from "../../../ir/node.ts";
-import { foldOf } from "../../../ir/op.ts";
 import {
-  cast,
-  type Expr,
-  float,
-  floatArith,
-  int,
-  opCall,
-  type Stmt,
-  type Var,
-  variable,
-} from "../../../kernel/index.ts";
-import { mentions, select, substitute } from "../../../kernel/simplify.ts";
+  address,
+  coresOf,
+  type Env,
+  type Group,
+  type Placement,
+  reducedAxes,
+  type Store,
+} from "../../../fusion/index.ts";
+import { finishOf, liftOf, type ScalarAlgebra } from "../../../ir/algebra.ts";
+import type { Node } from "../../../ir/node.ts";
+import { cast, type Expr, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
+import { and, mentions, select, substitute } from "../../../kernel/simplify.ts";
 import { type Coordinates, coordinatesOf, envAt } from "../../coordinates.ts";
 import { type Lowering, unflatten } from "../../kernel.ts";
-import { loopOver, type Stride } from "../../loops.ts";
 import { registerType } from "../../values.ts";
+import { elementsOfRow, type Steps } from "./elements.ts";
+import { type Folded, inOnePass, oneByOne } from "./foldings.ts";
+import { scalarExprs, startOf } from "./scalar-expressions.ts";
 
-/** Cores in rounds: each needs only results of earlier rounds. */
-function rounds(cores: readonly Node[], group: Group, places: Placement): Node[][] {
-  const out: Node[][] = [];
+/** Foldings in rounds: each needs only results of earlier rounds. */
+function rounds(folded: readonly Folded[], group: Group, places: Placement): Folded[][] {
+  const out: Folded[][] = [];
+  const folds = new Map(folded.flatMap((f) => f.cores.map((core) => [core, f] as const)));
   const roundOf = new Map<Node, number>();
   const depth = (node: Node): number => {
     const known = roundOf.get(node);
     if (known !== undefined) return known;
     if (places.get(node)!.ready < group.position) return -1;
-    const d = Math.max(-1, ...node.operands.map(depth)) + (cores.includes(node) ? 1 : 0);
+    // What is folded together needs what the first of its cores needs.
+    const { operands } = folds.get(node)?.cores[0] ?? node;
+    const d = Math.max(-1, ...operands.map(depth)) + (folds.has(node) ? 1 : 0);
     roundOf.set(node, d);
     return d;
   };
-  for (const core of cores) (out[depth(core)] ??= []).push(core);
+  for (const f of folded) (out[depth(f.cores[0]!)] ??= []).push(f);
   return out;
 }
 
-/** A core on its way: its fold, the arithmetic of its dtype, and its accumulators. */
-interface Folding {
-  readonly core: Node;
-  readonly fold: Fold;
+/** A fold of a row on its way: the arithmetic of its dtype, and its accumulators. */
+interface Folding extends Folded {
+  readonly row: OpenRow;
   readonly scalars: ScalarAlgebra<Expr>;
   readonly accumulators: readonly Var[];
 }
@@ -55,8 +55,8 @@ interface Named {
   readonly values: readonly Expr[];
 }
 
-/** How threads share a row: where each begins and how far it steps, and how what they have folded becomes one. */
-export interface Sharing extends Stride {
+/** How threads share a row: which elements each takes, and how what they have folded becomes one. */
+export interface Sharing extends Steps {
   /**
    * Statements after which each thread has the fold of all threads' accumulators, and where. `merge` is the fold of two
    * sets of accumulators; it does not mind their order.
@@ -67,41 +67,67 @@ export interface Sharing extends Stride {
   ): { readonly body: readonly Stmt[]; readonly values: readonly Expr[] };
 }
 
+/** A row that a thread has a part in, and whether there is one: nothing is stored of a row that only fills up a workgroup. */
+export interface Line {
+  readonly row: Expr;
+  readonly inside?: Expr | undefined;
+}
+
+/** A row while it is folded: its coordinates, and its foldings of one round. */
+interface OpenRow {
+  readonly at: Coordinates;
+  readonly inside: Expr | undefined;
+}
+
 class RowLowering {
   private readonly k: Lowering;
   private readonly group: Group;
   private readonly places: Placement;
-  private readonly rows: Coordinates;
+  private readonly rows: readonly OpenRow[];
   private readonly shared: Sharing | undefined;
 
-  constructor(k: Lowering, row: Expr, shared: Sharing | undefined) {
+  constructor(k: Lowering, lines: readonly Line[], shared: Sharing | undefined) {
     this.k = k;
     this.group = k.fused.group!;
     this.places = k.places;
     this.shared = shared;
-    const env = unflatten(
-      row,
-      this.group.rows.map((c) => c.axis),
-    );
-    this.rows = coordinatesOf(this.group.rows, env);
+    const axes = this.group.rows.map((c) => c.axis);
+    this.rows = lines.map(({ row, inside }) => {
+      return { at: coordinatesOf(this.group.rows, unflatten(row, axes)), inside };
+    });
   }
 
   body(): Stmt[] {
     const cores = this.group.cores.filter((c) => coresOf(this.group, this.k.fused.stores, this.places).has(c));
-    const out = rounds(cores, this.group, this.places).flatMap((round) => this.round(round));
+    // What stays in registers is read again for nothing.
+    const isRead = this.shared && this.shared.turns === undefined;
+    const folded = isRead ? inOnePass(cores) : oneByOne(cores);
+    const out = rounds(folded, this.group, this.places).flatMap((round) => this.round(round));
     const whole = (s: Store) =>
       [...this.places.get(s.value)!.env!.values()].some((e) =>
         this.group.reduced.some((r) => mentions(e, (r.index as Var).name)),
       );
     const perRow = this.k.fused.stores.filter((s) => !whole(s));
     const perElement = this.k.fused.stores.filter(whole);
-    if (perRow.length > 0) out.push(...this.once(this.storesAt(perRow, this.rows)));
-    if (perElement.length > 0) out.push(...this.loop((at) => this.storesAt(perElement, at)));
+    if (perRow.length > 0) out.push(...this.once(this.stores(perRow, (r) => [r.at], undefined)));
+    if (perElement.length > 0) {
+      const atEach = (envs: readonly Env[]) => (r: OpenRow) => envs.map((env) => this.coordinates(r, env));
+      out.push(...this.loop((envs, inside) => this.stores(perElement, atEach(envs), inside)));
+    }
     return out;
   }
 
-  private storesAt(stores: readonly Store[], at: Coordinates): Stmt[] {
-    return this.k.storesAt(stores, at);
+  /** Stores at coordinates of each row, those of rows that are there or not together in one block. */
+  private stores(
+    stores: readonly Store[],
+    places: (row: OpenRow) => readonly Coordinates[],
+    inside: Expr | undefined,
+  ): Stmt[] {
+    return [...Map.groupBy(this.rows, (r) => r.inside)].flatMap(([own, rows]): Stmt[] => {
+      const body = rows.flatMap(places).flatMap((at) => this.k.storesAt(stores, at));
+      const condition = inside && own ? and(inside, own) : (inside ?? own);
+      return condition ? [{ kind: "if", condition, body }] : body;
+    });
   }
 
   private once(body: Stmt[]): Stmt[] {
@@ -111,44 +137,51 @@ class RowLowering {
     ];
   }
 
-  private loop(body: (at: Coordinates) => Stmt[]): Stmt[] {
-    const { reduced } = this.group;
-    const axes = reduced.map((c) => c.axis);
-    return loopOver(this.k, axes, (env) => body(new Map([...this.rows, ...coordinatesOf(reduced, env)])), {
-      shared: this.shared,
-      unroll: 4,
-    });
+  private coordinates({ at }: OpenRow, env: Env): Coordinates {
+    return new Map([...at, ...coordinatesOf(this.group.reduced, env)]);
   }
 
-  private round(cores: readonly Node[]): Stmt[] {
-    const foldings = cores.map((core) => this.folding(core));
+  private loop(body: (envs: readonly Env[], inside: Expr | undefined) => Stmt[]): Stmt[] {
+    const axes = this.group.reduced.map((c) => c.axis);
+    return elementsOfRow(this.k, axes, body, this.shared);
+  }
+
+  private round(folded: readonly Folded[]): Stmt[] {
+    const foldings = this.rows.flatMap((row) => folded.map((f) => this.folding(row, f)));
     const out = foldings.flatMap(({ fold, accumulators }) =>
       accumulators.map((target, i): Stmt => {
         const value = startOf(fold.accumulators[i]!.start, target.dtype);
         return { kind: "var", target, value };
       }),
     );
-    out.push(...this.loop((at) => foldings.flatMap((f) => this.step(f, at))));
-    for (const f of foldings) {
-      const value = finishOf(f.fold, f.scalars, this.combined(f, out));
-      const { target, stmt } = this.k.let("red", cast(value, registerType(f.core.type.dtype)));
-      out.push(stmt);
-      this.k.values.bind(f.core, envAt(f.core, this.places, this.rows), target);
+    out.push(
+      ...this.loop((envs, inside) =>
+        envs.flatMap((env) => foldings.flatMap((f) => this.step(f, this.coordinates(f.row, env), inside))),
+      ),
+    );
+    const combined = this.combined(foldings, out);
+    for (const [i, { cores, fold, scalars, row }] of foldings.entries()) {
+      const values = cores.length > 1 ? combined[i]! : [finishOf(fold, scalars, combined[i]!)];
+      for (const [c, core] of cores.entries()) {
+        const { target, stmt } = this.k.let("red", cast(values[c]!, registerType(core.type.dtype)));
+        out.push(stmt);
+        this.k.values.bind(core, envAt(core, this.places, row.at), target);
+      }
     }
     return out;
   }
 
-  private folding(core: Node): Folding {
-    const { fold } = foldOf(core)!;
-    const dtype = registerType(core.operands[0]!.type.dtype);
-    const accumulators = fold.accumulators.map(({ holds }) =>
+  private folding(row: OpenRow, folded: Folded): Folding {
+    const dtype = registerType(folded.cores[0]!.operands[0]!.type.dtype);
+    const accumulators = folded.fold.accumulators.map(({ holds }) =>
       variable(this.k.names.fresh("acc"), holds === "position" ? "i32" : dtype),
     );
-    return { core, fold, scalars: scalarExprs(dtype), accumulators };
+    return { row, ...folded, scalars: scalarExprs(dtype), accumulators };
   }
 
   /** Folds one element into the accumulators. */
-  private step({ core, fold, scalars, accumulators }: Folding, at: Coordinates): Stmt[] {
+  private step({ cores, fold, scalars, accumulators }: Folding, at: Coordinates, inside: Expr | undefined): Stmt[] {
+    const core = cores[0]!;
     const seen = new Set<Node>();
     for (const operand of core.operands) this.k.bindMoved(operand, at, seen);
     const env = new Map([...this.group.names].map(([name, index]) => [name, substitute(index, at)]));
@@ -158,7 +191,10 @@ class RowLowering {
     const position = address(reducedAxes(core), env);
     const { lets, values } = this.settled(liftOf(fold, scalars, operands, position));
     const merged = this.settled(fold.merge(scalars, accumulators, values));
-    const assigns = accumulators.map((target, i): Stmt => ({ kind: "assign", target, value: merged.values[i]! }));
+    const assigns = accumulators.map((target, i): Stmt => {
+      const value = merged.values[i]!;
+      return { kind: "assign", target, value: inside ? select(inside, value, target) : value };
+    });
     return [...lets, ...merged.lets, ...assigns];
   }
 
@@ -169,49 +205,27 @@ class RowLowering {
     return { lets: named.map((n) => n.stmt), values: named.map((n) => n.target) };
   }
 
-  /** The fold of all threads' accumulators. */
-  private combined({ fold, scalars, accumulators }: Folding, out: Stmt[]): readonly Expr[] {
-    if (!this.shared) return accumulators;
-    const { body, values } = this.shared.combine(accumulators, (a, b) => this.settled(fold.merge(scalars, a, b)));
+  /** The folds of all threads' accumulators, combined together, so that threads meet once for all of them. */
+  private combined(foldings: readonly Folding[], out: Stmt[]): readonly (readonly Expr[])[] {
+    const inParts = <T>(all: readonly T[]): T[][] => {
+      let from = 0;
+      return foldings.map(({ accumulators: { length } }) => all.slice(from, (from += length)));
+    };
+    const own = foldings.flatMap((f) => f.accumulators);
+    if (!this.shared) return inParts(own);
+    const { body, values } = this.shared.combine(own, (a, b) => {
+      const [left, right] = [inParts(a), inParts(b)];
+      const merged = foldings.map(({ fold, scalars }, i) => this.settled(fold.merge(scalars, left[i]!, right[i]!)));
+      return { lets: merged.flatMap((m) => m.lets), values: merged.flatMap((m) => m.values) };
+    });
     out.push(...body);
-    return values;
+    return inParts(values);
   }
 }
 
-const leastF32 = -3.4028234663852886e38;
-const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly highest: number }>>> = {
-  f32: { lowest: leastF32, highest: -leastF32 },
-  i32: { lowest: -(2 ** 31), highest: 2 ** 31 - 1 },
-  u32: { lowest: 0, highest: 2 ** 32 - 1 },
-};
-
-/** WGSL has no infinities: the ends of a range are those of its finite values. */
-const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
-  float(typeof start === "number" ? start : ends[dtype]![start], dtype);
-
-/** The arithmetic of records as expressions of one dtype. */
-function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
-  const compare =
-    (op: "lt" | "eq") =>
-    (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op, a, b });
-  const logic =
-    (op: "and" | "or") =>
-    (a: Expr, b: Expr): Expr => ({ kind: "logic", dtype: "bool", op, a, b });
-  return {
-    constant: (value) => float(value, dtype),
-    add: (a, b) => floatArith("add", a, b),
-    sub: (a, b) => floatArith("sub", a, b),
-    mul: (a, b) => floatArith("mul", a, b),
-    min: (a, b) => floatArith("min", a, b),
-    max: (a, b) => floatArith("max", a, b),
-    less: compare("lt"),
-    equal: compare("eq"),
-    and: logic("and"),
-    or: logic("or"),
-    select,
-    call: (op, ...operands) => opCall(op, dtype, operands),
-  };
-}
+/** The statements of rows that the same threads fold side by side. */
+export const lowerRows = (k: Lowering, lines: readonly Line[], shared?: Sharing): Stmt[] =>
+  new RowLowering(k, lines, shared).body();
 
 /** The statements of one row, which a thread has to itself where nothing says how threads share it. */
-export const lowerRow = (k: Lowering, row: Expr, shared?: Sharing): Stmt[] => new RowLowering(k, row, shared).body();
+export const lowerRow = (k: Lowering, row: Expr, shared?: Sharing): Stmt[] => lowerRows(k, [{ row }], shared);

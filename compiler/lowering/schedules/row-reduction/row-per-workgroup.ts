@@ -1,44 +1,60 @@
-/** Row reductions in which the threads of a workgroup share a row and combine their parts in memory that they share. */
-import { dimExpr, typical } from "../../../fusion/index.ts";
-import { type ArrayDecl, type Expr, element, floatArith, int, type Stmt } from "../../../kernel/index.ts";
-import { lt } from "../../../kernel/simplify.ts";
+/** Row reductions in which the threads of a workgroup share a row of any length. */
+import { dimExpr, isMultipleOf, typical } from "../../../fusion/index.ts";
+import { type ArrayDecl, variable } from "../../../kernel/index.ts";
 import { noSharing } from "../../facts.ts";
-import type { Lowering } from "../../kernel.ts";
+import type { KernelCode } from "../../kernel.ts";
 import type { Schedule } from "../../schedule.ts";
-import type { RowProblem } from "./problem.ts";
-import { lowerRow, type Sharing } from "./row-lowering.ts";
+import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
+import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
+import { lowerRow } from "./row-lowering.ts";
 
-export const rowPerWorkgroup: Schedule<RowProblem, { readonly threads: number }> = {
+interface Shared extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Neighbouring elements that a thread loads at once. */
+  readonly elements: number;
+  /** Lanes of a subgroup, or 0 where threads exchange what they have through memory. */
+  readonly subgroup: number;
+}
+
+/** Pieces that each thread takes at least: with fewer, most of the time goes into combining what threads have. */
+const leastPieces = 4;
+/** Loads of a thread that are under way at once. */
+const unroll = 4;
+
+export const rowPerWorkgroup: Schedule<RowProblem, Shared> = {
   name: "row-per-workgroup",
-  summary: "the threads of a workgroup share a row, element by element, and combine what they have in a tree",
-  settings: (facts) => (facts.software ? noSharing : [{ threads: 64 }]),
-  fits: ({ width }, { threads }) =>
-    typical(width) >= threads || `a row has ${width} elements, fewer than the ${threads} threads of a workgroup`,
-  cost: (_, { threads }) => 1 / threads,
-  lower: ({ k, rows }, { threads }) => {
-    const arrays: ArrayDecl[] = [];
-    const code = k.perWorkgroup(dimExpr(rows), threads, (row, lane) =>
-      lowerRow(k, row, { first: lane, step: threads, combine: treeOf(k, lane, threads, arrays) }),
-    );
-    return { ...code, arrays };
+  summary: "the threads of a workgroup share a row of any length, and fold it piece by piece",
+  settings: (facts) => {
+    if (facts.software) return noSharing;
+    const subgroup = knownSubgroup(facts);
+    const threads = [64, 256, 1024].filter((n) => n <= facts.maxWorkgroupInvocations && n >= subgroup);
+    return threads.flatMap((n) => [8, 4, 1].map((elements) => ({ threads: n, elements, subgroup })));
   },
+  fits: (problem, { threads, elements, subgroup }, facts) => {
+    const { k, width } = problem;
+    const full = subgroup === 0 ? noRoom(problem, threads, 1, facts) : undefined;
+    if (full) return full;
+    if (typical(width) < threads)
+      return `a row has ${width} elements, fewer than the ${threads} threads of a workgroup`;
+    if (threads > 64 && typical(width) < leastPieces * threads * elements)
+      return `a row has ${width} elements, too few for ${threads} threads`;
+    if (elements === 1) return true;
+    if (!elementsOfLoad(problem).includes(elements)) return `no tensor has ${elements} elements in 16 bytes`;
+    if (!isMultipleOf(width, elements)) return `rows of ${width} elements do not divide into pieces of ${elements}`;
+    return countsNeighbours(k, k.fused.group!.reduced) || "the elements of a row are not neighbours in memory";
+  },
+  cost: (_, { threads, elements }) => 1 / (threads * elements),
+  lower,
 };
 
-/** Half of the threads that are left take over what the other half has, until one has it all. */
-function treeOf(k: Lowering, lane: Expr, threads: number, arrays: ArrayDecl[]): Sharing["combine"] {
-  return (accumulators, merge) => {
-    const own = accumulators.map(({ dtype }): ArrayDecl => {
-      return { name: k.names.fresh("s"), dtype, length: threads, space: "workgroup" };
-    });
-    arrays.push(...own);
-    const get = (i: Expr) => own.map((a) => element(a.name, a.dtype, i));
-    const set = (values: readonly Expr[]) =>
-      own.map((a, i): Stmt => ({ kind: "set", array: a.name, index: lane, value: values[i]! }));
-    const body: Stmt[] = [...set(accumulators), { kind: "barrier" }];
-    for (let half = threads >> 1; half > 0; half >>= 1) {
-      const { lets, values } = merge(get(lane), get(floatArith("add", lane, int(half))));
-      body.push({ kind: "if", condition: lt(lane, int(half)), body: [...lets, ...set(values)] }, { kind: "barrier" });
-    }
-    return { body, values: get(int(0)) };
-  };
+function lower({ k, rows, width }: RowProblem, { threads, elements, subgroup }: Shared): KernelCode {
+  const arrays: ArrayDecl[] = [];
+  const code = k.perWorkgroup(dimExpr(rows), threads, (row) => {
+    const lid = threadOf(threads, subgroup, (name, max) => variable(name, "i32", { min: 0, max }));
+    const all = { threads, lid, lane: lid, lanes: threads, apart: 1 };
+    const combine = subgroup > 0 ? exchangeOf(k, all, subgroup, arrays) : treeOf(k, all, arrays);
+    const isLong = typical(width) >= 2 * unroll * threads * elements;
+    return lowerRow(k, row, { first: lid, step: threads, elements, ...(isLong && { unroll }), combine });
+  });
+  return { ...code, arrays, ...(subgroup > 0 && { subgroupSize: subgroup }) };
 }

@@ -2,20 +2,14 @@
  * pad(a) + pad(b) -> concat(a, b), where one range begins at the end of the other: the cotangent of neighbouring slices,
  * such as q, k and v out of one product, is written once instead of padded and added.
  */
-import {
-  type Axis,
-  addDims,
-  type Dim,
-  findAxis,
-  indexMapOf,
-  type Node,
-  ops,
-  rewrite,
-} from "../../../compiler/index.ts";
+import { addDims, type Dim } from "../ir/dim.ts";
+import type { Node } from "../ir/node.ts";
+import { indexMapOf } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
+import { add, concat, input, is, pad, transpose } from "../ops/index.ts";
+import { nodeRule, type Refusal, refuse, rewritePass } from "../rewrite/index.ts";
 
-const { nodeRule, refuse, rewritePass } = rewrite;
-
-function joined({ operands, type }: Node): Node | rewrite.Refusal | undefined {
+function joined({ operands, type }: Node): Node | Refusal | undefined {
   const [a, b] = operands as [Node, Node];
   if (!isZeroPad(a) || !isZeroPad(b) || a.attrs.axis !== b.attrs.axis) return undefined;
   if (!sameAxes(a, b)) return refuse("one is repeated along an axis of the other");
@@ -23,15 +17,14 @@ function joined({ operands, type }: Node): Node | rewrite.Refusal | undefined {
   if (!low || !high) return refuse("neither range begins where the other ends");
   const axis = low.attrs.axis as string;
   const parts = [...partsOf(low.operands[0]!, axis), ...partsOf(high.operands[0]!, axis)];
-  const whole = ops.pad(ops.concat(parts, axis), axis, low.attrs.low as Dim, high.attrs.high as Dim);
-  return ops.transpose(
+  const whole = pad(concat(parts, axis), axis, low.attrs.low as Dim, high.attrs.high as Dim);
+  return transpose(
     whole,
     type.axes.map((x) => x.name),
   );
 }
 
-const isZeroPad = (node: Node): boolean =>
-  ops.is(ops.pad, node) && ((node.attrs.value as number | undefined) ?? 0) === 0;
+const isZeroPad = (node: Node): boolean => is(pad, node) && ((node.attrs.value as number | undefined) ?? 0) === 0;
 
 const endOf = (pad: Node): Dim =>
   addDims(pad.attrs.low as Dim, (findAxis(pad.operands[0]!.type, pad.attrs.axis as string) as Axis).size);
@@ -41,17 +34,17 @@ const sameAxes = (a: Node, b: Node): boolean =>
 
 /** What a concatenation along the axis joins; a transpose in between changes no meaning. */
 function partsOf(node: Node, axis: string): readonly Node[] {
-  const inner = ops.is(ops.transpose, node) ? node.operands[0]! : node;
+  const inner = is(transpose, node) ? node.operands[0]! : node;
   return indexMapOf(inner)?.consecutive === axis ? inner.operands : [node];
 }
 
 export const joinPads = rewritePass("join-pads", [
   nodeRule("neighbouring-ranges", {
-    of: ops.add,
-    operand: ops.pad,
+    of: add,
+    operand: pad,
     example: () => {
-      const [a, b] = ["a", "b"].map((name) => ops.input(name, "f32", [{ name: "x", size: 2 }])) as [Node, Node];
-      return ops.add(ops.pad(a, "x", 0, 2), ops.pad(b, "x", 2, 0));
+      const [a, b] = ["a", "b"].map((name) => input(name, "f32", [{ name: "x", size: 2 }])) as [Node, Node];
+      return add(pad(a, "x", 0, 2), pad(b, "x", 2, 0));
     },
     rewrite: joined,
   }),

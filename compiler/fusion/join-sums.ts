@@ -1,0 +1,75 @@
+/**
+ * Lets sums over all rows of a tensor, such as the gradients of biases and of the scales of norms, run beside a kernel that
+ * reads that tensor anyway: in workgroups of their own of the same dispatch. Alone they are too few threads to keep an
+ * adapter busy; beside a contraction they cost next to nothing.
+ */
+import type { Node } from "../ir/node.ts";
+import { countRegions, type FusedKernel, type Fusion, type Storage } from "./fused-kernel.ts";
+import type { FusionLimits } from "./materialize.ts";
+import { typicalSpan } from "./sizes.ts";
+
+/** Kernels that may have others beside them, the preferred kind first: what is bound by arithmetic has memory to spare. */
+const hosts = ["contraction", "row_reduction"] as const;
+
+/** The kernels, in an order in which they can run, with sums beside kernels before them. */
+export function joinSums(fusion: Fusion, limits: FusionLimits): Fusion {
+  const kernels: FusedKernel[] = [];
+  const readers = new Map<Node, number[]>();
+  for (const kernel of fusion.kernels) {
+    const at = isSumOfColumns(kernel) ? hostOf(kernel, kernels, readers, fusion.storage, limits) : undefined;
+    if (at !== undefined) {
+      kernels[at] = besideOf(kernels[at]!, kernel);
+      continue;
+    }
+    for (const r of kernel.reads) (readers.get(r) ?? readers.set(r, []).get(r)!).push(kernels.length);
+    kernels.push(kernel);
+  }
+  return { ...fusion, kernels };
+}
+
+const besideOf = (host: FusedKernel, sum: FusedKernel): FusedKernel => ({
+  ...host,
+  stores: [...host.stores, ...sum.stores],
+  beside: [...(host.beside ?? []), sum],
+});
+
+/** Whether a kernel folds rows whose elements lie apart in the tensors that it reads: their results are neighbours. */
+function isSumOfColumns({ kind, group, stores, reads }: FusedKernel): boolean {
+  if (kind !== "row_reduction" || !group) return false;
+  const known = [...group.rows, ...group.reduced].every((c) => typeof c.axis.size === "number");
+  const rows = typicalSpan(group.rows.map((c) => c.axis));
+  const results = stores.every((s) => typicalSpan(s.value.type.axes) <= rows);
+  const size = (n: Node) => typicalSpan(n.type.axes);
+  const largest = [...reads].reduce<Node | undefined>(
+    (best, n) => (best && size(best) >= size(n) ? best : n),
+    undefined,
+  );
+  const last = largest?.type.axes.at(-1);
+  const index = last && group.names.get(last.name);
+  return known && results && group.rows.some((c) => c.index === index);
+}
+
+/**
+ * The last kernel before a sum that reads all that the sum does. What the sum waits for is done when that kernel begins, and
+ * what waits for the sum comes after both.
+ */
+function hostOf(
+  sum: FusedKernel,
+  kernels: readonly FusedKernel[],
+  readers: ReadonlyMap<Node, readonly number[]>,
+  storage: ReadonlyMap<Node, Storage>,
+  limits: FusionLimits,
+): number | undefined {
+  const [first] = sum.reads;
+  const candidates = (readers.get(first!) ?? []).filter((i) => {
+    const host = kernels[i]!;
+    const places = [...host.stores, ...sum.stores].map((s) => s.to);
+    const regions = countRegions([...places, ...[...host.reads].map((r) => storage.get(r) ?? { root: r })]);
+    return [...sum.reads].every((r) => host.reads.has(r)) && regions <= limits.maxBindings;
+  });
+  for (const kind of hosts) {
+    const found = candidates.findLast((i) => kernels[i]!.kind === kind);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

@@ -1,0 +1,313 @@
+/**
+ * Decides how a kernel gets each value that it is computed from: by reading it, which writes it to memory, or by computing it
+ * again from what is read anyway. One view of cost serves all decisions: bytes read and written.
+ */
+import type { Node } from "../ir/node.ts";
+import {
+  indexMapOf,
+  isAffine,
+  isBijective,
+  isConcatenation,
+  isElementwise,
+  operandsAs,
+  opRecord,
+  overwritingOf,
+  roleOf,
+} from "../ir/op.ts";
+import { bytesOf, isFree, isView, type NearMiss, type Storage, type Store } from "./fused-kernel.ts";
+import { type Group, isCore, type Placement } from "./groups.ts";
+import { typical, typicalSpan } from "./sizes.ts";
+import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
+import type { Writes } from "./writes.ts";
+
+/** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
+export const maxRecomputedOps = 24;
+/** Bytes that decide nothing: a scalar more or less. */
+const negligibleBytes = 64;
+/** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
+const maxSelectedParts = 4;
+
+/** Products of an element from which on a conversion of what is in memory is stored: it saves more reads than it costs. */
+const manyUses = 1024;
+
+/** How often a contraction or an attention multiplies an element of an operand. */
+const usesOf = (core: Node, operand: Node): number => {
+  const work = opRecord(core.op).work?.(
+    core.operands.map((o) => o.type),
+    core.attrs,
+    core.type,
+  );
+  return work ? typical(work.macs) / typicalSpan(operand.type.axes) : 0;
+};
+
+/** A kernel whose reads are being decided: the consumer of the values that it asks for. */
+export interface Consumer {
+  readonly group?: Group;
+  /** What the kernel stores: computed in it, never read. */
+  readonly results: ReadonlySet<Node>;
+  /** Tensors that it may read. */
+  readonly maxReads: number;
+  readonly reads: Set<Node>;
+  readonly done: Set<Node>;
+}
+
+export class Reads {
+  private readonly missed = new Map<Node, string>();
+  private readonly wanted: Wanted;
+  private readonly writes: Writes;
+  private readonly places: Placement;
+
+  constructor(wanted: Wanted, writes: Writes, places: Placement) {
+    this.wanted = wanted;
+    this.writes = writes;
+    this.places = places;
+  }
+
+  get misses(): NearMiss[] {
+    return [...this.missed].map(([node, reason]) => ({ node, reason }));
+  }
+
+  /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
+  private isStoredWhole(node: Node): boolean {
+    if (!isConcatenation(node)) return false;
+    return node.operands.length > maxSelectedParts || this.wanted.stored.has(node) || isOfProducts(node);
+  }
+
+  readCore(core: Node, consumer: Consumer): void {
+    // A mask is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
+    const { kind } = consumer.group!;
+    const repeated = kind === "contraction" || kind === "attention";
+    core.operands.forEach((operand, i) => {
+      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer, usesOf(core, operand));
+      else this.resolve(operand, consumer);
+    });
+  }
+
+  /** Reads where stores begin that a run says the place of. */
+  readStarts(stores: readonly Store[], consumer: Consumer): void {
+    for (const { to } of stores) if (to.part?.start) this.resolve(to.part.start, consumer);
+  }
+
+  /** Reads what a value computed in this kernel is computed from. */
+  walk(node: Node, consumer: Consumer): void {
+    if (consumer.done.has(node)) return;
+    consumer.done.add(node);
+    if (isCore(node)) {
+      if (!consumer.group) this.read(node, consumer);
+      return;
+    }
+    if (this.writes.isResident(node) || overwritingOf(node)) {
+      this.read(node, consumer);
+      return;
+    }
+    for (const operand of node.operands) {
+      if (this.isPartOf(operand, node)) this.walk(operand, consumer);
+      else this.resolve(operand, consumer);
+    }
+  }
+
+  /** Whether a value is nowhere but in the conversion of it that is stored: no recomputing, however many ops it takes. */
+  private isPartOf(x: Node, stored: Node): boolean {
+    if (!isElementwise(x) || !isNarrowing(stored) || this.writes.storage.has(x) || this.writes.decided.has(x))
+      return false;
+    return this.places.get(x)!.group === this.places.get(stored)!.group;
+  }
+
+  private isOwn(node: Node, consumer: Consumer): boolean {
+    if (consumer.results.has(node)) return true;
+    return consumer.group !== undefined && this.places.get(node)!.group === consumer.group;
+  }
+
+  /** Decides how a kernel gets a value that it uses once per result. */
+  private resolve(node: Node, consumer: Consumer): void {
+    if (isFree(node) || consumer.reads.has(node)) return;
+    if (this.isOwn(node, consumer)) {
+      this.walk(node, consumer);
+      return;
+    }
+    if (consumer.done.has(node)) return;
+    if (this.writes.isResident(node) || isCore(node) || overwritingOf(node)) {
+      this.read(node, consumer);
+      return;
+    }
+    if (this.writes.isWritten(node) && !isElementwise(node)) {
+      this.read(node, consumer);
+      return;
+    }
+    if (this.isStoredWhole(node)) {
+      this.read(node, consumer);
+      return;
+    }
+    if (!isElementwise(node)) {
+      this.walk(node, consumer);
+      return;
+    }
+    if (!isCore(node) && this.wanted.ends.has(node) && !this.writes.decided.has(node)) {
+      this.read(node, consumer);
+      return;
+    }
+    const leaves = this.inlinedLeaves(node, consumer);
+    const waits = consumer.group && this.places.get(node)!.ready >= consumer.group.position;
+    if (waits || this.writes.decided.has(node)) {
+      // Its own kernel runs later: it is computed here, too, whatever that costs.
+      for (const operand of node.operands) this.resolve(operand, consumer);
+      consumer.done.add(node);
+      return;
+    }
+    const fits = leaves && consumer.reads.size + leaves.size <= consumer.maxReads;
+    const cost = leaves ? this.cost(leaves, node) : 0;
+    const saved = leaves ? this.costInMemory(leaves, node) : 0;
+    // Of two values that cost the same to store, the later one: those after it need less.
+    const isTie = leaves && cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf, node));
+    if (!fits || isTie || cost > saved + negligibleBytes) {
+      this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, saved));
+      this.read(node, consumer);
+      return;
+    }
+    for (const leaf of leaves) this.read(leaf, consumer);
+    this.inline(node, consumer);
+  }
+
+  miss(node: Node, reason: string): void {
+    if (!this.missed.has(node)) this.missed.set(node, reason);
+  }
+
+  private read(node: Node, consumer: Consumer): void {
+    if (isView(node) && this.writes.isResident(node)) this.writes.storage.set(node, viewStorage(node));
+    else this.writes.write(node);
+    consumer.reads.add(node);
+  }
+
+  /** Decides how a kernel gets a value that it uses in its innermost loop: only what is nearly a load is computed there. */
+  private resolveRepeated(node: Node, consumer: Consumer, uses: number): void {
+    if (isFree(node) || consumer.reads.has(node)) return;
+    if (
+      this.writes.isResident(node) ||
+      this.writes.storage.has(node) ||
+      isCore(node) ||
+      this.storesNarrow(node, uses)
+    ) {
+      this.read(node, consumer);
+      return;
+    }
+    if (isNearlyLoad(node)) {
+      for (const operand of node.operands) this.resolveRepeated(operand, consumer, uses);
+    } else if (operandsAs(node, "table").length > 0) {
+      node.operands.forEach((operand, i) => {
+        if (roleOf(node, i) === "table") this.resolveRepeated(operand, consumer, uses);
+        else this.read(operand, consumer);
+      });
+    } else {
+      if (isElementwise(node)) this.miss(node, "the kernel would compute it again for every result");
+      this.read(node, consumer);
+    }
+  }
+
+  /** Whether a conversion to fewer bytes is stored: instead of its operand, or beside one that is read again very often. */
+  private storesNarrow(node: Node, uses: number): boolean {
+    const [x] = node.operands;
+    if (isNarrowing(node) && (this.writes.isResident(x!) || this.writes.storage.has(x!))) return uses >= manyUses;
+    return narrowsComputed(node);
+  }
+
+  /** The values in memory that a value is recomputed from; undefined when that takes too many ops. */
+  private inlinedLeaves(node: Node, consumer: Consumer): Set<Node> | undefined {
+    const leaves = new Set<Node>();
+    const seen = new Set<Node>();
+    let budget = maxRecomputedOps;
+    const visit = (n: Node, root: boolean): boolean => {
+      if (seen.has(n) || isFree(n)) return true;
+      seen.add(n);
+      if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
+      const stops =
+        this.writes.isResident(n) ||
+        isCore(n) ||
+        overwritingOf(n) ||
+        (!root && (this.writes.isWritten(n) || this.wanted.ends.has(n)));
+      if (stops || this.isStoredWhole(n)) {
+        leaves.add(n);
+        return true;
+      }
+      if (isElementwise(n) && --budget < 0) return false;
+      return n.operands.every((o) => visit(o, false));
+    };
+    return visit(node, true) ? leaves : undefined;
+  }
+
+  /** Marks what is recomputed, so that it is not asked for again. */
+  private inline(node: Node, consumer: Consumer): void {
+    if (consumer.done.has(node) || consumer.reads.has(node) || isFree(node)) return;
+    if (this.isOwn(node, consumer)) {
+      this.walk(node, consumer);
+      return;
+    }
+    consumer.done.add(node);
+    for (const operand of node.operands) this.inline(operand, consumer);
+  }
+
+  /** Bytes moved to have the leaves: at most as many elements of each as the result has are read. */
+  private cost(leaves: ReadonlySet<Node>, result: Node): number {
+    let bytes = 0;
+    for (const leaf of leaves) {
+      const own = bytesOf(leaf);
+      bytes += Math.min(own, bytesOf(result)) + (this.isInMemory(leaf, result) ? 0 : own);
+    }
+    return bytes;
+  }
+
+  /**
+   * Whether a value is written in any case. A concatenation costs no write of its own: its parts' kernels store into it. Nor
+   * does a core whose kernel cannot compute the result in registers.
+   */
+  private isInMemory(leaf: Node, result?: Node): boolean {
+    const { group } = this.places.get(leaf)!;
+    return (
+      (result !== undefined && isCore(leaf) && this.places.get(result)!.group !== group) ||
+      isConcatenation(leaf) ||
+      this.writes.isResident(leaf) ||
+      this.writes.storage.has(leaf) ||
+      this.wanted.stored.has(leaf)
+    );
+  }
+
+  /**
+   * Bytes moved to read a value itself: where it is not written yet, also those of writing it, and what its kernel reads
+   * for that besides the cores that it is built around.
+   */
+  private costInMemory(leaves: ReadonlySet<Node>, node: Node): number {
+    if (this.isInMemory(node)) return bytesOf(node);
+    const { group } = this.places.get(node)!;
+    const others = [...leaves].filter((leaf) => !group || this.places.get(leaf)!.group !== group);
+    return 2 * bytesOf(node) + this.cost(new Set(others), node);
+  }
+
+  readThrough(node: Node, consumer: Consumer): void {
+    if (isFree(node)) return;
+    const computed = isElementwise(node) && !this.writes.decided.has(node);
+    if (computed || isCore(node) || overwritingOf(node) || this.writes.isResident(node)) {
+      this.read(node, consumer);
+      return;
+    }
+    for (const operand of node.operands) this.readThrough(operand, consumer);
+  }
+}
+
+/** A concatenation of what kernels compute and write in any case: each writes it in its place. */
+function isOfProducts(n: Node): boolean {
+  const made = (part: Node): boolean =>
+    isCore(part) ||
+    (isBijective(part) ? made(part.operands[0]!) : isFree(part) || (isAffine(part) && isFree(part.operands[0]!)));
+  return isConcatenation(n) && n.operands.every(made);
+}
+
+/** Why an elementwise value is read and not recomputed. */
+function whyNotRecomputed(fits: boolean, leaves: number | undefined, cost: number, saved: number): string {
+  if (leaves === undefined) return `computing it again takes more than ${maxRecomputedOps} operations`;
+  if (!fits) return `computing it again reads ${leaves} tensors, more than the kernel may bind`;
+  return `computing it again moves ${cost} bytes, and reading it ${saved}`;
+}
+
+function viewStorage(node: Node): Storage {
+  const { axis, start } = indexMapOf(node)!.range!;
+  return { root: node.operands[0]!, part: { axis, offset: start } };
+}

@@ -1,0 +1,72 @@
+/** What some kernel will ask memory for, whatever is decided about anything else. */
+import type { Node } from "../ir/node.ts";
+import { indexMapOf, isAffine, isConcatenation, isDecoded, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
+import { cast, is, mul } from "../ops/index.ts";
+import { bytesOf, isFree } from "./fused-kernel.ts";
+import { type Placement, readsInLoop, usersOf } from "./groups.ts";
+
+export interface Wanted {
+  /** The last values of chains. */
+  readonly ends: ReadonlySet<Node>;
+  /** Elementwise values and concatenations that contractions and attention read, and ends that another kernel reads. */
+  readonly stored: ReadonlySet<Node>;
+}
+
+export function wantedOf(nodes: readonly Node[], places: Placement): Wanted {
+  const users = usersOf(nodes);
+  const ends = chainEnds(nodes, places, users);
+  return { ends: new Set(ends.keys()), stored: wantedInMemory(nodes, places, users, ends) };
+}
+
+type Users = ReturnType<typeof usersOf>;
+
+/** The last values of chains, by what is stored of each: a conversion to more bytes is left to who reads it. */
+function chainEnds(nodes: readonly Node[], places: Placement, users: Users): Map<Node, Node> {
+  const goesOn = (node: Node): boolean => {
+    const [user, ...others] = users.get(node)!.map((u) => places.get(u)!);
+    return others.length === 0 && user?.chain === true && user.group === places.get(node)!.group;
+  };
+  const stored = (node: Node): Node => (is(cast, node) && isWidening(node) ? stored(node.operands[0]!) : node);
+  return new Map(nodes.filter((n) => places.get(n)!.chain && !goesOn(n)).map((end) => [stored(end), end]));
+}
+
+const isWidening = (conversion: Node): boolean => bytesOf(conversion) > bytesOf(conversion.operands[0]!);
+
+function wantedInMemory(
+  nodes: readonly Node[],
+  places: Placement,
+  users: Users,
+  ends: ReadonlyMap<Node, Node>,
+): Set<Node> {
+  const wanted = new Set<Node>();
+  const note = (node: Node): void => {
+    if (narrowsComputed(node)) wanted.add(node);
+    else if (isNearlyLoad(node)) node.operands.forEach(note);
+    else if (isConcatenation(node) || isElementwise(node)) wanted.add(node);
+  };
+  for (const node of nodes.filter(readsInLoop))
+    node.operands.filter((_, i) => roleOf(node, i) !== "mask").forEach(note);
+  for (const [stored, end] of ends)
+    if (users.get(end)!.some((u) => places.get(u)!.group !== places.get(end)!.group)) wanted.add(stored);
+  return wanted;
+}
+
+/** A movement that reads one operand or a number: a comparison beside the load. */
+const isPadding = (n: Node): boolean => n.operands.length === 1 && indexMapOf(n)?.outside !== undefined;
+
+/** A multiplication by a known scalar. */
+const isScaling = (n: Node): boolean => is(mul, n) && n.operands.some((o) => isFree(o) && o.type.axes.length === 0);
+
+/** What an innermost loop can afford to compute for each element that it loads. */
+export const isNearlyLoad = (n: Node): boolean =>
+  isAffine(n) || isPadding(n) || is(cast, n) || isScaling(n) || isDecoded(n);
+
+/** A conversion to fewer bytes. */
+export const isNarrowing = (node: Node): boolean =>
+  isElementwise(node) && node.operands.length === 1 && bytesOf(node) < bytesOf(node.operands[0]!);
+
+/** Whether a conversion to fewer bytes is stored instead of its operand, which kernels compute. */
+export const narrowsComputed = (node: Node): boolean => {
+  const [x] = node.operands;
+  return isNarrowing(node) && !isNearlyLoad(x!) && operandsAs(x!, "table").length === 0 && !isFree(x!);
+};

@@ -1,0 +1,126 @@
+/** What is written to memory, where each value lies, and whose kernel stores it: noted while kernels ask for values. */
+import { addDims, type Dim } from "../ir/dim.ts";
+import type { Node } from "../ir/node.ts";
+import { indexMapOf, isConcatenation, overwritingOf } from "../ir/op.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
+import { isFree, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
+import { type Group, type Place, type Placement, spaceOf } from "./groups.ts";
+
+/** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
+export interface Bucket {
+  readonly ready: number;
+  readonly level: number;
+  readonly axes: readonly Axis[];
+  readonly stores: Store[];
+}
+
+export class Writes {
+  readonly storage = new Map<Node, Storage>();
+  readonly groupStores = new Map<Group, Store[]>();
+  private readonly buckets = new Map<number, Map<string, Bucket>>();
+  /** Values and tensors whose kernels are decided. The walk goes from last to first, so these are written too late to be read. */
+  readonly decided = new Set<Node>();
+  /** Handed out whole, so they lie in tensors of their own. */
+  private readonly outputs: ReadonlySet<Node>;
+  private readonly order: ReadonlyMap<Node, number>;
+  private readonly places: Placement;
+
+  constructor(nodes: readonly Node[], outputs: readonly Node[], places: Placement) {
+    this.order = new Map(nodes.map((n, i) => [n, i]));
+    this.outputs = new Set(outputs);
+    this.places = places;
+    for (const node of outputs) this.write(node);
+  }
+
+  /** A value that memory holds already: an input, a table, or a range of an input. */
+  isResident(node: Node): boolean {
+    return isResident(node) || (isView(node) && !this.outputs.has(node));
+  }
+
+  /** Says that a kernel is decided, which runs before all kernels so far. */
+  decide(stores: readonly Store[]): void {
+    for (const store of stores) {
+      if (this.isPrimary(store)) this.decided.add(store.value);
+      this.decided.add(store.to.root);
+    }
+  }
+
+  /** Whether a value is written to memory before the kernel at hand. */
+  isWritten(node: Node): boolean {
+    return this.storage.has(node) && !this.decided.has(node);
+  }
+
+  /** Materializes a value. */
+  write(node: Node): void {
+    if (this.storage.has(node) || this.isResident(node)) return;
+    const over = overwritingOf(node);
+    if (over) {
+      const { kept, range, start, axis } = over;
+      this.storage.set(node, { root: kept });
+      this.addStore({ value: range, to: { root: kept, part: { axis, offset: 0, start } } });
+      return;
+    }
+    const storage: Storage = { root: node };
+    this.storage.set(node, storage);
+    if (isConcatenation(node)) this.writeParts(node);
+    else this.addStore({ value: node, to: storage });
+  }
+
+  /** Each part's kernel stores into its place; a part that is used elsewhere too is read from there. */
+  private writeParts(node: Node): void {
+    const axis = indexMapOf(node)!.consecutive!;
+    let offset: Dim = 0;
+    for (const part of node.operands) {
+      const to: Storage = { root: node, part: { axis, offset } };
+      if (!this.storage.has(part) && !this.outputs.has(part) && !this.isResident(part) && !isFree(part))
+        this.storage.set(part, to);
+      this.addStore({ value: part, to });
+      offset = addDims(offset, findAxis(part.type, axis)!.size);
+    }
+  }
+
+  private addStore(store: Store): void {
+    const place = this.places.get(store.value)!;
+    const list = place.group && this.groupStores.get(place.group);
+    if (!place.group) this.addToBucket(store, place);
+    else if (!list) this.groupStores.set(place.group, [store]);
+    else if (place.group.kind !== "indexing") list.push(store);
+    else this.addToBucket(this.isPrimary(store) ? list.splice(0, 1, store)[0]! : store, place);
+  }
+
+  /** Whether a store is to where its value is read from: an indexing kernel builds its result there, and it is copied from there. */
+  private isPrimary({ value, to }: Store): boolean {
+    const read = this.storage.get(value);
+    return read?.root === to.root && read.part?.offset === to.part?.offset;
+  }
+
+  private addToBucket(store: Store, { ready, level }: Place): void {
+    const axes = store.value.type.axes;
+    const names = spaceOf(store.value)
+      .map((a) => `${a.name}=${a.size}`)
+      .sort();
+    const key = `${level}/${names.join(",")}`;
+    let byKey = this.buckets.get(ready);
+    if (!byKey) this.buckets.set(ready, (byKey = new Map()));
+    const bucket = byKey.get(key);
+    if (bucket) bucket.stores.push(store);
+    else byKey.set(key, { ready, level, axes, stores: [store] });
+  }
+
+  /**
+   * Takes out one of the buckets of a readiness. What their kernels read falls into lower levels of the same readiness, so
+   * the highest level goes first.
+   */
+  takeBucket(ready: number): Bucket | undefined {
+    const byKey = this.buckets.get(ready) ?? new Map<string, Bucket>();
+    let top: string | undefined;
+    for (const [key, bucket] of byKey) if (top === undefined || bucket.level > byKey.get(top)!.level) top = key;
+    const bucket = top === undefined ? undefined : byKey.get(top);
+    if (top !== undefined) byKey.delete(top);
+    return bucket;
+  }
+
+  sorted(stores: readonly Store[]): Store[] {
+    return [...stores].sort((a, b) => this.order.get(a.value)! - this.order.get(b.value)!);
+  }
+}

@@ -1,0 +1,72 @@
+/** Row reductions whose rows are neighbours in memory, such as sums over all rows of a matrix: loads go across the rows. */
+import { dimExpr, isMultipleOf, typical } from "../../../fusion/index.ts";
+import { type ArrayDecl, int } from "../../../kernel/index.ts";
+import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { noSharing } from "../../facts.ts";
+import { ceilDiv, type KernelCode } from "../../kernel.ts";
+import type { Schedule } from "../../schedule.ts";
+import { treeOf } from "./combine.ts";
+import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem } from "./problem.ts";
+import { type Line, lowerRows } from "./row-lowering.ts";
+
+export interface Columns extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Threads side by side; the others take other elements of the same rows. */
+  readonly across: number;
+  /** Neighbouring rows of one thread, loaded at once. */
+  readonly elements: number;
+}
+
+/** Workgroups that keep a GPU busy. */
+const manyWorkgroups = 512;
+/** Loads of a thread that are under way at once. */
+const unroll = 4;
+
+export const columns: Schedule<RowProblem, Columns> = {
+  name: "columns",
+  summary: "a thread folds neighbouring rows, whose elements lie side by side; threads share the length of the rows",
+  settings: (facts) =>
+    facts.software
+      ? noSharing
+      : [8, 16, 32, 64].flatMap((across) => [8, 4, 1].map((elements) => ({ threads: 256, across, elements }))),
+  fits: (problem, { threads, across, elements }, facts) => {
+    const { k, rows, width } = problem;
+    const down = threads / across;
+    const full = noRoom(problem, threads, elements, facts);
+    if (full) return full;
+    if (elements > 1 && !elementsOfLoad(problem).includes(elements))
+      return `no tensor has ${elements} elements in 16 bytes`;
+    if (!isMultipleOf(rows, elements)) return `${rows} rows do not divide into pieces of ${elements}`;
+    if (across > 8 && typical(rows) < across * elements)
+      return `${rows} rows are fewer than ${across} threads would take`;
+    if (typical(width) < down) return `a row has ${width} elements, fewer than the ${down} threads that would share it`;
+    return countsNeighbours(k, k.fused.group!.rows) || "neighbouring rows are not neighbours in memory";
+  },
+  // Wide loads; then long lines of them, as long as there are workgroups enough.
+  cost: ({ rows }, { across, elements }) => {
+    const workgroups = typical(rows) / (across * elements);
+    return (workgroups >= manyWorkgroups ? 1 / across : across) / elements;
+  },
+  lower: lowerColumns,
+};
+
+export function lowerColumns({ k, rows, width }: RowProblem, { threads, across, elements }: Columns): KernelCode {
+  const arrays: ArrayDecl[] = [];
+  const [count, down] = [dimExpr(rows), threads / across];
+  const code = k.perWorkgroup(ceilDiv(count, across * elements), threads, (workgroup, lid) => {
+    const [x, y] = [mod(lid, int(across)), div(lid, int(across))];
+    const piece = add(mul(workgroup, int(across)), x);
+    const pieces = ceilDiv(count, elements);
+    const inside = lt(piece, pieces);
+    const isWhole = inside.kind === "const";
+    // All threads meet at barriers, those past the last rows with the last rows.
+    const from = mul(isWhole ? piece : min(piece, sub(pieces, int(1))), int(elements));
+    const lines = Array.from({ length: elements }, (_, u): Line => {
+      return { row: add(from, int(u)), ...(!isWhole && { inside }) };
+    });
+    const combine = treeOf(k, { threads, lid, lane: y, lanes: down, apart: across }, arrays);
+    const isLong = typical(width) >= 2 * unroll * down;
+    return lowerRows(k, lines, { first: y, step: down, ...(isLong && { unroll }), combine });
+  });
+  return { ...code, arrays };
+}

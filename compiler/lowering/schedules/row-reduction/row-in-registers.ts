@@ -1,0 +1,87 @@
+/** Row reductions that read each row once: the threads that share it hold it in registers from fold to fold. */
+import { dimExpr, isMultipleOf, typical } from "../../../fusion/index.ts";
+import { type ArrayDecl, int, variable } from "../../../kernel/index.ts";
+import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { noSharing } from "../../facts.ts";
+import { ceilDiv, type KernelCode } from "../../kernel.ts";
+import type { Schedule } from "../../schedule.ts";
+import { exchangeOf, knownSubgroup, threadOf, treeOf } from "./combine.ts";
+import { countsNeighbours, elementsOfLoad, noRoom, type RowProblem, wholeReads } from "./problem.ts";
+import { lowerRows } from "./row-lowering.ts";
+
+interface Held extends Readonly<Record<string, number>> {
+  readonly threads: number;
+  /** Threads that share a row. */
+  readonly lanes: number;
+  /** Neighbouring elements that a thread loads at once. */
+  readonly elements: number;
+  /** Lanes of a subgroup, or 0 where threads exchange what they have through memory. */
+  readonly subgroup: number;
+}
+
+/** Elements that a thread holds of all tensors together, before it runs out of registers: in large workgroups each has fewer. */
+const mostHeld = ({ threads }: Held): number => (threads > 512 ? 32 : 64);
+/** Elements of a row that a thread has at best: enough loads under way, and not too few threads. */
+const wellHeld = 16;
+/** Threads that keep a GPU busy. */
+const manyThreads = 65536;
+
+const turnsOf = ({ width }: RowProblem, { lanes, elements }: Held): number =>
+  Math.ceil(typical(width) / (lanes * elements));
+
+export const rowInRegisters: Schedule<RowProblem, Held> = {
+  name: "row-in-registers",
+  summary:
+    "the threads that share a row load it once, 16 bytes at a time where it divides into those, and hold it in registers",
+  settings: (facts) => {
+    if (facts.software) return noSharing;
+    const subgroup = knownSubgroup(facts);
+    return [8, 16, 32, 64, 128, 256, 512, 1024]
+      .filter((lanes) => lanes <= facts.maxWorkgroupInvocations)
+      .flatMap((lanes) =>
+        [8, 4, 1].map((elements) => ({ threads: Math.max(64, subgroup, lanes), lanes, elements, subgroup })),
+      );
+  },
+  fits: (problem, settings, facts) => {
+    const { k, width } = problem;
+    const full = settings.subgroup === 0 ? noRoom(problem, settings.threads, 1, facts) : undefined;
+    if (full) return full;
+    if (typeof width !== "number") return "the length of a row is open until a run";
+    const { elements, lanes } = settings;
+    if (elements > 1 && !elementsOfLoad(problem).includes(elements))
+      return `no tensor has ${elements} elements in 16 bytes`;
+    if (!isMultipleOf(width, elements)) return `rows of ${width} elements do not divide into pieces of ${elements}`;
+    if (2 * width <= lanes) return `a row has ${width} elements, fewer than half of the threads that would share it`;
+    if (turnsOf(problem, settings) * elements * Math.max(1, wholeReads(problem)) > mostHeld(settings))
+      return `a row of ${width} elements does not fit the registers of ${lanes} threads`;
+    return countsNeighbours(k, k.fused.group!.reduced) || "the elements of a row are not neighbours in memory";
+  },
+  cost: (problem, settings) => {
+    const { lanes, elements } = settings;
+    const held = turnsOf(problem, settings) * elements;
+    const wasted = (held * lanes) / typical(problem.width);
+    const idle = Math.max(1, manyThreads / (typical(problem.rows) * lanes)) ** 0.25;
+    const narrow = elements === 1 ? 2 : 1;
+    return wasted * idle * narrow * Math.max(1, held / wellHeld) * (1 + Math.log2(lanes) / 16);
+  },
+  lower,
+};
+
+function lower(problem: RowProblem, settings: Held): KernelCode {
+  const { k, rows } = problem;
+  const { threads, lanes, elements, subgroup } = settings;
+  const [count, each] = [dimExpr(rows), threads / lanes];
+  const arrays: ArrayDecl[] = [];
+  const code = k.perWorkgroup(ceilDiv(count, each), threads, (workgroup) => {
+    const lid = threadOf(threads, subgroup, (name, max) => variable(name, "i32", { min: 0, max }));
+    const lane = mod(lid, int(lanes));
+    const row = add(mul(workgroup, int(each)), div(lid, int(lanes)));
+    const inside = lt(row, count);
+    // All threads meet at barriers and exchanges, those past the last row with the last row.
+    const line = inside.kind === "const" ? { row } : { row: min(row, sub(count, int(1))), inside };
+    const all = { threads, lid, lane, lanes, apart: 1 };
+    const combine = subgroup > 0 ? exchangeOf(k, all, subgroup, arrays) : treeOf(k, all, arrays);
+    return lowerRows(k, [line], { first: lane, step: lanes, elements, turns: turnsOf(problem, settings), combine });
+  });
+  return { ...code, arrays, ...(subgroup > 0 && { subgroupSize: subgroup }) };
+}

@@ -1,0 +1,40 @@
+/** Folds as expressions: the arithmetic that records state once, and what accumulators begin with. */
+import type { Accumulator, ScalarAlgebra } from "../../../ir/algebra.ts";
+import type { DType } from "../../../ir/dtype.ts";
+import { type Expr, float, floatArith, opCall } from "../../../kernel/index.ts";
+import { select } from "../../../kernel/simplify.ts";
+
+const leastF32 = -3.4028234663852886e38;
+const ends: Readonly<Partial<Record<DType, { readonly lowest: number; readonly highest: number }>>> = {
+  f32: { lowest: leastF32, highest: -leastF32 },
+  i32: { lowest: -(2 ** 31), highest: 2 ** 31 - 1 },
+  u32: { lowest: 0, highest: 2 ** 32 - 1 },
+};
+
+/** WGSL has no infinities: the ends of a range are those of its finite values. */
+export const startOf = (start: Accumulator["start"], dtype: DType): Expr =>
+  float(typeof start === "number" ? start : ends[dtype]![start], dtype);
+
+/** The arithmetic of records as expressions of one dtype. */
+export function scalarExprs(dtype: DType): ScalarAlgebra<Expr> {
+  const compare =
+    (op: "lt" | "eq") =>
+    (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op, a, b });
+  const logic =
+    (op: "and" | "or") =>
+    (a: Expr, b: Expr): Expr => ({ kind: "logic", dtype: "bool", op, a, b });
+  return {
+    constant: (value) => float(value, dtype),
+    add: (a, b) => floatArith("add", a, b),
+    sub: (a, b) => floatArith("sub", a, b),
+    mul: (a, b) => floatArith("mul", a, b),
+    min: (a, b) => floatArith("min", a, b),
+    max: (a, b) => floatArith("max", a, b),
+    less: compare("lt"),
+    equal: compare("eq"),
+    and: logic("and"),
+    or: logic("or"),
+    select,
+    call: (op, ...operands) => opCall(op, dtype, operands),
+  };
+}
