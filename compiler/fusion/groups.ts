@@ -136,7 +136,7 @@ function fewRowsOf(node: Node): Node | undefined {
     spanOf(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
   const isShared = node.type.axes.some((c) => findAxis(a.type, c.name) && findAxis(b.type, c.name));
   const isPair = (few: Node, long: Node) =>
-    dimBounds(own(few, long)).max <= mostFewRows &&
+    mostOf(own(few, long)) <= mostFewRows &&
     typical(own(long, few)) > mostFewRows &&
     foldOf(node)!
       .over(node.attrs)
@@ -145,7 +145,7 @@ function fewRowsOf(node: Node): Node | undefined {
   return isPair(a, b) ? a : isPair(b, a) ? b : undefined;
 }
 
-const dimBounds = (dim: Dim) => (typeof dim === "number" ? { min: dim, max: dim } : boundsOf(dim));
+const mostOf = (dim: Dim): number => (typeof dim === "number" ? dim : boundsOf(dim).max);
 
 type Users = ReadonlyMap<Node, readonly Node[]>;
 
