@@ -26,6 +26,9 @@ const adapters: Readonly<Record<string, NamedAdapter>> = {
   ),
 };
 
+/** Whom kernels are shown for where nobody is named. */
+export const anyGpu = "typical";
+
 export const adapterNames = Object.keys(adapters);
 
 /** Throws UsageError for an adapter that is not on record. */

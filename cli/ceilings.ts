@@ -1,6 +1,7 @@
 /** The ceilings of an adapter: measured once, and kept on disk. */
 import type { WebgpuBackend } from "../backends/webgpu/index.ts";
 import { type Ceilings, type Missing, measureCeilings } from "../backends/webgpu/index.ts";
+import { FileError } from "../compiler/index.ts";
 import { areNumbers, isRecord, readCached, writeCached } from "../runtime/index.ts";
 import { cachePath, measuredOn } from "./tuning.ts";
 
@@ -20,10 +21,15 @@ const areCeilings = (value: unknown): value is MeasuredCeilings =>
   areNumbers(value.ceilings) &&
   always.every((name) => Object.hasOwn(value.ceilings as object, name));
 
-/** Measures the adapter, and keeps what it does. */
+/** Measures the adapter, and keeps what it does where that can be written; else it is measured again next time. */
 export async function freshCeilings(gpu: GpuDevice): Promise<MeasuredCeilings> {
   const measured = await measureCeilings(gpu);
-  await writeCached(cachePath("ceilings", gpu), measuredOn(gpu), measured);
+  try {
+    await writeCached(cachePath("ceilings", gpu), measuredOn(gpu), measured);
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    process.stderr.write(`what was measured is not kept: ${error.message}\n`);
+  }
   return measured;
 }
 

@@ -27,3 +27,4 @@ export * from "./random.ts";
 export * from "./setting-rules.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";
+export * from "./training-state.ts";

@@ -8,6 +8,11 @@ interface Reported {
   readonly metrics?: Readonly<Record<string, Tensor<never>>>;
   /** State that the step keeps besides, such as batch norm's running statistics. */
   readonly updates?: readonly StateUpdate[];
+  /**
+   * How many samples or tokens the loss, or each of several, is a mean over, where that differs from batch to batch:
+   * micro-batches that are accumulated then count by it, and the whole is the mean over all of theirs.
+   */
+  readonly weight?: Tensor<never>;
 }
 
 export interface OneLoss extends Reported {
@@ -45,9 +50,8 @@ export function assertDistinct(stage: string, names: readonly string[]): void {
  */
 export function totalLoss(stage: string, result: LossResult): OneLoss {
   const wrong = (text: string) => new UsageError(`stage "${stage}": ${text}`);
-  const { metrics = {}, updates = [] } = result;
-  const losses = "losses" in result ? result.losses : [];
-  assertDistinct(stage, [...Object.keys(metrics), ...losses.map((l) => l.name)]);
+  const { losses = [], metrics = {}, ...rest } = { losses: undefined, ...result };
+  assertDistinct(stage, ["loss", ...Object.keys(metrics), ...losses.map((l) => l.name)]);
   if (!("losses" in result)) return result;
   const odd = losses.find(({ weight = 1 }) => !Number.isFinite(weight));
   if (odd) throw wrong(`the weight of the loss "${odd.name}" is ${odd.weight}: it is a finite number`);
@@ -57,5 +61,5 @@ export function totalLoss(stage: string, result: LossResult): OneLoss {
   });
   if (parts.length === 0) throw wrong("no loss has a weight other than 0: there is nothing to minimize");
   const reported = Object.fromEntries(losses.map(({ name, loss }) => [name, loss]));
-  return { loss: parts.reduce((a, b) => add(a, b)), metrics: { ...reported, ...metrics }, updates };
+  return { loss: parts.reduce((a, b) => add(a, b)), metrics: { ...reported, ...metrics }, ...rest };
 }

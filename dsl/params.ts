@@ -28,17 +28,32 @@ export interface Params {
    * A learned tensor of this scope. Throws UsageError for one that was declared before, unless it is asked for through
    * `shared()`: two layers in one scope would be one layer.
    */
-  parameter<A extends string = never>(name: string, axes: readonly Axis<A>[], init: Distribution): Tensor<A>;
+  parameter<A extends string = never>(
+    name: string,
+    axes: readonly Axis<A>[],
+    init: Distribution,
+    options?: ParameterOptions,
+  ): Tensor<A>;
   /** What a linear of this scope learns beside its weight, where its stage asks for that. */
   adapter(): LowRank | undefined;
   /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
 }
 
+export interface ParameterOptions {
+  /** The least and the largest value that training leaves it: it is clamped after each update, and its gradient is not. */
+  readonly within?: Range;
+}
+
+/** The least and the largest value. */
+export type Range = readonly [number, number];
+
 export interface ParamsOptions {
   readonly training?: boolean;
   readonly dtype?: DType;
   readonly adapters?: Adapters;
+  /** Is told the range of each parameter that has one, by its path. */
+  readonly onRange?: (path: string, within: Range) => void;
 }
 
 /** The root scope. */
@@ -64,8 +79,9 @@ function scopeAt(path: string, around: Surroundings): Params {
     training: around.training ?? false,
     scope: (name) => scopeAt(join(name), around),
     shared: () => scopeAt(path, { ...around, sharing: true }),
-    parameter: (name, axes, init) => {
+    parameter: (name, axes, init, { within } = {}) => {
       declare(join(name), around);
+      if (within) around.onRange?.(join(name), within);
       return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init));
     },
     adapter: () => around.adapters?.of(path),

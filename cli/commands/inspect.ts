@@ -33,7 +33,7 @@ import {
 import type { Model } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
-import { adapterNamed } from "../adapters.ts";
+import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
 import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
@@ -94,6 +94,8 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.sweep.length > 0) return await sweepCommand(source, args);
   if (args.measure && args.kernels === undefined)
     throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
+  if (args.measure && args.adapter !== anyGpu)
+    throw new UsageError(`--measure times kernels on the GPU that is here, not on --adapter ${args.adapter}`);
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();

@@ -42,6 +42,7 @@ export async function tuneCommand(source: string, args: TuneArguments): Promise<
   try {
     say(`device: ${gpu.adapter.description} (${gpu.reason})`);
     const findings = await knownFindings(gpu);
+    await keepFindings(gpu, findings); // what cannot be kept takes no time
     const onKernel = (done: number, total: number, k: Result) => say(`${done}/${total} ${progress(k)}`);
     const options = { sizes, findings, precision, budget: args.budget, onKernel, signal: controller.signal };
     const results = await tuneKernels(gpu, graph, options);

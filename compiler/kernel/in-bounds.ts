@@ -291,6 +291,13 @@ function quotient(a: Bounds, b: Bounds): Bounds {
   return { min: Math.floor(a.min / highest(b)), max: distinct(max) };
 }
 
+/** What the counter of a loop of several steps is in its last turn, which may be well before the end; from both ends known. */
+function lastTurn(from: Bounds, to: Bounds, step: number): Dim[] {
+  const [start, end] = [highest(from), highest(to) - 1];
+  if (step === 1 || !(start <= mostI32) || !(end < mostI32) || from.min < 0 || end < from.min) return [];
+  return [start + Math.floor((end - from.min) / step) * step];
+}
+
 /** An access that may leave its memory, as far as the proof sees. */
 export type Access =
   | Extract<Expr, { kind: "load" | "element" }>
@@ -358,7 +365,10 @@ class Proof {
       case "for": {
         const inner = scope.within();
         const [from, to] = [scope.of(s.from), scope.of(s.to)];
-        inner.bind(s.index.name, { min: from.min, max: to.max.map((d) => subDims(d, 1)) });
+        inner.bind(s.index.name, {
+          min: from.min,
+          max: distinct([...to.max.map((d) => subDims(d, 1)), ...lastTurn(from, to, s.step)]),
+        });
         this.block(s.body, inner);
         return;
       }

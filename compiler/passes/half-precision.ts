@@ -151,7 +151,7 @@ class HalfChoice {
     if (this.half.has(node)) {
       // What only f32 ops use gains nothing from f16 and may overflow, as a square before its sum or a variance would.
       const optional = follows(node) || this.isCastable(node);
-      const wide = users.every((u, i) => u.type.dtype === "f32" && !reading[i]);
+      const wide = users.every((u, i) => !reading[i] && (u.type.dtype === "f32" || isStatisticOf(node, u)));
       if (optional && wide) this.half.delete(node);
     } else if (!handedOut && indexMapOf(node) && reading.every(Boolean)) {
       this.half.add(node); // converted before it is moved: half the bytes are moved, and a window repeats none
@@ -160,6 +160,10 @@ class HalfChoice {
     }
   }
 }
+
+/** Whether a node takes another as nothing but a statistic, which is f32 whatever the node is. */
+const isStatisticOf = (operand: Node, node: Node): boolean =>
+  node.operands.every((o, i) => o !== operand || roleOf(node, i) === "statistic");
 
 /** What no input of a run has a part in: parameters, constants and what is made of them. */
 function learnedNodes(nodes: readonly Node[]): Set<Node> {

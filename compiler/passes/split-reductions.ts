@@ -10,7 +10,9 @@
 import type { Pass } from "../driver/index.ts";
 import { foldsParts } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
+import { boundsOf } from "../ir/dim.ts";
 import { rewriteGraph } from "../ir/graph.ts";
+import type { SizedAxis } from "../ir/host-tensor.ts";
 import type { Node } from "../ir/node.ts";
 import { foldOf, isReduction } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
@@ -28,7 +30,8 @@ const apart: Few = { rows: 256, parts: 2048 };
 /** Rows that lie side by side in memory share workgroups, as the sums of channels do: it takes more of them to be many. */
 const sideBySide: Few = { rows: 4096, parts: 16384 };
 
-const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * Number(a.size), 1);
+/** Elements; of a size that is open, as few as a run may have. */
+const size = (axes: readonly Axis[]): number => axes.reduce((n, a) => n * boundsOf(a.size).min, 1);
 
 export const splitReductions: Pass = {
   name: "split-reductions",
@@ -53,23 +56,27 @@ function splitOne(node: Node): Node {
   const [rows, width] = [size(node.type.axes), size(axes)];
   const few = over.includes(largest.type.axes.at(-1)!.name) ? apart : sideBySide;
   if (width < longRow || !(rows < few.rows)) return node;
-  const longest = axes.reduce((a, b) => (Number(b.size) > Number(a.size) ? b : a));
-  const count = divisorNear(Number(longest.size), few.parts / rows);
+  const known = axes.filter((a): a is SizedAxis => typeof a.size === "number");
+  const longest = known.reduce((a, b) => (b.size > a.size ? b : a), { name: "", size: 1 });
+  const count = divisorNear(longest.size, few.parts / rows);
   const others = over.filter((n) => n !== longest.name);
   if (count === 1 || (count === longest.size && others.length === 0)) return node;
   const inner = `${longest.name}_part`;
   const into = [
     { name: longest.name, size: count },
-    { name: inner, size: Number(longest.size) / count },
+    { name: inner, size: longest.size / count },
   ];
   const parts = count === longest.size ? node.operands : node.operands.map((x) => split(x, longest.name, into));
   const rest = { over: count === longest.size ? others : [...others, inner] };
-  if (isReduction(node)) return build(node.op, [build(node.op, parts, rest)], { over: [longest.name] });
+  // A part may still be long, where the longest axis has few divisors: it is split along another one.
+  if (isReduction(node)) return build(node.op, [splitOne(build(node.op, parts, rest))], { over: [longest.name] });
   // Parts of a sum of halves are f32, as the sum is until it is whole.
-  const products = build(
-    node.op,
-    parts.map((x) => cast(x, "f32")),
-    rest,
+  const products = splitOne(
+    build(
+      node.op,
+      parts.map((x) => cast(x, "f32")),
+      rest,
+    ),
   );
   return transpose(cast(reduceSum(products, [longest.name]), node.type.dtype), axisNames(node.type));
 }

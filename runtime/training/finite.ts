@@ -6,22 +6,28 @@ type Figures = Readonly<Record<string, number>>;
 
 /**
  * Throws UsageError for a loss, a gradient or a rate that is not finite, on the last step as on any. A gradient can be NaN
- * where the loss is a number, and the parameters are by then as well, so this comes before anything is saved.
+ * where the loss is a number, and the parameters are by then as well, so this comes before anything is saved. With a loss
+ * scale that adapts, such a step was skipped and left the parameters whole; it ends the run where no smaller scale is left.
  */
 export function assertFiniteFigures(step: CompiledStep, number: number, figures: Figures): void {
   const { loss = Number.NaN, gradient_norm: norm = Number.NaN, rate = Number.NaN } = figures;
   if (!Number.isFinite(loss))
     throw ended(`the loss of step ${number} is ${loss}`, "lower the learning rate or clip the gradient");
-  if (!Number.isFinite(norm))
+  if (!Number.isFinite(norm) && !canShrink(step, figures))
     throw ended(`the gradient of step ${number} is not finite (its norm is ${norm}, the loss ${loss})`, remedy(step));
   if (!Number.isFinite(rate))
     throw ended(`the learning rate of step ${number} is ${rate}`, "look at what the stage's schedule gives there");
 }
 
-const remedy = ({ lossScale }: CompiledStep): string =>
-  lossScale
-    ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
-    : "lower the learning rate";
+const canShrink = ({ lossScale }: CompiledStep, { loss_scale: scale }: Figures): boolean =>
+  lossScale?.goodSteps !== undefined && scale! > 1;
+
+const remedy = ({ lossScale }: CompiledStep): string => {
+  if (!lossScale) return "lower the learning rate";
+  return lossScale.goodSteps
+    ? `so it was at every loss scale down to 2, in steps that were skipped and changed no parameter: lower the learning rate, or take precision "f32"`
+    : `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`;
+};
 
 const ended = (what: string, hint: string): UsageError =>
   new UsageError(`${what}: ${hint}; checkpoints up to before it are whole`);

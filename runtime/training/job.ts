@@ -12,21 +12,31 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
+import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { LowRankAdapter } from "./adapters.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
+  /** Of a step, or of one micro-batch of it. */
   readonly graph: Graph;
-  /** Where the trained parameters and the optimizer's moments lie, and the names of those tensors in the store. */
+  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and the sums between, 0 at first. */
+  readonly accumulation?: {
+    readonly count: number;
+    readonly update: Graph;
+    readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+  };
+  /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
     readonly parameters: string;
-    readonly mean: string;
-    readonly square: string;
+    /** By the names of the update rule. */
+    readonly state: Readonly<Record<string, string>>;
+    /** The average of the parameters, where the step keeps one; all arenas have it or none. */
+    readonly average?: string;
   }[];
-  /** Names in the store of the averages of the trained parameters, one for each arena; none where left out. */
-  readonly averages?: readonly string[];
+  /** The update rule's name, and what each state that it keeps starts as: a number, or the parameter's first value. */
+  readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
@@ -37,8 +47,8 @@ export interface CompiledStep {
   readonly counter: string;
   /** What the step is compiled for. */
   readonly precision: Precision;
-  /** The scale of the loss in the store, and what it is at first; none in f32. */
-  readonly lossScale?: { readonly state: string; readonly initial: number };
+  /** The scale of the loss in the store, and what it is at first; none in f32. One that adapts counts its good steps. */
+  readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
 }
 
 export interface TrainingBatch {
@@ -50,12 +60,15 @@ export interface TrainingBatch {
 
 export interface TrainingJob {
   readonly step: CompiledStep;
+  /** Updates; where micro-batches are accumulated, each is made of several batches. */
   readonly steps: number;
   /** Numbers for the symbolic sizes, `batch` among them. */
   readonly sizes: Sizes;
   readonly seed: number;
   /** Steps between checkpoints. */
   readonly checkpointEvery: number;
+  /** A checkpoint is saved after so many minutes as well. Default: 10. */
+  readonly checkpointMinutes?: number;
   /** Endless batches from a cursor on; `undefined` is the beginning. */
   readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
   /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
@@ -88,6 +101,10 @@ export interface JobFile<C extends Readonly<Record<string, Setting>> = Readonly<
   readonly name: string;
   readonly summary: string;
   readonly config: C;
+  /** What the settings may be; those named as numbers of a TrainingJob have the rules of these. */
+  readonly rules?: SettingRules;
+  /** Settings with another value of which a run may go on; steps, checkpointEvery and checkpointMinutes always are. */
+  readonly mayChange?: readonly (keyof C & string)[];
   readonly build: (config: C) => Promise<TrainingJob>;
 }
 

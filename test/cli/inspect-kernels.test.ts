@@ -149,6 +149,7 @@ schedules:
     [["--kernels", "layers.0.fc/contrct"], 'no kernel of layers is called "layers.0.fc/contrct"; did you mean'],
     [["--kernels", "nothing"], 'no kernel of layers is called "nothing"; --kernels lists them all'],
     [["--measure"], "--measure goes with --kernels"],
+    [["--kernels", "--measure", "--adapter", "apple-m"], "not on --adapter apple-m"],
     [["--kernels", "--adapter", "amd-rdna"], 'no adapter "amd-rdna" is on record; did you mean "amd-rdna3"? There are'],
   ])("refuses %s", async (args, message) => {
     expect(await heddle("inspect", file, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });

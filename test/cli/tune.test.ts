@@ -101,3 +101,26 @@ describe("heddle tune", () => {
     expect(err).toContain(message);
   });
 });
+
+describe("where nothing can be kept", () => {
+  beforeAll(() => {
+    writeFileSync(folder.at("no-folder"), "");
+    vi.stubEnv("HEDDLE_CACHE", folder.at("no-folder"));
+  });
+  afterAll(() => vi.stubEnv("HEDDLE_CACHE", folder.at("cache")));
+
+  it("heddle tune says so before it takes any time", async () => {
+    const { status, out, err } = await tune("--budget", "30s");
+    expect(status).toBe(1);
+    expect(out).toBe("");
+    expect(err).toMatch(/FileError: cannot create .*no-folder/);
+    expect(err).not.toContain("ways timed");
+  });
+
+  it("heddle devices --measure prints what it measured", { timeout: 60_000 }, async () => {
+    const { status, out, err } = await heddle("devices", "--measure");
+    expect(err).toMatch(/^what was measured is not kept: cannot create .*no-folder/m);
+    expect(out).toMatch(/copy by a kernel/);
+    expect(status).toBe(0);
+  });
+});

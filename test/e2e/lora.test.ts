@@ -78,7 +78,7 @@ describe("two linears with an update each", () => {
       graph.inputs.map((n) => [inputName(n), Float64Array.from({ length: elements([n]) }, draw)] as const),
     );
     values.set("train.step", Float64Array.of(0));
-    values.set(arenas[0]!.square, new Float64Array(size));
+    values.set(arenas[0]!.state.square!, new Float64Array(size));
     const run = (parameters: Float64Array) => evaluate(graph, new Map([...values, [name, parameters]]));
     const at = values.get(name)!;
     let squares = 0;

@@ -1,22 +1,31 @@
 /** The command line of the fuzzer: which seeds, on what, and where it goes on. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
 import type { GpuDevice } from "../../backends/webgpu/runtime/device.ts";
 import { HeddleError } from "../../compiler/index.ts";
 import { devices, type Executor, interpreters } from "./executors.ts";
 import { crash, type Finding, printFinding } from "./finding.ts";
+import { fuzzCase } from "./random-case.ts";
+import { recordedFor } from "./recorded.ts";
 import { runSeed } from "./seeds.ts";
 import { missing, openSession, type SeedRange, type Session, saveSession, withSeed } from "./session.ts";
+import { tileCase } from "./tile-case.ts";
 
 interface Options {
   readonly seeds: SeedRange;
   readonly only: readonly string[];
+  readonly graphs: Graphs;
   readonly resume?: string;
   readonly shrink: number;
 }
 
 /** The reference takes part in every comparison; alone it tests that graphs are made and evaluated. */
-const executorNames = ["reference", "interpreter", "webgpu"] as const;
+const executorNames = ["reference", "interpreter", "webgpu", "recorded"] as const;
+const usual = executorNames.filter((n) => n !== "recorded");
+
+/** Any ops in chains, or what tiles and matrix units are for. */
+const cases = { fused: fuzzCase, tiles: tileCase } as const;
+type Graphs = keyof typeof cases;
 
 /** Seeds between two writings of the session's file, where a crash is not to be feared. */
 const savedEvery = 25;
@@ -25,9 +34,10 @@ const savedEvery = 25;
 export async function main(argv: readonly string[]): Promise<number> {
   let status = 1;
   const program = new Command("fuzz")
-    .description("Compare random fused graphs between WebGPU, the kernel interpreter and the float64 reference.")
+    .description("Compare random graphs between WebGPU, the kernel interpreter and the float64 reference.")
     .option("--seeds <from..to>", "the seeds to run, the last left out", seedRange, [0, 1000] as SeedRange)
-    .option("--only <list>", `any of ${executorNames.join(", ")}`, nameList, [...executorNames])
+    .option("--only <list>", `any of ${executorNames.join(", ")}`, nameList, [...usual])
+    .addOption(new Option("--graphs <kind>", "what is drawn").choices(Object.keys(cases)).default("fused"))
     .option("--resume <file>", "keep what is done in this file, and leave out what it says is done")
     .option("--shrink <n>", "graphs tried to make a failing one smaller", wholeNumber, 500)
     .action(async (options: Options) => {
@@ -63,17 +73,15 @@ function wholeNumber(text: string): number {
 }
 
 async function fuzz(options: Options): Promise<number> {
-  let session = afterCrash(openSession(options.resume, options.only));
+  let session = afterCrash(openSession(options.resume, [options.graphs, ...options.only]), options.graphs);
   const open = () => requestDevice({ prefer: "software" });
   let gpu = options.only.includes("webgpu") ? await open() : undefined;
   const renew = async (broken: GpuDevice): Promise<GpuDevice> => {
     broken.dispose();
     return (gpu = await open());
   };
-  const executors = [
-    ...(options.only.includes("interpreter") ? interpreters : []),
-    ...(gpu ? devices(gpu, renew) : []),
-  ];
+  const same = [...(options.only.includes("interpreter") ? interpreters : []), ...(gpu ? devices(gpu, renew) : [])];
+  const executorsOf = (seed: number) => [...same, ...(options.only.includes("recorded") ? recordedFor(seed) : [])];
   const progress = new Progress(options.seeds[1] - options.seeds[0]);
   const save = async (next: Session) => {
     session = next;
@@ -88,7 +96,7 @@ async function fuzz(options: Options): Promise<number> {
     for (const seed of missing(options.seeds, session.done)) {
       if (stopped) break;
       if (gpu) await save({ ...session, running: seed });
-      const findings = await run(seed, executors, options, progress);
+      const findings = await run(seed, executorsOf(seed), options, progress);
       const { running: _, ...rest } = session;
       session = { ...rest, done: withSeed(session.done, seed), findings: [...session.findings, ...findings] };
       if (findings.length > 0 || ++unsaved % savedEvery === 0) await save(session);
@@ -102,10 +110,10 @@ async function fuzz(options: Options): Promise<number> {
 }
 
 /** A seed that was running when the process ended is a finding, and is left out. */
-function afterCrash(session: Session): Session {
+function afterCrash(session: Session, graphs: Graphs): Session {
   const { running, ...rest } = session;
   if (running === undefined) return session;
-  const found = crash(running);
+  const found = crash(running, cases[graphs](running).graph);
   process.stdout.write(`${printFinding(found)}\n`);
   return { ...rest, done: withSeed(session.done, running), findings: [...session.findings, found] };
 }
@@ -116,7 +124,7 @@ async function run(
   options: Options,
   progress: Progress,
 ): Promise<readonly Finding[]> {
-  const result = await runSeed(seed, executors, options.shrink);
+  const result = await runSeed(seed, executors, options.shrink, cases[options.graphs]);
   progress.add(result.compared, result.skipped, result.findings.length);
   for (const f of result.findings) progress.print(printFinding(f));
   return result.findings;

@@ -15,6 +15,7 @@ import {
   InternalError,
   inputName,
   type Node,
+  type Program,
   runProgram,
   type SizedAxis,
   type Sizes,
@@ -31,6 +32,8 @@ export interface Run {
 
 /** A compiled graph, which may be run several times. */
 export interface Prepared {
+  /** The graph as its kernels compute it, where values are rounded that the given graph does not round: to f16. */
+  readonly computed?: Graph;
   run(values: Values, sizes: Sizes): Promise<Run>;
   dispose(): void;
 }
@@ -53,25 +56,38 @@ const both = (make: (open: boolean, suffix: string) => Executor): Executor[] => 
 const stateNames = (graph: Graph): string[] =>
   graph.inputs.filter((n) => n.attrs.role === "state").map((n) => inputName(n));
 
-const interpreter = (name: string, facts: AdapterFacts, open: boolean): Executor => ({
-  name,
-  facts,
-  open,
-  async prepare(graph) {
-    const program = compileKernels(graph, facts);
-    return {
-      async run(values, sizes) {
-        const { outputs, inputs } = runProgram(program, values, sizes);
-        // A state that nothing reads or writes is no input of the program: it stays as it was given.
-        return { outputs, states: new Map(stateNames(graph).map((s) => [s, inputs.get(s) ?? values.get(s)!])) };
-      },
-      dispose() {},
-    };
-  },
-});
+/** A program, and where it rounds what the given graph does not: the graph that it computes. */
+export interface Compiled {
+  readonly program: Program;
+  readonly computed?: Graph;
+}
+
+/** Interpreters of the programs that `compile` makes, for sizes that are known and that are open. */
+export const interpretersOf = (
+  name: string,
+  facts: AdapterFacts,
+  compile: (graph: Graph) => Promise<Compiled>,
+): readonly Executor[] =>
+  both((open, suffix) => ({
+    name: `interpreter, ${name}${suffix}`,
+    facts,
+    open,
+    async prepare(graph) {
+      const { program, computed } = await compile(graph);
+      return {
+        ...(computed && { computed }),
+        async run(values, sizes) {
+          const { outputs, inputs } = runProgram(program, values, sizes);
+          // A state that nothing reads or writes is no input of the program: it stays as it was given.
+          return { outputs, states: new Map(stateNames(graph).map((s) => [s, inputs.get(s) ?? values.get(s)!])) };
+        },
+        dispose() {},
+      };
+    },
+  }));
 
 export const interpreters: readonly Executor[] = Object.entries(adapters).flatMap(([name, facts]) =>
-  both((open, suffix) => interpreter(`interpreter, ${name}${suffix}`, facts, open)),
+  interpretersOf(name, facts, async (graph) => ({ program: compileKernels(graph, facts) })),
 );
 
 /** A device that is opened anew where one has refused a command: from then on it refuses everything. */

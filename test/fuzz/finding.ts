@@ -2,7 +2,6 @@
 import { bindSizes, compileKernels, type Graph, printGraph, printKernel, type Sizes } from "../../compiler/index.ts";
 import { check, type Fault, trialsOf } from "./check.ts";
 import type { Executor } from "./executors.ts";
-import { fuzzCase } from "./random-case.ts";
 import { shrink } from "./shrink.ts";
 
 export interface Finding {
@@ -50,12 +49,12 @@ function kernelsOf(graph: Graph, executor: Executor): string {
 }
 
 /** The finding that a seed ends the process, which nothing can shrink from within. */
-export const crash = (seed: number): Finding => ({
+export const crash = (seed: number, graph: Graph): Finding => ({
   seed,
   executor: "the process",
   sizes: {},
   fault: { kind: "crash", text: "the process ended while this seed was running", sizes: {} },
-  graph: printGraph(fuzzCase(seed).graph),
+  graph: printGraph(graph),
   kernels: "",
 });
 

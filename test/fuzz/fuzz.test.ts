@@ -1,13 +1,17 @@
 /** A slice of what `npm run fuzz` does: many random graphs interpreted, some on a device, and every graph that was wrong once. */
 import { describe, expect, test } from "vitest";
-import { type Graph, makeGraph, ops } from "../../compiler/index.ts";
-import { gpuTest } from "../support/adapter.ts";
+import { emitWgsl } from "../../backends/webgpu/index.ts";
+import { type Graph, makeGraph, ops, type Program, printKernel } from "../../compiler/index.ts";
+import { gpuTest, validatingDevice } from "../support/adapter.ts";
 import { check, trialsOf } from "./check.ts";
 import { devices, type Executor, interpreters } from "./executors.ts";
 import { printFinding } from "./finding.ts";
 import { faultsOf, found } from "./found.ts";
+import { fuzzCase } from "./random-case.ts";
+import { recordedExecutors, recordedFor } from "./recorded.ts";
 import { runSeed } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
+import { tileCase } from "./tile-case.ts";
 import { disagreement, expected } from "./tolerance.ts";
 
 const graphs = found.map(({ name, graph }) => [name, graph] as const);
@@ -29,6 +33,30 @@ describe.each(interpreters.filter((e) => !e.open))("kernels on $name", (executor
 
 test.each(interpreters)("random graphs on $name compute what the reference does", async (executor) => {
   expect(await findingsOf([executor], 0, 150)).toEqual([]);
+});
+
+/** Throws what Dawn says of the text of a program's kernels. */
+async function assertValidText({ kernels }: Program): Promise<void> {
+  const device = await validatingDevice();
+  for (const { kernel } of kernels.flatMap((k) => [...k.special, k])) {
+    const module = device.device.createShaderModule({ code: emitWgsl(kernel) });
+    const { messages } = await device.settle(module.getCompilationInfo());
+    if (messages.length > 0) throw new Error(`${messages[0]!.message} in ${printKernel(kernel)}`);
+  }
+}
+
+describe("kernels for recorded adapters, in f32 and f16, compute what the reference does, and are valid WGSL", () => {
+  test.each([
+    ["of products, attention and convolutions", tileCase, 20],
+    ["of random graphs", fuzzCase, 50],
+  ] as const)("%s", async (_, caseOf, count) => {
+    const texts: string[] = [];
+    for (let seed = 0; seed < count; seed++) {
+      const executors = recordedFor(seed, assertValidText).slice(0, 2);
+      texts.push(...(await runSeed(seed, executors, 50, caseOf)).findings.map(printFinding));
+    }
+    expect(texts).toEqual([]);
+  });
 });
 
 describe.each(families)("a device with the schedules of a %s adapter", (family) => {
@@ -74,6 +102,32 @@ test("a small error is found, and shrunk to the op that makes it", async () => {
   expect(small.outputs.map((o) => o.node.op)).toEqual(["sin"]);
   expect(small.outputs[0]!.node.operands[0]!.op).toBe("input");
   expect(small.outputs[0]!.node.type.axes).toEqual([{ name: "a", size: 1 }]);
+});
+
+test("an error of a hundredth is found in f16, whose roundings are no errors", async () => {
+  const [exact] = recordedExecutors().filter((e) => e.name.endsWith("nvidia-h200, f16"));
+  const axes = [
+    { name: "row", size: 40 },
+    { name: "sum", size: 64 },
+  ];
+  const [x, w] = [ops.input("x", "f32", axes), ops.input("w", "f32", [{ name: "column", size: 40 }, axes[1]!])];
+  const graph = makeGraph("g", [{ name: "y", node: ops.contract(x, w, ["sum"]) }]);
+  const off: Executor = {
+    ...exact!,
+    async prepare(g) {
+      const prepared = await exact!.prepare(g);
+      const larger = (values: ArrayLike<number>) => Array.from(values, (v) => v * 1.01);
+      return {
+        ...prepared,
+        async run(values, sizes) {
+          const run = await prepared.run(values, sizes);
+          return { ...run, outputs: new Map([...run.outputs].map(([name, v]) => [name, larger(v)])) };
+        },
+      };
+    },
+  };
+  expect(await check(exact!, graph, trialsOf(graph, [{}], 3))).toBeUndefined();
+  expect((await check(off, graph, trialsOf(graph, [{}], 3)))?.kind).toBe("disagreement");
 });
 
 test("a comparison that roundings flip is no disagreement", () => {

@@ -8,6 +8,7 @@ import {
   differentiate,
   type Graph,
   inputName,
+  isParameter,
   makeGraph,
   type Node,
   type OpRecord,
@@ -283,12 +284,16 @@ const sameType = (a: Node, b: Node): boolean =>
   a.type.axes.length === b.type.axes.length &&
   a.type.axes.every((x, i) => x.name === b.type.axes[i]!.name && x.size === b.type.axes[i]!.size);
 
+const wordRange = { low: 0, high: 2 ** 32 - 1, integer: true } as const;
+
 /** Values for each input of a graph of known sizes, exactly representable in its dtype. */
 export function drawInputs(graph: Graph, seed: number): Values {
   const next = seeded(seed);
   return new Map(
     graph.inputs.map((n) => {
-      const values = draw(n.type, inputRange[n.type.dtype], next);
+      // Words of a parameter hold integers of 4 or 8 bits, each of them any.
+      const words = isParameter(n) && n.type.dtype === "u32";
+      const values = draw(n.type, words ? wordRange : inputRange[n.type.dtype], next);
       return [inputName(n), n.type.dtype === "f16" ? Float64Array.from(Float16Array.from(values)) : values];
     }),
   );

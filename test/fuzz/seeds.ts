@@ -2,7 +2,7 @@
 import { check, trialsOf } from "./check.ts";
 import type { Executor } from "./executors.ts";
 import { type Finding, finding } from "./finding.ts";
-import { fuzzCase } from "./random-case.ts";
+import { type FuzzCase, fuzzCase } from "./random-case.ts";
 
 export interface SeedResult {
   readonly seed: number;
@@ -14,8 +14,13 @@ export interface SeedResult {
 }
 
 /** Compares the graph of a seed, at every size it is bound to; a fault is shrunk by at most `tries` graphs. */
-export async function runSeed(seed: number, executors: readonly Executor[], tries: number): Promise<SeedResult> {
-  const { graph, bindings, open } = fuzzCase(seed);
+export async function runSeed(
+  seed: number,
+  executors: readonly Executor[],
+  tries: number,
+  caseOf: (seed: number) => FuzzCase = fuzzCase,
+): Promise<SeedResult> {
+  const { graph, bindings, open } = caseOf(seed);
   const trials = trialsOf(graph, bindings, seed);
   const findings: Finding[] = [];
   if (trials.length > 0)

@@ -37,5 +37,7 @@ test("a run goes on where its file says, and a seed that ended the process is to
   expect(printed.mock.calls.flat().join("")).toMatch(/seed 4 on the process: crash/);
   expect(written.mock.calls.flat().join("")).toMatch(/2 of 4 seeds/);
   vi.restoreAllMocks();
-  expect(() => openSession(file, ["webgpu"])).toThrow(/ran on reference,interpreter, not on webgpu/);
+  expect(() => openSession(file, ["tiles", "webgpu"])).toThrow(
+    /ran on fused,reference,interpreter, not on tiles,webgpu/,
+  );
 });

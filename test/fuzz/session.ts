@@ -8,7 +8,7 @@ import type { Finding } from "./finding.ts";
 export type SeedRange = readonly [from: number, to: number];
 
 export interface Session {
-  /** The executors that the seeds ran on; another set is another session. */
+  /** What graphs the seeds drew, and the executors that they ran on; another set is another session. */
   readonly only: readonly string[];
   readonly done: readonly SeedRange[];
   /** The seed that ran when the file was written: after a crash, the one that crashed. */

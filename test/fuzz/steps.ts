@@ -160,7 +160,7 @@ function gramStep(d: Draft): Value | undefined {
 }
 
 /** What a query may see of the keys. */
-function maskFor(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]): Node {
+export function maskFor(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]): Node {
   const [q, k] = [ops.iota(query), ops.iota(key)];
   switch (d.choose(7)) {
     case 0:

@@ -4,6 +4,7 @@
  * A comparison that such a move flips makes what depends on it uncertain, so ops that jump need no care elsewhere.
  */
 import {
+  coreOf,
   type Graph,
   inputName,
   isGraphInput,
@@ -24,12 +25,15 @@ export interface Expected {
 
 /** What adding up rounds by, relative to the sum of the terms' magnitudes: that of hundreds of f32 additions. */
 const sumMove = 2 ** -20;
+/** Weights of attention are halves on their way to what is summed: relative to the largest result. */
+const halfMove = 2 ** -10;
 /** The relative difference that an input's own rounding stands for. */
 const inputMove = 2 ** -22;
 /** Between what moves within the tolerances change and what is granted: few draws do not find the worst one. */
 const margin = 4;
 /** Beyond these, f32 overflows on the way, and WGSL may assume that it never does; the statistics of a hidden row are −1e30. */
 const largest = 1e32;
+const largestHalf = 65504;
 const largestInteger = 2 ** 31;
 
 /** Ops of several elements or operands that round nothing: what they are given is what they give. */
@@ -80,25 +84,41 @@ function termsOf(node: Node, operands: readonly RefTensor[]): Float64Array | und
 function moved(node: Node, data: Float64Array, terms: Float64Array | undefined, move: Move): Float64Array {
   if (isGraphInput(node)) return isFloat(node) ? data.map((v) => v + v * inputMove * move()) : data;
   if (!rounds(node)) return data;
-  const { absolute, relative } = opRecord(node.op).tolerance[node.type.dtype]!;
-  return data.map((v, i) => v + (absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0)) * move());
+  const { absolute, relative } = toleranceOf(node);
+  const within = node.operands.some((o) => o.type.dtype === "f16") && coreOf(node)?.kind === "attention";
+  const most = within ? halfMove * data.reduce((m, v) => Math.max(m, Math.abs(v)), 0) : 0;
+  return data.map((v, i) => v + (most + absolute + relative * Math.abs(v) + sumMove * (terms?.[i] ?? 0)) * move());
+}
+
+/** f16 is what lies in memory: kernels compute in f32 and round once. */
+function toleranceOf(node: Node): { readonly absolute: number; readonly relative: number } {
+  const { f16, f32 } = opRecord(node.op).tolerance;
+  if (node.type.dtype !== "f16") return f32!;
+  return f32 ? { absolute: f32.absolute + 2 ** -24, relative: f32.relative + 2 ** -11 } : f16!;
 }
 
 function assertInRange(node: Node, data: Float64Array): void {
-  const most = isFloat(node) ? largest : largestInteger;
+  const most = !isFloat(node) ? largestInteger : node.type.dtype === "f16" ? largestHalf : largest;
   for (const v of data) if (!(Math.abs(v) < most)) throw new OutOfRange(`${node.op} has the value ${v}`);
 }
 
-/** The outputs of a graph of known sizes, in float64, with their tolerances. Throws OutOfRange. */
-export function expected(graph: Graph, inputs: Values, draws = 3, seed = 1): Map<string, Expected> {
+/**
+ * The outputs of a graph of known sizes, in float64, with their tolerances: by the roundings of the graph itself, or of the
+ * one that an executor computes in its place. Throws OutOfRange.
+ */
+export function expected(graph: Graph, inputs: Values, draws = 3, seed = 1, computed = graph): Map<string, Expected> {
   const plain = evaluateMoved(graph, inputs, undefined);
-  const runs = moves(draws, seed).map((move) => evaluateMoved(graph, inputs, move));
+  const unmoved = computed === graph ? plain : evaluateMoved(computed, inputs, undefined);
+  const runs = moves(draws, seed).map((move) => evaluateMoved(computed, inputs, move));
   const dtypes = new Map(graph.outputs.map((o) => [o.name, o.node.type.dtype]));
   return new Map(
     [...plain].map(([name, values]) => {
       const rounding = dtypes.get(name) === "f16" ? 2 ** -10 : dtypes.get(name) === "f32" ? 2 ** -20 : 0;
       const tolerance = values.map((v, i) => {
-        const off = runs.reduce((most, run) => Math.max(most, Math.abs(run.get(name)![i]! - v)), 0);
+        const off = runs.reduce(
+          (most, run) => Math.max(most, Math.abs(run.get(name)![i]! - unmoved.get(name)![i]!)),
+          0,
+        );
         return margin * off + rounding * Math.abs(v);
       });
       return [name, { values, tolerance }];

@@ -70,6 +70,7 @@ describe("what is believed", () => {
     ["a condition that has a name", "let i: i32 = wid_x * 8 + lid\n let c: bool = i < 8\n if c {\n b1[i] = 1\n }"],
     ["both parts of a condition", "let i: i32 = lid - 3\n if (0 <= i & i < 8) {\n b1[i] = 1\n }"],
     ["a loop", "for k in lid .. 8 by 3 {\n b1[k] = b0[7 - k]\n }"],
+    ["the last turn of a loop, well before its end", "for k in lid / 2 .. 8 by 8 {\n b1[k + 4] = 1\n }"],
     ["a remainder and a quotient", "for k in 0 .. 64 {\n b1[k / 8] = b0[k % 8]\n }"],
     ["a clamp of anything", "b1[lid] = b0[max(min(b0[lid], 7), 0)]"],
     ["a choice that follows a condition", "b1[lid] = b0[lid + 1 < 8 ? lid + 1 : 0]"],
@@ -80,6 +81,7 @@ describe("what is believed", () => {
 describe("what is not", () => {
   it.each([
     ["an index beyond the end", "b1[lid + 1] = 1"],
+    ["one more than the last turn of a loop", "for k in lid / 2 .. 9 by 4 {\n b1[k + 1] = 1\n }"],
     ["an index below 0", "b1[lid - 1] = 1"],
     ["a range that is only stated", "let i: i32 in 0 .. 8 = wid_x * 8 + lid\n b1[i] = 1"],
     ["a value from memory", "b1[lid] = b0[b0[lid]]"],

@@ -89,8 +89,8 @@ describe("several losses", () => {
       graph,
       new Map([
         [arenas[0]!.parameters, Float64Array.of(0.5, 0.5)],
-        [arenas[0]!.mean, zeros],
-        [arenas[0]!.square, zeros],
+        [arenas[0]!.state.mean!, zeros],
+        [arenas[0]!.state.square!, zeros],
         [counter, Float64Array.of(0)],
       ]),
     );

@@ -1,0 +1,91 @@
+/**
+ * Kernels for adapters whose facts are recorded, interpreted: in f32 and in f16, with schedules as the tables prefer them or
+ * drawn as a tuner may choose them. Every stage is checked, and every kernel by what the adapter can run.
+ */
+import {
+  type AdapterFacts,
+  baselineFacts,
+  compileKernels,
+  type Graph,
+  kernelIr,
+  lowering,
+  type Precision,
+  type Program,
+} from "../../compiler/index.ts";
+import { type Choose, seededChooser } from "../support/random-graph.ts";
+import { type Compiled, type Executor, interpretersOf } from "./executors.ts";
+
+/** By name: what was recorded, and what WebGPU guarantees, with halves, so that all can compute in f16. */
+const adapters: Readonly<Record<string, kernelIr.KernelFacts>> = {
+  ...Object.fromEntries(Object.entries(kernelIr.recordedAdapters).map(([name, { facts }]) => [name, facts])),
+  guaranteed: { ...kernelIr.guaranteedFacts, features: new Set(["f16"]) },
+};
+
+export interface RecordedOptions {
+  /** Draws schedules and settings where there is one; else they are those that the tables prefer. */
+  readonly draw?: number;
+  /** What a test asks of every program beside its results. */
+  readonly inspect?: (program: Program) => Promise<void>;
+}
+
+/** Executors of a seed: two in ten of all, so that as many graphs more are run; every other seed draws its schedules. */
+export const recordedFor = (seed: number, inspect?: RecordedOptions["inspect"]): readonly Executor[] =>
+  recordedExecutors({ ...(seed % 2 === 1 && { draw: seed }), ...(inspect && { inspect }) }).filter(
+    (_, i) => (i + seed) % 5 === 0,
+  );
+
+/** Two precisions, sizes known and open, for every adapter. */
+export const recordedExecutors = (options: RecordedOptions = {}): readonly Executor[] =>
+  Object.entries(adapters).flatMap(([name, recorded]) => {
+    const facts: AdapterFacts = { ...baselineFacts, ...recorded };
+    const drawn = options.draw === undefined ? "" : `, schedules drawn by ${options.draw}`;
+    return (["f32", "f16"] as const).flatMap((precision) =>
+      interpretersOf(`${name}${drawn}, ${precision}`, facts, (graph) => compiled(graph, facts, precision, options)),
+    );
+  });
+
+async function compiled(
+  graph: Graph,
+  facts: AdapterFacts,
+  precision: Precision,
+  { draw, inspect }: RecordedOptions,
+): Promise<Compiled> {
+  const schedules = draw === undefined ? lowering.scheduleTables : drawnTables(draw, facts);
+  const program = compileKernels(graph, facts, { precision, schedules, check: "all" });
+  await inspect?.(program);
+  return { program, ...(precision === "f16" && { computed: program.graph }) };
+}
+
+/** Settings of one schedule that are drawn, each then a schedule of its own. */
+const drawnOfEach = 3;
+
+/** The tables after schedules that have one setting each and stand in any order: what fits first is taken. */
+export function drawnTables(seed: number, facts: AdapterFacts): lowering.ScheduleTables {
+  const choose = seededChooser(seed);
+  const { contraction, attention, row_reduction, elementwise, indexing } = lowering.scheduleTables;
+  return {
+    contraction: drawnTable(contraction, facts, choose),
+    attention: drawnTable(attention, facts, choose),
+    row_reduction: drawnTable(row_reduction, facts, choose),
+    elementwise: drawnTable(elementwise, facts, choose),
+    indexing: drawnTable(indexing, facts, choose),
+  };
+}
+
+function drawnTable<T extends { readonly schedules: readonly lowering.Schedule<never>[] }>(
+  table: T,
+  facts: AdapterFacts,
+  choose: Choose,
+): T {
+  const single = table.schedules.flatMap((schedule) => {
+    const all = schedule.settings(facts);
+    if (typeof all === "string") return [];
+    return Array.from({ length: Math.min(drawnOfEach, all.length) }, () => {
+      const one = all[choose(all.length)]!;
+      return { ...schedule, settings: () => [one] };
+    });
+  });
+  const order = single.map(() => choose(1_000_000));
+  const shuffled = [...single.keys()].sort((a, b) => order[a]! - order[b]!).map((i) => single[i]!);
+  return { ...table, schedules: [...shuffled, ...table.schedules] };
+}
