@@ -220,28 +220,18 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
     (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
   const stored = placed.flatMap((place, i): Stored[] => {
+    const { arena, before, average } = place;
     const gradient = optimizer.clip === undefined ? packed[i]! : clipByNorm(packed[i]!, norm, optimizer.clip);
     const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
+    const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
+      output: numbered(output, i),
+      state,
+      node: unlessSkipped(next, now),
+    });
     return [
-      {
-        output: numbered("parameters", i),
-        state: place.arena.parameters,
-        node: unlessSkipped(after.parameter, place.before.parameter),
-      },
-      ...Object.entries(place.arena.state).map(([name, stored]) => ({
-        output: numbered(name, i),
-        state: stored,
-        node: unlessSkipped(after.state[name]!, place.before.state[name]!),
-      })),
-      ...(place.average
-        ? [
-            {
-              output: numbered("average", i),
-              state: place.arena.average!,
-              node: unlessSkipped(averaged(place.average, after.parameter, ema!), place.average),
-            },
-          ]
-        : []),
+      range("parameters", arena.parameters, after.parameter, before.parameter),
+      ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
+      ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
     ];
   });
   const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
