@@ -24,3 +24,4 @@ export * from "./random.ts";
 export * from "./setting-rules.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";
+export * from "./training-state.ts";

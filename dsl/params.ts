@@ -12,14 +12,29 @@ export interface Params {
   readonly training: boolean;
   scope(name: string | number): Params;
   /** A learned tensor of this scope. */
-  parameter<A extends string = never>(name: string, axes: readonly Axis<A>[], init: Distribution): Tensor<A>;
+  parameter<A extends string = never>(
+    name: string,
+    axes: readonly Axis<A>[],
+    init: Distribution,
+    options?: ParameterOptions,
+  ): Tensor<A>;
   /** Random numbers drawn anew at each run: 1 with probability `p`, else 0. */
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
 }
 
+export interface ParameterOptions {
+  /** The least and the largest value that training leaves it: it is clamped after each update, and its gradient is not. */
+  readonly within?: Range;
+}
+
+/** The least and the largest value. */
+export type Range = readonly [number, number];
+
 export interface ParamsOptions {
   readonly training?: boolean;
   readonly dtype?: DType;
+  /** Is told the range of each parameter that has one, by its path. */
+  readonly onRange?: (path: string, within: Range) => void;
 }
 
 /** The root scope. */
@@ -36,7 +51,10 @@ function scopeAt(path: string, options: ParamsOptions): Params {
     path,
     training: options.training ?? false,
     scope: (name) => scopeAt(join(name), options),
-    parameter: (name, axes, init) => typed(ops.parameter(join(name), options.dtype ?? "f32", axes, init)),
+    parameter: (name, axes, init, { within } = {}) => {
+      if (within) options.onRange?.(join(name), within);
+      return typed(ops.parameter(join(name), options.dtype ?? "f32", axes, init));
+    },
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),
   };
 }

@@ -22,13 +22,24 @@ import {
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
-import { type AdamWOptions, type AdamWState, adamw } from "./optim/adamw.ts";
+import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored } from "./optim/accumulation.ts";
+import { type AdamOptions, adamw } from "./optim/adamw.ts";
+import { clampRanges } from "./optim/clamp.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
-import { scaledLoss, unscaled } from "./optim/loss-scale.ts";
+import { isFiniteNorm, type LossScale, lossScaleAfter, lossScaleOf, scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
-import { type Params, rootParams } from "./params.ts";
-import { add, cast, mul, state, type Tensor, typed } from "./tensor.ts";
+import { sumOfEach } from "./optim/sum-of-each.ts";
+import {
+  applyRule,
+  type StateStart,
+  type UpdateInputs,
+  type UpdateResult,
+  type UpdateRule,
+} from "./optim/update-rule.ts";
+import { type Params, type Range, rootParams } from "./params.ts";
+import { add, cast, mul, select, state, type Tensor, typed } from "./tensor.ts";
+import { optimizerState, trainingState } from "./training-state.ts";
 
 export interface LossResult {
   /** What is minimized: a scalar. */
@@ -37,10 +48,20 @@ export interface LossResult {
   readonly metrics?: Readonly<Record<string, Tensor<never>>>;
   /** State that the step keeps besides, such as batch norm's running statistics. */
   readonly updates?: readonly StateUpdate[];
+  /**
+   * How many samples or tokens the loss is a mean over, where that differs from batch to batch: micro-batches that are
+   * accumulated then count by it, and the whole is the mean over all of theirs.
+   */
+  readonly weight?: Tensor<never>;
 }
 
-export interface Optimizer extends AdamWOptions {
+/** How parameters move. What is said of Adam (beta1, beta2, epsilon) is for the default rule alone. */
+export interface Optimizer extends AdamOptions {
   readonly rate: Schedule;
+  /** Default AdamW: `adamw()`. Others are `adam`, `sgd`, `lamb`, `lion`, and what `updateRule` makes. */
+  readonly rule?: UpdateRule;
+  /** Default what the rule says; 0.01 of AdamW. */
+  readonly weightDecay?: number;
   /** The largest global gradient norm; default unlimited. */
   readonly clip?: number;
   /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
@@ -58,15 +79,26 @@ export interface Stage {
   readonly trainable?: readonly string[];
   readonly optimizer: Optimizer;
   /**
+   * The least and largest value that parameters are left, by path pattern: they are clamped after each update. Goes before
+   * what parameters themselves declare (`within`).
+   */
+  readonly clamps?: Readonly<Record<string, Range>>;
+  /**
    * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
    * optimizer's state, losses and statistics are f32 in either. Default "f32".
    */
   readonly precision?: Precision;
   /**
    * With "f16": what the loss is multiplied by, and the gradient divided by, so that small cotangents stay above what f16
-   * rounds to 0. A power of two; default 1024: cotangents then lie between 6e-11 and 64.
+   * rounds to 0. A power of two, which then is fixed. By default it begins at 1024 and adapts: a step whose gradient is not
+   * finite is skipped and halves it, and 2000 good steps in a row double it.
    */
   readonly lossScale?: number;
+  /**
+   * Micro-batches that one update is made of; default 1. Each is fed and computed by itself, so that a large batch needs
+   * the memory of a small one. The loss must be a mean over samples: the axis "batch" of its inputs.
+   */
+  readonly accumulate?: number;
 }
 
 export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
@@ -78,29 +110,32 @@ export function precisionNamed(text: string): Precision {
   return found;
 }
 
-/** Names of the state that a training step keeps in a store. */
-export const trainingState = {
-  parameters: "train.parameters",
-  mean: "train.mean",
-  square: "train.square",
-  step: "train.step",
-  lossScale: "train.loss_scale",
-} as const;
-
-/** Trained parameters, and the moments of each, as ranges of three flat tensors. */
+/** Trained parameters, and what the optimizer keeps of each, as ranges of flat tensors. */
 export interface TrainingArena {
   readonly layout: ArenaLayout;
   /** Names of the tensors in the store: those of `trainingState` for the first arena, and for the next ones numbered. */
   readonly parameters: string;
-  readonly mean: string;
-  readonly square: string;
+  /** What the optimizer keeps, by the names of its rule. */
+  readonly state: Readonly<Record<string, string>>;
 }
 
 export interface TrainingStep {
-  /** Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. */
+  /**
+   * Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. Where micro-batches are
+   * accumulated: adds the gradients and figures of one to their sums, and nothing else.
+   */
   readonly graph: Graph;
-  /** Where the trained parameters and the optimizer's moments lie. */
+  /** Where micro-batches are accumulated: how many make a step, its second graph, and the sums between, which begin at 0. */
+  readonly accumulation?: {
+    readonly count: number;
+    /** Reads the sums and sets them to 0; outputs and updates what `graph` does otherwise. */
+    readonly update: Graph;
+    readonly sums: Accumulation["sums"];
+  };
+  /** Where the trained parameters and the optimizer's state lie. */
   readonly arenas: readonly TrainingArena[];
+  /** The update rule's name, and what each state that it keeps starts as. */
+  readonly rule: { readonly name: string; readonly state: Readonly<Record<string, StateStart>> };
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
@@ -110,8 +145,8 @@ export interface TrainingStep {
   readonly counter: string;
   /** What the step is to be compiled for. */
   readonly precision: Precision;
-  /** The scale of the loss in the store, an f32 scalar, and what it is at first; none in f32. */
-  readonly lossScale?: { readonly state: string; readonly initial: number };
+  /** The scale of the loss; none in f32. */
+  readonly lossScale?: LossScale;
 }
 
 /**
@@ -119,112 +154,202 @@ export interface TrainingStep {
  * Throws UsageError when a pattern matches nothing or nothing is left to train.
  */
 export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
-  const { loss, metrics = {}, updates = [] } = stage.loss(rootParams({ training: true }));
+  const declared = new Map<string, Range>();
+  const root = rootParams({ training: true, onRange: (path, within) => declared.set(path, within) });
+  const { loss, metrics = {}, updates = [], weight } = stage.loss(root);
+  const rule = ruleOf(stage);
   const { trained, frozen } = partition(stage, loss);
-  const layouts = layoutArenas(
-    trained.map((n) => ({ name: nameOf(n), type: n.type })),
-    largestArena,
-  );
-  const arenas = layouts.map(
-    (layout, i): TrainingArena => ({
-      layout,
-      parameters: numbered(trainingState.parameters, i),
-      mean: numbered(trainingState.mean, i),
-      square: numbered(trainingState.square, i),
-    }),
-  );
-  const axes = layouts.map((layout) => arenaAxis(layout) as Axis<"arena">);
-  const before = arenas.map(({ parameters, mean, square }, i): AdamWState<"arena"> => {
-    const [parameter, m, s] = [parameters, mean, square].map((name) => state(name, "f32", [axes[i]!]));
-    return { parameter: parameter!, mean: m!, square: s! };
-  });
+  const ranges = rangesOf(stage, trained, declared);
+  const placed = placeArenas(trained, rule, largestArena);
+  const layouts = placed.map((place) => place.arena.layout);
+  const axes = placed.map((place) => place.axis);
   const done = state(trainingState.step, "i32", []);
   const lossScale = lossScaleOf(stage);
   const scale = lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
 
   const reported = Object.entries(metrics);
-  const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next)];
+  const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next), ...(weight ? [weight] : [])];
   const roots = [...told, ...differentiate(scale ? scaledLoss(loss, scale) : loss, trained)];
   const views = viewNodes(
     roots,
     layouts,
-    before.map((s) => s.parameter),
+    placed.map((place) => place.before.parameter),
   );
   const gradients = new Map(trained.map((n, i) => [nameOf(n), views[told.length + i]!]));
-  const packed = layouts
-    .map((layout) =>
+  const batch: Batch = {
+    gradients: layouts.map((layout) =>
       typed<"arena">(
         packArena(
           layout,
           layout.entries.map((e) => gradients.get(e.name)!),
         ),
       ),
-    )
-    .map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
+    ),
+    figures: Object.fromEntries(
+      ["loss", ...reported.map(([name]) => name)].map((name, i) => [name, scalarOf(views[i])]),
+    ),
+  };
+  const kept = updates.map(
+    ({ name }, i): Stored => ({ output: name, state: name, node: views[1 + reported.length + i]! }),
+  );
+  const count = accumulateOf(stage, loss, weight !== undefined);
+  const sums = count > 1 ? accumulated(batch, axes, count, weight && scalarOf(views[told.length - 1])) : undefined;
 
   const { optimizer } = stage;
+  const whole = sums?.whole ?? batch;
+  const packed = whole.gradients.map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
   const norm = globalNorm(packed, axes);
   const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
-  const after = packed.map((gradient, i) => {
-    const clipped = optimizer.clip === undefined ? gradient : clipByNorm(gradient, norm, optimizer.clip);
-    const [rateScale, decay] = perElement(settings, layouts[i]!, axes[i]!);
-    return adamw(before[i]!, clipped, step, mul(rate, rateScale!), decay!, optimizer);
+  const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
+  /** Nothing moves in a step whose gradient is not finite. */
+  const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
+    (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
+  const stored = placed.flatMap((place, i): Stored[] => {
+    const gradient = optimizer.clip === undefined ? packed[i]! : clipByNorm(packed[i]!, norm, optimizer.clip);
+    const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
+    return [
+      {
+        output: numbered("parameters", i),
+        state: place.arena.parameters,
+        node: unlessSkipped(after.parameter, place.before.parameter),
+      },
+      ...Object.entries(place.arena.state).map(([name, stored]) => ({
+        output: numbered(name, i),
+        state: stored,
+        node: unlessSkipped(after.state[name]!, place.before.state[name]!),
+      })),
+    ];
   });
-  const stored = after.flatMap(({ parameter, mean, square }, i) => [
-    { output: numbered("parameters", i), state: arenas[i]!.parameters, node: parameter },
-    { output: numbered("mean", i), state: arenas[i]!.mean, node: mean },
-    { output: numbered("square", i), state: arenas[i]!.square, node: square },
-  ]);
-  const outputs: Record<string, Node> = {
-    loss: views[0]!,
-    ...Object.fromEntries(reported.map(([name], i) => [name, views[1 + i]!])),
-    rate,
-    gradient_norm: norm,
-    ...Object.fromEntries(stored.map((s) => [s.output, s.node])),
-    step,
-    ...Object.fromEntries(updates.map((u, i) => [u.name, views[1 + reported.length + i]!])),
+  const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
+  const figures = [
+    ...Object.entries(whole.figures),
+    ...Object.entries({ rate, gradient_norm: norm, ...scaling?.figures }),
+  ];
+  const counted: Stored = {
+    output: "step",
+    state: trainingState.step,
+    node: unlessSkipped(step, done as Tensor<never>),
   };
-  const graph = makeGraph(
-    stage.name,
-    Object.entries(outputs).map(([name, node]) => ({ name, node })),
-    [],
-    {
-      step: trainingState.step,
-      ...Object.fromEntries(stored.map((s) => [s.output, s.state])),
-      ...Object.fromEntries(updates.map((u) => [u.name, u.name])),
-    },
-  );
-  const kept = updates.map(({ name, next, initial }) => ({ name, type: next.type, initial }));
+  const after = [...stored, counted, ...(scaling?.stored ?? [])];
   const { precision = "f32" } = stage;
   return {
-    graph,
-    arenas,
+    ...(sums
+      ? {
+          graph: graphOf(stage.name, [], [...sums.added, ...kept]),
+          accumulation: {
+            count,
+            update: graphOf(`${stage.name}-update`, figures, [...after, ...sums.cleared]),
+            sums: sums.sums,
+          },
+        }
+      : { graph: graphOf(stage.name, figures, [...after, ...kept]) }),
+    arenas: placed.map((place) => place.arena),
+    rule,
     trained,
     frozen,
-    kept,
+    kept: updates.map(({ name, next, initial }) => ({ name, type: next.type, initial })),
     counter: trainingState.step,
     precision,
     ...(lossScale && { lossScale }),
   };
 }
 
-/** The scale of a stage that computes in f16. Throws UsageError for one that is no power of two, or that nothing asks for. */
-function lossScaleOf({ name, precision = "f32", lossScale }: Stage): TrainingStep["lossScale"] {
-  if (precision === "f32") {
-    if (lossScale === undefined) return undefined;
-    throw new UsageError(`stage "${name}": a lossScale goes with precision "f16"; in f32 no gradient needs one`);
-  }
-  const initial = lossScale ?? usualLossScale;
-  if (Number.isInteger(Math.log2(initial)) && Math.abs(Math.log2(initial)) <= 24)
-    return { state: trainingState.lossScale, initial };
-  throw new UsageError(
-    `stage "${name}": lossScale is ${initial}; take a power of two from 2^-24 to 2^24, by which dividing is exact`,
-  );
+/** An arena in the graph of a step, with what it holds before that. */
+interface Placed {
+  readonly arena: TrainingArena;
+  readonly axis: Axis<"arena">;
+  readonly before: UpdateResult<string>;
 }
 
-const usualLossScale = 2 ** 10;
+function placeArenas(trained: readonly Node[], rule: UpdateRule, largestArena: number | undefined): Placed[] {
+  const layouts = layoutArenas(
+    trained.map((n) => ({ name: nameOf(n), type: n.type })),
+    largestArena,
+  );
+  return layouts.map((layout, i): Placed => {
+    const names = Object.keys(rule.state).map((name) => [name, numbered(optimizerState(name), i)] as const);
+    const axis = arenaAxis(layout) as Axis<"arena">;
+    const held = (name: string) => state(name, "f32", [axis]);
+    const arena = { layout, parameters: numbered(trainingState.parameters, i), state: Object.fromEntries(names) };
+    const kept = Object.fromEntries(names.map(([name, stored]) => [name, held(stored)]));
+    return { arena, axis, before: { parameter: held(arena.parameters), state: kept } };
+  });
+}
+
+/** What all arenas of an update share, and the gradient of one. */
+interface ArenaUpdate extends Pick<UpdateInputs<string>, "gradient" | "step"> {
+  readonly rule: UpdateRule;
+  readonly rate: Tensor<never>;
+  readonly settings: ReadonlyMap<string, [number, number]>;
+  readonly ranges: ReadonlyMap<string, Range>;
+}
+
+function updateArena(
+  { arena: { layout }, axis, before }: Placed,
+  { rule, rate, settings, ranges, ...now }: ArenaUpdate,
+): UpdateResult<string> {
+  const [rateScale, decay] = perElement(settings, layout, axis);
+  const after = applyRule(rule, {
+    ...before,
+    ...now,
+    rate: mul(rate, rateScale!),
+    decay: decay!,
+    sumOfEach: (x) => sumOfEach(x, layout, axis),
+  });
+  return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges) };
+}
+
+const scalarOf = (node: Node | undefined): Tensor<never> => typed<never>(node!);
+
+/** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
+function graphOf(name: string, figures: readonly (readonly [string, Node])[], stored: readonly Stored[]): Graph {
+  const outputs = [
+    ...figures.map(([name, node]) => ({ name, node })),
+    ...stored.map(({ output, node }) => ({ name: output, node })),
+  ];
+  const names = outputs.map((o) => o.name);
+  const twice = names.find((n, i) => names.indexOf(n) < i);
+  if (twice !== undefined)
+    throw new UsageError(
+      `stage "${name}": two of its outputs are called "${twice}"; give the metric or the state another name`,
+    );
+  return makeGraph(name, outputs, [], Object.fromEntries(stored.map((s) => [s.output, s.state])));
+}
+
+/** The rule of a stage. Throws UsageError for settings of Adam beside another rule, which would not act. */
+function ruleOf({ name, optimizer }: Stage): UpdateRule {
+  const { rule, beta1, beta2, epsilon } = optimizer;
+  if (!rule) return adamw(optimizer);
+  const idle = Object.entries({ beta1, beta2, epsilon }).find(([, v]) => v !== undefined);
+  if (idle)
+    throw new UsageError(
+      `stage "${name}": ${idle[0]} does not act beside a rule; write it as ${rule.name}({ ${idle[0]}: ${idle[1]} })`,
+    );
+  return rule;
+}
+
+/** The range of each trained parameter that has one: what the stage says, else what the parameter declares. */
+function rangesOf(stage: Stage, trained: readonly Node[], declared: ReadonlyMap<string, Range>): Map<string, Range> {
+  const clamps = Object.entries(stage.clamps ?? {});
+  const names = trained.map(nameOf);
+  const idle = clamps.find(([pattern]) => !names.some((n) => matchesPath(pattern, n)));
+  if (idle)
+    throw new UsageError(
+      `stage "${stage.name}": the clamp "${idle[0]}" matches no trained parameter${didYouMean(idle[0], names)}`,
+    );
+  const ranges = names.flatMap((name): [string, Range][] => {
+    const within = clamps.find(([pattern]) => matchesPath(pattern, name))?.[1] ?? declared.get(name);
+    return within ? [[name, within]] : [];
+  });
+  for (const [name, [low, high]] of ranges)
+    if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
+      throw new UsageError(
+        `stage "${stage.name}": "${name}" is to stay within [${low}, ${high}], which is no range of numbers`,
+      );
+  return new Map(ranges);
+}
 
 /** The name of an arena's tensor: as it is for the first, numbered for those after it. */
 const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}.${i}`);
@@ -266,10 +391,12 @@ function contractedParameters(loss: Node): Set<Node> {
 }
 
 /** The rate multiplier and the weight decay of one parameter. */
-function settingsOf({ optimizer }: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
+function settingsOf(stage: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
+  const { optimizer } = stage;
   const name = nameOf(parameter);
   const decays = optimizer.decays?.(name) ?? weights.has(parameter);
-  return [optimizer.rateScale?.(name) ?? 1, decays ? (optimizer.weightDecay ?? 0.01) : 0];
+  const weightDecay = optimizer.weightDecay ?? ruleOf(stage).weightDecay ?? 0;
+  return [optimizer.rateScale?.(name) ?? 1, decays ? weightDecay : 0];
 }
 
 /** Of every trained parameter, by its name. */

@@ -33,18 +33,20 @@ export async function trainVit(c: VitConfig): Promise<Subject> {
 /** The training state before the first step. */
 export async function fillStore(
   store: Store,
-  { arenas, counter, lossScale }: TrainingStep,
+  { arenas, rule, counter, lossScale }: TrainingStep,
   weights: ReadonlyMap<string, HostTensor>,
 ): Promise<void> {
   const flat = (data: Float32Array) => hostTensor("f32", [{ name: "arena", size: data.length }], data);
-  for (const { layout, parameters, mean, square } of arenas) {
+  for (const { layout, parameters, state } of arenas) {
     const values = new Float32Array(layout.size);
     for (const { name, offset } of layout.entries) values.set(weights.get(name)!.data, offset);
     await store.write(parameters, flat(values));
-    for (const moment of [mean, square]) await store.write(moment, flat(new Float32Array(layout.size)));
+    for (const [name, start] of Object.entries(rule.state))
+      await store.write(state[name]!, flat(start === "parameter" ? values : new Float32Array(layout.size).fill(start)));
   }
   await store.write(counter, hostTensor("i32", [], [0]));
   if (lossScale) await store.write(lossScale.state, hostTensor("f32", [], [lossScale.initial]));
+  if (lossScale?.goodSteps) await store.write(lossScale.goodSteps, hostTensor("i32", [], [0]));
 }
 
 /** The batch as the stage's inputs. */

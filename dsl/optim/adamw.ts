@@ -1,39 +1,53 @@
-/** AdamW, written for one tensor of any axes: the training step applies it to whole arenas. */
+/** Adam and AdamW: two moments of every gradient. */
 import { add, cast, div, expm1, mul, neg, sqrt, sub, type Tensor } from "../tensor.ts";
+import { type UpdateInputs, type UpdateRule, updateRule } from "./update-rule.ts";
 
-export interface AdamWOptions {
+export interface AdamOptions {
+  /** Default 0.9. */
   readonly beta1?: number;
+  /** Default 0.999. */
   readonly beta2?: number;
+  /** Default 1e-8. */
   readonly epsilon?: number;
-  readonly weightDecay?: number;
 }
 
-export interface AdamWState<A extends string> {
-  readonly parameter: Tensor<A>;
-  /** Running mean of the gradient. */
-  readonly mean: Tensor<A>;
-  /** Running mean of its square. */
-  readonly square: Tensor<A>;
-}
+/** Running means of the gradient and of its square, from 0. */
+export type Moments = "mean" | "square";
+const moments = { mean: 0, square: 0 };
 
-/**
- * One step of Adam with decoupled weight decay. Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2.
- * `step` counts from 1 (i32 scalar: an f32 counter stays at 2^24); `rate` is the learning rate, `decay` the weight decay; both broadcast by
- * name, so a scalar serves for all elements.
- */
-export function adamw<A extends string>(
-  now: AdamWState<A>,
-  gradient: Tensor<A>,
-  step: Tensor<never>,
-  rate: Tensor<A>,
-  decay: Tensor<A>,
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamWOptions,
-): AdamWState<A> {
-  const mean = add(mul(now.mean, beta1), mul(gradient, 1 - beta1)) as Tensor<A>;
-  const square = add(mul(now.square, beta2), mul(mul(gradient, gradient), 1 - beta2)) as Tensor<A>;
+/** The moments after a gradient, and Adam's direction: their quotient, each corrected for starting at 0. */
+export function adamDirection(
+  { state, step }: Pick<UpdateInputs<Moments>, "state" | "step">,
+  gradient: Tensor<"arena">,
+  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamOptions,
+) {
+  const mean = add(mul(state.mean, beta1), mul(gradient, 1 - beta1));
+  const square = add(mul(state.square, beta2), mul(mul(gradient, gradient), 1 - beta2));
   // 1 − βᵗ = −expm1(t · ln β): at the first steps βᵗ is so near 1 that the difference keeps few bits.
   const correct = (beta: number) => neg(expm1(mul(cast(step, "f32"), Math.log(beta))));
   const direction = div(div(mean, correct(beta1)), add(sqrt(div(square, correct(beta2))), epsilon));
-  const parameter = sub(now.parameter, mul(rate, add(direction, mul(decay, now.parameter)))) as Tensor<A>;
-  return { parameter, mean, square };
+  return { direction, state: { mean, square } };
 }
+
+/** Adam with decoupled weight decay. Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2. */
+export const adamw = (options: AdamOptions = {}): UpdateRule<Moments> =>
+  updateRule({
+    name: "adamw",
+    state: moments,
+    weightDecay: 0.01,
+    update: ({ parameter, gradient, rate, decay, ...now }) => {
+      const { direction, state } = adamDirection(now, gradient, options);
+      return { parameter: sub(parameter, mul(rate, add(direction, mul(decay, parameter)))), state };
+    },
+  });
+
+/** Adam; weight decay is part of the gradient, as in L2 regularization. Kingma, Ba 2015, arXiv:1412.6980, algorithm 1. */
+export const adam = (options: AdamOptions = {}): UpdateRule<Moments> =>
+  updateRule({
+    name: "adam",
+    state: moments,
+    update: ({ parameter, gradient, rate, decay, ...now }) => {
+      const { direction, state } = adamDirection(now, add(gradient, mul(decay, parameter)), options);
+      return { parameter: sub(parameter, mul(rate, direction)), state };
+    },
+  });

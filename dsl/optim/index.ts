@@ -1,4 +1,8 @@
 /** Optimizers and schedules: graphs like everything else. */
 export * from "./adamw.ts";
 export * from "./clip.ts";
+export * from "./lamb.ts";
+export * from "./lion.ts";
 export * from "./schedule.ts";
+export * from "./sgd.ts";
+export * from "./update-rule.ts";

@@ -1,5 +1,6 @@
 /** Learning-rate schedules, as graphs of the step counter. */
-import { add, constant, cos, div, lt, min, mul, select, sub, type Tensor } from "../tensor.ts";
+import { UsageError } from "../../compiler/index.ts";
+import { add, constant, cos, div, floor, ge, lt, min, mul, pow, select, sub, type Tensor } from "../tensor.ts";
 
 /** A schedule maps the number of steps done (0 at first, an f32 scalar made of the integer that the run counts in) to the learning rate of the next step. */
 export type Schedule = (step: Tensor<never>) => Tensor<never>;
@@ -29,3 +30,72 @@ export const constantRate =
   (rate: number): Schedule =>
   () =>
     constant(rate);
+
+export interface LinearRateOptions {
+  readonly from: number;
+  /** Default 0. */
+  readonly to?: number;
+  /** Steps from the one to the other; the rate stays there. */
+  readonly steps: number;
+}
+
+export const linearRate = ({ from, to = 0, steps }: LinearRateOptions): Schedule => {
+  requireSteps("linearRate", steps);
+  return (step) => add(mul(min(div(step, steps), 1), to - from), from);
+};
+
+export interface WarmUpOptions {
+  readonly peak: number;
+  readonly steps: number;
+}
+
+/** Linear from peak/steps to the peak, which the last of these steps has, and there it stays. */
+export const warmUp = ({ peak, steps }: WarmUpOptions): Schedule => {
+  requireSteps("warmUp", steps);
+  return (step) => mul(min(add(step, 1), steps), peak / steps);
+};
+
+export interface SteppedOptions {
+  readonly rate: number;
+  /** What the rate is multiplied by, again and again; default 0.1. */
+  readonly factor?: number;
+  /** After each so many steps, or after the numbers of steps listed. */
+  readonly after: number | readonly number[];
+}
+
+/** A rate that falls in steps. */
+export const steppedRate = ({ rate, factor = 0.1, after }: SteppedOptions): Schedule => {
+  for (const n of [after].flat()) requireSteps("steppedRate", n);
+  if (typeof after === "number") return (step) => mul(pow(factor, floor(div(step, after))), rate);
+  return (step) =>
+    [...after]
+      .sort((a, b) => a - b)
+      .reduce((now: Tensor<never>, at, i) => select(ge(step, at), rate * factor ** (i + 1), now), constant(rate));
+};
+
+/** A schedule, and after how many of its steps the next one takes over; the last has none. */
+export interface Section {
+  readonly schedule: Schedule;
+  readonly steps?: number;
+}
+
+/** One schedule after another, each counting from its own first step. */
+export const inSequence = (...sections: readonly Section[]): Schedule => {
+  const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
+  if (sections.length === 0) throw new UsageError("inSequence: give at least one schedule");
+  for (const n of lengths) requireSteps("inSequence: each schedule but the last", n);
+  return (step) => {
+    const rateOf = (i: number, before: number): Tensor<never> => {
+      const own = sections[i]!.schedule(before === 0 ? step : sub(step, before));
+      if (i === lengths.length) return own;
+      const end = before + lengths[i]!;
+      return select(lt(step, end), own, rateOf(i + 1, end));
+    };
+    return rateOf(0, 0);
+  };
+};
+
+function requireSteps(what: string, steps: number): void {
+  if (!Number.isSafeInteger(steps) || steps < 1)
+    throw new UsageError(`${what} takes a whole number of steps, at least 1, not ${steps}`);
+}

@@ -6,6 +6,7 @@
 import {
   axis,
   axisOf,
+  cast,
   concat,
   eq,
   gather,
@@ -13,6 +14,7 @@ import {
   gelu,
   input,
   iota,
+  type LossResult,
   linear,
   longer,
   max,
@@ -23,6 +25,7 @@ import {
   select,
   slice,
   sub,
+  sum,
   type Tensor,
 } from "../../dsl/index.ts";
 import { nextTokenLoss } from "./generative-losses.ts";
@@ -147,11 +150,15 @@ export function conversation(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig)
 }
 
 /** Stage 3: cross-entropy of the tokens of the answers. Inputs `pixels`, `ids`, `labels` (i32; -100 is no target). */
-export function stageThreeLoss(p: Params, c: ChatConfig): { readonly loss: Tensor<never> } {
+export function stageThreeLoss(p: Params, c: ChatConfig): LossResult {
   const a = textAxes(c.text);
   const ids = input("ids", "i32", [a.batch, a.token]);
   const labels = input("labels", "i32", [a.batch, a.token]);
   const { last } = conversation(p, pixelsInput(c.vision), ids, c);
   const next = slice(labels, a.token, 1, longer(a.token, -1).size);
-  return { loss: nextTokenLoss(p, last, max(next, 0), ge(next, 0), c.text) };
+  const wanted = ge(next, 0);
+  return {
+    loss: nextTokenLoss(p, last, max(next, 0), wanted, c.text),
+    weight: sum(cast(wanted, "f32"), [a.batch, axisOf(next, "token")]),
+  };
 }

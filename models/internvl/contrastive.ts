@@ -17,7 +17,6 @@ import {
   l2Normalize,
   linear,
   mean,
-  min,
   mul,
   normal,
   type Params,
@@ -104,13 +103,12 @@ export const idsInput = (c: TextConfig, name = "ids"): Ids => {
 };
 
 /**
- * The learned temperature as a factor of the cosine: exp(logit_scale). While training it stays at most 100 (Radford et
- * al. 2021, section 2.5; OpenCLIP), since gradients vanish beyond.
+ * The learned temperature as a factor of the cosine: exp(logit_scale). Training keeps it from 1 to 100 (Radford et al. 2021,
+ * section 2.5) by clamping the parameter after each step, as OpenCLIP does. A clamp in the loss would have no gradient
+ * beyond 100, and a temperature that is there would never come back.
  */
-export function logitScale(p: Params): Tensor<never> {
-  const scale = exp(p.parameter("logit_scale", [], constantInit(Math.log(1 / 0.07))));
-  return p.training ? min(scale, 100) : scale;
-}
+export const logitScale = (p: Params): Tensor<never> =>
+  exp(p.parameter("logit_scale", [], constantInit(Math.log(1 / 0.07)), { within: [0, Math.log(100)] }));
 
 export interface ContrastiveLoss {
   readonly loss: Tensor<never>;

@@ -16,14 +16,23 @@ import type { Json } from "../checkpoint/state-file.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
+  /** Of a step, or of one micro-batch of it. */
   readonly graph: Graph;
-  /** Where the trained parameters and the optimizer's moments lie, and the names of those tensors in the store. */
+  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and the sums between, 0 at first. */
+  readonly accumulation?: {
+    readonly count: number;
+    readonly update: Graph;
+    readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+  };
+  /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
     readonly parameters: string;
-    readonly mean: string;
-    readonly square: string;
+    /** By the names of the update rule. */
+    readonly state: Readonly<Record<string, string>>;
   }[];
+  /** The update rule's name, and what each state that it keeps starts as: a number, or the parameter's first value. */
+  readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Further state that the step keeps, with what its elements are at first. */
@@ -32,8 +41,8 @@ export interface CompiledStep {
   readonly counter: string;
   /** What the step is compiled for. */
   readonly precision: Precision;
-  /** The scale of the loss in the store, and what it is at first; none in f32. */
-  readonly lossScale?: { readonly state: string; readonly initial: number };
+  /** The scale of the loss in the store, and what it is at first; none in f32. One that adapts counts its good steps. */
+  readonly lossScale?: { readonly state: string; readonly initial: number; readonly goodSteps?: string };
 }
 
 export interface TrainingBatch {
@@ -45,6 +54,7 @@ export interface TrainingBatch {
 
 export interface TrainingJob {
   readonly step: CompiledStep;
+  /** Updates; where micro-batches are accumulated, each is made of several batches. */
   readonly steps: number;
   /** Numbers for the symbolic sizes, `batch` among them. */
   readonly sizes: Sizes;

@@ -9,6 +9,7 @@ import {
   type Node,
   ops,
   type SizedAxis,
+  type TensorType,
 } from "../../compiler/index.ts";
 import { fileError } from "../file-errors.ts";
 import { fillRandom } from "../random/streams.ts";
@@ -44,53 +45,69 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
   const trained = new Map(step.trained.map((n) => [inputName(n), n]));
-  for (const { layout, parameters, mean, square } of step.arenas) {
+  for (const { layout, parameters, state } of step.arenas) {
     const values = new Float32Array(layout.size);
     for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
     await writeArena(store, parameters, values);
-    for (const moment of [mean, square]) await writeArena(store, moment, new Float32Array(layout.size));
+    for (const [name, start] of Object.entries(step.rule.state))
+      await writeArena(store, state[name]!, start === "parameter" ? values : new Float32Array(layout.size).fill(start));
   }
   await store.write(step.counter, hostTensor("i32", [], [0]));
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
+  if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
+  for (const { name, type } of step.accumulation?.sums ?? [])
+    await store.write(name, hostTensor("f32", type.axes as readonly SizedAxis[], new Float32Array(elementsIn(type))));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
+const elementsIn = ({ axes }: TensorType): number => (axes as readonly SizedAxis[]).reduce((n, a) => n * a.size, 1);
+
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
 
-type Group = "parameters" | "mean" | "square";
+/** One flat tensor of each arena: the parameters, or a state of the optimizer. */
+type Part = (arena: CompiledStep["arenas"][number]) => string;
+const parametersOf: Part = (arena) => arena.parameters;
 
-/** Every range of the arenas of a group in the store, as a tensor of its own. */
-async function readArenas({ arenas }: CompiledStep, store: Store, group: Group): Promise<Map<string, HostTensor>> {
+/** What lies in arenas, by the file of a checkpoint that holds it. */
+const filesOf = ({ rule }: CompiledStep): [string, Part][] => [
+  ["model", parametersOf],
+  ...Object.keys(rule.state).map((name): [string, Part] => [`optimizer-${name}`, (arena) => arena.state[name]!]),
+];
+
+/** Every range of the arenas in the store, as a tensor of its own. */
+async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const { layout, [group]: name } of arenas) {
-    const { data } = await store.read(name);
+  for (const arena of arenas) {
+    const { layout } = arena;
+    const { data } = await store.read(part(arena));
     for (const { name, type, offset, length } of layout.entries)
       tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
   }
   return tensors;
 }
 
+/** The scale and the counters of a run whose scale adapts: skipped steps are no updates, so a step's number tells none of them. */
+const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
+  lossScale?.goodSteps === undefined ? [] : [lossScale.state, lossScale.goodSteps, counter];
+
 /** All parameters of a run by name, trained and frozen. */
 export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
-  const weights = await readArenas(step, store, "parameters");
+  const weights = await readArenas(step, store, parametersOf);
   for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
 }
 
-/** The tensors of a checkpoint: trained parameters by name, and the optimizer's two moments of each. */
+/** The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. */
 export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
-  const tensors = async (group: Group) =>
-    [...(await readArenas(step, store, group))].map(([n, t]) => tensorToWrite(n, t));
+  const groups: Record<string, TensorToWrite[]> = {};
+  for (const [file, part] of filesOf(step))
+    groups[file] = [...(await readArenas(step, store, part))].map(([n, t]) => tensorToWrite(n, t));
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
-  return {
-    ...(kept.length > 0 && { kept }),
-    model: await tensors("parameters"),
-    "optimizer-mean": await tensors("mean"),
-    "optimizer-square": await tensors("square"),
-  };
+  const counters = await Promise.all(countersOf(step).map(async (n) => tensorToWrite(n, await store.read(n))));
+  return { ...(kept.length > 0 && { kept }), ...(counters.length > 0 && { counters }), ...groups };
 }
 
 /** Fills the store from a checkpoint's tensors; the frozen parameters come from where they first came from. */
@@ -103,13 +120,11 @@ export async function restoreState(
 ): Promise<void> {
   const { step } = job;
   await writeInitialState(job, store);
-  const files = { model: "parameters", "optimizer-mean": "mean", "optimizer-square": "square" } as const;
-  for (const [file, group] of Object.entries(files)) {
+  for (const [file, part] of filesOf(step)) {
     const reader = groups[file];
     if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
     requireTensors(path, reader, step);
-    for (const { layout, [group]: name } of step.arenas)
-      await writeArena(store, name, await packedFrom(reader, layout));
+    for (const arena of step.arenas) await writeArena(store, part(arena), await packedFrom(reader, arena.layout));
   }
   for (const { name, type } of step.kept) {
     const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });
@@ -117,6 +132,11 @@ export async function restoreState(
     await store.write(name, stored);
   }
   await store.write(step.counter, hostTensor("i32", [], [done]));
+  for (const name of countersOf(step)) {
+    if (!groups.counters)
+      throw fileError(path, "it has no counters of its loss scale", "resume from a checkpoint of this job");
+    await store.write(name, await groups.counters.readTensor(name, { axes: [] }));
+  }
 }
 
 /** Throws FileError listing each tensor of the arenas that a file lacks or has in another shape. */

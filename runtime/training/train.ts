@@ -51,6 +51,8 @@ interface Session {
   readonly job: TrainingJob;
   readonly options: TrainOptions;
   readonly executable: Executable;
+  /** Ends a step of accumulated micro-batches. */
+  readonly update: Executable | undefined;
   readonly store: Store;
   readonly metrics: MetricsLog;
   readonly events: EventLog;
@@ -70,13 +72,16 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   if (precision !== "f32") note(precisionLine(job.step, backend));
   const store = backend.createStore();
   const executable = await backend.compile(job.step.graph, { sizes: job.sizes, fixed: true, precision });
+  const { accumulation } = job.step;
+  // Sums and the optimizer are f32 in either precision.
+  const update = accumulation && (await backend.compile(accumulation.update, { sizes: job.sizes, fixed: true }));
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const { done, cursor } = await begin(job, options, store);
   const resumeAt = options.resume ? { resumeAt: done } : {};
   const metrics = await openMetricsLog(join(folder, "metrics.jsonl"), resumeAt);
   const events = await openEventLog(join(folder, "events"), resumeAt);
   const progress = startProgress({ description: "training", total: job.steps, start: done });
-  const session = { job, options, executable, store, metrics, events, progress };
+  const session = { job, options, executable, update, store, metrics, events, progress };
   const started = performance.now();
   try {
     const steps = await runSteps(session, done, cursor);
@@ -96,6 +101,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     progress.dispose();
     await Promise.allSettled([metrics.dispose(), events.dispose()]);
     executable.dispose();
+    update?.dispose();
     store.dispose();
   }
 }
@@ -103,8 +109,13 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
 /** "precision: f16 on matrices, as the adapter ...; parameters, gradients and optimizer in f32, loss scale 1024". */
 function precisionLine({ precision, lossScale }: CompiledStep, backend: Backend): string {
   const { path, why } = backend.precision({ precision, parameters: "f32" });
-  return `precision: ${path}, because ${why}; parameters, gradients and optimizer in f32, loss scale ${lossScale?.initial ?? 1}`;
+  return `precision: ${path}, because ${why}; parameters, gradients and optimizer in f32, ${scaleText(lossScale)}`;
 }
+
+const scaleText = (lossScale: CompiledStep["lossScale"]): string =>
+  lossScale?.goodSteps
+    ? `a loss scale that adapts, from ${lossScale.initial}`
+    : `loss scale ${lossScale?.initial ?? 1}`;
 
 async function begin(
   job: TrainingJob,
@@ -122,11 +133,14 @@ async function begin(
     return { done: 0, cursor: undefined };
   }
   try {
-    await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
-    const { cursor, seed, ...saved } = loaded.state as { cursor: Json; seed: number } & Partial<SavedPrecision>;
+    const { cursor, seed, ...saved } = loaded.state as { cursor: Json; seed: number } & Partial<SavedPrecision> & {
+        optimizer?: string;
+      };
     if (seed !== job.seed)
       throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
     requireSamePrecision(saved, savedPrecision(job.step));
+    requireSameRule(saved.optimizer, job.step);
+    await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
     options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
     return { done: loaded.step, cursor };
   } finally {
@@ -137,18 +151,29 @@ async function begin(
 /** What a checkpoint keeps of a step's precision; one in f32 keeps nothing. */
 interface SavedPrecision {
   readonly precision: string;
-  readonly lossScale: number;
+  /** "adapts", or the number that it is fixed at. */
+  readonly lossScale: number | "adapts";
 }
 
 const savedPrecision = ({ precision, lossScale }: CompiledStep): Partial<SavedPrecision> =>
-  precision === "f32" ? {} : { precision, lossScale: lossScale?.initial ?? 1 };
+  precision === "f32" ? {} : { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) };
 
 function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<SavedPrecision>): void {
   const text = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
-    lossScale === undefined ? precision : `${precision} with a loss scale of ${lossScale}`;
+    lossScale === undefined
+      ? precision
+      : `${precision} with a loss scale ${lossScale === "adapts" ? "that adapts" : `of ${lossScale}`}`;
   if (text(saved) === text(job)) return;
   throw new UsageError(
     `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
+  );
+}
+
+/** Checkpoints that name no rule are of AdamW, which was the only one. */
+function requireSameRule(saved = "adamw", { rule }: CompiledStep): void {
+  if (saved === rule.name) return;
+  throw new UsageError(
+    `the run to resume is trained with ${saved}, the job with ${rule.name}: go on with the rule that it began with`,
   );
 }
 
@@ -156,7 +181,14 @@ async function runSteps(session: Session, first: number, from: Json | undefined)
   const { job, options } = session;
   let [step, cursor, saved] = [first, from, first];
   if (step >= job.steps) return step;
+  const count = job.step.accumulation?.count ?? 1;
+  let micro = 0;
   for await (const batch of told(job.batches(from, (t) => session.progress.note(t)))) {
+    if (++micro < count) {
+      await addMicroBatch(session, step * count + micro - 1, batch.feeds);
+      continue;
+    }
+    micro = 0;
     await spanned("steps", `step ${step + 1}`, () => runStep(session, step, batch.feeds));
     step++;
     cursor = batch.next;
@@ -187,11 +219,31 @@ async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<Trai
   }
 }
 
+/** Adds what one micro-batch gives to the sums in the store; nothing comes back. `index` counts all micro-batches of a run. */
+async function addMicroBatch(
+  { job, executable, store }: Session,
+  index: number,
+  feeds: Readonly<Record<string, HostTensor>>,
+): Promise<void> {
+  await executable.run({ ...feeds, ...randomFeeds(job, index) }, store, { fetch: [] });
+}
+
+/** The figures of a step, whose last or only micro-batch is fed. */
+async function figuresOf(
+  session: Session,
+  step: number,
+  feeds: Readonly<Record<string, HostTensor>>,
+): Promise<Record<string, number>> {
+  const { job, executable, update, store } = session;
+  if (!update) return scalars(await executable.run({ ...feeds, ...randomFeeds(job, step) }, store));
+  await addMicroBatch(session, (step + 1) * job.step.accumulation!.count - 1, feeds);
+  return scalars(await update.run({}, store));
+}
+
 async function runStep(session: Session, step: number, feeds: Readonly<Record<string, HostTensor>>): Promise<void> {
-  const { job, executable, store, progress } = session;
+  const { job, progress } = session;
   const begun = performance.now();
-  const outputs = await executable.run({ ...feeds, ...randomFeeds(job, step) }, store);
-  const figures = scalars(outputs);
+  const figures = await figuresOf(session, step, feeds);
   const { loss = Number.NaN } = figures;
   if (!Number.isFinite(loss)) {
     throw new UsageError(
@@ -199,12 +251,20 @@ async function runStep(session: Session, step: number, feeds: Readonly<Record<st
     );
   }
   assertFiniteGradient(job.step, step + 1, figures);
-  await session.metrics.append({ step: step + 1, ...figures, seconds: (performance.now() - begun) / 1000 });
-  await session.events.scalars(step + 1, figures);
+  if (figures.skipped === 1)
+    progress.note(
+      `step ${step + 1} is skipped: its gradient passes what f16 holds; the loss scale is now ${figures.loss_scale}`,
+    );
+  const shown = Object.fromEntries(Object.entries(figures).filter(([, x]) => Number.isFinite(x))); // a skipped step has no norm
+  await session.metrics.append({ step: step + 1, ...shown, seconds: (performance.now() - begun) / 1000 });
+  await session.events.scalars(step + 1, shown);
   progress.update(step + 1, { loss: figures.loss ?? 0 });
 }
 
-/** Throws UsageError for a gradient with an infinity or a NaN in it, which the parameters have by now as well. */
+/**
+ * Throws UsageError for a gradient with an infinity or a NaN in it: which the parameters have by now as well, but for a
+ * scale that adapts. There it means that a smaller scale would not help.
+ */
 function assertFiniteGradient(
   { lossScale }: CompiledStep,
   step: number,
@@ -212,9 +272,12 @@ function assertFiniteGradient(
 ): void {
   const { loss, gradient_norm: norm = 0 } = figures;
   if (Number.isFinite(norm)) return;
-  const cause = lossScale
-    ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
-    : "lower the learning rate";
+  if (lossScale?.goodSteps && figures.loss_scale! > 1) return;
+  const cause = lossScale?.goodSteps
+    ? `so it was at every loss scale down to 2, in steps that were skipped and changed no parameter: lower the learning rate, or take precision "f32"`
+    : lossScale
+      ? `in f16 a cotangent passes 65504 when multiplied by the loss scale ${lossScale.initial}: take a smaller lossScale, or precision "f32"`
+      : "lower the learning rate";
   throw new UsageError(
     `the gradient of step ${step} is not finite (its norm is ${norm}, the loss ${loss}): ${cause}; checkpoints up to before it are whole`,
   );
@@ -245,7 +308,7 @@ async function save({ job, options, store, metrics, events }: Session, step: num
   const groups = await checkpointGroups(job.step, store);
   await saveCheckpoint(
     checkpoints(options.folder),
-    { step, state: { cursor, seed: job.seed, ...savedPrecision(job.step) }, groups },
+    { step, state: { cursor, seed: job.seed, optimizer: job.step.rule.name, ...savedPrecision(job.step) }, groups },
     { keep: 2 },
   );
 }

@@ -47,6 +47,7 @@ for step in range(steps):
         gradients = gradient_digests(model)
     norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), clip).item())
     optimizer.step()
+    model.logit_scale.data.clamp_(0, math.log(100))  # after the step, as OpenCLIP does: a clamp in the loss has no gradient
     losses.append(loss.item())
 
 final = {n: p.detach().clone() for n, p in model.named_parameters()}

@@ -209,7 +209,7 @@ class Contrastive(nn.Module):
     def loss(self, pixels, ids):
         out = self.forward(pixels, ids)
         unit = lambda x: x / x.norm(dim=-1, keepdim=True)
-        scale = self.logit_scale.exp().clamp(max=100)
+        scale = self.logit_scale.exp()
         return symmetric_loss(unit(out["pooled"]), unit(out["projected"]), scale)
 
 

@@ -84,6 +84,7 @@ const small: ContrastiveConfig = {
 interface Figures {
   readonly losses: readonly number[];
   readonly norms: readonly number[];
+  readonly skipped: readonly number[];
 }
 
 /** One step: values of outputs, and of states after it. */
@@ -112,7 +113,12 @@ function referenceRun(graph: Graph): Run {
 }
 
 /** What a run of so many steps says; everything else is the same for both precisions. */
-function trained({ loss, sizes, feeds }: Case, precision: Precision, steps: number, lossScale?: number): Figures {
+function trained(
+  { loss, sizes, feeds }: Case,
+  precision: Precision,
+  steps: number,
+  { lossScale, startScale }: { readonly lossScale?: number; readonly startScale?: number } = {},
+): Figures {
   const step = trainingStep(
     defineStage({
       name: "small",
@@ -131,11 +137,12 @@ function trained({ loss, sizes, feeds }: Case, precision: Precision, steps: numb
     for (const e of layout.entries) values.set(initial.get(e.name) as Float32Array, e.offset);
     held.set(parameters, values);
   }
-  if (step.lossScale) held.set(step.lossScale.state, [step.lossScale.initial]);
+  if (step.lossScale) held.set(step.lossScale.state, [startScale ?? step.lossScale.initial]);
+  const adapts = step.lossScale?.goodSteps !== undefined;
   const states = graph.inputs.filter(isState).map(inputName);
   for (const n of graph.inputs.filter(isState))
     if (!held.has(inputName(n))) held.set(inputName(n), new Float32Array(Number(elementsOf(n.type))));
-  const figures = { losses: [] as number[], norms: [] as number[] };
+  const figures = { losses: [] as number[], norms: [] as number[], skipped: [] as number[] };
   for (let i = 0; i < steps; i++) {
     const inputs = new Map([...held, ...Object.entries(feeds(i))]);
     for (const n of graph.inputs.filter((n) => sourceOf(n) === "random")) {
@@ -146,6 +153,7 @@ function trained({ loss, sizes, feeds }: Case, precision: Precision, steps: numb
     for (const name of states) held.set(name, after(name));
     figures.losses.push(outputs("loss")[0]!);
     figures.norms.push(outputs("gradient_norm")[0]!);
+    figures.skipped.push(adapts ? outputs("skipped")[0]! : 0);
   }
   return figures;
 }
@@ -161,8 +169,18 @@ describe.each(Object.entries(cases))("%s", (_, model) => {
     expect(Math.abs(half.norms[0]! / wide.norms[0]! - 1)).toBeLessThan(5e-3);
   });
 
+  test("skips steps whose gradient overflows until the scale is small enough, and then trains", () => {
+    const { losses, norms, skipped } = trained(model, "f16", 14, { startScale: 2 ** 24 });
+    const first = skipped.indexOf(0);
+    expect(first).toBeGreaterThan(0);
+    expect(skipped).toEqual(skipped.map((_, i) => (i < first ? 1 : 0)));
+    expect(norms.map(Number.isFinite)).toEqual(skipped.map((s) => s === 0));
+    expect(losses.every(Number.isFinite)).toBe(true);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]!);
+  });
+
   test("has a gradient that is not finite, and shows it, when the scale is too large", () => {
-    const { losses, norms } = trained(model, "f16", 1, 2 ** 24);
+    const { losses, norms } = trained(model, "f16", 1, { lossScale: 2 ** 24 });
     expect(losses[0]).toBeCloseTo(trained(model, "f32", 1).losses[0]!, 1);
     expect(Number.isFinite(norms[0])).toBe(false);
   });

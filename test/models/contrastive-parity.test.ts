@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, type HostTensor, hostTensor, inputName, makeGraph } from "../../compiler/index.ts";
-import { cosine, defineStage, rootParams, type Stage, trainingState, trainingStep } from "../../dsl/index.ts";
+import {
+  cosine,
+  defineStage,
+  optimizerState,
+  rootParams,
+  type Stage,
+  trainingState,
+  trainingStep,
+} from "../../dsl/index.ts";
 import {
   type ContrastiveConfig,
   contrastiveRules,
@@ -130,8 +138,8 @@ describe.each(allExecutors)("a tiny InternVL-C on $name, beside PyTorch", (execu
       backend,
       new Map([
         [trainingState.parameters, flat(arena)],
-        [trainingState.mean, flat(new Float32Array(layout.size))],
-        [trainingState.square, flat(new Float32Array(layout.size))],
+        [optimizerState("mean"), flat(new Float32Array(layout.size))],
+        [optimizerState("square"), flat(new Float32Array(layout.size))],
         [trainingState.step, hostTensor("i32", [], [0])],
       ]),
     );

@@ -8,6 +8,7 @@ import {
   defineStage,
   input,
   mul,
+  optimizerState,
   sum,
   trainingState,
   trainingStep,
@@ -38,8 +39,8 @@ const square = [0.2, 0.9, 1e-6, 0.4].map(Math.fround);
 function before(graph: ReturnType<typeof stepWith>, t: number): Map<string, Float64Array> {
   const values: Record<string, readonly number[]> = {
     x: gradient,
-    [trainingState.mean]: t === 1 ? [0, 0, 0, 0] : mean,
-    [trainingState.square]: t === 1 ? [0, 0, 0, 0] : square,
+    [optimizerState("mean")]: t === 1 ? [0, 0, 0, 0] : mean,
+    [optimizerState("square")]: t === 1 ? [0, 0, 0, 0] : square,
     [trainingState.step]: [t - 1],
   };
   return new Map(

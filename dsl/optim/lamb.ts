@@ -1,0 +1,23 @@
+/** LAMB: Adam whose steps are as long as each parameter is large. */
+import { add, and, div, gt, mul, select, sqrt, sub } from "../tensor.ts";
+import { type AdamOptions, adamDirection, type Moments } from "./adamw.ts";
+import { type UpdateRule, updateRule } from "./update-rule.ts";
+
+/**
+ * You et al. 2020, arXiv:1904.00962, algorithm 2, with φ(x) = x: the direction of each parameter, its decay included, is
+ * scaled to the parameter's own norm. Where either norm is 0 it is taken as it is.
+ */
+export const lamb = ({ epsilon = 1e-6, ...options }: AdamOptions = {}): UpdateRule<Moments> =>
+  updateRule({
+    name: "lamb",
+    state: { mean: 0, square: 0 },
+    weightDecay: 0.01,
+    update: ({ parameter, gradient, rate, decay, sumOfEach, ...now }) => {
+      const { direction, state } = adamDirection(now, gradient, { epsilon, ...options });
+      const decayed = add(direction, mul(decay, parameter));
+      const [size, length] = [parameter, decayed].map((x) => sqrt(sumOfEach(mul(x, x))));
+      const isKnown = and(gt(size!, 0), gt(length!, 0));
+      const trust = select(isKnown, div(size!, select(isKnown, length!, 1)), 1);
+      return { parameter: sub(parameter, mul(mul(rate, trust), decayed)), state };
+    },
+  });

@@ -1,0 +1,25 @@
+/** Lion: steps of one size, in the direction of the sign of a mean. */
+import { add, cast, gt, lt, mul, sub } from "../tensor.ts";
+import { type UpdateRule, updateRule } from "./update-rule.ts";
+
+export interface LionOptions {
+  /** How much of the mean the direction has; default 0.9. */
+  readonly beta1?: number;
+  /** How much of the mean is kept; default 0.99. */
+  readonly beta2?: number;
+}
+
+/** Chen et al. 2023, arXiv:2302.06675, algorithm 2; the sign of 0 is 0. */
+export const lion = ({ beta1 = 0.9, beta2 = 0.99 }: LionOptions = {}): UpdateRule<"mean"> =>
+  updateRule({
+    name: "lion",
+    state: { mean: 0 },
+    update: ({ parameter, gradient, state, rate, decay }) => {
+      const towards = add(mul(state.mean, beta1), mul(gradient, 1 - beta1));
+      const sign = sub(cast(gt(towards, 0), "f32"), cast(lt(towards, 0), "f32"));
+      return {
+        parameter: sub(parameter, mul(rate, add(sign, mul(decay, parameter)))),
+        state: { mean: add(mul(state.mean, beta2), mul(gradient, 1 - beta2)) },
+      };
+    },
+  });

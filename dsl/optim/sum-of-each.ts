@@ -1,0 +1,15 @@
+/** Sums by parameter over an arena, found where the parameter lies: norms of parameters, as LAMB compares them. */
+import { type ArenaLayout, UsageError } from "../../compiler/index.ts";
+import { type Axis, axis } from "../axis.ts";
+import { broadcast, concat, slice, sum, type Tensor } from "../tensor.ts";
+
+/** The sum over each range of the layout, at each element from its start up to where the next range begins. */
+export function sumOfEach(x: Tensor<"arena">, { entries, size }: ArenaLayout, arena: Axis<"arena">): Tensor<"arena"> {
+  if (!x.type.axes.some((a) => a.name === "arena"))
+    throw new UsageError("sumOfEach is of a tensor [arena], not a scalar");
+  const spread = entries.map(({ offset, length }, i) => {
+    const total = sum(slice(x, arena, offset, length), arena) as Tensor<never>;
+    return broadcast(total, axis("arena", (entries[i + 1]?.offset ?? size) - offset));
+  });
+  return concat(spread, arena);
+}

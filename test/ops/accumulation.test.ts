@@ -1,0 +1,276 @@
+/** Steps of several micro-batches: equal to the step of the whole batch, resumed alike, and refused where they would not be. */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Backend } from "../../backends/backend.ts";
+import { cpuBackend } from "../../backends/onnxruntime/index.ts";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
+import { type HostTensor, hostTensor, inputName, printGraph, type SizedAxis } from "../../compiler/index.ts";
+import {
+  add,
+  axis,
+  batchNorm,
+  cast,
+  contract,
+  cosine,
+  crossEntropy,
+  defineStage,
+  div,
+  gelu,
+  gt,
+  input,
+  type LossResult,
+  lamb,
+  linear,
+  max,
+  mean,
+  mul,
+  type Params,
+  rename,
+  type Stage,
+  type StateUpdate,
+  sgd,
+  softmax,
+  sum,
+  symbol,
+  type Tensor,
+  trainingStep,
+  uniform,
+} from "../../dsl/index.ts";
+import { chatConfig, stageOneLoss, stageThreePatches, type TextConfig } from "../../models/index.ts";
+import { type TrainingJob, train } from "../../runtime/index.ts";
+import { gpuTest } from "../support/adapter.ts";
+import { excess, seeded } from "../support/samples.ts";
+import { tinyConfig } from "../support/tiny-job.ts";
+
+const batch = axis("batch", symbol("batch"));
+const [token, embed, hidden, word] = [axis("token", 3), axis("embed", 5), axis("hidden", 7), axis("word", 11)];
+
+const logitsOf = (p: Params) => {
+  const x = input("x", "f32", [batch, token, embed]);
+  return linear(p.scope("b"), gelu(linear(p.scope("a"), x, [embed], [hidden])), [hidden], [word]);
+};
+const target = input("target", "i32", [batch, token]);
+const tokenLoss = (p: Params) => crossEntropy(logitsOf(p), max(target, 0) as never, word) as Tensor<"batch" | "token">;
+
+/** The mean over all tokens, and how many are first. */
+const plain = (p: Params): LossResult => ({
+  loss: mean(tokenLoss(p), [batch, token]),
+  metrics: { positive: mean(cast(gt(target, 3), "f32"), [batch, token]) },
+});
+/** The mean over tokens with a target. */
+const masked = (p: Params, isWeighed = true): LossResult => {
+  const wanted = cast(gt(target, 2), "f32") as Tensor<"batch" | "token">;
+  const count = sum(wanted, [batch, token]);
+  return {
+    loss: div(sum(mul(tokenLoss(p), wanted), [batch, token]), max(count, 1)),
+    ...(isWeighed && { weight: count }),
+  };
+};
+
+const optimizer: Stage["optimizer"] = { rate: cosine({ peak: 0.02, steps: 9 }), clip: 0.5 };
+const step = (loss: Stage["loss"], accumulate: number, changes: Partial<Stage> = {}, largestArena?: number) =>
+  trainingStep(defineStage({ name: "words", loss, optimizer, accumulate, ...changes }), largestArena);
+
+/** Rows `from` on of the data. */
+function feeds(from: number, rows: number): Record<string, HostTensor> {
+  const sized = (axes: readonly { name: string; size: unknown }[]) =>
+    axes.map((a) => ({ name: a.name, size: a.name === "batch" ? rows : a.size })) as SizedAxis[];
+  const all = Array.from({ length: rows }, (_, i) => seeded(from + i + 1)).map((next) => ({
+    x: Array.from({ length: 15 }, () => next() - 0.5),
+    target: Array.from({ length: 3 }, () => Math.floor(11 * next())),
+  }));
+  return {
+    x: hostTensor(
+      "f32",
+      sized([batch, token, embed]),
+      all.flatMap((r) => r.x),
+    ),
+    target: hostTensor(
+      "i32",
+      sized([batch, token]),
+      all.flatMap((r) => r.target),
+    ),
+  };
+}
+
+const rows = 8;
+const job = (steps: number, compiled: TrainingJob["step"]): TrainingJob => {
+  const size = rows / (compiled.accumulation?.count ?? 1);
+  return {
+    seed: 5,
+    steps,
+    sizes: { batch: size },
+    checkpointEvery: 2,
+    step: compiled,
+    async *batches(cursor) {
+      for (let at = (cursor as number | undefined) ?? 0; ; at += size)
+        yield { feeds: feeds(at, size), next: at + size };
+    },
+  };
+};
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "accumulation-"));
+});
+afterEach(async () => await rm(folder, { recursive: true }));
+
+async function run(name: string, steps: number, compiled: TrainingJob["step"], backend: Backend, resume = false) {
+  await mkdir(join(folder, name), { recursive: true });
+  const { losses, weights } = await train(job(steps, compiled), {
+    folder: join(folder, name),
+    backend,
+    resume,
+    note: () => {},
+  });
+  const values = [...weights].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, t]) => [...t.data]);
+  return { losses: losses.map((l) => l.loss), values };
+}
+
+describe.each([
+  ["a mean over samples", plain],
+  ["a mean over tokens with a target", masked],
+] as const)("%s", (_, loss) => {
+  it.each([2, 4, 8])("in %d micro-batches is that of the whole batch", async (count) => {
+    const want = await run("whole", 5, step(loss, 1), referenceBackend());
+    const got = await run("parts", 5, step(loss, count), referenceBackend());
+    expect(excess(got.losses, want.losses, 1e-9, 1e-9)).toBeLessThanOrEqual(0);
+    expect(excess(got.values, want.values, 1e-7, 1e-7)).toBeLessThanOrEqual(0); // weights begin and end as f32
+  });
+});
+
+gpuTest("is the same on devices, over several arenas and with other rules", async ({ gpu }) => {
+  for (const rule of [sgd({ momentum: 0.9 }), lamb()]) {
+    const compiled = step(masked, 4, { optimizer: { rule, rate: cosine({ peak: 0.02, steps: 9 }), clip: 0.5 } }, 64);
+    expect(compiled.arenas.length).toBeGreaterThan(1);
+    const want = await run(`${rule.name}-reference`, 4, compiled, referenceBackend());
+    const cpu = await cpuBackend();
+    for (const [name, backend] of [
+      ["cpu", cpu],
+      ["webgpu", webgpuBackend(gpu)],
+    ] as const) {
+      const got = await run(`${rule.name}-${name}`, 4, compiled, backend);
+      expect(excess(got.losses, want.losses, 2e-6, 2e-6)).toBeLessThanOrEqual(0);
+      expect(excess(got.values, want.values, 1e-5, 1e-5)).toBeLessThanOrEqual(0);
+    }
+    cpu.dispose();
+  }
+});
+
+it("goes on bit by bit where it stopped", async () => {
+  const backend = await cpuBackend();
+  const compiled = step(plain, 4);
+  const whole = await run("whole", 5, compiled, backend);
+  await run("parts", 3, compiled, backend);
+  expect(await run("parts", 5, compiled, backend, true)).toEqual(whole);
+  backend.dispose();
+});
+
+it("draws other random numbers for each micro-batch, and the same again", async () => {
+  const dropped = (p: Params): LossResult => ({
+    loss: mean(mul(tokenLoss(p), p.bernoulli("keep", [batch], 0.5)), [batch, token]),
+  });
+  const first = await run("first", 3, step(dropped, 4), referenceBackend());
+  expect((await run("again", 3, step(dropped, 4), referenceBackend())).losses).toEqual(first.losses);
+  expect((await run("whole", 3, step(dropped, 1), referenceBackend())).losses).not.toEqual(first.losses);
+});
+
+describe("the two graphs", () => {
+  const { graph, accumulation } = step(plain, 4);
+  it("are these", async () => {
+    await expect(printGraph(graph)).toMatchFileSnapshot("golden/accumulation/micro-batch.graph");
+    await expect(printGraph(accumulation!.update)).toMatchFileSnapshot("golden/accumulation/update.graph");
+  });
+  it("meet in the sums alone: the first tells nothing, the second is fed nothing", () => {
+    expect(graph.outputs.filter((o) => !(o.name in graph.updates))).toEqual([]);
+    expect(accumulation!.update.inputs.map(inputName).filter((n) => !n.startsWith("train."))).toEqual([]);
+  });
+  it("are one where there is one micro-batch", () => {
+    const whole = step(plain, 1);
+    expect(whole.accumulation).toBeUndefined();
+    expect(whole.graph.inputs.map(inputName).filter((n) => n.startsWith("train.sum"))).toEqual([]);
+  });
+});
+
+describe("is refused", () => {
+  const refuses = (loss: Stage["loss"], text: string) => expect(() => step(loss, 4)).toThrow(text);
+
+  it("for a number that is none of micro-batches", () => {
+    for (const n of [0, -1, 1.5, Number.NaN])
+      expect(() => step(plain, n)).toThrow(`stage "words": accumulate is a whole number, at least 1, not ${n}`);
+  });
+
+  it("for inputs that do not say where their samples lie", () => {
+    const row = axis("row", symbol("batch"));
+    refuses((p) => {
+      const w = p.parameter("w", [embed], uniform(-1, 1));
+      return { loss: mean(mul(input("x", "f32", [row, embed]), w), [row, embed]) };
+    }, 'reads no input with an axis "batch", along which samples lie: name it so');
+  });
+
+  it("for contrastive losses", () => {
+    refuses((p) => stageOneLoss(p, tinyConfig), "compares the samples of a batch with one another (contract at ");
+  });
+
+  it("for statistics over the batch, and softmax along it", () => {
+    const own = (x: (p: Params) => Tensor<"batch" | "token">) => (p: Params) => ({ loss: mean(x(p), [batch, token]) });
+    refuses(
+      own((p) => mul(tokenLoss(p), mean(tokenLoss(p), batch)) as never),
+      "compares the samples",
+    );
+    refuses(
+      own((p) => softmax(tokenLoss(p), batch)),
+      "compares the samples of a batch with one another (softmax",
+    );
+    refuses((p) => {
+      const updates: StateUpdate[] = [];
+      const normed = batchNorm(p.scope("norm"), logitsOf(p), word, { updates });
+      return { loss: mean(normed, [batch, token, word]), updates };
+    }, "compares the samples of a batch with one another (layer_norm");
+  });
+
+  it("for products of means, and what is divided by what the samples say", () => {
+    refuses((p) => {
+      const x = mean(tokenLoss(p), [batch, token]);
+      return { loss: mul(x, x) };
+    }, "divides a sum over samples");
+    refuses((p) => masked(p, false), "give that divisor as `weight` beside the loss");
+  });
+
+  it("for sums, which the large batch would have more of", () => {
+    refuses((p) => ({ loss: sum(tokenLoss(p), [batch, token]) }), "is a sum over samples (reduce_sum at ");
+  });
+});
+
+describe("is taken", () => {
+  it("for instructions, whose answers count by their tokens", () => {
+    const chat = { ...chatConfig(tinyConfig.text as TextConfig), vision: tinyConfig.vision, features: -1 };
+    const [glue] = stageThreePatches(chat);
+    expect(trainingStep({ ...glue!.stage, accumulate: 3 }).accumulation?.count).toBe(3);
+  });
+
+  it("for sums of means, and for samples under another name", () => {
+    const other = axis("other", batch.size);
+    const renamed = (p: Params) => mean(rename(tokenLoss(p), batch, other), [other, token]);
+    const both = (p: Params) => ({
+      loss: add(mul(mean(tokenLoss(p), [batch, token]), 3), renamed(p)) as Tensor<never>,
+    });
+    expect(step(both, 4).accumulation?.count).toBe(4);
+  });
+
+  it("for a product over the samples that is a mean of theirs", () => {
+    const share = (p: Params) => {
+      const each = mean(tokenLoss(p), token);
+      return {
+        loss: div(
+          contract(each, cast(gt(mean(cast(target, "f32"), token), 3), "f32"), batch),
+          mean(each, batch),
+        ) as never,
+      };
+    };
+    expect(() => step(share, 4)).toThrow("divides a sum over samples");
+  });
+});
