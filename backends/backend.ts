@@ -13,6 +13,7 @@ import type {
 } from "../compiler/index.ts";
 
 export { checkFeeds, checkResidents, fetchedOutputs } from "./feeds.ts";
+export { fedBytes, requireHostMemory } from "./host-memory.ts";
 
 /** What a person is told about the device in use. */
 export interface DeviceInfo {

@@ -22,10 +22,14 @@ function start() {
 
 async function run(code) {
   // A reader that has seen enough, such as head, is no fault: the status is that of SIGPIPE.
-  process.stdout.on("error", (error) => {
-    if (error.code === "EPIPE") process.exit(141);
-    throw error;
-  });
+  // Others that listen have work to save first.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error) => {
+      if (stream.listenerCount("error") > 1) return;
+      if (error.code === "EPIPE" || stream === process.stderr) process.exit(141);
+      throw error;
+    });
+  }
   const { main } = await import(pathToFileURL(code).href);
   process.exitCode = await main(process.argv.slice(2));
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { HeddleError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { type OpenTrace, openTrace } from "../runtime/index.ts";
+import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -12,6 +12,7 @@ import { inspectCommand } from "./commands/inspect.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
+import { InterruptedError } from "./interruption.ts";
 import { byteCount, collect, duration, positiveNumber, seed, wholeNumber } from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
@@ -190,14 +191,18 @@ function readSource(file: string): string | undefined {
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   if (error instanceof HeddleError) {
-    process.stderr.write(`${error.name}: ${error.message}\n`);
-    return 1;
+    const status = error instanceof InterruptedError ? error.status : 1;
+    process.stderr.write(`${error.name}: ${escapeControls(error.message)}\n`);
+    return status;
   }
-  if (error instanceof RangeError && error.message === "Array buffer allocation failed") {
+  if (
+    error instanceof RangeError &&
+    /^Array buffer allocation failed|^Invalid (typed )?array (buffer )?length/.test(error.message)
+  ) {
     process.stderr.write("there is not enough memory for this: take a smaller model, --batch or number of beams\n");
     return 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`heddle itself failed; please report this:\n${text}\n`);
+  process.stderr.write(`heddle itself failed; please report this:\n${escapeControls(text)}\n`);
   return 2;
 }

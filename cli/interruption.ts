@@ -1,22 +1,80 @@
-/** Ctrl-C while a text or a file is written: once ends the writing, twice the process. */
+/** What ends a command from outside: Ctrl-C, a request to end, a terminal that goes, a reader that has seen enough. */
+import { HeddleError } from "../compiler/index.ts";
 
-/** Exit status of what Ctrl-C ended: 128 + SIGINT. */
-export const interrupted = 130;
+/** Exit statuses by convention: 128 + the signal's number. */
+const statuses = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+const ofClosedPipe = 141; // 128 + SIGPIPE
 
-const signals = ["SIGINT", "SIGTERM"] as const;
+const signals = Object.keys(statuses) as (keyof typeof statuses)[];
 
-/** Runs `body`, whose signal aborts at Ctrl-C and when the process is asked to end; gives the exit status. */
-export async function untilInterrupted(body: (signal: AbortSignal) => Promise<void>): Promise<number> {
+/**
+ * Milliseconds within which signals are one request: a hangup comes from the terminal and from the process that started this
+ * one, and a supervisor asks every process of a group.
+ */
+const oneRequestMs = 500;
+
+/** Work that was given up at a signal: told in its message, with the status of the signal. */
+export class InterruptedError extends HeddleError {
+  readonly status: number;
+  constructor(message: string, status: number) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Aborts when the command is asked to end, and says with which status it then does. */
+export interface Ending {
+  readonly signal: AbortSignal;
+  readonly status: () => number;
+  readonly dispose: () => void;
+}
+
+/**
+ * Listens for signals: the first aborts and is told to `asked`, the second ends the process. With `alsoPipes` a closed
+ * stdout or stderr is such a request too, where it would otherwise end the process at once.
+ */
+export function listenForEnding(asked: () => void = () => {}, { alsoPipes = false } = {}): Ending {
   const controller = new AbortController();
-  const handler = () => {
-    if (controller.signal.aborted) process.exit(interrupted);
+  let status = 0;
+  let askedAt = 0;
+  const ask = (asksFor: number) => {
+    status = asksFor;
     controller.abort();
   };
-  for (const name of signals) process.on(name, handler);
+  const onSignal = (name: NodeJS.Signals) => {
+    const asksFor = statuses[name as keyof typeof statuses];
+    if (controller.signal.aborted && status !== ofClosedPipe) {
+      if (performance.now() - askedAt > oneRequestMs) process.exit(asksFor);
+      return;
+    }
+    askedAt = performance.now();
+    ask(asksFor);
+    asked();
+  };
+  // A stream tells again at each write; and with its reader gone nothing can be told to anybody.
+  const onClosed = () => {
+    if (!controller.signal.aborted) ask(ofClosedPipe);
+  };
+  const streams = alsoPipes ? [process.stdout, process.stderr] : [];
+  for (const name of signals) process.on(name, onSignal);
+  for (const stream of streams) stream.on("error", onClosed);
+  return {
+    signal: controller.signal,
+    status: () => status,
+    dispose: () => {
+      for (const name of signals) process.off(name, onSignal);
+      for (const stream of streams) stream.off("error", onClosed);
+    },
+  };
+}
+
+/** Runs `body`, whose signal aborts when the command is asked to end; gives the exit status. */
+export async function untilInterrupted(body: (signal: AbortSignal) => Promise<void>): Promise<number> {
+  const ending = listenForEnding();
   try {
-    await body(controller.signal);
-    return controller.signal.aborted ? interrupted : 0;
+    await body(ending.signal);
+    return ending.status();
   } finally {
-    for (const name of signals) process.off(name, handler);
+    ending.dispose();
   }
 }

@@ -14,8 +14,9 @@ import {
 } from "../compiler/index.ts";
 import { type Config, configure, type Model, modelGraph, parseSettings, type TokenRun, trace } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
-import type { JobFile, Setting } from "../runtime/index.ts";
+import { type JobFile, requireRunName, type Settings } from "../runtime/index.ts";
 import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
+import { checkJobSettings } from "./job-settings.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
@@ -87,22 +88,25 @@ export const isJob = async (source: string): Promise<boolean> =>
   isScript(source) && Object.values(await importFile(source)).some((v) => isKind(v, "heddle.job"));
 
 /**
- * The job of a TypeScript file, and its configuration with `--set` and `--precision` applied. Throws UsageError where a
- * precision is asked of a job that does not let it be chosen.
+ * The job of a TypeScript file, and the settings that `--set` and `--precision` give it. Throws UsageError where a
+ * precision is asked of a job that does not let it be chosen, and for settings that break a rule.
  */
 export async function loadJob(source: string, settings: readonly string[], precision?: Precision) {
   if (!isScript(source))
     throw new UsageError(`"${source}" is no job: give a TypeScript file that exports defineJob({ ... })`);
   const job = pick<JobFile>(await importFile(source), "heddle.job", source, "export default defineJob({ ... })");
+  requireRunName(job.name);
   if (precision !== undefined && !Object.hasOwn(job.config, "precision"))
     throw new UsageError(
       `the job ${job.name} has no setting "precision": give it one, such as "f32", and pass it to defineStage`,
     );
   if (precision !== undefined && settings.some((s) => s.startsWith("precision=")))
     throw new UsageError("--precision and --set precision= say the same: give one of them");
-  const given = precision === undefined ? settings : [...settings, `precision=${precision}`];
-  const overrides = parseSettings(job as { name: string; config: Config }, given);
-  return { job, config: { ...job.config, ...(overrides as Readonly<Record<string, Setting>>) } };
+  const texts = precision === undefined ? settings : [...settings, `precision=${precision}`];
+  const given = parseSettings(job as { name: string; config: Config }, texts) as Settings;
+  const config = { ...job.config, ...given };
+  checkJobSettings(job, config);
+  return { job, given, config };
 }
 
 const isScript = (source: string): boolean => [".ts", ".mts", ".js", ".mjs"].includes(extname(source));

@@ -12,7 +12,7 @@ import {
 } from "../backends/onnx/index.ts";
 import { FileError, type Graph, type HostTensor, inputName, UsageError } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
-import { untilInterrupted } from "./interruption.ts";
+import { InterruptedError, listenForEnding } from "./interruption.ts";
 import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verification.ts";
 import { heddleVersion } from "./versions.ts";
 
@@ -55,7 +55,7 @@ export async function writeOnnxFile(
   await requireWritable(path);
   const model = exportOnnx(graph, { ...options, version: heddleVersion() });
   const opset = options.opset ?? opsets.usual;
-  return await untilStopped(path, read, async (readOn) => {
+  return await untilStopped(path, read, async (readOn, throwIfAsked) => {
     const write = (to: string) =>
       writeOnnx(to, model, (n) => ({ dtype: "f32" as const, chunks: chunksOf(readOn, inputName(n)) }), options);
     if (!options.verify) return { ...(await write(path)), opset };
@@ -64,6 +64,7 @@ export async function writeOnnxFile(
     try {
       const written = await write(join(folder, basename(path)));
       const verified = await verifyFile(written.files[0]!, model, readOn, options.runs);
+      throwIfAsked();
       requireWithin(verified, tolerances[options.dtype ?? "f32"]);
       const files = written.files.map((file) => join(dirname(path), basename(file)));
       // The data goes first: a model never names data that is not there.
@@ -84,21 +85,26 @@ function requireWithin({ maxRelDiff, against }: VerifiedFile, tolerance: number)
 
 type ReadParameter = (name: string) => Promise<HostTensor>;
 
-/** Runs `write`, whose reader throws from Ctrl-C on, so that the writer removes what it has written so far. */
+/** Runs `write`, whose reader throws once the command is asked to end, so that the writer removes what it has written. */
 async function untilStopped<T>(
   path: string,
   read: ReadParameter,
-  write: (readOn: ReadParameter) => Promise<T>,
+  write: (readOn: ReadParameter, throwIfAsked: () => void) => Promise<T>,
 ): Promise<T> {
-  const results: T[] = [];
-  await untilInterrupted(async (signal) => {
-    const readOn: ReadParameter = async (name) => {
-      if (signal.aborted) throw new FileError(`writing ${path} was stopped; what was there before is unchanged`);
-      return await read(name);
-    };
-    results.push(await write(readOn));
-  });
-  return results[0]!;
+  const ending = listenForEnding();
+  const throwIfAsked = () => {
+    if (!ending.signal.aborted) return;
+    throw new InterruptedError(`writing ${path} was stopped; what was there before is unchanged`, ending.status());
+  };
+  const readOn: ReadParameter = async (name) => {
+    throwIfAsked();
+    return await read(name);
+  };
+  try {
+    return await write(readOn, throwIfAsked);
+  } finally {
+    ending.dispose();
+  }
 }
 
 /** What is converted at a time: a table of 50,000 words in f16 beside the same in f32 would be felt. */

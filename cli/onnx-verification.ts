@@ -2,7 +2,7 @@
  * Verifies ONNX files: onnxruntime runs the file, heddle runs the graph on the same inputs and the weights as the file
  * holds them, and the outputs are compared.
  */
-import type { Backend } from "../backends/backend.ts";
+import { type Backend, fedBytes, requireHostMemory } from "../backends/backend.ts";
 import { type OnnxExport, storedValue } from "../backends/onnx/index.ts";
 import { type Verification, verifyExport } from "../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../backends/reference/index.ts";
@@ -43,6 +43,8 @@ export async function verifyFile(
 ): Promise<VerifiedFile> {
   const sizes = sampleSizes(model.graph, runs);
   const bound = bindSizes(model.graph, sizes);
+  // What is fed lies there in f32 for the file, and in float64 for the interpreter.
+  requireHostMemory(bound, { besides: fedBytes(bound, 8 + 4) });
   const feeds = sampleFeeds(bound, runs);
   const backend = await independentBackend(bound);
   try {

@@ -53,8 +53,9 @@ function sample(node: Node, graph: Graph, run: TokenRun | undefined): HostTensor
   const axes = node.type.axes as readonly SizedAxis[];
   const count = axes.reduce((n, a) => n * a.size, 1);
   const random = randomStream(1, `verify ${inputName(node)}`);
-  if (dtype === "f32" || dtype === "f16")
-    return hostTensor(dtype, axes, [...random.fill({ kind: "normal", mean: 0, std: 1 }, count)]);
+  const normal = () => random.fill({ kind: "normal", mean: 0, std: 1 }, count);
+  if (dtype === "f32") return hostTensor(dtype, axes, normal());
+  if (dtype === "f16") return hostTensor(dtype, axes, Float16Array.from(normal()));
   const row = axes.at(-1)?.size ?? 1;
   const below = dtype === "bool" ? 2 : indexBound(node, graph);
   const special = dtype === "i32" ? placed(inputName(node), row, graph, run) : undefined;

@@ -60,8 +60,9 @@ async function parse(element: string, index: number, imageFolder: string): Promi
 function turnsOf(conversations: unknown): readonly Turn[] {
   if (!Array.isArray(conversations) || conversations.length === 0) throw new FileError('it has no "conversations"');
   return conversations.map((turn, i) => {
-    const role = isRecord(turn) && typeof turn.from === "string" ? roles[turn.from] : undefined;
-    if (!role) throw new FileError(`turn ${i} is not from one of ${Object.keys(roles).join(", ")}`);
+    const from = isRecord(turn) && typeof turn.from === "string" ? turn.from : "";
+    const role = Object.hasOwn(roles, from) ? roles[from] : undefined;
+    if (!isRecord(turn) || !role) throw new FileError(`turn ${i} is not from one of ${Object.keys(roles).join(", ")}`);
     if (typeof turn.value !== "string") throw new FileError(`turn ${i} has no text in "value"`);
     return { role, text: turn.value };
   });

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { Tokenizer as Hub } from "@huggingface/tokenizers";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { isRecord, readJson, reasonOf } from "./files.ts";
+import { requireIds, requirePatterns, withinPatience } from "./tokenizer-checks.ts";
 
 /** Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). */
 export interface Tokenizer {
@@ -110,6 +111,8 @@ export function tokenizerFrom(
   special: SpecialTokens = {},
 ): Tokenizer {
   const settings = config as Readonly<Record<string, unknown>>;
+  requireIds(path, model);
+  requirePatterns(path, model);
   const hub = construct(path, model, settings);
   const inner = (model as { model?: { unk_token?: unknown } }).model;
   const unknown = typeof inner?.unk_token === "string" ? inner.unk_token : undefined;
@@ -124,7 +127,13 @@ export function tokenizerFrom(
 
 function construct(path: string, model: object, config: object): HubTokenizer {
   try {
-    return new Hub(model, config);
+    const hub: HubTokenizer = withinPatience(path, model, () => new Hub(model, config))();
+    return {
+      encode: withinPatience(path, model, hub.encode.bind(hub)),
+      decode: withinPatience(path, model, hub.decode.bind(hub)),
+      token_to_id: hub.token_to_id.bind(hub),
+      get_vocab: hub.get_vocab.bind(hub),
+    };
   } catch (cause) {
     throw new FileError(`tokenizer "${path}" cannot be used: ${reasonOf(cause)}`, { cause });
   }

@@ -1,7 +1,7 @@
 /** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
 import { didYouMean, type Graph, makeGraph, type Node, UsageError } from "../compiler/index.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
-import { checkSettings, type SettingRules } from "./setting-rules.ts";
+import { checkSettings, type SettingRules, shown } from "./setting-rules.ts";
 
 export type ConfigValue = number | string | boolean | readonly ConfigValue[] | { readonly [key: string]: ConfigValue };
 export type Config = { readonly [key: string]: ConfigValue };
@@ -86,7 +86,7 @@ function mergeConfig(base: Config, overrides: Config, where: string): Config {
     const old = base[key]!;
     if (isNested(old) && isNested(value)) merged[key] = mergeConfig(old, value, `${where}.${key}`);
     else if (kindOf(old) !== kindOf(value))
-      throw new UsageError(`${where}.${key} is ${kindOf(old)}, not ${kindOf(value)}: ${JSON.stringify(value)}`);
+      throw new UsageError(`${where}.${key} is ${kindOf(old)}, not ${kindOf(value)}: ${shown(value)}`);
     else merged[key] = value;
   }
   return merged;

@@ -8,6 +8,12 @@ export interface SettingRule {
   readonly accepts: (value: unknown) => boolean;
 }
 
+/** A value from a file or a command line, as an error shows it: what is long or nested is cut. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length <= 120 ? text : `${text.slice(0, 120)}…`;
+}
+
 type Settings = { readonly [key: string]: unknown };
 
 /** A rule for each setting that has one, nested as the configuration is. */
@@ -18,6 +24,12 @@ export const whole = (least: number, most: number): SettingRule => ({
   needed: `a whole number from ${least} to ${most}`,
   accepts: (value) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most,
 });
+
+/** How many there are of something: a whole number, 1 or more. */
+export const count: SettingRule = {
+  needed: "a whole number from 1",
+  accepts: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+};
 
 /** A number above 0. */
 export const positive: SettingRule = {
@@ -54,7 +66,7 @@ function faultsOf(where: string, config: Settings, rules: SettingRules): string[
     const [place, value] = [`${where}.${key}`, config[key]];
     if (value === undefined) return [];
     if (!isRule(rule)) return faultsOf(place, value as Settings, rule);
-    return rule.accepts(value) ? [] : [`${place} is ${JSON.stringify(value)}; needed is ${rule.needed}`];
+    return rule.accepts(value) ? [] : [`${place} is ${shown(value)}; needed is ${rule.needed}`];
   });
 }
 

@@ -3,7 +3,7 @@
  * Noto, is held out whole, so the test asks for concepts that were learned in drawings that were never seen.
  */
 
-import { cosine, defineStage, precisionNamed, trace, trainingStep } from "../dsl/index.ts";
+import { cosine, defineStage, positive, precisionNamed, trace, trainingStep } from "../dsl/index.ts";
 import { stageOneLoss } from "../models/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
@@ -17,6 +17,7 @@ const settings = {
   batch: 128,
   rate: 1.5e-3,
   checkpointEvery: 200,
+  checkpointMinutes: 10,
   seed: 7,
   precision: "f32",
 };
@@ -26,6 +27,7 @@ export default defineJob({
   summary:
     "a small InternVL-C on emoji by three artists, in English, Chinese, Arabic and Spanish; tested on a fourth artist",
   config: settings,
+  rules: { rate: positive },
   build: async (c): Promise<TrainingJob> => {
     const model = emojiModel.config;
     const { image } = model.vision;
@@ -51,6 +53,7 @@ export default defineJob({
       sizes: { batch: c.batch },
       seed: c.seed,
       checkpointEvery: c.checkpointEvery,
+      checkpointMinutes: c.checkpointMinutes,
       async *batches(cursor, note) {
         const shape = { image, tokens: context, batch: c.batch, seed: c.seed };
         for await (const { images: pixels, ids, next } of emojiBatches(data, shape, cursor, note)) {

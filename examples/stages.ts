@@ -10,7 +10,17 @@
  */
 import type { Graph } from "../compiler/index.ts";
 import { UsageError } from "../compiler/index.ts";
-import { type Config, cosine, defineStage, precisionNamed, type Stage, trace, trainingStep } from "../dsl/index.ts";
+import {
+  type Config,
+  cosine,
+  count,
+  defineStage,
+  positive,
+  precisionNamed,
+  type Stage,
+  trace,
+  trainingStep,
+} from "../dsl/index.ts";
 import { internvlG, stageOneLoss, stageThreeLoss, stageTwoLoss, stageTwoTrainable } from "../models/index.ts";
 import { defineJob, type Json, type TrainedRun, type TrainingBatch } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
@@ -27,6 +37,7 @@ const settings = {
   batch: 64,
   rate: 1.5e-3,
   checkpointEvery: 100,
+  checkpointMinutes: 10,
   seed: 7,
   tested: 1350,
   precision: "f32",
@@ -114,6 +125,8 @@ export default defineJob({
   name: "stages",
   summary: "the three stages of a small InternVL on emoji: stage=1, then stage=2 and stage=3 with --from",
   config: settings,
+  rules: { rate: positive, tested: count },
+  mayChange: ["tested"],
   build: async (c) => {
     const part = parts[c.stage]?.();
     if (!part) throw new UsageError(`stage is 1, 2 or 3, not ${c.stage}`);
@@ -134,6 +147,7 @@ export default defineJob({
       sizes: { batch: c.batch },
       seed: c.seed,
       checkpointEvery: c.checkpointEvery,
+      checkpointMinutes: c.checkpointMinutes,
       ...(part.model && { model: part.model }),
       async *batches(cursor, note) {
         const shape = { image: part.image, tokens: part.tokens, batch: c.batch, seed: c.seed };

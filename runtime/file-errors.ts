@@ -48,12 +48,17 @@ export async function explainingFaults<T>(action: string, path: string, work: ()
   }
 }
 
+/** A character as its code in braces. */
+const escaped = (character: string): string => `\\u{${character.codePointAt(0)!.toString(16)}}`;
+
+/** Text for a terminal: control characters are escaped, so that a name from a file or a page cannot command it. */
+export const escapeControls = (text: string): string => text.replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, escaped);
+
 const longestQuote = 120;
 
 /** A name from a file, quoted for a message: control and invisible characters escaped, long ones cut. */
 export function quoted(name: string): string {
   const cut = name.length > longestQuote ? `${name.slice(0, longestQuote)}…` : name;
-  const escaped = (character: string) => `\\u{${character.codePointAt(0)!.toString(16)}}`;
   return JSON.stringify(cut).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, escaped);
 }
 

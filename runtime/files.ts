@@ -1,5 +1,6 @@
 /** Writing files so that a reader sees the old content or the new, whole, never a part of either. */
 import { randomBytes } from "node:crypto";
+import { readdir, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { FileError } from "../compiler/index.ts";
 import { asFileError, explainingFaults, fileError, formatBytes } from "./file-errors.ts";
@@ -121,6 +122,17 @@ export async function infoOf(fs: FileSystem, path: string): Promise<FileInfo | u
 
 /** The name is cut so that a long one, plus what is added, stays under the 255 bytes that file systems allow. */
 const temporaryName = (name: string) => `${[...name].slice(0, 40).join("")}.${randomBytes(6).toString("hex")}.tmp`;
+
+const temporaryPattern = /\.[0-9a-f]{12}\.tmp$/;
+
+/** Removes temporary files that killed processes left in a folder and those in it; none of them may be in use. */
+export async function removeTemporaries(folder: string): Promise<void> {
+  await explainingFaults("read", folder, async () => {
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+      if (entry.isFile() && temporaryPattern.test(entry.name))
+        await rm(join(entry.parentPath, entry.name), { force: true });
+  });
+}
 
 /** One call to the system writes at most this many bytes, so that an abort is seen in time. */
 const largestWrite = 64 * 1024 * 1024;

@@ -10,7 +10,7 @@ export {
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
 export { drawnWeights } from "./drawn-weights.ts";
-export { fileError, formatBytes, quoted } from "./file-errors.ts";
+export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
 export {
   type ByteSink,
@@ -106,7 +106,15 @@ export {
   unusedParameters,
 } from "./training/job.ts";
 export type { LossPoint } from "./training/losses.ts";
-export { freshRunFolder, newestRunFolder } from "./training/run-folder.ts";
+export {
+  freshRunFolder,
+  newestRunFolder,
+  removeFailedStart,
+  requireRunName,
+  tidyRunFolder,
+} from "./training/run-folder.ts";
+export { lockRunFolder, type RunLock } from "./training/run-lock.ts";
+export { readRunSettings, resumedSettings, type Settings, writeRunSettings } from "./training/run-settings.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
 export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";

@@ -48,34 +48,32 @@ async function openFile(fs: FileSystem, path: string, resumeAt: number | undefin
   return await reopenAppendFile(fs, path, end);
 }
 
-/** The byte after the last line whose step is at most `lastStep`. */
+/** The byte after the last line whose step is at most `lastStep`. Each line is of a later step than the one before. */
 async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promise<number> {
   let end = 0;
   let number = 0;
-  let faulty: number | undefined;
-  let isPast = false;
+  let fault: string | undefined;
+  let last = Number.NEGATIVE_INFINITY;
   for await (const line of readLines(fs, path)) {
     number++;
     const step = stepOf(line.text);
-    if (step === undefined) faulty ??= number;
-    else if (faulty !== undefined) throw notARecord(path, faulty);
-    isPast ||= step === undefined || step > lastStep;
-    if (!isPast) end = line.end;
+    if (step === undefined) fault ??= `line ${number} is not a record with a step`;
+    else if (fault !== undefined)
+      throw notInOrder(path, fault); // only the end may be torn
+    else if (step <= last) throw notInOrder(path, `line ${number} is of step ${step}, behind one of step ${last}`);
+    else last = step;
+    if (fault === undefined && last <= lastStep) end = line.end;
   }
   return end;
 }
 
-const notARecord = (path: string, line: number) =>
-  fileError(
-    path,
-    `line ${line} is not a record with a step`,
-    "mend the line, or move the file away to begin a new one",
-  );
+const notInOrder = (path: string, what: string) =>
+  fileError(path, what, "mend the line, or move the file away to begin a new one");
 
 function stepOf(text: string): number | undefined {
   try {
     const step: unknown = JSON.parse(text)?.step;
-    return typeof step === "number" ? step : undefined;
+    return Number.isSafeInteger(step) ? (step as number) : undefined;
   } catch {
     return undefined;
   }

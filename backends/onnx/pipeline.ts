@@ -59,7 +59,10 @@ export const onnxStages = (options: EmitOptions): readonly AnyStage[] => [
   graphStage(softmaxAttention(options)), // before decompose, which would spell the gradients with exp(logits - lse)
   graphStage(shareGelu), // before decompose, which takes a gelu apart that has no operator
   graphStage(joinPads),
-  { ...graphStage(decomposeFor((node) => isExpressible(node, options))), needs: ["softmax-attention", "share-gelu"] },
+  {
+    ...graphStage(decomposeFor(() => (node) => isExpressible(node, options))),
+    needs: ["softmax-attention", "share-gelu"],
+  },
   graphStage(expressible(options)), // after decompose: what is left is emitted as it is
   stage("plan-export", graphForm, planForm, (graph) => planExport(graph, options), ["expressible"]), // wishes are those of the nodes that are emitted
   stage("emit", planForm, bodyForm, (plan) => emitGraph(plan, options)),

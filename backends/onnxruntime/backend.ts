@@ -15,6 +15,7 @@ import {
 } from "../../compiler/index.ts";
 import type { Backend, Executable, Store } from "../backend.ts";
 import { checkFeeds, checkResidents, fedInputs, fetchedOutputs, isResident } from "../feeds.ts";
+import { requireHostMemory } from "../host-memory.ts";
 import { encodeOnnx, exportOnnx, type OnnxExport } from "../onnx/index.ts";
 import {
   asStored,
@@ -63,6 +64,7 @@ export async function cpuBackend(options: CpuOptions = {}): Promise<Backend> {
 
 async function compile(graph: Graph, sizes: Sizes, options: CpuOptions): Promise<Executable> {
   const bound = bindSizes(graph, sizes);
+  requireHostMemory(bound);
   const model = exportOnnx(bound, { opset: cpuOpset, dialect: "onnxruntime", residents: "bound" });
   const session = await openSession(await encodeOnnx(model), options);
   const program: Program = { graph: bound, model, session };

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
 import { publishedLayout, writePublishedConfig } from "../../models/index.ts";
 import {
+  escapeControls,
   type FloatDType,
   ownLayout,
   startProgress,
@@ -30,7 +31,7 @@ export interface ConvertArguments {
 }
 
 const dtypes: Readonly<Record<string, FloatDType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
-const say = (text: string) => process.stderr.write(`${text}\n`);
+const say = (text: string) => process.stderr.write(`${escapeControls(text)}\n`);
 
 export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
   const dtype = dtypeOf(args.dtype);

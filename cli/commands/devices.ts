@@ -1,7 +1,7 @@
 /** `heddle devices`: what is here, what each computes f16 in, which one auto takes, and what that can do at most. */
 import { type Ceilings, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type OpenedAdapter, openAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
-import type { PrecisionPath } from "../../compiler/index.ts";
+import { type PrecisionPath, UnsupportedError } from "../../compiler/index.ts";
 import { freshCeilings, type MeasuredCeilings } from "../ceilings.ts";
 import { json, table } from "../output.ts";
 import { precisionText } from "../precision.ts";
@@ -12,25 +12,38 @@ export interface DevicesArguments {
 }
 
 export async function devicesCommand({ json: asJson, measure }: DevicesArguments): Promise<number> {
-  const adapters = (await openAdapters()).map(reported);
+  const { adapters, missing } = await adaptersHere();
   const hardware = adapters.find((a) => !a.software);
   const auto = hardware ? "webgpu" : "cpu";
   const measured = measure ? await measuredDevice() : undefined;
   if (asJson) {
-    process.stdout.write(`${json({ auto, adapters, ...(measured && { measured }) })}\n`);
+    process.stdout.write(
+      `${json({ auto, adapters, ...(missing !== undefined && { missing }), ...(measured && { measured }) })}\n`,
+    );
     return 0;
   }
   const rows = adapters.flatMap((a) => [
     [a.software ? "webgpu (software)" : "webgpu", `${a.description} [${a.backend}]`] as const,
     ["  with --dtype f16", "failure" in a ? `not opened: ${a.failure}` : precisionText(a.f16)] as const,
   ]);
+  const none = missing === undefined ? [] : [["webgpu", `not here: ${missing}`] as const];
   process.stdout.write(
-    `${table([...rows, ["cpu", "onnxruntime"]])}\n\n--device auto takes ${auto}: ${
+    `${table([...rows, ...none, ["cpu", "onnxruntime"]])}\n\n--device auto takes ${auto}: ${
       hardware ? hardware.description : "there is no hardware GPU, and software GPUs are taken only when asked for"
     }\n`,
   );
   if (measured) process.stdout.write(`\n${measured.adapter}, measured:\n${printCeilings(measured)}\n`);
   return 0;
+}
+
+/** The adapters, or why there can be none, as where the webgpu package has no binary. */
+async function adaptersHere() {
+  try {
+    return { adapters: (await openAdapters()).map(reported), missing: undefined };
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error;
+    return { adapters: [], missing: error.message };
+  }
 }
 
 /** What an adapter is and computes in when f16 is asked for; its device is closed again. */

@@ -4,25 +4,29 @@ import { join } from "node:path";
 import { type Precision, UsageError } from "../../compiler/index.ts";
 import { internvlCheckpoints } from "../../models/index.ts";
 import {
-  freshRunFolder,
+  escapeControls,
   type Inheritance,
   inheritWeights,
+  type JobFile,
   keptParameters,
   newestRunFolder,
   type RunSource,
   readSources,
   requireSameSources,
+  type Settings,
   type TrainingJob,
   type TrainResult,
   train,
   unusedParameters,
   writeFileAtomically,
-  writeSources,
+  writeRunSettings,
 } from "../../runtime/index.ts";
 import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
-import { interrupted } from "../interruption.ts";
+import { type Ending, listenForEnding } from "../interruption.ts";
+import { settingsOfRun } from "../job-settings.ts";
 import { loadJob } from "../load.ts";
 import { json } from "../output.ts";
+import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { versions } from "../versions.ts";
 
 export interface TrainArguments {
@@ -40,52 +44,93 @@ export interface TrainArguments {
 }
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
-  const say = (text: string) => process.stderr.write(`${text}\n`);
-  const { job, config } = await loadJob(source, args.set, args.precision);
-  const device = await openDevice(parseDevice(args.device), args);
-  const stop = stopOnSignals(say);
-  let inheritance: Inheritance | undefined;
+  const { job, given, config } = await loadJob(source, args.set, args.precision);
+  const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
+  const ending = listenForEnding(() => say("\nstopping after this step; press Ctrl-C again to stop at once"), {
+    alsoPipes: true,
+  });
+  const place = resumed === undefined ? undefined : await takeRun(resumed);
   try {
-    say(`${job.name}: ${job.summary}`);
-    say(`device: ${device.reason}`);
-    if (device.backend.device.software)
-      say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
-    const declared = await job.build(config);
-    const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
-    // A checkpoint holds all that is trained; what is not comes from the sources again.
-    const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
-    const began = resumed === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(resumed);
-    inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
-    for (const line of inheritance?.report ?? []) say(line);
-    if (resumed !== undefined) requireSameSources(began, inheritance?.sources ?? []);
-    const folder = resumed ?? (await freshRunFolder(args.runs, job.name));
-    if (inheritance && resumed === undefined) await writeSources(folder, inheritance.sources);
-    const built = inheritance ? startingFrom(inheritance, declared) : declared;
-    say(`run folder: ${folder}`);
-    const options = { folder, backend: device.backend, resume: args.resume, signal: stop.signal, note: say };
-    const result = await train(built, options);
-    if (result.stopped) {
-      say(`stopped after step ${result.steps} of ${built.steps}, saved. Go on with: heddle train ${source} --resume`);
-      return interrupted;
+    const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
+    const device = await openDevice(parseDevice(args.device), args);
+    try {
+      return await trainOn(device, { source, args, job, settings, place, ending });
+    } finally {
+      device.backend.dispose();
     }
-    const finished = await built.finish?.({
-      folder,
-      backend: device.backend,
-      deviceReason: device.reason,
-      weights: result.weights,
-      losses: result.losses,
-      seconds: result.seconds,
-      note: say,
-    });
-    const summary = summarize(device, config, result, { ...computedIn(device, built), ...finished });
-    await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
-    process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
-    return 0;
   } finally {
-    stop.dispose();
-    await inheritance?.dispose();
-    device.backend.dispose();
+    await place?.dispose();
+    ending.dispose();
   }
+}
+
+const say = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
+
+/** What a run is made of. */
+interface Start {
+  readonly source: string;
+  readonly args: TrainArguments;
+  readonly job: JobFile;
+  readonly settings: Settings;
+  /** Of the run that goes on; a new one has none yet. */
+  readonly place: RunPlace | undefined;
+  readonly ending: Ending;
+}
+
+async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
+  const { args, job, settings, place } = start;
+  say(`${job.name}: ${job.summary}`);
+  say(`device: ${device.reason}`);
+  if (device.backend.device.software)
+    say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
+  const declared = await job.build(settings);
+  // A checkpoint holds all that is trained; what is not comes from the sources again.
+  const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
+  const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);
+  const inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
+  try {
+    for (const line of inheritance?.report ?? []) say(line);
+    const sources = inheritance?.sources ?? [];
+    if (place) requireSameSources(began, sources);
+    const built = inheritance ? startingFrom(inheritance, declared) : declared;
+    if (place) {
+      await writeRunSettings(place.folder, job.name, settings);
+      return await trainIn(place.folder, device, built, start);
+    }
+    const fresh = await beginRun(args.runs, job.name, settings, sources);
+    try {
+      return await trainIn(fresh.folder, device, built, start);
+    } catch (error) {
+      await fresh.failed();
+      throw error;
+    } finally {
+      await fresh.dispose();
+    }
+  } finally {
+    await inheritance?.dispose();
+  }
+}
+
+async function trainIn(
+  folder: string,
+  device: ChosenDevice,
+  job: TrainingJob,
+  { source, args, settings, ending }: Start,
+): Promise<number> {
+  const { backend, reason } = device;
+  say(`run folder: ${folder}`);
+  const result = await train(job, { folder, backend, resume: args.resume, signal: ending.signal, note: say });
+  if (result.stopped) {
+    say(`stopped after step ${result.steps} of ${job.steps}, saved. Go on with: heddle train ${source} --resume`);
+    return ending.status();
+  }
+  const { weights, losses, seconds } = result;
+  const run = { folder, backend, deviceReason: reason, weights, losses, seconds, note: say };
+  const finished = await job.finish?.(run);
+  const summary = summarize(device, settings, result, { ...computedIn(device, job), ...finished });
+  await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
+  process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
+  return 0;
 }
 
 /** Where the sources of a resumed run are. Throws UsageError for one that is gone. */
@@ -128,19 +173,4 @@ function summarize(device: ChosenDevice, config: unknown, result: TrainResult, f
     loss: { first: losses[0]?.loss ?? null, last: losses.at(-1)?.loss ?? null },
     ...finished,
   };
-}
-
-/** The first Ctrl-C ends the run after the step at hand; the second ends the process at once. */
-function stopOnSignals(say: (text: string) => void) {
-  const controller = new AbortController();
-  const handler = () => {
-    if (controller.signal.aborted) process.exit(interrupted);
-    say("\nstopping after this step; press Ctrl-C again to stop at once");
-    controller.abort();
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, handler);
-  const dispose = () => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, handler);
-  };
-  return { signal: controller.signal, dispose };
 }

@@ -9,10 +9,17 @@ import type { KernelKind } from "../kernel/index.ts";
 import type { Group, Placement } from "./groups.ts";
 import { typicalSpan } from "./sizes.ts";
 
-/** Where a value lies: a tensor of its own, or a part of a concatenation's. */
+/** Where a value lies: a tensor of its own, or a part of a concatenation's, or of a state that it overwrites a range of. */
 export interface Storage {
   readonly root: Node;
-  readonly part?: { readonly axis: string; readonly offset: Dim };
+  readonly part?: Part;
+}
+
+export interface Part {
+  readonly axis: string;
+  readonly offset: Dim;
+  /** A number that runs are given, and that is added to the offset: what falls outside of the root is not stored. */
+  readonly start?: Node;
 }
 
 export interface Store {

@@ -7,7 +7,7 @@
  * Groups are numbered in an order in which they can run. `ready` of a node is the last group that it needs, looking
  * through everything elementwise, so nodes of one group never wait for one another through memory.
  */
-import { type Dim, productOfDims } from "../ir/dim.ts";
+import { boundsOf, type Dim, productOfDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import {
   type AttentionCore,
@@ -25,7 +25,7 @@ import {
 import { type Axis, findAxis } from "../ir/type.ts";
 import { children, type Expr, type KernelKind, type Var } from "../kernel/index.ts";
 import { type Env, operandEnv, restrict, resultEnv, sameEnv } from "./access.ts";
-import { indexOver, spanOf, typical, typicalSpan } from "./sizes.ts";
+import { indexOver, isOne, spanOf, typical, typicalSpan } from "./sizes.ts";
 
 /** One index of a group's iteration space. */
 export interface Coordinate {
@@ -119,6 +119,34 @@ const coordinates = (axes: readonly Axis[], prefix: string): Coordinate[] =>
 const maxSiblings = 6;
 const maxLeaves = 5;
 
+/** Products of one kernel: more would take more registers than the loads that they share are worth. */
+const maxProducts = 3;
+
+/** Rows that are few: threads hold the sums of all of them. */
+const mostFewRows = 8;
+
+/**
+ * The operand of a product that has few rows, whose other operand is a long matrix with the summed elements in a row: what
+ * such a product costs is the dispatch and the reading of the matrix.
+ */
+function fewRowsOf(node: Node): Node | undefined {
+  if (kindOf(node) !== "contraction") return undefined;
+  const [a, b] = node.operands as [Node, Node];
+  const own = (x: Node, y: Node) =>
+    spanOf(node.type.axes.filter((c) => findAxis(x.type, c.name) && !findAxis(y.type, c.name)));
+  const isShared = node.type.axes.some((c) => findAxis(a.type, c.name) && findAxis(b.type, c.name));
+  const isPair = (few: Node, long: Node) =>
+    mostOf(own(few, long)) <= mostFewRows &&
+    typical(own(long, few)) > mostFewRows &&
+    foldOf(node)!
+      .over(node.attrs)
+      .includes(long.type.axes.at(-1)?.name ?? "");
+  if (isShared) return undefined;
+  return isPair(a, b) ? a : isPair(b, a) ? b : undefined;
+}
+
+const mostOf = (dim: Dim): number => (typeof dim === "number" ? dim : boundsOf(dim).max);
+
 type Users = ReadonlyMap<Node, readonly Node[]>;
 
 /** The nodes that have each node as an operand. */
@@ -134,6 +162,8 @@ class Placer {
   readonly groups: Group[] = [];
   private readonly bySource = new Map<Node, Group[]>();
   private readonly attentions = new Map<string, Group>();
+  /** Groups of products of few rows, by these. */
+  private readonly products = new Map<Node, Group[]>();
   private readonly numbers = new Map<Node, number>();
 
   constructor(users: Users) {
@@ -172,7 +202,8 @@ class Placer {
       const place = this.at(operand);
       if (place.ready !== ready || place.group || sourceKind(operand)) continue;
       // A concatenation is read from memory, where its parts' kernels wrote it.
-      const aligned = isElementwise(node) && !isConcatenation(operand) && sameSpace(operand, node);
+      const aligned =
+        (isElementwise(node) || isBijective(node)) && !isConcatenation(operand) && sameSpace(operand, node);
       level = Math.max(level, place.level + (aligned ? 0 : 1));
     }
     return { ready, level };
@@ -223,7 +254,28 @@ class Placer {
   private placeCore(node: Node): void {
     if (isRowReduction(node)) this.placeReduction(node);
     else if (kindOf(node) === "attention") this.placeAttention(node);
-    else this.addTo(this.open(kindOf(node)!, node.type.axes, []), node);
+    else this.addTo(this.besideProducts(node) ?? this.open(kindOf(node)!, node.type.axes, []), node);
+  }
+
+  /** The group of products of the same few rows, with results at the same coordinates: one kernel reads their matrices. */
+  private besideProducts(node: Node): Group | undefined {
+    const few = fewRowsOf(node);
+    if (!few) return undefined;
+    const over = (n: Node) => [...foldOf(n)!.over(n.attrs)].sort().join();
+    const siblings = this.products.get(few) ?? [];
+    const known = siblings.find(
+      ({ cores, position, rows }) =>
+        cores.length < maxProducts &&
+        this.readyOf(node.operands) < position &&
+        over(cores[0]!) === over(node) &&
+        cores[0]!.operands.indexOf(few) === node.operands.indexOf(few) &&
+        rows.length === node.type.axes.length &&
+        rows.every(({ axis }) => findAxis(node.type, axis.name)?.size === axis.size),
+    );
+    if (known) return known;
+    const group = this.open("contraction", node.type.axes, []);
+    this.products.set(few, [...siblings, group]);
+    return group;
   }
 
   private open(kind: KernelKind, rows: readonly Axis[], reduced: readonly Axis[]): Group {
@@ -332,7 +384,7 @@ class Placer {
  * what is elementwise in them has a kernel of its own, with a thread for every element.
  */
 const fewRows = ({ rows, reduced }: Group): boolean =>
-  typicalSpan(rows.map((c) => c.axis)) < 64 && typicalSpan(reduced.map((c) => c.axis)) >= 1024;
+  typicalSpan(rows.map((c) => c.axis)) < 64 && typicalSpan(reduced.map((c) => c.axis)) >= 16384;
 
 /** The axes of one thread of an attention kernel: the query rows, or the key rows for the gradients of k and v. */
 export function attentionRows(node: Node): readonly Axis[] {
@@ -374,9 +426,14 @@ function coversOnce(env: Env, node: Node, group: Group): boolean {
   return spanOf(node.type.axes) === productOfDims([...used].map((name) => group.extents.get(name)!));
 }
 
+/** The axes along which there is more than one index: what those of size 1 are called keeps no two spaces apart. */
+export const spaceOf = (node: Node): readonly Axis[] => node.type.axes.filter((a) => !isOne(a.size));
+
 /** The same axes, in any order. */
-const sameSpace = (a: Node, b: Node): boolean =>
-  a.type.axes.length === b.type.axes.length && a.type.axes.every((x) => findAxis(b.type, x.name)?.size === x.size);
+const sameSpace = (a: Node, b: Node): boolean => {
+  const [x, y] = [spaceOf(a), spaceOf(b)];
+  return x.length === y.length && x.every(({ name, size }) => findAxis(b.type, name)?.size === size);
+};
 
 /** Places every node of a graph, given in topological order. */
 export function placeNodes(nodes: readonly Node[]): { places: Placement; groups: readonly Group[] } {

@@ -6,6 +6,7 @@ export {
   countRegions,
   type FusedKernel,
   type Fusion,
+  type Part,
   piecesOf,
   type Storage,
   type Store,
@@ -13,6 +14,7 @@ export {
 export { attentionRows, type Group, type Placement, reducedAxes } from "./groups.ts";
 export { kernelName } from "./kernel-nodes.ts";
 export { orderKernels } from "./order-kernels.ts";
+export { overwritableStates } from "./overwritable.ts";
 export type { BufferUse, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 export { planMemory, slotBytes } from "./plan-memory.ts";
 export { samePlan } from "./same-plan.ts";

@@ -5,7 +5,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
-import type { Axis } from "../ir/type.ts";
+import { type Axis, findAxis } from "../ir/type.ts";
 import { connected } from "./connected.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, isFree, type Store } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
@@ -107,6 +107,7 @@ class Materialization {
 
   private readGroup(group: Group, stores: readonly Store[], maxReads = this.room(stores)): Consumer {
     const consumer: Consumer = { group, results: new Set(), maxReads, reads: new Set(), done: new Set() };
+    this.reads.readStarts(stores, consumer);
     for (const core of this.usedCores(group, stores)) this.reads.readCore(core, consumer);
     for (const { value } of stores) this.reads.walk(value, consumer);
     return consumer;
@@ -128,10 +129,13 @@ class Materialization {
     for (const piece of connected(stores, this.places, isResident)) this.runPiece(this.writes.sorted(piece), axes);
   }
 
-  private runPiece(stores: readonly Store[], axes: readonly Axis[]): void {
+  private runPiece(stores: readonly Store[], wanted: readonly Axis[]): void {
+    const named = stores.some((s) => wanted.every((a) => findAxis(s.value.type, a.name)));
+    const axes = named ? wanted : stores[0]!.value.type.axes;
     const results = new Set(stores.map((s) => s.value).filter((v) => !this.writes.isResident(v)));
     const maxReads = this.room(stores);
     const consumer: Consumer = { results, maxReads, reads: new Set(), done: new Set() };
+    this.reads.readStarts(stores, consumer);
     for (const { value } of stores) this.reads.walk(value, consumer);
     if (this.bindings(consumer, stores) <= this.limits.maxBindings) {
       this.emit({ kind: "elementwise", axes, stores, reads: consumer.reads });
@@ -156,6 +160,7 @@ class Materialization {
       reads: new Set(),
       done: new Set([store.value]),
     };
+    this.reads.readStarts([store], consumer);
     for (const operand of store.value.operands) {
       if (!isFree(operand)) this.reads.readThrough(operand, consumer);
     }

@@ -11,9 +11,10 @@ import {
   isElementwise,
   operandsAs,
   opRecord,
+  overwritingOf,
   roleOf,
 } from "../ir/op.ts";
-import { bytesOf, isFree, isView, type NearMiss, type Storage } from "./fused-kernel.ts";
+import { bytesOf, isFree, isView, type NearMiss, type Storage, type Store } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
 import { typical, typicalSpan } from "./sizes.ts";
 import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
@@ -82,6 +83,11 @@ export class Reads {
     });
   }
 
+  /** Reads where stores begin that a run says the place of. */
+  readStarts(stores: readonly Store[], consumer: Consumer): void {
+    for (const { to } of stores) if (to.part?.start) this.resolve(to.part.start, consumer);
+  }
+
   /** Reads what a value computed in this kernel is computed from. */
   walk(node: Node, consumer: Consumer): void {
     if (consumer.done.has(node)) return;
@@ -90,7 +96,7 @@ export class Reads {
       if (!consumer.group) this.read(node, consumer);
       return;
     }
-    if (this.writes.isResident(node)) {
+    if (this.writes.isResident(node) || overwritingOf(node)) {
       this.read(node, consumer);
       return;
     }
@@ -120,7 +126,7 @@ export class Reads {
       return;
     }
     if (consumer.done.has(node)) return;
-    if (this.writes.isResident(node) || isCore(node)) {
+    if (this.writes.isResident(node) || isCore(node) || overwritingOf(node)) {
       this.read(node, consumer);
       return;
     }
@@ -152,7 +158,7 @@ export class Reads {
     const cost = leaves ? this.cost(leaves, node) : 0;
     const saved = leaves ? this.costInMemory(leaves, node) : 0;
     // Of two values that cost the same to store, the later one: those after it need less.
-    const isTie = leaves && cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf));
+    const isTie = leaves && cost === saved && [...leaves].some((leaf) => !this.isInMemory(leaf, node));
     if (!fits || isTie || cost > saved + negligibleBytes) {
       this.miss(node, whyNotRecomputed(fits === true, leaves?.size, cost, saved));
       this.read(node, consumer);
@@ -215,7 +221,10 @@ export class Reads {
       seen.add(n);
       if (this.isOwn(n, consumer) || consumer.reads.has(n)) return true;
       const stops =
-        this.writes.isResident(n) || isCore(n) || (!root && (this.writes.isWritten(n) || this.wanted.ends.has(n)));
+        this.writes.isResident(n) ||
+        isCore(n) ||
+        overwritingOf(n) ||
+        (!root && (this.writes.isWritten(n) || this.wanted.ends.has(n)));
       if (stops || this.isStoredWhole(n)) {
         leaves.add(n);
         return true;
@@ -242,14 +251,19 @@ export class Reads {
     let bytes = 0;
     for (const leaf of leaves) {
       const own = bytesOf(leaf);
-      bytes += Math.min(own, bytesOf(result)) + (this.isInMemory(leaf) ? 0 : own);
+      bytes += Math.min(own, bytesOf(result)) + (this.isInMemory(leaf, result) ? 0 : own);
     }
     return bytes;
   }
 
-  /** A concatenation costs no write of its own: its parts' kernels store into it. */
-  private isInMemory(leaf: Node): boolean {
+  /**
+   * Whether a value is written in any case. A concatenation costs no write of its own: its parts' kernels store into it. Nor
+   * does a core whose kernel cannot compute the result in registers.
+   */
+  private isInMemory(leaf: Node, result?: Node): boolean {
+    const { group } = this.places.get(leaf)!;
     return (
+      (result !== undefined && isCore(leaf) && this.places.get(result)!.group !== group) ||
       isConcatenation(leaf) ||
       this.writes.isResident(leaf) ||
       this.writes.storage.has(leaf) ||
@@ -271,7 +285,7 @@ export class Reads {
   readThrough(node: Node, consumer: Consumer): void {
     if (isFree(node)) return;
     const computed = isElementwise(node) && !this.writes.decided.has(node);
-    if (computed || isCore(node) || this.writes.isResident(node)) {
+    if (computed || isCore(node) || overwritingOf(node) || this.writes.isResident(node)) {
       this.read(node, consumer);
       return;
     }

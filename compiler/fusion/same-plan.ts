@@ -23,4 +23,7 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   (a.beside ?? []).every((piece, i) => sameKernel(piece, b.beside![i]!));
 
 const sameStorage = (a: Storage, b: Storage | undefined): boolean =>
-  a.root === b?.root && a.part?.axis === b.part?.axis && a.part?.offset === b.part?.offset;
+  a.root === b?.root &&
+  a.part?.axis === b.part?.axis &&
+  a.part?.offset === b.part?.offset &&
+  a.part?.start === b.part?.start;

@@ -6,7 +6,7 @@
 import { addDims, type Dim } from "../ir/dim.ts";
 import { type Graph, inputName, isGraphInput } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { isConcatenation } from "../ir/op.ts";
+import { isConcatenation, overwritingOf } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage } from "./fused-kernel.ts";
 import type { MemoryPlan } from "./plan.ts";
@@ -83,6 +83,11 @@ class Memory {
   /** Whether all elements of a value were written where it is read: at once, or part by part. */
   private covered(value: Node, at: Storage): boolean {
     if (this.written.get(at.root)?.has(this.key(value, at))) return true;
+    const over = overwritingOf(value);
+    if (over) {
+      const { kept, range, start, axis } = over;
+      return at.root === kept && this.covered(range, { root: kept, part: { axis, offset: 0, start } });
+    }
     if (!isConcatenation(value)) return false;
     const axis = value.attrs.axis as string;
     if (at.part && at.part.axis !== axis) return false;
@@ -97,7 +102,8 @@ class Memory {
   private key(value: Node, { part }: Storage): string {
     const id = this.ids.get(value) ?? this.ids.size;
     this.ids.set(value, id);
-    return part ? `${id}@${part.axis}+${part.offset}` : `${id}`;
+    const start = part?.start ? `+${this.key(part.start, { root: part.start })}` : "";
+    return part ? `${id}@${part.axis}+${part.offset}${start}` : `${id}`;
   }
 }
 

@@ -1,10 +1,10 @@
 /** What is written to memory, where each value lies, and whose kernel stores it: noted while kernels ask for values. */
 import { addDims, type Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isConcatenation } from "../ir/op.ts";
+import { indexMapOf, isConcatenation, overwritingOf } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { isFree, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
-import type { Group, Place, Placement } from "./groups.ts";
+import { type Group, type Place, type Placement, spaceOf } from "./groups.ts";
 
 /** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
 export interface Bucket {
@@ -53,6 +53,13 @@ export class Writes {
   /** Materializes a value. */
   write(node: Node): void {
     if (this.storage.has(node) || this.isResident(node)) return;
+    const over = overwritingOf(node);
+    if (over) {
+      const { kept, range, start, axis } = over;
+      this.storage.set(node, { root: kept });
+      this.addStore({ value: range, to: { root: kept, part: { axis, offset: 0, start } } });
+      return;
+    }
     const storage: Storage = { root: node };
     this.storage.set(node, storage);
     if (isConcatenation(node)) this.writeParts(node);
@@ -89,7 +96,9 @@ export class Writes {
 
   private addToBucket(store: Store, { ready, level }: Place): void {
     const axes = store.value.type.axes;
-    const names = axes.map((a) => `${a.name}=${a.size}`).sort();
+    const names = spaceOf(store.value)
+      .map((a) => `${a.name}=${a.size}`)
+      .sort();
     const key = `${level}/${names.join(",")}`;
     let byKey = this.buckets.get(ready);
     if (!byKey) this.buckets.set(ready, (byKey = new Map()));

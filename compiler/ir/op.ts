@@ -182,6 +182,11 @@ export interface OpRecord {
   readonly gradient?: (node: Node, cotangent: Node) => readonly (Node | undefined)[];
   /** True where no cotangent flows to any operand (comparisons, argmax, floor). */
   readonly flat?: boolean;
+  /**
+   * Of an op whose result is an operand but for a range along its attribute `axis`: the names of its operands. Where nothing
+   * else needs what was there, kernels store the range alone, over the operand.
+   */
+  readonly overwrites?: { readonly kept: string; readonly range: string; readonly start: string };
   readonly decompose?: (operands: readonly Node[], attrs: Attrs, type: TensorType) => Node;
   readonly wgsl?: WgslText;
   readonly onnx?: OnnxMapping;
@@ -280,6 +285,22 @@ export const isBijective = (node: Node): boolean => indexMapOf(node)?.inverse !=
 export function isAffine(node: Node): boolean {
   const sources = indexMapOf(node)?.sources;
   return sources?.length === 1 && !sources[0]!.inside;
+}
+
+/** A value that is another, `kept`, but for a range along an axis from `start` on. */
+export interface Overwriting {
+  readonly kept: Node;
+  readonly range: Node;
+  readonly start: Node;
+  readonly axis: string;
+}
+
+/** The parts of a value that is another but for a range. */
+export function overwritingOf(node: Node): Overwriting | undefined {
+  const { overwrites } = opRecord(node.op);
+  if (!overwrites) return undefined;
+  const [kept, range, start] = [overwrites.kept, overwrites.range, overwrites.start].map((n) => operandNamed(node, n)!);
+  return { kept: kept!, range: range!, start: start!, axis: node.attrs.axis as string };
 }
 
 /** Whether a value is decoded from how memory keeps it, which costs little more than a load. */

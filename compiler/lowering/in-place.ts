@@ -11,6 +11,7 @@ import {
   fuseGraph,
   indexOver,
   type Storage,
+  settled,
 } from "../fusion/index.ts";
 import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
@@ -96,7 +97,7 @@ function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, f
   const own = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
   const whole = own.length === 1 && shape.regions[own[0]!]!.axes === state.type.axes;
   const read = whole ? loadsOf(stored, regionName(own[0]!)) : new Set();
-  return read.size === 1 && read.has(keyOf(address(state.type.axes, env)));
+  return read.size === 1 && read.has(keyOf(address(state.type.axes, settled(env, state))));
 }
 
 /** The addresses, as keys, at which expressions load a tensor. */

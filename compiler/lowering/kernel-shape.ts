@@ -6,6 +6,7 @@
 import {
   type FusedKernel,
   type Group,
+  type Part,
   type Placement,
   piecesOf,
   type Storage,
@@ -30,7 +31,7 @@ export interface Region {
 /** Where a value lies in a region: whole, or shifted along one axis. */
 export interface Place {
   readonly region: number;
-  readonly shift?: { readonly axis: string; readonly offset: Dim };
+  readonly shift?: Part;
 }
 
 export interface KernelShape {
@@ -97,7 +98,8 @@ class ShapeWalk {
   }
 
   private text({ region, shift }: Place): string {
-    return shift ? `${region}+${shift.axis}:${shift.offset}` : `${region}`;
+    const start = shift?.start ? `:${this.visit(shift.start)}` : "";
+    return shift ? `${region}+${shift.axis}:${shift.offset}${start}` : `${region}`;
   }
 
   private visit(node: Node): number {
@@ -127,7 +129,7 @@ class ShapeWalk {
 
   /** Whether a value is a leading part of its root that begins where a binding may begin. */
   private standsAlone({ root, part }: Storage): boolean {
-    if (!part || root.type.axes[0]!.name !== part.axis) return false;
+    if (!part || part.start || root.type.axes[0]!.name !== part.axis) return false;
     const start = startOf(root, part.offset);
     const bytes = root.type.dtype === "f16" ? 2 : 4;
     return typeof start === "number" && (start * bytes) % this.alignment === 0;

@@ -25,6 +25,7 @@ import {
   expressions,
   int,
   type Kernel,
+  keyOf,
   mapExpressions,
   type Range,
   rangeOf,
@@ -95,6 +96,13 @@ export class Lowering {
     this.values = new Values(shape, new Set(states));
   }
 
+  /** A store, where its place is one that there is. */
+  private guardedStore(store: Store, env: Env, value: Expr): Stmt {
+    const stmt: Stmt = { kind: "store", ...this.target(store, env), value };
+    const inside = this.values.insideAt(this.shape.stores.get(store)!, settled(env, store.value));
+    return inside ? { kind: "if", condition: inside, body: [stmt] } : stmt;
+  }
+
   /** The buffer that a store goes to, by the name of its region, and the address in it. */
   target(store: Store, env: Env): { buffer: string; index: Expr } {
     const place = this.shape.stores.get(store)!;
@@ -130,13 +138,13 @@ export class Lowering {
   /** Stores of values at an env, after everything that they load of tensors that are written. */
   stores(items: readonly { readonly store: Store; readonly env: Env }[]): Stmt[] {
     const lets: Stmt[] = [];
-    const stores: Stmt[] = items.map(({ store, env }) => {
+    const stores = items.map(({ store, env }): Stmt => {
       const value = this.values.at(store.value, env);
       const { target, stmt } = this.let("v", cast(value, store.value.type.dtype));
       lets.push(...this.values.takeEarly(), stmt);
-      return { kind: "store", ...this.target(store, env), value: target };
+      return this.guardedStore(store, env, target);
     });
-    return [...lets, ...stores];
+    return [...lets, ...stores.reduce(joinedIf, [])];
   }
 
   /** One thread for each of `count` items: the item's index, and the body guarded where threads are left over. */
@@ -184,6 +192,14 @@ export class Lowering {
     };
     return { kernel, bindings };
   }
+}
+
+/** Statements with one more, in the condition before it where that is the same: stores of neighbours stay together. */
+function joinedIf(before: readonly Stmt[], stmt: Stmt): Stmt[] {
+  const last = before.at(-1);
+  if (stmt.kind !== "if" || last?.kind !== "if" || keyOf(last.condition) !== keyOf(stmt.condition))
+    return [...before, stmt];
+  return [...before.slice(0, -1), { ...last, body: [...last.body, ...stmt.body] }];
 }
 
 /** Workgroups, or tiles, of `each` that cover `count` items. */

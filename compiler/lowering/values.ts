@@ -1,13 +1,23 @@
 /** Expressions for graph values: what a fused kernel computes at one index, down to the tensors that it reads. */
 import { InternalError } from "../diagnostics/error.ts";
-import { address, dimExpr, type Env, envKey, operandEnv, restrict, settled, sourcesOf } from "../fusion/index.ts";
+import {
+  address,
+  dimExpr,
+  type Env,
+  envKey,
+  operandEnv,
+  type Part,
+  restrict,
+  settled,
+  sourcesOf,
+} from "../fusion/index.ts";
 import type { Dim } from "../ir/dim.ts";
 import type { DType } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isAffine, isElementwise, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
-import { cast, type Expr, float, load, opCall, type Stmt, variable } from "../kernel/index.ts";
-import { add, clampIndex, select } from "../kernel/simplify.ts";
+import { cast, type Expr, float, int, load, opCall, type Stmt, variable } from "../kernel/index.ts";
+import { add, and, clampIndex, le, lt, select } from "../kernel/simplify.ts";
 import type { KernelShape, Place } from "./kernel-shape.ts";
 
 /** The dtype that a value has in a register: f16 is a storage format, computed with in f32. */
@@ -37,7 +47,21 @@ export class Values {
   addressAt({ region, shift }: Place, env: Env): Expr {
     const { axes } = this.shape.regions[region]!;
     if (!shift) return address(axes, env);
-    return address(axes, new Map([...env, [shift.axis, add(env.get(shift.axis)!, dimExpr(shift.offset))]]));
+    return address(axes, new Map([...env, [shift.axis, this.shifted(shift, env)]]));
+  }
+
+  /** The index along the axis of a part in the tensor that it is a part of. */
+  private shifted({ axis, offset, start }: Part, env: Env): Expr {
+    const index = add(env.get(axis)!, dimExpr(offset));
+    return start ? add(index, this.at(start, new Map())) : index;
+  }
+
+  /** Whether an element of a part lies in the tensor at all, where only a run says where the part begins. */
+  insideAt({ region, shift }: Place, env: Env): Expr | undefined {
+    if (!shift?.start) return undefined;
+    const size = this.shape.regions[region]!.axes.find((a) => a.name === shift.axis)!.size;
+    const index = this.shifted(shift, env);
+    return and(le(int(0), index), lt(index, dimExpr(size)));
   }
 
   /** Says that a value at an index is in a register. */

@@ -1,12 +1,13 @@
-/** Data-dependent indexing: gather and its adjoint. */
+/** Data-dependent indexing: gather and its adjoint, and ranges that begin where a number says. */
 import { build } from "../ir/build.ts";
 import type { Node } from "../ir/node.ts";
 import { OpViolation } from "../ir/op.ts";
-import { type Axis, elementsOf, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
-import { eq, select } from "./elementwise.ts";
+import { type Axis, elementsOf, findAxis, hasAxis, printType, type TensorType, tensorType } from "../ir/type.ts";
+import { and, eq, ge, lt, select, sub } from "./elementwise.ts";
 import { record, requireAxes, sizeClash, tabulate } from "./kinds.ts";
+import { rename } from "./movement.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
-import { iota } from "./sources.ts";
+import { iota, sizeOf } from "./sources.ts";
 
 const isIndex = (t: TensorType) => t.dtype === "i32" || t.dtype === "u32";
 
@@ -148,3 +149,76 @@ record({
 /** Rows summed into a new axis at the places that `index` names; see gather. */
 export const scatterAdd = (index: Node, updates: Node, axis: Axis, batched: readonly string[] = []): Node =>
   build("scatter_add", [index, updates], { axis: { name: axis.name, size: axis.size }, batched });
+
+record({
+  name: "overwrite",
+  kind: "indexing",
+  doc: {
+    summary:
+      "x with `range` in place of its own elements from index `start` on along an axis; what would lie outside is left out. Over a state that nothing else reads, kernels store the range alone.",
+  },
+  half: "as_operands",
+  operands: ["x", "range", "start"],
+  overwrites: { kept: "x", range: "range", start: "start" },
+  attrs: { axis: { kind: "axis" } },
+  constraints: {
+    C1: "x and the range have the axis",
+    C2: "x and the range have the same dtype, and the same axes but for the length along the axis",
+    C3: "the start is one i32",
+  },
+  infer: ([x, range, start], attrs) => {
+    const axis = attrs.axis as string;
+    requireAxes(x!, [axis], "C1", "x");
+    requireAxes(range!, [axis], "C1", "range");
+    const other = x!.axes.find((a) => a.name !== axis && findAxis(range!, a.name)?.size !== a.size);
+    if (other) throw new OpViolation("C2", `along "${other.name}" x and the range differ`);
+    if (range!.axes.length !== x!.axes.length || range!.dtype !== x!.dtype)
+      throw new OpViolation("C2", `x is ${printType(x!)}, and the range ${printType(range!)}`);
+    if (start!.dtype !== "i32" || start!.axes.length > 0)
+      throw new OpViolation("C3", `the start is ${printType(start!)}`, "take one number, as i32");
+    return x!;
+  },
+  reference: ([x, range, start], attrs, type) => {
+    const axis = attrs.axis as string;
+    const out = Float64Array.from(x!.data);
+    const [strides, along] = [broadcastStrides(type, range!.type), strideOf(type, axis)];
+    const place = range!.type.axes.findIndex((a) => a.name === axis);
+    const [first, size] = [start!.data[0]!, findAxis(type, axis)!.size as number];
+    let at = 0;
+    tabulate(range!.type, (index) => {
+      const value = range!.data[at++]!;
+      const to = index[place]! + first;
+      if (to >= 0 && to < size) out[index.reduce((n, v, d) => n + v * strides[d]!, 0) + first * along] = value;
+      return 0;
+    });
+    return out;
+  },
+  decompose: ([x, range, start], attrs) => {
+    const axis = attrs.axis as string;
+    const offset = sub(iota(findAxis(x!.type, axis)!, "i32"), start!);
+    const own = freshAxis(`${axis}_range`, [x!, range!]);
+    const moved = gather(rename(range!, axis, own), offset, own);
+    const inside = and(ge(offset, 0), lt(offset, sizeOf(findAxis(range!.type, axis)!.size, "i32")));
+    return select(inside, moved, x!);
+  },
+  samples: [
+    { low: -2, high: 2 },
+    { low: -2, high: 2 },
+    { low: -1, high: 4, integer: true },
+  ],
+  cases: [
+    {
+      operands: [shape("f32", { b: 2, t: 5, e: 3 }), shape("f32", { b: 2, t: 2, e: 3 }), shape("i32", {})],
+      attrs: { axis: "t" },
+    },
+    { operands: [shape("f32", { t: 3 }), shape("f32", { t: 4 }), shape("i32", {})], attrs: { axis: "t" } },
+    { operands: [shape("f32", { e: 3, t: 5 }), shape("f32", { t: 1, e: 3 }), shape("i32", {})], attrs: { axis: "t" } },
+  ],
+});
+
+const freshAxis = (name: string, nodes: readonly Node[]): string =>
+  nodes.some((n) => hasAxis(n.type, name)) ? freshAxis(`${name}_`, nodes) : name;
+
+/** x with `range` in place of its own elements from index `start` on along an axis. */
+export const overwrite = (x: Node, range: Node, start: Node, axis: string): Node =>
+  build("overwrite", [x, range, start], { axis });

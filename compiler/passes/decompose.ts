@@ -9,10 +9,10 @@ import { opRecord } from "../ir/op.ts";
 import { type Axis, axisNames, findAxis, printType, type TensorType } from "../ir/type.ts";
 import { transpose } from "../ops/index.ts";
 
-/** The pass that decomposes what a target does not keep. */
-export const decomposeFor = (keep: (node: Node) => boolean): Pass => ({
+/** The pass that decomposes what a target does not keep, of a graph as it is given. */
+export const decomposeFor = (keepIn: (graph: Graph) => (node: Node) => boolean): Pass => ({
   name: "decompose",
-  run: (graph) => decompose(graph, keep),
+  run: (graph) => decompose(graph, keepIn(graph)),
 });
 
 /** Decomposes every node that has a decomposition and that `keep` does not claim, repeatedly. */

@@ -6,7 +6,7 @@
  *     before  %y = attention %q, %k, %v                             q: f32[head=8, d=64]   k, v: f32[head=8, key=4096, d=64]
  *     after   %p = attention_parts %q, %k, %v part key_part=32      f32[key_part=32, head=8, d=64]
  *             %l = attention_parts_lse %q, %k part key_part=32      f32[key_part=32, head=8]
- *             %e = exp(%l - max %l)
+ *             %e = exp(%l - max %l)                                   the same for every d, computed for each
  *             %y = Σ over key_part of %e · %p, divided by Σ %e
  */
 import type { Pass } from "../driver/index.ts";
@@ -18,10 +18,11 @@ import { type Axis, axisNames, findAxis, hasAxis } from "../ir/type.ts";
 import {
   type AttentionAxes,
   attentionParts,
+  broadcast,
   cast,
-  contract,
   div,
   exp,
+  mul,
   reduceMax,
   reduceSum,
   sub,
@@ -101,7 +102,13 @@ function inParts(node: Node, [q, k, v]: readonly [Node, Node, Node], name: strin
   const { dot, over, scale } = node.attrs as unknown as AttentionAxes;
   const part = { name, size: count };
   const { values, statistic } = attentionParts(q, k, v, { dot, over, scale }, part, operandNamed(node, "mask"));
-  const weights = exp(sub(statistic, reduceMax(statistic, [name])));
-  const mixed = contract(weights, cast(values, "f32"), [name]);
+  // The statistics with the axes of the values: all sums then have the same rows, and one kernel.
+  const wide = broadcast(
+    statistic,
+    values.type.axes.filter((a) => !hasAxis(statistic.type, a.name)),
+  );
+  const weights = exp(sub(wide, reduceMax(wide, [name])));
+  // The values first: where the statistics come before v is known, they would have a kernel of their own.
+  const mixed = reduceSum(mul(cast(values, "f32"), weights), [name]);
   return cast(div(mixed, reduceSum(weights, [name])), node.type.dtype);
 }

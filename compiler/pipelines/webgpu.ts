@@ -3,6 +3,7 @@ import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runSt
 import {
   type FusionPlan,
   orderKernels,
+  overwritableStates,
   type PlannedMemory,
   parsePlan,
   planMemory,
@@ -13,7 +14,7 @@ import {
 } from "../fusion/index.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { coreOf, opRecord } from "../ir/op.ts";
+import { coreOf, opRecord, overwritingOf } from "../ir/op.ts";
 import { hoist, keepLoops, vectorize } from "../kernel/index.ts";
 import {
   type AdapterFacts,
@@ -53,6 +54,15 @@ import { precisionPath } from "./precision.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
 const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
+
+/** What is kept of a graph: beside these, ranges of states that are stored over them. */
+const keepsIn = (graph: Graph) => {
+  const states = overwritableStates(graph);
+  return (node: Node): boolean => {
+    const over = overwritingOf(node);
+    return over ? states.has(over.kept) : keeps(node);
+  };
+};
 
 const kernelCount = ({ kernels }: { readonly kernels: readonly unknown[] }): string => `${kernels.length} kernels`;
 
@@ -121,7 +131,7 @@ export const planningStages = (
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
-  graphStage(decomposeFor(keeps)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(decomposeFor(keepsIn)), // after fuse-attention, which needs softmax and contractions whole
   graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitKeys), // before fusion, which would else make one kernel of it

@@ -1,5 +1,5 @@
 /** The `config.json` files of the published checkpoints, read into our configurations and written from them. */
-import { UsageError } from "../../dsl/index.ts";
+import { shown, UsageError } from "../../dsl/index.ts";
 import { type ChatConfig, type ChatQueriesConfig, chatConfig, hasQueries, vicuna7b } from "./chat.ts";
 import { type ContrastiveConfig, internvlCConfig } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
@@ -18,7 +18,7 @@ function reader(json: PublishedConfig, what: string) {
   const field = (key: string, kind: "number" | "boolean" | "string", otherwise?: number | boolean | string) => {
     const value = json[key] ?? otherwise;
     if (typeof value === kind) return value;
-    const found = value === undefined ? "missing" : JSON.stringify(value);
+    const found = value === undefined ? "missing" : shown(value);
     throw new UsageError(`${what}: "${key}" is ${found}, a ${kind} is needed`);
   };
   return {
@@ -34,12 +34,12 @@ function reader(json: PublishedConfig, what: string) {
     only: (key: string, expected: string | boolean | number) => {
       const value = json[key];
       if (value === undefined || value === null || value === expected) return;
-      throw new UsageError(`${what}: "${key}" is ${JSON.stringify(value)}; only ${JSON.stringify(expected)} is known`);
+      throw new UsageError(`${what}: "${key}" is ${shown(value)}; only ${JSON.stringify(expected)} is known`);
     },
     /** A variation that our models do not have. */
     absent: (key: string) => {
       if (json[key] !== undefined && json[key] !== null)
-        throw new UsageError(`${what}: "${key}" is ${JSON.stringify(json[key])}, which is not known`);
+        throw new UsageError(`${what}: "${key}" is ${shown(json[key])}, which is not known`);
     },
   };
 }

@@ -1,5 +1,5 @@
 /** Which model a published `config.json` describes, and the `config.json` of a model. */
-import { type Config, type Model, UsageError } from "../../dsl/index.ts";
+import { type Config, type Model, shown, UsageError } from "../../dsl/index.ts";
 import { type ChatConfig, vicuna7b } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
@@ -77,7 +77,7 @@ export function readPublishedConfig(json: PublishedConfig): PublishedModel {
   const type = json.model_type;
   if (typeof type !== "string" || !Object.hasOwn(kinds, type)) {
     const known = Object.keys(kinds);
-    const found = type === undefined ? "missing" : JSON.stringify(type);
+    const found = type === undefined ? "missing" : shown(type);
     throw new UsageError(`"model_type" is ${found}, one of ${known.join(", ")} is needed`);
   }
   const kind = kinds[type]!(json);

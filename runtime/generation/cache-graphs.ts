@@ -65,9 +65,9 @@ export function cachedStep(step: Graph, shape: CacheShape, tokens: Dim, { rank, 
       const [kept, now, ...others] = node.operands;
       const state = states.get(kept ? pastPart(kept) : "");
       if (indexMapOf(original)?.consecutive === undefined || !state || !now || others.length > 0) return node;
-      const update = inserted(state, now, tokens, reorders ? fromParents(state.node, shape.rows) : state.node);
+      const update = inserted(state, now, reorders ? fromParents(state.node, shape.rows) : state.node);
       updated.set(state.part, update);
-      return likeState(update, node);
+      return ops.cast(likeState(update, node), node.type.dtype);
     },
   );
   const updates = [...updated].map(([part, node]): Output => ({ name: presentName(part), node }));
@@ -115,7 +115,7 @@ export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape
     const present = outputNamed(bound, presentName(part));
     const tokens = present.type.axes.find((a) => a.name === axis)!.size;
     const padded = ops.pad(present, axis, 0, subDims(shape.capacity, tokens), 0);
-    return { name: presentName(part), node: likeState(spread(padded, shape.rows), node) };
+    return { name: presentName(part), node: likeState(spread(ops.cast(padded, node.type.dtype), shape.rows), node) };
   });
   const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
   return withUpdates(
@@ -143,14 +143,8 @@ function fromParents(state: Node, rows: number): Node {
 }
 
 /** A state, as `kept` has it, with `now` from place `filled` on. now [..., axis = tokens] -> [..., axis = capacity] */
-function inserted({ node, axis }: CacheState, now: Node, tokens: Dim, kept: Node): Node {
-  const places = ops.iota(node.type.axes.find((a) => a.name === axis)!, "i32");
-  const offset = ops.sub(places, filled());
-  const chunk = "new_token";
-  const moved = ops.gather(ops.rename(now, axis, chunk), offset, chunk);
-  const isNew = ops.and(ops.ge(offset, 0), ops.lt(offset, ops.sizeOf(tokens, "i32")));
-  return likeState(ops.select(isNew, moved, kept), node);
-}
+const inserted = ({ node, axis }: CacheState, now: Node, kept: Node): Node =>
+  likeState(ops.overwrite(kept, ops.cast(likeState(now, node), node.type.dtype), filled(), axis), node);
 
 /** With the axes in another node's order. */
 const likeState = (node: Node, other: Node): Node =>

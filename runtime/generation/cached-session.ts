@@ -1,6 +1,7 @@
 /** A decoder on a device with what it remembers: one compiled graph for steps of every length, and for caches of every size. */
 import {
   bindSizes,
+  type Dim,
   type Graph,
   type HostTensor,
   hostTensor,
@@ -86,7 +87,12 @@ class Cached implements CachedSession {
   }
 
   private get shape(): CacheShape {
-    return { rows: this.rows, capacity: capacitySize };
+    return this.shapeOf(capacitySize);
+  }
+
+  /** Keys and values are kept as attention takes them: half the bytes to read of every token where that is f16. */
+  private shapeOf(capacity: Dim): CacheShape {
+    return { rows: this.rows, capacity, ...(this.model.computes === "f16" && { dtype: "f16" }) };
   }
 
   clear(): void {
@@ -164,7 +170,7 @@ class Cached implements CachedSession {
     await this.reserve(1);
     const how = { rank: count, reorders: parents !== undefined };
     const name = `rank ${count}${parents ? " reordered" : ""}`;
-    const { graph, session } = await this.compiled(name, () => cachedStep(this.graph, this.shape, tokensSize, how));
+    const { graph, session } = await this.compiled(name, () => cachedStep(this.graph, this.shape, 1, how));
     if (parents) this.places.reorder(parents);
     const chunk = tokens.map((token) => [token]);
     const feeds = this.feeds(graph, chunk, 1);
@@ -208,7 +214,7 @@ class Cached implements CachedSession {
     if (this.isWritten && needed <= capacity) return;
     while (capacity < needed) capacity *= 2;
     const { store } = this.model;
-    for (const { node, axis } of cacheStates(this.graph, { rows: this.rows, capacity })) {
+    for (const { node, axis } of cacheStates(this.graph, this.shapeOf(capacity))) {
       const { dtype, axes } = node.type;
       const name = inputName(node);
       const kept = this.places.filled > 0 ? enlarged(await store.read(name), axis, capacity) : undefined;

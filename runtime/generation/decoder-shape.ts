@@ -2,6 +2,7 @@
 import {
   bindSizes,
   type Dim,
+  type DType,
   type Graph,
   inputName,
   loneSymbol,
@@ -17,6 +18,8 @@ import {
 export interface CacheShape {
   readonly rows: number;
   readonly capacity: Dim;
+  /** What keys and values are kept as; default: as the decoder has them. */
+  readonly dtype?: DType;
 }
 
 /** One tensor of what a decoder remembers, such as "3.key", as state with places for all tokens. */
@@ -50,7 +53,7 @@ export function sizedStep(step: Graph, rows: number, past: Dim, tokens: Dim): Gr
 }
 
 /** The cache of a decoder, in the order of its inputs. */
-export function cacheStates(step: Graph, { rows, capacity }: CacheShape): CacheState[] {
+export function cacheStates(step: Graph, { rows, capacity, dtype: kept }: CacheShape): CacheState[] {
   const { past } = openSizes(step);
   const open = step.inputs.filter((n) => pastPart(n) !== "");
   const bound = new Map(sizedStep(step, rows, capacity, 1).inputs.map((n) => [pastPart(n), n]));
@@ -58,7 +61,7 @@ export function cacheStates(step: Graph, { rows, capacity }: CacheShape): CacheS
     const part = pastPart(node);
     const { dtype, axes } = bound.get(part)!.type;
     const axis = node.type.axes.find((a) => loneSymbol(a.size)?.name === past)!.name;
-    return { part, node: ops.state(stateName(part), dtype, axes), axis };
+    return { part, node: ops.state(stateName(part), kept ?? dtype, axes), axis };
   });
 }
 

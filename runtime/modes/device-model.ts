@@ -11,6 +11,8 @@ export interface DeviceModel {
   readonly store: Store;
   /** Whether graphs are compiled anew for each set of sizes that runs come with. */
   readonly fixed: boolean;
+  /** In which floats most of the work is done, and what is handed from run to run: what the device can of what was asked for. */
+  readonly computes: Precision;
   /** Compiles a graph and reads the parameters that no graph before it had. */
   session(graph: Graph, sizes?: Sizes): Promise<InferenceSession>;
   dispose(): void;
@@ -46,5 +48,6 @@ export function deviceModel(
     sessions.dispose();
     store.dispose();
   };
-  return { backend, store, fixed, session, dispose };
+  const { computes } = backend.precision({ precision });
+  return { backend, store, fixed, computes, session, dispose };
 }

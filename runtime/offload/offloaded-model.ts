@@ -63,7 +63,7 @@ export function offloadedModel(backend: Backend, parameters: ParameterSource, op
     sessions.dispose();
     store.dispose();
   };
-  return { backend, store, fixed: options.fixed ?? false, session, dispose };
+  return { backend, store, fixed: options.fixed ?? false, computes: "f32", session, dispose };
 }
 
 function partsRunner(

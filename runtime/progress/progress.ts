@@ -1,6 +1,7 @@
 /** Progress of long work on stderr: a bar on a terminal, a plain line now and then anywhere else. */
 import type { MultiBar } from "cli-progress";
 import cliProgress from "cli-progress";
+import { escapeControls } from "../file-errors.ts";
 import { type Fields, progressText, RateMeter } from "./progress-text.ts";
 
 export interface ProgressOptions {
@@ -46,7 +47,7 @@ export function startProgress(options: ProgressOptions): Progress {
       meter.add(done);
       view.changed();
     },
-    note: (line) => view.note(line),
+    note: (line) => view.note(escapeControls(line)),
     dispose: () => view.dispose(),
   };
 }
@@ -104,7 +105,7 @@ function noteAbove(bars: MultiBar, line: string, redraw: () => void): void {
  * done, which is to end the process. The function returned stops listening.
  */
 function onDeath(close: () => void): () => void {
-  const signals = ["SIGINT", "SIGTERM"] as const;
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const onSignal = (signal: NodeJS.Signals) => {
     close();
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);

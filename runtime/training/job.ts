@@ -12,6 +12,7 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
+import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 
 /** A training step as the language compiles it. */
@@ -61,6 +62,8 @@ export interface TrainingJob {
   readonly seed: number;
   /** Steps between checkpoints. */
   readonly checkpointEvery: number;
+  /** A checkpoint is saved after so many minutes as well. Default: 10. */
+  readonly checkpointMinutes?: number;
   /** Endless batches from a cursor on; `undefined` is the beginning. */
   readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
   /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
@@ -93,6 +96,10 @@ export interface JobFile<C extends Readonly<Record<string, Setting>> = Readonly<
   readonly name: string;
   readonly summary: string;
   readonly config: C;
+  /** What the settings may be; those named as numbers of a TrainingJob have the rules of these. */
+  readonly rules?: SettingRules;
+  /** Settings with another value of which a run may go on; steps, checkpointEvery and checkpointMinutes always are. */
+  readonly mayChange?: readonly (keyof C & string)[];
   readonly build: (config: C) => Promise<TrainingJob>;
 }
 

@@ -22,7 +22,9 @@ import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
 import { type CompiledStep, type TrainingBatch, type TrainingJob, unusedParameters } from "./job.ts";
+import { requireRunnable } from "./job-rules.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
+import { checkpointsFolder, metricsFile } from "./run-folder.ts";
 import { checkpointGroups, readWeights, restoreState, startingValue, writeInitialState } from "./state.ts";
 
 export interface TrainOptions {
@@ -59,7 +61,8 @@ interface Session {
   readonly progress: Progress;
 }
 
-const checkpoints = (folder: string) => join(folder, "checkpoints");
+/** Minutes after which a checkpoint is saved where the job does not say. */
+const usualMinutes = 10;
 
 /**
  * Trains to the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss is no
@@ -67,6 +70,7 @@ const checkpoints = (folder: string) => join(folder, "checkpoints");
  */
 export async function train(job: TrainingJob, options: TrainOptions): Promise<TrainResult> {
   const { folder, backend, note } = options;
+  requireRunnable(job);
   const begun = performance.now();
   const { precision } = job.step;
   if (precision !== "f32") note(precisionLine(job.step, backend));
@@ -78,7 +82,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const { done, cursor } = await begin(job, options, store);
   const resumeAt = options.resume ? { resumeAt: done } : {};
-  const metrics = await openMetricsLog(join(folder, "metrics.jsonl"), resumeAt);
+  const metrics = await openMetricsLog(metricsFile(folder), resumeAt);
   const events = await openEventLog(join(folder, "events"), resumeAt);
   const progress = startProgress({ description: "training", total: job.steps, start: done });
   const session = { job, options, executable, update, store, metrics, events, progress };
@@ -96,7 +100,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
         weightsFile,
         [...weights].map(([n, t]) => tensorToWrite(n, t)),
       );
-    return { steps, seconds, stopped, weights, weightsFile, losses: await readLosses(join(folder, "metrics.jsonl")) };
+    return { steps, seconds, stopped, weights, weightsFile, losses: await readLosses(metricsFile(folder)) };
   } finally {
     progress.dispose();
     await Promise.allSettled([metrics.dispose(), events.dispose()]);
@@ -126,7 +130,7 @@ async function begin(
     await writeInitialState(job, store);
     return { done: 0, cursor: undefined };
   }
-  const loaded = await loadNewestCheckpoint(checkpoints(options.folder), options.note);
+  const loaded = await loadNewestCheckpoint(checkpointsFolder(options.folder), options.note);
   if (!loaded) {
     options.note("no checkpoint was saved yet: starting from the beginning");
     await writeInitialState(job, store);
@@ -179,11 +183,19 @@ function requireSameRule(saved = "adamw", { rule }: CompiledStep): void {
 
 async function runSteps(session: Session, first: number, from: Json | undefined): Promise<number> {
   const { job, options } = session;
+  const betweenMs = 60_000 * (job.checkpointMinutes ?? usualMinutes);
+  let savedAt = performance.now();
   let [step, cursor, saved] = [first, from, first];
   if (step >= job.steps) return step;
   const count = job.step.accumulation?.count ?? 1;
   let micro = 0;
-  for await (const batch of told(job.batches(from, (t) => session.progress.note(t)))) {
+  const saveLast = async () => {
+    if (saved < step) await saveStep(session, step, cursor ?? null);
+    saved = step;
+    savedAt = performance.now();
+  };
+  const batches = told(job.batches(from, (t) => session.progress.note(t)));
+  for await (const batch of savingFirst(batches, saveLast)) {
     if (++micro < count) {
       await addMicroBatch(session, step * count + micro - 1, batch.feeds);
       continue;
@@ -193,17 +205,28 @@ async function runSteps(session: Session, first: number, from: Json | undefined)
     step++;
     cursor = batch.next;
     const ends = step >= job.steps || options.signal?.aborted === true;
-    if (ends || step % job.checkpointEvery === 0) {
-      await saveStep(session, step, cursor);
-      saved = step;
-    }
+    const isTime = performance.now() - savedAt >= betweenMs;
+    if (isTime || ends || step % job.checkpointEvery === 0) await saveLast();
     if (ends) break;
   }
-  if (saved < step) await saveStep(session, step, cursor ?? null);
+  await saveLast();
   if (step < job.steps && !options.signal?.aborted) {
     throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
   }
   return step;
+}
+
+/** The same batches; where they fail, the steps done before are saved first. */
+async function* savingFirst(
+  batches: AsyncIterable<TrainingBatch>,
+  save: () => Promise<void>,
+): AsyncGenerator<TrainingBatch> {
+  try {
+    yield* batches;
+  } catch (error) {
+    await save();
+    throw error;
+  }
 }
 
 const saveStep = (session: Session, step: number, cursor: Json): Promise<void> =>
@@ -307,7 +330,7 @@ async function save({ job, options, store, metrics, events }: Session, step: num
   await events.flush();
   const groups = await checkpointGroups(job.step, store);
   await saveCheckpoint(
-    checkpoints(options.folder),
+    checkpointsFolder(options.folder),
     { step, state: { cursor, seed: job.seed, optimizer: job.step.rule.name, ...savedPrecision(job.step) }, groups },
     { keep: 2 },
   );

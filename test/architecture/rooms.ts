@@ -73,7 +73,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   "backends/onnx": { imports: ["compiler", "backends"] },
   "backends/onnxruntime": { imports: ["compiler", "backends", "backends/onnx"] },
-  runtime: { imports: ["compiler", "backends"], types: ["data"] },
+  runtime: { imports: ["compiler", "backends"], types: ["data", "dsl"] },
   data: { imports: ["compiler"] },
   models: { imports: ["dsl"], browser: inBrowser },
   cli: { imports: product },

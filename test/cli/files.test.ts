@@ -88,7 +88,7 @@ describe("export", () => {
     while (readdirSync(folder.at("out")).length === 1 && child.exitCode === null)
       await new Promise((done) => setTimeout(done, 20));
     child.kill("SIGINT");
-    expect(await ended).toBe(1);
+    expect(await ended).toBe(130);
     expect(told).toContain("was stopped; what was there before is unchanged");
     expect(readdirSync(folder.at("out"))).toEqual(["x.onnx"]);
     expect(readFileSync(folder.at("out", "x.onnx"), "utf8")).toBe("old");

@@ -100,4 +100,11 @@ describe("readInstructions", () => {
     const noFolder = collect(readInstructions(join(folder, "y.json"), join(folder, "images"), { onSkip }));
     await expect(noFolder).rejects.toThrow(/image folder ".*images" cannot be read: it does not exist/);
   });
+
+  it.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("skips a turn from %j", async (from) => {
+    const turn = `{"from":${JSON.stringify(from)},"value":"hello"}`;
+    const { items, skipped } = await read(`[{"id":1,"conversations":[${turn}]}]`);
+    expect(items).toEqual([]);
+    expect(skipped).toEqual([expect.stringContaining("turn 0 is not from one of system, human")]);
+  });
 });

@@ -132,4 +132,33 @@ describe("readTokenizer", () => {
     }
     await expect(readTokenizer("missing/tokenizer.json")).rejects.toThrow(/"missing\/tokenizer.json" cannot be read/);
   });
+
+  it.each([2 ** 31, 2 ** 21, -1, 1.5, null, "7"])(
+    "refuses an id of %j, in the vocabulary and beside it",
+    async (id) => {
+      const { model } = llamaLike;
+      const inside = { ...llamaLike, model: { ...model, vocab: { ...model.vocab, odd: id } } };
+      const beside = { ...llamaLike, added_tokens: [{ id, content: "odd", special: false }] };
+      for (const file of [inside, beside])
+        await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(
+          `its token "odd" has the id ${JSON.stringify(id)}; needed is a whole number from 0 to 2097151`,
+        );
+    },
+  );
+
+  it.each([{}, "x", { Regex: 1 }, { String: null }, [[]]])("refuses the pattern %j", async (pattern) => {
+    const file = { ...llamaLike, normalizer: { type: "Replace", pattern, content: "" } };
+    await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(/neither \{ "String": text \} nor/);
+  });
+
+  it("ends a pattern that takes for ever, wherever it stands", async () => {
+    const endless = { Regex: "(a+)+$" };
+    const normalizer = { type: "Replace", pattern: endless, content: "" };
+    const pre_tokenizer = { type: "Split", pattern: endless, behavior: "Isolated", invert: false };
+    for (const part of [{ normalizer }, { pre_tokenizer }]) {
+      const tokenizer = await readTokenizer(await folderWith({ ...llamaLike, ...part }, config));
+      expect(tokenizer.encode("cat", 9).length).toBeGreaterThan(2);
+      expect(() => tokenizer.encode(`${"a".repeat(60)}b`, 9)).toThrow(/one of its patterns takes more than 2 seconds/);
+    }
+  }, 20_000);
 });

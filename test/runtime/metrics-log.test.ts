@@ -63,6 +63,24 @@ describe("openMetricsLog", () => {
     expect(await readFile(path, "utf8")).toBe('{"step":1}\nhello\n{"step":3}\n');
   });
 
+  it("refuses lines that are doubled or have changed places, whatever is to be cut", async () => {
+    for (const steps of [
+      [1, 2, 2, 3],
+      [2, 1, 3],
+      [1, 2, 9, 8],
+      [1, 2, 3, 3],
+    ]) {
+      const path = await logPath();
+      const text = steps.map((step) => `{"step":${step}}\n`).join("");
+      await writeFile(path, text);
+      const at = steps.findIndex((step, i) => i > 0 && step <= steps[i - 1]!);
+      await expect(openMetricsLog(path, { resumeAt: 3 })).rejects.toThrow(
+        `line ${at + 1} is of step ${steps[at]}, behind one of step ${steps[at - 1]}`,
+      );
+      expect(await readFile(path, "utf8")).toBe(text);
+    }
+  });
+
   it("overwrites a line that the full disk took in part", async () => {
     const path = await logPath();
     const log = await openMetricsLog(path, { fs: smallDisk(24) });

@@ -131,6 +131,18 @@ describe("a device's failures", () => {
     );
   });
 
+  test("a wait that is given up before the loss is told, or without one, is a lost device all the same", async () => {
+    const { adapter, lose } = failingAdapter();
+    const gpu = await openDevice(adapter, source);
+    const givenUp = () => gpu.settle(Promise.reject(new DOMException("", "AbortError")), 'reading "loss" back');
+    await expect(givenUp()).rejects.toThrow(DeviceLostError);
+    await expect(givenUp()).rejects.toThrow(
+      'the device on "Acme 3000" was lost while reading "loss" back: the driver gave up what was waited for, and gives no reason\n',
+    );
+    setTimeout(() => lose({ reason: "destroyed", message: "" }), 50);
+    await expect(givenUp()).rejects.toThrow('was lost while reading "loss" back: it was destroyed\n');
+  });
+
   test("the first failure is the one told", async () => {
     const { adapter, fail, lose } = failingAdapter();
     const gpu = await openDevice(adapter, source);

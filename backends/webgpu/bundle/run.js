@@ -133,9 +133,16 @@ async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
   gpu.queue.submit([encoder.finish()]);
   const results = {};
   for (const [i, { staging, dtype }] of staged.entries()) {
-    await staging.mapAsync(1);
+    await staging.mapAsync(1).catch((cause) => explained(gpu, cause));
     results[manifest.outputs[i].name] = new arrays[dtype](staging.getMappedRange().slice(0));
     staging.destroy();
   }
   return results;
+}
+
+/** A lost device gives up what is waited for without saying why; it says so of itself, then or soon after. */
+async function explained(gpu, cause) {
+  const loss = await Promise.race([gpu.lost, new Promise((resolve) => setTimeout(resolve, 500))]);
+  const why = loss ? loss.message || loss.reason : cause.message || cause.name;
+  throw new Error(`the device was lost while results were read back: ${why}`, { cause });
 }

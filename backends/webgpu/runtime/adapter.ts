@@ -1,5 +1,5 @@
 /** Finds WebGPU adapters from Node and opens a device on one of them. */
-import { UnsupportedError, UsageError } from "../../../compiler/index.ts";
+import { FileError, UnsupportedError, UsageError } from "../../../compiler/index.ts";
 import { type AdapterInfo, adapterInfo, type GpuDevice, openDevice } from "./device.ts";
 import { createInstance, systemBackend } from "./node-instance.ts";
 import { swiftShaderMissing, unpackSwiftShader } from "./node-swiftshader.ts";
@@ -141,7 +141,12 @@ async function fromSystem(options: GPURequestAdapterOptions, robust = true): Pro
 async function fromSwiftShader(robust = true): Promise<Attempt> {
   const missing = swiftShaderMissing();
   if (missing) return { missing: `swiftshader: ${missing}` };
-  const { loader, manifest } = await unpackSwiftShader();
+  const unpacked = await unpackSwiftShader().catch((cause: unknown) => {
+    if (cause instanceof FileError) return { missing: `swiftshader: ${cause.message.replace(/\n\s*/g, "; ")}` };
+    throw cause;
+  });
+  if ("missing" in unpacked) return unpacked;
+  const { loader, manifest } = unpacked;
   if (!(await loadSystemLoader()) && !(await loadGlobally(loader))) {
     return { missing: `swiftshader: its Vulkan loader does not load (${loader})` };
   }

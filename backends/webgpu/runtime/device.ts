@@ -145,9 +145,7 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
   const memory = new DeviceMemory(device, info.description, limits);
   const failures = watchFailures(device, info, memory);
   const settleFor: GpuDevice["settle"] = (pending, doing) =>
-    spanned("waits", doing ?? "the device", () =>
-      settle(pending, source.wait, () => failures.check(doing), failures.closed(doing)),
-    );
+    spanned("waits", doing ?? "the device", () => settle(pending, source.wait, failures, info.description, doing));
   const distrusted = await distrustedFeatures(device, source);
   return {
     adapter: info,
@@ -187,27 +185,41 @@ function readLimits(limits: GPUSupportedLimits): GpuLimits {
 async function settle<T>(
   pending: Promise<T>,
   wait: DeviceSource["wait"],
-  check: () => void,
-  closed: () => Error | undefined,
+  failures: Failures,
+  adapter: string,
+  doing: string | undefined,
 ): Promise<T> {
   try {
     const value = await wait(pending);
-    check();
+    failures.check(doing);
     return value;
   } catch (cause) {
     // The rejection of a lost device's promises may arrive before the news of the loss.
     await new Promise((resolve) => setTimeout(resolve, 0));
-    check();
-    throw closed() ?? cause;
+    failures.check(doing);
+    const closed = failures.closed(doing);
+    if (closed) throw closed;
+    if (!isAbort(cause)) throw cause;
+    await Promise.race([failures.lost, new Promise((resolve) => setTimeout(resolve, newsMs))]);
+    failures.check(doing);
+    throw new DeviceLostError(adapter, "the driver gave up what was waited for, and gives no reason", doing);
   }
 }
+
+/** Milliseconds within which a driver that gave up a wait says that the device is lost, if it ever does. */
+const newsMs = 500;
+
+/** What WebGPU rejects a mapping with whose device or buffer is gone; its message is empty. */
+const isAbort = (cause: unknown): boolean => (cause as { readonly name?: unknown } | undefined)?.name === "AbortError";
 
 interface Failures {
   check(doing?: string): void;
   /** Says that the loss that follows is wanted. */
   close(): void;
   /** What to throw for a promise that is rejected because the device was closed. */
-  closed(doing?: string): () => Error | undefined;
+  closed(doing?: string): Error | undefined;
+  /** Resolves when the device was lost and `check` says so. */
+  readonly lost: Promise<void>;
 }
 
 /** Keeps the first failure of a device, whichever way it is told. */
@@ -218,7 +230,7 @@ function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemor
   device.addEventListener("uncapturederror", (event) => {
     first ??= errorOf(event.error, info, memory);
   });
-  void device.lost.then(({ reason, message }) => {
+  const told = device.lost.then(({ reason, message }) => {
     if (reason === "destroyed" && !open) return;
     lost = message || (reason === "destroyed" ? "it was destroyed" : "the driver gives no reason");
     first ??= new DeviceLostError(info.description, lost);
@@ -232,7 +244,8 @@ function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemor
     close() {
       open = false;
     },
-    closed: (doing) => () => (open ? undefined : new DeviceLostError(info.description, "it was disposed of", doing)),
+    closed: (doing) => (open ? undefined : new DeviceLostError(info.description, "it was disposed of", doing)),
+    lost: told,
   };
 }
 

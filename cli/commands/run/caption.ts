@@ -9,6 +9,7 @@ import {
   captionDefaults,
   captionLimit,
   captionPrompt,
+  escapeControls,
   writeCaption,
 } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
@@ -53,7 +54,8 @@ export async function captionCommand(source: string, options: CaptionOptions): P
         if (signal.aborted) break;
         written.push({ image, ...caption });
         const line = printable(caption.text);
-        if (!options.json) process.stdout.write(options.image.length > 1 ? `${image}\t${line}\n` : `${line}\n`);
+        if (!options.json)
+          process.stdout.write(options.image.length > 1 ? `${escapeControls(image)}\t${line}\n` : `${line}\n`);
       }
       if (options.json) process.stdout.write(`${json(written)}\n`);
     }),

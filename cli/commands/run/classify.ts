@@ -1,7 +1,7 @@
 /** `heddle run ... classify`: pictures against classes that texts describe. */
 import { type Graph, selectOutputs } from "../../../compiler/index.ts";
 import { imageStore } from "../../../data/index.ts";
-import { classProbabilities, classVectors } from "../../../runtime/index.ts";
+import { classProbabilities, classVectors, escapeControls } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
 import { prefixOf } from "./contrastive-texts.ts";
 import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
@@ -75,6 +75,8 @@ const best = (probabilities: Float64Array, { labels }: Classes, top: number): Gu
     .slice(0, top);
 
 const lines = ({ image, guesses }: Classified): string =>
-  [image, ...guesses.map((g) => `  ${(100 * g.probability).toFixed(1).padStart(5)} %  ${printable(g.label)}`), ""].join(
-    "\n",
-  );
+  [
+    escapeControls(image),
+    ...guesses.map((g) => `  ${(100 * g.probability).toFixed(1).padStart(5)} %  ${printable(g.label)}`),
+    "",
+  ].join("\n");

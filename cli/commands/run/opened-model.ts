@@ -5,6 +5,7 @@ import { publishedLayout } from "../../../models/index.ts";
 import {
   type DeviceModel,
   deviceModel,
+  escapeControls,
   offloadedModel,
   openWeights,
   type ParameterSource,
@@ -19,7 +20,7 @@ import { precisionFor, precisionText } from "../../precision.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A line for people; stdout is kept for results. */
-export const say = (text: string): void => void process.stderr.write(`${text}\n`);
+export const say = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
 export type { NamedModel } from "../../load.ts";
 

@@ -138,15 +138,17 @@ class PlanReader {
     if (value && to) moved.set(value, to);
   }
 
-  /** `in %root`, `in %root axis a at 3`; nothing for a tensor of its own. */
+  /** `in %root`, `in %root axis a at 3`, with `from %start` where runs say from where on; nothing for a tensor of its own. */
   private place(value: Node, text: string): Storage | undefined {
     if (text === "") return { root: value };
-    const [name = "", axis, at] = /^in (\S+)(?: axis (\S+) at (.+))?$/.exec(text)?.slice(1) ?? [];
+    const [name = "", axis, at, from] =
+      /^in (\S+)(?: axis (\S+) at (.+?)(?: from (\S+))?)?$/.exec(text)?.slice(1) ?? [];
     const root = this.value(name);
     if (!root || axis === undefined) return root && { root };
     const offset = /^\d+$/.test(at!) ? Number(at) : this.offsets.get(at!);
     if (offset === undefined) this.wrong(at!, "the place of a part");
-    return offset === undefined ? undefined : { root, part: { axis, offset } };
+    const start = from === undefined ? undefined : this.value(from);
+    return offset === undefined ? undefined : { root, part: { axis, offset, ...(start && { start }) } };
   }
 
   private value(text: string): Node | undefined {
@@ -158,9 +160,10 @@ class PlanReader {
   }
 
   private finished({ kind, group, axes, stores, reads, beside }: Draft, places: Placement): FusedKernel {
-    const like = stores[0]?.value.type;
-    if (!like) this.wrong("}", "what the kernel stores");
-    const sized = like ? axes.flatMap((name): Axis[] => this.axis(findAxis(like, name), name)) : [];
+    if (stores.length === 0) this.wrong("}", "what the kernel stores");
+    const known = stores.flatMap((s) => s.value.type.axes);
+    const named = (name: string) => known.find((a) => a.name === name);
+    const sized = stores.length === 0 ? [] : axes.flatMap((name) => this.axis(named(name), name));
     const pieces = beside.map((b): FusedKernel => {
       const own = stores.filter((s) => places.get(s.value)?.group === b.group);
       return { kind: "row_reduction", group: b.group, axes: [], stores: own, reads: b.reads };

@@ -7,7 +7,7 @@ import type { Node } from "../../ir/node.ts";
 import { sourceOf } from "../../ir/op.ts";
 import { printUnrolled } from "../../ir/print.ts";
 import { isScalarConstant } from "../../ir/schedule.ts";
-import { type FusedKernel, isView, type Storage } from "../fused-kernel.ts";
+import { type FusedKernel, isView, type Part, type Storage } from "../fused-kernel.ts";
 import { bytesSaved, computedNodes, kernelName } from "../kernel-nodes.ts";
 import type { FusionPlan, PlannedMemory } from "../plan.ts";
 import { deviceBytes } from "../sizes.ts";
@@ -52,8 +52,11 @@ function kernelLines(kernel: FusedKernel, i: number, reference: Reference): stri
 /** Where a value lies, if not in a tensor of its own. */
 function placeText(value: Node, { root, part }: Storage, reference: Reference): string {
   if (root === value && !part) return "";
-  return ` in ${reference(root)}${part ? ` axis ${part.axis} at ${part.offset}` : ""}`;
+  return ` in ${reference(root)}${part ? partText(part, reference) : ""}`;
 }
+
+const partText = ({ axis, offset, start }: Part, reference: Reference): string =>
+  ` axis ${axis} at ${offset}${start ? ` from ${reference(start)}` : ""}`;
 
 /** Values that are read from elsewhere than where the first of their stores puts them. */
 function storageLines({ kernels, storage }: FusionPlan, reference: Reference): string[] {
@@ -69,7 +72,8 @@ function storageLines({ kernels, storage }: FusionPlan, reference: Reference): s
 /** Where values lie when nothing else is said: where their first store puts them; a tensor that is made of parts, by itself. */
 export function impliedStorage(kernels: readonly FusedKernel[]): Map<Node, Storage> {
   const storage = new Map<Node, Storage>();
-  const stores = kernels.flatMap((k) => k.stores);
+  // What overwrites a range of a state is read from there as a part of the state alone.
+  const stores = kernels.flatMap((k) => k.stores.filter((s) => !s.to.part?.start));
   for (const { value, to } of stores) if (isMade(value) && !storage.has(value)) storage.set(value, to);
   for (const { to } of stores) if (isMade(to.root) && !storage.has(to.root)) storage.set(to.root, { root: to.root });
   return storage;

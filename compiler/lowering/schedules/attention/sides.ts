@@ -3,7 +3,7 @@
  * own in the forward pass and for the cotangent of q, keys for those of k and v.
  */
 import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../../fusion/index.ts";
-import type { Dim } from "../../../ir/dim.ts";
+import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { operandNamed } from "../../../ir/op.ts";
 import type { Axis } from "../../../ir/type.ts";
@@ -206,8 +206,15 @@ export const leavesOut = ({ k, parts }: AttentionProblem, sides: Sides): boolean
   new Frame(k, parts, sides).unlessHidden(int(1), 1, 1, []).length === 1;
 
 /** Columns that one workgroup walks, by which choices are made. */
-export const typicalColumns = ({ columns }: Sides, { part }: Parts): number =>
-  Math.ceil(typical(columns) / (part ? Number(part.size) : 1));
+export function typicalColumns({ columns }: Sides, { part }: Parts): number {
+  if (!part) return typical(columns);
+  // An open number of keys is taken in runs because there may be many: then a run has this many or more.
+  const isOpen = typeof columns !== "number" && !Number.isFinite(boundsOf(columns).max);
+  return isOpen ? keysOfRun : Math.ceil(typical(columns) / Number(part.size));
+}
+
+/** Keys that a run of an open number has when there are many. */
+const keysOfRun = 256;
 
 /** The largest index that a variable of blocks has. */
 export const lastOf = (count: Expr): number => Math.max(0, rangeOf(count).max - 1);

@@ -21,7 +21,7 @@ import { noSharing } from "../../facts.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import type { Fit, Schedule } from "../../schedule.ts";
 import { type FewRowsProblem, fewCounts, fitsRows, isAcross, sided, when } from "./few-sides.ts";
-import { type ContractionProblem, clamped, elementsOfLoad, type Side, storesOf } from "./problem.ts";
+import { type ContractionProblem, clamped, elementsOfLoad, type Side, severalProducts, storesOf } from "./problem.ts";
 
 interface Slices extends Readonly<Record<string, number>> {
   readonly threads: number;
@@ -49,6 +49,7 @@ export const fewRowsSliced: Schedule<ContractionProblem, Slices> = {
 };
 
 function fits(problem: ContractionProblem, { threads, rows }: Slices): Fit {
+  if (problem.products.length > 1) return severalProducts;
   const sides = sided(problem);
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;

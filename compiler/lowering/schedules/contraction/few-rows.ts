@@ -52,6 +52,9 @@ const manyGroups = 1024;
  */
 const mostNeighbours = 8;
 
+/** Rows of all long sides together that a thread takes where there are several of these. */
+const mostOfSeveral = 6;
+
 /** Products of one turn of a loop whose operands are loaded at once: more take more registers than they hide latency. */
 const productsOfTurn = 128;
 
@@ -71,12 +74,14 @@ function settingsFor(rows: number, facts: AdapterFacts): FewRows[] {
   return [1, 2, 4].map((outputs) => ({ threads, lanes: lanes <= threads ? lanes : 0, rows, outputs }));
 }
 
-function fits(problem: ContractionProblem, { threads, lanes, rows }: FewRows): Fit {
+function fits(problem: ContractionProblem, { threads, lanes, rows, outputs }: FewRows): Fit {
   const sides = sided(problem);
   const sharing = lanes || threads;
   const fit = fitsRows(sides, rows);
   if (typeof fit === "string") return fit;
   if (isAcross(sides)) return "the elements of a sum are no neighbours in memory";
+  const products = problem.products.length;
+  if (products > 1 && outputs * products > mostOfSeveral) return `${products} products take too many registers`;
   const isLong = typical(problem.depth) >= 2 * sharing;
   return isLong ? fit : `a sum of ${problem.depth} is too short for ${sharing} threads to share`;
 }
@@ -84,13 +89,15 @@ function fits(problem: ContractionProblem, { threads, lanes, rows }: FewRows): F
 /** What is read for an element of the long side: itself, and elements of the few, which other rows of it share. */
 function cost(problem: ContractionProblem, { rows, outputs }: FewRows): number {
   const groups = (typical(sided(problem).long.size) * typicalSpan(problem.batch)) / outputs;
-  return (1 + rows / outputs) * Math.max(1, manyGroups / groups);
+  return (1 + rows / (outputs * problem.products.length)) * Math.max(1, manyGroups / groups);
 }
 
 class SharedSums {
   private readonly p: FewRowsProblem;
   private readonly s: FewRows;
   private readonly rows: number;
+  /** The long sides of all products. */
+  private readonly matrices: readonly Side[];
   /** Elements of the long side that a thread takes in one turn. */
   private readonly width: number;
 
@@ -98,8 +105,10 @@ class SharedSums {
     this.p = problem;
     this.s = settings;
     this.rows = Math.min(settings.rows, boundsOf(problem.few.size).max);
-    const { k, over, long } = problem;
-    this.width = neighbours(k, over, long) ? Math.min(mostNeighbours, elementsOfLoad(k, over, long)) : 1;
+    const { k, over, products } = problem;
+    this.matrices = products.map((sides) => sided({ ...problem, ...sides }).long);
+    const widths = this.matrices.map((m) => (neighbours(k, over, m) ? elementsOfLoad(k, over, m) : 1));
+    this.width = Math.min(mostNeighbours, ...widths);
   }
 
   run(): KernelCode {
@@ -128,14 +137,15 @@ class SharedSums {
     const batchEnv = unflatten(div(item, across), batch);
     const longs = itemsFrom(long, mul(mod(item, across), int(this.s.outputs)), this.s.outputs);
     const fews = itemsFrom(few, int(0), this.rows);
-    const sums = longs.map(() => fews.map(() => variable(k.names.fresh("c"), "f32")));
+    const sums = this.matrices.flatMap(() => longs.map(() => fews.map(() => variable(k.names.fresh("c"), "f32"))));
     const chunk = (turn: Expr) => this.chunk(turn, batchEnv, longs, fews, sums);
     const out: Stmt[] = sums.flat().map((target) => ({ kind: "var", target, value: float(0) }));
     out.push(...this.turns(lane, threads, chunk));
     const totals = arrays ? this.folded(sums.flat(), lane, threads, arrays, out) : this.added(sums.flat(), out);
     const stores = longs.flatMap((l, o) =>
       fews.flatMap((f, i) => {
-        const body = storesOf(k, new Map([...batchEnv, ...f.env, ...l.env]), totals[o * fews.length + i]!);
+        const own = this.matrices.map((_, m) => totals[(m * longs.length + o) * fews.length + i]!);
+        const body = storesOf(k, new Map([...batchEnv, ...f.env, ...l.env]), ...own);
         return when(f.inside, when(l.inside, body));
       }),
     );
@@ -162,7 +172,7 @@ class SharedSums {
   }
 
   private unroll(turns: Dim, threads: number): number {
-    const products = this.width * this.rows * this.s.outputs;
+    const products = this.width * this.rows * this.s.outputs * this.matrices.length;
     return (
       [4, 2].find((n) => n * products <= productsOfTurn && (typeof turns !== "number" || turns >= n * threads)) ?? 1
     );
@@ -176,7 +186,7 @@ class SharedSums {
     fews: readonly Item[],
     sums: readonly (readonly Var[])[],
   ): Stmt[] {
-    const { k, over, few, long } = this.p;
+    const { k, over, few } = this.p;
     const out: Stmt[] = [];
     const at = range(this.width).map((u) => unflatten(add(mul(turn, int(this.width)), int(u)), over));
     const bound = (prefix: string, value: Expr): Expr => {
@@ -186,7 +196,7 @@ class SharedSums {
     };
     const valuesOf = (side: Side, { env }: Item) =>
       at.map((one) => k.values.at(side.operand, restrict(new Map([...batchEnv, ...env, ...one]), side.operand)));
-    const matrix = longs.map((item) => withoutScale(valuesOf(long, item)));
+    const matrix = this.matrices.flatMap((side) => longs.map((item) => withoutScale(valuesOf(side, item))));
     const right = matrix.map(({ values }) => values.map((v) => bound("r", v)));
     for (const [i, item] of fews.entries()) {
       const left = valuesOf(few, item).map((v) => bound("l", v));

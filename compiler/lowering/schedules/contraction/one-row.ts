@@ -4,7 +4,7 @@
  */
 import { independentThreads } from "../../facts.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, openSide } from "./problem.ts";
+import { type ContractionProblem, openSide, severalProducts } from "./problem.ts";
 import { lowerInRegisters, type Registers } from "./registers.ts";
 
 export const oneRow: Schedule<ContractionProblem, Registers> = {
@@ -13,6 +13,7 @@ export const oneRow: Schedule<ContractionProblem, Registers> = {
   settings: (facts) =>
     facts.software ? [{ threads: independentThreads(facts), most: 8, few: 1 }] : "threads of hardware share the row",
   fits: (problem) => {
+    if (problem.products.length > 1) return severalProducts;
     const side = openSide(problem);
     return side ? { assuming: [{ dim: side.size, max: 1 }] } : "no side is open until a run";
   },

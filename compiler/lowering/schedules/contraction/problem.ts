@@ -3,6 +3,7 @@
  * The axes that only one operand has are rows or columns, flattened; shared ones are batches.
  */
 import {
+  coresOf,
   dimExpr,
   type Env,
   indexOver,
@@ -22,6 +23,12 @@ import { add, div, mentions, min, mod, mul, strideOf, sub } from "../../../kerne
 import { coordinatesOf } from "../../coordinates.ts";
 import type { Lowering } from "../../kernel.ts";
 
+export interface Sides {
+  readonly rows: Side;
+  /** The side of the result's last axis: its elements are neighbours in memory. */
+  readonly columns: Side;
+}
+
 /** One side of the product: its operand and its own axes. */
 export interface Side {
   readonly operand: Node;
@@ -29,19 +36,27 @@ export interface Side {
   readonly size: Dim;
 }
 
-export interface ContractionProblem {
+export interface ContractionProblem extends Sides {
   readonly k: Lowering;
-  readonly rows: Side;
-  /** The side of the result's last axis: its elements are neighbours in memory. */
-  readonly columns: Side;
   readonly batch: readonly Axis[];
   /** The axes that are summed over, and how many indices they have. */
   readonly over: readonly Axis[];
   readonly depth: Dim;
+  /** The sides of each product, in the order of the cores: several share their few rows. The first has those above. */
+  readonly products: readonly Sides[];
 }
 
+/** Why a schedule of one product is not for several. */
+export const severalProducts = "several products share their few rows";
+
+/** The products of a kernel, in the order of its cores, as far as their results are stored. */
+const coresOfKernel = ({ fused, places }: Lowering): readonly Node[] => {
+  const used = coresOf(fused.group!, fused.stores, places);
+  return fused.group!.cores.filter((c) => used.has(c));
+};
+
 export function contractionProblem(k: Lowering): ContractionProblem {
-  const core = k.fused.group!.cores[0]!;
+  const [core, ...others] = coresOfKernel(k) as [Node, ...Node[]];
   const [a, b] = [core.operands[0]!, core.operands[1]!];
   const own = (x: Node, y: Node) => core.type.axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name));
   const batch = core.type.axes.filter((c) => hasAxis(a.type, c.name) && hasAxis(b.type, c.name));
@@ -52,7 +67,12 @@ export function contractionProblem(k: Lowering): ContractionProblem {
     (core.attrs.over as string[]).map((n) => findAxis(a.type, n)!),
     [a, b],
   );
-  return { k, rows: side(left, right), columns: side(right, left), batch, over, depth: spanOf(over) };
+  const sides: Sides = { rows: side(left, right), columns: side(right, left) };
+  const further = others.map(({ operands: [c, d] }): Sides => {
+    const [rows, columns] = left === a ? [c!, d!] : [d!, c!];
+    return { rows: side(rows, columns), columns: side(columns, rows) };
+  });
+  return { k, ...sides, batch, over, depth: spanOf(over), products: [sides, ...further] };
 }
 
 /**
@@ -75,14 +95,14 @@ export function openSide({ rows, columns }: ContractionProblem): Side | undefine
   return open.length === 1 ? open[0] : undefined;
 }
 
-/** What is stored once a result is summed up: the result and everything elementwise that follows, at its indices. */
-export function storesOf(k: Lowering, env: Env, sum: Expr): Stmt[] {
-  const group = k.fused.group!;
-  const core = group.cores[0]!;
-  const { target, stmt } = k.let("d", sum);
-  const at = coordinatesOf(group.rows, env);
-  k.values.bind(core, restrict(env, core), target);
-  return [stmt, ...k.storesAt(k.fused.stores, at)];
+/** What is stored once a result of each product is summed up: the results and everything elementwise that follows, at their indices. */
+export function storesOf(k: Lowering, env: Env, ...sums: readonly Expr[]): Stmt[] {
+  const lets = coresOfKernel(k).map((core, i) => {
+    const { target, stmt } = k.let("d", sums[i]!);
+    k.values.bind(core, restrict(env, core), target);
+    return stmt;
+  });
+  return [...lets, ...k.storesAt(k.fused.stores, coordinatesOf(k.fused.group!.rows, env))];
 }
 
 /** Whether every element of an operand is a half, or a constant that halves hold: f32 to which halves were widened are. */

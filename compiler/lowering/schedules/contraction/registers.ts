@@ -57,7 +57,7 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
 }
 
 export function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: Registers): KernelCode {
-  const { k, rows, columns, batch, over } = problem;
+  const { k, rows, columns, batch, over, products } = problem;
   const isFew = (side: Side) => few > 0 && side === openSide(problem);
   const tileOf = (side: Side) => (isFew(side) ? Math.min(few, boundsOf(side.size).max) : tileFor(side.size, most));
   const tilesOf = (side: Side) => (isFew(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
@@ -77,15 +77,17 @@ export function lowerInRegisters(problem: ContractionProblem, { threads, most, f
     const batchEnv = unflatten(isAlone ? int(0) : bound("z", div(item, mul(across, down))), batch);
     const i = indices(rows, tiles.rows, bound("m", isAlone ? line : mod(line, down)));
     const j = indices(columns, tiles.columns, bound("n", mod(item, across)));
-    const acc = i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")));
-    for (const c of acc.flat()) out.push({ kind: "var", target: c, value: float(0) });
+    const acc = products.map(() => i.map(() => j.map(() => variable(k.names.fresh("c"), "f32"))));
+    for (const c of acc.flat(2)) out.push({ kind: "var", target: c, value: float(0) });
     const unroll = neighbours(k, over, rows, i[0]!.env, batchEnv) || neighbours(k, over, columns, j[0]!.env, batchEnv);
-    const step = (env: Env) => product(k, rows, columns, i, j, acc, [batchEnv, env]);
+    const step = (env: Env) =>
+      products.flatMap((p, n) => product(k, p.rows, p.columns, i, j, acc[n]!, [batchEnv, env]));
     out.push(...loopOver(k, over, step, { unroll: unroll ? 4 : 1 }));
     // One condition for a row that may be past the end: stores of neighbours within it are made together.
     i.forEach((row, x) => {
       const body = j.flatMap((column, y) => {
-        const stores = storesOf(k, new Map([...batchEnv, ...row.env, ...column.env]), acc[x]![y]!);
+        const sums = acc.map((own) => own[x]![y]!);
+        const stores = storesOf(k, new Map([...batchEnv, ...row.env, ...column.env]), ...sums);
         return guarded(column.inside, stores);
       });
       out.push(...guarded(row.inside, body));

@@ -6,7 +6,7 @@ import { spanOf, typical, typicalSpan } from "../../../fusion/index.ts";
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import { type AdapterFacts, noSharing } from "../../facts.ts";
 import { type Fit, type Schedule, type SizeFact, tileWaste } from "../../schedule.ts";
-import { type ContractionProblem, openSide, type Side } from "./problem.ts";
+import { type ContractionProblem, openSide, type Side, severalProducts } from "./problem.ts";
 import { lowerShared } from "./shared-lowering.ts";
 import { isGranted, leastSide, rateOf, type SharedTile, shortTiles, tiles } from "./shared-tile.ts";
 
@@ -43,6 +43,7 @@ const counts = ({ rows, columns, batch }: ContractionProblem, tile: SharedTile):
 ];
 
 function fits(problem: ContractionProblem, tile: SharedTile, facts: AdapterFacts): Fit {
+  if (problem.products.length > 1) return severalProducts;
   const { rows, columns, depth, batch } = problem;
   const short = tile.short ? openSide(problem) : undefined;
   if (tile.short && !short) return "no side is open until a run";

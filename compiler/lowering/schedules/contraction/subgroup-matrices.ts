@@ -12,7 +12,7 @@ import { type Fit, type Schedule, tileWaste } from "../../schedule.ts";
 import { matrixCost, type ProductSizes, rowsBelow, ungrouped } from "./matrix-cost.ts";
 import { lowerMatrices } from "./matrix-lowering.ts";
 import { type MatrixTile, tilesOf } from "./matrix-tile.ts";
-import { type ContractionProblem, holdsHalves, type Side } from "./problem.ts";
+import { type ContractionProblem, holdsHalves, type Side, severalProducts } from "./problem.ts";
 
 export const subgroupMatrices: Schedule<ContractionProblem, MatrixTile> = {
   name: "subgroup-matrices",
@@ -51,6 +51,7 @@ const isDeepest = (s: MatrixShape, all: readonly MatrixShape[]): boolean =>
   !all.some((o) => o.m === s.m && o.n === s.n && o.operands === s.operands && o.k > s.k);
 
 function fits(problem: ContractionProblem, t: MatrixTile, facts: AdapterFacts): Fit {
+  if (problem.products.length > 1) return severalProducts;
   const { rows, columns, batch, depth } = problem;
   const areHalves = holdsHalves(problem, rows) && holdsHalves(problem, columns);
   if (t.bytes === 2 && !areHalves) return "an operand is f32, and the units take halves";

@@ -26,7 +26,7 @@ import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
 import { loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
-import { type ContractionProblem, clamped, storesOf } from "./problem.ts";
+import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
 interface SubgroupTile extends Readonly<Record<string, number>> {
   /** Lanes of every subgroup of the adapter. */
@@ -51,7 +51,8 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
     const rows = [lanes > 4 ? 16 : 12, 8, 4].filter((n) => n % lanes === 0);
     return rows.length > 0 ? rows.map((n) => ({ lanes, rows: n, steps: 4 })) : `${lanes} lanes are too many for a tile`;
   },
-  fits: ({ rows, columns }, { lanes }) => {
+  fits: ({ rows, columns, products }, { lanes }) => {
+    if (products.length > 1) return severalProducts;
     if (2 * typical(rows.size) < lanes) return `${rows.size} rows are too few for ${lanes} lanes to load them together`;
     return typical(columns.size) >= lanes || `${columns.size} columns are too few for ${lanes} lanes to have some each`;
   },

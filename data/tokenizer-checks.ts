@@ -1,0 +1,86 @@
+/** What is not trusted of a tokenizer.json: its ids, and the time that its patterns take. */
+import { createContext, Script } from "node:vm";
+import { FileError } from "../compiler/index.ts";
+import { isRecord, reasonOf } from "./files.ts";
+
+/** Ids lie below this: tables are made of that many rows, and eight times the largest vocabulary in use is far below it. */
+const idLimit = 2 ** 21;
+
+const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < idLimit;
+
+/** Throws FileError naming the first token whose id is no whole number from 0 to 2^21. */
+export function requireIds(path: string, model: object): void {
+  const { model: inner, added_tokens: added } = model as Readonly<Record<string, unknown>>;
+  const vocab = isRecord(inner) ? inner.vocab : undefined;
+  const pairs: (readonly [unknown, unknown])[] = isRecord(vocab) ? Object.entries(vocab) : [];
+  if (Array.isArray(added)) for (const token of added) if (isRecord(token)) pairs.push([token.content, token.id]);
+  const wrong = pairs.find(([, id]) => !isId(id));
+  if (wrong)
+    throw new FileError(
+      `tokenizer "${path}" cannot be used: its token ${JSON.stringify(wrong[0])} has the id ${(JSON.stringify(wrong[1]) ?? "undefined").slice(0, 80)}; needed is a whole number from 0 to ${idLimit - 1}`,
+    );
+  if (
+    Array.isArray(vocab) &&
+    !vocab.every((e) => Array.isArray(e) && typeof e[0] === "string" && Number.isFinite(e[1]))
+  )
+    throw new FileError(`tokenizer "${path}" cannot be used: its vocabulary is no list of tokens with finite scores`);
+}
+
+/** Throws FileError for a pattern that is neither a text nor an expression: the package would pass it over in silence. */
+export function requirePatterns(path: string, model: object): void {
+  for (const [key, value] of entriesWithin(model))
+    if (key === "pattern" && !isPattern(value))
+      throw new FileError(
+        `tokenizer "${path}" cannot be used: a pattern of it is neither { "String": text } nor { "Regex": text }`,
+      );
+}
+
+/** The entries of all records of a file but its tables. By a list of its own: a file may be nested without end. */
+function* entriesWithin(model: object): Generator<readonly [string, unknown]> {
+  const left: unknown[] = [model];
+  while (left.length > 0) {
+    const value = left.pop();
+    if (Array.isArray(value)) for (const inner of value) left.push(inner);
+    if (!isRecord(value)) continue;
+    for (const [key, inner] of Object.entries(value)) {
+      if (key === "vocab" || key === "merges") continue;
+      yield [key, inner];
+      left.push(inner);
+    }
+  }
+}
+
+const isPattern = (value: unknown): boolean =>
+  isRecord(value) && [value.String, value.Regex].some((text) => typeof text === "string");
+
+/** Milliseconds in which a text is tokenized, or never: patterns of a file may take time exponential in its length. */
+const patience = 2000;
+
+/**
+ * The same function, ended where it takes too long: for tokenizers whose files bring regular expressions of their own. It
+ * costs a tenth of a millisecond a call, so that others are left as they are.
+ */
+export function withinPatience<A extends readonly unknown[], R>(
+  path: string,
+  model: object,
+  work: (...args: A) => R,
+): (...args: A) => R {
+  if (!hasPatterns(model)) return work;
+  const shared: { work?: () => R } = {};
+  const [script, context] = [new Script("work()"), createContext(shared)];
+  return (...args) => {
+    shared.work = () => work(...args);
+    try {
+      return script.runInContext(context, { timeout: patience }) as R;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw cause;
+      throw new FileError(
+        `tokenizer "${path}" cannot be used: one of its patterns takes more than ${patience / 1000} seconds for a text (${reasonOf(cause)})`,
+        { cause },
+      );
+    }
+  };
+}
+
+/** Whether a regular expression stands anywhere in the file. */
+const hasPatterns = (model: object): boolean => entriesWithin(model).some(([key]) => key === "Regex");

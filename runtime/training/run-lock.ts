@@ -1,0 +1,130 @@
+/** One process at a time works in a run's folder. The name of an empty file says which: nothing in it can be half-written. */
+import { readFileSync } from "node:fs";
+import { open, readdir, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { UsageError } from "../../compiler/index.ts";
+import { explainingFaults } from "../file-errors.ts";
+import { errorCode } from "../file-system.ts";
+
+/** Held until disposed of. A process that is killed leaves its file, which the next one removes. */
+export interface RunLock {
+  dispose(): Promise<void>;
+}
+
+interface Holder {
+  readonly path: string;
+  readonly pid: number;
+  /** When the process began, in the system's ticks since it was started: a pid is given again. 0 where it is not known. */
+  readonly began: number;
+  readonly host: string;
+}
+
+const namePattern = /^\.lock-(\d+)-(\d+)-(.+)$/;
+const thisHost = hostname()
+  .replace(/[^A-Za-z0-9.-]/g, "_")
+  .slice(0, 100);
+
+/** Locks of this process: a file of its name that is not among them was left by another that had its pid. */
+const held = new Set<string>();
+
+/** A process that came a moment ago may only be looking, and give way as this one does. */
+const lookingMs = 1000;
+const attempts = 6;
+
+/**
+ * Takes a run's folder for this process. Throws UsageError saying who has it. Each process first leaves its name and then
+ * looks for others, so that of two that come together at least one sees the other.
+ */
+export async function lockRunFolder(folder: string): Promise<RunLock> {
+  return await explainingFaults("lock", folder, async () => {
+    for (let attempt = 1; ; attempt++) {
+      const path = await leaveName(folder);
+      const other = await otherHolder(folder, path);
+      if (!other) return { dispose: () => takeBack(path) };
+      await takeBack(path);
+      if (attempt === attempts || Date.now() - other.since.getTime() > lookingMs) throw inUse(folder, other);
+      await sleep(50 + 250 * Math.random());
+    }
+  });
+}
+
+async function leaveName(folder: string): Promise<string> {
+  const path = join(folder, `.lock-${process.pid}-${processOf(process.pid)?.began ?? 0}-${thisHost}`);
+  if (held.has(path)) throw new UsageError(`${folder} is in use by this process`);
+  held.add(path);
+  try {
+    await rm(path, { force: true });
+    await (await open(path, "wx")).close();
+    return path;
+  } catch (error) {
+    held.delete(path);
+    throw error;
+  }
+}
+
+async function takeBack(path: string): Promise<void> {
+  await rm(path, { force: true });
+  held.delete(path);
+}
+
+/** A process besides this one that has the folder; the names of those that have ended are removed. */
+async function otherHolder(folder: string, own: string): Promise<(Holder & { readonly since: Date }) | undefined> {
+  for (const name of await readdir(folder)) {
+    const holder = holderOf(folder, name);
+    if (!holder || holder.path === own) continue;
+    if (isGone(holder)) {
+      await rm(holder.path, { force: true });
+      continue;
+    }
+    const since = await stat(holder.path).then(
+      (s) => s.mtime,
+      (error: unknown) => {
+        if (errorCode(error) === "ENOENT") return undefined; // it gave the folder back meanwhile
+        throw error;
+      },
+    );
+    if (since) return { ...holder, since };
+  }
+  return undefined;
+}
+
+function holderOf(folder: string, name: string): Holder | undefined {
+  const match = namePattern.exec(name);
+  if (!match) return undefined;
+  return { path: join(folder, name), pid: Number(match[1]), began: Number(match[2]), host: match[3]! };
+}
+
+/** Whether the process has ended; of one on another machine nobody can say. */
+function isGone({ pid, began, host }: Holder): boolean {
+  if (host !== thisHost) return false;
+  if (pid === process.pid && began === 0) return true; // this process would have it in `held`
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return errorCode(error) === "ESRCH";
+  }
+  const now = processOf(pid);
+  return now !== undefined && (now.isZombie || (began > 0 && now.began !== began));
+}
+
+/** What Linux says of a process: proc(5), the fields of /proc/<pid>/stat behind the name. Undefined elsewhere. */
+function processOf(pid: number): { readonly began: number; readonly isZombie: boolean } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    return { began: Number(fields[19]), isZombie: fields[0] === "Z" || fields[0] === "X" };
+  } catch {
+    return undefined;
+  }
+}
+
+function inUse(folder: string, { path, pid, host, since }: Holder & { readonly since: Date }): UsageError {
+  const when = since.toISOString().replace("T", " ").slice(0, 19);
+  const [where, hint] =
+    host === thisHost
+      ? [`this machine (${host})`, `wait until it ends, end it with kill ${pid}, or begin another run without --resume`]
+      : [`the machine ${host}`, `wait until it ends; where it ended without a word, remove ${path}`];
+  return new UsageError(`${folder} is in use: process ${pid} on ${where} has it since ${when} UTC\n  hint: ${hint}`);
+}

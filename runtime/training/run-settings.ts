@@ -1,0 +1,80 @@
+/** The settings that a run began with, kept in its folder: a resumed run goes on with them. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
+import type { Json } from "../checkpoint/state-file.ts";
+import { explainingFaults, fileError } from "../file-errors.ts";
+import { errorCode } from "../file-system.ts";
+import { writeFileAtomically } from "../files.ts";
+import type { JobFile, Setting } from "./job.ts";
+
+export type Settings = Readonly<Record<string, Setting>>;
+
+const fileName = "run.json";
+
+export async function writeRunSettings(folder: string, job: string, settings: Settings): Promise<void> {
+  await writeFileAtomically(join(folder, fileName), `${JSON.stringify({ job, settings }, null, 2)}\n`);
+}
+
+/** The settings of a run; undefined for one that kept none. Throws FileError for a damaged file. */
+export async function readRunSettings(folder: string): Promise<Settings | undefined> {
+  const path = join(folder, fileName);
+  const text = await explainingFaults("read", path, async () => {
+    try {
+      return await readFile(path, "utf8");
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  });
+  if (text === undefined) return undefined;
+  try {
+    const { settings } = JSON.parse(text) as { readonly settings?: Json };
+    if (typeof settings === "object" && settings !== null && Object.values(settings).every(isSetting))
+      return settings as Settings;
+  } catch {
+    // told below
+  }
+  throw fileError(path, "it does not say the settings of a run", "remove it, and give all settings with --set");
+}
+
+const isSetting = (value: unknown): boolean => ["number", "string", "boolean"].includes(typeof value);
+
+/** What may change in any run: how long it goes on, and when it is saved. */
+const mayChangeInAll = ["steps", "checkpointEvery", "checkpointMinutes"];
+
+export interface ResumedSettings {
+  readonly settings: Settings;
+  /** For people: what is other than it was. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * The settings of a run that goes on: those it began with, but for `given`. Throws one UsageError for all that are given
+ * with other values and may not change.
+ */
+export function resumedSettings(
+  job: Pick<JobFile, "name" | "config" | "mayChange">,
+  began: Settings,
+  given: Settings,
+): ResumedSettings {
+  const mayChange = [...mayChangeInAll, ...(job.mayChange ?? [])].filter((key) => Object.hasOwn(job.config, key));
+  const changed = Object.keys(given).filter((key) => Object.hasOwn(began, key) && began[key] !== given[key]);
+  const told = (key: string) => `${key} was ${JSON.stringify(began[key])} and is now ${JSON.stringify(given[key])}`;
+  const refused = changed.filter((key) => !mayChange.includes(key));
+  if (refused.length > 0)
+    throw new UsageError(
+      `the run to resume has other settings: ${refused.map(told).join("; ")}\n  hint: resume it without them, or begin another run without --resume; ${
+        mayChange.length > 0 ? `what may change is ${mayChange.join(", ")}` : "nothing of this job may change"
+      }`,
+    );
+  const known = Object.entries(began).filter(([key]) => Object.hasOwn(job.config, key));
+  const gone = Object.keys(began).filter((key) => !Object.hasOwn(job.config, key));
+  return {
+    settings: { ...job.config, ...Object.fromEntries(known), ...given },
+    notes: [
+      ...changed.map((key) => `setting ${told(key)}: what depends on it is other from here on`),
+      ...gone.map((key) => `setting ${key} of the run is none of ${job.name} any more, and was passed over`),
+    ],
+  };
+}

@@ -1,0 +1,53 @@
+/** One broken file: it is read, or refused with one of our errors. Anything else is a finding. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { HeddleError, InternalError } from "../../../compiler/index.ts";
+import type { Format } from "./formats.ts";
+import { mutated } from "./mutate.ts";
+
+/** An example that lies there whole, of which each seed breaks a copy. */
+export interface Example {
+  readonly format: Format;
+  /** Makes one of its files wrong and reads it; gives what was wrong with how that went, or undefined. */
+  readonly trySeed: (seed: number) => Promise<string | undefined>;
+  readonly dispose: () => void;
+}
+
+export async function openExample(format: Format): Promise<Example> {
+  const root = mkdtempSync(join(tmpdir(), `heddle-fuzz-${format.name}-`));
+  const [sound, copy] = [join(root, "sound"), join(root, "copy")];
+  cpSync(mkdtempSync(join(root, "empty-")), sound, { recursive: true });
+  const files = await format.write(sound);
+  return {
+    format,
+    trySeed: async (seed) => {
+      const file = files[seed % files.length]!;
+      const bytes = mutated(readFileSync(join(sound, file)), seed);
+      rmSync(copy, { recursive: true, force: true });
+      cpSync(sound, copy, { recursive: true });
+      writeFileSync(join(copy, file), bytes);
+      const fault = await faultOf(() => format.read(copy));
+      return fault && `${format.name} seed ${seed} (${file}): ${fault}`;
+    },
+    dispose: () => rmSync(root, { recursive: true, force: true }),
+  };
+}
+
+/** Milliseconds that a small file may take, whatever is in it, and bytes by which the process may grow meanwhile. */
+const most = { milliseconds: 10_000, bytes: 2 ** 30 };
+
+export async function faultOf(read: () => Promise<void>): Promise<string | undefined> {
+  const [begun, before] = [performance.now(), process.memoryUsage.rss()];
+  try {
+    await read();
+  } catch (error) {
+    if (!(error instanceof HeddleError) || error instanceof InternalError)
+      return `not told as a fault of the file: ${error instanceof Error ? error.stack : error}`;
+    if (error.message.length > 20_000) return `an error of ${error.message.length} characters`;
+  }
+  const [took, grown] = [performance.now() - begun, process.memoryUsage.rss() - before];
+  if (took > most.milliseconds) return `took ${(took / 1000).toFixed(1)} s`;
+  if (grown > most.bytes) return `took ${(grown / 1e9).toFixed(1)} GB`;
+  return undefined;
+}
