@@ -58,7 +58,7 @@ describe.each([
   });
 });
 
-it.each(["int8", "int4"] as const)("weights as %s take as many kernels, their words read once", (weights) => {
+it.each(["int8", "int4"] as const)("weights as %s take no more kernels", (weights) => {
   const program = tokenOf(1, "f16", weights);
   for (let layer = 0; layer < depth; layer++) expect(ofLayer(program, layer).length).toBeLessThanOrEqual(10);
 });

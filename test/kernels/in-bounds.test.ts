@@ -16,14 +16,9 @@ const goldens = filesBelow(new URL("golden/schedules", import.meta.url).pathname
 
 /**
  * Kernels of schedules for hardware alone, where WebGPU's own checks stay on: what they rely on are the remainders of
- * indices, of a thread's place or of a loop that goes by more than one, and the proof knows bounds only. On adapters
- * without checks such accesses would be clamped.
+ * indices, and the proof knows bounds only. On adapters without checks such accesses would be clamped.
  */
-const beyondTheProof: ReadonlySet<string> = new Set([
-  "few-rows-by-subgroups.golden",
-  "few-rows-sliced.golden",
-  "row-in-registers.golden",
-]);
+const beyondTheProof: ReadonlySet<string> = new Set(["row-in-registers.golden"]);
 
 describe("kernels of schedules", () => {
   it.each(goldens)("%s are proven, but for those that are listed", (name, kernels) => {
