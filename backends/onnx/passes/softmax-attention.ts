@@ -30,7 +30,8 @@ const hidden = { f32: -1e30, f16: -3e4 } as const;
 function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
   const order = node.type.axes.map((a) => a.name);
   const core = coreOf(node);
-  if (core?.kind !== "attention") return node;
+  // What has axes of its own is attention over parts of the keys: its decomposition has the bounds of the parts.
+  if (core?.kind !== "attention" || node.type.axes.some((a) => !node.operands.some((o) => has(o, a.name)))) return node;
   if (core.part === "values" && !keep(node)) {
     const [q, k, v, mask] = node.operands as [Node, Node, Node, Node | undefined];
     const mixed = ops.contract(weights(q, k, mask, node.attrs), v, [node.attrs.over as string]);
