@@ -2,14 +2,17 @@
 import type { IToken } from "chevrotain";
 import { globMatches } from "../../diagnostics/switches.ts";
 import { check, type Elaboration, type Frame, placeholder, tokensOf, typeOf } from "./context.ts";
-import { entriesIn, targetsIn, textsIn, typeIn } from "./salvage.ts";
+import { entriesIn, statementsIn, targetsIn, textsIn, typeIn } from "./salvage.ts";
 import { define, familyOf } from "./scope.ts";
 import { Equals } from "./tokens.ts";
 import type { Definition, Placed, Section, Word } from "./tree.ts";
 
 /** Defines what a broken line would have defined, with the type at its end. */
 export function defineLost(e: Elaboration, frame: Frame, placed: Placed): void {
-  const tokens = tokensOf(e, placed);
+  for (const tokens of statementsIn(tokensOf(e, placed))) defineLostBy(e, frame, tokens);
+}
+
+function defineLostBy(e: Elaboration, frame: Frame, tokens: readonly IToken[]): void {
   const targets = targetsIn(tokens);
   if (targets.length === 0) frame.lost.results = true; // it may have been a return
   loseTexts(frame, tokens);

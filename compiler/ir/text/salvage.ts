@@ -17,6 +17,20 @@ export function targetsIn(tokens: readonly IToken[]): Word[] {
   });
 }
 
+/**
+ * The lines of a statement that does not parse: its own, and those after it that would define something. The parser goes on
+ * at a line that begins as one should, and so takes the next one for a part of the statement where that lost its sign.
+ */
+export function statementsIn(tokens: readonly IToken[]): readonly (readonly IToken[])[] {
+  const statements: IToken[][] = [];
+  for (const line of Map.groupBy(tokens, (t) => t.startLine).values()) {
+    const definesSomething = is(line[leading(line, Value, Numeral, Identifier, Comma).length], Equals);
+    if (statements.length === 0 || definesSomething) statements.push(line);
+    else statements.at(-1)!.push(...line);
+  }
+  return statements;
+}
+
 const isPart = (token: IToken): boolean => is(token, Numeral, Identifier);
 
 /** A name with the parts that follow it: without its sign, a name with dots falls into several words. */
