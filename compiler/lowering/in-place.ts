@@ -93,11 +93,13 @@ function writesWhatItReads(kernel: FusedKernel, state: Node, plan: FusionPlan, f
   const shape = kernelShape(kernel, plan.storage, plan.places, facts.bindingAlignment);
   const values = new Values(shape, new Set());
   const env = new Map(kernel.axes.map((a, i) => [a.name, indexOver(`c${i}`, a.size)]));
+  const own = settled(env, state);
+  if (state.type.axes.some((a) => !own.has(a.name))) return false; // it stores parts of the successor, at other coordinates
   const stored = kernel.stores.map((s) => values.at(s.value, env));
-  const own = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
-  const whole = own.length === 1 && shape.regions[own[0]!]!.axes === state.type.axes;
-  const read = whole ? loadsOf(stored, regionName(own[0]!)) : new Set();
-  return read.size === 1 && read.has(keyOf(address(state.type.axes, settled(env, state))));
+  const regions = shape.regions.flatMap((r, i) => (r.root === state ? [i] : []));
+  const whole = regions.length === 1 && shape.regions[regions[0]!]!.axes === state.type.axes;
+  const read = whole ? loadsOf(stored, regionName(regions[0]!)) : new Set();
+  return read.size === 1 && read.has(keyOf(address(state.type.axes, own)));
 }
 
 /** The addresses, as keys, at which expressions load a tensor. */
