@@ -5,6 +5,7 @@ import { type Precision, UsageError } from "../../compiler/index.ts";
 import { internvlCheckpoints } from "../../models/index.ts";
 import {
   escapeControls,
+  type FinishedStage,
   type Inheritance,
   inheritWeights,
   type JobFile,
@@ -15,8 +16,7 @@ import {
   requireSameSources,
   type Settings,
   type TrainingJob,
-  type TrainResult,
-  train,
+  trainStages,
   unusedParameters,
   writeFileAtomically,
   writeRunSettings,
@@ -119,15 +119,16 @@ async function trainIn(
 ): Promise<number> {
   const { backend, reason } = device;
   say(`run folder: ${folder}`);
-  const result = await train(job, { folder, backend, resume: args.resume, signal: ending.signal, note: say });
+  const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason };
+  const result = await trainStages(job, how);
   if (result.stopped) {
-    say(`stopped after step ${result.steps} of ${job.steps}, saved. Go on with: heddle train ${source} --resume`);
+    const where = job.then ? ` of stage "${result.stage}"` : "";
+    say(
+      `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source} --resume`,
+    );
     return ending.status();
   }
-  const { weights, losses, seconds } = result;
-  const run = { folder, backend, deviceReason: reason, weights, losses, seconds, note: say };
-  const finished = await job.finish?.(run);
-  const summary = summarize(device, settings, result, { ...computedIn(device, job), ...finished });
+  const summary = summarize(device, settings, result.stages, { ...computedIn(device, job), ...result.finished });
   await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
   process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
   return 0;
@@ -162,15 +163,21 @@ function computedIn({ backend }: ChosenDevice, { step }: TrainingJob): { readonl
   return { computedIn: backend.precision({ precision: step.precision, parameters: "f32" }).path };
 }
 
-function summarize(device: ChosenDevice, config: unknown, result: TrainResult, finished: object) {
-  const { losses } = result;
+/** Steps, seconds and loss are those of the job's own training; the stages after it are told beside them. */
+function summarize(device: ChosenDevice, config: unknown, stages: readonly FinishedStage[], finished: object) {
+  const [{ steps, seconds, loss }] = stages as readonly [FinishedStage];
   return {
     device: { ...device.backend.device, reason: device.reason },
     versions: versions(),
     config,
-    steps: result.steps,
-    seconds: Math.round(result.seconds * 10) / 10,
-    loss: { first: losses[0]?.loss ?? null, last: losses.at(-1)?.loss ?? null },
+    steps,
+    seconds: tenths(seconds),
+    loss,
+    ...(stages.length > 1 && {
+      stages: stages.map(({ name, seconds, loss }) => ({ name, seconds: tenths(seconds), loss })),
+    }),
     ...finished,
   };
 }
+
+const tenths = (x: number): number => Math.round(x * 10) / 10;

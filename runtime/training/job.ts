@@ -15,6 +15,8 @@ import {
 import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { LowRankAdapter } from "./adapters.ts";
+import type { CheckpointFamily } from "./inherit.ts";
+import type { LossPoint } from "./losses.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
@@ -77,6 +79,30 @@ export interface TrainingJob {
   readonly model?: Graph;
   /** What is done with the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
+  /** Stages that follow, each from the weights of the one before. */
+  readonly then?: readonly NextStage[];
+}
+
+/** A stage after others. It is built when its turn comes. */
+export interface NextStage {
+  /** Names the stage, and its folder in that of the run. */
+  readonly name: string;
+  readonly build: () => TrainingJob | Promise<TrainingJob>;
+  /** Where its parameters lie among the weights of the stage before, if not under their names or in their shapes. */
+  readonly family?: CheckpointFamily;
+}
+
+/** What became of a stage. */
+export interface FinishedStage {
+  readonly name: string;
+  readonly folder: string;
+  readonly steps: number;
+  /** Wall time of the process that ended its training, of the part that it did. */
+  readonly seconds: number;
+  readonly losses: readonly LossPoint[];
+  readonly loss: { readonly first: number | null; readonly last: number | null };
+  /** What its `finish` gave. */
+  readonly result: Readonly<Record<string, Json>>;
 }
 
 /** What `finish` is given. */
@@ -87,9 +113,11 @@ export interface TrainedRun {
   readonly deviceReason: string;
   /** All parameters by name, the frozen ones included. */
   readonly weights: ReadonlyMap<string, HostTensor>;
-  readonly losses: readonly { readonly step: number; readonly loss: number }[];
+  readonly losses: readonly LossPoint[];
   readonly seconds: number;
   readonly note: (text: string) => void;
+  /** The stages before this one. */
+  readonly earlier: readonly FinishedStage[];
 }
 
 export type Setting = number | string | boolean;

@@ -1,25 +1,30 @@
 /** The inputs of each stage, made from pictures and their names. */
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
-import { type ContrastiveBatch, type Pair, type Tokenizer, tokenBatch } from "../../data/index.ts";
-import { imageToken, patchCount } from "../../models/index.ts";
-import { type ChatTemplate, firstTurn, type ImagePlace, textIds } from "../../runtime/index.ts";
+import { type ContrastiveBatch, seededRandom, type Tokenizer, tokenBatch } from "../../data/index.ts";
+import { imageToken, visualTokenCount } from "../../models/index.ts";
+import { type ChatTemplate, captionPrompt, firstTurn, type ImagePlace, textIds } from "../../runtime/index.ts";
 import { chat, generative } from "./models.ts";
+import { drawQuestion, type Question } from "./questions.ts";
+import type { EmojiData } from "./training-data.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
 /** Stage 1: names to compare with. */
 export const contrastiveFeeds = ({ images: pixels, ids }: ContrastiveBatch): Feeds => ({ pixels, ids });
 
+/** What stands before a caption. */
+export const captionLanguage = (language: string): string => `${language}:`;
+
 /**
  * Stage 2: names to compare with; names that fit or do not, half of the rows with another row's, as in the released code;
  * names to write after their language. No two rows of a batch show the same emoji.
  */
-export function generativeFeeds({ images: pixels, ids, pairs }: ContrastiveBatch, tokenizer: Tokenizer): Feeds {
+export function generativeFeeds({ images: pixels, ids, pairs }: ContrastiveBatch, { tokenizer }: EmojiData): Feeds {
   const { context } = generative.text;
   const matches = pairs.map((_, i) => (i < pairs.length / 2 ? 0 : 1));
   const matching = pairs.map((pair, i) => (matches[i] ? pair : pairs[(i + 1) % pairs.length]!).text);
-  const captions = pairs.map(({ language, text }) => `${language}: ${text}`);
-  const prompts = pairs.map(({ language }) => 1 + textIds(tokenizer, `${language}:`).length);
+  const captions = pairs.map(({ language, text }) => `${captionLanguage(language)} ${text}`);
+  const prompts = pairs.map(({ language }) => captionPrompt(tokenizer, captionLanguage(language)).length);
   return {
     pixels,
     ids,
@@ -33,16 +38,8 @@ export function generativeFeeds({ images: pixels, ids, pairs }: ContrastiveBatch
 const perRow = (values: readonly number[]): HostTensor =>
   hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
 
-/** What is asked in each language. */
-export const questions: Readonly<Record<string, string>> = {
-  en: "What is this?",
-  zh: "这是什么？",
-  ar: "ما هذا؟",
-  es: "¿Qué es esto?",
-};
-
 /** A bare conversation: the picture, the question on a line of its own, the answer. */
-export const template: ChatTemplate = {
+const template: ChatTemplate = {
   name: "plain",
   system: "",
   before: "",
@@ -53,11 +50,22 @@ export const template: ChatTemplate = {
   limit: chat.text.context,
 };
 
-export const imagePlace: ImagePlace = { id: imageToken, tokens: chat.qllama.queries + patchCount(chat.vision) };
+const imagePlace: ImagePlace = { id: imageToken, tokens: visualTokenCount(chat) };
+
+/** The ids of a question about a picture, up to where the answer begins. */
+export const questionIds = (tokenizer: Tokenizer, text: string): number[] =>
+  firstTurn(template, tokenizer, text, imagePlace);
+
+/** Key of the random stream that questions are drawn from, beside those of the data's order. */
+const questionStream = 100;
 
 /** Stage 3: a question about each picture; the answer alone is a target. */
-export function chatFeeds({ images: pixels, pairs }: ContrastiveBatch, tokenizer: Tokenizer): Feeds {
-  const rows = pairs.map((pair) => turnOf(pair, tokenizer));
+export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, { tokenizer, set }: EmojiData): Feeds {
+  const known = new Map(set.emoji.map((e) => [e.id, e]));
+  const random = seededRandom(at.seed, questionStream, at.epoch, at.position);
+  const rows = pairs.map(({ group, language }) =>
+    turnOf(drawQuestion(set, known.get(group)!, language, random), tokenizer),
+  );
   const { context } = chat.text;
   const axes = [
     { name: "batch", size: rows.length },
@@ -75,10 +83,10 @@ interface Turn {
   readonly labels: readonly number[];
 }
 
-function turnOf({ language, text }: Pair, tokenizer: Tokenizer): Turn {
-  const question = firstTurn(template, tokenizer, questions[language]!, imagePlace);
-  const answer = [...textIds(tokenizer, ` ${text}`), tokenizer.eos];
-  return { ids: [...question, ...answer], labels: [...question.map(() => noTarget), ...answer] };
+function turnOf({ text, answer }: Question, tokenizer: Tokenizer): Turn {
+  const asked = questionIds(tokenizer, text);
+  const answered = [...textIds(tokenizer, ` ${answer}`), tokenizer.eos];
+  return { ids: [...asked, ...answered], labels: [...asked.map(() => noTarget), ...answered] };
 }
 
 const padded = (ids: readonly number[], length: number, fill: number): readonly number[] =>

@@ -1,0 +1,123 @@
+/** The three stages: what each learns, what it is fed, and how its result is tested on the artist that none has seen. */
+import type { Graph } from "../../compiler/index.ts";
+import type { ContrastiveBatch } from "../../data/index.ts";
+import { defineModel, type Params, type Stage, trace } from "../../dsl/index.ts";
+import {
+  imageEmbeddingG,
+  internvlCheckpoints,
+  internvlG,
+  pixelsInput,
+  stageOneLoss,
+  stageThreeLoss,
+  stageTwoLoss,
+  stageTwoTrainable,
+} from "../../models/index.ts";
+import {
+  type CheckpointFamily,
+  type Json,
+  ownLayout,
+  type TrainedRun,
+  type TrainingBatch,
+} from "../../runtime/index.ts";
+import emojiModel from "../emoji-model.ts";
+import { evaluate } from "./evaluate.ts";
+import { exportTowers, writeConfig, writeTokenizer } from "./export.ts";
+import { chatFeeds, contrastiveFeeds, generativeFeeds } from "./feeds.ts";
+import { chat, contrastive, generative } from "./models.ts";
+import { queriesOf, writeReport } from "./report.ts";
+import { writeTested } from "./tested.ts";
+import { testAnswers, testCaptions } from "./tests.ts";
+import type { EmojiData, Test } from "./training-data.ts";
+
+export interface Part {
+  readonly stage: Pick<Stage, "name" | "loss" | "trainable">;
+  /** Side of the pictures. */
+  readonly image: number;
+  /** Ids of the names that are compared. */
+  readonly tokens: number;
+  readonly feeds: (batch: ContrastiveBatch, data: EmojiData) => TrainingBatch["feeds"];
+  /** The whole model, where the loss leaves parts of it out. */
+  readonly model?: Graph;
+  readonly finish: (run: TrainedRun, test: Test) => Promise<Readonly<Record<string, Json>>>;
+}
+
+export const stageOne = (): Part => ({
+  stage: {
+    name: "contrastive",
+    loss: (p) => {
+      const { loss, scale } = stageOneLoss(p, contrastive);
+      return { loss, metrics: { logit_scale: scale } };
+    },
+  },
+  image: contrastive.vision.image,
+  tokens: contrastive.text.context,
+  feeds: contrastiveFeeds,
+  finish: async (run, test) => {
+    const towers = trace(emojiModel);
+    const { candidates, recall, chance, ...found } = await evaluate(run, { image: towers, text: towers }, test);
+    await writeTokenizer(run.folder, test.data.tokenizerJson);
+    const onnx = await exportTowers(run, towers);
+    await writeTested(run.folder, { recall, queries: queriesOf(test, found) });
+    return { candidates, recall, chance, onnx };
+  },
+});
+
+/** A name of no tokens is BOS and EOS: texts have no prefix here. */
+const empty = { emptyContrastive: 1, emptyMatching: 1 };
+
+export const stageTwo = (): Part => ({
+  // QLLaMA's output matrix is that of a trained LLaMA otherwise; there is none of this size.
+  stage: {
+    name: "matching-and-writing",
+    loss: (p) => stageTwoLoss(p, generative, empty),
+    trainable: [...stageTwoTrainable, "qllama.lm_head.*"],
+  },
+  tokens: generative.text.context,
+  feeds: generativeFeeds,
+  image: generative.vision.image,
+  model: trace(internvlG, generative),
+  finish: async (run, test) => {
+    const { recall } = await evaluate(run, { image: imageSideG(), text: trace(emojiModel) }, test);
+    const { written, ...captions } = await testCaptions(run, test);
+    await writeTokenizer(run.folder, test.data.tokenizerJson);
+    await writeConfig(run.folder, generative);
+    await writeTested(run.folder, { recall, captions: written });
+    return { recallG: recall, captions };
+  },
+});
+
+export const stageThree = (): Part => ({
+  stage: { name: "answering", loss: (p) => stageThreeLoss(p, chat), trainable: ["model.**", "lm_head.*"] },
+  image: chat.vision.image,
+  tokens: contrastive.text.context,
+  feeds: chatFeeds,
+  finish: async (run, test) => {
+    const { asked, yesNo, names } = await testAnswers(run, test);
+    await writeTokenizer(run.folder, test.data.tokenizerJson);
+    await writeTested(run.folder, { asked });
+    await writeReport(run, test, { yesNo, names });
+    return { yesNo, names };
+  },
+});
+
+/** The image side of InternVL-G: what the texts of stage 1 are compared with after stage 2. */
+export const imageSideG = (): Graph =>
+  trace(
+    defineModel({
+      name: "image-side-g",
+      summary: "",
+      config: {},
+      build: (p: Params) => ({ image: imageEmbeddingG(p, pixelsInput(generative.vision), generative) }),
+    }),
+  );
+
+/** No language model of this size is published: the one that answers begins as the one that QLLaMA is made of. */
+export const answeringFamily: CheckpointFamily = {
+  ...internvlCheckpoints,
+  places: (parameters) => [
+    ...internvlCheckpoints.places(parameters),
+    ...ownLayout({ inputs: parameters })
+      .filter(({ name }) => /^(model\.(?!mm_projector)|lm_head\.)/.test(name))
+      .map((place) => ({ ...place, name: `qllama.${place.name}` })),
+  ],
+};
