@@ -118,7 +118,7 @@ export {
 export { lockRunFolder, type RunLock } from "./training/run-lock.ts";
 export { readRunSettings, resumedSettings, type Settings, writeRunSettings } from "./training/run-settings.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
-export { type StagesOptions, type StagesResult, trainStages } from "./training/stages.ts";
+export { type StagesOptions, type StagesResult, trainInStages } from "./training/stages.ts";
 export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {

@@ -16,7 +16,7 @@ import {
   requireSameSources,
   type Settings,
   type TrainingJob,
-  trainStages,
+  trainInStages,
   unusedParameters,
   writeFileAtomically,
   writeRunSettings,
@@ -120,7 +120,7 @@ async function trainIn(
   const { backend, reason } = device;
   say(`run folder: ${folder}`);
   const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason };
-  const result = await trainStages(job, how);
+  const result = await trainInStages(job, how);
   if (result.stopped) {
     const where = job.then ? ` of stage "${result.stage}"` : "";
     say(

@@ -59,13 +59,11 @@ export const questionIds = (tokenizer: Tokenizer, text: string): number[] =>
 /** Key of the random stream that questions are drawn from, beside those of the data's order. */
 const questionStream = 100;
 
-/** Stage 3: a question about each picture; the answer alone is a target. */
-export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, { tokenizer, set }: EmojiData): Feeds {
-  const known = new Map(set.emoji.map((e) => [e.id, e]));
+/** Stage 3: a conversation about each picture, as many questions as there is room for; the answers alone are targets. */
+export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, data: EmojiData): Feeds {
+  const known = new Map(data.set.emoji.map((e) => [e.id, e]));
   const random = seededRandom(at.seed, questionStream, at.epoch, at.position);
-  const rows = pairs.map(({ group, language }) =>
-    turnOf(drawQuestion(set, known.get(group)!, language, random), tokenizer),
-  );
+  const rows = pairs.map(({ group }) => conversationOf(() => drawQuestion(data.set, known.get(group)!, random), data));
   const { context } = chat.text;
   const axes = [
     { name: "batch", size: rows.length },
@@ -83,10 +81,22 @@ interface Turn {
   readonly labels: readonly number[];
 }
 
-function turnOf({ text, answer }: Question, tokenizer: Tokenizer): Turn {
-  const asked = questionIds(tokenizer, text);
-  const answered = [...textIds(tokenizer, ` ${answer}`), tokenizer.eos];
-  return { ids: [...asked, ...answered], labels: [...asked.map(() => noTarget), ...answered] };
+/** Questions and answers until the next ones would be too long. */
+function conversationOf(next: () => Question, { tokenizer }: EmojiData): Turn {
+  const first = next();
+  let said = answered(questionIds(tokenizer, first.text), first, tokenizer);
+  for (;;) {
+    const question = next();
+    // The EOS of the answer before is there already.
+    const turn = answered(textIds(tokenizer, `\n${question.text}`), question, tokenizer);
+    if (said.ids.length + turn.ids.length > chat.text.context) return said;
+    said = { ids: [...said.ids, ...turn.ids], labels: [...said.labels, ...turn.labels] };
+  }
+}
+
+function answered(asked: readonly number[], { answer }: Question, tokenizer: Tokenizer): Turn {
+  const said = [...textIds(tokenizer, ` ${answer}`), tokenizer.eos];
+  return { ids: [...asked, ...said], labels: [...asked.map(() => noTarget), ...said] };
 }
 
 const padded = (ids: readonly number[], length: number, fill: number): readonly number[] =>

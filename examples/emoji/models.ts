@@ -15,10 +15,10 @@ export const generative: GenerativeConfig = {
   poolingHeads,
 };
 
-/** Stage 3: InternVL-Chat by path B: 8 queries and 16 patches, then a question and its answer. */
+/** Stage 3: InternVL-Chat by path B: 8 queries and 16 patches, then questions and their answers. */
 export const chat: ChatQueriesConfig = {
   vision,
   qllama: generative.text,
-  text: { ...text, context: 48 },
+  text: { ...text, context: 80 },
   features: -1,
 };

@@ -47,10 +47,11 @@ export function verdictOf(answer: string, language: string): "yes" | "no" | unde
 }
 
 /** Shares of the questions in training; the rest are about the group. */
-const [names, verdicts] = [0.3, 0.6];
+const [names, verdicts] = [0.25, 0.7];
 
 /** A question for training, drawn: things asked about are names and keywords, of the emoji itself as often as of another one. */
-export function drawQuestion(set: EmojiSet, emoji: Emoji, language: string, random: Random): Question {
+export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Question {
+  const language = pick(random, set.languages);
   const kind = random();
   if (kind < names) return nameQuestion(emoji, language);
   if (kind < names + verdicts) {

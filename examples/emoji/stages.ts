@@ -38,6 +38,8 @@ export interface Part {
   readonly feeds: (batch: ContrastiveBatch, data: EmojiData) => TrainingBatch["feeds"];
   /** The whole model, where the loss leaves parts of it out. */
   readonly model?: Graph;
+  /** Where its parameters lie among the weights of the stage before. */
+  readonly checkpoints?: CheckpointFamily;
   readonly finish: (run: TrainedRun, test: Test) => Promise<Readonly<Record<string, Json>>>;
 }
 
@@ -66,16 +68,17 @@ export const stageOne = (): Part => ({
 const empty = { emptyContrastive: 1, emptyMatching: 1 };
 
 export const stageTwo = (): Part => ({
-  // QLLaMA's output matrix is that of a trained LLaMA otherwise; there is none of this size.
+  // QLLaMA's own layers are those of a trained LLaMA otherwise, and frozen. There is none of this size: they learn to write here.
   stage: {
     name: "matching-and-writing",
     loss: (p) => stageTwoLoss(p, generative, empty),
-    trainable: [...stageTwoTrainable, "qllama.lm_head.*"],
+    trainable: [...stageTwoTrainable, "qllama.**", "text_projection.*"],
   },
   tokens: generative.text.context,
   feeds: generativeFeeds,
   image: generative.vision.image,
   model: trace(internvlG, generative),
+  checkpoints: internvlCheckpoints,
   finish: async (run, test) => {
     const { recall } = await evaluate(run, { image: imageSideG(), text: trace(emojiModel) }, test);
     const { written, ...captions } = await testCaptions(run, test);
@@ -91,6 +94,7 @@ export const stageThree = (): Part => ({
   image: chat.vision.image,
   tokens: contrastive.text.context,
   feeds: chatFeeds,
+  checkpoints: answeringCheckpoints,
   finish: async (run, test) => {
     const { asked, yesNo, names } = await testAnswers(run, test);
     await writeTokenizer(run.folder, test.data.tokenizerJson);
@@ -112,7 +116,7 @@ export const imageSideG = (): Graph =>
   );
 
 /** No language model of this size is published: the one that answers begins as the one that QLLaMA is made of. */
-export const answeringFamily: CheckpointFamily = {
+const answeringCheckpoints: CheckpointFamily = {
   ...internvlCheckpoints,
   places: (parameters) => [
     ...internvlCheckpoints.places(parameters),

@@ -28,8 +28,9 @@ export interface Written {
 export type Captions = ExactAnswers & { readonly written: readonly Written[] };
 
 /** Captions by QLLaMA itself, of every picture in every language. */
-export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Promise<Captions> {
-  const { tokenizer, set } = data;
+export async function testCaptions(run: TrainedRun, { data, heldOut, tested }: Test): Promise<Captions> {
+  const { tokenizer } = data;
+  const set = { ...data.set, emoji: spread(data.set.emoji, tested) };
   const asked = set.languages.flatMap((language) =>
     set.emoji.map((emoji) => ({ emoji, language, reference: emoji.texts[language]![0]! })),
   );
@@ -90,8 +91,9 @@ const testStream = 200;
  * About every picture in every language: what it is; whether it is what it is named; whether it is what another emoji is
  * named, drawn at random.
  */
-export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
-  const { tokenizer, set } = data;
+export async function testAnswers(run: TrainedRun, { data, heldOut, seed, answered }: Test): Promise<Answers> {
+  const { tokenizer } = data;
+  const set = { ...data.set, emoji: spread(data.set.emoji, answered) };
   const random = seededRandom(seed, testStream);
   const asked = set.languages.flatMap((language) =>
     set.emoji.flatMap((emoji) => [
@@ -100,7 +102,7 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
       {
         emoji,
         kind: "verdict",
-        question: yesNoQuestion(another(set, emoji, language, random).texts[language]![0]!, language, false),
+        question: yesNoQuestion(another(data.set, emoji, language, random).texts[language]![0]!, language, false),
       },
     ]),
   );
@@ -138,3 +140,9 @@ async function picturesOf(emoji: readonly Emoji[], artist: ArtistId): Promise<Ma
   const store = imageStore({ size: chat.vision.image, fit: "pad", fill: [255, 255, 255] });
   return new Map(await Promise.all(emoji.map(async (e) => [e, await store.read(e.images[artist])] as const)));
 }
+
+/** At most `count` of them, evenly spread. */
+const spread = (emoji: readonly Emoji[], count: number): readonly Emoji[] =>
+  count >= emoji.length
+    ? emoji
+    : Array.from({ length: count }, (_, i) => emoji[Math.floor((i * emoji.length) / count)]!);

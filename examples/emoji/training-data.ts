@@ -45,6 +45,9 @@ export interface Test {
   readonly drawnBy: readonly ArtistId[];
   readonly batch: number;
   readonly seed: number;
+  /** Pictures that captions are written of, and pictures that questions are asked about. */
+  readonly tested: number;
+  readonly answered: number;
 }
 
 export async function emojiData(vocabulary: number): Promise<EmojiData> {

@@ -23,7 +23,7 @@ export interface Writer {
   readonly context: number;
 }
 
-const rowsPerRun = 64;
+const rowsPerRun = 225;
 
 /** One text for each task, in their order. Tasks of as many ids are written together; what fills the last run up is dropped. */
 export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly Task[]): Promise<string[]> {

@@ -77,6 +77,8 @@ export interface TrainingJob {
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
   /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */
   readonly model?: Graph;
+  /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
+  readonly checkpoints?: CheckpointFamily;
   /** What is done with the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
   /** Stages that follow, each from the weights of the one before. */
@@ -88,8 +90,6 @@ export interface NextStage {
   /** Names the stage, and its folder in that of the run. */
   readonly name: string;
   readonly build: () => TrainingJob | Promise<TrainingJob>;
-  /** Where its parameters lie among the weights of the stage before, if not under their names or in their shapes. */
-  readonly family?: CheckpointFamily;
 }
 
 /** What became of a stage. */

@@ -34,7 +34,7 @@ export type StagesResult =
  * run that goes on does not train it again. Throws UsageError for stages of one name, and for a finished one whose number
  * of steps was changed: those after it began with its weights.
  */
-export async function trainStages(job: TrainingJob, options: StagesOptions): Promise<StagesResult> {
+export async function trainInStages(job: TrainingJob, options: StagesOptions): Promise<StagesResult> {
   const { folder, note } = options;
   const then = job.then ?? [];
   requireStageNames(then);
@@ -101,7 +101,7 @@ const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] 
 
 /** A later stage with the weights that it begins with, which are read when they are asked for. */
 async function nextTurn(
-  { name, build, family }: NextStage,
+  { name, build }: NextStage,
   root: string,
   before: FinishedStage,
 ): Promise<{ readonly turn: Turn; readonly inheritance: Inheritance }> {
@@ -110,7 +110,7 @@ async function nextTurn(
   await explainingFaults("create", folder, () => mkdir(folder, { recursive: true }));
   if (resume) await tidyRunFolder(folder);
   const job = await build();
-  const inheritance = await inheritWeights(parametersOf(job), [before.folder], family);
+  const inheritance = await inheritWeights(parametersOf(job), [before.folder], job.checkpoints);
   const initial: TrainingJob["initial"] = async (parameter) =>
     (await inheritance.initial(parameter)) ?? (await job.initial?.(parameter));
   return { turn: { name, folder, job: { ...job, initial }, resume }, inheritance };
