@@ -1,5 +1,5 @@
 /** A loss curve as inline SVG with HTML labels, which keep their size on a telephone. */
-import { type Html, html } from "./html.ts";
+import { type Html, html } from "../compiler/index.ts";
 
 /** The loss of one training step. */
 export interface LossPoint {

@@ -1,7 +1,6 @@
 /** The page a training run leaves behind: one HTML file with everything inside it, to be read and passed on. */
-import { UsageError } from "../compiler/index.ts";
+import { type Html, html, trusted, UsageError } from "../compiler/index.ts";
 import type { Credit } from "./emoji-artists.ts";
-import { type Html, html, trusted } from "./html.ts";
 import { type LossPoint, lossChart } from "./loss-chart.ts";
 import { reportStyle } from "./report-style.ts";
 import type { Recall } from "./retrieval.ts";
