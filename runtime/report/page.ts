@@ -161,15 +161,21 @@ const saidElsewhere = new Set(["device", "versions", "config", "steps", "seconds
 const mostResults = 200;
 
 /** What came of the run, from summary.json: samples that were skipped, and all that the job found out. */
-function results({ summary }: PageContent): Html | undefined {
+function results({ summary, said }: PageContent): Html | undefined {
   if (!summary) return undefined;
   const found = leaves(Object.fromEntries(Object.entries(summary).filter(([name]) => !saidElsewhere.has(name))));
   const skipped = isRecord(summary.skipped) ? leaves(summary.skipped) : [];
   const more = found.length - mostResults;
   return html`${titledTable("Samples that were skipped", ["reason", "samples"], skipped)}
-${titledTable("What was found", ["figure", "value"], found.slice(0, mostResults))}
+${found.length > 0 ? foldedTable(found.slice(0, mostResults), said === undefined) : undefined}
 ${more > 0 ? html`<p class="muted">${more.toLocaleString("en")} more are in summary.json.</p>` : undefined}`;
 }
+
+/** Open where the job itself says nothing of what it found. */
+const foldedTable = (rows: Table["rows"], isOpen: boolean): Html => html`
+<details${isOpen ? html` open` : undefined}>
+<summary><h2>All figures of summary.json</h2></summary>${sectionsHtml([{ kind: "table", head: ["figure", "value"], rows }])}
+</details>`;
 
 function titledTable(heading: string, head: Table["head"], rows: Table["rows"]): Html | undefined {
   if (rows.length === 0) return undefined;

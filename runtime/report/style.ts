@@ -109,7 +109,7 @@ code { font: 0.9em ui-monospace, "SF Mono", Consolas, "DejaVu Sans Mono", monosp
   display: block; width: 100%; height: auto; aspect-ratio: 1; padding: 8%; object-fit: contain;
   background: var(--tile); border: 1px solid var(--line); border-radius: 10px;
 }
-.note { font-size: 0.8rem; color: var(--soft); font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.note { display: block; margin: 0 -0.3rem; font-size: 0.8rem; color: var(--soft); font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 li.right img { border-color: var(--accent); box-shadow: 0 0 0 1.5px var(--accent); }
 li.right .note { color: var(--accent); font-weight: 600; }
 li.right::after {
@@ -130,7 +130,10 @@ li.expected .note { color: var(--gold); }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 14px; background: var(--card); margin: 0.75rem 0 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.5rem 0.7rem; text-align: start; vertical-align: baseline; }
-th.figure, td.figure { text-align: right; white-space: nowrap; }
+th.figure, td.figure { text-align: right; }
+td.figure { white-space: nowrap; }
+th.figure { min-width: 4.5rem; text-wrap: balance; }
+th[scope="row"] { overflow-wrap: break-word; }
 tr > :first-child { padding-left: 1.1rem; }
 tr > :last-child { padding-right: 1.1rem; }
 th { font-weight: 600; }
@@ -164,12 +167,14 @@ ${[0, 1, 2, 3, 4, 5].map((i) => `.c${i} { color: var(--c${i}); }`).join(" ")}
 figcaption { font-size: 0.875rem; color: var(--soft); overflow-wrap: anywhere; }
 figcaption span { display: block; }
 
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 12rem), 1fr)); gap: 1.1rem 1.75rem; margin: 1rem 0 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.5rem), 1fr)); gap: 1.1rem 1.75rem; margin: 1rem 0 0; }
 .facts dt { font-size: 0.875rem; color: var(--soft); overflow-wrap: anywhere; }
 .facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .facts small { display: block; font-size: 0.8rem; line-height: 1.4; font-weight: 400; color: var(--soft); }
 
-ul { padding-left: 1.2rem; }
+ul { padding-inline-start: 1.2rem; }
+summary { cursor: pointer; margin: 3rem 0 0.5rem; }
+summary h2 { display: inline; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: 4px; }
 @media print { body { max-width: none; } .card, .chart, .scroll, .headline { break-inside: avoid; } }
 `;
