@@ -16,7 +16,7 @@ export interface CurveChart {
 
 const [wide, high] = [1000, 400] as const; // of the SVG's own units, stretched to what there is
 
-/** The chart: each column's range faintly and the trend on top, where a curve is rough; otherwise a line. */
+/** The chart: each column's range faintly, and on top of it the means, or the trend where those go up and down. */
 export function curveChart({ title, curves, levels = [], caption }: CurveChart): Html {
   const drawn = curves.filter(({ curve }) => curve.columns.length > 0);
   if (drawn.length === 0)
@@ -47,7 +47,7 @@ export function curveChart({ title, curves, levels = [], caption }: CurveChart):
       ${drawn.map(({ curve }, i) => curvePaths(curve, i, x, y))}
     </svg>
     ${scale.ticks.map((level) => html`<span class="level" style="top:${y(level) / 4}%">${number(level)}</span>`)}
-    ${steps.map((step) => html`<span class="step" style="left:${x(step) / 10}%">${number(step)}</span>`)}
+    ${steps.map((step) => html`<span class="step" style="left:${x(step) / 10}%">${compact(step)}</span>`)}
     ${levels.map(({ at, label }) => html`<span class="guess" style="top:${y(at) / 4}%">${label}</span>`)}
   </div>`,
     html`${drawn.length === 1 ? summary(drawn[0]!.curve) : drawn.map(({ name, curve }) => html`<span><bdi>${name}</bdi> ${summary(curve)}</span> `)}${lostText(drawn)}${scale.logarithmic ? " The scale is logarithmic." : ""}${caption === undefined ? "" : html` ${caption}`}`,
@@ -88,13 +88,14 @@ function lostText(curves: readonly NamedCurve[]): string {
 type Place = (value: number) => number;
 
 function curvePaths({ columns }: Curve, index: number, x: Place, y: Place): Html {
-  const colour = `c${index % colours}`;
+  const colour = `c${index % colours}${index < colours ? "" : " dashed"}`;
   const parts = withoutGaps(columns);
   const line = (class_: string, of: (part: readonly Column[]) => readonly Column[]) =>
     html`<path class="${class_} ${colour}" d="${parts.map((part) => path(of(part).map((c) => [x(c.x), y(c.y)]))).join("")}"/>`;
-  if (!isRough(columns)) return line("trend", (part) => part);
+  const rough = isRough(columns);
   const ranges = html`<path class="range ${colour}" d="${parts.map((part) => band(part, x, y)).join("")}"/>`;
-  return html`${columns.some((c) => c.low < c.high) ? ranges : line("raw", (part) => part)}${line("trend", trend)}`;
+  const isRange = columns.some((c) => c.low < c.high);
+  return html`${isRange ? ranges : rough ? line("raw", (part) => part) : undefined}${line("trend", rough ? trend : (part) => part)}`;
 }
 
 /** A path; one of a single point is a dot, by the round cap of its line. */
@@ -120,10 +121,9 @@ function withoutGaps(columns: readonly Column[]): readonly (readonly Column[])[]
 function isRough(columns: readonly Column[]): boolean {
   if (columns.length < 40) return false;
   const ys = columns.map(({ y }) => y);
-  const way = ys.slice(1).reduce((sum, y, i) => sum + Math.abs(y - ys[i]!), 0);
-  return (
-    way > 3 * (most(ys) - least(ys)) || columns.some(({ low, high: top }) => top - low > (most(ys) - least(ys)) / 20)
-  );
+  const [way, range] = [ys.slice(1).reduce((sum, y, i) => sum + Math.abs(y - ys[i]!), 0), most(ys) - least(ys)];
+  const spread = columns.filter(({ low, high: top }) => top - low > range / 20).length;
+  return way > 3 * range || spread > columns.length / 10;
 }
 
 /** A centred mean over a twentieth of the columns to either side, shorter towards the ends so that those are not bent. */
@@ -180,7 +180,13 @@ const round = (value: number) => Math.round(value * 10) / 10;
 
 /** 1,200, 0.31, 1.5e-5. */
 export function number(value: number): string {
-  const size = Math.abs(value);
+  const size = Math.abs(Number(value.toPrecision(4)));
   if (size !== 0 && (size < 1e-3 || size >= 1e7)) return Number(value.toPrecision(3)).toExponential();
   return value.toLocaleString("en", Number.isInteger(value) ? {} : { maximumSignificantDigits: 4 });
 }
+
+/** 200, 20K, 1.5M: numbers that stand beside each other on a telephone. */
+const compact = (value: number): string =>
+  Math.abs(value) >= 1e4 && Math.abs(value) < 1e15
+    ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 })
+    : number(value);

@@ -1,5 +1,5 @@
 /** Sections as HTML: all texts escaped and in their own direction, pictures inside the page, links to https alone. */
-import { type Html, html, UsageError } from "../../compiler/index.ts";
+import { type Html, html, trusted, UsageError } from "../../compiler/index.ts";
 import { curveChart, number } from "./chart.ts";
 import { curveOf } from "./curve.ts";
 import type {
@@ -16,6 +16,7 @@ import type {
   Section,
   Table,
   Text,
+  Words,
 } from "./section.ts";
 
 /** UsageError for a picture that is no data URI or a link that is not https. */
@@ -43,13 +44,20 @@ export const factsHtml = (facts: readonly Fact[]): Html => html`
 )}
 </dl>`;
 
-/** A text within a line: each part in its language and direction. */
+/**
+ * A text within a line: each part in its language. A single one decides the direction of what is around it (dir="auto" does
+ * not look into a bdi); of several each has its own.
+ */
 export function inline(text: Text): Html {
-  if (Array.isArray(text)) return html`${text.map(inline)}`;
-  if (typeof text === "string") return html`${text}`;
-  const { text: words, language, link } = text as Exclude<Text, string | readonly unknown[]>;
+  if (Array.isArray(text)) return html`${text.map((part) => wordsHtml(part, "bdi"))}`;
+  return wordsHtml(text as string | Words, "span");
+}
+
+function wordsHtml(words: string | Words, tag: "bdi" | "span"): Html {
+  if (typeof words === "string") return html`${words}`;
+  const { text, language, link } = words;
   const lang = language === undefined ? undefined : html` lang="${language}"`;
-  const content = html`<bdi${lang}>${words}</bdi>`;
+  const content = html`<${trusted(tag)}${lang}>${text}</${trusted(tag)}>`;
   return link === undefined ? content : html`<a href="${https(link)}">${content}</a>`;
 }
 

@@ -157,6 +157,7 @@ tfoot .bar { background: none; }
 .plot .raw { stroke-width: 1; opacity: 0.35; }
 .plot svg .range { stroke-width: 0.5; opacity: 0.28; fill: currentColor; }
 .plot .trend { stroke-width: 2.25; }
+.plot .dashed { stroke-dasharray: 7 6; }
 ${[0, 1, 2, 3, 4, 5].map((i) => `.c${i} { color: var(--c${i}); }`).join(" ")}
 .plot span { position: absolute; font-size: 0.8rem; line-height: 1; color: var(--soft); font-variant-numeric: tabular-nums; white-space: nowrap; }
 .plot .level { right: calc(100% + 0.6rem); transform: translateY(-50%); }
