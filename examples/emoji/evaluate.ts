@@ -11,7 +11,6 @@ import {
   imageTensor,
   type Recall,
   retrieval,
-  type Tokenizer,
   tokenBatch,
 } from "../../data/index.ts";
 import { createSession, type InferenceSession, startProgress, type TrainedRun } from "../../runtime/index.ts";

@@ -24,8 +24,8 @@ import { evaluate } from "./evaluate.ts";
 import { exportTowers, writeConfig, writeTokenizer } from "./export.ts";
 import { chatFeeds, contrastiveFeeds, generativeFeeds } from "./feeds.ts";
 import { chat, contrastive, generative } from "./models.ts";
-import { queriesOf, writeReport } from "./report.ts";
-import { writeTested } from "./tested.ts";
+import { type Findings, queriesOf, writeReport } from "./report.ts";
+import { readTested, writeTested } from "./tested.ts";
 import { testAnswers, testCaptions } from "./tests.ts";
 import type { EmojiData, Test } from "./training-data.ts";
 
@@ -59,7 +59,9 @@ export const stageOne = (): Part => ({
     const { candidates, recall, chance, ...found } = await evaluate(run, { image: towers, text: towers }, test);
     await writeTokenizer(run.folder, test.data.tokenizerJson);
     const onnx = await exportTowers(run, towers);
-    await writeTested(run.folder, { recall, queries: queriesOf(test, found) });
+    const tested: Findings["contrastive"] = { recall, chance, candidates, queries: queriesOf(test, found) };
+    await writeTested(run.folder, tested);
+    await writeReport(run.folder, test, { contrastive: tested });
     return { candidates, recall, chance, onnx };
   },
 });
@@ -81,11 +83,15 @@ export const stageTwo = (): Part => ({
   checkpoints: internvlCheckpoints,
   finish: async (run, test) => {
     const { recall } = await evaluate(run, { image: imageSideG(), text: trace(emojiModel) }, test);
-    const { written, ...captions } = await testCaptions(run, test);
+    const captions = await testCaptions(run, test);
     await writeTokenizer(run.folder, test.data.tokenizerJson);
     await writeConfig(run.folder, generative);
-    await writeTested(run.folder, { recall, captions: written });
-    return { recallG: recall, captions };
+    const tested: Findings["generative"] = { recall, captions };
+    await writeTested(run.folder, tested);
+    const [first] = run.earlier.map((e) => e.folder) as [string];
+    await writeReport(first, test, { contrastive: await readTested(first), generative: tested });
+    const { exact, mostFrequent } = captions;
+    return { recallG: recall, captions: { exact, mostFrequent } };
   },
 });
 
@@ -96,10 +102,14 @@ export const stageThree = (): Part => ({
   feeds: chatFeeds,
   checkpoints: answeringCheckpoints,
   finish: async (run, test) => {
-    const { asked, yesNo, names } = await testAnswers(run, test);
+    const tested: Findings["answering"] = await testAnswers(run, test);
     await writeTokenizer(run.folder, test.data.tokenizerJson);
-    await writeTested(run.folder, { asked });
-    await writeReport(run, test, { yesNo, names });
+    await writeTested(run.folder, tested);
+    const [first, second] = run.earlier.map((e) => e.folder) as [string, string];
+    const before = { contrastive: await readTested<Findings["contrastive"]>(first) };
+    const generative = await readTested<Findings["generative"] & {}>(second);
+    await writeReport(first, test, { ...before, generative, answering: tested });
+    const { yesNo, names } = tested;
     return { yesNo, names };
   },
 });
