@@ -8,7 +8,7 @@ import type { ArtistId } from "../data/index.ts";
 import { cosine, count, defineStage, positive, precisionNamed, trainingStep } from "../dsl/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
 import { type Part, stageOne, stageThree, stageTwo } from "./emoji/stages.ts";
-import { emojiBatches, emojiData, type Test, trainedArtists } from "./emoji/training-data.ts";
+import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./emoji/training-data.ts";
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
@@ -26,7 +26,7 @@ const settings = {
   precision: "f32",
   /** Whose pictures are tested on. */
   heldOut: "noto",
-  /** Pictures that captions are written of; questions are asked about a third of them. */
+  /** Emoji whose pictures are tested on. */
   tested: 1350,
 };
 
@@ -47,15 +47,14 @@ export default defineJob({
   build: async (c): Promise<TrainingJob> => {
     const drawnBy = trainedArtists(c.heldOut);
     const data = await emojiData(emojiModel.config.text.vocab);
-    const test = {
-      data,
+    const set = { ...data.set, emoji: spread(data.set.emoji, c.tested) };
+    const test: Test = {
+      data: { ...data, set },
       heldOut: c.heldOut as ArtistId,
       drawnBy,
       batch: c.batch,
       seed: c.seed,
-      tested: c.tested,
-      answered: Math.ceil(c.tested / 3),
-    } satisfies Test;
+    };
     const jobOf = (part: Part, steps: number, rate: number): TrainingJob => ({
       step: trainingStep(
         defineStage({
@@ -86,7 +85,7 @@ export default defineJob({
     const after = (share: number) => Math.ceil(share * c.steps);
     return {
       ...jobOf(stageOne(), c.steps, c.rate),
-      then: [
+      next: [
         { name: "matching-and-writing", build: () => jobOf(stageTwo(), after(c.writing), c.writingRate) },
         { name: "answering", build: () => jobOf(stageThree(), after(c.answering), c.answeringRate) },
       ],

@@ -125,7 +125,7 @@ async function trainIn(
   const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason };
   const result = await trainInStages(job, how);
   if (result.stopped) {
-    const where = job.then ? ` of stage "${result.stage}"` : "";
+    const where = job.next ? ` of stage "${result.stage}"` : "";
     say(
       `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source} --resume`,
     );

@@ -14,7 +14,7 @@ import { captionPrompt, type TrainedRun } from "../../runtime/index.ts";
 import { captionLanguage, questionIds } from "./feeds.ts";
 import { chat, generative } from "./models.ts";
 import { another, type Emoji, nameQuestion, type Question, verdictOf, yesNoQuestion } from "./questions.ts";
-import type { Test } from "./training-data.ts";
+import { spread, type Test } from "./training-data.ts";
 import { writeAll } from "./writing.ts";
 
 /** A text that was written about a picture. */
@@ -28,9 +28,8 @@ export interface Written {
 export type Captions = ExactAnswers & { readonly written: readonly Written[] };
 
 /** Captions by QLLaMA itself, of every picture in every language. */
-export async function testCaptions(run: TrainedRun, { data, heldOut, tested }: Test): Promise<Captions> {
-  const { tokenizer } = data;
-  const set = { ...data.set, emoji: spread(data.set.emoji, tested) };
+export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Promise<Captions> {
+  const { tokenizer, set } = data;
   const asked = set.languages.flatMap((language) =>
     set.emoji.map((emoji) => ({ emoji, language, reference: emoji.texts[language]![0]! })),
   );
@@ -88,12 +87,12 @@ export interface Answers {
 const testStream = 200;
 
 /**
- * About every picture in every language: what it is; whether it is what it is named; whether it is what another emoji is
+ * About every third picture in every language: what it is; whether it is what it is named; whether it is what another emoji is
  * named, drawn at random.
  */
-export async function testAnswers(run: TrainedRun, { data, heldOut, seed, answered }: Test): Promise<Answers> {
+export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
   const { tokenizer } = data;
-  const set = { ...data.set, emoji: spread(data.set.emoji, answered) };
+  const set = { ...data.set, emoji: spread(data.set.emoji, Math.ceil(data.set.emoji.length / 3)) };
   const random = seededRandom(seed, testStream);
   const asked = set.languages.flatMap((language) =>
     set.emoji.flatMap((emoji) => [
@@ -140,9 +139,3 @@ async function picturesOf(emoji: readonly Emoji[], artist: ArtistId): Promise<Ma
   const store = imageStore({ size: chat.vision.image, fit: "pad", fill: [255, 255, 255] });
   return new Map(await Promise.all(emoji.map(async (e) => [e, await store.read(e.images[artist])] as const)));
 }
-
-/** At most `count` of them, evenly spread. */
-const spread = (emoji: readonly Emoji[], count: number): readonly Emoji[] =>
-  count >= emoji.length
-    ? emoji
-    : Array.from({ length: count }, (_, i) => emoji[Math.floor((i * emoji.length) / count)]!);

@@ -45,10 +45,13 @@ export interface Test {
   readonly drawnBy: readonly ArtistId[];
   readonly batch: number;
   readonly seed: number;
-  /** Pictures that captions are written of, and pictures that questions are asked about. */
-  readonly tested: number;
-  readonly answered: number;
 }
+
+/** At most `count` emoji, evenly spread. */
+export const spread = (emoji: EmojiSet["emoji"], count: number): EmojiSet["emoji"] =>
+  count >= emoji.length
+    ? emoji
+    : Array.from({ length: count }, (_, i) => emoji[Math.floor((i * emoji.length) / count)]!);
 
 export async function emojiData(vocabulary: number): Promise<EmojiData> {
   const set = await emojiSet();

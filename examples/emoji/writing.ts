@@ -23,7 +23,7 @@ export interface Writer {
   readonly context: number;
 }
 
-const rowsPerRun = 225;
+const mostRows = 225;
 
 /** One text for each task, in their order. Tasks of as many ids are written together; what fills the last run up is dropped. */
 export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly Task[]): Promise<string[]> {
@@ -35,9 +35,11 @@ export async function writeAll(run: TrainedRun, writer: Writer, tasks: readonly 
   let done = 0;
   try {
     const capacity = writer.before + writer.context;
-    const session = cachedSession(model, step, { rows: rowsPerRun, capacity, limit: capacity });
-    for (const indices of runsOf(tasks)) {
-      const rows = Array.from({ length: rowsPerRun }, (_, i) => tasks[indices[Math.min(i, indices.length - 1)]!]!);
+    const runs = runsOf(tasks);
+    const most = Math.max(...runs.map((indices) => indices.length));
+    const session = cachedSession(model, step, { rows: most, capacity, limit: capacity });
+    for (const indices of runs) {
+      const rows = Array.from({ length: most }, (_, i) => tasks[indices[Math.min(i, indices.length - 1)]!]!);
       const pixels = imageTensor(
         rows.map((t) => t.pixels),
         { size: image },
@@ -68,9 +70,7 @@ const graphOf = (name: string, build: (p: Params) => Outputs): Graph =>
 function runsOf(tasks: readonly Task[]): number[][] {
   const byLength = Map.groupBy(tasks.keys(), (i) => tasks[i]!.ids.length);
   return [...byLength.values()].flatMap((same) =>
-    Array.from({ length: Math.ceil(same.length / rowsPerRun) }, (_, i) =>
-      same.slice(i * rowsPerRun, (i + 1) * rowsPerRun),
-    ),
+    Array.from({ length: Math.ceil(same.length / mostRows) }, (_, i) => same.slice(i * mostRows, (i + 1) * mostRows)),
   );
 }
 

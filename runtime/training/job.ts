@@ -82,7 +82,7 @@ export interface TrainingJob {
   /** What is done with the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
   /** Stages that follow, each from the weights of the one before. */
-  readonly then?: readonly NextStage[];
+  readonly next?: readonly NextStage[];
 }
 
 /** A stage after others. It is built when its turn comes. */

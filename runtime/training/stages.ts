@@ -36,17 +36,17 @@ export type StagesResult =
  */
 export async function trainInStages(job: TrainingJob, options: StagesOptions): Promise<StagesResult> {
   const { folder, note } = options;
-  const then = job.then ?? [];
-  requireStageNames(then);
+  const following = job.next ?? [];
+  requireStageNames(following);
   const first: Turn = { name: job.step.graph.name, folder, job, resume: options.resume === true };
-  if (then.length === 0) {
+  if (following.length === 0) {
     const ended = await runTurn(first, [], options);
     return "stopped" in ended ? ended : resultOf([ended]);
   }
   const done: FinishedStage[] = [];
-  for (const next of [undefined, ...then]) {
+  for (const next of [undefined, ...following]) {
     if (options.signal?.aborted) return { stopped: true, stage: next?.name ?? first.name, steps: 0, of: job.steps };
-    if (next) note(`stage ${done.length + 1} of ${then.length + 1}: ${next.name}`);
+    if (next) note(`stage ${done.length + 1} of ${following.length + 1}: ${next.name}`);
     const inherited = next && (await nextTurn(next, folder, done.at(-1)!));
     const turn = inherited?.turn ?? first;
     try {
@@ -127,8 +127,8 @@ const parametersOf = (job: TrainingJob) => [
 /** Names that a run's folder has for itself. */
 const taken: readonly string[] = ["checkpoints", "events"];
 
-function requireStageNames(then: readonly NextStage[]): void {
-  const names = then.map(({ name }) => name);
+function requireStageNames(following: readonly NextStage[]): void {
+  const names = following.map(({ name }) => name);
   for (const [i, name] of names.entries()) {
     requireRunName(name);
     if (taken.includes(name) || names.indexOf(name) !== i)

@@ -55,7 +55,7 @@ function heard(name: string, job: TrainingJob, hear: Hear): TrainingJob {
 
 const inStages = (hear: Hear = () => {}, steps = 5): TrainingJob => ({
   ...heard("tiny", tinyJob(steps), hear),
-  then: [{ name: "heads", build: () => heard("heads", tinyJob(5, { step: secondStage() }), hear) }],
+  next: [{ name: "heads", build: () => heard("heads", tinyJob(5, { step: secondStage() }), hear) }],
 });
 
 const options = (at: string, more: { readonly resume?: boolean; readonly signal?: AbortSignal } = {}) => ({
@@ -159,7 +159,7 @@ it("say what is wrong with how they are to go on", async () => {
   const damaged = trainInStages(inStages(), options(at, { resume: true }));
   await expect(damaged).rejects.toThrow('it does not say how stage "tiny" ended');
   for (const name of ["checkpoints", "..", "a/b"]) {
-    const job = { ...tinyJob(1), then: [{ name, build: () => tinyJob(1) }] };
+    const job = { ...tinyJob(1), next: [{ name, build: () => tinyJob(1) }] };
     await expect(trainInStages(job, options(folder()))).rejects.toThrow("cannot be called");
   }
 }, 120_000);
