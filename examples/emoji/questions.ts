@@ -35,7 +35,7 @@ export function nameQuestion(emoji: Emoji, language: string): Question {
 const groupOf = ({ category }: Emoji): Question => ({ language: "en", text: groupQuestion, answer: category });
 
 /** Whether the picture shows `thing`. */
-export function yesNoQuestion(thing: string, language: string, isRight: boolean): Question {
+function yesNoQuestion(thing: string, language: string, isRight: boolean): Question {
   const { isThis, yes, no } = wordings[language]!;
   return { language, text: isThis(thing), answer: isRight ? yes : no };
 }
@@ -46,29 +46,44 @@ export function verdictOf(answer: string, language: string): "yes" | "no" | unde
   return answer === yes ? "yes" : answer === no ? "no" : undefined;
 }
 
-/** Shares of the questions in training; the rest are about the group. */
-const [names, verdicts] = [0.25, 0.7];
+/** What a picture is said to show or not: the emoji's name, one of all its texts, or the group that it is in. */
+export type Thing = "name" | "keyword" | "group";
 
-/** A question for training, drawn: things asked about are names and keywords, of the emoji itself as often as of another one. */
+const texts: Readonly<Record<Thing, (emoji: Emoji, language: string) => readonly string[]>> = {
+  name: (emoji, language) => emoji.texts[language]!.slice(0, 1),
+  keyword: (emoji, language) => emoji.texts[language]!,
+  group: ({ category }) => [category],
+};
+
+export const things = Object.keys(texts) as readonly Thing[];
+
+/** A question about a thing: of the emoji itself, or of one of `set` that is drawn from those that have it not. */
+export function drawVerdict(
+  set: EmojiSet,
+  emoji: Emoji,
+  { thing, language, isRight }: { readonly thing: Thing; readonly language: string; readonly isRight: boolean },
+  random: Random,
+): Question {
+  const of = texts[thing];
+  const own = new Set(thing === "group" ? of(emoji, language) : emoji.texts[language]!);
+  for (;;) {
+    const text = pick(random, of(isRight ? emoji : pick(random, set.emoji), language));
+    if (own.has(text) === isRight) return yesNoQuestion(text, language, isRight);
+  }
+}
+
+/** Shares of the questions in training; the rest are about the group. */
+const [names, verdicts] = [0.2, 0.75];
+
+/** A question for training, drawn: yes is right as often as no. */
 export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Question {
   const language = pick(random, set.languages);
   const kind = random();
   if (kind < names) return nameQuestion(emoji, language);
   if (kind < names + verdicts) {
-    const isRight = random() < 0.5;
-    const thing = pick(random, (isRight ? emoji : another(set, emoji, language, random)).texts[language]!);
-    return yesNoQuestion(thing, language, isRight);
+    return drawVerdict(set, emoji, { thing: pick(random, things), language, isRight: random() < 0.5 }, random);
   }
   return groupOf(emoji);
-}
-
-/** Another emoji, none of whose texts in the language is one of this emoji's. */
-export function another({ emoji: all }: EmojiSet, emoji: Emoji, language: string, random: Random): Emoji {
-  const own = new Set(emoji.texts[language]!);
-  for (;;) {
-    const other = pick(random, all);
-    if (other !== emoji && !other.texts[language]!.some((t) => own.has(t))) return other;
-  }
 }
 
 /** All questions and answers about names, which the tokenizer learns beside the names themselves. */

@@ -109,8 +109,8 @@ export const stageThree = (): Part => ({
     const before = { contrastive: await readTested<Findings["contrastive"]>(first) };
     const generative = await readTested<Findings["generative"] & {}>(second);
     await writeReport(first, test, { ...before, generative, answering: tested });
-    const { yesNo, names } = tested;
-    return { yesNo, names };
+    const { yesNo, byThing, names } = tested;
+    return { yesNo: { ...yesNo, ...byThing }, names };
   },
 });
 

@@ -13,7 +13,7 @@ import { captionPrefill, captionStep, chatPrefill, decodeStep } from "../../mode
 import { captionPrompt, type TrainedRun } from "../../runtime/index.ts";
 import { captionLanguage, questionIds } from "./feeds.ts";
 import { chat, generative } from "./models.ts";
-import { another, type Emoji, nameQuestion, type Question, verdictOf, yesNoQuestion } from "./questions.ts";
+import { drawVerdict, type Emoji, nameQuestion, type Question, type Thing, things, verdictOf } from "./questions.ts";
 import { spread, type Test } from "./training-data.ts";
 import { writeAll } from "./writing.ts";
 
@@ -74,11 +74,13 @@ function meanOverLanguages(written: readonly Written[]): ExactAnswers {
 /** A question that was asked about a picture. */
 export interface Asked extends Question {
   readonly id: string;
+  readonly kind: "what" | Thing;
   readonly said: string;
 }
 
 export interface Answers {
   readonly yesNo: YesNoMeasures;
+  readonly byThing: Readonly<Record<Thing, YesNoMeasures>>;
   readonly names: ExactAnswers;
   readonly asked: readonly Asked[];
 }
@@ -87,8 +89,8 @@ export interface Answers {
 const testStream = 200;
 
 /**
- * About every third picture in every language: what it is; whether it is what it is named; whether it is what another emoji is
- * named, drawn at random.
+ * About every third picture in every language: what it is; and whether it is its own name, one of its own texts, its own
+ * group, or those of another emoji, drawn at random.
  */
 export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
   const { tokenizer } = data;
@@ -96,13 +98,13 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
   const random = seededRandom(seed, testStream);
   const asked = set.languages.flatMap((language) =>
     set.emoji.flatMap((emoji) => [
-      { emoji, kind: "name", question: nameQuestion(emoji, language) },
-      { emoji, kind: "verdict", question: yesNoQuestion(emoji.texts[language]![0]!, language, true) },
-      {
-        emoji,
-        kind: "verdict",
-        question: yesNoQuestion(another(data.set, emoji, language, random).texts[language]![0]!, language, false),
-      },
+      { emoji, kind: "what" as const, question: nameQuestion(emoji, language) },
+      ...things.flatMap((thing) =>
+        [true, false].map((isRight) => {
+          const how = { thing, language, isRight };
+          return { emoji, kind: thing, question: drawVerdict(data.set, emoji, how, random) };
+        }),
+      ),
     ]),
   );
   const pixelsOf = await picturesOf(set.emoji, heldOut);
@@ -123,13 +125,17 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
     })),
   );
   const all = asked.map(({ emoji, kind, question }, i) => ({ ...question, id: emoji.id, kind, said: texts[i]! }));
-  const verdicts = all.filter((a) => a.kind === "verdict");
-  const names = all.filter((a) => a.kind === "name");
+  const names = all.filter((a) => a.kind === "what");
+  const verdicts = (of: (thing: Asked["kind"]) => boolean) => {
+    const some = all.filter((a) => a.kind !== "what" && of(a.kind));
+    return yesNoMeasures(
+      some.map((a) => verdictOf(a.said, a.language)),
+      some.map((a) => verdictOf(a.answer, a.language)!),
+    );
+  };
   return {
-    yesNo: yesNoMeasures(
-      verdicts.map((a) => verdictOf(a.said, a.language)),
-      verdicts.map((a) => verdictOf(a.answer, a.language)!),
-    ),
+    yesNo: verdicts(() => true),
+    byThing: Object.fromEntries(things.map((thing) => [thing, verdicts((t) => t === thing)])) as Answers["byThing"],
     names: meanOverLanguages(names.map((a) => ({ ...a, reference: a.answer, text: a.said }))),
     asked: all,
   };
