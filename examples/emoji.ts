@@ -12,14 +12,16 @@ import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./em
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
-  steps: 900,
+  steps: 1000,
   /** Steps of the second and of the third stage, for each of the first. */
-  writing: 0.5,
-  answering: 0.7,
+  writing: 0.6,
+  answering: 1.3,
   batch: 128,
+  /** Conversations of a step; each has several questions, and more steps are worth more than larger ones. */
+  answeringBatch: 64,
   rate: 1.5e-3,
   writingRate: 1.5e-3,
-  answeringRate: 1e-3,
+  answeringRate: 1.5e-3,
   checkpointEvery: 200,
   checkpointMinutes: 10,
   seed: 7,
@@ -37,6 +39,7 @@ export default defineJob({
   config: settings,
   rules: {
     tested: count,
+    answeringBatch: count,
     rate: positive,
     writing: positive,
     answering: positive,
@@ -55,7 +58,7 @@ export default defineJob({
       batch: c.batch,
       seed: c.seed,
     };
-    const jobOf = (part: Part, steps: number, rate: number): TrainingJob => ({
+    const jobOf = (part: Part, steps: number, rate: number, batch = c.batch): TrainingJob => ({
       step: trainingStep(
         defineStage({
           ...part.stage,
@@ -69,14 +72,14 @@ export default defineJob({
         }),
       ),
       steps,
-      sizes: { batch: c.batch },
+      sizes: { batch },
       seed: c.seed,
       checkpointEvery: c.checkpointEvery,
       checkpointMinutes: c.checkpointMinutes,
       ...(part.model && { model: part.model }),
       ...(part.checkpoints && { checkpoints: part.checkpoints }),
       async *batches(cursor, note) {
-        const shape = { image: part.image, tokens: part.tokens, batch: c.batch, seed: c.seed, drawnBy };
+        const shape = { image: part.image, tokens: part.tokens, batch, seed: c.seed, drawnBy };
         for await (const batch of emojiBatches(data, shape, cursor, note))
           yield { feeds: part.feeds(batch, data), next: { ...batch.next } };
       },
@@ -87,7 +90,7 @@ export default defineJob({
       ...jobOf(stageOne(), c.steps, c.rate),
       next: [
         { name: "matching-and-writing", build: () => jobOf(stageTwo(), after(c.writing), c.writingRate) },
-        { name: "answering", build: () => jobOf(stageThree(), after(c.answering), c.answeringRate) },
+        { name: "answering", build: () => jobOf(stageThree(), after(c.answering), c.answeringRate, c.answeringBatch) },
       ],
     };
   },
