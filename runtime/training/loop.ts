@@ -3,11 +3,10 @@ import type { Executable, Store } from "../../backends/backend.ts";
 import { type HostTensor, spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
-import type { MetricsLog } from "../metrics-log.ts";
 import type { Progress } from "../progress/progress.ts";
-import type { EventLog } from "../tensorboard.ts";
 import { ahead } from "./ahead.ts";
 import type { BestWeights } from "./best-weights.ts";
+import type { FiguresLog } from "./figures-log.ts";
 import { assertFiniteFigures } from "./finite.ts";
 import { type Figures, type Flight, type Landing, type Span, startFlight } from "./flight.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
@@ -27,8 +26,7 @@ export interface Session {
   /** Ends a step of accumulated micro-batches. */
   readonly update: Executable | undefined;
   readonly store: Store;
-  readonly metrics: MetricsLog;
-  readonly events: EventLog;
+  readonly log: FiguresLog;
   readonly progress: Progress;
   readonly clock: IdleClock;
   readonly best: BestWeights | undefined;
@@ -153,7 +151,7 @@ function endStep(session: Session, flight: Flight, feeds: Feeds, land: Landing):
 const recording =
   (session: Session, step: number): Landing =>
   async (figures: Figures, { begin, end }: Span) => {
-    const { job, progress, metrics, events, validator, clock } = session;
+    const { job, progress, log, validator, clock } = session;
     timeline()?.span("steps", `step ${step}`, begin, end);
     assertFiniteFigures(job.step, step, figures);
     if (figures.skipped === 1)
@@ -166,14 +164,12 @@ const recording =
       shown = { ...shown, ...(await validator.figuresAt(step)) };
       clock.turnsTo("readBack");
     }
-    await metrics.append({ step, ...shown, seconds: (end - begin) / 1000 });
-    await events.scalars(step, shown);
+    await log.write({ step, ...shown, seconds: (end - begin) / 1000 }, shown);
     progress.update(step, { loss: figures.loss ?? 0 });
   };
 
-async function save({ job, options, store, metrics, events, best }: Session, step: number, cursor: Json) {
-  await metrics.flush();
-  await events.flush();
+async function save({ job, options, store, log, best }: Session, step: number, cursor: Json) {
+  await log.flush();
   const groups = await checkpointGroups(job.step, store);
   const state = {
     cursor,

@@ -7,6 +7,7 @@ import { startProgress } from "../progress/progress.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
+import { figuresLog } from "./figures-log.ts";
 import { assertFiniteWeights } from "./finite.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 import { requireRunnable } from "./job-rules.ts";
@@ -57,6 +58,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   const metrics = await openMetricsLog(metricsFile(folder), resumeAt);
   const events = await openEventLog(join(folder, "events"), resumeAt);
   const progress = startProgress({ description: "training", total: job.steps, start: done });
+  const log = figuresLog(metrics, events);
   const chosen = job.validate?.best;
   const best = chosen && (await openBestWeights(folder, chosen, beginning.best, note));
   const say = (text: string) => progress.note(text);
@@ -68,8 +70,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     executable,
     update,
     store,
-    metrics,
-    events,
+    log,
     progress,
     clock,
     best,
@@ -81,7 +82,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     const lost = clock.lost();
     const seconds = (performance.now() - started) / 1000;
     if (steps > done) say(lostText(lost));
-    await metrics.flush();
+    await log.flush();
     const weights = await writtenWeights(job, store);
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
