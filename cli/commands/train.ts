@@ -168,7 +168,7 @@ function computedIn({ backend }: ChosenDevice, { step }: TrainingJob): { readonl
 
 /** Steps, seconds and loss are those of the job's own training; the stages after it are told beside them. */
 function summarize(device: ChosenDevice, config: unknown, stages: readonly FinishedStage[], finished: object) {
-  const [{ steps, seconds, loss }] = stages as readonly [FinishedStage];
+  const [{ steps, seconds, loss, told }] = stages as readonly [FinishedStage];
   return {
     device: { ...device.backend.device, reason: device.reason },
     versions: versions(),
@@ -176,6 +176,7 @@ function summarize(device: ChosenDevice, config: unknown, stages: readonly Finis
     steps,
     seconds: tenths(seconds),
     loss,
+    ...told,
     ...(stages.length > 1 && {
       stages: stages.map(({ name, seconds, loss }) => ({ name, seconds: tenths(seconds), loss })),
     }),

@@ -91,13 +91,18 @@ async function runTurn(
   if (trained.stopped) return { stopped: true, stage: name, steps, of: job.steps };
   const run: TrainedRun = { folder, backend, deviceReason, weights, losses, seconds, note, earlier };
   const result = (await job.finish?.(run)) ?? {};
-  return { name, folder, steps, seconds, losses, loss: endsOf(trained), result };
+  return { name, folder, steps, seconds, losses, loss: endsOf(trained), told: toldOf(trained), result };
 }
 
 const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] => ({
   first: losses[0]?.loss ?? null,
   last: losses.at(-1)?.loss ?? null,
 });
+
+function toldOf({ lost, best }: TrainResult): FinishedStage["told"] {
+  const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
+  return { lost: { data: rounded(lost.data), readBack: rounded(lost.readBack) }, ...(best && { best: { ...best } }) };
+}
 
 /** A later stage with the weights that it begins with, which are read when they are asked for. */
 async function nextTurn(
@@ -138,8 +143,8 @@ function requireStageNames(following: readonly NextStage[]): void {
 
 const finishedFile = (folder: string): string => join(folder, "stage.json");
 
-function writeFinished({ folder, name, steps, seconds, loss, result }: FinishedStage): Promise<void> {
-  const kept = { name, steps, seconds, loss, result };
+function writeFinished({ folder, name, steps, seconds, loss, told, result }: FinishedStage): Promise<void> {
+  const kept = { name, steps, seconds, loss, told, result };
   return writeFileAtomically(finishedFile(folder), `${JSON.stringify(kept, null, 2)}\n`);
 }
 
