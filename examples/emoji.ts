@@ -15,7 +15,7 @@ const settings = {
   steps: 1000,
   /** Steps of the second and of the third stage, for each of the first. */
   writing: 0.6,
-  answering: 1.3,
+  answering: 2.5,
   batch: 128,
   /** Conversations of a step; each has several questions, and more steps are worth more than larger ones. */
   answeringBatch: 64,

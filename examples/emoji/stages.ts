@@ -91,7 +91,7 @@ export const stageTwo = (): Part => ({
     const [first] = run.earlier.map((e) => e.folder) as [string];
     await writeReport(first, test, { contrastive: await readTested(first), generative: tested });
     const { exact, mostFrequent } = captions;
-    return { recallG: recall, captions: { exact, mostFrequent } };
+    return { recallG: recall, qllamaCaptions: { exact, mostFrequent } };
   },
 });
 
@@ -110,7 +110,7 @@ export const stageThree = (): Part => ({
     const generative = await readTested<Findings["generative"] & {}>(second);
     await writeReport(first, test, { ...before, generative, answering: tested });
     const { yesNo, byThing, names } = tested;
-    return { yesNo: { ...yesNo, ...byThing }, names };
+    return { yesNo: { ...yesNo, ...byThing }, captions: names };
   },
 });
 

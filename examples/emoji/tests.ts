@@ -89,24 +89,24 @@ export interface Answers {
 const testStream = 200;
 
 /**
- * About every third picture in every language: what it is; and whether it is its own name, one of its own texts, its own
- * group, or those of another emoji, drawn at random.
+ * In every language: what each picture is; and about every third one, whether it is its own name, one of its own texts, its
+ * own group, or those of another emoji, drawn at random.
  */
 export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
-  const { tokenizer } = data;
-  const set = { ...data.set, emoji: spread(data.set.emoji, Math.ceil(data.set.emoji.length / 3)) };
+  const { tokenizer, set } = data;
   const random = seededRandom(seed, testStream);
-  const asked = set.languages.flatMap((language) =>
-    set.emoji.flatMap((emoji) => [
-      { emoji, kind: "what" as const, question: nameQuestion(emoji, language) },
-      ...things.flatMap((thing) =>
+  const judged = spread(set.emoji, Math.ceil(set.emoji.length / 3));
+  const asked = set.languages.flatMap((language) => [
+    ...set.emoji.map((emoji) => ({ emoji, kind: "what" as const, question: nameQuestion(emoji, language) })),
+    ...judged.flatMap((emoji) =>
+      things.flatMap((thing) =>
         [true, false].map((isRight) => {
           const how = { thing, language, isRight };
-          return { emoji, kind: thing, question: drawVerdict(data.set, emoji, how, random) };
+          return { emoji, kind: thing, question: drawVerdict(data.whole, emoji, how, random) };
         }),
       ),
-    ]),
-  );
+    ),
+  ]);
   const pixelsOf = await picturesOf(set.emoji, heldOut);
   const writer = {
     beginning: (p: Parameters<typeof chatPrefill>[0]) => chatPrefill(p, chat),

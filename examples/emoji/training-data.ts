@@ -32,7 +32,10 @@ export function trainedArtists(heldOut: string): readonly ArtistId[] {
 }
 
 export interface EmojiData {
+  /** What is learned, or tested. */
   readonly set: EmojiSet;
+  /** All that there is, which wrong answers are drawn from. */
+  readonly whole: EmojiSet;
   readonly tokenizer: Tokenizer;
   /** The tokenizer.json that lies beside the weights. */
   readonly tokenizerJson: object;
@@ -59,6 +62,7 @@ export async function emojiData(vocabulary: number): Promise<EmojiData> {
   const tokenizerJson = learnTokenizer([...names, ...questionTexts(set)], vocabulary);
   return {
     set,
+    whole: set,
     tokenizerJson,
     tokenizer: tokenizerFrom("the learned tokenizer", tokenizerJson, learnedTokenizerConfig),
   };
