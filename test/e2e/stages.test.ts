@@ -38,8 +38,10 @@ it("run one after the other, each from the one before, and tell what each gave",
   ]);
   expect(Object.keys(summary.recallG!)).toEqual(["en", "zh", "ar", "es"]);
   expect(Object.keys(summary.recallG!.en as object)).toEqual(["textToImage", "imageToText"]);
-  expect(Object.keys(summary.captions!)).toEqual(["exact", "mostFrequent"]);
-  expect(Object.keys(summary.yesNo!)).toEqual(["accuracy", "precision", "recall", "f1", "yes"]);
+  for (const captions of [summary.captions!, summary.qllamaCaptions!])
+    expect(Object.keys(captions)).toEqual(["exact", "mostFrequent"]);
+  const measures = ["accuracy", "precision", "recall", "f1", "yes"];
+  expect(Object.keys(summary.yesNo!)).toEqual([...measures, "name", "keyword", "group"]);
 });
 
 it("leave frozen weights as they were, and begin the language model as the one that learned to write", async () => {
