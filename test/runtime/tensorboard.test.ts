@@ -1,8 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32c } from "@aws-crypto/crc32c";
 import protobuf from "protobufjs";
 import { describe, expect, it } from "vitest";
-import { crc32c } from "../../runtime/crc32c.ts";
+
 import { openEventLog } from "../../runtime/index.ts";
 import { temporaryFolder } from "./support.ts";
 
