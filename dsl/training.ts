@@ -28,6 +28,7 @@ import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored }
 import { type AdamOptions, adamw } from "./optim/adamw.ts";
 import { clampRanges } from "./optim/clamp.ts";
 import { clipByNorm, globalNorm } from "./optim/clip.ts";
+import { describeOptimizer } from "./optim/describe.ts";
 import { isFiniteNorm, type LossScale, lossScaleAfter, lossScaleOf, scaledLoss, unscaled } from "./optim/loss-scale.ts";
 import { piecewise } from "./optim/piecewise.ts";
 import type { Schedule } from "./optim/schedule.ts";
@@ -140,6 +141,8 @@ export interface TrainingStep {
   readonly arenas: readonly TrainingArena[];
   /** The update rule's name, and what each state that it keeps starts as. */
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, StateStart>> };
+  /** What the optimizer is set to, for people. */
+  readonly hyperparameters: Readonly<Record<string, string>>;
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
@@ -259,6 +262,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
       : { graph: graphOf(stage.name, figures, [...after, ...kept]) }),
     arenas: placed.map((place) => place.arena),
     rule,
+    hyperparameters: describeOptimizer(optimizer, rule),
     trained,
     frozen,
     adapters,

@@ -37,6 +37,8 @@ export interface CompiledStep {
   }[];
   /** The update rule's name, and what each state that it keeps starts as: a number, or the parameter's first value. */
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
+  /** What the optimizer is set to, for people: rate, decay, clipping. */
+  readonly hyperparameters?: Readonly<Record<string, string>>;
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
   /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
