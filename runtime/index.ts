@@ -110,8 +110,11 @@ export {
   type TrainingBatch,
   type TrainingJob,
   unusedParameters,
+  type Validation,
+  type ValidationRun,
 } from "./training/job.ts";
 export type { LossPoint } from "./training/losses.ts";
+export type { LostTime } from "./training/lost-time.ts";
 export {
   freshRunFolder,
   hasSteps,

@@ -174,6 +174,10 @@ function summarize(device: ChosenDevice, config: unknown, result: TrainResult, f
     steps: result.steps,
     seconds: Math.round(result.seconds * 10) / 10,
     loss: { first: losses[0]?.loss ?? null, last: losses.at(-1)?.loss ?? null },
+    lost: { data: rounded(result.lost.data), readBack: rounded(result.lost.readBack) },
+    ...(result.best && { best: result.best }),
     ...finished,
   };
 }
+
+const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
