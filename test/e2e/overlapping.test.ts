@@ -13,7 +13,7 @@ import { loadNewestCheckpoint, nodeFileSystem, type TrainingJob, train } from ".
 import { randomFeeds } from "../../runtime/training/random-feeds.ts";
 import { writeInitialState } from "../../runtime/training/state.ts";
 import { writtenWeights } from "../../runtime/training/written-weights.ts";
-import hard from "../fuzz/runs/job.ts";
+import hard from "../fuzz/training/job.ts";
 import { systemFault } from "../runtime/support.ts";
 import { gpuTest } from "../support/adapter.ts";
 import { tinyJob } from "../support/tiny-job.ts";

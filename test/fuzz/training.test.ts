@@ -1,8 +1,8 @@
 /** A slice of what `npm run fuzz:kills` and `npm run fuzz:growth` do. */
 import { expect, test } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
-import { growthOf } from "./runs/growth.ts";
-import { tryKills } from "./runs/kills.ts";
+import { growthOf } from "./training/growth.ts";
+import { tryKills } from "./training/kills.ts";
 
 const tell = () => {};
 
