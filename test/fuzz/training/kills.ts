@@ -88,7 +88,11 @@ async function heddle(runs: string, resume: boolean, device: string, steps: numb
   const args = ["train", here("job.ts"), "--device", device, "--runs", runs, "--set", `steps=${steps}`];
   const child = spawn(process.execPath, [here("../../../bin/heddle.js"), ...args, ...(resume ? ["--resume"] : [])], {
     stdio: ["ignore", "ignore", "pipe"],
-    env: { ...process.env, ...(atOperation !== undefined && { KILL_AT: String(atOperation) }) },
+    env: {
+      ...process.env,
+      NODE_COMPILE_CACHE: join(tmpdir(), "heddle-kills-compiled"),
+      ...(atOperation !== undefined && { KILL_AT: String(atOperation) }),
+    },
   });
   let err = "";
   child.stderr.on("data", (text) => {
@@ -101,7 +105,7 @@ async function heddle(runs: string, resume: boolean, device: string, steps: numb
 }
 
 /** What a run left: figures of each step, the events that TensorBoard shows, the bytes of tensors, and all files by name. */
-function outcomeOf(folder: string) {
+export function outcomeOf(folder: string) {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((f) => f.isFile())
     .map((f) => relative(folder, join(f.parentPath, f.name)))
@@ -142,7 +146,7 @@ function shownEvents(folder: string): unknown[] {
   return shown;
 }
 
-function differences(whole: object, other: object): string[] {
+export function differences(whole: object, other: object): string[] {
   const [a, b] = [whole, other] as readonly Record<string, unknown>[];
   return [...new Set([...Object.keys(a!), ...Object.keys(b!)])]
     .filter((key) => !isDeepStrictEqual(a![key], b![key]))
