@@ -4,6 +4,7 @@ import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
 import type { ImageOptions } from "./decoding/render.ts";
 import { renderer } from "./decoding/threads.ts";
+import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, isCursorState, startOf } from "./grouped-batches.ts";
 import { imageName } from "./images.ts";
 import type { Row } from "./mixture.ts";
@@ -58,6 +59,8 @@ export interface OpenDataOptions<K extends SampleKind = SampleKind> {
   readonly language?: string;
   /** Samples among which the order is drawn, at least; default 16,384. */
   readonly buffer?: number;
+  /** As people write them: "caption.words>=3", "unlike=test-images/", or the name of a .json that lists such. */
+  readonly filters?: readonly string[];
   /** Threads that decode pictures; default one fewer than cores, and at least 1. 0 decodes on this thread, to the same bits. */
   readonly workers?: number;
   /** How long a sample is, in any measure: rows of a batch are then of about one length. For kinds whose samples have no groups. */
@@ -75,6 +78,7 @@ export async function openData<K extends SampleKind>(
   checkOptions(kind, options);
   const sources = await findSources(specs, kind, readOptions(options));
   const classes = classesOf(sources);
+  const filters = await readFilters(options.filters ?? []);
   const pictures = renderer(options.image, options.workers);
   let note = (_: string) => {};
   const skips = skipCounts((text) => note(text));
@@ -85,7 +89,7 @@ export async function openData<K extends SampleKind>(
     batch: options.batch,
     seed: options.seed,
     onSkip: skips.add,
-    accepts: async () => true,
+    judge: (raw) => judge(filters, raw),
     render: pictures.render,
     ahead: Math.max(2 * pictures.concurrency, options.batch),
   };
