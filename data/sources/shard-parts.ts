@@ -26,9 +26,10 @@ type Reading = (sample: ShardSample, name: string, language: string) => Promise<
 
 /** Shards of pictures with captions; a json beside them holds further fields. */
 export const pairOfShard: Reading = async (sample, name, language) => {
-  const { images, texts } = await sampleItem(sample, name, language);
   const said = sample.files.get(".json");
   const fields = said === undefined || !sample.files.has(".txt") ? fieldsOf(said) : fieldsOrNone(said);
+  const spoken = typeof fields.language === "string" && fields.language !== "" ? fields.language : language;
+  const { images, texts } = await sampleItem(sample, name, spoken);
   return { name, group: name, image: images[0]!, texts, fields };
 };
 
