@@ -1,8 +1,7 @@
 /** Writes WebDataset shards: 000000.tar and so on, a picture, a text and a json of one key for each sample. */
-import { createWriteStream, existsSync } from "node:fs";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { finished } from "node:stream/promises";
 import { pack } from "tar-stream";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
@@ -43,67 +42,49 @@ export async function writeShards(
 }
 
 async function writeInto(folder: string, samples: AsyncIterable<RawSample>, maxBytes: number): Promise<ShardsWritten> {
-  let shard: OpenShard | undefined;
+  let shard: { readonly file: FileHandle; bytes: number } | undefined;
   let [shards, count, bytes] = [0, 0, 0];
+  const close = async () => {
+    await shard?.file.write(endOfTar);
+    await shard?.file.sync();
+    await shard?.file.close();
+    shard = undefined;
+  };
   try {
     for await (const raw of samples) {
-      const files = await filesOf(raw);
-      const size = files.reduce((sum, [, content]) => sum + entryBytes(content.length), 0);
-      if (shard && shard.bytes + size > maxBytes) {
-        await shard.close();
-        shard = undefined;
+      const entries = await entriesOf(raw, String(count++).padStart(9, "0"));
+      if (shard && shard.bytes + entries.length > maxBytes) await close();
+      if (!shard) {
+        const file = await open(join(folder, `${String(shards++).padStart(6, "0")}.tar`), "wx");
+        shard = { file, bytes: endOfTar.length };
+        bytes += endOfTar.length;
       }
-      shard ??= openShard(join(folder, `${String(shards++).padStart(6, "0")}.tar`));
-      const key = String(count++).padStart(9, "0");
-      for (const [extension, content] of files) await shard.add(`${key}.${extension}`, content);
-      bytes += size;
+      await shard.file.writeFile(entries);
+      shard.bytes += entries.length;
+      bytes += entries.length;
     }
-    await shard?.close();
-  } catch (error) {
-    shard?.abandon();
-    throw error;
+    await close();
+  } finally {
+    await shard?.file.close();
   }
+  if (count === 0) throw new FileError("no sample is left to write: heddle data filter says why each was dropped");
   return { shards, samples: count, bytes };
 }
 
-/** A header, and contents in blocks of 512 bytes. */
-const entryBytes = (length: number) => 512 + 512 * Math.ceil(length / 512);
+/** Two blocks of zeros. */
+const endOfTar = new Uint8Array(1024);
 
-interface OpenShard {
-  readonly bytes: number;
-  readonly add: (name: string, content: Uint8Array) => Promise<void>;
-  readonly close: () => Promise<void>;
-  readonly abandon: () => void;
-}
-
-function openShard(path: string): OpenShard {
+/** The entries of one sample as they stand in a tar file. */
+async function entriesOf(raw: RawSample, key: string): Promise<Uint8Array> {
   const tar = pack();
-  const file = createWriteStream(path, { flush: true });
-  const ended = finished(file);
-  ended.catch(() => {}); // awaited in close, or met in add
-  file.on("error", (error) => tar.destroy(error));
-  tar.pipe(file as unknown as Parameters<typeof tar.pipe>[0]);
-  let bytes = 0;
-  return {
-    get bytes() {
-      return bytes;
-    },
-    add: (name, content) =>
-      new Promise((resolve, reject) => {
-        bytes += entryBytes(content.length);
-        const done = (error?: Error | null) => (error ? reject(error) : resolve());
-        const header = { name, size: content.length, mode: 0o644, mtime: new Date(0) };
-        tar.entry(header, Buffer.from(content.buffer, content.byteOffset, content.length), done);
-      }),
-    close: async () => {
-      tar.finalize();
-      await ended;
-    },
-    abandon: () => {
-      tar.destroy();
-      file.destroy();
-    },
-  };
+  for (const [extension, content] of await filesOf(raw)) {
+    const header = { name: `${key}.${extension}`, size: content.length, mode: 0o644, mtime: new Date(0) };
+    tar.entry(header, Buffer.from(content.buffer, content.byteOffset, content.length));
+  }
+  tar.finalize();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of tar) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks).subarray(0, -endOfTar.length);
 }
 
 const encoder = new TextEncoder();

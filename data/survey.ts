@@ -1,5 +1,6 @@
 /** What a data set holds: samples, pictures, captions and languages, and what is broken in it or filtered out of it. */
-import { type Filter, judge, readFilters } from "./filters/filter.ts";
+import { judge, readFilters } from "./filters/filter.ts";
+import type { Filter } from "./filters/judgement.ts";
 import { sidesOf, wordCount } from "./filters/measures.ts";
 import { decodeGrey, type ImageSource, imageName } from "./images.ts";
 import type { RawSample, SampleKind } from "./samples.ts";
@@ -35,26 +36,28 @@ export async function survey(specs: readonly string[], kind: SampleKind, options
   const sources = await findSources(specs, kind, { language, ...(images === undefined ? {} : { images }) });
   const filters = await readFilters(options.filters ?? []);
   const [broken, dropped] = [skipCounts(), skipCounts()];
-  const check = (raw: RawSample) => checkSample(raw, filters, options.decode, dropped);
   return {
     report: sources.map(
       ({ spec, parts, partName }) => `${spec}: ${parts.length} ${partName}${parts.length === 1 ? "" : "s"}`,
     ),
     parts: sources.reduce((sum, { parts }) => sum + parts.length, 0),
     kept: (onPart) =>
-      readAll(sources, { onSkip: broken.add, check, ...(onPart ? { onPart } : {}), ...(signal ? { signal } : {}) }),
+      readAll(sources, {
+        judge: (raw) => checked(raw, filters, options.decode),
+        onBroken: broken.add,
+        onDropped: dropped.add,
+        ...(onPart ? { onPart } : {}),
+        ...(signal ? { signal } : {}),
+      }),
     broken: broken.counts,
     dropped: dropped.counts,
   };
 }
 
 /** Broken pictures are broken, whatever filters would say of them. */
-async function checkSample(raw: RawSample, filters: readonly Filter[], decode: boolean, dropped: SkipCounts) {
+async function checked(raw: RawSample, filters: readonly Filter[], decode: boolean) {
   if (raw.image !== undefined) await (decode ? decodeGrey(raw.image, 1) : sidesOf(raw, raw.image));
-  const judgement = await judge(filters, raw);
-  if ("kept" in judgement) return judgement.kept;
-  dropped.add({ name: raw.name, reason: judgement.dropped });
-  return undefined;
+  return await judge(filters, raw);
 }
 
 /** Least, middle and most of whole numbers. */

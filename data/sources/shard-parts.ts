@@ -50,12 +50,11 @@ export const conversationOfShard: Reading = async (sample, name) => {
 export async function openShard(path: string, reading: Reading, language: string, onSkip: OnSkip): Promise<Part> {
   await requirePath(path, "file", "shard");
   const samples = await indexShard(path, onSkip);
+  const name = (index: number) => `${path}/${samples[index]!.key}`;
   return {
     count: samples.length,
-    read: async (index) => {
-      const sample = samples[index]!;
-      return await reading(await readSample(path, sample), `${path}/${sample.key}`, language);
-    },
+    name,
+    read: async (index) => await reading(await readSample(path, samples[index]!), name(index), language),
   };
 }
 
