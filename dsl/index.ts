@@ -6,6 +6,8 @@ export {
   type Distribution,
   type DType,
   type Graph,
+  type HostTensor,
+  hostTensor,
   isParameter,
   normal,
   ones,
@@ -24,6 +26,8 @@ export * from "./nn/index.ts";
 export * from "./optim/index.ts";
 export * from "./params.ts";
 export * from "./random.ts";
+export * from "./recipe.ts";
+export * from "./samples.ts";
 export * from "./setting-rules.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";
