@@ -18,6 +18,7 @@ export {
   zeros,
 } from "../compiler/index.ts";
 export * from "./axis.ts";
+export * from "./chat-template.ts";
 export type { EmaOptions } from "./ema.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";

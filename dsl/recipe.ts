@@ -44,7 +44,10 @@ export type StageRecipe<C> = (config: C, given?: StageSettings, text?: TextCodec
 
 /** What is published of a stage, or what a run says instead. */
 export const settled = <S extends Readonly<Record<string, StageSetting>>>(published: S, given: StageSettings = {}): S =>
-  ({ ...published, ...Object.fromEntries(Object.keys(published).flatMap((k) => (given[k] === undefined ? [] : [[k, given[k]]]))) }) as S;
+  ({
+    ...published,
+    ...Object.fromEntries(Object.keys(published).flatMap((k) => (given[k] === undefined ? [] : [[k, given[k]]]))),
+  }) as S;
 
 export interface WarmUp {
   readonly warmup: number;
@@ -55,5 +58,8 @@ export interface WarmUp {
 export function scaledWarmUp(warmup: number, published: number, steps: number): WarmUp {
   if (steps === published) return { warmup, notes: [] };
   const scaled = Math.min(steps, Math.ceil((warmup * steps) / published));
-  return { warmup: scaled, notes: [`warm-up: ${scaled} of ${steps} steps, as ${warmup} of the published ${published}`] };
+  return {
+    warmup: scaled,
+    notes: [`warm-up: ${scaled} of ${steps} steps, as ${warmup} of the published ${published}`],
+  };
 }

@@ -1,5 +1,6 @@
 /** What stages are fed: kinds of samples, the pictures beside them, and how texts become ids. Data rooms meet these types. */
 import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
 
 /** A text of a picture, and all texts that it has by language. */
 export interface PairSample {
@@ -29,9 +30,9 @@ export interface LabelSample {
   readonly name: string;
 }
 
-/** Class numbers of a picture's places as it is shown to the model; 255 is no class. */
 export interface MaskSample {
-  readonly mask: HostTensor;
+  /** Class numbers of the picture's places [row, column] as it is shown to the model; 255 is no class. */
+  readonly mask: ArrayLike<number>;
 }
 
 interface Samples {
@@ -109,6 +110,12 @@ export const perRow = (values: readonly number[]): HostTensor =>
 
 /** What feeds are made with. */
 export interface FeedContext {
+  /** A conversation's ids and labels by a template; undefined where no question has an answer. */
+  readonly written: (
+    template: ChatTemplate,
+    turns: readonly ConversationTurn[],
+    image?: ImagePlace,
+  ) => WrittenConversation | undefined;
   /** Throws UsageError where the run has no tokenizer. */
   readonly text: TextCodec;
   /** In [0, 1), of a stream that is the batch's own. */

@@ -47,6 +47,7 @@ export const template: ChatTemplate = {
   system: "",
   before: "",
   after: "",
+  gap: " ",
   end: [{ special: "eos" }],
   begin: [],
   stops: [],
