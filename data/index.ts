@@ -17,6 +17,7 @@ export {
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
 export type { LossPoint } from "./loss-chart.ts";
+export { type DataCursor, type OpenData, type OpenDataOptions, openData, type SampleBatch } from "./open-data.ts";
 export {
   type BatchRows,
   type Cursor,
@@ -48,6 +49,16 @@ export {
   retrieval,
   rightRanks,
 } from "./retrieval.ts";
+export type {
+  ConversationSample,
+  LabelSample,
+  MaskSample,
+  PairSample,
+  RawSample,
+  SampleKind,
+  SampleOf,
+  SamplesByKind,
+} from "./samples.ts";
 export { listShards, readShard, type ShardOptions, shardItems } from "./shards.ts";
 export {
   byteTokenizer,
