@@ -33,6 +33,17 @@ async function loadModel(source: string, weights: string | undefined): Promise<M
   return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
 }
 
+/** Whether a source is a model: a bundled one by name, a checkpoint's folder, or a file that exports one and no job. */
+export async function isModel(source: string): Promise<boolean> {
+  if (bundledModels.some((m) => m.name === source) || isFolder(source)) return true;
+  if (!isScript(source)) return false;
+  const found = Object.values(await importFile(source));
+  return found.some((v) => isKind(v, "heddle.model")) && !found.some((v) => isKind(v, "heddle.job"));
+}
+
+/** The model whose stages are to be trained. */
+export const loadStagedModel = (source: string): Promise<Model> => loadModel(source, undefined);
+
 /** What says which graph of a source is meant. */
 export interface GraphChoice {
   /** `--set` of the command line. */

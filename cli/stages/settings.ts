@@ -1,0 +1,100 @@
+/** The settings of a stage's run: what any stage has, what this one has besides, and those of its model, in one flat list. */
+import { UsageError } from "../../compiler/index.ts";
+import {
+  type Config,
+  type ConfigValue,
+  count,
+  type Model,
+  positive,
+  probability,
+  type Recipe,
+  type SettingRules,
+  type StageRecipe,
+  type StageSetting,
+  share,
+  type TextCodec,
+  whole,
+  word,
+} from "../../dsl/index.ts";
+import type { Settings } from "../../runtime/index.ts";
+
+/** What every stage can be told, beside its steps, batch and rate; what is empty or 0 is as the stage has it. */
+const runSettings = {
+  /** Micro-batches that a step is made of. */
+  accumulate: 1,
+  seed: 0,
+  precision: "f32",
+  checkpointEvery: 1000,
+  checkpointMinutes: 10,
+  /** Path patterns with commas between them. */
+  trainable: "",
+  lora: { pattern: "", rank: 8, alpha: 8 },
+  /** Decay of the average of the weights. */
+  ema: 0,
+  /** The folder that pictures of a list lie in. */
+  images: "",
+  /** Of captions that do not say. */
+  language: "und",
+  tokenizer: "",
+  /** Samples among which the order is drawn. */
+  buffer: 16_384,
+} satisfies Config;
+
+/** Kept with a run, and never set by hand. */
+const kept = ["model", "stage", "data"] as const;
+
+export const runRules: SettingRules = {
+  accumulate: count,
+  precision: word("f32", "f16"),
+  rate: positive,
+  "lora.rank": count,
+  "lora.alpha": positive,
+  ema: share,
+  buffer: whole(1, 2 ** 24),
+  labelSmoothing: probability,
+};
+
+/** Groups of settings as dotted keys; a list is its JSON, since settings of a run are words and numbers. */
+export function flattened(config: Config, before = ""): Record<string, StageSetting> {
+  return Object.fromEntries(
+    Object.entries(config).flatMap(([key, value]): [string, StageSetting][] => {
+      const name = before + key;
+      if (Array.isArray(value)) return [[name, JSON.stringify(value)]];
+      return typeof value === "object" ? Object.entries(flattened(value as Config, `${name}.`)) : [[name, value]];
+    }),
+  );
+}
+
+/** The configuration that a list of settings says, of the form that `like` has. */
+export const nested = (settings: Settings, like: Config, before = ""): Config =>
+  Object.fromEntries(
+    Object.entries(like).map(([key, value]): [string, ConfigValue] => {
+      const name = before + key;
+      if (Array.isArray(value)) return [key, JSON.parse(String(settings[name])) as ConfigValue];
+      return [key, typeof value === "object" ? nested(settings, value as Config, `${name}.`) : settings[name]!];
+    }),
+  );
+
+/** The settings that a stage has, in groups, as `--set` reaches them. Throws UsageError where two things have one name. */
+export function settingsOf(model: Model, recipe: Recipe): Config {
+  const { steps, batch, rate, settings = {} } = recipe;
+  const ofStage: Config = { steps, batch, rate, ...runSettings, ...settings };
+  const twice = Object.keys(model.config).filter((key) => Object.hasOwn(ofStage, key) || kept.includes(key as "data"));
+  if (twice.length > 0)
+    throw new UsageError(
+      `model ${model.name} has the setting "${twice[0]}", and so has every run of its stage: give the model's another name`,
+    );
+  return { ...ofStage, ...model.config };
+}
+
+/** The recipe for the settings of a run. */
+export function recipeFor(
+  make: StageRecipe<Config>,
+  config: Config,
+  settings: Settings,
+  text: TextCodec | undefined,
+): Recipe<Config> {
+  const plain = make(config, undefined, text);
+  const names = ["steps", "batch", "rate", ...Object.keys(plain.settings ?? {})];
+  return make(config, Object.fromEntries(names.map((name) => [name, settings[name]])), text);
+}
