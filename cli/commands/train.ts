@@ -1,8 +1,9 @@
 /** `heddle train`: runs a job, or stages of a model one after the other, shows progress, leaves run folders. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Precision, UsageError } from "../../compiler/index.ts";
+import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
+  collapseNames,
   escapeControls,
   type Inheritance,
   inheritWeights,
@@ -149,7 +150,12 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
   const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);
   const inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
   try {
-    for (const line of [...(inheritance?.report ?? []), ...(declared.report ?? [])]) say(line);
+    const report = [
+      ...(inheritance?.report ?? []),
+      ...randomAndFrozen(declared, inheritance),
+      ...(declared.report ?? []),
+    ];
+    for (const line of report) say(line);
     const sources = inheritance?.sources ?? [];
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
@@ -211,6 +217,18 @@ async function inherit(job: TrainingJob, from: readonly string[]): Promise<Inher
   const { step } = job;
   const parameters = [...step.trained, ...step.frozen, ...keptParameters(step), ...unusedParameters(job)];
   return await inheritWeights(parameters, from, job.checkpoints);
+}
+
+/** Told of frozen weights that no source has: they are random, and stay so. */
+function randomAndFrozen({ step, initial }: TrainingJob, inheritance: Inheritance | undefined): string[] {
+  if (initial) return [];
+  const names = step.frozen.map((node) => inputName(node));
+  const random = names.filter((name) => !inheritance?.has(name));
+  if (random.length === 0) return [];
+  const all = [...names, ...step.trained.map((node) => inputName(node))];
+  return [
+    `random, and not trained: ${collapseNames(random, all).join(", ")}: give --from that has them, or train them`,
+  ];
 }
 
 const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob => ({

@@ -14,9 +14,10 @@ import {
 } from "../../dsl/index.ts";
 import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../runtime/index.ts";
 import { checkJobSettings } from "../job-settings.ts";
+import { flattened, nested } from "../own-config.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";
-import { flattened, nested, recipeFor, runRules, settingsOf } from "./settings.ts";
+import { recipeFor, runRules, settingsOf } from "./settings.ts";
 import { sizedBySources, writeConfigFile } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
 
@@ -119,7 +120,7 @@ function differences(usual: Config, config: Config, { config: seen }: Recipe): s
 /** The stage with what the run says of any stage. */
 function withSettings(stage: Stage, settings: Settings): Stage {
   const pattern = String(settings["lora.pattern"]);
-  const trainable = listed(String(settings.trainable));
+  const trainable = listed(String(settings.trainable)).flatMap((p) => (p === "+" ? (stage.trainable ?? ["**"]) : [p]));
   // With LoRA alone, the updates are all that is learned.
   const { trainable: own, ...rest } = stage;
   const chosen = trainable.length > 0 ? trainable : pattern === "" ? own : undefined;

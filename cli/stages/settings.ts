@@ -2,7 +2,6 @@
 import { UsageError } from "../../compiler/index.ts";
 import {
   type Config,
-  type ConfigValue,
   count,
   type Model,
   positive,
@@ -10,7 +9,6 @@ import {
   type Recipe,
   type SettingRules,
   type StageRecipe,
-  type StageSetting,
   share,
   type TextCodec,
   whole,
@@ -26,7 +24,7 @@ const runSettings = {
   precision: "f32",
   checkpointEvery: 1000,
   checkpointMinutes: 10,
-  /** Path patterns with commas between them. */
+  /** Path patterns with commas between them; + stands for the stage's own. */
   trainable: "",
   lora: { pattern: "", rank: 8, alpha: 8 },
   /** Decay of the average of the weights. */
@@ -53,27 +51,6 @@ export const runRules: SettingRules = {
   buffer: whole(1, 2 ** 24),
   labelSmoothing: probability,
 };
-
-/** Groups of settings as dotted keys; a list is its JSON, since settings of a run are words and numbers. */
-export function flattened(config: Config, before = ""): Record<string, StageSetting> {
-  return Object.fromEntries(
-    Object.entries(config).flatMap(([key, value]): [string, StageSetting][] => {
-      const name = before + key;
-      if (Array.isArray(value)) return [[name, JSON.stringify(value)]];
-      return typeof value === "object" ? Object.entries(flattened(value as Config, `${name}.`)) : [[name, value]];
-    }),
-  );
-}
-
-/** The configuration that a list of settings says, of the form that `like` has. */
-export const nested = (settings: Settings, like: Config, before = ""): Config =>
-  Object.fromEntries(
-    Object.entries(like).map(([key, value]): [string, ConfigValue] => {
-      const name = before + key;
-      if (Array.isArray(value)) return [key, JSON.parse(String(settings[name])) as ConfigValue];
-      return [key, typeof value === "object" ? nested(settings, value as Config, `${name}.`) : settings[name]!];
-    }),
-  );
 
 /** The settings that a stage has, in groups, as `--set` reaches them. Throws UsageError where two things have one name. */
 export function settingsOf(model: Model, recipe: Recipe): Config {

@@ -58,6 +58,7 @@ import {
 } from "./macs.ts";
 import { probeTuning, segmentationTuning } from "./perception-stages.ts";
 import { linearProbe, type ProbeConfig, probe } from "./probes.ts";
+import { sizedByPublished, writePublishedConfig } from "./published-model.ts";
 import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
 import { type SegmentationConfig, segment, segmentationLinear, segmentationUperNet } from "./segmentation.ts";
 import {
@@ -93,7 +94,11 @@ const bundle = <C extends Config>(b: Bundled<C>): Bundled => b as unknown as Bun
 
 /** What all of the family know of checkpoints. */
 const familyCheckpoints = <C extends Config>(): ModelCheckpoints<C> =>
-  internvlCheckpoints as unknown as ModelCheckpoints<C>;
+  ({
+    ...internvlCheckpoints,
+    writeConfig: writePublishedConfig,
+    sized: sizedByPublished,
+  }) as unknown as ModelCheckpoints<C>;
 
 const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";

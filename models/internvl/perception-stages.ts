@@ -61,7 +61,7 @@ export function segmentationTuning(
   const full = tuning === "full";
   const published = {
     ...{ steps: 80_000, batch: 16, rate: 4e-5 },
-    ...{ dropPath: full ? 0.4 : 0, rateDecay: full ? 0.95 : 1, crop: 0.25, flip: 0.5 },
+    ...{ dropPath: full ? 0.4 : 0, rateDecay: full ? 0.95 : 1, crop: 0.25, flip: 0.5, fromOne: true },
   };
   const s = settled(published, given);
   const { warmup, notes } = scaledWarmUp(1_500, published.steps, s.steps);

@@ -203,8 +203,16 @@ export const probeData = (c: ProbeConfig, crops: Crops): StageData =>
     feeds: (rows: readonly LabelSample[]) => ({ label: perRow(rows.map((row) => row.label)) }),
   });
 
-/** Segmentation: the class of every place, 255 for none. Masks go the way of their pictures. */
-export const segmentationData = (c: SegmentationConfig, crops: Crops): StageData =>
+/** The number of masks that is no class, and has no loss. */
+const noClass = 255;
+
+export interface SegmentationFeeds extends Crops {
+  /** Whether classes count from 1 in the files and 0 is none, as in ADE20K; MMSegmentation's reduce_zero_label. */
+  readonly fromOne: boolean;
+}
+
+/** Segmentation: the class of every place, 255 for none. Masks go the way of their pictures. Throws UsageError for other numbers. */
+export const segmentationData = (c: SegmentationConfig, { fromOne, ...crops }: SegmentationFeeds): StageData =>
   stageData<"masks">({
     kind: "masks",
     image: { ...cropped(c.vision, crops), fit: "crop" },
@@ -215,7 +223,7 @@ export const segmentationData = (c: SegmentationConfig, crops: Crops): StageData
       for (const [i, { mask }] of rows.entries()) {
         if (mask.length !== size * size)
           throw new UsageError(`a mask has ${mask.length} places where the picture has ${size} × ${size}`);
-        data.set(mask, i * size * size);
+        for (let at = 0; at < mask.length; at++) data[i * size * size + at] = classOf(mask[at]!, fromOne, c.classes);
       }
       const axes = [
         { name: "batch", size: rows.length },
@@ -225,3 +233,11 @@ export const segmentationData = (c: SegmentationConfig, crops: Crops): StageData
       return { label: hostTensor("i32", axes, data) };
     },
   });
+
+function classOf(value: number, fromOne: boolean, classes: number): number {
+  const number = fromOne && value !== noClass ? (value + noClass) % (noClass + 1) : value; // 0 becomes 255
+  if (number < classes || number === noClass) return number;
+  throw new UsageError(
+    `a mask has the number ${value}, the model ${classes} classes${fromOne ? " from 1 on" : ""}: change "classes" or fromOne with --set`,
+  );
+}
