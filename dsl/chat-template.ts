@@ -10,8 +10,8 @@ export interface ChatTemplate {
   /** Around a question. */
   readonly before: string;
   readonly after: string;
-  /** Between that and an answer, in the texts that a model learns from; when it answers, it writes this itself. */
-  readonly gap: string;
+  /** Between that and an answer, in the texts that a model learns from; when it answers, it writes this itself. Default nothing. */
+  readonly gap?: string;
   /** What ends an answer. */
   readonly end: readonly Piece[];
   /** What begins a turn. */

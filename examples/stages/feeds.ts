@@ -47,7 +47,6 @@ export const template: ChatTemplate = {
   system: "",
   before: "",
   after: "",
-  gap: " ",
   end: [{ special: "eos" }],
   begin: [],
   stops: [],

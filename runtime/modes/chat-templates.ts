@@ -64,7 +64,7 @@ export function writtenConversation(
         ? beginning(own, tokenizer, question, image)
         : { head: idsOf(tokenizer, own.begin), text: `${own.before}${question}${own.after}` };
     const asked = own.answersOnly ? "" : text;
-    const whole = textIds(tokenizer, `${asked}${own.gap}${answer}`);
+    const whole = textIds(tokenizer, `${asked}${own.gap ?? ""}${answer}`);
     const shared = commonStart(textIds(tokenizer, asked), whole);
     add(head, false);
     add(whole.slice(0, shared), false);
