@@ -1,12 +1,22 @@
 /** The training step of a model's stage, for commands that show or tune it. */
 import { type Graph, type Precision, UsageError } from "../compiler/index.ts";
-import { type Config, type Model, type StageRecipe, type TrainingStep, trace, trainingStep } from "../dsl/index.ts";
+import {
+  type Config,
+  type Model,
+  type Recipe,
+  type StageRecipe,
+  type TrainingStep,
+  trace,
+  trainingStep,
+} from "../dsl/index.ts";
 import type { NamedModel } from "./load.ts";
+import { recipeFor, withSettings } from "./stages/settings.ts";
 
 export interface StageOfModel {
   readonly step: TrainingStep;
   /** The whole model as the stage has it, also what its loss does not use: a stage may have a resolution of its own. */
   readonly model: () => Graph;
+  readonly recipe: Recipe;
 }
 
 /** Throws UsageError for a stage that there is not, naming those that there are, and for a graph beside it. */
@@ -20,8 +30,9 @@ export function stageStep(
   if (graph !== undefined) throw new UsageError("--stage is about a training step: give it or --graph, not both");
   const { model, config } = named;
   const recipe = recipeNamed(source, model, stage);
-  const made = recipe(config!);
-  return { step: trainingStep({ ...made.stage, precision }), model: () => trace(model!, made.config) };
+  const made = recipeFor(recipe, config!, named.ofStage ?? {}, undefined);
+  const whole = withSettings(made.stage, named.ofStage ?? {});
+  return { step: trainingStep({ ...whole, precision }), model: () => trace(model!, made.config), recipe: made };
 }
 
 /** The recipe of a model's stage. Throws UsageError for one that there is not, naming those that there are. */

@@ -6,9 +6,7 @@ import {
   configure,
   type Model,
   parseSettings,
-  precisionNamed,
   type Recipe,
-  type Stage,
   trace,
   trainingStep,
 } from "../../dsl/index.ts";
@@ -17,7 +15,7 @@ import { checkJobSettings } from "../job-settings.ts";
 import { flattened, nested } from "../own-config.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";
-import { recipeFor, runRules, settingsOf } from "./settings.ts";
+import { recipeFor, runRules, settingsOf, withSettings } from "./settings.ts";
 import { sizedBySources, writeConfigFile } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
 
@@ -116,31 +114,6 @@ function differences(usual: Config, config: Config, { config: seen }: Recipe): s
   const changed = Object.keys(given).filter((key) => given[key] !== now[key] && given[key] !== before[key]);
   return changed.map((key) => `${key}: ${given[key]} is the model's, this stage has ${now[key]}`);
 }
-
-/** The stage with what the run says of any stage. */
-function withSettings(stage: Stage, settings: Settings): Stage {
-  const pattern = String(settings["lora.pattern"]);
-  const trainable = listed(String(settings.trainable)).flatMap((p) => (p === "+" ? (stage.trainable ?? ["**"]) : [p]));
-  // With LoRA alone, the updates are all that is learned.
-  const { trainable: own, ...rest } = stage;
-  const chosen = trainable.length > 0 ? trainable : pattern === "" ? own : undefined;
-  return {
-    ...rest,
-    ...(chosen && { trainable: chosen }),
-    precision: precisionNamed(String(settings.precision)),
-    accumulate: Number(settings.accumulate),
-    ...(pattern !== "" && {
-      lora: {
-        pattern: listed(pattern),
-        rank: Number(settings["lora.rank"]),
-        alpha: Number(settings["lora.alpha"]),
-      },
-    }),
-    ...(settings.ema !== 0 && { ema: { decay: Number(settings.ema) } }),
-  };
-}
-
-const listed = (text: string): string[] => text.split(",").flatMap((part) => (part.trim() === "" ? [] : [part.trim()]));
 
 function requireSizes(symbols: readonly string[], stage: string): void {
   const open = symbols.filter((s) => s !== "batch");

@@ -5,9 +5,10 @@ import {
   count,
   type Model,
   positive,
-  probability,
+  precisionNamed,
   type Recipe,
   type SettingRules,
+  type Stage,
   type StageRecipe,
   share,
   type TextCodec,
@@ -15,6 +16,7 @@ import {
   word,
 } from "../../dsl/index.ts";
 import type { Settings } from "../../runtime/index.ts";
+import { flattened } from "../own-config.ts";
 
 /** What every stage can be told, beside its steps, batch and rate; what is empty or 0 is as the stage has it. */
 const runSettings = {
@@ -49,7 +51,6 @@ export const runRules: SettingRules = {
   "lora.alpha": positive,
   ema: share,
   buffer: whole(1, 2 ** 24),
-  labelSmoothing: probability,
 };
 
 /** The settings that a stage has, in groups, as `--set` reaches them. Throws UsageError where two things have one name. */
@@ -75,3 +76,29 @@ export function recipeFor(
   const names = ["steps", "batch", "rate", ...Object.keys(plain.settings ?? {})];
   return make(config, Object.fromEntries(names.map((name) => [name, settings[name]])), text);
 }
+
+/** The stage with what the run says of any stage. */
+export function withSettings(stage: Stage, given: Settings): Stage {
+  const settings = { ...flattened(runSettings), ...given };
+  const pattern = String(settings["lora.pattern"]);
+  const trainable = listed(String(settings.trainable)).flatMap((p) => (p === "+" ? (stage.trainable ?? ["**"]) : [p]));
+  // With LoRA alone, the updates are all that is learned.
+  const { trainable: own, ...rest } = stage;
+  const chosen = trainable.length > 0 ? trainable : pattern === "" ? own : undefined;
+  return {
+    ...rest,
+    ...(chosen && { trainable: chosen }),
+    precision: precisionNamed(String(settings.precision)),
+    accumulate: Number(settings.accumulate),
+    ...(pattern !== "" && {
+      lora: {
+        pattern: listed(pattern),
+        rank: Number(settings["lora.rank"]),
+        alpha: Number(settings["lora.alpha"]),
+      },
+    }),
+    ...(settings.ema !== 0 && { ema: { decay: Number(settings.ema) } }),
+  };
+}
+
+const listed = (text: string): string[] => text.split(",").flatMap((part) => (part.trim() === "" ? [] : [part.trim()]));
