@@ -7,6 +7,8 @@ import { type SampleRef, type SampleStream, streamStart } from "./sample-stream.
 /** Where batches go on. Rows that wait for a batch without their group are held by where they lie. */
 export interface CursorState extends MixturePlace {
   readonly waiting: readonly SampleRef[];
+  /** How many batches of a pool are done, where rows are sorted by length. */
+  readonly done?: number;
 }
 
 export const startOf = (sources: number): CursorState => ({
@@ -23,6 +25,7 @@ export function isCursorState(value: unknown): value is CursorState {
     return false;
   }
   const sources = value.places.length;
+  if (value.done !== undefined && !isCount(value.done)) return false;
   return (
     value.places.every((place) => isRecord(place) && [place.epoch, place.window, place.at].every(isCount)) &&
     value.waiting.every((ref) => Array.isArray(ref) && ref.length === 4 && ref.every(isCount) && ref[0] < sources)

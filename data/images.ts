@@ -69,6 +69,27 @@ export async function decodeWindow(
   }
 }
 
+/** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */
+export async function imageSides(source: ImageSource): Promise<{ readonly width: number; readonly height: number }> {
+  try {
+    const { width, height } = await open(source, 1);
+    return { width, height };
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** A picture as grey values [row, column] of a square, over white where it is transparent. FileError as `decodeImage`. */
+export async function decodeGrey(source: ImageSource, size: number): Promise<Uint8Array> {
+  try {
+    const { image } = await open(source, size);
+    const grey = image.flatten({ background: "#fff" }).toColourspace("b-w").resize(size, size, { fit: "fill" });
+    return await grey.extractChannel(0).raw({ depth: "uchar" }).toBuffer();
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
 /** Class numbers of pixels: uint8 [row, column]. */
 export interface Classes {
   readonly width: number;

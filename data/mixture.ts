@@ -3,6 +3,7 @@ import { FileError } from "../compiler/index.ts";
 import { prefetch } from "./concurrency.ts";
 import type { Rendered, RenderJob } from "./decoding/render.ts";
 import type { OnSkip } from "./files.ts";
+import type { Judgement } from "./filters/filter.ts";
 import { streams } from "./order.ts";
 import { seededRandom } from "./random.ts";
 import type { SampleRef, SampleStream, StreamPlace, Upcoming } from "./sample-stream.ts";
@@ -18,8 +19,8 @@ export interface Row {
 export interface MixtureOptions {
   readonly seed: number;
   readonly onSkip: OnSkip;
-  /** Gives undefined where a sample is left out; it has then said why. */
-  readonly accepts: (raw: RawSample) => Promise<boolean>;
+  /** Says why a sample is left out, or gives what is left of it. */
+  readonly judge: (raw: RawSample) => Promise<Judgement>;
   /** Undefined where pictures are rendered later. */
   readonly render?: (job: RenderJob) => Promise<Rendered>;
   /** Rows kept ready, all sources together. */
@@ -43,13 +44,15 @@ export async function readRow(
   ref: SampleRef,
   read: () => Promise<RawSample>,
   name: string,
-  { seed, onSkip, accepts, render }: Omit<MixtureOptions, "ahead">,
+  { seed, onSkip, judge, render }: Omit<MixtureOptions, "ahead">,
 ): Promise<Row | undefined> {
   let called = name;
   try {
-    const raw = await read();
-    called = raw.name;
-    if (!(await accepts(raw))) return undefined;
+    const found = await read();
+    called = found.name;
+    const judgement = await judge(found);
+    if ("dropped" in judgement) throw new FileError(`filtered: ${judgement.dropped}`);
+    const raw = judgement.kept;
     const job = render && renderJob(raw, ref, seed);
     return { raw, ref, ...(job ? { rendered: await render!(job) } : {}) };
   } catch (error) {

@@ -1,8 +1,10 @@
 /** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
 import type { ImageOptions } from "./decoding/render.ts";
-import { localRenderer } from "./decoding/renderer.ts";
+import { renderer } from "./decoding/threads.ts";
+import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, isCursorState, startOf } from "./grouped-batches.ts";
 import { imageName } from "./images.ts";
 import type { Row } from "./mixture.ts";
@@ -46,7 +48,7 @@ export interface OpenData<K extends SampleKind> {
   dispose(): Promise<void>;
 }
 
-export interface OpenDataOptions {
+export interface OpenDataOptions<K extends SampleKind = SampleKind> {
   /** Rows of a batch. */
   readonly batch: number;
   readonly seed: number;
@@ -57,6 +59,12 @@ export interface OpenDataOptions {
   readonly language?: string;
   /** Samples among which the order is drawn, at least; default 16,384. */
   readonly buffer?: number;
+  /** As people write them: "caption.words>=3", "unlike=test-images/", or the name of a .json that lists such. */
+  readonly filters?: readonly string[];
+  /** Threads that decode pictures; default one fewer than cores, and at least 1. 0 decodes on this thread, to the same bits. */
+  readonly workers?: number;
+  /** How long a sample is, in any measure: rows of a batch are then of about one length. For kinds whose samples have no groups. */
+  readonly wordsOf?: (sample: SampleOf<K>) => number;
 }
 
 const defaultBuffer = 2 ** 14;
@@ -65,12 +73,13 @@ const defaultBuffer = 2 ** 14;
 export async function openData<K extends SampleKind>(
   specs: readonly string[],
   kind: K,
-  options: OpenDataOptions,
+  options: OpenDataOptions<K>,
 ): Promise<OpenData<K>> {
-  checkOptions(options);
+  checkOptions(kind, options);
   const sources = await findSources(specs, kind, readOptions(options));
   const classes = classesOf(sources);
-  const renderer = localRenderer(options.image);
+  const filters = await readFilters(options.filters ?? []);
+  const pictures = renderer(options.image, options.workers);
   let note = (_: string) => {};
   const skips = skipCounts((text) => note(text));
   const streamOptions = { seed: options.seed, buffer: options.buffer ?? defaultBuffer, onSkip: skips.add };
@@ -80,16 +89,22 @@ export async function openData<K extends SampleKind>(
     batch: options.batch,
     seed: options.seed,
     onSkip: skips.add,
-    accepts: async () => true,
-    render: renderer.render,
-    ahead: Math.max(2 * renderer.concurrency, options.batch),
+    judge: (raw) => judge(filters, raw),
+    render: pictures.render,
+    ahead: Math.max(2 * pictures.concurrency, options.batch),
   };
+  const sampleOf = (row: Row) => sampleMakers[kind](row, drawing) as SampleOf<K>;
+  const { wordsOf } = options;
+  const arranged = (from: CursorState) =>
+    wordsOf
+      ? bucketedBatches(open, from, { ...batchesOptions, wordsOf: (row) => wordsOf(sampleOf(row)) })
+      : groupedBatches(open, from, batchesOptions);
   async function* batches(cursor: unknown | undefined) {
     const from = cursor === undefined ? startOf(sources.length) : checkedCursor(cursor, specs, options.seed);
-    for await (const { rows, next } of groupedBatches(open, from, batchesOptions)) {
+    for await (const { rows, next } of arranged(from)) {
       yield {
         pixels: pixelsOf(rows, options.image.size),
-        samples: rows.map((row) => sampleMakers[kind](row, drawing) as SampleOf<K>),
+        samples: rows.map(sampleOf),
         cursor: { ...next, specs, seed: options.seed },
       };
     }
@@ -103,16 +118,23 @@ export async function openData<K extends SampleKind>(
       return prefetch(batches(cursor), 1);
     },
     skipped: skips.counts,
-    dispose: renderer.dispose,
+    dispose: pictures.dispose,
   };
 }
 
-const readOptions = ({ language = "und", images }: OpenDataOptions) => ({
+const readOptions = ({ language = "und", images }: Pick<OpenDataOptions, "language" | "images">) => ({
   language,
   ...(images === undefined ? {} : { images }),
 });
 
-function checkOptions({ batch, image: { size } }: OpenDataOptions): void {
+function checkOptions(
+  kind: SampleKind,
+  { batch, workers = 1, wordsOf, image: { size } }: Omit<OpenDataOptions, "wordsOf"> & { wordsOf?: unknown },
+): void {
+  if (wordsOf && kind !== "conversations") throw new UsageError(`${kind} are not sorted by length, conversations are`);
+  if (!Number.isInteger(workers) || workers < 0) {
+    throw new UsageError(`the number of decoding threads is a whole number, 0 for none; it was given ${workers}`);
+  }
   if (!Number.isInteger(batch) || batch < 1) {
     throw new UsageError(`a batch needs a whole number of rows, at least 1; it was given ${batch}`);
   }

@@ -8,6 +8,7 @@ import {
   type Geometry,
   halfEven,
   type ImageSource,
+  imageSides,
 } from "../images.ts";
 import { type Random, seededRandom } from "../random.ts";
 import type { Window } from "../resample.ts";
@@ -73,12 +74,7 @@ async function randomPicture(image: ImageSource, size: number, augmentation: Aug
 
 async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
   const classes = await decodeClasses(mask!);
-  // The picture was decoded a moment ago; its sides alone are read again.
-  let sides = { width: 0, height: 0 };
-  await decodeWindow(image, 1, (picture) => {
-    sides = { width: picture.width, height: picture.height };
-    return { left: 0, top: 0, width: 1, height: 1 };
-  });
+  const sides = await imageSides(image);
   if (sides.width === classes.width && sides.height === classes.height) return classes;
   const [a, b] = [sides, classes].map(({ width, height }) => `${width} x ${height}`);
   throw new FileError(`the picture has ${a} pixels and its annotation ${b}`);

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { openData, type SampleBatch, type SampleKind } from "../../data/index.ts";
+import { type OpenDataOptions, openData, type SampleBatch, type SampleKind } from "../../data/index.ts";
 import { collect, picture, type TarEntry, temporaryFolder, writeTar } from "./support.ts";
 
 const image = { size: 4, fit: "squash" } as const;
@@ -24,10 +24,10 @@ const take = async <K extends SampleKind>(
   specs: readonly string[],
   kind: K,
   count: number,
-  options: Partial<Parameters<typeof openData>[2]> = {},
+  options: Partial<OpenDataOptions<K>> = {},
   cursor?: unknown,
 ) => {
-  const data = await openData(specs, kind, { batch: 3, seed: 5, image, ...options });
+  const data = await openData(specs, kind, { batch: 3, seed: 5, image, workers: 0, ...options });
   try {
     return {
       batches: await collect<SampleBatch<K>>(
@@ -106,7 +106,7 @@ describe("openData", () => {
       ["x.txt", "broken"],
     ]);
     const notes: string[] = [];
-    const data = await openData([folder], "pairs", { batch: 5, seed: 1, image });
+    const data = await openData([folder], "pairs", { batch: 5, seed: 1, image, workers: 0 });
     const batches = await collect(
       data.batches(undefined, (text) => notes.push(text)),
       6,
@@ -142,6 +142,57 @@ describe("openData", () => {
     expect(samples.map(({ id }) => id).sort()).toEqual(["7", "8"]);
     const without = samples.findIndex(({ id }) => id === "8");
     expect(chat.batches[0]!.pixels.data.slice(without * 48, (without + 1) * 48).every((x) => x === 0)).toBe(true);
+  });
+
+  it("sorts conversations into batches of about one length, and goes on after any of them", async () => {
+    const folder = temporaryFolder();
+    await writeFile(join(folder, "a.png"), await png(1));
+    await writeFile(join(folder, "broken.png"), "");
+    const words = (i: number) => "word ".repeat(1 + ((i * 37) % 101)).trim();
+    const lines = Array.from({ length: 70 }, (_, i) => ({
+      id: i,
+      ...(i % 3 === 0 ? { image: i === 33 ? "broken.png" : "a.png" } : {}),
+      conversations: [{ from: "human", value: words(i) }],
+    }));
+    await writeFile(join(folder, "chat.jsonl"), lines.map((line) => JSON.stringify(line)).join("\n"));
+    const wordsOf = ({ turns }: { readonly turns: readonly { readonly text: string }[] }) =>
+      turns[0]!.text.split(" ").length;
+    const options = { batch: 4, workers: 0, wordsOf };
+    const specs = [join(folder, "chat.jsonl")];
+    const { batches: whole, data } = await take(specs, "conversations", 40, options);
+    const spreads = whole.map(({ samples }) => {
+      const lengths = samples.map(wordsOf);
+      return Math.max(...lengths) - Math.min(...lengths);
+    });
+    expect(spreads.reduce((a, b) => a + b) / spreads.length).toBeLessThan(15); // 60 without sorting
+    expect([...data.skipped().values()].map(({ example }) => example)).toEqual([`${specs[0]}[33]`]);
+    for (const stop of [0, 7, 15, 16, 30]) {
+      const cursor: unknown = JSON.parse(JSON.stringify(whole[stop]!.cursor));
+      const { batches: rest } = await take(specs, "conversations", 3, options, cursor);
+      expect(rest).toEqual(whole.slice(stop + 1, stop + 4));
+    }
+  });
+
+  it("refuses a cursor of other data, another seed, or none at all", async () => {
+    const folder = temporaryFolder();
+    await shards(folder, 1, 3);
+    const [spec, other] = [join(folder, "000.tar"), folder];
+    const { batches } = await take([spec], "pairs", 1);
+    const cursor = batches[0]!.cursor;
+    await expect(take([other], "pairs", 1, {}, cursor)).rejects.toThrow(/was saved in training on .*000\.tar, not on/);
+    await expect(take([spec], "pairs", 1, { seed: 6 }, cursor)).rejects.toThrow(/seed 5, not 6/);
+    for (const wrong of [null, 7, {}, { ...cursor, places: [{ epoch: -1, window: 0, at: 0 }] }]) {
+      await expect(take([spec], "pairs", 1, {}, wrong)).rejects.toThrow(/says nothing of where to go on/);
+    }
+  });
+
+  it("ends with an error where no sample can be used, or groups are too few", async () => {
+    const folder = temporaryFolder();
+    await shards(folder, 1, 3, ["0-0", "0-1", "0-2"]);
+    await expect(take([folder], "pairs", 1)).rejects.toThrow(/holds no sample that can be used/);
+    const few = temporaryFolder();
+    await shards(few, 1, 2);
+    await expect(take([few], "pairs", 1)).rejects.toThrow(/needs 3 different groups, the data has 2/);
   });
 
   it("says of every spec that is not there what is wrong", async () => {
