@@ -87,6 +87,7 @@ function commands(done: (status: number) => void): Command {
       collect,
       [],
     )
+    .option("--filter <rule>", "which samples are taken, as in 'caption.words>=3'; may be repeated", collect, [])
     .option("--tokenizer <path>", 'a tokenizer.json or its folder, or "bytes"; default the one beside --from')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])

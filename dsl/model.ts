@@ -1,11 +1,11 @@
 /** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
 import { didYouMean, type Graph, makeGraph, type Node, UsageError } from "../compiler/index.ts";
+import type { Config, ConfigValue } from "./config.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
 import type { StageRecipe } from "./recipe.ts";
 import { checkSettings, type SettingRules, shown } from "./setting-rules.ts";
 
-export type ConfigValue = number | string | boolean | readonly ConfigValue[] | { readonly [key: string]: ConfigValue };
-export type Config = { readonly [key: string]: ConfigValue };
+export type { Config, ConfigValue } from "./config.ts";
 
 /** A graph over a model's parameters. */
 export interface ModelGraph<C extends Config = Config> {

@@ -1,5 +1,5 @@
 /** Recipes: stages of training as models publish them, with what a run may set instead. */
-import type { Config } from "./model.ts";
+import type { Config } from "./config.ts";
 import type { StageData, TextCodec } from "./samples.ts";
 import type { SettingRules } from "./setting-rules.ts";
 import type { Stage } from "./training.ts";

@@ -40,6 +40,8 @@ export interface TrainArguments {
   readonly stage?: string;
   /** Shards, folders and lists that a stage is trained on. */
   readonly data: readonly string[];
+  /** What of it is left out, as `heddle data` has it. */
+  readonly filter: readonly string[];
   /** "bytes", a tokenizer.json, or its folder. */
   readonly tokenizer?: string;
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
@@ -52,7 +54,8 @@ export interface TrainArguments {
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
-  const wrong = Object.entries({ data: args.data.length > 0, tokenizer: args.tokenizer }).find(([, given]) => given);
+  const ofStages = { data: args.data.length > 0, filter: args.filter.length > 0, tokenizer: args.tokenizer };
+  const wrong = Object.entries(ofStages).find(([, given]) => given);
   if (wrong) throw new UsageError(`--${wrong[0]} is for a stage of a model: say which with --stage`);
   if (await isModel(source)) throw await withoutStage(source);
   return await trainJob(source, args, await loadJob(source, args.set, args.precision));

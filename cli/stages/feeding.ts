@@ -2,7 +2,7 @@
 import { crc32 } from "node:zlib";
 import { UsageError } from "../../compiler/index.ts";
 import { type OpenData, openData, seededRandom } from "../../data/index.ts";
-import type { FeedContext, Recipe, SampleKind, SampleOf, TextCodec } from "../../dsl/index.ts";
+import type { FeedContext, Recipe, SampleKind, SampleOf, StageSetting, TextCodec } from "../../dsl/index.ts";
 import { type Json, type Settings, type TrainingJob, writtenConversation } from "../../runtime/index.ts";
 
 export interface StageFeeding extends Pick<TrainingJob, "batches"> {
@@ -22,13 +22,15 @@ export async function feedStage(
 ): Promise<StageFeeding> {
   const { kind, image, feeds, classes } = data!;
   const seed = Number(settings.seed);
-  const specs = String(settings.data).split("\n");
+  const specs = lines(settings.data);
   const opened: OpenData<SampleKind> = await openData(specs, kind, {
     batch,
     seed,
     image,
     buffer: Number(settings.buffer),
     language: String(settings.language),
+    filters: lines(settings.filters),
+    ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
     ...(settings.images !== "" && { images: String(settings.images) }),
   });
   if (classes !== undefined && opened.classes && opened.classes.length > classes) {
@@ -58,6 +60,9 @@ export async function feedStage(
     dispose: () => opened.dispose(),
   };
 }
+
+/** A list is kept as lines, since settings of a run are words and numbers. */
+const lines = (setting: StageSetting = ""): string[] => (setting === "" ? [] : String(setting).split("\n"));
 
 /** What the feeds of a batch are made with; its random numbers follow from the seed and from where the data then is. */
 function contextOf(text: TextCodec | undefined, seed: number, next: Json, count: (what: string) => void): FeedContext {

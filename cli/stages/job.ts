@@ -22,6 +22,7 @@ import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
 export interface StageArguments {
   readonly set: readonly string[];
   readonly data: readonly string[];
+  readonly filter: readonly string[];
   readonly from: readonly string[];
   readonly tokenizer?: string;
   readonly precision?: Precision;
@@ -49,6 +50,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const given: Settings = {
     ...asked,
     ...(args.data.length > 0 && { data: args.data.join("\n") }),
+    ...(args.filter.length > 0 && { filters: args.filter.join("\n") }),
     ...(tokenizer !== "" && { tokenizer }),
   };
   const vocabulary = make(config).data?.vocabulary;
@@ -58,9 +60,9 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
-    config: { ...defaults, model: model.name, stage, data: "" },
+    config: { ...defaults, model: model.name, stage, data: "", filters: "" },
     rules: { ...runRules, ...recipe.rules },
-    mayChange: ["images", "tokenizer"],
+    mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => build(model, source, stage, settings),
   });
   const all = { ...job.config, ...given };

@@ -38,10 +38,12 @@ const runSettings = {
   tokenizer: "",
   /** Samples among which the order is drawn. */
   buffer: 16_384,
+  /** Threads that decode pictures; -1 is one fewer than cores. */
+  workers: -1,
 } satisfies Config;
 
 /** Kept with a run, and never set by hand. */
-const kept = ["model", "stage", "data"] as const;
+const kept = ["model", "stage", "data", "filters"] as const;
 
 export const runRules: SettingRules = {
   accumulate: count,
@@ -51,6 +53,7 @@ export const runRules: SettingRules = {
   "lora.alpha": positive,
   ema: share,
   buffer: whole(1, 2 ** 24),
+  workers: whole(-1, 1024),
 };
 
 /** The settings that a stage has, in groups, as `--set` reaches them. Throws UsageError where two things have one name. */

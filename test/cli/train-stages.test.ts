@@ -135,6 +135,28 @@ describe("stages in a row", () => {
   });
 });
 
+it("leaves out what filters refuse, and goes on without its data being told again", async () => {
+  const where = ["--device", "cpu", "--runs", folder.at("filtered")];
+  const none = ["--data", folder.at("pairs"), "--filter", "caption.words>=3"];
+  const refused = await heddle("train", file("own-towers"), "--stage", "contrast", ...none, ...where);
+  expect(refused).toMatchObject({ status: 1, err: expect.stringContaining("no sample") });
+  const all = ["--data", folder.at("pairs"), "--filter", "caption.words>=2", "--set", "workers=0", ...small];
+  const begun = await heddle("train", file("own-towers"), "--stage", "contrast", ...all, ...where, "--json");
+  expect(begun.status).toBe(0);
+  expect(JSON.parse(begun.out)).toMatchObject({ steps: 4, skipped: {}, config: { filters: "caption.words>=2" } });
+  const more = await heddle(
+    "train",
+    file("own-towers"),
+    "--stage",
+    "contrast",
+    "--resume",
+    "--set",
+    "steps=6",
+    ...where,
+  );
+  expect(more).toMatchObject({ status: 0, err: expect.stringContaining("resumed at step 4") });
+});
+
 describe("stage 2", () => {
   it("trains what it adds, and leaves all else as it was to the last bit", async () => {
     const { err } = await train("tiny-generative", "2", "pairs", "--from", run("tiny-1.2"));
