@@ -61,7 +61,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
     config: { ...defaults, model: model.name, stage, data: "", filters: "" },
-    rules: { ...runRules, ...recipe.rules },
+    rules: { ...runRules, ...recipeFor(make, config, asked, text).rules }, // what one may be can hang on another
     mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => build(model, source, stage, settings),
   });
