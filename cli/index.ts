@@ -6,6 +6,7 @@ import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
+import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -183,8 +184,38 @@ function commands(done: (status: number) => void): Command {
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => done(await runCommand(given)));
+  dataCommands(program, done);
   for (const command of program.commands) command.exitOverride();
   return program;
+}
+
+/** `heddle data scan|filter|write`. */
+function dataCommands(program: Command, done: (status: number) => void): void {
+  const data = program
+    .command("data")
+    .description("what a data set holds, what filters drop of it, and new shards of it");
+  const reading = (name: string, does: string) =>
+    data
+      .command(`${name} <specs...>`)
+      .description(does)
+      .exitOverride()
+      .option("--kind <kind>", "pairs, conversations, labels or masks", "pairs")
+      .option("--images <folder>", "that the pictures of a .json or .jsonl lie in; default its own")
+      .option("--language <code>", "of captions that do not say theirs, as in en or zh")
+      .option("--quick", "read pictures' sizes only, without decoding them", false)
+      .option("--json", "for programs", false);
+  const filters = ["--filter <filter>", "as in caption.words>=3, or a .json that lists such; may be repeated"] as const;
+  reading("scan", "count samples, pictures, languages and what is broken").action(async (specs, options) =>
+    done(await scanCommand(specs, options)),
+  );
+  reading("filter", "count what filters keep and drop, without writing")
+    .option(...filters, collect, [])
+    .action(async (specs, options) => done(await filterCommand(specs, options)));
+  reading("write", "write what filters keep as WebDataset shards")
+    .option(...filters, collect, [])
+    .requiredOption("--out <folder>", "a folder that is not there yet")
+    .option("--shard-size <size>", "bytes that a shard holds at most, as in 1GB or 500MB", byteCount, 1e9)
+    .action(async (specs, options) => done(await writeCommand(specs, options)));
 }
 
 const environmentHelp = `

@@ -86,10 +86,8 @@ async function waitingRows(
   refs: readonly SampleRef[],
   options: BatchesOptions,
 ): Promise<Row[]> {
-  const rows = await Promise.all(
-    refs.map((ref) => readRow(ref, () => sources[ref[0]]!.readAgain(ref), "a sample that waited", options)),
-  );
-  return rows.filter((row) => row !== undefined);
+  const rows = await Promise.all(refs.map(async (ref) => readRow(await sources[ref[0]]!.again(ref), options)));
+  return rows.filter((row) => "raw" in row);
 }
 
 const leaveOut = ({ raw }: Row, { onSkip }: BatchesOptions) =>

@@ -40,17 +40,20 @@ export {
   retrieval,
   rightRanks,
 } from "./retrieval.ts";
-export type {
-  ConversationSample,
-  LabelSample,
-  MaskSample,
-  PairSample,
-  RawSample,
-  SampleKind,
-  SampleOf,
-  SamplesByKind,
+export {
+  type ConversationSample,
+  type LabelSample,
+  type MaskSample,
+  type PairSample,
+  type RawSample,
+  type SampleKind,
+  type SampleOf,
+  type SamplesByKind,
+  sampleKinds,
 } from "./samples.ts";
+export { type ShardsWritten, writeShards } from "./shard-writer.ts";
 export { listShards, readShard, type ShardOptions, shardItems } from "./shards.ts";
+export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,
   readTokenizer,

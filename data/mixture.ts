@@ -2,8 +2,8 @@
 import { FileError } from "../compiler/index.ts";
 import { prefetch } from "./concurrency.ts";
 import type { Rendered, RenderJob } from "./decoding/render.ts";
-import type { OnSkip } from "./files.ts";
-import type { Judgement } from "./filters/filter.ts";
+import type { OnSkip, Skipped } from "./files.ts";
+import type { Judgement } from "./filters/judgement.ts";
 import { streams } from "./order.ts";
 import { seededRandom } from "./random.ts";
 import type { SampleRef, SampleStream, StreamPlace, Upcoming } from "./sample-stream.ts";
@@ -39,26 +39,20 @@ export const renderJob = (raw: RawSample, ref: SampleRef, seed: number): RenderJ
     ? undefined
     : { image: raw.image, seed, keys: [streams.view, ...ref], ...(raw.mask === undefined ? {} : { mask: raw.mask }) };
 
-/** A row, or nothing where the sample is broken or left out; `onSkip` has then heard of it. */
+/** A row, or why there is none: the sample is broken or filtered. */
 export async function readRow(
-  ref: SampleRef,
-  read: () => Promise<RawSample>,
-  name: string,
-  { seed, onSkip, judge, render }: Omit<MixtureOptions, "ahead">,
-): Promise<Row | undefined> {
-  let called = name;
+  { ref, name, read }: Omit<Upcoming, "next">,
+  { seed, judge, render }: Omit<MixtureOptions, "ahead">,
+): Promise<Row | Skipped> {
   try {
-    const found = await read();
-    called = found.name;
-    const judgement = await judge(found);
-    if ("dropped" in judgement) throw new FileError(`filtered: ${judgement.dropped}`);
+    const judgement = await judge(await read());
+    if ("dropped" in judgement) return { name, reason: `filtered: ${judgement.dropped}` };
     const raw = judgement.kept;
     const job = render && renderJob(raw, ref, seed);
     return { raw, ref, ...(job ? { rendered: await render!(job) } : {}) };
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    onSkip({ name: called, reason: error.message });
-    return undefined;
+    return { name, reason: error.message };
   }
 }
 
@@ -83,9 +77,8 @@ export async function* mixture(
   try {
     for (let drawn = from.drawn; ; ) {
       const chosen = chooseSource(sources, total, seededRandom(options.seed, streams.mixture, drawn)());
-      const row = await nextRow(rows[chosen]!, sources[chosen]!, (place) => {
-        places[chosen] = place;
-      });
+      const { row, next } = await nextRow(rows[chosen]!, sources[chosen]!, options.onSkip);
+      places[chosen] = next;
       drawn += 1;
       yield { row, next: { drawn, places: [...places] } };
     }
@@ -96,14 +89,13 @@ export async function* mixture(
 
 interface Started {
   readonly upcoming: Upcoming;
-  readonly row: Promise<Row | undefined>;
+  readonly row: Promise<Row | Skipped>;
 }
 
 /** Begins to read each sample when it is asked for, without waiting. */
 async function* started(stream: SampleStream, from: StreamPlace, options: MixtureOptions): AsyncGenerator<Started> {
   for await (const upcoming of stream.from(from)) {
-    const [, , part, index] = upcoming.ref;
-    const row = readRow(upcoming.ref, upcoming.read, `${stream.source.parts[part]}[${index}]`, options);
+    const row = readRow(upcoming, options);
     row.catch(() => {}); // told when its turn comes
     yield { upcoming, row };
   }
@@ -112,17 +104,17 @@ async function* started(stream: SampleStream, from: StreamPlace, options: Mixtur
 async function nextRow(
   rows: AsyncGenerator<Started>,
   { source }: SampleStream,
-  moved: (place: StreamPlace) => void,
-): Promise<Row> {
-  let epochs = new Set<number>();
+  onSkip: OnSkip,
+): Promise<{ readonly row: Row; readonly next: StreamPlace }> {
+  const epochs = new Set<number>();
   for (let broken = 0; broken < mostBrokenInARow; broken += 1) {
     const next = await rows.next();
     if (next.done) break;
     const { upcoming, row } = next.value;
     const found = await row;
-    moved(upcoming.next);
-    if (found) return found;
-    epochs = epochs.add(upcoming.ref[1]);
+    if ("raw" in found) return { row: found, next: upcoming.next };
+    onSkip(found); // in the order of the data, whichever was read first
+    epochs.add(upcoming.ref[1]);
     if (epochs.size > 2) break; // a whole epoch lies between the first and the last
   }
   throw new FileError(`${source.spec} holds no sample that can be used: what is wrong with them was told before`);

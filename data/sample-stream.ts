@@ -25,6 +25,8 @@ export type SampleRef = readonly [source: number, epoch: number, part: number, i
 export interface Upcoming {
   readonly ref: SampleRef;
   readonly next: StreamPlace;
+  /** What messages call it. */
+  readonly name: string;
   readonly read: () => Promise<RawSample>;
 }
 
@@ -68,7 +70,11 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
   return {
     source,
     /** A sample that was met before. */
-    readAgain: async ([, , part, index]: SampleRef): Promise<RawSample> => await (await openPart(part)).read(index),
+    again: async (ref: SampleRef): Promise<Omit<Upcoming, "next">> => {
+      const [, , part, index] = ref;
+      const opened = await openPart(part);
+      return { ref, name: opened.name(index), read: () => opened.read(index) };
+    },
     /**
      * Epoch after epoch. The order depends on seed, epoch, and the sizes of parts alone, and going on at a place opens no
      * part before its window.
@@ -93,7 +99,12 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
             const { part, index } = placed(starts, samples[at]!);
             const after = at + 1 < count ? { epoch, window, at: at + 1 } : { epoch, window: next, at: 0 };
             const { opened, part: partNumber } = parts[part]!;
-            yield { ref: [number, epoch, partNumber, index], next: after, read: () => opened.read(index) };
+            yield {
+              ref: [number, epoch, partNumber, index],
+              next: after,
+              name: opened.name(index),
+              read: () => opened.read(index),
+            };
           }
           window = next;
           at = 0;

@@ -41,6 +41,7 @@ export interface SamplesByKind {
 }
 
 export type SampleKind = keyof SamplesByKind;
+export const sampleKinds: readonly SampleKind[] = ["pairs", "conversations", "labels", "masks"];
 export type SampleOf<K extends SampleKind> = SamplesByKind[K];
 
 /** A sample as it was read, before anything is drawn or decoded; which fields are there follows from its kind. */

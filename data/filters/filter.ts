@@ -5,18 +5,9 @@ import { readJson, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
 import type { RawSample } from "../samples.ts";
 import { type CaptionFault, captionFaults, holdsAnyOf } from "./caption-checks.ts";
+import type { Filter, Judge, Judgement } from "./judgement.ts";
 import { captionMeasures, fieldOf, pictureMeasures, sidesOf } from "./measures.ts";
 import { unlike } from "./near-duplicates.ts";
-
-/** What a filter says of a sample: the reason to drop it, or the sample, perhaps with fewer captions. */
-export type Judgement = { readonly dropped: string } | { readonly kept: RawSample };
-
-export interface Filter {
-  /** As it was written. */
-  readonly text: string;
-  /** FileError when the sample's picture cannot be read. */
-  readonly judge: (raw: RawSample) => Promise<Judgement>;
-}
 
 /**
  * Filters from their texts; one that is the name of a .json file stands for the array of texts in it. UsageError for a text
@@ -45,8 +36,6 @@ async function ofFile(path: string): Promise<readonly string[]> {
     `filter file "${path}" is not an array of filters such as ["caption.words>=3", "no=placeholder"]`,
   );
 }
-
-type Judge = Filter["judge"];
 
 async function judgeOf(text: string): Promise<Judge> {
   const [, name, relation, value] = /^\s*([\w.-]+)\s*(<=|>=|<|>|=)\s*(.*?)\s*$/s.exec(text) ?? [];

@@ -6,8 +6,8 @@ import { mapLimited } from "../concurrency.ts";
 import { requirePath } from "../files.ts";
 import { imageExtensions } from "../folders.ts";
 import { defaultConcurrency } from "../images.ts";
-import type { Filter } from "./filter.ts";
 import { hashIndex } from "./hash-index.ts";
+import type { Judge } from "./judgement.ts";
 import { perceptualHash } from "./perceptual-hash.ts";
 
 /** Bits of 64 that may differ between two pictures that are taken for one. */
@@ -18,7 +18,7 @@ const mostBits = 15;
  * `folder` or `folder:bits`: the pictures of a folder and of those in it. FileError where one of them cannot be read, for
  * its duplicates would pass.
  */
-export async function unlike(value: string, text: string): Promise<Filter["judge"]> {
+export async function unlike(value: string, text: string): Promise<Judge> {
   const [, folder, given] = /^(.*?)(?::(\d+))?$/s.exec(value) as unknown as [string, string, string | undefined];
   const bits = given === undefined ? defaultBits : Number(given);
   if (bits > mostBits)

@@ -17,6 +17,7 @@ export async function openCaptions(folder: string, language: string): Promise<Pa
   const pictures = names.filter(isPicture);
   return {
     count: pictures.length,
+    name: (index) => join(folder, pictures[index]!),
     read: async (index) => {
       const picture = pictures[index]!;
       const item = await captioned(folder, picture, texts, language);
@@ -45,6 +46,7 @@ export async function openClasses(folder: string): Promise<Part> {
   const pictures = listed.flat();
   return {
     count: pictures.length,
+    name: (index) => pictures[index]!.path,
     read: async (index) => {
       const { className, path } = pictures[index]!;
       return { name: path, group: path, image: path, className, fields: {} };
@@ -60,6 +62,7 @@ export async function openMasks(folder: string): Promise<Part> {
   const pictures = below.filter(isPicture).sort();
   return {
     count: pictures.length,
+    name: (index) => join(folder, "images", pictures[index]!),
     read: async (index) => {
       const picture = pictures[index]!;
       const { dir, name } = parse(picture);

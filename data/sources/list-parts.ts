@@ -57,14 +57,16 @@ export async function openList(path: string, reading: Reading, options: ListOpti
   await requirePath(path, "file", "list");
   await requirePath(options.images, "folder", "image folder");
   const places = await (path.toLowerCase().endsWith(".jsonl") ? linePlaces(path) : elementPlaces(path, onSkip));
+  const name = (index: number) => `${path}[${index}]`;
   return {
     count: places.length / 2,
+    name,
     read: async (index) => {
       const file = await open(path);
       try {
         const [offset, end] = [places[2 * index]!, places[2 * index + 1]!];
         const text = decodeUtf8(await readExtent(file, { offset, size: end - offset }), path);
-        return reading(parseRecord(text), { ...options, name: `${path}[${index}]`, index });
+        return reading(parseRecord(text), { ...options, name: name(index), index });
       } finally {
         await file.close();
       }

@@ -26,9 +26,10 @@ type Reading = (sample: ShardSample, name: string, language: string) => Promise<
 
 /** Shards of pictures with captions; a json beside them holds further fields. */
 export const pairOfShard: Reading = async (sample, name, language) => {
-  const { images, texts } = await sampleItem(sample, name, language);
   const said = sample.files.get(".json");
   const fields = said === undefined || !sample.files.has(".txt") ? fieldsOf(said) : fieldsOrNone(said);
+  const spoken = typeof fields.language === "string" && fields.language !== "" ? fields.language : language;
+  const { images, texts } = await sampleItem(sample, name, spoken);
   return { name, group: name, image: images[0]!, texts, fields };
 };
 
@@ -49,12 +50,11 @@ export const conversationOfShard: Reading = async (sample, name) => {
 export async function openShard(path: string, reading: Reading, language: string, onSkip: OnSkip): Promise<Part> {
   await requirePath(path, "file", "shard");
   const samples = await indexShard(path, onSkip);
+  const name = (index: number) => `${path}/${samples[index]!.key}`;
   return {
     count: samples.length,
-    read: async (index) => {
-      const sample = samples[index]!;
-      return await reading(await readSample(path, sample), `${path}/${sample.key}`, language);
-    },
+    name,
+    read: async (index) => await reading(await readSample(path, samples[index]!), name(index), language),
   };
 }
 

@@ -5,6 +5,8 @@ import type { RawSample } from "../samples.ts";
 /** One shard, folder or list, opened: how many samples it has, and each of them by its number. */
 export interface Part {
   readonly count: number;
+  /** What messages call a sample. */
+  readonly name: (index: number) => string;
   /** FileError, saying why, where the sample is broken. */
   readonly read: (index: number) => Promise<RawSample>;
 }
