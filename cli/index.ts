@@ -80,8 +80,17 @@ function commands(done: (status: number) => void): Command {
     .option("--json", "figures for programs", false)
     .action(async (model, options) => done(await inspectCommand(model, options)));
   program
-    .command("train <job.ts>")
-    .description("run a training job")
+    .command("train <job>")
+    .description("run a training job: a file that exports one, or with --stage a stage of a model")
+    .option("--stage <n>", "a stage of a model, or several in a row: 1.1,1.2; heddle inspect shows what it trains")
+    .option(
+      "--data <spec>",
+      "what a stage is trained on: shards, a folder, a list, as in 2*'shards/{000..099}.tar'; may be repeated",
+      collect,
+      [],
+    )
+    .option("--filter <rule>", "which samples are taken, as in 'caption.words>=3'; may be repeated", collect, [])
+    .option("--tokenizer <path>", 'a tokenizer.json or its folder, or "bytes"; default the one beside --from')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])
     .addOption(

@@ -6,6 +6,8 @@ export {
   type Distribution,
   type DType,
   type Graph,
+  type HostTensor,
+  hostTensor,
   isParameter,
   normal,
   ones,
@@ -16,6 +18,7 @@ export {
   zeros,
 } from "../compiler/index.ts";
 export * from "./axis.ts";
+export * from "./chat-template.ts";
 export type { EmaOptions } from "./ema.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";
@@ -24,6 +27,8 @@ export * from "./nn/index.ts";
 export * from "./optim/index.ts";
 export * from "./params.ts";
 export * from "./random.ts";
+export * from "./recipe.ts";
+export * from "./samples.ts";
 export * from "./setting-rules.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";

@@ -21,7 +21,14 @@ import {
   trace,
   trainingStep,
 } from "../dsl/index.ts";
-import { internvlG, stageOneLoss, stageThreeLoss, stageTwoLoss, stageTwoTrainable } from "../models/index.ts";
+import {
+  internvlCheckpoints,
+  internvlG,
+  stageOneLoss,
+  stageThreeLoss,
+  stageTwoLoss,
+  stageTwoTrainable,
+} from "../models/index.ts";
 import { defineJob, type Json, type TrainedRun, type TrainingBatch } from "../runtime/index.ts";
 import { evaluate } from "./emoji/evaluate.ts";
 import { writeConfig, writeTokenizer } from "./emoji/export.ts";
@@ -149,6 +156,7 @@ export default defineJob({
       checkpointEvery: c.checkpointEvery,
       checkpointMinutes: c.checkpointMinutes,
       ...(part.model && { model: part.model }),
+      checkpoints: internvlCheckpoints,
       async *batches(cursor, note) {
         const shape = { image: part.image, tokens: part.tokens, batch: c.batch, seed: c.seed };
         for await (const batch of emojiBatches(data, shape, cursor, note))

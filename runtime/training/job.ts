@@ -15,6 +15,7 @@ import {
 import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { LowRankAdapter } from "./adapters.ts";
+import type { CheckpointFamily } from "./inherit.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
@@ -77,6 +78,12 @@ export interface TrainingJob {
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
   /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */
   readonly model?: Graph;
+  /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
+  readonly checkpoints?: CheckpointFamily;
+  /** For people, told before the first step. */
+  readonly report?: readonly string[];
+  /** Frees what the batches hold; called once, however the run ends. */
+  readonly dispose?: () => Promise<void>;
   /** How well the weights do on data that is not trained on, while they are trained. */
   readonly validate?: Validation;
   /** What is done with the trained weights; its result goes into summary.json. */
