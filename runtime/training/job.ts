@@ -20,11 +20,16 @@ import type { LowRankAdapter } from "./adapters.ts";
 export interface CompiledStep {
   /** Of a step, or of one micro-batch of it. */
   readonly graph: Graph;
-  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and the sums between, 0 at first. */
+  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and what is kept between, 0 at first. */
   readonly accumulation?: {
     readonly count: number;
     readonly update: Graph;
     readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+    /**
+     * Where the loss compares samples: `features` keeps what each sample gives it, `middle` then gives the loss and the
+     * cotangents of that for the whole batch, and `graph` adds the gradients of one micro-batch. Only `graph` and `features` are fed.
+     */
+    readonly cached?: { readonly features: Graph; readonly middle: Graph };
   };
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {

@@ -2,13 +2,17 @@
 import type { Store } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
+  allocate,
   type Distribution,
+  dimValue,
+  elementCount,
   type HostTensor,
   hostTensor,
   inputName,
   type Node,
   ops,
   type SizedAxis,
+  type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
 import { fileError } from "../file-errors.ts";
@@ -56,13 +60,15 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   await store.write(step.counter, hostTensor("i32", [], [0]));
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
   if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
-  for (const { name, type } of step.accumulation?.sums ?? [])
-    await store.write(name, hostTensor("f32", type.axes as readonly SizedAxis[], new Float32Array(elementsIn(type))));
+  for (const { name, type } of step.accumulation?.sums ?? []) await store.write(name, zerosOf(type, job.sizes));
   for (const node of step.frozen) await store.write(inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
-const elementsIn = ({ axes }: TensorType): number => (axes as readonly SizedAxis[]).reduce((n, a) => n * a.size, 1);
+function zerosOf({ dtype, axes }: TensorType, sizes: Sizes): HostTensor {
+  const sized = axes.map(({ name, size }) => ({ name, size: dimValue(size, sizes) }));
+  return hostTensor(dtype, sized, allocate(dtype, elementCount(sized)));
+}
 
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
