@@ -1,28 +1,30 @@
 /** One step of a training stage as one graph, or two: from a batch to updated parameters. */
 import {
-  differentiate,
+  bindSizes,
   type Graph,
   inputName,
+  isState,
   makeGraph,
   type Node,
   type Precision,
-  packArena,
   type TensorType,
-  viewNodes,
+  topological,
 } from "../compiler/index.ts";
-import { averaged, checkedEma } from "./ema.ts";
+import { checkedEma } from "./ema.ts";
 import { type Adapter, adaptersOf } from "./lora.ts";
 import { assertDistinct, totalLoss } from "./losses.ts";
 import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored } from "./optim/accumulation.ts";
-import { numbered, placeArenas, type TrainingArena, updateArena } from "./optim/arenas.ts";
-import { clipByNorm, globalNorm } from "./optim/clip.ts";
-import { isFiniteNorm, type LossScale, lossScaleAfter, lossScaleOf, scaledLoss, unscaled } from "./optim/loss-scale.ts";
+import { placeArenas, type TrainingArena } from "./optim/arenas.ts";
+import { type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
+import { cachedAccumulation, wholeBatch } from "./optim/gradient-cache.ts";
+import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
+import { type StepUpdate, scaleInStore, stepUpdate } from "./optim/step-update.ts";
 import type { StateStart } from "./optim/update-rule.ts";
 import { type Range, rootParams } from "./params.ts";
 import { contractedParameters, partition } from "./partition.ts";
 import type { Stage } from "./stage.ts";
-import { add, cast, select, state, type Tensor, typed } from "./tensor.ts";
+import { state } from "./tensor.ts";
 import { trainingState } from "./training-state.ts";
 
 export interface TrainingStep {
@@ -37,6 +39,11 @@ export interface TrainingStep {
     /** Reads the sums and sets them to 0; outputs and updates what `graph` does otherwise. */
     readonly update: Graph;
     readonly sums: Accumulation["sums"];
+    /**
+     * Where the loss compares samples: `features` keeps what those of one micro-batch give; `middle`, after the last of
+     * them, the figures and what the loss says of each feature. Then `graph` is run on each micro-batch.
+     */
+    readonly cached?: { readonly features: Graph; readonly middle: Graph };
   };
   /** Where the trained parameters and the optimizer's state lie. */
   readonly arenas: readonly TrainingArena[];
@@ -76,89 +83,20 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const { trained, frozen } = partition(stage, loss, adapters);
   const ranges = rangesOf(stage, trained, declared);
   const placed = placeArenas(trained, rule, ema !== undefined, largestArena);
-  const layouts = placed.map((place) => place.arena.layout);
-  const axes = placed.map((place) => place.axis);
-  const done = state(trainingState.step, "i32", []);
   const lossScale = lossScaleOf(stage);
-  const scale = lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
-
-  const reported = Object.entries(metrics);
-  const told = [loss, ...reported.map(([, n]) => n), ...updates.map((u) => u.next), ...(weight ? [weight] : [])];
-  const roots = [...told, ...differentiate(scale ? scaledLoss(loss, scale) : loss, trained)];
-  const views = viewNodes(
-    roots,
-    layouts,
-    placed.map((place) => place.before.parameter),
-  );
-  const gradients = new Map(trained.map((n, i) => [inputName(n), views[told.length + i]!]));
-  const batch: Batch = {
-    gradients: layouts.map((layout) =>
-      typed<"arena">(
-        packArena(
-          layout,
-          layout.entries.map((e) => gradients.get(e.name)!),
-        ),
-      ),
-    ),
-    figures: Object.fromEntries(
-      ["loss", ...reported.map(([name]) => name)].map((name, i) => [name, scalarOf(views[i])]),
-    ),
+  const scale = scaleInStore(lossScale);
+  const traced: Traced = {
+    loss: scale ? scaledLoss(loss, scale) : loss,
+    figures: { loss, ...metrics },
+    kept: updates.map(({ name, next }) => ({ output: name, state: name, node: next })),
+    trained,
   };
-  const kept = updates.map(
-    ({ name }, i): Stored => ({ output: name, state: name, node: views[1 + reported.length + i]! }),
-  );
-  const count = accumulateOf(stage, loss, weight !== undefined);
-  const sums = count > 1 ? accumulated(batch, axes, count, weight && scalarOf(views[told.length - 1])) : undefined;
-
-  const { optimizer } = stage;
-  const whole = sums?.whole ?? batch;
-  const packed = whole.gradients.map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
-  const norm = globalNorm(packed, axes);
-  const rate = optimizer.rate(cast(done, "f32"));
-  const step = add(done, 1) as Tensor<never>;
+  const { whole, graphs } = batchGraphs(stage, loss, traced, inArenas(placed, trained), weight);
+  const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
-  const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
-  /** Nothing moves in a step whose gradient is not finite. */
-  const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
-    (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
-  const stored = placed.flatMap((place, i): Stored[] => {
-    const { arena, before, average } = place;
-    const gradient = optimizer.clip === undefined ? packed[i]! : clipByNorm(packed[i]!, norm, optimizer.clip);
-    const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
-    const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
-      output: numbered(output, i),
-      state,
-      node: unlessSkipped(next, now),
-    });
-    return [
-      range("parameters", arena.parameters, after.parameter, before.parameter),
-      ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
-      ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
-    ];
-  });
-  const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
-  const figures = [
-    ...Object.entries(whole.figures),
-    ...Object.entries({ rate, gradient_norm: norm, ...scaling?.figures }),
-  ];
-  const counted: Stored = {
-    output: "step",
-    state: trainingState.step,
-    node: unlessSkipped(step, done as Tensor<never>),
-  };
-  const after = [...stored, counted, ...(scaling?.stored ?? [])];
-  const { precision = "f32" } = stage;
+  const update = stepUpdate(whole, placed, { optimizer, rule, ema, settings, ranges, lossScale });
   return {
-    ...(sums
-      ? {
-          graph: graphOf(stage.name, [], [...sums.added, ...kept]),
-          accumulation: {
-            count,
-            update: graphOf(stage.name, figures, [...after, ...sums.cleared], `${stage.name}-update`),
-            sums: sums.sums,
-          },
-        }
-      : { graph: graphOf(stage.name, figures, [...after, ...kept]) }),
+    ...graphs(update),
     arenas: placed.map((place) => place.arena),
     rule,
     trained,
@@ -171,7 +109,54 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   };
 }
 
-const scalarOf = (node: Node | undefined): Tensor<never> => typed<never>(node!);
+/** The gradients and figures that an update reads, and the graphs of a step with that update. */
+interface BatchGraphs {
+  readonly whole: Batch;
+  readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
+}
+
+function batchGraphs(
+  stage: Stage,
+  loss: Node,
+  traced: Traced,
+  arenas: InArenas,
+  weight: Node | undefined,
+): BatchGraphs {
+  const { name } = stage;
+  const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
+  const { count, cut } = accumulateOf(stage, loss, told, weight !== undefined);
+  const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
+    count,
+    update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
+    sums,
+  });
+  if (cut) {
+    const made = cachedAccumulation(cut, count, traced, arenas);
+    const middle = graphOf(name, [], made.middle, `${name}-middle`);
+    const cached = {
+      features: graphOf(name, [], made.features, `${name}-features`),
+      middle: bindSizes(middle, wholeBatch(cut, count)),
+    };
+    return {
+      whole: made.whole,
+      graphs: (update) => ({
+        graph: graphOf(name, [], made.added),
+        accumulation: { ...accumulation(made, update), cached },
+      }),
+    };
+  }
+  const { kept, ...batch } = oneBatch(traced, arenas, weight);
+  if (count === 1)
+    return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
+  const made = accumulated(batch, arenas.axes, count, batch.weight);
+  return {
+    whole: made.whole,
+    graphs: (update) => ({
+      graph: graphOf(name, [], [...made.added, ...kept]),
+      accumulation: accumulation(made, update),
+    }),
+  };
+}
 
 /** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
 function graphOf(
@@ -188,5 +173,12 @@ function graphOf(
     stage,
     outputs.map((o) => o.name),
   );
-  return makeGraph(name, outputs, [], Object.fromEntries(stored.map((s) => [s.output, s.state])));
+  const read = new Set(
+    topological(outputs.map((o) => o.node))
+      .filter(isState)
+      .map(inputName),
+  );
+  const unread = stored.filter((s) => !read.has(s.state));
+  const declared = unread.map(({ state: name, node: { type } }) => state(name, type.dtype, type.axes));
+  return makeGraph(name, outputs, declared, Object.fromEntries(stored.map((s) => [s.output, s.state])));
 }
