@@ -17,6 +17,7 @@ export {
 } from "../compiler/index.ts";
 export * from "./axis.ts";
 export type { EmaOptions } from "./ema.ts";
+export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";
 export * from "./model.ts";

@@ -1,6 +1,7 @@
 /** A stage of training: what is learned, by which loss and optimizer, in which precision. */
 import { type Precision, precisions, UsageError } from "../compiler/index.ts";
 import type { EmaOptions } from "./ema.ts";
+import type { FrozenDType } from "./frozen.ts";
 import type { LoraOptions } from "./lora.ts";
 import type { LossResult } from "./losses.ts";
 import type { AdamOptions } from "./optim/adamw.ts";
@@ -54,6 +55,11 @@ export interface Stage {
    * optimizer's state, losses and statistics are f32 in either. Default "f32".
    */
   readonly precision?: Precision;
+  /**
+   * What weights that are not learned are kept as on the device: "f16" halves and "int8" quarters their memory, and rounds
+   * them there. What a run writes of them is what it was given, to the bit. Default: as `precision`.
+   */
+  readonly frozen?: FrozenDType;
   /**
    * With "f16": what the loss is multiplied by, and the gradient divided by, so that small cotangents stay above what f16
    * rounds to 0. A power of two, which then is fixed. By default it begins at 1024 and adapts: a step whose gradient is not

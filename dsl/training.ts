@@ -11,6 +11,7 @@ import {
   topological,
 } from "../compiler/index.ts";
 import { checkedEma } from "./ema.ts";
+import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
 import { type Adapter, adaptersOf } from "./lora.ts";
 import { assertDistinct, totalLoss } from "./losses.ts";
 import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored } from "./optim/accumulation.ts";
@@ -24,7 +25,7 @@ import type { StateStart } from "./optim/update-rule.ts";
 import { type Range, rootParams } from "./params.ts";
 import { contractedParameters, partition } from "./partition.ts";
 import type { Stage } from "./stage.ts";
-import { state } from "./tensor.ts";
+import { state, typed } from "./tensor.ts";
 import { trainingState } from "./training-state.ts";
 
 export interface TrainingStep {
@@ -52,6 +53,8 @@ export interface TrainingStep {
   /** Parameter nodes, with their initializers. */
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** What the frozen parameters are kept as, where that is not f32. */
+  readonly frozenAs?: FrozenWeights;
   /** Which of the trained parameters are low-rank updates, and of which frozen ones. */
   readonly adapters: readonly Adapter[];
   /** Further state that the step keeps, with what its elements are at first. */
@@ -85,13 +88,16 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
   const placed = placeArenas(trained, rule, ema !== undefined, largestArena);
   const lossScale = lossScaleOf(stage);
   const scale = scaleInStore(lossScale);
+  const told = [loss, ...Object.values(metrics), ...updates.map((u) => u.next), ...(weight ? [weight] : [])];
+  const { roots, weights } = withFrozen(told, frozen, frozenDtype(stage));
+  const [kept, names] = [roots.slice(1 + Object.keys(metrics).length), ["loss", ...Object.keys(metrics)]];
   const traced: Traced = {
-    loss: scale ? scaledLoss(loss, scale) : loss,
-    figures: { loss, ...metrics },
-    kept: updates.map(({ name, next }) => ({ output: name, state: name, node: next })),
+    loss: scale ? scaledLoss(typed(roots[0]!), scale) : roots[0]!,
+    figures: Object.fromEntries(names.map((name, i) => [name, roots[i]!])),
+    kept: updates.map(({ name }, i) => ({ output: name, state: name, node: kept[i]! })),
     trained,
   };
-  const { whole, graphs } = batchGraphs(stage, loss, traced, inArenas(placed, trained), weight);
+  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1));
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
   const update = stepUpdate(whole, placed, { optimizer, rule, ema, settings, ranges, lossScale });
@@ -101,6 +107,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     rule,
     trained,
     frozen,
+    ...(weights.dtype !== "f32" && { frozenAs: weights }),
     adapters,
     kept: updates.map(({ name, next, initial }) => ({ name, type: next.type, initial })),
     counter: trainingState.step,
@@ -115,16 +122,10 @@ interface BatchGraphs {
   readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
 }
 
-function batchGraphs(
-  stage: Stage,
-  loss: Node,
-  traced: Traced,
-  arenas: InArenas,
-  weight: Node | undefined,
-): BatchGraphs {
+function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Node | undefined): BatchGraphs {
   const { name } = stage;
   const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
-  const { count, cut } = accumulateOf(stage, loss, told, weight !== undefined);
+  const { count, cut } = accumulateOf(stage, told[0]!, told, weight !== undefined);
   const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
     count,
     update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),

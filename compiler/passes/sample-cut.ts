@@ -5,7 +5,7 @@
 import { type Dim, isSymbolic, loneSymbol, symbolsOf } from "../ir/dim.ts";
 import { topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { coreOf, isBijective, isFeed, isParameter, operandsAs, opRecord, sourceOf } from "../ir/op.ts";
+import { coreOf, isBijective, isFeed, isParameter, operandsAs, sourceOf } from "../ir/op.ts";
 import { type Axis, findAxis, type TensorType } from "../ir/type.ts";
 import { type Dependence, dependences, isFed, names } from "./sample-mean.ts";
 
@@ -104,6 +104,6 @@ function tellsSamples(node: Node, isOpen: (size: Dim) => boolean): boolean {
 /** True of a product of what compares samples with a parameter, or a table of parameters that it reads. */
 function isLayer(node: Node, found: ReadonlyMap<Node, Dependence>): boolean {
   const read = coreOf(node)?.kind === "contraction" ? node.operands : operandsAs(node, "table");
-  const source = (n: Node): Node => (opRecord(n.op).kind === "movement" ? source(n.operands[0]!) : n);
-  return read.some((o) => isParameter(source(o))) && node.operands.some((o) => found.get(o) === "mixed");
+  const isLearned = (n: Node) => found.get(n) === "none" && topological([n]).some(isParameter);
+  return read.some(isLearned) && node.operands.some((o) => found.get(o) === "mixed");
 }

@@ -9,6 +9,7 @@ import {
   isParameter,
   type Node,
   type Precision,
+  type QuantizedParameter,
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
@@ -44,6 +45,12 @@ export interface CompiledStep {
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** What the store keeps frozen parameters as, where that is not f32: which are f16, and which integers with scales. */
+  readonly frozenAs?: {
+    readonly dtype: string;
+    readonly halves: readonly string[];
+    readonly quantized: readonly QuantizedParameter[];
+  };
   /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
   readonly adapters?: readonly LowRankAdapter[];
   /** Further state that the step keeps, with what its elements are at first. */

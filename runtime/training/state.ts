@@ -20,6 +20,7 @@ import { fillRandom } from "../random/streams.ts";
 import { matchTensors, requireMatch } from "../safetensors/match.ts";
 import type { SafetensorsReader } from "../safetensors/reader.ts";
 import { type TensorToWrite, tensorToWrite } from "../safetensors/writer.ts";
+import { writeFrozen } from "./frozen.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
 const sizes = (node: Node): readonly SizedAxis[] => node.type.axes as readonly SizedAxis[];
@@ -61,7 +62,7 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
   if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
   for (const { name, type } of step.accumulation?.sums ?? []) await store.write(name, zerosOf(type, job.sizes));
-  for (const node of step.frozen) await store.write(inputName(node), await value(node));
+  for (const node of step.frozen) await writeFrozen(step, store, inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
@@ -102,10 +103,14 @@ async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): P
 const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
   lossScale?.goodSteps === undefined ? [] : [lossScale.state, lossScale.goodSteps, counter];
 
-/** All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them. */
-export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
+/**
+ * All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them; what is
+ * frozen as the run was given it, which the store may have rounded.
+ */
+export async function readWeights(job: TrainingJob, store: Store): Promise<Map<string, HostTensor>> {
+  const { step } = job;
   const weights = await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
-  for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
+  for (const node of step.frozen) weights.set(inputName(node), await startingValue(job, node));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
 }

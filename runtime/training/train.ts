@@ -62,6 +62,8 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   const begun = performance.now();
   const { precision } = job.step;
   if (precision !== "f32") note(precisionLine(job.step, backend));
+  const { frozen, frozenAs } = job.step;
+  if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
   const store = backend.createStore();
   const phases = await compilePhases(job, backend);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
@@ -76,7 +78,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     const steps = await runSteps(session, done, cursor);
     const seconds = (performance.now() - started) / 1000;
     await metrics.flush();
-    const weights = mergedWeights(await readWeights(job.step, store), job.step.adapters ?? []);
+    const weights = mergedWeights(await readWeights(job, store), job.step.adapters ?? []);
     for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
@@ -142,16 +144,22 @@ interface SavedPrecision {
   readonly precision: string;
   /** "adapts", or the number that it is fixed at. */
   readonly lossScale: number | "adapts";
+  /** What frozen weights are kept as. */
+  readonly frozen: string;
 }
 
-const savedPrecision = ({ precision, lossScale }: CompiledStep): Partial<SavedPrecision> =>
-  precision === "f32" ? {} : { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) };
+const savedPrecision = ({ precision, lossScale, frozen, frozenAs }: CompiledStep): Partial<SavedPrecision> => ({
+  ...(precision !== "f32" && { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) }),
+  ...(frozenAs && frozen.length > 0 && { frozen: frozenAs.dtype }),
+});
 
 function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<SavedPrecision>): void {
-  const text = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
+  const scaled = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
     lossScale === undefined
       ? precision
       : `${precision} with a loss scale ${lossScale === "adapts" ? "that adapts" : `of ${lossScale}`}`;
+  const text = (of: Partial<SavedPrecision>) =>
+    of.frozen === undefined ? scaled(of) : `${scaled(of)}, frozen weights in ${of.frozen}`;
   if (text(saved) === text(job)) return;
   throw new UsageError(
     `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
