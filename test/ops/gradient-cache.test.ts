@@ -9,16 +9,12 @@ import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import {
-  baselineFacts,
   bernoulli,
-  bindSizes,
-  compileKernels,
   type HostTensor,
   hostTensor,
   inputName,
   ops,
   printGraph,
-  runProgram,
   type SizedAxis,
 } from "../../compiler/index.ts";
 import {
@@ -61,6 +57,7 @@ import {
 import { retrievalLoss, stageOneLoss, stageTwo, stageTwoLoss } from "../../models/index.ts";
 import { fillRandom, type TrainingJob, train } from "../../runtime/index.ts";
 import { gpuTest } from "../support/adapter.ts";
+import { halfKernels } from "../support/half-kernels.ts";
 import { excess, seeded } from "../support/samples.ts";
 import { tinyConfig } from "../support/tiny-job.ts";
 
@@ -256,36 +253,6 @@ gpuTest("is the same on devices", async ({ gpu }) => {
   }
   cpu.dispose();
 });
-
-/** Kernels for an adapter with f16, in the kernel interpreter. */
-function halfKernels(): Backend {
-  const facts = { ...baselineFacts, maxBindings: 10, software: true, features: new Set(["f16"] as const) };
-  const backend = referenceBackend();
-  const compile: Backend["compile"] = async (graph, { sizes = {}, precision } = {}) => {
-    const bound = bindSizes(graph, sizes);
-    const program = compileKernels(bound, facts, precision ? { precision } : {});
-    return {
-      graph,
-      dispose: () => {},
-      run: async (feeds, store) => {
-        const kept = bound.inputs.filter((n) => !(inputName(n) in feeds));
-        const held = await Promise.all(kept.map(async (n) => [inputName(n), await store.read(inputName(n))] as const));
-        const given = [...Object.entries(feeds), ...held].map(([name, t]) => [name, t.data] as const);
-        const ran = runProgram(program, new Map(given));
-        for (const [name, { dtype, axes }] of held)
-          await store.write(name, hostTensor(dtype, axes, Array.from(ran.inputs.get(name)!)));
-        const told = bound.outputs.filter((o) => !(o.name in bound.updates));
-        return Object.fromEntries(
-          told.map(({ name, node }) => [
-            name,
-            hostTensor(node.type.dtype, node.type.axes as SizedAxis[], Array.from(ran.outputs.get(name)!)),
-          ]),
-        );
-      },
-    };
-  };
-  return { ...backend, compile };
-}
 
 it("in f16, whose scale goes through the cached cotangents, is near f32", async () => {
   const changes = { precision: "f16" } as const;
