@@ -129,6 +129,7 @@ const cases: Readonly<Record<string, Case>> = {
     changes: { ema: { decay: 0.7 }, optimizer: { ...optimizer, rule: lamb() } },
   },
   "two towers, one of them frozen": { loss: towers, changes: { trainable: ["!left.**"] } },
+  "two towers, one of them frozen in f16": { loss: towers, changes: { trainable: ["!left.**"], frozen: "f16" } },
   "two towers with low-rank updates": { loss: towers, changes: { lora } },
   "the temperature alone": { loss: towers, changes: { trainable: ["warmth"] } },
   "a parameter on both sides of the cut": { loss: pulled },
@@ -319,12 +320,17 @@ describe("is refused", () => {
   const across = (x: Tensor<"batch" | "feature">) =>
     mean(softmax(contract(x, rename(x, batch, pair), feature), pair), [batch, pair]) as Tensor<never>;
 
-  it("where layers go on with what was compared", () =>
-    refuses((p) => {
+  it.each(["f32", "f16"] as const)("where layers go on with what was compared, learned or frozen in %s", (frozen) => {
+    const loss = (p: Params): LossResult => {
       const y = batchNorm(p.scope("norm"), tower(p, "left"), feature, { updates: [] }) as Tensor<"batch" | "feature">;
       const z = linear(p.scope("next"), y, [feature], [embed]) as Tensor<"batch" | "embed">;
       return { loss: mean(z, [batch, embed]) as Tensor<never> };
-    }, "goes on with layers (contract at test/ops/gradient-cache.test.ts"));
+    };
+    for (const trainable of [["**"], ["left.**"]])
+      expect(() => compiled({ loss, changes: { trainable, frozen } }, 4)).toThrow(
+        "goes on with layers (contract at test/ops/gradient-cache.test.ts",
+      );
+  });
 
   it("where a batch has a fixed size", () => {
     const six = axis("batch", 6);
