@@ -2,7 +2,7 @@
 import type { Config } from "./config.ts";
 import type { StageData, TextCodec } from "./samples.ts";
 import type { SettingRules } from "./setting-rules.ts";
-import type { Stage } from "./training.ts";
+import type { Stage } from "./stage.ts";
 
 export type StageSetting = number | string | boolean;
 
