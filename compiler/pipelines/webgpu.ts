@@ -39,6 +39,8 @@ import {
   verifyProgram,
 } from "../lowering/index.ts";
 import {
+  type ChunkLimits,
+  chunkProducts,
   decomposeFor,
   type HalfOptions,
   halfPrecision,
@@ -113,6 +115,14 @@ const productsOn = ({ software, multiprocessors, matrices }: AdapterFacts): Prod
   halves: matrices.some(({ operands, result }) => operands === "f16" && result === "f32") ? "matrices" : "scalars",
 });
 
+/**
+ * Products from which on chunks pay: as large as what lies beside them is not, and of a budget no small part. Each chunk is
+ * one more kernel of each kind.
+ */
+const chunkLimits = (memory: number | undefined): ChunkLimits => ({
+  least: Math.min(2 ** 28, (memory ?? Number.POSITIVE_INFINITY) / 16),
+});
+
 /** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
 const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
 
@@ -137,6 +147,7 @@ export const planningStages = (
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keepsIn)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(chunkProducts(chunkLimits(memory))), // after decompose, which spells out losses; before others cut products
   graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitKeys), // before fusion, which would else make one kernel of it
