@@ -9,6 +9,7 @@ import { convertCommand } from "./commands/convert.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
@@ -101,6 +102,11 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("report <folder>")
+    .description("make a run's report.html again from the files in its folder")
+    .option("--json", "for programs", false)
+    .action(async (folder, options) => done(await reportCommand(folder, options)));
   program
     .command("tune <model>")
     .description("time every way to make a model's kernels on the GPU, and keep what is faster for later runs")
