@@ -15,7 +15,7 @@ import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { InterruptedError } from "./interruption.ts";
-import { byteCount, collect, duration, positiveNumber, seed, wholeNumber } from "./option-values.ts";
+import { byteCount, collect, duration, memoryBudget, positiveNumber, seed, wholeNumber } from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -53,6 +53,11 @@ function commands(done: (status: number) => void): Command {
   const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
   const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
+  const memory = [
+    "--memory <budget>",
+    "what a graph may take on WebGPU, as in 24GiB, or 0.8 of the device's: values are computed again to fit",
+    memoryBudget,
+  ] as const;
   program
     .command("inspect <model>")
     .description("what a model is, costs and compiles to")
@@ -74,6 +79,7 @@ function commands(done: (status: number) => void): Command {
     .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
+    .option(...memory)
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
     .option("--device <device>", "with --sweep: also measure one block on this device")
@@ -102,6 +108,7 @@ function commands(done: (status: number) => void): Command {
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option(...memory)
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));

@@ -35,4 +35,5 @@ export * from "./setting-rules.ts";
 export * from "./stage.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";
+export { stepMemory } from "./training-memory.ts";
 export * from "./training-state.ts";

@@ -25,6 +25,8 @@ import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
 import { type Ending, listenForEnding } from "../interruption.ts";
 import { settingsOfRun } from "../job-settings.ts";
 import { isModel, loadJob, loadStagedModel } from "../load.ts";
+import type { MemoryBudget } from "../memory-budget.ts";
+import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
@@ -50,6 +52,8 @@ export interface TrainArguments {
   readonly runs: string;
   /** Whether what heddle tune found is used. */
   readonly tuning: boolean;
+  /** What each graph of the job may take of the device's memory. */
+  readonly memory?: MemoryBudget;
   readonly json: boolean;
 }
 
@@ -108,7 +112,7 @@ async function trainJob(source: string, args: TrainArguments, { job, given, conf
   const place = resumed === undefined ? undefined : await takeRun(resumed);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    const device = await openDevice(parseDevice(args.device), args);
+    const device = await openDevice(parseDevice(args.device), { tuning: args.tuning, budget: args.memory });
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
     } finally {
@@ -149,6 +153,7 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
 
 async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: Start): Promise<number> {
   const { args, job, settings, place } = start;
+  tellMemory(device, declared, say);
   // A checkpoint holds all that is trained; what is not comes from the sources again.
   const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
   const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);

@@ -1,6 +1,7 @@
 /** The passes own what becomes of graphs: each is a pure function from graph to graph. */
 export * from "./arena.ts";
 export { canonicalize } from "./canonicalize.ts";
+export { type ChunkLimits, chunkProducts } from "./chunk-products.ts";
 export * from "./cost.ts";
 export * from "./decompose.ts";
 export * from "./differentiate.ts";
