@@ -46,6 +46,7 @@ export * from "./passes/index.ts";
 export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
 export { type PrecisionAsked, type PrecisionPath, precisionPath } from "./pipelines/precision.ts";
 export { referenceStages } from "./pipelines/reference.ts";
+export { type PlannedKernel, type PlannedProgram, planKernels } from "./pipelines/planned-kernels.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";
 export { type Candidate, type TunableKernel, tunableKernels } from "./pipelines/tuning.ts";
 export { compileKernels, type KernelOptions, webgpuStages } from "./pipelines/webgpu.ts";
