@@ -27,4 +27,5 @@ export * from "./random.ts";
 export * from "./setting-rules.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";
+export { stepMemory } from "./training-memory.ts";
 export * from "./training-state.ts";

@@ -16,6 +16,7 @@ import {
   type Graph,
   globMatches,
   inspectionPage,
+  type MemoryByKind,
   memoryOf,
   nodesOf,
   type PrecisionPath,
@@ -30,13 +31,14 @@ import {
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import type { Model } from "../../dsl/index.ts";
+import { type Model, stepMemory, type TrainingStep } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
 import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
+import { memoryRows } from "../memory-report.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { keptAs, precisionFor, precisionText } from "../precision.ts";
@@ -84,6 +86,8 @@ export interface Inspection {
   readonly precision?: PrecisionPath;
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
+  /** Bytes of a training step by what they are for, with those of the graph that ends accumulation; absent without --stage. */
+  readonly memoryByKind?: MemoryByKind;
   readonly traffic: { readonly read: number; readonly written: number };
   readonly compileMs: number;
 }
@@ -99,7 +103,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
-  const { graph, parts } = await subject(source, args);
+  const { graph, parts, step } = await subject(source, args);
   if (args.text) {
     process.stdout.write(printGraph(graph));
     return 0;
@@ -108,7 +112,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.kernels !== undefined) return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, args, begun), ...parts };
+  const result = { ...inspect(graph, step, sizes, args, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -239,8 +243,14 @@ const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArgumen
     precision: precisionFor(dtype),
   });
 
+interface Subject {
+  readonly graph: Graph;
+  readonly parts: Partial<Inspection>;
+  readonly step?: TrainingStep;
+}
+
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
-async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
+async function subject(source: string, args: InspectArguments): Promise<Subject> {
   const named = await loadConfigured(source, { ...args, weights: undefined });
   const { graph, config, model } = named;
   if (args.stage === undefined) {
@@ -254,6 +264,7 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
   const all = countParameters(whole());
   return {
     graph: step.graph,
+    step,
     parts: {
       model: graph.name,
       parameters: all.parameters,
@@ -270,8 +281,15 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-function inspect(graph: Graph, sizes: Sizes, args: InspectArguments, begun: number): Inspection {
+function inspect(
+  graph: Graph,
+  step: TrainingStep | undefined,
+  sizes: Sizes,
+  args: InspectArguments,
+  begun: number,
+): Inspection {
   const program = compiled(graph, sizes, args);
+  const update = step?.accumulation && compiled(step.accumulation.update, sizes, args);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -284,6 +302,7 @@ function inspect(graph: Graph, sizes: Sizes, args: InspectArguments, begun: numb
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
     ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
+    ...(step && { memoryByKind: stepMemory(step, update ? [program, update] : [program], sizes) }),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
@@ -330,8 +349,12 @@ function describe(r: Inspection): string {
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
     ...(r.precision ? [["computed in", precisionText(r.precision)] as const] : []),
-    ["memory, parameters", bytes(r.memory.parameters)],
-    [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
+    ...(r.memoryByKind
+      ? memoryRows(r.memoryByKind)
+      : ([
+          ["memory, parameters", bytes(r.memory.parameters)],
+          ["memory, activations", bytes(r.memory.activations)],
+        ] as const)),
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],
     ["compiled in", `${r.compileMs} ms`],
     ...Object.entries(r.graphs ?? {}).map(([name, what]) => [`--graph ${name}`, what] as const),

@@ -33,6 +33,9 @@ export interface ArenaLayout {
 
 export const arenaAxis = (layout: ArenaLayout): Axis => ({ name: "arena", size: layout.size });
 
+/** Whether a tensor is an arena, or a range of one. */
+export const isArena = ({ axes }: TensorType): boolean => axes.length === 1 && axes[0]!.name === "arena";
+
 /**
  * Ranges for the tensors given, in their order, in as few arenas of at most `most` elements as that takes: a kernel binds
  * and counts only so many. Throws InternalError for a symbolic size.
