@@ -9,11 +9,21 @@ import { convertCommand } from "./commands/convert.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { planCommand } from "./commands/plan.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { InterruptedError } from "./interruption.ts";
-import { byteCount, collect, duration, positiveNumber, seed, wholeNumber } from "./option-values.ts";
+import {
+  byteCount,
+  collect,
+  duration,
+  memoryBudget,
+  positiveNumber,
+  seed,
+  share,
+  wholeNumber,
+} from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -94,6 +104,22 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("plan <model|job.ts>")
+    .description("what a stage of training takes on given hardware: memory, largest batch, operations, time")
+    .requiredOption(
+      "--hardware <text>",
+      'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; here is the device that is here',
+    )
+    .option("--stage <n>", "the stage of the model; a job is one")
+    .option(...set)
+    .option(...size)
+    .addOption(new Option("--precision <precision>", "what is computed in").choices([...precisions]))
+    .option("--memory <size>", "of a device, as in 24GiB, or a share of what it has, as in 0.8", memoryBudget)
+    .option("--batch <n>", "samples that a device computes at once; default what fits", wholeNumber)
+    .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
+    .option("--json", "figures for programs", false)
+    .action(async (source, options) => done(await planCommand(source, options)));
   program
     .command("tune <model>")
     .description("time every way to make a model's kernels on the GPU, and keep what is faster for later runs")

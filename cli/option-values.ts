@@ -44,3 +44,14 @@ export function anyNumber(text: string): number {
   if (text.trim() !== "" && Number.isFinite(value)) return value;
   throw new InvalidArgumentError("a number is needed");
 }
+
+/** A number above 0 and up to 1. */
+export function share(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 1) return value;
+  throw new InvalidArgumentError("a share is needed, above 0 and up to 1");
+}
+
+/** Bytes, or a share of the memory that there is. */
+export const memoryBudget = (text: string): number =>
+  /^(0?\.\d+|1(\.0*)?)$/.test(text.trim()) ? share(text) : byteCount(text);

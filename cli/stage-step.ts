@@ -8,6 +8,8 @@ export interface StageOfModel {
   readonly step: TrainingStep;
   /** The whole model as the stage has it, also what its loss does not use: a stage may have a resolution of its own. */
   readonly model: () => Graph;
+  /** Samples of one update over all devices, and updates, as the stage has them. */
+  readonly recipe: { readonly batch: number; readonly steps: number };
 }
 
 /** Throws UsageError for a stage that there is not, naming those that there are, and for a graph beside it. */
@@ -23,7 +25,9 @@ export function stageStep(
   const recipe = known?.stages[stage];
   if (known && recipe && named.config) {
     const made = recipe(named.config);
-    return { step: trainingStep({ ...made.stage, precision }), model: () => trace(known.model, made.config) };
+    const { batch, steps } = made;
+    const step = trainingStep({ ...made.stage, precision });
+    return { step, model: () => trace(known.model, made.config), recipe: { batch, steps } };
   }
   const stages = Object.keys(known?.stages ?? {});
   throw new UsageError(

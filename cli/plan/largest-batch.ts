@@ -35,24 +35,29 @@ export function largestBatch({ need, budget, most, plans: limit = 24 }: BatchSea
     known.set(batch, found);
     return found;
   };
-  const fits = (n: Need): n is { readonly bytes: number } => "bytes" in n && n.bytes <= budget;
-  const why = (n: Need) => ("refused" in n ? n.refused : "memory");
-  const first = at(1);
-  if (!fits(first)) return { batch: 0, tooMany: 1, because: why(first), plans: known.size };
-  let low = 1;
-  let high: number | undefined;
-  while (high === undefined) {
-    if (low >= most) return { batch: most, plans: known.size };
-    const next = Math.min(most, 4 * low);
-    if (fits(at(next))) low = next;
-    else high = next;
-  }
+  const fits = (batch: number): boolean => {
+    const needed = at(batch);
+    return "bytes" in needed && needed.bytes <= budget;
+  };
+  let [low, high] = firstThatFails(fits, most);
+  if (high > most) return { batch: most, plans: known.size };
   for (let turn = 0; high - low > 1 && known.size < limit; turn++) {
     const next = turn % 3 === 2 ? Math.floor((low + high) / 2) : onLine(low, at(low), high, at(high), budget);
-    if (fits(at(next))) low = next;
+    if (fits(next)) low = next;
     else high = next;
   }
-  return { batch: low, tooMany: high, because: why(at(high)), plans: known.size };
+  const failed = at(high);
+  return { batch: low, tooMany: high, because: "refused" in failed ? failed.refused : "memory", plans: known.size };
+}
+
+/** Of 1, 4, 16 and so on, and `most` at last, one that fits and the next, which does not; above `most` where all fit. */
+function firstThatFails(fits: (batch: number) => boolean, most: number): [low: number, high: number] {
+  let low = 0;
+  for (let batch = 1; ; batch = Math.min(most, 4 * batch)) {
+    if (!fits(batch)) return [low, batch];
+    if (batch === most) return [most, most + 1];
+    low = batch;
+  }
 }
 
 /** Where the line through two plans meets the budget, strictly between them; their middle where one has no bytes. */

@@ -20,7 +20,10 @@ const rateOf = ({ onMatrices }: PlannedKernel, peaks: Peaks): number =>
   onMatrices ? (peaks.matrices ?? peaks.f32) : peaks.f32;
 
 /** max(operations / rate, bytes / bandwidth) of each kernel, and a launch for each. */
-export function rooflineTime({ kernels, copied }: Pick<PlannedProgram, "kernels" | "copied">, peaks: Peaks): RooflineTime {
+export function rooflineTime(
+  { kernels, copied }: Pick<PlannedProgram, "kernels" | "copied">,
+  peaks: Peaks,
+): RooflineTime {
   let [byOperations, byBytes] = [0, (2 * copied) / peaks.copy]; // a copy reads and writes
   for (const kernel of kernels) {
     const computing = kernel.flops / rateOf(kernel, peaks);

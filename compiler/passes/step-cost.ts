@@ -2,6 +2,7 @@
 import type { Sizes } from "../ir/dim.ts";
 import { type Graph, nodesOf, topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
+import { isArena } from "./arena.ts";
 import { costOf, type NodeCost } from "./cost.ts";
 
 export type Operations = Pick<NodeCost, "macs" | "flops">;
@@ -15,10 +16,9 @@ export interface StepOperations {
   readonly update: Operations;
 }
 
-/** Whether a node makes or reads an arena, but for views of its parameters. */
-const isOfArena = (node: Node): boolean => isArena(node) || (node.type.axes.length === 0 && node.operands.some(isArena));
-
-const isArena = ({ type: { axes } }: Node): boolean => axes.length === 1 && axes[0]!.name === "arena";
+/** Whether a node makes an arena, or a number of one; not so for views of parameters. */
+const isOfArena = ({ type, operands }: Node): boolean =>
+  isArena(type) || (type.axes.length === 0 && operands.some((o) => isArena(o.type)));
 
 /** Operations of a graph with the output `loss`, at given sizes; of one without, all are of the update. */
 export function countStepOperations(graph: Graph, sizes: Sizes = {}): StepOperations {

@@ -10,8 +10,11 @@ import type { Graph } from "../ir/graph.ts";
 import { isParameter, isState } from "../ir/op.ts";
 import { flopsOf } from "../ir/work.ts";
 import type { KernelKind } from "../kernel/index.ts";
-import { type AdapterFacts, holds, type ScheduledPlan, type ShapedKernel } from "../lowering/index.ts";
+import { type AdapterFacts, holds, type ScheduledPlan } from "../lowering/index.ts";
+import type { BoundKernels } from "./memory-by-kind.ts";
 import { type PlanningOptions, planningStages, scheduleForm } from "./webgpu.ts";
+
+type ShapedKernel = ScheduledPlan["shaped"][number];
 
 export interface PlannedKernel {
   readonly name: string;
@@ -29,8 +32,9 @@ export interface PlannedKernel {
 }
 
 export interface PlannedProgram {
-  readonly plan: ScheduledPlan;
   readonly kernels: readonly PlannedKernel[];
+  /** The same kernels as bound to memory. */
+  readonly bound: BoundKernels;
   /** Bytes that are copied when all kernels are done. */
   readonly copied: number;
   /** The most bytes of one tensor, or part of one, that a kernel binds. */
@@ -46,11 +50,18 @@ export function planKernels(
   const plan = runStages(graph, planningStages(facts, options), scheduleForm, options);
   const regions = plan.shaped.flatMap(({ shape }) => shape.regions);
   return {
-    plan,
+    bound: { ...plan, kernels: plan.shaped.map(bindingsOf) },
     kernels: plan.shaped.map((one) => plannedKernel(plan, one, sizes)),
     copied: plan.plan.copies.reduce((n, c) => n + dimValue(c.bytes, sizes), 0),
     largestBinding: regions.reduce((most, r) => Math.max(most, regionBytes(r, sizes)), 0),
   };
+}
+
+/** What a kernel of this shape binds: what it writes is open to reading as well. */
+function bindingsOf({ shape: { regions, stores } }: ShapedKernel): BoundKernels["kernels"][number] {
+  const written = new Set([...stores.values()].map((place) => place.region));
+  const access = (i: number) => (written.has(i) ? "read_write" : "read");
+  return { kernel: { buffers: regions.map((_, i) => ({ access: access(i) })) }, bindings: regions };
 }
 
 type Region = ShapedKernel["shape"]["regions"][number];

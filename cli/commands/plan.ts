@@ -1,0 +1,142 @@
+/** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
+import { type Precision, type PrecisionPath, precisionPath } from "../../compiler/index.ts";
+import { memoryRows } from "../memory-report.ts";
+import { bytes, digits, json, short, table, wrap } from "../output.ts";
+import { type ClusterPlan, type PlannedDevice, planCluster } from "../plan/cluster-plan.ts";
+import { clusterOf, hereName, type Link, parseHardware, recordOf } from "../plan/hardware-text.ts";
+import { hardwareHere } from "../plan/here.ts";
+import { printSeconds } from "../plan/seconds.ts";
+import { precisionText } from "../precision.ts";
+import { describeParameters, type ParameterFigures, parameterFigures } from "../stage-figures.ts";
+import { trainingSubject } from "../training-subject.ts";
+
+export interface PlanArguments {
+  readonly set: readonly string[];
+  readonly size: readonly string[];
+  readonly stage?: string;
+  readonly hardware: string;
+  readonly precision?: Precision;
+  /** Bytes, or a share of what the device has. */
+  readonly memory?: number;
+  readonly batch?: number;
+  readonly efficiency: number;
+  readonly json: boolean;
+}
+
+/** What `--json` prints. */
+interface Report extends ClusterPlan {
+  readonly subject: string;
+  readonly parameters: ParameterFigures;
+  readonly precision: PrecisionPath;
+  readonly hardware: {
+    readonly name: string;
+    readonly count: number;
+    readonly link?: Link;
+    readonly memory?: number;
+    readonly peaks: PlannedDevice["peaks"];
+    readonly source: string;
+  };
+  readonly efficiency: number;
+}
+
+export async function planCommand(source: string, args: PlanArguments): Promise<number> {
+  const asked = parseHardware(args.hardware);
+  const isHere = asked.device.toLowerCase() === hereName;
+  const { device, count, link } = isHere ? await hardwareHere(asked) : clusterOf(recordOf(asked.device), asked);
+  const subject = await trainingSubject(source, args);
+  const memory = budgetOf(device.memory, args.memory);
+  const planned: PlannedDevice = { ...device, ...(memory !== undefined && { memory }) };
+  const { batch, efficiency } = args;
+  const plan = planCluster(subject, { device: planned, count, link, batch, efficiency });
+  const { name, peaks, source: from } = device;
+  const report: Report = {
+    subject: subject.name,
+    parameters: parameterFigures(subject),
+    precision: precisionPath(device.facts, { precision: subject.step.precision, parameters: "f32" }),
+    hardware: { name, count, ...(link && { link }), ...(memory !== undefined && { memory }), peaks, source: from },
+    efficiency,
+    ...plan,
+  };
+  process.stdout.write(args.json ? `${json(report)}\n` : describe(report));
+  return 0;
+}
+
+/** A number up to 1 is a share of the device's memory. */
+const budgetOf = (memory: number | undefined, asked: number | undefined): number | undefined =>
+  asked === undefined ? memory : asked <= 1 ? (memory === undefined ? undefined : asked * memory) : asked;
+
+const percent = (share: number): string => `${Number((100 * share).toPrecision(3))} %`;
+
+function describe(r: Report): string {
+  const { hardware: h, operations: o, time, batch } = r;
+  const of = (n: { macs: number; flops: number }) => `${short(n.macs)} multiply-accumulates, ${short(n.flops)}FLOP`;
+  const name = h.count === 1 ? h.name : `${h.count} × ${h.name}`;
+  const micro =
+    batch.microBatches === 1
+      ? `${batch.micro}`
+      : `${batch.micro * batch.microBatches} in ${batch.microBatches} micro-batches of ${batch.micro}`;
+  const devices = h.count === 1 ? "" : " on each device";
+  const rows: [string, string][] = [
+    ["planned", `${r.subject}, on ${name}`],
+    ...describeParameters(r.parameters),
+    ["computed in", precisionText(r.precision)],
+    ["hardware", printPeaks(h)],
+    ...(h.link
+      ? [
+          ["  joined by", `${h.link.name}, ${digits(h.link.bytesPerSecond / 1e9)} GB/s for each device`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
+    ["largest batch", describeLargest(r)],
+    ["batch", `${digits(batch.update)} an update: ${micro}${devices}`],
+    ...memoryRows(r.memory).map(([label, value]): [string, string] => [label, value]),
+    ...(r.sharded === undefined
+      ? []
+      : [["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`] as [string, string]]),
+    ["operations of an update", h.count === 1 ? "" : "of one device"],
+    ["  forward", of(o.forward)],
+    ["  backward", of(o.backward)],
+    ["  update", `${short(o.update.flops)}FLOP`],
+    ["kernels", digits(r.kernels)],
+    [
+      "time of an update",
+      `${printSeconds(time.update)}${r.efficiency === 1 ? " at the roofline" : ` at ${percent(r.efficiency)} of the roofline`}`,
+    ],
+    ["  bound by operations", printSeconds(time.operations)],
+    ["  bound by bytes", printSeconds(time.bytes)],
+    ["  launches", printSeconds(time.launches)],
+    ...(h.link ? [["  sums of gradients", printSeconds(time.exchange)] as [string, string]] : []),
+    ["utilization", percent(r.utilization)],
+    ["samples a second", digits3(r.samplesPerSecond)],
+    ...(r.seconds === undefined
+      ? []
+      : [["all steps", `${digits(r.steps!)} updates, ${printSeconds(r.seconds)}`] as [string, string]]),
+  ];
+  const notes = [
+    ...(r.fits === false ? ["it does not fit: figures of time are as if it did"] : []),
+    `peaks: ${h.source}`,
+  ];
+  return `${table(rows)}\n${notes.flatMap((n) => wrap(n, "  ")).join("\n")}\n`;
+}
+
+const digits3 = (n: number): string => (n >= 1000 ? digits(n) : String(Number(n.toPrecision(3))));
+
+const rate = (n: number): string => `${Number((n / 1e12).toPrecision(4))} TFLOP/s`;
+
+function printPeaks({ memory, peaks }: Report["hardware"]): string {
+  const matrices = peaks.matrices === undefined ? "" : `, ${rate(peaks.matrices)} on matrices`;
+  const has = memory === undefined ? "" : `${bytes(memory)}, `;
+  return `${has}${digits(peaks.copy / 1e9)} GB/s, ${rate(peaks.f32)} in f32${matrices}`;
+}
+
+function describeLargest({ largest, hardware: { memory } }: Report): string {
+  if (!largest) return memory === undefined ? "not known: say --memory" : "fixed by the job";
+  const { batch, tooMany, because } = largest;
+  if (tooMany === undefined) return `${digits(batch)} and more`;
+  const why = because === "memory" ? "" : `: ${because}`;
+  if (batch === 0) return `none: not one sample fits${why}`;
+  const exact = tooMany === batch + 1 ? `${digits(tooMany)} does not fit` : `at least; ${digits(tooMany)} does not fit`;
+  return `${digits(batch)} (by its plan; ${exact}${why})`;
+}
