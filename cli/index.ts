@@ -62,11 +62,11 @@ function commands(done: (status: number) => void): Command {
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
   const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
   program
-    .command("inspect <model>")
-    .description("what a model is, costs and compiles to")
+    .command("inspect <model|job.ts>")
+    .description("what a model or the step of a training job is, costs and compiles to")
     .option(...set)
     .option(...graph)
-    .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option("--batch <n>", "number that stands for symbolic sizes; default 1, and of a job its own", wholeNumber)
     .option(...size)
     .option("--text", "print the graph", false)
     .option(

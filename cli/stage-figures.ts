@@ -1,36 +1,36 @@
-/** What a training step is, in figures: parameters, what is trained, and the settings of its stage. */
-import { countParameters, type Node, type Precision, type SizedAxis } from "../compiler/index.ts";
-import { digits } from "./output.ts";
+/** What a training step is, in figures: parameters, what is trained, how, and what an update computes. */
+import {
+  countParameters,
+  countStepOperations,
+  inputName,
+  type Operations,
+  type Precision,
+  type Sizes,
+  type StepOperations,
+} from "../compiler/index.ts";
+import { digits, short } from "./output.ts";
 import type { TrainingSubject } from "./training-subject.ts";
+
+type Step = TrainingSubject["step"];
+type Row = readonly [string, string];
 
 export interface ParameterFigures {
   /** Elements of all parameters of the model. */
   readonly all: number;
   readonly tensors: number;
+  readonly byGroup: Readonly<Record<string, number>>;
   readonly trained: number;
   readonly trainedTensors: number;
 }
 
-const elements = (nodes: readonly Node[]): number =>
-  nodes.reduce((n, { type }) => n + (type.axes as readonly SizedAxis[]).reduce((m, a) => m * a.size, 1), 0);
-
-/** Of the model where that is known; else of what the step reads. */
+/** Of the model where that is known; else of what the step reads, but for low-rank updates, which no model has. */
 export function parameterFigures({ step, model }: Pick<TrainingSubject, "step" | "model">): ParameterFigures {
-  const { trained, frozen } = step;
-  const whole = model && countParameters(model);
-  // Low-rank updates are no parameters of the plain model.
-  return {
-    all: whole?.parameters ?? elements([...trained, ...frozen]),
-    tensors: whole?.tensors ?? trained.length + frozen.length,
-    trained: elements(trained),
-    trainedTensors: trained.length,
-  };
+  const added = new Set((step.adapters ?? []).flatMap(({ down, up }) => [down, up]));
+  const read = { inputs: [...step.trained, ...step.frozen].filter((n) => !added.has(inputName(n))) };
+  const { parameters: all, tensors, byGroup } = countParameters(model ?? read);
+  const trained = countParameters({ inputs: step.trained });
+  return { all, tensors, byGroup, trained: trained.parameters, trainedTensors: trained.tensors };
 }
-
-export const describeParameters = (p: ParameterFigures): [string, string][] => [
-  ["parameters", `${digits(p.all)} in ${digits(p.tensors)} tensors`],
-  ["  trained", `${digits(p.trained)} in ${digits(p.trainedTensors)} tensors`],
-];
 
 /** How a stage trains, as far as its step shows it. */
 export interface StageSettings {
@@ -38,22 +38,53 @@ export interface StageSettings {
   readonly precision: Precision;
   /** Micro-batches of an update. */
   readonly accumulate: number;
-  /** Low-rank updates of weights. */
+  /** Weights with low-rank updates. */
   readonly lora: number;
   /** Whether an average of the weights is kept. */
   readonly ema: boolean;
 }
 
-export const stageSettings = ({
-  rule,
-  precision,
-  accumulation,
-  adapters,
-  arenas,
-}: TrainingSubject["step"]): StageSettings => ({
+export const stageSettings = ({ rule, precision, accumulation, adapters, arenas }: Step): StageSettings => ({
   rule: rule.name,
   precision,
   accumulate: accumulation?.count ?? 1,
   lora: adapters?.length ?? 0,
   ema: arenas.some((a) => a.average !== undefined),
 });
+
+/** "adamw, f16, 8 micro-batches, low-rank updates of 12 weights, an average of the weights" */
+export function printSettings({ rule, precision, accumulate, lora, ema }: StageSettings): string {
+  const parts = [
+    rule,
+    precision,
+    accumulate > 1 && `${accumulate} micro-batches`,
+    lora > 0 && `low-rank updates of ${lora} weights`,
+    ema && "an average of the weights",
+  ];
+  return parts.filter((part) => part !== false).join(", ");
+}
+
+/** Operations of an update made of so many micro-batches, each of these sizes. */
+export function updateOperations({ graph, accumulation }: Step, sizes: Sizes, microBatches: number): StepOperations {
+  const { forward, backward, update } = countStepOperations(graph, sizes);
+  const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });
+  const once = accumulation && countStepOperations(accumulation.update, sizes).update;
+  const sums = times(microBatches, update);
+  return {
+    forward: times(microBatches, forward),
+    backward: times(microBatches, backward),
+    update: once ? { macs: sums.macs + once.macs, flops: sums.flops + once.flops } : update,
+  };
+}
+
+export const operationRows = ({ forward, backward, update }: StepOperations): readonly Row[] => [
+  ["operations of an update", `${short(forward.flops + backward.flops + update.flops)}FLOP`],
+  ["  forward", `${short(forward.macs)} multiply-accumulates, ${short(forward.flops)}FLOP`],
+  ["  backward", `${short(backward.macs)} multiply-accumulates, ${short(backward.flops)}FLOP`],
+  ["  update", `${short(update.flops)}FLOP`],
+];
+
+export const parameterRows = (p: ParameterFigures): readonly Row[] => [
+  ["parameters", `${digits(p.all)} in ${digits(p.tensors)} tensors`],
+  ["  trained", `${digits(p.trained)} in ${digits(p.trainedTensors)} tensors`],
+];

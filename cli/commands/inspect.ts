@@ -15,6 +15,7 @@ import {
   dimValue,
   type Graph,
   globMatches,
+  graphSymbols,
   inspectionPage,
   type MemoryByKind,
   memoryOf,
@@ -28,23 +29,33 @@ import {
   readSwitches,
   recordingObserver,
   type Sizes,
+  type StepOperations,
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Model, stepMemory, type TrainingStep } from "../../dsl/index.ts";
+import { type Model, stepMemory } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
 import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
-import { type GraphChoice, loadConfigured } from "../load.ts";
+import { type GraphChoice, isJob, loadConfigured } from "../load.ts";
 import { memoryRows } from "../memory-report.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { keptAs, precisionFor, precisionText } from "../precision.ts";
 import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
+import {
+  operationRows,
+  parameterFigures,
+  printSettings,
+  type StageSettings,
+  stageSettings,
+  updateOperations,
+} from "../stage-figures.ts";
 import { stageStep } from "../stage-step.ts";
+import { jobSubject, samples, type TrainingSubject } from "../training-subject.ts";
 import { tunedOptions } from "../tuning.ts";
 import { sweepCommand } from "./sweep.ts";
 
@@ -78,8 +89,10 @@ export interface Inspection {
   readonly graphs?: Readonly<Record<string, string>>;
   /** `paper` counts as the model's paper does, for one sample; null for models that no paper counts. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
-  /** What a training stage learns; absent without --stage. */
+  /** What a training stage or a job learns, how, and what an update of it computes; absent of a model. */
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
+  readonly settings?: StageSettings;
+  readonly operations?: StepOperations;
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
   /** What it is computed in; absent where f16 is not asked for. */
@@ -92,10 +105,16 @@ export interface Inspection {
   readonly compileMs: number;
 }
 
-export async function inspectCommand(source: string, args: InspectArguments): Promise<number> {
+/** As a person gives them: where `batch` is left out, it is 1, and of a job its own. */
+export type InspectOptions = Omit<InspectArguments, "batch"> & { readonly batch?: number };
+
+export async function inspectCommand(source: string, options: InspectOptions): Promise<number> {
+  const given = { ...options, batch: options.batch ?? 1 };
   // A second's work leaves 100 MB of garbage, for which V8 would grow its young generation to 64 MB.
   setFlagsFromString("--semi-space-growth-factor=1");
-  if (args.sweep.length > 0) return await sweepCommand(source, args);
+  if (given.sweep.length > 0) return await sweepCommand(source, given);
+  const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
+  const args = job?.args ?? given;
   if (args.measure && args.kernels === undefined)
     throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
   if (args.measure && args.adapter !== anyGpu)
@@ -103,7 +122,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
-  const { graph, parts, step } = await subject(source, args);
+  const { graph, parts, step } = job ?? (await subject(source, args));
   if (args.text) {
     process.stdout.write(printGraph(graph));
     return 0;
@@ -246,7 +265,41 @@ const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArgumen
 interface Subject {
   readonly graph: Graph;
   readonly parts: Partial<Inspection>;
-  readonly step?: TrainingStep;
+  readonly step?: TrainingSubject["step"];
+}
+
+/** A user's own job, at its own sizes and precision where the options say no others. */
+async function inspectedJob(
+  source: string,
+  options: InspectOptions,
+): Promise<Subject & { readonly args: InspectArguments }> {
+  const { stage, graph: named, dtype } = options;
+  const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
+  if (stray) throw new UsageError(`${stray} is about a model; "${source}" is a job, whose training step is inspected`);
+  if (dtype !== "f32")
+    throw new UsageError(`--dtype is about a model; a job says it by its settings: --set precision=${dtype}`);
+  const job = await jobSubject(source, { set: options.set, size: [] });
+  const { graph, precision } = job.step;
+  const open = graphSymbols(graph).filter((name) => job.sizes[name] !== undefined);
+  const { batch } = options;
+  const own = open
+    .filter((name) => batch === undefined || name !== samples)
+    .map((name) => `${name}=${job.sizes[name]}`);
+  const args = { ...options, dtype: precision, batch: batch ?? 1, size: [...own, ...options.size] };
+  return { graph, step: job.step, parts: stageParts(job, job.name), args };
+}
+
+/** What is said of a training step rather than of its graph. */
+function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
+  const { all, tensors, byGroup, trained, trainedTensors } = parameterFigures(subject);
+  return {
+    model: subject.step.graph.name,
+    parameters: all,
+    tensors,
+    parametersByGroup: byGroup,
+    trainable: { stage, parameters: trained, tensors: trainedTensors },
+    settings: stageSettings(subject.step),
+  };
 }
 
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
@@ -260,19 +313,8 @@ async function subject(source: string, args: InspectArguments): Promise<Subject>
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
   const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
-  const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
-  const all = countParameters(whole());
-  return {
-    graph: step.graph,
-    step,
-    parts: {
-      model: graph.name,
-      parameters: all.parameters,
-      tensors: all.tensors,
-      parametersByGroup: all.byGroup,
-      trainable: { stage: args.stage, parameters, tensors: step.trained.length },
-    },
-  };
+  const parts = { ...stageParts({ step, model: whole() }, args.stage), model: graph.name };
+  return { graph: step.graph, step, parts };
 }
 
 /** The named graphs of a model, by what they are; a graph on its own has none. */
@@ -283,7 +325,7 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
 
 function inspect(
   graph: Graph,
-  step: TrainingStep | undefined,
+  step: TrainingSubject["step"] | undefined,
   sizes: Sizes,
   args: InspectArguments,
   begun: number,
@@ -303,6 +345,7 @@ function inspect(
     ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
     ...(step && { memoryByKind: stepMemory(step, update ? [program, update] : [program], sizes) }),
+    ...(step && { operations: updateOperations(step, sizes, step.accumulation?.count ?? 1) }),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
@@ -343,9 +386,11 @@ function describe(r: Inspection): string {
           ] as const,
         ]
       : []),
+    ...(r.settings ? [["trained with", printSettings(r.settings)] as const] : []),
     ["sizes", sizes === "" ? "all fixed" : sizes],
     ["multiply-accumulates", `${digits(r.macs.exact)} (${short(r.macs.exact)})`],
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
+    ...(r.operations ? operationRows(r.operations) : []),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
     ...(r.precision ? [["computed in", precisionText(r.precision)] as const] : []),

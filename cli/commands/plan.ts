@@ -1,13 +1,13 @@
 /** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
 import { type Precision, type PrecisionPath, precisionPath } from "../../compiler/index.ts";
 import { memoryRows } from "../memory-report.ts";
-import { bytes, digits, json, short, table, wrap } from "../output.ts";
+import { bytes, digits, json, table, wrap } from "../output.ts";
 import { type ClusterPlan, type PlannedDevice, planCluster } from "../plan/cluster-plan.ts";
 import { clusterOf, hereName, type Link, parseHardware, recordOf } from "../plan/hardware-text.ts";
 import { hardwareHere } from "../plan/here.ts";
 import { printSeconds } from "../plan/seconds.ts";
 import { precisionText } from "../precision.ts";
-import { describeParameters, type ParameterFigures, parameterFigures } from "../stage-figures.ts";
+import { operationRows, type ParameterFigures, parameterFigures, parameterRows } from "../stage-figures.ts";
 import { trainingSubject } from "../training-subject.ts";
 
 export interface PlanArguments {
@@ -67,58 +67,61 @@ const budgetOf = (memory: number | undefined, asked: number | undefined): number
 
 const percent = (share: number): string => `${Number((100 * share).toPrecision(3))} %`;
 
+type Row = readonly [string, string];
+
 function describe(r: Report): string {
-  const { hardware: h, operations: o, time, batch } = r;
-  const of = (n: { macs: number; flops: number }) => `${short(n.macs)} multiply-accumulates, ${short(n.flops)}FLOP`;
+  const { hardware: h } = r;
   const name = h.count === 1 ? h.name : `${h.count} × ${h.name}`;
-  const micro =
-    batch.microBatches === 1
-      ? `${batch.micro}`
-      : `${batch.micro * batch.microBatches} in ${batch.microBatches} micro-batches of ${batch.micro}`;
-  const devices = h.count === 1 ? "" : " on each device";
-  const rows: [string, string][] = [
+  const link: Row[] = h.link
+    ? [["  joined by", `${h.link.name}, ${digits(h.link.bytesPerSecond / 1e9)} GB/s for each device`]]
+    : [];
+  const sharded: Row[] =
+    r.sharded === undefined
+      ? []
+      : [["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`]];
+  const rows: Row[] = [
     ["planned", `${r.subject}, on ${name}`],
-    ...describeParameters(r.parameters),
+    ...parameterRows(r.parameters),
     ["computed in", precisionText(r.precision)],
     ["hardware", printPeaks(h)],
-    ...(h.link
-      ? [
-          ["  joined by", `${h.link.name}, ${digits(h.link.bytesPerSecond / 1e9)} GB/s for each device`] as [
-            string,
-            string,
-          ],
-        ]
-      : []),
+    ...link,
     ["largest batch", describeLargest(r)],
-    ["batch", `${digits(batch.update)} an update: ${micro}${devices}`],
-    ...memoryRows(r.memory).map(([label, value]): [string, string] => [label, value]),
-    ...(r.sharded === undefined
-      ? []
-      : [["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`] as [string, string]]),
-    ["operations of an update", h.count === 1 ? "" : "of one device"],
-    ["  forward", of(o.forward)],
-    ["  backward", of(o.backward)],
-    ["  update", `${short(o.update.flops)}FLOP`],
+    ["batch", describeBatch(r)],
+    ...memoryRows(r.memory),
+    ...sharded,
+    ...operationRows(r.operations),
     ["kernels", digits(r.kernels)],
-    [
-      "time of an update",
-      `${printSeconds(time.update)}${r.efficiency === 1 ? " at the roofline" : ` at ${percent(r.efficiency)} of the roofline`}`,
-    ],
-    ["  bound by operations", printSeconds(time.operations)],
-    ["  bound by bytes", printSeconds(time.bytes)],
-    ["  launches", printSeconds(time.launches)],
-    ...(h.link ? [["  sums of gradients", printSeconds(time.exchange)] as [string, string]] : []),
-    ["utilization", percent(r.utilization)],
-    ["samples a second", digits3(r.samplesPerSecond)],
-    ...(r.seconds === undefined
-      ? []
-      : [["all steps", `${digits(r.steps!)} updates, ${printSeconds(r.seconds)}`] as [string, string]]),
+    ...timeRows(r),
   ];
   const notes = [
-    ...(r.fits === false ? ["it does not fit: figures of time are as if it did"] : []),
+    ...(r.fits === false ? ["it does not fit: its time is as if it did"] : []),
+    ...(h.count > 1 ? ["memory, operations and kernels are those of one device"] : []),
     `peaks: ${h.source}`,
   ];
   return `${table(rows)}\n${notes.flatMap((n) => wrap(n, "  ")).join("\n")}\n`;
+}
+
+function timeRows({ time, efficiency, hardware, utilization, samplesPerSecond, seconds, steps }: Report): Row[] {
+  const of = efficiency === 1 ? "at the roofline" : `at ${percent(efficiency)} of the roofline`;
+  const exchange: Row[] = hardware.link ? [["  sums of gradients", printSeconds(time.exchange)]] : [];
+  const all: Row[] =
+    seconds === undefined ? [] : [["all steps", `${digits(steps!)} updates, ${printSeconds(seconds)}`]];
+  return [
+    ["time of an update", `${printSeconds(time.update)} ${of}`],
+    ["  bound by operations", printSeconds(time.operations)],
+    ["  bound by bytes", printSeconds(time.bytes)],
+    ["  launches", printSeconds(time.launches)],
+    ...exchange,
+    ["utilization", percent(utilization)],
+    ["samples a second", digits3(samplesPerSecond)],
+    ...all,
+  ];
+}
+
+function describeBatch({ batch: { micro, microBatches, update }, hardware: { count } }: Report): string {
+  const share = digits(micro * microBatches);
+  const parts = microBatches === 1 ? share : `${share} in ${digits(microBatches)} micro-batches of ${digits(micro)}`;
+  return count === 1 ? parts : `${digits(update)}, on each device ${parts}`;
 }
 
 const digits3 = (n: number): string => (n >= 1000 ? digits(n) : String(Number(n.toPrecision(3))));

@@ -1,11 +1,12 @@
 /** The plan of a stage on devices that each hold the whole step and see a part of each batch. docs/plan.md. */
 import type { MemoryByKind, StepOperations } from "../../compiler/index.ts";
+import { updateOperations } from "../stage-figures.ts";
 import { isOpen, samples, type TrainingSubject } from "../training-subject.ts";
 import type { Hardware } from "./hardware-records.ts";
 import type { Link } from "./hardware-text.ts";
 import { type LargestBatch, largestBatch } from "./largest-batch.ts";
 import { allReduceSeconds } from "./roofline.ts";
-import { needOf, operationsOf, planStep, timeOf, totalBytes } from "./step-plan.ts";
+import { needOf, planStep, timeOf, totalBytes } from "./step-plan.ts";
 
 /** A device without a figure for its memory has no largest batch. */
 export type PlannedDevice = Omit<Hardware, "memory" | "link"> & { readonly memory?: number };
@@ -68,7 +69,7 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const exchange = link ? allReduceSeconds(gradientBytes(subject), count, link.bytesPerSecond) : 0;
   const parts = { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
   const seconds = Object.values(parts).reduce((a, b) => a + b, 0);
-  const operations = operationsOf(subject, batch.micro, n);
+  const operations = updateOperations(subject.step, { ...subject.sizes, [samples]: batch.micro }, n);
   const peak = plan.programs[0]!.kernels.some((k) => k.onMatrices) ? (peaks.matrices ?? peaks.f32) : peaks.f32;
   const bytes = totalBytes(plan.memory);
   return {

@@ -2,12 +2,10 @@
 import {
   type AdapterFacts,
   bindSizes,
-  countStepOperations,
   type Graph,
   type MemoryByKind,
   type PlannedProgram,
   planKernels,
-  type StepOperations,
   UnsupportedError,
 } from "../../compiler/index.ts";
 import { stepMemory } from "../../dsl/index.ts";
@@ -72,19 +70,5 @@ export function timeOf({ programs: [step, update] }: StepPlan, peaks: Peaks): Up
   return {
     microBatch: rooflineTime({ kernels: kernels.filter((k) => !k.updates), copied: 0 }, peaks),
     update: rooflineTime({ kernels: kernels.filter((k) => k.updates), copied }, peaks),
-  };
-}
-
-/** Operations of one update of `microBatches` of the plan's size. */
-export function operationsOf({ step, sizes }: TrainingSubject, batch: number, microBatches: number): StepOperations {
-  const bound = { ...sizes, [samples]: batch };
-  const { forward, backward, update } = countStepOperations(step.graph, bound);
-  const once = step.accumulation ? countStepOperations(step.accumulation.update, bound).update : { macs: 0, flops: 0 };
-  const times = (n: number, { macs, flops }: typeof forward) => ({ macs: n * macs, flops: n * flops });
-  const perBatch = step.accumulation ? times(microBatches, update) : update;
-  return {
-    forward: times(microBatches, forward),
-    backward: times(microBatches, backward),
-    update: { macs: perBatch.macs + once.macs, flops: perBatch.flops + once.flops },
   };
 }
