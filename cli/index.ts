@@ -116,7 +116,11 @@ function commands(done: (status: number) => void): Command {
     .option(...size)
     .addOption(new Option("--precision <precision>", "what is computed in").choices([...precisions]))
     .option("--memory <size>", "of a device, as in 24GiB, or a share of what it has, as in 0.8", memoryBudget)
-    .option("--batch <n>", "samples that a device computes at once; default what fits", wholeNumber)
+    .option(
+      "--batch <n>",
+      "samples that a device computes at once, of which alone a plan is made; default what fits",
+      wholeNumber,
+    )
     .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
     .option("--json", "figures for programs", false)
     .action(async (source, options) => done(await planCommand(source, options)));

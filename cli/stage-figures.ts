@@ -68,14 +68,19 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
 export function updateOperations({ graph, accumulation }: Step, sizes: Sizes, microBatches: number): StepOperations {
   const { forward, backward, update } = countStepOperations(graph, sizes);
   const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });
-  const once = accumulation && countStepOperations(accumulation.update, sizes).update;
+  const once = accumulation && Object.values<Operations>({ ...countStepOperations(accumulation.update, sizes) });
   const sums = times(microBatches, update);
   return {
     forward: times(microBatches, forward),
     backward: times(microBatches, backward),
-    update: once ? { macs: sums.macs + once.macs, flops: sums.flops + once.flops } : update,
+    update: once ? total([sums, ...once]) : update,
   };
 }
+
+const total = (parts: readonly Operations[]): Operations => ({
+  macs: parts.reduce((n, p) => n + p.macs, 0),
+  flops: parts.reduce((n, p) => n + p.flops, 0),
+});
 
 export const operationRows = ({ forward, backward, update }: StepOperations): readonly Row[] => [
   ["operations of an update", `${short(forward.flops + backward.flops + update.flops)}FLOP`],

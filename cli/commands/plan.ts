@@ -5,6 +5,7 @@ import { bytes, digits, json, table, wrap } from "../output.ts";
 import { type ClusterPlan, type PlannedDevice, planCluster } from "../plan/cluster-plan.ts";
 import { clusterOf, hereName, type Link, parseHardware, recordOf } from "../plan/hardware-text.ts";
 import { hardwareHere } from "../plan/here.ts";
+import type { LargestBatch } from "../plan/largest-batch.ts";
 import { printSeconds } from "../plan/seconds.ts";
 import { precisionText } from "../precision.ts";
 import { operationRows, type ParameterFigures, parameterFigures, parameterRows } from "../stage-figures.ts";
@@ -57,7 +58,7 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
     efficiency,
     ...plan,
   };
-  process.stdout.write(args.json ? `${json(report)}\n` : describe(report));
+  process.stdout.write(args.json ? `${json(report)}\n` : describe(report, batch !== undefined));
   return 0;
 }
 
@@ -69,7 +70,7 @@ const percent = (share: number): string => `${Number((100 * share).toPrecision(3
 
 type Row = readonly [string, string];
 
-function describe(r: Report): string {
+function describe(r: Report, asked: boolean): string {
   const { hardware: h } = r;
   const name = h.count === 1 ? h.name : `${h.count} × ${h.name}`;
   const link: Row[] = h.link
@@ -85,7 +86,7 @@ function describe(r: Report): string {
     ["computed in", precisionText(r.precision)],
     ["hardware", printPeaks(h)],
     ...link,
-    ["largest batch", describeLargest(r)],
+    ...largestRows(r, asked),
     ["batch", describeBatch(r)],
     ...memoryRows(r.memory),
     ...sharded,
@@ -134,8 +135,16 @@ function printPeaks({ memory, peaks }: Report["hardware"]): string {
   return `${has}${digits(peaks.copy / 1e9)} GB/s, ${rate(peaks.f32)} in f32${matrices}`;
 }
 
-function describeLargest({ largest, hardware: { memory } }: Report): string {
-  if (!largest) return memory === undefined ? "not known: say --memory" : "fixed by the job";
+function largestRows({ largest, hardware: { memory } }: Report, asked: boolean): Row[] {
+  const text = largest
+    ? describeLargest(largest)
+    : memory === undefined
+      ? "not known: say --memory"
+      : "fixed by the job";
+  return largest || !asked ? [["largest batch", text]] : [];
+}
+
+function describeLargest(largest: LargestBatch): string {
   const { batch, tooMany, because } = largest;
   if (tooMany === undefined) return `${digits(batch)} and more`;
   const why = because === "memory" ? "" : `: ${because}`;

@@ -22,7 +22,7 @@ export interface PlanRequest {
 }
 
 export interface ClusterPlan {
-  /** Absent where the device's memory is not known, or the step has no batch to choose. */
+  /** Absent where a batch is asked for, the device's memory is not known, or the step has no batch to choose. */
   readonly largest?: LargestBatch;
   /** Samples that a device computes at once, how many such micro-batches make an update, and samples of all devices. */
   readonly batch: { readonly micro: number; readonly microBatches: number; readonly update: number };
@@ -59,8 +59,8 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const { device, count, link, efficiency } = request;
   const { facts, peaks, memory: budget } = device;
   const need = (batch: number) => needOf(subject, batch, facts);
-  const largest =
-    budget !== undefined && isOpen(subject) ? largestBatch({ need, budget, most: mostSamples }) : undefined;
+  const isChosen = request.batch === undefined && isOpen(subject);
+  const largest = budget !== undefined && isChosen ? largestBatch({ need, budget, most: mostSamples }) : undefined;
   const batch = batchOf(subject, request, largest?.batch);
   const plan = planStep(subject, batch.micro, facts);
   const { microBatch, update } = timeOf(plan, peaks);

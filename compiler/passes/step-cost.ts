@@ -20,7 +20,7 @@ export interface StepOperations {
 const isOfArena = ({ type, operands }: Node): boolean =>
   isArena(type) || (type.axes.length === 0 && operands.some((o) => isArena(o.type)));
 
-/** Operations of a graph with the output `loss`, at given sizes; of one without, all are of the update. */
+/** Operations of a graph that makes an output `loss` and its gradients, at given sizes. */
 export function countStepOperations(graph: Graph, sizes: Sizes = {}): StepOperations {
   const goal = graph.outputs.find(({ name }) => name === "loss")?.node;
   const forward = new Set(goal ? topological([goal]) : []);
