@@ -61,6 +61,11 @@ function commands(done: (status: number) => void): Command {
   const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
   const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
+  const memory = [
+    "--memory <budget>",
+    "what a graph may take on WebGPU, as in 24GiB, or 0.8 of the device's: values are computed again to fit",
+    memoryBudget,
+  ] as const;
   program
     .command("inspect <model|job.ts>")
     .description("what a model or the step of a training job is, costs and compiles to")
@@ -82,6 +87,7 @@ function commands(done: (status: number) => void): Command {
     .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
+    .option(...memory)
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
     .option("--device <device>", "with --sweep: also measure one block on this device")
@@ -101,6 +107,7 @@ function commands(done: (status: number) => void): Command {
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option(...memory)
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
@@ -115,7 +122,7 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option(...size)
     .addOption(new Option("--precision <precision>", "what is computed in").choices([...precisions]))
-    .option("--memory <size>", "of a device, as in 24GiB, or a share of what it has, as in 0.8", memoryBudget)
+    .option(...memory)
     .option(
       "--batch <n>",
       "samples that a device computes at once, of which alone a plan is made; default what fits",

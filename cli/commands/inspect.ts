@@ -40,6 +40,7 @@ import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
 import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
 import { type GraphChoice, isJob, loadConfigured } from "../load.ts";
+import { bytesOnly, type MemoryBudget } from "../memory-budget.ts";
 import { memoryRows } from "../memory-report.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
@@ -75,6 +76,8 @@ export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
+  /** What the graph may take; in bytes, since no device is opened. */
+  readonly memory?: MemoryBudget;
   readonly device?: string;
 }
 
@@ -257,9 +260,10 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArguments): Program =>
+const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter, memory }: InspectArguments): Program =>
   compileKernels(keptAs(bindSizes(graph, sizes), exportDtype(dtype)), adapterNamed(adapter).facts, {
     precision: precisionFor(dtype),
+    ...(memory && { memory: bytesOnly(memory) }),
   });
 
 interface Subject {

@@ -1,5 +1,6 @@
 /** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
-import { type Precision, type PrecisionPath, precisionPath } from "../../compiler/index.ts";
+import { type Precision, type PrecisionPath, precisionPath, UsageError } from "../../compiler/index.ts";
+import type { MemoryBudget } from "../memory-budget.ts";
 import { memoryRows } from "../memory-report.ts";
 import { bytes, digits, json, table, wrap } from "../output.ts";
 import { type ClusterPlan, type PlannedDevice, planCluster } from "../plan/cluster-plan.ts";
@@ -17,8 +18,7 @@ export interface PlanArguments {
   readonly stage?: string;
   readonly hardware: string;
   readonly precision?: Precision;
-  /** Bytes, or a share of what the device has. */
-  readonly memory?: number;
+  readonly memory?: MemoryBudget;
   readonly batch?: number;
   readonly efficiency: number;
   readonly json: boolean;
@@ -45,10 +45,10 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   const isHere = asked.device.toLowerCase() === hereName;
   const { device, count, link } = isHere ? await hardwareHere(asked) : clusterOf(recordOf(asked.device), asked);
   const subject = await trainingSubject(source, args);
-  const memory = budgetOf(device.memory, args.memory);
-  const planned: PlannedDevice = { ...device, ...(memory !== undefined && { memory }) };
+  const budget = budgetOf(device, args.memory);
+  const memory = budget ?? device.memory;
   const { batch, efficiency } = args;
-  const plan = planCluster(subject, { device: planned, count, link, batch, efficiency });
+  const plan = planCluster(subject, { device, count, link, batch, efficiency, budget });
   const { name, peaks, source: from } = device;
   const report: Report = {
     subject: subject.name,
@@ -62,9 +62,12 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   return 0;
 }
 
-/** A number up to 1 is a share of the device's memory. */
-const budgetOf = (memory: number | undefined, asked: number | undefined): number | undefined =>
-  asked === undefined ? memory : asked <= 1 ? (memory === undefined ? undefined : asked * memory) : asked;
+/** The budget in bytes; undefined where none is asked for. Throws UsageError for a share of what is not known. */
+function budgetOf({ name, memory }: PlannedDevice, asked: MemoryBudget | undefined): number | undefined {
+  if (asked === undefined || "bytes" in asked) return asked?.bytes;
+  if (memory !== undefined) return Math.floor(asked.share * memory);
+  throw new UsageError(`--memory ${asked.share}: it is not known how much memory "${name}" has; give bytes`);
+}
 
 const percent = (share: number): string => `${Number((100 * share).toPrecision(3))} %`;
 

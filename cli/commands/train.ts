@@ -25,6 +25,8 @@ import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
 import { type Ending, listenForEnding } from "../interruption.ts";
 import { settingsOfRun } from "../job-settings.ts";
 import { loadJob } from "../load.ts";
+import type { MemoryBudget } from "../memory-budget.ts";
+import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { versions } from "../versions.ts";
@@ -40,6 +42,8 @@ export interface TrainArguments {
   readonly runs: string;
   /** Whether what heddle tune found is used. */
   readonly tuning: boolean;
+  /** What each graph of the job may take of the device's memory. */
+  readonly memory?: MemoryBudget;
   readonly json: boolean;
 }
 
@@ -52,7 +56,7 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
   const place = resumed === undefined ? undefined : await takeRun(resumed);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    const device = await openDevice(parseDevice(args.device), args);
+    const device = await openDevice(parseDevice(args.device), { tuning: args.tuning, budget: args.memory });
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
     } finally {
@@ -84,6 +88,7 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   if (device.backend.device.software)
     say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
   const declared = await job.build(settings);
+  tellMemory(device, declared, say);
   // A checkpoint holds all that is trained; what is not comes from the sources again.
   const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
   const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);

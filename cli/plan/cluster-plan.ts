@@ -17,6 +17,8 @@ export interface PlanRequest {
   readonly link?: Link | undefined;
   /** Samples that a device computes at once; default what fits. */
   readonly batch?: number | undefined;
+  /** Bytes of a device that its plan may take, by computing values again; default what it has, without that. */
+  readonly budget?: number | undefined;
   /** The share of the roofline that kernels reach. */
   readonly efficiency: number;
 }
@@ -56,13 +58,16 @@ export interface ClusterPlan {
 const mostSamples = 2 ** 16;
 
 export function planCluster(subject: TrainingSubject, request: PlanRequest): ClusterPlan {
-  const { device, count, link, efficiency } = request;
-  const { facts, peaks, memory: budget } = device;
-  const need = (batch: number) => needOf(subject, batch, facts);
+  const { device, count, link, efficiency, budget } = request;
+  const { facts, peaks } = device;
+  const most = budget ?? device.memory;
+  const need = (batch: number) => needOf(subject, batch, facts, budget);
   const isChosen = request.batch === undefined && isOpen(subject);
-  const largest = budget !== undefined && isChosen ? largestBatch({ need, budget, most: mostSamples }) : undefined;
+  const largest = most !== undefined && isChosen ? largestBatch({ need, budget: most, most: mostSamples }) : undefined;
   const batch = batchOf(subject, request, largest?.batch);
-  const plan = planStep(subject, batch.micro, facts);
+  const planned = need(batch.micro);
+  // What fits no budget is planned as if it had none.
+  const plan = planStep(subject, batch.micro, facts, "bytes" in planned ? budget : undefined);
   const { microBatch, update } = timeOf(plan, peaks);
   const n = batch.microBatches;
   const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
@@ -70,16 +75,16 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const parts = { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
   const seconds = Object.values(parts).reduce((a, b) => a + b, 0);
   const operations = updateOperations(subject.step, { ...subject.sizes, [samples]: batch.micro }, n);
-  const peak = plan.programs[0]!.kernels.some((k) => k.onMatrices) ? (peaks.matrices ?? peaks.f32) : peaks.f32;
+  const peak = plan.programs.step.kernels.some((k) => k.onMatrices) ? (peaks.matrices ?? peaks.f32) : peaks.f32;
   const bytes = totalBytes(plan.memory);
   return {
     ...(largest && { largest }),
     batch,
     memory: plan.memory,
     bytes,
-    ...(budget !== undefined && { fits: bytes <= budget }),
+    ...(most !== undefined && { fits: "bytes" in planned && planned.bytes <= most }),
     ...(count > 1 && { sharded: shardedBytes(plan.memory, count) }),
-    kernels: plan.programs.reduce((k, p) => k + p.kernels.length, 0),
+    kernels: Object.values(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
     operations,
     time: { ...parts, update: seconds },
     samplesPerSecond: batch.update / seconds,

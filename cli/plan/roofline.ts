@@ -35,6 +35,13 @@ export function rooflineTime(
   return { seconds: byOperations + byBytes + launches, byOperations, byBytes, launches };
 }
 
+export const sumOfTimes = (times: readonly RooflineTime[]): RooflineTime => ({
+  seconds: times.reduce((n, t) => n + t.seconds, 0),
+  byOperations: times.reduce((n, t) => n + t.byOperations, 0),
+  byBytes: times.reduce((n, t) => n + t.byBytes, 0),
+  launches: times.reduce((n, t) => n + t.launches, 0),
+});
+
 /**
  * Seconds of a sum over all devices of what each has `bytes` of, in a ring: every device sends and receives
  * 2 (n - 1) / n of the bytes. Patarasuk and Yuan 2009, section 3.

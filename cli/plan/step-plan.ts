@@ -7,50 +7,59 @@ import {
   type PlannedProgram,
   planKernels,
   UnsupportedError,
+  UsageError,
 } from "../../compiler/index.ts";
 import { stepMemory } from "../../dsl/index.ts";
 import { bytes } from "../output.ts";
 import { samples, type TrainingSubject } from "../training-subject.ts";
 import type { Need } from "./largest-batch.ts";
-import { type Peaks, type RooflineTime, rooflineTime } from "./roofline.ts";
+import { type Peaks, type RooflineTime, rooflineTime, sumOfTimes } from "./roofline.ts";
 
 export interface StepPlan {
   /** Samples that the device computes at once. */
   readonly batch: number;
   readonly memory: MemoryByKind;
-  /** Of each graph of the step: of one micro-batch, and where they are accumulated of the update. */
-  readonly programs: readonly PlannedProgram[];
+  /** Of each graph of the step: one alone, or that of a micro-batch, of the update, and of features that are cached. */
+  readonly programs: Readonly<
+    Record<"step", PlannedProgram> & Partial<Record<"update" | "features" | "middle", PlannedProgram>>
+  >;
 }
 
 export const totalBytes = (memory: MemoryByKind): number => Object.values(memory).reduce((a, b) => a + b, 0);
 
-/** The step as a run compiles it: for this batch alone. */
-export function planStep({ step, sizes }: TrainingSubject, batch: number, facts: AdapterFacts): StepPlan {
+/** The step as a run compiles it: for this batch alone, and where a budget of bytes is given within that. */
+export function planStep(
+  { step, sizes }: TrainingSubject,
+  batch: number,
+  facts: AdapterFacts,
+  memory?: number,
+): StepPlan {
   const bound = { ...sizes, [samples]: batch };
   const { accumulation, precision } = step;
-  const plan = (graph: Graph, p = precision) => planKernels(bindSizes(graph, bound), facts, { precision: p });
-  // Sums and the optimizer are f32 in either precision.
-  const programs = [plan(step.graph), ...(accumulation ? [plan(accumulation.update, "f32")] : [])];
-  return {
-    batch,
-    memory: stepMemory(
-      step,
-      programs.map((p) => p.bound),
-      bound,
-    ),
-    programs,
+  const plan = (graph: Graph, p = precision) => planKernels(bindSizes(graph, bound), facts, { precision: p, memory });
+  const { features, middle } = accumulation?.cached ?? {};
+  const programs = {
+    step: plan(step.graph),
+    // Sums and the optimizer are f32 in either precision.
+    ...(accumulation && { update: plan(accumulation.update, "f32") }),
+    ...(features && { features: plan(features) }),
+    ...(middle && { middle: plan(middle) }),
   };
+  const all = Object.values(programs).map((p) => p.bound);
+  return { batch, memory: stepMemory(step, all, bound), programs };
 }
 
-/** What a batch takes of the device's memory, or which limit of its kernels it passes. */
-export function needOf(subject: TrainingSubject, batch: number, facts: AdapterFacts): Need {
+/** What a batch takes of the device's memory, or why there is no plan of it. */
+export function needOf(subject: TrainingSubject, batch: number, facts: AdapterFacts, memory?: number): Need {
   try {
-    const { memory, programs } = planStep(subject, batch, facts);
-    const largest = Math.max(...programs.map((p) => p.largestBinding));
-    if (largest <= facts.maxBindingBytes) return { bytes: totalBytes(memory) };
+    const plan = planStep(subject, batch, facts, memory);
+    const largest = Math.max(...Object.values(plan.programs).map((p) => p.largestBinding));
+    if (largest <= facts.maxBindingBytes) return { bytes: totalBytes(plan.memory) };
     return { refused: `a kernel would bind ${bytes(largest)} at once, of at most ${bytes(facts.maxBindingBytes)}` };
   } catch (error) {
-    if (error instanceof UnsupportedError) return { refused: error.message.split("\n")[0]! };
+    // A budget that is too small is a mistake of the user, and here an answer.
+    const isAnswer = error instanceof UnsupportedError || (memory !== undefined && error instanceof UsageError);
+    if (isAnswer) return { refused: error.message.split("\n")[0]! };
     throw error;
   }
 }
@@ -63,10 +72,15 @@ export interface UpdateTime {
   readonly update: RooflineTime;
 }
 
-/** Kernels that write what a store keeps run once an update, but for sums of micro-batches. */
-export function timeOf({ programs: [step, update] }: StepPlan, peaks: Peaks): UpdateTime {
-  if (update) return { microBatch: rooflineTime(step!, peaks), update: rooflineTime(update, peaks) };
-  const { kernels, copied } = step!;
+/**
+ * What each micro-batch takes, and what is done once. Of one graph, kernels that write what a store keeps run once an
+ * update. Where features are cached, each micro-batch is computed forwards once more.
+ */
+export function timeOf({ programs: { step, update, features, middle } }: StepPlan, peaks: Peaks): UpdateTime {
+  const timed = (programs: readonly (PlannedProgram | undefined)[]) =>
+    sumOfTimes(programs.flatMap((p) => (p ? [rooflineTime(p, peaks)] : [])));
+  if (update) return { microBatch: timed([step, features]), update: timed([middle, update]) };
+  const { kernels, copied } = step;
   return {
     microBatch: rooflineTime({ kernels: kernels.filter((k) => !k.updates), copied: 0 }, peaks),
     update: rooflineTime({ kernels: kernels.filter((k) => k.updates), copied }, peaks),

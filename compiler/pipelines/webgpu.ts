@@ -9,6 +9,7 @@ import {
   planMemory,
   printMemory,
   printPlan,
+  rematerialize,
   samePlan,
   verifyPlan,
 } from "../fusion/index.ts";
@@ -121,12 +122,16 @@ export const webgpuStages = (
   schedules: ScheduleTables = scheduleTables,
   precision: Precision = "f32",
   findings?: Findings,
-): readonly AnyStage[] => [...planningStages(facts, { schedules, precision, findings }), ...loweringStages(facts)];
+  memory?: number,
+): readonly AnyStage[] => [
+  ...planningStages(facts, { schedules, precision, findings, memory }),
+  ...loweringStages(facts),
+];
 
 /** From a graph to the choice of schedules. */
 export const planningStages = (
   facts: AdapterFacts,
-  { schedules = scheduleTables, precision = "f32", findings }: PlanningOptions,
+  { schedules = scheduleTables, precision = "f32", findings, memory }: PlanningOptions,
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
@@ -139,6 +144,7 @@ export const planningStages = (
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
+  stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory), ["order"]), // what lies idle at the peak follows from the order
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
   stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules, findings)),
 ];
@@ -155,7 +161,9 @@ export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
 ];
 
 /** What the choice of kernels depends on beside the adapter. */
-export type PlanningOptions = { readonly [K in "schedules" | "precision" | "findings"]?: KernelOptions[K] | undefined };
+export type PlanningOptions = {
+  readonly [K in "schedules" | "precision" | "findings" | "memory"]?: KernelOptions[K] | undefined;
+};
 
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
@@ -167,6 +175,11 @@ export interface KernelOptions extends RunOptions {
    * `precisionPath` says which it is.
    */
   readonly precision?: Precision;
+  /**
+   * Bytes that all buffers of the program may take: where they would take more, values are computed again instead of kept.
+   * Sizes that are open until a run count as the most that they may be, or as a usual number.
+   */
+  readonly memory?: number;
 }
 
 /**
@@ -176,5 +189,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, precision, findings, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings), programForm, options);
+  { schedules, precision, findings, memory, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings, memory), programForm, options);
