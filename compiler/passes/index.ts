@@ -12,6 +12,7 @@ export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
 export * from "./quantize-parameters.ts";
+export { type NoCut, type SampleCut, sampleCut } from "./sample-cut.ts";
 export { noSampleMean } from "./sample-mean.ts";
 export { type ProductsOn, splitContractions } from "./split-contractions.ts";
 export { splitKeys } from "./split-keys.ts";

@@ -9,6 +9,7 @@ import {
   isParameter,
   type Node,
   type Precision,
+  type QuantizedParameter,
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
@@ -20,11 +21,16 @@ import type { LowRankAdapter } from "./adapters.ts";
 export interface CompiledStep {
   /** Of a step, or of one micro-batch of it. */
   readonly graph: Graph;
-  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and the sums between, 0 at first. */
+  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and what is kept between, 0 at first. */
   readonly accumulation?: {
     readonly count: number;
     readonly update: Graph;
     readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+    /**
+     * Where the loss compares samples: `features` keeps what each sample gives it, `middle` then gives the loss and the
+     * cotangents of that for the whole batch, and `graph` adds the gradients of one micro-batch. Only `graph` and `features` are fed.
+     */
+    readonly cached?: { readonly features: Graph; readonly middle: Graph };
   };
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
@@ -39,6 +45,12 @@ export interface CompiledStep {
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** What the store keeps frozen parameters as, where that is not f32: which are f16, and which integers with scales. */
+  readonly frozenAs?: {
+    readonly dtype: string;
+    readonly halves: readonly string[];
+    readonly quantized: readonly QuantizedParameter[];
+  };
   /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
   readonly adapters?: readonly LowRankAdapter[];
   /** Further state that the step keeps, with what its elements are at first. */

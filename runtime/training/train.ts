@@ -1,24 +1,11 @@
 /** The training loop: batches in, steps on the device, figures and checkpoints out; stops and resumes without a trace. */
 import { join } from "node:path";
-import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import {
-  bindDim,
-  type Distribution,
-  type HostTensor,
-  hostTensor,
-  inputName,
-  type Node,
-  type SizedAxis,
-  sourceOf,
-  spanned,
-  timeline,
-  UsageError,
-} from "../../compiler/index.ts";
+import type { Backend, Store } from "../../backends/backend.ts";
+import { type HostTensor, inputName, spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { loadNewestCheckpoint, saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { type MetricsLog, openMetricsLog } from "../metrics-log.ts";
 import { type Progress, startProgress } from "../progress/progress.ts";
-import { fillRandom } from "../random/streams.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { type EventLog, openEventLog } from "../tensorboard.ts";
 import { mergedWeights } from "./adapters.ts";
@@ -26,6 +13,7 @@ import { assertFiniteFigures, assertFiniteWeights } from "./finite.ts";
 import { type CompiledStep, type TrainingBatch, type TrainingJob, unusedParameters } from "./job.ts";
 import { requireRunnable } from "./job-rules.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
+import { compilePhases, type Feeds, type Phases } from "./phases.ts";
 import { checkpointsFolder, metricsFile } from "./run-folder.ts";
 import { checkpointGroups, readWeights, restoreState, startingValue, writeInitialState } from "./state.ts";
 
@@ -54,9 +42,7 @@ export interface TrainResult {
 interface Session {
   readonly job: TrainingJob;
   readonly options: TrainOptions;
-  readonly executable: Executable;
-  /** Ends a step of accumulated micro-batches. */
-  readonly update: Executable | undefined;
+  readonly phases: Phases;
   readonly store: Store;
   readonly metrics: MetricsLog;
   readonly events: EventLog;
@@ -76,24 +62,23 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   const begun = performance.now();
   const { precision } = job.step;
   if (precision !== "f32") note(precisionLine(job.step, backend));
+  const { frozen, frozenAs } = job.step;
+  if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
   const store = backend.createStore();
-  const executable = await backend.compile(job.step.graph, { sizes: job.sizes, fixed: true, precision });
-  const { accumulation } = job.step;
-  // Sums and the optimizer are f32 in either precision.
-  const update = accumulation && (await backend.compile(accumulation.update, { sizes: job.sizes, fixed: true }));
+  const phases = await compilePhases(job, backend);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const { done, cursor } = await begin(job, options, store);
   const resumeAt = options.resume ? { resumeAt: done } : {};
   const metrics = await openMetricsLog(metricsFile(folder), resumeAt);
   const events = await openEventLog(join(folder, "events"), resumeAt);
   const progress = startProgress({ description: "training", total: job.steps, start: done });
-  const session = { job, options, executable, update, store, metrics, events, progress };
+  const session = { job, options, phases, store, metrics, events, progress };
   const started = performance.now();
   try {
     const steps = await runSteps(session, done, cursor);
     const seconds = (performance.now() - started) / 1000;
     await metrics.flush();
-    const weights = mergedWeights(await readWeights(job.step, store), job.step.adapters ?? []);
+    const weights = mergedWeights(await readWeights(job, store), job.step.adapters ?? []);
     for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
@@ -107,8 +92,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   } finally {
     progress.dispose();
     await Promise.allSettled([metrics.dispose(), events.dispose()]);
-    executable.dispose();
-    update?.dispose();
+    phases.dispose();
     store.dispose();
   }
 }
@@ -160,16 +144,22 @@ interface SavedPrecision {
   readonly precision: string;
   /** "adapts", or the number that it is fixed at. */
   readonly lossScale: number | "adapts";
+  /** What frozen weights are kept as. */
+  readonly frozen: string;
 }
 
-const savedPrecision = ({ precision, lossScale }: CompiledStep): Partial<SavedPrecision> =>
-  precision === "f32" ? {} : { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) };
+const savedPrecision = ({ precision, lossScale, frozen, frozenAs }: CompiledStep): Partial<SavedPrecision> => ({
+  ...(precision !== "f32" && { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) }),
+  ...(frozenAs && frozen.length > 0 && { frozen: frozenAs.dtype }),
+});
 
 function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<SavedPrecision>): void {
-  const text = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
+  const scaled = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
     lossScale === undefined
       ? precision
       : `${precision} with a loss scale ${lossScale === "adapts" ? "that adapts" : `of ${lossScale}`}`;
+  const text = (of: Partial<SavedPrecision>) =>
+    of.frozen === undefined ? scaled(of) : `${scaled(of)}, frozen weights in ${of.frozen}`;
   if (text(saved) === text(job)) return;
   throw new UsageError(
     `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
@@ -190,7 +180,6 @@ async function runSteps(session: Session, first: number, from: Json | undefined)
   let savedAt = performance.now();
   let [step, cursor, saved] = [first, from, first];
   if (step >= job.steps) return step;
-  const count = job.step.accumulation?.count ?? 1;
   let micro = 0;
   const saveLast = async () => {
     if (saved < step) await saveStep(session, step, cursor ?? null);
@@ -199,12 +188,9 @@ async function runSteps(session: Session, first: number, from: Json | undefined)
   };
   const batches = told(job.batches(from, (t) => session.progress.note(t)));
   for await (const batch of savingFirst(batches, saveLast)) {
-    if (++micro < count) {
-      await addMicroBatch(session, step * count + micro - 1, batch.feeds);
-      continue;
-    }
-    micro = 0;
-    await spanned("steps", `step ${step + 1}`, () => runStep(session, step, batch.feeds));
+    const ended = await spanned("steps", `step ${step + 1}`, () => runBatch(session, { step, micro }, batch.feeds));
+    micro = ended ? 0 : micro + 1;
+    if (!ended) continue;
     step++;
     cursor = batch.next;
     const ends = step >= job.steps || options.signal?.aborted === true;
@@ -245,31 +231,14 @@ async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<Trai
   }
 }
 
-/** Adds what one micro-batch gives to the sums in the store; nothing comes back. `index` counts all micro-batches of a run. */
-async function addMicroBatch(
-  { job, executable, store }: Session,
-  index: number,
-  feeds: Readonly<Record<string, HostTensor>>,
-): Promise<void> {
-  await executable.run({ ...feeds, ...randomFeeds(job, index) }, store, { fetch: [] });
-}
-
-/** The figures of a step, whose last or only micro-batch is fed. */
-async function figuresOf(
-  session: Session,
-  step: number,
-  feeds: Readonly<Record<string, HostTensor>>,
-): Promise<Record<string, number>> {
-  const { job, executable, update, store } = session;
-  if (!update) return scalars(await executable.run({ ...feeds, ...randomFeeds(job, step) }, store));
-  await addMicroBatch(session, (step + 1) * job.step.accumulation!.count - 1, feeds);
-  return scalars(await update.run({}, store));
-}
-
-async function runStep(session: Session, step: number, feeds: Readonly<Record<string, HostTensor>>): Promise<void> {
-  const { job, progress } = session;
+/** Runs the next batch of a step, and tells the step's figures with its last one: true then. */
+async function runBatch(session: Session, at: { step: number; micro: number }, feeds: Feeds): Promise<boolean> {
+  const { job, phases, progress, store } = session;
   const begun = performance.now();
-  const figures = await figuresOf(session, step, feeds);
+  const outputs = await phases.run(store, at, feeds);
+  if (!outputs) return false;
+  const { step } = at;
+  const figures = scalars(outputs);
   assertFiniteFigures(job.step, step + 1, figures);
   if (figures.skipped === 1)
     progress.note(
@@ -279,22 +248,7 @@ async function runStep(session: Session, step: number, feeds: Readonly<Record<st
   await session.metrics.append({ step: step + 1, ...shown, seconds: (performance.now() - begun) / 1000 });
   await session.events.scalars(step + 1, shown);
   progress.update(step + 1, { loss: figures.loss ?? 0 });
-}
-
-/** Numbers for the step's random inputs, addressed by the input's name and the step. */
-function randomFeeds(job: TrainingJob, step: number): Record<string, HostTensor> {
-  const drawn = job.step.graph.inputs.filter((n) => sourceOf(n) === "random");
-  return Object.fromEntries(drawn.map((n) => [inputName(n), drawRandom(n, job, step)]));
-}
-
-function drawRandom(node: Node, { seed, sizes }: TrainingJob, step: number): HostTensor {
-  const axes = node.type.axes.map((a) => ({ name: a.name, size: bindDim(a.size, sizes) })) as SizedAxis[];
-  const shape = axes.map((a) => a.size);
-  return hostTensor(
-    "f32",
-    axes,
-    fillRandom(node.attrs.dist as unknown as Distribution, shape, seed, inputName(node), step),
-  );
+  return true;
 }
 
 const scalars = (outputs: Readonly<Record<string, HostTensor>>): Record<string, number> =>
