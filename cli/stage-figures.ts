@@ -2,6 +2,7 @@
 import {
   countParameters,
   countStepOperations,
+  type Graph,
   inputName,
   type Operations,
   type Precision,
@@ -64,16 +65,41 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
   return parts.filter((part) => part !== false).join(", ");
 }
 
-/** Operations of an update made of so many micro-batches, each of these sizes. */
-export function updateOperations({ graph, accumulation }: Step, sizes: Sizes, microBatches: number): StepOperations {
-  const { forward, backward, update } = countStepOperations(graph, sizes);
-  const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });
-  const once = accumulation && Object.values<Operations>({ ...countStepOperations(accumulation.update, sizes) });
-  const sums = times(microBatches, update);
+/** The graphs of a step: one alone, or that of a micro-batch, of the update, and those of features that are cached. */
+export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "features" | "middle"]?: T };
+
+/** What each graph of a step becomes; the optimizer computes in f32 in either precision. */
+export function ofEachGraph<T>(
+  { graph, accumulation, precision }: Step,
+  f: (graph: Graph, p: Precision) => T,
+): StepGraphs<T> {
+  const { features, middle } = (accumulation && "cached" in accumulation && accumulation.cached) || {};
   return {
-    forward: times(microBatches, forward),
-    backward: times(microBatches, backward),
-    update: once ? total([sums, ...once]) : update,
+    step: f(graph, precision),
+    ...(accumulation && { update: f(accumulation.update, "f32") }),
+    ...(features && { features: f(features, precision) }),
+    ...(middle && { middle: f(middle, precision) }),
+  };
+}
+
+/**
+ * Operations of an update made of so many micro-batches, each of these sizes. Where features are cached, what computes
+ * them again counts as backward.
+ */
+export function updateOperations(step: Step, sizes: Sizes, microBatches: number): StepOperations {
+  const parts = ofEachGraph(step, (graph) => countStepOperations(graph, sizes));
+  const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });
+  const all = (of: StepOperations | undefined) => total(of ? [of.forward, of.backward, of.update] : []);
+  const { forward, backward, update } = parts.step;
+  const sums = parts.update ? times(microBatches, update) : update;
+  const once = total([sums, all(parts.update)]);
+  if (!parts.features)
+    return { forward: times(microBatches, forward), backward: times(microBatches, backward), update: once };
+  const again = times(microBatches, total([forward, backward]));
+  return {
+    forward: times(microBatches, all(parts.features)),
+    backward: total([again, all(parts.middle)]),
+    update: once,
   };
 }
 

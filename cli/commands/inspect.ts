@@ -48,6 +48,7 @@ import { keptAs, precisionFor, precisionText } from "../precision.ts";
 import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import {
+  ofEachGraph,
   operationRows,
   parameterFigures,
   printSettings,
@@ -334,8 +335,8 @@ function inspect(
   args: InspectArguments,
   begun: number,
 ): Inspection {
-  const program = compiled(graph, sizes, args);
-  const update = step?.accumulation && compiled(step.accumulation.update, sizes, args);
+  const programs = step && ofEachGraph(step, (part, dtype) => compiled(part, sizes, { ...args, dtype }));
+  const program = programs?.step ?? compiled(graph, sizes, args);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -348,7 +349,7 @@ function inspect(
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
     ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
-    ...(step && { memoryByKind: stepMemory(step, update ? [program, update] : [program], sizes) }),
+    ...(step && { memoryByKind: stepMemory(step, Object.values<Program>(programs!), sizes) }),
     ...(step && { operations: updateOperations(step, sizes, step.accumulation?.count ?? 1) }),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),

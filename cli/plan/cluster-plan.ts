@@ -1,12 +1,12 @@
 /** The plan of a stage on devices that each hold the whole step and see a part of each batch. docs/plan.md. */
-import type { MemoryByKind, StepOperations } from "../../compiler/index.ts";
+import type { MemoryByKind, PlannedProgram, StepOperations } from "../../compiler/index.ts";
 import { updateOperations } from "../stage-figures.ts";
 import { isOpen, samples, type TrainingSubject } from "../training-subject.ts";
 import type { Hardware } from "./hardware-records.ts";
 import type { Link } from "./hardware-text.ts";
 import { type LargestBatch, largestBatch } from "./largest-batch.ts";
 import { allReduceSeconds } from "./roofline.ts";
-import { needOf, planStep, timeOf, totalBytes } from "./step-plan.ts";
+import { needOf, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
 
 /** A device without a figure for its memory has no largest batch. */
 export type PlannedDevice = Omit<Hardware, "memory" | "link"> & { readonly memory?: number };
@@ -61,13 +61,19 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const { device, count, link, efficiency, budget } = request;
   const { facts, peaks } = device;
   const most = budget ?? device.memory;
-  const need = (batch: number) => needOf(subject, batch, facts, budget);
+  const made = new Map<number, StepPlan>();
+  const planned = (batch: number): StepPlan => {
+    const plan = made.get(batch) ?? planStep(subject, batch, facts, budget);
+    made.set(batch, plan);
+    return plan;
+  };
+  const need = (batch: number) => needOf(() => planned(batch), facts);
   const isChosen = request.batch === undefined && isOpen(subject);
   const largest = most !== undefined && isChosen ? largestBatch({ need, budget: most, most: mostSamples }) : undefined;
   const batch = batchOf(subject, request, largest?.batch);
-  const planned = need(batch.micro);
+  const needed = need(batch.micro);
   // What fits no budget is planned as if it had none.
-  const plan = planStep(subject, batch.micro, facts, "bytes" in planned ? budget : undefined);
+  const plan = made.get(batch.micro) ?? planStep(subject, batch.micro, facts);
   const { microBatch, update } = timeOf(plan, peaks);
   const n = batch.microBatches;
   const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
@@ -82,9 +88,9 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
     batch,
     memory: plan.memory,
     bytes,
-    ...(most !== undefined && { fits: "bytes" in planned && planned.bytes <= most }),
+    ...(most !== undefined && { fits: "bytes" in needed && needed.bytes <= most }),
     ...(count > 1 && { sharded: shardedBytes(plan.memory, count) }),
-    kernels: Object.values(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
+    kernels: Object.values<PlannedProgram>(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
     operations,
     time: { ...parts, update: seconds },
     samplesPerSecond: batch.update / seconds,

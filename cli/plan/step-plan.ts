@@ -2,7 +2,6 @@
 import {
   type AdapterFacts,
   bindSizes,
-  type Graph,
   type MemoryByKind,
   type PlannedProgram,
   planKernels,
@@ -11,6 +10,7 @@ import {
 } from "../../compiler/index.ts";
 import { stepMemory } from "../../dsl/index.ts";
 import { bytes } from "../output.ts";
+import { ofEachGraph, type StepGraphs } from "../stage-figures.ts";
 import { samples, type TrainingSubject } from "../training-subject.ts";
 import type { Need } from "./largest-batch.ts";
 import { type Peaks, type RooflineTime, rooflineTime, sumOfTimes } from "./roofline.ts";
@@ -19,10 +19,7 @@ export interface StepPlan {
   /** Samples that the device computes at once. */
   readonly batch: number;
   readonly memory: MemoryByKind;
-  /** Of each graph of the step: one alone, or that of a micro-batch, of the update, and of features that are cached. */
-  readonly programs: Readonly<
-    Record<"step", PlannedProgram> & Partial<Record<"update" | "features" | "middle", PlannedProgram>>
-  >;
+  readonly programs: StepGraphs<PlannedProgram>;
 }
 
 export const totalBytes = (memory: MemoryByKind): number => Object.values(memory).reduce((a, b) => a + b, 0);
@@ -35,31 +32,24 @@ export function planStep(
   memory?: number,
 ): StepPlan {
   const bound = { ...sizes, [samples]: batch };
-  const { accumulation, precision } = step;
-  const plan = (graph: Graph, p = precision) => planKernels(bindSizes(graph, bound), facts, { precision: p, memory });
-  const { features, middle } = accumulation?.cached ?? {};
-  const programs = {
-    step: plan(step.graph),
-    // Sums and the optimizer are f32 in either precision.
-    ...(accumulation && { update: plan(accumulation.update, "f32") }),
-    ...(features && { features: plan(features) }),
-    ...(middle && { middle: plan(middle) }),
-  };
-  const all = Object.values(programs).map((p) => p.bound);
+  const programs = ofEachGraph(step, (graph, precision) =>
+    planKernels(bindSizes(graph, bound), facts, { precision, memory }),
+  );
+  const all = Object.values<PlannedProgram>(programs).map((p) => p.bound);
   return { batch, memory: stepMemory(step, all, bound), programs };
 }
 
-/** What a batch takes of the device's memory, or why there is no plan of it. */
-export function needOf(subject: TrainingSubject, batch: number, facts: AdapterFacts, memory?: number): Need {
+/** What a planned batch takes of the device's memory, or why there is no plan of it. */
+export function needOf(plan: () => StepPlan, { maxBindingBytes }: AdapterFacts): Need {
   try {
-    const plan = planStep(subject, batch, facts, memory);
-    const largest = Math.max(...Object.values(plan.programs).map((p) => p.largestBinding));
-    if (largest <= facts.maxBindingBytes) return { bytes: totalBytes(plan.memory) };
-    return { refused: `a kernel would bind ${bytes(largest)} at once, of at most ${bytes(facts.maxBindingBytes)}` };
+    const { memory, programs } = plan();
+    const largest = Math.max(...Object.values<PlannedProgram>(programs).map((p) => p.largestBinding));
+    if (largest <= maxBindingBytes) return { bytes: totalBytes(memory) };
+    return { refused: `a kernel would bind ${bytes(largest)} at once, of at most ${bytes(maxBindingBytes)}` };
   } catch (error) {
-    // A budget that is too small is a mistake of the user, and here an answer.
-    const isAnswer = error instanceof UnsupportedError || (memory !== undefined && error instanceof UsageError);
-    if (isAnswer) return { refused: error.message.split("\n")[0]! };
+    // What no device can run, and what no plan fits into, is a mistake of the user elsewhere, and here an answer.
+    if (error instanceof UnsupportedError || error instanceof UsageError)
+      return { refused: error.message.split("\n")[0]! };
     throw error;
   }
 }

@@ -26,6 +26,7 @@ import {
   symbol,
   trace,
   trainingStep,
+  zeros,
 } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 
@@ -105,7 +106,7 @@ function pickingModel() {
     name: "picking",
     summary: "rows of a table",
     config: {},
-    build: (p) => ({ rows: gather(p.parameter("table", [vocab, embed]), input("ids", "i32", [batch]), vocab) }),
+    build: (p) => ({ rows: gather(p.parameter("table", [vocab, embed], zeros), input("ids", "i32", [batch]), vocab) }),
   });
   return { graph: trace(model, {}, {}) };
 }
