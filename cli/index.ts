@@ -28,6 +28,7 @@ import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
+export { type PlannedJob, planHere } from "./plan/plan-here.ts";
 export { tunedOptions } from "./tuning.ts";
 
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */

@@ -99,22 +99,26 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   };
 }
 
-/** The share of a device, in as few micro-batches as fit; what is asked for goes first. */
+/** The share of a device, in micro-batches that fit; what is asked for goes first. */
 function batchOf(
   subject: TrainingSubject,
   { count, batch }: PlanRequest,
   largest: number | undefined,
 ): ClusterPlan["batch"] {
-  const share = subject.batch === undefined ? undefined : Math.ceil(subject.batch / count);
   const own = subject.step.accumulation && subject.sizes[samples];
-  const most = batch ?? own ?? (largest === 0 ? undefined : largest);
-  if (share === undefined) {
-    const micro = most ?? 1;
-    return { micro, microBatches: 1, update: micro * count };
-  }
-  const microBatches = most === undefined ? 1 : Math.ceil(share / most);
-  const micro = batch ?? own ?? Math.ceil(share / microBatches);
+  const asked = batch ?? own;
+  const most = asked ?? (largest === 0 ? undefined : largest);
+  const share = subject.batch === undefined ? (most ?? 1) : Math.ceil(subject.batch / count);
+  const micro = asked ?? (most === undefined ? share : evenPart(share, most));
+  const microBatches = Math.ceil(share / micro);
   return { micro, microBatches, update: micro * microBatches * count };
+}
+
+/** The largest part of at most `most` that divides a share; where that is small, parts of which the last is not full. */
+function evenPart(share: number, most: number): number {
+  let part = Math.min(share, most);
+  while (share % part !== 0) part--;
+  return 2 * part >= Math.min(share, most) ? part : Math.ceil(share / Math.ceil(share / most));
 }
 
 /** Gradients are exchanged in f32, as they are kept. */
