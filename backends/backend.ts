@@ -14,6 +14,7 @@ import type {
 
 export { checkFeeds, checkResidents, fetchedOutputs } from "./feeds.ts";
 export { fedBytes, requireHostMemory } from "./host-memory.ts";
+export { inTurn } from "./in-turn.ts";
 
 /** What a person is told about the device in use. */
 export interface DeviceInfo {
@@ -75,7 +76,8 @@ export interface RunOptions {
 export interface Executable {
   readonly graph: Graph;
   /**
-   * Runs once: `feeds` holds the graph's `input` (role feed) and `random` tensors by name.
+   * Runs once: `feeds` holds the graph's `input` (role feed) and `random` tensors by name. May be called before earlier
+   * runs have ended: those of one store take place in the order of their calls. Whoever reads or writes it waits for them.
    * Throws UsageError for a missing, unknown or mis-shaped feed, naming axes.
    */
   run(

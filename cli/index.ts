@@ -10,6 +10,7 @@ import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { planCommand } from "./commands/plan.ts";
+import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
@@ -132,6 +133,11 @@ function commands(done: (status: number) => void): Command {
     .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
     .option("--json", "figures for programs", false)
     .action(async (source, options) => done(await planCommand(source, options)));
+  program
+    .command("report <folder>")
+    .description("make a run's report.html again from the files in its folder")
+    .option("--json", "for programs", false)
+    .action(async (folder, options) => done(await reportCommand(folder, options)));
   program
     .command("tune <model>")
     .description("time every way to make a model's kernels on the GPU, and keep what is faster for later runs")

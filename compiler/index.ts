@@ -1,6 +1,7 @@
 /** The compiler owns what a graph means and how it is transformed; it touches no device and no file. */
 export * from "./diagnostics/did-you-mean.ts";
 export * from "./diagnostics/error.ts";
+export { escapeHtml, type Html, html, trusted } from "./diagnostics/html.ts";
 export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";

@@ -1,4 +1,4 @@
-/** The data room owns what goes into a model and what is shown of it: images, texts, datasets, batches, retrieval, the report. */
+/** The data room owns what goes into a model and what is shown of it: images, texts, datasets, batches, retrieval. */
 export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
 export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
@@ -16,7 +16,6 @@ export {
 } from "./images.ts";
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
-export type { LossPoint } from "./loss-chart.ts";
 export {
   type BatchRows,
   type Cursor,
@@ -28,14 +27,6 @@ export {
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
-export {
-  type Fact,
-  type Found,
-  type LanguageRecall,
-  type Report,
-  type ReportQuery,
-  renderReport,
-} from "./report.ts";
 export {
   chanceRecall,
   type Embeddings,

@@ -68,7 +68,8 @@ export interface Stage {
   readonly lossScale?: number;
   /**
    * Micro-batches that one update is made of; default 1. Each is fed and computed by itself, so that a large batch needs
-   * the memory of a small one. The loss must be a mean over samples: the axis "batch" of its inputs.
+   * the memory of a small one. The step is that of the large batch: samples lie along the axis "batch" of inputs. A loss that
+   * compares them, as contrastive ones do, takes a second forward pass.
    */
   readonly accumulate?: number;
 }

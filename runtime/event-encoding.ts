@@ -18,6 +18,21 @@ export function frame(data: Uint8Array): Uint8Array {
 /** A checksum of data that holds checksums is masked, so that it does not cancel them. tensorflow/core/lib/hash/crc32c.h. */
 const masked = (crc: number) => ((((crc >>> 15) | (crc << 17)) >>> 0) + 0xa282ead8) >>> 0;
 
+/** The byte after the last whole frame: a process that was killed may have left a part of one behind it. */
+export function wholeFrames(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; ; ) {
+    if (at + 16 > bytes.length) return at;
+    const length = Number(view.getBigUint64(at, true));
+    const isWhole =
+      view.getUint32(at + 8, true) === masked(crc32c(bytes.subarray(at, at + 8))) &&
+      at + 16 + length <= bytes.length &&
+      view.getUint32(at + 12 + length, true) === masked(crc32c(bytes.subarray(at + 12, at + 12 + length)));
+    if (!isWhole) return at;
+    at += 16 + length;
+  }
+}
+
 // The wire format: protobuf.dev/programming-guides/encoding.
 type WireType = 0 | 1 | 2 | 5;
 const varintType = 0 satisfies WireType;

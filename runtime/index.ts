@@ -67,6 +67,12 @@ export { type Progress, type ProgressOptions, startProgress } from "./progress/p
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
 export { type QuantizingSource, quantized, quantizingSource } from "./quantized-weights.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
+export { type RunAbout, type RunStart, writeEnd, writeStart } from "./report/about.ts";
+export { jobFacts } from "./report/job-facts.ts";
+export { type JobReport, writeJobReport } from "./report/job-report.ts";
+export { writeRunReport } from "./report/run-report.ts";
+export type { Card, Cell, Chart, Fact, Mark, Picture, Remark, Section, Text, Words } from "./report/section.ts";
+export { percent } from "./report/sections-html.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {
   describeMatch,
@@ -104,10 +110,14 @@ export {
   type TrainingBatch,
   type TrainingJob,
   unusedParameters,
+  type Validation,
+  type ValidationRun,
 } from "./training/job.ts";
 export type { LossPoint } from "./training/losses.ts";
+export type { LostTime } from "./training/lost-time.ts";
 export {
   freshRunFolder,
+  hasSteps,
   newestRunFolder,
   removeFailedStart,
   requireRunName,

@@ -79,8 +79,8 @@ function stepOf(text: string): number | undefined {
   }
 }
 
-/** The complete lines of a file, each with the byte after its line end. */
-async function* readLines(fs: FileSystem, path: string): AsyncGenerator<{ text: string; end: number }> {
+/** The complete lines of a file, each with the byte after its line end; a torn last one is none. */
+export async function* readLines(fs: FileSystem, path: string): AsyncGenerator<{ text: string; end: number }> {
   let rest = Buffer.alloc(0);
   let start = 0;
   for await (const piece of readPieces(fs, path)) {

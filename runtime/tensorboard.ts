@@ -1,13 +1,16 @@
 /** Scalars as TensorBoard event files. */
 import { join } from "node:path";
-import { type AppendFile, createAppendFile } from "./append-file.ts";
-import { event, fileVersion, frame, sessionStart, summary } from "./event-encoding.ts";
+import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
+import { event, fileVersion, frame, sessionStart, summary, wholeFrames } from "./event-encoding.ts";
 import { explainingFaults } from "./file-errors.ts";
 import { type FileSystem, nodeFileSystem } from "./file-system.ts";
-import { infoOf } from "./files.ts";
+import { infoOf, readWhole } from "./files.ts";
 
 export interface EventLogOptions {
-  /** Steps that the resumed run has done: TensorBoard then hides what earlier files say of later steps. */
+  /**
+   * Steps that the resumed run has done: TensorBoard then hides what earlier files say of later steps. What a killed
+   * process left torn at their ends is cut off.
+   */
   readonly resumeAt?: number;
   readonly fs?: FileSystem;
   /** Milliseconds since 1970. Default: the clock. */
@@ -28,6 +31,7 @@ export async function openEventLog(folder: string, options: EventLogOptions = {}
   const fs = options.fs ?? nodeFileSystem;
   const now = options.now ?? Date.now;
   await explainingFaults("create", folder, () => fs.mkdir(folder));
+  if (options.resumeAt !== undefined) await cutTornEnds(fs, folder);
   const file = await createEventFile(fs, folder, Math.floor(now() / 1000));
   const send = (step: number, content: Uint8Array) => file.append(frame(event(now() / 1000, step, content)));
   await send(0, fileVersion);
@@ -39,6 +43,18 @@ export async function openEventLog(folder: string, options: EventLogOptions = {}
     dispose: () => file.dispose(),
   };
 }
+
+async function cutTornEnds(fs: FileSystem, folder: string): Promise<void> {
+  for (const name of (await fs.readdir(folder)).filter((n) => /tfevents\.\d+\.heddle\.\d+$/.test(n))) {
+    const path = join(folder, name);
+    const bytes = await explainingFaults("read", path, () => readWhole(fs, path, largestEvents));
+    const end = wholeFrames(bytes);
+    if (end < bytes.length) await (await reopenAppendFile(fs, path, end)).dispose();
+  }
+}
+
+/** Bytes of an event file at most: millions of steps. */
+const largestEvents = 2 ** 31 - 1;
 
 /** TensorBoard takes any file with "tfevents" in its name, and orders a run's files by name. */
 async function createEventFile(fs: FileSystem, folder: string, seconds: number): Promise<AppendFile> {

@@ -15,10 +15,12 @@ import {
   referenceStages,
   runStages,
   type SizedAxis,
+  type Sizes,
   UsageError,
 } from "../../compiler/index.ts";
-import type { Backend, Executable, Store } from "../backend.ts";
+import type { Backend, Executable, RunOptions, Store } from "../backend.ts";
 import { checkFeeds, checkResidents, fetchedOutputs, isResident } from "../feeds.ts";
+import { inTurn } from "../in-turn.ts";
 
 /** Values of a graph's outputs for the given inputs; every size must be a number. */
 export function evaluate(graph: Graph, values: ReadonlyMap<string, Float64Array>): Map<string, RefTensor> {
@@ -69,21 +71,26 @@ export function referenceBackend(): Backend {
 function referenceExecutable(graph: Graph, sizes: Readonly<Record<string, number>>): Executable {
   return {
     graph,
-    async run(feeds, store, options) {
-      const held = new Map<string, HostTensor>();
-      for (const name of graph.inputs.filter(isResident).map(inputName)) held.set(name, await store.read(name));
-      const run = checkResidents(graph, (name) => held.get(name)!, checkFeeds(graph, feeds, sizes));
-      const bound = runStages(graph, referenceStages(run), graphForm);
-      const values = new Map(
-        bound.inputs.map(inputName).map((name) => [name, toFloat64(held.get(name) ?? feeds[name]!)]),
-      );
-      const results = evaluate(bound, values);
-      for (const [output, input] of Object.entries(graph.updates))
-        await store.write(input, toHost(results.get(output)!));
-      return Object.fromEntries(fetchedOutputs(graph, options?.fetch).map((n) => [n, toHost(results.get(n)!)]));
-    },
+    run: (feeds, store, options) => inTurn([store], () => runOnce(graph, sizes, feeds, store, options)),
     dispose: () => {},
   };
+}
+
+async function runOnce(
+  graph: Graph,
+  sizes: Sizes,
+  feeds: Readonly<Record<string, HostTensor>>,
+  store: Store,
+  options?: RunOptions,
+): Promise<Record<string, HostTensor>> {
+  const held = new Map<string, HostTensor>();
+  for (const name of graph.inputs.filter(isResident).map(inputName)) held.set(name, await store.read(name));
+  const run = checkResidents(graph, (name) => held.get(name)!, checkFeeds(graph, feeds, sizes));
+  const bound = runStages(graph, referenceStages(run), graphForm);
+  const values = new Map(bound.inputs.map(inputName).map((name) => [name, toFloat64(held.get(name) ?? feeds[name]!)]));
+  const results = evaluate(bound, values);
+  for (const [output, input] of Object.entries(graph.updates)) await store.write(input, toHost(results.get(output)!));
+  return Object.fromEntries(fetchedOutputs(graph, options?.fetch).map((n) => [n, toHost(results.get(n)!)]));
 }
 
 /** A store in host memory. */

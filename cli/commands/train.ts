@@ -29,6 +29,7 @@ import type { MemoryBudget } from "../memory-budget.ts";
 import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
+import { reported } from "../run-report.ts";
 import { versions } from "../versions.ts";
 
 export interface TrainArguments {
@@ -98,13 +99,15 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
     const sources = inheritance?.sources ?? [];
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
+    const inFolder = (folder: string) =>
+      reported({ folder, file: job, job: built, device, note: say }, () => trainIn(folder, device, built, start));
     if (place) {
       await writeRunSettings(place.folder, job.name, settings);
-      return await trainIn(place.folder, device, built, start);
+      return await inFolder(place.folder);
     }
     const fresh = await beginRun(args.runs, job.name, settings, sources);
     try {
-      return await trainIn(fresh.folder, device, built, start);
+      return await inFolder(fresh.folder);
     } catch (error) {
       await fresh.failed();
       throw error;
@@ -176,6 +179,10 @@ function summarize(device: ChosenDevice, config: unknown, result: TrainResult, f
     steps: result.steps,
     seconds: Math.round(result.seconds * 10) / 10,
     loss: { first: losses[0]?.loss ?? null, last: losses.at(-1)?.loss ?? null },
+    lost: { data: rounded(result.lost.data), readBack: rounded(result.lost.readBack) },
+    ...(result.best && { best: result.best }),
     ...finished,
   };
 }
+
+const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;

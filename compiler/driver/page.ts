@@ -1,4 +1,5 @@
 /** One self-contained HTML page to step through the stages of a graph: before and after side by side, what changed marked. */
+import { escapeHtml } from "../diagnostics/html.ts";
 import type { StageReport } from "./driver.ts";
 
 /** The page; it loads nothing and holds every graph as text. */
@@ -44,6 +45,3 @@ function side(lines: readonly string[], others: readonly string[], mark: string)
 }
 
 const shape = (line: string): string => line.replace(/%\d+/g, "%").replace(/ +/g, " ");
-
-const escapeHtml = (text: string): string =>
-  text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]!);

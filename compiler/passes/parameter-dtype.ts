@@ -26,11 +26,16 @@ export function keepParametersAs(
     node.type.axes.length > 1 &&
     !updated.has(String(node.attrs.name)) &&
     which(node);
-  const stored = (node: Node) =>
-    intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
+  const stored = (node: Node) => storedAs(node, dtype);
   const roots = graph.outputs.map((o) => o.node);
   const result = rewriteNodes(roots, (node) => (narrowed(node) ? cast(stored(node), "f32") : node));
   const outputs = graph.outputs.map(({ name, node }) => ({ name, node: result.get(node)! }));
   const declared = graph.inputs.map((n) => (narrowed(n) ? stored(n) : n)).filter(isGraphInput);
   return makeGraph(graph.name, outputs, declared, graph.updates);
 }
+
+const storedAs = (node: Node, dtype: DType): Node =>
+  intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
+
+/** What a parameter that is kept as f16 stands for. */
+export const halfParameter = (node: Node): Node => cast(storedAs(node, "f16"), "f32");

@@ -127,6 +127,10 @@ function usedOver(node: Node, operand: number): readonly string[] | undefined {
   return role === "table" && node.attrs.axis !== last ? [] : undefined;
 }
 
+/** What a parameter that is kept as integers stands for. */
+export const decodedParameter = (node: Node, { order, scales, bits }: QuantizedParameter): Node =>
+  decoded(node, order.slice(scales.axes.length - 1), bits).value;
+
 /** The stored parameters of one, and the value that they stand for, with its axes in its order. */
 function decoded(node: Node, over: readonly string[], bits: IntegerBits): Decoded {
   const axes = node.type.axes as readonly SizedAxis[];

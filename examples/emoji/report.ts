@@ -1,16 +1,23 @@
-/** The page that a run leaves: loss curve, recall, and what a dozen queries find. */
-import { join } from "node:path";
+/** What the report of an emoji run says: recall, and what a dozen queries find. */
 import {
   type ArtistId,
   artists,
   type EmojiSet,
   imageDataUri,
   nearest,
-  type ReportQuery,
-  renderReport,
+  type Recall,
   rightRanks,
 } from "../../data/index.ts";
-import { formatDuration, type TrainedRun, writeFileAtomically } from "../../runtime/index.ts";
+import {
+  type Card,
+  type Cell,
+  type Picture,
+  percent,
+  type Section,
+  type Text,
+  type TrainedRun,
+  writeJobReport,
+} from "../../runtime/index.ts";
 import type { Evaluation } from "./evaluate.ts";
 
 /** Asked of the model in the languages given; ids are code points. */
@@ -35,76 +42,135 @@ export interface ReportOptions {
   readonly trained: readonly ArtistId[];
 }
 
+/** Writes what the report of the run says of emoji: recall beside chance, what queries find, whose pictures these are. */
 export async function writeReport(
   run: TrainedRun,
   set: EmojiSet,
   result: Evaluation,
-  options: ReportOptions,
+  { batch, heldOut, trained }: ReportOptions,
 ): Promise<void> {
-  const languages = Object.entries(result.recall).map(([language, r]) => ({ language, ...r }));
-  const parameters = [...run.weights.values()].reduce((n, t) => n + t.data.length, 0);
-  const page = renderReport({
+  const stranger = artists[heldOut].name;
+  const cards = await Promise.all(queries.flatMap(([id, language]) => queryCard(set, result, id, language, heldOut)));
+  await writeJobReport(run.folder, {
     title: "Emoji in four languages, drawn by a stranger",
-    lead: `A small InternVL-C learned emoji from ${list(options.trained.map((a) => artists[a].name))}, then looked for them among ${artists[options.heldOut].name}'s drawings, which it had never seen.`,
-    facts: [
-      { label: "Device", value: run.backend.device.name, note: run.deviceReason },
+    lead: `A small InternVL-C learned emoji from ${list(trained.map((a) => artists[a].name))}, then looked for them among ${stranger}'s drawings, which it had never seen.`,
+    sections: [
+      ...headline(result, stranger),
+      { kind: "heading", text: "What it finds" },
       {
-        label: "Model",
-        value: `${(parameters / 1e6).toFixed(2)} million parameters`,
-        note: "InternViT and LLaMA blocks, scaled down",
+        kind: "paragraph",
+        text: `For each text the nearest pictures by ${stranger}, best first, with their cosine similarity. ✓ marks the one that the text names. Where it is not among them, it follows in a dashed frame with its place.`,
       },
+      { kind: "cards", cards },
+      { kind: "heading", text: "How often it is right" },
+      recallTable(result),
+    ],
+    levels: { loss: [{ at: Math.log(batch), label: "guessing" }] },
+    closing: [
+      { kind: "heading", text: "With thanks to" },
       {
-        label: "Training",
-        value: `${run.losses.length} steps of ${options.batch} pairs in ${formatDuration(run.seconds)}`,
-      },
-      {
-        label: "Candidates",
-        value: `${result.candidates} emoji`,
-        note: "all base emoji that every artist drew and every language names",
+        kind: "list",
+        items: set.credits.map(({ name, author, link, license, licenseLink }) => [
+          { text: name, link },
+          ` by ${author}, `,
+          { text: license, link: licenseLink },
+        ]),
       },
     ],
-    loss: run.losses,
-    chanceLoss: Math.log(options.batch),
-    heldOut: artists[options.heldOut].name,
-    candidates: result.candidates,
-    recall: languages,
-    chance: result.chance,
-    queries: await Promise.all(
-      queries.flatMap(([id, language]) => reportQuery(set, result, id, language, options.heldOut)),
-    ),
-    credits: set.credits,
   });
-  await writeFileAtomically(join(run.folder, "report.html"), page);
-  run.note(`report: ${join(run.folder, "report.html")}`);
 }
 
-function reportQuery(
+/** The one number to remember: the first language's share of texts whose picture was among the first ten. */
+function headline({ recall, chance, candidates }: Evaluation, stranger: string): Section[] {
+  const [language, first] = Object.entries(recall)[0] ?? [];
+  const [found, guessed] = [first?.textToImage.r10, chance.r10];
+  if (language === undefined || found === undefined || guessed === undefined) return [];
+  return [
+    {
+      kind: "headline",
+      value: percent(found),
+      text: `of the ${nameOf(language)} names found their picture among the first ten of ${candidates.toLocaleString("en")}, all drawn by ${stranger}, whose work was not in training.`,
+      aside: `Guessing finds ${percent(guessed)}: this is ${times(found / guessed)} as good.`,
+    },
+  ];
+}
+
+/** Both directions, for each language and for chance. */
+function recallTable({ recall, chance, candidates }: Evaluation): Section {
+  const ks = ["r1", "r5", "r10"] as const;
+  const cells = (r: Recall): Cell[] => ks.map((k) => (r[k] === undefined ? null : { share: r[k] }));
+  const heads = (direction: string) => ks.map((k) => `${direction}, ${k.slice(1)}`);
+  return {
+    kind: "table",
+    caption: `How often the right one is among the first 1, 5, or 10 of ${candidates.toLocaleString("en")} candidates.`,
+    head: ["language", ...heads("text to image"), ...heads("image to text")],
+    rows: Object.entries(recall).map(([language, { textToImage, imageToText }]) => [
+      named(language),
+      ...cells(textToImage),
+      ...cells(imageToText),
+    ]),
+    foot: ["chance", ...cells(chance), ...cells(chance)],
+  };
+}
+
+/** A text, the five pictures nearest to it, and the right one where it is not among them. */
+function queryCard(
   set: EmojiSet,
   result: Evaluation,
   id: string,
   language: string,
   heldOut: ArtistId,
-): Promise<ReportQuery>[] {
+): Promise<Card>[] {
   const index = set.emoji.findIndex((e) => e.id === id);
   const texts = result.texts[language];
   if (index < 0 || !texts) return []; // an emoji or language that a chosen set does not have
   const emoji = set.emoji[index]!;
-  const picture = (i: number) => imageDataUri(set.emoji[i]!.images[heldOut], 64);
-  const describe = async (): Promise<ReportQuery> => ({
-    text: emoji.texts[language]![0]!,
-    language,
-    ...(language !== "en" && emoji.texts.en && { meaning: emoji.texts.en[0]! }),
-    found: await Promise.all(
-      nearest(texts, index, result.images, 5).map(async (n) => ({
-        image: await picture(n.index),
-        label: set.emoji[n.index]!.texts.en?.[0] ?? set.emoji[n.index]!.characters,
-        score: n.score,
-        right: n.index === index,
-      })),
-    ),
-    answer: { image: await picture(index), rank: rightRanks(texts, result.images)[index]! },
+  const picture = async (i: number) => ({
+    image: await imageDataUri(set.emoji[i]!.images[heldOut], 64),
+    description: set.emoji[i]!.texts.en?.[0] ?? set.emoji[i]!.characters,
   });
+  const rank = rightRanks(texts, result.images)[index]!;
+  const describe = async (): Promise<Card> => {
+    const found = await Promise.all(
+      nearest(texts, index, result.images, 5).map(
+        async (n): Promise<Picture> => ({
+          ...(await picture(n.index)),
+          note: n.score.toFixed(2),
+          ...(n.index === index && { mark: "right" }),
+        }),
+      ),
+    );
+    const missed = found.every(({ mark }) => mark === undefined);
+    return {
+      title: { text: emoji.texts[language]![0]!, language },
+      remarks: [
+        {
+          label: nameOf(language),
+          text: language !== "en" && emoji.texts.en ? `“${emoji.texts.en[0]!}”` : "",
+        },
+      ],
+      pictures: missed ? [...found, { ...(await picture(index)), note: ordinal(rank), mark: "expected" }] : found,
+    };
+  };
   return [describe()];
 }
+
+/** What a language is called in English, and what it calls itself where that differs. */
+function named(language: string): Text {
+  const own = displayName(language, language);
+  return own === nameOf(language) ? own : [`${nameOf(language)} `, { text: own, language }];
+}
+
+const nameOf = (language: string): string => displayName(language, "en");
+
+const displayName = (language: string, inLanguage: string): string =>
+  new Intl.DisplayNames([inLanguage], { type: "language" }).of(language) ?? language;
+
+const times = (ratio: number): string =>
+  `${ratio.toLocaleString("en", { maximumSignificantDigits: ratio >= 10 ? 2 : 1 })} times`;
+
+const endings: Readonly<Record<string, string>> = { one: "st", two: "nd", few: "rd", other: "th" };
+const ordinals = new Intl.PluralRules("en", { type: "ordinal" });
+const ordinal = (n: number): string => `${n.toLocaleString("en")}${endings[ordinals.select(n)]}`;
 
 const list = (names: readonly string[]): string => `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;

@@ -23,7 +23,7 @@ export const partialPath = (folder: string, step: number) => join(folder, `${ste
 /** A state file larger than this is none of ours. */
 const largestState = 100_000_000;
 
-const stepName = (step: number) => `step-${String(step).padStart(6, "0")}`;
+export const stepName = (step: number) => `step-${String(step).padStart(6, "0")}`;
 
 /** All checkpoints of a folder, those without a usable state file first, then by sequence, newest first. */
 export async function listCandidates(fs: FileSystem, folder: string): Promise<Candidate[]> {
@@ -76,6 +76,17 @@ export async function prune(fs: FileSystem, folder: string, keep: number): Promi
   const kept = new Set(candidates.filter(isUsable).slice(0, keep));
   for (const candidate of candidates) if (!kept.has(candidate)) await removeCheckpoint(fs, candidate.path);
   await removeLeftovers(fs, folder);
+}
+
+/** Removes all checkpoints but those of some steps, and gives the steps of those that stay. */
+export async function keepSteps(fs: FileSystem, folder: string, steps: readonly number[]): Promise<number[]> {
+  const kept: number[] = [];
+  for (const { path, record } of await listCandidates(fs, folder)) {
+    if (typeof record !== "string" && steps.includes(record.step)) kept.push(record.step);
+    else await removeCheckpoint(fs, path);
+  }
+  if ((await infoOf(fs, folder)) !== undefined) await removeLeftovers(fs, folder);
+  return kept;
 }
 
 /** The folder first loses its name at one stroke, so that a half-removed one is never taken for a checkpoint. */

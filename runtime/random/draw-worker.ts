@@ -16,13 +16,13 @@ parentPort!.on("message", (draw: Draw) => {
   }
 });
 
-function drawBytes({ distribution, seed, stream, start, count, dtype }: Draw): Uint8Array {
+function drawBytes({ distribution, seed, stream, step, start, count, dtype }: Draw): Uint8Array {
   const sample = dtype === "BF16" ? samplerFor(distribution) : undefined;
-  if (!sample) return encode(dtype, randomStream(seed, stream).fill(distribution, count, 0, start));
+  if (!sample) return encode(dtype, randomStream(seed, stream).fill(distribution, count, step, start));
   const out = new Uint16Array(count);
   const words = new Uint32Array(cachedWords);
   for (let at = 0; at < count; at += words.length) {
-    fillWords(words, seed, stream, start + at);
+    fillWords(words, seed, stream, start + at, step);
     const part = out.subarray(at, at + words.length);
     sample(words.subarray(0, part.length), part);
   }

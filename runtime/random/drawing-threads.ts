@@ -11,6 +11,8 @@ export interface Draw {
   readonly distribution: Distribution;
   readonly seed: number;
   readonly stream: string;
+  /** Default 0. */
+  readonly step?: number;
   readonly start: number;
   readonly count: number;
   readonly dtype: StoredDType;
@@ -23,7 +25,7 @@ export type Drawn =
 
 export interface DrawingThreads {
   /**
-   * The stored bytes of a stream's first `count` values, in pieces: those that `fillRandom` gives, whatever the number
+   * The stored bytes of the first `count` values of a stream's step, in pieces: those that `fillRandom` gives, whatever the number
    * of threads. Throws UsageError for a value that `dtype` cannot hold.
    */
   draw(what: Omit<Draw, "id" | "start">): AsyncGenerator<Uint8Array>;

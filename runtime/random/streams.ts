@@ -72,10 +72,10 @@ export function fillRandom(
 }
 
 /**
- * The words that a stream's values from index `start` on are made of. `start` and the number of words are multiples of 8.
+ * The words that the values of a stream's step are made of, from index `start` on. `start` and the number of words are multiples of 8.
  */
-export function fillWords(out: Uint32Array, seed: number, stream: string, start: number): void {
-  const counter = counterOf(0, nameWords(stream));
+export function fillWords(out: Uint32Array, seed: number, stream: string, start: number, step = 0): void {
+  const counter = counterOf(step, nameWords(stream));
   counter[0] = start / 4;
   philoxBlocks(counter, wordsOf(wholeNumber("seed", seed)), out);
 }

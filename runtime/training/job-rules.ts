@@ -5,9 +5,17 @@ import type { TrainingJob } from "./job.ts";
 const isCount = (n: number): boolean => Number.isSafeInteger(n) && n >= 1;
 
 /** Throws one UsageError naming each number of a job with which it could not run. */
-export function requireRunnable({ steps, seed, checkpointEvery, checkpointMinutes, sizes }: TrainingJob): void {
+export function requireRunnable({
+  steps,
+  seed,
+  checkpointEvery,
+  checkpointMinutes,
+  sizes,
+  validate,
+}: TrainingJob): void {
+  const counts = { steps, checkpointEvery, ...(validate && { "validate.every": validate.every }), ...sizes };
   const faults = [
-    ...Object.entries({ steps, checkpointEvery, ...sizes }).flatMap(([name, n]) =>
+    ...Object.entries(counts).flatMap(([name, n]) =>
       isCount(n) ? [] : [`${name} is ${n}; needed is a whole number from 1`],
     ),
     ...(Number.isSafeInteger(seed) ? [] : [`seed is ${seed}; needed is a whole number`]),

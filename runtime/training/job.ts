@@ -1,6 +1,6 @@
 /** Training jobs: a compiled step, the data it is fed, and what is done with the result. A job file exports one. */
 
-import type { Backend } from "../../backends/backend.ts";
+import type { Backend, RunOptions } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
   type Graph,
@@ -87,8 +87,41 @@ export interface TrainingJob {
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
   /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */
   readonly model?: Graph;
+  /** How well the weights do on data that is not trained on, while they are trained. */
+  readonly validate?: Validation;
   /** What is done with the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
+}
+
+/** Figures of the weights that a run would write: averages and low-rank updates included. */
+export interface Validation {
+  /** Steps between; the last step of a run is validated as well. */
+  readonly every: number;
+  /**
+   * Figures by name, which the logs have as `validation/<name>`. A resumed run asks for steps again that it lost: what this
+   * gives may depend on the step and on the weights alone.
+   */
+  readonly run: (run: ValidationRun) => Promise<Readonly<Record<string, number>>>;
+  /** By which figure the weights are chosen that are kept in `best/`; none are where left out. */
+  readonly best?: { readonly metric: string; readonly mode: "max" | "min" };
+}
+
+/** What a validation is given. */
+export interface ValidationRun {
+  readonly step: number;
+  readonly backend: Backend;
+  /**
+   * Runs a graph of the model, parameters by their own names, where the weights are: only its outputs are read back.
+   * It is compiled at its first use: hand in the same graph each time.
+   */
+  readonly evaluate: (
+    graph: Graph,
+    feeds: Readonly<Record<string, HostTensor>>,
+    options?: RunOptions,
+  ) => Promise<Record<string, HostTensor>>;
+  /** All weights, read back: slow for a large model. */
+  readonly weights: () => Promise<ReadonlyMap<string, HostTensor>>;
+  readonly note: (text: string) => void;
 }
 
 /** What `finish` is given. */

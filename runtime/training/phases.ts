@@ -1,35 +1,25 @@
-/** The phases of a step: what is run with each of its batches, and what when all of them are there. */
+/** The phases of a step: which graphs are run with each of its batches, and which when all of them are there. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import {
-  bindDim,
-  type Distribution,
-  type Graph,
-  type HostTensor,
-  hostTensor,
-  inputName,
-  type Node,
-  type SizedAxis,
-  sourceOf,
-} from "../../compiler/index.ts";
-import { fillRandom } from "../random/streams.ts";
+import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
 
-export type Feeds = Readonly<Record<string, HostTensor>>;
+type Feeds = Readonly<Record<string, HostTensor>>;
+
+/** Submits one run. */
+export type Run = () => Promise<Readonly<Record<string, HostTensor>>>;
 
 export interface Phases {
   /** Batches that a step is made of. */
   readonly count: number;
   /**
-   * Runs what a step's next batch allows: the step itself with its last or only one, whose outputs then come. `step` and
-   * `micro` count from 0.
+   * What is to be run, in this order, with a step's next batch; `micro` counts from 0, and the last run of the last of them
+   * gives the step's figures. `feeds` has the batch's random numbers too.
    */
-  run(store: Store, at: { readonly step: number; readonly micro: number }, feeds: Feeds): Promise<Outputs | undefined>;
+  runs(store: Store, micro: number, feeds: Feeds): readonly Run[];
   dispose(): void;
 }
 
-type Outputs = Readonly<Record<string, HostTensor>>;
-
-/** Compiles all graphs of a job's step. Only those that are fed compute in its precision: sums and updates are f32. */
+/** Compiles all graphs of a job's step. The update is f32 in either precision. */
 export async function compilePhases(job: TrainingJob, backend: Backend): Promise<Phases> {
   const { graph, accumulation, precision } = job.step;
   const compiled: Executable[] = [];
@@ -39,38 +29,38 @@ export async function compilePhases(job: TrainingJob, backend: Backend): Promise
     compiled.push(executable);
     return executable;
   };
-  const dispose = () => compiled.forEach((e) => void e.dispose());
+  const dispose = () => {
+    for (const executable of compiled) executable.dispose();
+  };
   const step = await compile(graph);
-  const cached = accumulation?.cached;
+  if (!accumulation) return { count: 1, dispose, runs: (store, _, feeds) => [() => step.run(feeds, store)] };
+
+  const { count, cached } = accumulation;
+  const quiet = (executable: Executable, store: Store, feeds: Feeds): Run => {
+    return () => executable.run(feeds, store, { fetch: [] });
+  };
   const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
-  const update = accumulation && (await compile(accumulation.update, false));
-  const count = accumulation?.count ?? 1;
+  const update = await compile(accumulation.update, false);
+  const ends = (micro: number) => micro === count - 1;
+  if (!cached)
+    return {
+      count,
+      dispose,
+      runs: (store, micro, feeds) => [quiet(step, store, feeds), ...(ends(micro) ? [() => update.run({}, store)] : [])],
+    };
 
-  /** Runs a graph on one of a step's batches, with the same random numbers whenever it is that batch. */
-  const pass = (executable: Executable, store: Store, index: number, feeds: Feeds, fetch?: readonly string[]) =>
-    executable.run({ ...feeds, ...randomFeeds(job, executable.graph, index) }, store, fetch ? { fetch } : {});
-
-  /** The batches of the step at hand, where they are read twice. */
+  /** The batches of the step at hand, which are read twice. */
   let held: Feeds[] = [];
   return {
     count,
     dispose,
-    async run(store, at, feeds) {
-      const index = at.step * count + at.micro;
-      if (!update) return await pass(step, store, index, feeds);
-      if (features) {
-        if (at.micro === 0) held = [];
-        held.push(feeds);
-        await pass(features, store, index, without(feeds, graph, cached!.features), []);
-      } else await pass(step, store, index, feeds, []);
-      if (at.micro < count - 1) return undefined;
-      if (middle) {
-        await middle.run({}, store, { fetch: [] });
-        for (const [micro, feeds] of held.entries())
-          await pass(step, store, at.step * count + micro, without(feeds, cached!.features, graph), []);
-        held = [];
-      }
-      return await update.run({}, store);
+    runs: (store, micro, feeds) => {
+      const first = quiet(features!, store, without(feeds, graph, cached.features));
+      held = micro === 0 ? [feeds] : [...held, feeds];
+      if (!ends(micro)) return [first];
+      const again = held.map((batch) => quiet(step, store, without(batch, cached.features, graph)));
+      held = [];
+      return [first, quiet(middle!, store, {}), ...again, () => update.run({}, store)];
     },
   };
 }
@@ -80,20 +70,4 @@ function without(feeds: Feeds, other: Graph, graph: Graph): Feeds {
   const own = new Set(graph.inputs.map(inputName));
   const foreign = new Set(other.inputs.map(inputName).filter((name) => !own.has(name)));
   return Object.fromEntries(Object.entries(feeds).filter(([name]) => !foreign.has(name)));
-}
-
-/** Numbers for a graph's random inputs, addressed by the input's name and the batch. */
-function randomFeeds(job: TrainingJob, graph: Graph, index: number): Record<string, HostTensor> {
-  const drawn = graph.inputs.filter((n) => sourceOf(n) === "random");
-  return Object.fromEntries(drawn.map((n) => [inputName(n), drawRandom(n, job, index)]));
-}
-
-function drawRandom(node: Node, { seed, sizes }: TrainingJob, index: number): HostTensor {
-  const axes = node.type.axes.map((a) => ({ name: a.name, size: bindDim(a.size, sizes) })) as SizedAxis[];
-  const shape = axes.map((a) => a.size);
-  return hostTensor(
-    "f32",
-    axes,
-    fillRandom(node.attrs.dist as unknown as Distribution, shape, seed, inputName(node), index),
-  );
 }

@@ -39,6 +39,9 @@ export async function freshRunFolder(root: string, name: string): Promise<string
 /** Files and folders of which a run has at least one, from its first moment on. */
 const runMarks = ["run.json", "metrics.jsonl", "sources.json", "checkpoints"] as const;
 
+/** Whether a run began in a folder. */
+export const isRunFolder = (folder: string): boolean => runMarks.some((mark) => existsSync(join(folder, mark)));
+
 /** The newest run of a name; throws FileError when there is none. Folders in which no run began are passed over. */
 export async function newestRunFolder(root: string, name: string): Promise<string> {
   requireRunName(name);
@@ -48,7 +51,7 @@ export async function newestRunFolder(root: string, name: string): Promise<strin
     const match = pattern.exec(f);
     return match ? [{ folder: join(root, f), number: Number(match[1] ?? 1) }] : [];
   });
-  const runs = numbers.filter(({ folder }) => runMarks.some((mark) => existsSync(join(folder, mark))));
+  const runs = numbers.filter(({ folder }) => isRunFolder(folder));
   const newest = runs.sort((a, b) => b.number - a.number)[0];
   if (!newest) throw fileError(join(root, name), "there is no run to resume", "start one without --resume");
   return newest.folder;
@@ -63,10 +66,15 @@ export async function tidyRunFolder(folder: string): Promise<void> {
 
 /** Removes a run that failed before its first step, so that none is resumed that never began; any other stays. */
 export async function removeFailedStart(folder: string): Promise<void> {
-  if (existsSync(checkpointsFolder(folder))) return;
+  if (!(await hasSteps(folder))) await rm(folder, { recursive: true, force: true });
+}
+
+/** Whether a run has done a step, or went on from one. */
+export async function hasSteps(folder: string): Promise<boolean> {
+  if (existsSync(checkpointsFolder(folder))) return true;
   const written = await stat(metricsFile(folder)).then(
     (s) => s.size,
     () => 0,
   );
-  if (written === 0) await rm(folder, { recursive: true, force: true });
+  return written > 0;
 }

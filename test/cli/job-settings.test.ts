@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { freshRunFolder, newestRunFolder, train } from "../../runtime/index.ts";
 import { tinyJob } from "../support/tiny-job.ts";
+import { watchingRuns } from "../support/watching-runs.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
 
 const folder = scratch("settings");
@@ -50,15 +51,12 @@ it("a checkpoint is saved when its time has come, whatever the steps", async () 
   const at = await freshRunFolder(folder.at("time"), "run");
   const often = tinyJob(3, { checkpointEvery: 1000, checkpointMinutes: 1e-9 });
   const stop = new AbortController();
-  const batches = async function* (...args: Parameters<typeof often.batches>) {
-    let given = 0;
-    for await (const batch of often.batches(...args)) {
-      if (++given === 3) expect(existsSync(`${at}/checkpoints/step-000002`)).toBe(true);
-      yield batch;
-    }
-  };
-  const options = { folder: at, backend: referenceBackend(), note: () => {}, signal: stop.signal };
-  expect((await train({ ...often, batches }, options)).steps).toBe(3);
+  let runs = 0;
+  const backend = watchingRuns(referenceBackend(), () => {
+    if (++runs === 3) expect(existsSync(`${at}/checkpoints/step-000002`)).toBe(true);
+  });
+  const options = { folder: at, backend, note: () => {}, signal: stop.signal };
+  expect((await train(often, options)).steps).toBe(3);
 });
 
 it.each(["../x", "a/b", "..", "", "a\\b", ".hidden", "line\nend"])("a job called %j has no folder", async (name) => {

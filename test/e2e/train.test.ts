@@ -9,6 +9,7 @@ import { referenceBackend } from "../../backends/reference/index.ts";
 import { hostTensor } from "../../compiler/index.ts";
 import { openSafetensors, type TrainResult, train } from "../../runtime/index.ts";
 import { tinyFeeds, tinyJob } from "../support/tiny-job.ts";
+import { watchingRuns } from "../support/watching-runs.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-train-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -16,18 +17,14 @@ let runs = 0;
 const folder = () => mkdtempSync(join(root, `run${runs++}-`));
 const quiet = () => {};
 
-/** Stops after so many steps, as Ctrl-C does. */
+/** Stops while a step is computed, as Ctrl-C does. */
 async function trainStopping(backend: Backend, at: string, after: number): Promise<TrainResult> {
   const stop = new AbortController();
-  const job = tinyJob(6);
-  const batches = async function* (...args: Parameters<typeof job.batches>) {
-    let given = 0;
-    for await (const batch of job.batches(...args)) {
-      if (++given === after) stop.abort();
-      yield batch;
-    }
-  };
-  return await train({ ...job, batches }, { folder: at, backend, signal: stop.signal, note: quiet });
+  let given = 0;
+  const watched = watchingRuns(backend, () => {
+    if (++given === after) stop.abort();
+  });
+  return await train(tinyJob(6), { folder: at, backend: watched, signal: stop.signal, note: quiet });
 }
 
 it("leaves weights that read back, metrics of every step and events", async () => {

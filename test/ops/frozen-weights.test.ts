@@ -40,6 +40,7 @@ import {
 import { type TrainingJob, train } from "../../runtime/index.ts";
 import { initialValue } from "../../runtime/training/state.ts";
 import { gpuTest } from "../support/adapter.ts";
+import { halfKernels } from "../support/half-kernels.ts";
 import { excess, seeded } from "../support/samples.ts";
 
 const batch = axis("batch", symbol("batch"));
@@ -141,6 +142,14 @@ describe.each(["f16", "int8"] as const)("frozen weights in %s", (dtype) => {
       expect(excess(learned(got.weights), learned(want.weights), 1e-5, 1e-5)).toBeLessThanOrEqual(0);
     }
     cpu.dispose();
+  });
+
+  it("are near in f16 too, with its kernels", async () => {
+    const of = (r: Awaited<ReturnType<typeof run>>) => r.losses.map((l) => l.loss);
+    const want = await run(step(dtype), referenceBackend());
+    const got = await run(step(dtype, { precision: "f16" }), halfKernels());
+    expect(excess(of(got), of(want), 0, 3e-3)).toBeLessThanOrEqual(0);
+    expect(of(got)).not.toEqual(of(want));
   });
 
   it("take that memory on a device and no more, and no gradient", () => {

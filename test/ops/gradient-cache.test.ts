@@ -9,16 +9,12 @@ import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import {
-  baselineFacts,
   bernoulli,
-  bindSizes,
-  compileKernels,
   type HostTensor,
   hostTensor,
   inputName,
   ops,
   printGraph,
-  runProgram,
   type SizedAxis,
 } from "../../compiler/index.ts";
 import {
@@ -61,6 +57,7 @@ import {
 import { retrievalLoss, stageOneLoss, stageTwo, stageTwoLoss } from "../../models/index.ts";
 import { fillRandom, type TrainingJob, train } from "../../runtime/index.ts";
 import { gpuTest } from "../support/adapter.ts";
+import { halfKernels } from "../support/half-kernels.ts";
 import { excess, seeded } from "../support/samples.ts";
 import { tinyConfig } from "../support/tiny-job.ts";
 
@@ -132,6 +129,7 @@ const cases: Readonly<Record<string, Case>> = {
     changes: { ema: { decay: 0.7 }, optimizer: { ...optimizer, rule: lamb() } },
   },
   "two towers, one of them frozen": { loss: towers, changes: { trainable: ["!left.**"] } },
+  "two towers, one of them frozen in f16": { loss: towers, changes: { trainable: ["!left.**"], frozen: "f16" } },
   "two towers with low-rank updates": { loss: towers, changes: { lora } },
   "the temperature alone": { loss: towers, changes: { trainable: ["warmth"] } },
   "a parameter on both sides of the cut": { loss: pulled },
@@ -257,36 +255,6 @@ gpuTest("is the same on devices", async ({ gpu }) => {
   cpu.dispose();
 });
 
-/** Kernels for an adapter with f16, in the kernel interpreter. */
-function halfKernels(): Backend {
-  const facts = { ...baselineFacts, maxBindings: 10, software: true, features: new Set(["f16"] as const) };
-  const backend = referenceBackend();
-  const compile: Backend["compile"] = async (graph, { sizes = {}, precision } = {}) => {
-    const bound = bindSizes(graph, sizes);
-    const program = compileKernels(bound, facts, precision ? { precision } : {});
-    return {
-      graph,
-      dispose: () => {},
-      run: async (feeds, store) => {
-        const kept = bound.inputs.filter((n) => !(inputName(n) in feeds));
-        const held = await Promise.all(kept.map(async (n) => [inputName(n), await store.read(inputName(n))] as const));
-        const given = [...Object.entries(feeds), ...held].map(([name, t]) => [name, t.data] as const);
-        const ran = runProgram(program, new Map(given));
-        for (const [name, { dtype, axes }] of held)
-          await store.write(name, hostTensor(dtype, axes, Array.from(ran.inputs.get(name)!)));
-        const told = bound.outputs.filter((o) => !(o.name in bound.updates));
-        return Object.fromEntries(
-          told.map(({ name, node }) => [
-            name,
-            hostTensor(node.type.dtype, node.type.axes as SizedAxis[], Array.from(ran.outputs.get(name)!)),
-          ]),
-        );
-      },
-    };
-  };
-  return { ...backend, compile };
-}
-
 it("in f16, whose scale goes through the cached cotangents, is near f32", async () => {
   const changes = { precision: "f16" } as const;
   const want = await run("f32", 3, compiled(cases["two towers"]!, 1), referenceBackend());
@@ -352,12 +320,17 @@ describe("is refused", () => {
   const across = (x: Tensor<"batch" | "feature">) =>
     mean(softmax(contract(x, rename(x, batch, pair), feature), pair), [batch, pair]) as Tensor<never>;
 
-  it("where layers go on with what was compared", () =>
-    refuses((p) => {
+  it.each(["f32", "f16"] as const)("where layers go on with what was compared, learned or frozen in %s", (frozen) => {
+    const loss = (p: Params): LossResult => {
       const y = batchNorm(p.scope("norm"), tower(p, "left"), feature, { updates: [] }) as Tensor<"batch" | "feature">;
       const z = linear(p.scope("next"), y, [feature], [embed]) as Tensor<"batch" | "embed">;
       return { loss: mean(z, [batch, embed]) as Tensor<never> };
-    }, "goes on with layers (contract at test/ops/gradient-cache.test.ts"));
+    };
+    for (const trainable of [["**"], ["left.**"]])
+      expect(() => compiled({ loss, changes: { trainable, frozen } }, 4)).toThrow(
+        "goes on with layers (contract at test/ops/gradient-cache.test.ts",
+      );
+  });
 
   it("where a batch has a fixed size", () => {
     const six = axis("batch", 6);

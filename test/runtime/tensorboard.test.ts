@@ -1,9 +1,9 @@
-import { readdir, readFile } from "node:fs/promises";
+import { appendFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import protobuf from "protobufjs";
 import { describe, expect, it } from "vitest";
 import { crc32c } from "../../runtime/crc32c.ts";
 import { openEventLog } from "../../runtime/index.ts";
+import { readEvents } from "../support/event-files.ts";
 import { temporaryFolder } from "./support.ts";
 
 describe("crc32c", () => {
@@ -19,39 +19,6 @@ describe("crc32c", () => {
   });
 });
 
-/** The fields of event.proto and summary.proto that are written, by their published numbers. */
-const Event = protobuf
-  .parse(`
-  syntax = "proto3";
-  message Event {
-    double wall_time = 1; int64 step = 2;
-    oneof what { string file_version = 3; Summary summary = 5; SessionLog session_log = 7; }
-  }
-  message Summary { repeated Value value = 1; message Value { string tag = 1; float simple_value = 2; } }
-  message SessionLog { int32 status = 1; }
-`)
-  .root.lookupType("Event");
-
-/** The events of a file, all checksums checked. */
-async function readEvents(path: string): Promise<unknown[]> {
-  const bytes = await readFile(path);
-  const events: unknown[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const length = Number(bytes.readBigUInt64LE(at));
-    expect(bytes.readUInt32LE(at + 8)).toBe(masked(bytes.subarray(at, at + 8)));
-    const data = bytes.subarray(at + 12, at + 12 + length);
-    expect(bytes.readUInt32LE(at + 12 + length)).toBe(masked(data));
-    events.push(Event.toObject(Event.decode(data), { longs: Number }));
-    at += 16 + length;
-  }
-  return events;
-}
-
-function masked(data: Uint8Array): number {
-  const crc = BigInt(crc32c(data));
-  return Number((((crc >> 15n) | (crc << 17n)) + 0xa282ead8n) & 0xffffffffn);
-}
-
 describe("openEventLog", () => {
   it("writes a version, then scalars", async () => {
     const folder = join(await temporaryFolder(), "tensorboard");
@@ -62,7 +29,7 @@ describe("openEventLog", () => {
     await log.dispose();
     expect(await readdir(folder)).toEqual(["events.out.tfevents.1700000000.heddle.0"]);
     const wallTime = 1_700_000_000.5;
-    expect(await readEvents(log.path)).toEqual([
+    expect(readEvents(log.path)).toEqual([
       { wallTime, fileVersion: "brain.Event:2" },
       { wallTime, step: 1, summary: { value: [scalar("train/loss", 2.5), scalar("größe", -0.5)] } },
       { wallTime, step: 2 ** 40, summary: { value: [scalar("train/loss", 0.25)] } },
@@ -78,6 +45,24 @@ describe("openEventLog", () => {
     const log = await openEventLog(folder, { ...options, resumeAt: 7 });
     await log.dispose();
     expect(log.path).toMatch(/events\.out\.tfevents\.0000000001\.heddle\.1$/);
-    expect((await readEvents(log.path))[1]).toEqual({ wallTime: 1, step: 8, sessionLog: { status: 1 } });
+    expect(readEvents(log.path)[1]).toEqual({ wallTime: 1, step: 8, sessionLog: { status: 1 } });
   });
+
+  it.each([1, 11, 12, 13, 30])(
+    "cuts off %i bytes that a killed process left of a record, and no others",
+    async (torn) => {
+      const folder = await temporaryFolder();
+      const first = await openEventLog(folder, { now: () => 1000 });
+      await first.scalars(1, { loss: 1 });
+      await first.dispose();
+      const whole = readEvents(first.path);
+      const other = await openEventLog(folder, { now: () => 2000 });
+      await other.dispose();
+      const record = await readFile(first.path);
+      await appendFile(first.path, record.subarray(0, torn));
+      await (await openEventLog(folder, { now: () => 3000, resumeAt: 1 })).dispose();
+      expect(readEvents(first.path)).toEqual(whole);
+      expect(readEvents(other.path)).toHaveLength(1);
+    },
+  );
 });

@@ -19,6 +19,7 @@ import {
 } from "../../../compiler/index.ts";
 import type { Backend, CompileOptions, Executable, RunOptions, Store } from "../../backend.ts";
 import { checkFeeds, checkResidents, fetchedOutputs } from "../../feeds.ts";
+import { inTurn } from "../../in-turn.ts";
 import { kernelFeaturesOf } from "../emit/wgsl.ts";
 import type { GpuDevice } from "./device.ts";
 import { Loader } from "./loading/loader.ts";
@@ -73,8 +74,6 @@ class Compiled implements WebgpuExecutable {
   private readonly sizes: Sizes;
   private readonly fixed: boolean;
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
-  /** Runs one after another: their buffers are shared. */
-  private last: Promise<unknown> = Promise.resolve();
 
   constructor(
     gpu: GpuDevice,
@@ -126,7 +125,10 @@ class Compiled implements WebgpuExecutable {
 
   async run(feeds: Readonly<Record<string, HostTensor>>, store: Store, options: RunOptions = {}) {
     const fetch = fetchedOutputs(this.graph, options.fetch);
-    return this.exclusive(feeds, store, fetch, (program, own, sizes) => program.run(feeds, own, fetch, sizes));
+    const { outputs } = await this.exclusive(feeds, store, fetch, (program, own, sizes) =>
+      program.submit(feeds, own, fetch, sizes),
+    );
+    return outputs;
   }
 
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: Store): Promise<readonly KernelTime[]> {
@@ -135,6 +137,7 @@ class Compiled implements WebgpuExecutable {
     );
   }
 
+  /** Runs one after another, as their buffers are shared and a store is seen in order; the device queues what is submitted. */
   private async exclusive<T>(
     feeds: Readonly<Record<string, HostTensor>>,
     store: Store,
@@ -143,12 +146,11 @@ class Compiled implements WebgpuExecutable {
   ): Promise<T> {
     if (!(store instanceof DeviceStore))
       throw new UsageError("a graph compiled for WebGPU runs with a store of the same backend");
-    const held = (name: string) => store.find(name);
-    const sizes = checkResidents(this.graph, held, checkFeeds(this.graph, feeds, this.sizes));
-    const program = await this.ready(sizes, fetch);
-    const turn = this.last.then(() => use(program, store, sizes));
-    this.last = turn.catch(() => undefined);
-    return turn;
+    return inTurn([this, store], async () => {
+      const held = (name: string) => store.find(name);
+      const sizes = checkResidents(this.graph, held, checkFeeds(this.graph, feeds, this.sizes));
+      return use(await this.ready(sizes, fetch), store, sizes);
+    });
   }
 
   dispose(): void {

@@ -38,7 +38,7 @@ import {
 } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
 import type { DeviceStore } from "./store.ts";
-import { traceRun } from "./trace-run.ts";
+import { type TracedRun, traceRun } from "./trace-run.ts";
 
 /** How long one kernel took, in nanoseconds. */
 export interface KernelTime {
@@ -203,8 +203,13 @@ export class DeviceProgram {
     return group;
   }
 
-  /** Runs every kernel once, at the sizes given, and reads the outputs named. */
-  async run(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, fetch: readonly string[], sizes: Sizes) {
+  /** Submits every kernel once, at the sizes given; the outputs named are there when the device has come so far. */
+  async submit(
+    feeds: Readonly<Record<string, HostTensor>>,
+    store: DeviceStore,
+    fetch: readonly string[],
+    sizes: Sizes,
+  ): Promise<{ readonly outputs: Promise<Record<string, HostTensor>> }> {
     const { bound, dispatches } = await this.prepare(feeds, store, sizes);
     const encoder = this.gpu.device.createCommandEncoder();
     const trace = traceRun(this.gpu, this.program);
@@ -227,6 +232,10 @@ export class DeviceProgram {
     }
     trace?.submits();
     this.gpu.device.queue.submit([encoder.finish()]);
+    return { outputs: this.outputs(fetch, readBack, trace) };
+  }
+
+  private async outputs(fetch: readonly string[], readBack: ReadBack, trace: TracedRun | undefined) {
     const values = await readBack.read();
     if (values.length === 0) await this.gpu.settle(this.gpu.device.queue.onSubmittedWorkDone(), this.doing);
     await trace?.done();

@@ -12,7 +12,7 @@ export const html = (strings: TemplateStringsArray, ...parts: readonly Part[]): 
   html: strings.reduce((page, string, i) => page + render(parts[i - 1]) + string),
 });
 
-/** Marks text as HTML: for what this room writes itself, such as styles. */
+/** Marks text as HTML: for what a page's own code writes, such as styles. */
 export const trusted = (text: string): Html => ({ html: text });
 
 const entities: Readonly<Record<string, string>> = {
@@ -23,9 +23,11 @@ const entities: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
+/** A text as content of an element or of a quoted attribute. */
+export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (c) => entities[c]!);
+
 function render(part: Part): string {
   if (part === undefined) return "";
-  if (typeof part === "string" || typeof part === "number")
-    return String(part).replace(/[&<>"']/g, (c) => entities[c]!);
+  if (typeof part === "string" || typeof part === "number") return escapeHtml(String(part));
   return "html" in part ? part.html : part.map(render).join("");
 }

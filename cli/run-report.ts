@@ -1,0 +1,60 @@
+/** Keeps what a report says of a run while `heddle train` works on it, and writes the page when it ends, however it ends. */
+import {
+  hasSteps,
+  type JobFile,
+  jobFacts,
+  type TrainingJob,
+  writeEnd,
+  writeRunReport,
+  writeStart,
+} from "../runtime/index.ts";
+import type { ChosenDevice } from "./device.ts";
+import { versions } from "./versions.ts";
+
+export interface ReportedRun {
+  readonly folder: string;
+  readonly file: Pick<JobFile, "name" | "summary">;
+  readonly job: TrainingJob;
+  readonly device: ChosenDevice;
+  readonly note: (text: string) => void;
+}
+
+/** Does the work, which ends with an exit status. What goes wrong with the report is told, and costs the run nothing. */
+export async function reported(
+  { folder, file, job, device, note }: ReportedRun,
+  work: () => Promise<number>,
+): Promise<number> {
+  const about = { job: file.name, summary: file.summary, seed: job.seed, steps: job.steps, facts: jobFacts(job) };
+  await telling(note, () =>
+    writeStart(folder, about, {
+      at: new Date().toISOString(),
+      command: ["heddle", ...process.argv.slice(2)],
+      versions: versions(),
+      device: device.backend.device.name,
+      deviceReason: device.reason,
+    }),
+  );
+  const end = (how: string) =>
+    telling(note, async () => {
+      await writeEnd(folder, how);
+      note(`report: ${await writeRunReport(folder)}`);
+    });
+  let status: number;
+  try {
+    status = await work();
+  } catch (error) {
+    if (await hasSteps(folder))
+      await end(`ended by an error: ${(error instanceof Error ? error.message : String(error)).split("\n")[0]}`);
+    throw error;
+  }
+  await end(status === 0 ? "finished" : "stopped");
+  return status;
+}
+
+async function telling(note: (text: string) => void, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    note(`the report was not written: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

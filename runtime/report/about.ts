@@ -1,0 +1,91 @@
+/** What is written of a run when it starts and when it ends, for its report: commands, versions, device, what is trained. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isRecord } from "../cached-file.ts";
+import { errorCode } from "../file-system.ts";
+import { writeFileAtomically } from "../files.ts";
+import type { Fact } from "./section.ts";
+
+/** One process that worked on a run; a resumed run has several. */
+export interface RunStart {
+  /** ISO 8601. */
+  readonly at: string;
+  /** As typed, word by word. */
+  readonly command: readonly string[];
+  readonly versions: Readonly<Record<string, string | null>>;
+  readonly device: string;
+  /** Why that device was taken. */
+  readonly deviceReason: string;
+  /** How the process ended; none while it goes on, or where it was killed. */
+  readonly ended?: { readonly at: string; readonly how: string };
+}
+
+export interface RunAbout {
+  readonly job: string;
+  readonly summary: string;
+  readonly seed: number;
+  readonly steps: number;
+  /** Of the training step: parameters, optimizer, precision. */
+  readonly facts: readonly Fact[];
+  readonly starts: readonly RunStart[];
+}
+
+export const aboutFile = "about.json";
+
+/** Adds a process to the run in a folder. */
+export async function writeStart(folder: string, about: Omit<RunAbout, "starts">, start: RunStart): Promise<void> {
+  const before = await readAbout(folder).catch(() => undefined); // a damaged file is written anew
+  await write(folder, { ...about, starts: [...(before?.starts ?? []), start] });
+}
+
+/** Says how the last process that was added ended. */
+export async function writeEnd(folder: string, how: string): Promise<void> {
+  const about = await readAbout(folder).catch(() => undefined);
+  const last = about?.starts.at(-1);
+  if (!about || !last) return;
+  const ended = { ...last, ended: { at: new Date().toISOString(), how } };
+  await write(folder, { ...about, starts: [...about.starts.slice(0, -1), ended] });
+}
+
+const write = (folder: string, about: RunAbout): Promise<void> =>
+  writeFileAtomically(join(folder, aboutFile), `${JSON.stringify(about, null, 2)}\n`);
+
+/** What is known of the run in a folder; undefined where nothing was written. Throws for a file that is something else. */
+export async function readAbout(folder: string): Promise<RunAbout | undefined> {
+  const about = await readJson(folder, aboutFile);
+  if (about === undefined || isAbout(about)) return about;
+  throw new TypeError("it is not what a run says of itself");
+}
+
+/** A file of JSON in a run's folder; undefined where there is none. Throws for one that does not parse. */
+export async function readJson(folder: string, name: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(join(folder, name), "utf8"));
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+const isAbout = (value: unknown): value is RunAbout =>
+  isRecord(value) &&
+  isText(value.job) &&
+  isText(value.summary) &&
+  [value.seed, value.steps].every((n) => typeof n === "number") &&
+  Array.isArray(value.facts) &&
+  value.facts.every(
+    (f) => isRecord(f) && isText(f.label) && isText(f.value) && (f.note === undefined || isText(f.note)),
+  ) &&
+  Array.isArray(value.starts) &&
+  value.starts.every(isStart);
+
+const isStart = (value: unknown): boolean =>
+  isRecord(value) &&
+  [value.at, value.device, value.deviceReason].every(isText) &&
+  Array.isArray(value.command) &&
+  value.command.every(isText) &&
+  isRecord(value.versions) &&
+  Object.values(value.versions).every((v) => v === null || isText(v)) &&
+  (value.ended === undefined || (isRecord(value.ended) && isText(value.ended.at) && isText(value.ended.how)));

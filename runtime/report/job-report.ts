@@ -1,0 +1,124 @@
+/** What a job adds to the report of its run, kept in the run's folder. */
+import { join } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
+import { isRecord } from "../cached-file.ts";
+import { writeFileAtomically } from "../files.ts";
+import { readJson } from "./about.ts";
+import type { Chart, Section } from "./section.ts";
+import { sectionsHtml } from "./sections-html.ts";
+
+export interface JobReport {
+  /** Default: the job's name. */
+  readonly title?: string;
+  /** One or two sentences on what this is. Default: the job's summary. */
+  readonly lead?: string;
+  /** What comes before the curves: results, samples with what the model says of them. */
+  readonly sections: readonly Section[];
+  /** What comes last, such as whose pictures these are. */
+  readonly closing?: readonly Section[];
+  /** What the figures of metrics.jsonl are compared with in their charts, such as { loss: [{ at: 4.85, label: "guessing" }] }. */
+  readonly levels?: Readonly<Record<string, Chart["levels"] & {}>>;
+}
+
+export const jobReportFile = "report.json";
+
+/**
+ * Keeps what a job has to say; said again, it replaces what was said before. Throws UsageError for what no page could
+ * show: a picture that is no data URI, a link that is not https.
+ */
+export async function writeJobReport(folder: string, report: JobReport): Promise<void> {
+  const text = JSON.stringify(report);
+  if (!isJobReport(JSON.parse(text))) throw new UsageError("what the job says in its report are no sections");
+  await writeFileAtomically(join(folder, jobReportFile), `${text}\n`);
+}
+
+/** What a job said; undefined where it said nothing. Throws for a file that no page could show. */
+export async function readJobReport(folder: string): Promise<JobReport | undefined> {
+  const report = await readJson(folder, jobReportFile);
+  if (report === undefined || isJobReport(report)) return report;
+  throw new TypeError("it is no report of a job");
+}
+
+function isJobReport(value: unknown): value is JobReport {
+  if (!isRecord(value)) return false;
+  const { title, lead, sections, closing = [], levels: compared = {} } = value;
+  if (![title, lead].every(optional(text)) || !isRecord(compared) || !Object.values(compared).every(levels))
+    return false;
+  return (
+    [sections, closing].every((of) => Array.isArray(of) && of.every(isSection)) &&
+    rendered(value as unknown as JobReport)
+  );
+}
+
+/** The form of a section is that of its fields; pictures and links are looked at where they are written. */
+function rendered({ sections, closing = [] }: JobReport): boolean {
+  sectionsHtml([...sections, ...closing]);
+  return true;
+}
+
+type Check = (value: unknown) => boolean;
+
+const text: Check = (value) => typeof value === "string";
+const finite: Check = (value) => Number.isFinite(value);
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+const either =
+  (...checks: readonly Check[]): Check =>
+  (value) =>
+    checks.some((check) => check(value));
+const fields =
+  (checks: Readonly<Record<string, Check>>): Check =>
+  (value) =>
+    isRecord(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
+
+const words = either(text, fields({ text, language: optional(text), link: optional(text) }));
+const texts = either(words, listOf(words));
+const mark: Check = (value) => value === "right" || value === "wrong" || value === "expected";
+const cell = either(texts, finite, fields({ share: finite }), (value) => value === null);
+const point: Check = (value) =>
+  Array.isArray(value) && value.length === 2 && finite(value[0]) && either(finite, (y) => y === null)(value[1]);
+
+const levels = listOf(fields({ at: finite, label: text }));
+
+const forms: { readonly [K in Section["kind"]]: Check } = {
+  heading: fields({ text: texts }),
+  paragraph: fields({ text: texts }),
+  headline: fields({ value: text, text: texts, aside: optional(texts) }),
+  facts: fields({ facts: listOf(fields({ label: text, value: texts, note: optional(texts) })) }),
+  table: fields({
+    head: listOf(texts),
+    rows: listOf(listOf(cell)),
+    foot: optional(listOf(cell)),
+    caption: optional(texts),
+  }),
+  chart: fields({
+    title: text,
+    lines: listOf(fields({ name: text, points: listOf(point) })),
+    levels: optional(levels),
+    caption: optional(texts),
+  }),
+  cards: fields({
+    cards: listOf(
+      fields({
+        title: optional(texts),
+        pictures: optional(
+          listOf(fields({ image: text, description: text, note: optional(text), mark: optional(mark) })),
+        ),
+        remarks: optional(listOf(fields({ label: optional(text), text: texts, mark: optional(mark) }))),
+      }),
+    ),
+  }),
+  list: fields({ items: listOf(texts) }),
+};
+
+const isSection: Check = (value) =>
+  isRecord(value) &&
+  typeof value.kind === "string" &&
+  Object.hasOwn(forms, value.kind) &&
+  forms[value.kind as Section["kind"]](value);

@@ -1,0 +1,73 @@
+/** Reads the figures of a run of any length, step by step, into curves; a damaged line costs itself alone. */
+import { existsSync } from "node:fs";
+import { isRecord } from "../cached-file.ts";
+import { explainingFaults } from "../file-errors.ts";
+import { nodeFileSystem } from "../file-system.ts";
+import { readLines } from "../metrics-log.ts";
+import { type Curve, type CurveBuilder, curveBuilder } from "./curve.ts";
+
+export interface Figures {
+  /** By the names of the metrics, in the order of their first lines. */
+  readonly curves: ReadonlyMap<string, Curve>;
+  /** The last step that was logged; 0 where none was. */
+  readonly steps: number;
+  /** Lines that are no records of a step; a last one that a killed process left torn is not among them. */
+  readonly damaged: number;
+  /** Names of figures that are left out because there are too many. */
+  readonly leftOut: number;
+}
+
+const mostCurves = 64;
+const mostNames = 10_000; // so that a file in which each line has names of its own does not fill the memory
+
+/** The figures of metrics.jsonl; those of a file that is not there are none. */
+export const readFigures = (path: string): Promise<Figures> => explainingFaults("read", path, () => read(path));
+
+async function read(path: string): Promise<Figures> {
+  const builders = new Map<string, CurveBuilder>();
+  const leftOut = new Set<string>();
+  let [steps, damaged] = [0, 0];
+  for await (const record of records(path)) {
+    if (!isStep(record?.step)) {
+      damaged += 1;
+      continue;
+    }
+    const { step, ...figures } = record as { readonly step: number };
+    steps = Math.max(steps, step);
+    for (const [name, value] of Object.entries(figures)) {
+      const figure = figureOf(value);
+      if (figure === undefined) continue;
+      if (!builders.has(name) && builders.size < mostCurves) builders.set(name, curveBuilder(0, 1));
+      const builder = builders.get(name);
+      if (builder) builder.add(step, figure);
+      else if (leftOut.size < mostNames) leftOut.add(name);
+    }
+  }
+  const curves = new Map([...builders].map(([name, builder]) => [name, builder.curve()]));
+  return { curves, steps, damaged, leftOut: leftOut.size };
+}
+
+const isStep = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** What the complete lines of a file hold; undefined for one that is no record. */
+async function* records(path: string): AsyncGenerator<Readonly<Record<string, unknown>> | undefined> {
+  if (!existsSync(path)) return;
+  for await (const { text } of readLines(nodeFileSystem, path)) yield parsed(text);
+}
+
+function parsed(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The log writes numbers that JSON lacks as texts. */
+const notFinite = new Set(["NaN", "Infinity", "-Infinity"]);
+
+function figureOf(value: unknown): number | undefined {
+  if (typeof value === "number") return value;
+  return typeof value === "string" && notFinite.has(value) ? Number.NaN : undefined;
+}

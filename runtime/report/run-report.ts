@@ -1,0 +1,65 @@
+/** The report of a run: one page, made again at any time from the files in the run's folder. */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { HeddleError } from "../../compiler/index.ts";
+import { isRecord } from "../cached-file.ts";
+import { explainingFaults, fileError } from "../file-errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import { isRunFolder, metricsFile } from "../training/run-folder.ts";
+import { readRunSettings } from "../training/run-settings.ts";
+import { readSources } from "../training/sources-file.ts";
+import { aboutFile, readAbout, readJson } from "./about.ts";
+import { jobReportFile, readJobReport } from "./job-report.ts";
+import { type PageContent, reportPage } from "./page.ts";
+import { readFigures } from "./read-figures.ts";
+
+const reportFile = "report.html";
+
+/** Writes the report of the run in a folder, and says where. Throws FileError for a folder that holds no run. */
+export async function writeRunReport(folder: string): Promise<string> {
+  if (!isRunFolder(folder)) throw fileError(folder, "it is no run's folder", "name one that heddle train made");
+  const path = join(folder, reportFile);
+  await writeFileAtomically(path, reportPage(await contentOf(folder, basename(resolve(folder)))));
+  return path;
+}
+
+/** What the files of a folder say; of a file that is damaged the page says so. */
+async function contentOf(folder: string, name: string): Promise<PageContent> {
+  const faults: string[] = [];
+  const orFault = async <T>(file: string, read: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await read();
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      faults.push(`${file} is not shown: ${error instanceof HeddleError ? text.split("\n")[0]! : text}`);
+      return undefined;
+    }
+  };
+  return {
+    name,
+    about: await orFault(aboutFile, () => readAbout(folder)),
+    settings: await orFault("run.json", () => readRunSettings(folder)),
+    sources: await orFault("sources.json", () => readSources(folder)),
+    said: await orFault(jobReportFile, () => readJobReport(folder)),
+    summary: await orFault("summary.json", () => readSummary(folder)),
+    figures: await orFault("metrics.jsonl", () => readFigures(metricsFile(folder))),
+    parts: await Promise.all((await partsOf(folder)).map((part) => contentOf(join(folder, part), part))),
+    faults,
+  };
+}
+
+async function readSummary(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const summary = await readJson(folder, "summary.json");
+  if (summary === undefined || isRecord(summary)) return summary;
+  throw new TypeError("it is no record");
+}
+
+/** Folders within a run's that have figures of their own, such as those of stages that follow each other. */
+async function partsOf(folder: string): Promise<readonly string[]> {
+  const entries = await explainingFaults("read", folder, () => readdir(folder, { withFileTypes: true }));
+  return entries
+    .filter((entry) => entry.isDirectory() && existsSync(metricsFile(join(folder, entry.name))))
+    .map(({ name }) => name)
+    .sort(new Intl.Collator("en", { numeric: true }).compare);
+}

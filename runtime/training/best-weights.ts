@@ -1,0 +1,68 @@
+/** The weights that did best in validation: `best/step-000123/`, whole at every moment, and never newer than known to a resume. */
+import { join } from "node:path";
+import type { HostTensor } from "../../compiler/index.ts";
+import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
+import { keepSteps, stepName } from "../checkpoint/folders.ts";
+import { nodeFileSystem } from "../file-system.ts";
+import { tensorToWrite } from "../safetensors/writer.ts";
+import type { Validation } from "./job.ts";
+
+/** What a checkpoint keeps of it. */
+export interface Best {
+  readonly metric: string;
+  readonly mode: "max" | "min";
+  readonly step: number;
+  readonly value: number;
+}
+
+export interface BestWeights {
+  readonly now: Best | undefined;
+  /** Keeps the weights of a step where its value is better than any before. */
+  offer(step: number, value: number, weights: () => Promise<ReadonlyMap<string, HostTensor>>): Promise<boolean>;
+  /** Says that a checkpoint knows of what is best now, so that those before may go. */
+  checkpointed(): Promise<void>;
+}
+
+const bestFolder = (run: string): string => join(run, "best");
+
+/** Where the weights of a step are that is the best of a run. */
+export const bestStepFolder = (run: string, { step }: Best): string => join(bestFolder(run), stepName(step));
+
+/**
+ * Goes on from what a checkpoint knew. Weights of later steps are removed: the run comes to those steps again. Where those
+ * it knew are gone, or were chosen by another metric, the next validation is the best so far.
+ */
+export async function openBestWeights(
+  runFolder: string,
+  { metric, mode }: NonNullable<Validation["best"]>,
+  saved: Best | undefined,
+  note: (text: string) => void,
+): Promise<BestWeights> {
+  const folder = bestFolder(runFolder);
+  const known = saved?.metric === metric && saved.mode === mode ? saved : undefined;
+  const kept = await keepSteps(nodeFileSystem, folder, known ? [known.step] : []);
+  if (known && kept.length === 0) note(`the best weights so far, of step ${known.step}, are not in ${folder} any more`);
+  let best = kept.length > 0 ? known : undefined;
+  let inCheckpoint = best;
+  const isBetter = (value: number) =>
+    Number.isFinite(value) && (!best || (mode === "max" ? value > best.value : value < best.value));
+  return {
+    get now() {
+      return best;
+    },
+    offer: async (step, value, weights) => {
+      if (!isBetter(value)) return false;
+      const model = [...(await weights())].map(([n, t]) => tensorToWrite(n, t));
+      const found = { metric, mode, step, value: value + 0 }; // JSON has no -0
+      await saveCheckpoint(folder, { step, state: { ...found }, groups: { model } });
+      best = found;
+      await keepSteps(nodeFileSystem, folder, [step, ...(inCheckpoint ? [inCheckpoint.step] : [])]);
+      return true;
+    },
+    checkpointed: async () => {
+      if (inCheckpoint === best) return;
+      inCheckpoint = best;
+      await keepSteps(nodeFileSystem, folder, best ? [best.step] : []);
+    },
+  };
+}

@@ -1,0 +1,173 @@
+/** The loop over steps: while the device computes one, the next are made ready and the figures of those before are read. */
+import type { Store } from "../../backends/backend.ts";
+import { spanned, timeline, UsageError } from "../../compiler/index.ts";
+import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { Json } from "../checkpoint/state-file.ts";
+import type { Progress } from "../progress/progress.ts";
+import { ahead } from "./ahead.ts";
+import type { BestWeights } from "./best-weights.ts";
+import type { FiguresLog } from "./figures-log.ts";
+import { assertFiniteFigures } from "./finite.ts";
+import { type Figures, type Landing, type Span, startFlight } from "./flight.ts";
+import type { TrainingBatch, TrainingJob } from "./job.ts";
+import type { IdleClock } from "./lost-time.ts";
+import type { Phases } from "./phases.ts";
+import { randomFeeds } from "./random-feeds.ts";
+import { type Beginning, savedPrecision } from "./resume.ts";
+import { checkpointsFolder } from "./run-folder.ts";
+import { checkpointGroups } from "./state.ts";
+import type { TrainOptions } from "./train-options.ts";
+import type { Validator } from "./validate.ts";
+
+/** What stays open while a run goes on. */
+export interface Session {
+  readonly job: TrainingJob;
+  readonly options: TrainOptions;
+  readonly phases: Phases;
+  readonly store: Store;
+  readonly log: FiguresLog;
+  readonly progress: Progress;
+  readonly clock: IdleClock;
+  readonly best: BestWeights | undefined;
+  readonly validator: Validator | undefined;
+}
+
+/** Minutes after which a checkpoint is saved where the job does not say. */
+const usualMinutes = 10;
+
+/** Batches made before they are needed: one that takes long is made up for by those after it. */
+const batchesAhead = 2;
+
+/** Runs that may be under way when the next batch is waited for; figures come as many runs late. */
+const runsUnderWay = 3;
+
+/**
+ * Runs steps to the job's last, or until the signal, and gives the number of the last one. Nothing is saved before the
+ * figures of every step up to there have been read and found finite.
+ */
+export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<number> {
+  const { job, options, clock } = session;
+  if (done >= job.steps) return done;
+  const flight = startFlight(clock);
+  const random = randomFeeds(job);
+  const { count } = session.phases;
+  const betweenMs = 60_000 * (job.checkpointMinutes ?? usualMinutes);
+  let [step, cursor, saved, savedAt] = [done, from, done, performance.now()];
+  const saveLast = async () => {
+    await flight.leave(0);
+    if (saved === step) return;
+    clock.turnsTo("saving");
+    await spanned("checkpoints", `save step ${step}`, () => save(session, step, cursor ?? null));
+    [saved, savedAt] = [step, performance.now()];
+    clock.turnsTo("readBack");
+  };
+  const made = withRandom(told(job.batches(from, (t) => session.progress.note(t))), random.of, done * count);
+  const batches = ahead(made, batchesAhead, (job.steps - done) * count);
+  try {
+    let micro = 0;
+    for await (const { feeds, next } of waitedFor(savingFirst(batches, saveLast), clock)) {
+      const runs = session.phases.runs(session.store, micro, feeds);
+      micro = (micro + 1) % count;
+      const last = micro === 0 ? runs.at(-1) : undefined;
+      for (const run of runs) {
+        if (run === last) break;
+        flight.add(run());
+        await flight.leave(runsUnderWay);
+      }
+      if (!last) continue;
+      flight.add(last(), recording(session, ++step));
+      cursor = next;
+      const ends = step >= job.steps || options.signal?.aborted === true;
+      const isTime = performance.now() - savedAt >= betweenMs;
+      if (isTime || ends || step % job.checkpointEvery === 0) await saveLast();
+      else await flight.leave(session.validator?.isDue(step) ? 0 : runsUnderWay);
+      if (ends) break;
+    }
+    await saveLast();
+  } finally {
+    await flight.settle();
+    await random.dispose();
+  }
+  if (step < job.steps && !options.signal?.aborted) {
+    throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
+  }
+  return step;
+}
+
+/** The same batches; the time that each took to come is told. */
+async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<TrainingBatch> {
+  let begun = performance.now();
+  for await (const batch of batches) {
+    timeline()?.span("data", "batch", begun, performance.now());
+    yield batch;
+    begun = performance.now();
+  }
+}
+
+/** The same batches with the numbers for a step's random inputs among what is fed; `first` counts micro-batches of the run. */
+async function* withRandom(
+  batches: AsyncIterable<TrainingBatch>,
+  drawn: (index: number) => Promise<TrainingBatch["feeds"]>,
+  first: number,
+): AsyncGenerator<TrainingBatch> {
+  let index = first;
+  for await (const { feeds, next } of batches) yield { feeds: { ...feeds, ...(await drawn(index++)) }, next };
+}
+
+/** The same batches; where they fail, the steps done before are saved first. */
+async function* savingFirst(
+  batches: AsyncIterable<TrainingBatch>,
+  save: () => Promise<void>,
+): AsyncGenerator<TrainingBatch> {
+  try {
+    yield* batches;
+  } catch (error) {
+    await save();
+    throw error;
+  }
+}
+
+/** The same batches; the clock is told when one is waited for. */
+async function* waitedFor(batches: AsyncIterable<TrainingBatch>, clock: IdleClock): AsyncGenerator<TrainingBatch> {
+  clock.turnsTo("data");
+  for await (const batch of batches) {
+    clock.turnsTo("readBack");
+    yield batch;
+    clock.turnsTo("data");
+  }
+}
+
+/** Checks and writes the figures of a step, with those of its validation. No step after it may be under way then. */
+const recording =
+  (session: Session, step: number): Landing =>
+  async (figures: Figures, { begin, end }: Span) => {
+    const { job, progress, log, validator, clock } = session;
+    timeline()?.span("steps", `step ${step}`, begin, end);
+    assertFiniteFigures(job.step, step, figures);
+    if (figures.skipped === 1)
+      progress.note(
+        `step ${step} is skipped: its gradient passes what f16 holds; the loss scale is now ${figures.loss_scale}`,
+      );
+    let shown: Figures = Object.fromEntries(Object.entries(figures).filter(([, x]) => Number.isFinite(x))); // a skipped step has no norm
+    if (validator?.isDue(step)) {
+      clock.turnsTo("saving");
+      shown = { ...shown, ...(await validator.figuresAt(step)) };
+      clock.turnsTo("readBack");
+    }
+    await log.write({ step, ...shown, seconds: (end - begin) / 1000 }, shown);
+    progress.update(step, { loss: figures.loss ?? 0 });
+  };
+
+async function save({ job, options, store, log, best }: Session, step: number, cursor: Json) {
+  await log.flush();
+  const groups = await checkpointGroups(job.step, store);
+  const state = {
+    cursor,
+    seed: job.seed,
+    optimizer: job.step.rule.name,
+    ...savedPrecision(job.step),
+    ...(best?.now && { best: { ...best.now } }),
+  };
+  await saveCheckpoint(checkpointsFolder(options.folder), { step, state, groups }, { keep: 2 });
+  await best?.checkpointed();
+}

@@ -1,0 +1,88 @@
+/** Where a run begins: at its first step, or where the newest checkpoint of its folder was saved. */
+import type { Store } from "../../backends/backend.ts";
+import { UsageError } from "../../compiler/index.ts";
+import { loadNewestCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { Json } from "../checkpoint/state-file.ts";
+import type { Best } from "./best-weights.ts";
+import type { CompiledStep, TrainingJob } from "./job.ts";
+import { checkpointsFolder } from "./run-folder.ts";
+import { restoreState, writeInitialState } from "./state.ts";
+import type { TrainOptions } from "./train-options.ts";
+
+/** Steps done, where the data goes on, and which weights did best so far. */
+export interface Beginning {
+  readonly done: number;
+  readonly cursor: Json | undefined;
+  readonly best: Best | undefined;
+}
+
+const fromTheStart: Beginning = { done: 0, cursor: undefined, best: undefined };
+
+/** What a checkpoint keeps besides tensors and its step. */
+export interface SavedState extends Partial<SavedPrecision> {
+  readonly cursor: Json;
+  readonly seed: number;
+  readonly optimizer?: string;
+  readonly best?: Best;
+}
+
+/** Fills the store and says from where on. Throws UsageError where the checkpoint is of another job. */
+export async function begin(job: TrainingJob, options: TrainOptions, store: Store): Promise<Beginning> {
+  if (!options.resume) {
+    await writeInitialState(job, store);
+    return fromTheStart;
+  }
+  const loaded = await loadNewestCheckpoint(checkpointsFolder(options.folder), options.note);
+  if (!loaded) {
+    options.note("no checkpoint was saved yet: starting from the beginning");
+    await writeInitialState(job, store);
+    return fromTheStart;
+  }
+  try {
+    const { cursor, seed, best, ...saved } = loaded.state as unknown as SavedState;
+    if (seed !== job.seed)
+      throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
+    requireSamePrecision(saved, savedPrecision(job.step));
+    requireSameRule(saved.optimizer, job.step);
+    await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
+    options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
+    return { done: loaded.step, cursor, best };
+  } finally {
+    await loaded.dispose();
+  }
+}
+
+/** What a checkpoint keeps of a step's precision; one in f32 keeps nothing. */
+interface SavedPrecision {
+  readonly precision: string;
+  /** "adapts", or the number that it is fixed at. */
+  readonly lossScale: number | "adapts";
+  /** What frozen weights are kept as; nothing in f32, or where none are frozen. */
+  readonly frozen: string;
+}
+
+export const savedPrecision = ({ precision, lossScale, frozen, frozenAs }: CompiledStep): Partial<SavedPrecision> => ({
+  ...(precision !== "f32" && { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) }),
+  ...(frozenAs && frozen.length > 0 && { frozen: frozenAs.dtype }),
+});
+
+function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<SavedPrecision>): void {
+  const scaled = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
+    lossScale === undefined
+      ? precision
+      : `${precision} with a loss scale ${lossScale === "adapts" ? "that adapts" : `of ${lossScale}`}`;
+  const text = (of: Partial<SavedPrecision>) =>
+    of.frozen === undefined ? scaled(of) : `${scaled(of)}, frozen weights in ${of.frozen}`;
+  if (text(saved) === text(job)) return;
+  throw new UsageError(
+    `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,
+  );
+}
+
+/** Checkpoints that name no rule are of AdamW, which was the only one. */
+function requireSameRule(saved = "adamw", { rule }: CompiledStep): void {
+  if (saved === rule.name) return;
+  throw new UsageError(
+    `the run to resume is trained with ${saved}, the job with ${rule.name}: go on with the rule that it began with`,
+  );
+}

@@ -1,0 +1,12 @@
+/** Where and how a job is trained. */
+import type { Backend } from "../../backends/backend.ts";
+
+export interface TrainOptions {
+  readonly folder: string;
+  readonly backend: Backend;
+  /** Go on from the folder's newest checkpoint. */
+  readonly resume?: boolean;
+  /** Stop after the step at hand, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  readonly note: (text: string) => void;
+}

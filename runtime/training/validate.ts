@@ -1,0 +1,74 @@
+/** Validation: the weights that a run would write now, on data of their own, every so many steps and after the last. */
+import type { Backend, Executable, Store } from "../../backends/backend.ts";
+import { type Graph, inputName, isParameter, spanned, UsageError } from "../../compiler/index.ts";
+import type { BestWeights } from "./best-weights.ts";
+import { assertFiniteWeights } from "./finite.ts";
+import type { Figures } from "./flight.ts";
+import { type TrainingJob, unusedParameters, type ValidationRun } from "./job.ts";
+import { startingValue } from "./state.ts";
+import { overTrainedWeights, writtenWeights } from "./written-weights.ts";
+
+export interface Validator {
+  isDue(step: number): boolean;
+  /** The figures of a step, called `validation/<name>`; the weights are kept where they are the best so far. */
+  figuresAt(step: number): Promise<Figures>;
+  dispose(): void;
+}
+
+/** What the validator of a run works with. */
+interface Place {
+  readonly job: TrainingJob;
+  readonly backend: Backend;
+  readonly store: Store;
+  readonly best: BestWeights | undefined;
+  readonly note: (text: string) => void;
+}
+
+/** Undefined where the job has no validation. */
+export function openValidator({ job, backend, store, best, note }: Place): Validator | undefined {
+  const { validate, steps } = job;
+  if (!validate) return undefined;
+  const compiled = new Map<Graph, Promise<Executable>>();
+  const compile = async (graph: Graph): Promise<Executable> => {
+    const inputs = new Set(graph.inputs.filter(isParameter).map(inputName));
+    for (const node of unusedParameters(job))
+      if (inputs.has(inputName(node))) await store.write(inputName(node), await startingValue(job, node));
+    return await backend.compile(overTrainedWeights(graph, job.step), { precision: job.step.precision });
+  };
+  const evaluate: ValidationRun["evaluate"] = async (graph, feeds, options) => {
+    let executable = compiled.get(graph);
+    if (!executable) compiled.set(graph, (executable = compile(graph)));
+    return await (await executable).run(feeds, store, options);
+  };
+  const weights = async () => {
+    const all = await writtenWeights(job, store);
+    assertFiniteWeights(all);
+    return all;
+  };
+  return {
+    isDue: (step) => step % validate.every === 0 || step === steps,
+    figuresAt: (step) =>
+      spanned("steps", `validation after step ${step}`, async () => {
+        const figures = await validate.run({ step, backend, evaluate, weights, note });
+        const isBest = validate.best && (await best?.offer(step, metricOf(figures, validate.best.metric), weights));
+        note(`validation after step ${step}: ${figureText(figures)}${isBest ? ", the best so far" : ""}`);
+        return Object.fromEntries(Object.entries(figures).map(([name, x]) => [`validation/${name}`, x]));
+      }),
+    dispose: () => {
+      for (const executable of compiled.values()) void executable.then((e) => e.dispose()).catch(() => {}); // whoever ran it was told
+    },
+  };
+}
+
+function metricOf(figures: Figures, metric: string): number {
+  const value = figures[metric];
+  if (value !== undefined) return value;
+  throw new UsageError(
+    `validation gives ${Object.keys(figures).join(", ") || "no figures"}, and the best weights are to be chosen by "${metric}"`,
+  );
+}
+
+const figureText = (figures: Figures): string =>
+  Object.entries(figures)
+    .map(([name, x]) => `${name} ${Number(x.toPrecision(4))}`)
+    .join(", ");

@@ -1,0 +1,17 @@
+/** A backend that tells when a run is submitted: batches are read ahead of it, and figures behind. */
+import type { Backend, Executable } from "../../backends/backend.ts";
+
+export const watchingRuns = (backend: Backend, submitted: (executable: Executable) => void): Backend => ({
+  ...backend,
+  compile: async (graph, options) => {
+    const executable = await backend.compile(graph, options);
+    return {
+      graph,
+      run: (...args) => {
+        submitted(executable);
+        return executable.run(...args);
+      },
+      dispose: () => executable.dispose(),
+    };
+  },
+});
