@@ -10,16 +10,27 @@ import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { planCommand } from "./commands/plan.ts";
 import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { InterruptedError } from "./interruption.ts";
-import { byteCount, collect, duration, memoryBudget, positiveNumber, seed, wholeNumber } from "./option-values.ts";
+import {
+  byteCount,
+  collect,
+  duration,
+  memoryBudget,
+  positiveNumber,
+  seed,
+  share,
+  wholeNumber,
+} from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
+export { type PlannedJob, planHere } from "./plan/plan-here.ts";
 export { tunedOptions } from "./tuning.ts";
 
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
@@ -59,11 +70,11 @@ function commands(done: (status: number) => void): Command {
     memoryBudget,
   ] as const;
   program
-    .command("inspect <model>")
-    .description("what a model is, costs and compiles to")
+    .command("inspect <model|job.ts>")
+    .description("what a model or the step of a training job is, costs and compiles to")
     .option(...set)
     .option(...graph)
-    .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option("--batch <n>", "number that stands for symbolic sizes; default 1, and of a job its own", wholeNumber)
     .option(...size)
     .option("--text", "print the graph", false)
     .option(
@@ -112,6 +123,26 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("plan <model|job.ts>")
+    .description("what a stage of training takes on given hardware: memory, largest batch, operations, time")
+    .requiredOption(
+      "--hardware <text>",
+      'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; here is the device that is here',
+    )
+    .option("--stage <n>", "the stage of the model; a job is one")
+    .option(...set)
+    .option(...size)
+    .addOption(new Option("--precision <precision>", "what is computed in").choices([...precisions]))
+    .option(...memory)
+    .option(
+      "--batch <n>",
+      "samples that a device computes at once, of which alone a plan is made; default what fits",
+      wholeNumber,
+    )
+    .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
+    .option("--json", "figures for programs", false)
+    .action(async (source, options) => done(await planCommand(source, options)));
   program
     .command("report <folder>")
     .description("make a run's report.html again from the files in its folder")

@@ -51,3 +51,10 @@ export function anyNumber(text: string): number {
   if (text.trim() !== "" && Number.isFinite(value)) return value;
   throw new InvalidArgumentError("a number is needed");
 }
+
+/** A number above 0 and up to 1. */
+export function share(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 1) return value;
+  throw new InvalidArgumentError("a share is needed, above 0 and up to 1");
+}

@@ -1,5 +1,5 @@
 /** What a training step takes of a device's memory, by kind, before anything is allocated. */
-import { type MemoryByKind, memoryByKind, type Program, type Sizes } from "../compiler/index.ts";
+import { type BoundKernels, type MemoryByKind, memoryByKind, type Sizes } from "../compiler/index.ts";
 import type { TrainingStep } from "./training.ts";
 
 /** What is asked of a step: the names under which its tensors lie in the store. */
@@ -13,7 +13,7 @@ type StoredNames = {
  * Bytes of a step's programs by kind: its graph's, and where micro-batches are accumulated that of the update.
  * docs/memory.md says what each kind is.
  */
-export function stepMemory(step: StoredNames, programs: readonly Program[], sizes: Sizes = {}): MemoryByKind {
+export function stepMemory(step: StoredNames, programs: readonly BoundKernels[], sizes: Sizes = {}): MemoryByKind {
   const kinds = new Map(
     step.arenas.flatMap(({ parameters, state, average }) => [
       [parameters, "trained parameters"],

@@ -15,6 +15,7 @@ import {
   dimValue,
   type Graph,
   globMatches,
+  graphSymbols,
   inspectionPage,
   type MemoryByKind,
   memoryOf,
@@ -28,16 +29,17 @@ import {
   readSwitches,
   recordingObserver,
   type Sizes,
+  type StepOperations,
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Model, stepMemory, type TrainingStep } from "../../dsl/index.ts";
+import { type Model, stepMemory } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
 import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
-import { type GraphChoice, loadConfigured } from "../load.ts";
+import { type GraphChoice, isJob, loadConfigured } from "../load.ts";
 import { bytesOnly, type MemoryBudget } from "../memory-budget.ts";
 import { memoryRows } from "../memory-report.ts";
 import { exportDtype } from "../onnx-file.ts";
@@ -45,7 +47,17 @@ import { bytes, digits, json, short, table } from "../output.ts";
 import { keptAs, precisionFor, precisionText } from "../precision.ts";
 import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
+import {
+  ofEachGraph,
+  operationRows,
+  parameterFigures,
+  printSettings,
+  type StageSettings,
+  stageSettings,
+  updateOperations,
+} from "../stage-figures.ts";
 import { stageStep } from "../stage-step.ts";
+import { jobSubject, samples, type TrainingSubject } from "../training-subject.ts";
 import { tunedOptions } from "../tuning.ts";
 import { sweepCommand } from "./sweep.ts";
 
@@ -81,8 +93,10 @@ export interface Inspection {
   readonly graphs?: Readonly<Record<string, string>>;
   /** `paper` counts as the model's paper does, for one sample; null for models that no paper counts. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
-  /** What a training stage learns; absent without --stage. */
+  /** What a training stage or a job learns, how, and what an update of it computes; absent of a model. */
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
+  readonly settings?: StageSettings;
+  readonly operations?: StepOperations;
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
   /** What it is computed in; absent where f16 is not asked for. */
@@ -95,10 +109,16 @@ export interface Inspection {
   readonly compileMs: number;
 }
 
-export async function inspectCommand(source: string, args: InspectArguments): Promise<number> {
+/** As a person gives them: where `batch` is left out, it is 1, and of a job its own. */
+export type InspectOptions = Omit<InspectArguments, "batch"> & { readonly batch?: number };
+
+export async function inspectCommand(source: string, options: InspectOptions): Promise<number> {
+  const given = { ...options, batch: options.batch ?? 1 };
   // A second's work leaves 100 MB of garbage, for which V8 would grow its young generation to 64 MB.
   setFlagsFromString("--semi-space-growth-factor=1");
-  if (args.sweep.length > 0) return await sweepCommand(source, args);
+  if (given.sweep.length > 0) return await sweepCommand(source, given);
+  const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
+  const args = job?.args ?? given;
   if (args.measure && args.kernels === undefined)
     throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
   if (args.measure && args.adapter !== anyGpu)
@@ -106,7 +126,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
-  const { graph, parts, step } = await subject(source, args);
+  const { graph, parts, step } = job ?? (await subject(source, args));
   if (args.text) {
     process.stdout.write(printGraph(graph));
     return 0;
@@ -250,7 +270,41 @@ const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter, memory }: Inspec
 interface Subject {
   readonly graph: Graph;
   readonly parts: Partial<Inspection>;
-  readonly step?: TrainingStep;
+  readonly step?: TrainingSubject["step"];
+}
+
+/** A user's own job, at its own sizes and precision where the options say no others. */
+async function inspectedJob(
+  source: string,
+  options: InspectOptions,
+): Promise<Subject & { readonly args: InspectArguments }> {
+  const { stage, graph: named, dtype } = options;
+  const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
+  if (stray) throw new UsageError(`${stray} is about a model; "${source}" is a job, whose training step is inspected`);
+  if (dtype !== "f32")
+    throw new UsageError(`--dtype is about a model; a job says it by its settings: --set precision=${dtype}`);
+  const job = await jobSubject(source, { set: options.set, size: [] });
+  const { graph, precision } = job.step;
+  const open = graphSymbols(graph).filter((name) => job.sizes[name] !== undefined);
+  const { batch } = options;
+  const own = open
+    .filter((name) => batch === undefined || name !== samples)
+    .map((name) => `${name}=${job.sizes[name]}`);
+  const args = { ...options, dtype: precision, batch: batch ?? 1, size: [...own, ...options.size] };
+  return { graph, step: job.step, parts: stageParts(job, job.name), args };
+}
+
+/** What is said of a training step rather than of its graph. */
+function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
+  const { all, tensors, byGroup, trained, trainedTensors } = parameterFigures(subject);
+  return {
+    model: subject.step.graph.name,
+    parameters: all,
+    tensors,
+    parametersByGroup: byGroup,
+    trainable: { stage, parameters: trained, tensors: trainedTensors },
+    settings: stageSettings(subject.step),
+  };
 }
 
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
@@ -264,19 +318,8 @@ async function subject(source: string, args: InspectArguments): Promise<Subject>
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
   const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
-  const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
-  const all = countParameters(whole());
-  return {
-    graph: step.graph,
-    step,
-    parts: {
-      model: graph.name,
-      parameters: all.parameters,
-      tensors: all.tensors,
-      parametersByGroup: all.byGroup,
-      trainable: { stage: args.stage, parameters, tensors: step.trained.length },
-    },
-  };
+  const parts = { ...stageParts({ step, model: whole() }, args.stage), model: graph.name };
+  return { graph: step.graph, step, parts };
 }
 
 /** The named graphs of a model, by what they are; a graph on its own has none. */
@@ -287,13 +330,13 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
 
 function inspect(
   graph: Graph,
-  step: TrainingStep | undefined,
+  step: TrainingSubject["step"] | undefined,
   sizes: Sizes,
   args: InspectArguments,
   begun: number,
 ): Inspection {
-  const program = compiled(graph, sizes, args);
-  const update = step?.accumulation && compiled(step.accumulation.update, sizes, args);
+  const programs = step && ofEachGraph(step, (part, dtype) => compiled(part, sizes, { ...args, dtype }));
+  const program = programs?.step ?? compiled(graph, sizes, args);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -306,7 +349,8 @@ function inspect(
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
     ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
-    ...(step && { memoryByKind: stepMemory(step, update ? [program, update] : [program], sizes) }),
+    ...(step && { memoryByKind: stepMemory(step, Object.values<Program>(programs!), sizes) }),
+    ...(step && { operations: updateOperations(step, sizes, step.accumulation?.count ?? 1) }),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
@@ -347,9 +391,11 @@ function describe(r: Inspection): string {
           ] as const,
         ]
       : []),
+    ...(r.settings ? [["trained with", printSettings(r.settings)] as const] : []),
     ["sizes", sizes === "" ? "all fixed" : sizes],
     ["multiply-accumulates", `${digits(r.macs.exact)} (${short(r.macs.exact)})`],
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
+    ...(r.operations ? operationRows(r.operations) : []),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
     ...(r.precision ? [["computed in", precisionText(r.precision)] as const] : []),

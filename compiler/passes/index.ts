@@ -19,3 +19,4 @@ export { type ProductsOn, splitContractions } from "./split-contractions.ts";
 export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";
 export { splitStrides } from "./split-strides.ts";
+export { countStepOperations, type Operations, type StepOperations } from "./step-cost.ts";

@@ -1,14 +1,21 @@
 /** What the memory of a program is for: what is kept between runs, what runs are given, and what they compute. */
-import { deviceBytes, slotBytes } from "../fusion/index.ts";
+import { deviceBytes, type PlannedMemory, slotBytes } from "../fusion/index.ts";
 import { dimValue, type Sizes } from "../ir/dim.ts";
 import { inputName, topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter, isState, sourceOf } from "../ir/op.ts";
-import type { Program } from "../lowering/index.ts";
 import { isArena } from "../passes/index.ts";
 
 /** Bytes by what they are for; together they are all that buffers take. A kind that takes none is left out. */
 export type MemoryByKind = Readonly<Record<string, number>>;
+
+/** Kernels bound to tensors, with the memory that they run in: a program, or a plan of one. */
+export interface BoundKernels extends Pick<PlannedMemory, "graph" | "plan" | "storage"> {
+  readonly kernels: readonly {
+    readonly kernel: { readonly buffers: readonly { readonly access: "read" | "read_write" }[] };
+    readonly bindings: readonly { readonly root: Node }[];
+  }[];
+}
 
 export interface KindsOfMemory {
   /** What the parameter or state of this name is. */
@@ -22,7 +29,7 @@ export interface KindsOfMemory {
  * own, and a slot counts for what lies in it longest: gradients in whole arenas, what is saved for backward, other values.
  */
 export function memoryByKind(
-  programs: readonly Program[],
+  programs: readonly BoundKernels[],
   { kept, loss }: KindsOfMemory,
   sizes: Sizes = {},
 ): MemoryByKind {
@@ -47,7 +54,7 @@ const isKept = (node: Node): boolean => isParameter(node) || isState(node);
 
 const slotKinds = ["gradients", "saved for backward", "workspace"] as const;
 
-function kindsOfSlots({ graph, plan, kernels, storage }: Program, loss: string | undefined): string[] {
+function kindsOfSlots({ graph, plan, kernels, storage }: BoundKernels, loss: string | undefined): string[] {
   const kinds = plan.slots.map(() => slotKinds.length - 1);
   const claim = (root: Node, kind: (typeof slotKinds)[number]) => {
     const use = plan.buffers.get(root);
