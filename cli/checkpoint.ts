@@ -14,6 +14,7 @@ import {
   writePublishedConfig,
 } from "../models/index.ts";
 import { openSafetensors } from "../runtime/index.ts";
+import { ownConfig } from "./own-config.ts";
 
 /** Whether a path is a folder; false where nothing is. */
 export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
@@ -24,6 +25,9 @@ export const weightsOf = (source: string, given: string | undefined): string | u
 
 /** The model that a checkpoint's folder describes. Throws UsageError where config.json is missing or is not understood. */
 export async function modelOfFolder(folder: string): Promise<Model> {
+  const own = await ownConfig(folder);
+  const trained = own && bundledModels.find((m) => m.name === own.model);
+  if (trained) return { ...trained, config: own.config(trained.config) };
   const published = await readConfig(folder);
   if (!published)
     throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is`);
@@ -37,6 +41,8 @@ export async function modelOfFolder(folder: string): Promise<Model> {
  */
 export async function sizedByWeights(model: Model, weights: string): Promise<Model> {
   const folder = isFolder(weights) ? weights : dirname(weights);
+  const own = await ownConfig(folder);
+  if (own) return own.model === model.name ? { ...model, config: own.config(model.config) } : model;
   const published = writePublishedConfig(model.config) ? await readConfig(folder) : undefined;
   if (!published) return model;
   const config = withPublishedSizes(model, published);

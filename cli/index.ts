@@ -6,19 +6,31 @@ import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
+import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { planCommand } from "./commands/plan.ts";
 import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
 import { InterruptedError } from "./interruption.ts";
-import { byteCount, collect, duration, positiveNumber, seed, wholeNumber } from "./option-values.ts";
+import {
+  byteCount,
+  collect,
+  duration,
+  memoryBudget,
+  positiveNumber,
+  seed,
+  share,
+  wholeNumber,
+} from "./option-values.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
+export { type PlannedJob, planHere } from "./plan/plan-here.ts";
 export { tunedOptions } from "./tuning.ts";
 
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
@@ -52,12 +64,17 @@ function commands(done: (status: number) => void): Command {
   const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
   const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
+  const memory = [
+    "--memory <budget>",
+    "what a graph may take on WebGPU, as in 24GiB, or 0.8 of the device's: values are computed again to fit",
+    memoryBudget,
+  ] as const;
   program
-    .command("inspect <model>")
-    .description("what a model is, costs and compiles to")
+    .command("inspect <model|job.ts>")
+    .description("what a model or the step of a training job is, costs and compiles to")
     .option(...set)
     .option(...graph)
-    .option("--batch <n>", "number that stands for symbolic sizes", wholeNumber, 1)
+    .option("--batch <n>", "number that stands for symbolic sizes; default 1, and of a job its own", wholeNumber)
     .option(...size)
     .option("--text", "print the graph", false)
     .option(
@@ -73,14 +90,24 @@ function commands(done: (status: number) => void): Command {
     .option("--measure", "with --kernels: time them on the GPU that is here, beside what it can do at most", false)
     .option("--html <file>", "write a page to step through the stages")
     .option("--stage <n>", "inspect the training step of this stage")
+    .option(...memory)
     .option("--sweep <key=a,b,c>", "table of vision shapes: depth, headDim, mlpRatio; may be repeated", collect, [])
     .option("--budget <n>", "parameters that every shape of the sweep comes to", positiveNumber)
     .option("--device <device>", "with --sweep: also measure one block on this device")
     .option("--json", "figures for programs", false)
     .action(async (model, options) => done(await inspectCommand(model, options)));
   program
-    .command("train <job.ts>")
-    .description("run a training job")
+    .command("train <job>")
+    .description("run a training job: a file that exports one, or with --stage a stage of a model")
+    .option("--stage <n>", "a stage of a model, or several in a row: 1.1,1.2; heddle inspect shows what it trains")
+    .option(
+      "--data <spec>",
+      "what a stage is trained on: shards, a folder, a list, as in 2*'shards/{000..099}.tar'; may be repeated",
+      collect,
+      [],
+    )
+    .option("--filter <rule>", "which samples are taken, as in 'caption.words>=3'; may be repeated", collect, [])
+    .option("--tokenizer <path>", 'a tokenizer.json or its folder, or "bytes"; default the one beside --from')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])
     .addOption(
@@ -92,9 +119,30 @@ function commands(done: (status: number) => void): Command {
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option(...memory)
     .option(...set)
     .option("--json", "print the summary on stdout", false)
     .action(async (job, options) => done(await trainCommand(job, options)));
+  program
+    .command("plan <model|job.ts>")
+    .description("what a stage of training takes on given hardware: memory, largest batch, operations, time")
+    .requiredOption(
+      "--hardware <text>",
+      'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; here is the device that is here',
+    )
+    .option("--stage <n>", "the stage of the model; a job is one")
+    .option(...set)
+    .option(...size)
+    .addOption(new Option("--precision <precision>", "what is computed in").choices([...precisions]))
+    .option(...memory)
+    .option(
+      "--batch <n>",
+      "samples that a device computes at once, of which alone a plan is made; default what fits",
+      wholeNumber,
+    )
+    .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
+    .option("--json", "figures for programs", false)
+    .action(async (source, options) => done(await planCommand(source, options)));
   program
     .command("report <folder>")
     .description("make a run's report.html again from the files in its folder")
@@ -174,8 +222,38 @@ function commands(done: (status: number) => void): Command {
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => done(await runCommand(given)));
+  dataCommands(program, done);
   for (const command of program.commands) command.exitOverride();
   return program;
+}
+
+/** `heddle data scan|filter|write`. */
+function dataCommands(program: Command, done: (status: number) => void): void {
+  const data = program
+    .command("data")
+    .description("what a data set holds, what filters drop of it, and new shards of it");
+  const reading = (name: string, does: string) =>
+    data
+      .command(`${name} <specs...>`)
+      .description(does)
+      .exitOverride()
+      .option("--kind <kind>", "pairs, conversations, labels or masks", "pairs")
+      .option("--images <folder>", "that the pictures of a .json or .jsonl lie in; default its own")
+      .option("--language <code>", "of captions that do not say theirs, as in en or zh")
+      .option("--quick", "read pictures' sizes only, without decoding them", false)
+      .option("--json", "for programs", false);
+  const filters = ["--filter <filter>", "as in caption.words>=3, or a .json that lists such; may be repeated"] as const;
+  reading("scan", "count samples, pictures, languages and what is broken").action(async (specs, options) =>
+    done(await scanCommand(specs, options)),
+  );
+  reading("filter", "count what filters keep and drop, without writing")
+    .option(...filters, collect, [])
+    .action(async (specs, options) => done(await filterCommand(specs, options)));
+  reading("write", "write what filters keep as WebDataset shards")
+    .option(...filters, collect, [])
+    .requiredOption("--out <folder>", "a folder that is not there yet")
+    .option("--shard-size <size>", "bytes that a shard holds at most, as in 1GB or 500MB", byteCount, 1e9)
+    .action(async (specs, options) => done(await writeCommand(specs, options)));
 }
 
 const environmentHelp = `

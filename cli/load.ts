@@ -17,6 +17,8 @@ import { bundledModels } from "../models/index.ts";
 import { type JobFile, requireRunName, type Settings } from "../runtime/index.ts";
 import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
 import { checkJobSettings } from "./job-settings.ts";
+import { flattened } from "./own-config.ts";
+import { settingsOf } from "./stages/settings.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
@@ -33,6 +35,17 @@ async function loadModel(source: string, weights: string | undefined): Promise<M
   return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
 }
 
+/** Whether a source is a model: a bundled one by name, a checkpoint's folder, or a file that exports one and no job. */
+export async function isModel(source: string): Promise<boolean> {
+  if (bundledModels.some((m) => m.name === source) || isFolder(source)) return true;
+  if (!isScript(source)) return false;
+  const found = Object.values(await importFile(source));
+  return found.some((v) => isKind(v, "heddle.model")) && !found.some((v) => isKind(v, "heddle.job"));
+}
+
+/** The model whose stages are to be trained. */
+export const loadStagedModel = (source: string): Promise<Model> => loadModel(source, undefined);
+
 /** What says which graph of a source is meant. */
 export interface GraphChoice {
   /** `--set` of the command line. */
@@ -44,6 +57,8 @@ export interface GraphChoice {
 export interface LoadOptions extends GraphChoice {
   /** Weights that the model is made for, where they are known. */
   readonly weights?: string | undefined;
+  /** A stage whose settings `--set` reaches besides the model's. */
+  readonly stage?: string;
 }
 
 /** What a command works on: a graph, and the model and configuration that it comes from where it is no bare graph. */
@@ -52,6 +67,8 @@ export interface NamedModel {
   readonly graph: Graph;
   readonly model?: Model;
   readonly config?: Config;
+  /** What `--set` says of the stage, by dotted keys. */
+  readonly ofStage?: Settings;
   /** Runs of ids that inputs are meant to have. */
   readonly runs: Readonly<Record<string, TokenRun>>;
 }
@@ -65,14 +82,19 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
     const graph = await readGraph(source, options);
     return { name: graph.name, graph, runs: {} };
   }
-  const { set, weights, graph: named } = options;
+  const { set, weights, graph: named, stage } = options;
   const model = await loadModel(source, weights);
-  const settings = parseSettings(model, set);
+  const recipe = stage === undefined ? undefined : model.stages?.[stage]?.(model.config);
+  const reachable = recipe ? settingsOf(model, recipe) : model.config;
+  const asked = parseSettings({ name: model.name, config: reachable }, set);
+  const isOfModel = ([key]: readonly [string, unknown]) => Object.hasOwn(model.config, key);
+  const settings = Object.fromEntries(Object.entries(asked).filter(isOfModel));
+  const ofStage = flattened(Object.fromEntries(Object.entries(asked).filter((s) => !isOfModel(s))));
   const chosen = configure(model, settings);
   const given = settings.positions ?? (settings.vision as Config | undefined)?.positions;
   const config = weights === undefined || given !== undefined ? chosen : await fittedToWeights(chosen, weights);
   const graph = trace(model, config, named === undefined ? {} : { graph: named });
-  return { name: model.name, graph, model, config, runs: modelGraph(model, named).runs?.(config) ?? {} };
+  return { name: model.name, graph, model, config, ofStage, runs: modelGraph(model, named).runs?.(config) ?? {} };
 }
 
 async function readGraph(source: string, { set, graph }: GraphChoice): Promise<Graph> {

@@ -1,5 +1,6 @@
 /** Texts of options as values; each throws InvalidArgumentError, which commander tells beside the option's name. */
 import { InvalidArgumentError } from "commander";
+import type { MemoryBudget } from "./memory-budget.ts";
 
 /** The values of an option that may be repeated. */
 export const collect = (value: string, before: string[]): string[] => [...before, value];
@@ -31,6 +32,12 @@ export function byteCount(text: string): number {
   throw new InvalidArgumentError("a size is needed, such as 5GB or 500MB");
 }
 
+/** 24GiB, or 0.8: bytes, or a share of what the device has. */
+export function memoryBudget(text: string): MemoryBudget {
+  const share = /^(0?\.\d+|1|1\.0+)$/.test(text.trim()) ? Number(text) : 0;
+  return share > 0 ? { share } : { bytes: byteCount(text) };
+}
+
 /** 60s, 5m, 1h, or plain seconds, in milliseconds. */
 export function duration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/.exec(text.trim());
@@ -43,4 +50,11 @@ export function anyNumber(text: string): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isFinite(value)) return value;
   throw new InvalidArgumentError("a number is needed");
+}
+
+/** A number above 0 and up to 1. */
+export function share(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 1) return value;
+  throw new InvalidArgumentError("a share is needed, above 0 and up to 1");
 }

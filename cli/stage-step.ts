@@ -1,13 +1,22 @@
-/** The training step of a stage of a bundled model, for commands that show or tune it. */
+/** The training step of a model's stage, for commands that show or tune it. */
 import { type Graph, type Precision, UsageError } from "../compiler/index.ts";
-import { type TrainingStep, trace, trainingStep } from "../dsl/index.ts";
-import { bundled } from "../models/index.ts";
+import {
+  type Config,
+  type Model,
+  type Recipe,
+  type StageRecipe,
+  type TrainingStep,
+  trace,
+  trainingStep,
+} from "../dsl/index.ts";
 import type { NamedModel } from "./load.ts";
+import { recipeFor, withSettings } from "./stages/settings.ts";
 
 export interface StageOfModel {
   readonly step: TrainingStep;
   /** The whole model as the stage has it, also what its loss does not use: a stage may have a resolution of its own. */
   readonly model: () => Graph;
+  readonly recipe: Recipe;
 }
 
 /** Throws UsageError for a stage that there is not, naming those that there are, and for a graph beside it. */
@@ -19,14 +28,19 @@ export function stageStep(
   precision: Precision,
 ): StageOfModel {
   if (graph !== undefined) throw new UsageError("--stage is about a training step: give it or --graph, not both");
-  const known = bundled.find((b) => b.model.build === named.model?.build);
-  const recipe = known?.stages[stage];
-  if (known && recipe && named.config) {
-    const made = recipe(named.config);
-    return { step: trainingStep({ ...made.stage, precision }), model: () => trace(known.model, made.config) };
-  }
-  const stages = Object.keys(known?.stages ?? {});
+  const { model, config } = named;
+  const recipe = recipeNamed(source, model, stage);
+  const made = recipeFor(recipe, config!, named.ofStage ?? {}, undefined);
+  const whole = withSettings(made.stage, named.ofStage ?? {});
+  return { step: trainingStep({ ...whole, precision }), model: () => trace(model!, made.config), recipe: made };
+}
+
+/** The recipe of a model's stage. Throws UsageError for one that there is not, naming those that there are. */
+export function recipeNamed(source: string, model: Model | undefined, stage: string): StageRecipe<Config> {
+  const stages = model?.stages ?? {};
+  if (Object.hasOwn(stages, stage)) return stages[stage]!;
+  const known = Object.keys(stages);
   throw new UsageError(
-    `"${source}" has no stage "${stage}"; ${stages.length > 0 ? `it has ${stages.join(", ")}` : "it has none"}`,
+    `"${source}" has no stage "${stage}"; ${known.length > 0 ? `it has ${known.join(", ")}` : "it has none"}`,
   );
 }

@@ -45,6 +45,8 @@ export {
 export * as ops from "./ops/index.ts";
 export * from "./passes/index.ts";
 export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
+export { type BoundKernels, type KindsOfMemory, type MemoryByKind, memoryByKind } from "./pipelines/memory-by-kind.ts";
+export { type PlannedKernel, type PlannedProgram, planKernels } from "./pipelines/planned-kernels.ts";
 export { type PrecisionAsked, type PrecisionPath, precisionPath } from "./pipelines/precision.ts";
 export { referenceStages } from "./pipelines/reference.ts";
 export { type ProgramRun, runProgram } from "./pipelines/run-program.ts";

@@ -32,7 +32,13 @@ export async function folderItems(
   );
 }
 
-async function captioned(folder: string, picture: string, texts: ReadonlySet<string>, language: string): Promise<Item> {
+/** The item of one picture; FileError where it has no caption. */
+export async function captioned(
+  folder: string,
+  picture: string,
+  texts: ReadonlySet<string>,
+  language: string,
+): Promise<Item> {
   const stem = parse(picture).name;
   const caption = `${stem}.txt`;
   if (!texts.has(caption)) throw new FileError(`it has no caption file "${caption}"`);

@@ -5,6 +5,7 @@ import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
 import { cutPixels, type Pixels, type Rgb, resizePixels } from "./pixels.ts";
+import type { Window } from "./resample.ts";
 
 // libvips caches operations by file name and would answer with the old picture after a file changes.
 sharp.cache(false);
@@ -48,6 +49,70 @@ export async function decodeImage(source: ImageSource, geometry: Geometry): Prom
   }
 }
 
+/**
+ * Decodes the window that `windowOf` chooses of a picture's width and height, resized to a square of `size` pixels: cut
+ * from the picture as it is stored, not from a square made of it. FileError as `decodeImage`.
+ */
+export async function decodeWindow(
+  source: ImageSource,
+  size: number,
+  windowOf: (picture: { readonly width: number; readonly height: number }) => Window,
+): Promise<Pixels> {
+  try {
+    const picture = await open(source, size);
+    const window = windowOf(picture);
+    const cut = picture.image.extract(window);
+    if (size > window.width || size > window.height) return resizePixels(await raw(cut), size, size);
+    return await raw(cut.resize(size, size, { fit: "fill", kernel: "cubic", fastShrinkOnLoad: false }));
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */
+export async function imageSides(source: ImageSource): Promise<{ readonly width: number; readonly height: number }> {
+  try {
+    const { width, height } = await open(source, 1);
+    return { width, height };
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** A picture as grey values [row, column] of a square, over white where it is transparent. FileError as `decodeImage`. */
+export async function decodeGrey(source: ImageSource, size: number): Promise<Uint8Array> {
+  try {
+    const { image } = await open(source, size);
+    const grey = image.flatten({ background: "#fff" }).toColourspace("b-w").resize(size, size, { fit: "fill" });
+    return await grey.extractChannel(0).raw({ depth: "uchar" }).toBuffer();
+  } catch (cause) {
+    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Class numbers of pixels: uint8 [row, column]. */
+export interface Classes {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array;
+}
+
+/** Decodes an annotation, a grey png of 8 bits; FileError naming it when it is anything else. */
+export async function decodeClasses(source: ImageSource): Promise<Classes> {
+  try {
+    const input = await inputOf(source);
+    const { format, channels, bitsPerSample } = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
+    if (format !== "png" || channels !== 1 || (bitsPerSample ?? 8) !== 8) {
+      throw new FileError("class numbers are read from grey png files of 8 bits a pixel, without palette");
+    }
+    const image = sharp(input, { limitInputPixels: pixelLimit, failOn: "error" }).toColourspace("b-w");
+    const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    return { width: info.width, height: info.height, data };
+  } catch (cause) {
+    throw new FileError(`annotation "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  }
+}
+
 /** Pictures under way at once: enough to keep the decoder threads fed, few enough to bound memory. */
 export const defaultConcurrency = Math.min(8, 2 * availableParallelism());
 
@@ -72,9 +137,7 @@ interface Opened {
 }
 
 async function open(source: ImageSource, size: number): Promise<Opened> {
-  // Reading a pipe would wait for ever.
-  if (typeof source === "string" && !(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
-  const input = typeof source === "string" ? source : source.bytes;
+  const input = await inputOf(source);
   const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
   if (!formats.includes(found.format)) {
     throw new FileError(`it is a ${found.format} file; png, jpg, webp and svg are read`);
@@ -85,6 +148,13 @@ async function open(source: ImageSource, size: number): Promise<Opened> {
   const density = svgUnitsPerInch * enlarge;
   const image = sharp(input, { limitInputPixels: pixelLimit, failOn: "error", density }).autoOrient();
   return { image: image.toColourspace("srgb"), width: width * enlarge, height: height * enlarge };
+}
+
+async function inputOf(source: ImageSource): Promise<string | Uint8Array> {
+  if (typeof source !== "string") return source.bytes;
+  // Reading a pipe would wait for ever.
+  if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
+  return source;
 }
 
 async function padded(picture: Opened, geometry: Geometry): Promise<Pixels> {
@@ -123,4 +193,4 @@ async function raw(image: Sharp): Promise<Pixels> {
 }
 
 /** Rounds a half to the even neighbour, as Python's `round` in torchvision's CenterCrop does. */
-const halfEven = (x: number) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
+export const halfEven = (x: number) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));

@@ -17,6 +17,7 @@ export {
 } from "./images.ts";
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
+export { type DataCursor, type OpenData, type OpenDataOptions, openData, type SampleBatch } from "./open-data.ts";
 export {
   type BatchRows,
   type Cursor,
@@ -40,7 +41,20 @@ export {
   retrieval,
   rightRanks,
 } from "./retrieval.ts";
+export {
+  type ConversationSample,
+  type LabelSample,
+  type MaskSample,
+  type PairSample,
+  type RawSample,
+  type SampleKind,
+  type SampleOf,
+  type SamplesByKind,
+  sampleKinds,
+} from "./samples.ts";
+export { type ShardsWritten, writeShards } from "./shard-writer.ts";
 export { listShards, readShard, type ShardOptions, shardItems } from "./shards.ts";
+export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,
   readTokenizer,

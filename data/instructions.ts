@@ -39,15 +39,22 @@ export async function* readInstructions(
   let index = 0;
   for await (const element of jsonElements(file, options.onSkip)) {
     const name = `${file}[${index}]`;
-    const instruction = await orSkip(parse(element, index, imageFolder), name, options.onSkip);
+    const instruction = await orSkip(parse(element.text, index, imageFolder), name, options.onSkip);
     index += 1;
     if (instruction) yield instruction;
   }
 }
 
 async function parse(element: string, index: number, imageFolder: string): Promise<Instruction> {
-  const entry = parseJson(element);
-  if (!isRecord(entry)) throw new FileError("it is not a record");
+  return instructionOf(parseRecord(element), index, imageFolder);
+}
+
+/** The conversation that a record of such a file holds; FileError where it is malformed. */
+export function instructionOf(
+  entry: Readonly<Record<string, unknown>>,
+  index: number,
+  imageFolder: string,
+): Instruction {
   const { id, image, conversations } = entry;
   const turns = turnsOf(conversations);
   const name = typeof id === "string" || typeof id === "number" ? String(id) : String(index);
@@ -68,9 +75,16 @@ function turnsOf(conversations: unknown): readonly Turn[] {
   });
 }
 
-function parseJson(element: string): unknown {
+/** The record that a text holds; FileError where it holds none. */
+export function parseRecord(text: string): Readonly<Record<string, unknown>> {
+  const entry = parseJson(text);
+  if (!isRecord(entry)) throw new FileError("it is not a record");
+  return entry;
+}
+
+function parseJson(text: string): unknown {
   try {
-    return JSON.parse(element);
+    return JSON.parse(text);
   } catch (cause) {
     throw new FileError(`it is malformed: ${reasonOf(cause)}`, { cause });
   }

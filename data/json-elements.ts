@@ -7,16 +7,25 @@ import type { OnSkip } from "./files.ts";
 const maxElementBytes = 64 * 2 ** 20;
 const chunkBytes = 2 ** 18;
 
+/** One element: its text, unparsed, and the bytes of the file that hold it (with the white space around it). */
+export interface JsonElement {
+  readonly text: string;
+  readonly start: number;
+  readonly end: number;
+}
+
 /**
- * The text of each element of the file's top-level array, unparsed: a malformed element costs only itself.
+ * Each element of the file's top-level array, unparsed: a malformed element costs only itself.
  * Works on bytes, since the bytes that structure JSON never occur inside a UTF-8 character.
  * What cannot be cut (a file that ends too early, text after the array) goes to `onSkip` once.
  * FileError when the file does not begin an array.
  */
-export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerator<string, void, undefined> {
+export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerator<JsonElement, void, undefined> {
   const scan = scanner();
   let held: Buffer[] = [];
   let elements = 0;
+  let read = 0; // bytes before this chunk
+  let begun = 0; // where the element under way begins
   for await (const chunk of createReadStream(file, { highWaterMark: chunkBytes }) as AsyncIterable<Buffer>) {
     let start = 0;
     for (let i = 0; i < chunk.length; i += 1) {
@@ -28,11 +37,14 @@ export async function* jsonElements(file: string, onSkip: OnSkip): AsyncGenerato
       start = i + 1;
       const element = found === "open" ? "" : Buffer.concat(held).toString("utf8").trim();
       held = [];
+      const [from, to] = [begun, read + i];
+      begun = to + 1;
       if (element === "") continue;
       elements += 1;
-      yield element;
+      yield { text: element, start: from, end: to };
     }
     held.push(chunk.subarray(start));
+    read += chunk.length;
     if (held.length * chunkBytes > maxElementBytes) break;
   }
   const end = scan(endOfFile);

@@ -23,7 +23,7 @@ export interface BatchRows {
 }
 
 /** Keys of the random streams; each purpose has its own, so that a change in one leaves the others as they were. */
-export const streams = { order: 1, row: 2, spare: 3 } as const;
+export const streams = { order: 1, row: 2, spare: 3, view: 4, mixture: 5, bucket: 6 } as const;
 
 /**
  * The batches of one epoch as row indices: every row at most once, no two of a batch of one group, the rest dropped.

@@ -8,7 +8,7 @@ import type { Item } from "./items.ts";
 import { seededRandom, shuffled } from "./random.ts";
 import { type ShardSample, sampleItem } from "./shard-samples.ts";
 
-type Source = ReturnType<typeof extract> extends AsyncIterable<infer Entry> ? Entry : never;
+export type TarEntry = ReturnType<typeof extract> extends AsyncIterable<infer Entry> ? Entry : never;
 
 /** The shards (*.tar) of a folder in name order; FileError when there are none. */
 export async function listShards(folder: string): Promise<readonly string[]> {
@@ -36,6 +36,8 @@ export function shardItems(shards: readonly string[], seed: number, options: Sha
   };
 }
 
+export const defaultSampleBytes = 64 * 2 ** 20;
+
 /** Reads one shard in file order. */
 export async function* readShard(shard: string, options: ShardOptions): AsyncGenerator<Item, void, undefined> {
   for await (const sample of samplesOf(shard, options)) {
@@ -58,7 +60,7 @@ async function* samplesOf(shard: string, options: ShardOptions): AsyncGenerator<
       }
       if (sample && sample.key !== place.key) yield sample;
       if (sample?.key !== place.key) sample = { key: place.key, files: new Map(), faults: [] };
-      await addEntry(sample!, place.extension, entry, options.maxSampleBytes ?? 64 * 2 ** 20);
+      await addEntry(sample!, place.extension, entry, options.maxSampleBytes ?? defaultSampleBytes);
     }
   } catch (error) {
     // The sample under way may be incomplete: it goes with the rest of the shard.
@@ -70,7 +72,7 @@ async function* samplesOf(shard: string, options: ShardOptions): AsyncGenerator<
 }
 
 /** The entries of a tar file; a reading error reaches the loop as an exception. */
-async function* entriesOf(shard: string): AsyncGenerator<Source, void, undefined> {
+export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, undefined> {
   const file = createReadStream(shard);
   const tar = extract();
   file.on("error", (error) => tar.destroy(error));
@@ -83,13 +85,13 @@ async function* entriesOf(shard: string): AsyncGenerator<Source, void, undefined
   }
 }
 
-interface Place {
+export interface Place {
   readonly key: string;
   readonly extension: string;
 }
 
 /** WebDataset's naming: the key is the path up to the first dot of the file name. Only files count; bad names are refused. */
-function placeOf({ header: { name, type } }: Source, shard: string, onSkip: OnSkip): Place | undefined {
+export function placeOf({ header: { name, type } }: TarEntry, shard: string, onSkip: OnSkip): Place | undefined {
   if (type === "directory" && staysInside(name)) return undefined;
   if (type !== "file" && type !== "contiguous-file") {
     onSkip({
@@ -108,7 +110,7 @@ function placeOf({ header: { name, type } }: Source, shard: string, onSkip: OnSk
   return { key: posix.join(dir, base.slice(0, dot)), extension: base.slice(dot).toLowerCase() };
 }
 
-async function addEntry(sample: ShardSample, extension: string, entry: Source, limit: number): Promise<void> {
+async function addEntry(sample: ShardSample, extension: string, entry: TarEntry, limit: number): Promise<void> {
   const held = sample.files.values().reduce((sum, file) => sum + file.length, 0);
   if (sample.files.has(extension)) sample.faults.push(`it has two ${extension} entries`);
   else if (held + entry.header.size > limit) sample.faults.push(`it is larger than ${limit} bytes`);
@@ -119,12 +121,12 @@ async function addEntry(sample: ShardSample, extension: string, entry: Source, l
   await drain(entry);
 }
 
-async function collect(entry: Source): Promise<Uint8Array> {
+async function collect(entry: TarEntry): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of entry) chunks.push(chunk as Uint8Array);
   return Buffer.concat(chunks);
 }
 
-async function drain(entry: Source): Promise<void> {
+export async function drain(entry: TarEntry): Promise<void> {
   for await (const _ of entry);
 }

@@ -11,7 +11,7 @@ export interface Normalization {
 }
 
 /** The ImageNet statistics; InternVL uses these, not CLIP's. */
-const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+export const imagenet: Normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** White, what transparent artwork is usually drawn for. */
 export const white: Rgb = [255, 255, 255];
@@ -35,15 +35,18 @@ export interface Augmentation {
   readonly recolour?: number;
 }
 
+/** Width and height in pixels. */
+type Sides = Pick<Pixels, "width" | "height">;
+
 /** The whole picture over one colour. */
-export const wholeView = (pixels: Pixels, background: Rgb = white): View => ({
+export const wholeView = (pixels: Sides, background: Rgb = white): View => ({
   window: { left: 0, top: 0, width: pixels.width, height: pixels.height },
   flip: false,
   background,
 });
 
 /** Draws a view: RandomResizedCrop as torchvision 0.20 does it, then flip, then background. */
-export function randomView(pixels: Pixels, vary: Augmentation, random: Random, background: Rgb = white): View {
+export function randomView(pixels: Sides, vary: Augmentation, random: Random, background: Rgb = white): View {
   const window = vary.scale
     ? randomWindow(pixels, vary.scale, vary.ratio ?? [3 / 4, 4 / 3], random)
     : wholeView(pixels).window;
@@ -108,7 +111,7 @@ function flatten({ data, channels, width, height }: Pixels, [r, g, b]: Rgb): rea
 }
 
 function randomWindow(
-  { width, height }: Pixels,
+  { width, height }: Sides,
   [least, most]: readonly [number, number],
   [narrow, wide]: readonly [number, number],
   random: Random,

@@ -6,6 +6,8 @@ export {
   type Distribution,
   type DType,
   type Graph,
+  type HostTensor,
+  hostTensor,
   isParameter,
   normal,
   ones,
@@ -16,15 +18,22 @@ export {
   zeros,
 } from "../compiler/index.ts";
 export * from "./axis.ts";
+export * from "./chat-template.ts";
 export type { EmaOptions } from "./ema.ts";
+export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";
 export * from "./model.ts";
 export * from "./nn/index.ts";
+export type { TrainingArena } from "./optim/arenas.ts";
 export * from "./optim/index.ts";
 export * from "./params.ts";
 export * from "./random.ts";
+export * from "./recipe.ts";
+export * from "./samples.ts";
 export * from "./setting-rules.ts";
+export * from "./stage.ts";
 export * from "./tensor.ts";
 export * from "./training.ts";
+export { stepMemory } from "./training-memory.ts";
 export * from "./training-state.ts";

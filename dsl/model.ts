@@ -1,10 +1,11 @@
 /** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
 import { didYouMean, type Graph, makeGraph, type Node, UsageError } from "../compiler/index.ts";
+import type { Config, ConfigValue } from "./config.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
+import type { StageRecipe } from "./recipe.ts";
 import { checkSettings, type SettingRules, shown } from "./setting-rules.ts";
 
-export type ConfigValue = number | string | boolean | readonly ConfigValue[] | { readonly [key: string]: ConfigValue };
-export type Config = { readonly [key: string]: ConfigValue };
+export type { Config, ConfigValue } from "./config.ts";
 
 /** A graph over a model's parameters. */
 export interface ModelGraph<C extends Config = Config> {
@@ -30,6 +31,35 @@ export interface Model<C extends Config = Config> extends ModelGraph<C> {
   /** What the settings may be. */
   readonly rules?: SettingRules;
   readonly graphs?: Readonly<Record<string, ModelGraph<C>>>;
+  /** How it is trained, by the names that `--stage` takes. */
+  readonly stages?: Readonly<Record<string, StageRecipe<C>>>;
+  /** How checkpoints that others made fit it; without this, tensors are found by the names of parameters alone. */
+  readonly checkpoints?: ModelCheckpoints<C>;
+}
+
+/** A tensor of a checkpoint in which a parameter may lie. */
+export interface CheckpointPlace {
+  readonly parameter: string;
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** The parameter's axes in the order in which they are stored. */
+  readonly order: readonly string[];
+}
+
+/** What a model knows of checkpoints: names, shapes, and the `config.json` beside them. */
+export interface ModelCheckpoints<C extends Config = Config> {
+  /** Where parameters may lie besides under their own names, for each the likeliest place first. */
+  places(parameters: readonly Node[]): readonly CheckpointPlace[];
+  /** How a stored tensor of another shape becomes the parameter; undefined where it cannot. `data` is in stored order. */
+  fit(
+    parameter: string,
+    stored: readonly number[],
+    expected: readonly number[],
+  ): { readonly note: string; readonly apply: (data: Float32Array) => Float32Array } | undefined;
+  /** The published `config.json` of a configuration; undefined where none describes it. */
+  writeConfig?(config: C): Readonly<Record<string, unknown>> | undefined;
+  /** The configuration with the sizes of the checkpoint that a `config.json` describes; undefined where it says nothing of it. */
+  sized?(config: C, published: Readonly<Record<string, unknown>>): C | undefined;
 }
 
 /** A model that the command line, sessions and exports can use. */

@@ -43,6 +43,17 @@ export const share: SettingRule = {
   accepts: (value) => typeof value === "number" && value >= 0 && value < 1,
 };
 
+/** A part of a whole: above 0, up to 1. */
+export const partOf: SettingRule = {
+  needed: "a number above 0, at most 1",
+  accepts: (value) => typeof value === "number" && value > 0 && value <= 1,
+};
+
+export const probability: SettingRule = {
+  needed: "a number from 0 to 1",
+  accepts: (value) => typeof value === "number" && value >= 0 && value <= 1,
+};
+
 /** One of some words. */
 export const word = (...words: readonly string[]): SettingRule => ({
   needed: `one of ${words.join(", ")}`,

@@ -4,7 +4,7 @@ import { type Bundled, internvlFamily } from "./internvl/index.ts";
 
 export * from "./internvl/index.ts";
 
-/** Every bundled model with its stages and its checkpoint layout. */
+/** Every bundled model with its checkpoint layout. */
 export const bundled: readonly Bundled[] = internvlFamily;
 
 /** Every bundled model. */

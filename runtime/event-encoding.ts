@@ -1,5 +1,6 @@
 /** The bytes of TensorBoard event files: protobuf messages in TFRecord frames. */
-import { crc32c } from "./crc32c.ts";
+import { crc32c } from "@aws-crypto/crc32c";
+import protobuf from "protobufjs";
 
 /**
  * A TFRecord: length, its checksum, data, its checksum; little-endian.
@@ -33,55 +34,43 @@ export function wholeFrames(bytes: Uint8Array): number {
   }
 }
 
-// The wire format: protobuf.dev/programming-guides/encoding.
-type WireType = 0 | 1 | 2 | 5;
-const varintType = 0 satisfies WireType;
-const fixed64 = 1 satisfies WireType;
-const lengthDelimited = 2 satisfies WireType;
-const fixed32 = 5 satisfies WireType;
+/** The fields that are written of tensorflow/core/util/event.proto and framework/summary.proto, with their numbers there. */
+const Event = protobuf.Root.fromJSON({
+  nested: {
+    Event: {
+      fields: {
+        wallTime: { id: 1, type: "double" },
+        step: { id: 2, type: "int64" },
+        fileVersion: { id: 3, type: "string" },
+        summary: { id: 5, type: "Summary" },
+        sessionLog: { id: 7, type: "SessionLog" },
+      },
+    },
+    Summary: { fields: { value: { rule: "repeated", id: 1, type: "Value" } } },
+    Value: {
+      fields: { tag: { id: 1, type: "string" }, simpleValue: { id: 2, type: "float" } },
+    },
+    SessionLog: { fields: { status: { id: 1, type: "int32" } } },
+  },
+}).lookupType("Event");
 
-function field(number: number, type: WireType): Uint8Array {
-  return varint(number * 8 + type);
-}
+/** What an event says beside its time and step. */
+export type EventContent =
+  | { readonly fileVersion: string }
+  | { readonly summary: { readonly value: readonly { readonly tag: string; readonly simpleValue: number }[] } }
+  | { readonly sessionLog: { readonly status: number } };
 
-function varint(value: number): Uint8Array {
-  const bytes: number[] = [];
-  for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push((value % 0x80) | 0x80);
-  return Uint8Array.from([...bytes, value]);
-}
+/** The bytes of an event; its time in seconds since 1970. */
+export const event = (seconds: number, step: number, content: EventContent): Uint8Array =>
+  Event.encode({ wallTime: seconds, step, ...content }).finish();
 
-function bytesField(number: number, bytes: Uint8Array): Uint8Array {
-  return concat(field(number, lengthDelimited), varint(bytes.length), bytes);
-}
+/** A scalar (f32) by tag. */
+export const summary = (values: Readonly<Record<string, number>>): EventContent => ({
+  summary: { value: Object.entries(values).map(([tag, simpleValue]) => ({ tag, simpleValue })) },
+});
 
-function textField(number: number, text: string): Uint8Array {
-  return bytesField(number, new TextEncoder().encode(text));
-}
+/** `SessionLog.status` = START. */
+export const sessionStart: EventContent = { sessionLog: { status: 1 } };
 
-const float64 = (value: number) => new Uint8Array(Float64Array.of(value).buffer);
-const float32 = (value: number) => new Uint8Array(Float32Array.of(value).buffer);
-
-function concat(...parts: readonly Uint8Array[]): Uint8Array {
-  return Buffer.concat(parts);
-}
-
-/** `Event` of tensorflow/core/util/event.proto: 1 wall_time (double, seconds), 2 step (int64), then its content. */
-export const event = (seconds: number, step: number, content: Uint8Array) =>
-  concat(field(1, fixed64), float64(seconds), field(2, varintType), varint(step), content);
-
-/** `Event.summary` (5) with a `Summary.Value` (1) for each scalar: 1 tag, 2 simple_value (float). */
-export const summary = (values: Readonly<Record<string, number>>) =>
-  bytesField(
-    5,
-    concat(
-      ...Object.entries(values).map(([tag, value]) =>
-        bytesField(1, concat(textField(1, tag), field(2, fixed32), float32(value))),
-      ),
-    ),
-  );
-
-/** `Event.session_log` (7) with `SessionLog.status` (1) = START (1). */
-export const sessionStart = bytesField(7, concat(field(1, varintType), varint(1)));
-
-/** `Event.file_version` (3), with which every file begins. */
-export const fileVersion = textField(3, "brain.Event:2");
+/** With which every file begins. */
+export const fileVersion: EventContent = { fileVersion: "brain.Event:2" };

@@ -40,13 +40,11 @@ export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-l
 export { type Caption, captionDefaults, captionLimit, captionPrompt, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
-  chatTemplates,
   firstTurn,
   type ImagePlace,
-  internlmTemplate,
   nextTurn,
   textIds,
-  vicunaTemplate,
+  writtenConversation,
 } from "./modes/chat-templates.ts";
 export {
   type Answer,

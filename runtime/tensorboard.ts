@@ -1,7 +1,7 @@
 /** Scalars as TensorBoard event files. */
 import { join } from "node:path";
 import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
-import { event, fileVersion, frame, sessionStart, summary, wholeFrames } from "./event-encoding.ts";
+import { type EventContent, event, fileVersion, frame, sessionStart, summary, wholeFrames } from "./event-encoding.ts";
 import { explainingFaults } from "./file-errors.ts";
 import { type FileSystem, nodeFileSystem } from "./file-system.ts";
 import { infoOf, readWhole } from "./files.ts";
@@ -33,7 +33,7 @@ export async function openEventLog(folder: string, options: EventLogOptions = {}
   await explainingFaults("create", folder, () => fs.mkdir(folder));
   if (options.resumeAt !== undefined) await cutTornEnds(fs, folder);
   const file = await createEventFile(fs, folder, Math.floor(now() / 1000));
-  const send = (step: number, content: Uint8Array) => file.append(frame(event(now() / 1000, step, content)));
+  const send = (step: number, content: EventContent) => file.append(frame(event(now() / 1000, step, content)));
   await send(0, fileVersion);
   if (options.resumeAt !== undefined) await send(options.resumeAt + 1, sessionStart);
   return {

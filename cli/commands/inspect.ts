@@ -15,7 +15,9 @@ import {
   dimValue,
   type Graph,
   globMatches,
+  graphSymbols,
   inspectionPage,
+  type MemoryByKind,
   memoryOf,
   nodesOf,
   type PrecisionPath,
@@ -27,22 +29,35 @@ import {
   readSwitches,
   recordingObserver,
   type Sizes,
+  type StepOperations,
   switchObservers,
   UsageError,
 } from "../../compiler/index.ts";
-import type { Model } from "../../dsl/index.ts";
+import { type Model, stepMemory } from "../../dsl/index.ts";
 import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
 import { type Measured, printKernels, shapesOf } from "../kernel-report.ts";
-import { type GraphChoice, loadConfigured } from "../load.ts";
+import { type GraphChoice, isJob, loadConfigured } from "../load.ts";
+import { bytesOnly, type MemoryBudget } from "../memory-budget.ts";
+import { memoryRows } from "../memory-report.ts";
 import { exportDtype } from "../onnx-file.ts";
 import { bytes, digits, json, short, table } from "../output.ts";
 import { keptAs, precisionFor, precisionText } from "../precision.ts";
 import { assertStage, type RoadChoice, roadTo, travel } from "../roads.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
+import {
+  ofEachGraph,
+  operationRows,
+  parameterFigures,
+  printSettings,
+  type StageSettings,
+  stageSettings,
+  updateOperations,
+} from "../stage-figures.ts";
 import { stageStep } from "../stage-step.ts";
+import { jobSubject, samples, type TrainingSubject } from "../training-subject.ts";
 import { tunedOptions } from "../tuning.ts";
 import { sweepCommand } from "./sweep.ts";
 
@@ -62,6 +77,8 @@ export interface InspectArguments extends GraphChoice, SizeArguments {
   readonly html?: string;
   readonly sweep: readonly string[];
   readonly budget?: number;
+  /** What the graph may take; in bytes, since no device is opened. */
+  readonly memory?: MemoryBudget;
   readonly device?: string;
 }
 
@@ -76,22 +93,32 @@ export interface Inspection {
   readonly graphs?: Readonly<Record<string, string>>;
   /** `paper` counts as the model's paper does, for one sample; null for models that no paper counts. */
   readonly macs: { readonly exact: number; readonly paper: number | null };
-  /** What a training stage learns; absent without --stage. */
+  /** What a training stage or a job learns, how, and what an update of it computes; absent of a model. */
   readonly trainable?: { readonly stage: string; readonly parameters: number; readonly tensors: number };
+  readonly settings?: StageSettings;
+  readonly operations?: StepOperations;
   readonly graph: { readonly nodes: number; readonly ops: Readonly<Record<string, number>> };
   readonly kernels: { readonly count: number; readonly byKind: Readonly<Record<string, number>> };
   /** What it is computed in; absent where f16 is not asked for. */
   readonly precision?: PrecisionPath;
   /** Bytes. */
   readonly memory: { readonly parameters: number; readonly inputs: number; readonly activations: number };
+  /** Bytes of a training step by what they are for, with those of the graph that ends accumulation; absent without --stage. */
+  readonly memoryByKind?: MemoryByKind;
   readonly traffic: { readonly read: number; readonly written: number };
   readonly compileMs: number;
 }
 
-export async function inspectCommand(source: string, args: InspectArguments): Promise<number> {
+/** As a person gives them: where `batch` is left out, it is 1, and of a job its own. */
+export type InspectOptions = Omit<InspectArguments, "batch"> & { readonly batch?: number };
+
+export async function inspectCommand(source: string, options: InspectOptions): Promise<number> {
+  const given = { ...options, batch: options.batch ?? 1 };
   // A second's work leaves 100 MB of garbage, for which V8 would grow its young generation to 64 MB.
   setFlagsFromString("--semi-space-growth-factor=1");
-  if (args.sweep.length > 0) return await sweepCommand(source, args);
+  if (given.sweep.length > 0) return await sweepCommand(source, given);
+  const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
+  const args = job?.args ?? given;
   if (args.measure && args.kernels === undefined)
     throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
   if (args.measure && args.adapter !== anyGpu)
@@ -99,7 +126,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
   if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
   const begun = performance.now();
-  const { graph, parts } = await subject(source, args);
+  const { graph, parts, step } = job ?? (await subject(source, args));
   if (args.text) {
     process.stdout.write(printGraph(graph));
     return 0;
@@ -108,7 +135,7 @@ export async function inspectCommand(source: string, args: InspectArguments): Pr
   if (args.kernels !== undefined) return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
   const sizes = sizesOf(graph, args);
   lookInside(graph, sizes, args);
-  const result = { ...inspect(graph, sizes, args, begun), ...parts };
+  const result = { ...inspect(graph, step, sizes, args, begun), ...parts };
   process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
   return 0;
 }
@@ -234,13 +261,54 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter }: InspectArguments): Program =>
+const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter, memory }: InspectArguments): Program =>
   compileKernels(keptAs(bindSizes(graph, sizes), exportDtype(dtype)), adapterNamed(adapter).facts, {
     precision: precisionFor(dtype),
+    ...(memory && { memory: bytesOnly(memory) }),
   });
 
+interface Subject {
+  readonly graph: Graph;
+  readonly parts: Partial<Inspection>;
+  readonly step?: TrainingSubject["step"];
+}
+
+/** A user's own job, at its own sizes and precision where the options say no others. */
+async function inspectedJob(
+  source: string,
+  options: InspectOptions,
+): Promise<Subject & { readonly args: InspectArguments }> {
+  const { stage, graph: named, dtype } = options;
+  const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
+  if (stray) throw new UsageError(`${stray} is about a model; "${source}" is a job, whose training step is inspected`);
+  if (dtype !== "f32")
+    throw new UsageError(`--dtype is about a model; a job says it by its settings: --set precision=${dtype}`);
+  const job = await jobSubject(source, { set: options.set, size: [] });
+  const { graph, precision } = job.step;
+  const open = graphSymbols(graph).filter((name) => job.sizes[name] !== undefined);
+  const { batch } = options;
+  const own = open
+    .filter((name) => batch === undefined || name !== samples)
+    .map((name) => `${name}=${job.sizes[name]}`);
+  const args = { ...options, dtype: precision, batch: batch ?? 1, size: [...own, ...options.size] };
+  return { graph, step: job.step, parts: stageParts(job, job.name), args };
+}
+
+/** What is said of a training step rather than of its graph. */
+function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
+  const { all, tensors, byGroup, trained, trainedTensors } = parameterFigures(subject);
+  return {
+    model: subject.step.graph.name,
+    parameters: all,
+    tensors,
+    parametersByGroup: byGroup,
+    trainable: { stage, parameters: trained, tensors: trainedTensors },
+    settings: stageSettings(subject.step),
+  };
+}
+
 /** The graph to inspect, and what is known besides: of a stage, its training step. */
-async function subject(source: string, args: InspectArguments): Promise<{ graph: Graph; parts: Partial<Inspection> }> {
+async function subject(source: string, args: InspectArguments): Promise<Subject> {
   const named = await loadConfigured(source, { ...args, weights: undefined });
   const { graph, config, model } = named;
   if (args.stage === undefined) {
@@ -250,18 +318,8 @@ async function subject(source: string, args: InspectArguments): Promise<{ graph:
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
   const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
-  const parameters = step.arenas.flatMap((a) => a.layout.entries).reduce((n, e) => n + e.length, 0);
-  const all = countParameters(whole());
-  return {
-    graph: step.graph,
-    parts: {
-      model: graph.name,
-      parameters: all.parameters,
-      tensors: all.tensors,
-      parametersByGroup: all.byGroup,
-      trainable: { stage: args.stage, parameters, tensors: step.trained.length },
-    },
-  };
+  const parts = { ...stageParts({ step, model: whole() }, args.stage), model: graph.name };
+  return { graph: step.graph, step, parts };
 }
 
 /** The named graphs of a model, by what they are; a graph on its own has none. */
@@ -270,8 +328,15 @@ function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<s
   return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
 }
 
-function inspect(graph: Graph, sizes: Sizes, args: InspectArguments, begun: number): Inspection {
-  const program = compiled(graph, sizes, args);
+function inspect(
+  graph: Graph,
+  step: TrainingSubject["step"] | undefined,
+  sizes: Sizes,
+  args: InspectArguments,
+  begun: number,
+): Inspection {
+  const programs = step && ofEachGraph(step, (part, dtype) => compiled(part, sizes, { ...args, dtype }));
+  const program = programs?.step ?? compiled(graph, sizes, args);
   const { parameters, tensors, byGroup } = countParameters(graph);
   return {
     model: graph.name,
@@ -284,6 +349,8 @@ function inspect(graph: Graph, sizes: Sizes, args: InspectArguments, begun: numb
     kernels: { count: program.kernels.length, byKind: countKinds(program) },
     ...(precisionFor(args.dtype) === "f16" && { precision: pathOf(graph, args) }),
     memory: memoryOf(program),
+    ...(step && { memoryByKind: stepMemory(step, Object.values<Program>(programs!), sizes) }),
+    ...(step && { operations: updateOperations(step, sizes, step.accumulation?.count ?? 1) }),
     traffic: total(program),
     compileMs: Math.round(performance.now() - begun),
   };
@@ -324,14 +391,20 @@ function describe(r: Inspection): string {
           ] as const,
         ]
       : []),
+    ...(r.settings ? [["trained with", printSettings(r.settings)] as const] : []),
     ["sizes", sizes === "" ? "all fixed" : sizes],
     ["multiply-accumulates", `${digits(r.macs.exact)} (${short(r.macs.exact)})`],
     ...(r.macs.paper === null ? [] : [["  as the paper counts", digits(r.macs.paper)] as const]),
+    ...(r.operations ? operationRows(r.operations) : []),
     ["graph", `${digits(r.graph.nodes)} nodes: ${ops} ...`],
     ["kernels", `${r.kernels.count}: ${kinds}`],
     ...(r.precision ? [["computed in", precisionText(r.precision)] as const] : []),
-    ["memory, parameters", bytes(r.memory.parameters)],
-    [r.trainable ? "memory, activations and gradients" : "memory, activations", bytes(r.memory.activations)],
+    ...(r.memoryByKind
+      ? memoryRows(r.memoryByKind)
+      : ([
+          ["memory, parameters", bytes(r.memory.parameters)],
+          ["memory, activations", bytes(r.memory.activations)],
+        ] as const)),
     ["memory traffic", `${bytes(r.traffic.read)} read, ${bytes(r.traffic.written)} written a run`],
     ["compiled in", `${r.compileMs} ms`],
     ...Object.entries(r.graphs ?? {}).map(([name, what]) => [`--graph ${name}`, what] as const),

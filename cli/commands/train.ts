@@ -1,9 +1,9 @@
-/** `heddle train`: runs a job, shows its progress, leaves a run folder. */
+/** `heddle train`: runs a job, or stages of a model one after the other, shows progress, leaves run folders. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Precision, UsageError } from "../../compiler/index.ts";
-import { internvlCheckpoints } from "../../models/index.ts";
+import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
+  collapseNames,
   escapeControls,
   type FinishedStage,
   type Inheritance,
@@ -24,10 +24,13 @@ import {
 import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
 import { type Ending, listenForEnding } from "../interruption.ts";
 import { settingsOfRun } from "../job-settings.ts";
-import { loadJob } from "../load.ts";
+import { isModel, loadJob, loadStagedModel } from "../load.ts";
+import type { MemoryBudget } from "../memory-budget.ts";
+import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
+import { type LoadedJob, stageJob, stageRunName } from "../stages/job.ts";
 import { versions } from "../versions.ts";
 
 export interface TrainArguments {
@@ -36,16 +39,72 @@ export interface TrainArguments {
   readonly set: readonly string[];
   /** The same as `--set precision=`, for jobs that have that setting. */
   readonly precision?: Precision;
+  /** A stage of a model, or several with commas between them, each of which starts from the one before. */
+  readonly stage?: string;
+  /** Shards, folders and lists that a stage is trained on. */
+  readonly data: readonly string[];
+  /** What of it is left out, as `heddle data` has it. */
+  readonly filter: readonly string[];
+  /** "bytes", a tokenizer.json, or its folder. */
+  readonly tokenizer?: string;
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
   readonly from: readonly string[];
   readonly runs: string;
   /** Whether what heddle tune found is used. */
   readonly tuning: boolean;
+  /** What each graph of the job may take of the device's memory. */
+  readonly memory?: MemoryBudget;
   readonly json: boolean;
 }
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
-  const { job, given, config } = await loadJob(source, args.set, args.precision);
+  if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
+  const ofStages = { data: args.data.length > 0, filter: args.filter.length > 0, tokenizer: args.tokenizer };
+  const wrong = Object.entries(ofStages).find(([, given]) => given);
+  if (wrong) throw new UsageError(`--${wrong[0]} is for a stage of a model: say which with --stage`);
+  if (await isModel(source)) throw await withoutStage(source);
+  return await trainJob(source, args, await loadJob(source, args.set, args.precision));
+}
+
+/** Trains stages in a row. With --resume, those that are done are passed over, and the one that is not goes on. */
+async function trainStages(source: string, stages: readonly string[], args: TrainArguments): Promise<number> {
+  const model = await loadStagedModel(source);
+  let before: readonly string[] = [];
+  for (const stage of stages) {
+    const set = settingsFor(stage, stages, args.set);
+    const from = [...before, ...args.from];
+    const name = stageRunName(model, stage);
+    const begun = args.resume && stages.length > 1 ? await newestRunFolder(args.runs, name).catch(() => undefined) : "";
+    const resume = args.resume && begun !== undefined;
+    if (begun && existsSync(join(begun, "summary.json"))) {
+      say(`${name}: done, in ${begun}`);
+      before = [begun];
+      continue;
+    }
+    const started = { ...args, set, from: resume ? args.from : from, resume };
+    const ended = await trainJob(source, started, await stageJob(model, source, stage, { ...started, from }));
+    if (ended !== 0) return ended;
+    before = [await newestRunFolder(args.runs, name)];
+  }
+  return 0;
+}
+
+/** What `--set` says of one stage of a row: all that names no other, as "1.1:steps=100" does. */
+function settingsFor(stage: string, stages: readonly string[], set: readonly string[]): readonly string[] {
+  return set.flatMap((setting) => {
+    const named = stages.find((s) => setting.startsWith(`${s}:`));
+    if (named === undefined) return [setting];
+    return named === stage ? [setting.slice(named.length + 1)] : [];
+  });
+}
+
+async function withoutStage(source: string): Promise<UsageError> {
+  const stages = Object.keys((await loadStagedModel(source)).stages ?? {});
+  const known = stages.length > 0 ? `with --stage ${stages.join(", or ")}` : "and it has none";
+  return new UsageError(`"${source}" is a model, which is trained by its stages: say which ${known}`);
+}
+
+async function trainJob(source: string, args: TrainArguments, { job, given, config }: LoadedJob): Promise<number> {
   const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
   const ending = listenForEnding(() => say("\nstopping after this step; press Ctrl-C again to stop at once"), {
     alsoPipes: true,
@@ -53,7 +112,7 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
   const place = resumed === undefined ? undefined : await takeRun(resumed);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    const device = await openDevice(parseDevice(args.device), args);
+    const device = await openDevice(parseDevice(args.device), { tuning: args.tuning, budget: args.memory });
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
     } finally {
@@ -79,18 +138,33 @@ interface Start {
 }
 
 async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
-  const { args, job, settings, place } = start;
+  const { job, settings } = start;
   say(`${job.name}: ${job.summary}`);
   say(`device: ${device.reason}`);
   if (device.backend.device.software)
     say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
   const declared = await job.build(settings);
+  try {
+    return await trainBuilt(device, declared, start);
+  } finally {
+    await declared.dispose?.();
+  }
+}
+
+async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: Start): Promise<number> {
+  const { args, job, settings, place } = start;
+  tellMemory(device, declared, say);
   // A checkpoint holds all that is trained; what is not comes from the sources again.
   const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
   const began = place === undefined || (isWhole && args.from.length === 0) ? [] : await readSources(place.folder);
   const inheritance = await inherit(declared, args.from.length > 0 ? args.from : pathsOf(began));
   try {
-    for (const line of inheritance?.report ?? []) say(line);
+    const report = [
+      ...(inheritance?.report ?? []),
+      ...randomAndFrozen(declared, inheritance),
+      ...(declared.report ?? []),
+    ];
+    for (const line of report) say(line);
     const sources = inheritance?.sources ?? [];
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
@@ -126,8 +200,9 @@ async function trainIn(
   const result = await trainInStages(job, how);
   if (result.stopped) {
     const where = job.next ? ` of stage "${result.stage}"` : "";
+    const stage = args.stage === undefined ? "" : ` --stage ${args.stage}`;
     say(
-      `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source} --resume`,
+      `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source}${stage} --resume`,
     );
     return ending.status();
   }
@@ -152,7 +227,19 @@ async function inherit(job: TrainingJob, from: readonly string[]): Promise<Inher
   if (from.length === 0) return undefined;
   const { step } = job;
   const parameters = [...step.trained, ...step.frozen, ...keptParameters(step), ...unusedParameters(job)];
-  return await inheritWeights(parameters, from, internvlCheckpoints);
+  return await inheritWeights(parameters, from, job.checkpoints);
+}
+
+/** Told of frozen weights that no source has: they are random, and stay so. */
+function randomAndFrozen({ step, initial }: TrainingJob, inheritance: Inheritance | undefined): string[] {
+  if (initial) return [];
+  const names = step.frozen.map((node) => inputName(node));
+  const random = names.filter((name) => !inheritance?.has(name));
+  if (random.length === 0) return [];
+  const all = [...names, ...step.trained.map((node) => inputName(node))];
+  return [
+    `random, and not trained: ${collapseNames(random, all).join(", ")}: give --from that has them, or train them`,
+  ];
 }
 
 const startingFrom = (inheritance: Inheritance, job: TrainingJob): TrainingJob => ({

@@ -17,6 +17,7 @@ export { orderKernels } from "./order-kernels.ts";
 export { overwritableStates } from "./overwritable.ts";
 export type { BufferUse, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 export { planMemory, slotBytes } from "./plan-memory.ts";
+export { rematerialize } from "./rematerialize.ts";
 export { samePlan } from "./same-plan.ts";
 export { deviceBytes, dimExpr, indexOver, isMultipleOf, isOne, spanOf, typical, typicalSpan } from "./sizes.ts";
 export { parsePlan } from "./text/parse-plan.ts";

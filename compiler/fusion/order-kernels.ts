@@ -9,6 +9,7 @@ import type { Node } from "../ir/node.ts";
 import { isConcatenation } from "../ir/op.ts";
 import { findAxis } from "../ir/type.ts";
 import { type FusedKernel, type Fusion, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
+import { bytesAlive, livesOf } from "./liveness.ts";
 import type { FusionPlan } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
@@ -24,13 +25,28 @@ interface Step {
   waits: number;
 }
 
+/** What is begun is finished first where that takes no more than this share of the memory. */
+const worthwhile = 0.9;
+
 export function orderKernels(fusion: FusionPlan): FusionPlan {
+  const usual = inOrder(fusion, firstOf);
+  const deep = inOrder(fusion, newestOf);
+  return peakOf(deep) <= worthwhile * peakOf(usual) ? deep : usual;
+}
+
+const peakOf = (plan: FusionPlan): number => Math.max(0, ...bytesAlive(livesOf(plan), plan.kernels.length));
+
+/** Kernels that free what they take as soon as they can run, and else the one of those that can which `choose` takes. */
+function inOrder(
+  fusion: FusionPlan,
+  choose: (ready: readonly Step[], made: ReadonlyMap<Node, number>) => number,
+): FusionPlan {
   const outputs = fusion.graph.outputs.map((o) => o.node);
   const steps = dependencies(fusion);
   const alive = new Set<Node>(outputs.map((n) => fusion.storage.get(n)?.root ?? n));
   const readers = new Map<Node, number>();
   for (const s of steps) for (const r of s.reads) readers.set(r, (readers.get(r) ?? 0) + 1);
-  const made = new Set<Node>();
+  const made = new Map<Node, number>();
   const taken = (s: Step) =>
     s.writes.reduce((n, w) => n + (made.has(w) || isConcatenation(w) ? 0 : typical(deviceBytes(w))), 0);
   const freed = (s: Step) =>
@@ -42,15 +58,25 @@ export function orderKernels(fusion: FusionPlan): FusionPlan {
   const kernels: FusedKernel[] = [];
   while (ready.length > 0) {
     let at = ready.slice(0, horizon).findIndex((s) => taken(s) <= freed(s));
-    if (at < 0) at = firstOf(ready);
+    if (at < 0) at = choose(ready, made);
     const step = ready.splice(at, 1)[0]!;
     kernels.push(step.kernel);
-    for (const w of step.writes) made.add(w);
+    for (const w of step.writes) made.set(w, kernels.length);
     for (const r of step.reads) readers.set(r, readers.get(r)! - 1);
     for (const next of step.next) if (--next.waits === 0) ready.push(next);
   }
   if (kernels.length !== steps.length) throw new InternalError("order-kernels: kernels wait for one another");
   return { ...fusion, kernels };
+}
+
+/** The kernel that reads what was made last: chunks of rows are so done one after another. */
+function newestOf(ready: readonly Step[], made: ReadonlyMap<Node, number>): number {
+  const newest = (s: Step) => s.reads.reduce((n, r) => Math.max(n, made.get(r) ?? -1), -1);
+  const times = ready.map(newest);
+  return ready.reduce((best, s, i) => {
+    const later = times[i]! - times[best]!;
+    return later > 0 || (later === 0 && s.index < ready[best]!.index) ? i : best;
+  }, 0);
 }
 
 const firstOf = (ready: readonly Step[]): number =>

@@ -8,41 +8,67 @@ import { type Graph, inputName } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isConstant } from "../ir/op.ts";
 import { isResident } from "./fused-kernel.ts";
+import { type Life, livesOf, rootIn } from "./liveness.ts";
 import type { BufferUse, Copy, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
-/** Assigns slots by liveness: a slot is free again after the last kernel that reads it. */
+/** Assigns slots by liveness: a slot is free again after the last kernel that reads it, or before what lies there is computed again. */
 export function planMemory(fusion: FusionPlan): PlannedMemory {
   const { graph } = fusion;
-  const rootOf = (n: Node) => fusion.storage.get(n)?.root ?? n;
-  const last = new Map<Node, number>();
-  fusion.kernels.forEach((kernel, i) => {
-    for (const r of kernel.reads) last.set(rootOf(r), i);
-    for (const s of kernel.stores) last.set(s.to.root, i);
-  });
-  for (const { node } of graph.outputs) last.set(rootOf(node), fusion.kernels.length);
+  const rootOf = rootIn(fusion);
+  const lives = livesOf(fusion);
   const buffers = new Map<Node, BufferUse>();
   const slots: Dim[][] = [];
-  const free: number[] = [];
-  const ending = new Map<number, Node[]>();
-  for (const [node, i] of last) ending.set(i, [...(ending.get(i) ?? []), node]);
+  let free: number[] = [];
+  /** What is to lie in a slot again later, by slot. */
+  const reserved = new Map<number, Life[]>();
+  const beginning = lifeEnds(lives, "from");
+  const ending = lifeEnds(lives, "to");
+  const slotOf = (root: Node): number | undefined => {
+    const use = buffers.get(root);
+    return use?.kind === "slot" ? use.slot : undefined;
+  };
   const note = (root: Node) => {
     if (buffers.has(root)) return;
-    if (isResident(root)) buffers.set(root, { kind: isConstant(root) ? "table" : "input", node: root });
-    else buffers.set(root, { kind: "slot", slot: takeSlot(slots, free, deviceBytes(root)) });
+    if (isResident(root)) {
+      buffers.set(root, { kind: isConstant(root) ? "table" : "input", node: root });
+      return;
+    }
+    const own = lives.get(root) ?? [];
+    const fits = (slot: number) => !(reserved.get(slot) ?? []).some((r) => own.some((l) => meet(r, l)));
+    const slot = takeSlot(slots, free, deviceBytes(root), fits);
+    if (own.length > 1) reserved.set(slot, [...(reserved.get(slot) ?? []), ...own.slice(1)]);
+    buffers.set(root, { kind: "slot", slot });
   };
   fusion.kernels.forEach((kernel, i) => {
+    // What is computed again lies where it lay: its slot was kept from others for that long.
+    const again = new Set((beginning.get(i) ?? []).map(slotOf).filter((slot) => slot !== undefined));
+    if (again.size > 0) free = free.filter((slot) => !again.has(slot));
     for (const r of kernel.reads) note(rootOf(r));
     for (const s of kernel.stores) note(s.to.root);
     for (const node of ending.get(i) ?? []) {
-      const use = buffers.get(node);
-      if (use?.kind === "slot") free.push(use.slot);
+      const slot = slotOf(node);
+      if (slot !== undefined) free.push(slot);
     }
   });
   // What no kernel touches and is handed out all the same: an input or a table as it is.
   for (const { node } of graph.outputs) note(rootOf(node));
   const useOf = (n: Node): BufferUse => buffers.get(rootOf(n)) ?? { kind: "input", node: n };
   return { ...fusion, plan: { buffers, slots, copies: copiesOf(graph, useOf, slots) } };
+}
+
+const meet = (a: Life, b: Life): boolean => a.from <= b.to && b.from <= a.to;
+
+/** The tensors whose lives begin or end at each kernel. */
+function lifeEnds(lives: ReadonlyMap<Node, readonly Life[]>, end: keyof Life): Map<number, Node[]> {
+  const at = new Map<number, Node[]>();
+  for (const [root, list] of lives)
+    for (const life of list) {
+      const known = at.get(life[end]);
+      if (known) known.push(root);
+      else at.set(life[end], [root]);
+    }
+  return at;
 }
 
 /** Bytes of each slot at the sizes of a run. */
@@ -52,10 +78,11 @@ export const slotBytes = (plan: MemoryPlan, sizes: Sizes = {}): number[] =>
 const typicalBytes = (tensors: readonly Dim[]): number => Math.max(...tensors.map(typical));
 
 /** The free slot that wastes least; the largest is grown where none is big enough. */
-function takeSlot(slots: Dim[][], free: number[], bytes: Dim): number {
+function takeSlot(slots: Dim[][], free: number[], bytes: Dim, fits: (slot: number) => boolean): number {
   const needed = typical(bytes);
   let best = -1;
   for (let i = 0; i < free.length; i++) {
+    if (!fits(free[i]!)) continue;
     const size = typicalBytes(slots[free[i]!]!);
     const current = best < 0 ? undefined : typicalBytes(slots[free[best]!]!);
     if (

@@ -9,7 +9,7 @@ import { rewriteNodes } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import { isParameter } from "../ir/op.ts";
 import { type Axis, elementsOf, type TensorType } from "../ir/type.ts";
-import { broadcast, concat, dropAxis, merge, pad, slice, split, transpose } from "../ops/index.ts";
+import { broadcast, concat, constant, dropAxis, merge, pad, slice, split, transpose } from "../ops/index.ts";
 
 /** Every range starts at a multiple of this many elements: 256 bytes of f32, the strictest binding alignment known. */
 const arenaAlignment = 64;
@@ -32,6 +32,9 @@ export interface ArenaLayout {
 }
 
 export const arenaAxis = (layout: ArenaLayout): Axis => ({ name: "arena", size: layout.size });
+
+/** Whether a tensor is an arena, or a range of one. */
+export const isArena = ({ axes }: TensorType): boolean => axes.length === 1 && axes[0]!.name === "arena";
 
 /**
  * Ranges for the tensors given, in their order, in as few arenas of at most `most` elements as that takes: a kernel binds
@@ -64,12 +67,14 @@ function arenaView(arena: Node, { type, offset, length }: ArenaEntry): Node {
   return type.axes.length === 0 ? dropAxis(range, "arena") : split(range, "arena", type.axes);
 }
 
-/** Tensors packed into an arena, zeros between them. */
-export function packArena(layout: ArenaLayout, tensors: readonly Node[]): Node {
-  const flat = tensors.map((tensor, i) => {
-    const entry = layout.entries[i]!;
-    const next = layout.entries[i + 1]?.offset ?? layout.size;
-    return pad(flatten(tensor, entry.type), "arena", 0, next - entry.offset - entry.length);
+/** Tensors packed into an arena, in the order of its entries; zeros between them, and where one is left out. */
+export function packArena(layout: ArenaLayout, tensors: readonly (Node | undefined)[]): Node {
+  const given = layout.entries.flatMap((entry, i) => (tensors[i] ? [{ entry, tensor: tensors[i] }] : []));
+  if (given.length === 0) return broadcast(constant(0), [arenaAxis(layout)]);
+  const flat = given.map(({ entry: { type, offset, length }, tensor }, i) => {
+    const before = i === 0 ? offset : 0;
+    const next = given[i + 1]?.entry.offset ?? layout.size;
+    return pad(flatten(tensor, type), "arena", before, next - offset - length);
   });
   return concat(flat, "arena");
 }

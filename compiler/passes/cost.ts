@@ -18,7 +18,7 @@ export interface ParameterCount {
   readonly byGroup: Readonly<Record<string, number>>;
 }
 
-export function countParameters(graph: Graph): ParameterCount {
+export function countParameters(graph: Pick<Graph, "inputs">): ParameterCount {
   const nodes = graph.inputs.filter(isParameter);
   const byGroup: Record<string, number> = {};
   let [parameters, bytes] = [0, 0];

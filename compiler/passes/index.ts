@@ -1,6 +1,7 @@
 /** The passes own what becomes of graphs: each is a pure function from graph to graph. */
 export * from "./arena.ts";
 export { canonicalize } from "./canonicalize.ts";
+export { type ChunkLimits, chunkProducts } from "./chunk-products.ts";
 export * from "./cost.ts";
 export * from "./decompose.ts";
 export * from "./differentiate.ts";
@@ -12,8 +13,10 @@ export * from "./parameter-dtype.ts";
 export * from "./partition.ts";
 export { prune } from "./prune.ts";
 export * from "./quantize-parameters.ts";
+export { type NoCut, type SampleCut, sampleCut } from "./sample-cut.ts";
 export { noSampleMean } from "./sample-mean.ts";
 export { type ProductsOn, splitContractions } from "./split-contractions.ts";
 export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";
 export { splitStrides } from "./split-strides.ts";
+export { countStepOperations, type Operations, type StepOperations } from "./step-cost.ts";

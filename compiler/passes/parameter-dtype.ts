@@ -9,23 +9,33 @@ import { cast } from "../ops/index.ts";
 /**
  * The graph with its f32 matrices kept as `dtype` and cast where they are used, so that weights take half the memory while
  * sums stay in f32. Parameters of one axis stay as they are: they are few, and a running variance may be beyond f16. So do
- * those that the graph updates: a small step would be lost in f16.
+ * those that the graph updates, for a small step would be lost in f16, and those that `which` leaves out.
  *
  *     parameter w : f32[..]   becomes   cast (parameter w : f16[..]) to f32
  */
-export function keepParametersAs(graph: Graph, dtype: Extract<DType, "f32" | "f16">): Graph {
+export function keepParametersAs(
+  graph: Graph,
+  dtype: Extract<DType, "f32" | "f16">,
+  which: (parameter: Node) => boolean = () => true,
+): Graph {
   if (dtype === "f32") return graph;
   const updated = new Set(Object.values(graph.updates));
   const narrowed = (node: Node) =>
     isParameter(node) &&
     node.type.dtype === "f32" &&
     node.type.axes.length > 1 &&
-    !updated.has(String(node.attrs.name));
-  const stored = (node: Node) =>
-    intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
+    !updated.has(String(node.attrs.name)) &&
+    which(node);
+  const stored = (node: Node) => storedAs(node, dtype);
   const roots = graph.outputs.map((o) => o.node);
   const result = rewriteNodes(roots, (node) => (narrowed(node) ? cast(stored(node), "f32") : node));
   const outputs = graph.outputs.map(({ name, node }) => ({ name, node: result.get(node)! }));
   const declared = graph.inputs.map((n) => (narrowed(n) ? stored(n) : n)).filter(isGraphInput);
   return makeGraph(graph.name, outputs, declared, graph.updates);
 }
+
+const storedAs = (node: Node, dtype: DType): Node =>
+  intern("parameter", [], { ...node.attrs, dtype }, { ...node.type, dtype }, node.birth, node.path);
+
+/** What a parameter that is kept as f16 stands for. */
+export const halfParameter = (node: Node): Node => cast(storedAs(node, "f16"), "f32");

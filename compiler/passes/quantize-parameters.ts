@@ -42,7 +42,7 @@ const fewestElements = 2048;
 /**
  * The graph with its f32 matrices kept as integers of 8 or 4 bits, symmetric, with a scale for each row or for 32
  * neighbours, and decoded where they are used: what is read of memory is the integers. Those parameters are matrices that
- * all users multiply and sum over the same axes, or take rows of.
+ * all users multiply and sum over the same axes, or take rows of, but for those that `which` leaves out.
  *
  *     parameter w : f32[out=64, in=64]   becomes   (integer of a word - 8) * scale, from
  *     parameter w:int4 : u32[out=64, block=2, word=4] and parameter w:int4.scale : f16[out=64, block=2]
@@ -50,8 +50,9 @@ const fewestElements = 2048;
 export function quantizeParameters(
   graph: Graph,
   bits: IntegerBits,
+  which: (parameter: Node) => boolean = () => true,
 ): { readonly graph: Graph; readonly quantized: readonly QuantizedParameter[] } {
-  const over = summedAxes(graph);
+  const over = summedAxes(graph, which);
   const made = new Map<Node, Decoded>();
   for (const [node, axes] of over) if (axes) made.set(node, decoded(node, axes, bits));
   const roots = graph.outputs.map((o) => o.node);
@@ -69,16 +70,17 @@ export const weightDtypes = ["f32", "f16", "int8", "int4"] as const;
 export type WeightDType = (typeof weightDtypes)[number];
 
 /**
- * The graph with its weights kept so, and which of them are integers. Beside integers of 8 or 4 bits, the matrices that
- * can be none are kept as f16.
+ * The graph with its weights, or `which` of them, kept so, and those that are integers. Beside integers of 8 or 4 bits, the
+ * matrices that can be none are kept as f16.
  */
 export function keepWeightsAs(
   graph: Graph,
   dtype: WeightDType,
+  which: (parameter: Node) => boolean = () => true,
 ): { readonly graph: Graph; readonly quantized: readonly QuantizedParameter[] } {
-  if (dtype === "f32" || dtype === "f16") return { graph: keepParametersAs(graph, dtype), quantized: [] };
-  const { graph: made, quantized } = quantizeParameters(graph, dtype === "int8" ? 8 : 4);
-  return { graph: keepParametersAs(made, "f16"), quantized };
+  if (dtype === "f32" || dtype === "f16") return { graph: keepParametersAs(graph, dtype, which), quantized: [] };
+  const { graph: made, quantized } = quantizeParameters(graph, dtype === "int8" ? 8 : 4, which);
+  return { graph: keepParametersAs(made, "f16", which), quantized };
 }
 
 interface Decoded {
@@ -88,10 +90,11 @@ interface Decoded {
 }
 
 /** The axes that users of each parameter sum over; undefined where one of them uses it otherwise, or they disagree. */
-function summedAxes(graph: Graph): Map<Node, readonly string[] | undefined> {
+function summedAxes(graph: Graph, which: (parameter: Node) => boolean): Map<Node, readonly string[] | undefined> {
   const updated = new Set(Object.values(graph.updates));
   const found = new Map<Node, readonly string[] | undefined>();
-  for (const node of graph.inputs) if (isMatrix(node) && !updated.has(inputName(node))) found.set(node, []);
+  for (const node of graph.inputs)
+    if (isMatrix(node) && !updated.has(inputName(node)) && which(node)) found.set(node, []);
   const note = (node: Node, axes: readonly string[] | undefined) => {
     if (!found.has(node)) return;
     const known = found.get(node);
@@ -123,6 +126,10 @@ function usedOver(node: Node, operand: number): readonly string[] | undefined {
   const last = node.operands[operand]!.type.axes.at(-1)?.name;
   return role === "table" && node.attrs.axis !== last ? [] : undefined;
 }
+
+/** What a parameter that is kept as integers stands for. */
+export const decodedParameter = (node: Node, { order, scales, bits }: QuantizedParameter): Node =>
+  decoded(node, order.slice(scales.axes.length - 1), bits).value;
 
 /** The stored parameters of one, and the value that they stand for, with its axes in its order. */
 function decoded(node: Node, over: readonly string[], bits: IntegerBits): Decoded {

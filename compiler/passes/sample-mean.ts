@@ -13,7 +13,7 @@ import { differentiate } from "./differentiate.ts";
  * How a value depends on the samples: not at all; along an axis, each element on its own sample alone; as a sum over
  * samples, or through such sums alone; or otherwise.
  */
-type Dependence = "none" | { readonly along: string } | "sum" | "through_sums" | "mixed";
+export type Dependence = "none" | { readonly along: string } | "sum" | "through_sums" | "mixed";
 
 /** Why a loss is no mean over samples, with the node that shows it. */
 export interface NoMean {
@@ -27,9 +27,8 @@ export interface NoMean {
  * over all tokens that are no padding does. "sums": nothing is divided by the number of samples, where that is open.
  */
 export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
-  const found = new Map<Node, Dependence>();
   const nodes = topological([loss]);
-  for (const node of nodes) found.set(node, dependence(node, axis, found));
+  const found = dependences(nodes, axis);
   if (!nodes.some((n) => isFed(n, axis))) return { why: "lacks", node: loss };
   const sums = nodes.filter((n) => found.get(n) === "sum");
   const mixing = nodes.find((n) => found.get(n) === "mixed" && !n.operands.some((o) => found.get(o) === "mixed"));
@@ -44,24 +43,39 @@ export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
   return undefined;
 }
 
+/** How each of the nodes depends on the samples; `numbers` says what does so of itself, without reading any. */
+export function dependences(
+  nodes: readonly Node[],
+  axis: string,
+  numbers: (node: Node) => boolean = (node) => isNumbered(node, axis),
+): Map<Node, Dependence> {
+  const found = new Map<Node, Dependence>();
+  for (const node of nodes) found.set(node, dependence(node, axis, found, numbers));
+  return found;
+}
+
+/** The number of a sample, or a table with a row for each, says another thing in another batch. */
+const isNumbered = (node: Node, axis: string): boolean =>
+  ["position", "constant"].includes(sourceOf(node)!) && findAxis(node.type, axis) !== undefined;
+
 /** True of an input that has the samples. */
-const isFed = (node: Node, axis: string): boolean =>
+export const isFed = (node: Node, axis: string): boolean =>
   (sourceOf(node) === "input" || sourceOf(node) === "random") && findAxis(node.type, axis) !== undefined;
 
 /** True where the number of samples that are summed is open. */
 const isOpen = (node: Node, axis: string): boolean =>
   topological([node]).some((n) => isFed(n, axis) && isSymbolic(findAxis(n.type, axis)!.size));
 
-function dependence(node: Node, axis: string, found: ReadonlyMap<Node, Dependence>): Dependence {
-  const { operands, attrs, type } = node;
-  if (operands.length === 0) {
-    if (isFed(node, axis)) return { along: axis };
-    const source = sourceOf(node);
-    // The number of a sample, or a table with a row for each, says another thing in another batch.
-    return (source === "position" || source === "constant") && findAxis(type, axis) ? "mixed" : "none";
-  }
+function dependence(
+  node: Node,
+  axis: string,
+  found: ReadonlyMap<Node, Dependence>,
+  numbers: (node: Node) => boolean,
+): Dependence {
+  const { operands, attrs } = node;
+  if (operands.length === 0 && isFed(node, axis)) return { along: axis };
   const of = operands.map((o) => found.get(o)!).filter((d) => d !== "none");
-  if (of.length === 0) return "none";
+  if (of.length === 0) return numbers(node) ? "mixed" : "none";
   if (of.every((d) => d === "sum" || d === "through_sums")) return "through_sums"; // the slopes tell whether linearly
   const [first, ...others] = of.map((d) => (typeof d === "string" ? undefined : d.along));
   if (first === undefined || others.some((along) => along !== first)) return "mixed";
@@ -80,17 +94,18 @@ function named(node: Node, along: string): Dependence {
 const isSum = ({ kind, fold }: FoldCore): boolean => kind === "contraction" || fold.repeated === "times";
 
 /** The samples' axis after a movement that names it: kept, renamed, or the slowest part of a merged one. */
-function moved({ operands, type }: Node, along: string): Dependence {
+function moved({ operands, attrs, type }: Node, along: string): Dependence {
   const before = operands[0]!.type.axes;
   if (findAxis(type, along)?.size === findAxis(operands[0]!.type, along)?.size) return { along };
   const left = new Set(type.axes.map((a) => a.name));
   const gone = before.filter((a) => !left.has(a.name)).map((a) => a.name);
   const fresh = type.axes.filter((a) => !before.some((b) => b.name === a.name));
-  return gone.includes(along) && fresh.length === 1 ? { along: fresh[0]!.name } : "mixed";
+  const isSlowest = Object.values(attrs).every((v) => !Array.isArray(v) || !v.includes(along) || v[0] === along);
+  return gone.includes(along) && fresh.length === 1 && isSlowest ? { along: fresh[0]!.name } : "mixed";
 }
 
 /** True where an attribute holds the name. */
-const names = (attrs: Attrs, name: string): boolean => Object.values(attrs).some((v) => holds(v, name));
+export const names = (attrs: Attrs, name: string): boolean => Object.values(attrs).some((v) => holds(v, name));
 
 function holds(value: AttrValue, name: string): boolean {
   if (value === name) return true;

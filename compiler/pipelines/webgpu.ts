@@ -9,6 +9,7 @@ import {
   planMemory,
   printMemory,
   printPlan,
+  rematerialize,
   samePlan,
   verifyPlan,
 } from "../fusion/index.ts";
@@ -38,6 +39,8 @@ import {
   verifyProgram,
 } from "../lowering/index.ts";
 import {
+  type ChunkLimits,
+  chunkProducts,
   decomposeFor,
   type HalfOptions,
   halfPrecision,
@@ -112,6 +115,14 @@ const productsOn = ({ software, multiprocessors, matrices }: AdapterFacts): Prod
   halves: matrices.some(({ operands, result }) => operands === "f16" && result === "f32") ? "matrices" : "scalars",
 });
 
+/**
+ * Products from which on chunks pay: as large as what lies beside them is not, and of a budget no small part. Each chunk is
+ * one more kernel of each kind.
+ */
+const chunkLimits = (memory: number | undefined): ChunkLimits => ({
+  least: Math.min(2 ** 28, (memory ?? Number.POSITIVE_INFINITY) / 16),
+});
+
 /** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
 const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
 
@@ -121,17 +132,22 @@ export const webgpuStages = (
   schedules: ScheduleTables = scheduleTables,
   precision: Precision = "f32",
   findings?: Findings,
-): readonly AnyStage[] => [...planningStages(facts, { schedules, precision, findings }), ...loweringStages(facts)];
+  memory?: number,
+): readonly AnyStage[] => [
+  ...planningStages(facts, { schedules, precision, findings, memory }),
+  ...loweringStages(facts),
+];
 
 /** From a graph to the choice of schedules. */
 export const planningStages = (
   facts: AdapterFacts,
-  { schedules = scheduleTables, precision = "f32", findings }: PlanningOptions,
+  { schedules = scheduleTables, precision = "f32", findings, memory }: PlanningOptions,
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
   graphStage(decomposeFor(keepsIn)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(chunkProducts(chunkLimits(memory))), // after decompose, which spells out losses; before others cut products
   graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitKeys), // before fusion, which would else make one kernel of it
@@ -139,6 +155,7 @@ export const planningStages = (
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
+  stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory), ["order"]), // what lies idle at the peak follows from the order
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
   stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules, findings)),
 ];
@@ -155,7 +172,9 @@ export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
 ];
 
 /** What the choice of kernels depends on beside the adapter. */
-export type PlanningOptions = { readonly [K in "schedules" | "precision" | "findings"]?: KernelOptions[K] | undefined };
+export type PlanningOptions = {
+  readonly [K in "schedules" | "precision" | "findings" | "memory"]?: KernelOptions[K] | undefined;
+};
 
 export interface KernelOptions extends RunOptions {
   /** The schedules of every kind of kernel, where they are not the product's: `withSchedule` adds one. */
@@ -167,6 +186,11 @@ export interface KernelOptions extends RunOptions {
    * `precisionPath` says which it is.
    */
   readonly precision?: Precision;
+  /**
+   * Bytes that all buffers of the program may take: where they would take more, values are computed again instead of kept.
+   * Sizes that are open until a run count as the most that they may be, or as a usual number.
+   */
+  readonly memory?: number;
 }
 
 /**
@@ -176,5 +200,5 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, precision, findings, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings), programForm, options);
+  { schedules, precision, findings, memory, ...options }: KernelOptions = {},
+): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings, memory), programForm, options);

@@ -1,9 +1,12 @@
 /** Accumulation: gradients and figures of micro-batches are added up on the device, and one update reads their means. */
 import {
   locationOf,
+  type NoCut,
   type Node,
   noSampleMean,
   printLocation,
+  type SampleCut,
+  sampleCut,
   type TensorType,
   UsageError,
 } from "../../compiler/index.ts";
@@ -33,7 +36,13 @@ export interface Accumulation {
   /** Sets the sums to 0 again. */
   readonly cleared: readonly Stored[];
   /** The sums in the store, 0 before the first micro-batch. */
-  readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+  readonly sums: readonly Kept[];
+}
+
+/** A tensor in the store between the graphs of a step, 0 at first. */
+export interface Kept {
+  readonly name: string;
+  readonly type: TensorType;
 }
 
 /**
@@ -47,18 +56,14 @@ export function accumulated(
   weight?: Tensor<never>,
 ): Accumulation {
   const weighed = <A extends string>(x: Tensor<A>): Tensor<A> => (weight ? mul(x, weight) : x) as Tensor<A>;
-  const sums = [
-    ...batch.gradients.map((g, i) => ({
-      output: i === 0 ? "gradients" : `gradients.${i}`,
-      axes: [axes[i]!],
-      next: weighed(g),
-    })),
-    ...Object.entries(batch.figures).map(([name, x]) => ({ output: name, axes: [], next: weighed(x) })),
-    ...(weight ? [{ output: "weight", axes: [], next: weight }] : []),
-  ].map((sum) => {
-    const name = `train.sum.${sum.output}`;
-    return { ...sum, name, before: state(name, "f32", sum.axes) as Tensor<"arena"> };
-  });
+  const sums = sumsOf(
+    {
+      gradients: batch.gradients.map(weighed),
+      figures: Object.fromEntries(Object.entries(batch.figures).map(([name, x]) => [name, weighed(x)])),
+    },
+    axes,
+    weight,
+  );
   const total = weight && typed<never>(sums.at(-1)!.before);
   const divisor: Tensor<never> | number = total ? (select(gt(total, 0), total, 1) as Tensor<never>) : count;
   const means = sums.map((s) => div(s.before, divisor) as Tensor<"arena">);
@@ -73,25 +78,69 @@ export function accumulated(
   };
 }
 
-/** Micro-batches of a step. Throws UsageError where they would not add up to the loss of the whole. */
+/** What is kept of gradients, figures and a weight between the graphs of a step, each with what a graph has for it. */
+export function sumsOf({ gradients, figures }: Batch, axes: readonly Axis<"arena">[], weight?: Tensor<never>) {
+  return [
+    ...gradients.map((next, i) => ({ output: i === 0 ? "gradients" : `gradients.${i}`, axes: [axes[i]!], next })),
+    ...Object.entries(figures).map(([output, next]) => ({ output, axes: [], next })),
+    ...(weight ? [{ output: "weight", axes: [], next: weight }] : []),
+  ].map((sum) => {
+    const name = `train.sum.${sum.output}`;
+    return { ...sum, name, before: state(name, "f32", sum.axes) as Tensor<"arena"> };
+  });
+}
+
+/** How micro-batches become a step: how many, and where the loss is cut that compares their samples. */
+export interface Accumulate {
+  readonly count: number;
+  readonly cut?: SampleCut;
+}
+
+/**
+ * Micro-batches of a step whose loss is `loss`, and which computes all of `told`. Throws UsageError where they would not
+ * add up to the loss of the whole.
+ */
 export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
   loss: Node,
+  told: readonly Node[],
   isWeighed: boolean,
-): number {
+): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
     throw new UsageError(`stage "${name}": accumulate is a whole number, at least 1, not ${accumulate}`);
-  if (accumulate === 1) return 1;
+  if (accumulate === 1) return { count: 1 };
   const found = noSampleMean(loss, samples);
-  if (!found || (found.why === "weighs" && isWeighed)) return accumulate;
-  const place = printLocation(locationOf(found.node.birth));
+  if (!found || (found.why === "weighs" && isWeighed)) return { count: accumulate };
+  const refused = (reason: string) =>
+    new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reason}`);
+  const place = placeOf(found.node);
+  if (found.why === "mixes") {
+    const cut = sampleCut(told, samples);
+    if ("features" in cut) return { count: accumulate, cut };
+    throw refused(
+      `compares the samples of a batch with one another (${place}), as contrastive losses do, and ${uncut(cut)}`,
+    );
+  }
   const reasons = {
     lacks: `reads no input with an axis "${samples}", along which samples lie: name it so`,
-    mixes: `compares the samples of a batch with one another (${found.node.op} at ${place}), as contrastive losses and batch norm do: a micro-batch lacks the others. Leave accumulate at 1`,
-    weighs: `divides a sum over samples (${found.node.op} at ${place}) by what depends on them, as means over unmasked tokens do: give that divisor as \`weight\` beside the loss`,
-    sums: `is a sum over samples (${found.node.op} at ${place}) that is not divided by their number: take the mean`,
+    weighs: `divides a sum over samples (${place}) by what depends on them, as means over unmasked tokens do: give that divisor as \`weight\` beside the loss`,
+    sums: `is a sum over samples (${place}) that is not divided by their number: take the mean`,
   };
-  throw new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reasons[found.why]}`);
+  throw refused(reasons[found.why]);
+}
+
+const placeOf = (node: Node): string => `${node.op} at ${printLocation(locationOf(node.birth))}`;
+
+/** Why what each sample gives cannot be had in parts, and what to do. */
+function uncut({ why, node }: NoCut): string {
+  const place = placeOf(node);
+  const reasons = {
+    fixed: `its inputs have a fixed number of samples (${place}): size their axis "${samples}" with symbol("${samples}")`,
+    crosses: `a value of each sample is as long as the batch (${place}), which a micro-batch has only a part of: compute it from values of single samples`,
+    shared: `then reads an input that no sample has (${place}): give it the axis "${samples}"`,
+    layers: `goes on with layers (${place}), which would be computed for the whole batch at once. Leave accumulate at 1`,
+  };
+  return reasons[why];
 }
 
 /** The axis of inputs that a batch is divided along. */

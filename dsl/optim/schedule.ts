@@ -3,7 +3,13 @@ import { UsageError } from "../../compiler/index.ts";
 import { add, constant, cos, div, floor, ge, lt, min, mul, pow, select, sub, type Tensor } from "../tensor.ts";
 
 /** A schedule maps the number of steps done (0 at first, an f32 scalar made of the integer that the run counts in) to the learning rate of the next step. */
-export type Schedule = (step: Tensor<never>) => Tensor<never>;
+export interface Schedule {
+  (step: Tensor<never>): Tensor<never>;
+  /** What it is, for people. */
+  readonly text?: string;
+}
+
+const told = (text: string, schedule: Schedule): Schedule => Object.assign(schedule, { text });
 
 export interface CosineOptions {
   readonly peak: number;
@@ -18,18 +24,16 @@ export interface CosineOptions {
 /** Linear warm-up, then half a cosine down to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. */
 export const cosine = ({ peak, steps, warmup = 0, floor = 0 }: CosineOptions): Schedule => {
   const span = Math.max(1, steps - warmup);
-  return (step) => {
+  const text = `half a cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, of which ${warmup} warm up` : ""}`;
+  return told(text, (step) => {
     const progress = min(div(sub(step, warmup), span), 1);
     const falling = add(mul(add(cos(mul(progress, Math.PI)), 1), (peak - floor) / 2), floor);
     if (warmup === 0) return falling;
     return select(lt(step, warmup), mul(add(step, 1), peak / warmup), falling);
-  };
+  });
 };
 
-export const constantRate =
-  (rate: number): Schedule =>
-  () =>
-    constant(rate);
+export const constantRate = (rate: number): Schedule => told(`${rate} throughout`, () => constant(rate));
 
 export interface LinearRateOptions {
   readonly from: number;
@@ -41,7 +45,9 @@ export interface LinearRateOptions {
 
 export const linearRate = ({ from, to = 0, steps }: LinearRateOptions): Schedule => {
   requireSteps("linearRate", steps);
-  return (step) => add(mul(min(div(step, steps), 1), to - from), from);
+  return told(`linear from ${from} to ${to} over ${steps} steps`, (step) =>
+    add(mul(min(div(step, steps), 1), to - from), from),
+  );
 };
 
 export interface WarmUpOptions {
@@ -52,7 +58,7 @@ export interface WarmUpOptions {
 /** Linear from peak/steps to the peak, which the last of these steps has, and there it stays. */
 export const warmUp = ({ peak, steps }: WarmUpOptions): Schedule => {
   requireSteps("warmUp", steps);
-  return (step) => mul(min(add(step, 1), steps), peak / steps);
+  return told(`warm-up to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
 };
 
 export interface SteppedOptions {
@@ -66,11 +72,14 @@ export interface SteppedOptions {
 /** A rate that falls in steps. */
 export const steppedRate = ({ rate, factor = 0.1, after }: SteppedOptions): Schedule => {
   for (const n of [after].flat()) requireSteps("steppedRate", n);
-  if (typeof after === "number") return (step) => mul(pow(factor, floor(div(step, after))), rate);
-  return (step) =>
-    [...after]
-      .sort((a, b) => a - b)
-      .reduce((now: Tensor<never>, at, i) => select(ge(step, at), rate * factor ** (i + 1), now), constant(rate));
+  if (typeof after === "number")
+    return told(`${rate}, times ${factor} after every ${after} steps`, (step) =>
+      mul(pow(factor, floor(div(step, after))), rate),
+    );
+  const places = [...after].sort((a, b) => a - b);
+  return told(`${rate}, times ${factor} after ${places.join(", ")} steps`, (step) =>
+    places.reduce((now: Tensor<never>, at, i) => select(ge(step, at), rate * factor ** (i + 1), now), constant(rate)),
+  );
 };
 
 /** A schedule, and after how many of its steps the next one takes over; the last has none. */
@@ -84,7 +93,8 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
   const lengths = sections.slice(0, -1).map((s) => s.steps ?? 0);
   if (sections.length === 0) throw new UsageError("inSequence: give at least one schedule");
   for (const n of lengths) requireSteps("inSequence: each schedule but the last", n);
-  return (step) => {
+  const text = sections.map(({ schedule }) => schedule.text ?? "one of its own").join(", then ");
+  return told(text, (step) => {
     const rateOf = (i: number, before: number): Tensor<never> => {
       const own = sections[i]!.schedule(before === 0 ? step : sub(step, before));
       if (i === lengths.length) return own;
@@ -92,7 +102,7 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
       return select(lt(step, end), own, rateOf(i + 1, end));
     };
     return rateOf(0, 0);
-  };
+  });
 };
 
 function requireSteps(what: string, steps: number): void {

@@ -54,6 +54,7 @@ export const stageOne = (): Part => ({
   image: contrastive.vision.image,
   tokens: contrastive.text.context,
   feeds: contrastiveFeeds,
+  checkpoints: internvlCheckpoints,
   finish: async (run, test) => {
     const towers = trace(emojiModel);
     const { candidates, recall, chance, ...found } = await evaluate(run, { image: towers, text: towers }, test);

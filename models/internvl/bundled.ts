@@ -1,4 +1,4 @@
-/** The published sizes of the family as models that commands know by name, each with its stages and its layout. */
+/** The published sizes of the family as models that commands know by name, each with its layout. */
 import {
   axis,
   axisOf,
@@ -6,6 +6,8 @@ import {
   defineModel,
   input,
   type Model,
+  type ModelCheckpoints,
+  type StageRecipe,
   type TokenRun,
   transpose,
 } from "../../dsl/index.ts";
@@ -40,6 +42,7 @@ import {
   qllamaStep,
 } from "./decoding.ts";
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
+import { internvlCheckpoints } from "./inheritance.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
 import type { TensorRule } from "./layout.ts";
 import { languageHead, llama, type TextConfig, textAxes } from "./llama.ts";
@@ -53,8 +56,9 @@ import {
   segmentationMacs,
   visionMacs,
 } from "./macs.ts";
-import { segmentationTuning } from "./perception-stages.ts";
+import { probeTuning, segmentationTuning } from "./perception-stages.ts";
 import { linearProbe, type ProbeConfig, probe } from "./probes.ts";
+import { sizedByPublished, writePublishedConfig } from "./published-model.ts";
 import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
 import { type SegmentationConfig, segment, segmentationLinear, segmentationUperNet } from "./segmentation.ts";
 import {
@@ -66,15 +70,7 @@ import {
   segmentationSettings,
   visionSettings,
 } from "./setting-rules.ts";
-import {
-  type Recipe,
-  retrievalTuning,
-  stageOne,
-  stageOneFull,
-  stageThreePatches,
-  stageThreeQueries,
-  stageTwo,
-} from "./stages.ts";
+import { patchSteps, querySteps, retrievalTuning, stageOne, stageOneAlone, stageOneFull, stageTwo } from "./stages.ts";
 import {
   causalRules,
   chatRules,
@@ -92,28 +88,33 @@ export interface Bundled<C extends Config = Config> {
   readonly rules: readonly TensorRule[];
   /** Multiply-accumulates of one sample as the paper counts them. */
   readonly paperMacs: (c: C) => number;
-  /** Its training stages by the number that `--stage` takes; "3" is the one that the paper's tables are about. */
-  readonly stages: Readonly<Record<string, (c: C) => Recipe<Config>>>;
 }
 
 const bundle = <C extends Config>(b: Bundled<C>): Bundled => b as unknown as Bundled;
-const recipe = <C>(r: Recipe<C>): Recipe<Config> => r as unknown as Recipe<Config>;
+
+/** What all of the family know of checkpoints. */
+const familyCheckpoints = <C extends Config>(): ModelCheckpoints<C> =>
+  ({
+    ...internvlCheckpoints,
+    writeConfig: writePublishedConfig,
+    sized: sizedByPublished,
+  }) as unknown as ModelCheckpoints<C>;
 
 const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
 
 const encoder = (name: string, summary: string, config: VisionConfig) =>
-  bundle({
+  bundle<VisionConfig>({
     model: defineModel({
       name,
       summary,
       config,
       rules: visionSettings,
+      checkpoints: familyCheckpoints(),
       build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
     }),
     rules: visionRules,
     paperMacs: (c) => visionMacs(c),
-    stages: {},
   });
 
 /** InternViT alone: the features of all tokens after the last block. */
@@ -144,7 +145,6 @@ const languageModel = (name: string, title: string, config: TextConfig) =>
     }),
     rules: causalRules,
     paperMacs: (c) => decoderMacs(c, c.context, c.context),
-    stages: {},
   });
 
 /** The language models that InternVL-Chat speaks through. */
@@ -180,6 +180,7 @@ const qllamaModel = bundle<QllamaModelConfig>({
     summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
     config: qllamaConfig,
     rules: qllamaAloneSettings,
+    checkpoints: familyCheckpoints(),
     build: (p, c) => {
       const a = textAxes(c);
       const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
@@ -199,7 +200,6 @@ const qllamaModel = bundle<QllamaModelConfig>({
   }),
   rules: generativeRules,
   paperMacs: (c) => qllamaMacs(c, encoderOf(c), c.context, c.context),
-  stages: {},
 });
 
 /** Both towers: pixels and ids to unit vectors and the temperature. */
@@ -208,6 +208,8 @@ export const internvlC = defineModel<ContrastiveConfig>({
   summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
   config: internvlCConfig,
   rules: contrastiveSettings,
+  stages: { 1: stageOneAlone, "1.1": stageOne, "1.2": stageOneFull },
+  checkpoints: familyCheckpoints(),
   build: (p, c) => ({
     image: imageEmbedding(p, pixelsInput(c.vision), c),
     text: textEmbedding(p, idsInput(c.text), c),
@@ -221,6 +223,8 @@ export const internvlG = defineModel<GenerativeConfig>({
   summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
   config: internvlGConfig,
   rules: generativeSettings,
+  stages: { 2: stageTwo, retrieval: retrievalTuning },
+  checkpoints: familyCheckpoints(),
   build: (p, c) => {
     const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
     const vision = visionTokens(p, pixels, c);
@@ -243,16 +247,20 @@ export const internvlG = defineModel<GenerativeConfig>({
   },
 });
 
+type Stages<C extends Config> = NonNullable<Model<C>["stages"]>;
+
 const imageRun = (c: ChatConfig): TokenRun => ({ id: imageToken, length: visualTokenCount(c) });
 
 /** Path A by the language model, and path B. */
-const chat = <C extends ChatConfig>(name: string, summary: string, config: C, stages: Bundled<C>["stages"]): Bundled =>
+const chat = <C extends ChatConfig>(name: string, summary: string, config: C, stages: Stages<C>): Bundled =>
   bundle({
     model: defineModel<C>({
       name,
       summary,
       config,
       rules: chatSettings,
+      stages,
+      checkpoints: familyCheckpoints(),
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
@@ -274,23 +282,17 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
     }),
     rules: chatRules,
     paperMacs: chatMacs,
-    stages,
   });
 
+const [glue, glueAndDecoder] = patchSteps as [StageRecipe<ChatConfig>, StageRecipe<ChatConfig>];
+
 /** The stage of the table (the language model and the MLP), and its two steps. */
-const patchStages: Bundled<ChatConfig>["stages"] = {
-  3: (c) => recipe(stageThreePatches(c)[1]!),
-  "3.1": (c) => recipe(stageThreePatches(c)[0]!),
-  "3.2": (c) => recipe(stageThreePatches(c)[1]!),
-};
+const patchStages: Stages<ChatConfig> = { 3: glueAndDecoder, "3.1": glue, "3.2": glueAndDecoder };
 
 /** The stage of the table (the MLPs), and what may follow: the language model, or QLLaMA. */
-const queryStages: Bundled<ChatQueriesConfig>["stages"] = {
-  3: (c) => recipe(stageThreeQueries(c)[0]!),
-  "3.1": (c) => recipe(stageThreeQueries(c)[0]!),
-  "3.2": (c) => recipe(stageThreeQueries(c)[1]!),
-  "3.3": (c) => recipe(stageThreeQueries(c)[2]!),
-};
+const queryStages = Object.fromEntries(
+  ["3", "3.1", "3.2", "3.3"].map((name, i) => [name, querySteps[Math.max(0, i - 1)]!]),
+) as unknown as Stages<ChatQueriesConfig>;
 
 const patches = (llm: string, title: string, text: TextConfig) =>
   chat(
@@ -314,25 +316,23 @@ const probeModel = bundle<ProbeConfig>({
     summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
     config: linearProbe,
     rules: probeSettings,
+    stages: { probe: probeTuning },
+    checkpoints: familyCheckpoints(),
     build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
   }),
   rules: probeRules,
   paperMacs: probeMacs,
-  stages: {},
 });
 
-const segmenter = (
-  name: string,
-  summary: string,
-  config: SegmentationConfig,
-  stages: Bundled<SegmentationConfig>["stages"],
-) =>
+const segmenter = (name: string, summary: string, config: SegmentationConfig, stages: Stages<SegmentationConfig>) =>
   bundle<SegmentationConfig>({
     model: defineModel({
       name,
       summary,
       config,
       rules: segmentationSettings,
+      stages,
+      checkpoints: familyCheckpoints(),
       build: (p, c) => {
         const { scores } = segment(p, pixelsInput(c.vision), c);
         const axes = ["batch", "class", "row", "column"] as const;
@@ -346,7 +346,6 @@ const segmenter = (
     }),
     rules: segmentationRules,
     paperMacs: segmentationMacs,
-    stages,
   });
 
 const perceptionModels = [
@@ -355,15 +354,15 @@ const perceptionModels = [
     "internvit-6b-segmentation",
     "InternViT-6B's 45th block with a linear head for the 150 classes of ADE20K",
     segmentationLinear,
-    { linear: (c) => recipe(segmentationTuning("linear", c)) },
+    { linear: (c, given) => segmentationTuning("linear", c, given) },
   ),
   segmenter(
     "internvit-6b-upernet",
     "InternViT-6B's blocks 12, 24, 36 and 48 with UperNet for the 150 classes of ADE20K",
     segmentationUperNet,
     {
-      head: (c) => recipe(segmentationTuning("head", c)),
-      full: (c) => recipe(segmentationTuning("full", c)),
+      head: (c, given) => segmentationTuning("head", c, given),
+      full: (c, given) => segmentationTuning("full", c, given),
     },
   ),
 ];
@@ -372,22 +371,8 @@ const perceptionModels = [
 export const internvlFamily: readonly Bundled[] = [
   ...internvitModels,
   qllamaModel,
-  bundle({
-    model: internvlC,
-    rules: contrastiveRules,
-    paperMacs: contrastiveMacs,
-    stages: {
-      1: (c) => recipe(stageOneFull(c)),
-      "1.1": (c) => recipe(stageOne(c)),
-      "1.2": (c) => recipe(stageOneFull(c)),
-    },
-  }),
-  bundle({
-    model: internvlG,
-    rules: generativeRules,
-    paperMacs: generativeMacs,
-    stages: { 2: (c) => recipe(stageTwo(c)), retrieval: (c) => recipe(retrievalTuning(c)) },
-  }),
+  bundle({ model: internvlC, rules: contrastiveRules, paperMacs: contrastiveMacs }),
+  bundle({ model: internvlG, rules: generativeRules, paperMacs: generativeMacs }),
   patches("vicuna-7b", "Vicuna-7B", vicuna7b),
   queries("vicuna-7b", "Vicuna-7B", vicuna7b),
   patches("vicuna-13b", "Vicuna-13B", vicuna13b),

@@ -13,6 +13,7 @@ import {
   crossEntropy,
   div,
   eq,
+  gather,
   ge,
   gt,
   input,
@@ -42,8 +43,9 @@ import {
   visionTokens,
 } from "./contrastive.ts";
 import { type GenerativeConfig, matching, queryEmbedding, tokenImageEmbedding, verdict } from "./generative.ts";
-import { pixelsInput } from "./internvit.ts";
+import { pixelsInput, type VisionTokens } from "./internvit.ts";
 import { type Ids, languageHead, lastToken, type TextConfig, type TextTokens, textAxes } from "./llama.ts";
+import { minedNegatives } from "./mined-negatives.ts";
 import { qllama, queryFeatures } from "./qllama.ts";
 
 type Scalar = Tensor<never>;
@@ -54,6 +56,13 @@ export interface StageTwoOptions {
   /** The place of EOS in a matching text without a caption: after BOS. */
   readonly emptyMatching?: number;
   readonly labelSmoothing?: number;
+  /** Where matching has its negatives from: the feeds (default), or the batch, by similarity. */
+  readonly negatives?: "supplied" | "mined";
+  /**
+   * What is a target of the caption: its tokens and EOS (default), or with "released" the last token of the prompt as well,
+   * which the released loader asks for by an offset that is one too small.
+   */
+  readonly labels?: "caption" | "released";
 }
 
 export interface StageTwoLoss {
@@ -66,35 +75,75 @@ export interface StageTwoLoss {
  * Stage 2: matching, contrast and captions, weighted alike. Texts without a caption are not asked about.
  * Inputs: `pixels`; `ids` for contrast ("summarize:" + caption + EOS); `matching_ids` (caption + EOS) and `matches` i32
  * [batch] (1 where the caption is the image's own); `caption_ids` (prompt + caption + EOS) and `caption_prompt` i32
- * [batch] (tokens of the prompt, BOS included).
+ * [batch] (tokens of the prompt, BOS included). With mined negatives `matching_ids` are each image's own, and instead of
+ * `matches` there is `group` i32 [batch], the same number for rows that show the same.
  *
  * The contrastive pass needs no forward of its own: its queries see no text, so they are those of the generative pass,
  * and its texts see no query, so they are the text-only forward, which no gradient passes.
  */
 export function stageTwoLoss(p: Params, c: GenerativeConfig, options: StageTwoOptions = {}): StageTwoLoss {
-  const { emptyContrastive = 4, emptyMatching = 1, labelSmoothing = 0 } = options;
+  const { emptyContrastive = 4, emptyMatching = 1, labelSmoothing = 0, negatives = "supplied" } = options;
   const a = textAxes(c.text);
   const [ids, matchingIds, captionIds] = [
     idsInput(c.text, "ids"),
     idsInput(c.text, "matching_ids"),
     idsInput(c.text, "caption_ids"),
   ];
-  const [matches, prompt] = [input("matches", "i32", [a.batch]), input("caption_prompt", "i32", [a.batch])];
+  const prompt = input("caption_prompt", "i32", [a.batch]);
 
   const vision = visionTokens(p, pixelsInput(c.vision), c);
   const captioned = qllama(p, vision, captionIds, c.text, "generative");
   const temperature = logitScale(p);
   const again = p.shared(); // QLLaMA is one, whatever passes it makes
 
-  const judged = crossEntropy(matching(again, vision, matchingIds, c), matches, verdict);
-  const byMatching = meanOfKept(judged, ne(lastToken(matchingIds, a), emptyMatching));
   const pairs = allPairs(queryEmbedding(p, captioned.queries, c), textEmbedding(again, ids, c), temperature);
   const byContrast = keptContrast(pairs, ne(lastToken(ids, a), emptyContrastive), labelSmoothing);
-  const byCaption = captionLoss(p, captioned.text, captionIds, prompt, c.text);
+  const isAsked = (texts: Ids) => ne(lastToken(texts, a), emptyMatching);
+  const byMatching =
+    negatives === "mined"
+      ? minedMatching(again, vision, matchingIds, pairs, isAsked, c)
+      : meanOfKept(
+          crossEntropy(matching(again, vision, matchingIds, c), input("matches", "i32", [a.batch]), verdict),
+          isAsked(matchingIds),
+        );
+  const first = options.labels === "released" ? sub(prompt, 1) : prompt;
+  const byCaption = captionLoss(p, captioned.text, captionIds, first, c.text);
   return {
     loss: add(add(byMatching, byContrast), byCaption),
     metrics: { matching: byMatching, contrastive: byContrast, generative: byCaption, scale: temperature },
   };
+}
+
+/**
+ * Matching over three rows for each image: with its own text, its text with another image, and itself with another text, as
+ * BLIP-2 has it. Three passes of B rows are one of 3 B.
+ */
+function minedMatching(
+  p: Params,
+  vision: VisionTokens,
+  ids: Ids,
+  pairs: Pairs,
+  isAsked: (texts: Ids) => Tensor<"batch">,
+  c: GenerativeConfig,
+): Scalar {
+  const { rows, columns } = pairs;
+  const drawn = minedNegatives(pairs, input("group", "i32", [rows]));
+  const [otherVision, otherIds] = [
+    gather(rename(vision, rows, columns), drawn.image, columns),
+    gather(rename(ids, rows, columns), drawn.text, columns),
+  ];
+  const judged = (images: VisionTokens, texts: Ids, right: 0 | 1, keep: Tensor<"batch">) => {
+    const loss = neg(at(logSoftmax(matching(p, images, texts, c), verdict), verdict, right));
+    const weight = cast(keep, "f32");
+    return { loss: mul(loss, weight), weight };
+  };
+  const parts = [
+    judged(vision, ids, 1, isAsked(ids)),
+    judged(otherVision, ids, 0, and(isAsked(ids), drawn.exist)),
+    judged(vision, otherIds, 0, and(isAsked(otherIds), drawn.exist)),
+  ];
+  const total = (of: "loss" | "weight") => parts.map((x) => sum(x[of], rows)).reduce((x, y) => add(x, y));
+  return div(total("loss"), max(total("weight"), 1));
 }
 
 /** The mean over the rows kept; 0 if none is. */
@@ -120,16 +169,15 @@ function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Axis, smo
 }
 
 /**
- * Cross-entropy of the next token, the mean over all targets. A target is a token that is not padding, from the last
- * token of the prompt on: the released loader asks for that one too.
- * hidden [batch, token, embed], ids i32 [batch, token], prompt i32 [batch] = tokens of the prompt
+ * Cross-entropy of the next token, the mean over all targets: tokens that are not padding, from the place `first` on.
+ * hidden [batch, token, embed], ids i32 [batch, token], first i32 [batch]
  */
-function captionLoss(p: Params, hidden: TextTokens, ids: Ids, prompt: Tensor<"batch">, c: TextConfig): Scalar {
+function captionLoss(p: Params, hidden: TextTokens, ids: Ids, first: Tensor<"batch">, c: TextConfig): Scalar {
   const token = axisOf(ids, "token");
   const shorter = longer(token, -1);
   const next = slice(ids, token, 1, shorter.size);
   const place = add(iota(shorter), 1); // of the next token
-  const wanted = and(gt(next, 0), ge(place, sub(prompt, 1)));
+  const wanted = and(gt(next, 0), ge(place, first));
   return nextTokenLoss(p.scope("qllama"), hidden, next, wanted, c);
 }
 

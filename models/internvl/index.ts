@@ -1,6 +1,7 @@
 /** The InternVL family. */
 export * from "./bundled.ts";
 export * from "./chat.ts";
+export * from "./chat-templates.ts";
 export * from "./contrastive.ts";
 export * from "./decoding.ts";
 export * from "./fit-positions.ts";
@@ -12,6 +13,7 @@ export * from "./layout.ts";
 export * from "./llama.ts";
 export * from "./macs.ts";
 export * from "./masking.ts";
+export * from "./mined-negatives.ts";
 export * from "./perception-stages.ts";
 export * from "./positions.ts";
 export * from "./probes.ts";
@@ -19,5 +21,6 @@ export * from "./published-config.ts";
 export * from "./published-model.ts";
 export * from "./qllama.ts";
 export * from "./segmentation.ts";
+export * from "./stage-data.ts";
 export * from "./stages.ts";
 export * from "./weights.ts";

@@ -1,8 +1,29 @@
 /** Fine-tuning for segmentation on ADE20K. Chen et al. 2023, arXiv:2312.14238, tables 5, 22 and 23; released configs. */
-import { defineStage, div, lt, min, mul, type Schedule, select, sub } from "../../dsl/index.ts";
+import {
+  cosine,
+  defineStage,
+  div,
+  lt,
+  min,
+  mul,
+  partOf,
+  probability,
+  type Recipe,
+  type Schedule,
+  type StageRecipe,
+  type StageSettings,
+  scaledWarmUp,
+  select,
+  settled,
+  sgd,
+  share,
+  sub,
+} from "../../dsl/index.ts";
 import type { VisionConfig } from "./internvit.ts";
+import { type ProbeConfig, probeLoss } from "./probes.ts";
 import { type SegmentationConfig, segmentationLinear, segmentationLoss, segmentationUperNet } from "./segmentation.ts";
-import { decaysAsStored, type Recipe } from "./stages.ts";
+import { probeData, segmentationData } from "./stage-data.ts";
+import { decaysAsStored, recipeOf } from "./stages.ts";
 import { segmentationRules } from "./weights.ts";
 
 /** What is trained beside the heads: nothing, or the encoder too. */
@@ -35,27 +56,65 @@ const encoderDecay =
 export function segmentationTuning(
   tuning: SegmentationTuning,
   c: SegmentationConfig = tuning === "linear" ? segmentationLinear : segmentationUperNet,
+  given?: StageSettings,
 ): Recipe<SegmentationConfig> {
   const full = tuning === "full";
-  const vision: VisionConfig = { ...c.vision, positions: 0, dropPath: full ? 0.4 : 0, dropPathRule: "linear" };
+  const published = {
+    ...{ steps: 80_000, batch: 16, rate: 4e-5 },
+    ...{ dropPath: full ? 0.4 : 0, rateDecay: full ? 0.95 : 1, crop: 0.25, flip: 0.5, fromOne: true },
+  };
+  const s = settled(published, given);
+  const { warmup, notes } = scaledWarmUp(1_500, published.steps, s.steps);
+  const vision: VisionConfig = { ...c.vision, positions: 0, dropPath: s.dropPath, dropPathRule: "linear" };
   const config: SegmentationConfig = { ...c, vision, auxiliary: full ? 2 : 1 };
   const heads = tuning === "linear" ? ["decode_head.**"] : ["decode_head.**", "auxiliary_head.**", "backbone.**"];
-  const steps = 80_000;
   return {
+    ...recipeOf(s, notes),
+    rules: { dropPath: share, rateDecay: partOf, crop: partOf, flip: probability },
     config,
     stage: defineStage({
       name: `segmentation-${tuning}`,
       loss: (p) => segmentationLoss(p, config),
       ...(!full && { trainable: heads }),
       optimizer: {
-        rate: polynomial(4e-5, steps, 1_500),
-        ...(full && { rateScale: encoderDecay(config.vision, 0.95) }),
+        rate: polynomial(s.rate, s.steps, warmup),
+        ...(full && { rateScale: encoderDecay(config.vision, s.rateDecay) }),
         decays: decaysAsStored(segmentationRules),
         weightDecay: tuning === "linear" ? 0 : 0.05,
       },
     }),
-    batch: 16,
-    steps,
+    data: segmentationData(config, s),
     startsFrom: ["stage 1"],
   };
 }
+
+/** What a probe trains; the encoder is frozen. */
+const probeHeads: Readonly<Record<string, readonly string[]>> = {
+  concat: ["norm.**", "head.**"],
+  pooling: ["norm.**", "head.**", "clip_projector.**"],
+};
+
+/** ImageNet by a probe: 10 epochs of 1.28 M pictures by SGD with Nesterov momentum, one of them warm-up. Section 4.2; table 4. */
+export const probeTuning: StageRecipe<ProbeConfig> = (config, given) => {
+  const epoch = Math.ceil(1_281_167 / 1024);
+  const published = { ...{ steps: 10 * epoch, batch: 1024, rate: 0.2 }, ...{ crop: 0.08, flip: 0.5 } };
+  const s = settled(published, given);
+  const { warmup, notes } = scaledWarmUp(epoch, published.steps, s.steps);
+  return {
+    ...recipeOf(s, notes),
+    rules: { crop: partOf, flip: probability },
+    config,
+    stage: defineStage({
+      name: "probe",
+      loss: (p) => probeLoss(p, config),
+      trainable: probeHeads[config.features] ?? ["norm.**", "head.**"],
+      optimizer: {
+        rule: sgd({ momentum: 0.9, nesterov: true }),
+        rate: cosine({ peak: s.rate, steps: s.steps, warmup }),
+        weightDecay: 0,
+      },
+    }),
+    data: probeData(config, s),
+    startsFrom: ["stage 1"],
+  };
+};

@@ -108,3 +108,33 @@ export function publishedModelName({ kind, config }: PublishedModel): string {
   if (kind === "chat") return "qllama" in config ? "internvl-chat-vicuna-7b-qllama" : "internvl-chat-vicuna-7b";
   return names[kind];
 }
+
+/**
+ * A configuration with the sizes of what it is to start from, which may be another model of the family: the towers of
+ * InternVL-C in InternVL-G, InternViT under a probe, a language model in a chat. Undefined where the `config.json` is of
+ * none of the family, or has nothing in common with it. Resolution and the drop path are the configuration's own where the
+ * two are of different kinds, but between the contrastive models.
+ */
+export function sizedByPublished(config: Config, json: PublishedConfig): Config | undefined {
+  if (typeof json.model_type !== "string" || !Object.hasOwn(kinds, json.model_type)) return undefined;
+  const found = readPublishedConfig(json);
+  const same = withPublishedSizes({ config } as Model, found);
+  if (same) return same;
+  const { kind } = found;
+  const theirs = found.config as Readonly<Record<string, Config>>;
+  if (kindOf(config) === "generative" && kind === "contrastive")
+    return { ...config, ...theirs, text: { ...(config.text as Config), ...theirs.text } };
+  if (kind === "text")
+    return kindOf(config) === "chat" ? { ...config, text: withContext(found.config, config) } : undefined;
+  const vision = kind === "vision" ? found.config : theirs.vision!;
+  if (isVision(config)) return seenBy(config, vision);
+  if (!isVision(config.vision)) return undefined;
+  const seen = { ...config, vision: seenBy(config.vision, vision) };
+  return kind === "generative" && "qllama" in config ? { ...seen, qllama: theirs.text! } : seen;
+}
+
+const withContext = (text: Config, { text: own }: Config): Config => ({ ...text, context: (own as Config).context! });
+
+/** The sizes of an encoder for pictures of one's own resolution; positions that are kept are those of the weights. */
+const seenBy = (own: VisionConfig, { width, depth, heads, mlp, patch, layerScale, image }: Config): VisionConfig =>
+  ({ ...own, width, depth, heads, mlp, patch, layerScale, positions: own.positions === 0 ? 0 : image }) as VisionConfig;

@@ -2,7 +2,23 @@
  * The stages that make the InternVL family, with the published settings. Chen et al. 2023, arXiv:2312.14238, sections 3.3
  * and 4.1, tables 20 to 23, and the released scripts. What is not published is said where it is chosen.
  */
-import { cosine, defineStage, type Stage } from "../../dsl/index.ts";
+import {
+  add,
+  bareIds,
+  cosine,
+  defineStage,
+  partOf,
+  probability,
+  type Recipe,
+  type Schedule,
+  type SettingRules,
+  type StageRecipe,
+  scaledWarmUp,
+  settled,
+  share,
+  whole,
+  word,
+} from "../../dsl/index.ts";
 import {
   type ChatConfig,
   type ChatQueriesConfig,
@@ -10,25 +26,16 @@ import {
   chatQueriesConfig,
   stageThreeLoss,
   vicuna13b,
+  visualTokenCount,
 } from "./chat.ts";
+import { internlmTemplate, plainTemplate, trainingTemplates, vicunaTemplate } from "./chat-templates.ts";
 import { type ContrastiveConfig, internvlCConfig, stageOneLoss } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
-import { retrievalLoss, stageTwoLoss } from "./generative-losses.ts";
+import { retrievalLoss, type StageTwoOptions, stageTwoLoss } from "./generative-losses.ts";
 import type { VisionConfig } from "./internvit.ts";
 import { rulePath, type TensorRule } from "./layout.ts";
+import { chatData, contrastiveData, contrastivePrefix, generativeData, retrievalData } from "./stage-data.ts";
 import { chatRules, generativeRules } from "./weights.ts";
-
-/** A stage with what surrounds it. */
-export interface Recipe<C> {
-  /** The model as this stage has it: resolution and drop path are the stage's. */
-  readonly config: C;
-  readonly stage: Stage;
-  /** Samples of one step, over all devices. */
-  readonly batch: number;
-  readonly steps: number;
-  /** Where the weights come from; what no source has is initialized. */
-  readonly startsFrom: readonly string[];
-}
 
 /**
  * Whether weight decay acts on a parameter: as in the published code, on all but tensors of one dimension as they are
@@ -40,51 +47,129 @@ export function decaysAsStored(rules: readonly TensorRule[]): (path: string) => 
   return (path) => (ranks.get(rulePath(path)) ?? 1) !== 1;
 }
 
+/** What every stage of the family says of a run's settings. */
+export function recipeOf<S extends { readonly steps: number; readonly batch: number; readonly rate: number }>(
+  s: S,
+  notes: readonly string[] = [],
+) {
+  const { steps, batch, rate, ...settings } = s;
+  return { steps, batch, rate, settings: settings as Omit<S, "steps" | "batch" | "rate">, rules: commonRules, notes };
+}
+
+/**
+ * The model with pictures of another size. It has positions of that grid, into which those of its weights are resized once,
+ * but in a chat, where the weights keep theirs.
+ */
+function seenAt<C extends { readonly vision: VisionConfig }>(
+  c: C,
+  image: number,
+  changes: Partial<VisionConfig> = {},
+  keepsPositions = false,
+): C {
+  const { vision } = c;
+  return withVision(
+    c,
+    image === vision.image
+      ? changes
+      : { image, positions: keepsPositions ? vision.positions || vision.image : 0, ...changes },
+  );
+}
+
 const withVision = <C extends { readonly vision: VisionConfig }>(c: C, changes: Partial<VisionConfig>): C => ({
   ...c,
   vision: { ...c.vision, ...changes } as VisionConfig,
 });
 
+/** A stage of the published model, where no other is given. */
+type StageByDefault<C> = (config?: C, ...rest: Tail<Parameters<StageRecipe<C>>>) => Recipe<C>;
+type Tail<T extends unknown[]> = T extends [unknown, ...infer R] ? R : never;
+
 const [stageOneBatch, stageOneSteps] = [163_840, 175_000];
 /** The last 0.5 B samples are seen at 224 pixels, unmasked. */
 const stageOneFullSteps = Math.ceil(0.5e9 / stageOneBatch);
 
-const stageOneOptimizer = {
-  // 1e-3 for the image side, a tenth of it for the text side.
-  rate: cosine({ peak: 1e-3, steps: stageOneSteps, warmup: 5_000 }),
+const stageOneOptimizer = (rate: Schedule) => ({
+  // The image side's rate; a tenth of it for the text side.
+  rate,
   rateScale: (path: string) => (/^(qllama|text_projection)\./.test(path) ? 0.1 : 1),
   decays: decaysAsStored(generativeRules),
   beta1: 0.9,
   beta2: 0.95,
   weightDecay: 0.1,
+});
+
+/** The rules of settings that several stages have. */
+const commonRules: SettingRules = {
+  resolution: whole(1, 2 ** 14),
+  dropPath: share,
+  keep: partOf,
+  crop: partOf,
+  flip: probability,
 };
 
 /** Stage 1, first phase: everything is trained, at 196 pixels, half of the patches dropped. */
-export function stageOne(c: ContrastiveConfig = internvlCConfig): Recipe<ContrastiveConfig> {
-  const config = withVision(c, { image: 14 * c.vision.patch, positions: 0, dropPath: 0.2, dropPathRule: "uniform" });
+export const stageOne: StageByDefault<ContrastiveConfig> = (c = internvlCConfig, given, text) => {
+  const steps = stageOneSteps - stageOneFullSteps;
+  const published = {
+    ...{ steps, batch: stageOneBatch, rate: 1e-3 },
+    ...{
+      resolution: 14 * c.vision.patch,
+      keep: 0.5,
+      dropPath: 0.2,
+      crop: 0.5,
+      flip: 0,
+      prefix: contrastivePrefix(text),
+    },
+  };
+  const s = settled(published, given);
+  const { warmup, notes } = scaledWarmUp(5_000, steps, s.steps);
+  const config = seenAt(c, s.resolution, { dropPath: s.dropPath, dropPathRule: "uniform" });
+  // The schedule of both phases, of which this one is the larger part.
+  const all = Math.max(s.steps, Math.round((s.steps * stageOneSteps) / steps));
   return {
+    ...recipeOf(s, notes),
     config,
     stage: defineStage({
       name: "stage-1",
-      loss: (p) => reported(stageOneLoss(p, config, { keep: 0.5 })),
-      optimizer: stageOneOptimizer,
+      loss: (p) => reported(stageOneLoss(p, config, { keep: s.keep })),
+      optimizer: stageOneOptimizer(cosine({ peak: s.rate, steps: all, warmup })),
     }),
-    batch: stageOneBatch,
-    steps: stageOneSteps - stageOneFullSteps,
+    data: contrastiveData(config, s),
     startsFrom: ["multilingual LLaMA-7B"],
   };
-}
+};
 
-/** Stage 1, last phase: all patches at the model's own resolution; the schedule goes on. */
-export function stageOneFull(c: ContrastiveConfig = internvlCConfig): Recipe<ContrastiveConfig> {
-  const config = withVision(c, { dropPath: 0.2, dropPathRule: "uniform" });
-  const loss = defineStage({
-    name: "stage-1-full",
-    loss: (p) => reported(stageOneLoss(p, config)),
-    optimizer: stageOneOptimizer,
-  });
-  return { config, stage: loss, batch: stageOneBatch, steps: stageOneFullSteps, startsFrom: ["stage 1"] };
-}
+/** All patches at the model's own resolution, as a whole or as what ends a schedule that other steps have begun. */
+const unmasked =
+  (steps: number, before: number): StageByDefault<ContrastiveConfig> =>
+  (c = internvlCConfig, given, text) => {
+    const published = {
+      ...{ steps, batch: stageOneBatch, rate: 1e-3 },
+      ...{ resolution: c.vision.image, dropPath: 0.2, crop: 0.5, flip: 0, prefix: contrastivePrefix(text) },
+    };
+    const s = settled(published, given);
+    const config = seenAt(c, s.resolution, { dropPath: s.dropPath, dropPathRule: "uniform" });
+    const done = Math.round((s.steps * before) / steps);
+    const { warmup, notes } = scaledWarmUp(5_000, steps + before, s.steps + done);
+    const whole = cosine({ peak: s.rate, steps: s.steps + done, warmup });
+    return {
+      ...recipeOf(s, done === 0 ? notes : [`schedule: the last ${s.steps} of ${s.steps + done} steps of both phases`]),
+      config,
+      stage: defineStage({
+        name: "stage-1-full",
+        loss: (p) => reported(stageOneLoss(p, config)),
+        optimizer: stageOneOptimizer((step) => whole(done === 0 ? step : add(step, done))),
+      }),
+      data: contrastiveData(config, s),
+      startsFrom: [done === 0 ? "multilingual LLaMA-7B" : "stage 1, first phase"],
+    };
+  };
+
+/** Stage 1 in one phase, at the model's own resolution. */
+export const stageOneAlone = unmasked(stageOneSteps, 0);
+
+/** Stage 1, last phase: the schedule goes on where the first one left it. */
+export const stageOneFull = unmasked(stageOneFullSteps, stageOneSteps - stageOneFullSteps);
 
 const reported = ({ loss, scale }: ReturnType<typeof stageOneLoss>) => ({ loss, metrics: { scale } });
 
@@ -98,27 +183,48 @@ export const stageTwoTrainable: readonly string[] = [
 ];
 
 /** Stage 2: queries, cross-attention and the new heads. */
-export function stageTwo(c: GenerativeConfig = internvlGConfig): Recipe<GenerativeConfig> {
-  const steps = 80_000;
+export const stageTwo: StageByDefault<GenerativeConfig> = (c = internvlGConfig, given, text) => {
+  const published = {
+    ...{ steps: 80_000, batch: 20_480, rate: 5e-5 },
+    ...{ resolution: c.vision.image, negatives: "supplied", labels: "caption", labelSmoothing: 0 },
+    ...{ crop: 0.5, flip: 0, prefix: contrastivePrefix(text), prompt: "{language} caption:" },
+  };
+  const s = settled(published, given);
+  const { warmup, notes } = scaledWarmUp(2_000, published.steps, s.steps);
+  const config = seenAt(c, s.resolution);
+  const options: StageTwoOptions = {
+    // BOS, the prefix, and EOS; of the published tokenizer where there is none at hand.
+    emptyContrastive: 1 + (text ? bareIds(text, s.prefix).length : 3),
+    labelSmoothing: s.labelSmoothing,
+    negatives: s.negatives === "mined" ? "mined" : "supplied",
+    labels: s.labels === "released" ? "released" : "caption",
+  };
   return {
-    config: c,
+    ...recipeOf(s, notes),
+    rules: {
+      ...commonRules,
+      negatives: word("supplied", "mined"),
+      labels: word("caption", "released"),
+      labelSmoothing: share,
+      batch: whole(2, Number.MAX_SAFE_INTEGER),
+    },
+    config,
     stage: defineStage({
       name: "stage-2",
-      loss: (p) => stageTwoLoss(p, c),
+      loss: (p) => stageTwoLoss(p, config, options),
       trainable: stageTwoTrainable,
       optimizer: {
-        rate: cosine({ peak: 5e-5, steps, warmup: 2_000 }),
+        rate: cosine({ peak: s.rate, steps: s.steps, warmup }),
         decays: decaysAsStored(generativeRules),
         beta1: 0.9,
         beta2: 0.98,
         weightDecay: 0.05,
       },
     }),
-    batch: 20_480,
-    steps,
+    data: generativeData(config, s),
     startsFrom: ["stage 1"],
   };
-}
+};
 
 export type ChatTrainable = "glue" | "glue+decoder" | "glue+qllama";
 
@@ -128,43 +234,73 @@ const chatTrainable: Readonly<Record<ChatTrainable, readonly string[]>> = {
   "glue+qllama": ["model.mm_projector.**", "query_tokens", "qllama.**"],
 };
 
-const recipeOfChat = (config: ChatConfig, part: ChatTrainable, batch: number, samples: number): Recipe<ChatConfig> => {
-  const steps = Math.ceil(samples / batch);
-  return {
-    config,
-    stage: defineStage({
-      name: `stage-3-${part}`,
-      loss: (p) => stageThreeLoss(p, config),
-      trainable: chatTrainable[part],
-      optimizer: {
-        rate: cosine({ peak: part === "glue" ? 1e-3 : 2e-5, steps, warmup: Math.ceil(0.03 * steps) }),
-        decays: decaysAsStored(chatRules),
-        weightDecay: 0,
+/** The published numbers of a step of path A or B, and what it is written by. */
+interface ChatStep {
+  readonly part: ChatTrainable;
+  readonly batch: number;
+  readonly samples: number;
+  /** Default the language model's own. */
+  readonly template?: string;
+}
+
+/** InternLM's template where attention has biases, as only InternLM's has, else Vicuna's. */
+const ownTemplate = (c: ChatConfig): string => (c.text.attentionBias ? internlmTemplate : vicunaTemplate).name;
+
+const chatStep =
+  ({ part, batch, samples, template }: ChatStep): StageRecipe<ChatConfig> =>
+  (c, given) => {
+    const published = {
+      ...{ steps: Math.ceil(samples / batch), batch, rate: part === "glue" ? 1e-3 : 2e-5 },
+      ...{ resolution: c.vision.image, length: c.text.context || 2048, template: template ?? ownTemplate(c) },
+      ...{ tooLong: "cut" },
+    };
+    const s = settled(published, given);
+    const seen = seenAt(c, s.resolution, undefined, true);
+    const config: ChatConfig = { ...seen, text: { ...seen.text, context: s.length } };
+    const written = trainingTemplates.find((t) => t.name === s.template) ?? vicunaTemplate;
+    return {
+      ...recipeOf(s),
+      rules: {
+        ...commonRules,
+        length: whole(visualTokenCount(config) + 2, 2 ** 20),
+        template: word(...trainingTemplates.map((t) => t.name)),
+        tooLong: word("cut", "drop"),
       },
-    }),
-    batch,
-    steps,
-    startsFrom: part === "glue" ? ["stage 2", "the language model"] : ["stage 3, glue"],
+      config,
+      stage: defineStage({
+        name: `stage-3-${part}`,
+        loss: (p) => stageThreeLoss(p, config),
+        trainable: chatTrainable[part],
+        optimizer: {
+          rate: cosine({ peak: s.rate, steps: s.steps, warmup: Math.ceil(0.03 * s.steps) }),
+          decays: decaysAsStored(chatRules),
+          weightDecay: 0,
+        },
+      }),
+      data: chatData(config, { template: written, tooLong: s.tooLong }),
+      startsFrom: part === "glue" ? ["stage 2", "the language model"] : ["stage 3, glue"],
+    };
   };
-};
 
 /** Stage 3, path A: the MLP on LGS-558K, then the MLP with the language model on LLaVA-Mix-665K. */
-export const stageThreePatches = (c: ChatConfig = chatConfig(vicuna13b)): readonly Recipe<ChatConfig>[] => [
-  recipeOfChat(c, "glue", 256, 558_000),
-  recipeOfChat(c, "glue+decoder", 128, 665_000),
+export const patchSteps: readonly StageRecipe<ChatConfig>[] = [
+  chatStep({ part: "glue", batch: 256, samples: 558_000, template: plainTemplate.name }),
+  chatStep({ part: "glue+decoder", batch: 128, samples: 665_000 }),
 ];
 
 /**
  * Stage 3, path B: the MLPs on 4 M instructions; then the language model, or QLLaMA, beside them. Learning rates are not
  * published for this path: those of path A.
  */
-export const stageThreeQueries = (
-  c: ChatQueriesConfig = chatQueriesConfig(vicuna13b),
-): readonly Recipe<ChatConfig>[] => [
-  recipeOfChat(c, "glue", 512, 3_990_000),
-  recipeOfChat(c, "glue+decoder", 512, 3_990_000),
-  recipeOfChat(c, "glue+qllama", 512, 3_990_000),
-];
+export const querySteps: readonly StageRecipe<ChatConfig>[] = (["glue", "glue+decoder", "glue+qllama"] as const).map(
+  (part) => chatStep({ part, batch: 512, samples: 3_990_000 }),
+);
+
+export const stageThreePatches = (c: ChatConfig = chatConfig(vicuna13b)): readonly Recipe<ChatConfig>[] =>
+  patchSteps.map((make) => make(c));
+
+export const stageThreeQueries = (c: ChatQueriesConfig = chatQueriesConfig(vicuna13b)): readonly Recipe<ChatConfig>[] =>
+  querySteps.map((make) => make(c));
 
 /**
  * The factor of a parameter's learning rate under layer-wise decay: blocks by their distance from the last one, what is
@@ -186,23 +322,30 @@ export function layerwiseRate(c: GenerativeConfig, decay: number): (path: string
  * Fine-tuning for retrieval at 364 pixels; Flickr30K has 145,000 captions for training, seen 10 times. The positions of the
  * grid of 26 are what is trained: those of the weights that it starts from are resized once, when they are read.
  */
-export function retrievalTuning(c: GenerativeConfig = internvlGConfig, samples = 1_450_000): Recipe<GenerativeConfig> {
-  const config = withVision(c, { image: 26 * c.vision.patch, positions: 0, dropPath: 0.3, dropPathRule: "linear" });
-  const [batch, steps] = [1024, Math.ceil(samples / 1024)];
+export const retrievalTuning: StageByDefault<GenerativeConfig> = (c = internvlGConfig, given, text) => {
+  const published = {
+    ...{ steps: Math.ceil(1_450_000 / 1024), batch: 1024, rate: 1e-6 },
+    ...{ resolution: 26 * c.vision.patch, dropPath: 0.3, rateDecay: 0.9 },
+    ...{ crop: 0.5, flip: 0.5, prefix: contrastivePrefix(text) },
+  };
+  const s = settled(published, given);
+  const { warmup, notes } = scaledWarmUp(100, published.steps, s.steps);
+  const config = seenAt(c, s.resolution, { dropPath: s.dropPath, dropPathRule: "linear" });
   return {
+    ...recipeOf(s, notes),
+    rules: { ...commonRules, rateDecay: partOf, batch: whole(2, Number.MAX_SAFE_INTEGER) },
     config,
     stage: defineStage({
       name: "retrieval",
       loss: (p) => retrievalLoss(p, config),
       optimizer: {
-        rate: cosine({ peak: 1e-6, steps, warmup: 100 }),
-        rateScale: layerwiseRate(c, 0.9),
+        rate: cosine({ peak: s.rate, steps: s.steps, warmup }),
+        rateScale: layerwiseRate(c, s.rateDecay),
         decays: decaysAsStored(generativeRules),
         weightDecay: 0.05,
       },
     }),
-    batch,
-    steps,
+    data: retrievalData(config, s),
     startsFrom: ["stage 2"],
   };
-}
+};

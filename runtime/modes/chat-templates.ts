@@ -1,94 +1,106 @@
 /** How the turns of a conversation become the tokens that a language model was trained on. */
-import type { Tokenizer } from "../../data/index.ts";
+import type {
+  ChatTemplate,
+  ConversationTurn,
+  ImagePlace,
+  Piece,
+  TextCodec,
+  WrittenConversation,
+} from "../../dsl/index.ts";
 
-export interface ChatTemplate {
-  readonly name: string;
-  /** Stands before everything, once. */
-  readonly system: string;
-  /** Around a question. */
-  readonly before: string;
-  readonly after: string;
-  /** What ends an answer. */
-  readonly end: readonly Piece[];
-  /** What begins a turn. */
-  readonly begin: readonly Piece[];
-  /** Ids that end an answer, besides the tokenizer's EOS. */
-  readonly stops: readonly number[];
-  /** The most tokens that the model was trained with. */
-  readonly limit: number;
-}
+export type { ChatTemplate, ImagePlace } from "../../dsl/index.ts";
 
-/** A text, or a special token of the tokenizer. */
-type Piece = string | { readonly special: "bos" | "eos" };
-
-const bos: Piece = { special: "bos" };
-const eos: Piece = { special: "eos" };
-
-/** FastChat's text of Vicuna v1.1. */
-const vicunaSystem =
-  "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the user's questions.";
-
-/** `vicuna_v1` of LLaVA, conversation.py: an answer ends in </s>, and the next turn follows without a space. */
-export const vicunaTemplate: ChatTemplate = {
-  name: "vicuna",
-  system: `${vicunaSystem} `,
-  before: "USER: ",
-  after: " ASSISTANT:",
-  end: [eos],
-  begin: [],
-  stops: [],
-  limit: 4096,
-};
-
-/** InternLM-Chat, modeling_internlm.py: no system text, every turn begins with <s>. 103028 is <eoa>. */
-export const internlmTemplate: ChatTemplate = {
-  name: "internlm",
-  system: "",
-  before: "<|User|>:",
-  after: "<eoh>\n<|Bot|>:",
-  end: ["<eoa>\n"],
-  begin: [bos],
-  stops: [1, 103028],
-  limit: 2048,
-};
-
-export const chatTemplates: readonly ChatTemplate[] = [vicunaTemplate, internlmTemplate];
-
-/** The image's tokens in a first question: an id, as often as the image has tokens. */
-export interface ImagePlace {
-  readonly id: number;
-  readonly tokens: number;
-}
+/** What a template needs of a tokenizer. */
+type Codec = Pick<TextCodec, "bos" | "eos" | "encode">;
 
 /**
  * The ids of the first turn up to where the answer begins. An image stands before the question, on a line of its own; the
  * texts before and after it are tokenized apart, as LLaVA does.
  */
-export function firstTurn(
-  template: ChatTemplate,
-  tokenizer: Tokenizer,
-  question: string,
-  image?: ImagePlace,
-): number[] {
-  const { system, before, after } = template;
-  const text = (t: string) => idsOf(tokenizer, [t]);
-  if (!image) return [tokenizer.bos, ...text(`${system}${before}${question}${after}`)];
+export function firstTurn(template: ChatTemplate, tokenizer: Codec, question: string, image?: ImagePlace): number[] {
+  const { head, text } = beginning(template, tokenizer, question, image);
+  return [...head, ...textIds(tokenizer, text)];
+}
+
+/** What goes before the text of a first turn, and that text. */
+function beginning({ system, before, after }: ChatTemplate, tokenizer: Codec, question: string, image?: ImagePlace) {
+  if (!image) return { head: [tokenizer.bos], text: `${system}${before}${question}${after}` };
   const place = Array.from({ length: image.tokens }, () => image.id);
-  return [tokenizer.bos, ...text(system + before), ...place, ...text(`\n${question}${after}`)];
+  return { head: [tokenizer.bos, ...textIds(tokenizer, system + before), ...place], text: `\n${question}${after}` };
 }
 
 /** The ids between an answer and the next one: the end of the turn before, then the question. */
-export function nextTurn(template: ChatTemplate, tokenizer: Tokenizer, question: string): number[] {
+export function nextTurn(template: ChatTemplate, tokenizer: Codec, question: string): number[] {
   const { end, begin, before, after } = template;
   return idsOf(tokenizer, [...end, ...begin, `${before}${question}${after}`]);
 }
 
-function idsOf(tokenizer: Tokenizer, pieces: readonly Piece[]): number[] {
+/** A label that is no target. */
+const noTarget = -100;
+
+/**
+ * A whole conversation to learn from: what is asked as `firstTurn` and `nextTurn` write it, and the answers with their ends
+ * as targets. Each answer is tokenized together with its question, as a sentence is; a piece that both share is the
+ * question's. A turn of the system takes the place of the template's own text. Undefined where no question has an answer.
+ */
+export function writtenConversation(
+  template: ChatTemplate,
+  tokenizer: Codec,
+  turns: readonly ConversationTurn[],
+  image?: ImagePlace,
+): WrittenConversation | undefined {
+  const system = turns.find((t) => t.role === "system")?.text;
+  const own = system === undefined ? template : { ...template, system: `${system} ` };
+  const exchanges = exchangesOf(turns);
+  if (exchanges.length === 0) return undefined;
+  const [ids, labels]: [number[], number[]] = [[], []];
+  const add = (more: readonly number[], isTarget: boolean) => {
+    ids.push(...more);
+    labels.push(...(isTarget ? more : more.map(() => noTarget)));
+  };
+  for (const [i, { question, answer }] of exchanges.entries()) {
+    const { head, text } =
+      i === 0
+        ? beginning(own, tokenizer, question, image)
+        : { head: idsOf(tokenizer, own.begin), text: `${own.before}${question}${own.after}` };
+    const asked = own.answersOnly ? "" : text;
+    const whole = textIds(tokenizer, `${asked}${own.gap ?? ""}${answer}`);
+    const shared = commonStart(textIds(tokenizer, asked), whole);
+    add(head, false);
+    add(whole.slice(0, shared), false);
+    add([...whole.slice(shared), ...idsOf(tokenizer, own.end)], true);
+  }
+  return { ids, labels };
+}
+
+/** Questions with their answers; what one speaker says in several turns is one text, and marks of pictures are left out. */
+function exchangesOf(turns: readonly ConversationTurn[]): { readonly question: string; readonly answer: string }[] {
+  const said = turns.filter((t) => t.role !== "system");
+  const joined: { role: string; text: string }[] = [];
+  for (const { role, text } of said) {
+    const words = role === "user" ? text.replaceAll("<image>", "").trim() : text.trim();
+    const last = joined.at(-1);
+    if (last?.role === role) last.text = `${last.text}\n${words}`;
+    else joined.push({ role, text: words });
+  }
+  const first = joined.findIndex((t) => t.role === "user");
+  return joined.slice(Math.max(0, first)).flatMap((turn, i, all) => {
+    const answer = all[i + 1];
+    return turn.role === "user" && answer ? [{ question: turn.text, answer: answer.text }] : [];
+  });
+}
+
+function commonStart(a: readonly number[], b: readonly number[]): number {
+  const differs = a.findIndex((id, i) => id !== b[i]);
+  return differs < 0 ? a.length : differs;
+}
+
+function idsOf(tokenizer: Codec, pieces: readonly Piece[]): number[] {
   return pieces.flatMap((piece) =>
     typeof piece === "string" ? textIds(tokenizer, piece) : [tokenizer[piece.special]],
   );
 }
 
 /** The ids of a text without the BOS and EOS that tokenizers put around it. */
-export const textIds = (tokenizer: Tokenizer, text: string): number[] =>
+export const textIds = (tokenizer: Pick<TextCodec, "encode">, text: string): number[] =>
   tokenizer.encode(text, Number.MAX_SAFE_INTEGER).slice(1, -1);

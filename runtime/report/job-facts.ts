@@ -15,6 +15,7 @@ export function jobFacts(job: TrainingJob): readonly Fact[] {
     ...(unused.length > 0 ? [{ label: "Parameters that the loss does not use", ...counted(unused) }] : []),
     ...(adapters.length > 0 ? [{ label: "Low-rank updates", value: `of ${adapters.length} weights` }] : []),
     { label: "Optimizer", value: rule.name, ...keeps(Object.keys(rule.state)) },
+    ...Object.entries(step.hyperparameters ?? {}).map(([label, value]) => ({ label, value })),
     ...(averaged ? [{ label: "Averages", value: "of the weights, which the run writes" }] : []),
     { label: "Precision", value: precision, ...(lossScale && { note: scaleText(lossScale) }) },
     ...(accumulation ? [{ label: "Micro-batches a step", value: String(accumulation.count) }] : []),

@@ -81,10 +81,12 @@ const words = either(text, fields({ text, language: optional(text), link: option
 const texts = either(words, listOf(words));
 const mark: Check = (value) => value === "right" || value === "wrong" || value === "expected";
 const cell = either(texts, finite, fields({ share: finite }), (value) => value === null);
+/** Sums and differences of two such numbers are finite. */
+const drawable: Check = (value) => typeof value === "number" && Math.abs(value) <= 1e300;
 const point: Check = (value) =>
-  Array.isArray(value) && value.length === 2 && finite(value[0]) && either(finite, (y) => y === null)(value[1]);
+  Array.isArray(value) && value.length === 2 && drawable(value[0]) && either(drawable, (y) => y === null)(value[1]);
 
-const levels = listOf(fields({ at: finite, label: text }));
+const levels = listOf(fields({ at: drawable, label: text }));
 
 const forms: { readonly [K in Section["kind"]]: Check } = {
   heading: fields({ text: texts }),

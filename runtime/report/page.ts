@@ -159,14 +159,14 @@ const when = (time: string): string => {
 const saidElsewhere = new Set(["device", "versions", "config", "steps", "seconds", "loss", "skipped"]);
 
 const mostResults = 200;
+const deepest = 8;
 
 /** What came of the run, from summary.json: samples that were skipped, and all that the job found out. */
 function results({ summary, said }: PageContent): Html | undefined {
   if (!summary) return undefined;
   const found = leaves(Object.fromEntries(Object.entries(summary).filter(([name]) => !saidElsewhere.has(name))));
-  const skipped = isRecord(summary.skipped) ? leaves(summary.skipped) : [];
   const more = found.length - mostResults;
-  return html`${titledTable("Samples that were skipped", ["reason", "samples"], skipped)}
+  return html`${titledTable("Samples that were skipped", ["reason", "samples", "such as"], skippedRows(summary.skipped))}
 ${found.length > 0 ? foldedTable(found.slice(0, mostResults), said === undefined) : undefined}
 ${more > 0 ? html`<p class="muted">${more.toLocaleString("en")} more are in summary.json.</p>` : undefined}`;
 }
@@ -176,6 +176,15 @@ const foldedTable = (rows: Table["rows"], isOpen: boolean): Html => html`
 <details${isOpen ? html` open` : undefined}>
 <summary><h2>All figures of summary.json</h2></summary>${sectionsHtml([{ kind: "table", head: ["figure", "value"], rows }])}
 </details>`;
+
+/** By reason: how many, or { count, example }. */
+function skippedRows(skipped: unknown): Table["rows"] {
+  if (!isRecord(skipped)) return [];
+  return Object.entries(skipped).map(([reason, how]) => {
+    const { count, example } = isRecord(how) ? how : { count: how, example: undefined };
+    return [reason, typeof count === "number" ? count : String(count), typeof example === "string" ? example : ""];
+  });
+}
 
 function titledTable(heading: string, head: Table["head"], rows: Table["rows"]): Html | undefined {
   if (rows.length === 0) return undefined;
@@ -188,8 +197,10 @@ function titledTable(heading: string, head: Table["head"], rows: Table["rows"]):
 /** The numbers and texts in a value of JSON, each with the names that lead to it. */
 function leaves(value: unknown, path: readonly string[] = []): readonly (readonly [string, string | number])[] {
   if (typeof value === "number") return [[path.join(" · "), value]];
-  if (typeof value === "object" && value !== null && path.length < 8)
-    return Object.entries(value).flatMap(([name, inner]) => leaves(inner, [...path, name]));
+  if (typeof value === "object" && value !== null)
+    return path.length < deepest
+      ? Object.entries(value).flatMap(([name, inner]) => leaves(inner, [...path, name]))
+      : [[path.join(" · "), "…"]];
   return value === null || value === undefined ? [] : [[path.join(" · "), String(value)]];
 }
 

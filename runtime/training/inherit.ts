@@ -32,6 +32,8 @@ export interface InheritedFrom {
 export interface Inheritance {
   /** A parameter's value; undefined for one that no source has. */
   readonly initial: (parameter: string) => Promise<HostTensor | undefined>;
+  /** Whether a source has it. */
+  readonly has: (parameter: string) => boolean;
   readonly sources: readonly InheritedFrom[];
   /** Parameters that no source has, as patterns. */
   readonly initialized: readonly string[];
@@ -86,6 +88,7 @@ export async function inheritWeights(
     const sources = await Promise.all(readers.map((r) => sourceOf(r, found)));
     return {
       initial: async (name) => (found.has(name) ? await readFound(found.get(name)!) : undefined),
+      has: (name) => found.has(name),
       sources,
       initialized,
       report: [...sources.map(describeSource), ...changed, describeInitialized(names.length - found.size, initialized)],

@@ -9,6 +9,7 @@ import {
   isParameter,
   type Node,
   type Precision,
+  type QuantizedParameter,
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
@@ -22,11 +23,16 @@ import type { LossPoint } from "./losses.ts";
 export interface CompiledStep {
   /** Of a step, or of one micro-batch of it. */
   readonly graph: Graph;
-  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and the sums between, 0 at first. */
+  /** Where micro-batches are accumulated: how many make a step, the graph that ends it, and what is kept between, 0 at first. */
   readonly accumulation?: {
     readonly count: number;
     readonly update: Graph;
     readonly sums: readonly { readonly name: string; readonly type: TensorType }[];
+    /**
+     * Where the loss compares samples: `features` keeps what each sample gives it, `middle` then gives the loss and the
+     * cotangents of that for the whole batch, and `graph` adds the gradients of one micro-batch. Only `graph` and `features` are fed.
+     */
+    readonly cached?: { readonly features: Graph; readonly middle: Graph };
   };
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
@@ -39,8 +45,16 @@ export interface CompiledStep {
   }[];
   /** The update rule's name, and what each state that it keeps starts as: a number, or the parameter's first value. */
   readonly rule: { readonly name: string; readonly state: Readonly<Record<string, number | "parameter">> };
+  /** What the optimizer is set to, for people: rate, decay, clipping. */
+  readonly hyperparameters?: Readonly<Record<string, string>>;
   readonly trained: readonly Node[];
   readonly frozen: readonly Node[];
+  /** What the store keeps frozen parameters as, where that is not f32: which are f16, and which integers with scales. */
+  readonly frozenAs?: {
+    readonly dtype: string;
+    readonly halves: readonly string[];
+    readonly quantized: readonly QuantizedParameter[];
+  };
   /** Which of the trained parameters are low-rank updates of frozen ones, by their names; none where left out. */
   readonly adapters?: readonly LowRankAdapter[];
   /** Further state that the step keeps, with what its elements are at first. */
@@ -79,6 +93,10 @@ export interface TrainingJob {
   readonly model?: Graph;
   /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
   readonly checkpoints?: CheckpointFamily;
+  /** For people, told before the first step. */
+  readonly report?: readonly string[];
+  /** Frees what the batches hold; called once, however the run ends. */
+  readonly dispose?: () => Promise<void>;
   /** How well the weights do on data that is not trained on, while they are trained. */
   readonly validate?: Validation;
   /** What is done with the trained weights; its result goes into summary.json. */

@@ -1,6 +1,6 @@
 /** The loop over steps: while the device computes one, the next are made ready and the figures of those before are read. */
-import type { Executable, Store } from "../../backends/backend.ts";
-import { type HostTensor, spanned, timeline, UsageError } from "../../compiler/index.ts";
+import type { Store } from "../../backends/backend.ts";
+import { spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Progress } from "../progress/progress.ts";
@@ -8,9 +8,10 @@ import { ahead } from "./ahead.ts";
 import type { BestWeights } from "./best-weights.ts";
 import type { FiguresLog } from "./figures-log.ts";
 import { assertFiniteFigures } from "./finite.ts";
-import { type Figures, type Flight, type Landing, type Span, startFlight } from "./flight.ts";
+import { type Figures, type Landing, type Span, startFlight } from "./flight.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
+import type { Phases } from "./phases.ts";
 import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
@@ -22,9 +23,7 @@ import type { Validator } from "./validate.ts";
 export interface Session {
   readonly job: TrainingJob;
   readonly options: TrainOptions;
-  readonly executable: Executable;
-  /** Ends a step of accumulated micro-batches. */
-  readonly update: Executable | undefined;
+  readonly phases: Phases;
   readonly store: Store;
   readonly log: FiguresLog;
   readonly progress: Progress;
@@ -51,7 +50,7 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
   if (done >= job.steps) return done;
   const flight = startFlight(clock);
   const random = randomFeeds(job);
-  const count = job.step.accumulation?.count ?? 1;
+  const { count } = session.phases;
   const betweenMs = 60_000 * (job.checkpointMinutes ?? usualMinutes);
   let [step, cursor, saved, savedAt] = [done, from, done, performance.now()];
   const saveLast = async () => {
@@ -67,12 +66,16 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
   try {
     let micro = 0;
     for await (const { feeds, next } of waitedFor(savingFirst(batches, saveLast), clock)) {
-      if (++micro % count !== 0) {
-        addMicroBatch(session, flight, feeds);
+      const runs = session.phases.runs(session.store, micro, feeds);
+      micro = (micro + 1) % count;
+      const last = micro === 0 ? runs.at(-1) : undefined;
+      for (const run of runs) {
+        if (run === last) break;
+        flight.add(run());
         await flight.leave(runsUnderWay);
-        continue;
       }
-      endStep(session, flight, feeds, recording(session, ++step));
+      if (!last) continue;
+      flight.add(last(), recording(session, ++step));
       cursor = next;
       const ends = step >= job.steps || options.signal?.aborted === true;
       const isTime = performance.now() - savedAt >= betweenMs;
@@ -132,19 +135,6 @@ async function* waitedFor(batches: AsyncIterable<TrainingBatch>, clock: IdleCloc
     yield batch;
     clock.turnsTo("data");
   }
-}
-
-type Feeds = Readonly<Record<string, HostTensor>>;
-
-/** Adds what one micro-batch gives to the sums in the store; nothing comes back. */
-const addMicroBatch = ({ executable, store }: Session, flight: Flight, feeds: Feeds): void =>
-  flight.add(executable.run(feeds, store, { fetch: [] }));
-
-/** Submits a step's last or only micro-batch, and what ends the step. */
-function endStep(session: Session, flight: Flight, feeds: Feeds, land: Landing): void {
-  const { executable, update, store } = session;
-  if (update) addMicroBatch(session, flight, feeds);
-  flight.add(update ? update.run({}, store) : executable.run(feeds, store), land);
 }
 
 /** Checks and writes the figures of a step, with those of its validation. No step after it may be under way then. */

@@ -24,7 +24,9 @@ export interface RandomFeeds {
 const worthThread = 2 ** 16;
 
 export function randomFeeds({ step, seed, sizes }: Pick<TrainingJob, "step" | "seed" | "sizes">): RandomFeeds {
-  const inputs = step.graph.inputs
+  // A batch that is read twice has the same numbers both times.
+  const read = [...step.graph.inputs, ...(step.accumulation?.cached?.features.inputs ?? [])];
+  const inputs = [...new Map(read.map((n) => [inputName(n), n])).values()]
     .filter((n) => sourceOf(n) === "random")
     .map((node) => ({
       name: inputName(node),

@@ -57,16 +57,22 @@ interface SavedPrecision {
   readonly precision: string;
   /** "adapts", or the number that it is fixed at. */
   readonly lossScale: number | "adapts";
+  /** What frozen weights are kept as; nothing in f32, or where none are frozen. */
+  readonly frozen: string;
 }
 
-export const savedPrecision = ({ precision, lossScale }: CompiledStep): Partial<SavedPrecision> =>
-  precision === "f32" ? {} : { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) };
+export const savedPrecision = ({ precision, lossScale, frozen, frozenAs }: CompiledStep): Partial<SavedPrecision> => ({
+  ...(precision !== "f32" && { precision, lossScale: lossScale?.goodSteps ? "adapts" : (lossScale?.initial ?? 1) }),
+  ...(frozenAs && frozen.length > 0 && { frozen: frozenAs.dtype }),
+});
 
 function requireSamePrecision(saved: Partial<SavedPrecision>, job: Partial<SavedPrecision>): void {
-  const text = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
+  const scaled = ({ precision = "f32", lossScale }: Partial<SavedPrecision>) =>
     lossScale === undefined
       ? precision
       : `${precision} with a loss scale ${lossScale === "adapts" ? "that adapts" : `of ${lossScale}`}`;
+  const text = (of: Partial<SavedPrecision>) =>
+    of.frozen === undefined ? scaled(of) : `${scaled(of)}, frozen weights in ${of.frozen}`;
   if (text(saved) === text(job)) return;
   throw new UsageError(
     `the run to resume computes in ${text(saved)}, the job in ${text(job)}: go on in the precision that it began in`,

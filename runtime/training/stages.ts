@@ -58,6 +58,7 @@ export async function trainInStages(job: TrainingJob, options: StagesOptions): P
       done.push(ended);
     } finally {
       await inherited?.inheritance.dispose();
+      if (next) await turn.job.dispose?.(); // of the job's own training, who built it disposes
     }
   }
   return resultOf(done);
@@ -85,7 +86,7 @@ async function runTurn(
   inheritance?: Inheritance,
 ): Promise<FinishedStage | Extract<StagesResult, { readonly stopped: true }>> {
   const { backend, deviceReason, note } = options;
-  for (const line of inheritance?.report ?? []) note(line);
+  if (inheritance) for (const line of [...inheritance.report, ...(job.report ?? [])]) note(line);
   const trained = await train(job, { ...options, folder, resume });
   const { steps, seconds, losses, weights } = trained;
   if (trained.stopped) return { stopped: true, stage: name, steps, of: job.steps };

@@ -2,13 +2,17 @@
 import type { Store } from "../../backends/backend.ts";
 import {
   type ArenaLayout,
+  allocate,
   type Distribution,
+  dimValue,
+  elementCount,
   type HostTensor,
   hostTensor,
   inputName,
   type Node,
   ops,
   type SizedAxis,
+  type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
 import { fileError } from "../file-errors.ts";
@@ -16,6 +20,7 @@ import { fillRandom } from "../random/streams.ts";
 import { matchTensors, requireMatch } from "../safetensors/match.ts";
 import type { SafetensorsReader } from "../safetensors/reader.ts";
 import { type TensorToWrite, tensorToWrite } from "../safetensors/writer.ts";
+import { writeFrozen } from "./frozen.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
 const sizes = (node: Node): readonly SizedAxis[] => node.type.axes as readonly SizedAxis[];
@@ -56,13 +61,15 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   await store.write(step.counter, hostTensor("i32", [], [0]));
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
   if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
-  for (const { name, type } of step.accumulation?.sums ?? [])
-    await store.write(name, hostTensor("f32", type.axes as readonly SizedAxis[], new Float32Array(elementsIn(type))));
-  for (const node of step.frozen) await store.write(inputName(node), await value(node));
+  for (const { name, type } of step.accumulation?.sums ?? []) await store.write(name, zerosOf(type, job.sizes));
+  for (const node of step.frozen) await writeFrozen(step, store, inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
-const elementsIn = ({ axes }: TensorType): number => (axes as readonly SizedAxis[]).reduce((n, a) => n * a.size, 1);
+function zerosOf({ dtype, axes }: TensorType, sizes: Sizes): HostTensor {
+  const sized = axes.map(({ name, size }) => ({ name, size: dimValue(size, sizes) }));
+  return hostTensor(dtype, sized, allocate(dtype, elementCount(sized)));
+}
 
 const writeArena = (store: Store, name: string, data: Float32Array) =>
   store.write(name, hostTensor("f32", [{ name: "arena", size: data.length }], data));
@@ -96,10 +103,14 @@ async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): P
 const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
   lossScale?.goodSteps === undefined ? [] : [lossScale.state, lossScale.goodSteps, counter];
 
-/** All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them. */
-export async function readWeights(step: CompiledStep, store: Store): Promise<Map<string, HostTensor>> {
+/**
+ * All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them; what is
+ * frozen as the run was given it, which the store may have rounded.
+ */
+export async function readWeights(job: TrainingJob, store: Store): Promise<Map<string, HostTensor>> {
+  const { step } = job;
   const weights = await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
-  for (const node of step.frozen) weights.set(inputName(node), await store.read(inputName(node)));
+  for (const node of step.frozen) weights.set(inputName(node), await startingValue(job, node));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
 }

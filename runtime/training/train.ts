@@ -14,6 +14,7 @@ import { requireRunnable } from "./job-rules.ts";
 import { runSteps, type Session } from "./loop.ts";
 import { type LossPoint, readLosses } from "./losses.ts";
 import { idleClock, type LostTime, lostText } from "./lost-time.ts";
+import { compilePhases } from "./phases.ts";
 import { begin } from "./resume.ts";
 import { metricsFile } from "./run-folder.ts";
 import type { TrainOptions } from "./train-options.ts";
@@ -46,11 +47,10 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   const begun = performance.now();
   const { precision } = job.step;
   if (precision !== "f32") note(precisionLine(job.step, backend));
+  const { frozen, frozenAs } = job.step;
+  if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
   const store = backend.createStore();
-  const executable = await backend.compile(job.step.graph, { sizes: job.sizes, fixed: true, precision });
-  const { accumulation } = job.step;
-  // Sums and the optimizer are f32 in either precision.
-  const update = accumulation && (await backend.compile(accumulation.update, { sizes: job.sizes, fixed: true }));
+  const phases = await compilePhases(job, backend);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const beginning = await begin(job, options, store);
   const { done } = beginning;
@@ -67,8 +67,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   const session: Session = {
     job,
     options,
-    executable,
-    update,
+    phases,
     store,
     log,
     progress,
@@ -99,8 +98,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     progress.dispose();
     await Promise.allSettled([metrics.dispose(), events.dispose()]);
     validator?.dispose();
-    executable.dispose();
-    update?.dispose();
+    phases.dispose();
     store.dispose();
   }
 }

@@ -2,8 +2,10 @@
 import type { Store } from "../../backends/backend.ts";
 import {
   arenaAxis,
+  decodedParameter,
   type Graph,
   type HostTensor,
+  halfParameter,
   inputName,
   isParameter,
   makeGraph,
@@ -20,14 +22,14 @@ import { readWeights, startingValue } from "./state.ts";
 
 /** All of them by name: low-rank updates merged, averages where the step keeps them, what the loss does not use as it began. */
 export async function writtenWeights(job: TrainingJob, store: Store): Promise<Map<string, HostTensor>> {
-  const weights = mergedWeights(await readWeights(job.step, store), job.step.adapters ?? []);
+  const weights = mergedWeights(await readWeights(job, store), job.step.adapters ?? []);
   for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
   return weights;
 }
 
 /**
  * A graph of the plain model that reads these weights from the store of a training step, where they lie in arenas and
- * beside their low-rank updates. Throws UsageError for a graph with updates: the store is the training run's.
+ * beside their low-rank updates; frozen weights as they are kept there, which may be rounded. Throws UsageError for a graph with updates: the store is the training run's.
  */
 export function overTrainedWeights(graph: Graph, step: CompiledStep): Graph {
   if (Object.keys(graph.updates).length > 0)
@@ -35,7 +37,7 @@ export function overTrainedWeights(graph: Graph, step: CompiledStep): Graph {
   return withoutCapture(() => {
     const layouts = step.arenas.map((a) => a.layout);
     const arenas = step.arenas.map((a) => ops.state(a.average ?? a.parameters, "f32", [arenaAxis(a.layout)]));
-    const roots = withLowRank(graph, step);
+    const roots = asKept(withLowRank(graph, step), step);
     const nodes = viewNodes(roots, layouts, arenas);
     return makeGraph(
       graph.name,
@@ -58,6 +60,20 @@ function withLowRank(graph: Graph, { adapters = [], trained }: CompiledStep): No
   const map = rewriteNodes(roots, (node) => {
     const update = isParameter(node) ? updates.get(inputName(node)) : undefined;
     return update ? ops.add(node, update) : node;
+  });
+  return roots.map((r) => map.get(r)!);
+}
+
+/** Nodes with frozen weights read as the store keeps them. */
+function asKept(roots: readonly Node[], { frozenAs }: CompiledStep): Node[] {
+  if (!frozenAs) return [...roots];
+  const halves = new Set(frozenAs.halves);
+  const integers = new Map(frozenAs.quantized.map((q) => [q.parameter, q]));
+  const map = rewriteNodes(roots, (node) => {
+    if (!isParameter(node)) return node;
+    const q = integers.get(inputName(node));
+    if (q) return decodedParameter(node, q);
+    return halves.has(inputName(node)) ? halfParameter(node) : node;
   });
   return roots.map((r) => map.get(r)!);
 }

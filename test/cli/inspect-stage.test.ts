@@ -1,6 +1,6 @@
 /** `heddle inspect --stage`: what a stage trains, beside the parameters of the model as that stage has it. */
 import { expect, it } from "vitest";
-import { heddle } from "./support.ts";
+import { heddle, modelFile } from "./support.ts";
 
 interface Inspected {
   readonly parameters: number;
@@ -36,4 +36,21 @@ it("leaves the model as it is for a stage at its resolution", async () => {
   const two = await inspected("--stage", "2");
   expect(two.parameters).toBe(plain.parameters);
   expect(two.trainable.parameters).toBeLessThan(two.parameters);
+});
+
+it("takes settings of the stage beside those of the model, and stages of anybody's model file", async () => {
+  const lora = await inspected("--stage", "2", "--set", "lora.pattern=qllama.**.v_proj", "--set", "lora.rank=2");
+  expect(lora.trainable.tensors).toBe(2 * 3); // two layers, and cross-attention in the first; A and B each
+  const { out } = await heddle(
+    "inspect",
+    modelFile("own-classifier.ts"),
+    "--stage",
+    "classes",
+    "--set",
+    "width=8",
+    "--json",
+  );
+  expect(JSON.parse(out)).toMatchObject({ trainable: { stage: "classes", tensors: 6 } });
+  const unknown = await heddle("inspect", modelFile("own-classifier.ts"), "--stage", "8");
+  expect(unknown.err).toContain('has no stage "8"; it has classes');
 });

@@ -17,6 +17,7 @@ import {
   imageToken,
   internvit6b,
   type TensorRule,
+  vicunaTemplate,
 } from "../../models/index.ts";
 import {
   cachedSession,
@@ -26,7 +27,6 @@ import {
   generate,
   nextTurn,
   type Strategy,
-  vicunaTemplate,
 } from "../../runtime/index.ts";
 import { allExecutors } from "../models/executors.ts";
 import { type Fixture, loadFixture, tensorOf, weightsOf } from "../models/support.ts";

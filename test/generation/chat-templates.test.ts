@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { byteTokenizer, type Tokenizer } from "../../data/index.ts";
-import { firstTurn, internlmTemplate, nextTurn, textStream, vicunaTemplate } from "../../runtime/index.ts";
+import { internlmTemplate, vicunaTemplate } from "../../models/index.ts";
+import { firstTurn, nextTurn, textStream } from "../../runtime/index.ts";
 
 /** Bytes, with the special tokens and the image written out when read back. */
 const read = (ids: readonly number[]): string => {

@@ -11,8 +11,8 @@ it.each([
   ["internvit-6b-upernet", "head", ["depth=4", "blocks=[1,2,3,4]"]],
   ["internvl-g", "retrieval", ["vision.depth=1", "text.depth=2"]],
 ])("%s, stage %s", (name, stage, settings) => {
-  const { model, stages } = bundled.find((b) => b.model.name === name)!;
-  const { graph } = trainingStep(stages[stage]!(configure(model, parseSettings(model, settings))).stage);
+  const { model } = bundled.find((b) => b.model.name === name)!;
+  const { graph } = trainingStep(model.stages![stage]!(configure(model, parseSettings(model, settings))).stage);
   const { kernels } = compileKernels(bindSizes(graph, { batch: 1 }));
   for (const { kernel } of kernels) expect(kernel.buffers.length).toBeLessThanOrEqual(baselineFacts.maxBindings);
 });

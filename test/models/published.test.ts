@@ -196,7 +196,7 @@ describe("the published stages", () => {
   });
 
   test("are known by number for every model that has them", () => {
-    const stages = Object.fromEntries(bundled.map((b) => [b.model.name, Object.keys(b.stages)]));
+    const stages = Object.fromEntries(bundled.map((b) => [b.model.name, Object.keys(b.model.stages ?? {})]));
     expect(stages["internvl-c"]).toEqual(["1", "1.1", "1.2"]);
     expect(stages["internvl-g"]).toEqual(["2", "retrieval"]);
     expect(stages["internvl-chat-vicuna-7b"]).toEqual(["3", "3.1", "3.2"]);

@@ -11,7 +11,6 @@ import { type HostTensor, hostTensor, inputName, printGraph, type SizedAxis } fr
 import {
   add,
   axis,
-  batchNorm,
   cast,
   contract,
   cosine,
@@ -31,7 +30,6 @@ import {
   type Params,
   rename,
   type Stage,
-  type StateUpdate,
   sgd,
   softmax,
   sum,
@@ -233,27 +231,6 @@ describe("is refused", () => {
     }, 'reads no input with an axis "batch", along which samples lie: name it so');
   });
 
-  it("for contrastive losses", () => {
-    refuses((p) => stageOneLoss(p, tinyConfig), "compares the samples of a batch with one another (contract at ");
-  });
-
-  it("for statistics over the batch, and softmax along it", () => {
-    const own = (x: (p: Params) => Tensor<"batch" | "token">) => (p: Params) => ({ loss: mean(x(p), [batch, token]) });
-    refuses(
-      own((p) => mul(tokenLoss(p), mean(tokenLoss(p.shared()), batch)) as never),
-      "compares the samples",
-    );
-    refuses(
-      own((p) => softmax(tokenLoss(p), batch)),
-      "compares the samples of a batch with one another (softmax",
-    );
-    refuses((p) => {
-      const updates: StateUpdate[] = [];
-      const normed = batchNorm(p.scope("norm"), logitsOf(p), word, { updates });
-      return { loss: mean(normed, [batch, token, word]), updates };
-    }, "compares the samples of a batch with one another (layer_norm");
-  });
-
   it("for products of means, and what is divided by what the samples say", () => {
     refuses((p) => {
       const x = mean(tokenLoss(p), [batch, token]);
@@ -277,6 +254,13 @@ describe("is refused", () => {
 });
 
 describe("is taken", () => {
+  it("for what compares samples, which takes two passes: see gradient-cache.test.ts", () => {
+    const isCached = (loss: Stage["loss"]) => step(loss, 4).accumulation?.cached !== undefined;
+    expect(isCached((p) => stageOneLoss(p, tinyConfig))).toBe(true);
+    expect(isCached((p) => ({ loss: mean(softmax(tokenLoss(p), batch), [batch, token]) }))).toBe(true);
+    expect([plain, masked, several].map((loss) => isCached(loss))).toEqual([false, false, false]);
+  });
+
   it("for instructions, whose answers count by their tokens", () => {
     const chat = { ...chatConfig(tinyConfig.text as TextConfig), vision: tinyConfig.vision, features: -1 };
     const [glue] = stageThreePatches(chat);

@@ -67,3 +67,24 @@ describe("schedules", () => {
     expect(() => inSequence()).toThrow("give at least one schedule");
   });
 });
+
+it("says what it is, for people", () => {
+  const own: Schedule = (step) => step;
+  expect(own.text).toBeUndefined();
+  const texts = [
+    constantRate(0.3),
+    cosine({ peak: 0.4, steps: 17, warmup: 5, floor: 0.1 }),
+    linearRate({ from: 0.5, steps: 7 }),
+    steppedRate({ rate: 0.8, factor: 0.5, after: 3 }),
+    steppedRate({ rate: 0.8, after: [9, 4] }),
+    inSequence({ schedule: warmUp({ peak: 0.4, steps: 3 }), steps: 3 }, { schedule: own }),
+  ].map(({ text }) => text);
+  expect(texts).toEqual([
+    "0.3 throughout",
+    "half a cosine from 0.4 to 0.1 over 17 steps, of which 5 warm up",
+    "linear from 0.5 to 0 over 7 steps",
+    "0.8, times 0.5 after every 3 steps",
+    "0.8, times 0.1 after 4, 9 steps",
+    "warm-up to 0.4 over 3 steps, then one of its own",
+  ]);
+});

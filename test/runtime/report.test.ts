@@ -262,6 +262,19 @@ describe("a run's report", () => {
     expect(text).toContain("Samples that were skipped");
   });
 
+  it("counts the samples that were skipped, by reason", async () => {
+    const skipped = { "no caption": 1200, "broken picture": { count: 3, example: "a/<b>.jpg" } };
+    writeFileSync(
+      join(folder, "summary.json"),
+      JSON.stringify({ skipped, deep: { a: { b: { c: { d: { e: { f: { g: { h: {} } } } } } } } } }),
+    );
+    const text = await page();
+    expectWhole(text);
+    expect(text).toContain("1,200");
+    expect(text).toContain("a/&lt;b&gt;.jpg");
+    expect(text).not.toContain('<th scope="row"><span dir="auto">skipped');
+  });
+
   it("tells of files that are damaged, and shows the rest", async () => {
     for (const name of ["run.json", "about.json", "summary.json", "sources.json", "report.json"])
       writeFileSync(join(folder, name), "{");
@@ -287,6 +300,11 @@ describe("a run's report", () => {
 });
 
 describe("what a job adds", () => {
+  const chartOf = (points: readonly (readonly [number, number])[]): Section => ({
+    kind: "chart",
+    title: "",
+    lines: [{ name: "", points }],
+  });
   const report: JobReport = {
     title: "Cats & dogs",
     lead: "of two",
@@ -367,6 +385,14 @@ describe("what a job adds", () => {
       { kind: "script" },
       { kind: "constructor" },
       { kind: "heading" },
+      chartOf([
+        [-1.7e308, 1],
+        [1.7e308, 1],
+      ]),
+      chartOf([
+        [1, 1.7e308],
+        [2, -1.7e308],
+      ]),
       { kind: "table", head: ["a"], rows: [[Number.NaN, {}]] },
     ])
       await expect(writeJobReport(folder, { sections: [section as unknown as Section] })).rejects.toThrow(UsageError);

@@ -1,7 +1,7 @@
 import { appendFile, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32c } from "@aws-crypto/crc32c";
 import { describe, expect, it } from "vitest";
-import { crc32c } from "../../runtime/crc32c.ts";
 import { openEventLog } from "../../runtime/index.ts";
 import { readEvents } from "../support/event-files.ts";
 import { temporaryFolder } from "./support.ts";

@@ -1,7 +1,7 @@
 /** Reads TensorBoard's event files, as TensorBoard does: all checksums are checked. */
 import { readFileSync } from "node:fs";
+import { crc32c } from "@aws-crypto/crc32c";
 import protobuf from "protobufjs";
-import { crc32c } from "../../runtime/crc32c.ts";
 
 /** The fields of event.proto and summary.proto that are written, by their published numbers. */
 const Event = protobuf

@@ -5,11 +5,14 @@ import { decodeImage, imageTensor } from "../../../data/index.ts";
 import {
   type ChatConfig,
   chatPrefill,
+  chatTemplates,
   decodeStep,
   imageToken,
+  internlmTemplate,
   isText,
   isVision,
   type TextConfig,
+  vicunaTemplate,
   visualTokenCount,
 } from "../../../models/index.ts";
 import {
@@ -17,10 +20,7 @@ import {
   type ChatImage,
   type ChatTemplate,
   cachedSession,
-  chatTemplates,
   conversation,
-  internlmTemplate,
-  vicunaTemplate,
   type WritingLimits,
 } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";

@@ -1,0 +1,78 @@
+/**
+ * What `heddle plan` says beside what happens: `npm run bench -- plan job.ts --set batch=16`. A few steps are trained on the
+ * WebGPU device that is here; memory is what its buffers hold, time that from one step to the next.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import { type WebgpuBackend, webgpuBackend } from "../backends/webgpu/index.ts";
+import { requestDevice } from "../backends/webgpu/node-index.ts";
+import { type PlannedJob, planHere } from "../cli/index.ts";
+import { type TrainingJob, train } from "../runtime/index.ts";
+import { median } from "./statistics.ts";
+
+export async function planBench(argv: readonly string[]): Promise<number> {
+  const program = new Command("bench plan")
+    .description("A job's plan beside its memory and the time of its steps on the WebGPU device that is here.")
+    .argument("[job.ts]", "the job", "examples/emoji.ts")
+    .option("--set <key=value>", "a setting of the job", (v: string, all: string[]) => [...all, v], [] as string[])
+    .option("--steps <n>", "steps that are trained", Number, 6);
+  program.parse([...argv], { from: "user" });
+  const { set, steps } = program.opts<{ readonly set: readonly string[]; readonly steps: number }>();
+  const planned = await planHere(program.args[0] ?? "examples/emoji.ts", set);
+  const { bytes, seconds } = await measured(planned.job, steps);
+  print(planned, bytes, seconds);
+  return 0;
+}
+
+interface Measured {
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+async function measured(job: TrainingJob, steps: number): Promise<Measured> {
+  const gpu = await requestDevice({ prefer: "hardware" });
+  const backend = webgpuBackend(gpu);
+  const folder = await mkdtemp(join(tmpdir(), "heddle-plan-"));
+  const seen: number[] = [];
+  const times: number[] = [];
+  try {
+    const { finish: _, ...rest } = job;
+    const watched: TrainingJob = {
+      ...rest,
+      steps,
+      checkpointEvery: steps,
+      batches: (...from) => watch(job.batches(...from)),
+    };
+    await train(watched, { folder, backend, note: () => {} });
+  } finally {
+    backend.dispose();
+    await rm(folder, { recursive: true });
+  }
+  const between = times.slice(1).map((t, i) => (t - times[i]!) / 1000);
+  return { bytes: Math.max(...seen), seconds: median(between.slice(1)) }; // the first step also makes pipelines
+
+  /** The same batches; where one is asked for, those before are under way. */
+  async function* watch<T>(batches: AsyncIterable<T>): AsyncGenerator<T> {
+    for await (const batch of batches) {
+      yield batch;
+      times.push(performance.now());
+      seen.push(heldBytes(gpu));
+    }
+  }
+}
+
+/** Read-backs come and go; a plan counts what stays. */
+const heldBytes = ({ memory }: WebgpuBackend["gpu"]): number =>
+  [...memory.heldBytes()].reduce((n, [kind, bytes]) => (kind === "read-backs" ? n : n + bytes), 0);
+
+function print({ device, plan }: PlannedJob, bytes: number, seconds: number): void {
+  const row = (what: string, said: number, got: number, unit: string) =>
+    process.stdout.write(
+      `${what.padEnd(8)} planned ${said.toPrecision(4)} ${unit}, measured ${got.toPrecision(4)} ${unit}: ${(said / got).toFixed(3)}\n`,
+    );
+  process.stdout.write(`${device}, batch ${plan.batch.micro}\n`);
+  row("memory", plan.bytes / 1e6, bytes / 1e6, "MB");
+  row("time", plan.time.update * 1e3, seconds * 1e3, "ms");
+}

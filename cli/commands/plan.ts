@@ -1,0 +1,157 @@
+/** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
+import { type Precision, type PrecisionPath, precisionPath, UsageError } from "../../compiler/index.ts";
+import type { MemoryBudget } from "../memory-budget.ts";
+import { memoryRows } from "../memory-report.ts";
+import { bytes, digits, json, table, wrap } from "../output.ts";
+import { type ClusterPlan, type PlannedDevice, planCluster } from "../plan/cluster-plan.ts";
+import { clusterOf, hereName, type Link, parseHardware, recordOf } from "../plan/hardware-text.ts";
+import { hardwareHere } from "../plan/here.ts";
+import type { LargestBatch } from "../plan/largest-batch.ts";
+import { printSeconds } from "../plan/seconds.ts";
+import { precisionText } from "../precision.ts";
+import { operationRows, type ParameterFigures, parameterFigures, parameterRows } from "../stage-figures.ts";
+import { trainingSubject } from "../training-subject.ts";
+
+export interface PlanArguments {
+  readonly set: readonly string[];
+  readonly size: readonly string[];
+  readonly stage?: string;
+  readonly hardware: string;
+  readonly precision?: Precision;
+  readonly memory?: MemoryBudget;
+  readonly batch?: number;
+  readonly efficiency: number;
+  readonly json: boolean;
+}
+
+/** What `--json` prints. */
+interface Report extends ClusterPlan {
+  readonly subject: string;
+  readonly parameters: ParameterFigures;
+  readonly precision: PrecisionPath;
+  readonly hardware: {
+    readonly name: string;
+    readonly count: number;
+    readonly link?: Link;
+    readonly memory?: number;
+    readonly peaks: PlannedDevice["peaks"];
+    readonly source: string;
+  };
+  readonly efficiency: number;
+}
+
+export async function planCommand(source: string, args: PlanArguments): Promise<number> {
+  const asked = parseHardware(args.hardware);
+  const isHere = asked.device.toLowerCase() === hereName;
+  const { device, count, link } = isHere ? await hardwareHere(asked) : clusterOf(recordOf(asked.device), asked);
+  const subject = await trainingSubject(source, args);
+  const budget = budgetOf(device, args.memory);
+  const memory = budget ?? device.memory;
+  const { batch, efficiency } = args;
+  const plan = planCluster(subject, { device, count, link, batch, efficiency, budget });
+  const { name, peaks, source: from } = device;
+  const report: Report = {
+    subject: subject.name,
+    parameters: parameterFigures(subject),
+    precision: precisionPath(device.facts, { precision: subject.step.precision, parameters: "f32" }),
+    hardware: { name, count, ...(link && { link }), ...(memory !== undefined && { memory }), peaks, source: from },
+    efficiency,
+    ...plan,
+  };
+  process.stdout.write(args.json ? `${json(report)}\n` : describe(report, batch !== undefined));
+  return 0;
+}
+
+/** The budget in bytes; undefined where none is asked for. Throws UsageError for a share of what is not known. */
+function budgetOf({ name, memory }: PlannedDevice, asked: MemoryBudget | undefined): number | undefined {
+  if (asked === undefined || "bytes" in asked) return asked?.bytes;
+  if (memory !== undefined) return Math.floor(asked.share * memory);
+  throw new UsageError(`--memory ${asked.share}: it is not known how much memory "${name}" has; give bytes`);
+}
+
+const percent = (share: number): string => `${Number((100 * share).toPrecision(3))} %`;
+
+type Row = readonly [string, string];
+
+function describe(r: Report, asked: boolean): string {
+  const { hardware: h } = r;
+  const name = h.count === 1 ? h.name : `${h.count} × ${h.name}`;
+  const link: Row[] = h.link
+    ? [["  joined by", `${h.link.name}, ${digits(h.link.bytesPerSecond / 1e9)} GB/s for each device`]]
+    : [];
+  const sharded: Row[] =
+    r.sharded === undefined
+      ? []
+      : [["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`]];
+  const rows: Row[] = [
+    ["planned", `${r.subject}, on ${name}`],
+    ...parameterRows(r.parameters),
+    ["computed in", precisionText(r.precision)],
+    ["hardware", printPeaks(h)],
+    ...link,
+    ...largestRows(r, asked),
+    ["batch", describeBatch(r)],
+    ...memoryRows(r.memory),
+    ...sharded,
+    ...operationRows(r.operations),
+    ["kernels", digits(r.kernels)],
+    ...timeRows(r),
+  ];
+  const notes = [
+    ...(r.fits === false ? ["it does not fit: its time is as if it did"] : []),
+    ...(h.count > 1 ? ["memory, operations and kernels are those of one device"] : []),
+    `peaks: ${h.source}`,
+  ];
+  return `${table(rows)}\n${notes.flatMap((n) => wrap(n, "  ")).join("\n")}\n`;
+}
+
+function timeRows({ time, efficiency, hardware, utilization, samplesPerSecond, seconds, steps }: Report): Row[] {
+  const of = efficiency === 1 ? "at the roofline" : `at ${percent(efficiency)} of the roofline`;
+  const exchange: Row[] = hardware.link ? [["  sums of gradients", printSeconds(time.exchange)]] : [];
+  const all: Row[] =
+    seconds === undefined ? [] : [["all steps", `${digits(steps!)} updates, ${printSeconds(seconds)}`]];
+  return [
+    ["time of an update", `${printSeconds(time.update)} ${of}`],
+    ["  bound by operations", printSeconds(time.operations)],
+    ["  bound by bytes", printSeconds(time.bytes)],
+    ["  launches", printSeconds(time.launches)],
+    ...exchange,
+    ["utilization", percent(utilization)],
+    ["samples a second", digits3(samplesPerSecond)],
+    ...all,
+  ];
+}
+
+function describeBatch({ batch: { micro, microBatches, update }, hardware: { count } }: Report): string {
+  const share = digits(micro * microBatches);
+  const parts = microBatches === 1 ? share : `${share} in ${digits(microBatches)} micro-batches of ${digits(micro)}`;
+  return count === 1 ? parts : `${digits(update)}, on each device ${parts}`;
+}
+
+const digits3 = (n: number): string => (n >= 1000 ? digits(n) : String(Number(n.toPrecision(3))));
+
+const rate = (n: number): string => `${Number((n / 1e12).toPrecision(4))} TFLOP/s`;
+
+function printPeaks({ memory, peaks }: Report["hardware"]): string {
+  const matrices = peaks.matrices === undefined ? "" : `, ${rate(peaks.matrices)} on matrices`;
+  const has = memory === undefined ? "" : `${bytes(memory)}, `;
+  return `${has}${digits(peaks.copy / 1e9)} GB/s, ${rate(peaks.f32)} in f32${matrices}`;
+}
+
+function largestRows({ largest, hardware: { memory } }: Report, asked: boolean): Row[] {
+  const text = largest
+    ? describeLargest(largest)
+    : memory === undefined
+      ? "not known: say --memory"
+      : "fixed by the job";
+  return largest || !asked ? [["largest batch", text]] : [];
+}
+
+function describeLargest(largest: LargestBatch): string {
+  const { batch, tooMany, because } = largest;
+  if (tooMany === undefined) return `${digits(batch)} and more`;
+  const why = because === "memory" ? "" : `: ${because}`;
+  if (batch === 0) return `none: not one sample fits${why}`;
+  const exact = tooMany === batch + 1 ? `${digits(tooMany)} does not fit` : `at least; ${digits(tooMany)} does not fit`;
+  return `${digits(batch)} (by its plan; ${exact}${why})`;
+}

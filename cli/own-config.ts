@@ -1,0 +1,74 @@
+/** The `config.json` of a model of which no published form is known: its settings, flat, under the model's name. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FileError } from "../compiler/index.ts";
+import type { Config, ConfigValue, StageSetting } from "../dsl/index.ts";
+
+const modelKey = "heddle_model";
+
+type Flat = Readonly<Record<string, StageSetting>>;
+
+export interface OwnConfig {
+  /** The name of the model. */
+  readonly model: string;
+  /** The configuration: what the file does not say is as it was. */
+  readonly config: (usual: Config) => Config;
+}
+
+export const ownConfigOf = (model: string, config: Config): Flat => ({ [modelKey]: model, ...flattened(config) });
+
+/** What a `config.json` says, if it is of this form. */
+export function readOwnConfig(json: Readonly<Record<string, unknown>>): OwnConfig | undefined {
+  const model = json[modelKey];
+  if (typeof model !== "string") return undefined;
+  return { model, config: (usual) => withKnown(usual, json as Flat) };
+}
+
+/** That of a folder; undefined where there is none, or one of another form. */
+export async function ownConfig(folder: string): Promise<OwnConfig | undefined> {
+  const json = await configJson(folder).catch(() => undefined); // who reads the other forms says what is broken
+  return json && readOwnConfig(json);
+}
+
+/** The `config.json` of a folder, whatever it is of; undefined where there is none. */
+export async function configJson(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const path = join(folder, "config.json");
+  const text = await readFile(path, "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const found: unknown = JSON.parse(text);
+    if (typeof found === "object" && found !== null && !Array.isArray(found))
+      return found as Readonly<Record<string, unknown>>;
+  } catch (cause) {
+    throw new FileError(`${path}: ${(cause as Error).message}`, { cause });
+  }
+  throw new FileError(`${path}: it is no JSON object`);
+}
+
+/** Groups of settings as dotted keys; a list is its JSON, since settings of a run are words and numbers. */
+export function flattened(config: Config, before = ""): Record<string, StageSetting> {
+  return Object.fromEntries(
+    Object.entries(config).flatMap(([key, value]): [string, StageSetting][] => {
+      const name = before + key;
+      if (Array.isArray(value)) return [[name, JSON.stringify(value)]];
+      return typeof value === "object" ? Object.entries(flattened(value as Config, `${name}.`)) : [[name, value]];
+    }),
+  );
+}
+
+/** The configuration that flat settings say, of the form that `like` has. */
+export const nested = (settings: Flat, like: Config, before = ""): Config =>
+  Object.fromEntries(
+    Object.entries(like).map(([key, value]): [string, ConfigValue] => {
+      const name = before + key;
+      if (Array.isArray(value)) return [key, JSON.parse(String(settings[name])) as ConfigValue];
+      return [key, typeof value === "object" ? nested(settings, value as Config, `${name}.`) : settings[name]!];
+    }),
+  );
+
+/** A configuration with those of its settings that are among the flat ones. */
+export const withKnown = (config: Config, settings: Flat): Config => {
+  const usual = flattened(config);
+  const known = Object.entries(settings).filter(([key]) => Object.hasOwn(usual, key));
+  return nested({ ...usual, ...Object.fromEntries(known) }, config);
+};

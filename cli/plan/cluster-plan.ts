@@ -1,0 +1,132 @@
+/** The plan of a stage on devices that each hold the whole step and see a part of each batch. docs/plan.md. */
+import type { MemoryByKind, PlannedProgram, StepOperations } from "../../compiler/index.ts";
+import { updateOperations } from "../stage-figures.ts";
+import { isOpen, samples, type TrainingSubject } from "../training-subject.ts";
+import type { Hardware } from "./hardware-records.ts";
+import type { Link } from "./hardware-text.ts";
+import { type LargestBatch, largestBatch } from "./largest-batch.ts";
+import { allReduceSeconds } from "./roofline.ts";
+import { needOf, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
+
+/** A device without a figure for its memory has no largest batch. */
+export type PlannedDevice = Omit<Hardware, "memory" | "link"> & { readonly memory?: number };
+
+export interface PlanRequest {
+  readonly device: PlannedDevice;
+  readonly count: number;
+  readonly link?: Link | undefined;
+  /** Samples that a device computes at once; default what fits. */
+  readonly batch?: number | undefined;
+  /** Bytes of a device that its plan may take, by computing values again; default what it has, without that. */
+  readonly budget?: number | undefined;
+  /** The share of the roofline that kernels reach. */
+  readonly efficiency: number;
+}
+
+export interface ClusterPlan {
+  /** Absent where a batch is asked for, the device's memory is not known, or the step has no batch to choose. */
+  readonly largest?: LargestBatch;
+  /** Samples that a device computes at once, how many such micro-batches make an update, and samples of all devices. */
+  readonly batch: { readonly micro: number; readonly microBatches: number; readonly update: number };
+  /** Of one device. */
+  readonly memory: MemoryByKind;
+  readonly bytes: number;
+  /** Whether they are within the device's memory; absent where that is not known. */
+  readonly fits?: boolean;
+  /** Of one device where weights, gradients and the optimizer's state are divided among all; absent of one device. */
+  readonly sharded?: number;
+  readonly kernels: number;
+  /** Of one update, on one device. */
+  readonly operations: StepOperations;
+  /** Seconds of an update. */
+  readonly time: {
+    readonly operations: number;
+    readonly bytes: number;
+    readonly launches: number;
+    readonly exchange: number;
+    readonly update: number;
+  };
+  readonly samplesPerSecond: number;
+  /** Forward and backward operations a second, of what the device's fastest units do at most. */
+  readonly utilization: number;
+  readonly steps?: number;
+  /** Of all steps. */
+  readonly seconds?: number;
+}
+
+/** Batches above this are not looked for. */
+const mostSamples = 2 ** 16;
+
+export function planCluster(subject: TrainingSubject, request: PlanRequest): ClusterPlan {
+  const { device, count, link, efficiency, budget } = request;
+  const { facts, peaks } = device;
+  const most = budget ?? device.memory;
+  const made = new Map<number, StepPlan>();
+  const planned = (batch: number): StepPlan => {
+    const plan = made.get(batch) ?? planStep(subject, batch, facts, budget);
+    made.set(batch, plan);
+    return plan;
+  };
+  const need = (batch: number) => needOf(() => planned(batch), facts);
+  const isChosen = request.batch === undefined && isOpen(subject);
+  const largest = most !== undefined && isChosen ? largestBatch({ need, budget: most, most: mostSamples }) : undefined;
+  const batch = batchOf(subject, request, largest?.batch);
+  const needed = need(batch.micro);
+  // What fits no budget is planned as if it had none.
+  const plan = made.get(batch.micro) ?? planStep(subject, batch.micro, facts);
+  const { microBatch, update } = timeOf(plan, peaks);
+  const n = batch.microBatches;
+  const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
+  const exchange = link ? allReduceSeconds(gradientBytes(subject), count, link.bytesPerSecond) : 0;
+  const parts = { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
+  const seconds = Object.values(parts).reduce((a, b) => a + b, 0);
+  const operations = updateOperations(subject.step, { ...subject.sizes, [samples]: batch.micro }, n);
+  const peak = plan.programs.step.kernels.some((k) => k.onMatrices) ? (peaks.matrices ?? peaks.f32) : peaks.f32;
+  const bytes = totalBytes(plan.memory);
+  return {
+    ...(largest && { largest }),
+    batch,
+    memory: plan.memory,
+    bytes,
+    ...(most !== undefined && { fits: "bytes" in needed && needed.bytes <= most }),
+    ...(count > 1 && { sharded: shardedBytes(plan.memory, count) }),
+    kernels: Object.values<PlannedProgram>(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
+    operations,
+    time: { ...parts, update: seconds },
+    samplesPerSecond: batch.update / seconds,
+    utilization: (operations.forward.flops + operations.backward.flops) / seconds / peak,
+    ...(subject.steps !== undefined && { steps: subject.steps, seconds: subject.steps * seconds }),
+  };
+}
+
+/** The share of a device, in micro-batches that fit; what is asked for goes first. */
+function batchOf(
+  subject: TrainingSubject,
+  { count, batch }: PlanRequest,
+  largest: number | undefined,
+): ClusterPlan["batch"] {
+  const own = subject.step.accumulation && subject.sizes[samples];
+  const asked = batch ?? own;
+  const most = asked ?? (largest === 0 ? undefined : largest);
+  const share = subject.batch === undefined ? (most ?? 1) : Math.ceil(subject.batch / count);
+  const micro = asked ?? (most === undefined ? share : evenPart(share, most));
+  const microBatches = Math.ceil(share / micro);
+  return { micro, microBatches, update: micro * microBatches * count };
+}
+
+/** The largest part of at most `most` that divides a share; where that is small, parts of which the last is not full. */
+function evenPart(share: number, most: number): number {
+  let part = Math.min(share, most);
+  while (share % part !== 0) part--;
+  return 2 * part >= Math.min(share, most) ? part : Math.ceil(share / Math.ceil(share / most));
+}
+
+/** Gradients are exchanged in f32, as they are kept. */
+const gradientBytes = ({ step }: TrainingSubject): number => step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
+
+/** What follows from the batch rather than from the parameters: it is not divided. */
+const ofBatch: readonly string[] = ["inputs", "random inputs", "tables", "saved for backward", "workspace"];
+
+/** Rajbhandari et al. 2020, section 5, stage 3. */
+const shardedBytes = (memory: MemoryByKind, count: number): number =>
+  Object.entries(memory).reduce((n, [kind, b]) => n + (ofBatch.includes(kind) ? b : b / count), 0);

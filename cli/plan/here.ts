@@ -1,0 +1,27 @@
+/** The device of this machine as hardware to plan for: its own facts, and peaks that were measured on it. */
+import { totalmem } from "node:os";
+import { factsOf } from "../../backends/webgpu/index.ts";
+import { requestDevice } from "../../backends/webgpu/node-index.ts";
+import { UsageError } from "../../compiler/index.ts";
+import { ceilingsOf } from "../ceilings.ts";
+import type { PlannedDevice } from "./cluster-plan.ts";
+import type { HardwareText, Link } from "./hardware-text.ts";
+
+/** Throws UsageError where more than one is asked for. WebGPU does not say how much memory a GPU has; a software one has the machine's. */
+export async function hardwareHere({
+  count,
+}: HardwareText): Promise<{ device: PlannedDevice; count: number; link?: Link }> {
+  if (count !== 1)
+    throw new UsageError("--hardware here is the one device that --device webgpu takes: it has no number");
+  const gpu = await requestDevice({ prefer: "hardware" });
+  try {
+    const { ceilings } = await ceilingsOf(gpu);
+    const { copy, f32, matrices, dispatch } = ceilings;
+    const peaks = { copy, f32, dispatch, ...(matrices !== undefined && { matrices }) };
+    const { description: name, software } = gpu.adapter;
+    const memory = software ? { memory: totalmem() } : {};
+    return { count, device: { name, ...memory, facts: factsOf(gpu), peaks, source: "measured here" } };
+  } finally {
+    gpu.dispose();
+  }
+}

@@ -1,0 +1,121 @@
+/** What a training step is, in figures: parameters, what is trained, how, and what an update computes. */
+import {
+  countParameters,
+  countStepOperations,
+  type Graph,
+  inputName,
+  type Operations,
+  type Precision,
+  type Sizes,
+  type StepOperations,
+} from "../compiler/index.ts";
+import { digits, short } from "./output.ts";
+import type { TrainingSubject } from "./training-subject.ts";
+
+type Step = TrainingSubject["step"];
+type Row = readonly [string, string];
+
+export interface ParameterFigures {
+  /** Elements of all parameters of the model. */
+  readonly all: number;
+  readonly tensors: number;
+  readonly byGroup: Readonly<Record<string, number>>;
+  readonly trained: number;
+  readonly trainedTensors: number;
+}
+
+/** Of the model where that is known; else of what the step reads, but for low-rank updates, which no model has. */
+export function parameterFigures({ step, model }: Pick<TrainingSubject, "step" | "model">): ParameterFigures {
+  const added = new Set((step.adapters ?? []).flatMap(({ down, up }) => [down, up]));
+  const read = { inputs: [...step.trained, ...step.frozen].filter((n) => !added.has(inputName(n))) };
+  const { parameters: all, tensors, byGroup } = countParameters(model ?? read);
+  const trained = countParameters({ inputs: step.trained });
+  return { all, tensors, byGroup, trained: trained.parameters, trainedTensors: trained.tensors };
+}
+
+/** How a stage trains, as far as its step shows it. */
+export interface StageSettings {
+  readonly rule: string;
+  readonly precision: Precision;
+  /** Micro-batches of an update. */
+  readonly accumulate: number;
+  /** Weights with low-rank updates. */
+  readonly lora: number;
+  /** Whether an average of the weights is kept. */
+  readonly ema: boolean;
+}
+
+export const stageSettings = ({ rule, precision, accumulation, adapters, arenas }: Step): StageSettings => ({
+  rule: rule.name,
+  precision,
+  accumulate: accumulation?.count ?? 1,
+  lora: adapters?.length ?? 0,
+  ema: arenas.some((a) => a.average !== undefined),
+});
+
+/** "adamw, f16, 8 micro-batches, low-rank updates of 12 weights, an average of the weights" */
+export function printSettings({ rule, precision, accumulate, lora, ema }: StageSettings): string {
+  const parts = [
+    rule,
+    precision,
+    accumulate > 1 && `${accumulate} micro-batches`,
+    lora > 0 && `low-rank updates of ${lora} weights`,
+    ema && "an average of the weights",
+  ];
+  return parts.filter((part) => part !== false).join(", ");
+}
+
+/** The graphs of a step: one alone, or that of a micro-batch, of the update, and those of features that are cached. */
+export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "features" | "middle"]?: T };
+
+/** What each graph of a step becomes; the optimizer computes in f32 in either precision. */
+export function ofEachGraph<T>(
+  { graph, accumulation, precision }: Step,
+  f: (graph: Graph, p: Precision) => T,
+): StepGraphs<T> {
+  const { features, middle } = (accumulation && "cached" in accumulation && accumulation.cached) || {};
+  return {
+    step: f(graph, precision),
+    ...(accumulation && { update: f(accumulation.update, "f32") }),
+    ...(features && { features: f(features, precision) }),
+    ...(middle && { middle: f(middle, precision) }),
+  };
+}
+
+/**
+ * Operations of an update made of so many micro-batches, each of these sizes. Where features are cached, what computes
+ * them again counts as backward.
+ */
+export function updateOperations(step: Step, sizes: Sizes, microBatches: number): StepOperations {
+  const parts = ofEachGraph(step, (graph) => countStepOperations(graph, sizes));
+  const times = (n: number, { macs, flops }: Operations) => ({ macs: n * macs, flops: n * flops });
+  const all = (of: StepOperations | undefined) => total(of ? [of.forward, of.backward, of.update] : []);
+  const { forward, backward, update } = parts.step;
+  const sums = parts.update ? times(microBatches, update) : update;
+  const once = total([sums, all(parts.update)]);
+  if (!parts.features)
+    return { forward: times(microBatches, forward), backward: times(microBatches, backward), update: once };
+  const again = times(microBatches, total([forward, backward]));
+  return {
+    forward: times(microBatches, all(parts.features)),
+    backward: total([again, all(parts.middle)]),
+    update: once,
+  };
+}
+
+const total = (parts: readonly Operations[]): Operations => ({
+  macs: parts.reduce((n, p) => n + p.macs, 0),
+  flops: parts.reduce((n, p) => n + p.flops, 0),
+});
+
+export const operationRows = ({ forward, backward, update }: StepOperations): readonly Row[] => [
+  ["operations of an update", `${short(forward.flops + backward.flops + update.flops)}FLOP`],
+  ["  forward", `${short(forward.macs)} multiply-accumulates, ${short(forward.flops)}FLOP`],
+  ["  backward", `${short(backward.macs)} multiply-accumulates, ${short(backward.flops)}FLOP`],
+  ["  update", `${short(update.flops)}FLOP`],
+];
+
+export const parameterRows = (p: ParameterFigures): readonly Row[] => [
+  ["parameters", `${digits(p.all)} in ${digits(p.tensors)} tensors`],
+  ["  trained", `${digits(p.trained)} in ${digits(p.trainedTensors)} tensors`],
+];

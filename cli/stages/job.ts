@@ -1,0 +1,126 @@
+/** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it as it would a file that exports a job. */
+import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
+import {
+  type Config,
+  checkSettings,
+  configure,
+  type Model,
+  parseSettings,
+  type Recipe,
+  trace,
+  trainingStep,
+} from "../../dsl/index.ts";
+import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../runtime/index.ts";
+import { checkJobSettings } from "../job-settings.ts";
+import { flattened, nested } from "../own-config.ts";
+import { recipeNamed } from "../stage-step.ts";
+import { feedStage } from "./feeding.ts";
+import { recipeFor, runRules, settingsOf, withSettings } from "./settings.ts";
+import { sizedBySources, writeConfigFile } from "./sizes.ts";
+import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
+
+export interface StageArguments {
+  readonly set: readonly string[];
+  readonly data: readonly string[];
+  readonly filter: readonly string[];
+  readonly from: readonly string[];
+  readonly tokenizer?: string;
+  readonly precision?: Precision;
+}
+
+export interface LoadedJob {
+  readonly job: JobFile<Settings>;
+  /** What was given by hand. */
+  readonly given: Settings;
+  readonly config: Settings;
+}
+
+/** What the folders of a stage's runs are called. */
+export const stageRunName = ({ name }: Model, stage: string): string => `${name}-${stage}`;
+
+/** The job of a stage of `model`, with the settings that a command line gives it. */
+export async function stageJob(base: Model, source: string, stage: string, args: StageArguments): Promise<LoadedJob> {
+  const model = { ...base, config: await sizedBySources(base, args.from) };
+  const make = recipeNamed(source, model, stage);
+  const reachable = settingsOf(model, make(model.config));
+  const precision = args.precision === undefined ? [] : [`precision=${args.precision}`];
+  const asked = flattened(parseSettings({ name: model.name, config: reachable }, [...args.set, ...precision]));
+  const config = configure(model, nested({ ...flattened(model.config), ...asked }, model.config));
+  const tokenizer = args.tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(args.from));
+  const given: Settings = {
+    ...asked,
+    ...(args.data.length > 0 && { data: args.data.join("\n") }),
+    ...(args.filter.length > 0 && { filters: args.filter.join("\n") }),
+    ...(tokenizer !== "" && { tokenizer }),
+  };
+  const vocabulary = make(config).data?.vocabulary;
+  const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
+  const recipe = make(config, undefined, text);
+  const defaults = flattened(settingsOf({ ...model, config }, recipe));
+  const job = defineJob<Settings>({
+    name: stageRunName(model, stage),
+    summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
+    config: { ...defaults, model: model.name, stage, data: "", filters: "" },
+    rules: { ...runRules, ...recipeFor(make, config, asked, text).rules }, // what one may be can hang on another
+    mayChange: ["images", "tokenizer", "workers"],
+    build: (settings) => build(model, source, stage, settings),
+  });
+  const all = { ...job.config, ...given };
+  checkJobSettings(job, all);
+  return { job, given, config: all };
+}
+
+async function build(model: Model, source: string, stage: string, settings: Settings): Promise<TrainingJob> {
+  if (settings.data === "")
+    throw new UsageError(`stage ${stage} of ${model.name} needs data: give --data, such as 'shards/{000..099}.tar'`);
+  const make = recipeNamed(source, model, stage);
+  const config = configure(model, nested(settings, model.config));
+  const vocabulary = make(config).data?.vocabulary;
+  const text = vocabulary === undefined ? undefined : await openText(String(settings.tokenizer), vocabulary);
+  const made = recipeFor(make, config, settings, text);
+  if (!made.data)
+    throw new UsageError(
+      `stage ${stage} of ${model.name} does not say what it is fed: give its recipe \`data\`, or write a job for it`,
+    );
+  checkSettings(`stage ${stage}`, settings, made.rules ?? {});
+  const accumulate = Number(settings.accumulate);
+  const rows = made.batch / accumulate;
+  if (!Number.isInteger(rows))
+    throw new UsageError(`batch is ${made.batch} and accumulate ${accumulate}: a batch is so many equal parts`);
+  const step = trainingStep(withSettings(made.stage, settings));
+  requireSizes(graphSymbols(step.graph), stage);
+  const feeding = await feedStage(made, settings, rows, text);
+  return {
+    step,
+    steps: made.steps,
+    sizes: { batch: rows },
+    seed: Number(settings.seed),
+    checkpointEvery: Number(settings.checkpointEvery),
+    checkpointMinutes: Number(settings.checkpointMinutes),
+    model: trace(model, made.config),
+    ...(model.checkpoints && { checkpoints: model.checkpoints }),
+    report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
+    batches: feeding.batches,
+    finish: async ({ folder }) => {
+      await writeConfigFile(folder, model, made.config);
+      await keepTokenizer(String(settings.tokenizer), folder);
+      return feeding.told();
+    },
+    dispose: feeding.dispose,
+  };
+}
+
+/** What the stage has otherwise than the model's settings say, so that none of them is passed over in silence. */
+function differences(usual: Config, config: Config, { config: seen }: Recipe): string[] {
+  const [before, given, now] = [flattened(usual), flattened(config), flattened(seen)];
+  const changed = Object.keys(given).filter((key) => given[key] !== now[key] && given[key] !== before[key]);
+  return changed.map((key) => `${key}: ${given[key]} is the model's, this stage has ${now[key]}`);
+}
+
+function requireSizes(symbols: readonly string[], stage: string): void {
+  const open = symbols.filter((s) => s !== "batch");
+  if (open.length > 0)
+    throw new UsageError(
+      `stage ${stage} leaves ${open.join(", ")} open: a run has one size, so give the model's setting with --set`,
+    );
+}

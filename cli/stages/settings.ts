@@ -1,0 +1,107 @@
+/** The settings of a stage's run: what any stage has, what this one has besides, and those of its model, in one flat list. */
+import { UsageError } from "../../compiler/index.ts";
+import {
+  type Config,
+  count,
+  type Model,
+  positive,
+  precisionNamed,
+  type Recipe,
+  type SettingRules,
+  type Stage,
+  type StageRecipe,
+  share,
+  type TextCodec,
+  whole,
+  word,
+} from "../../dsl/index.ts";
+import type { Settings } from "../../runtime/index.ts";
+import { flattened } from "../own-config.ts";
+
+/** What every stage can be told, beside its steps, batch and rate; what is empty or 0 is as the stage has it. */
+const runSettings = {
+  /** Micro-batches that a step is made of. */
+  accumulate: 1,
+  seed: 0,
+  precision: "f32",
+  checkpointEvery: 1000,
+  checkpointMinutes: 10,
+  /** Path patterns with commas between them; + stands for the stage's own. */
+  trainable: "",
+  lora: { pattern: "", rank: 8, alpha: 8 },
+  /** Decay of the average of the weights. */
+  ema: 0,
+  /** The folder that pictures of a list lie in. */
+  images: "",
+  /** Of captions that do not say. */
+  language: "und",
+  tokenizer: "",
+  /** Samples among which the order is drawn. */
+  buffer: 16_384,
+  /** Threads that decode pictures; -1 is one fewer than cores. */
+  workers: -1,
+} satisfies Config;
+
+/** Kept with a run, and never set by hand. */
+const kept = ["model", "stage", "data", "filters"] as const;
+
+export const runRules: SettingRules = {
+  accumulate: count,
+  precision: word("f32", "f16"),
+  rate: positive,
+  "lora.rank": count,
+  "lora.alpha": positive,
+  ema: share,
+  buffer: whole(1, 2 ** 24),
+  workers: whole(-1, 1024),
+};
+
+/** The settings that a stage has, in groups, as `--set` reaches them. Throws UsageError where two things have one name. */
+export function settingsOf(model: Model, recipe: Recipe): Config {
+  const { steps, batch, rate, settings = {} } = recipe;
+  const ofStage: Config = { steps, batch, rate, ...runSettings, ...settings };
+  const twice = Object.keys(model.config).filter((key) => Object.hasOwn(ofStage, key) || kept.includes(key as "data"));
+  if (twice.length > 0)
+    throw new UsageError(
+      `model ${model.name} has the setting "${twice[0]}", and so has every run of its stage: give the model's another name`,
+    );
+  return { ...ofStage, ...model.config };
+}
+
+/** The recipe for the settings of a run. */
+export function recipeFor(
+  make: StageRecipe<Config>,
+  config: Config,
+  settings: Settings,
+  text: TextCodec | undefined,
+): Recipe<Config> {
+  const plain = make(config, undefined, text);
+  const names = ["steps", "batch", "rate", ...Object.keys(plain.settings ?? {})];
+  return make(config, Object.fromEntries(names.map((name) => [name, settings[name]])), text);
+}
+
+/** The stage with what the run says of any stage. */
+export function withSettings(stage: Stage, given: Settings): Stage {
+  const settings = { ...flattened(runSettings), ...given };
+  const pattern = String(settings["lora.pattern"]);
+  const trainable = listed(String(settings.trainable)).flatMap((p) => (p === "+" ? (stage.trainable ?? ["**"]) : [p]));
+  // With LoRA alone, the updates are all that is learned.
+  const { trainable: own, ...rest } = stage;
+  const chosen = trainable.length > 0 ? trainable : pattern === "" ? own : undefined;
+  return {
+    ...rest,
+    ...(chosen && { trainable: chosen }),
+    precision: precisionNamed(String(settings.precision)),
+    accumulate: Number(settings.accumulate),
+    ...(pattern !== "" && {
+      lora: {
+        pattern: listed(pattern),
+        rank: Number(settings["lora.rank"]),
+        alpha: Number(settings["lora.alpha"]),
+      },
+    }),
+    ...(settings.ema !== 0 && { ema: { decay: Number(settings.ema) } }),
+  };
+}
+
+const listed = (text: string): string[] => text.split(",").flatMap((part) => (part.trim() === "" ? [] : [part.trim()]));

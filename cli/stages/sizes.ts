@@ -1,0 +1,38 @@
+/** The sizes of a model that goes on from a run or a checkpoint: what lies beside the weights says them. */
+import { dirname, join } from "node:path";
+import type { Config, Model } from "../../dsl/index.ts";
+import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
+import { isFolder } from "../checkpoint.ts";
+import { json } from "../output.ts";
+import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
+
+/**
+ * The model's configuration with the sizes of what it starts from: those of an earlier run of the same model, or what a
+ * `config.json` says of it. The first source goes before the others.
+ */
+export async function sizedBySources(model: Model, sources: readonly string[]): Promise<Config> {
+  let config = model.config;
+  for (const source of [...sources].reverse()) {
+    const folder = isFolder(source) ? source : dirname(source);
+    config = (await sizesOfRun(model, config, folder)) ?? (await sizesOfFile(model, config, folder)) ?? config;
+  }
+  return config;
+}
+
+async function sizesOfRun({ name }: Model, config: Config, folder: string): Promise<Config | undefined> {
+  const settings = await readRunSettings(folder);
+  return settings?.model === name ? withKnown(config, settings) : undefined;
+}
+
+async function sizesOfFile(model: Model, config: Config, folder: string): Promise<Config | undefined> {
+  const found = await configJson(folder);
+  const own = found && readOwnConfig(found);
+  if (own) return own.model === model.name ? own.config(config) : undefined;
+  return found && model.checkpoints?.sized?.(config, found);
+}
+
+/** The config.json of a run's folder: the published form where the model has one, else its settings by their names. */
+export async function writeConfigFile(folder: string, model: Model, config: Config): Promise<void> {
+  const published = model.checkpoints?.writeConfig?.(config) ?? ownConfigOf(model.name, config);
+  await writeFileAtomically(join(folder, "config.json"), `${json(published)}\n`);
+}

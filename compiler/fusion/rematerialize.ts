@@ -1,0 +1,134 @@
+/**
+ * Rematerialization: fits the memory of a plan into a budget by computing tensors again instead of keeping them. Of those
+ * that lie idle while most memory is taken, the one goes first whose kernels cost least for each byte that it frees; then
+ * the plan is made anew and looked at again. Chen et al. 2016, arXiv:1604.06174; Jain et al. 2020, arXiv:1910.02653.
+ */
+import { UsageError } from "../diagnostics/error.ts";
+import type { Node } from "../ir/node.ts";
+import { printType } from "../ir/type.ts";
+import { kernelName } from "./kernel-nodes.ts";
+import { bytesAlive, type Life, livesOf } from "./liveness.ts";
+import type { FusionPlan } from "./plan.ts";
+import { planMemory } from "./plan-memory.ts";
+import { type GivenUp, Recomputation, type Repeated } from "./recompute.ts";
+import { deviceBytes, typical } from "./sizes.ts";
+
+/** Tensors of at most this share of a budget are kept where computing others again needs them. */
+const smallShare = 1 / 4096;
+
+/**
+ * The plan within `budget` bytes for all of its buffers: what it is given, tables, and slots. Throws UsageError, with the
+ * least that was reached and what takes it, where nothing that can be computed again fits it.
+ */
+export function rematerialize(plan: FusionPlan, budget: number | undefined): FusionPlan {
+  if (budget === undefined) return plan;
+  const given = givenBytes(plan);
+  const start = state({ plan, places: plan.kernels.map((_, i) => i) });
+  if (given + start.slots <= budget) return plan;
+  const best = fit(plan, start, budget - given);
+  if (given + best.slots > budget) throw new UsageError(misfit(best, given, budget));
+  return best.plan;
+}
+
+/** Bytes of inputs, parameters, states and tables. */
+function givenBytes(plan: FusionPlan): number {
+  const tables = [...planMemory(plan).plan.buffers.values()].flatMap((u) => (u.kind === "table" ? [u.node] : []));
+  return sum([...plan.graph.inputs, ...tables].map((n) => typical(deviceBytes(n))));
+}
+
+/** A plan with the memory that it takes. */
+interface State extends Repeated {
+  readonly lives: ReadonlyMap<Node, readonly Life[]>;
+  readonly alive: Float64Array;
+  /** The kernel while which most is alive. */
+  readonly peak: number;
+  /** Bytes of the slots of the planned memory: what is alive at once, and what does not fit between. */
+  readonly slots: number;
+}
+
+function state(repeated: Repeated): State {
+  const lives = livesOf(repeated.plan);
+  const alive = bytesAlive(lives, repeated.plan.kernels.length);
+  const peak = alive.reduce((best, n, i) => (n > alive[best]! ? i : best), 0);
+  return { ...repeated, lives, alive, peak, slots: sum(slotsOf(repeated.plan)) };
+}
+
+const slotsOf = (plan: FusionPlan): number[] => planMemory(plan).plan.slots.map((s) => Math.max(...s.map(typical)));
+
+/** The first plan whose slots fit, or the one of fewest bytes where none does. */
+function fit(plan: FusionPlan, start: State, budget: number): State {
+  const recomputation = new Recomputation(plan);
+  const small = budget * smallShare;
+  const refused = new Map<Node, Set<number>>();
+  let givenUp: GivenUp[] = [];
+  let now = start;
+  let best = start;
+  for (;;) {
+    const next = cheapest(now, recomputation, refused);
+    if (!next) return best;
+    const repeated = recomputation.without([...givenUp, next], small);
+    const after = repeated && state(repeated);
+    refused.set(next.root, (refused.get(next.root) ?? new Set()).add(next.use));
+    if (!after || after.alive[after.peak]! > now.alive[now.peak]!) continue;
+    givenUp = [...givenUp, next];
+    now = after;
+    if (now.slots < best.slots) best = now;
+    if (best.slots <= budget) return best;
+  }
+}
+
+/** Of the tensors that lie idle at the peak, the one that costs least a byte and was not tried. */
+function cheapest(
+  { plan, places, lives, peak }: State,
+  recomputation: Recomputation,
+  tried: ReadonlyMap<Node, ReadonlySet<number>>,
+): GivenUp | undefined {
+  const place = places[peak]!;
+  const isIdle = ({ from, to }: Life) => from < peak && peak < to;
+  let best: (GivenUp & { readonly score: number }) | undefined;
+  for (const [root, list] of lives) {
+    if (!list.some(isIdle)) continue;
+    const gap = recomputation.gapAt(root, place);
+    if (!gap || tried.get(root)?.has(gap.use)) continue;
+    const at = firstOf(places, gap.use, plan.kernels.length);
+    const isThere = (r: Node) => lives.get(r)?.some(({ from, to }) => from < at && at <= to) ?? false;
+    const cost = recomputation.costOf(root, gap.use, isThere);
+    if (cost === undefined) continue;
+    const score = cost / typical(deviceBytes(root));
+    if (!best || score < best.score) best = { root, use: gap.use, score };
+  }
+  return best;
+}
+
+/** The first kernel that runs for a place. */
+function firstOf(places: readonly number[], place: number, length: number): number {
+  let [low, high] = [0, length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (places[middle]! < place) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The least that was reached, and what takes it. */
+function misfit({ plan, lives, peak, slots }: State, given: number, budget: number): string {
+  const held = [...lives]
+    .filter(([, list]) => list.some(({ from, to }) => from <= peak && peak <= to))
+    .map(([root]) => [root, typical(deviceBytes(root))] as const)
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, 3)
+    .map(([root, n]) => `${nameOf(root)} ${bytesText(n)}`);
+  return [
+    `@${plan.graph.name} needs at least ${bytesText(given + slots)}, and ${bytesText(budget)} are allowed:`,
+    `${bytesText(given)} are parameters, states and inputs, and ${bytesText(slots)} what it computes, with all that can be computed again.`,
+    `Most is taken in kernel "${kernelName(plan.kernels[peak]!)}"${held.length > 0 ? `, the largest by ${held.join(", ")}` : ""}.`,
+    "Allow more memory, or take a smaller batch",
+  ].join(" ");
+}
+
+const nameOf = ({ op, path, type }: Node): string => `${path === "" ? op : `${path}/${op}`} (${printType(type)})`;
+
+const bytesText = (n: number): string => `${n.toLocaleString("en-US")} bytes`;
+
+const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);

@@ -1,0 +1,37 @@
+/** What a training step computes, by its parts: forward, backward, and the update of the parameters. */
+import type { Sizes } from "../ir/dim.ts";
+import { type Graph, nodesOf, topological } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isArena } from "./arena.ts";
+import { costOf, type NodeCost } from "./cost.ts";
+
+export type Operations = Pick<NodeCost, "macs" | "flops">;
+
+export interface StepOperations {
+  /** What the loss needs. */
+  readonly forward: Operations;
+  /** What gradients need besides. */
+  readonly backward: Operations;
+  /** What is done to whole arenas: norms, sums, the update rule. */
+  readonly update: Operations;
+}
+
+/** Whether a node makes an arena, or a number of one; not so for views of parameters. */
+const isOfArena = ({ type, operands }: Node): boolean =>
+  isArena(type) || (type.axes.length === 0 && operands.some((o) => isArena(o.type)));
+
+/** Operations of a graph that makes an output `loss` and its gradients, at given sizes. */
+export function countStepOperations(graph: Graph, sizes: Sizes = {}): StepOperations {
+  const goal = graph.outputs.find(({ name }) => name === "loss")?.node;
+  const forward = new Set(goal ? topological([goal]) : []);
+  const parts = { forward: none(), backward: none(), update: none() };
+  for (const node of nodesOf(graph)) {
+    const part = !goal || isOfArena(node) ? "update" : forward.has(node) ? "forward" : "backward";
+    const { macs, flops } = costOf(node, sizes);
+    parts[part].macs += macs;
+    parts[part].flops += flops;
+  }
+  return parts;
+}
+
+const none = () => ({ macs: 0, flops: 0 });

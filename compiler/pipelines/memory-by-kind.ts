@@ -1,0 +1,74 @@
+/** What the memory of a program is for: what is kept between runs, what runs are given, and what they compute. */
+import { deviceBytes, type PlannedMemory, slotBytes } from "../fusion/index.ts";
+import { dimValue, type Sizes } from "../ir/dim.ts";
+import { inputName, topological } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isParameter, isState, sourceOf } from "../ir/op.ts";
+import { isArena } from "../passes/index.ts";
+
+/** Bytes by what they are for; together they are all that buffers take. A kind that takes none is left out. */
+export type MemoryByKind = Readonly<Record<string, number>>;
+
+/** Kernels bound to tensors, with the memory that they run in: a program, or a plan of one. */
+export interface BoundKernels extends Pick<PlannedMemory, "graph" | "plan" | "storage"> {
+  readonly kernels: readonly {
+    readonly kernel: { readonly buffers: readonly { readonly access: "read" | "read_write" }[] };
+    readonly bindings: readonly { readonly root: Node }[];
+  }[];
+}
+
+export interface KindsOfMemory {
+  /** What the parameter or state of this name is. */
+  readonly kept: (name: string) => string;
+  /** The output that backward passes begin from: what it needs and they read is saved for them. */
+  readonly loss?: string;
+}
+
+/**
+ * The memory of programs that a step runs one after another. What they keep in a store they share; each has slots of its
+ * own, and a slot counts for what lies in it longest: gradients in whole arenas, what is saved for backward, other values.
+ */
+export function memoryByKind(
+  programs: readonly BoundKernels[],
+  { kept, loss }: KindsOfMemory,
+  sizes: Sizes = {},
+): MemoryByKind {
+  const bytes = new Map<string, number>();
+  const count = (kind: string, n: number) => void bytes.set(kind, (bytes.get(kind) ?? 0) + n);
+  const bytesOf = (node: Node) => dimValue(deviceBytes(node), sizes);
+  const store = new Map(programs.flatMap((p) => p.graph.inputs.filter(isKept)).map((n) => [inputName(n), n]));
+  for (const [name, node] of store) count(kept(name), bytesOf(node));
+  for (const kind of slotKinds) count(kind, 0);
+  for (const program of programs) {
+    const kinds = kindsOfSlots(program, loss);
+    for (const [slot, n] of slotBytes(program.plan, sizes).entries()) count(kinds[slot]!, n);
+    for (const node of program.graph.inputs.filter((n) => !isKept(n)))
+      count(sourceOf(node) === "random" ? "random inputs" : "inputs", bytesOf(node));
+    for (const use of program.plan.buffers.values()) if (use.kind === "table") count("tables", bytesOf(use.node));
+  }
+  return Object.fromEntries([...bytes].filter(([, n]) => n > 0));
+}
+
+/** What a store keeps between runs. */
+const isKept = (node: Node): boolean => isParameter(node) || isState(node);
+
+const slotKinds = ["gradients", "saved for backward", "workspace"] as const;
+
+function kindsOfSlots({ graph, plan, kernels, storage }: BoundKernels, loss: string | undefined): string[] {
+  const kinds = plan.slots.map(() => slotKinds.length - 1);
+  const claim = (root: Node, kind: (typeof slotKinds)[number]) => {
+    const use = plan.buffers.get(root);
+    if (use?.kind === "slot") kinds[use.slot] = Math.min(kinds[use.slot]!, slotKinds.indexOf(kind));
+  };
+  const goal = graph.outputs.find(({ name }) => name === loss)?.node;
+  const forward = new Set(goal ? topological([goal]).map((n) => storage.get(n)?.root ?? n) : []);
+  for (const { kernel, bindings } of kernels) {
+    const isRead = (i: number) => kernel.buffers[i]!.access === "read";
+    const written = bindings.flatMap(({ root }, i) => (isRead(i) ? [] : [root]));
+    for (const root of written) if (isArena(root.type)) claim(root, "gradients");
+    if (goal && written.some((root) => !forward.has(root)))
+      for (const { root } of bindings.filter((_, i) => isRead(i)))
+        if (forward.has(root)) claim(root, "saved for backward");
+  }
+  return kinds.map((k) => slotKinds[k]!);
+}

@@ -1,0 +1,122 @@
+/** One picture as a model takes it: decoded, cut, mirrored, normalized. The same function on the main thread and in others. */
+import { FileError } from "../../compiler/index.ts";
+import {
+  type Classes,
+  decodeClasses,
+  decodeImage,
+  decodeWindow,
+  type Geometry,
+  halfEven,
+  type ImageSource,
+  imageSides,
+} from "../images.ts";
+import { type Random, seededRandom } from "../random.ts";
+import type { Window } from "../resample.ts";
+import { type Augmentation, imagenet, imageTensor, type Normalization, randomView, wholeView } from "../view.ts";
+
+/** How every picture of a run becomes numbers. */
+export interface ImageOptions {
+  readonly size: number;
+  readonly fit: Geometry["fit"];
+  /** Default ImageNet's. */
+  readonly normalization?: Normalization;
+  /** With `scale`, windows are cut from the picture itself and `fit` does not act. */
+  readonly augmentation?: Augmentation;
+}
+
+/** A picture to render, with the keys of the random numbers that its view is drawn from. */
+export interface RenderJob {
+  readonly image: ImageSource;
+  readonly mask?: ImageSource;
+  readonly seed: number;
+  readonly keys: readonly number[];
+}
+
+export interface Rendered {
+  /** [channel, row, column], normalized. */
+  readonly pixels: Float32Array;
+  /** [row, column] */
+  readonly mask?: Int32Array;
+}
+
+/** FileError naming the picture, or its annotation, when it cannot be read. */
+export async function render(job: RenderJob, options: ImageOptions): Promise<Rendered> {
+  const { size, fit, normalization = imagenet, augmentation = {} } = options;
+  const random = seededRandom(job.seed, ...job.keys);
+  const { pixels, view, window } = augmentation.scale
+    ? await randomPicture(job.image, size, augmentation, random)
+    : await wholePicture(job.image, size, fit, augmentation, random);
+  const shown = { ...view, window: wholeView(pixels).window };
+  const tensor = imageTensor([pixels], { size, views: [shown], normalization });
+  const mask = job.mask === undefined ? undefined : shownMask(await classesOf(job), window, view.flip, fit, size);
+  return { pixels: tensor.data as Float32Array, ...(mask ? { mask } : {}) };
+}
+
+async function wholePicture(
+  image: ImageSource,
+  size: number,
+  fit: Geometry["fit"],
+  augmentation: Augmentation,
+  random: Random,
+) {
+  const pixels = await decodeImage(image, { size, fit });
+  return { pixels, view: randomView(pixels, augmentation, random), window: undefined };
+}
+
+async function randomPicture(image: ImageSource, size: number, augmentation: Augmentation, random: Random) {
+  let view = wholeView({ width: 0, height: 0 });
+  const pixels = await decodeWindow(image, size, (picture) => {
+    view = randomView(picture, augmentation, random);
+    return view.window;
+  });
+  return { pixels, view, window: view.window };
+}
+
+async function classesOf({ image, mask }: RenderJob): Promise<Classes> {
+  const classes = await decodeClasses(mask!);
+  const sides = await imageSides(image);
+  if (sides.width === classes.width && sides.height === classes.height) return classes;
+  const [a, b] = [sides, classes].map(({ width, height }) => `${width} x ${height}`);
+  throw new FileError(`the picture has ${a} pixels and its annotation ${b}`);
+}
+
+/** Pixels that no picture covers; what ADE20K's and Cityscapes' trainers leave out of the loss. */
+const besideThePicture = 255;
+
+/** Nearest class numbers at the places that the picture's own resizing shows. */
+function shownMask(
+  { width, height, data }: Classes,
+  window: Window | undefined,
+  flip: boolean,
+  fit: Geometry["fit"],
+  size: number,
+): Int32Array {
+  const shown = window ?? fitted(width, height, fit, size);
+  const mask = new Int32Array(size * size).fill(besideThePicture);
+  for (let row = 0; row < size; row += 1) {
+    const y = Math.floor(shown.top + ((row + 0.5) * shown.height) / size);
+    for (let column = 0; column < size; column += 1) {
+      const x = Math.floor(shown.left + ((column + 0.5) * shown.width) / size);
+      const to = row * size + (flip ? size - 1 - column : column);
+      if (x >= 0 && y >= 0 && x < width && y < height) mask[to] = data[y * width + x]!;
+    }
+  }
+  return mask;
+}
+
+/** The window of a picture that `decodeImage` shows with a fit; that of `pad` is larger than the picture. */
+function fitted(width: number, height: number, fit: Geometry["fit"], size: number): Window {
+  if (fit === "squash") return { left: 0, top: 0, width, height };
+  const least = Math.min(width, height);
+  if (fit === "pad") {
+    const side = Math.max(width, height);
+    const before = (length: number) => -Math.floor((side - length) / 2);
+    return { left: before(width), top: before(height), width: side, height: side };
+  }
+  const cut = (length: number) => {
+    const resized = Math.max(size, Math.floor((length * size) / least));
+    return { before: (halfEven((resized - size) / 2) * length) / resized, length: (size * length) / resized };
+  };
+  const [columns, rows] = [cut(width), cut(height)];
+  return { left: columns.before, top: rows.before, width: columns.length, height: rows.length };
+}

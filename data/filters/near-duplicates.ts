@@ -1,0 +1,38 @@
+/** Drops samples whose picture looks like one of given pictures, such as those of a test set. */
+import { readdir } from "node:fs/promises";
+import { join, parse } from "node:path";
+import { FileError, UsageError } from "../../compiler/index.ts";
+import { mapLimited } from "../concurrency.ts";
+import { requirePath } from "../files.ts";
+import { imageExtensions } from "../folders.ts";
+import { defaultConcurrency } from "../images.ts";
+import { hashIndex } from "./hash-index.ts";
+import type { Judge } from "./judgement.ts";
+import { perceptualHash } from "./perceptual-hash.ts";
+
+/** Bits of 64 that may differ between two pictures that are taken for one. */
+const defaultBits = 8;
+const mostBits = 15;
+
+/**
+ * `folder` or `folder:bits`: the pictures of a folder and of those in it. FileError where one of them cannot be read, for
+ * its duplicates would pass.
+ */
+export async function unlike(value: string, text: string): Promise<Judge> {
+  const [, folder, given] = /^(.*?)(?::(\d+))?$/s.exec(value) as unknown as [string, string, string | undefined];
+  const bits = given === undefined ? defaultBits : Number(given);
+  if (bits > mostBits)
+    throw new UsageError(`"${text}" allows ${bits} bits of difference; at most ${mostBits} make sense`);
+  await requirePath(folder, "folder", "folder of pictures");
+  const below = (await readdir(folder, { recursive: true })).sort();
+  const pictures = below.filter((name) => imageExtensions.includes(parse(name).ext.toLowerCase()));
+  if (pictures.length === 0) throw new FileError(`folder "${folder}" holds no picture (${imageExtensions.join(", ")})`);
+  const hashes = await mapLimited(pictures, defaultConcurrency, async (name) => {
+    return [name, await perceptualHash(join(folder, name))] as const;
+  });
+  const index = hashIndex(hashes, bits);
+  return async (raw) => {
+    const found = raw.image === undefined ? undefined : index.near(await perceptualHash(raw.image));
+    return found === undefined ? { kept: raw } : { dropped: `${text}: like "${found}"` };
+  };
+}

@@ -1,0 +1,99 @@
+/** Batches in which no two rows are of one group, out of an endless mixture, from any cursor on. */
+import { FileError } from "../compiler/index.ts";
+import { isRecord } from "./files.ts";
+import { type MixtureOptions, type MixturePlace, mixture, type Row, readRow } from "./mixture.ts";
+import { type SampleRef, type SampleStream, streamStart } from "./sample-stream.ts";
+
+/** Where batches go on. Rows that wait for a batch without their group are held by where they lie. */
+export interface CursorState extends MixturePlace {
+  readonly waiting: readonly SampleRef[];
+  /** How many batches of a pool are done, where rows are sorted by length. */
+  readonly done?: number;
+}
+
+export const startOf = (sources: number): CursorState => ({
+  drawn: 0,
+  places: Array.from({ length: sources }, () => streamStart),
+  waiting: [],
+});
+
+const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** Whether a value out of a file can be gone on from. */
+export function isCursorState(value: unknown): value is CursorState {
+  if (!isRecord(value) || !isCount(value.drawn) || !Array.isArray(value.places) || !Array.isArray(value.waiting)) {
+    return false;
+  }
+  const sources = value.places.length;
+  if (value.done !== undefined && !isCount(value.done)) return false;
+  return (
+    value.places.every((place) => isRecord(place) && [place.epoch, place.window, place.at].every(isCount)) &&
+    value.waiting.every((ref) => Array.isArray(ref) && ref.length === 4 && ref.every(isCount) && ref[0] < sources)
+  );
+}
+
+export interface BatchesOptions extends MixtureOptions {
+  readonly batch: number;
+}
+
+/**
+ * Endless batches. A row whose group is in the batch already waits for the next; while a batch of rows waits, further ones
+ * are left out and told to `onSkip`. FileError when the data has fewer groups than a batch has rows.
+ */
+export async function* groupedBatches(sources: readonly SampleStream[], from: CursorState, options: BatchesOptions) {
+  let waiting = await waitingRows(sources, from.waiting, options);
+  let batch = new Map<string, Row>();
+  let filledIn = epochsOf(from); // the epochs when a row was last taken
+  const refill = () => {
+    batch = new Map();
+    const left: Row[] = [];
+    for (const row of waiting) {
+      if (batch.size < options.batch && !batch.has(row.raw.group)) batch.set(row.raw.group, row);
+      else left.push(row);
+    }
+    waiting = left;
+  };
+  refill();
+  let place: MixturePlace = from;
+  const complete = () => ({
+    rows: [...batch.values()],
+    next: { drawn: place.drawn, places: place.places, waiting: waiting.map(({ ref }) => ref) },
+  });
+  while (batch.size === options.batch) {
+    yield complete();
+    refill();
+  }
+  for await (const { row, next } of mixture(sources, from, options)) {
+    place = next;
+    if (!batch.has(row.raw.group)) {
+      batch.set(row.raw.group, row);
+      filledIn = epochsOf(next);
+    } else if (waiting.length < options.batch) waiting.push(row);
+    else leaveOut(row, options);
+    if (epochsOf(next).every((epoch, i) => epoch > filledIn[i]! + 1)) throw tooFewGroups(batch.size, options.batch);
+    while (batch.size === options.batch) {
+      yield complete();
+      refill();
+    }
+  }
+}
+
+const epochsOf = ({ places }: MixturePlace) => places.map(({ epoch }) => epoch);
+
+/** The rows that waited when a checkpoint was saved; they could be read then. */
+async function waitingRows(
+  sources: readonly SampleStream[],
+  refs: readonly SampleRef[],
+  options: BatchesOptions,
+): Promise<Row[]> {
+  const rows = await Promise.all(refs.map(async (ref) => readRow(await sources[ref[0]]!.again(ref), options)));
+  return rows.filter((row) => "raw" in row);
+}
+
+const leaveOut = ({ raw }: Row, { onSkip }: BatchesOptions) =>
+  onSkip({ name: raw.name, reason: "its group comes more often than batches do" });
+
+const tooFewGroups = (found: number, size: number) =>
+  new FileError(
+    `a batch of ${size} rows needs ${size} different groups, the data has ${found}: use a batch of at most ${found}`,
+  );

@@ -1,0 +1,130 @@
+/** Rows drawn of several sources by weight: read, drawn and rendered ahead of when they are wanted, in an order that is fixed. */
+import { FileError } from "../compiler/index.ts";
+import { prefetch } from "./concurrency.ts";
+import type { Rendered, RenderJob } from "./decoding/render.ts";
+import type { OnSkip, Skipped } from "./files.ts";
+import type { Judgement } from "./filters/judgement.ts";
+import { streams } from "./order.ts";
+import { seededRandom } from "./random.ts";
+import type { SampleRef, SampleStream, StreamPlace, Upcoming } from "./sample-stream.ts";
+import type { RawSample } from "./samples.ts";
+
+/** A sample with what was made of its picture, which a sample without picture lacks. */
+export interface Row {
+  readonly raw: RawSample;
+  readonly ref: SampleRef;
+  readonly rendered?: Rendered;
+}
+
+export interface MixtureOptions {
+  readonly seed: number;
+  readonly onSkip: OnSkip;
+  /** Says why a sample is left out, or gives what is left of it. */
+  readonly judge: (raw: RawSample) => Promise<Judgement>;
+  /** Undefined where pictures are rendered later. */
+  readonly render?: (job: RenderJob) => Promise<Rendered>;
+  /** Rows kept ready, all sources together. */
+  readonly ahead: number;
+}
+
+/** How many rows were drawn in all, and where each source goes on. */
+export interface MixturePlace {
+  readonly drawn: number;
+  readonly places: readonly StreamPlace[];
+}
+
+/** The job of a row's picture: its view depends on where the sample lies, never on which batch it comes in. */
+export const renderJob = (raw: RawSample, ref: SampleRef, seed: number): RenderJob | undefined =>
+  raw.image === undefined
+    ? undefined
+    : { image: raw.image, seed, keys: [streams.view, ...ref], ...(raw.mask === undefined ? {} : { mask: raw.mask }) };
+
+/** A row, or why there is none: the sample is broken or filtered. */
+export async function readRow(
+  { ref, name, read }: Omit<Upcoming, "next">,
+  { seed, judge, render }: Omit<MixtureOptions, "ahead">,
+): Promise<Row | Skipped> {
+  try {
+    const judgement = await judge(await read());
+    if ("dropped" in judgement) return { name, reason: `filtered: ${judgement.dropped}` };
+    const raw = judgement.kept;
+    const job = render && renderJob(raw, ref, seed);
+    return { raw, ref, ...(job ? { rendered: await render!(job) } : {}) };
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    return { name, reason: error.message };
+  }
+}
+
+/** So many samples one after the other that cannot be used are no accident of the data: the folder or disk is at fault. */
+const mostBrokenInARow = 100_000;
+
+/**
+ * Endless rows. Which source the n-th row is of depends on seed and n alone; a sample that cannot be used is passed over,
+ * and the next of its source stands in. FileError when a source has no sample that can be used.
+ */
+export async function* mixture(
+  sources: readonly SampleStream[],
+  from: MixturePlace,
+  options: MixtureOptions,
+): AsyncGenerator<{ readonly row: Row; readonly next: MixturePlace }, void, undefined> {
+  const total = sources.reduce((sum, { source }) => sum + source.weight, 0);
+  const rows = sources.map((stream, i) => {
+    const ahead = Math.max(2, Math.ceil((options.ahead * stream.source.weight) / total));
+    return prefetch(started(stream, from.places[i]!, options), ahead);
+  });
+  const places = [...from.places];
+  try {
+    for (let drawn = from.drawn; ; ) {
+      const chosen = chooseSource(sources, total, seededRandom(options.seed, streams.mixture, drawn)());
+      const { row, next } = await nextRow(rows[chosen]!, sources[chosen]!, options.onSkip);
+      places[chosen] = next;
+      drawn += 1;
+      yield { row, next: { drawn, places: [...places] } };
+    }
+  } finally {
+    await Promise.all(rows.map((one) => one.return()));
+  }
+}
+
+interface Started {
+  readonly upcoming: Upcoming;
+  readonly row: Promise<Row | Skipped>;
+}
+
+/** Begins to read each sample when it is asked for, without waiting. */
+async function* started(stream: SampleStream, from: StreamPlace, options: MixtureOptions): AsyncGenerator<Started> {
+  for await (const upcoming of stream.from(from)) {
+    const row = readRow(upcoming, options);
+    row.catch(() => {}); // told when its turn comes
+    yield { upcoming, row };
+  }
+}
+
+async function nextRow(
+  rows: AsyncGenerator<Started>,
+  { source }: SampleStream,
+  onSkip: OnSkip,
+): Promise<{ readonly row: Row; readonly next: StreamPlace }> {
+  const epochs = new Set<number>();
+  for (let broken = 0; broken < mostBrokenInARow; broken += 1) {
+    const next = await rows.next();
+    if (next.done) break;
+    const { upcoming, row } = next.value;
+    const found = await row;
+    if ("raw" in found) return { row: found, next: upcoming.next };
+    onSkip(found); // in the order of the data, whichever was read first
+    epochs.add(upcoming.ref[1]);
+    if (epochs.size > 2) break; // a whole epoch lies between the first and the last
+  }
+  throw new FileError(`${source.spec} holds no sample that can be used: what is wrong with them was told before`);
+}
+
+function chooseSource(sources: readonly SampleStream[], total: number, share: number): number {
+  let left = share * total;
+  const found = sources.findIndex(({ source }) => {
+    left -= source.weight;
+    return left < 0;
+  });
+  return found < 0 ? sources.length - 1 : found;
+}

@@ -1,0 +1,119 @@
+/** Writes WebDataset shards: 000000.tar and so on, a picture, a text and a json of one key for each sample. */
+import { existsSync } from "node:fs";
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { pack } from "tar-stream";
+import { FileError, UsageError } from "../compiler/index.ts";
+import { reasonOf } from "./files.ts";
+import { imageName } from "./images.ts";
+import type { Turn } from "./instructions.ts";
+import type { RawSample } from "./samples.ts";
+import { pictureExtension } from "./survey.ts";
+
+export interface ShardsWritten {
+  readonly shards: number;
+  readonly samples: number;
+  readonly bytes: number;
+}
+
+/**
+ * Writes samples into shards of at most `maxBytes` each (a larger sample has a shard of its own), in the folder `out`,
+ * which must not be there yet: it appears whole, or not at all. Pictures are copied as they are. The same samples give the
+ * same bytes.
+ */
+export async function writeShards(
+  samples: AsyncIterable<RawSample>,
+  out: string,
+  maxBytes: number,
+): Promise<ShardsWritten> {
+  if (existsSync(out)) throw new UsageError(`"${out}" is there already: name a folder that is not, or remove it`);
+  const staging = `${out.replace(/\/+$/, "")}.unfinished-${process.pid}`;
+  try {
+    await mkdir(staging, { recursive: true });
+    const written = await writeInto(staging, samples, maxBytes);
+    if (existsSync(out)) throw new UsageError(`"${out}" appeared meanwhile: name a folder that is not there`);
+    await rename(staging, out);
+    return written;
+  } catch (error) {
+    await rm(staging, { recursive: true, force: true });
+    if ((error as { code?: string }).code === undefined) throw error;
+    throw new FileError(`shards cannot be written to "${out}": ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+async function writeInto(folder: string, samples: AsyncIterable<RawSample>, maxBytes: number): Promise<ShardsWritten> {
+  let shard: { readonly file: FileHandle; bytes: number } | undefined;
+  let [shards, count, bytes] = [0, 0, 0];
+  const close = async () => {
+    await shard?.file.write(endOfTar);
+    await shard?.file.sync();
+    await shard?.file.close();
+    shard = undefined;
+  };
+  try {
+    for await (const raw of samples) {
+      const entries = await entriesOf(raw, String(count++).padStart(9, "0"));
+      if (shard && shard.bytes + entries.length > maxBytes) await close();
+      if (!shard) {
+        const file = await open(join(folder, `${String(shards++).padStart(6, "0")}.tar`), "wx");
+        shard = { file, bytes: endOfTar.length };
+        bytes += endOfTar.length;
+      }
+      await shard.file.writeFile(entries);
+      shard.bytes += entries.length;
+      bytes += entries.length;
+    }
+    await close();
+  } finally {
+    await shard?.file.close();
+  }
+  if (count === 0) throw new FileError("no sample is left to write: heddle data filter says why each was dropped");
+  return { shards, samples: count, bytes };
+}
+
+/** Two blocks of zeros. */
+const endOfTar = new Uint8Array(1024);
+
+/** The entries of one sample as they stand in a tar file. */
+async function entriesOf(raw: RawSample, key: string): Promise<Uint8Array> {
+  const tar = pack();
+  for (const [extension, content] of await filesOf(raw)) {
+    const header = { name: `${key}.${extension}`, size: content.length, mode: 0o644, mtime: new Date(0) };
+    tar.entry(header, Buffer.from(content.buffer, content.byteOffset, content.length));
+  }
+  tar.finalize();
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of tar) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks).subarray(0, -endOfTar.length);
+}
+
+const encoder = new TextEncoder();
+
+/** The files of a sample by extension: picture, captions a line each, and what is known besides. */
+async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint8Array])[]> {
+  const [language, texts] = Object.entries(raw.texts ?? {})[0] ?? [];
+  const lines = texts?.map((text) => text.replace(/\s*[\r\n]+\s*/g, " "));
+  const said = {
+    ...raw.fields,
+    ...(raw.id === undefined ? {} : { id: raw.id }),
+    ...(lines ? { caption: lines[0] } : {}),
+    ...(language === undefined || language === "und" ? {} : { language }),
+    ...(raw.turns ? { conversations: raw.turns.map(written) } : {}),
+    source: raw.name,
+  };
+  return [
+    ...(raw.image === undefined ? [] : [[pictureExtension(raw.image), await bytesOf(raw)] as const]),
+    ...(lines ? [["txt", encoder.encode(`${lines.join("\n")}\n`)] as const] : []),
+    ["json", encoder.encode(JSON.stringify(said))] as const,
+  ];
+}
+
+const names = { system: "system", user: "human", assistant: "gpt" } as const;
+const written = ({ role, text }: Turn) => ({ from: names[role], value: text });
+
+async function bytesOf({ image }: RawSample): Promise<Uint8Array> {
+  if (typeof image !== "string") return image!.bytes;
+  return await readFile(image).catch((cause: unknown) => {
+    throw new FileError(`image "${imageName(image)}" cannot be read: ${reasonOf(cause)}`, { cause });
+  });
+}

@@ -1,0 +1,129 @@
+/** Finds what specs stand for: which kind of place each is, checked all at once before anything is read. */
+import { readdirSync, statSync } from "node:fs";
+import { dirname, extname, join } from "node:path";
+import { FileError } from "../../compiler/index.ts";
+import type { OnSkip } from "../files.ts";
+import type { SampleKind } from "../samples.ts";
+import { classFolders, hasMasks, openCaptions, openClasses, openMasks } from "./folder-parts.ts";
+import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
+import { conversationOfShard, openShard, pairOfShard } from "./shard-parts.ts";
+import type { Part, ReadOptions, Source } from "./source.ts";
+import { parseSpec, pathsOf } from "./spec.ts";
+
+/** The places that samples come from. */
+type Place = "shard" | "list" | "folder";
+
+type Open = (path: string, options: ReadOptions, onSkip: OnSkip) => Promise<Part>;
+
+interface Reader {
+  readonly open: Open;
+  /** Why a path is no such place; undefined where it is one. */
+  readonly refuses?: (path: string) => Promise<string | undefined>;
+}
+
+const list = (reading: Parameters<typeof openList>[1]): Reader => ({
+  open: (path, { images, language }, onSkip) =>
+    openList(path, reading, { images: images ?? dirname(path), language }, onSkip),
+});
+
+const shard = (reading: Parameters<typeof openShard>[1]): Reader => ({
+  open: (path, { language }, onSkip) => openShard(path, reading, language, onSkip),
+});
+
+/** Which places hold samples of a kind, and how they are read there. */
+const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader>>>>> = {
+  pairs: {
+    shard: shard(pairOfShard),
+    list: list(pairOfRecord),
+    folder: { open: (path, { language }) => openCaptions(path, language) },
+  },
+  conversations: { shard: shard(conversationOfShard), list: list(conversationOfRecord) },
+  labels: {
+    folder: {
+      open: openClasses,
+      refuses: async (path) =>
+        (await classFolders(path)).length > 0 ? undefined : "it holds no folder of pictures: each class is a folder",
+    },
+  },
+  masks: {
+    folder: {
+      open: openMasks,
+      refuses: async (path) => (hasMasks(path) ? undefined : "it holds no folders images and annotations"),
+    },
+  },
+};
+
+const placeNames: Readonly<Record<Place, string>> = {
+  shard: "WebDataset shards (.tar)",
+  list: "lists (.json, .jsonl)",
+  folder: "folders",
+};
+
+/** The sources of specs; FileError that lists each spec which stands for nothing, or for nothing of this kind. */
+export async function findSources(
+  specs: readonly string[],
+  kind: SampleKind,
+  options: ReadOptions,
+): Promise<readonly Source[]> {
+  if (specs.length === 0) throw new FileError("no data is given: name shards, folders or lists");
+  const found = await Promise.all(specs.map((spec) => findSource(spec, kind, options).catch(asFault)));
+  const faults = found.filter((one) => one instanceof FileError);
+  if (faults.length === 0) return found as readonly Source[];
+  if (faults.length === 1) throw faults[0];
+  throw new FileError(["the data is not all there:", ...faults.map(({ message }) => `  ${message}`)].join("\n"));
+}
+
+function asFault(error: unknown): FileError {
+  if (error instanceof FileError) return error;
+  throw error;
+}
+
+async function findSource(text: string, kind: SampleKind, options: ReadOptions): Promise<Source> {
+  const { weight, path } = parseSpec(text);
+  const paths = pathsOf(path).flatMap(withoutShardFolders);
+  const places = new Set(paths.map(placeOf));
+  if (places.size > 1)
+    throw new FileError(`${path} stands for ${[...places].join(" and ")}s at once: give each a spec`);
+  const place = [...places][0]!;
+  const reader = readers[kind][place];
+  if (!reader) throw wrongKind(path, place, kind);
+  for (const one of paths) {
+    const why = await reader.refuses?.(one);
+    if (why !== undefined) throw new FileError(`${one} holds no ${kind}: ${why}`);
+  }
+  const classes = kind === "labels" ? await classesOf(paths) : undefined;
+  return {
+    spec: text,
+    weight,
+    parts: paths,
+    partName: place,
+    open: (part, onSkip) => reader.open(paths[part]!, options, onSkip),
+    ...(classes ? { classes } : {}),
+  };
+}
+
+async function classesOf(paths: readonly string[]): Promise<readonly string[]> {
+  return [...new Set((await Promise.all(paths.map(classFolders))).flat())].sort();
+}
+
+/** A folder of shards stands for its shards. */
+function withoutShardFolders(path: string): readonly string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  const shards = readdirSync(path)
+    .filter((name) => name.endsWith(".tar"))
+    .sort();
+  return shards.length > 0 ? shards.map((name) => join(path, name)) : [path];
+}
+
+function placeOf(path: string): Place {
+  if (statSync(path).isDirectory()) return "folder";
+  const extension = extname(path).toLowerCase();
+  if (extension === ".tar") return "shard";
+  if (extension === ".json" || extension === ".jsonl") return "list";
+  throw new FileError(`${path} is none of ${Object.values(placeNames).join(", ")}`);
+}
+
+function wrongKind(path: string, place: Place, kind: SampleKind): FileError {
+  const right = Object.keys(readers[kind]).map((one) => placeNames[one as Place]);
+  return new FileError(`${path}: ${kind} are not read from ${placeNames[place]}, but from ${right.join(" and ")}`);
+}

@@ -1,0 +1,75 @@
+/** Folders: captions beside pictures, classes as folders, class numbers of pixels beside pictures. */
+import { existsSync, statSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join, parse } from "node:path";
+import { FileError } from "../../compiler/index.ts";
+import { listFolder } from "../files.ts";
+import { captioned, imageExtensions } from "../folders.ts";
+import type { Part } from "./source.ts";
+
+const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
+const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+
+/** cat.jpg beside cat.txt, each line of which is a caption of its own. */
+export async function openCaptions(folder: string, language: string): Promise<Part> {
+  const names = await listFolder(folder, "image folder");
+  const texts = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
+  const pictures = names.filter(isPicture);
+  return {
+    count: pictures.length,
+    name: (index) => join(folder, pictures[index]!),
+    read: async (index) => {
+      const picture = pictures[index]!;
+      const item = await captioned(folder, picture, texts, language);
+      const name = join(folder, picture);
+      return { name, group: join(folder, item.group), image: name, texts: item.texts, fields: {} };
+    },
+  };
+}
+
+/** The folders of a folder that hold pictures, in name order: each is a class. */
+export async function classFolders(folder: string): Promise<readonly string[]> {
+  const names = (await listFolder(folder, "folder of classes")).filter((name) => isFolder(join(folder, name)));
+  const holds = await Promise.all(names.map(async (name) => (await readdir(join(folder, name))).some(isPicture)));
+  return names.filter((_, i) => holds[i]);
+}
+
+/** root/class/picture, as ImageNet is laid out. */
+export async function openClasses(folder: string): Promise<Part> {
+  const classes = await classFolders(folder);
+  const listed = await Promise.all(
+    classes.map(async (className) => {
+      const names = (await listFolder(join(folder, className), "class folder")).filter(isPicture);
+      return names.map((name) => ({ className, path: join(folder, className, name) }));
+    }),
+  );
+  const pictures = listed.flat();
+  return {
+    count: pictures.length,
+    name: (index) => pictures[index]!.path,
+    read: async (index) => {
+      const { className, path } = pictures[index]!;
+      return { name: path, group: path, image: path, className, fields: {} };
+    },
+  };
+}
+
+export const hasMasks = (folder: string) => isFolder(join(folder, "images")) && isFolder(join(folder, "annotations"));
+
+/** images/a.jpg with annotations/a.png, as ADE20K is laid out; also in folders below (images/training). */
+export async function openMasks(folder: string): Promise<Part> {
+  const below = await readdir(join(folder, "images"), { recursive: true });
+  const pictures = below.filter(isPicture).sort();
+  return {
+    count: pictures.length,
+    name: (index) => join(folder, "images", pictures[index]!),
+    read: async (index) => {
+      const picture = pictures[index]!;
+      const { dir, name } = parse(picture);
+      const path = join(folder, "images", picture);
+      const mask = join(folder, "annotations", dir, `${name}.png`);
+      if (!existsSync(mask)) throw new FileError(`it has no annotation "${mask}"`);
+      return { name: path, group: path, image: path, mask, fields: {} };
+    },
+  };
+}

@@ -1,0 +1,106 @@
+/** Lists: a .json (one array) or a .jsonl (a record a line) of pairs or conversations, whose pictures lie in a folder. */
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import { FileError } from "../../compiler/index.ts";
+import { insideFolder, type OnSkip, requirePath } from "../files.ts";
+import { decodeUtf8 } from "../folders.ts";
+import { instructionOf, parseRecord } from "../instructions.ts";
+import { jsonElements } from "../json-elements.ts";
+import type { RawSample } from "../samples.ts";
+import { readExtent } from "./shard-parts.ts";
+import type { Part } from "./source.ts";
+
+type Entry = Readonly<Record<string, unknown>>;
+
+/** What becomes of one record of a list. */
+type Reading = (entry: Entry, place: Place) => RawSample;
+
+interface Place {
+  /** What messages call the record. */
+  readonly name: string;
+  readonly index: number;
+  readonly images: string;
+  readonly language: string;
+}
+
+/** `{ "image", "caption" }`; `text`, `captions` and `texts` are read too. Records of one picture are of one group. */
+export const pairOfRecord: Reading = (entry, { name, images, language }) => {
+  const image = pictureOf(entry.image, images);
+  const said = entry.caption ?? entry.text ?? entry.captions ?? entry.texts;
+  const texts = (Array.isArray(said) ? said : [said]).flatMap((text) =>
+    typeof text === "string" && text.trim() !== "" ? [text.trim()] : [],
+  );
+  if (texts.length === 0) throw new FileError('it has no "caption"');
+  const spoken = typeof entry.language === "string" && entry.language !== "" ? entry.language : language;
+  return { name, group: image, image, texts: { [spoken]: texts }, fields: entry };
+};
+
+/** LLaVA's `{ "id", "image", "conversations": [{ "from", "value" }] }`. */
+export const conversationOfRecord: Reading = (entry, { name, index, images }) => {
+  const { id, turns, image } = instructionOf(entry, index, images);
+  return { name, group: name, id, turns, fields: entry, ...(image === undefined ? {} : { image }) };
+};
+
+function pictureOf(image: unknown, folder: string): string {
+  const path = typeof image === "string" ? insideFolder(folder, image) : undefined;
+  if (path !== undefined) return path;
+  throw new FileError(`its image ${JSON.stringify(image)} is not a path inside the image folder`);
+}
+
+export interface ListOptions {
+  readonly images: string;
+  readonly language: string;
+}
+
+/** Opens a list: reads it once to find where its records lie, and a record when it is wanted. */
+export async function openList(path: string, reading: Reading, options: ListOptions, onSkip: OnSkip): Promise<Part> {
+  await requirePath(path, "file", "list");
+  await requirePath(options.images, "folder", "image folder");
+  const places = await (path.toLowerCase().endsWith(".jsonl") ? linePlaces(path) : elementPlaces(path, onSkip));
+  const name = (index: number) => `${path}[${index}]`;
+  return {
+    count: places.length / 2,
+    name,
+    read: async (index) => {
+      const file = await open(path);
+      try {
+        const [offset, end] = [places[2 * index]!, places[2 * index + 1]!];
+        const text = decodeUtf8(await readExtent(file, { offset, size: end - offset }), path);
+        return reading(parseRecord(text), { ...options, name: name(index), index });
+      } finally {
+        await file.close();
+      }
+    },
+  };
+}
+
+/** Beginning and end of each element, in turn. */
+async function elementPlaces(path: string, onSkip: OnSkip): Promise<readonly number[]> {
+  const places: number[] = [];
+  for await (const { start, end } of jsonElements(path, onSkip)) places.push(start, end);
+  return places;
+}
+
+const newline = 10;
+
+/** Beginning and end of each line that is not empty. */
+async function linePlaces(path: string): Promise<readonly number[]> {
+  const places: number[] = [];
+  let read = 0;
+  let begun = 0;
+  let isBlank = true;
+  const endLine = (end: number) => {
+    if (!isBlank) places.push(begun, end);
+    begun = end + 1;
+    isBlank = true;
+  };
+  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 18 }) as AsyncIterable<Buffer>) {
+    for (let i = 0; i < chunk.length; i += 1) {
+      if (chunk[i] === newline) endLine(read + i);
+      else if (chunk[i]! > 0x20) isBlank = false;
+    }
+    read += chunk.length;
+  }
+  endLine(read);
+  return places;
+}

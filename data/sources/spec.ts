@@ -1,0 +1,85 @@
+/** The specs of data that people write: `[weight*]path`, where a path has braces and stars. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { FileError } from "../../compiler/index.ts";
+
+export interface Spec {
+  readonly text: string;
+  readonly weight: number;
+  readonly path: string;
+}
+
+/** A number and a star in front are a weight; a path that begins so is written with "./" before it. */
+export function parseSpec(text: string): Spec {
+  const [, weight, path] = /^(\d+(?:\.\d+)?|\.\d+)\*(.*)$/s.exec(text) ?? [];
+  const spec = { text, weight: weight === undefined ? 1 : Number(weight), path: path ?? text };
+  if (spec.path === "")
+    throw new FileError(`"${text}" names no path: write a path, or a weight and a path, as in 2*shards/`);
+  if (spec.weight <= 0)
+    throw new FileError(`"${text}" has the weight ${spec.weight}: leave it out, or give it a weight above 0`);
+  return spec;
+}
+
+/** The paths that a path with braces and stars stands for, those of a star in name order; FileError where one is not there. */
+export function pathsOf(path: string): readonly string[] {
+  if (existsSync(path)) return [path];
+  const expanded = braces(path);
+  const found = expanded.map((one) => ({ one, paths: stars(one) }));
+  const missing = found.filter(({ paths }) => paths.length === 0).map(({ one }) => one);
+  if (missing.length === 0) return [...new Set(found.flatMap(({ paths }) => paths))];
+  if (expanded.length === 1)
+    throw new FileError(`${path} ${missing[0]!.includes("*") ? "matches no file" : "does not exist"}`);
+  if (missing.length === expanded.length) throw new FileError(`${path} matches no file: ${missing[0]} does not exist`);
+  throw new FileError(`${path}: ${missing.length} of ${expanded.length} do not exist, the first is ${missing[0]}`);
+}
+
+const mostPaths = 1_000_000;
+
+/** `a{01..03}b{x,y}` as the shell does it: a range keeps the width of its first number, the last braces turn fastest. */
+function braces(path: string): readonly string[] {
+  const match = /^(.*?)\{([^{}]*)\}(.*)$/s.exec(path);
+  if (!match) return [path];
+  const [, before, inside, after] = match as unknown as [string, string, string, string];
+  const choices = rangeOf(inside) ?? (inside.includes(",") ? inside.split(",") : undefined);
+  const rest = braces(after);
+  if (!choices) return rest.map((end) => `${before}{${inside}}${end}`);
+  if (choices.length * rest.length > mostPaths) throw new FileError(`${path} stands for more than ${mostPaths} paths`);
+  return choices.flatMap((choice) => rest.map((end) => `${before}${choice}${end}`));
+}
+
+function rangeOf(inside: string): readonly string[] | undefined {
+  const match = /^(\d+)\.\.(\d+)$/.exec(inside);
+  if (!match) return undefined;
+  const [from, to] = [Number(match[1]), Number(match[2])];
+  const length = Math.abs(to - from) + 1;
+  if (length > mostPaths) throw new FileError(`{${inside}} stands for more than ${mostPaths} paths`);
+  const width = match[1]!.length;
+  return Array.from({ length }, (_, i) => String(from < to ? from + i : from - i).padStart(width, "0"));
+}
+
+/** `*` stands for any characters but "/", `?` for one. Names that begin with a dot are left out, as the shell does. */
+function stars(path: string): readonly string[] {
+  if (!/[*?]/.test(path)) return existsSync(path) ? [path] : [];
+  const segments = path.split("/");
+  let found = [path.startsWith("/") ? "/" : ""];
+  for (const segment of segments.filter((s) => s !== "")) {
+    found = found.flatMap((folder) => matching(folder, segment));
+  }
+  return found;
+}
+
+function matching(folder: string, segment: string): readonly string[] {
+  const under = (name: string) => (folder === "" ? name : join(folder, name));
+  if (!/[*?]/.test(segment)) return existsSync(under(segment)) ? [under(segment)] : [];
+  const pattern = segment
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replaceAll("*", ".*")
+    .replaceAll("?", ".");
+  const isMatch = new RegExp(`^${pattern}$`, "su");
+  const place = folder === "" ? "." : folder;
+  if (!statSync(place, { throwIfNoEntry: false })?.isDirectory()) return [];
+  const names = readdirSync(place).filter(
+    (name) => isMatch.test(name) && (segment.startsWith(".") || !name.startsWith(".")),
+  );
+  return names.sort().map(under);
+}

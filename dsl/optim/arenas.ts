@@ -1,0 +1,82 @@
+/** Trained parameters and what an update keeps of them, as ranges of flat tensors, and the update of one such range. */
+import { type ArenaLayout, arenaAxis, inputName, layoutArenas, type Node } from "../../compiler/index.ts";
+import type { Axis } from "../axis.ts";
+import type { Range } from "../params.ts";
+import { mul, state, type Tensor } from "../tensor.ts";
+import { optimizerState, trainingState } from "../training-state.ts";
+import { clampRanges } from "./clamp.ts";
+import { perElement } from "./settings.ts";
+import { sumOfEach } from "./sum-of-each.ts";
+import { applyRule, type UpdateInputs, type UpdateResult, type UpdateRule } from "./update-rule.ts";
+
+/** Trained parameters, and what the optimizer keeps of each, as ranges of flat tensors. */
+export interface TrainingArena {
+  readonly layout: ArenaLayout;
+  /** Names of the tensors in the store: those of `trainingState` for the first arena, and for the next ones numbered. */
+  readonly parameters: string;
+  /** What the optimizer keeps, by the names of its rule. */
+  readonly state: Readonly<Record<string, string>>;
+  /** The average of the parameters; none without `ema`. */
+  readonly average?: string;
+}
+
+/** An arena in the graph of a step, with what it holds before that. */
+export interface Placed {
+  readonly arena: TrainingArena;
+  readonly axis: Axis<"arena">;
+  readonly before: UpdateResult<string>;
+  readonly average?: Tensor<"arena">;
+}
+
+export function placeArenas(
+  trained: readonly Node[],
+  rule: UpdateRule,
+  isAveraged: boolean,
+  largestArena: number | undefined,
+): Placed[] {
+  const layouts = layoutArenas(
+    trained.map((n) => ({ name: inputName(n), type: n.type })),
+    largestArena,
+  );
+  return layouts.map((layout, i): Placed => {
+    const names = Object.keys(rule.state).map((name) => [name, numbered(optimizerState(name), i)] as const);
+    const axis = arenaAxis(layout) as Axis<"arena">;
+    const held = (name: string) => state(name, "f32", [axis]);
+    const average = isAveraged && numbered(trainingState.average, i);
+    const arena = {
+      layout,
+      parameters: numbered(trainingState.parameters, i),
+      state: Object.fromEntries(names),
+      ...(average && { average }),
+    };
+    const kept = Object.fromEntries(names.map(([name, stored]) => [name, held(stored)]));
+    const before = { parameter: held(arena.parameters), state: kept };
+    return { arena, axis, before, ...(average && { average: held(average) }) };
+  });
+}
+
+/** What all arenas of an update share, and the gradient of one. */
+export interface ArenaUpdate extends Pick<UpdateInputs<string>, "gradient" | "step"> {
+  readonly rule: UpdateRule;
+  readonly rate: Tensor<never>;
+  readonly settings: ReadonlyMap<string, [number, number]>;
+  readonly ranges: ReadonlyMap<string, Range>;
+}
+
+export function updateArena(
+  { arena: { layout }, axis, before }: Placed,
+  { rule, rate, settings, ranges, ...now }: ArenaUpdate,
+): UpdateResult<string> {
+  const [rateScale, decay] = perElement(settings, layout, axis);
+  const after = applyRule(rule, {
+    ...before,
+    ...now,
+    rate: mul(rate, rateScale!),
+    decay: decay!,
+    sumOfEach: (x) => sumOfEach(x, layout, axis),
+  });
+  return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges) };
+}
+
+/** The name of an arena's tensor: as it is for the first, numbered for those after it. */
+export const numbered = (name: string, i: number): string => (i === 0 ? name : `${name}.${i}`);

@@ -1,0 +1,178 @@
+/**
+ * Accumulation where a loss compares samples. Each micro-batch is computed twice: first what its samples give to the loss,
+ * which is kept of the whole batch; then, from what the loss says of all of it, the gradients. Only what is compared is ever
+ * there for the whole batch at once. Gao et al. 2021, arXiv:2101.06983, section 3.
+ */
+import {
+  bindDim,
+  type Dim,
+  type DType,
+  differentiate,
+  isParameter,
+  mulDims,
+  type Node,
+  ops,
+  rewriteNodes,
+  type SampleCut,
+  symbol,
+  topological,
+} from "../../compiler/index.ts";
+import type { Axis } from "../axis.ts";
+import { add, constant, state, typed } from "../tensor.ts";
+import { type Accumulation, type Stored, sumsOf } from "./accumulation.ts";
+import type { InArenas, Traced } from "./batch-gradient.ts";
+
+export interface CachedAccumulation extends Accumulation {
+  /** Keeps what the samples of a micro-batch give. */
+  readonly features: readonly Stored[];
+  /** With what all samples gave: the figures, what the loss says of each, and the gradients past the cut. */
+  readonly middle: readonly Stored[];
+}
+
+/**
+ * A step of `count` micro-batches whose loss is cut. `middle` is in the sizes of a micro-batch and is to be given those of
+ * the whole: `wholeBatch`.
+ */
+export function cachedAccumulation(
+  cut: SampleCut,
+  count: number,
+  traced: Traced,
+  arenas: InArenas,
+): CachedAccumulation {
+  const kept = cut.features.map(({ node, axis }, i) =>
+    keptFeature(node, axis, { i, whole: wholeBatch(cut, count), trained: new Set(traced.trained) }),
+  );
+  const learned = kept.filter((k) => k.isLearned);
+  const micro = typed<never>(state(microBatch, "i32", []));
+  const counter = { output: "micro_batch", state: microBatch };
+  const counted: Stored = { ...counter, node: add(micro, 1) };
+  const past = pastCut(traced, kept, arenas);
+  const sums = sumsOf(past, arenas.axes);
+  const gradients = arenas.packed(arenas.viewed(slopesOf(learned, micro, traced.trained)));
+  const figures = Object.keys(past.figures).map((name, i) => [name, typed<never>(sums[gradients.length + i]!.before)]);
+  return {
+    features: [...keepAll(kept, micro, arenas), counted],
+    middle: [
+      ...sums.map((s) => ({ output: s.output, state: s.name, node: s.next })),
+      ...learned.map(({ cotangent: c }, i) => ({ output: c.output, state: c.state, node: past.cotangents[i]! })),
+      ...past.kept,
+      { ...counter, node: constant(0, "i32") },
+    ],
+    added: [
+      ...gradients.map((g, i) => ({ output: sums[i]!.output, state: sums[i]!.name, node: add(sums[i]!.before, g) })),
+      counted,
+    ],
+    whole: { gradients: gradients.map((_, i) => sums[i]!.before), figures: Object.fromEntries(figures) },
+    cleared: [{ ...counter, output: "cleared.micro_batch", node: constant(0, "i32") }],
+    sums: [
+      ...sums.map(({ name, before }) => ({ name, type: before.type })),
+      ...kept.map((k) => ({ name: k.state, type: k.all.type })),
+      ...learned.map((k) => ({ name: k.cotangent.state, type: k.cotangent.all.type })),
+      { name: microBatch, type: micro.type },
+    ],
+  };
+}
+
+/** The sizes of the whole batch, for a graph in those of a micro-batch. */
+export const wholeBatch = ({ samples }: SampleCut, count: number): Readonly<Record<string, Dim>> => ({
+  [samples]: mulDims(count, symbol(samples)),
+});
+
+/** The number of micro-batches that a pass has seen. */
+const microBatch = "train.micro_batch";
+
+/** A feature of the samples, and the tensors in the store that it and its cotangent are kept in. */
+interface KeptFeature {
+  readonly node: Node;
+  readonly axis: Axis;
+  readonly output: string;
+  readonly state: string;
+  /** As what it is kept, of one micro-batch. */
+  readonly value: Node;
+  /** That of all samples: in the sizes of a micro-batch, and, where the batch is whole, in its own. */
+  readonly all: Node;
+  readonly own: Node;
+  /** Whether a trained parameter is reached through it. */
+  readonly isLearned: boolean;
+  readonly cotangent: { readonly output: string; readonly state: string; readonly all: Node };
+}
+
+/** What floats, and what whole numbers, are kept as: all executors have states of these. */
+const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
+
+function keptFeature(
+  node: Node,
+  axis: Axis,
+  { i, whole, trained }: { i: number; whole: Readonly<Record<string, Dim>>; trained: ReadonlySet<Node> },
+): KeptFeature {
+  const dtype = keptAs[node.type.dtype];
+  const stateName = `train.feature.${i}`;
+  const cotangent = { output: `cotangent.${i}`, state: `train.cotangent.${i}` };
+  const wholeAxes = node.type.axes.map(({ name, size }) => ({ name, size: bindDim(size, whole) }));
+  return {
+    node,
+    axis,
+    output: `feature.${i}`,
+    state: stateName,
+    value: ops.cast(node, dtype),
+    all: state(stateName, dtype, wholeAxes),
+    own: state(stateName, dtype, node.type.axes),
+    isLearned: dtype === "f32" && topological([node]).some((n) => trained.has(n)),
+    cotangent: { ...cotangent, all: state(cotangent.state, "f32", wholeAxes) },
+  };
+}
+
+/** The number of the first row that a micro-batch has of what is kept of all. */
+const firstRow = (micro: Node, { axis }: KeptFeature): Node => ops.mul(micro, ops.sizeOf(axis.size, "i32"));
+
+/** Writes the features of a micro-batch beside those of the others. */
+function keepAll(kept: readonly KeptFeature[], micro: Node, { viewed }: InArenas): Stored[] {
+  const values = viewed(kept.map((k) => k.value));
+  return kept.map((k, i) => ({
+    output: k.output,
+    state: k.state,
+    node: ops.overwrite(k.all, values[i]!, firstRow(micro, k), k.axis.name),
+  }));
+}
+
+/** What the loss says of the features of all samples, and of parameters that it reads itself. */
+function pastCut(traced: Traced, kept: readonly KeptFeature[], { viewed, packed }: InArenas) {
+  const features = new Map(kept.map((k) => [k.node, ops.cast(k.own, k.node.type.dtype)]));
+  const names = Object.keys(traced.figures);
+  const roots = [traced.loss, ...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
+  const moved = rewriteNodes(roots, (node, original) => features.get(original) ?? node);
+  const [loss, ...told] = roots.map((n) => moved.get(n)!);
+  const reached = new Set(topological([loss!]).filter(isParameter));
+  const direct = traced.trained.filter((n) => reached.has(n));
+  const learned = kept.filter((k) => k.isLearned);
+  const slopes = differentiate(loss!, [...learned.map((k) => k.own), ...direct]);
+  const seen = viewed([...told, ...slopes]);
+  const cotangents = seen.slice(told.length, told.length + learned.length);
+  const gradients = new Map(direct.map((n, i) => [n, seen[told.length + learned.length + i]!]));
+  return {
+    figures: Object.fromEntries(names.map((name, i) => [name, typed<never>(seen[i]!)])),
+    kept: traced.kept.map((k, i): Stored => ({ ...k, node: seen[names.length + i]! })),
+    cotangents,
+    gradients: packed(traced.trained.map((n) => gradients.get(n))),
+  };
+}
+
+/** Gradients of the trained parameters by the features of one micro-batch, whose cotangents are kept. */
+function slopesOf(learned: readonly KeptFeature[], micro: Node, trained: readonly Node[]): Node[] {
+  const parts = learned.map((k) => {
+    const names = k.node.type.axes.map((a) => a.name);
+    return ops.reduceSum(ops.mul(k.value, rowsOf(k, micro)), names);
+  });
+  return differentiate(
+    parts.reduce((a, b) => ops.add(a, b), ops.constant(0)),
+    trained,
+  );
+}
+
+/** The cotangents of a micro-batch's samples. */
+function rowsOf(k: KeptFeature, micro: Node): Node {
+  const taken = new Set(k.node.type.axes.map((a) => a.name));
+  const fresh = (name: string): string => (taken.has(name) ? fresh(`${name}_`) : name);
+  const all = fresh(`all_${k.axis.name}`);
+  return ops.gather(ops.rename(k.cotangent.all, k.axis.name, all), ops.add(ops.iota(k.axis), firstRow(micro, k)), all);
+}

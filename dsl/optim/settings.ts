@@ -1,0 +1,75 @@
+/** What a stage's optimizer says of each parameter: its rule, its rate and decay, and the range that it is held in. */
+import { type ArenaLayout, didYouMean, inputName, type Node, UsageError } from "../../compiler/index.ts";
+import type { Axis } from "../axis.ts";
+import { asWeight } from "../lora.ts";
+import type { Range } from "../params.ts";
+import { matchesPath } from "../path-patterns.ts";
+import type { Stage } from "../stage.ts";
+import type { Tensor } from "../tensor.ts";
+import { adamw } from "./adamw.ts";
+import { piecewise } from "./piecewise.ts";
+import type { UpdateRule } from "./update-rule.ts";
+
+/** The rule of a stage. Throws UsageError for settings of Adam beside another rule, which would not act. */
+export function ruleOf({ name, optimizer }: Stage): UpdateRule {
+  const { rule, beta1, beta2, epsilon } = optimizer;
+  if (!rule) return adamw(optimizer);
+  const idle = Object.entries({ beta1, beta2, epsilon }).find(([, v]) => v !== undefined);
+  if (idle)
+    throw new UsageError(
+      `stage "${name}": ${idle[0]} does not act beside a rule; write it as ${rule.name}({ ${idle[0]}: ${idle[1]} })`,
+    );
+  return rule;
+}
+
+/** The range of each trained parameter that has one: what the stage says, else what the parameter declares. */
+export function rangesOf(
+  stage: Stage,
+  trained: readonly Node[],
+  declared: ReadonlyMap<string, Range>,
+): Map<string, Range> {
+  const clamps = Object.entries(stage.clamps ?? {});
+  const names = trained.map(inputName);
+  const idle = clamps.find(([pattern]) => !names.some((n) => matchesPath(pattern, n)));
+  if (idle)
+    throw new UsageError(
+      `stage "${stage.name}": the clamp "${idle[0]}" matches no trained parameter${didYouMean(idle[0], names)}`,
+    );
+  const ranges = names.flatMap((name): [string, Range][] => {
+    const within = clamps.find(([pattern]) => matchesPath(pattern, name))?.[1] ?? declared.get(name);
+    return within ? [[name, within]] : [];
+  });
+  for (const [name, [low, high]] of ranges)
+    if (!(Number.isFinite(low) && Number.isFinite(high) && low <= high))
+      throw new UsageError(
+        `stage "${stage.name}": "${name}" is to stay within [${low}, ${high}], which is no range of numbers`,
+      );
+  return new Map(ranges);
+}
+
+/** The rate multiplier and the weight decay of one parameter. */
+export function settingsOf(stage: Stage, parameter: Node, weights: ReadonlySet<Node>): [number, number] {
+  const { optimizer } = stage;
+  const name = asWeight(inputName(parameter));
+  const decays = optimizer.decays?.(name) ?? weights.has(parameter);
+  const weightDecay = optimizer.weightDecay ?? ruleOf(stage).weightDecay ?? 0;
+  return [optimizer.rateScale?.(name) ?? 1, decays ? weightDecay : 0];
+}
+
+/** Of every trained parameter, by its name. */
+export const settingsByName = (stage: Stage, trained: readonly Node[], weights: ReadonlySet<Node>) =>
+  new Map(trained.map((n) => [inputName(n), settingsOf(stage, n, weights)]));
+
+/** Rate multiplier and decay of every element of an arena. */
+export function perElement(
+  settings: ReadonlyMap<string, [number, number]>,
+  { entries }: ArenaLayout,
+  arena: Axis<"arena">,
+): Tensor<"arena">[] {
+  return [0, 1].map((which) =>
+    piecewise(
+      entries.map((e) => ({ start: e.offset, value: settings.get(e.name)![which]! })),
+      arena,
+    ),
+  );
+}

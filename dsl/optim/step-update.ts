@@ -1,0 +1,74 @@
+/** The update of a step: from the gradients of a whole batch to parameters, the optimizer's state, and what is told of it. */
+import type { Node } from "../../compiler/index.ts";
+import { averaged, type EmaOptions } from "../ema.ts";
+import type { Range } from "../params.ts";
+import type { Optimizer } from "../stage.ts";
+import { add, cast, select, state, type Tensor } from "../tensor.ts";
+import { trainingState } from "../training-state.ts";
+import type { Batch, Stored } from "./accumulation.ts";
+import { numbered, type Placed, updateArena } from "./arenas.ts";
+import { clipByNorm, globalNorm } from "./clip.ts";
+import { isFiniteNorm, type LossScale, lossScaleAfter, unscaled } from "./loss-scale.ts";
+import type { UpdateRule } from "./update-rule.ts";
+
+/** How a stage updates. */
+export interface UpdateOptions {
+  readonly optimizer: Optimizer;
+  readonly rule: UpdateRule;
+  readonly ema: EmaOptions | undefined;
+  /** Rate multiplier and decay, and the range, by parameter. */
+  readonly settings: ReadonlyMap<string, [number, number]>;
+  readonly ranges: ReadonlyMap<string, Range>;
+  readonly lossScale: LossScale | undefined;
+}
+
+/** What a step tells, and what it stores. */
+export interface StepUpdate {
+  readonly figures: readonly (readonly [string, Node])[];
+  readonly stored: readonly Stored[];
+}
+
+/** The scale that gradients come with, as it is in the store. */
+export const scaleInStore = (lossScale: LossScale | undefined): Tensor<never> | undefined =>
+  lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
+
+export function stepUpdate(batch: Batch, placed: readonly Placed[], options: UpdateOptions): StepUpdate {
+  const { optimizer, rule, ema, settings, ranges, lossScale } = options;
+  const scale = scaleInStore(lossScale);
+  const gradients = batch.gradients.map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
+  const norm = globalNorm(
+    gradients,
+    placed.map((place) => place.axis),
+  );
+  const done = state(trainingState.step, "i32", []);
+  const rate = optimizer.rate(cast(done, "f32"));
+  const step = add(done, 1) as Tensor<never>;
+  const adapting = lossScale?.goodSteps === undefined ? undefined : { finite: isFiniteNorm(norm), scale: scale! };
+  /** Nothing moves in a step whose gradient is not finite. */
+  const unlessSkipped = <A extends string>(after: Tensor<A>, now: Tensor<A>): Tensor<A> =>
+    (adapting ? select(adapting.finite, after, now) : after) as Tensor<A>;
+  const arenas = placed.flatMap((place, i): Stored[] => {
+    const { arena, before, average } = place;
+    const gradient = optimizer.clip === undefined ? gradients[i]! : clipByNorm(gradients[i]!, norm, optimizer.clip);
+    const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
+    const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
+      output: numbered(output, i),
+      state,
+      node: unlessSkipped(next, now),
+    });
+    return [
+      range("parameters", arena.parameters, after.parameter, before.parameter),
+      ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
+      ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
+    ];
+  });
+  const scaling = adapting && lossScaleAfter(adapting.scale, adapting.finite);
+  return {
+    figures: [...Object.entries(batch.figures), ...Object.entries({ rate, gradient_norm: norm, ...scaling?.figures })],
+    stored: [
+      ...arenas,
+      { output: "step", state: trainingState.step, node: unlessSkipped(step, done as Tensor<never>) },
+      ...(scaling?.stored ?? []),
+    ],
+  };
+}

@@ -1,0 +1,52 @@
+/** Which parameters of a loss a stage trains, and which it leaves as they are. */
+import {
+  coreOf,
+  inputName,
+  isParameter,
+  type Node,
+  operandsAs,
+  opRecord,
+  topological,
+  UsageError,
+} from "../compiler/index.ts";
+import type { Adapter } from "./lora.ts";
+import { settingsOf } from "./optim/settings.ts";
+import { chosenBy, unmatched } from "./path-patterns.ts";
+import type { Stage } from "./stage.ts";
+
+/** Trained parameters first those that decay, so that the per-element settings are few runs. */
+export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]): { trained: Node[]; frozen: Node[] } {
+  const all = topological([loss]).filter(isParameter);
+  const updates = new Set(adapters.flatMap(({ down, up }) => [down, up]));
+  const adapted = new Set(adapters.map(({ weight }) => weight));
+  const patterns = stage.trainable ?? (stage.lora ? [] : ["**"]);
+  const given = all.map(inputName).filter((name) => !updates.has(name));
+  const wrongPattern = unmatched(patterns, given);
+  if (wrongPattern !== undefined) throw new UsageError(`stage "${stage.name}": ${wrongPattern}`);
+  const isChosen = chosenBy(patterns);
+  const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
+  const trained = all.filter((n) => isLearned(inputName(n)));
+  if (trained.length === 0) {
+    const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} leaves none`;
+    throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);
+  }
+  const wrong = trained.find((n) => n.type.dtype !== "f32");
+  if (wrong) throw new UsageError(`parameter "${inputName(wrong)}" is ${wrong.type.dtype}: trained parameters are f32`);
+  const weights = contractedParameters(loss);
+  const key = (n: Node) => settingsOf(stage, n, weights).join();
+  const groups = new Map<string, Node[]>();
+  for (const n of trained) groups.set(key(n), [...(groups.get(key(n)) ?? []), n]);
+  const kept = new Set(trained);
+  return { trained: [...groups.values()].flat(), frozen: all.filter((n) => !kept.has(n)) };
+}
+
+/** Parameters that are factors of a product or tables, as they are or moved. */
+export function contractedParameters(loss: Node): Set<Node> {
+  const found = new Set<Node>();
+  const source = (node: Node): Node => (opRecord(node.op).kind === "movement" ? source(node.operands[0]!) : node);
+  for (const node of topological([loss])) {
+    const read = coreOf(node)?.kind === "contraction" ? node.operands : operandsAs(node, "table");
+    for (const operand of read.map(source)) if (isParameter(operand)) found.add(operand);
+  }
+  return found;
+}

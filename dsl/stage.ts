@@ -1,0 +1,84 @@
+/** A stage of training: what is learned, by which loss and optimizer, in which precision. */
+import { type Precision, precisions, UsageError } from "../compiler/index.ts";
+import type { EmaOptions } from "./ema.ts";
+import type { FrozenDType } from "./frozen.ts";
+import type { LoraOptions } from "./lora.ts";
+import type { LossResult } from "./losses.ts";
+import type { AdamOptions } from "./optim/adamw.ts";
+import type { Schedule } from "./optim/schedule.ts";
+import type { UpdateRule } from "./optim/update-rule.ts";
+import type { Params, Range } from "./params.ts";
+
+/** How parameters move. What is said of Adam (beta1, beta2, epsilon) is for the default rule alone. */
+export interface Optimizer extends AdamOptions {
+  readonly rate: Schedule;
+  /** Default AdamW: `adamw()`. Others are `adam`, `sgd`, `lamb`, `lion`, and what `updateRule` makes. */
+  readonly rule?: UpdateRule;
+  /** Default what the rule says; 0.01 of AdamW. */
+  readonly weightDecay?: number;
+  /** The largest global gradient norm; default unlimited. */
+  readonly clip?: number;
+  /** True for parameters that weight decay acts on; by default those that are contracted or looked up: not biases, norms, scales. */
+  readonly decays?: (name: string) => boolean;
+  /** Multiplies the learning rate of a parameter: layer-wise decay. Default 1. */
+  readonly rateScale?: (name: string) => number;
+}
+
+export interface Stage {
+  readonly kind: "heddle.stage";
+  readonly name: string;
+  /** Declares inputs, runs the model, and gives the loss. */
+  readonly loss: (p: Params) => LossResult;
+  /**
+   * Path patterns of what is learned: `*` stands for one part of a path, `**` for any number; what a pattern with `!` before
+   * it matches is not learned, in whatever order they stand: `"!text.**"` alone is all but the text. Default everything.
+   */
+  readonly trainable?: readonly string[];
+  readonly optimizer: Optimizer;
+  /**
+   * The least and largest value that parameters are left, by path pattern: they are clamped after each update. Goes before
+   * what parameters themselves declare (`within`).
+   */
+  readonly clamps?: Readonly<Record<string, Range>>;
+  /**
+   * Linears that learn a low-rank update instead of their weight, which is frozen. Where `trainable` is left out, the
+   * updates are all that is learned. They have the rate and the decay of the weight. A run's weights have them merged.
+   */
+  readonly lora?: LoraOptions;
+  /**
+   * An average of what is learned, kept beside it. It is what a run writes, and so what is evaluated and exported;
+   * gradients are of the weights themselves, with which a resumed run goes on.
+   */
+  readonly ema?: EmaOptions;
+  /**
+   * In which floats forward and backward passes are computed, where the device can. Parameters, their gradients, the
+   * optimizer's state, losses and statistics are f32 in either. Default "f32".
+   */
+  readonly precision?: Precision;
+  /**
+   * What weights that are not learned are kept as on the device: "f16" halves and "int8" quarters their memory, and rounds
+   * them there. What a run writes of them is what it was given, to the bit. Default: as `precision`.
+   */
+  readonly frozen?: FrozenDType;
+  /**
+   * With "f16": what the loss is multiplied by, and the gradient divided by, so that small cotangents stay above what f16
+   * rounds to 0. A power of two, which then is fixed. By default it begins at 1024 and adapts: a step whose gradient is not
+   * finite is skipped and halves it, and 2000 good steps in a row double it.
+   */
+  readonly lossScale?: number;
+  /**
+   * Micro-batches that one update is made of; default 1. Each is fed and computed by itself, so that a large batch needs
+   * the memory of a small one. The step is that of the large batch: samples lie along the axis "batch" of inputs. A loss that
+   * compares them, as contrastive ones do, takes a second forward pass.
+   */
+  readonly accumulate?: number;
+}
+
+export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
+
+/** The precision that a job's setting names. Throws UsageError for another word. */
+export function precisionNamed(text: string): Precision {
+  const found = precisions.find((p) => p === text);
+  if (!found) throw new UsageError(`precision is one of ${precisions.join(", ")}, not "${text}"`);
+  return found;
+}

@@ -1,0 +1,31 @@
+/** Frozen weights in the store of a run, which keeps them as its step asks; what a run writes of them is what it was given. */
+import type { Store } from "../../backends/backend.ts";
+import { type HostTensor, hostTensor, UsageError } from "../../compiler/index.ts";
+import { quantized } from "../quantized-weights.ts";
+import type { CompiledStep } from "./job.ts";
+
+/** Writes a frozen weight as the step keeps it. Throws UsageError for a number that is beyond that. */
+export async function writeFrozen(
+  { frozenAs }: Pick<CompiledStep, "frozenAs">,
+  store: Store,
+  name: string,
+  value: HostTensor,
+): Promise<void> {
+  const integers = frozenAs?.quantized.find((q) => q.parameter === name);
+  if (integers) {
+    const { words, scales } = quantized(integers, value);
+    await store.write(integers.words.name, words);
+    await store.write(integers.scales.name, scales);
+    return;
+  }
+  await store.write(name, frozenAs?.halves.includes(name) ? asHalves(name, value) : value);
+}
+
+function asHalves(name: string, { axes, data }: HostTensor): HostTensor {
+  const halves = Float16Array.from(data as ArrayLike<number>);
+  const beyond = halves.findIndex((h, i) => !Number.isFinite(h) && Number.isFinite(data[i]!));
+  if (beyond < 0) return hostTensor("f16", axes, halves);
+  throw new UsageError(
+    `the frozen weight "${name}" has ${data[beyond]}, which is more than f16 holds: keep frozen weights as they are with frozen: "f32" in the stage`,
+  );
+}

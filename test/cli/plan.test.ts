@@ -1,0 +1,186 @@
+/** `heddle plan` and `heddle inspect job.ts`: what they print of small stages and jobs, and what they refuse. */
+import { describe, expect, it } from "vitest";
+import { heddle, modelFile } from "./support.ts";
+
+const small = (prefix: string, sizes: object) =>
+  Object.entries(sizes).flatMap(([key, value]) => ["--set", `${prefix}.${key}=${value}`]);
+const tiny = [
+  "internvl-g",
+  ...small("vision", { width: 32, depth: 2, heads: 2, mlp: 48, image: 28, patch: 14 }),
+  ...small("text", { width: 32, depth: 2, heads: 2, mlp: 48, vocab: 61, context: 6, queries: 3 }),
+  ...["--set", "embed=16", "--set", "poolingHeads=2"],
+];
+const anyBatch = modelFile("../support/job-of-any-batch.ts");
+
+async function planned(...args: readonly string[]): Promise<string> {
+  const { out, err, status } = await heddle("plan", ...args);
+  expect([status, err]).toEqual([0, ""]);
+  return out;
+}
+// biome-ignore lint/suspicious/noExplicitAny: figures of a report, each compared by the test that reads it.
+const figures = async (...args: readonly string[]): Promise<any> => JSON.parse(await planned(...args, "--json"));
+
+describe("heddle plan", () => {
+  it("prints a job on one device, with the largest batch that fits", async () => {
+    expect(await planned(anyBatch, "--hardware", "M2-Max", "--memory", "1MB")).toMatchSnapshot();
+  });
+
+  it("prints a stage in f16, in micro-batches", async () => {
+    const args = [...tiny, "--stage", "2", "--hardware", "H200", "--precision", "f16", "--batch", "1000"];
+    expect(await planned(...args)).toMatchSnapshot();
+  });
+
+  it("prints a stage on devices that a network joins", async () => {
+    const args = [
+      ...tiny,
+      "--stage",
+      "2",
+      "--hardware",
+      "160×A100-80G,IB-200G",
+      "--batch",
+      "128",
+      "--efficiency",
+      "0.5",
+    ];
+    expect(await planned(...args)).toMatchSnapshot();
+  });
+
+  it("fits the largest batch into the memory, and not one more", async () => {
+    const stage = [anyBatch, "--hardware", "H200"];
+    const { largest } = await figures(...stage, "--memory", "1MB");
+    expect(largest.batch).toBeGreaterThan(1);
+    expect(largest.tooMany).toBe(largest.batch + 1);
+    const at = async (batch: number) => (await figures(...stage, "--batch", String(batch), "--memory", "1MB")).bytes;
+    expect(await at(largest.batch)).toBeLessThanOrEqual(1e6);
+    expect(await at(largest.batch + 1)).toBeGreaterThan(1e6);
+  });
+
+  it("takes a share of the device's memory", async () => {
+    const { hardware } = await figures(
+      ...tiny,
+      "--stage",
+      "2",
+      "--hardware",
+      "H200",
+      "--memory",
+      "0.5",
+      "--batch",
+      "2",
+    );
+    expect(hardware.memory).toBe(70.5e9);
+  });
+
+  it("says where nothing fits, and what each device would have of a divided state", async () => {
+    const args = [...tiny, "--stage", "2", "--hardware", "4×H200", "--memory", "100kB"];
+    const report = await figures(...args);
+    expect(report).toMatchObject({ fits: false, largest: { batch: 0, because: "memory" } });
+    expect(report.sharded).toBeLessThan(report.bytes);
+    expect(await planned(...args)).toContain("it does not fit");
+  });
+
+  it("divides efficiency out of the roofline, and adds what devices exchange", async () => {
+    const args = (hardware: string, ...more: string[]) => [
+      ...tiny,
+      "--stage",
+      "2",
+      "--hardware",
+      hardware,
+      "--batch",
+      "8",
+      ...more,
+    ];
+    const one = await figures(...args("H200"));
+    const half = await figures(...args("H200", "--efficiency", "0.5"));
+    expect(half.time.update).toBeCloseTo(2 * one.time.update, 12);
+    const { time, parameters, hardware } = await figures(...args("2×H200", "--efficiency", "1"));
+    expect(hardware.link.bytesPerSecond).toBe(450e9);
+    // Each sends half of the gradients twice; arenas are a little larger than what lies in them.
+    const least = (4 * parameters.trained) / 450e9;
+    expect(time.exchange).toBeGreaterThanOrEqual(least);
+    expect(time.exchange).toBeLessThan(2 * least);
+  });
+
+  it("plans a user's own job, at its own batch", async () => {
+    const report = await figures(anyBatch, "--hardware", "RTX-4090", "--set", "batch=6", "--memory", "1MB");
+    expect(report).toMatchObject({
+      subject: "batched",
+      steps: 1,
+      batch: { micro: 6, microBatches: 1, update: 6 },
+      fits: true,
+    });
+    expect(report.largest.batch).toBeGreaterThan(6);
+    expect(report.parameters.trained).toBe(report.parameters.all);
+  });
+
+  it.each([
+    [
+      "no stage of a model",
+      ["internvl-g", "--hardware", "H200"],
+      'say which stage of "internvl-g" is meant, as in --stage 2',
+    ],
+    ["a stage of a job", [anyBatch, "--stage", "1", "--hardware", "H200"], "--stage names a stage of a model"],
+    ["an unknown stage", [...tiny, "--stage", "9", "--hardware", "H200"], 'has no stage "9"'],
+    [
+      "unknown hardware",
+      [...tiny, "--stage", "2", "--hardware", "H2000"],
+      'no hardware "H2000" is on record; did you mean "H200"',
+    ],
+    ["many without a link", [...tiny, "--stage", "2", "--hardware", "9×H200"], "say what joins 9 of H200"],
+    [
+      "more than one here",
+      [...tiny, "--stage", "2", "--hardware", "2×here"],
+      "is the one device that --device webgpu takes",
+    ],
+    ["a job without precision", [anyBatch, "--hardware", "H200", "--precision", "f16"], 'has no setting "precision"'],
+  ])("refuses %s", async (_, args, message) => {
+    const { status, out, err } = await heddle("plan", ...args);
+    expect([status, out]).toEqual([1, ""]);
+    expect(err).toContain(message);
+  });
+
+  it.each([
+    ["--efficiency", "0"],
+    ["--efficiency", "1.5"],
+    ["--memory", "much"],
+    ["--batch", "0"],
+  ])("refuses %s %s", async (option, value) => {
+    const { status } = await heddle("plan", ...tiny, "--stage", "2", "--hardware", "H200", option, value);
+    expect(status).toBe(1);
+  });
+});
+
+describe("heddle inspect of a job", () => {
+  it("says what it says of a stage", async () => {
+    const { status, out } = await heddle("inspect", anyBatch);
+    expect(status).toBe(0);
+    expect(out.replace(/compiled in .*/, "compiled in ...")).toMatchSnapshot();
+  });
+
+  it("takes the job's batch unless --batch says another", async () => {
+    const inspected = async (...more: string[]) =>
+      JSON.parse((await heddle("inspect", anyBatch, "--json", ...more)).out);
+    const [own, set, asked] = [await inspected(), await inspected("--set", "batch=7"), await inspected("--batch", "7")];
+    expect([own.sizes.batch, set.sizes.batch, asked.sizes.batch]).toEqual([4, 7, 7]);
+    expect(set.operations).toEqual(asked.operations);
+    expect(own.operations.backward.macs).toBeGreaterThan(own.operations.forward.macs);
+    expect(own.trainable).toMatchObject({ stage: "batched", parameters: own.parameters });
+  });
+
+  it("lists its kernels, and shows a stage of the road", async () => {
+    const kernels = await heddle("inspect", anyBatch, "--kernels", "*");
+    expect(kernels.out).toMatch(/^stage-1|^\S+: \d+ kernels of \d+ shapes/);
+    const pass = await heddle("inspect", anyBatch, "--pass", "canonicalize");
+    expect(pass.out).toContain("graph @");
+  });
+
+  it.each([
+    [["--stage", "1"], "--stage is about a model"],
+    [["--graph", "decode"], "--graph is about a model"],
+    [["--dtype", "f16"], "a job says it by its settings: --set precision=f16"],
+    [["--set", "batsh=3"], "batsh"],
+  ])("refuses %j", async (more, message) => {
+    const { status, err } = await heddle("inspect", anyBatch, ...more);
+    expect(status).toBe(1);
+    expect(err).toContain(message);
+  });
+});

@@ -1,0 +1,12 @@
+/** A small InternViT with UperNet for three classes of places. */
+import { defineModel, type Model } from "../../dsl/index.ts";
+import { bundledModels, type SegmentationConfig } from "../../models/index.ts";
+import tiny from "./tiny-model.ts";
+
+const published = bundledModels.find((m) => m.name === "internvit-6b-upernet") as unknown as Model<SegmentationConfig>;
+
+export default defineModel<SegmentationConfig>({
+  ...published,
+  name: "tiny-upernet",
+  config: { ...published.config, vision: tiny.config.vision, classes: 3, blocks: [1, 1, 2, 2], channels: 4 },
+});

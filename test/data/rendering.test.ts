@@ -1,0 +1,161 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import sharp from "sharp";
+import { describe, expect, it } from "vitest";
+import { FileError } from "../../compiler/index.ts";
+import { render } from "../../data/decoding/render.ts";
+import { DecodingError, renderer } from "../../data/decoding/threads.ts";
+import { decodeImage, openData } from "../../data/index.ts";
+import { collect, temporaryFolder } from "./support.ts";
+
+/** A picture each of whose pixels has a colour of its own. */
+const ramp = (width: number, height: number) =>
+  sharp(
+    Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7 + Math.floor(i / 50)) % 256),
+    { raw: { width, height, channels: 3 } },
+  );
+
+const grey = (width: number, height: number, at: (x: number, y: number) => number) =>
+  sharp(
+    Uint8Array.from({ length: width * height }, (_, i) => at(i % width, Math.floor(i / width))),
+    { raw: { width, height, channels: 1 } },
+  )
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+
+const plain = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
+
+describe("render", () => {
+  it("shows what decodeImage decodes where nothing is drawn", async () => {
+    const bytes = await ramp(13, 7).png().toBuffer();
+    for (const fit of ["squash", "crop", "pad"] as const) {
+      const image = { name: "x", bytes };
+      const { pixels } = await render({ image, seed: 1, keys: [] }, { size: 5, fit, normalization: plain });
+      const expected = await decodeImage(image, { size: 5, fit });
+      const planes = [0, 1, 2].flatMap((channel) =>
+        Array.from({ length: 25 }, (_, i) => expected.data[i * expected.channels + channel]! / 255),
+      );
+      for (const [i, value] of planes.entries()) expect(pixels[i]).toBeCloseTo(value, 6);
+    }
+  });
+
+  it("cuts random windows from the picture itself, turned upright", async () => {
+    // Orientation 6: what is stored as 40 x 20 is shown as 20 x 40.
+    const bytes = await ramp(40, 20).jpeg().withMetadata({ orientation: 6 }).toBuffer();
+    const image = { name: "x", bytes };
+    const options = { size: 4, fit: "crop", augmentation: { scale: [1, 1], ratio: [0.5, 0.5] } } as const;
+    const whole = await render({ image, seed: 1, keys: [3] }, options);
+    const squashed = await render({ image, seed: 1, keys: [3] }, { size: 4, fit: "squash" });
+    expect(whole.pixels).toEqual(squashed.pixels);
+    const parts = await Promise.all(
+      [1, 2, 3].map((key) =>
+        render({ image, seed: 1, keys: [key] }, { ...options, augmentation: { scale: [0.1, 0.5] } }),
+      ),
+    );
+    expect(new Set(parts.map(({ pixels }) => pixels.join())).size).toBe(3);
+  });
+
+  it("shows annotations as their pictures, with every fit, window and flip", async () => {
+    const [width, height] = [11, 6];
+    const classes = (x: number, y: number) => (x < 5 ? 0 : 100) + (y < 3 ? 0 : 50);
+    const mask = { name: "mask", bytes: await grey(width, height, classes) };
+    const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => {
+      const pixel = Math.floor(i / 3);
+      return classes(pixel % width, Math.floor(pixel / width));
+    });
+    const image = {
+      name: "x",
+      bytes: await sharp(data, { raw: { width, height, channels: 3 } })
+        .png()
+        .toBuffer(),
+    };
+    const variants = [
+      { fit: "squash" },
+      { fit: "crop" },
+      { fit: "pad" },
+      { fit: "crop", augmentation: { flip: 1 } },
+      { fit: "crop", augmentation: { scale: [0.3, 1], flip: 0.5 } },
+    ] as const;
+    for (const variant of variants) {
+      for (const key of [1, 2, 3, 4]) {
+        const shown = await render(
+          { image, mask, seed: 4, keys: [key] },
+          { size: 24, normalization: plain, ...variant },
+        );
+        const green = shown.pixels.subarray(24 * 24, 2 * 24 * 24);
+        let same = 0;
+        for (const [i, number] of shown.mask!.entries()) {
+          const colour = number === 255 ? 116 : number; // the green of what pictures are padded with
+          if (Math.abs(green[i]! * 255 - colour) < 26) same += 1;
+        }
+        expect(same / (24 * 24), `${JSON.stringify(variant)} ${key}`).toBeGreaterThan(0.8); // edges are blurred by resizing
+        if (variant.fit === "pad")
+          expect(shown.mask!.filter((n) => n === 255).length / 24).toBeCloseTo(24 * (5 / 11), -1);
+      }
+    }
+  });
+
+  it("refuses annotations that are no class numbers, or of another size", async () => {
+    const image = { name: "x", bytes: await ramp(4, 4).png().toBuffer() };
+    const options = { size: 4, fit: "squash" } as const;
+    const job = (bytes: Uint8Array) => ({ image, mask: { name: "m", bytes }, seed: 0, keys: [] });
+    await expect(render(job(image.bytes), options)).rejects.toThrow(/grey png files of 8 bits/);
+    await expect(render(job(await grey(5, 4, () => 0)), options)).rejects.toThrow(
+      /4 x 4 pixels and its annotation 5 x 4/,
+    );
+  });
+});
+
+describe("rendering threads", () => {
+  it("give the same bits as this thread, whatever their number", async () => {
+    const folder = temporaryFolder();
+    await mkdir(join(folder, "images"));
+    await mkdir(join(folder, "annotations"));
+    for (let i = 0; i < 7; i += 1) {
+      await writeFile(
+        join(folder, "images", `${i}.jpg`),
+        await ramp(20 + i, 17)
+          .jpeg()
+          .toBuffer(),
+      );
+      await writeFile(join(folder, "annotations", `${i}.png`), await grey(20 + i, 17, (x, y) => (x * y) % 9));
+    }
+    await writeFile(join(folder, "images", "broken.jpg"), "no picture");
+    await writeFile(join(folder, "annotations", "broken.png"), await grey(3, 3, () => 0));
+    const image = { size: 8, fit: "crop", augmentation: { scale: [0.3, 1], flip: 0.5 } } as const;
+    const runs = [0, 1, 2].map(async (workers) => {
+      const data = await openData([folder], "masks", { batch: 3, seed: 2, image, workers });
+      const batches = await collect(
+        data.batches(undefined, () => {}),
+        8,
+      );
+      await data.dispose();
+      return { batches, skipped: [...data.skipped()] };
+    });
+    const [none, ...others] = await Promise.all(runs);
+    for (const run of others) expect(run).toEqual(none);
+    expect(none!.skipped).toHaveLength(1);
+    expect(new Set(none!.batches.flatMap(({ samples }) => samples.map((s) => s.mask.join()))).size).toBeGreaterThan(7);
+  });
+
+  it("tell once that one of them ended, and blame no sample for it", async () => {
+    const image = { name: "x", bytes: await ramp(4, 4).png().toBuffer() };
+    const pool = renderer({ size: 1.5, fit: "crop" }, 2); // a size that openData would have refused
+    const asked = [1, 2, 3].map((key) => pool.render({ image, seed: 0, keys: [key] }));
+    const reasons = await Promise.all(
+      asked.map((one) =>
+        one.then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+      ),
+    );
+    expect(new Set(reasons).size).toBe(1);
+    expect(reasons[0]).toBeInstanceOf(DecodingError);
+    expect(reasons[0]).not.toBeInstanceOf(FileError);
+    expect(String(reasons[0])).toMatch(/a thread that decodes pictures ended: .*1\.5.*--resume/s);
+    await expect(pool.render({ image, seed: 0, keys: [4] })).rejects.toBe(reasons[0]);
+    await pool.dispose();
+  });
+});

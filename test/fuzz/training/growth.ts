@@ -1,0 +1,87 @@
+/** Whether a training run takes more and more: memory, device buffers, open files, handles. */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import type { Backend } from "../../../backends/backend.ts";
+import { train } from "../../../runtime/index.ts";
+import { heldBytes } from "./held-bytes.ts";
+import job from "./job.ts";
+
+export interface GrowthOptions {
+  readonly backend: Backend;
+  readonly steps: number;
+  readonly tell: (text: string) => void;
+}
+
+/** Numbers that must not grow, taken between steps after garbage was collected. */
+interface Sample {
+  readonly step: number;
+  readonly heapMiB: number;
+  readonly arraysMiB: number;
+  readonly residentMiB: number;
+  readonly deviceMiB: number;
+  readonly files: number;
+  readonly handles: number;
+}
+
+/** By how much a number may be larger in the last quarter of a run than in its second: what allocators keep comes and goes. */
+const slack: Readonly<Record<Exclude<keyof Sample, "step">, number>> = {
+  heapMiB: 2,
+  arraysMiB: 0.5,
+  residentMiB: 48,
+  deviceMiB: 0,
+  files: 0,
+  handles: 0,
+};
+
+const samples = 40;
+
+/** What grew, one text a number. */
+export async function growthOf({ backend, steps, tell }: GrowthOptions): Promise<string[]> {
+  const folder = mkdtempSync(join(tmpdir(), "heddle-growth-"));
+  const taken: Sample[] = [];
+  const every = Math.ceil(steps / samples);
+  const built = await job.build({ steps, checkpointEvery: 2 * every, delay: 0, validate: true });
+  const validate = {
+    ...built.validate!,
+    every,
+    run: async (run: Parameters<NonNullable<typeof built.validate>["run"]>[0]) => {
+      const figures = await built.validate!.run(run);
+      taken.push(sampled(run.step, backend));
+      return figures;
+    },
+  };
+  try {
+    await train({ ...built, validate }, { folder, backend, note: () => {} });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const quarter = Math.floor(taken.length / 4);
+  const [early, late] = [taken.slice(quarter, 2 * quarter), taken.slice(-quarter)];
+  for (const sample of [early[0], late.at(-1)]) tell(JSON.stringify(sample));
+  return Object.entries(slack).flatMap(([name, most]) => {
+    const largest = (of: readonly Sample[]) => Math.max(...of.map((s) => s[name as keyof Sample]));
+    const grown = largest(late) - largest(early);
+    return grown > most ? [`${name} grew by ${grown}, from ${largest(early)}, in half of ${steps} steps`] : [];
+  });
+}
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+function sampled(step: number, backend: Backend): Sample {
+  collect();
+  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
+  const mebibytes = (bytes: number) => Math.round(bytes / 2 ** 10) / 2 ** 10;
+  return {
+    step,
+    heapMiB: mebibytes(heapUsed),
+    arraysMiB: mebibytes(arrayBuffers),
+    residentMiB: mebibytes(rss),
+    deviceMiB: mebibytes(heldBytes(backend)),
+    files: readdirSync("/proc/self/fd").length,
+    handles: process.getActiveResourcesInfo().length,
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * A small job with all that a run has to keep: f16 with a loss scale that halves now and then, micro-batches, dropout,
+ * an average of the weights, a schedule, and a validation that keeps the best. Where `KILL_AT` is set
+ * it kills its own process at that operation on the disk.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { hostTensor, makeGraph, type SizedAxis } from "../../../compiler/index.ts";
+import {
+  add,
+  axis,
+  constantInit,
+  cosine,
+  defineStage,
+  dropout,
+  gelu,
+  input,
+  linear,
+  mean,
+  mul,
+  type Params,
+  rootParams,
+  sqrt,
+  sub,
+  symbol,
+  trainingStep,
+} from "../../../dsl/index.ts";
+import { defineJob, randomStream, type TrainingJob, type Validation } from "../../../runtime/index.ts";
+import { killAtOperation } from "./kill-at.ts";
+
+const batch = axis("batch", symbol("batch"));
+const [wide, hidden, one] = [axis("wide", 6), axis("hidden", 9), axis("one", 1)];
+
+/** The squared errors for y, and √(w²·s²), whose gradient is NaN where s is 0 and whose loss is none the less a number. */
+function errors(p: Params) {
+  const x = input("x", "f32", [batch, wide]);
+  const h = dropout(p, gelu(linear(p.scope("in"), x, [wide], [hidden])), [batch, hidden], 0.2);
+  const apart = sub(linear(p.scope("out"), h, [hidden], [one]), input("y", "f32", [batch, one]));
+  const kink = mul(p.parameter("slope", [one], constantInit(1)), input("s", "f32", [batch, one]));
+  return { error: mul(apart, apart), kink: sqrt(mul(kink, kink)) };
+}
+
+const error = (p: Params) => mean(errors(p).error, [batch, one]);
+
+function stepOf() {
+  return trainingStep(
+    defineStage({
+      name: "hard",
+      precision: "f16",
+      accumulate: 2,
+      ema: { decay: 0.9 },
+      loss: (p) => {
+        const { error, kink } = errors(p);
+        const loss = mean(add(error, mul(kink, 1e-3)), [batch, one]);
+        return { loss };
+      },
+      optimizer: { rate: cosine({ peak: 3e-2, steps: 40, warmup: 3 }), clip: 1 },
+    }),
+  );
+}
+
+const rows = 4;
+
+/** The gradients of these batches are not finite. */
+const overflows = [5, 12];
+
+/** A batch, a function of its number alone. */
+function feeds(position: number, stream = "train") {
+  const draw = randomStream(5, stream);
+  const x = draw.fill({ kind: "normal", mean: 0, std: 1 }, rows * 6, position);
+  const y = Float32Array.from({ length: rows }, (_, i) => Math.sin(x[6 * i]!) + x[6 * i + 1]! * x[6 * i + 2]!);
+  const s = new Float32Array(rows).fill(overflows.includes(position) ? 0 : 1);
+  const sized = (...axes: SizedAxis[]): SizedAxis[] => [{ name: "batch", size: rows }, ...axes];
+  return {
+    x: hostTensor("f32", sized({ name: "wide", size: 6 }), x),
+    y: hostTensor("f32", sized({ name: "one", size: 1 }), y),
+    s: hostTensor("f32", sized({ name: "one", size: 1 }), s),
+  };
+}
+
+function validation(): Validation {
+  const graph = makeGraph("error", [{ name: "error", node: error(rootParams()) }]);
+  const { x, y } = feeds(0, "validation");
+  return {
+    every: 3,
+    run: async ({ evaluate }) => ({ error: (await evaluate(graph, { x, y })).error!.data[0]! }),
+    best: { metric: "error", mode: "min" },
+  };
+}
+
+export default defineJob({
+  name: "hard",
+  summary: "a small job with all that a run has to keep",
+  config: { steps: 12, checkpointEvery: 4, delay: 0, validate: true },
+  mayChange: ["delay"],
+  build: async ({ steps, checkpointEvery, delay, validate }): Promise<TrainingJob> => {
+    killAtOperation(Number(process.env.KILL_AT ?? Number.POSITIVE_INFINITY));
+    return {
+      step: stepOf(),
+      steps,
+      sizes: { batch: rows },
+      seed: 7,
+      checkpointEvery,
+      ...(validate && { validate: validation() }),
+      async *batches(cursor) {
+        for (let position = (cursor as number | undefined) ?? 0; ; position++) {
+          if (delay > 0) await sleep(delay);
+          yield { feeds: feeds(position), next: position + 1 };
+        }
+      },
+    };
+  },
+});

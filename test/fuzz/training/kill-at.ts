@@ -1,0 +1,38 @@
+/** Ends this process as kill -9 does, at an operation on the disk that is counted off: before it, or halfway through a write. */
+import { type FileSystem, nodeFileSystem, type OpenFile } from "../../../runtime/file-system.ts";
+
+const die = (): Promise<never> => {
+  process.kill(process.pid, "SIGKILL");
+  return new Promise(() => {});
+};
+
+/** Replaces the operations of the file system that runs write through. */
+export function killAtOperation(last: number): void {
+  if (!Number.isFinite(last)) return;
+  let done = 0;
+  const isLast = () => ++done === last;
+  const watched = nodeFileSystem as { -readonly [K in keyof FileSystem]: FileSystem[K] };
+  const { open, rename, remove, mkdir, syncFolder } = nodeFileSystem;
+  watched.open = async (path, flags, mode) => {
+    if (flags !== "r" && isLast()) return await die();
+    const file = await open(path, flags, mode);
+    return flags === "r" ? file : watchedFile(file, isLast);
+  };
+  watched.rename = async (from, to) => (isLast() ? await die() : await rename(from, to));
+  watched.remove = async (path) => (isLast() ? await die() : await remove(path));
+  watched.mkdir = async (path) => (isLast() ? await die() : await mkdir(path));
+  watched.syncFolder = async (path) => (isLast() ? await die() : await syncFolder(path));
+}
+
+const watchedFile = (file: OpenFile, isLast: () => boolean): OpenFile => ({
+  read: (...args) => file.read(...args),
+  write: async (buffer, offset, length, position) => {
+    if (!isLast()) return await file.write(buffer, offset, length, position);
+    await file.write(buffer, offset, Math.floor(length / 2), position);
+    return await die();
+  },
+  stat: () => file.stat(),
+  truncate: async (length) => (isLast() ? await die() : await file.truncate(length)),
+  sync: async () => (isLast() ? await die() : await file.sync()),
+  close: () => file.close(),
+});
