@@ -16,6 +16,8 @@ export interface Emoji {
   readonly images: Readonly<Record<ArtistId, string>>;
   /** By language: the name first, then keywords that few other emoji share. */
   readonly texts: Readonly<Record<string, readonly string[]>>;
+  /** By language: keywords that many emoji share, such as "face", "food" or "clock"; some emoji have none. */
+  readonly kinds: Readonly<Record<string, readonly string[]>>;
 }
 
 /** The emoji that every artist drew and every language names, in Unicode's order. */
@@ -33,6 +35,8 @@ export interface EmojiOptions {
   readonly sequences?: boolean;
   /** A keyword that more emoji than this share says too little about any of them and is left out; default 4. */
   readonly keywordShare?: number;
+  /** A keyword that at least so many emoji share says of which kind they are; default 20. */
+  readonly kindShare?: number;
 }
 
 /**
@@ -41,24 +45,21 @@ export interface EmojiOptions {
  * UsageError for a language that CLDR does not have; FileError for a package that is not installed.
  */
 export async function emojiSet(options: EmojiOptions = {}): Promise<EmojiSet> {
-  const { languages = ["en", "zh", "ar", "es"], sequences = false, keywordShare = 4 } = options;
+  const { languages = ["en", "zh", "ar", "es"], sequences = false, keywordShare = 4, kindShare = 20 } = options;
   const known = await knownEmoji(sequences);
   const drawings = await Promise.all(Object.values(artists).map(drawingsOf));
   const names = await Promise.all(languages.map((language) => annotations(language)));
   const complete = known.filter(({ id }) => drawings.every((d) => d.has(id)) && names.every((n) => n.has(id)));
-  const texts = names.map((n) =>
-    distinctive(
-      n,
-      complete.map(({ id }) => id),
-      keywordShare,
-    ),
-  );
+  const ids = complete.map(({ id }) => id);
+  const texts = names.map((n) => distinctive(n, ids, keywordShare));
+  const kinds = names.map((n) => shared(n, ids, kindShare));
   const emoji = complete.map(({ id, category }) => ({
     id,
     characters: String.fromCodePoint(...id.split("-").map((hex) => Number.parseInt(hex, 16))),
     category,
     images: record(Object.keys(artists) as ArtistId[], (_, i) => drawings[i]!.get(id)!),
     texts: record(languages, (_, i) => texts[i]!.get(id)!),
+    kinds: record(languages, (_, i) => kinds[i]!.get(id)!),
   }));
   return { languages, emoji, credits: [...Object.values(artists), namesCredit] };
 }
@@ -140,15 +141,24 @@ async function ownAnnotations(folder: string, language: string): Promise<Readonl
 const named = (annotations: ReadonlyMap<string, Annotation>): ReadonlyMap<string, readonly string[]> =>
   new Map(Array.from(annotations, ([id, { name, keywords }]) => [id, [...new Set([name, ...keywords])]]));
 
+type Texts = ReadonlyMap<string, readonly string[]>;
+
 /** Drops the keywords that more than `share` of these emoji have; names stay. */
-function distinctive(
-  texts: ReadonlyMap<string, readonly string[]>,
-  ids: readonly string[],
-  share: number,
-): ReadonlyMap<string, readonly string[]> {
+function distinctive(texts: Texts, ids: readonly string[], share: number): Texts {
+  const uses = usesOf(texts, ids);
+  return new Map(ids.map((id) => [id, texts.get(id)!.filter((text, i) => i === 0 || uses.get(text)! <= share)]));
+}
+
+/** The keywords that at least `share` of these emoji have; names are none. */
+function shared(texts: Texts, ids: readonly string[], share: number): Texts {
+  const uses = usesOf(texts, ids);
+  return new Map(ids.map((id) => [id, texts.get(id)!.filter((text, i) => i > 0 && uses.get(text)! >= share)]));
+}
+
+function usesOf(texts: Texts, ids: readonly string[]): Map<string, number> {
   const uses = new Map<string, number>();
   for (const id of ids) for (const text of texts.get(id)!) uses.set(text, (uses.get(text) ?? 0) + 1);
-  return new Map(ids.map((id) => [id, texts.get(id)!.filter((text, i) => i === 0 || uses.get(text)! <= share)]));
+  return uses;
 }
 
 const bare = (codePoints: string) =>

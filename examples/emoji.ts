@@ -12,10 +12,10 @@ import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./em
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
-  steps: 1000,
+  steps: 900,
   /** Steps of the second and of the third stage, for each of the first. */
-  writing: 0.6,
-  answering: 2.5,
+  writing: 0.72,
+  answering: 1.7,
   batch: 128,
   /** Conversations of a step; each has several questions, and more steps are worth more than larger ones. */
   answeringBatch: 64,

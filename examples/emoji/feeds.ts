@@ -59,45 +59,55 @@ export const questionIds = (tokenizer: Tokenizer, text: string): number[] =>
 /** Key of the random stream that questions are drawn from, beside those of the data's order. */
 const questionStream = 100;
 
+/** The most tokens of answers that a conversation has. */
+export const mostTargets = 24;
+
 /** Stage 3: a conversation about each picture, as many questions as there is room for; the answers alone are targets. */
 export function chatFeeds({ images: pixels, pairs, at }: ContrastiveBatch, data: EmojiData): Feeds {
   const known = new Map(data.set.emoji.map((e) => [e.id, e]));
   const random = seededRandom(at.seed, questionStream, at.epoch, at.position);
   const rows = pairs.map(({ group }) => conversationOf(() => drawQuestion(data.set, known.get(group)!, random), data));
-  const { context } = chat.text;
-  const axes = [
-    { name: "batch", size: rows.length },
-    { name: "token", size: context },
-  ];
-  const table = (fill: number, of: (row: Turn) => readonly number[]) =>
-    hostTensor("i32", axes, Int32Array.from(rows.flatMap((row) => padded(of(row), context, fill))));
-  return { pixels, ids: table(0, (r) => r.ids), labels: table(noTarget, (r) => r.labels) };
+  const table = (name: string, size: number, of: (row: Conversation) => readonly number[]) =>
+    hostTensor(
+      "i32",
+      [
+        { name: "batch", size: rows.length },
+        { name, size },
+      ],
+      Int32Array.from(rows.flatMap((row) => Array.from({ length: size }, (_, i) => of(row)[i] ?? 0))),
+    );
+  return {
+    pixels,
+    ids: table("token", chat.text.context, (r) => r.ids),
+    places: table("target", mostTargets, (r) => r.places),
+  };
 }
 
-const noTarget = -100;
-
-interface Turn {
+interface Conversation {
   readonly ids: readonly number[];
-  readonly labels: readonly number[];
+  /** Where the tokens of answers stand. */
+  readonly places: readonly number[];
 }
 
 /** Questions and answers until the next ones would be too long. */
-function conversationOf(next: () => Question, { tokenizer }: EmojiData): Turn {
+function conversationOf(next: () => Question, { tokenizer }: EmojiData): Conversation {
   const first = next();
-  let said = answered(questionIds(tokenizer, first.text), first, tokenizer);
+  let said = answered([], questionIds(tokenizer, first.text), first, tokenizer);
   for (;;) {
     const question = next();
     // The EOS of the answer before is there already.
-    const turn = answered(textIds(tokenizer, `\n${question.text}`), question, tokenizer);
-    if (said.ids.length + turn.ids.length > chat.text.context) return said;
-    said = { ids: [...said.ids, ...turn.ids], labels: [...said.labels, ...turn.labels] };
+    const more = answered(said.places, [...said.ids, ...textIds(tokenizer, `\n${question.text}`)], question, tokenizer);
+    if (more.ids.length > chat.text.context || more.places.length > mostTargets) return said;
+    said = more;
   }
 }
 
-function answered(asked: readonly number[], { answer }: Question, tokenizer: Tokenizer): Turn {
+function answered(
+  places: readonly number[],
+  asked: readonly number[],
+  { answer }: Question,
+  tokenizer: Tokenizer,
+): Conversation {
   const said = [...textIds(tokenizer, ` ${answer}`), tokenizer.eos];
-  return { ids: [...asked, ...said], labels: [...asked.map(() => noTarget), ...said] };
+  return { ids: [...asked, ...said], places: [...places, ...said.map((_, i) => asked.length + i)] };
 }
-
-const padded = (ids: readonly number[], length: number, fill: number): readonly number[] =>
-  Array.from({ length }, (_, i) => ids[i] ?? fill);

@@ -46,28 +46,36 @@ export function verdictOf(answer: string, language: string): "yes" | "no" | unde
   return answer === yes ? "yes" : answer === no ? "no" : undefined;
 }
 
-/** What a picture is said to show or not: the emoji's name, one of all its texts, or the group that it is in. */
-export type Thing = "name" | "keyword" | "group";
+/**
+ * What a picture is said to show or not: a keyword that many emoji share, such as "face" or "clock", as POPE asks about
+ * objects of common classes (Li et al. 2023, arXiv:2305.10355); or the group that Unicode has the emoji in.
+ */
+export type Thing = "kind" | "group";
 
-const texts: Readonly<Record<Thing, (emoji: Emoji, language: string) => readonly string[]>> = {
-  name: (emoji, language) => emoji.texts[language]!.slice(0, 1),
-  keyword: (emoji, language) => emoji.texts[language]!,
+const textsOf: Readonly<Record<Thing, (emoji: Emoji, language: string) => readonly string[]>> = {
+  kind: (emoji, language) => emoji.kinds[language]!,
   group: ({ category }) => [category],
 };
 
-export const things = Object.keys(texts) as readonly Thing[];
+export const things = Object.keys(textsOf) as readonly Thing[];
 
-/** A question about a thing: of the emoji itself, or of one of `set` that is drawn from those that have it not. */
+/** Whether there is something of this sort to say of an emoji. */
+export const has = (emoji: Emoji, thing: Thing, language: string): boolean =>
+  textsOf[thing](emoji, language).length > 0;
+
+/** A question about a thing: one of the emoji's own, or one of another's of `set`, drawn, that it has not. */
 export function drawVerdict(
   set: EmojiSet,
   emoji: Emoji,
   { thing, language, isRight }: { readonly thing: Thing; readonly language: string; readonly isRight: boolean },
   random: Random,
 ): Question {
-  const of = texts[thing];
-  const own = new Set(thing === "group" ? of(emoji, language) : emoji.texts[language]!);
+  const of = textsOf[thing];
+  const own = new Set([...of(emoji, language), ...emoji.texts[language]!]);
   for (;;) {
-    const text = pick(random, of(isRight ? emoji : pick(random, set.emoji), language));
+    const texts = of(isRight ? emoji : pick(random, set.emoji), language);
+    if (texts.length === 0) continue;
+    const text = pick(random, texts);
     if (own.has(text) === isRight) return yesNoQuestion(text, language, isRight);
   }
 }
@@ -81,15 +89,19 @@ export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Quest
   const kind = random();
   if (kind < names) return nameQuestion(emoji, language);
   if (kind < names + verdicts) {
-    return drawVerdict(set, emoji, { thing: pick(random, things), language, isRight: random() < 0.5 }, random);
+    const thing = pick(
+      random,
+      things.filter((t) => has(emoji, t, language)),
+    );
+    return drawVerdict(set, emoji, { thing, language, isRight: random() < 0.5 }, random);
   }
   return groupOf(emoji);
 }
 
-/** All questions and answers about names, which the tokenizer learns beside the names themselves. */
+/** All questions, and answers that are names, which the tokenizer learns beside the names themselves. */
 export function questionTexts({ emoji, languages }: EmojiSet): string[] {
   return languages.flatMap((l) => [
-    ...emoji.map((e) => `\n${wordings[l]!.isThis(e.texts[l]![0]!)}`),
+    ...emoji.flatMap((e) => things.flatMap((thing) => textsOf[thing](e, l)).map((x) => `\n${wordings[l]!.isThis(x)}`)),
     ...emoji.flatMap((e) => [`\n${wordings[l]!.name}`, ` ${e.texts[l]![0]!}`]),
   ]);
 }

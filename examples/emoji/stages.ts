@@ -22,7 +22,7 @@ import {
 import emojiModel from "../emoji-model.ts";
 import { evaluate } from "./evaluate.ts";
 import { exportTowers, writeConfig, writeTokenizer } from "./export.ts";
-import { chatFeeds, contrastiveFeeds, generativeFeeds } from "./feeds.ts";
+import { chatFeeds, contrastiveFeeds, generativeFeeds, mostTargets } from "./feeds.ts";
 import { chat, contrastive, generative } from "./models.ts";
 import { type Findings, queriesOf, writeReport } from "./report.ts";
 import { readTested, writeTested } from "./tested.ts";
@@ -97,7 +97,11 @@ export const stageTwo = (): Part => ({
 });
 
 export const stageThree = (): Part => ({
-  stage: { name: "answering", loss: (p) => stageThreeLoss(p, chat), trainable: ["model.**", "lm_head.*"] },
+  stage: {
+    name: "answering",
+    loss: (p) => stageThreeLoss(p, chat, { targets: mostTargets }),
+    trainable: ["model.**", "lm_head.*"],
+  },
   image: chat.vision.image,
   tokens: contrastive.text.context,
   feeds: chatFeeds,

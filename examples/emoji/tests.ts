@@ -13,7 +13,16 @@ import { captionPrefill, captionStep, chatPrefill, decodeStep } from "../../mode
 import { captionPrompt, type TrainedRun } from "../../runtime/index.ts";
 import { captionLanguage, questionIds } from "./feeds.ts";
 import { chat, generative } from "./models.ts";
-import { drawVerdict, type Emoji, nameQuestion, type Question, type Thing, things, verdictOf } from "./questions.ts";
+import {
+  drawVerdict,
+  type Emoji,
+  has,
+  nameQuestion,
+  type Question,
+  type Thing,
+  things,
+  verdictOf,
+} from "./questions.ts";
 import { spread, type Test } from "./training-data.ts";
 import { writeAll } from "./writing.ts";
 
@@ -89,8 +98,8 @@ export interface Answers {
 const testStream = 200;
 
 /**
- * In every language: what each picture is; and about every third one, whether it is its own name, one of its own texts, its
- * own group, or those of another emoji, drawn at random.
+ * In every language: what each picture is; and about every third one, whether it shows a kind of its own, whether it is of its
+ * own group, and the same of another emoji's, drawn at random.
  */
 export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
   const { tokenizer, set } = data;
@@ -99,12 +108,14 @@ export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test
   const asked = set.languages.flatMap((language) => [
     ...set.emoji.map((emoji) => ({ emoji, kind: "what" as const, question: nameQuestion(emoji, language) })),
     ...judged.flatMap((emoji) =>
-      things.flatMap((thing) =>
-        [true, false].map((isRight) => {
-          const how = { thing, language, isRight };
-          return { emoji, kind: thing, question: drawVerdict(data.whole, emoji, how, random) };
-        }),
-      ),
+      things
+        .filter((thing) => has(emoji, thing, language))
+        .flatMap((thing) =>
+          [true, false].map((isRight) => {
+            const how = { thing, language, isRight };
+            return { emoji, kind: thing, question: drawVerdict(data.whole, emoji, how, random) };
+          }),
+        ),
     ),
   ]);
   const pixelsOf = await picturesOf(set.emoji, heldOut);

@@ -12,6 +12,7 @@ import {
   gather,
   ge,
   gelu,
+  gt,
   input,
   iota,
   linear,
@@ -28,7 +29,7 @@ import {
   sum,
   type Tensor,
 } from "../../dsl/index.ts";
-import { nextTokenLoss } from "./generative-losses.ts";
+import { tokenLoss } from "./generative-losses.ts";
 import {
   internvit,
   internvit6b,
@@ -149,16 +150,39 @@ export function conversation(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig)
   return decoder(p.scope("model"), embedded, a, c.text, causalContext(ids, a));
 }
 
-/** Stage 3: cross-entropy of the tokens of the answers. Inputs `pixels`, `ids`, `labels` (i32; -100 is no target). */
-export function stageThreeLoss(p: Params, c: ChatConfig): OneLoss {
+export interface StageThreeOptions {
+  /** The most targets that a conversation has. Given, the loss reads their `places`, and no other token is scored. */
+  readonly targets?: number;
+}
+
+/**
+ * Stage 3: cross-entropy of the tokens of the answers. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is no
+ * target). With `targets`, `places` instead of labels (i32 [batch, target]): where in `ids` the targets stand, in any order;
+ * 0, which nothing comes before, is none. Most of a conversation is picture, question and padding, and scores over a
+ * vocabulary are what a small language model spends most on.
+ */
+export function stageThreeLoss(p: Params, c: ChatConfig, { targets }: StageThreeOptions = {}): OneLoss {
   const a = textAxes(c.text);
   const ids = input("ids", "i32", [a.batch, a.token]);
-  const labels = input("labels", "i32", [a.batch, a.token]);
-  const { last } = conversation(p, pixelsInput(c.vision), ids, c);
-  const next = slice(labels, a.token, 1, longer(a.token, -1).size);
-  const wanted = ge(next, 0);
-  return {
-    loss: nextTokenLoss(p, last, max(next, 0), wanted, c.text),
-    weight: sum(cast(wanted, "f32"), [a.batch, axisOf(next, "token")]),
-  };
+  const [hidden, next, wanted] = targets === undefined ? ofLabels() : ofPlaces(targets);
+  const loss = tokenLoss(p, hidden, max(next, 0), wanted, c.text);
+  return { loss, weight: sum(cast(wanted, "f32"), [a.batch, axisOf(next, "token")]) };
+
+  function ofLabels(): readonly [TextTokens, Ids, Ids] {
+    const labels = input("labels", "i32", [a.batch, a.token]);
+    const next = slice(labels, a.token, 1, longer(a.token, -1).size);
+    return [slice(states(), a.token, 0, axisOf(next, "token").size), next, ge(next, 0)];
+  }
+
+  function ofPlaces(count: number): readonly [TextTokens, Ids, Ids] {
+    const target = axis("target", count);
+    const places = input("places", "i32", [a.batch, target]);
+    const inOrder = <A extends string>(x: Tensor<A | "target">) => rename(x, target, axis("token", count));
+    const before = gather(states(), max(sub(places, 1), 0), a.token);
+    return [inOrder(before), inOrder(gather(ids, places, a.token)) as Ids, inOrder(gt(places, 0)) as Ids];
+  }
+
+  function states(): TextTokens {
+    return conversation(p, pixelsInput(c.vision), ids, c).last;
+  }
 }

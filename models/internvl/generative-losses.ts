@@ -186,9 +186,16 @@ function captionLoss(p: Params, hidden: TextTokens, ids: Ids, first: Tensor<"bat
  * hidden [batch, token, embed]; next i32 and wanted bool [batch, token - 1]: what follows each token, and whether it counts
  */
 export function nextTokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: Ids, c: TextConfig): Scalar {
-  const token = axisOf(next, "token");
-  const a = textAxes(c);
-  const logits = languageHead(p, slice(hidden, axisOf(hidden, "token"), 0, token.size), a);
+  return tokenLoss(p, slice(hidden, axisOf(hidden, "token"), 0, axisOf(next, "token").size), next, wanted, c);
+}
+
+/**
+ * The mean cross-entropy of the tokens that follow hidden states.
+ * hidden [batch, token, embed]; next i32 and wanted bool [batch, token]: what follows each, and whether it counts
+ */
+export function tokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: Ids, c: TextConfig): Scalar {
+  const [a, token] = [textAxes(c), axisOf(next, "token")];
+  const logits = languageHead(p, hidden, a);
   const weight = cast(wanted, "f32");
   const losses = mul(crossEntropy(logits, next, a.vocab), weight);
   return div(sum(losses, [a.batch, token]), max(sum(weight, [a.batch, token]), 1));

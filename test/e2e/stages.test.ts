@@ -41,7 +41,7 @@ it("run one after the other, each from the one before, and tell what each gave",
   for (const captions of [summary.captions!, summary.qllamaCaptions!])
     expect(Object.keys(captions)).toEqual(["exact", "mostFrequent"]);
   const measures = ["accuracy", "precision", "recall", "f1", "yes"];
-  expect(Object.keys(summary.yesNo!)).toEqual([...measures, "name", "keyword", "group"]);
+  expect(Object.keys(summary.yesNo!)).toEqual([...measures, "kind", "group"]);
 });
 
 it("leave frozen weights as they were, and begin the language model as the one that learned to write", async () => {
