@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { makeGraph, type Node } from "../../compiler/index.ts";
+import { hostTensor, makeGraph, type Node } from "../../compiler/index.ts";
 import { input, rootParams, transpose } from "../../dsl/index.ts";
 import {
   type ChatQueriesConfig,
@@ -68,6 +68,34 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
       expect(difference(got.loss!.data, [loss])).toBeLessThan(tolerance);
       const want = gradients as Readonly<Record<string, Digest>>;
       const worst = gradientDifference(got, want, publishedTensors(graph, chatRules));
+      expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
+    });
+
+    test("has them too where only the targets are scored, in any order and with places left over", async () => {
+      const { axes, data } = tensorOf(fixture, "inputs/labels");
+      const [rows, length] = axes.map((x) => x.size) as [number, number];
+      const places = Array.from({ length: rows }, (_, row) =>
+        Array.from({ length }, (_, i) => i).filter((i) => i > 0 && data[row * length + i]! >= 0),
+      );
+      const targets = 2 + Math.max(...places.map((own) => own.length));
+      const { loss: made } = stageThreeLoss(rootParams({ training: true }), config, { targets });
+      const graph = makeGraph("loss", [part("loss", made)]);
+      const table = places.flatMap((own) =>
+        [0, ...own.toReversed(), ...new Array<number>(targets).fill(0)].slice(0, targets),
+      );
+      const axesOf = [
+        { name: "batch", size: rows },
+        { name: "target", size: targets },
+      ];
+      const others = makeGraph("ids", [part("pixels", pixelsInput(config.vision)), part("ids", ids)]);
+      const feeds = { ...feedsOf(fixture, others), places: hostTensor("i32", axesOf, Int32Array.from(table)) };
+      const got = await runOnce(executor, withGradients(graph), feeds, weights(graph));
+      expect(difference(got.loss!.data, [loss])).toBeLessThan(tolerance);
+      const worst = gradientDifference(
+        got,
+        gradients as Readonly<Record<string, Digest>>,
+        publishedTensors(graph, chatRules),
+      );
       expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
     });
 
