@@ -12,6 +12,7 @@ export {
   type Store,
 } from "./fused-kernel.ts";
 export { attentionRows, type Group, type Placement, reducedAxes } from "./groups.ts";
+export { type RowTiles, rowsOfProduct } from "./join-rows.ts";
 export { kernelName } from "./kernel-nodes.ts";
 export { orderKernels } from "./order-kernels.ts";
 export { overwritableStates } from "./overwritable.ts";

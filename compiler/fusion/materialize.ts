@@ -9,6 +9,7 @@ import { type Axis, findAxis } from "../ir/type.ts";
 import { connected } from "./connected.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, isFree, type Store } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
+import type { RowTiles } from "./join-rows.ts";
 import { type Consumer, Reads } from "./reads.ts";
 import { wantedOf } from "./wanted.ts";
 import { Writes } from "./writes.ts";
@@ -19,6 +20,8 @@ export interface FusionLimits {
   readonly maxBindings: number;
   /** Outputs that replace a state: where a kernel reads the state and writes its successor, both share a buffer. */
   readonly successors: ReadonlyMap<Node, Node>;
+  /** How products are made in whole rows, where that is possible and not slower. */
+  readonly rowTiles?: RowTiles | undefined;
 }
 
 class Materialization {
