@@ -42,13 +42,13 @@ export interface FusedKernel {
   /** Kernels that run in the same dispatch, in workgroups of their own. */
   readonly beside?: readonly FusedKernel[];
   /** Reductions of the rows that it makes, by the workgroups that made them. They alone read what it stores. */
-  readonly then?: readonly FusedKernel[];
+  readonly after?: readonly FusedKernel[];
 }
 
 /** The kernel that a dispatch is named for, without those beside and after it, and then these. */
 export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
-  const { beside = [], then = [], ...whole } = kernel;
-  const others = [...beside, ...then];
+  const { beside = [], after = [], ...whole } = kernel;
+  const others = [...beside, ...after];
   if (others.length === 0) return [kernel];
   const piece = (of: FusedKernel, isOwn: (value: Node) => boolean): FusedKernel => {
     return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };

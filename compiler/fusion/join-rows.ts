@@ -63,7 +63,7 @@ const withRows = (host: FusedKernel, follower: FusedKernel, made: ReadonlySet<No
   ...host,
   stores: [...host.stores, ...follower.stores],
   reads: new Set([...host.reads, ...[...follower.reads].filter((r) => !made.has(r))]),
-  then: [...(host.then ?? []), follower],
+  after: [...(host.after ?? []), follower],
 });
 
 const regionsOf = ({ stores, reads }: FusedKernel, storage: ReadonlyMap<Node, Storage>): number =>

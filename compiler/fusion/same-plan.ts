@@ -20,7 +20,7 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   a.stores.length === b.stores.length &&
   a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to)) &&
   samePieces(a.beside, b.beside) &&
-  samePieces(a.then, b.then);
+  samePieces(a.after, b.after);
 
 const samePieces = (a: FusedKernel["beside"] = [], b: FusedKernel["beside"] = []): boolean =>
   a.length === b.length && a.every((piece, i) => sameKernel(piece, b[i]!));

@@ -85,7 +85,7 @@ export class Lowering {
   readonly values: Values;
   readonly names: Names;
   /** Reductions of the rows that this kernel makes, which its workgroups do after it. */
-  readonly then: readonly Lowering[];
+  readonly after: readonly Lowering[];
 
   /** `names` are those of the kernel that this one is beside. */
   constructor(
@@ -94,9 +94,9 @@ export class Lowering {
     places: Placement,
     facts: AdapterFacts,
     names = new Names(),
-    then: readonly FusedKernel[] = [],
+    after: readonly FusedKernel[] = [],
   ) {
-    this.then = then.map((t) => new Lowering(t, { ...shape, reads: shape.readsAfter }, places, facts, names));
+    this.after = after.map((a) => new Lowering(a, { ...shape, reads: shape.readsAfter }, places, facts, names));
     this.fused = fused;
     this.names = names;
     this.facts = facts;

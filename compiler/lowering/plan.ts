@@ -56,9 +56,9 @@ export interface LoweredPlan extends PlannedMemory {
 }
 
 /** The row of the tables for a kernel: what it computes is what its schedules take. */
-function kindOf(tables: ScheduleTables, { kind, then }: FusedKernel): KindOfKernel<unknown> {
+function kindOf(tables: ScheduleTables, { kind, after }: FusedKernel): KindOfKernel<unknown> {
   const { problem, schedules } = tables[kind] as KindOfKernel<unknown>;
-  return { problem, schedules: schedules.filter((s) => (s.rowTiles !== undefined) === (then !== undefined)) };
+  return { problem, schedules: schedules.filter((s) => (s.rowTiles !== undefined) === (after !== undefined)) };
 }
 
 /** How products are made in whole rows on an adapter, where a schedule of the tables does so. */
@@ -68,7 +68,7 @@ export const rowTilesOf = ({ contraction }: ScheduleTables, facts: AdapterFacts)
 /** A kernel about to be lowered, with the reductions after it. */
 const loweringOf = (fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts): Lowering => {
   const [main, ...others] = piecesOf(fused);
-  return new Lowering(main, shape, places, facts, undefined, fused.then && others);
+  return new Lowering(main, shape, places, facts, undefined, fused.after && others);
 };
 
 /** Chooses a schedule for every shape of kernel, by findings where there are any for it. */

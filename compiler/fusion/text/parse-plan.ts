@@ -39,7 +39,7 @@ interface Draft {
   /** Groups of sums beside the kernel, with what each reads. */
   readonly beside: Piece[];
   /** Groups of reductions of the rows that it makes. */
-  readonly then: Piece[];
+  readonly after: Piece[];
 }
 
 interface Piece {
@@ -88,9 +88,9 @@ class PlanReader {
       if (word === "kernel" && !draft) draft = this.kernel(rest, groups);
       else if (word === "reads" && draft) for (const r of rest.split(",")) this.into(draft.reads, this.value(r.trim()));
       else if (word === "stores" && draft) this.store(draft, rest);
-      else if ((word === "beside" || word === "then") && draft) this.piece(draft[word], rest, groups);
+      else if ((word === "beside" || word === "after") && draft) this.piece(draft[word], rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
-      else this.wrong(word, draft ? "reads, stores, beside, then or }" : "kernel, a value that lies somewhere, or }");
+      else this.wrong(word, draft ? "reads, stores, beside, after or }" : "kernel, a value that lies somewhere, or }");
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;
@@ -108,7 +108,7 @@ class PlanReader {
 
   private kernel(rest: string, groups: readonly Group[]): Draft {
     const [kind = "", how = "", what = ""] = /^(\S+)\s+(group|over)\s+(.*?)\s*\{$/.exec(rest)?.slice(1) ?? [];
-    const draft = { stores: [], reads: new Set<Node>(), beside: [], then: [] };
+    const draft = { stores: [], reads: new Set<Node>(), beside: [], after: [] };
     const known = kernelKinds.find((k) => k === kind);
     if (!known) this.wrong(rest.split(" ")[0]!, `a kind of kernel with its group or axes (${kernelKinds.join(", ")})`);
     if (how === "over") return { ...draft, kind: known ?? "elementwise", axes: namesIn(what) };
@@ -175,8 +175,8 @@ class PlanReader {
       const own = stores.filter((s) => places.get(s.value)?.group === p.group);
       return { kind: "row_reduction", group: p.group, axes: [], stores: own, reads: p.reads };
     };
-    const [beside, then] = [draft.beside.map(piece), draft.then.map(piece)];
-    const more = { ...(beside.length > 0 && { beside }), ...(then.length > 0 && { then }) };
+    const [beside, after] = [draft.beside.map(piece), draft.after.map(piece)];
+    const more = { ...(beside.length > 0 && { beside }), ...(after.length > 0 && { after }) };
     return { kind, ...(group && { group }), axes: sized, stores, reads, ...more };
   }
 
