@@ -13,16 +13,8 @@ import { type Env, envKey, operandEnv, restrict } from "./access.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, type Storage } from "./fused-kernel.ts";
 import type { Coordinate, Placement } from "./groups.ts";
 import { rootIn } from "./liveness.ts";
-import type { FusionLimits } from "./materialize.ts";
+import type { FusionLimits, RowTiles } from "./materialize.ts";
 import { isMultipleOf, isOne, spanOf, typicalSpan } from "./sizes.ts";
-
-/** How a schedule of products makes whole rows. */
-export interface RowTiles {
-  /** Threads that share the columns of a row: each has every so manieth four of neighbours. */
-  readonly lanes: number;
-  /** Rows of a workgroup. */
-  readonly rows: number;
-}
 
 /** Columns of a lane that are neighbours. */
 const perLane = 4;

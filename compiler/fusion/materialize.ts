@@ -9,10 +9,17 @@ import { type Axis, findAxis } from "../ir/type.ts";
 import { connected } from "./connected.ts";
 import { coresOf, countRegions, type FusedKernel, type Fusion, isFree, type Store } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
-import type { RowTiles } from "./join-rows.ts";
 import { type Consumer, Reads } from "./reads.ts";
 import { wantedOf } from "./wanted.ts";
 import { Writes } from "./writes.ts";
+
+/** How a schedule of products makes whole rows. */
+export interface RowTiles {
+  /** Threads that share the columns of a row: fours of neighbours go round among them. */
+  readonly lanes: number;
+  /** Rows of a workgroup. */
+  readonly rows: number;
+}
 
 /** What bounds a kernel. */
 export interface FusionLimits {
