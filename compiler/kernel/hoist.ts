@@ -77,7 +77,8 @@ class Hoister {
     const depth = this.blocks.length - 1;
     if (index) this.defined.set(index.name, depth);
     for (const s of body) {
-      if (s.kind === "for" || s.kind === "if" || s.kind === "barrier" || s.kind === "fragment_store") block.loaded.clear();
+      if (s.kind === "for" || s.kind === "if" || s.kind === "barrier" || s.kind === "fragment_store")
+        block.loaded.clear();
       const rewritten = mapExpressions(s, (e) => this.rewrite(this.values.of(e), true));
       if (rewritten.kind === "for")
         block.out.push({ ...rewritten, body: this.block(rewritten.body, false, rewritten.index) });

@@ -1,6 +1,7 @@
 /** Rows folded in the kernel of the product that makes them: when, and that it computes the same. */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
+import { factsOf } from "../../backends/webgpu/index.ts";
 import { blockModel } from "../../bench/model/vit.ts";
 import { samePlan } from "../../compiler/fusion/same-plan.ts";
 import { parsePlan } from "../../compiler/fusion/text/parse-plan.ts";
@@ -23,7 +24,9 @@ import {
 import { fuseForUpdates } from "../../compiler/lowering/index.ts";
 import { defineModel, trace } from "../../dsl/index.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig } from "../../models/index.ts";
+import { gpuTest } from "../support/adapter.ts";
 import { excess, seeded } from "../support/samples.ts";
+import { mistakes as mistakesOn } from "../webgpu/support.ts";
 
 const withLanes = (lanes: number): AdapterFacts => ({
   ...baselineFacts,
@@ -146,6 +149,15 @@ describe.each(adapters)("subgroups of %i lanes on CPU threads", (lanes, facts) =
     expect(joinedIn(program)).toBeGreaterThan(0);
     expect(mistakes).toEqual([]);
   });
+});
+
+describe("on the device", () => {
+  for (const [what, norm] of Object.entries(norms))
+    gpuTest(`${what} follows its product`, async ({ gpu }) => {
+      const graph = normed(131, 7, 132, norm);
+      expect(joinedIn(compileKernels(graph, factsOf(gpu)))).toBe(1);
+      expect(await mistakesOn(gpu, graph, inputsOf(graph, drawn()))).toEqual([]);
+    });
 });
 
 describe("a norm keeps its kernel", () => {
