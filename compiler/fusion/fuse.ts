@@ -2,6 +2,7 @@
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import { placeNodes } from "./groups.ts";
+import { joinRows } from "./join-rows.ts";
 import { joinSums } from "./join-sums.ts";
 import { type FusionLimits, materialize } from "./materialize.ts";
 import { inRunnableOrder } from "./order-kernels.ts";
@@ -14,7 +15,8 @@ export function fuseGraph(graph: Graph, limits: FusionLimits): FusionPlan {
   const placed = placeNodes(nodes);
   const outputs = graph.outputs.map((o) => o.node);
   const fusion = materialize(nodes, outputs, placed, limits);
-  return { graph, places: placed.places, ...joinSums(inRunnableOrder(fusion), limits) };
+  const { places } = placed;
+  return { graph, places, ...joinRows(joinSums(inRunnableOrder(fusion), limits), places, limits) };
 }
 
 /** Throws InternalError where a kernel, in the order given, reads what no kernel before it has written. */

@@ -41,20 +41,23 @@ export interface FusedKernel {
   readonly reads: ReadonlySet<Node>;
   /** Kernels that run in the same dispatch, in workgroups of their own. */
   readonly beside?: readonly FusedKernel[];
+  /** Reductions of the rows that it makes, by the workgroups that made them. They alone read what it stores. */
+  readonly after?: readonly FusedKernel[];
 }
 
-/** The kernel that a dispatch is named for, without those beside it, and then these. */
+/** The kernel that a dispatch is named for, without those beside and after it, and then these. */
 export function piecesOf(kernel: FusedKernel): readonly [FusedKernel, ...FusedKernel[]] {
-  const { beside = [], ...whole } = kernel;
-  if (beside.length === 0) return [kernel];
+  const { beside = [], after = [], ...whole } = kernel;
+  const others = [...beside, ...after];
+  if (others.length === 0) return [kernel];
   const piece = (of: FusedKernel, isOwn: (value: Node) => boolean): FusedKernel => {
     return { ...of, stores: kernel.stores.filter((s) => isOwn(s.value)) };
   };
-  const valuesOf = beside.map((b) => new Set(b.stores.map((s) => s.value)));
+  const valuesOf = others.map((b) => new Set(b.stores.map((s) => s.value)));
   // What is beside a kernel reads nothing that it does not; where stores go may have been decided since.
   return [
     piece(whole, (v) => !valuesOf.some((values) => values.has(v))),
-    ...beside.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),
+    ...others.map((b, i) => piece(b, (v) => valuesOf[i]!.has(v))),
   ];
 }
 

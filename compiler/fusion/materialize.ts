@@ -13,12 +13,22 @@ import { type Consumer, Reads } from "./reads.ts";
 import { wantedOf } from "./wanted.ts";
 import { Writes } from "./writes.ts";
 
+/** How a schedule of products makes whole rows. */
+export interface RowTiles {
+  /** Threads that share the columns of a row: fours of neighbours go round among them. */
+  readonly lanes: number;
+  /** Rows of a workgroup. */
+  readonly rows: number;
+}
+
 /** What bounds a kernel. */
 export interface FusionLimits {
   /** Storage buffers that it may have. */
   readonly maxBindings: number;
   /** Outputs that replace a state: where a kernel reads the state and writes its successor, both share a buffer. */
   readonly successors: ReadonlyMap<Node, Node>;
+  /** How products are made in whole rows, where that is possible and not slower. */
+  readonly rowTiles?: RowTiles | undefined;
 }
 
 class Materialization {

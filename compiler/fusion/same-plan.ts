@@ -19,8 +19,11 @@ const sameKernel = (a: FusedKernel, b: FusedKernel): boolean =>
   [...a.reads].every((r) => b.reads.has(r)) &&
   a.stores.length === b.stores.length &&
   a.stores.every((s, i) => s.value === b.stores[i]!.value && sameStorage(s.to, b.stores[i]!.to)) &&
-  a.beside?.length === b.beside?.length &&
-  (a.beside ?? []).every((piece, i) => sameKernel(piece, b.beside![i]!));
+  samePieces(a.beside, b.beside) &&
+  samePieces(a.after, b.after);
+
+const samePieces = (a: FusedKernel["beside"] = [], b: FusedKernel["beside"] = []): boolean =>
+  a.length === b.length && a.every((piece, i) => sameKernel(piece, b[i]!));
 
 const sameStorage = (a: Storage, b: Storage | undefined): boolean =>
   a.root === b?.root &&

@@ -1,7 +1,8 @@
 /**
  * Moves work out of loops and shares common subexpressions by introducing lets.
  * A value is computed in the outermost block where all it reads is defined; loads do not leave an `if` that guards them,
- * and nothing that reads a mutable variable, an array element or a buffer that the kernel writes is moved.
+ * and nothing that reads a mutable variable, an array element or a buffer that the kernel writes is moved. What is loaded of
+ * such a buffer is shared by the statements of a block up to the next that may store to it.
  */
 import { children, type Expr, head, type Var, variableFor, withChildren } from "./expr.ts";
 import { expressions, type Kernel, mapExpressions, type Stmt, threadBuiltins } from "./kernel.ts";
@@ -43,6 +44,8 @@ interface Block {
   readonly out: Stmt[];
   readonly lets: Map<Value, Var>;
   readonly levels: Map<Value, number>;
+  /** Loads of written buffers, with nothing stored since. */
+  readonly loaded: Map<Value, Var>;
   /** True for the body of an `if`, which loads do not leave. */
   readonly guarded: boolean;
 }
@@ -69,17 +72,22 @@ class Hoister {
   }
 
   block(body: readonly Stmt[], guarded: boolean, index?: Var): Stmt[] {
-    const block: Block = { out: [], lets: new Map(), levels: new Map(), guarded };
+    const block: Block = { out: [], lets: new Map(), levels: new Map(), loaded: new Map(), guarded };
     this.blocks.push(block);
     const depth = this.blocks.length - 1;
     if (index) this.defined.set(index.name, depth);
     for (const s of body) {
+      if (s.kind === "for" || s.kind === "if" || s.kind === "barrier" || s.kind === "fragment_store")
+        block.loaded.clear();
       const rewritten = mapExpressions(s, (e) => this.rewrite(this.values.of(e), true));
       if (rewritten.kind === "for")
         block.out.push({ ...rewritten, body: this.block(rewritten.body, false, rewritten.index) });
       else if (rewritten.kind === "if") block.out.push({ ...rewritten, body: this.block(rewritten.body, true) });
       else block.out.push(rewritten);
       if (s.kind === "let" || s.kind === "var") this.defined.set(s.target.name, depth);
+      if (s.kind === "store")
+        for (const v of block.loaded.keys()) if (hasBuffer(v.expr, s.buffer)) block.loaded.delete(v);
+      if (s.kind === "for" || s.kind === "if") block.loaded.clear();
     }
     this.blocks.pop();
     return block.out;
@@ -108,7 +116,7 @@ class Hoister {
     const e = v.expr;
     if (e.kind === "const" || e.kind === "var" || e.kind === "size") return e;
     const level = this.level(v);
-    if (level === PINNED) return this.rebuild(v);
+    if (level === PINNED) return this.isShared(v) ? this.loadedOnce(v) : this.rebuild(v);
     // What an outer block has already computed serves here, too, be it a load that would not leave this block.
     for (let depth = this.blocks.length - 1; depth >= 0; depth--) {
       const bound = this.blocks[depth]!.lets.get(v);
@@ -124,6 +132,21 @@ class Hoister {
     outer.out.push({ kind: "let", target, value });
     outer.lets.set(v, target);
     this.defined.set(target.name, level);
+    return target;
+  }
+
+  /** Whether a value is a load of a written buffer, at an index that does not change, and is used again. */
+  private readonly isShared = (v: Value): boolean =>
+    v.expr.kind === "load" && v.uses > 1 && v.operands.every((o) => this.level(o) !== PINNED);
+
+  private loadedOnce(v: Value): Expr {
+    const { loaded, out } = this.blocks[this.blocks.length - 1]!;
+    const known = loaded.get(v);
+    if (known) return known;
+    const target = variableFor(`h${this.next++}`, v.expr);
+    const value = this.rebuild(v);
+    out.push({ kind: "let", target, value });
+    loaded.set(v, target);
     return target;
   }
 
@@ -144,6 +167,8 @@ class Hoister {
     return rebuilt;
   }
 }
+
+const hasBuffer = (e: Expr, buffer: string): boolean => e.kind === "load" && e.buffer === buffer;
 
 /** The kernel with loop-invariant and repeated work bound once. */
 export const hoist = (kernel: Kernel): Kernel => ({ ...kernel, body: new Hoister(kernel).block(kernel.body, false) });

@@ -10,6 +10,7 @@ import {
   type FusionPlan,
   fuseGraph,
   indexOver,
+  type RowTiles,
   type Storage,
   settled,
 } from "../fusion/index.ts";
@@ -21,14 +22,14 @@ import { kernelShape } from "./kernel-shape.ts";
 import { regionName, Values } from "./values.ts";
 
 /** Fuses a graph as if each state and its successor shared a binding; `updateInPlace` sees to it, or fuses anew. */
-export const fuseForUpdates = (graph: Graph, facts: AdapterFacts): FusionPlan =>
-  fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph) });
+export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rowTiles?: RowTiles): FusionPlan =>
+  fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph), rowTiles });
 
 /** Stores successors over their states where that is safe; where kernels then bind too much, fuses anew without counting on it. */
-export function updateInPlace(plan: FusionPlan, facts: AdapterFacts): FusionPlan {
+export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rowTiles?: RowTiles): FusionPlan {
   const optimistic = donate(plan, facts);
   if (optimistic.kernels.every((k) => bindingsOf(k, optimistic) <= facts.maxBindings)) return optimistic;
-  return donate(fuseGraph(plan.graph, { maxBindings: facts.maxBindings, successors: new Map() }), facts);
+  return donate(fuseGraph(plan.graph, { maxBindings: facts.maxBindings, successors: new Map(), rowTiles }), facts);
 }
 
 /** The buffers that a kernel binds. */

@@ -13,6 +13,7 @@ export {
   lowerPlan,
   mapKernels,
   onlyKernel,
+  rowTilesOf,
   type ScheduledPlan,
   schedulePlan,
 } from "./plan.ts";

@@ -39,18 +39,22 @@ export interface KernelShape {
   readonly key: string;
   readonly regions: readonly Region[];
   readonly reads: ReadonlyMap<Node, Place>;
+  /** The same with what the kernel itself has stored, for the reductions after it. */
+  readonly readsAfter: ReadonlyMap<Node, Place>;
   readonly stores: ReadonlyMap<Store, Place>;
 }
 
 class ShapeWalk {
   readonly regions: Region[] = [];
   readonly reads = new Map<Node, Place>();
+  readonly readsAfter = new Map<Node, Place>();
   readonly stores = new Map<Store, Place>();
   private readonly regionIds = new Map<string, number>();
   private readonly rootIds = new Map<Node, number>();
   /** The nodes of the piece at hand. */
   private readonly numbers = new Map<Node, number>();
   private group: Group | undefined;
+  private ownReads: ReadonlySet<Node> = new Set();
   private readonly lines: string[] = [];
   private readonly kernel: FusedKernel;
   private readonly storage: ReadonlyMap<Node, Storage>;
@@ -75,12 +79,14 @@ class ShapeWalk {
 
   run(): KernelShape {
     for (const piece of piecesOf(this.kernel)) this.piece(piece);
-    return { key: this.lines.join("\n"), regions: this.regions, reads: this.reads, stores: this.stores };
+    const readsAfter = new Map([...this.reads, ...this.readsAfter]);
+    return { key: this.lines.join("\n"), regions: this.regions, reads: this.reads, readsAfter, stores: this.stores };
   }
 
   private piece(piece: FusedKernel): void {
-    const { group, stores, axes, kind } = piece;
+    const { group, stores, axes, kind, reads } = piece;
     this.group = group;
+    this.ownReads = reads;
     this.numbers.clear();
     this.lines.push(kind, axes.map((a) => `${a.name}=${a.size}`).join());
     for (const core of group?.cores ?? []) this.visit(core);
@@ -105,7 +111,8 @@ class ShapeWalk {
   private visit(node: Node): number {
     const known = this.numbers.get(node);
     if (known !== undefined) return known;
-    const line = this.kernel.reads.has(node) ? this.readLine(node) : this.nodeLine(node);
+    const isRead = this.kernel.reads.has(node) || this.ownReads.has(node);
+    const line = isRead ? this.readLine(node) : this.nodeLine(node);
     const number = this.numbers.size;
     this.numbers.set(node, number);
     this.lines.push(line);
@@ -114,7 +121,7 @@ class ShapeWalk {
 
   private readLine(node: Node): string {
     const place = this.placeOf(this.storageOf(node), node);
-    this.reads.set(node, place);
+    (this.kernel.reads.has(node) ? this.reads : this.readsAfter).set(node, place);
     return `read ${this.text(place)} ${typeKey(node.type)}`;
   }
 

@@ -84,9 +84,19 @@ export class Lowering {
   readonly places: Placement;
   readonly values: Values;
   readonly names: Names;
+  /** Reductions of the rows that this kernel makes, which its workgroups do after it. */
+  readonly after: readonly Lowering[];
 
   /** `names` are those of the kernel that this one is beside. */
-  constructor(fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts, names = new Names()) {
+  constructor(
+    fused: FusedKernel,
+    shape: KernelShape,
+    places: Placement,
+    facts: AdapterFacts,
+    names = new Names(),
+    after: readonly FusedKernel[] = [],
+  ) {
+    this.after = after.map((a) => new Lowering(a, { ...shape, reads: shape.readsAfter }, places, facts, names));
     this.fused = fused;
     this.names = names;
     this.facts = facts;

@@ -1,5 +1,5 @@
 /** From a fusion plan to kernels: a schedule is chosen for each shape of kernel, then each shape is lowered once. */
-import { type FusedKernel, type PlannedMemory, piecesOf } from "../fusion/index.ts";
+import { type FusedKernel, type Placement, type PlannedMemory, piecesOf, type RowTiles } from "../fusion/index.ts";
 import { openSizes } from "../ir/graph.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
@@ -56,7 +56,20 @@ export interface LoweredPlan extends PlannedMemory {
 }
 
 /** The row of the tables for a kernel: what it computes is what its schedules take. */
-const kindOf = (tables: ScheduleTables, { kind }: FusedKernel): KindOfKernel<unknown> => tables[kind];
+function kindOf(tables: ScheduleTables, { kind, after }: FusedKernel): KindOfKernel<unknown> {
+  const { problem, schedules } = tables[kind] as KindOfKernel<unknown>;
+  return { problem, schedules: schedules.filter((s) => (s.rowTiles !== undefined) === (after !== undefined)) };
+}
+
+/** How products are made in whole rows on an adapter, where a schedule of the tables does so. */
+export const rowTilesOf = ({ contraction }: ScheduleTables, facts: AdapterFacts): RowTiles | undefined =>
+  contraction.schedules.map((s) => s.rowTiles?.(facts)).find((tiles) => tiles !== undefined);
+
+/** A kernel about to be lowered, with the reductions after it. */
+const loweringOf = (fused: FusedKernel, shape: KernelShape, places: Placement, facts: AdapterFacts): Lowering => {
+  const [main, ...others] = piecesOf(fused);
+  return new Lowering(main, shape, places, facts, undefined, fused.after && others);
+};
 
 /** Chooses a schedule for every shape of kernel, by findings where there are any for it. */
 export function schedulePlan(
@@ -70,9 +83,8 @@ export function schedulePlan(
     const shape = kernelShape(fused, plan.storage, plan.places, facts.bindingAlignment);
     if (!choices.has(shape.key)) {
       const { problem, schedules } = kindOf(tables, fused);
-      const [main] = piecesOf(fused);
       const found = findings && findings.size > 0 ? findings.get(markOfShape(shape.key)) : undefined;
-      choices.set(shape.key, choose(schedules, problem(new Lowering(main, shape, plan.places, facts)), facts, found));
+      choices.set(shape.key, choose(schedules, problem(loweringOf(fused, shape, plan.places, facts)), facts, found));
     }
     return { fused, shape };
   });
@@ -100,7 +112,7 @@ export const alternativesOf = ({ facts, tables, shaped, choices, places }: Sched
       mark: markOfShape(key),
       count: same.length,
       choices: choices.get(key)!,
-      candidates: candidates(schedules, problem(new Lowering(piecesOf(fused)[0], shape, places, facts)), facts),
+      candidates: candidates(schedules, problem(loweringOf(fused, shape, places, facts)), facts),
     };
   });
 
@@ -119,9 +131,9 @@ export function lowerPlan({ facts, tables, choices, ...plan }: ScheduledPlan): L
     if (lowered.has(shape.key)) continue;
     const { choices: chosen, refused } = choices.get(shape.key)!;
     const variants = chosen.map(({ schedule, settings, assuming, found }): LoweredVariant => {
-      const [main, ...sums] = piecesOf(fused);
-      const k = new Lowering(main, shape, plan.places, facts);
-      const problem = kindOf(tables, main).problem(k);
+      const sums = fused.beside ? piecesOf(fused).slice(1) : [];
+      const k = loweringOf(fused, shape, plan.places, facts);
+      const problem = kindOf(tables, fused).problem(k);
       const waste = schedule.waste?.(problem, settings);
       const code = schedule.lower(problem, settings);
       const beside = sums.map((sum) => new Lowering(sum, shape, plan.places, facts, k.names));

@@ -3,6 +3,7 @@
  * ordered table of them (schedules/tables.ts), and choosing is one function over that table.
  */
 import { UnsupportedError } from "../diagnostics/error.ts";
+import type { RowTiles } from "../fusion/index.ts";
 import { boundsOf, type Dim, dimValue, type Sizes, symbolsOf } from "../ir/dim.ts";
 import type { KernelFeature } from "../kernel/index.ts";
 import type { AdapterFacts } from "./facts.ts";
@@ -38,6 +39,8 @@ export interface Schedule<P, S extends Settings = Settings> {
   /** Share of the work, 0 to 1, that lies past the edges of a problem of the typical sizes; for people to read. */
   waste?(problem: P, settings: S): number;
   lower(problem: P, settings: S): KernelCode;
+  /** How it makes whole rows on an adapter: it is for kernels that fold these too, and for no others. */
+  rowTiles?(facts: AdapterFacts): RowTiles | undefined;
 }
 
 /** The share of tiles that lies past the edges, of results so long and so wide in tiles of these sides. */

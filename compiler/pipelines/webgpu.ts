@@ -30,6 +30,7 @@ import {
   printLowered,
   printProgram,
   printSchedules,
+  rowTilesOf,
   type ScheduledPlan,
   type ScheduleTables,
   schedulePlan,
@@ -152,8 +153,8 @@ export const planningStages = (
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients
   graphStage(splitKeys), // before fusion, which would else make one kernel of it
   graphStage(splitReductions), // after decompose, which makes most sums
-  stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts)), // needs primitives only
-  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts)), // before the order: who reads a state runs before who overwrites it
+  stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts, rowTilesOf(schedules, facts))), // needs primitives only
+  stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts, rowTilesOf(schedules, facts))), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
   stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory), ["order"]), // what lies idle at the peak follows from the order
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order

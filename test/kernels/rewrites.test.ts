@@ -43,6 +43,27 @@ const store = (i: Expr, value: Expr): Stmt => ({ kind: "store", buffer: "b1", in
 const row = mul(lane, int(5));
 const bodyText = (kernel: Kernel) => printKernel(kernel).split("{\n").slice(1).join("{\n");
 
+test("what is loaded of a buffer that the kernel writes is shared up to the next store, and no further", () => {
+  const own = load("b1", "f32", lane);
+  const [x, y] = [variable("x", "f32"), variable("y", "f32")];
+  const kernel = kernelOf([
+    { kind: "let", target: x, value: floatArith("add", own, own) },
+    store(lane, x),
+    { kind: "let", target: y, value: floatArith("mul", own, own) },
+    { kind: "if", condition: { kind: "compare", dtype: "bool", op: "lt", a: lane, b: int(3) }, body: [store(lane, y)] },
+    store(add(lane, int(4)), floatArith("add", own, own)),
+  ]);
+  const hoisted = verifyKernel(hoist(kernel));
+  expect(bodyText(hoisted).match(/b1\[lid\](?! =)/g)).toHaveLength(3);
+  const run = (one: Kernel) => {
+    const b1 = Float64Array.from({ length: 20 }, (_, i) => i + 1);
+    interpretKernel(one, { b0: new Float64Array(20), b1 });
+    return [...b1.slice(0, 8)];
+  };
+  expect(run(hoisted)).toEqual(run(kernel));
+  expect(run(hoisted)).toEqual([4, 16, 36, 8, 8, 32, 72, 16]);
+});
+
 describe("keepLoops", () => {
   const inner = loop([store(add(row, k), load("b0", "f32", add(row, k)))]);
   const condition: Expr = { kind: "compare", dtype: "bool", op: "lt", a: lane, b: int(3) };

@@ -37,7 +37,14 @@ interface Draft {
   readonly stores: Store[];
   readonly reads: Set<Node>;
   /** Groups of sums beside the kernel, with what each reads. */
-  readonly beside: { readonly group: Group; readonly reads: Set<Node> }[];
+  readonly beside: Piece[];
+  /** Groups of reductions of the rows that it makes. */
+  readonly after: Piece[];
+}
+
+interface Piece {
+  readonly group: Group;
+  readonly reads: Set<Node>;
 }
 
 class PlanReader {
@@ -81,9 +88,9 @@ class PlanReader {
       if (word === "kernel" && !draft) draft = this.kernel(rest, groups);
       else if (word === "reads" && draft) for (const r of rest.split(",")) this.into(draft.reads, this.value(r.trim()));
       else if (word === "stores" && draft) this.store(draft, rest);
-      else if (word === "beside" && draft) this.beside(draft, rest, groups);
+      else if ((word === "beside" || word === "after") && draft) this.piece(draft[word], rest, groups);
       else if (/\blies\b/.test(line) && !draft) this.lies(moved, line);
-      else this.wrong(word, draft ? "reads, stores, beside or }" : "kernel, a value that lies somewhere, or }");
+      else this.wrong(word, draft ? "reads, stores, beside, after or }" : "kernel, a value that lies somewhere, or }");
     }
     this.fault(this.lines.length, 1, 1, draft ? "a kernel has no end: }" : "the plan has no end: }");
     return undefined;
@@ -101,7 +108,7 @@ class PlanReader {
 
   private kernel(rest: string, groups: readonly Group[]): Draft {
     const [kind = "", how = "", what = ""] = /^(\S+)\s+(group|over)\s+(.*?)\s*\{$/.exec(rest)?.slice(1) ?? [];
-    const draft = { stores: [], reads: new Set<Node>(), beside: [] };
+    const draft = { stores: [], reads: new Set<Node>(), beside: [], after: [] };
     const known = kernelKinds.find((k) => k === kind);
     if (!known) this.wrong(rest.split(" ")[0]!, `a kind of kernel with its group or axes (${kernelKinds.join(", ")})`);
     if (how === "over") return { ...draft, kind: known ?? "elementwise", axes: namesIn(what) };
@@ -119,7 +126,7 @@ class PlanReader {
   }
 
   /** `group 3 reads %1, %2` */
-  private beside(draft: Draft, rest: string, groups: readonly Group[]): void {
+  private piece(pieces: Piece[], rest: string, groups: readonly Group[]): void {
     const [position = "", list = ""] = /^group (\d+) reads (.+)$/.exec(rest)?.slice(1) ?? [];
     const group = groups[Number(position || Number.NaN)];
     if (group?.kind !== "row_reduction") {
@@ -128,7 +135,7 @@ class PlanReader {
     }
     const reads = new Set<Node>();
     for (const r of list.split(",")) this.into(reads, this.value(r.trim()));
-    draft.beside.push({ group, reads });
+    pieces.push({ group, reads });
   }
 
   private lies(moved: Map<Node, Storage>, line: string): void {
@@ -159,16 +166,18 @@ class PlanReader {
     return found;
   }
 
-  private finished({ kind, group, axes, stores, reads, beside }: Draft, places: Placement): FusedKernel {
+  private finished({ kind, group, axes, stores, reads, ...draft }: Draft, places: Placement): FusedKernel {
     if (stores.length === 0) this.wrong("}", "what the kernel stores");
     const known = stores.flatMap((s) => s.value.type.axes);
     const named = (name: string) => known.find((a) => a.name === name);
     const sized = stores.length === 0 ? [] : axes.flatMap((name) => this.axis(named(name), name));
-    const pieces = beside.map((b): FusedKernel => {
-      const own = stores.filter((s) => places.get(s.value)?.group === b.group);
-      return { kind: "row_reduction", group: b.group, axes: [], stores: own, reads: b.reads };
-    });
-    return { kind, ...(group && { group }), axes: sized, stores, reads, ...(pieces.length > 0 && { beside: pieces }) };
+    const piece = (p: Piece): FusedKernel => {
+      const own = stores.filter((s) => places.get(s.value)?.group === p.group);
+      return { kind: "row_reduction", group: p.group, axes: [], stores: own, reads: p.reads };
+    };
+    const [beside, after] = [draft.beside.map(piece), draft.after.map(piece)];
+    const more = { ...(beside.length > 0 && { beside }), ...(after.length > 0 && { after }) };
+    return { kind, ...(group && { group }), axes: sized, stores, reads, ...more };
   }
 
   private axis(found: Axis | undefined, name: string): Axis[] {

@@ -33,14 +33,17 @@ export function printPlan(plan: FusionPlan, pattern?: string): string {
 }
 
 function kernelLines(kernel: FusedKernel, i: number, reference: Reference): string[] {
-  const { kind, group, axes, stores, reads, beside } = kernel;
+  const { kind, group, axes, stores, reads, beside = [], after = [] } = kernel;
+  const piece = ({ group: own, reads: of }: FusedKernel) =>
+    `group ${own!.position} reads ${[...of].map(reference).join(", ")}`;
   const space = group ? `group ${group.position}` : `over [${axes.map((a) => a.name).join(", ")}]`;
   const saved = bytesSaved(kernel);
   return [
     `kernel ${kind} ${space} { // ${i} "${kernelName(kernel)}"${saved === 0 ? "" : `, saves ${saved} bytes`}`,
     `  // computes ${computedNodes(kernel).map(reference).join(", ")}`,
     ...(reads.size > 0 ? [`  reads ${[...reads].map(reference).join(", ")}`] : []),
-    ...(beside ?? []).map((b) => `  beside group ${b.group!.position} reads ${[...b.reads].map(reference).join(", ")}`),
+    ...beside.map((b) => `  beside ${piece(b)}`),
+    ...after.map((a) => `  after ${piece(a)}`),
     ...stores.map(
       ({ value, to }) =>
         `  stores ${reference(value)}${placeText(value, to, reference)} // ${deviceBytes(value)} bytes`,

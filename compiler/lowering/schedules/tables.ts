@@ -16,6 +16,7 @@ import { registers } from "./contraction/registers.ts";
 import { sharedTiles } from "./contraction/shared-tiles.ts";
 import { subgroupMatrices } from "./contraction/subgroup-matrices.ts";
 import { subgroupTiles } from "./contraction/subgroup-tiles.ts";
+import { wholeRows } from "./contraction/whole-rows.ts";
 import { type ElementwiseProblem, elementwiseProblem, runs } from "./elementwise/runs.ts";
 import { columnPerThread, type ScatterProblem, scatterProblem } from "./indexing/column-per-thread.ts";
 import { columns } from "./row-reduction/columns.ts";
@@ -44,7 +45,7 @@ export type ScheduleTables = { readonly [K in KernelKind]: KindOfKernel<Problems
 export const scheduleTables: ScheduleTables = {
   contraction: {
     problem: contractionProblem,
-    schedules: [fewRows, fewRowsSliced, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers],
+    schedules: [fewRows, fewRowsSliced, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers, wholeRows],
   },
   attention: {
     problem: attentionProblem,

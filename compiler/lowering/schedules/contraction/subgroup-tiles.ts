@@ -28,7 +28,7 @@ import { loopOver } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
-interface SubgroupTile extends Readonly<Record<string, number>> {
+export interface SubgroupTile extends Readonly<Record<string, number>> {
   /** Lanes of every subgroup of the adapter. */
   readonly lanes: number;
   /** Rows of the tile, a multiple of the lanes. */
@@ -38,7 +38,7 @@ interface SubgroupTile extends Readonly<Record<string, number>> {
 }
 
 /** Columns of one lane: what one access of memory has. */
-const perLane = 4;
+export const perLane = 4;
 
 export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
   name: "subgroup-tiles",
@@ -61,11 +61,11 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
   lower: (problem, tile) => new TileLowering(problem, tile).run(),
 };
 
-class TileLowering {
-  private readonly p: ContractionProblem;
-  private readonly tile: SubgroupTile;
-  private readonly lane: Var;
-  private readonly out: Stmt[] = [];
+export class TileLowering {
+  protected readonly p: ContractionProblem;
+  protected readonly tile: SubgroupTile;
+  protected readonly lane: Var;
+  private readonly arrays: ArrayDecl[] = [];
 
   constructor(problem: ContractionProblem, tile: SubgroupTile) {
     this.p = problem;
@@ -74,33 +74,46 @@ class TileLowering {
   }
 
   run(): KernelCode {
-    const { k, rows, columns, batch, over } = this.p;
-    const { lanes, steps } = this.tile;
+    const { k, rows, columns, batch } = this.p;
+    const { lanes } = this.tile;
     const down = ceilDiv(dimExpr(rows.size), this.tile.rows);
     const across = ceilDiv(dimExpr(columns.size), perLane * lanes);
-    const arrays: ArrayDecl[] = [];
     // A workgroup is one subgroup: all of its lanes come to everything that they do together.
     const code = k.perWorkgroup(mul(mul(down, across), dimExpr(spanOf(batch))), lanes, (item) => {
+      const out: Stmt[] = [];
       const line = div(item, across);
       // Of a single batch there is nothing to take a remainder of, however many rows there are.
       const isAlone = spanOf(batch) === 1 && down.kind !== "const";
-      const batchEnv = unflatten(isAlone ? int(0) : this.bound(this.out, "z", div(item, mul(across, down))), batch);
-      const row = mul(this.bound(this.out, "m", isAlone ? line : mod(line, down)), int(this.tile.rows));
-      const four = this.bound(this.out, "n", add(mul(mod(item, across), int(lanes)), this.lane));
-      const column = mul(four, int(perLane));
-      const sums = range(this.tile.rows).map(() => variableFor(k.names.fresh("c"), zeros));
-      for (const target of sums) this.out.push({ kind: "var", target, value: zeros });
-      const step = (at: Env) => this.step(sums, row, column, new Map([...batchEnv, ...at]));
-      const unroll = [steps, 2].find((n) => isMultipleOf(spanOf(over), n)) ?? 1;
-      this.out.push(...loopOver(k, over, step, { unroll }));
-      arrays.push(this.results(sums));
-      this.out.push(this.store(arrays[0]!, row, column, batchEnv));
-      return this.out;
+      const batchEnv = unflatten(isAlone ? int(0) : this.bound(out, "z", div(item, mul(across, down))), batch);
+      const row = mul(this.bound(out, "m", isAlone ? line : mod(line, down)), int(this.tile.rows));
+      return [...out, ...this.tileAt(row, mod(item, across), batchEnv)];
     });
-    return { ...code, arrays, subgroupSize: lanes };
+    return this.finished(code);
   }
 
-  private bound(out: Stmt[], prefix: string, value: Expr): Expr {
+  protected finished(code: KernelCode): KernelCode {
+    return { ...code, arrays: this.arrays, subgroupSize: this.tile.lanes };
+  }
+
+  /** A tile of results, from a row on, by its number along the columns. */
+  protected tileAt(row: Expr, number: Expr, batchEnv: Env): Stmt[] {
+    const { k, over } = this.p;
+    const { lanes, steps } = this.tile;
+    const out: Stmt[] = [];
+    const four = this.bound(out, "n", add(mul(number, int(lanes)), this.lane));
+    const column = mul(four, int(perLane));
+    const sums = range(this.tile.rows).map(() => variableFor(k.names.fresh("c"), zeros));
+    for (const target of sums) out.push({ kind: "var", target, value: zeros });
+    const step = (at: Env) => this.step(sums, row, column, new Map([...batchEnv, ...at]));
+    const unroll = [steps, 2].find((n) => isMultipleOf(spanOf(over), n)) ?? 1;
+    out.push(...loopOver(k, over, step, { unroll }));
+    const array = this.results(sums, out);
+    this.arrays.push(array);
+    out.push(this.store(array, row, column, batchEnv));
+    return out;
+  }
+
+  protected bound(out: Stmt[], prefix: string, value: Expr): Expr {
     if (value.kind === "const") return value;
     const target = variableFor(this.p.k.names.fresh(prefix), value);
     out.push({ kind: "let", target, value });
@@ -131,9 +144,9 @@ class TileLowering {
   }
 
   /** The sums in an array, which a loop can go over. */
-  private results(sums: readonly Var[]): ArrayDecl {
+  private results(sums: readonly Var[], out: Stmt[]): ArrayDecl {
     const name = this.p.k.names.fresh("p");
-    for (const [i, value] of sums.entries()) this.out.push({ kind: "set", array: name, index: int(i), value });
+    for (const [i, value] of sums.entries()) out.push({ kind: "set", array: name, index: int(i), value });
     return { name, dtype: "f32", length: perLane * sums.length, width: perLane, space: "private" };
   }
 

@@ -69,7 +69,8 @@ export interface Sharing extends Steps {
 
 /** A row that a thread has a part in, and whether there is one: nothing is stored of a row that only fills up a workgroup. */
 export interface Line {
-  readonly row: Expr;
+  /** Its number, or the index of each axis. */
+  readonly row: Expr | Env;
   readonly inside?: Expr | undefined;
 }
 
@@ -93,7 +94,8 @@ class RowLowering {
     this.shared = shared;
     const axes = this.group.rows.map((c) => c.axis);
     this.rows = lines.map(({ row, inside }) => {
-      return { at: coordinatesOf(this.group.rows, unflatten(row, axes)), inside };
+      const env = row instanceof Map ? row : unflatten(row as Expr, axes);
+      return { at: coordinatesOf(this.group.rows, env), inside };
     });
   }
 

@@ -1,0 +1,169 @@
+/**
+ * Lets rows be folded in the kernel of the product that makes them: where a workgroup computes whole rows, the norm after a
+ * residual needs no kernel of its own, and reads what has just been written. Each thread reads only elements that it wrote
+ * itself, so that no thread has to see through memory what another wrote.
+ */
+import { boundsOf, type Dim } from "../ir/dim.ts";
+import { isGraphInput } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isAffine, isElementwise } from "../ir/op.ts";
+import { type Axis, hasAxis } from "../ir/type.ts";
+import type { Expr } from "../kernel/index.ts";
+import { type Env, envKey, operandEnv, restrict } from "./access.ts";
+import { coresOf, countRegions, type FusedKernel, type Fusion, type Storage } from "./fused-kernel.ts";
+import type { Coordinate, Placement } from "./groups.ts";
+import { rootIn } from "./liveness.ts";
+import type { FusionLimits, RowTiles } from "./materialize.ts";
+import { isMultipleOf, isOne, spanOf, typicalSpan } from "./sizes.ts";
+
+/** Columns of a lane that are neighbours. */
+const perLane = 4;
+
+/** With fewer workgroups of whole rows, columns are better shared out too: an adapter may have so many threads. */
+const leastWorkgroups = 16;
+
+/** The kernels, with reductions of rows after the products that make these rows, wherever whole rows are made. */
+export function joinRows(fusion: Fusion, places: Placement, limits: FusionLimits): Fusion {
+  const { rowTiles, maxBindings } = limits;
+  if (!rowTiles) return fusion;
+  const kernels = [...fusion.kernels];
+  const rootOf = rootIn(fusion);
+  const writers = new Map<Node, number[]>();
+  for (const [i, { stores }] of kernels.entries())
+    for (const root of new Set(stores.map((s) => s.to.root))) writers.set(root, [...(writers.get(root) ?? []), i]);
+  const joined = new Set<number>();
+  for (const [i, follower] of fusion.kernels.entries()) {
+    const { reads, stores, kind, beside } = follower;
+    if (kind !== "row_reduction" || beside || stores.some((s) => isGraphInput(s.to.root))) continue;
+    const written = [...reads].flatMap((r) => writers.get(rootOf(r)) ?? []);
+    const at = Math.max(-1, ...written);
+    const host = kernels[at];
+    if (!host || at >= i || joined.has(at)) continue;
+    const made = new Set(host.stores.filter((s) => !isGraphInput(s.to.root)).map((s) => s.value));
+    // What the host writes is read as it is written; all else is there before it.
+    if (![...reads].every((r) => made.has(r) || !writers.get(rootOf(r))?.includes(at))) continue;
+    if (!makesWholeRows(host, places, rowTiles) || !rowsOfProduct(host, follower, places, rowTiles.lanes)) continue;
+    const both = withRows(host, follower, made);
+    if (regionsOf(both, fusion.storage) > maxBindings) continue;
+    kernels[at] = both;
+    joined.add(i);
+  }
+  return { ...fusion, kernels: kernels.filter((_, i) => !joined.has(i)) };
+}
+
+const withRows = (host: FusedKernel, follower: FusedKernel, made: ReadonlySet<Node>): FusedKernel => ({
+  ...host,
+  stores: [...host.stores, ...follower.stores],
+  reads: new Set([...host.reads, ...[...follower.reads].filter((r) => !made.has(r))]),
+  after: [...(host.after ?? []), follower],
+});
+
+const regionsOf = ({ stores, reads }: FusedKernel, storage: ReadonlyMap<Node, Storage>): number =>
+  countRegions([...stores.map((s) => s.to), ...[...reads].map((r) => storage.get(r) ?? { root: r })]);
+
+/** Whether a kernel is one product, of enough rows for workgroups that have whole rows. */
+function makesWholeRows(host: FusedKernel, places: Placement, { lanes, rows }: RowTiles): boolean {
+  if (host.kind !== "contraction" || host.beside) return false;
+  const [core, ...others] = coresOf(host.group!, host.stores, places);
+  if (!core || others.length > 0) return false;
+  const sides = sidesOf(core);
+  const least = (axes: readonly Axis[]) => leastOf(spanOf(axes));
+  const workgroups = Math.ceil(least(sides.rows) / rows) * least(sides.batch);
+  return workgroups >= leastWorkgroups && least(sides.rows) >= rows && typicalSpan(sides.columns) >= lanes;
+}
+
+const leastOf = (dim: Dim): number => (typeof dim === "number" ? dim : boundsOf(dim).min);
+
+/** The axes of a product's results: those of its columns, of which its last axis is one, of its rows, and of both. */
+function sidesOf(core: Node) {
+  const [a, b] = core.operands as [Node, Node];
+  const { axes } = core.type;
+  const own = (x: Node, y: Node) => axes.filter((c) => hasAxis(x.type, c.name) && !hasAxis(y.type, c.name));
+  const [left, right] = own(a, b).includes(axes.at(-1)!) ? [b, a] : [a, b];
+  const batch = axes.filter((c) => hasAxis(a.type, c.name) && hasAxis(b.type, c.name));
+  return { rows: own(left, right), columns: own(right, left), batch };
+}
+
+/**
+ * The axis of a product's results that each coordinate of the rows of a reduction runs along, by its name; undefined where
+ * the rows are not rows of the results, or ranges of them, whose elements each lane finds where it wrote them.
+ */
+export function rowsOfProduct(
+  host: FusedKernel,
+  follower: FusedKernel,
+  places: Placement,
+  lanes: number,
+): ReadonlyMap<string, Axis> | undefined {
+  const [core] = coresOf(host.group!, host.stores, places) as Iterable<Node>;
+  const { rows, columns, batch } = sidesOf(core!);
+  const { rows: ownRows, reduced } = follower.group!;
+  const long = reduced.filter((c) => !isOne(c.axis.size));
+  const along = new Map<string, Axis>();
+  const matches = (value: Node, env: Env): boolean => {
+    const indices = new Map<Axis, Expr>();
+    for (const axis of value.type.axes.filter((a) => !isOne(a.size))) {
+      const own = coordinateOf(host.group!.rows, places.get(value)!.env!.get(axis.name));
+      const index = env.get(axis.name);
+      if (!own || !index || own.axis.size !== axis.size) return false;
+      indices.set(core!.type.axes.find((a) => a.name === own.axis.name)!, index);
+    }
+    for (const axis of [...rows, ...batch].filter((a) => !isOne(a.size))) {
+      const row = coordinateOf(ownRows, indices.get(axis));
+      if (!row || row.axis.size !== axis.size || (along.get(row.index.name) ?? axis) !== axis) return false;
+      along.set(row.index.name, axis);
+    }
+    const wide = columns.filter((a) => !isOne(a.size));
+    const inner = wide.slice(wide.length - long.length);
+    const isSame = (axis: Axis, i: number) => {
+      const c = coordinateOf(long, indices.get(axis));
+      return c !== undefined && c === long[i] && c.axis.size === axis.size;
+    };
+    if (inner.length !== long.length || !inner.every(isSame)) return false;
+    const outer = wide.slice(0, wide.length - long.length);
+    // A range begins with the columns of the first lane only where all ranges are whole turns of the lanes.
+    const each = outer.length === 0 ? perLane : perLane * lanes;
+    return isMultipleOf(spanOf(inner), each) && outer.every((a) => indices.get(a)?.kind === "const");
+  };
+  const made = new Set(host.stores.map((s) => s.value));
+  if (!readsAlike(follower, made, places, matches)) return undefined;
+  const covered = ownRows.filter((c) => !isOne(c.axis.size)).every((c) => along.has(c.index.name));
+  return covered && new Set(along.values()).size === along.size ? along : undefined;
+}
+
+/** The coordinate that an index is, where it is one and nothing else. */
+const coordinateOf = (coordinates: readonly Coordinate[], index: Expr | undefined): Coordinate | undefined =>
+  index?.kind === "var" ? coordinates.find((c) => c.index.name === index.name) : undefined;
+
+/** Whether `matches` holds wherever a kernel reads one of some values. */
+function readsAlike(
+  { group, stores, reads }: FusedKernel,
+  made: ReadonlySet<Node>,
+  places: Placement,
+  matches: (value: Node, env: Env) => boolean,
+): boolean {
+  const seen = new Set<string>();
+  const numbers = new Map<Node, number>();
+  const isRead = (node: Node) => reads.has(node) && made.has(node);
+  const visit = (node: Node, env: Env): boolean => {
+    if (isRead(node)) return matches(node, env);
+    if (reads.has(node) || node.operands.length === 0) return true;
+    if (group!.cores.includes(node)) return true; // visited by itself
+    const key = `${numbers.get(node) ?? numbers.set(node, numbers.size).size} ${envKey(env, node)}`;
+    if (seen.has(key)) return true;
+    seen.add(key);
+    if (isElementwise(node)) return node.operands.every((o) => visit(o, restrict(env, o)));
+    if (isAffine(node)) return visit(node.operands[0]!, operandEnv(node, env));
+    return !reaches(node);
+  };
+  const reaches = (node: Node, done = new Set<Node>()): boolean => {
+    if (isRead(node)) return true;
+    if (reads.has(node) || done.has(node)) return false;
+    done.add(node);
+    return node.operands.some((o) => reaches(o, done));
+  };
+  const cores = [...coresOf(group!, stores, places)];
+  return (
+    cores.every((core) => core.operands.every((o) => visit(o, restrict(group!.names, o)))) &&
+    stores.every(({ value }) => visit(value, places.get(value)!.env!))
+  );
+}
