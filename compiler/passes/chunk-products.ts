@@ -39,10 +39,10 @@ export const chunkProducts = ({ least }: ChunkLimits): Pass => ({
   name: "chunk-products",
   needs: ["decompose"],
   run: (graph) =>
-    nodesOf(graph).reduce((now, product) => {
+    largestFirst(nodesOf(graph).filter((n) => rowAxes(n, least).length > 0)).reduce((now, product) => {
       const rows = rowAxes(product, least);
       // What became chunks of another product is no longer there.
-      if (rows.length === 0 || !nodesOf(now).includes(product)) return now;
+      if (!nodesOf(now).includes(product)) return now;
       // Rows that need nothing of others first: the rest take the product once more.
       const ready = rows.map((row) => ({ row, graph: acrossFirst(now, product, row, least) }));
       return (
@@ -57,6 +57,8 @@ export const chunkProducts = ({ least }: ChunkLimits): Pass => ({
 const bytesOf = (node: Node): number =>
   node.type.axes.reduce((n, { size }) => n * (typeof size === "number" ? size : Number.NaN), 1) *
   deviceElementBytes(node.type.dtype);
+
+const largestFirst = (products: readonly Node[]): Node[] => products.toSorted((a, b) => bytesOf(b) - bytesOf(a));
 
 /** The axes of a product along which it may be cut: those of one operand alone that it is much larger than. */
 function rowAxes(node: Node, least: number): readonly Axis[] {
@@ -170,6 +172,8 @@ function regionOf(graph: Graph, product: Node, row: string): Region | undefined 
       else joined.add(node);
     }
   }
+  // Results that are larger than the product would be what takes memory: its chunks save none.
+  if ([...joined, ...folded].some((n) => bytesOf(n) > bytesOf(product))) return undefined;
   return { inside, joined, folded };
 }
 
@@ -225,8 +229,9 @@ function inChunks(graph: Graph, product: Node, row: Axis, least: number): Graph 
 function cutsOf(product: Node, { name, size }: Axis, least: number): readonly Cut[] | undefined {
   const count = size as number;
   // No chunk is worth chunks of its own.
-  const length = Math.min(Math.ceil((count * least) / bytesOf(product)) - 1, Math.ceil(count / 2));
-  if (length < 1) return undefined;
+  const most = Math.min(Math.ceil((count * least) / bytesOf(product)) - 1, Math.ceil(count / 2));
+  if (most < 1) return undefined;
+  const length = Math.ceil(count / Math.ceil(count / most)); // as even as they may be: the last is not much shorter
   const starts = Array.from({ length: Math.ceil(count / length) }, (_, i) => i * length);
   return starts.map((start) => new Cut(product, name, start, Math.min(length, count - start)));
 }

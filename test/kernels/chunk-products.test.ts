@@ -82,6 +82,7 @@ test("any sizes: the values to rounding, and no tensor as large as what is cut",
     expectSame(graph, chunked, seed);
     expect(pass.run(chunked)).toEqual(chunked);
     if (Math.max(...shape.rows) <= parts) return; // no axis has so many rows
+    if (whole < 4 * shape.width * shape.vocab) return; // the weight's gradient is larger
     const weight = nodesOf(chunked).find((n) => n.attrs.name === "weight")!;
     const hasRows = (n: Node) => n.type.axes.some((a) => a.name.startsWith("r"));
     const large = nodesOf(chunked).filter(
