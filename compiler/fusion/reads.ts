@@ -70,7 +70,18 @@ export class Reads {
   /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
   private isStoredWhole(node: Node): boolean {
     if (!isConcatenation(node)) return false;
-    return node.operands.length > maxSelectedParts || this.wanted.stored.has(node) || isOfProducts(node);
+    return (
+      node.operands.length > maxSelectedParts ||
+      this.wanted.stored.has(node) ||
+      isOfProducts(node) ||
+      node.operands.some((part) => this.freesTable(part))
+    );
+  }
+
+  /** Whether a value is little of a computed table, which is kept for as long as the value is not. */
+  private freesTable(value: Node): boolean {
+    const isLarger = (table: Node) => !this.writes.isResident(table) && bytesOf(table) > manyUses * bytesOf(value);
+    return operandsAs(value, "table").some(isLarger);
   }
 
   readCore(core: Node, consumer: Consumer): void {
