@@ -28,6 +28,9 @@ interface Step {
 /** What takes so small a part of what it reads runs at once: it may be the last reader but one. */
 const littleOfMuch = 256;
 
+/** Readers of a tensor that run one right after the other. */
+const fewReaders = 3;
+
 /** What is begun is finished first where that takes no more than this share of the memory. */
 const worthwhile = 0.9;
 
@@ -47,11 +50,7 @@ type Choice = (ready: readonly Step[], made: ReadonlyMap<Node, number>) => numbe
  * Kernels that free what they take, or take a `littleOf`th part of what they read, as soon as they can run; and else the one
  * of those that can which is chosen.
  */
-function inOrder(
-  fusion: FusionPlan,
-  chooser: (steps: readonly Step[]) => Choice,
-  littleOf = 1,
-): FusionPlan {
+function inOrder(fusion: FusionPlan, chooser: (steps: readonly Step[]) => Choice, littleOf = 1): FusionPlan {
   const outputs = fusion.graph.outputs.map((o) => o.node);
   const steps = dependencies(fusion);
   const choose = chooser(steps);
@@ -109,7 +108,11 @@ function soonestOf(steps: readonly Step[]): Choice {
       const s = stack.at(-1)!;
       const open = before.get(s)!.filter((b) => !height.has(b));
       if (open.length > 0) stack.push(...open);
-      else height.set(stack.pop()!, before.get(s)!.reduce((n, b) => Math.max(n, height.get(b)! + 1), 0));
+      else
+        height.set(
+          stack.pop()!,
+          before.get(s)!.reduce((n, b) => Math.max(n, height.get(b)! + 1), 0),
+        );
     }
     return height.get(step)!;
   };
@@ -123,7 +126,11 @@ function soonestOf(steps: readonly Step[]): Choice {
       continue;
     }
     stack.pop();
-    if (!rank.has(s)) rank.set(s, rank.size);
+    if (rank.has(s)) continue;
+    rank.set(s, rank.size);
+    // Who else reads what it reads, and can run by now, comes right after it, so that what they read is free; of what many read it is not.
+    for (const b of before.get(s)!.filter(({ next }) => next.length <= fewReaders))
+      for (const t of b.next) if (!rank.has(t) && before.get(t)!.every((x) => rank.has(x))) rank.set(t, rank.size);
   }
   return (ready) => ready.reduce((best, s, i) => (rank.get(s)! < rank.get(ready[best]!)! ? i : best), 0);
 }

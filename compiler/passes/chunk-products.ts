@@ -32,6 +32,8 @@ import { add, broadcast, concat, slice } from "../ops/index.ts";
 export interface ChunkLimits {
   readonly least: number;
 }
+/** More chunks would take longer to compile than there is anything to gain: such products are refused as too large. */
+const mostChunks = 512;
 /** ... where they take so many times as much as the rows that they are made of. */
 const growth = 4;
 
@@ -207,6 +209,8 @@ function foldsRows(node: Node, row: string): boolean {
 }
 
 function inChunks(graph: Graph, product: Node, row: Axis, least: number): Graph | undefined {
+  // All that was made of it was cut along another axis.
+  if (!nodesOf(graph).includes(product)) return graph;
   const region = regionOf(graph, product, row.name);
   if (!region) return undefined;
   const cut = cutsOf(product, row, least);
@@ -230,7 +234,7 @@ function cutsOf(product: Node, { name, size }: Axis, least: number): readonly Cu
   const count = size as number;
   // No chunk is worth chunks of its own.
   const most = Math.min(Math.ceil((count * least) / bytesOf(product)) - 1, Math.ceil(count / 2));
-  if (most < 1) return undefined;
+  if (most < 1 || count / most > mostChunks) return undefined;
   const length = Math.ceil(count / Math.ceil(count / most)); // as even as they may be: the last is not much shorter
   const starts = Array.from({ length: Math.ceil(count / length) }, (_, i) => i * length);
   return starts.map((start) => new Cut(product, name, start, Math.min(length, count - start)));
