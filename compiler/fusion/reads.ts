@@ -20,8 +20,8 @@ import { typical, typicalSpan } from "./sizes.ts";
 import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
 import type { Writes } from "./writes.ts";
 
-/** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
-export const maxRecomputedOps = 24;
+/** Elementwise ops that a consumer may recompute for one value: as many as a whole update of a parameter takes. It also bounds the time that the search takes. */
+export const maxRecomputedOps = 48;
 /** Bytes that decide nothing: a scalar more or less. */
 const negligibleBytes = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
