@@ -1,8 +1,13 @@
 /** Which stores of one iteration space become one kernel: those that share what they read. */
 import type { Node } from "../ir/node.ts";
-import { isFree, type Store } from "./fused-kernel.ts";
+import { bytesOf, isFree, type Store } from "./fused-kernel.ts";
 import { isCore, type Placement } from "./groups.ts";
 import { maxRecomputedOps } from "./reads.ts";
+
+/** Results of so many bytes are worth a kernel of their own: one for several has them all in memory at once. */
+const largeBytes = 2 ** 20;
+/** Of large results, what is shared and smaller by so much saves nothing to speak of. */
+const smallShare = 1 / 64;
 
 type Resident = (node: Node) => boolean;
 
@@ -23,20 +28,24 @@ export function connected(stores: readonly Store[], places: Placement, isResiden
 
 /**
  * What connects a value with others of its bucket: every value at the same place in the order that it comes from, so
- * that pieces never wait for one another, and the tensors that it is likely to read.
+ * that pieces never wait for one another, and the tensors that it is likely to read, but for a row beside a large table.
  */
 function touchedBy(node: Node, places: Placement, isResident: Resident): Set<Node> {
   const { ready } = places.get(node)!;
+  const own = bytesOf(node);
+  const isSmallBeside = (n: Node) => own >= largeBytes && bytesOf(n) < smallShare * own;
   const found = new Set<Node>();
+  const seen = new Set<Node>();
   const stack = [node];
   let budget = maxRecomputedOps;
   while (stack.length > 0) {
     const n = stack.pop()!;
-    if (found.has(n) || isFree(n)) continue;
+    if (seen.has(n) || isFree(n)) continue;
     const place = places.get(n)!;
     const beside = !place.group && place.ready === ready && !isResident(n);
     if (!beside && (n.type.axes.length === 0 || --budget < 0)) continue;
-    found.add(n);
+    seen.add(n);
+    if (!isSmallBeside(n)) found.add(n);
     if (beside || !(isResident(n) || isCore(n))) stack.push(...n.operands);
   }
   return found;

@@ -25,24 +25,35 @@ interface Step {
   waits: number;
 }
 
+/** What takes so small a part of what it reads runs at once: it may be the last reader but one. */
+const littleOfMuch = 256;
+
+/** Readers of a tensor that run one right after the other. */
+const fewReaders = 3;
+
 /** What is begun is finished first where that takes no more than this share of the memory. */
 const worthwhile = 0.9;
 
 export function orderKernels(fusion: FusionPlan): FusionPlan {
-  const usual = inOrder(fusion, firstOf);
-  const deep = inOrder(fusion, newestOf);
-  return peakOf(deep) <= worthwhile * peakOf(usual) ? deep : usual;
+  const usual = inOrder(fusion, () => firstOf);
+  const others = [inOrder(fusion, () => newestOf), inOrder(fusion, soonestOf, littleOfMuch)];
+  const [least] = others.toSorted((a, b) => peakOf(a) - peakOf(b));
+  return peakOf(least!) <= worthwhile * peakOf(usual) ? least! : usual;
 }
 
 const peakOf = (plan: FusionPlan): number => Math.max(0, ...bytesAlive(livesOf(plan), plan.kernels.length));
 
-/** Kernels that free what they take as soon as they can run, and else the one of those that can which `choose` takes. */
-function inOrder(
-  fusion: FusionPlan,
-  choose: (ready: readonly Step[], made: ReadonlyMap<Node, number>) => number,
-): FusionPlan {
+/** Of kernels that can run the one that does: its index. */
+type Choice = (ready: readonly Step[], made: ReadonlyMap<Node, number>) => number;
+
+/**
+ * Kernels that free what they take, or take a `littleOf`th part of what they read, as soon as they can run; and else the one
+ * of those that can which is chosen.
+ */
+function inOrder(fusion: FusionPlan, chooser: (steps: readonly Step[]) => Choice, littleOf = 1): FusionPlan {
   const outputs = fusion.graph.outputs.map((o) => o.node);
   const steps = dependencies(fusion);
+  const choose = chooser(steps);
   const alive = new Set<Node>(outputs.map((n) => fusion.storage.get(n)?.root ?? n));
   const readers = new Map<Node, number>();
   for (const s of steps) for (const r of s.reads) readers.set(r, (readers.get(r) ?? 0) + 1);
@@ -54,10 +65,12 @@ function inOrder(
       (n, r) => n + (readers.get(r) === 1 && !isResident(r) && !alive.has(r) ? typical(deviceBytes(r)) : 0),
       0,
     );
+  const read = (s: Step) => s.reads.reduce((n, r) => n + (isResident(r) ? 0 : typical(deviceBytes(r))), 0);
+  const isFree = (s: Step) => taken(s) <= freed(s) + (littleOf > 1 ? read(s) / littleOf : 0);
   const ready = steps.filter((s) => s.waits === 0);
   const kernels: FusedKernel[] = [];
   while (ready.length > 0) {
-    let at = ready.slice(0, horizon).findIndex((s) => taken(s) <= freed(s));
+    let at = ready.slice(0, horizon).findIndex(isFree);
     if (at < 0) at = choose(ready, made);
     const step = ready.splice(at, 1)[0]!;
     kernels.push(step.kernel);
@@ -77,6 +90,49 @@ function newestOf(ready: readonly Step[], made: ReadonlyMap<Node, number>): numb
     const later = times[i]! - times[best]!;
     return later > 0 || (later === 0 && s.index < ready[best]!.index) ? i : best;
   }, 0);
+}
+
+/**
+ * The kernel that is needed soonest where each result is made just before its use: what many kernels must run for comes
+ * before what few do, so that chunks of rows wait until what they need of all rows is there.
+ */
+function soonestOf(steps: readonly Step[]): Choice {
+  const before = new Map(steps.map((s): [Step, Step[]] => [s, []]));
+  const height = new Map<Step, number>();
+  for (const s of steps) for (const next of s.next) before.get(next)!.push(s);
+  const rank = new Map<Step, number>();
+  /** Its operands' kernels, highest first: called again and again until all of them have a rank. */
+  const heightOf = (step: Step): number => {
+    const stack = [step];
+    while (stack.length > 0) {
+      const s = stack.at(-1)!;
+      const open = before.get(s)!.filter((b) => !height.has(b));
+      if (open.length > 0) stack.push(...open);
+      else
+        height.set(
+          stack.pop()!,
+          before.get(s)!.reduce((n, b) => Math.max(n, height.get(b)! + 1), 0),
+        );
+    }
+    return height.get(step)!;
+  };
+  const highest = (list: readonly Step[]) => list.toSorted((a, b) => heightOf(b) - heightOf(a) || a.index - b.index);
+  const stack = highest(steps.filter((s) => s.next.length === 0)).reverse();
+  while (stack.length > 0) {
+    const s = stack.at(-1)!;
+    const open = rank.has(s) ? [] : highest(before.get(s)!.filter((b) => !rank.has(b)));
+    if (open.length > 0) {
+      stack.push(open[0]!);
+      continue;
+    }
+    stack.pop();
+    if (rank.has(s)) continue;
+    rank.set(s, rank.size);
+    // Who else reads what it reads, and can run by now, comes right after it, so that what they read is free; of what many read it is not.
+    for (const b of before.get(s)!.filter(({ next }) => next.length <= fewReaders))
+      for (const t of b.next) if (!rank.has(t) && before.get(t)!.every((x) => rank.has(x))) rank.set(t, rank.size);
+  }
+  return (ready) => ready.reduce((best, s, i) => (rank.get(s)! < rank.get(ready[best]!)! ? i : best), 0);
 }
 
 const firstOf = (ready: readonly Step[]): number =>

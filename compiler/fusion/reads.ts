@@ -20,8 +20,8 @@ import { typical, typicalSpan } from "./sizes.ts";
 import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
 import type { Writes } from "./writes.ts";
 
-/** Elementwise ops that a consumer may recompute for one value: it also bounds the time that the search takes. */
-export const maxRecomputedOps = 24;
+/** Elementwise ops that a consumer may recompute for one value: as many as a whole update of a parameter takes. It also bounds the time that the search takes. */
+export const maxRecomputedOps = 48;
 /** Bytes that decide nothing: a scalar more or less. */
 const negligibleBytes = 64;
 /** A concatenation of so many parts is read through selects; a longer one is written by its parts' kernels. */
@@ -70,7 +70,18 @@ export class Reads {
   /** Whether a concatenation lies in memory, made by its parts' kernels; else whoever reads it selects among the parts. */
   private isStoredWhole(node: Node): boolean {
     if (!isConcatenation(node)) return false;
-    return node.operands.length > maxSelectedParts || this.wanted.stored.has(node) || isOfProducts(node);
+    return (
+      node.operands.length > maxSelectedParts ||
+      this.wanted.stored.has(node) ||
+      isOfProducts(node) ||
+      node.operands.some((part) => this.freesTable(part))
+    );
+  }
+
+  /** Whether a value is little of a computed table, which is kept for as long as the value is not. */
+  private freesTable(value: Node): boolean {
+    const isLarger = (table: Node) => !this.writes.isResident(table) && bytesOf(table) > manyUses * bytesOf(value);
+    return operandsAs(value, "table").some(isLarger);
   }
 
   readCore(core: Node, consumer: Consumer): void {

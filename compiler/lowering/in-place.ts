@@ -25,11 +25,24 @@ import { regionName, Values } from "./values.ts";
 export const fuseForUpdates = (graph: Graph, facts: AdapterFacts, rowTiles?: RowTiles): FusionPlan =>
   fuseGraph(graph, { maxBindings: facts.maxBindings, successors: successorsOf(graph), rowTiles });
 
-/** Stores successors over their states where that is safe; where kernels then bind too much, fuses anew without counting on it. */
+/**
+ * Stores successors over their states where that is safe. Where kernels then bind too much, since one of those is not, it
+ * fuses anew without counting on that one: what updates whole arenas is one kernel all the same.
+ */
 export function updateInPlace(plan: FusionPlan, facts: AdapterFacts, rowTiles?: RowTiles): FusionPlan {
-  const optimistic = donate(plan, facts);
-  if (optimistic.kernels.every((k) => bindingsOf(k, optimistic) <= facts.maxBindings)) return optimistic;
-  return donate(fuseGraph(plan.graph, { maxBindings: facts.maxBindings, successors: new Map(), rowTiles }), facts);
+  const { graph } = plan;
+  let counted = successorsOf(graph);
+  for (
+    let fused = plan;
+    ;
+    fused = fuseGraph(graph, { maxBindings: facts.maxBindings, successors: counted, rowTiles })
+  ) {
+    const updated = donate(fused, facts);
+    const fits = updated.kernels.every((k) => bindingsOf(k, updated) <= facts.maxBindings);
+    if (fits || counted.size === 0) return updated;
+    const kept = [...counted].filter(([node, state]) => updated.storage.get(node)?.root === state);
+    counted = new Map(kept.length < counted.size ? kept : []);
+  }
 }
 
 /** The buffers that a kernel binds. */

@@ -8,6 +8,15 @@
  *             %dw = contract %h, %dlogits over [row]
  *     after   for each of 8 chunks: %hᵢ = slice %h row from i · 512 length 512, %lᵢ = contract %hᵢ, %w, ...
  *             losses = concat of the chunks, %dw = sum of contract %hᵢ, %dlogitsᵢ over [row]
+ *
+ * What all rows are needed for, and rows then need, comes first, from chunks along another axis of the product: a loss over
+ * all pairs takes a softmax along either axis. Its maxima and sums of columns are those of chunks of columns, and with
+ * them each row of the cotangent is known from that row of logits. The product is so computed once more.
+ *
+ *     before  %l = contract %image, %text over [embed]                 l: f32[image=16384, text=16384]
+ *             %top = reduce_max %l over [image], %x = sub %l, %top     top: f32[text=16384]
+ *     after   %top = concat of reduce_max %lᵢ over [image], %lᵢ = contract %image, %textᵢ
+ *             for each chunk of images: %lⱼ = contract %imageⱼ, %text, %xⱼ = sub %lⱼ, %top
  */
 import type { Pass } from "../driver/index.ts";
 import { foldsParts } from "../ir/algebra.ts";
@@ -23,6 +32,8 @@ import { add, broadcast, concat, slice } from "../ops/index.ts";
 export interface ChunkLimits {
   readonly least: number;
 }
+/** More chunks would take longer to compile than there is anything to gain: such products are refused as too large. */
+const mostChunks = 512;
 /** ... where they take so many times as much as the rows that they are made of. */
 const growth = 4;
 
@@ -30,12 +41,17 @@ export const chunkProducts = ({ least }: ChunkLimits): Pass => ({
   name: "chunk-products",
   needs: ["decompose"],
   run: (graph) =>
-    nodesOf(graph).reduce((now, product) => {
+    largestFirst(nodesOf(graph).filter((n) => rowAxes(n, least).length > 0)).reduce((now, product) => {
       const rows = rowAxes(product, least);
       // What became chunks of another product is no longer there.
-      if (rows.length === 0 || !nodesOf(now).includes(product)) return now;
+      if (!nodesOf(now).includes(product)) return now;
+      // Rows that need nothing of others first: the rest take the product once more.
+      const ready = rows.map((row) => ({ row, graph: acrossFirst(now, product, row, least) }));
       return (
-        rows.reduce<Graph | undefined>((found, row) => found ?? inChunks(now, product, row, least), undefined) ?? now
+        [...ready.filter((r) => r.graph === now), ...ready.filter((r) => r.graph !== now)].reduce<Graph | undefined>(
+          (found, { row, graph }) => found ?? (graph && inChunks(graph, product, row, least)),
+          undefined,
+        ) ?? now
       );
     }, graph),
 });
@@ -43,6 +59,8 @@ export const chunkProducts = ({ least }: ChunkLimits): Pass => ({
 const bytesOf = (node: Node): number =>
   node.type.axes.reduce((n, { size }) => n * (typeof size === "number" ? size : Number.NaN), 1) *
   deviceElementBytes(node.type.dtype);
+
+const largestFirst = (products: readonly Node[]): Node[] => products.toSorted((a, b) => bytesOf(b) - bytesOf(a));
 
 /** The axes of a product along which it may be cut: those of one operand alone that it is much larger than. */
 function rowAxes(node: Node, least: number): readonly Axis[] {
@@ -65,20 +83,84 @@ interface Region {
   readonly folded: ReadonlySet<Node>;
 }
 
+/** Whether a node has all elements of a product. */
+const isAsLarge = (node: Node, product: Node): boolean =>
+  product.type.axes.every((a) => findAxis(node.type, a.name)?.size === a.size);
+
+/** The product, what is made of it row by row at its own axes, and what lies between. */
+function insideOf(nodes: readonly Node[], product: Node, row: string): Set<Node> {
+  const users = usersOf(nodes);
+  const made = madeOf(nodes, product);
+  const reached = new Set([product]);
+  /** Of these the ones that need nothing of other rows. */
+  const alone = new Set([product]);
+  for (const node of nodes) {
+    if (!node.operands.some((o) => reached.has(o)) || !isRowWise(node, row)) continue;
+    reached.add(node);
+    if (node.operands.every((o) => alone.has(o) || !made.has(o))) alone.add(node);
+  }
+  const inside = new Set([...reached].filter((n) => isAsLarge(n, product)));
+  const close = () => {
+    for (const node of nodes.toReversed())
+      if (reached.has(node) && users.get(node)!.some((u) => inside.has(u))) inside.add(node);
+  };
+  close();
+  // What follows element by element goes along, so that losses of rows are summed in their chunks.
+  for (const node of nodes)
+    if (alone.has(node) && isOfOneElement(node) && node.operands.some((o) => inside.has(o))) inside.add(node);
+  close();
+  return inside;
+}
+
+/** A node, and all that is computed from it. */
+function madeOf(nodes: readonly Node[], from: Node): Set<Node> {
+  const made = new Set([from]);
+  for (const node of nodes) if (node.operands.some((o) => made.has(o))) made.add(node);
+  return made;
+}
+
+/**
+ * The graph with what needs all rows of a product computed in chunks along another axis: what is no fold, and what rows
+ * need of others. The graph itself where there is no such value; undefined where none of the other axes will do.
+ */
+function acrossFirst(graph: Graph, product: Node, row: Axis, least: number): Graph | undefined {
+  const nodes = nodesOf(graph);
+  const inside = insideOf(nodes, product, row.name);
+  const made = madeOf(nodes, product);
+  const feeds = new Set(inside);
+  for (const node of nodes.toReversed()) if (feeds.has(node)) for (const o of node.operands) feeds.add(o);
+  const isAcross = (node: Node): boolean =>
+    !inside.has(node) &&
+    (feeds.has(node) ||
+      (node.operands.some((o) => inside.has(o) && isAsLarge(o, product)) &&
+        !isRowWise(node, row.name) &&
+        !foldsRows(node, row.name)));
+  const across = new Set([...made].filter(isAcross));
+  if (across.size === 0) return graph;
+  const between = new Set(across);
+  for (const node of nodes.toReversed())
+    if (between.has(node)) for (const o of node.operands) if (made.has(o)) between.add(o);
+  if ([...across].some((n) => isAsLarge(n, product))) return undefined;
+  for (const column of product.type.axes) {
+    if (column.name === row.name || ![...between].every((n) => n === product || isRowWise(n, column.name))) continue;
+    const cut = cutsOf(product, column, least);
+    if (cut)
+      return rewriteGraph(graph, (node, original) => {
+        if (!between.has(original)) return node;
+        const parts = cut.map((c) => c.keep(original, node));
+        return across.has(original) ? concat(parts, column.name) : node;
+      });
+  }
+  return undefined;
+}
+
 /** The nodes around a product that are cut with it; undefined where it, or what is made of it, is needed whole. */
 function regionOf(graph: Graph, product: Node, row: string): Region | undefined {
   const nodes = nodesOf(graph);
   const users = usersOf(nodes);
   const outputs = new Set(graph.outputs.map((o) => o.node));
-  const reached = new Set([product]);
-  for (const node of nodes) if (node.operands.some((o) => reached.has(o)) && isRowWise(node, row)) reached.add(node);
-  const isLarge = (n: Node) => product.type.axes.every((a) => findAxis(n.type, a.name)?.size === a.size);
-  const inside = new Set([...reached].filter(isLarge));
-  for (const node of nodes.toReversed())
-    if (reached.has(node) && users.get(node)!.some((u) => inside.has(u))) inside.add(node);
-  // What follows element by element goes along, so that losses of rows are summed in their chunks.
-  for (const node of nodes)
-    if (reached.has(node) && isOfOneElement(node) && node.operands.some((o) => inside.has(o))) inside.add(node);
+  const isLarge = (n: Node) => isAsLarge(n, product);
+  const inside = insideOf(nodes, product, row);
   const joined = new Set<Node>();
   const folded = new Set<Node>();
   for (const node of inside) {
@@ -92,6 +174,8 @@ function regionOf(graph: Graph, product: Node, row: string): Region | undefined 
       else joined.add(node);
     }
   }
+  // Results that are larger than the product would be what takes memory: its chunks save none.
+  if ([...joined, ...folded].some((n) => bytesOf(n) > bytesOf(product))) return undefined;
   return { inside, joined, folded };
 }
 
@@ -125,14 +209,12 @@ function foldsRows(node: Node, row: string): boolean {
 }
 
 function inChunks(graph: Graph, product: Node, row: Axis, least: number): Graph | undefined {
+  // All that was made of it was cut along another axis.
+  if (!nodesOf(graph).includes(product)) return graph;
   const region = regionOf(graph, product, row.name);
   if (!region) return undefined;
-  const size = row.size as number;
-  // No chunk is worth chunks of its own.
-  const length = Math.min(Math.ceil((size * least) / bytesOf(product)) - 1, Math.ceil(size / 2));
-  if (length < 1) return undefined;
-  const starts = Array.from({ length: Math.ceil(size / length) }, (_, i) => i * length);
-  const cut = starts.map((start) => new Cut(row.name, start, Math.min(length, size - start)));
+  const cut = cutsOf(product, row, least);
+  if (!cut) return undefined;
   return rewriteGraph(graph, (node, original) => {
     if (region.folded.has(original)) {
       const parts = cut.map((c) => c.of(original, node));
@@ -147,6 +229,17 @@ function inChunks(graph: Graph, product: Node, row: Axis, least: number): Graph 
   });
 }
 
+/** The chunks along an axis of a product; undefined where its places are too few. */
+function cutsOf(product: Node, { name, size }: Axis, least: number): readonly Cut[] | undefined {
+  const count = size as number;
+  // No chunk is worth chunks of its own.
+  const most = Math.min(Math.ceil((count * least) / bytesOf(product)) - 1, Math.ceil(count / 2));
+  if (most < 1 || count / most > mostChunks) return undefined;
+  const length = Math.ceil(count / Math.ceil(count / most)); // as even as they may be: the last is not much shorter
+  const starts = Array.from({ length: Math.ceil(count / length) }, (_, i) => i * length);
+  return starts.map((start) => new Cut(product, name, start, Math.min(length, count - start)));
+}
+
 /** Two parts of a fold over rows as one. */
 function foldParts(node: Node, a: Node, b: Node, row: string): Node {
   if (!isReduction(node)) return add(a, b);
@@ -157,11 +250,14 @@ function foldParts(node: Node, a: Node, b: Node, row: string): Node {
 /** The nodes of one chunk, by those of the whole graph. */
 class Cut {
   private readonly made = new Map<Node, Node>();
+  private readonly rows = new Map<Node, Node>();
+  private readonly product: Node;
   private readonly row: string;
   private readonly start: number;
   private readonly length: number;
 
-  constructor(row: string, start: number, length: number) {
+  constructor(product: Node, row: string, start: number, length: number) {
+    this.product = product;
     this.row = row;
     this.start = start;
     this.length = length;
@@ -179,7 +275,20 @@ class Cut {
     return made;
   }
 
+  /** The rows of what is not cut. A table of targets as large as the product is made row by row, of what it is made of. */
   private sliced(x: Node): Node {
-    return hasAxis(x.type, this.row) ? slice(x, this.row, this.start, this.length) : x;
+    if (!hasAxis(x.type, this.row)) return x;
+    const known = this.rows.get(x);
+    if (known) return known;
+    const isGrown = isElementwise(x) && isAsLarge(x, this.product);
+    const made = isGrown
+      ? build(
+          x.op,
+          x.operands.map((o) => this.sliced(o)),
+          x.attrs,
+        )
+      : slice(x, this.row, this.start, this.length);
+    this.rows.set(x, made);
+    return made;
   }
 }
