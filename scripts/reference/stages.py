@@ -3,7 +3,8 @@
     python stages.py 2 17 FOLDER      stage 2, seed 17 -> FOLDER/2-17.json
 
 Schedules, decay, rates by layer and clamps are written here again, from the paper and the released scripts. `numbers.py`
-draws weights, pixels and what a step draws at random, on both sides alike.
+draws weights, pixels and what a step draws at random, on both sides alike. All is in float64; `float32` of a file tells how
+far PyTorch's own float32 is from that, which bounds what can be asked of anybody's.
 """
 
 import json
@@ -26,8 +27,8 @@ torch.set_num_threads(1)
 class Case:
     """What both sides are told, and how this one computes a step: `loss(t)` gives the loss and its parts."""
 
-    def __init__(self, stage, seed):
-        self.stage, self.seed, self.pick = stage, seed, random.Random(f"{stage}/{seed}")
+    def __init__(self, stage, seed, dtype):
+        self.stage, self.seed, self.dtype, self.pick = stage, seed, dtype, random.Random(f"{stage}/{seed}")
         self.inputs = [{} for _ in range(BATCHES)]
         self.given = {"steps": STEPS, "rate": round(10 ** self.pick.uniform(-3.5, -2), 6)}
 
@@ -72,14 +73,16 @@ class Case:
         return ids
 
     def pixels(self, rows, side):
-        return [spread(f"{self.seed}/pixels/{b}", [rows, 3, side, side], 0.0, 1.7) for b in range(BATCHES)]
+        shape = [rows, 3, side, side]
+        return [spread(f"{self.seed}/pixels/{b}", shape, 0.0, 1.7).to(self.dtype) for b in range(BATCHES)]
 
     def drawn(self, t, name, shape):
-        return uniform(f"{self.seed}/{name}/{t}", shape)
+        return uniform(f"{self.seed}/{name}/{t}", shape).to(self.dtype)
 
     def factors(self, t, name, shape, rate):
         """0 or 1 / (1 - rate): what dropping with that rate multiplies by."""
-        return (self.drawn(t, name, shape) < 1 - rate).double() / (1 - rate) if rate else torch.ones(shape).double()
+        kept = self.drawn(t, name, shape) < 1 - rate
+        return kept.to(self.dtype) / (1 - rate) if rate else torch.ones(shape, dtype=self.dtype)
 
     def dropped(self, t, vision, rows, rate, linear):
         rates = [rate * i / max(1, vision.depth - 1) if linear else rate for i in range(vision.depth)]
@@ -384,11 +387,11 @@ def begin(c, module):
     return ranges
 
 
-def record(stage, seed):
-    c = Case(stage, seed)
+def trained(stage, seed, dtype):
+    c = Case(stage, seed, dtype)
     module, loss, learned, (optimizer, schedule) = STAGES[stage](c)
-    module.double().train()
     ranges = begin(c, module)
+    module.to(dtype).train()
     named = [(n, p) for n, p in module.named_parameters() if learned(n)]
     for n, p in module.named_parameters():
         p.requires_grad_(learned(n))
@@ -410,10 +413,27 @@ def record(stage, seed):
             module.logit_scale.data.clamp_(0, math.log(100))
     after = {n: digest(p) for n, p in named if n in gradients}
     kept = {n: digest(b) for n, b in module.named_buffers() if "running" in n}
+    columns = {k: [step[k] for step in steps] for k in steps[0]}
     facts = {"stage": stage, "seed": seed, "model": c.model, "config": c.config, "given": c.given}
     facts |= {"weights": ranges, "inputs": c.inputs}
-    columns = {k: [step[k] for step in steps] for k in steps[0]}
     return facts | {"steps": columns, "gradients": gradients, "after": after, "kept": kept}
+
+
+def apart(got, want, least):
+    return max((abs(a - b) / max(abs(b), least) for a, b in zip(got, want)), default=0.0)
+
+
+def record(stage, seed):
+    exact, single = (trained(stage, seed, dtype) for dtype in (torch.float64, torch.float32))
+    norms = [x["steps"]["gradient_norm"] for x in (single, exact)]
+    losses = [(single["steps"][k], v) for k, v in exact["steps"].items() if k not in ("rate", "gradient_norm")]
+    seen = [n for n, (norm, _) in exact["gradients"].items() if norm > 1e-3]
+    ends = lambda part, names: max(
+        (max(abs(a - b) for a, b in zip(single[part][n], exact[part][n])) / max(exact[part][n][0], 1) for n in names),
+        default=0.0,
+    )
+    own = {"figures": max(apart(*pair, 1e-2) for pair in losses), "norm": apart(*norms, 1e-3)}
+    return exact | {"float32": own | {"after": ends("after", seen), "kept": ends("kept", exact["kept"])}}
 
 
 if __name__ == "__main__":
