@@ -114,7 +114,8 @@ async function firstGradients(recorded: Recorded, { stage, step, job }: Made, ba
     graph.outputs.filter((o) => trained.has(o.name)),
   );
   const store = backend.createStore();
-  for (const n of wanted.inputs) if (isParameter(n)) await store.write(inputName(n), (await job.initial!(inputName(n)))!);
+  for (const n of wanted.inputs)
+    if (isParameter(n)) await store.write(inputName(n), (await job.initial!(inputName(n)))!);
   const executable = await backend.compile(wanted, { sizes: job.sizes });
   const got = await executable.run(feedsAt(recorded, wanted, 0), store);
   executable.dispose();

@@ -78,7 +78,10 @@ export function jobOf(recorded: Recorded, precision: Precision = "f32") {
     const values = spread(`${recorded.seed}/weights/${published}`, elementCount(axes), ...range);
     const order = places.get(name)?.order ?? axes.map((a) => a.name);
     const stored = order.map((axis) => axes.find((a) => a.name === axis)!);
-    return permuted(hostTensor("f32", stored, values), axes.map((a) => a.name));
+    return permuted(
+      hostTensor("f32", stored, values),
+      axes.map((a) => a.name),
+    );
   };
   const sizes: Sizes = { batch: recorded.given.batch };
   const job: Pick<TrainingJob, "step" | "initial" | "seed" | "sizes"> = { step, initial, seed: 0, sizes };
