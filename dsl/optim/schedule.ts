@@ -1,6 +1,6 @@
 /** Learning-rate schedules, as graphs of the step counter. */
 import { UsageError } from "../../compiler/index.ts";
-import { add, constant, cos, div, floor, ge, lt, min, mul, pow, select, sub, type Tensor } from "../tensor.ts";
+import { add, constant, div, floor, ge, lt, min, mul, pow, select, sin, sub, type Tensor } from "../tensor.ts";
 
 /** A schedule maps the number of steps done (0 at first, an f32 scalar made of the integer that the run counts in) to the learning rate of the next step. */
 export interface Schedule {
@@ -26,8 +26,10 @@ export const cosine = ({ peak, steps, warmup = 0, floor = 0 }: CosineOptions): S
   const span = Math.max(1, steps - warmup);
   const text = `half a cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, of which ${warmup} warm up` : ""}`;
   return told(text, (step) => {
-    const progress = min(div(sub(step, warmup), span), 1);
-    const falling = add(mul(add(cos(mul(progress, Math.PI)), 1), (peak - floor) / 2), floor);
+    // (1 + cos πx) / 2 = sin² (1 − x)π/2, which in f32 does not lose the last steps, where 1 + cos πx cancels.
+    const left = mul(sub(span, min(sub(step, warmup), span)), Math.PI / 2 / span);
+    const wave = sin(left);
+    const falling = add(mul(mul(wave, wave), peak - floor), floor);
     if (warmup === 0) return falling;
     return select(lt(step, warmup), mul(add(step, 1), peak / warmup), falling);
   });
@@ -46,7 +48,7 @@ export interface LinearRateOptions {
 export const linearRate = ({ from, to = 0, steps }: LinearRateOptions): Schedule => {
   requireSteps("linearRate", steps);
   return told(`linear from ${from} to ${to} over ${steps} steps`, (step) =>
-    add(mul(min(div(step, steps), 1), to - from), from),
+    add(mul(sub(steps, min(step, steps)), (from - to) / steps), to),
   );
 };
 

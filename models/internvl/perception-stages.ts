@@ -1,5 +1,6 @@
 /** Fine-tuning for segmentation on ADE20K. Chen et al. 2023, arXiv:2312.14238, tables 5, 22 and 23; released configs. */
 import {
+  add,
   cosine,
   defineStage,
   div,
@@ -33,9 +34,9 @@ export type SegmentationTuning = "linear" | "head" | "full";
 export const polynomial = (peak: number, steps: number, warmup: number): Schedule => {
   const least = 1e-6;
   return (step) => {
-    const line = mul(sub(1, div(step, steps)), peak);
+    const line = mul(sub(steps, step), peak / steps);
     const begun = min(div(step, warmup), 1);
-    const rising = sub(1, mul(sub(1, begun), 1 - least));
+    const rising = add(mul(begun, 1 - least), least); // not 1 − (1 − begun)(1 − least), which cancels in f32 at first
     return select(lt(step, warmup), mul(line, rising), line);
   };
 };

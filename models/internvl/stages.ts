@@ -44,7 +44,7 @@ import { chatRules, generativeRules } from "./weights.ts";
  */
 export function decaysAsStored(rules: readonly TensorRule[]): (path: string) => boolean {
   const ranks = new Map(rules.map((r) => [r.path, r.axes === "" ? 0 : r.axes.split(" ").length]));
-  return (path) => (ranks.get(rulePath(path)) ?? 1) !== 1;
+  return (path) => (ranks.get(path) ?? ranks.get(rulePath(path)) ?? 1) !== 1;
 }
 
 /** What every stage of the family says of a run's settings. */

@@ -60,7 +60,7 @@ class UperHead(nn.Module):
         self.fpn_bottleneck = ConvModule(4 * channels, channels, 3)
         self.conv_seg = nn.Conv2d(channels, classes, 1)
 
-    def forward(self, maps):
+    def forward(self, maps, dropped=1):
         last = maps[-1]
         context = [resized(psp(last), last.shape[2:]) for psp in self.psp_modules]
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
@@ -69,7 +69,7 @@ class UperHead(nn.Module):
             laterals[i - 1] = laterals[i - 1] + resized(laterals[i], laterals[i - 1].shape[2:])
         outs = [conv(x) for conv, x in zip(self.fpn_convs, laterals)] + [laterals[3]]
         outs = [resized(x, outs[0].shape[2:]) for x in outs]
-        return self.conv_seg(self.fpn_bottleneck(torch.cat(outs, dim=1)))
+        return self.conv_seg(self.fpn_bottleneck(torch.cat(outs, dim=1)) * dropped)
 
 
 class Segmenter(nn.Module):
@@ -94,18 +94,20 @@ class Segmenter(nn.Module):
         self.auxiliary_head.convs = nn.Sequential(ConvModule(w, channels, 3))
         self.auxiliary_head.conv_seg = nn.Conv2d(channels, classes, 1)
 
-    def forward(self, pixels):
-        states = self.vision_model(pixels)
+    def forward(self, pixels, dropped=(1, 1), **seen):
+        """`dropped`: what the channels before each classifier are multiplied by."""
+        states = self.vision_model(pixels, **seen)
         maps = [states[b][:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid)) for b in self.blocks]
         if len(maps) == 1:
-            return self.decode_head.conv_seg(self.decode_head.norm(maps[0])), None
+            return self.decode_head.conv_seg(self.decode_head.norm(maps[0]) * dropped[0]), None
         levels = [self.backbone.up1(maps[0]), self.backbone.up2(maps[1]), maps[2], F.max_pool2d(maps[3], 2, 2)]
         side = self.auxiliary_head
-        return self.decode_head(levels), side.conv_seg(side.convs(levels[self.auxiliary]))
+        scores = self.decode_head(levels, dropped[0])
+        return scores, side.conv_seg(side.convs(levels[self.auxiliary]) * dropped[1])
 
-    def loss(self, pixels, label):
+    def loss(self, pixels, label, **seen):
         each = lambda x: F.cross_entropy(resized(x, label.shape[1:]), label, ignore_index=255, reduction="none").mean()
-        scores, side = self(pixels)
+        scores, side = self(pixels, **seen)
         return each(scores) + (0.4 * each(side) if side is not None else 0)
 
 
@@ -129,16 +131,21 @@ def fixture(name, model, label, facts, vision):
     write(name, model, inputs, expected, facts)
 
 
-tiny = Vision(width=6, depth=2, heads=2, mlp=7, image=6, patch=3)
-label = torch.tensor([2, 0, 1])
-fixture("probe-concat", Probe(tiny, 4, None), label, {"classes": 4}, tiny)
-fixture("probe-pooling", Probe(tiny, 3, (3, 5)), label, {"classes": 3, "poolingHeads": 3, "embed": 5}, tiny)
+def main():
+    tiny = Vision(width=6, depth=2, heads=2, mlp=7, image=6, patch=3)
+    label = torch.tensor([2, 0, 1])
+    fixture("probe-concat", Probe(tiny, 4, None), label, {"classes": 4}, tiny)
+    fixture("probe-pooling", Probe(tiny, 3, (3, 5)), label, {"classes": 3, "poolingHeads": 3, "embed": 5}, tiny)
 
-generator = torch.Generator().manual_seed(9)
-places = torch.randint(0, 3, (2, 6, 6), generator=generator)
-places[0, 0, :3] = 255
-fixture("segmentation-linear", Segmenter(tiny, [1], 3), places, {"classes": 3, "blocks": [1]}, tiny)
-deep = Vision(width=4, depth=4, heads=1, mlp=5, image=12, patch=3)
-places = torch.randint(0, 3, (2, 12, 12), generator=generator)
-uper = {"classes": 3, "blocks": [1, 2, 3, 4], "channels": 3, "auxiliary": 1}
-fixture("segmentation-upernet", Segmenter(deep, [1, 2, 3, 4], 3, 3, 1), places, uper, deep)
+    generator = torch.Generator().manual_seed(9)
+    places = torch.randint(0, 3, (2, 6, 6), generator=generator)
+    places[0, 0, :3] = 255
+    fixture("segmentation-linear", Segmenter(tiny, [1], 3), places, {"classes": 3, "blocks": [1]}, tiny)
+    deep = Vision(width=4, depth=4, heads=1, mlp=5, image=12, patch=3)
+    places = torch.randint(0, 3, (2, 12, 12), generator=generator)
+    uper = {"classes": 3, "blocks": [1, 2, 3, 4], "channels": 3, "auxiliary": 1}
+    fixture("segmentation-upernet", Segmenter(deep, [1, 2, 3, 4], 3, 3, 1), places, uper, deep)
+
+
+if __name__ == "__main__":
+    main()

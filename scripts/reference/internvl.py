@@ -83,9 +83,9 @@ class VisionLayer(nn.Module):
         self.mlp = VisionMLP(c)
         self.ls2 = nn.Parameter(0.1 * torch.ones(c.width))
 
-    def forward(self, x):
-        x = x + self.attn(self.norm1(x)) * self.ls1
-        return x + self.mlp(self.norm2(x)) * self.ls2
+    def forward(self, x, drop=(1, 1)):
+        x = x + self.attn(self.norm1(x)) * self.ls1 * drop[0]
+        return x + self.mlp(self.norm2(x)) * self.ls2 * drop[1]
 
 
 class VisionEmbeddings(nn.Module):
@@ -120,11 +120,15 @@ class InternViT(nn.Module):
         self.embeddings = VisionEmbeddings(c)
         self.encoder = Encoder(c)
 
-    def forward(self, pixels):
-        """depth + 1 hidden states, the embeddings first."""
-        states = [self.embeddings(pixels)]
-        for layer in self.encoder.layers:
-            states.append(layer(states[-1]))
+    def forward(self, pixels, keep=None, drop=None):
+        """depth + 1 hidden states, the embeddings first. `keep` [batch, kept] are the patches that are kept, by number;
+        `drop` has a factor for each branch of each block."""
+        x = self.embeddings(pixels)
+        if keep is not None:
+            x = torch.cat([x[:, :1], x[:, 1:].gather(1, keep[..., None].expand(-1, -1, x.shape[-1]))], dim=1)
+        states = [x]
+        for i, layer in enumerate(self.encoder.layers):
+            states.append(layer(states[-1], drop[i] if drop else (1, 1)))
         return states
 
 
@@ -199,15 +203,15 @@ class Contrastive(nn.Module):
         self.text_projection = nn.Parameter(torch.randn(text.width, embed))
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def forward(self, pixels, ids):
-        tokens = self.vision_model(pixels)[-1]
+    def forward(self, pixels, ids, **seen):
+        tokens = self.vision_model(pixels, **seen)[-1]
         pooled = self.clip_projector(tokens)
         hidden = self.qllama.model(input_ids=ids, attention_mask=(ids > 0).long()).last_hidden_state
         projected = eos_feature(hidden, ids) @ self.text_projection
         return {"tokens": tokens, "pooled": pooled, "hidden": hidden, "projected": projected}
 
-    def loss(self, pixels, ids):
-        out = self.forward(pixels, ids)
+    def loss(self, pixels, ids, **seen):
+        out = self.forward(pixels, ids, **seen)
         unit = lambda x: x / x.norm(dim=-1, keepdim=True)
         scale = self.logit_scale.exp()
         return symmetric_loss(unit(out["pooled"]), unit(out["projected"]), scale)
@@ -370,31 +374,55 @@ class Generative(nn.Module):
         vision = self.vision_model(pixels)[-1]
         return unit(unit(self.clip_projector(vision)) + unit(self.clip_projector2(self.query_only(vision))))
 
-    def stage_two(self, pixels, ids, matching_ids, matches, caption_ids, caption_prompt):
-        """The three losses; the label rules are those of the released code."""
+    def stage_two(
+        self, pixels, ids, matching_ids, matches, caption_ids, caption_prompt, released=True, smoothing=0.0, mined=None
+    ):
+        """The three losses; the label rules are those of the released code. `mined`: groups, and numbers for two draws;
+        then matching_ids are the images' own, and there are no `matches`."""
         vision = self.vision_model(pixels)[-1]
-        out = self.joint(vision, {"matching": matching_ids, "contrastive": ids, "generative": caption_ids})
-        scores = self.itm_head(out["matching"][0]).mean(1)
-        labels = matches.clone().long()
-        labels[(matching_ids > 0).sum(1) - 1 == 1] = -100
-        matching = F.cross_entropy(scores, labels)
-
+        passes = {} if mined else {"matching": matching_ids}
+        out = self.joint(vision, passes | {"contrastive": ids, "generative": caption_ids})
         image = unit(self.clip_projector2(out["contrastive"][0]))
         text = unit(eos_feature(out["contrastive"][1], ids) @ self.text_projection)
         logits = self.logit_scale.exp() * image @ text.T
         targets = torch.arange(len(ids))
         targets[(ids > 0).sum(1) - 1 == 4] = -100
-        contrastive = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+        each = lambda x: F.cross_entropy(x, targets, label_smoothing=smoothing)
+        contrastive = (each(logits) + each(logits.T)) / 2
+
+        if mined:
+            matching = self.mined_matching(vision, matching_ids, logits.detach(), *mined)
+        else:
+            labels = matches.clone().long()
+            labels[(matching_ids > 0).sum(1) - 1 == 1] = -100
+            matching = F.cross_entropy(self.itm_head(out["matching"][0]).mean(1), labels)
 
         words = caption_ids.clone().long()
-        words[torch.arange(words.shape[1]) < caption_prompt[:, None] - 1] = -100
+        words[torch.arange(words.shape[1]) < caption_prompt[:, None] - int(released)] = -100
         words[caption_ids == 0] = -100
         scores = self.qllama.lm_head(out["generative"][1])[:, :-1]
         generative = F.cross_entropy(scores.flatten(0, 1), words[:, 1:].flatten())
         return matching, contrastive, generative, out
 
-    def retrieval(self, pixels, ids, matching_ids, other_ids, image_id):
-        vision = self.vision_model(pixels)[-1]
+    def mined_matching(self, vision, ids, logits, group, for_image, for_text):
+        """As LAVIS's blip2_qformer.py: softmax + 1e-4, nothing for the own group, one draw for each image and each text;
+        the draws by Gumbel's trick, from numbers in (0, 1) [image, text]."""
+        own = group[:, None] == group[None]
+
+        def draw(similar, numbers):
+            weights = (similar.softmax(1) + 1e-4).masked_fill(own, 0)
+            return (weights.log() - (-numbers.log()).log()).argmax(1)
+
+        texts, images = draw(logits, for_image), draw(logits.T, for_text.T)
+        every, others = torch.cat([ids, ids, ids[texts]]), torch.cat([vision, vision[images], vision])
+        labels = torch.tensor([1, 0, 0]).repeat_interleave(len(ids))
+        labels[len(ids) :][own.all(1).repeat(2)] = -100
+        labels[(every > 0).sum(1) - 1 == 1] = -100
+        scores = self.itm_head(self.joint(others, {"matching": every})["matching"][0]).mean(1)
+        return F.cross_entropy(scores, labels)
+
+    def retrieval(self, pixels, ids, matching_ids, other_ids, image_id, **seen):
+        vision = self.vision_model(pixels, **seen)[-1]
         scores = torch.cat(
             [
                 self.itm_head(self.joint(vision, {"matching": other_ids})["matching"][0]).mean(1),
@@ -457,7 +485,7 @@ class Chat(nn.Module):
     def embed(self, pixels, ids):
         """Token embeddings, with the image's tokens where the id is -200."""
         x = self.model.embed_tokens(ids.clamp(min=0))
-        x[ids == -200] = self.visual(pixels).flatten(0, 1)
+        x[ids == -200] = self.visual(pixels)[(ids == -200).any(1)].flatten(0, 1)
         return x
 
     def forward(self, pixels, ids, labels):
