@@ -26,6 +26,7 @@ import {
   writeModel,
   writeRunSettings,
 } from "../../../runtime/index.ts";
+import { trainingFormats } from "./training-formats.ts";
 
 export interface Format {
   readonly name: string;
@@ -183,6 +184,7 @@ export const formats: readonly Format[] = [
       if (first !== undefined) throw first;
     },
   },
+  ...trainingFormats,
 ];
 
 /** A checkpoint that loads is the one that was saved. */
