@@ -1,75 +1,97 @@
 /**
- * Trains a small InternVL-C on emoji: three artists' pictures with their names in four languages. The fourth artist,
- * Noto, is held out whole, so the test asks for concepts that were learned in drawings that were never seen.
+ * Trains a small InternVL on emoji in its three stages: both towers compare pictures and names; then queries match and write
+ * names, the towers frozen; then a language model answers questions. Three artists' pictures are learned from, with names in
+ * four languages. The fourth artist, Noto, is held out whole, so the tests ask for concepts that were learned in drawings
+ * that were never seen.
  */
-
-import { cosine, defineStage, positive, precisionNamed, trace, trainingStep } from "../dsl/index.ts";
-import { stageOneLoss } from "../models/index.ts";
+import type { ArtistId } from "../data/index.ts";
+import { cosine, count, defineStage, positive, precisionNamed, trainingStep } from "../dsl/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
-import { evaluate } from "./emoji/evaluate.ts";
-import { exportTowers, writeTokenizer } from "./emoji/export.ts";
-import { writeReport } from "./emoji/report.ts";
-import { emojiBatches, emojiData, heldOutArtist, trainedArtists } from "./emoji/training-data.ts";
+import { type Part, stageOne, stageThree, stageTwo } from "./emoji/stages.ts";
+import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./emoji/training-data.ts";
 import emojiModel from "./emoji-model.ts";
 
 const settings = {
-  steps: 1200,
+  steps: 1000,
+  /** Steps of the second and of the third stage, for each of the first. */
+  writing: 0.6,
+  answering: 2.5,
   batch: 128,
+  /** Conversations of a step; each has several questions, and more steps are worth more than larger ones. */
+  answeringBatch: 64,
   rate: 1.5e-3,
+  writingRate: 1.5e-3,
+  answeringRate: 1.5e-3,
   checkpointEvery: 200,
   checkpointMinutes: 10,
   seed: 7,
   precision: "f32",
+  /** Whose pictures are tested on. */
+  heldOut: "noto",
+  /** Emoji whose pictures are tested on. */
+  tested: 1350,
 };
 
 export default defineJob({
   name: "emoji",
   summary:
-    "a small InternVL-C on emoji by three artists, in English, Chinese, Arabic and Spanish; tested on a fourth artist",
+    "the three stages of a small InternVL on emoji by three artists, in English, Chinese, Arabic and Spanish; tested on a fourth artist",
   config: settings,
-  rules: { rate: positive },
+  rules: {
+    tested: count,
+    answeringBatch: count,
+    rate: positive,
+    writing: positive,
+    answering: positive,
+    writingRate: positive,
+    answeringRate: positive,
+  },
+  mayChange: ["tested"],
   build: async (c): Promise<TrainingJob> => {
-    const model = emojiModel.config;
-    const { image } = model.vision;
-    const { vocab, context } = model.text;
-    const data = await emojiData(vocab);
-    const stage = defineStage({
-      name: "contrastive",
-      precision: precisionNamed(c.precision),
-      loss: (p) => {
-        const { loss, scale } = stageOneLoss(p, model);
-        return { loss, metrics: { logit_scale: scale } };
-      },
-      optimizer: {
-        rate: cosine({ peak: c.rate, steps: c.steps, warmup: Math.min(40, Math.ceil(c.steps / 10)) }),
-        beta2: 0.95,
-        weightDecay: 0.1,
-        clip: 1,
-      },
-    });
-    return {
-      step: trainingStep(stage),
-      steps: c.steps,
-      sizes: { batch: c.batch },
+    const drawnBy = trainedArtists(c.heldOut);
+    const data = await emojiData(emojiModel.config.text.vocab);
+    const set = { ...data.set, emoji: spread(data.set.emoji, c.tested) };
+    const test: Test = {
+      data: { ...data, set },
+      heldOut: c.heldOut as ArtistId,
+      drawnBy,
+      batch: c.batch,
+      seed: c.seed,
+    };
+    const jobOf = (part: Part, steps: number, rate: number, batch = c.batch): TrainingJob => ({
+      step: trainingStep(
+        defineStage({
+          ...part.stage,
+          precision: precisionNamed(c.precision),
+          optimizer: {
+            rate: cosine({ peak: rate, steps, warmup: Math.min(40, Math.ceil(steps / 10)) }),
+            beta2: 0.95,
+            weightDecay: 0.1,
+            clip: 1,
+          },
+        }),
+      ),
+      steps,
+      sizes: { batch },
       seed: c.seed,
       checkpointEvery: c.checkpointEvery,
       checkpointMinutes: c.checkpointMinutes,
+      ...(part.model && { model: part.model }),
+      ...(part.checkpoints && { checkpoints: part.checkpoints }),
       async *batches(cursor, note) {
-        const shape = { image, tokens: context, batch: c.batch, seed: c.seed };
-        for await (const { images: pixels, ids, next } of emojiBatches(data, shape, cursor, note)) {
-          yield { feeds: { pixels, ids }, next: { ...next } };
-        }
+        const shape = { image: part.image, tokens: part.tokens, batch, seed: c.seed, drawnBy };
+        for await (const batch of emojiBatches(data, shape, cursor, note))
+          yield { feeds: part.feeds(batch, data), next: { ...batch.next } };
       },
-      finish: async (run) => {
-        const { set, tokenizer, tokenizerJson } = data;
-        const graph = trace(emojiModel);
-        const result = await evaluate(run, graph, set, { image, tokenizer, context, heldOut: heldOutArtist });
-        await writeTokenizer(run.folder, tokenizerJson);
-        const onnx = await exportTowers(run, graph);
-        await writeReport(run, set, result, { batch: c.batch, heldOut: heldOutArtist, trained: trainedArtists });
-        const { candidates, recall, chance } = result;
-        return { candidates, recall, chance, onnx };
-      },
+      finish: (run) => part.finish(run, test),
+    });
+    const after = (share: number) => Math.ceil(share * c.steps);
+    return {
+      ...jobOf(stageOne(), c.steps, c.rate),
+      next: [
+        { name: "matching-and-writing", build: () => jobOf(stageTwo(), after(c.writing), c.writingRate) },
+        { name: "answering", build: () => jobOf(stageThree(), after(c.answering), c.answeringRate, c.answeringBatch) },
+      ],
     };
   },
 });

@@ -102,7 +102,9 @@ export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWei
 export {
   type CompiledStep,
   defineJob,
+  type FinishedStage,
   type JobFile,
+  type NextStage,
   type Setting,
   type TrainedRun,
   type TrainingBatch,
@@ -124,6 +126,7 @@ export {
 export { lockRunFolder, type RunLock } from "./training/run-lock.ts";
 export { readRunSettings, resumedSettings, type Settings, writeRunSettings } from "./training/run-settings.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
+export { type StagesOptions, type StagesResult, trainInStages } from "./training/stages.ts";
 export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {

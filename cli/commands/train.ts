@@ -5,6 +5,7 @@ import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   collapseNames,
   escapeControls,
+  type FinishedStage,
   type Inheritance,
   inheritWeights,
   type JobFile,
@@ -15,8 +16,7 @@ import {
   requireSameSources,
   type Settings,
   type TrainingJob,
-  type TrainResult,
-  train,
+  trainInStages,
   unusedParameters,
   writeFileAtomically,
   writeRunSettings,
@@ -196,17 +196,17 @@ async function trainIn(
 ): Promise<number> {
   const { backend, reason } = device;
   say(`run folder: ${folder}`);
-  const result = await train(job, { folder, backend, resume: args.resume, signal: ending.signal, note: say });
+  const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason };
+  const result = await trainInStages(job, how);
   if (result.stopped) {
+    const where = job.next ? ` of stage "${result.stage}"` : "";
+    const stage = args.stage === undefined ? "" : ` --stage ${args.stage}`;
     say(
-      `stopped after step ${result.steps} of ${job.steps}, saved. Go on with: heddle train ${source}${args.stage === undefined ? "" : ` --stage ${args.stage}`} --resume`,
+      `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source}${stage} --resume`,
     );
     return ending.status();
   }
-  const { weights, losses, seconds } = result;
-  const run = { folder, backend, deviceReason: reason, weights, losses, seconds, note: say };
-  const finished = await job.finish?.(run);
-  const summary = summarize(device, settings, result, { ...computedIn(device, job), ...finished });
+  const summary = summarize(device, settings, result.stages, { ...computedIn(device, job), ...result.finished });
   await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
   process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);
   return 0;
@@ -253,19 +253,22 @@ function computedIn({ backend }: ChosenDevice, { step }: TrainingJob): { readonl
   return { computedIn: backend.precision({ precision: step.precision, parameters: "f32" }).path };
 }
 
-function summarize(device: ChosenDevice, config: unknown, result: TrainResult, finished: object) {
-  const { losses } = result;
+/** Steps, seconds and loss are those of the job's own training; the stages after it are told beside them. */
+function summarize(device: ChosenDevice, config: unknown, stages: readonly FinishedStage[], finished: object) {
+  const [{ steps, seconds, loss, told }] = stages as readonly [FinishedStage];
   return {
     device: { ...device.backend.device, reason: device.reason },
     versions: versions(),
     config,
-    steps: result.steps,
-    seconds: Math.round(result.seconds * 10) / 10,
-    loss: { first: losses[0]?.loss ?? null, last: losses.at(-1)?.loss ?? null },
-    lost: { data: rounded(result.lost.data), readBack: rounded(result.lost.readBack) },
-    ...(result.best && { best: result.best }),
+    steps,
+    seconds: tenths(seconds),
+    loss,
+    ...told,
+    ...(stages.length > 1 && {
+      stages: stages.map(({ name, seconds, loss }) => ({ name, seconds: tenths(seconds), loss })),
+    }),
     ...finished,
   };
 }
 
-const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
+const tenths = (x: number): number => Math.round(x * 10) / 10;

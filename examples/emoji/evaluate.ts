@@ -11,10 +11,11 @@ import {
   imageTensor,
   type Recall,
   retrieval,
-  type Tokenizer,
   tokenBatch,
 } from "../../data/index.ts";
 import { createSession, type InferenceSession, startProgress, type TrainedRun } from "../../runtime/index.ts";
+import emojiModel from "../emoji-model.ts";
+import type { Test } from "./training-data.ts";
 
 export interface Evaluation {
   readonly candidates: number;
@@ -24,40 +25,40 @@ export interface Evaluation {
   readonly texts: Readonly<Record<string, Embeddings>>;
 }
 
-export interface EvaluationOptions {
-  readonly image: number;
-  readonly tokenizer: Tokenizer;
-  readonly context: number;
-  readonly heldOut: ArtistId;
+/** The two sides that are compared: a graph with the output `image`, and one with the output `text`. */
+export interface Sides {
+  readonly image: Graph;
+  readonly text: Graph;
 }
 
 const rowsPerRun = 128;
 
 export async function evaluate(
   run: TrainedRun,
-  graph: Graph,
-  set: EmojiSet,
-  options: EvaluationOptions,
+  sides: Sides,
+  { data: { set, tokenizer }, heldOut }: Pick<Test, "data" | "heldOut">,
 ): Promise<Evaluation> {
+  const { vision, text: names } = emojiModel.config;
   const total = set.emoji.length * (1 + set.languages.length);
   const progress = startProgress({ description: "testing", total, unit: "items" });
   let done = 0;
   const tick = (rows: number) => progress.update((done += rows));
   try {
-    const images = await embed(run, selectOutputs(graph, ["image"]), "image", await pictures(set, options), tick);
+    const images = await embed(
+      run,
+      selectOutputs(sides.image, ["image"]),
+      "image",
+      await pictures(set, vision.image, heldOut),
+      tick,
+    );
+    const text = selectOutputs(sides.text, ["text"]);
     const texts: Record<string, Embeddings> = {};
     for (const language of set.languages) {
-      const names = set.emoji.map((e) => e.texts[language]![0]!);
-      const ids = (from: number, to: number) => ({
-        ids: tokenBatch(options.tokenizer, names.slice(from, to), options.context).ids,
+      const all = set.emoji.map((e) => e.texts[language]![0]!);
+      const feed = (from: number, to: number) => ({
+        ids: tokenBatch(tokenizer, all.slice(from, to), names.context).ids,
       });
-      texts[language] = await embed(
-        run,
-        selectOutputs(graph, ["text"]),
-        "text",
-        { count: names.length, feed: ids },
-        tick,
-      );
+      texts[language] = await embed(run, text, "text", { count: all.length, feed }, tick);
     }
     const recall = Object.fromEntries(set.languages.map((l) => [l, retrieval(texts[l]!, images)]));
     return { candidates: set.emoji.length, recall, chance: chanceRecall(set.emoji.length), images, texts };
@@ -71,7 +72,7 @@ interface Rows {
   readonly feed: (from: number, to: number) => Readonly<Record<string, HostTensor>>;
 }
 
-async function pictures(set: EmojiSet, { image, heldOut }: EvaluationOptions): Promise<Rows> {
+async function pictures(set: EmojiSet, image: number, heldOut: ArtistId): Promise<Rows> {
   const store = imageStore({ size: image, fit: "pad", fill: [255, 255, 255] });
   const pixels = await Promise.all(set.emoji.map((e) => store.read(e.images[heldOut])));
   return {

@@ -1,6 +1,8 @@
 /** Emoji as training data: drawn by three artists, named in four languages, read by a tokenizer that its names teach. */
+import { UsageError } from "../../compiler/index.ts";
 import {
   type ArtistId,
+  artists,
   type BatchOptions,
   type Cursor,
   contrastiveBatches,
@@ -18,23 +20,49 @@ import {
   tokenizerFrom,
 } from "../../data/index.ts";
 import type { Json } from "../../runtime/index.ts";
+import { questionTexts } from "./questions.ts";
 
-export const trainedArtists = ["twemoji", "openmoji", "fluent"] as const;
-export const heldOutArtist: ArtistId = "noto";
+/** Whose pictures may be learned from. Noto's never are: the figures that are told are of them. */
+const learnable: readonly ArtistId[] = ["twemoji", "openmoji", "fluent"];
+
+/** The artists that a run learns from, where it is tested on `heldOut`. Throws UsageError for none of the four. */
+export function trainedArtists(heldOut: string): readonly ArtistId[] {
+  if (Object.hasOwn(artists, heldOut)) return learnable.filter((artist) => artist !== heldOut);
+  throw new UsageError(`heldOut is the artist that is tested on, ${Object.keys(artists).join(", ")}, not "${heldOut}"`);
+}
 
 export interface EmojiData {
+  /** What is learned, or tested. */
   readonly set: EmojiSet;
+  /** All that there is, which wrong answers are drawn from. */
+  readonly whole: EmojiSet;
   readonly tokenizer: Tokenizer;
   /** The tokenizer.json that lies beside the weights. */
   readonly tokenizerJson: object;
 }
 
+/** What a stage is tested on. */
+export interface Test {
+  readonly data: EmojiData;
+  readonly heldOut: ArtistId;
+  readonly drawnBy: readonly ArtistId[];
+  readonly batch: number;
+  readonly seed: number;
+}
+
+/** At most `count` emoji, evenly spread. */
+export const spread = (emoji: EmojiSet["emoji"], count: number): EmojiSet["emoji"] =>
+  count >= emoji.length
+    ? emoji
+    : Array.from({ length: count }, (_, i) => emoji[Math.floor((i * emoji.length) / count)]!);
+
 export async function emojiData(vocabulary: number): Promise<EmojiData> {
   const set = await emojiSet();
   const names = set.emoji.flatMap((e) => set.languages.map((l) => e.texts[l]![0]!));
-  const tokenizerJson = learnTokenizer(names, vocabulary);
+  const tokenizerJson = learnTokenizer([...names, ...questionTexts(set)], vocabulary);
   return {
     set,
+    whole: set,
     tokenizerJson,
     tokenizer: tokenizerFrom("the learned tokenizer", tokenizerJson, learnedTokenizerConfig),
   };
@@ -47,12 +75,13 @@ export interface EmojiBatches {
   readonly tokens: number;
   readonly batch: number;
   readonly seed: number;
+  readonly drawnBy: readonly ArtistId[];
 }
 
 /** Endless batches of pictures and their names from a cursor on; what cannot be read is told. */
 export function emojiBatches(
   { set, tokenizer }: EmojiData,
-  { image, tokens, batch, seed }: EmojiBatches,
+  { image, tokens, batch, seed, drawnBy }: EmojiBatches,
   cursor: Json | undefined,
   note: (text: string) => void,
 ): ReturnType<typeof contrastiveBatches> {
@@ -61,7 +90,7 @@ export function emojiBatches(
     skipped.add(s);
     note(`skipped ${s.name}: ${s.reason}`);
   };
-  const rows = itemBatches(emojiItems(set, trainedArtists), batch, (cursor as Cursor | undefined) ?? firstBatch(seed));
+  const rows = itemBatches(emojiItems(set, drawnBy), batch, (cursor as Cursor | undefined) ?? firstBatch(seed));
   const options: BatchOptions = {
     images: imageStore({ size: image, fit: "pad", fill: [255, 255, 255] }),
     size: image,

@@ -17,6 +17,7 @@ import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { LowRankAdapter } from "./adapters.ts";
 import type { CheckpointFamily } from "./inherit.ts";
+import type { LossPoint } from "./losses.ts";
 
 /** A training step as the language compiles it. */
 export interface CompiledStep {
@@ -100,6 +101,30 @@ export interface TrainingJob {
   readonly validate?: Validation;
   /** What is done with the trained weights; its result goes into summary.json. */
   readonly finish?: (run: TrainedRun) => Promise<Readonly<Record<string, Json>>>;
+  /** Stages that follow, each from the weights of the one before. */
+  readonly next?: readonly NextStage[];
+}
+
+/** A stage after others. It is built when its turn comes. */
+export interface NextStage {
+  /** Names the stage, and its folder in that of the run. */
+  readonly name: string;
+  readonly build: () => TrainingJob | Promise<TrainingJob>;
+}
+
+/** What became of a stage. */
+export interface FinishedStage {
+  readonly name: string;
+  readonly folder: string;
+  readonly steps: number;
+  /** Wall time of the process that ended its training, of the part that it did. */
+  readonly seconds: number;
+  readonly losses: readonly LossPoint[];
+  readonly loss: { readonly first: number | null; readonly last: number | null };
+  /** What the training told besides: time lost, and the best weights of a validation. */
+  readonly told: Readonly<Record<string, Json>>;
+  /** What its `finish` gave. */
+  readonly result: Readonly<Record<string, Json>>;
 }
 
 /** Figures of the weights that a run would write: averages and low-rank updates included. */
@@ -141,9 +166,11 @@ export interface TrainedRun {
   readonly deviceReason: string;
   /** All parameters by name, the frozen ones included. */
   readonly weights: ReadonlyMap<string, HostTensor>;
-  readonly losses: readonly { readonly step: number; readonly loss: number }[];
+  readonly losses: readonly LossPoint[];
   readonly seconds: number;
   readonly note: (text: string) => void;
+  /** The stages before this one. */
+  readonly earlier: readonly FinishedStage[];
 }
 
 export type Setting = number | string | boolean;

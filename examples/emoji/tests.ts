@@ -1,0 +1,147 @@
+/** What stages 2 and 3 are tested on: captions of every picture, and questions with as many a yes as a no. */
+import {
+  type ArtistId,
+  type ExactAnswers,
+  exactAnswers,
+  imageStore,
+  type Pixels,
+  seededRandom,
+  type YesNoMeasures,
+  yesNoMeasures,
+} from "../../data/index.ts";
+import { captionPrefill, captionStep, chatPrefill, decodeStep } from "../../models/index.ts";
+import { captionPrompt, type TrainedRun } from "../../runtime/index.ts";
+import { captionLanguage, questionIds } from "./feeds.ts";
+import { chat, generative } from "./models.ts";
+import { drawVerdict, type Emoji, nameQuestion, type Question, type Thing, things, verdictOf } from "./questions.ts";
+import { spread, type Test } from "./training-data.ts";
+import { writeAll } from "./writing.ts";
+
+/** A text that was written about a picture. */
+export interface Written {
+  readonly id: string;
+  readonly language: string;
+  readonly reference: string;
+  readonly text: string;
+}
+
+export type Captions = ExactAnswers & { readonly written: readonly Written[] };
+
+/** Captions by QLLaMA itself, of every picture in every language. */
+export async function testCaptions(run: TrainedRun, { data, heldOut }: Test): Promise<Captions> {
+  const { tokenizer, set } = data;
+  const asked = set.languages.flatMap((language) =>
+    set.emoji.map((emoji) => ({ emoji, language, reference: emoji.texts[language]![0]! })),
+  );
+  const pixelsOf = await picturesOf(set.emoji, heldOut);
+  const writer = {
+    beginning: (p: Parameters<typeof captionPrefill>[0]) => captionPrefill(p, generative),
+    step: (p: Parameters<typeof captionStep>[0]) => captionStep(p, generative),
+    tokenizer,
+    image: generative.vision.image,
+    before: generative.text.queries,
+    context: generative.text.context,
+  };
+  const texts = await writeAll(
+    run,
+    writer,
+    asked.map(({ emoji, language }) => ({
+      pixels: pixelsOf.get(emoji)!,
+      ids: captionPrompt(tokenizer, captionLanguage(language)),
+    })),
+  );
+  const written = asked.map(({ emoji, language, reference }, i) => ({
+    id: emoji.id,
+    language,
+    reference,
+    text: texts[i]!,
+  }));
+  return { ...meanOverLanguages(written), written };
+}
+
+/** The mean of the languages: the best constant answer is one in each of them. */
+function meanOverLanguages(written: readonly Written[]): ExactAnswers {
+  const languages = [...Map.groupBy(written, (w) => w.language).values()].map((own) =>
+    exactAnswers(
+      own.map((w) => w.text),
+      own.map((w) => w.reference),
+    ),
+  );
+  const mean = (of: (a: ExactAnswers) => number) => languages.reduce((sum, a) => sum + of(a), 0) / languages.length;
+  return { exact: mean((a) => a.exact), mostFrequent: mean((a) => a.mostFrequent) };
+}
+
+/** A question that was asked about a picture. */
+export interface Asked extends Question {
+  readonly id: string;
+  readonly kind: "what" | Thing;
+  readonly said: string;
+}
+
+export interface Answers {
+  readonly yesNo: YesNoMeasures;
+  readonly byThing: Readonly<Record<Thing, YesNoMeasures>>;
+  readonly names: ExactAnswers;
+  readonly asked: readonly Asked[];
+}
+
+/** The key of the random stream of the things that pictures do not show; not one that training draws from. */
+const testStream = 200;
+
+/**
+ * In every language: what each picture is; and about every third one, whether it is its own name, one of its own texts, its
+ * own group, or those of another emoji, drawn at random.
+ */
+export async function testAnswers(run: TrainedRun, { data, heldOut, seed }: Test): Promise<Answers> {
+  const { tokenizer, set } = data;
+  const random = seededRandom(seed, testStream);
+  const judged = spread(set.emoji, Math.ceil(set.emoji.length / 3));
+  const asked = set.languages.flatMap((language) => [
+    ...set.emoji.map((emoji) => ({ emoji, kind: "what" as const, question: nameQuestion(emoji, language) })),
+    ...judged.flatMap((emoji) =>
+      things.flatMap((thing) =>
+        [true, false].map((isRight) => {
+          const how = { thing, language, isRight };
+          return { emoji, kind: thing, question: drawVerdict(data.whole, emoji, how, random) };
+        }),
+      ),
+    ),
+  ]);
+  const pixelsOf = await picturesOf(set.emoji, heldOut);
+  const writer = {
+    beginning: (p: Parameters<typeof chatPrefill>[0]) => chatPrefill(p, chat),
+    step: (p: Parameters<typeof decodeStep>[0]) => decodeStep(p, chat.text),
+    tokenizer,
+    image: chat.vision.image,
+    before: 0,
+    context: chat.text.context,
+  };
+  const texts = await writeAll(
+    run,
+    writer,
+    asked.map(({ emoji, question }) => ({
+      pixels: pixelsOf.get(emoji)!,
+      ids: questionIds(tokenizer, question.text),
+    })),
+  );
+  const all = asked.map(({ emoji, kind, question }, i) => ({ ...question, id: emoji.id, kind, said: texts[i]! }));
+  const names = all.filter((a) => a.kind === "what");
+  const verdicts = (of: (thing: Asked["kind"]) => boolean) => {
+    const some = all.filter((a) => a.kind !== "what" && of(a.kind));
+    return yesNoMeasures(
+      some.map((a) => verdictOf(a.said, a.language)),
+      some.map((a) => verdictOf(a.answer, a.language)!),
+    );
+  };
+  return {
+    yesNo: verdicts(() => true),
+    byThing: Object.fromEntries(things.map((thing) => [thing, verdicts((t) => t === thing)])) as Answers["byThing"],
+    names: meanOverLanguages(names.map((a) => ({ ...a, reference: a.answer, text: a.said }))),
+    asked: all,
+  };
+}
+
+async function picturesOf(emoji: readonly Emoji[], artist: ArtistId): Promise<Map<Emoji, Pixels>> {
+  const store = imageStore({ size: chat.vision.image, fit: "pad", fill: [255, 255, 255] });
+  return new Map(await Promise.all(emoji.map(async (e) => [e, await store.read(e.images[artist])] as const)));
+}

@@ -1,0 +1,173 @@
+/** Stages in a row: a job's own training, then those that it names, each from the weights of the one before. */
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
+import type { Json } from "../checkpoint/state-file.ts";
+import { explainingFaults, fileError, quoted } from "../file-errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import { type Inheritance, inheritWeights } from "./inherit.ts";
+import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
+import { readLosses } from "./losses.ts";
+import { metricsFile, requireRunName, tidyRunFolder } from "./run-folder.ts";
+import { keptParameters } from "./state.ts";
+import { type TrainOptions, type TrainResult, train } from "./train.ts";
+
+export interface StagesOptions extends TrainOptions {
+  /** Why this device was taken, for people. */
+  readonly deviceReason: string;
+}
+
+export type StagesResult =
+  | { readonly stopped: true; readonly stage: string; readonly steps: number; readonly of: number }
+  | {
+      readonly stopped: false;
+      /** The job's own training first. */
+      readonly stages: readonly FinishedStage[];
+      /** What all `finish` gave; of a key that several give, the last. */
+      readonly finished: Readonly<Record<string, Json>>;
+    };
+
+/**
+ * Trains a job and the stages after it, and finishes each. The first one works in `folder`, the others in folders of their
+ * names there, each with checkpoints, metrics and weights of its own. A stage that is finished says so in its folder, and a
+ * run that goes on does not train it again. Throws UsageError for stages of one name, and for a finished one whose number
+ * of steps was changed: those after it began with its weights.
+ */
+export async function trainInStages(job: TrainingJob, options: StagesOptions): Promise<StagesResult> {
+  const { folder, note } = options;
+  const following = job.next ?? [];
+  requireStageNames(following);
+  const first: Turn = { name: job.step.graph.name, folder, job, resume: options.resume === true };
+  if (following.length === 0) {
+    const ended = await runTurn(first, [], options);
+    return "stopped" in ended ? ended : resultOf([ended]);
+  }
+  const done: FinishedStage[] = [];
+  for (const next of [undefined, ...following]) {
+    if (options.signal?.aborted) return { stopped: true, stage: next?.name ?? first.name, steps: 0, of: job.steps };
+    if (next) note(`stage ${done.length + 1} of ${following.length + 1}: ${next.name}`);
+    const inherited = next && (await nextTurn(next, folder, done.at(-1)!));
+    const turn = inherited?.turn ?? first;
+    try {
+      const known = await readFinished(turn);
+      const ended = known ?? (await runTurn(turn, done, options, inherited?.inheritance));
+      if ("stopped" in ended) return ended;
+      if (known) note(`${turn.name} is finished: ${known.steps} steps`);
+      else await writeFinished(ended);
+      done.push(ended);
+    } finally {
+      await inherited?.inheritance.dispose();
+      if (next) await turn.job.dispose?.(); // of the job's own training, who built it disposes
+    }
+  }
+  return resultOf(done);
+}
+
+const resultOf = (stages: readonly FinishedStage[]): StagesResult => ({
+  stopped: false,
+  stages,
+  finished: Object.assign({}, ...stages.map((s) => s.result)) as Readonly<Record<string, Json>>,
+});
+
+/** A stage whose turn has come. */
+interface Turn {
+  readonly name: string;
+  readonly folder: string;
+  readonly job: TrainingJob;
+  readonly resume: boolean;
+}
+
+/** Trains a stage and finishes it. */
+async function runTurn(
+  { name, folder, job, resume }: Turn,
+  earlier: readonly FinishedStage[],
+  options: StagesOptions,
+  inheritance?: Inheritance,
+): Promise<FinishedStage | Extract<StagesResult, { readonly stopped: true }>> {
+  const { backend, deviceReason, note } = options;
+  if (inheritance) for (const line of [...inheritance.report, ...(job.report ?? [])]) note(line);
+  const trained = await train(job, { ...options, folder, resume });
+  const { steps, seconds, losses, weights } = trained;
+  if (trained.stopped) return { stopped: true, stage: name, steps, of: job.steps };
+  const run: TrainedRun = { folder, backend, deviceReason, weights, losses, seconds, note, earlier };
+  const result = (await job.finish?.(run)) ?? {};
+  return { name, folder, steps, seconds, losses, loss: endsOf(trained), told: toldOf(trained), result };
+}
+
+const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] => ({
+  first: losses[0]?.loss ?? null,
+  last: losses.at(-1)?.loss ?? null,
+});
+
+function toldOf({ lost, best }: TrainResult): FinishedStage["told"] {
+  const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
+  return { lost: { data: rounded(lost.data), readBack: rounded(lost.readBack) }, ...(best && { best: { ...best } }) };
+}
+
+/** A later stage with the weights that it begins with, which are read when they are asked for. */
+async function nextTurn(
+  { name, build }: NextStage,
+  root: string,
+  before: FinishedStage,
+): Promise<{ readonly turn: Turn; readonly inheritance: Inheritance }> {
+  const folder = join(root, name);
+  const resume = existsSync(folder);
+  await explainingFaults("create", folder, () => mkdir(folder, { recursive: true }));
+  if (resume) await tidyRunFolder(folder);
+  const job = await build();
+  const inheritance = await inheritWeights(parametersOf(job), [before.folder], job.checkpoints);
+  const initial: TrainingJob["initial"] = async (parameter) =>
+    (await inheritance.initial(parameter)) ?? (await job.initial?.(parameter));
+  return { turn: { name, folder, job: { ...job, initial }, resume }, inheritance };
+}
+
+/** All that a job's weights hold. */
+const parametersOf = (job: TrainingJob) => [
+  ...job.step.trained,
+  ...job.step.frozen,
+  ...keptParameters(job.step),
+  ...unusedParameters(job),
+];
+
+/** Names that a run's folder has for itself. */
+const taken: readonly string[] = ["checkpoints", "events"];
+
+function requireStageNames(following: readonly NextStage[]): void {
+  const names = following.map(({ name }) => name);
+  for (const [i, name] of names.entries()) {
+    requireRunName(name);
+    if (taken.includes(name) || names.indexOf(name) !== i)
+      throw new UsageError(`a stage cannot be called ${quoted(name)}: its run has another folder of that name`);
+  }
+}
+
+const finishedFile = (folder: string): string => join(folder, "stage.json");
+
+function writeFinished({ folder, name, steps, seconds, loss, told, result }: FinishedStage): Promise<void> {
+  const kept = { name, steps, seconds, loss, told, result };
+  return writeFileAtomically(finishedFile(folder), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
+/** What a finished stage gave; undefined for one that is not. Throws FileError for a damaged file. */
+async function readFinished({ name, folder, job, resume }: Turn): Promise<FinishedStage | undefined> {
+  const path = finishedFile(folder);
+  if (!resume || !existsSync(path)) return undefined;
+  const text = await explainingFaults("read", path, () => readFile(path, "utf8"));
+  const kept = parsed(text);
+  if (kept?.name !== name || typeof kept.steps !== "number")
+    throw fileError(path, `it does not say how stage "${name}" ended`, "remove it: the stage is finished again");
+  if (kept.steps !== job.steps)
+    throw new UsageError(
+      `stage "${name}" is finished with ${kept.steps} steps and would now have ${job.steps}: what follows began with its weights\n  hint: resume with the steps that it had, or begin another run without --resume`,
+    );
+  return { ...kept, folder, losses: await readLosses(metricsFile(folder)) };
+}
+
+function parsed(text: string): Omit<FinishedStage, "folder" | "losses"> | undefined {
+  try {
+    return JSON.parse(text) as Omit<FinishedStage, "folder" | "losses">;
+  } catch {
+    return undefined; // told by the caller
+  }
+}
