@@ -110,7 +110,10 @@ function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefi
 }
 
 /** Throws FileError for a source none of whose tensors is called as any parameter is: it is of another model. */
-function requireKin(readers: readonly SafetensorsReader[], places: ReadonlyMap<string, readonly StoredParameter[]>): void {
+function requireKin(
+  readers: readonly SafetensorsReader[],
+  places: ReadonlyMap<string, readonly StoredParameter[]>,
+): void {
   const known = new Set([...places.values()].flat().map(({ name }) => name));
   const stranger = readers.find(({ tensors }) => !tensors.keys().some((name) => known.has(name)));
   if (!stranger) return;

@@ -1,8 +1,10 @@
 /** What data is refused, and what of it passed in silence before. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { holdsAnyOf } from "../../data/filters/caption-checks.ts";
 import { openData, type SampleKind } from "../../data/index.ts";
+import { streamOf } from "../../data/sample-stream.ts";
 import { findSources } from "../../data/sources/find.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "../../data/sources/list-parts.ts";
 import { parseSpec } from "../../data/sources/spec.ts";
@@ -51,4 +53,31 @@ it("feeds no row a number that the device would read as another", () => {
   for (const wrong of [Number.NaN, 0.5, 2 ** 31, Number.POSITIVE_INFINITY, "1" as never, undefined as never])
     expect(() => perRow([0, wrong])).toThrow(/row 1 is given .*, which is no whole number of 32 bits/);
   expect([...perRow([-1, 2 ** 31 - 1]).data]).toEqual([-1, 2 ** 31 - 1]);
+});
+
+it("reads no caption that has no end", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "a.png"), "");
+  symlinkSync("/dev/zero", join(folder, "a.txt"));
+  const [source] = await findSources([folder], "pairs", options);
+  const part = await source!.open(0, () => {});
+  await expect(part.read(0)).rejects.toThrow(/caption ".*a\.txt" is not a file/);
+});
+
+it("says of a checkpoint whose samples are gone that the data has changed", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "a.png"), "");
+  const [source] = await findSources([folder], "pairs", options);
+  const stream = streamOf(source!, 0, { seed: 1, buffer: 1, onSkip: () => {} });
+  for (const ref of [
+    [0, 0, 0, 1],
+    [0, 0, 1, 0],
+  ] as const)
+    await expect(stream.again(ref)).rejects.toThrow("is not what it was when the checkpoint was saved");
+});
+
+it("takes words of a list as they stand, hyphens and all", () => {
+  const holds = holdsAnyOf(["e-mail", "a+b  c", "x|y"]);
+  expect(["An E-mail.", "a+b c", "x|y"].map(holds)).toEqual([true, true, true]);
+  expect(["email", "aab c", "x", "ee-mail"].map(holds)).toEqual([false, false, false, false]);
 });
