@@ -26,15 +26,8 @@ import {
   writeModel,
   writeRunSettings,
 } from "../../../runtime/index.ts";
+import type { Format } from "./format.ts";
 import { trainingFormats } from "./training-formats.ts";
-
-export interface Format {
-  readonly name: string;
-  /** Writes a sound example; gives the files of it that are made wrong in turn. */
-  readonly write: (folder: string) => Promise<readonly string[]>;
-  /** Reads it whole. Throws where a broken one is taken for something that it is not. */
-  readonly read: (folder: string) => Promise<void>;
-}
 
 const weight = (fill: number) =>
   tensorToWrite(`layer.${fill}`, {

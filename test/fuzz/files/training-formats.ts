@@ -17,7 +17,7 @@ import {
   writeStart,
 } from "../../../runtime/index.ts";
 import { openBestWeights } from "../../../runtime/training/best-weights.ts";
-import type { Format } from "./formats.ts";
+import type { Format } from "./format.ts";
 
 const ignored = () => {};
 
