@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import os from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -21,6 +22,8 @@ function start() {
 }
 
 async function run(code) {
+  // Pictures are decoded on these threads; Node starts 4 at their first use, which is after this.
+  if (!process.env.UV_THREADPOOL_SIZE) process.env.UV_THREADPOOL_SIZE = String(Math.max(4, os.availableParallelism()));
   // A reader that has seen enough, such as head, is no fault: the status is that of SIGPIPE.
   // Others that listen have work to save first.
   for (const stream of [process.stdout, process.stderr]) {

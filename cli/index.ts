@@ -1,7 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { HeddleError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { HeddleError, InternalError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
@@ -26,6 +26,7 @@ import {
   share,
   wholeNumber,
 } from "./option-values.ts";
+import { userFault } from "./user-fault.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -284,6 +285,11 @@ function report(error: unknown): number {
     /^Array buffer allocation failed|^Invalid (typed )?array (buffer )?length/.test(error.message)
   ) {
     process.stderr.write("there is not enough memory for this: take a smaller model, --batch or number of beams\n");
+    return 1;
+  }
+  const ofUser = error instanceof InternalError ? undefined : userFault(error);
+  if (ofUser !== undefined) {
+    process.stderr.write(`${escapeControls(ofUser)}\n`);
     return 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

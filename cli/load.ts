@@ -19,6 +19,7 @@ import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./chec
 import { checkJobSettings } from "./job-settings.ts";
 import { flattened } from "./own-config.ts";
 import { settingsOf } from "./stages/settings.ts";
+import { userFault } from "./user-fault.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
@@ -147,7 +148,7 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (error) {
     if (error instanceof HeddleError) throw error;
-    throw new FileError(`"${source}" cannot be loaded: ${whereAndWhy(error)}`, { cause: error });
+    throw new FileError(`"${source}" cannot be loaded: ${userFault(error) ?? whereAndWhy(error)}`, { cause: error });
   }
 }
 

@@ -35,7 +35,10 @@ export function byteCount(text: string): number {
 /** 24GiB, or 0.8: bytes, or a share of what the device has. */
 export function memoryBudget(text: string): MemoryBudget {
   const share = /^(0?\.\d+|1|1\.0+)$/.test(text.trim()) ? Number(text) : 0;
-  return share > 0 ? { share } : { bytes: byteCount(text) };
+  if (share > 0) return { share };
+  if (/^[\d.]+$/.test(text.trim()) && Number(text) < 2 ** 20)
+    throw new InvalidArgumentError("a share up to 1 or a size is needed, such as 0.8 or 24GiB");
+  return { bytes: byteCount(text) };
 }
 
 /** 60s, 5m, 1h, or plain seconds, in milliseconds. */

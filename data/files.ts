@@ -110,3 +110,8 @@ export function reasonOf(thrown: unknown): string {
 /** A plain JSON object, as opposed to null, an array or a value. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** FileError for a text that JSON's \\u escapes left with half of a surrogate pair, which no UTF-8 can say. */
+export function requireWellFormed(text: string): void {
+  if (!text.isWellFormed()) throw new FileError("its text holds half of a surrogate pair");
+}

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError } from "../compiler/index.ts";
 import { mapLimited } from "./concurrency.ts";
-import { listFolder, type OnSkip, orSkip, reasonOf } from "./files.ts";
+import { listFolder, type OnSkip, orSkip, reasonOf, requirePath } from "./files.ts";
 import type { Item } from "./items.ts";
 
 /** The endings of picture files in folders and shards, lower case. */
@@ -42,6 +42,7 @@ export async function captioned(
   const stem = parse(picture).name;
   const caption = `${stem}.txt`;
   if (!texts.has(caption)) throw new FileError(`it has no caption file "${caption}"`);
+  await requirePath(join(folder, caption), "file", "caption"); // a pipe or a device has no end
   const bytes = await readFile(join(folder, caption)).catch((cause: unknown) => {
     throw new FileError(`its caption "${caption}" cannot be read: ${reasonOf(cause)}`, { cause });
   });

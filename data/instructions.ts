@@ -1,6 +1,6 @@
 /** LLaVA-style instruction data: a JSON array of conversations about pictures of one folder. */
 import { FileError } from "../compiler/index.ts";
-import { insideFolder, isRecord, type OnSkip, orSkip, reasonOf, requirePath } from "./files.ts";
+import { insideFolder, isRecord, type OnSkip, orSkip, reasonOf, requirePath, requireWellFormed } from "./files.ts";
 import { jsonElements } from "./json-elements.ts";
 
 /** One utterance; the files call the roles "human" and "gpt". */
@@ -71,6 +71,7 @@ function turnsOf(conversations: unknown): readonly Turn[] {
     const role = Object.hasOwn(roles, from) ? roles[from] : undefined;
     if (!isRecord(turn) || !role) throw new FileError(`turn ${i} is not from one of ${Object.keys(roles).join(", ")}`);
     if (typeof turn.value !== "string") throw new FileError(`turn ${i} has no text in "value"`);
+    requireWellFormed(turn.value);
     return { role, text: turn.value };
   });
 }

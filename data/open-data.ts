@@ -61,7 +61,7 @@ export interface OpenDataOptions<K extends SampleKind = SampleKind> {
   readonly buffer?: number;
   /** As people write them: "caption.words>=3", "unlike=test-images/", or the name of a .json that lists such. */
   readonly filters?: readonly string[];
-  /** Threads that decode pictures; default one fewer than cores, and at least 1. 0 decodes on this thread, to the same bits. */
+  /** Threads that decode pictures; default `usualWorkers`. 0 decodes on this thread, to the same bits. */
   readonly workers?: number;
   /** How long a sample is, in any measure: rows of a batch are then of about one length. For kinds whose samples have no groups. */
   readonly wordsOf?: (sample: SampleOf<K>) => number;

@@ -72,7 +72,9 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
     /** A sample that was met before. */
     again: async (ref: SampleRef): Promise<Omit<Upcoming, "next">> => {
       const [, , part, index] = ref;
-      const opened = await openPart(part);
+      const opened = part < source.parts.length ? await openPart(part) : undefined;
+      if (!opened || index >= opened.count)
+        throw new FileError(`${source.spec} is not what it was when the checkpoint was saved: samples of it are gone`);
       return { ref, name: opened.name(index), read: () => opened.read(index) };
     },
     /**

@@ -104,9 +104,12 @@ export function idRows(rows: readonly (readonly number[])[], length: number, fil
   return hostTensor("i32", axes, data);
 }
 
-/** One number for each row: i32 [batch]. */
-export const perRow = (values: readonly number[]): HostTensor =>
-  hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
+/** One whole number for each row: i32 [batch]. Throws UsageError for a value that i32 does not hold. */
+export function perRow(values: readonly number[]): HostTensor {
+  const wrong = values.findIndex((value) => value !== (value | 0));
+  if (wrong >= 0) throw new UsageError(`row ${wrong} is given ${values[wrong]}, which is no whole number of 32 bits`);
+  return hostTensor("i32", [{ name: "batch", size: values.length }], Int32Array.from(values));
+}
 
 /** What feeds are made with. */
 export interface FeedContext {

@@ -61,7 +61,10 @@ export function writeCommand(specs: readonly string[], args: WriteArguments): Pr
     const written = await writeShards(kept, args.out, args.shardSize);
     const rows: [string, string][] = [
       ["folder", args.out],
-      ["written", `${digits(written.samples)} samples, ${digits(written.shards)} shards, ${bytes(written.bytes)}`],
+      [
+        "written",
+        `${counting(written.samples, "sample")}, ${counting(written.shards, "shard")}, ${bytes(written.bytes)}`,
+      ],
     ];
     return { facts: { out: args.out, ...written }, text: () => table(rows) };
   });
@@ -163,6 +166,7 @@ function describeHoldings(report: readonly string[], held: Holdings): string {
   return table(rows);
 }
 
+const counting = (n: number, what: string) => `${digits(n)} ${what}${n === 1 ? "" : "s"}`;
 const spread = ({ least, median, most }: Spread) => `${digits(least)} to ${digits(most)}, median ${digits(median)}`;
 const listed = (counts: Readonly<Record<string, number>>) =>
   Object.entries(counts)

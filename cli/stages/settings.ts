@@ -38,7 +38,7 @@ const runSettings = {
   tokenizer: "",
   /** Samples among which the order is drawn. */
   buffer: 16_384,
-  /** Threads that decode pictures; -1 is one fewer than cores. */
+  /** Threads that decode pictures; -1 is as many as pictures of that size are worth on these cores. */
   workers: -1,
 } satisfies Config;
 

@@ -2,19 +2,29 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { FileError } from "../../compiler/index.ts";
 import { type ImageOptions, render } from "./render.ts";
-import type { Answer, Question } from "./threads.ts";
+import { type Answer, grouped, type Question, ready } from "./threads.ts";
 
 const options = workerData as ImageOptions;
 
-parentPort!.on("message", async ({ id, job }: Question) => {
+const answer = grouped<Answer>((answers) => parentPort!.postMessage(answers, answers.flatMap(handedOver)));
+
+/** Memory that changes hands instead of being copied. */
+const handedOver = (found: Answer): ArrayBuffer[] =>
+  "rendered" in found
+    ? [found.rendered.pixels, found.rendered.mask].flatMap((array) => (array ? [array.buffer as ArrayBuffer] : []))
+    : [];
+
+parentPort!.on("message", (questions: readonly Question[]) => {
+  for (const question of questions) void work(question);
+});
+
+async function work({ id, job }: Question): Promise<void> {
   try {
-    const rendered = await render(job, options);
-    const handedOver = [rendered.pixels, rendered.mask].flatMap((array) =>
-      array ? [array.buffer as ArrayBuffer] : [],
-    );
-    parentPort!.postMessage({ id, rendered } satisfies Answer, handedOver);
+    answer({ id, rendered: await render(job, options) });
   } catch (error) {
     if (!(error instanceof FileError)) throw error; // ends the thread, and the run with it
-    parentPort!.postMessage({ id, fault: error.message } satisfies Answer);
+    answer({ id, fault: error.message });
   }
-});
+}
+
+parentPort!.postMessage(ready);

@@ -15,26 +15,35 @@ export type Answer =
   | { readonly id: number; readonly rendered: Rendered }
   | { readonly id: number; readonly fault: string };
 
+/** What a thread says first, once it has loaded its code: a second during which pictures are rendered here. */
+export const ready = "ready";
+
 /** A thread ended: nothing is wrong with the samples, so none of them is skipped for it. */
 export class DecodingError extends HeddleError {}
 
-/** One is left for the thread that feeds the device. */
-export const defaultWorkers = Math.max(1, availableParallelism() - 1);
+/** Up to so many pixels a side, on so few cores, a thread takes more time of the cores than it saves the one that feeds the device. */
+const small = { side: 64, cores: 2 };
+
+/** How many threads decode pictures of a size where nobody says: one core is left for the thread that feeds the device. */
+export const usualWorkers = (size: number, cores: number): number =>
+  cores <= small.cores && size <= small.side ? 0 : Math.max(1, cores - 1);
 
 /** A thread decodes one picture while the bytes of the next are on their way. */
 const jobsEach = 2;
 
 /**
- * `workers` threads, started with the first picture; 0 renders on this one. The numbers are the same bits whatever their
- * count. A thread that ends fails every picture asked for, then and later, with one DecodingError.
+ * `workers` threads, started with the first picture; 0 renders on this one, and so do threads until they are ready. The
+ * numbers are the same bits whatever their count. A thread that ends fails every picture asked for, then and later, with
+ * one DecodingError.
  */
-export function renderer(options: ImageOptions, workers = defaultWorkers): Renderer {
-  if (workers === 0) return localRenderer(options);
-  const threads: { readonly worker: Worker; underWay: number }[] = [];
-  const waiting = new Map<
-    number,
-    { thread: (typeof threads)[number]; resolve: (r: Rendered) => void; reject: (e: Error) => void }
-  >();
+export function renderer(
+  options: ImageOptions,
+  workers = usualWorkers(options.size, availableParallelism()),
+): Renderer {
+  const here = localRenderer(options);
+  if (workers === 0) return here;
+  const threads: Thread[] = [];
+  const waiting = new Map<number, { thread: Thread; resolve: (r: Rendered) => void; reject: (e: Error) => void }>();
   let ids = 0;
   let failure: Error | undefined;
   const fail = (why: string) => {
@@ -57,22 +66,28 @@ export function renderer(options: ImageOptions, workers = defaultWorkers): Rende
     const worker = new Worker(new URL(`./render-worker${extname(import.meta.url)}`, import.meta.url), {
       workerData: options,
     });
-    worker.on("message", answer);
+    const thread: Thread = { worker, underWay: 0, isReady: false, send: grouped((jobs) => worker.postMessage(jobs)) };
+    worker.on("message", (said: typeof ready | readonly Answer[]) => {
+      if (said === ready) thread.isReady = true;
+      else said.forEach(answer);
+    });
     worker.on("error", (error) => fail(error.message));
     worker.on("exit", (status) => fail(`it ended with status ${status}`));
-    return { worker, underWay: 0 };
+    return thread;
   };
   return {
     concurrency: jobsEach * workers,
     render: (job) => {
       if (failure) return Promise.reject(failure);
-      if (threads.length < workers) threads.push(start());
-      const thread = threads.reduce((least, one) => (one.underWay < least.underWay ? one : least));
+      while (threads.length < workers) threads.push(start());
+      const free = threads.filter(({ isReady }) => isReady);
+      if (free.length === 0) return here.render(job);
+      const thread = free.reduce((least, one) => (one.underWay < least.underWay ? one : least));
       const id = ids++;
       thread.underWay += 1;
       return new Promise((resolve, reject) => {
         waiting.set(id, { thread, resolve, reject });
-        thread.worker.postMessage({ id, job } satisfies Question);
+        thread.send({ id, job });
       });
     },
     async dispose() {
@@ -81,5 +96,25 @@ export function renderer(options: ImageOptions, workers = defaultWorkers): Rende
       fail("");
       await Promise.all(ending);
     },
+  };
+}
+
+interface Thread {
+  readonly worker: Worker;
+  underWay: number;
+  isReady: boolean;
+  readonly send: (question: Question) => void;
+}
+
+/** Hands on together what comes before the event loop goes round: a message costs as much as a small picture. */
+export function grouped<T>(handOn: (values: readonly T[]) => void): (value: T) => void {
+  let values: T[] = [];
+  return (value) => {
+    if (values.push(value) > 1) return;
+    setImmediate(() => {
+      const all = values;
+      values = [];
+      handOn(all);
+    });
   };
 }

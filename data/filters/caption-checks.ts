@@ -87,7 +87,7 @@ export const captionFaults = {
 /** Whether any of the words or phrases is in a caption, as a word of its own where its script has words. */
 export function holdsAnyOf(words: readonly string[]): CaptionFault {
   const escaped = words.map((word) => {
-    const literal = word.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&").replace(/\s+/g, "\\s+");
+    const literal = word.split(/\s+/).map(RegExp.escape).join("\\s+");
     // Scripts that are written without spaces have no borders to look for.
     const hasBorders = !/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/u.test(word);
     return hasBorders ? `(?<![\\p{L}\\p{N}])${literal}(?![\\p{L}\\p{N}])` : literal;

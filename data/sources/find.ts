@@ -1,10 +1,10 @@
 /** Finds what specs stand for: which kind of place each is, checked all at once before anything is read. */
 import { readdirSync, statSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
-import { FileError } from "../../compiler/index.ts";
-import type { OnSkip } from "../files.ts";
-import type { SampleKind } from "../samples.ts";
-import { classFolders, hasMasks, openCaptions, openClasses, openMasks } from "./folder-parts.ts";
+import { FileError, UsageError } from "../../compiler/index.ts";
+import { listFolder, type OnSkip } from "../files.ts";
+import { type SampleKind, sampleKinds } from "../samples.ts";
+import { classFolders, hasMasks, isPicture, openCaptions, openClasses, openMasks } from "./folder-parts.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
 import { conversationOfShard, openShard, pairOfShard } from "./shard-parts.ts";
 import type { Part, ReadOptions, Source } from "./source.ts";
@@ -35,7 +35,13 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
   pairs: {
     shard: shard(pairOfShard),
     list: list(pairOfRecord),
-    folder: { open: (path, { language }) => openCaptions(path, language) },
+    folder: {
+      open: (path, { language }) => openCaptions(path, language),
+      refuses: async (path) =>
+        (await listFolder(path, "image folder")).some(isPicture)
+          ? undefined
+          : "it holds no picture; those of folders below it are not read, name these folders",
+    },
   },
   conversations: { shard: shard(conversationOfShard), list: list(conversationOfRecord) },
   labels: {
@@ -65,6 +71,8 @@ export async function findSources(
   kind: SampleKind,
   options: ReadOptions,
 ): Promise<readonly Source[]> {
+  if (!sampleKinds.includes(kind))
+    throw new UsageError(`samples are of the kinds ${sampleKinds.join(", ")}, not "${kind}"`);
   if (specs.length === 0) throw new FileError("no data is given: name shards, folders or lists");
   const found = await Promise.all(specs.map((spec) => findSource(spec, kind, options).catch(asFault)));
   const faults = found.filter((one) => one instanceof FileError);

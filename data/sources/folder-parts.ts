@@ -7,7 +7,7 @@ import { listFolder } from "../files.ts";
 import { captioned, imageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
 
-const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
+export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
 const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
 /** cat.jpg beside cat.txt, each line of which is a caption of its own. */

@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { FileError } from "../../compiler/index.ts";
-import { insideFolder, type OnSkip, requirePath } from "../files.ts";
+import { insideFolder, type OnSkip, requirePath, requireWellFormed } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
@@ -31,6 +31,7 @@ export const pairOfRecord: Reading = (entry, { name, images, language }) => {
     typeof text === "string" && text.trim() !== "" ? [text.trim()] : [],
   );
   if (texts.length === 0) throw new FileError('it has no "caption"');
+  texts.forEach(requireWellFormed);
   const spoken = typeof entry.language === "string" && entry.language !== "" ? entry.language : language;
   return { name, group: image, image, texts: { [spoken]: texts }, fields: entry };
 };
@@ -42,6 +43,7 @@ export const conversationOfRecord: Reading = (entry, { name, index, images }) =>
 };
 
 function pictureOf(image: unknown, folder: string): string {
+  if (image === undefined) throw new FileError('it has no "image"');
   const path = typeof image === "string" ? insideFolder(folder, image) : undefined;
   if (path !== undefined) return path;
   throw new FileError(`its image ${JSON.stringify(image)} is not a path inside the image folder`);

@@ -9,14 +9,18 @@ export interface Spec {
   readonly path: string;
 }
 
+const mostWeight = 1e12;
+
 /** A number and a star in front are a weight; a path that begins so is written with "./" before it. */
 export function parseSpec(text: string): Spec {
   const [, weight, path] = /^(\d+(?:\.\d+)?|\.\d+)\*(.*)$/s.exec(text) ?? [];
   const spec = { text, weight: weight === undefined ? 1 : Number(weight), path: path ?? text };
   if (spec.path === "")
     throw new FileError(`"${text}" names no path: write a path, or a weight and a path, as in 2*shards/`);
-  if (spec.weight <= 0)
-    throw new FileError(`"${text}" has the weight ${spec.weight}: leave it out, or give it a weight above 0`);
+  if (spec.weight <= 0 || spec.weight > mostWeight)
+    throw new FileError(
+      `"${text}" has the weight ${spec.weight}: leave it out, or give it one above 0 and up to ${mostWeight}`,
+    );
   return spec;
 }
 

@@ -67,6 +67,7 @@ export async function inheritWeights(
   try {
     for (const path of paths) readers.push(await openSafetensors(path));
     const places = placesOf(parameters, family);
+    requireKin(readers, places);
     const found = new Map<string, Found>();
     const [misshaped, changed]: [string[], string[]] = [[], []];
     for (const reader of readers) {
@@ -106,6 +107,22 @@ function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefi
   for (const place of [...ownLayout({ inputs: parameters }), ...(family?.places(parameters) ?? [])])
     places.set(place.parameter, [...(places.get(place.parameter) ?? []), place]);
   return places;
+}
+
+/** Throws FileError for a source none of whose tensors is called as any parameter is: it is of another model. */
+function requireKin(
+  readers: readonly SafetensorsReader[],
+  places: ReadonlyMap<string, readonly StoredParameter[]>,
+): void {
+  const known = new Set([...places.values()].flat().map(({ name }) => name));
+  const stranger = readers.find(({ tensors }) => !tensors.keys().some((name) => known.has(name)));
+  if (!stranger) return;
+  const [has, wanted] = [[...stranger.tensors.keys()], [...places.keys()]].map((names) =>
+    listed(collapseNames(names, names)),
+  );
+  throw new FileError(
+    `${stranger.path} holds no parameter of this model: its tensors are ${has}, and the model's ${wanted}`,
+  );
 }
 
 type Result = { readonly found: Found; readonly note?: string } | { readonly wrong: string } | undefined;

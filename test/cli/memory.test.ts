@@ -52,3 +52,9 @@ it("only what is surely made is counted, and open sizes are not", () => {
   );
   expect(() => requireHostMemory(bound, { available: 4000, besides: 1 })).toThrow(/needs at least/);
 });
+
+it.each(["1.5", "512", "0", "1e3"])("--memory %s is neither a share nor a size", async (given) => {
+  const { status, err } = await heddle("inspect", job, "--memory", given);
+  expect(err).toMatch(/a (share up to 1 or a )?size is needed/);
+  expect(status).toBe(1);
+});

@@ -209,7 +209,7 @@ describe("openData", () => {
         F/{000..009}.tar matches no file: F/000.tar does not exist
         F/*.tar matches no file
         F/a.txt is none of WebDataset shards (.tar), lists (.json, .jsonl), folders
-        "0*F" has the weight 0: leave it out, or give it a weight above 0"
+        "0*F" has the weight 0: leave it out, or give it one above 0 and up to 1000000000000"
     `);
   });
 });

@@ -1,12 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import sharp from "sharp";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { FileError } from "../../compiler/index.ts";
 import { render } from "../../data/decoding/render.ts";
-import { DecodingError, renderer } from "../../data/decoding/threads.ts";
+import { DecodingError, renderer, usualWorkers } from "../../data/decoding/threads.ts";
 import { decodeImage, openData } from "../../data/index.ts";
-import { collect, temporaryFolder } from "./support.ts";
+import { temporaryFolder } from "./support.ts";
 
 /** A picture each of whose pixels has a colour of its own. */
 const ramp = (width: number, height: number) =>
@@ -124,38 +125,54 @@ describe("rendering threads", () => {
     await writeFile(join(folder, "images", "broken.jpg"), "no picture");
     await writeFile(join(folder, "annotations", "broken.png"), await grey(3, 3, () => 0));
     const image = { size: 8, fit: "crop", augmentation: { scale: [0.3, 1], flip: 0.5 } } as const;
-    const runs = [0, 1, 2].map(async (workers) => {
+    const handed = vi.spyOn(Worker.prototype, "postMessage");
+    onTestFinished(() => handed.mockRestore());
+    /** The first batches, at least so many, and until threads that are ready have rendered some of them. */
+    const run = async (workers: number, least: number) => {
       const data = await openData([folder], "masks", { batch: 3, seed: 2, image, workers });
-      const batches = await collect(
-        data.batches(undefined, () => {}),
-        8,
-      );
+      const batches = [];
+      handed.mockClear();
+      for await (const batch of data.batches(undefined, () => {})) {
+        batches.push(batch);
+        if (batches.length >= least && (workers === 0 || handed.mock.calls.length > 4)) break;
+      }
       await data.dispose();
       return { batches, skipped: [...data.skipped()] };
-    });
-    const [none, ...others] = await Promise.all(runs);
-    for (const run of others) expect(run).toEqual(none);
-    expect(none!.skipped).toHaveLength(1);
-    expect(new Set(none!.batches.flatMap(({ samples }) => samples.map((s) => s.mask.join()))).size).toBeGreaterThan(7);
+    };
+    const others = [await run(1, 8), await run(2, 8)];
+    const none = await run(0, Math.max(...others.map(({ batches }) => batches.length)));
+    for (const { batches, skipped } of others) {
+      expect(batches).toEqual(none.batches.slice(0, batches.length));
+      expect(skipped).toEqual(none.skipped);
+    }
+    expect(none.skipped).toHaveLength(1);
+    expect(new Set(none.batches.flatMap(({ samples }) => samples.map((s) => s.mask.join()))).size).toBeGreaterThan(7);
   });
 
   it("tell once that one of them ended, and blame no sample for it", async () => {
     const image = { name: "x", bytes: await ramp(4, 4).png().toBuffer() };
     const pool = renderer({ size: 1.5, fit: "crop" }, 2); // a size that openData would have refused
-    const asked = [1, 2, 3].map((key) => pool.render({ image, seed: 0, keys: [key] }));
-    const reasons = await Promise.all(
-      asked.map((one) =>
-        one.then(
-          () => undefined,
-          (error: unknown) => error,
-        ),
-      ),
+    const ask = (key: number) => pool.render({ image, seed: 0, keys: [key] }).catch((error: unknown) => error);
+    // Until its threads are ready pictures are rendered here, and each fails by itself.
+    const reasons = await vi.waitFor(
+      async () => {
+        const found = await Promise.all([1, 2, 3].map(ask));
+        expect(found[0]).toBeInstanceOf(DecodingError);
+        return found;
+      },
+      { timeout: 30_000 },
     );
     expect(new Set(reasons).size).toBe(1);
-    expect(reasons[0]).toBeInstanceOf(DecodingError);
     expect(reasons[0]).not.toBeInstanceOf(FileError);
     expect(String(reasons[0])).toMatch(/a thread that decodes pictures ended: .*1\.5.*--resume/s);
     await expect(pool.render({ image, seed: 0, keys: [4] })).rejects.toBe(reasons[0]);
     await pool.dispose();
+  });
+
+  it("are none for small pictures on two cores, and else one fewer than cores", () => {
+    const sizes = [8, 64, 65, 448];
+    expect(sizes.map((size) => usualWorkers(size, 1))).toEqual([0, 0, 1, 1]);
+    expect(sizes.map((size) => usualWorkers(size, 2))).toEqual([0, 0, 1, 1]);
+    expect(sizes.map((size) => usualWorkers(size, 8))).toEqual([7, 7, 7, 7]);
   });
 });

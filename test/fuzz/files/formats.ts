@@ -26,14 +26,8 @@ import {
   writeModel,
   writeRunSettings,
 } from "../../../runtime/index.ts";
-
-export interface Format {
-  readonly name: string;
-  /** Writes a sound example; gives the files of it that are made wrong in turn. */
-  readonly write: (folder: string) => Promise<readonly string[]>;
-  /** Reads it whole. Throws where a broken one is taken for something that it is not. */
-  readonly read: (folder: string) => Promise<void>;
-}
+import type { Format } from "./format.ts";
+import { trainingFormats } from "./training-formats.ts";
 
 const weight = (fill: number) =>
   tensorToWrite(`layer.${fill}`, {
@@ -183,6 +177,7 @@ export const formats: readonly Format[] = [
       if (first !== undefined) throw first;
     },
   },
+  ...trainingFormats,
 ];
 
 /** A checkpoint that loads is the one that was saved. */

@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HeddleError, InternalError } from "../../../compiler/index.ts";
-import type { Format } from "./formats.ts";
+import type { Format } from "./format.ts";
 import { mutated } from "./mutate.ts";
 
 /** An example that lies there whole, of which each seed breaks a copy. */
