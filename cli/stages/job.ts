@@ -18,11 +18,13 @@ import { feedStage } from "./feeding.ts";
 import { recipeFor, runRules, settingsOf, withSettings } from "./settings.ts";
 import { sizedBySources, writeConfigFile } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
+import { stageValidation } from "./validation.ts";
 
 export interface StageArguments {
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly filter: readonly string[];
+  readonly validate: readonly string[];
   readonly from: readonly string[];
   readonly tokenizer?: string;
   readonly precision?: Precision;
@@ -51,6 +53,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     ...asked,
     ...(args.data.length > 0 && { data: args.data.join("\n") }),
     ...(args.filter.length > 0 && { filters: args.filter.join("\n") }),
+    ...(args.validate.length > 0 && { validate: args.validate.join("\n") }),
     ...(tokenizer !== "" && { tokenizer }),
   };
   const vocabulary = make(config).data?.vocabulary;
@@ -60,7 +63,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
-    config: { ...defaults, model: model.name, stage, data: "", filters: "" },
+    config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
     rules: { ...runRules, ...recipeFor(make, config, asked, text).rules }, // what one may be can hang on another
     mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => build(model, source, stage, settings),
@@ -87,8 +90,10 @@ async function build(model: Model, source: string, stage: string, settings: Sett
   const rows = made.batch / accumulate;
   if (!Number.isInteger(rows))
     throw new UsageError(`batch is ${made.batch} and accumulate ${accumulate}: a batch is so many equal parts`);
-  const step = trainingStep(withSettings(made.stage, settings));
+  const chosen = withSettings(made.stage, settings);
+  const step = trainingStep(chosen);
   requireSizes(graphSymbols(step.graph), stage);
+  const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const feeding = await feedStage(made, settings, rows, text);
   return {
     step,
@@ -101,6 +106,7 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     ...(model.checkpoints && { checkpoints: model.checkpoints }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
+    ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {
       await writeConfigFile(folder, model, made.config);
       await keepTokenizer(String(settings.tokenizer), folder);

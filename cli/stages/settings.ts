@@ -3,6 +3,8 @@ import { UsageError } from "../../compiler/index.ts";
 import {
   type Config,
   count,
+  type FrozenDType,
+  frozenDtypes,
   type Model,
   positive,
   precisionNamed,
@@ -20,6 +22,9 @@ import { flattened } from "../own-config.ts";
 
 /** What every stage can be told, beside its steps, batch and rate; what is empty or 0 is as the stage has it. */
 const runSettings = {
+  /** Steps between validations, where `--validate` names samples, and the figure that chooses the weights of `best/`. */
+  validateEvery: 1000,
+  best: "loss",
   /** Micro-batches that a step is made of. */
   accumulate: 1,
   seed: 0,
@@ -31,6 +36,8 @@ const runSettings = {
   lora: { pattern: "", rank: 8, alpha: 8 },
   /** Decay of the average of the weights. */
   ema: 0,
+  /** What weights that are not learned are kept as: f32, f16 or int8. */
+  frozen: "",
   /** The folder that pictures of a list lie in. */
   images: "",
   /** Of captions that do not say. */
@@ -43,11 +50,13 @@ const runSettings = {
 } satisfies Config;
 
 /** Kept with a run, and never set by hand. */
-const kept = ["model", "stage", "data", "filters"] as const;
+const kept = ["model", "stage", "data", "filters", "validate"] as const;
 
 export const runRules: SettingRules = {
   accumulate: count,
+  validateEvery: count,
   precision: word("f32", "f16"),
+  frozen: word("", ...frozenDtypes),
   rate: positive,
   "lora.rank": count,
   "lora.alpha": positive,
@@ -100,6 +109,7 @@ export function withSettings(stage: Stage, given: Settings): Stage {
         alpha: Number(settings["lora.alpha"]),
       },
     }),
+    ...(settings.frozen !== "" && { frozen: settings.frozen as FrozenDType }),
     ...(settings.ema !== 0 && { ema: { decay: Number(settings.ema) } }),
   };
 }

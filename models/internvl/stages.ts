@@ -13,6 +13,7 @@ import {
   type Schedule,
   type SettingRules,
   type StageRecipe,
+  type StageValidation,
   scaledWarmUp,
   settled,
   share,
@@ -29,10 +30,17 @@ import {
   visualTokenCount,
 } from "./chat.ts";
 import { internlmTemplate, plainTemplate, trainingTemplates, vicunaTemplate } from "./chat-templates.ts";
-import { type ContrastiveConfig, internvlCConfig, stageOneLoss } from "./contrastive.ts";
-import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
+import {
+  type ContrastiveConfig,
+  idsInput,
+  imageEmbedding,
+  internvlCConfig,
+  stageOneLoss,
+  textEmbedding,
+} from "./contrastive.ts";
+import { type GenerativeConfig, imageEmbeddingG, internvlGConfig } from "./generative.ts";
 import { retrievalLoss, type StageTwoOptions, stageTwoLoss } from "./generative-losses.ts";
-import type { VisionConfig } from "./internvit.ts";
+import { pixelsInput, type VisionConfig } from "./internvit.ts";
 import { rulePath, type TensorRule } from "./layout.ts";
 import { chatData, contrastiveData, contrastivePrefix, generativeData, retrievalData } from "./stage-data.ts";
 import { chatRules, generativeRules } from "./weights.ts";
@@ -135,6 +143,7 @@ export const stageOne: StageByDefault<ContrastiveConfig> = (c = internvlCConfig,
       optimizer: stageOneOptimizer(cosine({ peak: s.rate, steps: all, warmup })),
     }),
     data: contrastiveData(config, s),
+    validation: foundByTowers(config),
     startsFrom: ["multilingual LLaMA-7B"],
   };
 };
@@ -161,6 +170,7 @@ const unmasked =
         optimizer: stageOneOptimizer((step) => whole(done === 0 ? step : add(step, done))),
       }),
       data: contrastiveData(config, s),
+      validation: foundByTowers(config),
       startsFrom: [done === 0 ? "multilingual LLaMA-7B" : "stage 1, first phase"],
     };
   };
@@ -170,6 +180,20 @@ export const stageOneAlone = unmasked(stageOneSteps, 0);
 
 /** Stage 1, last phase: the schedule goes on where the first one left it. */
 export const stageOneFull = unmasked(stageOneFullSteps, stageOneSteps - stageOneFullSteps);
+
+/** Pictures and texts as InternVL-C compares them. */
+const foundByTowers =
+  (c: ContrastiveConfig): StageValidation =>
+  (p) => ({
+    found: { image: imageEmbedding(p, pixelsInput(c.vision), c), text: textEmbedding(p, idsInput(c.text), c) },
+  });
+
+/** Pictures and texts as InternVL-G compares them. */
+const foundWithQueries =
+  (c: GenerativeConfig): StageValidation =>
+  (p) => ({
+    found: { image: imageEmbeddingG(p, pixelsInput(c.vision), c), text: textEmbedding(p, idsInput(c.text), c) },
+  });
 
 const reported = ({ loss, scale }: ReturnType<typeof stageOneLoss>) => ({ loss, metrics: { scale } });
 
@@ -222,6 +246,7 @@ export const stageTwo: StageByDefault<GenerativeConfig> = (c = internvlGConfig, 
       },
     }),
     data: generativeData(config, s),
+    validation: foundWithQueries(config),
     startsFrom: ["stage 1"],
   };
 };
@@ -346,6 +371,7 @@ export const retrievalTuning: StageByDefault<GenerativeConfig> = (c = internvlGC
       },
     }),
     data: retrievalData(config, s),
+    validation: foundWithQueries(config),
     startsFrom: ["stage 2"],
   };
 };
