@@ -58,13 +58,13 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   };
   const vocabulary = make(config).data?.vocabulary;
   const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
-  const recipe = make(config, undefined, text);
+  const recipe = recipeFor(make, config, asked, text); // a default may hang on another setting
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
     config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
-    rules: { ...runRules, ...recipeFor(make, config, asked, text).rules }, // what one may be can hang on another
+    rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => build(model, source, stage, settings),
   });

@@ -7,6 +7,7 @@ import {
   bareIds,
   cosine,
   defineStage,
+  type LoraOptions,
   partOf,
   probability,
   type Recipe,
@@ -25,6 +26,7 @@ import {
   type ChatQueriesConfig,
   chatConfig,
   chatQueriesConfig,
+  hasQueries,
   stageThreeLoss,
   vicuna13b,
   visualTokenCount,
@@ -251,13 +253,34 @@ export const stageTwo: StageByDefault<GenerativeConfig> = (c = internvlGConfig, 
   };
 };
 
-export type ChatTrainable = "glue" | "glue+decoder" | "glue+qllama";
+/** What stage 3 trains: the MLP or both of path B, the language model or low-rank updates of its linears, QLLaMA. */
+export type ChatTrainable = "glue" | "decoder" | "glue+decoder" | "glue+qllama" | "lora";
 
-const chatTrainable: Readonly<Record<ChatTrainable, readonly string[]>> = {
-  glue: ["model.mm_projector.**"],
-  "glue+decoder": ["model.**", "lm_head.*"],
-  "glue+qllama": ["model.mm_projector.**", "query_tokens", "qllama.**"],
+const glue = "model.mm_projector.**";
+const decoderParts: readonly string[] = ["model.**", "lm_head.*"];
+
+interface ChatPart {
+  readonly trainable: readonly string[];
+  readonly rate: number;
+  readonly lora?: LoraOptions;
+  readonly rateScale?: (path: string) => number;
+}
+
+const chatParts: Readonly<Record<ChatTrainable, ChatPart>> = {
+  glue: { trainable: [glue], rate: 1e-3 },
+  decoder: { trainable: [...decoderParts, `!${glue}`], rate: 2e-5 },
+  "glue+decoder": { trainable: decoderParts, rate: 2e-5 },
+  "glue+qllama": { trainable: [glue, "query_tokens", "qllama.**"], rate: 2e-5 },
+  // InternVL publishes none: as LLaVA-1.5's finetune_lora.sh has it, the MLP beside them at a tenth of their rate.
+  lora: {
+    trainable: [glue],
+    rate: 2e-4,
+    lora: { pattern: "model.layers.**", rank: 128, alpha: 256 },
+    rateScale: (path) => (path.startsWith("model.mm_projector.") ? 0.1 : 1),
+  },
 };
+
+const isPart = (part: unknown): part is ChatTrainable => Object.hasOwn(chatParts, part as string);
 
 /** The published numbers of a step of path A or B, and what it is written by. */
 interface ChatStep {
@@ -274,8 +297,10 @@ const ownTemplate = (c: ChatConfig): string => (c.text.attentionBias ? internlmT
 const chatStep =
   ({ part, batch, samples, template }: ChatStep): StageRecipe<ChatConfig> =>
   (c, given) => {
+    const chosen = isPart(given?.part) ? given.part : part;
+    const { rate, trainable, lora, rateScale } = chatParts[chosen];
     const published = {
-      ...{ steps: Math.ceil(samples / batch), batch, rate: part === "glue" ? 1e-3 : 2e-5 },
+      ...{ steps: Math.ceil(samples / batch), batch, rate, part },
       ...{ resolution: c.vision.image, length: c.text.context || 2048, template: template ?? ownTemplate(c) },
       ...{ tooLong: "cut" },
     };
@@ -287,16 +312,19 @@ const chatStep =
       ...recipeOf(s),
       rules: {
         ...commonRules,
+        part: word(...Object.keys(chatParts).filter((name) => hasQueries(c) || !name.includes("qllama"))),
         length: whole(visualTokenCount(config) + 2, 2 ** 20),
         template: word(...trainingTemplates.map((t) => t.name)),
         tooLong: word("cut", "drop"),
       },
       config,
       stage: defineStage({
-        name: `stage-3-${part}`,
+        name: `stage-3-${chosen}`,
         loss: (p) => stageThreeLoss(p, config),
-        trainable: chatTrainable[part],
+        trainable,
+        ...(lora && { lora }),
         optimizer: {
+          ...(rateScale && { rateScale }),
           rate: cosine({ peak: s.rate, steps: s.steps, warmup: Math.ceil(0.03 * s.steps) }),
           decays: decaysAsStored(chatRules),
           weightDecay: 0,

@@ -140,6 +140,27 @@ describe("stage 2", () => {
     expect(all.at(-1)).toBeLessThan(all[0]!);
   });
 
+  it("compares all of a batch whose parts are computed by themselves", async () => {
+    const of = async (accumulate: number) => {
+      const parts = [
+        "--set",
+        `accumulate=${accumulate}`,
+        "--set",
+        "steps=3",
+        "--set",
+        "resolution=16",
+        "--set",
+        "keep=1",
+      ];
+      await train("tiny-model", "1.1", "pairs", "--runs", folder.at("runs", `parts-${accumulate}`), ...parts, ...still);
+      return losses(`parts-${accumulate}/tiny-1.1`);
+    };
+    const still = ["--set", "dropPath=0", "--set", "crop=1", "--set", "seed=3"];
+    const [whole, parts] = [await of(1), await of(2)];
+    expect(whole).toHaveLength(3);
+    for (const [i, loss] of parts.entries()) expect(Math.abs(loss / whole[i]! - 1)).toBeLessThan(1e-4);
+  });
+
   it("accumulates, averages and adapts by low-rank updates, whose result is the plain model", async () => {
     const lora = ["--set", "lora.pattern=**.v_proj", "--set", "lora.rank=2", "--set", "ema=0.9"];
     const chat = ["--set", "length=48", "--set", "template=bare", "--set", "accumulate=2"];
@@ -243,6 +264,15 @@ describe("a stranger's model", () => {
     expect(all.at(-1)).toBeLessThan(0.5 * all[0]!);
     await train("own-classifier", "classes", "classes", "--from", run("own-vit-classes"), "--set", "momentum=0");
     expect(losses("own-vit-classes-2")[0]).toBeLessThan(0.7 * all[0]!); // three classes, which the first run's folder said
+  });
+
+  it("is trained within a budget of memory to the same losses", async () => {
+    const budget = ["--device", "webgpu", "--memory", "200MiB", "--set", "steps=3", "--runs", folder.at("runs/budget")];
+    const { err } = await train("own-towers", "contrast", "pairs", ...budget);
+    expect(err).toContain("200 MiB");
+    await train("own-towers", "contrast", "pairs", "--set", "steps=3", "--runs", folder.at("runs/none"));
+    const [within, without] = ["budget", "none"].map((at) => losses(`${at}/own-towers-contrast`));
+    for (const [i, loss] of within!.entries()) expect(Math.abs(loss / without![i]! - 1)).toBeLessThan(1e-4);
   });
 
   it("is trained on pairs by its own stage", async () => {
