@@ -1,6 +1,6 @@
 /** The batches of a stage: samples out of the user's data, made into what the step is fed. */
 import { crc32 } from "node:zlib";
-import { UsageError } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import { type OpenData, openData, seededRandom } from "../../data/index.ts";
 import type {
   FeedContext,
@@ -39,7 +39,9 @@ export async function feedStage(
 ): Promise<StageFeeding> {
   const { feeds } = data!;
   const seed = Number(settings.seed);
-  const opened = await openStageData(data!, lines(settings.data), lines(settings.filters), settings, batch);
+  // No two of a group may be in one step, in whichever of its micro-batches.
+  const parts = data!.kind === "pairs" ? Number(settings.accumulate) : 1;
+  const opened = await openStageData(data!, lines(settings.data), lines(settings.filters), settings, parts * batch);
   const judged = await openValidation(data!, settings, batch).catch(async (error: unknown) => {
     await opened.dispose();
     throw error;
@@ -47,12 +49,20 @@ export async function feedStage(
   const counts = new Map<string, number>();
   const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
   async function* batches(cursor: Json | undefined, note: (text: string) => void) {
-    for await (const { pixels, samples, cursor: next } of opened.batches(cursor, note)) {
-      const context = contextOf(text, seed, next as unknown as Json, (what) => {
-        if (!counts.has(what)) note(what);
-        counts.set(what, (counts.get(what) ?? 0) + 1);
-      });
-      yield { feeds: { pixels, ...feeds(rows(samples), context) }, next: next as unknown as Json };
+    let before = cursor ?? null; // steps end with their last part: no run goes on from another
+    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note)) {
+      const next = after as unknown as Json;
+      for (let part = 0; part < parts; part += 1) {
+        const place = parts === 1 ? next : [next, part];
+        const context = contextOf(text, seed, place, (what) => {
+          if (!counts.has(what)) note(what);
+          counts.set(what, (counts.get(what) ?? 0) + 1);
+        });
+        const [from, to] = [part * batch, (part + 1) * batch];
+        const made = feeds(rows(samples).slice(from, to), context);
+        yield { feeds: { pixels: rowsOf(pixels, from, to), ...made }, next: part + 1 < parts ? before : next };
+      }
+      before = next;
     }
   }
   const tellingOnce = new Set<string>();
@@ -78,6 +88,14 @@ export async function feedStage(
       await Promise.all([opened.dispose(), judged?.dispose()]);
     },
   };
+}
+
+/** Some rows of a batch. */
+function rowsOf(tensor: HostTensor, from: number, to: number): HostTensor {
+  const [{ name, size }, ...axes] = tensor.axes as [SizedAxis, ...SizedAxis[]];
+  if (from === 0 && to === size) return tensor;
+  const each = tensor.data.length / size;
+  return hostTensor(tensor.dtype, [{ name, size: to - from }, ...axes], tensor.data.subarray(from * each, to * each));
 }
 
 /** What `--validate` names, with pictures as they are; undefined where it names nothing. */
