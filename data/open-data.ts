@@ -212,8 +212,8 @@ const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) =
   }),
   labels: ({ raw }, { classes }) => ({
     image: nameOf(raw),
-    label: classes.get(raw.className!)!,
-    name: raw.className!,
+    label: raw.label ?? classes.get(raw.className!)!,
+    name: raw.className ?? String(raw.label),
   }),
   masks: ({ raw, rendered }) => ({ image: nameOf(raw), mask: rendered!.mask! }),
 };

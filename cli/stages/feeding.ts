@@ -48,6 +48,10 @@ export async function feedStage(
   });
   const counts = new Map<string, number>();
   const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
+  const made = (samples: readonly SampleOf<SampleKind>[], context: FeedContext) => {
+    requireClasses(data!, samples);
+    return feeds(samples, context);
+  };
   async function* batches(cursor: Json | undefined, note: (text: string) => void) {
     let before = cursor ?? null; // steps end with their last part: no run goes on from another
     for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note)) {
@@ -59,8 +63,8 @@ export async function feedStage(
           counts.set(what, (counts.get(what) ?? 0) + 1);
         });
         const [from, to] = [part * batch, (part + 1) * batch];
-        const made = feeds(rows(samples).slice(from, to), context);
-        yield { feeds: { pixels: rowsOf(pixels, from, to), ...made }, next: part + 1 < parts ? before : next };
+        const inputs = made(rows(samples).slice(from, to), context);
+        yield { feeds: { pixels: rowsOf(pixels, from, to), ...inputs }, next: part + 1 < parts ? before : next };
       }
       before = next;
     }
@@ -73,7 +77,7 @@ export async function feedStage(
         if (!tellingOnce.has(what)) note(`validation: ${what}`);
         tellingOnce.add(what);
       });
-      yield { samples, feeds: { pixels, ...feeds(rows(samples), context) } };
+      yield { samples, feeds: { pixels, ...made(rows(samples), context) } };
     }
   }
   return {
@@ -132,6 +136,16 @@ async function openStageData(
   throw new UsageError(
     `the data has ${opened.classes.length} classes and the model ${classes}: change the model's "classes" with --set`,
   );
+}
+
+/** Throws UsageError for a label beyond the model's classes: shards say numbers, which are not known before. */
+function requireClasses({ kind, classes = Infinity }: StageData, samples: readonly object[]): void {
+  if (kind !== "labels") return;
+  for (const { label, image } of samples as readonly { readonly label: number; readonly image?: string }[])
+    if (label >= classes)
+      throw new UsageError(
+        `${image} has the class ${label} and the model ${classes} from 0 on: change the model's "classes" with --set`,
+      );
 }
 
 /** A list is kept as lines, since settings of a run are words and numbers. */
