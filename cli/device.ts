@@ -76,7 +76,7 @@ async function chosen(
     },
   };
   return {
-    backend: webgpuBackend(gpu, { ...options, ...allowed, observers: [watching] }),
+    backend: webgpuBackend(gpu, { ...options, ...allowed, observers: [...(options.observers ?? []), watching] }),
     reason: `${gpu.adapter.description} (${why}${found})`,
     watch: (seen) => void watchers.push(seen),
   };

@@ -73,7 +73,10 @@ describe("heddle plan", () => {
   it("says where nothing fits, and what each device would have of a divided state", async () => {
     const args = [...tiny, "--stage", "2", "--hardware", "4×H200", "--memory", "100kB"];
     const report = await figures(...args);
-    expect(report).toMatchObject({ fits: false, largest: { batch: 0, because: "memory" } });
+    expect(report).toMatchObject({
+      fits: false,
+      largest: { batch: 0, because: expect.stringContaining("needs at least") },
+    });
     expect(report.sharded).toBeLessThan(report.bytes);
     expect(await planned(...args)).toContain("it does not fit");
   });

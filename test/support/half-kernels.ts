@@ -1,5 +1,5 @@
 /** A backend that runs kernels for an adapter with f16 in the kernel interpreter, with halves in memory. */
-import type { Backend } from "../../backends/backend.ts";
+import type { Backend, Executable } from "../../backends/backend.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import {
   baselineFacts,
@@ -14,26 +14,33 @@ import {
 export function halfKernels(): Backend {
   const facts = { ...baselineFacts, maxBindings: 10, software: true, features: new Set(["f16"] as const) };
   const backend = referenceBackend();
+  // A run may be called before earlier ones have ended: they take place in the order of the calls.
+  let earlier: Promise<unknown> = Promise.resolve();
   const compile: Backend["compile"] = async (graph, { sizes = {}, precision } = {}) => {
     const bound = bindSizes(graph, sizes);
     const program = compileKernels(bound, facts, precision ? { precision } : {});
+    const run: Executable["run"] = async (feeds, store) => {
+      const kept = bound.inputs.filter((n) => !(inputName(n) in feeds));
+      const held = await Promise.all(kept.map(async (n) => [inputName(n), await store.read(inputName(n))] as const));
+      const given = [...Object.entries(feeds), ...held].map(([name, t]) => [name, t.data] as const);
+      const ran = runProgram(program, new Map(given));
+      for (const [name, { dtype, axes }] of held)
+        await store.write(name, hostTensor(dtype, axes, Array.from(ran.inputs.get(name)!)));
+      const told = bound.outputs.filter((o) => !(o.name in bound.updates));
+      return Object.fromEntries(
+        told.map(({ name, node }) => [
+          name,
+          hostTensor(node.type.dtype, node.type.axes as SizedAxis[], Array.from(ran.outputs.get(name)!)),
+        ]),
+      );
+    };
     return {
       graph,
       dispose: () => {},
-      run: async (feeds, store) => {
-        const kept = bound.inputs.filter((n) => !(inputName(n) in feeds));
-        const held = await Promise.all(kept.map(async (n) => [inputName(n), await store.read(inputName(n))] as const));
-        const given = [...Object.entries(feeds), ...held].map(([name, t]) => [name, t.data] as const);
-        const ran = runProgram(program, new Map(given));
-        for (const [name, { dtype, axes }] of held)
-          await store.write(name, hostTensor(dtype, axes, Array.from(ran.inputs.get(name)!)));
-        const told = bound.outputs.filter((o) => !(o.name in bound.updates));
-        return Object.fromEntries(
-          told.map(({ name, node }) => [
-            name,
-            hostTensor(node.type.dtype, node.type.axes as SizedAxis[], Array.from(ran.outputs.get(name)!)),
-          ]),
-        );
+      run: (feeds, store) => {
+        const ran = earlier.then(() => run(feeds, store));
+        earlier = ran.catch(() => {});
+        return ran;
       },
     };
   };
