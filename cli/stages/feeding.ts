@@ -77,7 +77,7 @@ export async function feedStage(
         if (!tellingOnce.has(what)) note(`validation: ${what}`);
         tellingOnce.add(what);
       });
-      yield { samples, feeds: { pixels, ...made(rows(samples), context) } };
+      yield { samples, feeds: { pixels: wholeRows(pixels, data!.perRow), ...made(rows(samples), context) } };
     }
   }
   return {
@@ -100,6 +100,16 @@ function rowsOf(tensor: HostTensor, from: number, to: number): HostTensor {
   if (from === 0 && to === size) return tensor;
   const each = tensor.data.length / size;
   return hostTensor(tensor.dtype, [{ name, size: to - from }, ...axes], tensor.data.subarray(from * each, to * each));
+}
+
+/** A batch filled up with zeros, so that it has as many pictures as its rows have places. */
+function wholeRows(tensor: HostTensor, perRow = 1): HostTensor {
+  const [{ name, size }, ...axes] = tensor.axes as [SizedAxis, ...SizedAxis[]];
+  const full = perRow * Math.ceil(size / perRow);
+  if (full === size) return tensor;
+  const data = new Float32Array((tensor.data.length / size) * full);
+  data.set(tensor.data as Float32Array);
+  return hostTensor(tensor.dtype, [{ name, size: full }, ...axes], data);
 }
 
 /** What `--validate` names, with pictures as they are; undefined where it names nothing. */

@@ -4,6 +4,7 @@
  * released code: internvl_chat_llava.
  */
 import {
+  and,
   axis,
   axisOf,
   cast,
@@ -17,6 +18,7 @@ import {
   linear,
   longer,
   max,
+  merge,
   neg,
   type OneLoss,
   type Params,
@@ -27,6 +29,7 @@ import {
   sub,
   sum,
   type Tensor,
+  times,
 } from "../../dsl/index.ts";
 import { nextTokenLoss } from "./generative-losses.ts";
 import {
@@ -150,11 +153,39 @@ export function conversation(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig)
 }
 
 /** Stage 3: cross-entropy of the tokens of the answers. Inputs `pixels`, `ids`, `labels` (i32; -100 is no target). */
-export function stageThreeLoss(p: Params, c: ChatConfig): OneLoss {
+export const stageThreeLoss = (p: Params, c: ChatConfig): OneLoss =>
+  answersLoss(p, c, (ids) => conversation(p, pixelsInput(c.vision), ids, c));
+
+/**
+ * Stage 3 with several conversations in a row, each of which sees itself alone and has positions from 0. Inputs besides, i32
+ * [batch, token]: `conversation`, a number of its own for each in a row; `position`; and `picture`, the place of a token among
+ * all tokens of the `perRow` pictures for each row, first those of the first picture, and -1 for words.
+ */
+export const packedStageThreeLoss = (p: Params, c: ChatConfig, perRow: number): OneLoss =>
+  answersLoss(p, c, (ids) =>
+    packedConversations(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perRow)), ids, c),
+  );
+
+function packedConversations(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig): Decoded {
+  const a = textAxes(c.text, axisOf(ids, "token").size);
+  const each = (name: string): Ids => input(name, "i32", [a.batch, a.token]);
+  const [number, position, picture] = [each("conversation"), each("position"), each("picture")];
+  const visual = visualTokens(p, pixels, c);
+  const [images, token] = [axisOf(visual, "batch"), axisOf(visual, "visual")];
+  const all = merge(visual, [images, token], axis("picture_token", times(images, token.size).size));
+  const shown = gather(all, max(picture, 0), axisOf(all, "picture_token"));
+  const words = tokenEmbedding(p.scope("model"), max(ids, 0), a);
+  const embedded = select(ge(picture, 0), shown, words);
+  const { key, visible } = causalContext(ids, a);
+  const own: Tensor<"batch" | "token" | "key_token"> = eq(number, rename(number, a.token, key));
+  return decoder(p.scope("model"), embedded, a, c.text, { position, visible: and(visible!, own) as typeof own, key });
+}
+
+function answersLoss(p: Params, c: ChatConfig, read: (ids: Ids) => Decoded): OneLoss {
   const a = textAxes(c.text);
   const ids = input("ids", "i32", [a.batch, a.token]);
   const labels = input("labels", "i32", [a.batch, a.token]);
-  const { last } = conversation(p, pixelsInput(c.vision), ids, c);
+  const { last } = read(ids);
   const next = slice(labels, a.token, 1, longer(a.token, -1).size);
   const wanted = ge(next, 0);
   return {

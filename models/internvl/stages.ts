@@ -27,6 +27,7 @@ import {
   chatConfig,
   chatQueriesConfig,
   hasQueries,
+  packedStageThreeLoss,
   stageThreeLoss,
   vicuna13b,
   visualTokenCount,
@@ -302,7 +303,7 @@ const chatStep =
     const published = {
       ...{ steps: Math.ceil(samples / batch), batch, rate, part },
       ...{ resolution: c.vision.image, length: c.text.context || 2048, template: template ?? ownTemplate(c) },
-      ...{ tooLong: "cut" },
+      ...{ tooLong: "cut", packed: 1 },
     };
     const s = settled(published, given);
     const seen = seenAt(c, s.resolution, undefined, true);
@@ -316,11 +317,12 @@ const chatStep =
         length: whole(visualTokenCount(config) + 2, 2 ** 20),
         template: word(...trainingTemplates.map((t) => t.name)),
         tooLong: word("cut", "drop"),
+        packed: whole(1, 1024),
       },
       config,
       stage: defineStage({
         name: `stage-3-${chosen}`,
-        loss: (p) => stageThreeLoss(p, config),
+        loss: (p) => (s.packed > 1 ? packedStageThreeLoss(p, config, s.packed) : stageThreeLoss(p, config)),
         trainable,
         ...(lora && { lora }),
         optimizer: {
@@ -330,7 +332,7 @@ const chatStep =
           weightDecay: 0,
         },
       }),
-      data: chatData(config, { template: written, tooLong: s.tooLong }),
+      data: chatData(config, { template: written, tooLong: s.tooLong, packed: s.packed }),
       startsFrom: part === "glue" ? ["stage 2", "the language model"] : ["stage 3, glue"],
     };
   };

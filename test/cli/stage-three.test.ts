@@ -1,8 +1,9 @@
 /** Stage 3 from the command line: which part is trained, and what is left as it was to the last bit. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { withSettings } from "../../cli/stages/settings.ts";
 import type { StageSettings } from "../../dsl/index.ts";
-import { patchSteps } from "../../models/index.ts";
+import { packedRows, patchSteps } from "../../models/index.ts";
 import { openSafetensors, type Settings } from "../../runtime/index.ts";
 import { colourData } from "./colour-data.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
@@ -115,6 +116,44 @@ describe("the part that is trained", () => {
     );
     expect(all.length).toBeGreaterThan(14);
     expect(all.filter((name) => name.startsWith("vision_model."))).toEqual([]);
+  });
+});
+
+describe("several conversations in a row", () => {
+  const losses = (at: string) =>
+    readFileSync(`${at}/metrics.jsonl`, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, number>);
+
+  it.each(["tiny-chat", "tiny-chat-queries"])(
+    "teach %s what each in its own row does, weights and all",
+    async (model) => {
+      const settings = { part: "glue+decoder", length: 220, steps: 4, rate: 1e-2, validateEvery: 2 };
+      const validate = ["--validate", folder.at("talks.json")];
+      const runs = [{}, { packed: 2 }].map((set) => ({ ...settings, ...set }));
+      const found = [];
+      for (const set of runs) found.push(losses(await train(model, set, ...validate)));
+      const [single, ...others] = found;
+      for (const lines of others)
+        for (const [i, line] of lines.entries())
+          for (const name of ["loss", "validation/loss"].filter((key) => key in line))
+            expect(Math.abs(line[name]! / single![i]![name]! - 1)).toBeLessThan(1e-4);
+    },
+  );
+
+  it("are as many as fill whole rows, and what has no room is counted", async () => {
+    const odd = await attempt("tiny-chat", { packed: 3 });
+    expect(odd.err).toContain("4 samples are fed at once, 3 in a row: let batch / accumulate be a multiple of that");
+    const parts = await attempt("tiny-chat", { packed: 2, accumulate: 2 });
+    expect(parts.err).toContain("packed=2 and accumulate=2: a step of packed rows is computed at once");
+    const { err } = await attempt("tiny-chat", { packed: 4 });
+    expect(err).toContain("conversations that no row of 48 tokens has room for are left out (packed=4)");
+    expect(packedRows([5, 3, 3, 2, 9, 1], 2, 8)).toEqual([
+      [0, 1],
+      [2, 3, 5],
+    ]);
+    expect(packedRows([], 2, 8)).toEqual([[], []]);
   });
 });
 
