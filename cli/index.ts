@@ -108,6 +108,7 @@ function commands(done: (status: number) => void): Command {
       [],
     )
     .option("--filter <rule>", "which samples are taken, as in 'caption.words>=3'; may be repeated", collect, [])
+    .option("--validate <spec>", "what a stage is judged on while it trains, as --data names it", collect, [])
     .option("--tokenizer <path>", 'a tokenizer.json or its folder, or "bytes"; default the one beside --from')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--from <path>", "run, checkpoint or folder to start from; may be repeated, the first wins", collect, [])

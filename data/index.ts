@@ -2,6 +2,7 @@
 export { type ExactAnswers, exactAnswers, type YesNoMeasures, yesNoMeasures } from "./answers.ts";
 export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
 export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
+export { type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
 export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";

@@ -9,6 +9,7 @@ import { type BatchesOptions, type CursorState, groupedBatches, isCursorState, s
 import { imageName } from "./images.ts";
 import type { Row } from "./mixture.ts";
 import { streams } from "./order.ts";
+import { orderedBatches } from "./ordered-batches.ts";
 import { pick, seededRandom } from "./random.ts";
 import { streamOf } from "./sample-stream.ts";
 import type { RawSample, SampleKind, SampleOf } from "./samples.ts";
@@ -43,6 +44,8 @@ export interface OpenData<K extends SampleKind> {
   readonly classes?: readonly string[];
   /** Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason. */
   batches(cursor: unknown | undefined, note: (text: string) => void): AsyncIterable<SampleBatch<K>>;
+  /** Every sample once, in the order in which they lie; the last batches are smaller, or one row larger. */
+  once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor">>;
   /** The samples skipped so far by reason, each once, with the name of one. */
   skipped(): ReadonlyMap<string, { readonly count: number; readonly example: string }>;
   dispose(): Promise<void>;
@@ -94,6 +97,10 @@ export async function openData<K extends SampleKind>(
     ahead: Math.max(2 * pictures.concurrency, options.batch),
   };
   const sampleOf = (row: Row) => sampleMakers[kind](row, drawing) as SampleOf<K>;
+  const batchOf = (rows: readonly Row[]) => ({
+    pixels: pixelsOf(rows, options.image.size),
+    samples: rows.map(sampleOf),
+  });
   const { wordsOf } = options;
   const arranged = (from: CursorState) =>
     wordsOf
@@ -102,12 +109,11 @@ export async function openData<K extends SampleKind>(
   async function* batches(cursor: unknown | undefined) {
     const from = cursor === undefined ? startOf(sources.length) : checkedCursor(cursor, specs, options.seed);
     for await (const { rows, next } of arranged(from)) {
-      yield {
-        pixels: pixelsOf(rows, options.image.size),
-        samples: rows.map(sampleOf),
-        cursor: { ...next, specs, seed: options.seed },
-      };
+      yield { ...batchOf(rows), cursor: { ...next, specs, seed: options.seed } };
     }
+  }
+  async function* once() {
+    for await (const rows of orderedBatches(open, batchesOptions)) yield batchOf(rows);
   }
   return {
     kind,
@@ -116,6 +122,10 @@ export async function openData<K extends SampleKind>(
     batches(cursor, noteTo) {
       note = noteTo;
       return prefetch(batches(cursor), 1);
+    },
+    once(noteTo) {
+      note = noteTo;
+      return prefetch(once(), 1);
     },
     skipped: skips.counts,
     dispose: pictures.dispose,
@@ -202,8 +212,8 @@ const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) =
   }),
   labels: ({ raw }, { classes }) => ({
     image: nameOf(raw),
-    label: classes.get(raw.className!)!,
-    name: raw.className!,
+    label: raw.label ?? classes.get(raw.className!)!,
+    name: raw.className ?? String(raw.label),
   }),
   masks: ({ raw, rendered }) => ({ image: nameOf(raw), mask: rendered!.mask! }),
 };

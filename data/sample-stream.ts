@@ -77,6 +77,14 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
         throw new FileError(`${source.spec} is not what it was when the checkpoint was saved: samples of it are gone`);
       return { ref, name: opened.name(index), read: () => opened.read(index) };
     },
+    /** Every sample once, in the order in which they lie. */
+    async *inOrder(): AsyncGenerator<Omit<Upcoming, "next">, void, undefined> {
+      for (const part of source.parts.keys()) {
+        const opened = await openPart(part);
+        for (let index = 0; index < opened.count; index += 1)
+          yield { ref: [number, 0, part, index], name: opened.name(index), read: () => opened.read(index) };
+      }
+    },
     /**
      * Epoch after epoch. The order depends on seed, epoch, and the sizes of parts alone, and going on at a place opens no
      * part before its window.

@@ -57,6 +57,8 @@ export interface RawSample {
   readonly turns?: readonly Turn[];
   /** The name of its class. */
   readonly className?: string;
+  /** The number of its class, where it has that and no name. */
+  readonly label?: number;
   /** What its json says of it: scores, sizes, addresses. */
   readonly fields: Readonly<Record<string, unknown>>;
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pack } from "tar-stream";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
-import { imageName } from "./images.ts";
+import { type ImageSource, imageName } from "./images.ts";
 import type { Turn } from "./instructions.ts";
 import type { RawSample } from "./samples.ts";
 import { pictureExtension } from "./survey.ts";
@@ -102,7 +102,9 @@ async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint
     source: raw.name,
   };
   return [
-    ...(raw.image === undefined ? [] : [[pictureExtension(raw.image), await bytesOf(raw)] as const]),
+    ...(raw.image === undefined ? [] : [[pictureExtension(raw.image), await bytesOf(raw.image)] as const]),
+    ...(raw.mask === undefined ? [] : [["seg.png", await bytesOf(raw.mask)] as const]),
+    ...(raw.label === undefined ? [] : [["cls", encoder.encode(String(raw.label))] as const]),
     ...(lines ? [["txt", encoder.encode(`${lines.join("\n")}\n`)] as const] : []),
     ["json", encoder.encode(JSON.stringify(said))] as const,
   ];
@@ -111,8 +113,8 @@ async function filesOf(raw: RawSample): Promise<readonly (readonly [string, Uint
 const names = { system: "system", user: "human", assistant: "gpt" } as const;
 const written = ({ role, text }: Turn) => ({ from: names[role], value: text });
 
-async function bytesOf({ image }: RawSample): Promise<Uint8Array> {
-  if (typeof image !== "string") return image!.bytes;
+async function bytesOf(image: ImageSource): Promise<Uint8Array> {
+  if (typeof image !== "string") return image.bytes;
   return await readFile(image).catch((cause: unknown) => {
     throw new FileError(`image "${imageName(image)}" cannot be read: ${reasonOf(cause)}`, { cause });
   });

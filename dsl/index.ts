@@ -37,3 +37,4 @@ export * from "./tensor.ts";
 export * from "./training.ts";
 export { stepMemory } from "./training-memory.ts";
 export * from "./training-state.ts";
+export * from "./validation.ts";

@@ -3,6 +3,7 @@ import type { Config } from "./config.ts";
 import type { StageData, TextCodec } from "./samples.ts";
 import type { SettingRules } from "./setting-rules.ts";
 import type { Stage } from "./stage.ts";
+import type { StageValidation } from "./validation.ts";
 
 export type StageSetting = number | string | boolean;
 
@@ -37,6 +38,8 @@ export interface Recipe<C = Config> {
   readonly startsFrom: readonly string[];
   /** What it is fed; a stage without can be inspected and tuned, and trained by a job of one's own. */
   readonly data?: StageData;
+  /** What `--validate` measures beside the loss. */
+  readonly validation?: StageValidation;
 }
 
 /** A stage of a model; the texts' codec is known where a run has one. */

@@ -45,6 +45,8 @@ export interface TrainArguments {
   readonly data: readonly string[];
   /** What of it is left out, as `heddle data` has it. */
   readonly filter: readonly string[];
+  /** Shards, folders and lists that a stage is judged on while it trains. */
+  readonly validate: readonly string[];
   /** "bytes", a tokenizer.json, or its folder. */
   readonly tokenizer?: string;
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
@@ -59,7 +61,12 @@ export interface TrainArguments {
 
 export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
-  const ofStages = { data: args.data.length > 0, filter: args.filter.length > 0, tokenizer: args.tokenizer };
+  const ofStages = {
+    data: args.data.length > 0,
+    filter: args.filter.length > 0,
+    validate: args.validate.length > 0,
+    tokenizer: args.tokenizer,
+  };
   const wrong = Object.entries(ofStages).find(([, given]) => given);
   if (wrong) throw new UsageError(`--${wrong[0]} is for a stage of a model: say which with --stage`);
   if (await isModel(source)) throw await withoutStage(source);

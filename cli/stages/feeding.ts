@@ -1,15 +1,32 @@
 /** The batches of a stage: samples out of the user's data, made into what the step is fed. */
 import { crc32 } from "node:zlib";
-import { UsageError } from "../../compiler/index.ts";
+import { type HostTensor, hostTensor, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import { type OpenData, openData, seededRandom } from "../../data/index.ts";
-import type { FeedContext, Recipe, SampleKind, SampleOf, StageSetting, TextCodec } from "../../dsl/index.ts";
+import type {
+  FeedContext,
+  Feeds,
+  Recipe,
+  SampleKind,
+  SampleOf,
+  StageData,
+  StageSetting,
+  TextCodec,
+} from "../../dsl/index.ts";
 import { type Json, type Settings, type TrainingJob, writtenConversation } from "../../runtime/index.ts";
+
+/** Samples that are not trained on, and what a stage is fed of them. */
+export interface ValidationBatch {
+  readonly samples: readonly object[];
+  readonly feeds: Feeds;
+}
 
 export interface StageFeeding extends Pick<TrainingJob, "batches"> {
   /** For people, a line for each place that samples come from. */
   readonly report: readonly string[];
   /** What was skipped or changed so far, with how often. */
   readonly told: () => Readonly<Record<string, Json>>;
+  /** Of what `--validate` names: every sample once, its picture whole, the same each time. */
+  readonly validation?: (note: (text: string) => void) => AsyncIterable<ValidationBatch>;
   readonly dispose: () => Promise<void>;
 }
 
@@ -20,45 +37,125 @@ export async function feedStage(
   batch: number,
   text: TextCodec | undefined,
 ): Promise<StageFeeding> {
-  const { kind, image, feeds, classes } = data!;
+  const { feeds } = data!;
   const seed = Number(settings.seed);
-  const specs = lines(settings.data);
-  const opened: OpenData<SampleKind> = await openData(specs, kind, {
-    batch,
-    seed,
-    image,
-    buffer: Number(settings.buffer),
-    language: String(settings.language),
-    filters: lines(settings.filters),
-    ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
-    ...(settings.images !== "" && { images: String(settings.images) }),
-  });
-  if (classes !== undefined && opened.classes && opened.classes.length > classes) {
+  // No two of a group may be in one step, in whichever of its micro-batches.
+  const parts = data!.kind === "pairs" ? Number(settings.accumulate) : 1;
+  const opened = await openStageData(data!, lines(settings.data), lines(settings.filters), settings, parts * batch);
+  const judged = await openValidation(data!, settings, batch).catch(async (error: unknown) => {
     await opened.dispose();
-    throw new UsageError(
-      `the data has ${opened.classes.length} classes and the model ${classes}: change the model's "classes" with --set`,
-    );
-  }
+    throw error;
+  });
   const counts = new Map<string, number>();
+  const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
+  const made = (samples: readonly SampleOf<SampleKind>[], context: FeedContext) => {
+    requireClasses(data!, samples);
+    return feeds(samples, context);
+  };
   async function* batches(cursor: Json | undefined, note: (text: string) => void) {
-    for await (const { pixels, samples, cursor: next } of opened.batches(cursor, note)) {
-      const context = contextOf(text, seed, next as unknown as Json, (what) => {
-        if (!counts.has(what)) note(what);
-        counts.set(what, (counts.get(what) ?? 0) + 1);
+    let before = cursor ?? null; // steps end with their last part: no run goes on from another
+    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note)) {
+      const next = after as unknown as Json;
+      for (let part = 0; part < parts; part += 1) {
+        const place = parts === 1 ? next : [next, part];
+        const context = contextOf(text, seed, place, (what) => {
+          if (!counts.has(what)) note(what);
+          counts.set(what, (counts.get(what) ?? 0) + 1);
+        });
+        const [from, to] = [part * batch, (part + 1) * batch];
+        const inputs = made(rows(samples).slice(from, to), context);
+        yield { feeds: { pixels: rowsOf(pixels, from, to), ...inputs }, next: part + 1 < parts ? before : next };
+      }
+      before = next;
+    }
+  }
+  const tellingOnce = new Set<string>();
+  async function* validation(note: (text: string) => void) {
+    let number = 0;
+    for await (const { pixels, samples } of judged!.once(note)) {
+      const context = contextOf(text, seed, ["validation", number++], (what) => {
+        if (!tellingOnce.has(what)) note(`validation: ${what}`);
+        tellingOnce.add(what);
       });
-      const rest = feeds(samples as unknown as readonly SampleOf<SampleKind>[], context);
-      yield { feeds: { pixels, ...rest }, next: next as unknown as Json };
+      yield { samples, feeds: { pixels: wholeRows(pixels, data!.perRow), ...made(rows(samples), context) } };
     }
   }
   return {
     batches,
-    report: opened.report,
+    report: [...opened.report, ...(judged?.report ?? []).map((line) => `validation: ${line}`)],
     told: () =>
       ({ skipped: Object.fromEntries(opened.skipped()), changed: Object.fromEntries(counts) }) as Readonly<
         Record<string, Json>
       >,
-    dispose: () => opened.dispose(),
+    ...(judged && { validation }),
+    dispose: async () => {
+      await Promise.all([opened.dispose(), judged?.dispose()]);
+    },
   };
+}
+
+/** Some rows of a batch. */
+function rowsOf(tensor: HostTensor, from: number, to: number): HostTensor {
+  const [{ name, size }, ...axes] = tensor.axes as [SizedAxis, ...SizedAxis[]];
+  if (from === 0 && to === size) return tensor;
+  const each = tensor.data.length / size;
+  return hostTensor(tensor.dtype, [{ name, size: to - from }, ...axes], tensor.data.subarray(from * each, to * each));
+}
+
+/** A batch filled up with zeros, so that it has as many pictures as its rows have places. */
+function wholeRows(tensor: HostTensor, perRow = 1): HostTensor {
+  const [{ name, size }, ...axes] = tensor.axes as [SizedAxis, ...SizedAxis[]];
+  const full = perRow * Math.ceil(size / perRow);
+  if (full === size) return tensor;
+  const data = new Float32Array((tensor.data.length / size) * full);
+  data.set(tensor.data as Float32Array);
+  return hostTensor(tensor.dtype, [{ name, size: full }, ...axes], data);
+}
+
+/** What `--validate` names, with pictures as they are; undefined where it names nothing. */
+async function openValidation(
+  data: StageData,
+  settings: Settings,
+  batch: number,
+): Promise<OpenData<SampleKind> | undefined> {
+  const { augmentation: _, ...image } = data.image;
+  const specs = lines(settings.validate);
+  return specs.length === 0 ? undefined : await openStageData({ ...data, image }, specs, [], settings, batch);
+}
+
+/** Throws UsageError where it has more classes than the model. */
+async function openStageData(
+  { kind, image, classes }: StageData,
+  specs: readonly string[],
+  filters: readonly string[],
+  settings: Settings,
+  batch: number,
+): Promise<OpenData<SampleKind>> {
+  const opened: OpenData<SampleKind> = await openData(specs, kind, {
+    batch,
+    seed: Number(settings.seed),
+    image,
+    buffer: Number(settings.buffer),
+    language: String(settings.language),
+    filters,
+    ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
+    ...(settings.images !== "" && { images: String(settings.images) }),
+  });
+  if (classes === undefined || !opened.classes || opened.classes.length <= classes) return opened;
+  await opened.dispose();
+  throw new UsageError(
+    `the data has ${opened.classes.length} classes and the model ${classes}: change the model's "classes" with --set`,
+  );
+}
+
+/** Throws UsageError for a label beyond the model's classes: shards say numbers, which are not known before. */
+function requireClasses({ kind, classes = Infinity }: StageData, samples: readonly object[]): void {
+  if (kind !== "labels") return;
+  for (const { label, image } of samples as readonly { readonly label: number; readonly image?: string }[])
+    if (label >= classes)
+      throw new UsageError(
+        `${image} has the class ${label} and the model ${classes} from 0 on: change the model's "classes" with --set`,
+      );
 }
 
 /** A list is kept as lines, since settings of a run are words and numbers. */

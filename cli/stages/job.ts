@@ -18,11 +18,13 @@ import { feedStage } from "./feeding.ts";
 import { recipeFor, runRules, settingsOf, withSettings } from "./settings.ts";
 import { sizedBySources, writeConfigFile } from "./sizes.ts";
 import { keepTokenizer, openText, tokenizerBeside } from "./text.ts";
+import { stageValidation } from "./validation.ts";
 
 export interface StageArguments {
   readonly set: readonly string[];
   readonly data: readonly string[];
   readonly filter: readonly string[];
+  readonly validate: readonly string[];
   readonly from: readonly string[];
   readonly tokenizer?: string;
   readonly precision?: Precision;
@@ -51,17 +53,18 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     ...asked,
     ...(args.data.length > 0 && { data: args.data.join("\n") }),
     ...(args.filter.length > 0 && { filters: args.filter.join("\n") }),
+    ...(args.validate.length > 0 && { validate: args.validate.join("\n") }),
     ...(tokenizer !== "" && { tokenizer }),
   };
   const vocabulary = make(config).data?.vocabulary;
   const text = vocabulary === undefined || args.data.length === 0 ? undefined : await openText(tokenizer, vocabulary);
-  const recipe = make(config, undefined, text);
+  const recipe = recipeFor(make, config, asked, text); // a default may hang on another setting
   const defaults = flattened(settingsOf({ ...model, config }, recipe));
   const job = defineJob<Settings>({
     name: stageRunName(model, stage),
     summary: `stage ${stage} of ${model.name}, which starts from ${recipe.startsFrom.join(" and ")}`,
-    config: { ...defaults, model: model.name, stage, data: "", filters: "" },
-    rules: { ...runRules, ...recipeFor(make, config, asked, text).rules }, // what one may be can hang on another
+    config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
+    rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
     build: (settings) => build(model, source, stage, settings),
   });
@@ -87,13 +90,25 @@ async function build(model: Model, source: string, stage: string, settings: Sett
   const rows = made.batch / accumulate;
   if (!Number.isInteger(rows))
     throw new UsageError(`batch is ${made.batch} and accumulate ${accumulate}: a batch is so many equal parts`);
-  const step = trainingStep(withSettings(made.stage, settings));
+  const { perRow = 1 } = made.data;
+  // A row finds its pictures among those of all rows, which counts as a comparison of samples.
+  if (perRow > 1 && accumulate > 1)
+    throw new UsageError(
+      `packed=${perRow} and accumulate=${accumulate}: a step of packed rows is computed at once, leave one out`,
+    );
+  if (rows % perRow !== 0)
+    throw new UsageError(
+      `${rows} samples are fed at once, ${perRow} in a row: let batch / accumulate be a multiple of that`,
+    );
+  const chosen = withSettings(made.stage, settings);
+  const step = trainingStep(chosen);
   requireSizes(graphSymbols(step.graph), stage);
+  const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
   const feeding = await feedStage(made, settings, rows, text);
   return {
     step,
     steps: made.steps,
-    sizes: { batch: rows },
+    sizes: { batch: rows / perRow },
     seed: Number(settings.seed),
     checkpointEvery: Number(settings.checkpointEvery),
     checkpointMinutes: Number(settings.checkpointMinutes),
@@ -101,6 +116,7 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     ...(model.checkpoints && { checkpoints: model.checkpoints }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
+    ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {
       await writeConfigFile(folder, model, made.config);
       await keepTokenizer(String(settings.tokenizer), folder);

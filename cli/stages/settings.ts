@@ -3,10 +3,14 @@ import { UsageError } from "../../compiler/index.ts";
 import {
   type Config,
   count,
+  type FrozenDType,
+  frozenDtypes,
+  type LoraOptions,
   type Model,
   positive,
   precisionNamed,
   type Recipe,
+  type SettingRule,
   type SettingRules,
   type Stage,
   type StageRecipe,
@@ -20,6 +24,9 @@ import { flattened } from "../own-config.ts";
 
 /** What every stage can be told, beside its steps, batch and rate; what is empty or 0 is as the stage has it. */
 const runSettings = {
+  /** Steps between validations, where `--validate` names samples, and the figure that chooses the weights of `best/`. */
+  validateEvery: 1000,
+  best: "loss",
   /** Micro-batches that a step is made of. */
   accumulate: 1,
   seed: 0,
@@ -28,9 +35,12 @@ const runSettings = {
   checkpointMinutes: 10,
   /** Path patterns with commas between them; + stands for the stage's own. */
   trainable: "",
-  lora: { pattern: "", rank: 8, alpha: 8 },
+  /** Rank and alpha are the stage's own where it has such updates, else 8; its factor alpha / rank stays with another rank. */
+  lora: { pattern: "", rank: 0, alpha: 0 },
   /** Decay of the average of the weights. */
   ema: 0,
+  /** What weights that are not learned are kept as: f32, f16 or int8. */
+  frozen: "",
   /** The folder that pictures of a list lie in. */
   images: "",
   /** Of captions that do not say. */
@@ -43,14 +53,21 @@ const runSettings = {
 } satisfies Config;
 
 /** Kept with a run, and never set by hand. */
-const kept = ["model", "stage", "data", "filters"] as const;
+const kept = ["model", "stage", "data", "filters", "validate"] as const;
+
+const notNegative: SettingRule = {
+  needed: "a number from 0",
+  accepts: (value) => typeof value === "number" && value >= 0,
+};
 
 export const runRules: SettingRules = {
   accumulate: count,
+  validateEvery: count,
   precision: word("f32", "f16"),
+  frozen: word("", ...frozenDtypes),
   rate: positive,
-  "lora.rank": count,
-  "lora.alpha": positive,
+  "lora.rank": whole(0, 2 ** 16),
+  "lora.alpha": notNegative,
   ema: share,
   buffer: whole(1, 2 ** 24),
   workers: whole(-1, 1024),
@@ -84,6 +101,7 @@ export function recipeFor(
 export function withSettings(stage: Stage, given: Settings): Stage {
   const settings = { ...flattened(runSettings), ...given };
   const pattern = String(settings["lora.pattern"]);
+  const lora = loraOf(stage, settings);
   const trainable = listed(String(settings.trainable)).flatMap((p) => (p === "+" ? (stage.trainable ?? ["**"]) : [p]));
   // With LoRA alone, the updates are all that is learned.
   const { trainable: own, ...rest } = stage;
@@ -93,14 +111,23 @@ export function withSettings(stage: Stage, given: Settings): Stage {
     ...(chosen && { trainable: chosen }),
     precision: precisionNamed(String(settings.precision)),
     accumulate: Number(settings.accumulate),
-    ...(pattern !== "" && {
-      lora: {
-        pattern: listed(pattern),
-        rank: Number(settings["lora.rank"]),
-        alpha: Number(settings["lora.alpha"]),
-      },
-    }),
+    ...(lora && { lora }),
+    ...(settings.frozen !== "" && { frozen: settings.frozen as FrozenDType }),
     ...(settings.ema !== 0 && { ema: { decay: Number(settings.ema) } }),
+  };
+}
+
+const usualRank = 8;
+
+function loraOf({ lora: own }: Stage, settings: Settings): LoraOptions | undefined {
+  const pattern = listed(String(settings["lora.pattern"]));
+  if (pattern.length === 0 && !own) return undefined;
+  const rank = Number(settings["lora.rank"]) || (own?.rank ?? usualRank);
+  const ownAlpha = own && (rank * (own.alpha ?? own.rank)) / own.rank;
+  return {
+    pattern: pattern.length > 0 ? pattern : own!.pattern,
+    rank,
+    alpha: Number(settings["lora.alpha"]) || (ownAlpha ?? usualRank),
   };
 }
 

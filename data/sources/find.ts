@@ -6,7 +6,7 @@ import { listFolder, type OnSkip } from "../files.ts";
 import { type SampleKind, sampleKinds } from "../samples.ts";
 import { classFolders, hasMasks, isPicture, openCaptions, openClasses, openMasks } from "./folder-parts.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
-import { conversationOfShard, openShard, pairOfShard } from "./shard-parts.ts";
+import { conversationOfShard, labelOfShard, maskOfShard, openShard, pairOfShard } from "./shard-parts.ts";
 import type { Part, ReadOptions, Source } from "./source.ts";
 import { parseSpec, pathsOf } from "./spec.ts";
 
@@ -45,6 +45,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
   },
   conversations: { shard: shard(conversationOfShard), list: list(conversationOfRecord) },
   labels: {
+    shard: shard(labelOfShard),
     folder: {
       open: openClasses,
       refuses: async (path) =>
@@ -52,6 +53,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     },
   },
   masks: {
+    shard: shard(maskOfShard),
     folder: {
       open: openMasks,
       refuses: async (path) => (hasMasks(path) ? undefined : "it holds no folders images and annotations"),
@@ -76,9 +78,20 @@ export async function findSources(
   if (specs.length === 0) throw new FileError("no data is given: name shards, folders or lists");
   const found = await Promise.all(specs.map((spec) => findSource(spec, kind, options).catch(asFault)));
   const faults = found.filter((one) => one instanceof FileError);
-  if (faults.length === 0) return found as readonly Source[];
+  if (faults.length === 0) return withOneNumbering(found as readonly Source[], kind);
   if (faults.length === 1) throw faults[0];
   throw new FileError(["the data is not all there:", ...faults.map(({ message }) => `  ${message}`)].join("\n"));
+}
+
+/** Folders number their classes by name, shards say numbers: nothing says that they mean the same. */
+function withOneNumbering(sources: readonly Source[], kind: SampleKind): readonly Source[] {
+  const [named, numbered] = [true, false].map((wanted) =>
+    sources.find(({ classes }) => (classes !== undefined) === wanted),
+  );
+  if (kind !== "labels" || !named || !numbered) return sources;
+  throw new FileError(
+    `${named.spec} has names of classes and ${numbered.spec} numbers: train on one of them, or write shards of both`,
+  );
 }
 
 function asFault(error: unknown): FileError {
@@ -99,7 +112,7 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
     const why = await reader.refuses?.(one);
     if (why !== undefined) throw new FileError(`${one} holds no ${kind}: ${why}`);
   }
-  const classes = kind === "labels" ? await classesOf(paths) : undefined;
+  const classes = kind === "labels" && place === "folder" ? await classesOf(paths) : undefined;
   return {
     spec: text,
     weight,

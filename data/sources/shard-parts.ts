@@ -43,6 +43,40 @@ export const conversationOfShard: Reading = async (sample, name) => {
   return { name, group: name, id: sample.key, turns, fields, ...(image ? { image } : {}) };
 };
 
+/** Shards of pictures with the number of their class: the text of .cls, or `cls`, `label` or `class` of the .json. */
+export const labelOfShard: Reading = async (sample, name) => {
+  const image = pictureOf(sample, name);
+  const text = sample.files.get(".cls");
+  const fields = fieldsOf(sample.files.get(".json"));
+  const said = text ? Number(decodeUtf8(text, ".cls").trim() || "none") : (fields.cls ?? fields.label ?? fields.class);
+  if (!(Number.isSafeInteger(said) && (said as number) >= 0))
+    throw new FileError('it has no class: a whole number from 0 in .cls, or as "cls" of its .json');
+  return { name, group: name, image, label: said as number, fields };
+};
+
+const maskExtensions = [".mask.png", ".seg.png"];
+
+/** Shards of pictures with the class numbers of their pixels. */
+export const maskOfShard: Reading = async (sample, name) => {
+  const image = pictureOf(sample, name);
+  const extension = maskExtensions.find((candidate) => sample.files.has(candidate));
+  if (!extension) throw new FileError(`it has no annotation (${maskExtensions.join(", ")})`);
+  const mask = { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
+  return { name, group: name, image, mask, fields: fieldsOf(sample.files.get(".json")) };
+};
+
+function pictureOf(sample: ShardSample, name: string): ImageFile {
+  if (sample.faults.length > 0) throw new FileError(sample.faults.join("; "));
+  const extension = imageExtensions.find((candidate) => sample.files.has(candidate));
+  if (!extension) throw new FileError(`it has no picture (${imageExtensions.join(", ")})`);
+  return { name: `${name}${extension}`, bytes: sample.files.get(extension)! };
+}
+
+interface ImageFile {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * Opens a shard: reads it once from front to back to find where its samples lie. A sample is broken alone; what follows a
  * fault of the shard is lost and told to `onSkip`.

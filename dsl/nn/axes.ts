@@ -1,5 +1,5 @@
 /** Axes read off tensors, and made from others. */
-import { addDims, type Dim, InternalError } from "../../compiler/index.ts";
+import { addDims, type Dim, InternalError, mulDims } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -13,3 +13,6 @@ export function axisOf<A extends string, K extends A>(x: Tensor<A>, name: K): Ax
 
 /** The axis with `by` more elements; sizes may be symbols. */
 export const longer = <N extends string>(a: Axis<N>, by: Dim): Axis<N> => axis(a.name, addDims(a.size, by));
+
+/** The axis with `by` times as many elements. */
+export const times = <N extends string>(a: Axis<N>, by: Dim): Axis<N> => axis(a.name, mulDims(a.size, by));

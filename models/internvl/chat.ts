@@ -4,6 +4,8 @@
  * released code: internvl_chat_llava.
  */
 import {
+  type Axis,
+  and,
   axis,
   axisOf,
   cast,
@@ -18,6 +20,7 @@ import {
   linear,
   longer,
   max,
+  merge,
   neg,
   type OneLoss,
   type Params,
@@ -28,6 +31,7 @@ import {
   sub,
   sum,
   type Tensor,
+  times,
 } from "../../dsl/index.ts";
 import { tokenLoss } from "./generative-losses.ts";
 import {
@@ -161,28 +165,51 @@ export interface StageThreeOptions {
  * 0, which nothing comes before, is none. Most of a conversation is picture, question and padding, and scores over a
  * vocabulary are what a small language model spends most on.
  */
-export function stageThreeLoss(p: Params, c: ChatConfig, { targets }: StageThreeOptions = {}): OneLoss {
+export const stageThreeLoss = (p: Params, c: ChatConfig, { targets }: StageThreeOptions = {}): OneLoss =>
+  answersLoss(p, c, (ids) => conversation(p, pixelsInput(c.vision), ids, c), targets);
+
+/**
+ * Stage 3 with several conversations in a row, each of which sees itself alone and has positions from 0. Inputs besides, i32
+ * [batch, token]: `conversation`, a number of its own for each in a row; `position`; and `picture`, the place of a token among
+ * all tokens of the `perRow` pictures for each row, first those of the first picture, and -1 for words.
+ */
+export const packedStageThreeLoss = (p: Params, c: ChatConfig, perRow: number): OneLoss =>
+  answersLoss(p, c, (ids) =>
+    packedConversations(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perRow)), ids, c),
+  );
+
+function packedConversations(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig): Decoded {
+  const a = textAxes(c.text, axisOf(ids, "token").size);
+  const each = (name: string): Ids => input(name, "i32", [a.batch, a.token]);
+  const [number, position, picture] = [each("conversation"), each("position"), each("picture")];
+  const visual = visualTokens(p, pixels, c);
+  const [images, token] = [axisOf(visual, "batch"), axisOf(visual, "visual")];
+  const all = merge(visual, [images, token], axis("picture_token", times(images, token.size).size));
+  const shown = gather(all, max(picture, 0), axisOf(all, "picture_token"));
+  const words = tokenEmbedding(p.scope("model"), max(ids, 0), a);
+  const embedded = select(ge(picture, 0), shown, words);
+  const { key, visible } = causalContext(ids, a);
+  const own: Tensor<"batch" | "token" | "key_token"> = eq(number, rename(number, a.token, key));
+  return decoder(p.scope("model"), embedded, a, c.text, { position, visible: and(visible!, own) as typeof own, key });
+}
+
+function answersLoss(p: Params, c: ChatConfig, read: (ids: Ids) => Decoded, targets?: number): OneLoss {
   const a = textAxes(c.text);
   const ids = input("ids", "i32", [a.batch, a.token]);
-  const [hidden, next, wanted] = targets === undefined ? ofLabels() : ofPlaces(targets);
+  const [hidden, next, wanted] = targets === undefined ? ofLabels() : ofPlaces(axis("target", targets));
   const loss = tokenLoss(p, hidden, max(next, 0), wanted, c.text);
   return { loss, weight: sum(cast(wanted, "f32"), [a.batch, axisOf(next, "token")]) };
 
   function ofLabels(): readonly [TextTokens, Ids, Ids] {
     const labels = input("labels", "i32", [a.batch, a.token]);
     const next = slice(labels, a.token, 1, longer(a.token, -1).size);
-    return [slice(states(), a.token, 0, axisOf(next, "token").size), next, ge(next, 0)];
+    return [slice(read(ids).last, a.token, 0, axisOf(next, "token").size), next, ge(next, 0)];
   }
 
-  function ofPlaces(count: number): readonly [TextTokens, Ids, Ids] {
-    const target = axis("target", count);
+  function ofPlaces(target: Axis<"target">): readonly [TextTokens, Ids, Ids] {
     const places = input("places", "i32", [a.batch, target]);
-    const inOrder = <A extends string>(x: Tensor<A | "target">) => rename(x, target, axis("token", count));
-    const before = gather(states(), max(sub(places, 1), 0), a.token);
+    const inOrder = <A extends string>(x: Tensor<A | "target">) => rename(x, target, axis("token", target.size));
+    const before = gather(read(ids).last, max(sub(places, 1), 0), a.token);
     return [inOrder(before), inOrder(gather(ids, places, a.token)) as Ids, inOrder(gt(places, 0)) as Ids];
-  }
-
-  function states(): TextTokens {
-    return conversation(p, pixelsInput(c.vision), ids, c).last;
   }
 }

@@ -119,9 +119,9 @@ export type VisionTokens = Tensor<"batch" | "token" | "embed">;
 export type Pixels = Tensor<"batch" | "channel" | "row" | "column">;
 
 /** Normalized RGB images [batch, channel, row, column]. */
-export const pixelsInput = (c: VisionConfig): Pixels => {
+export const pixelsInput = (c: VisionConfig, batch: Axis<"batch"> = axis("batch", "batch")): Pixels => {
   const image = imageAxes(c.image);
-  return input("pixels", "f32", [axis("batch", "batch"), image.channel, image.row, image.column]);
+  return input("pixels", "f32", [batch, image.channel, image.row, image.column]);
 };
 
 /**
@@ -185,9 +185,10 @@ export interface VisionOptions {
  */
 export function internvit(p: Params, pixels: Pixels, c: VisionConfig, options: VisionOptions = {}): VisionTokens[] {
   const { keep = 1 } = options;
-  const all = visionEmbeddings(p.scope("embeddings"), pixels, visionAxes(c), c);
+  const axes = visionAxes(c, axisOf(pixels, "batch"));
+  const all = visionEmbeddings(p.scope("embeddings"), pixels, axes, c);
   const states = [p.training && keep < 1 ? keepTokens(p.scope("embeddings"), all, keep) : all];
-  const a = { ...visionAxes(c), token: axisOf(states[0]!, "token") };
+  const a = { ...axes, token: axisOf(states[0]!, "token") };
   for (let i = 0; i < c.depth; i++) {
     states.push(visionBlock(p.scope(`encoder.layers.${i}`), states[i]!, a, c, dropRate(c, i)));
   }

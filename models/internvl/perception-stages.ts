@@ -20,9 +20,15 @@ import {
   share,
   sub,
 } from "../../dsl/index.ts";
-import type { VisionConfig } from "./internvit.ts";
-import { type ProbeConfig, probeLoss } from "./probes.ts";
-import { type SegmentationConfig, segmentationLinear, segmentationLoss, segmentationUperNet } from "./segmentation.ts";
+import { pixelsInput, type VisionConfig } from "./internvit.ts";
+import { labelInput, type ProbeConfig, probe, probeLoss } from "./probes.ts";
+import {
+  classifiedPlaces,
+  type SegmentationConfig,
+  segmentationLinear,
+  segmentationLoss,
+  segmentationUperNet,
+} from "./segmentation.ts";
 import { probeData, segmentationData } from "./stage-data.ts";
 import { decaysAsStored, recipeOf } from "./stages.ts";
 import { segmentationRules } from "./weights.ts";
@@ -85,6 +91,7 @@ export function segmentationTuning(
       },
     }),
     data: segmentationData(config, s),
+    validation: (p) => ({ classified: classifiedPlaces(p, config) }),
     startsFrom: ["stage 1"],
   };
 }
@@ -116,6 +123,9 @@ export const probeTuning: StageRecipe<ProbeConfig> = (config, given) => {
       },
     }),
     data: probeData(config, s),
+    validation: (p) => ({
+      classified: { scores: probe(p, pixelsInput(config.vision), config).scores, label: labelInput() },
+    }),
     startsFrom: ["stage 1"],
   };
 };

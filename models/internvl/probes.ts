@@ -67,10 +67,13 @@ export function probe(
   return { scores, updates };
 }
 
+/** The class of each picture: i32 [batch]. */
+export const labelInput = (): Tensor<"batch"> => input("label", "i32", [axis("batch", "batch")]);
+
 /** Cross-entropy of the class. Inputs `pixels` and `label` i32 [batch]. Train `norm`, `head` and `clip_projector`. */
 export function probeLoss(p: Params, c: ProbeConfig) {
   const { scores, updates } = probe(p, pixelsInput(c.vision), c);
   const batch = axisOf(scores, "batch");
-  const loss = mean(crossEntropy(scores, input("label", "i32", [batch]), axisOf(scores, "class")), batch);
+  const loss = mean(crossEntropy(scores, labelInput(), axisOf(scores, "class")), batch);
   return { loss, updates };
 }

@@ -170,10 +170,19 @@ export function segment(p: Params, pixels: Pixels, c: SegmentationConfig): Segme
   return { scores, auxiliary: classify(side, mapped, c), updates };
 }
 
+type PlaceLabels = Tensor<"batch" | "row" | "column">;
+
+/** Scores at every place of the picture. */
+const asLarge = (scores: Scores, label: PlaceLabels): Scores =>
+  resize(scores, axisOf(label, "row").size as number, axisOf(label, "column").size as number, bilinear);
+
+const placeLabels = (c: SegmentationConfig): PlaceLabels =>
+  input("label", "i32", [axis("batch", "batch"), axis("row", c.vision.image), axis("column", c.vision.image)]);
+
 /** The mean cross-entropy over all places of the picture; label 255 counts as a place without loss. */
-function placeLoss(scores: Scores, label: Tensor<"batch" | "row" | "column">): Tensor<never> {
+function placeLoss(scores: Scores, label: PlaceLabels): Tensor<never> {
   const [batch, row, column] = [axisOf(label, "batch"), axisOf(label, "row"), axisOf(label, "column")] as const;
-  const full = resize(scores, row.size as number, column.size as number, bilinear);
+  const full = asLarge(scores, label);
   const known = ne(label, 255);
   const answer = select(known, label, 0);
   const losses = crossEntropy(full, answer, axisOf(full, "class"));
@@ -183,9 +192,14 @@ function placeLoss(scores: Scores, label: Tensor<"batch" | "row" | "column">): T
 /** Cross-entropy of the classes, the auxiliary head's with weight 0.4. Inputs `pixels`, `label` i32 [batch, row, column]. */
 export function segmentationLoss(p: Params, c: SegmentationConfig) {
   const { scores, auxiliary, updates } = segment(p, pixelsInput(c.vision), c);
-  const [row, column] = [axis("row", c.vision.image), axis("column", c.vision.image)];
-  const label = input("label", "i32", [axisOf(scores, "batch"), row, column]);
+  const label = placeLabels(c);
   const main = placeLoss(scores, label);
   const loss = auxiliary ? add(main, scale(placeLoss(auxiliary, label), 0.4)) : main;
   return { loss, metrics: { main }, updates };
+}
+
+/** Scores of the main head at every place, and what is right there. */
+export function classifiedPlaces(p: Params, c: SegmentationConfig) {
+  const label = placeLabels(c);
+  return { scores: asLarge(segment(p, pixelsInput(c.vision), c).scores, label), label };
 }

@@ -143,20 +143,24 @@ export interface ChatFeeds {
   readonly template: ChatTemplate;
   /** What is done with a conversation that is longer than a row: "cut" at the end, or "drop", after which it has no targets. */
   readonly tooLong: string;
+  /** Conversations in a row, about so many; 1 gives each its own. */
+  readonly packed: number;
 }
 
 /** Stage 3: conversations, whose answers alone are targets. A picture stands before the first question. */
-export const chatData = (c: ChatConfig, { template, tooLong }: ChatFeeds): StageData =>
+export const chatData = (c: ChatConfig, { template, tooLong, packed }: ChatFeeds): StageData =>
   stageData<"conversations">({
     kind: "conversations",
     image: { size: c.vision.image, fit: "pad" },
     vocabulary: c.text.vocab,
+    ...(packed > 1 && { perRow: packed }),
     feeds: (rows, context) => {
       const place = { id: imageToken, tokens: visualTokenCount(c) };
       const written = rows.map(({ turns, image }) => {
         const whole = context.written(template, turns, image === undefined ? undefined : place);
         return fitted(whole, c.text.context, tooLong, context);
       });
+      if (packed > 1) return packedFeeds(written, c, packed, context);
       return {
         ids: idRows(
           written.map((w) => w.ids),
@@ -171,6 +175,53 @@ export const chatData = (c: ChatConfig, { template, tooLong }: ChatFeeds): Stage
     },
   });
 
+/** Several conversations in a row, as `packedStageThreeLoss` reads them; numbers are those of the batch. */
+function packedFeeds(written: readonly FittedText[], c: ChatConfig, perRow: number, { count }: FeedContext) {
+  const length = c.text.context;
+  const rows = packedRows(
+    written.map(({ ids }) => ids.length),
+    Math.ceil(written.length / perRow),
+    length,
+  );
+  const packed = new Set(rows.flat());
+  for (const [i, { labels }] of written.entries())
+    if (!packed.has(i) && labels.some((label) => label !== noTarget))
+      count(`conversations that no row of ${length} tokens has room for are left out (packed=${perRow})`);
+  const joined = (of: (text: FittedText, number: number) => readonly number[], fill: number) =>
+    idRows(
+      rows.map((row) => row.flatMap((i) => of(written[i]!, i))),
+      length,
+      fill,
+    );
+  const visual = visualTokenCount(c);
+  return {
+    ids: joined(({ ids }) => ids, 0),
+    // What comes first follows nothing, least of all the conversation before it.
+    labels: joined(({ labels }) => labels.map((label, i) => (i === 0 ? noTarget : label)), noTarget),
+    conversation: joined(({ ids }, number) => ids.map(() => number), -1),
+    position: joined(({ ids }) => ids.map((_, i) => i), 0),
+    picture: joined(({ ids }, number) => {
+      const first = ids.indexOf(imageToken);
+      return ids.map((id, i) => (id === imageToken ? number * visual + i - first : -1));
+    }, -1),
+  };
+}
+
+/** Which of some lengths lie in which of `count` rows, the longest placed first, each where the least room is left over. */
+export function packedRows(lengths: readonly number[], count: number, room: number): readonly (readonly number[])[] {
+  const rows = Array.from({ length: count }, () => ({ left: room, members: [] as number[] }));
+  const longestFirst = [...lengths.keys()].sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  for (const i of longestFirst) {
+    const fitting = rows.filter(({ left }) => left >= lengths[i]!);
+    if (fitting.length === 0) continue;
+    const tightest = fitting.reduce((best, row) => (row.left < best.left ? row : best));
+    tightest.left -= lengths[i]!;
+    tightest.members.push(i);
+  }
+  return rows.map(({ members }) => members.sort((a, b) => a - b));
+}
+
+type FittedText = NonNullable<Written>;
 type Written = ReturnType<FeedContext["written"]>;
 
 /** A conversation in a row of `length` ids; what has no targets there is counted, and teaches nothing. */

@@ -7,12 +7,14 @@ import {
   bareIds,
   cosine,
   defineStage,
+  type LoraOptions,
   partOf,
   probability,
   type Recipe,
   type Schedule,
   type SettingRules,
   type StageRecipe,
+  type StageValidation,
   scaledWarmUp,
   settled,
   share,
@@ -24,15 +26,24 @@ import {
   type ChatQueriesConfig,
   chatConfig,
   chatQueriesConfig,
+  hasQueries,
+  packedStageThreeLoss,
   stageThreeLoss,
   vicuna13b,
   visualTokenCount,
 } from "./chat.ts";
 import { internlmTemplate, plainTemplate, trainingTemplates, vicunaTemplate } from "./chat-templates.ts";
-import { type ContrastiveConfig, internvlCConfig, stageOneLoss } from "./contrastive.ts";
-import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
+import {
+  type ContrastiveConfig,
+  idsInput,
+  imageEmbedding,
+  internvlCConfig,
+  stageOneLoss,
+  textEmbedding,
+} from "./contrastive.ts";
+import { type GenerativeConfig, imageEmbeddingG, internvlGConfig } from "./generative.ts";
 import { retrievalLoss, type StageTwoOptions, stageTwoLoss } from "./generative-losses.ts";
-import type { VisionConfig } from "./internvit.ts";
+import { pixelsInput, type VisionConfig } from "./internvit.ts";
 import { rulePath, type TensorRule } from "./layout.ts";
 import { chatData, contrastiveData, contrastivePrefix, generativeData, retrievalData } from "./stage-data.ts";
 import { chatRules, generativeRules } from "./weights.ts";
@@ -135,6 +146,7 @@ export const stageOne: StageByDefault<ContrastiveConfig> = (c = internvlCConfig,
       optimizer: stageOneOptimizer(cosine({ peak: s.rate, steps: all, warmup })),
     }),
     data: contrastiveData(config, s),
+    validation: foundByTowers(config),
     startsFrom: ["multilingual LLaMA-7B"],
   };
 };
@@ -161,6 +173,7 @@ const unmasked =
         optimizer: stageOneOptimizer((step) => whole(done === 0 ? step : add(step, done))),
       }),
       data: contrastiveData(config, s),
+      validation: foundByTowers(config),
       startsFrom: [done === 0 ? "multilingual LLaMA-7B" : "stage 1, first phase"],
     };
   };
@@ -170,6 +183,20 @@ export const stageOneAlone = unmasked(stageOneSteps, 0);
 
 /** Stage 1, last phase: the schedule goes on where the first one left it. */
 export const stageOneFull = unmasked(stageOneFullSteps, stageOneSteps - stageOneFullSteps);
+
+/** Pictures and texts as InternVL-C compares them. */
+const foundByTowers =
+  (c: ContrastiveConfig): StageValidation =>
+  (p) => ({
+    found: { image: imageEmbedding(p, pixelsInput(c.vision), c), text: textEmbedding(p, idsInput(c.text), c) },
+  });
+
+/** Pictures and texts as InternVL-G compares them. */
+const foundWithQueries =
+  (c: GenerativeConfig): StageValidation =>
+  (p) => ({
+    found: { image: imageEmbeddingG(p, pixelsInput(c.vision), c), text: textEmbedding(p, idsInput(c.text), c) },
+  });
 
 const reported = ({ loss, scale }: ReturnType<typeof stageOneLoss>) => ({ loss, metrics: { scale } });
 
@@ -222,17 +249,39 @@ export const stageTwo: StageByDefault<GenerativeConfig> = (c = internvlGConfig, 
       },
     }),
     data: generativeData(config, s),
+    validation: foundWithQueries(config),
     startsFrom: ["stage 1"],
   };
 };
 
-export type ChatTrainable = "glue" | "glue+decoder" | "glue+qllama";
+/** What stage 3 trains: the MLP or both of path B, the language model or low-rank updates of its linears, QLLaMA. */
+export type ChatTrainable = "glue" | "decoder" | "glue+decoder" | "glue+qllama" | "lora";
 
-const chatTrainable: Readonly<Record<ChatTrainable, readonly string[]>> = {
-  glue: ["model.mm_projector.**"],
-  "glue+decoder": ["model.**", "lm_head.*"],
-  "glue+qllama": ["model.mm_projector.**", "query_tokens", "qllama.**"],
+const glue = "model.mm_projector.**";
+const decoderParts: readonly string[] = ["model.**", "lm_head.*"];
+
+interface ChatPart {
+  readonly trainable: readonly string[];
+  readonly rate: number;
+  readonly lora?: LoraOptions;
+  readonly rateScale?: (path: string) => number;
+}
+
+const chatParts: Readonly<Record<ChatTrainable, ChatPart>> = {
+  glue: { trainable: [glue], rate: 1e-3 },
+  decoder: { trainable: [...decoderParts, `!${glue}`], rate: 2e-5 },
+  "glue+decoder": { trainable: decoderParts, rate: 2e-5 },
+  "glue+qllama": { trainable: [glue, "query_tokens", "qllama.**"], rate: 2e-5 },
+  // InternVL publishes none: as LLaVA-1.5's finetune_lora.sh has it, the MLP beside them at a tenth of their rate.
+  lora: {
+    trainable: [glue],
+    rate: 2e-4,
+    lora: { pattern: "model.layers.**", rank: 128, alpha: 256 },
+    rateScale: (path) => (path.startsWith("model.mm_projector.") ? 0.1 : 1),
+  },
 };
+
+const isPart = (part: unknown): part is ChatTrainable => Object.hasOwn(chatParts, part as string);
 
 /** The published numbers of a step of path A or B, and what it is written by. */
 interface ChatStep {
@@ -249,10 +298,12 @@ const ownTemplate = (c: ChatConfig): string => (c.text.attentionBias ? internlmT
 const chatStep =
   ({ part, batch, samples, template }: ChatStep): StageRecipe<ChatConfig> =>
   (c, given) => {
+    const chosen = isPart(given?.part) ? given.part : part;
+    const { rate, trainable, lora, rateScale } = chatParts[chosen];
     const published = {
-      ...{ steps: Math.ceil(samples / batch), batch, rate: part === "glue" ? 1e-3 : 2e-5 },
+      ...{ steps: Math.ceil(samples / batch), batch, rate, part },
       ...{ resolution: c.vision.image, length: c.text.context || 2048, template: template ?? ownTemplate(c) },
-      ...{ tooLong: "cut" },
+      ...{ tooLong: "cut", packed: 1 },
     };
     const s = settled(published, given);
     const seen = seenAt(c, s.resolution, undefined, true);
@@ -262,22 +313,26 @@ const chatStep =
       ...recipeOf(s),
       rules: {
         ...commonRules,
+        part: word(...Object.keys(chatParts).filter((name) => hasQueries(c) || !name.includes("qllama"))),
         length: whole(visualTokenCount(config) + 2, 2 ** 20),
         template: word(...trainingTemplates.map((t) => t.name)),
         tooLong: word("cut", "drop"),
+        packed: whole(1, 1024),
       },
       config,
       stage: defineStage({
-        name: `stage-3-${part}`,
-        loss: (p) => stageThreeLoss(p, config),
-        trainable: chatTrainable[part],
+        name: `stage-3-${chosen}`,
+        loss: (p) => (s.packed > 1 ? packedStageThreeLoss(p, config, s.packed) : stageThreeLoss(p, config)),
+        trainable,
+        ...(lora && { lora }),
         optimizer: {
+          ...(rateScale && { rateScale }),
           rate: cosine({ peak: s.rate, steps: s.steps, warmup: Math.ceil(0.03 * s.steps) }),
           decays: decaysAsStored(chatRules),
           weightDecay: 0,
         },
       }),
-      data: chatData(config, { template: written, tooLong: s.tooLong }),
+      data: chatData(config, { template: written, tooLong: s.tooLong, packed: s.packed }),
       startsFrom: part === "glue" ? ["stage 2", "the language model"] : ["stage 3, glue"],
     };
   };
@@ -346,6 +401,7 @@ export const retrievalTuning: StageByDefault<GenerativeConfig> = (c = internvlGC
       },
     }),
     data: retrievalData(config, s),
+    validation: foundWithQueries(config),
     startsFrom: ["stage 2"],
   };
 };

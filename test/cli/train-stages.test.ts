@@ -1,56 +1,17 @@
 /** `heddle train MODEL --stage S --data ...` on data made here: every stage, alone and in rows, of bundled models and of a stranger's. */
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename } from "node:path";
-import sharp from "sharp";
+import { cpSync, readFileSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openSafetensors } from "../../runtime/index.ts";
-import { type Ended, heddle, modelFile, scratch, writePicture } from "./support.ts";
+import { colourData } from "./colour-data.ts";
+import { type Ended, heddle, modelFile, scratch } from "./support.ts";
 
 vi.setConfig({ testTimeout: 300_000 }); // several runs each, on a machine that may be busy
 
 const folder = scratch("train-stages");
 const run = (name: string) => folder.at("runs", name);
 const file = (name: string) => modelFile(`${name}.ts`);
-const colours = { red: [220, 20, 20], green: [20, 200, 30], blue: [20, 30, 220] } as const;
-const names = Object.keys(colours) as (keyof typeof colours)[];
 
-beforeAll(async () => {
-  for (const at of ["pairs", "photos", "seg/images", "seg/annotations"]) mkdirSync(folder.at(at), { recursive: true });
-  const talks = [];
-  for (const [label, name] of names.entries()) {
-    mkdirSync(folder.at("classes", name), { recursive: true });
-    for (const i of [0, 1]) {
-      const [r, g, b] = colours[name];
-      const picture = folder.at("pairs", `${name}-${i}.png`);
-      await writePicture(picture, r, g - i * 10, b);
-      writeFileSync(folder.at("pairs", `${name}-${i}.txt`), `${name} ${i}`);
-      cpSync(picture, folder.at("photos", basename(picture)));
-      cpSync(picture, folder.at("classes", name, basename(picture)));
-      cpSync(picture, folder.at("seg/images", basename(picture)));
-      const grey = { r: label + 1, g: label + 1, b: label + 1 };
-      await sharp({ create: { width: 24, height: 20, channels: 3, background: grey } })
-        .toColourspace("b-w")
-        .png()
-        .toFile(folder.at("seg/annotations", basename(picture)));
-      const said = [
-        { from: "human", value: "<image>\nWhat?" },
-        { from: "gpt", value: name },
-        { from: "human", value: "Sure?" },
-        { from: "gpt", value: "yes" },
-      ];
-      talks.push({ id: `${name}${i}`, image: basename(picture), conversations: said });
-    }
-  }
-  const greeting = [
-    { from: "human", value: "Hi" },
-    { from: "gpt", value: "hello" },
-  ];
-  const long = [greeting[0], { from: "gpt", value: "long ".repeat(40) }];
-  writeFileSync(
-    folder.at("talks.json"),
-    JSON.stringify([...talks, { id: "a", conversations: greeting }, { id: "b", conversations: long }]),
-  );
-});
+beforeAll(() => colourData(folder));
 afterAll(() => folder.remove());
 
 const small = ["--set", "workers=0", "--set", "batch=4", "--set", "steps=4", "--set", "rate=1e-2"];
@@ -179,6 +140,27 @@ describe("stage 2", () => {
     expect(all.at(-1)).toBeLessThan(all[0]!);
   });
 
+  it("compares all of a batch whose parts are computed by themselves", async () => {
+    const of = async (accumulate: number) => {
+      const parts = [
+        "--set",
+        `accumulate=${accumulate}`,
+        "--set",
+        "steps=3",
+        "--set",
+        "resolution=16",
+        "--set",
+        "keep=1",
+      ];
+      await train("tiny-model", "1.1", "pairs", "--runs", folder.at("runs", `parts-${accumulate}`), ...parts, ...still);
+      return losses(`parts-${accumulate}/tiny-1.1`);
+    };
+    const still = ["--set", "dropPath=0", "--set", "crop=1", "--set", "seed=3"];
+    const [whole, parts] = [await of(1), await of(2)];
+    expect(whole).toHaveLength(3);
+    for (const [i, loss] of parts.entries()) expect(Math.abs(loss / whole[i]! - 1)).toBeLessThan(1e-4);
+  });
+
   it("accumulates, averages and adapts by low-rank updates, whose result is the plain model", async () => {
     const lora = ["--set", "lora.pattern=**.v_proj", "--set", "lora.rank=2", "--set", "ema=0.9"];
     const chat = ["--set", "length=48", "--set", "template=bare", "--set", "accumulate=2"];
@@ -282,6 +264,15 @@ describe("a stranger's model", () => {
     expect(all.at(-1)).toBeLessThan(0.5 * all[0]!);
     await train("own-classifier", "classes", "classes", "--from", run("own-vit-classes"), "--set", "momentum=0");
     expect(losses("own-vit-classes-2")[0]).toBeLessThan(0.7 * all[0]!); // three classes, which the first run's folder said
+  });
+
+  it("is trained within a budget of memory to the same losses", async () => {
+    const budget = ["--device", "webgpu", "--memory", "200MiB", "--set", "steps=3", "--runs", folder.at("runs/budget")];
+    const { err } = await train("own-towers", "contrast", "pairs", ...budget);
+    expect(err).toContain("memory of @contrast: ");
+    await train("own-towers", "contrast", "pairs", "--set", "steps=3", "--runs", folder.at("runs/none"));
+    const [within, without] = ["budget", "none"].map((at) => losses(`${at}/own-towers-contrast`));
+    for (const [i, loss] of within!.entries()) expect(Math.abs(loss / without![i]! - 1)).toBeLessThan(1e-4);
   });
 
   it("is trained on pairs by its own stage", async () => {

@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { type OpenDataOptions, openData, type SampleBatch, type SampleKind } from "../../data/index.ts";
 import { collect, picture, type TarEntry, temporaryFolder, writeTar } from "./support.ts";
@@ -142,6 +143,60 @@ describe("openData", () => {
     expect(samples.map(({ id }) => id).sort()).toEqual(["7", "8"]);
     const without = samples.findIndex(({ id }) => id === "8");
     expect(chat.batches[0]!.pixels.data.slice(without * 48, (without + 1) * 48).every((x) => x === 0)).toBe(true);
+  });
+
+  it("reads classes and annotations of shards, and refuses numbers beside names", async () => {
+    const folder = temporaryFolder();
+    const grey = (value: number) =>
+      sharp({ create: { width: 9, height: 6, channels: 3, background: { r: value, g: value, b: value } } })
+        .toColourspace("b-w")
+        .png()
+        .toBuffer();
+    const notes: string[] = [];
+    await writeTar(join(folder, "labels.tar"), [
+      ["a.png", await png(1)],
+      ["a.cls", "3\n"],
+      ["b.png", await png(2)],
+      ["b.json", '{"cls": 0}'],
+      ...(
+        await Promise.all(
+          ["-1", "1.5", "", "cat"].map(
+            async (cls, i): Promise<TarEntry[]> => [
+              [`x${i}.png`, await png(3)],
+              [`x${i}.cls`, cls],
+            ],
+          ),
+        )
+      ).flat(),
+    ]);
+    const labels = await openData([join(folder, "labels.tar")], "labels", { batch: 2, seed: 1, image, workers: 0 });
+    const [seen] = await collect(labels.once((text) => notes.push(text)));
+    expect(seen!.samples.map(({ label, name }) => [label, name])).toEqual([
+      [3, "3"],
+      [0, "0"],
+    ]);
+    expect([...labels.skipped()].map(([reason, { count }]) => [reason, count])).toEqual([
+      ['it has no class: a whole number from # in .cls, or as "…" of its .json', 4],
+    ]);
+    await labels.dispose();
+
+    await writeTar(join(folder, "masks.tar"), [
+      ["a.png", await png(1)],
+      ["a.seg.png", await grey(7)],
+      ["b.png", await png(2)],
+      ["b.mask.png", await grey(9)],
+      ["c.png", await png(3)],
+    ]);
+    const masks = await openData([join(folder, "masks.tar")], "masks", { batch: 2, seed: 1, image, workers: 0 });
+    const [both] = await collect(masks.once(() => {}));
+    expect(both!.samples.map(({ mask }) => [...new Set(mask)])).toEqual([[7], [9]]);
+    expect([...masks.skipped().keys()]).toEqual(["it has no annotation (.mask.png, .seg.png)"]);
+    await masks.dispose();
+
+    await mkdir(join(folder, "named/cat"), { recursive: true });
+    await writeFile(join(folder, "named/cat/0.png"), await png(1));
+    const specs = ["named", "labels.tar"].map((name) => join(folder, name));
+    await expect(take(specs, "labels", 1)).rejects.toThrow("has names of classes and");
   });
 
   it("sorts conversations into batches of about one length, and goes on after any of them", async () => {

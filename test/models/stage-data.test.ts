@@ -175,7 +175,7 @@ describe("conversations", () => {
       { id: "c", turns: [], image: "c.png" },
     ];
     counted.length = 0;
-    const cut = feed(chatData(config, { template: bareTemplate, tooLong: "cut" }), samples);
+    const cut = feed(chatData(config, { template: bareTemplate, tooLong: "cut", packed: 1 }), samples);
     expect(Array.from(cut.labels!.data).slice(0, 10)).toEqual([
       -100,
       -100,
@@ -194,7 +194,7 @@ describe("conversations", () => {
       "conversations without an answer to a question teach nothing",
     ]);
     counted.length = 0;
-    const dropped = feed(chatData(config, { template: bareTemplate, tooLong: "drop" }), samples.slice(0, 1));
+    const dropped = feed(chatData(config, { template: bareTemplate, tooLong: "drop", packed: 1 }), samples.slice(0, 1));
     expect(Array.from(dropped.labels!.data).every((l) => l === -100)).toBe(true);
     expect(counted).toEqual(["conversations of more than 10 tokens are left out (tooLong=drop)"]);
   });

@@ -1,0 +1,76 @@
+/** What a stage is judged by on samples that it does not learn from, as one graph of the plain model. */
+import { type Graph, inputName, makeGraph, type Node, UsageError } from "../compiler/index.ts";
+import type { Axis } from "./axis.ts";
+import { totalLoss } from "./losses.ts";
+import { axisOf } from "./nn/axes.ts";
+import { type Params, rootParams } from "./params.ts";
+import type { Stage } from "./stage.ts";
+import { type AnyTensor, argmax, type Tensor, transpose } from "./tensor.ts";
+
+/** What is judged beside the loss. Inputs are those of the loss. */
+export interface Judged {
+  /** Unit vectors of the pictures and of their texts: how well each finds the other among all samples. */
+  readonly found?: Readonly<Record<"image" | "text", Tensor<"batch" | "feature">>>;
+  /** Scores [batch, ..., class], and the input i32 [batch, ...] that has the right class; what is no class is not judged. */
+  readonly classified?: { readonly scores: AnyTensor; readonly label: AnyTensor };
+}
+
+/** Only what is called upon acts: no dropout, no part of the patches; `p` shares what the loss has declared. */
+export type StageValidation = (p: Params) => Judged;
+
+export interface ValidationGraph {
+  /** Outputs: `loss` and the stage's metrics, `weight` where batches count by one, `image` and `text`, `predicted`. */
+  readonly graph: Graph;
+  /** Scalars that are means over the samples of a batch, or over what `weight` counts. */
+  readonly means: readonly string[];
+  /** The input that has the right classes, and how many classes there are. */
+  readonly classified?: { readonly label: string; readonly classes: number };
+  readonly found: boolean;
+}
+
+const ownOutputs = ["weight", "image", "text", "predicted"] as const;
+
+/** Throws UsageError where the stage has a metric that is called as an output of the validation is. */
+export function validationGraph(stage: Stage, judge: StageValidation = () => ({})): ValidationGraph {
+  const root = rootParams();
+  const { loss, metrics = {}, weight } = totalLoss(stage.name, stage.loss(root));
+  const taken = ownOutputs.find((name) => Object.hasOwn(metrics, name));
+  if (taken)
+    throw new UsageError(`stage "${stage.name}": a metric is called "${taken}", as what validation reads: rename it`);
+  const { found, classified } = judge(root.shared());
+  const means: Record<string, Node> = { loss, ...metrics };
+  const outputs: Record<string, Node> = {
+    ...means,
+    ...(weight && { weight }),
+    ...(found && { image: asRows(found.image), text: asRows(found.text) }),
+    ...(classified && { predicted: asLabels(classified) }),
+  };
+  const graph = makeGraph(
+    `${stage.name}-validation`,
+    Object.entries(outputs).map(([name, node]) => ({ name, node })),
+  );
+  return {
+    graph,
+    means: Object.keys(means),
+    found: found !== undefined,
+    ...(classified && {
+      classified: {
+        label: labelIn(graph, classified.label),
+        classes: classAxis(classified.scores).size as number,
+      },
+    }),
+  };
+}
+
+const asRows = (x: Tensor<"batch" | "feature">) => transpose(x, [axisOf(x, "batch"), axisOf(x, "feature")]);
+
+/** The best class, with axes in the order of the labels. */
+const asLabels = ({ scores, label }: NonNullable<Judged["classified"]>) =>
+  transpose(argmax(scores, classAxis(scores)) as AnyTensor, label.type.axes as Axis[]);
+
+const classAxis = (scores: AnyTensor) => axisOf(scores, "class");
+
+function labelIn({ name, inputs }: Graph, label: Node): string {
+  if (inputs.includes(label)) return inputName(label);
+  throw new UsageError(`@${name}: the label that is compared with is not an input of the stage`);
+}
