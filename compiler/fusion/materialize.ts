@@ -7,7 +7,7 @@ import type { Node } from "../ir/node.ts";
 import { opRecord } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
 import { connected } from "./connected.ts";
-import { coresOf, countRegions, type FusedKernel, type Fusion, isFree, type Store } from "./fused-kernel.ts";
+import { coresOf, countRegions, type FusedKernel, type Fusion, type Store } from "./fused-kernel.ts";
 import { type Group, isCore, type Placement } from "./groups.ts";
 import { type Consumer, Reads } from "./reads.ts";
 import { wantedOf } from "./wanted.ts";
@@ -162,8 +162,20 @@ class Materialization {
     } else this.materializeOperands(stores[0]!, axes, consumer);
   }
 
-  /** A single result that reads too much: its operands become results of their own. */
+  /** A single result that reads too much: its operands become results of their own, joined ones where parts are too many. */
   private materializeOperands(store: Store, axes: readonly Axis[], wide: Consumer): void {
+    for (const whole of [false, true]) {
+      const consumer = this.readOperands(store, whole);
+      if (this.bindings(consumer, [store]) > this.limits.maxBindings) continue;
+      this.emit({ kind: "elementwise", axes, stores: [store], reads: consumer.reads });
+      return;
+    }
+    throw new InternalError(
+      `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.limits.maxBindings} bindings`,
+    );
+  }
+
+  private readOperands(store: Store, whole: boolean): Consumer {
     const consumer: Consumer = {
       results: new Set(),
       maxReads: this.limits.maxBindings - 1,
@@ -171,15 +183,8 @@ class Materialization {
       done: new Set([store.value]),
     };
     this.reads.readStarts([store], consumer);
-    for (const operand of store.value.operands) {
-      if (!isFree(operand)) this.reads.readThrough(operand, consumer);
-    }
-    if (consumer.reads.size >= wide.reads.size) {
-      throw new InternalError(
-        `fuse: ${store.value.op} reads ${wide.reads.size} tensors, more than the ${this.limits.maxBindings} bindings`,
-      );
-    }
-    this.emit({ kind: "elementwise", axes, stores: [store], reads: consumer.reads });
+    for (const operand of store.value.operands) this.reads.readThrough(operand, consumer, whole);
+    return consumer;
   }
 }
 

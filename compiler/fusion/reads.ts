@@ -293,14 +293,16 @@ export class Reads {
     return 2 * bytesOf(node) + this.cost(new Set(others), node);
   }
 
-  readThrough(node: Node, consumer: Consumer): void {
+  /** Reads the nearest values that a kernel can write; concatenations are read as their parts, but for `whole`. */
+  readThrough(node: Node, consumer: Consumer, whole: boolean): void {
     if (isFree(node)) return;
-    const computed = isElementwise(node) && !this.writes.decided.has(node);
+    const isWritable = isElementwise(node) || (isConcatenation(node) && (whole || this.isStoredWhole(node)));
+    const computed = isWritable && !this.writes.decided.has(node);
     if (computed || isCore(node) || overwritingOf(node) || this.writes.isResident(node)) {
       this.read(node, consumer);
       return;
     }
-    for (const operand of node.operands) this.readThrough(operand, consumer);
+    for (const operand of node.operands) this.readThrough(operand, consumer, whole);
   }
 }
 
