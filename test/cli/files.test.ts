@@ -11,7 +11,7 @@ const onLinux = it.skipIf(process.platform !== "linux");
 
 describe("a file in the place of a model", () => {
   it.each([
-    ["throws", 'throw new Error("boom");', /"[^"]+throws\.ts" cannot be loaded: Error: boom/],
+    ["throws", 'throw new Error("boom");', /"[^"]+throws\.ts" cannot be loaded: Error at .*throws\.ts:1:7: boom/],
     ["imports", 'import x from "nowhere-at-all";\nexport default x;', /cannot be loaded: .*nowhere-at-all/],
     ["breaks", "export default {", /cannot be loaded: [\s\S]*breaks\.ts:1/],
     ["exports", "export default 3;", /exports no model: export default defineModel/],
