@@ -28,7 +28,7 @@ it("inspect keeps a budget with more kernels, or says the least", async () => {
   const plain = await inspected();
   expect(Object.keys(plain.memoryByKind)).toContain("saved for backward");
   const budget = Math.ceil(0.85 * total(plain));
-  const fitted = await inspected("--memory", `${budget}`);
+  const fitted = await inspected("--memory", `${budget}B`);
   expect(total(fitted)).toBeLessThanOrEqual(budget);
   expect(fitted.kernels.count).toBeGreaterThan(plain.kernels.count);
   const { status, err } = await heddle(...stage, "--memory", "10kB");
@@ -52,6 +52,6 @@ it("train says what a step takes, and is refused on cpu and in too little", asyn
     0,
     expect.stringMatching(/memory of @\S+: .*trained parameters [\d.]+ k?B/),
   ]);
-  const less = await heddle(...train, "--device", "webgpu", "--memory", "100");
+  const less = await heddle(...train, "--device", "webgpu", "--memory", "100B");
   expect([less.status, less.err]).toEqual([1, expect.stringContaining("needs at least")]);
 }, 120_000);
