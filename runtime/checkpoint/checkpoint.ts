@@ -9,7 +9,16 @@ import { type FileSystem, nodeFileSystem } from "../file-system.ts";
 import { type ByteSink, infoOf, type WriteOptions, writeAtomically, writeFileAtomically } from "../files.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
 import { type Fingerprint, fingerprinting, prepareSafetensors, type TensorToWrite } from "../safetensors/writer.ts";
-import { type Candidate, damageOf, freePath, listCandidates, partialPath, prune, removeLeftovers } from "./folders.ts";
+import {
+  type Candidate,
+  damageOf,
+  freePath,
+  listCandidates,
+  partialPath,
+  prune,
+  pruneBefore,
+  removeLeftovers,
+} from "./folders.ts";
 import {
   type CheckpointRecord,
   formatRecord,
@@ -53,6 +62,19 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent,
     if (keep !== undefined) await prune(fs, folder, keep);
     return path;
   });
+}
+
+/**
+ * Ends what a killed process began: of the checkpoint that a run goes on from and those before it, all but the `keep` newest are
+ * removed, and what was half written. Newer ones, which were passed over as damaged, stay.
+ */
+export async function pruneOlderCheckpoints(
+  path: string,
+  keep: number,
+  fs: FileSystem = nodeFileSystem,
+): Promise<void> {
+  const folder = dirname(path);
+  await explainingFaults("write", folder, () => pruneBefore(fs, folder, path, keep));
 }
 
 async function makeFolder(fs: FileSystem, folder: string): Promise<void> {

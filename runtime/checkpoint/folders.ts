@@ -78,6 +78,15 @@ export async function prune(fs: FileSystem, folder: string, keep: number): Promi
   await removeLeftovers(fs, folder);
 }
 
+/** Of one checkpoint and those before it, removes all but the `keep` newest: a process may have been killed before it did. */
+export async function pruneBefore(fs: FileSystem, folder: string, path: string, keep: number): Promise<void> {
+  const candidates = await listCandidates(fs, folder);
+  const at = candidates.findIndex((c) => c.path === path);
+  if (at < 0) return;
+  for (const older of candidates.slice(at + keep)) await removeCheckpoint(fs, older.path);
+  await removeLeftovers(fs, folder);
+}
+
 /** Removes all checkpoints but those of some steps, and gives the steps of those that stay. */
 export async function keepSteps(fs: FileSystem, folder: string, steps: readonly number[]): Promise<number[]> {
   const kept: number[] = [];

@@ -13,7 +13,7 @@ import type { TrainingBatch, TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
 import type { Phases } from "./phases.ts";
 import { randomFeeds } from "./random-feeds.ts";
-import { type Beginning, savedPrecision } from "./resume.ts";
+import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
 import { checkpointGroups } from "./state.ts";
 import type { TrainOptions } from "./train-options.ts";
@@ -168,6 +168,6 @@ async function save({ job, options, store, log, best }: Session, step: number, c
     ...savedPrecision(job.step),
     ...(best?.now && { best: { ...best.now } }),
   };
-  await saveCheckpoint(checkpointsFolder(options.folder), { step, state, groups }, { keep: 2 });
+  await saveCheckpoint(checkpointsFolder(options.folder), { step, state, groups }, { keep: keptCheckpoints });
   await best?.checkpointed();
 }

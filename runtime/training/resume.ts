@@ -1,7 +1,7 @@
 /** Where a run begins: at its first step, or where the newest checkpoint of its folder was saved. */
 import type { Store } from "../../backends/backend.ts";
 import { UsageError } from "../../compiler/index.ts";
-import { loadNewestCheckpoint } from "../checkpoint/checkpoint.ts";
+import { loadNewestCheckpoint, pruneOlderCheckpoints } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Best } from "./best-weights.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
@@ -17,6 +17,9 @@ export interface Beginning {
 }
 
 const fromTheStart: Beginning = { done: 0, cursor: undefined, best: undefined };
+
+/** Checkpoints that a run keeps: where the newest is damaged, the one before it is there. */
+export const keptCheckpoints = 2;
 
 /** What a checkpoint keeps besides tensors and its step. */
 export interface SavedState extends Partial<SavedPrecision> {
@@ -45,6 +48,7 @@ export async function begin(job: TrainingJob, options: TrainOptions, store: Stor
     requireSamePrecision(saved, savedPrecision(job.step));
     requireSameRule(saved.optimizer, job.step);
     await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
+    await pruneOlderCheckpoints(loaded.path, keptCheckpoints);
     options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
     return { done: loaded.step, cursor, best };
   } finally {

@@ -2,6 +2,7 @@ import { cp, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FileError, UsageError } from "../../compiler/index.ts";
+import { pruneOlderCheckpoints } from "../../runtime/checkpoint/checkpoint.ts";
 import { type Json, loadNewestCheckpoint, type SaveOptions, saveCheckpoint } from "../../runtime/index.ts";
 import { dyingProcess, smallDisk, temporaryFolder, withoutSync } from "./support.ts";
 
@@ -41,6 +42,16 @@ describe("checkpoints", () => {
       "state.json",
     ]);
     expect(await newest(folder)).toEqual({ step: 123, warnings: [] });
+  });
+
+  it("are removed at resume where a killed process did not, but for newer ones than what is gone on from", async () => {
+    const folder = await temporaryFolder();
+    for (const step of [1, 2, 3, 4, 5]) await save(folder, step, {});
+    const names = (await readdir(folder)).sort();
+    await pruneOlderCheckpoints(join(folder, names[3]!), 2);
+    expect((await readdir(folder)).sort()).toEqual(names.slice(2));
+    await pruneOlderCheckpoints(join(folder, "elsewhere"), 1);
+    expect((await readdir(folder)).sort()).toEqual(names.slice(2));
   });
 
   it("keep the newest few and remove the rest", async () => {
