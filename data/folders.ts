@@ -2,35 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError } from "../compiler/index.ts";
-import { mapLimited } from "./concurrency.ts";
-import { listFolder, type OnSkip, orSkip, reasonOf, requirePath } from "./files.ts";
+import { reasonOf, requirePath } from "./files.ts";
 import type { Item } from "./items.ts";
 
 /** The endings of picture files in folders and shards, lower case. */
 export const imageExtensions: readonly string[] = [".jpg", ".jpeg", ".png", ".webp"];
-
-/**
- * Lists a folder's pictures with their captions as items, in name order; pictures are opened later, one batch at a time.
- * Each line of the .txt is a caption of its own. A picture without caption goes to `onSkip`.
- * FileError when the folder is missing or holds no captioned picture.
- */
-export async function folderItems(
-  folder: string,
-  options: { readonly onSkip: OnSkip; readonly language?: string },
-): Promise<readonly Item[]> {
-  const names = await listFolder(folder, "image folder");
-  const texts = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
-  const pictures = names.filter((name) => imageExtensions.includes(parse(name).ext.toLowerCase()));
-  const items = await mapLimited(pictures, 16, (picture) => {
-    const path = join(folder, picture);
-    return orSkip(captioned(folder, picture, texts, options.language ?? "und"), path, options.onSkip);
-  });
-  const found = items.filter((item) => item !== undefined);
-  if (found.length > 0) return found;
-  throw new FileError(
-    `image folder "${folder}" holds no picture with a caption: put cat.txt beside cat.jpg (${imageExtensions.join(", ")})`,
-  );
-}
 
 /** The item of one picture; FileError where it has no caption. */
 export async function captioned(

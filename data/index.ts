@@ -7,7 +7,6 @@ export { mapLimited, prefetch } from "./concurrency.ts";
 export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
 export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
 export { type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
-export { folderItems } from "./folders.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
   decodeImage,
@@ -54,7 +53,7 @@ export {
   sampleKinds,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
-export { listShards, readShard, type ShardOptions, shardItems } from "./shards.ts";
+export { readShard, type ShardOptions } from "./shards.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,

@@ -1,21 +1,14 @@
 /** WebDataset shards: tar files in which the entries of one sample share a key and follow each other. */
 import { createReadStream } from "node:fs";
-import { join, posix } from "node:path";
+import { posix } from "node:path";
 import { extract } from "tar-stream";
-import { FileError } from "../compiler/index.ts";
-import { listFolder, type OnSkip, orSkip, reasonOf, requirePath, staysInside } from "./files.ts";
+import { type OnSkip, orSkip, reasonOf, staysInside } from "./files.ts";
 import type { Item } from "./items.ts";
-import { seededRandom, shuffled } from "./random.ts";
 import { type ShardSample, sampleItem } from "./shard-samples.ts";
 
 export type TarEntry = ReturnType<typeof extract> extends AsyncIterable<infer Entry> ? Entry : never;
 
-/** The shards (*.tar) of a folder in name order; FileError when there are none. */
-export async function listShards(folder: string): Promise<readonly string[]> {
-  const names = (await listFolder(folder, "shard folder")).filter((name) => name.endsWith(".tar"));
-  if (names.length === 0) throw new FileError(`shard folder "${folder}" holds no .tar file`);
-  return names.map((name) => join(folder, name));
-}
+export const defaultSampleBytes = 64 * 2 ** 20;
 
 export interface ShardOptions {
   readonly onSkip: OnSkip;
@@ -23,20 +16,6 @@ export interface ShardOptions {
   /** A sample of more bytes than this is skipped, so memory stays bounded whatever a header claims; default 64 MiB. */
   readonly maxSampleBytes?: number;
 }
-
-/**
- * Reads shards one after the other as a stream, holding one sample at a time: `open(epoch)` for `streamBatches`.
- * Each epoch visits them in its own seeded order. Broken samples go to `onSkip`, and what follows the fault of a broken
- * shard is lost with one entry there. FileError before anything is read when a shard is missing.
- */
-export function shardItems(shards: readonly string[], seed: number, options: ShardOptions) {
-  return async function* open(epoch: number): AsyncGenerator<Item, void, undefined> {
-    for (const shard of shards) await requirePath(shard, "file", "shard");
-    for (const index of shuffled(shards.length, seededRandom(seed, epoch))) yield* readShard(shards[index]!, options);
-  };
-}
-
-export const defaultSampleBytes = 64 * 2 ** 20;
 
 /** Reads one shard in file order. */
 export async function* readShard(shard: string, options: ShardOptions): AsyncGenerator<Item, void, undefined> {

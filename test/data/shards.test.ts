@@ -2,8 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FileError } from "../../compiler/index.ts";
-import { listShards, readShard, shardItems } from "../../data/index.ts";
+import { readShard } from "../../data/index.ts";
 import { collect, picture, skips, type TarEntry, tarBytes, temporaryFolder, writeTar } from "./support.ts";
 
 const png = await picture({ r: 9, g: 9, b: 9 });
@@ -97,8 +96,8 @@ describe("readShard", () => {
     await writeFile(join(folder, "3.tar"), "");
     await writeTar(join(folder, "4.tar"), sample("d"));
     const { list, onSkip } = skips();
-    const shards = await listShards(folder);
-    const items = await collect(shardItems(shards, 1, { onSkip })(0));
+    const shards = [0, 1, 2, 3, 4].map((i) => join(folder, `${i}.tar`));
+    const items = (await Promise.all(shards.map((shard) => collect(readShard(shard, { onSkip }))))).flat();
     expect(items.map(({ group }) => group).sort()).toEqual(["a", "d"]);
     expect(list.map(({ name }) => name.slice(-5)).sort()).toEqual(["0.tar", "1.tar", "2.tar", "3.tar"]);
     for (const { reason } of list) expect(reason).toMatch(/broken|empty/);
@@ -130,27 +129,5 @@ describe("readShard", () => {
     const { list, onSkip } = skips();
     expect((await collect(readShard(shard, { onSkip }), 3)).length).toBe(3);
     expect(list).toEqual([]);
-  });
-});
-
-describe("shardItems", () => {
-  it("visits every shard each epoch, in an order of the epoch's own", async () => {
-    const folder = temporaryFolder();
-    for (let i = 0; i < 6; i += 1) await writeTar(join(folder, `${i}.tar`), sample(`${i}`));
-    const open = shardItems(await listShards(folder), 5, skips());
-    const keys = async (epoch: number) => (await collect(open(epoch))).map(({ group }) => group).join("");
-    const orders = await Promise.all([0, 1, 2].map(keys));
-    for (const order of orders) expect([...order].sort().join("")).toBe("012345");
-    expect(new Set(orders).size).toBe(3);
-    expect(await keys(1)).toBe(orders[1]);
-  });
-
-  it("says what is missing before anything is read", async () => {
-    const folder = temporaryFolder();
-    const shard = await writeTar(join(folder, "0.tar"), sample("a"));
-    const open = shardItems([shard, join(folder, "1.tar")], 0, skips());
-    await expect(collect(open(0))).rejects.toThrow(/shard ".*1.tar" cannot be read: it does not exist/);
-    await expect(listShards(join(folder, "missing"))).rejects.toThrow(FileError);
-    await expect(listShards(temporaryFolder())).rejects.toThrow(/holds no .tar file/);
   });
 });
