@@ -14,6 +14,8 @@ export interface Tokenizer {
   readonly eos: number;
   /** BOS, the text, EOS: at most `maxLength` ids. What does not fit is cut from the text; EOS always stays. */
   readonly encode: (text: string, maxLength: number) => readonly number[];
+  /** The text with the special tokens that the tokenizer's own template puts around it, whole. */
+  readonly encodeByTemplate: (text: string) => readonly number[];
   /** The text of ids, without special tokens. */
   readonly decode: (ids: readonly number[]) => string;
 }
@@ -53,6 +55,7 @@ export const byteTokenizer: Tokenizer = {
     const bytes = new TextEncoder().encode(text);
     return [1, ...Array.from(bytes.subarray(0, characterBoundary(bytes, maxLength - 2)), (b) => b + firstByte), 2];
   },
+  encodeByTemplate: (text) => [1, ...Array.from(new TextEncoder().encode(text), (b) => b + firstByte)],
   decode: (ids) =>
     new TextDecoder().decode(
       Uint8Array.from(
@@ -154,6 +157,7 @@ function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: numb
       const inner = hub.encode(text, { add_special_tokens: false }).ids;
       return [ids.bos, ...inner.slice(0, maxLength - 2), ids.eos];
     },
+    encodeByTemplate: (text) => hub.encode(text, { add_special_tokens: true }).ids,
     decode(tokens) {
       const inner = tokens.filter((id) => !special.has(id));
       return inner.length === 0 ? "" : hub.decode(inner, { skip_special_tokens: true }); // it refuses to decode nothing

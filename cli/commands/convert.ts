@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
-import { publishedLayout, writePublishedConfig } from "../../models/index.ts";
+import type { Config, JsonRecord, Model } from "../../dsl/index.ts";
 import {
   escapeControls,
   type FloatDType,
@@ -17,7 +17,8 @@ import { isFolder, weightsOf } from "../checkpoint.ts";
 import { untilInterrupted } from "../interruption.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
-import { openParameters } from "../parameters.ts";
+import { ownConfigOf } from "../own-config.ts";
+import { layoutsOf, openParameters } from "../parameters.ts";
 
 export interface ConvertArguments {
   /** A path, or "random"; the model's own where the model is a checkpoint's folder. */
@@ -36,12 +37,15 @@ const say = (text: string) => process.stderr.write(`${escapeControls(text)}\n`);
 export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
   const dtype = dtypeOf(args.dtype);
   const from = weightsFrom(source, args.weights);
-  const { graph, config } = await loadConfigured(source, { set: args.set, weights: from });
-  const published = publishedLayout(graph);
-  if (!published) say(`no published layout is known for ${source}: the tensors keep heddle's names and shapes`);
-  const configJson = published && config && writePublishedConfig(config);
-  if (!configJson) say(`no config.json is known for ${source}: none is written`);
-  const weights = await openParameters(graph, from, args.seed);
+  const { name, graph, model, config } = await loadConfigured(source, { set: args.set, weights: from });
+  const [published] = layoutsOf(graph, model);
+  if (!published)
+    say(
+      `${name} says no layout of published checkpoints: the tensors keep heddle's names and shapes\n  hint: its record takes one as checkpoints: { layouts }`,
+    );
+  const configJson = configOf(source, model, config);
+  if (!configJson) say(`${name} is a graph without settings: no config.json is written`);
+  const weights = await openParameters(graph, model, from, args.seed);
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(from));
@@ -50,6 +54,12 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   } finally {
     await weights.dispose();
   }
+}
+
+/** The published form of a configuration, or where there is none its settings by their own names; a graph has none. */
+function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
+  if (!model || !config) return undefined;
+  return model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
 }
 
 /** Writes the folder and says what was written, or that it was stopped. */

@@ -34,7 +34,6 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 import { type Model, stepMemory } from "../../dsl/index.ts";
-import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
@@ -312,8 +311,8 @@ async function subject(source: string, args: InspectArguments): Promise<Subject>
   const named = await loadConfigured(source, { ...args, weights: undefined });
   const { graph, config, model } = named;
   if (args.stage === undefined) {
-    const known = bundled.find((b) => b.model.build === model?.build);
-    const paper = known && config && args.graph === undefined ? known.paperMacs(config) : null;
+    const macs = args.graph === undefined ? model?.paper?.macs : undefined;
+    const paper = macs && config ? macs(config) : null;
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }

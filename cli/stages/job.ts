@@ -2,6 +2,7 @@
 import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   type Config,
+  checkpointFamily,
   checkSettings,
   configure,
   type Model,
@@ -113,12 +114,12 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     checkpointEvery: Number(settings.checkpointEvery),
     checkpointMinutes: Number(settings.checkpointMinutes),
     model: trace(model, made.config),
-    ...(model.checkpoints && { checkpoints: model.checkpoints }),
+    ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints) }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
     ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {
-      await writeConfigFile(folder, model, made.config);
+      await writeConfigFile(folder, model, made.config, source);
       await keepTokenizer(String(settings.tokenizer), folder);
       return feeding.told();
     },

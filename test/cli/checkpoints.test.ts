@@ -2,8 +2,8 @@
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { inputName } from "../../compiler/index.ts";
-import { trace } from "../../dsl/index.ts";
-import { bundledModels, publishedTensors, resizedPositions, visionRules } from "../../models/index.ts";
+import { checkpointLayout, trace } from "../../dsl/index.ts";
+import { bundledModels, resizedPositions, visionRules } from "../../models/index.ts";
 import { initialValue, openSafetensors } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
@@ -40,7 +40,7 @@ describe("convert", () => {
     const stored = await tensorsOf(folder.at("vit"));
     const graph = trace(bundledModels.find((m) => m.name === "internvit-6b")!, vit);
     const nodes = new Map(graph.inputs.map((n) => [inputName(n), n]));
-    for (const { parameter, name, shape } of publishedTensors(graph, visionRules)) {
+    for (const { parameter, name, shape } of checkpointLayout(graph, visionRules)) {
       const { data } = initialValue(nodes.get(parameter)!, 0);
       expect(stored.get(name)).toEqual({ dtype: "F32", shape, data: [...data] });
     }

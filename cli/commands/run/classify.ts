@@ -1,15 +1,14 @@
 /** `heddle run ... classify`: pictures against classes that texts describe. */
 import { type Graph, selectOutputs } from "../../../compiler/index.ts";
-import { imageStore } from "../../../data/index.ts";
-import { classProbabilities, classVectors, escapeControls } from "../../../runtime/index.ts";
+import { classLogits, classVectors, escapeControls, shares } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
-import { prefixOf } from "./contrastive-texts.ts";
+import { padded, prefixOf } from "./comparing.ts";
 import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { requirePictures } from "./pictures.ts";
+import { albumOf, lookingOf, requirePictures } from "./pictures.ts";
 import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
 import { openTokenizer } from "./tokenizing.ts";
-import { embedPictures, embedTexts, geometryOf, requireOutputs } from "./towers.ts";
+import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
 import { printable } from "./writing.ts";
 
 export interface ClassifyOptions extends RunOptions {
@@ -24,6 +23,8 @@ export interface ClassifyOptions extends RunOptions {
 export interface Guess {
   readonly label: string;
   readonly probability: number;
+  /** The cosine with the class, scaled. */
+  readonly logit: number;
 }
 
 /** One picture's best classes, best first. */
@@ -33,45 +34,57 @@ export interface Classified {
 }
 
 export async function classifyCommand(source: string, options: ClassifyOptions): Promise<number> {
-  const { graph } = await openModel(source, options);
+  const named = await openModel(source, options);
+  const { graph } = named;
+  const mode = named.model?.modes?.compare ?? {};
   requireOutputs(graph, "classify", ["image", "text", "scale"]);
   requirePictures(options.image);
-  const tokenizer = await openTokenizer(graph, options);
+  const tokenizer = padded(await openTokenizer(graph, options), mode);
   const labels = await readLabels(options.labels, options.language);
   const classes = classPrompts(labels, await readTemplates(options.templates, options.language));
-  const needed = selectOutputs(graph, ["image", "text", "scale"]);
-  const found = await withWeights(needed, options, async (model): Promise<Classified[]> => {
+  const terms = graph.outputs.map((o) => o.name).filter((name) => name === "scale" || name === "bias");
+  const needed = selectOutputs(graph, ["image", "text", ...terms]);
+  const looking = await lookingOf(named, graph, "classify", options);
+  const found = await withWeights(named, needed, options, async (model): Promise<Classified[]> => {
     say(`${classes.labels.length} classes, ${classes.prompts.length} prompts`);
-    const prefix = prefixOf(tokenizer, options.prefix);
+    const prefix = prefixOf(mode, tokenizer, options.prefix);
     const texts = classes.prompts.map((prompt) => prefix + prompt);
     const vectors = classVectors(
       await embedTexts(model, graph, texts, tokenizer, options),
       classes.classOf,
       classes.labels.length,
     );
-    const store = imageStore(geometryOf(graph, "crop", options));
-    const images = await embedPictures(model, graph, options.image, store, options);
-    const scale = await scaleOf(model, needed);
+    const images = await embedPictures(model, graph, options.image, albumOf(looking), options);
+    const { scale = 1, bias = 0 } = await termsOf(model, selectOutputs(needed, terms));
     return options.image.map((image, row) => {
       const vector = images.data.subarray(row * images.width, (row + 1) * images.width);
-      return { image, guesses: best(classProbabilities(vector, vectors, scale), classes, options.top) };
+      const logits = classLogits(vector, vectors, scale, bias);
+      return {
+        image,
+        guesses: best(logits, probabilities[mode.classes ?? "exclusive"](logits), classes, options.top),
+      };
     });
   });
   process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));
   return 0;
 }
 
-/** exp(logit_scale), what cosines are multiplied by. */
-async function scaleOf(model: LoadedModel, graph: Graph): Promise<number> {
-  const session = await model.session(selectOutputs(graph, ["scale"]));
-  const { scale } = await session.run({});
+/** What cosines are multiplied by, exp(logit_scale), and what is added, where the model has that. */
+async function termsOf(model: LoadedModel, graph: Graph): Promise<{ readonly scale?: number; readonly bias?: number }> {
+  const session = await model.session(graph);
+  const terms = await session.run({});
   session.dispose();
-  return scale!.data[0]!;
+  return Object.fromEntries(Object.entries(terms).map(([name, { data }]) => [name, data[0]!]));
 }
 
-const best = (probabilities: Float64Array, { labels }: Classes, top: number): Guess[] =>
-  Array.from(probabilities, (probability, i) => ({ label: labels[i]!, probability }))
-    .sort((a, b) => b.probability - a.probability)
+const probabilities = {
+  exclusive: shares,
+  independent: (logits: Float64Array) => logits.map((v) => 1 / (1 + Math.exp(-v))),
+};
+
+const best = (logits: Float64Array, of: Float64Array, { labels }: Classes, top: number): Guess[] =>
+  Array.from(logits, (logit, i) => ({ label: labels[i]!, probability: of[i]!, logit }))
+    .sort((a, b) => b.logit - a.logit)
     .slice(0, top);
 
 const lines = ({ image, guesses }: Classified): string =>

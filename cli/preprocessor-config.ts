@@ -1,0 +1,83 @@
+/** The `preprocessor_config.json` beside weights: how their pictures were prepared, as Hugging Face's processors write it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { FileError } from "../compiler/index.ts";
+import { type Geometry, isRecord, readJson } from "../data/index.ts";
+import type { JsonRecord, Preprocessing } from "../dsl/index.ts";
+import { folderOf } from "./checkpoint.ts";
+
+export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "deviation"> {
+  readonly path: string;
+  readonly geometry: Omit<Geometry, "size">;
+}
+
+/**
+ * What the file beside `weights` says of pictures of `size` pixels; undefined where there is none. Throws FileError naming a
+ * field that would be read and not obeyed.
+ */
+export async function checkpointPreprocessing(
+  weights: string,
+  size: number,
+): Promise<CheckpointPreprocessing | undefined> {
+  const path = join(folderOf(weights), "preprocessor_config.json");
+  if (!existsSync(path)) return undefined;
+  const json = await readJson(path, "preprocessor configuration");
+  if (!isRecord(json)) throw new FileError(`${path}: it is no JSON object`);
+  const wrong = (key: string, why: string): FileError =>
+    new FileError(`${path}: "${key}" is ${JSON.stringify(json[key])}, ${why}`);
+  const triple = (key: string, usual: readonly number[]): [number, number, number] => {
+    const value = json[key] ?? usual;
+    if (Array.isArray(value) && value.length === 3 && value.every((n) => Number.isFinite(n)))
+      return value as [number, number, number];
+    throw wrong(key, "three numbers are needed");
+  };
+  requireAsExpected(json, wrong);
+  const isNormalized = json.do_normalize !== false;
+  const deviation = isNormalized ? triple("image_std", [0.5, 0.5, 0.5]) : ([1, 1, 1] as const);
+  if (deviation.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
+  return {
+    path,
+    mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
+    deviation,
+    geometry: geometryOf(json, size, wrong),
+  };
+}
+
+type Wrong = (key: string, why: string) => FileError;
+
+/** Pillow's numbers of resampling filters. */
+const bicubic = 3;
+
+/** Throws for what nothing here does. */
+function requireAsExpected(json: JsonRecord, wrong: Wrong): void {
+  if (json.do_resize === false) throw wrong("do_resize", "and pictures have to become a square of the model's size");
+  const factor = json.rescale_factor ?? 1 / 255;
+  const isRescaled = json.do_rescale !== false;
+  if (!isRescaled || typeof factor !== "number" || Math.abs(factor * 255 - 1) > 1e-6)
+    throw wrong(isRescaled ? "rescale_factor" : "do_rescale", "and models here see pixels from 0 to 1");
+  if (json.resample !== undefined && json.resample !== bicubic)
+    throw wrong("resample", `and pictures are resized bicubically here, which is ${bicubic}`);
+}
+
+/** Squashed to a height and a width, or resized by the short side and cut from the centre. */
+function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
+  const sides = (key: string): { readonly short?: number; readonly square?: number } => {
+    const value = json[key];
+    if (value === undefined || value === null) return {};
+    if (typeof value === "number") return key === "size" && json.do_center_crop ? { short: value } : { square: value };
+    const { shortest_edge: short, height, width } = value as Readonly<Record<string, unknown>>;
+    if (typeof short === "number") return { short };
+    if (typeof height === "number" && height === width) return { square: height };
+    throw wrong(key, "a number, a shortest_edge, or an equal height and width is needed");
+  };
+  const resized = sides("size");
+  if (!json.do_center_crop && json.do_center_crop !== undefined) {
+    if (resized.short !== undefined) throw wrong("do_center_crop", "and pictures have to become squares");
+    return { fit: "squash" };
+  }
+  const cropped = sides("crop_size").square ?? resized.short ?? resized.square ?? size;
+  const short = resized.short ?? resized.square ?? cropped;
+  if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
+  if (short === cropped) return { fit: "crop" };
+  throw wrong("size", `and pictures are cut here from their short side as it is, ${cropped} for crop_size`);
+}
