@@ -6,7 +6,7 @@ import { type Geometry, isRecord, readJson } from "../data/index.ts";
 import type { JsonRecord, Preprocessing } from "../dsl/index.ts";
 import { folderOf } from "./checkpoint.ts";
 
-export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "deviation"> {
+export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
   readonly path: string;
   readonly geometry: Omit<Geometry, "size">;
 }
@@ -19,7 +19,7 @@ export async function checkpointPreprocessing(
   weights: string,
   size: number,
 ): Promise<CheckpointPreprocessing | undefined> {
-  const path = join(folderOf(weights), "preprocessor_config.json");
+  const path = join(folderOf(weights), preprocessorFile);
   if (!existsSync(path)) return undefined;
   const json = await readJson(path, "preprocessor configuration");
   if (!isRecord(json)) throw new FileError(`${path}: it is no JSON object`);
@@ -33,17 +33,35 @@ export async function checkpointPreprocessing(
   };
   requireAsExpected(json, wrong);
   const isNormalized = json.do_normalize !== false;
-  const deviation = isNormalized ? triple("image_std", [0.5, 0.5, 0.5]) : ([1, 1, 1] as const);
-  if (deviation.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
+  const std = isNormalized ? triple("image_std", [0.5, 0.5, 0.5]) : ([1, 1, 1] as const);
+  if (std.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
   return {
     path,
     mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
-    deviation,
+    std,
     geometry: geometryOf(json, size, wrong),
   };
 }
 
+/** The file that says how pictures of `size` pixels are prepared, for tools that read checkpoints. */
+export const preprocessorConfig = ({ mean, std, fit = "crop" }: Preprocessing, size: number): JsonRecord => {
+  const ofClasses = typeof fit === "object" ? (fit.classify ?? "crop") : fit;
+  return {
+    image_processor_type: "CLIPImageProcessor",
+    do_resize: true,
+    size: ofClasses === "crop" ? { shortest_edge: size } : { height: size, width: size },
+    do_center_crop: ofClasses === "crop",
+    ...(ofClasses === "crop" && { crop_size: { height: size, width: size } }),
+    do_normalize: true,
+    image_mean: mean,
+    image_std: std,
+    resample: bicubic,
+  };
+};
+
 type Wrong = (key: string, why: string) => FileError;
+
+export const preprocessorFile = "preprocessor_config.json";
 
 /** Pillow's numbers of resampling filters. */
 const bicubic = 3;

@@ -63,6 +63,7 @@ export {
   type Tokenizer,
   tokenBatch,
   tokenizerFrom,
+  withTokens,
 } from "./text.ts";
 export {
   type Augmentation,

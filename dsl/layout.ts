@@ -79,15 +79,38 @@ export function knownPlaces(parameters: readonly Node[], rules: readonly TensorR
   });
 }
 
-/** Whether every parameter of a graph has a rule. */
-export function covers(rules: readonly TensorRule[], graph: Pick<Graph, "inputs">): boolean {
+/** The parameters of a graph that no rule is about. */
+export function withoutRule(rules: readonly TensorRule[], graph: Pick<Graph, "inputs">): string[] {
   const ruleOf = rulesByPath(rules);
-  return graph.inputs.filter(isParameter).every((node) => ruleOf(node) !== undefined);
+  return graph.inputs.filter((node) => isParameter(node) && !ruleOf(node)).map((node) => String(node.attrs.name));
 }
 
+/** The rule of a parameter: of those whose path fits, the one that leaves the fewest numbers open. */
 function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => TensorRule | undefined {
-  const byPath = new Map(rules.map((r) => [r.path, r]));
-  return ({ attrs }) => byPath.get(String(attrs.name)) ?? byPath.get(rulePath(String(attrs.name)));
+  const byShape = new Map<string, TensorRule[]>();
+  for (const rule of rules) {
+    const shape = rulePath(rule.path);
+    byShape.set(shape, [...(byShape.get(shape) ?? []), rule]);
+  }
+  return ({ attrs }) => {
+    const path = String(attrs.name);
+    const fitting = (byShape.get(rulePath(path)) ?? []).filter((rule) => openNumbers(rule, path) !== undefined);
+    return fitting.reduce<TensorRule | undefined>(
+      (best, rule) => (best && openNumbers(best, path)!.length <= openNumbers(rule, path)!.length ? best : rule),
+      undefined,
+    );
+  };
+}
+
+/** The numbers of a path that a rule leaves open; undefined where the rule is about other paths. */
+function openNumbers(rule: TensorRule, path: string): string[] | undefined {
+  const [open, parts] = [rule.path.split("."), path.split(".")];
+  const numbers: string[] = [];
+  for (const [i, part] of open.entries()) {
+    if (part === "{}" && /^\d+$/.test(parts[i]!)) numbers.push(parts[i]!);
+    else if (part !== parts[i]) return undefined;
+  }
+  return numbers;
 }
 
 interface SizedAxis {
@@ -140,8 +163,7 @@ function placesBy(rule: TensorRule, node: Node): CheckpointPlace[] {
       throw new UsageError(`the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0`);
     else if (factor.size > 1) shared.push({ before: order.length, ...factor });
   }
-  const numbers = parameter.split(".").filter((part) => /^\d+$/.test(part));
-  const name = numbers.reduce((text, n) => text.replace("{}", n), rule.name);
+  const name = openNumbers(rule, parameter)!.reduce((text, n) => text.replace("{}", n), rule.name);
   const place = { parameter, name, shape, order, ...(shared.length > 0 && { shared }) };
   const spread = spreadOf(rule);
   if (!spread) return [place];

@@ -15,20 +15,21 @@ export type PictureMode = "features" | "classify" | "retrieve" | "caption" | "ch
 export interface Preprocessing {
   /** One for all modes, or the fit of each; "crop" where it is not said. */
   readonly fit?: PictureFit | { readonly [mode in PictureMode]?: PictureFit };
-  /** Of red, green and blue in [0, 1]: a model sees (pixel - mean) / deviation. */
+  /** Of red, green and blue in [0, 1]: a model sees (pixel - mean) / std. */
   readonly mean: readonly [number, number, number];
-  readonly deviation: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
 }
 
 /** What many encoders were trained with, InternVL's among them. */
 export const imagenetPreprocessing: Preprocessing = {
   mean: [0.485, 0.456, 0.406],
-  deviation: [0.229, 0.224, 0.225],
+  std: [0.229, 0.224, 0.225],
 };
 
 /** The modes that a model serves. Graphs are named as `graphs` has them. */
 export interface ModelModes<C extends Config = Config> {
   readonly features?: FeaturesMode;
+  readonly classify?: ClassifyMode;
   readonly compare?: CompareMode;
   readonly caption?: CaptionMode<C>;
   readonly chat?: ChatMode<C>;
@@ -42,8 +43,14 @@ export interface FeaturesMode {
   readonly before?: number;
 }
 
+/** `heddle run ... classify` by a model that was trained for certain classes; names are those of `id2label` in config.json. */
+export interface ClassifyMode {
+  /** Scores [batch, class] that the softmax of is what a class is worth: an output of the model itself, by name. */
+  readonly output: string;
+}
+
 /**
- * `heddle run ... classify` and `retrieve`: the model's own outputs `image` and `text`, unit vectors [batch, feature] each, and
+ * `heddle run ... classify`, by texts, and `retrieve`: the model's own outputs `image` and `text`, unit vectors [batch, feature] each, and
  * for classes `scale`, which cosines are multiplied by, and `bias`, which is added, if there is one.
  */
 export interface CompareMode {
@@ -51,6 +58,11 @@ export interface CompareMode {
   readonly prefix?: string;
   /** What texts go through before they are retrieved or looked for, unless they are bytes. Default nothing. */
   readonly clean?: (text: string) => string;
+  /**
+   * The special tokens of a text: BOS before and EOS after it, or what the tokenizer's own template puts there. Default the
+   * first.
+   */
+  readonly special?: "around" | "template";
   /** The id after a text's end, up to the number that the graph takes; default 0. */
   readonly pad?: number;
   /** Whether a picture is of one class, whose probabilities add up to 1, or each class has one by itself. Default the first. */

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { UsageError } from "../../compiler/index.ts";
+import { type Graph, inputName, isFeed, UsageError } from "../../compiler/index.ts";
 import type { Config, JsonRecord, Model } from "../../dsl/index.ts";
 import {
   escapeControls,
@@ -19,6 +19,7 @@ import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
 import { ownConfigOf } from "../own-config.ts";
 import { layoutsOf, openParameters } from "../parameters.ts";
+import { preprocessorConfig, preprocessorFile } from "../preprocessor-config.ts";
 
 export interface ConvertArguments {
   /** A path, or "random"; the model's own where the model is a checkpoint's folder. */
@@ -48,7 +49,9 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
   const weights = await openParameters(graph, model, from, args.seed);
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
-    const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(from));
+    const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
+    const pictures = preprocessingOf(graph, model);
+    if (pictures && !companions.has(preprocessorFile)) companions.set(preprocessorFile, `${json(pictures)}\n`);
     if (configJson) companions.set("config.json", `${json({ ...configJson, torch_dtype: torchDType(tensors) })}\n`);
     return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
   } finally {
@@ -60,6 +63,14 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
 function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
   if (!model || !config) return undefined;
   return model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
+}
+
+/** What the model's record says of pictures, for one that takes them. */
+function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecord | undefined {
+  const pixels = inputs.find((n) => isFeed(n) && inputName(n) === "pixels");
+  const side = pixels?.type.axes.find((a) => a.name === "row")?.size;
+  if (!model?.preprocessing || typeof side !== "number") return undefined;
+  return preprocessorConfig(model.preprocessing, side);
 }
 
 /** Writes the folder and says what was written, or that it was stopped. */
@@ -108,9 +119,16 @@ function dtypeOf(name: string | undefined): FloatDType | undefined {
   throw new UsageError(`--dtype is one of ${Object.keys(dtypes).join(", ")}, not "${name}"`);
 }
 
-/** The tokenizer that lies beside weights goes with them. */
-async function tokenizerFiles(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
-  const names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model"];
+/** What says how texts and pictures become input goes with the weights that it lies beside. */
+async function filesBeside(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
+  const names = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "preprocessor_config.json",
+    "generation_config.json",
+  ];
   if (weights === undefined) return [];
   const folder = isFolder(weights) ? weights : dirname(weights);
   const found = names.filter((name) => existsSync(join(folder, name)));

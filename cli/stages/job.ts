@@ -105,7 +105,7 @@ async function build(model: Model, source: string, stage: string, settings: Sett
   const step = trainingStep(chosen);
   requireSizes(graphSymbols(step.graph), stage);
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
-  const feeding = await feedStage(made, settings, rows, text);
+  const feeding = await feedStage(seenBy(model, made), settings, rows, text);
   return {
     step,
     steps: made.steps,
@@ -125,6 +125,14 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     },
     dispose: feeding.dispose,
   };
+}
+
+/** The recipe with pictures as the model sees them, where its data does not say otherwise. */
+function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
+  const { data } = recipe;
+  if (!preprocessing || !data) return recipe;
+  const { mean, std } = preprocessing;
+  return { ...recipe, data: { ...data, image: { normalization: { mean, std }, ...data.image } } };
 }
 
 /** What the stage has otherwise than the model's settings say, so that none of them is passed over in silence. */

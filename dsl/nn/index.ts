@@ -4,6 +4,7 @@ export * from "./axes.ts";
 export * from "./batch-norm.ts";
 export * from "./cache.ts";
 export * from "./convolution.ts";
+export * from "./decoding.ts";
 export * from "./drop-path.ts";
 export * from "./dropout.ts";
 export * from "./embedding.ts";

@@ -1,19 +1,21 @@
 /** `heddle run ... classify`: pictures against classes that texts describe. */
-import { type Graph, selectOutputs } from "../../../compiler/index.ts";
+import { type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import { classLogits, classVectors, escapeControls, shares } from "../../../runtime/index.ts";
+import { folderOf } from "../../checkpoint.ts";
 import { json } from "../../output.ts";
-import { padded, prefixOf } from "./comparing.ts";
-import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
+import { configJson } from "../../own-config.ts";
+import { prefixOf, tokenizerOf } from "./comparing.ts";
+import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, lookingOf, requirePictures } from "./pictures.ts";
-import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
+import { classPrompts, readLabels, readTemplates } from "./prompts.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
 import { printable } from "./writing.ts";
 
 export interface ClassifyOptions extends RunOptions {
   readonly image: readonly string[];
-  readonly labels: string;
+  readonly labels?: string;
   readonly templates?: string;
   readonly language?: string;
   readonly prefix?: string;
@@ -35,17 +37,54 @@ export interface Classified {
 
 export async function classifyCommand(source: string, options: ClassifyOptions): Promise<number> {
   const named = await openModel(source, options);
+  const found = await (named.model?.modes?.classify ? byScores(named, options) : byTexts(named, options));
+  process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));
+  return 0;
+}
+
+/** By an output that has a score for each class. */
+async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
+  const { output } = named.model!.modes!.classify!;
+  const graph = selectOutputs(named.graph, [output]);
+  requirePictures(options.image);
+  const album = albumOf(await lookingOf(named, graph, "classify", options));
+  return await withWeights(named, graph, options, async (model) => {
+    const scores = await embedPictures(model, graph, options.image, album, options, output);
+    const labels = await labelsOf(options, scores.width);
+    return options.image.map((image, row) => {
+      const logits = Float64Array.from(scores.data.subarray(row * scores.width, (row + 1) * scores.width));
+      return { image, guesses: best(logits, shares(logits), labels, options.top) };
+    });
+  });
+}
+
+/** The names asked for, else those of the config.json beside the weights, else numbers. */
+async function labelsOf({ labels, language, weights }: ClassifyOptions, count: number): Promise<readonly string[]> {
+  if (labels !== undefined) {
+    const [given] = Object.values(await readLabels(labels, language));
+    if (given!.length === count) return given!;
+    throw new UsageError(`the labels are ${given!.length}, and the model tells ${count} classes apart`);
+  }
+  const json = await configJson(folderOf(weights));
+  const known = (json?.id2label ?? {}) as Readonly<Record<string, unknown>>;
+  return Array.from({ length: count }, (_, i) => (Object.hasOwn(known, i) ? String(known[i]) : `class ${i}`));
+}
+
+/** By the cosine with texts. */
+async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
   const { graph } = named;
   const mode = named.model?.modes?.compare ?? {};
   requireOutputs(graph, "classify", ["image", "text", "scale"]);
   requirePictures(options.image);
-  const tokenizer = padded(await openTokenizer(graph, options), mode);
+  const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
+  if (options.labels === undefined)
+    throw new UsageError(`classify by texts needs them: --labels "cat,dog", or a JSON file`);
   const labels = await readLabels(options.labels, options.language);
   const classes = classPrompts(labels, await readTemplates(options.templates, options.language));
   const terms = graph.outputs.map((o) => o.name).filter((name) => name === "scale" || name === "bias");
   const needed = selectOutputs(graph, ["image", "text", ...terms]);
   const looking = await lookingOf(named, graph, "classify", options);
-  const found = await withWeights(named, needed, options, async (model): Promise<Classified[]> => {
+  return await withWeights(named, needed, options, async (model): Promise<Classified[]> => {
     say(`${classes.labels.length} classes, ${classes.prompts.length} prompts`);
     const prefix = prefixOf(mode, tokenizer, options.prefix);
     const texts = classes.prompts.map((prompt) => prefix + prompt);
@@ -61,12 +100,10 @@ export async function classifyCommand(source: string, options: ClassifyOptions):
       const logits = classLogits(vector, vectors, scale, bias);
       return {
         image,
-        guesses: best(logits, probabilities[mode.classes ?? "exclusive"](logits), classes, options.top),
+        guesses: best(logits, probabilities[mode.classes ?? "exclusive"](logits), classes.labels, options.top),
       };
     });
   });
-  process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));
-  return 0;
 }
 
 /** What cosines are multiplied by, exp(logit_scale), and what is added, where the model has that. */
@@ -82,7 +119,7 @@ const probabilities = {
   independent: (logits: Float64Array) => logits.map((v) => 1 / (1 + Math.exp(-v))),
 };
 
-const best = (logits: Float64Array, of: Float64Array, { labels }: Classes, top: number): Guess[] =>
+const best = (logits: Float64Array, of: Float64Array, labels: readonly string[], top: number): Guess[] =>
   Array.from(logits, (logit, i) => ({ label: labels[i]!, probability: of[i]!, logit }))
     .sort((a, b) => b.logit - a.logit)
     .slice(0, top);

@@ -79,9 +79,9 @@ function perception(source: string, add: Add, program: Command, done: Done): voi
 }
 
 function contrast(source: string, add: Add, program: Command, done: Done): void {
-  add(program, "classify", "name what is in pictures, by texts alone")
+  add(program, "classify", "name what is in pictures, by texts alone or by a classifier's classes")
     .requiredOption("--image <files...>", "pictures")
-    .requiredOption("--labels <names>", 'class names: a JSON file, or "cat,dog"')
+    .option("--labels <names>", 'class names: a JSON file, or "cat,dog"; of a classifier, default its own')
     .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
     .option("--language <code>", "the language to take from files that have several; default all of them")
     .option("--prefix <text>", "what all prompts begin with; default as the model has it, nothing for bytes")

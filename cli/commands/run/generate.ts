@@ -1,5 +1,5 @@
 /** `heddle run ... generate`: texts that a language model goes on with. */
-import { type AnswerOptions, cachedSession, generate, textStream, type WritingLimits } from "../../../runtime/index.ts";
+import { type AnswerOptions, cachedSession, generate, textStream } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
 import { limitOf, promptIds, requireRoom } from "./decoding.ts";
@@ -22,18 +22,21 @@ export interface Continued {
   readonly ended: string;
 }
 
-const defaults: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: 128 };
+/** New tokens where nothing is said, as far as the model's limit lets them. */
+const usualTokens = 128;
 
 export async function generateCommand(source: string, options: GenerateTextOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "generate");
-  const writing = writingOf(options, defaults);
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
   const limit = limitOf(mode, named);
   const prompts = options.prompt.map((text) => promptIds(tokenizer, text, mode.begin));
-  for (const ids of prompts) requireRoom(ids.length, writing.maxNewTokens, limit, "the prompt");
-  const capacity = Math.max(...prompts.map((ids) => ids.length)) + writing.maxNewTokens;
+  const longest = Math.max(...prompts.map((ids) => ids.length));
+  const maxNewTokens = Math.max(1, Math.min(usualTokens, limit - longest));
+  const writing = writingOf(options, { strategy: { kind: "greedy" }, maxNewTokens });
+  requireRoom(longest, writing.maxNewTokens, limit, "the prompt");
+  const capacity = longest + writing.maxNewTokens;
   return await withWeights(named, step, options, (model) =>
     untilInterrupted(async (signal) => {
       const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity, limit });

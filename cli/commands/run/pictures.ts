@@ -54,17 +54,15 @@ export async function lookingOf(
   const record = model?.preprocessing;
   const size = imageSide(graph);
   const found = await checkpointPreprocessing(weights, size);
-  const { mean, deviation } = found ?? record ?? imagenetPreprocessing;
+  const { mean, std } = found ?? record ?? imagenetPreprocessing;
   const ofRecord = record?.fit;
   const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
   const usual = typeof ofRecord === "string" ? ofRecord : "crop";
   const geometry: Geometry = { size, ...found?.geometry, fit: asked ?? ofMode ?? found?.geometry.fit ?? usual };
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  say(
-    `pictures: ${size} × ${size}, ${geometry.fit}, mean ${numbers(mean)}, deviation ${numbers(deviation)} (${source})`,
-  );
-  return { geometry, normalization: { mean, std: deviation } };
+  say(`pictures: ${size} × ${size}, ${geometry.fit}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  return { geometry, normalization: { mean, std } };
 }
 
 /** Pictures that are read once, however often they are asked for. */

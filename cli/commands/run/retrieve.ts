@@ -5,7 +5,7 @@ import { FileError, type Graph, selectOutputs, UsageError } from "../../../compi
 import { type ImageStore, mapLimited, nearest, type Skipped } from "../../../data/index.ts";
 import { requireWritable } from "../../../runtime/index.ts";
 import { digits, json } from "../../output.ts";
-import { asQuery, padded } from "./comparing.ts";
+import { asQuery, tokenizerOf } from "./comparing.ts";
 import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { type Album, albumOf, isPicture, lookingOf, requirePictures } from "./pictures.ts";
@@ -65,7 +65,7 @@ type Texts = Awaited<ReturnType<typeof textsOf>>;
 
 async function textsOf({ graph, model }: NamedModel, options: RunOptions & { readonly prefix?: string }) {
   const mode = model?.modes?.compare ?? {};
-  const tokenizer = padded(await openTokenizer(graph, options), mode);
+  const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
   return { tokenizer, query: asQuery(mode, tokenizer, options.prefix) };
 }
 

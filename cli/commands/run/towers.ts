@@ -17,17 +17,18 @@ export function requireOutputs(graph: Graph, mode: string, names: readonly strin
   );
 }
 
-/** Unit vectors of pictures, a row each. */
+/** What an output says of pictures, by default a unit vector of each. */
 export async function embedPictures(
   model: LoadedModel,
   graph: Graph,
   paths: readonly string[],
   album: Album,
   options: RunOptions,
+  output = "image",
 ): Promise<Embeddings> {
   const batch = Math.min(options.batch, paths.length);
   const rows = { count: paths.length, batch, full: model.fixed, feeds: pictureFeeds(paths, album) };
-  return await embed(model, selectOutputs(graph, ["image"]), "image", rows, {}, "pictures");
+  return await embed(model, selectOutputs(graph, [output]), output, rows, {}, "pictures");
 }
 
 /** Unit vectors of texts, a row each. */
