@@ -10,6 +10,7 @@ import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { modelsCommand } from "./commands/models.ts";
 import { planCommand } from "./commands/plan.ts";
 import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
@@ -212,6 +213,11 @@ function commands(done: (status: number) => void): Command {
     .option("--seed <n>", "of random values", seed, 0)
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await convertCommand(model, options)));
+  program
+    .command("models")
+    .description("the models that come with heddle: sizes, papers, stages, what they are run for")
+    .option("--json", "for programs", false)
+    .action((options) => done(modelsCommand(options)));
   program
     .command("devices")
     .description("what is here, and which one auto takes")

@@ -109,7 +109,7 @@ describe("what transformers computes", () => {
     const graph = trace(convnext);
     const layout = checkpointLayout(graph, (convnext as unknown as Model).checkpoints!.layouts[0]!);
     const weights = await openWeights(published("convnext"), graph, [layout]);
-    const backend = cpuBackend();
+    const backend = await cpuBackend();
     const values = new Map<string, HostTensor>();
     for (const { parameter } of layout) values.set(parameter, await weights.read(parameter));
     const session = await createSession(backend, graph, values);
