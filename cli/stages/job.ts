@@ -1,5 +1,6 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it as it would a file that exports a job. */
 import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
+import type { OnChange } from "../../data/index.ts";
 import {
   type Config,
   checkSettings,
@@ -27,6 +28,8 @@ export interface StageArguments {
   readonly validate: readonly string[];
   readonly from: readonly string[];
   readonly tokenizer?: string;
+  /** Whether a run may go on with files that changed. */
+  readonly changedData?: boolean;
   readonly precision?: Precision;
 }
 
@@ -66,14 +69,20 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
     rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
-    build: (settings) => build(model, source, stage, settings),
+    build: (settings) => build(model, source, stage, settings, args.changedData ? "next epoch" : "refuse"),
   });
   const all = { ...job.config, ...given };
   checkJobSettings(job, all);
   return { job, given, config: all };
 }
 
-async function build(model: Model, source: string, stage: string, settings: Settings): Promise<TrainingJob> {
+async function build(
+  model: Model,
+  source: string,
+  stage: string,
+  settings: Settings,
+  onChange: OnChange,
+): Promise<TrainingJob> {
   if (settings.data === "")
     throw new UsageError(`stage ${stage} of ${model.name} needs data: give --data, such as 'shards/{000..099}.tar'`);
   const make = recipeNamed(source, model, stage);
@@ -104,7 +113,7 @@ async function build(model: Model, source: string, stage: string, settings: Sett
   const step = trainingStep(chosen);
   requireSizes(graphSymbols(step.graph), stage);
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
-  const feeding = await feedStage(made, settings, rows, text);
+  const feeding = await feedStage(made, settings, rows, text, onChange);
   return {
     step,
     steps: made.steps,
@@ -120,8 +129,9 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     finish: async ({ folder }) => {
       await writeConfigFile(folder, model, made.config);
       await keepTokenizer(String(settings.tokenizer), folder);
-      return feeding.told();
+      return {};
     },
+    told: feeding.told,
     dispose: feeding.dispose,
   };
 }

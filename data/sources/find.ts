@@ -4,8 +4,19 @@ import { dirname, extname, join } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
 import { listFolder, type OnSkip } from "../files.ts";
 import { type SampleKind, sampleKinds } from "../samples.ts";
-import { classFolders, hasMasks, isPicture, openCaptions, openClasses, openMasks } from "./folder-parts.ts";
+import {
+  captionFiles,
+  classFiles,
+  classFolders,
+  hasMasks,
+  isPicture,
+  maskFiles,
+  openCaptions,
+  openClasses,
+  openMasks,
+} from "./folder-parts.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
+import { listedFiles } from "./listed-files.ts";
 import { conversationOfShard, labelOfShard, maskOfShard, openShard, pairOfShard } from "./shard-parts.ts";
 import type { Part, ReadOptions, Source } from "./source.ts";
 import { parseSpec, pathsOf } from "./spec.ts";
@@ -17,6 +28,8 @@ type Open = (path: string, options: ReadOptions, onSkip: OnSkip) => Promise<Part
 
 interface Reader {
   readonly open: Open;
+  /** The files that a path stands for; default the path itself. */
+  readonly files?: (path: string) => Promise<readonly string[]>;
   /** Why a path is no such place; undefined where it is one. */
   readonly refuses?: (path: string) => Promise<string | undefined>;
 }
@@ -37,6 +50,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     list: list(pairOfRecord),
     folder: {
       open: (path, { language }) => openCaptions(path, language),
+      files: captionFiles,
       refuses: async (path) =>
         (await listFolder(path, "image folder")).some(isPicture)
           ? undefined
@@ -48,6 +62,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     shard: shard(labelOfShard),
     folder: {
       open: openClasses,
+      files: classFiles,
       refuses: async (path) =>
         (await classFolders(path)).length > 0 ? undefined : "it holds no folder of pictures: each class is a folder",
     },
@@ -56,6 +71,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     shard: shard(maskOfShard),
     folder: {
       open: openMasks,
+      files: maskFiles,
       refuses: async (path) => (hasMasks(path) ? undefined : "it holds no folders images and annotations"),
     },
   },
@@ -118,6 +134,7 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
     weight,
     parts: paths,
     partName: place,
+    files: async () => listedFiles(reader.files ? (await Promise.all(paths.map(reader.files))).flat() : paths),
     open: (part, onSkip) => reader.open(paths[part]!, options, onSkip),
     ...(classes ? { classes } : {}),
   };

@@ -7,6 +7,14 @@ import { listFolder } from "../files.ts";
 import { captioned, imageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
 
+/** The pictures of a folder of captions, and the captions beside them. */
+export async function captionFiles(folder: string): Promise<readonly string[]> {
+  const names = await listFolder(folder, "image folder");
+  const all = new Set(names);
+  const files = names.filter(isPicture).flatMap((picture) => [picture, `${parse(picture).name}.txt`]);
+  return [...new Set(files)].filter((name) => all.has(name)).map((name) => join(folder, name));
+}
+
 export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
 const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 
@@ -35,7 +43,7 @@ export async function classFolders(folder: string): Promise<readonly string[]> {
 }
 
 /** root/class/picture, as ImageNet is laid out. */
-export async function openClasses(folder: string): Promise<Part> {
+async function picturesOfClasses(folder: string) {
   const classes = await classFolders(folder);
   const listed = await Promise.all(
     classes.map(async (className) => {
@@ -43,7 +51,14 @@ export async function openClasses(folder: string): Promise<Part> {
       return names.map((name) => ({ className, path: join(folder, className, name) }));
     }),
   );
-  const pictures = listed.flat();
+  return listed.flat();
+}
+
+export const classFiles = async (folder: string): Promise<readonly string[]> =>
+  (await picturesOfClasses(folder)).map(({ path }) => path);
+
+export async function openClasses(folder: string): Promise<Part> {
+  const pictures = await picturesOfClasses(folder);
   return {
     count: pictures.length,
     name: (index) => pictures[index]!.path,
@@ -57,17 +72,27 @@ export async function openClasses(folder: string): Promise<Part> {
 export const hasMasks = (folder: string) => isFolder(join(folder, "images")) && isFolder(join(folder, "annotations"));
 
 /** images/a.jpg with annotations/a.png, as ADE20K is laid out; also in folders below (images/training). */
+const maskedPictures = async (folder: string): Promise<readonly string[]> =>
+  (await readdir(join(folder, "images"), { recursive: true })).filter(isPicture).sort();
+
+const maskPath = (folder: string, picture: string): string => {
+  const { dir, name } = parse(picture);
+  return join(folder, "annotations", dir, `${name}.png`);
+};
+
+/** The pictures of such a folder, each with its annotation, which may not be there. */
+export const maskFiles = async (folder: string): Promise<readonly string[]> =>
+  (await maskedPictures(folder)).flatMap((picture) => [join(folder, "images", picture), maskPath(folder, picture)]);
+
 export async function openMasks(folder: string): Promise<Part> {
-  const below = await readdir(join(folder, "images"), { recursive: true });
-  const pictures = below.filter(isPicture).sort();
+  const pictures = await maskedPictures(folder);
   return {
     count: pictures.length,
     name: (index) => join(folder, "images", pictures[index]!),
     read: async (index) => {
       const picture = pictures[index]!;
-      const { dir, name } = parse(picture);
       const path = join(folder, "images", picture);
-      const mask = join(folder, "annotations", dir, `${name}.png`);
+      const mask = maskPath(folder, picture);
       if (!existsSync(mask)) throw new FileError(`it has no annotation "${mask}"`);
       return { name: path, group: path, image: path, mask, fields: {} };
     },

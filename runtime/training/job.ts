@@ -93,6 +93,8 @@ export interface TrainingJob {
   readonly model?: Graph;
   /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
   readonly checkpoints?: CheckpointFamily;
+  /** What is known of the data read up to a cursor, such as what was skipped: kept beside each checkpoint and in summary.json. */
+  readonly told?: (cursor: Json) => Readonly<Record<string, Json>>;
   /** For people, told before the first step. */
   readonly report?: readonly string[];
   /** Frees what the batches hold; called once, however the run ends. */

@@ -16,6 +16,7 @@ import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
 import { checkpointGroups } from "./state.ts";
+import { writeTold } from "./told-file.ts";
 import type { TrainOptions } from "./train-options.ts";
 import type { Validator } from "./validate.ts";
 
@@ -42,12 +43,12 @@ const batchesAhead = 2;
 const runsUnderWay = 3;
 
 /**
- * Runs steps to the job's last, or until the signal, and gives the number of the last one. Nothing is saved before the
+ * Runs steps to the job's last, or until the signal, and gives the number of the last one and where the data then is. Nothing is saved before the
  * figures of every step up to there have been read and found finite.
  */
-export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<number> {
+export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<Place> {
   const { job, options, clock } = session;
-  if (done >= job.steps) return done;
+  if (done >= job.steps) return { steps: done, cursor: from };
   const flight = startFlight(clock);
   const random = randomFeeds(job);
   const { count } = session.phases;
@@ -91,7 +92,13 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
   if (step < job.steps && !options.signal?.aborted) {
     throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
   }
-  return step;
+  return { steps: step, cursor };
+}
+
+/** Steps done, and where the data goes on. */
+interface Place {
+  readonly steps: number;
+  readonly cursor: Json | undefined;
 }
 
 /** The same batches; the time that each took to come is told. */
@@ -170,4 +177,5 @@ async function save({ job, options, store, log, best }: Session, step: number, c
   };
   await saveCheckpoint(checkpointsFolder(options.folder), { step, state, groups }, { keep: keptCheckpoints });
   await best?.checkpointed();
+  await writeTold(options.folder, job.told?.(cursor));
 }

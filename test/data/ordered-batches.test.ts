@@ -12,6 +12,7 @@ const sourceOf = (...parts: readonly (readonly string[])[]): Source => ({
   weight: 1,
   parts: parts.map((_, i) => `part ${i}`),
   partName: "list",
+  files: async () => [],
   open: async (part) => ({
     count: parts[part]!.length,
     name: (index) => `${part}/${index}`,
