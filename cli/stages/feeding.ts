@@ -21,7 +21,13 @@ import type {
   StageSetting,
   TextCodec,
 } from "../../dsl/index.ts";
-import { type Json, type Settings, type TrainingJob, writtenConversation } from "../../runtime/index.ts";
+import {
+  type Json,
+  type Settings,
+  type TrainingBatch,
+  type TrainingJob,
+  writtenConversation,
+} from "../../runtime/index.ts";
 
 /** Samples that are not trained on, and what a stage is fed of them. */
 export interface ValidationBatch {
@@ -63,6 +69,7 @@ export async function feedStage(
     await opened.dispose();
     throw error;
   });
+  const packed = (data!.perRow ?? 1) > 1; // a row of inputs then has several samples
   const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
   const made = (samples: readonly SampleOf<SampleKind>[], context: FeedContext) => {
     requireClasses(data!, samples);
@@ -75,15 +82,17 @@ export async function feedStage(
     let before = cursor ?? null; // steps end with their last part: no run goes on from another
     for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note)) {
       const { listing: _, skipped: __, ...place } = after;
-      const inputs: Feeds[] = [];
+      const inputs: Pick<TrainingBatch, "feeds" | "names">[] = [];
       for (let part = 0; part < parts; part += 1) {
         const key = (parts === 1 ? place : [place, part]) as unknown as Json;
         const [from, to] = [part * batch, (part + 1) * batch];
         const context = contextOf(text, seed, key, counts.add);
-        inputs.push({ pixels: rowsOf(pixels, from, to), ...made(rows(samples).slice(from, to), context) });
+        const own = rows(samples).slice(from, to);
+        const feeds = { pixels: rowsOf(pixels, from, to), ...made(own, context) };
+        inputs.push({ feeds, ...(packed ? {} : { names: own.map(nameOf) }) });
       }
       const next = { ...after, changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) } as unknown as Json;
-      for (const [part, feeds] of inputs.entries()) yield { feeds, next: part + 1 < parts ? before : next };
+      for (const [part, made] of inputs.entries()) yield { ...made, next: part + 1 < parts ? before : next };
       before = next;
     }
   }
@@ -112,6 +121,11 @@ export async function feedStage(
     },
   };
 }
+
+const nameOf = (sample: object): string => {
+  const { image, id } = sample as { readonly image?: string; readonly id?: string };
+  return image ?? `conversation ${id}`;
+};
 
 /** What a stage's checkpoints keep of its data. */
 interface StageCursor extends DataCursor {

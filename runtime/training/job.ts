@@ -70,6 +70,8 @@ export interface CompiledStep {
 export interface TrainingBatch {
   /** By input name. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
+  /** What the samples along the axis "batch" are called, in messages on what is wrong with one. */
+  readonly names?: readonly string[];
   /** Where the data goes on after this batch; saved with checkpoints. */
   readonly next: Json;
 }

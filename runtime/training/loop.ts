@@ -9,6 +9,7 @@ import type { BestWeights } from "./best-weights.ts";
 import type { FiguresLog } from "./figures-log.ts";
 import { assertFiniteFigures } from "./finite.ts";
 import { type Figures, type Landing, type Span, startFlight } from "./flight.ts";
+import { type CheckIndices, indexChecks } from "./index-checks.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
 import type { Phases } from "./phases.ts";
@@ -62,7 +63,8 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     [saved, savedAt] = [step, performance.now()];
     clock.turnsTo("readBack");
   };
-  const made = withRandom(told(job.batches(from, (t) => session.progress.note(t))), random.of, done * count);
+  const given = told(job.batches(from, (t) => session.progress.note(t)));
+  const made = withRandom(checked(given, indexChecks(job), done, count), random.of, done * count);
   const batches = ahead(made, batchesAhead, (job.steps - done) * count);
   try {
     let micro = 0;
@@ -108,6 +110,20 @@ async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<Trai
     timeline()?.span("data", "batch", begun, performance.now());
     yield batch;
     begun = performance.now();
+  }
+}
+
+/** The same batches, each looked at; `count` of them make a step. */
+async function* checked(
+  batches: AsyncIterable<TrainingBatch>,
+  check: CheckIndices,
+  done: number,
+  count: number,
+): AsyncGenerator<TrainingBatch> {
+  let made = 0;
+  for await (const batch of batches) {
+    check(batch, done + 1 + Math.floor(made++ / count));
+    yield batch;
   }
 }
 
