@@ -19,7 +19,7 @@ export {
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
 export { isListing, type ListedFile, type Listing, listingChange, listingOf } from "./listing.ts";
-export { type OpenData, type OpenDataOptions, openData, type SampleBatch } from "./open-data.ts";
+export { type OpenData, type OpenDataOptions, type OpenSource, openData, type SampleBatch } from "./open-data.ts";
 export {
   type BatchRows,
   type Cursor,

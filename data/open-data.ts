@@ -1,11 +1,11 @@
 /** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
-import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
 import { checkedCursor, type DataCursor, type OnChange, placeIn } from "./cursor.ts";
 import type { ImageOptions } from "./decoding/render.ts";
 import { renderer } from "./decoding/threads.ts";
-import type { OnSkip } from "./files.ts";
+import type { OnSkip, Skipped } from "./files.ts";
 import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, startOf } from "./grouped-batches.ts";
 import { imageName } from "./images.ts";
@@ -14,9 +14,9 @@ import type { Row } from "./mixture.ts";
 import { streams } from "./order.ts";
 import { orderedBatches } from "./ordered-batches.ts";
 import { pick, seededRandom } from "./random.ts";
-import { streamOf } from "./sample-stream.ts";
+import { amount, type StreamOptions, streamOf } from "./sample-stream.ts";
 import type { RawSample, SampleKind, SampleOf } from "./samples.ts";
-import { isSkipsSoFar, noSkips, skipCounts } from "./skips.ts";
+import { isSkipsSoFar, noSkips, type SkipsSoFar, skipCounts } from "./skips.ts";
 import { findSources } from "./sources/find.ts";
 import type { Source } from "./sources/source.ts";
 
@@ -30,12 +30,19 @@ export interface SampleBatch<K extends SampleKind> {
   readonly cursor: DataCursor;
 }
 
+export interface OpenSource {
+  readonly spec: string;
+  readonly weight: number;
+  /** Samples of an epoch, broken and filtered ones included, where that is known before all is read. */
+  readonly count?: number;
+}
+
 export interface OpenData<K extends SampleKind> {
   readonly kind: K;
   /** For people, a line for each spec: "shards/{000..099}.tar: 100 shards, weight 1". */
   readonly report: readonly string[];
-  /** Samples of an epoch, broken ones included, where that is known without reading all. */
-  readonly count?: number;
+  /** Of each spec, in their order. */
+  readonly sources: readonly OpenSource[];
   /** Names of the classes, by label; of labels alone. */
   readonly classes?: readonly string[];
   /** The files that the data lies in now, in the order of specs. */
@@ -75,7 +82,7 @@ export interface OpenDataOptions<K extends SampleKind = SampleKind> {
 
 const defaultBuffer = 2 ** 14;
 
-/** Finds what the specs stand for and is ready to read it. FileError that lists every spec which is not there. */
+/** Finds what the specs stand for and is ready to read it. FileError that lists every spec which is not there, or holds nothing. */
 export async function openData<K extends SampleKind>(
   specs: readonly string[],
   kind: K,
@@ -85,17 +92,25 @@ export async function openData<K extends SampleKind>(
   const sources = await findSources(specs, kind, readOptions(options));
   const classes = classesOf(sources);
   const filters = await readFilters(options.filters ?? []);
-  const pictures = renderer(options.image, options.workers);
   let note = (_: string) => {};
-  let skips = skipCounts((text) => note(text));
-  const onSkip: OnSkip = (skipped) => skips.add(skipped);
-  const streamOptions = { seed: options.seed, buffer: options.buffer ?? defaultBuffer, onSkip };
+  let skips = skipCounts();
+  const early: Skipped[] = []; // what is met before batches are asked for
+  let onSkip: OnSkip = (skipped) => early.push(skipped);
+  const streamOptions: StreamOptions = {
+    seed: options.seed,
+    buffer: options.buffer ?? defaultBuffer,
+    onSkip: (skipped) => onSkip(skipped),
+    note: (text) => note(text),
+  };
   const open = sources.map((source, i) => streamOf(source, i, streamOptions));
+  const counts = await Promise.all(open.map((stream) => stream.count()));
+  requireSamples(sources, counts, early);
+  const pictures = renderer(options.image, options.workers);
   const drawing = { seed: options.seed, classes: new Map(classes?.map((name, i) => [name, i])) };
   const batchesOptions: BatchesOptions = {
     batch: options.batch,
     seed: options.seed,
-    onSkip,
+    onSkip: streamOptions.onSkip,
     judge: (raw) => judge(filters, raw),
     render: pictures.render,
     ahead: Math.max(2 * pictures.concurrency, options.batch),
@@ -124,19 +139,29 @@ export async function openData<K extends SampleKind>(
   async function* once() {
     for await (const rows of orderedBatches(open, batchesOptions)) yield batchOf(rows);
   }
+  const begin = (noteTo: (text: string) => void, from: SkipsSoFar) => {
+    note = noteTo;
+    skips = skipCounts(note, from);
+    onSkip = skips.add;
+    early.forEach(onSkip);
+  };
   return {
     kind,
-    report: sources.map(describe),
+    report: sources.map((source, i) => describe(source, counts[i])),
+    sources: sources.map(({ spec, weight }, i) => ({
+      spec,
+      weight,
+      ...(counts[i] !== undefined && { count: counts[i] }),
+    })),
     ...(classes ? { classes } : {}),
     files,
     batches(cursor, noteTo) {
-      note = noteTo;
       const { skipped } = (cursor ?? {}) as Partial<DataCursor>;
-      skips = skipCounts((text) => note(text), isSkipsSoFar(skipped) ? skipped : noSkips);
+      begin(noteTo, isSkipsSoFar(skipped) ? skipped : noSkips);
       return prefetch(batches(cursor), 1);
     },
     once(noteTo) {
-      note = noteTo;
+      begin(noteTo, noSkips);
       return prefetch(once(), 1);
     },
     skipped: () => skips.counts(),
@@ -165,8 +190,22 @@ function checkOptions(
   }
 }
 
-const describe = ({ spec, parts, partName, weight }: Source) =>
-  `${spec}: ${parts.length} ${partName}${parts.length === 1 ? "" : "s"}, weight ${weight}`;
+function describe({ spec, parts, partName, weight }: Source, count: number | undefined): string {
+  const found = `${parts.length} ${partName}${parts.length === 1 ? "" : "s"}`;
+  const held = count === undefined ? "how many samples is known when all were read" : amount(count);
+  return `${spec}: ${found}, weight ${weight}, ${held}`;
+}
+
+function requireSamples(
+  sources: readonly Source[],
+  counts: readonly (number | undefined)[],
+  early: readonly Skipped[],
+): void {
+  const empty = sources.filter((_, i) => counts[i] === 0).map(({ spec }) => spec);
+  if (empty.length === 0) return;
+  const why = early.slice(0, 3).map(({ name, reason }) => `\n  ${name}: ${reason}`);
+  throw new FileError(`${empty.join(" and ")} ${empty.length === 1 ? "holds" : "hold"} no sample${why.join("")}`);
+}
 
 function classesOf(sources: readonly Source[]): readonly string[] | undefined {
   const names = new Set(sources.flatMap(({ classes }) => classes ?? []));

@@ -8,6 +8,7 @@ import {
   listingOf,
   type OnChange,
   type OpenData,
+  type OpenSource,
   openData,
   seededRandom,
 } from "../../data/index.ts";
@@ -47,7 +48,7 @@ export interface StageFeeding extends Pick<TrainingJob, "batches"> {
 
 /** Opens the data that a stage's record asks for. Throws UsageError where classes are more than the model has. */
 export async function feedStage(
-  { data }: Pick<Recipe, "data">,
+  { data, steps, batch: rowsOfStep }: Pick<Recipe, "data" | "steps" | "batch">,
   settings: Settings,
   batch: number,
   text: TextCodec | undefined,
@@ -109,11 +110,16 @@ export async function feedStage(
   }
   return {
     batches,
-    report: [...opened.report, ...(judged?.report ?? []).map((line) => `validation: ${line}`)],
+    report: [
+      ...opened.report,
+      epochsText(opened.sources, steps * rowsOfStep),
+      ...(judged?.report ?? []).map((line) => `validation: ${line}`),
+    ],
     told: (cursor) => {
-      const { skipped, changed } = (cursor ?? {}) as Partial<StageCursor>;
+      const { specs = [], places = [], skipped, changed } = (cursor ?? {}) as Partial<StageCursor>;
       const reasons = Object.entries(skipped?.reasons ?? {}).map(([reason, counted]) => [reason, { ...counted }]);
-      return { skipped: Object.fromEntries(reasons), changed: { ...changed } };
+      const epochs = Object.fromEntries(specs.map((spec, i) => [spec, 1 + (places[i]?.epoch ?? 0)]));
+      return { skipped: Object.fromEntries(reasons), changed: { ...changed }, epochs };
     },
     ...(judged && { validation }),
     dispose: async () => {
@@ -126,6 +132,18 @@ const nameOf = (sample: object): string => {
   const { image, id } = sample as { readonly image?: string; readonly id?: string };
   return image ?? `conversation ${id}`;
 };
+
+/** How often a run meets the samples of each source: "8 samples: 1.33 epochs". */
+export function epochsText(sources: readonly OpenSource[], samples: number): string {
+  const total = sources.reduce((sum, { weight }) => sum + weight, 0);
+  const each = sources.map(({ spec, weight, count }) => {
+    const of = sources.length > 1 ? ` of ${spec}` : "";
+    if (count === undefined) return `epochs${of} unknown until all was read once`;
+    const epochs = (samples * weight) / total / count;
+    return `${epochs.toLocaleString("en", { maximumSignificantDigits: 3 })} epochs${of}`;
+  });
+  return `the run trains on ${samples.toLocaleString("en")} samples: ${each.join(", ")}, more of them where samples are skipped`;
+}
 
 /** What a stage's checkpoints keep of its data. */
 interface StageCursor extends DataCursor {

@@ -134,6 +134,7 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
     weight,
     parts: paths,
     partName: place,
+    isListed: place === "folder",
     files: async () => listedFiles(reader.files ? (await Promise.all(paths.map(reader.files))).flat() : paths),
     open: (part, onSkip) => reader.open(paths[part]!, options, onSkip),
     ...(classes ? { classes } : {}),

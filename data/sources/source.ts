@@ -19,8 +19,8 @@ export interface Source {
   readonly parts: readonly string[];
   /** What a part is, in the singular: shard, folder, list. */
   readonly partName: string;
-  /** Samples in all, where that is known without reading everything. */
-  readonly count?: number;
+  /** Whether opening a part costs a look at a folder, and not reading it. */
+  readonly isListed: boolean;
   /** The classes of its samples, sorted. */
   readonly classes?: readonly string[];
   /** The files that its samples lie in, in the order of parts; the pictures that a list names are not among them. */
