@@ -100,11 +100,6 @@ async function build(
   if (!Number.isInteger(rows))
     throw new UsageError(`batch is ${made.batch} and accumulate ${accumulate}: a batch is so many equal parts`);
   const { perRow = 1 } = made.data;
-  // A row finds its pictures among those of all rows, which counts as a comparison of samples.
-  if (perRow > 1 && accumulate > 1)
-    throw new UsageError(
-      `packed=${perRow} and accumulate=${accumulate}: a step of packed rows is computed at once, leave one out`,
-    );
   if (rows % perRow !== 0)
     throw new UsageError(
       `${rows} samples are fed at once, ${perRow} in a row: let batch / accumulate be a multiple of that`,
