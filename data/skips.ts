@@ -1,6 +1,6 @@
 /** Counts what was skipped by reason, with one name each. */
 import { createHash } from "node:crypto";
-import { isRecord, type OnSkip } from "./files.ts";
+import { inOneLine, isRecord, type OnSkip } from "./files.ts";
 
 interface Counted {
   readonly count: number;
@@ -45,7 +45,7 @@ export function skipCounts(note: (text: string) => void = () => {}, from = noSki
       const mark = markOf(name);
       const general = generalized(reason);
       const key = byReason.has(general) || byReason.size < mostReasons ? general : otherReasons;
-      if (!told.has(key)) note(`skipped ${name}: ${reason}`);
+      if (!told.has(key)) note(inOneLine(`skipped ${name}: ${reason}`));
       told.add(key);
       if (names.has(mark)) return;
       soFar = undefined;

@@ -2,10 +2,10 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { listFolder, type OnSkip } from "../files.ts";
+import { listFolder, type OnSkip, orSystemFault } from "../files.ts";
 import { type SampleKind, sampleKinds } from "../samples.ts";
 import {
-  captionFiles,
+  captionedFiles,
   classFiles,
   classFolders,
   hasMasks,
@@ -50,7 +50,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     list: list(pairOfRecord),
     folder: {
       open: (path, { language }) => openCaptions(path, language),
-      files: captionFiles,
+      files: captionedFiles,
       refuses: async (path) =>
         (await listFolder(path, "image folder")).some(isPicture)
           ? undefined
@@ -92,7 +92,9 @@ export async function findSources(
   if (!sampleKinds.includes(kind))
     throw new UsageError(`samples are of the kinds ${sampleKinds.join(", ")}, not "${kind}"`);
   if (specs.length === 0) throw new FileError("no data is given: name shards, folders or lists");
-  const found = await Promise.all(specs.map((spec) => findSource(spec, kind, options).catch(asFault)));
+  const found = await Promise.all(
+    specs.map((spec) => orSystemFault(findSource(spec, kind, options), spec).catch(asFault)),
+  );
   const faults = found.filter((one) => one instanceof FileError);
   if (faults.length === 0) return withOneNumbering(found as readonly Source[], kind);
   if (faults.length === 1) throw faults[0];
@@ -135,22 +137,29 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
     parts: paths,
     partName: place,
     isListed: place === "folder",
-    files: async () => listedFiles(reader.files ? (await Promise.all(paths.map(reader.files))).flat() : paths),
-    open: (part, onSkip) => reader.open(paths[part]!, options, onSkip),
+    files: async () => listedFiles(await orSystemFault(filesOf(reader, paths), path)),
+    open: (part, onSkip) => orSystemFault(reader.open(paths[part]!, options, onSkip), `${place} "${paths[part]}"`),
     ...(classes ? { classes } : {}),
   };
 }
+
+const filesOf = async ({ files }: Reader, paths: readonly string[]): Promise<readonly string[]> =>
+  files ? (await Promise.all(paths.map(files))).flat() : paths;
 
 async function classesOf(paths: readonly string[]): Promise<readonly string[]> {
   return [...new Set((await Promise.all(paths.map(classFolders))).flat())].sort();
 }
 
-/** A folder of shards stands for its shards. */
+/** A folder of shards stands for its shards. FileError where pictures lie among them, which would be passed over. */
 function withoutShardFolders(path: string): readonly string[] {
   if (!statSync(path).isDirectory()) return [path];
-  const shards = readdirSync(path)
-    .filter((name) => name.endsWith(".tar"))
-    .sort();
+  const names = readdirSync(path);
+  const shards = names.filter((name) => name.endsWith(".tar")).sort();
+  const picture = shards.length > 0 ? names.find(isPicture) : undefined;
+  if (picture !== undefined)
+    throw new FileError(
+      `${path} holds shards (${shards[0]}) and pictures (${picture}): name the shards, as in ${join(path, "*.tar")}, or give each a folder of its own`,
+    );
   return shards.length > 0 ? shards.map((name) => join(path, name)) : [path];
 }
 

@@ -4,15 +4,15 @@ import { readdir } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 import { listFolder } from "../files.ts";
-import { captioned, imageExtensions } from "../folders.ts";
+import { captioned, captionFiles, imageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
 
 /** The pictures of a folder of captions, and the captions beside them. */
-export async function captionFiles(folder: string): Promise<readonly string[]> {
+export async function captionedFiles(folder: string): Promise<readonly string[]> {
   const names = await listFolder(folder, "image folder");
-  const all = new Set(names);
-  const files = names.filter(isPicture).flatMap((picture) => [picture, `${parse(picture).name}.txt`]);
-  return [...new Set(files)].filter((name) => all.has(name)).map((name) => join(folder, name));
+  const texts = captionFiles(names);
+  const files = names.filter(isPicture).flatMap((picture) => [picture, texts.of(picture) ?? picture]);
+  return [...new Set(files)].map((name) => join(folder, name));
 }
 
 export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
@@ -21,7 +21,7 @@ const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.is
 /** cat.jpg beside cat.txt, each line of which is a caption of its own. */
 export async function openCaptions(folder: string, language: string): Promise<Part> {
   const names = await listFolder(folder, "image folder");
-  const texts = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
+  const texts = captionFiles(names);
   const pictures = names.filter(isPicture);
   return {
     count: pictures.length,
