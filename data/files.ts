@@ -117,10 +117,12 @@ export async function orSystemFault<T>(reading: Promise<T> | T, place: string): 
 }
 
 /** An error of the system's as a FileError that names the place; any other as it is. */
-export const asSystemFault = (cause: unknown, place: string): unknown =>
-  typeof (cause as { syscall?: unknown }).syscall === "string"
-    ? new FileError(`${place} cannot be read: ${reasonOf(cause)}`, { cause })
-    : cause;
+export function asSystemFault(cause: unknown, place: string): unknown {
+  const { syscall, path } = cause as { readonly syscall?: unknown; readonly path?: unknown };
+  if (typeof syscall !== "string") return cause;
+  const where = typeof path !== "string" || place.includes(path) ? place : `${place}: ${path}`;
+  return new FileError(`${where} cannot be read: ${reasonOf(cause)}`, { cause });
+}
 
 /** Whether nothing of a text is seen: blanks, controls, and characters without a width. */
 export const isInvisible = (text: string): boolean =>

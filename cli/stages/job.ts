@@ -45,6 +45,7 @@ export const stageRunName = ({ name }: Model, stage: string): string => `${name}
 
 /** The job of a stage of `model`, with the settings that a command line gives it. */
 export async function stageJob(base: Model, source: string, stage: string, args: StageArguments): Promise<LoadedJob> {
+  requireOneLine({ data: args.data, filter: args.filter, validate: args.validate });
   const model = { ...base, config: await sizedBySources(base, args.from) };
   const make = recipeNamed(source, model, stage);
   const reachable = settingsOf(model, make(model.config));
@@ -74,6 +75,17 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const all = { ...job.config, ...given };
   checkJobSettings(job, all);
   return { job, given, config: all };
+}
+
+/** A run keeps what is named as lines. */
+function requireOneLine(options: Readonly<Record<string, readonly string[]>>): void {
+  for (const [name, texts] of Object.entries(options)) {
+    const broken = texts.find((text) => text.includes("\n"));
+    if (broken !== undefined)
+      throw new UsageError(
+        `--${name} ${JSON.stringify(broken)} has a line break: write "?" in its place, or name a link to it`,
+      );
+  }
 }
 
 async function build(

@@ -352,6 +352,7 @@ describe("what cannot be trained", () => {
     expect(await error(...bytes, "--set", "accumulate=3", "--set", "batch=4")).toContain(
       "a batch is so many equal parts",
     );
+    expect(await error(...bytes.slice(0, 4), "a\nb")).toContain('--data "a\\nb" has a line break: write "?"');
     expect(await error(...bytes, "--set", "keep=0.5")).toContain('has no setting "keep"');
     expect(await error(modelFile("../support/job-with-settings.ts"), "--data", "x")).toContain(
       "--data is for a stage of a model: say which with --stage",
