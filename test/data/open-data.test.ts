@@ -72,7 +72,7 @@ describe("openData", () => {
       list,
       Array.from({ length: 16 }, (_, i) => JSON.stringify({ image: `${i % 4}.png`, caption: `c${i}` })).join("\n"),
     );
-    const specs = [folder, `4*${list}`];
+    const specs = [join(folder, "*.tar"), `4*${list}`];
     const options = {
       buffer: 5,
       image: { ...image, augmentation: { scale: [0.2, 1] as const, flip: 0.5, recolour: 0.5 } },
