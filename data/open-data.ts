@@ -139,9 +139,10 @@ export async function openData<K extends SampleKind>(
   async function* once() {
     for await (const rows of orderedBatches(open, batchesOptions)) yield batchOf(rows);
   }
+  const told = new Set<string>(); // reading all again tells nothing anew
   const begin = (noteTo: (text: string) => void, from: SkipsSoFar) => {
     note = noteTo;
-    skips = skipCounts(note, from);
+    skips = skipCounts(note, from, told);
     onSkip = skips.add;
     early.forEach(onSkip);
   };
@@ -161,7 +162,7 @@ export async function openData<K extends SampleKind>(
       return prefetch(batches(cursor), 1);
     },
     once(noteTo) {
-      begin(noteTo, noSkips);
+      begin(noteTo, skips.soFar());
       return prefetch(once(), 1);
     },
     skipped: () => skips.counts(),

@@ -27,11 +27,14 @@ const otherReasons = "other reasons";
 
 /**
  * Each sample is counted once, however many epochs meet it. The first of each reason is told to `note`, also of reasons that
- * were met before `from`.
+ * were met before `from`, unless it is among those `told`.
  */
-export function skipCounts(note: (text: string) => void = () => {}, from = noSkips): SkipCounts {
+export function skipCounts(
+  note: (text: string) => void = () => {},
+  from = noSkips,
+  told = new Set<string>(),
+): SkipCounts {
   const byReason = new Map(Object.entries(from.reasons));
-  const told = new Set<string>();
   const names = new Set(from.known.match(new RegExp(`.{${markLength}}`, "g")));
   let soFar: SkipsSoFar | undefined = from;
   let known = from.known;

@@ -162,7 +162,9 @@ async function comparedFiles(
 ): Promise<Listing> {
   const files = await judged.files();
   if (listing !== undefined) filesAre("validation data", listing, files, onChange, note);
-  return listingOf(files);
+  // Told now, and not after the steps to the first validation.
+  for await (const _ of judged.once(note)) return listingOf(files);
+  throw new UsageError("validation read no sample that can be used: what is wrong with them was told before");
 }
 
 /** Counts what was changed in samples, and tells the first of each kind. */

@@ -1,5 +1,5 @@
 /** `heddle train MODEL --stage S --data ...` on data made here: every stage, alone and in rows, of bundled models and of a stranger's. */
-import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openSafetensors } from "../../runtime/index.ts";
 import { colourData } from "./colour-data.ts";
@@ -354,6 +354,12 @@ describe("what cannot be trained", () => {
     );
     expect(await error(...bytes.slice(0, 4), "a\nb")).toContain('--data "a\\nb" has a line break: write "?"');
     expect(await error(...bytes, "--set", "keep=0.5")).toContain('has no setting "keep"');
+    mkdirSync(folder.at("unusable"));
+    for (const name of ["a.png", "a.txt"]) writeFileSync(folder.at("unusable", name), "no picture");
+    const validated = [file("own-towers"), "--stage", "contrast", "--data", folder.at("pairs"), ...small];
+    const unusable = await error(...validated, "--validate", folder.at("unusable"));
+    expect(unusable).toContain("validation read no sample that can be used: what is wrong with them was told before");
+    expect(unusable).not.toContain("1/4 steps");
     expect(await error(modelFile("../support/job-with-settings.ts"), "--data", "x")).toContain(
       "--data is for a stage of a model: say which with --stage",
     );
