@@ -120,6 +120,7 @@ function commands(done: (status: number) => void): Command {
       ).choices([...precisions]),
     )
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
+    .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
     .option(...memory)

@@ -1,5 +1,6 @@
 /** Image files to pixels: png, jpg, webp and svg, decoded and resized off the main thread by sharp. */
-import { stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
@@ -32,6 +33,7 @@ const formats: readonly string[] = ["png", "jpeg", "webp", "svg"];
 const svgUnitsPerInch = 72; // the density at which librsvg draws one user unit as one pixel
 const pixelLimit = 100_000_000; // a decompression bomb is refused before it is decoded
 const enlargedLimit = 16_000_000; // and so is a thin picture, which padding or cropping would make enormous
+const mostEnlarged = 4; // photos and panoramas become at most so many times as large as they are
 
 /** What a source is called in messages. */
 export const imageName = (source: ImageSource): string => (typeof source === "string" ? source : source.name);
@@ -154,12 +156,13 @@ async function inputOf(source: ImageSource): Promise<string | Uint8Array> {
   if (typeof source !== "string") return source.bytes;
   // Reading a pipe would wait for ever.
   if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
+  await access(source, constants.R_OK); // the decoder would call it of another format
   return source;
 }
 
 async function padded(picture: Opened, geometry: Geometry): Promise<Pixels> {
   const side = Math.max(picture.width, picture.height);
-  checkArea(side, side);
+  checkArea(side, side, picture);
   const [left, top] = [Math.floor((side - picture.width) / 2), Math.floor((side - picture.height) / 2)];
   const [right, bottom] = [side - picture.width - left, side - picture.height - top];
   const [r, g, b] = geometry.fill ?? meanColour;
@@ -174,7 +177,7 @@ async function resized(picture: Opened, { size, fit }: Geometry): Promise<Pixels
   const [width, height] = [stretch(picture.width), stretch(picture.height)];
   const centred = { left: halfEven((width - size) / 2), top: halfEven((height - size) / 2), width: size, height: size };
   if (width > picture.width || height > picture.height) {
-    checkArea(width, height);
+    checkArea(width, height, picture);
     // libvips enlarges with a shift of half a pixel of the result, which models trained with Pillow do not expect.
     return cutPixels(resizePixels(await raw(picture.image), width, height), centred);
   }
@@ -182,9 +185,13 @@ async function resized(picture: Opened, { size, fit }: Geometry): Promise<Pixels
   return raw(image.extract(centred));
 }
 
-function checkArea(width: number, height: number): void {
-  if (width * height <= enlargedLimit) return;
-  throw new FileError(`it is too long and narrow: it would have to become ${width} x ${height} pixels`);
+function checkArea(width: number, height: number, from: Pick<Opened, "width" | "height">): void {
+  const area = width * height;
+  const most = Math.max(enlargedLimit, Math.min(pixelLimit, mostEnlarged * from.width * from.height));
+  if (area <= most) return;
+  const sides = [from.width, from.height];
+  const what = Math.max(...sides) > mostEnlarged * Math.min(...sides) ? "long and narrow" : "large";
+  throw new FileError(`it is too ${what}: it would have to become ${width} x ${height} pixels`);
 }
 
 async function raw(image: Sharp): Promise<Pixels> {
