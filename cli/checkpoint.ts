@@ -8,12 +8,13 @@ import {
   bundledModels,
   fitPositions,
   type PublishedModel,
+  publishedConfigNotes,
   publishedModelName,
   readPublishedConfig,
   withPublishedSizes,
   writePublishedConfig,
 } from "../models/index.ts";
-import { openSafetensors } from "../runtime/index.ts";
+import { escapeControls, openSafetensors } from "../runtime/index.ts";
 import { ownConfig } from "./own-config.ts";
 
 /** Whether a path is a folder; false where nothing is. */
@@ -62,7 +63,10 @@ async function readConfig(folder: string): Promise<PublishedModel | undefined> {
   try {
     const json: unknown = JSON.parse(text);
     if (typeof json !== "object" || json === null || Array.isArray(json)) throw new UsageError("it is no JSON object");
-    return readPublishedConfig(json as Readonly<Record<string, unknown>>);
+    const fields = json as Readonly<Record<string, unknown>>;
+    const published = readPublishedConfig(fields);
+    for (const note of publishedConfigNotes(fields)) process.stderr.write(`${escapeControls(`${path}: ${note}`)}\n`);
+    return published;
   } catch (error) {
     if (error instanceof HeddleError || error instanceof SyntaxError) throw new UsageError(`${path}: ${error.message}`);
     throw error;
