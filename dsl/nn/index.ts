@@ -10,6 +10,5 @@ export * from "./embedding.ts";
 export * from "./linear.ts";
 export * from "./mlp.ts";
 export * from "./norm.ts";
-export * from "./options.ts";
 export * from "./resize.ts";
 export * from "./rotary.ts";

@@ -1,9 +1,9 @@
 /** Feed-forward blocks. */
 import type { Axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, gelu, mul, silu, type Tensor, typed } from "../tensor.ts";
 import { type LinearOptions, linear } from "./linear.ts";
-import { checkOptions } from "./options.ts";
 
 /** A function of each element: `gelu`, `geluTanh`, `quickGelu`, `silu`, `relu`, or one of one's own. */
 export type Activation = (x: AnyTensor) => AnyTensor;

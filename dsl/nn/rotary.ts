@@ -1,6 +1,7 @@
 /** Rotary position embedding: pairs of elements are turned by an angle that grows with the position. */
 import { type Dim, ops, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import {
   type AnyTensor,
   add,
@@ -22,7 +23,6 @@ import {
   table,
   typed,
 } from "../tensor.ts";
-import { checkOptions } from "./options.ts";
 
 /**
  * How models are made to read longer texts than they were trained on. "linear": positions are divided by `factor` (Chen et

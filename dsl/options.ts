@@ -1,5 +1,5 @@
 /** Options of layers, where a misspelt one would be passed over in silence: Node runs TypeScript without checking types. */
-import { didYouMean, UsageError } from "../../compiler/index.ts";
+import { didYouMean, UsageError } from "../compiler/index.ts";
 
 /** Throws UsageError for an option that the layer does not have, naming it and those that it has. */
 export function checkOptions<O extends object>(
