@@ -1,6 +1,7 @@
 /** Batch normalization, with statistics that training keeps for later. */
 import { ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import {
   type AnyTensor,
@@ -46,6 +47,7 @@ export function batchNorm<A extends string, C extends A>(
   channel: Axis<C>,
   options: BatchNormOptions,
 ): Tensor<A> {
+  checkOptions("batchNorm", options, { epsilon: true, momentum: true, updates: true });
   const { epsilon = 1e-5 } = options;
   const [weight, bias] = [p.parameter("weight", [channel], ones), p.parameter("bias", [channel], zeros)];
   if (p.training) {
