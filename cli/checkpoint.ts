@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { UsageError } from "../compiler/index.ts";
 import { type Config, type ConfigCodec, isDescribedBy, type JsonRecord, type Model } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
-import { openSafetensors } from "../runtime/index.ts";
+import { escapeControls, openSafetensors } from "../runtime/index.ts";
 import { configJson, flattened, type OwnConfig, readOwnConfig, withKnown } from "./own-config.ts";
 
 /** Whether a path is a folder; false where nothing is. */
@@ -63,7 +63,11 @@ const understood = (path: string, codec: ConfigCodec, json: JsonRecord): boolean
 
 function readBy(path: string, codec: ConfigCodec, json: JsonRecord, config: Config): Config {
   return naming(path, () => {
-    if (typeof json.model_type === "string" && codec.types.includes(json.model_type)) return codec.read(json, config);
+    if (typeof json.model_type === "string" && codec.types.includes(json.model_type)) {
+      const read = codec.read(json, config);
+      for (const note of codec.notes?.(json) ?? []) process.stderr.write(`${escapeControls(`${path}: ${note}`)}\n`);
+      return read;
+    }
     const type = json.model_type === undefined ? "missing" : JSON.stringify(json.model_type);
     throw new UsageError(`"model_type" is ${type}, one of ${codec.types.join(", ")} is needed`);
   });

@@ -39,23 +39,26 @@ export async function checkpointPreprocessing(
     path,
     mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
     std,
-    geometry: geometryOf(json, size, wrong),
+    geometry: { ...geometryOf(json, size, wrong), interpolation: filterOf(json, wrong) },
   };
 }
 
 /** The file that says how pictures of `size` pixels are prepared, for tools that read checkpoints. */
-export const preprocessorConfig = ({ mean, std, fit = "crop" }: Preprocessing, size: number): JsonRecord => {
+export const preprocessorConfig = (
+  { mean, std, fit = "crop", margin = 1, interpolation = "bicubic" }: Preprocessing,
+  size: number,
+): JsonRecord => {
   const ofClasses = typeof fit === "object" ? (fit.classify ?? "crop") : fit;
   return {
     image_processor_type: "CLIPImageProcessor",
     do_resize: true,
-    size: ofClasses === "crop" ? { shortest_edge: size } : { height: size, width: size },
+    size: ofClasses === "crop" ? { shortest_edge: Math.round(margin * size) } : { height: size, width: size },
     do_center_crop: ofClasses === "crop",
     ...(ofClasses === "crop" && { crop_size: { height: size, width: size } }),
     do_normalize: true,
     image_mean: mean,
     image_std: std,
-    resample: bicubic,
+    resample: Object.entries(filters).find(([, name]) => name === interpolation)?.[0],
   };
 };
 
@@ -63,8 +66,8 @@ type Wrong = (key: string, why: string) => FileError;
 
 export const preprocessorFile = "preprocessor_config.json";
 
-/** Pillow's numbers of resampling filters. */
-const bicubic = 3;
+/** Pillow's numbers of the resampling filters that are here. */
+const filters: Readonly<Record<number, Geometry["interpolation"]>> = { 1: "lanczos", 2: "bilinear", 3: "bicubic" };
 
 /** Throws for what nothing here does. */
 function requireAsExpected(json: JsonRecord, wrong: Wrong): void {
@@ -73,8 +76,13 @@ function requireAsExpected(json: JsonRecord, wrong: Wrong): void {
   const isRescaled = json.do_rescale !== false;
   if (!isRescaled || typeof factor !== "number" || Math.abs(factor * 255 - 1) > 1e-6)
     throw wrong(isRescaled ? "rescale_factor" : "do_rescale", "and models here see pixels from 0 to 1");
-  if (json.resample !== undefined && json.resample !== bicubic)
-    throw wrong("resample", `and pictures are resized bicubically here, which is ${bicubic}`);
+}
+
+function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpolation"] {
+  const filter = Object.hasOwn(filters, String(resample)) ? filters[Number(resample)] : undefined;
+  if (filter) return filter;
+  const known = Object.entries(filters).map(([number, name]) => `${number} (${name})`);
+  throw wrong("resample", `one of ${known.join(", ")} is needed`);
 }
 
 /** Squashed to a height and a width, or resized by the short side and cut from the centre. */
@@ -96,6 +104,6 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
   const cropped = sides("crop_size").square ?? resized.short ?? resized.square ?? size;
   const short = resized.short ?? resized.square ?? cropped;
   if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
-  if (short === cropped) return { fit: "crop" };
-  throw wrong("size", `and pictures are cut here from their short side as it is, ${cropped} for crop_size`);
+  if (short < cropped) throw wrong("size", `and a square of ${cropped} pixels cannot be cut out of it`);
+  return { fit: "crop", short: Math.round((short / cropped) * size) }; // in proportion at another size of one's own
 }

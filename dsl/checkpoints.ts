@@ -48,6 +48,8 @@ export interface ConfigCodec<C extends Config = Config> {
    * model would not obey.
    */
   read(json: JsonRecord, config: C): C;
+  /** For people: fields that nobody here knows, and that may matter. */
+  notes?(json: JsonRecord): readonly string[];
   /** Undefined for settings that the published form cannot say. */
   write(config: C): JsonRecord | undefined;
   /**

@@ -9,6 +9,7 @@ export {
   type HostTensor,
   hostTensor,
   isParameter,
+  mulDims,
   normal,
   ones,
   symbol,

@@ -15,6 +15,10 @@ export type PictureMode = "features" | "classify" | "retrieve" | "caption" | "ch
 export interface Preprocessing {
   /** One for all modes, or the fit of each; "crop" where it is not said. */
   readonly fit?: PictureFit | { readonly [mode in PictureMode]?: PictureFit };
+  /** What the short side becomes before a crop, over the picture's size: 256 / 224 in much of the field. Default 1. */
+  readonly margin?: number;
+  /** Of Pillow's filters; default bicubic. */
+  readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
   /** Of red, green and blue in [0, 1]: a model sees (pixel - mean) / std. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];

@@ -72,6 +72,7 @@ export { type JobReport, writeJobReport } from "./report/job-report.ts";
 export { writeRunReport } from "./report/run-report.ts";
 export type { Card, Cell, Chart, Fact, Mark, Picture, Remark, Section, Text, Words } from "./report/section.ts";
 export { percent } from "./report/sections-html.ts";
+export { writeFinite } from "./safetensors/finite.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {
   describeMatch,

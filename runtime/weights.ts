@@ -16,6 +16,7 @@ import {
 import type { CheckpointPlace } from "../dsl/index.ts";
 import { byParameter, fromPlaces, intoPlace, isWhole, shareOf } from "./checkpoint-places.ts";
 import { fileError, quoted } from "./file-errors.ts";
+import { NotFinite } from "./safetensors/finite.ts";
 import type { StoredTensor as TensorOfFile } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
 import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
@@ -280,12 +281,18 @@ export function requireFinite(path: string, name: string, values: Float32Array |
   throw notFinite(path, name, first + at, values[at]!);
 }
 
-const notFinite = (path: string, name: string, element: number, value: number): FileError =>
-  fileError(
+const notFinite = (path: string, name: string, element: number, value: number): FileError => {
+  const { message } = fileError(
     path,
     `tensor ${quoted(name)}: element ${element} is ${value}, and weights are finite`,
     "take an earlier checkpoint, or copy or download this one again",
   );
+  return new NotFinite(
+    message,
+    name,
+    `tensor ${quoted(name)}, element ${element}: it is ${value}, and weights are finite`,
+  );
+};
 
 /** Floats whose exponent is all ones are NaN or infinite; looking at bits costs the same for both widths. */
 function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float32Array | Float16Array): number {

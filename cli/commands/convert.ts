@@ -11,6 +11,7 @@ import {
   startProgress,
   type TensorToWrite,
   tensorsInLayout,
+  writeFinite,
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { isFolder, weightsOf } from "../checkpoint.ts";
@@ -84,7 +85,12 @@ async function write(
   const begun = performance.now();
   const options = { maxShardBytes: args.shardSize, signal };
   try {
-    const written = await withProgress(tensors, (shown) => writeModelFolder(args.out, shown, companions, options));
+    const written = await writeFinite(
+      args.out,
+      tensors,
+      (finite) => withProgress(finite, (shown) => writeModelFolder(args.out, shown, companions, options)),
+      signal,
+    );
     const seconds = (performance.now() - begun) / 1000;
     const facts = {
       out: args.out,

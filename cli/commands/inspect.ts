@@ -86,6 +86,8 @@ export interface Inspection {
   readonly model: string;
   readonly parameters: number;
   readonly tensors: number;
+  /** Elements that are kept with the parameters and not learned; absent where there are none. */
+  readonly buffers?: number;
   readonly parametersByGroup: Readonly<Record<string, number>>;
   readonly sizes: Sizes;
   /** What else --graph takes, and what it is; absent for a training step. */
@@ -295,11 +297,12 @@ async function inspectedJob(
 
 /** What is said of a training step rather than of its graph. */
 function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
-  const { all, tensors, byGroup, trained, trainedTensors } = parameterFigures(subject);
+  const { all, tensors, buffers, byGroup, trained, trainedTensors } = parameterFigures(subject);
   return {
     model: subject.step.graph.name,
     parameters: all,
     tensors,
+    ...(buffers > 0 && { buffers }),
     parametersByGroup: byGroup,
     trainable: { stage, parameters: trained, tensors: trainedTensors },
     settings: stageSettings(subject.step),
@@ -336,11 +339,12 @@ function inspect(
 ): Inspection {
   const programs = step && ofEachGraph(step, (part, dtype) => compiled(part, sizes, { ...args, dtype }));
   const program = programs?.step ?? compiled(graph, sizes, args);
-  const { parameters, tensors, byGroup } = countParameters(graph);
+  const { parameters, tensors, buffers, byGroup } = countParameters(graph);
   return {
     model: graph.name,
     parameters,
     tensors,
+    ...(buffers > 0 && { buffers }),
     parametersByGroup: byGroup,
     sizes,
     macs: { exact: countMacs(graph, sizes), paper: null },
@@ -382,6 +386,7 @@ function describe(r: Inspection): string {
     ["model", r.model],
     ["parameters", `${digits(r.parameters)} in ${digits(r.tensors)} tensors`],
     ...(groups.length > 1 ? groups : []),
+    ...(r.buffers === undefined ? [] : [["buffers", `${digits(r.buffers)}, which are not learned`] as const]),
     ...(r.trainable
       ? [
           [

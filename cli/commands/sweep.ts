@@ -14,7 +14,7 @@ import {
   type SizedAxis,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Config, type Model, trace } from "../../dsl/index.ts";
+import { type Config, configure, type Model, trace } from "../../dsl/index.ts";
 import { createSession } from "../../runtime/index.ts";
 import { openDevice, parseDevice } from "../device.ts";
 import { loadConfigured } from "../load.ts";
@@ -57,7 +57,10 @@ export async function sweepCommand(source: string, args: SweepArguments): Promis
       `--sweep varies the shape of a model with the settings ${shapeSettings.join(", ")}, such as internvit-6b; "${source}" has no ${missing ?? "settings"}`,
     );
   const config = given as ShapeConfig;
-  const budget = args.budget ?? countParameters(trace(model, config)).parameters;
+  const budget = args.budget ?? roundedBudget(countParameters(trace(model, config)).parameters);
+  process.stderr.write(
+    `budget: ${digits(budget)} parameters${args.budget === undefined ? ", as many as the model has" : ""}\n`,
+  );
   const grid = parseGrid(args.sweep, config);
   const shapes: Shape[] = [];
   for (const depth of grid.depth)
@@ -67,6 +70,10 @@ export async function sweepCommand(source: string, args: SweepArguments): Promis
   process.stdout.write(args.json ? `${json({ model: source, budget, shapes })}\n` : describe(shapes));
   return 0;
 }
+
+/** In whole billions where there are several, as the paper's: from 6 billion, not 5.9, follow its six shapes. */
+const roundedBudget = (parameters: number): number =>
+  parameters >= 2e9 ? Math.round(parameters / 1e9) * 1e9 : parameters;
 
 function parseGrid(sweep: readonly string[], c: ShapeConfig): Record<Key, number[]> {
   const grid: Record<Key, number[]> = { depth: [c.depth], headDim: [c.width / c.heads], mlpRatio: [c.mlp / c.width] };
@@ -110,7 +117,7 @@ function fitBudget(
     .filter((heads) => heads >= 1)
     .map((heads) => {
       const config = at(heads);
-      const { parameters } = countParameters(trace(model, config));
+      const parameters = parametersOf(model, config);
       return { config, parameters, off: Math.abs(parameters - budget) };
     });
   const best = candidates.reduce((a, b) => (a.off <= b.off ? a : b));
@@ -118,6 +125,13 @@ function fitBudget(
   throw new UsageError(
     `--budget ${budget} is below what a depth of ${depth} with heads of ${headDim} takes: at least ${digits(best.parameters)}`,
   );
+}
+
+/** Parameters of a model, from those with one block and with two: all blocks are alike. */
+function parametersOf(model: Model, config: ShapeConfig): number {
+  configure(model, config); // refuses a depth that no model has
+  const [one, two] = [1, 2].map((depth) => countParameters(trace(model, { ...config, depth })).parameters);
+  return one! + (two! - one!) * (config.depth - 1);
 }
 
 async function shapeOf(model: Parameters<typeof trace>[0], c: ShapeConfig, args: SweepArguments): Promise<Shape> {

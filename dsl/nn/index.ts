@@ -11,5 +11,6 @@ export * from "./embedding.ts";
 export * from "./linear.ts";
 export * from "./mlp.ts";
 export * from "./norm.ts";
+export * from "./residual.ts";
 export * from "./resize.ts";
 export * from "./rotary.ts";

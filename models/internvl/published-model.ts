@@ -7,6 +7,7 @@ import { internvit6b, isVision, type VisionConfig } from "./internvit.ts";
 import { isText, type TextConfig } from "./llama.ts";
 import {
   type PublishedConfig,
+  publishedConfigNotes,
   readChatConfig,
   readContrastiveConfig,
   readGenerativeConfig,
@@ -150,6 +151,7 @@ export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> =
     const other = publishedModelName(published);
     throw new UsageError(`it is of ${other}, not of ${name}: give the folder as the model`);
   },
+  notes: publishedConfigNotes,
   write: writePublishedConfig,
   sized: (config, json) => sizedByPublished(config, json) as C | undefined,
 });

@@ -36,9 +36,12 @@ export const llamaRules: readonly TensorRule[] = [
     same("self_attn.o_proj.weight", "embed heads*head_dim"),
     same("self_attn.o_proj.bias", "embed"),
     same("post_attention_layernorm.weight", "embed"),
-    same("mlp.gate_proj.weight", "hidden embed"),
-    same("mlp.up_proj.weight", "hidden embed"),
+    ...["gate", "up"].flatMap((x) => [
+      same(`mlp.${x}_proj.weight`, "hidden embed"),
+      same(`mlp.${x}_proj.bias`, "hidden"),
+    ]),
     same("mlp.down_proj.weight", "embed hidden"),
+    same("mlp.down_proj.bias", "embed"),
   ]),
   same("norm.weight", "embed"),
 ];
