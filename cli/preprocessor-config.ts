@@ -58,7 +58,7 @@ export const preprocessorConfig = (
     do_normalize: true,
     image_mean: mean,
     image_std: std,
-    resample: Object.entries(filters).find(([, name]) => name === interpolation)?.[0],
+    resample: Number(Object.entries(filters).find(([, name]) => name === interpolation)![0]),
   };
 };
 

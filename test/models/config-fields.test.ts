@@ -186,7 +186,7 @@ describe("a config.json", () => {
 
   test("says nothing where all its fields are known", () => {
     for (const json of [...Object.values(configs), whole]) expect(publishedConfigNotes(json)).toEqual([]);
-    for (const { model } of bundled) {
+    for (const model of bundledModels) {
       const json = writePublishedConfig(model.config);
       if (json) expect([model.name, publishedConfigNotes(json)]).toEqual([model.name, []]);
     }

@@ -58,12 +58,21 @@ export async function lookingOf(
   const ofRecord = record?.fit;
   const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
   const usual = typeof ofRecord === "string" ? ofRecord : "crop";
-  const geometry: Geometry = { size, ...found?.geometry, fit: asked ?? ofMode ?? found?.geometry.fit ?? usual };
+  const ofShape = record && {
+    ...(record.margin !== undefined && { short: Math.round(record.margin * size) }),
+    ...(record.interpolation && { interpolation: record.interpolation }),
+  };
+  const fit = asked ?? ofMode ?? found?.geometry.fit ?? usual;
+  const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  say(`pictures: ${size} × ${size}, ${geometry.fit}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  say(`pictures: ${size} × ${size}, ${shapeText(geometry)}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std } };
 }
+
+/** "crop from 256, bilinear" */
+const shapeText = ({ size, fit, short = size, interpolation = "bicubic" }: Geometry): string =>
+  `${fit}${fit === "crop" && short !== size ? ` from ${short}` : ""}, ${interpolation}`;
 
 /** Pictures that are read once, however often they are asked for. */
 export interface Album extends Looking {
