@@ -10,6 +10,7 @@ export * from "./dropout.ts";
 export * from "./embedding.ts";
 export * from "./linear.ts";
 export * from "./mlp.ts";
+export * from "./multi-head-attention.ts";
 export * from "./norm.ts";
 export * from "./residual.ts";
 export * from "./resize.ts";
