@@ -5,9 +5,7 @@ export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
 export { type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type DataCursor, filesAre, type OnChange } from "./cursor.ts";
-export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
-export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
-export { isRecord, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
+export { isRecord, listFolder, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
   decodeImage,

@@ -9,8 +9,6 @@ import {
   type ContrastiveBatch,
   type Cursor,
   contrastiveBatches,
-  emojiItems,
-  emojiSet,
   epochBatches,
   firstBatch,
   type Item,
@@ -19,6 +17,7 @@ import {
   readShard,
   streamBatches,
 } from "../../data/index.ts";
+import { emojiItems, emojiSet } from "../../examples/emoji/set.ts";
 import { collect, picture, skips, temporaryFolder, writeTar } from "./support.ts";
 
 const item = (group: string, n = 0): Item => ({

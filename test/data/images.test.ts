@@ -3,7 +3,8 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { decodeImage, emojiSet, imageDataUri, imageStore, meanColour } from "../../data/index.ts";
+import { decodeImage, imageDataUri, imageStore, meanColour } from "../../data/index.ts";
+import { emojiSet } from "../../examples/emoji/set.ts";
 import { picture, skips, temporaryFolder } from "./support.ts";
 
 const red = { r: 250, g: 10, b: 20 };
