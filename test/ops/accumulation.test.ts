@@ -158,11 +158,13 @@ const cases: readonly (readonly [string, Stage["loss"], Partial<Stage>])[] = [
 ];
 
 describe.each(cases)("%s", (_, loss, changes) => {
-  it.each([2, 4, 8])("in %d micro-batches is that of the whole batch", async (count) => {
-    const want = await run("whole", 5, step(loss, 1, changes), referenceBackend());
-    const got = await run("parts", 5, step(loss, count, changes), referenceBackend());
-    expect(excess(got.losses, want.losses, 1e-9, 1e-9)).toBeLessThanOrEqual(0);
-    expect(excess(got.values, want.values, 1e-7, 1e-7)).toBeLessThanOrEqual(0); // weights begin and end as f32
+  it("in 2 micro-batches or 8 is that of the whole batch", async () => {
+    const want = await run("whole", 4, step(loss, 1, changes), referenceBackend());
+    for (const count of [2, 8]) {
+      const got = await run(`parts-${count}`, 4, step(loss, count, changes), referenceBackend());
+      expect(excess(got.losses, want.losses, 1e-9, 1e-9)).toBeLessThanOrEqual(0);
+      expect(excess(got.values, want.values, 1e-7, 1e-7)).toBeLessThanOrEqual(0); // weights begin and end as f32
+    }
   });
 });
 
