@@ -13,7 +13,7 @@ import {
   sourceOf,
 } from "../compiler/index.ts";
 import { configure, trainingStep } from "../dsl/index.ts";
-import { bundled } from "../models/index.ts";
+import { bundledModels } from "../models/index.ts";
 import { fillRandom } from "../runtime/index.ts";
 import { median } from "./statistics.ts";
 
@@ -46,7 +46,7 @@ export async function randomBench(argv: readonly string[]): Promise<number> {
 }
 
 function measured([name, stage, batch, set = {}]: (typeof cases)[number], runs: number): string {
-  const { model } = bundled.find((b) => b.model.name === name)!;
+  const model = bundledModels.find((m) => m.name === name)!;
   const recipe = model.stages![stage]!(configure(model as never, {} as never) as never, { batch, ...set });
   const { graph } = trainingStep(recipe.stage);
   const inputs = bindSizes(graph, { batch }).inputs.filter((n) => sourceOf(n) === "random");
