@@ -1,7 +1,6 @@
-/** LLaVA-style instruction data: a JSON array of conversations about pictures of one folder. */
+/** LLaVA-style instruction data: conversations about pictures of one folder. */
 import { FileError } from "../compiler/index.ts";
-import { insideFolder, isRecord, type OnSkip, orSkip, reasonOf, requirePath, requireWellFormed } from "./files.ts";
-import { jsonElements } from "./json-elements.ts";
+import { insideFolder, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 
 /** One utterance; the files call the roles "human" and "gpt". */
 export interface Turn {
@@ -23,31 +22,6 @@ const roles: Readonly<Record<string, Turn["role"]>> = {
   gpt: "assistant",
   assistant: "assistant",
 };
-
-/**
- * Streams the conversations of a file, holding one at a time, so a file of gigabytes needs little memory.
- * An entry that is malformed, or whose picture lies outside `imageFolder`, goes to `onSkip`; so does the end of a file
- * that was cut off. FileError when the file or folder is missing or the file is no JSON array.
- */
-export async function* readInstructions(
-  file: string,
-  imageFolder: string,
-  options: { readonly onSkip: OnSkip },
-): AsyncGenerator<Instruction, void, undefined> {
-  await requirePath(file, "file", "instruction file");
-  await requirePath(imageFolder, "folder", "image folder");
-  let index = 0;
-  for await (const element of jsonElements(file, options.onSkip)) {
-    const name = `${file}[${index}]`;
-    const instruction = await orSkip(parse(element.text, index, imageFolder), name, options.onSkip);
-    index += 1;
-    if (instruction) yield instruction;
-  }
-}
-
-async function parse(element: string, index: number, imageFolder: string): Promise<Instruction> {
-  return instructionOf(parseRecord(element), index, imageFolder);
-}
 
 /** The conversation that a record of such a file holds; FileError where it is malformed. */
 export function instructionOf(

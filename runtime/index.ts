@@ -131,11 +131,9 @@ export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
   type FloatDType,
-  memoryWeights,
   openWeights,
   ownLayout,
   permute,
-  readAllWeights,
   type StoredParameter,
   tensorsInLayout,
   type Weights,

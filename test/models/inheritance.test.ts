@@ -28,13 +28,13 @@ import {
   inheritWeights,
   initialValue,
   keptParameters,
-  memoryWeights,
   tensorsInLayout,
   tensorToWrite,
   writeModel,
   writeSafetensors,
 } from "../../runtime/index.ts";
 import { tinyConfig } from "../support/tiny-job.ts";
+import { memoryWeights } from "../support/weights.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-inherit-"));
 afterAll(() => rmSync(root, { recursive: true }));
