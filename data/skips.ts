@@ -33,4 +33,5 @@ export function skipCounts(note: (text: string) => void = () => {}): SkipCounts 
 }
 
 /** Reasons that differ in a name or in a number alone are one; the bounds of filters and "UTF-8" stay. */
-const generalized = (reason: string) => reason.replace(/"[^"]*"/g, '"…"').replace(/(?<![=<>.]\s*|[A-Za-z]-)\b\d+\b/g, "#");
+const generalized = (reason: string) =>
+  reason.replace(/"[^"]*"/g, '"…"').replace(/(?<![=<>.]\s*|[A-Za-z]-)\b\d+\b/g, "#");

@@ -5,4 +5,6 @@ export interface Format {
   readonly write: (folder: string) => Promise<readonly string[]>;
   /** Reads it whole. Throws where a broken one is taken for something that it is not. */
   readonly read: (folder: string) => Promise<void>;
+  /** Whether a file whose end is missing must be refused. */
+  readonly endsItself?: true;
 }

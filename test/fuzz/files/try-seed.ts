@@ -1,5 +1,5 @@
 /** One broken file: it is read, or refused with one of our errors. Anything else is a finding. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HeddleError, InternalError } from "../../../compiler/index.ts";
@@ -16,22 +16,38 @@ export interface Example {
 
 export async function openExample(format: Format): Promise<Example> {
   const root = mkdtempSync(join(tmpdir(), `heddle-fuzz-${format.name}-`));
-  const [sound, copy] = [join(root, "sound"), join(root, "copy")];
-  cpSync(mkdtempSync(join(root, "empty-")), sound, { recursive: true });
+  const around = join(root, "around"); // so that a name like ../../x is seen here
+  const [sound, copy] = [join(around, "sound"), join(around, "copy")];
+  mkdirSync(sound, { recursive: true });
   const files = await format.write(sound);
   return {
     format,
     trySeed: async (seed) => {
       const file = files[seed % files.length]!;
-      const bytes = mutated(readFileSync(join(sound, file)), seed);
+      const whole = readFileSync(join(sound, file));
+      const bytes = mutated(whole, seed);
       rmSync(copy, { recursive: true, force: true });
       cpSync(sound, copy, { recursive: true });
       writeFileSync(join(copy, file), bytes);
-      const fault = await faultOf(() => format.read(copy));
+      const isCut = bytes.length < whole.length && whole.subarray(0, bytes.length).equals(bytes);
+      const read = () => format.read(copy);
+      const fault = (await faultOf(format.endsItself && isCut ? () => refused(read) : read)) ?? strayFile(root);
       return fault && `${format.name} seed ${seed} (${file}): ${fault}`;
     },
     dispose: () => rmSync(root, { recursive: true, force: true }),
   };
+}
+
+async function refused(read: () => Promise<void>): Promise<void> {
+  await read();
+  throw new Error("a file whose end is missing is read as if it were whole");
+}
+
+/** What lies outside the folder that was read. */
+function strayFile(root: string): string | undefined {
+  const names = [...readdirSync(root), ...readdirSync(join(root, "around"))];
+  const stray = names.find((name) => !["around", "copy", "sound"].includes(name));
+  return stray && `it left ${stray} outside its folder`;
 }
 
 /** Milliseconds that a small file may take, whatever is in it, and bytes by which the process may grow meanwhile. */
