@@ -120,9 +120,9 @@ const folders: Format = {
     writeFileSync(join(folder, "labels/dog/d.png"), pictures[0]!);
     return ["pairs/b.txt", "pairs/b.png", "labels/cat/a.png", "masks/images/c.png", "masks/annotations/a.png"];
   },
-  read: async (folder) => {
-    for (const kind of ["pairs", "labels", "masks"] as const)
-      await readSamples(join(folder, kind), kind, folder, keys.length);
+  read: (folder, file) => {
+    const kind = file.split("/")[0] as "pairs" | "labels" | "masks";
+    return readSamples(join(folder, kind), kind, folder, keys.length);
   },
 };
 

@@ -35,11 +35,9 @@ async function decodeInAllWays(path: string): Promise<void> {
     () => decodeGrey(source, 4).then((grey) => requireCount(grey.length, 16)),
     () => imageDataUri(source, 8),
   ];
-  let first: unknown;
-  for (const way of ways)
-    await way().catch((error: unknown) => {
-      if (!(first instanceof Error) || !(error instanceof HeddleError)) first = error;
-    });
+  const ends = await Promise.allSettled(ways.map((way) => way()));
+  const errors = ends.flatMap((end) => (end.status === "rejected" ? [end.reason as unknown] : []));
+  const first = errors.find((error) => !(error instanceof HeddleError)) ?? errors[0];
   if (first !== undefined) throw first;
 }
 

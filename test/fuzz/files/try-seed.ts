@@ -30,7 +30,7 @@ export async function openExample(format: Format): Promise<Example> {
       cpSync(sound, copy, { recursive: true });
       writeFileSync(join(copy, file), bytes);
       const isCut = bytes.length < whole.length && whole.subarray(0, bytes.length).equals(bytes);
-      const read = () => format.read(copy);
+      const read = () => format.read(copy, file);
       const fault = (await faultOf(format.endsItself && isCut ? () => refused(read) : read)) ?? strayFile(root);
       return fault && `${format.name} seed ${seed} (${file}): ${fault}`;
     },

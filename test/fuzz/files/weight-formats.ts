@@ -77,7 +77,6 @@ export const weightFormats: readonly Format[] = [
   },
   {
     name: "shard-index",
-    endsItself: true,
     write: async (folder) => {
       await writeModel(folder, [weight(1), weight(2), weight(3)], { maxShardBytes: 100 });
       return ["model.safetensors.index.json"];
