@@ -161,9 +161,14 @@ function classesOf(sources: readonly Source[]): readonly string[] | undefined {
   return names.size > 0 ? [...names].sort() : undefined;
 }
 
+const isOfData = (cursor: CursorState & Partial<DataCursor>): cursor is DataCursor =>
+  Number.isSafeInteger(cursor.seed) &&
+  Array.isArray(cursor.specs) &&
+  cursor.specs.every((spec) => typeof spec === "string");
+
 function checkedCursor(cursor: unknown, specs: readonly string[], seed: number): CursorState {
-  const given = isCursorState(cursor) ? (cursor as CursorState & Partial<DataCursor>) : undefined;
-  if (!given || !Array.isArray(given.specs)) {
+  const given = isCursorState(cursor) && isOfData(cursor) ? cursor : undefined;
+  if (!given) {
     throw new FileError("the data of the checkpoint says nothing of where to go on: it was saved by something else");
   }
   if (JSON.stringify(given.specs) !== JSON.stringify(specs) || given.places.length !== specs.length) {

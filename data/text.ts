@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { Tokenizer as Hub } from "@huggingface/tokenizers";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { isRecord, readJson, reasonOf } from "./files.ts";
-import { requireIds, requirePatterns, withinPatience } from "./tokenizer-checks.ts";
+import { requireIds, requireModel, requirePatterns, requireTokens, withinPatience } from "./tokenizer-checks.ts";
 
 /** Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). */
 export interface Tokenizer {
@@ -112,6 +112,8 @@ export function tokenizerFrom(
 ): Tokenizer {
   const settings = config as Readonly<Record<string, unknown>>;
   requireIds(path, model);
+  requireTokens(path, model);
+  requireModel(path, model);
   requirePatterns(path, model);
   const hub = construct(path, model, settings);
   const inner = (model as { model?: { unk_token?: unknown } }).model;

@@ -146,7 +146,31 @@ describe("readTokenizer", () => {
     },
   );
 
-  it.each([{}, "x", { Regex: 1 }, { String: null }, [[]]])("refuses the pattern %j", async (pattern) => {
+  it.each([
+    ["a type that there is not", { type: "Bpe" }, 'its model is of the type "Bpe", not BPE, Unigram, WordPiece'],
+    ["no type", { type: undefined }, "its model is of the type undefined"],
+    ["two tokens of one id", { vocab: { ...llamaLike.model.vocab, odd: 7 } }, "two tokens of it have one id"],
+    ["no merges", { merges: { 0: "a t" } }, "it has no list of merges"],
+    ["a merge of three", { merges: ["a t", "a t t"] }, "its merge 1 is not of two tokens that make a third"],
+    ["a merge of no token", { merges: ["a x"] }, "its merge 0 is not of two tokens that make a third"],
+    ["a merge to no token", { merges: [["t", "a"]] }, "its merge 0 is not of two tokens that make a third"],
+    ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 is not of two tokens"],
+  ])("refuses a model with %s", async (_, part, message) => {
+    const file = { ...llamaLike, model: { ...llamaLike.model, ...part } };
+    await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(message);
+  });
+
+  it.each([
+    [{ 0: {} }, "its added tokens are no list of texts with flags"],
+    [[{ id: 0, content: "<unk>" }, []], "its added tokens are no list of texts with flags: see number 1"],
+    [[{ id: 0, content: "<unk>", lstrip: 0 }], "its added tokens are no list of texts with flags: see number 0"],
+    [[{ id: 9, content: "\ud800" }], 'its token "\\ud800" holds half of a surrogate pair'],
+  ])("refuses the added tokens %j", async (added, message) => {
+    const reading = readTokenizer(await folderWith({ ...llamaLike, added_tokens: added }, config));
+    await expect(reading).rejects.toThrow(message);
+  });
+
+  it.each([{}, "x", { Regex: 1 }, { String: null }, [[]], undefined])("refuses the pattern %j", async (pattern) => {
     const file = { ...llamaLike, normalizer: { type: "Replace", pattern, content: "" } };
     await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(/neither \{ "String": text \} nor/);
   });

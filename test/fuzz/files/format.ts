@@ -5,6 +5,6 @@ export interface Format {
   readonly write: (folder: string) => Promise<readonly string[]>;
   /** Reads it whole, of which `file` was made wrong. Throws where a broken one is taken for something that it is not. */
   readonly read: (folder: string, file: string) => Promise<void>;
-  /** Whether a file whose end is missing must be refused. */
-  readonly endsItself?: true;
+  /** A file that lacks more bytes than these at its end must be refused. */
+  readonly mayLack?: number;
 }

@@ -1,6 +1,7 @@
 /**
  * The fuzzer of files: `npm run fuzz:files -- --seeds 0..10000 --only graph,png --resume files.json`. Each format runs in a
  * thread of its own, which is ended where a file takes for ever or all memory; both are findings, and the next seed goes on.
+ * Of several threads (`--jobs`) all that run are ended where the process takes too much memory, and told.
  */
 import { Worker } from "node:worker_threads";
 import { Command } from "commander";
@@ -18,20 +19,29 @@ const program = new Command("fuzz:files")
   .option("--seeds <from..to>", "the seeds to run, the last left out", "0..1000")
   .option("--only <list>", `any of ${names}`, names)
   .option("--resume <file>", "goes on where the file says, and keeps there what was done")
+  .option("--jobs <n>", "formats at once", Number, 1)
   .parse();
-const { seeds, only, resume } = program.opts<{ seeds: string; only: string; resume?: string }>();
+const { seeds, only, resume, jobs } = program.opts<{ seeds: string; only: string; resume?: string; jobs: number }>();
 const [from = 0, to = from + 1] = seeds.split("..").map(Number);
 const range: SeedRange = [from, to];
 const session = openFileSession(resume);
 
-for (const name of only.split(",")) {
+const left = only.split(",");
+let saving: Promise<void> = Promise.resolve();
+await Promise.all(Array.from({ length: jobs }, runFormats));
+const found = only.split(",").reduce((n, name) => n + sessionOf(session, name).findings.length, 0);
+process.stderr.write(`${found} findings\n`);
+process.exitCode = found === 0 ? 0 : 1;
+
+async function runFormats(): Promise<void> {
+  for (let name = left.shift(); name !== undefined; name = left.shift()) await runFormat(name);
+}
+
+async function runFormat(name: string): Promise<void> {
   for (let next = missingOf(name); next !== undefined; next = missingOf(name)) await runSeeds(name, next);
   const { done, findings } = sessionOf(session, name);
   process.stderr.write(`${name}: ${countDone(range, done)} of ${to - from} seeds, ${findings.length} findings\n`);
 }
-const found = only.split(",").reduce((n, name) => n + sessionOf(session, name).findings.length, 0);
-process.stderr.write(`${found} findings\n`);
-process.exitCode = found === 0 ? 0 : 1;
 
 function missingOf(name: string): SeedRange | undefined {
   return firstMissing(range, sessionOf(session, name).done);
@@ -46,7 +56,8 @@ function tell(name: string, finding: string): void {
 async function keep(name: string, seeds: SeedRange): Promise<void> {
   const { done, findings } = sessionOf(session, name);
   session[name] = { done: withSeeds(done, seeds), findings };
-  if (resume !== undefined) await saveFileSession(resume, session);
+  if (resume !== undefined) saving = saving.then(() => saveFileSession(resume, session));
+  await saving;
 }
 
 /** Runs seeds until the last, or until one ends the thread, which is then a finding and done. */

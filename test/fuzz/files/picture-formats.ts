@@ -24,14 +24,14 @@ const encoded = {
 };
 
 /** All ways in which runs decode a picture; that one of them takes it and another does not is no fault. */
-async function decodeInAllWays(path: string): Promise<void> {
+async function decodeInAllWays(path: string, isDrawing: boolean): Promise<void> {
   const bytes = readFileSync(path);
   const source = { name: "picture", bytes };
   const ways = [
     ...(["squash", "crop", "pad"] as const).map(
       (fit) => () => decodeImage(source, { size: 8, fit }).then(requirePixels),
     ),
-    () => decodeWindow(path, 8, ({ width, height }) => windowOf(width, height)).then(requirePixels),
+    ...(isDrawing ? [] : [() => decodeWindow(path, 8, windowOf).then(requirePixels)]),
     () => decodeGrey(source, 4).then((grey) => requireCount(grey.length, 16)),
     () => imageDataUri(source, 8),
   ];
@@ -41,7 +41,7 @@ async function decodeInAllWays(path: string): Promise<void> {
   if (first !== undefined) throw first;
 }
 
-const windowOf = (width: number, height: number) => ({
+const windowOf = ({ width, height }: { readonly width: number; readonly height: number }) => ({
   left: 0,
   top: 0,
   width: Math.max(1, width >> 1),
@@ -55,19 +55,22 @@ function requireCount(found: number, wanted: number): void {
   if (found !== wanted) throw new Error(`${found} values where ${wanted} are wanted`);
 }
 
+/** Bytes behind the last pixel: checksums and the mark of the end. */
+const trailer = { png: 20, jpeg: 2, "jpeg-progressive": 2, webp: 0 };
+
 const picture = (name: keyof typeof encoded): Format => ({
   name,
-  ...(name === "svg" ? {} : { endsItself: true as const }),
+  ...(name === "svg" ? {} : { mayLack: trailer[name] }),
   write: async (folder) => {
     writeFileSync(join(folder, "picture"), await encoded[name]());
     return ["picture"];
   },
-  read: (folder) => decodeInAllWays(join(folder, "picture")),
+  read: (folder) => decodeInAllWays(join(folder, "picture"), name === "svg"),
 });
 
 const masks: Format = {
   name: "masks",
-  endsItself: true,
+  mayLack: trailer.png,
   write: async (folder) => {
     const classes = Buffer.from(Array.from({ length: 20 * 16 }, (_, i) => (i * 37) % 150));
     const png = sharp(classes, { raw: { width: 20, height: 16, channels: 1 } })

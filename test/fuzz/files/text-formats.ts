@@ -77,7 +77,7 @@ const settings = lines("settings", ["vision.width=320", "positions=16", "text.ro
   configure(model, parseSettings(model, [line])),
 );
 
-const hardware = lines("hardware", ["H200", "8×A100-80G", "640 x a100-80g , IB-200G", "4*H100-SXM"], (line) => {
+const hardware = lines("hardware", ["H200", "8×A100-80G", "640 x a100-80g , IB-200G", "4*H100"], (line) => {
   const asked = parseHardware(line);
   const { count, link } = clusterOf(recordOf(asked.device), asked);
   if (!(count >= 1 && Number.isSafeInteger(count))) throw new Error(`${count} devices`);

@@ -29,6 +29,7 @@ const llama = {
       { type: "Replace", pattern: { String: " " }, content: "▁" },
     ],
   },
+  pre_tokenizer: null,
   post_processor: {
     type: "TemplateProcessing",
     single: [{ SpecialToken: { id: "<s>", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
@@ -60,6 +61,7 @@ const unigram = {
   added_tokens: special,
   normalizer: { type: "Sequence", normalizers: [{ type: "NFKC" }, { type: "Lowercase" }] },
   pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+  post_processor: null,
   decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
   model: {
     type: "Unigram",
@@ -77,6 +79,7 @@ const wordPiece = {
   added_tokens: special,
   normalizer: { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, lowercase: true },
   pre_tokenizer: { type: "BertPreTokenizer" },
+  post_processor: null,
   decoder: { type: "WordPiece", prefix: "##", cleanup: true },
   model: {
     type: "WordPiece",

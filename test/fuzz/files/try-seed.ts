@@ -9,6 +9,8 @@ import { mutated } from "./mutate.ts";
 /** An example that lies there whole, of which each seed breaks a copy. */
 export interface Example {
   readonly format: Format;
+  /** The folder that everything lies in. */
+  readonly root: string;
   /** Makes one of its files wrong and reads it; gives what was wrong with how that went, or undefined. */
   readonly trySeed: (seed: number) => Promise<string | undefined>;
   readonly dispose: () => void;
@@ -20,8 +22,13 @@ export async function openExample(format: Format): Promise<Example> {
   const [sound, copy] = [join(around, "sound"), join(around, "copy")];
   mkdirSync(sound, { recursive: true });
   const files = await format.write(sound);
+  for (const file of files) {
+    cpSync(sound, copy, { recursive: true });
+    await format.read(copy, file); // or all would be refused for the example's own fault
+  }
   return {
     format,
+    root,
     trySeed: async (seed) => {
       const file = files[seed % files.length]!;
       const whole = readFileSync(join(sound, file));
@@ -29,9 +36,11 @@ export async function openExample(format: Format): Promise<Example> {
       rmSync(copy, { recursive: true, force: true });
       cpSync(sound, copy, { recursive: true });
       writeFileSync(join(copy, file), bytes);
-      const isCut = bytes.length < whole.length && whole.subarray(0, bytes.length).equals(bytes);
+      const lacks = whole.subarray(0, bytes.length).equals(bytes) ? whole.length - bytes.length : 0;
       const read = () => format.read(copy, file);
-      const fault = (await faultOf(format.endsItself && isCut ? () => refused(read) : read)) ?? strayFile(root);
+      const fault =
+        (await faultOf(lacks > (format.mayLack ?? Number.POSITIVE_INFINITY) ? () => refused(read) : read)) ??
+        strayFile(root);
       return fault && `${format.name} seed ${seed} (${file}): ${fault}`;
     },
     dispose: () => rmSync(root, { recursive: true, force: true }),

@@ -44,7 +44,7 @@ function requireKinds(config: Config, usual: Config): void {
 
 const retrievalIndex: Format = {
   name: "retrieval-index",
-  endsItself: true,
+  mayLack: 0,
   write: async (folder) => {
     const rows = (names: readonly string[]) => ({
       names,
@@ -68,7 +68,7 @@ const retrievalIndex: Format = {
 export const weightFormats: readonly Format[] = [
   {
     name: "safetensors",
-    endsItself: true,
+    mayLack: 0,
     write: async (folder) => {
       await writeModel(folder, [weight(1), weight(2)]);
       return ["model.safetensors"];
