@@ -8,13 +8,13 @@ export interface LossPoint {
   readonly loss: number;
 }
 
-/** Throws FileError for a line that is no record of a step and its loss. */
+/** Throws FileError for a line that is no record of a step. A step that was skipped may have no loss. */
 export async function readLosses(path: string): Promise<LossPoint[]> {
   const text = await explainingFaults("read", path, () => readFile(path, "utf8"));
   return text.split("\n").flatMap((line, i) => {
     if (line === "") return [];
     const point = parsed(line);
-    if (point) return [point];
+    if (point) return point.loss === undefined ? [] : [point as LossPoint];
     const hint = "mend the line, or begin another run without --resume";
     throw fileError(path, `line ${i + 1} is no record of a step and its loss`, hint);
   });
@@ -27,12 +27,13 @@ const nonFinite: Readonly<Record<string, number>> = {
   "-Infinity": Number.NEGATIVE_INFINITY,
 };
 
-function parsed(line: string): LossPoint | undefined {
+function parsed(line: string): Partial<LossPoint> | undefined {
   try {
     const record: unknown = JSON.parse(line);
     if (!isRecord(record) || !Number.isSafeInteger(record.step)) return undefined;
     const { loss } = record;
     const value = typeof loss === "string" && Object.hasOwn(nonFinite, loss) ? nonFinite[loss] : loss;
+    if (value === undefined) return {};
     return typeof value === "number" ? { step: record.step as number, loss: value } : undefined;
   } catch {
     return undefined;

@@ -42,7 +42,12 @@ it.each([
   await expect(reading).rejects.toThrow('stage.json: it does not say how stage "s" ended');
 });
 
-it.each(['{"step":1', '{"step":1}', '{"step":1,"loss":"low"}', '{"loss":1}', "[]", "null"])(
+it("has no loss of a step that was skipped", async () => {
+  write("metrics.jsonl", '{"step":1,"seconds":1}\n{"step":2,"loss":2}\n');
+  expect((await readFinished(folder, "s", 2))!.losses).toEqual([{ step: 2, loss: 2 }]);
+});
+
+it.each(['{"step":1', '{"step":1,"loss":"low"}', '{"loss":1}', "[]", "null"])(
   "is refused where a line of its metrics is %s",
   async (line) => {
     write("metrics.jsonl", `{"step":1,"loss":2}\n${line}\n`);

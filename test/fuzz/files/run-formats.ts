@@ -46,6 +46,14 @@ async function requireCheckpoint(folder: string, step: number, value: number): P
   }
 }
 
+/** A log that goes on after a step has all steps up to it, or none. */
+async function requireMetrics(path: string, last: number): Promise<void> {
+  await (await openMetricsLog(path, { resumeAt: last })).dispose();
+  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
+  const steps = lines.map((line) => (JSON.parse(line) as { step: number }).step);
+  if (steps.length > 0 && steps.at(-1) !== last) throw new Error(`of ${last} steps ${steps} are left`);
+}
+
 const run: Format = {
   name: "run",
   write: async (folder) => {
@@ -60,7 +68,7 @@ const run: Format = {
     readEach([
       () => readRunSettings(folder),
       () => readSources(folder),
-      () => openMetricsLog(join(folder, "metrics.jsonl"), { resumeAt: 3 }).then((log) => log.dispose()),
+      () => requireMetrics(join(folder, "metrics.jsonl"), 3),
       () => requireCheckpoint(join(folder, "checkpoints"), 3, 7),
     ]),
 };
