@@ -120,7 +120,7 @@ export function tokenizerFrom(
   const unknown = typeof inner?.unk_token === "string" ? inner.unk_token : undefined;
   const id = (role: keyof SpecialTokens, ...candidates: readonly (string | undefined)[]) =>
     specialId(hub, path, role, [special[role], ...candidates]);
-  return wrap(hub, {
+  return wrap(path, hub, {
     bos: id("bos", tokenText(settings.bos_token), tokenText(settings.cls_token)),
     eos: id("eos", tokenText(settings.eos_token), tokenText(settings.sep_token)),
     pad: id("pad", tokenText(settings.pad_token), tokenText(settings.unk_token), unknown),
@@ -128,20 +128,37 @@ export function tokenizerFrom(
 }
 
 function construct(path: string, model: object, config: object): HubTokenizer {
-  try {
-    const hub: HubTokenizer = withinPatience(path, model, () => new Hub(model, config))();
-    return {
-      encode: withinPatience(path, model, hub.encode.bind(hub)),
-      decode: withinPatience(path, model, hub.decode.bind(hub)),
-      token_to_id: hub.token_to_id.bind(hub),
-      get_vocab: hub.get_vocab.bind(hub),
-    };
-  } catch (cause) {
-    throw new FileError(`tokenizer "${path}" cannot be used: ${reasonOf(cause)}`, { cause });
-  }
+  const guarded = <A extends readonly unknown[], R>(work: (...args: A) => R) =>
+    explained(path, withinPatience(path, model, work));
+  const hub: HubTokenizer = guarded(() => new Hub(model, config))();
+  const used = {
+    encode: guarded(hub.encode.bind(hub)),
+    decode: guarded(hub.decode.bind(hub)),
+    token_to_id: hub.token_to_id.bind(hub),
+    get_vocab: hub.get_vocab.bind(hub),
+  };
+  const { ids } = used.encode("a", { add_special_tokens: false }); // what fails later would fail in mid-training
+  if (ids.length > 0) used.decode(ids, { skip_special_tokens: true });
+  return used;
 }
 
-function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: number; readonly pad: number }): Tokenizer {
+/** The package meets what it does not expect of a file with whatever error comes of it. */
+function explained<A extends readonly unknown[], R>(path: string, work: (...args: A) => R): (...args: A) => R {
+  return (...args) => {
+    try {
+      return work(...args);
+    } catch (cause) {
+      if (cause instanceof FileError) throw cause;
+      throw new FileError(`tokenizer "${path}" cannot be used: ${reasonOf(cause).slice(0, 300)}`, { cause });
+    }
+  };
+}
+
+function wrap(
+  path: string,
+  hub: HubTokenizer,
+  ids: { readonly bos: number; readonly eos: number; readonly pad: number },
+): Tokenizer {
   const special: ReadonlySet<number> = new Set(Object.values(ids));
   return {
     ...ids,
@@ -154,6 +171,8 @@ function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: numb
     encode(text, maxLength) {
       checkLength(maxLength);
       const inner = hub.encode(text, { add_special_tokens: false }).ids;
+      if (!inner.every(Number.isInteger))
+        throw new FileError(`tokenizer "${path}" has neither a token for a part of a text nor an unknown token`);
       return [ids.bos, ...inner.slice(0, maxLength - 2), ids.eos];
     },
     decode(tokens) {

@@ -170,6 +170,24 @@ describe("readTokenizer", () => {
     await expect(reading).rejects.toThrow(message);
   });
 
+  it("refuses what the package fails at, before a text is read", async () => {
+    const steps = { type: "TemplateProcessing", single: [{ SpecialToken: 1 }, 7], pair: [], special_tokens: {} };
+    const decoder = { type: "Sequence", decoders: [null] };
+    for (const part of [{ post_processor: steps }, { decoder }])
+      await expect(readTokenizer(await folderWith({ ...llamaLike, ...part }, config))).rejects.toThrow(FileError);
+  });
+
+  it("gives no id where a text has neither a token nor an unknown one", async () => {
+    const vocab = { "<s>": 0, "</s>": 1, a: 2 };
+    const model = { type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", vocab };
+    const file = { added_tokens: [], normalizer: null, pre_tokenizer: { type: "Whitespace" }, post_processor: null };
+    const tokens = { bos_token: "<s>", eos_token: "</s>", pad_token: "<s>" };
+    const path = await folderWith({ ...file, decoder: null, model }, tokens);
+    const tokenizer = await readTokenizer(path);
+    expect(tokenizer.encode("a", 9)).toEqual([0, 2, 1]);
+    expect(() => tokenizer.encode("a b", 9)).toThrow("neither a token for a part of a text nor an unknown token");
+  });
+
   it.each([{}, "x", { Regex: 1 }, { String: null }, [[]], undefined])("refuses the pattern %j", async (pattern) => {
     const file = { ...llamaLike, normalizer: { type: "Replace", pattern, content: "" } };
     await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(/neither \{ "String": text \} nor/);
