@@ -1,7 +1,7 @@
 /** The `config.json` of a model of which no published form is known: its settings, flat, under the model's name. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FileError, UsageError } from "../compiler/index.ts";
+import { FileError, shown, UsageError } from "../compiler/index.ts";
 import type { Config, ConfigValue, StageSetting } from "../dsl/index.ts";
 
 const modelKey = "heddle_model";
@@ -77,7 +77,7 @@ function listOf(name: string, text: StageSetting): readonly ConfigValue[] {
 }
 
 const otherKind = (name: string, value: unknown, needed: string) =>
-  new UsageError(`${name} is ${JSON.stringify(value).slice(0, 120)}; needed is ${needed}`);
+  new UsageError(`${name} is ${shown(value)}; needed is ${needed}`);
 
 /** A configuration with those of its settings that a file has. Throws UsageError for one of another kind than it had. */
 export function withKnown(config: Config, settings: Readonly<Record<string, unknown>>, path: string): Config {

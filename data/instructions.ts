@@ -1,5 +1,5 @@
 /** LLaVA-style instruction data: conversations about pictures of one folder. */
-import { FileError } from "../compiler/index.ts";
+import { FileError, shown } from "../compiler/index.ts";
 import { insideFolder, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 
 /** One utterance; the files call the roles "human" and "gpt". */
@@ -34,7 +34,7 @@ export function instructionOf(
   const name = typeof id === "string" || typeof id === "number" ? String(id) : String(index);
   if (image === undefined || image === null) return { id: name, turns };
   const path = typeof image === "string" ? insideFolder(imageFolder, image) : undefined;
-  if (!path) throw new FileError(`its image ${JSON.stringify(image)} is not a path inside the image folder`);
+  if (!path) throw new FileError(`its image ${shown(image)} is not a path inside the image folder`);
   return { id: name, image: path, turns };
 }
 
@@ -58,9 +58,27 @@ export function parseRecord(text: string): Readonly<Record<string, unknown>> {
 }
 
 function parseJson(text: string): unknown {
+  const value = parsed(text);
+  if (isDeeper(value, mostLevels)) throw new FileError(`it is nested more than ${mostLevels} levels deep`);
+  return value;
+}
+
+function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
     throw new FileError(`it is malformed: ${reasonOf(cause)}`, { cause });
   }
+}
+
+/** What is nested more deeply than any record is ends whatever walks over it or writes it. */
+const mostLevels = 100;
+
+function isDeeper(value: unknown, most: number): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > most) return true;
+    level = level.flatMap((one) => (typeof one === "object" && one !== null ? Object.values(one) : []));
+  }
+  return false;
 }

@@ -1,6 +1,6 @@
 /** What is not trusted of a tokenizer.json: its ids, and the time that its patterns take. */
 import { createContext, Script } from "node:vm";
-import { FileError } from "../compiler/index.ts";
+import { FileError, shown } from "../compiler/index.ts";
 import { isRecord, reasonOf } from "./files.ts";
 
 /** Ids lie below this: tables are made of that many rows, and eight times the largest vocabulary in use is far below it. */
@@ -17,7 +17,7 @@ export function requireIds(path: string, model: object): void {
   const wrong = pairs.find(([, id]) => !isId(id));
   if (wrong)
     throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${JSON.stringify(wrong[0])} has the id ${(JSON.stringify(wrong[1]) ?? "undefined").slice(0, 80)}; needed is a whole number from 0 to ${idLimit - 1}`,
+      `tokenizer "${path}" cannot be used: its token ${shown(wrong[0])} has the id ${shown(wrong[1])}; needed is a whole number from 0 to ${idLimit - 1}`,
     );
   if (
     Array.isArray(vocab) &&
@@ -49,7 +49,7 @@ export function requireTokens(path: string, model: object): void {
   const broken = [...listed, ...added.map(({ content }) => content as string)].find((token) => !token.isWellFormed());
   if (broken !== undefined)
     throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${JSON.stringify(broken)} holds half of a surrogate pair`,
+      `tokenizer "${path}" cannot be used: its token ${shown(broken)} holds half of a surrogate pair`,
     );
 }
 
@@ -63,10 +63,7 @@ export function requireModel(path: string, model: object): void {
   const inner = (model as { readonly model?: unknown }).model;
   const { type, vocab, merges, continuing_subword_prefix: prefix } = isRecord(inner) ? inner : {};
   const refuse = (why: string) => new FileError(`tokenizer "${path}" cannot be used: ${why}`);
-  if (!modelTypes.includes(type))
-    throw refuse(
-      `its model is of the type ${(JSON.stringify(type) ?? "undefined").slice(0, 80)}, not ${modelTypes.join(", ")}`,
-    );
+  if (!modelTypes.includes(type)) throw refuse(`its model is of the type ${shown(type)}, not ${modelTypes.join(", ")}`);
   if (!isRecord(vocab)) return;
   if (new Set(Object.values(vocab)).size < Object.keys(vocab).length) throw refuse("two tokens of it have one id");
   if (type !== "BPE") return;

@@ -1,7 +1,7 @@
 /** Shards as parts: the place of every sample, and its bytes read when it is wanted. */
 import { type FileHandle, open } from "node:fs/promises";
 import { FileError } from "../../compiler/index.ts";
-import { isRecord, type OnSkip, reasonOf, requirePath } from "../files.ts";
+import { type OnSkip, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8, imageExtensions } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import type { RawSample } from "../samples.ts";
@@ -157,8 +157,7 @@ function fieldsOf(json: Uint8Array | undefined): Readonly<Record<string, unknown
 /** Where the caption is a text, a json that is broken costs its fields alone. */
 function fieldsOrNone(json: Uint8Array): Readonly<Record<string, unknown>> {
   try {
-    const fields: unknown = JSON.parse(decodeUtf8(json, ".json"));
-    return isRecord(fields) ? fields : {};
+    return fieldsOf(json);
   } catch {
     return {};
   }

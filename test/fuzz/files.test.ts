@@ -1,5 +1,6 @@
 /** A slice of what `npm run fuzz:files` does: broken files of every format are read, or refused with one of our errors. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { FileError, InternalError } from "../../compiler/index.ts";
@@ -15,6 +16,29 @@ test.each(formats)("broken files of $name", { timeout: 60_000 }, async (format) 
   for (let seed = 0; seed < 15; seed++) findings.push(await example.trySeed(seed));
   example.dispose();
   expect(findings.filter((f) => f !== undefined)).toEqual([]);
+});
+
+test("values nested without end are no fault of ours, wherever they stand", { timeout: 60_000 }, async () => {
+  const endless = "[".repeat(50_000) + "]".repeat(50_000);
+  const values = /(?<=[:[,]\s*)("(?:[^"\\]|\\.)*"(?!\s*:)|-?\d+(?:\.\d+)?|true|false|null)/g;
+  const root = mkdtempSync(join(tmpdir(), "heddle-fuzz-nested-"));
+  const findings: string[] = [];
+  for (const format of formats) {
+    const folder = join(root, format.name);
+    mkdirSync(folder);
+    for (const file of new Set(await format.write(folder))) {
+      const sound = readFileSync(join(folder, file), "utf8");
+      const places = /^\s*[[{]/.test(sound) ? [...sound.matchAll(values)] : [];
+      for (const { 0: old, index } of places.slice(0, 6)) {
+        writeFileSync(join(folder, file), sound.slice(0, index) + endless + sound.slice(index + old.length));
+        const fault = await faultOf(() => format.read(folder, file));
+        if (fault !== undefined) findings.push(`${format.name} ${file} at ${index}: ${fault}`);
+        writeFileSync(join(folder, file), sound);
+      }
+    }
+  }
+  rmSync(root, { recursive: true });
+  expect(findings).toEqual([]);
 });
 
 test("what is no fault of a file is a finding", async () => {
