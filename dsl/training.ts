@@ -82,7 +82,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     onRange: (path, within) => declared.set(path, within),
     ...(asked && { adapters: asked }),
   });
-  const { loss, metrics = {}, updates = [], weight } = totalLoss(stage.name, stage.loss(root));
+  const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
   const adapters = asked?.made(stage.name) ?? [];
   const rule = ruleOf(stage);
   const ema = stage.ema && checkedEma(stage.name, stage.ema);
@@ -99,6 +99,7 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     figures: Object.fromEntries(names.map((name, i) => [name, roots[i]!])),
     kept: updates.map(({ name }, i) => ({ output: name, state: name, node: kept[i]! })),
     trained,
+    ...(apart && { apart }),
   };
   const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1));
   const { optimizer, precision = "f32" } = stage;
@@ -129,7 +130,10 @@ interface BatchGraphs {
 function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Node | undefined): BatchGraphs {
   const { name } = stage;
   const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
-  const { count, cut } = accumulateOf(stage, told[0]!, told, weight !== undefined);
+  const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
+    isWeighed: weight !== undefined,
+    isApart: traced.apart === true,
+  });
   const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
     count,
     update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
@@ -153,7 +157,7 @@ function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Nod
   const { kept, ...batch } = oneBatch(traced, arenas, weight);
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
-  const made = accumulated(batch, arenas.axes, count, batch.weight);
+  const made = accumulated(batch, arenas.axes, count, isAlike ? undefined : batch.weight);
   return {
     whole: made.whole,
     graphs: (update) => ({

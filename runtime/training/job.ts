@@ -70,6 +70,8 @@ export interface CompiledStep {
 export interface TrainingBatch {
   /** By input name. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
+  /** What the samples along the axis "batch" are called, in messages on what is wrong with one. */
+  readonly names?: readonly string[];
   /** Where the data goes on after this batch; saved with checkpoints. */
   readonly next: Json;
 }
@@ -93,6 +95,8 @@ export interface TrainingJob {
   readonly model?: Graph;
   /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
   readonly checkpoints?: CheckpointFamily;
+  /** What is known of the data read up to a cursor, such as what was skipped: kept beside each checkpoint and in summary.json. */
+  readonly told?: (cursor: Json) => Readonly<Record<string, Json>>;
   /** For people, told before the first step. */
   readonly report?: readonly string[];
   /** Frees what the batches hold; called once, however the run ends. */

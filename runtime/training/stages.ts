@@ -99,9 +99,13 @@ const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] 
   last: losses.at(-1)?.loss ?? null,
 });
 
-function toldOf({ lost, best }: TrainResult): FinishedStage["told"] {
+function toldOf({ lost, best, told }: TrainResult): FinishedStage["told"] {
   const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
-  return { lost: { data: rounded(lost.data), readBack: rounded(lost.readBack) }, ...(best && { best: { ...best } }) };
+  return {
+    ...told,
+    lost: { data: rounded(lost.data), readBack: rounded(lost.readBack) },
+    ...(best && { best: { ...best } }),
+  };
 }
 
 /** A later stage with the weights that it begins with, which are read when they are asked for. */

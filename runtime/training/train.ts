@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Backend } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
+import type { Json } from "../checkpoint/state-file.ts";
 import { openMetricsLog } from "../metrics-log.ts";
 import { startProgress } from "../progress/progress.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
@@ -33,6 +34,8 @@ export interface TrainResult {
   readonly weights: ReadonlyMap<string, HostTensor>;
   readonly weightsFile: string;
   readonly lost: LostTime;
+  /** What the job knows of the data that was read. */
+  readonly told: Readonly<Record<string, Json>>;
   /** What validation found best so far, and where its weights are. */
   readonly best?: Best & { readonly folder: string };
 }
@@ -77,7 +80,7 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
   };
   const started = performance.now();
   try {
-    const steps = await runSteps(session, beginning);
+    const { steps, cursor } = await runSteps(session, beginning);
     const lost = clock.lost();
     const seconds = (performance.now() - started) / 1000;
     if (steps > done) say(lostText(lost));
@@ -93,7 +96,8 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
       );
     const losses = await readLosses(metricsFile(folder));
     const found = best?.now && { best: { ...best.now, folder: bestStepFolder(folder, best.now) } };
-    return { steps, seconds, stopped, weights, weightsFile, losses, lost, ...found };
+    const told = cursor === undefined ? {} : (job.told?.(cursor) ?? {});
+    return { steps, seconds, stopped, weights, weightsFile, losses, lost, told, ...found };
   } finally {
     progress.dispose();
     await Promise.allSettled([metrics.dispose(), events.dispose()]);

@@ -1,9 +1,11 @@
 /** Weights that tests hold in memory: written in a layout, and read back whole. */
 import { type Graph, type HostTensor, inputName, isParameter } from "../../compiler/index.ts";
-import { openWeights, permute, type StoredParameter, type tensorsInLayout } from "../../runtime/index.ts";
+import type { CheckpointPlace } from "../../dsl/index.ts";
+import { openWeights, permute, type tensorsInLayout } from "../../runtime/index.ts";
 
 /** What `tensorsInLayout` writes. */
 export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Parameters<typeof tensorsInLayout>[1] => ({
+  read: async (parameter) => weights.get(parameter)!,
   dtypeOf: () => "F32",
   async *pieces(parameter, order) {
     yield permute(weights.get(parameter)!, order).data;
@@ -14,9 +16,9 @@ export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Paramet
 export async function readAllWeights(
   path: string,
   graph: Graph,
-  published?: readonly StoredParameter[],
+  layouts?: readonly (readonly CheckpointPlace[])[],
 ): Promise<Map<string, HostTensor>> {
-  const weights = await openWeights(path, graph, published);
+  const weights = await openWeights(path, graph, layouts);
   try {
     const all = new Map<string, HostTensor>();
     for (const node of graph.inputs.filter(isParameter)) all.set(inputName(node), await weights.read(inputName(node)));
