@@ -111,13 +111,8 @@ describe("an instruction list", () => {
     await expect(readOnce([join(folder, "x.json")], "conversations")).rejects.toThrow(FileError);
     await writeFile(join(folder, "y.json"), "[]");
     const options = { batch: 1, seed: 1, image: { size: 2, fit: "squash" }, workers: 0 } as const;
-    const data = await openData([join(folder, "y.json")], "conversations", { ...options, images: `${folder}/images` });
-    const reading = data
-      .once(() => {})
-      [Symbol.asyncIterator]()
-      .next();
-    await expect(reading).rejects.toThrow(/image folder ".*images" cannot be read: it does not exist/);
-    await data.dispose();
+    const opening = openData([join(folder, "y.json")], "conversations", { ...options, images: `${folder}/images` });
+    await expect(opening).rejects.toThrow(/image folder ".*images" cannot be read: it does not exist/);
   });
 
   it.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("has no turn from %j", async (from) => {

@@ -138,6 +138,9 @@ async function takeBatches(folder: string, cursor: unknown, count: number) {
   }
 }
 
+/** Where the data of the cursor lies: a cursor of a copy elsewhere is one of other data. */
+let dataOfCursor = "";
+
 /** Where data goes on, as a checkpoint has it. */
 const cursor: Format = {
   name: "cursor",
@@ -146,12 +149,13 @@ const cursor: Format = {
     for (const [i, key] of keys.entries()) writeFileSync(join(folder, `${key}.png`), pictures[i]!);
     writeFileSync(join(folder, "list.jsonl"), records.map((r) => JSON.stringify(r)).join("\n"));
     const batches = await takeBatches(folder, undefined, 3);
-    writeFileSync(join(folder, "cursor.json"), JSON.stringify(batches[2]!.cursor).replaceAll(folder, "FOLDER"));
+    writeFileSync(join(folder, "cursor.json"), JSON.stringify(batches[2]!.cursor));
+    dataOfCursor = folder;
     return ["cursor.json"];
   },
   read: async (folder) => {
-    const text = readFileSync(join(folder, "cursor.json"), "utf8").replaceAll("FOLDER", folder);
-    const [batch] = await takeBatches(folder, parsed(text), 1);
+    const text = readFileSync(join(folder, "cursor.json"), "utf8");
+    const [batch] = await takeBatches(dataOfCursor, parsed(text), 1);
     if (batch!.samples.length !== 2) throw new Error("a batch is not full");
   },
 };
