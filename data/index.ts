@@ -14,7 +14,7 @@ export {
   imageDataUri,
   meanColour,
 } from "./images.ts";
-export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
+export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
 export { isListing, type ListedFile, type Listing, listingChange, listingOf } from "./listing.ts";
 export { type OpenData, type OpenDataOptions, type OpenSource, openData, type SampleBatch } from "./open-data.ts";
@@ -24,8 +24,6 @@ export {
   epochBatches,
   firstBatch,
   itemBatches,
-  type OpenStream,
-  streamBatches,
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
@@ -53,7 +51,6 @@ export {
   sampleKinds,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
-export { readShard, type ShardOptions } from "./shards.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,

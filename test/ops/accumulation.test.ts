@@ -38,7 +38,7 @@ import {
   trainingStep,
   uniform,
 } from "../../dsl/index.ts";
-import { chatConfig, stageOneLoss, stageThreePatches, type TextConfig } from "../../models/index.ts";
+import { chatConfig, patchSteps, stageOneLoss, type TextConfig } from "../../models/index.ts";
 import { type TrainingJob, train } from "../../runtime/index.ts";
 import { gpuTest } from "../support/adapter.ts";
 import { excess, seeded } from "../support/samples.ts";
@@ -278,7 +278,7 @@ describe("is taken", () => {
 
   it("for instructions, whose answers count by their tokens", () => {
     const chat = { ...chatConfig(tinyConfig.text as TextConfig), vision: tinyConfig.vision, features: -1 };
-    const [glue] = stageThreePatches(chat);
+    const glue = patchSteps[0]!(chat);
     expect(trainingStep({ ...glue!.stage, accumulate: 3 }).accumulation?.count).toBe(3);
   });
 
