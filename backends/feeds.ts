@@ -43,6 +43,10 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
   const mistakes = [...wanted].flatMap(([name, node]) => {
     const feed = Object.hasOwn(feeds, name) ? feeds[name] : undefined;
     if (!feed) return [`input "${name}" of type ${printType(node.type)} is not given`];
+    if (!isHostTensor(feed))
+      return [
+        `input "${name}" is fed ${Array.isArray(feed) ? "a list" : `a ${typeof feed}`} and no tensor: give ${printType(node.type)} as hostTensor(dtype, axes, data)`,
+      ];
     return fits(node, feed, bound)
       ? []
       : [`input "${name}" is ${printType(node.type)}, but the feed is ${printType(feed)}`];
@@ -89,6 +93,9 @@ function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTenso
     }),
   );
 }
+
+const isHostTensor = ({ dtype, axes, data }: Partial<HostTensor>): boolean =>
+  typeof dtype === "string" && Array.isArray(axes) && typeof data === "object";
 
 /** Compares a feed with an input's type, binding plain symbols on first sight. */
 function fits(node: Node, feed: HostTensor, bound: Record<string, number>): boolean {

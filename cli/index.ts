@@ -4,6 +4,7 @@ import { Command, CommanderError, Option } from "commander";
 import { HeddleError, InternalError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
+import { checkTypes, checkTypesFlag } from "./check-types.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
@@ -27,7 +28,7 @@ import {
   share,
   wholeNumber,
 } from "./option-values.ts";
-import { userFault } from "./user-fault.ts";
+import { userFault, withPlace } from "./user-fault.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -35,16 +36,20 @@ export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.
 export { type PlannedJob, planHere } from "./plan/plan-here.ts";
 export { tunedOptions } from "./tuning.ts";
 
+const framesKept = 64;
+
 /** Runs one command and gives the exit status: 0, 1 for a user's mistake, 2 for a fault of ours. */
 export async function main(argv: readonly string[]): Promise<number> {
   setSourceReader(readSource);
+  Error.stackTraceLimit = Math.max(Error.stackTraceLimit, framesKept); // the user's call may lie below many of ours
   let status = 0;
   let trace: OpenTrace | undefined;
   const program = commands((code) => {
     status = code;
-  }).hook("preAction", (command) => {
+  }).hook("preAction", async (command, chosen) => {
     const { trace: file } = command.opts<{ readonly trace?: string }>();
     if (file !== undefined) trace ??= openTrace(file);
+    if (chosen.opts<{ readonly checkTypes?: boolean }>().checkTypes) await checkTypes(chosen.args[0]!);
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
@@ -74,6 +79,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("inspect <model|job.ts>")
     .description("what a model or the step of a training job is, costs and compiles to")
+    .option(...checkTypesFlag)
     .option(...set)
     .option(...graph)
     .option("--batch <n>", "number that stands for symbolic sizes; default 1, and of a job its own", wholeNumber)
@@ -101,6 +107,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("train <job>")
     .description("run a training job: a file that exports one, or with --stage a stage of a model")
+    .option(...checkTypesFlag)
     .option("--stage <n>", "a stage of a model, or several in a row: 1.1,1.2; heddle inspect shows what it trains")
     .option(
       "--data <spec>",
@@ -134,6 +141,7 @@ function commands(done: (status: number) => void): Command {
       "--hardware <text>",
       'as in H200, "8×A100-80G" or "640×A100-80G,IB-200G"; here is the device that is here',
     )
+    .option(...checkTypesFlag)
     .option("--stage <n>", "the stage of the model; a job is one")
     .option(...set)
     .option(...size)
@@ -155,6 +163,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("tune <model>")
     .description("time every way to make a model's kernels on the GPU, and keep what is faster for later runs")
+    .option(...checkTypesFlag)
     .option(...set)
     .option(...graph)
     .option("--stage <n>", "the kernels of the training step of this stage")
@@ -172,6 +181,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("compile <model>")
     .description("a WebGPU bundle that a page runs, or an ONNX file")
+    .option(...checkTypesFlag)
     .requiredOption("--target <target>", "webgpu or onnx")
     .requiredOption("--out <path>", "folder of the bundle, or the ONNX file")
     .option("--weights <path>", "safetensors file, index or folder; default random values")
@@ -191,6 +201,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("export <model>")
     .description("an ONNX file, checked against heddle's own execution with --verify")
+    .option(...checkTypesFlag)
     .requiredOption("--out <file.onnx>", "where to write")
     .option("--weights <path>", "safetensors file, index or folder; default random values")
     .option(...set)
@@ -206,6 +217,7 @@ function commands(done: (status: number) => void): Command {
   program
     .command("convert <model>")
     .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")
+    .option(...checkTypesFlag)
     .option("--weights <path>", "safetensors file, index or folder in any layout, or random; default a folder's own")
     .requiredOption("--out <folder>", "a folder that is not there yet")
     .option("--dtype <dtype>", "f32, f16 or bf16; default as each tensor is stored")
@@ -285,7 +297,7 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
   if (error instanceof HeddleError) {
     const status = error instanceof InterruptedError ? error.status : 1;
-    process.stderr.write(`${error.name}: ${escapeControls(error.message)}\n`);
+    process.stderr.write(`${escapeControls(withPlace(error))}\n`);
     return status;
   }
   if (

@@ -1,8 +1,9 @@
 /** Finds what a command was given: a bundled model, a TypeScript file, a .graph file, or a job. */
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { findPackageJSON } from "node:module";
 import { extname, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import {
   didYouMean,
   FileError,
@@ -12,7 +13,16 @@ import {
   parseGraph,
   UsageError,
 } from "../compiler/index.ts";
-import { type Config, configure, type Model, modelGraph, parseSettings, type TokenRun, trace } from "../dsl/index.ts";
+import {
+  type Config,
+  configure,
+  kindOfValue,
+  type Model,
+  modelGraph,
+  parseSettings,
+  type TokenRun,
+  trace,
+} from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { type JobFile, requireRunName, type Settings } from "../runtime/index.ts";
 import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
@@ -133,9 +143,14 @@ export async function loadJob(source: string, settings: readonly string[], preci
   return { job, given, config };
 }
 
-const isScript = (source: string): boolean => [".ts", ".mts", ".js", ".mjs"].includes(extname(source));
+const scripts = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
+
+/** Whether a source is called as a file of a program is. */
+export const isScript = (source: string): boolean => scripts.includes(extname(source));
 
 function unknownModel(source: string): UsageError {
+  if (existsSync(source))
+    return new UsageError(`"${source}" is no model: a file that is one ends in ${scripts.join(", ")} or .graph`);
   const names = bundledModels.map((m) => m.name);
   return new UsageError(
     `there is no model "${source}"${didYouMean(source, names) || "."} Give a .ts or .graph file, a checkpoint's folder, or one of ${names.join(", ")}.`,
@@ -149,20 +164,49 @@ async function importFile(source: string): Promise<Record<string, unknown>> {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (error) {
     if (error instanceof HeddleError) throw error;
-    throw new FileError(`"${source}" cannot be loaded: ${userFault(error) ?? whereAndWhy(error)}`, { cause: error });
+    const why = userFault(error) ?? whereAndWhy(error);
+    const hint = await loadingHint(error, findPackageJSON(pathToFileURL(path)));
+    throw new FileError(`"${source}" cannot be loaded: ${why}${hint && `\n  hint: ${hint}`}`, { cause: error });
   }
 }
+
+/** What to do about a file that Node does not load; "" where nobody knows. */
+async function loadingHint(error: unknown, manifest: string | undefined): Promise<string> {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
+    return "Node strips types and compiles nothing: no enum, namespace or parameter properties; use a union of words, or plain fields";
+  if (code === "ERR_MODULE_NOT_FOUND")
+    return /^Cannot find module/.test(message)
+      ? "an import says the whole file, with its extension: ./layers.ts"
+      : `npm install it beside the file; heddle itself is imported as "heddle", or in a checkout by path: ${languageDoor}`;
+  const inCommonJs = /^(Cannot use import statement outside a module|Unexpected token 'export')$/.test(message);
+  if (inCommonJs && manifest !== undefined)
+    return `${manifest} makes it CommonJS: call the file .mts or .mjs, or let that file say "type": "module"`;
+  const [, from, name] = /^The requested module '(.*)' does not provide an export named '(.*)'$/.exec(message) ?? [];
+  if (from === undefined || !/(^heddle|\/dsl\/index\.[jt]s)$/.test(from)) return "";
+  const known = Object.keys(await import("../dsl/index.ts"));
+  return `heddle exports no "${name}"${didYouMean(name!, known)}; a type is imported as \`import type\``;
+}
+
+const languageDoor = fileURLToPath(new URL("../dsl/index.ts", import.meta.url));
 
 /** What was thrown, and where, without the frames of Node that loaded the file. */
 function whereAndWhy(error: unknown): string {
   const lines = (error instanceof Error ? (error.stack ?? error.message) : String(error)).split("\n");
-  return lines.filter((line) => line.trim() !== "" && !/^ {4}at .*\bnode:/.test(line)).join("\n  ");
+  return lines.filter((line) => line.trim() !== "" && !/^ {4}at /.test(line)).join("\n  ");
 }
 
 function pick<T>(module: Record<string, unknown>, kind: string, source: string, how: string): T {
-  const found = isKind(module.default, kind) ? module.default : Object.values(module).find((v) => isKind(v, kind));
-  if (found === undefined) throw new UsageError(`"${source}" exports no ${kind.replace("heddle.", "")}: ${how}`);
-  return found as T;
+  if (isKind(module.default, kind)) return module.default as T;
+  const found = Object.entries(module).filter(([, value]) => isKind(value, kind));
+  const what = kind.replace("heddle.", "");
+  if (found.length > 1) {
+    const names = found.map(([name]) => name).join(", ");
+    throw new UsageError(`"${source}" exports several ${what}s, ${names}: export one of them as default`);
+  }
+  if (found.length === 1) return found[0]![1] as T;
+  const other = "default" in module ? `, and its default export is ${kindOfValue(module.default)}` : "";
+  throw new UsageError(`"${source}" exports no ${what}${other}: ${how}`);
 }
 
 async function readText(path: string): Promise<string> {

@@ -1,5 +1,5 @@
 /** Parameter values for commands that need them: from a file where one is given, else drawn from the initializers. */
-import { type Graph, UsageError } from "../compiler/index.ts";
+import { type Graph, inputName, isParameter, UsageError } from "../compiler/index.ts";
 import { type CheckpointPlace, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
@@ -7,6 +7,12 @@ import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
 export interface ParameterSource extends Weights {
   /** For people: where the values come from. */
   readonly origin: string;
+}
+
+/** A rule of a parameter, if its tensor has its name and the order of its axes. */
+function ruleFor(graph: Graph, name: string): string {
+  const { type } = graph.inputs.find((n) => isParameter(n) && inputName(n) === name)!;
+  return `add same("${name}", "${type.axes.map((a) => a.name).join(" ")}"), or what its tensor is called and how its axes lie`;
 }
 
 /** Parameters that an error names; the others are counted. */
@@ -24,7 +30,7 @@ export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPla
     const fewest = lacking.reduce((a, b) => (b.length < a.length ? b : a));
     const more = fewest.length > mostShown ? ` and ${fewest.length - mostShown} more` : "";
     throw new UsageError(
-      `the checkpoint layout of "${model.name}" has no rule for ${fewest.slice(0, mostShown).join(", ")}${more}`,
+      `the checkpoint layout of "${model.name}" has no rule for ${fewest.slice(0, mostShown).join(", ")}${more}\n  hint: ${ruleFor(graph, fewest[0]!)}`,
     );
   }
   return whole.map((rules) => checkpointLayout(graph, rules));

@@ -150,7 +150,7 @@ function placesBy(rule: TensorRule, node: Node): CheckpointPlace[] {
   const axes = node.type.axes as readonly SizedAxis[];
   if (!hasAxes(rule, axes)) {
     throw new UsageError(
-      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}`,
+      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: it names each axis once, as stored, slowest first, with spaces between dimensions and * between axes of one`,
     );
   }
   const sizes = new Map(axes.map((a) => [a.name, a.size]));

@@ -1,5 +1,6 @@
 /** What a stage minimizes: one loss, or several with weights, each of them reported. */
 import { UsageError } from "../compiler/index.ts";
+import { isPlain, isTensor, kindOfValue, strayFields } from "./declared.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
 import { add, scale, type Tensor } from "./tensor.ts";
 
@@ -49,12 +50,28 @@ export function assertDistinct(stage: string, names: readonly string[]): void {
   );
 }
 
+/** What a loss gives that it must not; undefined where it is a record with tensors in it. */
+export function lossFault(result: unknown): string | undefined {
+  if (!isPlain(result))
+    return `its loss gives ${kindOfValue(result)}; it returns a record: { loss: scalar } or { losses: [{ name, loss }] }`;
+  const stray = strayFields("what a loss returns", result, lossFields);
+  if (stray.length > 0) return stray.join("; ");
+  if (result.losses !== undefined) return undefined;
+  return isTensor(result.loss)
+    ? undefined
+    : `its loss gives as \`loss\` ${kindOfValue(result.loss)}, which is no tensor`;
+}
+
+const lossFields = ["loss", "losses", "metrics", "updates", "weight", "apart"];
+
 /**
  * Several losses as one with metrics. Throws UsageError, naming the stage, for a name given twice, a weight that is no
  * finite number, and where nothing is left to minimize.
  */
 export function totalLoss(stage: string, result: LossResult): OneLoss {
   const wrong = (text: string) => new UsageError(`stage "${stage}": ${text}`);
+  const stray = lossFault(result);
+  if (stray !== undefined) throw wrong(stray);
   const { losses = [], metrics = {}, ...rest } = { losses: undefined, ...result };
   assertDistinct(stage, ["loss", ...Object.keys(metrics), ...losses.map((l) => l.name)]);
   if (!("losses" in result)) return result;

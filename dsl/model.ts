@@ -2,6 +2,7 @@
 import { didYouMean, type Graph, makeGraph, type Node, shown, UsageError } from "../compiler/index.ts";
 import type { ModelCheckpoints } from "./checkpoints.ts";
 import type { Config, ConfigValue } from "./config.ts";
+import { checkedModel } from "./model-checks.ts";
 import type { ModelModes, Preprocessing } from "./modes.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
 import type { StageRecipe } from "./recipe.ts";
@@ -53,10 +54,13 @@ export interface Paper<C extends Config = Config> {
   readonly macs?: (config: C) => number;
 }
 
-/** A model that the command line, sessions and exports can use. */
+/**
+ * A model that the command line, sessions and exports can use. Throws one UsageError naming every field that is missing,
+ * misspelt or of another kind; what `build` and the stages give is checked when they are called.
+ */
 export const defineModel = <C extends Config>(model: Omit<Model<C>, "kind">): Model<C> => ({
+  ...checkedModel(model),
   kind: "heddle.model",
-  ...model,
 });
 
 export interface TraceOptions extends ParamsOptions {

@@ -1,5 +1,6 @@
 /** Options of layers, where a misspelt one would be passed over in silence: Node runs TypeScript without checking types. */
-import { didYouMean, UsageError } from "../compiler/index.ts";
+import { type DType, didYouMean, dtypes, UsageError } from "../compiler/index.ts";
+import { kindOfValue } from "./declared.ts";
 
 /** Throws UsageError for an option that the layer does not have, naming it and those that it has. */
 export function checkOptions<O extends object>(
@@ -7,6 +8,10 @@ export function checkOptions<O extends object>(
   options: O,
   known: Readonly<Record<keyof O & string, true>>,
 ): void {
+  if (typeof options !== "object" || options === null)
+    throw new UsageError(
+      `${layer} takes its options as an object of ${Object.keys(known).join(", ")}, not ${kindOfValue(options)}`,
+    );
   const unknown = Object.keys(options).filter((key) => !Object.hasOwn(known, key));
   if (unknown.length === 0) return;
   const names = Object.keys(known);
@@ -14,4 +19,10 @@ export function checkOptions<O extends object>(
   throw new UsageError(
     unknown.map((key) => `${layer} has no option "${key}"${didYouMean(key, names) || "."} It has: ${has}.`).join("\n"),
   );
+}
+
+/** The dtype as it is given. Throws UsageError for what is none, naming those that there are. */
+export function checkedDType(what: string, dtype: DType): DType {
+  if (dtypes.includes(dtype)) return dtype;
+  throw new UsageError(`${what} is of dtype ${kindOfValue(dtype)}; a tensor is one of ${dtypes.join(", ")}`);
 }

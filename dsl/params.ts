@@ -5,12 +5,14 @@ import {
   captureBirth,
   type Distribution,
   type DType,
+  isSymbolic,
   ops,
   partingCalls,
   printLocation,
   UsageError,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
+import { isPlain, kindOfValue } from "./declared.ts";
 import type { Adapters, LowRank } from "./lora.ts";
 import { checkOptions } from "./options.ts";
 import { bernoulliOf } from "./random.ts";
@@ -85,6 +87,8 @@ function scopeAt(path: string, around: Surroundings): Params {
     parameter: (name, axes, init, options = {}) => {
       checkOptions("parameter", options, { buffer: true, within: true });
       const { within, buffer } = options;
+      checkSizes(join(name), axes);
+      checkInit(join(name), init);
       declare(join(name), around);
       if (within) around.onRange?.(join(name), within);
       return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init, buffer ? "buffer" : undefined));
@@ -92,6 +96,34 @@ function scopeAt(path: string, around: Surroundings): Params {
     adapter: () => around.adapters?.of(path),
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),
   };
+}
+
+function checkSizes(path: string, axes: readonly Axis[]): void {
+  if (!Array.isArray(axes)) throw new UsageError(`parameter "${path}" takes a list of axes, not ${kindOfValue(axes)}`);
+  const missing = axes.findIndex((a) => typeof a?.name !== "string");
+  if (missing >= 0)
+    throw new UsageError(
+      `parameter "${path}": its axis ${missing + 1} of ${axes.length} is ${kindOfValue(axes[missing])}`,
+    );
+  const open = axes.find((a) => isSymbolic(a.size));
+  if (open)
+    throw new UsageError(
+      `parameter "${path}" has the axis "${open.name}" of the open size ${open.size}; sizes of parameters are numbers: axis("${open.name}", 64)`,
+    );
+}
+
+function checkInit(path: string, init: Distribution): void {
+  if (
+    isPlain(init) &&
+    Object.values(init)
+      .slice(1)
+      .every((v) => Number.isFinite(v))
+  )
+    return;
+  const given = isPlain(init) ? JSON.stringify(init) : kindOfValue(init);
+  throw new UsageError(
+    `parameter "${path}" begins as ${given}; give how it begins: zeros, ones, normal(0.02), truncatedNormal(0.02), constantInit(1)`,
+  );
 }
 
 /** Frames that lead to a declaration: from the command that traces the model to the layer. */

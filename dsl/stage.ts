@@ -1,9 +1,10 @@
 /** A stage of training: what is learned, by which loss and optimizer, in which precision. */
 import { type Precision, precisions, UsageError } from "../compiler/index.ts";
+import { declarationFault, declaredHere, isPlain, kindOfValue, refuse, strayFields } from "./declared.ts";
 import type { EmaOptions } from "./ema.ts";
 import type { FrozenDType } from "./frozen.ts";
 import type { LoraOptions } from "./lora.ts";
-import type { LossResult } from "./losses.ts";
+import { type LossResult, lossFault } from "./losses.ts";
 import type { AdamOptions } from "./optim/adamw.ts";
 import type { Schedule } from "./optim/schedule.ts";
 import type { UpdateRule } from "./optim/update-rule.ts";
@@ -74,7 +75,69 @@ export interface Stage {
   readonly accumulate?: number;
 }
 
-export const defineStage = (stage: Omit<Stage, "kind">): Stage => ({ kind: "heddle.stage", ...stage });
+/**
+ * A stage, as `trainingStep`, a job or a model's `stages` take it. Throws one UsageError naming every field that is missing,
+ * misspelt or of another kind.
+ */
+export function defineStage(stage: Omit<Stage, "kind">): Stage {
+  const { name, loss, optimizer } = stage;
+  const at = typeof name === "string" && name !== "" ? `stage "${name}"` : "a stage";
+  refuse([
+    ...strayFields(at, stage, Object.keys(stageFields)),
+    ...(at === "a stage" ? [`a stage needs \`name\`, a text, not ${kindOfValue(name)}`] : []),
+    ...(typeof loss === "function"
+      ? []
+      : [`${at} needs \`loss\`, a function (p) => ({ loss: scalar }), not ${kindOfValue(loss)}`]),
+    ...(isPlain(optimizer)
+      ? optimizerFaults(`the optimizer of ${at}`, optimizer)
+      : [`${at} needs \`optimizer\`, such as { rate: constantRate(1e-3) }, not ${kindOfValue(optimizer)}`]),
+  ]);
+  const declared = declaredHere();
+  return {
+    kind: "heddle.stage",
+    ...stage,
+    loss: (p) => {
+      const result = loss(p);
+      const fault = lossFault(result);
+      if (fault !== undefined) throw declarationFault(declared, `${at}: ${fault}`);
+      return result;
+    },
+  };
+}
+
+const stageFields: Readonly<Record<keyof Stage, true>> = {
+  kind: true,
+  name: true,
+  loss: true,
+  trainable: true,
+  optimizer: true,
+  clamps: true,
+  lora: true,
+  ema: true,
+  precision: true,
+  frozen: true,
+  lossScale: true,
+  accumulate: true,
+};
+
+const optimizerFields: Readonly<Record<keyof Optimizer, true>> = {
+  rate: true,
+  rule: true,
+  weightDecay: true,
+  clip: true,
+  decays: true,
+  rateScale: true,
+  beta1: true,
+  beta2: true,
+  epsilon: true,
+};
+
+const optimizerFaults = (at: string, { rate, ...rest }: Readonly<Record<string, unknown>>): string[] => [
+  ...strayFields(at, rest, Object.keys(optimizerFields)),
+  ...(typeof rate === "function"
+    ? []
+    : [`${at} needs \`rate\`, a schedule such as constantRate(1e-3), not ${kindOfValue(rate)}`]),
+];
 
 /** The precision that a job's setting names. Throws UsageError for another word. */
 export function precisionNamed(text: string): Precision {

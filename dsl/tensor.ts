@@ -4,7 +4,7 @@
  */
 import { type Along, type Dim, type DType, namesOf, ops, type Typed, typed } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
-import { checkOptions } from "./options.ts";
+import { checkedDType, checkOptions } from "./options.ts";
 
 /** A tensor with exactly the axes A, in any order; `Tensor<never>` is a scalar. */
 export type Tensor<A extends string = never> = Typed<A>;
@@ -77,7 +77,8 @@ export const reduceProd: ops.Reduction = ops.reduceProd;
 export const scale = <A extends string>(x: Tensor<A>, by: number): Tensor<A> => mul(x, by);
 
 /** The same values in another dtype. */
-export const cast = <A extends string>(x: Tensor<A>, to: DType): Tensor<A> => typed(ops.cast(x, to));
+export const cast = <A extends string>(x: Tensor<A>, to: DType): Tensor<A> =>
+  typed(ops.cast(x, checkedDType("cast", to)));
 
 /** Σ a·b over the axes given; any other axis that both carry is batched. */
 export const contract = <A extends string, B extends string, K extends A & B>(
@@ -197,24 +198,25 @@ export const gather = <A extends string, I extends string, K extends A>(
 
 /** 0, 1, 2 ... along an axis; i32. */
 export const iota = <N extends string>(along: Axis<N>, dtype: DType = "i32"): Tensor<N> =>
-  typed(ops.iota(along, dtype));
+  typed(ops.iota(along, checkedDType("iota", dtype)));
 
-export const constant = (value: number, dtype: DType = "f32"): Tensor<never> => typed(ops.constant(value, dtype));
+export const constant = (value: number, dtype: DType = "f32"): Tensor<never> =>
+  typed(ops.constant(value, checkedDType("constant", dtype)));
 
 /** A table of constants, row-major over the axes. */
 export const table = <A extends string>(
   values: readonly number[],
   axes: readonly Axis<A>[],
   dtype: DType = "f32",
-): Tensor<A> => typed(ops.table(values, axes, dtype));
+): Tensor<A> => typed(ops.table(values, axes, checkedDType("table", dtype)));
 
 /** A tensor given at each run. */
 export const input = <A extends string>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
-  typed(ops.input(name, dtype, axes));
+  typed(ops.input(name, checkedDType(`input "${name}"`, dtype), axes));
 
 /** A tensor kept between runs. */
 export const state = <A extends string = never>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
-  typed(ops.state(name, dtype, axes));
+  typed(ops.state(name, checkedDType(`state "${name}"`, dtype), axes));
 
 export interface AttentionOptions<D extends string, K extends string, B extends string = never> {
   /** The axis contracted between q and k. */

@@ -1,5 +1,5 @@
 /** The one way to make a node: look the op up, infer its type, intern it; a mistake becomes an error at the user's line. */
-import { ShapeError } from "../diagnostics/error.ts";
+import { ShapeError, UsageError } from "../diagnostics/error.ts";
 import { type Birth, captureBirth, locationOf, printLocation, quoteSource } from "../diagnostics/source-location.ts";
 import { type Dim, printApart } from "./dim.ts";
 import type { Attrs, Node } from "./node.ts";
@@ -10,6 +10,7 @@ import { printType } from "./type.ts";
 /** Builds `op` on `operands`; throws ShapeError [op Cn] naming every operand, its axes and its birthplace. */
 export function build(op: string, operands: readonly Node[], attrs: Attrs, path?: string): Node {
   const record = opRecord(op);
+  assertTensors(op, operands);
   const birth = captureBirth();
   try {
     const type = record.infer(
@@ -21,6 +22,18 @@ export function build(op: string, operands: readonly Node[], attrs: Attrs, path?
     if (error instanceof OpViolation) throw violation(op, record.operands, operands, error, birth);
     throw error;
   }
+}
+
+/** Throws UsageError where an operand is no tensor, which a program whose types nobody checked may give. */
+export function assertTensors(op: string, operands: readonly unknown[]): void {
+  const at = operands.findIndex((o) => (o as Node | null | undefined)?.type?.axes === undefined);
+  if (at < 0) return;
+  const given = operands[at];
+  const said = typeof given === "string" ? `the text "${given}"` : typeof given === "object" ? "an object" : `${given}`;
+  const hint = typeof given === "string" ? ": + of JavaScript makes texts; add(a, b) adds tensors" : "";
+  throw new UsageError(
+    `${op}: ${operandName(opRecord(op).operands, at)} is ${given === null ? "null" : said}, which is no tensor${hint}`,
+  );
 }
 
 /** The error of a constraint that is broken before there are operands to infer from, at the user's line. */

@@ -1,6 +1,6 @@
 /** The kinds of ops: each asks for exactly what it needs and supplies what can be inferred, the builder included. */
 import { UsageError } from "../diagnostics/error.ts";
-import { brokenConstraint, build } from "../ir/build.ts";
+import { assertTensors, brokenConstraint, build } from "../ir/build.ts";
 import { printApart } from "../ir/dim.ts";
 import { type DType, misfit } from "../ir/dtype.ts";
 import type { Node } from "../ir/node.ts";
@@ -226,6 +226,10 @@ export function sizeClash(
  */
 export function asNodes(op: string, operands: readonly Operand[], conditions: readonly number[] = []): Node[] {
   const tensors = operands.filter((o): o is Node => typeof o !== "number");
+  assertTensors(
+    op,
+    operands.map((o) => (typeof o === "number" ? { type: { axes: [] } } : o)),
+  );
   if (tensors.length === 0) throw new UsageError(`${op} needs at least one tensor among its operands`);
   const values = tensors.filter((o) => !conditions.includes(operands.indexOf(o)));
   const dtype = (values.find((o) => o.type.dtype !== "bool") ?? values[0])?.type.dtype ?? "f32";

@@ -1,5 +1,7 @@
 /** Learning-rate schedules, as graphs of the step counter. */
 import { UsageError } from "../../compiler/index.ts";
+import { kindOfValue } from "../declared.ts";
+import { checkOptions } from "../options.ts";
 import { add, constant, div, floor, ge, lt, min, mul, pow, select, sin, sub, type Tensor } from "../tensor.ts";
 
 /** A schedule maps the number of steps done (0 at first, an f32 scalar made of the integer that the run counts in) to the learning rate of the next step. */
@@ -22,7 +24,10 @@ export interface CosineOptions {
 }
 
 /** Linear warm-up, then half a cosine down to the floor. Loshchilov, Hutter 2017, arXiv:1608.03983, equation 5. */
-export const cosine = ({ peak, steps, warmup = 0, floor = 0 }: CosineOptions): Schedule => {
+export const cosine = (options: CosineOptions): Schedule => {
+  checkOptions("cosine", options, { peak: true, steps: true, warmup: true, floor: true });
+  const { peak, steps, warmup = 0, floor = 0 } = options;
+  requireNumbers("cosine", { peak, steps, warmup, floor });
   const span = Math.max(1, steps - warmup);
   const text = `half a cosine from ${peak} to ${floor} over ${steps} steps${warmup > 0 ? `, of which ${warmup} warm up` : ""}`;
   return told(text, (step) => {
@@ -35,7 +40,11 @@ export const cosine = ({ peak, steps, warmup = 0, floor = 0 }: CosineOptions): S
   });
 };
 
-export const constantRate = (rate: number): Schedule => told(`${rate} throughout`, () => constant(rate));
+/** One rate throughout. */
+export const constantRate = (rate: number): Schedule => {
+  requireNumbers("constantRate", { rate });
+  return told(`${rate} throughout`, () => constant(rate));
+};
 
 export interface LinearRateOptions {
   readonly from: number;
@@ -45,7 +54,11 @@ export interface LinearRateOptions {
   readonly steps: number;
 }
 
-export const linearRate = ({ from, to = 0, steps }: LinearRateOptions): Schedule => {
+/** A rate that goes in a line from one to another, and stays there. Throws UsageError for steps that are no whole number. */
+export const linearRate = (options: LinearRateOptions): Schedule => {
+  checkOptions("linearRate", options, { from: true, to: true, steps: true });
+  const { from, to = 0, steps } = options;
+  requireNumbers("linearRate", { from, to });
   requireSteps("linearRate", steps);
   return told(`linear from ${from} to ${to} over ${steps} steps`, (step) =>
     add(mul(sub(steps, min(step, steps)), (from - to) / steps), to),
@@ -58,7 +71,10 @@ export interface WarmUpOptions {
 }
 
 /** Linear from peak/steps to the peak, which the last of these steps has, and there it stays. */
-export const warmUp = ({ peak, steps }: WarmUpOptions): Schedule => {
+export const warmUp = (options: WarmUpOptions): Schedule => {
+  checkOptions("warmUp", options, { peak: true, steps: true });
+  const { peak, steps } = options;
+  requireNumbers("warmUp", { peak });
   requireSteps("warmUp", steps);
   return told(`warm-up to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
 };
@@ -72,7 +88,10 @@ export interface SteppedOptions {
 }
 
 /** A rate that falls in steps. */
-export const steppedRate = ({ rate, factor = 0.1, after }: SteppedOptions): Schedule => {
+export const steppedRate = (options: SteppedOptions): Schedule => {
+  checkOptions("steppedRate", options, { rate: true, factor: true, after: true });
+  const { rate, factor = 0.1, after } = options;
+  requireNumbers("steppedRate", { rate, factor });
   for (const n of [after].flat()) requireSteps("steppedRate", n);
   if (typeof after === "number")
     return told(`${rate}, times ${factor} after every ${after} steps`, (step) =>
@@ -106,6 +125,11 @@ export const inSequence = (...sections: readonly Section[]): Schedule => {
     return rateOf(0, 0);
   });
 };
+
+function requireNumbers(what: string, given: Readonly<Record<string, unknown>>): void {
+  const wrong = Object.entries(given).find(([, value]) => !Number.isFinite(value));
+  if (wrong) throw new UsageError(`${what} takes a number as ${wrong[0]}, not ${kindOfValue(wrong[1])}`);
+}
 
 function requireSteps(what: string, steps: number): void {
   if (!Number.isSafeInteger(steps) || steps < 1)

@@ -1,4 +1,5 @@
 /** What a user's own model or job throws is told as theirs, with the line, wherever it is called from. */
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { heddle, modelFile, scratch, writePicture } from "./support.ts";
@@ -45,7 +46,7 @@ describe("a stage of one's own", () => {
       file,
       ...["--stage", "classes", "--data", folder.at("classes"), ...onCpu],
     );
-    expect(err).toMatch(/TypeError at .*: Cannot read properties of undefined/);
+    expect(err).toMatch(/TypeError at .*: Cannot read properties of undefined|UsageError: reduce_sum: x is undefined/);
     expect(err).toContain(`${file}:${line}:`);
     expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
     expect(status).toBe(1);
@@ -79,4 +80,279 @@ it.each([
   expect(err).toContain(`TypeError at ${file}:${line}:`);
   expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
   expect(status).toBe(1);
+});
+
+describe("a mistake in a model's file says what, where and what to do", () => {
+  const build = "build: (p, c) => ({ scores: classify(p, c) }),";
+  const built = (by: string) => [build, `build: (${by}) as never,`] as const;
+  const stage = ["--stage", "classes"];
+  const declared = "export default defineModel";
+  const pooled = "const pooled = mean(gelu(mixed), token);";
+  const before = (code: string) => [pooled, `${code} ${pooled}`] as const;
+
+  it.each<readonly [string, readonly string[], readonly [string, string], string, string?]>([
+    [
+      "an option of a layer",
+      [],
+      ["{ init: normal(0.02) }", "{ bais: false } as never"],
+      'linear has no option "bais"; did you',
+    ],
+    [
+      "options of another kind",
+      [],
+      ["patches, [embed])", 'patches, [embed], "1e-6" as never)'],
+      "layerNorm takes its options",
+    ],
+    [
+      "an axis whose size is misspelt",
+      [],
+      ['axis("class", c.classes)', 'axis("class", (c as never as { n: number }).n)'],
+      'axis "class" has the size undefined',
+    ],
+    ["an axis that is not there", [], ["[embed], [axis(", "[embed], [undefined as never, axis("], "TypeError at"],
+    ["an axis that the tensor lacks", [], ["pooled, [embed]", "pooled, [token] as never"], "[contract C1]"],
+    [
+      "an open size of a parameter",
+      [],
+      ['axis("class", c.classes)', 'axis("class", "n")'],
+      'parameter "head.weight" has the axis "class" of the open size n',
+    ],
+    [
+      "a dtype that there is not",
+      [],
+      ['input("pixels", "f32"', 'input("pixels", "float32" as never'],
+      'input "pixels" is of dtype the string "float32"',
+    ],
+    [
+      "whole numbers where floats are needed",
+      [],
+      ['input("pixels", "f32"', 'input("pixels", "i32"'],
+      "convert one with cast(x, dtype)",
+    ],
+    ["a cast to no dtype", [], before('(0, cast)(mixed, "bf16" as never);'), "cast is of dtype"],
+    [
+      "a number where a parameter's beginning belongs",
+      [],
+      before('p.parameter("a", [embed], 0.02 as never);'),
+      "give how it begins: zeros, ones",
+    ],
+    [
+      "+ on tensors",
+      [],
+      ["mean(gelu(mixed), token)", "mean((mixed as never) + (mixed as never) as never, token)"],
+      "+ of JavaScript makes texts",
+    ],
+    ["a method that tensors do not have", [], ["gelu(mixed)", "(mixed as any).gelu()"], "mixed.gelu is not a function"],
+    [
+      "a build that gives a tensor",
+      [],
+      built("(p: never, c: never) => classify(p, c)"),
+      "the build of own-vit gives a tensor; it returns",
+      declared,
+    ],
+    ["a build that gives nothing", [], built("() => {}"), "the build of own-vit gives undefined", declared],
+    [
+      "a build that gives a number",
+      [],
+      built("() => ({ scores: 3 })"),
+      'gives as output "scores" the number 3',
+      declared,
+    ],
+    ["a build that gives no output", [], built("() => ({})"), "gives no outputs", declared],
+    [
+      "an async build",
+      [],
+      built("async (p: never, c: never) => ({ s: classify(p, c) })"),
+      "leave `async` out",
+      declared,
+    ],
+    ["no build", [], [build, ""], "own-vit needs `build`, a function", declared],
+    ["no name", [], ['  name: "own-vit",\n', ""], "a model needs `name`", declared],
+    [
+      "a misspelt field",
+      [],
+      ["  stages: {", "  stagse: {"],
+      'a model has no field "stagse"; did you mean "stages"?',
+      declared,
+    ],
+    [
+      "a mode of no graph",
+      [],
+      [build, `${build} modes: { features: { graph: "states" } },`],
+      'names the graph "states", and own-vit has none of that name',
+      declared,
+    ],
+    [
+      "a misspelt mode",
+      [],
+      [build, `${build} modes: { clasify: { output: "scores" } } as never,`],
+      'no field "clasify"; did you mean "classify"?',
+      declared,
+    ],
+    [
+      "a field of pictures",
+      [],
+      [build, `${build} preprocessing: { fit: "crp", mean: [0, 0, 0], std: [1, 1] } as never,`],
+      "fit is one of crop, squash, pad",
+      declared,
+    ],
+    [
+      "one list of rules too few",
+      [],
+      [build, `${build} checkpoints: { layouts: [{ path: "a", name: "a", axes: "" }] as never },`],
+      "[[rule, rule]]",
+      declared,
+    ],
+    [
+      "a misspelt field of a rule",
+      [],
+      [build, `${build} checkpoints: { layouts: [[{ path: "a", nam: "a", axes: "" }]] as never },`],
+      'no field "nam"; did you mean "name"?',
+      declared,
+    ],
+    [
+      "a stage that is a record",
+      stage,
+      ["classes: (c, given) => {", "other: {} as never, classes: (c, given) => {"],
+      "a stage of a model is a function",
+      declared,
+    ],
+    [
+      "a recipe without steps",
+      stage,
+      ["...{ steps, batch, rate },", "batch, rate,"],
+      "needs `steps`, a number, not undefined",
+      declared,
+    ],
+    [
+      "a misspelt field of a recipe",
+      stage,
+      ["startsFrom:", "startFrom:"],
+      'no field "startFrom"; did you mean "startsFrom"?',
+      declared,
+    ],
+    [
+      "a misspelt field of a stage",
+      stage,
+      ['name: "classes",\n', 'name: "classes", trainabel: ["head.**"],\n'],
+      'no field "trainabel"; did you mean "trainable"?',
+    ],
+    [
+      "no optimizer",
+      stage,
+      ["optimizer: { rule: sgd({ momentum }), rate: constantRate(rate), clip: 1 },", ""],
+      "needs `optimizer`, such as",
+    ],
+    [
+      "a rate that is a number",
+      stage,
+      ["constantRate(rate)", "0.1 as never"],
+      "needs `rate`, a schedule such as constantRate",
+    ],
+    [
+      "a misspelt field of an optimizer",
+      stage,
+      ["clip: 1", "wieghtDecay: 1"],
+      'no field "wieghtDecay"; did you mean "weightDecay"?',
+    ],
+    [
+      "a schedule without its number",
+      stage,
+      ["constantRate(rate)", "constantRate(undefined as never)"],
+      "constantRate takes a number as rate",
+    ],
+    [
+      "a loss that is a bare tensor",
+      stage,
+      ["return {\n              loss: mean(", "return {\n              los: mean("],
+      'no field "los"; did you mean',
+    ],
+  ])("%s", async (name, args, [piece, by], message, at) => {
+    const { file } = spoilt("own-classifier.ts", `mistake-${name.replaceAll(/\W/g, "-")}.ts`, piece, by);
+    const source = readFileSync(file, "utf8").replace("  axisOf,", "  axisOf, cast,");
+    writeFileSync(file, source);
+    const { status, err } = await heddle("inspect", file, ...args);
+    expect(err).toContain(message);
+    const place = at === undefined ? "" : `${source.slice(0, source.indexOf(at)).split("\n").length}:`;
+    expect(err).toContain(`${file}:${place}`);
+    expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
+    expect(status).toBe(1);
+  });
+
+  it.each([
+    [
+      "two models",
+      "export const a = model; export const b = { ...model };",
+      "exports several models, a, b: export one of them as default",
+    ],
+    ["a function that makes one", "export default () => model;", "its default export is a function"],
+    ["a promise of one", "export default Promise.resolve(model);", "its default export is a promise"],
+    ["an enum", "export default model; enum Side { left }", "Node strips types and compiles nothing: no enum"],
+    [
+      "an import without its extension",
+      'import x from "./layers"; export default x;',
+      "an import says the whole file, with its extension",
+    ],
+    [
+      "a name that the language does not export",
+      'import { linaer } from "LANGUAGE"; export default linaer;',
+      'heddle exports no "linaer"; did you mean "linear"',
+    ],
+  ])("a file with %s", async (name, text, message) => {
+    const door = modelFile("../../dsl/index.ts");
+    const model = `import { defineModel, input } from "${door}";\nconst model = defineModel({ name: "m", summary: "", config: {}, build: () => ({ x: input("x", "f32", []) }) });\n`;
+    const file = folder.at(`${name.replaceAll(" ", "-")}.ts`);
+    writeFileSync(file, `${text.includes("model") ? model : ""}${text.replace("LANGUAGE", door)}`);
+    // Vite compiles what Node only strips, and words what is missing in its own way.
+    const { status, err } = await inNode("inspect", file);
+    expect(err).toContain(message);
+    expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
+    expect(status).toBe(1);
+  });
+});
+
+/** The command line in a process of its own, where Node loads the user's files. */
+const inNode = (...args: readonly string[]): Promise<{ readonly status: number | null; readonly err: string }> =>
+  new Promise((done) => {
+    const child = spawn(process.execPath, [modelFile("../../bin/heddle.js"), ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    let err = "";
+    child.stderr.on("data", (text) => (err += String(text)));
+    child.on("close", (status) => done({ status, err }));
+  });
+
+describe("a file in a folder of CommonJS", () => {
+  it("is told what to do, and loads when it is one", async () => {
+    mkdirSync(folder.at("commonjs"));
+    const at = (name: string) => folder.at("commonjs", name);
+    const door = modelFile("../../dsl/index.ts");
+    const rest =
+      'h.defineModel({ name: "m", summary: "", config: {}, build: () => ({ x: h.input("x", "f32", []) }) });';
+    writeFileSync(at("package.json"), '{ "type": "commonjs" }');
+    writeFileSync(at("module.js"), `import * as h from "${door}";\nexport default ${rest}`);
+    writeFileSync(at("script.js"), `const h = require("${door}");\nmodule.exports = ${rest}`);
+    const refused = await inNode("inspect", at("module.js"));
+    expect(refused.err).toContain(`${at("package.json")} makes it CommonJS: call the file .mts or .mjs`);
+    expect(refused.status).toBe(1);
+    expect(await inNode("inspect", at("script.js"))).toEqual({ status: 0, err: "" });
+  });
+});
+
+describe("--check-types", () => {
+  it("tells what TypeScript says, by line, and does not load the file", async () => {
+    const { file, line } = spoilt("own-classifier.ts", "types.ts", "{ init: normal(0.02) }", "{ bais: false }");
+    const { status, out, err } = await heddle("inspect", file, "--check-types");
+    expect(err).toMatch(
+      /has a type error\n {2}.*types\.ts:\d+:\d+: TS2353: .*'bais' does not exist in type 'LinearOptions'/,
+    );
+    expect(err).toContain(`types.ts:${line}:`);
+    expect({ status, out }).toEqual({ status: 1, out: "" });
+  });
+
+  it("is about files of programs", async () => {
+    const { status, err } = await heddle("inspect", "internvit-6b", "--check-types");
+    expect(err).toContain("--check-types checks a file of TypeScript or JavaScript");
+    expect(status).toBe(1);
+  });
 });

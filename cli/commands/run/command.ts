@@ -1,6 +1,7 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError, weightDtypes } from "../../../compiler/index.ts";
+import { checkTypes, checkTypesFlag } from "../../check-types.ts";
 import { weightsOf } from "../../checkpoint.ts";
 import { byteCount, collect, wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
@@ -45,7 +46,11 @@ function modes(source: string, done: (status: number) => void): Command {
     .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
     .option("--no-tuning", "choose kernels without what heddle tune found")
     .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
-    .option("--json", "results for programs", false);
+    .option(...checkTypesFlag)
+    .option("--json", "results for programs", false)
+    .hook("preAction", async (_, chosen) => {
+      if (chosen.optsWithGlobals<{ readonly checkTypes?: boolean }>().checkTypes) await checkTypes(source);
+    });
   const add = (parent: Command, name: string, description: string) => {
     const command = parent.command(name).description(description).configureHelp({ showGlobalOptions: true });
     return command.exitOverride();

@@ -1,0 +1,228 @@
+/** What a model's record has to be, checked where it is declared; what its functions give, where they are called. */
+import { type Birth, didYouMean } from "../compiler/index.ts";
+import {
+  declarationFault,
+  declaredHere,
+  isPlain,
+  isPromise,
+  isTensor,
+  kindOfValue,
+  refuse,
+  strayFields,
+} from "./declared.ts";
+
+type Fields = Readonly<Record<string, unknown>>;
+type Call = (...given: never[]) => unknown;
+
+const modelFields = {
+  name: true,
+  summary: true,
+  config: true,
+  build: true,
+  runs: true,
+  rules: true,
+  graphs: true,
+  stages: true,
+  checkpoints: true,
+  modes: true,
+  preprocessing: true,
+  paper: true,
+} as const;
+
+const graphFields = ["summary", "build", "runs"];
+
+/** The fields of each mode, and which of them name a graph of the model. */
+const modeFields = {
+  features: { fields: ["graph", "before"], graphs: ["graph"] },
+  classify: { fields: ["output"], graphs: [] },
+  compare: { fields: ["prefix", "clean", "special", "pad", "classes"], graphs: [] },
+  caption: {
+    fields: ["begin", "step", "limit", "prompt", "beams", "minTokens", "maxTokens"],
+    graphs: ["begin", "step"],
+  },
+  chat: { fields: ["begin", "step", "templates"], graphs: ["begin", "step"] },
+  generate: { fields: ["begin", "step", "limit"], graphs: ["step"] },
+} as const;
+
+const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std"];
+const fits = ["crop", "squash", "pad"];
+const interpolations = ["bilinear", "bicubic", "lanczos"];
+const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors"];
+const ruleFields = ["path", "name", "axes"];
+const recipeFields = [
+  ...["config", "stage", "batch", "steps", "rate", "settings", "rules"],
+  ...["notes", "startsFrom", "data", "validation"],
+];
+
+/**
+ * The record as it is given, with functions that refuse to give what they must not. Throws one UsageError naming every field
+ * that is missing, misspelt, or not what it has to be.
+ */
+export function checkedModel<M extends object>(record: M): M {
+  const model = record as Fields;
+  const name = typeof model.name === "string" && model.name !== "" ? model.name : "the model";
+  refuse([
+    ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
+    ...(name === "the model" ? [`a model needs \`name\`, a text, not ${kindOfValue(model.name)}`] : []),
+    ...(isPlain(model.config) ? [] : [`${name} needs \`config\`, its settings, not ${kindOfValue(model.config)}`]),
+    ...buildFaults(name, model),
+    ...recordOf(name, "graphs", model.graphs, (at, graph) => [
+      ...(isPlain(graph) ? strayFields(at, graph, graphFields) : []),
+      ...buildFaults(at, graph as Fields),
+    ]),
+    ...recordOf(name, "stages", model.stages, (at, stage) =>
+      typeof stage === "function"
+        ? []
+        : [`${at} is ${kindOfValue(stage)}; a stage of a model is a function: (config, given) => ({ ... })`],
+    ),
+    ...modeFaults(name, model),
+    ...preprocessingFaults(name, model.preprocessing),
+    ...checkpointFaults(name, model.checkpoints),
+  ]);
+  const at = declaredHere();
+  const graphs = model.graphs as Readonly<Record<string, Fields>> | undefined;
+  const stages = model.stages as Readonly<Record<string, Call>> | undefined;
+  return {
+    ...record,
+    build: buildingOutputs(at, name, model.build as Call),
+    ...(graphs && {
+      graphs: mapped(graphs, (graph, key) => ({
+        ...graph,
+        build: buildingOutputs(at, `${name}.${key}`, graph.build as Call),
+      })),
+    }),
+    ...(stages && { stages: mapped(stages, (make, key) => makingRecipe(at, `stage "${key}" of ${name}`, make)) }),
+  };
+}
+
+const mapped = <V, W>(record: Readonly<Record<string, V>>, to: (value: V, key: string) => W): Record<string, W> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, to(value, key)]));
+
+/** What is wrong with each entry of a field that is a record, where there is one. */
+function recordOf(name: string, field: string, value: unknown, faults: (at: string, entry: unknown) => string[]) {
+  if (value === undefined) return [];
+  if (!isPlain(value)) return [`${name}.${field} is a record by name, not ${kindOfValue(value)}`];
+  return Object.entries(value).flatMap(([key, entry]) => faults(`${name}.${field}.${key}`, entry));
+}
+
+const buildFaults = (name: string, graph: Fields): string[] =>
+  typeof graph?.build === "function"
+    ? []
+    : [`${name} needs \`build\`, a function (p, config) => ({ output: tensor }), not ${kindOfValue(graph?.build)}`];
+
+function modeFaults(name: string, { modes, graphs }: Fields): string[] {
+  const known = Object.keys(isPlain(graphs) ? graphs : {});
+  const stray = isPlain(modes) ? strayFields(`${name}.modes`, modes, Object.keys(modeFields)) : [];
+  return [
+    ...stray,
+    ...recordOf(name, "modes", modes, (at, mode) => {
+      const about = modeFields[at.slice(`${name}.modes.`.length) as keyof typeof modeFields];
+      if (!about || mode === undefined) return [];
+      if (!isPlain(mode)) return [`${at} is a record, not ${kindOfValue(mode)}`];
+      const named = about.graphs.filter((field) => mode[field] !== undefined && !known.includes(mode[field] as string));
+      return [
+        ...strayFields(at, mode, about.fields),
+        ...named.map((field) => {
+          const has = known.length === 0 ? "it declares none in `graphs`" : `it has ${known.join(", ")}`;
+          const asked = String(mode[field]);
+          return `${at}.${field} names the graph "${asked}", and ${name} has none of that name${didYouMean(asked, known) || `: ${has}`}`;
+        }),
+      ];
+    }),
+  ];
+}
+
+function preprocessingFaults(name: string, given: unknown): string[] {
+  if (given === undefined) return [];
+  const at = `${name}.preprocessing`;
+  if (!isPlain(given)) return [`${at} is a record, not ${kindOfValue(given)}`];
+  const { fit, interpolation } = given;
+  const asked = isPlain(fit) ? Object.values(fit) : fit === undefined ? [] : [fit];
+  const channels = (["mean", "std"] as const).filter((field) => {
+    const values = given[field];
+    return !(Array.isArray(values) && values.length === 3 && values.every(Number.isFinite));
+  });
+  return [
+    ...strayFields(at, given, preprocessingFields),
+    ...channels.map((field) => `${at}.${field} is three numbers, of red, green and blue in [0, 1]`),
+    ...asked
+      .filter((f) => !fits.includes(f as string))
+      .map((f) => `${at}.fit is one of ${fits.join(", ")}, not "${f}"`),
+    ...(interpolation === undefined || interpolations.includes(interpolation as string)
+      ? []
+      : [`${at}.interpolation is one of ${interpolations.join(", ")}, not "${interpolation}"`]),
+  ];
+}
+
+function checkpointFaults(name: string, given: unknown): string[] {
+  if (given === undefined) return [];
+  const at = `${name}.checkpoints`;
+  if (!isPlain(given)) return [`${at} is a record, not ${kindOfValue(given)}`];
+  const { layouts } = given;
+  const stray = strayFields(at, given, checkpointFields);
+  if (!Array.isArray(layouts)) return [...stray, `${at}.layouts is a list of layouts, not ${kindOfValue(layouts)}`];
+  return [
+    ...stray,
+    ...(layouts.every(Array.isArray)
+      ? layouts.flatMap((rules, i) => rules.flatMap((rule, j) => ruleFaults(`${at}.layouts[${i}][${j}]`, rule)))
+      : [`${at}.layouts is a list of layouts, each a list of rules: [[rule, rule]]`]),
+  ];
+}
+
+function ruleFaults(at: string, rule: unknown): string[] {
+  if (!isPlain(rule)) return [`${at} is ${kindOfValue(rule)}; a rule is { path, name, axes }`];
+  const missing = ruleFields.filter((field) => typeof rule[field] !== "string");
+  return [
+    ...strayFields(at, rule, ruleFields),
+    ...missing.map((field) => `${at} needs \`${field}\`, a text, not ${kindOfValue(rule[field])}`),
+  ];
+}
+
+/** A `build` that refuses to give anything but tensors by name. */
+function buildingOutputs(at: Birth, name: string, build: Call): Call {
+  return (...given) => {
+    const outputs = build(...given);
+    const wrong = outputFault(outputs);
+    if (wrong !== undefined) throw declarationFault(at, `the build of ${name} ${wrong}`);
+    return outputs;
+  };
+}
+
+function outputFault(outputs: unknown): string | undefined {
+  if (isPromise(outputs)) return "gives a promise: a graph is built at once, so leave `async` out";
+  if (!isPlain(outputs)) return `gives ${kindOfValue(outputs)}; it returns its outputs by name: { logits: tensor }`;
+  const entries = Object.entries(outputs);
+  if (entries.length === 0) return "gives no outputs: return at least one tensor, as in { logits: tensor }";
+  const stray = entries.find(([, value]) => !isTensor(value));
+  return stray && `gives as output "${stray[0]}" ${kindOfValue(stray[1])}, which is no tensor`;
+}
+
+/** A stage's function that refuses to give what is no recipe. */
+function makingRecipe(at: Birth, name: string, make: Call): Call {
+  return (...given) => {
+    const recipe = make(...given);
+    const mistakes = recipeFaults(name, recipe);
+    if (mistakes.length > 0) throw declarationFault(at, mistakes.join("\n"));
+    return recipe;
+  };
+}
+
+function recipeFaults(name: string, recipe: unknown): string[] {
+  if (!isPlain(recipe))
+    return [`${name} gives ${kindOfValue(recipe)}; it returns { config, stage, steps, batch, rate, ... }`];
+  const numbers = ["steps", "batch", "rate"].filter((field) => typeof recipe[field] !== "number");
+  const { stage, config, startsFrom } = recipe;
+  return [
+    ...strayFields(name, recipe, recipeFields),
+    ...numbers.map((field) => `${name} needs \`${field}\`, a number, not ${kindOfValue(recipe[field])}`),
+    ...(isPlain(config) ? [] : [`${name} needs \`config\`, the model's settings, not ${kindOfValue(config)}`]),
+    ...(isPlain(stage) && stage.kind === "heddle.stage"
+      ? []
+      : [`${name} needs \`stage: defineStage({ ... })\`, not ${kindOfValue(stage)}`]),
+    ...(Array.isArray(startsFrom)
+      ? []
+      : [
+          `${name} needs \`startsFrom\`, a list of what it goes on from, such as ["nothing"], not ${kindOfValue(startsFrom)}`,
+        ]),
+  ];
+}
