@@ -1,6 +1,7 @@
 /** What a user's own model or job throws is told as theirs, with the line, wherever it is called from. */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { heddle, modelFile, scratch, writePicture } from "./support.ts";
 
@@ -90,7 +91,7 @@ describe("a mistake in a model's file says what, where and what to do", () => {
   const pooled = "const pooled = mean(gelu(mixed), token);";
   const before = (code: string) => [pooled, `${code} ${pooled}`] as const;
 
-  it.each<readonly [string, readonly string[], readonly [string, string], string, string?]>([
+  it.each<[string, readonly string[], readonly [string, string], string, string?]>([
     [
       "an option of a layer",
       [],
@@ -278,64 +279,66 @@ describe("a mistake in a model's file says what, where and what to do", () => {
     expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
     expect(status).toBe(1);
   });
-
-  it.each([
-    [
-      "two models",
-      "export const a = model; export const b = { ...model };",
-      "exports several models, a, b: export one of them as default",
-    ],
-    ["a function that makes one", "export default () => model;", "its default export is a function"],
-    ["a promise of one", "export default Promise.resolve(model);", "its default export is a promise"],
-    ["an enum", "export default model; enum Side { left }", "Node strips types and compiles nothing: no enum"],
-    [
-      "an import without its extension",
-      'import x from "./layers"; export default x;',
-      "an import says the whole file, with its extension",
-    ],
-    [
-      "a name that the language does not export",
-      'import { linaer } from "LANGUAGE"; export default linaer;',
-      'heddle exports no "linaer"; did you mean "linear"',
-    ],
-  ])("a file with %s", async (name, text, message) => {
-    const door = modelFile("../../dsl/index.ts");
-    const model = `import { defineModel, input } from "${door}";\nconst model = defineModel({ name: "m", summary: "", config: {}, build: () => ({ x: input("x", "f32", []) }) });\n`;
-    const file = folder.at(`${name.replaceAll(" ", "-")}.ts`);
-    writeFileSync(file, `${text.includes("model") ? model : ""}${text.replace("LANGUAGE", door)}`);
-    // Vite compiles what Node only strips, and words what is missing in its own way.
-    const { status, err } = await inNode("inspect", file);
-    expect(err).toContain(message);
-    expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
-    expect(status).toBe(1);
-  });
 });
 
-/** The command line in a process of its own, where Node loads the user's files. */
-const inNode = (...args: readonly string[]): Promise<{ readonly status: number | null; readonly err: string }> =>
-  new Promise((done) => {
-    const child = spawn(process.execPath, [modelFile("../../bin/heddle.js"), ...args], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+/** What `heddle inspect` says of each file in one process of its own, where Node loads them. */
+async function inNode(files: readonly string[]): Promise<readonly { readonly status: number; readonly err: string }[]> {
+  const program = `
+    const { main } = await import(${JSON.stringify(modelFile("../../cli/index.ts"))});
+    const print = process.stdout.write.bind(process.stdout);
     let err = "";
-    child.stderr.on("data", (text) => (err += String(text)));
-    child.on("close", (status) => done({ status, err }));
+    process.stdout.write = () => true;
+    process.stderr.write = (text) => ((err += text), true);
+    for (const file of ${JSON.stringify(files)}) {
+      err = "";
+      const status = await main(["inspect", file]);
+      print(JSON.stringify({ status, err }) + "\\n");
+    }`;
+  const child = spawn(process.execPath, ["--no-warnings", "--input-type=module", "-e", program], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const lines = (await text(child.stdout)).trim().split("\n");
+  return lines.map((line) => JSON.parse(line));
+}
+
+describe("a file that Node loads", () => {
+  const door = modelFile("../../dsl/index.ts");
+  const one = 'h.defineModel({ name: "m", summary: "", config: {}, build: () => ({ x: h.input("x", "f32", []) }) });';
+  const model = `import * as h from "${door}";\nconst model = ${one}\n`;
+  const commonJs = folder.at("commonjs", "package.json");
+  /** By the file's name: its text, and what is said of it; nothing of one that is a model. */
+  const files: Readonly<Record<string, readonly [string, string?]>> = {
+    "two.ts": [
+      `${model}export const a = model; export const b = { ...model };`,
+      "exports several models, a, b: export one",
+    ],
+    "function.ts": [`${model}export default () => model;`, "its default export is a function"],
+    "promise.ts": [`${model}export default Promise.resolve(model);`, "its default export is a promise"],
+    "enum.ts": [`${model}export default model; enum Side { left }`, "Node strips types and compiles nothing: no enum"],
+    "extension.ts": ['import "./layers"; export default 1;', "an import says the whole file, with its extension"],
+    "export.ts": [
+      `import { linaer } from "${door}"; export default linaer;`,
+      'heddle exports no "linaer"; did you mean "linear"',
+    ],
+    "text.txt": ["", "is no model: a file that is one ends in .ts"],
+    "commonjs/module.js": [`${model}export default model;`, `${commonJs} makes it CommonJS: call the file .mts`],
+    "commonjs/script.js": [`const h = require("${door}"); module.exports = ${one}`],
+    "commonjs/module.mjs": [`${model}export default model;`],
+  };
+  let said: Awaited<ReturnType<typeof inNode>>;
+  beforeAll(async () => {
+    mkdirSync(folder.at("commonjs"));
+    writeFileSync(commonJs, '{ "type": "commonjs" }');
+    for (const [name, [text]] of Object.entries(files)) writeFileSync(folder.at(name), text);
+    said = await inNode(Object.keys(files).map((name) => folder.at(name)));
   });
 
-describe("a file in a folder of CommonJS", () => {
-  it("is told what to do, and loads when it is one", async () => {
-    mkdirSync(folder.at("commonjs"));
-    const at = (name: string) => folder.at("commonjs", name);
-    const door = modelFile("../../dsl/index.ts");
-    const rest =
-      'h.defineModel({ name: "m", summary: "", config: {}, build: () => ({ x: h.input("x", "f32", []) }) });';
-    writeFileSync(at("package.json"), '{ "type": "commonjs" }');
-    writeFileSync(at("module.js"), `import * as h from "${door}";\nexport default ${rest}`);
-    writeFileSync(at("script.js"), `const h = require("${door}");\nmodule.exports = ${rest}`);
-    const refused = await inNode("inspect", at("module.js"));
-    expect(refused.err).toContain(`${at("package.json")} makes it CommonJS: call the file .mts or .mjs`);
-    expect(refused.status).toBe(1);
-    expect(await inNode("inspect", at("script.js"))).toEqual({ status: 0, err: "" });
+  it.each(Object.keys(files))("%s", (name) => {
+    const { status, err } = said[Object.keys(files).indexOf(name)]!;
+    const [, message] = files[name]!;
+    expect(err).toContain(message ?? "");
+    expect(err).not.toMatch(/heddle itself failed|\n {4}at /);
+    expect(status).toBe(message === undefined ? 0 : 1);
   });
 });
 
