@@ -1,0 +1,196 @@
+/** docs/cookbook.md: every recipe type-checks together with the base, and does what it says at a tiny size. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { evaluate, referenceBackend } from "../../backends/reference/index.ts";
+import { bindSizes, type Graph, hostTensor, inputName, isParameter, type SizedAxis } from "../../compiler/index.ts";
+import { defineModel, input, type Params, type Schedule, type Stage, trace, trainingStep } from "../../dsl/index.ts";
+import { initialValue, type TrainingJob, train } from "../../runtime/index.ts";
+import { heddle, scratch } from "../cli/support.ts";
+import { blocks, inCheckout, readDoc } from "./snippets.ts";
+
+interface Recipe {
+  readonly build: (p: Params) => ReturnType<Parameters<typeof defineModel>[0]["build"]>;
+  readonly stage: Stage;
+  readonly schedule: Schedule;
+}
+
+const text = readDoc("cookbook.md");
+const [base = ""] = blocks(text, "ts");
+const programs = text
+  .split(/^## /m)
+  .slice(1)
+  .map((section) => ({ title: section.slice(0, section.indexOf("\n")), program: blocks(section, "ts")[0]! }));
+const folder = scratch("cookbook");
+const files = programs.map((_, i) => folder.at(`recipe-${i}.ts`));
+beforeAll(() => {
+  for (const [i, { program }] of programs.entries()) writeFileSync(files[i]!, inCheckout(`${base}\n${program}`));
+});
+afterAll(() => folder.remove());
+
+const recipe = async (title: string): Promise<Recipe> =>
+  await import(files[programs.findIndex((p) => p.title === title)]!);
+
+const batch = 6;
+const wave = (n: number, by: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(by * i + 1));
+
+/** Inputs of the base and of the regression: always the same. */
+function feedsOf(graph: Graph) {
+  const values: Readonly<Record<string, () => Float32Array | Int32Array>> = {
+    pixels: () => wave(batch * 3 * 64, 0.7),
+    label: () => Int32Array.from({ length: batch }, (_, i) => i % 3),
+    target: () => wave(batch * 2, 2),
+  };
+  return Object.fromEntries(
+    graph.inputs.flatMap((node) => {
+      const make = values[inputName(node)];
+      if (!make || isParameter(node)) return [];
+      const axes = node.type.axes.map((a) => ({ ...a, size: a.name === "batch" ? batch : a.size }));
+      return [[inputName(node), hostTensor(node.type.dtype, axes as SizedAxis[], make())]];
+    }),
+  );
+}
+
+async function built(title: string) {
+  const { build } = await recipe(title);
+  const graph = trace(defineModel({ name: "recipe", summary: "", config: {}, build: (p) => build(p) }));
+  const parameters = new Map(
+    graph.inputs.filter(isParameter).map((n) => [inputName(n), n.type.axes.map((a) => a.size)]),
+  );
+  const feeds = Object.entries(feedsOf(graph)).map(([name, { data }]) => [name, Float64Array.from(data)] as const);
+  const weights = graph.inputs
+    .filter(isParameter)
+    .map((n) => [inputName(n), Float64Array.from(initialValue(n, 1).data)] as const);
+  return { graph, parameters, values: new Map([...feeds, ...weights]) };
+}
+
+/** The recipe's outputs in float64, all of them finite and not all alike. */
+async function outputs(title: string) {
+  const { graph, parameters, values } = await built(title);
+  const found = evaluate(bindSizes(graph, { batch }), values);
+  for (const { data } of found.values()) {
+    expect([...data].every(Number.isFinite)).toBe(true);
+    expect(new Set(data).size).toBeGreaterThan(2);
+  }
+  return {
+    parameters,
+    shapes: Object.fromEntries([...found].map(([name, { type }]) => [name, type.axes.map((a) => [a.name, a.size])])),
+  };
+}
+
+async function trained(title: string, steps = 12) {
+  const { stage } = await recipe(title);
+  const step = trainingStep(stage);
+  const at = folder.at(`run-${title.replaceAll(/\W/g, "-")}`);
+  mkdirSync(at);
+  const job: TrainingJob = {
+    ...{ step, steps, sizes: { batch }, seed: 1, checkpointEvery: 100 },
+    async *batches() {
+      for (let next = 1; ; next++) yield { feeds: feedsOf(step.graph), next };
+    },
+  };
+  const { losses } = await train(job, { folder: at, backend: referenceBackend(), note: () => {} });
+  expect(losses.at(-1)!.loss).toBeLessThan(losses[0]!.loss);
+  return {
+    trained: step.trained.map(inputName),
+    frozen: step.frozen.map(inputName),
+    outputs: step.graph.outputs.map((o) => o.name),
+  };
+}
+
+it("has ten recipes of 5 to 25 lines, without a type error", async () => {
+  expect(programs).toHaveLength(10);
+  for (const { title, program } of programs) {
+    expect(program.trim().split("\n").length, title).toBeGreaterThanOrEqual(5);
+    expect(program.trim().split("\n").length, title).toBeLessThanOrEqual(25);
+  }
+  const all = folder.at("all.ts");
+  writeFileSync(all, files.map((file) => `import "${file}";`).join("\n"));
+  const { err } = await heddle("inspect", all, "--check-types");
+  expect(err).toContain("exports no model"); // TypeScript had nothing to say
+}, 60_000);
+
+describe("what a recipe builds", () => {
+  it("another norm has its scale as 1 + γ", async () => {
+    const { parameters } = await outputs("Another norm");
+    expect([...parameters.keys()].filter((n) => /norm/.test(n))).toEqual(["block.norm1.gamma", "block.norm2.gamma"]);
+  });
+
+  it("another MLP has two experts and a gate", async () => {
+    const { parameters } = await outputs("Another MLP");
+    expect(parameters.get("block.mlp.gate.weight")).toEqual([2, 8]);
+    expect(parameters.get("block.mlp.experts.1.gate_proj.weight")).toEqual([16, 8]);
+  });
+
+  it("shared weights are there once", async () => {
+    const { parameters } = await outputs("Shared weights");
+    const names = [...parameters.keys()];
+    expect(names.filter((n) => n.startsWith("block."))).toHaveLength(16);
+    expect(names.filter((n) => n.startsWith("after."))).toHaveLength(6);
+  });
+
+  it("convolutions are grouped and dilated", async () => {
+    const { parameters, shapes } = await outputs("Grouped and dilated convolutions");
+    expect(parameters.get("far.weight")!.reduce<number>((n, size) => n * Number(size), 1)).toBe(8 * 9);
+    expect(parameters.get("half.weight")!.reduce<number>((n, size) => n * Number(size), 1)).toBe(4 * 4 * 4);
+    expect(Object.fromEntries(shapes.map as never)).toMatchObject({ batch, narrow: 4, row: 4, column: 4 });
+  });
+
+  it("register tokens come before the others and are left out", async () => {
+    const { parameters, shapes } = await outputs("Register tokens");
+    expect(parameters.get("registers")).toEqual([2, 8]);
+    expect(Object.fromEntries(shapes.registers as never)).toEqual({ batch, token: 2, embed: 8 });
+  });
+});
+
+describe("what a recipe trains", () => {
+  it("low-rank updates and the head", async () => {
+    const { trained: learned, frozen } = await trained("Frozen weights and low-rank updates");
+    expect(learned.sort()).toEqual([
+      ...["q", "v"].flatMap((name) => [`block.attn.${name}.lora_a`, `block.attn.${name}.lora_b`]),
+      "head.bias",
+      "head.weight",
+    ]);
+    expect(frozen).toContain("block.attn.q.weight");
+  });
+
+  it("by an optimizer of one's own", async () => {
+    const { trained: learned } = await trained("An optimizer of one's own");
+    expect(learned).toContain("patch.weight");
+  });
+
+  it("a loss of one's own, each part reported", async () => {
+    const { outputs: told } = await trained("A loss of one's own, with weights");
+    expect(told).toEqual(expect.arrayContaining(["loss", "smooth", "size"]));
+  });
+
+  it("a head on a frozen InternViT", async () => {
+    const { trained: learned, frozen } = await trained("Another head on InternViT");
+    expect(learned).toEqual(["gaze.weight", "gaze.bias"]);
+    expect(frozen.every((name) => name.startsWith("vision_model."))).toBe(true);
+  });
+
+  it("by a schedule of one's own", async () => {
+    await trained("A schedule of one's own");
+    const { schedule } = await recipe("A schedule of one's own");
+    const at = (step: number) => {
+      const graph = trace(
+        defineModel({
+          name: "rate",
+          summary: "",
+          config: {},
+          build: () => ({ rate: schedule(input("step", "f32", [])) }),
+        }),
+      );
+      return evaluate(graph, new Map([["step", Float64Array.of(step)]])).get("rate")!.data[0]!;
+    };
+    for (const [step, rate] of [
+      [0, 2e-4],
+      [4, 1e-3],
+      [5, 1e-3],
+      [10, 1e-2],
+      [15, 1e-3],
+      [20, 1e-2],
+    ] as const)
+      expect(at(step)).toBeCloseTo(rate, 9);
+  });
+});
