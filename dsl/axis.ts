@@ -2,6 +2,7 @@
 import { type Dim, isSymbolic, type NamedAxis, symbol, UsageError } from "../compiler/index.ts";
 import { kindOfValue } from "./declared.ts";
 
+/** A name and a size: what a dimension of a tensor stands for. */
 export type Axis<N extends string = string> = NamedAxis<N>;
 
 /**

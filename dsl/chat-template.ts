@@ -3,6 +3,7 @@
 /** A text, or a special token of the tokenizer. */
 export type Piece = string | { readonly special: "bos" | "eos" };
 
+/** How the turns of a conversation are written as tokens: what stands before, between and after them. */
 export interface ChatTemplate {
   readonly name: string;
   /** Stands before everything, once. */

@@ -6,6 +6,7 @@ import { type CheckpointPlace, knownPlaces, type TensorRule } from "./layout.ts"
 /** A parsed JSON object, such as `config.json`. */
 export type JsonRecord = Readonly<Record<string, unknown>>;
 
+/** Where a model's parameters lie in checkpoints, and how their config.json says its settings. */
 export interface ModelCheckpoints<C extends Config = Config> {
   /** Where its parameters lie: a list of rules for each form that is read. `heddle convert` writes the first. */
   readonly layouts: readonly (readonly TensorRule[])[];
@@ -25,12 +26,14 @@ export interface ModelCheckpoints<C extends Config = Config> {
   ) => SizedByTensors<C> | undefined;
 }
 
+/** What stored tensors say of a configuration. */
 export interface SizedByTensors<C extends Config = Config> {
   readonly config: C;
   /** For people: what follows from it. */
   readonly note?: string;
 }
 
+/** Makes a stored tensor of another shape fit a parameter, such as positions of another grid; undefined where it cannot. */
 export type FitTensor = (
   parameter: string,
   stored: readonly number[],

@@ -2,6 +2,7 @@
 import { UsageError } from "../compiler/index.ts";
 import { add, scale, sub, type Tensor } from "./tensor.ts";
 
+/** How an average of the weights is kept. */
 export interface EmaOptions {
   /** How much of the average stays at each step: 0.999, say. */
   readonly decay: number;

@@ -12,6 +12,7 @@ import {
 
 /** int8: matrices as integers with a scale for each row, and those that are used in several ways as f16. */
 export const frozenDtypes = ["f32", "f16", "int8"] as const;
+/** What weights that are not learned may be kept as. */
 export type FrozenDType = (typeof frozenDtypes)[number];
 
 /** How the store of a run holds frozen weights. */

@@ -16,6 +16,7 @@ import {
 } from "../compiler/index.ts";
 import { chosenBy, unmatched } from "./path-patterns.ts";
 
+/** Which linears learn low-rank updates, and of which rank. */
 export interface LoraOptions {
   /** Path patterns of linears, such as `"**.q_proj"`; `!` takes away. */
   readonly pattern: string | readonly string[];

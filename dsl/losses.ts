@@ -21,11 +21,13 @@ interface Reported {
   readonly apart?: boolean;
 }
 
+/** One loss: a float scalar. */
 export interface OneLoss extends Reported {
   /** What is minimized: a scalar. */
   readonly loss: Tensor<never>;
 }
 
+/** One of several losses. */
 export interface WeightedLoss {
   /** Under which it is reported, as it is without its weight. */
   readonly name: string;
@@ -34,11 +36,13 @@ export interface WeightedLoss {
   readonly weight?: number;
 }
 
+/** Several losses, each with a name and a weight. */
 export interface SeveralLosses extends Reported {
   /** What is minimized is their sum, each times its weight; it is reported as `loss`. */
   readonly losses: readonly WeightedLoss[];
 }
 
+/** What a stage's loss returns: one loss or several, with metrics and what else the step keeps. */
 export type LossResult = OneLoss | SeveralLosses;
 
 /** Throws UsageError, naming the stage, where two of the things that a step gives have one name. */

@@ -63,6 +63,7 @@ export const defineModel = <C extends Config>(model: Omit<Model<C>, "kind">): Mo
   kind: "heddle.model",
 });
 
+/** What a model is traced as. */
 export interface TraceOptions extends ParamsOptions {
   /** Which of the model's named graphs; default its own. */
   readonly graph?: string;

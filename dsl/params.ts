@@ -43,6 +43,7 @@ export interface Params {
   bernoulli<A extends string>(name: string, axes: readonly Axis<A>[], p: number): Tensor<A>;
 }
 
+/** What a parameter is besides its axes and how it begins. */
 export interface ParameterOptions {
   /** It is kept with the parameters and not learned, as running statistics are: no count of parameters has it. */
   readonly buffer?: boolean;
@@ -53,6 +54,7 @@ export interface ParameterOptions {
 /** The least and the largest value. */
 export type Range = readonly [number, number];
 
+/** What holds for all parameters below a root. */
 export interface ParamsOptions {
   readonly training?: boolean;
   readonly dtype?: DType;

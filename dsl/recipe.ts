@@ -5,6 +5,7 @@ import type { SettingRules } from "./setting-rules.ts";
 import type { Stage } from "./stage.ts";
 import type { StageValidation } from "./validation.ts";
 
+/** The value of a stage's setting. */
 export type StageSetting = number | string | boolean;
 
 /** What a run says of a stage: these three of any stage, and by name what a stage has besides. */
@@ -52,6 +53,7 @@ export const settled = <S extends Readonly<Record<string, StageSetting>>>(publis
     ...Object.fromEntries(Object.keys(published).flatMap((k) => (given[k] === undefined ? [] : [[k, given[k]]]))),
   }) as S;
 
+/** A warm-up in steps, and what is told of it. */
 export interface WarmUp {
   readonly warmup: number;
   readonly notes: readonly string[];

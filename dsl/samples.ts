@@ -11,6 +11,7 @@ export interface PairSample {
   readonly text: string;
 }
 
+/** What one side of a conversation says. */
 export interface ConversationTurn {
   readonly role: "system" | "user" | "assistant";
   readonly text: string;
@@ -24,12 +25,14 @@ export interface ConversationSample {
   readonly image?: unknown;
 }
 
+/** The class of a picture. */
 export interface LabelSample {
   /** From 0. */
   readonly label: number;
   readonly name: string;
 }
 
+/** The class of every place of a picture. */
 export interface MaskSample {
   /** Class numbers of the picture's places [row, column] as it is shown to the model; 255 is no class. */
   readonly mask: ArrayLike<number>;
@@ -42,7 +45,9 @@ interface Samples {
   readonly masks: MaskSample;
 }
 
+/** What lies beside a picture: "pairs", "conversations", "labels" or "masks". */
 export type SampleKind = keyof Samples;
+/** A sample of a kind. */
 export type SampleOf<K extends SampleKind> = Samples[K];
 
 /** How pictures become the input `pixels`: f32 [batch, channel, row, column]. */
@@ -129,6 +134,7 @@ export interface FeedContext {
   readonly count: (what: string) => void;
 }
 
+/** Inputs of a step by name. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
 
 /** What a stage is fed. */

@@ -45,6 +45,7 @@ export const partOf: SettingRule = {
   accepts: (value) => typeof value === "number" && value > 0 && value <= 1,
 };
 
+/** A number from 0 to 1, both among them. */
 export const probability: SettingRule = {
   needed: "a number from 0 to 1",
   accepts: (value) => typeof value === "number" && value >= 0 && value <= 1,

@@ -25,6 +25,7 @@ export interface Optimizer extends AdamOptions {
   readonly rateScale?: (name: string) => number;
 }
 
+/** What is learned, by which loss and optimizer, as `defineStage` makes it. */
 export interface Stage {
   readonly kind: "heddle.stage";
   readonly name: string;

@@ -24,41 +24,77 @@ export type AxesOf<T> = T extends Tensor<infer A> ? A : never;
 const names = (axes: Along<string>): string[] => namesOf(axes);
 
 // Ops whose kind says their type: what is elementwise, and reductions.
+/** a + b, by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. Both are of one dtype, else ShapeError. */
 export const add: ops.Binary = ops.add;
+/** a − b, by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. */
 export const sub: ops.Binary = ops.sub;
+/** a · b of each element, by axis name: [A...], [B...] -> [A... ∪ B...]; one may be a number. */
 export const mul: ops.Binary = ops.mul;
+/** a / b of floats, by axis name: [A...], [B...] -> [A... ∪ B...]; `idiv` divides whole numbers. */
 export const div: ops.Binary = ops.div;
+/** The quotient of whole numbers, cut off towards 0: i32 or u32. */
 export const idiv: ops.Binary = ops.idiv;
+/** The remainder of `idiv`: i32 or u32. */
 export const mod: ops.Binary = ops.mod;
+/** a to the power of b: floats. */
 export const pow: ops.Binary = ops.pow;
+/** The larger of a and b, by axis name. Of one tensor along axes: `reduceMax`. */
 export const max: ops.Binary = ops.max;
+/** The smaller of a and b, by axis name. Of one tensor along axes: `reduceMin`. */
 export const min: ops.Binary = ops.min;
+/** a = b: bool [A... ∪ B...]. */
 export const eq: ops.Binary = ops.eq;
+/** a ≠ b: bool [A... ∪ B...]. */
 export const ne: ops.Binary = ops.ne;
+/** a < b: bool [A... ∪ B...]. */
 export const lt: ops.Binary = ops.lt;
+/** a ≤ b: bool [A... ∪ B...]. */
 export const le: ops.Binary = ops.le;
+/** a > b: bool [A... ∪ B...]. */
 export const gt: ops.Binary = ops.gt;
+/** a ≥ b: bool [A... ∪ B...]. */
 export const ge: ops.Binary = ops.ge;
+/** Whether both hold: bool. */
 export const and: ops.Binary = ops.and;
+/** Whether one holds: bool. */
 export const or: ops.Binary = ops.or;
+/** Whether x does not hold: bool. */
 export const not: ops.Unary = ops.not;
+/** −x. */
 export const neg: ops.Unary = ops.neg;
+/** |x|. */
 export const abs: ops.Unary = ops.abs;
+/** e to the power of x: floats. */
 export const exp: ops.Unary = ops.exp;
+/** exp(x) − 1, exact near 0. */
 export const expm1: ops.Unary = ops.expm1;
+/** The natural logarithm: floats. */
 export const log: ops.Unary = ops.log;
+/** √x: floats. */
 export const sqrt: ops.Unary = ops.sqrt;
+/** 1 / √x: floats. */
 export const rsqrt: ops.Unary = ops.rsqrt;
+/** The sine of radians: floats. */
 export const sin: ops.Unary = ops.sin;
+/** The cosine of radians: floats. */
 export const cos: ops.Unary = ops.cos;
+/** The hyperbolic tangent: floats. */
 export const tanh: ops.Unary = ops.tanh;
+/** The error function: floats. */
 export const erf: ops.Unary = ops.erf;
+/** The largest whole number up to x, as a float. */
 export const floor: ops.Unary = ops.floor;
+/** 1 / (1 + exp(−x)): floats. */
 export const sigmoid: ops.Unary = ops.sigmoid;
+/** max(x, 0): floats. */
 export const relu: ops.Unary = ops.relu;
+/** x · Φ(x), exact, as torch.nn.GELU(): floats. */
 export const gelu: ops.Unary = ops.gelu;
+/** GELU approximated by tanh, as gelu_new of transformers: floats. */
 export const geluTanh: ops.Unary = ops.geluTanh;
+/** x · σ(1.702 x), as the CLIP of OpenAI has it: floats. */
 export const quickGelu: ops.Unary = ops.quickGelu;
+/** x · σ(x), also called swish: floats. */
 export const silu: ops.Unary = ops.silu;
 
 /** x, to what it is made of a constant: no gradient flows through it. */
@@ -69,8 +105,11 @@ export const select: ops.Ternary = ops.select;
 
 /** Σ over the axes given. */
 export const sum: ops.Reduction = ops.reduceSum;
+/** The largest value along the axes given: [A...] -> [A... − over...]. */
 export const reduceMax: ops.Reduction = ops.reduceMax;
+/** The smallest value along the axes given: [A...] -> [A... − over...]. */
 export const reduceMin: ops.Reduction = ops.reduceMin;
+/** The product along the axes given: [A...] -> [A... − over...]. */
 export const reduceProd: ops.Reduction = ops.reduceProd;
 
 /** x times a number: a name for what reads better than mul. */
@@ -87,6 +126,7 @@ export const contract = <A extends string, B extends string, K extends A & B>(
   over: Along<K>,
 ): Tensor<Exclude<A | B, K>> => typed(ops.contract(a, b, names(over)));
 
+/** The mean along the axes given: floats [A...] -> [A... − over...]. */
 export const mean = <A extends string, K extends A>(x: Tensor<A>, over: Along<K>): Tensor<Exclude<A, K>> =>
   typed(ops.reduceMean(x, names(over)));
 
@@ -94,9 +134,11 @@ export const mean = <A extends string, K extends A>(x: Tensor<A>, over: Along<K>
 export const argmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<Exclude<A, K>> =>
   typed(ops.argmax(x, over.name));
 
+/** exp x / Σ exp x along an axis: floats [A...] -> [A...]. */
 export const softmax = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<A> =>
   typed(ops.softmax(x, over.name));
 
+/** log Σ exp x along an axis, however large x is: floats [A...] -> [A... − over]. */
 export const logsumexp = <A extends string, K extends A>(x: Tensor<A>, over: Axis<K>): Tensor<Exclude<A, K>> =>
   typed(ops.logsumexp(x, over.name));
 
@@ -148,6 +190,7 @@ export const slice = <A extends string, K extends A>(
 export const at = <A extends string, K extends A>(x: Tensor<A>, along: Axis<K>, index: Dim): Tensor<Exclude<A, K>> =>
   typed(ops.at(x, along.name, index));
 
+/** x with `low` elements before and `high` after along an axis, each `value`: [A...] -> [A...], the axis longer. */
 export const pad = <A extends string, K extends A>(
   x: Tensor<A>,
   along: Axis<K>,
@@ -156,6 +199,7 @@ export const pad = <A extends string, K extends A>(
   value = 0,
 ): Tensor<A> => typed(ops.pad(x, along.name, low, high, value));
 
+/** Parts one after another along an axis; their other axes are the same: [A...] -> [A...]. */
 export const concat = <A extends string, K extends A>(parts: readonly Tensor<A>[], along: Axis<K>): Tensor<A> =>
   typed(ops.concat(parts, along.name));
 
@@ -198,8 +242,9 @@ export const gather = <A extends string, I extends string, K extends A>(
 
 /** 0, 1, 2 ... along an axis; i32. */
 export const iota = <N extends string>(along: Axis<N>, dtype: DType = "i32"): Tensor<N> =>
-  typed(ops.iota(along, checkedDType("iota", dtype)));
+  typed(ops.iota(along, checkedDType("a counter", dtype)));
 
+/** A number as a scalar tensor. */
 export const constant = (value: number, dtype: DType = "f32"): Tensor<never> =>
   typed(ops.constant(value, checkedDType("constant", dtype)));
 
@@ -218,6 +263,7 @@ export const input = <A extends string>(name: string, dtype: DType, axes: readon
 export const state = <A extends string = never>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.state(name, checkedDType(`state "${name}"`, dtype), axes));
 
+/** Which axes attention is over, and what is done to its logits. */
 export interface AttentionOptions<D extends string, K extends string, B extends string = never> {
   /** The axis contracted between q and k. */
   readonly dot: Axis<D>;

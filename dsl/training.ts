@@ -29,6 +29,7 @@ import type { Stage } from "./stage.ts";
 import { state, typed } from "./tensor.ts";
 import { trainingState } from "./training-state.ts";
 
+/** A stage as its graphs, and what of them is kept between steps. */
 export interface TrainingStep {
   /**
    * Outputs `loss`, `rate`, `gradient_norm` and the metrics; updates the training state. Where micro-batches are

@@ -18,6 +18,7 @@ export interface Judged {
 /** Only what is called upon acts: no dropout, no part of the patches; `p` shares what the loss has declared. */
 export type StageValidation = (p: Params) => Judged;
 
+/** The graph that validation runs, and what its outputs are. */
 export interface ValidationGraph {
   /** Outputs: `loss` and the stage's metrics, `weight` where batches count by one, `image` and `text`, `predicted`. */
   readonly graph: Graph;

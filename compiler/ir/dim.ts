@@ -4,6 +4,7 @@
  */
 import { UsageError } from "../diagnostics/error.ts";
 
+/** A size: a number, or a polynomial of symbols. */
 export type Dim = number | SymbolicDim;
 export type Sizes = Readonly<Record<string, number>>;
 
@@ -139,6 +140,7 @@ export function addDims(a: Dim, b: Dim): Dim {
   return canonical([...termsOf(a), ...termsOf(b)]);
 }
 
+/** The product of two sizes. */
 export function mulDims(a: Dim, b: Dim): Dim {
   if (typeof a === "number") return typeof b === "number" ? a * b + 0 : scaled(b, a); // never -0
   if (typeof b === "number") return scaled(a, b);

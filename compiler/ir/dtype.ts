@@ -1,5 +1,6 @@
 /** The element types a tensor can have. */
 export const dtypes = ["f32", "f16", "i32", "u32", "bool"] as const;
+/** What the elements of a tensor are: f32, f16, i32, u32 or bool. */
 export type DType = (typeof dtypes)[number];
 
 /** Bytes one element takes in device and file memory; a bool takes 4 on a WebGPU device, where no smaller type is addressable. */

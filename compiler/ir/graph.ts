@@ -14,6 +14,7 @@ export interface Output {
   readonly node: Node;
 }
 
+/** Named outputs, and the inputs that they need. */
 export interface Graph {
   readonly name: string;
   /** The `input`, `parameter` and `random` nodes, in the order of the signature. */

@@ -12,9 +12,13 @@ export type Distribution =
   | { readonly kind: "uniform"; readonly low: number; readonly high: number }
   | { readonly kind: "bernoulli"; readonly p: number };
 
+/** The same number everywhere. */
 export const constantInit = (value: number): Distribution => ({ kind: "constant", value });
+/** 0 everywhere. */
 export const zeros: Distribution = constantInit(0);
+/** 1 everywhere. */
 export const ones: Distribution = constantInit(1);
+/** Normally distributed, with the mean 0 unless it is said. */
 export const normal = (std: number, mean = 0): Distribution => ({ kind: "normal", mean, std });
 
 /** Truncated at two standard deviations on either side, as in BERT and BEiT. */
@@ -26,5 +30,7 @@ export const truncatedNormal = (std: number, mean = 0): Distribution => ({
   high: mean + 2 * std,
 });
 
+/** Uniform between two numbers. */
 export const uniform = (low: number, high: number): Distribution => ({ kind: "uniform", low, high });
+/** 1 with probability p, else 0. */
 export const bernoulli = (p: number): Distribution => ({ kind: "bernoulli", p });

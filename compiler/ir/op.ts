@@ -313,6 +313,7 @@ export function scaleOf(op: string): number | undefined {
 }
 
 export const sourceOf = (node: Node): SourceKind | undefined => opRecord(node.op).source;
+/** Whether a node is a learned tensor, or a buffer kept with those. */
 export const isParameter = (node: Node): boolean => sourceOf(node) === "parameter";
 /** Kept with the parameters and not learned, such as running statistics. */
 export const isBuffer = (node: Node): boolean => isParameter(node) && node.attrs.role === "buffer";

@@ -28,6 +28,7 @@ export interface StateUpdate {
   readonly initial: number;
 }
 
+/** What `batchNorm` takes; its `updates` go into the result of a loss. */
 export interface BatchNormOptions {
   readonly epsilon?: number;
   /** The weight of a batch in the running statistics. */

@@ -28,6 +28,7 @@ export type FeatureMap<A extends string> = Tensor<A | "row" | "column">;
 /** One number for rows and columns, or one for each. */
 export type PerSide = number | readonly [row: number, column: number];
 
+/** What `convolution` takes, counted in places of the map. */
 export interface ConvolutionOptions {
   /** Rows and columns of the kernel. */
   readonly kernel: PerSide;
@@ -131,6 +132,7 @@ export function transposedConvolution2x2<A extends string, F extends A, T extend
   return typed(add(apart, p.parameter("bias", [to], zeros)));
 }
 
+/** What `maxPool` takes, counted in places of the map. */
 export interface PoolingOptions extends Pick<ConvolutionOptions, "kernel" | "padding"> {
   /** Places from one window to the next; default: the kernel, so that windows lie side by side. */
   readonly stride?: PerSide;
@@ -149,6 +151,7 @@ export function maxPool<A extends string>(x: FeatureMap<A>, options: PoolingOpti
   return typed(reduceMax(windows, kernels));
 }
 
+/** What `averagePool` takes. */
 export interface AveragePoolingOptions extends PoolingOptions {
   /** Whether the zeros around the map count as places of a window, as in PyTorch; default true. */
   readonly countPadding?: boolean;

@@ -28,6 +28,7 @@ export interface TokenContext {
   readonly key: Axis<"key_token">;
 }
 
+/** The axes of a decoder's graphs, as `decoderInputs` and `presentOutputs` take them. */
 export interface DecoderAxes {
   readonly batch: Axis<"batch">;
   readonly token: Axis<"token">;

@@ -18,6 +18,7 @@ export const embedding = <A extends string, E extends string>(
   return typed<A | E>(gather(rows, ids, vocab));
 };
 
+/** The axes of pictures: channel, row and column, as `imageAxes` makes them. */
 export interface ImageAxes {
   readonly channel: Axis<"channel">;
   readonly row: Axis<"row">;

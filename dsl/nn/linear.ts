@@ -6,6 +6,7 @@ import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, add, contract, rename, scale, type Tensor, typed } from "../tensor.ts";
 
+/** What `linear` takes, and the layers that are made of it. */
 export interface LinearOptions {
   /** False leaves the bias out. */
   readonly bias?: boolean;

@@ -8,6 +8,7 @@ import { type LinearOptions, linear } from "./linear.ts";
 /** A function of each element: `gelu`, `geluTanh`, `quickGelu`, `silu`, `relu`, or one of one's own. */
 export type Activation = (x: AnyTensor) => AnyTensor;
 
+/** What `mlp` takes. */
 export interface MlpOptions extends LinearOptions {
   /** Between the two layers; default the exact GELU. */
   readonly activation?: Activation;
@@ -32,6 +33,7 @@ export const mlp = <A extends string, E extends A, H extends string>(
 /** fc2(gelu(fc1 x)) with the exact GELU. x [..., embed] -> [..., embed]. */
 export const geluMlp = mlp;
 
+/** What `gatedMlp` takes. */
 export interface GatedMlpOptions extends LinearOptions {
   /** Of the gate; default SiLU, which makes it SwiGLU. */
   readonly activation?: Activation;

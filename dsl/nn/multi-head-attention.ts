@@ -8,8 +8,10 @@ import { axisOf } from "./axes.ts";
 import { causalMask } from "./cache.ts";
 import { type LinearOptions, linear } from "./linear.ts";
 
+/** Tokens of some width: f32 [batch, token, embed]. */
 export type Tokens = Tensor<"batch" | "token" | "embed">;
 
+/** What `multiHeadAttention` takes; `heads` is needed. */
 export interface MultiHeadAttentionOptions extends LinearOptions {
   readonly heads: number;
   /** Elements of a head; default the width of the tokens over the heads. */

@@ -5,6 +5,7 @@ import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { broadcast, constant, type Tensor, typed } from "../tensor.ts";
 
+/** What `rmsNorm` takes. */
 export interface RmsNormOptions {
   /** Default 1e-6. */
   readonly epsilon?: number;
@@ -12,6 +13,7 @@ export interface RmsNormOptions {
   readonly scale?: boolean;
 }
 
+/** What `layerNorm` takes. */
 export interface LayerNormOptions {
   /** Default 1e-5. */
   readonly epsilon?: number;

@@ -5,6 +5,7 @@ import { add, type Tensor } from "../tensor.ts";
 /** A function of the residual stream that keeps its axes. */
 export type Layer<A extends string> = (x: Tensor<A>) => Tensor<A>;
 
+/** A branch of a residual block: a function of the stream, and the norm that goes with it. */
 export interface Branch<A extends string> {
   /** Branches of a parallel block that are given the same function share its norm. */
   readonly norm: Layer<A>;

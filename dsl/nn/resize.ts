@@ -45,6 +45,7 @@ function kernelWeights(from: number, to: number, taps: readonly number[], kernel
   return weights;
 }
 
+/** Between two neighbours; outside the outermost samples, those. */
 export const bilinear: ResizeWeights = (from, to) => kernelWeights(from, to, [0, 1], (d) => Math.max(0, 1 - d));
 
 /** Keys 1981, with A = −0.75. */

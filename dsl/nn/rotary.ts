@@ -39,6 +39,7 @@ export type RotaryScaling =
       readonly context: number;
     };
 
+/** How rotary positions turn pairs of a head. */
 export interface RotaryOptions {
   /** Default 10000. */
   readonly base?: number;

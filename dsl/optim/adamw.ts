@@ -2,6 +2,7 @@
 import { add, cast, div, expm1, mul, neg, sqrt, sub, type Tensor } from "../tensor.ts";
 import { type UpdateInputs, type UpdateRule, updateRule } from "./update-rule.ts";
 
+/** What `adam` and `adamw` take. */
 export interface AdamOptions {
   /** Default 0.9. */
   readonly beta1?: number;

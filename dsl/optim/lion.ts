@@ -2,6 +2,7 @@
 import { add, cast, gt, lt, mul, sub } from "../tensor.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
+/** What `lion` takes. */
 export interface LionOptions {
   /** How much of the mean the direction has; default 0.9. */
   readonly beta1?: number;

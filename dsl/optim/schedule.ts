@@ -13,6 +13,7 @@ export interface Schedule {
 
 const told = (text: string, schedule: Schedule): Schedule => Object.assign(schedule, { text });
 
+/** What `cosine` takes. */
 export interface CosineOptions {
   readonly peak: number;
   /** All steps, the warm-up included. */
@@ -46,6 +47,7 @@ export const constantRate = (rate: number): Schedule => {
   return told(`${rate} throughout`, () => constant(rate));
 };
 
+/** What `linearRate` takes. */
 export interface LinearRateOptions {
   readonly from: number;
   /** Default 0. */
@@ -65,6 +67,7 @@ export const linearRate = (options: LinearRateOptions): Schedule => {
   );
 };
 
+/** What `warmUp` takes. */
 export interface WarmUpOptions {
   readonly peak: number;
   readonly steps: number;
@@ -79,6 +82,7 @@ export const warmUp = (options: WarmUpOptions): Schedule => {
   return told(`warm-up to ${peak} over ${steps} steps`, (step) => mul(min(add(step, 1), steps), peak / steps));
 };
 
+/** What `steppedRate` takes. */
 export interface SteppedOptions {
   readonly rate: number;
   /** What the rate is multiplied by, again and again; default 0.1. */

@@ -2,6 +2,7 @@
 import { add, mul, sub } from "../tensor.ts";
 import { type UpdateRule, updateRule } from "./update-rule.ts";
 
+/** What `sgd` takes. */
 export interface SgdOptions {
   /** Default 0: nothing is kept. */
   readonly momentum?: number;

@@ -21,6 +21,7 @@ export interface UpdateInputs<S extends string> {
   readonly sumOfEach: (x: Tensor<"arena">) => Tensor<"arena">;
 }
 
+/** What an update gives: the parameters and all that is kept, anew, f32 [arena] each. */
 export interface UpdateResult<S extends string> {
   readonly parameter: Tensor<"arena">;
   readonly state: Readonly<Record<S, Tensor<"arena">>>;
