@@ -1,8 +1,8 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { HeddleError, InternalError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
+import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -15,7 +15,7 @@ import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
-import { InterruptedError } from "./interruption.ts";
+import { faultText } from "./fault-text.ts";
 import {
   byteCount,
   collect,
@@ -26,7 +26,6 @@ import {
   share,
   wholeNumber,
 } from "./option-values.ts";
-import { userFault } from "./user-fault.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -263,7 +262,8 @@ environment:
 ${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
   HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take
   HEDDLE_TUNING=off                            choose kernels without what heddle tune found
-  HEDDLE_CACHE=<folder>                        where heddle tune keeps what it finds`;
+  HEDDLE_CACHE=<folder>                        where heddle tune keeps what it finds
+  HEDDLE_MPI=<file>                            the MPI library that ranks of heddle train load`;
 
 function readSource(file: string): string | undefined {
   try {
@@ -276,24 +276,7 @@ function readSource(file: string): string | undefined {
 /** A user's mistake is one message; only our own faults show a stack trace. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
-  if (error instanceof HeddleError) {
-    const status = error instanceof InterruptedError ? error.status : 1;
-    process.stderr.write(`${error.name}: ${escapeControls(error.message)}\n`);
-    return status;
-  }
-  if (
-    error instanceof RangeError &&
-    /^Array buffer allocation failed|^Invalid (typed )?array (buffer )?length/.test(error.message)
-  ) {
-    process.stderr.write("there is not enough memory for this: take a smaller model, --batch or number of beams\n");
-    return 1;
-  }
-  const ofUser = error instanceof InternalError ? undefined : userFault(error);
-  if (ofUser !== undefined) {
-    process.stderr.write(`${escapeControls(ofUser)}\n`);
-    return 1;
-  }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`heddle itself failed; please report this:\n${escapeControls(text)}\n`);
-  return 2;
+  const { text, status } = faultText(error);
+  if (text !== "") process.stderr.write(`${text}\n`);
+  return status;
 }

@@ -9,18 +9,27 @@ import {
   type Precision,
   type TensorType,
   topological,
+  UsageError,
 } from "../compiler/index.ts";
 import { checkedEma } from "./ema.ts";
 import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
 import { type Adapter, adaptersOf } from "./lora.ts";
 import { assertDistinct, totalLoss } from "./losses.ts";
-import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored } from "./optim/accumulation.ts";
+import {
+  type Accumulation,
+  accumulated,
+  accumulateOf,
+  type Batch,
+  type Stored,
+  sampleCount,
+} from "./optim/accumulation.ts";
 import { placeArenas, type TrainingArena } from "./optim/arenas.ts";
 import { type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
 import { cachedAccumulation, wholeBatch } from "./optim/gradient-cache.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
+import type { SharedState } from "./optim/shared-state.ts";
 import { type StepUpdate, scaleInStore, stepUpdate } from "./optim/step-update.ts";
 import type { StateStart } from "./optim/update-rule.ts";
 import { type Range, rootParams } from "./params.ts";
@@ -46,7 +55,11 @@ export interface TrainingStep {
      * them, the figures and what the loss says of each feature. Then `graph` is run on each micro-batch.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
+    /** Where processes share the micro-batches: what they add up, and what they gather. */
+    readonly shared?: SharedState;
   };
+  /** The same step of `count` micro-batches in all, which several processes share. */
+  readonly inParts: (parts: Parts) => TrainingStep;
   /** Where the trained parameters and the optimizer's state lie. */
   readonly arenas: readonly TrainingArena[];
   /** The update rule's name, and what each state that it keeps starts as. */
@@ -70,11 +83,22 @@ export interface TrainingStep {
   readonly lossScale?: LossScale;
 }
 
+/** How a step is divided among processes. */
+export interface Parts {
+  /** Micro-batches of all processes together, at least 2. */
+  readonly count: number;
+  /** Whether they are of several sizes: sums are then weighed by samples. */
+  readonly isUneven: boolean;
+}
+
 /**
  * Compiles a stage to its step. Parameters lie in arenas of at most `largestArena` elements, default 2^28.
  * Throws UsageError when a pattern matches nothing or nothing is left to train.
  */
-export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
+export const trainingStep = (stage: Stage, largestArena?: number): TrainingStep => stepOf(stage, largestArena);
+
+function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): TrainingStep {
+  const stage: Stage = parts ? { ...given, accumulate: parts.count } : given;
   const asked = stage.lora && adaptersOf(stage.name, stage.lora);
   const declared = new Map<string, Range>();
   const root = rootParams({
@@ -100,12 +124,13 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     kept: updates.map(({ name }, i) => ({ output: name, state: name, node: kept[i]! })),
     trained,
   };
-  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1));
+  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1), parts);
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
   const update = stepUpdate(whole, placed, { optimizer, rule, ema, settings, ranges, lossScale });
   return {
     ...graphs(update),
+    inParts: (among) => stepOf(given, largestArena, among),
     arenas: placed.map((place) => place.arena),
     rule,
     hyperparameters: describeOptimizer(optimizer, rule),
@@ -126,7 +151,13 @@ interface BatchGraphs {
   readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
 }
 
-function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Node | undefined): BatchGraphs {
+function batchGraphs(
+  stage: Stage,
+  traced: Traced,
+  arenas: InArenas,
+  weight: Node | undefined,
+  parts: Parts | undefined,
+): BatchGraphs {
   const { name } = stage;
   const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
   const { count, cut } = accumulateOf(stage, told[0]!, told, weight !== undefined);
@@ -136,7 +167,8 @@ function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Nod
     sums,
   });
   if (cut) {
-    const made = cachedAccumulation(cut, count, traced, arenas);
+    if (parts?.isUneven) throw unevenParts(name);
+    const made = cachedAccumulation(cut, count, traced, arenas, parts !== undefined);
     const middle = graphOf(name, [], made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
@@ -146,22 +178,37 @@ function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Nod
       whole: made.whole,
       graphs: (update) => ({
         graph: graphOf(name, [], made.added),
-        accumulation: { ...accumulation(made, update), cached },
+        accumulation: { ...accumulation(made, update), cached, ...(parts && { shared: made.shared }) },
       }),
     };
   }
+  if (parts && traced.kept.length > 0) throw keptInParts(name, traced.kept);
   const { kept, ...batch } = oneBatch(traced, arenas, weight);
+  const weighedBy = batch.weight ?? (parts?.isUneven ? sampleCount(told[0]!) : undefined);
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
-  const made = accumulated(batch, arenas.axes, count, batch.weight);
+  const made = accumulated(batch, arenas.axes, count, weighedBy);
   return {
     whole: made.whole,
     graphs: (update) => ({
       graph: graphOf(name, [], [...made.added, ...kept]),
-      accumulation: accumulation(made, update),
+      accumulation: {
+        ...accumulation(made, update),
+        ...(parts && { shared: { added: made.sums.map((s) => s.name), gathered: [] } }),
+      },
     }),
   };
 }
+
+const unevenParts = (stage: string): UsageError =>
+  new UsageError(
+    `stage "${stage}": its loss compares the samples of a batch, which then must be of as many samples for each process: let the batch be a multiple of their number`,
+  );
+
+const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
+  new UsageError(
+    `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, of which every process would have another: such a stage is trained by one process`,
+  );
 
 /** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
 function graphOf(

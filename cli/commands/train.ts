@@ -1,10 +1,11 @@
 /** `heddle train`: runs a job, or stages of a model one after the other, shows progress, leaves run folders. */
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { extname, join } from "node:path";
 import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   collapseNames,
-  escapeControls,
   type FinishedStage,
   type Inheritance,
   inheritWeights,
@@ -13,6 +14,7 @@ import {
   newestRunFolder,
   type RunSource,
   readSources,
+  requireSame,
   requireSameSources,
   type Settings,
   type TrainingJob,
@@ -28,10 +30,11 @@ import { isModel, loadJob, loadStagedModel } from "../load.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
+import { inRankSession, type RankSession } from "../rank-session.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
 import { type LoadedJob, stageJob, stageRunName } from "../stages/job.ts";
-import { versions } from "../versions.ts";
+import { heddleVersion, versions } from "../versions.ts";
 
 export interface TrainArguments {
   readonly device: string;
@@ -59,7 +62,13 @@ export interface TrainArguments {
   readonly json: boolean;
 }
 
-export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
+/** The command's arguments, and the ranks that work on it together. */
+type Asked = TrainArguments & RankSession;
+
+export const trainCommand = (source: string, args: TrainArguments): Promise<number> =>
+  inRankSession((session) => trainSource(source, { ...args, ...session }));
+
+async function trainSource(source: string, args: Asked): Promise<number> {
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
   const ofStages = {
     data: args.data.length > 0,
@@ -74,16 +83,17 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
 }
 
 /** Trains stages in a row. With --resume, those that are done are passed over, and the one that is not goes on. */
-async function trainStages(source: string, stages: readonly string[], args: TrainArguments): Promise<number> {
+async function trainStages(source: string, stages: readonly string[], args: Asked): Promise<number> {
+  const { ranks, say } = args;
   const model = await loadStagedModel(source);
   let before: readonly string[] = [];
   for (const stage of stages) {
     const set = settingsFor(stage, stages, args.set);
     const from = [...before, ...args.from];
     const name = stageRunName(model, stage);
-    const begun = args.resume && stages.length > 1 ? await newestRunFolder(args.runs, name).catch(() => undefined) : "";
+    const { begun, isDone } = await ranks.decide(() => progressOf(name, stages, args));
     const resume = args.resume && begun !== undefined;
-    if (begun && existsSync(join(begun, "summary.json"))) {
+    if (begun && isDone) {
       say(`${name}: done, in ${begun}`);
       before = [begun];
       continue;
@@ -91,9 +101,15 @@ async function trainStages(source: string, stages: readonly string[], args: Trai
     const started = { ...args, set, from: resume ? args.from : from, resume };
     const ended = await trainJob(source, started, await stageJob(model, source, stage, { ...started, from }));
     if (ended !== 0) return ended;
-    before = [await newestRunFolder(args.runs, name)];
+    before = [await ranks.decide(() => newestRunFolder(args.runs, name))];
   }
   return 0;
+}
+
+/** The run of a stage that goes on, if there is one, and whether it has ended. */
+async function progressOf(name: string, stages: readonly string[], { resume, runs }: TrainArguments) {
+  const begun = resume && stages.length > 1 ? await newestRunFolder(runs, name).catch(() => undefined) : "";
+  return { begun, isDone: begun !== undefined && existsSync(join(begun, "summary.json")) };
 }
 
 /** What `--set` says of one stage of a row: all that names no other, as "1.1:steps=100" does. */
@@ -111,14 +127,16 @@ async function withoutStage(source: string): Promise<UsageError> {
   return new UsageError(`"${source}" is a model, which is trained by its stages: say which ${known}`);
 }
 
-async function trainJob(source: string, args: TrainArguments, { job, given, config }: LoadedJob): Promise<number> {
-  const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
+async function trainJob(source: string, args: Asked, { job, given, config }: LoadedJob): Promise<number> {
+  const { ranks, say } = args;
+  const resumed = args.resume ? await ranks.decide(() => newestRunFolder(args.runs, job.name)) : undefined;
   const ending = listenForEnding(() => say("\nstopping after this step; press Ctrl-C again to stop at once"), {
     alsoPipes: true,
   });
-  const place = resumed === undefined ? undefined : await takeRun(resumed);
+  const place = resumed === undefined ? undefined : await takeRun(resumed, ranks);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
+    await requireSame(ranks, await commandFacts(source, settings));
     const device = await openDevice(parseDevice(args.device), { tuning: args.tuning, budget: args.memory });
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
@@ -131,12 +149,20 @@ async function trainJob(source: string, args: TrainArguments, { job, given, conf
   }
 }
 
-const say = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
+/** What a rank must have as all others have it before anything is built. */
+async function commandFacts(source: string, settings: Settings): Promise<Readonly<Record<string, string>>> {
+  const text = existsSync(source) && extname(source) !== "" ? await readFile(source) : source;
+  return {
+    version: heddleVersion(),
+    "job file": createHash("sha256").update(text).digest("hex"),
+    settings: JSON.stringify(settings),
+  };
+}
 
 /** What a run is made of. */
 interface Start {
   readonly source: string;
-  readonly args: TrainArguments;
+  readonly args: Asked;
   readonly job: JobFile;
   readonly settings: Settings;
   /** Of the run that goes on; a new one has none yet. */
@@ -146,7 +172,10 @@ interface Start {
 
 async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   const { job, settings } = start;
+  const { ranks, say } = start.args;
   say(`${job.name}: ${job.summary}`);
+  const { size, carrier } = ranks.collectives;
+  if (size > 1) say(`${size} ranks over ${carrier}`);
   say(`device: ${device.reason}`);
   if (device.backend.device.software)
     say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
@@ -160,6 +189,7 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
 
 async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: Start): Promise<number> {
   const { args, job, settings, place } = start;
+  const { ranks, say } = args;
   tellMemory(device, declared, say);
   // A checkpoint holds all that is trained; what is not comes from the sources again.
   const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
@@ -176,12 +206,14 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
     const inFolder = (folder: string) =>
-      reported({ folder, file: job, job: built, device, note: say }, () => trainIn(folder, device, built, start));
+      ranks.isFirst
+        ? reported({ folder, file: job, job: built, device, note: say }, () => trainIn(folder, device, built, start))
+        : trainIn(folder, device, built, start);
     if (place) {
-      await writeRunSettings(place.folder, job.name, settings);
+      if (ranks.isFirst) await writeRunSettings(place.folder, job.name, settings);
       return await inFolder(place.folder);
     }
-    const fresh = await beginRun(args.runs, job.name, settings, sources);
+    const fresh = await beginRun(args.runs, job.name, settings, sources, ranks);
     try {
       return await inFolder(fresh.folder);
     } catch (error) {
@@ -202,8 +234,9 @@ async function trainIn(
   { source, args, settings, ending }: Start,
 ): Promise<number> {
   const { backend, reason } = device;
+  const { ranks, say } = args;
   say(`run folder: ${folder}`);
-  const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason };
+  const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason, ranks };
   const result = await trainInStages(job, how);
   if (result.stopped) {
     const where = job.next ? ` of stage "${result.stage}"` : "";
@@ -211,8 +244,9 @@ async function trainIn(
     say(
       `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source}${stage} --resume`,
     );
-    return ending.status();
+    return Math.max(...(await ranks.tell(ending.status())));
   }
+  if (!ranks.isFirst) return 0;
   const summary = summarize(device, settings, result.stages, { ...computedIn(device, job), ...result.finished });
   await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
   process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);

@@ -1,13 +1,16 @@
 /** Accumulation: gradients and figures of micro-batches are added up on the device, and one update reads their means. */
 import {
+  isFeed,
   locationOf,
   type NoCut,
   type Node,
   noSampleMean,
+  ops,
   printLocation,
   type SampleCut,
   sampleCut,
   type TensorType,
+  topological,
   UsageError,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
@@ -141,6 +144,14 @@ function uncut({ why, node }: NoCut): string {
     layers: `goes on with layers (${place}), which would be computed for the whole batch at once. Leave accumulate at 1`,
   };
   return reasons[why];
+}
+
+/** How many samples a batch has, as a weight of what is a mean over them. */
+export function sampleCount(loss: Node): Tensor<never> {
+  const axis = topological([loss]).flatMap((n) =>
+    isFeed(n) ? (n.type.axes.find((a) => a.name === samples) ?? []) : [],
+  );
+  return typed(ops.sizeOf(axis[0]!.size, "f32"));
 }
 
 /** The axis of inputs that a batch is divided along. */

@@ -33,7 +33,18 @@ export interface CompiledStep {
      * cotangents of that for the whole batch, and `graph` adds the gradients of one micro-batch. Only `graph` and `features` are fed.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
+    /**
+     * Where ranks share the micro-batches, names in the store: sums that are added up before `update`, rows along an axis
+     * that are gathered before `middle`, and the number of a rank's first micro-batch, 0 at first.
+     */
+    readonly shared?: {
+      readonly added: readonly string[];
+      readonly gathered: readonly { readonly state: string; readonly axis: string }[];
+      readonly first?: string;
+    };
   };
+  /** The same step of so many micro-batches of all ranks together; of several sizes, where uneven. */
+  readonly inParts?: (parts: { readonly count: number; readonly isUneven: boolean }) => CompiledStep;
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
@@ -85,7 +96,7 @@ export interface TrainingJob {
   readonly checkpointEvery: number;
   /** A checkpoint is saved after so many minutes as well. Default: 10. */
   readonly checkpointMinutes?: number;
-  /** Endless batches from a cursor on; `undefined` is the beginning. */
+  /** Endless batches from a cursor on; `undefined` is the beginning. Several ranks each read all of them, and keep their rows. */
   readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
   /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
@@ -93,6 +104,8 @@ export interface TrainingJob {
   readonly model?: Graph;
   /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
   readonly checkpoints?: CheckpointFamily;
+  /** What tells this data from other data: it must be the same on all ranks. */
+  readonly listing?: string;
   /** For people, told before the first step. */
   readonly report?: readonly string[];
   /** Frees what the batches hold; called once, however the run ends. */
