@@ -27,9 +27,9 @@ interface Who {
 /** Called once: with a message where this rank is to tell it. */
 type OnLost = (message: string | undefined) => void;
 
-/** Milliseconds in which an address of rank 0 must answer, and in which a rank that fails may say why before it is gone. */
+/** Milliseconds in which an address of rank 0 must answer, and in which rank 0 may fail as another did and tell it itself. */
 const answerMs = 5000;
-const graceMs = 300;
+const alikeMs = 1000;
 
 export async function watchRanks(collectives: Collectives, onLost: OnLost): Promise<Watch> {
   const { rank, size, node } = collectives;
@@ -90,14 +90,14 @@ async function openHub(size: number, nameOf: (rank: number) => string, onLost: O
       }
       if (rank === undefined) return;
       if ("bye" in line) leaving.add(rank);
-      // Where all fail alike, rank 0 tells its own error.
-      const failedRank = rank;
-      if ("failed" in line) setTimeout(() => over(`rank ${failedRank}: ${line.failed}`), graceMs);
+      if ("failed" in line) {
+        leaving.add(rank);
+        setTimeout(over, alikeMs, `rank ${rank}: ${line.failed}`);
+      }
     });
     socket.on("close", () => {
       if (rank === undefined || leaving.has(rank)) return;
-      const gone = nameOf(rank);
-      setTimeout(() => over(ended(gone)), graceMs);
+      over(ended(nameOf(rank))); // at once: launchers end all others too
     });
   });
   await new Promise<void>((resolve) => server.listen(0, resolve));
