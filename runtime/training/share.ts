@@ -138,5 +138,7 @@ export function sampleAxis(node: Node, symbol: string, sizes: Sizes): SampleAxis
 /** Inputs that a step is given with each batch: those of data, or random ones. */
 export function fedInputs({ graph, accumulation }: CompiledStep, source: "input" | "random"): Node[] {
   const read = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])];
-  return [...new Map(read.map((n) => [inputName(n), n])).values()].filter((n) => sourceOf(n) === source);
+  return [...new Map(read.map((n) => [inputName(n), n])).values()].filter((n) =>
+    source === "input" ? isFeed(n) : sourceOf(n) === source,
+  );
 }
