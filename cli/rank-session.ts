@@ -9,7 +9,12 @@ export interface RankSession {
   readonly ranks: Ranks;
   /** Tells people, from rank 0 alone. */
   readonly say: (text: string) => void;
+  /** Tells what a signal leads to: not where it came from a launcher that ends all ranks because one has. */
+  readonly sayOfSignal: (text: string) => void;
 }
+
+/** Milliseconds after which a launcher's signal would have been followed by the reason for it. */
+const reasonMs = 1500;
 
 const print = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
@@ -23,9 +28,12 @@ export async function inRankSession(body: (session: RankSession) => Promise<numb
     setTimeout(() => process.exit(1), orderMs).unref();
   });
   const { isFirst } = ranks;
-  if (ranks === oneRank) return await body({ ranks, say: print });
+  if (ranks === oneRank) return await body({ ranks, say: print, sayOfSignal: print });
+  const say = (text: string) => {
+    if (isFirst && !isLost) print(text);
+  };
   try {
-    const status = await body({ ranks, say: isFirst ? print : () => {} });
+    const status = await body({ ranks, say, sayOfSignal: (text) => void setTimeout(say, reasonMs, text).unref() });
     await ranks.dispose();
     return status;
   } catch (error) {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { extname, join } from "node:path";
 import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
@@ -23,13 +24,14 @@ import {
   writeFileAtomically,
   writeRunSettings,
 } from "../../runtime/index.ts";
-import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
+import { type ChosenDevice, parseDevice } from "../device.ts";
 import { type Ending, listenForEnding } from "../interruption.ts";
 import { settingsOfRun } from "../job-settings.ts";
 import { isModel, loadJob, loadStagedModel } from "../load.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
+import { openRankDevice } from "../rank-device.ts";
 import { inRankSession, type RankSession } from "../rank-session.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
@@ -59,6 +61,8 @@ export interface TrainArguments {
   readonly tuning: boolean;
   /** What each graph of the job may take of the device's memory. */
   readonly memory?: MemoryBudget;
+  /** Whether ranks of a machine may compute on one device. */
+  readonly shareDevices: boolean;
   readonly json: boolean;
 }
 
@@ -128,16 +132,17 @@ async function withoutStage(source: string): Promise<UsageError> {
 }
 
 async function trainJob(source: string, args: Asked, { job, given, config }: LoadedJob): Promise<number> {
-  const { ranks, say } = args;
+  const { ranks, say, sayOfSignal } = args;
   const resumed = args.resume ? await ranks.decide(() => newestRunFolder(args.runs, job.name)) : undefined;
-  const ending = listenForEnding(() => say("\nstopping after this step; press Ctrl-C again to stop at once"), {
+  const ending = listenForEnding(() => sayOfSignal("\nstopping after this step; press Ctrl-C again to stop at once"), {
     alsoPipes: true,
   });
   const place = resumed === undefined ? undefined : await takeRun(resumed, ranks);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
     await requireSame(ranks, await commandFacts(source, settings));
-    const device = await openDevice(parseDevice(args.device), { tuning: args.tuning, budget: args.memory });
+    const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices };
+    const device = await openRankDevice(parseDevice(args.device), ranks, options);
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
     } finally {
@@ -172,11 +177,9 @@ interface Start {
 
 async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   const { job, settings } = start;
-  const { ranks, say } = start.args;
+  const { say } = start.args;
   say(`${job.name}: ${job.summary}`);
-  const { size, carrier } = ranks.collectives;
-  if (size > 1) say(`${size} ranks over ${carrier}`);
-  say(`device: ${device.reason}`);
+  await sayDevices(device, start.args);
   if (device.backend.device.software)
     say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
   const declared = await job.build(settings);
@@ -185,6 +188,15 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   } finally {
     await declared.dispose?.();
   }
+}
+
+/** The device, or those of all ranks. */
+async function sayDevices({ reason }: ChosenDevice, { ranks, say }: RankSession): Promise<void> {
+  const { size, carrier } = ranks.collectives;
+  if (size === 1) return say(`device: ${reason}`);
+  say(`${size} ranks over ${carrier}`);
+  const all = await ranks.tell(`${reason}, on ${hostname()}`);
+  for (const [rank, device] of all.entries()) say(`device of rank ${rank}: ${device}`);
 }
 
 async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: Start): Promise<number> {

@@ -38,7 +38,7 @@ function placeIn(mpi: MpiLibrary, communicator: number | bigint): [rank: number,
 }
 
 /** Bytes of all ranks' ranges that are exchanged at a time, and how many such pieces are under way at once. */
-const pieceBytes = 2 ** 24;
+const pieceBytes = 2 ** 22;
 const piecesUnderWay = 2;
 /** Elements that a rank is sent at a time at least: messages are not to become small where ranks are many. */
 const leastPiece = 2 ** 14;

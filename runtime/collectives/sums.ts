@@ -6,7 +6,11 @@ const block = 4096;
 
 /** `into` becomes the sum of `terms`, in their order: floats in f64 and rounded once, whole numbers modulo 2^32. */
 export function addUp(into: Numbers, terms: readonly Numbers[]): void {
-  if (into instanceof Int32Array) return addWhole(into, terms);
+  if (into instanceof Int32Array) addWhole(into, terms);
+  else addFloats(into, terms);
+}
+
+function addFloats(into: Numbers, terms: readonly Numbers[]): void {
   const sums = new Float64Array(Math.min(block, into.length));
   for (let at = 0; at < into.length; at += block) {
     const end = Math.min(at + block, into.length);

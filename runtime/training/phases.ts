@@ -55,7 +55,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     return { start: () => executable.run(feeds, store, { fetch: [] }) };
   };
   const alone = (work: ((store: Store) => Promise<void>) | undefined, store: Store): Run[] =>
-    work ? [{ isAlone: true, start: async () => (await work(store), {}) }] : [];
+    work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
   const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
   const ends = (micro: number) => micro === count - 1;

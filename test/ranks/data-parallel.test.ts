@@ -12,7 +12,7 @@ import { cases, type Told, tell } from "./shared-cases.ts";
 const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));
 afterAll(() => rmSync(root, { recursive: true }));
 const process_ = fileURLToPath(new URL("ranks-process.ts", import.meta.url));
-const steps = 50;
+const steps = 12;
 
 async function found(launcher: Launcher, ranks: number, asked: Pick<Asked, "device" | "cases">): Promise<Found> {
   const folder = mkdtempSync(join(root, "run-"));
@@ -51,7 +51,7 @@ async function requireSame({ cases: told }: Found, names: readonly string[]) {
 
 function requireCollectives({ collectives }: Found, size: number) {
   expect(collectives.length).toBe(size);
-  const bytes = 2 * (1 - 1 / size) * 5_000_003 * 4;
+  const bytes = 2 * (1 - 1 / size) * 1_300_003 * 4;
   const half = size === 2 ? 2048 : 2050; // 2048.5 and 2049.5 lie between halves
   for (const [rank, got] of collectives.entries()) {
     expect(got.wrong).toBe(-1);
@@ -71,11 +71,12 @@ describe.each(["Open MPI", "MPICH"] as const)("over %s", (name) => {
 
   it("2 ranks on cpu compute what one process does", async ({ skip }) => {
     if (!launcher) return skip(`${name}: ${installHint}`);
-    const got = await found(launcher, 2, { device: "cpu", cases: Object.keys(cases) });
+    const names = ["tokens, uneven and accumulated", "contrastive"];
+    const got = await found(launcher, 2, { device: "cpu", cases: names });
     expect(got.carrier).toContain(name);
     expect(got.node.size).toBe(2);
     requireCollectives(got, 2);
-    await requireSame(got, Object.keys(cases));
+    await requireSame(got, names);
   }, 120_000);
 });
 

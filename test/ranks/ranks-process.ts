@@ -25,7 +25,7 @@ export interface Found {
 }
 
 /** More than one piece, in ranges that no alignment divides. */
-const many = 5_000_003;
+const many = 1_300_003;
 
 async function collect({ collectives: c }: Ranks) {
   const { rank, size } = c;
