@@ -120,6 +120,7 @@ function commands(done: (status: number) => void): Command {
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option("--shard-optimizer", "let each rank keep its part of the optimizer's state, rather than all", false)
     .option("--share-devices", "let ranks of one machine compute on one GPU, where it has fewer", false)
     .option(...memory)
     .option(...set)

@@ -20,15 +20,17 @@ import {
   accumulated,
   accumulateOf,
   type Batch,
+  type PartOfSums,
   type Stored,
   sampleCount,
 } from "./optim/accumulation.ts";
-import { placeArenas, type TrainingArena } from "./optim/arenas.ts";
+import { numbered, type Placed, placeArenas, type TrainingArena } from "./optim/arenas.ts";
 import { type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
 import { cachedAccumulation, wholeBatch } from "./optim/gradient-cache.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
+import { type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
 import type { SharedState } from "./optim/shared-state.ts";
 import { type StepUpdate, scaleInStore, stepUpdate } from "./optim/step-update.ts";
 import type { StateStart } from "./optim/update-rule.ts";
@@ -89,6 +91,8 @@ export interface Parts {
   readonly count: number;
   /** Whether they are of several sizes: sums are then weighed by samples. */
   readonly isUneven: boolean;
+  /** Which range of each arena, by its number of elements, this process updates and keeps state of; default all of it. */
+  readonly shard?: (elements: number) => ShardRange;
 }
 
 /**
@@ -124,10 +128,14 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
     kept: updates.map(({ name }, i) => ({ output: name, state: name, node: kept[i]! })),
     trained,
   };
-  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1), parts);
+  const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name);
+  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1), parts, shards);
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
-  const update = stepUpdate(whole, placed, { optimizer, rule, ema, settings, ranges, lossScale });
+  const options = { optimizer, rule, ema, settings, ranges, lossScale };
+  const update = shards
+    ? stepUpdate(whole, shards.places, options, shards.numbers)
+    : stepUpdate(whole, placed, options);
   return {
     ...graphs(update),
     inParts: (among) => stepOf(given, largestArena, among),
@@ -157,6 +165,7 @@ function batchGraphs(
   arenas: InArenas,
   weight: Node | undefined,
   parts: Parts | undefined,
+  shards: Shards | undefined,
 ): BatchGraphs {
   const { name } = stage;
   const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
@@ -166,9 +175,12 @@ function batchGraphs(
     update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
     sums,
   });
+  /** What is said of shards: sums of gradients are the first of all sums. */
+  const sharded = (sums: Accumulation["sums"]): Pick<SharedState, "shard"> =>
+    shards ? { shard: shards.state(sums) } : {};
   if (cut) {
     if (parts?.isUneven) throw unevenParts(name);
-    const made = cachedAccumulation(cut, count, traced, arenas, parts !== undefined);
+    const made = cachedAccumulation(cut, count, traced, arenas, parts !== undefined, shards?.part);
     const middle = graphOf(name, [], made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
@@ -178,7 +190,11 @@ function batchGraphs(
       whole: made.whole,
       graphs: (update) => ({
         graph: graphOf(name, [], made.added),
-        accumulation: { ...accumulation(made, update), cached, ...(parts && { shared: made.shared }) },
+        accumulation: {
+          ...accumulation(made, update),
+          cached,
+          ...(parts && { shared: { ...made.shared, ...sharded(made.sums) } }),
+        },
       }),
     };
   }
@@ -187,15 +203,40 @@ function batchGraphs(
   const weighedBy = batch.weight ?? (parts?.isUneven ? sampleCount(told[0]!) : undefined);
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
-  const made = accumulated(batch, arenas.axes, count, weighedBy);
+  const made = accumulated(batch, arenas.axes, count, weighedBy, shards?.part);
   return {
     whole: made.whole,
     graphs: (update) => ({
       graph: graphOf(name, [], [...made.added, ...kept]),
       accumulation: {
         ...accumulation(made, update),
-        ...(parts && { shared: { added: made.sums.map((s) => s.name), gathered: [] } }),
+        ...(parts && { shared: { added: made.sums.map((s) => s.name), gathered: [], ...sharded(made.sums) } }),
       },
+    }),
+  };
+}
+
+/** The parts of all arenas that one process has. */
+interface Shards {
+  readonly places: readonly PlacedShard[];
+  /** The numbers of their arenas. */
+  readonly numbers: readonly number[];
+  readonly part: PartOfSums;
+  readonly state: (sums: Accumulation["sums"]) => NonNullable<SharedState["shard"]>;
+}
+
+function shardsOf(placed: readonly Placed[], rangeOf: (elements: number) => ShardRange, rule: string): Shards {
+  const ranges = placed.map(({ arena }) => rangeOf(arena.layout.size));
+  const all = placed.map((place, i) => shardOf(place, ranges[i]!, i, rule));
+  const places = all.flatMap((shard) => shard ?? []);
+  return {
+    places,
+    numbers: all.flatMap((shard, i) => (shard ? [i] : [])),
+    part: { gradients: places.map((p) => p.gradient), norm: typed(state(rawNorm, "f32", [])) },
+    state: (sums) => ({
+      ranges,
+      gradients: placed.map((_, i) => ({ sum: sums[i]!.name, part: numbered(shardGradient, i) })),
+      norm: rawNorm,
     }),
   };
 }

@@ -63,6 +63,8 @@ export interface TrainArguments {
   readonly memory?: MemoryBudget;
   /** Whether ranks of a machine may compute on one device. */
   readonly shareDevices: boolean;
+  /** Whether each rank keeps a part of the optimizer's state alone. */
+  readonly shardOptimizer: boolean;
   readonly json: boolean;
 }
 
@@ -248,7 +250,16 @@ async function trainIn(
   const { backend, reason } = device;
   const { ranks, say } = args;
   say(`run folder: ${folder}`);
-  const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason, ranks };
+  const how = {
+    folder,
+    backend,
+    resume: args.resume,
+    signal: ending.signal,
+    note: say,
+    deviceReason: reason,
+    ranks,
+    shardOptimizer: args.shardOptimizer,
+  };
   const result = await trainInStages(job, how);
   if (result.stopped) {
     const where = job.next ? ` of stage "${result.stage}"` : "";

@@ -29,6 +29,14 @@ export interface Batch {
   readonly gradients: readonly Tensor<"arena">[];
   /** The loss and the metrics. */
   readonly figures: Readonly<Record<string, Tensor<never>>>;
+  /** The norm of all gradients, where those here are a part of them. */
+  readonly norm?: Tensor<never>;
+}
+
+/** What an update reads in the place of sums: a part of each gradient's, and the norm of all. */
+export interface PartOfSums {
+  readonly gradients: readonly Tensor<"arena">[];
+  readonly norm: Tensor<never>;
 }
 
 export interface Accumulation {
@@ -57,6 +65,7 @@ export function accumulated(
   axes: readonly Axis<"arena">[],
   count: number,
   weight?: Tensor<never>,
+  part?: PartOfSums,
 ): Accumulation {
   const weighed = <A extends string>(x: Tensor<A>): Tensor<A> => (weight ? mul(x, weight) : x) as Tensor<A>;
   const sums = sumsOf(
@@ -75,7 +84,11 @@ export function accumulated(
   const zero = (along: readonly Axis[]) => (along.length === 0 ? constant(0) : broadcast(constant(0), along));
   return {
     added: sums.map(({ output, name, before, next }) => ({ output, state: name, node: add(before, next) })),
-    whole: { gradients: means.slice(0, n), figures: Object.fromEntries(figures) },
+    whole: {
+      gradients: part ? part.gradients.map((g) => div(g, divisor) as Tensor<"arena">) : means.slice(0, n),
+      figures: Object.fromEntries(figures),
+      ...(part && { norm: div(part.norm, divisor) as Tensor<never> }),
+    },
     cleared: sums.map(({ output, name, axes }) => ({ output: `cleared.${output}`, state: name, node: zero(axes) })),
     sums: sums.map(({ name, before }) => ({ name, type: before.type })),
   };

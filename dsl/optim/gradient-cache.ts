@@ -19,7 +19,7 @@ import {
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { add, constant, lt, select, state, typed } from "../tensor.ts";
-import { type Accumulation, type Stored, sumsOf } from "./accumulation.ts";
+import { type Accumulation, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
 import type { InArenas, Traced } from "./batch-gradient.ts";
 import type { SharedState } from "./shared-state.ts";
 
@@ -41,6 +41,7 @@ export function cachedAccumulation(
   traced: Traced,
   arenas: InArenas,
   isShared: boolean,
+  part?: PartOfSums,
 ): CachedAccumulation {
   const kept = cut.features.map(({ node, axis }, i) =>
     keptFeature(node, axis, { i, whole: wholeBatch(cut, count), trained: new Set(traced.trained) }),
@@ -70,7 +71,11 @@ export function cachedAccumulation(
       ...gradients.map((g, i) => ({ output: sums[i]!.output, state: sums[i]!.name, node: add(sums[i]!.before, g) })),
       counted,
     ],
-    whole: { gradients: gradients.map((_, i) => sums[i]!.before), figures: Object.fromEntries(figures) },
+    whole: {
+      gradients: part?.gradients ?? gradients.map((_, i) => sums[i]!.before),
+      figures: Object.fromEntries(figures),
+      ...(part && { norm: part.norm }),
+    },
     cleared: [{ ...counter, output: "cleared.micro_batch", node: constant(0, "i32") }],
     sums: [
       ...sums.map(({ name, before }) => ({ name, type: before.type })),

@@ -1,7 +1,7 @@
 /** What ranks do between the graphs of a step that they share: features are gathered, and sums added up. */
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
-import type { Collectives, Numbers } from "../collectives/index.ts";
+import { type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
 import type { CompiledStep } from "./job.ts";
 import type { Between } from "./phases.ts";
 import { putRows, takeRows } from "./rows.ts";
@@ -10,32 +10,71 @@ import type { Share } from "./share.ts";
 /** Elements below which tensors are sent together: a message costs as much as many of them. */
 const small = 4096;
 
-export function betweenRanks({ accumulation }: CompiledStep, share: Share, collectives: Collectives): Between {
-  const { added, gathered } = accumulation!.shared!;
+export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Share, collectives: Collectives): Between {
+  const { added, gathered, shard } = accumulation!.shared!;
   const sizeOf = new Map(accumulation!.sums.map(({ name, type }) => [name, type.axes]));
   const isSmall = (name: string) =>
     sizeOf.get(name)!.every(({ size }) => typeof size === "number" && size <= small) && sizeOf.get(name)!.length < 2;
-  const [few, many] = [added.filter(isSmall), added.filter((name) => !isSmall(name))];
+  const inParts = new Map(shard?.gradients.map(({ sum, part }, i) => [sum, { part, range: shard.ranges[i]! }]));
+  const few = added.filter((name) => isSmall(name) && !inParts.has(name));
+  const many = added.filter((name) => !few.includes(name));
   return {
     share,
     addUp: async (store) => {
       await addTogether(store, few, collectives);
+      let squares = 0;
       // The next is read from the device, and the one before written to it, while one is on its way.
       let writing: Promise<void> = Promise.resolve();
       let reading = many.length > 0 ? store.read(many[0]!) : undefined;
       for (const [i, name] of many.entries()) {
         const tensor = inF32(await reading!);
         reading = i + 1 < many.length ? store.read(many[i + 1]!) : undefined;
-        await collectives.allReduce(tensor.data as Float32Array);
+        const data = tensor.data as Float32Array;
+        const own = inParts.get(name);
+        if (own) await collectives.reduceScatter(data, rangesOf(data.length, collectives.size));
+        else await collectives.allReduce(data);
         await writing;
-        writing = store.write(name, tensor);
+        if (!own) writing = store.write(name, tensor);
+        else if (own.range.to > own.range.from) {
+          const part = data.slice(own.range.from, own.range.to);
+          squares += sumOfSquares(part);
+          writing = store.write(own.part, hostTensor("f32", [{ name: "arena", size: part.length }], part));
+        }
       }
       await writing;
+      if (shard) await store.write(shard.norm, hostTensor("f32", [], [Math.sqrt(await sumOver(collectives, squares))]));
     },
+    ...(shard && {
+      spread: async (store: Store) => {
+        for (const { parameters } of arenas) {
+          const tensor = inF32(await store.read(parameters));
+          await collectives.allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, collectives.size));
+          await store.write(parameters, tensor);
+        }
+      },
+    }),
     gather: async (store) => {
       for (const { state, axis } of gathered) await gatherRows(store, state, axis, collectives);
     },
   };
+}
+
+function sumOfSquares(data: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i]! * data[i]!;
+  return sum;
+}
+
+/** The sum of a number of each rank, in f64: squares of sums that are scaled pass what f32 holds. */
+async function sumOver({ rank, size, allGather }: Collectives, own: number): Promise<number> {
+  const all = new Float64Array(size);
+  all[rank] = own;
+  const bytes = new Uint8Array(all.buffer);
+  await allGather(
+    bytes,
+    Array.from({ length: size }, (_, r) => ({ from: 8 * r, to: 8 * (r + 1) })),
+  );
+  return all.reduce((a, b) => a + b, 0);
 }
 
 /** What the reference keeps in f64 goes as f32. */

@@ -34,18 +34,19 @@ export interface InRanks {
 }
 
 /** A job of one process stays what it is. Throws UsageError for a step that cannot be shared. */
-export function inRanks(given: TrainingJob, ranks: Ranks): InRanks {
+export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): InRanks {
   const { collectives } = ranks;
   const { rank, size } = collectives;
   if (size === 1)
     return { job: given, share: undefined, batches: given.batches, between: undefined, agree: async (asked) => asked };
-  const { job, share } = sharedJob(given, rank, size);
+  const { job, share } = sharedJob(given, rank, size, isSharded);
   const times = timesOf(size);
   const shared = betweenRanks(job.step, share, collectives);
   const between: Between = {
     share,
     addUp: (store) => times.alone(() => shared.addUp(store), true),
     gather: (store) => times.alone(() => shared.gather(store)),
+    ...(shared.spread && { spread: (store: Store) => times.alone(() => shared.spread!(store)) }),
   };
   const agree = async ({ stop, save }: AfterStep): Promise<AfterStep> => {
     const all = new Float32Array(3 * size);
@@ -72,6 +73,15 @@ export function inRanks(given: TrainingJob, ranks: Ranks): InRanks {
 export async function placeRank({ accumulation }: CompiledStep, share: Share, store: Store): Promise<void> {
   const name = accumulation?.shared?.first;
   if (name) await store.write(name, hostTensor("i32", [], [share.first]));
+  const shard = accumulation?.shared?.shard;
+  if (!shard) return;
+  await store.write(shard.norm, hostTensor("f32", [], [0]));
+  for (const [i, { from, to }] of shard.ranges.entries())
+    if (to > from)
+      await store.write(
+        shard.gradients[i]!.part,
+        hostTensor("f32", [{ name: "arena", size: to - from }], new Float32Array(to - from)),
+      );
 }
 
 /** How long each rank computed, and how long this one did nothing else than exchange tensors. */

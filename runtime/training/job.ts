@@ -15,6 +15,7 @@ import {
 } from "../../compiler/index.ts";
 import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
+import type { Range } from "../collectives/index.ts";
 import type { LowRankAdapter } from "./adapters.ts";
 import type { CheckpointFamily } from "./inherit.ts";
 import type { LossPoint } from "./losses.ts";
@@ -41,10 +42,23 @@ export interface CompiledStep {
       readonly added: readonly string[];
       readonly gathered: readonly { readonly state: string; readonly axis: string }[];
       readonly first?: string;
+      /** Where each rank keeps a part of the optimizer's state: its range of each arena, and where what it reads there goes. */
+      readonly shard?: {
+        readonly ranges: readonly Range[];
+        readonly gradients: readonly { readonly sum: string; readonly part: string }[];
+        readonly norm: string;
+      };
     };
   };
-  /** The same step of so many micro-batches of all ranks together; of several sizes, where uneven. */
-  readonly inParts?: (parts: { readonly count: number; readonly isUneven: boolean }) => CompiledStep;
+  /**
+   * The same step of so many micro-batches of all ranks together; of several sizes, where uneven. With `shard`, a rank updates its
+   * range alone of an arena of so many elements.
+   */
+  readonly inParts?: (parts: {
+    readonly count: number;
+    readonly isUneven: boolean;
+    readonly shard?: (elements: number) => Range;
+  }) => CompiledStep;
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;

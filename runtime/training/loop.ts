@@ -77,11 +77,15 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     clock.turnsTo("readBack");
   };
   const read = told(session.batches(from, (t) => session.progress.note(t)));
+  // Where data fails on one rank, the others know of no checkpoint that all are to give their parts of.
+  const saveAlone = async () => {
+    if (job.step.accumulation?.shared?.shard === undefined) await saveLast();
+  };
   const made = withRandom(read, random.of, done * count);
   const batches = ahead(made, batchesAhead, (job.steps - done) * count);
   try {
     let micro = 0;
-    for await (const { feeds, next } of waitedFor(savingFirst(batches, saveLast), clock)) {
+    for await (const { feeds, next } of waitedFor(savingFirst(batches, saveAlone), clock)) {
       const runs = session.phases.runs(session.store, micro, feeds);
       micro = (micro + 1) % count;
       const last = micro === 0 ? runs.at(-1) : undefined;
@@ -93,6 +97,7 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
       }
       if (!last) continue;
       flight.add(last.start(), recording(session, ++step));
+      if (last.isAlone) await flight.leave(0);
       cursor = next;
       const asked = { stop: options.signal?.aborted === true, save: performance.now() - savedAt >= betweenMs };
       const { stop, save: isTime } = await session.agree(asked);
@@ -178,9 +183,11 @@ const recording =
   };
 
 async function save({ job, options, store, log, best, ranks }: Session, step: number, cursor: Json) {
-  if (!ranks.isFirst) return; // all have the same state
   await log.flush();
-  const groups = await checkpointGroups(job.step, store);
+  const isSharded = job.step.accumulation?.shared?.shard !== undefined;
+  if (!ranks.isFirst && !isSharded) return; // all have the same state
+  const groups = await checkpointGroups(job.step, store, ranks.collectives);
+  if (!ranks.isFirst) return;
   const state = {
     cursor,
     seed: job.seed,

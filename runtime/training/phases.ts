@@ -31,6 +31,8 @@ export interface Between {
   gather(store: Store): Promise<void>;
   /** Makes sums those of all ranks. */
   addUp(store: Store): Promise<void>;
+  /** Gives all ranks the parameters that each has updated; where each updates its own. */
+  spread?(store: Store): Promise<void>;
 }
 
 /** Compiles all graphs of a job's step. The update is f32 in either precision. */
@@ -59,7 +61,16 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
   const ends = (micro: number) => micro === count - 1;
-  const updating = (store: Store): Run[] => [...alone(between?.addUp, store), { start: () => update.run({}, store) }];
+  const spread = between?.spread;
+  const updated = async (store: Store) => {
+    const figures = await update.run({}, store);
+    await spread!(store);
+    return figures;
+  };
+  const updating = (store: Store): Run[] => [
+    ...alone(between?.addUp, store),
+    spread ? { start: () => updated(store), isAlone: true } : { start: () => update.run({}, store) },
+  ];
   if (!cached) {
     const steps = await ofPieces(step, between?.share, (rows) =>
       compile(graph, { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),

@@ -10,6 +10,7 @@ import {
   symbolsOf,
   UsageError,
 } from "../../compiler/index.ts";
+import { rangesOf } from "../collectives/index.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
 /** Rows of one of the job's own batches, which a rank computes at once. */
@@ -74,6 +75,7 @@ export function sharedJob(
   job: TrainingJob,
   rank: number,
   size: number,
+  isSharded: boolean,
 ): { readonly job: TrainingJob; readonly share: Share } {
   const { step } = job;
   const { inParts, accumulation } = step;
@@ -87,7 +89,8 @@ export function sharedJob(
       `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${size} at least, or start fewer ranks`,
     );
   const { pieces, first, count, isUneven } = piecesOf(batches, rows, rank, size);
-  const parted = explaining(size, () => inParts({ count, isUneven }));
+  const shard = (elements: number) => rangesOf(elements, size)[rank]!;
+  const parted = explaining(size, () => inParts({ count, isUneven, ...(isSharded && { shard }) }));
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
   return { job: { ...job, step: parted, sizes }, share: { batches, rows, symbol, pieces, first } };
 }

@@ -12,4 +12,6 @@ export interface TrainOptions {
   readonly note: (text: string) => void;
   /** The processes that train together; default this one alone. */
   readonly ranks?: Ranks;
+  /** Whether each rank keeps a part of the optimizer's state alone; default all of it. */
+  readonly shardOptimizer?: boolean;
 }

@@ -46,14 +46,14 @@ export interface TrainResult {
  * or a weight is no longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
  */
 export async function train(given: TrainingJob, options: TrainOptions): Promise<TrainResult> {
-  const { folder, backend, note, ranks = oneRank } = options;
+  const { folder, backend, note, ranks = oneRank, shardOptimizer } = options;
   requireRunnable(given);
   const begun = performance.now();
   const { precision } = given.step;
   if (precision !== "f32") note(precisionLine(given.step, backend));
   const { frozen, frozenAs } = given.step;
   if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
-  const { job, share, batches, between, agree, told } = inRanks(given, ranks);
+  const { job, share, batches, between, agree, told } = inRanks(given, ranks, shardOptimizer);
   const store = backend.createStore();
   const phases = await compilePhases(job, backend, between);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Backend } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
 import {
+  adamw,
   add,
   axis,
   cast,
@@ -74,6 +75,10 @@ interface Case {
   readonly loss: Stage["loss"];
   readonly samples: number;
   readonly accumulate: number;
+  /** Default plain SGD, whose first step is the gradient. */
+  readonly optimizer?: Partial<Stage["optimizer"]>;
+  /** Whether ranks keep parts of the optimizer's state. */
+  readonly sharded?: true;
 }
 
 export const cases: Readonly<Record<string, Case>> = {
@@ -82,19 +87,37 @@ export const cases: Readonly<Record<string, Case>> = {
   "tokens, uneven and accumulated": { loss: tokens, samples: 6, accumulate: 2 },
   contrastive: { loss: contrast, samples: 8, accumulate: 1 },
   "contrastive, accumulated": { loss: contrast, samples: 12, accumulate: 2 },
+  "tokens, in parts of Adam's state": {
+    loss: tokens,
+    samples: 6,
+    accumulate: 2,
+    optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
+    sharded: true,
+  },
+  "contrastive, in parts of momentum": {
+    loss: contrast,
+    samples: 8,
+    accumulate: 1,
+    optimizer: { clip: 0.1, rule: sgd({ momentum: 0.9 }) },
+    sharded: true,
+  },
 };
 
 /** What its gradient is multiplied by. */
-const rate = 0.5;
+const rate = 0.05;
+
+/** Two parameters of less than 64 elements: ranges of ranks are a parameter, or none. */
+const largestArena = 128;
 
 export function jobOf(name: string, steps: number, changes: Partial<TrainingJob> = {}): TrainingJob {
-  const { loss, samples, accumulate } = cases[name]!;
+  const { loss, samples, accumulate, ...others } = cases[name]!;
   const optimizer: Stage["optimizer"] = {
     weightDecay: 0,
     rate: (step) => add(mul(step, 0), rate) as Tensor<never>,
     rule: sgd(),
+    ...others.optimizer,
   };
-  const step = trainingStep(defineStage({ name: "shared", loss, optimizer, accumulate }));
+  const step = trainingStep(defineStage({ name: "shared", loss, optimizer, accumulate }), largestArena);
   const rows = samples / accumulate;
   return {
     step,
@@ -144,7 +167,8 @@ export async function tell(
 ): Promise<Told> {
   const own = join(folder, name.replaceAll(/[ ,]+/g, "-"));
   await mkdir(own, { recursive: true });
-  const options = { folder: own, backend, note: () => {}, ranks };
+  const { sharded = false } = cases[name]!;
+  const options = { folder: own, backend, note: () => {}, ranks, shardOptimizer: sharded };
   const { weights } = await train(jobOf(name, 1), options);
   const first = await ranks.decide(async () => {
     const before = startOf(jobOf(name, 1));
