@@ -1,4 +1,5 @@
 /** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
+import { createHash } from "node:crypto";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
@@ -38,6 +39,8 @@ export interface OpenData<K extends SampleKind> {
   readonly kind: K;
   /** For people, a line for each spec: "shards/{000..099}.tar: 100 shards, weight 1". */
   readonly report: readonly string[];
+  /** A digest of which parts there are, of which specs, with how many samples where that is known: another one is other data. */
+  readonly listing: string;
   /** Samples of an epoch, broken ones included, where that is known without reading all. */
   readonly count?: number;
   /** Names of the classes, by label; of labels alone. */
@@ -118,6 +121,7 @@ export async function openData<K extends SampleKind>(
   return {
     kind,
     report: sources.map(describe),
+    listing: listingOf(sources),
     ...(classes ? { classes } : {}),
     batches(cursor, noteTo) {
       note = noteTo;
@@ -151,6 +155,11 @@ function checkOptions(
   if (!Number.isInteger(size) || size < 1) {
     throw new UsageError(`the image size must be a whole number of pixels, it is ${size}`);
   }
+}
+
+function listingOf(sources: readonly Source[]): string {
+  const all = sources.map(({ spec, weight, parts, count }) => [spec, weight, parts, count ?? null]);
+  return createHash("sha256").update(JSON.stringify(all)).digest("hex");
 }
 
 const describe = ({ spec, parts, partName, weight }: Source) =>

@@ -21,6 +21,7 @@ export interface ValidationBatch {
 }
 
 export interface StageFeeding extends Pick<TrainingJob, "batches"> {
+  readonly listing: string;
   /** For people, a line for each place that samples come from. */
   readonly report: readonly string[];
   /** What was skipped or changed so far, with how often. */
@@ -82,6 +83,7 @@ export async function feedStage(
   }
   return {
     batches,
+    listing: opened.listing,
     report: [...opened.report, ...(judged?.report ?? []).map((line) => `validation: ${line}`)],
     told: () =>
       ({ skipped: Object.fromEntries(opened.skipped()), changed: Object.fromEntries(counts) }) as Readonly<
