@@ -17,7 +17,14 @@ export {
 } from "./images.ts";
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
-export { type DataCursor, type OpenData, type OpenDataOptions, openData, type SampleBatch } from "./open-data.ts";
+export {
+  type DataCursor,
+  type OpenData,
+  type OpenDataOptions,
+  openData,
+  type SampleBatch,
+  type SharedReading,
+} from "./open-data.ts";
 export {
   type BatchRows,
   type Cursor,

@@ -1,6 +1,7 @@
 /** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
 import { createHash } from "node:crypto";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import type { Among } from "./among.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
 import type { ImageOptions } from "./decoding/render.ts";
@@ -8,7 +9,7 @@ import { renderer } from "./decoding/threads.ts";
 import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, isCursorState, startOf } from "./grouped-batches.ts";
 import { imageName } from "./images.ts";
-import type { Row } from "./mixture.ts";
+import { type Row, renderJob } from "./mixture.ts";
 import { streams } from "./order.ts";
 import { orderedBatches } from "./ordered-batches.ts";
 import { pick, seededRandom } from "./random.ts";
@@ -45,13 +46,26 @@ export interface OpenData<K extends SampleKind> {
   readonly count?: number;
   /** Names of the classes, by label; of labels alone. */
   readonly classes?: readonly string[];
-  /** Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason. */
-  batches(cursor: unknown | undefined, note: (text: string) => void): AsyncIterable<SampleBatch<K>>;
+  /**
+   * Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason. Where
+   * processes share the reading, all give the same batches, but each decodes the pictures of its rows: of others they are zeros.
+   */
+  batches(
+    cursor: unknown | undefined,
+    note: (text: string) => void,
+    shared?: SharedReading,
+  ): AsyncIterable<SampleBatch<K>>;
   /** Every sample once, in the order in which they lie; the last batches are smaller, or one row larger. */
   once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor">>;
   /** The samples skipped so far by reason, each once, with the name of one. */
   skipped(): ReadonlyMap<string, { readonly count: number; readonly example: string }>;
   dispose(): Promise<void>;
+}
+
+/** The processes that share the reading, and which rows of a batch are this one's; batches are counted from the cursor on. */
+export interface SharedReading {
+  readonly among: Among;
+  readonly owns: (batch: number, row: number) => boolean;
 }
 
 export interface OpenDataOptions<K extends SampleKind = SampleKind> {
@@ -105,14 +119,25 @@ export async function openData<K extends SampleKind>(
     samples: rows.map(sampleOf),
   });
   const { wordsOf } = options;
-  const arranged = (from: CursorState) =>
+  const arranged = (from: CursorState, sharing: BatchesOptions["sharing"]) =>
     wordsOf
       ? bucketedBatches(open, from, { ...batchesOptions, wordsOf: (row) => wordsOf(sampleOf(row)) })
-      : groupedBatches(open, from, batchesOptions);
-  async function* batches(cursor: unknown | undefined) {
+      : groupedBatches(open, from, { ...batchesOptions, ...(sharing && { sharing }) });
+  /** With the pictures of own rows, which another process may have looked at. */
+  const ownRows = (rows: readonly Row[], isOwn: (row: number) => boolean): Promise<Row[]> =>
+    Promise.all(
+      rows.map(async (row, i) => {
+        const job = isOwn(i) && !row.rendered && renderJob(row.raw, row.ref, options.seed);
+        return job ? { ...row, rendered: await pictures.render(job) } : row;
+      }),
+    );
+  async function* batches(cursor: unknown | undefined, shared: SharedReading | undefined) {
     const from = cursor === undefined ? startOf(sources.length) : checkedCursor(cursor, specs, options.seed);
-    for await (const { rows, next } of arranged(from)) {
-      yield { ...batchOf(rows), cursor: { ...next, specs, seed: options.seed } };
+    let number = 0;
+    for await (const { rows, next } of arranged(from, shared && { among: shared.among, window: options.batch })) {
+      const at = number++;
+      const given = shared ? await ownRows(rows, (row) => shared.owns(at, row)) : rows;
+      yield { ...batchOf(given), cursor: { ...next, specs, seed: options.seed } };
     }
   }
   async function* once() {
@@ -123,9 +148,10 @@ export async function openData<K extends SampleKind>(
     report: sources.map(describe),
     listing: listingOf(sources),
     ...(classes ? { classes } : {}),
-    batches(cursor, noteTo) {
+    batches(cursor, noteTo, shared) {
       note = noteTo;
-      return prefetch(batches(cursor), 1);
+      // A mask is asked for with its sample, whosever row that is; rows of one length are rendered when they are known.
+      return prefetch(batches(cursor, kind === "masks" || wordsOf ? undefined : shared), 1);
     },
     once(noteTo) {
       note = noteTo;

@@ -108,6 +108,7 @@ export {
   type JobFile,
   type NextStage,
   type Setting,
+  type SharedRows,
   type TrainedRun,
   type TrainingBatch,
   type TrainingJob,

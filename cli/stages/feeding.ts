@@ -1,7 +1,7 @@
 /** The batches of a stage: samples out of the user's data, made into what the step is fed. */
 import { crc32 } from "node:zlib";
 import { type HostTensor, hostTensor, type SizedAxis, UsageError } from "../../compiler/index.ts";
-import { type OpenData, openData, seededRandom } from "../../data/index.ts";
+import { type OpenData, openData, type SharedReading, seededRandom } from "../../data/index.ts";
 import type {
   FeedContext,
   Feeds,
@@ -12,7 +12,13 @@ import type {
   StageSetting,
   TextCodec,
 } from "../../dsl/index.ts";
-import { type Json, type Settings, type TrainingJob, writtenConversation } from "../../runtime/index.ts";
+import {
+  type Json,
+  type Settings,
+  type SharedRows,
+  type TrainingJob,
+  writtenConversation,
+} from "../../runtime/index.ts";
 
 /** Samples that are not trained on, and what a stage is fed of them. */
 export interface ValidationBatch {
@@ -53,9 +59,16 @@ export async function feedStage(
     requireClasses(data!, samples);
     return feeds(samples, context);
   };
-  async function* batches(cursor: Json | undefined, note: (text: string) => void) {
+  const accumulate = Number(settings.accumulate);
+  /** Batches that are opened hold a step, or one of its micro-batches. */
+  const sharing = (shared: SharedRows | undefined): SharedReading | undefined =>
+    shared && {
+      among: shared,
+      owns: (number, row) => shared.owns(parts > 1 ? row : (number % accumulate) * batch + row),
+    };
+  async function* batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
     let before = cursor ?? null; // steps end with their last part: no run goes on from another
-    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note)) {
+    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note, sharing(shared))) {
       const next = after as unknown as Json;
       for (let part = 0; part < parts; part += 1) {
         const place = parts === 1 ? next : [next, part];

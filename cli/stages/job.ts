@@ -116,6 +116,7 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     ...(model.checkpoints && { checkpoints: model.checkpoints }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
+    ...(made.data.kind !== "masks" && { ownRows: ["pixels"] }),
     listing: feeding.listing,
     ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {

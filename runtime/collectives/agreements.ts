@@ -11,6 +11,7 @@ export interface Agreements {
 export function agreements(collectives: Collectives): Agreements {
   const { rank, size } = collectives;
   const isFirst = rank === 0;
+  const tell = telling(collectives);
   const decide = async <T>(find: () => T | Promise<T>): Promise<T> => {
     if (size === 1) return await find();
     const text = isFirst ? encoded(await find()) : new Uint8Array(0);
@@ -20,12 +21,18 @@ export function agreements(collectives: Collectives): Agreements {
     await collectives.broadcast(bytes, 0);
     return decoded(bytes) as T;
   };
-  const tell = async <T>(own: T): Promise<readonly T[]> => {
+  return { decide, tell };
+}
+
+/** Tells by a gather of lengths and one of words. */
+export const telling =
+  ({ rank, size, allGather }: Pick<Collectives, "rank" | "size" | "allGather">): Agreements["tell"] =>
+  async (own) => {
     if (size === 1) return [own];
     const text = encoded(own);
     const lengths = new Int32Array(size);
     lengths[rank] = text.length;
-    await collectives.allGather(
+    await allGather(
       lengths,
       Array.from(lengths, (_, r) => ({ from: r, to: r + 1 })),
     );
@@ -33,11 +40,9 @@ export function agreements(collectives: Collectives): Agreements {
     const ranges = ends.map((to, r) => ({ from: to - lengths[r]!, to }));
     const bytes = new Uint8Array(ends.at(-1)!);
     bytes.set(text, ranges[rank]!.from);
-    await collectives.allGather(bytes, ranges);
-    return ranges.map(({ from, to }) => decoded(bytes.subarray(from, to)) as T);
+    await allGather(bytes, ranges);
+    return ranges.map(({ from, to }) => decoded(bytes.subarray(from, to)) as typeof own);
   };
-  return { decide, tell };
-}
 
 /** JSON has no undefined, which is a thing to find. */
 const encoded = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify({ value }));

@@ -39,9 +39,19 @@ export interface Collectives {
   allGather(data: Numbers | Uint8Array, ranges: readonly Range[]): Promise<void>;
   /** Resolves when all ranks have come here. */
   barrier(): Promise<void>;
+  /**
+   * Gathers that have an order of their own, beside all other operations: for what is read ahead. Ranks give one purpose one
+   * number, and no number twice.
+   */
+  channel(number: number): Channel;
   traffic(): Traffic;
   /** Leaves the others, once all of them do. */
   dispose(): Promise<void>;
+}
+
+export interface Channel extends Pick<Collectives, "rank" | "size" | "allGather"> {
+  /** Gives up what is under way: others may never come to it. */
+  close(): void;
 }
 
 /** Ranges of ranks begin at multiples of this many elements: 256 bytes of f32, the alignment of arenas. */

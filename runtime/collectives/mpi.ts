@@ -45,21 +45,27 @@ const leastPiece = 2 ** 14;
 const largestMessage = 2 ** 30;
 
 function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collectives["node"]): MpiCollectives {
-  let last: Promise<unknown> = Promise.resolve();
   let failed: Error | undefined;
   let [sentBytes, seconds] = [0, 0];
+  const orderly = () => {
+    let last: Promise<unknown> = Promise.resolve();
+    return (work: () => Promise<void>): Promise<void> => {
+      const turn = last.then(work);
+      last = turn;
+      turn.catch(() => {}); // whoever asked for it is told, and all after it
+      return turn;
+    };
+  };
+  const own = orderly();
   /** One after the other, in the order of calls: so messages of two ranks come in one order. */
-  const inTurn = (work: () => Promise<void>): Promise<void> => {
-    const turn = last.then(async () => {
+  const inTurn = (work: () => Promise<void>): Promise<void> =>
+    own(async () => {
       const begun = performance.now();
       await work();
       seconds += (performance.now() - begun) / 1000;
     });
-    last = turn;
-    turn.catch(() => {}); // whoever asked for it is told, and all after it
-    return turn;
-  };
-  const requests = (most: number) => openRequests(mpi, most, () => failed);
+  const requests = (most: number, tag = 0, given: () => Error | undefined = () => failed) =>
+    openRequests(mpi, most, tag, given);
   const others = Array.from({ length: size - 1 }, (_, i) => i + 1);
 
   /** Gives every rank its part of a piece, and takes from all their terms of the own part. */
@@ -73,8 +79,7 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     }
     return started;
   };
-  const startGather = (data: Numbers | Uint8Array, parts: readonly Range[]) => {
-    const started = requests(2 * size);
+  const startGather = (data: Numbers | Uint8Array, parts: readonly Range[], started = requests(2 * size)) => {
     for (const i of others) {
       const [to, from] = [(rank + i) % size, (rank - i + size) % size];
       started.receive(bytesOf(data, parts[from]!), from);
@@ -116,10 +121,10 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     }
     for (const one of gathered) await one.done();
   };
-  const gather = async (data: Numbers | Uint8Array, ranges: readonly Range[]) => {
+  const gather = async (data: Numbers | Uint8Array, ranges: readonly Range[], started?: () => Requests) => {
     const underWay: Requests[] = [];
     for (const parts of piecesOf(ranges, data.BYTES_PER_ELEMENT)) {
-      underWay.push(startGather(data, parts));
+      underWay.push(startGather(data, parts, started?.()));
       while (underWay.length > piecesUnderWay) await underWay.shift()!.done();
     }
     for (const one of underWay) await one.done();
@@ -147,6 +152,19 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     reduceScatter: (data, ranges) => inTurn(() => reduce(data, ranges, false)),
     allGather: (data, ranges) => inTurn(() => gather(data, ranges)),
     barrier: () => inTurn(barrier),
+    channel: (number) => {
+      let closed: Error | undefined;
+      const turn = orderly();
+      const started = () => requests(2 * size, 1 + number, () => failed ?? closed);
+      return {
+        rank,
+        size,
+        allGather: (data, ranges) => turn(() => gather(data, ranges, started)),
+        close: () => {
+          closed = new Error("what ranks read ahead is not read on");
+        },
+      };
+    },
     traffic: (): Traffic => ({ sentBytes, seconds }),
     fail: (why) => {
       failed ??= why;
@@ -185,11 +203,10 @@ interface Requests {
   done(): Promise<void>;
 }
 
-const tag = 0;
 /** Milliseconds during which others' messages are expected any moment, and looked for at every turn of the event loop. */
 const eager = 2;
 
-function openRequests(mpi: MpiLibrary, most: number, failed: () => Error | undefined): Requests {
+function openRequests(mpi: MpiLibrary, most: number, tag: number, failed: () => Error | undefined): Requests {
   const handles = new Uint8Array(new ArrayBuffer(most * mpi.handleBytes));
   const flag = new Int32Array(new ArrayBuffer(4));
   const held: unknown[] = []; // MPI writes there until the calls have ended

@@ -13,6 +13,7 @@ export const singleProcess: Collectives = {
   reduceScatter: nothing,
   allGather: nothing,
   barrier: nothing,
+  channel: () => ({ rank: 0, size: 1, allGather: nothing, close: () => {} }),
   traffic: () => ({ sentBytes: 0, seconds: 0 }),
   dispose: nothing,
 };

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Store } from "../../backends/backend.ts";
 import { hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
-import type { Ranks } from "../collectives/index.ts";
+import { type Channel, type Ranks, telling } from "../collectives/index.ts";
 import { betweenRanks } from "./between.ts";
 import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
 import type { AfterStep } from "./loop.ts";
@@ -57,8 +57,12 @@ export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): In
     const any = (i: number) => ranges.some(({ from }) => all[from + i] === 1);
     return { stop: any(0), save: any(1) };
   };
-  const batches: TrainingJob["batches"] = (cursor, note) =>
-    sharedBatches(sameBatches(given.batches(cursor, note), share.batches, ranks), job, share);
+  const batches: TrainingJob["batches"] = (cursor, note) => {
+    const reading = sharedRows(share, collectives);
+    const read = given.batches(cursor, note, reading.rows);
+    const same = sameBatches(read, share.batches, ranks, new Set(given.ownRows));
+    return closing(sharedBatches(same, job, share), reading.close);
+  };
   const told = () => {
     const figures = times.figures(collectives.traffic().sentBytes);
     const { count, slowest, slower, communicationSeconds, overlap } = figures;
@@ -124,17 +128,62 @@ function timesOf(size: number) {
   };
 }
 
+/** Channels that one reading of a job's batches may have; each reading has others. */
+const mostChannels = 64;
+let readings = 0;
+
+function sharedRows({ pieces, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
+  const first = mostChannels * (readings++ % (mostChannels / 2)); // tags end at 2^15 - 1
+  const channels = new Map<number, { readonly channel: Channel; last: Promise<unknown> }>();
+  const channelOf = (number: number) => {
+    if (number >= mostChannels) throw new UsageError(`ranks read at most ${mostChannels} places of data at once`);
+    const known = channels.get(number) ?? { channel: channel(first + number), last: Promise.resolve() };
+    channels.set(number, known);
+    return known;
+  };
+  /** Whole, one after the other: what is told takes two gathers. */
+  const exchange = <T>(number: number, said: T): Promise<readonly T[]> => {
+    const open = channelOf(number);
+    const told = open.last.then(() => telling(open.channel)(said));
+    open.last = told;
+    told.catch(() => {}); // whoever exchanges is told
+    return told;
+  };
+  const own = pieces.map(({ batch, from, to }) => [batch * rows + from, batch * rows + to] as const);
+  return {
+    rows: {
+      rank,
+      size,
+      owns: (row: number) => own.some(([from, to]) => from <= row && row < to),
+      exchange,
+    },
+    close: () => {
+      for (const open of channels.values()) open.channel.close();
+    },
+  };
+}
+
+/** The same values; what they came from is closed with them. */
+async function* closing<T>(values: AsyncIterable<T>, close: () => void): AsyncGenerator<T> {
+  try {
+    yield* values;
+  } finally {
+    close();
+  }
+}
+
 /** The same batches; those of the first step must be those of rank 0, or no rank goes on. */
 async function* sameBatches(
   batches: AsyncIterable<TrainingBatch>,
   ofStep: number,
   ranks: Ranks,
+  ofRows: ReadonlySet<string>,
 ): AsyncGenerator<TrainingBatch> {
   const digest = createHash("sha256");
   let read = 0;
   for await (const batch of batches) {
     if (read < ofStep) {
-      for (const [name, { data }] of Object.entries(batch.feeds))
+      for (const [name, { data }] of Object.entries(batch.feeds).filter(([name]) => !ofRows.has(name)))
         digest.update(name).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
       read += 1;
       if (read === ofStep) await requireSame(ranks, { "first batch": digest.digest("hex") });

@@ -99,6 +99,15 @@ export interface TrainingBatch {
   readonly next: Json;
 }
 
+/** The ranks that read a job's batches, and which rows of a step this one computes. */
+export interface SharedRows {
+  readonly rank: number;
+  readonly size: number;
+  readonly owns: (row: number) => boolean;
+  /** Gives all ranks what each says on a channel of its own, in the order of calls for that. It must be JSON. */
+  readonly exchange: <T>(channel: number, own: T) => Promise<readonly T[]>;
+}
+
 export interface TrainingJob {
   readonly step: CompiledStep;
   /** Updates; where micro-batches are accumulated, each is made of several batches. */
@@ -111,7 +120,13 @@ export interface TrainingJob {
   /** A checkpoint is saved after so many minutes as well. Default: 10. */
   readonly checkpointMinutes?: number;
   /** Endless batches from a cursor on; `undefined` is the beginning. Several ranks each read all of them, and keep their rows. */
-  readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
+  readonly batches: (
+    cursor: Json | undefined,
+    note: (text: string) => void,
+    shared?: SharedRows,
+  ) => AsyncIterable<TrainingBatch>;
+  /** Feeds that have zeros where rows are another rank's, when `batches` is told which rows are this one's. */
+  readonly ownRows?: readonly string[];
   /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
   /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */

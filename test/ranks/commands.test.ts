@@ -53,13 +53,28 @@ describe("under Open MPI", () => {
       heddle("train", job, "--device", "cpu", "--runs", join(root, runs), "--set", "steps=6", ...more);
     expect((await run("resumed", "--resume")).status).toBe(0);
     expect((await run("whole")).status).toBe(0);
-    const losses = (runs: string) =>
-      readFileSync(join(root, runs, "settled", "metrics.jsonl"), "utf8")
-        .trim()
-        .split("\n")
-        .map((line) => (JSON.parse(line) as { loss: number }).loss);
-    const [got, want] = [losses("resumed"), losses("whole")];
+    const [got, want] = [losses("resumed", "settled"), losses("whole", "settled")];
     expect(got.length).toBe(6);
+    for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
+  });
+
+  it("a model's stage gives the losses of one process, and a broken picture changes nothing", async () => {
+    const { colourData } = await import("../cli/colour-data.ts");
+    const { heddle } = await import("../cli/support.ts");
+    await colourData({ at: (...parts) => join(root, "colours", ...parts), remove: () => {} });
+    const pairs = join(root, "colours", "pairs");
+    writeFileSync(join(pairs, "broken.png"), "no picture");
+    writeFileSync(join(pairs, "broken.txt"), "a broken one");
+    const args = (runs: string) => [
+      ...["train", file("../cli/tiny-model.ts"), "--stage", "1.1", "--device", "cpu", "--data", pairs],
+      ...["--runs", join(root, runs), ...["workers=0", "batch=4", "steps=4"].flatMap((s) => ["--set", s])],
+    ];
+    const { status, err } = await launch(launcher!, 2, [bin, ...args("stage-two")]).ended;
+    expect([status, status === 0 ? "" : err]).toEqual([0, ""]);
+    expect(err.match(/broken.png/g)?.length).toBeGreaterThan(0);
+    expect((await heddle(...args("stage-one"))).status).toBe(0);
+    const [got, want] = [losses("stage-two", "tiny-1.1"), losses("stage-one", "tiny-1.1")];
+    expect(got.length).toBe(4);
     for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
   });
 
@@ -114,6 +129,12 @@ describe("under Open MPI", () => {
     expect(data.err).not.toContain("1/4 steps");
   });
 });
+
+const losses = (runs: string, run: string): readonly number[] =>
+  readFileSync(join(root, runs, run, "metrics.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { loss: number }).loss);
 
 /** The processes of ranks, by rank: children of the launcher. */
 function rankProcesses(launcher: number): readonly number[] {
