@@ -2,8 +2,8 @@
 import { escapeControls, joinRanks, oneRank, type Ranks } from "../runtime/index.ts";
 import { faultText, RankLostError } from "./fault-text.ts";
 
-/** Milliseconds in which rank 0 puts its folder in order when another has ended; whoever waits for a device is not waited for. */
-const orderMs = 3000;
+/** Milliseconds in which rank 0 puts its folder in order when another has ended; what hangs on a device is not waited for. */
+const orderMs = 10_000;
 
 export interface RankSession {
   readonly ranks: Ranks;

@@ -41,6 +41,7 @@ export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): In
     return { job: given, share: undefined, batches: given.batches, between: undefined, agree: async (asked) => asked };
   const { job, share } = sharedJob(given, rank, size, isSharded);
   const times = timesOf(size);
+  const sentBefore = collectives.traffic().sentBytes;
   const shared = betweenRanks(job.step, share, collectives);
   const between: Between = {
     share,
@@ -64,7 +65,7 @@ export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): In
     return closing(sharedBatches(same, job, share), reading.close);
   };
   const told = () => {
-    const figures = times.figures(collectives.traffic().sentBytes);
+    const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
     const { count, slowest, slower, communicationSeconds, overlap } = figures;
     const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
     const text = `${count} ranks: ${communicationSeconds.toFixed(1)} s in communication, ${percent(overlap)} of it while the device computed; slowest is rank ${slowest}, by ${percent(slower)}`;

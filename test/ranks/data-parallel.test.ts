@@ -42,7 +42,9 @@ function difference(got: readonly number[], want: readonly number[]): number {
 async function requireSame({ cases: told }: Found, names: readonly string[]) {
   for (const name of names) {
     const want = await ofOneProcess(name);
-    const { first, losses } = told[name]!;
+    const { first, losses, skipped } = told[name]!;
+    expect(skipped).toEqual(want.skipped);
+    if (name.includes("skipped")) expect(skipped.length).toBeGreaterThan(1);
     expect(difference(first, want.first), name).toBeLessThan(1e-5);
     expect(losses.length).toBe(steps);
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - want.losses[i]!), name).toBeLessThan(1e-4);

@@ -1,5 +1,5 @@
 /** Jobs that several ranks train as one process does, and what is compared of them. */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Backend } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
@@ -27,6 +27,7 @@ import {
   rename,
   type Stage,
   sgd,
+  sqrt,
   sum,
   symbol,
   type Tensor,
@@ -62,6 +63,13 @@ const tokens = (p: Params): LossResult => {
   return { loss: div(sum(each, [batch, token]), max(count, 1)) as Tensor<never>, weight: count };
 };
 
+/** A mean of |x w|, which has no slope where x is 0: one rank alone has such a sample, and all skip the step. */
+const lengths = (p: Params): LossResult => {
+  const x = mul(input("x", "f32", [batch, embed]), input("unless_zero", "f32", [batch]));
+  const y = mul(x, p.parameter("w", [embed], uniform(0.5, 1)));
+  return { loss: mean(sqrt(mul(y, y)), [batch, embed]) as Tensor<never> };
+};
+
 /** Two towers and a temperature that is a parameter of what compares them. */
 const contrast = (p: Params): LossResult => {
   const [left, right] = [l2Normalize(tower(p, "left"), feature), l2Normalize(tower(p, "right"), feature)];
@@ -77,6 +85,7 @@ interface Case {
   readonly accumulate: number;
   /** Default plain SGD, whose first step is the gradient. */
   readonly optimizer?: Partial<Stage["optimizer"]>;
+  readonly precision?: "f16";
   /** Whether ranks keep parts of the optimizer's state. */
   readonly sharded?: true;
 }
@@ -94,6 +103,7 @@ export const cases: Readonly<Record<string, Case>> = {
     optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
     sharded: true,
   },
+  "steps that are skipped, in f16": { loss: lengths, samples: 4, accumulate: 1, precision: "f16" },
   "contrastive, in parts of momentum": {
     loss: contrast,
     samples: 8,
@@ -110,14 +120,14 @@ const rate = 0.05;
 const largestArena = 128;
 
 export function jobOf(name: string, steps: number, changes: Partial<TrainingJob> = {}): TrainingJob {
-  const { loss, samples, accumulate, ...others } = cases[name]!;
+  const { loss, samples, accumulate, precision = "f32", ...others } = cases[name]!;
   const optimizer: Stage["optimizer"] = {
     weightDecay: 0,
     rate: (step) => add(mul(step, 0), rate) as Tensor<never>,
     rule: sgd(),
     ...others.optimizer,
   };
-  const step = trainingStep(defineStage({ name: "shared", loss, optimizer, accumulate }), largestArena);
+  const step = trainingStep(defineStage({ name: "shared", loss, optimizer, accumulate, precision }), largestArena);
   const rows = samples / accumulate;
   return {
     step,
@@ -141,6 +151,7 @@ function feedsOf(step: TrainingJob["step"], from: number, rows: number): Record<
       const axes = node.type.axes.map((a) => ({ name: a.name, size: a.name === "batch" ? rows : a.size }) as SizedAxis);
       const each = axes.reduce((n, a) => n * a.size, 1) / rows;
       const values = Array.from({ length: rows }, (_, i) => {
+        if (name === "unless_zero") return [(from + i) % 10 === 9 ? 0 : 1];
         const next = seeded(1000 * (from + i + 1) + name.length);
         return Array.from({ length: each }, () =>
           node.type.dtype === "f32" ? 2 * next() - 1 : Math.floor(4 * next()),
@@ -155,6 +166,8 @@ function feedsOf(step: TrainingJob["step"], from: number, rows: number): Record<
 export interface Told {
   readonly first: readonly number[];
   readonly losses: readonly number[];
+  /** Steps that were skipped. */
+  readonly skipped: readonly number[];
 }
 
 /** Trains a case, which stops after its first step and goes on; of several ranks, the first one tells. */
@@ -175,7 +188,13 @@ export async function tell(
     return flat(weights).map((w, i) => (before[i]! - w) / rate);
   });
   const { losses } = await train(jobOf(name, steps), { ...options, resume: true });
-  return { first, losses: losses.map((l) => l.loss) };
+  const skipped = await ranks.decide(async () => {
+    const lines = (await readFile(join(own, "metrics.jsonl"), "utf8")).trim().split("\n");
+    return lines
+      .map((line) => JSON.parse(line) as { step: number; skipped?: number })
+      .flatMap((m) => (m.skipped ? [m.step] : []));
+  });
+  return { first, losses: losses.map((l) => l.loss), skipped };
 }
 
 const flat = (weights: ReadonlyMap<string, HostTensor>): number[] =>
