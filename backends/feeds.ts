@@ -11,6 +11,7 @@ import {
   type Node,
   printType,
   type Sizes,
+  solveDim,
   symbolsOf,
   type TensorType,
   UsageError,
@@ -49,11 +50,31 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
   for (const name of Object.keys(feeds)) {
     if (!wanted.has(name)) mistakes.push(`there is no input "${name}"${didYouMean(name, wanted.keys())}`);
   }
-  if (mistakes.length === 0) mistakes.push(...compoundMistakes(graph, feeds, bound));
+  if (mistakes.length === 0)
+    mistakes.push(...solvedSizes(graph, feeds, bound), ...compoundMistakes(graph, feeds, bound));
   if (mistakes.length > 0)
     throw new UsageError(`graph @${graph.name} cannot run:\n${mistakes.map((m) => `  ${m}`).join("\n")}`);
   for (const node of wanted.values()) for (const axis of node.type.axes) bindDim(axis.size, bound);
   return bound;
+}
+
+/** Binds symbols that only occur in compound sizes, such as the rows of patches of a picture; tells those that cannot be. */
+function solvedSizes(
+  graph: Graph,
+  feeds: Readonly<Record<string, HostTensor>>,
+  bound: Record<string, number>,
+): string[] {
+  return fedInputs(graph).flatMap((node) =>
+    node.type.axes.flatMap(({ name, size }, i) => {
+      const given = feeds[inputName(node)]!.axes[i]!.size;
+      const found = solveDim(size, given, bound);
+      if (!found) return [];
+      if (!Number.isInteger(found.value))
+        return [`axis "${name}" of input "${inputName(node)}" is ${size}, but the feed has ${given}`];
+      bound[found.symbol.name] = found.value;
+      return [];
+    }),
+  );
 }
 
 /** Feeds whose axes of a compound size, such as past+tokens, have another size than their symbols make. */

@@ -1,20 +1,11 @@
-/** Published checkpoints on a command line: a folder as the model, sizes from its config.json, positions from its tensors. */
+/** Published checkpoints on a command line: a folder as the model, sizes from its config.json and from its tensors. */
 import { existsSync, statSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { HeddleError, UsageError } from "../compiler/index.ts";
-import type { Config, Model } from "../dsl/index.ts";
-import {
-  bundledModels,
-  fitPositions,
-  type PublishedModel,
-  publishedModelName,
-  readPublishedConfig,
-  withPublishedSizes,
-  writePublishedConfig,
-} from "../models/index.ts";
-import { openSafetensors } from "../runtime/index.ts";
-import { ownConfig } from "./own-config.ts";
+import { UsageError } from "../compiler/index.ts";
+import { type Config, type ConfigCodec, isDescribedBy, type JsonRecord, type Model } from "../dsl/index.ts";
+import { bundledModels } from "../models/index.ts";
+import { escapeControls, openSafetensors } from "../runtime/index.ts";
+import { configJson, flattened, type OwnConfig, readOwnConfig, withKnown } from "./own-config.ts";
 
 /** Whether a path is a folder; false where nothing is. */
 export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
@@ -23,62 +14,92 @@ export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEnt
 export const weightsOf = (source: string, given: string | undefined): string | undefined =>
   given ?? (!bundledModels.some((m) => m.name === source) && isFolder(source) ? source : undefined);
 
+/** The folder that says what weights are: themselves, or where their file lies. */
+export const folderOf = (weights: string): string => (isFolder(weights) ? weights : dirname(weights));
+
 /** The model that a checkpoint's folder describes. Throws UsageError where config.json is missing or is not understood. */
 export async function modelOfFolder(folder: string): Promise<Model> {
-  const own = await ownConfig(folder);
-  const trained = own && bundledModels.find((m) => m.name === own.model);
-  if (trained) return { ...trained, config: own.config(trained.config) };
-  const published = await readConfig(folder);
-  if (!published)
-    throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is`);
-  const base = bundledModels.find((m) => m.name === publishedModelName(published))!;
-  return { ...base, config: published.config };
-}
-
-/**
- * A bundled model with the sizes of the checkpoint it reads; as it is where its weights have no config.json, or where it is
- * of no published kind. Throws UsageError for a checkpoint of another kind.
- */
-export async function sizedByWeights(model: Model, weights: string): Promise<Model> {
-  const folder = isFolder(weights) ? weights : dirname(weights);
-  const own = await ownConfig(folder);
-  if (own) return own.model === model.name ? { ...model, config: own.config(model.config) } : model;
-  const published = writePublishedConfig(model.config) ? await readConfig(folder) : undefined;
-  if (!published) return model;
-  const config = withPublishedSizes(model, published);
-  if (config) return { ...model, config };
+  const json = await configJson(folder);
+  if (!json) throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is`);
+  const own = readOwnConfig(json);
+  if (own) return ofOwn(folder, own);
+  const path = join(folder, "config.json");
+  const found = bundledModels.find((m) => m.checkpoints?.config && understood(path, m.checkpoints.config, json));
+  if (found) return { ...found, config: readBy(path, found.checkpoints!.config!, json, found.config) };
+  const type = json.model_type === undefined ? "missing" : JSON.stringify(json.model_type);
+  const known = [...new Set(bundledModels.flatMap((m) => m.checkpoints?.config?.types ?? []))];
   throw new UsageError(
-    `"${weights}" holds a checkpoint of ${publishedModelName(published)}, not of ${model.name}: give the folder as the model`,
+    `${path}: "model_type" is ${type}, one of ${known.join(", ")} is needed; for a model in a file of your own, give the file as the model and the folder as --weights`,
   );
 }
 
-async function readConfig(folder: string): Promise<PublishedModel | undefined> {
-  const path = join(folder, "config.json");
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw new UsageError(`"${path}" cannot be read: ${error.message}`);
+/** The model of a checkpoint that heddle wrote for one without a published form. */
+function ofOwn(folder: string, own: OwnConfig): Model {
+  const found = bundledModels.find((m) => m.name === own.model);
+  if (found) return { ...found, config: own.config(found.config) };
+  const file = own.source ?? "its TypeScript file";
+  throw new UsageError(
+    `"${folder}" holds weights of "${own.model}", which does not come with heddle: give ${file} as the model and this folder as --weights`,
+  );
+}
+
+/**
+ * A model with the sizes of the checkpoint it reads; as it is where nothing beside its weights says them. Throws UsageError for
+ * a checkpoint of another model.
+ */
+export async function sizedByWeights(model: Model, weights: string): Promise<Model> {
+  const folder = folderOf(weights);
+  const codec = model.checkpoints?.config;
+  const json = await configJson(folder);
+  if (!json) return model;
+  const own = readOwnConfig(json);
+  if (own) return own.model === model.name ? { ...model, config: own.config(model.config) } : model;
+  if (codec?.write(model.config) === undefined) return model;
+  return { ...model, config: readBy(join(folder, "config.json"), codec, json, model.config) };
+}
+
+const understood = (path: string, codec: ConfigCodec, json: JsonRecord): boolean =>
+  naming(path, () => isDescribedBy(codec, json));
+
+function readBy(path: string, codec: ConfigCodec, json: JsonRecord, config: Config): Config {
+  return naming(path, () => {
+    if (typeof json.model_type === "string" && codec.types.includes(json.model_type)) {
+      const read = codec.read(json, config);
+      for (const note of codec.notes?.(json) ?? []) process.stderr.write(`${escapeControls(`${path}: ${note}`)}\n`);
+      return read;
+    }
+    const type = json.model_type === undefined ? "missing" : JSON.stringify(json.model_type);
+    throw new UsageError(`"model_type" is ${type}, one of ${codec.types.join(", ")} is needed`);
   });
-  if (text === undefined) return undefined;
+}
+
+/** Puts the file before what is said of it. */
+function naming<T>(path: string, read: () => T): T {
   try {
-    const json: unknown = JSON.parse(text);
-    if (typeof json !== "object" || json === null || Array.isArray(json)) throw new UsageError("it is no JSON object");
-    return readPublishedConfig(json as Readonly<Record<string, unknown>>);
+    return read();
   } catch (error) {
-    if (error instanceof HeddleError || error instanceof SyntaxError) throw new UsageError(`${path}: ${error.message}`);
-    throw error;
+    throw error instanceof UsageError ? new UsageError(`${path}: ${error.message}`) : error;
   }
 }
 
-/** The configuration for the grid of positions that the weights hold; a grid that is used otherwise is told on stderr. */
-export async function fittedToWeights(config: Config, weights: string): Promise<Config> {
-  if (!existsSync(weights)) return config; // who opens them says so, after what is wrong with the model
+/**
+ * The configuration as the weights' tensors have it, but for the settings that were given. What is used otherwise than it is
+ * stored is told on stderr.
+ */
+export async function fittedToWeights(
+  model: Model,
+  config: Config,
+  weights: string,
+  given: readonly string[],
+): Promise<Config> {
+  const fit = model.checkpoints?.sizedByTensors;
+  if (!fit || !existsSync(weights)) return config; // who opens them says so, after what is wrong with the model
   await using reader = await openSafetensors(weights);
-  const fitted = fitPositions(config, (name) => reader.tensors.get(name)?.shape);
+  const fitted = fit(config, (name) => reader.tensors.get(name)?.shape);
   if (!fitted) return config;
-  const { stored, used } = fitted;
-  if (stored !== used)
-    process.stderr.write(
-      `positions: those of the weights, for ${stored} × ${stored} patches, are interpolated to ${used} × ${used}\n`,
-    );
-  return fitted.config;
+  const [before, after] = [flattened(config), flattened(fitted.config)];
+  const changed = Object.keys(after).filter((key) => after[key] !== before[key]);
+  if (changed.some((key) => given.includes(key))) return config;
+  if (fitted.note !== undefined) process.stderr.write(`${fitted.note}\n`);
+  return withKnown(config, after);
 }

@@ -10,6 +10,7 @@ import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { modelsCommand } from "./commands/models.ts";
 import { planCommand } from "./commands/plan.ts";
 import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
@@ -118,6 +119,7 @@ function commands(done: (status: number) => void): Command {
       ).choices([...precisions]),
     )
     .option("--resume", "go on with the newest run from its newest checkpoint", false)
+    .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
     .option("--shard-optimizer", "let each rank keep its part of the optimizer's state, rather than all", false)
@@ -214,6 +216,11 @@ function commands(done: (status: number) => void): Command {
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await convertCommand(model, options)));
   program
+    .command("models")
+    .description("the models that come with heddle: sizes, papers, stages, what they are run for")
+    .option("--json", "for programs", false)
+    .action((options) => done(modelsCommand(options)));
+  program
     .command("devices")
     .description("what is here, and which one auto takes")
     .option("--measure", "also what the GPU can do at most: copying, multiplying, dispatching", false)
@@ -221,7 +228,7 @@ function commands(done: (status: number) => void): Command {
     .action(async (options) => done(await devicesCommand(options)));
   program
     .command("run [arguments...]")
-    .description("use a model: features, classify, retrieve, caption, chat; see heddle run --help")
+    .description("use a model: features, classify, retrieve, caption, chat, generate; see heddle run --help")
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => done(await runCommand(given)));

@@ -25,15 +25,16 @@ const isKind = <K extends string>(value: unknown, kind: K): value is { readonly 
   typeof value === "object" && value !== null && (value as { kind?: unknown }).kind === kind;
 
 /**
- * The model that a name, a file or a published checkpoint's folder stands for. A bundled model has the sizes that the
- * `config.json` beside its weights says.
+ * The model that a name, a file or a published checkpoint's folder stands for, with the sizes that the `config.json` beside its
+ * weights says.
  */
 async function loadModel(source: string, weights: string | undefined): Promise<Model> {
   const bundled = bundledModels.find((m) => m.name === source);
-  if (bundled) return weights === undefined ? bundled : await sizedByWeights(bundled, weights);
-  if (isFolder(source)) return await modelOfFolder(source);
-  if (!isScript(source)) throw unknownModel(source);
-  return pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
+  if (!bundled && isFolder(source)) return await modelOfFolder(source);
+  if (!bundled && !isScript(source)) throw unknownModel(source);
+  const model =
+    bundled ?? pick<Model>(await importFile(source), "heddle.model", source, "export default defineModel({ ... })");
+  return weights === undefined ? model : await sizedByWeights(model, weights);
 }
 
 /** Whether a source is a model: a bundled one by name, a checkpoint's folder, or a file that exports one and no job. */
@@ -75,8 +76,8 @@ export interface NamedModel {
 }
 
 /**
- * The model of a name, a TypeScript file, a checkpoint's folder or a .graph file, with `--set` applied. Positions that the
- * weights have for another grid are interpolated, which is said, unless `--set` says what they are for.
+ * The model of a name, a TypeScript file, a checkpoint's folder or a .graph file, with `--set` applied, and for the weights
+ * given: what is used otherwise than they have it is said, unless `--set` says how.
  */
 export async function loadConfigured(source: string, options: LoadOptions): Promise<NamedModel> {
   if (extname(source) === ".graph") {
@@ -92,8 +93,8 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
   const settings = Object.fromEntries(Object.entries(asked).filter(isOfModel));
   const ofStage = flattened(Object.fromEntries(Object.entries(asked).filter((s) => !isOfModel(s))));
   const chosen = configure(model, settings);
-  const given = settings.positions ?? (settings.vision as Config | undefined)?.positions;
-  const config = weights === undefined || given !== undefined ? chosen : await fittedToWeights(chosen, weights);
+  const given = Object.keys(flattened(settings));
+  const config = weights === undefined ? chosen : await fittedToWeights(model, chosen, weights, given);
   const graph = trace(model, config, named === undefined ? {} : { graph: named });
   return { name: model.name, graph, model, config, ofStage, runs: modelGraph(model, named).runs?.(config) ?? {} };
 }

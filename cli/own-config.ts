@@ -1,39 +1,49 @@
 /** The `config.json` of a model of which no published form is known: its settings, flat, under the model's name. */
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { FileError } from "../compiler/index.ts";
 import type { Config, ConfigValue, StageSetting } from "../dsl/index.ts";
 
 const modelKey = "heddle_model";
+const sourceKey = "heddle_source";
 
 type Flat = Readonly<Record<string, StageSetting>>;
 
 export interface OwnConfig {
   /** The name of the model. */
   readonly model: string;
+  /** The file that declares it, as it was called where the weights were written. */
+  readonly source?: string;
   /** The configuration: what the file does not say is as it was. */
   readonly config: (usual: Config) => Config;
 }
 
-export const ownConfigOf = (model: string, config: Config): Flat => ({ [modelKey]: model, ...flattened(config) });
+/** `source` is what the model was given as on the command line. */
+export const ownConfigOf = (model: string, config: Config, source?: string): Flat => ({
+  [modelKey]: model,
+  ...(source !== undefined && { [sourceKey]: basename(source) }),
+  ...flattened(config),
+});
 
 /** What a `config.json` says, if it is of this form. */
 export function readOwnConfig(json: Readonly<Record<string, unknown>>): OwnConfig | undefined {
   const model = json[modelKey];
   if (typeof model !== "string") return undefined;
-  return { model, config: (usual) => withKnown(usual, json as Flat) };
-}
-
-/** That of a folder; undefined where there is none, or one of another form. */
-export async function ownConfig(folder: string): Promise<OwnConfig | undefined> {
-  const json = await configJson(folder).catch(() => undefined); // who reads the other forms says what is broken
-  return json && readOwnConfig(json);
+  const source = json[sourceKey];
+  return {
+    model,
+    ...(typeof source === "string" && { source }),
+    config: (usual) => withKnown(usual, json as Flat),
+  };
 }
 
 /** The `config.json` of a folder, whatever it is of; undefined where there is none. */
 export async function configJson(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   const path = join(folder, "config.json");
-  const text = await readFile(path, "utf8").catch(() => undefined);
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+    throw new FileError(`"${path}" cannot be read: ${error.message}`, { cause: error });
+  });
   if (text === undefined) return undefined;
   try {
     const found: unknown = JSON.parse(text);

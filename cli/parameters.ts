@@ -1,6 +1,7 @@
 /** Parameter values for commands that need them: from a file where one is given, else drawn from the initializers. */
-import type { Graph } from "../compiler/index.ts";
-import { publishedLayout } from "../models/index.ts";
+import { type Graph, UsageError } from "../compiler/index.ts";
+import { type CheckpointPlace, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
+import { bundledModels } from "../models/index.ts";
 import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
 
 export interface ParameterSource extends Weights {
@@ -8,9 +9,35 @@ export interface ParameterSource extends Weights {
   readonly origin: string;
 }
 
+/** Parameters that an error names; the others are counted. */
+const mostShown = 5;
+
+/**
+ * How checkpoints that others made hold the parameters of a graph, in each form that its model knows; of a graph that comes
+ * without a model, in those of the models that heddle has. Throws UsageError where the model's layouts leave parameters out.
+ */
+export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPlace[][] {
+  const known = (model ? [model] : bundledModels).flatMap((m) => m.checkpoints?.layouts ?? []);
+  const lacking = known.map((rules) => withoutRule(rules, graph));
+  const whole = known.filter((_, i) => lacking[i]!.length === 0);
+  if (model && known.length > 0 && whole.length === 0) {
+    const fewest = lacking.reduce((a, b) => (b.length < a.length ? b : a));
+    const more = fewest.length > mostShown ? ` and ${fewest.length - mostShown} more` : "";
+    throw new UsageError(
+      `the checkpoint layout of "${model.name}" has no rule for ${fewest.slice(0, mostShown).join(", ")}${more}`,
+    );
+  }
+  return whole.map((rules) => checkpointLayout(graph, rules));
+}
+
 /** Opens `file` as the graph's weights; without one, parameters are what their initializers draw for `seed`. */
-export async function openParameters(graph: Graph, file: string | undefined, seed: number): Promise<ParameterSource> {
-  if (file !== undefined) return { ...(await openWeights(file, graph, publishedLayout(graph))), origin: file };
+export async function openParameters(
+  graph: Graph,
+  model: Model | undefined,
+  file: string | undefined,
+  seed: number,
+): Promise<ParameterSource> {
+  if (file !== undefined) return { ...(await openWeights(file, graph, layoutsOf(graph, model))), origin: file };
   const origin = `random values from the initializers, seed ${seed} (give --weights for trained ones)`;
   return { ...drawnWeights(graph, seed), origin };
 }

@@ -19,6 +19,8 @@ export interface ParameterFigures {
   /** Elements of all parameters of the model. */
   readonly all: number;
   readonly tensors: number;
+  /** Elements that are kept with them and not learned. */
+  readonly buffers: number;
   readonly byGroup: Readonly<Record<string, number>>;
   readonly trained: number;
   readonly trainedTensors: number;
@@ -28,9 +30,9 @@ export interface ParameterFigures {
 export function parameterFigures({ step, model }: Pick<TrainingSubject, "step" | "model">): ParameterFigures {
   const added = new Set((step.adapters ?? []).flatMap(({ down, up }) => [down, up]));
   const read = { inputs: [...step.trained, ...step.frozen].filter((n) => !added.has(inputName(n))) };
-  const { parameters: all, tensors, byGroup } = countParameters(model ?? read);
+  const { parameters: all, tensors, buffers, byGroup } = countParameters(model ?? read);
   const trained = countParameters({ inputs: step.trained });
-  return { all, tensors, byGroup, trained: trained.parameters, trainedTensors: trained.tensors };
+  return { all, tensors, buffers, byGroup, trained: trained.parameters, trainedTensors: trained.tensors };
 }
 
 /** How a stage trains, as far as its step shows it. */

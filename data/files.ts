@@ -107,6 +107,31 @@ export function reasonOf(thrown: unknown): string {
   return systemReasons[code ?? ""] ?? (message ?? String(thrown)).trim().split("\n")[0]!;
 }
 
+/** What a promise gives; FileError that names the place where the system refuses to read it. */
+export async function orSystemFault<T>(reading: Promise<T> | T, place: string): Promise<T> {
+  try {
+    return await reading;
+  } catch (cause) {
+    throw asSystemFault(cause, place);
+  }
+}
+
+/** An error of the system's as a FileError that names the place; any other as it is. */
+export function asSystemFault(cause: unknown, place: string): unknown {
+  const { syscall, path } = cause as { readonly syscall?: unknown; readonly path?: unknown };
+  if (typeof syscall !== "string") return cause;
+  const where = typeof path !== "string" || place.includes(path) ? place : `${place}: ${path}`;
+  return new FileError(`${where} cannot be read: ${reasonOf(cause)}`, { cause });
+}
+
+/** Whether nothing of a text is seen: blanks, controls, and characters without a width. */
+export const isInvisible = (text: string): boolean =>
+  /^[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}]*$/u.test(text);
+
+/** A name or a text in a line of its own: a newline in it begins none. */
+export const inOneLine = (text: string): string =>
+  text.replace(/[\n\r\t\u2028\u2029]/g, (c) => (c === "\n" ? "\\n" : `\\u{${c.codePointAt(0)!.toString(16)}}`));
+
 /** A plain JSON object, as opposed to null, an array or a value. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

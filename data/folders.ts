@@ -2,22 +2,38 @@
 import { readFile } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError } from "../compiler/index.ts";
-import { reasonOf, requirePath } from "./files.ts";
+import { isInvisible, reasonOf, requirePath } from "./files.ts";
 import type { Item } from "./items.ts";
 
 /** The endings of picture files in folders and shards, lower case. */
 export const imageExtensions: readonly string[] = [".jpg", ".jpeg", ".png", ".webp"];
 
+/** Which caption file of a folder is a picture's. */
+export interface CaptionFiles {
+  /** Its name; undefined where there is none. */
+  readonly of: (picture: string) => string | undefined;
+}
+
+/**
+ * The caption files among the names of a folder: cat.txt of cat.jpg. Where there is none, one whose name differs in how
+ * accents are composed, or has its ending in capitals, as systems write them that take these for one.
+ */
+export function captionFiles(names: readonly string[]): CaptionFiles {
+  const exact = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
+  const alike = new Map([...exact].map((name) => [parse(name).name.normalize("NFC"), name]));
+  return {
+    of: (picture) => {
+      const { name } = parse(picture);
+      return exact.has(`${name}.txt`) ? `${name}.txt` : alike.get(name.normalize("NFC"));
+    },
+  };
+}
+
 /** The item of one picture; FileError where it has no caption. */
-export async function captioned(
-  folder: string,
-  picture: string,
-  texts: ReadonlySet<string>,
-  language: string,
-): Promise<Item> {
+export async function captioned(folder: string, picture: string, texts: CaptionFiles, language: string): Promise<Item> {
   const stem = parse(picture).name;
-  const caption = `${stem}.txt`;
-  if (!texts.has(caption)) throw new FileError(`it has no caption file "${caption}"`);
+  const caption = texts.of(picture);
+  if (caption === undefined) throw new FileError(`it has no caption file "${stem}.txt"`);
   await requirePath(join(folder, caption), "file", "caption"); // a pipe or a device has no end
   const bytes = await readFile(join(folder, caption)).catch((cause: unknown) => {
     throw new FileError(`its caption "${caption}" cannot be read: ${reasonOf(cause)}`, { cause });
@@ -30,7 +46,7 @@ export function captionLines(bytes: Uint8Array, name: string): readonly string[]
   const lines = decodeUtf8(bytes, name)
     .split(/\r?\n/)
     .map((line) => line.trim())
-    .filter((line) => line !== "");
+    .filter((line) => !isInvisible(line));
   if (lines.length === 0) throw new FileError(`its caption "${name}" is empty`);
   return lines;
 }

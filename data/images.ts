@@ -1,11 +1,13 @@
-/** Image files to pixels: png, jpg, webp and svg, decoded and resized off the main thread by sharp. */
-import { stat } from "node:fs/promises";
+/** Image files to pixels: png, jpg, webp and svg, decoded off the main thread by sharp, and resized as Pillow does. */
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
-import { cutPixels, type Pixels, type Rgb, resizePixels } from "./pixels.ts";
+import { type Pixels, padPixels, type Rgb, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
+import type { Interpolation } from "./resample-kernels.ts";
 
 // libvips caches operations by file name and would answer with the old picture after a file changes.
 sharp.cache(false);
@@ -14,7 +16,7 @@ sharp.cache(false);
 export type ImageSource = string | { readonly name: string; readonly bytes: Uint8Array };
 
 /**
- * How any picture becomes a square of `size` pixels, always bicubic:
+ * How any picture becomes a square of `size` pixels, to the bit as Pillow and torchvision make it:
  * `squash` resizes directly and keeps no aspect ratio (retrieval, captioning);
  * `crop` resizes the short side and cuts the centre out (classification);
  * `pad` first pads the short side with `fill`, default the ImageNet mean colour (chat).
@@ -23,6 +25,10 @@ export interface Geometry {
   readonly size: number;
   readonly fit: "squash" | "crop" | "pad";
   readonly fill?: Rgb;
+  /** What the short side of a picture becomes before the centre of `size` pixels is cut out; default `size`. */
+  readonly short?: number;
+  /** Default bicubic, as all of the published models have it that are known here. */
+  readonly interpolation?: Interpolation;
 }
 
 /** The ImageNet mean as 8-bit colour, which LLaVA-style models pad with. */
@@ -32,6 +38,7 @@ const formats: readonly string[] = ["png", "jpeg", "webp", "svg"];
 const svgUnitsPerInch = 72; // the density at which librsvg draws one user unit as one pixel
 const pixelLimit = 100_000_000; // a decompression bomb is refused before it is decoded
 const enlargedLimit = 16_000_000; // and so is a thin picture, which padding or cropping would make enormous
+const mostEnlarged = 4; // photos and panoramas become at most so many times as large as they are
 
 /** What a source is called in messages. */
 export const imageName = (source: ImageSource): string => (typeof source === "string" ? source : source.name);
@@ -43,7 +50,7 @@ export async function decodeImage(source: ImageSource, geometry: Geometry): Prom
   }
   try {
     const picture = await open(source, geometry.size);
-    return await (geometry.fit === "pad" ? padded(picture, geometry) : resized(picture, geometry));
+    return await fitted(picture, geometry);
   } catch (cause) {
     throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
   }
@@ -61,9 +68,7 @@ export async function decodeWindow(
   try {
     const picture = await open(source, size);
     const window = windowOf(picture);
-    const cut = picture.image.extract(window);
-    if (size > window.width || size > window.height) return resizePixels(await raw(cut), size, size);
-    return await raw(cut.resize(size, size, { fit: "fill", kernel: "cubic", fastShrinkOnLoad: false }));
+    return resizePixels(await raw(picture, window), { width: size, height: size });
   } catch (cause) {
     throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
   }
@@ -134,6 +139,8 @@ interface Opened {
   readonly image: Sharp;
   readonly width: number;
   readonly height: number;
+  /** Inks instead of light: cyan, magenta, yellow and black. */
+  readonly inks: boolean;
 }
 
 async function open(source: ImageSource, size: number): Promise<Opened> {
@@ -146,51 +153,89 @@ async function open(source: ImageSource, size: number): Promise<Opened> {
   // An svg is drawn at the size that is wanted, never enlarged from its nominal pixels.
   const enlarge = found.format === "svg" ? Math.max(1, Math.ceil(size / Math.min(width, height))) : 1;
   const density = svgUnitsPerInch * enlarge;
-  const image = sharp(input, { limitInputPixels: pixelLimit, failOn: "error", density }).autoOrient();
-  return { image: image.toColourspace("srgb"), width: width * enlarge, height: height * enlarge };
+  // Colour profiles are passed over, as Pillow does and so whoever trained the published models.
+  const options = { limitInputPixels: pixelLimit, failOn: "error", density, ignoreIcc: true } as const;
+  const image = sharp(input, options).autoOrient();
+  const inks = found.space === "cmyk";
+  const colours = inks ? image.pipelineColourspace("cmyk").toColourspace("cmyk") : image.toColourspace("srgb");
+  return { image: colours, width: width * enlarge, height: height * enlarge, inks };
 }
 
 async function inputOf(source: ImageSource): Promise<string | Uint8Array> {
   if (typeof source !== "string") return source.bytes;
   // Reading a pipe would wait for ever.
   if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");
+  await access(source, constants.R_OK); // the decoder would call it of another format
   return source;
 }
 
-async function padded(picture: Opened, geometry: Geometry): Promise<Pixels> {
-  const side = Math.max(picture.width, picture.height);
-  checkArea(side, side);
-  const [left, top] = [Math.floor((side - picture.width) / 2), Math.floor((side - picture.height) / 2)];
-  const [right, bottom] = [side - picture.width - left, side - picture.height - top];
-  const [r, g, b] = geometry.fill ?? meanColour;
-  const square = await raw(picture.image.extend({ left, top, right, bottom, background: { r, g, b, alpha: 1 } }));
-  const image = sharp(square.data, { raw: { width: side, height: side, channels: square.channels } });
-  return resized({ image, width: side, height: side }, { size: geometry.size, fit: "squash" });
-}
-
-async function resized(picture: Opened, { size, fit }: Geometry): Promise<Pixels> {
-  const scale = size / Math.min(picture.width, picture.height);
-  const stretch = (side: number) => (fit === "squash" ? size : Math.max(size, Math.floor(side * scale)));
-  const [width, height] = [stretch(picture.width), stretch(picture.height)];
-  const centred = { left: halfEven((width - size) / 2), top: halfEven((height - size) / 2), width: size, height: size };
-  if (width > picture.width || height > picture.height) {
-    checkArea(width, height);
-    // libvips enlarges with a shift of half a pixel of the result, which models trained with Pillow do not expect.
-    return cutPixels(resizePixels(await raw(picture.image), width, height), centred);
+async function fitted(picture: Opened, geometry: Geometry): Promise<Pixels> {
+  const { size, fit, fill, short = size, interpolation = "bicubic" } = geometry;
+  const { width, height } = picture;
+  if (fit === "pad") {
+    const side = Math.max(width, height);
+    checkArea(side, side, picture);
+    return resizePixels(padPixels(await raw(picture), fill ?? meanColour), {
+      width: size,
+      height: size,
+      interpolation,
+    });
   }
-  const image = picture.image.resize(width, height, { fit: "fill", kernel: "cubic", fastShrinkOnLoad: false });
-  return raw(image.extract(centred));
+  const sides = fit === "crop" ? coveringSides(picture, Math.max(short, size)) : { width: size, height: size };
+  if (sides.width > width || sides.height > height) checkArea(sides.width, sides.height, picture);
+  return resizePixels(await raw(picture), { ...sides, window: centred(sides, size), interpolation });
 }
 
-function checkArea(width: number, height: number): void {
-  if (width * height <= enlargedLimit) return;
-  throw new FileError(`it is too long and narrow: it would have to become ${width} x ${height} pixels`);
+interface Sides {
+  readonly width: number;
+  readonly height: number;
 }
 
-async function raw(image: Sharp): Promise<Pixels> {
-  const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-  return { width: info.width, height: info.height, channels: info.channels as 3 | 4, data };
+/** The sides of a picture whose short one becomes `size`; the long one is cut off to whole pixels, as torchvision does. */
+export function coveringSides({ width, height }: Sides, size: number): Sides {
+  const long = (side: number) => Math.floor((size * side) / Math.min(width, height));
+  return width <= height ? { width: size, height: long(height) } : { width: long(width), height: size };
+}
+
+/** The square of `size` pixels in the middle of larger sides: torchvision's CenterCrop. */
+export const centred = ({ width, height }: Sides, size: number): Window => ({
+  left: halfEven((width - size) / 2),
+  top: halfEven((height - size) / 2),
+  width: size,
+  height: size,
+});
+
+function checkArea(width: number, height: number, from: Sides): void {
+  const area = width * height;
+  const most = Math.max(enlargedLimit, Math.min(pixelLimit, mostEnlarged * from.width * from.height));
+  if (area <= most) return;
+  const sides = [from.width, from.height];
+  const what = Math.max(...sides) > mostEnlarged * Math.min(...sides) ? "long and narrow" : "large";
+  throw new FileError(`it is too ${what}: it would have to become ${width} x ${height} pixels`);
+}
+
+/** The pixels of a picture, or of a window of it. */
+async function raw({ image, inks }: Opened, window?: Window): Promise<Pixels> {
+  const { data, info } = await (window ? image.extract(window) : image)
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  if (inks) return { width, height, channels: 3, data: lightOf(data, info.channels) };
+  return { width, height, channels: info.channels as 3 | 4, data };
+}
+
+/** Light of inks as Pillow has it, without a profile: each colour is what its ink and black leave. */
+function lightOf(inks: Uint8Array, channels: number): Uint8Array {
+  const light = new Uint8Array((inks.length / channels) * 3);
+  for (let from = 0, to = 0; from < inks.length; from += channels, to += 3) {
+    const left = 255 - inks[from + 3]!;
+    for (let c = 0; c < 3; c += 1) {
+      const product = inks[from + c]! * left + 128;
+      light[to + c] = Math.max(0, left - (((product >> 8) + product) >> 8));
+    }
+  }
+  return light;
 }
 
 /** Rounds a half to the even neighbour, as Python's `round` in torchvision's CenterCrop does. */
-export const halfEven = (x: number) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
+const halfEven = (x: number) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));

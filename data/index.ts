@@ -4,9 +4,10 @@ export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./
 export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
 export { type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
+export { type DataCursor, filesAre, type OnChange } from "./cursor.ts";
 export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
 export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
-export { type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
+export { isRecord, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
   decodeImage,
@@ -17,10 +18,11 @@ export {
 } from "./images.ts";
 export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
+export { isListing, type ListedFile, type Listing, listingChange, listingOf } from "./listing.ts";
 export {
-  type DataCursor,
   type OpenData,
   type OpenDataOptions,
+  type OpenSource,
   openData,
   type SampleBatch,
   type SharedReading,
@@ -70,6 +72,7 @@ export {
   type Tokenizer,
   tokenBatch,
   tokenizerFrom,
+  withTokens,
 } from "./text.ts";
 export {
   type Augmentation,

@@ -1,21 +1,23 @@
 /** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
-import { createHash } from "node:crypto";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import type { Among } from "./among.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
+import { checkedCursor, type DataCursor, type OnChange, placeIn } from "./cursor.ts";
 import type { ImageOptions } from "./decoding/render.ts";
 import { renderer } from "./decoding/threads.ts";
+import type { OnSkip, Skipped } from "./files.ts";
 import { judge, readFilters } from "./filters/filter.ts";
-import { type BatchesOptions, type CursorState, groupedBatches, isCursorState, startOf } from "./grouped-batches.ts";
+import { type BatchesOptions, type CursorState, groupedBatches, startOf } from "./grouped-batches.ts";
 import { imageName } from "./images.ts";
+import { type ListedFile, listingOf } from "./listing.ts";
 import { type Row, renderJob } from "./mixture.ts";
 import { streams } from "./order.ts";
 import { orderedBatches } from "./ordered-batches.ts";
 import { pick, seededRandom } from "./random.ts";
-import { streamOf } from "./sample-stream.ts";
+import { amount, type StreamOptions, streamOf } from "./sample-stream.ts";
 import type { RawSample, SampleKind, SampleOf } from "./samples.ts";
-import { skipCounts } from "./skips.ts";
+import { isSkipsSoFar, noSkips, type SkipsSoFar, skipCounts } from "./skips.ts";
 import { findSources } from "./sources/find.ts";
 import type { Source } from "./sources/source.ts";
 
@@ -29,26 +31,27 @@ export interface SampleBatch<K extends SampleKind> {
   readonly cursor: DataCursor;
 }
 
-/** What `batches` is given to go on. Its contents are this module's own business. */
-export interface DataCursor extends CursorState {
-  /** The specs that it belongs to. */
-  readonly specs: readonly string[];
-  readonly seed: number;
+export interface OpenSource {
+  readonly spec: string;
+  readonly weight: number;
+  /** Samples of an epoch, broken and filtered ones included, where that is known before all is read. */
+  readonly count?: number;
 }
 
 export interface OpenData<K extends SampleKind> {
   readonly kind: K;
   /** For people, a line for each spec: "shards/{000..099}.tar: 100 shards, weight 1". */
   readonly report: readonly string[];
-  /** A digest of which parts there are, of which specs, with how many samples where that is known: another one is other data. */
-  readonly listing: string;
-  /** Samples of an epoch, broken ones included, where that is known without reading all. */
-  readonly count?: number;
+  /** Of each spec, in their order. */
+  readonly sources: readonly OpenSource[];
   /** Names of the classes, by label; of labels alone. */
   readonly classes?: readonly string[];
+  /** The files that the data lies in now, in the order of specs. */
+  files(): Promise<readonly ListedFile[]>;
   /**
-   * Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason. Where
-   * processes share the reading, all give the same batches, but each decodes the pictures of its rows: of others they are zeros.
+   * Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason.
+   * FileError where the files are others than the cursor's, unless `onChange` says otherwise. Where processes share the reading,
+   * all give the same batches, but each decodes the pictures of its rows: of others they are zeros.
    */
   batches(
     cursor: unknown | undefined,
@@ -57,7 +60,7 @@ export interface OpenData<K extends SampleKind> {
   ): AsyncIterable<SampleBatch<K>>;
   /** Every sample once, in the order in which they lie; the last batches are smaller, or one row larger. */
   once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor">>;
-  /** The samples skipped so far by reason, each once, with the name of one. */
+  /** The samples skipped by reason since the run's beginning, each once, with the name of one. */
   skipped(): ReadonlyMap<string, { readonly count: number; readonly example: string }>;
   dispose(): Promise<void>;
 }
@@ -83,13 +86,15 @@ export interface OpenDataOptions<K extends SampleKind = SampleKind> {
   readonly filters?: readonly string[];
   /** Threads that decode pictures; default `usualWorkers`. 0 decodes on this thread, to the same bits. */
   readonly workers?: number;
+  /** What is done where the data's files changed since the cursor was saved; default "refuse". */
+  readonly onChange?: OnChange;
   /** How long a sample is, in any measure: rows of a batch are then of about one length. For kinds whose samples have no groups. */
   readonly wordsOf?: (sample: SampleOf<K>) => number;
 }
 
 const defaultBuffer = 2 ** 14;
 
-/** Finds what the specs stand for and is ready to read it. FileError that lists every spec which is not there. */
+/** Finds what the specs stand for and is ready to read it. FileError that lists every spec which is not there, or holds nothing. */
 export async function openData<K extends SampleKind>(
   specs: readonly string[],
   kind: K,
@@ -99,16 +104,25 @@ export async function openData<K extends SampleKind>(
   const sources = await findSources(specs, kind, readOptions(options));
   const classes = classesOf(sources);
   const filters = await readFilters(options.filters ?? []);
-  const pictures = renderer(options.image, options.workers);
   let note = (_: string) => {};
-  const skips = skipCounts((text) => note(text));
-  const streamOptions = { seed: options.seed, buffer: options.buffer ?? defaultBuffer, onSkip: skips.add };
+  let skips = skipCounts();
+  const early: Skipped[] = []; // what is met before batches are asked for
+  let onSkip: OnSkip = (skipped) => early.push(skipped);
+  const streamOptions: StreamOptions = {
+    seed: options.seed,
+    buffer: options.buffer ?? defaultBuffer,
+    onSkip: (skipped) => onSkip(skipped),
+    note: (text) => note(text),
+  };
   const open = sources.map((source, i) => streamOf(source, i, streamOptions));
+  const counts = await Promise.all(open.map((stream) => stream.count()));
+  requireSamples(sources, counts, early);
+  const pictures = renderer(options.image, options.workers);
   const drawing = { seed: options.seed, classes: new Map(classes?.map((name, i) => [name, i])) };
   const batchesOptions: BatchesOptions = {
     batch: options.batch,
     seed: options.seed,
-    onSkip: skips.add,
+    onSkip: streamOptions.onSkip,
     judge: (raw) => judge(filters, raw),
     render: pictures.render,
     ahead: Math.max(2 * pictures.concurrency, options.batch),
@@ -131,33 +145,52 @@ export async function openData<K extends SampleKind>(
         return job ? { ...row, rendered: await pictures.render(job) } : row;
       }),
     );
+  const files = async () => (await Promise.all(sources.map((source) => source.files()))).flat();
   async function* batches(cursor: unknown | undefined, shared: SharedReading | undefined) {
-    const from = cursor === undefined ? startOf(sources.length) : checkedCursor(cursor, specs, options.seed);
+    const { seed } = options;
+    const given = cursor === undefined ? undefined : checkedCursor(cursor, specs, seed);
+    const found = await files();
+    const listing = listingOf(found);
+    const from = given ? placeIn(given, found, options.onChange ?? "refuse", note) : startOf(sources.length);
+    const sharing = shared && { among: shared.among, window: options.batch };
     let number = 0;
-    for await (const { rows, next } of arranged(from, shared && { among: shared.among, window: options.batch })) {
+    for await (const { rows, next } of arranged(from, sharing)) {
       const at = number++;
-      const given = shared ? await ownRows(rows, (row) => shared.owns(at, row)) : rows;
-      yield { ...batchOf(given), cursor: { ...next, specs, seed: options.seed } };
+      const own = shared ? await ownRows(rows, (row) => shared.owns(at, row)) : rows;
+      yield { ...batchOf(own), cursor: { ...next, specs, seed, listing, skipped: skips.soFar() } };
     }
   }
   async function* once() {
     for await (const rows of orderedBatches(open, batchesOptions)) yield batchOf(rows);
   }
+  const told = new Set<string>(); // reading all again tells nothing anew
+  const begin = (noteTo: (text: string) => void, from: SkipsSoFar) => {
+    note = noteTo;
+    skips = skipCounts(note, from, told);
+    onSkip = skips.add;
+    early.forEach(onSkip);
+  };
   return {
     kind,
-    report: sources.map(describe),
-    listing: listingOf(sources),
+    report: sources.map((source, i) => describe(source, counts[i])),
+    sources: sources.map(({ spec, weight }, i) => ({
+      spec,
+      weight,
+      ...(counts[i] !== undefined && { count: counts[i] }),
+    })),
     ...(classes ? { classes } : {}),
+    files,
     batches(cursor, noteTo, shared) {
-      note = noteTo;
+      const { skipped } = (cursor ?? {}) as Partial<DataCursor>;
+      begin(noteTo, isSkipsSoFar(skipped) ? skipped : noSkips);
       // A mask is asked for with its sample, whosever row that is; rows of one length are rendered when they are known.
       return prefetch(batches(cursor, kind === "masks" || wordsOf ? undefined : shared), 1);
     },
     once(noteTo) {
-      note = noteTo;
+      begin(noteTo, skips.soFar());
       return prefetch(once(), 1);
     },
-    skipped: skips.counts,
+    skipped: () => skips.counts(),
     dispose: pictures.dispose,
   };
 }
@@ -183,34 +216,26 @@ function checkOptions(
   }
 }
 
-function listingOf(sources: readonly Source[]): string {
-  const all = sources.map(({ spec, weight, parts, count }) => [spec, weight, parts, count ?? null]);
-  return createHash("sha256").update(JSON.stringify(all)).digest("hex");
+function describe({ spec, parts, partName, weight }: Source, count: number | undefined): string {
+  const found = `${parts.length} ${partName}${parts.length === 1 ? "" : "s"}`;
+  const held = count === undefined ? "how many samples is known when all were read" : amount(count);
+  return `${spec}: ${found}, weight ${weight}, ${held}`;
 }
 
-const describe = ({ spec, parts, partName, weight }: Source) =>
-  `${spec}: ${parts.length} ${partName}${parts.length === 1 ? "" : "s"}, weight ${weight}`;
+function requireSamples(
+  sources: readonly Source[],
+  counts: readonly (number | undefined)[],
+  early: readonly Skipped[],
+): void {
+  const empty = sources.filter((_, i) => counts[i] === 0).map(({ spec }) => spec);
+  if (empty.length === 0) return;
+  const why = early.slice(0, 3).map(({ name, reason }) => `\n  ${name}: ${reason}`);
+  throw new FileError(`${empty.join(" and ")} ${empty.length === 1 ? "holds" : "hold"} no sample${why.join("")}`);
+}
 
 function classesOf(sources: readonly Source[]): readonly string[] | undefined {
   const names = new Set(sources.flatMap(({ classes }) => classes ?? []));
   return names.size > 0 ? [...names].sort() : undefined;
-}
-
-function checkedCursor(cursor: unknown, specs: readonly string[], seed: number): CursorState {
-  const given = isCursorState(cursor) ? (cursor as CursorState & Partial<DataCursor>) : undefined;
-  if (!given || !Array.isArray(given.specs)) {
-    throw new FileError("the data of the checkpoint says nothing of where to go on: it was saved by something else");
-  }
-  if (JSON.stringify(given.specs) !== JSON.stringify(specs) || given.places.length !== specs.length) {
-    const [was, is] = [given.specs, specs].map((list) => list.join(" "));
-    throw new FileError(
-      `the checkpoint was saved in training on ${was}, not on ${is}: give the same data in the same order`,
-    );
-  }
-  if (given.seed !== seed) {
-    throw new FileError(`the checkpoint's data was drawn with seed ${given.seed}, not ${seed}: give the same seed`);
-  }
-  return given;
 }
 
 function pixelsOf(rows: readonly Row[], size: number): HostTensor {

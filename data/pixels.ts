@@ -1,5 +1,6 @@
-/** Decoded pictures, and the two changes of shape that are made to them in memory: enlarging and cutting. */
-import { resampler, type Window } from "./resample.ts";
+/** Decoded pictures, and what is done to them in memory: resizing as Pillow computes it, to the bit, and padding. */
+import type { Window } from "./resample.ts";
+import { type Interpolation, type Taps, tapsFor } from "./resample-kernels.ts";
 
 /** Red, green and blue in 0 .. 255. */
 export type Rgb = readonly [number, number, number];
@@ -12,39 +13,155 @@ export interface Pixels {
   readonly data: Uint8Array;
 }
 
-/** Resizes bicubically to any size, transparency included: what is clear lends no colour to its neighbours. */
-export function resizePixels(pixels: Pixels, width: number, height: number): Pixels {
-  const whole = { left: 0, top: 0, width: pixels.width, height: pixels.height };
-  const resize = resampler(pixels.width, whole, width, height);
-  const alpha = pixels.channels === 4 ? resize(plane(pixels, 3)) : undefined;
-  const data = new Uint8Array(width * height * pixels.channels);
-  for (let channel = 0; channel < 3; channel += 1) {
-    const values = resize(plane(pixels, channel));
-    for (let i = 0; i < values.length; i += 1) {
-      const share = alpha ? alpha[i]! / 255 : 1;
-      data[i * pixels.channels + channel] = share === 0 ? 0 : Math.min(255, Math.round(values[i]! / share));
+/** What a picture is resized to, and the window of the result that is wanted; default all of it. */
+export interface Resizing {
+  readonly width: number;
+  readonly height: number;
+  readonly window?: Window;
+  readonly interpolation?: Interpolation;
+}
+
+/**
+ * Resizes as Pillow 13's Image.resize, to the bit: one side after the other, 8 bits between them, weights of 22 bits. With
+ * transparency, colours are premultiplied on the way, so that what is clear lends none to its neighbours.
+ */
+export function resizePixels(pixels: Pixels, { width, height, window, interpolation }: Resizing): Pixels {
+  const { left, top, ...size } = window ?? { left: 0, top: 0, width, height };
+  const columns = tapsFor(pixels.width, width, interpolation, { start: left, count: size.width });
+  const rows = tapsFor(pixels.height, height, interpolation, { start: top, count: size.height });
+  if (!columns && !rows) return pixels;
+  // Where no side changes, only a window is cut out, and there is nothing to mix.
+  const mixes = pixels.channels === 4 && (pixels.width !== width || pixels.height !== height);
+  const source = mixes ? premultiplied(pixels) : pixels;
+  const whole = { ...source, top: 0 };
+  const across = (band: Band) => (columns ? weighColumns(band, columns) : band);
+  const down = (band: Band) => (rows ? weighRows(band, rows) : band);
+  const { data } = rowsFirst(pixels, width, height)
+    ? across(down(whole))
+    : down(across(rows ? linesRead(whole, rows) : whole));
+  const result = { ...size, channels: pixels.channels, data };
+  return mixes ? separated(result) : result;
+}
+
+/** Which side is resized first makes a difference of one level here and there: Pillow's rule. */
+const rowsFirst = (from: Pixels, width: number, height: number): boolean => {
+  const fewer = from.height - height;
+  return from.width !== width && fewer > 0 && fewer > 2 * (from.width - width);
+};
+
+/** A square with the picture in its middle; what is left of an odd difference is below and right. */
+export function padPixels(pixels: Pixels, [r, g, b]: Rgb): Pixels {
+  const { width, height, channels } = pixels;
+  const side = Math.max(width, height);
+  if (width === height) return pixels;
+  const data = new Uint8Array(side * side * channels);
+  const colour = channels === 4 ? [r, g, b, 255] : [r, g, b];
+  for (let i = 0; i < data.length; i += 1) data[i] = colour[i % channels]!;
+  const [left, top] = [Math.floor((side - width) / 2), Math.floor((side - height) / 2)];
+  for (let row = 0; row < height; row += 1) {
+    const line = pixels.data.subarray(row * width * channels, (row + 1) * width * channels);
+    data.set(line, ((top + row) * side + left) * channels);
+  }
+  return { width: side, height: side, channels, data };
+}
+
+/** Rows of a picture, from `top` on. */
+interface Band extends Pixels {
+  readonly top: number;
+}
+
+/** The old rows that the new ones are made of. */
+function linesRead({ width, channels, data }: Band, { first, counts }: Taps): Band {
+  const top = first[0]!;
+  const end = first.at(-1)! + counts.at(-1)!;
+  const row = width * channels;
+  return { width, height: end - top, channels, data: data.subarray(top * row, end * row), top };
+}
+
+const bits = 22; // 8 are a pixel's, and sums may overshoot: one more, and one for the sign
+const half = 1 << (bits - 1);
+
+const fixed = (weights: Float64Array): Int32Array =>
+  Int32Array.from(weights, (w) => Math.trunc((w < 0 ? -0.5 : 0.5) + w * (1 << bits)));
+
+const clip = (sum: number): number => {
+  const value = sum >> bits;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+};
+
+function weighColumns(band: Band, taps: Taps): Band {
+  const { width, height, channels, data } = band;
+  const { first, counts, most } = taps;
+  const weights = fixed(taps.weights);
+  const places = first.length;
+  const out = new Uint8Array(height * places * channels);
+  let to = 0;
+  for (let row = 0; row < height; row += 1) {
+    for (let place = 0; place < places; place += 1) {
+      let from = (row * width + first[place]!) * channels;
+      let red = half;
+      let green = half;
+      let blue = half;
+      let alpha = half;
+      const end = place * most + counts[place]!;
+      for (let tap = place * most; tap < end; tap += 1) {
+        const weight = weights[tap]!;
+        red += data[from]! * weight;
+        green += data[from + 1]! * weight;
+        blue += data[from + 2]! * weight;
+        if (channels === 4) alpha += data[from + 3]! * weight;
+        from += channels;
+      }
+      out[to] = clip(red);
+      out[to + 1] = clip(green);
+      out[to + 2] = clip(blue);
+      if (channels === 4) out[to + 3] = clip(alpha);
+      to += channels;
     }
   }
-  alpha?.forEach((value, i) => {
-    data[i * 4 + 3] = Math.round(value);
-  });
-  return { width, height, channels: pixels.channels, data };
+  return { ...band, width: places, data: out };
 }
 
-/** Cuts a window out, which must lie inside. */
-export function cutPixels({ width, channels, data }: Pixels, window: Window): Pixels {
-  const cut = new Uint8Array(window.width * window.height * channels);
-  for (let row = 0; row < window.height; row += 1) {
-    const start = ((window.top + row) * width + window.left) * channels;
-    cut.set(data.subarray(start, start + window.width * channels), row * window.width * channels);
+/** Whole rows at a time: neighbours in memory are neighbours in the sum. */
+function weighRows(band: Band, taps: Taps): Band {
+  const { first, counts, most } = taps;
+  const { data, top } = band;
+  const length = band.width * band.channels;
+  const weights = fixed(taps.weights);
+  const sums = new Int32Array(length);
+  const out = new Uint8Array(first.length * length);
+  for (let place = 0; place < first.length; place += 1) {
+    sums.fill(half);
+    for (let tap = 0; tap < counts[place]!; tap += 1) {
+      const weight = weights[place * most + tap]!;
+      const from = (first[place]! - top + tap) * length;
+      for (let i = 0; i < length; i += 1) sums[i]! += data[from + i]! * weight;
+    }
+    for (let i = 0; i < length; i += 1) out[place * length + i] = clip(sums[i]!);
   }
-  return { width: window.width, height: window.height, channels, data: cut };
+  return { ...band, height: first.length, data: out, top: 0 };
 }
 
-/** One channel as floats [row, column] in 0 .. 255; a colour is premultiplied by alpha where there is alpha. */
-function plane({ width, height, channels, data }: Pixels, channel: number): Float32Array {
-  return Float32Array.from({ length: width * height }, (_, i) => {
-    const value = data[i * channels + channel]!;
-    return channels === 4 && channel < 3 ? (value * data[i * channels + 3]!) / 255 : value;
-  });
+/** Pillow's RGBA to RGBa: each colour times alpha / 255, rounded. */
+function premultiplied(pixels: Pixels): Pixels {
+  const data = pixels.data.slice();
+  for (let i = 0; i < data.length; i += 4) {
+    const alpha = data[i + 3]!;
+    for (let c = i; c < i + 3; c += 1) {
+      const product = data[c]! * alpha + 128;
+      data[c] = ((product >> 8) + product) >> 8;
+    }
+  }
+  return { ...pixels, data };
+}
+
+/** In place, the way back: each colour times 255 / alpha, cut off as Pillow does. */
+function separated(pixels: Pixels): Pixels {
+  const { data } = pixels;
+  for (let i = 0; i < data.length; i += 4) {
+    const alpha = data[i + 3]!;
+    if (alpha === 0 || alpha === 255) continue;
+    for (let c = i; c < i + 3; c += 1) data[c] = Math.min(255, Math.trunc((255 * data[c]!) / alpha));
+  }
+  return pixels;
 }

@@ -1,4 +1,5 @@
 /** Bicubic resizing of float planes, for pictures that are already decoded. */
+import { type Taps, tapsFor } from "./resample-kernels.ts";
 
 /** A rectangle of a picture, in whole pixels. */
 export interface Window {
@@ -33,29 +34,23 @@ export function resampler(
   };
 }
 
-/** For each output place the first input it reads and the weights of `count` inputs from there on. */
-interface Taps {
-  readonly count: number;
-  readonly first: Int32Array;
-  readonly weights: Float32Array; // [place, tap]
-}
-
-function weighColumns(out: Float32Array, line: Float32Array, { count, first, weights }: Taps): void {
+function weighColumns(out: Float32Array, line: Float32Array, { first, counts, most, weights }: Taps): void {
   for (let column = 0; column < out.length; column += 1) {
-    const start = first[column]!;
+    const [start, count] = [first[column]!, counts[column]!];
     let sum = 0;
-    for (let tap = 0; tap < count; tap += 1) sum += line[start + tap]! * weights[column * count + tap]!;
+    for (let tap = 0; tap < count; tap += 1) sum += line[start + tap]! * weights[column * most + tap]!;
     out[column] = sum;
   }
 }
 
 /** Whole rows at a time: neighbours in memory are neighbours in the sum. */
-function weighRows(lines: Float32Array, width: number, height: number, { count, first, weights }: Taps): Float32Array {
+function weighRows(lines: Float32Array, width: number, height: number, taps: Taps): Float32Array {
+  const { first, counts, most, weights } = taps;
   const out = new Float32Array(height * width);
   for (let row = 0; row < height; row += 1) {
     const at = row * width;
-    for (let tap = 0; tap < count; tap += 1) {
-      const weight = weights[row * count + tap]!;
+    for (let tap = 0; tap < counts[row]!; tap += 1) {
+      const weight = weights[row * most + tap]!;
       const from = (first[row]! + tap) * width;
       for (let column = 0; column < width; column += 1) out[at + column]! += lines[from + column]! * weight;
     }
@@ -63,37 +58,8 @@ function weighRows(lines: Float32Array, width: number, height: number, { count, 
   return out;
 }
 
-/** Undefined where nothing is to be done. Places near an edge read fewer inputs; their unused weights are 0. */
-function tapsFor(length: number, size: number): Taps | undefined {
-  if (length === size) return undefined;
-  const scale = length / size;
-  const stretch = Math.max(1, scale); // the kernel widens when shrinking, which is what keeps fine lines from flickering
-  const count = Math.min(length, Math.ceil(4 * stretch) + 1);
-  const first = new Int32Array(size);
-  const weights = new Float32Array(size * count);
-  for (let place = 0; place < size; place += 1) {
-    const centre = (place + 0.5) * scale;
-    const start = Math.max(0, Math.floor(centre - 2 * stretch + 0.5));
-    const end = Math.min(length, Math.floor(centre + 2 * stretch + 0.5));
-    first[place] = Math.min(start, length - count); // all `count` inputs exist
-    let total = 0;
-    for (let i = start; i < end; i += 1) total += cubic((i - centre + 0.5) / stretch);
-    for (let i = start; i < end; i += 1) {
-      weights[place * count + i - first[place]!] = cubic((i - centre + 0.5) / stretch) / total;
-    }
-  }
-  return { count, first, weights };
-}
-
 /** In place: the kernel's negative lobes overshoot at edges. */
 function clamp(values: Float32Array): Float32Array {
   for (let i = 0; i < values.length; i += 1) values[i] = Math.min(255, Math.max(0, values[i]!));
   return values;
-}
-
-/** Keys' cubic convolution kernel with a = -0.5 (Keys 1981, equation 15). */
-function cubic(signed: number): number {
-  const x = Math.abs(signed);
-  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
-  return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
 }

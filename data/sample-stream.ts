@@ -35,6 +35,8 @@ export interface StreamOptions {
   /** A window has at least so many samples, if the source has. */
   readonly buffer: number;
   readonly onSkip: OnSkip;
+  /** Hears that the samples come a second time. */
+  readonly note: (text: string) => void;
 }
 
 /** A window has at least so many parts, for parts are often sorted by where their samples came from. */
@@ -69,6 +71,12 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
 
   return {
     source,
+    /** Samples in all, broken ones included, where that costs no reading that is not done in any case; else undefined. */
+    count: async (): Promise<number | undefined> => {
+      if (!source.isListed && source.parts.length > keptParts) return undefined;
+      const parts = await Promise.all(source.parts.map(async (_, part) => await openPart(part)));
+      return parts.reduce((sum, { count }) => sum + count, 0);
+    },
     /** A sample that was met before. */
     again: async (ref: SampleRef): Promise<Omit<Upcoming, "next">> => {
       const [, , part, index] = ref;
@@ -91,6 +99,7 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
      */
     async *from(place: StreamPlace): AsyncGenerator<Upcoming, void, undefined> {
       let { epoch, window, at } = place;
+      const isWhole = window === 0;
       while (true) {
         const order = shuffled(source.parts.length, seededRandom(options.seed, streams.order, number, epoch));
         let ahead: ReturnType<typeof openWindow> | undefined;
@@ -122,10 +131,14 @@ export function streamOf(source: Source, number: number, options: StreamOptions)
         if (found === 0 && place.epoch !== epoch) throw new FileError(`${source.spec} holds no sample`);
         epoch += 1;
         window = 0;
+        if (epoch === 1) options.note(`epoch 2 of ${source.spec} begins${isWhole ? `: it has ${amount(found)}` : ""}`);
       }
     },
   };
 }
+
+/** "1 sample", "1,234 samples". */
+export const amount = (count: number): string => `${count.toLocaleString("en")} sample${count === 1 ? "" : "s"}`;
 
 export type SampleStream = ReturnType<typeof streamOf>;
 

@@ -1,6 +1,6 @@
 /** What one WebDataset sample holds: a picture, and captions as text or inside JSON. */
 import { FileError } from "../compiler/index.ts";
-import { isRecord, reasonOf, requireWellFormed } from "./files.ts";
+import { isInvisible, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 import { captionLines, decodeUtf8, imageExtensions } from "./folders.ts";
 import type { Item } from "./items.ts";
 
@@ -29,9 +29,9 @@ function captions(files: ReadonlyMap<string, Uint8Array>): readonly string[] {
   const parsed = parseJson(json);
   const found = isRecord(parsed) ? (parsed.caption ?? parsed.captions ?? parsed.text) : undefined;
   const list = (Array.isArray(found) ? found : [found]).filter((entry) => typeof entry === "string");
-  if (list.every((entry) => entry.trim() === "")) throw new FileError('its .json has no "caption"');
+  if (list.every(isInvisible)) throw new FileError('its .json has no "caption"');
   list.forEach(requireWellFormed);
-  return list.map((entry) => entry.trim()).filter((entry) => entry !== "");
+  return list.map((entry) => entry.trim()).filter((entry) => !isInvisible(entry));
 }
 
 function parseJson(bytes: Uint8Array): unknown {

@@ -6,7 +6,10 @@ import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/
 import { isRecord, readJson, reasonOf } from "./files.ts";
 import { requireIds, requirePatterns, withinPatience } from "./tokenizer-checks.ts";
 
-/** Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). */
+/**
+ * Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). A special token that a tokenizer.json does not
+ * have throws FileError where it is asked for.
+ */
 export interface Tokenizer {
   readonly vocabularySize: number;
   readonly pad: number;
@@ -14,9 +17,21 @@ export interface Tokenizer {
   readonly eos: number;
   /** BOS, the text, EOS: at most `maxLength` ids. What does not fit is cut from the text; EOS always stays. */
   readonly encode: (text: string, maxLength: number) => readonly number[];
+  /** The text with the special tokens that the tokenizer's own template puts around it, whole. */
+  readonly encodeByTemplate: (text: string) => readonly number[];
   /** The text of ids, without special tokens. */
   readonly decode: (ids: readonly number[]) => string;
 }
+
+/** A tokenizer with some of it replaced. Special tokens that it lacks are no mistake until they are asked for. */
+export const withTokens = <T extends Tokenizer, R extends object>(tokenizer: T, replaced: R): T & R =>
+  Object.defineProperties(
+    {},
+    {
+      ...Object.getOwnPropertyDescriptors(tokenizer),
+      ...Object.getOwnPropertyDescriptors(replaced),
+    },
+  ) as T & R;
 
 /** Tokenized texts: `ids` i32 [batch, token], right-padded; `eos` i32 [batch], the index of each row's EOS. */
 export interface TokenBatch {
@@ -53,6 +68,7 @@ export const byteTokenizer: Tokenizer = {
     const bytes = new TextEncoder().encode(text);
     return [1, ...Array.from(bytes.subarray(0, characterBoundary(bytes, maxLength - 2)), (b) => b + firstByte), 2];
   },
+  encodeByTemplate: (text) => [1, ...Array.from(new TextEncoder().encode(text), (b) => b + firstByte), 2],
   decode: (ids) =>
     new TextDecoder().decode(
       Uint8Array.from(
@@ -88,7 +104,8 @@ export interface SpecialTokens {
 /**
  * Reads a Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one.
  * BOS and EOS always surround the text, as contrastive training wants, whatever the file's own template adds.
- * A file that names no pad token pads with its unknown token (LLaMA's id 0). FileError when it is missing or malformed.
+ * A file that names no pad token pads with its unknown token (LLaMA's id 0). FileError when it is missing or malformed; a
+ * special token that it does not name is an error where it is asked for.
  */
 export async function readTokenizer(path: string, special: SpecialTokens = {}): Promise<Tokenizer> {
   const model = await readJson(path, "tokenizer");
@@ -102,7 +119,7 @@ export async function readTokenizer(path: string, special: SpecialTokens = {}): 
 
 /**
  * A tokenizer from the contents of a tokenizer.json and, where there is one, of its tokenizer_config.json; `path` is what
- * errors call it. FileError when they are malformed or name no special tokens.
+ * errors call it. FileError when they are malformed or name a special token that is not there.
  */
 export function tokenizerFrom(
   path: string,
@@ -118,12 +135,16 @@ export function tokenizerFrom(
   const unknown = typeof inner?.unk_token === "string" ? inner.unk_token : undefined;
   const id = (role: keyof SpecialTokens, ...candidates: readonly (string | undefined)[]) =>
     specialId(hub, path, role, [special[role], ...candidates]);
-  return wrap(hub, {
+
+  return wrap(path, hub, {
     bos: id("bos", tokenText(settings.bos_token), tokenText(settings.cls_token)),
     eos: id("eos", tokenText(settings.eos_token), tokenText(settings.sep_token)),
     pad: id("pad", tokenText(settings.pad_token), tokenText(settings.unk_token), unknown),
   });
 }
+
+/** Ids of special tokens; undefined for those that a file does not name. */
+type SpecialIds = Readonly<Record<keyof SpecialTokens, number | undefined>>;
 
 function construct(path: string, model: object, config: object): HubTokenizer {
   try {
@@ -139,10 +160,25 @@ function construct(path: string, model: object, config: object): HubTokenizer {
   }
 }
 
-function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: number; readonly pad: number }): Tokenizer {
-  const special: ReadonlySet<number> = new Set(Object.values(ids));
+function wrap(path: string, hub: HubTokenizer, ids: SpecialIds): Tokenizer {
+  const special: ReadonlySet<number | undefined> = new Set(Object.values(ids));
+  const named = (role: keyof SpecialTokens): number => {
+    const id = ids[role];
+    if (id !== undefined) return id;
+    throw new FileError(
+      `tokenizer "${path}" names no ${role} token: say which it is in the tokenizer_config.json beside it, as in { "${role}_token": "</s>" }`,
+    );
+  };
   return {
-    ...ids,
+    get bos() {
+      return named("bos");
+    },
+    get eos() {
+      return named("eos");
+    },
+    get pad() {
+      return named("pad");
+    },
     vocabularySize:
       1 +
       hub
@@ -152,8 +188,9 @@ function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: numb
     encode(text, maxLength) {
       checkLength(maxLength);
       const inner = hub.encode(text, { add_special_tokens: false }).ids;
-      return [ids.bos, ...inner.slice(0, maxLength - 2), ids.eos];
+      return [named("bos"), ...inner.slice(0, maxLength - 2), named("eos")];
     },
+    encodeByTemplate: (text) => hub.encode(text, { add_special_tokens: true }).ids,
     decode(tokens) {
       const inner = tokens.filter((id) => !special.has(id));
       return inner.length === 0 ? "" : hub.decode(inner, { skip_special_tokens: true }); // it refuses to decode nothing
@@ -161,15 +198,18 @@ function wrap(hub: HubTokenizer, ids: { readonly bos: number; readonly eos: numb
   };
 }
 
-function specialId(hub: HubTokenizer, path: string, role: string, names: readonly (string | undefined)[]): number {
+function specialId(
+  hub: HubTokenizer,
+  path: string,
+  role: string,
+  names: readonly (string | undefined)[],
+): number | undefined {
   for (const name of names) {
     const id = name === undefined ? undefined : hub.token_to_id(name);
     if (id !== undefined) return id;
     if (name !== undefined) throw new FileError(`tokenizer "${path}" has no token "${name}", its ${role} token`);
   }
-  throw new FileError(
-    `tokenizer "${path}" names no ${role} token: say which it is in the tokenizer_config.json beside it, as in { "${role}_token": "</s>" }`,
-  );
+  return undefined;
 }
 
 /** Configurations write a special token as its text or as a record with the text in `content`. */

@@ -9,6 +9,7 @@ export {
   type HostTensor,
   hostTensor,
   isParameter,
+  mulDims,
   normal,
   ones,
   symbol,
@@ -19,11 +20,14 @@ export {
 } from "../compiler/index.ts";
 export * from "./axis.ts";
 export * from "./chat-template.ts";
+export * from "./checkpoints.ts";
 export type { EmaOptions } from "./ema.ts";
 export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";
+export * from "./layout.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";
 export * from "./model.ts";
+export * from "./modes.ts";
 export * from "./nn/index.ts";
 export type { TrainingArena } from "./optim/arenas.ts";
 export * from "./optim/index.ts";

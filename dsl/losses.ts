@@ -13,6 +13,11 @@ interface Reported {
    * micro-batches that are accumulated then count by it, and the whole is the mean over all of theirs.
    */
   readonly weight?: Tensor<never>;
+  /**
+   * True where samples meet within a micro-batch and those of two never do, as rows that find their pictures among all of
+   * theirs by number. It needs `weight`; of a loss that compares samples it would be wrong.
+   */
+  readonly apart?: boolean;
 }
 
 export interface OneLoss extends Reported {

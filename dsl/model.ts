@@ -1,6 +1,8 @@
 /** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
 import { didYouMean, type Graph, makeGraph, type Node, UsageError } from "../compiler/index.ts";
+import type { ModelCheckpoints } from "./checkpoints.ts";
 import type { Config, ConfigValue } from "./config.ts";
+import type { ModelModes, Preprocessing } from "./modes.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
 import type { StageRecipe } from "./recipe.ts";
 import { checkSettings, type SettingRules, shown } from "./setting-rules.ts";
@@ -35,31 +37,20 @@ export interface Model<C extends Config = Config> extends ModelGraph<C> {
   readonly stages?: Readonly<Record<string, StageRecipe<C>>>;
   /** How checkpoints that others made fit it; without this, tensors are found by the names of parameters alone. */
   readonly checkpoints?: ModelCheckpoints<C>;
+  /** What its graphs serve. */
+  readonly modes?: ModelModes<C>;
+  /** How pictures become its input; of a model that takes any. */
+  readonly preprocessing?: Preprocessing;
+  /** Where it comes from. */
+  readonly paper?: Paper<C>;
 }
 
-/** A tensor of a checkpoint in which a parameter may lie. */
-export interface CheckpointPlace {
-  readonly parameter: string;
-  readonly name: string;
-  readonly shape: readonly number[];
-  /** The parameter's axes in the order in which they are stored. */
-  readonly order: readonly string[];
-}
-
-/** What a model knows of checkpoints: names, shapes, and the `config.json` beside them. */
-export interface ModelCheckpoints<C extends Config = Config> {
-  /** Where parameters may lie besides under their own names, for each the likeliest place first. */
-  places(parameters: readonly Node[]): readonly CheckpointPlace[];
-  /** How a stored tensor of another shape becomes the parameter; undefined where it cannot. `data` is in stored order. */
-  fit(
-    parameter: string,
-    stored: readonly number[],
-    expected: readonly number[],
-  ): { readonly note: string; readonly apply: (data: Float32Array) => Float32Array } | undefined;
-  /** The published `config.json` of a configuration; undefined where none describes it. */
-  writeConfig?(config: C): Readonly<Record<string, unknown>> | undefined;
-  /** The configuration with the sizes of the checkpoint that a `config.json` describes; undefined where it says nothing of it. */
-  sized?(config: C, published: Readonly<Record<string, unknown>>): C | undefined;
+/** What a model follows. */
+export interface Paper<C extends Config = Config> {
+  /** "Radford et al. 2021, arXiv:2103.00020" */
+  readonly source: string;
+  /** Multiply-accumulates of one sample as the paper counts them. */
+  readonly macs?: (config: C) => number;
 }
 
 /** A model that the command line, sessions and exports can use. */

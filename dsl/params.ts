@@ -12,6 +12,7 @@ import {
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
 import type { Adapters, LowRank } from "./lora.ts";
+import { checkOptions } from "./options.ts";
 import { bernoulliOf } from "./random.ts";
 import { type Tensor, typed } from "./tensor.ts";
 
@@ -41,6 +42,8 @@ export interface Params {
 }
 
 export interface ParameterOptions {
+  /** It is kept with the parameters and not learned, as running statistics are: no count of parameters has it. */
+  readonly buffer?: boolean;
   /** The least and the largest value that training leaves it: it is clamped after each update, and its gradient is not. */
   readonly within?: Range;
 }
@@ -79,10 +82,12 @@ function scopeAt(path: string, around: Surroundings): Params {
     training: around.training ?? false,
     scope: (name) => scopeAt(join(name), around),
     shared: () => scopeAt(path, { ...around, sharing: true }),
-    parameter: (name, axes, init, { within } = {}) => {
+    parameter: (name, axes, init, options = {}) => {
+      checkOptions("parameter", options, { buffer: true, within: true });
+      const { within, buffer } = options;
       declare(join(name), around);
       if (within) around.onRange?.(join(name), within);
-      return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init));
+      return typed(ops.parameter(join(name), around.dtype ?? "f32", axes, init, buffer ? "buffer" : undefined));
     },
     adapter: () => around.adapters?.of(path),
     bernoulli: (name, axes, p) => bernoulliOf(join(name), axes, p),

@@ -2,6 +2,7 @@
 import {
   coreOf,
   inputName,
+  isBuffer,
   isParameter,
   type Node,
   operandsAs,
@@ -25,7 +26,7 @@ export function partition(stage: Stage, loss: Node, adapters: readonly Adapter[]
   if (wrongPattern !== undefined) throw new UsageError(`stage "${stage.name}": ${wrongPattern}`);
   const isChosen = chosenBy(patterns);
   const isLearned = (name: string) => updates.has(name) || (isChosen(name) && !adapted.has(name));
-  const trained = all.filter((n) => isLearned(inputName(n)));
+  const trained = all.filter((n) => !isBuffer(n) && isLearned(inputName(n)));
   if (trained.length === 0) {
     const why = all.length === 0 ? "its loss uses no parameter" : `${patterns.join(", ")} leaves none`;
     throw new UsageError(`stage "${stage.name}" trains nothing: ${why}`);

@@ -95,6 +95,8 @@ export function idRows(rows: readonly (readonly number[])[], length: number, fil
   const data = new Int32Array(rows.length * length).fill(fill);
   for (const [i, row] of rows.entries()) {
     if (row.length > length) throw new UsageError(`row ${i} has ${row.length} ids; there is room for ${length}`);
+    const wrong = row.find((id) => id !== (id | 0));
+    if (wrong !== undefined) throw new UsageError(`row ${i} has the id ${wrong}, which is no whole number of 32 bits`);
     data.set(row, i * length);
   }
   const axes = [

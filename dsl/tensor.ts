@@ -4,6 +4,7 @@
  */
 import { type Along, type Dim, type DType, namesOf, ops, type Typed, typed } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
+import { checkOptions } from "./options.ts";
 
 /** A tensor with exactly the axes A, in any order; `Tensor<never>` is a scalar. */
 export type Tensor<A extends string = never> = Typed<A>;
@@ -215,13 +216,15 @@ export const input = <A extends string>(name: string, dtype: DType, axes: readon
 export const state = <A extends string = never>(name: string, dtype: DType, axes: readonly Axis<A>[]): Tensor<A> =>
   typed(ops.state(name, dtype, axes));
 
-export interface AttentionOptions<D extends string, K extends string> {
+export interface AttentionOptions<D extends string, K extends string, B extends string = never> {
   /** The axis contracted between q and k. */
   readonly dot: Axis<D>;
   /** The key axis. */
   readonly over: Axis<K>;
   /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
+  /** Added to the scaled logits, such as relative positions; may be learned. All logits are then in memory. */
+  readonly bias?: Tensor<B>;
 }
 
 /**
@@ -235,14 +238,17 @@ export function attention<
   D extends Q & K,
   O extends K & V,
   M extends string = never,
+  B extends string = never,
 >(
   q: Tensor<Q>,
   k: Tensor<K>,
   v: Tensor<V>,
-  options: AttentionOptions<D, O>,
+  options: AttentionOptions<D, O, B>,
   mask?: Tensor<M>,
-): Tensor<Exclude<Q, D> | Exclude<V, O>> {
-  const { dot, over } = options;
+): Tensor<Exclude<Q, D> | Exclude<V, O> | Exclude<B, O>> {
+  checkOptions("attention", options, { dot: true, over: true, scale: true, bias: true });
+  const { dot, over, bias } = options;
   const factor = options.scale ?? (dot.size as number) ** -0.5;
-  return typed(ops.attention(q, k, v, { dot: dot.name, over: over.name, scale: factor }, mask));
+  const axes = { dot: dot.name, over: over.name, scale: factor };
+  return typed(bias ? ops.biasedAttention(q, k, v, bias, axes, mask) : ops.attention(q, k, v, axes, mask));
 }

@@ -60,6 +60,8 @@ export interface TrainingStep {
     /** Where processes share the micro-batches: what they add up, and what they gather. */
     readonly shared?: SharedState;
   };
+  /** True where inputs say by number which of a batch's rows belong to a sample: a batch is then fed whole. */
+  readonly apart?: boolean;
   /** The same step of `count` micro-batches in all, which several processes share. */
   readonly inParts: (parts: Parts) => TrainingStep;
   /** Where the trained parameters and the optimizer's state lie. */
@@ -110,7 +112,7 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
     onRange: (path, within) => declared.set(path, within),
     ...(asked && { adapters: asked }),
   });
-  const { loss, metrics = {}, updates = [], weight } = totalLoss(stage.name, stage.loss(root));
+  const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
   const adapters = asked?.made(stage.name) ?? [];
   const rule = ruleOf(stage);
   const ema = stage.ema && checkedEma(stage.name, stage.ema);
@@ -127,6 +129,7 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
     figures: Object.fromEntries(names.map((name, i) => [name, roots[i]!])),
     kept: updates.map(({ name }, i) => ({ output: name, state: name, node: kept[i]! })),
     trained,
+    ...(apart && { apart }),
   };
   const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name);
   const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1), parts, shards);
@@ -139,6 +142,7 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   return {
     ...graphs(update),
     inParts: (among) => stepOf(given, largestArena, among),
+    ...(apart && { apart }),
     arenas: placed.map((place) => place.arena),
     rule,
     hyperparameters: describeOptimizer(optimizer, rule),
@@ -169,7 +173,10 @@ function batchGraphs(
 ): BatchGraphs {
   const { name } = stage;
   const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
-  const { count, cut } = accumulateOf(stage, told[0]!, told, weight !== undefined);
+  const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
+    isWeighed: weight !== undefined,
+    isApart: traced.apart === true,
+  });
   const accumulation = ({ sums, cleared }: Accumulation, { figures, stored }: StepUpdate) => ({
     count,
     update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
@@ -200,7 +207,7 @@ function batchGraphs(
   }
   if (parts && traced.kept.length > 0) throw keptInParts(name, traced.kept);
   const { kept, ...batch } = oneBatch(traced, arenas, weight);
-  const weighedBy = batch.weight ?? (parts?.isUneven ? sampleCount(told[0]!) : undefined);
+  const weighedBy = (isAlike ? undefined : batch.weight) ?? (parts?.isUneven ? sampleCount(told[0]!) : undefined);
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
   const made = accumulated(batch, arenas.axes, count, weighedBy, shards?.part);

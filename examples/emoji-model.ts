@@ -1,5 +1,5 @@
 /** A small InternVL-C: the blocks of InternViT-6B and LLaMA-7B by smaller numbers, for pictures of 32 pixels and short names. */
-import { defineModel } from "../dsl/index.ts";
+import { defineModel, imagenetPreprocessing } from "../dsl/index.ts";
 import { type ContrastiveConfig, internvlC } from "../models/index.ts";
 
 const config: ContrastiveConfig = {
@@ -31,8 +31,11 @@ const config: ContrastiveConfig = {
 };
 
 export default defineModel<ContrastiveConfig>({
+  ...internvlC,
   name: "emoji-model",
   summary: "a small InternVL-C for emoji and their names",
   config,
-  build: internvlC.build,
+  // Names are compared as they are; drawings are squares that nothing is cut from.
+  modes: { ...internvlC.modes, compare: {} },
+  preprocessing: { ...imagenetPreprocessing, fit: "squash" },
 });

@@ -26,6 +26,7 @@ export { type ReadFindings, readFindings, writeFindings } from "./findings-file.
 export type { BeamSearch } from "./generation/beam-search.ts";
 export { type CachedSession, type CacheOptions, cachedSession } from "./generation/cached-session.ts";
 export type { Candidates, DecodeSession, Scores } from "./generation/decode-session.ts";
+export { tokensBegun } from "./generation/decoder-shape.ts";
 export {
   checkGenerateOptions,
   type Generated,
@@ -38,7 +39,7 @@ export {
 } from "./generation/generate.ts";
 export type { Sampling } from "./generation/sampling.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
-export { type Caption, captionDefaults, captionLimit, captionPrompt, writeCaption } from "./modes/caption.ts";
+export { type Caption, captionPrompt, writeCaption } from "./modes/caption.ts";
 export {
   type ChatTemplate,
   firstTurn,
@@ -58,7 +59,7 @@ export {
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
-export { classProbabilities, classVectors } from "./modes/zero-shot.ts";
+export { classLogits, classVectors, shares } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
 export type { ParameterSource } from "./parameter-source.ts";
@@ -72,6 +73,7 @@ export { type JobReport, writeJobReport } from "./report/job-report.ts";
 export { writeRunReport } from "./report/run-report.ts";
 export type { Card, Cell, Chart, Fact, Mark, Picture, Remark, Section, Text, Words } from "./report/section.ts";
 export { percent } from "./report/sections-html.ts";
+export { writeFinite } from "./safetensors/finite.ts";
 export type { StoredTensor } from "./safetensors/header.ts";
 export {
   describeMatch,
@@ -139,7 +141,6 @@ export {
   ownLayout,
   permute,
   readAllWeights,
-  type StoredParameter,
   tensorsInLayout,
   type Weights,
 } from "./weights.ts";

@@ -11,21 +11,17 @@ import {
   inputName,
   isParameter,
   type SizedAxis,
+  UsageError,
 } from "../compiler/index.ts";
+import type { CheckpointPlace } from "../dsl/index.ts";
+import { byParameter, fromPlaces, intoPlace, isWhole, shareOf } from "./checkpoint-places.ts";
 import { fileError, quoted } from "./file-errors.ts";
+import { NotFinite } from "./safetensors/finite.ts";
 import type { StoredTensor as TensorOfFile } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
 import { describeStored, openSafetensors, type SafetensorsReader } from "./safetensors/reader.ts";
 import { isReadableAs } from "./safetensors/stored-dtype.ts";
 import type { TensorToWrite } from "./safetensors/writer.ts";
-
-/** Where one parameter lies in a file: its name and shape there, and the parameter's axes in stored order. */
-export interface StoredParameter {
-  readonly parameter: string;
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly order: readonly string[];
-}
 
 /** The stored types of weights. */
 export type FloatDType = "F64" | "F32" | "F16" | "BF16";
@@ -50,39 +46,41 @@ export interface Weights {
 
 /**
  * Opens a file, an index or a folder as the weights of a graph. Tensors under the parameters' own names and shapes are
- * taken, or those of the published layout where more of it are there. Throws FileError listing every missing and
- * mis-shaped tensor, or every one that holds no floats; further tensors are told in `report`. Reading a tensor throws
- * FileError where a value is NaN or infinite.
+ * taken, or those of the layout that has more of them there. Throws FileError listing every missing and mis-shaped tensor, or
+ * every one that holds no floats; further tensors are told in `report`. Reading a tensor throws FileError where a value is
+ * NaN or infinite.
  */
 export async function openWeights(
   path: string,
   graph: Graph,
-  published?: readonly StoredParameter[],
+  layouts: readonly (readonly CheckpointPlace[])[] = [],
 ): Promise<Weights> {
   const reader = await openSafetensors(path);
   try {
-    const [own, other] = [ownLayout(graph), published ?? []].map((layout) => matchTensors(layout, reader));
-    const match = other!.matched.length > own!.matched.length ? other! : own!;
+    const { layout, match } = bestLayout([ownLayout(graph), ...layouts], reader);
     requireMatch(path, match, { allowUnexpected: true });
-    const layout = match.matched.map(({ expected }) => expected);
     requireFloats(
       path,
       match.matched.map(({ found }) => found),
     );
-    const places = new Map(layout.map((p) => [p.parameter, p]));
+    const places = byParameter(layout);
     const axes = new Map(parameters(graph).map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]));
     const read = (parameter: string, dtype: DType = "f32") =>
       readParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
-    const dtypeOf = (parameter: string) => reader.tensor(places.get(parameter)!.name).dtype as FloatDType;
-    const stored = (parameter: string, dtype: DType = "f32") =>
-      storedParameter(reader, places.get(parameter)!, axes.get(parameter)!, dtype);
+    const dtypeOf = (parameter: string) => reader.tensor(places.get(parameter)![0]!.name).dtype as FloatDType;
+    const stored = (parameter: string, dtype: DType = "f32") => {
+      const lying = places.get(parameter)!;
+      return isWhole(lying) ? storedParameter(reader, lying[0]!, axes.get(parameter)!, dtype) : undefined;
+    };
     return {
       read,
       stored,
       dtypeOf,
       async *pieces(parameter, order, dtype) {
-        const { name, order: stored } = places.get(parameter)!;
-        if (stored.some((axis, i) => axis !== order[i])) yield permute(await read(parameter), order).data;
+        const lying = places.get(parameter)!;
+        const { name, order: stored } = lying[0]!;
+        if (!isWhole(lying) || stored.some((axis, i) => axis !== order[i]))
+          yield permute(await read(parameter), order).data;
         else if (dtype === dtypeOf(parameter)) yield* reader.storedBytes(name);
         else yield* readPieces(reader, name);
       },
@@ -94,6 +92,17 @@ export async function openWeights(
     throw error;
   }
 }
+
+/** The layout of which most tensors are there, the first of several. */
+function bestLayout(layouts: readonly (readonly CheckpointPlace[])[], reader: SafetensorsReader) {
+  const found = layouts.map((layout) => ({ layout, match: matchTensors(tensorsOf(layout), reader) }));
+  return found.reduce((best, other) => (other.match.matched.length > best.match.matched.length ? other : best));
+}
+
+/** Each tensor once, whoever shares it. */
+const tensorsOf = (layout: readonly CheckpointPlace[]): CheckpointPlace[] => [
+  ...new Map(layout.map((place) => [place.name, place])).values(),
+];
 
 /** Weights that are in memory. */
 export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights => ({
@@ -121,9 +130,9 @@ export function asFloat(parameter: string, tensor: HostTensor, dtype: DType): Ho
 export async function readAllWeights(
   path: string,
   graph: Graph,
-  published?: readonly StoredParameter[],
+  layouts?: readonly (readonly CheckpointPlace[])[],
 ): Promise<Map<string, HostTensor>> {
-  const weights = await openWeights(path, graph, published);
+  const weights = await openWeights(path, graph, layouts);
   try {
     const all = new Map<string, HostTensor>();
     for (const node of parameters(graph)) all.set(inputName(node), await weights.read(inputName(node)));
@@ -134,20 +143,48 @@ export async function readAllWeights(
 }
 
 /** The tensors of a layout, made from weights as they are written; each as it is stored unless a dtype is given. */
-export const tensorsInLayout = (
-  layout: readonly StoredParameter[],
-  weights: Pick<Weights, "dtypeOf" | "pieces">,
+export function tensorsInLayout(
+  layout: readonly CheckpointPlace[],
+  weights: Pick<Weights, "dtypeOf" | "pieces" | "read">,
   dtype?: FloatDType,
-): TensorToWrite[] =>
-  layout.map(({ parameter, name, shape, order }) => {
+): TensorToWrite[] {
+  const lying = byParameter(layout);
+  return tensorsOf(layout).map((place) => {
+    const { parameter, name, shape, order } = place;
     const stored = dtype ?? weights.dtypeOf(parameter);
-    return { name, dtype: stored, shape, data: () => weights.pieces(parameter, order, stored) };
+    if (isWhole(lying.get(parameter)!))
+      return { name, dtype: stored, shape, data: () => weights.pieces(parameter, order, stored) };
+    const holders = layout.filter((other) => other.name === name);
+    requireFull(holders);
+    return { name, dtype: stored, shape, data: () => filled(holders, weights) };
   });
+}
+
+/** A tensor that several parameters share, or that holds a part of one: whole in memory. */
+async function* filled(
+  places: readonly CheckpointPlace[],
+  { read }: Pick<Weights, "read">,
+): AsyncGenerator<Float32Array> {
+  const data = new Float32Array(places[0]!.shape.reduce((n, size) => n * size, 1));
+  for (const place of places) intoPlace(place, await read(place.parameter), data);
+  yield data;
+}
+
+/** Throws UsageError where parameters leave some of a tensor that they share unsaid: a layout can be read and not written. */
+function requireFull(places: readonly CheckpointPlace[]): void {
+  const { name, shape } = places[0]!;
+  const whole = shape.reduce((n, size) => n * size, 1);
+  const held = places.reduce((n, place) => n + shareOf(place), 0);
+  if (held === whole) return;
+  throw new UsageError(
+    `the tensor "${name}" of ${whole} elements is shared by parameters that have ${held} of them (${places.map((p) => p.parameter).join(", ")}): this layout cannot be written`,
+  );
+}
 
 const parameters = (graph: Pick<Graph, "inputs">) => graph.inputs.filter(isParameter);
 
 /** heddle's own layout: names, shapes and order are those of the parameters. */
-export const ownLayout = (graph: Pick<Graph, "inputs">): StoredParameter[] =>
+export const ownLayout = (graph: Pick<Graph, "inputs">): CheckpointPlace[] =>
   parameters(graph).map((n) => ({
     parameter: inputName(n),
     name: inputName(n),
@@ -181,7 +218,7 @@ const storedFloats: Partial<Record<string, StoredFloat>> = { F32: "f32", F16: "f
 
 function storedParameter(
   reader: SafetensorsReader,
-  { name, order }: StoredParameter,
+  { name, order }: CheckpointPlace,
   axes: readonly SizedAxis[],
   dtype: DType,
 ): StoredTensor | undefined {
@@ -219,16 +256,20 @@ async function whyNotFinite(reader: SafetensorsReader, name: string, element: nu
 
 async function readParameter(
   reader: SafetensorsReader,
-  place: StoredParameter,
+  places: readonly CheckpointPlace[],
   axes: readonly SizedAxis[],
   dtype: DType,
 ): Promise<HostTensor> {
-  const stored = await reader.readTensor(place.name, { dtype });
-  requireFinite(reader.path, place.name, stored.data as Float32Array | Float16Array);
+  const elements = async ({ name }: CheckpointPlace) => {
+    const { data } = await reader.readTensor(name, { dtype });
+    requireFinite(reader.path, name, data as Float32Array | Float16Array);
+    return data as Float32Array | Float16Array;
+  };
+  if (!isWhole(places)) return await fromPlaces(places, axes, dtype as "f32" | "f16", elements);
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
-  const ordered = place.order.map((name) => ({ name, size: sizes.get(name)! }));
+  const ordered = places[0]!.order.map((name) => ({ name, size: sizes.get(name)! }));
   return permute(
-    hostTensor(dtype, ordered, stored.data),
+    hostTensor(dtype, ordered, await elements(places[0]!)),
     axes.map((a) => a.name),
   );
 }
@@ -240,12 +281,18 @@ export function requireFinite(path: string, name: string, values: Float32Array |
   throw notFinite(path, name, first + at, values[at]!);
 }
 
-const notFinite = (path: string, name: string, element: number, value: number): FileError =>
-  fileError(
+const notFinite = (path: string, name: string, element: number, value: number): FileError => {
+  const { message } = fileError(
     path,
     `tensor ${quoted(name)}: element ${element} is ${value}, and weights are finite`,
     "take an earlier checkpoint, or copy or download this one again",
   );
+  return new NotFinite(
+    message,
+    name,
+    `tensor ${quoted(name)}, element ${element}: it is ${value}, and weights are finite`,
+  );
+};
 
 /** Floats whose exponent is all ones are NaN or infinite; looking at bits costs the same for both widths. */
 function firstNonFinite({ buffer, byteOffset, length, BYTES_PER_ELEMENT }: Float32Array | Float16Array): number {

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { UsageError } from "../../compiler/index.ts";
-import { publishedLayout, writePublishedConfig } from "../../models/index.ts";
+import { type Graph, inputName, isFeed, UsageError } from "../../compiler/index.ts";
+import type { Config, JsonRecord, Model } from "../../dsl/index.ts";
 import {
   escapeControls,
   type FloatDType,
@@ -11,13 +11,16 @@ import {
   startProgress,
   type TensorToWrite,
   tensorsInLayout,
+  writeFinite,
   writeModelFolder,
 } from "../../runtime/index.ts";
 import { isFolder, weightsOf } from "../checkpoint.ts";
 import { untilInterrupted } from "../interruption.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
-import { openParameters } from "../parameters.ts";
+import { ownConfigOf } from "../own-config.ts";
+import { layoutsOf, openParameters } from "../parameters.ts";
+import { preprocessorConfig, preprocessorFile } from "../preprocessor-config.ts";
 
 export interface ConvertArguments {
   /** A path, or "random"; the model's own where the model is a checkpoint's folder. */
@@ -36,20 +39,39 @@ const say = (text: string) => process.stderr.write(`${escapeControls(text)}\n`);
 export async function convertCommand(source: string, args: ConvertArguments): Promise<number> {
   const dtype = dtypeOf(args.dtype);
   const from = weightsFrom(source, args.weights);
-  const { graph, config } = await loadConfigured(source, { set: args.set, weights: from });
-  const published = publishedLayout(graph);
-  if (!published) say(`no published layout is known for ${source}: the tensors keep heddle's names and shapes`);
-  const configJson = published && config && writePublishedConfig(config);
-  if (!configJson) say(`no config.json is known for ${source}: none is written`);
-  const weights = await openParameters(graph, from, args.seed);
+  const { name, graph, model, config } = await loadConfigured(source, { set: args.set, weights: from });
+  const [published] = layoutsOf(graph, model);
+  if (!published)
+    say(
+      `${name} says no layout of published checkpoints: the tensors keep heddle's names and shapes\n  hint: its record takes one as checkpoints: { layouts }`,
+    );
+  const configJson = configOf(source, model, config);
+  if (!configJson) say(`${name} is a graph without settings: no config.json is written`);
+  const weights = await openParameters(graph, model, from, args.seed);
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
-    const companions = new Map<string, string | Uint8Array>(await tokenizerFiles(from));
+    const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
+    const pictures = preprocessingOf(graph, model);
+    if (pictures && !companions.has(preprocessorFile)) companions.set(preprocessorFile, `${json(pictures)}\n`);
     if (configJson) companions.set("config.json", `${json({ ...configJson, torch_dtype: torchDType(tensors) })}\n`);
     return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
   } finally {
     await weights.dispose();
   }
+}
+
+/** The published form of a configuration, or where there is none its settings by their own names; a graph has none. */
+function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
+  if (!model || !config) return undefined;
+  return model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
+}
+
+/** What the model's record says of pictures, for one that takes them. */
+function preprocessingOf({ inputs }: Graph, model: Model | undefined): JsonRecord | undefined {
+  const pixels = inputs.find((n) => isFeed(n) && inputName(n) === "pixels");
+  const side = pixels?.type.axes.find((a) => a.name === "row")?.size;
+  if (!model?.preprocessing || typeof side !== "number") return undefined;
+  return preprocessorConfig(model.preprocessing, side);
 }
 
 /** Writes the folder and says what was written, or that it was stopped. */
@@ -63,7 +85,12 @@ async function write(
   const begun = performance.now();
   const options = { maxShardBytes: args.shardSize, signal };
   try {
-    const written = await withProgress(tensors, (shown) => writeModelFolder(args.out, shown, companions, options));
+    const written = await writeFinite(
+      args.out,
+      tensors,
+      (finite) => withProgress(finite, (shown) => writeModelFolder(args.out, shown, companions, options)),
+      signal,
+    );
     const seconds = (performance.now() - begun) / 1000;
     const facts = {
       out: args.out,
@@ -98,9 +125,16 @@ function dtypeOf(name: string | undefined): FloatDType | undefined {
   throw new UsageError(`--dtype is one of ${Object.keys(dtypes).join(", ")}, not "${name}"`);
 }
 
-/** The tokenizer that lies beside weights goes with them. */
-async function tokenizerFiles(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
-  const names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model"];
+/** What says how texts and pictures become input goes with the weights that it lies beside. */
+async function filesBeside(weights: string | undefined): Promise<(readonly [string, Uint8Array])[]> {
+  const names = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "preprocessor_config.json",
+    "generation_config.json",
+  ];
   if (weights === undefined) return [];
   const folder = isFolder(weights) ? weights : dirname(weights);
   const found = names.filter((name) => existsSync(join(folder, name)));

@@ -34,7 +34,6 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 import { type Model, stepMemory } from "../../dsl/index.ts";
-import { bundled } from "../../models/index.ts";
 import { writeFileAtomically } from "../../runtime/index.ts";
 import { adapterNamed, anyGpu } from "../adapters.ts";
 import { ceilingsOf } from "../ceilings.ts";
@@ -87,6 +86,8 @@ export interface Inspection {
   readonly model: string;
   readonly parameters: number;
   readonly tensors: number;
+  /** Elements that are kept with the parameters and not learned; absent where there are none. */
+  readonly buffers?: number;
   readonly parametersByGroup: Readonly<Record<string, number>>;
   readonly sizes: Sizes;
   /** What else --graph takes, and what it is; absent for a training step. */
@@ -296,11 +297,12 @@ async function inspectedJob(
 
 /** What is said of a training step rather than of its graph. */
 function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
-  const { all, tensors, byGroup, trained, trainedTensors } = parameterFigures(subject);
+  const { all, tensors, buffers, byGroup, trained, trainedTensors } = parameterFigures(subject);
   return {
     model: subject.step.graph.name,
     parameters: all,
     tensors,
+    ...(buffers > 0 && { buffers }),
     parametersByGroup: byGroup,
     trainable: { stage, parameters: trained, tensors: trainedTensors },
     settings: stageSettings(subject.step),
@@ -312,8 +314,8 @@ async function subject(source: string, args: InspectArguments): Promise<Subject>
   const named = await loadConfigured(source, { ...args, weights: undefined });
   const { graph, config, model } = named;
   if (args.stage === undefined) {
-    const known = bundled.find((b) => b.model.build === model?.build);
-    const paper = known && config && args.graph === undefined ? known.paperMacs(config) : null;
+    const macs = args.graph === undefined ? model?.paper?.macs : undefined;
+    const paper = macs && config ? macs(config) : null;
     const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
     return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
   }
@@ -337,11 +339,12 @@ function inspect(
 ): Inspection {
   const programs = step && ofEachGraph(step, (part, dtype) => compiled(part, sizes, { ...args, dtype }));
   const program = programs?.step ?? compiled(graph, sizes, args);
-  const { parameters, tensors, byGroup } = countParameters(graph);
+  const { parameters, tensors, buffers, byGroup } = countParameters(graph);
   return {
     model: graph.name,
     parameters,
     tensors,
+    ...(buffers > 0 && { buffers }),
     parametersByGroup: byGroup,
     sizes,
     macs: { exact: countMacs(graph, sizes), paper: null },
@@ -383,6 +386,7 @@ function describe(r: Inspection): string {
     ["model", r.model],
     ["parameters", `${digits(r.parameters)} in ${digits(r.tensors)} tensors`],
     ...(groups.length > 1 ? groups : []),
+    ...(r.buffers === undefined ? [] : [["buffers", `${digits(r.buffers)}, which are not learned`] as const]),
     ...(r.trainable
       ? [
           [

@@ -1,21 +1,23 @@
 /** `heddle inspect --sweep`: the search grid of encoder shapes at one parameter budget. InternVL section 3.2. */
 import type { Backend } from "../../backends/backend.ts";
 import {
+  bindSizes,
   countMacs,
   countParameters,
   elementCount,
   type HostTensor,
   hostTensor,
   inputName,
+  isFeed,
   isParameter,
   type Node,
   type SizedAxis,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Model, parseSettings, trace } from "../../dsl/index.ts";
-import { bundled, type VisionConfig, visionMacs } from "../../models/index.ts";
+import { type Config, configure, type Model, trace } from "../../dsl/index.ts";
 import { createSession } from "../../runtime/index.ts";
 import { openDevice, parseDevice } from "../device.ts";
+import { loadConfigured } from "../load.ts";
 import { digits, json } from "../output.ts";
 
 export interface SweepArguments {
@@ -27,6 +29,10 @@ export interface SweepArguments {
   readonly json: boolean;
 }
 
+/** The settings that a shape is, of a model whose blocks are alike. */
+const shapeSettings = ["depth", "width", "heads", "mlp"] as const;
+type ShapeConfig = Config & Readonly<Record<(typeof shapeSettings)[number], number>>;
+
 const keys = ["depth", "headDim", "mlpRatio"] as const;
 type Key = (typeof keys)[number];
 
@@ -37,30 +43,39 @@ export interface Shape {
   readonly width: number;
   readonly heads: number;
   readonly parameters: number;
-  readonly macs: { readonly exact: number; readonly paper: number };
+  /** `paper` counts as the model's paper does; null for models that no paper counts. */
+  readonly macs: { readonly exact: number; readonly paper: number | null };
   /** Images a second, one block measured and scaled to the depth; null without a device. */
   readonly imagesPerSecond: number | null;
 }
 
 export async function sweepCommand(source: string, args: SweepArguments): Promise<number> {
-  const known = bundled.find((b) => b.model.name === source);
-  const base = known?.model.config as VisionConfig | undefined;
-  if (!known || !base || !("heads" in base && "patch" in base)) {
-    throw new UsageError(`--sweep varies the shape of a vision encoder, such as internvit-6b; "${source}" is none`);
-  }
-  const config = { ...base, ...parseSettings(known.model, args.set) } as VisionConfig;
-  const budget = args.budget ?? countParameters(trace(known.model, config)).parameters;
+  const { model, config: given } = await loadConfigured(source, { set: args.set, weights: undefined });
+  const missing = shapeSettings.find((key) => typeof given?.[key] !== "number");
+  if (!model || missing !== undefined)
+    throw new UsageError(
+      `--sweep varies the shape of a model with the settings ${shapeSettings.join(", ")}, such as internvit-6b; "${source}" has no ${missing ?? "settings"}`,
+    );
+  const config = given as ShapeConfig;
+  const budget = args.budget ?? roundedBudget(countParameters(trace(model, config)).parameters);
+  process.stderr.write(
+    `budget: ${digits(budget)} parameters${args.budget === undefined ? ", as many as the model has" : ""}\n`,
+  );
   const grid = parseGrid(args.sweep, config);
   const shapes: Shape[] = [];
   for (const depth of grid.depth)
     for (const headDim of grid.headDim)
       for (const mlpRatio of grid.mlpRatio)
-        shapes.push(await shapeOf(known.model, fitBudget(known.model, config, budget, depth, headDim, mlpRatio), args));
+        shapes.push(await shapeOf(model, fitBudget(model, config, budget, depth, headDim, mlpRatio), args));
   process.stdout.write(args.json ? `${json({ model: source, budget, shapes })}\n` : describe(shapes));
   return 0;
 }
 
-function parseGrid(sweep: readonly string[], c: VisionConfig): Record<Key, number[]> {
+/** In whole billions where there are several, as the paper's: from 6 billion, not 5.9, follow its six shapes. */
+const roundedBudget = (parameters: number): number =>
+  parameters >= 2e9 ? Math.round(parameters / 1e9) * 1e9 : parameters;
+
+function parseGrid(sweep: readonly string[], c: ShapeConfig): Record<Key, number[]> {
   const grid: Record<Key, number[]> = { depth: [c.depth], headDim: [c.width / c.heads], mlpRatio: [c.mlp / c.width] };
   const given = new Set<Key>();
   for (const text of sweep) {
@@ -86,13 +101,13 @@ function parseGrid(sweep: readonly string[], c: VisionConfig): Record<Key, numbe
  */
 function fitBudget(
   model: Parameters<typeof trace>[0],
-  c: VisionConfig,
+  c: ShapeConfig,
   budget: number,
   depth: number,
   headDim: number,
   mlpRatio: number,
-): VisionConfig {
-  const at = (heads: number): VisionConfig => {
+): ShapeConfig {
+  const at = (heads: number): ShapeConfig => {
     const width = heads * headDim;
     return { ...c, depth, width, heads, mlp: Math.round(mlpRatio * width) };
   };
@@ -102,7 +117,7 @@ function fitBudget(
     .filter((heads) => heads >= 1)
     .map((heads) => {
       const config = at(heads);
-      const { parameters } = countParameters(trace(model, config));
+      const parameters = parametersOf(model, config);
       return { config, parameters, off: Math.abs(parameters - budget) };
     });
   const best = candidates.reduce((a, b) => (a.off <= b.off ? a : b));
@@ -112,7 +127,14 @@ function fitBudget(
   );
 }
 
-async function shapeOf(model: Parameters<typeof trace>[0], c: VisionConfig, args: SweepArguments): Promise<Shape> {
+/** Parameters of a model, from those with one block and with two: all blocks are alike. */
+function parametersOf(model: Model, config: ShapeConfig): number {
+  configure(model, config); // refuses a depth that no model has
+  const [one, two] = [1, 2].map((depth) => countParameters(trace(model, { ...config, depth })).parameters);
+  return one! + (two! - one!) * (config.depth - 1);
+}
+
+async function shapeOf(model: Parameters<typeof trace>[0], c: ShapeConfig, args: SweepArguments): Promise<Shape> {
   const graph = trace(model, c);
   return {
     depth: c.depth,
@@ -121,7 +143,7 @@ async function shapeOf(model: Parameters<typeof trace>[0], c: VisionConfig, args
     width: c.width,
     heads: c.heads,
     parameters: countParameters(graph).parameters,
-    macs: { exact: countMacs(graph, { batch: 1 }), paper: visionMacs(c) },
+    macs: { exact: countMacs(graph, { batch: 1 }), paper: model.paper?.macs?.(c) ?? null },
     imagesPerSecond: args.device === undefined ? null : await throughput(model, c, args.device, args.batch),
   };
 }
@@ -129,6 +151,7 @@ async function shapeOf(model: Parameters<typeof trace>[0], c: VisionConfig, args
 /** Drawing the values of a block of 123 million would take longer than running it, and time does not depend on them. */
 function filled(node: Node): HostTensor {
   const axes = node.type.axes as readonly SizedAxis[];
+  if (node.type.dtype !== "f32") return hostTensor(node.type.dtype, axes, new Int32Array(elementCount(axes)));
   return hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(0.01));
 }
 
@@ -153,7 +176,7 @@ async function steadySeconds(run: () => Promise<unknown>): Promise<number> {
 }
 
 /** Times the model with two blocks and with one: the difference is a block, whatever the embeddings cost. */
-async function throughput(model: Model, c: VisionConfig, device: string, batch: number): Promise<number> {
+async function throughput(model: Model, c: ShapeConfig, device: string, batch: number): Promise<number> {
   const { backend } = await openDevice(parseDevice(device));
   try {
     const [one, two] = [
@@ -166,15 +189,17 @@ async function throughput(model: Model, c: VisionConfig, device: string, batch: 
   }
 }
 
-async function runSeconds(backend: Backend, model: Model, c: VisionConfig, batch: number): Promise<number> {
+async function runSeconds(backend: Backend, model: Model, c: ShapeConfig, batch: number): Promise<number> {
   const graph = trace(model, c);
   const weights = graph.inputs.filter(isParameter).map((n) => [inputName(n), filled(n)] as const);
   const session = await createSession(backend, graph, new Map(weights), { sizes: { batch } });
-  const sides = { batch, channel: 3, row: c.image, column: c.image };
-  const axes = Object.entries(sides).map(([name, size]) => ({ name, size }));
-  const pixels = hostTensor("f32", axes, new Float32Array(elementCount(axes)).fill(0.5));
+  const feeds = Object.fromEntries(
+    bindSizes(graph, { batch })
+      .inputs.filter(isFeed)
+      .map((n) => [inputName(n), filled(n)]),
+  );
   try {
-    return await steadySeconds(() => session.run({ pixels }));
+    return await steadySeconds(() => session.run(feeds));
   } finally {
     session.dispose();
   }
@@ -193,7 +218,7 @@ function describe(shapes: readonly Shape[]): string {
       s.width,
       s.heads,
       digits(s.parameters),
-      giga(s.macs.paper),
+      s.macs.paper === null ? "-" : giga(s.macs.paper),
       giga(s.macs.exact),
       s.imagesPerSecond === null ? "-" : s.imagesPerSecond.toPrecision(3),
     ].map(String),

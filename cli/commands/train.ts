@@ -52,6 +52,8 @@ export interface TrainArguments {
   readonly filter: readonly string[];
   /** Shards, folders and lists that a stage is judged on while it trains. */
   readonly validate: readonly string[];
+  /** Whether a run that goes on may do so with files that changed. */
+  readonly changedData?: boolean;
   /** "bytes", a tokenizer.json, or its folder. */
   readonly tokenizer?: string;
   /** Runs and checkpoints to start from, the first that has a tensor giving it. */
@@ -75,12 +77,15 @@ export const trainCommand = (source: string, args: TrainArguments): Promise<numb
   inRankSession((session) => trainSource(source, { ...args, ...session }));
 
 async function trainSource(source: string, args: Asked): Promise<number> {
+  if (args.changedData && !args.resume)
+    throw new UsageError("--changed-data is for a run that goes on: give it with --resume");
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
   const ofStages = {
     data: args.data.length > 0,
     filter: args.filter.length > 0,
     validate: args.validate.length > 0,
     tokenizer: args.tokenizer,
+    "changed-data": args.changedData,
   };
   const wrong = Object.entries(ofStages).find(([, given]) => given);
   if (wrong) throw new UsageError(`--${wrong[0]} is for a stage of a model: say which with --stage`);

@@ -1,7 +1,18 @@
 /** The batches of a stage: samples out of the user's data, made into what the step is fed. */
 import { crc32 } from "node:zlib";
 import { type HostTensor, hostTensor, type SizedAxis, UsageError } from "../../compiler/index.ts";
-import { type OpenData, openData, type SharedReading, seededRandom } from "../../data/index.ts";
+import {
+  type DataCursor,
+  filesAre,
+  type Listing,
+  listingOf,
+  type OnChange,
+  type OpenData,
+  type OpenSource,
+  openData,
+  type SharedReading,
+  seededRandom,
+} from "../../data/index.ts";
 import type {
   FeedContext,
   Feeds,
@@ -16,6 +27,7 @@ import {
   type Json,
   type Settings,
   type SharedRows,
+  type TrainingBatch,
   type TrainingJob,
   writtenConversation,
 } from "../../runtime/index.ts";
@@ -30,8 +42,8 @@ export interface StageFeeding extends Pick<TrainingJob, "batches"> {
   readonly listing: string;
   /** For people, a line for each place that samples come from. */
   readonly report: readonly string[];
-  /** What was skipped or changed so far, with how often. */
-  readonly told: () => Readonly<Record<string, Json>>;
+  /** What was skipped or changed from the run's beginning up to a cursor, with how often. */
+  readonly told: (cursor: Json) => Readonly<Record<string, Json>>;
   /** Of what `--validate` names: every sample once, its picture whole, the same each time. */
   readonly validation?: (note: (text: string) => void) => AsyncIterable<ValidationBatch>;
   readonly dispose: () => Promise<void>;
@@ -39,21 +51,29 @@ export interface StageFeeding extends Pick<TrainingJob, "batches"> {
 
 /** Opens the data that a stage's record asks for. Throws UsageError where classes are more than the model has. */
 export async function feedStage(
-  { data }: Pick<Recipe, "data">,
+  { data, steps, batch: rowsOfStep }: Pick<Recipe, "data" | "steps" | "batch">,
   settings: Settings,
   batch: number,
   text: TextCodec | undefined,
+  onChange: OnChange = "refuse",
 ): Promise<StageFeeding> {
   const { feeds } = data!;
   const seed = Number(settings.seed);
   // No two of a group may be in one step, in whichever of its micro-batches.
   const parts = data!.kind === "pairs" ? Number(settings.accumulate) : 1;
-  const opened = await openStageData(data!, lines(settings.data), lines(settings.filters), settings, parts * batch);
+  const opened = await openStageData(
+    data!,
+    lines(settings.data),
+    lines(settings.filters),
+    settings,
+    parts * batch,
+    onChange,
+  );
   const judged = await openValidation(data!, settings, batch).catch(async (error: unknown) => {
     await opened.dispose();
     throw error;
   });
-  const counts = new Map<string, number>();
+  const packed = (data!.perRow ?? 1) > 1; // a row of inputs then has several samples
   const rows = (samples: unknown) => samples as readonly SampleOf<SampleKind>[];
   const made = (samples: readonly SampleOf<SampleKind>[], context: FeedContext) => {
     requireClasses(data!, samples);
@@ -64,22 +84,27 @@ export async function feedStage(
   const sharing = (shared: SharedRows | undefined): SharedReading | undefined =>
     shared && {
       among: shared,
-      owns: (number, row) => shared.owns(parts > 1 ? row : (number % accumulate) * batch + row),
+      owns: (number, row) =>
+        shared.owns(Math.floor((parts > 1 ? row : (number % accumulate) * batch + row) / (data!.perRow ?? 1))),
     };
   async function* batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
+    const begun = (cursor ?? {}) as Partial<StageCursor>;
+    const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
+    const counts = changeCounts(begun.changed, note);
     let before = cursor ?? null; // steps end with their last part: no run goes on from another
     for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note, sharing(shared))) {
-      const next = after as unknown as Json;
+      const { listing: _, skipped: __, ...place } = after;
+      const inputs: Pick<TrainingBatch, "feeds" | "names">[] = [];
       for (let part = 0; part < parts; part += 1) {
-        const place = parts === 1 ? next : [next, part];
-        const context = contextOf(text, seed, place, (what) => {
-          if (!counts.has(what)) note(what);
-          counts.set(what, (counts.get(what) ?? 0) + 1);
-        });
+        const key = (parts === 1 ? place : [place, part]) as unknown as Json;
         const [from, to] = [part * batch, (part + 1) * batch];
-        const inputs = made(rows(samples).slice(from, to), context);
-        yield { feeds: { pixels: rowsOf(pixels, from, to), ...inputs }, next: part + 1 < parts ? before : next };
+        const context = contextOf(text, seed, key, counts.add);
+        const own = rows(samples).slice(from, to);
+        const feeds = { pixels: rowsOf(pixels, from, to), ...made(own, context) };
+        inputs.push({ feeds, ...(packed ? {} : { names: own.map(nameOf) }) });
       }
+      const next = { ...after, changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) } as unknown as Json;
+      for (const [part, made] of inputs.entries()) yield { ...made, next: part + 1 < parts ? before : next };
       before = next;
     }
   }
@@ -96,16 +121,75 @@ export async function feedStage(
   }
   return {
     batches,
-    listing: opened.listing,
-    report: [...opened.report, ...(judged?.report ?? []).map((line) => `validation: ${line}`)],
-    told: () =>
-      ({ skipped: Object.fromEntries(opened.skipped()), changed: Object.fromEntries(counts) }) as Readonly<
-        Record<string, Json>
-      >,
+    listing: listingOf(await opened.files()).digest,
+    report: [
+      ...opened.report,
+      epochsText(opened.sources, steps * rowsOfStep),
+      ...(judged?.report ?? []).map((line) => `validation: ${line}`),
+    ],
+    told: (cursor) => {
+      const { specs = [], places = [], skipped, changed } = (cursor ?? {}) as Partial<StageCursor>;
+      const reasons = Object.entries(skipped?.reasons ?? {}).map(([reason, counted]) => [reason, { ...counted }]);
+      const epochs = Object.fromEntries(specs.map((spec, i) => [spec, 1 + (places[i]?.epoch ?? 0)]));
+      return { skipped: Object.fromEntries(reasons), changed: { ...changed }, epochs };
+    },
     ...(judged && { validation }),
     dispose: async () => {
       await Promise.all([opened.dispose(), judged?.dispose()]);
     },
+  };
+}
+
+const nameOf = (sample: object): string => {
+  const { image, id } = sample as { readonly image?: string; readonly id?: string };
+  return image ?? `conversation ${id}`;
+};
+
+/** How often a run meets the samples of each source: "8 samples: 1.33 epochs". */
+export function epochsText(sources: readonly OpenSource[], samples: number): string {
+  const total = sources.reduce((sum, { weight }) => sum + weight, 0);
+  const each = sources.map(({ spec, weight, count }) => {
+    const of = sources.length > 1 ? ` of ${spec}` : "";
+    if (count === undefined) return `epochs${of} unknown until all was read once`;
+    const epochs = (samples * weight) / total / count;
+    return `${epochs.toLocaleString("en", { maximumSignificantDigits: 3 })} epochs${of}`;
+  });
+  return `the run trains on ${samples.toLocaleString("en")} samples: ${each.join(", ")}, more of them where samples are skipped`;
+}
+
+/** What a stage's checkpoints keep of its data. */
+interface StageCursor extends DataCursor {
+  /** How often a sample was changed, and how, from the run's beginning on. */
+  readonly changed: Readonly<Record<string, number>>;
+  /** The files that `--validate` names. */
+  readonly validation?: Listing;
+}
+
+/** The listing of files that a stage is judged on, which a run that goes on must find as they were. */
+async function comparedFiles(
+  judged: OpenData<SampleKind>,
+  listing: Listing | undefined,
+  onChange: OnChange,
+  note: (text: string) => void,
+): Promise<Listing> {
+  const files = await judged.files();
+  if (listing !== undefined) filesAre("validation data", listing, files, onChange, note);
+  // Told now, and not after the steps to the first validation.
+  for await (const _ of judged.once(note)) return listingOf(files);
+  throw new UsageError("validation read no sample that can be used: what is wrong with them was told before");
+}
+
+/** Counts what was changed in samples, and tells the first of each kind. */
+function changeCounts(from: Readonly<Record<string, number>> = {}, note: (text: string) => void) {
+  let counts = from;
+  const told = new Set<string>();
+  return {
+    add(what: string): void {
+      if (!told.has(what)) note(what);
+      told.add(what);
+      counts = { ...counts, [what]: (counts[what] ?? 0) + 1 };
+    },
+    soFar: () => counts,
   };
 }
 
@@ -145,6 +229,7 @@ async function openStageData(
   filters: readonly string[],
   settings: Settings,
   batch: number,
+  onChange: OnChange = "refuse",
 ): Promise<OpenData<SampleKind>> {
   const opened: OpenData<SampleKind> = await openData(specs, kind, {
     batch,
@@ -153,6 +238,7 @@ async function openStageData(
     buffer: Number(settings.buffer),
     language: String(settings.language),
     filters,
+    onChange,
     ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
     ...(settings.images !== "" && { images: String(settings.images) }),
   });

@@ -1,7 +1,9 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it as it would a file that exports a job. */
 import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
+import type { OnChange } from "../../data/index.ts";
 import {
   type Config,
+  checkpointFamily,
   checkSettings,
   configure,
   type Model,
@@ -27,6 +29,8 @@ export interface StageArguments {
   readonly validate: readonly string[];
   readonly from: readonly string[];
   readonly tokenizer?: string;
+  /** Whether a run may go on with files that changed. */
+  readonly changedData?: boolean;
   readonly precision?: Precision;
 }
 
@@ -42,6 +46,7 @@ export const stageRunName = ({ name }: Model, stage: string): string => `${name}
 
 /** The job of a stage of `model`, with the settings that a command line gives it. */
 export async function stageJob(base: Model, source: string, stage: string, args: StageArguments): Promise<LoadedJob> {
+  requireOneLine({ data: args.data, filter: args.filter, validate: args.validate });
   const model = { ...base, config: await sizedBySources(base, args.from) };
   const make = recipeNamed(source, model, stage);
   const reachable = settingsOf(model, make(model.config));
@@ -66,14 +71,31 @@ export async function stageJob(base: Model, source: string, stage: string, args:
     config: { ...defaults, model: model.name, stage, data: "", filters: "", validate: "" },
     rules: { ...runRules, ...recipe.rules },
     mayChange: ["images", "tokenizer", "workers"],
-    build: (settings) => build(model, source, stage, settings),
+    build: (settings) => build(model, source, stage, settings, args.changedData ? "next epoch" : "refuse"),
   });
   const all = { ...job.config, ...given };
   checkJobSettings(job, all);
   return { job, given, config: all };
 }
 
-async function build(model: Model, source: string, stage: string, settings: Settings): Promise<TrainingJob> {
+/** A run keeps what is named as lines. */
+function requireOneLine(options: Readonly<Record<string, readonly string[]>>): void {
+  for (const [name, texts] of Object.entries(options)) {
+    const broken = texts.find((text) => text.includes("\n"));
+    if (broken !== undefined)
+      throw new UsageError(
+        `--${name} ${JSON.stringify(broken)} has a line break: write "?" in its place, or name a link to it`,
+      );
+  }
+}
+
+async function build(
+  model: Model,
+  source: string,
+  stage: string,
+  settings: Settings,
+  onChange: OnChange,
+): Promise<TrainingJob> {
   if (settings.data === "")
     throw new UsageError(`stage ${stage} of ${model.name} needs data: give --data, such as 'shards/{000..099}.tar'`);
   const make = recipeNamed(source, model, stage);
@@ -91,11 +113,6 @@ async function build(model: Model, source: string, stage: string, settings: Sett
   if (!Number.isInteger(rows))
     throw new UsageError(`batch is ${made.batch} and accumulate ${accumulate}: a batch is so many equal parts`);
   const { perRow = 1 } = made.data;
-  // A row finds its pictures among those of all rows, which counts as a comparison of samples.
-  if (perRow > 1 && accumulate > 1)
-    throw new UsageError(
-      `packed=${perRow} and accumulate=${accumulate}: a step of packed rows is computed at once, leave one out`,
-    );
   if (rows % perRow !== 0)
     throw new UsageError(
       `${rows} samples are fed at once, ${perRow} in a row: let batch / accumulate be a multiple of that`,
@@ -104,7 +121,7 @@ async function build(model: Model, source: string, stage: string, settings: Sett
   const step = trainingStep(chosen);
   requireSizes(graphSymbols(step.graph), stage);
   const judged = settings.validate === "" ? undefined : stageValidation(made, chosen, settings);
-  const feeding = await feedStage(made, settings, rows, text);
+  const feeding = await feedStage(seenBy(model, made), settings, rows, text, onChange);
   return {
     step,
     steps: made.steps,
@@ -113,19 +130,28 @@ async function build(model: Model, source: string, stage: string, settings: Sett
     checkpointEvery: Number(settings.checkpointEvery),
     checkpointMinutes: Number(settings.checkpointMinutes),
     model: trace(model, made.config),
-    ...(model.checkpoints && { checkpoints: model.checkpoints }),
+    ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints) }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
     ...(made.data.kind !== "masks" && { ownRows: ["pixels"] }),
     listing: feeding.listing,
     ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {
-      await writeConfigFile(folder, model, made.config);
+      await writeConfigFile(folder, model, made.config, source);
       await keepTokenizer(String(settings.tokenizer), folder);
-      return feeding.told();
+      return {};
     },
+    told: feeding.told,
     dispose: feeding.dispose,
   };
+}
+
+/** The recipe with pictures as the model sees them, where its data does not say otherwise. */
+function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
+  const { data } = recipe;
+  if (!preprocessing || !data) return recipe;
+  const { mean, std } = preprocessing;
+  return { ...recipe, data: { ...data, image: { normalization: { mean, std }, ...data.image } } };
 }
 
 /** What the stage has otherwise than the model's settings say, so that none of them is passed over in silence. */

@@ -1,8 +1,8 @@
 /** The sizes of a model that goes on from a run or a checkpoint: what lies beside the weights says them. */
-import { dirname, join } from "node:path";
-import type { Config, Model } from "../../dsl/index.ts";
+import { join } from "node:path";
+import { type Config, type Model, sizedBy } from "../../dsl/index.ts";
 import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
-import { isFolder } from "../checkpoint.ts";
+import { folderOf } from "../checkpoint.ts";
 import { json } from "../output.ts";
 import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
 
@@ -13,7 +13,7 @@ import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config
 export async function sizedBySources(model: Model, sources: readonly string[]): Promise<Config> {
   let config = model.config;
   for (const source of [...sources].reverse()) {
-    const folder = isFolder(source) ? source : dirname(source);
+    const folder = folderOf(source);
     config = (await sizesOfRun(model, config, folder)) ?? (await sizesOfFile(model, config, folder)) ?? config;
   }
   return config;
@@ -28,11 +28,12 @@ async function sizesOfFile(model: Model, config: Config, folder: string): Promis
   const found = await configJson(folder);
   const own = found && readOwnConfig(found);
   if (own) return own.model === model.name ? own.config(config) : undefined;
-  return found && model.checkpoints?.sized?.(config, found);
+  const codec = model.checkpoints?.config;
+  return found && codec && sizedBy(codec, config, found);
 }
 
 /** The config.json of a run's folder: the published form where the model has one, else its settings by their names. */
-export async function writeConfigFile(folder: string, model: Model, config: Config): Promise<void> {
-  const published = model.checkpoints?.writeConfig?.(config) ?? ownConfigOf(model.name, config);
+export async function writeConfigFile(folder: string, model: Model, config: Config, source: string): Promise<void> {
+  const published = model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
   await writeFileAtomically(join(folder, "config.json"), `${json(published)}\n`);
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
-import { byteTokenizer, readTokenizer } from "../../data/index.ts";
+import { byteTokenizer, readTokenizer, withTokens } from "../../data/index.ts";
 import type { TextCodec } from "../../dsl/index.ts";
 import { isFolder } from "../checkpoint.ts";
 
@@ -32,7 +32,7 @@ export async function openText(path: string, vocabulary: number): Promise<TextCo
 async function codecOf(path: string, vocabulary: number): Promise<TextCodec> {
   const bytes = { ...byteTokenizer, bytes: true };
   if (path === "bytes") return bytes;
-  if (path !== "") return { ...(await readTokenizer(fileOf(path))), pad: 0 };
+  if (path !== "") return withTokens(await readTokenizer(fileOf(path)), { pad: 0 });
   if (vocabulary === byteTokenizer.vocabularySize) return bytes;
   throw new UsageError(
     "this stage reads texts: give --tokenizer with a tokenizer.json or its folder, or --tokenizer bytes",

@@ -115,6 +115,23 @@ export function loneSymbol(dim: Dim): SizeSymbol | undefined {
 export const symbolsOf = (dim: Dim): SizeSymbol[] =>
   [...new Set(termsOf(dim).flatMap((t) => t.symbols))].sort((a, b) => compare(a.key, b.key));
 
+/**
+ * What the one symbol that is not known stands for where a size has this value; it may be no whole number. Undefined where
+ * none is unknown, or several are, or one is multiplied by itself.
+ */
+export function solveDim(dim: Dim, value: number, sizes: Sizes): { symbol: SizeSymbol; value: number } | undefined {
+  let [rest, factor] = [value, 0];
+  let unknown: SizeSymbol | undefined;
+  for (const { coefficient, symbols } of termsOf(dim)) {
+    const [open, ...more] = symbols.filter((s) => !Object.hasOwn(sizes, s.name));
+    const known = symbols.reduce((n, s) => (s === open ? n : n * sizes[s.name]!), coefficient);
+    if (!open) rest -= known;
+    else if (more.length > 0 || (unknown && unknown !== open)) return undefined;
+    else [unknown, factor] = [open, factor + known];
+  }
+  return unknown && factor !== 0 ? { symbol: unknown, value: rest / factor } : undefined;
+}
+
 export function addDims(a: Dim, b: Dim): Dim {
   if (typeof a === "number" && typeof b === "number") return a + b;
   if (a === 0) return b;

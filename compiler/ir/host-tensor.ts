@@ -43,6 +43,8 @@ export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostD
   if (!Array.isArray(data)) return { dtype, axes, data: data as HostData };
   const copy = allocate(dtype, expected);
   copy.set(data);
+  const changed = dtype === "i32" || dtype === "u32" ? data.findIndex((value, i) => value !== copy[i]) : -1;
+  if (changed >= 0) throw new RangeError(`element ${changed} is ${data[changed]}, which ${dtype} does not hold`);
   return { dtype, axes, data: copy };
 }
 

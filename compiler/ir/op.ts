@@ -314,6 +314,8 @@ export function scaleOf(op: string): number | undefined {
 
 export const sourceOf = (node: Node): SourceKind | undefined => opRecord(node.op).source;
 export const isParameter = (node: Node): boolean => sourceOf(node) === "parameter";
+/** Kept with the parameters and not learned, such as running statistics. */
+export const isBuffer = (node: Node): boolean => isParameter(node) && node.attrs.role === "buffer";
 export const isConstant = (node: Node): boolean => sourceOf(node) === "constant";
 /** A tensor that the store keeps between runs, besides parameters. */
 export const isState = (node: Node): boolean => sourceOf(node) === "input" && node.attrs.role === "state";

@@ -125,7 +125,10 @@ function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: 
 
 /** Raised logits, and their sum along the keys (never 0, so a row that sees nothing becomes 0). */
 export function raise(q: Node, k: Node, mask: Node | undefined, p: Parts): { raised: Node; total: Node; top: Node } {
-  const logits = maskedLogits(q, k, mask, p);
+  return raiseLogits(maskedLogits(q, k, mask, p), mask, p);
+}
+
+function raiseLogits(logits: Node, mask: Node | undefined, p: Pick<Parts, "over">) {
   const top = reduceMax(logits, [p.over]);
   const visible = exp(sub(logits, top));
   const raised = mask ? select(mask, visible, 0) : visible;
@@ -296,6 +299,16 @@ export interface AttentionAxes {
 /** Attention of q over the keys k and values v; `mask` is true where a key is visible. */
 export const attention = (q: Node, k: Node, v: Node, axes: AttentionAxes, mask?: Node): Node =>
   build("attention", mask ? [q, k, v, mask] : [q, k, v], { ...axes });
+
+/**
+ * Attention with `bias` added to the scaled logits, such as ALiBi's or learned relative positions. It is spelled out, so that
+ * bias and mask may be anything and have gradients; the logits of all keys are in memory.
+ */
+export function biasedAttention(q: Node, k: Node, v: Node, bias: Node, axes: AttentionAxes, mask?: Node): Node {
+  const logits = add(mul(contract(q, k, [axes.dot]), axes.scale), bias);
+  const { raised, total } = raiseLogits(mask ? select(mask, logits, hidden) : logits, mask, axes);
+  return div(contract(raised, v, [axes.over]), mask ? max(total, 1e-30) : total);
+}
 
 record({
   name: "attention_lse",

@@ -1,6 +1,6 @@
 /** All op records, registered by importing this file, and their builders. */
 export * from "./activations.ts";
-export { type AttentionAxes, attention, attentionLse } from "./attention.ts";
+export { type AttentionAxes, attention, attentionLse, biasedAttention } from "./attention.ts";
 export { attentionParts } from "./attention-parts.ts";
 export * from "./contraction.ts";
 export * from "./elementwise.ts";

@@ -154,8 +154,9 @@ export function elementwise<const N extends readonly string[]>(spec: Elementwise
     cases: elementwiseCases(spec),
     tolerance: { ...usualTolerance, ...spec.tolerance },
   });
+  const conditions = (spec.boolInputs ?? []).map((name) => spec.inputs.indexOf(name));
   const builder = (...operands: Operands<N>) =>
-    build(spec.name, asNodes(spec.name, operands as readonly Operand[]), {});
+    build(spec.name, asNodes(spec.name, operands as readonly Operand[], conditions), {});
   return Object.assign(builder, { record }) as unknown as Elementwise<N>;
 }
 
@@ -219,13 +220,15 @@ export function sizeClash(
   );
 }
 
-/** Numbers among the operands become constants of the dtype that the others have. Throws ShapeError where it has no such number. */
-export function asNodes(op: string, operands: readonly Operand[]): Node[] {
-  const like =
-    operands.find((o): o is Node => typeof o !== "number" && o.type.dtype !== "bool") ??
-    operands.find((o): o is Node => typeof o !== "number");
-  if (!like) throw new UsageError(`${op} needs at least one tensor among its operands`);
-  const { dtype } = like.type;
+/**
+ * Numbers among the operands become constants of the dtype that the others have; f32 where those are conditions alone, which
+ * lie at the places given. Throws ShapeError where the dtype has no such number.
+ */
+export function asNodes(op: string, operands: readonly Operand[], conditions: readonly number[] = []): Node[] {
+  const tensors = operands.filter((o): o is Node => typeof o !== "number");
+  if (tensors.length === 0) throw new UsageError(`${op} needs at least one tensor among its operands`);
+  const values = tensors.filter((o) => !conditions.includes(operands.indexOf(o)));
+  const dtype = (values.find((o) => o.type.dtype !== "bool") ?? values[0])?.type.dtype ?? "f32";
   const nodes = operands.map((o) => (typeof o === "number" ? scalarConstant(o, dtype) : o));
   for (const o of operands) {
     const wrong = typeof o === "number" ? misfit(dtype, o) : undefined;

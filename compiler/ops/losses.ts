@@ -23,6 +23,7 @@ record({
       "log Σ exp(logits) − logits[label] of each row, in nats. Not averaged: weight and reduce the rows as the loss asks.",
   },
   operands: ["logits", "label"],
+  roles: { label: "index" },
   attrs: { axis: { kind: "axis" } },
   constraints: {
     C1: "the class axis is an axis of the logits and not of the label",

@@ -118,7 +118,10 @@ export const state = (name: string, dtype: DType, axes: readonly Axis[]): Node =
 record({
   name: "parameter",
   kind: "source",
-  doc: { summary: "A learned tensor, named by its path, with the distribution it begins with." },
+  doc: {
+    summary:
+      "A learned tensor, named by its path, with the distribution it begins with; with role buffer one that is kept with them and not learned, as running statistics are.",
+  },
   source: "parameter",
   operands: [],
   attrs: {
@@ -126,9 +129,12 @@ record({
     dtype: { kind: "dtype" },
     axes: { kind: "sized_axes" },
     init: { kind: "distribution" },
+    role: { kind: "word", optional: true },
   },
-  constraints: sourceConstraints,
+  constraints: { ...sourceConstraints, C3: "the role is buffer, or there is none" },
   infer: (_, attrs) => {
+    if (attrs.role !== undefined && attrs.role !== "buffer")
+      throw new OpViolation("C3", `the role is "${attrs.role}"`, "leave it out for what is learned");
     const type = typeFrom(attrs);
     distinct(type.axes);
     return type;
@@ -137,10 +143,19 @@ record({
   cases: [],
 });
 
-/** A learned tensor. Its path, up to the last dot, is the module path of what is computed from it. */
-export function parameter(name: string, dtype: DType, axes: readonly Axis[], init: Distribution): Node {
+/**
+ * A learned tensor, or one that is kept with them and not learned. Its path, up to the last dot, is the module path of what
+ * is computed from it.
+ */
+export function parameter(
+  name: string,
+  dtype: DType,
+  axes: readonly Axis[],
+  init: Distribution,
+  role?: "buffer",
+): Node {
   const path = name.includes(".") ? name.slice(0, name.lastIndexOf(".")) : name;
-  return build("parameter", [], { name, dtype, axes: axesAttr(axes), init: { ...init } }, path);
+  return build("parameter", [], { name, dtype, axes: axesAttr(axes), init: { ...init }, ...(role && { role }) }, path);
 }
 
 record({

@@ -5,31 +5,38 @@ import { bindDim, type Dim, type Sizes } from "../ir/dim.ts";
 import { deviceElementBytes, dtypeBytes } from "../ir/dtype.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { isParameter } from "../ir/op.ts";
+import { isBuffer, isParameter } from "../ir/op.ts";
 import { elementsOf, type TensorType } from "../ir/type.ts";
 import { flopsOf, workOf } from "../ir/work.ts";
 
 export interface ParameterCount {
-  /** Elements of all parameters. */
+  /** Elements of all parameters, which are learned. */
   readonly parameters: number;
   readonly tensors: number;
+  /** Elements of what is kept with them and not learned, such as running statistics. */
+  readonly buffers: number;
+  /** Of both. */
   readonly bytes: number;
   /** Elements by the first part of the path. */
   readonly byGroup: Readonly<Record<string, number>>;
 }
 
 export function countParameters(graph: Pick<Graph, "inputs">): ParameterCount {
-  const nodes = graph.inputs.filter(isParameter);
   const byGroup: Record<string, number> = {};
-  let [parameters, bytes] = [0, 0];
-  for (const node of nodes) {
+  let [parameters, tensors, buffers, bytes] = [0, 0, 0, 0];
+  for (const node of graph.inputs.filter(isParameter)) {
     const elements = known(elementsOf(node.type), {}, node);
+    bytes += elements * dtypeBytes[node.type.dtype];
+    if (isBuffer(node)) {
+      buffers += elements;
+      continue;
+    }
     const group = String(node.attrs.name).split(".")[0]!;
     byGroup[group] = (byGroup[group] ?? 0) + elements;
     parameters += elements;
-    bytes += elements * dtypeBytes[node.type.dtype];
+    tensors += 1;
   }
-  return { parameters, tensors: nodes.length, bytes, byGroup };
+  return { parameters, tensors, buffers, bytes, byGroup };
 }
 
 export interface NodeCost {

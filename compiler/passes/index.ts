@@ -8,6 +8,7 @@ export * from "./differentiate.ts";
 export { fold, mostFoldedElements } from "./fold.ts";
 export { fuseAttention } from "./fuse-attention.ts";
 export * from "./half-precision.ts";
+export { type IndexFeed, indexFeeds } from "./index-feeds.ts";
 export { joinPads } from "./join-pads.ts";
 export * from "./parameter-dtype.ts";
 export * from "./partition.ts";

@@ -19,6 +19,8 @@ export type Dependence = "none" | { readonly along: string } | "sum" | "through_
 export interface NoMean {
   readonly why: "lacks" | "mixes" | "sums" | "weighs";
   readonly node: Node;
+  /** Of a loss that weighs: a sum in it that counts each sample alike, as a mean over samples beside one over tokens does. */
+  readonly alike?: Node;
 }
 
 /**
@@ -35,13 +37,22 @@ export function noSampleMean(loss: Node, axis: string): NoMean | undefined {
   if (mixing) return { why: "mixes", node: mixing };
   const slopes = differentiate(loss, sums);
   const known = new Set(sums);
+  const onSamples = slopes.map((slope) => topological([slope]).some((n) => known.has(n) || isFed(n, axis)));
+  const weighing = onSamples.indexOf(true);
+  if (weighing >= 0) {
+    const alike = sums.find((_, i) => !onSamples[i] && !isZero(slopes[i]!));
+    return { why: "weighs", node: sums[weighing]!, ...(alike && { alike }) };
+  }
   for (const [i, slope] of slopes.entries()) {
     const reached = topological([slope]);
-    if (reached.some((n) => known.has(n) || isFed(n, axis))) return { why: "weighs", node: sums[i]! };
     if (isOpen(sums[i]!, axis) && !reached.some((n) => sourceOf(n) === "size")) return { why: "sums", node: sums[i]! };
   }
   return undefined;
 }
+
+/** True of a slope that is made of zeros alone: the loss does not grow with the sum. */
+const isZero = (slope: Node): boolean =>
+  topological([slope]).every((n) => n.operands.length > 0 || (sourceOf(n) === "constant" && n.attrs.value === 0));
 
 /** How each of the nodes depends on the samples; `numbers` says what does so of itself, without reading any. */
 export function dependences(

@@ -2,11 +2,12 @@
 import { FileError } from "../../compiler/index.ts";
 import {
   type Classes,
+  centred,
+  coveringSides,
   decodeClasses,
   decodeImage,
   decodeWindow,
   type Geometry,
-  halfEven,
   type ImageSource,
   imageSides,
 } from "../images.ts";
@@ -107,16 +108,17 @@ function shownMask(
 /** The window of a picture that `decodeImage` shows with a fit; that of `pad` is larger than the picture. */
 function fitted(width: number, height: number, fit: Geometry["fit"], size: number): Window {
   if (fit === "squash") return { left: 0, top: 0, width, height };
-  const least = Math.min(width, height);
   if (fit === "pad") {
     const side = Math.max(width, height);
     const before = (length: number) => -Math.floor((side - length) / 2);
     return { left: before(width), top: before(height), width: side, height: side };
   }
-  const cut = (length: number) => {
-    const resized = Math.max(size, Math.floor((length * size) / least));
-    return { before: (halfEven((resized - size) / 2) * length) / resized, length: (size * length) / resized };
-  };
-  const [columns, rows] = [cut(width), cut(height)];
+  const sides = coveringSides({ width, height }, size);
+  const { left, top } = centred(sides, size);
+  const cut = (before: number, length: number, resized: number) => ({
+    before: (before * length) / resized,
+    length: (size * length) / resized,
+  });
+  const [columns, rows] = [cut(left, width, sides.width), cut(top, height, sides.height)];
   return { left: columns.before, top: rows.before, width: columns.length, height: rows.length };
 }

@@ -2,10 +2,21 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { listFolder, type OnSkip } from "../files.ts";
+import { listFolder, type OnSkip, orSystemFault } from "../files.ts";
 import { type SampleKind, sampleKinds } from "../samples.ts";
-import { classFolders, hasMasks, isPicture, openCaptions, openClasses, openMasks } from "./folder-parts.ts";
+import {
+  captionedFiles,
+  classFiles,
+  classFolders,
+  hasMasks,
+  isPicture,
+  maskFiles,
+  openCaptions,
+  openClasses,
+  openMasks,
+} from "./folder-parts.ts";
 import { conversationOfRecord, openList, pairOfRecord } from "./list-parts.ts";
+import { listedFiles } from "./listed-files.ts";
 import { conversationOfShard, labelOfShard, maskOfShard, openShard, pairOfShard } from "./shard-parts.ts";
 import type { Part, ReadOptions, Source } from "./source.ts";
 import { parseSpec, pathsOf } from "./spec.ts";
@@ -17,6 +28,8 @@ type Open = (path: string, options: ReadOptions, onSkip: OnSkip) => Promise<Part
 
 interface Reader {
   readonly open: Open;
+  /** The files that a path stands for; default the path itself. */
+  readonly files?: (path: string) => Promise<readonly string[]>;
   /** Why a path is no such place; undefined where it is one. */
   readonly refuses?: (path: string) => Promise<string | undefined>;
 }
@@ -37,6 +50,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     list: list(pairOfRecord),
     folder: {
       open: (path, { language }) => openCaptions(path, language),
+      files: captionedFiles,
       refuses: async (path) =>
         (await listFolder(path, "image folder")).some(isPicture)
           ? undefined
@@ -48,6 +62,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     shard: shard(labelOfShard),
     folder: {
       open: openClasses,
+      files: classFiles,
       refuses: async (path) =>
         (await classFolders(path)).length > 0 ? undefined : "it holds no folder of pictures: each class is a folder",
     },
@@ -56,6 +71,7 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
     shard: shard(maskOfShard),
     folder: {
       open: openMasks,
+      files: maskFiles,
       refuses: async (path) => (hasMasks(path) ? undefined : "it holds no folders images and annotations"),
     },
   },
@@ -76,7 +92,9 @@ export async function findSources(
   if (!sampleKinds.includes(kind))
     throw new UsageError(`samples are of the kinds ${sampleKinds.join(", ")}, not "${kind}"`);
   if (specs.length === 0) throw new FileError("no data is given: name shards, folders or lists");
-  const found = await Promise.all(specs.map((spec) => findSource(spec, kind, options).catch(asFault)));
+  const found = await Promise.all(
+    specs.map((spec) => orSystemFault(findSource(spec, kind, options), spec).catch(asFault)),
+  );
   const faults = found.filter((one) => one instanceof FileError);
   if (faults.length === 0) return withOneNumbering(found as readonly Source[], kind);
   if (faults.length === 1) throw faults[0];
@@ -118,21 +136,30 @@ async function findSource(text: string, kind: SampleKind, options: ReadOptions):
     weight,
     parts: paths,
     partName: place,
-    open: (part, onSkip) => reader.open(paths[part]!, options, onSkip),
+    isListed: place === "folder",
+    files: async () => listedFiles(await orSystemFault(filesOf(reader, paths), path)),
+    open: (part, onSkip) => orSystemFault(reader.open(paths[part]!, options, onSkip), `${place} "${paths[part]}"`),
     ...(classes ? { classes } : {}),
   };
 }
+
+const filesOf = async ({ files }: Reader, paths: readonly string[]): Promise<readonly string[]> =>
+  files ? (await Promise.all(paths.map(files))).flat() : paths;
 
 async function classesOf(paths: readonly string[]): Promise<readonly string[]> {
   return [...new Set((await Promise.all(paths.map(classFolders))).flat())].sort();
 }
 
-/** A folder of shards stands for its shards. */
+/** A folder of shards stands for its shards. FileError where pictures lie among them, which would be passed over. */
 function withoutShardFolders(path: string): readonly string[] {
   if (!statSync(path).isDirectory()) return [path];
-  const shards = readdirSync(path)
-    .filter((name) => name.endsWith(".tar"))
-    .sort();
+  const names = readdirSync(path);
+  const shards = names.filter((name) => name.endsWith(".tar")).sort();
+  const picture = shards.length > 0 ? names.find(isPicture) : undefined;
+  if (picture !== undefined)
+    throw new FileError(
+      `${path} holds shards (${shards[0]}) and pictures (${picture}): name the shards, as in ${join(path, "*.tar")}, or give each a folder of its own`,
+    );
   return shards.length > 0 ? shards.map((name) => join(path, name)) : [path];
 }
 

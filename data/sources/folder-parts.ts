@@ -4,8 +4,16 @@ import { readdir } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 import { listFolder } from "../files.ts";
-import { captioned, imageExtensions } from "../folders.ts";
+import { captioned, captionFiles, imageExtensions } from "../folders.ts";
 import type { Part } from "./source.ts";
+
+/** The pictures of a folder of captions, and the captions beside them. */
+export async function captionedFiles(folder: string): Promise<readonly string[]> {
+  const names = await listFolder(folder, "image folder");
+  const texts = captionFiles(names);
+  const files = names.filter(isPicture).flatMap((picture) => [picture, texts.of(picture) ?? picture]);
+  return [...new Set(files)].map((name) => join(folder, name));
+}
 
 export const isPicture = (name: string) => imageExtensions.includes(parse(name).ext.toLowerCase());
 const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
@@ -13,7 +21,7 @@ const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.is
 /** cat.jpg beside cat.txt, each line of which is a caption of its own. */
 export async function openCaptions(folder: string, language: string): Promise<Part> {
   const names = await listFolder(folder, "image folder");
-  const texts = new Set(names.filter((name) => name.toLowerCase().endsWith(".txt")));
+  const texts = captionFiles(names);
   const pictures = names.filter(isPicture);
   return {
     count: pictures.length,
@@ -35,7 +43,7 @@ export async function classFolders(folder: string): Promise<readonly string[]> {
 }
 
 /** root/class/picture, as ImageNet is laid out. */
-export async function openClasses(folder: string): Promise<Part> {
+async function picturesOfClasses(folder: string) {
   const classes = await classFolders(folder);
   const listed = await Promise.all(
     classes.map(async (className) => {
@@ -43,7 +51,14 @@ export async function openClasses(folder: string): Promise<Part> {
       return names.map((name) => ({ className, path: join(folder, className, name) }));
     }),
   );
-  const pictures = listed.flat();
+  return listed.flat();
+}
+
+export const classFiles = async (folder: string): Promise<readonly string[]> =>
+  (await picturesOfClasses(folder)).map(({ path }) => path);
+
+export async function openClasses(folder: string): Promise<Part> {
+  const pictures = await picturesOfClasses(folder);
   return {
     count: pictures.length,
     name: (index) => pictures[index]!.path,
@@ -57,17 +72,27 @@ export async function openClasses(folder: string): Promise<Part> {
 export const hasMasks = (folder: string) => isFolder(join(folder, "images")) && isFolder(join(folder, "annotations"));
 
 /** images/a.jpg with annotations/a.png, as ADE20K is laid out; also in folders below (images/training). */
+const maskedPictures = async (folder: string): Promise<readonly string[]> =>
+  (await readdir(join(folder, "images"), { recursive: true })).filter(isPicture).sort();
+
+const maskPath = (folder: string, picture: string): string => {
+  const { dir, name } = parse(picture);
+  return join(folder, "annotations", dir, `${name}.png`);
+};
+
+/** The pictures of such a folder, each with its annotation, which may not be there. */
+export const maskFiles = async (folder: string): Promise<readonly string[]> =>
+  (await maskedPictures(folder)).flatMap((picture) => [join(folder, "images", picture), maskPath(folder, picture)]);
+
 export async function openMasks(folder: string): Promise<Part> {
-  const below = await readdir(join(folder, "images"), { recursive: true });
-  const pictures = below.filter(isPicture).sort();
+  const pictures = await maskedPictures(folder);
   return {
     count: pictures.length,
     name: (index) => join(folder, "images", pictures[index]!),
     read: async (index) => {
       const picture = pictures[index]!;
-      const { dir, name } = parse(picture);
       const path = join(folder, "images", picture);
-      const mask = join(folder, "annotations", dir, `${name}.png`);
+      const mask = maskPath(folder, picture);
       if (!existsSync(mask)) throw new FileError(`it has no annotation "${mask}"`);
       return { name: path, group: path, image: path, mask, fields: {} };
     },

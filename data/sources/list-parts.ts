@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { FileError } from "../../compiler/index.ts";
-import { insideFolder, type OnSkip, requirePath, requireWellFormed } from "../files.ts";
+import { insideFolder, isInvisible, type OnSkip, orSystemFault, requirePath, requireWellFormed } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import { jsonElements } from "../json-elements.ts";
@@ -28,7 +28,7 @@ export const pairOfRecord: Reading = (entry, { name, images, language }) => {
   const image = pictureOf(entry.image, images);
   const said = entry.caption ?? entry.text ?? entry.captions ?? entry.texts;
   const texts = (Array.isArray(said) ? said : [said]).flatMap((text) =>
-    typeof text === "string" && text.trim() !== "" ? [text.trim()] : [],
+    typeof text === "string" && !isInvisible(text) ? [text.trim()] : [],
   );
   if (texts.length === 0) throw new FileError('it has no "caption"');
   texts.forEach(requireWellFormed);
@@ -64,7 +64,7 @@ export async function openList(path: string, reading: Reading, options: ListOpti
     count: places.length / 2,
     name,
     read: async (index) => {
-      const file = await open(path);
+      const file = await orSystemFault(open(path), `list "${path}"`);
       try {
         const [offset, end] = [places[2 * index]!, places[2 * index + 1]!];
         const text = decodeUtf8(await readExtent(file, { offset, size: end - offset }), path);

@@ -1,5 +1,6 @@
 /** What every place that samples come from answers to: shards, folders and lists alike. */
 import type { OnSkip } from "../files.ts";
+import type { ListedFile } from "../listing.ts";
 import type { RawSample } from "../samples.ts";
 
 /** One shard, folder or list, opened: how many samples it has, and each of them by its number. */
@@ -18,10 +19,12 @@ export interface Source {
   readonly parts: readonly string[];
   /** What a part is, in the singular: shard, folder, list. */
   readonly partName: string;
-  /** Samples in all, where that is known without reading everything. */
-  readonly count?: number;
+  /** Whether opening a part costs a look at a folder, and not reading it. */
+  readonly isListed: boolean;
   /** The classes of its samples, sorted. */
   readonly classes?: readonly string[];
+  /** The files that its samples lie in, in the order of parts; the pictures that a list names are not among them. */
+  readonly files: () => Promise<readonly ListedFile[]>;
   /** What is wrong with a part, but does not make it useless, goes to `onSkip`. */
   readonly open: (part: number, onSkip: OnSkip) => Promise<Part>;
 }

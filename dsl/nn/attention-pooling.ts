@@ -1,6 +1,7 @@
 /** Attention pooling: the mean token asks all tokens. */
 import { UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, attention, mean, rename, type Tensor, typed } from "../tensor.ts";
 import { linear } from "./linear.ts";
@@ -16,6 +17,7 @@ export function attentionPooling<T extends string, E extends string, O extends s
   x: Tensor<"batch" | T | E>,
   axes: { readonly token: Axis<T>; readonly embed: Axis<E>; readonly out: Axis<O>; readonly heads: number },
 ): Tensor<"batch" | O> {
+  checkOptions("attentionPooling", axes, { token: true, embed: true, out: true, heads: true });
   const { token, embed, out } = axes;
   const width = embed.size as number;
   if (width % axes.heads !== 0)

@@ -1,6 +1,7 @@
 /** Batch normalization, with statistics that training keeps for later. */
 import { ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import {
   type AnyTensor,
@@ -38,7 +39,7 @@ export interface BatchNormOptions {
 /**
  * (x − mean) / std · weight + bias of each channel, over all other axes. Training takes the batch's own statistics and
  * adds to `updates` the running ones (states `running_mean` and `running_var` [channel], the variance unbiased, of a
- * single value 0); otherwise those are parameters. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+ * single value 0); otherwise those are buffers. Ioffe, Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
  */
 export function batchNorm<A extends string, C extends A>(
   p: Params,
@@ -46,6 +47,7 @@ export function batchNorm<A extends string, C extends A>(
   channel: Axis<C>,
   options: BatchNormOptions,
 ): Tensor<A> {
+  checkOptions("batchNorm", options, { epsilon: true, momentum: true, updates: true });
   const { epsilon = 1e-5 } = options;
   const [weight, bias] = [p.parameter("weight", [channel], ones), p.parameter("bias", [channel], zeros)];
   if (p.training) {
@@ -54,8 +56,8 @@ export function batchNorm<A extends string, C extends A>(
     const over = others.map((a) => a.name);
     return typed<A>(ops.layerNorm(x, weight, bias, over, epsilon)); // the norm of each channel over all else
   }
-  const center = p.parameter("running_mean", [channel], zeros);
-  const variance = p.parameter("running_var", [channel], ones);
+  const center = p.parameter("running_mean", [channel], zeros, { buffer: true });
+  const variance = p.parameter("running_var", [channel], ones, { buffer: true });
   const factor = mul(weight, rsqrt(add(variance, epsilon)));
   return typed<A>(add(mul(sub(x, center), factor), bias));
 }

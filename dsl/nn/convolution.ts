@@ -1,8 +1,24 @@
 /** Convolutions and poolings over maps, as contractions and reductions of windows. */
 import { type Distribution, divideDims, truncatedNormal, UsageError, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
-import { type AnyTensor, add, contract, merge, pad, reduceMax, split, type Tensor, typed, window } from "../tensor.ts";
+import {
+  type AnyTensor,
+  add,
+  broadcast,
+  constant,
+  contract,
+  div,
+  mean,
+  merge,
+  pad,
+  reduceMax,
+  split,
+  type Tensor,
+  typed,
+  window,
+} from "../tensor.ts";
 import { axisOf } from "./axes.ts";
 import { linear } from "./linear.ts";
 
@@ -29,6 +45,16 @@ export interface ConvolutionOptions {
   readonly bias?: boolean;
   readonly init?: Distribution;
 }
+
+const convolutionOptions = {
+  kernel: true,
+  stride: true,
+  dilation: true,
+  padding: true,
+  groups: true,
+  bias: true,
+  init: true,
+} as const;
 
 /** Kernel, stride, dilation and zeros along one side of the map. */
 function alongSide({ kernel, stride = 1, dilation = 1, padding }: ConvolutionOptions, side: 0 | 1) {
@@ -64,6 +90,7 @@ export function convolution<A extends string, F extends A, T extends string>(
   to: Axis<T>,
   options: ConvolutionOptions,
 ): FeatureMap<Exclude<A, F> | T> {
+  checkOptions("convolution", options, convolutionOptions);
   const { bias = true, init = truncatedNormal(0.02), groups = 1 } = options;
   const { windows, kernels } = windowsOf(x, options);
   if (groups === 1) return typed(linear<string, string, string>(p, windows, [...kernels, from], [to], { bias, init }));
@@ -109,14 +136,36 @@ export interface PoolingOptions extends Pick<ConvolutionOptions, "kernel" | "pad
   readonly stride?: PerSide;
 }
 
+const poolingOptions = { kernel: true, padding: true, stride: true } as const;
+
 /** The largest value of each window; what lies around the map takes no part. x [..., row, column] -> [..., row, column] */
 export function maxPool<A extends string>(x: FeatureMap<A>, options: PoolingOptions): FeatureMap<A> {
+  checkOptions("maxPool", options, poolingOptions);
   const { windows, kernels } = windowsOf(
     x,
     { stride: options.kernel, padding: 0, ...options },
     Number.NEGATIVE_INFINITY,
   );
   return typed(reduceMax(windows, kernels));
+}
+
+export interface AveragePoolingOptions extends PoolingOptions {
+  /** Whether the zeros around the map count as places of a window, as in PyTorch; default true. */
+  readonly countPadding?: boolean;
+}
+
+/** The mean of each window: torch.nn.AvgPool2d, but for `ceil_mode`. x [..., row, column] -> [..., row, column] */
+export function averagePool<A extends string>(x: FeatureMap<A>, options: AveragePoolingOptions): FeatureMap<A> {
+  checkOptions("averagePool", options, { ...poolingOptions, countPadding: true });
+  const { countPadding = true, ...pooling } = options;
+  const placed = { stride: options.kernel, padding: 0, ...pooling };
+  const meanOf = (map: AnyTensor): AnyTensor => {
+    const { windows, kernels } = windowsOf(map, placed);
+    return mean(windows, kernels);
+  };
+  if (countPadding) return typed(meanOf(x));
+  const sides = [axisOf(x, "row"), axisOf(x, "column")];
+  return typed(div(meanOf(x), meanOf(broadcast(constant(1), sides)))); // by the share of a window that is on the map
 }
 
 /** Max pooling of 2 × 2 places with stride 2; an odd last row or column is left out. x [..., row, column] -> half of each */

@@ -1,9 +1,10 @@
 /** Embeddings: of token ids, and of image patches. */
-import { normal } from "../../compiler/index.ts";
+import { type Dim, divideDims, normal, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, gather, merge, split, type Tensor, typed } from "../tensor.ts";
-import { linear } from "./linear.ts";
+import { type LinearOptions, linear } from "./linear.ts";
 
 /** Rows of a learned table. ids i32 [...] -> [..., embed]. Parameter `weight` [vocab, embed]. */
 export const embedding = <A extends string, E extends string>(
@@ -23,17 +24,19 @@ export interface ImageAxes {
   readonly column: Axis<"column">;
 }
 
-/** The axes of a square RGB image of `size` pixels. */
-export const imageAxes = (size: number, channels = 3): ImageAxes => ({
-  channel: axis("channel", channels),
-  row: axis("row", size),
-  column: axis("column", size),
-});
+const isPair = (size: Dim | readonly [Dim, Dim]): size is readonly [Dim, Dim] => Array.isArray(size);
+
+/** The axes of an RGB image: square of `size` pixels, or of these rows and columns. Sizes may be symbols. */
+export function imageAxes(size: Dim | readonly [rows: Dim, columns: Dim], channels = 3): ImageAxes {
+  const [rows, columns] = isPair(size) ? size : ([size, size] as const);
+  return { channel: axis("channel", channels), row: axis("row", rows), column: axis("column", columns) };
+}
 
 /**
  * Non-overlapping patches, each mapped linearly: a convolution with stride = kernel. Dosovitskiy et al. 2021, equation 1.
  * image [..., channel, row, column] -> [..., patch, embed], patches row by row.
- * Parameters `weight` [embed, channel, patch_row, patch_column] and `bias` [embed].
+ * Parameters `weight` [embed, channel, patch_row, patch_column] and `bias` [embed]. Open sizes are multiples of the patch:
+ * imageAxes([mulDims(symbol("rows"), 14), ...]).
  */
 export function patchEmbedding<A extends string, E extends string, P extends string>(
   p: Params,
@@ -42,11 +45,21 @@ export function patchEmbedding<A extends string, E extends string, P extends str
   patchSize: number,
   embed: Axis<E>,
   patch: Axis<P>,
+  options: LinearOptions = {},
 ): Tensor<A | E | P> {
-  const [rows, columns] = [axes.row, axes.column].map((a) => (a.size as number) / patchSize);
+  checkOptions("patchEmbedding", options, { bias: true, init: true });
+  const [rows, columns] = [axes.row, axes.column].map((a) => patchesAlong(a, patchSize));
   const [inRow, inColumn] = [axis("patch_row", patchSize), axis("patch_column", patchSize)];
   const [gridRow, gridColumn] = [axis("grid_row", rows!), axis("grid_column", columns!)];
   const cut: AnyTensor = split(split(image, axes.row, [gridRow, inRow]), axes.column, [gridColumn, inColumn]);
-  const mapped: AnyTensor = linear(p, cut, [axes.channel, inRow, inColumn], [embed]);
+  const mapped: AnyTensor = linear(p, cut, [axes.channel, inRow, inColumn], [embed], options);
   return typed<A | E | P>(merge(mapped, [gridRow, gridColumn], patch));
+}
+
+function patchesAlong(side: Axis, patch: number): Dim {
+  const count = divideDims(side.size, patch);
+  if (count !== undefined) return count;
+  throw new UsageError(
+    `axis "${side.name}" of ${side.size} pixels cannot be filled with patches of ${patch}: make it a multiple`,
+  );
 }

@@ -2,6 +2,7 @@
 import { type Distribution, truncatedNormal, zeros } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { downInit, downName, type LowRank, upInit, upName } from "../lora.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, add, contract, rename, scale, type Tensor, typed } from "../tensor.ts";
 
@@ -30,6 +31,7 @@ export function linear<A extends string, F extends A, T extends string>(
   to: readonly Axis<T>[],
   options: LinearOptions = {},
 ): Tensor<Exclude<A, F> | T> {
+  checkOptions("linear", options, { bias: true, init: true });
   const fresh = to.map(
     (t) => (x.type.axes.some((a) => a.name === t.name) ? axis(`${t.name}_out`, t.size) : t) as Axis<T>,
   );

@@ -1,30 +1,57 @@
 /** Feed-forward blocks. */
 import type { Axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
 import { type AnyTensor, gelu, mul, silu, type Tensor, typed } from "../tensor.ts";
 import { type LinearOptions, linear } from "./linear.ts";
 
-/** fc2(gelu(fc1 x)) with the exact GELU. x [..., embed] -> [..., embed]. */
-export const geluMlp = <A extends string, E extends A, H extends string>(
+/** A function of each element: `gelu`, `geluTanh`, `quickGelu`, `silu`, `relu`, or one of one's own. */
+export type Activation = (x: AnyTensor) => AnyTensor;
+
+export interface MlpOptions extends LinearOptions {
+  /** Between the two layers; default the exact GELU. */
+  readonly activation?: Activation;
+}
+
+const known = { activation: true, bias: true, init: true } as const;
+
+/** fc2(activation(fc1 x)). x [..., embed] -> [..., embed]. */
+export const mlp = <A extends string, E extends A, H extends string>(
   p: Params,
   x: Tensor<A>,
   embed: Axis<E>,
   hidden: Axis<H>,
-  options: LinearOptions = {},
+  options: MlpOptions = {},
 ): Tensor<A> => {
-  const inner: AnyTensor = gelu(linear(p.scope("fc1"), x, [embed], [hidden], options));
-  return typed<A>(linear(p.scope("fc2"), inner, [hidden], [embed], options));
+  checkOptions("mlp", options, known);
+  const { activation = gelu as Activation, ...layer } = options;
+  const inner: AnyTensor = activation(linear(p.scope("fc1"), x, [embed], [hidden], layer));
+  return typed<A>(linear(p.scope("fc2"), inner, [hidden], [embed], layer));
+};
+
+/** fc2(gelu(fc1 x)) with the exact GELU. x [..., embed] -> [..., embed]. */
+export const geluMlp = mlp;
+
+export interface GatedMlpOptions extends LinearOptions {
+  /** Of the gate; default SiLU, which makes it SwiGLU. */
+  readonly activation?: Activation;
+}
+
+/** down(activation(gate x) · up x), by default without biases. Shazeer 2020, arXiv:2002.05202. x [..., embed] -> [..., embed]. */
+export const gatedMlp = <A extends string, E extends A, H extends string>(
+  p: Params,
+  x: Tensor<A>,
+  embed: Axis<E>,
+  hidden: Axis<H>,
+  options: GatedMlpOptions = {},
+): Tensor<A> => {
+  checkOptions("gatedMlp", options, known);
+  const { activation = silu as Activation, bias = false, ...layer } = options;
+  const gate = linear(p.scope("gate_proj"), x, [embed], [hidden], { bias, ...layer });
+  const up = linear(p.scope("up_proj"), x, [embed], [hidden], { bias, ...layer });
+  const inner: AnyTensor = mul(activation(gate), up);
+  return typed<A>(linear(p.scope("down_proj"), inner, [hidden], [embed], { bias, ...layer }));
 };
 
 /** down(silu(gate x) · up x), without biases. Shazeer 2020, arXiv:2002.05202, equation 6. */
-export const swiGlu = <A extends string, E extends A, H extends string>(
-  p: Params,
-  x: Tensor<A>,
-  embed: Axis<E>,
-  hidden: Axis<H>,
-): Tensor<A> => {
-  const gate = linear(p.scope("gate_proj"), x, [embed], [hidden], { bias: false });
-  const up = linear(p.scope("up_proj"), x, [embed], [hidden], { bias: false });
-  const inner: AnyTensor = mul(silu(gate), up);
-  return typed<A>(linear(p.scope("down_proj"), inner, [hidden], [embed], { bias: false }));
-};
+export const swiGlu = gatedMlp;

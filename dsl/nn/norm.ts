@@ -1,41 +1,63 @@
 /** Normalization layers with their learned scales. */
 import { ones, ops, zeros } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
-import { type Tensor, typed } from "../tensor.ts";
+import { broadcast, constant, type Tensor, typed } from "../tensor.ts";
 
-/** x / rms(x) · weight over the axes given. Zhang, Sennrich 2019. Parameter `weight` [over...]. */
-export const rmsNorm = <A extends string, K extends A>(
+export interface RmsNormOptions {
+  /** Default 1e-6. */
+  readonly epsilon?: number;
+  /** False leaves the learned scale out. */
+  readonly scale?: boolean;
+}
+
+export interface LayerNormOptions {
+  /** Default 1e-5. */
+  readonly epsilon?: number;
+  /** False leaves the learned scale out, and the bias with it unless that is asked for. */
+  readonly scale?: boolean;
+  /** False leaves the learned bias out. */
+  readonly bias?: boolean;
+}
+
+const namesOf = (over: readonly Axis[]): string[] => over.map((a) => a.name);
+
+/** What a norm computes with where nothing is learned. */
+const fixed = <K extends string>(value: number, over: readonly Axis<K>[]): Tensor<K> =>
+  broadcast(constant(value), over);
+
+/**
+ * x / rms(x) · weight over the axes given. Zhang, Sennrich 2019. Parameter `weight` [over...]. A number instead of options
+ * is the epsilon.
+ */
+export function rmsNorm<A extends string, K extends A>(
   p: Params,
   x: Tensor<A>,
   over: readonly Axis<K>[],
-  epsilon = 1e-6,
-): Tensor<A> =>
-  typed(
-    ops.rmsNorm(
-      x,
-      p.parameter("weight", over, ones),
-      over.map((a) => a.name),
-      epsilon,
-    ),
-  );
+  options: number | RmsNormOptions = {},
+): Tensor<A> {
+  const given = typeof options === "number" ? { epsilon: options } : options;
+  checkOptions("rmsNorm", given, { epsilon: true, scale: true });
+  const { epsilon = 1e-6, scale = true } = given;
+  const weight = scale ? p.parameter("weight", over, ones) : fixed(1, over);
+  return typed(ops.rmsNorm(x, weight, namesOf(over), epsilon));
+}
 
-/** (x − mean) / std · weight + bias over the axes given. Ba et al. 2016. Parameters `weight`, `bias` [over...]. */
+/**
+ * (x − mean) / std · weight + bias over the axes given. Ba et al. 2016. Parameters `weight`, `bias` [over...]. A number
+ * instead of options is the epsilon.
+ */
 export function layerNorm<A extends string, K extends A>(
   p: Params,
   x: Tensor<A>,
   over: readonly Axis<K>[],
-  epsilon = 1e-5,
+  options: number | LayerNormOptions = {},
 ): Tensor<A> {
-  const weight = p.parameter("weight", over, ones);
-  const bias = p.parameter("bias", over, zeros);
-  return typed(
-    ops.layerNorm(
-      x,
-      weight,
-      bias,
-      over.map((a) => a.name),
-      epsilon,
-    ),
-  );
+  const given = typeof options === "number" ? { epsilon: options } : options;
+  checkOptions("layerNorm", given, { epsilon: true, scale: true, bias: true });
+  const { epsilon = 1e-5, scale = true, bias = scale } = given;
+  const weight = scale ? p.parameter("weight", over, ones) : fixed(1, over);
+  const shift = bias ? p.parameter("bias", over, zeros) : fixed(0, over);
+  return typed(ops.layerNorm(x, weight, shift, namesOf(over), epsilon));
 }

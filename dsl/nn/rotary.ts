@@ -1,6 +1,7 @@
-/** Rotary position embedding. */
-import { UsageError } from "../../compiler/index.ts";
+/** Rotary position embedding: pairs of elements are turned by an angle that grows with the position. */
+import { type Dim, ops, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
+import { checkOptions } from "../options.ts";
 import {
   type AnyTensor,
   add,
@@ -9,43 +10,138 @@ import {
   concat,
   cos,
   exp,
+  idiv,
   iota,
   merge,
+  mod,
   mul,
   scale,
   sin,
   split,
   sub,
   type Tensor,
+  table,
+  typed,
 } from "../tensor.ts";
 
 /**
- * Rotates pairs of x's `dim` axis by position · base^(−2i/dim), in the half-split layout of LLaMA ("rotate_half"):
- * element i is paired with element i + dim/2. Su et al. 2021, arXiv:2104.09864, section 3.2.2.
- * x [..., token, dim], position i32 [token] or [batch, token] -> as x.
+ * How models are made to read longer texts than they were trained on. "linear": positions are divided by `factor` (Chen et
+ * al. 2023, arXiv:2306.15595). "llama3": only of pairs that turn slowly, less than `low` times in `context` tokens; those
+ * that turn more than `high` times are left, and between them is a ramp (LLaMA 3.1).
+ */
+export type RotaryScaling =
+  | { readonly type: "linear"; readonly factor: number }
+  | {
+      readonly type: "llama3";
+      readonly factor: number;
+      readonly low: number;
+      readonly high: number;
+      readonly context: number;
+    };
+
+export interface RotaryOptions {
+  /** Default 10000. */
+  readonly base?: number;
+  readonly scaling?: RotaryScaling;
+  /**
+   * Which elements are a pair: "half" is i and i + dim/2, as LLaMA has it ("rotate_half"); "interleaved" is 2i and 2i + 1, as
+   * in the paper, GPT-J and EVA-02. Default "half".
+   */
+  readonly pairs?: "half" | "interleaved";
+}
+
+/**
+ * Turns pairs of x's `dim` axis by position · base^(−2i/dim). Su et al. 2021, arXiv:2104.09864, section 3.2.2. A number
+ * instead of options is the base. x [..., token, dim], position [token] or [batch, token], i32 or f32 -> as x.
  */
 export function rotary<A extends string, P extends A, D extends A>(
   x: Tensor<A>,
   position: Tensor<P>,
   dim: Axis<D>,
-  base = 10000,
+  options: number | RotaryOptions = {},
 ): Tensor<A> {
-  const half = (dim.size as number) / 2;
-  if (!Number.isInteger(half))
-    throw new UsageError(`rotary positions turn pairs, but axis "${dim.name}" has ${dim.size} elements: make it even`);
-  const [side, pair] = [axis(`${dim.name}_side`, 2), axis(`${dim.name}_pair`, half)];
-  const frequency = exp(scale(cast(iota(pair), "f32"), -Math.log(base) / half));
-  const angle: AnyTensor = mul(cast(position, "f32"), frequency);
-  const halves: AnyTensor = split(x, dim, [side, pair]);
-  const [low, high]: readonly AnyTensor[] = [at(halves, side, 0), at(halves, side, 1)];
-  const first = sub(mul(low!, cos(angle)), mul(high!, sin(angle)));
-  const second = add(mul(high!, cos(angle)), mul(low!, sin(angle)));
-  return stack(first, second, side, pair, dim);
+  const given = typeof options === "number" ? { base: options } : options;
+  checkOptions("rotary", given, { base: true, scaling: true, pairs: true });
+  const count = pairsOf(dim, 2);
+  const pair = axis(`${dim.name}_pair`, count);
+  return turn(x, mul(cast(position, "f32"), frequencies(pair, count, given)), dim, pair, given.pairs);
 }
 
-/** Two halves as one axis again. */
-function stack(a: AnyTensor, b: AnyTensor, side: Axis, pair: Axis, dim: Axis): AnyTensor {
+/**
+ * Rotary positions of a grid: the first half of the pairs is turned by the row, the second by the column, each as `rotary`
+ * would an axis half as wide. As EVA-02 has it with interleaved pairs, DINOv3 and Qwen2-VL with halves.
+ * x [..., token, dim], row and column [token] or [batch, token], i32 or f32 -> as x.
+ */
+export function rotaryGrid<A extends string, P extends A, D extends A>(
+  x: Tensor<A>,
+  { row, column }: { readonly row: Tensor<P>; readonly column: Tensor<P> },
+  dim: Axis<D>,
+  options: RotaryOptions = {},
+): Tensor<A> {
+  checkOptions("rotaryGrid", options, { base: true, scaling: true, pairs: true });
+  const each = pairsOf(dim, 4);
+  const half = axis(`${dim.name}_pair`, each);
+  const frequency = frequencies(half, each, options);
+  const angles: AnyTensor[] = [row, column].map((position) => mul(cast(position, "f32"), frequency));
+  const pair = axis(half.name, 2 * each);
+  return turn(x, concat(angles, pair), dim, pair, options.pairs);
+}
+
+/** Row and column of each patch of a grid, row by row; sizes may be symbols. i32 [patch] each. */
+export function gridPositions<P extends string>(
+  patch: Axis<P>,
+  columns: Dim,
+): { readonly row: Tensor<P>; readonly column: Tensor<P> } {
+  const wide: Tensor<never> = typed(ops.sizeOf(columns, "i32"));
+  return { row: idiv(iota(patch), wide), column: mod(iota(patch), wide) };
+}
+
+/** Pairs of an axis, or of each of its halves. */
+function pairsOf(dim: Axis, elements: 2 | 4): number {
+  const pairs = (dim.size as number) / elements;
+  if (Number.isInteger(pairs)) return pairs;
+  const needed = elements === 2 ? "turn pairs" : "of a grid turn pairs by row and as many by column";
+  throw new UsageError(
+    `rotary positions ${needed}, but axis "${dim.name}" has ${dim.size} elements: make it ${elements === 2 ? "even" : "a multiple of 4"}`,
+  );
+}
+
+/** The angle from one position to the next, in radians: f32 [pair] */
+function frequencies(pair: Axis, count: number, { base = 10000, scaling }: RotaryOptions): AnyTensor {
+  if (!scaling) return exp(scale(cast(iota(pair), "f32"), -Math.log(base) / count));
+  const plain = Array.from({ length: count }, (_, i) => base ** (-i / count));
+  return table(plain.map(scaledBy(scaling)), [pair]);
+}
+
+function scaledBy(scaling: RotaryScaling): (frequency: number) => number {
+  if (scaling.type === "linear") return (frequency) => frequency / scaling.factor;
+  if (scaling.type !== "llama3")
+    throw new UsageError(`rotary has no scaling "${(scaling as { type: string }).type}": linear and llama3 are known`);
+  const { factor, low, high, context } = scaling;
+  return (frequency) => {
+    const turns = (context * frequency) / (2 * Math.PI);
+    const kept = Math.min(1, Math.max(0, (turns - low) / (high - low)));
+    return frequency * (kept + (1 - kept) / factor);
+  };
+}
+
+/** Each pair turned by its angle [..., pair]. */
+function turn<A extends string>(
+  x: Tensor<A>,
+  angle: AnyTensor,
+  dim: Axis,
+  pair: Axis,
+  pairs: "half" | "interleaved" = "half",
+): Tensor<A> {
+  if (pairs !== "half" && pairs !== "interleaved")
+    throw new UsageError(`rotary pairs are "half" or "interleaved", not ${JSON.stringify(pairs)}`);
+  const side = axis(`${dim.name}_side`, 2);
+  const order = pairs === "half" ? [side, pair] : [pair, side];
+  const both: AnyTensor = split(x as AnyTensor, dim, order);
+  const [low, high]: readonly AnyTensor[] = [at(both, side, 0), at(both, side, 1)];
+  const first = sub(mul(low!, cos(angle)), mul(high!, sin(angle)));
+  const second = add(mul(high!, cos(angle)), mul(low!, sin(angle)));
   const one = axis(side.name, 1);
-  const lift = (x: AnyTensor): AnyTensor => split(x, pair, [one, pair]);
-  return merge(concat([lift(a), lift(b)], side), [side, pair], dim);
+  const lift = (y: AnyTensor): AnyTensor => split(y, pair, pairs === "half" ? [one, pair] : [pair, one]);
+  return typed<A>(merge(concat([lift(first), lift(second)], side), order, dim));
 }

@@ -110,6 +110,8 @@ export function sumsOf({ gradients, figures }: Batch, axes: readonly Axis<"arena
 export interface Accumulate {
   readonly count: number;
   readonly cut?: SampleCut;
+  /** True where the loss is a mean over samples: micro-batches then count alike, whatever weight it is given. */
+  readonly isAlike?: boolean;
 }
 
 /**
@@ -120,16 +122,23 @@ export function accumulateOf(
   { name, accumulate = 1 }: { readonly name: string; readonly accumulate?: number },
   loss: Node,
   told: readonly Node[],
-  isWeighed: boolean,
+  { isWeighed, isApart }: { readonly isWeighed: boolean; readonly isApart: boolean },
 ): Accumulate {
   if (!Number.isSafeInteger(accumulate) || accumulate < 1)
     throw new UsageError(`stage "${name}": accumulate is a whole number, at least 1, not ${accumulate}`);
   if (accumulate === 1) return { count: 1 };
   const found = noSampleMean(loss, samples);
-  if (!found || (found.why === "weighs" && isWeighed)) return { count: accumulate };
+  if (!found) return { count: accumulate, isAlike: true };
   const refused = (reason: string) =>
     new UsageError(`stage "${name}": accumulate is ${accumulate}, but its loss ${reason}`);
   const place = placeOf(found.node);
+  if (isWeighed && found.why === "weighs") {
+    if (!found.alike) return { count: accumulate };
+    throw refused(
+      `adds a mean over samples (${placeOf(found.alike)}) to one that counts by its weight (${place}): micro-batches cannot count by both. Take both means over the same, or leave accumulate at 1`,
+    );
+  }
+  if (isWeighed && found.why === "mixes" && isApart) return { count: accumulate };
   if (found.why === "mixes") {
     const cut = sampleCut(told, samples);
     if ("features" in cut) return { count: accumulate, cut };

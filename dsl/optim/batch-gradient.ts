@@ -14,6 +14,8 @@ export interface Traced {
   /** States that the step keeps besides. */
   readonly kept: readonly Stored[];
   readonly trained: readonly Node[];
+  /** Whether samples of two micro-batches never meet. */
+  readonly apart?: boolean;
 }
 
 /** How nodes of the model become those of a step. */

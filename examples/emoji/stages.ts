@@ -137,6 +137,6 @@ const answeringCheckpoints: CheckpointFamily = {
     ...internvlCheckpoints.places(parameters),
     ...ownLayout({ inputs: parameters })
       .filter(({ name }) => /^(model\.(?!mm_projector)|lm_head\.)/.test(name))
-      .map((place) => ({ ...place, name: `qllama.${place.name}` })),
+      .map((place) => [{ ...place, name: `qllama.${place.name}` }]),
   ],
 };

@@ -2,14 +2,17 @@
 import {
   axis,
   axisOf,
+  type CaptionMode,
+  type ChatTemplate,
+  type CompareMode,
   type Config,
   defineModel,
   input,
   type Model,
-  type ModelCheckpoints,
   type StageRecipe,
   type TokenRun,
   transpose,
+  under,
 } from "../../dsl/index.ts";
 import {
   type ChatConfig,
@@ -23,6 +26,8 @@ import {
   vicuna13b,
   visualTokenCount,
 } from "./chat.ts";
+import { chatTemplates, internlmTemplate, vicunaTemplate } from "./chat-templates.ts";
+import { features, listed, ofVision, paper, preprocessing, states } from "./common-records.ts";
 import {
   type ContrastiveConfig,
   idsInput,
@@ -42,9 +47,8 @@ import {
   qllamaStep,
 } from "./decoding.ts";
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
-import { internvlCheckpoints } from "./inheritance.ts";
+import { familyCheckpoints } from "./inheritance.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
-import type { TensorRule } from "./layout.ts";
 import { languageHead, llama, type TextConfig, textAxes } from "./llama.ts";
 import {
   chatMacs,
@@ -58,7 +62,6 @@ import {
 } from "./macs.ts";
 import { probeTuning, segmentationTuning } from "./perception-stages.ts";
 import { linearProbe, type ProbeConfig, probe } from "./probes.ts";
-import { sizedByPublished, writePublishedConfig } from "./published-model.ts";
 import { type QllamaConfig, qllama, qllama8b } from "./qllama.ts";
 import { type SegmentationConfig, segment, segmentationLinear, segmentationUperNet } from "./segmentation.ts";
 import {
@@ -70,6 +73,7 @@ import {
   segmentationSettings,
   visionSettings,
 } from "./setting-rules.ts";
+import { cleanCaption, contrastivePrefix } from "./stage-data.ts";
 import { patchSteps, querySteps, retrievalTuning, stageOne, stageOneAlone, stageOneFull, stageTwo } from "./stages.ts";
 import {
   causalRules,
@@ -81,40 +85,21 @@ import {
   visionRules,
 } from "./weights.ts";
 
-/** A model with what commands need beside its graph. */
-export interface Bundled<C extends Config = Config> {
-  readonly model: Model<C>;
-  /** Where its parameters lie in published checkpoints. */
-  readonly rules: readonly TensorRule[];
-  /** Multiply-accumulates of one sample as the paper counts them. */
-  readonly paperMacs: (c: C) => number;
-}
-
-const bundle = <C extends Config>(b: Bundled<C>): Bundled => b as unknown as Bundled;
-
-/** What all of the family know of checkpoints. */
-const familyCheckpoints = <C extends Config>(): ModelCheckpoints<C> =>
-  ({
-    ...internvlCheckpoints,
-    writeConfig: writePublishedConfig,
-    sized: sizedByPublished,
-  }) as unknown as ModelCheckpoints<C>;
-
 const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
 
 const encoder = (name: string, summary: string, config: VisionConfig) =>
-  bundle<VisionConfig>({
-    model: defineModel({
-      name,
-      summary,
-      config,
-      rules: visionSettings,
-      checkpoints: familyCheckpoints(),
-      build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
-    }),
-    rules: visionRules,
-    paperMacs: (c) => visionMacs(c),
+  defineModel<VisionConfig>({
+    name,
+    summary,
+    config,
+    rules: visionSettings,
+    checkpoints: familyCheckpoints(name, visionRules, under("", "vision_model", visionRules)),
+    paper: paper((c) => visionMacs(c)),
+    preprocessing,
+    modes: { features },
+    build: (p, c) => ({ features: internvit(p, pixelsInput(c), c).at(-1)! }),
+    graphs: { states: states("", (c) => c) },
   });
 
 /** InternViT alone: the features of all tokens after the last block. */
@@ -127,31 +112,39 @@ export const internvitModels = [
 ];
 
 /** A language model by itself: the scores of the next token at every place. */
-const languageModel = (name: string, title: string, config: TextConfig) =>
-  bundle<TextConfig>({
-    model: defineModel({
-      name,
-      summary: `${title}: scores of the next token`,
-      config,
-      build: (p, c) => {
-        const [a, ids] = [textAxes(c), idsInput(c)];
-        const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
-        return { logits: transpose(logits, [a.batch, a.token, a.vocab]) };
-      },
-      graphs: {
-        prefill: { summary: textSummary, build: prefill },
-        decode: { summary: stepSummary, build: decodeStep },
-      },
-    }),
-    rules: causalRules,
-    paperMacs: (c) => decoderMacs(c, c.context, c.context),
+const languageModel = (name: string, title: string, config: TextConfig, template: ChatTemplate) =>
+  defineModel<TextConfig>({
+    name,
+    summary: `${title}: scores of the next token`,
+    config,
+    checkpoints: familyCheckpoints(name, causalRules),
+    paper: paper((c) => decoderMacs(c, c.context, c.context)),
+    modes: {
+      generate: { step: "decode", limit: template.limit },
+      chat: { step: "decode", templates: templatesFrom(template) },
+    },
+    build: (p, c) => {
+      const [a, ids] = [textAxes(c), idsInput(c)];
+      const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
+      return { logits: transpose(logits, [a.batch, a.token, a.vocab]) };
+    },
+    graphs: {
+      prefill: { summary: textSummary, build: prefill },
+      decode: { summary: stepSummary, build: decodeStep },
+    },
   });
+
+/** All that a conversation can be had by, one of them first. */
+const templatesFrom = (first: ChatTemplate): readonly ChatTemplate[] => [
+  first,
+  ...chatTemplates.filter((t) => t !== first),
+];
 
 /** The language models that InternVL-Chat speaks through. */
 const languageModels = [
-  languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b),
-  languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b),
-  languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b),
+  languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b, vicunaTemplate),
+  languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b, vicunaTemplate),
+  languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b, internlmTemplate),
 ];
 
 /** QLLaMA on given features of an image. */
@@ -174,33 +167,33 @@ const encoderOf = (c: QllamaModelConfig): VisionConfig => ({
 const visionInput = (c: QllamaModelConfig): VisionTokens =>
   input("vision", "f32", [axis("batch", "batch"), axis("token", c.visionTokens), axis("embed", c.visionWidth)]);
 
-const qllamaModel = bundle<QllamaModelConfig>({
-  model: defineModel({
-    name: "qllama-8b",
-    summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
-    config: qllamaConfig,
-    rules: qllamaAloneSettings,
-    checkpoints: familyCheckpoints(),
-    build: (p, c) => {
-      const a = textAxes(c);
-      const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
-      const logits = languageHead(p.scope("qllama"), text, a);
-      return {
-        queries: transpose(queries, [a.batch, a.token, a.embed]),
-        logits: transpose(logits, [a.batch, a.token, a.vocab]),
-      };
+const qllamaModel = defineModel<QllamaModelConfig>({
+  name: "qllama-8b",
+  summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
+  config: qllamaConfig,
+  rules: qllamaAloneSettings,
+  checkpoints: familyCheckpoints("qllama-8b", generativeRules),
+  paper: paper((c) => qllamaMacs(c, encoderOf(c), c.context, c.context)),
+  build: (p, c) => {
+    const a = textAxes(c);
+    const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
+    const logits = languageHead(p.scope("qllama"), text, a);
+    return {
+      queries: transpose(queries, [a.batch, a.token, a.embed]),
+      logits: transpose(logits, [a.batch, a.token, a.vocab]),
+    };
+  },
+  graphs: {
+    prefill: {
+      summary: "the queries and a prompt: scores of the next token, keys and values",
+      build: (p, c) => qllamaPrefill(p, visionInput(c), c),
     },
-    graphs: {
-      prefill: {
-        summary: "the queries and a prompt: scores of the next token, keys and values",
-        build: (p, c) => qllamaPrefill(p, visionInput(c), c),
-      },
-      decode: { summary: stepSummary, build: qllamaStep },
-    },
-  }),
-  rules: generativeRules,
-  paperMacs: (c) => qllamaMacs(c, encoderOf(c), c.context, c.context),
+    decode: { summary: stepSummary, build: qllamaStep },
+  },
 });
+
+/** Texts as retrieval compares them: cleaned and with InternVL's prefix. */
+const compare: CompareMode = { prefix: contrastivePrefix(), clean: cleanCaption };
 
 /** Both towers: pixels and ids to unit vectors and the temperature. */
 export const internvlC = defineModel<ContrastiveConfig>({
@@ -209,13 +202,31 @@ export const internvlC = defineModel<ContrastiveConfig>({
   config: internvlCConfig,
   rules: contrastiveSettings,
   stages: { 1: stageOneAlone, "1.1": stageOne, "1.2": stageOneFull },
-  checkpoints: familyCheckpoints(),
+  checkpoints: familyCheckpoints("internvl-c", contrastiveRules),
+  paper: paper(contrastiveMacs),
+  preprocessing,
+  modes: { features, compare },
+  graphs: { states: states("vision_model", ofVision) },
   build: (p, c) => ({
     image: imageEmbedding(p, pixelsInput(c.vision), c),
     text: textEmbedding(p, idsInput(c.text), c),
     scale: logitScale(p),
   }),
 });
+
+/** The positions that QLLaMA has, for its queries, the prompt and what is written. */
+const qllamaLimit = 2048;
+
+/** How InternVL's captions are evaluated. Chen et al. 2023, released code evaluate_caption.py. */
+const caption: CaptionMode<GenerativeConfig> = {
+  begin: "prefill",
+  step: "decode",
+  limit: qllamaLimit,
+  prompt: "English caption:",
+  beams: 5,
+  minTokens: 8,
+  maxTokens: 30,
+};
 
 /** Everything that InternVL-14B does with an image: compare, match, write. */
 export const internvlG = defineModel<GenerativeConfig>({
@@ -224,7 +235,10 @@ export const internvlG = defineModel<GenerativeConfig>({
   config: internvlGConfig,
   rules: generativeSettings,
   stages: { 2: stageTwo, retrieval: retrievalTuning },
-  checkpoints: familyCheckpoints(),
+  checkpoints: familyCheckpoints("internvl-g", generativeRules),
+  paper: paper(generativeMacs),
+  preprocessing,
+  modes: { features, compare, caption },
   build: (p, c) => {
     const [a, pixels] = [textAxes(c.text), pixelsInput(c.vision)];
     const vision = visionTokens(p, pixels, c);
@@ -244,6 +258,7 @@ export const internvlG = defineModel<GenerativeConfig>({
       build: captionPrefill,
     },
     decode: { summary: stepSummary, build: captionStep },
+    states: states("vision_model", ofVision),
   },
 });
 
@@ -252,15 +267,22 @@ type Stages<C extends Config> = NonNullable<Model<C>["stages"]>;
 const imageRun = (c: ChatConfig): TokenRun => ({ id: imageToken, length: visualTokenCount(c) });
 
 /** Path A by the language model, and path B. */
-const chat = <C extends ChatConfig>(name: string, summary: string, config: C, stages: Stages<C>): Bundled =>
-  bundle({
-    model: defineModel<C>({
+const chat = <C extends ChatConfig>(name: string, summary: string, config: C, stages: Stages<C>): Model =>
+  listed(
+    defineModel<C>({
       name,
       summary,
       config,
       rules: chatSettings,
       stages,
-      checkpoints: familyCheckpoints(),
+      checkpoints: familyCheckpoints(name, chatRules),
+      paper: paper(chatMacs),
+      preprocessing,
+      modes: {
+        features,
+        chat: { begin: "prefill", step: "decode", templates: (c) => templatesFrom(templateOf(c.text)) },
+        generate: { step: "decode", limit: (c) => templateOf(c.text).limit },
+      },
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
@@ -278,11 +300,13 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
           build: (p, c) => prefill(p, c.text),
         },
         decode: { summary: stepSummary, build: (p, c) => decodeStep(p, c.text) },
+        states: states("vision_model", ofVision),
       },
     }),
-    rules: chatRules,
-    paperMacs: chatMacs,
-  });
+  );
+
+/** InternLM's template where attention has biases, as only InternLM's has, else Vicuna's. */
+const templateOf = (text: TextConfig): ChatTemplate => (text.attentionBias ? internlmTemplate : vicunaTemplate);
 
 const [glue, glueAndDecoder] = patchSteps as [StageRecipe<ChatConfig>, StageRecipe<ChatConfig>];
 
@@ -310,46 +334,45 @@ const queries = (llm: string, title: string, text: TextConfig) =>
   );
 
 /** Perception: classes of a picture, and of its places. */
-const probeModel = bundle<ProbeConfig>({
-  model: defineModel({
-    name: "internvit-6b-probe",
-    summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
-    config: linearProbe,
-    rules: probeSettings,
-    stages: { probe: probeTuning },
-    checkpoints: familyCheckpoints(),
-    build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
-  }),
-  rules: probeRules,
-  paperMacs: probeMacs,
+const probeModel = defineModel<ProbeConfig>({
+  name: "internvit-6b-probe",
+  summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
+  config: linearProbe,
+  rules: probeSettings,
+  stages: { probe: probeTuning },
+  checkpoints: familyCheckpoints("internvit-6b-probe", probeRules),
+  paper: paper(probeMacs),
+  preprocessing,
+  modes: { features },
+  graphs: { states: states("vision_model", ofVision) },
+  build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
 });
 
 const segmenter = (name: string, summary: string, config: SegmentationConfig, stages: Stages<SegmentationConfig>) =>
-  bundle<SegmentationConfig>({
-    model: defineModel({
-      name,
-      summary,
-      config,
-      rules: segmentationSettings,
-      stages,
-      checkpoints: familyCheckpoints(),
-      build: (p, c) => {
-        const { scores } = segment(p, pixelsInput(c.vision), c);
-        const axes = ["batch", "class", "row", "column"] as const;
-        return {
-          scores: transpose(
-            scores,
-            axes.map((a) => axisOf(scores, a)),
-          ),
-        };
-      },
-    }),
-    rules: segmentationRules,
-    paperMacs: segmentationMacs,
+  defineModel<SegmentationConfig>({
+    name,
+    summary,
+    config,
+    rules: segmentationSettings,
+    stages,
+    checkpoints: familyCheckpoints(name, segmentationRules),
+    paper: paper(segmentationMacs),
+    preprocessing,
+    modes: { features },
+    graphs: { states: states("vision_model", ofVision) },
+    build: (p, c) => {
+      const { scores } = segment(p, pixelsInput(c.vision), c);
+      const axes = ["batch", "class", "row", "column"] as const;
+      return {
+        scores: transpose(
+          scores,
+          axes.map((a) => axisOf(scores, a)),
+        ),
+      };
+    },
   });
 
-const perceptionModels = [
-  probeModel,
+const segmenters = [
   segmenter(
     "internvit-6b-segmentation",
     "InternViT-6B's 45th block with a linear head for the 150 classes of ADE20K",
@@ -368,16 +391,17 @@ const perceptionModels = [
 ];
 
 /** All of the family. */
-export const internvlFamily: readonly Bundled[] = [
-  ...internvitModels,
-  qllamaModel,
-  bundle({ model: internvlC, rules: contrastiveRules, paperMacs: contrastiveMacs }),
-  bundle({ model: internvlG, rules: generativeRules, paperMacs: generativeMacs }),
+export const internvlFamily: readonly Model[] = [
+  ...internvitModels.map(listed),
+  listed(qllamaModel),
+  listed(internvlC),
+  listed(internvlG),
   patches("vicuna-7b", "Vicuna-7B", vicuna7b),
   queries("vicuna-7b", "Vicuna-7B", vicuna7b),
   patches("vicuna-13b", "Vicuna-13B", vicuna13b),
   queries("vicuna-13b", "Vicuna-13B", vicuna13b),
   patches("internlm-7b", "InternLM-7B", internlm7b),
-  ...languageModels,
-  ...perceptionModels,
+  ...languageModels.map(listed),
+  listed(probeModel),
+  ...segmenters.map(listed),
 ];

@@ -173,10 +173,13 @@ export const stageThreeLoss = (p: Params, c: ChatConfig, { targets }: StageThree
  * [batch, token]: `conversation`, a number of its own for each in a row; `position`; and `picture`, the place of a token among
  * all tokens of the `perRow` pictures for each row, first those of the first picture, and -1 for words.
  */
-export const packedStageThreeLoss = (p: Params, c: ChatConfig, perRow: number): OneLoss =>
-  answersLoss(p, c, (ids) =>
+export const packedStageThreeLoss = (p: Params, c: ChatConfig, perRow: number): OneLoss => ({
+  ...answersLoss(p, c, (ids) =>
     packedConversations(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perRow)), ids, c),
-  );
+  ),
+  // A row finds its pictures among those of its micro-batch, by numbers that start there.
+  apart: true,
+});
 
 function packedConversations(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig): Decoded {
   const a = textAxes(c.text, axisOf(ids, "token").size);

@@ -4,17 +4,12 @@
  * `attention_mask`, `position_ids`, `past_key_values.N.key`, `present.N.key`. Sizes `tokens` and `past` are open.
  */
 import {
-  and,
-  axis,
-  axisOf,
-  causalMask,
-  type Dim,
-  gt,
-  input,
-  longer,
+  decoderInputs,
+  lastOf,
+  newTokens,
   type Params,
-  slice,
-  symbol,
+  presentOutputs,
+  type Remembered,
   type Tensor,
   transpose,
 } from "../../dsl/index.ts";
@@ -23,12 +18,8 @@ import { visionTokens } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
 import { pixelsInput, type VisionTokens } from "./internvit.ts";
 import {
-  type Context,
   decoder,
-  type Ids,
   languageHead,
-  type Memory,
-  type Remembered,
   type TextAxes,
   type TextConfig,
   type TextTokens,
@@ -40,43 +31,12 @@ import { type QllamaConfig, qllama } from "./qllama.ts";
 /** Named outputs of a model. */
 export type Outputs = Readonly<Record<string, Tensor<"batch" | "token" | "vocab"> | Remembered>>;
 
-/** How many tokens a cache holds. */
-const past = symbol("past");
-
 /** New tokens, their number open. */
-const openAxes = (c: TextConfig): TextAxes => textAxes(c, symbol("tokens"));
-
-const idsOf = (a: TextAxes): Ids => input("input_ids", "i32", [a.batch, a.token]);
-
-/** Positions and the mask as inputs: `attention_mask` i32 [batch, key_token] is 0 at padding. */
-function givenContext(a: TextAxes, past: Dim): Context {
-  const key = longer(axis("key_token", a.token.size), past);
-  const real = gt(input("attention_mask", "i32", [a.batch, key]), 0);
-  const position = input("position_ids", "i32", [a.batch, a.token]);
-  return { position, visible: and(causalMask(a.token, key, past), real), key };
-}
-
-/** What is remembered of earlier tokens, as inputs of each layer. */
-function pastInputs(a: TextAxes, depth: number): Memory[] {
-  const axes = [a.batch, a.heads, axis("key_token", past), a.headDim];
-  const one = (i: number, what: string) => input(`past_key_values.${i}.${what}`, "f32", axes);
-  return Array.from({ length: depth }, (_, i) => ({ key: one(i, "key"), value: one(i, "value") }));
-}
-
-function presentOutputs(memory: readonly Memory[], a: TextAxes): Outputs {
-  const lay = (x: Remembered) => transpose(x, [a.batch, a.heads, axisOf(x, "key_token"), a.headDim]);
-  const named = memory.flatMap(({ key, value }, i) => [
-    [`present.${i}.key`, lay(key)],
-    [`present.${i}.value`, lay(value)],
-  ]);
-  return Object.fromEntries(named);
-}
+const openAxes = (c: TextConfig): TextAxes => textAxes(c, newTokens().size);
 
 /** Scores after the last token alone: hidden [batch, token, embed] -> [batch, token = 1, vocab] */
-function lastLogits(p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> {
-  const token = axisOf(hidden, "token");
-  return scores(p, slice(hidden, token, longer(token, -1).size, 1), a);
-}
+const lastLogits = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
+  scores(p, lastOf<"batch" | "embed">(hidden), a);
 
 const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
   transpose(languageHead(p, hidden, a), [a.batch, a.token, a.vocab]);
@@ -87,24 +47,26 @@ const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "t
  */
 export function decodeStep(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
-  const embedded = tokenEmbedding(p.scope("model"), idsOf(a), a);
-  const { last, memory } = decoder(p.scope("model"), embedded, a, c, givenContext(a, past), pastInputs(a, c.depth));
+  const { ids, context, past } = decoderInputs(a, c.depth, "step");
+  const embedded = tokenEmbedding(p.scope("model"), ids, a);
+  const { last, memory } = decoder(p.scope("model"), embedded, a, c, context, past);
   return { logits: scores(p, last, a), ...presentOutputs(memory, a) };
 }
 
 /** The beginning of a text: `input_ids` -> `logits` after the last token and what is remembered. */
 export function prefill(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
-  const embedded = tokenEmbedding(p.scope("model"), idsOf(a), a);
-  const { last, memory } = decoder(p.scope("model"), embedded, a, c, givenContext(a, 0));
+  const { ids, context } = decoderInputs(a, c.depth, "beginning");
+  const { last, memory } = decoder(p.scope("model"), tokenEmbedding(p.scope("model"), ids, a), a, c, context);
   return { logits: lastLogits(p, last, a), ...presentOutputs(memory, a) };
 }
 
 /** The beginning of a chat: `pixels` and `input_ids` with `imageToken` where the image goes. */
 export function chatPrefill(p: Params, c: ChatConfig): Outputs {
   const a = openAxes(c.text);
-  const embedded = withImage(p, visualTokens(p, pixelsInput(c.vision), c), idsOf(a), c.text);
-  const { last, memory } = decoder(p.scope("model"), embedded, a, c.text, givenContext(a, 0));
+  const { ids, context } = decoderInputs(a, c.text.depth, "beginning");
+  const embedded = withImage(p, visualTokens(p, pixelsInput(c.vision), c), ids, c.text);
+  const { last, memory } = decoder(p.scope("model"), embedded, a, c.text, context);
   return { logits: lastLogits(p, last, a), ...presentOutputs(memory, a) };
 }
 
@@ -114,7 +76,7 @@ export function chatPrefill(p: Params, c: ChatConfig): Outputs {
  */
 export function qllamaPrefill(p: Params, vision: VisionTokens, c: QllamaConfig): Outputs {
   const a = openAxes(c);
-  const { text, memory } = qllama(p, vision, idsOf(a), c, "generative");
+  const { text, memory } = qllama(p, vision, decoderInputs(a, c.depth, "beginning").ids, c, "generative");
   return { logits: lastLogits(p.scope("qllama"), text, a), ...presentOutputs(memory, a) };
 }
 

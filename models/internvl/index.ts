@@ -9,7 +9,6 @@ export * from "./generative.ts";
 export * from "./generative-losses.ts";
 export * from "./inheritance.ts";
 export * from "./internvit.ts";
-export * from "./layout.ts";
 export * from "./llama.ts";
 export * from "./macs.ts";
 export * from "./masking.ts";

@@ -1,40 +1,39 @@
-/** How checkpoints of the InternVL family fit a stage: other names for the same tensors, and positions of another grid. */
-import type { Graph } from "../../dsl/index.ts";
-import type { PublishedTensor } from "./layout.ts";
+/** How checkpoints of the InternVL family fit: other names for the same tensors, and positions of another grid. */
+import {
+  type Config,
+  checkpointFamily,
+  type FitTensor,
+  type ModelCheckpoints,
+  type TensorRule,
+} from "../../dsl/index.ts";
+import { fitPositions } from "./fit-positions.ts";
 import { resizedPositions } from "./positions.ts";
-import { publishedPlaces } from "./weights.ts";
-
-type Parameter = Graph["inputs"][number];
+import { publishedCodec } from "./published-model.ts";
+import { familyRules } from "./weights.ts";
 
 /**
  * Parts that are published alone, without the prefix that they have in a model: InternViT, and the multilingual LLaMA that
- * the text side and QLLaMA begin as. Not taken where a name without its prefix is a parameter of the model itself, as the
- * chat's `model` beside `qllama.model` is.
+ * the text side and QLLaMA begin as.
  */
-const prefixes = ["vision_model.", "qllama."];
+const parts = ["vision_model.", "qllama."];
 
-/** What `inheritWeights` asks of the family. */
-export const internvlCheckpoints = {
-  places(parameters: readonly Parameter[]): PublishedTensor[] {
-    const places = publishedPlaces(parameters);
-    const taken = new Set(places.map((p) => p.name));
-    const alone = places.flatMap((place) => {
-      const prefix = prefixes.find((p) => place.name.startsWith(p));
-      const name = prefix === undefined ? place.name : place.name.slice(prefix.length);
-      return taken.has(name) ? [] : [{ ...place, name }];
-    });
-    return [...places, ...alone];
-  },
-
-  /** Positions are interpolated once, as at another resolution; nothing else can have another shape. */
-  fit(parameter: string, stored: readonly number[], expected: readonly number[]) {
-    if (!/(^|\.)embeddings\.position_embedding$/.test(parameter)) return undefined;
-    const [[tokens = 0, width], [wanted = 0, embed]] = [stored.slice(-2), expected.slice(-2)];
-    const [from, to] = [Math.sqrt(tokens - 1), Math.sqrt(wanted - 1)];
-    if (width !== embed || !Number.isInteger(from) || from < 1) return undefined;
-    return {
-      note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
-      apply: (data: Float32Array) => resizedPositions(data, from, to),
-    };
-  },
+/** Positions are interpolated once, as at another resolution; nothing else can have another shape. */
+const fit: FitTensor = (parameter, stored, expected) => {
+  if (!/(^|\.)embeddings\.position_embedding$/.test(parameter)) return undefined;
+  const [[tokens = 0, width], [wanted = 0, embed]] = [stored.slice(-2), expected.slice(-2)];
+  const [from, to] = [Math.sqrt(tokens - 1), Math.sqrt(wanted - 1)];
+  if (width !== embed || !Number.isInteger(from) || from < 1) return undefined;
+  return {
+    note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
+    apply: (data: Float32Array) => resizedPositions(data, from, to),
+  };
 };
+
+/** What a model of the family knows of checkpoints, by its name and where its parameters lie. */
+export const familyCheckpoints = <C extends Config>(
+  name: string,
+  ...layouts: readonly (readonly TensorRule[])[]
+): ModelCheckpoints<C> => ({ layouts, parts, fit, config: publishedCodec<C>(name), sizedByTensors: fitPositions });
+
+/** What a job of a model that is made of the family's parts goes on from. */
+export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit });

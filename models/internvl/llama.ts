@@ -20,6 +20,7 @@ import {
   ne,
   normal,
   type Params,
+  type RotaryScaling,
   rename,
   rmsNorm,
   rotary,
@@ -33,7 +34,8 @@ import {
 import { headWidth } from "./internvit.ts";
 
 export interface TextConfig {
-  readonly [key: string]: number | string | boolean;
+  /** Besides those below, where they are not as in LLaMA: `rotaryScaling`, and `mlpBias` for biases in the MLP. */
+  readonly [key: string]: number | string | boolean | RotaryScaling;
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
@@ -46,6 +48,12 @@ export interface TextConfig {
   readonly attentionBias: boolean;
   readonly rotaryBase: number;
 }
+
+/** How the positions of a decoder turn its queries and keys. */
+export const rotaryOf = (c: TextConfig): { readonly base: number; readonly scaling?: RotaryScaling } => {
+  const scaling = c.rotaryScaling as RotaryScaling | undefined;
+  return scaling ? { base: c.rotaryBase, scaling } : { base: c.rotaryBase };
+};
 
 /** Multilingual LLaMA-7B (Chinese-LLaMA-Alpaca), the text side of InternVL: 6,885,494,784 parameters with lm_head. */
 export const chineseLlama7b: TextConfig = {
@@ -128,7 +136,7 @@ export function attend(
   const bias = { bias: c.attentionBias };
   const normed = rmsNorm(p.scope("input_layernorm"), x, [a.embed], c.epsilon);
   const project = (name: string) => linear(scope.scope(name), normed, [a.embed], [a.heads, a.headDim], bias);
-  const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, c.rotaryBase);
+  const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, rotaryOf(c));
   const memory: Memory = {
     key: withPast(turned("k_proj"), a.token, key, past?.key),
     value: withPast(project("v_proj"), a.token, key, past?.value),
@@ -141,7 +149,7 @@ export function attend(
 /** The MLP with its norm and residual. */
 export function feedForward(p: Params, x: TextTokens, a: TextAxes, c: TextConfig): TextTokens {
   const normed = rmsNorm(p.scope("post_attention_layernorm"), x, [a.embed], c.epsilon);
-  return add(x, swiGlu(p.scope("mlp"), normed, a.embed, a.hidden));
+  return add(x, swiGlu(p.scope("mlp"), normed, a.embed, a.hidden, { bias: c.mlpBias === true }));
 }
 
 export interface Decoded {

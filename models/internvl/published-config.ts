@@ -1,14 +1,28 @@
 /** The `config.json` files of the published checkpoints, read into our configurations and written from them. */
 import { shown, UsageError } from "../../dsl/index.ts";
 import { type ChatConfig, type ChatQueriesConfig, chatConfig, hasQueries, vicuna7b } from "./chat.ts";
+import {
+  chatFields,
+  checkFields,
+  type Fields,
+  fieldNotes,
+  internvlFields,
+  only,
+  type PublishedConfig,
+  textFields,
+  visionFields,
+} from "./config-fields.ts";
 import { type ContrastiveConfig, internvlCConfig } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
 import { internvit6b, type VisionConfig } from "./internvit.ts";
-import { chineseLlama7b, type TextConfig } from "./llama.ts";
+import { chineseLlama7b, rotaryOf, type TextConfig } from "./llama.ts";
 import { type QllamaConfig, qllama8b } from "./qllama.ts";
+import { readRotary, rotaryNotes, writeRotary } from "./rotary-config.ts";
 
-/** A parsed `config.json`. */
-export type PublishedConfig = Readonly<Record<string, unknown>>;
+export type { PublishedConfig } from "./config-fields.ts";
+
+const [visionWhat, textWhat] = ["the vision config", "the language model's config"];
+const [internvlWhat, chatWhat] = ["the InternVL config", "the chat's config"];
 
 /** Layers that a model may have: more are a damaged file, and would be traced one by one. */
 const mostLayers = 1024;
@@ -30,29 +44,13 @@ function reader(json: PublishedConfig, what: string) {
       throw new UsageError(`${what}: "${key}" is ${value}, a whole number from 1 to ${most} is needed`);
     },
     boolean: (key: string, otherwise?: boolean) => field(key, "boolean", otherwise) as boolean,
-    /** A choice that our models have one way of. */
-    only: (key: string, expected: string | boolean | number) => {
-      const value = json[key];
-      if (value === undefined || value === null || value === expected) return;
-      throw new UsageError(`${what}: "${key}" is ${shown(value)}; only ${JSON.stringify(expected)} is known`);
-    },
-    /** A variation that our models do not have. */
-    absent: (key: string) => {
-      if (json[key] !== undefined && json[key] !== null)
-        throw new UsageError(`${what}: "${key}" is ${shown(json[key])}, which is not known`);
-    },
   };
 }
 
 /** `config.json` of InternViT (model_type intern_vit_6b). */
 export function readVisionConfig(json: PublishedConfig): VisionConfig {
-  const { number, size, only } = reader(json, "the vision config");
-  only("hidden_act", "gelu");
-  only("qk_normalization", true);
-  only("qkv_bias", false);
-  only("num_channels", 3);
-  only("layer_norm_eps", 1e-6);
-  only("norm_type", "rms_norm");
+  checkFields(json, visionFields, visionWhat);
+  const { number, size } = reader(json, visionWhat);
   return {
     ...internvit6b,
     width: size("hidden_size"),
@@ -90,25 +88,28 @@ export const writeVisionConfig = (c: VisionConfig): PublishedConfig => ({
 });
 
 /** `config.json` of LLaMA, Vicuna or InternLM. `context` is left open: it is the reader's choice. */
-export function readTextConfig(json: PublishedConfig): TextConfig {
-  const { number, size, boolean, only, absent } = reader(json, "the language model's config");
-  only("hidden_act", "silu");
-  only("tie_word_embeddings", false);
-  absent("rope_scaling");
+export function readTextConfig(json: PublishedConfig, fields: Fields = textFields): TextConfig {
+  const { number, size, boolean } = reader(json, textWhat);
+  checkFields(json, fields, textWhat);
   const heads = size("num_attention_heads");
-  only("num_key_value_heads", heads);
-  const rope = partOf(json, "rope_parameters");
+  checkFields(json, { num_key_value_heads: only(heads) }, textWhat);
+  const width = size("hidden_size");
+  checkFields(json, { head_dim: only(width / heads) }, textWhat);
+  const { base, scaling } = readRotary(json);
   return {
     ...chineseLlama7b,
-    width: size("hidden_size"),
+    width,
     depth: size("num_hidden_layers", mostLayers),
     heads,
     mlp: size("intermediate_size"),
     vocab: size("vocab_size"),
     context: 0,
     epsilon: number("rms_norm_eps", 1e-6),
-    attentionBias: boolean(json.attention_bias === undefined ? "bias" : "attention_bias", false),
-    rotaryBase: rope ? reader(rope, "rope_parameters").number("rope_theta") : number("rope_theta", 10000),
+    // InternLM has them where it does not say so.
+    attentionBias: boolean(json.attention_bias == null ? "bias" : "attention_bias", json.model_type === "internlm"),
+    rotaryBase: base,
+    ...(scaling && { rotaryScaling: scaling }),
+    ...(boolean("mlp_bias", false) && { mlpBias: true }),
   };
 }
 
@@ -123,11 +124,12 @@ export const writeTextConfig = (c: TextConfig): PublishedConfig => ({
   vocab_size: c.vocab,
   hidden_act: "silu",
   rms_norm_eps: c.epsilon,
-  rope_theta: c.rotaryBase,
+  ...writeRotary(rotaryOf(c)),
   tie_word_embeddings: false,
   bos_token_id: 1,
   eos_token_id: 2,
   ...(c.attentionBias ? { bias: true } : { attention_bias: false }),
+  ...(c.mlpBias === true && { mlp_bias: true }),
 });
 
 /** A record inside a config; undefined where there is none. */
@@ -161,7 +163,8 @@ function readQllamaConfig(json: PublishedConfig, what: string): QllamaConfig {
 
 /** `config.json` of InternVL-14B (model_type internvl). */
 export function readGenerativeConfig(json: PublishedConfig): GenerativeConfig {
-  const what = "the InternVL config";
+  const what = internvlWhat;
+  checkFields(json, internvlFields, what);
   // A checkpoint made at a forced size has its positions stored for that size.
   const vision = atForcedSize(readVisionConfig(requiredPart(json, "vision_config", what)), json);
   return { vision, text: readQllamaConfig(json, what), ...readPooling(json, what) };
@@ -169,7 +172,8 @@ export function readGenerativeConfig(json: PublishedConfig): GenerativeConfig {
 
 /** Of InternVL-14B what InternVL-C has. */
 export function readContrastiveConfig(json: PublishedConfig): ContrastiveConfig {
-  const what = "the InternVL config";
+  const what = internvlWhat;
+  checkFields(json, internvlFields, what);
   const vision = atForcedSize(readVisionConfig(requiredPart(json, "vision_config", what)), json);
   const text = readTextConfig(requiredPart(json, "qllama_config", what));
   return { vision, text: { ...text, context: internvlCConfig.text.context }, ...readPooling(json, what) };
@@ -238,11 +242,9 @@ export const writeChatConfig = (c: ChatConfig): PublishedConfig => ({
  * vision tower, that is InternViT-6B at 336 pixels, or 448 where the tower's name says so, its positions for 224.
  */
 export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesConfig {
-  const what = "the chat's config";
-  const { only, size, number } = reader(json, what);
-  only("mm_vision_select_feature", "patch");
-  only("mm_use_im_start_end", false);
-  const text = { ...readTextConfig(json), context: vicuna7b.context };
+  const what = chatWhat;
+  const { size, number } = reader(json, what);
+  const text = { ...readTextConfig(json, chatFields), context: vicuna7b.context };
   const vision = chatVision(json);
   const features = number("mm_vision_select_layer", chatConfig(text).features);
   if (!Number.isInteger(features) || features >= 0 || features < -vision.depth - 1)
@@ -253,7 +255,7 @@ export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesC
     const qllama = partOf(json, "qllama_config") ? readQllamaConfig(json, what) : qllama8b;
     return { vision, text, features, qllama };
   }
-  only("mm_projector_type", "mlp2x_gelu");
+  checkFields(json, { mm_projector_type: only("mlp2x_gelu", "two_mlp") }, what);
   return { vision, text, features };
 }
 
@@ -264,3 +266,21 @@ function chatVision(json: PublishedConfig): VisionConfig {
   const used = atForcedSize(stored, json);
   return used.image === stored.image ? stored : { ...used, positions: stored.image };
 }
+
+/** What a user should know of a `config.json` that is read: what it says and nothing here obeys. */
+export function publishedConfigNotes(json: PublishedConfig): string[] {
+  const vision = partOf(json, "vision_config");
+  const qllama = partOf(json, "qllama_config");
+  const parts = [
+    ...(vision ? fieldNotes(vision, visionFields, visionWhat) : []),
+    ...(qllama ? textNotes(qllama, textFields) : []),
+  ];
+  if (json.model_type === "intern_vit_6b") return fieldNotes(json, visionFields, visionWhat);
+  if (json.model_type === "internvl") return [...fieldNotes(json, internvlFields, internvlWhat), ...parts];
+  return [...textNotes(json, json.mm_projector_type === undefined ? textFields : chatFields), ...parts];
+}
+
+const textNotes = (json: PublishedConfig, fields: Fields): string[] => [
+  ...fieldNotes(json, { ...fields, num_key_value_heads: "read", head_dim: "read" }, textWhat),
+  ...rotaryNotes(json),
+];

@@ -1,5 +1,5 @@
 /** Which model a published `config.json` describes, and the `config.json` of a model. */
-import { type Config, type Model, shown, UsageError } from "../../dsl/index.ts";
+import { type Config, type ConfigCodec, type Model, shown, UsageError } from "../../dsl/index.ts";
 import { type ChatConfig, vicuna7b } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
@@ -7,6 +7,7 @@ import { internvit6b, isVision, type VisionConfig } from "./internvit.ts";
 import { isText, type TextConfig } from "./llama.ts";
 import {
   type PublishedConfig,
+  publishedConfigNotes,
   readChatConfig,
   readContrastiveConfig,
   readGenerativeConfig,
@@ -88,7 +89,7 @@ export function readPublishedConfig(json: PublishedConfig): PublishedModel {
  * A model's configuration with the sizes of a checkpoint; undefined where the checkpoint is of another kind. InternVL-C is
  * a part of InternVL-G. A model that stops before InternViT's last block (internvit-6b-45) goes on doing so.
  */
-export function withPublishedSizes(model: Model, { kind, config }: PublishedModel): Config | undefined {
+export function withPublishedSizes(model: Pick<Model, "config">, { kind, config }: PublishedModel): Config | undefined {
   const own = kindOf(model.config);
   if (own === "contrastive" && kind === "generative") return withoutQueries(config as unknown as GenerativeConfig);
   if (own !== kind || (own === "chat" && "qllama" in model.config !== "qllama" in config)) return undefined;
@@ -118,7 +119,7 @@ export function publishedModelName({ kind, config }: PublishedModel): string {
 export function sizedByPublished(config: Config, json: PublishedConfig): Config | undefined {
   if (typeof json.model_type !== "string" || !Object.hasOwn(kinds, json.model_type)) return undefined;
   const found = readPublishedConfig(json);
-  const same = withPublishedSizes({ config } as Model, found);
+  const same = withPublishedSizes({ config }, found);
   if (same) return same;
   const { kind } = found;
   const theirs = found.config as Readonly<Record<string, Config>>;
@@ -138,3 +139,19 @@ const withContext = (text: Config, { text: own }: Config): Config => ({ ...text,
 /** The sizes of an encoder for pictures of one's own resolution; positions that are kept are those of the weights. */
 const seenBy = (own: VisionConfig, { width, depth, heads, mlp, patch, layerScale, image }: Config): VisionConfig =>
   ({ ...own, width, depth, heads, mlp, patch, layerScale, positions: own.positions === 0 ? 0 : image }) as VisionConfig;
+
+/** The `config.json` of a model of the family, by the model's name. */
+export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> => ({
+  types: Object.keys(kinds),
+  describes: (json) => publishedModelName(readPublishedConfig(json)) === name,
+  read(json, config) {
+    const published = readPublishedConfig(json);
+    const sized = withPublishedSizes({ config }, published);
+    if (sized) return sized as C;
+    const other = publishedModelName(published);
+    throw new UsageError(`it is of ${other}, not of ${name}: give the folder as the model`);
+  },
+  notes: publishedConfigNotes,
+  write: writePublishedConfig,
+  sized: (config, json) => sizedByPublished(config, json) as C | undefined,
+});

@@ -26,6 +26,21 @@ import type { SegmentationConfig } from "./segmentation.ts";
 /** What stands before texts that are compared with images; nothing for bytes, with which small models are trained. */
 export const contrastivePrefix = (text?: Pick<TextCodec, "bytes">): string => (text?.bytes ? "" : "summarize:");
 
+const mostWords = 50;
+
+/**
+ * A caption as retrieval is evaluated: lower case, the characters . ! " ( ) * # : ; ~ as blanks, single blanks, at most
+ * 50 words. BLIP's `pre_caption`, which InternVL's evaluation uses.
+ */
+export const cleanCaption = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[.!"()*#:;~]/g, " ")
+    .trim()
+    .split(/\s+/)
+    .slice(0, mostWords)
+    .join(" ");
+
 /** Settings of how pictures are cut. */
 export interface Crops {
   /** The least share of a picture that a random window covers; 1 shows it whole. */

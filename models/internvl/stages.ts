@@ -11,6 +11,7 @@ import {
   partOf,
   probability,
   type Recipe,
+  rulePath,
   type Schedule,
   type SettingRules,
   type StageRecipe,
@@ -18,6 +19,7 @@ import {
   scaledWarmUp,
   settled,
   share,
+  type TensorRule,
   whole,
   word,
 } from "../../dsl/index.ts";
@@ -44,7 +46,6 @@ import {
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig } from "./generative.ts";
 import { retrievalLoss, type StageTwoOptions, stageTwoLoss } from "./generative-losses.ts";
 import { pixelsInput, type VisionConfig } from "./internvit.ts";
-import { rulePath, type TensorRule } from "./layout.ts";
 import { chatData, contrastiveData, contrastivePrefix, generativeData, retrievalData } from "./stage-data.ts";
 import { chatRules, generativeRules } from "./weights.ts";
 

@@ -1,6 +1,5 @@
 /** Where the parameters of the InternVL family lie in the published checkpoints. */
-import { type Graph, isParameter } from "../../dsl/index.ts";
-import { hasAxes, type PublishedTensor, publishedTensors, rulePath, same, type TensorRule, under } from "./layout.ts";
+import { same, type TensorRule, under } from "../../dsl/index.ts";
 
 /** InternViT, as in OpenGVLab/InternViT-6B-224px: 4 tensors and 13 for each block. */
 export const visionRules: readonly TensorRule[] = [
@@ -37,9 +36,12 @@ export const llamaRules: readonly TensorRule[] = [
     same("self_attn.o_proj.weight", "embed heads*head_dim"),
     same("self_attn.o_proj.bias", "embed"),
     same("post_attention_layernorm.weight", "embed"),
-    same("mlp.gate_proj.weight", "hidden embed"),
-    same("mlp.up_proj.weight", "hidden embed"),
+    ...["gate", "up"].flatMap((x) => [
+      same(`mlp.${x}_proj.weight`, "hidden embed"),
+      same(`mlp.${x}_proj.bias`, "hidden"),
+    ]),
     same("mlp.down_proj.weight", "embed hidden"),
+    same("mlp.down_proj.bias", "embed"),
   ]),
   same("norm.weight", "embed"),
 ];
@@ -140,38 +142,13 @@ export const segmentationRules: readonly TensorRule[] = [
 ];
 
 /**
- * InternViT with its own tensors at the root, InternVL-14B, the chat models, and the heads: names and prefixes differ, and
- * no parameter has a place in two of them that differ.
+ * All of the family: names and prefixes differ, and no parameter has a place in two of these layouts that differ. InternViT
+ * with its own tensors at the root, InternVL-14B, the chat models, and the heads.
  */
-const layouts: readonly (readonly TensorRule[])[] = [
-  visionRules,
-  generativeRules,
-  chatRules,
-  probeRules,
-  segmentationRules,
+export const familyRules: readonly TensorRule[] = [
+  ...visionRules,
+  ...generativeRules,
+  ...chatRules,
+  ...probeRules,
+  ...segmentationRules,
 ];
-
-type Parameter = Graph["inputs"][number];
-
-const ruleIn = (layout: readonly TensorRule[]) => {
-  const rules = new Map(layout.map((r) => [r.path, r]));
-  return ({ attrs }: Parameter) => rules.get(String(attrs.name)) ?? rules.get(rulePath(String(attrs.name)));
-};
-
-/** Where a graph's parameters lie in published checkpoints; undefined for a graph that no known layout covers. */
-export function publishedLayout(graph: Graph): readonly PublishedTensor[] | undefined {
-  const parameters = graph.inputs.filter(isParameter);
-  const rules = layouts.find((layout) => parameters.every(ruleIn(layout)));
-  return rules && publishedTensors(graph, rules);
-}
-
-/** Where each of some parameters lies in published checkpoints, without those that are none of the family's. */
-export const publishedPlaces = (parameters: readonly Parameter[]): PublishedTensor[] => {
-  const rules = layouts.flat();
-  const ruleOf = ruleIn(rules);
-  const isOurs = (n: Parameter) => {
-    const rule = ruleOf(n);
-    return rule !== undefined && hasAxes(rule, n.type.axes);
-  };
-  return publishedTensors({ inputs: parameters.filter(isOurs) }, rules);
-};

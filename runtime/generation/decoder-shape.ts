@@ -74,6 +74,12 @@ export function tokensLeft(beginning: Graph, step: Graph, sizes: Sizes): number 
   throw new UsageError(`"${presentName(part)}" of graph @${beginning.name} has no number of tokens along "${axis}"`);
 }
 
+/** How many tokens a beginning leaves of a text of `ids` ids: a picture's tokens come besides. */
+export function tokensBegun(beginning: Graph, step: Graph, ids: number): number {
+  const [batch, tokens] = idSizes(beginning);
+  return tokensLeft(beginning, step, { ...(batch && { [batch.name]: 1 }), ...(tokens && { [tokens.name]: ids }) });
+}
+
 /** The size of a decoder's vocabulary. */
 export function vocabularyOf(step: Graph): number {
   const size = outputNamed(step, "logits").type.axes.find((a) => a.name === "vocab")?.size;

@@ -2,20 +2,9 @@
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
 import type { CachedSession } from "../generation/cached-session.ts";
-import { type Generated, type GenerateOptions, generate, type Strategy } from "../generation/generate.ts";
+import { type Generated, type GenerateOptions, generate } from "../generation/generate.ts";
 import { textIds } from "./chat-templates.ts";
 import { idRow } from "./token-ids.ts";
-
-/** How InternVL's captions are evaluated. Chen et al. 2023, released code evaluate_caption.py. */
-export const captionDefaults = {
-  prompt: "English caption:",
-  strategy: { kind: "beam", beams: 5 } as Strategy,
-  minNewTokens: 8,
-  maxNewTokens: 30,
-};
-
-/** The positions that QLLaMA has, for its queries, the prompt and what is written. */
-export const captionLimit = 2048;
 
 export interface Caption extends Generated {
   readonly text: string;

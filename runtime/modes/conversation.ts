@@ -52,7 +52,7 @@ export function conversation(session: CachedSession, options: ConversationOption
       turns++ === 0
         ? await begin(question)
         : await session.step([[...unread, ...nextTurn(template, tokenizer, question)]]);
-    const stream = textStream(tokenizer, stops, onText);
+    const stream = textStream(tokenizer, stops, onText ? { onText } : {});
     const [made] = await generate(
       session,
       { scores },
@@ -64,9 +64,21 @@ export function conversation(session: CachedSession, options: ConversationOption
   return { ask };
 }
 
+export interface TextStreamOptions {
+  /** Hears of new text: whole characters only. */
+  readonly onText?: (text: string) => void;
+  /** Ids of a text that the new ones go on from: blanks between the two are told. Without, the text begins with no blank. */
+  readonly after?: readonly number[];
+}
+
 /** Ids to text as they come. A character that is not whole yet, a � at the end, waits for the next id. */
-export function textStream(tokenizer: Tokenizer, stops: readonly number[], onText?: (text: string) => void) {
-  const ids: number[] = [];
+export function textStream(
+  tokenizer: Tokenizer,
+  stops: readonly number[],
+  { onText, after = [] }: TextStreamOptions = {},
+) {
+  const ids: number[] = [...after];
+  const before = tokenizer.decode(after).length;
   let told = "";
   const tell = (text: string) => {
     if (text.length > told.length && text.startsWith(told)) {
@@ -75,7 +87,7 @@ export function textStream(tokenizer: Tokenizer, stops: readonly number[], onTex
     }
     return text;
   };
-  const whole = () => tokenizer.decode(ids).trimStart();
+  const whole = () => (after.length > 0 ? tokenizer.decode(ids).slice(before) : tokenizer.decode(ids).trimStart());
   return {
     add(id: number): void {
       if (stops.includes(id)) return;

@@ -30,14 +30,18 @@ export function classVectors(prompts: RowVectors, classes: readonly number[], co
   return { data, width };
 }
 
-/** Softmax of the scaled cosines of one image with every class. `scale` is exp(logit_scale). -> one number a class */
-export function classProbabilities(image: Float32Array, classes: RowVectors, scale: number): Float64Array {
+/** The cosines of one image with every class, scaled and shifted. `scale` is exp(logit_scale). -> one number a class */
+export function classLogits(image: Float32Array, classes: RowVectors, scale: number, bias = 0): Float64Array {
   const { data, width } = classes;
-  const logits = Float64Array.from({ length: data.length / width }, (_, c) => {
+  return Float64Array.from({ length: data.length / width }, (_, c) => {
     let cosine = 0;
     for (let i = 0; i < width; i++) cosine += image[i]! * data[c * width + i]!;
-    return scale * cosine;
+    return scale * cosine + bias;
   });
+}
+
+/** Probabilities that add up to 1: the softmax of logits. */
+export function shares(logits: Float64Array): Float64Array {
   const top = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const powers = logits.map((v) => Math.exp(v - top));
   const total = powers.reduce((a, b) => a + b, 0);

@@ -22,6 +22,8 @@ export interface PageContent {
   /** By the job itself. */
   readonly said: JobReport | undefined;
   readonly summary: Readonly<Record<string, unknown>> | undefined;
+  /** What the job knew of its data when the newest checkpoint was saved. */
+  readonly told: Readonly<Record<string, unknown>> | undefined;
   readonly figures: Figures | undefined;
   readonly parts: readonly PageContent[];
   readonly faults: readonly string[];
@@ -162,11 +164,12 @@ const mostResults = 200;
 const deepest = 8;
 
 /** What came of the run, from summary.json: samples that were skipped, and all that the job found out. */
-function results({ summary, said }: PageContent): Html | undefined {
-  if (!summary) return undefined;
-  const found = leaves(Object.fromEntries(Object.entries(summary).filter(([name]) => !saidElsewhere.has(name))));
+function results({ summary, told, said }: PageContent): Html | undefined {
+  const { skipped, changed } = { ...told, ...summary };
+  const found = leaves(Object.fromEntries(Object.entries(summary ?? {}).filter(([name]) => !saidElsewhere.has(name))));
   const more = found.length - mostResults;
-  return html`${titledTable("Samples that were skipped", ["reason", "samples", "such as"], skippedRows(summary.skipped))}
+  return html`${titledTable("Samples that were skipped", ["reason", "samples", "such as"], skippedRows(skipped))}
+${summary ? undefined : titledTable("Samples that were changed", ["how", "samples", ""], skippedRows(changed))}
 ${found.length > 0 ? foldedTable(found.slice(0, mostResults), said === undefined) : undefined}
 ${more > 0 ? html`<p class="muted">${more.toLocaleString("en")} more are in summary.json.</p>` : undefined}`;
 }

@@ -9,6 +9,7 @@ import { writeFileAtomically } from "../files.ts";
 import { isRunFolder, metricsFile } from "../training/run-folder.ts";
 import { readRunSettings } from "../training/run-settings.ts";
 import { readSources } from "../training/sources-file.ts";
+import { toldFile } from "../training/told-file.ts";
 import { aboutFile, readAbout, readJson } from "./about.ts";
 import { jobReportFile, readJobReport } from "./job-report.ts";
 import { type PageContent, reportPage } from "./page.ts";
@@ -42,16 +43,17 @@ async function contentOf(folder: string, name: string): Promise<PageContent> {
     settings: await orFault("run.json", () => readRunSettings(folder)),
     sources: await orFault("sources.json", () => readSources(folder)),
     said: await orFault(jobReportFile, () => readJobReport(folder)),
-    summary: await orFault("summary.json", () => readSummary(folder)),
+    summary: await orFault("summary.json", () => readRecord(folder, "summary.json")),
+    told: await orFault(toldFile, () => readRecord(folder, toldFile)),
     figures: await orFault("metrics.jsonl", () => readFigures(metricsFile(folder))),
     parts: await Promise.all((await partsOf(folder)).map((part) => contentOf(join(folder, part), part))),
     faults,
   };
 }
 
-async function readSummary(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  const summary = await readJson(folder, "summary.json");
-  if (summary === undefined || isRecord(summary)) return summary;
+async function readRecord(folder: string, name: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const read = await readJson(folder, name);
+  if (read === undefined || isRecord(read)) return read;
   throw new TypeError("it is no record");
 }
 

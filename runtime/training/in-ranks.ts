@@ -30,7 +30,7 @@ export interface InRanks {
   readonly batches: TrainingJob["batches"];
   readonly between: Between | undefined;
   readonly agree: (asked: AfterStep) => Promise<AfterStep>;
-  readonly told?: () => { readonly text: string; readonly figures: RankFigures };
+  readonly together?: () => { readonly text: string; readonly figures: RankFigures };
 }
 
 /** A job of one process stays what it is. Throws UsageError for a step that cannot be shared. */
@@ -64,14 +64,14 @@ export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): In
     const same = sameBatches(read, share.batches, ranks, new Set(given.ownRows));
     return closing(sharedBatches(same, job, share), reading.close);
   };
-  const told = () => {
+  const together = () => {
     const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
     const { count, slowest, slower, communicationSeconds, overlap } = figures;
     const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
     const text = `${count} ranks: ${communicationSeconds.toFixed(1)} s in communication, ${percent(overlap)} of it while the device computed; slowest is rank ${slowest}, by ${percent(slower)}`;
     return { text, figures };
   };
-  return { job, share, batches, between, agree, told };
+  return { job, share, batches, between, agree, together };
 }
 
 /** Says in the store which micro-batches are this rank's. */

@@ -1,22 +1,23 @@
 /** Where a stage's weights come from: earlier runs and published checkpoints; what none of them has is initialized. */
 import { crc32 } from "node:zlib";
 import { FileError, type HostTensor, hostTensor, inputName, type Node, type SizedAxis } from "../../compiler/index.ts";
+import type { CheckpointPlace, FitTensor } from "../../dsl/index.ts";
+import { fromPlaces, isWhole } from "../checkpoint-places.ts";
 import { quoted } from "../file-errors.ts";
 import { collapseNames } from "../name-patterns.ts";
 import { describeShape } from "../safetensors/header.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
-import { ownLayout, permute, requireFinite, type StoredParameter } from "../weights.ts";
+import { ownLayout, permute, requireFinite } from "../weights.ts";
 
 /** What a family of models knows of its checkpoints. */
 export interface CheckpointFamily {
-  /** Where parameters may lie besides under their own names, for each the likeliest place first. */
-  places(parameters: readonly Node[]): readonly StoredParameter[];
+  /**
+   * Where parameters may lie besides under their own names, the likeliest place of each first: all tensors that together
+   * hold it.
+   */
+  places(parameters: readonly Node[]): readonly (readonly CheckpointPlace[])[];
   /** How a stored tensor of another shape becomes the parameter; undefined where it cannot. `data` is in stored order. */
-  fit(
-    parameter: string,
-    stored: readonly number[],
-    expected: readonly number[],
-  ): { readonly note: string; readonly apply: (data: Float32Array) => Float32Array } | undefined;
+  readonly fit?: FitTensor;
 }
 
 /** What was taken from one source. */
@@ -45,7 +46,7 @@ export interface Inheritance {
 /** A parameter found in a source. */
 interface Found {
   readonly reader: SafetensorsReader;
-  readonly place: StoredParameter;
+  readonly places: readonly CheckpointPlace[];
   readonly axes: readonly SizedAxis[];
   readonly apply?: (data: Float32Array) => Float32Array;
 }
@@ -101,20 +102,23 @@ export async function inheritWeights(
   }
 }
 
+/** A way in which a parameter may lie: all tensors that together hold it. */
+type Lying = readonly CheckpointPlace[];
+
 /** All places of every parameter, its own name first. */
-function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefined): Map<string, StoredParameter[]> {
-  const places = new Map<string, StoredParameter[]>();
-  for (const place of [...ownLayout({ inputs: parameters }), ...(family?.places(parameters) ?? [])])
-    places.set(place.parameter, [...(places.get(place.parameter) ?? []), place]);
+function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefined): Map<string, Lying[]> {
+  const places = new Map<string, Lying[]>();
+  const own = ownLayout({ inputs: parameters }).map((place) => [place]);
+  for (const lying of [...own, ...(family?.places(parameters) ?? [])]) {
+    const { parameter } = lying[0]!;
+    places.set(parameter, [...(places.get(parameter) ?? []), lying]);
+  }
   return places;
 }
 
 /** Throws FileError for a source none of whose tensors is called as any parameter is: it is of another model. */
-function requireKin(
-  readers: readonly SafetensorsReader[],
-  places: ReadonlyMap<string, readonly StoredParameter[]>,
-): void {
-  const known = new Set([...places.values()].flat().map(({ name }) => name));
+function requireKin(readers: readonly SafetensorsReader[], places: ReadonlyMap<string, readonly Lying[]>): void {
+  const known = new Set([...places.values()].flat(2).map(({ name }) => name));
   const stranger = readers.find(({ tensors }) => !tensors.keys().some((name) => known.has(name)));
   if (!stranger) return;
   const [has, wanted] = [[...stranger.tensors.keys()], [...places.keys()]].map((names) =>
@@ -131,39 +135,46 @@ type Result = { readonly found: Found; readonly note?: string } | { readonly wro
 function findIn(
   reader: SafetensorsReader,
   node: Node,
-  places: readonly StoredParameter[],
+  ways: readonly Lying[],
   family: CheckpointFamily | undefined,
 ): Result {
   const axes = node.type.axes as readonly SizedAxis[];
-  const there = places.filter(({ name }) => reader.tensors.has(name));
-  const fits = there.find(({ name, shape }) => isSame(shape, reader.tensor(name).shape));
-  if (fits) return { found: { reader, place: fits, axes } };
-  const place = there[0];
-  if (!place) return undefined;
-  const stored = reader.tensor(place.name).shape;
-  const fitted = family?.fit(place.parameter, stored, place.shape);
-  if (fitted)
-    return { found: { reader, place, axes, apply: fitted.apply }, note: `${place.parameter}: ${fitted.note}` };
-  const [has, needs] = [describeShape(stored), describeShape(place.shape)];
-  return { wrong: `  ${quoted(place.name)} of ${reader.path} is [${has}], the parameter needs [${needs}]` };
+  const there = ways.filter((places) => places.every(({ name }) => reader.tensors.has(name)));
+  const misfit = (places: Lying) => places.find(({ name, shape }) => !isSame(shape, reader.tensor(name).shape));
+  const fits = there.find((places) => !misfit(places));
+  if (fits) return { found: { reader, places: fits, axes } };
+  const places = there[0];
+  if (!places) return undefined;
+  const { parameter, name, shape } = misfit(places)!;
+  const stored = reader.tensor(name).shape;
+  const fitted = isWhole(places) ? family?.fit?.(parameter, stored, shape) : undefined;
+  if (fitted) return { found: { reader, places, axes, apply: fitted.apply }, note: `${parameter}: ${fitted.note}` };
+  const [has, needs] = [describeShape(stored), describeShape(shape)];
+  return { wrong: `  ${quoted(name)} of ${reader.path} is [${has}], the parameter needs [${needs}]` };
 }
 
 const isSame = (a: readonly number[], b: readonly number[]) => a.length === b.length && a.every((n, i) => n === b[i]);
 
-async function readFound({ reader, place, axes, apply }: Found): Promise<HostTensor> {
-  const { data } = await reader.readTensor(place.name, { dtype: "f32" });
-  requireFinite(reader.path, place.name, data as Float32Array);
+async function readFound({ reader, places, axes, apply }: Found): Promise<HostTensor> {
+  const elements = async ({ name }: CheckpointPlace) => {
+    const { data } = await reader.readTensor(name, { dtype: "f32" });
+    requireFinite(reader.path, name, data as Float32Array);
+    return data as Float32Array;
+  };
+  if (!isWhole(places)) return await fromPlaces(places, axes, "f32", elements);
+  const data = await elements(places[0]!);
   const sizes = new Map(axes.map((a) => [a.name, a.size]));
-  const stored = place.order.map((name) => ({ name, size: sizes.get(name)! }));
-  const values = apply ? apply(data as Float32Array) : data;
+  const stored = places[0]!.order.map((name) => ({ name, size: sizes.get(name)! }));
   return permute(
-    hostTensor("f32", stored, values),
+    hostTensor("f32", stored, apply ? apply(data) : data),
     axes.map((a) => a.name),
   );
 }
 
 async function sourceOf(reader: SafetensorsReader, found: ReadonlyMap<string, Found>): Promise<InheritedFrom> {
-  const taken = new Set([...found.values()].filter((f) => f.reader === reader).map((f) => f.place.name));
+  const taken = new Set(
+    [...found.values()].filter((f) => f.reader === reader).flatMap((f) => f.places.map((p) => p.name)),
+  );
   const names = [...reader.tensors.keys()];
   const unused = collapseNames(
     names.filter((n) => !taken.has(n)),

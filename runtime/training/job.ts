@@ -50,6 +50,8 @@ export interface CompiledStep {
       };
     };
   };
+  /** True where inputs say by number which of a batch's rows belong to a sample: a batch is then fed whole. */
+  readonly apart?: boolean;
   /**
    * The same step of so many micro-batches of all ranks together; of several sizes, where uneven. With `shard`, a rank updates its
    * range alone of an arena of so many elements.
@@ -95,6 +97,8 @@ export interface CompiledStep {
 export interface TrainingBatch {
   /** By input name. */
   readonly feeds: Readonly<Record<string, HostTensor>>;
+  /** What the samples along the axis "batch" are called, in messages on what is wrong with one. */
+  readonly names?: readonly string[];
   /** Where the data goes on after this batch; saved with checkpoints. */
   readonly next: Json;
 }
@@ -135,6 +139,8 @@ export interface TrainingJob {
   readonly checkpoints?: CheckpointFamily;
   /** What tells this data from other data: it must be the same on all ranks. */
   readonly listing?: string;
+  /** What is known of the data read up to a cursor, such as what was skipped: kept beside each checkpoint and in summary.json. */
+  readonly told?: (cursor: Json) => Readonly<Record<string, Json>>;
   /** For people, told before the first step. */
   readonly report?: readonly string[];
   /** Frees what the batches hold; called once, however the run ends. */

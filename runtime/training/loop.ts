@@ -10,6 +10,7 @@ import type { BestWeights } from "./best-weights.ts";
 import type { FiguresLog } from "./figures-log.ts";
 import { assertFiniteFigures } from "./finite.ts";
 import { type Figures, type Landing, type Span, startFlight } from "./flight.ts";
+import { type CheckIndices, indexChecks } from "./index-checks.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
 import type { Phases } from "./phases.ts";
@@ -18,6 +19,7 @@ import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
 import type { Share } from "./share.ts";
 import { checkpointGroups } from "./state.ts";
+import { writeTold } from "./told-file.ts";
 import type { TrainOptions } from "./train-options.ts";
 import type { Validator } from "./validate.ts";
 
@@ -57,12 +59,12 @@ const batchesAhead = 2;
 const runsUnderWay = 3;
 
 /**
- * Runs steps to the job's last, or until the signal, and gives the number of the last one. Nothing is saved before the
+ * Runs steps to the job's last, or until the signal, and gives the number of the last one and where the data then is. Nothing is saved before the
  * figures of every step up to there have been read and found finite.
  */
-export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<number> {
+export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<Place> {
   const { job, options, clock } = session;
-  if (done >= job.steps) return done;
+  if (done >= job.steps) return { steps: done, cursor: from };
   const flight = startFlight(clock);
   const random = randomFeeds(job, session.share);
   const { count } = session.phases;
@@ -76,12 +78,12 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     [saved, savedAt] = [step, performance.now()];
     clock.turnsTo("readBack");
   };
-  const read = told(session.batches(from, (t) => session.progress.note(t)));
+  const given = told(session.batches(from, (t) => session.progress.note(t)));
   // Where data fails on one rank, the others know of no checkpoint that all are to give their parts of.
   const saveAlone = async () => {
     if (job.step.accumulation?.shared?.shard === undefined) await saveLast();
   };
-  const made = withRandom(read, random.of, done * count);
+  const made = withRandom(checked(given, indexChecks(job), done, count), random.of, done * count);
   const batches = ahead(made, batchesAhead, (job.steps - done) * count);
   try {
     let micro = 0;
@@ -115,7 +117,13 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
   if (step < job.steps && !stopped) {
     throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
   }
-  return step;
+  return { steps: step, cursor };
+}
+
+/** Steps done, and where the data goes on. */
+interface Place {
+  readonly steps: number;
+  readonly cursor: Json | undefined;
 }
 
 /** The same batches; the time that each took to come is told. */
@@ -125,6 +133,20 @@ async function* told(batches: AsyncIterable<TrainingBatch>): AsyncGenerator<Trai
     timeline()?.span("data", "batch", begun, performance.now());
     yield batch;
     begun = performance.now();
+  }
+}
+
+/** The same batches, each looked at; `count` of them make a step. */
+async function* checked(
+  batches: AsyncIterable<TrainingBatch>,
+  check: CheckIndices,
+  done: number,
+  count: number,
+): AsyncGenerator<TrainingBatch> {
+  let made = 0;
+  for await (const batch of batches) {
+    check(batch, done + 1 + Math.floor(made++ / count));
+    yield batch;
   }
 }
 
@@ -197,4 +219,5 @@ async function save({ job, options, store, log, best, ranks }: Session, step: nu
   };
   await saveCheckpoint(checkpointsFolder(options.folder), { step, state, groups }, { keep: keptCheckpoints });
   await best?.checkpointed();
+  await writeTold(options.folder, job.told?.(cursor));
 }

@@ -89,6 +89,10 @@ export function sharedJob(
       `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${size} at least, or start fewer ranks`,
     );
   const { pieces, first, count, isUneven } = piecesOf(batches, rows, rank, size);
+  if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
+    throw new UsageError(
+      `@${step.graph.name} is fed rows that name others of their batch, so that ${size} ranks take whole batches: let accumulate be a multiple of ${size}, it is ${batches}`,
+    );
   const shard = (elements: number) => rangesOf(elements, size)[rank]!;
   const parted = explaining(size, () => inParts({ count, isUneven, ...(isSharded && { shard }) }));
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };

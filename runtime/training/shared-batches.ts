@@ -17,15 +17,19 @@ export async function* sharedBatches(
   seen: (batch: TrainingBatch) => void = () => {},
 ): AsyncGenerator<TrainingBatch> {
   const axes = new Map(fedInputs(step, "input").map((n) => [inputName(n), sampleAxis(n, share.symbol, sizes)]));
-  let own: Feeds[] = [];
+  let own: Pick<TrainingBatch, "feeds" | "names">[] = [];
   let number = 0;
   for await (const batch of batches) {
     seen(batch);
     for (const { batch: of, from, to } of share.pieces)
-      if (of === number) own.push(rowsOf(batch.feeds, axes, from, to));
+      if (of === number)
+        own.push({
+          feeds: rowsOf(batch.feeds, axes, from, to),
+          ...(batch.names && { names: batch.names.slice(from, to) }),
+        });
     number = (number + 1) % share.batches;
     if (number !== 0) continue;
-    for (const feeds of own) yield { feeds, next: batch.next };
+    for (const piece of own) yield { ...piece, next: batch.next };
     own = [];
   }
 }

@@ -107,9 +107,10 @@ const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] 
   last: losses.at(-1)?.loss ?? null,
 });
 
-function toldOf({ lost, best, ranks }: TrainResult): FinishedStage["told"] {
+function toldOf({ lost, best, ranks, told }: TrainResult): FinishedStage["told"] {
   const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
   return {
+    ...told,
     lost: { data: rounded(lost.data), readBack: rounded(lost.readBack) },
     ...(ranks && { ranks: { ...ranks } }),
     ...(best && { best: { ...best } }),

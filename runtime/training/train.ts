@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Backend } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
+import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
 import { openMetricsLog } from "../metrics-log.ts";
 import { type Progress, startProgress } from "../progress/progress.ts";
@@ -37,6 +38,8 @@ export interface TrainResult {
   readonly lost: LostTime;
   /** Of several ranks, what their working together took. */
   readonly ranks?: RankFigures;
+  /** What the job knows of the data that was read. */
+  readonly told: Readonly<Record<string, Json>>;
   /** What validation found best so far, and where its weights are. */
   readonly best?: Best & { readonly folder: string };
 }
@@ -53,7 +56,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   if (precision !== "f32") note(precisionLine(given.step, backend));
   const { frozen, frozenAs } = given.step;
   if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
-  const { job, share, batches, between, agree, told } = inRanks(given, ranks, shardOptimizer);
+  const { job, share, batches, between, agree, together } = inRanks(given, ranks, shardOptimizer);
   const store = backend.createStore();
   const phases = await compilePhases(job, backend, between);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
@@ -86,11 +89,11 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   };
   const started = performance.now();
   try {
-    const steps = await runSteps(session, beginning);
+    const { steps, cursor } = await runSteps(session, beginning);
     const lost = clock.lost();
     const seconds = (performance.now() - started) / 1000;
     if (steps > done) say(lostText(lost));
-    const among = steps > done ? told?.() : undefined;
+    const among = steps > done ? together?.() : undefined;
     if (among) say(among.text);
     await figures.log.flush();
     const weights = ranks.isFirst ? await writtenWeights(job, store) : new Map();
@@ -104,6 +107,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
       );
     const losses = ranks.isFirst ? await readLosses(metricsFile(folder)) : [];
     const found = best?.now && { best: { ...best.now, folder: bestStepFolder(folder, best.now) } };
+    const told = cursor === undefined ? {} : (job.told?.(cursor) ?? {});
     return {
       steps,
       seconds,
@@ -112,6 +116,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
       weightsFile,
       losses,
       lost,
+      told,
       ...(among && { ranks: among.figures }),
       ...found,
     };

@@ -2,8 +2,8 @@
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { inputName } from "../../compiler/index.ts";
-import { trace } from "../../dsl/index.ts";
-import { bundledModels, publishedTensors, resizedPositions, visionRules } from "../../models/index.ts";
+import { checkpointLayout, trace } from "../../dsl/index.ts";
+import { bundledModels, resizedPositions, visionRules } from "../../models/index.ts";
 import { initialValue, openSafetensors } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
@@ -40,7 +40,7 @@ describe("convert", () => {
     const stored = await tensorsOf(folder.at("vit"));
     const graph = trace(bundledModels.find((m) => m.name === "internvit-6b")!, vit);
     const nodes = new Map(graph.inputs.map((n) => [inputName(n), n]));
-    for (const { parameter, name, shape } of publishedTensors(graph, visionRules)) {
+    for (const { parameter, name, shape } of checkpointLayout(graph, visionRules)) {
       const { data } = initialValue(nodes.get(parameter)!, 0);
       expect(stored.get(name)).toEqual({ dtype: "F32", shape, data: [...data] });
     }
@@ -80,8 +80,31 @@ describe("convert", () => {
     const huge = ["convert", "internvit-6b", "--weights", "random", ...small({ ...vit, layerScale: 1e6 })];
     const ended = await heddle(...huge, "--dtype", "f16", "--out", folder.at("huge"));
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("beyond the range of f16") });
+    const every = [0, 1].flatMap((i) =>
+      ["ls1", "ls2"].map((name) => `tensor "encoder.layers.${i}.${name}", element 0`),
+    );
+    for (const name of every) expect(ended.err).toContain(name);
     const full = await heddle("convert", folder.at("vit"), "--out", folder.at("half"));
     expect(full).toMatchObject({ status: 1, err: expect.stringContaining("it holds files already") });
+    expect(readdirSync(folder.at()).sort()).toEqual(before);
+  });
+
+  it.each([
+    ["as they are stored", []],
+    ["rounded", ["--dtype", "bf16"]],
+    ["in another order", ["--dtype", "f16"]],
+  ])("refuses weights that are not finite, by name, and writes nothing: %s", async (how, args) => {
+    const weights = randomWeights(trace(tiny));
+    const spoilt = ["text_projection.weight", "logit_scale", "clip_projector.norm1_q.bias"];
+    for (const [i, name] of spoilt.entries())
+      weights.get(name)!.data[0] = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY][i]!;
+    await writeWeights(folder.at("spoilt.safetensors"), weights);
+    const before = readdirSync(folder.at()).sort();
+    const from = ["--weights", folder.at("spoilt.safetensors"), "--out", folder.at("never")];
+    const ended = await heddle("convert", modelFile("tiny-model.ts"), ...from, ...args);
+    expect([how, ended.status, ended.err]).toEqual([how, 1, expect.stringContaining("3 tensors cannot be stored:")]);
+    for (const name of ["text_projection", "logit_scale", "clip_projector.norm1_q.bias"])
+      expect(ended.err).toMatch(new RegExp(`tensor "${name}[^"]*", element 0: it is .*weights are finite`));
     expect(readdirSync(folder.at()).sort()).toEqual(before);
   });
 

@@ -22,7 +22,7 @@ describe("--graph", () => {
     expect(out).toMatch(/--graph prefill +a prompt with a picture/);
     expect(out).toMatch(/--graph decode +more tokens after those remembered/);
     const json = JSON.parse((await heddle("inspect", chat, "--json")).out);
-    expect(Object.keys(json.graphs)).toEqual(["prefill", "text-prefill", "decode"]);
+    expect(Object.keys(json.graphs)).toEqual(["prefill", "text-prefill", "decode", "states"]);
   });
 
   it("costs what the sizes given make it cost", async () => {
@@ -56,9 +56,9 @@ describe("--graph", () => {
     expect(await heddle("inspect", chat, ...args)).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });
 
-  it("is none of a model that declares none, nor of a graph's text", async () => {
+  it("is none of a model that declares another, nor of a graph's text", async () => {
     const none = await heddle("inspect", modelFile("tiny-model.ts"), "--graph", "decode");
-    expect(none.err).toContain('tiny has no graph "decode"; it has none besides its own');
+    expect(none.err).toContain('tiny has no graph "decode"; it has states');
     writeFileSync(folder.at("step.graph"), printGraph(trace(tinyChat, {}, { graph: "decode" })));
     const text = await heddle("inspect", folder.at("step.graph"), "--graph", "decode");
     expect(text.err).toContain("is a graph, which has no others");

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { printable } from "../../cli/commands/run/writing.ts";
 import { byteTokenizer, decodeImage, imageTensor } from "../../data/index.ts";
-import { type Config, defineModel, type Model, type Params, trace } from "../../dsl/index.ts";
-import { captionPrefill, captionStep, type decodeStep, generativeRules, publishedTensors } from "../../models/index.ts";
+import { type Config, checkpointLayout, defineModel, type Model, type Params, trace } from "../../dsl/index.ts";
+import { captionPrefill, captionStep, type decodeStep, generativeRules } from "../../models/index.ts";
 import {
   cachedSession,
   deviceModel,
@@ -91,7 +91,7 @@ describe("caption", () => {
 
   it("reads a published layout in shards", async () => {
     const weights = decided(generative);
-    const published = publishedTensors(trace(generative), generativeRules);
+    const published = checkpointLayout(trace(generative), generativeRules);
     const tensors = tensorsInLayout(published, memoryWeights(weights));
     await writeModel(folder.at("published"), tensors, { maxShardBytes: 20_000 });
     const args = ["caption", "--image", fox, "--greedy", "--max-tokens", "6"];
@@ -109,7 +109,7 @@ describe("caption", () => {
 
   it("names what a model lacks", async () => {
     const ended = await heddle("run", modelFile("tiny-model.ts"), "--weights", "x", "caption", "--image", fox);
-    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("an InternViT and a QLLaMA") });
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not serve caption") });
   });
 });
 
@@ -185,6 +185,6 @@ describe("chat", () => {
 
   it("names a model that cannot talk", async () => {
     const ended = await heddle("run", modelFile("tiny-model.ts"), "--weights", "x", "chat", "--prompt", "x");
-    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("chat needs a model") });
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not serve chat") });
   });
 });

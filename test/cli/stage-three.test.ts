@@ -129,9 +129,9 @@ describe("several conversations in a row", () => {
   it.each(["tiny-chat", "tiny-chat-queries"])(
     "teach %s what each in its own row does, weights and all",
     async (model) => {
-      const settings = { part: "glue+decoder", length: 220, steps: 4, rate: 1e-2, validateEvery: 2 };
+      const settings = { part: "glue+decoder", length: 330, steps: 3, rate: 1e-2, validateEvery: 2 };
       const validate = ["--validate", folder.at("talks.json")];
-      const runs = [{}, { packed: 2 }].map((set) => ({ ...settings, ...set }));
+      const runs = [{}, { packed: 2 }, { packed: 2, accumulate: 2 }].map((set) => ({ ...settings, ...set }));
       const found = [];
       for (const set of runs) found.push(losses(await train(model, set, ...validate)));
       const [single, ...others] = found;
@@ -145,8 +145,6 @@ describe("several conversations in a row", () => {
   it("are as many as fill whole rows, and what has no room is counted", async () => {
     const odd = await attempt("tiny-chat", { packed: 3 });
     expect(odd.err).toContain("4 samples are fed at once, 3 in a row: let batch / accumulate be a multiple of that");
-    const parts = await attempt("tiny-chat", { packed: 2, accumulate: 2 });
-    expect(parts.err).toContain("packed=2 and accumulate=2: a step of packed rows is computed at once");
     const { err } = await attempt("tiny-chat", { packed: 4 });
     expect(err).toContain("conversations that no row of 48 tokens has room for are left out (packed=4)");
     expect(packedRows([5, 3, 3, 2, 9, 1], 2, 8)).toEqual([

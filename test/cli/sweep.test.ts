@@ -4,6 +4,7 @@ import { heddle } from "./support.ts";
 
 const sweep = (...args: string[]) => heddle("inspect", "internvit-6b", ...args);
 interface Shape {
+  readonly depth: number;
   readonly width: number;
   readonly heads: number;
   readonly parameters: number;
@@ -13,13 +14,31 @@ interface Shape {
 const shapes = (out: string) => (JSON.parse(out) as { shapes: Shape[] }).shapes;
 
 describe("inspect --sweep", () => {
-  it("finds the paper's shape, and widths near the budget for the others", async () => {
-    const grid = ["--sweep", "depth=32,48,80", "--sweep", "headDim=64,128", "--sweep", "mlpRatio=4,8"];
-    const { out } = await sweep(...grid, "--budget", "5.9e9", "--json");
-    const found = shapes(out);
-    expect(found).toHaveLength(12);
-    expect(found).toContainEqual(expect.objectContaining({ width: 3200, heads: 25, parameters: 5_902_793_600 }));
-    for (const { parameters } of found) expect(Math.abs(parameters / 5.9e9 - 1)).toBeLessThan(0.04);
+  it("finds the six shapes that the paper compares, without a budget", async () => {
+    const { out, err } = await sweep(
+      "--sweep",
+      "depth=32,48,64,80",
+      "--sweep",
+      "headDim=64",
+      "--sweep",
+      "mlpRatio=4,8",
+      "--json",
+    );
+    expect(err).toContain("budget: 6,000,000,000 parameters, as many as the model has");
+    const chosen = shapes((await sweep("--sweep", "headDim=128", "--budget", "5.9e9", "--json")).out);
+    const found = [...shapes(out), ...chosen].map((s) =>
+      [s.depth, s.width, s.heads, Math.round(s.parameters / 1e6)].join(),
+    );
+    const published = [
+      "32,3968,62,6051",
+      "48,3200,50,5903",
+      "48,3200,25,5903",
+      "48,2496,39,5985",
+      "64,2816,44,6095",
+      "80,2496,39,5985",
+    ];
+    expect(published.filter((shape) => !found.includes(shape))).toEqual([]);
+    for (const { parameters } of shapes(out)) expect(Math.abs(parameters / 6e9 - 1)).toBeLessThan(0.02);
   }, 30_000);
 
   it("prints a table, and measures blocks on a device", async () => {

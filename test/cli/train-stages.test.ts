@@ -1,5 +1,5 @@
 /** `heddle train MODEL --stage S --data ...` on data made here: every stage, alone and in rows, of bundled models and of a stranger's. */
-import { cpSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openSafetensors } from "../../runtime/index.ts";
 import { colourData } from "./colour-data.ts";
@@ -282,6 +282,53 @@ describe("a stranger's model", () => {
   });
 });
 
+describe("data with broken samples, and data that changes", () => {
+  const where = ["--device", "cpu", "--runs", folder.at("broken")];
+  const at = (...parts: string[]) => folder.at("broken", "own-towers-contrast", ...parts);
+  const skippedIn = (file: string) => (JSON.parse(readFileSync(at(file), "utf8")) as { skipped: object }).skipped;
+
+  it("is counted and named in the report of a run that was stopped, and over all of it once it ends", async () => {
+    cpSync(folder.at("pairs"), folder.at("mended"), { recursive: true });
+    writeFileSync(folder.at("mended/torn.png"), "no picture");
+    writeFileSync(folder.at("mended/torn.txt"), "torn");
+    const all = ["--data", folder.at("mended"), ...small, "--set", "checkpointEvery=2"];
+    const { status, err } = await heddle("train", file("own-towers"), "--stage", "contrast", ...all, ...where);
+    expect([status, status === 0 ? "" : err]).toEqual([0, ""]);
+    expect(err).toContain("mended: 1 folder, weight 1, 7 samples");
+    expect(err).toContain("the run trains on 16 samples: 2.29 epochs, more of them where samples are skipped");
+    expect(err).toContain("mended begins: it has 7 samples");
+    const whole = skippedIn("summary.json");
+    expect(Object.values(whole)).toEqual([{ count: 1, example: folder.at("mended/torn.png") }]);
+
+    // As if it had been killed after step 2.
+    for (const gone of ["summary.json", "model.safetensors", "checkpoints/step-000004"])
+      rmSync(at(gone), { recursive: true });
+    expect((await heddle("report", at())).status).toBe(0);
+    expect(readFileSync(at("report.html"), "utf8")).toContain("torn.png");
+    const more = await heddle("train", file("own-towers"), "--stage", "contrast", "--resume", ...where);
+    expect([more.status, more.status === 0 ? "" : more.err]).toEqual([0, ""]);
+    expect(skippedIn("summary.json")).toEqual(whole);
+    expect(JSON.parse(readFileSync(at("summary.json"), "utf8"))).toMatchObject({
+      epochs: { [folder.at("mended")]: 3 },
+    });
+  });
+
+  it("is refused at --resume, by the names of what changed, unless that is asked for", async () => {
+    writeFileSync(folder.at("mended/torn.txt"), "mended");
+    const resume = ["train", file("own-towers"), "--stage", "contrast", "--resume", "--set", "steps=6", ...where];
+    const refused = await heddle(...resume);
+    expect(refused.status).toBe(1);
+    expect(refused.err).toMatch(
+      /the data changed since the checkpoint was saved: .* 1 file of another size: ".*torn\.txt", 4 bytes then, 6 now\n {2}hint: put the files back/,
+    );
+    const gone = await heddle(...resume, "--changed-data");
+    expect([gone.status, gone.status === 0 ? "" : gone.err]).toEqual([0, ""]);
+    expect(gone.err).toContain("it goes on with what is there");
+    const alone = await heddle("train", file("own-towers"), "--stage", "contrast", "--changed-data", ...where);
+    expect(alone).toMatchObject({ status: 1, err: expect.stringContaining("give it with --resume") });
+  });
+});
+
 describe("what cannot be trained", () => {
   const error = async (...args: string[]) => {
     const ended = await heddle("train", ...args, "--device", "cpu", "--runs", folder.at("none"));
@@ -305,7 +352,14 @@ describe("what cannot be trained", () => {
     expect(await error(...bytes, "--set", "accumulate=3", "--set", "batch=4")).toContain(
       "a batch is so many equal parts",
     );
+    expect(await error(...bytes.slice(0, 4), "a\nb")).toContain('--data "a\\nb" has a line break: write "?"');
     expect(await error(...bytes, "--set", "keep=0.5")).toContain('has no setting "keep"');
+    mkdirSync(folder.at("unusable"));
+    for (const name of ["a.png", "a.txt"]) writeFileSync(folder.at("unusable", name), "no picture");
+    const validated = [file("own-towers"), "--stage", "contrast", "--data", folder.at("pairs"), ...small];
+    const unusable = await error(...validated, "--validate", folder.at("unusable"));
+    expect(unusable).toContain("validation read no sample that can be used: what is wrong with them was told before");
+    expect(unusable).not.toContain("1/4 steps");
     expect(await error(modelFile("../support/job-with-settings.ts"), "--data", "x")).toContain(
       "--data is for a stage of a model: say which with --stage",
     );

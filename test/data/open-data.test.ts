@@ -47,7 +47,9 @@ describe("openData", () => {
     const folder = temporaryFolder();
     await shards(folder, 5, 6);
     const { batches, data } = await take([join(folder, "{000..004}.tar")], "pairs", 10);
-    expect(data.report).toEqual([`${join(folder, "{000..004}.tar")}: 5 shards, weight 1`]);
+    expect(data.report).toEqual([
+      `${join(folder, "{000..004}.tar")}: 5 shards, weight 1, how many samples is known when all were read`,
+    ]);
     const groups = batches.flatMap(({ samples }) => samples.map(({ group }) => group));
     expect(new Set(groups).size).toBe(30);
     expect(batches[0]!.pixels.axes.map(({ size }) => size)).toEqual([3, 3, 4, 4]);
@@ -70,7 +72,7 @@ describe("openData", () => {
       list,
       Array.from({ length: 16 }, (_, i) => JSON.stringify({ image: `${i % 4}.png`, caption: `c${i}` })).join("\n"),
     );
-    const specs = [folder, `4*${list}`];
+    const specs = [join(folder, "*.tar"), `4*${list}`];
     const options = {
       buffer: 5,
       image: { ...image, augmentation: { scale: [0.2, 1] as const, flip: 0.5, recolour: 0.5 } },
@@ -116,8 +118,27 @@ describe("openData", () => {
     const skipped = [...data.skipped()];
     expect(skipped.map(([, { count }]) => count).sort()).toEqual([1, 2]);
     expect(skipped.map(([, { example }]) => example).join()).toMatch(/003\.tar\/x/);
-    expect(notes).toHaveLength(2);
+    expect(notes.filter((note) => note.startsWith("skipped"))).toHaveLength(2);
+    expect(notes).toContain(`epoch 2 of ${folder} begins: it has 13 samples`);
     await data.dispose();
+  });
+
+  it("says how many samples there are where that is known, and what is wrong with data that has none", async () => {
+    const folder = temporaryFolder();
+    await shards(folder, 5, 2);
+    const data = await openData([folder, `2*${folder}/000.tar`], "pairs", { batch: 2, seed: 1, image, workers: 0 });
+    expect(data.sources.map(({ weight, count }) => [weight, count])).toEqual([
+      [1, undefined],
+      [2, 2],
+    ]);
+    expect(data.report[1]).toBe(`2*${folder}/000.tar: 1 shard, weight 2, 2 samples`);
+    await data.dispose();
+    await writeFile(join(folder, "cut.tar"), "no tar file at all".repeat(60));
+    await expect(take([join(folder, "cut.tar")], "pairs", 1)).rejects.toThrow(
+      /cut\.tar holds no sample\n {2}.*cut\.tar: the shard is broken, what follows in it is lost: /,
+    );
+    await writeFile(join(folder, "none.json"), "[]");
+    await expect(take([folder, join(folder, "none.json")], "pairs", 1)).rejects.toThrow("none.json holds no sample");
   });
 
   it("reads classes, annotations and conversations", async () => {

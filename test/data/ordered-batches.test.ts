@@ -12,6 +12,8 @@ const sourceOf = (...parts: readonly (readonly string[])[]): Source => ({
   weight: 1,
   parts: parts.map((_, i) => `part ${i}`),
   partName: "list",
+  isListed: true,
+  files: async () => [],
   open: async (part) => ({
     count: parts[part]!.length,
     name: (index) => `${part}/${index}`,
@@ -26,7 +28,7 @@ const sourceOf = (...parts: readonly (readonly string[])[]): Source => ({
 async function read(batch: number, ...sources: Source[]) {
   const skipped: Skipped[] = [];
   const onSkip = (one: Skipped) => void skipped.push(one);
-  const streams = sources.map((source, i) => streamOf(source, i, { seed: 1, buffer: 4, onSkip }));
+  const streams = sources.map((source, i) => streamOf(source, i, { seed: 1, buffer: 4, onSkip, note: () => {} }));
   const options = { batch, seed: 1, ahead: 3, onSkip, judge: async (raw: never) => ({ kept: raw }) };
   const batches: string[][] = [];
   for await (const rows of orderedBatches(streams, options as never))

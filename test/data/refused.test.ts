@@ -68,7 +68,7 @@ it("says of a checkpoint whose samples are gone that the data has changed", asyn
   const folder = temporaryFolder();
   writeFileSync(join(folder, "a.png"), "");
   const [source] = await findSources([folder], "pairs", options);
-  const stream = streamOf(source!, 0, { seed: 1, buffer: 1, onSkip: () => {} });
+  const stream = streamOf(source!, 0, { seed: 1, buffer: 1, onSkip: () => {}, note: () => {} });
   for (const ref of [
     [0, 0, 0, 1],
     [0, 0, 1, 0],

@@ -4,7 +4,7 @@ import type { Backend } from "../../backends/backend.ts";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { type Graph, type HostTensor, hostTensor } from "../../compiler/index.ts";
 import type { Tokenizer } from "../../data/index.ts";
-import { type Config, defineModel, type Params, trace } from "../../dsl/index.ts";
+import { type Config, defineModel, type Params, type TensorRule, trace } from "../../dsl/index.ts";
 import {
   type ChatQueriesConfig,
   captionPrefill,
@@ -16,7 +16,6 @@ import {
   generativeRules,
   imageToken,
   internvit6b,
-  type TensorRule,
   vicunaTemplate,
 } from "../../models/index.ts";
 import {
@@ -116,6 +115,7 @@ const letters = (size: number): Tokenizer => ({
   pad: 0,
   bos: 1,
   eos: 2,
+  encodeByTemplate: (text) => [1, ...Array.from(text, (c) => 3 + (c.codePointAt(0)! % (size - 3)))],
   encode: (text) => [1, ...Array.from(text, (c) => 3 + (c.codePointAt(0)! % (size - 3))), 2],
   decode: (ids) => ids.map((id) => String.fromCharCode(97 + id)).join(""),
 });

@@ -54,7 +54,7 @@ it("internlm begins every turn with <s> and ends it with <eoa>", () => {
 describe("a stream of text", () => {
   const told = (tokenizer: Tokenizer, ids: readonly number[]) => {
     const heard: string[] = [];
-    const stream = textStream(tokenizer, [tokenizer.eos], (text) => heard.push(text));
+    const stream = textStream(tokenizer, [tokenizer.eos], { onText: (text) => heard.push(text) });
     for (const id of ids) stream.add(id);
     return { heard, whole: stream.end() };
   };

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import { baselineFacts, bindSizes, compileKernels, makeGraph } from "../../compiler/index.ts";
 import { axis, concat, configure, input, mul, parseSettings, sum, trainingStep } from "../../dsl/index.ts";
-import { bundled } from "../../models/index.ts";
+import { bundledModels } from "../../models/index.ts";
 import { inputValues } from "../support/random-graph.ts";
 import { compileFor, interpretProgram } from "./support.ts";
 
@@ -11,7 +11,7 @@ it.each([
   ["internvit-6b-upernet", "head", ["depth=4", "blocks=[1,2,3,4]"]],
   ["internvl-g", "retrieval", ["vision.depth=1", "text.depth=2"]],
 ])("%s, stage %s", (name, stage, settings) => {
-  const { model } = bundled.find((b) => b.model.name === name)!;
+  const model = bundledModels.find((m) => m.name === name)!;
   const { graph } = trainingStep(model.stages![stage]!(configure(model, parseSettings(model, settings))).stage);
   const { kernels } = compileKernels(bindSizes(graph, { batch: 1 }));
   for (const { kernel } of kernels) expect(kernel.buffers.length).toBeLessThanOrEqual(baselineFacts.maxBindings);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { hostTensor, makeGraph, type Node } from "../../compiler/index.ts";
-import { input, rootParams, transpose } from "../../dsl/index.ts";
+import { checkpointLayout, input, rootParams, transpose } from "../../dsl/index.ts";
 import {
   type ChatQueriesConfig,
   chatPrefill,
@@ -10,7 +10,6 @@ import {
   internvit6b,
   languageHead,
   pixelsInput,
-  publishedTensors,
   stageThreeLoss,
   textAxes,
   visualTokens,
@@ -67,7 +66,7 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
       const got = await runOnce(executor, withGradients(graph), feedsOf(fixture, graph), weights(graph));
       expect(difference(got.loss!.data, [loss])).toBeLessThan(tolerance);
       const want = gradients as Readonly<Record<string, Digest>>;
-      const worst = gradientDifference(got, want, publishedTensors(graph, chatRules));
+      const worst = gradientDifference(got, want, checkpointLayout(graph, chatRules));
       expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
     });
 
@@ -94,7 +93,7 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
       const worst = gradientDifference(
         got,
         gradients as Readonly<Record<string, Digest>>,
-        publishedTensors(graph, chatRules),
+        checkpointLayout(graph, chatRules),
       );
       expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
     });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, type HostTensor, hostTensor, inputName, makeGraph } from "../../compiler/index.ts";
 import {
+  checkpointLayout,
   cosine,
   defineStage,
   optimizerState,
@@ -19,7 +20,6 @@ import {
   internvit6b,
   llama,
   pixelsInput,
-  publishedTensors,
   stageOneLoss,
   type TextConfig,
   textAxes,
@@ -123,7 +123,7 @@ describe.each(allExecutors)("a tiny InternVL-C on $name, beside PyTorch", (execu
     const graph = withGradients(lossGraph);
     const got = await runOnce(executor, graph, batch(graph, 0), weights);
     expect(difference(got.loss!.data, [facts.losses[0]!])).toBeLessThan(tolerance);
-    const worst = gradientDifference(got, facts.gradients, publishedTensors(lossGraph, contrastiveRules));
+    const worst = gradientDifference(got, facts.gradients, checkpointLayout(lossGraph, contrastiveRules));
     expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
   });
 
@@ -153,7 +153,7 @@ describe.each(allExecutors)("a tiny InternVL-C on $name, beside PyTorch", (execu
     }
     const end = await store.read(trainingState.parameters);
     // Adam makes steps of full size out of rounding, so a parameter that the loss does not see ends anywhere.
-    const seen = publishedTensors(lossGraph, contrastiveRules).filter((t) => facts.gradients[t.name]![0] > noGradient);
+    const seen = checkpointLayout(lossGraph, contrastiveRules).filter((t) => facts.gradients[t.name]![0] > noGradient);
     expect(seen.length).toBeGreaterThan(50);
     for (const t of seen) {
       const e = layout.entries.find((x) => x.name === t.parameter)!;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, makeGraph, type Node } from "../../compiler/index.ts";
-import { type Params, rootParams } from "../../dsl/index.ts";
+import { checkpointLayout, type Params, rootParams } from "../../dsl/index.ts";
 import {
   captionPrefill,
   captionStep,
@@ -11,7 +11,6 @@ import {
   internvit6b,
   type Pass,
   pixelsInput,
-  publishedTensors,
   type QllamaConfig,
   qllama,
   queryFeatures,
@@ -108,7 +107,7 @@ describe.each(allExecutors)("a tiny InternVL-G on $name, beside PyTorch", (execu
     for (const name of ["matching", "contrastive", "generative"] as const) {
       if (facts[name] !== undefined) expect(difference(got[name]!.data, [facts[name]]), name).toBeLessThan(tolerance);
     }
-    const worst = gradientDifference(got, facts.gradients, publishedTensors(graph, generativeRules));
+    const worst = gradientDifference(got, facts.gradients, checkpointLayout(graph, generativeRules));
     expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
   });
 

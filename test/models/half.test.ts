@@ -17,7 +17,7 @@ import {
   runProgram,
 } from "../../compiler/index.ts";
 import { configure, trace } from "../../dsl/index.ts";
-import { bundled, imageToken } from "../../models/index.ts";
+import { bundledModels, imageToken } from "../../models/index.ts";
 import { allExecutors, runOnce } from "./executors.ts";
 import { anyFeeds, anyWeights } from "./support.ts";
 
@@ -75,7 +75,7 @@ function expectSame(expected: Readonly<Record<string, HostTensor>>, got: Readonl
 
 describe.each([1, 300])("with branches %i times as large", (by) => {
   test.each(cases)("%s", async (name, changes) => {
-    const { model } = bundled.find((b) => b.model.name === name)!;
+    const model = bundledModels.find((m) => m.name === name)!;
     const graph = bindSizes(trace(model, configure(model, changes as never)), { batch: 2 });
     const weights = louder(anyWeights(graph, 4), by);
     const drawn = anyFeeds(graph, {}, 5, [1, 30]);

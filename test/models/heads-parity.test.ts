@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, makeGraph, type Node } from "../../compiler/index.ts";
-import { type Params, rootParams, type StateUpdate, type Tensor, transpose } from "../../dsl/index.ts";
+import {
+  checkpointLayout,
+  type Params,
+  rootParams,
+  type StateUpdate,
+  type Tensor,
+  type TensorRule,
+  transpose,
+} from "../../dsl/index.ts";
 import {
   internvit6b,
   linearProbe,
@@ -10,14 +18,12 @@ import {
   probe,
   probeLoss,
   probeRules,
-  publishedTensors,
   type SegmentationConfig,
   segment,
   segmentationLinear,
   segmentationLoss,
   segmentationRules,
   segmentationUperNet,
-  type TensorRule,
   type VisionConfig,
 } from "../../models/index.ts";
 import { allExecutors, runOnce } from "./executors.ts";
@@ -124,7 +130,7 @@ describe.each(allExecutors)("heads on $name, beside PyTorch", (executor) => {
       const want = tensorOf(fixture, `expected/after/${u.name}`).data;
       expect(difference(got[`after/${u.name}`]!.data, want), u.name).toBeLessThan(tolerance);
     }
-    const worst = gradientDifference(got, fixture.facts.gradients, publishedTensors(graph, rules));
+    const worst = gradientDifference(got, fixture.facts.gradients, checkpointLayout(graph, rules));
     expect(worst.difference, worst.name).toBeLessThan(10 * tolerance);
   });
 });

@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Graph, type HostTensor, inputName, type Node } from "../../compiler/index.ts";
-import { defineModel, trace, trainingStep } from "../../dsl/index.ts";
+import { checkpointLayout, defineModel, trace, trainingStep } from "../../dsl/index.ts";
 import {
-  bundled,
+  bundledModels,
   type ChatQueriesConfig,
   type ContrastiveConfig,
+  familyRules,
   type GenerativeConfig,
   internvit,
   internvitModels,
@@ -16,7 +17,6 @@ import {
   internvlCheckpoints,
   internvlG,
   pixelsInput,
-  publishedLayout,
   resizedPositions,
   segmentationLinear,
   segmentationTuning,
@@ -73,9 +73,9 @@ const writeOwn = (name: string, values: ReadonlyMap<string, HostTensor>) =>
     [...values].map(([n, t]) => tensorToWrite(n, t)),
   );
 const writePublished = (name: string, graph: Graph, values: ReadonlyMap<string, HostTensor>) =>
-  writeModel(at(name), tensorsInLayout(publishedLayout(graph)!, memoryWeights(values)));
+  writeModel(at(name), tensorsInLayout(checkpointLayout(graph, familyRules), memoryWeights(values)));
 
-const llama = bundled.find((b) => b.model.name === "vicuna-7b")!.model;
+const llama = bundledModels.find((m) => m.name === "vicuna-7b")!;
 const llm = trace(llama, chat.text);
 const multilingual = trace(llama, tinyConfig.text.depth === 3 ? tinyConfig.text : { ...tinyConfig.text, depth: 3 });
 const [stageOneValues, llmValues, multilingualValues] = [
@@ -157,7 +157,7 @@ describe("a stage", () => {
   });
 
   it("1 takes InternViT and multilingual LLaMA as they are published alone", async () => {
-    const vit = trace(internvitModels[0]!.model, tinyConfig.vision);
+    const vit = trace(internvitModels[0]!, tinyConfig.vision);
     const vitValues = valuesOf(vit, 5);
     await writePublished("vit", vit, vitValues);
     const inherited = await inherit(one, "vit", "multilingual");

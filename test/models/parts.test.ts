@@ -13,7 +13,7 @@ import {
   transpose,
 } from "../../dsl/index.ts";
 import {
-  bundled,
+  bundledModels,
   imageToken,
   internvit,
   internvit6b,
@@ -124,7 +124,7 @@ describe("positions", () => {
 
 describe("an image in a conversation", () => {
   test("stands where its token is, in every row at another place or not at all", async () => {
-    const c = { ...bundled.find((b) => b.model.name === "internvl-chat-vicuna-7b")!.model.config };
+    const c = { ...bundledModels.find((m) => m.name === "internvl-chat-vicuna-7b")!.config };
     const text = { ...(c.text as never as Parameters<typeof withImage>[3]), width: 2, heads: 1, vocab: 4 };
     const [batch, token] = [axis("batch", 3), axis("token", 5)];
     const visual = input("visual", "f32", [batch, axis("visual", 2), axis("embed", 2)]);
@@ -198,7 +198,7 @@ describe("configurations that nobody tried", () => {
     expect(odd).toThrow(/axis "head_dim" has 3 elements: make it even/);
     const small = { width: 8, depth: 2, heads: 2, mlp: 5, image: 8, patch: 4 };
     const use = (name: string, changes: object) => () => {
-      const { model } = bundled.find((b) => b.model.name === name)!;
+      const model = bundledModels.find((m) => m.name === name)!;
       return trace(model, configure(model, changes as never));
     };
     expect(use("internvl-c", { vision: { ...small, positions: 6 } })).toThrow(

@@ -1,4 +1,5 @@
 /** Fixtures made by PyTorch (scripts/reference), and what compares our graphs with them. */
+
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
@@ -14,7 +15,8 @@ import {
   type TensorType,
   topological,
 } from "../../compiler/index.ts";
-import { type PublishedTensor, publishedTensors, type TensorRule } from "../../models/index.ts";
+import { type CheckpointPlace, checkpointLayout, type TensorRule } from "../../dsl/index.ts";
+
 import { openSafetensors } from "../../runtime/safetensors/reader.ts";
 import { seeded } from "../support/samples.ts";
 
@@ -52,7 +54,7 @@ export function weightsOf(
 ): Map<string, HostTensor> {
   const parameters = new Map(graph.inputs.map((n) => [inputName(n), n]));
   return new Map(
-    publishedTensors(graph, rules).map((p) => {
+    checkpointLayout(graph, rules).map((p) => {
       const { type } = parameters.get(p.parameter)!;
       const found = tensorOf(fixture, `weights/${p.name}`);
       const shape = found.axes.map((a) => a.size);
@@ -89,7 +91,7 @@ export function fed(node: Node, x: HostTensor): HostTensor {
 }
 
 /** The digest of a tensor given in our axis order, taken in the published order. */
-export function digest(x: HostTensor, published: PublishedTensor): Digest {
+export function digest(x: HostTensor, published: CheckpointPlace): Digest {
   const data = Array.from(permuted(x, published.order).data);
   return [Math.hypot(...data), data.reduce((total, v, i) => total + v * Math.cos(i + 1), 0)];
 }
@@ -121,7 +123,7 @@ export const noGradient = 1e-3;
 export function gradientDifference(
   got: Readonly<Record<string, HostTensor>>,
   want: Readonly<Record<string, Digest>>,
-  published: readonly PublishedTensor[],
+  published: readonly CheckpointPlace[],
 ): { readonly name: string; readonly difference: number } {
   const mine = published.filter((t) => t.parameter in got);
   const alone = mine.map((t) => t.name).filter((n) => !(n in want));

@@ -1,6 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { type Graph, makeGraph } from "../../compiler/index.ts";
-import { type AnyTensor, type Axis, attentionPooling, axis, cast, gt, mul, rootParams, sum } from "../../dsl/index.ts";
+import {
+  type AnyTensor,
+  type Axis,
+  attentionPooling,
+  axis,
+  cast,
+  checkpointLayout,
+  gt,
+  mul,
+  rootParams,
+  sum,
+  type TensorRule,
+  under,
+} from "../../dsl/index.ts";
 import {
   causalContext,
   decoder,
@@ -10,12 +23,9 @@ import {
   llamaRules,
   pixelsInput,
   poolingRules,
-  publishedTensors,
-  type TensorRule,
   type TextConfig,
   textAxes,
   tokenEmbedding,
-  under,
   type VisionConfig,
   visionAxes,
   visionRules,
@@ -100,7 +110,7 @@ describe.each(allExecutors)("on $name, beside PyTorch and transformers", (execut
       expect(difference(got[output.name]!.data, want), output.name).toBeLessThan(executor.tolerance);
     }
     expect(difference(got.loss!.data, [fixture.facts.loss])).toBeLessThan(executor.tolerance);
-    const worst = gradientDifference(got, fixture.facts.gradients, publishedTensors(graph, towerRules));
+    const worst = gradientDifference(got, fixture.facts.gradients, checkpointLayout(graph, towerRules));
     expect(worst.difference, worst.name).toBeLessThan(10 * executor.tolerance);
   });
 });

@@ -83,6 +83,9 @@ const several = (p: Params): LossResult => {
   };
 };
 
+/** A mean over samples beside a weight, which then says nothing of it. */
+const misweighed = (p: Params): LossResult => ({ ...plain(p), weight: (masked(p.shared()) as OneLoss).weight! });
+
 const optimizer: Stage["optimizer"] = { rate: cosine({ peak: 0.02, steps: 9 }), clip: 0.5 };
 const step = (loss: Stage["loss"], accumulate: number, changes: Partial<Stage> = {}, largestArena?: number) =>
   trainingStep(defineStage({ name: "words", loss, optimizer, accumulate, ...changes }), largestArena);
@@ -149,6 +152,7 @@ const cases: readonly (readonly [string, Stage["loss"], Partial<Stage>])[] = [
   ["a mean over samples", plain, {}],
   ["a mean over tokens with a target", masked, {}],
   ["several losses", several, {}],
+  ["a mean over samples that is given a weight", misweighed, {}],
   ["an average of the weights", masked, { ema }],
   ["low-rank updates", masked, { lora, ema, optimizer: { ...optimizer, rule: lamb() } }],
 ];
@@ -237,6 +241,15 @@ describe("is refused", () => {
       return { loss: mul(x, x) };
     }, "divides a sum over samples");
     refuses((p) => masked(p, false), "give that divisor as `weight` beside the loss");
+  });
+
+  it("for a mean over samples beside one over tokens, which no weight is right for", () => {
+    refuses((p) => {
+      const { weight } = masked(p) as OneLoss;
+      const words = { name: "words", loss: (masked(p.shared()) as OneLoss).loss };
+      const alike = { name: "alike", loss: (plain(p.shared()) as OneLoss).loss };
+      return { losses: [words, alike], ...(weight && { weight }) };
+    }, "adds a mean over samples (reduce_sum at ");
   });
 
   it.each(["loss", "rate", "gradient_norm", "parameters", "gradients", "cleared.loss"])(

@@ -14,8 +14,15 @@ import {
   type Sizes,
   sourceOf,
 } from "../../compiler/index.ts";
-import { configure, type Recipe, type Stage, trainingStep } from "../../dsl/index.ts";
-import { bundled, type PublishedTensor, publishedPlaces } from "../../models/index.ts";
+import {
+  type CheckpointPlace,
+  configure,
+  knownPlaces,
+  type Recipe,
+  type Stage,
+  trainingStep,
+} from "../../dsl/index.ts";
+import { bundledModels, familyRules } from "../../models/index.ts";
 import type { TrainingJob } from "../../runtime/index.ts";
 import { type Digest, fed, permuted } from "../models/support.ts";
 import { spread, uniformly } from "./numbers.ts";
@@ -47,9 +54,8 @@ const stageNames: Readonly<Record<string, string>> = { "3a": "3", "3b": "3" };
 
 /** The recipe of the bundled model at the recorded configuration. */
 export function recipeOf({ model: name, config, given, stage }: Recorded): Recipe {
-  const found = bundled.find((b) => b.model.name === name);
-  if (!found) throw new Error(`no bundled model is named ${name}`);
-  const { model } = found;
+  const model = bundledModels.find((m) => m.name === name);
+  if (!model) throw new Error(`no bundled model is named ${name}`);
   const of = stage.replace(/^3[ab]/, (path) => stageNames[path]!);
   const make = model.stages?.[of];
   if (!make) throw new Error(`${name} has no stage ${of}`);
@@ -57,8 +63,8 @@ export function recipeOf({ model: name, config, given, stage }: Recorded): Recip
 }
 
 /** Where every parameter of a step lies in checkpoints; running statistics lie there under their own names. */
-export const placesOf = (nodes: readonly Node[]): Map<string, PublishedTensor> =>
-  new Map(publishedPlaces(nodes as Graph["inputs"]).map((t) => [t.parameter, t]));
+export const placesOf = (nodes: readonly Node[]): Map<string, CheckpointPlace> =>
+  new Map(knownPlaces(nodes, familyRules).map(([place]) => [place!.parameter, place!]));
 
 /** A job of the recorded stage, whose weights are the recorded ones. */
 export function jobOf(recorded: Recorded, precision: Precision = "f32") {

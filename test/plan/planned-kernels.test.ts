@@ -28,7 +28,7 @@ import {
   trainingStep,
   zeros,
 } from "../../dsl/index.ts";
-import { bundled } from "../../models/index.ts";
+import { bundledModels } from "../../models/index.ts";
 
 const { facts } = recordOf("H200");
 const batch = axis("batch", symbol("batch"));
@@ -50,7 +50,7 @@ const step = (more: Partial<Stage> = {}) =>
   );
 
 const stageTwo = (precision: Precision) => {
-  const { model } = bundled.find((b) => b.model.name === "internvl-g")!;
+  const model = bundledModels.find((m) => m.name === "internvl-g")!;
   const { vision, text } = model.config as { vision: object; text: object };
   const config = {
     ...model.config,

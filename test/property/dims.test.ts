@@ -16,6 +16,7 @@ import {
   ops,
   productOfDims,
   type SizeBounds,
+  solveDim,
   subDims,
   symbol,
 } from "../../compiler/index.ts";
@@ -170,5 +171,31 @@ describe("bounds", () => {
     expect(() => makeGraph("g", [{ name: "y", node: ops.mul(ops.relu(input(4)), size(5)) }])).toThrow(
       'two sizes are named "n", with different bounds: 1..4 and 1..5',
     );
+  });
+});
+
+describe("the one symbol that a size leaves open", () => {
+  const [n, m] = [symbol("n"), symbol("m")];
+  it("is what makes the size its value", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 9 }),
+        fc.integer({ min: 0, max: 9 }),
+        fc.integer({ min: 1, max: 99 }),
+        (a, b, at) => {
+          const size = addDims(mulDims(mulDims(n, m), a), addDims(n, b)); // a·m·n + n + b
+          const found = solveDim(size, dimValue(size, { n: at, m: 3 }), { m: 3 });
+          expect(found?.value).toBe(at);
+          expect(found?.symbol.name).toBe("n");
+        },
+      ),
+    );
+  });
+
+  it("is not found where none is open, several are, or one is multiplied by itself", () => {
+    expect(solveDim(mulDims(n, 2), 6, { n: 3 })).toBeUndefined();
+    expect(solveDim(addDims(n, m), 6, {})).toBeUndefined();
+    expect(solveDim(mulDims(n, n), 9, {})).toBeUndefined();
+    expect(solveDim(mulDims(n, 2), 5, {})?.value).toBe(2.5);
   });
 });

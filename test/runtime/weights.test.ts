@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
-import { trace } from "../../dsl/index.ts";
-import { contrastiveRules, internvlC, publishedTensors } from "../../models/index.ts";
+import { checkpointLayout, trace } from "../../dsl/index.ts";
+import { contrastiveRules, internvlC } from "../../models/index.ts";
 import {
   initialValue,
   memoryWeights,
@@ -22,7 +22,7 @@ const folder = mkdtempSync(join(tmpdir(), "heddle-weights-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const graph = trace(internvlC, tinyConfig);
-const published = publishedTensors(graph, contrastiveRules);
+const published = checkpointLayout(graph, contrastiveRules);
 const weights = new Map(
   graph.inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), initialValue(n, 5)]),
 );
@@ -30,7 +30,7 @@ const weights = new Map(
 it("reads the published layout back as the same parameters", async () => {
   const file = join(folder, "published.safetensors");
   await writeSafetensors(file, tensorsInLayout(published, memoryWeights(weights)));
-  const back = await readAllWeights(file, graph, published);
+  const back = await readAllWeights(file, graph, [published]);
   expect(back).toEqual(weights);
 });
 
@@ -61,7 +61,7 @@ it("compares with the layout that more of the file is in", async () => {
   const file = join(folder, "own-but-one.safetensors");
   const all = [...weights].map(([name, tensor]) => tensorToWrite(name, tensor));
   await writeSafetensors(file, all.slice(1));
-  const opening = openWeights(file, graph, published);
+  const opening = openWeights(file, graph, [published]);
   await expect(opening).rejects.toThrow(
     `${weights.size - 1} tensors match, 1 missing, 0 of another shape, 0 unexpected`,
   );

@@ -1,20 +1,7 @@
 /** `heddle run ... chat`: a conversation about a picture, or about none. */
 import { createInterface } from "node:readline";
 import { UsageError } from "../../../compiler/index.ts";
-import { decodeImage, imageTensor } from "../../../data/index.ts";
-import {
-  type ChatConfig,
-  chatPrefill,
-  chatTemplates,
-  decodeStep,
-  imageToken,
-  internlmTemplate,
-  isText,
-  isVision,
-  type TextConfig,
-  vicunaTemplate,
-  visualTokenCount,
-} from "../../../models/index.ts";
+import { type ChatMode, modelGraph } from "../../../dsl/index.ts";
 import {
   type AnswerOptions,
   type ChatImage,
@@ -25,9 +12,9 @@ import {
 } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
-import { graphOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
+import { graphOf, modeOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { requirePictures } from "./pictures.ts";
+import { lookingOf, pixelsFrom, requirePictures } from "./pictures.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { printable, type WritingOptions, writingOf } from "./writing.ts";
 
@@ -52,14 +39,14 @@ const defaults: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: 51
 
 export async function chatCommand(source: string, options: ChatOptions): Promise<number> {
   const named = await openModel(source, options);
-  const text = textOf(named);
+  const mode = modeOf(named, "chat");
   if (options.image !== undefined) requirePictures([options.image]);
-  const template = templateOf(options.template, text);
+  const template = templateOf(options.template, mode, named);
   const writing = writingOf(options, defaults);
-  const step = graphOf("chat-step", (p) => decodeStep(p, text));
+  const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
-  const image = options.image === undefined ? undefined : await pictureOf(options.image, seeing(named), options);
-  return await withWeights(image?.beginning ?? step, options, async (model) => {
+  const image = options.image === undefined ? undefined : await pictureOf(options.image, mode, named, options);
+  return await withWeights(named, image?.beginning ?? step, options, async (model) => {
     // Room for a first answer whole, so that nothing is compiled again while it is written.
     const capacity = Math.min(template.limit, (image?.place.tokens ?? 0) + questionRoom + writing.maxNewTokens);
     const session = cachedSession(model, step, { rows: 1, capacity, limit: template.limit });
@@ -96,37 +83,30 @@ async function* questions(given: readonly string[] | undefined): AsyncGenerator<
   }
 }
 
-const isChat = ({ config }: NamedModel): boolean =>
-  isVision(config?.vision) && isText(config.text) && typeof config.features === "number";
-
-/** The language model of a chat, or a language model alone; throws UsageError for any other model. */
-function textOf(named: NamedModel): TextConfig {
-  const { name, config } = named;
-  if (isText(config) && !Object.hasOwn(config, "queries")) return config;
-  if (isChat(named)) return config!.text as TextConfig;
-  throw new UsageError(
-    `chat needs a model with an InternViT and a language model, as internvl-chat-vicuna-7b is: "${name}" is none`,
-  );
-}
-
-/** The configuration of a chat with pictures; throws UsageError for a language model alone. */
-function seeing(named: NamedModel): ChatConfig {
-  if (isChat(named)) return named.config as unknown as ChatConfig;
-  throw new UsageError(`"${named.name}" is a language model alone and sees no picture: leave out --image`);
-}
-
-/** The template asked for, else InternLM's where attention has biases, as only InternLM's has, else Vicuna's. */
-function templateOf(name: string | undefined, text: TextConfig): ChatTemplate {
-  if (name === undefined) return text.attentionBias ? internlmTemplate : vicunaTemplate;
-  const found = chatTemplates.find((t) => t.name === name);
+/** The template asked for, else the first of the model's. */
+function templateOf(asked: string | undefined, { templates }: ChatMode, { config }: NamedModel): ChatTemplate {
+  const known = typeof templates === "function" ? templates(config!) : templates;
+  const found = asked === undefined ? known[0] : known.find((t) => t.name === asked);
   if (found) return found;
-  throw new UsageError(`--template is one of ${chatTemplates.map((t) => t.name).join(", ")}, not "${name}"`);
+  throw new UsageError(`--template is one of ${known.map((t) => t.name).join(", ")}, not "${asked}"`);
 }
 
-async function pictureOf(path: string, config: ChatConfig, { fit }: RunOptions): Promise<ChatImage> {
-  const beginning = graphOf("chat", (p) => chatPrefill(p, config));
-  const size = config.vision.image;
-  const picture = await decodeImage(path, { size, fit: fit ?? "pad" });
-  const place = { id: imageToken, tokens: visualTokenCount(config) };
-  return { beginning, pixels: imageTensor([picture], { size }), place };
+/** A picture and where it goes. Throws UsageError for a model that sees none. */
+async function pictureOf(
+  path: string,
+  { begin }: ChatMode,
+  named: NamedModel,
+  options: RunOptions,
+): Promise<ChatImage> {
+  const { name, model, config } = named;
+  if (begin === undefined)
+    throw new UsageError(`"${name}" is a language model alone and sees no picture: leave out --image`);
+  const place = modelGraph(model!, begin).runs?.(config!).input_ids;
+  if (!place)
+    throw new UsageError(
+      `"${name}" does not say where a picture goes: its graph "${begin}" needs runs: { input_ids: { id, length } }`,
+    );
+  const beginning = graphOf(named, begin);
+  const pixels = await pixelsFrom(path, await lookingOf(named, beginning, "chat", options));
+  return { beginning, pixels, place: { id: place.id, tokens: place.length } };
 }

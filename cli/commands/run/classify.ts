@@ -1,20 +1,21 @@
 /** `heddle run ... classify`: pictures against classes that texts describe. */
-import { type Graph, selectOutputs } from "../../../compiler/index.ts";
-import { imageStore } from "../../../data/index.ts";
-import { classProbabilities, classVectors, escapeControls } from "../../../runtime/index.ts";
+import { type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
+import { classLogits, classVectors, escapeControls, shares } from "../../../runtime/index.ts";
+import { folderOf } from "../../checkpoint.ts";
 import { json } from "../../output.ts";
-import { prefixOf } from "./contrastive-texts.ts";
-import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
+import { configJson } from "../../own-config.ts";
+import { prefixOf, tokenizerOf } from "./comparing.ts";
+import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { requirePictures } from "./pictures.ts";
-import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
+import { albumOf, lookingOf, requirePictures } from "./pictures.ts";
+import { classPrompts, readLabels, readTemplates } from "./prompts.ts";
 import { openTokenizer } from "./tokenizing.ts";
-import { embedPictures, embedTexts, geometryOf, requireOutputs } from "./towers.ts";
+import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
 import { printable } from "./writing.ts";
 
 export interface ClassifyOptions extends RunOptions {
   readonly image: readonly string[];
-  readonly labels: string;
+  readonly labels?: string;
   readonly templates?: string;
   readonly language?: string;
   readonly prefix?: string;
@@ -24,6 +25,8 @@ export interface ClassifyOptions extends RunOptions {
 export interface Guess {
   readonly label: string;
   readonly probability: number;
+  /** The cosine with the class, scaled. */
+  readonly logit: number;
 }
 
 /** One picture's best classes, best first. */
@@ -33,45 +36,92 @@ export interface Classified {
 }
 
 export async function classifyCommand(source: string, options: ClassifyOptions): Promise<number> {
-  const { graph } = await openModel(source, options);
+  const named = await openModel(source, options);
+  const found = await (named.model?.modes?.classify ? byScores(named, options) : byTexts(named, options));
+  process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));
+  return 0;
+}
+
+/** By an output that has a score for each class. */
+async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
+  const { output } = named.model!.modes!.classify!;
+  const graph = selectOutputs(named.graph, [output]);
+  requirePictures(options.image);
+  const album = albumOf(await lookingOf(named, graph, "classify", options));
+  return await withWeights(named, graph, options, async (model) => {
+    const scores = await embedPictures(model, graph, options.image, album, options, output);
+    const labels = await labelsOf(options, scores.width);
+    return options.image.map((image, row) => {
+      const logits = Float64Array.from(scores.data.subarray(row * scores.width, (row + 1) * scores.width));
+      return { image, guesses: best(logits, shares(logits), labels, options.top) };
+    });
+  });
+}
+
+/** The names asked for, else those of the config.json beside the weights, else numbers. */
+async function labelsOf({ labels, language, weights }: ClassifyOptions, count: number): Promise<readonly string[]> {
+  if (labels !== undefined) {
+    const [given] = Object.values(await readLabels(labels, language));
+    if (given!.length === count) return given!;
+    throw new UsageError(`the labels are ${given!.length}, and the model tells ${count} classes apart`);
+  }
+  const json = await configJson(folderOf(weights));
+  const known = (json?.id2label ?? {}) as Readonly<Record<string, unknown>>;
+  return Array.from({ length: count }, (_, i) => (Object.hasOwn(known, i) ? String(known[i]) : `class ${i}`));
+}
+
+/** By the cosine with texts. */
+async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Classified[]> {
+  const { graph } = named;
+  const mode = named.model?.modes?.compare ?? {};
   requireOutputs(graph, "classify", ["image", "text", "scale"]);
   requirePictures(options.image);
-  const tokenizer = await openTokenizer(graph, options);
+  const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
+  if (options.labels === undefined)
+    throw new UsageError(`classify by texts needs them: --labels "cat,dog", or a JSON file`);
   const labels = await readLabels(options.labels, options.language);
   const classes = classPrompts(labels, await readTemplates(options.templates, options.language));
-  const needed = selectOutputs(graph, ["image", "text", "scale"]);
-  const found = await withWeights(needed, options, async (model): Promise<Classified[]> => {
+  const terms = graph.outputs.map((o) => o.name).filter((name) => name === "scale" || name === "bias");
+  const needed = selectOutputs(graph, ["image", "text", ...terms]);
+  const looking = await lookingOf(named, graph, "classify", options);
+  return await withWeights(named, needed, options, async (model): Promise<Classified[]> => {
     say(`${classes.labels.length} classes, ${classes.prompts.length} prompts`);
-    const prefix = prefixOf(tokenizer, options.prefix);
+    const prefix = prefixOf(mode, tokenizer, options.prefix);
     const texts = classes.prompts.map((prompt) => prefix + prompt);
     const vectors = classVectors(
       await embedTexts(model, graph, texts, tokenizer, options),
       classes.classOf,
       classes.labels.length,
     );
-    const store = imageStore(geometryOf(graph, "crop", options));
-    const images = await embedPictures(model, graph, options.image, store, options);
-    const scale = await scaleOf(model, needed);
+    const images = await embedPictures(model, graph, options.image, albumOf(looking), options);
+    const { scale = 1, bias = 0 } = await termsOf(model, selectOutputs(needed, terms));
     return options.image.map((image, row) => {
       const vector = images.data.subarray(row * images.width, (row + 1) * images.width);
-      return { image, guesses: best(classProbabilities(vector, vectors, scale), classes, options.top) };
+      const logits = classLogits(vector, vectors, scale, bias);
+      return {
+        image,
+        guesses: best(logits, probabilities[mode.classes ?? "exclusive"](logits), classes.labels, options.top),
+      };
     });
   });
-  process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));
-  return 0;
 }
 
-/** exp(logit_scale), what cosines are multiplied by. */
-async function scaleOf(model: LoadedModel, graph: Graph): Promise<number> {
-  const session = await model.session(selectOutputs(graph, ["scale"]));
-  const { scale } = await session.run({});
+/** What cosines are multiplied by, exp(logit_scale), and what is added, where the model has that. */
+async function termsOf(model: LoadedModel, graph: Graph): Promise<{ readonly scale?: number; readonly bias?: number }> {
+  const session = await model.session(graph);
+  const terms = await session.run({});
   session.dispose();
-  return scale!.data[0]!;
+  return Object.fromEntries(Object.entries(terms).map(([name, { data }]) => [name, data[0]!]));
 }
 
-const best = (probabilities: Float64Array, { labels }: Classes, top: number): Guess[] =>
-  Array.from(probabilities, (probability, i) => ({ label: labels[i]!, probability }))
-    .sort((a, b) => b.probability - a.probability)
+const probabilities = {
+  exclusive: shares,
+  independent: (logits: Float64Array) => logits.map((v) => 1 / (1 + Math.exp(-v))),
+};
+
+const best = (logits: Float64Array, of: Float64Array, labels: readonly string[], top: number): Guess[] =>
+  Array.from(logits, (logit, i) => ({ label: labels[i]!, probability: of[i]!, logit }))
+    .sort((a, b) => b.logit - a.logit)
     .slice(0, top);
 
 const lines = ({ image, guesses }: Classified): string =>

@@ -7,6 +7,7 @@ import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
 import type { FeaturesOptions } from "./features.ts";
+import type { GenerateTextOptions } from "./generate.ts";
 import type { IndexOptions, SearchOptions } from "./retrieve.ts";
 import { searchFlags, writingFlags } from "./writing.ts";
 
@@ -26,7 +27,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 function modes(source: string, done: (status: number) => void): Command {
   const program = new Command("heddle run <model>")
-    .description("use a model's weights: its features, classes, search, captions, conversation")
+    .description("use a model's weights: its features, classes, search, captions, conversation, texts")
     .usage("--weights <path> <mode> [options]")
     .configureHelp({ showGlobalOptions: true })
     .addOption(weightsOption(source))
@@ -52,6 +53,7 @@ function modes(source: string, done: (status: number) => void): Command {
   perception(source, add, program, done);
   contrast(source, add, program, done);
   generation(source, add, program, done);
+  texts(source, add, program, done);
   return program.exitOverride();
 }
 
@@ -66,7 +68,7 @@ type Add = (parent: Command, name: string, description: string) => Command;
 type Done = (status: number) => void;
 
 function perception(source: string, add: Add, program: Command, done: Done): void {
-  add(program, "features", "write what InternViT sees as maps, a file for each picture")
+  add(program, "features", "write what the model sees as maps, a file for each picture")
     .requiredOption("--image <files...>", "pictures")
     .option("--blocks <list>", "blocks to take, as in 12,24,36,48; 0 is what goes into the first", numbers)
     .requiredOption("--out <folder>", "where the files go")
@@ -77,12 +79,12 @@ function perception(source: string, add: Add, program: Command, done: Done): voi
 }
 
 function contrast(source: string, add: Add, program: Command, done: Done): void {
-  add(program, "classify", "name what is in pictures, by texts alone")
+  add(program, "classify", "name what is in pictures, by texts alone or by a classifier's classes")
     .requiredOption("--image <files...>", "pictures")
-    .requiredOption("--labels <names>", 'class names: a JSON file, or "cat,dog"')
+    .option("--labels <names>", 'class names: a JSON file, or "cat,dog"; of a classifier, default its own')
     .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
     .option("--language <code>", "the language to take from files that have several; default all of them")
-    .option("--prefix <text>", 'what all prompts begin with; default "summarize:", nothing for bytes')
+    .option("--prefix <text>", "what all prompts begin with; default as the model has it, nothing for bytes")
     .option("--top <n>", "classes to show", wholeNumber, 5)
     .action(async (_, command: Command) => {
       const { classifyCommand } = await import("./classify.ts");
@@ -91,7 +93,7 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
   const retrieve = add(program, "retrieve", "find pictures by texts and texts by pictures");
   add(retrieve, "index <folder>", "read a folder's pictures and captions into an index")
     .requiredOption("--out <file>", "the index, as in index.safetensors")
-    .option("--prefix <text>", 'what all texts begin with; default "summarize:", nothing for bytes')
+    .option("--prefix <text>", "what all texts begin with; default as the model has it, nothing for bytes")
     .action(async (folder: string, _, command: Command) => {
       const { indexCommand } = await import("./retrieve.ts");
       done(await indexCommand(source, folder, command.optsWithGlobals<IndexOptions>()));
@@ -101,7 +103,7 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
     .option("--text <query>", "look for pictures that a text describes")
     .option("--image <file>", "look for texts that describe a picture")
     .addOption(new Option("--among <kind>", "what to look for, when it is the other").choices(["images", "texts"]))
-    .option("--prefix <text>", 'what the text begins with; default "summarize:", nothing for bytes')
+    .option("--prefix <text>", "what the text begins with; default as the model has it, nothing for bytes")
     .option("--top <n>", "how many to show", wholeNumber, 10)
     .action(async (_, command: Command) => {
       const { searchCommand } = await import("./retrieve.ts");
@@ -110,9 +112,9 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
 }
 
 function generation(source: string, add: Add, program: Command, done: Done): void {
-  const caption = add(program, "caption", "put pictures into words (default: five beams, 8 to 30 tokens)")
+  const caption = add(program, "caption", "put pictures into words")
     .requiredOption("--image <files...>", "pictures")
-    .option("--prompt <text>", "what the words go on from", "English caption:");
+    .option("--prompt <text>", "what the words go on from; default as the model has it");
   writingFlags(searchFlags(caption)).action(async (_, command: Command) => {
     const { captionCommand } = await import("./caption.ts");
     done(await captionCommand(source, command.optsWithGlobals<CaptionOptions>()));
@@ -124,10 +126,21 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
   )
     .option("--image <file>", "the picture that the conversation is about")
     .option("--prompt <texts...>", "questions to ask instead of stdin's")
-    .option("--template <name>", "vicuna or internlm; default that of the model");
+    .option("--template <name>", "how turns are written, by name; default the model's first");
   writingFlags(chat).action(async (_, command: Command) => {
     const { chatCommand } = await import("./chat.ts");
     done(await chatCommand(source, command.optsWithGlobals<ChatOptions>()));
+  });
+}
+
+function texts(source: string, add: Add, program: Command, done: Done): void {
+  const generate = add(program, "generate", "go on with texts (default: greedily, up to 128 tokens)").requiredOption(
+    "--prompt <texts...>",
+    "what to go on from, each by itself",
+  );
+  writingFlags(searchFlags(generate)).action(async (_, command: Command) => {
+    const { generateCommand } = await import("./generate.ts");
+    done(await generateCommand(source, command.optsWithGlobals<GenerateTextOptions>()));
   });
 }
 

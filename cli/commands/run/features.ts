@@ -1,21 +1,20 @@
-/** `heddle run ... features`: what InternViT sees, as maps [row, column, embed] after any of its blocks. */
+/** `heddle run ... features`: what a model sees, as maps [row, column, width] after any of its blocks. */
 import { basename, extname, join } from "node:path";
-import { type HostTensor, UsageError } from "../../../compiler/index.ts";
-import { imageStore } from "../../../data/index.ts";
-import type { Params } from "../../../dsl/index.ts";
-import { internvit, isVision, pixelsInput, type VisionConfig } from "../../../models/index.ts";
+import { type Graph, type HostTensor, type SizedAxis, selectOutputs, UsageError } from "../../../compiler/index.ts";
+import type { FeaturesMode } from "../../../dsl/index.ts";
 import {
   graphForRows,
   makeFolder,
+  permute,
   type RowsResult,
   runRows,
   startProgress,
   writeSafetensors,
 } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
-import { graphOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
+import { graphOf, modeOf, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { pictureFeeds, requirePictures } from "./pictures.ts";
+import { albumOf, lookingOf, pictureFeeds, requirePictures } from "./pictures.ts";
 
 export interface FeaturesOptions extends RunOptions {
   readonly image: readonly string[];
@@ -30,44 +29,44 @@ export interface FeatureFile {
   readonly file: string;
   readonly blocks: readonly number[];
   /** Rows, columns and width of each map. */
-  readonly shape: readonly [number, number, number];
+  readonly shape: MapShape;
 }
 
+type MapShape = readonly [number, number, number];
+
 export async function featuresCommand(source: string, options: FeaturesOptions): Promise<number> {
-  const { config, build } = visionOf(await openModel(source, options));
-  const blocks = chosenBlocks(options.blocks ?? [config.depth], config.depth);
+  const named = await openModel(source, options);
+  const mode = modeOf(named, "features");
+  const whole = graphOf(named, mode.graph);
+  const blocks = chosenBlocks(options.blocks, whole);
   requirePictures(options.image);
   const files = fileNames(options.image, options.out);
-  const graph = graphOf("features", (p) => {
-    const states = build(p);
-    return Object.fromEntries(blocks.map((block) => [outputName(block), states[block]!]));
-  });
-  const side = config.image / config.patch;
+  const graph = selectOutputs(whole, blocks.map(outputName));
+  const looking = await lookingOf(named, graph, "features", options);
   await makeFolder(options.out);
-  const written = await withWeights(graph, options, async (model) => {
+  const written = await withWeights(named, graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
-    const fit = options.fit ?? "crop";
-    const store = imageStore({ size: config.image, fit });
+    const { fit } = looking.geometry;
+    const album = albumOf(looking);
     const rows = {
       count: options.image.length,
       batch,
       full: model.fixed,
-      feeds: pictureFeeds(options.image, store),
+      feeds: pictureFeeds(options.image, album),
     };
     const session = await model.session(graphForRows(graph, rows));
     const progress = startProgress({ description: "features", total: rows.count, unit: "pictures" });
-    let done = 0;
+    let [done, shape]: [number, MapShape] = [0, [0, 0, 0]];
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        await writeMaps(result, side, files, { model: source, fit });
+        shape = await writeMaps(result, mode, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
     } finally {
       progress.dispose();
     }
-    const shape = [side, side, config.width] as const;
     return options.image.map((image, i): FeatureFile => ({ image, file: files[i]!, blocks, shape }));
   });
   if (options.json) process.stdout.write(`${json(written)}\n`);
@@ -80,31 +79,21 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
 
 const outputName = (block: number): string => `block.${block}`;
 
-interface Vision {
-  readonly config: VisionConfig;
-  /** All states: the embeddings, and after each block. */
-  readonly build: (p: Params) => ReturnType<typeof internvit>;
-}
-
-/** The InternViT of a model: itself, or its part `vision`. Throws UsageError for a model without one. */
-function visionOf({ name, config }: NamedModel): Vision {
-  if (isVision(config)) return tower("", config);
-  if (isVision(config?.vision)) return tower("vision_model", config.vision);
-  throw new UsageError(`features needs a model with an InternViT: "${name}" has none in its configuration`);
-}
-
-const tower = (scope: string, config: VisionConfig): Vision => ({
-  config,
-  build: (p) => internvit(scope === "" ? p : p.scope(scope), pixelsInput(config), config),
-});
-
-function chosenBlocks(blocks: readonly number[], depth: number): readonly number[] {
-  const wrong = blocks.find((b) => !Number.isInteger(b) || b < 0 || b > depth);
-  if (wrong !== undefined)
+/** The blocks asked for, default the last. Throws UsageError for one that the graph has no output of. */
+function chosenBlocks(asked: readonly number[] | undefined, { name, outputs }: Graph): readonly number[] {
+  const known = outputs.flatMap((o) => (/^block\.\d+$/.test(o.name) ? [Number(o.name.slice("block.".length))] : []));
+  if (known.length === 0)
     throw new UsageError(
-      `--blocks ${wrong}: the model has the blocks 1 to ${depth}, and 0 for what goes into the first`,
+      `graph @${name} has no output block.N: features are called so, block.0 being what goes into the first block`,
     );
-  return [...new Set(blocks)].sort((a, b) => a - b);
+  const last = Math.max(...known);
+  const blocks = asked ?? [last];
+  const wrong = blocks.find((b) => !known.includes(b));
+  if (wrong === undefined) return [...new Set(blocks)].sort((a, b) => a - b);
+  const all = known.length === last + 1;
+  throw new UsageError(
+    `--blocks ${wrong}: the model has the blocks ${all ? `1 to ${last}, and 0 for what goes into the first` : known.join(", ")}`,
+  );
 }
 
 /** A file for each picture, named after it. Throws UsageError where two pictures would share one. */
@@ -118,33 +107,55 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
   return names.map((name) => join(folder, name));
 }
 
-/** Writes `block.N` [row, column, embed] and `block.N.class` [embed] of each picture of a batch. */
+/** Writes `block.N` [row, column, width] and `block.N.class` [width] of each picture of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
-  side: number,
+  mode: FeaturesMode,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
-): Promise<void> {
+): Promise<MapShape> {
+  let shape: MapShape = [0, 0, 0];
   for (let row = 0; row < count; row++) {
-    const tensors = Object.entries(outputs).flatMap(([name, states]) => maps(name, rowOf(states, row, rows), side));
+    const tensors = Object.entries(outputs).flatMap(([name, states]) => {
+      const parts = maps(name, rowOf(states, row, rows), mode);
+      shape = parts[0]!.shape as MapShape;
+      return parts;
+    });
     await writeSafetensors(files[from + row]!, tensors, { metadata });
   }
+  return shape;
 }
 
-/** One row of [batch, token, embed], flat. */
-function rowOf({ data }: HostTensor, row: number, rows: number): Float32Array {
+/** One row of a batch, without that axis. */
+function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): HostTensor {
   const length = data.length / rows;
-  return Float32Array.from(data.subarray(row * length, (row + 1) * length));
+  return { dtype, axes: axes.slice(1), data: Float32Array.from(data.subarray(row * length, (row + 1) * length)) };
 }
 
-/** The class token comes first, the patches row by row after it. */
-function maps(name: string, states: Float32Array, side: number) {
-  const width = states.length / (side * side + 1);
+/** Rows and columns as they are, or tokens of which the first are no places, and the others a square row by row. */
+function maps(name: string, states: HostTensor, { before = 0 }: FeaturesMode) {
+  const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({
     name: `${name}${suffix}`,
     dtype: "F32" as const,
     shape,
     data: () => [data],
   });
-  return [part("", [side, side, width], states.subarray(width)), part(".class", [width], states.subarray(0, width))];
+  const sizeOf = (axis: string) => axes.find((a) => a.name === axis)?.size;
+  const [rows, columns, tokens] = [sizeOf("row"), sizeOf("column"), sizeOf("token")];
+  const others = axes.map((a) => a.name).filter((a) => !["row", "column", "token"].includes(a));
+  const width = others.reduce((n, axis) => n * sizeOf(axis)!, 1);
+  if (rows !== undefined && columns !== undefined)
+    return [part("", [rows, columns, width], permute(states, ["row", "column", ...others]).data as Float32Array)];
+  const side = Math.sqrt((tokens ?? 0) - before);
+  if (!Number.isInteger(side) || side < 1)
+    throw new UsageError(
+      `"${name}" is [${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]: features have rows and columns, or tokens of which all but the ${before} first are a square`,
+    );
+  const data = permute(states, ["token", ...others]).data as Float32Array;
+  const first = data.subarray(0, before * width);
+  return [
+    part("", [side, side, width], data.subarray(before * width)),
+    ...(before === 0 ? [] : [part(".class", before === 1 ? [width] : [before, width], first)]),
+  ];
 }

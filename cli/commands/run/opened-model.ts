@@ -1,13 +1,11 @@
 /** The model of a command line, and its weights on a device. */
-import { type Graph, keepWeightsAs, UsageError } from "../../../compiler/index.ts";
-import { defineModel, type Params, trace } from "../../../dsl/index.ts";
-import { publishedLayout } from "../../../models/index.ts";
+import { type Graph, InternalError, keepWeightsAs, UsageError } from "../../../compiler/index.ts";
+import { type ModelModes, trace } from "../../../dsl/index.ts";
 import {
   type DeviceModel,
   deviceModel,
   escapeControls,
   offloadedModel,
-  openWeights,
   type ParameterSource,
   quantizingSource,
   type Weights,
@@ -31,9 +29,23 @@ export const openModel = (source: string, { set, weights }: RunOptions): Promise
 /** What stands for weights from the initializers. */
 const random = "random";
 
-/** A graph over a model's parameters that the model does not list among its outputs. */
-export const graphOf = (name: string, build: (p: Params) => ReturnType<Parameters<typeof defineModel>[0]["build"]>) =>
-  trace(defineModel({ name, summary: "", config: {}, build }));
+/** One of the model's graphs, by the name that its record has. */
+export function graphOf({ model, config }: NamedModel, graph: string): Graph {
+  if (model && config) return trace(model, config, { graph });
+  throw new InternalError(`a graph by itself has no other that is called "${graph}"`);
+}
+
+/** What the model's record says of a mode. Throws UsageError with the modes it serves where that is not among them. */
+export function modeOf<M extends keyof ModelModes>({ name, model }: NamedModel, mode: M): NonNullable<ModelModes[M]> {
+  const modes = model?.modes ?? {};
+  const found = modes[mode];
+  if (found) return found as NonNullable<ModelModes[M]>;
+  const served = Object.keys(modes);
+  const has = served.length === 0 ? "none" : served.join(", ");
+  throw new UsageError(
+    `"${name}" does not serve ${mode}: of the modes of heddle run, its record has ${has}\n  hint: a record says it as modes: { ${mode}: ... }`,
+  );
+}
 
 export interface LoadedModel extends DeviceModel {
   readonly device: ChosenDevice;
@@ -48,11 +60,11 @@ export interface LoadedModel extends DeviceModel {
  * Opens the weights that a graph needs, in heddle's own layout or a published one, and then the device. Graphs keep their
  * parameters in the dtype asked for.
  */
-async function loadWeights(graph: Graph, options: RunOptions): Promise<LoadedModel> {
+async function loadWeights(named: NamedModel, graph: Graph, options: RunOptions): Promise<LoadedModel> {
   if (!options.offload && options.memory !== undefined)
     throw new UsageError("--memory is a setting of --offload: give both");
   const choice = parseDevice(options.device);
-  const weights = await weightsFor(graph, options);
+  const weights = await weightsFor(named, graph, options);
   try {
     const device = await openDevice(choice, options);
     say(`device: ${device.reason}`);
@@ -89,8 +101,8 @@ function assertDecodes({ backend }: ChosenDevice, { dtype }: RunOptions): void {
   );
 }
 
-const weightsFor = (graph: Graph, { weights }: RunOptions): Promise<Weights> =>
-  weights === random ? openParameters(graph, undefined, 0) : openWeights(weights, graph, publishedLayout(graph));
+const weightsFor = ({ model }: NamedModel, graph: Graph, { weights }: RunOptions): Promise<Weights> =>
+  openParameters(graph, model, weights === random ? undefined : weights, 0);
 
 function modelOn(
   { backend }: ChosenDevice,
@@ -113,13 +125,14 @@ function modelOn(
 /** Two parts of 1 GB: two blocks of InternViT-6B in f32, or four in f16. */
 const usualMemory = 2e9;
 
-/** Runs `body` on a loaded model, which is closed whatever happens. */
+/** Runs `body` on a model loaded for one of its graphs, which is closed whatever happens. */
 export async function withWeights<T>(
+  named: NamedModel,
   graph: Graph,
   options: RunOptions,
   body: (model: LoadedModel) => Promise<T>,
 ): Promise<T> {
-  const model = await loadWeights(graph, options);
+  const model = await loadWeights(named, graph, options);
   try {
     return await body(model);
   } finally {

@@ -1,9 +1,21 @@
-/** Pictures as a mode's model takes them. */
+/** Pictures as a mode's model takes them: its size, the fit of the mode, the statistics of its record or its checkpoint. */
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
 import { FileError, type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
-import { type ImageStore, imageTensor } from "../../../data/index.ts";
+import {
+  decodeImage,
+  type Geometry,
+  type ImageStore,
+  imageStore,
+  imageTensor,
+  type Normalization,
+  type Pixels,
+} from "../../../data/index.ts";
+import { imagenetPreprocessing, type PictureMode } from "../../../dsl/index.ts";
+import { checkpointPreprocessing } from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
+import { type NamedModel, say } from "./opened-model.ts";
+import type { RunOptions } from "./options.ts";
 
 const endings: readonly string[] = [".png", ".jpg", ".jpeg", ".webp", ".svg"];
 
@@ -16,18 +28,73 @@ export function requirePictures(paths: readonly string[]): void {
 }
 
 /** The side of the square that a graph's input "pixels" takes. */
-export function imageSide(graph: Graph): number {
+function imageSide(graph: Graph): number {
   const side = feedNamed(graph, "pixels").type.axes.find((a) => a.name === "row")?.size;
   if (typeof side === "number") return side;
   throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
 }
 
+/** How a model sees pictures in a mode. */
+export interface Looking {
+  readonly geometry: Geometry;
+  readonly normalization: Normalization;
+}
+
+/**
+ * What the command says, else what the checkpoint's preprocessor_config.json says, else the model's record; of a model that says
+ * nothing, ImageNet's statistics. What is done, and where that comes from, is told on stderr. Only the record knows of modes,
+ * so its fit of the mode goes before the file's, which has one for all.
+ */
+export async function lookingOf(
+  { name, model }: NamedModel,
+  graph: Graph,
+  mode: PictureMode,
+  { weights, fit: asked }: RunOptions,
+): Promise<Looking> {
+  const record = model?.preprocessing;
+  const size = imageSide(graph);
+  const found = await checkpointPreprocessing(weights, size);
+  const { mean, std } = found ?? record ?? imagenetPreprocessing;
+  const ofRecord = record?.fit;
+  const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
+  const usual = typeof ofRecord === "string" ? ofRecord : "crop";
+  const ofShape = record && {
+    ...(record.margin !== undefined && { short: Math.round(record.margin * size) }),
+    ...(record.interpolation && { interpolation: record.interpolation }),
+  };
+  const fit = asked ?? ofMode ?? found?.geometry.fit ?? usual;
+  const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
+  const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
+  const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
+  say(`pictures: ${size} × ${size}, ${shapeText(geometry)}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  return { geometry, normalization: { mean, std } };
+}
+
+/** "crop from 256, bilinear" */
+const shapeText = ({ size, fit, short = size, interpolation = "bicubic" }: Geometry): string =>
+  `${fit}${fit === "crop" && short !== size ? ` from ${short}` : ""}, ${interpolation}`;
+
+/** Pictures that are read once, however often they are asked for. */
+export interface Album extends Looking {
+  readonly store: ImageStore;
+}
+
+export const albumOf = (looking: Looking): Album => ({ ...looking, store: imageStore(looking.geometry) });
+
+/** Decoded pictures as the input "pixels". */
+const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: Looking): HostTensor =>
+  imageTensor(pictures, { size: geometry.size, normalization });
+
+/** One picture as the input "pixels". Throws FileError where it is broken. */
+export const pixelsFrom = async (path: string, looking: Looking): Promise<HostTensor> =>
+  pixelsOf([await decodeImage(path, looking.geometry)], looking);
+
 /** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */
-export function pictureFeeds(paths: readonly string[], store: ImageStore) {
+export function pictureFeeds(paths: readonly string[], album: Album) {
   return async (rows: readonly number[]): Promise<{ readonly pixels: HostTensor }> => {
     const distinct = [...new Set(rows)];
-    const decoded = await Promise.all(distinct.map((row) => store.read(paths[row]!)));
+    const decoded = await Promise.all(distinct.map((row) => album.store.read(paths[row]!)));
     const pictures = rows.map((row) => decoded[distinct.indexOf(row)]!);
-    return { pixels: imageTensor(pictures, { size: store.geometry.size }) };
+    return { pixels: pixelsOf(pictures, album) };
   };
 }

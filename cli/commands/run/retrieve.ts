@@ -2,16 +2,16 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join, parse, relative } from "node:path";
 import { FileError, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
-import { type ImageStore, imageStore, mapLimited, nearest, type Skipped } from "../../../data/index.ts";
+import { type ImageStore, mapLimited, nearest, type Skipped } from "../../../data/index.ts";
 import { requireWritable } from "../../../runtime/index.ts";
 import { digits, json } from "../../output.ts";
-import { cleanCaption, prefixOf } from "./contrastive-texts.ts";
-import { type LoadedModel, openModel, say, withWeights } from "./opened-model.ts";
+import { asQuery, tokenizerOf } from "./comparing.ts";
+import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { isPicture, requirePictures } from "./pictures.ts";
+import { type Album, albumOf, isPicture, lookingOf, requirePictures } from "./pictures.ts";
 import { type Indexed, type Kind, readIndex, searched, writeIndex } from "./retrieval-index.ts";
-import { type OpenedTokenizer, openTokenizer } from "./tokenizing.ts";
-import { embedPictures, embedTexts, geometryOf, requireOutputs } from "./towers.ts";
+import { openTokenizer } from "./tokenizing.ts";
+import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
 import { printable } from "./writing.ts";
 
 export interface IndexOptions extends RunOptions {
@@ -38,29 +38,35 @@ export interface SearchResult {
 
 const towers = ["image", "text"];
 
-/** Texts as retrieval compares them: cleaned and with InternVL's prefix, except in bytes, where a text stays as it is. */
-const asQuery = (tokenizer: OpenedTokenizer, prefix: string | undefined) => (text: string) =>
-  prefixOf(tokenizer, prefix) + (tokenizer.bytes ? text : cleanCaption(text));
-
 export async function indexCommand(source: string, folder: string, options: IndexOptions): Promise<number> {
-  const { name, graph } = await openModel(source, options);
+  const named = await openModel(source, options);
+  const { name, graph } = named;
   requireOutputs(graph, "retrieve", towers);
   await requireWritable(options.out);
   const content = await readFolder(folder);
-  const store = imageStore(geometryOf(graph, "squash", options));
-  const pictures = await readable(folder, content.pictures, store);
-  const tokenizer = content.captions.length > 0 ? await openTokenizer(graph, options) : undefined;
-  const needed = selectOutputs(graph, tokenizer ? towers : ["image"]);
-  const index = await withWeights(needed, options, async (model) => ({
+  const album = albumOf(await lookingOf(named, graph, "retrieve", options));
+  const pictures = await readable(folder, content.pictures, album.store);
+  const written = content.captions.length > 0 ? await textsOf(named, options) : undefined;
+  const needed = selectOutputs(graph, written ? towers : ["image"]);
+  const index = await withWeights(named, needed, options, async (model) => ({
     model: name,
-    images: await indexPictures(model, graph, folder, pictures, store, options),
-    texts: tokenizer ? await indexTexts(model, graph, content.captions, tokenizer, options) : nothing,
+    images: await indexPictures(model, graph, folder, pictures, album, options),
+    texts: written ? await indexTexts(model, graph, content.captions, written, options) : nothing,
   }));
   await writeIndex(options.out, index);
   const counts = { pictures: index.images.names.length, texts: index.texts.names.length };
   if (options.json) process.stdout.write(`${json({ index: options.out, ...counts })}\n`);
   else say(`${options.out}: ${digits(counts.pictures)} pictures, ${digits(counts.texts)} texts`);
   return 0;
+}
+
+/** How texts are read and put: by the model's record, and by what the command says. */
+type Texts = Awaited<ReturnType<typeof textsOf>>;
+
+async function textsOf({ graph, model }: NamedModel, options: RunOptions & { readonly prefix?: string }) {
+  const mode = model?.modes?.compare ?? {};
+  const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
+  return { tokenizer, query: asQuery(mode, tokenizer, options.prefix) };
 }
 
 const nothing: Indexed = { names: [], vectors: { data: new Float32Array(), width: 0 } };
@@ -70,21 +76,21 @@ async function indexPictures(
   graph: Graph,
   folder: string,
   names: readonly string[],
-  store: ImageStore,
+  album: Album,
   options: IndexOptions,
 ): Promise<Indexed> {
   const paths = names.map((name) => join(folder, name));
-  return { names, vectors: await embedPictures(model, graph, paths, store, options) };
+  return { names, vectors: await embedPictures(model, graph, paths, album, options) };
 }
 
 async function indexTexts(
   model: LoadedModel,
   graph: Graph,
   captions: readonly string[],
-  tokenizer: OpenedTokenizer,
+  { tokenizer, query }: Texts,
   options: IndexOptions,
 ): Promise<Indexed> {
-  const texts = captions.map(asQuery(tokenizer, options.prefix));
+  const texts = captions.map(query);
   return { names: captions, vectors: await embedTexts(model, graph, texts, tokenizer, options) };
 }
 
@@ -94,15 +100,17 @@ export async function searchCommand(source: string, options: SearchOptions): Pro
     throw new UsageError('retrieve search takes one query: --text "a red fox" or --image fox.jpg');
   if (image !== undefined) requirePictures([image]);
   const among = options.among ?? (image === undefined ? "images" : "texts");
-  const { name, graph } = await openModel(source, options);
+  const named = await openModel(source, options);
+  const { name, graph } = named;
   requireOutputs(graph, "retrieve", towers);
   const { names, vectors } = searched(options.index, await readIndex(options.index), among, name);
-  const tokenizer = text === undefined ? undefined : await openTokenizer(graph, options);
-  const needed = selectOutputs(graph, [tokenizer ? "text" : "image"]);
-  const query = await withWeights(needed, options, (model) =>
-    tokenizer
-      ? embedTexts(model, graph, [asQuery(tokenizer, options.prefix)(text!)], tokenizer, options)
-      : embedPictures(model, graph, [image!], imageStore(geometryOf(graph, "squash", options)), options),
+  const written = text === undefined ? undefined : await textsOf(named, options);
+  const album = written ? undefined : albumOf(await lookingOf(named, graph, "retrieve", options));
+  const needed = selectOutputs(graph, [written ? "text" : "image"]);
+  const query = await withWeights(named, needed, options, (model) =>
+    written
+      ? embedTexts(model, graph, [written.query(text!)], written.tokenizer, options)
+      : embedPictures(model, graph, [image!], album!, options),
   );
   const result: SearchResult = {
     query: text ?? image!,

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { boundsOf, type Graph, type HostTensor, isParameter, UsageError } from "../../../compiler/index.ts";
-import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch } from "../../../data/index.ts";
+import { byteTokenizer, readTokenizer, type Tokenizer, tokenBatch, withTokens } from "../../../data/index.ts";
 import { feedNamed } from "./feeds.ts";
 import { say } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -18,7 +18,7 @@ export interface OpenedTokenizer extends Tokenizer {
  */
 export async function openTokenizer(graph: Graph, options: RunOptions): Promise<OpenedTokenizer> {
   const vocabulary = vocabularyOf(graph);
-  const tokenizer = { ...(await chosen(options, vocabulary)), pad: 0 };
+  const tokenizer = withTokens(await chosen(options, vocabulary), { pad: 0 });
   if (vocabulary !== undefined && tokenizer.vocabularySize > vocabulary) {
     throw new UsageError(
       `the tokenizer has ${tokenizer.vocabularySize} ids and the model ${vocabulary}: give the model's own with --tokenizer`,
@@ -34,7 +34,7 @@ async function chosen({ tokenizer, weights }: RunOptions, vocabulary: number | u
   const bytes = { ...byteTokenizer, bytes: true };
   if (tokenizer === "bytes") return bytes;
   const path = tokenizer ?? beside(weights);
-  if (existsSync(path) || tokenizer !== undefined) return { ...(await readTokenizer(path)), bytes: false };
+  if (existsSync(path) || tokenizer !== undefined) return withTokens(await readTokenizer(path), { bytes: false });
   if (vocabulary === byteTokenizer.vocabularySize) return bytes;
   throw new UsageError(`there is no "${path}": give --tokenizer tokenizer.json, or --tokenizer bytes`);
 }

@@ -1,10 +1,10 @@
 /** Pictures and texts to vectors of one space, by any model with outputs "image" and "text". */
 import { didYouMean, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
-import type { Embeddings, Geometry, ImageStore, Tokenizer } from "../../../data/index.ts";
+import type { Embeddings, Tokenizer } from "../../../data/index.ts";
 import { embedRows, graphForRows, type Rows, startProgress } from "../../../runtime/index.ts";
 import type { LoadedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { imageSide, pictureFeeds } from "./pictures.ts";
+import { type Album, pictureFeeds } from "./pictures.ts";
 import { textFeeds, textLength } from "./tokenizing.ts";
 
 /** Throws UsageError unless the model has every output that a mode needs. */
@@ -17,23 +17,18 @@ export function requireOutputs(graph: Graph, mode: string, names: readonly strin
   );
 }
 
-/** How a model sees pictures: its own size, the fit that the mode has unless `--fit` says another. */
-export const geometryOf = (graph: Graph, fit: Geometry["fit"], options: RunOptions): Geometry => ({
-  size: imageSide(graph),
-  fit: options.fit ?? fit,
-});
-
-/** Unit vectors of pictures, a row each. */
+/** What an output says of pictures, by default a unit vector of each. */
 export async function embedPictures(
   model: LoadedModel,
   graph: Graph,
   paths: readonly string[],
-  store: ImageStore,
+  album: Album,
   options: RunOptions,
+  output = "image",
 ): Promise<Embeddings> {
   const batch = Math.min(options.batch, paths.length);
-  const rows = { count: paths.length, batch, full: model.fixed, feeds: pictureFeeds(paths, store) };
-  return await embed(model, selectOutputs(graph, ["image"]), "image", rows, {}, "pictures");
+  const rows = { count: paths.length, batch, full: model.fixed, feeds: pictureFeeds(paths, album) };
+  return await embed(model, selectOutputs(graph, [output]), output, rows, {}, "pictures");
 }
 
 /** Unit vectors of texts, a row each. */

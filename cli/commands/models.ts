@@ -1,0 +1,53 @@
+/** `heddle models`: the models that come with heddle, what they are and what they are used for. */
+import { countParameters } from "../../compiler/index.ts";
+import { trace } from "../../dsl/index.ts";
+import { bundledModels } from "../../models/index.ts";
+import { json } from "../output.ts";
+
+export interface ModelsArguments {
+  readonly json: boolean;
+}
+
+/** What is done by comparing pictures with texts. */
+const comparing = ["classify", "retrieve"];
+
+/** What `--json` prints of a model. */
+export interface Listed {
+  readonly name: string;
+  readonly summary: string;
+  readonly parameters: number;
+  readonly stages: readonly string[];
+  readonly modes: readonly string[];
+  readonly paper: string | null;
+}
+
+export function modelsCommand(args: ModelsArguments): number {
+  const listed: Listed[] = [];
+  for (const model of bundledModels) {
+    const { name, summary, stages = {}, modes = {}, paper } = model;
+    const one: Listed = {
+      name,
+      summary,
+      parameters: countParameters(trace(model)).parameters,
+      stages: Object.keys(stages),
+      modes: Object.keys(modes).flatMap((mode) => (mode === "compare" ? comparing : [mode])),
+      paper: paper?.source ?? null,
+    };
+    listed.push(one);
+    if (!args.json) process.stdout.write(lines(one));
+  }
+  if (args.json) process.stdout.write(`${json(listed)}\n`);
+  return 0;
+}
+
+const counted = (n: number): string => (n < 1e9 ? `${(n / 1e6).toFixed(1)} M` : `${(n / 1e9).toFixed(1)} B`);
+
+/** A line, and what goes with it indented: tracing a large model takes a moment, so each is told as it is known. */
+const lines = ({ name, summary, parameters, stages, modes, paper }: Listed): string =>
+  [
+    `${name.padEnd(32)}${counted(parameters).padStart(8)} parameters`,
+    `  ${summary}${paper === null ? "" : ` (${paper})`}`,
+    ...(stages.length > 0 ? [`  stages: ${stages.join(", ")}`] : []),
+    ...(modes.length > 0 ? [`  run: ${modes.join(", ")}`] : []),
+    "",
+  ].join("\n");

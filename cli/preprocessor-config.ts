@@ -1,0 +1,109 @@
+/** The `preprocessor_config.json` beside weights: how their pictures were prepared, as Hugging Face's processors write it. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { FileError } from "../compiler/index.ts";
+import { type Geometry, isRecord, readJson } from "../data/index.ts";
+import type { JsonRecord, Preprocessing } from "../dsl/index.ts";
+import { folderOf } from "./checkpoint.ts";
+
+export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
+  readonly path: string;
+  readonly geometry: Omit<Geometry, "size">;
+}
+
+/**
+ * What the file beside `weights` says of pictures of `size` pixels; undefined where there is none. Throws FileError naming a
+ * field that would be read and not obeyed.
+ */
+export async function checkpointPreprocessing(
+  weights: string,
+  size: number,
+): Promise<CheckpointPreprocessing | undefined> {
+  const path = join(folderOf(weights), preprocessorFile);
+  if (!existsSync(path)) return undefined;
+  const json = await readJson(path, "preprocessor configuration");
+  if (!isRecord(json)) throw new FileError(`${path}: it is no JSON object`);
+  const wrong = (key: string, why: string): FileError =>
+    new FileError(`${path}: "${key}" is ${JSON.stringify(json[key])}, ${why}`);
+  const triple = (key: string, usual: readonly number[]): [number, number, number] => {
+    const value = json[key] ?? usual;
+    if (Array.isArray(value) && value.length === 3 && value.every((n) => Number.isFinite(n)))
+      return value as [number, number, number];
+    throw wrong(key, "three numbers are needed");
+  };
+  requireAsExpected(json, wrong);
+  const isNormalized = json.do_normalize !== false;
+  const std = isNormalized ? triple("image_std", [0.5, 0.5, 0.5]) : ([1, 1, 1] as const);
+  if (std.some((n) => n <= 0)) throw wrong("image_std", "numbers above 0 are needed");
+  return {
+    path,
+    mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
+    std,
+    geometry: { ...geometryOf(json, size, wrong), interpolation: filterOf(json, wrong) },
+  };
+}
+
+/** The file that says how pictures of `size` pixels are prepared, for tools that read checkpoints. */
+export const preprocessorConfig = (
+  { mean, std, fit = "crop", margin = 1, interpolation = "bicubic" }: Preprocessing,
+  size: number,
+): JsonRecord => {
+  const ofClasses = typeof fit === "object" ? (fit.classify ?? "crop") : fit;
+  return {
+    image_processor_type: "CLIPImageProcessor",
+    do_resize: true,
+    size: ofClasses === "crop" ? { shortest_edge: Math.round(margin * size) } : { height: size, width: size },
+    do_center_crop: ofClasses === "crop",
+    ...(ofClasses === "crop" && { crop_size: { height: size, width: size } }),
+    do_normalize: true,
+    image_mean: mean,
+    image_std: std,
+    resample: Number(Object.entries(filters).find(([, name]) => name === interpolation)![0]),
+  };
+};
+
+type Wrong = (key: string, why: string) => FileError;
+
+export const preprocessorFile = "preprocessor_config.json";
+
+/** Pillow's numbers of the resampling filters that are here. */
+const filters: Readonly<Record<number, Geometry["interpolation"]>> = { 1: "lanczos", 2: "bilinear", 3: "bicubic" };
+
+/** Throws for what nothing here does. */
+function requireAsExpected(json: JsonRecord, wrong: Wrong): void {
+  if (json.do_resize === false) throw wrong("do_resize", "and pictures have to become a square of the model's size");
+  const factor = json.rescale_factor ?? 1 / 255;
+  const isRescaled = json.do_rescale !== false;
+  if (!isRescaled || typeof factor !== "number" || Math.abs(factor * 255 - 1) > 1e-6)
+    throw wrong(isRescaled ? "rescale_factor" : "do_rescale", "and models here see pixels from 0 to 1");
+}
+
+function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpolation"] {
+  const filter = Object.hasOwn(filters, String(resample)) ? filters[Number(resample)] : undefined;
+  if (filter) return filter;
+  const known = Object.entries(filters).map(([number, name]) => `${number} (${name})`);
+  throw wrong("resample", `one of ${known.join(", ")} is needed`);
+}
+
+/** Squashed to a height and a width, or resized by the short side and cut from the centre. */
+function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
+  const sides = (key: string): { readonly short?: number; readonly square?: number } => {
+    const value = json[key];
+    if (value === undefined || value === null) return {};
+    if (typeof value === "number") return key === "size" && json.do_center_crop ? { short: value } : { square: value };
+    const { shortest_edge: short, height, width } = value as Readonly<Record<string, unknown>>;
+    if (typeof short === "number") return { short };
+    if (typeof height === "number" && height === width) return { square: height };
+    throw wrong(key, "a number, a shortest_edge, or an equal height and width is needed");
+  };
+  const resized = sides("size");
+  if (!json.do_center_crop && json.do_center_crop !== undefined) {
+    if (resized.short !== undefined) throw wrong("do_center_crop", "and pictures have to become squares");
+    return { fit: "squash" };
+  }
+  const cropped = sides("crop_size").square ?? resized.short ?? resized.square ?? size;
+  const short = resized.short ?? resized.square ?? cropped;
+  if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
+  if (short < cropped) throw wrong("size", `and a square of ${cropped} pixels cannot be cut out of it`);
+  return { fit: "crop", short: Math.round((short / cropped) * size) }; // in proportion at another size of one's own
+}

@@ -1,0 +1,60 @@
+/** Which inputs choose along an axis, as labels and token ids do: a number outside of it would read the axis' end in silence. */
+import type { Dim } from "../ir/dim.ts";
+import { type Graph, nodesOf } from "../ir/graph.ts";
+import type { Node } from "../ir/node.ts";
+import { isAffine, isElementwise, isFeed, opRecord, type RefTensor, roleOf, sourceOf } from "../ir/op.ts";
+import { type Axis, findAxis, tensorType } from "../ir/type.ts";
+
+/** An input whose elements, each by itself, become indices. */
+export interface IndexFeed {
+  readonly feed: Node;
+  /** The op that reads the indices. */
+  readonly reader: Node;
+  readonly axis: string;
+  readonly size: Dim;
+  /** What an element of the input chooses, after what the graph makes of it: `max(label, 0)` chooses 0 for -100. */
+  readonly chosen: (element: number) => number;
+}
+
+/**
+ * The inputs of a graph that are used as indices, through functions of an element and movements alone. Indices that are made
+ * of several inputs, or of a place, are not among them: what they may be does not follow from one element.
+ */
+export function indexFeeds(graph: Graph): readonly IndexFeed[] {
+  return nodesOf(graph).flatMap((reader) =>
+    reader.operands.flatMap((index, i) => {
+      const along = roleOf(reader, i) === "index" ? axisOf(reader) : undefined;
+      const feed = along && onlyFeed(index);
+      return feed ? [{ feed, reader, axis: along.name, size: along.size, chosen: (x) => valueAt(index, x) }] : [];
+    }),
+  );
+}
+
+/** The axis that an op's attribute names: one of its operands', or one that it makes. */
+function axisOf({ attrs, operands }: Node): Axis | undefined {
+  const { axis } = attrs;
+  if (typeof axis !== "string") return axis as unknown as Axis | undefined;
+  return operands.flatMap((operand) => findAxis(operand.type, axis) ?? [])[0];
+}
+
+/** The one input that a value depends on, element by element; undefined where it is made otherwise. */
+function onlyFeed(value: Node): Node | undefined {
+  const feeds = new Set<Node>();
+  const follows = (node: Node): boolean => {
+    if (isFeed(node)) return feeds.add(node).size === 1;
+    if (sourceOf(node) === "constant") return node.type.axes.length === 0;
+    return (isElementwise(node) || isAffine(node)) && node.operands.every(follows);
+  };
+  return follows(value) ? [...feeds][0] : undefined;
+}
+
+/** A value where its input has this element. */
+function valueAt(node: Node, element: number): number {
+  if (isFeed(node)) return element;
+  if (isAffine(node)) return valueAt(node.operands[0]!, element);
+  const scalar = ({ type }: Node) => tensorType(type.dtype, []);
+  const operands = node.operands.map(
+    (operand): RefTensor => ({ type: scalar(operand), data: Float64Array.of(valueAt(operand, element)) }),
+  );
+  return opRecord(node.op).reference(operands, node.attrs, scalar(node))[0]!;
+}

@@ -1,0 +1,80 @@
+/** Where a run's data goes on, as its checkpoint keeps it, and whether the data is still what it was. */
+import { FileError } from "../compiler/index.ts";
+import { type CursorState, isCursorState } from "./grouped-batches.ts";
+import { isListing, type ListedFile, type Listing, listingChange } from "./listing.ts";
+import type { StreamPlace } from "./sample-stream.ts";
+import type { SkipsSoFar } from "./skips.ts";
+
+/** What `batches` is given to go on: plain JSON. Its contents are the data room's own business. */
+export interface DataCursor extends CursorState {
+  /** The specs that it belongs to. */
+  readonly specs: readonly string[];
+  readonly seed: number;
+  /** The files that the data lay in when it was opened. */
+  readonly listing: Listing;
+  /** What was skipped from the run's beginning up to here. */
+  readonly skipped: SkipsSoFar;
+}
+
+/** A cursor as it is read from a checkpoint; before there were listings it had none. */
+type GivenCursor = CursorState & Partial<DataCursor>;
+
+/** What is done where files changed. */
+export type OnChange = "refuse" | "next epoch";
+
+/** Throws FileError for a cursor of other data. */
+export function checkedCursor(cursor: unknown, specs: readonly string[], seed: number): GivenCursor {
+  const given = isCursorState(cursor) ? (cursor as GivenCursor) : undefined;
+  if (!given || !Array.isArray(given.specs)) {
+    throw new FileError("the data of the checkpoint says nothing of where to go on: it was saved by something else");
+  }
+  if (JSON.stringify(given.specs) !== JSON.stringify(specs) || given.places.length !== specs.length) {
+    const [was, is] = [given.specs, specs].map((list) => list.join(" "));
+    throw new FileError(
+      `the checkpoint was saved in training on ${was}, not on ${is}: give the same data in the same order`,
+    );
+  }
+  if (given.seed !== seed) {
+    throw new FileError(`the checkpoint's data was drawn with seed ${given.seed}, not ${seed}: give the same seed`);
+  }
+  return given;
+}
+
+/** Where batches go on: at the cursor's place, or where files changed, and that is allowed, with the next epoch. */
+export function placeIn(
+  { drawn, places, waiting, done, listing }: GivenCursor,
+  files: readonly ListedFile[],
+  onChange: OnChange,
+  note: (text: string) => void,
+): CursorState {
+  if (filesAre("data", listing, files, onChange, note))
+    return { drawn, places, waiting, ...(done === undefined ? {} : { done }) };
+  const next = places.map(({ epoch }): StreamPlace => ({ epoch: epoch + 1, window: 0, at: 0 }));
+  return { drawn, places: next, waiting: [] };
+}
+
+/**
+ * Whether files are those that a checkpoint listed. Throws FileError where they are not and `onChange` does not allow it,
+ * with the first that differ; what is allowed is told.
+ */
+export function filesAre(
+  what: string,
+  listing: unknown,
+  files: readonly ListedFile[],
+  onChange: OnChange,
+  note: (text: string) => void,
+): boolean {
+  if (listing === undefined) {
+    note(`the checkpoint does not say which files the ${what} lay in: they are not compared`);
+    return true;
+  }
+  if (!isListing(listing)) throw new FileError(`the checkpoint's list of files of the ${what} is damaged`);
+  const change = listingChange(listing, files);
+  if (change === undefined) return true;
+  if (onChange === "refuse")
+    throw new FileError(
+      `the ${what} changed since the checkpoint was saved: ${change}\n  hint: put the files back as they were, or begin another run without --resume, or go on with what is there, from the next epoch on, with --changed-data`,
+    );
+  note(`the ${what} changed since the checkpoint was saved: ${change}; it goes on with what is there`);
+  return false;
+}

@@ -1,0 +1,100 @@
+/** Which files data lies in, small enough to be kept with every checkpoint: other files are known again, and named. */
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { isRecord } from "./files.ts";
+
+/** A file that samples are read from; -1 bytes where it cannot be asked. */
+export interface ListedFile {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/** Files that follow each other: the first one's name, how many they are, their bytes, and a sum over names and sizes. */
+type Block = readonly [first: string, files: number, bytes: number, sum: number];
+
+/** Plain JSON. Two listings with one digest are of the same files in the same order. */
+export interface Listing {
+  readonly digest: string;
+  readonly files: number;
+  readonly bytes: number;
+  /** A block begins at a file whose name's sum is a multiple of this: 1 where every file is a block of its own. */
+  readonly every: number;
+  readonly blocks: readonly Block[];
+}
+
+/** Up to so many files are each a block; of more, blocks are as large as it takes to have about so many. */
+const mostBlocks = 8192;
+
+/**
+ * The listing of files in the order in which they are read. Where a block begins follows from names alone, so that one
+ * file more or less changes its own block and no other.
+ */
+export function listingOf(files: readonly ListedFile[], every = blockSize(files.length)): Listing {
+  const digest = createHash("sha256");
+  const blocks: [string, number, number, number][] = [];
+  for (const { name, bytes } of files) {
+    const line = `${name}\0${bytes}\n`;
+    digest.update(line);
+    if (blocks.length === 0 || crc32(name) % every === 0) blocks.push([name, 0, 0, 0]);
+    const block = blocks.at(-1)!;
+    block[1] += 1;
+    block[2] += bytes;
+    block[3] = crc32(line, block[3]);
+  }
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  return { digest: digest.digest("hex"), files: files.length, bytes, every, blocks };
+}
+
+const blockSize = (files: number): number => 2 ** Math.ceil(Math.log2(Math.max(1, files / mostBlocks)));
+
+/** So many files of each kind of change are named. */
+const named = 3;
+
+/**
+ * What is other in `files` than when `was` was made, for people: "1 file more (b.tar), 2 gone (x.tar, y.tar)"; undefined
+ * where nothing is.
+ */
+export function listingChange(was: Listing, files: readonly ListedFile[]): string | undefined {
+  const now = listingOf(files, was.every);
+  if (now.digest === was.digest) return undefined;
+  const [before, after] = [was, now].map(({ blocks }) => new Map(blocks.map((block) => [block[0], block])));
+  const more = now.blocks.filter(([first]) => !before!.has(first));
+  const gone = was.blocks.filter(([first]) => !after!.has(first));
+  const other = was.blocks.filter((block) => after!.has(block[0]) && isOther(block, after!.get(block[0])!));
+  if (more.length + gone.length + other.length === 0) return "the same files come in another order";
+  const total = `${counted(was.files, "file")} of ${was.bytes} bytes then, ${now.files} of ${now.bytes} now`;
+  if (was.every > 1) {
+    // A block with another beginning differs in the block that it is now part of.
+    const places = [...other, ...gone, ...more].map(([first, count]) => `${count} from ${JSON.stringify(first)} on`);
+    return `${total}; what differs is among ${listed(places)}`;
+  }
+  const sizes = ([first, , bytes]: Block) =>
+    `${JSON.stringify(first)}, ${bytes} bytes then, ${sizeIn(after!, first)} now`;
+  return [
+    total,
+    ...(more.length > 0 ? [`${counted(more.length, "file")} more: ${listed(more.map(nameOf))}`] : []),
+    ...(gone.length > 0 ? [`${counted(gone.length, "file")} gone: ${listed(gone.map(nameOf))}`] : []),
+    ...(other.length > 0 ? [`${counted(other.length, "file")} of another size: ${listed(other.map(sizes))}`] : []),
+  ].join("; ");
+}
+
+const isOther = (a: Block, b: Block): boolean => a.some((part, i) => part !== b[i]);
+const nameOf = ([first]: Block): string => JSON.stringify(first);
+const sizeIn = (blocks: ReadonlyMap<string, Block>, name: string): number => blocks.get(name)![2];
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+function listed(texts: readonly string[]): string {
+  const left = texts.length - named;
+  return [...texts.slice(0, named), ...(left > 0 ? [`and ${left} more`] : [])].join(", ");
+}
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value);
+
+/** Whether a value out of a file is a listing. */
+export function isListing(value: unknown): value is Listing {
+  if (!isRecord(value) || typeof value.digest !== "string" || !Array.isArray(value.blocks)) return false;
+  if (![value.files, value.bytes, value.every].every(isCount) || (value.every as number) < 1) return false;
+  return value.blocks.every(
+    (block) => Array.isArray(block) && typeof block[0] === "string" && [1, 2, 3].every((i) => isCount(block[i])),
+  );
+}

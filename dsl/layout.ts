@@ -1,0 +1,181 @@
+/**
+ * How parameters lie in checkpoints that others made: another name, axes split or joined, another order, several parameters in
+ * one tensor, or one in several. Nothing is computed: a stored element is an element of a parameter.
+ */
+import { type Graph, isParameter, type Node, UsageError } from "../compiler/index.ts";
+
+/** A parameter, or a part of one, as a tensor of a checkpoint holds it. */
+export interface CheckpointPlace {
+  /** Its path in the model. */
+  readonly parameter: string;
+  /** The tensor's name in the checkpoint. */
+  readonly name: string;
+  /** The tensor's shape in the checkpoint. */
+  readonly shape: readonly number[];
+  /** The parameter's axes in stored order, slowest first: equal to the parameter's own order for a plain view. */
+  readonly order: readonly string[];
+  /** Where the tensor also holds others: its dimensions that the parameter does not have. */
+  readonly shared?: readonly SharedDimension[];
+  /** Where the parameter lies in several tensors: the entry of its axis that this one holds. */
+  readonly entry?: { readonly axis: string; readonly at: number };
+}
+
+/** A dimension of a tensor of which the parameter is one entry, as queries are of joined queries, keys and values. */
+export interface SharedDimension {
+  /** It comes before so many of the parameter's axes. */
+  readonly before: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+/**
+ * Where the parameters of a model lie. `path` and `name` have the same `{}` for layer numbers, or name one parameter, which
+ * goes before a rule with numbers left open.
+ *
+ * `axes` lists the stored dimensions, separated by spaces, each the parameter's axes that it joins ("heads*head_dim embed").
+ * "1/3" stands for a dimension of 3 of which the parameter is entry 1, counted from 0, as in "1/3*heads*head_dim embed" for
+ * keys that are stored between queries and values; "1" is "0/1", a dimension of one element that the parameter does not have.
+ *
+ * `name` may have one of the parameter's axes, which each entry of it lies in a tensor of its own for: "expert.{expert}.weight"
+ * by number, "attn.{qkv:q,k,v}_proj.weight" by word. That axis is not among `axes`.
+ */
+export interface TensorRule {
+  readonly path: string;
+  readonly name: string;
+  readonly axes: string;
+}
+
+/** A rule whose tensor is named as the parameter. */
+export const same = (path: string, axes: string): TensorRule => ({ path, name: path, axes });
+
+/** Rules below a prefix: of the parameters' paths, and of the tensors' names. */
+export const under = (path: string, name: string, rules: readonly TensorRule[]): TensorRule[] =>
+  rules.map((r) => ({ ...r, path: join(path, r.path), name: join(name, r.name) }));
+
+const join = (a: string, b: string) => [a, b].filter((part) => part !== "").join(".");
+
+/** A parameter's path with `{}` for its numbers, as rules have it. */
+export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$)/g, "$1{}");
+
+/** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
+export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): CheckpointPlace[] {
+  const ruleOf = rulesByPath(rules);
+  return graph.inputs.filter(isParameter).flatMap((node) => {
+    const rule = ruleOf(node);
+    if (rule) return placesBy(rule, node);
+    throw new UsageError(`no checkpoint layout is known for parameter "${node.attrs.name}"`);
+  });
+}
+
+/**
+ * Where each of some parameters lies, with all tensors that together hold it; nothing for those that no rule is about, by its
+ * path and its axes.
+ */
+export function knownPlaces(parameters: readonly Node[], rules: readonly TensorRule[]): CheckpointPlace[][] {
+  const ruleOf = rulesByPath(rules);
+  return parameters.flatMap((node) => {
+    const rule = ruleOf(node);
+    return rule && hasAxes(rule, node.type.axes) ? [placesBy(rule, node)] : [];
+  });
+}
+
+/** The parameters of a graph that no rule is about. */
+export function withoutRule(rules: readonly TensorRule[], graph: Pick<Graph, "inputs">): string[] {
+  const ruleOf = rulesByPath(rules);
+  return graph.inputs.filter((node) => isParameter(node) && !ruleOf(node)).map((node) => String(node.attrs.name));
+}
+
+/** The rule of a parameter: of those whose path fits, the one that leaves the fewest numbers open. */
+function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => TensorRule | undefined {
+  const byShape = new Map<string, TensorRule[]>();
+  for (const rule of rules) {
+    const shape = rulePath(rule.path);
+    byShape.set(shape, [...(byShape.get(shape) ?? []), rule]);
+  }
+  return ({ attrs }) => {
+    const path = String(attrs.name);
+    const fitting = (byShape.get(rulePath(path)) ?? []).filter((rule) => openNumbers(rule, path) !== undefined);
+    return fitting.reduce<TensorRule | undefined>(
+      (best, rule) => (best && openNumbers(best, path)!.length <= openNumbers(rule, path)!.length ? best : rule),
+      undefined,
+    );
+  };
+}
+
+/** The numbers of a path that a rule leaves open; undefined where the rule is about other paths. */
+function openNumbers(rule: TensorRule, path: string): string[] | undefined {
+  const [open, parts] = [rule.path.split("."), path.split(".")];
+  const numbers: string[] = [];
+  for (const [i, part] of open.entries()) {
+    if (part === "{}" && /^\d+$/.test(parts[i]!)) numbers.push(parts[i]!);
+    else if (part !== parts[i]) return undefined;
+  }
+  return numbers;
+}
+
+interface SizedAxis {
+  readonly name: string;
+  readonly size: number;
+}
+
+/** An axis of the parameter by name, or an entry of a dimension that it does not have. */
+type Factor = string | { readonly at: number; readonly size: number };
+
+/** The stored dimensions of a rule, each the factors that it joins. */
+const dimensionsOf = ({ axes }: TensorRule): Factor[][] =>
+  axes === "" ? [] : axes.split(" ").map((dimension) => dimension.split("*").map(factorOf));
+
+function factorOf(text: string): Factor {
+  const [, at, size] = /^(\d+)\/(\d+)$/.exec(text) ?? (text === "1" ? [text, "0", "1"] : []);
+  return size === undefined ? text : { at: Number(at), size: Number(size) };
+}
+
+const isAxis = (factor: Factor): factor is string => typeof factor === "string";
+
+/** The axis that a rule's name spreads over tensors, and the words for its entries where they are not numbers. */
+function spreadOf({ name }: TensorRule) {
+  const [text, axis, words] = /\{(\w+)(?::([^}]*))?\}/.exec(name) ?? [];
+  return text === undefined ? undefined : { text, axis: axis!, words: words?.split(",") };
+}
+
+/** Whether a rule is about a parameter of these axes. */
+function hasAxes(rule: TensorRule, axes: readonly { readonly name: string }[]): boolean {
+  const spread = spreadOf(rule);
+  const named = [...dimensionsOf(rule).flat().filter(isAxis), ...(spread ? [spread.axis] : [])];
+  return named.length === axes.length && axes.every((a) => named.includes(a.name));
+}
+
+function placesBy(rule: TensorRule, node: Node): CheckpointPlace[] {
+  const parameter = String(node.attrs.name);
+  const axes = node.type.axes as readonly SizedAxis[];
+  if (!hasAxes(rule, axes)) {
+    throw new UsageError(
+      `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}`,
+    );
+  }
+  const sizes = new Map(axes.map((a) => [a.name, a.size]));
+  const dimensions = dimensionsOf(rule);
+  const shape = dimensions.map((factors) => factors.reduce((n, f) => n * (isAxis(f) ? sizes.get(f)! : f.size), 1));
+  const [order, shared]: [string[], SharedDimension[]] = [[], []];
+  for (const factor of dimensions.flat()) {
+    if (isAxis(factor)) order.push(factor);
+    else if (factor.at >= factor.size)
+      throw new UsageError(`the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0`);
+    else if (factor.size > 1) shared.push({ before: order.length, ...factor });
+  }
+  const name = openNumbers(rule, parameter)!.reduce((text, n) => text.replace("{}", n), rule.name);
+  const place = { parameter, name, shape, order, ...(shared.length > 0 && { shared }) };
+  const spread = spreadOf(rule);
+  if (!spread) return [place];
+  const { text, axis, words } = spread;
+  const size = sizes.get(axis)!;
+  if (words && words.length !== size)
+    throw new UsageError(
+      `"${axis}" of parameter "${parameter}" has ${size} entries, and its checkpoint layout names ${words.length}: ${words.join(", ")}`,
+    );
+  return Array.from({ length: size }, (_, at) => ({
+    ...place,
+    name: name.replace(text, words?.[at] ?? String(at)),
+    entry: { axis, at },
+  }));
+}

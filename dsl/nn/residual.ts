@@ -1,0 +1,42 @@
+/** How the branches of a block and its norms are arranged. */
+import { UsageError } from "../../compiler/index.ts";
+import { add, type Tensor } from "../tensor.ts";
+
+/** A function of the residual stream that keeps its axes. */
+export type Layer<A extends string> = (x: Tensor<A>) => Tensor<A>;
+
+export interface Branch<A extends string> {
+  /** Branches of a parallel block that are given the same function share its norm. */
+  readonly norm: Layer<A>;
+  /** Attention, an MLP, with what is done to its result: layer scale, drop path. */
+  readonly of: Layer<A>;
+}
+
+/**
+ * "pre-norm": x + f(norm x), one branch after the other (GPT-2, ViT). "post-norm": norm(x + f x) (Vaswani et al. 2017, BERT).
+ * "parallel": x + f(norm x) + g(norm x), all branches of the same x (GPT-J, ViT-22B).
+ */
+export type Arrangement = "pre-norm" | "post-norm" | "parallel";
+
+const arrangements: Readonly<
+  Record<Arrangement, <A extends string>(x: Tensor<A>, branches: readonly Branch<A>[]) => Tensor<A>>
+> = {
+  "pre-norm": (x, branches) => branches.reduce((y, { norm, of }) => add(y, of(norm(y))), x),
+  "post-norm": (x, branches) => branches.reduce((y, { norm, of }) => norm(add(y, of(y))), x),
+  parallel: (x, branches) => {
+    const norms = new Map(branches.map(({ norm }) => [norm, undefined as typeof x | undefined]));
+    for (const norm of norms.keys()) norms.set(norm, norm(x));
+    return branches.reduce((y, { norm, of }) => add(y, of(norms.get(norm)!)), x);
+  },
+};
+
+/** A residual block of some branches: x [...] -> the same. */
+export function residual<A extends string>(
+  x: Tensor<A>,
+  arrangement: Arrangement,
+  branches: readonly Branch<A>[],
+): Tensor<A> {
+  if (Object.hasOwn(arrangements, arrangement)) return arrangements[arrangement](x, branches);
+  const known = Object.keys(arrangements).join(", ");
+  throw new UsageError(`a residual block is one of ${known}, not "${arrangement}"`);
+}

@@ -1,0 +1,46 @@
+/** What records of the family's models have in common: where they come from, how they see pictures, what they leave. */
+import {
+  axisOf,
+  type Config,
+  type FeaturesMode,
+  imagenetPreprocessing,
+  type Model,
+  type ModelGraph,
+  type Paper,
+  type Preprocessing,
+  transpose,
+} from "../../dsl/index.ts";
+import { internvit, pixelsInput, type VisionConfig } from "./internvit.ts";
+
+/** A model among others, whatever its settings. */
+export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;
+
+export const paper = <C extends Config>(macs: (c: C) => number): Paper<C> => ({
+  source: "Chen et al. 2023, arXiv:2312.14238",
+  macs,
+});
+
+/** A picture is cropped to be classified, squashed to be compared or put into words, and padded to be asked about. */
+export const preprocessing: Preprocessing = {
+  ...imagenetPreprocessing,
+  fit: { features: "crop", classify: "crop", retrieve: "squash", caption: "squash", chat: "pad" },
+};
+
+/** The states of InternViT's blocks, in a scope of the model. */
+export const states = <C extends Config>(scope: string, visionOf: (c: C) => VisionConfig): ModelGraph<C> => ({
+  summary: "all tokens before the first block and after each, as features are taken",
+  build: (p, c) => {
+    const made = internvit(scope === "" ? p : p.scope(scope), pixelsInput(visionOf(c)), visionOf(c));
+    return Object.fromEntries(
+      made.map((x, block) => {
+        const axes = (["batch", "token", "embed"] as const).map((a) => axisOf(x, a));
+        return [`block.${block}`, transpose(x, axes)];
+      }),
+    );
+  },
+});
+
+/** The class token comes first, the patches row by row after it. */
+export const features: FeaturesMode = { graph: "states", before: 1 };
+
+export const ofVision = <C extends { readonly vision: VisionConfig }>(c: C) => c.vision;

@@ -1,0 +1,118 @@
+/** How a `config.json` says that positions are turned: `rope_theta`, `rope_scaling` or `rope_parameters`, or `rotary`. */
+import { type RotaryScaling, shown, UsageError } from "../../dsl/index.ts";
+import type { PublishedConfig } from "./config-fields.ts";
+
+export interface RotaryConfig {
+  readonly base: number;
+  readonly scaling?: RotaryScaling;
+}
+
+const recordOf = (json: PublishedConfig, key: string): PublishedConfig | undefined => {
+  const value = json[key];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "object" && !Array.isArray(value)) return value as PublishedConfig;
+  throw new UsageError(`the language model's config: "${key}" is ${shown(value)}, a record is needed`);
+};
+
+/**
+ * Base and scaling of the rotation. As in transformers, `rope_scaling` goes before `rope_parameters`, and what a record does
+ * not say of the base is said beside it. Throws UsageError for a scaling that is not known, and for a field of one that is
+ * missing or is none of its own.
+ */
+export function readRotary(json: PublishedConfig): RotaryConfig {
+  const internlm = recordOf(json, "rotary");
+  if (internlm) return { base: numberIn(internlm, "rotary", "base", 10000), ...plainInternlm(internlm) };
+  const name = filled(recordOf(json, "rope_scaling")) ? "rope_scaling" : "rope_parameters";
+  const record = recordOf(json, name) ?? {};
+  const base = numberIn(record, name, "rope_theta", numberIn(json, "", "rope_theta", 10000));
+  const scaling = readScaling(record, name, json);
+  return scaling ? { base, scaling } : { base };
+}
+
+const filled = (record: PublishedConfig | undefined): boolean => record !== undefined && Object.keys(record).length > 0;
+
+/** InternLM's own record. "dynamic" turns as "origin" does up to `max_position_embeddings` tokens: `rotaryNotes` says so. */
+function plainInternlm(rotary: PublishedConfig): Record<never, never> {
+  const type = rotary.type ?? "origin";
+  if (type === "origin" || type === "dynamic") return {};
+  throw new UsageError(
+    `the language model's config: "rotary.type" is ${shown(type)}; only "origin" and "dynamic" are known`,
+  );
+}
+
+/** What a user should know of the rotation. */
+export function rotaryNotes(json: PublishedConfig): string[] {
+  const { rotary, max_position_embeddings: most = 2048 } = json;
+  if (typeof rotary !== "object" || (rotary as PublishedConfig | null)?.type !== "dynamic") return [];
+  return [
+    `the language model's config: "rotary.type" is "dynamic", which acts on texts of more than ${shown(most)} tokens; heddle turns longer ones as short ones`,
+  ];
+}
+
+const fieldsOf = {
+  default: [],
+  linear: ["factor"],
+  llama3: ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
+} as const;
+type Known = keyof typeof fieldsOf;
+
+function readScaling(record: PublishedConfig, name: string, json: PublishedConfig): RotaryScaling | undefined {
+  const type = record.rope_type ?? record.type ?? (filled(record) && "factor" in record ? undefined : "default");
+  if (typeof type !== "string" || !Object.hasOwn(fieldsOf, type))
+    throw new UsageError(
+      `the language model's config: "${name}" has the type ${shown(type ?? null)}; only "default", "linear" and "llama3" are known`,
+    );
+  const own: readonly string[] = [...fieldsOf[type as Known], "rope_type", "type", "rope_theta"];
+  for (const [key, value] of Object.entries(record)) {
+    const neutral = value === null || (key === "partial_rotary_factor" && value === 1);
+    if (!own.includes(key) && !neutral)
+      throw new UsageError(
+        `the language model's config: "${name}.${key}" is ${shown(value)}, which is not known with the type "${type}"`,
+      );
+  }
+  const positive = (key: string, otherwise?: number) => {
+    const value = numberIn(record, name, key, otherwise);
+    if (value > 0) return value;
+    throw new UsageError(`the language model's config: "${name}.${key}" is ${value}, a number above 0 is needed`);
+  };
+  if (type === "default") return undefined;
+  if (type === "linear") return { type: "linear", factor: positive("factor") };
+  const most = json.max_position_embeddings;
+  const scaling = {
+    type: "llama3",
+    factor: positive("factor"),
+    low: positive("low_freq_factor"),
+    high: positive("high_freq_factor"),
+    context: positive("original_max_position_embeddings", typeof most === "number" ? most : undefined),
+  } as const;
+  if (scaling.low < scaling.high) return scaling;
+  throw new UsageError(
+    `the language model's config: "${name}.low_freq_factor" is ${scaling.low}, less than "high_freq_factor", ${scaling.high}, is needed`,
+  );
+}
+
+function numberIn(record: PublishedConfig, where: string, key: string, otherwise?: number): number {
+  const value = record[key] ?? otherwise;
+  if (typeof value === "number") return value;
+  const place = where === "" ? key : `${where}.${key}`;
+  const found = value === undefined ? "missing" : shown(value);
+  throw new UsageError(`the language model's config: "${place}" is ${found}, a number is needed`);
+}
+
+/** The fields of a config that say how positions are turned; old readers know `rope_theta` and `rope_scaling`. */
+export function writeRotary({ base, scaling }: RotaryConfig): PublishedConfig {
+  if (!scaling) return { rope_theta: base };
+  if (scaling.type === "linear")
+    return { rope_theta: base, rope_scaling: { rope_type: "linear", factor: scaling.factor } };
+  const { factor, low, high, context } = scaling;
+  return {
+    rope_theta: base,
+    rope_scaling: {
+      rope_type: "llama3",
+      factor,
+      low_freq_factor: low,
+      high_freq_factor: high,
+      original_max_position_embeddings: context,
+    },
+  };
+}

@@ -1,0 +1,112 @@
+/** Parameters from and into tensors that they share with others, or that hold them in several: strided copies. */
+import { elementCount, type HostTensor, hostTensor, type SizedAxis } from "../compiler/index.ts";
+import type { CheckpointPlace } from "../dsl/index.ts";
+
+/** Whether a parameter lies in one tensor that is its own, whose elements are its elements in some order. */
+export const isWhole = (places: readonly CheckpointPlace[]): boolean =>
+  places.length === 1 && places[0]!.shared === undefined && places[0]!.entry === undefined;
+
+/** The places of each parameter. */
+export function byParameter(layout: readonly CheckpointPlace[]): Map<string, readonly CheckpointPlace[]> {
+  const places = new Map<string, CheckpointPlace[]>();
+  for (const place of layout) places.set(place.parameter, [...(places.get(place.parameter) ?? []), place]);
+  return places;
+}
+
+/** A stored dimension: as many elements, so far apart; an axis of the parameter, or the entry that it is. */
+interface Dimension {
+  readonly size: number;
+  readonly stride: number;
+  readonly axis?: string;
+  readonly at?: number;
+}
+
+/** The stored dimensions of a tensor, with axes and entries told apart. */
+function dimensionsOf({ order, shared = [] }: CheckpointPlace, sizes: ReadonlyMap<string, number>): Dimension[] {
+  const laid: Omit<Dimension, "stride">[] = [];
+  for (let i = 0; i <= order.length; i++) {
+    laid.push(...shared.filter((s) => s.before === i).map(({ size, at }) => ({ size, at })));
+    if (i < order.length) laid.push({ size: sizes.get(order[i]!)!, axis: order[i]! });
+  }
+  let stride = 1;
+  return laid
+    .reverse()
+    .map((dimension) => {
+      const placed = { ...dimension, stride };
+      stride *= dimension.size;
+      return placed;
+    })
+    .reverse();
+}
+
+/** Where elements of a parameter lie in an array: the first, and how far the next along each of its axes is. */
+interface Steps {
+  readonly first: number;
+  readonly steps: readonly number[];
+}
+
+interface Block {
+  /** Sizes of the parameter's axes, 1 along one that is spread over tensors. */
+  readonly sizes: readonly number[];
+  readonly ofParameter: Steps;
+  readonly ofTensor: Steps;
+}
+
+/** The part of a parameter that one tensor holds, as it lies in both. */
+function blockOf(place: CheckpointPlace, axes: readonly SizedAxis[]): Block {
+  const { entry } = place;
+  const dimensions = dimensionsOf(place, new Map(axes.map((a) => [a.name, a.size])));
+  const own = axes.map((_, i) => axes.slice(i + 1).reduce((n, a) => n * a.size, 1));
+  const spread = axes.findIndex((a) => a.name === entry?.axis);
+  return {
+    sizes: axes.map((a, i) => (i === spread ? 1 : a.size)),
+    ofParameter: { first: spread < 0 ? 0 : entry!.at * own[spread]!, steps: own },
+    ofTensor: {
+      first: dimensions.reduce((n, { at = 0, stride }) => n + at * stride, 0),
+      steps: axes.map((a) => dimensions.find((d) => d.axis === a.name)?.stride ?? 0),
+    },
+  };
+}
+
+type Floats = Float32Array | Float16Array;
+
+function copyBlock(sizes: readonly number[], from: Floats, source: Steps, into: Floats, target: Steps): void {
+  const index = sizes.map(() => 0);
+  let [read, write] = [source.first, target.first];
+  for (let left = elementCount(sizes.map((size, i) => ({ name: `${i}`, size }))); left > 0; left--) {
+    into[write] = from[read]!;
+    for (let d = sizes.length - 1; d >= 0; d--) {
+      read += source.steps[d]!;
+      write += target.steps[d]!;
+      if (++index[d]! < sizes[d]!) break;
+      read -= source.steps[d]! * sizes[d]!;
+      write -= target.steps[d]! * sizes[d]!;
+      index[d] = 0;
+    }
+  }
+}
+
+/** A parameter with its own axes in their own order, from the tensors that hold it; `read` gives the elements of one. */
+export async function fromPlaces(
+  places: readonly CheckpointPlace[],
+  axes: readonly SizedAxis[],
+  dtype: "f32" | "f16",
+  read: (place: CheckpointPlace) => Promise<Floats>,
+): Promise<HostTensor> {
+  const data = new (dtype === "f16" ? Float16Array : Float32Array)(elementCount(axes));
+  for (const place of places) {
+    const { sizes, ofParameter, ofTensor } = blockOf(place, axes);
+    copyBlock(sizes, await read(place), ofTensor, data, ofParameter);
+  }
+  return hostTensor(dtype, axes, data);
+}
+
+/** Puts the part of a parameter that a tensor holds into that tensor's elements. */
+export function intoPlace(place: CheckpointPlace, { axes, data }: HostTensor, tensor: Float32Array): void {
+  const { sizes, ofParameter, ofTensor } = blockOf(place, axes);
+  copyBlock(sizes, data as Floats, ofParameter, tensor, ofTensor);
+}
+
+/** The part of a tensor that one place takes, in elements. */
+export const shareOf = ({ shape, shared = [] }: CheckpointPlace): number =>
+  shape.reduce((n, size) => n * size, 1) / shared.reduce((n, { size }) => n * size, 1);

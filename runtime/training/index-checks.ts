@@ -1,0 +1,98 @@
+/** Labels and ids of a batch against what they choose from, where the batch is made: a device would take the nearest end in silence. */
+import {
+  dimValue,
+  type Graph,
+  type HostTensor,
+  indexFeeds,
+  inputName,
+  locationOf,
+  printLocation,
+  UsageError,
+} from "../../compiler/index.ts";
+import type { TrainingBatch, TrainingJob } from "./job.ts";
+
+/** Throws UsageError for the first element of a batch's feeds that chooses nothing. */
+export type CheckIndices = (batch: TrainingBatch, step: number) => void;
+
+/** An input's elements are looked at once for each op that reads them, and each small number is judged once. */
+interface Check {
+  readonly input: string;
+  readonly accepts: (element: number) => boolean;
+  /** "axis "class" of 10 (cross_entropy at model.ts:43:20): it chooses 12". */
+  readonly refused: (element: number) => string;
+}
+
+export function indexChecks({ step, sizes }: Pick<TrainingJob, "step" | "sizes">): CheckIndices {
+  const { graph, accumulation } = step;
+  const graphs = [graph, ...(accumulation?.cached ? [accumulation.cached.features] : [])];
+  const checks = graphs.flatMap((one) => checksOf(one, sizes));
+  return ({ feeds, names }, at) => {
+    for (const { input, accepts, refused } of checks) {
+      const tensor = feeds[input];
+      const place = tensor === undefined ? -1 : firstOutside(tensor.data, accepts);
+      if (place < 0) continue;
+      const { where, sample } = placeOf(tensor!, place, names);
+      const of = sample === undefined ? "" : ` of ${sample}`;
+      throw new UsageError(
+        `step ${at}: input "${input}" is ${tensor!.data[place]} at [${where}]${of}, ${refused(Number(tensor!.data[place]))}\n  hint: mend the data, or let the model say what such a number stands for, as max(label, 0) with a mask does`,
+      );
+    }
+  };
+}
+
+function checksOf(graph: Graph, sizes: TrainingJob["sizes"]): readonly Check[] {
+  const seen = new Set<string>();
+  return indexFeeds(graph).flatMap(({ feed, reader, axis, size, chosen }): readonly Check[] => {
+    const most = dimValue(size, sizes);
+    const fits = (element: number): boolean => {
+      const index = chosen(element);
+      return Number.isInteger(element) && index >= 0 && index < most;
+    };
+    // The gradient reads what the loss reads.
+    const key = `${inputName(feed)} ${axis} ${most} ${[-1, 0, most - 1, most, 255].map(chosen)}`;
+    if (seen.has(key)) return [];
+    seen.add(key);
+    const from = `${reader.op} at ${printLocation(locationOf(reader.birth))} reads axis "${axis}"`;
+    return [
+      {
+        input: inputName(feed),
+        accepts: remembered(fits),
+        refused: (element) =>
+          Number.isInteger(element)
+            ? `and ${from}, which has places 0 to ${most - 1}`
+            : `which is no whole number; ${from} by it`,
+      },
+    ];
+  });
+}
+
+/** Numbers of which the verdict is kept: marks such as -100, all labels, and ids of most vocabularies. */
+const [rememberedFrom, rememberedBelow] = [-1024, 2 ** 17];
+
+function remembered(fits: (element: number) => boolean): (element: number) => boolean {
+  const verdicts = new Uint8Array(rememberedBelow - rememberedFrom); // 0 is not judged yet, 1 fits, 2 does not
+  return (element) => {
+    if (!(element >= rememberedFrom && element < rememberedBelow && Number.isInteger(element))) return fits(element);
+    const at = element - rememberedFrom;
+    verdicts[at] ||= fits(element) ? 1 : 2;
+    return verdicts[at] === 1;
+  };
+}
+
+function firstOutside(data: HostTensor["data"], accepts: (element: number) => boolean): number {
+  for (let i = 0; i < data.length; i += 1) if (!accepts(Number(data[i]))) return i;
+  return -1;
+}
+
+/** "batch=3, token=17", and what the sample there is called. */
+function placeOf({ axes }: HostTensor, element: number, names: readonly string[] | undefined) {
+  let left = element;
+  const at = [...axes].reverse().map(({ name, size }) => {
+    const index = left % size;
+    left = Math.floor(left / size);
+    return { name, index };
+  });
+  const row = at.find(({ name }) => name === "batch")?.index;
+  const where = at.reverse().map(({ name, index }) => `${name}=${index}`);
+  return { where: where.join(", "), sample: row === undefined ? undefined : names?.[row] };
+}

@@ -1,0 +1,10 @@
+/** What a job knows of the data that it has read, kept beside the newest checkpoint: a report shows it of any run. */
+import { join } from "node:path";
+import type { Json } from "../checkpoint/state-file.ts";
+import { writeFileAtomically } from "../files.ts";
+
+export const toldFile = "data.json";
+
+export async function writeTold(folder: string, told: Readonly<Record<string, Json>> | undefined): Promise<void> {
+  if (told) await writeFileAtomically(join(folder, toldFile), `${JSON.stringify(told, null, 2)}\n`);
+}

@@ -1,0 +1,145 @@
+"""Small checkpoints as transformers writes them, of families that heddle does not bundle, with what transformers computes.
+
+python scripts/reference/strangers.py    writes test/fixtures/strangers/<family>/, needs torch, transformers, pillow.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipTextConfig,
+    SiglipVisionConfig,
+)
+
+root = Path(__file__).resolve().parents[2] / "test" / "fixtures" / "strangers"
+
+
+def drawn(model, seed):
+    """Draws every parameter so that none keeps a value (0, 1) that would hide a mistake."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            p.copy_(noise / p[0].numel() ** 0.5 if p.ndim > 1 else p + 0.2 * noise)
+    return model.eval()
+
+
+def save(name, model, facts):
+    folder = root / name
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "expected.json").write_text(json.dumps(facts) + "\n")
+
+
+def rounded(tensor):
+    return [float(f"{v:.8g}") for v in tensor.detach().flatten().tolist()]
+
+
+def gpt_neox():
+    config = GPTNeoXConfig(
+        vocab_size=259,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=64,
+        rotary_pct=0.5,
+        rotary_emb_base=500,
+        use_parallel_residual=True,
+        hidden_act="gelu",
+        tie_word_embeddings=False,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = drawn(GPTNeoXForCausalLM(config), 1)
+    prompt = [1, 87, 104, 112, 35, 105]
+    ids = torch.tensor([prompt])
+    made = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=0)
+    save("gpt-neox", model, {"ids": prompt, "logits": rounded(model(ids).logits[0, -1]), "tokens": made[0, 6:].tolist()})
+
+
+def picture(folder):
+    draw = np.random.default_rng(3)
+    small = Image.fromarray(draw.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    small.resize((48, 36), Image.BILINEAR).save(folder / "picture.png")
+    return Image.open(folder / "picture.png").convert("RGB")
+
+
+def siglip():
+    text = SiglipTextConfig(
+        vocab_size=259,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+        projection_size=16,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    vision = SiglipVisionConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=24,
+        patch_size=8,
+    )
+    model = drawn(SiglipModel(SiglipConfig(text_config=text.to_dict(), vision_config=vision.to_dict())), 2)
+    with torch.no_grad():
+        model.logit_scale.fill_(1.2)
+        model.logit_bias.fill_(-0.7)
+    folder = root / "siglip"
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = SiglipImageProcessorPil(size={"height": 24, "width": 24})
+    processor.save_pretrained(folder)
+    pixels = processor(picture(folder), return_tensors="pt").pixel_values
+    labels = ["cat", "red fox", "sea"]
+    # Bytes as heddle's byte tokenizer has them: BOS, bytes + 3, EOS, then 0.
+    rows = [[1, *(b + 3 for b in label.encode()), 2] for label in labels]
+    ids = torch.tensor([row + [0] * (12 - len(row)) for row in rows])
+    out = model(input_ids=ids, pixel_values=pixels)
+    facts = {
+        "labels": labels,
+        "logits": rounded(out.logits_per_image[0]),
+        "probabilities": rounded(torch.sigmoid(out.logits_per_image[0])),
+        "pixels": rounded(pixels[0, :, :2, :3]),
+    }
+    save("siglip", model, facts)
+
+
+def convnext():
+    config = ConvNextConfig(
+        num_channels=3,
+        patch_size=4,
+        hidden_sizes=[8, 12],
+        depths=[1, 2],
+        num_stages=2,
+        image_size=32,
+        layer_scale_init_value=0.5,
+        num_labels=4,
+        id2label={0: "ant", 1: "bee", 2: "cow", 3: "dog"},
+        label2id={"ant": 0, "bee": 1, "cow": 2, "dog": 3},
+    )
+    model = drawn(ConvNextForImageClassification(config), 3)
+    generator = torch.Generator().manual_seed(4)
+    pixels = (torch.randn(1, 3, 32, 32, generator=generator) * 8).round() / 8
+    save("convnext", model, {"pixels": rounded(pixels), "logits": rounded(model(pixels).logits[0])})
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    gpt_neox()
+    siglip()
+    convnext()

@@ -1,0 +1,104 @@
+/** Pictures as Pillow and torchvision make them, to the bit: scripts/reference/pictures.py. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { centred, coveringSides, decodeImage, decodeWindow, type Geometry } from "../../data/images.ts";
+import { type Pixels, padPixels, resizePixels } from "../../data/pixels.ts";
+import { seeded } from "../support/samples.ts";
+
+interface Fixture {
+  readonly files: Readonly<Record<string, string>>;
+  readonly digests: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly sides: readonly (readonly number[])[];
+}
+const fixture: Fixture = JSON.parse(readFileSync(new URL("../fixtures/pictures.json", import.meta.url), "utf8"));
+const digest = (x: Pixels) => createHash("sha256").update(x.data).digest("hex").slice(0, 16);
+const bytesOf = (name: string) => ({ name, bytes: Buffer.from(fixture.files[name]!, "base64") });
+
+describe("a picture becomes what Pillow makes of it", () => {
+  it.each(Object.entries(fixture.digests))("%s", async (name, digests) => {
+    const wrong: string[] = [];
+    for (const [key, wanted] of Object.entries(digests)) {
+      const [fit, size, interpolation] = key.split(" ") as [
+        Geometry["fit"],
+        string,
+        NonNullable<Geometry["interpolation"]>,
+      ];
+      const pixels = await decodeImage(bytesOf(name), { size: Number(size), fit, interpolation });
+      if (digest(pixels) !== wanted) wrong.push(key);
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe("the sides of a picture", () => {
+  it("are rounded as torchvision's Resize and CenterCrop round them", () => {
+    for (const [width, height, size, toWidth, toHeight, left, top] of fixture.sides) {
+      const sides = coveringSides({ width: width!, height: height! }, size!);
+      expect([width, height, size, sides.width, sides.height]).toEqual([width, height, size, toWidth, toHeight]);
+      expect(centred(sides, size!)).toEqual({ left, top, width: size, height: size });
+    }
+    expect(coveringSides({ width: 720, height: 480 }, 336)).toEqual({ width: 504, height: 336 });
+  });
+});
+
+describe("resizing", () => {
+  const random = seeded(5);
+  const any = (width: number, height: number, channels: 3 | 4): Pixels => ({
+    width,
+    height,
+    channels,
+    data: Uint8Array.from({ length: width * height * channels }, () => Math.floor(128 + 127 * random())),
+  });
+
+  it("to a window is the window of the whole", () => {
+    for (const [width, height, channels] of [
+      [40, 30, 3],
+      [7, 50, 4],
+      [31, 31, 3],
+    ] as const) {
+      const picture = any(width, height, channels);
+      for (const [toWidth, toHeight] of [
+        [12, 19],
+        [40, 30],
+        [90, 31],
+        [7, 60],
+      ] as const) {
+        const whole = resizePixels(picture, { width: toWidth, height: toHeight });
+        const window = { left: 3, top: 5, width: 4, height: 9 };
+        const part = resizePixels(picture, { width: toWidth, height: toHeight, window });
+        const rows = Array.from({ length: 9 }, (_, row) => {
+          const start = ((5 + row) * toWidth + 3) * channels;
+          return [...whole.data.subarray(start, start + 4 * channels)];
+        });
+        expect([...part.data]).toEqual(rows.flat());
+      }
+    }
+  });
+
+  it("leaves a picture of the size wanted as it is, transparency included", () => {
+    const picture = any(6, 5, 4);
+    expect(resizePixels(picture, { width: 6, height: 5 })).toEqual(picture);
+  });
+
+  it("of a window of a file is that of its pixels", async () => {
+    const source = bytesOf("rgb");
+    const whole = await decodeWindow(source, 24, ({ width, height }) => ({ left: 0, top: 0, width, height }));
+    expect(whole).toEqual(await decodeImage(source, { size: 24, fit: "squash" }));
+    const cut = await decodeWindow(source, 20, () => ({ left: 7, top: 3, width: 20, height: 20 }));
+    const { data } = await decodeWindow(source, 40, () => ({ left: 5, top: 0, width: 40, height: 40 }));
+    expect([...cut.data.subarray(0, 60)]).toEqual([...data.subarray((3 * 40 + 2) * 3, (3 * 40 + 22) * 3)]);
+  });
+});
+
+describe("padding", () => {
+  it("is of the mean's colour, for gray pictures too", async () => {
+    const { data } = await decodeImage(bytesOf("gray"), { size: 44, fit: "pad" });
+    expect([...data.subarray(0, 3)]).toEqual([123, 116, 103]);
+  });
+
+  it("puts what is left of an odd difference below and right", () => {
+    const one: Pixels = { width: 1, height: 2, channels: 3, data: Uint8Array.of(1, 2, 3, 4, 5, 6) };
+    expect([...padPixels(one, [7, 8, 9]).data]).toEqual([1, 2, 3, 7, 8, 9, 4, 5, 6, 7, 8, 9]);
+  });
+});

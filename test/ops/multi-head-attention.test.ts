@@ -1,0 +1,62 @@
+/** The attention layer, against attention spelled out by head in plain loops. */
+import { expect, it } from "vitest";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { hostTensor, inputName, makeGraph } from "../../compiler/index.ts";
+import { axis, input, multiHeadAttention, rootParams } from "../../dsl/index.ts";
+import { createSession } from "../../runtime/index.ts";
+import { seeded } from "../support/samples.ts";
+
+const [rows, tokens, seenTokens, width, seenWidth, heads, dim] = [2, 3, 4, 6, 5, 2, 3];
+const draw = seeded(7);
+const drawn = (n: number) => Array.from({ length: n }, () => draw() - 0.5);
+
+it.each([
+  ["what is seen, of another width", "seen"],
+  ["itself, causally", "causal"],
+] as const)("mixes values of %s", async (_, kind) => {
+  const own = kind === "causal";
+  const [count, from] = own ? [tokens, width] : [seenTokens, seenWidth];
+  const [batch, token] = [axis("batch", rows), axis("token", tokens)];
+  const x = input("x", "f32", [batch, token, axis("embed", width)]);
+  const seen = input("seen", "f32", [batch, axis("token", count), axis("embed", from)]);
+  const made = multiHeadAttention(rootParams(), x, { heads, ...(own ? { causal: true } : { seen }) });
+  const graph = makeGraph("attend", [{ name: "y", node: made }]);
+  const weights = new Map(
+    graph.inputs
+      .filter((n) => n.op === "parameter")
+      .map((n) => {
+        const axes = n.type.axes.map((a) => ({ name: a.name, size: a.size as number }));
+        return [inputName(n), hostTensor("f32", axes, drawn(axes.reduce((k, a) => k * a.size, 1)))] as const;
+      }),
+  );
+  const [xs, ys] = [drawn(rows * tokens * width), drawn(rows * count * from)];
+  const session = await createSession(referenceBackend(), graph, weights);
+  const feeds = { x: hostTensor("f32", [batch, token, axis("embed", width)] as never, xs) };
+  const other = { seen: hostTensor("f32", [batch, axis("token", count), axis("embed", from)] as never, ys) };
+  const { y } = await session.run(own ? feeds : { ...feeds, ...other });
+  const of = (name: string) => weights.get(name)!.data;
+  const project = (name: string, h: number, d: number, v: readonly number[]) =>
+    of(`${name}.bias`)[h * dim + d]! +
+    v.reduce((sum, e, i) => sum + e * of(`${name}.weight`)[(h * dim + d) * v.length + i]!, 0);
+  for (let b = 0; b < rows; b++)
+    for (let t = 0; t < tokens; t++) {
+      const query = xs.slice((b * tokens + t) * width, (b * tokens + t + 1) * width);
+      const keys = Array.from({ length: count }, (_, j) =>
+        (own ? xs : ys).slice((b * count + j) * from, (b * count + j + 1) * from),
+      ).slice(0, own ? t + 1 : count);
+      const mixed = Array.from({ length: heads * dim }, (_, i) => {
+        const [h, d] = [Math.floor(i / dim), i % dim];
+        const scores = keys.map((k) => {
+          let dot = 0;
+          for (let e = 0; e < dim; e++) dot += project("q", h, e, query) * project("k", h, e, k);
+          return Math.exp(dot / Math.sqrt(dim));
+        });
+        const total = scores.reduce((s, v) => s + v, 0);
+        return keys.reduce((sum, k, j) => sum + (scores[j]! / total) * project("v", h, d, k), 0);
+      });
+      for (let e = 0; e < width; e++) {
+        const want = of("out.bias")[e]! + mixed.reduce((s, m, i) => s + m * of("out.weight")[e * heads * dim + i]!, 0);
+        expect(y!.data[(b * tokens + t) * width + e]).toBeCloseTo(want, 5);
+      }
+    }
+});
