@@ -89,7 +89,7 @@ async function runTurn(
   inheritance?: Inheritance,
 ): Promise<FinishedStage | Extract<StagesResult, { readonly stopped: true }>> {
   const { backend, deviceReason, note, ranks = oneRank } = options;
-  await requireSame(ranks, factsOf(job));
+  if (ranks.collectives.size > 1) await requireSame(ranks, factsOf(job));
   if (inheritance) for (const line of [...inheritance.report, ...(job.report ?? [])]) note(line);
   const trained = await train(job, { ...options, folder, resume });
   const { steps, seconds, losses, weights } = trained;
