@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { type OpenTrace, openTrace } from "../runtime/index.ts";
+import { launchOf, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -43,7 +43,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     status = code;
   }).hook("preAction", (command) => {
     const { trace: file } = command.opts<{ readonly trace?: string }>();
-    if (file !== undefined) trace ??= openTrace(file);
+    if (file !== undefined) trace ??= openTrace(ofRank(file));
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
@@ -53,6 +53,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   } finally {
     trace?.dispose();
   }
+}
+
+/** Several ranks write a file each: the name of all but the first has its number. */
+function ofRank(file: string): string {
+  const rank = launchOf(process.env)?.rank ?? 0;
+  return rank === 0 ? file : `${file}.rank-${rank}`;
 }
 
 function commands(done: (status: number) => void): Command {
