@@ -101,7 +101,7 @@ export {
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { type OpenTrace, openTrace } from "./trace-file.ts";
-export { requireSame } from "./training/in-ranks.ts";
+export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
   type CompiledStep,

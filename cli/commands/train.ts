@@ -13,7 +13,9 @@ import {
   type JobFile,
   keptParameters,
   newestRunFolder,
+  type RankFigures,
   type RunSource,
+  rankText,
   readSources,
   requireSame,
   requireSameSources,
@@ -224,10 +226,13 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
     const sources = inheritance?.sources ?? [];
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
+    const remarks: string[] = [];
     const inFolder = (folder: string) =>
       ranks.isFirst
-        ? reported({ folder, file: job, job: built, device, note: say }, () => trainIn(folder, device, built, start))
-        : trainIn(folder, device, built, start);
+        ? reported({ folder, file: job, job: built, device, note: say, ranks, remarks }, () =>
+            trainIn(folder, device, built, start, remarks),
+          )
+        : trainIn(folder, device, built, start, remarks);
     if (place) {
       if (ranks.isFirst) await writeRunSettings(place.folder, job.name, settings);
       return await inFolder(place.folder);
@@ -251,6 +256,7 @@ async function trainIn(
   device: ChosenDevice,
   job: TrainingJob,
   { source, args, settings, ending }: Start,
+  remarks: string[],
 ): Promise<number> {
   const { backend, reason } = device;
   const { ranks, say } = args;
@@ -275,6 +281,7 @@ async function trainIn(
     return Math.max(...(await ranks.tell(ending.status())));
   }
   if (!ranks.isFirst) return 0;
+  for (const { told } of result.stages) if (told.ranks) remarks.push(rankText(told.ranks as unknown as RankFigures));
   const summary = summarize(device, settings, result.stages, { ...computedIn(device, job), ...result.finished });
   await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
   process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);

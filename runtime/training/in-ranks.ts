@@ -24,6 +24,12 @@ export interface RankFigures {
   readonly sentBytes: number;
 }
 
+/** For people, a line. */
+export function rankText({ count, slowest, slower, communicationSeconds, overlap }: RankFigures): string {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  return `${count} ranks: ${communicationSeconds.toFixed(1)} s in communication, ${percent(overlap)} of it while the device computed; slowest is rank ${slowest}, by ${percent(slower)}`;
+}
+
 export interface InRanks {
   readonly job: TrainingJob;
   readonly share: Share | undefined;
@@ -66,10 +72,7 @@ export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): In
   };
   const together = () => {
     const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
-    const { count, slowest, slower, communicationSeconds, overlap } = figures;
-    const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
-    const text = `${count} ranks: ${communicationSeconds.toFixed(1)} s in communication, ${percent(overlap)} of it while the device computed; slowest is rank ${slowest}, by ${percent(slower)}`;
-    return { text, figures };
+    return { text: rankText(figures), figures };
   };
   return { job, share, batches, between, agree, together };
 }

@@ -1,5 +1,5 @@
 /** Processes that share the reading: the same batches as one process, each with the pictures of its own rows. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -16,6 +16,12 @@ beforeAll(async () => {
     writeFileSync(`${path}.txt`, `picture ${i}`);
   }
   for (const i of [2, 7]) writeFileSync(join(root, `p${i}.png`), "no picture");
+  mkdirSync(join(root, "more"));
+  for (let i = 0; i < 5; i++) {
+    if (i === 3) writeFileSync(join(root, "more", `q${i}.png`), "no picture");
+    else await writePicture(join(root, "more", `q${i}.png`), 250 - 30 * i, 9 * i, 100 + i);
+    writeFileSync(join(root, "more", `q${i}.txt`), `another ${i}`);
+  }
 });
 
 /** What processes of one machine tell each other, by source and call. */
@@ -39,7 +45,7 @@ function exchanges(size: number) {
 const batch = 4;
 async function read(cursor: unknown, count: number, shared?: SharedReading) {
   const options = { batch, seed: 3, image: { size: 4, fit: "squash" as const }, workers: 0 };
-  const opened = await openData([root], "pairs", options);
+  const opened = await openData([root, `2*${join(root, "more")}`], "pairs", options);
   const batches = [];
   for await (const one of opened.batches(cursor, () => {}, shared)) {
     batches.push(one);

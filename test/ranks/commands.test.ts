@@ -47,6 +47,8 @@ describe("under Open MPI", () => {
     const folder = join(root, "resumed", "settled");
     const { ranks } = JSON.parse(readFileSync(join(folder, "summary.json"), "utf8")) as { ranks: { count: number } };
     expect(ranks.count).toBe(2);
+    const about = readFileSync(join(folder, "about.json"), "utf8");
+    expect(about).toMatch(/"how": "finished; 2 ranks: .* in communication/);
     expect(readdirSync(join(root, "resumed"))).toEqual(["settled"]);
     const { heddle } = await import("../cli/support.ts");
     const run = (runs: string, ...more: string[]) =>
