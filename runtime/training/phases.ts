@@ -40,7 +40,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   const { graph, accumulation, precision } = job.step;
   const compiled: Executable[] = [];
   const compile = async (graph: Graph, { sizes = job.sizes, inPrecision = true } = {}): Promise<Executable> => {
-    const options = { sizes, fixed: true, ...(inPrecision && { precision }) };
+    const options = { sizes, fixed: true, beside: [...compiled], ...(inPrecision && { precision }) };
     const executable = await backend.compile(graph, options);
     compiled.push(executable);
     return executable;
@@ -48,8 +48,10 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   const dispose = () => {
     for (const executable of compiled) executable.dispose();
   };
-  const step = await compile(graph);
-  if (!accumulation) return { count: 1, dispose, runs: (store, _, feeds) => [{ start: () => step.run(feeds, store) }] };
+  if (!accumulation) {
+    const step = await compile(graph);
+    return { count: 1, dispose, runs: (store, _, feeds) => [{ start: () => step.run(feeds, store) }] };
+  }
 
   const { cached } = accumulation;
   const count = between?.share.pieces.length ?? accumulation.count;
@@ -60,6 +62,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
   const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
+  const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
   const ends = (micro: number) => micro === count - 1;
   const spread = between?.spread;
   const updated = async (store: Store) => {
