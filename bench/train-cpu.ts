@@ -5,21 +5,21 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { Command } from "commander";
 import { cpuBackend } from "../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../compiler/index.ts";
 import { checkpointLayout, constantRate, defineStage, type Model, trace, trainingStep } from "../dsl/index.ts";
-import emojiModel from "../examples/emoji-model.ts";
-import { stageOneLoss } from "../models/index.ts";
+import { type ContrastiveConfig, stageOneLoss } from "../models/index.ts";
 import { initialValue, permute, tensorsInLayout, tensorToWrite, writeSafetensors } from "../runtime/index.ts";
 import { fillStore } from "./heddle/train-vit.ts";
 import { median } from "./statistics.ts";
 
 interface Options {
   readonly python: string;
+  readonly model: string;
   readonly batch: number;
   readonly rounds: number;
   readonly steps: number;
@@ -29,6 +29,7 @@ export async function trainCpuBench(argv: readonly string[]): Promise<number> {
   const program = new Command("bench train-cpu")
     .description("A training step on the processor, beside PyTorch's on the same cores.")
     .option("--python <command>", "a Python that has PyTorch and safetensors", "python3")
+    .option("--model <file.ts>", "a file whose default is an InternVL-C", "examples/emoji-model.ts")
     .option("--batch <n>", "pictures and texts of a step", Number, 128)
     .option("--rounds <n>", "how often all take turns", Number, 5)
     .option("--steps <n>", "steps of each in a round", Number, 5);
@@ -42,8 +43,10 @@ export async function trainCpuBench(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function compared(folder: string, { python, batch, rounds, steps }: Options): Promise<number> {
-  const c = emojiModel.config;
+async function compared(folder: string, { python, model: file, batch, rounds, steps }: Options): Promise<number> {
+  const loaded = (await import(pathToFileURL(resolve(file)).href)) as { readonly default: Model<ContrastiveConfig> };
+  const model = loaded.default;
+  const c = model.config;
   const stage = defineStage({
     name: "contrastive",
     loss: (p) => stageOneLoss(p, c),
@@ -52,8 +55,8 @@ async function compared(folder: string, { python, batch, rounds, steps }: Option
   const step = trainingStep(stage);
   const values = new Map(step.trained.map((n) => [inputName(n), initialValue(n, 1)]));
   const feeds = batchOf(step.trained.length, batch, c.vision.image, c.text.context, c.text.vocab);
-  const graph = trace(emojiModel as unknown as Model);
-  const layout = checkpointLayout(graph, emojiModel.checkpoints!.layouts[0]!);
+  const graph = trace(model);
+  const layout = checkpointLayout(graph, model.checkpoints!.layouts[0]!);
   const read = async (name: string) => values.get(name)!;
   async function* pieces(name: string, order: readonly string[]) {
     yield permute(values.get(name)!, order).data;
