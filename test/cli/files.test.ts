@@ -14,7 +14,11 @@ describe("a file in the place of a model", () => {
     ["throws", 'throw new Error("boom");', /"[^"]+throws\.ts" cannot be loaded: Error at .*throws\.ts:1:7: boom/],
     ["imports", 'import x from "nowhere-at-all";\nexport default x;', /cannot be loaded: .*nowhere-at-all/],
     ["breaks", "export default {", /cannot be loaded: [\s\S]*breaks\.ts:1/],
-    ["exports", "export default 3;", /exports no model, and its default export is the number 3: export default defineModel/],
+    [
+      "exports",
+      "export default 3;",
+      /exports no model, and its default export is the number 3: export default defineModel/,
+    ],
   ])("that %s", async (name, text, message) => {
     writeFileSync(folder.at(`${name}.ts`), text);
     const ended = await heddle("inspect", folder.at(`${name}.ts`));
