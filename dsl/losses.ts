@@ -1,6 +1,6 @@
 /** What a stage minimizes: one loss, or several with weights, each of them reported. */
-import { UsageError } from "../compiler/index.ts";
-import { isPlain, isTensor, kindOfValue, strayFields } from "./declared.ts";
+import { didYouMean, nearest, UsageError } from "../compiler/index.ts";
+import { isPlain, isTensor, kindOfValue } from "./declared.ts";
 import type { StateUpdate } from "./nn/batch-norm.ts";
 import { add, scale, type Tensor } from "./tensor.ts";
 
@@ -58,8 +58,10 @@ export function assertDistinct(stage: string, names: readonly string[]): void {
 export function lossFault(result: unknown): string | undefined {
   if (!isPlain(result))
     return `its loss gives ${kindOfValue(result)}; it returns a record: { loss: scalar } or { losses: [{ name, loss }] }`;
-  const stray = strayFields("what a loss returns", result, lossFields);
-  if (stray.length > 0) return stray.join("; ");
+  // What serves others as well may give more, as a tower's scale; a name that is nearly one of these is misspelt.
+  const misspelt = Object.keys(result).find((key) => !lossFields.includes(key) && nearest(key, lossFields).length > 0);
+  if (misspelt !== undefined)
+    return `what its loss returns has no field "${misspelt}"${didYouMean(misspelt, lossFields)}`;
   if (result.losses !== undefined) return undefined;
   return isTensor(result.loss)
     ? undefined
