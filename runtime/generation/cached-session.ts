@@ -73,6 +73,10 @@ class Cached implements CachedSession {
   private readonly runs = new Map<string, Compiled>();
 
   constructor(model: DeviceModel, step: Graph, { rows, capacity = firstCapacity, limit = Infinity }: CacheOptions) {
+    if (!step.inputs.some((n) => inputName(n) === "attention_mask"))
+      throw new UsageError(
+        `graph @${step.name} is no step of a decoder: it does not read attention_mask [batch, key_token], which says what of the cache is there\n  hint: give attention the mask, as context.visible of decoderInputs`,
+      );
     if (!(Number.isInteger(rows) && rows >= 1)) throw new UsageError(`a session has at least one row, not ${rows}`);
     this.model = model;
     this.graph = step;
@@ -156,9 +160,10 @@ class Cached implements CachedSession {
     const lengths = chunk.map((row) => row.length);
     const last = lengths.map((length) => Math.max(0, length - 1));
     const key = graph.inputs.find((n) => inputName(n) === "attention_mask")!.type.axes.at(-1)!;
+    const readsPositions = graph.inputs.some((n) => inputName(n) === "position_ids"); // a decoder may go without
     return {
       input_ids: hostTensor("i32", [batch, { name: "token", size }], ids),
-      position_ids: this.places.positions(size),
+      ...(readsPositions && { position_ids: this.places.positions(size) }),
       attention_mask: this.places.mask(lengths, key.name),
       [cacheInputs.filled]: hostTensor("i32", [], [this.places.filled]),
       [cacheInputs.last]: hostTensor("i32", [batch], last),

@@ -1,0 +1,115 @@
+/** A decoder of somebody's own that reads no positions, and one that does not read what of the cache is there. */
+import { describe, expect, it } from "vitest";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { hostTensor, inputName, isParameter } from "../../compiler/index.ts";
+import {
+  attention,
+  axis,
+  decoderInputs,
+  defineModel,
+  embedding,
+  input,
+  type LayerMemory,
+  linear,
+  newTokens,
+  type Params,
+  presentOutputs,
+  type Tensor,
+  type TokenContext,
+  trace,
+  transpose,
+  wholeTexts,
+  withPast,
+} from "../../dsl/index.ts";
+import { cachedSession, createSession, deviceModel, initialValue } from "../../runtime/index.ts";
+import { difference } from "../models/support.ts";
+import { parametersOf } from "./support.ts";
+
+const axesOf = (token = newTokens()) => ({
+  ...{ batch: axis("batch", "batch"), token, embed: axis("embed", 6), heads: axis("heads", 2) },
+  ...{ headDim: axis("head_dim", 3), vocab: axis("vocab", 11) },
+});
+type Axes = ReturnType<typeof axesOf>;
+
+/** One layer of attention, whose order is that of the mask alone. */
+function layer(
+  p: Params,
+  ids: Tensor<"batch" | "token">,
+  a: Axes,
+  context: TokenContext,
+  past?: LayerMemory,
+  blind = false,
+) {
+  const x = embedding(p.scope("tokens"), ids, a.vocab, a.embed);
+  const project = (name: string) => linear(p.scope(name), x, [a.embed], [a.heads, a.headDim]);
+  const key = withPast(project("k"), a.token, context.key, past?.key);
+  const value = withPast(project("v"), a.token, context.key, past?.value);
+  const over = { dot: a.headDim, over: context.key };
+  const mixed = blind
+    ? attention(project("q"), key, value, over)
+    : attention(project("q"), key, value, over, context.visible);
+  const scores = linear(p.scope("head"), mixed, [a.heads, a.headDim], [a.vocab]);
+  return { logits: transpose(scores, [a.batch, a.token, a.vocab]), memory: [{ key, value }] };
+}
+
+const step = (p: Params, blind = false) => {
+  const a = axesOf();
+  const { ids, context, past } = decoderInputs(a, 1, "step");
+  const { logits, memory } = layer(p, ids, a, context, past[0], blind);
+  return { logits, ...presentOutputs(memory, a) };
+};
+
+const model = defineModel({
+  name: "bag",
+  summary: "",
+  config: {},
+  build: (p) => {
+    const a = axesOf(axis("token", "token"));
+    const ids = input("ids", "i32", [a.batch, a.token]);
+    return { logits: layer(p, ids, a, wholeTexts(ids, a.token, -1)).logits };
+  },
+  graphs: {
+    step: { summary: "", build: (p) => step(p) },
+    blind: { summary: "", build: (p) => step(p, true) },
+  },
+});
+
+const whole = trace(model);
+const weights = new Map(whole.inputs.filter(isParameter).map((n) => [inputName(n), initialValue(n, 3)]));
+
+describe("a step", () => {
+  it("without positions scores as the whole text read again", async () => {
+    const graph = trace(model, {}, { graph: "step" });
+    expect(graph.inputs.map(inputName)).not.toContain("position_ids");
+    const session = cachedSession(deviceModel(referenceBackend(), parametersOf(weights)), graph, { rows: 2 });
+    const again = await createSession(referenceBackend(), whole, weights);
+    const texts = [
+      [1, 4, 9],
+      [7, 2],
+    ];
+    let scores = await session.step(texts);
+    for (const next of [
+      [3, 3],
+      [10, 0],
+      [5, 8],
+    ]) {
+      for (const [row, ids] of texts.entries()) {
+        const axes = [
+          { name: "batch", size: 1 },
+          { name: "token", size: ids.length },
+        ];
+        const { logits } = await again.run({ ids: hostTensor("i32", axes, [...ids]) });
+        expect(difference(scores.subarray(row * 11, row * 11 + 11), logits!.data.slice(-11))).toBeLessThan(1e-6);
+        ids.push(next[row]!);
+      }
+      scores = await session.step(next.map((id) => [id]));
+    }
+  });
+
+  it("that does not read what of the cache is there is refused", () => {
+    const device = deviceModel(referenceBackend(), parametersOf(weights));
+    expect(() => cachedSession(device, trace(model, {}, { graph: "blind" }), { rows: 1 })).toThrow(
+      /@bag\.blind is no step of a decoder: it does not read attention_mask/,
+    );
+  });
+});
