@@ -27,7 +27,7 @@ const apartBlock: readonly TensorRule[] = [
 /** transformers' CLIPModel: queries, keys and values apart. */
 export const transformersRules: readonly TensorRule[] = [
   ...under("vision", "vision_model", [
-    moved("class_embedding", "embeddings.class_embedding", "1*embed"),
+    moved("class_embedding", "embeddings.class_embedding", "embed"),
     moved("positions", "embeddings.position_embedding.weight", "token embed"),
     moved("patches.weight", "embeddings.patch_embedding.weight", "embed channel patch_row patch_column"),
     ...normRules("norm_pre", "pre_layrnorm"), // as it is spelt there
@@ -69,7 +69,7 @@ export const openTextRules: readonly TensorRule[] = [
 /** OpenAI's code and OpenCLIP: queries, keys and values in one tensor, projections that are multiplied from the right. */
 export const openRules: readonly TensorRule[] = [
   ...under("vision", "visual", [
-    moved("class_embedding", "class_embedding", "1*embed"),
+    moved("class_embedding", "class_embedding", "embed"),
     moved("positions", "positional_embedding", "token embed"),
     moved("patches.weight", "conv1.weight", "embed channel patch_row patch_column"),
     ...normRules("norm_pre", "ln_pre"),

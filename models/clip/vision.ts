@@ -61,7 +61,7 @@ export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): T
     patches,
     { bias: false },
   );
-  const first = broadcast(p.parameter("class_embedding", [axis("token", 1), embed], init), batch);
+  const first: Tokens = broadcast(p.parameter("class_embedding", [embed], init), [batch, axis("token", 1)]);
   const placed: Tokens = add(concat([first, cut], token), p.parameter("positions", [token, embed], init));
   const normed = layerNorm(p.scope("norm_pre"), placed, [embed], c.epsilon);
   return transformer(p.scope("blocks"), normed, c, { init: blockInit(c), causal: false });
