@@ -1,24 +1,15 @@
 /** The published sizes as models that commands know by name. */
-import { axisOf, type CompareMode, defineModel, type Model, type Preprocessing, transpose } from "../../dsl/index.ts";
-import { type ClipConfig, compared } from "./clip.ts";
+import type { Model } from "../../dsl/index.ts";
+import type { ClipConfig, TwoTowers } from "./clip.ts";
 import { clipCodec } from "./config.ts";
 import { fitPositions } from "./fit-positions.ts";
-import { openRules, transformersRules } from "./layouts.ts";
-import { clipSettings } from "./settings.ts";
-import { clipTraining, contrastive } from "./stages.ts";
+import { openResNetRules, openRules, transformersRules } from "./layouts.ts";
+import { type ClipResNetConfig, resnetMaps, resnetVectors } from "./resnet.ts";
+import { clipResNetSettings, clipSettings } from "./settings.ts";
+import { clipTraining } from "./stages.ts";
 import type { ClipTextConfig } from "./text.ts";
-import { type ClipVisionConfig, imageVectors, pictures, visionStates } from "./vision.ts";
-
-/** The short side is resized, and a square cut from the middle. */
-export const clipPreprocessing: Preprocessing = {
-  fit: "crop",
-  interpolation: "bicubic",
-  mean: [0.48145466, 0.4578275, 0.40821073],
-  std: [0.26862954, 0.26130258, 0.27577711],
-};
-
-/** Texts end and begin as their tokenizer has it, and are padded with 0, which is seen by no token before it. */
-export const clipTexts: CompareMode = { special: "template", pad: 0 };
+import { listed, twoTowers } from "./two-towers.ts";
+import { type ClipVisionConfig, imageVectors, visionStates } from "./vision.ts";
 
 /** CLIP's text tower: heads of 64, an MLP four times as wide. */
 export const clipText = (width: number, depth: number, activation = "gelu"): ClipTextConfig => ({
@@ -42,7 +33,7 @@ const profiles = {
 
 type Profile = keyof typeof profiles;
 
-/** A CLIP of any size, with all that commands ask for; OpenAI's and OpenCLIP's differ in numbers alone. */
+/** A CLIP of any size; OpenAI's and OpenCLIP's differ in numbers alone. */
 export const clipModel = (
   name: string,
   summary: string,
@@ -50,34 +41,10 @@ export const clipModel = (
   rate: number,
   source: string,
 ): Model<ClipConfig> =>
-  defineModel<ClipConfig>({
-    name,
-    summary,
-    config,
-    rules: clipSettings,
-    paper: { source },
-    stages: { contrastive: contrastive(imageVectors, clipTraining(rate)) },
+  twoTowers({
+    ...{ name, summary, source, config, rules: clipSettings, training: clipTraining(rate) },
     checkpoints: { layouts: [transformersRules, openRules], fit: fitPositions, config: clipCodec },
-    preprocessing: clipPreprocessing,
-    modes: { features: { graph: "states", before: 1 }, compare: clipTexts },
-    build: (p, c) => {
-      const { image, text, scale } = compared(p, c, imageVectors);
-      return { image, text, scale };
-    },
-    graphs: {
-      states: {
-        summary: "all tokens before the first block and after each, as features are taken",
-        build: (p, c) => {
-          const states = visionStates(p.scope("vision"), pictures(c.vision), c.vision);
-          return Object.fromEntries(
-            states.map((x, block) => {
-              const axes = (["batch", "token", "embed"] as const).map((a) => axisOf(x, a));
-              return [`block.${block}`, transpose(x, axes)];
-            }),
-          );
-        },
-      },
-    },
+    ...{ tower: imageVectors, states: visionStates },
   });
 
 const quick = ({ vision, text, embed }: ClipConfig): ClipConfig => ({
@@ -86,14 +53,16 @@ const quick = ({ vision, text, embed }: ClipConfig): ClipConfig => ({
   embed,
 });
 
-/** Radford et al. 2021, table 20, has the rates. */
+const radford = "Radford et al. 2021, arXiv:2103.00020";
+
+/** Table 20 has the rates. */
 const openai = (profile: Profile, title: string, rate: number): Model<ClipConfig> =>
   clipModel(
     `clip-${profile}`,
     `CLIP ${title} as OpenAI trained it, with QuickGELU`,
     quick(profiles[profile]),
     rate,
-    "Radford et al. 2021, arXiv:2103.00020",
+    radford,
   );
 
 /** Trained by settings of their own, which differ from weights to weights: the stage has OpenAI's. */
@@ -106,18 +75,38 @@ const openclip = (profile: Profile, title: string): Model<ClipConfig> =>
     "Cherti et al. 2022, arXiv:2212.07143",
   );
 
-const listed = (model: Model<ClipConfig>): Model => model as unknown as Model;
+/** A ResNet instead of the transformer. */
+export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
+  readonly [key: string]: number | ClipResNetConfig | ClipTextConfig;
+}
+
+/** A CLIP with a ResNet of any size. */
+export const clipResNetModel = (name: string, summary: string, config: ClipResNetModelConfig) =>
+  twoTowers<ClipResNetConfig, ClipResNetModelConfig>({
+    ...{ name, summary, source: radford, config, rules: clipResNetSettings },
+    training: { ...clipTraining(5e-4), beta2: 0.999, epsilon: 1e-8 },
+    checkpoints: { layouts: [openResNetRules] },
+    tower: resnetVectors,
+    states: (p, pixels, c) => resnetMaps(p, pixels, c, []),
+    stateAxes: ["batch", "row", "column", "channel"],
+  });
 
 /** All of the family. */
 export const clipFamily: readonly Model[] = [
-  openai("vit-b-32", "ViT-B/32", 5e-4),
-  openai("vit-b-16", "ViT-B/16", 5e-4),
-  openai("vit-l-14", "ViT-L/14", 4e-4),
-  openai("vit-l-14-336", "ViT-L/14 at 336 pixels", 2e-5),
-  openclip("vit-b-32", "ViT-B/32"),
-  openclip("vit-b-16", "ViT-B/16"),
-  openclip("vit-l-14", "ViT-L/14"),
-  openclip("vit-h-14", "ViT-H/14"),
-  openclip("vit-g-14", "ViT-g/14"),
-  openclip("vit-bigg-14", "ViT-bigG/14"),
-].map(listed);
+  listed(openai("vit-b-32", "ViT-B/32", 5e-4)),
+  listed(openai("vit-b-16", "ViT-B/16", 5e-4)),
+  listed(openai("vit-l-14", "ViT-L/14", 4e-4)),
+  listed(openai("vit-l-14-336", "ViT-L/14 at 336 pixels", 2e-5)),
+  listed(
+    clipResNetModel("clip-rn50", "CLIP ResNet-50 as OpenAI trained it, with QuickGELU in the text tower", {
+      vision: { width: 64, blocks: [3, 4, 6, 3], image: 224, heads: 32 },
+      ...{ text: clipText(512, 12, "quick_gelu"), embed: 1024 },
+    }),
+  ),
+  listed(openclip("vit-b-32", "ViT-B/32")),
+  listed(openclip("vit-b-16", "ViT-B/16")),
+  listed(openclip("vit-l-14", "ViT-L/14")),
+  listed(openclip("vit-h-14", "ViT-H/14")),
+  listed(openclip("vit-g-14", "ViT-g/14")),
+  listed(openclip("vit-bigg-14", "ViT-bigG/14")),
+];

@@ -80,3 +80,31 @@ export const openRules: readonly TensorRule[] = [
   ...under("text", "", openTextRules),
   same("logit_scale", ""),
 ];
+
+/** A convolution and its batch norm. */
+const convolved = (
+  path: string,
+  [conv, bn]: readonly [string, string],
+  names: readonly [string, string],
+): TensorRule[] => [
+  moved(`${path}${conv}.weight`, `${names[0]}.weight`, "channel_out channel kernel_row kernel_column"),
+  ...["weight", "bias", "running_mean", "running_var"].map((part) =>
+    moved(`${path}${bn}.${part}`, `${names[1]}.${part}`, "channel"),
+  ),
+];
+
+const threeConvolutions = [1, 2, 3].flatMap((i) => convolved("", [`conv${i}`, `bn${i}`], [`conv${i}`, `bn${i}`]));
+
+/** OpenAI's and OpenCLIP's files with a ResNet. */
+export const openResNetRules: readonly TensorRule[] = [
+  ...under("vision", "visual", [
+    ...threeConvolutions,
+    ...under("layers.{}.{}", "layer{}.{}", threeConvolutions),
+    ...under("layers.{}.{}", "layer{}.{}", convolved("side.", ["conv", "bn"], ["downsample.0", "downsample.1"])),
+    moved("attnpool.positions", "attnpool.positional_embedding", "key_token channel"),
+    ...projections.flatMap((x) => linearRules(`attnpool.${x}`, `attnpool.${x}_proj`, "heads*head_dim channel")),
+    ...linearRules("attnpool.out", "attnpool.c_proj", "feature heads*head_dim"),
+  ]),
+  ...under("text", "", openTextRules),
+  same("logit_scale", ""),
+];

@@ -1,5 +1,5 @@
 /** What the settings of CLIP's towers may be. */
-import { positive, type SettingRules, whole, word } from "../../dsl/index.ts";
+import { listOf, positive, type SettingRules, whole, word } from "../../dsl/index.ts";
 import { activations } from "./transformer.ts";
 
 const sizes = whole(1, 2 ** 20);
@@ -25,6 +25,12 @@ export const textSettings: SettingRules = {
 
 export const clipSettings: SettingRules = {
   vision: { ...towerSettings, ...pictureSettings },
+  text: textSettings,
+  embed: sizes,
+};
+
+export const clipResNetSettings: SettingRules = {
+  vision: { width: sizes, blocks: listOf(whole(1, 1000)), image: pictureSettings.image!, heads: sizes },
   text: textSettings,
   embed: sizes,
 };

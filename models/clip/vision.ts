@@ -50,8 +50,8 @@ const within = (bound: number) => uniform(-bound, bound);
 export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): Tokens[] {
   const batch = axisOf(pixels, "batch");
   const [embed, init] = [axis("embed", c.width), normal(c.width ** -0.5)];
-  const patches: Axis<"token"> = axis("token", patchesOf(c));
-  const token: Axis<"token"> = axis("token", patchesOf(c) + 1);
+  const patches: Axis<"token"> = axis("token", gridOf(c) ** 2);
+  const token: Axis<"token"> = axis("token", gridOf(c) ** 2 + 1);
   const cut: Tokens = patchEmbedding<"batch", "embed", "token">(
     p.scope("patches"),
     pixels,
@@ -75,8 +75,8 @@ export function imageVectors(p: Params, pixels: Picture, c: ClipVisionConfig, fe
   return linear(p.scope("projection"), said, [embed], [feature], { bias: false, init: normal(c.width ** -0.5) });
 }
 
-/** Patches of a picture. Throws UsageError where they do not fill it. */
-function patchesOf({ image, patch }: ClipVisionConfig): number {
-  if (image % patch === 0) return (image / patch) ** 2;
+/** Patches along a side. Throws UsageError where they do not fill it. */
+export function gridOf({ image, patch }: { readonly image: number; readonly patch: number }): number {
+  if (image % patch === 0) return image / patch;
   throw new UsageError(`image ${image} cannot be filled with patches of ${patch} pixels: make it a multiple`);
 }

@@ -1,12 +1,12 @@
 /** The published sizes as models that commands know by name. */
-import { axisOf, defineModel, type Model, positive, share, transpose, whole, word } from "../../dsl/index.ts";
-import { clipPreprocessing, clipText, clipTexts } from "../clip/bundled.ts";
-import { compared, type TwoTowers } from "../clip/clip.ts";
+import { type Model, positive, share, whole, word } from "../../dsl/index.ts";
+import { clipText } from "../clip/bundled.ts";
+import type { TwoTowers } from "../clip/clip.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
 import { pictureSettings, textSettings } from "../clip/settings.ts";
-import { clipTraining, contrastive } from "../clip/stages.ts";
+import { clipTraining } from "../clip/stages.ts";
 import type { ClipTextConfig } from "../clip/text.ts";
-import { pictures } from "../clip/vision.ts";
+import { listed, twoTowers } from "../clip/two-towers.ts";
 import { evaLayouts } from "./layouts.ts";
 import { type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
 
@@ -16,12 +16,10 @@ export interface EvaClipConfig extends TwoTowers<EvaConfig> {
 
 const sizes = whole(1, 2 ** 20);
 
-/** An EVA-CLIP of any size, with all that commands ask for. */
+/** An EVA-CLIP of any size. */
 export const evaClipModel = (name: string, summary: string, config: EvaClipConfig): Model<EvaClipConfig> =>
-  defineModel<EvaClipConfig>({
-    name,
-    summary,
-    config,
+  twoTowers<EvaConfig, EvaClipConfig>({
+    ...{ name, summary, source: "Sun et al. 2023, arXiv:2303.15389", config },
     rules: {
       vision: {
         ...{ width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes, ...pictureSettings },
@@ -30,29 +28,9 @@ export const evaClipModel = (name: string, summary: string, config: EvaClipConfi
       text: textSettings,
       embed: sizes,
     },
-    paper: { source: "Sun et al. 2023, arXiv:2303.15389" },
-    stages: { contrastive: contrastive(evaVectors, clipTraining(5e-4)) },
+    training: clipTraining(5e-4),
     checkpoints: { layouts: evaLayouts, fit: fitPositions },
-    preprocessing: clipPreprocessing,
-    modes: { features: { graph: "states", before: 1 }, compare: clipTexts },
-    build: (p, c) => {
-      const { image, text, scale } = compared(p, c, evaVectors);
-      return { image, text, scale };
-    },
-    graphs: {
-      states: {
-        summary: "all tokens before the first block and after each, as features are taken",
-        build: (p, c) => {
-          const states = evaStates(p.scope("vision"), pictures(c.vision), c.vision);
-          return Object.fromEntries(
-            states.map((x, block) => {
-              const axes = (["batch", "token", "embed"] as const).map((a) => axisOf(x, a));
-              return [`block.${block}`, transpose(x, axes)];
-            }),
-          );
-        },
-      },
-    },
+    ...{ tower: evaVectors, states: evaStates },
   });
 
 type Sizes = Pick<EvaConfig, "width" | "depth" | "heads" | "mlp" | "patch" | "blocks">;
@@ -63,8 +41,6 @@ const g = vision({ width: 1408, depth: 40, heads: 16, mlp: 6144, patch: 14, bloc
 const b = vision({ width: 768, depth: 12, heads: 12, mlp: 2048, patch: 16, blocks: "sub-norm" });
 const l = vision({ width: 1024, depth: 24, heads: 16, mlp: 2730, patch: 14, blocks: "sub-norm" });
 const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blocks: "post-norm" });
-
-const listed = (model: Model<EvaClipConfig>): Model => model as unknown as Model;
 
 /** All of the family. */
 export const evaFamily: readonly Model[] = [

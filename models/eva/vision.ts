@@ -29,9 +29,8 @@ import {
   type Tensor,
   type Tokens,
   truncatedNormal,
-  UsageError,
 } from "../../dsl/index.ts";
-import type { Picture, Vector } from "../clip/vision.ts";
+import { gridOf, type Picture, type Vector } from "../clip/vision.ts";
 
 /**
  * How a block is arranged. "pre-norm": x + f(norm x) (g). "post-norm": x + norm(f x), which leaves the residual stream
@@ -135,10 +134,4 @@ function mixing(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeof t
   const [gate, up] = ["gate", "up"].map((name) => linear(p.scope(name), x, [embed], [hidden], { init }));
   const inner: AnyTensor = layerNorm(p.scope("norm"), mul(silu(gate!), up!), [hidden], c.epsilon);
   return linear<string, string, string>(p.scope("down"), inner, [hidden], [embed], { init: outInit }) as Tokens;
-}
-
-/** Patches along a side. Throws UsageError where they do not fill it. */
-function gridOf({ image, patch }: EvaConfig): number {
-  if (image % patch === 0) return image / patch;
-  throw new UsageError(`image ${image} cannot be filled with patches of ${patch} pixels: make it a multiple`);
 }

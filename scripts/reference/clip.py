@@ -130,6 +130,42 @@ def openclip():
     write("openclip", model, {"pixels": pixels, "ids": ids}, {"image": image, "text": words}, facts)
 
 
+class WithBuffers:
+    """A module whose running statistics are written with its parameters."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def named_parameters(self):
+        yield from self.module.named_parameters()
+        yield from ((n, b) for n, b in self.module.named_buffers() if "running" in n)
+
+
+def resnet():
+    """CLIP's ResNet alone, with the statistics that it keeps; pixels by a formula, since a file of them would be large."""
+    from open_clip.modified_resnet import ModifiedResNet
+
+    model = randomize(ModifiedResNet([2, 1, 1, 1], output_dim=5, heads=2, image_size=64, width=2)).eval()
+    generator = torch.Generator().manual_seed(9)
+    for name, buffer in model.named_buffers():
+        if "running" in name:
+            noise = torch.rand(buffer.shape, generator=generator) / 2
+            buffer.data = (noise + 0.5 if name.endswith("var") else noise - 0.25).half().double()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half().double()  # so that the file is small and exact
+    count = 2 * 3 * 64 * 64
+    pixels = (((torch.arange(count) * 7919) % 257 - 128).double() / 64).reshape(2, 3, 64, 64)
+    vectors = model(pixels)
+    loss = (vectors**2).sum() / 2
+    loss.backward()
+    facts = {
+        "vision": {"width": 2, "blocks": [2, 1, 1, 1], "image": 64, "heads": 2},
+        "loss": loss.item(),
+        "gradients": gradient_digests(model),
+    }
+    write("clip-resnet", WithBuffers(model), {}, {"vectors": vectors}, facts, torch.float16)
+
+
 def eva(kind, heads, **options):
     """A tower of timm as EVA-CLIP has it, and the energy of its vectors as a loss."""
     from timm.models.eva import Eva
@@ -164,6 +200,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     transformers_checkpoint()
     openclip()
+    resnet()
     eva("pre-norm", 4)
     eva("post-norm", 2, use_post_norm=True)
     sub_norm = {"qkv_fused": False, "swiglu_mlp": True, "scale_mlp": True, "scale_attn_inner": True}

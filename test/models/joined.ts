@@ -32,7 +32,8 @@ export async function joinedDifference(
   graph: Graph,
   rules: readonly TensorRule[],
 ): Promise<{ readonly name: string; readonly difference: number }> {
-  const tensors = tensorsInLayout(checkpointLayout(graph, rules), {
+  const learned = { inputs: graph.inputs.filter((n) => n.attrs.role !== "buffer") };
+  const tensors = tensorsInLayout(checkpointLayout(learned, rules), {
     dtypeOf: () => "F32",
     read: async (path) => got[path]!,
     pieces: async function* (path, order) {
