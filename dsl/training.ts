@@ -83,7 +83,8 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     ...(asked && { adapters: asked }),
   });
   const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
-  const adapters = asked?.made(stage.name) ?? [];
+  const results = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
+  const adapters = asked?.made(stage.name, results) ?? [];
   const rule = ruleOf(stage);
   const ema = stage.ema && checkedEma(stage.name, stage.ema);
   const { trained, frozen } = partition(stage, loss, adapters);

@@ -133,11 +133,9 @@ export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
   type FloatDType,
-  memoryWeights,
   openWeights,
   ownLayout,
   permute,
-  readAllWeights,
   tensorsInLayout,
   type Weights,
 } from "./weights.ts";

@@ -24,7 +24,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend): Promise
   const { graph, accumulation, precision } = job.step;
   const compiled: Executable[] = [];
   const compile = async (graph: Graph, inPrecision = true): Promise<Executable> => {
-    const options = { sizes: job.sizes, fixed: true, ...(inPrecision && { precision }) };
+    const options = { sizes: job.sizes, fixed: true, beside: [...compiled], ...(inPrecision && { precision }) };
     const executable = await backend.compile(graph, options);
     compiled.push(executable);
     return executable;
@@ -32,8 +32,10 @@ export async function compilePhases(job: TrainingJob, backend: Backend): Promise
   const dispose = () => {
     for (const executable of compiled) executable.dispose();
   };
-  const step = await compile(graph);
-  if (!accumulation) return { count: 1, dispose, runs: (store, _, feeds) => [() => step.run(feeds, store)] };
+  if (!accumulation) {
+    const step = await compile(graph);
+    return { count: 1, dispose, runs: (store, _, feeds) => [() => step.run(feeds, store)] };
+  }
 
   const { count, cached } = accumulation;
   const quiet = (executable: Executable, store: Store, feeds: Feeds): Run => {
@@ -41,6 +43,7 @@ export async function compilePhases(job: TrainingJob, backend: Backend): Promise
   };
   const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, false);
+  const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
   const ends = (micro: number) => micro === count - 1;
   if (!cached)
     return {

@@ -1,15 +1,14 @@
 /** Stages in a row: a job's own training, then those that it names, each from the weights of the one before. */
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
-import { explainingFaults, fileError, quoted } from "../file-errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { explainingFaults, quoted } from "../file-errors.ts";
+import { readFinished, writeFinished } from "./finished-stage.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
 import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
-import { readLosses } from "./losses.ts";
-import { metricsFile, requireRunName, tidyRunFolder } from "./run-folder.ts";
+import { requireRunName, tidyRunFolder } from "./run-folder.ts";
 import { keptParameters } from "./state.ts";
 import { type TrainOptions, type TrainResult, train } from "./train.ts";
 
@@ -50,7 +49,7 @@ export async function trainInStages(job: TrainingJob, options: StagesOptions): P
     const inherited = next && (await nextTurn(next, folder, done.at(-1)!));
     const turn = inherited?.turn ?? first;
     try {
-      const known = await readFinished(turn);
+      const known = turn.resume ? await readFinished(turn.folder, turn.name, turn.job.steps) : undefined;
       const ended = known ?? (await runTurn(turn, done, options, inherited?.inheritance));
       if ("stopped" in ended) return ended;
       if (known) note(`${turn.name} is finished: ${known.steps} steps`);
@@ -143,35 +142,5 @@ function requireStageNames(following: readonly NextStage[]): void {
     requireRunName(name);
     if (taken.includes(name) || names.indexOf(name) !== i)
       throw new UsageError(`a stage cannot be called ${quoted(name)}: its run has another folder of that name`);
-  }
-}
-
-const finishedFile = (folder: string): string => join(folder, "stage.json");
-
-function writeFinished({ folder, name, steps, seconds, loss, told, result }: FinishedStage): Promise<void> {
-  const kept = { name, steps, seconds, loss, told, result };
-  return writeFileAtomically(finishedFile(folder), `${JSON.stringify(kept, null, 2)}\n`);
-}
-
-/** What a finished stage gave; undefined for one that is not. Throws FileError for a damaged file. */
-async function readFinished({ name, folder, job, resume }: Turn): Promise<FinishedStage | undefined> {
-  const path = finishedFile(folder);
-  if (!resume || !existsSync(path)) return undefined;
-  const text = await explainingFaults("read", path, () => readFile(path, "utf8"));
-  const kept = parsed(text);
-  if (kept?.name !== name || typeof kept.steps !== "number")
-    throw fileError(path, `it does not say how stage "${name}" ended`, "remove it: the stage is finished again");
-  if (kept.steps !== job.steps)
-    throw new UsageError(
-      `stage "${name}" is finished with ${kept.steps} steps and would now have ${job.steps}: what follows began with its weights\n  hint: resume with the steps that it had, or begin another run without --resume`,
-    );
-  return { ...kept, folder, losses: await readLosses(metricsFile(folder)) };
-}
-
-function parsed(text: string): Omit<FinishedStage, "folder" | "losses"> | undefined {
-  try {
-    return JSON.parse(text) as Omit<FinishedStage, "folder" | "losses">;
-  } catch {
-    return undefined; // told by the caller
   }
 }
