@@ -66,16 +66,21 @@ export const openTextRules: readonly TensorRule[] = [
   moved("projection.weight", "text_projection", "embed feature"),
 ];
 
+/** The vision transformer of OpenAI's code and OpenCLIP, but for its patches. */
+export const openVisionRules: readonly TensorRule[] = [
+  moved("class_embedding", "class_embedding", "embed"),
+  moved("positions", "positional_embedding", "token embed"),
+  ...normRules("norm_pre", "ln_pre"),
+  ...under("blocks.{}", "transformer.resblocks.{}", joinedBlock),
+  ...normRules("norm_post", "ln_post"),
+  moved("projection.weight", "proj", "embed feature"),
+];
+
 /** OpenAI's code and OpenCLIP: queries, keys and values in one tensor, projections that are multiplied from the right. */
 export const openRules: readonly TensorRule[] = [
   ...under("vision", "visual", [
-    moved("class_embedding", "class_embedding", "embed"),
-    moved("positions", "positional_embedding", "token embed"),
+    ...openVisionRules,
     moved("patches.weight", "conv1.weight", "embed channel patch_row patch_column"),
-    ...normRules("norm_pre", "ln_pre"),
-    ...under("blocks.{}", "transformer.resblocks.{}", joinedBlock),
-    ...normRules("norm_post", "ln_post"),
-    moved("projection.weight", "proj", "embed feature"),
   ]),
   ...under("text", "", openTextRules),
   same("logit_scale", ""),

@@ -4,6 +4,7 @@ import {
   axis,
   axisOf,
   type Distribution,
+  dropPath,
   gelu,
   layerNorm,
   mlp,
@@ -38,12 +39,19 @@ export interface BlockInit {
 
 export const activations: Readonly<Record<string, Activation>> = { quick_gelu: quickGelu, gelu };
 
+export interface TransformerOptions {
+  readonly init: BlockInit;
+  readonly causal: boolean;
+  /** The part of samples that a branch of the last block is left out for while training; from 0 on over depth. Default 0. */
+  readonly drop?: number;
+}
+
 /** The states before the first block and after each. x [batch, token, embed] */
 export function transformer(
   p: Params,
   x: Tokens,
   c: TransformerConfig,
-  { init, causal }: { readonly init: BlockInit; readonly causal: boolean },
+  { init, causal, drop = 0 }: TransformerOptions,
 ): Tokens[] {
   const [embed, hidden] = [axisOf(x, "embed"), axis("hidden", c.mlp)];
   const attention = { heads: c.heads, causal, init: init.project, outInit: init.out };
@@ -52,10 +60,13 @@ export function transformer(
   for (let i = 0; i < c.depth; i++) {
     const block = p.scope(i);
     const norm = (name: string) => (y: Tokens) => layerNorm(block.scope(name), y, [embed], c.epsilon);
+    const [attn, wide] = [block.scope("attn"), block.scope("mlp")];
+    const rate = (drop * i) / Math.max(1, c.depth - 1);
+    const kept = (at: Params, y: Tokens): Tokens => dropPath(at, y, axisOf(x, "batch"), rate);
     states.push(
       residual(states[i]!, "pre-norm", [
-        { norm: norm("norm1"), of: (y) => multiHeadAttention(block.scope("attn"), y, attention) },
-        { norm: norm("norm2"), of: (y) => mlp(block.scope("mlp"), y, embed, hidden, inner) },
+        { norm: norm("norm1"), of: (y) => kept(attn, multiHeadAttention(attn, y, attention)) },
+        { norm: norm("norm2"), of: (y) => kept(wide, mlp(wide, y, embed, hidden, inner)) },
       ]),
     );
   }

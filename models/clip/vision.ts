@@ -37,7 +37,7 @@ export function pictures({ image }: { readonly image: number }): Picture {
 }
 
 /** PyTorch's defaults, which the published code leaves as they are: of joined projections, and of linears. */
-const blockInit = ({ width, mlp }: ClipVisionConfig): BlockInit => ({
+export const blockInit = ({ width, mlp }: TransformerConfig): BlockInit => ({
   project: within(Math.sqrt(6 / (4 * width))),
   out: within(width ** -0.5),
   fc1: within(width ** -0.5),

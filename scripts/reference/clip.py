@@ -1,6 +1,6 @@
 """CLIP: a small checkpoint of transformers with its tokenizer, OpenCLIP's towers with gradients, and timm's EVA towers.
 
-python scripts/reference/clip.py    writes test/fixtures/clip/ and test/fixtures/models/{openclip,eva-*}.safetensors;
+python scripts/reference/clip.py    writes test/fixtures/clip/ and test/fixtures/models/{openclip,clip-resnet,viclip,eva-*}.safetensors;
                                     needs torch, transformers, tokenizers, pillow, timm, open_clip_torch.
 """
 
@@ -196,11 +196,71 @@ def eva(kind, heads, **options):
     write(f"eva-{kind}", model, {"pixels": pixels}, {"vectors": vectors}, facts)
 
 
+class Clips(torch.nn.Module):
+    """ViCLIP's vision encoder, as its code is described, with the blocks of open_clip."""
+
+    def __init__(self, width, layers, heads, mlp, patch, grid, frames, out):
+        from open_clip.model import QuickGELU
+        from open_clip.transformer import Transformer
+
+        super().__init__()
+        at = torch.nn.Parameter
+        self.conv1 = torch.nn.Conv3d(3, width, (1, patch, patch), (1, patch, patch), bias=False)
+        self.class_embedding = at(torch.zeros(width))
+        self.positional_embedding = at(torch.zeros(grid**2 + 1, width))
+        self.temporal_positional_embedding = at(torch.zeros(1, frames, width))
+        self.ln_pre, self.ln_post = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+        self.transformer = Transformer(width, layers, heads, mlp / width, act_layer=QuickGELU)
+        self.proj = at(torch.zeros(width, out))
+
+    def forward(self, clips):
+        """clips [batch, frame, channel, row, column]; one frame is a picture, at the mean of the times."""
+        x = self.conv1(clips.transpose(1, 2)).flatten(3)  # [batch, width, frame, patch]
+        count = x.shape[2]
+        x = x.permute(0, 2, 3, 1) + self.positional_embedding[1:]
+        times = self.temporal_positional_embedding
+        x = x + (times if count > 1 else times.mean(1, keepdim=True))[:, :, None]
+        x = x.transpose(1, 2).flatten(1, 2)  # all frames of a patch follow one another
+        first = (self.class_embedding + self.positional_embedding[0]).expand(len(x), 1, -1)
+        return self.ln_post(self.transformer(self.ln_pre(torch.cat([first, x], 1)))[:, 0]) @ self.proj
+
+
+def viclip():
+    from open_clip.model import QuickGELU
+    from open_clip.transformer import TextTransformer
+
+    text = TextTransformer(5, 19, 8, 2, 1, 20 / 8, output_dim=6, act_layer=QuickGELU, pad_id=0)
+    model = torch.nn.Module()
+    model.vision_encoder, model.text_encoder = Clips(8, 2, 2, 13, 4, 2, 3, 6), text
+    randomize(model).eval()
+    model.temp = torch.nn.Parameter(torch.tensor(0.3).double())
+    frames = drawn((3, 3, 3, 8, 8), 8).float().double()
+    ids = torch.tensor([[17, 3, 5, 2, 18], [17, 9, 18, 0, 0], [17, 18, 0, 0, 0]])
+    unit = torch.nn.functional.normalize
+    clips, words = unit(model.vision_encoder(frames), dim=-1), unit(model.text_encoder(ids), dim=-1)
+    logits = clips @ words.T / model.temp
+    target = torch.arange(3)
+    entropy = torch.nn.functional.cross_entropy
+    loss = (entropy(logits, target) + entropy(logits.T, target)) / 2
+    loss.backward()
+    picture = unit(model.vision_encoder(frames[:, :1]), dim=-1)
+    facts = {
+        "vision": {"width": 8, "depth": 2, "heads": 2, "mlp": 13, "image": 8, "patch": 4, "frames": 3},
+        "text": {"width": 8, "depth": 1, "heads": 2, "mlp": 20, "vocab": 19, "context": 5, "eos": 18},
+        "embed": 6,
+        "loss": loss.item(),
+        "gradients": gradient_digests(model),
+    }
+    expected = {"clips": clips, "text": words, "picture": picture}
+    write("viclip", model, {"frames": frames, "pixels": frames[:, 0], "ids": ids}, expected, facts)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     transformers_checkpoint()
     openclip()
     resnet()
+    viclip()
     eva("pre-norm", 4)
     eva("post-norm", 2, use_post_norm=True)
     sub_norm = {"qkv_fused": False, "swiglu_mlp": True, "scale_mlp": True, "scale_attn_inner": True}
