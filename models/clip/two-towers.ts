@@ -11,7 +11,6 @@ import {
   type Params,
   type Preprocessing,
   type SettingRules,
-  type Tokens,
   transpose,
 } from "../../dsl/index.ts";
 import { compared, type PictureTower, type TwoTowers } from "./clip.ts";
@@ -39,7 +38,7 @@ export interface TwoTowersRecord<V, C extends Config> {
   readonly checkpoints: ModelCheckpoints<C>;
   readonly tower: PictureTower<V>;
   /** What the tower makes of a picture on the way. */
-  readonly states: (p: Params, pixels: Picture, c: V) => readonly (Tokens | AnyTensor)[];
+  readonly states: (p: Params, pixels: Picture, c: V) => readonly AnyTensor[];
   /** The axes of a state as features are written; default those of tokens, the class token first. */
   readonly stateAxes?: readonly string[];
 }
@@ -48,7 +47,6 @@ export function twoTowers<V extends { readonly image: number }, C extends Config
   record: TwoTowersRecord<V, C>,
 ): Model<C> {
   const { name, summary, source, config, rules, training, checkpoints, tower, states, stateAxes } = record;
-  const axes = stateAxes ?? ["batch", "token", "embed"];
   return defineModel<C>({
     ...{ name, summary, config, rules, checkpoints, preprocessing },
     paper: { source },
@@ -61,19 +59,20 @@ export function twoTowers<V extends { readonly image: number }, C extends Config
     graphs: {
       states: {
         summary: "what the picture's tower holds before the first block and after each, as features are taken",
-        build: (p, c) => {
-          const made = states(p.scope("vision"), pictures(c.vision), c.vision);
-          const ordered = (x: AnyTensor) =>
-            transpose(
-              x,
-              axes.map((a) => axisOf(x, a) as Axis),
-            );
-          return Object.fromEntries(made.map((x, block) => [`block.${block}`, ordered(x as AnyTensor)]));
-        },
+        build: (p, c) => asFeatures(states(p.scope("vision"), pictures(c.vision), c.vision), stateAxes),
       },
     },
   });
 }
+
+/** States as the outputs that features are taken from; default those of tokens. */
+export const asFeatures = (states: readonly AnyTensor[], axes: readonly string[] = ["batch", "token", "embed"]) =>
+  Object.fromEntries(
+    states.map((x, block) => {
+      const order = axes.map((a) => axisOf(x, a) as Axis);
+      return [`block.${block}`, transpose(x, order)];
+    }),
+  );
 
 /** A model among others, whatever its settings. */
 export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;

@@ -1,18 +1,9 @@
 /** The published sizes as models that commands know by name. */
-import {
-  type Axis,
-  axisOf,
-  defineModel,
-  imagenetPreprocessing,
-  type Model,
-  share,
-  transpose,
-  whole,
-} from "../../dsl/index.ts";
+import { defineModel, imagenetPreprocessing, type Model, share, whole } from "../../dsl/index.ts";
 import { clipText } from "../clip/bundled.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
 import { clipSettings } from "../clip/settings.ts";
-import { listed } from "../clip/two-towers.ts";
+import { asFeatures, listed } from "../clip/two-towers.ts";
 import { pictures } from "../clip/vision.ts";
 import { comparedByViclip, comparedPictures, type ViclipConfig, viclipRules, videoText } from "./viclip.ts";
 import { clips, type ViclipVisionConfig, viclipStates } from "./vision.ts";
@@ -38,16 +29,7 @@ export const viclipModel = (name: string, summary: string, config: ViclipConfig)
       },
       states: {
         summary: "all tokens of a picture before the first block and after each, as features are taken",
-        build: (p, c) => {
-          const states = viclipStates(p.scope("vision"), pictures(c.vision), c.vision);
-          const ordered = states.map((x) =>
-            transpose(
-              x,
-              (["batch", "token", "embed"] as const).map((a) => axisOf(x, a) as Axis<"batch" | "token" | "embed">),
-            ),
-          );
-          return Object.fromEntries(ordered.map((x, block) => [`block.${block}`, x]));
-        },
+        build: (p, c) => asFeatures(viclipStates(p.scope("vision"), pictures(c.vision), c.vision)),
       },
     },
   });
