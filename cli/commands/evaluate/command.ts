@@ -1,0 +1,61 @@
+/** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
+import { Command } from "commander";
+import { UsageError } from "../../../compiler/index.ts";
+import { collect } from "../../option-values.ts";
+import { runFlags } from "../run/flags.ts";
+import { openModel } from "../run/opened-model.ts";
+import type { EvaluateOptions } from "./options.ts";
+import { protocolNamed, protocols } from "./protocols.ts";
+import { printEvaluation, writeEvaluation } from "./results.ts";
+
+/** `args` are the model and its options. */
+export async function evaluateCommand(args: readonly string[]): Promise<number> {
+  const [source, ...rest] = args;
+  const wantsHelp = source === undefined || source === "--help" || source === "-h";
+  if (!wantsHelp && source.startsWith("-"))
+    throw new UsageError(`heddle evaluate takes the model first: heddle evaluate internvl-c ${args.join(" ")}`);
+  const command = runFlags(new Command("heddle evaluate <model>"), source ?? "")
+    .description("judge a model on data of your own by a published protocol")
+    .usage("--weights <path> --protocol <name> --data <spec> [options]")
+    .requiredOption("--protocol <name>", Object.keys(protocols).join(", "))
+    .requiredOption("--data <spec>", "what is judged by, as heddle train takes it; may be repeated", collect, [])
+    .option("--images <folder>", "that the pictures of a list or of questions lie in; default its own")
+    .option("--labels <names>", "class names: a JSON file, or cat,dog; default the names of folders")
+    .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
+    .option("--language <code>", "the language to judge; default each by itself")
+    .option("--prefix <text>", "what all texts begin with; default as the model has it, nothing for bytes")
+    .option("--out <folder>", "also write evaluation.json and report.html there")
+    .addHelpText("after", protocolHelp)
+    .exitOverride()
+    .action(async (options: EvaluateOptions) => await evaluate(source!, options));
+  await command.parseAsync(wantsHelp ? ["--help"] : rest, { from: "user" });
+  return 0;
+}
+
+const protocolHelp = `
+protocols:
+${Object.entries(protocols)
+  .map(([name, { summary }]) => `  ${name.padEnd(18)} ${summary}`)
+  .join("\n")}`;
+
+async function evaluate(source: string, options: EvaluateOptions): Promise<void> {
+  const protocol = protocolNamed(options.protocol);
+  requireTaken(options);
+  const named = await openModel(source, options);
+  const outcome = await protocol.run(named, options);
+  const evaluation = { model: named.name, ...options, ...outcome };
+  if (options.out !== undefined) await writeEvaluation(options.out, evaluation);
+  process.stdout.write(printEvaluation(evaluation, options.json));
+}
+
+/** Options that some protocols take; each has a flag of its name. */
+const ofSome = [...new Set(Object.values(protocols).flatMap(({ takes }) => takes))];
+
+/** Throws UsageError for an option that the protocol would pass over. */
+function requireTaken(options: EvaluateOptions): void {
+  const { takes } = protocolNamed(options.protocol);
+  const other = ofSome.find((name) => options[name] !== undefined && !takes.includes(name));
+  if (other === undefined) return;
+  const flag = `--${other.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  throw new UsageError(`${flag} is not an option of --protocol ${options.protocol}`);
+}

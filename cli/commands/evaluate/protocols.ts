@@ -1,0 +1,14 @@
+/** The protocols by which `heddle evaluate` judges models. */
+import { didYouMean, UsageError } from "../../../compiler/index.ts";
+import type { Protocol } from "./options.ts";
+import { retrieval } from "./retrieval.ts";
+import { zeroShot } from "./zero-shot.ts";
+
+export const protocols: Readonly<Record<string, Protocol>> = { "zero-shot": zeroShot, retrieval };
+
+/** Throws UsageError for a name that none has. */
+export function protocolNamed(name: string): Protocol {
+  if (Object.hasOwn(protocols, name)) return protocols[name]!;
+  const known = Object.keys(protocols);
+  throw new UsageError(`--protocol is one of ${known.join(", ")}, not "${name}"${didYouMean(name, known)}`);
+}

@@ -1,0 +1,161 @@
+/** `heddle evaluate` on a few emoji: what it prints, against plain loops over the same model's vectors. */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { referenceBackend } from "../../backends/reference/index.ts";
+import { type HostTensor, selectOutputs } from "../../compiler/index.ts";
+import { byteTokenizer, decodeImage, type Geometry, imageTensor, tokenBatch } from "../../data/index.ts";
+import { trace } from "../../dsl/index.ts";
+import { packageFolder } from "../../examples/emoji/packages.ts";
+import { createSession, type InferenceSession } from "../../runtime/index.ts";
+import { heddle, modelFile, randomWeights, scratch, writeWeights } from "./support.ts";
+import tiny from "./tiny-model.ts";
+
+const folder = scratch("evaluate");
+const graph = trace(tiny);
+const weights = randomWeights(graph);
+const evaluate = (protocol: string, data: string, ...args: string[]) =>
+  heddle(
+    ...["evaluate", modelFile("tiny-model.ts"), "--weights", folder.at("model.safetensors"), "--device", "cpu"],
+    ...["--protocol", protocol, "--data", data, ...args],
+  );
+
+/** OpenMoji's names of drawings, by class. */
+const emoji = { cat: ["1F431", "1F408"], fox: ["1F98A"], sun: ["2600", "1F31E"], wave: ["1F30A"] } as const;
+const names = {
+  en: ["cat", "fox", "sun", "wave"],
+  de: ["Katze", "Fuchs", "Sonne", "Welle"],
+  zh: ["猫", "狐狸", "太阳", "海浪"],
+};
+const pictures: { readonly path: string; readonly label: number }[] = [];
+const sessions = new Map<string, InferenceSession>();
+
+beforeAll(async () => {
+  await writeWeights(folder.at("model.safetensors"), weights);
+  for (const [label, [name, ids]] of Object.entries(emoji).entries())
+    for (const id of ids) {
+      const path = folder.at("classes", name, `${id}.png`);
+      mkdirSync(dirname(path), { recursive: true });
+      await sharp(join(packageFolder("openmoji"), "color", "svg", `${id}.svg`))
+        .resize(24, 24)
+        .png()
+        .toFile(path);
+      pictures.push({ path, label });
+    }
+  for (const output of ["image", "text"])
+    sessions.set(output, await createSession(referenceBackend(), selectOutputs(graph, [output]), weights));
+});
+afterAll(() => folder.remove());
+
+const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
+const output = async (name: string, feeds: Readonly<Record<string, HostTensor>>): Promise<readonly number[]> =>
+  Array.from((await sessions.get(name)!.run(feeds))[name]!.data);
+const textVector = (text: string) => output("text", { ids: tokenBatch(byteTokenizer, [text], 20).ids });
+const imageVector = async (path: string, fit: Geometry["fit"]) =>
+  output("image", { pixels: imageTensor([await decodeImage(path, { size: 16, fit })], { size: 16 }) });
+
+describe("zero-shot", () => {
+  it("judges each language by itself, leaves out a broken picture, and writes what it found", async () => {
+    writeFileSync(folder.at("classes", "sun", "broken.png"), "no picture");
+    writeFileSync(folder.at("labels.json"), JSON.stringify(names));
+    const args = ["--labels", folder.at("labels.json"), "--templates", "a {c}|{c}", "--out", folder.at("out")];
+    const ended = await evaluate("zero-shot", folder.at("classes"), "--batch", "4", "--json", ...args);
+    expect(ended).toMatchObject({ status: 0 });
+    const found = JSON.parse(ended.out);
+    expect(found).toMatchObject({ protocol: "zero-shot", model: "tiny", samples: 6, skipped: [{ count: 1 }] });
+    expect(found.skipped[0].example).toContain("broken.png");
+    expect(Object.keys(found.results)).toEqual(["en", "de", "zh"]);
+    for (const [language, classes] of Object.entries(names)) {
+      const vectors = await Promise.all(
+        classes.map(async (c) => {
+          const [a, b] = [await textVector(`a ${c}`), await textVector(c)];
+          const sum = a.map((v, i) => v + b[i]!);
+          return sum.map((v) => v / Math.hypot(...sum));
+        }),
+      );
+      const right = names.en.map(() => [] as number[]);
+      for (const { path, label } of pictures) {
+        const image = await imageVector(path, "crop");
+        const scores = vectors.map((v) => dot(v, image));
+        right[label]!.push(scores.indexOf(Math.max(...scores)) === label ? 1 : 0);
+      }
+      const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+      expect(found.results[language].top1).toBeCloseTo(mean(right.flat()), 12);
+      expect(found.results[language].meanPerClass).toBeCloseTo(mean(right.map(mean)), 12);
+      expect(found.results[language].top5).toBeUndefined(); // of four classes it would always be 1
+    }
+    expect(JSON.parse(readFileSync(folder.at("out", "evaluation.json"), "utf8"))).toEqual(found);
+    expect(readFileSync(folder.at("out", "report.html"), "utf8")).toContain("tiny: zero-shot");
+  });
+
+  it("takes folders' names as labels, and tells results to people", async () => {
+    const ended = await evaluate("zero-shot", folder.at("classes"));
+    expect(ended.status).toBe(0);
+    expect(ended.out).toMatch(/protocol\s+zero-shot[\s\S]+top1\s+meanPerClass\n\s+all\s+\d+\.\d\d\s+\d+\.\d\d/);
+    expect(ended.out).toContain("broken 1, by reason");
+  });
+
+  it.each([
+    ["labels that do not fit", "zero-shot", ["--labels", "a,b"], "4 folders of classes and --labels 2 names"],
+    [
+      "an option of another protocol",
+      "retrieval",
+      ["--labels", "a,b"],
+      "--labels is not an option of --protocol retrieval",
+    ],
+    ["an unknown protocol", "zero-shoot", [], 'not "zero-shoot"'],
+  ])("refuses %s", async (_, protocol, args, message) => {
+    const ended = await evaluate(protocol, folder.at("classes"), ...args);
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
+  });
+});
+
+describe("retrieval", () => {
+  it("takes all captions of a picture as right, in each language and both directions", async () => {
+    const records = pictures.flatMap(({ path, label }, i) => [
+      { image: path, captions: [names.en[label], `${names.en[label]} ${i}`], language: "en" },
+      { image: path, caption: names.zh[label], language: "zh" },
+    ]);
+    const list = records.map((r) => ({ ...r, image: r.image.slice(folder.at("classes").length + 1) }));
+    writeFileSync(folder.at("pairs.json"), JSON.stringify([...list, { image: "sun/none.png", caption: "x" }]));
+    const ended = await evaluate("retrieval", folder.at("pairs.json"), "--images", folder.at("classes"), "--json");
+    expect(ended).toMatchObject({ status: 0 });
+    const found = JSON.parse(ended.out);
+    expect(found).toMatchObject({ samples: 6, skipped: [{ count: 1 }] });
+    const images = await Promise.all(pictures.map(({ path }) => imageVector(path, "squash")));
+    for (const language of ["en", "zh"] as const) {
+      const texts = pictures.flatMap(({ label }, i) =>
+        [names[language][label]!, ...(language === "en" ? [`${names.en[label]} ${i}`] : [])].map((text) => ({
+          text,
+          i,
+        })),
+      );
+      const vectors = await Promise.all(texts.map(({ text }) => textVector(text)));
+      for (const k of [1, 5] as const) {
+        // A picture with the same text as another ties with it; the right one counts as behind.
+        const toImage = texts.map(
+          ({ i }, t) => images.filter((v, j) => j !== i && dot(v, vectors[t]!) >= dot(images[i]!, vectors[t]!)).length,
+        );
+        const toText = images.map((v, i) => {
+          const best = Math.max(...vectors.filter((_, t) => texts[t]!.i === i).map((text) => dot(text, v)));
+          return vectors.filter((text, t) => texts[t]!.i !== i && dot(text, v) >= best - 1e-9).length;
+        });
+        const share = (ahead: readonly number[]) => ahead.filter((n) => n < k).length / ahead.length;
+        expect(found.results[language].textToImage[`r${k}`]).toBeCloseTo(share(toImage), 12);
+        expect(found.results[language].imageToText[`r${k}`]).toBeCloseTo(share(toText), 12);
+      }
+      expect(found.results[language].mean.recall).toBeGreaterThan(0);
+    }
+    const one = await evaluate(
+      "retrieval",
+      folder.at("pairs.json"),
+      "--images",
+      folder.at("classes"),
+      "--language",
+      "zh",
+    );
+    expect(one.out).toMatch(/zh, textToImage/);
+    expect(one.out).not.toMatch(/en, textToImage/);
+  });
+});
