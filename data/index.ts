@@ -28,6 +28,7 @@ export {
   itemBatches,
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
+export { type Question, type QuestionOptions, readMme, readQuestions, spoken } from "./questions.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
 export {
   chanceRecall,
@@ -53,6 +54,7 @@ export {
   sampleKinds,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
+export { skipCounts } from "./skips.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,

@@ -5,11 +5,21 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { type HostTensor, selectOutputs } from "../../compiler/index.ts";
-import { byteTokenizer, decodeImage, type Geometry, imageTensor, tokenBatch } from "../../data/index.ts";
+import {
+  byteTokenizer,
+  decodeImage,
+  type Geometry,
+  imageTensor,
+  popeVerdict,
+  tokenBatch,
+  vqaAccuracy,
+  yesNoMeasures,
+} from "../../data/index.ts";
 import { trace } from "../../dsl/index.ts";
 import { packageFolder } from "../../examples/emoji/packages.ts";
 import { createSession, type InferenceSession } from "../../runtime/index.ts";
 import { heddle, modelFile, randomWeights, scratch, writeWeights } from "./support.ts";
+import chatModel from "./tiny-chat.ts";
 import tiny from "./tiny-model.ts";
 
 const folder = scratch("evaluate");
@@ -43,6 +53,7 @@ beforeAll(async () => {
         .toFile(path);
       pictures.push({ path, label });
     }
+  await writeWeights(folder.at("chat.safetensors"), randomWeights(trace(chatModel)));
   for (const output of ["image", "text"])
     sessions.set(output, await createSession(referenceBackend(), selectOutputs(graph, [output]), weights));
 });
@@ -157,5 +168,84 @@ describe("retrieval", () => {
     );
     expect(one.out).toMatch(/zh, textToImage/);
     expect(one.out).not.toMatch(/en, textToImage/);
+  });
+});
+
+describe("questions", () => {
+  const ask = (protocol: string, data: string, ...args: string[]) =>
+    heddle(
+      ...["evaluate", modelFile("tiny-chat.ts"), "--weights", folder.at("chat.safetensors"), "--device", "cpu"],
+      ...["--protocol", protocol, "--data", data, "--max-tokens", "3", "--json", ...args],
+    );
+  const lines = (file: string): { said: string; right: string[] }[] =>
+    readFileSync(file, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+
+  it("of POPE are asked one by one, as heddle run chat asks, and judged by its rule", async () => {
+    const [fox, cat] = ["fox/1F98A.png", "cat/1F431.png"];
+    const records = [
+      { question_id: 1, image: fox, text: "Is there a fox?", label: "yes" },
+      { question_id: 2, image: fox, text: "Is there a dog?", label: "no" },
+      { question_id: 3, image: "sun/broken.png", text: "Is there a sun?", label: "yes" },
+      { question_id: 4, image: cat, text: "Is there a cat?", label: "maybe" },
+      { question_id: 5, image: cat, text: "Is there a cat?", label: "yes" },
+    ];
+    writeFileSync(folder.at("coco_pope_random.json"), records.map((r) => JSON.stringify(r)).join("\n"));
+    const [images, out] = [folder.at("classes"), folder.at("pope")];
+    const ended = await ask("pope", folder.at("coco_pope_random.json"), "--images", images, "--out", out);
+    expect(ended).toMatchObject({ status: 0 });
+    const found = JSON.parse(ended.out);
+    expect(found).toMatchObject({ samples: 3, asked: { suffix: expect.stringContaining("single word") } });
+    expect(found.skipped.map((s: { reason: string }) => s.reason).join()).toContain("neither yes nor no");
+    expect(found.skipped.map((s: { count: number }) => s.count)).toEqual([1, 1]);
+    const said = lines(folder.at("pope", "answers.jsonl")).map((line) => line.said);
+    const verdicts = said.map((text) => popeVerdict(text));
+    expect(found.results.all).toMatchObject(yesNoMeasures(verdicts, ["yes", "no", "yes"]));
+    const question = `Is there a dog?\n${found.asked.suffix}`;
+    const chat = await heddle(
+      ...["run", modelFile("tiny-chat.ts"), "--weights", folder.at("chat.safetensors"), "--device", "cpu", "--json"],
+      ...["chat", "--image", join(images, fox), "--prompt", question, "--max-tokens", "3"],
+    );
+    expect(said[1]).toBe(JSON.parse(chat.out)[0].answer);
+    expect(readFileSync(folder.at("pope", "report.html"), "utf8")).toContain("Is there a dog?");
+  });
+
+  it("of VQA have their answers and pictures elsewhere", async () => {
+    const questions = [{ question_id: 7, image_id: 98, question: "What is it?" }];
+    const annotations = [{ question_id: 7, answer_type: "other", answers: [{ answer: "fox" }, { answer: "a fox" }] }];
+    writeFileSync(folder.at("vqa.json"), JSON.stringify({ questions }));
+    writeFileSync(folder.at("vqa-answers.json"), JSON.stringify({ annotations }));
+    const given = ["--images", folder.at("classes", "fox"), "--answers", folder.at("vqa-answers.json")];
+    const unsaid = await ask("vqa", folder.at("vqa.json"), ...given);
+    expect(unsaid).toMatchObject({ status: 1, err: expect.stringContaining("--image-name") });
+    const out = ["--image-name", "1F{2}A.png", "--out", folder.at("vqa")];
+    const ended = await ask("vqa", folder.at("vqa.json"), ...given, ...out);
+    expect(ended).toMatchObject({ status: 0 });
+    const [line] = lines(folder.at("vqa", "answers.jsonl"));
+    expect(line!.right).toEqual(["fox", "a fox"]);
+    expect(JSON.parse(ended.out).results).toEqual({ all: { accuracy: vqaAccuracy(line!.said, line!.right) } });
+  });
+
+  it("of MME lie in folders by sub-task", async () => {
+    const folderOf = (task: string) => folder.at("mme", task);
+    for (const task of ["existence", "code_reasoning"]) {
+      mkdirSync(folderOf(task), { recursive: true });
+      writeFileSync(join(folderOf(task), "a.png"), readFileSync(pictures[0]!.path));
+      writeFileSync(join(folderOf(task), "a.txt"), "Is it a cat?\tYes\nIs it a dog?\tNo\n");
+    }
+    writeFileSync(join(folderOf("existence"), "b.txt"), "Is it there?\tYes\n");
+    const ended = await ask("mme", folder.at("mme"));
+    expect(ended).toMatchObject({ status: 0 });
+    const { results, samples, skipped } = JSON.parse(ended.out);
+    expect({ samples, skipped }).toMatchObject({ samples: 4, skipped: [{ reason: "it has no picture of its name" }] });
+    expect(results.perception).toMatchObject({ subtasks: 1, existence: { accuracy: expect.any(Number) } });
+    expect(results.cognition.score).toBe(results.cognition.code_reasoning.score);
+  });
+
+  it("are refused of a model without chat", async () => {
+    const ended = await evaluate("pope", folder.at("none.json"));
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("does not serve chat") });
   });
 });

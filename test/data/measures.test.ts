@@ -1,7 +1,16 @@
 /** Measures of evaluations against scikit-learn and pycocoevalcap; scripts/reference/evaluation.py made the numbers. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { topClasses, yesNoMeasures } from "../../data/index.ts";
+import {
+  mmeScore,
+  mmeVerdict,
+  normalizedAnswer,
+  popeVerdict,
+  saysNeither,
+  topClasses,
+  vqaAccuracy,
+  yesNoMeasures,
+} from "../../data/index.ts";
 
 const reference = JSON.parse(readFileSync(new URL("../fixtures/evaluation.json", import.meta.url), "utf8"));
 
@@ -32,4 +41,75 @@ describe("classes", () => {
 it("yes and no are measured as scikit-learn measures two classes", () => {
   const { right, said, ...want } = reference.yesNo;
   for (const [name, value] of Object.entries(yesNoMeasures(said, right))) expect(value).toBeCloseTo(want[name], 12);
+});
+
+describe("verdicts", () => {
+  it.each([
+    ["Yes, there is a cat.", "yes", "yes"],
+    ["No, there is not.", "no", "no"],
+    ["There is no cat.", "no", undefined],
+    ["It is a cat. There is no dog.", "yes", undefined], // POPE: the first sentence, and yes where nothing denies
+    ["none of them", "yes", "no"], // MME: four characters
+    ["  YES", "yes", "yes"],
+    ["I do not know", "no", undefined],
+    ["a cat", "yes", undefined],
+  ])("of %j by the rules of POPE and MME", (answer, byPope, byMme) => {
+    expect(popeVerdict(answer)).toBe(byPope);
+    expect(mmeVerdict(answer)).toBe(byMme);
+  });
+
+  it("tell what says neither", () => {
+    expect(["Yes.", "not at all", "a cat", "north"].map(saysNeither)).toEqual([false, false, true, true]);
+  });
+});
+
+describe("VQA accuracy", () => {
+  /** By the sentence of the paper: the mean over all nine of the ten. */
+  const plain = (answer: string, people: readonly string[]) => {
+    let sum = 0;
+    for (let left = 0; left < people.length; left += 1)
+      sum += Math.min(1, people.filter((one, i) => i !== left && one === answer).length / 3);
+    return sum / people.length;
+  };
+  it.each([0, 1, 2, 3, 4, 9, 10])("of an answer that %d of ten people gave", (times) => {
+    const people = Array.from({ length: 10 }, (_, i) => (i < times ? "cat" : "dog"));
+    expect(vqaAccuracy("cat", people)).toBeCloseTo(plain("cat", people), 12);
+  });
+
+  // What processPunctuation and processDigitArticle of vqaEval.py give.
+  it.each([
+    ["The two dogs!", "2 dogs"],
+    ["a  red-and-blue bus", "red and blue bus"],
+    ["10,000", "10000"],
+    ["10,000 (ten) cars/trucks", "10000 10 carstrucks"],
+    ["3.5 miles.", "3.5 miles"],
+    ["U.S.A.", "usa"],
+    ["dont know?", "don't know"],
+    ["yes,\nit is", "yes it is"],
+    ["none", "0"],
+    ["t-shirt", "t shirt"],
+    ["constructor", "constructor"],
+  ])("takes %j as %j", (text, normalized) => {
+    expect(normalizedAnswer(text)).toBe(normalized);
+  });
+
+  it("of one answer is to the letter", () => {
+    expect([vqaAccuracy("A cat.", ["cat"]), vqaAccuracy("cats", ["cat"])]).toEqual([1, 0]);
+    expect(() => vqaAccuracy("cat", [])).toThrow("needs an answer");
+  });
+});
+
+it("MME counts questions, and pictures of which both are right", () => {
+  const answers = [
+    ["a", "yes", "yes"],
+    ["a", "no", "no"],
+    ["b", "yes", "yes"],
+    ["b", "no", "yes"],
+    ["c", "yes", undefined],
+    ["c", "no", "no"],
+  ] as const;
+  const score = mmeScore(answers.map(([picture, right, said]) => ({ picture, right, said })));
+  expect(score.accuracy).toBeCloseTo(4 / 6, 12);
+  expect(score.accuracyPlus).toBeCloseTo(1 / 3, 12);
+  expect(score.score).toBeCloseTo(100, 12);
 });

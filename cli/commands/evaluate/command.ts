@@ -1,11 +1,12 @@
 /** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
 import { Command } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
-import { collect } from "../../option-values.ts";
+import { collect, wholeNumber } from "../../option-values.ts";
 import { runFlags } from "../run/flags.ts";
 import { openModel } from "../run/opened-model.ts";
 import type { EvaluateOptions } from "./options.ts";
 import { protocolNamed, protocols } from "./protocols.ts";
+import { usualSuffix } from "./questions.ts";
 import { printEvaluation, writeEvaluation } from "./results.ts";
 
 /** `args` are the model and its options. */
@@ -24,7 +25,12 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
     .option("--language <code>", "the language to judge; default each by itself")
     .option("--prefix <text>", "what all texts begin with; default as the model has it, nothing for bytes")
-    .option("--out <folder>", "also write evaluation.json and report.html there")
+    .option("--answers <file>", "answers by question_id, where they do not stand with the questions")
+    .option("--image-name <name>", "how pictures are called of which questions say an id: COCO_val2014_{12}.jpg")
+    .option("--suffix <text>", `what follows every question, on a line of its own (${usualSuffix})`)
+    .option("--template <name>", "how turns are written, by name; default the model's first")
+    .option("--max-tokens <n>", "the end of an answer at the latest after so many", wholeNumber)
+    .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()
     .action(async (options: EvaluateOptions) => await evaluate(source!, options));
@@ -43,7 +49,8 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
   requireTaken(options);
   const named = await openModel(source, options);
   const outcome = await protocol.run(named, options);
-  const evaluation = { model: named.name, ...options, ...outcome };
+  const { weights, data } = options;
+  const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
   if (options.out !== undefined) await writeEvaluation(options.out, evaluation);
   process.stdout.write(printEvaluation(evaluation, options.json));
 }

@@ -15,6 +15,13 @@ export interface EvaluateOptions extends RunOptions {
   readonly templates?: string;
   readonly language?: string;
   readonly prefix?: string;
+  /** A file of answers, where they do not stand with the questions. */
+  readonly answers?: string;
+  readonly imageName?: string;
+  /** What follows every question. */
+  readonly suffix?: string;
+  readonly template?: string;
+  readonly maxTokens?: number;
 }
 
 /** Numbers by name, in groups: languages, directions, tasks. */
@@ -30,6 +37,8 @@ export interface Outcome {
   readonly asked?: Readonly<Record<string, string | number>>;
   /** What was passed over, by reason. */
   readonly skipped: readonly Reason[];
+  /** What was said of each sample, for answers.jsonl. */
+  readonly answers?: readonly object[];
   /** What the page shows beside the numbers. */
   readonly sections?: readonly Section[];
 }

@@ -1,10 +1,17 @@
 /** The protocols by which `heddle evaluate` judges models. */
 import { didYouMean, UsageError } from "../../../compiler/index.ts";
 import type { Protocol } from "./options.ts";
+import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
 import { zeroShot } from "./zero-shot.ts";
 
-export const protocols: Readonly<Record<string, Protocol>> = { "zero-shot": zeroShot, retrieval };
+export const protocols: Readonly<Record<string, Protocol>> = {
+  "zero-shot": zeroShot,
+  retrieval,
+  pope,
+  vqa,
+  mme,
+};
 
 /** Throws UsageError for a name that none has. */
 export function protocolNamed(name: string): Protocol {

@@ -31,11 +31,14 @@ export function printEvaluation(evaluation: Evaluation, asJson: boolean): string
   return escapeControls(`${parts.filter((part) => part !== "").join("\n")}\n`);
 }
 
-/** Writes evaluation.json and report.html into a folder that may be there. */
+/** Writes evaluation.json, report.html and, where there are some, answers.jsonl into a folder that may be there. */
 export async function writeEvaluation(folder: string, evaluation: Evaluation): Promise<void> {
   await makeFolder(folder);
   await writeFileAtomically(join(folder, "evaluation.json"), `${json(forPrograms(evaluation))}\n`);
   await writeFileAtomically(join(folder, "report.html"), pageOf(evaluation));
+  const { answers } = evaluation;
+  if (answers)
+    await writeFileAtomically(join(folder, "answers.jsonl"), answers.map((one) => `${JSON.stringify(one)}\n`).join(""));
 }
 
 interface Row {
@@ -54,7 +57,7 @@ function rowsOf(results: Results, path: readonly string[] = []): readonly Row[] 
 }
 
 /** Shares are shown in per cent; figures of these names are points, as their papers count them. */
-const points: readonly string[] = ["score", "questions"];
+const points: readonly string[] = ["score", "subtasks"];
 const shown = (name: string, value: number): string =>
   Number.isInteger(value) && points.includes(name)
     ? digits(value)
