@@ -21,6 +21,7 @@ from sklearn.metrics import (
     recall_score,
     top_k_accuracy_score,
 )
+from sklearn.neighbors import KNeighborsClassifier
 
 rng = np.random.default_rng(7)
 random.seed(7)
@@ -87,7 +88,24 @@ def probe():
     }
 
 
-out = {"classes": classes(), "yesNo": yes_no(), "captions": captions(), "probe": probe()}
+def neighbours():
+    width, k, t = 4, 5, 0.07
+    known = np.round(rng.normal(size=(30, width)), 4)
+    labels = rng.integers(0, 3, 30)
+    queries = np.round(rng.normal(size=(8, width)), 4)
+    vote = lambda distances: np.exp((1 - distances) / t)
+    fit = KNeighborsClassifier(n_neighbors=k, metric="cosine", weights=vote).fit(known, labels)
+    return {
+        "known": known.tolist(),
+        "labels": labels.tolist(),
+        "queries": queries.tolist(),
+        "k": k,
+        "temperature": t,
+        "probabilities": fit.predict_proba(queries).tolist(),
+    }
+
+
+out = {"classes": classes(), "yesNo": yes_no(), "captions": captions(), "probe": probe(), "neighbours": neighbours()}
 path = Path(__file__).parents[2] / "test/fixtures/evaluation.json"
 path.write_text(json.dumps(out, indent=1) + "\n")
 print(path, path.stat().st_size)

@@ -17,7 +17,7 @@ import {
 } from "../../data/index.ts";
 import { trace } from "../../dsl/index.ts";
 import { packageFolder } from "../../examples/emoji/packages.ts";
-import { createSession, type InferenceSession } from "../../runtime/index.ts";
+import { createSession, type InferenceSession, openSafetensors } from "../../runtime/index.ts";
 import { heddle, modelFile, randomWeights, scratch, writeWeights } from "./support.ts";
 import chatModel from "./tiny-chat.ts";
 import tiny from "./tiny-model.ts";
@@ -119,6 +119,67 @@ describe("zero-shot", () => {
   ])("refuses %s", async (_, protocol, args, message) => {
     const ended = await evaluate(protocol, folder.at("classes"), ...args);
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
+  });
+});
+
+describe("frozen encoders", () => {
+  const learn = (protocol: string, ...args: string[]) =>
+    evaluate(protocol, folder.at("classes"), "--train", folder.at("classes"), "--json", ...args);
+
+  it("find the pictures that they learned from, by neighbours and by a probe with little regularization", async () => {
+    const nearest = await learn("knn", "--k", "1");
+    const probe = await learn("linear-probe", "--c", "1e9", "--feature", "image");
+    for (const [ended, feature] of [
+      [nearest, "tokens"],
+      [probe, "image"],
+    ] as const) {
+      expect(ended).toMatchObject({ status: 0 });
+      const found = JSON.parse(ended.out);
+      expect(found).toMatchObject({ samples: 6, asked: { feature, learned: 6 } });
+      expect(found.results.all).toEqual({ top1: 1, meanPerClass: 1 });
+    }
+  });
+
+  it("are judged by the vectors of their last block", async () => {
+    const [k, temperature] = [3, 0.5];
+    const args = ["--k", `${k}`, "--temperature", `${temperature}`, "--feature", "class"];
+    const { results } = JSON.parse((await learn("knn", ...args)).out);
+    const maps = folder.at("maps");
+    await heddle(
+      ...["run", modelFile("tiny-model.ts"), "--weights", folder.at("model.safetensors"), "--device", "cpu"],
+      ...["features", "--image", ...pictures.map(({ path }) => path), "--out", maps],
+    );
+    const vectors = await Promise.all(
+      pictures.map(async ({ path }) => {
+        await using reader = await openSafetensors(
+          join(maps, `${path.split(/[\\/]/).at(-1)!.slice(0, -4)}.safetensors`),
+        );
+        const row = Array.from((await reader.readTensor("block.2.class")).data, Number);
+        return row.map((v) => v / Math.hypot(...row));
+      }),
+    );
+    const right = pictures.map(({ label }, i) => {
+      const near = vectors
+        .map((v, j) => ({ cosine: dot(v, vectors[i]!), label: pictures[j]!.label }))
+        .sort((a, b) => b.cosine - a.cosine)
+        .slice(0, k);
+      const votes = names.en.map((_, c) =>
+        near.reduce((sum, n) => sum + (n.label === c ? Math.exp(n.cosine / temperature) : 0), 0),
+      );
+      return votes.indexOf(Math.max(...votes)) === label;
+    });
+    expect(results.all.top1).toBeCloseTo(right.filter(Boolean).length / right.length, 12);
+  });
+
+  it("need something to learn from, and all classes in it", async () => {
+    const none = await evaluate("knn", folder.at("classes"));
+    expect(none).toMatchObject({ status: 1, err: expect.stringContaining("give --train") });
+    mkdirSync(folder.at("few", "cat"), { recursive: true });
+    mkdirSync(folder.at("few", "fox"));
+    for (const { path, label } of pictures.filter(({ label }) => label < 2))
+      writeFileSync(folder.at("few", names.en[label]!, path.split(/[\\/]/).at(-1)!), readFileSync(path));
+    const few = await evaluate("knn", folder.at("classes"), "--train", folder.at("few"));
+    expect(few).toMatchObject({ status: 1, err: expect.stringContaining('is of class "sun"') });
   });
 });
 

@@ -2,8 +2,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
+  logisticRegression,
   mmeScore,
   mmeVerdict,
+  neighbourScores,
   normalizedAnswer,
   popeVerdict,
   saysNeither,
@@ -112,4 +114,32 @@ it("MME counts questions, and pictures of which both are right", () => {
   expect(score.accuracy).toBeCloseTo(4 / 6, 12);
   expect(score.accuracyPlus).toBeCloseTo(1 / 3, 12);
   expect(score.score).toBeCloseTo(100, 12);
+});
+
+const shares = (scores: readonly number[]) => scores.map((v) => v / scores.reduce((a, b) => a + b, 0));
+const embeddings = (rows: readonly (readonly number[])[]) => ({
+  data: Float32Array.from(rows.flatMap((row) => row.map((v) => v / Math.hypot(...row)))),
+  width: rows[0]!.length,
+});
+
+describe("frozen features", () => {
+  it("are told apart by logistic regression as scikit-learn does", () => {
+    const { features, labels, c, test, probabilities } = reference.probe;
+    const data = { data: Float64Array.from(features.flat()), width: features[0].length };
+    const model = logisticRegression(data, labels, { classes: 3, c, tolerance: 1e-10 });
+    for (const [i, row] of test.entries()) {
+      const found = shares(Array.from(model.scores(row), Math.exp));
+      for (const [k, p] of found.entries()) expect(Math.abs(p - probabilities[i][k])).toBeLessThan(1e-6);
+    }
+    expect(() => logisticRegression(data, [5, ...labels.slice(1)], { classes: 3, c })).toThrow("label 5 is none");
+  });
+
+  it("are told apart by their nearest neighbours as scikit-learn does", () => {
+    const { known, labels, queries, k, temperature, probabilities } = reference.neighbours;
+    const options = { classes: 3, k, temperature };
+    for (const i of queries.keys()) {
+      const scores = neighbourScores(embeddings(queries), i, embeddings(known), labels, options);
+      for (const [c, p] of shares([...scores]).entries()) expect(Math.abs(p - probabilities[i][c])).toBeLessThan(1e-4);
+    }
+  });
 });

@@ -1,9 +1,11 @@
 /** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
-import { collect, wholeNumber } from "../../option-values.ts";
+import { collect, positiveNumber, wholeNumber } from "../../option-values.ts";
 import { runFlags } from "../run/flags.ts";
 import { openModel } from "../run/opened-model.ts";
+import { usualC, usualNeighbours } from "./frozen.ts";
+import { featureNames } from "./frozen-features.ts";
 import type { EvaluateOptions } from "./options.ts";
 import { protocolNamed, protocols } from "./protocols.ts";
 import { usualSuffix } from "./questions.ts";
@@ -30,6 +32,13 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--suffix <text>", `what follows every question, on a line of its own (${usualSuffix})`)
     .option("--template <name>", "how turns are written, by name; default the model's first")
     .option("--max-tokens <n>", "the end of an answer at the latest after so many", wholeNumber)
+    .option("--train <spec>", "what is learned from; may be repeated", (value, before?: string[]) =>
+      collect(value, before ?? []),
+    )
+    .addOption(new Option("--feature <name>", "what is learned from of a picture (tokens)").choices([...featureNames]))
+    .option("--c <x>", `weight of losses against weights (${usualC})`, positiveNumber)
+    .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
+    .option("--temperature <x>", `of neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
     .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()

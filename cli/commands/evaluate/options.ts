@@ -22,6 +22,12 @@ export interface EvaluateOptions extends RunOptions {
   readonly suffix?: string;
   readonly template?: string;
   readonly maxTokens?: number;
+  /** What is learned from, as --data names what is judged by. */
+  readonly train?: readonly string[];
+  readonly feature?: string;
+  readonly c?: number;
+  readonly k?: number;
+  readonly temperature?: number;
 }
 
 /** Numbers by name, in groups: languages, directions, tasks. */

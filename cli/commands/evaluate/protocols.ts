@@ -1,5 +1,6 @@
 /** The protocols by which `heddle evaluate` judges models. */
 import { didYouMean, UsageError } from "../../../compiler/index.ts";
+import { knn, linearProbe } from "./frozen.ts";
 import type { Protocol } from "./options.ts";
 import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
@@ -11,6 +12,8 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   pope,
   vqa,
   mme,
+  "linear-probe": linearProbe,
+  knn,
 };
 
 /** Throws UsageError for a name that none has. */
