@@ -7,6 +7,7 @@ import { referenceBackend } from "../../backends/reference/index.ts";
 import { type HostTensor, selectOutputs } from "../../compiler/index.ts";
 import {
   byteTokenizer,
+  captionScores,
   decodeImage,
   type Geometry,
   imageTensor,
@@ -303,6 +304,21 @@ describe("questions", () => {
     expect({ samples, skipped }).toMatchObject({ samples: 4, skipped: [{ reason: "it has no picture of its name" }] });
     expect(results.perception).toMatchObject({ subtasks: 1, existence: { accuracy: expect.any(Number) } });
     expect(results.cognition.score).toBe(results.cognition.code_reasoning.score);
+  });
+
+  it("may be captions, which are compared with all of a picture", async () => {
+    writeFileSync(
+      folder.at("captions.jsonl"),
+      ["fox/1F98A.png", "cat/1F431.png"].map((image) => JSON.stringify({ image, captions: ["a b", "!!"] })).join("\n"),
+    );
+    const given = ["--images", folder.at("classes"), "--prompt", "Say it.", "--out", folder.at("captions")];
+    const ended = await ask("captions", folder.at("captions.jsonl"), ...given);
+    expect(ended).toMatchObject({ status: 0 });
+    const found = JSON.parse(ended.out);
+    expect(found).toMatchObject({ samples: 2, asked: { prompt: "Say it." } });
+    const said = lines(folder.at("captions", "answers.jsonl")).map((line) => line.said);
+    const samples = said.map((candidate) => ({ candidate, references: ["a b", "!!"] }));
+    expect(found.results.all).toEqual(captionScores(samples));
   });
 
   it("are refused of a model without chat", async () => {

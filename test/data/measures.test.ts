@@ -2,6 +2,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
+  aligned,
+  captionScores,
+  captionWords,
   logisticRegression,
   mmeScore,
   mmeVerdict,
@@ -141,5 +144,43 @@ describe("frozen features", () => {
       const scores = neighbourScores(embeddings(queries), i, embeddings(known), labels, options);
       for (const [c, p] of shares([...scores]).entries()) expect(Math.abs(p - probabilities[i][c])).toBeLessThan(1e-4);
     }
+  });
+});
+
+describe("captions", () => {
+  it("are scored by BLEU and CIDEr-D as coco-caption scores them", () => {
+    const { samples, bleu, cider } = reference.captions;
+    const found = captionScores(samples);
+    for (const [i, name] of (["bleu1", "bleu2", "bleu3", "bleu4"] as const).entries())
+      expect(Math.abs(found[name] - bleu[i])).toBeLessThan(1e-9);
+    expect(Math.abs(found.cider - cider)).toBeLessThan(1e-9);
+  });
+
+  it.each([
+    ["A man's dog doesn't bark, it sits.", "a man 's dog does n't bark it sits"],
+    ['"Two" (red) cars; one blue - all parked!', "two red cars one blue all parked"],
+    ["3.5 well-known places...", "3.5 well-known places"],
+    ["", ""],
+  ])("are cut into words: %j", (text, words) => {
+    expect(captionWords(text).join(" ")).toBe(words);
+  });
+
+  it("of one word, or none, are scored", () => {
+    const samples = [
+      { candidate: "", references: ["a cat"] },
+      { candidate: "dog", references: ["dog"] },
+    ];
+    for (const score of Object.values(captionScores(samples))) expect(Number.isFinite(score)).toBe(true);
+    expect(() => captionScores([])).toThrow("no captions");
+  });
+
+  it("share all words that they can, in runs", () => {
+    const runs = (a: string, b: string) => aligned(a.split(" "), b.split(" "));
+    expect(runs("the cat sat on the mat", "on the mat sat the cat")).toEqual({ matches: 6, chunks: 3 });
+    expect(runs("a b a b", "b a b c")).toEqual({ matches: 3, chunks: 1 });
+    expect(runs("x", "y")).toEqual({ matches: 0, chunks: 0 });
+    // 10 P R / (R + 9 P) with P = 3/4, R = 3/3, one chunk of three words.
+    const { meteorExact } = captionScores([{ candidate: "a b c d", references: ["x y", "a b c"] }]);
+    expect(meteorExact).toBeCloseTo(((10 * 0.75) / (1 + 9 * 0.75)) * (1 - 0.5 / 27), 12);
   });
 });

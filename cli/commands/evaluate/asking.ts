@@ -80,10 +80,10 @@ const suffixed = (question: string, suffix: string): string =>
 /** Pictures of a page, at most. */
 const mostCards = 24;
 
-/** The first questions with what was said, for the page. */
+/** The first of what was asked with what was said, for the page; marked where something tells right from wrong. */
 export async function answerCards(
   answers: readonly Asked[],
-  isRight: (asked: Asked) => boolean,
+  isRight?: (asked: Asked) => boolean,
 ): Promise<readonly Section[]> {
   const cards = answers.slice(0, mostCards).map(async (asked): Promise<Card> => {
     const { question, said } = asked;
@@ -94,13 +94,13 @@ export async function answerCards(
         pictures: [{ image: await imageDataUri(image, 128), description: basename(imageName(image)) }],
       }),
       remarks: [
-        { label: "says", text: said, mark: isRight(asked) ? "right" : "wrong" },
+        { label: "says", text: said, ...(isRight && { mark: isRight(asked) ? "right" : "wrong" }) },
         { label: "right", text: [...new Set(question.answers)].join(", "), mark: "expected" },
       ],
     };
   });
   return [
-    { kind: "heading", text: "The first questions" },
+    { kind: "heading", text: `The first ${cards.length} of ${answers.length}` },
     { kind: "cards", cards: await Promise.all(cards) },
   ];
 }

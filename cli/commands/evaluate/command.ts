@@ -30,6 +30,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--answers <file>", "answers by question_id, where they do not stand with the questions")
     .option("--image-name <name>", "how pictures are called of which questions say an id: COCO_val2014_{12}.jpg")
     .option("--suffix <text>", `what follows every question, on a line of its own (${usualSuffix})`)
+    .option("--prompt <text>", "what captions go on from, or are asked for with; default as the model has it")
     .option("--template <name>", "how turns are written, by name; default the model's first")
     .option("--max-tokens <n>", "the end of an answer at the latest after so many", wholeNumber)
     .option("--train <spec>", "what is learned from; may be repeated", (value, before?: string[]) =>

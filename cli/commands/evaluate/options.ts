@@ -21,6 +21,8 @@ export interface EvaluateOptions extends RunOptions {
   /** What follows every question. */
   readonly suffix?: string;
   readonly template?: string;
+  /** What captions go on from, or are asked for with. */
+  readonly prompt?: string;
   readonly maxTokens?: number;
   /** What is learned from, as --data names what is judged by. */
   readonly train?: readonly string[];

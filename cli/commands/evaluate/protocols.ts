@@ -1,5 +1,6 @@
 /** The protocols by which `heddle evaluate` judges models. */
 import { didYouMean, UsageError } from "../../../compiler/index.ts";
+import { captions } from "./captions.ts";
 import { knn, linearProbe } from "./frozen.ts";
 import type { Protocol } from "./options.ts";
 import { mme, pope, vqa } from "./questions.ts";
@@ -14,6 +15,7 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   mme,
   "linear-probe": linearProbe,
   knn,
+  captions,
 };
 
 /** Throws UsageError for a name that none has. */
