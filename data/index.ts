@@ -41,6 +41,7 @@ export {
   recallAt,
   retrieval,
   rightRanks,
+  unitRows,
 } from "./retrieval.ts";
 export {
   type ConversationSample,
@@ -66,6 +67,7 @@ export {
   tokenizerFrom,
   withTokens,
 } from "./text.ts";
+export { readVideos, spreadFrames, type Video } from "./videos.ts";
 export {
   type Augmentation,
   imageTensor,

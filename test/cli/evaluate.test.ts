@@ -21,6 +21,7 @@ import { packageFolder } from "../../examples/emoji/packages.ts";
 import { createSession, type InferenceSession, openSafetensors } from "../../runtime/index.ts";
 import { heddle, modelFile, randomWeights, scratch, writeWeights } from "./support.ts";
 import chatModel from "./tiny-chat.ts";
+import generative from "./tiny-generative.ts";
 import tiny from "./tiny-model.ts";
 
 const folder = scratch("evaluate");
@@ -120,6 +121,43 @@ describe("zero-shot", () => {
   ])("refuses %s", async (_, protocol, args, message) => {
     const ended = await evaluate(protocol, folder.at("classes"), ...args);
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
+  });
+});
+
+describe("zero-shot-video", () => {
+  it("takes the mean of frames spread over each video, and leaves out one with a broken frame", async () => {
+    const [fox, cat, sun] = [pictures[2]!.path, pictures[0]!.path, pictures[3]!.path];
+    const videos = {
+      cat: { one: [cat, fox, cat, sun, sun] },
+      fox: { one: [fox], two: [fox, cat, fox] },
+      sun: { bad: [] },
+    };
+    for (const [name, own] of Object.entries(videos))
+      for (const [video, frames] of Object.entries(own)) {
+        mkdirSync(folder.at("videos", name, video), { recursive: true });
+        for (const [i, frame] of frames.entries())
+          writeFileSync(folder.at("videos", name, video, `${i + 8}.png`), readFileSync(frame)); // 8, 9, 10: by number
+      }
+    writeFileSync(folder.at("videos", "sun", "bad", "1.png"), "no picture");
+    const args = ["--frames", "2", "--labels", "cat,fox,sun", "--json"];
+    const ended = await evaluate("zero-shot-video", folder.at("videos"), ...args);
+    expect(ended).toMatchObject({ status: 0 });
+    const found = JSON.parse(ended.out);
+    expect(found).toMatchObject({ samples: 3, asked: { frames: 2 }, skipped: [{ count: 1 }] });
+    const texts = await Promise.all(["cat", "fox", "sun"].map(textVector));
+    // Of five frames the second and the fourth, of three the first and the third, of one that twice.
+    const taken = [
+      { frames: [fox, sun], label: 0 },
+      { frames: [fox, fox], label: 1 },
+      { frames: [fox, fox], label: 1 },
+    ];
+    let right = 0;
+    for (const { frames, label } of taken) {
+      const [a, b] = await Promise.all(frames.map((frame) => imageVector(frame, "crop")));
+      const scores = texts.map((text) => dot(text, a!) + dot(text, b!));
+      if (scores.indexOf(Math.max(...scores)) === label) right += 1;
+    }
+    expect(found.results.all.top1).toBeCloseTo(right / 3, 12);
   });
 });
 
@@ -319,6 +357,25 @@ describe("questions", () => {
     const said = lines(folder.at("captions", "answers.jsonl")).map((line) => line.said);
     const samples = said.map((candidate) => ({ candidate, references: ["a b", "!!"] }));
     expect(found.results.all).toEqual(captionScores(samples));
+  });
+
+  it("may be captions by a model that serves them, as heddle run caption writes them", async () => {
+    await writeWeights(folder.at("generative.safetensors"), randomWeights(trace(generative)));
+    const image = folder.at("classes", "fox", "1F98A.png");
+    writeFileSync(folder.at("classes", "fox", "1F98A.txt"), "a fox\nthe fox");
+    const model = [
+      modelFile("tiny-generative.ts"),
+      "--weights",
+      folder.at("generative.safetensors"),
+      "--device",
+      "cpu",
+    ];
+    const given = ["--data", folder.at("classes", "fox"), "--max-tokens", "3", "--out", folder.at("own")];
+    const ended = await heddle("evaluate", ...model, "--protocol", "captions", ...given);
+    expect(ended).toMatchObject({ status: 0, out: expect.stringContaining("cider") });
+    const run = await heddle("run", ...model, "--json", "caption", "--image", image, "--max-tokens", "3");
+    const [line] = lines(folder.at("own", "answers.jsonl"));
+    expect(line).toEqual({ name: image, said: JSON.parse(run.out)[0].text, references: ["a fox", "the fox"] });
   });
 
   it("are refused of a model without chat", async () => {

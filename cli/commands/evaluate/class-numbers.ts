@@ -1,14 +1,20 @@
 /** Which of the labels each sample is of. */
 import { UsageError } from "../../../compiler/index.ts";
-import type { RawSample } from "../../../data/index.ts";
 import type { ByLanguage } from "../run/prompts.ts";
+
+/** What a picture or a video is judged by. */
+export interface Labelled {
+  readonly name: string;
+  readonly className?: string;
+  readonly label?: number;
+}
 
 /**
  * The class of each sample as its place among the labels. A folder's name is looked for among those of each language; where
  * one language has all of them they are told apart by name, else folders in name order are the labels in theirs. Throws
  * UsageError where neither fits, or for a number that is none of the labels'.
  */
-export function classNumbers(samples: readonly RawSample[], labels: ByLanguage): readonly number[] {
+export function classNumbers(samples: readonly Labelled[], labels: ByLanguage): readonly number[] {
   const count = Object.values(labels)[0]!.length;
   const folders = [...new Set(samples.flatMap(({ className }) => className ?? []))].sort();
   const named = Object.values(labels).find((names) => folders.every((folder) => names.includes(folder)));

@@ -10,6 +10,7 @@ import type { EvaluateOptions } from "./options.ts";
 import { protocolNamed, protocols } from "./protocols.ts";
 import { usualSuffix } from "./questions.ts";
 import { printEvaluation, writeEvaluation } from "./results.ts";
+import { usualFrames } from "./zero-shot-video.ts";
 
 /** `args` are the model and its options. */
 export async function evaluateCommand(args: readonly string[]): Promise<number> {
@@ -40,6 +41,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--c <x>", `weight of losses against weights (${usualC})`, positiveNumber)
     .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
     .option("--temperature <x>", `of neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
+    .option("--frames <n>", `frames of a video that are looked at (${usualFrames})`, wholeNumber)
     .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()

@@ -6,6 +6,7 @@ import {
   neighbourScores,
   type RawSample,
   topClasses,
+  unitRows,
 } from "../../../data/index.ts";
 import { startProgress } from "../../../runtime/index.ts";
 import { type NamedModel, withWeights } from "../run/opened-model.ts";
@@ -130,17 +131,3 @@ export const knn = protocol({
     };
   },
 });
-
-/** Rows of length 1; a row of zeros stays. */
-function unitRows({ data, width }: Embeddings): Embeddings {
-  const unit = new Float32Array(data.length);
-  for (let from = 0; from < data.length; from += width) {
-    const row = data.subarray(from, from + width);
-    const length = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0)) || 1;
-    unit.set(
-      row.map((v) => v / length),
-      from,
-    );
-  }
-  return { data: unit, width };
-}

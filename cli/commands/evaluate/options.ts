@@ -30,6 +30,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly c?: number;
   readonly k?: number;
   readonly temperature?: number;
+  /** Frames of a video that are looked at. */
+  readonly frames?: number;
 }
 
 /** Numbers by name, in groups: languages, directions, tasks. */

@@ -6,9 +6,11 @@ import type { Protocol } from "./options.ts";
 import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
 import { zeroShot } from "./zero-shot.ts";
+import { zeroShotVideo } from "./zero-shot-video.ts";
 
 export const protocols: Readonly<Record<string, Protocol>> = {
   "zero-shot": zeroShot,
+  "zero-shot-video": zeroShotVideo,
   retrieval,
   pope,
   vqa,

@@ -3,16 +3,17 @@
  * 2021, arXiv:2103.00020, section 3.1; prompts are averaged as CLIP-Benchmark does it.
  */
 import { selectOutputs, UsageError } from "../../../compiler/index.ts";
-import { type RawSample, type TopClasses, topClasses } from "../../../data/index.ts";
+import { type Embeddings, type TopClasses, topClasses } from "../../../data/index.ts";
 import { classLogits } from "../../../runtime/index.ts";
+import type { Reason } from "../data.ts";
 import { embedClasses } from "../run/classify.ts";
 import { tokenizerOf } from "../run/comparing.ts";
-import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
-import { albumOf, lookingOf } from "../run/pictures.ts";
+import { type LoadedModel, type NamedModel, say, withWeights } from "../run/opened-model.ts";
+import { type Album, albumOf, lookingOf } from "../run/pictures.ts";
 import { type ByLanguage, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
-import { classNumbers } from "./class-numbers.ts";
+import { classNumbers, type Labelled } from "./class-numbers.ts";
 import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
@@ -22,22 +23,40 @@ export const zeroShot: Protocol = {
   run: evaluateZeroShot,
 };
 
-const towers = ["image", "text"];
+interface Looked<S> {
+  readonly samples: readonly S[];
+  readonly skipped: readonly Reason[];
+}
 
 async function evaluateZeroShot(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const read = () => readSamples("labels", options);
+  return await judgeClasses(named, options, read, async (samples, model, album) => {
+    const pictures = samples.map(({ image }) => image!);
+    return await embedPictures(model, named.graph, pictures, album, options);
+  });
+}
+
+const towers = ["image", "text"];
+
+/** Compares samples with classes that texts describe, language by language; `embed` gives a unit vector of each sample. */
+export async function judgeClasses<S extends Labelled>(
+  named: NamedModel,
+  options: EvaluateOptions,
+  read: (album: Album) => Promise<Looked<S>>,
+  embed: (samples: readonly S[], model: LoadedModel, album: Album) => Promise<Embeddings>,
+): Promise<Outcome> {
   const { graph } = named;
   const mode = named.model?.modes?.compare ?? {};
-  requireOutputs(graph, "zero-shot", towers);
+  requireOutputs(graph, options.protocol, towers);
   const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
   const given = options.labels === undefined ? undefined : await readLabels(options.labels, options.language);
   const templates = await readTemplates(options.templates, options.language);
-  const { samples, skipped } = await readSamples("labels", options);
+  const album = albumOf(await lookingOf(named, graph, "classify", options));
+  const { samples, skipped } = await read(album);
   const labels = given ?? folderNames(samples);
   const numbers = classNumbers(samples, labels);
-  const looking = await lookingOf(named, graph, "classify", options);
   const results = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
-    const pictures = samples.map(({ image }) => image!);
-    const { data, width } = await embedPictures(model, graph, pictures, albumOf(looking), options);
+    const { data, width } = await embed(samples, model, album);
     const found: Record<string, TopClasses> = {};
     for (const [language, names] of Object.entries(labels)) {
       const classes = classPrompts({ [language]: names }, templates);
@@ -56,7 +75,7 @@ async function evaluateZeroShot(named: NamedModel, options: EvaluateOptions): Pr
 }
 
 /** Folders' names are their classes' where no others are given. */
-function folderNames(samples: readonly RawSample[]): ByLanguage {
+function folderNames(samples: readonly Labelled[]): ByLanguage {
   const names = [...new Set(samples.flatMap(({ className }) => className ?? []))].sort();
   if (names.length > 0) return { "": names };
   throw new UsageError(
