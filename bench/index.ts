@@ -4,6 +4,7 @@ import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
 import { planBench } from "./plan.ts";
 import { randomBench } from "./random.ts";
+import { trainCpuBench } from "./train-cpu.ts";
 
 /** Commands of their own: what they measure is compared with no other library. */
 const commands = new Map([
@@ -11,6 +12,7 @@ const commands = new Map([
   ["marks", marksCommand],
   ["plan", planBench],
   ["random", randomBench],
+  ["train-cpu", trainCpuBench],
 ]);
 
 const argv = process.argv.slice(2);

@@ -19,7 +19,14 @@ export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
 export { isListing, type ListedFile, type Listing, listingChange, listingOf } from "./listing.ts";
 export * from "./measures/index.ts";
-export { type OpenData, type OpenDataOptions, type OpenSource, openData, type SampleBatch } from "./open-data.ts";
+export {
+  type OpenData,
+  type OpenDataOptions,
+  type OpenSource,
+  openData,
+  type SampleBatch,
+  type SharedReading,
+} from "./open-data.ts";
 export {
   type BatchRows,
   type Cursor,

@@ -110,7 +110,7 @@ describe.each(Object.entries(losses))("an accumulated step %s", (_, loss) => {
           );
         }
         for (const run of phases.runs(store, i % 3, feeds)) {
-          const { loss } = await run();
+          const { loss } = await run.start();
           if (loss) losses.push(Number(loss.data[0]));
         }
       }
