@@ -100,6 +100,9 @@ describe("zero-shot", () => {
     }
     expect(JSON.parse(readFileSync(folder.at("out", "evaluation.json"), "utf8"))).toEqual(found);
     expect(readFileSync(folder.at("out", "report.html"), "utf8")).toContain("tiny: zero-shot");
+    const answers = readFileSync(folder.at("out", "answers.jsonl"), "utf8").trim().split("\n");
+    const right = answers.map((line) => JSON.parse(line)).filter(({ said, right }) => said.en === right);
+    expect(right.length / answers.length).toBeCloseTo(found.results.en.top1, 12);
   });
 
   it("takes folders' names as labels, and tells results to people", async () => {

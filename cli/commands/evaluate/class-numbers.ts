@@ -1,5 +1,6 @@
 /** Which of the labels each sample is of. */
 import { UsageError } from "../../../compiler/index.ts";
+import type { ImageSource } from "../../../data/index.ts";
 import type { ByLanguage } from "../run/prompts.ts";
 
 /** What a picture or a video is judged by. */
@@ -7,6 +8,7 @@ export interface Labelled {
   readonly name: string;
   readonly className?: string;
   readonly label?: number;
+  readonly image?: ImageSource;
 }
 
 /**

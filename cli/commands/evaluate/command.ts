@@ -1,6 +1,7 @@
 /** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
 import { Command, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
+import { makeFolder } from "../../../runtime/index.ts";
 import { collect, positiveNumber, wholeNumber } from "../../option-values.ts";
 import { runFlags } from "../run/flags.ts";
 import { openModel } from "../run/opened-model.ts";
@@ -22,7 +23,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .description("judge a model on data of your own by a published protocol")
     .usage("--weights <path> --protocol <name> --data <spec> [options]")
     .requiredOption("--protocol <name>", Object.keys(protocols).join(", "))
-    .requiredOption("--data <spec>", "what is judged by, as heddle train takes it; may be repeated", collect, [])
+    .requiredOption("--data <spec>", "what is judged by, as heddle train takes it; may be repeated", specs)
     .option("--images <folder>", "that the pictures of a list or of questions lie in; default its own")
     .option("--labels <names>", "class names: a JSON file, or cat,dog; default the names of folders")
     .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
@@ -34,9 +35,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--prompt <text>", "what captions go on from, or are asked for with; default as the model has it")
     .option("--template <name>", "how turns are written, by name; default the model's first")
     .option("--max-tokens <n>", "the end of an answer at the latest after so many", wholeNumber)
-    .option("--train <spec>", "what is learned from; may be repeated", (value, before?: string[]) =>
-      collect(value, before ?? []),
-    )
+    .option("--train <spec>", "what is learned from; may be repeated", specs)
     .addOption(new Option("--feature <name>", "what is learned from of a picture (tokens)").choices([...featureNames]))
     .option("--c <x>", `weight of losses against weights (${usualC})`, positiveNumber)
     .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
@@ -60,12 +59,16 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
   const protocol = protocolNamed(options.protocol);
   requireTaken(options);
   const named = await openModel(source, options);
+  if (options.out !== undefined) await makeFolder(options.out); // told before anything is computed
   const outcome = await protocol.run(named, options);
   const { weights, data } = options;
   const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
   if (options.out !== undefined) await writeEvaluation(options.out, evaluation);
   process.stdout.write(printEvaluation(evaluation, options.json));
 }
+
+/** Specs that were given so far; undefined where none was, so that a missing one is told. */
+const specs = (value: string, before?: string[]): string[] => collect(value, before ?? []);
 
 /** Options that some protocols take; each has a flag of its name. */
 const ofSome = [...new Set(Object.values(protocols).flatMap(({ takes }) => takes))];

@@ -1,6 +1,6 @@
 /** What an evaluation prints and writes: for programs as JSON, for people as a table and as a page. */
 import { join } from "node:path";
-import { escapeControls, makeFolder, type Section, sectionsPage, writeFileAtomically } from "../../../runtime/index.ts";
+import { escapeControls, type Section, sectionsPage, writeFileAtomically } from "../../../runtime/index.ts";
 import { digits, json, table } from "../../output.ts";
 import { reasons } from "../data.ts";
 import type { EvaluateOptions, Outcome, Results } from "./options.ts";
@@ -31,9 +31,8 @@ export function printEvaluation(evaluation: Evaluation, asJson: boolean): string
   return escapeControls(`${parts.filter((part) => part !== "").join("\n")}\n`);
 }
 
-/** Writes evaluation.json, report.html and, where there are some, answers.jsonl into a folder that may be there. */
+/** Writes evaluation.json, report.html and, where there are some, answers.jsonl into a folder. */
 export async function writeEvaluation(folder: string, evaluation: Evaluation): Promise<void> {
-  await makeFolder(folder);
   await writeFileAtomically(join(folder, "evaluation.json"), `${json(forPrograms(evaluation))}\n`);
   await writeFileAtomically(join(folder, "report.html"), pageOf(evaluation));
   const { answers } = evaluation;

@@ -2,6 +2,7 @@
  * Zero-shot classification: a picture's class is the one whose texts are nearest, in each language by itself. Radford et al.
  * 2021, arXiv:2103.00020, section 3.1; prompts are averaged as CLIP-Benchmark does it.
  */
+import { basename } from "node:path";
 import { selectOutputs, UsageError } from "../../../compiler/index.ts";
 import { type Embeddings, type TopClasses, topClasses } from "../../../data/index.ts";
 import { classLogits } from "../../../runtime/index.ts";
@@ -13,6 +14,7 @@ import { type Album, albumOf, lookingOf } from "../run/pictures.ts";
 import { type ByLanguage, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
+import { answerCards } from "./asking.ts";
 import { classNumbers, type Labelled } from "./class-numbers.ts";
 import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
 import { readSamples } from "./samples.ts";
@@ -55,23 +57,47 @@ export async function judgeClasses<S extends Labelled>(
   const { samples, skipped } = await read(album);
   const labels = given ?? folderNames(samples);
   const numbers = classNumbers(samples, labels);
-  const results = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
+  const { found, said } = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
     const { data, width } = await embed(samples, model, album);
     const found: Record<string, TopClasses> = {};
+    const said: Record<string, string>[] = samples.map(() => ({}));
     for (const [language, names] of Object.entries(labels)) {
       const classes = classPrompts({ [language]: names }, templates);
       const name = language === "" ? "all" : language;
       say(`${name}: ${names.length} classes, ${classes.prompts.length} prompts`);
       const vectors = await embedClasses(model, graph, classes, mode, tokenizer, options);
       const count = topClasses(names.length);
-      for (const [row, label] of numbers.entries())
-        count.add(classLogits(data.subarray(row * width, (row + 1) * width), vectors, 1), label);
+      for (const [row, label] of numbers.entries()) {
+        const scores = classLogits(data.subarray(row * width, (row + 1) * width), vectors, 1);
+        count.add(scores, label);
+        said[row]![name] = names[scores.indexOf(Math.max(...scores))]!;
+      }
       found[name] = count.measures();
     }
-    return found;
+    return { found, said };
   });
+  const [language, names] = Object.entries(labels)[0]!;
+  const answers = samples.map(({ name, image }, row) => ({
+    ...{ name, said: said[row]!, right: names[numbers[row]!]! },
+    ...(image !== undefined && { image }),
+  }));
   const texts = Object.values(templates).flat().length;
-  return { samples: samples.length, results, asked: { templates: texts }, skipped };
+  return {
+    samples: samples.length,
+    results: found,
+    asked: { templates: texts },
+    skipped,
+    answers: answers.map(({ name, said, right }) => ({ name, said, right })),
+    ...(options.out !== undefined && {
+      sections: await answerCards(
+        answers.map(({ name, image, said, right }) => ({
+          question: { name, text: basename(name), answers: [right], ...(image !== undefined && { image }) },
+          said: said[language || "all"]!,
+        })),
+        ({ said, question }) => said === question.answers[0],
+      ),
+    }),
+  };
 }
 
 /** Folders' names are their classes' where no others are given. */
