@@ -274,6 +274,17 @@ describe("retrieval", () => {
   });
 });
 
+it("retrieval asks once for captions that two pictures share", async () => {
+  mkdirSync(folder.at("shared"));
+  for (const [i, name] of ["a.png", "a.jpg", "b.png"].entries())
+    await sharp(pictures[i]!.path).toFile(folder.at("shared", name));
+  writeFileSync(folder.at("shared", "a.txt"), "a cat\nthe cat");
+  writeFileSync(folder.at("shared", "b.txt"), "a fox");
+  const ended = await evaluate("retrieval", folder.at("shared"), "--json");
+  expect(ended.err).toContain("und: 3 pictures, 3 texts");
+  expect(JSON.parse(ended.out).results.und.textToImage.r5).toBe(1);
+});
+
 describe("questions", () => {
   const ask = (protocol: string, data: string, ...args: string[]) =>
     heddle(

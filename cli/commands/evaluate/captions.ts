@@ -18,7 +18,7 @@ export const captions: Protocol = {
   run: evaluateCaptions,
 };
 
-/** What a model that chats is asked for. Liu et al. 2023, arXiv:2310.03744, table 11. */
+/** What a model that chats is asked for. Liu et al. 2023, arXiv:2310.03744. */
 const chatPrompt = "Provide a one-sentence caption for the provided image.";
 
 async function evaluateCaptions(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {

@@ -18,7 +18,7 @@ import { readSamples } from "./samples.ts";
 /** What CLIP's linear probe takes. Radford et al. 2021, arXiv:2103.00020, appendix A.3; its published example. */
 export const usualC = 0.316;
 
-/** Wu et al. 2018, arXiv:1805.01978, section 3.4; k as Caron et al. 2021, arXiv:2104.14294, section 4.1, report. */
+/** Wu et al. 2018, arXiv:1805.01978, section 3.4; k as DINO reports, Caron et al. 2021, arXiv:2104.14294. */
 export const usualNeighbours = { k: 20, temperature: 0.07 } as const;
 
 interface Learned {

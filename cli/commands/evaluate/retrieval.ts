@@ -70,10 +70,15 @@ function bothWays(texts: Embeddings, own: readonly Caption[], images: Embeddings
 function pairsOf(samples: readonly RawSample[], language: string | undefined): Pairs {
   const pictures = new Map(samples.map((sample) => [imageName(sample.image!), sample]));
   const captions = new Map<string, Caption[]>();
-  for (const { texts, group } of samples)
+  const firstOf = new Map(samples.toReversed().map((sample) => [sample.group, imageName(sample.image!)]));
+  // Pictures that share a caption file have the same captions, which are asked for once.
+  for (const { texts, group } of samples.filter((sample) => firstOf.get(sample.group) === imageName(sample.image!)))
     for (const [spoken, own] of Object.entries(texts!))
       if (language === undefined || spoken === language)
-        captions.set(spoken, [...(captions.get(spoken) ?? []), ...own.map((text) => ({ text, group }))]);
+        captions
+          .set(spoken, captions.get(spoken) ?? [])
+          .get(spoken)!
+          .push(...own.map((text) => ({ text, group })));
   if (captions.size > 0) return { pictures: [...pictures.values()], captions };
   throw new UsageError(
     `no caption is in "${language}"; there are some in ${[...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))].join(", ")}`,
