@@ -1,8 +1,14 @@
 /** Models that come with heddle, by the names the command line knows. */
 import type { Model } from "../dsl/index.ts";
+import { clipFamily } from "./clip/index.ts";
+import { evaFamily } from "./eva/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
+import { viclipFamily } from "./viclip/index.ts";
 
+export * from "./clip/index.ts";
+export * from "./eva/index.ts";
 export * from "./internvl/index.ts";
+export * from "./viclip/index.ts";
 
 /** Every bundled model. */
-export const bundledModels: readonly Model[] = internvlFamily;
+export const bundledModels: readonly Model[] = [...internvlFamily, ...clipFamily, ...evaFamily, ...viclipFamily];

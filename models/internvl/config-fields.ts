@@ -15,8 +15,8 @@ export type Field = "read" | "none" | { readonly only: readonly unknown[] } | { 
 export type Fields = Readonly<Record<string, Field>>;
 
 export const only = (...values: readonly unknown[]): Field => ({ only: values });
-const trained = (...values: readonly unknown[]): Field => ({ trained: values });
-const all = (field: Field, names: string): Fields =>
+export const trained = (...values: readonly unknown[]): Field => ({ trained: values });
+export const all = (field: Field, names: string): Fields =>
   Object.fromEntries(
     names
       .trim()
@@ -25,7 +25,7 @@ const all = (field: Field, names: string): Fields =>
   );
 
 /** Of every config of transformers: who made it, what generation and task heads begin with. */
-const bookkeeping: Fields = {
+export const bookkeeping: Fields = {
   ...all("read", "model_type"),
   ...all(
     "none",
