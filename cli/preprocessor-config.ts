@@ -39,7 +39,7 @@ export async function checkpointPreprocessing(
     path,
     mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
     std,
-    geometry: { ...geometryOf(json, size, wrong), interpolation: filterOf(json, wrong) },
+    geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
   };
 }
 
@@ -106,7 +106,9 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
   const short = resized.short ?? resized.square ?? cropped;
   if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
   if (short < cropped) throw wrong("size", `and a square of ${cropped} pixels cannot be cut out of it`);
-  return { fit: "crop", short: Math.round((short / cropped) * size) }; // in proportion at another size of one's own
+  const isStretched = resized.square !== undefined && typeof json.size !== "number";
+  // In proportion at another size of one's own.
+  return { fit: "crop", short: Math.round((short / cropped) * size), ...(isStretched && { stretched: true }) };
 }
 
 /**

@@ -76,12 +76,20 @@ export interface ClassesStage {
   /** Published steps of warm-up; default none. */
   readonly warmup?: number;
   readonly optimizer: (course: Course) => Optimizer;
+  /** What is learned, by path pattern; default everything. */
+  readonly trainable?: readonly string[];
+  readonly startsFrom?: string;
 }
 
-/** Mean cross-entropy of labelled pictures: folders of classes, as ImageNet has them. */
+/** Mean cross-entropy of labelled pictures: folders of classes, as ImageNet has them. `prepare` makes the stage's configuration. */
 export const classesStage =
-  <C extends PictureConfig>(scoring: Scoring<C>, of: ClassesStage): StageRecipe<C> =>
-  (config, given) => {
+  <C extends PictureConfig>(
+    scoring: Scoring<C>,
+    of: ClassesStage,
+    prepare: (config: C) => C = (config) => config,
+  ): StageRecipe<C> =>
+  (usual, given) => {
+    const config = prepare(usual);
     const { crop, flip, smoothing, ...s } = settled(of.published, given);
     const { warmup, notes } = scaledWarmUp(of.warmup ?? 0, of.published.steps, s.steps);
     return {
@@ -90,9 +98,10 @@ export const classesStage =
       notes: of.warmup === undefined ? [] : notes,
       settings: { crop, flip, smoothing },
       rules: { crop: partOf, flip: probability, smoothing: share },
-      startsFrom: ["nothing"],
+      startsFrom: [of.startsFrom ?? "nothing"],
       stage: defineStage({
         name: "classes",
+        ...(of.trainable && { trainable: of.trainable }),
         loss: (p) => {
           const updates: StateUpdate[] = [];
           const scores = scoring(p, pixelsInput(config), config, updates);

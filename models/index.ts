@@ -2,9 +2,11 @@
 import type { Model } from "../dsl/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
 import { resnetFamily } from "./resnet/index.ts";
+import { vitFamily } from "./vit/index.ts";
 
 export * from "./internvl/index.ts";
 export * from "./resnet/index.ts";
+export * from "./vit/index.ts";
 
 /** Every bundled model. */
-export const bundledModels: readonly Model[] = [...internvlFamily, ...resnetFamily];
+export const bundledModels: readonly Model[] = [...internvlFamily, ...resnetFamily, ...vitFamily];

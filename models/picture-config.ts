@@ -31,7 +31,7 @@ interface PictureCodec<C> {
 }
 
 /** Settings that do not tell one profile from another. */
-const incidental = ["image", "classes"];
+const incidental = ["image", "classes", "positions", "epsilon", "dropPath", "layerScale"];
 
 /** One of several profiles that share a "model_type": each is found by its sizes. */
 export function pictureCodec<C extends { readonly [key: string]: unknown }>(

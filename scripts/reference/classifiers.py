@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from fixture import gradient_digests, write
 
@@ -35,8 +37,28 @@ def statistics(model):
     return {n: b.clone() for n, b in model.named_buffers() if n.endswith(("running_mean", "running_var"))}
 
 
-def parity(name, model, scores, facts, rows=3):
-    """Scores of a batch, then a training step of mean cross-entropy: loss, gradients, running statistics. In float64."""
+def hub_names(model):
+    """Names in files by names in memory, which differ in transformers: tensors are told by their values."""
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        stored = load_file(Path(folder) / "model.safetensors")
+    known = {t.numpy().tobytes(): n for n, t in stored.items()}
+    return {n: known[p.detach().numpy().tobytes()] for n, p in model.named_parameters()}
+
+
+class Renamed:
+    """A module's parameters under the names that they have in files; what has none there, and no gradient, is left out."""
+
+    def __init__(self, model, names):
+        self.model, self.names = model, names
+
+    def named_parameters(self):
+        used = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
+        return [(self.names[n] if self.names else n, p) for n, p in used]
+
+
+def parity(name, model, scores, facts, rows=3, names=None, smoothing=0):
+    """Scores of a batch, then a training step of mean cross-entropy (`smoothing` of labels): loss, gradients, running statistics. In float64."""
     model.double().eval()
     generator = torch.Generator().manual_seed(7)
     pixels = torch.randn(rows, 3, facts["image"], facts["image"], generator=generator).half().double()
@@ -44,13 +66,13 @@ def parity(name, model, scores, facts, rows=3):
     before = statistics(model)
     expected = {"scores": scores(pixels)}
     model.train()
-    loss = torch.nn.functional.cross_entropy(scores(pixels), label)
+    loss = torch.nn.functional.cross_entropy(scores(pixels), label, label_smoothing=smoothing)
     loss.backward()
     inputs = {"pixels": pixels, "label": label}
     inputs |= {f"before/{n}": b for n, b in before.items()}
     expected |= {f"after/{n}": b for n, b in statistics(model).items()}
-    facts = {"config": facts, "loss": loss.item(), "gradients": gradient_digests(model)}
-    write(name, model, inputs, expected, facts)
+    facts = {"config": facts, "smoothing": smoothing, "loss": loss.item(), "gradients": gradient_digests(Renamed(model, names))}
+    write(name, Renamed(model, names), inputs, expected, facts)
 
 
 def picture(path):

@@ -1,7 +1,6 @@
 /** `heddle run ... features`: what a model sees, as maps [row, column, width] after any of its blocks. */
 import { basename, extname, join } from "node:path";
 import { type Graph, type HostTensor, type SizedAxis, selectOutputs, UsageError } from "../../../compiler/index.ts";
-import type { FeaturesMode } from "../../../dsl/index.ts";
 import {
   graphForRows,
   makeFolder,
@@ -37,6 +36,7 @@ type MapShape = readonly [number, number, number];
 export async function featuresCommand(source: string, options: FeaturesOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "features");
+  const before = typeof mode.before === "function" ? mode.before(named.config!) : mode.before;
   const whole = graphOf(named, mode.graph);
   const blocks = chosenBlocks(options.blocks, whole);
   requirePictures(options.image);
@@ -60,7 +60,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        shape = await writeMaps(result, mode, files, { model: source, fit });
+        shape = await writeMaps(result, before, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
@@ -110,14 +110,14 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
 /** Writes `block.N` [row, column, width] and `block.N.class` [width] of each picture of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
-  mode: FeaturesMode,
+  before: number | undefined,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<MapShape> {
   let shape: MapShape = [0, 0, 0];
   for (let row = 0; row < count; row++) {
     const tensors = Object.entries(outputs).flatMap(([name, states]) => {
-      const parts = maps(name, rowOf(states, row, rows), mode);
+      const parts = maps(name, rowOf(states, row, rows), before);
       shape = parts[0]!.shape as MapShape;
       return parts;
     });
@@ -133,7 +133,7 @@ function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): Ho
 }
 
 /** Rows and columns as they are, or tokens of which the first are no places, and the others a square row by row. */
-function maps(name: string, states: HostTensor, { before = 0 }: FeaturesMode) {
+function maps(name: string, states: HostTensor, before = 0) {
   const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({
     name: `${name}${suffix}`,
