@@ -3,10 +3,12 @@ import type { Model } from "../dsl/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
 import { resnetFamily } from "./resnet/index.ts";
 import { vitFamily } from "./vit/index.ts";
+import { vit22bFamily } from "./vit-22b/index.ts";
 
 export * from "./internvl/index.ts";
 export * from "./resnet/index.ts";
 export * from "./vit/index.ts";
+export * from "./vit-22b/index.ts";
 
 /** Every bundled model. */
-export const bundledModels: readonly Model[] = [...internvlFamily, ...resnetFamily, ...vitFamily];
+export const bundledModels: readonly Model[] = [...internvlFamily, ...resnetFamily, ...vitFamily, ...vit22bFamily];
