@@ -1,14 +1,22 @@
 /** Models that come with heddle, by the names the command line knows. */
 import type { Model } from "../dsl/index.ts";
+import { alexnetFamily } from "./alexnet/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
 import { resnetFamily } from "./resnet/index.ts";
 import { vitFamily } from "./vit/index.ts";
 import { vit22bFamily } from "./vit-22b/index.ts";
 
+export * from "./alexnet/index.ts";
 export * from "./internvl/index.ts";
 export * from "./resnet/index.ts";
 export * from "./vit/index.ts";
 export * from "./vit-22b/index.ts";
 
 /** Every bundled model. */
-export const bundledModels: readonly Model[] = [...internvlFamily, ...resnetFamily, ...vitFamily, ...vit22bFamily];
+export const bundledModels: readonly Model[] = [
+  ...internvlFamily,
+  ...resnetFamily,
+  ...vitFamily,
+  ...vit22bFamily,
+  ...alexnetFamily,
+];

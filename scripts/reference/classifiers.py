@@ -68,7 +68,7 @@ def parity(name, model, scores, facts, rows=3, names=None, smoothing=0):
     model.train()
     loss = torch.nn.functional.cross_entropy(scores(pixels), label, label_smoothing=smoothing)
     loss.backward()
-    inputs = {"pixels": pixels, "label": label}
+    inputs = {"pixels": pixels.half(), "label": label}  # which they were drawn as
     inputs |= {f"before/{n}": b for n, b in before.items()}
     expected |= {f"after/{n}": b for n, b in statistics(model).items()}
     facts = {"config": facts, "smoothing": smoothing, "loss": loss.item(), "gradients": gradient_digests(Renamed(model, names))}

@@ -34,7 +34,8 @@ export interface Fixture<Facts> {
 export async function loadFixture<Facts>(name: string): Promise<Fixture<Facts>> {
   await using reader = await openSafetensors(join(folder, `${name}.safetensors`));
   const tensors = new Map<string, HostTensor>();
-  for (const key of reader.tensors.keys()) tensors.set(key, await reader.readTensor(key));
+  for (const [key, { dtype }] of reader.tensors)
+    tensors.set(key, await reader.readTensor(key, dtype === "F16" ? { dtype: "f32" } : {}));
   return { facts: JSON.parse(reader.metadata.get("facts")!) as Facts, tensors };
 }
 
