@@ -45,7 +45,7 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     say(
       `${name} says no layout of published checkpoints: the tensors keep heddle's names and shapes\n  hint: its record takes one as checkpoints: { layouts }`,
     );
-  const written = await withClassNames(configOf(source, model, config), from);
+  const written = await withClassNames(model, configOf(source, model, config), from);
   if (!written) say(`${name} is a graph without settings: no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed);
   try {
@@ -66,12 +66,17 @@ function configOf(source: string, model: Model | undefined, config: Config | und
   return model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
 }
 
-/** The names that the weights' own config.json has for as many classes. */
-async function withClassNames(made: JsonRecord | undefined, from: string | undefined): Promise<JsonRecord | undefined> {
-  if (!made?.id2label || from === undefined) return made;
+/** With the names of classes that the weights' own config.json has, where it is of as many. */
+async function withClassNames(
+  model: Model | undefined,
+  made: JsonRecord | undefined,
+  from: string | undefined,
+): Promise<JsonRecord | undefined> {
+  if (!made || !model?.modes?.classify || from === undefined) return made;
   const { id2label, label2id } = (await configJson(folderOf(from))) ?? {};
   const count = (names: unknown) => Object.keys(Object(names)).length;
-  return count(id2label) === count(made.id2label) ? { ...made, id2label, label2id } : made;
+  if (count(id2label) === 0 || (made.id2label && count(made.id2label) !== count(id2label))) return made;
+  return { ...made, id2label, ...(label2id !== undefined && { label2id }) };
 }
 
 /** What the model's record says of pictures, for one that takes them. */

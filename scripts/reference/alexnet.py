@@ -35,7 +35,7 @@ def checkpoint():
     pixels = ImageClassification(crop_size=63, resize_size=72)(picture(folder / "picture.png"))[None]
     logits = model(pixels)[0]
     save_file(model.state_dict(), folder / "model.safetensors")
-    sizes = {"image": 63, "widths": json.dumps(widths), "hidden": hidden, "dropout": 0.5, "classes": 4}
+    sizes = {"image": 63, "widths": json.dumps(widths, separators=(",", ":")), "hidden": hidden, "dropout": 0.5, "classes": 4}
     config = {"heddle_model": "alexnet", **sizes, **classes("ant", "bee", "cow", "dog")}
     (folder / "config.json").write_text(json.dumps(config) + "\n")
     facts = {"logits": [float(f"{v:.8g}") for v in logits.tolist()]}
