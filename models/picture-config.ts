@@ -1,5 +1,5 @@
 /** What every `config.json` of a model for classes of pictures says alike. */
-import type { ConfigCodec, JsonRecord, SizedByTensors } from "../dsl/index.ts";
+import type { ConfigCodec, FitTensor, JsonRecord, SizedByTensors } from "../dsl/index.ts";
 import { type Fields, fieldNotes, type PublishedConfig } from "./config-fields.ts";
 
 /** How many classes there are: those that have names, else `num_labels`; 2 where neither is there, as in transformers. */
@@ -60,3 +60,22 @@ export function classesOfTensors<C extends { readonly classes: number }>(
   if (stored === undefined || stored === config.classes) return undefined;
   return { config: { ...config, classes: stored } as never, note: `classes: ${stored}, as the weights have` };
 }
+
+/**
+ * What goes on from weights of other classes begins with a head of zeros, as ViT is fine-tuned: Dosovitskiy et al. 2021, section
+ * 3.2. `heads` are the paths of the heads' scopes; `others` fits what is no head.
+ */
+export const fitHeads =
+  (heads: readonly string[], others: FitTensor = () => undefined): FitTensor =>
+  (parameter, stored, expected) => {
+    const scope = parameter.replace(/\.(weight|bias)$/, "");
+    if (!heads.includes(scope)) return others(parameter, stored, expected);
+    const [had, ...from] = stored;
+    const [has, ...to] = expected;
+    if (from.join() !== to.join()) return undefined;
+    const size = expected.reduce((n, length) => n * length, 1);
+    return {
+      note: `begins with zeros: the weights tell ${had} classes apart, not ${has}`,
+      apply: () => new Float32Array(size),
+    };
+  };

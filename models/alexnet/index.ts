@@ -16,7 +16,7 @@ import {
   whole,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, listed, pixelsInput } from "../classification.ts";
-import { classesOfTensors } from "../picture-config.ts";
+import { classesOfTensors, fitHeads } from "../picture-config.ts";
 import { type AlexnetConfig, alexnetMaps, alexnetScores } from "./alexnet.ts";
 
 export * from "./alexnet.ts";
@@ -72,6 +72,7 @@ export const alexnetFamily: readonly Model[] = [
       stages: { classes },
       checkpoints: {
         layouts: [torchvisionRules],
+        fit: fitHeads(["classifier.6"]),
         sizedByTensors: (c, shapeOf) => classesOfTensors(c, shapeOf, ["classifier.6.weight"]),
       },
       build: (p, c) => ({ scores: alexnetScores(p, pixelsInput(c), c) }),

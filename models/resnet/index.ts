@@ -14,7 +14,7 @@ import {
   word,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, listed, pixelsInput } from "../classification.ts";
-import { classesOfTensors, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
 import { readResnetConfig, resnetFields, resnetWhat, writeResnetConfig } from "./config.ts";
 import { type ResnetConfig, resnetMaps, resnetScores } from "./resnet.ts";
 import { torchvisionRules, transformersRules } from "./weights.ts";
@@ -77,6 +77,7 @@ function resnet(layers: number, block: keyof typeof widths, depths: readonly num
           ...{ type: "resnet", profile: config, any, fields: resnetFields, what: resnetWhat },
           ...{ read: readResnetConfig, write: writeResnetConfig },
         }),
+        fit: fitHeads(["fc"]),
         sizedByTensors: (c, shapeOf) => classesOfTensors(c, shapeOf, ["classifier.1.weight", "fc.weight"]),
       },
       build: (p, c) => ({ scores: resnetScores(p, pixelsInput(c), c) }),

@@ -17,7 +17,7 @@ import {
   word,
 } from "../../dsl/index.ts";
 import { classesStage, imagenetPictures, listed, pixelsInput } from "../classification.ts";
-import { classesOfTensors } from "../picture-config.ts";
+import { classesOfTensors, fitHeads } from "../picture-config.ts";
 import { type Vit22bConfig, vit22bScores, vit22bStates, vit22bVector } from "./vit-22b.ts";
 
 export * from "./vit-22b.ts";
@@ -97,6 +97,7 @@ export const vit22bFamily: readonly Model[] = [
       stages: { classes },
       checkpoints: {
         layouts: [layout],
+        fit: fitHeads(["head"]),
         sizedByTensors: (c, shapeOf) => classesOfTensors(c, shapeOf, ["head.weight"]),
       },
       build: (p, c): Readonly<Record<string, AnyTensor>> =>

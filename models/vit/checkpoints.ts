@@ -1,7 +1,7 @@
 /** How checkpoints of ViTs fit: their layouts, their config.json, positions of another grid, heads of other classes. */
 import type { Config, FitTensor, ModelCheckpoints, SizedByTensors, TensorRule } from "../../dsl/index.ts";
 import { resizedPositions } from "../internvl/positions.ts";
-import { classesOfTensors, pictureCodec } from "../picture-config.ts";
+import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
 import { fieldsOf, readVitConfig, type VitType, whatOf, writeVitConfig } from "./config.ts";
 import { placed, resampling, type VitConfig } from "./vit.ts";
 import { dinov2Rules, timmRules, transformersDinov2Rules, transformersRules } from "./weights.ts";
@@ -69,7 +69,7 @@ export const vitCheckpoints = (
 ): ModelCheckpoints<VitConfig & Config> => ({
   layouts: layoutsOf(type),
   parts: [`${type}.`],
-  fit: fitPositions(config),
+  fit: fitHeads(["head", "head_dist"], fitPositions(config)),
   sizedByTensors: sizedByTensors(type),
   config: pictureCodec({
     ...{ type, profile: config, any, fields: fieldsOf(type), what: whatOf(type) },

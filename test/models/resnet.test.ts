@@ -36,13 +36,14 @@ describe("the stage classes", () => {
   const folder = scratch("resnet-classes");
   afterAll(() => folder.remove());
 
-  test("goes on from a checkpoint, and keeps running statistics that classifying reads", async () => {
+  test("goes on from a checkpoint of other classes, and keeps running statistics that classifying reads", async () => {
     await colourData(folder);
     const settings = ["image=24", "batch=3", "steps=2", "workers=0", "classes=3"].flatMap((s) => ["--set", s]);
     const at = ["--device", "cpu", "--runs", folder.at("runs"), "--data", folder.at("classes")];
-    const ended = await heddle("train", "resnet-50", "--stage", "classes", ...at, ...settings, "--set", "widths=[8,12]",
-      "--set", "depths=[1,1]", "--set", "stem=4"); // biome-ignore format: one command
+    const from = ["--from", published("resnet")];
+    const ended = await heddle("train", "resnet-50", "--stage", "classes", ...from, ...at, ...settings);
     expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    expect(ended.err).toContain("begins with zeros: the weights tell 4 classes apart, not 3");
     const run = folder.at("runs", "resnet-50-classes");
     await using weights = await openSafetensors(run);
     const means = await weights.readTensor("layer1.0.bn2.running_mean");
