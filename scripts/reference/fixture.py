@@ -63,16 +63,16 @@ def gradient_digests(module):
     return {name: digest(p.grad) for name, p in module.named_parameters() if p.grad is not None}
 
 
-def write(name, module, inputs, expected, facts):
+def write(name, module, inputs, expected, facts, stored=torch.float32):
     """
     `facts` is JSON: configuration, losses, digests. Tensors keep f32 or i32, and f16 where that is what they are given as;
     expectations are told in f32.
     """
-    tensors = {f"weights/{n}": p.detach().float().contiguous().clone() for n, p in module.named_parameters()}
+    tensors = {f"weights/{n}": p.detach().to(stored).contiguous().clone() for n, p in module.named_parameters()}
     for kind, group in (("inputs", inputs), ("expected", expected)):
         for n, t in group.items():
-            stored = t.detach() if t.dtype == torch.float16 else t.detach().float() if t.is_floating_point() else t.int()
-            tensors[f"{kind}/{n}"] = stored.contiguous().clone()
+            kept = t.detach() if t.dtype == torch.float16 else t.detach().float() if t.is_floating_point() else t.int()
+            tensors[f"{kind}/{n}"] = kept.contiguous().clone()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     save_file(tensors, path, metadata={"facts": json.dumps(facts)})
