@@ -61,7 +61,7 @@ export type PublishedClasses = {
   readonly crop: number;
   readonly flip: number;
   /** What part of a target is spread over all classes. Szegedy et al. 2016, arXiv:1512.00567, section 7. */
-  readonly smoothing: number;
+  readonly labelSmoothing: number;
 };
 
 /** What a schedule is made of; the warm-up is as large a part of the steps as was published. */
@@ -90,14 +90,14 @@ export const classesStage =
   ): StageRecipe<C> =>
   (usual, given) => {
     const config = prepare(usual);
-    const { crop, flip, smoothing, ...s } = settled(of.published, given);
+    const { crop, flip, labelSmoothing, ...s } = settled(of.published, given);
     const { warmup, notes } = scaledWarmUp(of.warmup ?? 0, of.published.steps, s.steps);
     return {
       config,
       ...s,
       notes: of.warmup === undefined ? [] : notes,
-      settings: { crop, flip, smoothing },
-      rules: { crop: partOf, flip: probability, smoothing: share },
+      settings: { crop, flip, labelSmoothing },
+      rules: { crop: partOf, flip: probability, labelSmoothing: share },
       startsFrom: [of.startsFrom ?? "nothing"],
       stage: defineStage({
         name: "classes",
@@ -105,7 +105,7 @@ export const classesStage =
         loss: (p) => {
           const updates: StateUpdate[] = [];
           const scores = scoring(p, pixelsInput(config), config, updates);
-          return { loss: classesLoss(scores, smoothing), updates };
+          return { loss: classesLoss(scores, labelSmoothing), updates };
         },
         optimizer: of.optimizer({ ...s, warmup }),
       }),

@@ -50,7 +50,7 @@ const epoch = Math.ceil(imagenetPictures / 128);
 
 /** 90 epochs of 128 pictures by SGD with momentum, a tenth of the rate three times. Krizhevsky et al. 2012, section 5. */
 const classes = classesStage<AlexnetConfig>(alexnetScores, {
-  published: { steps: 90 * epoch, batch: 128, rate: 0.01, crop: 0.08, flip: 0.5, smoothing: 0 },
+  published: { steps: 90 * epoch, batch: 128, rate: 0.01, crop: 0.08, flip: 0.5, labelSmoothing: 0 },
   optimizer: ({ rate, steps }) => ({
     rule: sgd({ momentum: 0.9 }),
     rate: steppedRate({ rate, after: [1, 2, 3].map((part) => Math.max(1, Math.round((part * steps) / 4))) }),

@@ -38,7 +38,7 @@ const epoch = Math.ceil(imagenetPictures / 256);
  * rate fall where the error stays, with the epochs of torchvision's training script. Norms and biases decay too.
  */
 const classes = classesStage<ResnetConfig>(resnetScores, {
-  published: { steps: 90 * epoch, batch: 256, rate: 0.1, crop: 0.08, flip: 0.5, smoothing: 0 },
+  published: { steps: 90 * epoch, batch: 256, rate: 0.1, crop: 0.08, flip: 0.5, labelSmoothing: 0 },
   optimizer: ({ rate, steps }) => ({
     rule: sgd({ momentum: 0.9 }),
     rate: steppedRate({ rate, after: [1, 2].map((third) => Math.max(1, Math.round((third * steps) / 3))) }),

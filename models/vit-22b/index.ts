@@ -71,7 +71,7 @@ const classes = classesStage<Vit22bConfig>(
   {
     published: {
       ...{ steps: 10 * Math.ceil(imagenetPictures / 1024), batch: 1024, rate: 0.1 },
-      ...{ crop: 0.5, flip: 0.5, smoothing: 0 },
+      ...{ crop: 0.5, flip: 0.5, labelSmoothing: 0 },
     },
     startsFrom: "a pre-trained ViT-22B",
     trainable: ["head.**"],

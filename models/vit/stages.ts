@@ -10,7 +10,7 @@ const epochs = (count: number, batch: number): number => count * Math.ceil(image
  * al. 2021, appendix B.1.1 and table 4, with the third of its four rates.
  */
 const fineTuning: ClassesStage = {
-  published: { steps: 20_000, batch: 512, rate: 0.03, crop: 0.05, flip: 0.5, smoothing: 0 },
+  published: { steps: 20_000, batch: 512, rate: 0.03, crop: 0.05, flip: 0.5, labelSmoothing: 0 },
   warmup: 500,
   startsFrom: "a pre-trained ViT",
   optimizer: ({ rate, steps, warmup }) => ({
@@ -23,7 +23,7 @@ const fineTuning: ClassesStage = {
 
 /** DeiT: 300 epochs of AdamW from nothing, 5 of them warm-up. Touvron et al. 2021, arXiv:2012.12877, table 9. */
 const fromNothing: ClassesStage = {
-  published: { steps: epochs(300, 1024), batch: 1024, rate: 1e-3, crop: 0.08, flip: 0.5, smoothing: 0.1 },
+  published: { steps: epochs(300, 1024), batch: 1024, rate: 1e-3, crop: 0.08, flip: 0.5, labelSmoothing: 0.1 },
   warmup: epochs(5, 1024),
   optimizer: ({ rate, steps, warmup }) => ({
     rate: cosine({ peak: rate, steps, warmup, floor: 1e-5 }),
@@ -36,7 +36,7 @@ const fromNothing: ClassesStage = {
  * the released script; of the rates that it tries, one in their middle.
  */
 const probe: ClassesStage = {
-  published: { steps: 12_500, batch: 1024, rate: 0.02, crop: 0.08, flip: 0.5, smoothing: 0 },
+  published: { steps: 12_500, batch: 1024, rate: 0.02, crop: 0.08, flip: 0.5, labelSmoothing: 0 },
   startsFrom: "a pre-trained DINOv2",
   trainable: ["head.**"],
   optimizer: ({ rate, steps }) => ({

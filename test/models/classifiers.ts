@@ -85,7 +85,9 @@ export function parityTests(cases: readonly ClassifierCase[]): void {
 
     test("has the same step", async () => {
       const fixture = withStatistics(await loadFixture<Facts>(name));
-      const { stage } = model.stages!.classes!(configured(fixture.facts), { smoothing: fixture.facts.smoothing });
+      const { stage } = model.stages!.classes!(configured(fixture.facts), {
+        labelSmoothing: fixture.facts.smoothing,
+      });
       const { loss, updates = [] } = stage.loss(rootParams({ training: true })) as {
         loss: Node;
         updates?: readonly { name: string; next: Node }[];
