@@ -1,8 +1,10 @@
 /** Models that come with heddle, by the names the command line knows. */
 import type { Model } from "../dsl/index.ts";
+import { gpt2Family } from "./gpt2/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
 
+export * from "./gpt2/index.ts";
 export * from "./internvl/index.ts";
 
 /** Every bundled model. */
-export const bundledModels: readonly Model[] = internvlFamily;
+export const bundledModels: readonly Model[] = [...internvlFamily, ...gpt2Family];

@@ -19,6 +19,7 @@ import {
   internlm7b,
   internvit6b,
   internvlCConfig,
+  internvlFamily,
   internvlGConfig,
   isText,
   layerwiseRate,
@@ -222,7 +223,7 @@ describe("multiply-accumulates as the paper counts them", () => {
   });
 
   // UperNet resizes its maps, which the paper's way of counting leaves out.
-  test.each(bundledModels.map((m) => m.name).filter((n) => n !== "internvit-6b-upernet"))(
+  test.each(internvlFamily.map((m) => m.name).filter((n) => n !== "internvit-6b-upernet"))(
     "differ from the exact ones by attention and biases alone: %s",
     (name) => {
       const model = find(name);
