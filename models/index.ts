@@ -2,9 +2,11 @@
 import type { Model } from "../dsl/index.ts";
 import { gpt2Family } from "./gpt2/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
+import { llavaFamily } from "./llava/index.ts";
 
 export * from "./gpt2/index.ts";
 export * from "./internvl/index.ts";
+export * from "./llava/index.ts";
 
 /** Every bundled model. */
-export const bundledModels: readonly Model[] = [...internvlFamily, ...gpt2Family];
+export const bundledModels: readonly Model[] = [...internvlFamily, ...gpt2Family, ...llavaFamily];
