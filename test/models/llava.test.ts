@@ -210,7 +210,7 @@ describe("LLaVA-1.5", () => {
       await colourData(data);
       const sets = ["workers=0", "batch=2", "steps=2", "length=48", `images=${data.at("photos")}`];
       await done(
-        ...["train", folder, "--stage", "pretrain", "finetune", "--from", folder, "--tokenizer", "bytes"],
+        ...["train", folder, "--stage", "pretrain,finetune", "--from", folder, "--tokenizer", "bytes"],
         ...["--device", "cpu", "--runs", data.at("runs"), "--data", data.at("talks.json")],
         ...[...sets, "template=bare"].flatMap((s) => ["--set", s]),
       );
