@@ -29,7 +29,6 @@ import {
   normal,
   type OneLoss,
   type Params,
-  residual,
   slice,
   sum,
   symbol,
@@ -91,6 +90,37 @@ function attend(p: Params, x: Tokens, a: Gpt2Axes, c: Gpt2Config, { key, visible
   return { mixed: linear(p.scope("c_proj"), mixed, [a.heads, a.headDim], [a.embed], outer(c)), memory };
 }
 
+/** Words and positions: ids i32 [batch, token] -> [batch, token, embed] */
+export function gpt2Embedded(p: Params, ids: Ids, a: Gpt2Axes, c: Gpt2Config, { position }: TokenContext): Tokens {
+  const places = axis("position", c.positions);
+  const words = embedding(p.scope("wte"), ids, a.vocab, a.embed);
+  return add(words, embedding(p.scope("wpe"), position as Ids, places, a.embed, 0.01));
+}
+
+/** One block: x [batch, token, embed] -> the same, and what is remembered. */
+export function gpt2Block(
+  p: Params,
+  x: Tokens,
+  a: Gpt2Axes,
+  c: Gpt2Config,
+  context: TokenContext,
+  past?: LayerMemory,
+): { readonly x: Tokens; readonly memory: LayerMemory } {
+  const norm = (name: string) => (y: Tokens) => layerNorm(p.scope(name), y, [a.embed], c.epsilon);
+  const mlp = p.scope("mlp");
+  const mixed = (y: Tokens): Tokens => {
+    const hidden = geluTanh(linear(mlp.scope("c_fc"), y, [a.embed], [a.hidden], inner));
+    return linear(mlp.scope("c_proj"), hidden, [a.hidden], [a.embed], outer(c));
+  };
+  const attended = attend(p.scope("attn"), norm("ln_1")(x), a, c, context, past);
+  const y = add(x, attended.mixed);
+  return { x: add(y, mixed(norm("ln_2")(y))), memory: attended.memory };
+}
+
+/** The norm after the last block. */
+export const gpt2Last = (p: Params, x: Tokens, a: Gpt2Axes, c: Gpt2Config): Tokens =>
+  layerNorm(p.scope("ln_f"), x, [a.embed], c.epsilon);
+
 export interface Gpt2Decoded {
   /** After the final norm: [batch, token, embed] */
   readonly last: Tokens;
@@ -107,29 +137,14 @@ export function gpt2(
   context: TokenContext,
   past: readonly LayerMemory[] = [],
 ): Gpt2Decoded {
-  const places = axis("position", c.positions);
-  const words = embedding(p.scope("wte"), ids, a.vocab, a.embed);
   const memory: LayerMemory[] = [];
-  let x: Tokens = add(words, embedding(p.scope("wpe"), context.position as Ids, places, a.embed, 0.01));
+  let x = gpt2Embedded(p, ids, a, c, context);
   for (let i = 0; i < c.depth; i++) {
-    const block = p.scope(`h.${i}`);
-    const norm = (name: string) => (y: Tokens) => layerNorm(block.scope(name), y, [a.embed], c.epsilon);
-    const attended = (y: Tokens): Tokens => {
-      const made = attend(block.scope("attn"), y, a, c, context, past[i]);
-      memory.push(made.memory);
-      return made.mixed;
-    };
-    const mixed = (y: Tokens): Tokens => {
-      const mlp = block.scope("mlp");
-      const hidden = geluTanh(linear(mlp.scope("c_fc"), y, [a.embed], [a.hidden], inner));
-      return linear(mlp.scope("c_proj"), hidden, [a.hidden], [a.embed], outer(c));
-    };
-    x = residual(x, "pre-norm", [
-      { norm: norm("ln_1"), of: attended },
-      { norm: norm("ln_2"), of: mixed },
-    ]);
+    const made = gpt2Block(p.scope(`h.${i}`), x, a, c, context, past[i]);
+    memory.push(made.memory);
+    x = made.x;
   }
-  return { last: layerNorm(p.scope("ln_f"), x, [a.embed], c.epsilon), memory };
+  return { last: gpt2Last(p, x, a, c), memory };
 }
 
 /** Scores of the next token by the embedding table that `gpt2` has declared. hidden [batch, token, embed] -> [batch, token, vocab] */
@@ -138,19 +153,23 @@ export function gpt2Scores(p: Params, hidden: Tokens, a: Gpt2Axes): Tensor<"batc
   return transpose(contract(hidden, words, a.embed), [a.batch, axisOf(hidden, "token"), a.vocab]);
 }
 
+/** The mean cross-entropy of each next token of `labels` i32 [batch, token], where -100 is no target, by states of the last norm. */
+export function gpt2NextLoss(p: Params, last: Tokens, labels: Ids, a: Gpt2Axes): OneLoss {
+  const fewer = longer(a.token, -1);
+  const next: Ids = slice(labels, a.token, 1, fewer.size);
+  const wanted = cast(ge(next, 0), "f32");
+  const scores = gpt2Scores(p, slice(last, a.token, 0, fewer.size), a);
+  const losses = mul(crossEntropy(scores, max(next, 0) as Ids, a.vocab), wanted);
+  const weight = sum(wanted, [a.batch, fewer]);
+  return { loss: div(sum(losses, [a.batch, fewer]), max(weight, 1)), weight };
+}
+
 /**
- * The mean cross-entropy of each next token, for jobs of one's own. Inputs, i32 [batch, token]: `ids`, and `labels`, the same
- * ids, with -100 where a token is no target, such as padding.
+ * The loss of a job of one's own. Inputs, i32 [batch, token]: `ids`, and `labels`, the same ids, with -100 where a token is no
+ * target, such as padding.
  */
 export function gpt2Loss(p: Params, c: Gpt2Config): OneLoss {
   const a = gpt2Axes(c);
   const [ids, labels] = [input("ids", "i32", [a.batch, a.token]), input("labels", "i32", [a.batch, a.token])];
-  const fewer = longer(a.token, -1);
-  const next: Ids = slice(labels, a.token, 1, fewer.size);
-  const hidden: Tokens = slice(gpt2(p, ids, a, c, wholeText(a)).last, a.token, 0, fewer.size);
-  const wanted = cast(ge(next, 0), "f32");
-  const scores = gpt2Scores(p, hidden, a);
-  const losses = mul(crossEntropy(scores, max(next, 0) as Ids, a.vocab), wanted);
-  const weight = sum(wanted, [a.batch, fewer]);
-  return { loss: div(sum(losses, [a.batch, fewer]), max(weight, 1)), weight };
+  return gpt2NextLoss(p, gpt2(p, ids, a, c, wholeText(a)).last, labels, a);
 }
