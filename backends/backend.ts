@@ -98,6 +98,8 @@ export interface CompileOptions {
   readonly fixed?: boolean;
   /** In which floats most of the work is done, where the executor can: `Backend.precision` says. Default "f32". */
   readonly precision?: Precision;
+  /** Compiled by the same backend, and in memory at the same time: where there is a budget, it is for all together. */
+  readonly beside?: readonly Executable[];
 }
 
 export interface Backend {

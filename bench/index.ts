@@ -3,12 +3,16 @@ import { main } from "./command.ts";
 import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
 import { planBench } from "./plan.ts";
+import { randomBench } from "./random.ts";
+import { trainCpuBench } from "./train-cpu.ts";
 
 /** Commands of their own: what they measure is compared with no other library. */
 const commands = new Map([
   ["load", loadBench],
   ["marks", marksCommand],
   ["plan", planBench],
+  ["random", randomBench],
+  ["train-cpu", trainCpuBench],
 ]);
 
 const argv = process.argv.slice(2);

@@ -1,7 +1,7 @@
 /** Published checkpoints on a command line: a folder as the model, sizes from its config.json and from its tensors. */
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { UsageError } from "../compiler/index.ts";
+import { shown, UsageError } from "../compiler/index.ts";
 import { type Config, type ConfigCodec, isDescribedBy, type JsonRecord, type Model } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { escapeControls, openSafetensors } from "../runtime/index.ts";
@@ -21,12 +21,12 @@ export const folderOf = (weights: string): string => (isFolder(weights) ? weight
 export async function modelOfFolder(folder: string): Promise<Model> {
   const json = await configJson(folder);
   if (!json) throw new UsageError(`"${folder}" is a folder without config.json, so it does not say which model it is`);
-  const own = readOwnConfig(json);
+  const own = readOwnConfig(folder, json);
   if (own) return ofOwn(folder, own);
   const path = join(folder, "config.json");
   const found = bundledModels.find((m) => m.checkpoints?.config && understood(path, m.checkpoints.config, json));
   if (found) return { ...found, config: readBy(path, found.checkpoints!.config!, json, found.config) };
-  const type = json.model_type === undefined ? "missing" : JSON.stringify(json.model_type);
+  const type = json.model_type === undefined ? "missing" : shown(json.model_type);
   const known = [...new Set(bundledModels.flatMap((m) => m.checkpoints?.config?.types ?? []))];
   throw new UsageError(
     `${path}: "model_type" is ${type}, one of ${known.join(", ")} is needed; for a model in a file of your own, give the file as the model and the folder as --weights`,
@@ -52,7 +52,7 @@ export async function sizedByWeights(model: Model, weights: string): Promise<Mod
   const codec = model.checkpoints?.config;
   const json = await configJson(folder);
   if (!json) return model;
-  const own = readOwnConfig(json);
+  const own = readOwnConfig(folder, json);
   if (own) return own.model === model.name ? { ...model, config: own.config(model.config) } : model;
   if (codec?.write(model.config) === undefined) return model;
   return { ...model, config: readBy(join(folder, "config.json"), codec, json, model.config) };
@@ -68,7 +68,7 @@ function readBy(path: string, codec: ConfigCodec, json: JsonRecord, config: Conf
       for (const note of codec.notes?.(json) ?? []) process.stderr.write(`${escapeControls(`${path}: ${note}`)}\n`);
       return read;
     }
-    const type = json.model_type === undefined ? "missing" : JSON.stringify(json.model_type);
+    const type = json.model_type === undefined ? "missing" : shown(json.model_type);
     throw new UsageError(`"model_type" is ${type}, one of ${codec.types.join(", ")} is needed`);
   });
 }
@@ -101,5 +101,5 @@ export async function fittedToWeights(
   const changed = Object.keys(after).filter((key) => after[key] !== before[key]);
   if (changed.some((key) => given.includes(key))) return config;
   if (fitted.note !== undefined) process.stderr.write(`${fitted.note}\n`);
-  return withKnown(config, after);
+  return withKnown(config, after, weights);
 }

@@ -15,11 +15,15 @@ export interface ChosenDevice {
   readonly watch?: (seen: (program: Program) => void) => void;
 }
 
-interface DeviceOptions {
+export interface DeviceOptions {
   /** Whether what heddle tune found is used; default true. */
   readonly tuning?: boolean;
   /** What each program may take of the device's memory. */
   readonly budget?: MemoryBudget | undefined;
+  /** Threads of the processor; default all. */
+  readonly threads?: number;
+  /** The hardware GPU whose name has these words. */
+  readonly named?: string;
 }
 
 export function parseDevice(text: string): DeviceChoice {
@@ -42,19 +46,20 @@ export async function openDevice(choice: DeviceChoice, options: DeviceOptions = 
   );
 }
 
-async function openCpu(why: string, { budget }: DeviceOptions): Promise<ChosenDevice> {
+async function openCpu(why: string, { budget, threads }: DeviceOptions): Promise<ChosenDevice> {
   if (budget !== undefined)
     throw new UsageError(
       `--memory is for WebGPU, whose memory heddle plans; the processor's is onnxruntime's (cpu: ${why}). Leave it out, or take --device webgpu`,
     );
   const { cpuBackend } = await import("../backends/onnxruntime/index.ts");
-  const backend = await cpuBackend();
+  const backend = await cpuBackend(threads === undefined ? {} : { threads });
   return { backend, reason: `${backend.device.name} (${why})` };
 }
 
 async function openGpu(options: DeviceOptions): Promise<ChosenDevice> {
   const { requestDevice } = await import("../backends/webgpu/node-index.ts");
-  const gpu = await requestDevice({ prefer: "hardware" });
+  const { named } = options;
+  const gpu = await requestDevice({ prefer: "hardware", ...(named !== undefined && { named }) });
   return await chosen(gpu, `taken because ${gpu.reason}`, options);
 }
 

@@ -1,8 +1,8 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { HeddleError, InternalError, precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { escapeControls, type OpenTrace, openTrace } from "../runtime/index.ts";
+import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { launchOf, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
@@ -16,7 +16,7 @@ import { reportCommand } from "./commands/report.ts";
 import { runCommand } from "./commands/run/command.ts";
 import { trainCommand } from "./commands/train.ts";
 import { tuneCommand } from "./commands/tune.ts";
-import { InterruptedError } from "./interruption.ts";
+import { faultText } from "./fault-text.ts";
 import {
   byteCount,
   collect,
@@ -27,7 +27,6 @@ import {
   share,
   wholeNumber,
 } from "./option-values.ts";
-import { userFault } from "./user-fault.ts";
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
@@ -44,7 +43,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     status = code;
   }).hook("preAction", (command) => {
     const { trace: file } = command.opts<{ readonly trace?: string }>();
-    if (file !== undefined) trace ??= openTrace(file);
+    if (file !== undefined) trace ??= openTrace(ofRank(file));
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
@@ -54,6 +53,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   } finally {
     trace?.dispose();
   }
+}
+
+/** Several ranks write a file each: the name of all but the first has its number. */
+function ofRank(file: string): string {
+  const rank = launchOf(process.env)?.rank ?? 0;
+  return rank === 0 ? file : `${file}.rank-${rank}`;
 }
 
 function commands(done: (status: number) => void): Command {
@@ -123,6 +128,8 @@ function commands(done: (status: number) => void): Command {
     .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
+    .option("--shard-optimizer", "let each rank keep its part of the optimizer's state, rather than all", false)
+    .option("--share-devices", "let ranks of one machine compute on one GPU, where it has fewer", false)
     .option(...memory)
     .option(...set)
     .option("--json", "print the summary on stdout", false)
@@ -270,7 +277,8 @@ environment:
 ${switchHelp.map((s) => `  ${s.example.padEnd(44)} ${s.help}`).join("\n")}
   HEDDLE_ADAPTER=system|swiftshader|lavapipe   the WebGPU adapter to take
   HEDDLE_TUNING=off                            choose kernels without what heddle tune found
-  HEDDLE_CACHE=<folder>                        where heddle tune keeps what it finds`;
+  HEDDLE_CACHE=<folder>                        where heddle tune keeps what it finds
+  HEDDLE_MPI=<file>                            the MPI library that ranks of heddle train load`;
 
 function readSource(file: string): string | undefined {
   try {
@@ -283,24 +291,7 @@ function readSource(file: string): string | undefined {
 /** A user's mistake is one message; only our own faults show a stack trace. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode;
-  if (error instanceof HeddleError) {
-    const status = error instanceof InterruptedError ? error.status : 1;
-    process.stderr.write(`${error.name}: ${escapeControls(error.message)}\n`);
-    return status;
-  }
-  if (
-    error instanceof RangeError &&
-    /^Array buffer allocation failed|^Invalid (typed )?array (buffer )?length/.test(error.message)
-  ) {
-    process.stderr.write("there is not enough memory for this: take a smaller model, --batch or number of beams\n");
-    return 1;
-  }
-  const ofUser = error instanceof InternalError ? undefined : userFault(error);
-  if (ofUser !== undefined) {
-    process.stderr.write(`${escapeControls(ofUser)}\n`);
-    return 1;
-  }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`heddle itself failed; please report this:\n${escapeControls(text)}\n`);
-  return 2;
+  const { text, status } = faultText(error);
+  if (text !== "") process.stderr.write(`${text}\n`);
+  return status;
 }

@@ -1,7 +1,7 @@
 /** The `config.json` of a model of which no published form is known: its settings, flat, under the model's name. */
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { FileError } from "../compiler/index.ts";
+import { FileError, shown, UsageError } from "../compiler/index.ts";
 import type { Config, ConfigValue, StageSetting } from "../dsl/index.ts";
 
 const modelKey = "heddle_model";
@@ -25,15 +25,15 @@ export const ownConfigOf = (model: string, config: Config, source?: string): Fla
   ...flattened(config),
 });
 
-/** What a `config.json` says, if it is of this form. */
-export function readOwnConfig(json: Readonly<Record<string, unknown>>): OwnConfig | undefined {
+/** What the `config.json` of a folder says, if it is of this form. */
+export function readOwnConfig(folder: string, json: Readonly<Record<string, unknown>>): OwnConfig | undefined {
   const model = json[modelKey];
   if (typeof model !== "string") return undefined;
   const source = json[sourceKey];
   return {
     model,
     ...(typeof source === "string" && { source }),
-    config: (usual) => withKnown(usual, json as Flat),
+    config: (usual) => withKnown(usual, json, join(folder, "config.json")),
   };
 }
 
@@ -66,19 +66,39 @@ export function flattened(config: Config, before = ""): Record<string, StageSett
   );
 }
 
-/** The configuration that flat settings say, of the form that `like` has. */
+/** The configuration that flat settings say, of the form that `like` has. Throws UsageError for a list that is none. */
 export const nested = (settings: Flat, like: Config, before = ""): Config =>
   Object.fromEntries(
     Object.entries(like).map(([key, value]): [string, ConfigValue] => {
       const name = before + key;
-      if (Array.isArray(value)) return [key, JSON.parse(String(settings[name])) as ConfigValue];
+      if (Array.isArray(value)) return [key, listOf(name, settings[name]!)];
       return [key, typeof value === "object" ? nested(settings, value as Config, `${name}.`) : settings[name]!];
     }),
   );
 
-/** A configuration with those of its settings that are among the flat ones. */
-export const withKnown = (config: Config, settings: Flat): Config => {
+function listOf(name: string, text: StageSetting): readonly ConfigValue[] {
+  try {
+    const list: unknown = JSON.parse(String(text));
+    if (Array.isArray(list)) return list as ConfigValue[];
+  } catch {
+    // told below
+  }
+  throw otherKind(name, text, "a list, as JSON");
+}
+
+const otherKind = (name: string, value: unknown, needed: string) =>
+  new UsageError(`${name} is ${shown(value)}; needed is ${needed}`);
+
+/** A configuration with those of its settings that a file has. Throws UsageError for one of another kind than it had. */
+export function withKnown(config: Config, settings: Readonly<Record<string, unknown>>, path: string): Config {
   const usual = flattened(config);
   const known = Object.entries(settings).filter(([key]) => Object.hasOwn(usual, key));
-  return nested({ ...usual, ...Object.fromEntries(known) }, config);
-};
+  try {
+    for (const [key, value] of known)
+      if (typeof value !== typeof usual[key]) throw otherKind(key, value, `a ${typeof usual[key]}`);
+    return nested({ ...usual, ...(Object.fromEntries(known) as Flat) }, config);
+  } catch (error) {
+    if (error instanceof UsageError) throw new UsageError(`${path}: ${error.message}`);
+    throw error;
+  }
+}

@@ -3,6 +3,7 @@ import {
   hasSteps,
   type JobFile,
   jobFacts,
+  type Ranks,
   type TrainingJob,
   writeEnd,
   writeRunReport,
@@ -17,14 +18,20 @@ export interface ReportedRun {
   readonly job: TrainingJob;
   readonly device: ChosenDevice;
   readonly note: (text: string) => void;
+  readonly ranks: Ranks;
+  /** What is told of the run's end besides, once that is known. */
+  readonly remarks: readonly string[];
 }
 
 /** Does the work, which ends with an exit status. What goes wrong with the report is told, and costs the run nothing. */
 export async function reported(
-  { folder, file, job, device, note }: ReportedRun,
+  { folder, file, job, device, note, ranks, remarks }: ReportedRun,
   work: () => Promise<number>,
 ): Promise<number> {
-  const about = { job: file.name, summary: file.summary, seed: job.seed, steps: job.steps, facts: jobFacts(job) };
+  const { size, carrier } = ranks.collectives;
+  const among = size > 1 ? [{ label: "Ranks", value: String(size), note: `over ${carrier}` }] : [];
+  const facts = [...jobFacts(job), ...among];
+  const about = { job: file.name, summary: file.summary, seed: job.seed, steps: job.steps, facts };
   await telling(note, () =>
     writeStart(folder, about, {
       at: new Date().toISOString(),
@@ -47,7 +54,7 @@ export async function reported(
       await end(`ended by an error: ${(error instanceof Error ? error.message : String(error)).split("\n")[0]}`);
     throw error;
   }
-  await end(status === 0 ? "finished" : "stopped");
+  await end([status === 0 ? "finished" : "stopped", ...remarks].join("; "));
   return status;
 }
 

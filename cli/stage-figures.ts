@@ -70,18 +70,26 @@ export function printSettings({ rule, precision, accumulate, lora, ema }: StageS
 /** The graphs of a step: one alone, or that of a micro-batch, of the update, and those of features that are cached. */
 export type StepGraphs<T> = { readonly step: T } & { readonly [K in "update" | "features" | "middle"]?: T };
 
-/** What each graph of a step becomes; the optimizer computes in f32 in either precision. */
+/**
+ * What each graph of a step becomes, beside those that came before it, in the order in which a run compiles them; the
+ * optimizer computes in f32 in either precision.
+ */
 export function ofEachGraph<T>(
   { graph, accumulation, precision }: Step,
-  f: (graph: Graph, p: Precision) => T,
+  f: (graph: Graph, p: Precision, beside: readonly T[]) => T,
 ): StepGraphs<T> {
-  const { features, middle } = (accumulation && "cached" in accumulation && accumulation.cached) || {};
-  return {
-    step: f(graph, precision),
-    ...(accumulation && { update: f(accumulation.update, "f32") }),
-    ...(features && { features: f(features, precision) }),
-    ...(middle && { middle: f(middle, precision) }),
+  const cached = accumulation && "cached" in accumulation ? accumulation.cached : undefined;
+  const before: T[] = [];
+  const made = (graph: Graph, p: Precision): T => {
+    const one = f(graph, p, [...before]);
+    before.push(one);
+    return one;
   };
+  const parts = {
+    ...(cached && { features: made(cached.features, precision), middle: made(cached.middle, precision) }),
+    ...(accumulation && { update: made(accumulation.update, "f32") }),
+  };
+  return { step: made(graph, precision), ...parts };
 }
 
 /**

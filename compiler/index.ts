@@ -3,6 +3,7 @@ export * from "./diagnostics/did-you-mean.ts";
 export * from "./diagnostics/error.ts";
 export { escapeHtml, type Html, html, trusted } from "./diagnostics/html.ts";
 export { type Mistake, renderMistakes } from "./diagnostics/render.ts";
+export { shown } from "./diagnostics/shown.ts";
 export * from "./diagnostics/source-location.ts";
 export * from "./diagnostics/switches.ts";
 export * from "./diagnostics/timeline.ts";

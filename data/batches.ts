@@ -42,7 +42,7 @@ export interface BatchOptions {
 }
 
 /**
- * Turns chosen rows (`itemBatches`, `streamBatches`) into tensors, reading ahead.
+ * Turns chosen rows (`itemBatches`) into tensors, reading ahead.
  * Picture, language, text and view of a row are drawn from (seed, epoch, batch, row) alone, so a resumed run sees what an
  * uninterrupted one would. A row whose picture is broken goes to `onSkip` and another item stands in.
  */

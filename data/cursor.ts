@@ -22,14 +22,17 @@ type GivenCursor = CursorState & Partial<DataCursor>;
 /** What is done where files changed. */
 export type OnChange = "refuse" | "next epoch";
 
+const isOfData = ({ seed, specs }: GivenCursor): boolean =>
+  Number.isSafeInteger(seed) && Array.isArray(specs) && specs.every((spec) => typeof spec === "string");
+
 /** Throws FileError for a cursor of other data. */
 export function checkedCursor(cursor: unknown, specs: readonly string[], seed: number): GivenCursor {
   const given = isCursorState(cursor) ? (cursor as GivenCursor) : undefined;
-  if (!given || !Array.isArray(given.specs)) {
+  if (!given || !isOfData(given)) {
     throw new FileError("the data of the checkpoint says nothing of where to go on: it was saved by something else");
   }
   if (JSON.stringify(given.specs) !== JSON.stringify(specs) || given.places.length !== specs.length) {
-    const [was, is] = [given.specs, specs].map((list) => list.join(" "));
+    const [was, is] = [given.specs!, specs].map((list) => list.join(" "));
     throw new FileError(
       `the checkpoint was saved in training on ${was}, not on ${is}: give the same data in the same order`,
     );

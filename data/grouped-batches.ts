@@ -86,7 +86,9 @@ async function waitingRows(
   refs: readonly SampleRef[],
   options: BatchesOptions,
 ): Promise<Row[]> {
-  const rows = await Promise.all(refs.map(async (ref) => readRow(await sources[ref[0]]!.again(ref), options)));
+  const { render: _, ...unrendered } = options;
+  const how = options.sharing ? unrendered : options;
+  const rows = await Promise.all(refs.map(async (ref) => readRow(await sources[ref[0]]!.again(ref), how)));
   return rows.filter((row) => "raw" in row);
 }
 

@@ -8,28 +8,24 @@ export interface GroupPacker<T> {
 /**
  * A packer that keeps the order of rows, except that a row whose group is already in the batch waits for the next one.
  * Every row is looked at once or twice: each batch begins with one waiting row of each waiting group, oldest group first.
- * A row is left out while `maxWaiting` rows wait already, and so are those still here when rows end: too few groups.
+ * Rows still here when rows end are left out: too few groups.
  */
-export function groupPacker<T>(size: number, groupOf: (row: T) => string, maxWaiting = Infinity): GroupPacker<T> {
+export function groupPacker<T>(size: number, groupOf: (row: T) => string): GroupPacker<T> {
   let batch = new Map<string, T>();
   const waitingByGroup = new Map<string, T[]>();
-  let waiting = 0;
 
   const refill = () => {
     batch = new Map();
     for (const [group, rows] of waitingByGroup) {
       if (batch.size === size) return;
       batch.set(group, rows.shift()!);
-      waiting -= 1;
       if (rows.length === 0) waitingByGroup.delete(group);
     }
   };
   const wait = (group: string, row: T) => {
-    if (waiting >= maxWaiting) return;
     const rows = waitingByGroup.get(group);
     if (rows) rows.push(row);
     else waitingByGroup.set(group, [row]);
-    waiting += 1;
   };
   return {
     add(row) {

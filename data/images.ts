@@ -1,6 +1,6 @@
 /** Image files to pixels: png, jpg, webp and svg, decoded off the main thread by sharp, and resized as Pillow does. */
 import { constants } from "node:fs";
-import { access, stat } from "node:fs/promises";
+import { access, open as openFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
@@ -34,9 +34,12 @@ export interface Geometry {
 /** The ImageNet mean as 8-bit colour, which LLaVA-style models pad with. */
 export const meanColour: Rgb = [123, 116, 103];
 
-const formats: readonly string[] = ["png", "jpeg", "webp", "svg"];
+/** Formats of pixels, which several threads may decode at once. */
+export const photographs: readonly string[] = ["png", "jpeg", "webp"];
+const formats: readonly string[] = [...photographs, "svg"];
 const svgUnitsPerInch = 72; // the density at which librsvg draws one user unit as one pixel
 const pixelLimit = 100_000_000; // a decompression bomb is refused before it is decoded
+const sideLimit = 1_000_000; // libvips shrinks by at most so much, and would leave a longer side as it is
 const enlargedLimit = 16_000_000; // and so is a thin picture, which padding or cropping would make enormous
 const mostEnlarged = 4; // photos and panoramas become at most so many times as large as they are
 
@@ -44,56 +47,49 @@ const mostEnlarged = 4; // photos and panoramas become at most so many times as 
 export const imageName = (source: ImageSource): string => (typeof source === "string" ? source : source.name);
 
 /** Decodes and resizes one picture, turned upright by its EXIF tag. FileError naming it when it is missing, corrupt or of another format. */
-export async function decodeImage(source: ImageSource, geometry: Geometry): Promise<Pixels> {
+export async function decodeImage(
+  source: ImageSource,
+  geometry: Geometry,
+  accepted: readonly string[] = formats,
+): Promise<Pixels> {
   if (!Number.isInteger(geometry.size) || geometry.size < 1) {
     throw new UsageError(`the image size must be a whole number of pixels, it is ${geometry.size}`);
   }
-  try {
-    const picture = await open(source, geometry.size);
+  return await reading(source, async (input) => {
+    const picture = await open(input, geometry.size, accepted);
     return await fitted(picture, geometry);
-  } catch (cause) {
-    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
-  }
+  });
 }
 
 /**
  * Decodes the window that `windowOf` chooses of a picture's width and height, resized to a square of `size` pixels: cut
  * from the picture as it is stored, not from a square made of it. FileError as `decodeImage`.
  */
-export async function decodeWindow(
+export const decodeWindow = (
   source: ImageSource,
   size: number,
   windowOf: (picture: { readonly width: number; readonly height: number }) => Window,
-): Promise<Pixels> {
-  try {
-    const picture = await open(source, size);
+): Promise<Pixels> =>
+  reading(source, async (input) => {
+    const picture = await open(input, size, photographs);
     const window = windowOf(picture);
     return resizePixels(await raw(picture, window), { width: size, height: size });
-  } catch (cause) {
-    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
-  }
-}
+  });
 
 /** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */
-export async function imageSides(source: ImageSource): Promise<{ readonly width: number; readonly height: number }> {
-  try {
-    const { width, height } = await open(source, 1);
+export const imageSides = (source: ImageSource): Promise<{ readonly width: number; readonly height: number }> =>
+  reading(source, async (input) => {
+    const { width, height } = await open(input, 1);
     return { width, height };
-  } catch (cause) {
-    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
-  }
-}
+  });
 
 /** A picture as grey values [row, column] of a square, over white where it is transparent. FileError as `decodeImage`. */
-export async function decodeGrey(source: ImageSource, size: number): Promise<Uint8Array> {
-  try {
-    const { image } = await open(source, size);
+export const decodeGrey = (source: ImageSource, size: number): Promise<Uint8Array> =>
+  reading(source, async (input) => {
+    const { image } = await open(input, size);
     const grey = image.flatten({ background: "#fff" }).toColourspace("b-w").resize(size, size, { fit: "fill" });
     return await grey.extractChannel(0).raw({ depth: "uchar" }).toBuffer();
-  } catch (cause) {
-    throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
-  }
-}
+  });
 
 /** Class numbers of pixels: uint8 [row, column]. */
 export interface Classes {
@@ -122,17 +118,53 @@ export async function decodeClasses(source: ImageSource): Promise<Classes> {
 export const defaultConcurrency = Math.min(8, 2 * availableParallelism());
 
 /** A picture as a PNG data URI of at most `size` pixels a side, for a page that carries its images. */
-export async function imageDataUri(source: ImageSource, size: number): Promise<string> {
-  try {
-    const { image } = await open(source, size);
+export const imageDataUri = (source: ImageSource, size: number): Promise<string> =>
+  reading(source, async (input) => {
+    const { image } = await open(input, size);
     const png = await image
       .resize(size, size, { fit: "inside", withoutEnlargement: true })
       .png({ compressionLevel: 9, palette: true })
       .toBuffer();
     return `data:image/png;base64,${png.toString("base64")}`;
+  });
+
+type Input = string | Uint8Array;
+
+async function reading<T>(source: ImageSource, work: (input: Input) => Promise<T>): Promise<T> {
+  try {
+    const input = await inputOf(source);
+    return await ((await isPhotograph(input)) ? work(input) : oneAtATime(() => work(input)));
   } catch (cause) {
     throw new FileError(`image "${imageName(source)}" cannot be read: ${reasonOf(cause)}`, { cause });
   }
+}
+
+/** Whether a file begins as one of pixels does. */
+async function isPhotograph(input: Input): Promise<boolean> {
+  const head = typeof input === "string" ? await headOf(input) : input.subarray(0, headBytes);
+  const text = Buffer.from(head).toString("latin1");
+  return /^(\x89PNG|\xff\xd8\xff|RIFF[\s\S]{4}WEBP)/.test(text);
+}
+
+const headBytes = 12;
+
+async function headOf(path: string): Promise<Uint8Array> {
+  const file = await openFile(path);
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(headBytes), 0, headBytes, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+let drawing: Promise<unknown> = Promise.resolve();
+
+/** Drawings that are broken and read at once end the process: librsvg, as sharp 0.35 brings it, then corrupts memory. */
+function oneAtATime<T>(work: () => Promise<T>): Promise<T> {
+  const next = drawing.then(work);
+  drawing = next.catch(() => {});
+  return next;
 }
 
 interface Opened {
@@ -143,13 +175,16 @@ interface Opened {
   readonly inks: boolean;
 }
 
-async function open(source: ImageSource, size: number): Promise<Opened> {
-  const input = await inputOf(source);
+async function open(input: Input, size: number, accepted: readonly string[] = formats): Promise<Opened> {
   const found = await sharp(input, { limitInputPixels: pixelLimit }).metadata();
-  if (!formats.includes(found.format)) {
-    throw new FileError(`it is a ${found.format} file; png, jpg, webp and svg are read`);
+  if (!accepted.includes(found.format)) {
+    const names = accepted.map((format) => (format === "jpeg" ? "jpg" : format));
+    throw new FileError(`it is a ${found.format} file; ${names.slice(0, -1).join(", ")} and ${names.at(-1)} are read`);
   }
   const { width, height } = found.autoOrient;
+  if (Math.max(width, height) > sideLimit) {
+    throw new FileError(`it has ${width} x ${height} pixels; a side has at most ${sideLimit}`);
+  }
   // An svg is drawn at the size that is wanted, never enlarged from its nominal pixels.
   const enlarge = found.format === "svg" ? Math.max(1, Math.ceil(size / Math.min(width, height))) : 1;
   const density = svgUnitsPerInch * enlarge;
@@ -161,7 +196,7 @@ async function open(source: ImageSource, size: number): Promise<Opened> {
   return { image: colours, width: width * enlarge, height: height * enlarge, inks };
 }
 
-async function inputOf(source: ImageSource): Promise<string | Uint8Array> {
+async function inputOf(source: ImageSource): Promise<Input> {
   if (typeof source !== "string") return source.bytes;
   // Reading a pipe would wait for ever.
   if (!(await stat(source)).isFile()) throw new FileError("it is not an ordinary file");

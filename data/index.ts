@@ -5,9 +5,7 @@ export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
 export { type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type DataCursor, filesAre, type OnChange } from "./cursor.ts";
-export { type Emoji, type EmojiOptions, type EmojiSet, emojiItems, emojiSet } from "./emoji.ts";
-export { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
-export { isRecord, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
+export { isRecord, listFolder, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
   decodeImage,
@@ -16,18 +14,23 @@ export {
   imageDataUri,
   meanColour,
 } from "./images.ts";
-export { type Instruction, readInstructions, type Turn } from "./instructions.ts";
+export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
 export { isListing, type ListedFile, type Listing, listingChange, listingOf } from "./listing.ts";
-export { type OpenData, type OpenDataOptions, type OpenSource, openData, type SampleBatch } from "./open-data.ts";
+export {
+  type OpenData,
+  type OpenDataOptions,
+  type OpenSource,
+  openData,
+  type SampleBatch,
+  type SharedReading,
+} from "./open-data.ts";
 export {
   type BatchRows,
   type Cursor,
   epochBatches,
   firstBatch,
   itemBatches,
-  type OpenStream,
-  streamBatches,
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
@@ -55,7 +58,6 @@ export {
   sampleKinds,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
-export { readShard, type ShardOptions } from "./shards.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,

@@ -1,7 +1,6 @@
-/** LLaVA-style instruction data: a JSON array of conversations about pictures of one folder. */
-import { FileError } from "../compiler/index.ts";
-import { insideFolder, isRecord, type OnSkip, orSkip, reasonOf, requirePath, requireWellFormed } from "./files.ts";
-import { jsonElements } from "./json-elements.ts";
+/** LLaVA-style instruction data: conversations about pictures of one folder. */
+import { FileError, shown } from "../compiler/index.ts";
+import { insideFolder, isRecord, reasonOf, requireWellFormed } from "./files.ts";
 
 /** One utterance; the files call the roles "human" and "gpt". */
 export interface Turn {
@@ -24,31 +23,6 @@ const roles: Readonly<Record<string, Turn["role"]>> = {
   assistant: "assistant",
 };
 
-/**
- * Streams the conversations of a file, holding one at a time, so a file of gigabytes needs little memory.
- * An entry that is malformed, or whose picture lies outside `imageFolder`, goes to `onSkip`; so does the end of a file
- * that was cut off. FileError when the file or folder is missing or the file is no JSON array.
- */
-export async function* readInstructions(
-  file: string,
-  imageFolder: string,
-  options: { readonly onSkip: OnSkip },
-): AsyncGenerator<Instruction, void, undefined> {
-  await requirePath(file, "file", "instruction file");
-  await requirePath(imageFolder, "folder", "image folder");
-  let index = 0;
-  for await (const element of jsonElements(file, options.onSkip)) {
-    const name = `${file}[${index}]`;
-    const instruction = await orSkip(parse(element.text, index, imageFolder), name, options.onSkip);
-    index += 1;
-    if (instruction) yield instruction;
-  }
-}
-
-async function parse(element: string, index: number, imageFolder: string): Promise<Instruction> {
-  return instructionOf(parseRecord(element), index, imageFolder);
-}
-
 /** The conversation that a record of such a file holds; FileError where it is malformed. */
 export function instructionOf(
   entry: Readonly<Record<string, unknown>>,
@@ -60,7 +34,7 @@ export function instructionOf(
   const name = typeof id === "string" || typeof id === "number" ? String(id) : String(index);
   if (image === undefined || image === null) return { id: name, turns };
   const path = typeof image === "string" ? insideFolder(imageFolder, image) : undefined;
-  if (!path) throw new FileError(`its image ${JSON.stringify(image)} is not a path inside the image folder`);
+  if (!path) throw new FileError(`its image ${shown(image)} is not a path inside the image folder`);
   return { id: name, image: path, turns };
 }
 
@@ -84,9 +58,27 @@ export function parseRecord(text: string): Readonly<Record<string, unknown>> {
 }
 
 function parseJson(text: string): unknown {
+  const value = parsed(text);
+  if (isDeeper(value, mostLevels)) throw new FileError(`it is nested more than ${mostLevels} levels deep`);
+  return value;
+}
+
+function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
     throw new FileError(`it is malformed: ${reasonOf(cause)}`, { cause });
   }
+}
+
+/** What is nested more deeply than any record is ends whatever walks over it or writes it. */
+const mostLevels = 100;
+
+function isDeeper(value: unknown, most: number): boolean {
+  let level = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > most) return true;
+    level = level.flatMap((one) => (typeof one === "object" && one !== null ? Object.values(one) : []));
+  }
+  return false;
 }

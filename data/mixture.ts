@@ -1,5 +1,6 @@
 /** Rows drawn of several sources by weight: read, drawn and rendered ahead of when they are wanted, in an order that is fixed. */
 import { FileError } from "../compiler/index.ts";
+import { type Among, agreedDraws, looksAt } from "./among.ts";
 import { prefetch } from "./concurrency.ts";
 import type { Rendered, RenderJob } from "./decoding/render.ts";
 import type { OnSkip, Skipped } from "./files.ts";
@@ -25,6 +26,8 @@ export interface MixtureOptions {
   readonly render?: (job: RenderJob) => Promise<Rendered>;
   /** Rows kept ready, all sources together. */
   readonly ahead: number;
+  /** The processes that share the reading, and how many draws of all sources, at most `ahead`, they tell each other of at once. */
+  readonly sharing?: { readonly among: Among; readonly window: number };
 }
 
 /** How many rows were drawn in all, and where each source goes on. */
@@ -71,7 +74,11 @@ export async function* mixture(
   const total = sources.reduce((sum, { source }) => sum + source.weight, 0);
   const rows = sources.map((stream, i) => {
     const ahead = Math.max(2, Math.ceil((options.ahead * stream.source.weight) / total));
-    return prefetch(started(stream, from.places[i]!, options), ahead);
+    const { among, window = 0 } = options.sharing ?? {};
+    // The same on all processes, and no more than are read ahead: else the last of them would be waited for in vain.
+    const told = Math.max(1, Math.floor((window * stream.source.weight) / total));
+    const agree = among && agreedDraws<Row>(among, i, told);
+    return prefetch(started(stream, from.places[i]!, options, agree), ahead);
   });
   const places = [...from.places];
   try {
@@ -93,9 +100,19 @@ interface Started {
 }
 
 /** Begins to read each sample when it is asked for, without waiting. */
-async function* started(stream: SampleStream, from: StreamPlace, options: MixtureOptions): AsyncGenerator<Started> {
+async function* started(
+  stream: SampleStream,
+  from: StreamPlace,
+  options: MixtureOptions,
+  agree: ReturnType<typeof agreedDraws<Row>> | undefined,
+): AsyncGenerator<Started> {
+  const { render: _, ...unrendered } = options;
+  let drawn = 0;
   for await (const upcoming of stream.from(from)) {
-    const row = readRow(upcoming, options);
+    const isLookedAt = !options.sharing || looksAt(options.sharing.among, drawn);
+    drawn += 1;
+    const read = readRow(upcoming, isLookedAt ? options : unrendered);
+    const row = agree ? agree(read) : read;
     row.catch(() => {}); // told when its turn comes
     yield { upcoming, row };
   }

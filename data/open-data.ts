@@ -1,5 +1,6 @@
 /** What a run trains on: samples of one kind out of many places, in batches, from any cursor on. */
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
+import type { Among } from "./among.ts";
 import { bucketedBatches } from "./bucketed-batches.ts";
 import { prefetch } from "./concurrency.ts";
 import { checkedCursor, type DataCursor, type OnChange, placeIn } from "./cursor.ts";
@@ -10,7 +11,7 @@ import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, startOf } from "./grouped-batches.ts";
 import { imageName } from "./images.ts";
 import { type ListedFile, listingOf } from "./listing.ts";
-import type { Row } from "./mixture.ts";
+import { type Row, renderJob } from "./mixture.ts";
 import { streams } from "./order.ts";
 import { orderedBatches } from "./ordered-batches.ts";
 import { pick, seededRandom } from "./random.ts";
@@ -49,14 +50,25 @@ export interface OpenData<K extends SampleKind> {
   files(): Promise<readonly ListedFile[]>;
   /**
    * Endless batches from the cursor on, or from the beginning. `note` hears of the first skipped sample of each reason.
-   * FileError where the files are others than the cursor's, unless `onChange` says otherwise.
+   * FileError where the files are others than the cursor's, unless `onChange` says otherwise. Where processes share the reading,
+   * all give the same batches, but each decodes the pictures of its rows: of others they are zeros.
    */
-  batches(cursor: unknown | undefined, note: (text: string) => void): AsyncIterable<SampleBatch<K>>;
+  batches(
+    cursor: unknown | undefined,
+    note: (text: string) => void,
+    shared?: SharedReading,
+  ): AsyncIterable<SampleBatch<K>>;
   /** Every sample once, in the order in which they lie; the last batches are smaller, or one row larger. */
   once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor">>;
   /** The samples skipped by reason since the run's beginning, each once, with the name of one. */
   skipped(): ReadonlyMap<string, { readonly count: number; readonly example: string }>;
   dispose(): Promise<void>;
+}
+
+/** The processes that share the reading, and which rows of a batch are this one's; batches are counted from the cursor on. */
+export interface SharedReading {
+  readonly among: Among;
+  readonly owns: (batch: number, row: number) => boolean;
 }
 
 export interface OpenDataOptions<K extends SampleKind = SampleKind> {
@@ -121,19 +133,31 @@ export async function openData<K extends SampleKind>(
     samples: rows.map(sampleOf),
   });
   const { wordsOf } = options;
-  const arranged = (from: CursorState) =>
+  const arranged = (from: CursorState, sharing: BatchesOptions["sharing"]) =>
     wordsOf
       ? bucketedBatches(open, from, { ...batchesOptions, wordsOf: (row) => wordsOf(sampleOf(row)) })
-      : groupedBatches(open, from, batchesOptions);
+      : groupedBatches(open, from, { ...batchesOptions, ...(sharing && { sharing }) });
+  /** With the pictures of own rows, which another process may have looked at. */
+  const ownRows = (rows: readonly Row[], isOwn: (row: number) => boolean): Promise<Row[]> =>
+    Promise.all(
+      rows.map(async (row, i) => {
+        const job = isOwn(i) && !row.rendered && renderJob(row.raw, row.ref, options.seed);
+        return job ? { ...row, rendered: await pictures.render(job) } : row;
+      }),
+    );
   const files = async () => (await Promise.all(sources.map((source) => source.files()))).flat();
-  async function* batches(cursor: unknown | undefined) {
+  async function* batches(cursor: unknown | undefined, shared: SharedReading | undefined) {
     const { seed } = options;
     const given = cursor === undefined ? undefined : checkedCursor(cursor, specs, seed);
     const found = await files();
     const listing = listingOf(found);
     const from = given ? placeIn(given, found, options.onChange ?? "refuse", note) : startOf(sources.length);
-    for await (const { rows, next } of arranged(from)) {
-      yield { ...batchOf(rows), cursor: { ...next, specs, seed, listing, skipped: skips.soFar() } };
+    const sharing = shared && { among: shared.among, window: options.batch };
+    let number = 0;
+    for await (const { rows, next } of arranged(from, sharing)) {
+      const at = number++;
+      const own = shared ? await ownRows(rows, (row) => shared.owns(at, row)) : rows;
+      yield { ...batchOf(own), cursor: { ...next, specs, seed, listing, skipped: skips.soFar() } };
     }
   }
   async function* once() {
@@ -156,10 +180,11 @@ export async function openData<K extends SampleKind>(
     })),
     ...(classes ? { classes } : {}),
     files,
-    batches(cursor, noteTo) {
+    batches(cursor, noteTo, shared) {
       const { skipped } = (cursor ?? {}) as Partial<DataCursor>;
       begin(noteTo, isSkipsSoFar(skipped) ? skipped : noSkips);
-      return prefetch(batches(cursor), 1);
+      // A mask is asked for with its sample, whosever row that is; rows of one length are rendered when they are known.
+      return prefetch(batches(cursor, kind === "masks" || wordsOf ? undefined : shared), 1);
     },
     once(noteTo) {
       begin(noteTo, skips.soFar());

@@ -1,5 +1,5 @@
 /** Which rows make which batch: a seeded order that any run can take up again at any batch. */
-import { FileError, UsageError } from "../compiler/index.ts";
+import { UsageError } from "../compiler/index.ts";
 import { groupPacker } from "./grouping.ts";
 import type { Item } from "./items.ts";
 import { seededRandom, shuffled } from "./random.ts";
@@ -63,62 +63,6 @@ export async function* itemBatches(
     }
     at = { ...at, epoch: at.epoch + 1, position: 0 };
   }
-}
-
-/** Opens the items of an epoch; the same epoch always gives the same items in the same order. */
-export type OpenStream = (epoch: number) => AsyncIterable<Item>;
-
-/**
- * Endless batches of a stream too large to hold, shuffled through a buffer of `buffer` items.
- * A cursor in mid-epoch reads the epoch's items up to there again, without decoding pictures.
- * Of a group that repeats more often than batches come, items are left out. FileError when an epoch gives no batch.
- */
-export async function* streamBatches(
-  open: OpenStream,
-  size: number,
-  from: Cursor,
-  buffer = 1024,
-): AsyncGenerator<BatchRows, void, undefined> {
-  checkSize(size);
-  let at = from;
-  while (true) {
-    let position = 0;
-    for await (const { rows, spares } of shuffledBatches(open, size, at, buffer)) {
-      const next = { ...at, position: position + 1 };
-      if (position >= from.position || at.epoch > from.epoch) yield { rows, spares, at: { ...at, position }, next };
-      position += 1;
-    }
-    if (position === 0) throw new FileError(`the data gives no batch of ${size} rows of different groups`);
-    at = { ...at, epoch: at.epoch + 1, position: 0 };
-  }
-}
-
-/** Rows that wait are held in memory with their encoded pictures: so many batches of them, then further ones are left out. */
-const waitingBatches = 8;
-
-async function* shuffledBatches(open: OpenStream, size: number, { seed, epoch }: Cursor, buffer: number) {
-  const random = seededRandom(seed, streams.order, epoch);
-  const packer = groupPacker<Item>(size, (item) => item.group, waitingBatches * size);
-  const held: Item[] = [];
-  let previous: readonly Item[] = [];
-  const packed = function* (item: Item) {
-    for (const rows of packer.add(item)) {
-      yield { rows, spares: [...held, ...previous] };
-      previous = rows;
-    }
-  };
-  for await (const item of open(epoch)) {
-    if (held.length < buffer) {
-      held.push(item);
-      continue;
-    }
-    const index = Math.floor(random() * buffer);
-    const leaving = held[index]!;
-    held[index] = item;
-    yield* packed(leaving);
-  }
-  const rest = shuffled(held.length, random);
-  for (const index of rest) yield* packed(held[index]!);
 }
 
 /** All items in an order of this batch's own; drawn up only when a row is broken. */

@@ -78,5 +78,6 @@ export function isSkipsSoFar(value: unknown): value is SkipsSoFar {
   );
 }
 
-/** Reasons that differ in a name or in a number alone are one; the bounds of filters stay. */
-const generalized = (reason: string) => reason.replace(/"[^"]*"/g, '"…"').replace(/(?<![=<>.]\s*)\b\d+\b/g, "#");
+/** Reasons that differ in a name or in a number alone are one; the bounds of filters and "UTF-8" stay. */
+const generalized = (reason: string) =>
+  reason.replace(/"[^"]*"/g, '"…"').replace(/(?<![=<>.]\s*|[A-Za-z]-)\b\d+\b/g, "#");

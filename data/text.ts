@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { Tokenizer as Hub } from "@huggingface/tokenizers";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { isRecord, readJson, reasonOf } from "./files.ts";
-import { requireIds, requirePatterns, withinPatience } from "./tokenizer-checks.ts";
+import { requireIds, requireModel, requirePatterns, requireTokens, withinPatience } from "./tokenizer-checks.ts";
 
 /**
  * Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). A special token that a tokenizer.json does not
@@ -129,6 +129,8 @@ export function tokenizerFrom(
 ): Tokenizer {
   const settings = config as Readonly<Record<string, unknown>>;
   requireIds(path, model);
+  requireTokens(path, model);
+  requireModel(path, model);
   requirePatterns(path, model);
   const hub = construct(path, model, settings);
   const inner = (model as { model?: { unk_token?: unknown } }).model;
@@ -147,17 +149,30 @@ export function tokenizerFrom(
 type SpecialIds = Readonly<Record<keyof SpecialTokens, number | undefined>>;
 
 function construct(path: string, model: object, config: object): HubTokenizer {
-  try {
-    const hub: HubTokenizer = withinPatience(path, model, () => new Hub(model, config))();
-    return {
-      encode: withinPatience(path, model, hub.encode.bind(hub)),
-      decode: withinPatience(path, model, hub.decode.bind(hub)),
-      token_to_id: hub.token_to_id.bind(hub),
-      get_vocab: hub.get_vocab.bind(hub),
-    };
-  } catch (cause) {
-    throw new FileError(`tokenizer "${path}" cannot be used: ${reasonOf(cause)}`, { cause });
-  }
+  const guarded = <A extends readonly unknown[], R>(work: (...args: A) => R) =>
+    explained(path, withinPatience(path, model, work));
+  const hub: HubTokenizer = guarded(() => new Hub(model, config))();
+  const used = {
+    encode: guarded(hub.encode.bind(hub)),
+    decode: guarded(hub.decode.bind(hub)),
+    token_to_id: hub.token_to_id.bind(hub),
+    get_vocab: hub.get_vocab.bind(hub),
+  };
+  const { ids } = used.encode("a", { add_special_tokens: false }); // what fails later would fail in mid-training
+  if (ids.length > 0) used.decode(ids, { skip_special_tokens: true });
+  return used;
+}
+
+/** The package meets what it does not expect of a file with whatever error comes of it. */
+function explained<A extends readonly unknown[], R>(path: string, work: (...args: A) => R): (...args: A) => R {
+  return (...args) => {
+    try {
+      return work(...args);
+    } catch (cause) {
+      if (cause instanceof FileError) throw cause;
+      throw new FileError(`tokenizer "${path}" cannot be used: ${reasonOf(cause).slice(0, 300)}`, { cause });
+    }
+  };
 }
 
 function wrap(path: string, hub: HubTokenizer, ids: SpecialIds): Tokenizer {
@@ -188,6 +203,8 @@ function wrap(path: string, hub: HubTokenizer, ids: SpecialIds): Tokenizer {
     encode(text, maxLength) {
       checkLength(maxLength);
       const inner = hub.encode(text, { add_special_tokens: false }).ids;
+      if (!inner.every(Number.isInteger))
+        throw new FileError(`tokenizer "${path}" has neither a token for a part of a text nor an unknown token`);
       return [named("bos"), ...inner.slice(0, maxLength - 2), named("eos")];
     },
     encodeByTemplate: (text) => hub.encode(text, { add_special_tokens: true }).ids,

@@ -1,6 +1,6 @@
 /** What is not trusted of a tokenizer.json: its ids, and the time that its patterns take. */
 import { createContext, Script } from "node:vm";
-import { FileError } from "../compiler/index.ts";
+import { FileError, shown } from "../compiler/index.ts";
 import { isRecord, reasonOf } from "./files.ts";
 
 /** Ids lie below this: tables are made of that many rows, and eight times the largest vocabulary in use is far below it. */
@@ -17,7 +17,7 @@ export function requireIds(path: string, model: object): void {
   const wrong = pairs.find(([, id]) => !isId(id));
   if (wrong)
     throw new FileError(
-      `tokenizer "${path}" cannot be used: its token ${JSON.stringify(wrong[0])} has the id ${(JSON.stringify(wrong[1]) ?? "undefined").slice(0, 80)}; needed is a whole number from 0 to ${idLimit - 1}`,
+      `tokenizer "${path}" cannot be used: its token ${shown(wrong[0])} has the id ${shown(wrong[1])}; needed is a whole number from 0 to ${idLimit - 1}`,
     );
   if (
     Array.isArray(vocab) &&
@@ -26,27 +26,80 @@ export function requireIds(path: string, model: object): void {
     throw new FileError(`tokenizer "${path}" cannot be used: its vocabulary is no list of tokens with finite scores`);
 }
 
+const flags = ["single_word", "lstrip", "rstrip", "normalized", "special"] as const;
+
+/** Throws FileError for an added token that is no text with flags, and for a token that no text can hold. */
+export function requireTokens(path: string, model: object): void {
+  const { model: inner, added_tokens: added = [] } = model as Readonly<Record<string, unknown>>;
+  const isAdded = (token: unknown) =>
+    isRecord(token) &&
+    typeof token.content === "string" &&
+    flags.every((flag) => token[flag] === undefined || typeof token[flag] === "boolean");
+  const wrong = Array.isArray(added) ? added.findIndex((token) => !isAdded(token)) : -1;
+  if (!Array.isArray(added) || wrong >= 0)
+    throw new FileError(
+      `tokenizer "${path}" cannot be used: its added tokens are no list of texts with flags${wrong >= 0 ? `: see number ${wrong}` : ""}`,
+    );
+  const vocab = isRecord(inner) ? inner.vocab : undefined;
+  const listed = isRecord(vocab)
+    ? Object.keys(vocab)
+    : Array.isArray(vocab)
+      ? vocab.map(([token]) => String(token))
+      : [];
+  const broken = [...listed, ...added.map(({ content }) => content as string)].find((token) => !token.isWellFormed());
+  if (broken !== undefined)
+    throw new FileError(
+      `tokenizer "${path}" cannot be used: its token ${shown(broken)} holds half of a surrogate pair`,
+    );
+}
+
+const modelTypes: readonly unknown[] = ["BPE", "Unigram", "WordPiece", "WordLevel"];
+
+/**
+ * Throws FileError for a model of a kind that there is not, for two tokens of one id, and for merges of what are no tokens:
+ * the package would take the file for something else in silence.
+ */
+export function requireModel(path: string, model: object): void {
+  const inner = (model as { readonly model?: unknown }).model;
+  const { type, vocab, merges, continuing_subword_prefix: prefix } = isRecord(inner) ? inner : {};
+  const refuse = (why: string) => new FileError(`tokenizer "${path}" cannot be used: ${why}`);
+  if (!modelTypes.includes(type)) throw refuse(`its model is of the type ${shown(type)}, not ${modelTypes.join(", ")}`);
+  if (!isRecord(vocab)) return;
+  if (new Set(Object.values(vocab)).size < Object.keys(vocab).length) throw refuse("two tokens of it have one id");
+  if (type !== "BPE") return;
+  const length = typeof prefix === "string" ? prefix.length : 0; // which the second of a merge loses
+  const isMerge = (merge: unknown): boolean => {
+    const parts: readonly unknown[] = typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
+    const [left, right] = parts;
+    if (parts.length !== 2 || typeof left !== "string" || typeof right !== "string") return false;
+    return [left, right, left + right.slice(length)].every((token) => Object.hasOwn(vocab, token));
+  };
+  const wrong = Array.isArray(merges) ? merges.findIndex((merge) => !isMerge(merge)) : -1;
+  if (!Array.isArray(merges)) throw refuse("it has no list of merges");
+  if (wrong >= 0) throw refuse(`its merge ${wrong} is not of two tokens that make a third`);
+}
+
 /** Throws FileError for a pattern that is neither a text nor an expression: the package would pass it over in silence. */
 export function requirePatterns(path: string, model: object): void {
-  for (const [key, value] of entriesWithin(model))
-    if (key === "pattern" && !isPattern(value))
+  for (const record of recordsWithin(model)) {
+    const { type, pattern } = record;
+    const isWanted = type === "Replace" || type === "Split" || Object.hasOwn(record, "pattern");
+    if (isWanted && !isPattern(pattern))
       throw new FileError(
         `tokenizer "${path}" cannot be used: a pattern of it is neither { "String": text } nor { "Regex": text }`,
       );
+  }
 }
 
-/** The entries of all records of a file but its tables. By a list of its own: a file may be nested without end. */
-function* entriesWithin(model: object): Generator<readonly [string, unknown]> {
+/** All records of a file but its tables. By a list of its own: a file may be nested without end. */
+function* recordsWithin(model: object): Generator<Readonly<Record<string, unknown>>> {
   const left: unknown[] = [model];
   while (left.length > 0) {
     const value = left.pop();
     if (Array.isArray(value)) for (const inner of value) left.push(inner);
     if (!isRecord(value)) continue;
-    for (const [key, inner] of Object.entries(value)) {
-      if (key === "vocab" || key === "merges") continue;
-      yield [key, inner];
-      left.push(inner);
-    }
+    yield value;
+    for (const [key, inner] of Object.entries(value)) if (key !== "vocab" && key !== "merges") left.push(inner);
   }
 }
 
@@ -83,4 +136,4 @@ export function withinPatience<A extends readonly unknown[], R>(
 }
 
 /** Whether a regular expression stands anywhere in the file. */
-const hasPatterns = (model: object): boolean => entriesWithin(model).some(([key]) => key === "Regex");
+const hasPatterns = (model: object): boolean => recordsWithin(model).some((record) => Object.hasOwn(record, "Regex"));

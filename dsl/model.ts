@@ -1,11 +1,11 @@
 /** Models: a configuration with defaults and a function from it to inputs and outputs. The command line loads these. */
-import { didYouMean, type Graph, makeGraph, type Node, UsageError } from "../compiler/index.ts";
+import { didYouMean, type Graph, makeGraph, type Node, shown, UsageError } from "../compiler/index.ts";
 import type { ModelCheckpoints } from "./checkpoints.ts";
 import type { Config, ConfigValue } from "./config.ts";
 import type { ModelModes, Preprocessing } from "./modes.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
 import type { StageRecipe } from "./recipe.ts";
-import { checkSettings, type SettingRules, shown } from "./setting-rules.ts";
+import { checkSettings, type SettingRules } from "./setting-rules.ts";
 
 export type { Config, ConfigValue } from "./config.ts";
 

@@ -1,17 +1,13 @@
 /** What the settings of a model may be, so that a wrong one is told by its name before anything is built from it. */
-import { UsageError } from "../compiler/index.ts";
+import { shown, UsageError } from "../compiler/index.ts";
+
+export { shown };
 
 /** What a setting may be. */
 export interface SettingRule {
   /** In words, after "needed is": "a whole number from 1 to 1000". */
   readonly needed: string;
   readonly accepts: (value: unknown) => boolean;
-}
-
-/** A value from a file or a command line, as an error shows it: what is long or nested is cut. */
-export function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 120 ? text : `${text.slice(0, 120)}…`;
 }
 
 type Settings = { readonly [key: string]: unknown };

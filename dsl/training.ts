@@ -9,18 +9,29 @@ import {
   type Precision,
   type TensorType,
   topological,
+  UsageError,
 } from "../compiler/index.ts";
 import { checkedEma } from "./ema.ts";
 import { type FrozenWeights, frozenDtype, withFrozen } from "./frozen.ts";
 import { type Adapter, adaptersOf } from "./lora.ts";
 import { assertDistinct, totalLoss } from "./losses.ts";
-import { type Accumulation, accumulated, accumulateOf, type Batch, type Stored } from "./optim/accumulation.ts";
-import { placeArenas, type TrainingArena } from "./optim/arenas.ts";
+import {
+  type Accumulation,
+  accumulated,
+  accumulateOf,
+  type Batch,
+  type PartOfSums,
+  type Stored,
+  sampleCount,
+} from "./optim/accumulation.ts";
+import { numbered, type Placed, placeArenas, type TrainingArena } from "./optim/arenas.ts";
 import { type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
 import { cachedAccumulation, wholeBatch } from "./optim/gradient-cache.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
+import { type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
+import type { SharedState } from "./optim/shared-state.ts";
 import { type StepUpdate, scaleInStore, stepUpdate } from "./optim/step-update.ts";
 import type { StateStart } from "./optim/update-rule.ts";
 import { type Range, rootParams } from "./params.ts";
@@ -46,7 +57,13 @@ export interface TrainingStep {
      * them, the figures and what the loss says of each feature. Then `graph` is run on each micro-batch.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
+    /** Where processes share the micro-batches: what they add up, and what they gather. */
+    readonly shared?: SharedState;
   };
+  /** True where inputs say by number which of a batch's rows belong to a sample: a batch is then fed whole. */
+  readonly apart?: boolean;
+  /** The same step of `count` micro-batches in all, which several processes share. */
+  readonly inParts: (parts: Parts) => TrainingStep;
   /** Where the trained parameters and the optimizer's state lie. */
   readonly arenas: readonly TrainingArena[];
   /** The update rule's name, and what each state that it keeps starts as. */
@@ -70,11 +87,24 @@ export interface TrainingStep {
   readonly lossScale?: LossScale;
 }
 
+/** How a step is divided among processes. */
+export interface Parts {
+  /** Micro-batches of all processes together, at least 2. */
+  readonly count: number;
+  /** Whether they are of several sizes: sums are then weighed by samples. */
+  readonly isUneven: boolean;
+  /** Which range of each arena, by its number of elements, this process updates and keeps state of; default all of it. */
+  readonly shard?: (elements: number) => ShardRange;
+}
+
 /**
  * Compiles a stage to its step. Parameters lie in arenas of at most `largestArena` elements, default 2^28.
  * Throws UsageError when a pattern matches nothing or nothing is left to train.
  */
-export function trainingStep(stage: Stage, largestArena?: number): TrainingStep {
+export const trainingStep = (stage: Stage, largestArena?: number): TrainingStep => stepOf(stage, largestArena);
+
+function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): TrainingStep {
+  const stage: Stage = parts ? { ...given, accumulate: parts.count } : given;
   const asked = stage.lora && adaptersOf(stage.name, stage.lora);
   const declared = new Map<string, Range>();
   const root = rootParams({
@@ -83,7 +113,8 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     ...(asked && { adapters: asked }),
   });
   const { loss, metrics = {}, updates = [], weight, apart } = totalLoss(stage.name, stage.loss(root));
-  const adapters = asked?.made(stage.name) ?? [];
+  const results = [loss, ...Object.values(metrics), ...updates.map((u) => u.next)];
+  const adapters = asked?.made(stage.name, results) ?? [];
   const rule = ruleOf(stage);
   const ema = stage.ema && checkedEma(stage.name, stage.ema);
   const { trained, frozen } = partition(stage, loss, adapters);
@@ -101,12 +132,18 @@ export function trainingStep(stage: Stage, largestArena?: number): TrainingStep 
     trained,
     ...(apart && { apart }),
   };
-  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1));
+  const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name);
+  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1), parts, shards);
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
-  const update = stepUpdate(whole, placed, { optimizer, rule, ema, settings, ranges, lossScale });
+  const options = { optimizer, rule, ema, settings, ranges, lossScale };
+  const update = shards
+    ? stepUpdate(whole, shards.places, options, shards.numbers)
+    : stepUpdate(whole, placed, options);
   return {
     ...graphs(update),
+    inParts: (among) => stepOf(given, largestArena, among),
+    ...(apart && { apart }),
     arenas: placed.map((place) => place.arena),
     rule,
     hyperparameters: describeOptimizer(optimizer, rule),
@@ -127,7 +164,14 @@ interface BatchGraphs {
   readonly graphs: (update: StepUpdate) => Pick<TrainingStep, "graph" | "accumulation">;
 }
 
-function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Node | undefined): BatchGraphs {
+function batchGraphs(
+  stage: Stage,
+  traced: Traced,
+  arenas: InArenas,
+  weight: Node | undefined,
+  parts: Parts | undefined,
+  shards: Shards | undefined,
+): BatchGraphs {
   const { name } = stage;
   const told = [...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
   const { count, cut, isAlike } = accumulateOf(stage, told[0]!, told, {
@@ -139,8 +183,12 @@ function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Nod
     update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
     sums,
   });
+  /** What is said of shards: sums of gradients are the first of all sums. */
+  const sharded = (sums: Accumulation["sums"]): Pick<SharedState, "shard"> =>
+    shards ? { shard: shards.state(sums) } : {};
   if (cut) {
-    const made = cachedAccumulation(cut, count, traced, arenas);
+    if (parts?.isUneven) throw unevenParts(name);
+    const made = cachedAccumulation(cut, count, traced, arenas, parts !== undefined, shards?.part);
     const middle = graphOf(name, [], made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
@@ -150,22 +198,66 @@ function batchGraphs(stage: Stage, traced: Traced, arenas: InArenas, weight: Nod
       whole: made.whole,
       graphs: (update) => ({
         graph: graphOf(name, [], made.added),
-        accumulation: { ...accumulation(made, update), cached },
+        accumulation: {
+          ...accumulation(made, update),
+          cached,
+          ...(parts && { shared: { ...made.shared, ...sharded(made.sums) } }),
+        },
       }),
     };
   }
+  if (parts && traced.kept.length > 0) throw keptInParts(name, traced.kept);
   const { kept, ...batch } = oneBatch(traced, arenas, weight);
+  const weighedBy = (isAlike ? undefined : batch.weight) ?? (parts?.isUneven ? sampleCount(told[0]!) : undefined);
   if (count === 1)
     return { whole: batch, graphs: ({ figures, stored }) => ({ graph: graphOf(name, figures, [...stored, ...kept]) }) };
-  const made = accumulated(batch, arenas.axes, count, isAlike ? undefined : batch.weight);
+  const made = accumulated(batch, arenas.axes, count, weighedBy, shards?.part);
   return {
     whole: made.whole,
     graphs: (update) => ({
       graph: graphOf(name, [], [...made.added, ...kept]),
-      accumulation: accumulation(made, update),
+      accumulation: {
+        ...accumulation(made, update),
+        ...(parts && { shared: { added: made.sums.map((s) => s.name), gathered: [], ...sharded(made.sums) } }),
+      },
     }),
   };
 }
+
+/** The parts of all arenas that one process has. */
+interface Shards {
+  readonly places: readonly PlacedShard[];
+  /** The numbers of their arenas. */
+  readonly numbers: readonly number[];
+  readonly part: PartOfSums;
+  readonly state: (sums: Accumulation["sums"]) => NonNullable<SharedState["shard"]>;
+}
+
+function shardsOf(placed: readonly Placed[], rangeOf: (elements: number) => ShardRange, rule: string): Shards {
+  const ranges = placed.map(({ arena }) => rangeOf(arena.layout.size));
+  const all = placed.map((place, i) => shardOf(place, ranges[i]!, i, rule));
+  const places = all.flatMap((shard) => shard ?? []);
+  return {
+    places,
+    numbers: all.flatMap((shard, i) => (shard ? [i] : [])),
+    part: { gradients: places.map((p) => p.gradient), norm: typed(state(rawNorm, "f32", [])) },
+    state: (sums) => ({
+      ranges,
+      gradients: placed.map((_, i) => ({ sum: sums[i]!.name, part: numbered(shardGradient, i) })),
+      norm: rawNorm,
+    }),
+  };
+}
+
+const unevenParts = (stage: string): UsageError =>
+  new UsageError(
+    `stage "${stage}": its loss compares the samples of a batch, which then must be of as many samples for each process: let the batch be a multiple of their number`,
+  );
+
+const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
+  new UsageError(
+    `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, of which every process would have another: such a stage is trained by one process`,
+  );
 
 /** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
 function graphOf(

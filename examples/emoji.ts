@@ -4,9 +4,10 @@
  * four languages. The fourth artist, Noto, is held out whole, so the tests ask for concepts that were learned in drawings
  * that were never seen.
  */
-import type { ArtistId } from "../data/index.ts";
+
 import { cosine, count, defineStage, positive, precisionNamed, trainingStep } from "../dsl/index.ts";
 import { defineJob, type TrainingJob } from "../runtime/index.ts";
+import type { ArtistId } from "./emoji/artists.ts";
 import { type Part, stageOne, stageThree, stageTwo } from "./emoji/stages.ts";
 import { emojiBatches, emojiData, spread, type Test, trainedArtists } from "./emoji/training-data.ts";
 import emojiModel from "./emoji-model.ts";

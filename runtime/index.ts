@@ -9,6 +9,7 @@ export {
   saveCheckpoint,
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
+export { joinRanks, type Launch, launchOf, oneRank, type Ranks } from "./collectives/index.ts";
 export { drawnWeights } from "./drawn-weights.ts";
 export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
@@ -100,6 +101,7 @@ export {
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { type OpenTrace, openTrace } from "./trace-file.ts";
+export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
   type CompiledStep,
@@ -108,6 +110,7 @@ export {
   type JobFile,
   type NextStage,
   type Setting,
+  type SharedRows,
   type TrainedRun,
   type TrainingBatch,
   type TrainingJob,
@@ -133,11 +136,9 @@ export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
   type FloatDType,
-  memoryWeights,
   openWeights,
   ownLayout,
   permute,
-  readAllWeights,
   tensorsInLayout,
   type Weights,
 } from "./weights.ts";

@@ -48,12 +48,16 @@ async function openFile(fs: FileSystem, path: string, resumeAt: number | undefin
   return await reopenAppendFile(fs, path, end);
 }
 
-/** The byte after the last line whose step is at most `lastStep`. Each line is of a later step than the one before. */
+/**
+ * The byte after the last line whose step is at most `lastStep`. Each line is of a later step than the one before, and lines
+ * up to that step are there: what was lost of them is no torn end.
+ */
 async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promise<number> {
   let end = 0;
   let number = 0;
   let fault: string | undefined;
   let last = Number.NEGATIVE_INFINITY;
+  let kept: number | undefined;
   for await (const line of readLines(fs, path)) {
     number++;
     const step = stepOf(line.text);
@@ -62,8 +66,11 @@ async function endOfStep(fs: FileSystem, path: string, lastStep: number): Promis
       throw notInOrder(path, fault); // only the end may be torn
     else if (step <= last) throw notInOrder(path, `line ${number} is of step ${step}, behind one of step ${last}`);
     else last = step;
-    if (fault === undefined && last <= lastStep) end = line.end;
+    if (fault === undefined && last <= lastStep) [kept, end] = [last, line.end];
   }
+  // Lines are on the disk before a checkpoint is. A log that was begun anew behind it has none of them.
+  if ((kept ?? lastStep) < lastStep || (fault !== undefined && kept !== lastStep && lastStep > 0))
+    throw notInOrder(path, `${fault ?? `it ends with step ${kept}`}, and the run goes on after step ${lastStep}`);
   return end;
 }
 

@@ -104,17 +104,6 @@ const tensorsOf = (layout: readonly CheckpointPlace[]): CheckpointPlace[] => [
   ...new Map(layout.map((place) => [place.name, place])).values(),
 ];
 
-/** Weights that are in memory. */
-export const memoryWeights = (weights: ReadonlyMap<string, HostTensor>): Weights => ({
-  read: async (parameter, dtype = "f32") => asFloat(parameter, weights.get(parameter)!, dtype),
-  dtypeOf: () => "F32",
-  async *pieces(parameter, order) {
-    yield permute(weights.get(parameter)!, order).data;
-  },
-  report: "",
-  dispose: async () => {},
-});
-
 /** A parameter as the float asked for; itself where it is one. Throws FileError for a value that f16 cannot hold. */
 export function asFloat(parameter: string, tensor: HostTensor, dtype: DType): HostTensor {
   if (dtype !== "f16" || tensor.dtype === "f16") return tensor;
@@ -124,22 +113,6 @@ export function asFloat(parameter: string, tensor: HostTensor, dtype: DType): Ho
   throw new FileError(
     `${quoted(parameter)}: element ${at} is ${tensor.data[at]}, which f16 cannot hold\n  hint: keep weights in f32`,
   );
-}
-
-/** All weights of a graph in memory, by parameter name. */
-export async function readAllWeights(
-  path: string,
-  graph: Graph,
-  layouts?: readonly (readonly CheckpointPlace[])[],
-): Promise<Map<string, HostTensor>> {
-  const weights = await openWeights(path, graph, layouts);
-  try {
-    const all = new Map<string, HostTensor>();
-    for (const node of parameters(graph)) all.set(inputName(node), await weights.read(inputName(node)));
-    return all;
-  } finally {
-    await weights.dispose();
-  }
 }
 
 /** The tensors of a layout, made from weights as they are written; each as it is stored unless a dtype is given. */

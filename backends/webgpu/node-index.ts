@@ -8,3 +8,4 @@ export {
   openAdapters,
   requestDevice,
 } from "./runtime/adapter.ts";
+export { type PhysicalDevice, physicalDevices } from "./runtime/node-vulkan-devices.ts";

@@ -12,7 +12,6 @@ import {
   type Node,
   type SizedAxis,
 } from "../../compiler/index.ts";
-import type { ParameterSource } from "../../runtime/index.ts";
 
 /** A prime, so that rows of no usual length are alike. */
 export const period = 2039;
@@ -69,17 +68,6 @@ export const tensorOf = (node: Node, pattern: Pattern, dtype: "f32" | "f16" = "f
   axes: node.type.axes as readonly SizedAxis[],
   data: valuesOf(pattern, dtype),
 });
-
-/** Weights of a graph, made when they are asked for. */
-export function patternWeights(graph: Pick<Graph, "inputs">): ParameterSource {
-  const nodes = new Map(graph.inputs.map((n) => [inputName(n), n]));
-  return {
-    read: async (name, dtype = "f32") => {
-      const node = nodes.get(name)!;
-      return tensorOf(node, parameterPattern(node), dtype === "f16" ? "f16" : "f32");
-    },
-  };
-}
 
 /** So many elements of a result, evenly from all of it: what is compared with PyTorch. */
 const sampled = 512;

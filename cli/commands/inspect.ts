@@ -262,10 +262,15 @@ function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments): void {
   }
 }
 
-const compiled = (graph: Graph, sizes: Sizes, { dtype, adapter, memory }: InspectArguments): Program =>
+const compiled = (
+  graph: Graph,
+  sizes: Sizes,
+  { dtype, adapter, memory }: InspectArguments,
+  beside: readonly Program[] = [],
+): Program =>
   compileKernels(keptAs(bindSizes(graph, sizes), exportDtype(dtype)), adapterNamed(adapter).facts, {
     precision: precisionFor(dtype),
-    ...(memory && { memory: bytesOnly(memory) }),
+    ...(memory && { memory: bytesOnly(memory), beside }),
   });
 
 interface Subject {
@@ -337,7 +342,8 @@ function inspect(
   args: InspectArguments,
   begun: number,
 ): Inspection {
-  const programs = step && ofEachGraph(step, (part, dtype) => compiled(part, sizes, { ...args, dtype }));
+  const programs =
+    step && ofEachGraph<Program>(step, (part, dtype, made) => compiled(part, sizes, { ...args, dtype }, made));
   const program = programs?.step ?? compiled(graph, sizes, args);
   const { parameters, tensors, buffers, byGroup } = countParameters(graph);
   return {

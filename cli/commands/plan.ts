@@ -82,7 +82,10 @@ function describe(r: Report, asked: boolean): string {
   const sharded: Row[] =
     r.sharded === undefined
       ? []
-      : [["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`]];
+      : [
+          ["  with --shard-optimizer", bytes(r.optimizerSharded!)],
+          ["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`],
+        ];
   const rows: Row[] = [
     ["planned", `${r.subject}, on ${name}`],
     ...parameterRows(r.parameters),

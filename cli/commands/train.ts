@@ -1,18 +1,23 @@
 /** `heddle train`: runs a job, or stages of a model one after the other, shows progress, leaves run folders. */
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { extname, join } from "node:path";
 import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   collapseNames,
-  escapeControls,
   type FinishedStage,
   type Inheritance,
   inheritWeights,
   type JobFile,
   keptParameters,
   newestRunFolder,
+  type RankFigures,
   type RunSource,
+  rankText,
   readSources,
+  requireSame,
   requireSameSources,
   type Settings,
   type TrainingJob,
@@ -21,17 +26,19 @@ import {
   writeFileAtomically,
   writeRunSettings,
 } from "../../runtime/index.ts";
-import { type ChosenDevice, openDevice, parseDevice } from "../device.ts";
+import { type ChosenDevice, parseDevice } from "../device.ts";
 import { type Ending, listenForEnding } from "../interruption.ts";
 import { settingsOfRun } from "../job-settings.ts";
 import { isModel, loadJob, loadStagedModel } from "../load.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { tellMemory } from "../memory-report.ts";
 import { json } from "../output.ts";
+import { openRankDevice } from "../rank-device.ts";
+import { inRankSession, type RankSession } from "../rank-session.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
 import { type LoadedJob, stageJob, stageRunName } from "../stages/job.ts";
-import { versions } from "../versions.ts";
+import { heddleVersion, versions } from "../versions.ts";
 
 export interface TrainArguments {
   readonly device: string;
@@ -58,10 +65,20 @@ export interface TrainArguments {
   readonly tuning: boolean;
   /** What each graph of the job may take of the device's memory. */
   readonly memory?: MemoryBudget;
+  /** Whether ranks of a machine may compute on one device. */
+  readonly shareDevices: boolean;
+  /** Whether each rank keeps a part of the optimizer's state alone. */
+  readonly shardOptimizer: boolean;
   readonly json: boolean;
 }
 
-export async function trainCommand(source: string, args: TrainArguments): Promise<number> {
+/** The command's arguments, and the ranks that work on it together. */
+type Asked = TrainArguments & RankSession;
+
+export const trainCommand = (source: string, args: TrainArguments): Promise<number> =>
+  inRankSession((session) => trainSource(source, { ...args, ...session }));
+
+async function trainSource(source: string, args: Asked): Promise<number> {
   if (args.changedData && !args.resume)
     throw new UsageError("--changed-data is for a run that goes on: give it with --resume");
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
@@ -79,16 +96,17 @@ export async function trainCommand(source: string, args: TrainArguments): Promis
 }
 
 /** Trains stages in a row. With --resume, those that are done are passed over, and the one that is not goes on. */
-async function trainStages(source: string, stages: readonly string[], args: TrainArguments): Promise<number> {
+async function trainStages(source: string, stages: readonly string[], args: Asked): Promise<number> {
+  const { ranks, say } = args;
   const model = await loadStagedModel(source);
   let before: readonly string[] = [];
   for (const stage of stages) {
     const set = settingsFor(stage, stages, args.set);
     const from = [...before, ...args.from];
     const name = stageRunName(model, stage);
-    const begun = args.resume && stages.length > 1 ? await newestRunFolder(args.runs, name).catch(() => undefined) : "";
+    const { begun, isDone } = await ranks.decide(() => progressOf(name, stages, args));
     const resume = args.resume && begun !== undefined;
-    if (begun && existsSync(join(begun, "summary.json"))) {
+    if (begun && isDone) {
       say(`${name}: done, in ${begun}`);
       before = [begun];
       continue;
@@ -96,9 +114,15 @@ async function trainStages(source: string, stages: readonly string[], args: Trai
     const started = { ...args, set, from: resume ? args.from : from, resume };
     const ended = await trainJob(source, started, await stageJob(model, source, stage, { ...started, from }));
     if (ended !== 0) return ended;
-    before = [await newestRunFolder(args.runs, name)];
+    before = [await ranks.decide(() => newestRunFolder(args.runs, name))];
   }
   return 0;
+}
+
+/** The run of a stage that goes on, if there is one, and whether it has ended. */
+async function progressOf(name: string, stages: readonly string[], { resume, runs }: TrainArguments) {
+  const begun = resume && stages.length > 1 ? await newestRunFolder(runs, name).catch(() => undefined) : "";
+  return { begun, isDone: begun !== undefined && existsSync(join(begun, "summary.json")) };
 }
 
 /** What `--set` says of one stage of a row: all that names no other, as "1.1:steps=100" does. */
@@ -116,15 +140,18 @@ async function withoutStage(source: string): Promise<UsageError> {
   return new UsageError(`"${source}" is a model, which is trained by its stages: say which ${known}`);
 }
 
-async function trainJob(source: string, args: TrainArguments, { job, given, config }: LoadedJob): Promise<number> {
-  const resumed = args.resume ? await newestRunFolder(args.runs, job.name) : undefined;
-  const ending = listenForEnding(() => say("\nstopping after this step; press Ctrl-C again to stop at once"), {
+async function trainJob(source: string, args: Asked, { job, given, config }: LoadedJob): Promise<number> {
+  const { ranks, say, sayOfSignal } = args;
+  const resumed = args.resume ? await ranks.decide(() => newestRunFolder(args.runs, job.name)) : undefined;
+  const ending = listenForEnding(() => sayOfSignal("\nstopping after this step; press Ctrl-C again to stop at once"), {
     alsoPipes: true,
   });
-  const place = resumed === undefined ? undefined : await takeRun(resumed);
+  const place = resumed === undefined ? undefined : await takeRun(resumed, ranks);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    const device = await openDevice(parseDevice(args.device), { tuning: args.tuning, budget: args.memory });
+    await requireSame(ranks, await commandFacts(source, settings));
+    const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices };
+    const device = await openRankDevice(parseDevice(args.device), ranks, options);
     try {
       return await trainOn(device, { source, args, job, settings, place, ending });
     } finally {
@@ -136,12 +163,20 @@ async function trainJob(source: string, args: TrainArguments, { job, given, conf
   }
 }
 
-const say = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
+/** What a rank must have as all others have it before anything is built. */
+async function commandFacts(source: string, settings: Settings): Promise<Readonly<Record<string, string>>> {
+  const text = existsSync(source) && extname(source) !== "" ? await readFile(source) : source;
+  return {
+    version: heddleVersion(),
+    "job file": createHash("sha256").update(text).digest("hex"),
+    settings: JSON.stringify(settings),
+  };
+}
 
 /** What a run is made of. */
 interface Start {
   readonly source: string;
-  readonly args: TrainArguments;
+  readonly args: Asked;
   readonly job: JobFile;
   readonly settings: Settings;
   /** Of the run that goes on; a new one has none yet. */
@@ -151,8 +186,9 @@ interface Start {
 
 async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   const { job, settings } = start;
+  const { say } = start.args;
   say(`${job.name}: ${job.summary}`);
-  say(`device: ${device.reason}`);
+  await sayDevices(device, start.args);
   if (device.backend.device.software)
     say("this device imitates a GPU in software and is slow: --set steps=20 shows the path without the wait");
   const declared = await job.build(settings);
@@ -163,8 +199,18 @@ async function trainOn(device: ChosenDevice, start: Start): Promise<number> {
   }
 }
 
+/** The device, or those of all ranks. */
+async function sayDevices({ reason }: ChosenDevice, { ranks, say }: RankSession): Promise<void> {
+  const { size, carrier } = ranks.collectives;
+  if (size === 1) return say(`device: ${reason}`);
+  say(`${size} ranks over ${carrier}`);
+  const all = await ranks.tell(`${reason}, on ${hostname()}`);
+  for (const [rank, device] of all.entries()) say(`device of rank ${rank}: ${device}`);
+}
+
 async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: Start): Promise<number> {
   const { args, job, settings, place } = start;
+  const { ranks, say } = args;
   tellMemory(device, declared, say);
   // A checkpoint holds all that is trained; what is not comes from the sources again.
   const isWhole = declared.step.frozen.length + unusedParameters(declared).length === 0;
@@ -180,13 +226,18 @@ async function trainBuilt(device: ChosenDevice, declared: TrainingJob, start: St
     const sources = inheritance?.sources ?? [];
     if (place) requireSameSources(began, sources);
     const built = inheritance ? startingFrom(inheritance, declared) : declared;
+    const remarks: string[] = [];
     const inFolder = (folder: string) =>
-      reported({ folder, file: job, job: built, device, note: say }, () => trainIn(folder, device, built, start));
+      ranks.isFirst
+        ? reported({ folder, file: job, job: built, device, note: say, ranks, remarks }, () =>
+            trainIn(folder, device, built, start, remarks),
+          )
+        : trainIn(folder, device, built, start, remarks);
     if (place) {
-      await writeRunSettings(place.folder, job.name, settings);
+      if (ranks.isFirst) await writeRunSettings(place.folder, job.name, settings);
       return await inFolder(place.folder);
     }
-    const fresh = await beginRun(args.runs, job.name, settings, sources);
+    const fresh = await beginRun(args.runs, job.name, settings, sources, ranks);
     try {
       return await inFolder(fresh.folder);
     } catch (error) {
@@ -205,10 +256,21 @@ async function trainIn(
   device: ChosenDevice,
   job: TrainingJob,
   { source, args, settings, ending }: Start,
+  remarks: string[],
 ): Promise<number> {
   const { backend, reason } = device;
+  const { ranks, say } = args;
   say(`run folder: ${folder}`);
-  const how = { folder, backend, resume: args.resume, signal: ending.signal, note: say, deviceReason: reason };
+  const how = {
+    folder,
+    backend,
+    resume: args.resume,
+    signal: ending.signal,
+    note: say,
+    deviceReason: reason,
+    ranks,
+    shardOptimizer: args.shardOptimizer,
+  };
   const result = await trainInStages(job, how);
   if (result.stopped) {
     const where = job.next ? ` of stage "${result.stage}"` : "";
@@ -216,8 +278,10 @@ async function trainIn(
     say(
       `stopped after step ${result.steps} of ${result.of}${where}, saved. Go on with: heddle train ${source}${stage} --resume`,
     );
-    return ending.status();
+    return Math.max(...(await ranks.tell(ending.status())));
   }
+  if (!ranks.isFirst) return 0;
+  for (const { told } of result.stages) if (told.ranks) remarks.push(rankText(told.ranks as unknown as RankFigures));
   const summary = summarize(device, settings, result.stages, { ...computedIn(device, job), ...result.finished });
   await writeFileAtomically(join(folder, "summary.json"), `${json(summary)}\n`);
   process.stdout.write(args.json ? `${json(summary)}\n` : `summary: ${join(folder, "summary.json")}\n`);

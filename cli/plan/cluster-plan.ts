@@ -33,6 +33,8 @@ export interface ClusterPlan {
   readonly bytes: number;
   /** Whether they are within the device's memory; absent where that is not known. */
   readonly fits?: boolean;
+  /** Of one device where each keeps its part of the optimizer's state, as `heddle train --shard-optimizer` does; absent of one device. */
+  readonly optimizerSharded?: number;
   /** Of one device where weights, gradients and the optimizer's state are divided among all; absent of one device. */
   readonly sharded?: number;
   readonly kernels: number;
@@ -89,7 +91,10 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
     memory: plan.memory,
     bytes,
     ...(most !== undefined && { fits: "bytes" in needed && needed.bytes <= most }),
-    ...(count > 1 && { sharded: shardedBytes(plan.memory, count) }),
+    ...(count > 1 && {
+      optimizerSharded: dividedBytes(plan.memory, count, (kind) => kind.startsWith("optimizer")),
+      sharded: dividedBytes(plan.memory, count, (kind) => !ofBatch.includes(kind)),
+    }),
     kernels: Object.values<PlannedProgram>(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
     operations,
     time: { ...parts, update: seconds },
@@ -127,6 +132,6 @@ const gradientBytes = ({ step }: TrainingSubject): number => step.arenas.reduce(
 /** What follows from the batch rather than from the parameters: it is not divided. */
 const ofBatch: readonly string[] = ["inputs", "random inputs", "tables", "saved for backward", "workspace"];
 
-/** Rajbhandari et al. 2020, section 5, stage 3. */
-const shardedBytes = (memory: MemoryByKind, count: number): number =>
-  Object.entries(memory).reduce((n, [kind, b]) => n + (ofBatch.includes(kind) ? b : b / count), 0);
+/** Rajbhandari et al. 2020, section 5: stage 1 where the optimizer's state is divided, stage 3 where all of it is. */
+const dividedBytes = (memory: MemoryByKind, count: number, isDivided: (kind: string) => boolean): number =>
+  Object.entries(memory).reduce((n, [kind, b]) => n + (isDivided(kind) ? b / count : b), 0);

@@ -30,11 +30,14 @@ export interface HardwareText {
   readonly link?: Link;
 }
 
+/** No cluster has more: a number above is a slip. */
+const mostDevices = 1e6;
+
 /** Throws UsageError for what is not of the form. */
 export function parseHardware(text: string): HardwareText {
   const match = /^\s*(?:(\d+)\s*[×xX*]\s*)?([A-Za-z][\w -]*?)\s*(?:,\s*(.+?)\s*)?$/.exec(text);
   const count = Number(match?.[1] ?? 1);
-  if (!match || count < 1)
+  if (!match || count < 1 || count > mostDevices)
     throw new UsageError(
       `--hardware is a device, how many of it and what joins them, as in H200, 8×A100-80G or 640×A100-80G,IB-200G; not "${text}"`,
     );

@@ -32,8 +32,8 @@ export function planStep(
   memory?: number,
 ): StepPlan {
   const bound = { ...sizes, [samples]: batch };
-  const programs = ofEachGraph(step, (graph, precision) =>
-    planKernels(bindSizes(graph, bound), facts, { precision, memory }),
+  const programs = ofEachGraph<PlannedProgram>(step, (graph, precision, made) =>
+    planKernels(bindSizes(graph, bound), facts, { precision, memory, beside: made.map((p) => p.bound) }),
   );
   const all = Object.values<PlannedProgram>(programs).map((p) => p.bound);
   return { batch, memory: stepMemory(step, all, bound), programs };

@@ -10,6 +10,7 @@ import {
   type OpenData,
   type OpenSource,
   openData,
+  type SharedReading,
   seededRandom,
 } from "../../data/index.ts";
 import type {
@@ -25,6 +26,7 @@ import type {
 import {
   type Json,
   type Settings,
+  type SharedRows,
   type TrainingBatch,
   type TrainingJob,
   writtenConversation,
@@ -37,6 +39,7 @@ export interface ValidationBatch {
 }
 
 export interface StageFeeding extends Pick<TrainingJob, "batches"> {
+  readonly listing: string;
   /** For people, a line for each place that samples come from. */
   readonly report: readonly string[];
   /** What was skipped or changed from the run's beginning up to a cursor, with how often. */
@@ -76,12 +79,20 @@ export async function feedStage(
     requireClasses(data!, samples);
     return feeds(samples, context);
   };
-  async function* batches(cursor: Json | undefined, note: (text: string) => void) {
+  const accumulate = Number(settings.accumulate);
+  /** Batches that are opened hold a step, or one of its micro-batches. */
+  const sharing = (shared: SharedRows | undefined): SharedReading | undefined =>
+    shared && {
+      among: shared,
+      owns: (number, row) =>
+        shared.owns(Math.floor((parts > 1 ? row : (number % accumulate) * batch + row) / (data!.perRow ?? 1))),
+    };
+  async function* batches(cursor: Json | undefined, note: (text: string) => void, shared?: SharedRows) {
     const begun = (cursor ?? {}) as Partial<StageCursor>;
     const judgedOn = judged && (await comparedFiles(judged, begun.validation, onChange, note));
     const counts = changeCounts(begun.changed, note);
     let before = cursor ?? null; // steps end with their last part: no run goes on from another
-    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note)) {
+    for await (const { pixels, samples, cursor: after } of opened.batches(cursor, note, sharing(shared))) {
       const { listing: _, skipped: __, ...place } = after;
       const inputs: Pick<TrainingBatch, "feeds" | "names">[] = [];
       for (let part = 0; part < parts; part += 1) {
@@ -110,6 +121,7 @@ export async function feedStage(
   }
   return {
     batches,
+    listing: listingOf(await opened.files()).digest,
     report: [
       ...opened.report,
       epochsText(opened.sources, steps * rowsOfStep),

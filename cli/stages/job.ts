@@ -133,6 +133,8 @@ async function build(
     ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints) }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
+    ...(made.data.kind !== "masks" && { ownRows: ["pixels"] }),
+    listing: feeding.listing,
     ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {
       await writeConfigFile(folder, model, made.config, source);

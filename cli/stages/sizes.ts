@@ -21,12 +21,12 @@ export async function sizedBySources(model: Model, sources: readonly string[]): 
 
 async function sizesOfRun({ name }: Model, config: Config, folder: string): Promise<Config | undefined> {
   const settings = await readRunSettings(folder);
-  return settings?.model === name ? withKnown(config, settings) : undefined;
+  return settings?.model === name ? withKnown(config, settings, join(folder, "run.json")) : undefined;
 }
 
 async function sizesOfFile(model: Model, config: Config, folder: string): Promise<Config | undefined> {
   const found = await configJson(folder);
-  const own = found && readOwnConfig(found);
+  const own = found && readOwnConfig(folder, found);
   if (own) return own.model === model.name ? own.config(config) : undefined;
   const codec = model.checkpoints?.config;
   return found && codec && sizedBy(codec, config, found);

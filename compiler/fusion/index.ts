@@ -21,6 +21,7 @@ export type { BufferUse, FusionPlan, MemoryPlan, PlannedMemory } from "./plan.ts
 export { planMemory, slotBytes } from "./plan-memory.ts";
 export { rematerialize } from "./rematerialize.ts";
 export { samePlan } from "./same-plan.ts";
+export { type Beside, isKept } from "./side-by-side.ts";
 export { deviceBytes, dimExpr, indexOver, isMultipleOf, isOne, spanOf, typical, typicalSpan } from "./sizes.ts";
 export { parsePlan } from "./text/parse-plan.ts";
 export { printMemory, printPlan } from "./text/print-plan.ts";

@@ -11,29 +11,30 @@ import { bytesAlive, type Life, livesOf } from "./liveness.ts";
 import type { FusionPlan } from "./plan.ts";
 import { planMemory } from "./plan-memory.ts";
 import { type GivenUp, Recomputation, type Repeated } from "./recompute.ts";
+import { type Beside, givenBytes, sharedSlots } from "./side-by-side.ts";
 import { deviceBytes, typical } from "./sizes.ts";
 
 /** Tensors of at most this share of a budget are kept where computing others again needs them. */
 const smallShare = 1 / 4096;
 
 /**
- * The plan within `budget` bytes for all of its buffers: what it is given, tables, and slots. Throws UsageError, with the
- * least that was reached and what takes it, where nothing that can be computed again fits it.
+ * The plan within `budget` bytes for all of its buffers, and those of programs beside it: what they are given, tables, and
+ * slots. Throws UsageError, with the least that was reached and what takes it, where nothing that can be computed again
+ * fits it.
  */
-export function rematerialize(plan: FusionPlan, budget: number | undefined): FusionPlan {
+export function rematerialize(
+  plan: FusionPlan,
+  budget: number | undefined,
+  beside: readonly Beside[] = [],
+): FusionPlan {
   if (budget === undefined) return plan;
-  const given = givenBytes(plan);
-  const start = state({ plan, places: plan.kernels.map((_, i) => i) });
+  const given = givenBytes([planMemory(plan), ...beside]);
+  const others = beside.map(slotsOf);
+  const start = state({ plan, places: plan.kernels.map((_, i) => i) }, others);
   if (given + start.slots <= budget) return plan;
-  const best = fit(plan, start, budget - given);
+  const best = fit(plan, start, budget - given, others);
   if (given + best.slots > budget) throw new UsageError(misfit(best, given, budget));
   return best.plan;
-}
-
-/** Bytes of inputs, parameters, states and tables. */
-function givenBytes(plan: FusionPlan): number {
-  const tables = [...planMemory(plan).plan.buffers.values()].flatMap((u) => (u.kind === "table" ? [u.node] : []));
-  return sum([...plan.graph.inputs, ...tables].map((n) => typical(deviceBytes(n))));
 }
 
 /** A plan with the memory that it takes. */
@@ -42,21 +43,21 @@ interface State extends Repeated {
   readonly alive: Float64Array;
   /** The kernel while which most is alive. */
   readonly peak: number;
-  /** Bytes of the slots of the planned memory: what is alive at once, and what does not fit between. */
+  /** Bytes of the slots, with those of programs beside it: what is alive at once, and what does not fit between. */
   readonly slots: number;
 }
 
-function state(repeated: Repeated): State {
+function state(repeated: Repeated, others: readonly (readonly number[])[]): State {
   const lives = livesOf(repeated.plan);
   const alive = bytesAlive(lives, repeated.plan.kernels.length);
   const peak = alive.reduce((best, n, i) => (n > alive[best]! ? i : best), 0);
-  return { ...repeated, lives, alive, peak, slots: sum(slotsOf(repeated.plan)) };
+  return { ...repeated, lives, alive, peak, slots: sum(sharedSlots([slotsOf(planMemory(repeated.plan)), ...others])) };
 }
 
-const slotsOf = (plan: FusionPlan): number[] => planMemory(plan).plan.slots.map((s) => Math.max(...s.map(typical)));
+const slotsOf = ({ plan }: Beside): number[] => plan.slots.map((s) => Math.max(...s.map(typical)));
 
 /** The first plan whose slots fit, or the one of fewest bytes where none does. */
-function fit(plan: FusionPlan, start: State, budget: number): State {
+function fit(plan: FusionPlan, start: State, budget: number, others: readonly (readonly number[])[]): State {
   const recomputation = new Recomputation(plan);
   const small = budget * smallShare;
   const refused = new Map<Node, Set<number>>();
@@ -67,7 +68,7 @@ function fit(plan: FusionPlan, start: State, budget: number): State {
     const next = cheapest(now, recomputation, refused);
     if (!next) return best;
     const repeated = recomputation.without([...givenUp, next], small);
-    const after = repeated && state(repeated);
+    const after = repeated && state(repeated, others);
     refused.set(next.root, (refused.get(next.root) ?? new Set()).add(next.use));
     if (!after || after.alive[after.peak]! > now.alive[now.peak]!) continue;
     givenUp = [...givenUp, next];

@@ -1,9 +1,9 @@
 /** What the memory of a program is for: what is kept between runs, what runs are given, and what they compute. */
-import { deviceBytes, type PlannedMemory, slotBytes } from "../fusion/index.ts";
+import { deviceBytes, isKept, type PlannedMemory, slotBytes } from "../fusion/index.ts";
 import { dimValue, type Sizes } from "../ir/dim.ts";
 import { inputName, topological } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
-import { isParameter, isState, sourceOf } from "../ir/op.ts";
+import { sourceOf } from "../ir/op.ts";
 import { isArena } from "../passes/index.ts";
 
 /** Bytes by what they are for; together they are all that buffers take. A kind that takes none is left out. */
@@ -25,8 +25,9 @@ export interface KindsOfMemory {
 }
 
 /**
- * The memory of programs that a step runs one after another. What they keep in a store they share; each has slots of its
- * own, and a slot counts for what lies in it longest: gradients in whole arenas, what is saved for backward, other values.
+ * The memory of programs that a step runs one after another. They share what they keep in a store, and slots: the largest of
+ * each is one buffer. A slot counts for what lies in it longest: gradients in whole arenas, what is saved for backward, other
+ * values.
  */
 export function memoryByKind(
   programs: readonly BoundKernels[],
@@ -39,9 +40,17 @@ export function memoryByKind(
   const store = new Map(programs.flatMap((p) => p.graph.inputs.filter(isKept)).map((n) => [inputName(n), n]));
   for (const [name, node] of store) count(kept(name), bytesOf(node));
   for (const kind of slotKinds) count(kind, 0);
-  for (const program of programs) {
+  const slots = programs.map((program) => {
     const kinds = kindsOfSlots(program, loss);
-    for (const [slot, n] of slotBytes(program.plan, sizes).entries()) count(kinds[slot]!, n);
+    return slotBytes(program.plan, sizes)
+      .map((n, slot) => ({ n, kind: slotKinds.indexOf(kinds[slot]!) }))
+      .sort((a, b) => b.n - a.n);
+  });
+  for (let i = 0; slots.some((own) => i < own.length); i++) {
+    const alike = slots.flatMap((own) => own.slice(i, i + 1)).sort((a, b) => b.n - a.n || a.kind - b.kind);
+    count(slotKinds[alike[0]!.kind]!, alike[0]!.n);
+  }
+  for (const program of programs) {
     for (const node of program.graph.inputs.filter((n) => !isKept(n)))
       count(sourceOf(node) === "random" ? "random inputs" : "inputs", bytesOf(node));
     for (const use of program.plan.buffers.values()) if (use.kind === "table") count("tables", bytesOf(use.node));
@@ -49,12 +58,12 @@ export function memoryByKind(
   return Object.fromEntries([...bytes].filter(([, n]) => n > 0));
 }
 
-/** What a store keeps between runs. */
-const isKept = (node: Node): boolean => isParameter(node) || isState(node);
-
 const slotKinds = ["gradients", "saved for backward", "workspace"] as const;
 
-function kindsOfSlots({ graph, plan, kernels, storage }: BoundKernels, loss: string | undefined): string[] {
+function kindsOfSlots(
+  { graph, plan, kernels, storage }: BoundKernels,
+  loss: string | undefined,
+): (typeof slotKinds)[number][] {
   const kinds = plan.slots.map(() => slotKinds.length - 1);
   const claim = (root: Node, kind: (typeof slotKinds)[number]) => {
     const use = plan.buffers.get(root);

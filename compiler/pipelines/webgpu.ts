@@ -1,6 +1,7 @@
 /** The road from a graph to WebGPU kernels: the readable list of stages, in order. */
 import { type AnyStage, type Form, graphForm, graphStage, type RunOptions, runStages, stage } from "../driver/index.ts";
 import {
+  type Beside,
   type FusionPlan,
   orderKernels,
   overwritableStates,
@@ -134,15 +135,16 @@ export const webgpuStages = (
   precision: Precision = "f32",
   findings?: Findings,
   memory?: number,
+  beside?: readonly Beside[],
 ): readonly AnyStage[] => [
-  ...planningStages(facts, { schedules, precision, findings, memory }),
+  ...planningStages(facts, { schedules, precision, findings, memory, beside }),
   ...loweringStages(facts),
 ];
 
 /** From a graph to the choice of schedules. */
 export const planningStages = (
   facts: AdapterFacts,
-  { schedules = scheduleTables, precision = "f32", findings, memory }: PlanningOptions,
+  { schedules = scheduleTables, precision = "f32", findings, memory, beside }: PlanningOptions,
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
   graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
@@ -156,7 +158,7 @@ export const planningStages = (
   stage("fusion", graphForm, planForm, (graph) => fuseForUpdates(graph, facts, rowTilesOf(schedules, facts))), // needs primitives only
   stage("in-place", planForm, planForm, (plan) => updateInPlace(plan, facts, rowTilesOf(schedules, facts))), // before the order: who reads a state runs before who overwrites it
   stage("order", planForm, planForm, orderKernels, ["in-place"]),
-  stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory), ["order"]), // what lies idle at the peak follows from the order
+  stage("rematerialize", planForm, planForm, (plan) => rematerialize(plan, memory, beside), ["order"]), // what lies idle at the peak follows from the order
   stage("memory", planForm, memoryForm, planMemory, ["order"]), // lifetimes follow from the order
   stage("schedule", memoryForm, scheduleForm, (plan) => schedulePlan(plan, facts, schedules, findings)),
 ];
@@ -174,7 +176,7 @@ export const loweringStages = (facts: AdapterFacts): readonly AnyStage[] => [
 
 /** What the choice of kernels depends on beside the adapter. */
 export type PlanningOptions = {
-  readonly [K in "schedules" | "precision" | "findings" | "memory"]?: KernelOptions[K] | undefined;
+  readonly [K in "schedules" | "precision" | "findings" | "memory" | "beside"]?: KernelOptions[K] | undefined;
 };
 
 export interface KernelOptions extends RunOptions {
@@ -192,6 +194,8 @@ export interface KernelOptions extends RunOptions {
    * Sizes that are open until a run count as the most that they may be, or as a usual number.
    */
   readonly memory?: number;
+  /** Programs that lie in memory at the same time and run before or after: `memory` is for all of them together. */
+  readonly beside?: readonly Beside[];
 }
 
 /**
@@ -201,5 +205,6 @@ export interface KernelOptions extends RunOptions {
 export const compileKernels = (
   graph: Graph,
   facts: AdapterFacts = baselineFacts,
-  { schedules, precision, findings, memory, ...options }: KernelOptions = {},
-): Program => runStages(graph, webgpuStages(facts, schedules, precision, findings, memory), programForm, options);
+  { schedules, precision, findings, memory, beside, ...options }: KernelOptions = {},
+): Program =>
+  runStages(graph, webgpuStages(facts, schedules, precision, findings, memory, beside), programForm, options);

@@ -10,6 +10,7 @@ import {
   type Geometry,
   type ImageSource,
   imageSides,
+  photographs,
 } from "../images.ts";
 import { type Random, seededRandom } from "../random.ts";
 import type { Window } from "../resample.ts";
@@ -60,7 +61,7 @@ async function wholePicture(
   augmentation: Augmentation,
   random: Random,
 ) {
-  const pixels = await decodeImage(image, { size, fit });
+  const pixels = await decodeImage(image, { size, fit }, photographs);
   return { pixels, view: randomView(pixels, augmentation, random), window: undefined };
 }
 

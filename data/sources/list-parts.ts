@@ -1,7 +1,7 @@
 /** Lists: a .json (one array) or a .jsonl (a record a line) of pairs or conversations, whose pictures lie in a folder. */
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
-import { FileError } from "../../compiler/index.ts";
+import { FileError, shown } from "../../compiler/index.ts";
 import { insideFolder, isInvisible, type OnSkip, orSystemFault, requirePath, requireWellFormed } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
@@ -46,7 +46,7 @@ function pictureOf(image: unknown, folder: string): string {
   if (image === undefined) throw new FileError('it has no "image"');
   const path = typeof image === "string" ? insideFolder(folder, image) : undefined;
   if (path !== undefined) return path;
-  throw new FileError(`its image ${JSON.stringify(image)} is not a path inside the image folder`);
+  throw new FileError(`its image ${shown(image)} is not a path inside the image folder`);
 }
 
 export interface ListOptions {

@@ -1,13 +1,16 @@
 /** Shards as parts: the place of every sample, and its bytes read when it is wanted. */
 import { type FileHandle, open } from "node:fs/promises";
 import { FileError } from "../../compiler/index.ts";
-import { isRecord, type OnSkip, reasonOf, requirePath } from "../files.ts";
+import { type OnSkip, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8, imageExtensions } from "../folders.ts";
 import { instructionOf, parseRecord } from "../instructions.ts";
 import type { RawSample } from "../samples.ts";
 import { type ShardSample, sampleItem } from "../shard-samples.ts";
-import { defaultSampleBytes, drain, entriesOf, placeOf } from "../shards.ts";
+import { drain, entriesOf, placeOf } from "../shards.ts";
 import type { Part } from "./source.ts";
+
+/** A sample of more bytes is skipped, so memory stays bounded whatever a header claims. */
+const mostSampleBytes = 64 * 2 ** 20;
 
 interface Extent {
   readonly offset: number;
@@ -118,7 +121,7 @@ async function indexShard(path: string, onSkip: OnSkip): Promise<readonly Indexe
 function addExtent(sample: IndexedSample, extension: string, extent: Extent): void {
   const held = sample.files.values().reduce((sum, { size }) => sum + size, 0);
   if (sample.files.has(extension)) sample.faults.push(`it has two ${extension} entries`);
-  else if (held + extent.size > defaultSampleBytes) sample.faults.push(`it is larger than ${defaultSampleBytes} bytes`);
+  else if (held + extent.size > mostSampleBytes) sample.faults.push(`it is larger than ${mostSampleBytes} bytes`);
   else sample.files.set(extension, extent);
 }
 
@@ -154,8 +157,7 @@ function fieldsOf(json: Uint8Array | undefined): Readonly<Record<string, unknown
 /** Where the caption is a text, a json that is broken costs its fields alone. */
 function fieldsOrNone(json: Uint8Array): Readonly<Record<string, unknown>> {
   try {
-    const fields: unknown = JSON.parse(decodeUtf8(json, ".json"));
-    return isRecord(fields) ? fields : {};
+    return fieldsOf(json);
   } catch {
     return {};
   }

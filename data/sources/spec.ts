@@ -75,15 +75,23 @@ function stars(path: string): readonly string[] {
 function matching(folder: string, segment: string): readonly string[] {
   const under = (name: string) => (folder === "" ? name : join(folder, name));
   if (!/[*?]/.test(segment)) return existsSync(under(segment)) ? [under(segment)] : [];
-  const pattern = segment
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replaceAll("*", ".*")
-    .replaceAll("?", ".");
-  const isMatch = new RegExp(`^${pattern}$`, "su");
   const place = folder === "" ? "." : folder;
   if (!statSync(place, { throwIfNoEntry: false })?.isDirectory()) return [];
   const names = readdirSync(place).filter(
-    (name) => isMatch.test(name) && (segment.startsWith(".") || !name.startsWith(".")),
+    (name) => matches([...name], [...segment]) && (segment.startsWith(".") || !name.startsWith(".")),
   );
   return names.sort().map(under);
+}
+
+/** Whether a name is of a pattern. A regular expression could take time exponential in the number of stars. */
+function matches(name: readonly string[], pattern: readonly string[]): boolean {
+  let [at, next] = [0, 0];
+  let [star, taken] = [-1, 0]; // the last star, and where what it stands for ends
+  while (at < name.length) {
+    if (pattern[next] === "*") [star, taken, next] = [next, at, next + 1];
+    else if (pattern[next] === "?" || pattern[next] === name[at]) [at, next] = [at + 1, next + 1];
+    else if (star >= 0) [taken, at, next] = [taken + 1, taken + 1, star + 1];
+    else return false;
+  }
+  return pattern.slice(next).every((character) => character === "*");
 }

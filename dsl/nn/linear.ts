@@ -39,7 +39,10 @@ export function linear<A extends string, F extends A, T extends string>(
   const weight: AnyTensor = p.parameter("weight", axes, options.init ?? fanIn(from));
   let y: AnyTensor = contract(x, weight, from);
   const adapter = p.adapter();
-  if (adapter) y = add(y, lowRank(p, x, from, fresh, adapter));
+  if (adapter) {
+    adapter.beside(y);
+    y = add(y, lowRank(p, x, from, fresh, adapter));
+  }
   if (options.bias !== false) y = add(y, p.parameter("bias", fresh, zeros));
   fresh.forEach((f, i) => {
     y = rename(y, f, to[i]!);

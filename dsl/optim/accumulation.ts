@@ -1,13 +1,16 @@
 /** Accumulation: gradients and figures of micro-batches are added up on the device, and one update reads their means. */
 import {
+  isFeed,
   locationOf,
   type NoCut,
   type Node,
   noSampleMean,
+  ops,
   printLocation,
   type SampleCut,
   sampleCut,
   type TensorType,
+  topological,
   UsageError,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
@@ -26,6 +29,14 @@ export interface Batch {
   readonly gradients: readonly Tensor<"arena">[];
   /** The loss and the metrics. */
   readonly figures: Readonly<Record<string, Tensor<never>>>;
+  /** The norm of all gradients, where those here are a part of them. */
+  readonly norm?: Tensor<never>;
+}
+
+/** What an update reads in the place of sums: a part of each gradient's, and the norm of all. */
+export interface PartOfSums {
+  readonly gradients: readonly Tensor<"arena">[];
+  readonly norm: Tensor<never>;
 }
 
 export interface Accumulation {
@@ -54,6 +65,7 @@ export function accumulated(
   axes: readonly Axis<"arena">[],
   count: number,
   weight?: Tensor<never>,
+  part?: PartOfSums,
 ): Accumulation {
   const weighed = <A extends string>(x: Tensor<A>): Tensor<A> => (weight ? mul(x, weight) : x) as Tensor<A>;
   const sums = sumsOf(
@@ -72,7 +84,11 @@ export function accumulated(
   const zero = (along: readonly Axis[]) => (along.length === 0 ? constant(0) : broadcast(constant(0), along));
   return {
     added: sums.map(({ output, name, before, next }) => ({ output, state: name, node: add(before, next) })),
-    whole: { gradients: means.slice(0, n), figures: Object.fromEntries(figures) },
+    whole: {
+      gradients: part ? part.gradients.map((g) => div(g, divisor) as Tensor<"arena">) : means.slice(0, n),
+      figures: Object.fromEntries(figures),
+      ...(part && { norm: div(part.norm, divisor) as Tensor<never> }),
+    },
     cleared: sums.map(({ output, name, axes }) => ({ output: `cleared.${output}`, state: name, node: zero(axes) })),
     sums: sums.map(({ name, before }) => ({ name, type: before.type })),
   };
@@ -150,6 +166,14 @@ function uncut({ why, node }: NoCut): string {
     layers: `goes on with layers (${place}), which would be computed for the whole batch at once. Leave accumulate at 1`,
   };
   return reasons[why];
+}
+
+/** How many samples a batch has, as a weight of what is a mean over them. */
+export function sampleCount(loss: Node): Tensor<never> {
+  const axis = topological([loss]).flatMap((n) =>
+    isFeed(n) ? (n.type.axes.find((a) => a.name === samples) ?? []) : [],
+  );
+  return typed(ops.sizeOf(axis[0]!.size, "f32"));
 }
 
 /** The axis of inputs that a batch is divided along. */

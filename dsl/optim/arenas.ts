@@ -26,6 +26,8 @@ export interface Placed {
   readonly axis: Axis<"arena">;
   readonly before: UpdateResult<string>;
   readonly average?: Tensor<"arena">;
+  /** Throws where parameters are not whole here. */
+  readonly wholeParameters?: () => void;
 }
 
 export function placeArenas(
@@ -64,7 +66,7 @@ export interface ArenaUpdate extends Pick<UpdateInputs<string>, "gradient" | "st
 }
 
 export function updateArena(
-  { arena: { layout }, axis, before }: Placed,
+  { arena: { layout }, axis, before, wholeParameters }: Placed,
   { rule, rate, settings, ranges, ...now }: ArenaUpdate,
 ): UpdateResult<string> {
   const [rateScale, decay] = perElement(settings, layout, axis);
@@ -73,7 +75,10 @@ export function updateArena(
     ...now,
     rate: mul(rate, rateScale!),
     decay: decay!,
-    sumOfEach: (x) => sumOfEach(x, layout, axis),
+    sumOfEach: (x) => {
+      wholeParameters?.();
+      return sumOfEach(x, layout, axis);
+    },
   });
   return { ...after, parameter: clampRanges(after.parameter, layout, axis, ranges) };
 }

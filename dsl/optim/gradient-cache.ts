@@ -18,15 +18,17 @@ import {
   topological,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
-import { add, constant, state, typed } from "../tensor.ts";
-import { type Accumulation, type Stored, sumsOf } from "./accumulation.ts";
+import { add, constant, lt, select, state, typed } from "../tensor.ts";
+import { type Accumulation, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
 import type { InArenas, Traced } from "./batch-gradient.ts";
+import type { SharedState } from "./shared-state.ts";
 
 export interface CachedAccumulation extends Accumulation {
   /** Keeps what the samples of a micro-batch give. */
   readonly features: readonly Stored[];
   /** With what all samples gave: the figures, what the loss says of each, and the gradients past the cut. */
   readonly middle: readonly Stored[];
+  readonly shared: SharedState;
 }
 
 /**
@@ -38,6 +40,8 @@ export function cachedAccumulation(
   count: number,
   traced: Traced,
   arenas: InArenas,
+  isShared: boolean,
+  part?: PartOfSums,
 ): CachedAccumulation {
   const kept = cut.features.map(({ node, axis }, i) =>
     keptFeature(node, axis, { i, whole: wholeBatch(cut, count), trained: new Set(traced.trained) }),
@@ -46,14 +50,19 @@ export function cachedAccumulation(
   const micro = typed<never>(state(microBatch, "i32", []));
   const counter = { output: "micro_batch", state: microBatch };
   const counted: Stored = { ...counter, node: add(micro, 1) };
+  /** Of the step's micro-batches: those of other processes may come before. */
+  const first = typed<never>(state(firstMicroBatch, "i32", []));
+  const place = isShared ? add(micro, first) : micro;
+  /** Of what every process computes alike, one gives it to the sums. */
+  const once = (x: Node): Node => (isShared ? select(lt(first, 1), typed(x), 0) : x);
   const past = pastCut(traced, kept, arenas);
   const sums = sumsOf(past, arenas.axes);
-  const gradients = arenas.packed(arenas.viewed(slopesOf(learned, micro, traced.trained)));
+  const gradients = arenas.packed(arenas.viewed(slopesOf(learned, place, traced.trained)));
   const figures = Object.keys(past.figures).map((name, i) => [name, typed<never>(sums[gradients.length + i]!.before)]);
   return {
-    features: [...keepAll(kept, micro, arenas), counted],
+    features: [...keepAll(kept, place, arenas), counted],
     middle: [
-      ...sums.map((s) => ({ output: s.output, state: s.name, node: s.next })),
+      ...sums.map((s) => ({ output: s.output, state: s.name, node: once(s.next) })),
       ...learned.map(({ cotangent: c }, i) => ({ output: c.output, state: c.state, node: past.cotangents[i]! })),
       ...past.kept,
       { ...counter, node: constant(0, "i32") },
@@ -62,14 +71,24 @@ export function cachedAccumulation(
       ...gradients.map((g, i) => ({ output: sums[i]!.output, state: sums[i]!.name, node: add(sums[i]!.before, g) })),
       counted,
     ],
-    whole: { gradients: gradients.map((_, i) => sums[i]!.before), figures: Object.fromEntries(figures) },
+    whole: {
+      gradients: part?.gradients ?? gradients.map((_, i) => sums[i]!.before),
+      figures: Object.fromEntries(figures),
+      ...(part && { norm: part.norm }),
+    },
     cleared: [{ ...counter, output: "cleared.micro_batch", node: constant(0, "i32") }],
     sums: [
       ...sums.map(({ name, before }) => ({ name, type: before.type })),
       ...kept.map((k) => ({ name: k.state, type: k.all.type })),
       ...learned.map((k) => ({ name: k.cotangent.state, type: k.cotangent.all.type })),
       { name: microBatch, type: micro.type },
+      ...(isShared ? [{ name: firstMicroBatch, type: first.type }] : []),
     ],
+    shared: {
+      added: sums.map((s) => s.name),
+      gathered: kept.map((k) => ({ state: k.state, axis: k.axis.name })),
+      first: firstMicroBatch,
+    },
   };
 }
 
@@ -80,6 +99,8 @@ export const wholeBatch = ({ samples }: SampleCut, count: number): Readonly<Reco
 
 /** The number of micro-batches that a pass has seen. */
 const microBatch = "train.micro_batch";
+/** The number of a process's first one. */
+const firstMicroBatch = "train.first_micro_batch";
 
 /** A feature of the samples, and the tensors in the store that it and its cotangent are kept in. */
 interface KeptFeature {

@@ -1,14 +1,15 @@
 /** The update of a step: from the gradients of a whole batch to parameters, the optimizer's state, and what is told of it. */
-import type { Node } from "../../compiler/index.ts";
+import { type Node, ops } from "../../compiler/index.ts";
 import { averaged, type EmaOptions } from "../ema.ts";
 import type { Range } from "../params.ts";
 import type { Optimizer } from "../stage.ts";
-import { add, cast, select, state, type Tensor } from "../tensor.ts";
+import { add, cast, constant, select, state, type Tensor } from "../tensor.ts";
 import { trainingState } from "../training-state.ts";
 import type { Batch, Stored } from "./accumulation.ts";
 import { numbered, type Placed, updateArena } from "./arenas.ts";
 import { clipByNorm, globalNorm } from "./clip.ts";
 import { isFiniteNorm, type LossScale, lossScaleAfter, unscaled } from "./loss-scale.ts";
+import type { PlacedShard } from "./shard.ts";
 import type { UpdateRule } from "./update-rule.ts";
 
 /** How a stage updates. */
@@ -32,14 +33,22 @@ export interface StepUpdate {
 export const scaleInStore = (lossScale: LossScale | undefined): Tensor<never> | undefined =>
   lossScale && (state(lossScale.state, "f32", []) as Tensor<never>);
 
-export function stepUpdate(batch: Batch, placed: readonly Placed[], options: UpdateOptions): StepUpdate {
+/** Of parts of arenas, each is written into the whole; `numbers` says which arenas they are of, where some have none. */
+export function stepUpdate(
+  batch: Batch,
+  placed: readonly (Placed | PlacedShard)[],
+  options: UpdateOptions,
+  numbers: readonly number[] = placed.map((_, i) => i),
+): StepUpdate {
   const { optimizer, rule, ema, settings, ranges, lossScale } = options;
   const scale = scaleInStore(lossScale);
   const gradients = batch.gradients.map((gradient) => (scale ? unscaled(gradient, scale) : gradient));
-  const norm = globalNorm(
-    gradients,
-    placed.map((place) => place.axis),
-  );
+  const norm = batch.norm
+    ? ((scale ? unscaled(batch.norm, scale) : batch.norm) as Tensor<never>)
+    : globalNorm(
+        gradients,
+        placed.map((place) => place.axis),
+      );
   const done = state(trainingState.step, "i32", []);
   const rate = optimizer.rate(cast(done, "f32"));
   const step = add(done, 1) as Tensor<never>;
@@ -52,12 +61,14 @@ export function stepUpdate(batch: Batch, placed: readonly Placed[], options: Upd
     const gradient = optimizer.clip === undefined ? gradients[i]! : clipByNorm(gradients[i]!, norm, optimizer.clip);
     const after = updateArena(place, { rule, gradient, step, rate, settings, ranges });
     const range = (output: string, state: string, next: Tensor<"arena">, now: Tensor<"arena">): Stored => ({
-      output: numbered(output, i),
+      output: numbered(output, numbers[i]!),
       state,
       node: unlessSkipped(next, now),
     });
+    const updated = range("parameters", arena.parameters, after.parameter, before.parameter);
+    const start = "range" in place && constant(place.range.from, "i32");
     return [
-      range("parameters", arena.parameters, after.parameter, before.parameter),
+      start ? { ...updated, node: ops.overwrite(place.whole, updated.node, start, "arena") } : updated,
       ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
       ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
     ];

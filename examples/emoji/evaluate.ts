@@ -3,10 +3,8 @@
 import type { Graph, HostTensor } from "../../compiler/index.ts";
 import { selectOutputs } from "../../compiler/index.ts";
 import {
-  type ArtistId,
   chanceRecall,
   type Embeddings,
-  type EmojiSet,
   imageStore,
   imageTensor,
   type Recall,
@@ -15,6 +13,8 @@ import {
 } from "../../data/index.ts";
 import { createSession, type InferenceSession, startProgress, type TrainedRun } from "../../runtime/index.ts";
 import emojiModel from "../emoji-model.ts";
+import type { ArtistId } from "./artists.ts";
+import type { EmojiSet } from "./set.ts";
 import type { Test } from "./training-data.ts";
 
 export interface Evaluation {

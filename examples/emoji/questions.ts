@@ -1,5 +1,6 @@
 /** What stage 3 is asked about pictures: what they show, whether they show this or that, and which group it is of. */
-import { type EmojiSet, pick, type Random } from "../../data/index.ts";
+import { pick, type Random } from "../../data/index.ts";
+import type { EmojiSet } from "./set.ts";
 
 export type Emoji = EmojiSet["emoji"][number];
 

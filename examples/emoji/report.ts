@@ -1,5 +1,5 @@
 /** What the report of an emoji run says: what each stage added, what texts find, what is written and answered about pictures. */
-import { artists, imageDataUri, nearest, type Recall, rightRanks } from "../../data/index.ts";
+import { imageDataUri, nearest, type Recall, rightRanks } from "../../data/index.ts";
 import {
   type Card,
   type Cell,
@@ -12,6 +12,7 @@ import {
   type Text,
   writeJobReport,
 } from "../../runtime/index.ts";
+import { artists } from "./artists.ts";
 import type { Evaluation } from "./evaluate.ts";
 import type { Answers, Captions, Written } from "./tests.ts";
 import type { Test } from "./training-data.ts";

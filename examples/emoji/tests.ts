@@ -1,6 +1,5 @@
 /** What stages 2 and 3 are tested on: captions of every picture, and questions with as many a yes as a no. */
 import {
-  type ArtistId,
   type ExactAnswers,
   exactAnswers,
   imageStore,
@@ -11,6 +10,7 @@ import {
 } from "../../data/index.ts";
 import { captionPrefill, captionStep, chatPrefill, decodeStep } from "../../models/index.ts";
 import { captionPrompt, type TrainedRun } from "../../runtime/index.ts";
+import type { ArtistId } from "./artists.ts";
 import { captionLanguage, questionIds } from "./feeds.ts";
 import { chat, generative } from "./models.ts";
 import {

@@ -1,14 +1,9 @@
 /** Emoji as training data: drawn by three artists, named in four languages, read by a tokenizer that its names teach. */
 import { UsageError } from "../../compiler/index.ts";
 import {
-  type ArtistId,
-  artists,
   type BatchOptions,
   type Cursor,
   contrastiveBatches,
-  type EmojiSet,
-  emojiItems,
-  emojiSet,
   firstBatch,
   imageStore,
   itemBatches,
@@ -20,7 +15,9 @@ import {
   tokenizerFrom,
 } from "../../data/index.ts";
 import type { Json } from "../../runtime/index.ts";
+import { type ArtistId, artists } from "./artists.ts";
 import { questionTexts } from "./questions.ts";
+import { type EmojiSet, emojiItems, emojiSet } from "./set.ts";
 
 /** Whose pictures may be learned from. Noto's never are: the figures that are told are of them. */
 const learnable: readonly ArtistId[] = ["twemoji", "openmoji", "fluent"];

@@ -43,8 +43,6 @@ export const linearProbe: ProbeConfig = {
   poolingHeads: 25,
 };
 
-export const poolingProbe: ProbeConfig = { ...linearProbe, features: "pooling" };
-
 /** The class token and the mean of the patches: [batch, token, embed] -> [batch, feature = 2 embed] */
 function classAndMean(tokens: VisionTokens): Tensor<"batch" | "feature"> {
   const [token, embed] = [axisOf(tokens, "token"), axisOf(tokens, "embed")];

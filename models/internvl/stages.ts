@@ -23,17 +23,7 @@ import {
   whole,
   word,
 } from "../../dsl/index.ts";
-import {
-  type ChatConfig,
-  type ChatQueriesConfig,
-  chatConfig,
-  chatQueriesConfig,
-  hasQueries,
-  packedStageThreeLoss,
-  stageThreeLoss,
-  vicuna13b,
-  visualTokenCount,
-} from "./chat.ts";
+import { type ChatConfig, hasQueries, packedStageThreeLoss, stageThreeLoss, visualTokenCount } from "./chat.ts";
 import { internlmTemplate, plainTemplate, trainingTemplates, vicunaTemplate } from "./chat-templates.ts";
 import {
   type ContrastiveConfig,
@@ -351,12 +341,6 @@ export const patchSteps: readonly StageRecipe<ChatConfig>[] = [
 export const querySteps: readonly StageRecipe<ChatConfig>[] = (["glue", "glue+decoder", "glue+qllama"] as const).map(
   (part) => chatStep({ part, batch: 512, samples: 3_990_000 }),
 );
-
-export const stageThreePatches = (c: ChatConfig = chatConfig(vicuna13b)): readonly Recipe<ChatConfig>[] =>
-  patchSteps.map((make) => make(c));
-
-export const stageThreeQueries = (c: ChatQueriesConfig = chatQueriesConfig(vicuna13b)): readonly Recipe<ChatConfig>[] =>
-  querySteps.map((make) => make(c));
 
 /**
  * The factor of a parameter's learning rate under layer-wise decay: blocks by their distance from the last one, what is

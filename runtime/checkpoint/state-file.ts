@@ -1,6 +1,6 @@
 /** `state.json` of a checkpoint: the caller's state, and what the checkpoint's other files must be. */
 import { createHash } from "node:crypto";
-import { UsageError } from "../../compiler/index.ts";
+import { shown, UsageError } from "../../compiler/index.ts";
 import type { Fingerprint } from "../safetensors/writer.ts";
 
 /** What JSON can hold. */
@@ -25,6 +25,15 @@ export function formatRecord(record: CheckpointRecord): string {
 
 const digest = (body: unknown) => createHash("sha256").update(JSON.stringify(body)).digest("hex");
 
+/** What is nested too deeply for a digest was not written here. */
+function isIntact(body: unknown, sha256: unknown): boolean {
+  try {
+    return digest(body) === sha256;
+  } catch {
+    return false;
+  }
+}
+
 /** Parses what formatRecord wrote; answers with the reason when the text is not that. */
 export function parseRecord(text: string): CheckpointRecord | string {
   let parsed: unknown;
@@ -35,8 +44,8 @@ export function parseRecord(text: string): CheckpointRecord | string {
   }
   if (typeof parsed !== "object" || parsed === null) return `${stateFileName} is not a JSON object`;
   const { sha256, ...body } = parsed as CheckpointRecord & { format: string; sha256: string };
-  if (body.format !== format) return `${stateFileName} has the format ${JSON.stringify(body.format)}, not "${format}"`;
-  if (digest(body) !== sha256) return `${stateFileName} was changed or damaged after it was written`;
+  if (body.format !== format) return `${stateFileName} has the format ${shown(body.format)}, not "${format}"`;
+  if (!isIntact(body, sha256)) return `${stateFileName} was changed or damaged after it was written`;
   if (!isRecord(body)) return `${stateFileName} does not say what a checkpoint must`;
   return body;
 }

@@ -25,10 +25,10 @@ export type Drawn =
 
 export interface DrawingThreads {
   /**
-   * The stored bytes of the first `count` values of a stream's step, in pieces: those that `fillRandom` gives, whatever the number
-   * of threads. Throws UsageError for a value that `dtype` cannot hold.
+   * The stored bytes of `count` values of a stream's step from `start` on, default 0, in pieces: those that `fillRandom` gives,
+   * whatever the number of threads. Throws UsageError for a value that `dtype` cannot hold.
    */
-  draw(what: Omit<Draw, "id" | "start">): AsyncGenerator<Uint8Array>;
+  draw(what: Omit<Draw, "id" | "start"> & { readonly start?: number }): AsyncGenerator<Uint8Array>;
   dispose(): Promise<void>;
 }
 
@@ -73,7 +73,7 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
       while (next < what.count || ahead.length > 0) {
         while (next < what.count && ahead.length < 2 * threads) {
           const count = Math.min(pieceValues, what.count - next);
-          ahead.push(send({ ...what, start: next, count }));
+          ahead.push(send({ ...what, start: (what.start ?? 0) + next, count }));
           next += count;
         }
         yield await ahead.shift()!;

@@ -1,5 +1,5 @@
 /** The page of a run's report: what came of it, how it learned, what was run. One file, no script, nothing to fetch. */
-import { type Html, html, trusted } from "../../compiler/index.ts";
+import { type Html, html, shown, trusted } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { formatDuration } from "../progress/progress-text.ts";
 import type { Settings } from "../training/run-settings.ts";
@@ -185,7 +185,7 @@ function skippedRows(skipped: unknown): Table["rows"] {
   if (!isRecord(skipped)) return [];
   return Object.entries(skipped).map(([reason, how]) => {
     const { count, example } = isRecord(how) ? how : { count: how, example: undefined };
-    return [reason, typeof count === "number" ? count : String(count), typeof example === "string" ? example : ""];
+    return [reason, typeof count === "number" ? count : shown(count), typeof example === "string" ? example : ""];
   });
 }
 

@@ -15,6 +15,7 @@ import {
 } from "../../compiler/index.ts";
 import type { SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
+import type { Range } from "../collectives/index.ts";
 import type { LowRankAdapter } from "./adapters.ts";
 import type { CheckpointFamily } from "./inherit.ts";
 import type { LossPoint } from "./losses.ts";
@@ -33,7 +34,33 @@ export interface CompiledStep {
      * cotangents of that for the whole batch, and `graph` adds the gradients of one micro-batch. Only `graph` and `features` are fed.
      */
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
+    /**
+     * Where ranks share the micro-batches, names in the store: sums that are added up before `update`, rows along an axis
+     * that are gathered before `middle`, and the number of a rank's first micro-batch, 0 at first.
+     */
+    readonly shared?: {
+      readonly added: readonly string[];
+      readonly gathered: readonly { readonly state: string; readonly axis: string }[];
+      readonly first?: string;
+      /** Where each rank keeps a part of the optimizer's state: its range of each arena, and where what it reads there goes. */
+      readonly shard?: {
+        readonly ranges: readonly Range[];
+        readonly gradients: readonly { readonly sum: string; readonly part: string }[];
+        readonly norm: string;
+      };
+    };
   };
+  /** True where inputs say by number which of a batch's rows belong to a sample: a batch is then fed whole. */
+  readonly apart?: boolean;
+  /**
+   * The same step of so many micro-batches of all ranks together; of several sizes, where uneven. With `shard`, a rank updates its
+   * range alone of an arena of so many elements.
+   */
+  readonly inParts?: (parts: {
+    readonly count: number;
+    readonly isUneven: boolean;
+    readonly shard?: (elements: number) => Range;
+  }) => CompiledStep;
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {
     readonly layout: ArenaLayout;
@@ -76,6 +103,15 @@ export interface TrainingBatch {
   readonly next: Json;
 }
 
+/** The ranks that read a job's batches, and which rows of a step this one computes. */
+export interface SharedRows {
+  readonly rank: number;
+  readonly size: number;
+  readonly owns: (row: number) => boolean;
+  /** Gives all ranks what each says on a channel of its own, in the order of calls for that. It must be JSON. */
+  readonly exchange: <T>(channel: number, own: T) => Promise<readonly T[]>;
+}
+
 export interface TrainingJob {
   readonly step: CompiledStep;
   /** Updates; where micro-batches are accumulated, each is made of several batches. */
@@ -87,14 +123,22 @@ export interface TrainingJob {
   readonly checkpointEvery: number;
   /** A checkpoint is saved after so many minutes as well. Default: 10. */
   readonly checkpointMinutes?: number;
-  /** Endless batches from a cursor on; `undefined` is the beginning. */
-  readonly batches: (cursor: Json | undefined, note: (text: string) => void) => AsyncIterable<TrainingBatch>;
+  /** Endless batches from a cursor on; `undefined` is the beginning. Several ranks each read all of them, and keep their rows. */
+  readonly batches: (
+    cursor: Json | undefined,
+    note: (text: string) => void,
+    shared?: SharedRows,
+  ) => AsyncIterable<TrainingBatch>;
+  /** Feeds that have zeros where rows are another rank's, when `batches` is told which rows are this one's. */
+  readonly ownRows?: readonly string[];
   /** Tensors to start from instead of the initializers, by parameter name; frozen parameters may be among them. */
   readonly initial?: (name: string) => Promise<HostTensor | undefined>;
   /** The whole model where the loss uses a part of it: the other parameters start alike and are kept with the weights. */
   readonly model?: Graph;
   /** What its model knows of checkpoints, for `--from`; without, tensors are found by the names of parameters alone. */
   readonly checkpoints?: CheckpointFamily;
+  /** What tells this data from other data: it must be the same on all ranks. */
+  readonly listing?: string;
   /** What is known of the data read up to a cursor, such as what was skipped: kept beside each checkpoint and in summary.json. */
   readonly told?: (cursor: Json) => Readonly<Record<string, Json>>;
   /** For people, told before the first step. */

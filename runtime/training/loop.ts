@@ -3,6 +3,7 @@ import type { Store } from "../../backends/backend.ts";
 import { spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
+import type { Ranks } from "../collectives/index.ts";
 import type { Progress } from "../progress/progress.ts";
 import { ahead } from "./ahead.ts";
 import type { BestWeights } from "./best-weights.ts";
@@ -16,6 +17,7 @@ import type { Phases } from "./phases.ts";
 import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
+import type { Share } from "./share.ts";
 import { checkpointGroups } from "./state.ts";
 import { writeTold } from "./told-file.ts";
 import type { TrainOptions } from "./train-options.ts";
@@ -32,6 +34,19 @@ export interface Session {
   readonly clock: IdleClock;
   readonly best: BestWeights | undefined;
   readonly validator: Validator | undefined;
+  /** The job's batches, or this rank's rows of them. */
+  readonly batches: TrainingJob["batches"];
+  readonly ranks: Ranks;
+  /** The part of each step that this rank computes, where several share it. */
+  readonly share: Share | undefined;
+  /** What any rank asks for after a step. */
+  readonly agree: (asked: AfterStep) => Promise<AfterStep>;
+}
+
+/** What is to be done after a step: end the run, save a checkpoint. */
+export interface AfterStep {
+  readonly stop: boolean;
+  readonly save: boolean;
 }
 
 /** Minutes after which a checkpoint is saved where the job does not say. */
@@ -51,10 +66,10 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
   const { job, options, clock } = session;
   if (done >= job.steps) return { steps: done, cursor: from };
   const flight = startFlight(clock);
-  const random = randomFeeds(job);
+  const random = randomFeeds(job, session.share);
   const { count } = session.phases;
   const betweenMs = 60_000 * (job.checkpointMinutes ?? usualMinutes);
-  let [step, cursor, saved, savedAt] = [done, from, done, performance.now()];
+  let [step, cursor, saved, savedAt, stopped] = [done, from, done, performance.now(), false];
   const saveLast = async () => {
     await flight.leave(0);
     if (saved === step) return;
@@ -63,25 +78,33 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     [saved, savedAt] = [step, performance.now()];
     clock.turnsTo("readBack");
   };
-  const given = told(job.batches(from, (t) => session.progress.note(t)));
+  const given = told(session.batches(from, (t) => session.progress.note(t)));
+  // Where data fails on one rank, the others know of no checkpoint that all are to give their parts of.
+  const saveAlone = async () => {
+    if (job.step.accumulation?.shared?.shard === undefined) await saveLast();
+  };
   const made = withRandom(checked(given, indexChecks(job), done, count), random.of, done * count);
   const batches = ahead(made, batchesAhead, (job.steps - done) * count);
   try {
     let micro = 0;
-    for await (const { feeds, next } of waitedFor(savingFirst(batches, saveLast), clock)) {
+    for await (const { feeds, next } of waitedFor(savingFirst(batches, saveAlone), clock)) {
       const runs = session.phases.runs(session.store, micro, feeds);
       micro = (micro + 1) % count;
       const last = micro === 0 ? runs.at(-1) : undefined;
       for (const run of runs) {
         if (run === last) break;
-        flight.add(run());
-        await flight.leave(runsUnderWay);
+        if (run.isAlone) await flight.leave(0);
+        flight.add(run.start());
+        await flight.leave(run.isAlone ? 0 : runsUnderWay);
       }
       if (!last) continue;
-      flight.add(last(), recording(session, ++step));
+      flight.add(last.start(), recording(session, ++step));
+      if (last.isAlone) await flight.leave(0);
       cursor = next;
-      const ends = step >= job.steps || options.signal?.aborted === true;
-      const isTime = performance.now() - savedAt >= betweenMs;
+      const asked = { stop: options.signal?.aborted === true, save: performance.now() - savedAt >= betweenMs };
+      const { stop, save: isTime } = await session.agree(asked);
+      stopped = stop;
+      const ends = step >= job.steps || stop;
       if (isTime || ends || step % job.checkpointEvery === 0) await saveLast();
       else await flight.leave(session.validator?.isDue(step) ? 0 : runsUnderWay);
       if (ends) break;
@@ -91,7 +114,7 @@ export async function runSteps(session: Session, { done, cursor: from }: Beginni
     await flight.settle();
     await random.dispose();
   }
-  if (step < job.steps && !options.signal?.aborted) {
+  if (step < job.steps && !stopped) {
     throw new UsageError(`the data ended after step ${step} of ${job.steps}: a job's batches go on without end`);
   }
   return { steps: step, cursor };
@@ -181,9 +204,12 @@ const recording =
     progress.update(step, { loss: figures.loss ?? 0 });
   };
 
-async function save({ job, options, store, log, best }: Session, step: number, cursor: Json) {
+async function save({ job, options, store, log, best, ranks }: Session, step: number, cursor: Json) {
   await log.flush();
-  const groups = await checkpointGroups(job.step, store);
+  const isSharded = job.step.accumulation?.shared?.shard !== undefined;
+  if (!ranks.isFirst && !isSharded) return; // all have the same state
+  const groups = await checkpointGroups(job.step, store, ranks.collectives);
+  if (!ranks.isFirst) return;
   const state = {
     cursor,
     seed: job.seed,

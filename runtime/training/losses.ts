@@ -1,17 +1,41 @@
 /** Reads the loss curve back from a run's metrics, so that a resumed run reports the whole of it. */
 import { readFile } from "node:fs/promises";
-import { explainingFaults } from "../file-errors.ts";
+import { isRecord } from "../cached-file.ts";
+import { explainingFaults, fileError } from "../file-errors.ts";
 
 export interface LossPoint {
   readonly step: number;
   readonly loss: number;
 }
 
+/** Throws FileError for a line that is no record of a step. A step that was skipped may have no loss. */
 export async function readLosses(path: string): Promise<LossPoint[]> {
   const text = await explainingFaults("read", path, () => readFile(path, "utf8"));
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as LossPoint)
-    .map(({ step, loss }) => ({ step, loss }));
+  return text.split("\n").flatMap((line, i) => {
+    if (line === "") return [];
+    const point = parsed(line);
+    if (point) return point.loss === undefined ? [] : [point as LossPoint];
+    const hint = "mend the line, or begin another run without --resume";
+    throw fileError(path, `line ${i + 1} is no record of a step and its loss`, hint);
+  });
+}
+
+/** Numbers that JSON lacks are texts in the file. */
+const nonFinite: Readonly<Record<string, number>> = {
+  NaN: Number.NaN,
+  Infinity: Number.POSITIVE_INFINITY,
+  "-Infinity": Number.NEGATIVE_INFINITY,
+};
+
+function parsed(line: string): Partial<LossPoint> | undefined {
+  try {
+    const record: unknown = JSON.parse(line);
+    if (!isRecord(record) || !Number.isSafeInteger(record.step)) return undefined;
+    const { loss } = record;
+    const value = typeof loss === "string" && Object.hasOwn(nonFinite, loss) ? nonFinite[loss] : loss;
+    if (value === undefined) return {};
+    return typeof value === "number" ? { step: record.step as number, loss: value } : undefined;
+  } catch {
+    return undefined;
+  }
 }

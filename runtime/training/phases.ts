@@ -2,14 +2,19 @@
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
+import { lengthOf, type Share } from "./share.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
 
-/** Submits one run. */
-export type Run = () => Promise<Readonly<Record<string, HostTensor>>>;
+/** A run, or what ranks do together between two. */
+export interface Run {
+  readonly start: () => Promise<Readonly<Record<string, HostTensor>>>;
+  /** Runs before it are to have ended, and those after it to begin when it has: it reads and writes the store itself. */
+  readonly isAlone?: boolean;
+}
 
 export interface Phases {
-  /** Batches that a step is made of. */
+  /** Micro-batches of a step that this process computes. */
   readonly count: number;
   /**
    * What is to be run, in this order, with a step's next batch; `micro` counts from 0, and the last run of the last of them
@@ -19,12 +24,23 @@ export interface Phases {
   dispose(): void;
 }
 
+/** What ranks do between the graphs of a step that they share. */
+export interface Between {
+  readonly share: Share;
+  /** Makes features those of all samples. */
+  gather(store: Store): Promise<void>;
+  /** Makes sums those of all ranks. */
+  addUp(store: Store): Promise<void>;
+  /** Gives all ranks the parameters that each has updated; where each updates its own. */
+  spread?(store: Store): Promise<void>;
+}
+
 /** Compiles all graphs of a job's step. The update is f32 in either precision. */
-export async function compilePhases(job: TrainingJob, backend: Backend): Promise<Phases> {
+export async function compilePhases(job: TrainingJob, backend: Backend, between?: Between): Promise<Phases> {
   const { graph, accumulation, precision } = job.step;
   const compiled: Executable[] = [];
-  const compile = async (graph: Graph, inPrecision = true): Promise<Executable> => {
-    const options = { sizes: job.sizes, fixed: true, ...(inPrecision && { precision }) };
+  const compile = async (graph: Graph, { sizes = job.sizes, inPrecision = true } = {}): Promise<Executable> => {
+    const options = { sizes, fixed: true, beside: [...compiled], ...(inPrecision && { precision }) };
     const executable = await backend.compile(graph, options);
     compiled.push(executable);
     return executable;
@@ -32,22 +48,45 @@ export async function compilePhases(job: TrainingJob, backend: Backend): Promise
   const dispose = () => {
     for (const executable of compiled) executable.dispose();
   };
-  const step = await compile(graph);
-  if (!accumulation) return { count: 1, dispose, runs: (store, _, feeds) => [() => step.run(feeds, store)] };
+  if (!accumulation) {
+    const step = await compile(graph);
+    return { count: 1, dispose, runs: (store, _, feeds) => [{ start: () => step.run(feeds, store) }] };
+  }
 
-  const { count, cached } = accumulation;
+  const { cached } = accumulation;
+  const count = between?.share.pieces.length ?? accumulation.count;
   const quiet = (executable: Executable, store: Store, feeds: Feeds): Run => {
-    return () => executable.run(feeds, store, { fetch: [] });
+    return { start: () => executable.run(feeds, store, { fetch: [] }) };
   };
+  const alone = (work: ((store: Store) => Promise<void>) | undefined, store: Store): Run[] =>
+    work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
   const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
-  const update = await compile(accumulation.update, false);
+  const update = await compile(accumulation.update, { inPrecision: false });
+  const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
   const ends = (micro: number) => micro === count - 1;
-  if (!cached)
+  const spread = between?.spread;
+  const updated = async (store: Store) => {
+    const figures = await update.run({}, store);
+    await spread!(store);
+    return figures;
+  };
+  const updating = (store: Store): Run[] => [
+    ...alone(between?.addUp, store),
+    spread ? { start: () => updated(store), isAlone: true } : { start: () => update.run({}, store) },
+  ];
+  if (!cached) {
+    const steps = await ofPieces(step, between?.share, (rows) =>
+      compile(graph, { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),
+    );
     return {
       count,
       dispose,
-      runs: (store, micro, feeds) => [quiet(step, store, feeds), ...(ends(micro) ? [() => update.run({}, store)] : [])],
+      runs: (store, micro, feeds) => [
+        quiet(steps[micro] ?? step, store, feeds),
+        ...(ends(micro) ? updating(store) : []),
+      ],
     };
+  }
 
   /** The batches of the step at hand, which are read twice. */
   let held: Feeds[] = [];
@@ -60,9 +99,24 @@ export async function compilePhases(job: TrainingJob, backend: Backend): Promise
       if (!ends(micro)) return [first];
       const again = held.map((batch) => quiet(step, store, without(batch, cached.features, graph)));
       held = [];
-      return [first, quiet(middle!, store, {}), ...again, () => update.run({}, store)];
+      return [first, ...alone(between?.gather, store), quiet(middle!, store, {}), ...again, ...updating(store)];
     },
   };
+}
+
+/** For each piece of a rank, the step in its size; `step` is in that of the first. */
+async function ofPieces(
+  step: Executable,
+  share: Share | undefined,
+  compile: (rows: number) => Promise<Executable>,
+): Promise<readonly Executable[]> {
+  if (!share) return [];
+  const bySize = new Map([[lengthOf(share.pieces[0]!), step]]);
+  for (const piece of share.pieces) {
+    const rows = lengthOf(piece);
+    if (!bySize.has(rows)) bySize.set(rows, await compile(rows));
+  }
+  return share.pieces.map((piece) => bySize.get(lengthOf(piece))!);
 }
 
 /** Feeds without those that only another graph of the step reads; what none of them knows stays, and is refused. */

@@ -1,21 +1,22 @@
 /** A step's random inputs, drawn while steps before it run. */
 import {
-  bindDim,
   type Distribution,
+  dimValue,
   elementCount,
   type HostTensor,
   hostTensor,
   inputName,
   type Node,
   type SizedAxis,
-  sourceOf,
 } from "../../compiler/index.ts";
 import { type DrawingThreads, drawingThreads } from "../random/drawing-threads.ts";
-import { fillRandom } from "../random/streams.ts";
+import { randomStream } from "../random/streams.ts";
 import type { TrainingJob } from "./job.ts";
+import { takeRows } from "./rows.ts";
+import { fedInputs, type Piece, type Share, sampleAxis } from "./share.ts";
 
 export interface RandomFeeds {
-  /** Numbers for the random inputs, addressed by the input's name and the micro-batch of the run. */
+  /** Numbers for the random inputs of the n-th micro-batch that this process computes in the run, addressed by the input's name and the row of the global batch. */
   of(index: number): Promise<Readonly<Record<string, HostTensor>>>;
   dispose(): Promise<void>;
 }
@@ -23,25 +24,42 @@ export interface RandomFeeds {
 /** Values from which on an input is drawn by a thread of its own: fewer take less than handing them over. */
 const worthThread = 2 ** 16;
 
-export function randomFeeds({ step, seed, sizes }: Pick<TrainingJob, "step" | "seed" | "sizes">): RandomFeeds {
+/** The numbers of a step's random inputs. Those of a rank are the ones that a single process has in its rows. */
+export function randomFeeds(
+  { step, seed, sizes }: Pick<TrainingJob, "step" | "seed" | "sizes">,
+  share?: Share,
+): RandomFeeds {
+  const bound = share ? { ...sizes, [share.symbol]: share.rows } : sizes;
   // A batch that is read twice has the same numbers both times.
-  const read = [...step.graph.inputs, ...(step.accumulation?.cached?.features.inputs ?? [])];
-  const inputs = [...new Map(read.map((n) => [inputName(n), n])).values()]
-    .filter((n) => sourceOf(n) === "random")
-    .map((node) => ({
-      name: inputName(node),
-      distribution: distributionOf(node),
-      axes: node.type.axes.map((a): SizedAxis => ({ name: a.name, size: bindDim(a.size, sizes) as number })),
-    }));
+  const inputs = fedInputs(step, "random").map((node) => ({
+    name: inputName(node),
+    distribution: distributionOf(node),
+    axes: node.type.axes.map((a): SizedAxis => ({ name: a.name, size: dimValue(a.size, bound) })),
+    along: share && sampleAxis(node, share.symbol, bound),
+  }));
   const threads = drawingThreads(1);
+  const values = async ({ name, distribution }: (typeof inputs)[number], step: number, start: number, count: number) =>
+    count < worthThread
+      ? randomStream(seed, name).fill(distribution, count, step, start)
+      : await drawInThread(threads, { distribution, seed, stream: name, step, start, count });
+  const whole = async (input: (typeof inputs)[number], step: number): Promise<HostTensor> =>
+    hostTensor("f32", input.axes, await values(input, step, 0, elementCount(input.axes)));
+  /** Rows that lie together are drawn alone. */
+  const rows = async (input: (typeof inputs)[number], step: number, { from, to }: Piece): Promise<HostTensor> => {
+    const { axes, along } = input;
+    if (!along) return await whole(input, step);
+    const [first, end] = [from * along.each, to * along.each];
+    if (!along.isFirst) return takeRows(await whole(input, step), along.axis, first, end);
+    const row = elementCount(axes.slice(1));
+    const drawn = await values(input, step, first * row, (end - first) * row);
+    return hostTensor("f32", [{ name: along.axis, size: end - first }, ...axes.slice(1)], drawn);
+  };
   const draw = async (index: number): Promise<Record<string, HostTensor>> => {
-    const drawn = inputs.map(async ({ name, distribution, axes }) => {
-      const count = elementCount(axes);
-      const values =
-        count < worthThread
-          ? fillRandom(distribution, [count], seed, name, index)
-          : await drawInThread(threads, { distribution, seed, stream: name, step: index, count });
-      return [name, hostTensor("f32", axes, values)] as const;
+    const drawn = inputs.map(async (input) => {
+      if (!share) return [input.name, await whole(input, index)] as const;
+      const piece = share.pieces[index % share.pieces.length]!;
+      const batch = Math.floor(index / share.pieces.length) * share.batches + piece.batch;
+      return [input.name, await rows(input, batch, piece)] as const;
     });
     return Object.fromEntries(await Promise.all(drawn));
   };

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
+import { isRecord } from "../cached-file.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { explainingFaults, fileError } from "../file-errors.ts";
 import { errorCode } from "../file-system.ts";
@@ -30,8 +31,7 @@ export async function readRunSettings(folder: string): Promise<Settings | undefi
   if (text === undefined) return undefined;
   try {
     const { settings } = JSON.parse(text) as { readonly settings?: Json };
-    if (typeof settings === "object" && settings !== null && Object.values(settings).every(isSetting))
-      return settings as Settings;
+    if (isRecord(settings) && Object.values(settings).every(isSetting)) return settings as Settings;
   } catch {
     // told below
   }

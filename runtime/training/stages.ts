@@ -1,15 +1,16 @@
 /** Stages in a row: a job's own training, then those that it names, each from the weights of the one before. */
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
-import { explainingFaults, fileError, quoted } from "../file-errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { oneRank, type Ranks } from "../collectives/index.ts";
+import { explainingFaults, quoted } from "../file-errors.ts";
+import { readFinished, writeFinished } from "./finished-stage.ts";
+import { factsOf, requireSame } from "./in-ranks.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
 import { type FinishedStage, type NextStage, type TrainedRun, type TrainingJob, unusedParameters } from "./job.ts";
-import { readLosses } from "./losses.ts";
-import { metricsFile, requireRunName, tidyRunFolder } from "./run-folder.ts";
+import { requireRunName, tidyRunFolder } from "./run-folder.ts";
 import { keptParameters } from "./state.ts";
 import { type TrainOptions, type TrainResult, train } from "./train.ts";
 
@@ -35,7 +36,7 @@ export type StagesResult =
  * of steps was changed: those after it began with its weights.
  */
 export async function trainInStages(job: TrainingJob, options: StagesOptions): Promise<StagesResult> {
-  const { folder, note } = options;
+  const { folder, note, ranks = oneRank } = options;
   const following = job.next ?? [];
   requireStageNames(following);
   const first: Turn = { name: job.step.graph.name, folder, job, resume: options.resume === true };
@@ -45,16 +46,19 @@ export async function trainInStages(job: TrainingJob, options: StagesOptions): P
   }
   const done: FinishedStage[] = [];
   for (const next of [undefined, ...following]) {
-    if (options.signal?.aborted) return { stopped: true, stage: next?.name ?? first.name, steps: 0, of: job.steps };
+    if (await ranks.decide(() => options.signal?.aborted === true))
+      return { stopped: true, stage: next?.name ?? first.name, steps: 0, of: job.steps };
     if (next) note(`stage ${done.length + 1} of ${following.length + 1}: ${next.name}`);
-    const inherited = next && (await nextTurn(next, folder, done.at(-1)!));
+    const inherited = next && (await nextTurn(next, folder, done.at(-1)!, ranks));
     const turn = inherited?.turn ?? first;
     try {
-      const known = await readFinished(turn);
+      const readKnown = async () =>
+        turn.resume ? await readFinished(turn.folder, turn.name, turn.job.steps) : undefined;
+      const known = await ranks.decide(readKnown);
       const ended = known ?? (await runTurn(turn, done, options, inherited?.inheritance));
       if ("stopped" in ended) return ended;
       if (known) note(`${turn.name} is finished: ${known.steps} steps`);
-      else await writeFinished(ended);
+      else if (ranks.isFirst) await writeFinished(ended);
       done.push(ended);
     } finally {
       await inherited?.inheritance.dispose();
@@ -85,14 +89,18 @@ async function runTurn(
   options: StagesOptions,
   inheritance?: Inheritance,
 ): Promise<FinishedStage | Extract<StagesResult, { readonly stopped: true }>> {
-  const { backend, deviceReason, note } = options;
+  const { backend, deviceReason, note, ranks = oneRank } = options;
+  if (ranks.collectives.size > 1) await requireSame(ranks, factsOf(job));
   if (inheritance) for (const line of [...inheritance.report, ...(job.report ?? [])]) note(line);
   const trained = await train(job, { ...options, folder, resume });
   const { steps, seconds, losses, weights } = trained;
   if (trained.stopped) return { stopped: true, stage: name, steps, of: job.steps };
   const run: TrainedRun = { folder, backend, deviceReason, weights, losses, seconds, note, earlier };
-  const result = (await job.finish?.(run)) ?? {};
-  return { name, folder, steps, seconds, losses, loss: endsOf(trained), told: toldOf(trained), result };
+  const finished = async (): Promise<FinishedStage> => {
+    const result = (await job.finish?.(run)) ?? {};
+    return { name, folder, steps, seconds, losses, loss: endsOf(trained), told: toldOf(trained), result };
+  };
+  return await ranks.decide(finished);
 }
 
 const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] => ({
@@ -100,11 +108,12 @@ const endsOf = ({ losses }: Pick<TrainResult, "losses">): FinishedStage["loss"] 
   last: losses.at(-1)?.loss ?? null,
 });
 
-function toldOf({ lost, best, told }: TrainResult): FinishedStage["told"] {
+function toldOf({ lost, best, ranks, told }: TrainResult): FinishedStage["told"] {
   const rounded = (share: number): number => Math.round(share * 10_000) / 10_000;
   return {
     ...told,
     lost: { data: rounded(lost.data), readBack: rounded(lost.readBack) },
+    ...(ranks && { ranks: { ...ranks } }),
     ...(best && { best: { ...best } }),
   };
 }
@@ -114,11 +123,15 @@ async function nextTurn(
   { name, build }: NextStage,
   root: string,
   before: FinishedStage,
+  ranks: Ranks,
 ): Promise<{ readonly turn: Turn; readonly inheritance: Inheritance }> {
   const folder = join(root, name);
-  const resume = existsSync(folder);
-  await explainingFaults("create", folder, () => mkdir(folder, { recursive: true }));
-  if (resume) await tidyRunFolder(folder);
+  const resume = await ranks.decide(async () => {
+    const isThere = existsSync(folder);
+    await explainingFaults("create", folder, () => mkdir(folder, { recursive: true }));
+    if (isThere) await tidyRunFolder(folder);
+    return isThere;
+  });
   const job = await build();
   const inheritance = await inheritWeights(parametersOf(job), [before.folder], job.checkpoints);
   const initial: TrainingJob["initial"] = async (parameter) =>
@@ -143,35 +156,5 @@ function requireStageNames(following: readonly NextStage[]): void {
     requireRunName(name);
     if (taken.includes(name) || names.indexOf(name) !== i)
       throw new UsageError(`a stage cannot be called ${quoted(name)}: its run has another folder of that name`);
-  }
-}
-
-const finishedFile = (folder: string): string => join(folder, "stage.json");
-
-function writeFinished({ folder, name, steps, seconds, loss, told, result }: FinishedStage): Promise<void> {
-  const kept = { name, steps, seconds, loss, told, result };
-  return writeFileAtomically(finishedFile(folder), `${JSON.stringify(kept, null, 2)}\n`);
-}
-
-/** What a finished stage gave; undefined for one that is not. Throws FileError for a damaged file. */
-async function readFinished({ name, folder, job, resume }: Turn): Promise<FinishedStage | undefined> {
-  const path = finishedFile(folder);
-  if (!resume || !existsSync(path)) return undefined;
-  const text = await explainingFaults("read", path, () => readFile(path, "utf8"));
-  const kept = parsed(text);
-  if (kept?.name !== name || typeof kept.steps !== "number")
-    throw fileError(path, `it does not say how stage "${name}" ended`, "remove it: the stage is finished again");
-  if (kept.steps !== job.steps)
-    throw new UsageError(
-      `stage "${name}" is finished with ${kept.steps} steps and would now have ${job.steps}: what follows began with its weights\n  hint: resume with the steps that it had, or begin another run without --resume`,
-    );
-  return { ...kept, folder, losses: await readLosses(metricsFile(folder)) };
-}
-
-function parsed(text: string): Omit<FinishedStage, "folder" | "losses"> | undefined {
-  try {
-    return JSON.parse(text) as Omit<FinishedStage, "folder" | "losses">;
-  } catch {
-    return undefined; // told by the caller
   }
 }

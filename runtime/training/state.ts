@@ -15,6 +15,7 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
+import { type Collectives, type Range, rangesOf, singleProcess } from "../collectives/index.ts";
 import { fileError } from "../file-errors.ts";
 import { fillRandom } from "../random/streams.ts";
 import { matchTensors, requireMatch } from "../safetensors/match.ts";
@@ -50,13 +51,17 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
   const trained = new Map(step.trained.map((n) => [inputName(n), n]));
-  for (const { layout, parameters, state, average } of step.arenas) {
+  for (const [i, { layout, parameters, state, average }] of step.arenas.entries()) {
     const values = new Float32Array(layout.size);
     for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
     await writeArena(store, parameters, values);
     if (average) await writeArena(store, average, values);
-    for (const [name, start] of Object.entries(step.rule.state))
-      await writeArena(store, state[name]!, start === "parameter" ? values : new Float32Array(layout.size).fill(start));
+    const own = rangeOf(step, i);
+    if (own && own.to === own.from) continue;
+    for (const [name, start] of Object.entries(step.rule.state)) {
+      const all = start === "parameter" ? values : new Float32Array(layout.size).fill(start);
+      await writeArena(store, state[name]!, own ? all.slice(own.from, own.to) : all);
+    }
   }
   await store.write(step.counter, hostTensor("i32", [], [0]));
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
@@ -87,12 +92,25 @@ const filesOf = (step: CompiledStep): [string, Part][] => [
   ...(isAveraged(step) ? [["average", averageOf] as [string, Part]] : []),
 ];
 
-/** Every range of the arenas in the store, as a tensor of its own. */
-async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): Promise<Map<string, HostTensor>> {
+/** What a rank keeps of an arena's optimizer state, where it keeps a part. */
+const rangeOf = ({ accumulation }: CompiledStep, i: number): Range | undefined =>
+  accumulation?.shared?.shard?.ranges[i];
+
+/** Whether ranks have parts of what a file of a checkpoint holds. */
+const isSharded = ({ accumulation }: CompiledStep, file: string): boolean =>
+  accumulation?.shared?.shard !== undefined && file.startsWith("optimizer-");
+
+/** Every range of the arenas in the store, as a tensor of its own; parts that ranks keep, `whole` puts together. */
+async function readArenas(
+  { arenas }: CompiledStep,
+  store: Store,
+  part: Part,
+  whole = (name: string, _: number): Promise<HostTensor["data"]> => store.read(name).then((t) => t.data),
+): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const arena of arenas) {
+  for (const [i, arena] of arenas.entries()) {
     const { layout } = arena;
-    const { data } = await store.read(part(arena));
+    const data = await whole(part(arena), i);
     for (const { name, type, offset, length } of layout.entries)
       tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
   }
@@ -115,11 +133,28 @@ export async function readWeights(job: TrainingJob, store: Store): Promise<Map<s
   return weights;
 }
 
-/** The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. */
-export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
+/**
+ * The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. Where ranks keep parts of that,
+ * all of them ask, and give theirs.
+ */
+export async function checkpointGroups(
+  step: CompiledStep,
+  store: Store,
+  { size, allGather }: Pick<Collectives, "size" | "allGather"> = singleProcess,
+): Promise<Record<string, TensorToWrite[]>> {
+  const gathered = async (name: string, i: number): Promise<HostTensor["data"]> => {
+    const elements = step.arenas[i]!.layout.size;
+    const all = new Float32Array(elements);
+    const { from, to } = rangeOf(step, i)!;
+    if (to > from) all.set((await store.read(name)).data as Float32Array, from);
+    await allGather(all, rangesOf(elements, size));
+    return all;
+  };
   const groups: Record<string, TensorToWrite[]> = {};
-  for (const [file, part] of filesOf(step))
-    groups[file] = [...(await readArenas(step, store, part))].map(([n, t]) => tensorToWrite(n, t));
+  for (const [file, part] of filesOf(step)) {
+    const tensors = await readArenas(step, store, part, isSharded(step, file) ? gathered : undefined);
+    groups[file] = [...tensors].map(([n, t]) => tensorToWrite(n, t));
+  }
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
   const counters = await Promise.all(countersOf(step).map(async (n) => tensorToWrite(n, await store.read(n))));
   return { ...(kept.length > 0 && { kept }), ...(counters.length > 0 && { counters }), ...groups };
@@ -139,7 +174,11 @@ export async function restoreState(
     const reader = groups[file];
     if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
     requireTensors(path, reader, step);
-    for (const arena of step.arenas) await writeArena(store, part(arena), await packedFrom(reader, arena.layout));
+    for (const [i, arena] of step.arenas.entries()) {
+      const all = await packedFrom(reader, arena.layout);
+      const own = isSharded(step, file) ? rangeOf(step, i)! : { from: 0, to: all.length };
+      if (own.to > own.from) await writeArena(store, part(arena), all.slice(own.from, own.to));
+    }
   }
   for (const { name, type } of step.kept) {
     const stored = await groups.kept?.readTensor(name, { axes: type.axes.map((a) => a.name) });

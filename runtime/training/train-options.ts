@@ -1,5 +1,6 @@
 /** Where and how a job is trained. */
 import type { Backend } from "../../backends/backend.ts";
+import type { Ranks } from "../collectives/index.ts";
 
 export interface TrainOptions {
   readonly folder: string;
@@ -9,4 +10,8 @@ export interface TrainOptions {
   /** Stop after the step at hand, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly note: (text: string) => void;
+  /** The processes that train together; default this one alone. */
+  readonly ranks?: Ranks;
+  /** Whether each rank keeps a part of the optimizer's state alone; default all of it. */
+  readonly shardOptimizer?: boolean;
 }

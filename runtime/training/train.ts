@@ -3,13 +3,15 @@ import { join } from "node:path";
 import type { Backend } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
+import { oneRank, type Ranks } from "../collectives/index.ts";
 import { openMetricsLog } from "../metrics-log.ts";
-import { startProgress } from "../progress/progress.ts";
+import { type Progress, startProgress } from "../progress/progress.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
-import { figuresLog } from "./figures-log.ts";
+import { figuresLog, unlogged } from "./figures-log.ts";
 import { assertFiniteWeights } from "./finite.ts";
+import { inRanks, placeRank, type RankFigures } from "./in-ranks.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 import { requireRunnable } from "./job-rules.ts";
 import { runSteps, type Session } from "./loop.ts";
@@ -34,6 +36,8 @@ export interface TrainResult {
   readonly weights: ReadonlyMap<string, HostTensor>;
   readonly weightsFile: string;
   readonly lost: LostTime;
+  /** Of several ranks, what their working together took. */
+  readonly ranks?: RankFigures;
   /** What the job knows of the data that was read. */
   readonly told: Readonly<Record<string, Json>>;
   /** What validation found best so far, and where its weights are. */
@@ -44,39 +48,44 @@ export interface TrainResult {
  * Trains to the job's last step, or until the signal, and writes the weights. Throws UsageError when the loss, the gradient
  * or a weight is no longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
  */
-export async function train(job: TrainingJob, options: TrainOptions): Promise<TrainResult> {
-  const { folder, backend, note } = options;
-  requireRunnable(job);
+export async function train(given: TrainingJob, options: TrainOptions): Promise<TrainResult> {
+  const { folder, backend, note, ranks = oneRank, shardOptimizer } = options;
+  requireRunnable(given);
   const begun = performance.now();
-  const { precision } = job.step;
-  if (precision !== "f32") note(precisionLine(job.step, backend));
-  const { frozen, frozenAs } = job.step;
+  const { precision } = given.step;
+  if (precision !== "f32") note(precisionLine(given.step, backend));
+  const { frozen, frozenAs } = given.step;
   if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
+  const { job, share, batches, between, agree, together } = inRanks(given, ranks, shardOptimizer);
   const store = backend.createStore();
-  const phases = await compilePhases(job, backend);
+  const phases = await compilePhases(job, backend, between);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
   const beginning = await begin(job, options, store);
+  if (share) await placeRank(job.step, share, store);
   const { done } = beginning;
-  const resumeAt = options.resume ? { resumeAt: done } : {};
-  const metrics = await openMetricsLog(metricsFile(folder), resumeAt);
-  const events = await openEventLog(join(folder, "events"), resumeAt);
-  const progress = startProgress({ description: "training", total: job.steps, start: done });
-  const log = figuresLog(metrics, events);
-  const chosen = job.validate?.best;
+  const figures = await openFigures(folder, options.resume ? { resumeAt: done } : {}, ranks);
+  const progress = ranks.isFirst
+    ? startProgress({ description: "training", total: job.steps, start: done })
+    : silentProgress;
+  const chosen = ranks.isFirst ? job.validate?.best : undefined;
   const best = chosen && (await openBestWeights(folder, chosen, beginning.best, note));
   const say = (text: string) => progress.note(text);
-  const validator = openValidator({ job, backend, store, best, note: say });
+  const validator = ranks.isFirst ? openValidator({ job, backend, store, best, note: say }) : undefined;
   const clock = idleClock();
   const session: Session = {
     job,
     options,
     phases,
     store,
-    log,
+    log: figures.log,
     progress,
     clock,
     best,
     validator,
+    batches,
+    ranks,
+    share,
+    agree,
   };
   const started = performance.now();
   try {
@@ -84,28 +93,54 @@ export async function train(job: TrainingJob, options: TrainOptions): Promise<Tr
     const lost = clock.lost();
     const seconds = (performance.now() - started) / 1000;
     if (steps > done) say(lostText(lost));
-    await log.flush();
-    const weights = await writtenWeights(job, store);
+    const among = steps > done ? together?.() : undefined;
+    if (among) say(among.text);
+    await figures.log.flush();
+    const weights = ranks.isFirst ? await writtenWeights(job, store) : new Map();
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
     assertFiniteWeights(weights);
-    if (!stopped)
+    if (!stopped && ranks.isFirst)
       await writeSafetensors(
         weightsFile,
         [...weights].map(([n, t]) => tensorToWrite(n, t)),
       );
-    const losses = await readLosses(metricsFile(folder));
+    const losses = ranks.isFirst ? await readLosses(metricsFile(folder)) : [];
     const found = best?.now && { best: { ...best.now, folder: bestStepFolder(folder, best.now) } };
     const told = cursor === undefined ? {} : (job.told?.(cursor) ?? {});
-    return { steps, seconds, stopped, weights, weightsFile, losses, lost, told, ...found };
+    return {
+      steps,
+      seconds,
+      stopped,
+      weights,
+      weightsFile,
+      losses,
+      lost,
+      told,
+      ...(among && { ranks: among.figures }),
+      ...found,
+    };
   } finally {
     progress.dispose();
-    await Promise.allSettled([metrics.dispose(), events.dispose()]);
+    await figures.dispose();
     validator?.dispose();
     phases.dispose();
     store.dispose();
   }
 }
+
+/** The logs of a run; of ranks, the first one's. */
+async function openFigures(folder: string, resumeAt: { readonly resumeAt?: number }, { isFirst }: Ranks) {
+  if (!isFirst) return { log: unlogged, dispose: async () => {} };
+  const metrics = await openMetricsLog(metricsFile(folder), resumeAt);
+  const events = await openEventLog(join(folder, "events"), resumeAt);
+  return {
+    log: figuresLog(metrics, events),
+    dispose: async () => void (await Promise.allSettled([metrics.dispose(), events.dispose()])),
+  };
+}
+
+const silentProgress: Progress = { update: () => {}, note: () => {}, dispose: () => {} };
 
 /** "precision: f16 on matrices, as the adapter ...; parameters, gradients and optimizer in f32, loss scale 1024". */
 function precisionLine({ precision, lossScale }: CompiledStep, backend: Backend): string {

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from fixture import digest, facts_of
 from heads import Probe, Segmenter
 from internvl import Chat, Contrastive, Generative, Text, Vision
@@ -387,11 +388,42 @@ def begin(c, module):
     return ranges
 
 
+def in_own_dtype(module):
+    """What transformers computes in float32 in every model, in the model's: norms, rotations, softmax and loss of its LLaMA."""
+
+    def norm(m):
+        return lambda x: m.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + m.variance_epsilon))
+
+    def rotary(m):
+        base, width = m.config.rope_parameters["rope_theta"], m.config.hidden_size // m.config.num_attention_heads
+
+        def angles(x, position_ids):
+            rates = base ** (-torch.arange(0, width, 2, dtype=x.dtype) / width)
+            turns = position_ids[..., None].to(x.dtype) * rates
+            turns = torch.cat([turns, turns], dim=-1)
+            return turns.cos(), turns.sin()
+
+        return angles
+
+    def loss(logits, labels, vocab_size, **_):
+        return F.cross_entropy(logits[:, :-1].reshape(-1, vocab_size), labels[:, 1:].reshape(-1), ignore_index=-100)
+
+    replaced = {"LlamaRMSNorm": norm, "LlamaRotaryEmbedding": rotary}
+    for m in [*module.modules(), *getattr(module, "llm", [])]:
+        if type(m).__name__ in replaced:
+            m.forward = replaced[type(m).__name__](m)
+        elif type(m).__name__ == "LlamaModel":
+            m.set_attn_implementation("sdpa")
+        elif type(m).__name__ == "LlamaForCausalLM":
+            m.loss_function = loss
+
+
 def trained(stage, seed, dtype):
     c = Case(stage, seed, dtype)
     module, loss, learned, (optimizer, schedule) = STAGES[stage](c)
     ranges = begin(c, module)
     module.to(dtype).train()
+    in_own_dtype(module)
     named = [(n, p) for n, p in module.named_parameters() if learned(n)]
     for n, p in module.named_parameters():
         p.requires_grad_(learned(n))

@@ -159,7 +159,15 @@ describe("classify", () => {
     ["labels that are not there", ["--labels", "x.json"], 'labels "x.json" cannot be read'],
     ["labels in a folder's place", ["--labels", folder.at("pictures")], "is not a file"],
     ["labels that are no JSON", ["--labels", folder.at("pictures", "fox.txt")], 'fox.txt" is not JSON'],
+    [
+      "labels in no language",
+      ["--labels", folder.at("lists.json")],
+      "neither an array of texts nor one for each language",
+    ],
+    ["half a character", ["--labels", folder.at("half.json")], "hold a text with half of a surrogate pair"],
   ])("says what is wrong: %s", async (_, args, message) => {
+    writeFileSync(folder.at("lists.json"), '[["a", "b"]]');
+    writeFileSync(folder.at("half.json"), '["a", "\\ud800"]');
     const ended = await cpu("classify", "--image", fox, ...args);
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining(message) });
   });
@@ -252,10 +260,12 @@ describe("the tokenizer", () => {
 describe("retrieve", () => {
   it("indexes a folder and searches it in both directions", async () => {
     writeFileSync(folder.at("pictures", "more", "broken.png"), "no picture");
+    writeFileSync(folder.at("pictures", "more", "broken.txt"), Buffer.of(0xff));
     const index = folder.at("index.safetensors");
     const indexed = await cpu("--json", "retrieve", "index", folder.at("pictures"), "--out", index);
     expect(JSON.parse(indexed.out)).toMatchObject({ pictures: 3, texts: 3 });
     expect(indexed.err).toContain("broken.png");
+    expect(indexed.err).toContain('skipped: the captions "more/broken.txt" are no UTF-8 text');
     const byText = await cpu("--json", "retrieve", "search", "--index", index, "--text", "the sea");
     const texts = JSON.parse(byText.out) as { found: { name: string; cosine: number }[] };
     expect(texts.found.map((f) => f.name).sort()).toEqual(["fox.png", "sea.png", "sun.png"]);

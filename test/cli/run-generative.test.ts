@@ -7,15 +7,9 @@ import { printable } from "../../cli/commands/run/writing.ts";
 import { byteTokenizer, decodeImage, imageTensor } from "../../data/index.ts";
 import { type Config, checkpointLayout, defineModel, type Model, type Params, trace } from "../../dsl/index.ts";
 import { captionPrefill, captionStep, type decodeStep, generativeRules } from "../../models/index.ts";
-import {
-  cachedSession,
-  deviceModel,
-  memoryWeights,
-  tensorsInLayout,
-  writeCaption,
-  writeModel,
-} from "../../runtime/index.ts";
+import { cachedSession, deviceModel, tensorsInLayout, writeCaption, writeModel } from "../../runtime/index.ts";
 import { parametersOf } from "../generation/support.ts";
+import { memoryWeights } from "../support/weights.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";
 import chatModel from "./tiny-chat.ts";
 import generative from "./tiny-generative.ts";

@@ -9,17 +9,14 @@ import {
   type ContrastiveBatch,
   type Cursor,
   contrastiveBatches,
-  emojiItems,
-  emojiSet,
   epochBatches,
   firstBatch,
   type Item,
   imageStore,
   itemBatches,
-  readShard,
-  streamBatches,
 } from "../../data/index.ts";
-import { collect, picture, skips, temporaryFolder, writeTar } from "./support.ts";
+import { emojiItems, emojiSet } from "../../examples/emoji/set.ts";
+import { collect, picture, skips, temporaryFolder } from "./support.ts";
 
 const item = (group: string, n = 0): Item => ({
   group,
@@ -64,78 +61,49 @@ describe("epochBatches", () => {
   });
 });
 
-/** Both sources of batches over the same items; the stream gives them in a fixed order. */
-const sources = {
-  itemBatches: (all: readonly Item[], size: number, from: Cursor) => itemBatches(all, size, from),
-  streamBatches: (all: readonly Item[], size: number, from: Cursor) =>
-    streamBatches(
-      async function* () {
-        yield* all;
-      },
-      size,
-      from,
-      7,
-    ),
-};
-
-for (const [name, open] of Object.entries(sources)) {
-  describe(name, () => {
-    it("taken up at any batch gives what an uninterrupted run gives", async () => {
-      await fc.assert(
-        fc.asyncProperty(
-          groupLists,
-          fc.integer({ min: 1, max: 5 }),
-          fc.nat(),
-          fc.nat(10),
-          async (groups, size, seed, stop) => {
-            fc.pre(new Set(groups).size >= size);
-            const whole = await collect(open(items(groups), size, firstBatch(seed)), stop + 5);
-            const at = JSON.parse(JSON.stringify(whole[stop]!.at)) as Cursor; // as a checkpoint would hold it
-            const resumed = await collect(open(items(groups), size, at), 5);
-            expect(resumed.map(names)).toEqual(whole.slice(stop).map(names));
-            expect(resumed.map((batch) => [...batch.spares].map((spare) => spare.images[0]))).toEqual(
-              whole.slice(stop).map((batch) => [...batch.spares].map((spare) => spare.images[0])),
-            );
-            expect(whole[stop + 1]!.at.epoch >= whole[stop]!.at.epoch).toBe(true);
-            for (const [i, batch] of whole.entries()) {
-              expect(new Set(batch.rows.map(({ group }) => group)).size).toBe(size);
-              const following = whole[i + 1]?.at;
-              if (following && following.epoch === batch.at.epoch) expect(following).toEqual(batch.next);
-            }
-          },
-        ),
-        { numRuns: 50 },
-      );
-    });
-
-    it("taken up at the end of an epoch goes on with the next", async () => {
-      const all = items(["a", "b", "c", "d"]);
-      const [, last, following] = await collect(open(all, 2, firstBatch(3)), 3);
-      const [resumed] = await collect(open(all, 2, last!.next), 1);
-      expect(following!.at).toEqual({ seed: 3, epoch: 1, position: 0 });
-      expect(resumed!.at).toEqual(following!.at);
-      expect(names(resumed!)).toEqual(names(following!));
-    });
-
-    it("refuses sizes that can never be filled", async () => {
-      const all = items(["a", "a", "a", "b"]);
-      await expect(collect(open(all, 3, firstBatch(0)), 1)).rejects.toThrow(/different groups/);
-      for (const size of [0, 1.5, -1])
-        await expect(collect(open(all, size, firstBatch(0)), 1)).rejects.toThrow(UsageError);
-    });
+describe("itemBatches", () => {
+  it("taken up at any batch gives what an uninterrupted run gives", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        groupLists,
+        fc.integer({ min: 1, max: 5 }),
+        fc.nat(),
+        fc.nat(10),
+        async (groups, size, seed, stop) => {
+          fc.pre(new Set(groups).size >= size);
+          const whole = await collect(itemBatches(items(groups), size, firstBatch(seed)), stop + 5);
+          const at = JSON.parse(JSON.stringify(whole[stop]!.at)) as Cursor; // as a checkpoint would hold it
+          const resumed = await collect(itemBatches(items(groups), size, at), 5);
+          expect(resumed.map(names)).toEqual(whole.slice(stop).map(names));
+          expect(resumed.map((batch) => [...batch.spares].map((spare) => spare.images[0]))).toEqual(
+            whole.slice(stop).map((batch) => [...batch.spares].map((spare) => spare.images[0])),
+          );
+          expect(whole[stop + 1]!.at.epoch >= whole[stop]!.at.epoch).toBe(true);
+          for (const [i, batch] of whole.entries()) {
+            expect(new Set(batch.rows.map(({ group }) => group)).size).toBe(size);
+            const following = whole[i + 1]?.at;
+            if (following && following.epoch === batch.at.epoch) expect(following).toEqual(batch.next);
+          }
+        },
+      ),
+      { numRuns: 50 },
+    );
   });
-}
 
-describe("streamBatches", () => {
-  it("holds a bounded number of rows of a group that repeats without end", async () => {
-    let opened = 0;
-    const open = async function* () {
-      opened += 1;
-      for (let i = 0; i < 5000; i += 1) yield item(i % 100 === 0 ? `rare${i}` : "common", i);
-    };
-    const batches = await collect(streamBatches(open, 2, firstBatch(0), 10), 40);
-    expect(batches.length).toBe(40);
-    expect(opened).toBe(1);
+  it("taken up at the end of an epoch goes on with the next", async () => {
+    const all = items(["a", "b", "c", "d"]);
+    const [, last, following] = await collect(itemBatches(all, 2, firstBatch(3)), 3);
+    const [resumed] = await collect(itemBatches(all, 2, last!.next), 1);
+    expect(following!.at).toEqual({ seed: 3, epoch: 1, position: 0 });
+    expect(resumed!.at).toEqual(following!.at);
+    expect(names(resumed!)).toEqual(names(following!));
+  });
+
+  it("refuses sizes that can never be filled", async () => {
+    const all = items(["a", "a", "a", "b"]);
+    await expect(collect(itemBatches(all, 3, firstBatch(0)), 1)).rejects.toThrow(/different groups/);
+    for (const size of [0, 1.5, -1])
+      await expect(collect(itemBatches(all, size, firstBatch(0)), 1)).rejects.toThrow(UsageError);
   });
 });
 
@@ -193,22 +161,6 @@ describe("contrastiveBatches", () => {
     expect(list[0]!.reason).toMatch(/image ".*\.png" cannot be read: /);
     const resumed = await collect(contrastiveBatches(itemBatches(all, 4, batches[4]!.at), options().batch), 5);
     expect(resumed.map(summary)).toEqual(batches.slice(4).map(summary));
-  });
-
-  it("fills from a stream of shards as well", async () => {
-    const png = await picture({ r: 5, g: 5, b: 5 });
-    const entries = Array.from({ length: 20 }, (_, i) => [
-      [`${i}.png`, i % 5 === 0 ? png.subarray(0, 30) : png] as const,
-      [`${i}.txt`, `caption ${i}`] as const,
-    ]);
-    const shard = await writeTar(join(temporaryFolder(), "0.tar"), entries.flat());
-    const { batch, list } = options();
-    const open = () => readShard(shard, batch);
-    const batches = await collect(contrastiveBatches(streamBatches(open, 4, firstBatch(1), 6), batch), 8);
-    expect(new Set(list.map(({ name }) => name)).size).toBe(4);
-    for (const { pairs } of batches) expect(new Set(pairs.map(({ group }) => group)).size).toBe(4);
-    const resumed = await collect(contrastiveBatches(streamBatches(open, 4, batches[6]!.at, 6), options().batch), 2);
-    expect(resumed.map(summary)).toEqual(batches.slice(6).map(summary));
   });
 
   it("ends with one clear error when nothing can be read", async () => {

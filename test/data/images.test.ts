@@ -3,7 +3,8 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { decodeImage, emojiSet, imageDataUri, imageStore, meanColour } from "../../data/index.ts";
+import { decodeImage, imageDataUri, imageStore, meanColour } from "../../data/index.ts";
+import { emojiSet } from "../../examples/emoji/set.ts";
 import { picture, skips, temporaryFolder } from "./support.ts";
 
 const red = { r: 250, g: 10, b: 20 };
@@ -126,6 +127,10 @@ describe("decodeImage", () => {
     const thin = source(await picture(red, { width: 1, height: 9000 }), "thin.png");
     for (const fit of ["pad", "crop"] as const) {
       await expect(decodeImage(thin, { size: 64, fit })).rejects.toThrow(/"thin.png" .* too long and narrow/);
+    }
+    const long = source(await picture(red, { width: 1_048_578, height: 1 }), "long.png");
+    for (const fit of ["pad", "crop", "squash"] as const) {
+      await expect(decodeImage(long, { size: 1, fit })).rejects.toThrow(/"long.png" .* a side has at most 1000000/);
     }
     const missing = decodeImage(join(folder, "missing.png"), { size: 8, fit: "crop" });
     await expect(missing).rejects.toThrow(/missing\.png" cannot be read/);

@@ -1,10 +1,12 @@
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FileError } from "../../compiler/index.ts";
-import { readInstructions } from "../../data/index.ts";
-import { collect, skips, temporaryFolder } from "./support.ts";
+import { openData } from "../../data/index.ts";
+import { picture, readOnce, temporaryFolder } from "./support.ts";
+
+const png = await picture({ r: 9, g: 9, b: 9 });
 
 const entry = (image?: unknown, value = "What is it?") => ({
   id: "7",
@@ -15,23 +17,31 @@ const entry = (image?: unknown, value = "What is it?") => ({
   ],
 });
 
+/** What users get of a list with a picture beside it, names without its folder. */
 async function read(text: string | Buffer) {
   const folder = temporaryFolder();
   const file = join(folder, "data.json");
+  await mkdir(join(folder, "coco"));
+  await writeFile(join(folder, "coco/1.png"), png);
   await writeFile(file, text);
-  const { list, onSkip } = skips();
-  const items = await collect(readInstructions(file, folder, { onSkip }));
-  return { folder, items, skipped: list.map(({ name, reason }) => `${name.slice(file.length)} ${reason}`) };
+  const { samples, skipped } = await readOnce([file], "conversations");
+  return {
+    samples: samples.map(({ image, ...sample }) => ({
+      ...sample,
+      ...(image && { image: image.slice(folder.length) }),
+    })),
+    skipped: skipped.map(({ count, example, reason }) => [count, example.slice(file.length), reason]),
+  };
 }
 
-describe("readInstructions", () => {
-  it("reads conversations with and without a picture", async () => {
-    const { folder, items, skipped } = await read(JSON.stringify([entry("coco/1.jpg"), entry()], null, 2));
+describe("an instruction list", () => {
+  it("has conversations with and without a picture", async () => {
+    const { samples, skipped } = await read(JSON.stringify([entry("coco/1.png"), entry()], null, 2));
     expect(skipped).toEqual([]);
-    expect(items).toEqual([
+    expect(samples).toEqual([
       {
         id: "7",
-        image: join(folder, "coco", "1.jpg"),
+        image: "/coco/1.png",
         turns: [
           { role: "user", text: "<image>\nWhat is it?" },
           { role: "assistant", text: "A cat." },
@@ -41,70 +51,74 @@ describe("readInstructions", () => {
     ]);
   });
 
-  it("skips, counts and names broken entries and paths that leave the folder", async () => {
-    const escapes = ["../1.jpg", "/etc/passwd", "a/../../b.jpg", "..\\1.jpg", "C:/x.jpg", "", 7, "a\0.jpg"];
+  it("loses broken entries and paths that leave the folder alone, counted and named", async () => {
+    const escapes = ["../1.png", "/etc/passwd", "a/../../b.png", "..\\1.png", "C:/x.png", "", "a\0.png"];
     const broken = [
       ...escapes.map((image) => entry(image)),
+      entry(7),
       [],
       { id: 1 },
       { conversations: [] },
       { conversations: [{ from: "nobody", value: "" }] },
       { conversations: [{ from: "gpt" }] },
     ];
-    const { items, skipped } = await read(JSON.stringify([...broken, entry("fine.jpg")]));
-    expect(items.length).toBe(1);
-    expect(skipped.length).toBe(broken.length);
-    expect(skipped[0]).toBe('[0] its image "../1.jpg" is not a path inside the image folder');
-    expect(skipped[8]).toBe("[8] it is not a record");
-    expect(skipped[11]).toBe("[11] turn 0 is not from one of system, human, user, gpt, assistant");
+    const { samples, skipped } = await read(JSON.stringify([...broken, entry("coco/1.png")]));
+    expect(samples.length).toBe(1);
+    expect(skipped).toEqual([
+      [escapes.length, "[0]", 'its image "…" is not a path inside the image folder'],
+      [1, "[7]", "its image # is not a path inside the image folder"],
+      [1, "[8]", "it is not a record"],
+      [2, "[9]", 'it has no "…"'],
+      [1, "[11]", "turn # is not from one of system, human, user, gpt, assistant"],
+      [1, "[12]", 'turn # has no text in "…"'],
+    ]);
   });
 
   it("loses one malformed entry, not its neighbours", async () => {
     const good = JSON.stringify(entry());
-    const { items, skipped } = await read(`\ufeff [${good}, {"id": oops}, ${good} ]\n`);
-    expect(items.length).toBe(2);
-    expect(skipped).toEqual([expect.stringMatching(/^\[1\] it is malformed: /)]);
+    const { samples, skipped } = await read(`\ufeff [${good}, {"id": oops}, ${good} ]\n`);
+    expect(samples.length).toBe(2);
+    expect(skipped).toEqual([[1, "[1]", expect.stringMatching(/^it is malformed: /)]]);
   });
 
   it("keeps what came before the place where a file was cut off", async () => {
     const text = JSON.stringify([entry(), entry(), entry()]);
-    const { items, skipped } = await read(text.slice(0, -50));
-    expect(items.length).toBe(2);
-    expect(skipped).toEqual([" it ends, or never closes a quote, after 2 elements"]);
-    expect((await read(`${text} [1]`)).skipped).toEqual([" text follows its array and is not read"]);
+    const { samples, skipped } = await read(text.slice(0, -50));
+    expect(samples.length).toBe(2);
+    expect(skipped).toEqual([[1, "", "it ends, or never closes a quote, after # elements"]]);
+    expect((await read(`${text} [1]`)).skipped).toEqual([[1, "", "text follows its array and is not read"]]);
   });
 
-  it("reads any JSON array as JSON.parse does, across chunk borders too", async () => {
+  it("is cut as JSON.parse cuts it, across chunk borders too", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.jsonValue(), { maxLength: 5 }), async (values) => {
-        const { items, skipped } = await read(JSON.stringify([...values, entry()], null, 1));
-        expect(items.length).toBe(1);
-        expect(skipped.length).toBe(values.length);
+        const { samples, skipped } = await read(JSON.stringify([...values, entry()], null, 1));
+        expect(samples.length).toBe(1);
+        expect(skipped.reduce((n, [count]) => n + (count as number), 0)).toBe(values.length);
       }),
       { numRuns: 30 },
     );
     const long = entry(undefined, `قطة "\\" ] } , [ { 猫 `.repeat(20_000)); // larger than one chunk
-    const { items, skipped } = await read(JSON.stringify([long, long]));
+    const { samples, skipped } = await read(JSON.stringify([long, long]));
     expect(skipped).toEqual([]);
-    expect(items.map(({ turns }) => turns[0]!.text)).toEqual(Array(2).fill(long.conversations[0]!.value));
+    expect(samples.map(({ turns }) => turns[0]!.text)).toEqual(Array(2).fill(long.conversations[0]!.value));
   });
 
-  it("refuses what is no JSON array, and missing files and folders, by name", async () => {
+  it("is refused by name where it is no JSON array, or is not there", async () => {
     await expect(read('{"a": 1}')).rejects.toThrow(/data.json" is not a JSON array/);
     await expect(read("")).rejects.toThrow(/data.json" is empty/);
     const folder = temporaryFolder();
-    const { onSkip } = skips();
-    const missing = collect(readInstructions(join(folder, "x.json"), folder, { onSkip }));
-    await expect(missing).rejects.toThrow(FileError);
+    await expect(readOnce([join(folder, "x.json")], "conversations")).rejects.toThrow(FileError);
     await writeFile(join(folder, "y.json"), "[]");
-    const noFolder = collect(readInstructions(join(folder, "y.json"), join(folder, "images"), { onSkip }));
-    await expect(noFolder).rejects.toThrow(/image folder ".*images" cannot be read: it does not exist/);
+    const options = { batch: 1, seed: 1, image: { size: 2, fit: "squash" }, workers: 0 } as const;
+    const opening = openData([join(folder, "y.json")], "conversations", { ...options, images: `${folder}/images` });
+    await expect(opening).rejects.toThrow(/image folder ".*images" cannot be read: it does not exist/);
   });
 
-  it.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("skips a turn from %j", async (from) => {
+  it.each(["__proto__", "constructor", "toString", "hasOwnProperty"])("has no turn from %j", async (from) => {
     const turn = `{"from":${JSON.stringify(from)},"value":"hello"}`;
-    const { items, skipped } = await read(`[{"id":1,"conversations":[${turn}]}]`);
-    expect(items).toEqual([]);
-    expect(skipped).toEqual([expect.stringContaining("turn 0 is not from one of system, human")]);
+    const { samples, skipped } = await read(`[{"id":1,"conversations":[${turn}]}]`);
+    expect(samples).toEqual([]);
+    expect(skipped).toEqual([[1, "[0]", expect.stringContaining("turn # is not from one of system, human")]]);
   });
 });

@@ -257,7 +257,14 @@ describe("openData", () => {
     const cursor = batches[0]!.cursor;
     await expect(take([other], "pairs", 1, {}, cursor)).rejects.toThrow(/was saved in training on .*000\.tar, not on/);
     await expect(take([spec], "pairs", 1, { seed: 6 }, cursor)).rejects.toThrow(/seed 5, not 6/);
-    for (const wrong of [null, 7, {}, { ...cursor, places: [{ epoch: -1, window: 0, at: 0 }] }]) {
+    for (const wrong of [
+      null,
+      7,
+      {},
+      { ...cursor, specs: [[spec]] },
+      { ...cursor, seed: [5] },
+      { ...cursor, places: [{ epoch: -1, window: 0, at: 0 }] },
+    ]) {
       await expect(take([spec], "pairs", 1, {}, wrong)).rejects.toThrow(/says nothing of where to go on/);
     }
   });

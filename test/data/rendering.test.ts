@@ -28,6 +28,16 @@ const grey = (width: number, height: number, at: (x: number, y: number) => numbe
 const plain = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
 
 describe("render", () => {
+  it("takes pixels, and no drawing, which one thread must decode alone", async () => {
+    const bytes = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>');
+    const image = { name: "x.png", bytes };
+    for (const augmentation of [{}, { scale: [0.5, 1] as const }]) {
+      const rendering = render({ image, seed: 1, keys: [] }, { size: 5, fit: "squash", augmentation });
+      await expect(rendering).rejects.toThrow("it is a svg file; png, jpg and webp are read");
+    }
+    expect((await decodeImage(image, { size: 5, fit: "squash" })).width).toBe(5);
+  });
+
   it("shows what decodeImage decodes where nothing is drawn", async () => {
     const bytes = await ramp(13, 7).png().toBuffer();
     for (const fit of ["squash", "crop", "pad"] as const) {

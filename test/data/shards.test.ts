@@ -1,9 +1,9 @@
-import { writeFile } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readShard } from "../../data/index.ts";
-import { collect, picture, skips, type TarEntry, tarBytes, temporaryFolder, writeTar } from "./support.ts";
+import { FileError } from "../../compiler/index.ts";
+import { picture, readOnce, type TarEntry, tarBytes, temporaryFolder, writeTar } from "./support.ts";
 
 const png = await picture({ r: 9, g: 9, b: 9 });
 const sample = (key: string, caption = `text of ${key}`): TarEntry[] => [
@@ -11,20 +11,19 @@ const sample = (key: string, caption = `text of ${key}`): TarEntry[] => [
   [`${key}.txt`, caption],
 ];
 
+/** What users get of one shard, names without its folder. */
 async function read(entries: readonly TarEntry[]) {
   const shard = await writeTar(join(temporaryFolder(), "0.tar"), entries);
-  const { list, onSkip } = skips();
-  const items = await collect(readShard(shard, { onSkip, maxSampleBytes: 10_000 }));
+  const { samples, skipped } = await readOnce([shard], "pairs");
   return {
-    items,
-    keys: items.map(({ group }) => group),
-    skipped: list.map(({ name, reason }) => [name.slice(shard.length), reason]),
+    samples: samples.map(({ group, texts }) => [group.slice(shard.length), ...texts]),
+    skipped: skipped.map(({ count, example, reason }) => [count, example.slice(shard.length), reason]),
   };
 }
 
-describe("readShard", () => {
-  it("groups entries by key and reads captions from text or JSON", async () => {
-    const { items, skipped } = await read([
+describe("a shard", () => {
+  it("has samples of the entries of one key, with captions of text or JSON", async () => {
+    const { samples, skipped } = await read([
       ["deep", "", "directory"],
       ...sample("deep/000", "one\ntwo"),
       ["001.jpg", await picture({ r: 1, g: 1, b: 1 }, { format: "jpeg" })],
@@ -34,16 +33,15 @@ describe("readShard", () => {
       ["002.txt.bak", "ignored"],
     ]);
     expect(skipped).toEqual([]);
-    expect(items.map(({ group, texts }) => [group, texts.und])).toEqual([
-      ["deep/000", ["one", "two"]],
-      ["001", ["from json"]],
-      ["002", ["a", "b"]],
+    expect(samples).toEqual([
+      ["/deep/000", "one", "two"],
+      ["/001", "from json"],
+      ["/002", "a", "b"],
     ]);
-    expect((items[0]!.images[0] as { bytes: Uint8Array }).bytes).toEqual(png);
   });
 
-  it("skips, counts and names broken samples", async () => {
-    const { keys, skipped } = await read([
+  it("loses broken samples alone, counted and named", async () => {
+    const { samples, skipped } = await read([
       ["a.png", png],
       ["b.txt", "no picture"],
       ["c.png", png],
@@ -53,22 +51,52 @@ describe("readShard", () => {
       ["e.png", png],
       ["e.png", png],
       ["e.txt", "twice"],
-      ["f.png", Buffer.alloc(20_000)],
-      ["f.txt", "too large"],
       ["g.png", png],
       ["g.txt", Buffer.from([0xff, 0xfe])],
+      ["h.png", png.subarray(0, 40)],
+      ["h.txt", "half a picture"],
+      ["i.png", png],
+      ["i.txt", Buffer.from([0xff])],
       ...sample("good"),
     ]);
-    expect(keys).toEqual(["good"]);
-    expect(skipped.map(([name]) => name)).toEqual(["/a", "/b", "/c", "/d", "/e", "/f", "/g"]);
-    const reasons = skipped.map(([, reason]) => reason).join("\n");
-    for (const part of ["no caption", "no picture", "malformed", '"caption"', "two .png", "larger", "not UTF-8"]) {
-      expect(reasons).toContain(part);
-    }
+    expect(samples).toEqual([["/good", "text of good"]]);
+    expect(skipped).toEqual([
+      [1, "/a", "it has no caption (.txt or .json) right beside it"],
+      [1, "/b", "it has no picture (.jpg, .jpeg, .png, .webp)"],
+      [1, "/c", expect.stringMatching(/^it is malformed: /)],
+      [1, "/d", 'its .json has no "…"'],
+      [1, "/e", "it has two .png entries"],
+      [2, "/g", '"…" is not UTF-8 text'],
+      [1, "/h", expect.stringMatching(/^image "…" cannot be read: /)],
+    ]);
   });
 
-  it("refuses names that leave the folder, and links", async () => {
-    const { keys, skipped } = await read([
+  it("has no sample larger than the memory that one may take", async () => {
+    const shard = join(temporaryFolder(), "0.tar");
+    const large = 65 * 2 ** 20;
+    const [head, tail] = [await tarBytes([["a.png", Buffer.alloc(0)]]), await tarBytes(sample("b"))];
+    const header = Buffer.from(head.subarray(0, 512));
+    header.write(large.toString(8).padStart(11, "0"), 124, "latin1");
+    header.fill(" ", 148, 156); // the checksum counts itself as spaces
+    header.write(
+      `${header
+        .reduce((sum, byte) => sum + byte)
+        .toString(8)
+        .padStart(6, "0")}\0 `,
+      148,
+      "latin1",
+    );
+    const file = await open(shard, "w");
+    await file.write(header, 0, 512, 0);
+    await file.write(tail, 0, tail.length, 512 + large); // between them a hole, which takes no room on the disk
+    await file.close();
+    const { samples, skipped } = await readOnce([shard], "pairs");
+    expect(samples.map(({ text }) => text)).toEqual(["text of b"]);
+    expect(skipped).toEqual([{ count: 1, example: `${shard}/a`, reason: "it is larger than # bytes" }]);
+  });
+
+  it("has no names that leave the folder, and no links", async () => {
+    const { samples, skipped } = await read([
       ["../up.png", png],
       ["/abs.png", png],
       ["a/../../b.png", png],
@@ -77,14 +105,14 @@ describe("readShard", () => {
       ...sample("fine"),
       ["._fine.txt", "metadata of macOS tar"],
     ]);
-    expect(keys).toEqual(["fine"]);
-    expect(skipped.map(([, reason]) => reason)).toEqual([
-      ...Array(4).fill("its name leaves the shard's folder"),
-      "it is a symlink, only plain files are read",
+    expect(samples).toEqual([["/fine", "text of fine"]]);
+    expect(skipped).toEqual([
+      [4, "/../up.png", "its name leaves the shard's folder"],
+      [1, "/link.png", "it is a symlink, only plain files are read"],
     ]);
   });
 
-  it("loses only what follows the fault of a broken shard", async () => {
+  it("that is broken loses only what follows its fault", async () => {
     const folder = temporaryFolder();
     const whole = await tarBytes([...sample("a"), ...sample("b"), ...sample("c")]);
     const second = whole.indexOf("b.png");
@@ -95,12 +123,11 @@ describe("readShard", () => {
     await writeFile(join(folder, "2.tar"), "this is no tar file".repeat(100));
     await writeFile(join(folder, "3.tar"), "");
     await writeTar(join(folder, "4.tar"), sample("d"));
-    const { list, onSkip } = skips();
-    const shards = [0, 1, 2, 3, 4].map((i) => join(folder, `${i}.tar`));
-    const items = (await Promise.all(shards.map((shard) => collect(readShard(shard, { onSkip }))))).flat();
-    expect(items.map(({ group }) => group).sort()).toEqual(["a", "d"]);
-    expect(list.map(({ name }) => name.slice(-5)).sort()).toEqual(["0.tar", "1.tar", "2.tar", "3.tar"]);
-    for (const { reason } of list) expect(reason).toMatch(/broken|empty/);
+    const { samples, skipped } = await readOnce([folder], "pairs");
+    expect(samples.map(({ group }) => group.slice(folder.length))).toEqual(["/0.tar/a", "/4.tar/d"]);
+    expect(skipped.map(({ example }) => example.slice(folder.length)).sort()).toEqual(["/0.tar", "/1.tar", "/3.tar"]);
+    expect(skipped.reduce((n, { count }) => n + count, 0)).toBe(4);
+    for (const { reason } of skipped) expect(reason).toMatch(/broken|empty/);
   });
 
   it("survives any damage", async () => {
@@ -111,23 +138,14 @@ describe("readShard", () => {
       fc.asyncProperty(damage, fc.nat(whole.length), async (changes, length) => {
         const bytes = Buffer.from(whole);
         for (const [at, value] of changes) bytes[at] = value;
-        await writeFile(join(folder, "0.tar"), bytes.subarray(0, length));
-        const { list, onSkip } = skips();
-        const items = await collect(readShard(join(folder, "0.tar"), { onSkip, maxSampleBytes: 10_000 }));
-        expect(items.length).toBeLessThanOrEqual(4);
-        if (length < 512) expect(list.length).toBe(1);
+        const shard = join(folder, "0.tar");
+        await writeFile(shard, bytes.subarray(0, length));
+        const read = await readOnce([shard], "pairs").catch((error: unknown) => error);
+        if (read instanceof FileError) expect(read.message).toContain("holds no sample");
+        else expect((read as Awaited<ReturnType<typeof readOnce>>).samples.length).toBeLessThanOrEqual(4);
+        if (length < 512) expect(read).toBeInstanceOf(FileError);
       }),
       { numRuns: 60 },
     );
-  });
-
-  it("stops reading when the consumer stops", async () => {
-    const shard = await writeTar(
-      join(temporaryFolder(), "0.tar"),
-      Array.from({ length: 50 }, (_, i) => sample(`${i}`)).flat(),
-    );
-    const { list, onSkip } = skips();
-    expect((await collect(readShard(shard, { onSkip }), 3)).length).toBe(3);
-    expect(list).toEqual([]);
   });
 });

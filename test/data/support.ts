@@ -6,7 +6,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { pack } from "tar-stream";
 import { onTestFinished } from "vitest";
-import type { OnSkip, Skipped } from "../../data/index.ts";
+import { type OnSkip, openData, type SampleKind, type SampleOf, type Skipped } from "../../data/index.ts";
 
 /** A folder of this test's own, removed after it. */
 export function temporaryFolder(): string {
@@ -50,6 +50,21 @@ export async function tarBytes(entries: readonly TarEntry[]): Promise<Buffer> {
 export async function writeTar(path: string, entries: readonly TarEntry[]): Promise<string> {
   await writeFile(path, await tarBytes(entries));
   return path;
+}
+
+/** What one pass over data gives: its samples in order, and what was skipped by reason, each with one name. */
+export async function readOnce<K extends SampleKind>(
+  specs: readonly string[],
+  kind: K,
+): Promise<{ samples: SampleOf<K>[]; skipped: { reason: string; count: number; example: string }[] }> {
+  const data = await openData(specs, kind, { batch: 4, seed: 1, image: { size: 2, fit: "squash" }, workers: 0 });
+  try {
+    const batches = await collect(data.once(() => {}));
+    const skipped = [...data.skipped()].map(([reason, found]) => ({ reason, ...found }));
+    return { samples: batches.flatMap(({ samples }) => samples), skipped };
+  } finally {
+    await data.dispose();
+  }
 }
 
 /** All of an async iterable, at most `limit`. */

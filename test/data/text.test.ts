@@ -147,7 +147,49 @@ describe("readTokenizer", () => {
     },
   );
 
-  it.each([{}, "x", { Regex: 1 }, { String: null }, [[]]])("refuses the pattern %j", async (pattern) => {
+  it.each([
+    ["a type that there is not", { type: "Bpe" }, 'its model is of the type "Bpe", not BPE, Unigram, WordPiece'],
+    ["no type", { type: undefined }, "its model is of the type undefined"],
+    ["two tokens of one id", { vocab: { ...llamaLike.model.vocab, odd: 7 } }, "two tokens of it have one id"],
+    ["no merges", { merges: { 0: "a t" } }, "it has no list of merges"],
+    ["a merge of three", { merges: ["a t", "a t t"] }, "its merge 1 is not of two tokens that make a third"],
+    ["a merge of no token", { merges: ["a x"] }, "its merge 0 is not of two tokens that make a third"],
+    ["a merge to no token", { merges: [["t", "a"]] }, "its merge 0 is not of two tokens that make a third"],
+    ["a merge with what every record has", { merges: ["to String"] }, "its merge 0 is not of two tokens"],
+  ])("refuses a model with %s", async (_, part, message) => {
+    const file = { ...llamaLike, model: { ...llamaLike.model, ...part } };
+    await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(message);
+  });
+
+  it.each([
+    [{ 0: {} }, "its added tokens are no list of texts with flags"],
+    [[{ id: 0, content: "<unk>" }, []], "its added tokens are no list of texts with flags: see number 1"],
+    [[{ id: 0, content: "<unk>", lstrip: 0 }], "its added tokens are no list of texts with flags: see number 0"],
+    [[{ id: 9, content: "\ud800" }], 'its token "\\ud800" holds half of a surrogate pair'],
+  ])("refuses the added tokens %j", async (added, message) => {
+    const reading = readTokenizer(await folderWith({ ...llamaLike, added_tokens: added }, config));
+    await expect(reading).rejects.toThrow(message);
+  });
+
+  it("refuses what the package fails at, before a text is read", async () => {
+    const steps = { type: "TemplateProcessing", single: [{ SpecialToken: 1 }, 7], pair: [], special_tokens: {} };
+    const decoder = { type: "Sequence", decoders: [null] };
+    for (const part of [{ post_processor: steps }, { decoder }])
+      await expect(readTokenizer(await folderWith({ ...llamaLike, ...part }, config))).rejects.toThrow(FileError);
+  });
+
+  it("gives no id where a text has neither a token nor an unknown one", async () => {
+    const vocab = { "<s>": 0, "</s>": 1, a: 2 };
+    const model = { type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", vocab };
+    const file = { added_tokens: [], normalizer: null, pre_tokenizer: { type: "Whitespace" }, post_processor: null };
+    const tokens = { bos_token: "<s>", eos_token: "</s>", pad_token: "<s>" };
+    const path = await folderWith({ ...file, decoder: null, model }, tokens);
+    const tokenizer = await readTokenizer(path);
+    expect(tokenizer.encode("a", 9)).toEqual([0, 2, 1]);
+    expect(() => tokenizer.encode("a b", 9)).toThrow("neither a token for a part of a text nor an unknown token");
+  });
+
+  it.each([{}, "x", { Regex: 1 }, { String: null }, [[]], undefined])("refuses the pattern %j", async (pattern) => {
     const file = { ...llamaLike, normalizer: { type: "Replace", pattern, content: "" } };
     await expect(readTokenizer(await folderWith(file, config))).rejects.toThrow(/neither \{ "String": text \} nor/);
   });

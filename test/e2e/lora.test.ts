@@ -1,27 +1,32 @@
 /** Low-rank updates: what is learned, by which gradient, and that the weights written are those of the plain model. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { evaluate, referenceBackend } from "../../backends/reference/index.ts";
-import { bindSizes, inputName, makeGraph, type Node } from "../../compiler/index.ts";
+import { bindSizes, hostTensor, inputName, makeGraph, type Node, normal } from "../../compiler/index.ts";
 import {
   axis,
   constantRate,
+  crossEntropy,
   defineStage,
+  gather,
   input,
   linear,
+  mean,
   mul,
   type Params,
   rootParams,
   type Stage,
+  scale,
   sum,
   tanh,
   trainingStep,
 } from "../../dsl/index.ts";
 import { stageOneLoss } from "../../models/index.ts";
 import { initialValue, openSafetensors, train } from "../../runtime/index.ts";
+import { halfKernels } from "../support/half-kernels.ts";
 import { tinyConfig, tinyFeeds, tinyJob } from "../support/tiny-job.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-lora-"));
@@ -97,10 +102,58 @@ describe("two linears with an update each", () => {
 
   it.each([
     [{ ...lora, pattern: "third" }, 'stage "s": lora: the pattern "third" matches no linear'],
+    [{ ...lora, pattern: ["first", "!**"] }, 'stage "s": lora: first, !** leaves no linear'],
     [{ ...lora, rank: 1.5 }, 'stage "s": the rank of lora is 1.5: it is a whole number from 1 on'],
     [{ ...lora, alpha: 0 }, 'stage "s": the alpha of lora is 0: it is a number above 0'],
   ])("refuse %j", (wrong, text) => {
     expect(() => stepOf({ lora: wrong })).toThrow(text);
+  });
+});
+
+describe("a table that is a linear's weight as well", () => {
+  const [row, vocab, embed] = [axis("batch", 3), axis("vocab", 37), axis("embed", 48)];
+  const loss = (p: Params) => {
+    const init = normal(0.1);
+    const table = p.scope("tied").parameter("weight", [vocab, embed], init);
+    const x = linear(p.scope("between"), gather(table, input("ids", "i32", [row]), vocab), [embed], [embed]);
+    const y = linear(p.shared().scope("tied"), x, [embed], [vocab], { bias: false, init });
+    // Its gradients are beyond f16 until the scale of the loss was halved a few times.
+    return { loss: scale(mean(crossEntropy(y, input("label", "i32", [row]), vocab), row), 1000) };
+  };
+  const stage = (changes: Partial<Stage>) =>
+    trainingStep(defineStage({ name: "s", loss, optimizer: { rate: constantRate(0.1) }, ...changes }));
+
+  it("has no update: rows that are looked up would not have it", () => {
+    expect(() => stage({ lora: { pattern: "**", rank: 2 } })).toThrow(
+      /lora: "tied\.weight" is read by gather at .*lora\.test\.ts:\d+:\d+ as well.*leave it out with "!tied"/,
+    );
+  });
+
+  it("is frozen in int8 below an update of more rank than width, with averages and skipped steps, and goes on bit for bit", async () => {
+    const step = stage({
+      lora: { pattern: ["**", "!tied"], rank: 64, alpha: 5 },
+      ...{ frozen: "int8", precision: "f16", ema: { decay: 0.8 }, accumulate: 2 },
+      optimizer: { rate: constantRate(0.1), clip: 1 },
+    });
+    expect(step.frozenAs!.quantized.map((q) => q.parameter)).toContain("between.weight");
+    const ids = (at: number) =>
+      hostTensor("i32", [{ name: "batch", size: 3 }], [at % 37, (7 * at) % 37, (11 * at) % 37]);
+    const job = (steps: number) => ({
+      ...tinyJob(steps, { step }),
+      ...{ sizes: {}, checkpointEvery: 1 },
+      async *batches(cursor: unknown) {
+        for (let at = (cursor as number | undefined) ?? 0; ; at++)
+          yield { feeds: { ids: ids(at), label: ids(at + 1) }, next: at + 1 };
+      },
+    });
+    const options = { backend: halfKernels(), note: () => {} };
+    const [whole, at] = [await train(job(5), { folder: folder(), ...options }), folder()];
+    await train(job(2), { folder: at, ...options });
+    const resumed = await train(job(5), { folder: at, ...options, resume: true });
+    const skipped = readFileSync(join(at, "metrics.jsonl"), "utf8").match(/"skipped":\d/g);
+    expect(skipped).toEqual([1, 1, 1, 0, 0].map((n) => `"skipped":${n}`));
+    expect(resumed.losses).toEqual(whole.losses);
+    expect(resumed.weights).toEqual(whole.weights);
   });
 });
 

@@ -28,8 +28,11 @@ export const saveSession = (path: string, session: Session): Promise<void> =>
   writeFileAtomically(path, `${JSON.stringify(session, null, 1)}\n`);
 
 /** The ranges with one more seed, neighbours joined. */
-export function withSeed(done: readonly SeedRange[], seed: number): SeedRange[] {
-  const sorted = [...done, [seed, seed + 1] as const].sort((a, b) => a[0] - b[0]);
+export const withSeed = (done: readonly SeedRange[], seed: number): SeedRange[] => withSeeds(done, [seed, seed + 1]);
+
+/** The ranges with one more, sorted and neighbours joined. */
+export function withSeeds(done: readonly SeedRange[], more: SeedRange): SeedRange[] {
+  const sorted = [...done, more].sort((a, b) => a[0] - b[0]);
   return sorted.reduce<SeedRange[]>((out, [from, to]) => {
     const last = out.at(-1);
     if (last && from <= last[1]) out[out.length - 1] = [last[0], Math.max(last[1], to)];

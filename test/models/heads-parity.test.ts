@@ -14,7 +14,6 @@ import {
   linearProbe,
   type ProbeConfig,
   pixelsInput,
-  poolingProbe,
   probe,
   probeLoss,
   probeRules,
@@ -82,7 +81,7 @@ const segmentationCase = (name: string, base: SegmentationConfig): Case => {
 
 const cases = [
   probeCase("probe-concat", linearProbe),
-  probeCase("probe-pooling", poolingProbe),
+  probeCase("probe-pooling", { ...linearProbe, features: "pooling" }),
   segmentationCase("segmentation-linear", segmentationLinear),
   segmentationCase("segmentation-upernet", segmentationUperNet),
 ];

@@ -17,24 +17,24 @@ import {
   internvlCheckpoints,
   internvlG,
   pixelsInput,
+  querySteps,
   resizedPositions,
   segmentationLinear,
   segmentationTuning,
   stageOneFull,
-  stageThreeQueries,
   stageTwo,
 } from "../../models/index.ts";
 import {
   inheritWeights,
   initialValue,
   keptParameters,
-  memoryWeights,
   tensorsInLayout,
   tensorToWrite,
   writeModel,
   writeSafetensors,
 } from "../../runtime/index.ts";
 import { tinyConfig } from "../support/tiny-job.ts";
+import { memoryWeights } from "../support/weights.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-inherit-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -62,7 +62,7 @@ const stepOf = (stage: { readonly stage: Parameters<typeof trainingStep>[0] }): 
 };
 const one = stepOf(stageOneFull({ ...stageOneConfig, text: generative.text }));
 const two = stepOf(stageTwo(generative));
-const three = stepOf(stageThreeQueries(chat)[1]!);
+const three = stepOf(querySteps[1]!(chat));
 const namesOf = (nodes: readonly Node[]) => new Set(nodes.map(inputName));
 
 const valuesOf = (graph: Pick<Graph, "inputs">, seed: number): Map<string, HostTensor> =>

@@ -23,7 +23,9 @@ import {
   internvlGConfig,
   isText,
   layerwiseRate,
+  patchSteps,
   qllama8b,
+  querySteps,
   readChatConfig,
   readGenerativeConfig,
   readPublishedConfig,
@@ -33,8 +35,6 @@ import {
   segmentationTuning,
   stageOne,
   stageOneFull,
-  stageThreePatches,
-  stageThreeQueries,
   stageTwo,
   vicuna7b,
   vicuna13b,
@@ -128,9 +128,9 @@ describe("the published stages", () => {
   test.each([
     ["stage 1 at 224 pixels", () => stageOneFull(), 12_620_029_697, 3_052],
     ["stage 2", () => stageTwo(), 1_010_334_467, 80_000],
-    ["stage 3 path A", () => stageThreePatches(chatConfig(vicuna7b))[1]!, 29_892_608 + 6_738_415_616, 5_196],
-    ["stage 3 path B", () => stageThreeQueries(chatQueriesConfig(vicuna7b))[0]!, 63_455_232, 7_793],
-    ["stage 3 path B, 13B", () => stageThreeQueries(chatQueriesConfig(vicuna13b))[0]!, 89_804_800, 7_793],
+    ["stage 3 path A", () => patchSteps[1]!(chatConfig(vicuna7b)), 29_892_608 + 6_738_415_616, 5_196],
+    ["stage 3 path B", () => querySteps[0]!(chatQueriesConfig(vicuna7b)), 63_455_232, 7_793],
+    ["stage 3 path B, 13B", () => querySteps[0]!(chatQueriesConfig(vicuna13b)), 89_804_800, 7_793],
   ])("%s trains what it should", (_, recipe, parameters, steps) => {
     const found = recipe();
     expect(elements(trainingStep(found.stage).trained)).toBe(parameters);

@@ -6,9 +6,11 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { cpuBackend } from "../../backends/onnxruntime/index.ts";
+import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { decaysAsStored, segmentationRules } from "../../models/index.ts";
 import { compared } from "../parity/compare.ts";
 import { readRecorded } from "../parity/recorded.ts";
+import { gpuTest } from "../support/adapter.ts";
 import { halfKernels } from "../support/half-kernels.ts";
 
 const folder = join(import.meta.dirname, "../fixtures/stages");
@@ -27,18 +29,35 @@ describe.each(readdirSync(folder))("%s", (file) => {
 });
 
 /**
- * Bounds of losses and their parts over twenty steps in f16, in the kernel interpreter: contrast multiplies cosines, which f16
- * rounds, by 14 and more. No GPU with f16 has run these.
+ * Rounding to f16 is 2^13 times that to f32: so many times as far as PyTorch's own f32 may f16 be from f64. Of 14 stages at 3
+ * seeds each, 20 steps took 0.9 of it at most and 0.06 in the middle. The kernel interpreter ran them, and no GPU with f16.
  */
 test.each([
-  ["linear-3", 1e-3],
-  ["3a.1-3", 1e-3],
-  ["2-3", 3e-2],
-] as const)("%s in f16 stays within %d", async (name, bound) => {
+  ["1.2-203", [0, 0]],
+  ["2-3", []],
+  ["retrieval-203", []],
+  ["3a.1-3", []],
+  ["3b.3-3", []],
+  ["probe-201", []],
+  ["linear-3", []],
+] as const)("%s in f16 is as far as its rounding takes it", async (name, skipped) => {
   const recorded = readRecorded(join(folder, `${name}.json`));
-  const got = await compared(recorded, halfKernels(), { steps: 20, precision: "f16" });
-  expect(got.figures.by, got.figures.at).toBeLessThan(bound);
+  const got = await compared(recorded, halfKernels(), { steps: 5, precision: "f16" });
+  expect(got.figures.by, got.figures.at).toBeLessThan(2 ** 13 * recorded.float32.figures);
   expect(got.changed).toEqual([]);
+  expect(got.skipped).toEqual(skipped);
+});
+
+const onDevice = ["1.1-3", "2-3", "retrieval-203", "3b.2-3", "probe-201", "linear-3"];
+
+describe("on a device", () => {
+  gpuTest.for(onDevice)("%s is trained as by PyTorch", async (name, { gpu }) => {
+    const recorded = readRecorded(join(folder, `${name}.json`));
+    const got = await compared(recorded, webgpuBackend(gpu), { steps: 6 });
+    expect(got.figures.by, got.figures.at).toBeLessThan(1e-4);
+    expect(got.norm.by, got.norm.at).toBeLessThan(1e-4);
+    expect(got.changed).toEqual([]);
+  });
 });
 
 test("weights decay whose rule names one tensor by its number", () => {

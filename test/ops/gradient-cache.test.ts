@@ -209,11 +209,11 @@ describe.each(Object.entries(cases))("%s", (_, one) => {
   it("in 4 micro-batches is that of the whole batch", async () => {
     const [whole, parts] = [compiled(one, 1), compiled(one, 4)];
     expect(parts.accumulation?.cached).toBeDefined();
-    const want = await run("whole", 3, whole, referenceBackend());
-    const got = await run("parts", 3, parts, referenceBackend());
+    const want = await run("whole", 2, whole, referenceBackend()); // the second reads what the first has left
+    const got = await run("parts", 2, parts, referenceBackend());
     expect(excess(got.losses, want.losses, 1e-9, 1e-9)).toBeLessThanOrEqual(0);
     expect(excess(got.values, want.values, 1e-7, 1e-7)).toBeLessThanOrEqual(0); // weights begin and end as f32
-    expect(new Set(want.losses).size).toBe(3);
+    expect(new Set(want.losses).size).toBe(2);
   });
 });
 
@@ -228,12 +228,7 @@ it.each([2, 8])("is so in %d micro-batches, over several arenas", async (count) 
 
 gpuTest("is the same on devices", async ({ gpu }) => {
   const cpu = await cpuBackend();
-  for (const name of [
-    "two towers",
-    "a parameter on both sides of the cut",
-    "shared targets",
-    "batch norm, whose layers end there",
-  ]) {
+  for (const name of ["a parameter on both sides of the cut", "shared targets", "batch norm, whose layers end there"]) {
     const step = compiled(
       {
         ...cases[name]!,
@@ -242,12 +237,12 @@ gpuTest("is the same on devices", async ({ gpu }) => {
       4,
       64,
     );
-    const want = await run(`${name}-reference`, 3, step, referenceBackend());
+    const want = await run(`${name}-reference`, 2, step, referenceBackend());
     for (const [device, backend] of [
       ["cpu", cpu],
       ["webgpu", webgpuBackend(gpu)],
     ] as const) {
-      const got = await run(`${name}-${device}`, 3, step, backend);
+      const got = await run(`${name}-${device}`, 2, step, backend);
       expect(excess(got.losses, want.losses, 2e-6, 2e-6)).toBeLessThanOrEqual(0);
       expect(excess(got.values, want.values, 1e-5, 1e-5)).toBeLessThanOrEqual(0);
     }

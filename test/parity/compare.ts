@@ -21,6 +21,8 @@ export interface Differences {
   readonly kept: Worst;
   /** Frozen tensors that changed in any bit. */
   readonly changed: readonly string[];
+  /** Steps whose gradients were beyond f16, once for each time. */
+  readonly skipped: readonly number[];
 }
 
 export interface Worst {
@@ -38,7 +40,13 @@ export interface ComparisonOptions {
   readonly gradients?: boolean;
 }
 
-/** Runs the recorded steps on a backend. */
+/** Halvings from the first loss scale to one that has nothing left to halve. */
+const mostSkips = 10;
+
+/**
+ * Runs the recorded steps on a backend. A step that is skipped, since its gradients are beyond f16, leaves everything but the
+ * loss scale as it was, and is run again with the same batch: PyTorch in float64 skips none, and so both make the same updates.
+ */
 export async function compared(recorded: Recorded, backend: Backend, options: ComparisonOptions): Promise<Differences> {
   const { steps = recorded.steps.loss.length, precision = "f32", gradients = false } = options;
   const made = jobOf(recorded, precision);
@@ -52,8 +60,12 @@ export async function compared(recorded: Recorded, backend: Backend, options: Co
   const executable = await backend.compile(step.graph, { sizes: job.sizes, precision });
   const { gradient_norm: norms, rate: rates, ...figures } = recorded.steps;
   let worst = { figures: none, rate: none, norm: none };
+  const skipped: number[] = [];
   for (let t = 0; t < steps; t++) {
-    const got = await executable.run(feedsAt(recorded, step.graph, t), store);
+    const feeds = feedsAt(recorded, step.graph, t);
+    let got = await executable.run(feeds, store);
+    for (; !Number.isFinite(got.gradient_norm!.data[0]) && skipped.length < mostSkips; skipped.push(t))
+      got = await executable.run(feeds, store);
     const told = (name: string) => Number(got[name]!.data[0]);
     const at = (name: string) => `${name} of step ${t}`;
     for (const [name, want] of Object.entries(figures))
@@ -74,7 +86,7 @@ export async function compared(recorded: Recorded, backend: Backend, options: Co
   executable.dispose();
   store.dispose();
   const first = gradients ? { gradients: await firstGradients(recorded, made, backend) } : {};
-  return { ...worst, ...first, after, kept, changed };
+  return { ...worst, ...first, after, kept, changed, skipped };
 }
 
 const sameBits = (a: HostTensor, b: HostTensor): boolean => {

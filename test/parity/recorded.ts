@@ -46,6 +46,8 @@ export interface Recorded {
   readonly gradients: Readonly<Record<string, Digest>>;
   readonly after: Readonly<Record<string, Digest>>;
   readonly kept: Readonly<Record<string, Digest>>;
+  /** How far PyTorch's own float32 is from its float64, relative. */
+  readonly float32: Readonly<Record<"figures" | "norm" | "after" | "kept", number>>;
 }
 
 export const readRecorded = (path: string): Recorded => JSON.parse(readFileSync(path, "utf8")) as Recorded;

@@ -41,8 +41,9 @@ describe("openMetricsLog", () => {
 
   it("continues after the step resumed at, whatever came later", async () => {
     const lines = (steps: readonly number[]) => steps.map((step) => `{"step":${step}}\n`).join("");
-    const property = async (count: number, resumeAt: number, torn: string) => {
+    const property = async (more: number, resumeAt: number, torn: string) => {
       const path = await logPath();
+      const count = resumeAt + more;
       const steps = Array.from({ length: count }, (_, i) => i + 1);
       await writeFile(path, lines(steps) + torn);
       const text = await write(path, [{ step: resumeAt + 1 }], resumeAt);
@@ -50,6 +51,29 @@ describe("openMetricsLog", () => {
     };
     const torn = fc.constantFrom("", '{"step":', '{"step":1', "\0\0\0", '{"step":7}', "\0\n\0\0\n");
     await fc.assert(fc.asyncProperty(fc.nat(5), fc.nat(6), torn, property), { numRuns: 30 });
+  });
+
+  it("refuses to go on behind lines that are lost", async () => {
+    for (const [text, what] of [
+      ['{"step":1}\n{"step":2}\n', "it ends with step 2"],
+      ['{"step":1}\n{"step":2}\n{"step":3', "it ends with step 2"],
+      ['{"step":1}\n{"step"}\n{"step"}\n', "line 2 is not a record with a step"],
+      ["\0\n", "line 1 is not a record with a step"],
+    ] as const) {
+      const path = await logPath();
+      await writeFile(path, text);
+      const opening = openMetricsLog(path, { resumeAt: 3 });
+      await expect(opening).rejects.toThrow(`metrics.jsonl: ${what}, and the run goes on after step 3`);
+      expect(await readFile(path, "utf8")).toBe(text);
+    }
+  });
+
+  it("goes on with a log that was begun anew after the step", async () => {
+    const path = await logPath();
+    await writeFile(path, '{"step":4}\n{"step":5}\n');
+    expect(await write(path, [{ step: 4 }], 3)).toBe('{"step":4}\n');
+    await writeFile(path, "");
+    expect(await write(path, [{ step: 4 }], 3)).toBe('{"step":4}\n');
   });
 
   it("starts a new file when there is none to resume", async () => {

@@ -8,15 +8,15 @@ import { checkpointLayout, trace } from "../../dsl/index.ts";
 import { contrastiveRules, internvlC } from "../../models/index.ts";
 import {
   initialValue,
-  memoryWeights,
   openWeights,
   permute,
-  readAllWeights,
   tensorsInLayout,
   tensorToWrite,
   writeSafetensors,
 } from "../../runtime/index.ts";
+import { asFloat } from "../../runtime/weights.ts";
 import { tinyConfig } from "../support/tiny-job.ts";
+import { memoryWeights, readAllWeights } from "../support/weights.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-weights-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -106,10 +106,17 @@ it("permutes any order of axes", () => {
 
 it("gives f16 where it is asked for, and refuses what f16 cannot hold", async () => {
   const axes = [{ name: "a", size: 2 }];
-  const kept = memoryWeights(new Map([["w", hostTensor("f32", axes, [1.5, 70000])]]));
-  await expect(kept.read("w", "f16")).rejects.toThrow(/"w": element 1 is 70000, which f16 cannot hold\n {2}hint: keep/);
-  expect((await kept.read("w")).data).toEqual(Float32Array.of(1.5, 70000));
+  const kept = hostTensor("f32", axes, [1.5, 70000]);
+  expect(() => asFloat("w", kept, "f16")).toThrow(/"w": element 1 is 70000, which f16 cannot hold\n {2}hint: keep/);
+  expect(asFloat("w", kept, "f32").data).toEqual(Float32Array.of(1.5, 70000));
+  const file = join(folder, "halves.safetensors");
+  await writeSafetensors(
+    file,
+    [...weights].map(([name, tensor]) => tensorToWrite(name, tensor)),
+  );
   const [name] = weights.keys();
-  const half = await memoryWeights(weights).read(name!, "f16");
+  const reader = await openWeights(file, graph);
+  const half = await reader.read(name!, "f16");
+  await reader.dispose();
   expect([half.dtype, half.data]).toEqual(["f16", new Float16Array(weights.get(name!)!.data)]);
 });

@@ -19,6 +19,8 @@ export type DeviceRequest = {
   readonly prefer: "hardware" | "software";
   /** Takes the adapter from here and nowhere else; the environment variable HEDDLE_ADAPTER says the same. */
   readonly source?: AdapterSource;
+  /** Takes the hardware adapter whose name has these words. */
+  readonly named?: string;
   /**
    * True keeps WebGPU's own checks of every access, for kernels that are not heddle's. Default false: software adapters
    * then run kernels that are proven to stay within their memory, or clamp their indices themselves (decision 21).
@@ -81,6 +83,7 @@ export async function requestDevice(request: DeviceRequest): Promise<GpuDevice> 
   const source = request.source ?? sourceFromEnvironment();
   const robust = request.robust ?? false;
   if (source) return open(await attempt(source, robust), `${source} is asked for`, []);
+  if (request.named !== undefined) return open(await fromNamed(request.named), "it is asked for by name", []);
   if (request.prefer === "software") return openSoftware("a software adapter is asked for", [], robust);
   const found = await fromSystem({ powerPreference: "high-performance" }, robust);
   if ("missing" in found) return openSoftware(`there is no hardware GPU (${found.missing})`, [found.missing], robust);
@@ -136,6 +139,11 @@ async function fromSystem(options: GPURequestAdapterOptions, robust = true): Pro
   if (robust || !adapterInfo(adapter, backend).software) return { adapter, source: "system", robust: true };
   const unchecked = await ask(false);
   return { adapter: unchecked ?? adapter, source: "system", robust: unchecked === null };
+}
+
+async function fromNamed(name: string): Promise<Attempt> {
+  const adapter = await (await createInstance(backend, true, name)).requestAdapter({});
+  return adapter ? { adapter, source: "system", robust: true } : { missing: `system: no ${backend} adapter "${name}"` };
 }
 
 async function fromSwiftShader(robust = true): Promise<Attempt> {

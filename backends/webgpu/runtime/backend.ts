@@ -25,6 +25,7 @@ import type { GpuDevice } from "./device.ts";
 import { Loader } from "./loading/loader.ts";
 import { Pipelines } from "./pipelines.ts";
 import { DeviceProgram, type KernelTime } from "./program.ts";
+import { SharedSlots } from "./shared-slots.ts";
 import { DeviceStore } from "./store.ts";
 
 /** What kernels are chosen by, read off an open device. */
@@ -70,24 +71,29 @@ class Compiled implements WebgpuExecutable {
   readonly graph: Graph;
   private readonly gpu: GpuDevice;
   private readonly pipelines: Pipelines;
+  private readonly slots: SharedSlots;
   private readonly kernelOptions: KernelOptions;
   private readonly sizes: Sizes;
   private readonly fixed: boolean;
+  private readonly beside: readonly Compiled[];
   private readonly programs = new Map<string, Promise<DeviceProgram>>();
 
   constructor(
     gpu: GpuDevice,
     pipelines: Pipelines,
+    slots: SharedSlots,
     kernelOptions: KernelOptions,
     graph: Graph,
-    { sizes = {}, fixed = false, precision }: CompileOptions,
+    { sizes = {}, fixed = false, precision, beside = [] }: CompileOptions,
   ) {
     this.graph = graph;
     this.gpu = gpu;
     this.pipelines = pipelines;
+    this.slots = slots;
     this.kernelOptions = precision === undefined ? kernelOptions : { ...kernelOptions, precision };
     this.sizes = sizes;
     this.fixed = fixed;
+    this.beside = beside.filter((other) => other instanceof Compiled);
   }
 
   /** Compiles what a run needs by default, so that runs find it; with fixed sizes only where all are known. */
@@ -118,8 +124,10 @@ class Compiled implements WebgpuExecutable {
       inputs,
       updates,
     );
+    const made = await Promise.all(this.beside.flatMap((other) => [...other.programs.values()]));
+    const options = { ...this.kernelOptions, beside: made.map(({ program }) => program) };
     return spanned("compiler", `compile @${name}`, () =>
-      DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), this.kernelOptions), this.pipelines),
+      DeviceProgram.create(this.gpu, compileKernels(needed, factsOf(this.gpu), options), this.pipelines, this.slots),
     );
   }
 
@@ -165,6 +173,7 @@ class Compiled implements WebgpuExecutable {
  */
 export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {}): WebgpuBackend {
   const pipelines = new Pipelines(gpu);
+  const slots = new SharedSlots(gpu);
   const loader = new Loader(gpu);
   const stores = new Set<DeviceStore>();
   const compiled = new Set<Compiled>();
@@ -177,7 +186,7 @@ export function webgpuBackend(gpu: GpuDevice, kernelOptions: KernelOptions = {})
       return store;
     },
     async compile(graph, options = {}) {
-      const executable = new Compiled(gpu, pipelines, kernelOptions, graph, options);
+      const executable = new Compiled(gpu, pipelines, slots, kernelOptions, graph, options);
       compiled.add(executable);
       await executable.warm();
       return executable;

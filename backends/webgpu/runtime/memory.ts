@@ -30,6 +30,10 @@ export const storageBuffer = (
 export const uniformBuffer = (gpu: GpuDevice, bytes: number, what: string): GPUBuffer =>
   gpu.memory.allocate({ what, kind: "constants", bytes, usage: usage.uniform | usage.copyDst });
 
+/** What the largest of tensors takes at its largest size, of those of which that is known or declared; else 0. */
+export const mostBytes = (tensors: readonly Dim[]): number =>
+  Math.max(0, ...tensors.map((bytes) => boundsOf(bytes).max).filter(Number.isFinite));
+
 /**
  * A buffer for tensors whose sizes may be open until a run. Where their largest sizes are declared it is made for those;
  * else it grows with what runs bring, by half at least, so that sizes that creep up do not make a new buffer each time.
@@ -61,7 +65,7 @@ export class GrowingBuffer {
 
   /** Makes the buffer for the largest sizes, of the tensors of which these are known or declared. */
   reserveMost(): void {
-    const most = Math.max(...this.tensors.map((bytes) => boundsOf(bytes).max).filter(Number.isFinite));
+    const most = mostBytes(this.tensors);
     if (most > 0) this.current = storageBuffer(this.gpu, most, this.what, this.kind);
   }
 

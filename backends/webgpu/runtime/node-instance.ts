@@ -28,9 +28,10 @@ export function systemBackend(): DawnBackend {
 /**
  * Creates a Dawn instance; without `robust`, one for kernels that are known to stay within their memory. It finds its drivers at the first `requestAdapter`, so set their environment around that call.
  * Gives the process the globals that a page has (GPUBufferUsage and the like), so that one code serves both.
+ * With `named`, adapters whose names lack these words are passed over.
  * Throws UnsupportedError where the `webgpu` package has no binary for this machine.
  */
-export async function createInstance(backend: DawnBackend, robust = true): Promise<GPU> {
+export async function createInstance(backend: DawnBackend, robust = true, named?: string): Promise<GPU> {
   const { create, globals } = await import("webgpu").catch((cause: unknown) => {
     throw new UnsupportedError(
       `Dawn does not load on ${process.platform} ${process.arch}: ${cause instanceof Error ? cause.message : cause}\n` +
@@ -40,7 +41,8 @@ export async function createInstance(backend: DawnBackend, robust = true): Promi
   });
   for (const [name, value] of Object.entries(globals))
     if (!(name in globalThis)) Object.assign(globalThis, { [name]: value });
-  const instance = create([`backend=${backend}`, ...dawnFlags(robust)]);
+  const only = named === undefined ? [] : [`adapter=${named}`];
+  const instance = create([`backend=${backend}`, ...only, ...dawnFlags(robust)]);
   instances.add(instance);
   return instance;
 }

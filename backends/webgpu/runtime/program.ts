@@ -17,6 +17,7 @@ import {
   printLocation,
   type SizedAxis,
   type Sizes,
+  slotBytes,
   tensorName,
   timeline,
   UnsupportedError,
@@ -30,6 +31,7 @@ import {
   type DeviceTensor,
   GrowingBuffer,
   mapModeRead,
+  mostBytes,
   ReadBack,
   storageBuffer,
   uniformBuffer,
@@ -37,6 +39,7 @@ import {
   usage,
 } from "./memory.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { type SharedSlots, SlotUser } from "./shared-slots.ts";
 import type { DeviceStore } from "./store.ts";
 import { type TracedRun, traceRun } from "./trace-run.ts";
 
@@ -106,7 +109,7 @@ export class DeviceProgram {
   private readonly gpu: GpuDevice;
   /** By variant; those of one kernel in the order in which they are tried, the one that assumes nothing last. */
   private readonly compiled: ReadonlyMap<KernelVariant, Compiled>;
-  private readonly slots: GrowingBuffer[];
+  private readonly slots: SlotUser;
   private readonly feeds = new Map<Node, GrowingBuffer>();
   private readonly tables = new Map<Node, GPUBuffer>();
   private readonly states: readonly Node[];
@@ -117,14 +120,17 @@ export class DeviceProgram {
   private readonly bound = new WeakMap<DeviceStore, Bound>();
   private last: Sized | undefined;
 
-  private constructor(gpu: GpuDevice, program: Program, compiled: ReadonlyMap<KernelVariant, Compiled>) {
+  private constructor(
+    gpu: GpuDevice,
+    program: Program,
+    compiled: ReadonlyMap<KernelVariant, Compiled>,
+    slots: SharedSlots,
+  ) {
     this.gpu = gpu;
     this.program = program;
     this.compiled = compiled;
     this.states = program.graph.inputs.filter(isResident);
-    this.slots = program.plan.slots.map(
-      (tensors, i) => new GrowingBuffer(gpu, tensors, `slot ${i} of @${program.graph.name}`, "activations"),
-    );
+    this.slots = new SlotUser(slots, program.graph.name);
     for (const n of program.graph.inputs)
       if (!isResident(n)) this.feeds.set(n, new GrowingBuffer(gpu, [deviceBytes(n)], inputName(n), "inputs"));
     for (const use of program.plan.buffers.values())
@@ -133,20 +139,27 @@ export class DeviceProgram {
   }
 
   /** Compiles the pipelines and makes the buffers. Throws UnsupportedError where a limit of the adapter is passed. */
-  static async create(gpu: GpuDevice, program: Program, pipelines: Pipelines): Promise<DeviceProgram> {
+  static async create(
+    gpu: GpuDevice,
+    program: Program,
+    pipelines: Pipelines,
+    slots: SharedSlots,
+  ): Promise<DeviceProgram> {
     assertTypes(gpu, program);
     for (const { root, length } of program.kernels.flatMap((k) => k.bindings))
       if (typeof length === "number") assertBindable(gpu, root, length * deviceElementBytes(root.type.dtype));
     const variants: KernelVariant[] = program.kernels.flatMap((k) => [k, ...k.special]);
     const made = await pipelines.of(variants.map((v) => v.kernel));
     const compiled = variants.map((variant, i) => [variant, { variant, pipeline: made[i]! }] as const);
-    const device = new DeviceProgram(gpu, program, new Map(compiled));
+    const device = new DeviceProgram(gpu, program, new Map(compiled), slots);
     const doing = `making the buffers of @${program.graph.name}`;
     try {
-      for (const b of [...device.slots, ...device.feeds.values()]) b.reserveMost();
+      for (const b of device.feeds.values()) b.reserveMost();
+      device.slots.reserve(program.plan.slots.map(mostBytes), false);
       await gpu.allocated(device.made, doing);
       gpu.check(doing);
     } catch (error) {
+      device.slots.refused();
       device.dispose();
       throw error;
     }
@@ -163,7 +176,8 @@ export class DeviceProgram {
 
   /** Makes every buffer large enough for the sizes of a run. */
   private reserve(sizes: Sizes): void {
-    for (const b of [...this.slots, ...this.feeds.values()]) if (b.reserve(sizes)) this.generation++;
+    for (const b of this.feeds.values()) if (b.reserve(sizes)) this.generation++;
+    this.slots.reserve(slotBytes(this.program.plan, sizes), this.program.symbols.length > 0);
   }
 
   private bufferOf(root: Node, store: DeviceStore): GPUBuffer {
@@ -171,7 +185,7 @@ export class DeviceProgram {
   }
 
   private bufferAt(use: BufferUse, store: DeviceStore): GPUBuffer {
-    if (use.kind === "slot") return this.slots[use.slot]!.buffer;
+    if (use.kind === "slot") return this.slots.bufferOf(use.slot);
     const own = this.feeds.get(use.node)?.buffer ?? this.tables.get(use.node);
     return own ?? store.tensor(inputName(use.node)).buffer;
   }
@@ -179,8 +193,9 @@ export class DeviceProgram {
   private bind(store: DeviceStore): Bound {
     const states = this.states.map((n) => store.tensor(inputName(n)).buffer);
     const known = this.bound.get(store);
-    if (known?.generation === this.generation && known.states.every((b, i) => b === states[i])) return known;
-    const bound = { groups: new Map(), states, generation: this.generation };
+    const generation = this.generation + this.slots.generation;
+    if (known?.generation === generation && known.states.every((b, i) => b === states[i])) return known;
+    const bound = { groups: new Map(), states, generation };
     this.bound.set(store, bound);
     return bound;
   }
@@ -210,7 +225,9 @@ export class DeviceProgram {
     fetch: readonly string[],
     sizes: Sizes,
   ): Promise<{ readonly outputs: Promise<Record<string, HostTensor>> }> {
-    const { bound, dispatches } = await this.prepare(feeds, store, sizes);
+    let dispatches = await this.prepare(feeds, sizes);
+    while (!this.slots.isThere) dispatches = await this.prepare(feeds, sizes); // another program ran out of memory
+    const bound = this.bind(store); // from here on nothing waits, so that no other program moves the slots
     const encoder = this.gpu.device.createCommandEncoder();
     const trace = traceRun(this.gpu, this.program);
     if (trace?.timer) this.dispatchTimed(encoder, trace.timer, dispatches, bound, store);
@@ -243,25 +260,26 @@ export class DeviceProgram {
     return Object.fromEntries(fetch.map((name, i) => [name, values[i]!]));
   }
 
-  private async prepare(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes) {
+  private async prepare(feeds: Readonly<Record<string, HostTensor>>, sizes: Sizes): Promise<readonly Dispatch[]> {
     const { dispatches } = this.sizedFor(sizes);
     try {
       await this.gpu.allocated(this.made, this.doing);
     } catch (error) {
       this.release(); // what the driver refused is no buffer
+      this.slots.refused();
       throw error;
     }
     const begun = performance.now();
     for (const [node, own] of this.feeds) upload(this.gpu, own.buffer, feeds[inputName(node)]!);
     if (this.feeds.size > 0)
       timeline()?.span("uploads", `feeds of @${this.program.graph.name}`, begun, performance.now());
-    return { bound: this.bind(store), dispatches };
+    return dispatches;
   }
 
   /** Memory, uniforms and dispatches for the sizes of a run; kept for the next run, which often has the same. */
   private sizedFor(sizes: Sizes): Sized {
     const values = Int32Array.from(this.program.symbols, (s) => sizeOf(s, sizes));
-    if (this.last?.values.every((v, i) => v === values[i])) return this.last;
+    if (this.slots.isThere && this.last?.values.every((v, i) => v === values[i])) return this.last;
     this.reserve(sizes);
     if (this.sizes) this.gpu.device.queue.writeBuffer(this.sizes, 0, values);
     const dispatches = this.program.kernels.map((kernel): Dispatch => {
@@ -305,7 +323,7 @@ export class DeviceProgram {
   async profile(feeds: Readonly<Record<string, HostTensor>>, store: DeviceStore, sizes: Sizes): Promise<KernelTime[]> {
     const { device } = this.gpu;
     if (!this.gpu.features.has("timestamp-query")) throw new UnsupportedError("this adapter has no timestamps");
-    const { bound, dispatches } = await this.prepare(feeds, store, sizes);
+    const dispatches = await this.prepare(feeds, sizes);
     const querySet = device.createQuerySet({ type: "timestamp", count: 2 });
     const buffer = (what: string, flags: number) =>
       this.gpu.memory.allocate({ what, kind: "read-backs", bytes: 16, usage: flags });
@@ -317,7 +335,7 @@ export class DeviceProgram {
       const pass = encoder.beginComputePass({
         timestampWrites: { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 },
       });
-      this.dispatch(pass, dispatches[i]!, bound, store);
+      this.dispatch(pass, dispatches[i]!, this.bind(store), store);
       pass.end();
       encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, 16);
@@ -333,7 +351,7 @@ export class DeviceProgram {
   }
 
   private get made(): GPUBuffer[] {
-    return [...this.slots, ...this.feeds.values()].flatMap((b) => b.made);
+    return [...this.slots.made, ...[...this.feeds.values()].flatMap((b) => b.made)];
   }
 
   /** What a run does, for errors. */
@@ -343,13 +361,14 @@ export class DeviceProgram {
 
   /** Frees what is made anew for the next run. */
   private release(): void {
-    for (const b of [...this.slots, ...this.feeds.values()]) b.dispose();
+    for (const b of this.feeds.values()) b.dispose();
     this.last = undefined;
     this.generation++;
   }
 
   dispose(): void {
     this.release();
+    this.slots.dispose();
     for (const b of this.tables.values()) b.destroy();
     this.sizes?.destroy();
   }

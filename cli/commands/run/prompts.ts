@@ -71,8 +71,16 @@ const items = (text: string, separator: string): string[] =>
 /** A JSON file with an array of texts, or an object with one for each language. */
 async function readTexts(path: string, what: string): Promise<ByLanguage> {
   const value = await readJson(path, what);
-  if (isTexts(value)) return { "": value };
-  if (typeof value === "object" && value !== null && Object.values(value).every(isTexts)) return value as ByLanguage;
+  const texts = isTexts(value) ? { "": value } : value;
+  if (typeof texts === "object" && texts !== null && !Array.isArray(texts) && Object.values(texts).every(isTexts)) {
+    if (
+      Object.values(texts)
+        .flat()
+        .every((text) => text.isWellFormed())
+    )
+      return texts as ByLanguage;
+    throw new FileError(`${what} "${path}" hold a text with half of a surrogate pair`);
+  }
   throw new FileError(
     `${what} "${path}" hold neither an array of texts nor one for each language, as in { "en": ["cat", "dog"] }`,
   );

@@ -136,7 +136,7 @@ async function readFolder(folder: string): Promise<FolderContent> {
   if (pictures.length === 0) throw new FileError(`"${folder}" holds no picture (png, jpg, webp, svg)`);
   const there = new Set(names);
   const texts = [...new Set(pictures.map(captionFile))].filter((name) => there.has(name));
-  const lines = await mapLimited(texts, 16, async (name) => captionsOf(await readFile(join(folder, name), "utf8")));
+  const lines = await mapLimited(texts, 16, async (name) => captionsOf(name, await readFile(join(folder, name))));
   return { pictures, captions: [...new Set(lines.flat())] };
 }
 
@@ -152,11 +152,15 @@ async function listFiles(folder: string): Promise<string[]> {
 
 const captionFile = (picture: string): string => join(parse(picture).dir, `${parse(picture).name}.txt`);
 
-const captionsOf = (text: string): string[] =>
-  text
-    .split(/\r?\n/)
-    .map((l) => l.trim())
-    .filter((l) => l !== "");
+function captionsOf(name: string, bytes: Uint8Array): string[] {
+  try {
+    const lines = new TextDecoder("utf-8", { fatal: true }).decode(bytes).split(/\r?\n/);
+    return lines.map((line) => line.trim()).filter((line) => line !== "");
+  } catch {
+    say(`skipped: the captions "${name}" are no UTF-8 text`);
+    return [];
+  }
+}
 
 /** The pictures that can be decoded; the others are named and left out. Throws FileError where all are broken. */
 async function readable(folder: string, names: readonly string[], images: ImageStore): Promise<readonly string[]> {

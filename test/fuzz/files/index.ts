@@ -1,54 +1,89 @@
 /**
- * The fuzzer of files: `npm run fuzz:files -- --seeds 0..10000 --only tar,graph`. Each format runs in a thread of its own,
- * which is ended where a file takes for ever or runs out of memory; both are findings, and the next seed goes on.
+ * The fuzzer of files: `npm run fuzz:files -- --seeds 0..10000 --only graph,png --resume files.json`. Each format runs in a
+ * thread of its own, which is ended where a file takes for ever or all memory; both are findings, and the next seed goes on.
+ * Of several threads (`--jobs`) all that run are ended where the process takes too much memory, and told.
  */
 import { Worker } from "node:worker_threads";
 import { Command } from "commander";
+import { type SeedRange, withSeeds } from "../session.ts";
 import { formats } from "./formats.ts";
+import { countDone, firstMissing, openFileSession, saveFileSession, sessionOf } from "./session.ts";
 
-/** Milliseconds after which a file is said to take for ever. */
+/** Milliseconds after which a file is said to take for ever, and bytes that the process may hold. */
 const patience = 30_000;
+const mostBytes = 3 * 2 ** 30;
+const saveEvery = 5_000;
 
+const names = formats.map((format) => format.name).join(",");
 const program = new Command("fuzz:files")
   .option("--seeds <from..to>", "the seeds to run, the last left out", "0..1000")
-  .option("--only <list>", `any of ${formats.map((f) => f.name).join(", ")}`, formats.map((f) => f.name).join(","))
+  .option("--only <list>", `any of ${names}`, names)
+  .option("--resume <file>", "goes on where the file says, and keeps there what was done")
+  .option("--jobs <n>", "formats at once", Number, 1)
   .parse();
-const { seeds, only } = program.opts<{ readonly seeds: string; readonly only: string }>();
+const { seeds, only, resume, jobs } = program.opts<{ seeds: string; only: string; resume?: string; jobs: number }>();
 const [from = 0, to = from + 1] = seeds.split("..").map(Number);
+const range: SeedRange = [from, to];
+const session = openFileSession(resume);
 
-let found = 0;
-for (const name of only.split(",")) {
-  process.stderr.write(`${name}: seeds ${from} to ${to - 1}\n`);
-  for (let next: number | undefined = from; next !== undefined; ) next = await runFrom(name, next);
-}
+const left = only.split(",");
+let saving: Promise<void> = Promise.resolve();
+await Promise.all(Array.from({ length: jobs }, runFormats));
+const found = only.split(",").reduce((n, name) => n + sessionOf(session, name).findings.length, 0);
 process.stderr.write(`${found} findings\n`);
 process.exitCode = found === 0 ? 0 : 1;
 
-function tell(finding: string): void {
-  found++;
+async function runFormats(): Promise<void> {
+  for (let name = left.shift(); name !== undefined; name = left.shift()) await runFormat(name);
+}
+
+async function runFormat(name: string): Promise<void> {
+  for (let next = missingOf(name); next !== undefined; next = missingOf(name)) await runSeeds(name, next);
+  const { done, findings } = sessionOf(session, name);
+  process.stderr.write(`${name}: ${countDone(range, done)} of ${to - from} seeds, ${findings.length} findings\n`);
+}
+
+function missingOf(name: string): SeedRange | undefined {
+  return firstMissing(range, sessionOf(session, name).done);
+}
+
+function tell(name: string, finding: string): void {
+  const { done, findings } = sessionOf(session, name);
+  session[name] = { done, findings: [...findings, finding] };
   process.stdout.write(`${finding}\n`);
 }
 
-/** Runs seeds until the last or until one ends the thread; gives the one to go on with. */
-async function runFrom(name: string, first: number): Promise<number | undefined> {
+async function keep(name: string, seeds: SeedRange): Promise<void> {
+  const { done, findings } = sessionOf(session, name);
+  session[name] = { done: withSeeds(done, seeds), findings };
+  if (resume !== undefined) saving = saving.then(() => saveFileSession(resume, session));
+  await saving;
+}
+
+/** Runs seeds until the last, or until one ends the thread, which is then a finding and done. */
+async function runSeeds(name: string, [first, last]: SeedRange): Promise<void> {
   const at = new Int32Array(new SharedArrayBuffer(4));
   at[0] = first;
   const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-    workerData: { name, from: first, to, at },
+    workerData: { name, from: first, to: last, at },
     resourceLimits: { maxOldGenerationSizeMb: 1024 },
   });
-  worker.on("message", tell);
-  let [seen, since] = [-1, performance.now()];
+  worker.on("message", (finding: string) => tell(name, finding));
+  let [seen, since, saved] = [-1, performance.now(), performance.now()];
+  let why = "it never ended";
   const watch = setInterval(() => {
-    if (at[0] !== seen) [seen, since] = [at[0]!, performance.now()];
-    else if (performance.now() - since > patience) void worker.terminate();
-  }, 500);
+    const now = performance.now();
+    if (at[0] !== seen) [seen, since] = [at[0]!, now];
+    const isLarge = process.memoryUsage.rss() > mostBytes;
+    if (isLarge) why = `the process holds more than ${mostBytes / 2 ** 30} GiB`;
+    if (isLarge || now - since > patience) void worker.terminate();
+    else if (now - saved > saveEvery && at[0]! > first) [saved] = [now, void keep(name, [first, at[0]!])];
+  }, 250);
   const ended = await new Promise<string | undefined>((resolve) => {
     worker.on("error", (error) => resolve(error.stack ?? error.message));
-    worker.on("exit", (code) => resolve(code === 0 ? undefined : "it never ended"));
+    worker.on("exit", (code) => resolve(code === 0 ? undefined : why));
   });
   clearInterval(watch);
-  if (ended === undefined) return undefined;
-  tell(`${name} seed ${at[0]}: ${ended}`);
-  return at[0]! + 1 < to ? at[0]! + 1 : undefined;
+  if (ended !== undefined) tell(name, `${name} seed ${at[0]}: ${ended}`);
+  await keep(name, [first, ended === undefined ? last : at[0]! + 1]);
 }

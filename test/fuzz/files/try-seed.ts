@@ -1,5 +1,5 @@
 /** One broken file: it is read, or refused with one of our errors. Anything else is a finding. */
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HeddleError, InternalError } from "../../../compiler/index.ts";
@@ -9,6 +9,8 @@ import { mutated } from "./mutate.ts";
 /** An example that lies there whole, of which each seed breaks a copy. */
 export interface Example {
   readonly format: Format;
+  /** The folder that everything lies in. */
+  readonly root: string;
   /** Makes one of its files wrong and reads it; gives what was wrong with how that went, or undefined. */
   readonly trySeed: (seed: number) => Promise<string | undefined>;
   readonly dispose: () => void;
@@ -16,22 +18,45 @@ export interface Example {
 
 export async function openExample(format: Format): Promise<Example> {
   const root = mkdtempSync(join(tmpdir(), `heddle-fuzz-${format.name}-`));
-  const [sound, copy] = [join(root, "sound"), join(root, "copy")];
-  cpSync(mkdtempSync(join(root, "empty-")), sound, { recursive: true });
+  const around = join(root, "around"); // so that a name like ../../x is seen here
+  const [sound, copy] = [join(around, "sound"), join(around, "copy")];
+  mkdirSync(sound, { recursive: true });
   const files = await format.write(sound);
+  for (const file of files) {
+    cpSync(sound, copy, { recursive: true });
+    await format.read(copy, file); // or all would be refused for the example's own fault
+  }
   return {
     format,
+    root,
     trySeed: async (seed) => {
       const file = files[seed % files.length]!;
-      const bytes = mutated(readFileSync(join(sound, file)), seed);
+      const whole = readFileSync(join(sound, file));
+      const bytes = mutated(whole, seed);
       rmSync(copy, { recursive: true, force: true });
       cpSync(sound, copy, { recursive: true });
       writeFileSync(join(copy, file), bytes);
-      const fault = await faultOf(() => format.read(copy));
+      const lacks = whole.subarray(0, bytes.length).equals(bytes) ? whole.length - bytes.length : 0;
+      const read = () => format.read(copy, file);
+      const fault =
+        (await faultOf(lacks > (format.mayLack ?? Number.POSITIVE_INFINITY) ? () => refused(read) : read)) ??
+        strayFile(root);
       return fault && `${format.name} seed ${seed} (${file}): ${fault}`;
     },
     dispose: () => rmSync(root, { recursive: true, force: true }),
   };
+}
+
+async function refused(read: () => Promise<void>): Promise<void> {
+  await read();
+  throw new Error("a file whose end is missing is read as if it were whole");
+}
+
+/** What lies outside the folder that was read. */
+function strayFile(root: string): string | undefined {
+  const names = [...readdirSync(root), ...readdirSync(join(root, "around"))];
+  const stray = names.find((name) => !["around", "copy", "sound"].includes(name));
+  return stray && `it left ${stray} outside its folder`;
 }
 
 /** Milliseconds that a small file may take, whatever is in it, and bytes by which the process may grow meanwhile. */

@@ -1,7 +1,7 @@
 /** Finds the npm packages that carry example data, wherever the package manager put them. */
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { FileError } from "../compiler/index.ts";
+import { FileError } from "../../compiler/index.ts";
 
 /**
  * The folder of an installed package, looked up from heddle and then from the working folder.

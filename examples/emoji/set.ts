@@ -1,9 +1,8 @@
 /** A real multilingual image-text set without a download: emoji by four artists, named in more than a hundred languages. */
 import { join } from "node:path";
-import { FileError, UsageError } from "../compiler/index.ts";
-import { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./emoji-artists.ts";
-import { isRecord, listFolder, readJson } from "./files.ts";
-import type { Item } from "./items.ts";
+import { FileError, UsageError } from "../../compiler/index.ts";
+import { type Item, isRecord, listFolder, readJson } from "../../data/index.ts";
+import { type Artist, type ArtistId, artists, type Credit, namesCredit } from "./artists.ts";
 import { packageFolder } from "./packages.ts";
 
 /** One emoji: a picture by every artist and texts in every language of the set. */

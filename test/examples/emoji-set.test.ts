@@ -2,9 +2,11 @@ import { existsSync } from "node:fs";
 import { chdir, cwd } from "node:process";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { artists, byteTokenizer, emojiItems, emojiSet } from "../../data/index.ts";
-import { packageFolder } from "../../data/packages.ts";
-import { temporaryFolder } from "./support.ts";
+import { byteTokenizer } from "../../data/index.ts";
+import { artists } from "../../examples/emoji/artists.ts";
+import { packageFolder } from "../../examples/emoji/packages.ts";
+import { emojiItems, emojiSet } from "../../examples/emoji/set.ts";
+import { temporaryFolder } from "../data/support.ts";
 
 describe("emojiSet", () => {
   const loading = emojiSet();

@@ -1,0 +1,71 @@
+/** The device of one rank among those of its machine: each has one of its own, or as much of the processor as is its share. */
+import { availableParallelism, hostname } from "node:os";
+import { UsageError } from "../compiler/index.ts";
+import type { Ranks } from "../runtime/index.ts";
+import { type ChosenDevice, type DeviceChoice, type DeviceOptions, openDevice } from "./device.ts";
+
+export interface RankDeviceOptions extends DeviceOptions {
+  /** Whether ranks of a machine may compute on one device. */
+  readonly share: boolean;
+}
+
+/** A device as a rank sees it; ids tell devices of one name apart. */
+interface Seen {
+  readonly id: string;
+  readonly name: string;
+}
+
+/**
+ * Opens the device of this rank. Throws UsageError on a machine that has fewer devices than ranks, unless sharing is asked for,
+ * and where a rank's device cannot be told from others by its name.
+ */
+export async function openRankDevice(
+  choice: DeviceChoice,
+  ranks: Ranks,
+  options: RankDeviceOptions,
+): Promise<ChosenDevice> {
+  const { rank, size, node } = ranks.collectives;
+  if (size === 1) return await openDevice(choice, options);
+  const threads = Math.max(1, Math.floor(availableParallelism() / node.size));
+  const seen = choice === "cpu" ? [] : await devicesSeen();
+  if (choice === "cpu" || (choice === "auto" && seen.length === 0))
+    return await openDevice("cpu", { ...options, threads });
+  const all = await ranks.tell({ host: hostname(), ids: seen.map((d) => d.id) });
+  const here = all.slice(0, rank + 1).filter(({ host }) => host === hostname());
+  const at = devicesOf(here.map(({ ids }) => ids)).at(-1);
+  const place = `rank ${rank}, number ${node.rank} of ${node.size} on its machine,`;
+  if (at === undefined) {
+    if (options.share) return await openDevice("webgpu", options);
+    const has = seen.length === 0 ? "only software adapters" : `${seen.length} (${seen.map((d) => d.name).join(", ")})`;
+    throw new UsageError(
+      `${place} finds no GPU that no other rank has: there are ${has}. Start fewer ranks, or let them share one with --share-devices`,
+    );
+  }
+  const { name } = seen[at]!;
+  if (seen.slice(0, at).some((d) => d.name === name))
+    throw new UsageError(
+      `${place} is to take the GPU number ${at} that it sees, and WebGPU cannot tell it from another "${name}": let the launcher show each rank its own, as srun --gpus-per-task=1 --gpu-bind=single:1 does`,
+    );
+  return await openDevice("webgpu", at === 0 ? options : { ...options, named: name });
+}
+
+/** Hardware GPUs that this process is shown. */
+async function devicesSeen(): Promise<readonly Seen[]> {
+  const { listAdapters, physicalDevices } = await import("../backends/webgpu/node-index.ts");
+  if (process.platform === "linux") return (await physicalDevices()).filter((d) => !d.software);
+  return (await listAdapters()).filter((a) => !a.software).map((a) => ({ id: a.description, name: a.description }));
+}
+
+/**
+ * For each rank of a machine, which of the devices that it sees is its own: the first that no rank before it has. A launcher
+ * may show all devices to each rank, or to each its own.
+ */
+export function devicesOf(seen: readonly (readonly string[])[]): readonly (number | undefined)[] {
+  const taken = new Set<string>();
+  return seen.map((ids) => {
+    const at = ids.findIndex((id) => !taken.has(id));
+    if (at < 0) return undefined;
+    taken.add(ids[at]!);
+    return at;
+  });
+}

@@ -1,0 +1,60 @@
+/** An update of a part of each arena: what one of several processes that share the optimizer's state does. Rajbhandari et al. 2020, arXiv:1910.02054, sections 5.1 and 5.2. */
+import { type ArenaLayout, UsageError } from "../../compiler/index.ts";
+import { type Axis, axis } from "../axis.ts";
+import { slice, state, type Tensor } from "../tensor.ts";
+import { numbered, type Placed } from "./arenas.ts";
+
+/** The elements of an arena that are one process's: from a multiple of the arena's alignment on. */
+export interface ShardRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What lies within a range, counted from its beginning. */
+export function layoutWithin({ entries }: ArenaLayout, { from, to }: ShardRange): ArenaLayout {
+  const inside = entries.flatMap((e) => {
+    const [begin, end] = [Math.max(e.offset, from), Math.min(e.offset + e.length, to)];
+    return begin < end ? [{ ...e, offset: begin - from, length: end - begin }] : [];
+  });
+  return { entries: inside, size: to - from };
+}
+
+/** The sum of the gradient's elements within a range, as it is put in the store, and the norm of all sums. */
+export const shardGradient = "train.shard.gradients";
+export const rawNorm = "train.shard.norm";
+
+/** A part of an arena in the graph of a step. */
+export interface PlacedShard extends Placed {
+  /** The whole arena, which the new parameters are written into. */
+  readonly whole: Tensor<"arena">;
+  readonly range: ShardRange;
+  /** The sum of gradients there. */
+  readonly gradient: Tensor<"arena">;
+}
+
+/** Undefined for a range without elements, which arenas of few parameters have. Throws UsageError for what is not kept in parts. */
+export function shardOf(placed: Placed, range: ShardRange, i: number, rule: string): PlacedShard | undefined {
+  const { arena, before } = placed;
+  if (arena.average)
+    throw new UsageError("averages (ema) are not kept in parts: leave them out, or let every rank keep all state");
+  const layout = layoutWithin(arena.layout, range);
+  if (layout.size === 0) return undefined;
+  const along = axis("arena", layout.size) as Axis<"arena">;
+  const held = (name: string) => state(name, "f32", [along]) as Tensor<"arena">;
+  const whole = before.parameter;
+  const kept = Object.entries(arena.state).map(([name, stored]) => [name, held(stored)]);
+  const parameter = slice(whole, placed.axis, range.from, layout.size) as Tensor<"arena">;
+  return {
+    arena: { ...arena, layout },
+    axis: along,
+    before: { parameter, state: Object.fromEntries(kept) },
+    whole,
+    range,
+    gradient: held(numbered(shardGradient, i)),
+    wholeParameters: () => {
+      throw new UsageError(
+        `the rule "${rule}" compares sums over whole parameters, which ranges of them do not have: let every rank keep all state`,
+      );
+    },
+  };
+}

@@ -1,0 +1,182 @@
+/** The system's MPI library: found, named, and called. Open MPI's handles are addresses of its symbols, MPICH's are numbers. */
+import type { LibraryHandle } from "koffi";
+import { UsageError } from "../../compiler/index.ts";
+import type { Launch } from "./launch.ts";
+
+type Vendor = "openmpi" | "mpich";
+
+/** An opaque handle of the library, as its functions take it. */
+export type Handle = number | bigint;
+
+export interface MpiLibrary {
+  /** As it names itself: "Open MPI 4.1.4". */
+  readonly name: string;
+  readonly path: string;
+  readonly world: Handle;
+  readonly bytes: Handle;
+  /** Calls a function with the C types of `signatures`; throws UsageError with the library's words where it fails. */
+  call(name: MpiFunction, ...values: readonly unknown[]): void;
+  /** Bytes of a request or a communicator in memory. */
+  readonly handleBytes: number;
+  /** The handle that a function wrote there. */
+  readHandle(memory: Uint8Array): Handle;
+  readonly noInfo: Handle;
+  readonly returnErrors: Handle;
+  /** MPI_COMM_TYPE_SHARED. */
+  readonly sharedMemory: number;
+  /** MPI_STATUSES_IGNORE. */
+  readonly noStatuses: number;
+}
+
+/** Names of shared libraries, in the order in which they are tried. */
+const libraryNames: Readonly<Record<Vendor, readonly string[]>> = {
+  openmpi: ["libmpi.so.40", "libmpi.so", "libmpi.40.dylib", "/opt/homebrew/lib/libmpi.dylib"],
+  mpich: ["libmpich.so.12", "libmpi.so.12", "libmpich.so", "libmpi_cray.so.12", "libmpi.12.dylib"],
+};
+
+/** What each function takes: h is a handle, p an address, i an int. All give an int. */
+const signatures = {
+  MPI_Init_thread: "ppip",
+  MPI_Comm_rank: "hp",
+  MPI_Comm_size: "hp",
+  MPI_Comm_set_errhandler: "hh",
+  MPI_Comm_split_type: "hiihp",
+  MPI_Comm_free: "p",
+  MPI_Isend: "pihiihp",
+  MPI_Irecv: "pihiihp",
+  MPI_Ibcast: "pihihp",
+  MPI_Ibarrier: "hp",
+  MPI_Testall: "ippa",
+  MPI_Finalize: "",
+} as const;
+export type MpiFunction = keyof typeof signatures;
+
+/** MPI_THREAD_FUNNELED, by both. */
+export const funneled = 1;
+
+/** What is called otherwise in the two. */
+interface Dialect {
+  readonly handle: "int" | "uintptr_t";
+  readonly handleBytes: number;
+  readonly sharedMemory: number;
+  /** Handles of MPI's own objects. */
+  readonly constant: (lib: LibraryHandle, name: keyof typeof mpichNumbers) => Handle;
+  readonly noStatuses: number;
+}
+
+/** From mpi.h of MPICH, whose binary interface Intel's and Cray's libraries share. */
+const mpichNumbers = {
+  comm_world: 0x44000000,
+  byte: 0x4c00010d,
+  errors_return: 0x54000001,
+  info_null: 0x1c000000,
+} as const;
+
+const dialects: Readonly<Record<Vendor, Dialect>> = {
+  openmpi: {
+    handle: "uintptr_t",
+    handleBytes: 8,
+    sharedMemory: 0,
+    constant: (lib, name) => BigInt(lib.symbol(`ompi_mpi_${name}`)),
+    noStatuses: 0,
+  },
+  mpich: {
+    handle: "int",
+    handleBytes: 4,
+    sharedMemory: 1,
+    constant: (_, name) => mpichNumbers[name] | 0,
+    noStatuses: 1,
+  },
+};
+
+/**
+ * Loads the library that can speak with the launcher; `chosen` is a path that a person gives. Throws UsageError that says
+ * what to install where there is none.
+ */
+export async function loadMpi({ launcher, vendor }: Pick<Launch, "launcher" | "vendor">, chosen?: string) {
+  const { default: koffi } = await import("koffi");
+  const names = chosen ? [chosen] : vendor ? libraryNames[vendor] : [...libraryNames.openmpi, ...libraryNames.mpich];
+  const faults: string[] = [];
+  for (const path of names) {
+    try {
+      // Open MPI's plugins look for its symbols among those of the whole process.
+      return named(koffi.load(path, { global: true }), path, vendor);
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      faults.push(`  - ${path}: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}`);
+    }
+  }
+  const packages = { openmpi: "libopenmpi3 (with openmpi-bin)", mpich: "libmpich12 (with mpich)" };
+  const wanted = vendor ? packages[vendor] : Object.values(packages).join(" or ");
+  throw new UsageError(
+    `${launcher} started several processes, and there is no MPI library to speak with\n${faults.join("\n")}\n  hint: install ${wanted} as Debian calls it, or say with HEDDLE_MPI where libmpi is`,
+  );
+}
+
+function named(lib: LibraryHandle, path: string, wanted: Vendor | undefined): MpiLibrary {
+  const text = versionText(lib);
+  const vendor: Vendor = text.includes("Open MPI") ? "openmpi" : "mpich";
+  const name = nameOf(text);
+  if (wanted && wanted !== vendor)
+    throw new UsageError(
+      `${path} is ${name}, which does not speak with this launcher: start with the launcher of the same MPI, or say with HEDDLE_MPI where the other library is`,
+    );
+  const dialect = dialects[vendor];
+  const functions = new Map<MpiFunction, ReturnType<LibraryHandle["func"]>>();
+  const types = { h: dialect.handle, p: "void *", i: "int", a: "uintptr_t" };
+  const functionOf = (name: MpiFunction): ReturnType<LibraryHandle["func"]> => {
+    const known = functions.get(name);
+    if (known) return known;
+    const made = lib.func(
+      name,
+      "int",
+      [...signatures[name]].map((c) => types[c as keyof typeof types]),
+    );
+    functions.set(name, made);
+    return made;
+  };
+  return {
+    name,
+    path,
+    world: dialect.constant(lib, "comm_world"),
+    bytes: dialect.constant(lib, "byte"),
+    noInfo: dialect.constant(lib, "info_null"),
+    returnErrors: dialect.constant(lib, "errors_return"),
+    sharedMemory: dialect.sharedMemory,
+    noStatuses: dialect.noStatuses,
+    handleBytes: dialect.handleBytes,
+    readHandle: ({ buffer, byteOffset }) => {
+      const view = new DataView(buffer, byteOffset, dialect.handleBytes);
+      return dialect.handleBytes === 8 ? view.getBigUint64(0, true) : view.getInt32(0, true);
+    },
+    call: (name, ...values) => {
+      const status = functionOf(name)(...values) as number;
+      if (status !== 0) throw new UsageError(`${name} of ${path} failed: ${errorText(lib, status)}`);
+    },
+  };
+}
+
+/** What a library says of itself, which it may be asked before it is started. */
+function versionText(lib: LibraryHandle): string {
+  const memory = new Uint8Array(new ArrayBuffer(8192)); // MPI_MAX_LIBRARY_VERSION_STRING is 256 in one, 8192 in the other
+  const length = new Int32Array(new ArrayBuffer(4));
+  lib.func("MPI_Get_library_version", "int", ["void *", "void *"])(memory, length);
+  return textOf(memory, length[0]!);
+}
+
+function errorText(lib: LibraryHandle, status: number): string {
+  const memory = new Uint8Array(new ArrayBuffer(1024));
+  const length = new Int32Array(new ArrayBuffer(4));
+  lib.func("MPI_Error_string", "int", ["int", "void *", "void *"])(status, memory, length);
+  return textOf(memory, length[0]!);
+}
+
+const textOf = (memory: Uint8Array, length: number): string =>
+  new TextDecoder().decode(memory.subarray(0, length)).replace(/\0.*$/s, "");
+
+/** "Open MPI v4.1.4, package: ..." or "MPICH Version:\t4.0.2\n..." in a few words. */
+function nameOf(text: string): string {
+  const version = /v?(\d+(?:\.\d+)+)/.exec(text)?.[1] ?? "";
+  const vendor = /Open MPI|MPICH|Intel\(R\) MPI|MVAPICH2?|CRAY MPICH/i.exec(text)?.[0] ?? text.split("\n")[0]!;
+  return `${vendor} ${version}`.trim();
+}

@@ -1,0 +1,112 @@
+/** What ranks do between the graphs of a step that they share: features are gathered, and sums added up. */
+import type { Store } from "../../backends/backend.ts";
+import { type HostTensor, hostTensor } from "../../compiler/index.ts";
+import { type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
+import type { CompiledStep } from "./job.ts";
+import type { Between } from "./phases.ts";
+import { putRows, takeRows } from "./rows.ts";
+import type { Share } from "./share.ts";
+
+/** Elements below which tensors are sent together: a message costs as much as many of them. */
+const small = 4096;
+
+export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Share, collectives: Collectives): Between {
+  const { added, gathered, shard } = accumulation!.shared!;
+  const sizeOf = new Map(accumulation!.sums.map(({ name, type }) => [name, type.axes]));
+  const isSmall = (name: string) =>
+    sizeOf.get(name)!.every(({ size }) => typeof size === "number" && size <= small) && sizeOf.get(name)!.length < 2;
+  const inParts = new Map(shard?.gradients.map(({ sum, part }, i) => [sum, { part, range: shard.ranges[i]! }]));
+  const few = added.filter((name) => isSmall(name) && !inParts.has(name));
+  const many = added.filter((name) => !few.includes(name));
+  return {
+    share,
+    addUp: async (store) => {
+      await addTogether(store, few, collectives);
+      let squares = 0;
+      // The next is read from the device, and the one before written to it, while one is on its way.
+      let writing: Promise<void> = Promise.resolve();
+      let reading = many.length > 0 ? store.read(many[0]!) : undefined;
+      for (const [i, name] of many.entries()) {
+        const tensor = inF32(await reading!);
+        reading = i + 1 < many.length ? store.read(many[i + 1]!) : undefined;
+        const data = tensor.data as Float32Array;
+        const own = inParts.get(name);
+        if (own) await collectives.reduceScatter(data, rangesOf(data.length, collectives.size));
+        else await collectives.allReduce(data);
+        await writing;
+        if (!own) writing = store.write(name, tensor);
+        else if (own.range.to > own.range.from) {
+          const part = data.slice(own.range.from, own.range.to);
+          squares += sumOfSquares(part);
+          writing = store.write(own.part, hostTensor("f32", [{ name: "arena", size: part.length }], part));
+        }
+      }
+      await writing;
+      if (shard) await store.write(shard.norm, hostTensor("f32", [], [Math.sqrt(await sumOver(collectives, squares))]));
+    },
+    ...(shard && {
+      spread: async (store: Store) => {
+        for (const { parameters } of arenas) {
+          const tensor = inF32(await store.read(parameters));
+          await collectives.allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, collectives.size));
+          await store.write(parameters, tensor);
+        }
+      },
+    }),
+    gather: async (store) => {
+      for (const { state, axis } of gathered) await gatherRows(store, state, axis, collectives);
+    },
+  };
+}
+
+function sumOfSquares(data: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i]! * data[i]!;
+  return sum;
+}
+
+/** The sum of a number of each rank, in f64: squares of sums that are scaled pass what f32 holds. */
+async function sumOver({ rank, size, allGather }: Collectives, own: number): Promise<number> {
+  const all = new Float64Array(size);
+  all[rank] = own;
+  const bytes = new Uint8Array(all.buffer);
+  await allGather(
+    bytes,
+    Array.from({ length: size }, (_, r) => ({ from: 8 * r, to: 8 * (r + 1) })),
+  );
+  return all.reduce((a, b) => a + b, 0);
+}
+
+/** What the reference keeps in f64 goes as f32. */
+const inF32 = (tensor: HostTensor): HostTensor =>
+  tensor.data instanceof Float64Array ? hostTensor(tensor.dtype, tensor.axes, Float32Array.from(tensor.data)) : tensor;
+
+async function addTogether(store: Store, names: readonly string[], collectives: Collectives): Promise<void> {
+  const tensors = await Promise.all(names.map((name) => store.read(name)));
+  const all = Float32Array.from(tensors.flatMap((t) => [...t.data]));
+  await collectives.allReduce(all);
+  let at = 0;
+  for (const [i, { dtype, axes, data }] of tensors.entries()) {
+    await store.write(names[i]!, hostTensor(dtype, axes, all.slice(at, at + data.length)));
+    at += data.length;
+  }
+}
+
+/** Every rank has its rows of a tensor; afterwards all have all. */
+async function gatherRows(
+  store: Store,
+  state: string,
+  axis: string,
+  { rank, size, allGather }: Collectives,
+): Promise<void> {
+  const tensor = inF32(await store.read(state));
+  const all = tensor.axes.find((a) => a.name === axis)!.size;
+  const each = all / size;
+  const own = takeRows(tensor, axis, rank * each, (rank + 1) * each).data as Numbers;
+  const packed = tensor.data.slice() as Numbers;
+  packed.set(own, rank * own.length);
+  const ranges = Array.from({ length: size }, (_, r) => ({ from: r * own.length, to: (r + 1) * own.length }));
+  await allGather(packed, ranges);
+  for (const [r, { from, to }] of ranges.entries()) putRows(tensor, axis, r * each, packed.subarray(from, to));
+  await store.write(state, tensor);
+}

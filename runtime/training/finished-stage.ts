@@ -1,0 +1,56 @@
+/** `stage.json`: how a stage of a run ended, so that a run that goes on does not train it again. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { UsageError } from "../../compiler/index.ts";
+import { isRecord } from "../cached-file.ts";
+import { explainingFaults, fileError } from "../file-errors.ts";
+import { writeFileAtomically } from "../files.ts";
+import type { FinishedStage } from "./job.ts";
+import { readLosses } from "./losses.ts";
+import { metricsFile } from "./run-folder.ts";
+
+const finishedFile = (folder: string): string => join(folder, "stage.json");
+
+type Kept = Omit<FinishedStage, "folder" | "losses">;
+
+export function writeFinished({ folder, name, steps, seconds, loss, told, result }: FinishedStage): Promise<void> {
+  const kept: Kept = { name, steps, seconds, loss, told, result };
+  return writeFileAtomically(finishedFile(folder), `${JSON.stringify(kept, null, 2)}\n`);
+}
+
+/**
+ * What a finished stage gave; undefined for one that is not. Throws FileError for a damaged file, and UsageError where the
+ * stage would now have another number of steps.
+ */
+export async function readFinished(folder: string, name: string, steps: number): Promise<FinishedStage | undefined> {
+  const path = finishedFile(folder);
+  if (!existsSync(path)) return undefined;
+  const kept = parsed(await explainingFaults("read", path, () => readFile(path, "utf8")));
+  if (kept?.name !== name)
+    throw fileError(path, `it does not say how stage "${name}" ended`, "remove it: the stage is finished again");
+  if (kept.steps !== steps)
+    throw new UsageError(
+      `stage "${name}" is finished with ${kept.steps} steps and would now have ${steps}: what follows began with its weights\n  hint: resume with the steps that it had, or begin another run without --resume`,
+    );
+  return { ...kept, folder, losses: await readLosses(metricsFile(folder)) };
+}
+
+function parsed(text: string): Kept | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isKept(value) ? value : undefined;
+  } catch {
+    return undefined; // told by the caller
+  }
+}
+
+function isKept(value: unknown): value is Kept {
+  if (!isRecord(value) || !isRecord(value.loss) || !isRecord(value.told) || !isRecord(value.result)) return false;
+  const { steps, seconds, loss } = value;
+  return (
+    Number.isSafeInteger(steps) &&
+    Number.isFinite(seconds) &&
+    [loss.first, loss.last].every((one) => one === null || Number.isFinite(one))
+  );
+}

@@ -1,0 +1,220 @@
+/** A job as one of several ranks trains it, and what they tell each other at every step. */
+import { createHash } from "node:crypto";
+import type { Store } from "../../backends/backend.ts";
+import { hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
+import { type Channel, type Ranks, telling } from "../collectives/index.ts";
+import { betweenRanks } from "./between.ts";
+import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
+import type { AfterStep } from "./loop.ts";
+import type { Between } from "./phases.ts";
+import { type Share, sharedJob } from "./share.ts";
+import { sharedBatches } from "./shared-batches.ts";
+
+/** What working together took. */
+export interface RankFigures {
+  readonly count: number;
+  /** The rank that computed longest, and by how much longer than the mean of all, from 0. */
+  readonly slowest: number;
+  readonly slower: number;
+  /** Seconds in which this rank exchanged tensors or waited for others to. */
+  readonly communicationSeconds: number;
+  /** The part of those in which its device computed, from 0 to 1. */
+  readonly overlap: number;
+  /** Bytes that it sent. */
+  readonly sentBytes: number;
+}
+
+/** For people, a line. */
+export function rankText({ count, slowest, slower, communicationSeconds, overlap }: RankFigures): string {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  return `${count} ranks: ${communicationSeconds.toFixed(1)} s in communication, ${percent(overlap)} of it while the device computed; slowest is rank ${slowest}, by ${percent(slower)}`;
+}
+
+export interface InRanks {
+  readonly job: TrainingJob;
+  readonly share: Share | undefined;
+  readonly batches: TrainingJob["batches"];
+  readonly between: Between | undefined;
+  readonly agree: (asked: AfterStep) => Promise<AfterStep>;
+  readonly together?: () => { readonly text: string; readonly figures: RankFigures };
+}
+
+/** A job of one process stays what it is. Throws UsageError for a step that cannot be shared. */
+export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): InRanks {
+  const { collectives } = ranks;
+  const { rank, size } = collectives;
+  if (size === 1)
+    return { job: given, share: undefined, batches: given.batches, between: undefined, agree: async (asked) => asked };
+  const { job, share } = sharedJob(given, rank, size, isSharded);
+  const times = timesOf(size);
+  const sentBefore = collectives.traffic().sentBytes;
+  const shared = betweenRanks(job.step, share, collectives);
+  const between: Between = {
+    share,
+    addUp: (store) => times.alone(() => shared.addUp(store), true),
+    gather: (store) => times.alone(() => shared.gather(store)),
+    ...(shared.spread && { spread: (store: Store) => times.alone(() => shared.spread!(store)) }),
+  };
+  const agree = async ({ stop, save }: AfterStep): Promise<AfterStep> => {
+    const all = new Float32Array(3 * size);
+    all.set([Number(stop), Number(save), times.last()], 3 * rank);
+    const ranges = Array.from({ length: size }, (_, r) => ({ from: 3 * r, to: 3 * (r + 1) }));
+    await times.beside(() => collectives.allGather(all, ranges));
+    times.add(Array.from(ranges, ({ from }) => all[from + 2]!));
+    const any = (i: number) => ranges.some(({ from }) => all[from + i] === 1);
+    return { stop: any(0), save: any(1) };
+  };
+  const batches: TrainingJob["batches"] = (cursor, note) => {
+    const reading = sharedRows(share, collectives);
+    const read = given.batches(cursor, note, reading.rows);
+    const same = sameBatches(read, share.batches, ranks, new Set(given.ownRows));
+    return closing(sharedBatches(same, job, share), reading.close);
+  };
+  const together = () => {
+    const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
+    return { text: rankText(figures), figures };
+  };
+  return { job, share, batches, between, agree, together };
+}
+
+/** Says in the store which micro-batches are this rank's. */
+export async function placeRank({ accumulation }: CompiledStep, share: Share, store: Store): Promise<void> {
+  const name = accumulation?.shared?.first;
+  if (name) await store.write(name, hostTensor("i32", [], [share.first]));
+  const shard = accumulation?.shared?.shard;
+  if (!shard) return;
+  await store.write(shard.norm, hostTensor("f32", [], [0]));
+  for (const [i, { from, to }] of shard.ranges.entries())
+    if (to > from)
+      await store.write(
+        shard.gradients[i]!.part,
+        hostTensor("f32", [{ name: "arena", size: to - from }], new Float32Array(to - from)),
+      );
+}
+
+/** How long each rank computed, and how long this one did nothing else than exchange tensors. */
+function timesOf(size: number) {
+  const totals = new Array<number>(size).fill(0);
+  let left = performance.now();
+  let [computing, own, idle, beside] = [0, 0, 0, 0];
+  return {
+    /** Does what ranks do while no device computes; with `ends`, what ends a step's part. */
+    alone: async (work: () => Promise<void>, ends = false): Promise<void> => {
+      const begun = performance.now();
+      computing += (begun - left) / 1000;
+      if (ends) [own, computing] = [computing, 0];
+      await work();
+      left = performance.now();
+      idle += (left - begun) / 1000;
+    },
+    /** Does what ranks do while devices go on. */
+    beside: async (work: () => Promise<void>): Promise<void> => {
+      const begun = performance.now();
+      await work();
+      beside += (performance.now() - begun) / 1000;
+    },
+    last: () => own,
+    add: (all: readonly number[]) => {
+      for (const [r, seconds] of all.entries()) totals[r]! += seconds;
+    },
+    figures: (sentBytes: number): RankFigures => {
+      const slowest = totals.indexOf(Math.max(...totals));
+      const mean = totals.reduce((a, b) => a + b, 0) / size;
+      return {
+        count: size,
+        slowest,
+        slower: mean > 0 ? totals[slowest]! / mean - 1 : 0,
+        communicationSeconds: idle + beside,
+        overlap: beside / Math.max(idle + beside, Number.MIN_VALUE),
+        sentBytes,
+      };
+    },
+  };
+}
+
+/** Channels that one reading of a job's batches may have; each reading has others. */
+const mostChannels = 64;
+let readings = 0;
+
+function sharedRows({ pieces, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
+  const first = mostChannels * (readings++ % (mostChannels / 2)); // tags end at 2^15 - 1
+  const channels = new Map<number, { readonly channel: Channel; last: Promise<unknown> }>();
+  const channelOf = (number: number) => {
+    if (number >= mostChannels) throw new UsageError(`ranks read at most ${mostChannels} places of data at once`);
+    const known = channels.get(number) ?? { channel: channel(first + number), last: Promise.resolve() };
+    channels.set(number, known);
+    return known;
+  };
+  /** Whole, one after the other: what is told takes two gathers. */
+  const exchange = <T>(number: number, said: T): Promise<readonly T[]> => {
+    const open = channelOf(number);
+    const told = open.last.then(() => telling(open.channel)(said));
+    open.last = told;
+    told.catch(() => {}); // whoever exchanges is told
+    return told;
+  };
+  const own = pieces.map(({ batch, from, to }) => [batch * rows + from, batch * rows + to] as const);
+  return {
+    rows: {
+      rank,
+      size,
+      owns: (row: number) => own.some(([from, to]) => from <= row && row < to),
+      exchange,
+    },
+    close: () => {
+      for (const open of channels.values()) open.channel.close();
+    },
+  };
+}
+
+/** The same values; what they came from is closed with them. */
+async function* closing<T>(values: AsyncIterable<T>, close: () => void): AsyncGenerator<T> {
+  try {
+    yield* values;
+  } finally {
+    close();
+  }
+}
+
+/** The same batches; those of the first step must be those of rank 0, or no rank goes on. */
+async function* sameBatches(
+  batches: AsyncIterable<TrainingBatch>,
+  ofStep: number,
+  ranks: Ranks,
+  ofRows: ReadonlySet<string>,
+): AsyncGenerator<TrainingBatch> {
+  const digest = createHash("sha256");
+  let read = 0;
+  for await (const batch of batches) {
+    if (read < ofStep) {
+      for (const [name, { data }] of Object.entries(batch.feeds).filter(([name]) => !ofRows.has(name)))
+        digest.update(name).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      read += 1;
+      if (read === ofStep) await requireSame(ranks, { "first batch": digest.digest("hex") });
+    }
+    yield batch;
+  }
+}
+
+/** What must be the same on all ranks before anything is computed: of a job, its step and its data. */
+export const factsOf = ({ step, steps, sizes, seed, checkpointEvery, listing = "" }: TrainingJob) => ({
+  step: createHash("sha256").update(printGraph(step.graph)).digest("hex"),
+  settings: JSON.stringify({ steps, sizes, seed, checkpointEvery, rule: step.rule, precision: step.precision }),
+  "data listing": listing,
+});
+
+/** Throws UsageError on every rank where one has other facts than rank 0; it names the ranks and the facts. */
+export async function requireSame(ranks: Ranks, facts: Readonly<Record<string, string>>): Promise<void> {
+  const [first, ...others] = await ranks.tell(facts);
+  const faults = others.flatMap((theirs, i) => {
+    const names = Object.keys(first!).filter((name) => theirs[name] !== first![name]);
+    const shown = names.map((name) => `${name}${shownPair(theirs[name]!, first![name]!)}`);
+    return shown.length > 0 ? [`rank ${i + 1} differs from rank 0 in ${shown.join(", ")}`] : [];
+  });
+  if (faults.length > 0)
+    throw new UsageError(`${faults.join("\n")}\n  hint: every rank needs the same heddle, job file, settings and data`);
+}
+
+/** What is short enough is told; of a digest, that it differs says all. */
+const shownPair = (theirs: string, first: string): string =>
+  Math.max(theirs.length, first.length) > 60 || /^[0-9a-f]{64}$/.test(first) ? "" : ` (${theirs}, not ${first})`;

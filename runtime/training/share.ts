@@ -1,0 +1,151 @@
+/** How ranks share a step: which rows of the global batch are whose, and as which micro-batches they are computed. */
+import {
+  dimValue,
+  inputName,
+  isFeed,
+  loneSymbol,
+  type Node,
+  type Sizes,
+  sourceOf,
+  symbolsOf,
+  UsageError,
+} from "../../compiler/index.ts";
+import { rangesOf } from "../collectives/index.ts";
+import type { CompiledStep, TrainingJob } from "./job.ts";
+
+/** Rows of one of the job's own batches, which a rank computes at once. */
+export interface Piece {
+  /** Which of the batches of a step. */
+  readonly batch: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Share {
+  /** Batches of the job that make a step, and the rows of each. */
+  readonly batches: number;
+  readonly rows: number;
+  /** The size that stands for rows. */
+  readonly symbol: string;
+  /** This rank's. */
+  readonly pieces: readonly Piece[];
+  /** The number of the first of them among those of all ranks. */
+  readonly first: number;
+}
+
+/** The pieces of a rank, and how many all ranks have. */
+interface Pieces {
+  readonly pieces: readonly Piece[];
+  readonly first: number;
+  readonly count: number;
+  readonly isUneven: boolean;
+}
+
+/**
+ * Rank r of R has the rows from G·r/R to G·(r+1)/R of a step's G, cut where batches of the job begin. Pieces are of one size
+ * where R divides G.
+ */
+export function piecesOf(batches: number, rows: number, rank: number, size: number): Pieces {
+  const all = batches * rows;
+  const border = (r: number) => Math.floor((all * r) / size);
+  const most = all % size === 0 ? greatestDivisor(rows, all / size) : rows;
+  const cut = (r: number): Piece[] => {
+    const found: Piece[] = [];
+    for (let at = border(r); at < border(r + 1); ) {
+      const batch = Math.floor(at / rows);
+      const end = Math.min(at + most, border(r + 1), (batch + 1) * rows);
+      found.push({ batch, from: at - batch * rows, to: end - batch * rows });
+      at = end;
+    }
+    return found;
+  };
+  const counts = Array.from({ length: size }, (_, r) => cut(r).length);
+  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+  const isUneven = all % size !== 0;
+  return { pieces: cut(rank), first: sum(counts.slice(0, rank)), count: sum(counts), isUneven };
+}
+
+const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
+
+/**
+ * The job of one rank of several: a step in parts, in the sizes of the first of its pieces. Throws UsageError for a step that
+ * cannot be shared.
+ */
+export function sharedJob(
+  job: TrainingJob,
+  rank: number,
+  size: number,
+  isSharded: boolean,
+): { readonly job: TrainingJob; readonly share: Share } {
+  const { step } = job;
+  const { inParts, accumulation } = step;
+  if (!inParts)
+    throw new UsageError(`${size} ranks share a step that "trainingStep" compiles: @${step.graph.name} has no inParts`);
+  const batches = accumulation?.count ?? 1;
+  const symbol = sampleSymbol(step);
+  const rows = job.sizes[symbol]!;
+  if (batches * rows < size)
+    throw new UsageError(
+      `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${size} at least, or start fewer ranks`,
+    );
+  const { pieces, first, count, isUneven } = piecesOf(batches, rows, rank, size);
+  if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
+    throw new UsageError(
+      `@${step.graph.name} is fed rows that name others of their batch, so that ${size} ranks take whole batches: let accumulate be a multiple of ${size}, it is ${batches}`,
+    );
+  const shard = (elements: number) => rangesOf(elements, size)[rank]!;
+  const parted = explaining(size, () => inParts({ count, isUneven, ...(isSharded && { shard }) }));
+  const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
+  return { job: { ...job, step: parted, sizes }, share: { batches, rows, symbol, pieces, first } };
+}
+
+/** What cannot be accumulated cannot be shared, and says so in the words of the former. */
+function explaining<T>(size: number, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new UsageError(`${size} ranks compute parts of a batch, as accumulate does: ${error.message}`);
+  }
+}
+
+export const lengthOf = ({ from, to }: Piece): number => to - from;
+
+/** The size that stands for the number of samples. */
+function sampleSymbol({ graph, accumulation }: CompiledStep): string {
+  const inputs = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])].filter(isFeed);
+  const axis = inputs.flatMap((n) => n.type.axes.find((a) => a.name === "batch") ?? [])[0];
+  const symbol = axis && loneSymbol(axis.size);
+  if (symbol) return symbol.name;
+  throw new UsageError(
+    `@${graph.name} is fed a fixed number of samples, which ranks cannot share: size the axis "batch" of its inputs with symbol("batch")`,
+  );
+}
+
+/** Along which axis of an input samples lie, and how many rows each has. */
+export interface SampleAxis {
+  readonly axis: string;
+  readonly each: number;
+  /** Whether the rows of a sample lie together. */
+  readonly isFirst: boolean;
+}
+
+/** Undefined for an input that all samples share. */
+export function sampleAxis(node: Node, symbol: string, sizes: Sizes): SampleAxis | undefined {
+  const at = node.type.axes.findIndex((a) => symbolsOf(a.size).some((s) => s.name === symbol));
+  if (at < 0) return undefined;
+  const { name, size } = node.type.axes[at]!;
+  const [one, two] = [1, 2].map((samples) => dimValue(size, { ...sizes, [symbol]: samples })) as [number, number];
+  if (two === 2 * one) return { axis: name, each: one, isFirst: at === 0 };
+  throw new UsageError(
+    `"${inputName(node)}" has ${one} rows along "${name}" for one sample and ${two} for two: ranks cannot share them`,
+  );
+}
+
+/** Inputs that a step is given with each batch: those of data, or random ones. */
+export function fedInputs({ graph, accumulation }: CompiledStep, source: "input" | "random"): Node[] {
+  const read = [...graph.inputs, ...(accumulation?.cached?.features.inputs ?? [])];
+  return [...new Map(read.map((n) => [inputName(n), n])).values()].filter((n) =>
+    source === "input" ? isFeed(n) : sourceOf(n) === source,
+  );
+}

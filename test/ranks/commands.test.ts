@@ -1,0 +1,177 @@
+/** `heddle train` under a launcher: one log, one message when a rank ends, and ranks that differ are refused. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { devicesOf } from "../../cli/rank-device.ts";
+import { launchOf, loadNewestCheckpoint } from "../../runtime/index.ts";
+import { installHint, launch, launchers } from "./launchers.ts";
+
+const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));
+afterAll(() => rmSync(root, { recursive: true }));
+const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const [bin, job] = [file("../../bin/heddle.js"), file("../support/job-with-settings.ts")];
+
+describe("under Open MPI", () => {
+  const launcher = launchers["Open MPI"];
+  beforeEach(({ skip }) => (launcher ? undefined : skip(installHint)));
+
+  const train = (runs: string, ...set: readonly string[]) =>
+    launch(launcher!, 2, [
+      ...[bin, "train", job, "--device", "cpu", "--runs", join(root, runs)],
+      ...set.flatMap((s) => (s.startsWith("--") ? [s] : ["--set", s])),
+    ]);
+
+  /** Ranks that have done some steps, with the process of each. */
+  async function running(runs: string) {
+    const started = train(runs, "steps=1000000", "delay=5");
+    const folder = join(root, runs, "settled");
+    const metrics = join(folder, "metrics.jsonl");
+    while (!existsSync(metrics) || readFileSync(metrics, "utf8").split("\n").length < 4) {
+      if (started.child.exitCode !== null) throw new Error(`it ended: ${(await started.ended).err}`);
+      await sleep(20);
+    }
+    return { ...started, folder, pids: rankProcesses(started.child.pid!) };
+  }
+
+  it("one rank writes, another number of ranks goes on, and losses stay those of one process", async () => {
+    const first = await train("resumed", "steps=3").ended;
+    expect(first.status).toBe(0);
+    expect(first.err).toContain("2 ranks over Open MPI");
+    expect(first.err).toMatch(/device of rank 1: onnxruntime/);
+    expect(first.err).toMatch(/2 ranks: [\d.]+ s in communication, .*slowest is rank [01]/);
+    expect(first.err.match(/run folder/g)?.length).toBe(1);
+    expect(first.out.match(/^summary:/gm)?.length).toBe(1);
+    const folder = join(root, "resumed", "settled");
+    const { ranks } = JSON.parse(readFileSync(join(folder, "summary.json"), "utf8")) as { ranks: { count: number } };
+    expect(ranks.count).toBe(2);
+    const about = readFileSync(join(folder, "about.json"), "utf8");
+    expect(about).toMatch(/"how": "finished; 2 ranks: .* in communication/);
+    expect(readdirSync(join(root, "resumed"))).toEqual(["settled"]);
+    const { heddle } = await import("../cli/support.ts");
+    const run = (runs: string, ...more: string[]) =>
+      heddle("train", job, "--device", "cpu", "--runs", join(root, runs), "--set", "steps=6", ...more);
+    expect((await run("resumed", "--resume")).status).toBe(0);
+    expect((await run("whole")).status).toBe(0);
+    const [got, want] = [losses("resumed", "settled"), losses("whole", "settled")];
+    expect(got.length).toBe(6);
+    for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
+  });
+
+  it("a model's stage gives the losses of one process, and a broken picture changes nothing", async () => {
+    const { colourData } = await import("../cli/colour-data.ts");
+    const { heddle } = await import("../cli/support.ts");
+    await colourData({ at: (...parts) => join(root, "colours", ...parts), remove: () => {} });
+    const pairs = join(root, "colours", "pairs");
+    writeFileSync(join(pairs, "broken.png"), "no picture");
+    writeFileSync(join(pairs, "broken.txt"), "a broken one");
+    const args = (runs: string) => [
+      ...["train", file("../cli/tiny-model.ts"), "--stage", "1.1", "--device", "cpu", "--data", pairs],
+      ...["--runs", join(root, runs), ...["workers=0", "batch=4", "steps=4"].flatMap((s) => ["--set", s])],
+    ];
+    const { status, err } = await launch(launcher!, 2, [bin, ...args("stage-two")]).ended;
+    expect([status, status === 0 ? "" : err]).toEqual([0, ""]);
+    expect(err.match(/broken.png/g)?.length).toBeGreaterThan(0);
+    expect((await heddle(...args("stage-one"))).status).toBe(0);
+    const [got, want] = [losses("stage-two", "tiny-1.1"), losses("stage-one", "tiny-1.1")];
+    expect(got.length).toBe(4);
+    for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
+  });
+
+  it("a killed rank ends the others within seconds, with one message that names it", async () => {
+    const { pids, ended } = await running("killed");
+    const begun = performance.now();
+    process.kill(pids[1]!, "SIGKILL");
+    const { status, err } = await ended;
+    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(status).not.toBe(0);
+    expect(err.match(/has ended without a word/g)?.length).toBe(1);
+    expect(err).toContain(`rank 1 (process ${pids[1]}`);
+  });
+
+  it("a rank that is asked to stop stops all of them at one step, saved", async () => {
+    const { pids, ended, folder } = await running("stopped");
+    process.kill(pids[1]!, "SIGTERM");
+    const { err } = await ended;
+    expect(err).toContain("stopped after step");
+    const loaded = await loadNewestCheckpoint(join(folder, "checkpoints"), () => {});
+    expect(loaded?.step).toBe(readFileSync(join(folder, "metrics.jsonl"), "utf8").trim().split("\n").length);
+    await loaded?.dispose();
+  });
+
+  it("an error that all ranks have is told once, and nothing is left", async () => {
+    const { status, err } = await train("failing", "failsAt=0").ended;
+    expect(status).not.toBe(0);
+    expect(err.match(/batch 0 cannot be read/g)?.length).toBe(1);
+    expect(readdirSync(join(root, "failing"))).toEqual([]);
+  });
+
+  it("ranks with other settings or other data are refused before the first step, by name", async () => {
+    const starter = join(root, "differ.mjs");
+    const main = JSON.stringify(file("../../cli/index.ts"));
+    writeFileSync(
+      starter,
+      `const { main } = await import(${main});
+       const [what, runs] = process.argv.slice(2);
+       const odd = process.env.OMPI_COMM_WORLD_RANK === "1";
+       if (odd && what === "data") process.env.ODD_DATA = "1";
+       const rate = odd && what === "settings" ? "0.5" : "0.25";
+       process.exitCode = await main(["train", ${JSON.stringify(file("odd-job.ts"))}, "--device", "cpu", "--runs", runs, "--set", "rate=" + rate]);`,
+    );
+    const runs = join(root, "differing");
+    const [settings, data] = [
+      await launch(launcher!, 2, [starter, "settings", runs]).ended,
+      await launch(launcher!, 2, [starter, "data", runs]).ended,
+    ];
+    expect(settings.err.match(/rank 1 differs from rank 0 in settings/g)?.length).toBe(1);
+    expect(settings.err).toContain('"rate":0.5');
+    expect(data.err.match(/rank 1 differs from rank 0 in first batch/g)?.length).toBe(1);
+    expect(data.err).not.toContain("1/4 steps");
+  });
+});
+
+const losses = (runs: string, run: string): readonly number[] =>
+  readFileSync(join(root, runs, run, "metrics.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { loss: number }).loss);
+
+/** The processes of ranks, by rank: children of the launcher. */
+function rankProcesses(launcher: number): readonly number[] {
+  const ranks: number[] = [];
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) !== launcher) continue;
+      const rank = /OMPI_COMM_WORLD_RANK=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"))?.[1];
+      if (rank !== undefined) ranks[Number(rank)] = Number(pid);
+    } catch {
+      // it has ended
+    }
+  }
+  return ranks;
+}
+
+it("what a launcher started is read from its environment", () => {
+  expect(launchOf({})).toBeUndefined();
+  expect(launchOf({ SLURM_NTASKS: "8", SLURM_PROCID: "0" })).toBeUndefined(); // a batch script, which srun did not start
+  expect(launchOf({ OMPI_COMM_WORLD_SIZE: "1", OMPI_COMM_WORLD_RANK: "0" })).toBeUndefined();
+  const { rank, size, vendor } = launchOf({ OMPI_COMM_WORLD_SIZE: "4", OMPI_COMM_WORLD_RANK: "3" })!;
+  expect({ rank, size, vendor }).toEqual({ rank: 3, size: 4, vendor: "openmpi" });
+  expect(launchOf({ PMI_SIZE: "2", PMI_RANK: "1" })?.vendor).toBe("mpich");
+  expect(launchOf({ SLURM_STEP_NUM_TASKS: "8", SLURM_PROCID: "5" })?.rank).toBe(5);
+  expect(() => launchOf({ PMI_SIZE: "2", PMI_RANK: "2" })).toThrow("say no rank");
+});
+
+it("ranks of a machine take devices that no other has, shown all or each its own", () => {
+  expect(
+    devicesOf([
+      ["a", "b"],
+      ["a", "b"],
+      ["a", "b"],
+    ]),
+  ).toEqual([0, 1, undefined]);
+  expect(devicesOf([["a"], ["b"], ["c"]])).toEqual([0, 0, 0]);
+  expect(devicesOf([["b"], ["a", "b"], []])).toEqual([0, 0, undefined]);
+});

@@ -1,0 +1,99 @@
+/** Several ranks compute what one process computes: collectives, first gradients, losses. Runs where MPI is installed. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { cpuBackend } from "../../backends/onnxruntime/index.ts";
+import { installHint, type Launcher, launch, launchers } from "./launchers.ts";
+import type { Asked, Found } from "./ranks-process.ts";
+import { cases, type Told, tell } from "./shared-cases.ts";
+
+const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));
+afterAll(() => rmSync(root, { recursive: true }));
+const process_ = fileURLToPath(new URL("ranks-process.ts", import.meta.url));
+const steps = 12;
+
+async function found(launcher: Launcher, ranks: number, asked: Pick<Asked, "device" | "cases">): Promise<Found> {
+  const folder = mkdtempSync(join(root, "run-"));
+  const { status, err } = await launch(launcher, ranks, [process_, JSON.stringify({ folder, steps, ...asked })]).ended;
+  expect({ status, err: status === 0 ? "" : err }).toEqual({ status: 0, err: "" });
+  return JSON.parse(readFileSync(join(folder, "found.json"), "utf8")) as Found;
+}
+
+const alone = new Map<string, Promise<Told>>();
+function ofOneProcess(name: string): Promise<Told> {
+  if (!alone.has(name))
+    alone.set(
+      name,
+      cpuBackend().then((backend) => tell(name, steps, mkdtempSync(join(root, "one-")), backend)),
+    );
+  return alone.get(name)!;
+}
+
+/** The largest difference, beside the norm of what is wanted. */
+function difference(got: readonly number[], want: readonly number[]): number {
+  expect(got.length).toBe(want.length);
+  const norm = Math.hypot(...want);
+  expect(norm).toBeGreaterThan(0);
+  return Math.hypot(...got.map((x, i) => x - want[i]!)) / norm;
+}
+
+async function requireSame({ cases: told }: Found, names: readonly string[]) {
+  for (const name of names) {
+    const want = await ofOneProcess(name);
+    const { first, losses, skipped } = told[name]!;
+    expect(skipped).toEqual(want.skipped);
+    if (name.includes("skipped")) expect(skipped.length).toBeGreaterThan(1);
+    expect(difference(first, want.first), name).toBeLessThan(1e-5);
+    expect(losses.length).toBe(steps);
+    for (const [i, loss] of losses.entries()) expect(Math.abs(loss - want.losses[i]!), name).toBeLessThan(1e-4);
+  }
+}
+
+function requireCollectives({ collectives }: Found, size: number) {
+  expect(collectives.length).toBe(size);
+  const bytes = 2 * (1 - 1 / size) * 1_300_003 * 4;
+  const half = size === 2 ? 2048 : 2050; // 2048.5 and 2049.5 lie between halves
+  for (const [rank, got] of collectives.entries()) {
+    expect(got.wrong).toBe(-1);
+    expect(Math.abs(got.sentBytes / bytes - 1)).toBeLessThan(0.05);
+    expect(got.halves).toEqual([half, half, half]);
+    expect(got.whole).toEqual([(size * (2 ** 31 - 1)) | 0, (size * (size - 1)) / 2]);
+    expect(got.gathered).toEqual(collectives.map((_, r) => [r + 1, r + 1]));
+    const [from, first, last] = got.scattered as [number, number, number];
+    expect([first, last % size]).toEqual([size * from, 0]);
+    expect(got.sent).toEqual(new Array(5).fill(size));
+    expect(rank).toBeLessThan(size);
+  }
+}
+
+describe.each(["Open MPI", "MPICH"] as const)("over %s", (name) => {
+  const launcher = launchers[name];
+
+  it("2 ranks on cpu compute what one process does", async ({ skip }) => {
+    if (!launcher) return skip(`${name}: ${installHint}`);
+    const names = name === "MPICH" ? ["means of an uneven batch"] : Object.keys(cases);
+    const got = await found(launcher, 2, { device: "cpu", cases: names });
+    expect(got.carrier).toContain(name);
+    expect(got.node.size).toBe(2);
+    requireCollectives(got, 2);
+    await requireSame(got, names);
+  }, 120_000);
+});
+
+const anyLauncher = launchers["Open MPI"] ?? launchers.MPICH;
+
+it("4 ranks on cpu compute what one process does", async ({ skip }) => {
+  if (!anyLauncher) return skip(installHint);
+  const names = ["means of an uneven batch", "contrastive, accumulated", "tokens, in parts of Adam's state"];
+  const got = await found(anyLauncher, 4, { device: "cpu", cases: names });
+  requireCollectives(got, 4);
+  await requireSame(got, names);
+}, 120_000);
+
+it("2 ranks on a software GPU compute what one process does", async ({ skip }) => {
+  if (!anyLauncher) return skip(installHint);
+  const names = ["contrastive, in parts of momentum"];
+  await requireSame(await found(anyLauncher, 2, { device: "webgpu", cases: names }), names);
+}, 120_000);

@@ -1,0 +1,204 @@
+/** Jobs that several ranks train as one process does, and what is compared of them. */
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Backend } from "../../backends/backend.ts";
+import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
+import {
+  adamw,
+  add,
+  axis,
+  cast,
+  contract,
+  crossEntropy,
+  defineStage,
+  div,
+  dropPath,
+  gelu,
+  gt,
+  input,
+  iota,
+  type LossResult,
+  l2Normalize,
+  linear,
+  max,
+  mean,
+  mul,
+  type Params,
+  rename,
+  type Stage,
+  sgd,
+  sqrt,
+  sum,
+  symbol,
+  type Tensor,
+  trainingStep,
+  uniform,
+} from "../../dsl/index.ts";
+import { initialValue, oneRank, type Ranks, type TrainingJob, train } from "../../runtime/index.ts";
+import { fedInputs } from "../../runtime/training/share.ts";
+import { seeded } from "../support/samples.ts";
+
+const batch = axis("batch", symbol("batch"));
+const pair = axis("pair", batch.size);
+const [token, embed, feature, word] = [axis("token", 3), axis("embed", 5), axis("feature", 7), axis("word", 4)];
+
+const tower = (p: Params, name: string) => {
+  const y = linear(p.scope(name), gelu(input(name, "f32", [batch, embed])), [embed], [feature]);
+  const dropped = mul(y, p.bernoulli(`${name}_dropout`, [batch, feature], 0.75)) as Tensor<"batch" | "feature">;
+  return add(y, dropPath(p.scope(name), dropped, batch, 0.3)) as Tensor<"batch" | "feature">;
+};
+
+const means = (p: Params): LossResult => {
+  const y = tower(p, "left");
+  return { loss: mean(mul(y, y), [batch, feature]) as Tensor<never>, metrics: { first: mean(y, [batch, feature]) } };
+};
+
+/** The mean over tokens with a target, of which samples have different numbers. */
+const tokens = (p: Params): LossResult => {
+  const logits = linear(p.scope("head"), gelu(input("x", "f32", [batch, token, embed])), [embed], [word]);
+  const target = input("target", "i32", [batch, token]);
+  const wanted = cast(gt(target, 0), "f32") as Tensor<"batch" | "token">;
+  const count = sum(wanted, [batch, token]) as Tensor<never>;
+  const each = mul(crossEntropy(logits, target, word), wanted) as Tensor<"batch" | "token">;
+  return { loss: div(sum(each, [batch, token]), max(count, 1)) as Tensor<never>, weight: count };
+};
+
+/** A mean of |x w|, which has no slope where x is 0: one rank alone has such a sample, and all skip the step. */
+const lengths = (p: Params): LossResult => {
+  const x = mul(input("x", "f32", [batch, embed]), input("unless_zero", "f32", [batch]));
+  const y = mul(x, p.parameter("w", [embed], uniform(0.5, 1)));
+  return { loss: mean(sqrt(mul(y, y)), [batch, embed]) as Tensor<never> };
+};
+
+/** Two towers and a temperature that is a parameter of what compares them. */
+const contrast = (p: Params): LossResult => {
+  const [left, right] = [l2Normalize(tower(p, "left"), feature), l2Normalize(tower(p, "right"), feature)];
+  const warmth = p.parameter("warmth", [], uniform(1, 2));
+  const logits = mul(contract(left, rename(right, batch, pair), feature), warmth);
+  return { loss: mean(crossEntropy(logits, iota(batch), pair), batch) as Tensor<never>, metrics: { warmth } };
+};
+
+/** Samples of a step, in so many batches. */
+interface Case {
+  readonly loss: Stage["loss"];
+  readonly samples: number;
+  readonly accumulate: number;
+  /** Default plain SGD, whose first step is the gradient. */
+  readonly optimizer?: Partial<Stage["optimizer"]>;
+  readonly precision?: "f16";
+  /** Whether ranks keep parts of the optimizer's state. */
+  readonly sharded?: true;
+}
+
+export const cases: Readonly<Record<string, Case>> = {
+  "means, accumulated": { loss: means, samples: 12, accumulate: 3 },
+  "means of an uneven batch": { loss: means, samples: 7, accumulate: 1 },
+  "tokens, uneven and accumulated": { loss: tokens, samples: 6, accumulate: 2 },
+  contrastive: { loss: contrast, samples: 8, accumulate: 1 },
+  "contrastive, accumulated": { loss: contrast, samples: 12, accumulate: 2 },
+  "tokens, in parts of Adam's state": {
+    loss: tokens,
+    samples: 6,
+    accumulate: 2,
+    optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
+    sharded: true,
+  },
+  "steps that are skipped, in f16": { loss: lengths, samples: 4, accumulate: 1, precision: "f16" },
+  "contrastive, in parts of momentum": {
+    loss: contrast,
+    samples: 8,
+    accumulate: 1,
+    optimizer: { clip: 0.1, rule: sgd({ momentum: 0.9 }) },
+    sharded: true,
+  },
+};
+
+/** What its gradient is multiplied by. */
+const rate = 0.05;
+
+/** Two parameters of less than 64 elements: ranges of ranks are a parameter, or none. */
+const largestArena = 128;
+
+export function jobOf(name: string, steps: number, changes: Partial<TrainingJob> = {}): TrainingJob {
+  const { loss, samples, accumulate, precision = "f32", ...others } = cases[name]!;
+  const optimizer: Stage["optimizer"] = {
+    weightDecay: 0,
+    rate: (step) => add(mul(step, 0), rate) as Tensor<never>,
+    rule: sgd(),
+    ...others.optimizer,
+  };
+  const step = trainingStep(defineStage({ name: "shared", loss, optimizer, accumulate, precision }), largestArena);
+  const rows = samples / accumulate;
+  return {
+    step,
+    steps,
+    sizes: { batch: rows },
+    seed: 7,
+    checkpointEvery: 1000,
+    async *batches(cursor) {
+      for (let at = (cursor as number | undefined) ?? 0; ; at += rows)
+        yield { feeds: feedsOf(step, at, rows), next: at + rows };
+    },
+    ...changes,
+  };
+}
+
+/** Samples `from` on, each the same whatever batch it comes in. */
+function feedsOf(step: TrainingJob["step"], from: number, rows: number): Record<string, HostTensor> {
+  return Object.fromEntries(
+    fedInputs(step, "input").map((node) => {
+      const name = inputName(node);
+      const axes = node.type.axes.map((a) => ({ name: a.name, size: a.name === "batch" ? rows : a.size }) as SizedAxis);
+      const each = axes.reduce((n, a) => n * a.size, 1) / rows;
+      const values = Array.from({ length: rows }, (_, i) => {
+        if (name === "unless_zero") return [(from + i) % 10 === 9 ? 0 : 1];
+        const next = seeded(1000 * (from + i + 1) + name.length);
+        return Array.from({ length: each }, () =>
+          node.type.dtype === "f32" ? 2 * next() - 1 : Math.floor(4 * next()),
+        );
+      });
+      return [name, hostTensor(node.type.dtype, axes, values.flat())];
+    }),
+  );
+}
+
+/** What is compared of a run: its first gradient and its losses. */
+export interface Told {
+  readonly first: readonly number[];
+  readonly losses: readonly number[];
+  /** Steps that were skipped. */
+  readonly skipped: readonly number[];
+}
+
+/** Trains a case, which stops after its first step and goes on; of several ranks, the first one tells. */
+export async function tell(
+  name: string,
+  steps: number,
+  folder: string,
+  backend: Backend,
+  ranks: Ranks = oneRank,
+): Promise<Told> {
+  const own = join(folder, name.replaceAll(/[ ,]+/g, "-"));
+  await mkdir(own, { recursive: true });
+  const { sharded = false } = cases[name]!;
+  const options = { folder: own, backend, note: () => {}, ranks, shardOptimizer: sharded };
+  const { weights } = await train(jobOf(name, 1), options);
+  const first = await ranks.decide(async () => {
+    const before = startOf(jobOf(name, 1));
+    return flat(weights).map((w, i) => (before[i]! - w) / rate);
+  });
+  const { losses } = await train(jobOf(name, steps), { ...options, resume: true });
+  const skipped = await ranks.decide(async () => {
+    const lines = (await readFile(join(own, "metrics.jsonl"), "utf8")).trim().split("\n");
+    return lines
+      .map((line) => JSON.parse(line) as { step: number; skipped?: number })
+      .flatMap((m) => (m.skipped ? [m.step] : []));
+  });
+  return { first, losses: losses.map((l) => l.loss), skipped };
+}
+
+const flat = (weights: ReadonlyMap<string, HostTensor>): number[] =>
+  [...weights].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, t]) => [...t.data]);
+
+const startOf = ({ step, seed }: TrainingJob): number[] =>
+  flat(new Map(step.trained.map((n) => [inputName(n), initialValue(n, seed)])));

@@ -1,0 +1,107 @@
+/** How rows of a step and elements of arenas are divided among ranks: all of them, each once, as evenly as can be. */
+import { describe, expect, it } from "vitest";
+import { hostTensor } from "../../compiler/index.ts";
+import { layoutWithin } from "../../dsl/optim/shard.ts";
+import { rangesOf } from "../../runtime/collectives/index.ts";
+import { addUp } from "../../runtime/collectives/sums.ts";
+import { putRows, takeRows } from "../../runtime/training/rows.ts";
+import { lengthOf, piecesOf } from "../../runtime/training/share.ts";
+
+describe("rows of a step", () => {
+  it.each([
+    [1, 8, 2],
+    [1, 7, 4],
+    [4, 2, 2],
+    [3, 4, 2],
+    [2, 3, 4],
+    [5, 8, 4],
+    [2, 9, 3],
+    [1, 4, 4],
+  ])("%i batches of %i among %i ranks", (batches, rows, size) => {
+    const shares = Array.from({ length: size }, (_, rank) => piecesOf(batches, rows, rank, size));
+    const all = shares.flatMap(({ pieces }) =>
+      pieces.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch * rows + from + i)),
+    );
+    expect(all).toEqual(Array.from({ length: batches * rows }, (_, i) => i)); // in order, each once
+    const counts = shares.map(({ pieces }) => pieces.reduce((n, p) => n + lengthOf(p), 0));
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+    const lengths = new Set(shares.flatMap(({ pieces }) => pieces.map(lengthOf)));
+    const isEven = (batches * rows) % size === 0;
+    expect(shares.every((s) => s.isUneven === !isEven)).toBe(true);
+    if (isEven) expect(lengths.size).toBe(1);
+    expect(shares.map((s) => s.first)).toEqual(
+      shares.map((_, r) => shares.slice(0, r).reduce((n, s) => n + s.pieces.length, 0)),
+    );
+    expect(new Set(shares.map((s) => s.count))).toEqual(new Set([shares.reduce((n, s) => n + s.pieces.length, 0)]));
+  });
+
+  it("whole batches of a job where a rank has several", () => {
+    expect(piecesOf(4, 8, 1, 2).pieces).toEqual([
+      { batch: 2, from: 0, to: 8 },
+      { batch: 3, from: 0, to: 8 },
+    ]);
+  });
+});
+
+it.each([
+  [64 * 10, 4],
+  [1000, 3],
+  [64, 4],
+  [64 * 1001, 8],
+])("%i elements among %i ranks are divided within one alignment", (count, size) => {
+  const ranges = rangesOf(count, size);
+  expect(ranges[0]!.from).toBe(0);
+  expect(ranges.at(-1)!.to).toBe(count);
+  for (const [i, { from, to }] of ranges.entries()) {
+    if (i > 0) expect(from).toBe(ranges[i - 1]!.to);
+    expect(from % 64).toBe(0);
+    expect(Math.abs(to - from - count / size)).toBeLessThanOrEqual(64);
+  }
+});
+
+it("what lies within a range of an arena is counted from its beginning", () => {
+  const entry = (name: string, offset: number, length: number) =>
+    ({ name, offset, length, type: { dtype: "f32", axes: [] } }) as const;
+  const layout = { entries: [entry("a", 0, 100), entry("b", 128, 30), entry("c", 192, 64)], size: 256 };
+  const within = (from: number, to: number) =>
+    layoutWithin(layout, { from, to }).entries.map(({ name, offset, length }) => [name, offset, length]);
+  expect(within(0, 64)).toEqual([["a", 0, 64]]);
+  expect(within(64, 192)).toEqual([
+    ["a", 0, 36],
+    ["b", 64, 30],
+  ]);
+  expect(within(192, 256)).toEqual([["c", 0, 64]]);
+});
+
+it("rows are taken and put along any axis", () => {
+  const sizes = [
+    { name: "a", size: 2 },
+    { name: "row", size: 4 },
+    { name: "b", size: 3 },
+  ];
+  const all = hostTensor(
+    "f32",
+    sizes,
+    Array.from({ length: 24 }, (_, i) => i),
+  );
+  const taken = takeRows(all, "row", 1, 3);
+  expect(taken.axes.map((a) => a.size)).toEqual([2, 2, 3]);
+  expect([...taken.data]).toEqual([3, 4, 5, 6, 7, 8, 15, 16, 17, 18, 19, 20]);
+  const into = hostTensor("f32", sizes, new Float32Array(24));
+  for (const [from, to] of [
+    [0, 1],
+    [1, 3],
+    [3, 4],
+  ] as const)
+    putRows(into, "row", from, takeRows(all, "row", from, to).data);
+  expect([...into.data]).toEqual([...all.data]);
+});
+
+it("sums are rounded once, whatever they are of", () => {
+  const floats = new Float32Array(1);
+  addUp(floats, [Float32Array.of(2 ** 24), Float32Array.of(1), Float32Array.of(1)]);
+  expect(floats[0]).toBe(2 ** 24 + 2); // one after the other in f32 it stays 2^24
+  const whole = new Int32Array(1);
+  addUp(whole, [Int32Array.of(2 ** 31 - 1), Int32Array.of(2)]);
+  expect(whole[0]).toBe(-(2 ** 31) + 1);
+});
