@@ -1,5 +1,5 @@
 /** Batch normalization, with statistics that training keeps for later. */
-import { ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
+import { type Distribution, ones, ops, productOfDims, zeros } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
@@ -32,6 +32,8 @@ export interface BatchNormOptions {
   readonly epsilon?: number;
   /** The weight of a batch in the running statistics. */
   readonly momentum?: number;
+  /** How the weight begins; default ones. Zeros make a residual branch begin as nothing. */
+  readonly init?: Distribution;
   /** Receives the running statistics that a training step must keep. */
   readonly updates: StateUpdate[];
 }
@@ -47,9 +49,9 @@ export function batchNorm<A extends string, C extends A>(
   channel: Axis<C>,
   options: BatchNormOptions,
 ): Tensor<A> {
-  checkOptions("batchNorm", options, { epsilon: true, momentum: true, updates: true });
-  const { epsilon = 1e-5 } = options;
-  const [weight, bias] = [p.parameter("weight", [channel], ones), p.parameter("bias", [channel], zeros)];
+  checkOptions("batchNorm", options, { epsilon: true, momentum: true, init: true, updates: true });
+  const { epsilon = 1e-5, init = ones } = options;
+  const [weight, bias] = [p.parameter("weight", [channel], init), p.parameter("bias", [channel], zeros)];
   if (p.training) {
     const others = x.type.axes.filter((a) => a.name !== channel.name);
     keepStatistics(p, x, channel, others as Axis[], options);

@@ -1,4 +1,5 @@
 /** Feed-forward blocks. */
+import type { Distribution } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
@@ -11,6 +12,8 @@ export type Activation = (x: AnyTensor) => AnyTensor;
 export interface MlpOptions extends LinearOptions {
   /** Between the two layers; default the exact GELU. */
   readonly activation?: Activation;
+  /** How the weight of the second layer begins; default `init`. */
+  readonly outInit?: Distribution;
 }
 
 const known = { activation: true, bias: true, init: true } as const;
@@ -23,10 +26,10 @@ export const mlp = <A extends string, E extends A, H extends string>(
   hidden: Axis<H>,
   options: MlpOptions = {},
 ): Tensor<A> => {
-  checkOptions("mlp", options, known);
-  const { activation = gelu as Activation, ...layer } = options;
+  checkOptions("mlp", options, { ...known, outInit: true });
+  const { activation = gelu as Activation, outInit, ...layer } = options;
   const inner: AnyTensor = activation(linear(p.scope("fc1"), x, [embed], [hidden], layer));
-  return typed<A>(linear(p.scope("fc2"), inner, [hidden], [embed], layer));
+  return typed<A>(linear(p.scope("fc2"), inner, [hidden], [embed], { ...layer, ...(outInit && { init: outInit }) }));
 };
 
 /** fc2(gelu(fc1 x)) with the exact GELU. x [..., embed] -> [..., embed]. */

@@ -1,5 +1,5 @@
 /** Multi-head attention with its projections. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2. */
-import { UsageError } from "../../compiler/index.ts";
+import { type Distribution, UsageError } from "../../compiler/index.ts";
 import { type Axis, axis } from "../axis.ts";
 import { checkOptions } from "../options.ts";
 import type { Params } from "../params.ts";
@@ -22,6 +22,12 @@ export interface MultiHeadAttentionOptions extends LinearOptions {
   readonly causal?: boolean;
   /** What queries and keys go through before they meet, such as a norm or rotary positions: x [batch, token, heads, head_dim]. */
   readonly turn?: (x: AnyTensor, which: "q" | "k") => AnyTensor;
+  /** What the heads' mixtures go through before `out`, such as EVA-02's norm: x [batch, token, heads, head_dim]. */
+  readonly inner?: (x: AnyTensor, over: readonly Axis<"heads" | "head_dim">[]) => AnyTensor;
+  /** False leaves the bias of keys out, which no attention sees; default `bias`. */
+  readonly keyBias?: boolean;
+  /** How the weight of `out` begins; default `init`. */
+  readonly outInit?: Distribution;
 }
 
 /**
@@ -37,24 +43,31 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
     visible: true,
     causal: true,
     turn: true,
+    inner: true,
+    keyBias: true,
+    outInit: true,
     bias: true,
     init: true,
   });
-  const { heads: count, seen = x, causal = false, turn = (y) => y, ...projection } = options;
+  const { heads: count, seen = x, causal = false, turn = (y) => y, inner = (y) => y } = options;
   const embed = axisOf(x, "embed");
   const headDim = options.headDim ?? (embed.size as number) / count;
   if (!Number.isInteger(headDim))
     throw new UsageError(`a width of ${embed.size} cannot be shared by ${count} heads: make it a multiple`);
-  const { bias, init } = projection;
-  const how: LinearOptions = { ...(bias !== undefined && { bias }), ...(init && { init }) };
+  const { bias = true, keyBias = bias, init, outInit = init } = options;
+  const how: LinearOptions = { bias, ...(init && { init }) };
   const [heads, each] = [axis("heads", count), axis("head_dim", headDim)];
-  const project = (name: string, y: Tokens): AnyTensor =>
-    linear(p.scope(name), y, [axisOf(y, "embed")], [heads, each], how);
+  const project = (name: string, y: Tokens, own: LinearOptions = how): AnyTensor =>
+    linear(p.scope(name), y, [axisOf(y, "embed")], [heads, each], own);
   const token = axisOf(seen, "token");
   const key: Axis<"key_token"> = axis("key_token", token.size);
-  const [k, v] = [rename(turn(project("k", seen), "k"), token, key), rename(project("v", seen), token, key)];
+  const keys = project("k", seen, { ...how, bias: keyBias });
+  const [k, v] = [rename(turn(keys, "k"), token, key), rename(project("v", seen), token, key)];
   const mask = causal ? causalMask(axisOf(x, "token"), key) : options.visible;
   if (causal && options.visible) throw new UsageError("causal attention takes no mask besides: give one that is both");
   const mixed: AnyTensor = attention(turn(project("q", x), "q"), k, v, { dot: each, over: key }, mask as AnyTensor);
-  return typed(linear<string, string, string>(p.scope("out"), mixed, [heads, each], [embed], how));
+  const out: LinearOptions = { bias, ...(outInit && { init: outInit }) };
+  return typed(
+    linear<string, string, string>(p.scope("out"), inner(mixed, [heads, each]), [heads, each], [embed], out),
+  );
 }

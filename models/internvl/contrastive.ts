@@ -133,7 +133,7 @@ export function allPairs(image: Embedding, text: Embedding, temperature: Tensor<
 }
 
 /** Symmetric cross-entropy of the cosines of all pairs of a batch; row i matches row i. InternVL section 3.3, stage 1. */
-function contrastiveLoss(image: Embedding, text: Embedding, temperature: Tensor<never>): Tensor<never> {
+export function contrastiveLoss(image: Embedding, text: Embedding, temperature: Tensor<never>): Tensor<never> {
   const { rows, columns, logits } = allPairs(image, text, temperature);
   const byImage = mean(crossEntropy(logits, iota(rows), columns), rows);
   const byText = mean(crossEntropy(logits, iota(columns), rows), columns);

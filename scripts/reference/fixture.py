@@ -63,9 +63,9 @@ def gradient_digests(module):
     return {name: digest(p.grad) for name, p in module.named_parameters() if p.grad is not None}
 
 
-def write(name, module, inputs, expected, facts):
+def write(name, module, inputs, expected, facts, stored=torch.float32):
     """`facts` is JSON: configuration, losses, digests. Tensors keep f32 or i32; expectations are told in f32."""
-    tensors = {f"weights/{n}": p.detach().float().contiguous().clone() for n, p in module.named_parameters()}
+    tensors = {f"weights/{n}": p.detach().to(stored).contiguous().clone() for n, p in module.named_parameters()}
     for kind, group in (("inputs", inputs), ("expected", expected)):
         for n, t in group.items():
             tensors[f"{kind}/{n}"] = (t.int() if not t.is_floating_point() else t.detach().float()).contiguous().clone()

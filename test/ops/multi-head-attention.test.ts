@@ -2,7 +2,17 @@
 import { expect, it } from "vitest";
 import { referenceBackend } from "../../backends/reference/index.ts";
 import { hostTensor, inputName, makeGraph } from "../../compiler/index.ts";
-import { axis, input, multiHeadAttention, rootParams } from "../../dsl/index.ts";
+import {
+  axis,
+  input,
+  layerNorm,
+  mlp,
+  multiHeadAttention,
+  normal,
+  rootParams,
+  uniform,
+  zeros,
+} from "../../dsl/index.ts";
 import { createSession } from "../../runtime/index.ts";
 import { seeded } from "../support/samples.ts";
 
@@ -59,4 +69,22 @@ it.each([
         expect(y!.data[(b * tokens + t) * width + e]).toBeCloseTo(want, 5);
       }
     }
+});
+
+it("takes keys without bias, a layer before the last projection, and another beginning of that", () => {
+  const p = rootParams();
+  const x = input("x", "f32", [axis("batch", rows), axis("token", tokens), axis("embed", width)]);
+  const made = multiHeadAttention(p.scope("attn"), x, {
+    ...{ heads, keyBias: false, init: normal(0.5), outInit: uniform(0, 1) },
+    inner: (y, over) => layerNorm(p.scope("attn.norm"), y, [...over]),
+  });
+  const y = mlp(p.scope("mlp"), made, axis("embed", width), axis("hidden", 4), { outInit: zeros });
+  const { inputs } = makeGraph("attend", [{ name: "y", node: y }]);
+  const begins = new Map(inputs.filter((n) => n.op === "parameter").map((n) => [inputName(n), n.attrs.init]));
+  expect(begins.get("attn.q.weight")).toEqual(normal(0.5));
+  expect(begins.get("attn.out.weight")).toEqual(uniform(0, 1));
+  expect(begins.get("mlp.fc2.weight")).toEqual(zeros);
+  expect(begins.get("mlp.fc1.weight")).not.toEqual(zeros);
+  expect(begins.has("attn.norm.weight")).toBe(true);
+  expect([..."qkv"].filter((name) => begins.has(`attn.${name}.bias`))).toEqual(["q", "v"]);
 });

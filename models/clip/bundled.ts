@@ -1,0 +1,112 @@
+/** The published sizes as models that commands know by name. */
+import type { Model } from "../../dsl/index.ts";
+import type { ClipConfig, TwoTowers } from "./clip.ts";
+import { clipCodec } from "./config.ts";
+import { fitPositions } from "./fit-positions.ts";
+import { openResNetRules, openRules, transformersRules } from "./layouts.ts";
+import { type ClipResNetConfig, resnetMaps, resnetVectors } from "./resnet.ts";
+import { clipResNetSettings, clipSettings } from "./settings.ts";
+import { clipTraining } from "./stages.ts";
+import type { ClipTextConfig } from "./text.ts";
+import { listed, twoTowers } from "./two-towers.ts";
+import { type ClipVisionConfig, imageVectors, visionStates } from "./vision.ts";
+
+/** CLIP's text tower: heads of 64, an MLP four times as wide. */
+export const clipText = (width: number, depth: number, activation = "gelu"): ClipTextConfig => ({
+  ...{ width, depth, heads: width / 64, mlp: 4 * width, activation, epsilon: 1e-5 },
+  ...{ vocab: 49408, context: 77, eos: 49407 },
+});
+
+const vision = (width: number, depth: number, heads: number, mlp: number, patch: number, image = 224) =>
+  ({ width, depth, heads, mlp, activation: "gelu", epsilon: 1e-5, image, patch }) satisfies ClipVisionConfig;
+
+/** Profiles of OpenCLIP's model_configs: sizes, with the exact GELU of the weights that OpenCLIP trained. */
+const profiles = {
+  "vit-b-32": { vision: vision(768, 12, 12, 3072, 32), text: clipText(512, 12), embed: 512 },
+  "vit-b-16": { vision: vision(768, 12, 12, 3072, 16), text: clipText(512, 12), embed: 512 },
+  "vit-l-14": { vision: vision(1024, 24, 16, 4096, 14), text: clipText(768, 12), embed: 768 },
+  "vit-l-14-336": { vision: vision(1024, 24, 16, 4096, 14, 336), text: clipText(768, 12), embed: 768 },
+  "vit-h-14": { vision: vision(1280, 32, 16, 5120, 14), text: clipText(1024, 24), embed: 1024 },
+  "vit-g-14": { vision: vision(1408, 40, 16, 6144, 14), text: clipText(1024, 24), embed: 1024 },
+  "vit-bigg-14": { vision: vision(1664, 48, 16, 8192, 14), text: clipText(1280, 32), embed: 1280 },
+} satisfies Readonly<Record<string, ClipConfig>>;
+
+type Profile = keyof typeof profiles;
+
+/** A CLIP of any size; OpenAI's and OpenCLIP's differ in numbers alone. */
+export const clipModel = (
+  name: string,
+  summary: string,
+  config: ClipConfig,
+  rate: number,
+  source: string,
+): Model<ClipConfig> =>
+  twoTowers({
+    ...{ name, summary, source, config, rules: clipSettings, training: clipTraining(rate) },
+    checkpoints: { layouts: [transformersRules, openRules], fit: fitPositions, config: clipCodec },
+    ...{ tower: imageVectors, states: visionStates },
+  });
+
+const quick = ({ vision, text, embed }: ClipConfig): ClipConfig => ({
+  vision: { ...vision, activation: "quick_gelu" },
+  text: { ...text, activation: "quick_gelu" },
+  embed,
+});
+
+const radford = "Radford et al. 2021, arXiv:2103.00020";
+
+/** Table 20 has the rates. */
+const openai = (profile: Profile, title: string, rate: number): Model<ClipConfig> =>
+  clipModel(
+    `clip-${profile}`,
+    `CLIP ${title} as OpenAI trained it, with QuickGELU`,
+    quick(profiles[profile]),
+    rate,
+    radford,
+  );
+
+/** Trained by settings of their own, which differ from weights to weights: the stage has OpenAI's. */
+const openclip = (profile: Profile, title: string): Model<ClipConfig> =>
+  clipModel(
+    `openclip-${profile}`,
+    `OpenCLIP ${title}, with the exact GELU`,
+    profiles[profile],
+    5e-4,
+    "Cherti et al. 2022, arXiv:2212.07143",
+  );
+
+/** A ResNet instead of the transformer. */
+export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
+  readonly [key: string]: number | ClipResNetConfig | ClipTextConfig;
+}
+
+/** A CLIP with a ResNet of any size. */
+export const clipResNetModel = (name: string, summary: string, config: ClipResNetModelConfig) =>
+  twoTowers<ClipResNetConfig, ClipResNetModelConfig>({
+    ...{ name, summary, source: radford, config, rules: clipResNetSettings },
+    training: { ...clipTraining(5e-4), beta2: 0.999, epsilon: 1e-8 },
+    checkpoints: { layouts: [openResNetRules] },
+    tower: resnetVectors,
+    states: (p, pixels, c) => resnetMaps(p, pixels, c, []),
+    stateAxes: ["batch", "row", "column", "channel"],
+  });
+
+/** All of the family. */
+export const clipFamily: readonly Model[] = [
+  listed(openai("vit-b-32", "ViT-B/32", 5e-4)),
+  listed(openai("vit-b-16", "ViT-B/16", 5e-4)),
+  listed(openai("vit-l-14", "ViT-L/14", 4e-4)),
+  listed(openai("vit-l-14-336", "ViT-L/14 at 336 pixels", 2e-5)),
+  listed(
+    clipResNetModel("clip-rn50", "CLIP ResNet-50 as OpenAI trained it, with QuickGELU in the text tower", {
+      vision: { width: 64, blocks: [3, 4, 6, 3], image: 224, heads: 32 },
+      ...{ text: clipText(512, 12, "quick_gelu"), embed: 1024 },
+    }),
+  ),
+  listed(openclip("vit-b-32", "ViT-B/32")),
+  listed(openclip("vit-b-16", "ViT-B/16")),
+  listed(openclip("vit-l-14", "ViT-L/14")),
+  listed(openclip("vit-h-14", "ViT-H/14")),
+  listed(openclip("vit-g-14", "ViT-g/14")),
+  listed(openclip("vit-bigg-14", "ViT-bigG/14")),
+];

@@ -1,0 +1,168 @@
+/** The `config.json` of transformers' CLIPModel: every field that changes a number is obeyed, or refused by its name. */
+import { type ConfigCodec, type JsonRecord, shown, UsageError } from "../../dsl/index.ts";
+import { all, bookkeeping, checkFields, type Fields, fieldNotes, only, trained } from "../config-fields.ts";
+import type { ClipConfig } from "./clip.ts";
+import type { ClipTextConfig } from "./text.ts";
+import { activations, type TransformerConfig } from "./transformer.ts";
+import type { ClipVisionConfig } from "./vision.ts";
+
+const towerFields: Fields = {
+  ...bookkeeping,
+  ...all(
+    "read",
+    "hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act layer_norm_eps eos_token_id",
+  ),
+  // Those of a tower alone, or of what is drawn where there are no weights.
+  ...all("none", "projection_dim initializer_factor tie_word_embeddings"),
+  attention_dropout: trained(0),
+  dropout: trained(0),
+};
+const visionFields: Fields = { ...towerFields, ...all("read", "image_size patch_size"), num_channels: only(3) };
+const textFields: Fields = { ...towerFields, ...all("read", "vocab_size max_position_embeddings") };
+const clipFields: Fields = {
+  ...bookkeeping,
+  ...all("read", "text_config vision_config text_config_dict vision_config_dict projection_dim"),
+  ...all("none", "initializer_factor logit_scale_init_value tie_word_embeddings"),
+};
+
+/** What a field is where a config.json leaves it out: the defaults of CLIPTextConfig and CLIPVisionConfig. */
+const textDefaults = {
+  vocab_size: 49408,
+  hidden_size: 512,
+  intermediate_size: 2048,
+  num_hidden_layers: 12,
+  num_attention_heads: 8,
+  max_position_embeddings: 77,
+  hidden_act: "quick_gelu",
+  layer_norm_eps: 1e-5,
+  eos_token_id: 49407,
+};
+const visionDefaults = {
+  hidden_size: 768,
+  intermediate_size: 3072,
+  num_hidden_layers: 12,
+  num_attention_heads: 12,
+  image_size: 224,
+  patch_size: 32,
+  hidden_act: "quick_gelu",
+  layer_norm_eps: 1e-5,
+};
+
+const isRecord = (value: unknown): value is JsonRecord =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A tower's fields: those of the older name, where there are any, go before the others, with all defaults. */
+function towerOf(json: JsonRecord, name: "text_config" | "vision_config", defaults: JsonRecord): JsonRecord {
+  const [fields, older] = [name, `${name}_dict`].map((key) => {
+    const value = json[key] ?? undefined;
+    if (value === undefined || isRecord(value)) return value as JsonRecord | undefined;
+    throw new UsageError(`"${key}" is ${shown(value)}, an object is needed`);
+  });
+  return { ...defaults, ...fields, ...(older && { ...defaults, ...older }) };
+}
+
+/** Fields of a record as values of a kind; errors say which. */
+function reading(json: JsonRecord, what: string) {
+  const wrong = (key: string, needed: string) =>
+    new UsageError(
+      `${what}: "${key}" is ${json[key] === undefined ? "missing" : shown(json[key])}, ${needed} is needed`,
+    );
+  return {
+    number(key: string): number {
+      const value = json[key];
+      if (typeof value === "number" && Number.isFinite(value)) return value;
+      throw wrong(key, "a number");
+    },
+    activation(key: string): string {
+      const value = json[key];
+      if (typeof value === "string" && Object.hasOwn(activations, value)) return value;
+      throw wrong(key, `one of ${Object.keys(activations).join(", ")}`);
+    },
+  };
+}
+
+function readTower({ number, activation }: ReturnType<typeof reading>): TransformerConfig {
+  return {
+    width: number("hidden_size"),
+    depth: number("num_hidden_layers"),
+    heads: number("num_attention_heads"),
+    mlp: number("intermediate_size"),
+    activation: activation("hidden_act"),
+    epsilon: number("layer_norm_eps"),
+  };
+}
+
+/** The id that the older files have for the end, which it is not: there, transformers takes the largest id of a text. */
+const largestId = 2;
+
+function readClip(json: JsonRecord): ClipConfig {
+  checkFields(json, clipFields, "CLIP's config");
+  const [vision, text] = towers(json);
+  checkFields(vision, visionFields, "the vision tower's config");
+  checkFields(text, textFields, "the text tower's config");
+  const [seen, read] = [reading(vision, "the vision tower's config"), reading(text, "the text tower's config")];
+  const eos = read.number("eos_token_id");
+  return {
+    vision: { ...readTower(seen), image: seen.number("image_size"), patch: seen.number("patch_size") },
+    text: {
+      ...readTower(read),
+      vocab: read.number("vocab_size"),
+      context: read.number("max_position_embeddings"),
+      eos: eos === largestId ? 0 : eos,
+    },
+    embed: reading({ projection_dim: 512, ...json }, "CLIP's config").number("projection_dim"),
+  };
+}
+
+const towers = (json: JsonRecord) =>
+  [towerOf(json, "vision_config", visionDefaults), towerOf(json, "text_config", textDefaults)] as const;
+
+const writeTower = (c: TransformerConfig): JsonRecord => ({
+  hidden_size: c.width,
+  num_hidden_layers: c.depth,
+  num_attention_heads: c.heads,
+  intermediate_size: c.mlp,
+  hidden_act: c.activation,
+  layer_norm_eps: c.epsilon,
+});
+
+const writeVision = (c: ClipVisionConfig, embed: number): JsonRecord => ({
+  model_type: "clip_vision_model",
+  ...writeTower(c),
+  image_size: c.image,
+  patch_size: c.patch,
+  projection_dim: embed,
+});
+
+const writeText = (c: ClipTextConfig, embed: number): JsonRecord => ({
+  model_type: "clip_text_model",
+  ...writeTower(c),
+  vocab_size: c.vocab,
+  max_position_embeddings: c.context,
+  eos_token_id: c.eos === 0 ? largestId : c.eos,
+  projection_dim: embed,
+});
+
+export const clipCodec: ConfigCodec<ClipConfig> = {
+  types: ["clip"],
+  read: readClip,
+  notes: (json) => {
+    const [vision, text] = towers(json);
+    return [
+      ...fieldNotes(json, clipFields, "CLIP's config"),
+      ...fieldNotes(vision, visionFields, "the vision tower's config"),
+      ...fieldNotes(text, textFields, "the text tower's config"),
+    ];
+  },
+  // An end of 2 means something else there.
+  write: (c) =>
+    c.text.eos === largestId
+      ? undefined
+      : {
+          architectures: ["CLIPModel"],
+          model_type: "clip",
+          projection_dim: c.embed,
+          vision_config: writeVision(c.vision, c.embed),
+          text_config: writeText(c.text, c.embed),
+        },
+};

@@ -1,0 +1,101 @@
+/**
+ * How CLIP is trained: pictures and texts of a batch are to find each other. Radford et al. 2021, section 2.5 and tables 18 to
+ * 20. Crops are OpenCLIP's: the paper's random square of a resized picture has no numbers.
+ */
+import {
+  type Config,
+  cosine,
+  defineStage,
+  type ImagePlan,
+  partOf,
+  probability,
+  type StageRecipe,
+  scaledWarmUp,
+  settled,
+  stageData,
+  type TextCodec,
+  textRows,
+} from "../../dsl/index.ts";
+import { foundBy, type PictureTower, pairLoss, type TwoTowers } from "./clip.ts";
+import type { ClipTextConfig } from "./text.ts";
+
+/** What is published of a model's training. */
+export interface Training {
+  readonly batch: number;
+  readonly rate: number;
+  /** Samples that were seen, each as often as it was. */
+  readonly samples: number;
+  readonly warmup: number;
+  readonly weightDecay: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+}
+
+/** OpenAI's: 32 epochs of 400 million pairs. */
+export const clipTraining = (rate: number): Training => ({
+  ...{ batch: 32_768, rate, samples: 32 * 400e6, warmup: 2_000 },
+  ...{ weightDecay: 0.2, beta2: 0.98, epsilon: 1e-6 },
+});
+
+/** Weight decay acts on what is neither a gain nor a bias, nor the temperature, nor the class token, as in OpenCLIP. */
+const decays = (path: string): boolean => !/(^|[._])(norm\w*|bn\d|bias|class_embedding|logit_scale)(\.|$)/.test(path);
+
+type Towers<V extends { readonly image: number }> = Config & TwoTowers<V>;
+
+/** Training of two towers from nothing, or from what `--from` has. */
+export const contrastive =
+  <V extends { readonly image: number }, C extends Towers<V>>(
+    tower: PictureTower<V>,
+    training: Training,
+  ): StageRecipe<C> =>
+  (c, given, text) => {
+    const { batch, rate, weightDecay, beta2, epsilon } = training;
+    const allSteps = Math.ceil(training.samples / batch);
+    const s = settled({ steps: allSteps, batch, rate, crop: 0.9, flip: 0 }, given);
+    const { warmup, notes } = scaledWarmUp(training.warmup, allSteps, s.steps);
+    const config: C = { ...c, text: endingAs(c.text, text) };
+    return {
+      config,
+      stage: defineStage({
+        name: "contrastive",
+        loss: (p) => pairLoss(p, config, tower),
+        optimizer: {
+          rate: cosine({ peak: s.rate, steps: s.steps, warmup }),
+          ...{ beta1: 0.9, beta2, epsilon, weightDecay, decays },
+        },
+      }),
+      ...{ steps: s.steps, batch: s.batch, rate: s.rate, settings: { crop: s.crop, flip: s.flip } },
+      rules: { crop: partOf, flip: probability },
+      notes,
+      startsFrom: ["nothing"],
+      data: pairs(config, s),
+      validation: foundBy(config, tower),
+    };
+  };
+
+/** A text ends as the run's tokenizer ends it. */
+const endingAs = (c: ClipTextConfig, text: TextCodec | undefined): ClipTextConfig =>
+  text === undefined || (c.eos === 0 && text.eos === text.vocabularySize - 1) ? c : { ...c, eos: text.eos };
+
+const pairs = (
+  c: TwoTowers<{ readonly image: number }>,
+  { crop, flip }: { readonly crop: number; readonly flip: number },
+) => {
+  const image: ImagePlan = {
+    size: c.vision.image,
+    fit: "crop",
+    augmentation: { ...(crop < 1 && { scale: [crop, 1] as const }), flip },
+  };
+  return stageData<"pairs">({
+    kind: "pairs",
+    image,
+    vocabulary: c.text.vocab,
+    feeds: (rows, { text }) => ({
+      ids: textRows(
+        text,
+        rows.map((row) => row.text),
+        c.text.context,
+      ),
+    }),
+  });
+};

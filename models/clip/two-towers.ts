@@ -1,0 +1,78 @@
+/** A picture's tower beside CLIP's text tower as a model: all that commands ask for, whatever the tower. */
+import {
+  type AnyTensor,
+  type Axis,
+  axisOf,
+  type CompareMode,
+  type Config,
+  defineModel,
+  type Model,
+  type ModelCheckpoints,
+  type Params,
+  type Preprocessing,
+  type SettingRules,
+  transpose,
+} from "../../dsl/index.ts";
+import { compared, type PictureTower, type TwoTowers } from "./clip.ts";
+import { contrastive, type Training } from "./stages.ts";
+import { type Picture, pictures } from "./vision.ts";
+
+/** The short side is resized, and a square cut from the middle. */
+const preprocessing: Preprocessing = {
+  fit: "crop",
+  interpolation: "bicubic",
+  mean: [0.48145466, 0.4578275, 0.40821073],
+  std: [0.26862954, 0.26130258, 0.27577711],
+};
+
+/** Texts begin and end as their tokenizer has it, and are padded with 0, which is seen by no token before it. */
+const compare: CompareMode = { special: "template", pad: 0 };
+
+export interface TwoTowersRecord<V, C extends Config> {
+  readonly name: string;
+  readonly summary: string;
+  readonly source: string;
+  readonly config: C;
+  readonly rules: SettingRules;
+  readonly training: Training;
+  readonly checkpoints: ModelCheckpoints<C>;
+  readonly tower: PictureTower<V>;
+  /** What the tower makes of a picture on the way. */
+  readonly states: (p: Params, pixels: Picture, c: V) => readonly AnyTensor[];
+  /** The axes of a state as features are written; default those of tokens, the class token first. */
+  readonly stateAxes?: readonly string[];
+}
+
+export function twoTowers<V extends { readonly image: number }, C extends Config & TwoTowers<V>>(
+  record: TwoTowersRecord<V, C>,
+): Model<C> {
+  const { name, summary, source, config, rules, training, checkpoints, tower, states, stateAxes } = record;
+  return defineModel<C>({
+    ...{ name, summary, config, rules, checkpoints, preprocessing },
+    paper: { source },
+    stages: { contrastive: contrastive(tower, training) },
+    modes: { features: { graph: "states", before: stateAxes ? 0 : 1 }, compare },
+    build: (p, c) => {
+      const { image, text, scale } = compared(p, c, tower);
+      return { image, text, scale };
+    },
+    graphs: {
+      states: {
+        summary: "what the picture's tower holds before the first block and after each, as features are taken",
+        build: (p, c) => asFeatures(states(p.scope("vision"), pictures(c.vision), c.vision), stateAxes),
+      },
+    },
+  });
+}
+
+/** States as the outputs that features are taken from; default those of tokens. */
+export const asFeatures = (states: readonly AnyTensor[], axes: readonly string[] = ["batch", "token", "embed"]) =>
+  Object.fromEntries(
+    states.map((x, block) => {
+      const order = axes.map((a) => axisOf(x, a) as Axis);
+      return [`block.${block}`, transpose(x, order)];
+    }),
+  );
+
+/** A model among others, whatever its settings. */
+export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;

@@ -1,0 +1,82 @@
+/** CLIP's vision transformer: a norm before the first block besides that after the last, no bias in the patches. */
+import {
+  type Axis,
+  add,
+  at,
+  axis,
+  axisOf,
+  broadcast,
+  concat,
+  imageAxes,
+  input,
+  layerNorm,
+  linear,
+  normal,
+  type Params,
+  patchEmbedding,
+  type Tensor,
+  type Tokens,
+  UsageError,
+  uniform,
+} from "../../dsl/index.ts";
+import { type BlockInit, type TransformerConfig, transformer } from "./transformer.ts";
+
+export interface ClipVisionConfig extends TransformerConfig {
+  /** Pixels of the square input. */
+  readonly image: number;
+  readonly patch: number;
+}
+
+export type Picture = Tensor<"batch" | "channel" | "row" | "column">;
+export type Vector = Tensor<"batch" | "feature">;
+
+/** Normalized RGB pictures of a size: f32 [batch, channel, row, column]. */
+export function pictures({ image }: { readonly image: number }): Picture {
+  const { channel, row, column } = imageAxes(image);
+  return input("pixels", "f32", [axis("batch", "batch"), channel, row, column]);
+}
+
+/** PyTorch's defaults, which the published code leaves as they are: of joined projections, and of linears. */
+export const blockInit = ({ width, mlp }: TransformerConfig): BlockInit => ({
+  project: within(Math.sqrt(6 / (4 * width))),
+  out: within(width ** -0.5),
+  fc1: within(width ** -0.5),
+  fc2: within(mlp ** -0.5),
+});
+
+const within = (bound: number) => uniform(-bound, bound);
+
+/** The states before the first block and after each, the class token first: [batch, token, embed]. */
+export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): Tokens[] {
+  const batch = axisOf(pixels, "batch");
+  const [embed, init] = [axis("embed", c.width), normal(c.width ** -0.5)];
+  const patches: Axis<"token"> = axis("token", gridOf(c) ** 2);
+  const token: Axis<"token"> = axis("token", gridOf(c) ** 2 + 1);
+  const cut: Tokens = patchEmbedding<"batch", "embed", "token">(
+    p.scope("patches"),
+    pixels,
+    imageAxes(c.image),
+    c.patch,
+    embed,
+    patches,
+    { bias: false },
+  );
+  const first: Tokens = broadcast(p.parameter("class_embedding", [embed], init), [batch, axis("token", 1)]);
+  const placed: Tokens = add(concat([first, cut], token), p.parameter("positions", [token, embed], init));
+  const normed = layerNorm(p.scope("norm_pre"), placed, [embed], c.epsilon);
+  return transformer(p.scope("blocks"), normed, c, { init: blockInit(c), causal: false });
+}
+
+/** Pictures to vectors, not yet of unit length: what the class token says after the last block. */
+export function imageVectors(p: Params, pixels: Picture, c: ClipVisionConfig, feature: Axis<"feature">): Vector {
+  const last = visionStates(p, pixels, c).at(-1)!;
+  const embed = axisOf(last, "embed");
+  const said = layerNorm(p.scope("norm_post"), at(last, axisOf(last, "token"), 0), [embed], c.epsilon);
+  return linear(p.scope("projection"), said, [embed], [feature], { bias: false, init: normal(c.width ** -0.5) });
+}
+
+/** Patches along a side. Throws UsageError where they do not fill it. */
+export function gridOf({ image, patch }: { readonly image: number; readonly patch: number }): number {
+  if (image % patch === 0) return image / patch;
+  throw new UsageError(`image ${image} cannot be filled with patches of ${patch} pixels: make it a multiple`);
+}

@@ -1,0 +1,60 @@
+/** The published sizes as models that commands know by name. */
+import { type Model, positive, share, whole, word } from "../../dsl/index.ts";
+import { clipText } from "../clip/bundled.ts";
+import type { TwoTowers } from "../clip/clip.ts";
+import { fitPositions } from "../clip/fit-positions.ts";
+import { pictureSettings, textSettings } from "../clip/settings.ts";
+import { clipTraining } from "../clip/stages.ts";
+import type { ClipTextConfig } from "../clip/text.ts";
+import { listed, twoTowers } from "../clip/two-towers.ts";
+import { evaLayouts } from "./layouts.ts";
+import { type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
+
+export interface EvaClipConfig extends TwoTowers<EvaConfig> {
+  readonly [key: string]: number | EvaConfig | ClipTextConfig;
+}
+
+const sizes = whole(1, 2 ** 20);
+
+/** An EVA-CLIP of any size. */
+export const evaClipModel = (name: string, summary: string, config: EvaClipConfig): Model<EvaClipConfig> =>
+  twoTowers<EvaConfig, EvaClipConfig>({
+    ...{ name, summary, source: "Sun et al. 2023, arXiv:2303.15389", config },
+    rules: {
+      vision: {
+        ...{ width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes, ...pictureSettings },
+        ...{ blocks: word(...evaBlocks), dropPath: share, epsilon: positive },
+      },
+      text: textSettings,
+      embed: sizes,
+    },
+    training: clipTraining(5e-4),
+    checkpoints: { layouts: evaLayouts, fit: fitPositions },
+    ...{ tower: evaVectors, states: evaStates },
+  });
+
+type Sizes = Pick<EvaConfig, "width" | "depth" | "heads" | "mlp" | "patch" | "blocks">;
+
+const vision = (given: Sizes, dropPath = 0): EvaConfig => ({ ...given, image: 224, dropPath, epsilon: 1e-6 });
+
+const g = vision({ width: 1408, depth: 40, heads: 16, mlp: 6144, patch: 14, blocks: "pre-norm" }, 0.4);
+const b = vision({ width: 768, depth: 12, heads: 12, mlp: 2048, patch: 16, blocks: "sub-norm" });
+const l = vision({ width: 1024, depth: 24, heads: 16, mlp: 2730, patch: 14, blocks: "sub-norm" });
+const e = vision({ width: 1792, depth: 64, heads: 16, mlp: 15360, patch: 14, blocks: "post-norm" });
+
+/** All of the family. */
+export const evaFamily: readonly Model[] = [
+  evaClipModel("eva01-clip-g-14", "EVA-01-CLIP-g/14", { vision: g, text: clipText(768, 12), embed: 1024 }),
+  evaClipModel("eva02-clip-b-16", "EVA-02-CLIP-B/16: norms inside the branches, gated MLPs, rotary positions", {
+    ...{ vision: b, text: clipText(512, 12), embed: 512 },
+  }),
+  evaClipModel("eva02-clip-l-14", "EVA-02-CLIP-L/14: norms inside the branches, gated MLPs, rotary positions", {
+    ...{ vision: l, text: clipText(768, 12), embed: 768 },
+  }),
+  evaClipModel("eva02-clip-e-14", "EVA-02-CLIP-E/14: norms after the branches", {
+    ...{ vision: e, text: clipText(1024, 24), embed: 1024 },
+  }),
+  evaClipModel("eva02-clip-e-14-plus", "EVA-02-CLIP-E/14+: the same with a larger text tower", {
+    ...{ vision: e, text: clipText(1280, 32), embed: 1024 },
+  }),
+].map(listed);

@@ -1,0 +1,137 @@
+/**
+ * EVA's vision transformers in the three forms that EVA-CLIP has: EVA-01-g, EVA-02-B and L, EVA-02-E. Sun et al. 2023,
+ * arXiv:2303.15389; the blocks of EVA-02: Fang et al. 2023, arXiv:2303.11331, section 2.
+ */
+import {
+  type AnyTensor,
+  type Axis,
+  add,
+  at,
+  axis,
+  axisOf,
+  broadcast,
+  cast,
+  concat,
+  dropPath,
+  gridPositions,
+  imageAxes,
+  layerNorm,
+  linear,
+  mlp,
+  mul,
+  multiHeadAttention,
+  type Params,
+  pad,
+  patchEmbedding,
+  rotaryGrid,
+  scale,
+  silu,
+  type Tensor,
+  type Tokens,
+  truncatedNormal,
+} from "../../dsl/index.ts";
+import { gridOf, type Picture, type Vector } from "../clip/vision.ts";
+
+/**
+ * How a block is arranged. "pre-norm": x + f(norm x) (g). "post-norm": x + norm(f x), which leaves the residual stream
+ * alone (E). "sub-norm": pre-norm with a norm more inside each branch, a gated MLP and rotary positions (B and L).
+ */
+export const evaBlocks = ["pre-norm", "post-norm", "sub-norm"] as const;
+
+export interface EvaConfig {
+  readonly [key: string]: number | string;
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+  /** Inner width of the MLP. */
+  readonly mlp: number;
+  /** Pixels of the square input. */
+  readonly image: number;
+  readonly patch: number;
+  /** One of `evaBlocks`. */
+  readonly blocks: string;
+  /** The part of samples that a branch of the last block is left out for while training; from 0 on over depth. */
+  readonly dropPath: number;
+  readonly epsilon: number;
+}
+
+/** Patches along a side of the grid that rotary positions are counted in, whatever the picture's. */
+const rotaryGridSide = 16;
+
+const init = truncatedNormal(0.02);
+
+/** Pictures to vectors, not yet of unit length: what the class token says after the last block. */
+export function evaVectors(p: Params, pixels: Picture, c: EvaConfig, feature: Axis<"feature">): Vector {
+  const last = evaStates(p, pixels, c).at(-1)!;
+  const embed = axisOf(last, "embed");
+  const said = layerNorm(p.scope("norm"), at(last, axisOf(last, "token"), 0), [embed], c.epsilon);
+  return linear(p.scope("head"), said, [embed], [feature], { init: truncatedNormal(0.02 * 1e-3) });
+}
+
+/** The states before the first block and after each, the class token first: [batch, token, embed]. */
+export function evaStates(p: Params, pixels: Picture, c: EvaConfig): Tokens[] {
+  const [embed, grid] = [axis("embed", c.width), gridOf(c)];
+  const [patches, token]: Axis<"token">[] = [axis("token", grid ** 2), axis("token", grid ** 2 + 1)];
+  const cut: Tokens = patchEmbedding<"batch", "embed", "token">(
+    p.scope("patches"),
+    pixels,
+    imageAxes(c.image),
+    c.patch,
+    embed,
+    patches!,
+    { init },
+  );
+  const first = p.parameter("class_embedding", [embed], init);
+  const all = concat([broadcast(first, [axisOf(pixels, "batch"), axis("token", 1)]), cut], token!);
+  const states: Tokens[] = [add(all, p.parameter("positions", [token!, embed], init))];
+  for (let i = 0; i < c.depth; i++) states.push(block(p.scope(`blocks.${i}`), states[i]!, c, i));
+  return states;
+}
+
+function block(p: Params, x: Tokens, c: EvaConfig, index: number): Tokens {
+  const embed = axisOf(x, "embed");
+  const rate = (c.dropPath * index) / Math.max(1, c.depth - 1);
+  // The branches' last weights begin the smaller, the deeper they are.
+  const outInit = truncatedNormal(0.02 / Math.sqrt(2 * (index + 1)));
+  const attend = (y: Tokens): Tokens => attention(p.scope("attn"), y, c, outInit);
+  const mix = (y: Tokens): Tokens => mixing(p.scope("mlp"), y, c, outInit);
+  return (
+    [
+      ["attn", "norm1", attend],
+      ["mlp", "norm2", mix],
+    ] as const
+  ).reduce((y, [name, norm, branch]) => {
+    const normed = (z: Tokens) => layerNorm(p.scope(norm), z, [embed], c.epsilon);
+    const made = c.blocks === "post-norm" ? normed(branch(y)) : branch(normed(y));
+    return add(y, dropPath(p.scope(name), made, axisOf(x, "batch"), rate));
+  }, x);
+}
+
+/** Queries and values have biases, keys none. */
+function attention(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeof truncatedNormal>): Tokens {
+  const plain = { heads: c.heads, keyBias: false, init, outInit };
+  if (c.blocks !== "sub-norm") return multiHeadAttention(p, x, plain);
+  const places = placesOf(c);
+  return multiHeadAttention(p, x, {
+    ...plain,
+    turn: (y) => rotaryGrid(y, places, axisOf(y, "head_dim"), { pairs: "interleaved" }),
+    inner: (y, over) => layerNorm(p.scope("norm"), y, over as readonly Axis[], c.epsilon),
+  });
+}
+
+/** Rows and columns of all tokens; the class token is at 0, 0, which turns nothing. */
+function placesOf(c: EvaConfig) {
+  const grid = gridOf(c);
+  const { row, column } = gridPositions(axis("token", grid ** 2), grid);
+  const counted = (place: Tensor<"token">) =>
+    pad(scale(cast(place, "f32"), rotaryGridSide / grid), axisOf(place, "token"), 1, 0);
+  return { row: counted(row), column: counted(column) };
+}
+
+function mixing(p: Params, x: Tokens, c: EvaConfig, outInit: ReturnType<typeof truncatedNormal>): Tokens {
+  const [embed, hidden] = [axisOf(x, "embed"), axis("hidden", c.mlp)];
+  if (c.blocks !== "sub-norm") return mlp(p, x, embed, hidden, { init, outInit });
+  const [gate, up] = ["gate", "up"].map((name) => linear(p.scope(name), x, [embed], [hidden], { init }));
+  const inner: AnyTensor = layerNorm(p.scope("norm"), mul(silu(gate!), up!), [hidden], c.epsilon);
+  return linear<string, string, string>(p.scope("down"), inner, [hidden], [embed], { init: outInit }) as Tokens;
+}
