@@ -8,6 +8,7 @@ import { compileCommand } from "./commands/compile.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
+import { evaluateCommand } from "./commands/evaluate/command.ts";
 import { exportCommand } from "./commands/export.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
@@ -238,6 +239,12 @@ function commands(done: (status: number) => void): Command {
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => done(await runCommand(given)));
+  program
+    .command("evaluate [arguments...]")
+    .description("judge a model on data of your own by a published protocol; see heddle evaluate --help")
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (given) => done(await evaluateCommand(given)));
   dataCommands(program, done);
   for (const command of program.commands) command.exitOverride();
   return program;

@@ -69,11 +69,12 @@ export const decodeWindow = (
   source: ImageSource,
   size: number,
   windowOf: (picture: { readonly width: number; readonly height: number }) => Window,
+  interpolation: Interpolation = "bicubic",
 ): Promise<Pixels> =>
   reading(source, async (input) => {
     const picture = await open(input, size, photographs);
     const window = windowOf(picture);
-    return resizePixels(await raw(picture, window), { width: size, height: size });
+    return resizePixels(await raw(picture, window), { width: size, height: size, interpolation });
   });
 
 /** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */

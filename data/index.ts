@@ -12,11 +12,13 @@ export {
   type Geometry,
   type ImageSource,
   imageDataUri,
+  imageName,
   meanColour,
 } from "./images.ts";
 export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
 export { isListing, type ListedFile, type Listing, listingChange, listingOf } from "./listing.ts";
+export * from "./measures/index.ts";
 export {
   type OpenData,
   type OpenDataOptions,
@@ -33,6 +35,7 @@ export {
   itemBatches,
 } from "./order.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
+export { type Question, type QuestionOptions, readMme, readQuestions, spoken } from "./questions.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
 export {
   chanceRecall,
@@ -45,6 +48,7 @@ export {
   recallAt,
   retrieval,
   rightRanks,
+  unitRows,
 } from "./retrieval.ts";
 export {
   type ConversationSample,
@@ -58,6 +62,7 @@ export {
   sampleKinds,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
+export { skipCounts } from "./skips.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,
@@ -69,6 +74,7 @@ export {
   tokenizerFrom,
   withTokens,
 } from "./text.ts";
+export { readVideos, spreadFrames, type Video } from "./videos.ts";
 export {
   type Augmentation,
   imageTensor,

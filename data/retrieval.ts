@@ -85,6 +85,20 @@ export function nearest(queries: Embeddings, query: number, candidates: Embeddin
     .slice(0, k);
 }
 
+/** Rows of length 1; a row of zeros stays. */
+export function unitRows({ data, width }: Embeddings): Embeddings {
+  const unit = new Float32Array(data.length);
+  for (let from = 0; from < data.length; from += width) {
+    const row = data.subarray(from, from + width);
+    const length = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0)) || 1;
+    unit.set(
+      row.map((v) => v / length),
+      from,
+    );
+  }
+  return { data: unit, width };
+}
+
 const same: Positives = (query) => [query];
 
 const rowCount = ({ data, width }: Embeddings) => data.length / width;

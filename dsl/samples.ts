@@ -51,7 +51,11 @@ export interface ImagePlan {
   readonly size: number;
   /** What is not square is cut, distorted, or given borders. */
   readonly fit: "crop" | "squash" | "pad";
-  /** Of pixels in [0, 1]; default ImageNet's. */
+  /** What the short side of a picture becomes before the centre is cut out; default `size`. Not of masks. */
+  readonly short?: number;
+  /** Default bicubic. */
+  readonly interpolation?: "bilinear" | "bicubic" | "lanczos";
+  /** Of pixels in [0, 1]; default the model's, or ImageNet's. */
   readonly normalization?: {
     readonly mean: readonly [number, number, number];
     readonly std: readonly [number, number, number];

@@ -70,6 +70,7 @@ export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts
 export { type RunAbout, type RunStart, writeEnd, writeStart } from "./report/about.ts";
 export { jobFacts } from "./report/job-facts.ts";
 export { type JobReport, writeJobReport } from "./report/job-report.ts";
+export { sectionsPage } from "./report/page.ts";
 export { writeRunReport } from "./report/run-report.ts";
 export type { Card, Cell, Chart, Fact, Mark, Picture, Remark, Section, Text, Words } from "./report/section.ts";
 export { percent } from "./report/sections-html.ts";

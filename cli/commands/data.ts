@@ -135,16 +135,16 @@ async function* shown(found: Survey, progress: ReturnType<typeof startProgress>)
   update();
 }
 
-interface Reason {
+export interface Reason {
   readonly reason: string;
   readonly count: number;
   readonly example: string;
 }
 
-const counted = (counts: ReturnType<Survey["broken"]>): readonly Reason[] =>
+export const counted = (counts: ReturnType<Survey["broken"]>): readonly Reason[] =>
   [...counts].map(([reason, found]) => ({ reason, ...found })).sort((a, b) => b.count - a.count);
 
-function reasons(title: string, counts: readonly Reason[]): string {
+export function reasons(title: string, counts: readonly Reason[]): string {
   if (counts.length === 0) return "";
   const total = counts.reduce((sum, { count }) => sum + count, 0);
   const width = digits(counts[0]!.count).length;

@@ -150,8 +150,13 @@ async function build(
 function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
   const { data } = recipe;
   if (!preprocessing || !data) return recipe;
-  const { mean, std } = preprocessing;
-  return { ...recipe, data: { ...data, image: { normalization: { mean, std }, ...data.image } } };
+  const { mean, std, margin, interpolation } = preprocessing;
+  const seen = {
+    normalization: { mean, std },
+    ...(interpolation && { interpolation }),
+    ...(margin !== undefined && data.kind !== "masks" && { short: Math.round(margin * data.image.size) }),
+  };
+  return { ...recipe, data: { ...data, image: { ...seen, ...data.image } } };
 }
 
 /** What the stage has otherwise than the model's settings say, so that none of them is passed over in silence. */

@@ -17,9 +17,9 @@ import type { Window } from "../resample.ts";
 import { type Augmentation, imagenet, imageTensor, type Normalization, randomView, wholeView } from "../view.ts";
 
 /** How every picture of a run becomes numbers. */
-export interface ImageOptions {
-  readonly size: number;
-  readonly fit: Geometry["fit"];
+export interface ImageOptions extends Pick<Geometry, "size" | "fit" | "interpolation"> {
+  /** As `Geometry` has it; not of pictures with class numbers, which are cut from the whole. */
+  readonly short?: number;
   /** Default ImageNet's. */
   readonly normalization?: Normalization;
   /** With `scale`, windows are cut from the picture itself and `fit` does not act. */
@@ -46,31 +46,35 @@ export async function render(job: RenderJob, options: ImageOptions): Promise<Ren
   const { size, fit, normalization = imagenet, augmentation = {} } = options;
   const random = seededRandom(job.seed, ...job.keys);
   const { pixels, view, window } = augmentation.scale
-    ? await randomPicture(job.image, size, augmentation, random)
-    : await wholePicture(job.image, size, fit, augmentation, random);
+    ? await randomPicture(job.image, options, augmentation, random)
+    : await wholePicture(job.image, options, augmentation, random);
   const shown = { ...view, window: wholeView(pixels).window };
   const tensor = imageTensor([pixels], { size, views: [shown], normalization });
   const mask = job.mask === undefined ? undefined : shownMask(await classesOf(job), window, view.flip, fit, size);
   return { pixels: tensor.data as Float32Array, ...(mask ? { mask } : {}) };
 }
 
-async function wholePicture(
-  image: ImageSource,
-  size: number,
-  fit: Geometry["fit"],
-  augmentation: Augmentation,
-  random: Random,
-) {
-  const pixels = await decodeImage(image, { size, fit }, photographs);
+async function wholePicture(image: ImageSource, options: ImageOptions, augmentation: Augmentation, random: Random) {
+  const pixels = await decodeImage(image, options, photographs);
   return { pixels, view: randomView(pixels, augmentation, random), window: undefined };
 }
 
-async function randomPicture(image: ImageSource, size: number, augmentation: Augmentation, random: Random) {
+async function randomPicture(
+  image: ImageSource,
+  { size, interpolation }: ImageOptions,
+  augmentation: Augmentation,
+  random: Random,
+) {
   let view = wholeView({ width: 0, height: 0 });
-  const pixels = await decodeWindow(image, size, (picture) => {
-    view = randomView(picture, augmentation, random);
-    return view.window;
-  });
+  const pixels = await decodeWindow(
+    image,
+    size,
+    (picture) => {
+      view = randomView(picture, augmentation, random);
+      return view.window;
+    },
+    interpolation,
+  );
   return { pixels, view, window: view.window };
 }
 

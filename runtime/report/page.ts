@@ -9,7 +9,7 @@ import { curveChart, type NamedCurve } from "./chart.ts";
 import type { Curve } from "./curve.ts";
 import type { JobReport } from "./job-report.ts";
 import type { Figures } from "./read-figures.ts";
-import type { Fact, Table } from "./section.ts";
+import type { Fact, Section, Table } from "./section.ts";
 import { factsHtml, sectionsHtml } from "./sections-html.ts";
 import { reportStyle } from "./style.ts";
 
@@ -30,9 +30,36 @@ export interface PageContent {
 }
 
 export function reportPage(run: PageContent): string {
-  const title = run.said?.title ?? run.about?.job ?? run.name;
-  const lead = run.said?.lead ?? run.about?.summary;
-  const page = html`<!doctype html>
+  return framed({
+    title: run.said?.title ?? run.about?.job ?? run.name,
+    lead: run.said?.lead ?? run.about?.summary,
+    state: stateOf(run),
+    main: html`${run.said && sectionsHtml(run.said.sections)}
+${run.figures && learning("How it learned", run.figures, run.said?.levels)}
+${run.parts.map(partHtml)}
+${whatWasRun(run)}
+${results(run)}
+${faults(run)}`,
+    footer: run.said?.closing && html`<footer>${sectionsHtml(run.said.closing)}</footer>`,
+  });
+}
+
+/** A page of sections that belongs to no run. */
+export const sectionsPage = (
+  page: Omit<Frame, "main" | "footer"> & { readonly sections: readonly Section[] },
+): string => framed({ ...page, main: sectionsHtml(page.sections) });
+
+interface Frame {
+  readonly title: string;
+  readonly lead?: string | undefined;
+  /** A line below the lead: how things stand. */
+  readonly state: string;
+  readonly main: Html;
+  readonly footer?: Html | undefined;
+}
+
+const framed = ({ title, lead, state, main, footer }: Frame): string =>
+  html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -47,22 +74,15 @@ export function reportPage(run: PageContent): string {
   <div class="weave" aria-hidden="true"></div>
   <h1 dir="auto">${title}</h1>
   ${lead === undefined ? undefined : html`<p class="lead" dir="auto">${lead}</p>`}
-  <p class="muted">${stateOf(run)}</p>
+  <p class="muted">${state}</p>
 </header>
 <main>
-${run.said && sectionsHtml(run.said.sections)}
-${run.figures && learning("How it learned", run.figures, run.said?.levels)}
-${run.parts.map(partHtml)}
-${whatWasRun(run)}
-${results(run)}
-${faults(run)}
+${main}
 </main>
-${run.said?.closing && html`<footer>${sectionsHtml(run.said.closing)}</footer>`}
+${footer}
 </body>
 </html>
-`;
-  return page.html;
-}
+`.html;
 
 /** A stage within the run. */
 function partHtml({ name, said, figures }: PageContent): Html {

@@ -40,10 +40,16 @@ describe("render", () => {
 
   it("shows what decodeImage decodes where nothing is drawn", async () => {
     const bytes = await ramp(13, 7).png().toBuffer();
-    for (const fit of ["squash", "crop", "pad"] as const) {
+    const shapes = [
+      { fit: "squash", interpolation: "bilinear" },
+      { fit: "crop" },
+      { fit: "crop", short: 6, interpolation: "lanczos" },
+      { fit: "pad" },
+    ] as const;
+    for (const shape of shapes) {
       const image = { name: "x", bytes };
-      const { pixels } = await render({ image, seed: 1, keys: [] }, { size: 5, fit, normalization: plain });
-      const expected = await decodeImage(image, { size: 5, fit });
+      const { pixels } = await render({ image, seed: 1, keys: [] }, { size: 5, ...shape, normalization: plain });
+      const expected = await decodeImage(image, { size: 5, ...shape });
       const planes = [0, 1, 2].flatMap((channel) =>
         Array.from({ length: 25 }, (_, i) => expected.data[i * expected.channels + channel]! / 255),
       );

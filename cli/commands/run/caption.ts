@@ -29,7 +29,7 @@ export interface Captioned extends Caption {
 }
 
 /** How a caption is written where the command does not say. */
-const defaultsOf = ({ beams = 1, minTokens, maxTokens = 30 }: CaptionMode): WritingLimits => ({
+export const defaultsOf = ({ beams = 1, minTokens, maxTokens = 30 }: CaptionMode): WritingLimits => ({
   strategy: beams > 1 ? { kind: "beam", beams } : { kind: "greedy" },
   maxNewTokens: maxTokens,
   ...(minTokens !== undefined && { minNewTokens: minTokens }),

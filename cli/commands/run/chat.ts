@@ -33,7 +33,7 @@ export interface Turn {
 }
 
 /** Tokens that the template and a question usually come to. */
-const questionRoom = 256;
+export const questionRoom = 256;
 
 const defaults: WritingLimits = { strategy: { kind: "greedy" }, maxNewTokens: 512 };
 
@@ -84,7 +84,7 @@ async function* questions(given: readonly string[] | undefined): AsyncGenerator<
 }
 
 /** The template asked for, else the first of the model's. */
-function templateOf(asked: string | undefined, { templates }: ChatMode, { config }: NamedModel): ChatTemplate {
+export function templateOf(asked: string | undefined, { templates }: ChatMode, { config }: NamedModel): ChatTemplate {
   const known = typeof templates === "function" ? templates(config!) : templates;
   const found = asked === undefined ? known[0] : known.find((t) => t.name === asked);
   if (found) return found;
@@ -92,21 +92,19 @@ function templateOf(asked: string | undefined, { templates }: ChatMode, { config
 }
 
 /** A picture and where it goes. Throws UsageError for a model that sees none. */
-async function pictureOf(
-  path: string,
-  { begin }: ChatMode,
-  named: NamedModel,
-  options: RunOptions,
-): Promise<ChatImage> {
+async function pictureOf(path: string, mode: ChatMode, named: NamedModel, options: RunOptions): Promise<ChatImage> {
+  const seeing = placeOf(mode, named);
+  return { ...seeing, pixels: await pixelsFrom(path, await lookingOf(named, seeing.beginning, "chat", options)) };
+}
+
+/** The graph that begins a text with a picture, and where the picture goes. Throws UsageError for a model that sees none. */
+export function placeOf({ begin }: ChatMode, named: NamedModel): Omit<ChatImage, "pixels"> {
   const { name, model, config } = named;
   if (begin === undefined)
-    throw new UsageError(`"${name}" is a language model alone and sees no picture: leave out --image`);
+    throw new UsageError(`"${name}" is a language model alone and sees no picture: ask it without one`);
   const place = modelGraph(model!, begin).runs?.(config!).input_ids;
-  if (!place)
-    throw new UsageError(
-      `"${name}" does not say where a picture goes: its graph "${begin}" needs runs: { input_ids: { id, length } }`,
-    );
-  const beginning = graphOf(named, begin);
-  const pixels = await pixelsFrom(path, await lookingOf(named, beginning, "chat", options));
-  return { beginning, pixels, place: { id: place.id, tokens: place.length } };
+  if (place) return { beginning: graphOf(named, begin), place: { id: place.id, tokens: place.length } };
+  throw new UsageError(
+    `"${name}" does not say where a picture goes: its graph "${begin}" needs runs: { input_ids: { id, length } }`,
+  );
 }

@@ -1,5 +1,7 @@
 /** `heddle run ... classify`: pictures against classes that texts describe. */
 import { type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
+import type { Embeddings } from "../../../data/index.ts";
+import type { CompareMode } from "../../../dsl/index.ts";
 import { classLogits, classVectors, escapeControls, shares } from "../../../runtime/index.ts";
 import { folderOf } from "../../checkpoint.ts";
 import { json } from "../../output.ts";
@@ -8,8 +10,8 @@ import { prefixOf, tokenizerOf } from "./comparing.ts";
 import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, lookingOf, requirePictures } from "./pictures.ts";
-import { classPrompts, readLabels, readTemplates } from "./prompts.ts";
-import { openTokenizer } from "./tokenizing.ts";
+import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
+import { type OpenedTokenizer, openTokenizer } from "./tokenizing.ts";
 import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
 import { printable } from "./writing.ts";
 
@@ -86,13 +88,7 @@ async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Cla
   const looking = await lookingOf(named, graph, "classify", options);
   return await withWeights(named, needed, options, async (model): Promise<Classified[]> => {
     say(`${classes.labels.length} classes, ${classes.prompts.length} prompts`);
-    const prefix = prefixOf(mode, tokenizer, options.prefix);
-    const texts = classes.prompts.map((prompt) => prefix + prompt);
-    const vectors = classVectors(
-      await embedTexts(model, graph, texts, tokenizer, options),
-      classes.classOf,
-      classes.labels.length,
-    );
+    const vectors = await embedClasses(model, graph, classes, mode, tokenizer, options);
     const images = await embedPictures(model, graph, options.image, albumOf(looking), options);
     const { scale = 1, bias = 0 } = await termsOf(model, selectOutputs(needed, terms));
     return options.image.map((image, row) => {
@@ -104,6 +100,20 @@ async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Cla
       };
     });
   });
+}
+
+/** A unit vector of each class, from its prompts. */
+export async function embedClasses(
+  model: LoadedModel,
+  graph: Graph,
+  { prompts, classOf, labels }: Classes,
+  mode: CompareMode,
+  tokenizer: OpenedTokenizer,
+  options: RunOptions & Pick<ClassifyOptions, "prefix">,
+): Promise<Embeddings> {
+  const prefix = prefixOf(mode, tokenizer, options.prefix);
+  const texts = prompts.map((prompt) => prefix + prompt);
+  return classVectors(await embedTexts(model, graph, texts, tokenizer, options), classOf, labels.length);
 }
 
 /** What cosines are multiplied by, exp(logit_scale), and what is added, where the model has that. */

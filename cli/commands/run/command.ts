@@ -1,12 +1,12 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { UsageError, weightDtypes } from "../../../compiler/index.ts";
-import { weightsOf } from "../../checkpoint.ts";
-import { byteCount, collect, wholeNumber } from "../../option-values.ts";
+import { UsageError } from "../../../compiler/index.ts";
+import { wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
 import type { FeaturesOptions } from "./features.ts";
+import { runFlags } from "./flags.ts";
 import type { GenerateTextOptions } from "./generate.ts";
 import type { IndexOptions, SearchOptions } from "./retrieve.ts";
 import { searchFlags, writingFlags } from "./writing.ts";
@@ -26,26 +26,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 }
 
 function modes(source: string, done: (status: number) => void): Command {
-  const program = new Command("heddle run <model>")
+  const program = runFlags(new Command("heddle run <model>"), source)
     .description("use a model's weights: its features, classes, search, captions, conversation, texts")
     .usage("--weights <path> <mode> [options]")
-    .configureHelp({ showGlobalOptions: true })
-    .addOption(weightsOption(source))
-    .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; default the one beside the weights')
-    .option("--device <device>", "auto, webgpu or cpu", "auto")
-    .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
-    .option("--set <key=value>", "change a setting; may be repeated", collect, [])
-    .addOption(
-      new Option("--dtype <dtype>", "what weights are kept as; f16 is computed with, where the device can")
-        .choices(weightDtypes)
-        .default("f32"),
-    )
-    .option("--fixed", "compile for the sizes of a run, and anew for others; default once for all", false)
-    .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
-    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
-    .option("--no-tuning", "choose kernels without what heddle tune found")
-    .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
-    .option("--json", "results for programs", false);
+    .configureHelp({ showGlobalOptions: true });
   const add = (parent: Command, name: string, description: string) => {
     const command = parent.command(name).description(description).configureHelp({ showGlobalOptions: true });
     return command.exitOverride();
@@ -55,13 +39,6 @@ function modes(source: string, done: (status: number) => void): Command {
   generation(source, add, program, done);
   texts(source, add, program, done);
   return program.exitOverride();
-}
-
-/** Weights must be told, except of a model that is a checkpoint's folder. */
-function weightsOption(source: string): Option {
-  const option = new Option("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"');
-  const own = weightsOf(source, undefined);
-  return own === undefined ? option.makeOptionMandatory() : option.default(own, "the model's own");
 }
 
 type Add = (parent: Command, name: string, description: string) => Command;

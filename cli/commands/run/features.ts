@@ -77,10 +77,11 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   return 0;
 }
 
-const outputName = (block: number): string => `block.${block}`;
+/** What a graph calls the states after a block. */
+export const outputName = (block: number): string => `block.${block}`;
 
 /** The blocks asked for, default the last. Throws UsageError for one that the graph has no output of. */
-function chosenBlocks(asked: readonly number[] | undefined, { name, outputs }: Graph): readonly number[] {
+export function chosenBlocks(asked: readonly number[] | undefined, { name, outputs }: Graph): readonly number[] {
   const known = outputs.flatMap((o) => (/^block\.\d+$/.test(o.name) ? [Number(o.name.slice("block.".length))] : []));
   if (known.length === 0)
     throw new UsageError(

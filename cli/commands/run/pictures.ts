@@ -5,6 +5,7 @@ import { FileError, type Graph, type HostTensor, UsageError } from "../../../com
 import {
   decodeImage,
   type Geometry,
+  type ImageSource,
   type ImageStore,
   imageStore,
   imageTensor,
@@ -86,15 +87,15 @@ const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: Look
   imageTensor(pictures, { size: geometry.size, normalization });
 
 /** One picture as the input "pixels". Throws FileError where it is broken. */
-export const pixelsFrom = async (path: string, looking: Looking): Promise<HostTensor> =>
+export const pixelsFrom = async (path: ImageSource, looking: Looking): Promise<HostTensor> =>
   pixelsOf([await decodeImage(path, looking.geometry)], looking);
 
 /** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */
-export function pictureFeeds(paths: readonly string[], album: Album) {
+export function pictureFeeds(pictures: readonly ImageSource[], album: Album) {
   return async (rows: readonly number[]): Promise<{ readonly pixels: HostTensor }> => {
     const distinct = [...new Set(rows)];
-    const decoded = await Promise.all(distinct.map((row) => album.store.read(paths[row]!)));
-    const pictures = rows.map((row) => decoded[distinct.indexOf(row)]!);
-    return { pixels: pixelsOf(pictures, album) };
+    const decoded = await Promise.all(distinct.map((row) => album.store.read(pictures[row]!)));
+    const inOrder = rows.map((row) => decoded[distinct.indexOf(row)]!);
+    return { pixels: pixelsOf(inOrder, album) };
   };
 }

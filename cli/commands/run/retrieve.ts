@@ -61,9 +61,9 @@ export async function indexCommand(source: string, folder: string, options: Inde
 }
 
 /** How texts are read and put: by the model's record, and by what the command says. */
-type Texts = Awaited<ReturnType<typeof textsOf>>;
+export type Texts = Awaited<ReturnType<typeof textsOf>>;
 
-async function textsOf({ graph, model }: NamedModel, options: RunOptions & { readonly prefix?: string }) {
+export async function textsOf({ graph, model }: NamedModel, options: RunOptions & { readonly prefix?: string }) {
   const mode = model?.modes?.compare ?? {};
   const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
   return { tokenizer, query: asQuery(mode, tokenizer, options.prefix) };

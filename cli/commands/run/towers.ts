@@ -1,6 +1,6 @@
 /** Pictures and texts to vectors of one space, by any model with outputs "image" and "text". */
 import { didYouMean, type Graph, selectOutputs, UsageError } from "../../../compiler/index.ts";
-import type { Embeddings, Tokenizer } from "../../../data/index.ts";
+import type { Embeddings, ImageSource, Tokenizer } from "../../../data/index.ts";
 import { embedRows, graphForRows, type Rows, startProgress } from "../../../runtime/index.ts";
 import type { LoadedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -21,13 +21,13 @@ export function requireOutputs(graph: Graph, mode: string, names: readonly strin
 export async function embedPictures(
   model: LoadedModel,
   graph: Graph,
-  paths: readonly string[],
+  pictures: readonly ImageSource[],
   album: Album,
   options: RunOptions,
   output = "image",
 ): Promise<Embeddings> {
-  const batch = Math.min(options.batch, paths.length);
-  const rows = { count: paths.length, batch, full: model.fixed, feeds: pictureFeeds(paths, album) };
+  const batch = Math.min(options.batch, pictures.length);
+  const rows = { count: pictures.length, batch, full: model.fixed, feeds: pictureFeeds(pictures, album) };
   return await embed(model, selectOutputs(graph, [output]), output, rows, {}, "pictures");
 }
 

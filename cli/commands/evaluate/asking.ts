@@ -1,0 +1,106 @@
+/** Questions put to a model that serves chat, each in a conversation of its own, answered greedily. */
+import { basename } from "node:path";
+import { FileError } from "../../../compiler/index.ts";
+import { imageDataUri, imageName, type Question, skipCounts } from "../../../data/index.ts";
+import { type Card, cachedSession, conversation, type Section, startProgress } from "../../../runtime/index.ts";
+import { counted, type Reason } from "../data.ts";
+import { placeOf, questionRoom, templateOf } from "../run/chat.ts";
+import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
+import { lookingOf, pixelsFrom } from "../run/pictures.ts";
+import { openTokenizer } from "../run/tokenizing.ts";
+import type { EvaluateOptions } from "./options.ts";
+
+export interface Asked {
+  readonly question: Question;
+  readonly said: string;
+}
+
+export interface Answers {
+  readonly answers: readonly Asked[];
+  readonly skipped: readonly Reason[];
+}
+
+/** Tokens of an answer where the command does not say: a word or a phrase. */
+const usualTokens = 32;
+
+/** What the model says to each; a question whose picture is broken is left out. Throws FileError where all are. */
+export async function askAll(
+  named: NamedModel,
+  questions: readonly Question[],
+  suffix: string,
+  options: EvaluateOptions,
+): Promise<Answers> {
+  const mode = modeOf(named, "chat");
+  const template = templateOf(options.template, mode, named);
+  const step = graphOf(named, mode.step);
+  const tokenizer = await openTokenizer(step, options);
+  const seeing = questions.some(({ image }) => image !== undefined) ? placeOf(mode, named) : undefined;
+  const looking = seeing && (await lookingOf(named, seeing.beginning, "chat", options));
+  const maxNewTokens = options.maxTokens ?? usualTokens;
+  const skips = skipCounts();
+  const answers = await withWeights(named, seeing?.beginning ?? step, options, async (model) => {
+    const capacity = Math.min(template.limit, (seeing?.place.tokens ?? 0) + questionRoom + maxNewTokens);
+    const session = cachedSession(model, step, { rows: 1, capacity, limit: template.limit });
+    const progress = startProgress({ description: "asking", total: questions.length, unit: "questions" });
+    const said: Asked[] = [];
+    try {
+      for (const [i, question] of questions.entries()) {
+        const pixels =
+          question.image === undefined ? undefined : await pixelsFrom(question.image, looking!).catch(orFault);
+        if (pixels instanceof FileError) skips.add({ name: question.name, reason: pixels.message });
+        else {
+          session.clear();
+          const talk = conversation(session, { template, tokenizer, ...(pixels && { image: { ...seeing!, pixels } }) });
+          const { text } = await talk.ask(suffixed(question.text, suffix), {
+            strategy: { kind: "greedy" },
+            maxNewTokens,
+          });
+          said.push({ question, said: text });
+        }
+        progress.update(i + 1);
+      }
+    } finally {
+      progress.dispose();
+    }
+    return said;
+  });
+  const skipped = counted(skips.counts());
+  if (answers.length > 0) return { answers, skipped };
+  throw new FileError(`no question could be asked: ${skipped[0]?.reason ?? "there is none"}`);
+}
+
+const orFault = (error: unknown): FileError => {
+  if (error instanceof FileError) return error;
+  throw error;
+};
+
+const suffixed = (question: string, suffix: string): string =>
+  suffix === "" || question.endsWith(suffix) ? question : `${question}\n${suffix}`;
+
+/** Pictures of a page, at most. */
+const mostCards = 24;
+
+/** The first of what was asked with what was said, for the page; marked where something tells right from wrong. */
+export async function answerCards(
+  answers: readonly Asked[],
+  isRight?: (asked: Asked) => boolean,
+): Promise<readonly Section[]> {
+  const cards = answers.slice(0, mostCards).map(async (asked): Promise<Card> => {
+    const { question, said } = asked;
+    const { image } = question;
+    return {
+      title: question.text,
+      ...(image !== undefined && {
+        pictures: [{ image: await imageDataUri(image, 128), description: basename(imageName(image)) }],
+      }),
+      remarks: [
+        { label: "says", text: said, ...(isRight && { mark: isRight(asked) ? "right" : "wrong" }) },
+        { label: "right", text: [...new Set(question.answers)].join(", "), mark: "expected" },
+      ],
+    };
+  });
+  return [
+    { kind: "heading", text: `The first ${cards.length} of ${answers.length}` },
+    { kind: "cards", cards: await Promise.all(cards) },
+  ];
+}

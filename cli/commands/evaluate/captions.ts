@@ -1,0 +1,101 @@
+/** Captions against those that people wrote: by a model that serves caption, else by one that chats. */
+import { UsageError } from "../../../compiler/index.ts";
+import { captionScores, imageName, type Question, type RawSample } from "../../../data/index.ts";
+import { cachedSession, captionPrompt, startProgress, tokensBegun, writeCaption } from "../../../runtime/index.ts";
+import { defaultsOf } from "../run/caption.ts";
+import { limitOf, requireRoom } from "../run/decoding.ts";
+import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
+import { lookingOf, pixelsFrom } from "../run/pictures.ts";
+import { openTokenizer } from "../run/tokenizing.ts";
+import { rowsOf } from "../run/writing.ts";
+import { type Asked, answerCards, askAll } from "./asking.ts";
+import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
+import { readSamples } from "./samples.ts";
+
+export const captions: Protocol = {
+  summary: "captions beside people's: BLEU-1 to 4, CIDEr-D, METEOR by exact matches alone",
+  takes: ["images", "language", "prompt", "template", "maxTokens"],
+  run: evaluateCaptions,
+};
+
+/** What a model that chats is asked for. Liu et al. 2023, arXiv:2310.03744. */
+const chatPrompt = "Provide a one-sentence caption for the provided image.";
+
+async function evaluateCaptions(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const mode = named.model?.modes?.caption;
+  if (!mode) modeOf(named, named.model?.modes?.chat ? "chat" : "caption"); // before samples are read
+  const { samples, skipped } = await readSamples("pairs", options);
+  const questions = referencesOf(samples, options.language);
+  const prompt = options.prompt ?? (mode ? (mode.prompt ?? "") : chatPrompt);
+  const written = mode
+    ? { answers: await writeAll(named, questions, prompt, options), skipped: [] }
+    : await askAll(
+        named,
+        questions.map((question) => ({ ...question, text: prompt })),
+        "",
+        options,
+      );
+  const { answers } = written;
+  return {
+    samples: answers.length,
+    results: {
+      all: captionScores(answers.map(({ question, said }) => ({ candidate: said, references: question.answers }))),
+    },
+    asked: { prompt },
+    skipped: [...skipped, ...written.skipped],
+    answers: answers.map(({ question, said }) => ({ name: question.name, said, references: question.answers })),
+    ...(options.out !== undefined && { sections: await answerCards(answers) }),
+  };
+}
+
+/** Each picture once with all its captions. Throws UsageError where they are in several languages and none is asked for. */
+function referencesOf(samples: readonly RawSample[], language: string | undefined): readonly Question[] {
+  const spoken = [...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))];
+  const one = language ?? spoken[0]!;
+  if ((language === undefined && spoken.length > 1) || !spoken.includes(one))
+    throw new UsageError(`captions are in ${spoken.join(", ")}: say which are compared with --language`);
+  const pictures = Map.groupBy(
+    samples.filter(({ texts }) => texts![one] !== undefined),
+    ({ image }) => imageName(image!),
+  );
+  return [...pictures].map(([name, own]) => ({
+    name,
+    image: own[0]!.image!,
+    text: name,
+    answers: own.flatMap(({ texts }) => texts![one]!),
+  }));
+}
+
+/** What `heddle run caption` writes of each. */
+async function writeAll(
+  named: NamedModel,
+  questions: readonly Question[],
+  prompt: string,
+  options: EvaluateOptions,
+): Promise<readonly Asked[]> {
+  const mode = modeOf(named, "caption");
+  const [beginning, step] = [graphOf(named, mode.begin), graphOf(named, mode.step)];
+  const usual = defaultsOf(mode);
+  const maxNewTokens = options.maxTokens ?? usual.maxNewTokens;
+  const writing = { ...usual, maxNewTokens, minNewTokens: Math.min(usual.minNewTokens ?? 0, maxNewTokens) };
+  const tokenizer = await openTokenizer(step, options);
+  const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt).length);
+  requireRoom(begun, maxNewTokens, limitOf(mode, named), "the picture, the prompt");
+  const looking = await lookingOf(named, beginning, "caption", options);
+  return await withWeights(named, beginning, options, async (model) => {
+    const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: begun + maxNewTokens });
+    const progress = startProgress({ description: "captions", total: questions.length, unit: "pictures" });
+    const written: Asked[] = [];
+    try {
+      for (const question of questions) {
+        const pixels = await pixelsFrom(question.image!, looking);
+        const { text } = await writeCaption(session, beginning, pixels, tokenizer, { ...writing, prompt });
+        written.push({ question, said: text });
+        progress.update(written.length);
+      }
+    } finally {
+      progress.dispose();
+    }
+    return written;
+  });
+}

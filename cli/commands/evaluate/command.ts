@@ -1,0 +1,83 @@
+/** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
+import { Command, Option } from "commander";
+import { UsageError } from "../../../compiler/index.ts";
+import { makeFolder } from "../../../runtime/index.ts";
+import { collect, positiveNumber, wholeNumber } from "../../option-values.ts";
+import { runFlags } from "../run/flags.ts";
+import { openModel } from "../run/opened-model.ts";
+import { usualC, usualNeighbours } from "./frozen.ts";
+import { featureNames } from "./frozen-features.ts";
+import type { EvaluateOptions } from "./options.ts";
+import { protocolNamed, protocols } from "./protocols.ts";
+import { usualSuffix } from "./questions.ts";
+import { printEvaluation, writeEvaluation } from "./results.ts";
+import { usualFrames } from "./zero-shot-video.ts";
+
+/** `args` are the model and its options. */
+export async function evaluateCommand(args: readonly string[]): Promise<number> {
+  const [source, ...rest] = args;
+  const wantsHelp = source === undefined || source === "--help" || source === "-h";
+  if (!wantsHelp && source.startsWith("-"))
+    throw new UsageError(`heddle evaluate takes the model first: heddle evaluate internvl-c ${args.join(" ")}`);
+  const command = runFlags(new Command("heddle evaluate <model>"), source ?? "")
+    .description("judge a model on data of your own by a published protocol")
+    .usage("--weights <path> --protocol <name> --data <spec> [options]")
+    .requiredOption("--protocol <name>", Object.keys(protocols).join(", "))
+    .requiredOption("--data <spec>", "what is judged by, as heddle train takes it; may be repeated", specs)
+    .option("--images <folder>", "that the pictures of a list or of questions lie in; default its own")
+    .option("--labels <names>", "class names: a JSON file, or cat,dog; default the names of folders")
+    .option("--templates <texts>", 'a JSON file, or "a photo of a {c}.|a drawing of a {c}."; default the bare name')
+    .option("--language <code>", "the language to judge; default each by itself")
+    .option("--prefix <text>", "what all texts begin with; default as the model has it, nothing for bytes")
+    .option("--answers <file>", "answers by question_id, where they do not stand with the questions")
+    .option("--image-name <name>", "how pictures are called of which questions say an id: COCO_val2014_{12}.jpg")
+    .option("--suffix <text>", `what follows every question, on a line of its own (${usualSuffix})`)
+    .option("--prompt <text>", "what captions go on from, or are asked for with; default as the model has it")
+    .option("--template <name>", "how turns are written, by name; default the model's first")
+    .option("--max-tokens <n>", "the end of an answer at the latest after so many", wholeNumber)
+    .option("--train <spec>", "what is learned from; may be repeated", specs)
+    .addOption(new Option("--feature <name>", "what is learned from of a picture (tokens)").choices([...featureNames]))
+    .option("--c <x>", `weight of losses against weights (${usualC})`, positiveNumber)
+    .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
+    .option("--temperature <x>", `of neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
+    .option("--frames <n>", `frames of a video that are looked at (${usualFrames})`, wholeNumber)
+    .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
+    .addHelpText("after", protocolHelp)
+    .exitOverride()
+    .action(async (options: EvaluateOptions) => await evaluate(source!, options));
+  await command.parseAsync(wantsHelp ? ["--help"] : rest, { from: "user" });
+  return 0;
+}
+
+const protocolHelp = `
+protocols:
+${Object.entries(protocols)
+  .map(([name, { summary }]) => `  ${name.padEnd(18)} ${summary}`)
+  .join("\n")}`;
+
+async function evaluate(source: string, options: EvaluateOptions): Promise<void> {
+  const protocol = protocolNamed(options.protocol);
+  requireTaken(options);
+  const named = await openModel(source, options);
+  if (options.out !== undefined) await makeFolder(options.out); // told before anything is computed
+  const outcome = await protocol.run(named, options);
+  const { weights, data } = options;
+  const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
+  if (options.out !== undefined) await writeEvaluation(options.out, evaluation);
+  process.stdout.write(printEvaluation(evaluation, options.json));
+}
+
+/** Specs that were given so far; undefined where none was, so that a missing one is told. */
+const specs = (value: string, before?: string[]): string[] => collect(value, before ?? []);
+
+/** Options that some protocols take; each has a flag of its name. */
+const ofSome = [...new Set(Object.values(protocols).flatMap(({ takes }) => takes))];
+
+/** Throws UsageError for an option that the protocol would pass over. */
+function requireTaken(options: EvaluateOptions): void {
+  const { takes } = protocolNamed(options.protocol);
+  const other = ofSome.find((name) => options[name] !== undefined && !takes.includes(name));
+  if (other === undefined) return;
+  const flag = `--${other.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
+  throw new UsageError(`${flag} is not an option of --protocol ${options.protocol}`);
+}

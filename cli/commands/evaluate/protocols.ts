@@ -1,0 +1,28 @@
+/** The protocols by which `heddle evaluate` judges models. */
+import { didYouMean, UsageError } from "../../../compiler/index.ts";
+import { captions } from "./captions.ts";
+import { knn, linearProbe } from "./frozen.ts";
+import type { Protocol } from "./options.ts";
+import { mme, pope, vqa } from "./questions.ts";
+import { retrieval } from "./retrieval.ts";
+import { zeroShot } from "./zero-shot.ts";
+import { zeroShotVideo } from "./zero-shot-video.ts";
+
+export const protocols: Readonly<Record<string, Protocol>> = {
+  "zero-shot": zeroShot,
+  "zero-shot-video": zeroShotVideo,
+  retrieval,
+  pope,
+  vqa,
+  mme,
+  "linear-probe": linearProbe,
+  knn,
+  captions,
+};
+
+/** Throws UsageError for a name that none has. */
+export function protocolNamed(name: string): Protocol {
+  if (Object.hasOwn(protocols, name)) return protocols[name]!;
+  const known = Object.keys(protocols);
+  throw new UsageError(`--protocol is one of ${known.join(", ")}, not "${name}"${didYouMean(name, known)}`);
+}

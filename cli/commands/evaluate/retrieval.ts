@@ -1,0 +1,93 @@
+/**
+ * Retrieval in both directions, in each language by itself: recall at 1, 5 and 10. All captions of a picture are right for it,
+ * and it for each of them, as in Flickr30K and COCO by Karpathy and Fei-Fei 2015, arXiv:1412.2306, section 4.2.
+ */
+import { selectOutputs, UsageError } from "../../../compiler/index.ts";
+import { type Embeddings, imageName, type RawSample, retrieval as recalls } from "../../../data/index.ts";
+import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
+import { albumOf, lookingOf } from "../run/pictures.ts";
+import { textsOf } from "../run/retrieve.ts";
+import { embedPictures, embedTexts, requireOutputs } from "../run/towers.ts";
+import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
+import { readSamples } from "./samples.ts";
+
+export const retrieval: Protocol = {
+  summary: "pictures by texts and texts by pictures: recall at 1, 5 and 10, in each language of the captions",
+  takes: ["language", "prefix", "images"],
+  run: evaluateRetrieval,
+};
+
+const towers = ["image", "text"];
+
+/** The pictures of a data set, each once, and its captions by language; one group's are right for each other. */
+interface Pairs {
+  readonly pictures: readonly RawSample[];
+  readonly captions: ReadonlyMap<string, readonly Caption[]>;
+}
+
+interface Caption {
+  readonly text: string;
+  readonly group: string;
+}
+
+async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const { graph } = named;
+  requireOutputs(graph, "retrieval", towers);
+  const written = await textsOf(named, options);
+  const { samples, skipped } = await readSamples("pairs", options);
+  const { pictures, captions } = pairsOf(samples, options.language);
+  const looking = await lookingOf(named, graph, "retrieve", options);
+  const results = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
+    const sources = pictures.map(({ image }) => image!);
+    const vectors = await embedPictures(model, graph, sources, albumOf(looking), options);
+    const found: Record<string, Results> = {};
+    for (const [language, own] of captions) {
+      const groups = new Set(own.map(({ group }) => group));
+      const rows = pictures.flatMap(({ group }, row) => (groups.has(group) ? [row] : []));
+      say(`${language}: ${rows.length} pictures, ${own.length} texts`);
+      const texts = own.map(({ text }) => written.query(text));
+      const embedded = await embedTexts(model, graph, texts, written.tokenizer, options);
+      found[language] = bothWays(
+        embedded,
+        own,
+        rowsOf(vectors, rows),
+        rows.map((row) => pictures[row]!.group),
+      );
+    }
+    return found;
+  });
+  return { samples: pictures.length, results, skipped };
+}
+
+/** Recalls both ways, and the mean of the six. */
+function bothWays(texts: Embeddings, own: readonly Caption[], images: Embeddings, groups: readonly string[]): Results {
+  const ofGroup = Map.groupBy(groups.keys(), (image) => groups[image]!);
+  const { textToImage, imageToText } = recalls(texts, images, { positives: (text) => ofGroup.get(own[text]!.group)! });
+  const all = [...Object.values(textToImage), ...Object.values(imageToText)];
+  return { textToImage, imageToText, mean: { recall: all.reduce((a, b) => a + b, 0) / all.length } };
+}
+
+function pairsOf(samples: readonly RawSample[], language: string | undefined): Pairs {
+  const pictures = new Map(samples.map((sample) => [imageName(sample.image!), sample]));
+  const captions = new Map<string, Caption[]>();
+  const firstOf = new Map(samples.toReversed().map((sample) => [sample.group, imageName(sample.image!)]));
+  // Pictures that share a caption file have the same captions, which are asked for once.
+  for (const { texts, group } of samples.filter((sample) => firstOf.get(sample.group) === imageName(sample.image!)))
+    for (const [spoken, own] of Object.entries(texts!))
+      if (language === undefined || spoken === language)
+        captions
+          .set(spoken, captions.get(spoken) ?? [])
+          .get(spoken)!
+          .push(...own.map((text) => ({ text, group })));
+  if (captions.size > 0) return { pictures: [...pictures.values()], captions };
+  throw new UsageError(
+    `no caption is in "${language}"; there are some in ${[...new Set(samples.flatMap(({ texts }) => Object.keys(texts!)))].join(", ")}`,
+  );
+}
+
+/** Some of the rows, in this order. */
+function rowsOf({ data, width }: Embeddings, rows: readonly number[]): Embeddings {
+  const taken = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
+  return { data: taken, width };
+}

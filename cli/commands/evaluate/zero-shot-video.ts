@@ -1,0 +1,53 @@
+/**
+ * Zero-shot classification of videos: a few of their frames, each by itself, and the mean of their vectors. Chen et al. 2023,
+ * arXiv:2312.14238, section 4.3, with 1 and 8 frames.
+ */
+import { imageName, readVideos, skipCounts, spreadFrames, unitRows, type Video } from "../../../data/index.ts";
+import { startProgress } from "../../../runtime/index.ts";
+import { counted } from "../data.ts";
+import type { NamedModel } from "../run/opened-model.ts";
+import type { Album } from "../run/pictures.ts";
+import { embedPictures } from "../run/towers.ts";
+import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
+import { judgeClasses } from "./zero-shot.ts";
+
+export const usualFrames = 8;
+
+export const zeroShotVideo: Protocol = {
+  summary: "as zero-shot, of videos as folders of frames",
+  takes: ["labels", "templates", "language", "prefix", "frames"],
+  run: evaluateVideos,
+};
+
+async function evaluateVideos(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const { frames = usualFrames } = options;
+  const read = (album: Album) => readable(options, frames, album);
+  const outcome = await judgeClasses(named, options, read, async (videos, model, album) => {
+    const pictures = videos.flatMap((video) => video.frames);
+    const { data, width } = await embedPictures(model, named.graph, pictures, album, options);
+    const sums = new Float32Array(videos.length * width);
+    for (let i = 0; i < data.length; i += 1) sums[Math.floor(i / (frames * width)) * width + (i % width)]! += data[i]!;
+    return unitRows({ data: sums, width });
+  });
+  return { ...outcome, asked: { ...outcome.asked, frames } };
+}
+
+/** The frames that are looked at, of videos of which all of these can be read. */
+async function readable({ data }: EvaluateOptions, count: number, { store }: Album) {
+  const all = (await Promise.all(data.map(readVideos))).flat();
+  const videos = all.map((video): Video => ({ ...video, frames: spreadFrames(video.frames, count) }));
+  const progress = startProgress({ description: "reading", total: videos.length, unit: "videos" });
+  const skips = skipCounts();
+  const samples: Video[] = [];
+  try {
+    for (const [i, video] of videos.entries()) {
+      const frames = [...new Set(video.frames)];
+      const good = await store.preload(frames, { onSkip: ({ reason }) => skips.add({ name: video.name, reason }) });
+      if (frames.every((frame) => good.has(imageName(frame)))) samples.push(video);
+      progress.update(i + 1);
+    }
+  } finally {
+    progress.dispose();
+  }
+  return { samples, skipped: counted(skips.counts()) };
+}

@@ -1,0 +1,110 @@
+/**
+ * Zero-shot classification: a picture's class is the one whose texts are nearest, in each language by itself. Radford et al.
+ * 2021, arXiv:2103.00020, section 3.1; prompts are averaged as CLIP-Benchmark does it.
+ */
+import { basename } from "node:path";
+import { selectOutputs, UsageError } from "../../../compiler/index.ts";
+import { type Embeddings, type TopClasses, topClasses } from "../../../data/index.ts";
+import { classLogits } from "../../../runtime/index.ts";
+import type { Reason } from "../data.ts";
+import { embedClasses } from "../run/classify.ts";
+import { tokenizerOf } from "../run/comparing.ts";
+import { type LoadedModel, type NamedModel, say, withWeights } from "../run/opened-model.ts";
+import { type Album, albumOf, lookingOf } from "../run/pictures.ts";
+import { type ByLanguage, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
+import { openTokenizer } from "../run/tokenizing.ts";
+import { embedPictures, requireOutputs } from "../run/towers.ts";
+import { answerCards } from "./asking.ts";
+import { classNumbers, type Labelled } from "./class-numbers.ts";
+import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
+import { readSamples } from "./samples.ts";
+
+export const zeroShot: Protocol = {
+  summary: "classes by texts: top-1, top-5 and mean per class, in each language of the labels",
+  takes: ["labels", "templates", "language", "prefix", "images"],
+  run: evaluateZeroShot,
+};
+
+interface Looked<S> {
+  readonly samples: readonly S[];
+  readonly skipped: readonly Reason[];
+}
+
+async function evaluateZeroShot(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const read = () => readSamples("labels", options);
+  return await judgeClasses(named, options, read, async (samples, model, album) => {
+    const pictures = samples.map(({ image }) => image!);
+    return await embedPictures(model, named.graph, pictures, album, options);
+  });
+}
+
+const towers = ["image", "text"];
+
+/** Compares samples with classes that texts describe, language by language; `embed` gives a unit vector of each sample. */
+export async function judgeClasses<S extends Labelled>(
+  named: NamedModel,
+  options: EvaluateOptions,
+  read: (album: Album) => Promise<Looked<S>>,
+  embed: (samples: readonly S[], model: LoadedModel, album: Album) => Promise<Embeddings>,
+): Promise<Outcome> {
+  const { graph } = named;
+  const mode = named.model?.modes?.compare ?? {};
+  requireOutputs(graph, options.protocol, towers);
+  const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
+  const given = options.labels === undefined ? undefined : await readLabels(options.labels, options.language);
+  const templates = await readTemplates(options.templates, options.language);
+  const album = albumOf(await lookingOf(named, graph, "classify", options));
+  const { samples, skipped } = await read(album);
+  const labels = given ?? folderNames(samples);
+  const numbers = classNumbers(samples, labels);
+  const { found, said } = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
+    const { data, width } = await embed(samples, model, album);
+    const found: Record<string, TopClasses> = {};
+    const said: Record<string, string>[] = samples.map(() => ({}));
+    for (const [language, names] of Object.entries(labels)) {
+      const classes = classPrompts({ [language]: names }, templates);
+      const name = language === "" ? "all" : language;
+      say(`${name}: ${names.length} classes, ${classes.prompts.length} prompts`);
+      const vectors = await embedClasses(model, graph, classes, mode, tokenizer, options);
+      const count = topClasses(names.length);
+      for (const [row, label] of numbers.entries()) {
+        const scores = classLogits(data.subarray(row * width, (row + 1) * width), vectors, 1);
+        count.add(scores, label);
+        said[row]![name] = names[scores.indexOf(Math.max(...scores))]!;
+      }
+      found[name] = count.measures();
+    }
+    return { found, said };
+  });
+  const [language, names] = Object.entries(labels)[0]!;
+  const answers = samples.map(({ name, image }, row) => ({
+    ...{ name, said: said[row]!, right: names[numbers[row]!]! },
+    ...(image !== undefined && { image }),
+  }));
+  const texts = Object.values(templates).flat().length;
+  return {
+    samples: samples.length,
+    results: found,
+    asked: { templates: texts },
+    skipped,
+    answers: answers.map(({ name, said, right }) => ({ name, said, right })),
+    ...(options.out !== undefined && {
+      sections: await answerCards(
+        answers.map(({ name, image, said, right }) => ({
+          question: { name, text: basename(name), answers: [right], ...(image !== undefined && { image }) },
+          said: said[language || "all"]!,
+        })),
+        ({ said, question }) => said === question.answers[0],
+      ),
+    }),
+  };
+}
+
+/** Folders' names are their classes' where no others are given. */
+function folderNames(samples: readonly Labelled[]): ByLanguage {
+  const names = [...new Set(samples.flatMap(({ className }) => className ?? []))].sort();
+  if (names.length > 0) return { "": names };
+  throw new UsageError(
+    "the data has numbers of classes and no names: give these with --labels, in the order of numbers",
+  );
+}

@@ -1,0 +1,32 @@
+/** The options of commands that run a model's weights, said once for all of them. */
+import { type Command, Option } from "commander";
+import { weightDtypes } from "../../../compiler/index.ts";
+import { weightsOf } from "../../checkpoint.ts";
+import { byteCount, collect, wholeNumber } from "../../option-values.ts";
+
+/** Adds what `RunOptions` holds. */
+export const runFlags = (command: Command, source: string): Command =>
+  command
+    .addOption(weightsOption(source))
+    .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; default the one beside the weights')
+    .option("--device <device>", "auto, webgpu or cpu", "auto")
+    .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
+    .option("--set <key=value>", "change a setting; may be repeated", collect, [])
+    .addOption(
+      new Option("--dtype <dtype>", "what weights are kept as; f16 is computed with, where the device can")
+        .choices(weightDtypes)
+        .default("f32"),
+    )
+    .option("--fixed", "compile for the sizes of a run, and anew for others; default once for all", false)
+    .option("--offload", "leave weights on disk and stream them through the device, part by part", false)
+    .option("--memory <size>", "with --offload: weights held at once (2GB)", byteCount)
+    .option("--no-tuning", "choose kernels without what heddle tune found")
+    .addOption(new Option("--fit <how>", "how pictures become squares").choices(["crop", "squash", "pad"]))
+    .option("--json", "results for programs", false);
+
+/** Weights must be told, except of a model that is a checkpoint's folder. */
+function weightsOption(source: string): Option {
+  const option = new Option("--weights <path>", 'a safetensors file, its index, the folder of either, or "random"');
+  const own = weightsOf(source, undefined);
+  return own === undefined ? option.makeOptionMandatory() : option.default(own, "the model's own");
+}

@@ -1,0 +1,8 @@
+/** The measures of evaluations, each as its reference implementation has it. */
+export { aligned, type CaptionSample, type CaptionScores, captionScores, captionWords } from "./captions.ts";
+export { type LogisticModel, type LogisticOptions, logisticRegression, type Vectors } from "./logistic.ts";
+export { type MmeAnswer, type MmeScore, mmeScore, mmeTasks } from "./mme.ts";
+export { type NeighbourOptions, neighbourScores } from "./neighbours.ts";
+export { type TopClasses, type TopClassesCount, topClasses } from "./top-classes.ts";
+export { normalizedAnswer, vqaAccuracy } from "./vqa.ts";
+export { mmeVerdict, popeVerdict, saysNeither, type Verdict } from "./yes-no.ts";

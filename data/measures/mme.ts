@@ -1,0 +1,45 @@
+/** The scores of MME: two questions about each picture. Fu et al. 2023, arXiv:2306.13394, section 2.3. */
+import { UsageError } from "../../compiler/index.ts";
+import type { Verdict } from "./yes-no.ts";
+
+/** The 14 sub-tasks as their folders are called, by what they test. */
+export const mmeTasks = {
+  perception: [
+    "existence",
+    "count",
+    "position",
+    "color",
+    "posters",
+    "celebrity",
+    "scene",
+    "landmark",
+    "artwork",
+    "OCR",
+  ],
+  cognition: ["commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"],
+} as const;
+
+export interface MmeAnswer {
+  readonly picture: string;
+  readonly right: Verdict;
+  readonly said: Verdict | undefined;
+}
+
+export type MmeScore = {
+  /** The share of questions that are answered right. */
+  readonly accuracy: number;
+  /** The share of pictures of which all questions are. */
+  readonly accuracyPlus: number;
+  /** 100 × their sum: at most 200. */
+  readonly score: number;
+};
+
+/** The score of one sub-task. Throws UsageError without answers. */
+export function mmeScore(answers: readonly MmeAnswer[]): MmeScore {
+  if (answers.length === 0) throw new UsageError("a sub-task of MME has no answers to score");
+  const isRight = ({ right, said }: MmeAnswer) => right === said;
+  const pictures = [...Map.groupBy(answers, ({ picture }) => picture).values()];
+  const accuracy = answers.filter(isRight).length / answers.length;
+  const accuracyPlus = pictures.filter((own) => own.every(isRight)).length / pictures.length;
+  return { accuracy, accuracyPlus, score: 100 * (accuracy + accuracyPlus) };
+}

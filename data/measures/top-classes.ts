@@ -1,0 +1,57 @@
+/** How well scores rank classes: the right one first, among the first five, and by class. */
+import { UsageError } from "../../compiler/index.ts";
+
+/** Shares in [0, 1]. */
+export type TopClasses = {
+  /** How often the right class has the highest score. */
+  readonly top1: number;
+  /** How often it is among the five highest; left out where there are no more than five classes. */
+  readonly top5?: number;
+  /** The mean of `top1` over the classes that occur: what balanced accuracy is. */
+  readonly meanPerClass: number;
+};
+
+export interface TopClassesCount {
+  /** A picture's scores, one a class, and its class. Throws UsageError for a label that is no class, or scores that are no numbers. */
+  add(scores: ArrayLike<number>, label: number): void;
+  /** Throws UsageError where nothing was added. */
+  measures(): TopClasses;
+}
+
+/** A wrong class that ties with the right one counts as before it, so that a model which scores all alike gets 0. */
+export function topClasses(classes: number): TopClassesCount {
+  const [seen, right] = [new Float64Array(classes), new Float64Array(classes)];
+  let amongFive = 0;
+  return {
+    add(scores, label) {
+      if (!(Number.isInteger(label) && label >= 0 && label < classes))
+        throw new UsageError(`label ${label} is none of the ${classes} classes`);
+      if (scores.length !== classes) throw new UsageError(`${scores.length} scores are given for ${classes} classes`);
+      const rank = rankOf(scores, label);
+      seen[label]! += 1;
+      if (rank === 1) right[label]! += 1;
+      if (rank <= 5) amongFive += 1;
+    },
+    measures() {
+      const total = seen.reduce((a, b) => a + b, 0);
+      if (total === 0) throw new UsageError("there is no picture to judge by");
+      const shares = Array.from(seen, (n, c) => right[c]! / n).filter((share) => !Number.isNaN(share));
+      return {
+        top1: right.reduce((a, b) => a + b, 0) / total,
+        ...(classes > 5 && { top5: amongFive / total }),
+        meanPerClass: shares.reduce((a, b) => a + b, 0) / shares.length,
+      };
+    },
+  };
+}
+
+/** 1 for the highest; equals of others count as higher. */
+function rankOf(scores: ArrayLike<number>, label: number): number {
+  const own = scores[label]!;
+  let rank = 1;
+  for (let c = 0; c < scores.length; c += 1) {
+    if (Number.isNaN(scores[c]!)) throw new UsageError(`the score of class ${c} is no number`);
+    if (c !== label && scores[c]! >= own) rank += 1;
+  }
+  return rank;
+}

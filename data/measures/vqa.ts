@@ -1,0 +1,68 @@
+/** VQA accuracy: an answer among those of ten people. Antol et al. 2015, arXiv:1505.00468, section 3; vqaEval.py of VQA v2. */
+import { UsageError } from "../../compiler/index.ts";
+
+/**
+ * Three of the others who gave the answer make it right: the mean, over leaving out each person, of min(1, as many / 3). All
+ * texts are normalized. A question with one answer is right to the letter or wrong. Throws UsageError without answers.
+ */
+export function vqaAccuracy(answer: string, people: readonly string[]): number {
+  if (people.length === 0) throw new UsageError("a question needs an answer to be judged by");
+  const said = normalizedAnswer(answer);
+  const agrees = people.map((one) => normalizedAnswer(one) === said);
+  if (people.length === 1) return agrees[0] ? 1 : 0;
+  const total = agrees.filter(Boolean).length;
+  return agrees.reduce((sum, own) => sum + Math.min(1, (total - (own ? 1 : 0)) / 3), 0) / people.length;
+}
+
+/**
+ * Without punctuation and articles, in lower case, numbers to ten as digits, contractions with their apostrophe: "The 2 dogs!"
+ * and "two dogs" are one answer.
+ */
+export function normalizedAnswer(text: string): string {
+  const line = text.replace(/[\n\t]/g, " ").trim();
+  return withoutPunctuation(line)
+    .toLowerCase()
+    .split(/\s+/)
+    .map((word) => (Object.hasOwn(numerals, word) ? numerals[word]! : word))
+    .filter((word) => word !== "" && !articles.includes(word))
+    .map((word) => contractions.get(word) ?? word)
+    .join(" ");
+}
+
+const marks = [...';/[]"{}()=+\\_-><@`,?!'];
+
+/** A mark beside a blank goes, one between letters becomes a blank; of a text with a number as 1,000 all of them go. */
+function withoutPunctuation(text: string): string {
+  const hasThousands = /\d,\d/.test(text);
+  const goes = (mark: string) => hasThousands || text.includes(`${mark} `) || text.includes(` ${mark}`);
+  const left = marks.reduce((rest, mark) => rest.replaceAll(mark, goes(mark) ? "" : " "), text);
+  return left.replace(/\.(?!\d)/g, "");
+}
+
+const articles: readonly string[] = ["a", "an", "the"];
+
+const numerals: Readonly<Record<string, string>> = {
+  none: "0",
+  zero: "0",
+  one: "1",
+  two: "2",
+  three: "3",
+  four: "4",
+  five: "5",
+  six: "6",
+  seven: "7",
+  eight: "8",
+  nine: "9",
+  ten: "10",
+};
+
+/** By what they are without the apostrophe; those that would be other words ("were", "well") are not among them. */
+const contractions: ReadonlyMap<string, string> = new Map(
+  `ain't aren't can't could've couldn't didn't doesn't don't hadn't hasn't haven't he'd he's how'd how'll how's i'm i've isn't
+  it'd it'll ma'am might've mightn't must've mustn't needn't o'clock oughtn't shan't she's should've shouldn't somebody's
+  someone's that's there'd there're there's they'd they'll they're they've wasn't we've weren't what'll what're what's
+  what've when's where'd where's where've who'd who'll who's who've why'll why're why's won't would've wouldn't y'all you'd
+  you'll you're you've`
+    .split(/\s+/)
+    .map((word) => [word.replace("'", ""), word]),
+);

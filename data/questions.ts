@@ -1,0 +1,200 @@
+/** Questions about pictures with what is right, as POPE, VQA, LLaVA and MME lay them out. */
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { FileError, shown, UsageError } from "../compiler/index.ts";
+import {
+  insideFolder,
+  isRecord,
+  listFolder,
+  type OnSkip,
+  readJson,
+  reasonOf,
+  requirePath,
+  requireWellFormed,
+} from "./files.ts";
+import { decodeUtf8, imageExtensions } from "./folders.ts";
+import type { ImageSource } from "./images.ts";
+import { instructionOf, parseRecord } from "./instructions.ts";
+
+export interface Question {
+  /** What messages call it. */
+  readonly name: string;
+  readonly image?: ImageSource;
+  readonly text: string;
+  /** What is right: one answer, or what several people said. */
+  readonly answers: readonly string[];
+  /** What results are told apart by, such as "popular" or "number". */
+  readonly category?: string;
+}
+
+export interface QuestionOptions {
+  /** The folder of the pictures; default that of the file. */
+  readonly images?: string;
+  /** How files are called of which questions say a number or an id: "COCO_val2014_{12}.jpg" fills it up to 12 digits. */
+  readonly imageName?: string;
+  /** A file of answers by `question_id`, where they do not stand with the questions. */
+  readonly answers?: string;
+}
+
+/**
+ * The questions of a file: an array of records, a record a line, or an object that holds the array as `questions` or `data`. A
+ * record has `text` or `question`, `image` or `image_id`, and `label`, `answer` or `answers`; or LLaVA's `conversations`. A
+ * record without one of them goes to `onSkip`. FileError for a file that holds no records.
+ */
+export async function readQuestions(
+  path: string,
+  { images = dirname(path), imageName, answers }: QuestionOptions,
+  onSkip: OnSkip,
+): Promise<readonly Question[]> {
+  await requirePath(images, "folder", "image folder");
+  const known = answers === undefined ? undefined : await answersById(answers);
+  const records = await recordsOf(path, ["questions", "data"]);
+  return records.flatMap((record, index) => {
+    const name = `${path}[${index}]`;
+    try {
+      const entry = typeof record === "string" ? parseRecord(record) : record;
+      if (!isRecord(entry)) throw new FileError("it is no record");
+      return [questionOf({ ...known?.get(String(entry.question_id)), ...entry }, name, index, images, imageName)];
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      onSkip({ name, reason: error.message });
+      return [];
+    }
+  });
+}
+
+function questionOf(
+  entry: Readonly<Record<string, unknown>>,
+  name: string,
+  index: number,
+  images: string,
+  imageName: string | undefined,
+): Question {
+  const category = entry.category ?? entry.answer_type ?? entry.question_type;
+  const about = typeof category === "string" ? { category } : {};
+  if (entry.conversations !== undefined) {
+    const { turns, image } = instructionOf(entry, index, images);
+    const told = spoken(turns);
+    if (!told) throw new FileError("it has no question with an answer");
+    return { name, ...told, ...about, ...(image !== undefined && { image }) };
+  }
+  const text = entry.text ?? entry.question;
+  if (typeof text !== "string" || text === "") throw new FileError('it has no "text" or "question"');
+  requireWellFormed(text);
+  const image = pictureOf(entry, images, imageName);
+  return { name, text, answers: answersOf(entry), ...about, ...(image !== undefined && { image }) };
+}
+
+/** The first question of a conversation and its answer; undefined where it has none. */
+export function spoken(
+  turns: readonly { readonly role: string; readonly text: string }[],
+): Pick<Question, "text" | "answers"> | undefined {
+  const [question, answer] = ["user", "assistant"].map((role) => turns.find((turn) => turn.role === role)?.text);
+  if (question === undefined || answer === undefined) return undefined;
+  return { text: question.replace(/\n?<image>\n?/, ""), answers: [answer.trim()] };
+}
+
+function pictureOf(
+  { image, image_id: id }: Readonly<Record<string, unknown>>,
+  folder: string,
+  imageName: string | undefined,
+): string | undefined {
+  if (image === undefined && id === undefined) return undefined;
+  const name = typeof image === "string" ? image : numbered(id ?? image, imageName);
+  const path = insideFolder(folder, name);
+  if (path !== undefined) return path;
+  throw new FileError(`its image ${shown(name)} is not a path inside the image folder`);
+}
+
+/** The name of a picture that a question says the id of. Throws UsageError where nothing says how such are called. */
+function numbered(id: unknown, pattern: string | undefined): string {
+  if (typeof id !== "string" && typeof id !== "number") throw new FileError(`its image ${shown(id)} is no name`);
+  if (pattern !== undefined) return pattern.replace(/\{(\d*)\}/, (_, width) => String(id).padStart(Number(width), "0"));
+  throw new UsageError(
+    `questions say the id of their picture, as in ${shown(id)}: say how files are called with --image-name, as in COCO_val2014_{12}.jpg or {}.jpg`,
+  );
+}
+
+function answersOf({ answers, answer, label }: Readonly<Record<string, unknown>>): readonly string[] {
+  const given = answers ?? answer ?? label;
+  const list = (Array.isArray(given) ? given : [given]).map((one) => (isRecord(one) ? one.answer : one));
+  const texts = list.flatMap((one) => (typeof one === "string" || typeof one === "number" ? [String(one)] : []));
+  if (texts.length > 0 && texts.length === list.length) return texts;
+  throw new FileError('it has no "label", "answer" or "answers"');
+}
+
+/** Records, or lines of a file that has one on each. */
+async function recordsOf(path: string, names: readonly string[]): Promise<readonly unknown[]> {
+  const value = path.toLowerCase().endsWith(".jsonl")
+    ? undefined
+    : await readJson(path, "list of questions").catch(orLines);
+  if (value === undefined) return await linesOf(path);
+  const list = isRecord(value) ? names.map((name) => value[name]).find(Array.isArray) : value;
+  if (Array.isArray(list)) return list;
+  if (isRecord(value) && names.every((name) => value[name] === undefined)) return [value]; // a record on the only line
+  throw new FileError(`"${path}" is no array of questions, nor an object with one as ${names.join(" or ")}`);
+}
+
+/** POPE's files end in .json and have a record a line: where a file as a whole is no JSON, its lines may be. */
+function orLines(error: unknown): undefined {
+  if (error instanceof FileError && error.cause instanceof SyntaxError) return undefined;
+  throw error;
+}
+
+/** The lines of a file. FileError where the first holds no record. */
+async function linesOf(path: string): Promise<readonly string[]> {
+  await requirePath(path, "file", "list of questions");
+  const lines = decodeUtf8(await readFile(path), path)
+    .split("\n")
+    .filter((line) => line.trim() !== "");
+  if (lines[0]?.trimStart().startsWith("{")) return lines;
+  throw new FileError(`"${path}" holds neither an array of questions nor a record on each line`);
+}
+
+/** VQA's annotations: { "annotations": [{ "question_id", "answers": [{ "answer" }], "answer_type" }] }. */
+async function answersById(path: string): Promise<ReadonlyMap<string, Readonly<Record<string, unknown>>>> {
+  const records = await recordsOf(path, ["annotations", "data"]);
+  const entries = records.map((record) => (typeof record === "string" ? parseRecord(record) : record)).filter(isRecord);
+  return new Map(entries.map((entry) => [String(entry.question_id), entry]));
+}
+
+/**
+ * MME's questions: a folder for each sub-task, in which a.txt (or questions_answers_YN/a.txt) has a question, a tab and the
+ * answer on each line, about a.jpg (or images/a.jpg). The category is the sub-task. FileError where no folder is of those asked for.
+ */
+export async function readMme(folder: string, tasks: readonly string[], onSkip: OnSkip): Promise<readonly Question[]> {
+  const there = await listFolder(folder, "MME folder");
+  const own = tasks.filter((task) => there.includes(task));
+  if (own.length === 0) throw new FileError(`"${folder}" holds no sub-task of MME: folders ${tasks.join(", ")}`);
+  return (await Promise.all(own.map((task) => taskQuestions(join(folder, task), task, onSkip)))).flat();
+}
+
+async function taskQuestions(folder: string, category: string, onSkip: OnSkip): Promise<readonly Question[]> {
+  const names = (await readdir(folder, { recursive: true })).sort();
+  const pictures = new Map(
+    names.filter((name) => imageExtensions.includes(extension(name))).map((name) => [stem(name), join(folder, name)]),
+  );
+  const questions: Question[] = [];
+  for (const name of names.filter((one) => extension(one) === ".txt")) {
+    const path = join(folder, name);
+    try {
+      const image = pictures.get(stem(name));
+      if (image === undefined) throw new FileError("it has no picture of its name");
+      const lines = decodeUtf8(await readFile(path), path)
+        .split(/\r?\n/)
+        .filter((line) => line.trim() !== "");
+      for (const line of lines) {
+        const [text, answer, ...more] = line.split("\t");
+        if (answer === undefined || more.length > 0) throw new FileError("a line is no question, tab and answer");
+        questions.push({ name: path, image, text: text!, answers: [answer.trim()], category });
+      }
+    } catch (error) {
+      onSkip({ name: path, reason: error instanceof FileError ? error.message : reasonOf(error) });
+    }
+  }
+  return questions;
+}
+
+const base = (path: string): string => path.split(/[\\/]/).at(-1)!;
+const extension = (path: string): string => /\.[^.]+$/.exec(base(path))?.[0].toLowerCase() ?? "";
+const stem = (path: string): string => base(path).replace(/\.[^.]+$/, "");

@@ -1,0 +1,38 @@
+/** Videos as folders of frames: class/video/frame, frames in name order. */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { FileError } from "../compiler/index.ts";
+import { listFolder } from "./files.ts";
+import { isPicture } from "./sources/folder-parts.ts";
+
+export interface Video {
+  /** Its folder. */
+  readonly name: string;
+  readonly className: string;
+  /** Paths, in order. */
+  readonly frames: readonly string[];
+}
+
+/** The videos of a folder, class by class. FileError where there is none: each class is a folder, and each video one in it. */
+export async function readVideos(folder: string): Promise<readonly Video[]> {
+  await listFolder(folder, "folder of classes of videos");
+  const videos: Video[] = [];
+  for (const className of await foldersOf(folder))
+    for (const name of await foldersOf(join(folder, className))) {
+      const place = join(folder, className, name);
+      const frames = (await readdir(place)).filter(isPicture).sort(new Intl.Collator("en", { numeric: true }).compare);
+      if (frames.length > 0) videos.push({ name: place, className, frames: frames.map((frame) => join(place, frame)) });
+    }
+  if (videos.length > 0) return videos;
+  throw new FileError(`"${folder}" holds no video: each class is a folder, and each video a folder of frames in it`);
+}
+
+const foldersOf = async (folder: string): Promise<readonly string[]> =>
+  (await readdir(folder, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name)
+    .sort();
+
+/** The middle of each of `count` equal parts; a frame more than once where there are fewer. */
+export const spreadFrames = (frames: readonly string[], count: number): readonly string[] =>
+  Array.from({ length: count }, (_, i) => frames[Math.floor(((i + 0.5) * frames.length) / count)]!);
