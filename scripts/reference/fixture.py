@@ -15,7 +15,7 @@ def randomize(module, seed=1):
     with torch.no_grad():
         for name, p in module.named_parameters():
             draw = torch.randn(p.shape, generator=generator, dtype=torch.float64)
-            if name == "logit_scale":
+            if name in ("logit_scale", "temp"):
                 value = p.double() + 0.1 * draw
             elif p.ndim == 1:
                 base = 1.0 if "norm" in name and name.endswith("weight") else 0.0
