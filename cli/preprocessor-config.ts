@@ -39,7 +39,7 @@ export async function checkpointPreprocessing(
     path,
     mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
     std,
-    geometry: { ...geometryOf(json, size, wrong), interpolation: filterOf(json, wrong) },
+    geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
   };
 }
 
@@ -87,6 +87,7 @@ function filterOf({ resample = 3 }: JsonRecord, wrong: Wrong): Geometry["interpo
 
 /** Squashed to a height and a width, or resized by the short side and cut from the centre. */
 function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
+  if (typeof json.crop_pct === "number") return partOfPicture(json.crop_pct, json, size, wrong);
   const sides = (key: string): { readonly short?: number; readonly square?: number } => {
     const value = json[key];
     if (value === undefined || value === null) return {};
@@ -105,5 +106,20 @@ function geometryOf(json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry
   const short = resized.short ?? resized.square ?? cropped;
   if (json.do_center_crop === undefined && resized.square !== undefined) return { fit: "squash" };
   if (short < cropped) throw wrong("size", `and a square of ${cropped} pixels cannot be cut out of it`);
-  return { fit: "crop", short: Math.round((short / cropped) * size) }; // in proportion at another size of one's own
+  const isStretched = resized.square !== undefined && typeof json.size !== "number";
+  // In proportion at another size of one's own.
+  return { fit: "crop", short: Math.round((short / cropped) * size), ...(isStretched && { stretched: true }) };
+}
+
+/**
+ * As ConvNeXT's processor, which ResNets have too: what is cut out is a part of the short side, and pictures of 384 pixels or
+ * more are squashed whole.
+ */
+function partOfPicture(part: number, json: JsonRecord, size: number, wrong: Wrong): Omit<Geometry, "size"> {
+  if (!(part > 0 && part <= 1)) throw wrong("crop_pct", "a number above 0, at most 1, is needed");
+  if (json.do_center_crop) throw wrong("do_center_crop", "and crop_pct cuts pictures already");
+  const { shortest_edge: side = json.size } = Object(json.size) as Readonly<Record<string, unknown>>;
+  if (typeof side !== "number") throw wrong("size", "a number or a shortest_edge is needed beside crop_pct");
+  if (side >= 384) return { fit: "squash" };
+  return { fit: "crop", short: Math.round((Math.floor(side / part) / side) * size) };
 }

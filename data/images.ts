@@ -27,6 +27,10 @@ export interface Geometry {
   readonly fill?: Rgb;
   /** What the short side of a picture becomes before the centre of `size` pixels is cut out; default `size`. */
   readonly short?: number;
+  /** With `crop`, whether both sides become `short` first, whatever they were: as some published processors have it. */
+  readonly stretched?: boolean;
+  /** Where a centre lies between two pixels: the even one, as in torchvision, or the lower one, as in transformers. Default even. */
+  readonly centre?: "even" | "lower";
   /** Default bicubic, as all of the published models have it that are known here. */
   readonly interpolation?: Interpolation;
 }
@@ -206,7 +210,7 @@ async function inputOf(source: ImageSource): Promise<Input> {
 }
 
 async function fitted(picture: Opened, geometry: Geometry): Promise<Pixels> {
-  const { size, fit, fill, short = size, interpolation = "bicubic" } = geometry;
+  const { size, fit, fill, short = size, stretched = false, centre, interpolation = "bicubic" } = geometry;
   const { width, height } = picture;
   if (fit === "pad") {
     const side = Math.max(width, height);
@@ -217,9 +221,11 @@ async function fitted(picture: Opened, geometry: Geometry): Promise<Pixels> {
       interpolation,
     });
   }
-  const sides = fit === "crop" ? coveringSides(picture, Math.max(short, size)) : { width: size, height: size };
+  const covered = Math.max(short, size);
+  const aspect = stretched ? { width: 1, height: 1 } : picture;
+  const sides = fit === "crop" ? coveringSides(aspect, covered) : { width: size, height: size };
   if (sides.width > width || sides.height > height) checkArea(sides.width, sides.height, picture);
-  return resizePixels(await raw(picture), { ...sides, window: centred(sides, size), interpolation });
+  return resizePixels(await raw(picture), { ...sides, window: centred(sides, size, centre), interpolation });
 }
 
 interface Sides {
@@ -233,13 +239,11 @@ export function coveringSides({ width, height }: Sides, size: number): Sides {
   return width <= height ? { width: size, height: long(height) } : { width: long(width), height: size };
 }
 
-/** The square of `size` pixels in the middle of larger sides: torchvision's CenterCrop. */
-export const centred = ({ width, height }: Sides, size: number): Window => ({
-  left: halfEven((width - size) / 2),
-  top: halfEven((height - size) / 2),
-  width: size,
-  height: size,
-});
+/** The square of `size` pixels in the middle of larger sides: torchvision's CenterCrop, or that of transformers. */
+export function centred({ width, height }: Sides, size: number, centre: Geometry["centre"] = "even"): Window {
+  const round = centre === "even" ? halfEven : Math.floor;
+  return { left: round((width - size) / 2), top: round((height - size) / 2), width: size, height: size };
+}
 
 function checkArea(width: number, height: number, from: Sides): void {
   const area = width * height;

@@ -32,7 +32,7 @@ export const imagenetPreprocessing: Preprocessing = {
 
 /** The modes that a model serves. Graphs are named as `graphs` has them. */
 export interface ModelModes<C extends Config = Config> {
-  readonly features?: FeaturesMode;
+  readonly features?: FeaturesMode<C>;
   readonly classify?: ClassifyMode;
   readonly compare?: CompareMode;
   readonly caption?: CaptionMode<C>;
@@ -41,10 +41,10 @@ export interface ModelModes<C extends Config = Config> {
 }
 
 /** `heddle run ... features`: a graph with outputs `block.0`, `block.1` ... [batch, token, ...] or [batch, row, column, ...]. */
-export interface FeaturesMode {
+export interface FeaturesMode<C extends Config = Config> {
   readonly graph: string;
   /** Tokens before those of the picture's square grid, such as a class token; default none. */
-  readonly before?: number;
+  readonly before?: number | ((config: C) => number);
 }
 
 /** `heddle run ... classify` by a model that was trained for certain classes; names are those of `id2label` in config.json. */

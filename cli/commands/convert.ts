@@ -14,11 +14,11 @@ import {
   writeFinite,
   writeModelFolder,
 } from "../../runtime/index.ts";
-import { isFolder, weightsOf } from "../checkpoint.ts";
+import { folderOf, isFolder, weightsOf } from "../checkpoint.ts";
 import { untilInterrupted } from "../interruption.ts";
 import { loadConfigured } from "../load.ts";
 import { bytes, digits, json, table } from "../output.ts";
-import { ownConfigOf } from "../own-config.ts";
+import { configJson, ownConfigOf } from "../own-config.ts";
 import { layoutsOf, openParameters } from "../parameters.ts";
 import { preprocessorConfig, preprocessorFile } from "../preprocessor-config.ts";
 
@@ -45,15 +45,15 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
     say(
       `${name} says no layout of published checkpoints: the tensors keep heddle's names and shapes\n  hint: its record takes one as checkpoints: { layouts }`,
     );
-  const configJson = configOf(source, model, config);
-  if (!configJson) say(`${name} is a graph without settings: no config.json is written`);
+  const written = await withClassNames(model, configOf(source, model, config), from);
+  if (!written) say(`${name} is a graph without settings: no config.json is written`);
   const weights = await openParameters(graph, model, from, args.seed);
   try {
     const tensors = tensorsInLayout(published ?? ownLayout(graph), weights, dtype);
     const companions = new Map<string, string | Uint8Array>(await filesBeside(from));
     const pictures = preprocessingOf(graph, model);
     if (pictures && !companions.has(preprocessorFile)) companions.set(preprocessorFile, `${json(pictures)}\n`);
-    if (configJson) companions.set("config.json", `${json({ ...configJson, torch_dtype: torchDType(tensors) })}\n`);
+    if (written) companions.set("config.json", `${json({ ...written, torch_dtype: torchDType(tensors) })}\n`);
     return await untilInterrupted((signal) => write(tensors, companions, from, args, signal));
   } finally {
     await weights.dispose();
@@ -64,6 +64,19 @@ export async function convertCommand(source: string, args: ConvertArguments): Pr
 function configOf(source: string, model: Model | undefined, config: Config | undefined): JsonRecord | undefined {
   if (!model || !config) return undefined;
   return model.checkpoints?.config?.write(config) ?? ownConfigOf(model.name, config, source);
+}
+
+/** With the names of classes that the weights' own config.json has, where it is of as many. */
+async function withClassNames(
+  model: Model | undefined,
+  made: JsonRecord | undefined,
+  from: string | undefined,
+): Promise<JsonRecord | undefined> {
+  if (!made || !model?.modes?.classify || from === undefined) return made;
+  const { id2label, label2id } = (await configJson(folderOf(from))) ?? {};
+  const count = (names: unknown) => Object.keys(Object(names)).length;
+  if (count(id2label) === 0 || (made.id2label && count(made.id2label) !== count(id2label))) return made;
+  return { ...made, id2label, ...(label2id !== undefined && { label2id }) };
 }
 
 /** What the model's record says of pictures, for one that takes them. */

@@ -49,10 +49,25 @@ function kernelWeights(from: number, to: number, taps: readonly number[], kernel
 export const bilinear: ResizeWeights = (from, to) => kernelWeights(from, to, [0, 1], (d) => Math.max(0, 1 - d));
 
 /** Keys 1981, with A = −0.75. */
-export const bicubic: ResizeWeights = (from, to) => kernelWeights(from, to, [-1, 0, 1, 2], cubic);
+export const bicubic: ResizeWeights = (from, to) => kernelWeights(from, to, [-1, 0, 1, 2], (d) => cubic(d));
 
-function cubic(x: number): number {
-  const a = -0.75;
+/**
+ * Keys 1981, with A = −0.5, over as many old samples as a new one covers: `antialias = true` of
+ * torch.nn.functional.interpolate. What lies outside takes no part.
+ */
+export const antialiasedBicubic: ResizeWeights = (from, to) => {
+  const weights = new Array<number>(to * from).fill(0);
+  const [step, spread] = [from / to, Math.max(1, from / to)];
+  for (let i = 0; i < to; i++) {
+    const center = (i + 0.5) * step;
+    const row = Array.from({ length: from }, (_, j) => cubic(Math.abs(j + 0.5 - center) / spread, -0.5));
+    const total = row.reduce((sum, w) => sum + w, 0);
+    for (const [j, w] of row.entries()) weights[i * from + j] = w / total;
+  }
+  return weights;
+};
+
+function cubic(x: number, a = -0.75): number {
   if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
   return 0;

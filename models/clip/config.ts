@@ -1,6 +1,6 @@
 /** The `config.json` of transformers' CLIPModel: every field that changes a number is obeyed, or refused by its name. */
 import { type ConfigCodec, type JsonRecord, shown, UsageError } from "../../dsl/index.ts";
-import { all, bookkeeping, checkFields, type Fields, fieldNotes, only, trained } from "../internvl/config-fields.ts";
+import { all, bookkeeping, checkFields, type Fields, fieldNotes, only, trained } from "../config-fields.ts";
 import type { ClipConfig } from "./clip.ts";
 import type { ClipTextConfig } from "./text.ts";
 import { activations, type TransformerConfig } from "./transformer.ts";

@@ -135,12 +135,12 @@ export function visualTokens(p: Params, pixels: Pixels, c: ChatConfig): Visual {
 }
 
 /**
- * Token embeddings with the image's tokens in their place, a run of `imageToken` in each row that has one.
+ * Token embeddings with the image's tokens in their place, a run of `id` in each row that has one.
  * visual [batch, visual, embed], ids i32 [batch, token] -> [batch, token, embed]
  */
-export function withImage(p: Params, visual: Visual, ids: Ids, c: TextConfig): TextTokens {
+export function withImage(p: Params, visual: Visual, ids: Ids, c: TextConfig, id = imageToken): TextTokens {
   const token = axisOf(ids, "token");
-  const isImage = eq(ids, imageToken);
+  const isImage = eq(ids, id);
   // The first place is the largest when places count down.
   const first = neg(reduceMax(select(isImage, neg(iota(token)), -(2 ** 30)), token));
   const rows = gather(visual, sub(iota(token), first) as Ids, axisOf(visual, "visual"));
@@ -166,7 +166,7 @@ export interface StageThreeOptions {
  * vocabulary are what a small language model spends most on.
  */
 export const stageThreeLoss = (p: Params, c: ChatConfig, { targets }: StageThreeOptions = {}): OneLoss =>
-  answersLoss(p, c, (ids) => conversation(p, pixelsInput(c.vision), ids, c), targets);
+  answersLoss(p, c.text, (ids) => conversation(p, pixelsInput(c.vision), ids, c), targets);
 
 /**
  * Stage 3 with several conversations in a row, each of which sees itself alone and has positions from 0. Inputs besides, i32
@@ -174,7 +174,7 @@ export const stageThreeLoss = (p: Params, c: ChatConfig, { targets }: StageThree
  * all tokens of the `perRow` pictures for each row, first those of the first picture, and -1 for words.
  */
 export const packedStageThreeLoss = (p: Params, c: ChatConfig, perRow: number): OneLoss => ({
-  ...answersLoss(p, c, (ids) =>
+  ...answersLoss(p, c.text, (ids) =>
     packedConversations(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perRow)), ids, c),
   ),
   // A row finds its pictures among those of its micro-batch, by numbers that start there.
@@ -196,11 +196,12 @@ function packedConversations(p: Params, pixels: Pixels, ids: Ids, c: ChatConfig)
   return decoder(p.scope("model"), embedded, a, c.text, { position, visible: and(visible!, own) as typeof own, key });
 }
 
-function answersLoss(p: Params, c: ChatConfig, read: (ids: Ids) => Decoded, targets?: number): OneLoss {
-  const a = textAxes(c.text);
+/** The loss of answers by a language model, `lm_head` in the scope: `read` gives its states of the input `ids`. */
+export function answersLoss(p: Params, c: TextConfig, read: (ids: Ids) => Decoded, targets?: number): OneLoss {
+  const a = textAxes(c);
   const ids = input("ids", "i32", [a.batch, a.token]);
   const [hidden, next, wanted] = targets === undefined ? ofLabels() : ofPlaces(axis("target", targets));
-  const loss = tokenLoss(p, hidden, max(next, 0), wanted, c.text);
+  const loss = tokenLoss(p, hidden, max(next, 0), wanted, c);
   return { loss, weight: sum(cast(wanted, "f32"), [a.batch, axisOf(next, "token")]) };
 
   function ofLabels(): readonly [TextTokens, Ids, Ids] {

@@ -1,51 +1,5 @@
-/**
- * What each field of a published `config.json` is to our models: read, without effect on numbers, or known with some values
- * only. Fields that are not in these tables are told, never passed over in silence.
- */
-import { shown, UsageError } from "../../dsl/index.ts";
-
-/** A parsed `config.json`, or a record in one. */
-export type PublishedConfig = Readonly<Record<string, unknown>>;
-
-/**
- * "read": a setting of ours. "none": changes no number. `only`: other values than these are refused. `trained`: acts while
- * training, where ours has one of these values; another is told.
- */
-export type Field = "read" | "none" | { readonly only: readonly unknown[] } | { readonly trained: readonly unknown[] };
-export type Fields = Readonly<Record<string, Field>>;
-
-export const only = (...values: readonly unknown[]): Field => ({ only: values });
-export const trained = (...values: readonly unknown[]): Field => ({ trained: values });
-export const all = (field: Field, names: string): Fields =>
-  Object.fromEntries(
-    names
-      .trim()
-      .split(/\s+/)
-      .map((name) => [name, field]),
-  );
-
-/** Of every config of transformers: who made it, what generation and task heads begin with. */
-export const bookkeeping: Fields = {
-  ...all("read", "model_type"),
-  ...all(
-    "none",
-    `_name_or_path _commit_hash architectures auto_map transformers_version torch_dtype dtype torchscript use_bfloat16
-     attn_implementation _attn_implementation _attn_implementation_autoset _attn_implementation_internal use_flash_attn
-     use_cache initializer_range return_dict return_dict_in_generate output_attentions output_hidden_states output_scores
-     tf_legacy_loss is_decoder is_encoder_decoder tie_encoder_decoder chunk_size_feed_forward gradient_checkpointing
-     bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id
-     max_length min_length max_new_tokens do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature
-     top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size
-     bad_words_ids num_return_sequences remove_invalid_values exponential_decay_length_penalty suppress_tokens
-     begin_suppress_tokens finetuning_task id2label label2id num_labels problem_type task_specific_params
-     tokenizer_class prefix`,
-  ),
-  // The weights would lie otherwise, or there would be more of them.
-  quantization_config: only(null),
-  pruned_heads: only(null),
-  add_cross_attention: only(false),
-  cross_attention_hidden_size: only(null),
-};
+/** What each field of the InternVL family's published `config.json` files is to our models. */
+import { all, bookkeeping, type Fields, only, trained } from "../config-fields.ts";
 
 /** InternViT (model_type intern_vit_6b). */
 export const visionFields: Fields = {
@@ -123,33 +77,3 @@ export const chatFields: Fields = {
   mm_patch_merge_type: only("flat"),
   image_aspect_ratio: only("pad"),
 };
-
-const says = (value: unknown): boolean => value !== undefined && value !== null && value !== false;
-const holds = (values: readonly unknown[], value: unknown): boolean =>
-  values.includes(value) || (typeof value === "object" && value !== null && Object.keys(value).length === 0);
-
-/** Throws one UsageError that names every field with a value that our models have no way of. */
-export function checkFields(json: PublishedConfig, fields: Fields, what: string): void {
-  const refused = Object.entries(json).flatMap(([key, value]) => {
-    const field = Object.hasOwn(fields, key) ? fields[key]! : "none";
-    if (typeof field === "string" || !("only" in field)) return [];
-    if (value === undefined || value === null || holds(field.only, value)) return [];
-    return [`${what}: "${key}" is ${shown(value)}; ${expected(field.only)}`];
-  });
-  if (refused.length > 0) throw new UsageError(refused.join("\n"));
-}
-
-function expected(values: readonly unknown[]): string {
-  const known = values.filter((v) => v !== null).map((v) => JSON.stringify(v));
-  return known.length === 0 ? "it is not known" : `only ${known.join(" or ")} is known`;
-}
-
-/** What a user should know of a config that is read: fields that nothing here obeys. */
-export function fieldNotes(json: PublishedConfig, fields: Fields, what: string): string[] {
-  return Object.entries(json).flatMap(([key, value]) => {
-    const field = Object.hasOwn(fields, key) ? fields[key]! : undefined;
-    if (field === undefined) return says(value) ? [`${what}: "${key}" (${shown(value)}) is not known, nor obeyed`] : [];
-    if (typeof field === "string" || !("trained" in field) || !says(value) || holds(field.trained, value)) return [];
-    return [`${what}: "${key}" is ${shown(value)}; heddle trains with ${shown(field.trained[0])}`];
-  });
-}

@@ -161,7 +161,7 @@ function keptContrast({ rows, columns, logits }: Pairs, keep: Tensor<"batch">, s
 }
 
 /** Cross-entropy with a part `smoothing` of the target spread over all classes. Szegedy et al. 2016, section 7. */
-function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Axis, smoothing: number): AnyTensor {
+export function smoothCrossEntropy(logits: AnyTensor, label: AnyTensor, over: Axis, smoothing: number): AnyTensor {
   const hard: AnyTensor = crossEntropy(logits, label, over);
   if (smoothing === 0) return hard;
   const spread: AnyTensor = neg(mean(logSoftmax(logits, over), over));

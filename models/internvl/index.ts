@@ -2,6 +2,7 @@
 export * from "./bundled.ts";
 export * from "./chat.ts";
 export * from "./chat-templates.ts";
+export { chatFields, textFields } from "./config-fields.ts";
 export * from "./contrastive.ts";
 export * from "./decoding.ts";
 export * from "./fit-positions.ts";

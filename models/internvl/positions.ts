@@ -1,5 +1,5 @@
 /** Bicubic interpolation of a square grid of position embeddings. */
-import { axis, bicubic, merge, resize, split, type Tensor } from "../../dsl/index.ts";
+import { axis, bicubic, merge, type ResizeWeights, resize, split, type Tensor } from "../../dsl/index.ts";
 
 /**
  * Resizes [token = from², embed] to [token = to², embed], bicubic with A = −0.75 and align_corners = false, edges
@@ -9,25 +9,31 @@ export function interpolatePositions(
   x: Tensor<"token" | "embed">,
   from: number,
   to: number,
+  weights: ResizeWeights = bicubic,
 ): Tensor<"token" | "embed"> {
   const [row, column] = [axis("row", from), axis("column", from)];
   const grid = split(x, axis("token", from * from), [row, column]);
-  return merge(resize(grid, to, to, bicubic), [row, column], axis("token", to * to));
+  return merge(resize(grid, to, to, weights), [row, column], axis("token", to * to));
 }
 
 /**
- * A stored position embedding for another grid: row-major [1 + from², width] -> [1 + to², width]; the class token's row
- * stays. Loading a checkpoint at another resolution does this once.
+ * A stored position embedding for another grid: row-major [1 + from², width] -> [1 + to², width]; the rows of the class
+ * token, or of as many tokens as stand before the patches, stay. Loading a checkpoint at another resolution does this once.
  */
-export function resizedPositions(stored: Float32Array, from: number, to: number): Float32Array {
-  const width = stored.length / (from * from + 1);
-  const weights = bicubic(from, to);
-  const rows = mixed(weights, stored.subarray(width), from, to, from * width);
-  const out = new Float32Array((to * to + 1) * width);
-  out.set(stored.subarray(0, width));
+export function resizedPositions(
+  stored: Float32Array,
+  from: number,
+  to: number,
+  { before = 1, resample = bicubic }: { readonly before?: number; readonly resample?: ResizeWeights } = {},
+): Float32Array {
+  const width = stored.length / (from * from + before);
+  const weights = resample(from, to);
+  const rows = mixed(weights, stored.subarray(before * width), from, to, from * width);
+  const out = new Float32Array((to * to + before) * width);
+  out.set(stored.subarray(0, before * width));
   for (let row = 0; row < to; row++) {
     const line = rows.subarray(row * from * width, (row + 1) * from * width);
-    out.set(mixed(weights, line, from, to, width), (row * to + 1) * width);
+    out.set(mixed(weights, line, from, to, width), (row * to + before) * width);
   }
   return out;
 }

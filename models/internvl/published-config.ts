@@ -1,17 +1,18 @@
 /** The `config.json` files of the published checkpoints, read into our configurations and written from them. */
-import { shown, UsageError } from "../../dsl/index.ts";
-import { type ChatConfig, type ChatQueriesConfig, chatConfig, hasQueries, vicuna7b } from "./chat.ts";
+import { UsageError } from "../../dsl/index.ts";
 import {
-  chatFields,
   checkFields,
+  configPart,
   type Fields,
   fieldNotes,
-  internvlFields,
+  fieldReader,
+  mostLayers,
   only,
   type PublishedConfig,
-  textFields,
-  visionFields,
-} from "./config-fields.ts";
+  requiredPart,
+} from "../config-fields.ts";
+import { type ChatConfig, type ChatQueriesConfig, chatConfig, hasQueries, vicuna7b } from "./chat.ts";
+import { chatFields, internvlFields, textFields, visionFields } from "./config-fields.ts";
 import { type ContrastiveConfig, internvlCConfig } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
 import { internvit6b, type VisionConfig } from "./internvit.ts";
@@ -19,38 +20,15 @@ import { chineseLlama7b, rotaryOf, type TextConfig } from "./llama.ts";
 import { type QllamaConfig, qllama8b } from "./qllama.ts";
 import { readRotary, rotaryNotes, writeRotary } from "./rotary-config.ts";
 
-export type { PublishedConfig } from "./config-fields.ts";
+export type { PublishedConfig } from "../config-fields.ts";
 
 const [visionWhat, textWhat] = ["the vision config", "the language model's config"];
 const [internvlWhat, chatWhat] = ["the InternVL config", "the chat's config"];
 
-/** Layers that a model may have: more are a damaged file, and would be traced one by one. */
-const mostLayers = 1024;
-
-/** Reads fields of a config, each of one kind; throws UsageError naming the field that is missing or of another kind. */
-function reader(json: PublishedConfig, what: string) {
-  const field = (key: string, kind: "number" | "boolean" | "string", otherwise?: number | boolean | string) => {
-    const value = json[key] ?? otherwise;
-    if (typeof value === kind) return value;
-    const found = value === undefined ? "missing" : shown(value);
-    throw new UsageError(`${what}: "${key}" is ${found}, a ${kind} is needed`);
-  };
-  return {
-    number: (key: string, otherwise?: number) => field(key, "number", otherwise) as number,
-    /** A whole number from 1 on that a size may be. */
-    size: (key: string, most = 2 ** 24) => {
-      const value = field(key, "number") as number;
-      if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-      throw new UsageError(`${what}: "${key}" is ${value}, a whole number from 1 to ${most} is needed`);
-    },
-    boolean: (key: string, otherwise?: boolean) => field(key, "boolean", otherwise) as boolean,
-  };
-}
-
 /** `config.json` of InternViT (model_type intern_vit_6b). */
 export function readVisionConfig(json: PublishedConfig): VisionConfig {
   checkFields(json, visionFields, visionWhat);
-  const { number, size } = reader(json, visionWhat);
+  const { number, size } = fieldReader(json, visionWhat);
   return {
     ...internvit6b,
     width: size("hidden_size"),
@@ -89,7 +67,7 @@ export const writeVisionConfig = (c: VisionConfig): PublishedConfig => ({
 
 /** `config.json` of LLaMA, Vicuna or InternLM. `context` is left open: it is the reader's choice. */
 export function readTextConfig(json: PublishedConfig, fields: Fields = textFields): TextConfig {
-  const { number, size, boolean } = reader(json, textWhat);
+  const { number, size, boolean } = fieldReader(json, textWhat);
   checkFields(json, fields, textWhat);
   const heads = size("num_attention_heads");
   checkFields(json, { num_key_value_heads: only(heads) }, textWhat);
@@ -132,18 +110,6 @@ export const writeTextConfig = (c: TextConfig): PublishedConfig => ({
   ...(c.mlpBias === true && { mlp_bias: true }),
 });
 
-/** A record inside a config; undefined where there is none. */
-function partOf(json: PublishedConfig, key: string): PublishedConfig | undefined {
-  const part = json[key];
-  return typeof part === "object" && part !== null ? (part as PublishedConfig) : undefined;
-}
-
-function requiredPart(json: PublishedConfig, key: string, what: string): PublishedConfig {
-  const part = partOf(json, key);
-  if (part) return part;
-  throw new UsageError(`${what}: "${key}" is missing, a record is needed`);
-}
-
 /** A vision config with the resolution that a checkpoint is used at. Positions stay as they are stored. */
 function atForcedSize(stored: VisionConfig, json: PublishedConfig): VisionConfig {
   const forced = json.force_image_size;
@@ -156,8 +122,8 @@ function readQllamaConfig(json: PublishedConfig, what: string): QllamaConfig {
   return {
     ...readTextConfig(part),
     context: internvlGConfig.text.context,
-    queries: reader(json, what).size("num_query_token"),
-    crossEvery: reader(part, "qllama_config").size("cross_attention_frequency"),
+    queries: fieldReader(json, what).size("num_query_token"),
+    crossEvery: fieldReader(part, "qllama_config").size("cross_attention_frequency"),
   };
 }
 
@@ -180,7 +146,7 @@ export function readContrastiveConfig(json: PublishedConfig): ContrastiveConfig 
 }
 
 function readPooling(json: PublishedConfig, what: string) {
-  const { number } = reader(json, what);
+  const { number } = fieldReader(json, what);
   return {
     embed: number("clip_embed_dim", internvlCConfig.embed),
     poolingHeads: number("attn_pool_num_heads", internvlCConfig.poolingHeads),
@@ -243,7 +209,7 @@ export const writeChatConfig = (c: ChatConfig): PublishedConfig => ({
  */
 export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesConfig {
   const what = chatWhat;
-  const { size, number } = reader(json, what);
+  const { size, number } = fieldReader(json, what);
   const text = { ...readTextConfig(json, chatFields), context: vicuna7b.context };
   const vision = chatVision(json);
   const features = number("mm_vision_select_layer", chatConfig(text).features);
@@ -252,7 +218,7 @@ export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesC
   if (size("mm_hidden_size") !== vision.width)
     throw new UsageError(`${what}: "mm_hidden_size" is ${json.mm_hidden_size}, the vision tower has ${vision.width}`);
   if (json.mm_projector_type === "two_mlp") {
-    const qllama = partOf(json, "qllama_config") ? readQllamaConfig(json, what) : qllama8b;
+    const qllama = configPart(json, "qllama_config") ? readQllamaConfig(json, what) : qllama8b;
     return { vision, text, features, qllama };
   }
   checkFields(json, { mm_projector_type: only("mlp2x_gelu", "two_mlp") }, what);
@@ -260,7 +226,7 @@ export function readChatConfig(json: PublishedConfig): ChatConfig | ChatQueriesC
 }
 
 function chatVision(json: PublishedConfig): VisionConfig {
-  const tower = partOf(json, "vision_config");
+  const tower = configPart(json, "vision_config");
   if (!tower) return { ...internvit6b, image: /448/.test(String(json.mm_vision_tower)) ? 448 : 336, positions: 224 };
   const stored = readVisionConfig(tower);
   const used = atForcedSize(stored, json);
@@ -269,8 +235,8 @@ function chatVision(json: PublishedConfig): VisionConfig {
 
 /** What a user should know of a `config.json` that is read: what it says and nothing here obeys. */
 export function publishedConfigNotes(json: PublishedConfig): string[] {
-  const vision = partOf(json, "vision_config");
-  const qllama = partOf(json, "qllama_config");
+  const vision = configPart(json, "vision_config");
+  const qllama = configPart(json, "qllama_config");
   const parts = [
     ...(vision ? fieldNotes(vision, visionFields, visionWhat) : []),
     ...(qllama ? textNotes(qllama, textFields) : []),

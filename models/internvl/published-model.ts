@@ -1,5 +1,6 @@
 /** Which model a published `config.json` describes, and the `config.json` of a model. */
 import { type Config, type ConfigCodec, type Model, shown, UsageError } from "../../dsl/index.ts";
+import { configPart } from "../config-fields.ts";
 import { type ChatConfig, vicuna7b } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
@@ -140,10 +141,14 @@ const withContext = (text: Config, { text: own }: Config): Config => ({ ...text,
 const seenBy = (own: VisionConfig, { width, depth, heads, mlp, patch, layerScale, image }: Config): VisionConfig =>
   ({ ...own, width, depth, heads, mlp, patch, layerScale, positions: own.positions === 0 ? 0 : image }) as VisionConfig;
 
+/** Whether a chat of type `llava` has CLIP's vision tower, as LLaVA itself: then it is none of this family. */
+export const seesThroughClip = (json: PublishedConfig): boolean =>
+  configPart(json, "vision_config")?.model_type === "clip_vision_model" || /clip/i.test(String(json.mm_vision_tower));
+
 /** The `config.json` of a model of the family, by the model's name. */
 export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> => ({
   types: Object.keys(kinds),
-  describes: (json) => publishedModelName(readPublishedConfig(json)) === name,
+  describes: (json) => !seesThroughClip(json) && publishedModelName(readPublishedConfig(json)) === name,
   read(json, config) {
     const published = readPublishedConfig(json);
     const sized = withPublishedSizes({ config }, published);

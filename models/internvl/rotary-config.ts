@@ -1,6 +1,6 @@
 /** How a `config.json` says that positions are turned: `rope_theta`, `rope_scaling` or `rope_parameters`, or `rotary`. */
 import { type RotaryScaling, shown, UsageError } from "../../dsl/index.ts";
-import type { PublishedConfig } from "./config-fields.ts";
+import type { PublishedConfig } from "../config-fields.ts";
 
 export interface RotaryConfig {
   readonly base: number;

@@ -4,6 +4,7 @@ import {
   type ChatTemplate,
   type FeedContext,
   hostTensor,
+  type ImagePlace,
   type ImagePlan,
   idRows,
   type LabelSample,
@@ -20,6 +21,7 @@ import { type ChatConfig, imageToken, visualTokenCount } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
 import type { VisionConfig } from "./internvit.ts";
+import type { TextConfig } from "./llama.ts";
 import type { ProbeConfig } from "./probes.ts";
 import type { SegmentationConfig } from "./segmentation.ts";
 
@@ -162,37 +164,60 @@ export interface ChatFeeds {
   readonly packed: number;
 }
 
-/** Stage 3: conversations, whose answers alone are targets. A picture stands before the first question. */
-export const chatData = (c: ChatConfig, { template, tooLong, packed }: ChatFeeds): StageData =>
+/** What a conversation is about, and the language model that has it. */
+export interface ChatSubject {
+  readonly image: ImagePlan;
+  readonly place: ImagePlace;
+  readonly text: Pick<TextConfig, "vocab" | "context">;
+}
+
+/** Conversations, whose answers alone are targets. A picture stands before the first question. */
+export const conversationData = (subject: ChatSubject, { template, tooLong, packed }: ChatFeeds): StageData =>
   stageData<"conversations">({
     kind: "conversations",
-    image: { size: c.vision.image, fit: "pad" },
-    vocabulary: c.text.vocab,
+    image: subject.image,
+    vocabulary: subject.text.vocab,
     ...(packed > 1 && { perRow: packed }),
     feeds: (rows, context) => {
-      const place = { id: imageToken, tokens: visualTokenCount(c) };
+      const { place, text } = subject;
       const written = rows.map(({ turns, image }) => {
         const whole = context.written(template, turns, image === undefined ? undefined : place);
-        return fitted(whole, c.text.context, tooLong, context);
+        return fitted(whole, text.context, tooLong, context);
       });
-      if (packed > 1) return packedFeeds(written, c, packed, context);
+      if (packed > 1) return packedFeeds(written, subject, packed, context);
       return {
         ids: idRows(
           written.map((w) => w.ids),
-          c.text.context,
+          text.context,
         ),
         labels: idRows(
           written.map((w) => w.labels),
-          c.text.context,
+          text.context,
           noTarget,
         ),
       };
     },
   });
 
+/** Stage 3. */
+export const chatData = (c: ChatConfig, feeds: ChatFeeds): StageData =>
+  conversationData(
+    {
+      image: { size: c.vision.image, fit: "pad" },
+      place: { id: imageToken, tokens: visualTokenCount(c) },
+      text: c.text,
+    },
+    feeds,
+  );
+
 /** Several conversations in a row, as `packedStageThreeLoss` reads them; numbers are those of the batch. */
-function packedFeeds(written: readonly FittedText[], c: ChatConfig, perRow: number, { count }: FeedContext) {
-  const length = c.text.context;
+function packedFeeds(
+  written: readonly FittedText[],
+  { text, place }: ChatSubject,
+  perRow: number,
+  { count }: FeedContext,
+) {
+  const length = text.context;
   const rows = packedRows(
     written.map(({ ids }) => ids.length),
     Math.ceil(written.length / perRow),
@@ -208,7 +233,6 @@ function packedFeeds(written: readonly FittedText[], c: ChatConfig, perRow: numb
       length,
       fill,
     );
-  const visual = visualTokenCount(c);
   return {
     ids: joined(({ ids }) => ids, 0),
     // What comes first follows nothing, least of all the conversation before it.
@@ -216,8 +240,8 @@ function packedFeeds(written: readonly FittedText[], c: ChatConfig, perRow: numb
     conversation: joined(({ ids }, number) => ids.map(() => number), -1),
     position: joined(({ ids }) => ids.map((_, i) => i), 0),
     picture: joined(({ ids }, number) => {
-      const first = ids.indexOf(imageToken);
-      return ids.map((id, i) => (id === imageToken ? number * visual + i - first : -1));
+      const first = ids.indexOf(place.id);
+      return ids.map((id, i) => (id === place.id ? number * place.tokens + i - first : -1));
     }, -1),
   };
 }

@@ -15,7 +15,7 @@ def randomize(module, seed=1):
     with torch.no_grad():
         for name, p in module.named_parameters():
             draw = torch.randn(p.shape, generator=generator, dtype=torch.float64)
-            if name == "logit_scale":
+            if name in ("logit_scale", "temp"):
                 value = p.double() + 0.1 * draw
             elif p.ndim == 1:
                 base = 1.0 if "norm" in name and name.endswith("weight") else 0.0
@@ -64,11 +64,15 @@ def gradient_digests(module):
 
 
 def write(name, module, inputs, expected, facts, stored=torch.float32):
-    """`facts` is JSON: configuration, losses, digests. Tensors keep f32 or i32; expectations are told in f32."""
+    """
+    `facts` is JSON: configuration, losses, digests. Tensors keep f32 or i32, and f16 where that is what they are given as;
+    expectations are told in f32.
+    """
     tensors = {f"weights/{n}": p.detach().to(stored).contiguous().clone() for n, p in module.named_parameters()}
     for kind, group in (("inputs", inputs), ("expected", expected)):
         for n, t in group.items():
-            tensors[f"{kind}/{n}"] = (t.int() if not t.is_floating_point() else t.detach().float()).contiguous().clone()
+            kept = t.detach() if t.dtype == torch.float16 else t.detach().float() if t.is_floating_point() else t.int()
+            tensors[f"{kind}/{n}"] = kept.contiguous().clone()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     save_file(tensors, path, metadata={"facts": json.dumps(facts)})

@@ -34,7 +34,8 @@ export interface Fixture<Facts> {
 export async function loadFixture<Facts>(name: string): Promise<Fixture<Facts>> {
   await using reader = await openSafetensors(join(folder, `${name}.safetensors`));
   const tensors = new Map<string, HostTensor>();
-  for (const key of reader.tensors.keys()) tensors.set(key, await reader.readTensor(key));
+  for (const [key, { dtype }] of reader.tensors)
+    tensors.set(key, await reader.readTensor(key, dtype === "F16" ? { dtype: "f32" } : {}));
   return { facts: JSON.parse(reader.metadata.get("facts")!) as Facts, tensors };
 }
 
@@ -59,11 +60,34 @@ export function weightsOf(
       const found = tensorOf(fixture, `weights/${p.name}`);
       const shape = found.axes.map((a) => a.size);
       if (shape.join() !== p.shape.join()) throw new Error(`${p.name} is [${shape}], the layout says [${p.shape}]`);
-      const stored = p.order.map((name) => sized(type).find((a) => a.name === name)!);
-      const order = type.axes.map((a) => a.name);
-      return [p.parameter, permuted(hostTensor("f32", stored, found.data), order)];
+      const axes = sized(type);
+      const stored = p.order.map((name) => axes.find((a) => a.name === name)!);
+      const places = placesIn(p, stored);
+      const own = hostTensor(
+        "f32",
+        stored,
+        Float32Array.from(places, (at) => found.data[at]!),
+      );
+      return [
+        p.parameter,
+        permuted(
+          own,
+          axes.map((a) => a.name),
+        ),
+      ];
     }),
   );
+}
+
+/** Where each element of a parameter lies in the tensor that it may share, in stored order. */
+function placesIn({ shared = [] }: CheckpointPlace, stored: readonly SizedAxis[]): number[] {
+  let places = [0];
+  for (let i = 0; i <= stored.length; i++) {
+    for (const { at, size } of shared.filter((s) => s.before === i)) places = places.map((place) => place * size + at);
+    const size = stored[i]?.size ?? 1;
+    places = places.flatMap((place) => Array.from({ length: size }, (_, at) => place * size + at));
+  }
+  return places;
 }
 
 /** The same tensor with its axes in another order, in memory too. */
@@ -91,8 +115,15 @@ export function fed(node: Node, x: HostTensor): HostTensor {
 }
 
 /** The digest of a tensor given in our axis order, taken in the published order. */
-export function digest(x: HostTensor, published: CheckpointPlace): Digest {
-  const data = Array.from(permuted(x, published.order).data);
+export const digest = (value: HostTensor, place: CheckpointPlace): Digest => jointDigest([{ value, place }]);
+
+/** The digest of the tensor that holds these, given in our axis order, taken in the published order. */
+function jointDigest(held: readonly { readonly value: HostTensor; readonly place: CheckpointPlace }[]): Digest {
+  const data: number[] = [];
+  for (const { value, place } of held) {
+    const own = permuted(value, place.order);
+    for (const [i, at] of placesIn(place, own.axes).entries()) data[at] = own.data[i]!;
+  }
   return [Math.hypot(...data), data.reduce((total, v, i) => total + v * Math.cos(i + 1), 0)];
 }
 
@@ -129,11 +160,12 @@ export function gradientDifference(
   const alone = mine.map((t) => t.name).filter((n) => !(n in want));
   const missing = Object.keys(want).filter((n) => !mine.some((t) => t.name === n));
   if (alone.length + missing.length > 0) throw new Error(`only here: ${alone}; only there: ${missing}`);
-  const differences = mine.map((t) => {
-    const [norm, product] = digest(got[t.parameter]!, t);
-    const [wantNorm, wantProduct] = want[t.name]!;
+  const differences = [...new Set(mine.map((t) => t.name))].map((name) => {
+    const held = mine.filter((t) => t.name === name).map((place) => ({ place, value: got[place.parameter]! }));
+    const [norm, product] = jointDigest(held);
+    const [wantNorm, wantProduct] = want[name]!;
     const apart = Math.max(Math.abs(norm - wantNorm), Math.abs(product - wantProduct));
-    return { name: t.name, difference: apart / Math.max(wantNorm, noGradient) };
+    return { name, difference: apart / Math.max(wantNorm, noGradient) };
   });
   return differences.reduce((a, b) => (b.difference > a.difference ? b : a));
 }

@@ -240,3 +240,33 @@ gpuTest("runs that grow reach what the adapter binds, and no further", async ({ 
   for (const size of [600, 1000, 1024]) expect((await run(size)).at(-1)).toBe(1 - size); // memory grows by half
   await expect(run(1025)).rejects.toThrow(/4100 bytes of .* binds at most 4096/);
 });
+
+/** Kernels declare what has a bound as long as it gets; a run's other tensors may be larger than it, and take its place. */
+gpuTest("what has a bound keeps its room beside what has none", async ({ gpu }) => {
+  const [rows, token] = [symbol("rows"), symbol("token", { max: 16 })];
+  const [axis, embed] = [
+    { name: "other", size: token },
+    { name: "embed", size: 4 },
+  ];
+  const x = ops.input("x", "f32", [{ name: "rows", size: rows }, axis, embed]);
+  const w = ops.input("w", "f32", [embed, { name: "out", size: 4 }]);
+  const earlier = ops.le(ops.iota(axis), ops.iota({ name: "token", size: token }));
+  const all = ops.contract(ops.contract(x, w, ["embed"]), ops.cast(earlier, "f32"), ["other"]);
+  const graph = makeGraph("bounded", [{ name: "y", node: ops.tanh(all) }]);
+  const of = (name: string, sizes: Readonly<Record<string, number>>) => {
+    const axes = Object.entries(sizes).map(([n, size]) => ({ name: n, size }));
+    const length = axes.reduce((n, a) => n * a.size, 1);
+    return hostTensor(
+      "f32",
+      axes,
+      Float32Array.from({ length }, (_, i) => Math.sin(name.length + 1.3 * i)),
+    );
+  };
+  const feeds = { x: of("x", { rows: 9, other: 5, embed: 4 }), w: of("ww", { embed: 4, out: 4 }) };
+  const run = async (backend: AnyBackend) => {
+    const executable = await backend.compile(graph);
+    return (await executable.run(feeds, backend.createStore())).y!.data;
+  };
+  const [got, want] = [await run(webgpuBackend(gpu)), await run(referenceBackend())];
+  expect(excess(got, want, tolerance.absolute, tolerance.relative)).toBeLessThanOrEqual(0);
+});

@@ -177,7 +177,10 @@ export class DeviceProgram {
   /** Makes every buffer large enough for the sizes of a run. */
   private reserve(sizes: Sizes): void {
     for (const b of this.feeds.values()) if (b.reserve(sizes)) this.generation++;
-    this.slots.reserve(slotBytes(this.program.plan, sizes), this.program.symbols.length > 0);
+    // Kernels declare arrays of sizes with a bound as long as these get, however short they are in a run.
+    const most = this.program.plan.slots.map(mostBytes);
+    const bytes = slotBytes(this.program.plan, sizes).map((n, slot) => Math.max(n, most[slot]!));
+    this.slots.reserve(bytes, this.program.symbols.length > 0);
   }
 
   private bufferOf(root: Node, store: DeviceStore): GPUBuffer {

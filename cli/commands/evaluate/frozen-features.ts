@@ -2,7 +2,7 @@
 import { type Graph, type HostTensor, selectOutputs, UsageError } from "../../../compiler/index.ts";
 import type { Embeddings, ImageSource } from "../../../data/index.ts";
 import { graphForRows, permute, runRows, startProgress } from "../../../runtime/index.ts";
-import { chosenBlocks, outputName } from "../run/features.ts";
+import { chosenBlocks, outputName, tokensBefore } from "../run/features.ts";
 import { graphOf, type LoadedModel, modeOf, type NamedModel } from "../run/opened-model.ts";
 import { type Album, pictureFeeds } from "../run/pictures.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
@@ -32,10 +32,11 @@ export function frozenEncoder(named: NamedModel, asked: string | undefined): Fro
       embedPictures(model, named.graph, pictures, album, options);
     return { graph: selectOutputs(named.graph, ["image"]), feature, vectors };
   }
-  const { graph: name, before = 0 } = modeOf(named, "features");
+  const mode = modeOf(named, "features");
+  const before = tokensBefore(mode, named);
   if (feature === "class" && before === 0)
     throw new UsageError(`"${named.name}" has no tokens before those of places: take --feature tokens`);
-  const whole = graphOf(named, name);
+  const whole = graphOf(named, mode.graph);
   const output = outputName(chosenBlocks(undefined, whole)[0]!);
   const graph = selectOutputs(whole, [output]);
   const places = feature === "class" ? { from: 0, to: before } : { from: before, to: Number.POSITIVE_INFINITY };

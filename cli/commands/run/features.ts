@@ -12,7 +12,7 @@ import {
   writeSafetensors,
 } from "../../../runtime/index.ts";
 import { json } from "../../output.ts";
-import { graphOf, modeOf, openModel, say, withWeights } from "./opened-model.ts";
+import { graphOf, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, lookingOf, pictureFeeds, requirePictures } from "./pictures.ts";
 
@@ -37,6 +37,7 @@ type MapShape = readonly [number, number, number];
 export async function featuresCommand(source: string, options: FeaturesOptions): Promise<number> {
   const named = await openModel(source, options);
   const mode = modeOf(named, "features");
+  const before = tokensBefore(mode, named);
   const whole = graphOf(named, mode.graph);
   const blocks = chosenBlocks(options.blocks, whole);
   requirePictures(options.image);
@@ -60,7 +61,7 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
     model.onParts((parts) => progress.update(done, { parts }));
     try {
       for await (const result of runRows(session, rows)) {
-        shape = await writeMaps(result, mode, files, { model: source, fit });
+        shape = await writeMaps(result, before, files, { model: source, fit });
         done = result.from + result.count;
         progress.update(done);
       }
@@ -79,6 +80,10 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
 
 /** What a graph calls the states after a block. */
 export const outputName = (block: number): string => `block.${block}`;
+
+/** Tokens before those of the picture's grid. */
+export const tokensBefore = ({ before = 0 }: FeaturesMode, { config }: Pick<NamedModel, "config">): number =>
+  typeof before === "function" ? before(config!) : before;
 
 /** The blocks asked for, default the last. Throws UsageError for one that the graph has no output of. */
 export function chosenBlocks(asked: readonly number[] | undefined, { name, outputs }: Graph): readonly number[] {
@@ -111,14 +116,14 @@ function fileNames(images: readonly string[], folder: string): readonly string[]
 /** Writes `block.N` [row, column, width] and `block.N.class` [width] of each picture of a batch. */
 async function writeMaps(
   { from, count, rows, outputs }: RowsResult,
-  mode: FeaturesMode,
+  before: number | undefined,
   files: readonly string[],
   metadata: Readonly<Record<string, string>>,
 ): Promise<MapShape> {
   let shape: MapShape = [0, 0, 0];
   for (let row = 0; row < count; row++) {
     const tensors = Object.entries(outputs).flatMap(([name, states]) => {
-      const parts = maps(name, rowOf(states, row, rows), mode);
+      const parts = maps(name, rowOf(states, row, rows), before);
       shape = parts[0]!.shape as MapShape;
       return parts;
     });
@@ -134,7 +139,7 @@ function rowOf({ dtype, axes, data }: HostTensor, row: number, rows: number): Ho
 }
 
 /** Rows and columns as they are, or tokens of which the first are no places, and the others a square row by row. */
-function maps(name: string, states: HostTensor, { before = 0 }: FeaturesMode) {
+function maps(name: string, states: HostTensor, before = 0) {
   const axes = states.axes as readonly SizedAxis[];
   const part = (suffix: string, shape: readonly number[], data: Float32Array) => ({
     name: `${name}${suffix}`,

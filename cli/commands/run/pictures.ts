@@ -72,8 +72,10 @@ export async function lookingOf(
 }
 
 /** "crop from 256, bilinear" */
-const shapeText = ({ size, fit, short = size, interpolation = "bicubic" }: Geometry): string =>
-  `${fit}${fit === "crop" && short !== size ? ` from ${short}` : ""}, ${interpolation}`;
+function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
+  const from = stretched ? ` from ${short} × ${short}` : short === size ? "" : ` from ${short}`;
+  return `${fit}${fit === "crop" ? from : ""}, ${interpolation}`;
+}
 
 /** Pictures that are read once, however often they are asked for. */
 export interface Album extends Looking {

@@ -1,0 +1,195 @@
+/**
+ * Flamingo: a frozen language model that reads images between its words. A resampler makes 64 latents of each image or video,
+ * and gated layers before some of the language model's blocks attend to those of the last image. Alayrac et al. 2022,
+ * arXiv:2204.14198, sections 2 and A.1. The image's features are given: their encoder, NFNet-F6, is frozen.
+ */
+import {
+  type AnyTensor,
+  type Axis,
+  add,
+  axis,
+  axisOf,
+  bilinear,
+  broadcast,
+  cast,
+  concat,
+  constantInit,
+  contract,
+  type Dim,
+  eq,
+  idiv,
+  input,
+  iota,
+  layerNorm,
+  le,
+  linear,
+  merge,
+  mul,
+  multiHeadAttention,
+  normal,
+  type OneLoss,
+  type Params,
+  relu,
+  rename,
+  slice,
+  symbol,
+  type Tensor,
+  type Tokens,
+  table,
+  tanh,
+  times,
+} from "../../dsl/index.ts";
+import {
+  type Gpt2Config,
+  gpt2Axes,
+  gpt2Block,
+  gpt2Embedded,
+  gpt2Last,
+  gpt2NextLoss,
+  gpt2Scores,
+  wholeText,
+} from "../gpt2/index.ts";
+
+/** Layers of a kind: how many, and of what heads. */
+export interface TrainedLayers {
+  readonly [key: string]: number;
+  readonly heads: number;
+  readonly headDim: number;
+  /** Width of their MLPs. */
+  readonly mlp: number;
+}
+
+export interface FlamingoConfig {
+  readonly [key: string]: number | TrainedLayers | Gpt2Config;
+  /** Of an image's features, and so of its latents: [..., embed] */
+  readonly visionWidth: number;
+  /** Places of one frame. */
+  readonly places: number;
+  /** Frames of one image or video; an image has 1. */
+  readonly frames: number;
+  /** Frames that the resampler has positions in time for; more frames than these are interpolated among them. */
+  readonly times: number;
+  readonly latents: number;
+  readonly resampler: TrainedLayers & { readonly depth: number };
+  readonly gated: TrainedLayers & {
+    /** A gated layer comes before each so many blocks of the language model, the first one first. */
+    readonly every: number;
+  };
+  readonly text: Gpt2Config;
+  /** The id that stands where an image is shown. */
+  readonly imageToken: number;
+}
+
+const epsilon = 1e-5;
+const affine = { bias: false, init: normal(0.02) };
+
+type Ids = Tensor<"batch" | "token">;
+/** Features of the images of each text: f32 [batch, media, frame, place, embed] */
+export type Media = Tensor<"batch" | "media" | "frame" | "place" | "embed">;
+
+/** The number of images is open. */
+export const mediaInput = (c: FlamingoConfig): Media =>
+  input("vision", "f32", [
+    axis("batch", "batch"),
+    axis("media", symbol("media")),
+    axis("frame", c.frames),
+    axis("place", c.places),
+    axis("embed", c.visionWidth),
+  ]);
+
+const norm = (p: Params, x: Tokens): Tokens => layerNorm(p, x, [axisOf(x, "embed")], epsilon);
+
+/** relu(x)²: So et al. 2021, arXiv:2109.08668. x [..., embed] -> the same */
+function feedForward(p: Params, x: Tokens, width: number): Tokens {
+  const [embed, hidden] = [axisOf(x, "embed"), axis("hidden", width)];
+  const inner = relu(linear(p.scope("fc1"), norm(p.scope("norm"), x), [embed], [hidden], affine));
+  return linear(p.scope("fc2"), mul(inner, inner), [hidden], [embed], affine);
+}
+
+/** What all layers attend to of each image: [batch, media, token, embed], of `latents` tokens. */
+export function resampled(p: Params, media: Media, c: FlamingoConfig): AnyTensor {
+  const [batch, each] = [axisOf(media, "batch"), axisOf(media, "media")];
+  const embed = axis("embed", c.visionWidth);
+  const timed = add(media, positionsInTime(p, c));
+  const seen = axis("token", c.frames * c.places);
+  const features: AnyTensor = merge(timed, [axisOf(timed, "frame"), axisOf(timed, "place")], seen);
+  const latents = p.parameter("latents", [axis("token", c.latents), embed], normal(0.02));
+  let x = broadcast(latents, [batch, each]) as AnyTensor as Tokens; // and media, which attention leaves as it is
+  for (let i = 0; i < c.resampler.depth; i++) {
+    const layer = p.scope(`layers.${i}`);
+    const { heads, headDim, mlp } = c.resampler;
+    const [query, shown] = [norm(layer.scope("norm_latents"), x), norm(layer.scope("norm_media"), features as Tokens)];
+    const both = concat([shown, query], seen);
+    x = add(x, multiHeadAttention(layer.scope("attn"), query, { heads, headDim, seen: both, ...affine }));
+    x = add(x, feedForward(layer.scope("ff"), x, mlp));
+  }
+  return norm(p.scope("norm"), x);
+}
+
+/** Of frames, and of frames alone. -> [frame, embed] */
+function positionsInTime(p: Params, c: FlamingoConfig): Tensor<"frame" | "embed"> {
+  const [stored, frame] = [axis("time", c.times), axis("frame", c.frames)];
+  const learned = p.parameter("time", [stored, axis("embed", c.visionWidth)], normal(0.02));
+  if (c.frames <= c.times) return rename(slice(learned, stored, 0, c.frames), axis("time", c.frames), frame);
+  return contract(table(bilinear(c.times, c.frames), [frame, stored]), learned, stored);
+}
+
+/** All latents in a row, and which of them a token sees: those of the last image before it, or none. */
+interface Shown {
+  readonly latents: Tokens;
+  readonly visible: Tensor<"batch" | "token" | "key_token">;
+}
+
+function shownTo(ids: Ids, resampledMedia: AnyTensor, c: FlamingoConfig): Shown {
+  const [batch, token, media] = [axisOf(ids, "batch"), axisOf(ids, "token"), axisOf(resampledMedia, "media")];
+  const all: Axis<"token"> = axis("token", times(media, c.latents).size as Dim);
+  const latents: AnyTensor = merge(resampledMedia, [media, axisOf(resampledMedia, "token")], all);
+  const other = axis("other_token", token.size);
+  const images = cast(eq(rename(ids, token, other), c.imageToken), "f32");
+  const before = contract(images, cast(le(iota(other), iota(token)), "f32"), other); // an image's own token counts
+  const key = axis("key_token", all.size);
+  const owner = add(idiv(iota(key), c.latents), 1);
+  return { latents, visible: eq(before, broadcast(cast(owner, "f32"), batch)) as Shown["visible"] };
+}
+
+/** Two gates that are shut at first, so that a language model begins as it was. x [batch, token, embed] -> the same */
+function gatedLayer(p: Params, x: Tokens, { latents, visible }: Shown, c: FlamingoConfig): Tokens {
+  const { heads, headDim, mlp } = c.gated;
+  const gate = (name: string) => tanh(p.parameter(name, [], constantInit(0)));
+  const asked = norm(p.scope("norm"), x);
+  const attended = multiHeadAttention(p.scope("attn"), asked, { heads, headDim, seen: latents, visible, ...affine });
+  const y = add(x, mul(attended, gate("attn_gate")));
+  return add(y, mul(feedForward(p.scope("ff"), y, mlp), gate("ff_gate")));
+}
+
+/** The language model's states after its last norm. */
+export function flamingo(p: Params, media: Media, ids: Ids, c: FlamingoConfig): Tokens {
+  const a = gpt2Axes(c.text, axisOf(ids, "token") as Parameters<typeof gpt2Axes>[1]);
+  const [lm, context] = [p.scope("lm"), wholeText(a)];
+  const shown = shownTo(ids, resampled(p.scope("perceiver"), media, c), c);
+  let x = gpt2Embedded(lm, ids, a, c.text, context);
+  for (let i = 0; i < c.text.depth; i++) {
+    if (i % c.gated.every === 0) x = gatedLayer(p.scope(`gated.${i / c.gated.every}`), x, shown, c);
+    x = gpt2Block(lm.scope(`h.${i}`), x, a, c.text, context).x;
+  }
+  return gpt2Last(lm, x, a, c.text);
+}
+
+export const flamingoAxes = (c: FlamingoConfig) => gpt2Axes(c.text);
+
+/** Scores of the next token: [batch, token, vocab] */
+export const flamingoScores = (p: Params, last: Tokens, c: FlamingoConfig) =>
+  gpt2Scores(p.scope("lm"), last, flamingoAxes(c));
+
+/** What is trained: the language model is not. */
+export const flamingoTrainable: readonly string[] = ["perceiver.**", "gated.**"];
+
+/**
+ * The mean cross-entropy of each next token, for jobs of one's own, which train `flamingoTrainable`. Inputs: `vision`; `ids` and
+ * `labels`, i32 [batch, token], the same but for -100 where a token is no target.
+ */
+export function flamingoLoss(p: Params, c: FlamingoConfig): OneLoss {
+  const a = flamingoAxes(c);
+  const [ids, labels] = [input("ids", "i32", [a.batch, a.token]), input("labels", "i32", [a.batch, a.token])];
+  return gpt2NextLoss(p.scope("lm"), flamingo(p, mediaInput(c), ids, c), labels, a);
+}

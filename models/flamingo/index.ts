@@ -1,0 +1,4 @@
+/** Flamingo. */
+export * from "./bundled.ts";
+export { type FlamingoConfig, flamingoLoss, flamingoTrainable } from "./flamingo.ts";
+export * from "./weights.ts";

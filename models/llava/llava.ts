@@ -1,0 +1,111 @@
+/**
+ * LLaVA-1.5: an image's patches from CLIP's last block but one, through an MLP, as tokens of Vicuna. Liu et al. 2023,
+ * arXiv:2310.03744, section 3; released code: llava/model.
+ */
+import {
+  axis,
+  axisOf,
+  decoderInputs,
+  gelu,
+  lastOf,
+  linear,
+  newTokens,
+  type OneLoss,
+  type Params,
+  presentOutputs,
+  rename,
+  type Tensor,
+  type Tokens,
+  transpose,
+} from "../../dsl/index.ts";
+import {
+  answersLoss,
+  causalContext,
+  type Decoded,
+  decoder,
+  type Ids,
+  imageToken,
+  languageHead,
+  type Outputs,
+  type TextAxes,
+  type TextConfig,
+  type TextTokens,
+  textAxes,
+  type Visual,
+  vicuna7b,
+  vicuna13b,
+  withImage,
+} from "../internvl/index.ts";
+import {
+  type ClipVisionConfig,
+  clipFeatures,
+  clipLarge336,
+  clipPatches,
+  clipPixels,
+  type Pixels,
+} from "./clip-vision.ts";
+
+export interface LlavaConfig {
+  readonly [key: string]: number | ClipVisionConfig | TextConfig;
+  readonly vision: ClipVisionConfig;
+  /** The language model that answers. */
+  readonly text: TextConfig;
+  /** Which of the tower's states the patches come from, counted from the end. */
+  readonly features: number;
+  /** The id that stands where the image's tokens go, once for each of them. */
+  readonly imageToken: number;
+}
+
+const over = (text: TextConfig): LlavaConfig => ({ vision: clipLarge336, text, features: -2, imageToken });
+
+/** As the authors published it: no word has the image's id. In the form of transformers one has. */
+export const llava7b = over(vicuna7b);
+export const llava13b = over(vicuna13b);
+
+/** Tokens that an image becomes. */
+export const llavaImageTokens = (c: LlavaConfig): number => clipPatches(c.vision);
+
+/** Linear, GELU, linear (`mlp2x_gelu`). [batch, token, embed] -> [batch, visual, embed] */
+function projector(p: Params, x: Tokens, width: number): Visual {
+  const [token, embed] = [axisOf(x, "token"), axis("embed", width)];
+  const inner: Tokens = gelu(linear(p.scope("linear_1"), x, [axisOf(x, "embed")], [embed]));
+  return rename(linear(p.scope("linear_2"), inner, [embed], [embed]), token, axis("visual", token.size));
+}
+
+/** The image as tokens of the language model. */
+export const llavaVisual = (p: Params, pixels: Pixels, c: LlavaConfig): Visual =>
+  projector(
+    p.scope("multi_modal_projector"),
+    clipFeatures(p.scope("vision_tower"), pixels, c.vision, c.features),
+    c.text.width,
+  );
+
+/** The scope that has the language model's `model` and `lm_head`. */
+export const languageModel = (p: Params): Params => p.scope("language_model");
+
+/** Words, and the image's tokens in their place. */
+const embedded = (p: Params, pixels: Pixels, ids: Ids, c: LlavaConfig): TextTokens =>
+  withImage(languageModel(p), llavaVisual(p, pixels, c), ids, c.text, c.imageToken);
+
+/** The language model over a conversation with an image; padding is id 0 at the end. */
+export function llava(p: Params, pixels: Pixels, ids: Ids, c: LlavaConfig): Decoded {
+  const a = textAxes(c.text, axisOf(ids, "token").size);
+  const context = causalContext(ids, a);
+  return decoder(languageModel(p).scope("model"), embedded(p, pixels, ids, c), a, c.text, context);
+}
+
+export const llavaScores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
+  transpose(languageHead(languageModel(p), hidden, a), [a.batch, axisOf(hidden, "token"), a.vocab]);
+
+/** Cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is no target). */
+export const llavaLoss = (p: Params, c: LlavaConfig): OneLoss =>
+  answersLoss(languageModel(p), c.text, (ids) => llava(p, clipPixels(c.vision), ids, c));
+
+/** The beginning of a chat: `pixels` and `input_ids`, with the image's id where its tokens go. */
+export function llavaPrefill(p: Params, c: LlavaConfig): Outputs {
+  const a = textAxes(c.text, newTokens().size);
+  const { ids, context } = decoderInputs(a, c.text.depth, "beginning");
+  const words = embedded(p, clipPixels(c.vision), ids, c);
+  const { last, memory } = decoder(languageModel(p).scope("model"), words, a, c.text, context);
+  return { logits: llavaScores(p, lastOf<"batch" | "embed">(last), a), ...presentOutputs(memory, a) };
+}

@@ -1,0 +1,79 @@
+/** How checkpoints of ViTs fit: their layouts, their config.json, positions of another grid, heads of other classes. */
+import type { Config, FitTensor, ModelCheckpoints, SizedByTensors, TensorRule } from "../../dsl/index.ts";
+import { resizedPositions } from "../internvl/positions.ts";
+import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
+import { fieldsOf, readVitConfig, type VitType, whatOf, writeVitConfig } from "./config.ts";
+import { placed, resampling, type VitConfig } from "./vit.ts";
+import { dinov2Rules, timmRules, transformersDinov2Rules, transformersRules } from "./weights.ts";
+
+const layoutsOf = (type: VitType): readonly (readonly TensorRule[])[] => {
+  if (type === "vit" || type === "deit") return [transformersRules(type), timmRules];
+  return type === "dinov2"
+    ? [transformersDinov2Rules(type), dinov2Rules, timmRules]
+    : [transformersDinov2Rules(type), dinov2Rules];
+};
+
+/** The side of the grid that stored positions [tokens, width] are for. */
+function storedGrid(c: VitConfig, stored: readonly number[] | undefined): number | undefined {
+  const [tokens = 0, width] = stored?.slice(-2) ?? [];
+  const side = Math.sqrt(tokens - placed(c));
+  return width === c.width && Number.isInteger(side) && side > 0 ? side : undefined;
+}
+
+/** Positions are interpolated where they are for another grid than the picture's; a head has as many classes as it has. */
+const sizedByTensors =
+  (type: VitType) =>
+  (
+    config: VitConfig,
+    shapeOf: (tensor: string) => readonly number[] | undefined,
+  ): SizedByTensors<VitConfig & Config> | undefined => {
+    const names = [`${type}.embeddings.position_embeddings`, "embeddings.position_embeddings", "pos_embed"];
+    const grid = storedGrid(
+      config,
+      names.map(shapeOf).find((shape) => shape !== undefined),
+    );
+    const classes = classesOfTensors(config, shapeOf, ["classifier.weight", "cls_classifier.weight", "head.weight"]);
+    const known = (config.positions === 0 ? config.image : config.positions) / config.patch;
+    if (grid === undefined || grid === known) return classes;
+    const used = config.image / config.patch;
+    const notes = [
+      ...(grid === used
+        ? []
+        : [`positions: those of the weights, for ${grid} × ${grid} patches, are interpolated to ${used} × ${used}`]),
+      ...(classes?.note === undefined ? [] : [classes.note]),
+    ];
+    return {
+      config: { ...(classes?.config ?? config), positions: grid === used ? 0 : grid * config.patch },
+      ...(notes.length > 0 && { note: notes.join("\n") }),
+    };
+  };
+
+/** Positions of another grid are interpolated once by what goes on from them. */
+const fitPositions =
+  (profile: VitConfig): FitTensor =>
+  (parameter, stored, expected) => {
+    const [from, to] = [stored, expected].map((shape) => Math.sqrt((shape.at(-2) ?? 0) - placed(profile)));
+    if (parameter !== "pos_embed" || stored.at(-1) !== expected.at(-1) || !Number.isInteger(from) || from! < 1)
+      return undefined;
+    return {
+      note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
+      apply: (data) => resizedPositions(data, from!, to!, { before: placed(profile), resample: resampling(profile) }),
+    };
+  };
+
+/** What a model knows of checkpoints; with `any` it reads a config.json of its type that is of no profile's sizes. */
+export const vitCheckpoints = (
+  type: VitType,
+  config: VitConfig,
+  any: boolean,
+): ModelCheckpoints<VitConfig & Config> => ({
+  layouts: layoutsOf(type),
+  parts: [`${type}.`],
+  fit: fitHeads(["head", "head_dist"], fitPositions(config)),
+  sizedByTensors: sizedByTensors(type),
+  config: pictureCodec({
+    ...{ type, profile: config, any, fields: fieldsOf(type), what: whatOf(type) },
+    read: (json, c: VitConfig) => readVitConfig(type, json, c),
+    write: (c: VitConfig) => writeVitConfig(type, c),
+  }),
+});
