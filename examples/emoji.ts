@@ -15,8 +15,8 @@ import emojiModel from "./emoji-model.ts";
 const settings = {
   steps: 900,
   /** Steps of the second and of the third stage, for each of the first. */
-  writing: 0.72,
-  answering: 1.7,
+  writing: 0.85,
+  answering: 1.8,
   batch: 128,
   /** Conversations of a step; each has several questions, and more steps are worth more than larger ones. */
   answeringBatch: 64,

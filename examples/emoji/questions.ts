@@ -82,9 +82,12 @@ export function drawVerdict(
 }
 
 /** Shares of the questions in training; the rest are about the group. */
-const [names, verdicts] = [0.2, 0.75];
+const [names, verdicts] = [0.15, 0.8];
 
-/** A question for training, drawn: yes is right as often as no. */
+/** Of questions with yes or no, those with yes: drawings of a stranger look less like what was learned, so no comes too easily. */
+const rightShare = 0.54;
+
+/** A question for training, drawn. */
 export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Question {
   const language = pick(random, set.languages);
   const kind = random();
@@ -94,7 +97,7 @@ export function drawQuestion(set: EmojiSet, emoji: Emoji, random: Random): Quest
       random,
       things.filter((t) => has(emoji, t, language)),
     );
-    return drawVerdict(set, emoji, { thing, language, isRight: random() < 0.5 }, random);
+    return drawVerdict(set, emoji, { thing, language, isRight: random() < rightShare }, random);
   }
   return groupOf(emoji);
 }
