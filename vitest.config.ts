@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -6,6 +7,8 @@ export default defineConfig({
     // A process per file: Dawn and its drivers are native code with threads, which neither shares a process with
     // another copy of itself nor lives in a worker thread, and an abort then costs one file and is told.
     pool: "forks",
+    // Half of a file's time is one thread's: two at a time even where there are two cores, for which vitest would take one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // What heddle tune found on this machine must not decide which kernels are tested.
     env: { HEDDLE_TUNING: "off" },
     // SwiftShader compiles a large kernel in about a second of one core, and CI has two.
