@@ -16,9 +16,10 @@ export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "s
  * field that would be read and not obeyed.
  */
 export async function checkpointPreprocessing(
-  weights: string,
+  weights: string | undefined,
   size: number,
 ): Promise<CheckpointPreprocessing | undefined> {
+  if (weights === undefined) return undefined;
   const path = join(folderOf(weights), preprocessorFile);
   if (!existsSync(path)) return undefined;
   const json = await readJson(path, "preprocessor configuration");

@@ -124,6 +124,19 @@ describe("what transformers computes", () => {
   });
 });
 
+it("weights drawn at random have no files beside them, whatever lies where the command runs", async () => {
+  const before = process.cwd();
+  process.chdir(published("siglip"));
+  try {
+    const labels = ["--tokenizer", "bytes", "--device", "cpu", "classify", "--image", "picture.png"];
+    const ended = await heddle("run", file("convnext"), "--weights", "random", ...labels);
+    expect(ended).toMatchObject({ status: 0, err: expect.stringContaining("(as convnext says)") });
+    expect(ended.out).toContain("class 0");
+  } finally {
+    process.chdir(before);
+  }
+});
+
 describe("a stranger's run", () => {
   const train = (family: Family, stage: string, data: string, ...more: string[]) => {
     const settings = ["workers=0", "batch=3", "steps=3"].flatMap((s) => ["--set", s]);

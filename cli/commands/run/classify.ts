@@ -7,7 +7,7 @@ import { folderOf } from "../../checkpoint.ts";
 import { json } from "../../output.ts";
 import { configJson } from "../../own-config.ts";
 import { prefixOf, tokenizerOf } from "./comparing.ts";
-import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
+import { type LoadedModel, type NamedModel, openModel, say, storedWeights, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { albumOf, lookingOf, requirePictures } from "./pictures.ts";
 import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
@@ -67,7 +67,8 @@ async function labelsOf({ labels, language, weights }: ClassifyOptions, count: n
     if (given!.length === count) return given!;
     throw new UsageError(`the labels are ${given!.length}, and the model tells ${count} classes apart`);
   }
-  const json = await configJson(folderOf(weights));
+  const stored = storedWeights(weights);
+  const json = stored === undefined ? undefined : await configJson(folderOf(stored));
   const known = (json?.id2label ?? {}) as Readonly<Record<string, unknown>>;
   return Array.from({ length: count }, (_, i) => (Object.hasOwn(known, i) ? String(known[i]) : `class ${i}`));
 }

@@ -24,10 +24,13 @@ export type { NamedModel } from "../../load.ts";
 
 /** The model for the weights of the command line, with `--set` applied. */
 export const openModel = (source: string, { set, weights }: RunOptions): Promise<NamedModel> =>
-  loadConfigured(source, { set, weights: weights === random ? undefined : weights });
+  loadConfigured(source, { set, weights: storedWeights(weights) });
 
 /** What stands for weights from the initializers. */
 const random = "random";
+
+/** The path of weights that lie somewhere, beside files that say more of them; undefined for those from the initializers. */
+export const storedWeights = (weights: string): string | undefined => (weights === random ? undefined : weights);
 
 /** One of the model's graphs, by the name that its record has. */
 export function graphOf({ model, config }: NamedModel, graph: string): Graph {
@@ -102,7 +105,7 @@ function assertDecodes({ backend }: ChosenDevice, { dtype }: RunOptions): void {
 }
 
 const weightsFor = ({ model }: NamedModel, graph: Graph, { weights }: RunOptions): Promise<Weights> =>
-  openParameters(graph, model, weights === random ? undefined : weights, 0);
+  openParameters(graph, model, storedWeights(weights), 0);
 
 function modelOn(
   { backend }: ChosenDevice,

@@ -15,7 +15,7 @@ import {
 import { imagenetPreprocessing, type PictureMode } from "../../../dsl/index.ts";
 import { checkpointPreprocessing } from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
-import { type NamedModel, say } from "./opened-model.ts";
+import { type NamedModel, say, storedWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 
 const endings: readonly string[] = [".png", ".jpg", ".jpeg", ".webp", ".svg"];
@@ -54,7 +54,7 @@ export async function lookingOf(
 ): Promise<Looking> {
   const record = model?.preprocessing;
   const size = imageSide(graph);
-  const found = await checkpointPreprocessing(weights, size);
+  const found = await checkpointPreprocessing(storedWeights(weights), size);
   const { mean, std } = found ?? record ?? imagenetPreprocessing;
   const ofRecord = record?.fit;
   const ofMode = typeof ofRecord === "object" ? ofRecord[mode] : undefined;
