@@ -10,10 +10,10 @@ import {
   type SizedAxis,
 } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
-import tinyVit from "../../examples/tiny-vit.ts";
 import { createSession } from "../../runtime/session.ts";
+import tinyVit from "./tiny-vit.ts";
 
-export const inferenceGraph = bindSizes(trace(tinyVit, { depth: 2 }), { batch: 2 });
+export const inferenceGraph = bindSizes(trace(tinyVit), { batch: 2 });
 
 /** Values of about -1 to 1 that no two tensors share. */
 const patterned = (axes: readonly SizedAxis[], phase: number, scale: number): HostTensor =>
