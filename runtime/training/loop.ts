@@ -4,7 +4,7 @@ import { spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Ranks } from "../collectives/index.ts";
-import type { Progress } from "../progress/progress.ts";
+import type { Progress } from "../host/host.ts";
 import { ahead } from "./ahead.ts";
 import type { BestWeights } from "./best-weights.ts";
 import type { FiguresLog } from "./figures-log.ts";

@@ -73,7 +73,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   "backends/onnx": { imports: ["compiler", "backends"] },
   "backends/onnxruntime": { imports: ["compiler", "backends", "backends/onnx"] },
-  runtime: { imports: ["compiler", "backends"], types: ["data", "dsl"] },
+  runtime: {
+    imports: ["compiler", "backends"],
+    types: ["data", "dsl"],
+    browser: { packages: ["@aws-crypto/crc32c", "protobufjs/minimal.js"] },
+  },
   data: { imports: ["compiler"] },
   models: { imports: ["dsl"], browser: inBrowser },
   cli: { imports: product },
@@ -91,6 +95,7 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   backends: { file: "backend.ts" },
   // A page must be able to load index.ts, so what reaches Node has a door of its own.
   "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
+  runtime: { file: "index.ts", also: /^runtime\/node-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
 };
 
@@ -110,4 +115,13 @@ export const innerDoors: Readonly<Record<string, { readonly also?: RegExp }>> = 
 };
 
 /** Files outside the browser rooms' folders that a page loads; nothing they reach may be Node's. */
-export const browserEntries: readonly string[] = ["backends/webgpu/runtime/browser-device.ts"];
+export const browserEntries: readonly string[] = [
+  "backends/webgpu/runtime/browser-device.ts",
+  "runtime/host/browser.ts",
+  "runtime/index.ts",
+];
+
+/** What package.json's "imports" stand for: in a page, which is what the limits on browsers are about, and in Node. */
+export const hosts: Readonly<Record<string, { readonly browser: string; readonly node: string }>> = {
+  "#host": { browser: "runtime/host/browser.ts", node: "runtime/host/node-host.ts" },
+};
