@@ -36,10 +36,12 @@ const mustRun = process.platform === "linux" && process.arch === "x64" && proces
 /** `test` in real Chromium; where there is none, it is reported as not run with the reason. */
 export const browserTest = base.extend<{ chromium: BrowserFixture }>({
   chromium: async ({ skip }, use) => {
-    const started = await (browser ??= startChromium(["--js-flags=--expose-gc"])).catch((cause: unknown) => {
-      if (mustRun || !(cause instanceof NoChromium)) throw cause;
-      return cause;
-    });
+    const started = await (browser ??= startChromium(["--js-flags=--expose-gc", "--enable-precise-memory-info"])).catch(
+      (cause: unknown) => {
+        if (mustRun || !(cause instanceof NoChromium)) throw cause;
+        return cause;
+      },
+    );
     if (started instanceof NoChromium) return skip(started.message);
     const context = await started.newContext();
     const faults: string[] = [];
