@@ -6,10 +6,8 @@ import {
   exportDtypes,
   exportOnnx,
   opsets,
-  type WriteOptions,
-  type WrittenModel,
-  writeOnnx,
 } from "../backends/onnx/index.ts";
+import { type WriteOptions, type WrittenModel, writeOnnx } from "../backends/onnx/node-index.ts";
 import { FileError, type Graph, type HostTensor, inputName, UsageError } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
 import { InterruptedError, listenForEnding } from "./interruption.ts";

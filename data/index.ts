@@ -66,7 +66,6 @@ export { skipCounts } from "./skips.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,
-  readTokenizer,
   type SpecialTokens,
   type TokenBatch,
   type Tokenizer,
@@ -74,6 +73,7 @@ export {
   tokenizerFrom,
   withTokens,
 } from "./text.ts";
+export { readTokenizer } from "./read-tokenizer.ts";
 export { readVideos, spreadFrames, type Video } from "./videos.ts";
 export {
   type Augmentation,

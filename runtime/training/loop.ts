@@ -202,6 +202,7 @@ const recording =
     }
     await log.write({ step, ...shown, seconds: (end - begin) / 1000 }, shown);
     progress.update(step, { loss: figures.loss ?? 0 });
+    session.options.onStep?.(step, shown);
   };
 
 async function save({ job, options, store, log, best, ranks }: Session, step: number, cursor: Json) {

@@ -71,7 +71,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: ["compiler", "backends", "backends/webgpu/emit"],
     browser: inBrowser,
   },
-  "backends/onnx": { imports: ["compiler", "backends"] },
+  "backends/onnx": { imports: ["compiler", "backends"], browser: { packages: ["onnx-proto"] } },
   "backends/onnxruntime": { imports: ["compiler", "backends", "backends/onnx"] },
   runtime: {
     imports: ["compiler", "backends"],
@@ -95,6 +95,7 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   backends: { file: "backend.ts" },
   // A page must be able to load index.ts, so what reaches Node has a door of its own.
   "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
+  "backends/onnx": { file: "index.ts", also: /^backends\/onnx\/node-index\.ts$/ },
   runtime: { file: "index.ts", also: /^runtime\/node-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
 };
@@ -124,4 +125,5 @@ export const browserEntries: readonly string[] = [
 /** What package.json's "imports" stand for: in a page, which is what the limits on browsers are about, and in Node. */
 export const hosts: Readonly<Record<string, { readonly browser: string; readonly node: string }>> = {
   "#host": { browser: "runtime/host/browser.ts", node: "runtime/host/node-host.ts" },
+  "#patience": { browser: "data/browser-patience.ts", node: "data/node-patience.ts" },
 };

@@ -9,8 +9,8 @@ import {
   exportOnnx,
   storedValue,
   type WeightSource,
-  writeOnnx,
 } from "../../backends/onnx/index.ts";
+import { writeOnnx } from "../../backends/onnx/node-index.ts";
 import { verifyExport } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops, symbol } from "../../compiler/index.ts";
 import { draw, seeded } from "../support/samples.ts";
