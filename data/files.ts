@@ -122,7 +122,6 @@ export const isInvisible = (text: string): boolean =>
 export const inOneLine = (text: string): string =>
   text.replace(/[\n\r\t\u2028\u2029]/g, (c) => (c === "\n" ? "\\n" : `\\u{${c.codePointAt(0)!.toString(16)}}`));
 
-
 /** FileError for a text that JSON's \\u escapes left with half of a surrogate pair, which no UTF-8 can say. */
 export function requireWellFormed(text: string): void {
   if (!text.isWellFormed()) throw new FileError("its text holds half of a surrogate pair");

@@ -37,6 +37,7 @@ export {
 export type { Pixels, Rgb } from "./pixels.ts";
 export { type Question, type QuestionOptions, readMme, readQuestions, spoken } from "./questions.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
+export { readTokenizer } from "./read-tokenizer.ts";
 export {
   chanceRecall,
   type Embeddings,
@@ -73,7 +74,6 @@ export {
   tokenizerFrom,
   withTokens,
 } from "./text.ts";
-export { readTokenizer } from "./read-tokenizer.ts";
 export { readVideos, spreadFrames, type Video } from "./videos.ts";
 export {
   type Augmentation,

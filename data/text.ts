@@ -1,6 +1,7 @@
 /** Texts to token ids: one tokenizer interface, a byte-level tokenizer for small models, and tokenizer.json files. */
-import { withinPatience } from "#patience";
+
 import { Tokenizer as Hub } from "@huggingface/tokenizers";
+import { withinPatience } from "#patience";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import { isRecord, reasonOf } from "./records.ts";
 import { requireIds, requireModel, requirePatterns, requireTokens } from "./tokenizer-checks.ts";

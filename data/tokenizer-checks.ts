@@ -106,4 +106,5 @@ const isPattern = (value: unknown): boolean =>
   isRecord(value) && [value.String, value.Regex].some((text) => typeof text === "string");
 
 /** Whether a regular expression stands anywhere in the file. */
-export const hasPatterns = (model: object): boolean => recordsWithin(model).some((record) => Object.hasOwn(record, "Regex"));
+export const hasPatterns = (model: object): boolean =>
+  recordsWithin(model).some((record) => Object.hasOwn(record, "Regex"));

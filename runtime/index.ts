@@ -17,6 +17,7 @@ export type { FileInfo, FileSystem, OpenFile } from "./file-system.ts";
 export {
   type ByteSink,
   makeFolder,
+  readWhole as readBytes,
   requireFreeSpace,
   requireWritable,
   type WriteOptions,
@@ -40,6 +41,8 @@ export {
 } from "./generation/generate.ts";
 export type { Sampling } from "./generation/sampling.ts";
 export type { Progress, ProgressOptions, RunLock } from "./host/host.ts";
+export { memoryFileSystem } from "./host/memory-file-system.ts";
+export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
 export { type Caption, captionPrompt, writeCaption } from "./modes/caption.ts";
 export {

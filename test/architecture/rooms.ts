@@ -80,10 +80,25 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   data: { imports: ["compiler"] },
   models: { imports: ["dsl"], browser: inBrowser },
-  cli: { imports: product },
+  // The package: what it is in Node and what it is in a page, over the same shared files.
+  api: {
+    imports: [
+      "dsl",
+      "compiler",
+      "backends",
+      "backends/reference",
+      "backends/webgpu",
+      "backends/onnx",
+      "backends/onnxruntime",
+      "runtime",
+      "data",
+    ],
+    browser: inBrowser,
+  },
+  cli: { imports: [...product, "api"] },
   examples: { imports: [...product, "cli"] },
   bench: { imports: [...product, "cli", "examples"] },
-  test: { imports: [...product, "cli", "examples", "bench", "scripts"] },
+  test: { imports: [...product, "api", "cli", "examples", "bench", "scripts"] },
   scripts: { imports: [] },
 };
 
@@ -96,7 +111,8 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   // A page must be able to load index.ts, so what reaches Node has a door of its own.
   "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
   "backends/onnx": { file: "index.ts", also: /^backends\/onnx\/node-index\.ts$/ },
-  runtime: { file: "index.ts", also: /^runtime\/node-index\.ts$/ },
+  runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
+  data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
 };
 
@@ -120,6 +136,7 @@ export const browserEntries: readonly string[] = [
   "backends/webgpu/runtime/browser-device.ts",
   "runtime/host/browser.ts",
   "runtime/index.ts",
+  "api/browser.ts",
 ];
 
 /** What package.json's "imports" stand for: in a page, which is what the limits on browsers are about, and in Node. */

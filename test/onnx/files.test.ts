@@ -3,13 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  decodeModel,
-  encodeOnnx,
-  exportOnnx,
-  storedValue,
-  type WeightSource,
-} from "../../backends/onnx/index.ts";
+import { decodeModel, encodeOnnx, exportOnnx, storedValue, type WeightSource } from "../../backends/onnx/index.ts";
 import { writeOnnx } from "../../backends/onnx/node-index.ts";
 import { verifyExport } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops, symbol } from "../../compiler/index.ts";
