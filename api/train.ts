@@ -91,6 +91,7 @@ export async function train(what: Trainable, options: TrainOptions): Promise<Tra
       backend: device,
       deviceReason: device.reason,
       resume: await hasSteps(folder),
+      quiet: true,
       note,
       ...(signal && { signal }),
       ...(onStep && { onStep }),

@@ -38,7 +38,7 @@ export interface MaskSample {
   readonly mask: ArrayLike<number>;
 }
 
-interface Samples {
+export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;
   readonly labels: LabelSample;

@@ -16,7 +16,11 @@ export interface TerminalOptions extends ProgressOptions {
 }
 
 /** What is needed of a stream: process.stderr is one. */
-export type ProgressStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+export interface ProgressStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
 
 export function startProgress(options: TerminalOptions): Progress {
   const stream = options.stream ?? process.stderr;
@@ -52,7 +56,7 @@ function barView(stream: ProgressStream, text: Text): View {
   // A terminal that does not know its width has 0 columns.
   const format = () => text(stream.columns || 80);
   const bars = new cliProgress.MultiBar({
-    stream,
+    stream: stream as NodeJS.WriteStream,
     format,
     fps: framesPerSecond,
     hideCursor: true,

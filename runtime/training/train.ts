@@ -64,9 +64,11 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   if (share) await placeRank(job.step, share, store);
   const { done } = beginning;
   const figures = await openFigures(folder, options.resume ? { resumeAt: done } : {}, ranks);
-  const progress = ranks.isFirst
-    ? startProgress({ description: "training", total: job.steps, start: done, onNote: note })
-    : silentProgress;
+  const progress = options.quiet
+    ? { ...silentProgress, note }
+    : ranks.isFirst
+      ? startProgress({ description: "training", total: job.steps, start: done, onNote: note })
+      : silentProgress;
   const chosen = ranks.isFirst ? job.validate?.best : undefined;
   const best = chosen && (await openBestWeights(folder, chosen, beginning.best, note));
   const say = (text: string) => progress.note(text);
