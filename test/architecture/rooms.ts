@@ -97,7 +97,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   cli: { imports: [...product, "api"] },
   examples: { imports: [...product, "cli"] },
-  bench: { imports: [...product, "cli", "examples"] },
+  // The bench of pages bundles the package as a page has it, and starts the browser that tests start.
+  bench: { imports: [...product, "api", "cli", "examples", "scripts"] },
   test: { imports: [...product, "api", "cli", "examples", "bench", "scripts"] },
   scripts: { imports: [] },
 };
