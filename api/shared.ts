@@ -10,6 +10,8 @@ export {
   type JobFile,
   type LossPoint,
   type OpenFile,
+  type RandomStream,
+  randomStream,
   type Strategy,
   type TrainingJob,
 } from "../runtime/index.ts";

@@ -15,9 +15,9 @@ if (typescript.status !== 0) process.exit(typescript.status ?? 1);
 cpSync(at("backends/webgpu/bundle/run.js"), at("dist/backends/webgpu/bundle/run.js"));
 
 // package.json's "imports" name the sources; from dist/ on, its own say what was built of them.
-const { imports } = JSON.parse(readFileSync(at("package.json"), "utf8")) as { readonly imports: unknown };
+const { version, imports } = JSON.parse(readFileSync(at("package.json"), "utf8")) as Readonly<Record<string, unknown>>;
 const built = JSON.parse(JSON.stringify(imports).replaceAll('.ts"', '.js"')) as unknown;
-writeFileSync(at("dist/package.json"), `${JSON.stringify({ type: "module", imports: built }, null, 2)}\n`);
+writeFileSync(at("dist/package.json"), `${JSON.stringify({ version, type: "module", imports: built }, null, 2)}\n`);
 
 // The types of WebGPU are in TypeScript's own library of a page from version 6 on, and must not be declared twice: older
 // versions enter by a file that brings them (package.json: "types@<6").
