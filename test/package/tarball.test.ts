@@ -15,7 +15,9 @@ import { builtinModules } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseSync } from "vite";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+vi.setConfig({ testTimeout: 300_000 }); // processes start slowly where others compute
 
 const checkout = resolve(import.meta.dirname, "../..");
 const root = mkdtempSync(join(tmpdir(), "heddle-package-"));
@@ -70,7 +72,7 @@ beforeAll(() => {
     mkdirSync(dirname(join(root, "node_modules", name)), { recursive: true });
     symlinkSync(join(checkout, "node_modules", name), join(root, "node_modules", name), "junction");
   }
-});
+}, 300_000);
 
 /** All texts below a value. */
 const texts = (value: unknown): string[] =>
