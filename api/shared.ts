@@ -5,6 +5,7 @@ export { FileError, HeddleError, parseGraph, printGraph, UnsupportedError } from
 export { byteTokenizer, type Tokenizer } from "../data/browser-index.ts";
 export * from "../dsl/index.ts";
 export {
+  blobFileSystem,
   defineJob,
   type FileSystem,
   type JobFile,
@@ -14,6 +15,10 @@ export {
   randomStream,
   type Strategy,
   type TrainingJob,
+  type UrlCache,
+  type UrlFiles,
+  type UrlOptions,
+  urlFiles,
 } from "../runtime/index.ts";
 export type { Device } from "./device.ts";
 export { exportOnnx, inspect, type OnnxOptions } from "./export.ts";

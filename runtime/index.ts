@@ -40,9 +40,12 @@ export {
   type WritingLimits,
 } from "./generation/generate.ts";
 export type { Sampling } from "./generation/sampling.ts";
+export { blobFileSystem } from "./host/blob-files.ts";
 export type { Progress, ProgressOptions, RunLock } from "./host/host.ts";
 export { memoryFileSystem } from "./host/memory-file-system.ts";
 export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
+export type { UrlCache } from "./host/url-cache.ts";
+export { type UrlFiles, type UrlOptions, urlFiles } from "./host/url-files.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
 export { type Caption, captionPrompt, writeCaption } from "./modes/caption.ts";
 export {

@@ -189,13 +189,22 @@ class Folder implements FileSystem {
   }
 }
 
+/** Bytes that are gathered before the browser is told: a call costs it a millisecond, whatever its size. */
+const gatheredBytes = 2 ** 20;
+
 /** An open file. Writes gather in the browser's own draft, which takes the file's place when they are to be seen. */
 class BrowserFile implements OpenFile {
   private readonly handle: FileSystemFileHandle;
   private readonly path: string;
   private draft: FileSystemWritableFileStream | undefined;
+  /** What is to be written at once, and where it begins. */
+  private pieces: Uint8Array<ArrayBuffer>[] = [];
+  private begin = 0;
+  private gathered = 0;
   private content: File | undefined;
   private next = 0;
+  /** The first fault of a draft, with which all in it is lost: what is written after it would stand behind a gap. */
+  private broken: Error | undefined;
 
   constructor(handle: FileSystemFileHandle, path: string) {
     this.handle = handle;
@@ -214,8 +223,11 @@ class BrowserFile implements OpenFile {
 
   async write(buffer: Uint8Array, offset: number, length: number, position: number | null) {
     const from = position ?? this.next;
-    const data = buffer.slice(offset, offset + length);
-    await this.change((draft) => draft.write({ type: "write", position: from, data }));
+    if (from !== this.begin + this.gathered) await this.flush();
+    if (this.gathered === 0) this.begin = from;
+    this.pieces.push(buffer.slice(offset, offset + length) as Uint8Array<ArrayBuffer>);
+    this.gathered += length;
+    if (this.gathered >= gatheredBytes) await this.flush();
     if (position === null) this.next += length;
     return { bytesWritten: length };
   }
@@ -226,18 +238,29 @@ class BrowserFile implements OpenFile {
   }
 
   async truncate(length: number): Promise<void> {
+    await this.flush();
     await this.change((draft) => draft.truncate(length));
   }
 
   async sync(): Promise<void> {
+    await this.flush();
     const { draft } = this;
+    if (!draft) return;
     this.draft = undefined;
-    this.content = draft ? undefined : this.content;
-    if (draft) await named(this.path, draft.close());
+    this.content = undefined;
+    await this.whole(draft.close());
   }
 
   close(): Promise<void> {
     return this.sync();
+  }
+
+  private async flush(): Promise<void> {
+    if (this.gathered === 0) return;
+    const [data, position] = [new Blob(this.pieces), this.begin];
+    this.pieces = [];
+    this.gathered = 0;
+    await this.change((draft) => draft.write({ type: "write", position, data }));
   }
 
   private async change(edit: (draft: FileSystemWritableFileStream) => Promise<void>): Promise<void> {
@@ -245,8 +268,17 @@ class BrowserFile implements OpenFile {
       throw new UnsupportedError(
         `this browser cannot write "${this.path}" (FileSystemFileHandle.createWritable)\n  hint: a newer version can`,
       );
-    this.draft ??= await named(this.path, this.handle.createWritable({ keepExistingData: true }));
-    await named(this.path, edit(this.draft));
+    if (this.broken) throw this.broken;
+    this.draft ??= await this.whole(this.handle.createWritable({ keepExistingData: true }));
+    await this.whole(edit(this.draft));
+  }
+
+  private async whole<T>(pending: Promise<T>): Promise<T> {
+    try {
+      return await pending;
+    } catch (error) {
+      throw (this.broken ??= explained(error, this.path));
+    }
   }
 }
 

@@ -2,7 +2,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
-import type { Site } from "./bundle.ts";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 
 export type Served = {
   /** With a trailing "/". */
@@ -10,7 +11,7 @@ export type Served = {
   /** Each request in turn: path, the range that was asked for, and how many bytes went out. */
   readonly requests: readonly { readonly path: string; readonly range?: string; readonly bytes: number }[];
   /** Adds files, or replaces them. */
-  add(files: Site): void;
+  add(files: Files): void;
   close(): Promise<void>;
 };
 
@@ -30,8 +31,14 @@ const types: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
+/** A file that need not be in memory as a whole. */
+export type LargeFile = { readonly length: number; readonly subarray: (from: number, to: number) => Uint8Array };
+
+/** Content by path below the root, without a leading "/". */
+export type Files = ReadonlyMap<string, string | Uint8Array | LargeFile>;
+
 /** Serves files from memory on a free port of localhost. */
-export async function serve(site: Site, options: ServeOptions = {}): Promise<Served> {
+export async function serve(site: Files, options: ServeOptions = {}): Promise<Served> {
   const files = new Map(site);
   const requests: { path: string; range?: string; bytes: number }[] = [];
   const server = createServer((request, response) => {
@@ -62,7 +69,7 @@ function answer(
   request: IncomingMessage,
   response: ServerResponse,
   name: string,
-  content: string | Uint8Array | undefined,
+  content: string | Uint8Array | LargeFile | undefined,
   { ranges = true, headers = {} }: ServeOptions,
 ): number {
   for (const [key, value] of Object.entries(headers)) response.setHeader(key, value);
@@ -82,8 +89,19 @@ function answer(
   if (asked) response.setHeader("content-range", `bytes ${from}-${to - 1}/${bytes.length}`);
   response.setHeader("content-length", to - from);
   response.writeHead(asked ? 206 : 200);
-  response.end(request.method === "HEAD" ? undefined : bytes.subarray(from, to));
-  return request.method === "HEAD" ? 0 : to - from;
+  if (request.method === "HEAD") {
+    response.end();
+    return 0;
+  }
+  // Whoever has seen enough closes the connection, which is no fault of the server's.
+  pipeline(Readable.from(piecesOf(bytes, from, to)), response).catch(() => undefined);
+  return to - from;
+}
+
+const pieceBytes = 2 ** 20;
+
+function* piecesOf(bytes: LargeFile, from: number, to: number): Generator<Uint8Array> {
+  for (let at = from; at < to; at += pieceBytes) yield bytes.subarray(at, Math.min(to, at + pieceBytes));
 }
 
 /** First byte and the one after the last, of a header with one range. RFC 9110, section 14.1.2. */

@@ -1,9 +1,9 @@
 /** Real Chromium for tests: one browser and one server a file; pages are bundled by Vite and their functions called from here. */
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, test as base } from "vitest";
-import { bundleModule, type Site } from "../../scripts/browser/bundle.ts";
+import { bundleModule } from "../../scripts/browser/bundle.ts";
 import { NoChromium, startChromium } from "../../scripts/browser/chromium.ts";
-import { type Served, type ServeOptions, serve } from "../../scripts/browser/serve.ts";
+import { type Files, type Served, type ServeOptions, serve } from "../../scripts/browser/serve.ts";
 
 /** The exports of a page's module that are functions, called from the test; arguments and results are copied. */
 export type OpenedPage<M> = {
@@ -19,11 +19,13 @@ export type BrowserFixture = {
   readonly context: BrowserContext;
   /**
    * Opens a page that loads a module of test/browser/pages, `open<typeof import("./pages/x.ts")>("x")`. What the page
-   * says on its console as an error, and what it throws and nobody catches, fails the test.
+   * says on its console as an error, and what it throws and nobody catches, fails the test, unless `allow` matches it.
    */
-  open<M>(module: string, options?: { readonly allowErrors?: boolean }): Promise<OpenedPage<M>>;
+  open<M>(module: string, options?: { readonly allow?: RegExp }): Promise<OpenedPage<M>>;
+  /** Opens a page by its address, watched as `open` watches. */
+  visit(url: string, options?: { readonly allow?: RegExp }): Promise<Page>;
   /** Serves further files beside the pages. */
-  serve(files: Site, options?: ServeOptions): Promise<Served>;
+  serve(files: Files, options?: ServeOptions): Promise<Served>;
 };
 
 let browser: Promise<Browser> | undefined;
@@ -36,23 +38,30 @@ const mustRun = process.platform === "linux" && process.arch === "x64" && proces
 /** `test` in real Chromium; where there is none, it is reported as not run with the reason. */
 export const browserTest = base.extend<{ chromium: BrowserFixture }>({
   chromium: async ({ skip }, use) => {
-    const started = await (browser ??= startChromium(["--js-flags=--expose-gc"])).catch((cause: unknown) => {
-      if (mustRun || !(cause instanceof NoChromium)) throw cause;
-      return cause;
-    });
+    const started = await (browser ??= startChromium(["--js-flags=--expose-gc", "--enable-precise-memory-info"])).catch(
+      (cause: unknown) => {
+        if (mustRun || !(cause instanceof NoChromium)) throw cause;
+        return cause;
+      },
+    );
     if (started instanceof NoChromium) return skip(started.message);
     const context = await started.newContext();
     const faults: string[] = [];
     const servers: Served[] = [];
+    const visit: BrowserFixture["visit"] = async (url, { allow } = {}) => {
+      const page = await context.newPage();
+      watch(page, faults, allow);
+      await page.goto(url);
+      return page;
+    };
     await use({
       context,
-      async open<M>(module: string, { allowErrors = false } = {}): Promise<OpenedPage<M>> {
+      visit,
+      async open<M>(module: string, options: { readonly allow?: RegExp } = {}): Promise<OpenedPage<M>> {
         const site = await (pages ??= serve(new Map()));
         if (!bundled.has(module)) bundled.set(module, bundle(site, module));
         await bundled.get(module);
-        const page = await context.newPage();
-        if (!allowErrors) watch(page, faults);
-        await page.goto(`${site.url}${module}/`);
+        const page = await visit(`${site.url}${module}/`, options);
         return { page, call: (name, ...args) => callIn(page, String(name), args) };
       },
       async serve(files, options) {
@@ -79,10 +88,13 @@ async function bundle(site: Served, module: string): Promise<void> {
 }
 
 /** Keeps what the page says is wrong with it. A missing favicon is nobody's fault. */
-function watch(page: Page, faults: string[]): void {
-  page.on("pageerror", (error) => faults.push(String(error.stack ?? error)));
+function watch(page: Page, faults: string[], allow: RegExp | undefined): void {
+  const keep = (text: string) => {
+    if (!allow?.test(text)) faults.push(text);
+  };
+  page.on("pageerror", (error) => keep(String(error.stack ?? error)));
   page.on("console", (message) => {
-    if (message.type() === "error" && !message.location().url.endsWith("/favicon.ico")) faults.push(message.text());
+    if (message.type() === "error" && !message.location().url.endsWith("/favicon.ico")) keep(message.text());
   });
 }
 
