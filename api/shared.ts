@@ -11,6 +11,8 @@ export {
   type JobFile,
   type LossPoint,
   type OpenFile,
+  type RandomStream,
+  randomStream,
   type Strategy,
   type TrainingJob,
   type UrlCache,

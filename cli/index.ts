@@ -11,6 +11,7 @@ import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { evaluateCommand } from "./commands/evaluate/command.ts";
 import { exportCommand } from "./commands/export.ts";
+import { initCommand } from "./commands/init.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
 import { planCommand } from "./commands/plan.ts";
@@ -82,6 +83,11 @@ function commands(done: (status: number) => void): Command {
     "what a graph may take on WebGPU, as in 24GiB, or 0.8 of the device's: values are computed again to fit",
     memoryBudget,
   ] as const;
+  program
+    .command("init [folder]")
+    .description("a new project: a model, a job that trains it, and the commands to check, train and export it")
+    .option("--json", "for programs", false)
+    .action(async (folder = ".", options) => done(await initCommand(folder, options)));
   program
     .command("inspect <model|job.ts>")
     .description("what a model or the step of a training job is, costs and compiles to")
