@@ -115,6 +115,9 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
   data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
+  api: { file: "index.ts", also: /^api\/browser\.ts$/ },
+  // Scripts stand alone; those of the browser are what tests and the bench start it with.
+  scripts: { file: "index.ts", also: /^scripts\/browser\/[^/]+\.ts$/ },
 };
 
 /**
