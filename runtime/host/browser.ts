@@ -28,6 +28,9 @@ export const fileSystem: FileSystem = {
   freeBytes: (folder) => files.freeBytes(folder),
 };
 
+/** Milliseconds that a window which is being closed or loaded again may keep what it had. */
+const closingMs = 1000;
+
 /**
  * Takes a run's folder for this window or worker among all of its origin. Throws UsageError where another has it; the
  * browser gives back what a closed window had.
@@ -35,16 +38,19 @@ export const fileSystem: FileSystem = {
 export async function lockRunFolder(folder: string): Promise<RunLock> {
   let release = () => {};
   const held = new Promise<void>((resolve) => (release = resolve));
-  const asked = Promise.withResolvers<boolean>();
-  const ended = navigator.locks.request(`heddle run ${folder}`, { ifAvailable: true }, async (lock) => {
-    asked.resolve(lock !== null);
-    if (lock) await held;
+  const taken = Promise.withResolvers<void>();
+  const signal = AbortSignal.timeout(closingMs);
+  const ended = navigator.locks.request(`heddle run ${folder}`, { signal }, async () => {
+    taken.resolve();
+    await held;
   });
-  ended.catch(asked.reject);
-  if (!(await asked.promise))
+  ended.catch(taken.reject);
+  await taken.promise.catch((cause: unknown) => {
+    if (!signal.aborted) throw cause;
     throw new UsageError(
       `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
     );
+  });
   return {
     dispose: async () => {
       release();
