@@ -28,29 +28,34 @@ export const fileSystem: FileSystem = {
   freeBytes: (folder) => files.freeBytes(folder),
 };
 
-/** Milliseconds that a window which is being closed or loaded again may keep what it had. */
-const closingMs = 1000;
+/** Milliseconds before a folder is asked for again: a window that is being closed or loaded anew keeps it a moment longer. */
+const closingMs = [200, 300, 500];
 
 /**
  * Takes a run's folder for this window or worker among all of its origin. Throws UsageError where another has it; the
  * browser gives back what a closed window had.
  */
 export async function lockRunFolder(folder: string): Promise<RunLock> {
+  for (const wait of [...closingMs, undefined]) {
+    const lock = await lockIfFree(folder);
+    if (lock) return lock;
+    if (wait !== undefined) await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+  throw new UsageError(
+    `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
+  );
+}
+
+async function lockIfFree(folder: string): Promise<RunLock | undefined> {
   let release = () => {};
   const held = new Promise<void>((resolve) => (release = resolve));
-  const taken = Promise.withResolvers<void>();
-  const signal = AbortSignal.timeout(closingMs);
-  const ended = navigator.locks.request(`heddle run ${folder}`, { signal }, async () => {
-    taken.resolve();
-    await held;
+  const asked = Promise.withResolvers<boolean>();
+  const ended = navigator.locks.request(`heddle run ${folder}`, { ifAvailable: true }, async (lock) => {
+    asked.resolve(lock !== null);
+    if (lock) await held;
   });
-  ended.catch(taken.reject);
-  await taken.promise.catch((cause: unknown) => {
-    if (!signal.aborted) throw cause;
-    throw new UsageError(
-      `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
-    );
-  });
+  ended.catch(asked.reject);
+  if (!(await asked.promise)) return undefined;
   return {
     dispose: async () => {
       release();
