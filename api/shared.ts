@@ -36,5 +36,5 @@ export type { PictureOptions } from "./picture.ts";
 export { type Session, type SessionOptions, session } from "./session.ts";
 export type { Source } from "./sources.ts";
 export { type TokenizerOptions, tokenizer } from "./tokenizer.ts";
-export { type Trainable, type Trained, type Training, type TrainOptions, train } from "./train.ts";
+export { type JobSettings, type Trainable, type Trained, type Training, type TrainOptions, train } from "./train.ts";
 export { type Loaded, load, safetensorsBytes, save, type WeightsFrom } from "./weights.ts";

@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseSync } from "vite";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { blocks, readDoc } from "../golden/snippets.ts";
 
 vi.setConfig({ testTimeout: 300_000 }); // processes start slowly where others compute
 
@@ -73,6 +74,9 @@ beforeAll(() => {
     symlinkSync(join(checkout, "node_modules", name), join(root, "node_modules", name), "junction");
   }
 }, 300_000);
+
+/** Options of TypeScript that check what the package declares. */
+const strictly = { module: "nodenext", target: "esnext", strict: true, noEmit: true, types: [] as string[] };
 
 /** All texts below a value. */
 const texts = (value: unknown): string[] =>
@@ -167,14 +171,36 @@ describe("import and require", () => {
   });
 });
 
+describe("docs/package.md", () => {
+  const [inNode, inPage] = blocks(readDoc("package.md"), "ts") as [string, string];
+  const folder = () =>
+    project("documented", {
+      "package.json": '{ "type": "module" }',
+      "node.ts": inNode,
+      "page.ts": inPage,
+      "tiny-vit.ts": `import * as h from "heddle/browser";
+        const a = h.axis("channel", 3);
+        const build = (p: h.Params) => ({ logits: h.mul(h.input("pixels", "f32", [a]), p.parameter("w", [a], h.ones)) });
+        export default h.defineModel({ name: "m", summary: "", config: {}, build });`,
+      "run.ts":
+        'import { slope } from "./node.ts"; if (Math.abs((await slope("runs/line", "reference")) - 2) > 0.1) throw new Error("it is not 2");',
+      "tsconfig.json": JSON.stringify({ compilerOptions: { ...strictly, allowImportingTsExtensions: true } }),
+    });
+
+  test("has programs without type errors, of which Node's does what it says", () => {
+    const at = folder();
+    expect(typescript(at)).toBe("");
+    node(at, "run.ts");
+  });
+});
+
 test("all of its declarations pass TypeScript without skipLibCheck and without the types of Node", () => {
   const doors = Object.keys(manifest.exports).filter((path) => path !== "./package.json");
   const code = doors.map((path, i) => `export * as door${i} from "heddle${path.slice(1)}";\n`).join("");
-  const settings = { module: "nodenext", target: "esnext", strict: true, noEmit: true, types: [] };
   const folder = project("types", {
     "package.json": '{ "type": "module" }',
     "all.ts": code,
-    "tsconfig.json": JSON.stringify({ compilerOptions: settings }),
+    "tsconfig.json": JSON.stringify({ compilerOptions: strictly }),
   });
   expect(typescript(folder)).toBe("");
 });
