@@ -7,7 +7,7 @@ import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type LossPoint, train } from "../../runtime/index.ts";
 import { softwareDevice } from "../support/adapter.ts";
 import { type JobName, jobs } from "./jobs.ts";
-import { browserTest } from "./support.ts";
+import { browserTest, type OpenedPage } from "./support.ts";
 
 type Page = typeof import("./pages/training.ts");
 
@@ -28,18 +28,37 @@ browserTest("20 steps have Node's losses", async ({ chromium }) => {
   expect(await apart("vit", losses, 20)).toBeLessThan(1e-5);
 });
 
-browserTest("a run that a reload broke off goes on from its checkpoint in OPFS", async ({ chromium }) => {
-  const { page, call } = await chromium.open<Page>("training");
-  void call("train", "layer", 1e6).catch(() => undefined);
-  await expect.poll(() => call("stepsBegun"), { timeout: 50_000 }).toBeGreaterThan(60); // of which 50 are in a checkpoint
-  await page.reload();
-  const saved = await call("newestCheckpoint");
-  expect(saved % 50).toBe(0);
-  const steps = saved + 20;
-  const { losses } = await call("train", "layer", steps, { resume: true });
-  expect(await call("stepsRead")).toBe(20);
-  expect(await apart("layer", losses, steps)).toBeLessThan(1e-5);
-});
+/** What breaks a run off, and what is to be done before it goes on. */
+const breaks = {
+  "a reload": async ({ page }: Training, running: Promise<string>) => {
+    await page.reload();
+    expect(await running).toContain("Error");
+  },
+  "a lost device": async ({ page, call }: Training, running: Promise<string>) => {
+    await (await page.context().browser()!.newBrowserCDPSession()).send("Browser.crashGpuProcess");
+    expect(await running).toMatch(/^DeviceLostError: the device on "google swiftshader" was lost/);
+    await call("reopen");
+  },
+};
+type Training = OpenedPage<Page>;
+
+browserTest.for(["a reload", "a lost device"] as const)(
+  "a run that %s broke off goes on from its checkpoint in OPFS",
+  async (cause, { chromium }) => {
+    const training = await chromium.open<Page>("training");
+    const { call } = training;
+    const running = call("failure", 1e6).catch(String);
+    await expect.poll(() => call("stepsBegun"), { timeout: 50_000 }).toBeGreaterThan(60); // of which 50 are in a checkpoint
+    await breaks[cause](training, running);
+    const saved = await call("newestCheckpoint");
+    expect(saved % 50).toBe(0);
+    const steps = saved + 20;
+    const before = await call("stepsRead");
+    const { losses } = await call("train", "layer", steps, { resume: true });
+    expect((await call("stepsRead")) - before).toBe(20);
+    expect(await apart("layer", losses, steps)).toBeLessThan(1e-5);
+  },
+);
 
 browserTest("the second of two windows is told that the first one has the run's folder", async ({ chromium }) => {
   const first = await chromium.open<Page>("training");

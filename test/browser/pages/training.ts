@@ -7,7 +7,15 @@ import { opfsFileSystem } from "../../../runtime/host/opfs-file-system.ts";
 import { loadNewestCheckpoint, train as trainJob } from "../../../runtime/index.ts";
 import { type JobName, jobs } from "../jobs.ts";
 
-const backend = requestBrowserDevice().then((gpu) => webgpuBackend(gpu));
+const open = async () => webgpuBackend(await requestBrowserDevice());
+let backend = open();
+
+/** Opens another device in place of a lost one. */
+export async function reopen(): Promise<void> {
+  (await backend).dispose();
+  backend = open();
+  await backend;
+}
 
 /** Step of which this page read the batch last, and how many it has read. */
 let begun = 0;
