@@ -74,7 +74,7 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
 }
 
 /** The model in each form that is measured. */
-async function exportModel(folder: string, { width, depth, heads, image }: Options): Promise<void> {
+async function exportModel(folder: string, { width, depth, heads, image, browser }: Options): Promise<void> {
   const settings = { width, depth, heads, image };
   const parameters = trace(model, settings).inputs.filter(isParameter);
   const weights = new Map(parameters.map((node) => [inputName(node), initialValue(node, 1)]));
@@ -85,7 +85,8 @@ async function exportModel(folder: string, { width, depth, heads, image }: Optio
   const bin = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
   const source = fileURLToPath(new URL("model.ts", import.meta.url));
   const out = join(folder, "bundle");
-  const args = ["compile", source, "--target", "webgpu", "--out", out, "--weights", file, "--batch", "1", ...set];
+  const adapter = browser === undefined ? "software" : "typical";
+  const args = ["compile", source, "--target", "webgpu", "--adapter", adapter, "--out", out, "--weights", file, ...set];
   await promisify(execFile)(process.execPath, [bin, ...args]);
   await mkdir(join(folder, "vit/onnx"), { recursive: true });
   await writeFile(join(folder, "vit/onnx/model.onnx"), await exportOnnx(model, { settings, weights }));

@@ -3,6 +3,7 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { bundleOf } from "../../backends/webgpu/index.ts";
 import {
+  type AdapterFacts,
   bindSizes,
   compileKernels,
   inputName,
@@ -20,12 +21,12 @@ import {
   writeFileAtomically,
   writeSafetensors,
 } from "../../runtime/index.ts";
+import { adapterNamed, anyGpu } from "../adapters.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalFacts } from "../typical-gpu.ts";
 import { exportCommand } from "./export.ts";
 
 export interface CompileArguments extends GraphChoice, SizeArguments {
@@ -36,6 +37,8 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly dtype: string;
   /** What a bundle computes in: f16 asks its page's device for that feature. */
   readonly precision: Precision;
+  /** Whom a bundle's kernels are made for; its page's device must have what they need. */
+  readonly adapter?: string;
   readonly seed: number;
   readonly json: boolean;
 }
@@ -57,7 +60,7 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const sizes = sizesOf(graph, args);
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
   const { precision } = args;
-  const facts = precision === "f16" ? { ...typicalFacts, features: new Set(["f16" as const]) } : typicalFacts;
+  const facts = factsFor(args.adapter ?? anyGpu, precision);
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, facts, { precision }));
   const parameters = await openParameters(bound, model, weights, args.seed);
   try {
@@ -87,6 +90,11 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
 }
 
 const bundleDtypes = ["f32", "f16"] as const;
+
+function factsFor(adapter: string, precision: Precision): AdapterFacts {
+  const { facts } = adapterNamed(adapter);
+  return precision === "f16" ? { ...facts, features: new Set([...facts.features, "f16" as const]) } : facts;
+}
 
 /** A parameter that is read when it is written: one is in memory at a time. */
 const streamed = (node: Node, parameters: ParameterSource): TensorToWrite => ({
