@@ -20,6 +20,7 @@ export {
   type UrlOptions,
   urlFiles,
 } from "../runtime/index.ts";
+export { type CompileOptions, compile } from "./compile.ts";
 export type { Device } from "./device.ts";
 export { exportOnnx, inspect, type OnnxOptions } from "./export.ts";
 export {

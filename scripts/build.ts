@@ -18,7 +18,8 @@ const typescript = spawnSync(
   },
 );
 if (typescript.status !== 0) process.exit(typescript.status ?? 1);
-cpSync(at("backends/webgpu/bundle/run.js"), join(dist, "backends/webgpu/bundle/run.js"));
+for (const file of ["run.js", "run.d.ts"])
+  cpSync(at(`backends/webgpu/bundle/${file}`), join(dist, "backends/webgpu/bundle", file));
 
 // package.json's "imports" name the sources; from dist/ on, its own say what was built of them.
 const { version, imports } = JSON.parse(readFileSync(at("package.json"), "utf8")) as Readonly<Record<string, unknown>>;

@@ -1,19 +1,8 @@
 /** `heddle compile`: a WebGPU bundle that a page runs, or an ONNX file. */
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { bundleOf } from "../../backends/webgpu/index.ts";
-import {
-  type AdapterFacts,
-  bindSizes,
-  compileKernels,
-  inputName,
-  isParameter,
-  keepParametersAs,
-  type Node,
-  type Precision,
-  type SizedAxis,
-  UsageError,
-} from "../../compiler/index.ts";
+import { compileBundle } from "../../backends/webgpu/index.ts";
+import { inputName, isParameter, type Node, type Precision, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import {
   makeFolder,
   type ParameterSource,
@@ -44,24 +33,23 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
 }
 
 export async function compileCommand(source: string, args: CompileArguments): Promise<number> {
-  if (args.target === "webgpu") return await compileBundle(source, args);
+  if (args.target === "webgpu") return await writeBundle(source, args);
   if (args.target === "onnx" && args.precision !== "f32")
     throw new UsageError("--precision is a bundle's; an ONNX file in f16 is --dtype f16");
   if (args.target === "onnx") return await exportCommand(source, { ...args, verify: false });
   throw new UsageError(`--target is webgpu or onnx, not "${args.target}"`);
 }
 
-async function compileBundle(source: string, args: CompileArguments): Promise<number> {
+async function writeBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
   const dtype = bundleDtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype of a bundle is one of ${bundleDtypes.join(", ")}, not "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
   const { graph, model } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
-  const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
-  const { precision } = args;
-  const facts = factsFor(args.adapter ?? anyGpu, precision);
-  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, facts, { precision }));
+  const { precision, adapter = anyGpu } = args;
+  const { facts } = adapterNamed(adapter);
+  const { graph: bound, manifest, shaders } = compileBundle(graph, { sizes, dtype, precision, facts });
   const parameters = await openParameters(bound, model, weights, args.seed);
   try {
     await makeFolder(args.out);
@@ -90,11 +78,6 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
 }
 
 const bundleDtypes = ["f32", "f16"] as const;
-
-function factsFor(adapter: string, precision: Precision): AdapterFacts {
-  const { facts } = adapterNamed(adapter);
-  return precision === "f16" ? { ...facts, features: new Set([...facts.features, "f16" as const]) } : facts;
-}
 
 /** A parameter that is read when it is written: one is in memory at a time. */
 const streamed = (node: Node, parameters: ParameterSource): TensorToWrite => ({

@@ -6,9 +6,11 @@ import sharp from "sharp";
 import { afterAll, describe, expect, test } from "vitest";
 import * as h from "../../api/index.ts";
 import { openSession, wrap } from "../../backends/onnxruntime/session.ts";
+import { loadBundle } from "../../backends/webgpu/bundle/run.js";
 import { learnTokenizer } from "../../data/bpe.ts";
 import { decodeImage, imageTensor } from "../../data/index.ts";
 import { gpt2Models } from "../../models/gpt2/index.ts";
+import { softwareDevice } from "../support/adapter.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-api-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -73,6 +75,22 @@ test("an ONNX file computes what a session does", async () => {
   const session = await openSession(bytes);
   const { y } = await session.run({ x: wrap("f32", x.data, [2, 3]) });
   expect([...(y!.data as Float32Array)]).toEqual([3, 60, -9, 12, 150, -18]);
+});
+
+test("a bundle runs without the compiler and computes what a session does", async () => {
+  const files = await h.compile(model, { weights: w, sizes: { batch: 2 } });
+  expect([...files.keys()].filter((name) => !name.endsWith(".wgsl"))).toEqual(["manifest.json", "weights.safetensors"]);
+  const { device: gpu } = await softwareDevice();
+  const read = async (name: string) => {
+    const file = files.get(name)!;
+    return typeof file === "string" ? new TextEncoder().encode(file) : file;
+  };
+  const bundle = await loadBundle("https://here/", { device: gpu, read });
+  expect([...(Object.values(await bundle.run({ x: [...x.data] }))[0] as Float32Array)]).toEqual([
+    2, 40, -6, 8, 100, -12,
+  ]);
+  bundle.dispose();
+  await expect(h.compile(model, { weights: w })).rejects.toThrow("batch");
 });
 
 describe("train", () => {
