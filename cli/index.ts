@@ -208,6 +208,7 @@ function commands(done: (status: number) => void): Command {
         .choices([...precisions])
         .default("f32"),
     )
+    .option("--adapter <name>", `whom a bundle's kernels are made for: ${adapterNames.join(", ")}`, anyGpu)
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
     .option("--seed <n>", "of random values", seed, 0)

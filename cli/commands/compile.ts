@@ -10,6 +10,7 @@ import {
   writeFileAtomically,
   writeSafetensors,
 } from "../../runtime/index.ts";
+import { adapterNamed, anyGpu } from "../adapters.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
@@ -25,6 +26,8 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly dtype: string;
   /** What a bundle computes in: f16 asks its page's device for that feature. */
   readonly precision: Precision;
+  /** Whom a bundle's kernels are made for; its page's device must have what they need. */
+  readonly adapter?: string;
   readonly seed: number;
   readonly json: boolean;
 }
@@ -44,7 +47,9 @@ async function writeBundle(source: string, args: CompileArguments): Promise<numb
   const weights = weightsOf(source, args.weights);
   const { graph, model } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
-  const { graph: bound, manifest, shaders } = compileBundle(graph, { sizes, dtype, precision: args.precision });
+  const { precision, adapter = anyGpu } = args;
+  const { facts } = adapterNamed(adapter);
+  const { graph: bound, manifest, shaders } = compileBundle(graph, { sizes, dtype, precision, facts });
   const parameters = await openParameters(bound, model, weights, args.seed);
   try {
     await makeFolder(args.out);

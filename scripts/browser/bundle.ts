@@ -34,6 +34,7 @@ export async function bundleModule(entry: string, { minify = false, plugins = []
     base: "./",
     resolve: { alias: published },
     plugins: [noNodeModules, ...plugins],
+    worker: { format: "es", plugins: () => [noNodeModules, ...plugins] },
     build: {
       write: false,
       minify,

@@ -97,7 +97,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   cli: { imports: [...product, "api"] },
   examples: { imports: [...product, "cli"] },
-  bench: { imports: [...product, "cli", "examples"] },
+  // The bench of pages bundles the package as a page has it, and starts the browser that tests start.
+  bench: { imports: [...product, "api", "cli", "examples", "scripts"] },
   test: { imports: [...product, "api", "cli", "examples", "bench", "scripts"] },
   scripts: { imports: [] },
 };
@@ -114,6 +115,9 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
   data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
+  api: { file: "index.ts", also: /^api\/browser\.ts$/ },
+  // Scripts stand alone; those of the browser are what tests and the bench start it with.
+  scripts: { file: "index.ts", also: /^scripts\/browser\/[^/]+\.ts$/ },
 };
 
 /**

@@ -21,14 +21,16 @@ export interface BundleOptions {
   readonly dtype?: "f32" | "f16";
   /** What is computed in: "f16" asks the page's device for that feature. Default "f32". */
   readonly precision?: Precision;
+  /** Whom kernels are made for; the page's device must have what they need. Default `typicalFacts`. */
+  readonly facts?: AdapterFacts;
 }
 
 /** A bundle, and the graph whose parameters are its weights. Throws UnsupportedError where a size is left open. */
 export function compileBundle(
   graph: Graph,
-  { sizes = {}, dtype = "f32", precision = "f32" }: BundleOptions = {},
+  { sizes = {}, dtype = "f32", precision = "f32", facts = typicalFacts }: BundleOptions = {},
 ): Bundle & { readonly graph: Graph } {
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
-  const facts = precision === "f16" ? { ...typicalFacts, features: new Set(["f16" as const]) } : typicalFacts;
-  return { ...bundleOf(bound, compileKernels(bound, facts, { precision })), graph: bound };
+  const asked = precision === "f16" ? { ...facts, features: new Set([...facts.features, "f16" as const]) } : facts;
+  return { ...bundleOf(bound, compileKernels(bound, asked, { precision })), graph: bound };
 }
