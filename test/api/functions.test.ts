@@ -210,6 +210,18 @@ describe("openDevice", () => {
     cpu.dispose();
   });
 
+  test("uses a GPUDevice of the caller's, which stays open", async () => {
+    const { device: gpu } = await softwareDevice();
+    const given = await h.openDevice(gpu);
+    const session = await h.session(given, model, { weights: w });
+    expect([...(await session.run({ x })).y!.data]).toEqual([2, 40, -6, 8, 100, -12]);
+    session.dispose();
+    given.dispose();
+    const buffer = gpu.createBuffer({ size: 4, usage: 8 });
+    await gpu.queue.onSubmittedWorkDone(); // rejects on a device that is gone
+    buffer.destroy();
+  });
+
   test("tells what is missing", async () => {
     await expect(h.openDevice("no such GPU as this")).rejects.toThrow(/no WebGPU adapter|no .* adapter/);
   });

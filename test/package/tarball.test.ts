@@ -64,7 +64,15 @@ beforeAll(() => {
     cpSync(join(checkout, path), join(staging, path), { recursive: true });
   node(checkout, "scripts/build.ts", join(staging, "dist"));
   const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-  run(staging, npm, ["pack", "--ignore-scripts", "--silent", "--pack-destination", root]);
+  run(staging, npm, [
+    "pack",
+    "--ignore-scripts",
+    "--silent",
+    "--no-update-notifier",
+    "--offline",
+    "--pack-destination",
+    root,
+  ]);
   const tarball = readdirSync(root).find((name) => name.endsWith(".tgz"))!;
   mkdirSync(installed, { recursive: true });
   run(root, "tar", ["-xzf", tarball, "-C", installed, "--strip-components=1"]);
