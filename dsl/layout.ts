@@ -63,9 +63,8 @@ export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$
 
 /** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
 export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): CheckpointPlace[] {
-  const ruleOf = rulesByPath(rules);
   const parameters = graph.inputs.filter(isParameter);
-  const sizeIn = sizesInTensors(parameters, ruleOf);
+  const { ruleOf, sizeIn } = rulesFor(parameters, rules);
   return parameters.flatMap((node) => {
     const rule = ruleOf(node);
     if (rule) return placesBy(rule, node, sizeIn);
@@ -78,8 +77,7 @@ export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly T
  * path and its axes.
  */
 export function knownPlaces(parameters: readonly Node[], rules: readonly TensorRule[]): CheckpointPlace[][] {
-  const ruleOf = rulesByPath(rules);
-  const sizeIn = sizesInTensors(parameters, ruleOf);
+  const { ruleOf, sizeIn } = rulesFor(parameters, rules);
   return parameters.flatMap((node) => {
     const rule = ruleOf(node);
     const isKnown = rule && hasAxes(rule, node.type.axes) && lackedAxis(rule, node, sizeIn) === undefined;
@@ -89,27 +87,55 @@ export function knownPlaces(parameters: readonly Node[], rules: readonly TensorR
 
 /** The parameters of a graph that no rule is about. */
 export function withoutRule(rules: readonly TensorRule[], graph: Pick<Graph, "inputs">): string[] {
-  const ruleOf = rulesByPath(rules);
-  return graph.inputs.filter((node) => isParameter(node) && !ruleOf(node)).map((node) => String(node.attrs.name));
+  const parameters = graph.inputs.filter(isParameter);
+  const { ruleOf } = rulesFor(parameters, rules);
+  return parameters.filter((node) => !ruleOf(node)).map((node) => String(node.attrs.name));
 }
 
-/** The rule of a parameter: of those whose path fits, first those of its axes, then the one that leaves the fewest numbers open. */
-function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => TensorRule | undefined {
+/** The size of an axis that a parameter of a tensor has, by the rule's name of the tensor. */
+type SizeIn = (tensor: string, axis: string) => number | undefined;
+
+interface RulesFor {
+  readonly ruleOf: (parameter: Node) => TensorRule | undefined;
+  readonly sizeIn: SizeIn;
+}
+
+/**
+ * The rule of each parameter: of those whose path fits, first those of its axes, then those whose sums are known, then the one
+ * that leaves the fewest numbers open; and sizes of axes that the parameters of a tensor have, which sums name.
+ */
+function rulesFor(parameters: readonly Node[], rules: readonly TensorRule[]): RulesFor {
+  const about = rulesByPath(rules);
+  const sizes = new Map<string, number>();
+  const sizeIn: SizeIn = (tensor, axis) => sizes.get(`${tensor} ${axis}`);
+  for (const node of parameters)
+    for (const rule of about(node).filter((r) => hasAxes(r, node.type.axes)))
+      for (const { name, size } of node.type.axes as readonly SizedAxis[])
+        sizes.set(`${tensorName(rule, pathOf(node))} ${name}`, size);
+  const ruleOf = (node: Node): TensorRule | undefined => {
+    const all = about(node);
+    const ofAxes = all.filter((rule) => hasAxes(rule, node.type.axes));
+    const known = ofAxes.filter((rule) => lackedAxis(rule, node, sizeIn) === undefined);
+    const best = [known, ofAxes, all].find((some) => some.length > 0) ?? [];
+    return best.reduce<TensorRule | undefined>(
+      (a, b) => (a && openNumbers(a, pathOf(node))!.length <= openNumbers(b, pathOf(node))!.length ? a : b),
+      undefined,
+    );
+  };
+  return { ruleOf, sizeIn };
+}
+
+const pathOf = (node: Node): string => String(node.attrs.name);
+
+/** The rules whose path is a parameter's. */
+function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => readonly TensorRule[] {
   const byShape = new Map<string, TensorRule[]>();
   for (const rule of rules) {
     const shape = rulePath(rule.path);
     byShape.set(shape, [...(byShape.get(shape) ?? []), rule]);
   }
-  return ({ attrs, type }) => {
-    const path = String(attrs.name);
-    const about = (byShape.get(rulePath(path)) ?? []).filter((rule) => openNumbers(rule, path) !== undefined);
-    const ofAxes = about.filter((rule) => hasAxes(rule, type.axes));
-    const fitting = ofAxes.length > 0 ? ofAxes : about;
-    return fitting.reduce<TensorRule | undefined>(
-      (best, rule) => (best && openNumbers(best, path)!.length <= openNumbers(rule, path)!.length ? best : rule),
-      undefined,
-    );
-  };
+  return (node) =>
+    (byShape.get(rulePath(pathOf(node))) ?? []).filter((rule) => openNumbers(rule, pathOf(node)) !== undefined);
 }
 
 /** The numbers of a path that a rule leaves open; undefined where the rule is about other paths. */
@@ -173,27 +199,12 @@ function hasAxes(rule: TensorRule, axes: readonly { readonly name: string }[]): 
   return named.length === axes.length && axes.every((a) => named.includes(a.name));
 }
 
-/** The size of an axis that a parameter of a tensor has, by the rule's name of the tensor. */
-type SizeIn = (tensor: string, axis: string) => number | undefined;
-
-/** Sizes of axes that the parameters of a tensor have: a part of it may say what lies beside it. */
-function sizesInTensors(parameters: readonly Node[], ruleOf: (node: Node) => TensorRule | undefined): SizeIn {
-  const sizes = new Map<string, number>();
-  for (const node of parameters) {
-    const rule = ruleOf(node);
-    if (!rule) continue;
-    const tensor = tensorName(rule, String(node.attrs.name));
-    for (const axis of node.type.axes as readonly SizedAxis[]) sizes.set(`${tensor} ${axis.name}`, axis.size);
-  }
-  return (tensor, axis) => sizes.get(`${tensor} ${axis}`);
-}
-
 const tensorName = (rule: TensorRule, path: string): string =>
   openNumbers(rule, path)!.reduce((text, n) => text.replace("{}", n), rule.name);
 
 /** An axis that a rule names beside the parameter's own, and that no parameter of the tensor has; undefined where there is none. */
 function lackedAxis(rule: TensorRule, node: Node, sizeIn: SizeIn): string | undefined {
-  const tensor = tensorName(rule, String(node.attrs.name));
+  const tensor = tensorName(rule, pathOf(node));
   const parts = dimensionsOf(rule)
     .flat()
     .flatMap((factor) => (isAxis(factor) ? [] : factor.terms));
@@ -201,7 +212,7 @@ function lackedAxis(rule: TensorRule, node: Node, sizeIn: SizeIn): string | unde
 }
 
 function placesBy(rule: TensorRule, node: Node, sizeIn: SizeIn): CheckpointPlace[] {
-  const parameter = String(node.attrs.name);
+  const parameter = pathOf(node);
   const axes = node.type.axes as readonly SizedAxis[];
   if (!hasAxes(rule, axes)) {
     throw new UsageError(

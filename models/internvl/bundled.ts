@@ -125,7 +125,7 @@ const languageModel = (name: string, title: string, config: TextConfig, template
     },
     build: (p, c) => {
       const [a, ids] = [textAxes(c), idsInput(c)];
-      const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
+      const logits = languageHead(p, llama(p.scope("model"), ids, c), a, c);
       return { logits: transpose(logits, [a.batch, a.token, a.vocab]) };
     },
     graphs: {
@@ -177,7 +177,7 @@ const qllamaModel = defineModel<QllamaModelConfig>({
   build: (p, c) => {
     const a = textAxes(c);
     const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
-    const logits = languageHead(p.scope("qllama"), text, a);
+    const logits = languageHead(p.scope("qllama"), text, a, c);
     return {
       queries: transpose(queries, [a.batch, a.token, a.embed]),
       logits: transpose(logits, [a.batch, a.token, a.vocab]),
@@ -249,7 +249,7 @@ export const internvlG = defineModel<GenerativeConfig>({
       text: textEmbedding(again, idsInput(c.text), c),
       scale: logitScale(p),
       match: matching(again, vision, idsInput(c.text, "matching_ids"), c),
-      logits: transpose(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
+      logits: transpose(languageHead(p.scope("qllama"), written, a, c.text), [a.batch, a.token, a.vocab]),
     };
   },
   graphs: {
@@ -286,7 +286,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
-        return { logits: transpose(languageHead(p, last, a), [a.batch, a.token, a.vocab]) };
+        return { logits: transpose(languageHead(p, last, a, c.text), [a.batch, a.token, a.vocab]) };
       },
       runs: (c) => ({ ids: imageRun(c) }),
       graphs: {

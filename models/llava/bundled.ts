@@ -21,7 +21,15 @@ const sizes = whole(1, 2 ** 20);
 const tower: SettingRules = { width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes };
 const rules: SettingRules = {
   vision: { ...tower, image: whole(1, 2 ** 14), patch: whole(1, 2 ** 14), epsilon: positive },
-  text: { ...tower, vocab: sizes, context: whole(0, 2 ** 20), epsilon: positive, rotaryBase: positive },
+  text: {
+    ...tower,
+    vocab: sizes,
+    context: whole(0, 2 ** 20),
+    epsilon: positive,
+    rotaryBase: positive,
+    keyHeads: sizes,
+    headDim: sizes,
+  },
   features: whole(-1001, -1),
 };
 
@@ -48,7 +56,7 @@ const size = (name: string, language: string, config: LlavaConfig) =>
     build: (p, c) => {
       const a = textAxes(c.text);
       const ids = input("ids", "i32", [a.batch, a.token]);
-      return { logits: llavaScores(p, llava(p, clipPixels(c.vision), ids, c).last, a) };
+      return { logits: llavaScores(p, llava(p, clipPixels(c.vision), ids, c).last, a, c) };
     },
     runs: (c) => ({ ids: imageRun(c) }),
     graphs: {

@@ -135,7 +135,7 @@ const passOf = (pass: "matching" | "contrastive" | "generative") =>
   family(generative, (p, c) => {
     const ids = idsInput(c.text);
     const { queries, text: words } = qllama(p, visionTokens(p, pixelsInput(c.vision), c), ids, c.text, pass);
-    return energyOf({ queries, words, scores: languageHead(p.scope("qllama"), words, textAxes(c.text)) });
+    return energyOf({ queries, words, scores: languageHead(p.scope("qllama"), words, textAxes(c.text), c.text) });
   });
 
 const segmentation = (channels: number) =>
@@ -162,7 +162,7 @@ export const families: Readonly<Record<string, Family<object>>> = {
   }),
   llama: family(text, (p, c) => {
     const last = llama(p.scope("model"), idsInput(c), c);
-    return energyOf({ last, scores: languageHead(p, last, textAxes(c)) });
+    return energyOf({ last, scores: languageHead(p, last, textAxes(c), c) });
   }),
   "decoder step": family(text, (p, c) => energyOf(decodeStep(p, c))),
   "qllama matching": passOf("matching"),
@@ -188,7 +188,7 @@ export const families: Readonly<Record<string, Family<object>>> = {
   }),
   "chat of patches": family(chatOf, (p, c) => {
     const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
-    return { loss: stageThreeLoss(p, c).loss, outputs: { scores: languageHead(p, last, textAxes(c.text)) } };
+    return { loss: stageThreeLoss(p, c).loss, outputs: { scores: languageHead(p, last, textAxes(c.text), c.text) } };
   }),
   "chat of queries": family(
     (pick): ChatQueriesConfig => ({ ...chatOf(pick), qllama: asked(pick) }),
