@@ -44,7 +44,7 @@ const modeFields = {
   generate: { fields: ["begin", "step", "limit"], graphs: ["step"] },
 } as const;
 
-const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std"];
+const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std", "tiles"];
 const fits = ["crop", "squash", "pad"];
 const interpolations = ["bilinear", "bicubic", "lanczos"];
 const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors"];

@@ -18,7 +18,7 @@ import { familyRules } from "./weights.ts";
 const parts = ["vision_model.", "qllama."];
 
 /** Positions are interpolated once, as at another resolution; nothing else can have another shape. */
-const fit: FitTensor = (parameter, stored, expected) => {
+export const positionsFit: FitTensor = (parameter, stored, expected) => {
   if (!/(^|\.)embeddings\.position_embedding$/.test(parameter)) return undefined;
   const [[tokens = 0, width], [wanted = 0, embed]] = [stored.slice(-2), expected.slice(-2)];
   const [from, to] = [Math.sqrt(tokens - 1), Math.sqrt(wanted - 1)];
@@ -33,7 +33,13 @@ const fit: FitTensor = (parameter, stored, expected) => {
 export const familyCheckpoints = <C extends Config>(
   name: string,
   ...layouts: readonly (readonly TensorRule[])[]
-): ModelCheckpoints<C> => ({ layouts, parts, fit, config: publishedCodec<C>(name), sizedByTensors: fitPositions });
+): ModelCheckpoints<C> => ({
+  layouts,
+  parts,
+  fit: positionsFit,
+  config: publishedCodec<C>(name),
+  sizedByTensors: fitPositions,
+});
 
 /** What a job of a model that is made of the family's parts goes on from. */
-export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit });
+export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit: positionsFit });
