@@ -4,6 +4,7 @@ import { extname } from "node:path";
 import { FileError, type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
 import {
   decodeImage,
+  decodeTiles,
   type Geometry,
   type ImageSource,
   type ImageStore,
@@ -11,6 +12,7 @@ import {
   imageTensor,
   type Normalization,
   type Pixels,
+  type Tiling,
 } from "../../../data/index.ts";
 import { imagenetPreprocessing, type PictureMode } from "../../../dsl/index.ts";
 import { checkpointPreprocessing } from "../../preprocessor-config.ts";
@@ -39,6 +41,8 @@ function imageSide(graph: Graph): number {
 export interface Looking {
   readonly geometry: Geometry;
   readonly normalization: Normalization;
+  /** How a chat's picture is cut, where it is: then it is several, each squashed to the size. */
+  readonly tiling?: Tiling;
 }
 
 /**
@@ -47,7 +51,7 @@ export interface Looking {
  * so its fit of the mode goes before the file's, which has one for all.
  */
 export async function lookingOf(
-  { name, model }: NamedModel,
+  { name, model, config }: NamedModel,
   graph: Graph,
   mode: PictureMode,
   { weights, fit: asked }: RunOptions,
@@ -67,9 +71,17 @@ export async function lookingOf(
   const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  say(`pictures: ${size} × ${size}, ${shapeText(geometry)}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
-  return { geometry, normalization: { mean, std } };
+  // Whoever says how a picture becomes a square means a whole one.
+  const limits = mode === "chat" && asked === undefined && config ? record?.tiles?.(config) : undefined;
+  const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
+  const shape = tiling ? tilingText(tiling, geometry) : shapeText(geometry);
+  say(`pictures: ${size} × ${size}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
+
+/** "1 to 12 tiles and a thumbnail, bicubic" */
+const tilingText = ({ least, most, thumbnail }: Tiling, { interpolation = "bicubic" }: Geometry): string =>
+  `${least} to ${most} tiles${thumbnail ? " and a thumbnail" : ""}, ${interpolation}`;
 
 /** "crop from 256, bilinear" */
 function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
@@ -88,9 +100,14 @@ export const albumOf = (looking: Looking): Album => ({ ...looking, store: imageS
 const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: Looking): HostTensor =>
   imageTensor(pictures, { size: geometry.size, normalization });
 
-/** One picture as the input "pixels". Throws FileError where it is broken. */
-export const pixelsFrom = async (path: ImageSource, looking: Looking): Promise<HostTensor> =>
-  pixelsOf([await decodeImage(path, looking.geometry)], looking);
+/** One picture as the input "pixels", or its tiles one after the other. Throws FileError where it is broken. */
+export async function pixelsFrom(path: ImageSource, looking: Looking): Promise<HostTensor> {
+  const { geometry, tiling } = looking;
+  const pictures = tiling
+    ? await decodeTiles(path, tiling, geometry.interpolation)
+    : [await decodeImage(path, geometry)];
+  return pixelsOf(pictures, looking);
+}
 
 /** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */
 export function pictureFeeds(pictures: readonly ImageSource[], album: Album) {
