@@ -55,7 +55,7 @@ import { hermesTemplate, internlm2Template, tiledTemplates } from "./templates.t
 import { chatHubRules, chatHubRules5, chatInternlm2Rules, chatLlamaRules } from "./weights.ts";
 
 /** InternViT-6B-448px without its last three blocks, which the chat models do not read: 5,536,496,000 parameters. */
-const vision448: VisionConfig = { ...internvit6b, depth: 45, image: 448 };
+const vision448: VisionConfig = { ...internvit6b, depth: 45, image: 448, dropPathRule: "linear" };
 
 /** Nous-Hermes-2-Yi-34B, a LLaMA with grouped queries: 34,388,917,248 parameters. */
 export const hermesYi34b: TextConfig = {
