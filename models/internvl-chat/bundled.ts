@@ -12,7 +12,7 @@ import {
   whole,
   word,
 } from "../../dsl/index.ts";
-import { features, listed, ofVision, states } from "../internvl/common-records.ts";
+import { features, listed, ofVision, states as statesOf } from "../internvl/common-records.ts";
 import {
   bareTemplate,
   causalRules,
@@ -51,6 +51,7 @@ import {
   writeInternlm2Config,
 } from "./internlm2.ts";
 import { chatCodec, type Language } from "./published-config.ts";
+import { chatTuning } from "./stages.ts";
 import { hermesTemplate, internlm2Template, tiledTemplates } from "./templates.ts";
 import { chatHubRules, chatHubRules5, chatInternlm2Rules, chatLlamaRules } from "./weights.ts";
 
@@ -80,7 +81,7 @@ export const chat12: InternvlChatConfig = {
   leastTiles: 1,
   mostTiles: 1,
   thumbnail: false,
-  template: hermesTemplate.name,
+  chatTemplate: hermesTemplate.name,
 };
 
 /** 1.5: up to 12 tiles and a thumbnail of 256 tokens each, and InternLM2-20B with 9 words more, of which 92546 is <IMG_CONTEXT>. */
@@ -91,7 +92,7 @@ export const chat15: InternvlChatConfig = {
   imageToken: 92546,
   mostTiles: 12,
   thumbnail: true,
-  template: internlm2Template.name,
+  chatTemplate: internlm2Template.name,
 };
 
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
@@ -173,7 +174,7 @@ const rules: SettingRules = {
   shuffle: word("v1", "v2"),
   leastTiles: whole(1, 1000),
   mostTiles: whole(1, 1000),
-  template: word(...tiledTemplates.map((t) => t.name)),
+  chatTemplate: word(...tiledTemplates.map((t) => t.name)),
 };
 
 /** Pictures of a chat are squashed, each tile of one; encoders alone crop, as InternVL's. */
@@ -196,12 +197,22 @@ function chatMacs(c: InternvlChatConfig): number {
   return seen + glue + decoderMacs(c.text, c.text.context, c.text.context);
 }
 
-const chat = (language: Language, name: string, summary: string, config: InternvlChatConfig, source: string) =>
+interface ChatModel {
+  readonly language: Language;
+  readonly name: string;
+  readonly summary: string;
+  readonly config: InternvlChatConfig;
+  readonly source: string;
+  readonly stages?: NonNullable<Model<InternvlChatConfig>["stages"]>;
+}
+
+const chat = ({ language, name, summary, config, source, stages = {} }: ChatModel) =>
   defineModel<InternvlChatConfig>({
     name,
     summary,
     config,
     rules,
+    stages,
     checkpoints: {
       layouts: [
         ...(language === "internlm2" ? [chatInternlm2Rules, chatLlamaRules] : [chatLlamaRules]),
@@ -217,8 +228,8 @@ const chat = (language: Language, name: string, summary: string, config: Internv
     preprocessing,
     modes: {
       features,
-      chat: { begin: "prefill", step: "decode", templates: (c) => firstOf(tiledTemplates, c.template) },
-      generate: { step: "decode", limit: (c) => firstOf(tiledTemplates, c.template)[0]!.limit },
+      chat: { begin: "prefill", step: "decode", templates: (c) => firstOf(tiledTemplates, c.chatTemplate) },
+      generate: { step: "decode", limit: (c) => firstOf(tiledTemplates, c.chatTemplate)[0]!.limit },
     },
     build: (p, c) => {
       const a = textAxes(c.text);
@@ -234,25 +245,27 @@ const chat = (language: Language, name: string, summary: string, config: Internv
       },
       "text-prefill": { summary: textSummary, build: (p, c) => prefill(languagePart(p), c.text) },
       decode: { summary: stepSummary, build: (p, c) => decodeStep(languagePart(p), c.text) },
-      states: states("vision_model", ofVision),
+      states: statesOf("vision_model", ofVision),
     },
   });
 
 export const tiledChatModels = [
-  chat(
-    "llama",
-    "internvl-chat-1.2",
-    "InternVL-Chat 1.2: InternViT-6B at 448 pixels, four patches a token, to Nous-Hermes-2-Yi-34B",
-    chat12,
-    "Chen et al. 2023, arXiv:2312.14238; its release of February 2024",
-  ),
-  chat(
-    "internlm2",
-    "internvl-chat-1.5",
-    "InternVL-Chat 1.5: up to 12 tiles of 448 pixels through InternViT-6B, four patches a token, to InternLM2-20B",
-    chat15,
-    "Chen et al. 2024, arXiv:2404.16821",
-  ),
+  chat({
+    language: "llama",
+    name: "internvl-chat-1.2",
+    summary: "InternVL-Chat 1.2: InternViT-6B at 448 pixels, four patches a token, to Nous-Hermes-2-Yi-34B",
+    config: chat12,
+    source: "Chen et al. 2023, arXiv:2312.14238; its release of February 2024",
+    stages: { finetune: chatTuning },
+  }),
+  chat({
+    language: "internlm2",
+    name: "internvl-chat-1.5",
+    summary:
+      "InternVL-Chat 1.5: up to 12 tiles of 448 pixels through InternViT-6B, four patches a token, to InternLM2-20B",
+    config: chat15,
+    source: "Chen et al. 2024, arXiv:2404.16821",
+  }),
 ] as const;
 
 /** All of the family. */

@@ -18,6 +18,7 @@ import {
   linear,
   lt,
   merge,
+  mul,
   newTokens,
   type OneLoss,
   type Params,
@@ -74,8 +75,8 @@ export interface InternvlChatConfig {
   readonly mostTiles: number;
   /** Whether the whole picture, squashed, comes after its tiles, where there are several. */
   readonly thumbnail: boolean;
-  /** The template that the model was trained with. */
-  readonly template: string;
+  /** The template that the model was trained with, by name. */
+  readonly chatTemplate: string;
 }
 
 /** Tokens that a picture, or one tile of it, becomes. */
@@ -123,32 +124,45 @@ export function tileTokens(p: Params, tiles: Pixels, c: InternvlChatConfig): Vis
 export const languagePart = (p: Params): Params => p.scope("language_model");
 
 /**
- * Token embeddings, and wherever `imageToken` stands the next of the tiles' tokens, one text after the other; where there are
- * more places, the last one again. visual [batch = tiles, visual, embed], ids i32 [batch, token] -> [batch, token, embed]
+ * Token embeddings, and wherever `imageToken` stands the next of the tiles' tokens: of all tiles, one text after the other, or
+ * of the text's own where each has so many; where there are more places, the last one again. visual [batch = tiles, visual, embed], ids i32 [batch, token] -> [batch, token, embed]
  */
-function embedded(p: Params, visual: Visual, ids: Ids, c: InternvlChatConfig): TextTokens {
+function embedded(p: Params, visual: Visual, ids: Ids, c: InternvlChatConfig, perText?: number): TextTokens {
   const isImage: Ids = eq(ids, c.imageToken);
   const [tiles, each] = [axisOf(visual, "batch"), axisOf(visual, "visual")];
   const all: Axis<"picture_token"> = axis("picture_token", times(tiles, each.size).size);
-  const shown = gather(merge(visual, [tiles, each], all), countBefore(isImage), all);
+  const own =
+    perText === undefined ? inTextsBefore(isImage) : mul(iota(axisOf(ids, "batch")), perText * tokensOfTile(c));
+  const shown = gather(merge(visual, [tiles, each], all), add(inTextBefore(isImage), own) as Ids, all);
   const words = tokenEmbedding(languagePart(p).scope("model"), select(isImage, 0, ids), textAxes(c.text));
   return select(isImage, shown, words);
 }
 
-/** How many are true before each, in its text and in the texts before. x bool [batch, token] -> i32 [batch, token] */
-function countBefore(x: Ids): Ids {
+/** How many are true before each in its text: x bool [batch, token] -> i32 [batch, token] */
+function inTextBefore(x: Ids): Ids {
+  const token = axisOf(x, "token");
+  const before = axis("before", token.size);
+  return sum(select(lt(iota(before), iota(token)), rename(cast(x, "i32") as Ids, token, before), 0), before);
+}
+
+/** How many are true in the texts before: x bool [batch, token] -> i32 [batch] */
+function inTextsBefore(x: Ids): Tensor<"batch"> {
   const [batch, token] = [axisOf(x, "batch"), axisOf(x, "token")];
-  const [text, before] = [axis("text", batch.size), axis("before", token.size)];
-  const ones: Ids = cast(x, "i32");
-  const inText = sum(select(lt(iota(before), iota(token)), rename(ones, token, before), 0), before);
-  const inEach: Tensor<"text"> = rename(sum(ones, token), batch, text);
-  return add(inText, sum(select(lt(iota(text), iota(batch)), inEach, 0), text));
+  const text = axis("text", batch.size);
+  const inEach: Tensor<"text"> = rename(sum(cast(x, "i32") as Ids, token), batch, text);
+  return sum(select(lt(iota(text), iota(batch)), inEach, 0), text);
 }
 
 /** The language model over conversations with pictures; padding is id 0 at the end. */
-export function tiledConversation(p: Params, tiles: Pixels, ids: Ids, c: InternvlChatConfig): Decoded {
+export function tiledConversation(
+  p: Params,
+  tiles: Pixels,
+  ids: Ids,
+  c: InternvlChatConfig,
+  perText?: number,
+): Decoded {
   const a = textAxes(c.text, axisOf(ids, "token").size);
-  const words = embedded(p, tileTokens(p, tiles, c), ids, c);
+  const words = embedded(p, tileTokens(p, tiles, c), ids, c, perText);
   return decoder(languagePart(p).scope("model"), words, a, c.text, causalContext(ids, a));
 }
 
@@ -162,10 +176,14 @@ export const tiledScores = (
 
 /**
  * Cross-entropy of the answers' tokens. Inputs `pixels` [batch = tiles, ...], `ids`, and `labels` (i32 [batch, token]; -100 is
- * no target), or with `targets` `places`, as InternVL-Chat's stage 3 has them.
+ * no target). A picture for each text, whether it has a place for it or not, where `whole` says so; else the tiles of all texts.
  */
-export const tiledLoss = (p: Params, c: InternvlChatConfig, tiles = tilesInput(c), targets?: number): OneLoss =>
-  answersLoss(languagePart(p), c.text, (ids) => tiledConversation(p, tiles, ids, c), targets);
+export const tiledLoss = (p: Params, c: InternvlChatConfig, { whole = false } = {}): OneLoss =>
+  answersLoss(languagePart(p), c.text, (ids) =>
+    whole
+      ? tiledConversation(p, pixelsInput(c.vision, axisOf(ids, "batch")), ids, c, 1)
+      : tiledConversation(p, tilesInput(c), ids, c),
+  );
 
 /** The beginning of a chat: `pixels` and `input_ids`, with the picture's id where its tokens go. */
 export function tiledPrefill(p: Params, c: InternvlChatConfig): Outputs {

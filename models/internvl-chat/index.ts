@@ -3,5 +3,6 @@ export * from "./bundled.ts";
 export * from "./chat.ts";
 export * from "./internlm2.ts";
 export * from "./published-config.ts";
+export * from "./stages.ts";
 export * from "./templates.ts";
 export * from "./weights.ts";

@@ -124,7 +124,7 @@ function readPublished(json: PublishedConfig, config: InternvlChatConfig): Inter
     leastTiles: tiled ? number("min_dynamic_patch", 1) : 1,
     mostTiles: tiled ? number("max_dynamic_patch", 6) : 1,
     thumbnail: boolean("use_thumbnail", false),
-    template: typeof json.template === "string" ? json.template : config.template,
+    chatTemplate: typeof json.template === "string" ? json.template : config.chatTemplate,
   };
 }
 
@@ -201,7 +201,7 @@ export const chatCodec = (language: Language): ConfigCodec<InternvlChatConfig> =
     pad2square: false,
     ps_version: c.shuffle,
     select_layer: c.features,
-    template: c.template,
+    template: c.chatTemplate,
     use_thumbnail: c.thumbnail,
     vision_config: { ...writeVisionConfig(c.vision), norm_type: "rms_norm" },
   }),

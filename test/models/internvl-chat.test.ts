@@ -18,9 +18,11 @@ import {
   tiledTemplates,
 } from "../../models/index.ts";
 import { firstTurn, nextTurn, tensorsInLayout, writeSafetensors } from "../../runtime/index.ts";
-import { heddle } from "../cli/support.ts";
+import { colourData } from "../cli/colour-data.ts";
+import { heddle, scratch } from "../cli/support.ts";
 import { memoryWeights } from "../support/weights.ts";
 import {
+  done,
   expectConverted,
   expectExported,
   factsOf,
@@ -95,6 +97,47 @@ describe("InternVL-Chat as transformers computes it", () => {
     expect(said.err).toContain("pictures: 8 × 8, 1 to 4 tiles and a thumbnail, bicubic");
     expect(JSON.parse(said.out)).toMatchObject([{ answer: byteTokenizer.decode(want.tokens).trimStart() }]);
     expect(want.tiles).toBe(3);
+  });
+
+  test("gives each text its own whole picture in training, also where one has no place for it", async () => {
+    const [first, second] = want.ids as [number[], number[]];
+    const words = first.map((id) => (id === config.imageToken ? 9 : id));
+    const loss = async (ids: readonly number[][], labels: readonly number[][], pictures: readonly unknown[]) => {
+      const node = tiledLoss(rootParams(), long, { whole: true }).loss;
+      const graph = makeGraph("loss", [{ name: "loss", node }]);
+      const rows = ids.length;
+      const given = {
+        pixels: rowsOf("f32", { batch: rows, channel: 3, row: 8, column: 8 }, pictures),
+        ids: rowsOf("i32", { batch: rows, token }, ids),
+        labels: rowsOf("i32", { batch: rows, token }, labels),
+      };
+      return (await runOnce(executors[0]!, graph, given, await weightsIn(folder, graph, model))).loss!.data[0]!;
+    };
+    const none = first.map(() => -100);
+    const [, own] = want.labels as [number[], number[]];
+    const alone = await loss([second], [own], want.pixels.slice(2));
+    expect(await loss([words, second], [none, own], want.pixels.slice(1))).toBeCloseTo(alone, 6);
+    expect(await loss([words, second], [none, own], want.pixels.slice(0, 2))).not.toBeCloseTo(alone, 3);
+  });
+
+  test("is tuned from a checkpoint's parts", async () => {
+    const data = scratch("internvl-chat");
+    try {
+      await colourData(data);
+      copyFileSync(join(folder, "transformers.json"), data.at("config.json"));
+      const graph = trace({ ...model, config: long as never });
+      const layout = checkpointLayout(graph, chatHubRules);
+      const weights = memoryWeights(await weightsIn(folder, graph, model));
+      await writeSafetensors(data.at("model.safetensors"), tensorsInLayout(layout, weights));
+      const sets = ["workers=0", "batch=2", "steps=2", "length=300", `images=${data.at("photos")}`];
+      await done(
+        ...["train", "internvl-chat-1.2", "--stage", "finetune", "--from", data.at("model.safetensors")],
+        ...["--tokenizer", "bytes", "--device", "cpu", "--runs", data.at("runs"), "--data", data.at("talks.json")],
+        ...sets.flatMap((s) => ["--set", s]),
+      );
+    } finally {
+      data.remove();
+    }
   });
 
   test("sees a whole picture where that is asked for, or no more than one tile", async () => {
