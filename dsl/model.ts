@@ -6,7 +6,7 @@ import { checkedModel } from "./model-checks.ts";
 import type { ModelModes, Preprocessing } from "./modes.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
 import type { StageRecipe } from "./recipe.ts";
-import { checkSettings, type SettingRules } from "./setting-rules.ts";
+import { checkSettings, checkWholeNumbers, type SettingRules } from "./setting-rules.ts";
 
 export type { Config, ConfigValue } from "./config.ts";
 
@@ -99,7 +99,9 @@ export function modelGraph<C extends Config>(model: Model<C>, name?: string): Mo
 /** The model's configuration with some values replaced, each of the kind it had and as the model's rules have it. */
 export function configure<C extends Config>(model: Model<C>, overrides: Partial<C>): C {
   const config = mergeConfig(model.config, overrides as Config, model.name) as C;
-  checkSettings(model.name, config, model.rules ?? {});
+  const rules = model.rules ?? {};
+  checkSettings(model.name, config, rules);
+  checkWholeNumbers(model.name, model.config, config, rules);
   return config;
 }
 

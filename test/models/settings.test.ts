@@ -1,7 +1,16 @@
 /** Settings by name: what `--set` accepts, and what it says of the rest. */
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../compiler/index.ts";
-import { type Config, type ConfigValue, configure, parseSettings, trace } from "../../dsl/index.ts";
+import {
+  type Config,
+  type ConfigValue,
+  configure,
+  constant,
+  defineModel,
+  parseSettings,
+  positive,
+  trace,
+} from "../../dsl/index.ts";
 import { bundledModels } from "../../models/index.ts";
 
 const find = (name: string) => bundledModels.find((m) => m.name === name)!;
@@ -76,5 +85,28 @@ describe("a value", () => {
       "internvl-c.vision.depth is 0; needed is a whole number from 1 to 1000",
       "internvl-c.text.vocab is -1; needed is a whole number from 1 to 1048576",
     ]);
+  });
+});
+
+describe("a setting without a rule", () => {
+  const own = defineModel({
+    name: "own",
+    summary: "a model of somebody else's",
+    config: { depth: 4, drop: 0, base: 10000, inner: { width: 8, share: 0.5 } },
+    rules: { base: positive },
+    build: () => ({ x: constant(1) }),
+  });
+  const read = (...settings: string[]) => configure(own, parseSettings(own as never, settings) as never);
+
+  it("that is a whole number stays one, unless 0 or 1 could be a rate, or the record says otherwise", () => {
+    expect(() => read("depth=1.5", "width=0.1")).toThrow(
+      "own.depth is 1.5; needed is a whole number, as 4 is, which a rule in the record could say otherwise\nown.inner.width is 0.1; needed is",
+    );
+    expect(read("drop=0.1", "base=0.5", "share=0.25", "depth=2")).toMatchObject({
+      depth: 2,
+      drop: 0.1,
+      base: 0.5,
+      inner: { share: 0.25 },
+    });
   });
 });
