@@ -2,7 +2,8 @@
  * How parameters lie in checkpoints that others made: another name, axes split or joined, another order, several parameters in
  * one tensor, or one in several. Nothing is computed: a stored element is an element of a parameter.
  */
-import { type Graph, isParameter, type Node, UsageError } from "../compiler/index.ts";
+import { type Graph, isParameter, type Node, type UsageError } from "../compiler/index.ts";
+import { faultIn } from "./declared.ts";
 
 /** A parameter, or a part of one, as a tensor of a checkpoint holds it. */
 export interface CheckpointPlace {
@@ -67,8 +68,8 @@ export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly T
   const { ruleOf, sizeIn } = rulesFor(parameters, rules);
   return parameters.flatMap((node) => {
     const rule = ruleOf(node);
-    if (rule) return placesBy(rule, node, sizeIn);
-    throw new UsageError(`no checkpoint layout is known for parameter "${node.attrs.name}"`);
+    if (rule) return placesBy(rule, node, sizeIn, (message) => faultIn(rules, message));
+    throw faultIn(rules, `no checkpoint layout is known for parameter "${node.attrs.name}"`);
   });
 }
 
@@ -81,7 +82,7 @@ export function knownPlaces(parameters: readonly Node[], rules: readonly TensorR
   return parameters.flatMap((node) => {
     const rule = ruleOf(node);
     const isKnown = rule && hasAxes(rule, node.type.axes) && lackedAxis(rule, node, sizeIn) === undefined;
-    return isKnown ? [placesBy(rule, node, sizeIn)] : [];
+    return isKnown ? [placesBy(rule, node, sizeIn, (message) => faultIn(rules, message))] : [];
   });
 }
 
@@ -211,17 +212,22 @@ function lackedAxis(rule: TensorRule, node: Node, sizeIn: SizeIn): string | unde
   return parts.find((term): term is string => typeof term === "string" && sizeIn(tensor, term) === undefined);
 }
 
-function placesBy(rule: TensorRule, node: Node, sizeIn: SizeIn): CheckpointPlace[] {
+function placesBy(
+  rule: TensorRule,
+  node: Node,
+  sizeIn: SizeIn,
+  fault: (message: string) => UsageError,
+): CheckpointPlace[] {
   const parameter = pathOf(node);
   const axes = node.type.axes as readonly SizedAxis[];
   if (!hasAxes(rule, axes)) {
-    throw new UsageError(
+    throw fault(
       `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: it names each axis once, as stored, slowest first, with spaces between dimensions and * between axes of one`,
     );
   }
   const lacked = lackedAxis(rule, node, sizeIn);
   if (lacked !== undefined)
-    throw new UsageError(
+    throw fault(
       `the checkpoint layout of "${parameter}" says "${rule.axes}", and no parameter in "${rule.name}" has an axis "${lacked}"`,
     );
   const name = tensorName(rule, parameter);
@@ -238,7 +244,7 @@ function placesBy(rule: TensorRule, node: Node, sizeIn: SizeIn): CheckpointPlace
       const { at, terms } = factor;
       const own = terms[at];
       if (along === undefined && own !== 1)
-        throw new UsageError(
+        throw fault(
           `the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0, and each is 1 or an axis`,
         );
       const [first, count, size] = [total(terms.slice(0, at)), countOf(own!), total(terms)];
@@ -253,7 +259,7 @@ function placesBy(rule: TensorRule, node: Node, sizeIn: SizeIn): CheckpointPlace
   const { text, axis, words } = spread;
   const size = sizeOf(axis);
   if (words && words.length !== size)
-    throw new UsageError(
+    throw fault(
       `"${axis}" of parameter "${parameter}" has ${size} entries, and its checkpoint layout names ${words.length}: ${words.join(", ")}`,
     );
   return Array.from({ length: size }, (_, at) => ({

@@ -6,6 +6,7 @@ import {
   isPlain,
   isPromise,
   isTensor,
+  keepDeclaration,
   kindOfValue,
   refuse,
   strayFields,
@@ -80,6 +81,8 @@ export function checkedModel<M extends object>(record: M): M {
     ...checkpointFaults(name, model.checkpoints),
   ]);
   const at = declaredHere();
+  const { layouts = [] } = (model.checkpoints ?? {}) as { readonly layouts?: readonly object[] };
+  for (const rules of layouts) keepDeclaration(rules, at);
   const graphs = model.graphs as Readonly<Record<string, Fields>> | undefined;
   const stages = model.stages as Readonly<Record<string, Call>> | undefined;
   return {
