@@ -19,6 +19,7 @@ const modelFields = {
   name: true,
   summary: true,
   config: true,
+  configs: true,
   build: true,
   runs: true,
   rules: true,
@@ -66,6 +67,9 @@ export function checkedModel<M extends object>(record: M): M {
     ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
     ...(name === "the model" ? [`a model needs \`name\`, a text, not ${kindOfValue(model.name)}`] : []),
     ...(isPlain(model.config) ? [] : [`${name} needs \`config\`, its settings, not ${kindOfValue(model.config)}`]),
+    ...recordOf(name, "configs", model.configs, (at, config) =>
+      isPlain(config) ? [] : [`${at} is the settings that differ, not ${kindOfValue(config)}`],
+    ),
     ...buildFaults(name, model),
     ...recordOf(name, "graphs", model.graphs, (at, graph) => [
       ...(isPlain(graph) ? strayFields(at, graph, graphFields) : []),

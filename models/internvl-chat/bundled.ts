@@ -29,6 +29,8 @@ import {
   publishedCodec,
   type TextConfig,
   textAxes,
+  tinyText,
+  tinyVision,
   type VisionConfig,
   vicuna7b,
   visionMacs,
@@ -95,6 +97,8 @@ export const chat15: InternvlChatConfig = {
   chatTemplate: internlm2Template.name,
 };
 
+const tinyGroups = { ...tinyText, heads: 4, keyHeads: 2 };
+
 const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
 const textSummary = "a prompt without a picture: scores of the next token, keys and values";
 
@@ -120,6 +124,7 @@ const languageModel = ({ name, summary, config, template, layouts, codec, source
     name,
     summary,
     config,
+    configs: { tiny: tinyGroups },
     rules: textSettings,
     checkpoints: { layouts, parts: ["language_model."], config: codec },
     paper: { source, macs: (c) => decoderMacs(c, c.context, c.context) },
@@ -211,6 +216,7 @@ const chat = ({ language, name, summary, config, source, stages = {} }: ChatMode
     name,
     summary,
     config,
+    configs: { tiny: { vision: { ...tinyVision, image: 56 }, text: tinyGroups, imageToken: 260 } },
     rules,
     stages,
     checkpoints: {

@@ -23,4 +23,5 @@ export * from "./qllama.ts";
 export * from "./segmentation.ts";
 export * from "./stage-data.ts";
 export * from "./stages.ts";
+export { tinyText, tinyVision } from "./tiny.ts";
 export * from "./weights.ts";

@@ -1,6 +1,6 @@
 /** LLaVA-1.5 in both sizes as models that commands know by name. */
 import { defineModel, input, type Model, positive, type SettingRules, whole } from "../../dsl/index.ts";
-import { bareTemplate, decodeStep, prefill, textAxes, vicunaTemplate } from "../internvl/index.ts";
+import { bareTemplate, decodeStep, prefill, textAxes, tinyText, vicunaTemplate } from "../internvl/index.ts";
 import { clipPixels } from "./clip-vision.ts";
 import {
   type LlavaConfig,
@@ -40,6 +40,9 @@ const size = (name: string, language: string, config: LlavaConfig) =>
     name,
     summary: `LLaVA-1.5: CLIP ViT-L/14's patches at 336 pixels through an MLP to ${language}`,
     config,
+    configs: {
+      tiny: { vision: { width: 16, depth: 2, heads: 2, mlp: 32, image: 28 }, text: tinyText, imageToken: 260 },
+    },
     rules,
     stages: { pretrain: llavaPretraining, finetune: llavaTuning },
     checkpoints: {

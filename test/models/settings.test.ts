@@ -1,6 +1,6 @@
 /** Settings by name: what `--set` accepts, and what it says of the rest. */
 import { describe, expect, it } from "vitest";
-import { UsageError } from "../../compiler/index.ts";
+import { countParameters, UsageError } from "../../compiler/index.ts";
 import {
   type Config,
   type ConfigValue,
@@ -108,5 +108,40 @@ describe("a setting without a rule", () => {
       base: 0.5,
       inner: { share: 0.25 },
     });
+  });
+});
+
+describe("a configuration by name", () => {
+  const named = bundledModels.flatMap((m) => Object.keys(m.configs ?? {}).map((config) => [m.name, config] as const));
+
+  it.each(named)("of %s is small and has all graphs: %s", (name, config) => {
+    const model = find(name);
+    const chosen = set(name, config);
+    expect(countParameters(trace(model, chosen)).parameters).toBeLessThan(1e6);
+    for (const graph of Object.keys(model.graphs ?? {})) trace(model, chosen, { graph });
+  });
+
+  const own = defineModel({
+    name: "own",
+    summary: "a model of somebody else's",
+    config: { depth: 4, inner: { width: 8, heads: 2 } },
+    configs: { tiny: { depth: 1, inner: { width: 2 } } },
+    build: () => ({ x: constant(1) }),
+  });
+
+  it("is what later settings go on from, and a name that there is not is told", () => {
+    const read = (...settings: string[]) => configure(own, parseSettings(own as never, settings) as never);
+    expect(read("tiny", "width=6")).toEqual({ depth: 1, inner: { width: 6, heads: 2 } });
+    expect(() => read("tinny")).toThrow(
+      'takes key=value, or a configuration of own: tiny; not "tinny"; did you mean "tiny"?',
+    );
+    expect(() => parseSettings(find("resnet-50"), ["tiny"])).toThrow('--set takes key=value; not "tiny"');
+  });
+
+  it("that says what the model has not is refused where it is declared", () => {
+    const with_ = (configs: object) => () => defineModel({ ...own, configs: configs as never });
+    expect(with_({ tiny: { dpth: 1 } })).toThrow('own has no setting "dpth"; did you mean "depth"?');
+    expect(with_({ tiny: { depth: 1.5 } })).toThrow("own.depth is 1.5; needed is a whole number");
+    expect(with_({ tiny: 3 })).toThrow("own.configs.tiny is the settings that differ, not the number 3");
   });
 });
