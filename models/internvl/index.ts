@@ -15,7 +15,6 @@ export * from "./macs.ts";
 export * from "./masking.ts";
 export * from "./mined-negatives.ts";
 export * from "./perception-stages.ts";
-export * from "./positions.ts";
 export * from "./probes.ts";
 export * from "./published-config.ts";
 export * from "./published-model.ts";

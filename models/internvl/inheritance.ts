@@ -2,12 +2,11 @@
 import {
   type Config,
   checkpointFamily,
-  type FitTensor,
+  fitGridPositions,
   type ModelCheckpoints,
   type TensorRule,
 } from "../../dsl/index.ts";
 import { fitPositions } from "./fit-positions.ts";
-import { resizedPositions } from "./positions.ts";
 import { publishedCodec } from "./published-model.ts";
 import { familyRules } from "./weights.ts";
 
@@ -18,16 +17,7 @@ import { familyRules } from "./weights.ts";
 const parts = ["vision_model.", "qllama."];
 
 /** Positions are interpolated once, as at another resolution; nothing else can have another shape. */
-export const positionsFit: FitTensor = (parameter, stored, expected) => {
-  if (!/(^|\.)embeddings\.position_embedding$/.test(parameter)) return undefined;
-  const [[tokens = 0, width], [wanted = 0, embed]] = [stored.slice(-2), expected.slice(-2)];
-  const [from, to] = [Math.sqrt(tokens - 1), Math.sqrt(wanted - 1)];
-  if (width !== embed || !Number.isInteger(from) || from < 1) return undefined;
-  return {
-    note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
-    apply: (data: Float32Array) => resizedPositions(data, from, to),
-  };
-};
+export const positionsFit = fitGridPositions((parameter) => /(^|\.)embeddings\.position_embedding$/.test(parameter));
 
 /** What a model of the family knows of checkpoints, by its name and where its parameters lie. */
 export const familyCheckpoints = <C extends Config>(
