@@ -151,7 +151,7 @@ function readHubVision(json: PublishedConfig): VisionConfig {
   });
 }
 
-/** As transformers has it, which keeps what is said of tiles with the processor: that is left as it was. */
+/** As transformers has it, whose processor says in a file of its own how many tiles there are: by default these. */
 function readHub(json: PublishedConfig, config: InternvlChatConfig): InternvlChatConfig {
   checkFields({ tie_word_embeddings: true, ...json }, hubFields, what);
   const { number } = fieldReader(json, what);
@@ -163,6 +163,7 @@ function readHub(json: PublishedConfig, config: InternvlChatConfig): InternvlCha
     shrink: shrinkOf(json),
     shuffle: "v2",
     imageToken: number("image_token_id"),
+    ...{ leastTiles: 1, mostTiles: 12, thumbnail: true },
   };
 }
 

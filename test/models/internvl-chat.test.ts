@@ -1,5 +1,5 @@
 /** InternVL-Chat 1.2 and 1.5 beside transformers (scripts/reference/internvl_chat.py), and what commands do with checkpoints. */
-import { copyFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, makeGraph } from "../../compiler/index.ts";
@@ -152,6 +152,26 @@ describe("InternVL-Chat as transformers computes it", () => {
   });
 });
 
+test("a preprocessor_config.json says how many tiles a picture becomes, unless the command does", () =>
+  inScratch(async (at) => {
+    for (const name of ["config.json", "model.safetensors", "picture.png"])
+      copyFileSync(join(folder, name), join(at, name));
+    const processor = { size: { height: 8, width: 8 }, image_mean: [0, 0, 0], image_std: [1, 1, 1] };
+    const asked = ["--device", "cpu", "--tokenizer", "bytes", "chat", "--image", join(at, "picture.png")];
+    const said = async (json: object, ...more: string[]) => {
+      writeFileSync(join(at, "preprocessor_config.json"), JSON.stringify({ ...processor, ...json }));
+      return (await heddle("run", at, ...more, ...asked, "--prompt", "red?", "--max-tokens", "1")).err;
+    };
+    expect(await said({ crop_to_patches: true, max_patches: 3 })).toContain("1 to 3 tiles and a thumbnail");
+    expect(await said({ max_patches: 3 }, "--set", "mostTiles=2")).toContain("1 to 2 tiles and a thumbnail");
+    expect(await said({ max_patches: 1 })).toContain("8 × 8, squash");
+    expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, a whole number from 1 is needed');
+    copyFileSync(join(folderOf("llava"), "config.json"), join(at, "config.json"));
+    expect(await said({ crop_to_patches: true })).toContain(
+      "it cuts pictures into tiles, and the model sees whole ones",
+    );
+  }));
+
 describe("checkpoints of InternVL-Chat", () => {
   test("are converted there and back", () => expectConverted(folder));
 
@@ -188,6 +208,7 @@ describe("checkpoints of InternVL-Chat", () => {
     const [of12, of15] = [chatCodec("llama"), chatCodec("internlm2")];
     expect([described(own), described(hub)]).toEqual([["internvl-chat-1.5"], ["internvl-chat-1.2"]]);
     expect([of15.notes!(own), of12.notes!(hub)]).toEqual([[], []]);
+    expect(of12.read(hub, chat12.config as never)).toMatchObject({ mostTiles: 12, thumbnail: true, shuffle: "v2" });
     for (const [codec, { config: c }] of [
       [of15, chat15],
       [of12, chat12],

@@ -14,8 +14,8 @@ import {
   type Pixels,
   type Tiling,
 } from "../../../data/index.ts";
-import { imagenetPreprocessing, type PictureMode } from "../../../dsl/index.ts";
-import { checkpointPreprocessing } from "../../preprocessor-config.ts";
+import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { type CheckpointPreprocessing, checkpointPreprocessing } from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
 import { type NamedModel, say, storedWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -72,11 +72,31 @@ export async function lookingOf(
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // Whoever says how a picture becomes a square means a whole one.
-  const limits = mode === "chat" && asked === undefined && config ? record?.tiles?.(config) : undefined;
+  const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config }, found) : undefined;
   const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
   const shape = tiling ? tilingText(tiling, geometry) : shapeText(geometry);
   say(`pictures: ${size} × ${size}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
+}
+
+/**
+ * How a chat's picture is cut: as `--set` says, else as the checkpoint's preprocessor_config.json does, else as the record does.
+ * Throws UsageError where the file speaks of tiles and the model sees whole pictures.
+ */
+function tileLimits(
+  { model, config }: Pick<NamedModel, "model" | "config">,
+  found: CheckpointPreprocessing | undefined,
+): TileLimits | undefined {
+  const of = model?.preprocessing?.tiles;
+  if (!of || !config) {
+    if (!found?.tiles || found.tiles.most === 1) return undefined;
+    throw new UsageError(
+      `${found.path}: it cuts pictures into tiles, and the model sees whole ones: --fit squash shows it one`,
+    );
+  }
+  const [chosen, usual] = [of(config), of(model.config)];
+  const byHand = chosen.least !== usual.least || chosen.most !== usual.most;
+  return byHand ? chosen : { ...chosen, ...found?.tiles };
 }
 
 /** "1 to 12 tiles and a thumbnail, bicubic" */
