@@ -76,7 +76,12 @@ function commands(done: (status: number) => void): Command {
     .exitOverride()
     .option("--trace <file>", "write a timeline of what the command does, which ui.perfetto.dev opens")
     .addHelpText("after", environmentHelp);
-  const set = ["--set <key=value>", "change a setting; may be repeated", collect, [] as string[]] as const;
+  const set = [
+    "--set <key=value>",
+    "change a setting, or take a configuration by name; may be repeated",
+    collect,
+    [] as string[],
+  ] as const;
   const graph = ["--graph <name>", "another graph of the model, such as decode; heddle inspect lists them"] as const;
   const size = ["--size <name=n>", "number for one symbolic size; may be repeated", collect, [] as string[]] as const;
   const memory = [

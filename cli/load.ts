@@ -99,7 +99,7 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
   const model = await loadModel(source, weights);
   const recipe = stage === undefined ? undefined : model.stages?.[stage]?.(model.config);
   const reachable = recipe ? settingsOf(model, recipe) : model.config;
-  const asked = parseSettings({ name: model.name, config: reachable }, set);
+  const asked = parseSettings({ name: model.name, config: reachable, configs: model.configs }, set);
   const isOfModel = ([key]: readonly [string, unknown]) => Object.hasOwn(model.config, key);
   const settings = Object.fromEntries(Object.entries(asked).filter(isOfModel));
   const ofStage = flattened(Object.fromEntries(Object.entries(asked).filter((s) => !isOfModel(s))));

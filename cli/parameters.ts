@@ -1,6 +1,6 @@
 /** Parameter values for commands that need them: from a file where one is given, else drawn from the initializers. */
-import { type Graph, inputName, isParameter, UsageError } from "../compiler/index.ts";
-import { type CheckpointPlace, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
+import { type Graph, inputName, isParameter } from "../compiler/index.ts";
+import { type CheckpointPlace, checkpointLayout, faultIn, type Model, withoutRule } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
 
@@ -29,7 +29,8 @@ export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPla
   if (model && known.length > 0 && whole.length === 0) {
     const fewest = lacking.reduce((a, b) => (b.length < a.length ? b : a));
     const more = fewest.length > mostShown ? ` and ${fewest.length - mostShown} more` : "";
-    throw new UsageError(
+    throw faultIn(
+      known[lacking.indexOf(fewest)]!,
       `the checkpoint layout of "${model.name}" has no rule for ${fewest.slice(0, mostShown).join(", ")}${more}\n  hint: ${ruleFor(graph, fewest[0]!)}`,
     );
   }

@@ -9,6 +9,8 @@ import { folderOf } from "./checkpoint.ts";
 export interface CheckpointPreprocessing extends Pick<Preprocessing, "mean" | "std"> {
   readonly path: string;
   readonly geometry: Omit<Geometry, "size">;
+  /** How many tiles pictures are cut into, where it says so. */
+  readonly tiles?: { readonly least: number; readonly most: number };
 }
 
 /**
@@ -41,7 +43,18 @@ export async function checkpointPreprocessing(
     mean: isNormalized ? triple("image_mean", [0.5, 0.5, 0.5]) : [0, 0, 0],
     std,
     geometry: { ...geometryOf(json, size, wrong), centre: "lower", interpolation: filterOf(json, wrong) },
+    ...tilesOf(json, wrong),
   };
+}
+
+/** Tiles as InternVL's processor has them in transformers, which cuts pictures unless it is told not to. */
+function tilesOf(json: JsonRecord, wrong: Wrong): Pick<CheckpointPreprocessing, "tiles"> {
+  const [least, most] = [json.min_patches ?? 1, json.max_patches ?? 12];
+  if (json.crop_to_patches === undefined && json.max_patches === undefined) return {};
+  if (!Number.isInteger(least) || (least as number) < 1) throw wrong("min_patches", "a whole number from 1 is needed");
+  if (!Number.isInteger(most) || (most as number) < (least as number))
+    throw wrong("max_patches", `a whole number from ${least} is needed`);
+  return { tiles: { least: least as number, most: most as number } };
 }
 
 /** The file that says how pictures of `size` pixels are prepared, for tools that read checkpoints. */

@@ -9,6 +9,7 @@ import { fitted, type Geometry, pixelLimit } from "./fit.ts";
 import { type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
+import { cut, type Tiling, tilesFor } from "./tiles.ts";
 
 // libvips caches operations by file name and would answer with the old picture after a file changes.
 sharp.cache(false);
@@ -56,6 +57,28 @@ export const decodeWindow = (
     const picture = await open(input, size, photographs);
     const window = windowOf(picture);
     return resizePixels(await raw(picture, window), { width: size, height: size, interpolation });
+  });
+
+/**
+ * The tiles of one picture, each a square of `tiling.size` pixels: the whole resized to as many squares as `tilesFor` says and
+ * cut, row by row; then, where there are several and a thumbnail is asked for, the whole resized to one. FileError as
+ * `decodeImage`.
+ */
+export const decodeTiles = (
+  source: ImageSource,
+  tiling: Tiling,
+  interpolation: Interpolation = "bicubic",
+): Promise<Pixels[]> =>
+  reading(source, async (input) => {
+    const picture = await open(input, tiling.size);
+    const { size } = tiling;
+    const { columns, rows } = tilesFor(picture, tiling);
+    const sides = { width: columns * size, height: rows * size };
+    if (sides.width > picture.width || sides.height > picture.height) checkArea(sides.width, sides.height, picture);
+    const whole = await raw(picture);
+    const tiles = cut(resizePixels(whole, { ...sides, interpolation }), size);
+    if (tiles.length === 1 || !tiling.thumbnail) return tiles;
+    return [...tiles, resizePixels(whole, { width: size, height: size, interpolation })];
   });
 
 /** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */

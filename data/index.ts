@@ -9,6 +9,7 @@ export { isRecord, listFolder, type OnSkip, readJson, type SkipLog, type Skipped
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
   decodeImage,
+  decodeTiles,
   type Geometry,
   type ImageSource,
   imageDataUri,
@@ -74,6 +75,7 @@ export {
   tokenizerFrom,
   withTokens,
 } from "./text.ts";
+export type { Tiling } from "./tiles.ts";
 export { readVideos, spreadFrames, type Video } from "./videos.ts";
 export {
   type Augmentation,

@@ -8,6 +8,12 @@ export interface ChatTemplate {
   readonly name: string;
   /** Stands before everything, once. */
   readonly system: string;
+  /** What stands around the text of a turn of the system that takes that place; default nothing, and a blank. */
+  readonly systemAround?: readonly [before: string, after: string];
+  /** Whether BOS stands before everything; default it does. */
+  readonly bos?: boolean;
+  /** What stands around a picture's tokens; default nothing. A line break follows, and the question. */
+  readonly aroundImage?: readonly [before: string, after: string];
   /** Around a question. */
   readonly before: string;
   readonly after: string;

@@ -12,6 +12,17 @@ export function declarationFault(at: Birth, message: string): UsageError {
   return error;
 }
 
+const declarations = new WeakMap<object, Birth>();
+
+/** Keeps where a part of a record is declared, for mistakes in it that show only later. */
+export const keepDeclaration = (part: object, at: Birth): void => void declarations.set(part, at);
+
+/** A mistake in a part of a record, with the place of its declaration where that is known. */
+export function faultIn(part: object, message: string): UsageError {
+  const at = declarations.get(part);
+  return at ? declarationFault(at, message) : new UsageError(message);
+}
+
 /** Where a record is declared: with the frames up to the command that reads its file. */
 export const declaredHere = (): Birth => captureBirth(64);
 

@@ -21,7 +21,7 @@ export {
 export * from "./axis.ts";
 export * from "./chat-template.ts";
 export * from "./checkpoints.ts";
-export { kindOfValue } from "./declared.ts";
+export { faultIn, kindOfValue } from "./declared.ts";
 export type { EmaOptions } from "./ema.ts";
 export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";
 export * from "./layout.ts";

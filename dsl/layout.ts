@@ -2,7 +2,8 @@
  * How parameters lie in checkpoints that others made: another name, axes split or joined, another order, several parameters in
  * one tensor, or one in several. Nothing is computed: a stored element is an element of a parameter.
  */
-import { type Graph, isParameter, type Node, UsageError } from "../compiler/index.ts";
+import { type Graph, isParameter, type Node, type UsageError } from "../compiler/index.ts";
+import { faultIn } from "./declared.ts";
 
 /** A parameter, or a part of one, as a tensor of a checkpoint holds it. */
 export interface CheckpointPlace {
@@ -20,12 +21,16 @@ export interface CheckpointPlace {
   readonly entry?: { readonly axis: string; readonly at: number };
 }
 
-/** A dimension of a tensor of which the parameter is one entry, as queries are of joined queries, keys and values. */
+/** A dimension of a tensor of which the parameter is a part, as queries are of joined queries, keys and values. */
 export interface SharedDimension {
-  /** It comes before so many of the parameter's axes. */
+  /** It comes after so many of the parameter's axes. */
   readonly before: number;
+  /** The first entry that is the parameter's, and how many are. */
   readonly at: number;
+  readonly count: number;
   readonly size: number;
+  /** The parameter's axis that lies along it, where it is one: the next after those before. */
+  readonly along?: string;
 }
 
 /**
@@ -59,11 +64,12 @@ export const rulePath = (path: string): string => path.replace(/(^|\.)\d+(?=\.|$
 
 /** Every parameter of a graph as the rules store it, in the graph's order. Throws UsageError for one without a rule. */
 export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly TensorRule[]): CheckpointPlace[] {
-  const ruleOf = rulesByPath(rules);
-  return graph.inputs.filter(isParameter).flatMap((node) => {
+  const parameters = graph.inputs.filter(isParameter);
+  const { ruleOf, sizeIn } = rulesFor(parameters, rules);
+  return parameters.flatMap((node) => {
     const rule = ruleOf(node);
-    if (rule) return placesBy(rule, node);
-    throw new UsageError(`no checkpoint layout is known for parameter "${node.attrs.name}"`);
+    if (rule) return placesBy(rule, node, sizeIn, (message) => faultIn(rules, message));
+    throw faultIn(rules, `no checkpoint layout is known for parameter "${node.attrs.name}"`);
   });
 }
 
@@ -72,34 +78,65 @@ export function checkpointLayout(graph: Pick<Graph, "inputs">, rules: readonly T
  * path and its axes.
  */
 export function knownPlaces(parameters: readonly Node[], rules: readonly TensorRule[]): CheckpointPlace[][] {
-  const ruleOf = rulesByPath(rules);
+  const { ruleOf, sizeIn } = rulesFor(parameters, rules);
   return parameters.flatMap((node) => {
     const rule = ruleOf(node);
-    return rule && hasAxes(rule, node.type.axes) ? [placesBy(rule, node)] : [];
+    const isKnown = rule && hasAxes(rule, node.type.axes) && lackedAxis(rule, node, sizeIn) === undefined;
+    return isKnown ? [placesBy(rule, node, sizeIn, (message) => faultIn(rules, message))] : [];
   });
 }
 
 /** The parameters of a graph that no rule is about. */
 export function withoutRule(rules: readonly TensorRule[], graph: Pick<Graph, "inputs">): string[] {
-  const ruleOf = rulesByPath(rules);
-  return graph.inputs.filter((node) => isParameter(node) && !ruleOf(node)).map((node) => String(node.attrs.name));
+  const parameters = graph.inputs.filter(isParameter);
+  const { ruleOf } = rulesFor(parameters, rules);
+  return parameters.filter((node) => !ruleOf(node)).map((node) => String(node.attrs.name));
 }
 
-/** The rule of a parameter: of those whose path fits, the one that leaves the fewest numbers open. */
-function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => TensorRule | undefined {
+/** The size of an axis that a parameter of a tensor has, by the rule's name of the tensor. */
+type SizeIn = (tensor: string, axis: string) => number | undefined;
+
+interface RulesFor {
+  readonly ruleOf: (parameter: Node) => TensorRule | undefined;
+  readonly sizeIn: SizeIn;
+}
+
+/**
+ * The rule of each parameter: of those whose path fits, first those of its axes, then those whose sums are known, then the one
+ * that leaves the fewest numbers open; and sizes of axes that the parameters of a tensor have, which sums name.
+ */
+function rulesFor(parameters: readonly Node[], rules: readonly TensorRule[]): RulesFor {
+  const about = rulesByPath(rules);
+  const sizes = new Map<string, number>();
+  const sizeIn: SizeIn = (tensor, axis) => sizes.get(`${tensor} ${axis}`);
+  for (const node of parameters)
+    for (const rule of about(node).filter((r) => hasAxes(r, node.type.axes)))
+      for (const { name, size } of node.type.axes as readonly SizedAxis[])
+        sizes.set(`${tensorName(rule, pathOf(node))} ${name}`, size);
+  const ruleOf = (node: Node): TensorRule | undefined => {
+    const all = about(node);
+    const ofAxes = all.filter((rule) => hasAxes(rule, node.type.axes));
+    const known = ofAxes.filter((rule) => lackedAxis(rule, node, sizeIn) === undefined);
+    const best = [known, ofAxes, all].find((some) => some.length > 0) ?? [];
+    return best.reduce<TensorRule | undefined>(
+      (a, b) => (a && openNumbers(a, pathOf(node))!.length <= openNumbers(b, pathOf(node))!.length ? a : b),
+      undefined,
+    );
+  };
+  return { ruleOf, sizeIn };
+}
+
+const pathOf = (node: Node): string => String(node.attrs.name);
+
+/** The rules whose path is a parameter's. */
+function rulesByPath(rules: readonly TensorRule[]): (parameter: Node) => readonly TensorRule[] {
   const byShape = new Map<string, TensorRule[]>();
   for (const rule of rules) {
     const shape = rulePath(rule.path);
     byShape.set(shape, [...(byShape.get(shape) ?? []), rule]);
   }
-  return ({ attrs }) => {
-    const path = String(attrs.name);
-    const fitting = (byShape.get(rulePath(path)) ?? []).filter((rule) => openNumbers(rule, path) !== undefined);
-    return fitting.reduce<TensorRule | undefined>(
-      (best, rule) => (best && openNumbers(best, path)!.length <= openNumbers(rule, path)!.length ? best : rule),
-      undefined,
-    );
-  };
+  return (node) =>
+    (byShape.get(rulePath(pathOf(node))) ?? []).filter((rule) => openNumbers(rule, pathOf(node)) !== undefined);
 }
 
 /** The numbers of a path that a rule leaves open; undefined where the rule is about other paths. */
@@ -118,19 +155,36 @@ interface SizedAxis {
   readonly size: number;
 }
 
-/** An axis of the parameter by name, or an entry of a dimension that it does not have. */
-type Factor = string | { readonly at: number; readonly size: number };
+/** An axis of the parameter by name, or a part of a dimension that others have besides. */
+type Factor = string | Part;
+
+/** What lies along a dimension one after the other, axes by name and numbers of entries, and which of it is the parameter's. */
+interface Part {
+  readonly at: number;
+  readonly terms: readonly (string | number)[];
+}
 
 /** The stored dimensions of a rule, each the factors that it joins. */
 const dimensionsOf = ({ axes }: TensorRule): Factor[][] =>
   axes === "" ? [] : axes.split(" ").map((dimension) => dimension.split("*").map(factorOf));
 
 function factorOf(text: string): Factor {
-  const [, at, size] = /^(\d+)\/(\d+)$/.exec(text) ?? (text === "1" ? [text, "0", "1"] : []);
-  return size === undefined ? text : { at: Number(at), size: Number(size) };
+  const [, at, whole] = /^(\d+)\/(.+)$/.exec(text) ?? (text === "1" ? [text, "0", "1"] : []);
+  if (whole === undefined) return text;
+  const terms = whole.split("+").map((term) => (/^\d+$/.test(term) ? Number(term) : term));
+  // "1/3" is the second of three entries, as "1/1+1+1" would be.
+  const [only] = terms;
+  return { at: Number(at), terms: terms.length === 1 && typeof only === "number" ? Array(only).fill(1) : terms };
 }
 
 const isAxis = (factor: Factor): factor is string => typeof factor === "string";
+
+/** The parameter's axis that a factor is, or lies along; none of an entry. */
+function axisAlong(factor: Factor): string | undefined {
+  if (isAxis(factor)) return factor;
+  const own = factor.terms[factor.at];
+  return typeof own === "string" ? own : undefined;
+}
 
 /** The axis that a rule's name spreads over tensors, and the words for its entries where they are not numbers. */
 function spreadOf({ name }: TensorRule) {
@@ -141,36 +195,71 @@ function spreadOf({ name }: TensorRule) {
 /** Whether a rule is about a parameter of these axes. */
 function hasAxes(rule: TensorRule, axes: readonly { readonly name: string }[]): boolean {
   const spread = spreadOf(rule);
-  const named = [...dimensionsOf(rule).flat().filter(isAxis), ...(spread ? [spread.axis] : [])];
+  const along = dimensionsOf(rule).flatMap((factors) => factors.flatMap((factor) => axisAlong(factor) ?? []));
+  const named = [...along, ...(spread ? [spread.axis] : [])];
   return named.length === axes.length && axes.every((a) => named.includes(a.name));
 }
 
-function placesBy(rule: TensorRule, node: Node): CheckpointPlace[] {
-  const parameter = String(node.attrs.name);
+const tensorName = (rule: TensorRule, path: string): string =>
+  openNumbers(rule, path)!.reduce((text, n) => text.replace("{}", n), rule.name);
+
+/** An axis that a rule names beside the parameter's own, and that no parameter of the tensor has; undefined where there is none. */
+function lackedAxis(rule: TensorRule, node: Node, sizeIn: SizeIn): string | undefined {
+  const tensor = tensorName(rule, pathOf(node));
+  const parts = dimensionsOf(rule)
+    .flat()
+    .flatMap((factor) => (isAxis(factor) ? [] : factor.terms));
+  return parts.find((term): term is string => typeof term === "string" && sizeIn(tensor, term) === undefined);
+}
+
+function placesBy(
+  rule: TensorRule,
+  node: Node,
+  sizeIn: SizeIn,
+  fault: (message: string) => UsageError,
+): CheckpointPlace[] {
+  const parameter = pathOf(node);
   const axes = node.type.axes as readonly SizedAxis[];
   if (!hasAxes(rule, axes)) {
-    throw new UsageError(
+    throw fault(
       `parameter "${parameter}" has the axes [${axes.map((a) => a.name).join(", ")}], its checkpoint layout says "${rule.axes}"${spreadOf(rule) ? ` in "${rule.name}"` : ""}: it names each axis once, as stored, slowest first, with spaces between dimensions and * between axes of one`,
     );
   }
-  const sizes = new Map(axes.map((a) => [a.name, a.size]));
+  const lacked = lackedAxis(rule, node, sizeIn);
+  if (lacked !== undefined)
+    throw fault(
+      `the checkpoint layout of "${parameter}" says "${rule.axes}", and no parameter in "${rule.name}" has an axis "${lacked}"`,
+    );
+  const name = tensorName(rule, parameter);
+  const sizeOf = (axis: string): number => axes.find((a) => a.name === axis)?.size ?? sizeIn(name, axis)!;
+  const countOf = (term: string | number): number => (typeof term === "number" ? term : sizeOf(term));
+  const total = (terms: readonly (string | number)[]): number =>
+    terms.reduce<number>((n, term) => n + countOf(term), 0);
   const dimensions = dimensionsOf(rule);
-  const shape = dimensions.map((factors) => factors.reduce((n, f) => n * (isAxis(f) ? sizes.get(f)! : f.size), 1));
+  const shape = dimensions.map((factors) => factors.reduce((n, f) => n * (isAxis(f) ? sizeOf(f) : total(f.terms)), 1));
   const [order, shared]: [string[], SharedDimension[]] = [[], []];
   for (const factor of dimensions.flat()) {
-    if (isAxis(factor)) order.push(factor);
-    else if (factor.at >= factor.size)
-      throw new UsageError(`the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0`);
-    else if (factor.size > 1) shared.push({ before: order.length, ...factor });
+    const along = axisAlong(factor);
+    if (!isAxis(factor)) {
+      const { at, terms } = factor;
+      const own = terms[at];
+      if (along === undefined && own !== 1)
+        throw fault(
+          `the checkpoint layout of "${parameter}" says "${rule.axes}": entries count from 0, and each is 1 or an axis`,
+        );
+      const [first, count, size] = [total(terms.slice(0, at)), countOf(own!), total(terms)];
+      const part = { before: order.length, at: first, count, size, ...(along !== undefined && { along }) };
+      if (size > count) shared.push(part);
+    }
+    if (along !== undefined) order.push(along);
   }
-  const name = openNumbers(rule, parameter)!.reduce((text, n) => text.replace("{}", n), rule.name);
   const place = { parameter, name, shape, order, ...(shared.length > 0 && { shared }) };
   const spread = spreadOf(rule);
   if (!spread) return [place];
   const { text, axis, words } = spread;
-  const size = sizes.get(axis)!;
+  const size = sizeOf(axis);
   if (words && words.length !== size)
-    throw new UsageError(
+    throw fault(
       `"${axis}" of parameter "${parameter}" has ${size} entries, and its checkpoint layout names ${words.length}: ${words.join(", ")}`,
     );
   return Array.from({ length: size }, (_, at) => ({

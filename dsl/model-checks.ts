@@ -6,6 +6,7 @@ import {
   isPlain,
   isPromise,
   isTensor,
+  keepDeclaration,
   kindOfValue,
   refuse,
   strayFields,
@@ -18,6 +19,7 @@ const modelFields = {
   name: true,
   summary: true,
   config: true,
+  configs: true,
   build: true,
   runs: true,
   rules: true,
@@ -44,7 +46,7 @@ const modeFields = {
   generate: { fields: ["begin", "step", "limit"], graphs: ["step"] },
 } as const;
 
-const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std"];
+const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std", "tiles"];
 const fits = ["crop", "squash", "pad"];
 const interpolations = ["bilinear", "bicubic", "lanczos"];
 const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors"];
@@ -65,6 +67,9 @@ export function checkedModel<M extends object>(record: M): M {
     ...strayFields("a model", model, [...Object.keys(modelFields), "kind"]),
     ...(name === "the model" ? [`a model needs \`name\`, a text, not ${kindOfValue(model.name)}`] : []),
     ...(isPlain(model.config) ? [] : [`${name} needs \`config\`, its settings, not ${kindOfValue(model.config)}`]),
+    ...recordOf(name, "configs", model.configs, (at, config) =>
+      isPlain(config) ? [] : [`${at} is the settings that differ, not ${kindOfValue(config)}`],
+    ),
     ...buildFaults(name, model),
     ...recordOf(name, "graphs", model.graphs, (at, graph) => [
       ...(isPlain(graph) ? strayFields(at, graph, graphFields) : []),
@@ -80,6 +85,8 @@ export function checkedModel<M extends object>(record: M): M {
     ...checkpointFaults(name, model.checkpoints),
   ]);
   const at = declaredHere();
+  const { layouts = [] } = (model.checkpoints ?? {}) as { readonly layouts?: readonly object[] };
+  for (const rules of layouts) keepDeclaration(rules, at);
   const graphs = model.graphs as Readonly<Record<string, Fields>> | undefined;
   const stages = model.stages as Readonly<Record<string, Call>> | undefined;
   return {

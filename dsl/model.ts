@@ -6,7 +6,7 @@ import { checkedModel } from "./model-checks.ts";
 import type { ModelModes, Preprocessing } from "./modes.ts";
 import { type Params, type ParamsOptions, rootParams } from "./params.ts";
 import type { StageRecipe } from "./recipe.ts";
-import { checkSettings, type SettingRules } from "./setting-rules.ts";
+import { checkSettings, checkWholeNumbers, type SettingRules } from "./setting-rules.ts";
 
 export type { Config, ConfigValue } from "./config.ts";
 
@@ -31,6 +31,8 @@ export interface Model<C extends Config = Config> extends ModelGraph<C> {
   readonly kind: "heddle.model";
   readonly name: string;
   readonly config: C;
+  /** Configurations that differ from `config` in these settings, by the names that `--set` takes: a tiny one, a published one. */
+  readonly configs?: Readonly<Record<string, Config>>;
   /** What the settings may be. */
   readonly rules?: SettingRules;
   readonly graphs?: Readonly<Record<string, ModelGraph<C>>>;
@@ -58,10 +60,11 @@ export interface Paper<C extends Config = Config> {
  * A model that the command line, sessions and exports can use. Throws one UsageError naming every field that is missing,
  * misspelt or of another kind; what `build` and the stages give is checked when they are called.
  */
-export const defineModel = <C extends Config>(model: Omit<Model<C>, "kind">): Model<C> => ({
-  ...checkedModel(model),
-  kind: "heddle.model",
-});
+export function defineModel<C extends Config>(model: Omit<Model<C>, "kind">): Model<C> {
+  const made: Model<C> = { ...checkedModel(model), kind: "heddle.model" };
+  for (const named of Object.values(made.configs ?? {})) configure(made, named as Partial<C>);
+  return made;
+}
 
 /** What a model is traced as. */
 export interface TraceOptions extends ParamsOptions {
@@ -99,7 +102,9 @@ export function modelGraph<C extends Config>(model: Model<C>, name?: string): Mo
 /** The model's configuration with some values replaced, each of the kind it had and as the model's rules have it. */
 export function configure<C extends Config>(model: Model<C>, overrides: Partial<C>): C {
   const config = mergeConfig(model.config, overrides as Config, model.name) as C;
-  checkSettings(model.name, config, model.rules ?? {});
+  const rules = model.rules ?? {};
+  checkSettings(model.name, config, rules);
+  checkWholeNumbers(model.name, model.config, config, rules);
   return config;
 }
 
@@ -125,6 +130,7 @@ const isNested = (v: ConfigValue): v is { readonly [key: string]: ConfigValue } 
 export interface Configured {
   readonly name: string;
   readonly config: Config;
+  readonly configs?: Readonly<Record<string, Config>> | undefined;
 }
 
 const kindOf = (v: ConfigValue): string =>
@@ -134,19 +140,36 @@ const noSetting = (where: string, key: string, known: readonly string[]): UsageE
   new UsageError(`${where} has no setting "${key}"${didYouMean(key, known) || "."} It has ${known.join(", ")}.`);
 
 /**
- * Reads `key=value` settings by the kind of the value they replace. Dotted keys reach into groups of settings; one that
- * only one group has is found without its group.
+ * Reads `key=value` settings by the kind of the value they replace, and names of the model's configurations, which what comes
+ * later goes on from. Dotted keys reach into groups of settings; one that only one group has is found without its group.
  */
 export function parseSettings(model: Configured, settings: readonly string[]): Config {
   const overrides: Record<string, ConfigValue> = {};
   for (const setting of settings) {
     const equals = setting.indexOf("=");
-    if (equals < 1) throw new UsageError(`--set takes key=value, not "${setting}"`);
+    if (equals < 1) {
+      for (const [path, value] of leavesOf(configNamed(model, setting))) place(overrides, path, value);
+      continue;
+    }
     const path = settingPath(model, setting.slice(0, equals));
     place(overrides, path, readValue(lookup(model, path), setting.slice(equals + 1), setting));
   }
   return overrides;
 }
+
+/** A configuration that the model has by name. */
+function configNamed({ name, configs = {} }: Configured, asked: string): Config {
+  if (Object.hasOwn(configs, asked)) return configs[asked]!;
+  const known = Object.keys(configs);
+  const named = known.length > 0 ? `, or a configuration of ${name}: ${known.join(", ")}` : "";
+  throw new UsageError(`--set takes key=value${named}; not "${asked}"${didYouMean(asked, known)}`);
+}
+
+/** All settings that are no groups, with where they lie. */
+const leavesOf = (config: Config, before: readonly string[] = []): [readonly string[], ConfigValue][] =>
+  Object.entries(config).flatMap(([key, value]) =>
+    isNested(value) ? leavesOf(value, [...before, key]) : [[[...before, key], value]],
+  );
 
 /** Where a key leads: itself, or for one that is in a group alone, into the group. */
 function settingPath({ name, config }: Configured, key: string): readonly string[] {

@@ -22,6 +22,15 @@ export interface Preprocessing {
   /** Of red, green and blue in [0, 1]: a model sees (pixel - mean) / std. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
+  /** How a chat's picture is cut into tiles, each a picture of `pixels`, by the settings; default it is not. */
+  readonly tiles?: (config: Config) => TileLimits;
+}
+
+/** How many tiles a picture may be cut into, and whether the whole picture, squashed, comes after several. */
+export interface TileLimits {
+  readonly least: number;
+  readonly most: number;
+  readonly thumbnail: boolean;
 }
 
 /** What many encoders were trained with, InternVL's among them. */

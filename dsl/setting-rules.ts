@@ -78,4 +78,29 @@ function faultsOf(where: string, config: Settings, rules: SettingRules): string[
   });
 }
 
+/**
+ * Throws one UsageError naming every setting without a rule that was a whole number from 2 on and is none now: half a layer is a
+ * mistake, and a graph would be built of it. 0 and 1 are also what rates and factors begin with.
+ */
+export function checkWholeNumbers(where: string, before: Settings, config: Settings, rules: SettingRules): void {
+  const faults = fractions(where, before, config, rules);
+  if (faults.length > 0) throw new UsageError(faults.join("\n"));
+}
+
+function fractions(where: string, before: Settings, config: Settings, rules: SettingRules): string[] {
+  return Object.entries(config).flatMap(([key, value]) => {
+    const [place, old, rule] = [`${where}.${key}`, before[key], Object.hasOwn(rules, key) ? rules[key] : {}];
+    if (isRule(rule!)) return [];
+    if (isGroup(old) && isGroup(value)) return fractions(place, old, value, rule as SettingRules);
+    if (!(Number.isInteger(old) && (old as number) >= 2) || !Number.isFinite(value) || Number.isInteger(value))
+      return [];
+    return [
+      `${place} is ${value}; needed is a whole number, as ${old} is, which a rule in the record could say otherwise`,
+    ];
+  });
+}
+
+const isGroup = (value: unknown): value is Settings =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
 const isRule = (rule: SettingRule | SettingRules): rule is SettingRule => typeof rule.accepts === "function";

@@ -7,6 +7,7 @@ import { evaFamily } from "./eva/index.ts";
 import { flamingoFamily } from "./flamingo/index.ts";
 import { gpt2Family } from "./gpt2/index.ts";
 import { internvlFamily } from "./internvl/index.ts";
+import { internvlChatFamily } from "./internvl-chat/index.ts";
 import { llavaFamily } from "./llava/index.ts";
 import { resnetFamily } from "./resnet/index.ts";
 import { viclipFamily } from "./viclip/index.ts";
@@ -20,6 +21,7 @@ export * from "./eva/index.ts";
 export * from "./flamingo/index.ts";
 export * from "./gpt2/index.ts";
 export * from "./internvl/index.ts";
+export * from "./internvl-chat/index.ts";
 export * from "./llava/index.ts";
 export * from "./resnet/index.ts";
 export * from "./viclip/index.ts";
@@ -29,6 +31,7 @@ export * from "./vit-22b/index.ts";
 /** Every bundled model. */
 export const bundledModels: readonly Model[] = [
   ...internvlFamily,
+  ...internvlChatFamily,
   ...clipFamily,
   ...evaFamily,
   ...viclipFamily,

@@ -13,7 +13,7 @@ export function byParameter(layout: readonly CheckpointPlace[]): Map<string, rea
   return places;
 }
 
-/** A stored dimension: as many elements, so far apart; an axis of the parameter, or the entry that it is. */
+/** A stored dimension: as many elements, so far apart; an axis of the parameter, the entry that it is, or both. */
 interface Dimension {
   readonly size: number;
   readonly stride: number;
@@ -25,8 +25,11 @@ interface Dimension {
 function dimensionsOf({ order, shared = [] }: CheckpointPlace, sizes: ReadonlyMap<string, number>): Dimension[] {
   const laid: Omit<Dimension, "stride">[] = [];
   for (let i = 0; i <= order.length; i++) {
-    laid.push(...shared.filter((s) => s.before === i).map(({ size, at }) => ({ size, at })));
-    if (i < order.length) laid.push({ size: sizes.get(order[i]!)!, axis: order[i]! });
+    const held = shared.filter((s) => s.before === i);
+    const along = held.find((s) => s.along !== undefined);
+    laid.push(...held.filter((s) => s !== along).map(({ size, at }) => ({ size, at })));
+    if (along) laid.push({ size: along.size, at: along.at, axis: along.along! });
+    else if (i < order.length) laid.push({ size: sizes.get(order[i]!)!, axis: order[i]! });
   }
   let stride = 1;
   return laid
@@ -109,4 +112,4 @@ export function intoPlace(place: CheckpointPlace, { axes, data }: HostTensor, te
 
 /** The part of a tensor that one place takes, in elements. */
 export const shareOf = ({ shape, shared = [] }: CheckpointPlace): number =>
-  shape.reduce((n, size) => n * size, 1) / shared.reduce((n, { size }) => n * size, 1);
+  shape.reduce((n, size) => n * size, 1) / shared.reduce((n, { size, count }) => (n * size) / count, 1);

@@ -16,6 +16,8 @@ export interface Listed {
   readonly name: string;
   readonly summary: string;
   readonly parameters: number;
+  /** Named configurations, which `--set` takes. */
+  readonly configs: readonly string[];
   readonly stages: readonly string[];
   readonly modes: readonly string[];
   readonly paper: string | null;
@@ -24,11 +26,12 @@ export interface Listed {
 export function modelsCommand(args: ModelsArguments): number {
   const listed: Listed[] = [];
   for (const model of bundledModels) {
-    const { name, summary, stages = {}, modes = {}, paper } = model;
+    const { name, summary, configs = {}, stages = {}, modes = {}, paper } = model;
     const one: Listed = {
       name,
       summary,
       parameters: countParameters(trace(model)).parameters,
+      configs: Object.keys(configs),
       stages: Object.keys(stages),
       modes: Object.keys(modes).flatMap((mode) => (mode === "compare" ? comparing : [mode])),
       paper: paper?.source ?? null,
@@ -43,10 +46,11 @@ export function modelsCommand(args: ModelsArguments): number {
 const counted = (n: number): string => (n < 1e9 ? `${(n / 1e6).toFixed(1)} M` : `${(n / 1e9).toFixed(1)} B`);
 
 /** A line, and what goes with it indented: tracing a large model takes a moment, so each is told as it is known. */
-const lines = ({ name, summary, parameters, stages, modes, paper }: Listed): string =>
+const lines = ({ name, summary, parameters, configs, stages, modes, paper }: Listed): string =>
   [
     `${name.padEnd(32)}${counted(parameters).padStart(8)} parameters`,
     `  ${summary}${paper === null ? "" : ` (${paper})`}`,
+    ...(configs.length > 0 ? [`  --set: ${configs.join(", ")}`] : []),
     ...(stages.length > 0 ? [`  stages: ${stages.join(", ")}`] : []),
     ...(modes.length > 0 ? [`  run: ${modes.join(", ")}`] : []),
     "",

@@ -51,7 +51,7 @@ export async function stageJob(base: Model, source: string, stage: string, args:
   const make = recipeNamed(source, model, stage);
   const reachable = settingsOf(model, make(model.config));
   const precision = args.precision === undefined ? [] : [`precision=${args.precision}`];
-  const asked = flattened(parseSettings({ name: model.name, config: reachable }, [...args.set, ...precision]));
+  const asked = flattened(parseSettings({ ...model, config: reachable }, [...args.set, ...precision]));
   const config = configure(model, nested({ ...flattened(model.config), ...asked }, model.config));
   const tokenizer = args.tokenizer ?? String(asked.tokenizer ?? tokenizerBeside(args.from));
   const given: Settings = {

@@ -12,6 +12,7 @@ export * from "./linear.ts";
 export * from "./mlp.ts";
 export * from "./multi-head-attention.ts";
 export * from "./norm.ts";
+export * from "./positions.ts";
 export * from "./residual.ts";
 export * from "./resize.ts";
 export * from "./rotary.ts";

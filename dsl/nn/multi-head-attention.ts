@@ -13,7 +13,13 @@ export type Tokens = Tensor<"batch" | "token" | "embed">;
 
 /** What `multiHeadAttention` takes; `heads` is needed. */
 export interface MultiHeadAttentionOptions extends LinearOptions {
+  /** Heads of queries. */
   readonly heads: number;
+  /**
+   * Heads of keys and values, each of which as many of the `heads` share (Ainslie et al. 2023, arXiv:2305.13245); default as
+   * many. Where there are fewer, queries have the axis `group` after `heads`.
+   */
+  readonly keyHeads?: number;
   /** Elements of a head; default the width of the tokens over the heads. */
   readonly headDim?: number;
   /** What is attended to, of any width and number of tokens; default the tokens themselves. */
@@ -25,7 +31,7 @@ export interface MultiHeadAttentionOptions extends LinearOptions {
   /** What queries and keys go through before they meet, such as a norm or rotary positions: x [batch, token, heads, head_dim]. */
   readonly turn?: (x: AnyTensor, which: "q" | "k") => AnyTensor;
   /** What the heads' mixtures go through before `out`, such as EVA-02's norm: x [batch, token, heads, head_dim]. */
-  readonly inner?: (x: AnyTensor, over: readonly Axis<"heads" | "head_dim">[]) => AnyTensor;
+  readonly inner?: (x: AnyTensor, over: readonly Axis<"heads" | "group" | "head_dim">[]) => AnyTensor;
   /** False leaves the bias of keys out, which no attention sees; default `bias`. */
   readonly keyBias?: boolean;
   /** How the weight of `out` begins; default `init`. */
@@ -35,11 +41,12 @@ export interface MultiHeadAttentionOptions extends LinearOptions {
 /**
  * Each token's mixture of what is seen. x [batch, token, embed] -> as x. Parameters in the scopes `q`, `k`, `v` (`weight` [heads,
  * head_dim, embed], `bias` [heads, head_dim]) and `out` (`weight` [embed, heads, head_dim], `bias` [embed]). Throws UsageError
- * where the heads do not share the width evenly.
+ * where the heads do not share the width evenly, or the heads of keys.
  */
 export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAttentionOptions): Tokens {
   checkOptions("multiHeadAttention", options, {
     heads: true,
+    keyHeads: true,
     headDim: true,
     seen: true,
     visible: true,
@@ -51,25 +58,33 @@ export function multiHeadAttention(p: Params, x: Tokens, options: MultiHeadAtten
     bias: true,
     init: true,
   });
-  const { heads: count, seen = x, causal = false, turn = (y) => y, inner = (y) => y } = options;
+  const { heads: count, keyHeads = count, seen = x, causal = false, turn = (y) => y, inner = (y) => y } = options;
   const embed = axisOf(x, "embed");
   const headDim = options.headDim ?? (embed.size as number) / count;
   if (!Number.isInteger(headDim))
     throw new UsageError(`a width of ${embed.size} cannot be shared by ${count} heads: make it a multiple`);
   const { bias = true, keyBias = bias, init, outInit = init } = options;
   const how: LinearOptions = { bias, ...(init && { init }) };
-  const [heads, each] = [axis("heads", count), axis("head_dim", headDim)];
-  const project = (name: string, y: Tokens, own: LinearOptions = how): AnyTensor =>
-    linear(p.scope(name), y, [axisOf(y, "embed")], [heads, each], own);
+  if (!(count % keyHeads === 0))
+    throw new UsageError(`${count} heads of queries cannot share ${keyHeads} of keys and values: make it a multiple`);
+  const [heads, each] = [axis("heads", keyHeads), axis("head_dim", headDim)];
+  const ofKeys: readonly Axis<"heads" | "group" | "head_dim">[] = [heads, each];
+  const ofQueries = keyHeads === count ? ofKeys : [heads, axis("group", count / keyHeads), each];
+  const project = (name: string, y: Tokens, own: LinearOptions = how, to = ofKeys): AnyTensor =>
+    linear(p.scope(name), y, [axisOf(y, "embed")], to, own);
   const token = axisOf(seen, "token");
   const key: Axis<"key_token"> = axis("key_token", token.size);
   const keys = project("k", seen, { ...how, bias: keyBias });
   const [k, v] = [rename(turn(keys, "k"), token, key), rename(project("v", seen), token, key)];
   const mask = causal ? causalMask(axisOf(x, "token"), key) : options.visible;
   if (causal && options.visible) throw new UsageError("causal attention takes no mask besides: give one that is both");
-  const mixed: AnyTensor = attention(turn(project("q", x), "q"), k, v, { dot: each, over: key }, mask as AnyTensor);
-  const out: LinearOptions = { bias, ...(outInit && { init: outInit }) };
-  return typed(
-    linear<string, string, string>(p.scope("out"), inner(mixed, [heads, each]), [heads, each], [embed], out),
+  const mixed: AnyTensor = attention(
+    turn(project("q", x, how, ofQueries), "q"),
+    k,
+    v,
+    { dot: each, over: key },
+    mask as AnyTensor,
   );
+  const out: LinearOptions = { bias, ...(outInit && { init: outInit }) };
+  return typed(linear<string, string, string>(p.scope("out"), inner(mixed, ofQueries), ofQueries, [embed], out));
 }

@@ -69,7 +69,11 @@ export function visionStates(p: Params, pixels: Picture, c: ClipVisionConfig): T
 
 /** Pictures to vectors, not yet of unit length: what the class token says after the last block. */
 export function imageVectors(p: Params, pixels: Picture, c: ClipVisionConfig, feature: Axis<"feature">): Vector {
-  const last = visionStates(p, pixels, c).at(-1)!;
+  return classVector(p, visionStates(p, pixels, c).at(-1)!, c, feature);
+}
+
+/** What the class token says: last [batch, token, embed] -> [batch, feature] */
+export function classVector(p: Params, last: Tokens, c: ClipVisionConfig, feature: Axis<"feature">): Vector {
   const embed = axisOf(last, "embed");
   const said = layerNorm(p.scope("norm_post"), at(last, axisOf(last, "token"), 0), [embed], c.epsilon);
   return linear(p.scope("projection"), said, [embed], [feature], { bias: false, init: normal(c.width ** -0.5) });

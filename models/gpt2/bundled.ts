@@ -42,6 +42,7 @@ const size = (name: string, width: number, depth: number, heads: number) =>
     name,
     summary: `GPT-2 of ${depth} blocks of width ${width}: scores of the next token`,
     config: { width, depth, heads, mlp: 4 * width, vocab: 50257, positions: 1024, epsilon: 1e-5 },
+    configs: { tiny: { width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64 } },
     rules,
     checkpoints: { layouts: [gpt2HeadRules, gpt2Rules], config: gpt2Codec },
     paper: { source: "Radford et al. 2019, Language Models are Unsupervised Multitask Learners" },

@@ -75,6 +75,7 @@ import {
 } from "./setting-rules.ts";
 import { cleanCaption, contrastivePrefix } from "./stage-data.ts";
 import { patchSteps, querySteps, retrievalTuning, stageOne, stageOneAlone, stageOneFull, stageTwo } from "./stages.ts";
+import { tiny } from "./tiny.ts";
 import {
   causalRules,
   chatRules,
@@ -93,6 +94,7 @@ const encoder = (name: string, summary: string, config: VisionConfig) =>
     name,
     summary,
     config,
+    configs: { tiny: tiny.encoder },
     rules: visionSettings,
     checkpoints: familyCheckpoints(name, visionRules, under("", "vision_model", visionRules)),
     paper: paper((c) => visionMacs(c)),
@@ -117,6 +119,7 @@ const languageModel = (name: string, title: string, config: TextConfig, template
     name,
     summary: `${title}: scores of the next token`,
     config,
+    configs: { tiny: tiny.language },
     checkpoints: familyCheckpoints(name, causalRules),
     paper: paper((c) => decoderMacs(c, c.context, c.context)),
     modes: {
@@ -125,7 +128,7 @@ const languageModel = (name: string, title: string, config: TextConfig, template
     },
     build: (p, c) => {
       const [a, ids] = [textAxes(c), idsInput(c)];
-      const logits = languageHead(p, llama(p.scope("model"), ids, c), a);
+      const logits = languageHead(p, llama(p.scope("model"), ids, c), a, c);
       return { logits: transpose(logits, [a.batch, a.token, a.vocab]) };
     },
     graphs: {
@@ -171,13 +174,14 @@ const qllamaModel = defineModel<QllamaModelConfig>({
   name: "qllama-8b",
   summary: "QLLaMA: multilingual LLaMA-7B with 96 queries that attend to an image, as captions are written",
   config: qllamaConfig,
+  configs: { tiny: tiny.qllama },
   rules: qllamaAloneSettings,
   checkpoints: familyCheckpoints("qllama-8b", generativeRules),
   paper: paper((c) => qllamaMacs(c, encoderOf(c), c.context, c.context)),
   build: (p, c) => {
     const a = textAxes(c);
     const { queries, text } = qllama(p, visionInput(c), idsInput(c), c, "generative");
-    const logits = languageHead(p.scope("qllama"), text, a);
+    const logits = languageHead(p.scope("qllama"), text, a, c);
     return {
       queries: transpose(queries, [a.batch, a.token, a.embed]),
       logits: transpose(logits, [a.batch, a.token, a.vocab]),
@@ -200,6 +204,7 @@ export const internvlC = defineModel<ContrastiveConfig>({
   name: "internvl-c",
   summary: "InternVL-C: InternViT-6B and multilingual LLaMA-7B, compared by cosine",
   config: internvlCConfig,
+  configs: { tiny: tiny.contrastive },
   rules: contrastiveSettings,
   stages: { 1: stageOneAlone, "1.1": stageOne, "1.2": stageOneFull },
   checkpoints: familyCheckpoints("internvl-c", contrastiveRules),
@@ -233,6 +238,7 @@ export const internvlG = defineModel<GenerativeConfig>({
   name: "internvl-g",
   summary: "InternVL-G: images through InternViT-6B and QLLaMA, compared with texts, matched, and put into words",
   config: internvlGConfig,
+  configs: { tiny: tiny.generative },
   rules: generativeSettings,
   stages: { 2: stageTwo, retrieval: retrievalTuning },
   checkpoints: familyCheckpoints("internvl-g", generativeRules),
@@ -249,7 +255,7 @@ export const internvlG = defineModel<GenerativeConfig>({
       text: textEmbedding(again, idsInput(c.text), c),
       scale: logitScale(p),
       match: matching(again, vision, idsInput(c.text, "matching_ids"), c),
-      logits: transpose(languageHead(p.scope("qllama"), written, a), [a.batch, a.token, a.vocab]),
+      logits: transpose(languageHead(p.scope("qllama"), written, a, c.text), [a.batch, a.token, a.vocab]),
     };
   },
   graphs: {
@@ -273,6 +279,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       name,
       summary,
       config,
+      configs: { tiny: "qllama" in config ? tiny.chatOfQueries : tiny.chat },
       rules: chatSettings,
       stages,
       checkpoints: familyCheckpoints(name, chatRules),
@@ -286,7 +293,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       build: (p, c) => {
         const a = textAxes(c.text);
         const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
-        return { logits: transpose(languageHead(p, last, a), [a.batch, a.token, a.vocab]) };
+        return { logits: transpose(languageHead(p, last, a, c.text), [a.batch, a.token, a.vocab]) };
       },
       runs: (c) => ({ ids: imageRun(c) }),
       graphs: {
@@ -338,6 +345,7 @@ const probeModel = defineModel<ProbeConfig>({
   name: "internvit-6b-probe",
   summary: "InternViT-6B with a linear probe for 1000 classes; features=pooling for attention pooling",
   config: linearProbe,
+  configs: { tiny: tiny.probe },
   rules: probeSettings,
   stages: { probe: probeTuning },
   checkpoints: familyCheckpoints("internvit-6b-probe", probeRules),

@@ -21,18 +21,17 @@ export const visionFields: Fields = {
   attention_dropout: trained(0),
 };
 
-/** LLaMA, Vicuna and InternLM; the reader adds what depends on the sizes. */
+/** LLaMA, Vicuna and InternLM. */
 export const textFields: Fields = {
   ...bookkeeping,
   ...all(
     "read",
-    `hidden_size num_hidden_layers num_attention_heads intermediate_size vocab_size rms_norm_eps attention_bias bias
-     mlp_bias rope_theta rope_scaling rope_parameters rotary max_position_embeddings`,
+    `hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim intermediate_size vocab_size
+     rms_norm_eps attention_bias bias mlp_bias tie_word_embeddings rope_theta rope_scaling rope_parameters rotary max_position_embeddings`,
   ),
   ...all("none", "pretraining_tp max_sequence_length original_max_position_embeddings num_query_token"),
   cross_attention_frequency: "read", // of a QLLaMA
   hidden_act: only("silu", "swish"), // two names of one function
-  tie_word_embeddings: only(false),
   partial_rotary_factor: only(1),
   sliding_window: only(null),
   use_sliding_window: only(false),

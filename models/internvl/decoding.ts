@@ -35,11 +35,11 @@ export type Outputs = Readonly<Record<string, Tensor<"batch" | "token" | "vocab"
 const openAxes = (c: TextConfig): TextAxes => textAxes(c, newTokens().size);
 
 /** Scores after the last token alone: hidden [batch, token, embed] -> [batch, token = 1, vocab] */
-const lastLogits = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
-  scores(p, lastOf<"batch" | "embed">(hidden), a);
+const lastLogits = (p: Params, hidden: TextTokens, a: TextAxes, c: TextConfig): Tensor<"batch" | "token" | "vocab"> =>
+  scores(p, lastOf<"batch" | "embed">(hidden), a, c);
 
-const scores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
-  transpose(languageHead(p, hidden, a), [a.batch, a.token, a.vocab]);
+const scores = (p: Params, hidden: TextTokens, a: TextAxes, c: TextConfig): Tensor<"batch" | "token" | "vocab"> =>
+  transpose(languageHead(p, hidden, a, c), [a.batch, a.token, a.vocab]);
 
 /**
  * The step of any decoder: `input_ids` [batch, token = tokens] after `past` others -> `logits` [batch, token, vocab] and
@@ -50,7 +50,7 @@ export function decodeStep(p: Params, c: TextConfig): Outputs {
   const { ids, context, past } = decoderInputs(a, c.depth, "step");
   const embedded = tokenEmbedding(p.scope("model"), ids, a);
   const { last, memory } = decoder(p.scope("model"), embedded, a, c, context, past);
-  return { logits: scores(p, last, a), ...presentOutputs(memory, a) };
+  return { logits: scores(p, last, a, c), ...presentOutputs(memory, a) };
 }
 
 /** The beginning of a text: `input_ids` -> `logits` after the last token and what is remembered. */
@@ -58,7 +58,7 @@ export function prefill(p: Params, c: TextConfig): Outputs {
   const a = openAxes(c);
   const { ids, context } = decoderInputs(a, c.depth, "beginning");
   const { last, memory } = decoder(p.scope("model"), tokenEmbedding(p.scope("model"), ids, a), a, c, context);
-  return { logits: lastLogits(p, last, a), ...presentOutputs(memory, a) };
+  return { logits: lastLogits(p, last, a, c), ...presentOutputs(memory, a) };
 }
 
 /** The beginning of a chat: `pixels` and `input_ids` with `imageToken` where the image goes. */
@@ -67,7 +67,7 @@ export function chatPrefill(p: Params, c: ChatConfig): Outputs {
   const { ids, context } = decoderInputs(a, c.text.depth, "beginning");
   const embedded = withImage(p, visualTokens(p, pixelsInput(c.vision), c), ids, c.text);
   const { last, memory } = decoder(p.scope("model"), embedded, a, c.text, context);
-  return { logits: lastLogits(p, last, a), ...presentOutputs(memory, a) };
+  return { logits: lastLogits(p, last, a, c.text), ...presentOutputs(memory, a) };
 }
 
 /**
@@ -77,7 +77,7 @@ export function chatPrefill(p: Params, c: ChatConfig): Outputs {
 export function qllamaPrefill(p: Params, vision: VisionTokens, c: QllamaConfig): Outputs {
   const a = openAxes(c);
   const { text, memory } = qllama(p, vision, decoderInputs(a, c.depth, "beginning").ids, c, "generative");
-  return { logits: lastLogits(p.scope("qllama"), text, a), ...presentOutputs(memory, a) };
+  return { logits: lastLogits(p.scope("qllama"), text, a, c), ...presentOutputs(memory, a) };
 }
 
 /** The beginning of a caption: `pixels` and the prompt `input_ids`, read as `qllamaPrefill` does. */

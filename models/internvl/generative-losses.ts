@@ -195,7 +195,7 @@ export function nextTokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: 
  */
 export function tokenLoss(p: Params, hidden: TextTokens, next: Ids, wanted: Ids, c: TextConfig): Scalar {
   const [a, token] = [textAxes(c), axisOf(next, "token")];
-  const logits = languageHead(p, hidden, a);
+  const logits = languageHead(p, hidden, a, c);
   const weight = cast(wanted, "f32");
   const losses = mul(crossEntropy(logits, next, a.vocab), weight);
   return div(sum(losses, [a.batch, token]), max(sum(weight, [a.batch, token]), 1));

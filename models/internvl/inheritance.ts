@@ -2,12 +2,11 @@
 import {
   type Config,
   checkpointFamily,
-  type FitTensor,
+  fitGridPositions,
   type ModelCheckpoints,
   type TensorRule,
 } from "../../dsl/index.ts";
 import { fitPositions } from "./fit-positions.ts";
-import { resizedPositions } from "./positions.ts";
 import { publishedCodec } from "./published-model.ts";
 import { familyRules } from "./weights.ts";
 
@@ -18,22 +17,19 @@ import { familyRules } from "./weights.ts";
 const parts = ["vision_model.", "qllama."];
 
 /** Positions are interpolated once, as at another resolution; nothing else can have another shape. */
-const fit: FitTensor = (parameter, stored, expected) => {
-  if (!/(^|\.)embeddings\.position_embedding$/.test(parameter)) return undefined;
-  const [[tokens = 0, width], [wanted = 0, embed]] = [stored.slice(-2), expected.slice(-2)];
-  const [from, to] = [Math.sqrt(tokens - 1), Math.sqrt(wanted - 1)];
-  if (width !== embed || !Number.isInteger(from) || from < 1) return undefined;
-  return {
-    note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
-    apply: (data: Float32Array) => resizedPositions(data, from, to),
-  };
-};
+export const positionsFit = fitGridPositions((parameter) => /(^|\.)embeddings\.position_embedding$/.test(parameter));
 
 /** What a model of the family knows of checkpoints, by its name and where its parameters lie. */
 export const familyCheckpoints = <C extends Config>(
   name: string,
   ...layouts: readonly (readonly TensorRule[])[]
-): ModelCheckpoints<C> => ({ layouts, parts, fit, config: publishedCodec<C>(name), sizedByTensors: fitPositions });
+): ModelCheckpoints<C> => ({
+  layouts,
+  parts,
+  fit: positionsFit,
+  config: publishedCodec<C>(name),
+  sizedByTensors: fitPositions,
+});
 
 /** What a job of a model that is made of the family's parts goes on from. */
-export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit });
+export const internvlCheckpoints = checkpointFamily({ layouts: [familyRules], parts, fit: positionsFit });

@@ -17,6 +17,7 @@ import {
   geluMlp,
   imageAxes,
   input,
+  interpolatePositions,
   linear,
   mul,
   normal,
@@ -29,7 +30,6 @@ import {
   UsageError,
 } from "../../dsl/index.ts";
 import { keepTokens } from "./masking.ts";
-import { interpolatePositions } from "./positions.ts";
 
 export interface VisionConfig {
   readonly [key: string]: number | string;

@@ -1,8 +1,10 @@
 /**
  * LLaMA: causal decoder with RMS norms, rotary positions and SwiGLU, no biases. Touvron et al. 2023, arXiv:2302.13971,
- * section 2.2; parameter names are those of the published checkpoints.
+ * section 2.2; queries in groups that share keys and values as in LLaMA-2 (Ainslie et al. 2023, arXiv:2305.13245). Parameter
+ * names are those of the published checkpoints.
  */
 import {
+  type AnyTensor,
   type Axis,
   add,
   and,
@@ -11,6 +13,7 @@ import {
   type Config,
   cast,
   causalMask,
+  contract,
   type Dim,
   embedding,
   gather,
@@ -29,12 +32,13 @@ import {
   swiGlu,
   symbol,
   type Tensor,
+  UsageError,
   withPast,
 } from "../../dsl/index.ts";
 import { headWidth } from "./internvit.ts";
 
 export interface TextConfig {
-  /** Besides those below, where they are not as in LLaMA: `rotaryScaling`, and `mlpBias` for biases in the MLP. */
+  /** Besides those below, where they are not as in LLaMA-1: `rotaryScaling`, and those of `TextVariant`. */
   readonly [key: string]: number | string | boolean | RotaryScaling;
   readonly width: number;
   readonly depth: number;
@@ -48,6 +52,20 @@ export interface TextConfig {
   readonly attentionBias: boolean;
   readonly rotaryBase: number;
 }
+
+/** What a configuration may say besides. */
+export interface TextVariant {
+  /** Heads of keys and values, each of which as many of the `heads` share; default each has its own. */
+  readonly keyHeads?: number;
+  /** Elements of a head; default the heads share the width evenly. */
+  readonly headDim?: number;
+  /** Biases in the MLP; default none. */
+  readonly mlpBias?: boolean;
+  /** Whether scores are products with the rows of the token embedding, so that there is no `lm_head`; default not. */
+  readonly tied?: boolean;
+}
+
+export const variantOf = (c: TextConfig): TextVariant => c as TextVariant;
 
 /** How the positions of a decoder turn its queries and keys. */
 export const rotaryOf = (c: TextConfig): { readonly base: number; readonly scaling?: RotaryScaling } => {
@@ -76,22 +94,38 @@ export interface TextAxes {
   readonly batch: Axis<"batch">;
   readonly token: Axis<"token">;
   readonly embed: Axis<"embed">;
+  /** Heads of keys and values. */
   readonly heads: Axis<"heads">;
+  /** Heads of queries: those of keys and values, and where several share one, the queries of each. */
+  readonly queryHeads: readonly Axis<"heads" | "group">[];
   readonly headDim: Axis<"head_dim">;
   readonly hidden: Axis<"hidden">;
   readonly vocab: Axis<"vocab">;
 }
 
 /** The axes of a decoder; `tokens` replaces the configured number of tokens. */
-export const textAxes = (c: TextConfig, tokens: Dim = c.context === 0 ? symbol("token") : c.context): TextAxes => ({
-  batch: axis("batch", "batch"),
-  token: axis("token", tokens),
-  embed: axis("embed", c.width),
-  heads: axis("heads", c.heads),
-  headDim: axis("head_dim", headWidth(c)),
-  hidden: axis("hidden", c.mlp),
-  vocab: axis("vocab", c.vocab),
-});
+export function textAxes(c: TextConfig, tokens: Dim = c.context === 0 ? symbol("token") : c.context): TextAxes {
+  const group = queriesPerKey(c);
+  const heads: Axis<"heads"> = axis("heads", c.heads / group);
+  return {
+    batch: axis("batch", "batch"),
+    token: axis("token", tokens),
+    embed: axis("embed", c.width),
+    heads,
+    queryHeads: group === 1 ? [heads] : [heads, axis("group", group)],
+    headDim: axis("head_dim", variantOf(c).headDim ?? headWidth(c)),
+    hidden: axis("hidden", c.mlp),
+    vocab: axis("vocab", c.vocab),
+  };
+}
+
+/** Queries that share a key and a value; throws UsageError where they do not share them evenly. */
+export function queriesPerKey(c: TextConfig): number {
+  const { heads } = c;
+  const { keyHeads = heads } = variantOf(c);
+  if (heads % keyHeads === 0) return heads / keyHeads;
+  throw new UsageError(`${heads} heads of queries cannot share ${keyHeads} of keys and values: make it a multiple`);
+}
 
 export type TextTokens = Tensor<"batch" | "token" | "embed">;
 export type Ids = Tensor<"batch" | "token">;
@@ -135,21 +169,35 @@ export function attend(
   const scope = p.scope("self_attn");
   const bias = { bias: c.attentionBias };
   const normed = rmsNorm(p.scope("input_layernorm"), x, [a.embed], c.epsilon);
-  const project = (name: string) => linear(scope.scope(name), normed, [a.embed], [a.heads, a.headDim], bias);
-  const turned = (name: string) => rotary(project(name), position as Ids, a.headDim, rotaryOf(c));
+  const project = <H extends string>(name: string, heads: readonly Axis<H>[]) =>
+    linear<"batch" | "token" | "embed", "embed", H | "head_dim">(
+      scope.scope(name),
+      normed,
+      [a.embed],
+      [...heads, a.headDim],
+      bias,
+    );
+  const turned = <H extends string>(name: string, heads: readonly Axis<H>[]) =>
+    rotary<H | "head_dim" | "batch" | "token", "batch" | "token", "head_dim">(
+      project(name, heads),
+      position as Ids,
+      a.headDim,
+      rotaryOf(c),
+    );
   const memory: Memory = {
-    key: withPast(turned("k_proj"), a.token, key, past?.key),
-    value: withPast(project("v_proj"), a.token, key, past?.value),
+    key: withPast(turned("k_proj", [a.heads]), a.token, key, past?.key),
+    value: withPast(project("v_proj", [a.heads]), a.token, key, past?.value),
   };
   const mask = visible as Tensor<"batch" | "key_token"> | undefined;
-  const mixed = attention(turned("q_proj"), memory.key, memory.value, { dot: a.headDim, over: key }, mask);
-  return { x: add(x, linear(scope.scope("o_proj"), mixed, [a.heads, a.headDim], [a.embed], bias)), memory };
+  const queries = turned("q_proj", a.queryHeads);
+  const mixed = attention(queries, memory.key, memory.value, { dot: a.headDim, over: key }, mask);
+  return { x: add(x, linear(scope.scope("o_proj"), mixed, [...a.queryHeads, a.headDim], [a.embed], bias)), memory };
 }
 
 /** The MLP with its norm and residual. */
 export function feedForward(p: Params, x: TextTokens, a: TextAxes, c: TextConfig): TextTokens {
   const normed = rmsNorm(p.scope("post_attention_layernorm"), x, [a.embed], c.epsilon);
-  return add(x, swiGlu(p.scope("mlp"), normed, a.embed, a.hidden, { bias: c.mlpBias === true }));
+  return add(x, swiGlu(p.scope("mlp"), normed, a.embed, a.hidden, { bias: variantOf(c).mlpBias ?? false }));
 }
 
 export interface Decoded {
@@ -191,15 +239,20 @@ export function llama(p: Params, ids: Ids, c: TextConfig): TextTokens {
   return decoder(p, tokenEmbedding(p, ids, a), a, c, causalContext(ids, a)).last;
 }
 
-/** Scores of the next token, without bias: hidden [..., embed] -> [..., vocab]. */
-export const languageHead = <A extends string>(
+/** Scores of the next token, without bias: hidden [..., embed] -> [..., vocab]. `p` has `model` and `lm_head`. */
+export function languageHead<A extends string>(
   p: Params,
   hidden: Tensor<A | "embed">,
   a: TextAxes,
-): Tensor<Exclude<A, "embed"> | "vocab"> =>
-  linear(p.scope("lm_head"), hidden, [a.embed], [a.vocab], { bias: false, init: normal(0.02) }) as Tensor<
-    Exclude<A, "embed"> | "vocab"
-  >;
+  c: TextConfig,
+): Tensor<Exclude<A, "embed"> | "vocab"> {
+  if (variantOf(c).tied) {
+    const words = p.shared().scope("model.embed_tokens").parameter("weight", [a.vocab, a.embed], normal(0.02));
+    return contract(hidden as AnyTensor, words as AnyTensor, [a.embed]) as Tensor<Exclude<A, "embed"> | "vocab">;
+  }
+  const scores = linear(p.scope("lm_head"), hidden, [a.embed], [a.vocab], { bias: false, init: normal(0.02) });
+  return scores as Tensor<Exclude<A, "embed"> | "vocab">;
+}
 
 /** The state of the last token that is not padding, where EOS stands. [batch, token, embed] -> [batch, embed] */
 export function eosFeature(hidden: TextTokens, ids: Ids, a: TextAxes): Tensor<"batch" | "embed"> {

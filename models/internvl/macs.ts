@@ -6,7 +6,7 @@ import type { ChatConfig, ChatQueriesConfig } from "./chat.ts";
 import type { ContrastiveConfig } from "./contrastive.ts";
 import type { GenerativeConfig } from "./generative.ts";
 import { patchCount, type VisionConfig } from "./internvit.ts";
-import type { TextConfig } from "./llama.ts";
+import { queriesPerKey, type TextConfig, variantOf } from "./llama.ts";
 import type { ProbeConfig } from "./probes.ts";
 import type { QllamaConfig } from "./qllama.ts";
 import type { SegmentationConfig } from "./segmentation.ts";
@@ -22,7 +22,9 @@ export function visionMacs(c: VisionConfig, blocks = c.depth): number {
 
 /** The layers of a decoder over this many tokens, and its output matrix for as many. */
 export function decoderMacs(c: TextConfig, tokens: number, scored: number): number {
-  const layer = tokens * (4 * c.width ** 2 + 3 * c.width * c.mlp) + 2 * tokens ** 2 * c.width;
+  const headDim = variantOf(c).headDim ?? c.width / c.heads;
+  const [queries, keys] = [c.heads * headDim, (c.heads / queriesPerKey(c)) * headDim];
+  const layer = tokens * c.width * (2 * queries + 2 * keys + 3 * c.mlp) + 2 * tokens ** 2 * queries;
   return c.depth * layer + scored * c.width * c.vocab;
 }
 

@@ -16,7 +16,7 @@ import { chatFields, internvlFields, textFields, visionFields } from "./config-f
 import { type ContrastiveConfig, internvlCConfig } from "./contrastive.ts";
 import { type GenerativeConfig, internvlGConfig } from "./generative.ts";
 import { internvit6b, type VisionConfig } from "./internvit.ts";
-import { chineseLlama7b, rotaryOf, type TextConfig } from "./llama.ts";
+import { chineseLlama7b, rotaryOf, type TextConfig, variantOf } from "./llama.ts";
 import { type QllamaConfig, qllama8b } from "./qllama.ts";
 import { readRotary, rotaryNotes, writeRotary } from "./rotary-config.ts";
 
@@ -68,11 +68,17 @@ export const writeVisionConfig = (c: VisionConfig): PublishedConfig => ({
 /** `config.json` of LLaMA, Vicuna or InternLM. `context` is left open: it is the reader's choice. */
 export function readTextConfig(json: PublishedConfig, fields: Fields = textFields): TextConfig {
   const { number, size, boolean } = fieldReader(json, textWhat);
+  const sizeOr = (key: string, otherwise: number) => (json[key] == null ? otherwise : size(key));
   checkFields(json, fields, textWhat);
   const heads = size("num_attention_heads");
-  checkFields(json, { num_key_value_heads: only(heads) }, textWhat);
   const width = size("hidden_size");
-  checkFields(json, { head_dim: only(width / heads) }, textWhat);
+  const [keyHeads, headDim] = [sizeOr("num_key_value_heads", heads), sizeOr("head_dim", width / heads)];
+  if (heads % keyHeads !== 0)
+    throw new UsageError(`${textWhat}: "num_key_value_heads" is ${keyHeads}, a divisor of ${heads} heads is needed`);
+  if (headDim % 2 !== 0) {
+    const says = json.head_dim == null ? `"hidden_size" over "num_attention_heads"` : `"head_dim"`;
+    throw new UsageError(`${textWhat}: ${says} is ${headDim}, an even number is needed`);
+  }
   const { base, scaling } = readRotary(json);
   return {
     ...chineseLlama7b,
@@ -87,28 +93,37 @@ export function readTextConfig(json: PublishedConfig, fields: Fields = textField
     attentionBias: boolean(json.attention_bias == null ? "bias" : "attention_bias", json.model_type === "internlm"),
     rotaryBase: base,
     ...(scaling && { rotaryScaling: scaling }),
+    ...(keyHeads !== heads && { keyHeads }),
+    ...(headDim !== width / heads && { headDim }),
     ...(boolean("mlp_bias", false) && { mlpBias: true }),
+    ...(boolean("tie_word_embeddings", false) && { tied: true }),
   };
 }
 
-/** The config of a LLaMA, or, where attention has biases, of an InternLM. */
-export const writeTextConfig = (c: TextConfig): PublishedConfig => ({
-  architectures: [c.attentionBias ? "InternLMForCausalLM" : "LlamaForCausalLM"],
-  model_type: c.attentionBias ? "internlm" : "llama",
-  hidden_size: c.width,
-  intermediate_size: c.mlp,
-  num_hidden_layers: c.depth,
-  num_attention_heads: c.heads,
-  vocab_size: c.vocab,
-  hidden_act: "silu",
-  rms_norm_eps: c.epsilon,
-  ...writeRotary(rotaryOf(c)),
-  tie_word_embeddings: false,
-  bos_token_id: 1,
-  eos_token_id: 2,
-  ...(c.attentionBias ? { bias: true } : { attention_bias: false }),
-  ...(c.mlpBias === true && { mlp_bias: true }),
-});
+/** The config of a LLaMA, or, where attention has biases and nothing else is not as in LLaMA-1, of an InternLM. */
+export function writeTextConfig(c: TextConfig): PublishedConfig {
+  const { keyHeads, headDim, mlpBias = false, tied = false } = variantOf(c);
+  const isInternlm = c.attentionBias && keyHeads === undefined && headDim === undefined && !mlpBias && !tied;
+  return {
+    architectures: [isInternlm ? "InternLMForCausalLM" : "LlamaForCausalLM"],
+    model_type: isInternlm ? "internlm" : "llama",
+    hidden_size: c.width,
+    intermediate_size: c.mlp,
+    num_hidden_layers: c.depth,
+    num_attention_heads: c.heads,
+    ...(keyHeads !== undefined && { num_key_value_heads: keyHeads }),
+    ...(headDim !== undefined && { head_dim: headDim }),
+    vocab_size: c.vocab,
+    hidden_act: "silu",
+    rms_norm_eps: c.epsilon,
+    ...writeRotary(rotaryOf(c)),
+    tie_word_embeddings: tied,
+    bos_token_id: 1,
+    eos_token_id: 2,
+    ...(isInternlm ? { bias: true } : { attention_bias: c.attentionBias }),
+    ...(mlpBias && { mlp_bias: true }),
+  };
+}
 
 /** A vision config with the resolution that a checkpoint is used at. Positions stay as they are stored. */
 function atForcedSize(stored: VisionConfig, json: PublishedConfig): VisionConfig {
@@ -247,6 +262,6 @@ export function publishedConfigNotes(json: PublishedConfig): string[] {
 }
 
 const textNotes = (json: PublishedConfig, fields: Fields): string[] => [
-  ...fieldNotes(json, { ...fields, num_key_value_heads: "read", head_dim: "read" }, textWhat),
+  ...fieldNotes(json, fields, textWhat),
   ...rotaryNotes(json),
 ];

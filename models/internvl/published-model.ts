@@ -119,6 +119,7 @@ export function publishedModelName({ kind, config }: PublishedModel): string {
  */
 export function sizedByPublished(config: Config, json: PublishedConfig): Config | undefined {
   if (typeof json.model_type !== "string" || !Object.hasOwn(kinds, json.model_type)) return undefined;
+  if (isTransformersChat(json)) return undefined;
   const found = readPublishedConfig(json);
   const same = withPublishedSizes({ config }, found);
   if (same) return same;
@@ -141,6 +142,9 @@ const withContext = (text: Config, { text: own }: Config): Config => ({ ...text,
 const seenBy = (own: VisionConfig, { width, depth, heads, mlp, patch, layerScale, image }: Config): VisionConfig =>
   ({ ...own, width, depth, heads, mlp, patch, layerScale, positions: own.positions === 0 ? 0 : image }) as VisionConfig;
 
+/** Whether a config of type `internvl` is that of a chat as transformers has it, which is none of these. */
+const isTransformersChat = (json: PublishedConfig): boolean => configPart(json, "text_config") !== undefined;
+
 /** Whether a chat of type `llava` has CLIP's vision tower, as LLaVA itself: then it is none of this family. */
 export const seesThroughClip = (json: PublishedConfig): boolean =>
   configPart(json, "vision_config")?.model_type === "clip_vision_model" || /clip/i.test(String(json.mm_vision_tower));
@@ -148,7 +152,8 @@ export const seesThroughClip = (json: PublishedConfig): boolean =>
 /** The `config.json` of a model of the family, by the model's name. */
 export const publishedCodec = <C extends Config>(name: string): ConfigCodec<C> => ({
   types: Object.keys(kinds),
-  describes: (json) => !seesThroughClip(json) && publishedModelName(readPublishedConfig(json)) === name,
+  describes: (json) =>
+    !seesThroughClip(json) && !isTransformersChat(json) && publishedModelName(readPublishedConfig(json)) === name,
   read(json, config) {
     const published = readPublishedConfig(json);
     const sized = withPublishedSizes({ config }, published);

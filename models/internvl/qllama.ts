@@ -165,10 +165,11 @@ function crossAttention(
   const [key, width] = [axis("vision_token", token.size), axis("vision_embed", embed.size)];
   const image = rmsNorm(p.scope("norm2"), rename(rename(vision, token, key), embed, width), [width], c.epsilon);
   const plain = { bias: false, init: normal(0.02) };
+  const heads = [...a.queryHeads, a.headDim];
   const normed = rmsNorm(p.scope("norm1"), queries, [a.embed], c.epsilon);
-  const q = linear(p.scope("q_proj"), normed, [a.embed], [a.heads, a.headDim], plain);
-  const k = linear(p.scope("k_proj"), image, [width], [a.heads, a.headDim], plain);
-  const v = linear(p.scope("v_proj"), image, [width], [a.heads, a.headDim], plain);
+  const q = linear(p.scope("q_proj"), normed, [a.embed], heads, plain);
+  const k = linear(p.scope("k_proj"), image, [width], heads, plain);
+  const v = linear(p.scope("v_proj"), image, [width], heads, plain);
   const mixed = attention(q, k, v, { dot: a.headDim, over: key });
-  return linear(p.scope("o_proj"), mixed, [a.heads, a.headDim], [a.embed], plain);
+  return linear(p.scope("o_proj"), mixed, heads, [a.embed], plain);
 }

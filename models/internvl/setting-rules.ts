@@ -19,7 +19,7 @@ export const visionSettings: SettingRules = {
   layerScale: positive,
 };
 
-const textSettings: SettingRules = {
+export const textSettings: SettingRules = {
   width: sizes,
   depth: depths,
   heads: sizes,
@@ -28,6 +28,8 @@ const textSettings: SettingRules = {
   context: whole(0, 2 ** 20),
   epsilon: positive,
   rotaryBase: positive,
+  keyHeads: sizes,
+  headDim: sizes,
 };
 
 const qllamaSettings: SettingRules = { ...textSettings, queries: sizes, crossEvery: depths };

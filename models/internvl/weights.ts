@@ -33,7 +33,10 @@ export const llamaRules: readonly TensorRule[] = [
       same(`self_attn.${x}_proj.weight`, "heads*head_dim embed"),
       same(`self_attn.${x}_proj.bias`, "heads*head_dim"),
     ]),
+    same("self_attn.q_proj.weight", "heads*group*head_dim embed"),
+    same("self_attn.q_proj.bias", "heads*group*head_dim"),
     same("self_attn.o_proj.weight", "embed heads*head_dim"),
+    same("self_attn.o_proj.weight", "embed heads*group*head_dim"),
     same("self_attn.o_proj.bias", "embed"),
     same("post_attention_layernorm.weight", "embed"),
     ...["gate", "up"].flatMap((x) => [

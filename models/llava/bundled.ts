@@ -1,6 +1,6 @@
 /** LLaVA-1.5 in both sizes as models that commands know by name. */
 import { defineModel, input, type Model, positive, type SettingRules, whole } from "../../dsl/index.ts";
-import { bareTemplate, decodeStep, prefill, textAxes, vicunaTemplate } from "../internvl/index.ts";
+import { bareTemplate, decodeStep, prefill, textAxes, tinyText, vicunaTemplate } from "../internvl/index.ts";
 import { clipPixels } from "./clip-vision.ts";
 import {
   type LlavaConfig,
@@ -21,7 +21,15 @@ const sizes = whole(1, 2 ** 20);
 const tower: SettingRules = { width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes };
 const rules: SettingRules = {
   vision: { ...tower, image: whole(1, 2 ** 14), patch: whole(1, 2 ** 14), epsilon: positive },
-  text: { ...tower, vocab: sizes, context: whole(0, 2 ** 20), epsilon: positive, rotaryBase: positive },
+  text: {
+    ...tower,
+    vocab: sizes,
+    context: whole(0, 2 ** 20),
+    epsilon: positive,
+    rotaryBase: positive,
+    keyHeads: sizes,
+    headDim: sizes,
+  },
   features: whole(-1001, -1),
 };
 
@@ -32,6 +40,9 @@ const size = (name: string, language: string, config: LlavaConfig) =>
     name,
     summary: `LLaVA-1.5: CLIP ViT-L/14's patches at 336 pixels through an MLP to ${language}`,
     config,
+    configs: {
+      tiny: { vision: { width: 16, depth: 2, heads: 2, mlp: 32, image: 28 }, text: tinyText, imageToken: 260 },
+    },
     rules,
     stages: { pretrain: llavaPretraining, finetune: llavaTuning },
     checkpoints: {
@@ -48,7 +59,7 @@ const size = (name: string, language: string, config: LlavaConfig) =>
     build: (p, c) => {
       const a = textAxes(c.text);
       const ids = input("ids", "i32", [a.batch, a.token]);
-      return { logits: llavaScores(p, llava(p, clipPixels(c.vision), ids, c).last, a) };
+      return { logits: llavaScores(p, llava(p, clipPixels(c.vision), ids, c).last, a, c) };
     },
     runs: (c) => ({ ids: imageRun(c) }),
     graphs: {

@@ -94,8 +94,13 @@ export function llava(p: Params, pixels: Pixels, ids: Ids, c: LlavaConfig): Deco
   return decoder(languageModel(p).scope("model"), embedded(p, pixels, ids, c), a, c.text, context);
 }
 
-export const llavaScores = (p: Params, hidden: TextTokens, a: TextAxes): Tensor<"batch" | "token" | "vocab"> =>
-  transpose(languageHead(languageModel(p), hidden, a), [a.batch, axisOf(hidden, "token"), a.vocab]);
+export const llavaScores = (
+  p: Params,
+  hidden: TextTokens,
+  a: TextAxes,
+  c: LlavaConfig,
+): Tensor<"batch" | "token" | "vocab"> =>
+  transpose(languageHead(languageModel(p), hidden, a, c.text), [a.batch, axisOf(hidden, "token"), a.vocab]);
 
 /** Cross-entropy of the answers' tokens. Inputs `pixels`, `ids`, and `labels` (i32 [batch, token]; -100 is no target). */
 export const llavaLoss = (p: Params, c: LlavaConfig): OneLoss =>
@@ -107,5 +112,5 @@ export function llavaPrefill(p: Params, c: LlavaConfig): Outputs {
   const { ids, context } = decoderInputs(a, c.text.depth, "beginning");
   const words = embedded(p, clipPixels(c.vision), ids, c);
   const { last, memory } = decoder(languageModel(p).scope("model"), words, a, c.text, context);
-  return { logits: llavaScores(p, lastOf<"batch" | "embed">(last), a), ...presentOutputs(memory, a) };
+  return { logits: llavaScores(p, lastOf<"batch" | "embed">(last), a, c), ...presentOutputs(memory, a) };
 }

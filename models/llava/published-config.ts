@@ -94,6 +94,9 @@ const writeVision = (c: ClipVisionConfig): PublishedConfig => ({
   hidden_act: "quick_gelu",
 });
 
+/** transformers ties the scores where LLaVA's config says so, whatever the language model's does. */
+const llamaFields: Fields = { ...textFields, tie_word_embeddings: only(false) };
+
 const withContext = (json: PublishedConfig, known?: Fields) => ({
   ...readTextConfig(json, known),
   context: vicuna7b.context,
@@ -108,7 +111,7 @@ function readHub(json: PublishedConfig): LlavaConfig {
   const { number } = fieldReader(json, what);
   return {
     vision: readVision(requiredPart(json, "vision_config", what)),
-    text: withContext({ ...textDefaults, ...text }),
+    text: withContext({ ...textDefaults, ...text }, llamaFields),
     features: number("vision_feature_layer", -2),
     imageToken: number("image_token_index", 32000),
   };
@@ -131,12 +134,11 @@ export const llavaCodec = (name: string): ConfigCodec<LlavaConfig> => ({
   read: (json) => (configPart(json, "text_config") ? readHub(json) : readOriginal(json)),
   notes(json) {
     const [vision, text] = [configPart(json, "vision_config"), configPart(json, "text_config")];
-    const known = { num_key_value_heads: "read", head_dim: "read" } as const;
-    if (!text) return fieldNotes(json, { ...chatFields, ...known }, what);
+    if (!text) return fieldNotes(json, chatFields, what);
     return [
       ...fieldNotes(json, fields, what),
       ...fieldNotes(vision ?? {}, visionFields, visionWhat),
-      ...fieldNotes(text, { ...textFields, ...known }, textWhat),
+      ...fieldNotes(text, llamaFields, textWhat),
     ];
   },
   write: (c) => ({

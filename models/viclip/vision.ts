@@ -14,7 +14,6 @@ import {
   imageAxes,
   input,
   layerNorm,
-  linear,
   mean,
   merge,
   normal,
@@ -27,7 +26,7 @@ import {
   zeros,
 } from "../../dsl/index.ts";
 import { transformer } from "../clip/transformer.ts";
-import { blockInit, type ClipVisionConfig, gridOf, type Picture, type Vector } from "../clip/vision.ts";
+import { blockInit, type ClipVisionConfig, classVector, gridOf, type Picture, type Vector } from "../clip/vision.ts";
 import { keepTokens } from "../internvl/masking.ts";
 
 export interface ViclipVisionConfig extends ClipVisionConfig {
@@ -90,15 +89,10 @@ export function viclipStates(
 }
 
 /** Clips or pictures to vectors, not yet of unit length: what the class token says after the last block. */
-export function viclipVectors(
+export const viclipVectors = (
   p: Params,
   pixels: Clip | Picture,
   c: ViclipVisionConfig,
   feature: Axis<"feature">,
   options: ViclipOptions = {},
-): Vector {
-  const last = viclipStates(p, pixels, c, options).at(-1)!;
-  const embed = axisOf(last, "embed");
-  const said = layerNorm(p.scope("norm_post"), at(last, axisOf(last, "token"), 0), [embed], c.epsilon);
-  return linear(p.scope("projection"), said, [embed], [feature], { bias: false, init: normal(c.width ** -0.5) });
-}
+): Vector => classVector(p, viclipStates(p, pixels, c, options).at(-1)!, c, feature);

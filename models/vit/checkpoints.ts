@@ -1,6 +1,12 @@
 /** How checkpoints of ViTs fit: their layouts, their config.json, positions of another grid, heads of other classes. */
-import type { Config, FitTensor, ModelCheckpoints, SizedByTensors, TensorRule } from "../../dsl/index.ts";
-import { resizedPositions } from "../internvl/positions.ts";
+import {
+  type Config,
+  type FitTensor,
+  fitGridPositions,
+  type ModelCheckpoints,
+  type SizedByTensors,
+  type TensorRule,
+} from "../../dsl/index.ts";
 import { classesOfTensors, fitHeads, pictureCodec } from "../picture-config.ts";
 import { fieldsOf, readVitConfig, type VitType, whatOf, writeVitConfig } from "./config.ts";
 import { placed, resampling, type VitConfig } from "./vit.ts";
@@ -49,17 +55,11 @@ const sizedByTensors =
   };
 
 /** Positions of another grid are interpolated once by what goes on from them. */
-const fitPositions =
-  (profile: VitConfig): FitTensor =>
-  (parameter, stored, expected) => {
-    const [from, to] = [stored, expected].map((shape) => Math.sqrt((shape.at(-2) ?? 0) - placed(profile)));
-    if (parameter !== "pos_embed" || stored.at(-1) !== expected.at(-1) || !Number.isInteger(from) || from! < 1)
-      return undefined;
-    return {
-      note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
-      apply: (data) => resizedPositions(data, from!, to!, { before: placed(profile), resample: resampling(profile) }),
-    };
-  };
+const fitPositions = (profile: VitConfig): FitTensor =>
+  fitGridPositions((parameter) => parameter === "pos_embed", {
+    before: placed(profile),
+    resample: resampling(profile),
+  });
 
 /** What a model knows of checkpoints; with `any` it reads a config.json of its type that is of no profile's sizes. */
 export const vitCheckpoints = (

@@ -15,6 +15,7 @@ import {
   dropPath,
   gatedMlp,
   imageAxes,
+  interpolatePositions,
   layerNorm,
   linear,
   mean,
@@ -33,7 +34,6 @@ import {
   UsageError,
 } from "../../dsl/index.ts";
 import type { PictureConfig, Pixels, Scores } from "../classification.ts";
-import { interpolatePositions } from "../internvl/positions.ts";
 
 export interface VitConfig extends PictureConfig {
   readonly [key: string]: number | string;

@@ -23,10 +23,13 @@ export function firstTurn(template: ChatTemplate, tokenizer: Codec, question: st
 }
 
 /** What goes before the text of a first turn, and that text. */
-function beginning({ system, before, after }: ChatTemplate, tokenizer: Codec, question: string, image?: ImagePlace) {
-  if (!image) return { head: [tokenizer.bos], text: `${system}${before}${question}${after}` };
+function beginning(template: ChatTemplate, tokenizer: Codec, question: string, image?: ImagePlace) {
+  const { system, before, after, bos = true, aroundImage: [opened, closed] = ["", ""] } = template;
+  const first = bos ? [tokenizer.bos] : [];
+  if (!image) return { head: first, text: `${system}${before}${question}${after}` };
   const place = Array.from({ length: image.tokens }, () => image.id);
-  return { head: [tokenizer.bos, ...textIds(tokenizer, system + before), ...place], text: `\n${question}${after}` };
+  const head = [...first, ...textIds(tokenizer, system + before + opened), ...place];
+  return { head, text: `${closed}\n${question}${after}` };
 }
 
 /** The ids between an answer and the next one: the end of the turn before, then the question. */
@@ -50,7 +53,8 @@ export function writtenConversation(
   image?: ImagePlace,
 ): WrittenConversation | undefined {
   const system = turns.find((t) => t.role === "system")?.text;
-  const own = system === undefined ? template : { ...template, system: `${system} ` };
+  const [opened, closed] = template.systemAround ?? ["", " "];
+  const own = system === undefined ? template : { ...template, system: `${opened}${system}${closed}` };
   const exchanges = exchangesOf(turns);
   if (exchanges.length === 0) return undefined;
   const [ids, labels]: [number[], number[]] = [[], []];

@@ -2,8 +2,8 @@
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { inputName } from "../../compiler/index.ts";
-import { checkpointLayout, trace } from "../../dsl/index.ts";
-import { bundledModels, resizedPositions, visionRules } from "../../models/index.ts";
+import { checkpointLayout, resizedPositions, trace } from "../../dsl/index.ts";
+import { bundledModels, visionRules } from "../../models/index.ts";
 import { initialValue, openSafetensors } from "../../runtime/index.ts";
 import { difference } from "../models/support.ts";
 import { heddle, modelFile, randomWeights, scratch, writePicture, writeWeights } from "./support.ts";

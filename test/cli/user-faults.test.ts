@@ -361,3 +361,35 @@ describe("--check-types", () => {
     expect(status).toBe(1);
   });
 });
+
+describe("a layout of one's own", () => {
+  const written = (file: string, rules: string) =>
+    writeFileSync(
+      file,
+      `import { axis, defineModel, input, linear, same } from "${modelFile("../../dsl/index.ts")}";
+const [x, y] = [axis("x", 2), axis("y", 3)];
+
+export default defineModel({
+  name: "own", summary: "one layer", config: { width: 3 },
+  checkpoints: { layouts: [[${rules}]] },
+  build: (p) => ({ out: linear(p.scope("fc"), input("in", "f32", [x]), [x], [y]) }),
+});
+`,
+    );
+
+  it.each(
+    [
+      [`same("fc.weight", "y x")`, /layout of "own" has no rule for fc.bias/],
+      [
+        `same("fc.weight", "y"), same("fc.bias", "y")`,
+        /"fc.weight" has the axes \[y, x\], its checkpoint layout says "y"/,
+      ],
+      [`same("fc.weight", "y x*1/z+1"), same("fc.bias", "y")`, /no parameter in "fc.weight" has an axis "z"/],
+    ].map(([rules, message], i) => [rules, message, folder.at(`layout-${i}.ts`)] as const),
+  )("%s", async (rules, message, file) => {
+    written(file, rules as string);
+    const { status, err } = await heddle("convert", file, "--weights", "random", "--out", folder.at("converted"));
+    expect([status, err]).toEqual([1, expect.stringMatching(message as RegExp)]);
+    expect(err).toContain(`at ${file}:4:16`);
+  });
+});

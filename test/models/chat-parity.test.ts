@@ -48,7 +48,7 @@ describe.each(["chat-patches", "chat-queries"])("a tiny InternVL-Chat: %s", asyn
     test("has the same visual tokens and scores", async () => {
       const p = rootParams().shared();
       const pixels = pixelsInput(config.vision);
-      const logits = transpose(languageHead(p, conversation(p, pixels, ids, config).last, a), [
+      const logits = transpose(languageHead(p, conversation(p, pixels, ids, config).last, a, config.text), [
         a.batch,
         a.token,
         a.vocab,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Graph, type HostTensor, inputName, type Node } from "../../compiler/index.ts";
-import { checkpointLayout, defineModel, trace, trainingStep } from "../../dsl/index.ts";
+import { checkpointLayout, defineModel, resizedPositions, trace, trainingStep } from "../../dsl/index.ts";
 import {
   bundledModels,
   type ChatQueriesConfig,
@@ -18,7 +18,6 @@ import {
   internvlG,
   pixelsInput,
   querySteps,
-  resizedPositions,
   segmentationLinear,
   segmentationTuning,
   stageOneFull,

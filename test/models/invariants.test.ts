@@ -148,7 +148,7 @@ describe("QLLaMA", () => {
     const a = textAxes(config.text);
     const vision = visionTokens(p, pixelsInput(config.vision), config);
     const out = qllama(p, vision, ids, config.text, "generative");
-    const logits = transpose(languageHead(p.scope("qllama"), out.text, a), [a.batch, a.token, a.vocab]);
+    const logits = transpose(languageHead(p.scope("qllama"), out.text, a, config.text), [a.batch, a.token, a.vocab]);
     // Keys and values of all but the last text token, as a prefill leaves them.
     const before = queries + context - 1;
     const keys = axis("key_token", before + 1);

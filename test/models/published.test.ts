@@ -343,7 +343,9 @@ describe("config.json", () => {
     expect(() => readVisionConfig({ ...internvit, hidden_size: undefined })).toThrow(/"hidden_size" is missing/);
     expect(() => readVisionConfig({ ...internvit, qkv_bias: true })).toThrow(/"qkv_bias" is true; only false/);
     expect(() => readVisionConfig({ ...internvit, image_size: "224" })).toThrow(/"image_size" is "224", a number/);
-    expect(() => readTextConfig({ ...llama, num_key_value_heads: 8 })).toThrow(/"num_key_value_heads" is 8; only 32/);
+    expect(() => readTextConfig({ ...llama, num_key_value_heads: 7 })).toThrow(
+      /"num_key_value_heads" is 7, a divisor of 32/,
+    );
     expect(() => readTextConfig({ ...llama, rope_scaling: { factor: 2 } })).toThrow(/"rope_scaling"/);
     expect(() => readGenerativeConfig({})).toThrow(/"vision_config" is missing/);
   });

@@ -11,6 +11,8 @@ const seeds: Readonly<Record<string, number>> = {
   internvit: 31,
   llama: 13,
   "decoder step": 8,
+  "grouped decoder step": 2,
+  "chat of tiles": 4,
   "qllama matching": 23,
   "qllama contrastive": 17,
   "qllama generative": 37,

@@ -22,9 +22,11 @@ import {
 import {
   type ChatConfig,
   type ChatQueriesConfig,
+  chat15,
   conversation,
   decodeStep,
   type GenerativeConfig,
+  type InternvlChatConfig,
   idsInput,
   imageEmbedding,
   imageEmbeddingG,
@@ -50,6 +52,10 @@ import {
   type TextConfig,
   textAxes,
   textEmbedding,
+  tiledConversation,
+  tiledLoss,
+  tiledScores,
+  tilesInput,
   type VisionConfig,
   visionTokens,
 } from "../../models/index.ts";
@@ -84,6 +90,20 @@ function vision(pick: Pick, least: { readonly depth?: number; readonly grid?: nu
     dropPath: pick(0, 0.3),
     dropPathRule: pick("uniform", "linear"),
     layerScale: pick(0.1, 1),
+  };
+}
+
+/** Queries in groups, heads of their own width, tied scores, biases anywhere. */
+function textVariant(pick: Pick): TextConfig {
+  const plain = text(pick);
+  const keyHeads = pick(1, 2, 3);
+  return {
+    ...plain,
+    heads: keyHeads * pick(1, 2, 3),
+    keyHeads,
+    headDim: pick(2, 4, 6),
+    tied: pick(true, false),
+    mlpBias: pick(true, false),
   };
 }
 
@@ -135,7 +155,7 @@ const passOf = (pass: "matching" | "contrastive" | "generative") =>
   family(generative, (p, c) => {
     const ids = idsInput(c.text);
     const { queries, text: words } = qllama(p, visionTokens(p, pixelsInput(c.vision), c), ids, c.text, pass);
-    return energyOf({ queries, words, scores: languageHead(p.scope("qllama"), words, textAxes(c.text)) });
+    return energyOf({ queries, words, scores: languageHead(p.scope("qllama"), words, textAxes(c.text), c.text) });
   });
 
 const segmentation = (channels: number) =>
@@ -162,9 +182,28 @@ export const families: Readonly<Record<string, Family<object>>> = {
   }),
   llama: family(text, (p, c) => {
     const last = llama(p.scope("model"), idsInput(c), c);
-    return energyOf({ last, scores: languageHead(p, last, textAxes(c)) });
+    return energyOf({ last, scores: languageHead(p, last, textAxes(c), c) });
   }),
   "decoder step": family(text, (p, c) => energyOf(decodeStep(p, c))),
+  "grouped decoder step": family(textVariant, (p, c) => energyOf(decodeStep(p, c))),
+  "chat of tiles": family(
+    (pick): InternvlChatConfig => {
+      const [seen, shrink] = [vision(pick), pick(1, 2)];
+      return {
+        ...chat15,
+        vision: { ...seen, image: shrink * pick(1, 2) * seen.patch },
+        text: textVariant(pick),
+        features: pick(-1, -2),
+        shrink,
+        shuffle: pick("v1", "v2"),
+        imageToken,
+      };
+    },
+    (p, c) => {
+      const { last } = tiledConversation(p, tilesInput(c), idsInput(c.text), c);
+      return { loss: tiledLoss(p, c).loss, outputs: { scores: tiledScores(p, last, textAxes(c.text), c) } };
+    },
+  ),
   "qllama matching": passOf("matching"),
   "qllama contrastive": passOf("contrastive"),
   "qllama generative": passOf("generative"),
@@ -188,7 +227,7 @@ export const families: Readonly<Record<string, Family<object>>> = {
   }),
   "chat of patches": family(chatOf, (p, c) => {
     const { last } = conversation(p, pixelsInput(c.vision), idsInput(c.text), c);
-    return { loss: stageThreeLoss(p, c).loss, outputs: { scores: languageHead(p, last, textAxes(c.text)) } };
+    return { loss: stageThreeLoss(p, c).loss, outputs: { scores: languageHead(p, last, textAxes(c.text), c.text) } };
   }),
   "chat of queries": family(
     (pick): ChatQueriesConfig => ({ ...chatOf(pick), qllama: asked(pick) }),
@@ -220,7 +259,7 @@ export function randomModel(name: string, seed: number): RandomModel {
       parts.map(([n, node]) => ({ name: n, node })),
     ),
   );
-  const sizes = { batch: pick(1, 2, 3, 5), token: pick(2, 4, 7), tokens: pick(1, 3), past: pick(1, 2, 6) };
+  const sizes = { batch: pick(1, 2, 3, 5), token: pick(2, 4, 7), tokens: pick(1, 3), past: pick(1, 2, 6), tiles: 2 };
   const fed = Object.fromEntries(
     graph.inputs.filter((n) => n.op !== "parameter").map((n) => [inputName(n), feed(n, sizes, config, seed)]),
   );
@@ -266,6 +305,7 @@ function integersFor(name: string, config: object): Integers {
     return (draw, length) => Array.from({ length }, (_, i) => f(draw(i, below)));
   };
   const c = config as Partial<ChatQueriesConfig> & { readonly vocab?: number; readonly classes?: number };
+  const { shrink = 1 } = config as { readonly shrink?: number };
   const vocab = c.text?.vocab ?? c.vocab ?? 0;
   if (name === "matches" || name === "attention_mask") return each((v) => v, 2);
   if (name === "position_ids") return each((v) => v, 40);
@@ -273,7 +313,8 @@ function integersFor(name: string, config: object): Integers {
   if (name === "caption_prompt") return each((v) => v + 1, 3);
   if (name === "labels") return each((v) => (v < vocab ? v : -100), 2 * vocab);
   if (name === "label") return each((v) => (v < c.classes! ? v : c.vision!.patch > 2 ? 255 : 0), c.classes! + 1);
-  const visual = c.features === undefined ? 0 : patchCount(c.vision!) + (c.qllama?.queries ?? 0);
+  const patches = c.features === undefined ? 0 : patchCount(c.vision!);
+  const visual = patches / shrink ** 2 + (c.qllama?.queries ?? 0);
   return (draw, length, width) =>
     Array.from({ length: length / width }, (_, row) => textOf(draw, row, width, vocab, visual)).flat();
 }

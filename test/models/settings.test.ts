@@ -1,7 +1,16 @@
 /** Settings by name: what `--set` accepts, and what it says of the rest. */
 import { describe, expect, it } from "vitest";
-import { UsageError } from "../../compiler/index.ts";
-import { type Config, type ConfigValue, configure, parseSettings, trace } from "../../dsl/index.ts";
+import { countParameters, UsageError } from "../../compiler/index.ts";
+import {
+  type Config,
+  type ConfigValue,
+  configure,
+  constant,
+  defineModel,
+  parseSettings,
+  positive,
+  trace,
+} from "../../dsl/index.ts";
 import { bundledModels } from "../../models/index.ts";
 
 const find = (name: string) => bundledModels.find((m) => m.name === name)!;
@@ -76,5 +85,63 @@ describe("a value", () => {
       "internvl-c.vision.depth is 0; needed is a whole number from 1 to 1000",
       "internvl-c.text.vocab is -1; needed is a whole number from 1 to 1048576",
     ]);
+  });
+});
+
+describe("a setting without a rule", () => {
+  const own = defineModel({
+    name: "own",
+    summary: "a model of somebody else's",
+    config: { depth: 4, drop: 0, base: 10000, inner: { width: 8, share: 0.5 } },
+    rules: { base: positive },
+    build: () => ({ x: constant(1) }),
+  });
+  const read = (...settings: string[]) => configure(own, parseSettings(own as never, settings) as never);
+
+  it("that is a whole number stays one, unless 0 or 1 could be a rate, or the record says otherwise", () => {
+    expect(() => read("depth=1.5", "width=0.1")).toThrow(
+      "own.depth is 1.5; needed is a whole number, as 4 is, which a rule in the record could say otherwise\nown.inner.width is 0.1; needed is",
+    );
+    expect(read("drop=0.1", "base=0.5", "share=0.25", "depth=2")).toMatchObject({
+      depth: 2,
+      drop: 0.1,
+      base: 0.5,
+      inner: { share: 0.25 },
+    });
+  });
+});
+
+describe("a configuration by name", () => {
+  const named = bundledModels.flatMap((m) => Object.keys(m.configs ?? {}).map((config) => [m.name, config] as const));
+
+  it.each(named)("of %s is small and has all graphs: %s", (name, config) => {
+    const model = find(name);
+    const chosen = set(name, config);
+    expect(countParameters(trace(model, chosen)).parameters).toBeLessThan(1e6);
+    for (const graph of Object.keys(model.graphs ?? {})) trace(model, chosen, { graph });
+  });
+
+  const own = defineModel({
+    name: "own",
+    summary: "a model of somebody else's",
+    config: { depth: 4, inner: { width: 8, heads: 2 } },
+    configs: { tiny: { depth: 1, inner: { width: 2 } } },
+    build: () => ({ x: constant(1) }),
+  });
+
+  it("is what later settings go on from, and a name that there is not is told", () => {
+    const read = (...settings: string[]) => configure(own, parseSettings(own as never, settings) as never);
+    expect(read("tiny", "width=6")).toEqual({ depth: 1, inner: { width: 6, heads: 2 } });
+    expect(() => read("tinny")).toThrow(
+      'takes key=value, or a configuration of own: tiny; not "tinny"; did you mean "tiny"?',
+    );
+    expect(() => parseSettings(find("resnet-50"), ["tiny"])).toThrow('--set takes key=value; not "tiny"');
+  });
+
+  it("that says what the model has not is refused where it is declared", () => {
+    const with_ = (configs: object) => () => defineModel({ ...own, configs: configs as never });
+    expect(with_({ tiny: { dpth: 1 } })).toThrow('own has no setting "dpth"; did you mean "depth"?');
+    expect(with_({ tiny: { depth: 1.5 } })).toThrow("own.depth is 1.5; needed is a whole number");
+    expect(with_({ tiny: 3 })).toThrow("own.configs.tiny is the settings that differ, not the number 3");
   });
 });

@@ -83,9 +83,12 @@ export function weightsOf(
 function placesIn({ shared = [] }: CheckpointPlace, stored: readonly SizedAxis[]): number[] {
   let places = [0];
   for (let i = 0; i <= stored.length; i++) {
-    for (const { at, size } of shared.filter((s) => s.before === i)) places = places.map((place) => place * size + at);
-    const size = stored[i]?.size ?? 1;
-    places = places.flatMap((place) => Array.from({ length: size }, (_, at) => place * size + at));
+    const held = shared.filter((s) => s.before === i);
+    const along = held.find((s) => s.along !== undefined);
+    for (const { at, size } of held.filter((s) => s !== along)) places = places.map((place) => place * size + at);
+    const { at: first, size } = along ?? { at: 0, size: stored[i]?.size ?? 1 };
+    const count = stored[i]?.size ?? 1;
+    places = places.flatMap((place) => Array.from({ length: count }, (_, at) => place * size + first + at));
   }
   return places;
 }

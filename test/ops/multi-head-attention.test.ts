@@ -21,15 +21,16 @@ const draw = seeded(7);
 const drawn = (n: number) => Array.from({ length: n }, () => draw() - 0.5);
 
 it.each([
-  ["what is seen, of another width", "seen"],
-  ["itself, causally", "causal"],
-] as const)("mixes values of %s", async (_, kind) => {
+  ["what is seen, of another width", "seen", heads],
+  ["itself, causally", "causal", heads],
+  ["what is seen, by queries that share keys", "seen", 1],
+] as const)("mixes values of %s", async (_, kind, keyHeads) => {
   const own = kind === "causal";
   const [count, from] = own ? [tokens, width] : [seenTokens, seenWidth];
   const [batch, token] = [axis("batch", rows), axis("token", tokens)];
   const x = input("x", "f32", [batch, token, axis("embed", width)]);
   const seen = input("seen", "f32", [batch, axis("token", count), axis("embed", from)]);
-  const made = multiHeadAttention(rootParams(), x, { heads, ...(own ? { causal: true } : { seen }) });
+  const made = multiHeadAttention(rootParams(), x, { heads, keyHeads, ...(own ? { causal: true } : { seen }) });
   const graph = makeGraph("attend", [{ name: "y", node: made }]);
   const weights = new Map(
     graph.inputs
@@ -45,6 +46,7 @@ it.each([
   const other = { seen: hostTensor("f32", [batch, axis("token", count), axis("embed", from)] as never, ys) };
   const { y } = await session.run(own ? feeds : { ...feeds, ...other });
   const of = (name: string) => weights.get(name)!.data;
+  const shared = (h: number) => Math.floor((h * keyHeads) / heads);
   const project = (name: string, h: number, d: number, v: readonly number[]) =>
     of(`${name}.bias`)[h * dim + d]! +
     v.reduce((sum, e, i) => sum + e * of(`${name}.weight`)[(h * dim + d) * v.length + i]!, 0);
@@ -58,11 +60,11 @@ it.each([
         const [h, d] = [Math.floor(i / dim), i % dim];
         const scores = keys.map((k) => {
           let dot = 0;
-          for (let e = 0; e < dim; e++) dot += project("q", h, e, query) * project("k", h, e, k);
+          for (let e = 0; e < dim; e++) dot += project("q", h, e, query) * project("k", shared(h), e, k);
           return Math.exp(dot / Math.sqrt(dim));
         });
         const total = scores.reduce((s, v) => s + v, 0);
-        return keys.reduce((sum, k, j) => sum + (scores[j]! / total) * project("v", h, d, k), 0);
+        return keys.reduce((sum, k, j) => sum + (scores[j]! / total) * project("v", shared(h), d, k), 0);
       });
       for (let e = 0; e < width; e++) {
         const want = of("out.bias")[e]! + mixed.reduce((s, m, i) => s + m * of("out.weight")[e * heads * dim + i]!, 0);
@@ -87,4 +89,11 @@ it("takes keys without bias, a layer before the last projection, and another beg
   expect(begins.get("mlp.fc1.weight")).not.toEqual(zeros);
   expect(begins.has("attn.norm.weight")).toBe(true);
   expect([..."qkv"].filter((name) => begins.has(`attn.${name}.bias`))).toEqual(["q", "v"]);
+});
+
+it("refuses heads of keys that queries cannot share evenly", () => {
+  const x = input("x", "f32", [axis("batch", rows), axis("token", tokens), axis("embed", width)]);
+  expect(() => multiHeadAttention(rootParams(), x, { heads: 3, keyHeads: 2 })).toThrow(
+    "3 heads of queries cannot share 2 of keys and values: make it a multiple",
+  );
 });

@@ -3,8 +3,17 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
-import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
-import { checkpointLayout, trace } from "../../dsl/index.ts";
+import { type HostTensor, hostTensor, inputName, makeGraph, type SizedAxis, zeros } from "../../compiler/index.ts";
+import {
+  type AnyTensor,
+  type Axis,
+  axis,
+  checkpointLayout,
+  knownPlaces,
+  type Params,
+  rootParams,
+  trace,
+} from "../../dsl/index.ts";
 import { contrastiveRules, internvlC } from "../../models/index.ts";
 import {
   initialValue,
@@ -119,4 +128,47 @@ it("gives f16 where it is asked for, and refuses what f16 cannot hold", async ()
   const half = await reader.read(name!, "f16");
   await reader.dispose();
   expect([half.dtype, half.data]).toEqual(["f16", new Float16Array(weights.get(name!)!.data)]);
+});
+
+it("reads and writes parts of a dimension that lie one after the other, such as a group's queries, key and value", async () => {
+  const [heads, group, dim, embed] = [axis("heads", 2), axis("group", 3), axis("head_dim", 2), axis("embed", 5)];
+  const build = (p: Params) => {
+    const of = (name: string, axes: readonly Axis[]): AnyTensor => p.scope(name).parameter("weight", axes, zeros);
+    const [q, k, v] = [of("q", [heads, group, dim, embed]), of("k", [heads, dim, embed]), of("v", [heads, dim, embed])];
+    return { q, k, v };
+  };
+  const rule = (x: string, at: number) => ({
+    path: `${x}.weight`,
+    name: "wqkv.weight",
+    axes: `heads*${at}/group+1+1*head_dim embed`,
+  });
+  const rules = ["q", "k", "v"].map(rule);
+  const named = Object.entries(build(rootParams())).map(([name, node]) => ({ name, node }));
+  const joined = makeGraph("joined", named);
+  const layout = checkpointLayout(joined, rules);
+  expect(layout.map((p) => p.shape)).toEqual(rules.map(() => [2 * (3 + 2) * 2, 5]));
+  const numbers = Float32Array.from({ length: 100 }, (_, i) => i);
+  const file = join(folder, "joined.safetensors");
+  await writeSafetensors(file, [
+    tensorToWrite("wqkv.weight", hostTensor("f32", [{ name: "row", size: 20 } as const, embed as SizedAxis], numbers)),
+  ]);
+  const read = await readAllWeights(file, joined, [layout]);
+  /** Rows of the tensor [heads, slot, head_dim] of some slots. */
+  const slots = (from: number, to: number) =>
+    [0, 1].flatMap((h) => [...numbers.subarray((h * 5 + from) * 10, (h * 5 + to) * 10)]);
+  expect([...read.get("q.weight")!.data]).toEqual(slots(0, 3));
+  expect([...read.get("k.weight")!.data]).toEqual(slots(3, 4));
+  expect([...read.get("v.weight")!.data]).toEqual(slots(4, 5));
+  const [back] = tensorsInLayout(layout, memoryWeights(read));
+  const again = join(folder, "joined-again.safetensors");
+  await writeSafetensors(again, [back!]);
+  expect(await readAllWeights(again, joined, [layout])).toEqual(read);
+
+  // A part is known by what lies beside it, and a rule is taken for its axes.
+  const alone = makeGraph("alone", named.slice(1));
+  expect(() => checkpointLayout(alone, rules)).toThrow(/no parameter in "wqkv.weight" has an axis "group"/);
+  expect(knownPlaces(alone.inputs, rules)).toEqual([]);
+  const other = { ...rule("q", 0), axes: "heads*head_dim embed" };
+  expect(checkpointLayout(joined, [other, ...rules])).toEqual(layout);
+  expect(() => checkpointLayout(joined, [rule("q", 0), rule("k", 3), rule("v", 2)])).toThrow(/entries count from 0/);
 });

@@ -4,7 +4,7 @@ import { FileError } from "../../../compiler/index.ts";
 import { imageDataUri, imageName, type Question, skipCounts } from "../../../data/index.ts";
 import { type Card, cachedSession, conversation, type Section, startProgress } from "../../../runtime/index.ts";
 import { counted, type Reason } from "../data.ts";
-import { placeOf, questionRoom, templateOf } from "../run/chat.ts";
+import { placeOf, questionRoom, shownIn, templateOf } from "../run/chat.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
 import { lookingOf, pixelsFrom } from "../run/pictures.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
@@ -50,7 +50,11 @@ export async function askAll(
         if (pixels instanceof FileError) skips.add({ name: question.name, reason: pixels.message });
         else {
           session.clear();
-          const talk = conversation(session, { template, tokenizer, ...(pixels && { image: { ...seeing!, pixels } }) });
+          const talk = conversation(session, {
+            template,
+            tokenizer,
+            ...(pixels && { image: shownIn(seeing!, pixels) }),
+          });
           const { text } = await talk.ask(suffixed(question.text, suffix), {
             strategy: { kind: "greedy" },
             maxNewTokens,

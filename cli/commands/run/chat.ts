@@ -1,6 +1,6 @@
 /** `heddle run ... chat`: a conversation about a picture, or about none. */
 import { createInterface } from "node:readline";
-import { UsageError } from "../../../compiler/index.ts";
+import { type HostTensor, UsageError } from "../../../compiler/index.ts";
 import { type ChatMode, modelGraph } from "../../../dsl/index.ts";
 import {
   type AnswerOptions,
@@ -94,8 +94,15 @@ export function templateOf(asked: string | undefined, { templates }: ChatMode, {
 /** A picture and where it goes. Throws UsageError for a model that sees none. */
 async function pictureOf(path: string, mode: ChatMode, named: NamedModel, options: RunOptions): Promise<ChatImage> {
   const seeing = placeOf(mode, named);
-  return { ...seeing, pixels: await pixelsFrom(path, await lookingOf(named, seeing.beginning, "chat", options)) };
+  return shownIn(seeing, await pixelsFrom(path, await lookingOf(named, seeing.beginning, "chat", options)));
 }
+
+/** A picture in its place, which each of its tiles needs as often. */
+export const shownIn = ({ beginning, place }: Omit<ChatImage, "pixels">, pixels: HostTensor): ChatImage => ({
+  beginning,
+  pixels,
+  place: { ...place, tokens: place.tokens * (pixels.axes[0]?.size ?? 1) },
+});
 
 /** The graph that begins a text with a picture, and where the picture goes. Throws UsageError for a model that sees none. */
 export function placeOf({ begin }: ChatMode, named: NamedModel): Omit<ChatImage, "pixels"> {

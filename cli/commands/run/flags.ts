@@ -12,7 +12,7 @@ export const runFlags = (command: Command, source: string): Command =>
     .option("--tokenizer <file>", 'a tokenizer.json, or "bytes"; default the one beside the weights')
     .option("--device <device>", "auto, webgpu or cpu", "auto")
     .option("--batch <n>", "pictures or texts at a time", wholeNumber, 16)
-    .option("--set <key=value>", "change a setting; may be repeated", collect, [])
+    .option("--set <key=value>", "change a setting, or take a configuration by name; may be repeated", collect, [])
     .addOption(
       new Option("--dtype <dtype>", "what weights are kept as; f16 is computed with, where the device can")
         .choices(weightDtypes)

@@ -4,6 +4,7 @@ import { extname } from "node:path";
 import { FileError, type Graph, type HostTensor, UsageError } from "../../../compiler/index.ts";
 import {
   decodeImage,
+  decodeTiles,
   type Geometry,
   type ImageSource,
   type ImageStore,
@@ -11,9 +12,10 @@ import {
   imageTensor,
   type Normalization,
   type Pixels,
+  type Tiling,
 } from "../../../data/index.ts";
-import { imagenetPreprocessing, type PictureMode } from "../../../dsl/index.ts";
-import { checkpointPreprocessing } from "../../preprocessor-config.ts";
+import { imagenetPreprocessing, type PictureMode, type TileLimits } from "../../../dsl/index.ts";
+import { type CheckpointPreprocessing, checkpointPreprocessing } from "../../preprocessor-config.ts";
 import { feedNamed } from "./feeds.ts";
 import { type NamedModel, say, storedWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
@@ -39,6 +41,8 @@ function imageSide(graph: Graph): number {
 export interface Looking {
   readonly geometry: Geometry;
   readonly normalization: Normalization;
+  /** How a chat's picture is cut, where it is: then it is several, each squashed to the size. */
+  readonly tiling?: Tiling;
 }
 
 /**
@@ -47,7 +51,7 @@ export interface Looking {
  * so its fit of the mode goes before the file's, which has one for all.
  */
 export async function lookingOf(
-  { name, model }: NamedModel,
+  { name, model, config }: NamedModel,
   graph: Graph,
   mode: PictureMode,
   { weights, fit: asked }: RunOptions,
@@ -67,9 +71,37 @@ export async function lookingOf(
   const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  say(`pictures: ${size} × ${size}, ${shapeText(geometry)}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
-  return { geometry, normalization: { mean, std } };
+  // Whoever says how a picture becomes a square means a whole one.
+  const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config }, found) : undefined;
+  const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
+  const shape = tiling ? tilingText(tiling, geometry) : shapeText(geometry);
+  say(`pictures: ${size} × ${size}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
+
+/**
+ * How a chat's picture is cut: as `--set` says, else as the checkpoint's preprocessor_config.json does, else as the record does.
+ * Throws UsageError where the file speaks of tiles and the model sees whole pictures.
+ */
+function tileLimits(
+  { model, config }: Pick<NamedModel, "model" | "config">,
+  found: CheckpointPreprocessing | undefined,
+): TileLimits | undefined {
+  const of = model?.preprocessing?.tiles;
+  if (!of || !config) {
+    if (!found?.tiles || found.tiles.most === 1) return undefined;
+    throw new UsageError(
+      `${found.path}: it cuts pictures into tiles, and the model sees whole ones: --fit squash shows it one`,
+    );
+  }
+  const [chosen, usual] = [of(config), of(model.config)];
+  const byHand = chosen.least !== usual.least || chosen.most !== usual.most;
+  return byHand ? chosen : { ...chosen, ...found?.tiles };
+}
+
+/** "1 to 12 tiles and a thumbnail, bicubic" */
+const tilingText = ({ least, most, thumbnail }: Tiling, { interpolation = "bicubic" }: Geometry): string =>
+  `${least} to ${most} tiles${thumbnail ? " and a thumbnail" : ""}, ${interpolation}`;
 
 /** "crop from 256, bilinear" */
 function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
@@ -88,9 +120,14 @@ export const albumOf = (looking: Looking): Album => ({ ...looking, store: imageS
 const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: Looking): HostTensor =>
   imageTensor(pictures, { size: geometry.size, normalization });
 
-/** One picture as the input "pixels". Throws FileError where it is broken. */
-export const pixelsFrom = async (path: ImageSource, looking: Looking): Promise<HostTensor> =>
-  pixelsOf([await decodeImage(path, looking.geometry)], looking);
+/** One picture as the input "pixels", or its tiles one after the other. Throws FileError where it is broken. */
+export async function pixelsFrom(path: ImageSource, looking: Looking): Promise<HostTensor> {
+  const { geometry, tiling } = looking;
+  const pictures = tiling
+    ? await decodeTiles(path, tiling, geometry.interpolation)
+    : [await decodeImage(path, geometry)];
+  return pixelsOf(pictures, looking);
+}
 
 /** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */
 export function pictureFeeds(pictures: readonly ImageSource[], album: Album) {

@@ -1,5 +1,8 @@
-/** Bicubic interpolation of a square grid of position embeddings. */
-import { axis, bicubic, merge, type ResizeWeights, resize, split, type Tensor } from "../../dsl/index.ts";
+/** Position embeddings of a square grid, interpolated to another: in a graph, and once for a checkpoint. */
+import { axis } from "../axis.ts";
+import type { FitTensor } from "../checkpoints.ts";
+import { merge, split, type Tensor } from "../tensor.ts";
+import { bicubic, type ResizeWeights, resize } from "./resize.ts";
 
 /**
  * Resizes [token = from², embed] to [token = to², embed], bicubic with A = −0.75 and align_corners = false, edges
@@ -16,6 +19,30 @@ export function interpolatePositions(
   return merge(resize(grid, to, to, weights), [row, column], axis("token", to * to));
 }
 
+/** What stored positions of a grid are. */
+export interface GridPositions {
+  /** Tokens that stand before the patches and keep their positions, such as a class token; default 1. */
+  readonly before?: number;
+  /** Default bicubic. */
+  readonly resample?: ResizeWeights;
+}
+
+/**
+ * How positions that are stored for another square grid fit a model, as `fit` of its checkpoints takes it: interpolated once.
+ * `isPositions` says which parameters are positions.
+ */
+export const fitGridPositions =
+  (isPositions: (parameter: string) => boolean, { before = 1, resample }: GridPositions = {}): FitTensor =>
+  (parameter, stored, expected) => {
+    const [from, to] = [stored, expected].map((shape) => Math.sqrt((shape.at(-2) ?? 0) - before)) as [number, number];
+    const isGrid = [from, to].every((side) => Number.isInteger(side) && side >= 1);
+    if (!isPositions(parameter) || stored.at(-1) !== expected.at(-1) || !isGrid) return undefined;
+    return {
+      note: `interpolated from ${from} × ${from} to ${to} × ${to} patches`,
+      apply: (data) => resizedPositions(data, from, to, { before, ...(resample && { resample }) }),
+    };
+  };
+
 /**
  * A stored position embedding for another grid: row-major [1 + from², width] -> [1 + to², width]; the rows of the class
  * token, or of as many tokens as stand before the patches, stay. Loading a checkpoint at another resolution does this once.
@@ -24,7 +51,7 @@ export function resizedPositions(
   stored: Float32Array,
   from: number,
   to: number,
-  { before = 1, resample = bicubic }: { readonly before?: number; readonly resample?: ResizeWeights } = {},
+  { before = 1, resample = bicubic }: GridPositions = {},
 ): Float32Array {
   const width = stored.length / (from * from + before);
   const weights = resample(from, to);

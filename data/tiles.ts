@@ -1,0 +1,69 @@
+/**
+ * Pictures as tiles: cut into as many squares as their shape and size are worth, and the whole picture as one more. Chen et al.
+ * 2024, arXiv:2404.16821 (InternVL 1.5), section 3.3; released code: internvl_chat, dynamic_preprocess.
+ */
+import { UsageError } from "../compiler/index.ts";
+import type { Pixels } from "./pixels.ts";
+
+/** How many tiles a picture may become, of how many pixels a side, and whether the whole picture comes after several. */
+export interface Tiling {
+  readonly size: number;
+  readonly least: number;
+  readonly most: number;
+  readonly thumbnail: boolean;
+}
+
+/** Tiles across and down. */
+export interface Tiles {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/**
+ * The tiles whose shape is nearest to a picture's: by the difference of width over height, of equal ones the fewest, and more
+ * of the same shape where the picture has more than half as many pixels as those. Throws UsageError where none may be.
+ */
+export function tilesFor(
+  picture: { readonly width: number; readonly height: number },
+  { size, least, most }: Pick<Tiling, "size" | "least" | "most">,
+): Tiles {
+  if (!(Number.isInteger(least) && Number.isInteger(most) && 1 <= least && least <= most))
+    throw new UsageError(
+      `a picture cannot become ${least} to ${most} tiles: whole numbers from 1 on are needed, in order`,
+    );
+  const shape = picture.width / picture.height;
+  const pixels = picture.width * picture.height;
+  let best: Tiles | undefined;
+  let apart = Number.POSITIVE_INFINITY;
+  for (const tiles of possible(least, most)) {
+    const { columns, rows } = tiles;
+    const difference = Math.abs(shape - columns / rows);
+    const isLarger = difference === apart && pixels > 0.5 * size * size * columns * rows;
+    if (difference < apart || isLarger) [best, apart] = [tiles, difference];
+  }
+  return best!;
+}
+
+/** All of so many tiles, the fewest first, and of as many the narrowest. */
+function possible(least: number, most: number): Tiles[] {
+  const all: Tiles[] = [];
+  for (let columns = 1; columns <= most; columns += 1)
+    for (let rows = Math.ceil(least / columns); columns * rows <= most; rows += 1) all.push({ columns, rows });
+  return all.sort((a, b) => a.columns * a.rows - b.columns * b.rows);
+}
+
+/** The tiles of a picture of columns × rows squares, row by row. */
+export function cut(picture: Pixels, size: number): Pixels[] {
+  const [columns, rows] = [picture.width / size, picture.height / size];
+  return Array.from({ length: rows * columns }, (_, i) => tileAt(picture, size, i % columns, Math.floor(i / columns)));
+}
+
+function tileAt({ width, channels, data: from }: Pixels, size: number, column: number, row: number): Pixels {
+  const line = size * channels;
+  const data = new Uint8Array(size * line);
+  for (let y = 0; y < size; y += 1) {
+    const start = ((row * size + y) * width + column * size) * channels;
+    data.set(from.subarray(start, start + line), y * line);
+  }
+  return { width: size, height: size, channels, data };
+}

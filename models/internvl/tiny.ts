@@ -1,0 +1,20 @@
+/** Small configurations of the family, for trying commands: a picture of 28 pixels, texts of bytes. */
+import type { Config } from "../../dsl/index.ts";
+
+export const tinyVision = { width: 16, depth: 2, heads: 2, mlp: 32, image: 28, positions: 0 } satisfies Config;
+export const tinyText = { width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264 } satisfies Config;
+const pooling = { embed: 8, poolingHeads: 2 };
+const tinyQllama = { ...tinyText, queries: 4 };
+const chat = { vision: tinyVision, text: tinyText, features: -2 };
+
+/** By what they are of. */
+export const tiny = {
+  encoder: tinyVision,
+  language: tinyText,
+  qllama: { ...tinyQllama, visionWidth: tinyVision.width, visionTokens: 5 },
+  contrastive: { vision: tinyVision, text: tinyText, ...pooling },
+  generative: { vision: tinyVision, text: tinyQllama, ...pooling },
+  chat,
+  chatOfQueries: { ...chat, qllama: tinyQllama },
+  probe: { vision: tinyVision, classes: 10, ...pooling },
+} as const satisfies Readonly<Record<string, Config>>;
