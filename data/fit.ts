@@ -74,7 +74,7 @@ export function centred({ width, height }: Sides, size: number, centre: Geometry
   return { left: round((width - size) / 2), top: round((height - size) / 2), width: size, height: size };
 }
 
-function checkArea(width: number, height: number, from: Sides): void {
+export function checkArea(width: number, height: number, from: Sides): void {
   const area = width * height;
   const most = Math.max(enlargedLimit, Math.min(pixelLimit, mostEnlarged * from.width * from.height));
   if (area <= most) return;

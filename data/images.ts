@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
-import { fitted, type Geometry, pixelLimit } from "./fit.ts";
+import { checkArea, fitted, type Geometry, pixelLimit } from "./fit.ts";
 import { type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
