@@ -81,6 +81,19 @@ export const decodeWindow = (
     return resizePixels(await raw(picture, window), { width: size, height: size, interpolation });
   });
 
+/** Decodes a picture and resizes it to the sides that `sidesOf` makes of its own. FileError as `decodeImage`. */
+export const decodeResized = (
+  source: ImageSource,
+  sidesOf: (picture: Sides) => Sides,
+  interpolation: Interpolation = "bicubic",
+): Promise<Pixels> =>
+  reading(source, async (input) => {
+    const { width, height } = sidesOf(await open(input, 1));
+    const picture = await open(input, Math.min(width, height));
+    if (width > picture.width || height > picture.height) checkArea(width, height, picture);
+    return resizePixels(await raw(picture), { width, height, interpolation });
+  });
+
 /** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */
 export const imageSides = (source: ImageSource): Promise<{ readonly width: number; readonly height: number }> =>
   reading(source, async (input) => {
@@ -228,7 +241,8 @@ async function fitted(picture: Opened, geometry: Geometry): Promise<Pixels> {
   return resizePixels(await raw(picture), { ...sides, window: centred(sides, size, centre), interpolation });
 }
 
-interface Sides {
+/** In pixels. */
+export interface Sides {
   readonly width: number;
   readonly height: number;
 }

@@ -2,18 +2,25 @@
 export { type ExactAnswers, exactAnswers, type YesNoMeasures, yesNoMeasures } from "./answers.ts";
 export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
 export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
-export { type Classification, classification } from "./classification.ts";
+export { classColour, classesDrawn, classesPng } from "./class-pictures.ts";
+export { type ClassFigures, type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type DataCursor, filesAre, type OnChange } from "./cursor.ts";
 export { isRecord, listFolder, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
+  type Classes,
+  coveringSides,
+  decodeClasses,
   decodeImage,
+  decodeResized,
   type Geometry,
   type ImageSource,
   imageDataUri,
   imageName,
+  imageSides,
   meanColour,
+  type Sides,
 } from "./images.ts";
 export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";

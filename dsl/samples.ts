@@ -149,6 +149,8 @@ export interface StageData<K extends SampleKind = SampleKind> {
   readonly vocabulary?: number;
   /** Numbers that labels and masks may be, 255 of masks besides; for stages that read these. */
   readonly classes?: number;
+  /** Filters that samples pass beside those of the command, as `--filter` takes them. */
+  readonly filters?: readonly string[];
   /** Samples that lie in one row of the step's inputs, whose `pixels` are so many times as many; default 1. */
   readonly perRow?: number;
   /** Inputs of the step by name, but for `pixels`, from the rows of one batch. */

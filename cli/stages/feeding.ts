@@ -64,7 +64,7 @@ export async function feedStage(
   const opened = await openStageData(
     data!,
     lines(settings.data),
-    lines(settings.filters),
+    [...(data!.filters ?? []), ...lines(settings.filters)],
     settings,
     parts * batch,
     onChange,

@@ -9,6 +9,7 @@ import {
   defineModel,
   input,
   type Model,
+  type SegmentMode,
   type StageRecipe,
   type TokenRun,
   transpose,
@@ -348,6 +349,14 @@ const probeModel = defineModel<ProbeConfig>({
   build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
 });
 
+/** ADE20K as it is evaluated: windows of 504 pixels, 322 apart; classes count from 1. Section 4.2 and the released configs. */
+const segmentMode: SegmentMode<SegmentationConfig> = {
+  output: "scores",
+  stride: 322 / 504,
+  multiple: ({ vision }) => vision.patch,
+  firstClass: 1,
+};
+
 const segmenter = (name: string, summary: string, config: SegmentationConfig, stages: Stages<SegmentationConfig>) =>
   defineModel<SegmentationConfig>({
     name,
@@ -358,7 +367,7 @@ const segmenter = (name: string, summary: string, config: SegmentationConfig, st
     checkpoints: familyCheckpoints(name, segmentationRules),
     paper: paper(segmentationMacs),
     preprocessing,
-    modes: { features },
+    modes: { features, segment: segmentMode },
     graphs: { states: states("vision_model", ofVision) },
     build: (p, c) => {
       const { scores } = segment(p, pixelsInput(c.vision), c);
@@ -377,7 +386,10 @@ const segmenters = [
     "internvit-6b-segmentation",
     "InternViT-6B's 45th block with a linear head for the 150 classes of ADE20K",
     segmentationLinear,
-    { linear: (c, given) => segmentationTuning("linear", c, given) },
+    {
+      linear: (c, given) => segmentationTuning("linear", c, given),
+      "few-shot": (c, given) => segmentationTuning("few-shot", c, given),
+    },
   ),
   segmenter(
     "internvit-6b-upernet",

@@ -1,5 +1,5 @@
 /** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { makeFolder } from "../../../runtime/index.ts";
 import { collect, positiveNumber, wholeNumber } from "../../option-values.ts";
@@ -41,6 +41,11 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
     .option("--temperature <x>", `of neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
     .option("--frames <n>", `frames of a video that are looked at (${usualFrames})`, wholeNumber)
+    .option(
+      "--first-class <n>",
+      "the number of the first class in annotations; default as the model has it",
+      firstClass,
+    )
     .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()
@@ -65,6 +70,11 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
   const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
   if (options.out !== undefined) await writeEvaluation(options.out, evaluation);
   process.stdout.write(printEvaluation(evaluation, options.json));
+}
+
+function firstClass(text: string): number {
+  if (text === "0" || text === "1") return Number(text);
+  throw new InvalidArgumentError("classes count from 0, or from 1 where 0 is none");
 }
 
 /** Specs that were given so far; undefined where none was, so that a missing one is told. */

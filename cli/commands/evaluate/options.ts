@@ -32,6 +32,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly temperature?: number;
   /** Frames of a video that are looked at. */
   readonly frames?: number;
+  /** The number that annotations have for the first class. */
+  readonly firstClass?: number;
 }
 
 /** Numbers by name, in groups: languages, directions, tasks. */

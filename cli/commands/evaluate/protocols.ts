@@ -5,6 +5,7 @@ import { knn, linearProbe } from "./frozen.ts";
 import type { Protocol } from "./options.ts";
 import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
+import { segmentation } from "./segmentation.ts";
 import { zeroShot } from "./zero-shot.ts";
 import { zeroShotVideo } from "./zero-shot-video.ts";
 
@@ -17,6 +18,7 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   mme,
   "linear-probe": linearProbe,
   knn,
+  segmentation,
   captions,
 };
 

@@ -44,13 +44,14 @@ export interface Looking {
 /**
  * What the command says, else what the checkpoint's preprocessor_config.json says, else the model's record; of a model that says
  * nothing, ImageNet's statistics. What is done, and where that comes from, is told on stderr. Only the record knows of modes,
- * so its fit of the mode goes before the file's, which has one for all.
+ * so its fit of the mode goes before the file's, which has one for all. `shape` says for people how pictures become the input.
  */
 export async function lookingOf(
   { name, model }: NamedModel,
   graph: Graph,
   mode: PictureMode,
   { weights, fit: asked }: RunOptions,
+  shape: (geometry: Geometry) => string = shapeText,
 ): Promise<Looking> {
   const record = model?.preprocessing;
   const size = imageSide(graph);
@@ -67,12 +68,12 @@ export async function lookingOf(
   const geometry: Geometry = { size, ...(found?.geometry ?? ofShape), fit };
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
-  say(`pictures: ${size} × ${size}, ${shapeText(geometry)}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  say(`pictures: ${size} × ${size}, ${shape(geometry)}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std } };
 }
 
 /** "crop from 256, bilinear" */
-function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
+export function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
   const from = stretched ? ` from ${short} × ${short}` : short === size ? "" : ` from ${short}`;
   return `${fit}${fit === "crop" ? from : ""}, ${interpolation}`;
 }
