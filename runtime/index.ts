@@ -120,6 +120,7 @@ export {
   type Validation,
   type ValidationRun,
 } from "./training/job.ts";
+export { type Lesson, learn } from "./training/learn.ts";
 export type { LossPoint } from "./training/losses.ts";
 export type { LostTime } from "./training/lost-time.ts";
 export {

@@ -30,6 +30,12 @@ export interface EvaluateOptions extends RunOptions {
   readonly c?: number;
   readonly k?: number;
   readonly temperature?: number;
+  readonly epochs?: number;
+  readonly rate?: number;
+  /** Samples of each class that are learned from; default all. */
+  readonly shots?: readonly number[];
+  readonly draws?: number;
+  readonly seed?: number;
   /** Frames of a video that are looked at. */
   readonly frames?: number;
   /** The number that annotations have for the first class. */

@@ -1,7 +1,7 @@
 /** The protocols by which `heddle evaluate` judges models. */
 import { didYouMean, UsageError } from "../../../compiler/index.ts";
 import { captions } from "./captions.ts";
-import { knn, linearProbe } from "./frozen.ts";
+import { attentive, knn, linearProbe } from "./frozen.ts";
 import type { Protocol } from "./options.ts";
 import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
@@ -17,6 +17,7 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   vqa,
   mme,
   "linear-probe": linearProbe,
+  "attentive-probe": attentive,
   knn,
   segmentation,
   captions,
