@@ -41,6 +41,7 @@ export {
   firstBatch,
   itemBatches,
 } from "./order.ts";
+export { type PackedTexts, type Packing, packedTexts, type TextRow } from "./packed-texts.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
 export { type Question, type QuestionOptions, readMme, readQuestions, spoken } from "./questions.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
@@ -67,6 +68,7 @@ export {
   type SampleOf,
   type SamplesByKind,
   sampleKinds,
+  type TextSample,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
 export { skipCounts } from "./skips.ts";

@@ -60,6 +60,7 @@ export {
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
+export { type TextLosses, type TextWindow, textLosses } from "./modes/text-losses.ts";
 export { classLogits, classVectors, shares } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";

@@ -47,6 +47,11 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--shots <list>", "learn from so many of each class, as in 1,4,16", counts)
     .option("--draws <n>", `with --shots: how often they are drawn (${usualDraws})`, wholeNumber)
     .option("--seed <n>", "of what is drawn at random (0)", seed)
+    .option(
+      "--stride <n>",
+      "tokens that windows of a text are apart; default half of what the model takes",
+      wholeNumber,
+    )
     .option("--frames <n>", `frames of a video that are looked at (${usualFrames})`, wholeNumber)
     .option(
       "--first-class <n>",

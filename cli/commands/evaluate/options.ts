@@ -30,6 +30,8 @@ export interface EvaluateOptions extends RunOptions {
   readonly c?: number;
   readonly k?: number;
   readonly temperature?: number;
+  /** Tokens from the end of one window to that of the next. */
+  readonly stride?: number;
   readonly epochs?: number;
   readonly rate?: number;
   /** Samples of each class that are learned from; default all. */

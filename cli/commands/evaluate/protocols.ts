@@ -3,6 +3,7 @@ import { didYouMean, UsageError } from "../../../compiler/index.ts";
 import { captions } from "./captions.ts";
 import { attentive, knn, linearProbe } from "./frozen.ts";
 import type { Protocol } from "./options.ts";
+import { perplexity } from "./perplexity.ts";
 import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
 import { segmentation } from "./segmentation.ts";
@@ -21,6 +22,7 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   knn,
   segmentation,
   captions,
+  perplexity,
 };
 
 /** Throws UsageError for a name that none has. */

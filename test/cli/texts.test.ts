@@ -1,0 +1,99 @@
+/** Plain texts from the command line: decoders trained on them and judged by them, beside transformers (scripts/reference/language.py). */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { heddle, modelFile, scratch } from "./support.ts";
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const fixture = (path: string) => fileURLToPath(new URL(`../fixtures/${path}`, import.meta.url));
+const want = JSON.parse(readFileSync(fixture("language.json"), "utf8"));
+const folder = scratch("texts");
+beforeAll(() => {
+  mkdirSync(folder.at("texts"));
+  writeFileSync(folder.at("texts/sea.txt"), want.text);
+});
+afterAll(() => folder.remove());
+
+const decoders = {
+  gpt2: { model: "gpt2", stage: "language-modelling", weights: fixture("families/gpt2"), more: [] },
+  "gpt-neox": {
+    ...{ model: modelFile("strangers/gpt-neox.ts"), stage: "texts", weights: fixture("strangers/gpt-neox") },
+    more: ["--tokenizer", "bytes"],
+  },
+} as const;
+type Decoder = keyof typeof decoders;
+
+const sets = (settings: object) => Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+const train = async (name: Decoder, settings: object, ...args: string[]) => {
+  const { model, stage, weights, more } = decoders[name];
+  const course = { steps: want.steps, batch: want.batch, rate: want.rate, length: want[name].length, ...settings };
+  const from = args.includes("--resume") ? [] : ["--data", folder.at("texts"), "--from", weights, ...more];
+  const where = ["--device", "cpu", "--runs", folder.at("runs")];
+  const ended = await heddle("train", model, "--stage", stage, ...from, ...where, ...sets(course), ...args, "--json");
+  expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+  return ended;
+};
+const lines = (run: string) =>
+  readFileSync(folder.at("runs", run, "metrics.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, number>);
+const losses = (run: string) => lines(run).map(({ loss }) => loss!);
+
+const expectLearned = (name: Decoder, losses: readonly number[]) => {
+  expect(losses).toHaveLength(want.steps);
+  for (const [i, loss] of losses.entries()) expect(Math.abs(loss / want[name].losses[i] - 1)).toBeLessThan(1e-5);
+};
+
+describe("learning from texts", () => {
+  it("takes GPT-2 where transformers does, and where it was stopped to the bit", async () => {
+    const run = "gpt2-language-modelling";
+    const { err } = await train("gpt2", { checkpointEvery: 4 });
+    expect(err).toContain("the run trains on 20 rows of 20 tokens: 400 tokens");
+    expectLearned("gpt2", losses(run));
+    const whole = readFileSync(folder.at("runs", run, "model.safetensors"));
+    for (const gone of ["summary.json", "model.safetensors", "checkpoints/step-000010"])
+      rmSync(folder.at("runs", run, gone), { recursive: true });
+    const resumed = await train("gpt2", { checkpointEvery: 4 }, "--resume");
+    expect(resumed.err).toContain("resumed at step 8");
+    expect(readFileSync(folder.at("runs", run, "model.safetensors")).equals(whole)).toBe(true);
+  });
+
+  it("takes a stranger's decoder there too, in micro-batches, judged by texts", async () => {
+    await train("gpt-neox", { accumulate: 2 }, "--validate", folder.at("texts"));
+    expectLearned("gpt-neox", losses("gpt-neox-texts"));
+    expect(lines("gpt-neox-texts").at(-1)!["validation/loss"]).toBeLessThan(want["gpt-neox"].losses[0]);
+  });
+
+  it("is refused for rows that are longer than the model takes", async () => {
+    const args = ["--stage", "language-modelling", "--data", folder.at("texts"), "--from", decoders.gpt2.weights];
+    const ended = await heddle("train", "gpt2", ...args, "--set", "length=25", "--runs", folder.at("none"));
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("length is 25; needed is a whole number") });
+  });
+});
+
+describe("perplexity", () => {
+  it.each([
+    ["gpt2", "perplexity"],
+    ["gpt-neox", "perplexityBegun"],
+  ] as const)("of %s is that of transformers, in windows that overlap", async (name, key) => {
+    const { model, weights, more } = decoders[name];
+    const args = ["--weights", weights, "--device", "cpu", "--protocol", "perplexity", "--data", folder.at("texts")];
+    const { stride, loss, tokens, bitsPerByte } = want[key];
+    const ended = await heddle("evaluate", model, ...args, ...more, "--stride", `${stride}`, "--batch", "3", "--json");
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    const { results, samples } = JSON.parse(ended.out);
+    expect([samples, results.all.tokens]).toEqual([1, tokens]);
+    expect(results.all.loss / loss).toBeCloseTo(1, 6);
+    expect(results.all.bitsPerByte / bitsPerByte).toBeCloseTo(1, 6);
+    expect(results.all.perplexity).toBeCloseTo(Math.exp(results.all.loss), 6);
+  });
+
+  it("takes strides within what a model takes", async () => {
+    const { model, weights } = decoders.gpt2;
+    const args = ["--weights", weights, "--protocol", "perplexity", "--data", folder.at("texts"), "--stride", "24"];
+    const ended = await heddle("evaluate", model, ...args);
+    expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("less than the 24 tokens") });
+  });
+});
