@@ -21,7 +21,7 @@ import {
   trainingStep,
 } from "../../../dsl/index.ts";
 import { createSession, learn, startProgress } from "../../../runtime/index.ts";
-import type { Learned, Scores, TokenVectors } from "./learners.ts";
+import type { Learned, Scores, TokenVectors } from "./learner.ts";
 
 export const usualProbe = { epochs: 30, rate: 1e-3 } as const;
 

@@ -7,7 +7,7 @@ import { chosenBlocks, outputName, tokensBefore } from "../run/features.ts";
 import { graphOf, type LoadedModel, modeOf, type NamedModel } from "../run/opened-model.ts";
 import { type Album, pictureFeeds } from "../run/pictures.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
-import type { TokenVectors } from "./learners.ts";
+import type { TokenVectors } from "./learner.ts";
 import type { EvaluateOptions } from "./options.ts";
 
 /** The mean of the last block's places, its tokens before these, or the vector that texts are compared with. */

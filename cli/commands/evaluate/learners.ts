@@ -1,43 +1,14 @@
-/** What learns classes from the vectors of a frozen encoder: logistic regression, nearest neighbours, a pooling that attends. */
-import type { Backend } from "../../../backends/backend.ts";
-import { type Embeddings, logisticRegression, neighbourScores, unitRows } from "../../../data/index.ts";
+/** The learners that there are: logistic regression, nearest neighbours, a pooling that attends. */
+import { logisticRegression, neighbourScores, unitRows } from "../../../data/index.ts";
 import { startProgress } from "../../../runtime/index.ts";
 import { attentiveProbe, usualProbe } from "./attentive.ts";
-import type { EvaluateOptions } from "./options.ts";
+import type { Learner } from "./learner.ts";
 
 /** What CLIP's linear probe takes. Radford et al. 2021, arXiv:2103.00020, appendix A.3; its published example. */
 export const usualC = 0.316;
 
 /** Wu et al. 2018, arXiv:1805.01978, section 3.4; k as DINO reports, Caron et al. 2021, arXiv:2104.14294. */
 export const usualNeighbours = { k: 20, temperature: 0.07 } as const;
-
-/** A row for each picture; of several tokens, these one after the other. */
-export interface TokenVectors extends Embeddings {
-  /** Default 1. */
-  readonly tokens?: number;
-}
-
-export interface Learned {
-  readonly train: TokenVectors;
-  readonly labels: readonly number[];
-  readonly classes: number;
-  readonly options: EvaluateOptions;
-  readonly seed: number;
-  readonly backend: Backend;
-}
-
-/** Scores of a row of what is judged by, one a class. */
-export type Scores = (row: number) => Float64Array;
-
-export interface Learner {
-  readonly summary: string;
-  readonly takes: readonly (keyof EvaluateOptions)[];
-  /** Whether it learns from all tokens of a picture, and not from one vector. */
-  readonly readsTokens?: boolean;
-  /** How it was asked, for whoever compares results. */
-  readonly asked: (options: EvaluateOptions) => Readonly<Record<string, number>>;
-  readonly learn: (given: Learned, test: TokenVectors) => Scores | Promise<Scores>;
-}
 
 const mostSteps = 1000;
 
