@@ -1,7 +1,9 @@
 /** Plain texts from the command line: decoders trained on them and judged by them, beside transformers (scripts/reference/language.py). */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { openSafetensors } from "../../runtime/index.ts";
 import { heddle, modelFile, scratch } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
@@ -28,7 +30,8 @@ const sets = (settings: object) => Object.entries(settings).flatMap(([key, value
 const train = async (name: Decoder, settings: object, ...args: string[]) => {
   const { model, stage, weights, more } = decoders[name];
   const course = { steps: want.steps, batch: want.batch, rate: want.rate, length: want[name].length, ...settings };
-  const from = args.includes("--resume") ? [] : ["--data", folder.at("texts"), "--from", weights, ...more];
+  const source = args.includes("--from") ? [] : ["--from", weights];
+  const from = args.includes("--resume") ? [] : ["--data", folder.at("texts"), ...source, ...more];
   const where = ["--device", "cpu", "--runs", folder.at("runs")];
   const ended = await heddle("train", model, "--stage", stage, ...from, ...where, ...sets(course), ...args, "--json");
   expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
@@ -64,6 +67,58 @@ describe("learning from texts", () => {
     await train("gpt-neox", { accumulate: 2 }, "--validate", folder.at("texts"));
     expectLearned("gpt-neox", losses("gpt-neox-texts"));
     expect(lines("gpt-neox-texts").at(-1)!["validation/loss"]).toBeLessThan(want["gpt-neox"].losses[0]);
+  });
+
+  it("by low-rank updates leaves a plain model, which goes on, and refuses what would lose the updates or mean others", async () => {
+    const lora = { "lora.pattern": "h.*.attn.**", "lora.rank": 2, trainable: "ln_f.**", frozen: "int8", ema: 0.9 };
+    const base = folder.at("base");
+    cpSync(decoders.gpt2.weights, base, { recursive: true });
+    const at = folder.at("adapted", "gpt2-language-modelling");
+    const own = ["--runs", folder.at("adapted")];
+    await train("gpt2", { ...lora, checkpointEvery: 4 }, "--from", base, ...own);
+    const published = folder.at("adapted-published");
+    expect(await heddle("convert", "gpt2", "--weights", at, "--out", published)).toMatchObject({ status: 0 });
+    await using given = await openSafetensors(decoders.gpt2.weights);
+    await using made = await openSafetensors(at);
+    await using converted = await openSafetensors(published);
+    const same: string[] = [];
+    for (const name of given.tensors.keys()) {
+      const [was, is] = [(await given.readTensor(name)).data, (await converted.readTensor(name)).data];
+      if (was.every((value, i) => value === is[i])) same.push(name);
+    }
+    // Updates are of the matrices of attention; what is frozen is written as it was given, not as integers.
+    expect(same.filter((name) => /attn\.c_.*weight|ln_f/.test(name))).toEqual([]);
+    expect(same).toHaveLength(given.tensors.size - 2 - 4);
+    const onnx = folder.at("adapted.onnx");
+    const exported = await heddle("export", "gpt2", "--weights", at, "--out", onnx, "--verify", "--json");
+    expect(JSON.parse(exported.out)).toMatchObject({ verified: { maxRelDiff: expect.any(Number) } });
+    await train("gpt2", { steps: 1 }, "--from", at, "--runs", folder.at("after"));
+    const after = readFileSync(folder.at("after/gpt2-language-modelling/metrics.jsonl"), "utf8");
+    expect(JSON.parse(after.split("\n")[0]!).loss).toBeLessThan(want.gpt2.losses[0] - 0.1);
+
+    const failed = async (...args: string[]) => {
+      const ended = await heddle("train", "gpt2", "--stage", "language-modelling", "--device", "cpu", ...own, ...args);
+      expect(ended.status).toBe(1);
+      return ended.err;
+    };
+    const checkpoint = join(at, "checkpoints/step-000008");
+    const onto = ["--data", folder.at("texts"), "--from", checkpoint, "--from", base];
+    for (const more of [[], sets(lora)])
+      expect(await failed(...onto, ...more)).toContain('of low-rank updates, such as "h.0.attn.c_attn.lora_');
+    for (const gone of ["summary.json", "model.safetensors", "checkpoints/step-000010"])
+      rmSync(join(at, gone), { recursive: true });
+    expect(await failed("--resume", "--set", "lora.rank=3")).toContain("lora.rank was 2 and is now 3");
+    const file = join(base, "model.safetensors");
+    const bytes = readFileSync(file);
+    const first = 8 + Number(bytes.readBigUInt64LE(0)); // the first byte of a tensor
+    writeFileSync(file, bytes.with(first, bytes[first]! ^ 1));
+    expect(await failed("--resume")).toContain("what is there now is not the same");
+    writeFileSync(file, bytes);
+    const again = await train("gpt2", { ...lora, checkpointEvery: 4 }, "--resume", ...own);
+    expect(again.err).toContain("resumed at step 8");
+    await using resumed = await openSafetensors(at);
+    for (const name of made.tensors.keys())
+      expect((await resumed.readTensor(name)).data).toEqual((await made.readTensor(name)).data);
   });
 
   it("is refused for rows that are longer than the model takes", async () => {
