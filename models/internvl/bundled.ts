@@ -50,6 +50,7 @@ import {
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
 import { familyCheckpoints } from "./inheritance.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import { onTexts } from "./language-stage.ts";
 import { languageHead, llama, type TextConfig, textAxes } from "./llama.ts";
 import {
   chatMacs,
@@ -146,7 +147,7 @@ const languageModels = [
   languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b, vicunaTemplate),
   languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b, vicunaTemplate),
   languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b, internlmTemplate),
-];
+].map(onTexts);
 
 /** QLLaMA on given features of an image. */
 export interface QllamaModelConfig extends QllamaConfig {

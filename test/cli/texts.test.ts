@@ -69,6 +69,16 @@ describe("learning from texts", () => {
     expect(lines("gpt-neox-texts").at(-1)!["validation/loss"]).toBeLessThan(want["gpt-neox"].losses[0]);
   });
 
+  it("is a stage of LLaMA too, whose texts have no padding", async () => {
+    const sizes = { width: 12, depth: 1, heads: 2, mlp: 16, vocab: 259, length: 20, steps: 12, batch: 2, rate: 1e-2 };
+    const where = ["--device", "cpu", "--runs", folder.at("runs"), "--data", folder.at("texts")];
+    const ended = await heddle("train", "vicuna-7b", "--stage", "language-modelling", ...where, ...sets(sizes));
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    const all = losses("vicuna-7b-language-modelling");
+    expect(Math.abs(all[0]! - Math.log(259))).toBeLessThan(0.1);
+    expect(all.at(-1)).toBeLessThan(all[0]! - 0.2);
+  });
+
   it("by low-rank updates leaves a plain model, which goes on, and refuses what would lose the updates or mean others", async () => {
     const lora = { "lora.pattern": "h.*.attn.**", "lora.rank": 2, trainable: "ln_f.**", frozen: "int8", ema: 0.9 };
     const base = folder.at("base");
