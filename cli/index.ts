@@ -265,7 +265,7 @@ function commands(done: (status: number) => void): Command {
     .action(async (options) => done(await devicesCommand(options)));
   program
     .command("run [arguments...]")
-    .description("use a model: features, classify, retrieve, caption, chat, generate; see heddle run --help")
+    .description("use a model: features, classify, segment, retrieve, caption, chat, generate; see heddle run --help")
     .allowUnknownOption()
     .helpOption(false)
     .action(async (given) => done(await runCommand(given)));

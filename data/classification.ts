@@ -15,6 +15,17 @@ export interface Classification {
   accuracy(): number;
   /** The mean over the classes that occur, predicted or labelled, of intersection over union. NaN where none does. */
   meanIou(): number;
+  /** The mean over the classes that are labelled of the share of their labels that is right. NaN where none is. */
+  meanAccuracy(): number;
+  /** Of each class, in the order of numbers; undefined for one that was neither predicted nor labelled. */
+  byClass(): readonly (ClassFigures | undefined)[];
+}
+
+/** Of one class. */
+export interface ClassFigures {
+  readonly iou: number;
+  /** The share of its labels that is right; undefined where nothing was labelled so. */
+  readonly accuracy?: number;
 }
 
 export function classification(classes: number): Classification {
@@ -24,6 +35,12 @@ export function classification(classes: number): Classification {
     labelled: new Float64Array(classes),
   };
   const sum = (x: Float64Array) => x.reduce((a, b) => a + b, 0);
+  const iou = (k: number) => right[k]! / (predicted[k]! + labelled[k]! - right[k]!);
+  const meanOf = (shares: readonly number[]) => {
+    const known = shares.filter((x) => !Number.isNaN(x));
+    return known.reduce((a, b) => a + b, 0) / known.length;
+  };
+  const all = Array.from(right, (_, k) => k);
   return {
     add(found, labels) {
       if (found.length !== labels.length)
@@ -37,9 +54,12 @@ export function classification(classes: number): Classification {
       }
     },
     accuracy: () => sum(right) / sum(labelled),
-    meanIou: () => {
-      const ious = Array.from(right, (n, k) => n / (predicted[k]! + labelled[k]! - n)).filter((x) => !Number.isNaN(x));
-      return ious.reduce((a, b) => a + b, 0) / ious.length;
-    },
+    meanIou: () => meanOf(all.map(iou)),
+    meanAccuracy: () => meanOf(all.map((k) => right[k]! / labelled[k]!)),
+    byClass: () =>
+      all.map((k) => {
+        if (predicted[k] === 0 && labelled[k] === 0) return undefined;
+        return { iou: iou(k), ...(labelled[k]! > 0 && { accuracy: right[k]! / labelled[k]! }) };
+      }),
   };
 }

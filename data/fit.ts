@@ -57,7 +57,7 @@ export interface Readable extends Sides {
   readonly read: () => Pixels | Promise<Pixels>;
 }
 
-interface Sides {
+export interface Sides {
   readonly width: number;
   readonly height: number;
 }

@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import sharp, { type Sharp } from "sharp";
 import { FileError, UsageError } from "../compiler/index.ts";
 import { reasonOf } from "./files.ts";
-import { checkArea, fitted, type Geometry, pixelLimit } from "./fit.ts";
+import { checkArea, fitted, type Geometry, pixelLimit, type Sides } from "./fit.ts";
 import { type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
@@ -14,7 +14,7 @@ import { cut, type Tiling, tilesFor } from "./tiles.ts";
 // libvips caches operations by file name and would answer with the old picture after a file changes.
 sharp.cache(false);
 
-export { centred, coveringSides, type Geometry, meanColour } from "./fit.ts";
+export { centred, coveringSides, type Geometry, meanColour, type Sides } from "./fit.ts";
 
 /** A picture to read: a path, or encoded bytes with the name that errors should give them. */
 export type ImageSource = string | { readonly name: string; readonly bytes: Uint8Array };
@@ -79,6 +79,19 @@ export const decodeTiles = (
     const tiles = cut(resizePixels(whole, { ...sides, interpolation }), size);
     if (tiles.length === 1 || !tiling.thumbnail) return tiles;
     return [...tiles, resizePixels(whole, { width: size, height: size, interpolation })];
+  });
+
+/** Decodes a picture and resizes it to the sides that `sidesOf` makes of its own. FileError as `decodeImage`. */
+export const decodeResized = (
+  source: ImageSource,
+  sidesOf: (picture: Sides) => Sides,
+  interpolation: Interpolation = "bicubic",
+): Promise<Pixels> =>
+  reading(source, async (input) => {
+    const { width, height } = sidesOf(await open(input, 1));
+    const picture = await open(input, Math.min(width, height));
+    if (width > picture.width || height > picture.height) checkArea(width, height, picture);
+    return resizePixels(await raw(picture), { width, height, interpolation });
   });
 
 /** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */

@@ -2,19 +2,26 @@
 export { type ExactAnswers, exactAnswers, type YesNoMeasures, yesNoMeasures } from "./answers.ts";
 export { type BatchOptions, type ContrastiveBatch, contrastiveBatches } from "./batches.ts";
 export { learnedTokenizerConfig, learnTokenizer } from "./bpe.ts";
-export { type Classification, classification } from "./classification.ts";
+export { classColour, classesDrawn, classesPng } from "./class-pictures.ts";
+export { type ClassFigures, type Classification, classification } from "./classification.ts";
 export { mapLimited, prefetch } from "./concurrency.ts";
 export { type DataCursor, filesAre, type OnChange } from "./cursor.ts";
 export { isRecord, listFolder, type OnSkip, readJson, type SkipLog, type Skipped, skipLog } from "./files.ts";
 export { type ImageStore, imageStore } from "./image-store.ts";
 export {
+  type Classes,
+  coveringSides,
+  decodeClasses,
   decodeImage,
+  decodeResized,
   decodeTiles,
   type Geometry,
   type ImageSource,
   imageDataUri,
   imageName,
+  imageSides,
   meanColour,
+  type Sides,
 } from "./images.ts";
 export type { Instruction, Turn } from "./instructions.ts";
 export { drawPair, type Item, type Pair } from "./items.ts";
@@ -35,6 +42,7 @@ export {
   firstBatch,
   itemBatches,
 } from "./order.ts";
+export { type PackedTexts, type Packing, packedTexts, type TextRow } from "./packed-texts.ts";
 export type { Pixels, Rgb } from "./pixels.ts";
 export { type Question, type QuestionOptions, readMme, readQuestions, spoken } from "./questions.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
@@ -62,6 +70,7 @@ export {
   type SampleOf,
   type SamplesByKind,
   sampleKinds,
+  type TextSample,
 } from "./samples.ts";
 export { type ShardsWritten, writeShards } from "./shard-writer.ts";
 export { skipCounts } from "./skips.ts";

@@ -24,11 +24,13 @@ import type { Source } from "./sources/source.ts";
 /** One step's samples. */
 export interface SampleBatch<K extends SampleKind> {
   /** f32 [batch, channel, row, column], normalized; zeros where a sample has no picture. */
-  readonly pixels: HostTensor;
+  readonly pixels: K extends "texts" ? undefined : HostTensor;
   /** Row i belongs to row i of the pixels. */
   readonly samples: readonly SampleOf<K>[];
   /** Where the data goes on after this batch: plain JSON, to be saved with the checkpoint taken after the step. */
   readonly cursor: DataCursor;
+  /** Where the data goes on with this batch. */
+  readonly at: DataCursor;
 }
 
 export interface OpenSource {
@@ -59,7 +61,7 @@ export interface OpenData<K extends SampleKind> {
     shared?: SharedReading,
   ): AsyncIterable<SampleBatch<K>>;
   /** Every sample once, in the order in which they lie; the last batches are smaller, or one row larger. */
-  once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor">>;
+  once(note: (text: string) => void): AsyncIterable<Omit<SampleBatch<K>, "cursor" | "at">>;
   /** The samples skipped by reason since the run's beginning, each once, with the name of one. */
   skipped(): ReadonlyMap<string, { readonly count: number; readonly example: string }>;
   dispose(): Promise<void>;
@@ -75,7 +77,8 @@ export interface OpenDataOptions<K extends SampleKind = SampleKind> {
   /** Rows of a batch. */
   readonly batch: number;
   readonly seed: number;
-  readonly image: ImageOptions;
+  /** Of kinds that have pictures. */
+  readonly image?: ImageOptions;
   /** The folder that the pictures of a list lie in; default the folder of the list. */
   readonly images?: string;
   /** BCP 47, of captions that do not say; default "und". */
@@ -117,19 +120,19 @@ export async function openData<K extends SampleKind>(
   const open = sources.map((source, i) => streamOf(source, i, streamOptions));
   const counts = await Promise.all(open.map((stream) => stream.count()));
   requireSamples(sources, counts, early);
-  const pictures = renderer(options.image, options.workers);
+  const pictures = options.image && renderer(options.image, options.workers);
   const drawing = { seed: options.seed, classes: new Map(classes?.map((name, i) => [name, i])) };
   const batchesOptions: BatchesOptions = {
     batch: options.batch,
     seed: options.seed,
     onSkip: streamOptions.onSkip,
     judge: (raw) => judge(filters, raw),
-    render: pictures.render,
-    ahead: Math.max(2 * pictures.concurrency, options.batch),
+    ...(pictures && { render: pictures.render }),
+    ahead: Math.max(2 * (pictures?.concurrency ?? 1), options.batch),
   };
   const sampleOf = (row: Row) => sampleMakers[kind](row, drawing) as SampleOf<K>;
   const batchOf = (rows: readonly Row[]) => ({
-    pixels: pixelsOf(rows, options.image.size),
+    pixels: (options.image && pixelsOf(rows, options.image.size)) as SampleBatch<K>["pixels"],
     samples: rows.map(sampleOf),
   });
   const { wordsOf } = options;
@@ -142,7 +145,7 @@ export async function openData<K extends SampleKind>(
     Promise.all(
       rows.map(async (row, i) => {
         const job = isOwn(i) && !row.rendered && renderJob(row.raw, row.ref, options.seed);
-        return job ? { ...row, rendered: await pictures.render(job) } : row;
+        return job && pictures ? { ...row, rendered: await pictures.render(job) } : row;
       }),
     );
   const files = async () => (await Promise.all(sources.map((source) => source.files()))).flat();
@@ -153,11 +156,18 @@ export async function openData<K extends SampleKind>(
     const listing = listingOf(found);
     const from = given ? placeIn(given, found, options.onChange ?? "refuse", note) : startOf(sources.length);
     const sharing = shared && { among: shared.among, window: options.batch };
+    const cursorAt = (place: CursorState): DataCursor => ({
+      ...place,
+      ...{ specs, seed, listing, skipped: skips.soFar() },
+    });
     let number = 0;
+    let at = cursorAt(from);
     for await (const { rows, next } of arranged(from, sharing)) {
-      const at = number++;
-      const own = shared ? await ownRows(rows, (row) => shared.owns(at, row)) : rows;
-      yield { ...batchOf(own), cursor: { ...next, specs, seed, listing, skipped: skips.soFar() } };
+      const batch = number++;
+      const own = shared ? await ownRows(rows, (row) => shared.owns(batch, row)) : rows;
+      const cursor = cursorAt(next);
+      yield { ...batchOf(own), cursor, at };
+      at = cursor;
     }
   }
   async function* once() {
@@ -191,7 +201,7 @@ export async function openData<K extends SampleKind>(
       return prefetch(once(), 1);
     },
     skipped: () => skips.counts(),
-    dispose: pictures.dispose,
+    dispose: async () => await pictures?.dispose(),
   };
 }
 
@@ -202,7 +212,7 @@ const readOptions = ({ language = "und", images }: Pick<OpenDataOptions, "langua
 
 function checkOptions(
   kind: SampleKind,
-  { batch, workers = 1, wordsOf, image: { size } }: Omit<OpenDataOptions, "wordsOf"> & { wordsOf?: unknown },
+  { batch, workers = 1, wordsOf, image }: Omit<OpenDataOptions, "wordsOf"> & { wordsOf?: unknown },
 ): void {
   if (wordsOf && kind !== "conversations") throw new UsageError(`${kind} are not sorted by length, conversations are`);
   if (!Number.isInteger(workers) || workers < 0) {
@@ -211,6 +221,11 @@ function checkOptions(
   if (!Number.isInteger(batch) || batch < 1) {
     throw new UsageError(`a batch needs a whole number of rows, at least 1; it was given ${batch}`);
   }
+  if ((image === undefined) !== (kind === "texts"))
+    throw new UsageError(
+      `${kind} are opened ${image ? "without" : "with"} \`image\`, which says how pictures are shown`,
+    );
+  const { size } = image ?? { size: 1 };
   if (!Number.isInteger(size) || size < 1) {
     throw new UsageError(`the image size must be a whole number of pixels, it is ${size}`);
   }
@@ -275,5 +290,6 @@ const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) =
     label: raw.label ?? classes.get(raw.className!)!,
     name: raw.className ?? String(raw.label),
   }),
+  texts: ({ raw: { name, texts, ends = true } }) => ({ id: name, text: Object.values(texts!)[0]![0]!, ends }),
   masks: ({ raw, rendered }) => ({ image: nameOf(raw), mask: rendered!.mask! }),
 };

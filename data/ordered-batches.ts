@@ -14,7 +14,7 @@ export async function* orderedBatches(
 ): AsyncGenerator<readonly Row[], void, undefined> {
   let held: readonly Row[] | undefined;
   for await (const rows of grouped(sources, options)) {
-    if (rows.length === 1 && held && !held.some(({ raw }) => raw.group === rows[0]!.raw.group)) {
+    if (rows.length === 1 && options.batch > 1 && held && !held.some(({ raw }) => raw.group === rows[0]!.raw.group)) {
       held = [...held, ...rows];
       continue;
     }

@@ -33,15 +33,24 @@ export interface MaskSample {
   readonly mask: Int32Array;
 }
 
+/** A text without a picture, or a piece of one. */
+export interface TextSample {
+  readonly id: string;
+  readonly text: string;
+  /** Whether the text ends here; pieces of long files before the last do not. */
+  readonly ends: boolean;
+}
+
 export interface SamplesByKind {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;
   readonly labels: LabelSample;
   readonly masks: MaskSample;
+  readonly texts: TextSample;
 }
 
 export type SampleKind = keyof SamplesByKind;
-export const sampleKinds: readonly SampleKind[] = ["pairs", "conversations", "labels", "masks"];
+export const sampleKinds: readonly SampleKind[] = ["pairs", "conversations", "labels", "masks", "texts"];
 export type SampleOf<K extends SampleKind> = SamplesByKind[K];
 
 /** A sample as it was read, before anything is drawn or decoded; which fields are there follows from its kind. */
@@ -57,6 +66,8 @@ export interface RawSample {
   readonly turns?: readonly Turn[];
   /** The name of its class. */
   readonly className?: string;
+  /** False of a piece of a text that others follow. */
+  readonly ends?: boolean;
   /** The number of its class, where it has that and no name. */
   readonly label?: number;
   /** What its json says of it: scores, sizes, addresses. */

@@ -24,6 +24,7 @@ export * from "./checkpoints.ts";
 export { faultIn, kindOfValue } from "./declared.ts";
 export type { EmaOptions } from "./ema.ts";
 export { type FrozenDType, type FrozenWeights, frozenDtypes } from "./frozen.ts";
+export * from "./language-modelling.ts";
 export * from "./layout.ts";
 export type { Adapter, LoraOptions, LowRank } from "./lora.ts";
 export type { LossResult, OneLoss, SeveralLosses, WeightedLoss } from "./losses.ts";

@@ -37,6 +37,7 @@ const graphFields = ["summary", "build", "runs"];
 const modeFields = {
   features: { fields: ["graph", "before"], graphs: ["graph"] },
   classify: { fields: ["output"], graphs: [] },
+  segment: { fields: ["output", "stride", "multiple", "firstClass"], graphs: [] },
   compare: { fields: ["prefix", "clean", "special", "pad", "classes"], graphs: [] },
   caption: {
     fields: ["begin", "step", "limit", "prompt", "beams", "minTokens", "maxTokens"],

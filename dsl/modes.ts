@@ -9,7 +9,7 @@ import type { Config } from "./config.ts";
 export type PictureFit = "crop" | "squash" | "pad";
 
 /** The modes that see pictures; classifying and retrieving both compare them with texts. */
-export type PictureMode = "features" | "classify" | "retrieve" | "caption" | "chat";
+export type PictureMode = "features" | "classify" | "segment" | "retrieve" | "caption" | "chat";
 
 /** How pictures become a model's input `pixels` [batch, channel, row, column]; its size is the graph's. */
 export interface Preprocessing {
@@ -43,6 +43,7 @@ export const imagenetPreprocessing: Preprocessing = {
 export interface ModelModes<C extends Config = Config> {
   readonly features?: FeaturesMode<C>;
   readonly classify?: ClassifyMode;
+  readonly segment?: SegmentMode<C>;
   readonly compare?: CompareMode;
   readonly caption?: CaptionMode<C>;
   readonly chat?: ChatMode<C>;
@@ -60,6 +61,18 @@ export interface FeaturesMode<C extends Config = Config> {
 export interface ClassifyMode {
   /** Scores [batch, class] that the softmax of is what a class is worth: an output of the model itself, by name. */
   readonly output: string;
+}
+
+/** `heddle run ... segment`: the class of every place of a picture, which is seen window by window, its short side whole. */
+export interface SegmentMode<C extends Config = Config> {
+  /** Scores [batch, class, row, column], in any order and of any grid: an output of the model itself, by name. */
+  readonly output: string;
+  /** How far windows lie apart, as a share of their side in (0, 1]; default 2/3. */
+  readonly stride?: number;
+  /** What a picture's sides are made a multiple of, upwards: a patch, of some published protocols. Default 1. */
+  readonly multiple?: number | ((config: C) => number);
+  /** The number that annotations have for the first class; 1 where 0 is no class, as in ADE20K. Default 0. */
+  readonly firstClass?: 0 | 1;
 }
 
 /**

@@ -38,15 +38,21 @@ export interface MaskSample {
   readonly mask: ArrayLike<number>;
 }
 
+/** A row of ids of texts, one after the other; the last row of data that is read once may have fewer than others. */
+export interface TextRow {
+  readonly ids: readonly number[];
+}
+
 /** What lies beside a picture, by the kind of sample. */
 export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;
   readonly labels: LabelSample;
   readonly masks: MaskSample;
+  readonly texts: TextRow;
 }
 
-/** What lies beside a picture: "pairs", "conversations", "labels" or "masks". */
+/** What lies beside a picture: "pairs", "conversations", "labels" or "masks"; "texts" have none. */
 export type SampleKind = keyof Samples;
 /** A sample of a kind. */
 export type SampleOf<K extends SampleKind> = Samples[K];
@@ -145,11 +151,16 @@ export type Feeds = Readonly<Record<string, HostTensor>>;
 /** What a stage is fed. */
 export interface StageData<K extends SampleKind = SampleKind> {
   readonly kind: K;
-  readonly image: ImagePlan;
+  /** Of all kinds but texts, which need it. */
+  readonly image?: ImagePlan;
+  /** Ids of a row, of texts, which need it: the last of a row is the first of the next. */
+  readonly length?: number;
   /** Ids that the model has, for stages that read texts. */
   readonly vocabulary?: number;
   /** Numbers that labels and masks may be, 255 of masks besides; for stages that read these. */
   readonly classes?: number;
+  /** Filters that samples pass beside those of the command, as `--filter` takes them. */
+  readonly filters?: readonly string[];
   /** Samples that lie in one row of the step's inputs, whose `pixels` are so many times as many; default 1. */
   readonly perRow?: number;
   /** Inputs of the step by name, but for `pixels`, from the rows of one batch. */

@@ -39,6 +39,12 @@ export const share: SettingRule = {
   accepts: (value) => typeof value === "number" && value >= 0 && value < 1,
 };
 
+/** Any number from 0 on. */
+export const notNegative: SettingRule = {
+  needed: "a number from 0",
+  accepts: (value) => typeof value === "number" && value >= 0,
+};
+
 /** A part of a whole: above 0, up to 1. */
 export const partOf: SettingRule = {
   needed: "a number above 0, at most 1",

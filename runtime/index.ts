@@ -56,6 +56,7 @@ export {
   textIds,
   writtenConversation,
 } from "./modes/chat-templates.ts";
+export { type ClassMap, type MapSides, scoreMap, scoresOf, windowStarts } from "./modes/class-map.ts";
 export {
   type Answer,
   type AnswerOptions,
@@ -67,6 +68,7 @@ export {
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
+export { type TextLosses, type TextWindow, textLosses } from "./modes/text-losses.ts";
 export { classLogits, classVectors, shares } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
@@ -125,6 +127,7 @@ export {
   type Validation,
   type ValidationRun,
 } from "./training/job.ts";
+export { type Lesson, learn } from "./training/learn.ts";
 export type { LossPoint } from "./training/losses.ts";
 export type { LostTime } from "./training/lost-time.ts";
 export {

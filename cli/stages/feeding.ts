@@ -10,18 +10,20 @@ import {
   type OpenData,
   type OpenSource,
   openData,
+  packedTexts,
   type SharedReading,
   seededRandom,
 } from "../../data/index.ts";
-import type {
-  FeedContext,
-  Feeds,
-  Recipe,
-  SampleKind,
-  SampleOf,
-  StageData,
-  StageSetting,
-  TextCodec,
+import {
+  bareIds,
+  type FeedContext,
+  type Feeds,
+  type Recipe,
+  type SampleKind,
+  type SampleOf,
+  type StageData,
+  type StageSetting,
+  type TextCodec,
 } from "../../dsl/index.ts";
 import {
   type Json,
@@ -64,12 +66,13 @@ export async function feedStage(
   const opened = await openStageData(
     data!,
     lines(settings.data),
-    lines(settings.filters),
+    [...(data!.filters ?? []), ...lines(settings.filters)],
     settings,
     parts * batch,
+    text,
     onChange,
   );
-  const judged = await openValidation(data!, settings, batch).catch(async (error: unknown) => {
+  const judged = await openValidation(data!, settings, batch, text).catch(async (error: unknown) => {
     await opened.dispose();
     throw error;
   });
@@ -100,8 +103,8 @@ export async function feedStage(
         const [from, to] = [part * batch, (part + 1) * batch];
         const context = contextOf(text, seed, key, counts.add);
         const own = rows(samples).slice(from, to);
-        const feeds = { pixels: rowsOf(pixels, from, to), ...made(own, context) };
-        inputs.push({ feeds, ...(packed ? {} : { names: own.map(nameOf) }) });
+        const feeds = { ...(pixels && { pixels: rowsOf(pixels, from, to) }), ...made(own, context) };
+        inputs.push({ feeds, ...(packed || data!.kind === "texts" ? {} : { names: own.map(nameOf) }) });
       }
       const next = { ...after, changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) } as unknown as Json;
       for (const [part, made] of inputs.entries()) yield { ...made, next: part + 1 < parts ? before : next };
@@ -116,7 +119,8 @@ export async function feedStage(
         if (!tellingOnce.has(what)) note(`validation: ${what}`);
         tellingOnce.add(what);
       });
-      yield { samples, feeds: { pixels: wholeRows(pixels, data!.perRow), ...made(rows(samples), context) } };
+      const shown = pixels && { pixels: wholeRows(pixels, data!.perRow) };
+      yield { samples, feeds: { ...shown, ...made(rows(samples), context) } };
     }
   }
   return {
@@ -124,7 +128,9 @@ export async function feedStage(
     listing: listingOf(await opened.files()).digest,
     report: [
       ...opened.report,
-      epochsText(opened.sources, steps * rowsOfStep),
+      data!.kind === "texts"
+        ? tokensText(steps * rowsOfStep, data!.length! - 1)
+        : epochsText(opened.sources, steps * rowsOfStep),
       ...(judged?.report ?? []).map((line) => `validation: ${line}`),
     ],
     told: (cursor) => {
@@ -157,6 +163,9 @@ export function epochsText(sources: readonly OpenSource[], samples: number): str
   return `the run trains on ${samples.toLocaleString("en")} samples: ${each.join(", ")}, more of them where samples are skipped`;
 }
 
+const tokensText = (rows: number, length: number): string =>
+  `the run trains on ${rows.toLocaleString("en")} rows of ${length.toLocaleString("en")} tokens: ${(rows * length).toLocaleString("en")} tokens`;
+
 /** What a stage's checkpoints keep of its data. */
 interface StageCursor extends DataCursor {
   /** How often a sample was changed, and how, from the run's beginning on. */
@@ -167,7 +176,7 @@ interface StageCursor extends DataCursor {
 
 /** The listing of files that a stage is judged on, which a run that goes on must find as they were. */
 async function comparedFiles(
-  judged: OpenData<SampleKind>,
+  judged: Opened,
   listing: Listing | undefined,
   onChange: OnChange,
   note: (text: string) => void,
@@ -216,29 +225,61 @@ async function openValidation(
   data: StageData,
   settings: Settings,
   batch: number,
-): Promise<OpenData<SampleKind> | undefined> {
-  const { augmentation: _, ...image } = data.image;
+  text: TextCodec | undefined,
+): Promise<Opened | undefined> {
+  const { augmentation: _, ...image } = data.image ?? { size: 0, fit: "squash" as const };
   const specs = lines(settings.validate);
-  return specs.length === 0 ? undefined : await openStageData({ ...data, image }, specs, [], settings, batch);
+  const plain = data.image ? { ...data, image } : data;
+  return specs.length === 0 ? undefined : await openStageData(plain, specs, [], settings, batch, text);
 }
+
+/** Data as batches come of it: rows of samples, or of texts packed into rows. */
+type Opened = Pick<OpenData<SampleKind>, "sources" | "report" | "files" | "dispose"> & {
+  batches(
+    cursor: Json | undefined,
+    note: (text: string) => void,
+    shared?: SharedReading,
+  ): AsyncIterable<{
+    readonly pixels?: HostTensor | undefined;
+    readonly samples: readonly object[];
+    readonly cursor: DataCursor;
+  }>;
+  once(
+    note: (text: string) => void,
+  ): AsyncIterable<{ readonly pixels?: HostTensor | undefined; readonly samples: readonly object[] }>;
+};
 
 /** Throws UsageError where it has more classes than the model. */
 async function openStageData(
-  { kind, image, classes }: StageData,
+  { kind, image, classes, length }: StageData,
   specs: readonly string[],
   filters: readonly string[],
   settings: Settings,
   batch: number,
+  text: TextCodec | undefined,
   onChange: OnChange = "refuse",
-): Promise<OpenData<SampleKind>> {
-  const opened: OpenData<SampleKind> = await openData(specs, kind, {
-    batch,
+): Promise<Opened> {
+  const how = {
     seed: Number(settings.seed),
-    image,
     buffer: Number(settings.buffer),
     language: String(settings.language),
     filters,
     onChange,
+  };
+  if (kind === "texts") {
+    if (length === undefined || !text)
+      throw new UsageError(
+        "data of texts needs `length`, the ids of a row, and `vocabulary`, how many ids the model has",
+      );
+    const opened = await openData(specs, kind, { ...how, batch: 1 });
+    const encode = (words: string) => bareIds(text, words);
+    return packedTexts(opened, { rows: batch, length, encode, end: text.eos });
+  }
+  if (!image) throw new UsageError(`data of ${kind} needs \`image\`, which says how pictures are shown`);
+  const opened: OpenData<SampleKind> = await openData<SampleKind>(specs, kind, {
+    ...how,
+    batch,
+    image,
     ...(Number(settings.workers) >= 0 && { workers: Number(settings.workers) }),
     ...(settings.images !== "" && { images: String(settings.images) }),
   });

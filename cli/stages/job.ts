@@ -133,7 +133,7 @@ async function build(
     ...(model.checkpoints && { checkpoints: checkpointFamily(model.checkpoints) }),
     report: [...differences(model.config, config, made), ...(made.notes ?? []), ...feeding.report],
     batches: feeding.batches,
-    ...(made.data.kind !== "masks" && { ownRows: ["pixels"] }),
+    ...(made.data.image && made.data.kind !== "masks" && { ownRows: ["pixels"] }),
     listing: feeding.listing,
     ...(judged && { validate: judged(feeding.validation!) }),
     finish: async ({ folder }) => {
@@ -149,7 +149,7 @@ async function build(
 /** The recipe with pictures as the model sees them, where its data does not say otherwise. */
 function seenBy({ preprocessing }: Model, recipe: Recipe): Recipe {
   const { data } = recipe;
-  if (!preprocessing || !data) return recipe;
+  if (!preprocessing || !data?.image) return recipe;
   const { mean, std, margin, interpolation } = preprocessing;
   const seen = {
     normalization: { mean, std },

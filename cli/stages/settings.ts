@@ -7,10 +7,10 @@ import {
   frozenDtypes,
   type LoraOptions,
   type Model,
+  notNegative,
   positive,
   precisionNamed,
   type Recipe,
-  type SettingRule,
   type SettingRules,
   type Stage,
   type StageRecipe,
@@ -54,11 +54,6 @@ const runSettings = {
 
 /** Kept with a run, and never set by hand. */
 const kept = ["model", "stage", "data", "filters", "validate"] as const;
-
-const notNegative: SettingRule = {
-  needed: "a number from 0",
-  accepts: (value) => typeof value === "number" && value >= 0,
-};
 
 export const runRules: SettingRules = {
   accumulate: count,

@@ -20,6 +20,7 @@ export {
 export { printLowered, printProgram, printSchedules } from "./print.ts";
 export * from "./program.ts";
 export * from "./schedule.ts";
+export { hasAttentionKernel } from "./schedules/attention/problem.ts";
 export type { RowProblem } from "./schedules/row-reduction/problem.ts";
 export { lowerRow, type Sharing } from "./schedules/row-reduction/row-lowering.ts";
 export * from "./schedules/tables.ts";

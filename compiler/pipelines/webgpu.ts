@@ -24,6 +24,7 @@ import {
   baselineFacts,
   type Findings,
   fuseForUpdates,
+  hasAttentionKernel,
   type LoweredPlan,
   lowerPlan,
   mapKernels,
@@ -58,7 +59,11 @@ import { commonPasses } from "./common.ts";
 import { precisionPath } from "./precision.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
-const keeps = (node: Node): boolean => coreOf(node) !== undefined || opRecord(node.op).kind !== "composite";
+const keeps = (node: Node): boolean => {
+  const core = coreOf(node);
+  if (core?.kind === "attention") return hasAttentionKernel(node);
+  return core !== undefined || opRecord(node.op).kind !== "composite";
+};
 
 /** What is kept of a graph: beside these, ranges of states that are stored over them. */
 const keepsIn = (graph: Graph) => {

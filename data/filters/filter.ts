@@ -1,5 +1,7 @@
 /** Filters as people write them: `caption.words>=3`, `score.aesthetic>4.5`, `no=placeholder`, `without=words.txt`, `unlike=tests/`. */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { FileError, UsageError } from "../../compiler/index.ts";
 import { readJson, reasonOf, requirePath } from "../files.ts";
 import { decodeUtf8 } from "../folders.ts";
@@ -70,7 +72,22 @@ const named = {
     return captions((caption) => !isHeld(caption), text);
   },
   unlike: (value: string, text: string) => unlike(value, text),
+  share: async (value: string, text: string) => shareOf(value, text),
 } as const satisfies Readonly<Record<string, (value: string, text: string) => Promise<Judge>>>;
+
+/**
+ * Keeps about such a share of the samples, by a hash of their names: the same ones each time and wherever the data lies, and
+ * all of a smaller share are among those of a larger.
+ */
+function shareOf(value: string, text: string): Judge {
+  const [, above, below = "1"] = /^(\d*\.?\d+)(?:\/(\d+))?$/.exec(value) ?? [];
+  const share = Number(above) / Number(below);
+  if (!(share > 0 && share <= 1)) throw noFilter(text, `"${value}" is no share, such as 1/16 or 0.5`);
+  return async (raw) => (hashed(basename(raw.name)) < share ? { kept: raw } : { dropped: text });
+}
+
+/** In [0, 1), as evenly as SHA-256 has it. */
+const hashed = (name: string): number => createHash("sha256").update(name).digest().readUInt32BE(0) / 2 ** 32;
 
 async function wordsOf(path: string): Promise<readonly string[]> {
   await requirePath(path, "file", "word list");
@@ -126,5 +143,5 @@ function captions(passes: (caption: string) => boolean, text: string): Judge {
 
 const noFilter = (text: string, why: string) =>
   new UsageError(
-    `"${text}" is no filter: ${why}; filters are ${[...Object.keys(captionMeasures), ...Object.keys(pictureMeasures)].join(", ")} or score.<field> with <, <=, =, >= or > and a number, no=<fault>, without=<word list>, unlike=<folder of pictures>`,
+    `"${text}" is no filter: ${why}; filters are ${[...Object.keys(captionMeasures), ...Object.keys(pictureMeasures)].join(", ")} or score.<field> with <, <=, =, >= or > and a number, no=<fault>, without=<word list>, unlike=<folder of pictures>, share=<1/16>`,
   );

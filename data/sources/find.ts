@@ -20,9 +20,10 @@ import { listedFiles } from "./listed-files.ts";
 import { conversationOfShard, labelOfShard, maskOfShard, openShard, pairOfShard } from "./shard-parts.ts";
 import type { Part, ReadOptions, Source } from "./source.ts";
 import { parseSpec, pathsOf } from "./spec.ts";
+import { openText, openTexts, textFiles, textOfRecord, textOfShard } from "./text-parts.ts";
 
 /** The places that samples come from. */
-type Place = "shard" | "list" | "folder";
+type Place = "shard" | "list" | "folder" | "text";
 
 type Open = (path: string, options: ReadOptions, onSkip: OnSkip) => Promise<Part>;
 
@@ -75,12 +76,23 @@ const readers: Readonly<Record<SampleKind, Partial<Readonly<Record<Place, Reader
       refuses: async (path) => (hasMasks(path) ? undefined : "it holds no folders images and annotations"),
     },
   },
+  texts: {
+    shard: shard(textOfShard),
+    list: list(textOfRecord),
+    text: { open: (path, { language }) => openText(path, language) },
+    folder: {
+      open: (path, { language }) => openTexts(path, language),
+      files: textFiles,
+      refuses: async (path) => ((await textFiles(path)).length > 0 ? undefined : "no .txt lies in it"),
+    },
+  },
 };
 
 const placeNames: Readonly<Record<Place, string>> = {
   shard: "WebDataset shards (.tar)",
   list: "lists (.json, .jsonl)",
   folder: "folders",
+  text: "texts (.txt)",
 };
 
 /** The sources of specs; FileError that lists each spec which stands for nothing, or for nothing of this kind. */
@@ -167,6 +179,7 @@ function placeOf(path: string): Place {
   if (statSync(path).isDirectory()) return "folder";
   const extension = extname(path).toLowerCase();
   if (extension === ".tar") return "shard";
+  if (extension === ".txt") return "text";
   if (extension === ".json" || extension === ".jsonl") return "list";
   throw new FileError(`${path} is none of ${Object.values(placeNames).join(", ")}`);
 }

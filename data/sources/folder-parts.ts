@@ -1,7 +1,7 @@
 /** Folders: captions beside pictures, classes as folders, class numbers of pixels beside pictures. */
 import { existsSync, statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
-import { join, parse } from "node:path";
+import { basename, dirname, join, parse } from "node:path";
 import { FileError } from "../../compiler/index.ts";
 import { listFolder } from "../files.ts";
 import { captioned, captionFiles, imageExtensions } from "../folders.ts";
@@ -69,32 +69,59 @@ export async function openClasses(folder: string): Promise<Part> {
   };
 }
 
-export const hasMasks = (folder: string) => isFolder(join(folder, "images")) && isFolder(join(folder, "annotations"));
+/** Where pictures and their annotations lie, in folders of the same names below. */
+interface Masked {
+  readonly images: string;
+  readonly annotations: string;
+}
 
-/** images/a.jpg with annotations/a.png, as ADE20K is laid out; also in folders below (images/training). */
-const maskedPictures = async (folder: string): Promise<readonly string[]> =>
-  (await readdir(join(folder, "images"), { recursive: true })).filter(isPicture).sort();
+/** root/images with root/annotations, as ADE20K is laid out: of root, or of a folder below its images (images/training). */
+function maskedFolder(folder: string): Masked | undefined {
+  const own = masksOf(folder, "");
+  if (own) return own;
+  for (let [at, below] = [folder, ""]; dirname(at) !== at; [at, below] = [dirname(at), join(basename(at), below)]) {
+    const found = basename(at) === "images" ? masksOf(dirname(at), below) : undefined;
+    if (found) return found;
+  }
+  return undefined;
+}
 
-const maskPath = (folder: string, picture: string): string => {
-  const { dir, name } = parse(picture);
-  return join(folder, "annotations", dir, `${name}.png`);
-};
+function masksOf(root: string, below: string): Masked | undefined {
+  const [images, annotations] = [join(root, "images"), join(root, "annotations")];
+  if (!isFolder(images) || !isFolder(annotations)) return undefined;
+  return { images: join(images, below), annotations: join(annotations, below) };
+}
 
-/** The pictures of such a folder, each with its annotation, which may not be there. */
+export const hasMasks = (folder: string): boolean => maskedFolder(folder) !== undefined;
+
+interface MaskedPicture {
+  readonly picture: string;
+  /** May not be there. */
+  readonly mask: string;
+}
+
+/** images/a.jpg with annotations/a.png, and those of folders below. */
+async function maskedPictures(folder: string): Promise<readonly MaskedPicture[]> {
+  const { images, annotations } = maskedFolder(folder)!;
+  const pictures = (await readdir(images, { recursive: true })).filter(isPicture).sort();
+  return pictures.map((picture) => {
+    const { dir, name } = parse(picture);
+    return { picture: join(images, picture), mask: join(annotations, dir, `${name}.png`) };
+  });
+}
+
 export const maskFiles = async (folder: string): Promise<readonly string[]> =>
-  (await maskedPictures(folder)).flatMap((picture) => [join(folder, "images", picture), maskPath(folder, picture)]);
+  (await maskedPictures(folder)).flatMap(({ picture, mask }) => [picture, mask]);
 
 export async function openMasks(folder: string): Promise<Part> {
   const pictures = await maskedPictures(folder);
   return {
     count: pictures.length,
-    name: (index) => join(folder, "images", pictures[index]!),
+    name: (index) => pictures[index]!.picture,
     read: async (index) => {
-      const picture = pictures[index]!;
-      const path = join(folder, "images", picture);
-      const mask = maskPath(folder, picture);
+      const { picture, mask } = pictures[index]!;
       if (!existsSync(mask)) throw new FileError(`it has no annotation "${mask}"`);
-      return { name: path, group: path, image: path, mask, fields: {} };
+      return { name: picture, group: picture, image: picture, mask, fields: {} };
     },
   };
 }

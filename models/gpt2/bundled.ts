@@ -3,6 +3,7 @@ import {
   decoderInputs,
   defineModel,
   input,
+  languageModelling,
   lastOf,
   type Model,
   newTokens,
@@ -37,6 +38,15 @@ function writing(p: Params, c: Gpt2Config, graph: "beginning" | "step") {
   return { logits: gpt2Scores(p, scored, a), ...presentOutputs(memory, a) };
 }
 
+const onTexts = languageModelling<Gpt2Config>({
+  scores: (p, ids, { token }, c) => {
+    const a = gpt2Axes(c, token);
+    return gpt2Scores(p, gpt2(p, ids, a, c, wholeText(a)).last, a);
+  },
+  vocab: (c) => c.vocab,
+  length: (c) => c.positions,
+});
+
 const size = (name: string, width: number, depth: number, heads: number) =>
   defineModel<Gpt2Config>({
     name,
@@ -46,6 +56,7 @@ const size = (name: string, width: number, depth: number, heads: number) =>
     rules,
     checkpoints: { layouts: [gpt2HeadRules, gpt2Rules], config: gpt2Codec },
     paper: { source: "Radford et al. 2019, Language Models are Unsupervised Multitask Learners" },
+    stages: { "language-modelling": onTexts },
     modes: { generate: { step: "decode", limit: (c) => c.positions } },
     build: (p, c) => {
       const a = gpt2Axes(c);

@@ -9,6 +9,7 @@ import {
   defineModel,
   input,
   type Model,
+  type SegmentMode,
   type StageRecipe,
   type TokenRun,
   transpose,
@@ -49,6 +50,7 @@ import {
 import { type GenerativeConfig, imageEmbeddingG, internvlGConfig, matching } from "./generative.ts";
 import { familyCheckpoints } from "./inheritance.ts";
 import { internvit, internvit6b, pixelsInput, type VisionConfig, type VisionTokens } from "./internvit.ts";
+import { onTexts } from "./language-stage.ts";
 import { languageHead, llama, type TextConfig, textAxes } from "./llama.ts";
 import {
   chatMacs,
@@ -148,7 +150,7 @@ const languageModels = [
   languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b, vicunaTemplate),
   languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b, vicunaTemplate),
   languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b, internlmTemplate),
-];
+].map(onTexts);
 
 /** QLLaMA on given features of an image. */
 export interface QllamaModelConfig extends QllamaConfig {
@@ -356,6 +358,14 @@ const probeModel = defineModel<ProbeConfig>({
   build: (p, c) => ({ scores: probe(p, pixelsInput(c.vision), c).scores }),
 });
 
+/** ADE20K as it is evaluated: windows of 504 pixels, 322 apart; classes count from 1. Section 4.2 and the released configs. */
+const segmentMode: SegmentMode<SegmentationConfig> = {
+  output: "scores",
+  stride: 322 / 504,
+  multiple: ({ vision }) => vision.patch,
+  firstClass: 1,
+};
+
 const segmenter = (name: string, summary: string, config: SegmentationConfig, stages: Stages<SegmentationConfig>) =>
   defineModel<SegmentationConfig>({
     name,
@@ -366,7 +376,7 @@ const segmenter = (name: string, summary: string, config: SegmentationConfig, st
     checkpoints: familyCheckpoints(name, segmentationRules),
     paper: paper(segmentationMacs),
     preprocessing,
-    modes: { features },
+    modes: { features, segment: segmentMode },
     graphs: { states: states("vision_model", ofVision) },
     build: (p, c) => {
       const { scores } = segment(p, pixelsInput(c.vision), c);
@@ -385,7 +395,10 @@ const segmenters = [
     "internvit-6b-segmentation",
     "InternViT-6B's 45th block with a linear head for the 150 classes of ADE20K",
     segmentationLinear,
-    { linear: (c, given) => segmentationTuning("linear", c, given) },
+    {
+      linear: (c, given) => segmentationTuning("linear", c, given),
+      "few-shot": (c, given) => segmentationTuning("few-shot", c, given),
+    },
   ),
   segmenter(
     "internvit-6b-upernet",

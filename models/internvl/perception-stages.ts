@@ -11,6 +11,7 @@ import {
   probability,
   type Recipe,
   type Schedule,
+  type SettingRule,
   type StageRecipe,
   type StageSettings,
   scaledWarmUp,
@@ -33,8 +34,16 @@ import { probeData, segmentationData } from "./stage-data.ts";
 import { decaysAsStored, recipeOf } from "./stages.ts";
 import { segmentationRules } from "./weights.ts";
 
-/** What is trained beside the heads: nothing, or the encoder too. */
-export type SegmentationTuning = "linear" | "head" | "full";
+/** Which head is trained, and with what: a linear one or UperNet alone, or with the encoder. */
+export type SegmentationTuning = "linear" | "few-shot" | "head" | "full";
+
+/** A share of the pictures as it is written, "1/16". */
+const parts: SettingRule = {
+  needed: "1 or a part such as 1/16",
+  accepts: (value) => typeof value === "string" && /^1(\/[1-9]\d*)?$/.test(value),
+};
+
+const partNamed = (text: string): number => 1 / Number(text.split("/")[1] ?? 1);
 
 /** A straight line from the peak to 0, while a warm-up from a millionth of it lasts, times that. MMSegmentation's "poly". */
 export const polynomial = (peak: number, steps: number, warmup: number): Schedule => {
@@ -57,40 +66,45 @@ const encoderDecay =
   };
 
 /**
- * ADE20K by tuning: a linear head alone, UperNet alone, or UperNet with the encoder. The encoder has positions of the
+ * ADE20K by tuning: a linear head or UperNet, alone or with the encoder ("few-shot", which has a linear head on the last
+ * block, is published for shares of the pictures: `share` takes so many, and as large a part of the steps). The encoder has positions of the
  * crop's own grid: those of the weights that it starts from are resized once, when they are read, as in the released code.
  */
 export function segmentationTuning(
   tuning: SegmentationTuning,
-  c: SegmentationConfig = tuning === "linear" ? segmentationLinear : segmentationUperNet,
+  c: SegmentationConfig = tuning === "linear" || tuning === "few-shot" ? segmentationLinear : segmentationUperNet,
   given?: StageSettings,
 ): Recipe<SegmentationConfig> {
-  const full = tuning === "full";
+  const linear = tuning === "linear" || tuning === "few-shot";
+  const whole = tuning === "few-shot" || tuning === "full";
+  const taken = String(given?.share ?? "1");
+  const portion = partNamed(taken);
   const published = {
-    ...{ steps: 80_000, batch: 16, rate: 4e-5 },
-    ...{ dropPath: full ? 0.4 : 0, rateDecay: full ? 0.95 : 1, crop: 0.25, flip: 0.5, fromOne: true },
+    ...{ steps: Math.round(80_000 * portion), batch: 16, rate: 4e-5 },
+    ...{ dropPath: whole ? 0.4 : 0, rateDecay: whole ? 0.95 : 1, crop: 0.25, flip: 0.5, fromOne: true },
   };
   const s = settled(published, given);
-  const { warmup, notes } = scaledWarmUp(1_500, published.steps, s.steps);
+  const { warmup, notes } = scaledWarmUp(1_500, 80_000, s.steps);
   const vision: VisionConfig = { ...c.vision, positions: 0, dropPath: s.dropPath, dropPathRule: "linear" };
-  const config: SegmentationConfig = { ...c, vision, auxiliary: full ? 2 : 1 };
-  const heads = tuning === "linear" ? ["decode_head.**"] : ["decode_head.**", "auxiliary_head.**", "backbone.**"];
+  const blocks = tuning === "few-shot" ? [vision.depth] : c.blocks;
+  const config: SegmentationConfig = { ...c, vision, blocks, auxiliary: tuning === "full" ? 2 : 1 };
+  const heads = linear ? ["decode_head.**"] : ["decode_head.**", "auxiliary_head.**", "backbone.**"];
   return {
-    ...recipeOf(s, notes),
-    rules: { dropPath: share, rateDecay: partOf, crop: partOf, flip: probability },
+    ...recipeOf(tuning === "few-shot" ? { ...s, share: taken } : s, notes),
+    rules: { dropPath: share, rateDecay: partOf, crop: partOf, flip: probability, share: parts },
     config,
     stage: defineStage({
       name: `segmentation-${tuning}`,
       loss: (p) => segmentationLoss(p, config),
-      ...(!full && { trainable: heads }),
+      ...(!whole && { trainable: heads }),
       optimizer: {
         rate: polynomial(s.rate, s.steps, warmup),
-        ...(full && { rateScale: encoderDecay(config.vision, s.rateDecay) }),
+        ...(whole && { rateScale: encoderDecay(config.vision, s.rateDecay) }),
         decays: decaysAsStored(segmentationRules),
         weightDecay: tuning === "linear" ? 0 : 0.05,
       },
     }),
-    data: segmentationData(config, s),
+    data: { ...segmentationData(config, s), ...(portion < 1 && { filters: [`share=${taken}`] }) },
     validation: (p) => ({ classified: classifiedPlaces(p, config) }),
     startsFrom: ["stage 1"],
   };

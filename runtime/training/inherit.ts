@@ -67,6 +67,7 @@ export async function inheritWeights(
   };
   try {
     for (const path of paths) readers.push(await openSafetensors(path));
+    readers.forEach(requireMerged);
     const places = placesOf(parameters, family);
     requireKin(readers, places);
     const found = new Map<string, Found>();
@@ -114,6 +115,21 @@ function placesOf(parameters: readonly Node[], family: CheckpointFamily | undefi
     places.set(parameter, [...(places.get(parameter) ?? []), lying]);
   }
   return places;
+}
+
+/** How the language calls the two matrices of a low-rank update. */
+const updateName = /\.lora_[ab]$/;
+
+/**
+ * Throws FileError for a checkpoint of a run that learns low-rank updates: they belong to weights that the file does not hold,
+ * and to none but these.
+ */
+function requireMerged({ path, tensors }: SafetensorsReader): void {
+  const updates = [...tensors.keys()].filter((name) => updateName.test(name));
+  if (updates.length === 0) return;
+  throw new FileError(
+    `${path} holds ${counted(updates.length)} of low-rank updates, such as "${updates[0]}", apart from the weights that they are of: go on with their run by --resume, or take what it wrote when it was done, the model.safetensors of its folder, which has them in its weights`,
+  );
 }
 
 /** Throws FileError for a source none of whose tensors is called as any parameter is: it is of another model. */

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import torch
 from fixture import folder
 from torch import nn
@@ -59,6 +60,48 @@ class LowRank(nn.Module):
     def forward(self, x, y, label):
         hidden = self.base.hidden(x) + 1.5 * (x @ self.down.T) @ self.up.T
         return nn.functional.cross_entropy(self.base.out(nn.functional.gelu(hidden)), label)
+
+
+def rounded_to_int8(weight):
+    """A scale for each row, an f16 no less than the largest magnitude over 127; halves are rounded up."""
+    least = weight.abs().amax(1).numpy() / 127
+    scale = least.astype(np.float16)
+    scale = np.where(scale < least, np.nextafter(scale, np.float16(np.inf)), scale).astype(np.float64)
+    return torch.from_numpy(np.minimum(np.floor(weight.numpy() / scale[:, None] + 0.5), 127) * scale[:, None])
+
+
+class Frozen(nn.Module):
+    """A layer that does not learn, kept as integers, between two that do."""
+
+    def __init__(self):
+        super().__init__()
+        self.lift, self.middle, self.out = nn.Linear(6, 48), nn.Linear(48, 48), nn.Linear(48, 4)
+
+    def settle(self):
+        self.middle.requires_grad_(False)
+        self.middle.weight.data = rounded_to_int8(self.middle.weight.data)
+        return self
+
+    def update(self, h):
+        return 0
+
+    def forward(self, x, y, label):
+        h = nn.functional.gelu(self.lift(x))
+        return nn.functional.cross_entropy(self.out(nn.functional.gelu(self.middle(h) + self.update(h))), label)
+
+
+class FrozenLowRank(Frozen):
+    """Dettmers et al. 2023, arXiv:2305.14314, in 8 bits: nothing but an update of the layer in integers is learned."""
+
+    def settle(self):
+        super().settle().requires_grad_(False)
+        for layer in (self.lift, self.out):  # too few to be integers
+            layer.weight.data = layer.weight.data.half().double()
+        self.down, self.up = nn.Parameter(values([2, 48], 2.3)), nn.Parameter(values([48, 2], 0.4))
+        return self
+
+    def update(self, h):
+        return 1.5 * (h @ self.down.T) @ self.up.T
 
 
 class Lamb(torch.optim.Optimizer):
@@ -133,12 +176,15 @@ CASES = {
     "ema": dict(ema=0.9),
     "accumulate": dict(parts=4),
     "lora": dict(model=LowRank),
+    "int8": dict(model=Frozen),
+    "int8 below lora, averaged": dict(model=FrozenLowRank, ema=0.9, parts=2, clip=0.5),
     "towers": dict(model=Towers, optimizer=momentum(False)),
 }
 
 
 def run(model=Classifier, optimizer=adamw, schedule=None, clip=None, ema=None, parts=1):
     model = model() if model is LowRank else seeded(model().double())
+    model = model.settle() if isinstance(model, Frozen) else model
     learned = [p for p in model.parameters() if p.requires_grad]
     groups = [
         dict(params=[p for p in learned if p.ndim > 1], weight_decay=DECAY),
@@ -167,6 +213,8 @@ def run(model=Classifier, optimizer=adamw, schedule=None, clip=None, ema=None, p
             average.update_parameters(model)
         losses.append(total)
     kept = (average.module if average else model).state_dict()
+    if isinstance(model, Frozen):  # what is frozen is written as it was given, which both sides know
+        kept = {n: p for n, p in (average.module if average else model).named_parameters() if p.requires_grad}
     return {"losses": losses, "weights": {name: w.flatten().tolist() for name, w in kept.items()}}
 
 

@@ -324,17 +324,19 @@ def probing(c):
 
 
 def segmenting(c):
-    upernet, full = c.stage != "linear", c.stage == "full"
+    upernet, full, whole = c.stage in ("head", "full"), c.stage == "full", c.stage in ("full", "few-shot")
     vision, classes = c.vision(depth=2 if upernet else 1, grids=(2, 4) if upernet else (2, 3)), c.any(2, 3, 5)
     blocks = sorted(c.pick.randint(1, vision.depth) for _ in range(4 if upernet else 1))
+    if c.stage == "few-shot":
+        blocks = [vision.depth]
     channels, dropout, auxiliary = (c.any(2, 3), c.any(0.1, 0.4), 2 if full else 1) if upernet else (0, 0.0, 0)
-    dropping, rows, decay = c.any(0.4, 0.0) if full else 0.0, c.rows(2), c.any(0.95, 0.8)
+    dropping, rows, decay = c.any(0.4, 0.0) if whole else 0.0, c.rows(2), c.any(0.95, 0.8)
     module = Segmenter(vision, blocks, classes, channels, auxiliary)
     c.config = {"vision": vision_facts(vision), "classes": classes, "blocks": blocks, "channels": channels}
     c.config |= {"dropout": dropout}
     c.model = "internvit-6b-upernet" if upernet else "internvit-6b-segmentation"
     c.given["dropPath"] = dropping
-    if full:
+    if whole:
         c.given["rateDecay"] = decay
     side = vision.image
     for b in c.inputs:
@@ -350,19 +352,19 @@ def segmenting(c):
         return module.loss(pixels[b], c.ints(b, "label"), dropped=dropped, drop=drop), {}
 
     def layerwise(name):
-        if not full or not name.startswith("vision_model."):
+        if not whole or not name.startswith("vision_model."):
             return 1.0
         block = name.removeprefix("vision_model.encoder.layers.")
         return decay ** (vision.depth - int(block.split(".")[0]) if block != name else vision.depth + 1)
 
     schedule = poly(c.given["rate"], STEPS, scaled(1500, 80_000, STEPS))
-    learned = lambda name: full or not name.startswith("vision_model.")
-    return module, loss, learned, adamw((0.9, 0.999), 0.05 if upernet else 0.0, schedule, layerwise)
+    learned = lambda name: whole or not name.startswith("vision_model.")
+    return module, loss, learned, adamw((0.9, 0.999), 0.0 if c.stage == "linear" else 0.05, schedule, layerwise)
 
 
 STAGES = {"1": stage_one, "1.1": stage_one, "1.2": stage_one, "2": stage_two, "retrieval": retrieval}
 STAGES |= {f"3a.{n}": chat for n in (1, 2)} | {f"3b.{n}": chat for n in (1, 2, 3)}
-STAGES |= {"probe": probing, "linear": segmenting, "head": segmenting, "full": segmenting}
+STAGES |= {"probe": probing, "linear": segmenting, "few-shot": segmenting, "head": segmenting, "full": segmenting}
 
 
 def begin(c, module):

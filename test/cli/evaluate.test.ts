@@ -142,11 +142,12 @@ describe("zero-shot-video", () => {
           writeFileSync(folder.at("videos", name, video, `${i + 8}.png`), readFileSync(frame)); // 8, 9, 10: by number
       }
     writeFileSync(folder.at("videos", "sun", "bad", "1.png"), "no picture");
-    const args = ["--frames", "2", "--labels", "cat,fox,sun", "--json"];
+    const args = ["--frames", "2", "--labels", "cat,fox,sun", "--json", "--out", folder.at("watched")];
     const ended = await evaluate("zero-shot-video", folder.at("videos"), ...args);
     expect(ended).toMatchObject({ status: 0 });
     const found = JSON.parse(ended.out);
     expect(found).toMatchObject({ samples: 3, asked: { frames: 2 }, skipped: [{ count: 1 }] });
+    expect(readFileSync(folder.at("watched", "report.html"), "utf8").match(/data:image\/png/g)).toHaveLength(3);
     const texts = await Promise.all(["cat", "fox", "sun"].map(textVector));
     // Of five frames the second and the fourth, of three the first and the third, of one that twice.
     const taken = [
@@ -180,6 +181,33 @@ describe("frozen encoders", () => {
       expect(found).toMatchObject({ samples: 6, asked: { feature, learned: 6 } });
       expect(found.results.all).toEqual({ top1: 1, meanPerClass: 1 });
     }
+  });
+
+  it("are told apart by a pooling that attends to all tokens", async () => {
+    const out = folder.at("attentive");
+    const ended = await learn("attentive-probe", "--epochs", "40", "--rate", "0.01", "--out", out);
+    expect([ended.status, ended.status === 0 ? "" : ended.err]).toEqual([0, ""]);
+    const found = JSON.parse(ended.out);
+    expect(found).toMatchObject({ samples: 6, asked: { feature: "all", epochs: 40, rate: 0.01 } });
+    expect(found.results.all).toEqual({ top1: 1, meanPerClass: 1 });
+    expect(readFileSync(folder.at("attentive", "answers.jsonl"), "utf8").trim().split("\n")).toHaveLength(6);
+    const pictures = readFileSync(folder.at("attentive", "report.html"), "utf8").match(/data:image\/png/g);
+    expect(pictures).toHaveLength(6);
+    const again = await learn("attentive-probe", "--feature", "class");
+    expect(again).toMatchObject({ status: 1, err: expect.stringContaining("--feature is not an option of") });
+  });
+
+  it("learn from a few of each class, drawn several times", async () => {
+    const ended = await learn("knn", "--k", "1", "--shots", "1", "--draws", "4", "--seed", "3");
+    const { results, asked } = JSON.parse(ended.out);
+    expect(asked).toMatchObject({ shots: "1", draws: 4, seed: 3 });
+    // Of four classes two have two pictures: those that are drawn find themselves.
+    expect(results["1 shot"].top1).toBeGreaterThanOrEqual(4 / 6);
+    expect(results["1 shot"].top1Deviation).toBeGreaterThanOrEqual(0);
+    const again = await learn("knn", "--k", "1", "--shots", "1", "--draws", "4", "--seed", "3");
+    expect(JSON.parse(again.out)).toEqual(JSON.parse(ended.out));
+    const many = await learn("knn", "--shots", "1,2");
+    expect(many.err).toContain('class "fox" has 1 samples in --train: --shots is at most 1 here');
   });
 
   it("are judged by the vectors of their last block", async () => {
@@ -233,11 +261,21 @@ describe("retrieval", () => {
     ]);
     const list = records.map((r) => ({ ...r, image: r.image.slice(folder.at("classes").length + 1) }));
     writeFileSync(folder.at("pairs.json"), JSON.stringify([...list, { image: "sun/none.png", caption: "x" }]));
-    const ended = await evaluate("retrieval", folder.at("pairs.json"), "--images", folder.at("classes"), "--json");
+    const given = ["--images", folder.at("classes"), "--out", folder.at("found")];
+    const ended = await evaluate("retrieval", folder.at("pairs.json"), ...given, "--json");
     expect(ended).toMatchObject({ status: 0 });
     const found = JSON.parse(ended.out);
     expect(found).toMatchObject({ samples: 6, skipped: [{ count: 1 }] });
     const images = await Promise.all(pictures.map(({ path }) => imageVector(path, "squash")));
+    const answers = readFileSync(folder.at("found", "answers.jsonl"), "utf8").trim().split("\n");
+    expect(answers).toHaveLength(18);
+    const first = JSON.parse(answers[0]!);
+    const query = await textVector("cat");
+    const nearest = images.map((v, i) => ({ i, cosine: dot(v, query) })).sort((a, b) => b.cosine - a.cosine);
+    expect(first).toMatchObject({ language: "en", text: "cat", right: [pictures[0]!.path] });
+    expect(first.found[0].name).toBe(pictures[nearest[0]!.i]!.path);
+    const page = readFileSync(folder.at("found", "report.html"), "utf8");
+    expect(page.match(/data:image\/png/g)).toHaveLength(18 * 5);
     for (const language of ["en", "zh"] as const) {
       const texts = pictures.flatMap(({ label }, i) =>
         [names[language][label]!, ...(language === "en" ? [`${names.en[label]} ${i}`] : [])].map((text) => ({

@@ -55,6 +55,22 @@ describe("filters", () => {
     await expect(judged("image.side>1", broken)).rejects.toThrow(FileError);
   });
 
+  it("take a share of the samples by their names, wherever these lie, with smaller shares in larger ones", async () => {
+    const kept = async (share: string, folder: string) => {
+      const names = Array.from({ length: 400 }, (_, i) => `${folder}/${i}.jpg`);
+      const found = await Promise.all(names.map((name) => judged(`share=${share}`, sample(["x"], { name }))));
+      return names.flatMap((_, i) => (Array.isArray(found[i]) ? [i] : []));
+    };
+    const [quarter, eighth] = [await kept("1/4", "a"), await kept("0.125", "b/c")];
+    expect(quarter.length).toSatisfy((n: number) => n > 80 && n < 120);
+    expect(eighth.length).toSatisfy((n: number) => n > 35 && n < 65);
+    expect(await kept("1/8", "a")).toEqual(eighth);
+    expect(eighth.filter((i) => !quarter.includes(i))).toEqual([]);
+    expect(await kept("1", "a")).toHaveLength(400);
+    for (const wrong of ["0", "2", "1/0", "x"])
+      await expect(readFilters([`share=${wrong}`])).rejects.toThrow(/is no share, such as 1\/16 or 0.5/);
+  });
+
   it("judge the answers of a conversation together", async () => {
     const turns = [
       { role: "user", text: "what is this?" },

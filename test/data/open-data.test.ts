@@ -291,7 +291,7 @@ describe("openData", () => {
       "the data is not all there:
         F/{000..009}.tar matches no file: F/000.tar does not exist
         F/*.tar matches no file
-        F/a.txt is none of WebDataset shards (.tar), lists (.json, .jsonl), folders
+        F/a.txt: pairs are not read from texts (.txt), but from WebDataset shards (.tar) and lists (.json, .jsonl) and folders
         "0*F" has the weight 0: leave it out, or give it one above 0 and up to 1000000000000"
     `);
   });

@@ -10,6 +10,7 @@ import {
   baselineFacts,
   bindSizes,
   compileKernels,
+  differentiate,
   kernelIr,
   lowering,
   makeGraph,
@@ -325,6 +326,55 @@ describe("few queries over many keys", () => {
         const { outputs } = runProgram(program, values, sizes);
         for (const [name, want] of evaluate(bound, values))
           expect(excess(outputs.get(name)!, want.data, singles, singles)).toBeLessThanOrEqual(0);
+      }
+    }
+  });
+});
+
+describe("heads of an open width, which no kernel of attention takes", () => {
+  /** Channels that attend to each other, summed over places (El-Nouby et al. 2021, arXiv:2106.09681), or values of open width. */
+  const graphOf = (open: "dot" | "width", mask: boolean) => {
+    const [n, channel, other] = [
+      { name: "n", size: symbol("n", { max: 90 }) },
+      { name: "channel", size: 6 },
+      { name: "other", size: 5 },
+    ];
+    const [dot, width] = open === "dot" ? [n, { name: "w", size: 7 }] : [{ name: "d", size: 9 }, n];
+    const [b, given] = [
+      { name: "b", size: 2 },
+      (name: string, ...axes: Parameters<typeof ops.input>[2]) => ops.input(name, "f32", axes),
+    ];
+    const [q, k, v] = [given("q", b, channel, dot), given("k", b, other, dot), given("v", b, other, width)];
+    const seen = ops.lt(given("seen", b, other), 0.5);
+    const y = ops.attention(q, k, v, { dot: dot.name, over: "other", scale: 0.3 }, mask ? seen : undefined);
+    const dy = given("dy", b, channel, width);
+    const loss = ops.reduceSum(
+      ops.mul(y, dy),
+      y.type.axes.map((a) => a.name),
+    );
+    const grads = differentiate(loss, [q, k, v]);
+    return makeGraph("open", [
+      { name: "y", node: y },
+      ...["q", "k", "v"].map((x, i) => ({ name: `d${x}`, node: grads[i]! })),
+    ]);
+  };
+
+  it.each([
+    ["dot", false],
+    ["dot", true],
+    ["width", true],
+  ] as const)("are products with a softmax between them: %s, masked %s", (open, mask) => {
+    const graph = graphOf(open, mask);
+    for (const facts of [baselineFacts, { ...baselineFacts, software: true }]) {
+      const program = compileKernels(graph, facts);
+      for (const sizes of [{ n: 1 }, { n: 33 }, { n: 70 }]) {
+        const bound = bindSizes(graph, sizes);
+        const values = attentionValues(bound, { queries: 6, keys: 5, dim: 9 });
+        const { outputs } = runProgram(program, values, sizes);
+        for (const [name, want] of evaluate(bound, values))
+          expect(excess(outputs.get(name)!, want.data, singles, singles), `${name} of ${sizes.n}`).toBeLessThanOrEqual(
+            0,
+          );
       }
     }
   });

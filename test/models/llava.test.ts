@@ -201,7 +201,7 @@ describe("LLaVA-1.5", () => {
     expect(elements(trainingStep(finetune!.stage).trained)).toBe(20_979_712 + 6_738_415_616);
     expect([pretrain!.steps, pretrain!.batch, pretrain!.rate]).toEqual([2181, 256, 1e-3]);
     expect([finetune!.steps, finetune!.batch, finetune!.rate]).toEqual([5198, 128, 2e-5]);
-    expect([pretrain!.data!.image.fit, finetune!.data!.image.fit]).toEqual(["crop", "pad"]);
+    expect([pretrain!.data!.image!.fit, finetune!.data!.image!.fit]).toEqual(["crop", "pad"]);
   });
 
   test("is trained by both stages from a checkpoint, one after the other", async () => {

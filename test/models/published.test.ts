@@ -157,6 +157,15 @@ describe("the published stages", () => {
     expect([elements(step.trained), elements(step.frozen)]).toEqual([trained, frozen]);
   });
 
+  test.each([
+    ["1", 80_000, undefined],
+    ["1/16", 5_000, ["share=1/16"]],
+  ])("for segmentation by few pictures train all, for %s of the steps", (share, steps, filters) => {
+    const recipe = segmentationTuning("few-shot", undefined, { share });
+    expect([recipe.steps, recipe.data!.filters, recipe.config.blocks]).toEqual([steps, filters, [48]]);
+    expect(recipe.stage.trainable).toBeUndefined();
+  });
+
   test("differentiate nothing below what stage 2 trains", () => {
     const { trained, frozen } = trainingStep(stageTwo(tiny()).stage);
     expect(trained.some((n) => String(n.attrs.name).startsWith("vision_model."))).toBe(false);

@@ -70,6 +70,16 @@ function towers(p: Params): LossResult {
   return { loss: scale(add(mean(byLeft, batch), mean(byRight, pair)) as Tensor<never>, 0.5) };
 }
 
+const [wide, mixed] = [axis("wide", 48), axis("mixed", 48)];
+
+/** A layer in the middle of two, wide enough to be kept as integers where it does not learn. */
+function frozenBetween(p: Params): LossResult {
+  const lifted = gelu(linear(p.scope("lift"), x, [from], [wide]));
+  const middle = gelu(linear(p.scope("middle"), lifted, [wide], [mixed]));
+  const logits = linear(p.scope("out"), middle, [mixed], [kind]);
+  return { loss: mean(crossEntropy(logits, input("label", "i32", [batch]), kind), batch) };
+}
+
 const rate = constantRate(0.01);
 const optimizer: Stage["optimizer"] = { rate, weightDecay: 0.1 };
 const adapted = { pattern: "hidden", rank: 2, alpha: 3 };
@@ -101,6 +111,11 @@ const cases: Readonly<Record<string, Partial<Stage>>> = {
   ema: { ema: { decay: 0.9 } },
   accumulate: { accumulate: 4 },
   lora: { lora: adapted },
+  int8: { loss: frozenBetween, trainable: ["lift.**", "out.**"], frozen: "int8" },
+  "int8 below lora, averaged": {
+    ...{ loss: frozenBetween, lora: { ...adapted, pattern: "middle" }, frozen: "int8" },
+    ...{ ema: { decay: 0.9 }, accumulate: 2, optimizer: { ...optimizer, clip: 0.5 } },
+  },
   towers: { loss: towers, optimizer: { ...optimizer, rule: sgd({ momentum: 0.9 }) } },
 };
 
@@ -111,14 +126,18 @@ const sines = (count: number, speed: number) =>
 function initial(name: string, shape: readonly number[], order: readonly string[]): Float32Array {
   const count = shape.reduce((n, d) => n * d, 1);
   if (shape.length === 0) return Float32Array.of(1);
-  if (name === "hidden.lora_a") return sines(count, 2.3);
-  if (name === "hidden.lora_b") return sines(count, 0.4);
+  if (name.endsWith(".lora_a")) return sines(count, 2.3);
+  if (name.endsWith(".lora_b")) return sines(count, 0.4);
   return sines(count, 1.1 + 0.3 * order.indexOf(name)).map((v) => v * (shape.length > 1 ? 0.5 : 0.1));
 }
 const orders = {
   classifier: ["hidden.weight", "hidden.bias", "out.weight", "out.bias"],
+  int8: ["lift.weight", "lift.bias", "middle.weight", "middle.bias", "out.weight", "out.bias"],
   towers: ["warmth", "left.weight", "left.bias", "right.weight", "right.bias"],
 };
+
+const orderOf = (name: string): readonly string[] =>
+  name === "towers" ? orders.towers : name.startsWith("int8") ? orders.int8 : orders.classifier;
 
 const rows = 8;
 /** Rows of batch `t`, as many of its `parts` as one of them. */
@@ -138,7 +157,7 @@ async function trained(name: string, changes: Partial<Stage>) {
   const step = trainingStep(defineStage({ name: "parity", loss: classifier, optimizer, ...changes }));
   const parts = step.accumulation?.count ?? 1;
   const fed = new Set([step.graph, step.accumulation?.cached?.features].flatMap((g) => g?.inputs.map(inputName) ?? []));
-  const order = name.startsWith("towers") ? orders.towers : orders.classifier;
+  const order = orderOf(name);
   const shapes = new Map(
     [...step.trained, ...step.frozen].map((n) => [inputName(n), n.type.axes as readonly SizedAxis[]]),
   );
@@ -166,16 +185,32 @@ async function trained(name: string, changes: Partial<Stage>) {
   return { losses: losses.map((l) => l.loss), weights };
 }
 
-/** The recorded weights of a plain model, with a low-rank update merged. */
-function plain({ weights }: Recorded): Record<string, readonly number[]> {
+/** The recorded weights of a plain model, with a low-rank update merged into what it is an update of. */
+function plain(name: string, { weights }: Recorded): Record<string, readonly number[]> {
   const { down, up } = weights;
-  if (!down || !up) return weights;
-  const merged = weights["base.hidden.weight"]!.map((w, i) => {
-    const [row, column] = [Math.floor(i / 6), i % 6];
-    return w + 1.5 * (up[2 * row]! * down[column]! + up[2 * row + 1]! * down[6 + column]!);
+  if (!name.startsWith("int8")) {
+    if (!down || !up) return weights;
+    const base = Object.entries(weights).filter(([of]) => of.startsWith("base."));
+    const merged = updated(weights["base.hidden.weight"]!, down, up);
+    return { ...Object.fromEntries(base.map(([of, w]) => [of.slice(5), w])), "hidden.weight": merged };
+  }
+  // What does not learn is written as it was given, whatever it was kept as.
+  const sizes = { "lift.weight": [48, 6], "middle.weight": [48, 48], "out.weight": [4, 48], "out.bias": [4] };
+  const given = orders.int8.map((of) => {
+    const shape = (sizes as Readonly<Record<string, readonly number[]>>)[of] ?? [48];
+    return [of, Array.from(initial(of, shape, orders.int8))] as const;
   });
-  const base = Object.entries(weights).filter(([name]) => name.startsWith("base."));
-  return { ...Object.fromEntries(base.map(([name, w]) => [name.slice(5), w])), "hidden.weight": merged };
+  const all: Record<string, readonly number[]> = { ...Object.fromEntries(given), ...(down ? {} : weights) };
+  return down && up ? { ...all, "middle.weight": updated(all["middle.weight"]!, down, up) } : all;
+}
+
+/** weight [out, in] + 3/2 up [out, 2] · down [2, in] */
+function updated(weight: readonly number[], down: readonly number[], up: readonly number[]): readonly number[] {
+  const width = down.length / 2;
+  return weight.map((w, i) => {
+    const [row, column] = [Math.floor(i / width), i % width];
+    return w + 1.5 * (up[2 * row]! * down[column]! + up[2 * row + 1]! * down[width + column]!);
+  });
 }
 
 describe("fifty steps as in PyTorch", () => {
@@ -183,7 +218,7 @@ describe("fifty steps as in PyTorch", () => {
     const want = recorded[name]!;
     const got = await trained(name, changes);
     expect(excess(got.losses, want.losses, 1e-7, 1e-7)).toBeLessThanOrEqual(0);
-    const weights = plain(want);
+    const weights = plain(name, want);
     expect([...got.weights.keys()].sort()).toEqual(Object.keys(weights).sort());
     for (const [of, values] of Object.entries(weights))
       expect(excess(got.weights.get(of)!.data, values, 2e-7, 2e-7), of).toBeLessThanOrEqual(0); // f32 when they are read

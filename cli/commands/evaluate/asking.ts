@@ -82,7 +82,7 @@ const suffixed = (question: string, suffix: string): string =>
   suffix === "" || question.endsWith(suffix) ? question : `${question}\n${suffix}`;
 
 /** Pictures of a page, at most. */
-const mostCards = 24;
+export const mostCards = 24;
 
 /** The first of what was asked with what was said, for the page; marked where something tells right from wrong. */
 export async function answerCards(

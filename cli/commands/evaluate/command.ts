@@ -1,16 +1,18 @@
 /** `heddle evaluate <model>`: how well a model does on local data, by the protocols that papers report. */
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
 import { makeFolder } from "../../../runtime/index.ts";
-import { collect, positiveNumber, wholeNumber } from "../../option-values.ts";
+import { collect, positiveNumber, seed, wholeNumber } from "../../option-values.ts";
 import { runFlags } from "../run/flags.ts";
 import { openModel } from "../run/opened-model.ts";
-import { usualC, usualNeighbours } from "./frozen.ts";
+import { usualProbe } from "./attentive.ts";
 import { featureNames } from "./frozen-features.ts";
+import { usualC, usualNeighbours } from "./learners.ts";
 import type { EvaluateOptions } from "./options.ts";
 import { protocolNamed, protocols } from "./protocols.ts";
 import { usualSuffix } from "./questions.ts";
 import { printEvaluation, writeEvaluation } from "./results.ts";
+import { usualDraws } from "./shots.ts";
 import { usualFrames } from "./zero-shot-video.ts";
 
 /** `args` are the model and its options. */
@@ -40,7 +42,22 @@ export async function evaluateCommand(args: readonly string[]): Promise<number> 
     .option("--c <x>", `weight of losses against weights (${usualC})`, positiveNumber)
     .option("--k <n>", `neighbours (${usualNeighbours.k})`, wholeNumber)
     .option("--temperature <x>", `of neighbours' votes (${usualNeighbours.temperature})`, positiveNumber)
+    .option("--epochs <n>", `that an attentive probe learns (${usualProbe.epochs})`, wholeNumber)
+    .option("--rate <x>", `its largest learning rate (${usualProbe.rate})`, positiveNumber)
+    .option("--shots <list>", "learn from so many of each class, as in 1,4,16", counts)
+    .option("--draws <n>", `with --shots: how often they are drawn (${usualDraws})`, wholeNumber)
+    .option("--seed <n>", "of what is drawn at random (0)", seed)
+    .option(
+      "--stride <n>",
+      "tokens that windows of a text are apart; default half of what the model takes",
+      wholeNumber,
+    )
     .option("--frames <n>", `frames of a video that are looked at (${usualFrames})`, wholeNumber)
+    .option(
+      "--first-class <n>",
+      "the number of the first class in annotations; default as the model has it",
+      firstClass,
+    )
     .option("--out <folder>", "also write evaluation.json, answers.jsonl and report.html there")
     .addHelpText("after", protocolHelp)
     .exitOverride()
@@ -65,6 +82,17 @@ async function evaluate(source: string, options: EvaluateOptions): Promise<void>
   const evaluation = { ...outcome, protocol: options.protocol, model: named.name, weights, data };
   if (options.out !== undefined) await writeEvaluation(options.out, evaluation);
   process.stdout.write(printEvaluation(evaluation, options.json));
+}
+
+function counts(text: string): number[] {
+  const values = text.split(",").map(Number);
+  if (values.every((value) => Number.isInteger(value) && value > 0)) return values;
+  throw new InvalidArgumentError("whole numbers from 1 with commas between them are needed");
+}
+
+function firstClass(text: string): number {
+  if (text === "0" || text === "1") return Number(text);
+  throw new InvalidArgumentError("classes count from 0, or from 1 where 0 is none");
 }
 
 /** Specs that were given so far; undefined where none was, so that a missing one is told. */

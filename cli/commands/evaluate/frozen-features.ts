@@ -1,16 +1,19 @@
 /** A vector of each picture out of an encoder that does not learn. */
 import { type Graph, type HostTensor, selectOutputs, UsageError } from "../../../compiler/index.ts";
-import type { Embeddings, ImageSource } from "../../../data/index.ts";
+import type { ImageSource } from "../../../data/index.ts";
 import { graphForRows, permute, runRows, startProgress } from "../../../runtime/index.ts";
+import { bytes } from "../../output.ts";
 import { chosenBlocks, outputName, tokensBefore } from "../run/features.ts";
 import { graphOf, type LoadedModel, modeOf, type NamedModel } from "../run/opened-model.ts";
 import { type Album, pictureFeeds } from "../run/pictures.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
+import type { TokenVectors } from "./learner.ts";
 import type { EvaluateOptions } from "./options.ts";
 
 /** The mean of the last block's places, its tokens before these, or the vector that texts are compared with. */
 export const featureNames = ["tokens", "class", "image"] as const;
-export type FeatureName = (typeof featureNames)[number];
+/** "all": each token of the last block by itself. */
+export type FeatureName = (typeof featureNames)[number] | "all";
 
 export interface FrozenEncoder {
   readonly graph: Graph;
@@ -20,7 +23,7 @@ export interface FrozenEncoder {
     pictures: readonly ImageSource[],
     album: Album,
     options: EvaluateOptions,
-  ): Promise<Embeddings>;
+  ): Promise<TokenVectors>;
 }
 
 /** Tokens where the model serves features and nothing is asked for, else the output "image". */
@@ -39,68 +42,93 @@ export function frozenEncoder(named: NamedModel, asked: string | undefined): Fro
   const whole = graphOf(named, mode.graph);
   const output = outputName(chosenBlocks(undefined, whole)[0]!);
   const graph = selectOutputs(whole, [output]);
-  const places = feature === "class" ? { from: 0, to: before } : { from: before, to: Number.POSITIVE_INFINITY };
+  const takes = {
+    tokens: (states: States) => meanOf(states, before, states.places),
+    class: (states: States) => meanOf(states, 0, before),
+    all: (states: States) => states.data,
+  }[feature];
   return {
     graph,
     feature,
-    vectors: (model, pictures, album, { batch }) => means(model, graph, output, places, pictures, album, batch),
+    vectors: (model, pictures, album, { batch }) => taken(model, graph, output, takes, pictures, album, batch),
   };
 }
 
-interface Places {
-  readonly from: number;
-  readonly to: number;
+/** What a picture's last block holds: [place, width]. */
+interface States {
+  readonly data: ArrayLike<number>;
+  readonly places: number;
+  readonly width: number;
 }
 
-async function means(
+/** Bytes of vectors that are held at once; all tokens of many pictures are more than a machine has. */
+const mostBytes = 8e9;
+
+async function taken(
   model: LoadedModel,
   graph: Graph,
   output: string,
-  places: Places,
+  take: (states: States) => ArrayLike<number>,
   pictures: readonly ImageSource[],
   album: Album,
   most: number,
-): Promise<Embeddings> {
+): Promise<TokenVectors> {
   const batch = Math.min(most, pictures.length);
   const rows = { count: pictures.length, batch, full: model.fixed, feeds: pictureFeeds(pictures, album) };
   const session = await model.session(graphForRows(graph, rows));
   const progress = startProgress({ description: "features", total: rows.count, unit: "pictures" });
-  const vectors: Float64Array[] = [];
+  let [data, width, tokens] = [new Float32Array(0), 0, 1];
   try {
     for await (const { from, count, outputs } of runRows(session, rows)) {
-      vectors.push(...meansOf(outputs[output]!, places).slice(0, count));
+      for (const [i, states] of statesOf(outputs[output]!).slice(0, count).entries()) {
+        const own = take(states);
+        if (width === 0) {
+          [width, tokens] = [own.length, own.length / states.width];
+          requireRoom(rows.count * width * Float32Array.BYTES_PER_ELEMENT);
+          data = new Float32Array(rows.count * width);
+        }
+        data.set(own, (from + i) * width);
+      }
       progress.update(from + count);
     }
   } finally {
     progress.dispose();
     session.dispose();
   }
-  const width = vectors[0]!.length;
-  const data = new Float32Array(vectors.length * width);
-  for (const [row, vector] of vectors.entries()) data.set(vector, row * width);
   const bad = data.findIndex((value) => !Number.isFinite(value));
-  if (bad < 0) return { data, width };
+  if (bad < 0) return { data, width, tokens };
   throw new UsageError(
     `"${output}" of picture ${Math.floor(bad / width)} holds ${data[bad]}: the weights diverged or are another model's`,
   );
 }
 
+function requireRoom(needed: number): void {
+  if (needed <= mostBytes) return;
+  throw new UsageError(
+    `what is learned from is held in memory, and would be ${bytes(needed)} here: take fewer with --shots, or train a probe as a stage (heddle train --stage)`,
+  );
+}
+
 const placeAxes = ["token", "row", "column"];
 
-/** Of states [batch, token or row and column, ...] the mean over places, a vector a row. */
-function meansOf(states: HostTensor, { from, to }: Places): readonly Float64Array[] {
+/** Each picture's states of [batch, token or row and column, ...]. */
+function statesOf(states: HostTensor): readonly States[] {
   const names = states.axes.map(({ name }) => name);
   const along = placeAxes.filter((name) => names.includes(name));
   const others = names.filter((name) => name !== "batch" && !along.includes(name));
   const { axes, data } = permute(states, ["batch", ...along, ...others]);
   const sizes = axes.map(({ size }) => Number(size));
-  const [batch, width] = [sizes[0]!, sizes.slice(1 + along.length).reduce((a, b) => a * b, 1)];
-  const count = sizes.slice(1, 1 + along.length).reduce((a, b) => a * b, 1);
-  const last = Math.min(to, count);
-  return Array.from({ length: batch }, (_, row) => {
-    const sum = new Float64Array(width);
-    for (let place = from; place < last; place += 1)
-      for (let i = 0; i < width; i += 1) sum[i]! += Number(data[(row * count + place) * width + i]!);
-    return sum.map((v) => v / (last - from));
-  });
+  const places = sizes.slice(1, 1 + along.length).reduce((a, b) => a * b, 1);
+  const width = sizes.slice(1 + along.length).reduce((a, b) => a * b, 1);
+  const each = places * width;
+  return Array.from({ length: sizes[0]! }, (_, row) => ({
+    ...{ places, width },
+    data: data.subarray(row * each, (row + 1) * each) as ArrayLike<number>,
+  }));
+}
+
+function meanOf({ data, width }: States, from: number, to: number): Float64Array {
+  const sum = new Float64Array(width);
+  for (let place = from; place < to; place += 1) for (let i = 0; i < width; i += 1) sum[i]! += data[place * width + i]!;
+  return sum.map((v) => v / (to - from));
 }

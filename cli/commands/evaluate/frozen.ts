@@ -1,61 +1,44 @@
-/** Protocols that learn classes from the vectors of a frozen encoder: a linear probe, and nearest neighbours. */
+/** Protocols that learn classes from the vectors of a frozen encoder: of all samples, or of a few of each class. */
+import { basename } from "node:path";
 import { UsageError } from "../../../compiler/index.ts";
-import {
-  type Embeddings,
-  logisticRegression,
-  neighbourScores,
-  type RawSample,
-  topClasses,
-  unitRows,
-} from "../../../data/index.ts";
-import { startProgress } from "../../../runtime/index.ts";
-import { type NamedModel, withWeights } from "../run/opened-model.ts";
+import { type RawSample, type TopClasses, topClasses } from "../../../data/index.ts";
+import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { albumOf, lookingOf } from "../run/pictures.ts";
+import { answerCards } from "./asking.ts";
 import { frozenEncoder } from "./frozen-features.ts";
-import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
+import type { Learner, TokenVectors } from "./learner.ts";
+import { attention, neighbours, regression } from "./learners.ts";
+import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
-
-/** What CLIP's linear probe takes. Radford et al. 2021, arXiv:2103.00020, appendix A.3; its published example. */
-export const usualC = 0.316;
-
-/** Wu et al. 2018, arXiv:1805.01978, section 3.4; k as DINO reports, Caron et al. 2021, arXiv:2104.14294. */
-export const usualNeighbours = { k: 20, temperature: 0.07 } as const;
-
-interface Learned {
-  readonly train: Embeddings;
-  readonly labels: readonly number[];
-  readonly classes: number;
-  readonly options: EvaluateOptions;
-}
-
-/** Scores of the rows of what is judged by. */
-type Judge = (test: Embeddings) => (row: number) => Float64Array;
-
-interface Learner {
-  readonly summary: string;
-  readonly takes: readonly (keyof EvaluateOptions)[];
-  readonly asked: (options: EvaluateOptions) => Readonly<Record<string, number>>;
-  readonly learn: (given: Learned) => Judge;
-}
+import { lessonsOf, overDraws } from "./shots.ts";
 
 const protocol = (learner: Learner): Protocol => ({
   summary: learner.summary,
-  takes: ["images", "train", "feature", ...learner.takes],
+  takes: ["images", "train", "shots", "draws", "seed", ...learner.takes],
   run: (named, options) => evaluateFrozen(named, learner, options),
 });
 
+export const linearProbe = protocol(regression);
+export const knn = protocol(neighbours);
+export const attentive = protocol(attention);
+
 async function evaluateFrozen(named: NamedModel, learner: Learner, options: EvaluateOptions): Promise<Outcome> {
-  const { train: specs } = options;
+  const { train: specs, shots } = options;
   if (!specs) throw new UsageError(`--protocol ${options.protocol} learns: give --train what it learns from`);
-  const encoder = frozenEncoder(named, options.feature);
+  const encoder = frozenEncoder(named, learner.readsTokens ? "all" : options.feature);
   const [train, test] = [
     await readSamples("labels", { ...options, data: specs }),
     await readSamples("labels", options),
   ];
-  const { classes, numberOf } = classesOf(train.samples);
+  const { names, numberOf } = classesOf(train.samples);
   const [labels, right] = [train.samples.map(numberOf), test.samples.map(numberOf)];
+  const lessons = lessonsOf(labels, (label) => `"${names[label]}"`, options);
+  const needed = [...new Set(lessons.flatMap(({ rows }) => rows))].sort((a, b) => a - b);
+  const placeOf = new Map(needed.map((row, place) => [row, place]));
   const album = albumOf(await lookingOf(named, encoder.graph, "features", options));
-  const [known, judged] = await withWeights(named, encoder.graph, options, async (model) => {
+  const measures = new Map<string, TopClasses[]>();
+  let said: readonly number[] = [];
+  await withWeights(named, encoder.graph, options, async (model) => {
     const vectorsOf = (samples: readonly RawSample[]) =>
       encoder.vectors(
         model,
@@ -63,71 +46,80 @@ async function evaluateFrozen(named: NamedModel, learner: Learner, options: Eval
         album,
         options,
       );
-    return [await vectorsOf(train.samples), await vectorsOf(test.samples)] as const;
+    const known = await vectorsOf(needed.map((row) => train.samples[row]!));
+    const judged = await vectorsOf(test.samples);
+    for (const { name, rows, seed } of lessons) {
+      if (shots !== undefined) say(`${name}: ${rows.length} samples`);
+      const given = {
+        train:
+          rows.length === needed.length
+            ? known
+            : rowsOf(
+                known,
+                rows.map((row) => placeOf.get(row)!),
+              ),
+        labels: rows.map((row) => labels[row]!),
+        ...{ classes: names.length, options, seed, backend: model.backend },
+      };
+      const scoresOf = await learner.learn(given, judged);
+      const count = topClasses(names.length);
+      for (const [row, label] of right.entries()) count.add(scoresOf(row), label);
+      said = right.map((_, row) => best(scoresOf(row)));
+      measures.set(name, [...(measures.get(name) ?? []), count.measures()]);
+    }
   });
-  const scoresOf = learner.learn({ train: known, labels, classes, options })(judged);
-  const count = topClasses(classes);
-  for (const [row, label] of right.entries()) count.add(scoresOf(row), label);
+  const answers = test.samples.map(({ name }, row) => ({
+    name,
+    said: names[said[row]!]!,
+    right: names[right[row]!]!,
+  }));
   return {
     samples: test.samples.length,
-    results: { all: count.measures() },
+    results: Object.fromEntries([...measures].map(([name, of]): [string, Results] => [name, overDraws(of)])),
     asked: {
       train: specs.join(", "),
-      learned: train.samples.length,
       feature: encoder.feature,
+      ...(shots === undefined
+        ? { learned: needed.length }
+        : { shots: shots.join(","), draws: lessons.length / shots.length, seed: options.seed ?? 0 }),
       ...learner.asked(options),
     },
     skipped: [...train.skipped, ...test.skipped],
+    answers,
+    ...(options.out !== undefined && {
+      sections: await answerCards(
+        answers.map(({ name, said, right }, row) => ({
+          question: { name, text: basename(name), answers: [right], image: test.samples[row]!.image! },
+          said,
+        })),
+        ({ said, question }) => said === question.answers[0],
+      ),
+    }),
   };
+}
+
+const best = (scores: Float64Array): number => scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
+
+/** Some of the rows, in this order. */
+function rowsOf({ data, width, ...rest }: TokenVectors, rows: readonly number[]): TokenVectors {
+  const taken = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
+  return { ...rest, data: taken, width };
 }
 
 /** Classes are those that are learned from. Throws UsageError for a sample to be judged by that is of another. */
 function classesOf(train: readonly RawSample[]): {
-  readonly classes: number;
+  readonly names: readonly string[];
   readonly numberOf: (sample: RawSample) => number;
 } {
-  const names = [...new Set(train.flatMap(({ className }) => className ?? []))].sort();
-  const classes = names.length || 1 + train.reduce((most, { label }) => Math.max(most, label!), 0);
+  const known = [...new Set(train.flatMap(({ className }) => className ?? []))].sort();
+  const count = known.length || 1 + train.reduce((most, { label }) => Math.max(most, label!), 0);
   if (new Set(train.map(({ className, label }) => className ?? label)).size < 2)
     throw new UsageError("--train holds samples of one class alone: there is nothing to tell apart");
   const numberOf = ({ name, className, label }: RawSample): number => {
-    const number = names.length > 0 ? names.indexOf(className ?? "") : (label ?? -1);
-    if (number >= 0 && number < classes) return number;
+    const number = known.length > 0 ? known.indexOf(className ?? "") : (label ?? -1);
+    if (number >= 0 && number < count) return number;
     throw new UsageError(`${name} is of class "${className ?? label}", of which --train holds no sample`);
   };
-  return { classes, numberOf };
+  return { names: known.length > 0 ? known : Array.from({ length: count }, (_, i) => String(i)), numberOf };
 }
-
-export const linearProbe = protocol({
-  summary: "logistic regression on a frozen encoder's vectors: top-1, top-5, mean per class",
-  takes: ["c"],
-  asked: ({ c = usualC }) => ({ c }),
-  learn: ({ train, labels, classes, options: { c = usualC } }) => {
-    const progress = startProgress({ description: "regression", total: mostSteps, unit: "steps" });
-    try {
-      const onStep = (step: number, loss: number) => progress.update(step, { loss });
-      const model = logisticRegression(train, labels, { classes, c, mostSteps, onStep });
-      return ({ data, width }) =>
-        (row) =>
-          model.scores(data.subarray(row * width, (row + 1) * width));
-    } finally {
-      progress.dispose();
-    }
-  },
-});
-
-const mostSteps = 1000;
-
-export const knn = protocol({
-  summary: "the nearest vectors of a frozen encoder vote: top-1, top-5, mean per class",
-  takes: ["k", "temperature"],
-  asked: ({ k = usualNeighbours.k, temperature = usualNeighbours.temperature }) => ({ k, temperature }),
-  learn: ({ train, labels, classes, options }) => {
-    const { k = usualNeighbours.k, temperature = usualNeighbours.temperature } = options;
-    const known = unitRows(train);
-    return (test) => {
-      const queries = unitRows(test);
-      return (row) => neighbourScores(queries, row, known, labels, { classes, k, temperature });
-    };
-  },
-});

@@ -30,8 +30,18 @@ export interface EvaluateOptions extends RunOptions {
   readonly c?: number;
   readonly k?: number;
   readonly temperature?: number;
+  /** Tokens from the end of one window to that of the next. */
+  readonly stride?: number;
+  readonly epochs?: number;
+  readonly rate?: number;
+  /** Samples of each class that are learned from; default all. */
+  readonly shots?: readonly number[];
+  readonly draws?: number;
+  readonly seed?: number;
   /** Frames of a video that are looked at. */
   readonly frames?: number;
+  /** The number that annotations have for the first class. */
+  readonly firstClass?: number;
 }
 
 /** Numbers by name, in groups: languages, directions, tasks. */

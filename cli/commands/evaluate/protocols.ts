@@ -1,10 +1,12 @@
 /** The protocols by which `heddle evaluate` judges models. */
 import { didYouMean, UsageError } from "../../../compiler/index.ts";
 import { captions } from "./captions.ts";
-import { knn, linearProbe } from "./frozen.ts";
+import { attentive, knn, linearProbe } from "./frozen.ts";
 import type { Protocol } from "./options.ts";
+import { perplexity } from "./perplexity.ts";
 import { mme, pope, vqa } from "./questions.ts";
 import { retrieval } from "./retrieval.ts";
+import { segmentation } from "./segmentation.ts";
 import { zeroShot } from "./zero-shot.ts";
 import { zeroShotVideo } from "./zero-shot-video.ts";
 
@@ -16,8 +18,11 @@ export const protocols: Readonly<Record<string, Protocol>> = {
   vqa,
   mme,
   "linear-probe": linearProbe,
+  "attentive-probe": attentive,
   knn,
+  segmentation,
   captions,
+  perplexity,
 };
 
 /** Throws UsageError for a name that none has. */

@@ -56,7 +56,7 @@ function rowsOf(results: Results, path: readonly string[] = []): readonly Row[] 
 }
 
 /** Shares are shown in per cent; figures of these names are points, as their papers count them. */
-const points: readonly string[] = ["score", "subtasks"];
+const points: readonly string[] = ["score", "subtasks", "perplexity", "loss", "bitsPerByte", "tokens"];
 const shown = (name: string, value: number): string =>
   Number.isInteger(value) && points.includes(name)
     ? digits(value)

@@ -2,12 +2,22 @@
  * Retrieval in both directions, in each language by itself: recall at 1, 5 and 10. All captions of a picture are right for it,
  * and it for each of them, as in Flickr30K and COCO by Karpathy and Fei-Fei 2015, arXiv:1412.2306, section 4.2.
  */
+import { basename } from "node:path";
 import { selectOutputs, UsageError } from "../../../compiler/index.ts";
-import { type Embeddings, imageName, type RawSample, retrieval as recalls } from "../../../data/index.ts";
+import {
+  type Embeddings,
+  imageDataUri,
+  imageName,
+  nearest,
+  type RawSample,
+  retrieval as recalls,
+} from "../../../data/index.ts";
+import type { Card, Section } from "../../../runtime/index.ts";
 import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
 import { albumOf, lookingOf } from "../run/pictures.ts";
 import { textsOf } from "../run/retrieve.ts";
 import { embedPictures, embedTexts, requireOutputs } from "../run/towers.ts";
+import { mostCards } from "./asking.ts";
 import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
 import { readSamples } from "./samples.ts";
 
@@ -37,6 +47,7 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
   const { samples, skipped } = await readSamples("pairs", options);
   const { pictures, captions } = pairsOf(samples, options.language);
   const looking = await lookingOf(named, graph, "retrieve", options);
+  const answers: Answer[] = [];
   const results = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
     const sources = pictures.map(({ image }) => image!);
     const vectors = await embedPictures(model, graph, sources, albumOf(looking), options);
@@ -47,16 +58,89 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
       say(`${language}: ${rows.length} pictures, ${own.length} texts`);
       const texts = own.map(({ text }) => written.query(text));
       const embedded = await embedTexts(model, graph, texts, written.tokenizer, options);
+      const images = rowsOf(vectors, rows);
       found[language] = bothWays(
         embedded,
         own,
-        rowsOf(vectors, rows),
+        images,
         rows.map((row) => pictures[row]!.group),
       );
+      if (options.out !== undefined)
+        answers.push(
+          ...answersOf(
+            language,
+            own,
+            embedded,
+            rows.map((row) => pictures[row]!),
+            images,
+          ),
+        );
     }
     return found;
   });
-  return { samples: pictures.length, results, skipped };
+  return {
+    samples: pictures.length,
+    results,
+    skipped,
+    answers: answers.map(({ language, text, found, right }) => ({
+      ...{ language, text, right },
+      found: found.map(({ picture, cosine }) => ({ name: imageName(picture.image!), cosine })),
+    })),
+    ...(options.out !== undefined && { sections: await foundCards(answers) }),
+  };
+}
+
+/** What a text finds first. */
+interface Answer {
+  readonly language: string;
+  readonly text: string;
+  readonly group: string;
+  readonly found: readonly { readonly picture: RawSample; readonly cosine: number }[];
+  /** Names of the pictures that it is a caption of. */
+  readonly right: readonly string[];
+}
+
+/** Pictures that are told of a text. */
+const mostFound = 5;
+
+function answersOf(
+  language: string,
+  captions: readonly Caption[],
+  texts: Embeddings,
+  pictures: readonly RawSample[],
+  images: Embeddings,
+): readonly Answer[] {
+  const ofGroup = Map.groupBy(pictures, ({ group }) => group);
+  return captions.map(({ text, group }, row) => ({
+    ...{ language, text, group },
+    found: nearest(texts, row, images, mostFound).map(({ index, score }) => ({
+      picture: pictures[index]!,
+      cosine: score,
+    })),
+    right: ofGroup.get(group)!.map(({ image }) => imageName(image!)),
+  }));
+}
+
+/** The first texts with what they find, for the page. */
+async function foundCards(answers: readonly Answer[]): Promise<readonly Section[]> {
+  const shown = answers.slice(0, mostCards);
+  const cards = shown.map(
+    async ({ language, text, group, found }): Promise<Card> => ({
+      title: { text, ...(language !== "und" && { language }) },
+      pictures: await Promise.all(
+        found.map(async ({ picture, cosine }) => ({
+          image: await imageDataUri(picture.image!, 96),
+          description: basename(imageName(picture.image!)),
+          note: cosine.toFixed(3),
+          mark: picture.group === group ? ("right" as const) : ("wrong" as const),
+        })),
+      ),
+    }),
+  );
+  return [
+    { kind: "heading", text: `What the first ${cards.length} of ${answers.length} texts find` },
+    { kind: "cards", cards: await Promise.all(cards) },
+  ];
 }
 
 /** Recalls both ways, and the mean of the six. */

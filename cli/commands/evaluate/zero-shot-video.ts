@@ -2,7 +2,15 @@
  * Zero-shot classification of videos: a few of their frames, each by itself, and the mean of their vectors. Chen et al. 2023,
  * arXiv:2312.14238, section 4.3, with 1 and 8 frames.
  */
-import { imageName, readVideos, skipCounts, spreadFrames, unitRows, type Video } from "../../../data/index.ts";
+import {
+  type ImageSource,
+  imageName,
+  readVideos,
+  skipCounts,
+  spreadFrames,
+  unitRows,
+  type Video,
+} from "../../../data/index.ts";
 import { startProgress } from "../../../runtime/index.ts";
 import { counted } from "../data.ts";
 import type { NamedModel } from "../run/opened-model.ts";
@@ -38,12 +46,13 @@ async function readable({ data }: EvaluateOptions, count: number, { store }: Alb
   const videos = all.map((video): Video => ({ ...video, frames: spreadFrames(video.frames, count) }));
   const progress = startProgress({ description: "reading", total: videos.length, unit: "videos" });
   const skips = skipCounts();
-  const samples: Video[] = [];
+  const samples: (Video & { readonly image: ImageSource })[] = [];
   try {
     for (const [i, video] of videos.entries()) {
       const frames = [...new Set(video.frames)];
       const good = await store.preload(frames, { onSkip: ({ reason }) => skips.add({ name: video.name, reason }) });
-      if (frames.every((frame) => good.has(imageName(frame)))) samples.push(video);
+      const image = video.frames[video.frames.length >> 1]!; // what a page shows of it
+      if (frames.every((frame) => good.has(imageName(frame)))) samples.push({ ...video, image });
       progress.update(i + 1);
     }
   } finally {

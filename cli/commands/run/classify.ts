@@ -61,7 +61,10 @@ async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Cl
 }
 
 /** The names asked for, else those of the config.json beside the weights, else numbers. */
-async function labelsOf({ labels, language, weights }: ClassifyOptions, count: number): Promise<readonly string[]> {
+export async function labelsOf(
+  { labels, language, weights }: Pick<ClassifyOptions, "labels" | "language" | "weights">,
+  count: number,
+): Promise<readonly string[]> {
   if (labels !== undefined) {
     const [given] = Object.values(await readLabels(labels, language));
     if (given!.length === count) return given!;

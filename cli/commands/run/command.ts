@@ -9,6 +9,7 @@ import type { FeaturesOptions } from "./features.ts";
 import { runFlags } from "./flags.ts";
 import type { GenerateTextOptions } from "./generate.ts";
 import type { IndexOptions, SearchOptions } from "./retrieve.ts";
+import type { SegmentOptions } from "./segment.ts";
 import { searchFlags, writingFlags } from "./writing.ts";
 
 /** Runs a mode: `args` are the model, the options that all modes have, the mode and its own options. */
@@ -27,7 +28,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 function modes(source: string, done: (status: number) => void): Command {
   const program = runFlags(new Command("heddle run <model>"), source)
-    .description("use a model's weights: its features, classes, search, captions, conversation, texts")
+    .description("use a model's weights: its features, classes, segments, search, captions, conversation, texts")
     .usage("--weights <path> <mode> [options]")
     .configureHelp({ showGlobalOptions: true });
   const add = (parent: Command, name: string, description: string) => {
@@ -52,6 +53,15 @@ function perception(source: string, add: Add, program: Command, done: Done): voi
     .action(async (_, command: Command) => {
       const { featuresCommand } = await import("./features.ts");
       done(await featuresCommand(source, command.optsWithGlobals<FeaturesOptions>()));
+    });
+  add(program, "segment", "name what is at every place of pictures, drawn over them")
+    .requiredOption("--image <files...>", "pictures")
+    .option("--labels <names>", 'class names: a JSON file, or "wall,sky"; default the model\'s own')
+    .option("--language <code>", "the language to take from a file that has several")
+    .requiredOption("--out <folder>", "where the pictures and their class numbers go")
+    .action(async (_, command: Command) => {
+      const { segmentCommand } = await import("./segment.ts");
+      done(await segmentCommand(source, command.optsWithGlobals<SegmentOptions>()));
     });
 }
 

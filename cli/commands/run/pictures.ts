@@ -48,13 +48,14 @@ export interface Looking {
 /**
  * What the command says, else what the checkpoint's preprocessor_config.json says, else the model's record; of a model that says
  * nothing, ImageNet's statistics. What is done, and where that comes from, is told on stderr. Only the record knows of modes,
- * so its fit of the mode goes before the file's, which has one for all.
+ * so its fit of the mode goes before the file's, which has one for all. `shape` says for people how pictures become the input.
  */
 export async function lookingOf(
   { name, model, config }: NamedModel,
   graph: Graph,
   mode: PictureMode,
   { weights, fit: asked }: RunOptions,
+  shape: (geometry: Geometry) => string = shapeText,
 ): Promise<Looking> {
   const record = model?.preprocessing;
   const size = imageSide(graph);
@@ -74,8 +75,8 @@ export async function lookingOf(
   // Whoever says how a picture becomes a square means a whole one.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config }, found) : undefined;
   const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
-  const shape = tiling ? tilingText(tiling, geometry) : shapeText(geometry);
-  say(`pictures: ${size} × ${size}, ${shape}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
+  const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
+  say(`pictures: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
   return { geometry, normalization: { mean, std }, ...(tiling && { tiling }) };
 }
 
@@ -104,7 +105,7 @@ const tilingText = ({ least, most, thumbnail }: Tiling, { interpolation = "bicub
   `${least} to ${most} tiles${thumbnail ? " and a thumbnail" : ""}, ${interpolation}`;
 
 /** "crop from 256, bilinear" */
-function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
+export function shapeText({ size, fit, short = size, stretched, interpolation = "bicubic" }: Geometry): string {
   const from = stretched ? ` from ${short} × ${short}` : short === size ? "" : ` from ${short}`;
   return `${fit}${fit === "crop" ? from : ""}, ${interpolation}`;
 }

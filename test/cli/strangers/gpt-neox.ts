@@ -121,6 +121,16 @@ export default h.defineModel<Settings>({
       },
     },
   },
+  stages: {
+    texts: h.languageModelling<Settings>({
+      scores: (p, ids, { token }, c) => {
+        const a = axesOf(c, token);
+        return scores(p, layers(p.scope("gpt_neox"), ids, a, c, h.wholeTexts(ids, token, -1), []).last, a);
+      },
+      vocab: (c) => c.vocab,
+      length: (c) => c.positions,
+    }),
+  },
   modes: {
     generate: { step: "decode", limit: (c) => c.positions },
     chat: { step: "decode", templates: [bare] },

@@ -7,7 +7,7 @@ import { openData, type SampleBatch, type SampleKind, type SampleOf } from "../.
 import type { Format } from "./format.ts";
 
 const image = { size: 4, fit: "squash" } as const;
-const options = { batch: 2, seed: 1, image, workers: 0 };
+const options = { batch: 2, seed: 1, workers: 0 };
 
 const colours = ["red", "green", "blue"] as const;
 const pictures = await Promise.all(
@@ -39,6 +39,7 @@ const faults: { readonly [K in SampleKind]: (sample: SampleOf<K>, folder: string
       : `its turns are ${JSON.stringify(turns)}`),
   labels: ({ image, label }, folder) =>
     outside(image, folder) ?? (Number.isSafeInteger(label) && label >= 0 ? undefined : `its label is ${label}`),
+  texts: ({ text }) => (text.isWellFormed() ? undefined : `its text is ${text}`),
   masks: ({ image, mask }, folder) =>
     outside(image, folder) ??
     (mask.length === 16 && mask.every((one) => one >= 0 && one <= 255) ? undefined : `its mask is ${mask}`),
@@ -50,12 +51,12 @@ const outside = (path: string, folder: string) =>
 
 /** Reads all samples once; `least` of them are there or told as broken. */
 async function readSamples<K extends SampleKind>(spec: string, kind: K, folder: string, least: number): Promise<void> {
-  const data = await openData([spec], kind, options);
+  const data = await openData([spec], kind, { ...options, ...(kind !== "texts" && { image }) });
   try {
     let count = 0;
     for await (const { samples, pixels } of data.once(() => {})) {
       count += samples.length;
-      if (!pixels.data.every(Number.isFinite)) throw new Error("its pixels are no numbers");
+      if (!(pixels?.data ?? []).every(Number.isFinite)) throw new Error("its pixels are no numbers");
       for (const sample of samples) {
         const fault = faults[kind](sample, folder);
         if (fault !== undefined) throw new Error(fault);
@@ -128,7 +129,7 @@ const folders: Format = {
 
 /** Batches of a folder's list from a cursor on. */
 async function takeBatches(folder: string, cursor: unknown, count: number) {
-  const data = await openData([join(folder, "list.jsonl")], "pairs", options);
+  const data = await openData([join(folder, "list.jsonl")], "pairs", { ...options, image });
   try {
     const taken: SampleBatch<"pairs">[] = [];
     for await (const batch of data.batches(cursor, () => {})) if (taken.push(batch) === count) break;
@@ -176,6 +177,12 @@ export const dataFormats: readonly Format[] = [
   shard("conversations", (key, i) => ({ ".png": pictures[i]!, ".json": JSON.stringify(conversation(key)) })),
   shard("labels", (_, i) => ({ ".png": pictures[i]!, ...(i === 0 ? { ".cls": "3\n" } : { ".json": '{"cls": 0}' }) })),
   shard("masks", (_, i) => ({ ".png": pictures[i]!, ".seg.png": annotation })),
+  shard(
+    "texts",
+    (key, i): Record<string, string> =>
+      i === 0 ? { ".txt": `text ${key}` } : { ".json": JSON.stringify({ text: key }) },
+  ),
+  list("texts", "jsonl", (key) => ({ text: `text ${key}` })),
   list("pairs", "jsonl", captionRecord),
   list("pairs", "json", captionRecord),
   list("conversations", "jsonl", conversationRecord),

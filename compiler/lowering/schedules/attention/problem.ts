@@ -90,6 +90,9 @@ export function knownWidths({ dot, widths }: Parts): Fit {
   return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
 }
 
+/** Whether there is a kernel for an attention node: not where heads have an open width, of which no thread holds a part. */
+export const hasAttentionKernel = (node: Node): boolean => knownWidths(partsOf([node])) === true;
+
 /** The axes besides its row that a core has. */
 export const widthsOf = (p: Parts, core: Node): readonly Axis[] =>
   core.type.axes.filter((a) => !p.rows.some((r) => r.name === a.name));

@@ -1,0 +1,111 @@
+/**
+ * The attentive probe: a pooling that attends to an encoder's tokens, and a linear layer, are learned; the encoder is not.
+ * The pooling is InternVL's, Chen et al. 2023, arXiv:2312.14238, section 3.2; probes by attention: arXiv:2202.03026, section 4.
+ */
+import { hostTensor, makeGraph } from "../../../compiler/index.ts";
+import { seededRandom, shuffled } from "../../../data/index.ts";
+import {
+  attentionPooling,
+  axis,
+  axisOf,
+  cosine,
+  crossEntropy,
+  defineStage,
+  input,
+  linear,
+  mean,
+  normal,
+  type Params,
+  rootParams,
+  type Tensor,
+  trainingStep,
+} from "../../../dsl/index.ts";
+import { createSession, learn, startProgress } from "../../../runtime/index.ts";
+import type { Learned, Scores, TokenVectors } from "./learner.ts";
+
+export const usualProbe = { epochs: 30, rate: 1e-3 } as const;
+
+/** Pictures of one step, at most. */
+const mostRows = 128;
+const usualHeadWidth = 64;
+
+/** Learns from the tokens of pictures, and scores those of others, a row of classes each. */
+export async function attentiveProbe(
+  { train, labels, classes, backend, seed, options }: Learned,
+  test: TokenVectors,
+): Promise<Scores> {
+  const { epochs = usualProbe.epochs, rate = usualProbe.rate } = options;
+  const tokens = train.tokens ?? 1;
+  const width = train.width / tokens;
+  const batch = Math.min(mostRows, labels.length);
+  const perEpoch = Math.ceil(labels.length / batch);
+  const steps = epochs * perEpoch;
+  const scoresOf = (p: Params): Tensor<"batch" | "class"> => {
+    const [token, embed, out] = [axis("token", tokens), axis("embed", width), axis("feature", width)];
+    const states = input("states", "f32", [axis("batch", "batch"), token, embed]);
+    const pooled = attentionPooling(p.scope("pooling"), states, { token, embed, out, heads: headsOf(width) });
+    return linear(p.scope("head"), pooled, [out], [axis("class", classes)], { init: normal(0.01) });
+  };
+  const stage = defineStage({
+    name: "attentive-probe",
+    loss: (p) => {
+      const scores = scoresOf(p);
+      const rows = axisOf(scores, "batch");
+      const losses = crossEntropy(scores, input("label", "i32", [rows]), axisOf(scores, "class"));
+      return { loss: mean(losses, rows) };
+    },
+    optimizer: { rate: cosine({ peak: rate, steps, warmup: Math.ceil(steps / 20) }) },
+  });
+  const feeds = (step: number) => {
+    const order = shuffled(labels.length, seededRandom(seed, Math.floor(step / perEpoch)));
+    // The last batch of an epoch is filled up from its beginning.
+    const rows = Array.from({ length: batch }, (_, i) => order[((step % perEpoch) * batch + i) % order.length]!);
+    const label = hostTensor(
+      "i32",
+      [{ name: "batch", size: batch }],
+      Int32Array.from(rows, (row) => labels[row]!),
+    );
+    return { states: statesOf(train, rows), label };
+  };
+  const progress = startProgress({ description: "probe", total: steps, unit: "steps" });
+  try {
+    const onStep = (done: number, loss: number) => progress.update(done, { loss });
+    const weights = await learn(trainingStep(stage), { steps, sizes: { batch }, seed, feeds, onStep }, backend);
+    const graph = makeGraph("attentive-probe", [{ name: "scores", node: scoresOf(rootParams()) }]);
+    const session = await createSession(backend, graph, weights);
+    try {
+      const scores: Float64Array[] = [];
+      const count = test.data.length / test.width;
+      for (let from = 0; from < count; from += mostRows) {
+        const rows = Array.from({ length: Math.min(mostRows, count - from) }, (_, i) => from + i);
+        const { data } = (await session.run({ states: statesOf(test, rows) })).scores!;
+        for (const i of rows.keys())
+          scores.push(Float64Array.from(data.subarray(i * classes, (i + 1) * classes), Number));
+      }
+      return (row) => scores[row]!;
+    } finally {
+      session.dispose();
+    }
+  } finally {
+    progress.dispose();
+  }
+}
+
+/** As many heads as are nearest to a width of 64 each. */
+function headsOf(width: number): number {
+  const fitting = Array.from({ length: width }, (_, i) => i + 1).filter((heads) => width % heads === 0);
+  const off = (heads: number) => Math.abs(Math.log(width / heads / usualHeadWidth));
+  return fitting.reduce((best, heads) => (off(heads) < off(best) ? heads : best));
+}
+
+/** Rows as the input `states` [batch, token, embed]. */
+function statesOf({ data, width, tokens = 1 }: TokenVectors, rows: readonly number[]) {
+  const taken = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) taken.set(data.subarray(row * width, (row + 1) * width), i * width);
+  const axes = [
+    { name: "batch", size: rows.length },
+    { name: "token", size: tokens },
+    { name: "embed", size: width / tokens },
+  ];
+  return hostTensor("f32", axes, taken);
+}

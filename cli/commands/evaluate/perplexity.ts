@@ -1,0 +1,104 @@
+/**
+ * How well a language model foresees texts: each by itself, in windows of as many tokens as the model takes, which overlap, so
+ * that every token but a text's first is judged once, after many of those before it. Radford et al. 2019, section 3.1.
+ */
+import { FileError, UsageError } from "../../../compiler/index.ts";
+import type { RawSample } from "../../../data/index.ts";
+import { startProgress, type TextWindow, textLosses } from "../../../runtime/index.ts";
+import { limitOf, promptIds } from "../run/decoding.ts";
+import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
+import { openTokenizer } from "../run/tokenizing.ts";
+import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";
+import { readSamples } from "./samples.ts";
+
+export const perplexity: Protocol = {
+  summary: "how well texts are foreseen: perplexity of tokens, nats of each, bits of each byte",
+  takes: ["stride", "language"],
+  run: evaluateTexts,
+};
+
+async function evaluateTexts(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const mode = modeOf(named, "generate");
+  const step = graphOf(named, mode.step);
+  const tokenizer = await openTokenizer(step, options);
+  const limit = limitOf(mode, named);
+  const { stride = Math.max(1, limit >> 1) } = options;
+  if (stride >= limit)
+    throw new UsageError(`--stride is less than the ${limit} tokens that the model takes, not ${stride}`);
+  const { samples, skipped } = await readSamples("texts", options);
+  const texts = wholeTexts(samples);
+  const written = texts.map(({ text }) => promptIds(tokenizer, text, mode.begin));
+  const windows = written.flatMap((ids, text) => windowsOf(ids, limit, stride).map((window) => ({ ...window, text })));
+  if (windows.length === 0) throw new FileError("no text has two tokens: there is nothing to foresee");
+  const tokens = Math.max(...windows.map(({ ids }) => ids.length));
+  const rows = Math.min(options.batch, windows.length);
+  const sums = texts.map(() => ({ loss: 0, tokens: 0 }));
+  await withWeights(named, step, options, async (model) => {
+    const session = await textLosses(model, step, { rows, tokens });
+    const progress = startProgress({ description: "reading", total: windows.length, unit: "windows" });
+    try {
+      for (let from = 0; from < windows.length; from += rows) {
+        const own = windows.slice(from, from + rows);
+        for (const [i, losses] of (await session.of(own)).entries()) {
+          const sum = sums[own[i]!.text]!;
+          sum.loss += losses.reduce((a, b) => a + b, 0);
+          sum.tokens += losses.length;
+        }
+        progress.update(from + own.length);
+      }
+    } finally {
+      progress.dispose();
+      session.dispose();
+    }
+  });
+  const [loss, count] = [
+    sums.reduce((sum, { loss }) => sum + loss, 0),
+    sums.reduce((sum, { tokens }) => sum + tokens, 0),
+  ];
+  if (!Number.isFinite(loss)) throw new UsageError(`the loss is ${loss}: the weights diverged or are another model's`);
+  const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+  return {
+    samples: texts.length,
+    results: {
+      all: {
+        perplexity: Math.exp(loss / count),
+        loss: loss / count,
+        bitsPerByte: loss / Math.LN2 / bytes,
+        tokens: count,
+      },
+    },
+    asked: { window: limit, stride },
+    skipped,
+    answers: texts.map(({ name }, i) => ({ name, ...sums[i]!, loss: sums[i]!.loss / Math.max(1, sums[i]!.tokens) })),
+  };
+}
+
+interface Text {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Pieces of long files put together again. */
+function wholeTexts(samples: readonly RawSample[]): readonly Text[] {
+  const texts: Text[] = [];
+  let begun: Text | undefined;
+  for (const { name, texts: own, ends = true } of samples) {
+    const text = Object.values(own!)[0]![0]!;
+    const whole: Text = begun ? { ...begun, text: begun.text + text } : { name, text };
+    begun = ends ? undefined : whole;
+    if (ends) texts.push(whole);
+  }
+  return (begun ? [...texts, begun] : texts).filter(({ text }) => text !== "");
+}
+
+/** Windows of up to `limit` ids, whose ends are `stride` apart; each judges what the one before it did not reach. */
+function windowsOf(ids: readonly number[], limit: number, stride: number): readonly TextWindow[] {
+  const windows: TextWindow[] = [];
+  for (let done = 1; done < ids.length; ) {
+    const end = Math.min(ids.length, done === 1 ? limit : done + stride);
+    const begin = Math.max(0, end - limit);
+    windows.push({ ids: ids.slice(begin, end), from: done - begin });
+    done = end;
+  }
+  return windows;
+}

@@ -1,0 +1,163 @@
+/**
+ * Segmentation: the class of every place, compared at the annotation's own size. Mean IoU as MMSegmentation 0.30 has it
+ * (mmseg/core/evaluation/metrics.py): counts of all pictures together, classes that never occur left out.
+ */
+import { basename } from "node:path";
+import { FileError, UsageError } from "../../../compiler/index.ts";
+import {
+  type Classes,
+  type Classification,
+  classesDrawn,
+  classification,
+  decodeClasses,
+  decodeResized,
+  type ImageSource,
+  imageDataUri,
+  imageName,
+  imageSides,
+  type RawSample,
+  skipCounts,
+} from "../../../data/index.ts";
+import { type Card, type ClassMap, startProgress } from "../../../runtime/index.ts";
+import { counted } from "../data.ts";
+import { labelsOf } from "../run/classify.ts";
+import { type NamedModel, withWeights } from "../run/opened-model.ts";
+import { classCount, openSegmenter, segmentingOf } from "../run/segmenting.ts";
+import { mostCards } from "./asking.ts";
+import type { EvaluateOptions, Outcome, Protocol, Results } from "./options.ts";
+import { readSamples } from "./samples.ts";
+
+export const segmentation: Protocol = {
+  summary: "classes of places: mean IoU, mean accuracy of classes, accuracy of places, and of each class",
+  takes: ["labels", "language", "firstClass"],
+  run: evaluateSegmentation,
+};
+
+/** No class, in annotations. */
+const ignored = 255;
+
+async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions): Promise<Outcome> {
+  const segmenting = await segmentingOf(named, options);
+  const { samples, skipped } = await readSamples("masks", options);
+  const count = classCount(segmenting.graph);
+  const labels = await labelsOf(options, count);
+  const first = options.firstClass ?? segmenting.firstClass;
+  const measures = classification(count);
+  const skips = skipCounts();
+  const cards: Card[] = [];
+  const progress = startProgress({ description: "segmenting", total: samples.length, unit: "pictures" });
+  let judged = 0;
+  await withWeights(named, segmenting.graph, options, async (model) => {
+    const segmenter = await openSegmenter(model, segmenting, options);
+    try {
+      for (const [i, sample] of samples.entries()) {
+        const right = await annotationOf(sample, first, count).catch(orFault);
+        if (right instanceof FileError) skips.add({ name: sample.name, reason: right.message });
+        else {
+          const found = await segmenter.classesOf(sample.image!, right);
+          measures.add(found.data, right.data);
+          judged += 1;
+          if (options.out !== undefined && cards.length < mostCards)
+            cards.push(await cardOf(sample.image!, found, right, count, labels));
+        }
+        progress.update(i + 1);
+      }
+    } finally {
+      progress.dispose();
+    }
+  });
+  const broken = [...skipped, ...counted(skips.counts())];
+  if (judged === 0) throw new FileError(`no picture could be judged: ${broken[0]?.reason ?? "there is none"}`);
+  if (Number.isNaN(measures.accuracy()))
+    throw new UsageError("no place of any annotation is of a class: all are 255, or none of the model's numbers");
+  const { stride } = segmenting;
+  const { size } = segmenting.looking.geometry;
+  return {
+    samples: judged,
+    results: resultsOf(measures, labels),
+    asked: { ...(stride === undefined ? { whole: size } : { window: size, stride }), firstClass: first },
+    skipped: broken,
+    ...(options.out !== undefined && {
+      sections: [
+        { kind: "heading", text: `The first ${cards.length} of ${judged}` },
+        { kind: "cards", cards },
+      ],
+    }),
+  };
+}
+
+function resultsOf(measures: Classification, labels: readonly string[]): Results {
+  const nameOf = (label: string, value: number) => (labels.indexOf(label) === value ? label : `${label} (${value})`);
+  const classes = measures
+    .byClass()
+    .flatMap((figures, value) => (figures ? [[nameOf(labels[value]!, value), { ...figures }] as const] : []));
+  return {
+    all: {
+      meanIou: measures.meanIou(),
+      meanAccuracy: measures.meanAccuracy(),
+      accuracy: measures.accuracy(),
+    },
+    classes: Object.fromEntries(classes),
+  };
+}
+
+/** Class numbers from 0, and -1 for no class. FileError where it cannot be read, or is not of its picture's sides. */
+async function annotationOf({ image, mask }: RawSample, first: number, count: number): Promise<ClassMap> {
+  const { width, height, data }: Classes = await decodeClasses(mask!);
+  const sides = await imageSides(image!);
+  if (sides.width !== width || sides.height !== height)
+    throw new FileError(
+      `the picture has ${sides.width} x ${sides.height} pixels and its annotation ${width} x ${height}`,
+    );
+  return {
+    width,
+    height,
+    data: Int32Array.from(data, (value) => {
+      if (value === ignored || value < first) return -1;
+      if (value - first < count) return value - first;
+      throw new UsageError(
+        `annotation "${imageName(mask!)}" has the number ${value}, and the model ${count} classes from ${first} on: say with --first-class what the first is called`,
+      );
+    }),
+  };
+}
+
+const orFault = (error: unknown): FileError => {
+  if (error instanceof FileError) return error;
+  throw error;
+};
+
+/** The picture under what was found and under what is right, and the classes that most places are of. */
+async function cardOf(
+  image: ImageSource,
+  found: ClassMap,
+  right: ClassMap,
+  count: number,
+  labels: readonly string[],
+): Promise<Card> {
+  const picture = await decodeResized(image, () => right);
+  const drawn = async (map: ClassMap, description: string) => {
+    const name = imageName(image);
+    return { image: await imageDataUri({ name, bytes: await classesDrawn(picture, map) }, 192), description };
+  };
+  const own = classification(count);
+  own.add(found.data, right.data);
+  return {
+    title: basename(imageName(image)),
+    pictures: [await drawn(found, "what the model found"), await drawn(right, "what is right")],
+    remarks: [
+      { label: "found", text: mostOf(found, labels) },
+      { label: "right", text: mostOf(right, labels), mark: "expected" },
+      { label: "accuracy", text: Number.isNaN(own.accuracy()) ? "–" : `${(100 * own.accuracy()).toFixed(1)} %` },
+    ],
+  };
+}
+
+const mostShown = 4;
+
+function mostOf({ data }: ClassMap, labels: readonly string[]): string {
+  const counts = new Map<number, number>();
+  for (const value of data) if (value >= 0) counts.set(value, (counts.get(value) ?? 0) + 1);
+  const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, mostShown);
+  return most.map(([value]) => labels[value]!).join(", ");
+}

@@ -1,0 +1,103 @@
+/** `heddle run ... segment`: the classes of a picture's places, drawn over it and as an annotation. */
+import { basename, extname, join } from "node:path";
+import { UsageError } from "../../../compiler/index.ts";
+import { classColour, classesDrawn, classesPng, decodeResized } from "../../../data/index.ts";
+import {
+  type ClassMap,
+  escapeControls,
+  makeFolder,
+  startProgress,
+  writeFileAtomically,
+} from "../../../runtime/index.ts";
+import { json } from "../../output.ts";
+import { labelsOf } from "./classify.ts";
+import { openModel, withWeights } from "./opened-model.ts";
+import type { RunOptions } from "./options.ts";
+import { requirePictures } from "./pictures.ts";
+import { classCount, openSegmenter, segmentingOf } from "./segmenting.ts";
+import { printable } from "./writing.ts";
+
+export interface SegmentOptions extends RunOptions {
+  readonly image: readonly string[];
+  readonly labels?: string;
+  readonly language?: string;
+  readonly out: string;
+}
+
+/** What is written of one picture, and the share of its places that each class has, the largest first. */
+export interface Segmented {
+  readonly image: string;
+  readonly drawn: string;
+  readonly classes: string;
+  readonly shares: readonly ClassShare[];
+}
+
+interface ClassShare {
+  readonly label: string;
+  readonly share: number;
+  /** As it is drawn, "#80ff00". */
+  readonly colour: string;
+}
+
+export async function segmentCommand(source: string, options: SegmentOptions): Promise<number> {
+  const named = await openModel(source, options);
+  const segmenting = await segmentingOf(named, options);
+  requirePictures(options.image);
+  const stems = stemsOf(options.image);
+  const labels = await labelsOf(options, classCount(segmenting.graph));
+  await makeFolder(options.out);
+  const found = await withWeights(named, segmenting.graph, options, async (model) => {
+    const segmenter = await openSegmenter(model, segmenting, options);
+    const progress = startProgress({ description: "segmenting", total: options.image.length, unit: "pictures" });
+    const written: Segmented[] = [];
+    try {
+      for (const [i, image] of options.image.entries()) {
+        const picture = await decodeResized(image, (sides) => sides);
+        const { width, height } = picture;
+        const map = await segmenter.classesOf(image, { width, height });
+        const drawn = join(options.out, `${stems[i]}.png`);
+        const classes = join(options.out, `${stems[i]}.classes.png`);
+        await writeFileAtomically(drawn, await classesDrawn(picture, map));
+        await writeFileAtomically(classes, await classesPng(map, segmenting.firstClass));
+        written.push({ image, drawn, classes, shares: sharesOf(map, labels) });
+        progress.update(i + 1);
+      }
+    } finally {
+      progress.dispose();
+    }
+    return written;
+  });
+  process.stdout.write(options.json ? `${json(found)}\n` : found.map(lines).join(""));
+  return 0;
+}
+
+/** A file for each picture, named after it. Throws UsageError where two would share one. */
+function stemsOf(images: readonly string[]): readonly string[] {
+  const stems = images.map((path) => basename(path, extname(path)));
+  const twice = stems.findIndex((stem, i) => stems.indexOf(stem) !== i);
+  if (twice < 0) return stems;
+  throw new UsageError(
+    `"${images[stems.indexOf(stems[twice]!)]}" and "${images[twice]}" would both become ${stems[twice]}.png: run them apart`,
+  );
+}
+
+function sharesOf({ data }: ClassMap, labels: readonly string[]): readonly ClassShare[] {
+  const counts = labels.map(() => 0);
+  for (const value of data) counts[value]! += 1;
+  return counts
+    .map((count, value) => ({ label: labels[value]!, share: count / data.length, colour: hex(value) }))
+    .filter(({ share }) => share > 0)
+    .sort((a, b) => b.share - a.share);
+}
+
+const hex = (value: number): string =>
+  `#${classColour(value)
+    .map((c) => c.toString(16).padStart(2, "0"))
+    .join("")}`;
+
+const lines = ({ drawn, shares }: Segmented): string =>
+  [
+    escapeControls(drawn),
+    ...shares.map((s) => `  ${(100 * s.share).toFixed(1).padStart(5)} %  ${s.colour}  ${printable(s.label)}`),
+    "",
+  ].join("\n");

@@ -1,0 +1,135 @@
+/** Pictures as maps of classes, by a model whose record serves segment: window by window, or all of a picture at once. */
+import { bindSizes, type Graph, selectOutputs, symbol, UsageError } from "../../../compiler/index.ts";
+import {
+  coveringSides,
+  decodeResized,
+  type Geometry,
+  type ImageSource,
+  imageTensor,
+  type Pixels,
+  type Sides,
+  white,
+} from "../../../data/index.ts";
+import type { SegmentMode } from "../../../dsl/index.ts";
+import { type ClassMap, scoreMap, scoresOf, windowStarts } from "../../../runtime/index.ts";
+import { type LoadedModel, modeOf, type NamedModel } from "./opened-model.ts";
+import type { RunOptions } from "./options.ts";
+import { type Looking, lookingOf, shapeText } from "./pictures.ts";
+import { requireOutputs } from "./towers.ts";
+
+/** How a model segments pictures. */
+export interface Segmenting {
+  readonly graph: Graph;
+  readonly looking: Looking;
+  /** Pixels from one window to the next; undefined where all of a picture is squashed into one. */
+  readonly stride?: number;
+  /** What a picture's sides are made a multiple of. */
+  readonly multiple: number;
+  readonly firstClass: number;
+  readonly output: string;
+}
+
+export interface Segmenter {
+  /** The class of each place of a picture, whose own sides these are. */
+  classesOf(picture: ImageSource, sides: Sides): Promise<ClassMap>;
+}
+
+const usualStride = 2 / 3;
+
+/** Throws UsageError where the record does not serve segment, or for a fit that leaves out a part of a picture. */
+export async function segmentingOf(named: NamedModel, options: RunOptions): Promise<Segmenting> {
+  const mode = modeOf(named, "segment");
+  requireOutputs(named.graph, "segment", [mode.output]);
+  const graph = selectOutputs(named.graph, [mode.output]);
+  const share = strideOf(mode);
+  const whole = fitOf(named, options) === "squash";
+  const stride = (size: number) => Math.max(1, Math.round(share * size));
+  const shape = (geometry: Geometry): string =>
+    whole
+      ? shapeText({ ...geometry, fit: "squash" })
+      : `windows ${stride(geometry.size)} apart, ${geometry.interpolation ?? "bicubic"}`;
+  const looking = await lookingOf(named, graph, "segment", options, shape);
+  const { multiple = 1, firstClass = 0, output } = mode;
+  return {
+    ...{ graph, looking, firstClass, output },
+    ...(!whole && { stride: stride(looking.geometry.size) }),
+    multiple: typeof multiple === "function" ? multiple(named.config!) : multiple,
+  };
+}
+
+function strideOf({ stride = usualStride }: SegmentMode): number {
+  if (stride > 0 && stride <= 1) return stride;
+  throw new UsageError(
+    `modes.segment.stride is ${stride}: windows lie a share of their side apart, more than 0 and at most 1`,
+  );
+}
+
+function fitOf({ model }: NamedModel, { fit }: RunOptions): "squash" | undefined {
+  const ofRecord = model?.preprocessing?.fit;
+  const asked = fit ?? (typeof ofRecord === "object" ? ofRecord.segment : undefined);
+  if (asked === undefined || asked === "squash") return asked;
+  throw new UsageError(
+    `segment sees all of a picture, in windows or with --fit squash; ${asked} would leave places without a class`,
+  );
+}
+
+/** Compiled once for runs of up to `--batch` windows. */
+export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch }: RunOptions): Promise<Segmenter> {
+  const session = await model.session(
+    bindSizes(of.graph, { batch: model.fixed ? batch : symbol("batch", { max: batch }) }),
+  );
+  const { size, interpolation } = of.looking.geometry;
+  return {
+    async classesOf(source, sides) {
+      const picture = await decodeResized(source, (own) => seenSides(own, of), interpolation);
+      const places = windowsOf(picture, size, of.stride ?? size);
+      const map = scoreMap(picture, size);
+      for (let from = 0; from < places.length; from += batch) {
+        const own = places.slice(from, from + batch);
+        const rows = model.fixed ? Array.from({ length: batch }, (_, i) => own[Math.min(i, own.length - 1)]!) : own;
+        const { [of.output]: scores } = await session.run({ pixels: pixelsOf(picture, rows, of.looking) });
+        const found = scoresOf(scores!);
+        for (const [i, place] of own.entries()) map.add(found[i]!, place);
+      }
+      return map.classes(sides);
+    },
+  };
+}
+
+/** Its short side becomes the window's; both a multiple of what the record says. */
+function seenSides(picture: Sides, { stride, multiple, looking }: Segmenting): Sides {
+  const { size } = looking.geometry;
+  if (stride === undefined) return { width: size, height: size };
+  const up = (length: number) => Math.max(size, Math.ceil(length / multiple) * multiple);
+  const { width, height } = coveringSides(picture, size);
+  return { width: up(width), height: up(height) };
+}
+
+/** How many classes a graph of scores tells apart. */
+export function classCount({ name, outputs }: Graph): number {
+  const size = outputs[0]!.node.type.axes.find((a) => a.name === "class")?.size;
+  if (typeof size === "number") return size;
+  throw new UsageError(
+    `the output "${outputs[0]!.name}" of "${name}" has no axis "class" of a known size: segment needs one`,
+  );
+}
+
+interface Place {
+  readonly left: number;
+  readonly top: number;
+}
+
+const windowsOf = ({ width, height }: Sides, size: number, stride: number): readonly Place[] =>
+  windowStarts(height, size, stride).flatMap((top) => windowStarts(width, size, stride).map((left) => ({ left, top })));
+
+function pixelsOf(picture: Pixels, places: readonly Place[], { geometry: { size }, normalization }: Looking) {
+  const views = places.map((place) => ({
+    window: { ...place, width: size, height: size },
+    flip: false,
+    background: white,
+  }));
+  return imageTensor(
+    places.map(() => picture),
+    { size, normalization, views },
+  );
+}

@@ -1,0 +1,55 @@
+/** Classes of places as pictures: their numbers as annotations have them, and their colours drawn over a picture. */
+import sharp from "sharp";
+import { UsageError } from "../compiler/index.ts";
+import type { Pixels, Rgb } from "./pixels.ts";
+
+interface Places {
+  readonly width: number;
+  readonly height: number;
+  /** [row, column] */
+  readonly data: ArrayLike<number>;
+}
+
+/** The largest number of an annotation that is a class: 255 is none. */
+const mostNumber = 254;
+
+/** A grey png of 8 bits whose values are class numbers from `first` on; other numbers are 255, no class. */
+export async function classesPng({ width, height, data }: Places, first: number): Promise<Uint8Array> {
+  const numbers = Uint8Array.from(data, (value) => {
+    const number = value + first;
+    if (number <= mostNumber) return value < 0 ? mostNumber + 1 : number;
+    throw new UsageError(`class ${value} is not written: annotations of 8 bits have numbers up to ${mostNumber}`);
+  });
+  const image = sharp(numbers, { raw: { width, height, channels: 1 } });
+  return await image.toColourspace("b-w").png().toBuffer();
+}
+
+/** How much of a place is the colour of its class. */
+const opacity = 0.6;
+
+/** A png of a picture of the same sides under the colours of its classes; numbers below 0 have none. */
+export async function classesDrawn(picture: Pixels, { data }: Places): Promise<Uint8Array> {
+  const { width, height, channels } = picture;
+  const drawn = new Uint8Array(width * height * 3);
+  for (let place = 0; place < width * height; place += 1) {
+    const value = data[place]!;
+    const colour = value < 0 ? undefined : classColour(value);
+    for (let c = 0; c < 3; c += 1) {
+      const seen = picture.data[place * channels + c]!;
+      const share = channels === 4 ? picture.data[place * 4 + 3]! / 255 : 1;
+      const under = 255 + (seen - 255) * share;
+      drawn[place * 3 + c] = Math.round(colour ? under + (colour[c]! - under) * opacity : under);
+    }
+  }
+  return await sharp(drawn, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+}
+
+/** A colour of its own for each of 255 classes: the bits of its number, spread over red, green and blue, as in PASCAL VOC. */
+export function classColour(number: number): Rgb {
+  const colour = [0, 0, 0];
+  for (let bits = number + 1, shift = 7; bits > 0; bits >>= 3, shift -= 1)
+    for (let c = 0; c < 3; c += 1) colour[c]! |= ((bits >> c) & 1) << Math.max(0, shift);
+  return colour as unknown as Rgb;
+}

@@ -1,0 +1,81 @@
+/** How well a decoder foresees the tokens of texts: the cross-entropy of each, by its step over nothing that it remembers. */
+import {
+  type Graph,
+  type HostTensor,
+  hostTensor,
+  inputName,
+  makeGraph,
+  ops,
+  type SizedAxis,
+} from "../../compiler/index.ts";
+import { outputNamed, pastPart, sizedStep } from "../generation/decoder-shape.ts";
+import type { DeviceModel } from "./device-model.ts";
+
+/** Tokens that are seen together. */
+export interface TextWindow {
+  readonly ids: readonly number[];
+  /** The first of them that is judged; from 1 on, as the first follows nothing. */
+  readonly from: number;
+}
+
+export interface TextLosses {
+  /** Of each window, -log p of each judged token, in nats. */
+  of(windows: readonly TextWindow[]): Promise<readonly (readonly number[])[]>;
+  dispose(): void;
+}
+
+const labels = "next_ids";
+
+/** A session for up to `rows` windows of up to `tokens` tokens. */
+export async function textLosses(
+  model: DeviceModel,
+  step: Graph,
+  { rows, tokens }: { readonly rows: number; readonly tokens: number },
+): Promise<TextLosses> {
+  // A decoder's step may need a past: one place, which the mask leaves out.
+  const logits = outputNamed(sizedStep(step, rows, 1, tokens), "logits");
+  const axes = logits.type.axes.filter(({ name }) => name !== "vocab");
+  const next = ops.input(labels, "i32", axes);
+  const graph = makeGraph(`${step.name}-losses`, [{ name: "losses", node: ops.crossEntropy(logits, next, "vocab") }]);
+  const session = await model.session(graph);
+  const i32 = (node: { readonly type: { readonly axes: readonly unknown[] } }, data: Int32Array) =>
+    hostTensor("i32", node.type.axes as readonly SizedAxis[], data);
+  const feedsOf = (windows: readonly TextWindow[]): Record<string, HostTensor> => {
+    const [ids, following, seen] = [
+      new Int32Array(rows * tokens),
+      new Int32Array(rows * tokens),
+      new Int32Array(rows * (1 + tokens)),
+    ];
+    for (const [row, window] of windows.entries()) {
+      ids.set(window.ids, row * tokens);
+      following.set(window.ids.slice(1), row * tokens);
+      seen.fill(1, row * (1 + tokens) + 1, row * (1 + tokens) + 1 + window.ids.length);
+    }
+    const position = Int32Array.from(ids, (_, i) => i % tokens);
+    const known: Readonly<Record<string, Int32Array>> = {
+      input_ids: ids,
+      position_ids: position,
+      attention_mask: seen,
+      [labels]: following,
+    };
+    return Object.fromEntries(
+      graph.inputs.flatMap((node): [string, HostTensor][] => {
+        const name = inputName(node);
+        if (known[name]) return [[name, i32(node, known[name])]];
+        if (pastPart(node) === "") return [];
+        const sized = node.type.axes as readonly SizedAxis[];
+        const length = sized.reduce((product, { size }) => product * size, 1);
+        return [[name, hostTensor("f32", sized, new Float32Array(length))]];
+      }),
+    );
+  };
+  return {
+    async of(windows) {
+      const { data } = (await session.run(feedsOf(windows))).losses!;
+      return windows.map(({ ids, from }, row) =>
+        Array.from({ length: ids.length - from }, (_, i) => Number(data[row * tokens + from - 1 + i])),
+      );
+    },
+    dispose: session.dispose,
+  };
+}
