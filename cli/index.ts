@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { launchOf, type OpenTrace, openTrace } from "../runtime/index.ts";
+import { launchOf, type OpenTrace, openTrace, shards } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { checkTypes, checkTypesFlag } from "./check-types.ts";
 import { compileCommand } from "./commands/compile.ts";
@@ -136,7 +136,12 @@ function commands(done: (status: number) => void): Command {
     .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
-    .option("--shard-optimizer", "let each rank keep its part of the optimizer's state, rather than all", false)
+    .addOption(
+      new Option(
+        "--shard <what>",
+        "what each rank keeps its part of, rather than all: ZeRO stages 1, 2, 3, each with those before",
+      ).choices([...shards]),
+    )
     .option("--share-devices", "let ranks of one machine compute on one GPU, where it has fewer", false)
     .option(...memory)
     .option(...set)

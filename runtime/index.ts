@@ -100,6 +100,7 @@ export {
   writeSafetensors,
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
+export { type Shard, shards } from "./sharding/shard.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { type OpenTrace, openTrace } from "./trace-file.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";

@@ -83,7 +83,7 @@ function describe(r: Report, asked: boolean): string {
     r.sharded === undefined
       ? []
       : [
-          ["  with --shard-optimizer", bytes(r.optimizerSharded!)],
+          ["  with --shard optimizer", bytes(r.optimizerSharded!)],
           ["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`],
         ];
   const rows: Row[] = [

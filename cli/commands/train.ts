@@ -20,6 +20,7 @@ import {
   requireSame,
   requireSameSources,
   type Settings,
+  type Shard,
   type TrainingJob,
   trainInStages,
   unusedParameters,
@@ -68,7 +69,7 @@ export interface TrainArguments {
   /** Whether ranks of a machine may compute on one device. */
   readonly shareDevices: boolean;
   /** Whether each rank keeps a part of the optimizer's state alone. */
-  readonly shardOptimizer: boolean;
+  readonly shard?: Shard;
   readonly json: boolean;
 }
 
@@ -269,7 +270,7 @@ async function trainIn(
     note: say,
     deviceReason: reason,
     ranks,
-    shardOptimizer: args.shardOptimizer,
+    ...(args.shard && { shard: args.shard }),
   };
   const result = await trainInStages(job, how);
   if (result.stopped) {

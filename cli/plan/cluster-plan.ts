@@ -33,7 +33,7 @@ export interface ClusterPlan {
   readonly bytes: number;
   /** Whether they are within the device's memory; absent where that is not known. */
   readonly fits?: boolean;
-  /** Of one device where each keeps its part of the optimizer's state, as `heddle train --shard-optimizer` does; absent of one device. */
+  /** Of one device where each keeps its part of the optimizer's state, as `heddle train --shard optimizer` does; absent of one device. */
   readonly optimizerSharded?: number;
   /** Of one device where weights, gradients and the optimizer's state are divided among all; absent of one device. */
   readonly sharded?: number;

@@ -42,15 +42,22 @@ export interface PartValue {
   readonly result: number;
 }
 
+export interface CutOptions {
+  /** Outputs that count as parameters do: they take memory until somebody has them. Default none. */
+  readonly held?: readonly string[];
+  /** Which part gives the outputs that any part can compute. Default the first. */
+  readonly anywhere?: "first" | "last";
+}
+
 /**
  * Parts whose parameters take at most `most` bytes, or are those of a single node. The cuts are where least has to be
  * handed on, at the numbers given for sizes that are open; these stay open in the parts. Masks, positions and what else
  * depends on no parameter is computed in each part that uses it. Needs a graph that updates nothing.
  */
-export function partition(graph: Graph, most: number, sizes: Sizes = {}): Part[] {
+export function partition(graph: Graph, most: number, sizes: Sizes = {}, options: CutOptions = {}): Part[] {
   if (Object.keys(graph.updates).length > 0) throw new InternalError("partition: the graph updates state");
   return withoutCapture(() => {
-    const plan = planOf(graph, most, sizes);
+    const plan = planOf(graph, most, sizes, options);
     return Array.from({ length: plan.count }, (_, i) => new PartBuilder(plan, i).build());
   });
 }
@@ -63,27 +70,34 @@ interface Plan {
   readonly count: number;
   /** What each part hands on or gives out. */
   readonly results: readonly (readonly Node[])[];
+  /** The part that an output comes from. */
+  readonly ownerOf: (node: Node) => number;
 }
 
-function planOf(graph: Graph, most: number, sizes: Sizes): Plan {
+function planOf(graph: Graph, most: number, sizes: Sizes, { held, anywhere }: CutOptions): Plan {
   const order = nodesOf(graph);
   const placed = order.filter((n) => !isParameter(n) && !isFree(n));
   const handed = handedOn(placed, sizes);
+  const heldNodes = new Set(graph.outputs.flatMap(({ name, node }) => (held?.includes(name) ? [node] : [])));
   const part = new Map<Node, number>();
   let count = 0;
   for (let from = 0; from < placed.length; count++) {
-    const to = endOf(placed, handed, from, most);
+    const to = endOf(placed, handed, from, most, (node) => (heldNodes.has(node) ? bytesOf(node, sizes) : 0));
     for (const node of placed.slice(from, to)) part.set(node, count);
     from = to;
   }
   count = Math.max(count, 1); // a graph of free nodes alone
-  return { graph, order, part, count, results: resultsOf(graph, order, part, count) };
+  const ownerOf = (node: Node): number => part.get(node) ?? (anywhere === "last" ? count - 1 : 0);
+  return { graph, order, part, count, ownerOf, results: resultsOf(graph, order, part, count, ownerOf) };
 }
 
-/** The part that an output comes from; what any part can compute, the first does. */
-const ownerOf = (node: Node, part: ReadonlyMap<Node, number>): number => part.get(node) ?? 0;
-
-function resultsOf(graph: Graph, order: readonly Node[], part: ReadonlyMap<Node, number>, count: number): Node[][] {
+function resultsOf(
+  graph: Graph,
+  order: readonly Node[],
+  part: ReadonlyMap<Node, number>,
+  count: number,
+  ownerOf: Plan["ownerOf"],
+): Node[][] {
   const wanted = new Set(graph.outputs.map((o) => o.node));
   for (const node of order) {
     const user = part.get(node);
@@ -91,7 +105,7 @@ function resultsOf(graph: Graph, order: readonly Node[], part: ReadonlyMap<Node,
     for (const o of node.operands) if (part.has(o) && part.get(o) !== user) wanted.add(o);
   }
   const results = Array.from({ length: count }, (): Node[] => []);
-  for (const node of order) if (wanted.has(node)) results[ownerOf(node, part)]!.push(node);
+  for (const node of order) if (wanted.has(node)) results[ownerOf(node)]!.push(node);
   return results;
 }
 
@@ -135,7 +149,13 @@ function handedOn(placed: readonly Node[], sizes: Sizes): number[] {
  * Where the part that begins at `from` ends: within what its parameters allow, where the fewest bytes are handed on for
  * each byte of parameters.
  */
-function endOf(placed: readonly Node[], handed: readonly number[], from: number, most: number): number {
+function endOf(
+  placed: readonly Node[],
+  handed: readonly number[],
+  from: number,
+  most: number,
+  heldBytes: (node: Node) => number,
+): number {
   const seen = new Set<Node>();
   let [bytes, best, least] = [0, from, Infinity];
   for (let i = from; i < placed.length; i++) {
@@ -144,6 +164,7 @@ function endOf(placed: readonly Node[], handed: readonly number[], from: number,
       seen.add(p);
       bytes += bytesOf(p);
     }
+    bytes += heldBytes(placed[i]!);
     if (bytes > most && best > from) return best;
     const ratio = handed[i]! / bytes;
     // A part has at least one parameter.
@@ -167,7 +188,7 @@ class PartBuilder {
   }
 
   build(): Part {
-    const { graph, order, part, results } = this.plan;
+    const { graph, order, part, results, ownerOf } = this.plan;
     for (const node of order) if (part.get(node) === this.index) this.made.set(node, this.rebuilt(node));
     const own = results[this.index]!;
     const outputs = own.map((node, i): Output => ({ name: partNames.result(i), node: this.use(node) }));
@@ -176,7 +197,7 @@ class PartBuilder {
       weights: this.weights,
       values: this.values,
       outputs: graph.outputs.flatMap(({ name, node }) =>
-        ownerOf(node, part) === this.index ? [{ name, result: own.indexOf(node) }] : [],
+        ownerOf(node) === this.index ? [{ name, result: own.indexOf(node) }] : [],
       ),
       bytes: this.bytes,
     };

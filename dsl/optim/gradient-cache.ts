@@ -19,7 +19,7 @@ import {
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { add, constant, lt, select, state, typed } from "../tensor.ts";
-import { type Accumulation, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
+import { type Accumulation, type GivenGradient, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
 import type { InArenas, Traced } from "./batch-gradient.ts";
 import type { SharedState } from "./shared-state.ts";
 
@@ -28,6 +28,8 @@ export interface CachedAccumulation extends Accumulation {
   readonly features: readonly Stored[];
   /** With what all samples gave: the figures, what the loss says of each, and the gradients past the cut. */
   readonly middle: readonly Stored[];
+  /** Gradients past the cut that `middle` gives out. */
+  readonly givenByMiddle: readonly GivenGradient[];
   readonly shared: SharedState;
 }
 
@@ -57,7 +59,8 @@ export function cachedAccumulation(
   const once = (x: Node): Node => (isShared ? select(lt(first, 1), typed(x), 0) : x);
   const past = pastCut(traced, kept, arenas);
   const sums = sumsOf(past, arenas.axes);
-  const gradients = arenas.packed(arenas.viewed(slopesOf(learned, place, traced.trained)));
+  const slopes = arenas.viewed(slopesOf(learned, place, traced.trained));
+  const gradients = arenas.packed(slopes);
   const figures = Object.keys(past.figures).map((name, i) => [name, typed<never>(sums[gradients.length + i]!.before)]);
   return {
     features: [...keepAll(kept, place, arenas), counted],
@@ -89,6 +92,8 @@ export function cachedAccumulation(
       gathered: kept.map((k) => ({ state: k.state, axis: k.axis.name })),
       first: firstMicroBatch,
     },
+    given: arenas.given(slopes),
+    givenByMiddle: past.given.map((g) => ({ ...g, node: once(g.node) })),
   };
 }
 
@@ -157,7 +162,7 @@ function keepAll(kept: readonly KeptFeature[], micro: Node, { viewed }: InArenas
 }
 
 /** What the loss says of the features of all samples, and of parameters that it reads itself. */
-function pastCut(traced: Traced, kept: readonly KeptFeature[], { viewed, packed }: InArenas) {
+function pastCut(traced: Traced, kept: readonly KeptFeature[], { viewed, packed, given }: InArenas) {
   const features = new Map(kept.map((k) => [k.node, ops.cast(k.own, k.node.type.dtype)]));
   const names = Object.keys(traced.figures);
   const roots = [traced.loss, ...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
@@ -169,12 +174,14 @@ function pastCut(traced: Traced, kept: readonly KeptFeature[], { viewed, packed 
   const slopes = differentiate(loss!, [...learned.map((k) => k.own), ...direct]);
   const seen = viewed([...told, ...slopes]);
   const cotangents = seen.slice(told.length, told.length + learned.length);
-  const gradients = new Map(direct.map((n, i) => [n, seen[told.length + learned.length + i]!]));
+  const reachedBy = new Map(direct.map((n, i) => [n, seen[told.length + learned.length + i]!]));
+  const gradients = traced.trained.map((n) => reachedBy.get(n));
   return {
     figures: Object.fromEntries(names.map((name, i) => [name, typed<never>(seen[i]!)])),
     kept: traced.kept.map((k, i): Stored => ({ ...k, node: seen[names.length + i]! })),
     cotangents,
-    gradients: packed(traced.trained.map((n) => gradients.get(n))),
+    gradients: packed(gradients),
+    given: given(gradients),
   };
 }
 

@@ -1,6 +1,6 @@
 /** What processes that share the micro-batches of a step do between its graphs. */
 
-import type { ShardRange } from "./shard.ts";
+import type { Divided, ShardRange } from "./shard.ts";
 
 /** Names in the store. */
 export interface SharedState {
@@ -13,9 +13,14 @@ export interface SharedState {
   /** Where each process keeps a part of the optimizer's state: of each arena its range, and where its sum of gradients goes. */
   readonly shard?: {
     readonly ranges: readonly ShardRange[];
-    /** One for each arena. */
-    readonly gradients: readonly { readonly sum: string; readonly part: string }[];
+    /** One for each arena; where graphs give gradients out, no sum of them is in the store. */
+    readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
     /** The norm of all sums of gradients, a scalar. */
     readonly norm: string;
+    /** What besides the optimizer's state each process keeps its part of, and which outputs are gradients of which parameters. */
+    readonly divided?: {
+      readonly what: Divided;
+      readonly given: ReadonlyMap<string, string>;
+    };
   };
 }

@@ -2,27 +2,35 @@
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 import { type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
+import type { DividedState } from "../sharding/part-runs.ts";
 import type { CompiledStep } from "./job.ts";
-import type { Between } from "./phases.ts";
 import { putRows, takeRows } from "./rows.ts";
+import type { Between } from "./runs.ts";
 import type { Share } from "./share.ts";
 
 /** Elements below which tensors are sent together: a message costs as much as many of them. */
 const small = 4096;
 
-export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Share, collectives: Collectives): Between {
+export function betweenRanks(
+  { accumulation, arenas }: CompiledStep,
+  share: Share,
+  collectives: Collectives,
+  divided?: DividedState,
+): Between {
   const { added, gathered, shard } = accumulation!.shared!;
   const sizeOf = new Map(accumulation!.sums.map(({ name, type }) => [name, type.axes]));
   const isSmall = (name: string) =>
     sizeOf.get(name)!.every(({ size }) => typeof size === "number" && size <= small) && sizeOf.get(name)!.length < 2;
-  const inParts = new Map(shard?.gradients.map(({ sum, part }, i) => [sum, { part, range: shard.ranges[i]! }]));
+  const inParts = new Map(
+    shard?.gradients.flatMap(({ sum, part }, i) => (sum ? [[sum, { part, range: shard.ranges[i]! }]] : [])),
+  );
   const few = added.filter((name) => isSmall(name) && !inParts.has(name));
   const many = added.filter((name) => !few.includes(name));
   return {
     share,
     addUp: async (store) => {
+      let squares = (await divided?.gradients.store(store)) ?? 0;
       await addTogether(store, few, collectives);
-      let squares = 0;
       // The next is read from the device, and the one before written to it, while one is on its way.
       let writing: Promise<void> = Promise.resolve();
       let reading = many.length > 0 ? store.read(many[0]!) : undefined;
@@ -46,6 +54,7 @@ export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Shar
     },
     ...(shard && {
       spread: async (store: Store) => {
+        if (divided?.weights) return await divided.weights.refresh(store);
         for (const { parameters } of arenas) {
           const tensor = inF32(await store.read(parameters));
           await collectives.allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, collectives.size));

@@ -13,7 +13,7 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
-import type { SettingRules } from "../../dsl/index.ts";
+import type { Divided, SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Range } from "../collectives/index.ts";
 import type { LowRankAdapter } from "./adapters.ts";
@@ -45,8 +45,13 @@ export interface CompiledStep {
       /** Where each rank keeps a part of the optimizer's state: its range of each arena, and where what it reads there goes. */
       readonly shard?: {
         readonly ranges: readonly Range[];
-        readonly gradients: readonly { readonly sum: string; readonly part: string }[];
+        readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
         readonly norm: string;
+        /**
+         * What else is in parts. The graphs then read parameters as tensors of their own, which are ranges of arenas in the
+         * store or come from all ranks, and give out gradients: of which output is of which parameter, `given` says.
+         */
+        readonly divided?: { readonly what: Divided; readonly given: ReadonlyMap<string, string> };
       };
     };
   };
@@ -60,6 +65,8 @@ export interface CompiledStep {
     readonly count: number;
     readonly isUneven: boolean;
     readonly shard?: (elements: number) => Range;
+    readonly divided?: Divided;
+    readonly largestArena?: number;
   }) => CompiledStep;
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {

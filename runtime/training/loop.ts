@@ -13,10 +13,10 @@ import { type Figures, type Landing, type Span, startFlight } from "./flight.ts"
 import { type CheckIndices, indexChecks } from "./index-checks.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
-import type { Phases } from "./phases.ts";
 import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
+import type { Phases } from "./runs.ts";
 import type { Share } from "./share.ts";
 import { checkpointGroups } from "./state.ts";
 import { writeTold } from "./told-file.ts";

@@ -30,15 +30,20 @@ export interface SavedState extends Partial<SavedPrecision> {
 }
 
 /** Fills the store and says from where on. Throws UsageError where the checkpoint is of another job. */
-export async function begin(job: TrainingJob, options: TrainOptions, store: Store): Promise<Beginning> {
+export async function begin(
+  job: TrainingJob,
+  options: TrainOptions,
+  store: Store,
+  frozenStore: Pick<Store, "write"> = store,
+): Promise<Beginning> {
   if (!options.resume) {
-    await writeInitialState(job, store);
+    await writeInitialState(job, store, frozenStore);
     return fromTheStart;
   }
   const loaded = await loadNewestCheckpoint(checkpointsFolder(options.folder), options.note);
   if (!loaded) {
     options.note("no checkpoint was saved yet: starting from the beginning");
-    await writeInitialState(job, store);
+    await writeInitialState(job, store, frozenStore);
     return fromTheStart;
   }
   try {
@@ -47,7 +52,7 @@ export async function begin(job: TrainingJob, options: TrainOptions, store: Stor
       throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
     requireSamePrecision(saved, savedPrecision(job.step));
     requireSameRule(saved.optimizer, job.step);
-    await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
+    await restoreState(job, store, loaded.groups, loaded.step, loaded.path, frozenStore);
     await pruneOlderCheckpoints(loaded.path, keptCheckpoints);
     options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
     return { done: loaded.step, cursor, best };

@@ -21,6 +21,7 @@ import { fillRandom } from "../random/streams.ts";
 import { matchTensors, requireMatch } from "../safetensors/match.ts";
 import type { SafetensorsReader } from "../safetensors/reader.ts";
 import { type TensorToWrite, tensorToWrite } from "../safetensors/writer.ts";
+import type { WeightParts } from "../sharding/weight-parts.ts";
 import { writeFrozen } from "./frozen.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
@@ -46,17 +47,22 @@ export const keptParameters = (step: CompiledStep): Node[] =>
     ops.parameter(name, "f32", type.axes, { kind: "constant", value: initial }),
   );
 
-/** Fills the store for a run from the beginning. */
-export async function writeInitialState(job: TrainingJob, store: Store): Promise<void> {
+/** Fills the store for a run from the beginning; where weights are in parts, frozen ones go to those. */
+export async function writeInitialState(
+  job: TrainingJob,
+  store: Store,
+  frozenStore: Pick<Store, "write"> = store,
+): Promise<void> {
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
   const trained = new Map(step.trained.map((n) => [inputName(n), n]));
   for (const [i, { layout, parameters, state, average }] of step.arenas.entries()) {
     const values = new Float32Array(layout.size);
     for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
-    await writeArena(store, parameters, values);
-    if (average) await writeArena(store, average, values);
     const own = rangeOf(step, i);
+    if (!own || !hasWeightsInParts(step)) await writeArena(store, parameters, values);
+    else if (own.to > own.from) await writeArena(store, parameters, values.slice(own.from, own.to));
+    if (average) await writeArena(store, average, values);
     if (own && own.to === own.from) continue;
     for (const [name, start] of Object.entries(step.rule.state)) {
       const all = start === "parameter" ? values : new Float32Array(layout.size).fill(start);
@@ -67,7 +73,7 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
   if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
   for (const { name, type } of step.accumulation?.sums ?? []) await store.write(name, zerosOf(type, job.sizes));
-  for (const node of step.frozen) await writeFrozen(step, store, inputName(node), await value(node));
+  for (const node of step.frozen) await writeFrozen(step, frozenStore, inputName(node), await value(node));
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
@@ -96,9 +102,13 @@ const filesOf = (step: CompiledStep): [string, Part][] => [
 const rangeOf = ({ accumulation }: CompiledStep, i: number): Range | undefined =>
   accumulation?.shared?.shard?.ranges[i];
 
+/** Whether a rank has its part of all weights alone. */
+const hasWeightsInParts = ({ accumulation }: CompiledStep): boolean =>
+  accumulation?.shared?.shard?.divided?.what === "weights";
+
 /** Whether ranks have parts of what a file of a checkpoint holds. */
-const isSharded = ({ accumulation }: CompiledStep, file: string): boolean =>
-  accumulation?.shared?.shard !== undefined && file.startsWith("optimizer-");
+const isSharded = (step: CompiledStep, file: string): boolean =>
+  step.accumulation?.shared?.shard !== undefined && (file.startsWith("optimizer-") || hasWeightsInParts(step));
 
 /** Every range of the arenas in the store, as a tensor of its own; parts that ranks keep, `whole` puts together. */
 async function readArenas(
@@ -123,11 +133,18 @@ const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
 
 /**
  * All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them; what is
- * frozen as the run was given it, which the store may have rounded.
+ * frozen as the run was given it, which the store may have rounded. Weights in parts are asked for.
  */
-export async function readWeights(job: TrainingJob, store: Store): Promise<Map<string, HostTensor>> {
+export async function readWeights(
+  job: TrainingJob,
+  store: Store,
+  parts?: Pick<WeightParts, "ask">,
+): Promise<Map<string, HostTensor>> {
   const { step } = job;
-  const weights = await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
+  const weights = parts
+    ? new Map<string, HostTensor>()
+    : await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
+  if (parts) for (const node of step.trained) weights.set(inputName(node), await parts.ask(inputName(node)));
   for (const node of step.frozen) weights.set(inputName(node), await startingValue(job, node));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
@@ -167,9 +184,10 @@ export async function restoreState(
   groups: Readonly<Record<string, SafetensorsReader>>,
   done: number,
   path: string,
+  frozenStore: Pick<Store, "write"> = store,
 ): Promise<void> {
   const { step } = job;
-  await writeInitialState(job, store);
+  await writeInitialState(job, store, frozenStore);
   for (const [file, part] of filesOf(step)) {
     const reader = groups[file];
     if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
