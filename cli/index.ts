@@ -67,6 +67,12 @@ function ofRank(file: string): string {
   return rank === 0 ? file : `${file}.rank-${rank}`;
 }
 
+const shardOption = (): Option =>
+  new Option(
+    "--shard <what>",
+    "what each rank keeps its part of, rather than all: ZeRO stages 1, 2, 3, each with those before",
+  ).choices([...shards]);
+
 function commands(done: (status: number) => void): Command {
   const program = new Command("heddle")
     .description("Declare vision-language models in TypeScript; train them, compile them to WebGPU and ONNX.")
@@ -136,12 +142,7 @@ function commands(done: (status: number) => void): Command {
     .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
-    .addOption(
-      new Option(
-        "--shard <what>",
-        "what each rank keeps its part of, rather than all: ZeRO stages 1, 2, 3, each with those before",
-      ).choices([...shards]),
-    )
+    .addOption(shardOption())
     .option("--share-devices", "let ranks of one machine compute on one GPU, where it has fewer", false)
     .option(...memory)
     .option(...set)
@@ -165,6 +166,7 @@ function commands(done: (status: number) => void): Command {
       "samples that a device computes at once, of which alone a plan is made; default what fits",
       wholeNumber,
     )
+    .addOption(shardOption())
     .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
     .option("--json", "figures for programs", false)
     .action(async (source, options) => done(await planCommand(source, options)));

@@ -9,7 +9,7 @@ export {
   saveCheckpoint,
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
-export { joinRanks, type Launch, launchOf, oneRank, type Ranks } from "./collectives/index.ts";
+export { joinRanks, type Launch, launchOf, oneRank, type Ranks, rangesOf } from "./collectives/index.ts";
 export { drawnWeights } from "./drawn-weights.ts";
 export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";
@@ -100,7 +100,8 @@ export {
   writeSafetensors,
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
-export { type Shard, shards } from "./sharding/shard.ts";
+export { cutGraph, handedOn, isHandedOn, stepParts } from "./sharding/graph-parts.ts";
+export { type Shard, shards, usualPartBytes } from "./sharding/shard.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { type OpenTrace, openTrace } from "./trace-file.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";

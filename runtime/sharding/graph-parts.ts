@@ -57,6 +57,10 @@ export function cutGraph(graph: Graph, most: number, sizes: Sizes, { given }: No
   return { graph, parts: partition(free, most, sizes, { held, anywhere: "last" }) };
 }
 
+const prefix = "train.part.";
+/** Whether a tensor of a step's store is one that parts hand on. */
+export const isHandedOn = (name: string): boolean => name.startsWith(prefix);
+
 /** Places in the store for what parts hand on, of a type each; a place serves again when nobody reads it any more. */
 export interface HandedOn {
   take(type: { readonly dtype: DType; readonly axes: readonly SizedAxis[] }): string;
@@ -73,7 +77,7 @@ export function handedOn(): HandedOn {
       const key = printType(type);
       const known = idle.get(key)?.pop();
       if (known !== undefined) return known;
-      const name = `train.part.${types.size}`;
+      const name = `${prefix}${types.size}`;
       types.set(name, type);
       return name;
     },
