@@ -11,16 +11,20 @@ import {
   elementCount,
   type HostTensor,
   hostTensor,
+  type Node,
   type SizedAxis,
   UsageError,
 } from "../../compiler/index.ts";
-import { type Channel, type Collectives, type Range, rangesOf } from "../collectives/index.ts";
+import { type Channel, type Collectives, type Range, rangesOf, telling } from "../collectives/index.ts";
 import type { CompiledStep } from "../training/job.ts";
 import { packedRanges, rangesWithin } from "./shard.ts";
 
 export interface WeightParts {
-  /** Keeps this rank's part of a frozen tensor, which all ranks give. */
-  readonly frozen: Pick<Store, "write">;
+  /**
+   * Takes frozen weights, each of which one rank makes, writing what is kept of it to a store, and gives others their parts of. So each is
+   * read by one rank.
+   */
+  fill(nodes: readonly Node[], make: (node: Node, store: Pick<Store, "write">) => Promise<void>): Promise<void>;
   /** Takes this rank's ranges of the arenas from the store: after they were set, or updated. */
   refresh(store: Store): Promise<void>;
   /** The whole of some weights, for which all ranks ask in one order. */
@@ -50,6 +54,7 @@ const weightsChannel = 2 ** 13;
 export function weightParts(step: CompiledStep, collectives: Collectives): WeightParts {
   const { rank, size } = collectives;
   const channel: Channel = collectives.channel(weightsChannel);
+  const tell = telling(collectives);
   const held = new Map<string, Held>();
   const arenas = step.arenas.map(({ layout }) => rangesOf(layout.size, size)[rank]!);
   const data = arenas.map(() => new Float32Array(0));
@@ -104,14 +109,25 @@ export function weightParts(step: CompiledStep, collectives: Collectives): Weigh
     return (await gather([name])).get(name)!;
   };
   return {
-    frozen: {
-      write: async (name, { dtype, axes, data }) => {
-        const ranges = rangesOf(data.length, size, 1);
-        const { from, to } = ranges[rank]!;
-        const bytes = bytesOf(data as ArrayBufferView).slice(from * dtypeBytes[dtype], to * dtypeBytes[dtype]);
-        if (!held.has(name)) order.push(name);
-        held.set(name, { dtype, axes, ranges, own: () => bytes });
-      },
+    fill: async (nodes, make) => {
+      for (let first = 0; first < nodes.length; first += size) {
+        const made = new Map<string, HostTensor>();
+        const node = nodes[first + rank];
+        if (node) await make(node, { write: async (name, tensor) => void made.set(name, tensor) });
+        const all = await tell([...made].map(([name, { dtype, axes }]) => ({ name, dtype, axes })));
+        for (const [root, tensors] of all.entries())
+          for (const { name, dtype, axes } of tensors) {
+            const ranges = rangesOf(elementCount(axes), size, 1);
+            const inBytes = ranges.map((r) => ({ from: r.from * dtypeBytes[dtype], to: r.to * dtypeBytes[dtype] }));
+            const { from, to } = inBytes[rank]!;
+            const whole = made.get(name);
+            const given = whole ? bytesOf(whole.data) : new Uint8Array(new ArrayBuffer(to - from));
+            await collectives.scatter(given, inBytes, root);
+            const bytes = whole ? given.slice(from, to) : given;
+            if (!held.has(name)) order.push(name);
+            held.set(name, { dtype, axes, ranges, own: () => bytes });
+          }
+      }
     },
     refresh: async (store) => {
       for (const [i, { from, to }] of arenas.entries())

@@ -63,7 +63,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   const store = backend.createStore();
   const phases = await compilePhases(job, backend, between);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
-  const beginning = await begin(job, options, store, parts?.weights.frozen);
+  const beginning = await begin(job, options, store, parts?.weights);
   await parts?.weights.refresh(store);
   await phases.prepare?.(store);
   if (share) await placeRank(job.step, share, store);
