@@ -1,6 +1,5 @@
 /** One step of a training stage as one graph, or two: from a batch to updated parameters. */
 import {
-  bindSizes,
   type Graph,
   inputName,
   isState,
@@ -28,7 +27,7 @@ import {
 import { numbered, type Placed, placeArenas, type TrainingArena } from "./optim/arenas.ts";
 import { apartFromArenas, type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
-import { cachedAccumulation, wholeBatch } from "./optim/gradient-cache.ts";
+import { cachedAccumulation, type OwnBatches } from "./optim/gradient-cache.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
 import { type Divided, type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
@@ -95,6 +94,8 @@ export interface Parts {
   readonly count: number;
   /** Whether they are of several sizes: sums are then weighed by samples. */
   readonly isUneven: boolean;
+  /** Which of the micro-batches are this process's. */
+  readonly own: OwnBatches;
   /** Which range of each arena, by its number of elements, this process updates and keeps state of; default all of it. */
   readonly shard?: (elements: number) => ShardRange;
   /**
@@ -197,11 +198,11 @@ function batchGraphs(
     shards ? { shard: shards.state(sums, given) } : {};
   if (cut) {
     if (parts?.isUneven) throw unevenParts(name);
-    const made = cachedAccumulation(cut, count, traced, arenas, parts !== undefined, shards?.part);
+    const made = cachedAccumulation(cut, count, traced, arenas, parts?.own, shards?.part);
     const middle = graphOf(name, outputsOf(made.givenByMiddle), made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
-      middle: bindSizes(middle, wholeBatch(cut, count)),
+      middle,
     };
     return {
       whole: made.whole,

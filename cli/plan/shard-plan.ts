@@ -53,7 +53,8 @@ export interface ShardedPlan {
 export function shardedStep({ step }: TrainingSubject, { shard, count }: ShardedDevices): Step {
   if (!step.inParts) throw new UsageError(`--shard divides a step that "trainingStep" compiles`);
   const divided = shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(usualPartBytes / 4) };
-  const parts = { count: count * (step.accumulation?.count ?? 1), isUneven: false };
+  const own = { first: 0, count: step.accumulation?.count ?? 1 };
+  const parts = { count: count * own.count, isUneven: false, own };
   return step.inParts({ ...parts, shard: (elements) => rangesOf(elements, count)[0]!, ...divided });
 }
 

@@ -8,6 +8,8 @@ export interface SharedState {
   readonly added: readonly string[];
   /** What each process has rows of along an axis, which are gathered before `middle`; none where samples are not compared. */
   readonly gathered: readonly { readonly state: string; readonly axis: string }[];
+  /** What each process has a term of for all samples: every one gets the sums of its own rows, between `middle` and `graph`. */
+  readonly addedByRows?: readonly { readonly state: string; readonly axis: string }[];
   /** The number of a process's first micro-batch: an i32 scalar, 0 at first. Where samples are compared. */
   readonly first?: string;
   /** Where each process keeps a part of the optimizer's state: of each arena its range, and where its sum of gradients goes. */

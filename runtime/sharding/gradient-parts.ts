@@ -11,6 +11,8 @@ export interface GradientParts {
    * order; one that has nothing to add gives undefined, and the names.
    */
   add(names: readonly string[], gradients: Promise<Readonly<Record<string, HostTensor>>> | undefined): void;
+  /** Resolves when all that was given so far is added up: whatever else ranks exchange comes after it. */
+  settled(): Promise<void>;
   /** When all is added up: puts the sums where the update reads them, and begins anew. Gives the sum of their squares. */
   store(store: Store): Promise<number>;
   /** Seconds in which gradients were on their way and nobody waited for them. */
@@ -71,7 +73,13 @@ export function gradientParts(step: CompiledStep, collectives: Collectives): Gra
   let last: Promise<void> = Promise.resolve();
   let waitedSince: number | undefined;
   let beside = 0;
+  const settled = async () => {
+    waitedSince = performance.now();
+    await last;
+    waitedSince = undefined;
+  };
   return {
+    settled,
     add: (names, gradients) => {
       if (names.length === 0) return;
       last = last.then(async () => {
@@ -83,9 +91,7 @@ export function gradientParts(step: CompiledStep, collectives: Collectives): Gra
       last.catch(() => {}); // whoever asks for the sums is told
     },
     store: async (store) => {
-      waitedSince = performance.now();
-      await last;
-      waitedSince = undefined;
+      await settled();
       let squares = 0;
       for (const [i, sum] of sums.entries()) {
         if (sum.length === 0) continue;

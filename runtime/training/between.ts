@@ -17,7 +17,7 @@ export function betweenRanks(
   collectives: Collectives,
   divided?: DividedState,
 ): Between {
-  const { added, gathered, shard } = accumulation!.shared!;
+  const { added, gathered, addedByRows = [], shard } = accumulation!.shared!;
   const sizeOf = new Map(accumulation!.sums.map(({ name, type }) => [name, type.axes]));
   const isSmall = (name: string) =>
     sizeOf.get(name)!.every(({ size }) => typeof size === "number" && size <= small) && sizeOf.get(name)!.length < 2;
@@ -65,6 +65,12 @@ export function betweenRanks(
     gather: async (store) => {
       for (const { state, axis } of gathered) await gatherRows(store, state, axis, collectives);
     },
+    ...(addedByRows.length > 0 && {
+      addRows: async (store: Store) => {
+        await divided?.gradients.settled();
+        for (const { state, axis } of addedByRows) await addOwnRows(store, state, axis, collectives);
+      },
+    }),
   };
 }
 
@@ -102,20 +108,34 @@ async function addTogether(store: Store, names: readonly string[], collectives: 
 }
 
 /** Every rank has its rows of a tensor; afterwards all have all. */
-async function gatherRows(
-  store: Store,
-  state: string,
-  axis: string,
-  { rank, size, allGather }: Collectives,
-): Promise<void> {
-  const tensor = inF32(await store.read(state));
-  const all = tensor.axes.find((a) => a.name === axis)!.size;
-  const each = all / size;
-  const own = takeRows(tensor, axis, rank * each, (rank + 1) * each).data as Numbers;
-  const packed = tensor.data.slice() as Numbers;
-  packed.set(own, rank * own.length);
-  const ranges = Array.from({ length: size }, (_, r) => ({ from: r * own.length, to: (r + 1) * own.length }));
-  await allGather(packed, ranges);
-  for (const [r, { from, to }] of ranges.entries()) putRows(tensor, axis, r * each, packed.subarray(from, to));
-  await store.write(state, tensor);
+async function gatherRows(store: Store, state: string, axis: string, { rank, allGather, size }: Collectives) {
+  const rows = rowsOf(inF32(await store.read(state)), axis, size);
+  const packed = rows.tensor.data.slice() as Numbers;
+  packed.set(rows.of(rank), rows.ranges[rank]!.from);
+  await allGather(packed, rows.ranges);
+  for (const [r, { from, to }] of rows.ranges.entries()) rows.put(r, packed.subarray(from, to));
+  await store.write(state, rows.tensor);
+}
+
+/** Every rank has a term of all rows; afterwards each has the sums of its own. */
+async function addOwnRows(store: Store, state: string, axis: string, { rank, reduceScatter, size }: Collectives) {
+  const rows = rowsOf(inF32(await store.read(state)), axis, size);
+  const packed = rows.tensor.data.slice() as Numbers;
+  for (const [r, { from }] of rows.ranges.entries()) packed.set(rows.of(r), from);
+  await reduceScatter(packed, rows.ranges);
+  const { from, to } = rows.ranges[rank]!;
+  rows.put(rank, packed.subarray(from, to));
+  await store.write(state, rows.tensor);
+}
+
+/** The rows of ranks along an axis of a tensor, and where they lie when those of a rank lie together. */
+function rowsOf(tensor: HostTensor, axis: string, size: number) {
+  const each = tensor.axes.find((a) => a.name === axis)!.size / size;
+  const length = tensor.data.length / size;
+  return {
+    tensor,
+    ranges: Array.from({ length: size }, (_, r) => ({ from: r * length, to: (r + 1) * length })),
+    of: (r: number) => takeRows(tensor, axis, r * each, (r + 1) * each).data as Numbers,
+    put: (r: number, data: HostTensor["data"]) => putRows(tensor, axis, r * each, data),
+  };
 }

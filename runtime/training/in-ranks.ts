@@ -59,6 +59,7 @@ export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partByt
     ...(divided && { divided }),
     addUp: (store) => times.alone(() => shared.addUp(store), true),
     gather: (store) => times.alone(() => shared.gather(store)),
+    ...(shared.addRows && { addRows: (store: Store) => times.alone(() => shared.addRows!(store)) }),
     ...(shared.spread && { spread: (store: Store) => times.alone(() => shared.spread!(store)) }),
   };
   const agree = async ({ stop, save }: AfterStep): Promise<AfterStep> => {

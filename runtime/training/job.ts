@@ -36,11 +36,12 @@ export interface CompiledStep {
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
     /**
      * Where ranks share the micro-batches, names in the store: sums that are added up before `update`, rows along an axis
-     * that are gathered before `middle`, and the number of a rank's first micro-batch, 0 at first.
+     * that are gathered before `middle`, sums of such rows that each is given of its own after it, and the number of a rank's first micro-batch, 0 at first.
      */
     readonly shared?: {
       readonly added: readonly string[];
       readonly gathered: readonly { readonly state: string; readonly axis: string }[];
+      readonly addedByRows?: readonly { readonly state: string; readonly axis: string }[];
       readonly first?: string;
       /** Where each rank keeps a part of the optimizer's state: its range of each arena, and where what it reads there goes. */
       readonly shard?: {
@@ -64,6 +65,7 @@ export interface CompiledStep {
   readonly inParts?: (parts: {
     readonly count: number;
     readonly isUneven: boolean;
+    readonly own: { readonly first: number; readonly count: number };
     readonly shard?: (elements: number) => Range;
     readonly divided?: Divided;
     readonly largestArena?: number;

@@ -77,7 +77,14 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
       if (!ends(micro)) return [first];
       const again = held.map((batch) => quiet(step, store, without(batch, cached.features, graph)));
       held = [];
-      return [first, ...alone(between?.gather, store), quiet(middle!, store, {}), ...again, ...updating(store)];
+      return [
+        first,
+        ...alone(between?.gather, store),
+        quiet(middle!, store, {}),
+        ...alone(between?.addRows, store),
+        ...again,
+        ...updating(store),
+      ];
     },
   };
 }

@@ -13,7 +13,7 @@ type Compile = (graph: Graph, options?: { sizes?: Sizes }) => Promise<Executable
 /** All ranks run as many micro-batches: some of them without samples. */
 export async function runsInParts(
   job: TrainingJob,
-  { share, divided, gather }: Between & { readonly divided: DividedState },
+  { share, divided, gather, addRows }: Between & { readonly divided: DividedState },
   compile: Compile,
   updating: (store: Store) => readonly Run[],
 ): Promise<Pick<Phases, "runs" | "prepare">> {
@@ -66,6 +66,7 @@ export async function runsInParts(
         ...idle(features),
         alone(() => gather(store).then(() => ({}))),
         alone(() => middle![0]!.run(store, {})),
+        ...(addRows ? [alone(() => addRows(store).then(() => ({})))] : []),
         ...again,
         ...idle(steps),
         ...updating(store),

@@ -31,6 +31,8 @@ export interface Between {
   readonly share: Share;
   /** Makes features those of all samples. */
   gather(store: Store): Promise<void>;
+  /** Makes what the loss says of features the sums of all ranks; where each says a term of it. */
+  addRows?(store: Store): Promise<void>;
   /** Makes sums those of all ranks. */
   addUp(store: Store): Promise<void>;
   /** Gives all ranks the parameters that each has updated; where each updates its own. */

@@ -99,10 +99,11 @@ export function sharedJob(
     throw new UsageError(
       `@${step.graph.name} is fed rows that name others of their batch, so that ${size} ranks take whole batches: let accumulate be a multiple of ${size}, it is ${batches}`,
     );
+  const batchesOf = { count, isUneven, own: { first, count: pieces.length } };
   const own = (elements: number) => rangesOf(elements, size)[rank]!;
   // Arenas as large as parts: then all ranks give and take as much of each part.
   const divided = shard && shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(partBytes / 4) };
-  const parted = explaining(size, () => inParts({ count, isUneven, ...(shard && { shard: own }), ...divided }));
+  const parted = explaining(size, () => inParts({ ...batchesOf, ...(shard && { shard: own }), ...divided }));
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
   return { job: { ...job, step: parted, sizes }, share: { batches, rows, symbol, pieces, first, most } };
 }
