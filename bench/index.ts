@@ -4,6 +4,7 @@ import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
 import { planBench } from "./plan.ts";
 import { randomBench } from "./random.ts";
+import { ranksBench } from "./ranks.ts";
 import { trainCpuBench } from "./train-cpu.ts";
 
 /** Commands of their own: what they measure is compared with no other library. */
@@ -12,6 +13,7 @@ const commands = new Map([
   ["marks", marksCommand],
   ["plan", planBench],
   ["random", randomBench],
+  ["ranks", ranksBench],
   ["train-cpu", trainCpuBench],
 ]);
 

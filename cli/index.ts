@@ -32,8 +32,10 @@ import {
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
+export { loadJob } from "./load.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
 export { type PlannedJob, planHere } from "./plan/plan-here.ts";
+export { openRankDevice } from "./rank-device.ts";
 export { tunedOptions } from "./tuning.ts";
 
 const framesKept = 64;

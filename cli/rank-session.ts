@@ -19,7 +19,7 @@ const reasonMs = 1500;
 const print = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
 /** Runs `body` on every rank that a launcher started, or on the one process that there is. */
-export async function inRankSession(body: (session: RankSession) => Promise<number>): Promise<number> {
+export async function inRankSession<T>(body: (session: RankSession) => Promise<T>): Promise<T> {
   let isLost = false;
   const ranks = await joinRanks(process.env, (message, isFirst) => {
     isLost = true;
@@ -33,9 +33,9 @@ export async function inRankSession(body: (session: RankSession) => Promise<numb
     if (isFirst && !isLost) print(text);
   };
   try {
-    const status = await body({ ranks, say, sayOfSignal: (text) => void setTimeout(say, reasonMs, text).unref() });
+    const result = await body({ ranks, say, sayOfSignal: (text) => void setTimeout(say, reasonMs, text).unref() });
     await ranks.dispose();
-    return status;
+    return result;
   } catch (error) {
     const { text, status } = faultText(isLost ? new RankLostError() : error);
     await ranks.fails(text);

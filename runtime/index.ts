@@ -9,7 +9,17 @@ export {
   saveCheckpoint,
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
-export { joinRanks, type Launch, launchOf, oneRank, type Ranks, rangesOf } from "./collectives/index.ts";
+export {
+  type ExchangeCosts,
+  exchangeCosts,
+  joinRanks,
+  type Launch,
+  launchOf,
+  measureExchange,
+  oneRank,
+  type Ranks,
+  rangesOf,
+} from "./collectives/index.ts";
 export { drawnWeights } from "./drawn-weights.ts";
 export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export { type FileSystem, nodeFileSystem } from "./file-system.ts";

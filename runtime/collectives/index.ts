@@ -2,5 +2,6 @@
 export { telling } from "./agreements.ts";
 export { type Channel, type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";
 export { type Launch, launchOf } from "./launch.ts";
+export { type ExchangeCosts, exchangeCosts, measureExchange, type TimedExchange } from "./measure.ts";
 export { joinRanks, oneRank, type Ranks } from "./ranks.ts";
 export { singleProcess } from "./single.ts";
