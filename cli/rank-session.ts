@@ -28,6 +28,8 @@ export async function inRankSession<T>(body: (session: RankSession) => Promise<T
     setTimeout(() => process.exit(1), orderMs).unref();
   });
   const { isFirst } = ranks;
+  // MPICH's launcher tells so that a rank has ended; Node would open a debugger.
+  if (ranks !== oneRank) process.on("SIGUSR1", () => {});
   if (ranks === oneRank) return await body({ ranks, say: print, sayOfSignal: print });
   const say = (text: string) => {
     if (isFirst && !isLost) print(text);

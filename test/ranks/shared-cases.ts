@@ -13,6 +13,7 @@ import {
   defineStage,
   div,
   dropPath,
+  gather,
   gelu,
   gt,
   input,
@@ -71,6 +72,17 @@ const lengths = (p: Params): LossResult => {
   return { loss: mean(sqrt(mul(y, y)), [batch, embed]) as Tensor<never> };
 };
 
+/** Rows that say by number which other of their micro-batch they see, as conversations that share a row do. */
+const packed = (p: Params): LossResult => {
+  const x = input("x", "f32", [batch, embed]);
+  const seen = gather(rename(x, batch, pair), input("other", "i32", [batch]), pair);
+  const y = linear(p.scope("head"), gelu(add(x, mul(seen, 0.5)) as typeof x), [embed], [feature]);
+  const wanted = cast(gt(input("marked", "i32", [batch]), 0), "f32");
+  const count = sum(wanted, [batch]) as Tensor<never>;
+  const each = mul(mean(mul(y, y), [feature]) as Tensor<"batch">, wanted) as Tensor<"batch">;
+  return { loss: div(sum(each, [batch]), max(count, 1)) as Tensor<never>, weight: count, apart: true };
+};
+
 /** Two towers and a temperature that is a parameter of what compares them. */
 const contrast = (p: Params): LossResult => {
   const [left, right] = [l2Normalize(tower(p, "left"), feature), l2Normalize(tower(p, "right"), feature)];
@@ -118,6 +130,8 @@ export const cases: Readonly<Record<string, Case>> = {
     optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
     shard: "optimizer",
   },
+  "packed rows": { loss: packed, samples: 16, accumulate: 4 },
+  "packed rows, in parts of weights": { loss: packed, samples: 16, accumulate: 4, shard: "weights" },
   // Of four ranks one has two micro-batches, and the others have one.
   "tokens, in parts of gradients": {
     loss: tokens,
