@@ -107,7 +107,6 @@ it("4 ranks on cpu compute what one process does", async ({ skip }) => {
   const names = [
     "means of an uneven batch",
     "contrastive, accumulated",
-    "packed rows",
     "tokens, in parts of Adam's state",
     "tokens, in parts of gradients",
     "means of an uneven batch, in parts of weights",

@@ -131,7 +131,6 @@ export const cases: Readonly<Record<string, Case>> = {
     shard: "optimizer",
   },
   "packed rows": { loss: packed, samples: 16, accumulate: 4 },
-  "packed rows, in parts of weights": { loss: packed, samples: 16, accumulate: 4, shard: "weights" },
   // Of four ranks one has two micro-batches, and the others have one.
   "tokens, in parts of gradients": {
     loss: tokens,
