@@ -150,7 +150,7 @@ async function trainJob(source: string, args: Asked, { job, given, config }: Loa
   const place = resumed === undefined ? undefined : await takeRun(resumed, ranks);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    await requireSame(ranks, await commandFacts(source, settings));
+    await requireSame(ranks, { ...(await commandFacts(source, settings)), shard: args.shard ?? "nothing" });
     const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices };
     const device = await openRankDevice(parseDevice(args.device), ranks, options);
     try {
