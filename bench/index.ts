@@ -2,6 +2,7 @@
 import { main } from "./command.ts";
 import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
+import { onnxBench } from "./onnx/command.ts";
 import { planBench } from "./plan.ts";
 import { randomBench } from "./random.ts";
 import { ranksBench } from "./ranks.ts";
@@ -11,6 +12,7 @@ import { trainCpuBench } from "./train-cpu.ts";
 const commands = new Map([
   ["load", loadBench],
   ["marks", marksCommand],
+  ["onnx", onnxBench],
   ["plan", planBench],
   ["random", randomBench],
   ["ranks", ranksBench],

@@ -3,7 +3,15 @@
 export { encodeOnnx, weightBytes } from "./encode.ts";
 export type { BoundInput, StoredPart, StoredTensor } from "./forms/stored.ts";
 export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
-export { type EmitOptions, type ExportOptions, exportDtypes, opsets, settledOptions } from "./options.ts";
+export {
+  type Dialect,
+  dialects,
+  type EmitOptions,
+  type ExportOptions,
+  exportDtypes,
+  opsets,
+  settledOptions,
+} from "./options.ts";
 export { exportOnnx, type OnnxExport, onnxStages } from "./pipeline.ts";
 export { printOnnx } from "./print.ts";
 export { decodeModel, type ModelProto } from "./wire/proto.ts";
