@@ -4,9 +4,11 @@ import type { Backend, Store } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
+import { formatBytes } from "../file-errors.ts";
 import { openMetricsLog } from "../metrics-log.ts";
 import { type Progress, startProgress } from "../progress/progress.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
+import type { DividedState } from "../sharding/part-runs.ts";
 import type { WeightParts } from "../sharding/weight-parts.ts";
 import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
@@ -66,6 +68,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   const beginning = await begin(job, options, store, parts?.weights);
   await parts?.weights.refresh(store);
   await phases.prepare?.(store);
+  if (divided) note(partsLine(divided));
   if (share) await placeRank(job.step, share, store);
   const { done } = beginning;
   const figures = await openFigures(folder, options.resume ? { resumeAt: done } : {}, ranks);
@@ -133,6 +136,12 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
     phases.dispose();
     store.dispose();
   }
+}
+
+/** "gradients and weights in parts: 1.2 GB of this host's memory for a rank; at most 268.4 MB are whole at a time" */
+function partsLine({ gradients, weights, partBytes }: DividedState): string {
+  const held = gradients.bytes + (weights?.bytes() ?? 0);
+  return `gradients${weights ? " and weights" : ""} in parts: ${formatBytes(held)} of a host's memory for each rank; at most ${formatBytes(partBytes)}, or those of one operation, are whole at a time`;
 }
 
 /** The weights of a run, on its first rank; others give it their parts. */

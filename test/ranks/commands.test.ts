@@ -40,6 +40,7 @@ describe("under Open MPI", () => {
     const first = await train("resumed", "steps=3", "--shard=weights").ended;
     expect(first.status).toBe(0);
     expect(first.err).toContain("2 ranks over Open MPI");
+    expect(first.err).toMatch(/gradients and weights in parts: .* of a host's memory for each rank/);
     expect(first.err).toMatch(/device of rank 1: onnxruntime/);
     expect(first.err).toMatch(/2 ranks: [\d.]+ s in communication, .*slowest is rank [01]/);
     expect(first.err.match(/run folder/g)?.length).toBe(1);

@@ -105,9 +105,7 @@ const anyLauncher = launchers["Open MPI"] ?? launchers.MPICH;
 it("4 ranks on cpu compute what one process does", async ({ skip }) => {
   if (!anyLauncher) return skip(installHint);
   const names = [
-    "means of an uneven batch",
     "contrastive, accumulated",
-    "tokens, in parts of Adam's state",
     "tokens, in parts of gradients",
     "means of an uneven batch, in parts of weights",
     "layers, in parts of weights",
