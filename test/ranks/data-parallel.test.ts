@@ -97,7 +97,7 @@ describe.each(["Open MPI", "MPICH"] as const)("over %s", (name) => {
     requireCollectives(got, 2);
     requireParts(got, 2);
     await requireSame(got, names);
-  }, 120_000);
+  }, 300_000);
 });
 
 const anyLauncher = launchers["Open MPI"] ?? launchers.MPICH;
@@ -114,10 +114,10 @@ it("4 ranks on cpu compute what one process does", async ({ skip }) => {
   requireCollectives(got, 4);
   requireParts(got, 4);
   await requireSame(got, names);
-}, 120_000);
+}, 300_000);
 
 it("2 ranks on a software GPU compute what one process does", async ({ skip }) => {
   if (!anyLauncher) return skip(installHint);
   const names = ["contrastive, in parts of momentum", "contrastive, in parts of weights, some frozen"];
   await requireSame(await found(anyLauncher, 2, { device: "webgpu", cases: names }), names);
-}, 120_000);
+}, 300_000);
