@@ -64,6 +64,8 @@ export interface Store {
   /** A copy in host memory; throws UsageError naming the nearest tensor when there is none of that name. */
   read(name: string): Promise<HostTensor>;
   names(): readonly string[];
+  /** Frees a tensor, if there is one of that name: runs that were begun before have it to their end. */
+  remove(name: string): void;
   dispose(): void;
 }
 

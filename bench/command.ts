@@ -28,7 +28,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .description("Measure heddle side by side with other libraries on this machine's WebGPU device.")
     .argument(
       "[what...]",
-      `any of ${groups.join(", ")}; default all but export-full; marks, load, plan and random are commands of their own: bench marks --help`,
+      `any of ${groups.join(", ")}; default all but export-full; marks, load, plan, random and ranks are commands of their own: bench marks --help`,
     )
     .option("--rounds <n>", "how often every contender gets a turn", wholeNumber, 3)
     .option("--timed <n>", "at most this many timed repetitions of a process", wholeNumber)

@@ -6,6 +6,7 @@ import { onnxBench } from "./onnx/command.ts";
 import { pageBench } from "./page/command.ts";
 import { planBench } from "./plan.ts";
 import { randomBench } from "./random.ts";
+import { ranksBench } from "./ranks.ts";
 import { trainCpuBench } from "./train-cpu.ts";
 
 /** Commands of their own: what they measure is compared with no other library. */
@@ -16,6 +17,7 @@ const commands = new Map([
   ["page", pageBench],
   ["plan", planBench],
   ["random", randomBench],
+  ["ranks", ranksBench],
   ["train-cpu", trainCpuBench],
 ]);
 

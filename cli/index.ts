@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { dialects } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
+import { shards } from "../runtime/index.ts";
 import { launchOf, type OpenTrace, openTrace } from "../runtime/node-index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { checkTypes, checkTypesFlag } from "./check-types.ts";
@@ -34,8 +35,10 @@ import {
 import { heddleVersion } from "./versions.ts";
 
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
+export { loadJob } from "./load.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
 export { type PlannedJob, planHere } from "./plan/plan-here.ts";
+export { openRankDevice } from "./rank-device.ts";
 export { tunedOptions } from "./tuning.ts";
 
 const framesKept = 64;
@@ -68,6 +71,12 @@ function ofRank(file: string): string {
   const rank = launchOf(process.env)?.rank ?? 0;
   return rank === 0 ? file : `${file}.rank-${rank}`;
 }
+
+const shardOption = (): Option =>
+  new Option(
+    "--shard <what>",
+    "what each rank keeps its part of, rather than all: ZeRO stages 1, 2, 3, each with those before",
+  ).choices([...shards]);
 
 function commands(done: (status: number) => void): Command {
   const program = new Command("heddle")
@@ -148,7 +157,7 @@ function commands(done: (status: number) => void): Command {
     .option("--changed-data", "with --resume: go on although files of the data changed, from the next epoch on", false)
     .option("--runs <folder>", "where run folders are made", "runs")
     .option("--no-tuning", "choose kernels without what heddle tune found")
-    .option("--shard-optimizer", "let each rank keep its part of the optimizer's state, rather than all", false)
+    .addOption(shardOption())
     .option("--share-devices", "let ranks of one machine compute on one GPU, where it has fewer", false)
     .option(...memory)
     .option(...set)
@@ -172,6 +181,7 @@ function commands(done: (status: number) => void): Command {
       "samples that a device computes at once, of which alone a plan is made; default what fits",
       wholeNumber,
     )
+    .addOption(shardOption())
     .option("--efficiency <share>", "of the roofline that kernels reach, up to 1", share, 1)
     .option("--json", "figures for programs", false)
     .action(async (source, options) => done(await planCommand(source, options)));

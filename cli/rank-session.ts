@@ -20,7 +20,7 @@ const reasonMs = 1500;
 const print = (text: string): void => void process.stderr.write(`${escapeControls(text)}\n`);
 
 /** Runs `body` on every rank that a launcher started, or on the one process that there is. */
-export async function inRankSession(body: (session: RankSession) => Promise<number>): Promise<number> {
+export async function inRankSession<T>(body: (session: RankSession) => Promise<T>): Promise<T> {
   let isLost = false;
   const ranks = await joinRanks(process.env, (message, isFirst) => {
     isLost = true;
@@ -29,14 +29,16 @@ export async function inRankSession(body: (session: RankSession) => Promise<numb
     setTimeout(() => process.exit(1), orderMs).unref();
   });
   const { isFirst } = ranks;
+  // MPICH's launcher tells so that a rank has ended; Node would open a debugger.
+  if (ranks !== oneRank) process.on("SIGUSR1", () => {});
   if (ranks === oneRank) return await body({ ranks, say: print, sayOfSignal: print });
   const say = (text: string) => {
     if (isFirst && !isLost) print(text);
   };
   try {
-    const status = await body({ ranks, say, sayOfSignal: (text) => void setTimeout(say, reasonMs, text).unref() });
+    const result = await body({ ranks, say, sayOfSignal: (text) => void setTimeout(say, reasonMs, text).unref() });
     await ranks.dispose();
-    return status;
+    return result;
   } catch (error) {
     const { text, status } = faultText(isLost ? new RankLostError() : error);
     await ranks.fails(text);

@@ -33,6 +33,7 @@ export * from "./modes.ts";
 export * from "./nn/index.ts";
 export type { TrainingArena } from "./optim/arenas.ts";
 export * from "./optim/index.ts";
+export type { Divided } from "./optim/shard.ts";
 export * from "./params.ts";
 export * from "./random.ts";
 export * from "./recipe.ts";

@@ -11,9 +11,14 @@ type StoredNames = {
 
 /**
  * Bytes of a step's programs by kind: its graph's, and where micro-batches are accumulated that of the update.
- * docs/memory.md says what each kind is.
+ * docs/memory.md says what each kind is; `kindOf` says it first of what only some steps keep.
  */
-export function stepMemory(step: StoredNames, programs: readonly BoundKernels[], sizes: Sizes = {}): MemoryByKind {
+export function stepMemory(
+  step: StoredNames,
+  programs: readonly BoundKernels[],
+  sizes: Sizes = {},
+  kindOf: (name: string) => string | undefined = () => undefined,
+): MemoryByKind {
   const kinds = new Map(
     step.arenas.flatMap(({ parameters, state, average }) => [
       [parameters, "trained parameters"],
@@ -23,5 +28,9 @@ export function stepMemory(step: StoredNames, programs: readonly BoundKernels[],
   );
   for (const { name } of step.accumulation?.sums ?? []) kinds.set(name, "sums of accumulation");
   for (const node of step.frozen) kinds.set(String(node.attrs.name), "frozen parameters");
-  return memoryByKind(programs, { kept: (name) => kinds.get(name) ?? "other state", loss: "loss" }, sizes);
+  return memoryByKind(
+    programs,
+    { kept: (name) => kindOf(name) ?? kinds.get(name) ?? "other state", loss: "loss" },
+    sizes,
+  );
 }

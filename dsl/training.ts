@@ -1,6 +1,5 @@
 /** One step of a training stage as one graph, or two: from a batch to updated parameters. */
 import {
-  bindSizes,
   type Graph,
   inputName,
   isState,
@@ -20,17 +19,18 @@ import {
   accumulated,
   accumulateOf,
   type Batch,
+  type GivenGradient,
   type PartOfSums,
   type Stored,
   sampleCount,
 } from "./optim/accumulation.ts";
 import { numbered, type Placed, placeArenas, type TrainingArena } from "./optim/arenas.ts";
-import { type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
+import { apartFromArenas, type InArenas, inArenas, oneBatch, type Traced } from "./optim/batch-gradient.ts";
 import { describeOptimizer } from "./optim/describe.ts";
-import { cachedAccumulation, wholeBatch } from "./optim/gradient-cache.ts";
+import { cachedAccumulation, type OwnBatches } from "./optim/gradient-cache.ts";
 import { type LossScale, lossScaleOf, scaledLoss } from "./optim/loss-scale.ts";
 import { rangesOf, ruleOf, settingsByName } from "./optim/settings.ts";
-import { type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
+import { type Divided, type PlacedShard, rawNorm, type ShardRange, shardGradient, shardOf } from "./optim/shard.ts";
 import type { SharedState } from "./optim/shared-state.ts";
 import { type StepUpdate, scaleInStore, stepUpdate } from "./optim/step-update.ts";
 import type { StateStart } from "./optim/update-rule.ts";
@@ -94,8 +94,17 @@ export interface Parts {
   readonly count: number;
   /** Whether they are of several sizes: sums are then weighed by samples. */
   readonly isUneven: boolean;
+  /** Which of the micro-batches are this process's. */
+  readonly own: OwnBatches;
   /** Which range of each arena, by its number of elements, this process updates and keeps state of; default all of it. */
   readonly shard?: (elements: number) => ShardRange;
+  /**
+   * With `shard`, what else it keeps its part of. Graphs then read parameters as tensors of their own, not from arenas, and give
+   * their gradients out.
+   */
+  readonly divided?: Divided;
+  /** Elements of an arena at most; default what the step is compiled with. */
+  readonly largestArena?: number;
 }
 
 /**
@@ -120,7 +129,7 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
   const ema = stage.ema && checkedEma(stage.name, stage.ema);
   const { trained, frozen } = partition(stage, loss, adapters);
   const ranges = rangesOf(stage, trained, declared);
-  const placed = placeArenas(trained, rule, ema !== undefined, largestArena);
+  const placed = placeArenas(trained, rule, ema !== undefined, parts?.largestArena ?? largestArena);
   const lossScale = lossScaleOf(stage);
   const scale = scaleInStore(lossScale);
   const told = [loss, ...Object.values(metrics), ...updates.map((u) => u.next), ...(weight ? [weight] : [])];
@@ -133,8 +142,9 @@ function stepOf(given: Stage, largestArena: number | undefined, parts?: Parts): 
     trained,
     ...(apart && { apart }),
   };
-  const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name);
-  const { whole, graphs } = batchGraphs(stage, traced, inArenas(placed, trained), weight && kept.at(-1), parts, shards);
+  const shards = parts?.shard && shardsOf(placed, parts.shard, rule.name, parts.divided);
+  const arenas = parts?.divided ? apartFromArenas(traced.loss, trained) : inArenas(placed, trained);
+  const { whole, graphs } = batchGraphs(stage, traced, arenas, weight && kept.at(-1), parts, shards);
   const { optimizer, precision = "f32" } = stage;
   const settings = settingsByName(stage, trained, contractedParameters(loss));
   const options = { optimizer, rule, ema, settings, ranges, lossScale };
@@ -184,25 +194,24 @@ function batchGraphs(
     update: graphOf(name, figures, [...stored, ...cleared], `${name}-update`),
     sums,
   });
-  /** What is said of shards: sums of gradients are the first of all sums. */
-  const sharded = (sums: Accumulation["sums"]): Pick<SharedState, "shard"> =>
-    shards ? { shard: shards.state(sums) } : {};
+  const sharded = (sums: Accumulation["sums"], given: readonly GivenGradient[]): Pick<SharedState, "shard"> =>
+    shards ? { shard: shards.state(sums, given) } : {};
   if (cut) {
     if (parts?.isUneven) throw unevenParts(name);
-    const made = cachedAccumulation(cut, count, traced, arenas, parts !== undefined, shards?.part);
-    const middle = graphOf(name, [], made.middle, `${name}-middle`);
+    const made = cachedAccumulation(cut, count, traced, arenas, parts?.own, shards?.part);
+    const middle = graphOf(name, outputsOf(made.givenByMiddle), made.middle, `${name}-middle`);
     const cached = {
       features: graphOf(name, [], made.features, `${name}-features`),
-      middle: bindSizes(middle, wholeBatch(cut, count)),
+      middle,
     };
     return {
       whole: made.whole,
       graphs: (update) => ({
-        graph: graphOf(name, [], made.added),
+        graph: graphOf(name, outputsOf(made.given), made.added),
         accumulation: {
           ...accumulation(made, update),
           cached,
-          ...(parts && { shared: { ...made.shared, ...sharded(made.sums) } }),
+          ...(parts && { shared: { ...made.shared, ...sharded(made.sums, [...made.given, ...made.givenByMiddle]) } }),
         },
       }),
     };
@@ -216,10 +225,12 @@ function batchGraphs(
   return {
     whole: made.whole,
     graphs: (update) => ({
-      graph: graphOf(name, [], [...made.added, ...kept]),
+      graph: graphOf(name, outputsOf(made.given), [...made.added, ...kept]),
       accumulation: {
         ...accumulation(made, update),
-        ...(parts && { shared: { added: made.sums.map((s) => s.name), gathered: [], ...sharded(made.sums) } }),
+        ...(parts && {
+          shared: { added: made.sums.map((s) => s.name), gathered: [], ...sharded(made.sums, made.given) },
+        }),
       },
     }),
   };
@@ -231,21 +242,28 @@ interface Shards {
   /** The numbers of their arenas. */
   readonly numbers: readonly number[];
   readonly part: PartOfSums;
-  readonly state: (sums: Accumulation["sums"]) => NonNullable<SharedState["shard"]>;
+  readonly state: (sums: Accumulation["sums"], given: readonly GivenGradient[]) => NonNullable<SharedState["shard"]>;
 }
 
-function shardsOf(placed: readonly Placed[], rangeOf: (elements: number) => ShardRange, rule: string): Shards {
+function shardsOf(
+  placed: readonly Placed[],
+  rangeOf: (elements: number) => ShardRange,
+  rule: string,
+  divided: Divided | undefined,
+): Shards {
   const ranges = placed.map(({ arena }) => rangeOf(arena.layout.size));
-  const all = placed.map((place, i) => shardOf(place, ranges[i]!, i, rule));
+  const all = placed.map((place, i) => shardOf(place, ranges[i]!, i, rule, divided));
   const places = all.flatMap((shard) => shard ?? []);
   return {
     places,
     numbers: all.flatMap((shard, i) => (shard ? [i] : [])),
     part: { gradients: places.map((p) => p.gradient), norm: typed(state(rawNorm, "f32", [])) },
-    state: (sums) => ({
+    // Where they are not given out, sums of gradients are the first of all sums.
+    state: (sums, given) => ({
       ranges,
-      gradients: placed.map((_, i) => ({ sum: sums[i]!.name, part: numbered(shardGradient, i) })),
+      gradients: placed.map((_, i) => ({ part: numbered(shardGradient, i), ...(!divided && { sum: sums[i]!.name }) })),
       norm: rawNorm,
+      ...(divided && { divided: { what: divided, given: new Map(given.map((g) => [g.output, g.parameter])) } }),
     }),
   };
 }
@@ -259,6 +277,8 @@ const keptInParts = (stage: string, kept: readonly Stored[]): UsageError =>
   new UsageError(
     `stage "${stage}" keeps ${kept.map((k) => `"${k.state}"`).join(", ")} of each batch, of which every process would have another: such a stage is trained by one process`,
   );
+
+const outputsOf = (given: readonly GivenGradient[]) => given.map((g) => [g.output, g.node] as const);
 
 /** A graph that tells figures and updates states. Throws UsageError where two outputs have one name. */
 function graphOf(

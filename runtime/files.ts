@@ -204,14 +204,21 @@ export async function requireWritable(path: string, options: WriteOptions = {}):
 const smallPiece = 64 * 1024;
 const largePiece = 4 * 1024 * 1024;
 
-/** The bytes of a file from its start, in pieces; each piece is valid until the next is asked for. */
-export async function* readPieces(fs: FileSystem, path: string): AsyncGenerator<Uint8Array> {
+/** The bytes of a file, or of a range of it, in pieces; each piece is valid until the next is asked for. */
+export async function* readPieces(
+  fs: FileSystem,
+  path: string,
+  from?: number,
+  to = Number.MAX_SAFE_INTEGER,
+): AsyncGenerator<Uint8Array> {
   const file = await fs.open(path, "r");
   let buffer = new Uint8Array(smallPiece); // most files are small, and memory for a large piece is not had for nothing
   try {
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, null);
+    for (let at = from ?? 0; at < to; ) {
+      const length = Math.min(buffer.length, to - at);
+      const { bytesRead } = await file.read(buffer, 0, length, from === undefined ? null : at);
       if (bytesRead === 0) return;
+      at += bytesRead;
       yield buffer.subarray(0, bytesRead);
       if (bytesRead === smallPiece) buffer = new Uint8Array(largePiece);
     }

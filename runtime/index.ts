@@ -10,7 +10,14 @@ export {
   saveCheckpoint,
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
-export { oneRank, type Ranks } from "./collectives/index.ts";
+export {
+  type ExchangeCosts,
+  exchangeCosts,
+  measureExchange,
+  oneRank,
+  type Ranks,
+  rangesOf,
+} from "./collectives/index.ts";
 export { drawnWeights } from "./drawn-weights.ts";
 export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
 export type { FileInfo, FileSystem, OpenFile } from "./file-system.ts";
@@ -109,6 +116,8 @@ export {
   writeSafetensors,
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
+export { cutGraph, handedOn, isHandedOn, stepParts } from "./sharding/graph-parts.ts";
+export { type Shard, shards, usualPartBytes } from "./sharding/shard.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";

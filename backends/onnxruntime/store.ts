@@ -59,6 +59,7 @@ export function cpuStore(): CpuStore {
         return { dtype, axes, data: data.slice() };
       }),
     names: () => [...slots.keys()],
+    remove: (name) => void store.exclusive(async () => void slots.delete(name)),
     dispose: () => slots.clear(),
     resident: slot,
     spare: (name) => {

@@ -106,6 +106,7 @@ function memoryStore(): Store {
       return found;
     },
     names: () => [...tensors.keys()],
+    remove: (name) => void tensors.delete(name),
     dispose: () => tensors.clear(),
   };
 }

@@ -3,9 +3,12 @@ import { cpuMissing } from "../../backends/onnxruntime/index.ts";
 import { type Ceilings, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type OpenedAdapter, openAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
 import { type PrecisionPath, UnsupportedError } from "../../compiler/index.ts";
+import { type ExchangeCosts, measureExchange } from "../../runtime/index.ts";
+import { launchOf } from "../../runtime/node-index.ts";
 import { freshCeilings, type MeasuredCeilings } from "../ceilings.ts";
 import { json, table } from "../output.ts";
 import { precisionText } from "../precision.ts";
+import { inRankSession } from "../rank-session.ts";
 
 export interface DevicesArguments {
   readonly json: boolean;
@@ -16,10 +19,12 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
   const { adapters, missing } = await adaptersHere();
   const hardware = adapters.find((a) => !a.software);
   const auto = hardware ? "webgpu" : "cpu";
+  const between = measure ? await measuredRanks() : undefined;
+  if (between && !between.isFirst) return 0;
   const measured = measure ? await measuredDevice() : undefined;
   if (asJson) {
     process.stdout.write(
-      `${json({ auto, adapters, ...(missing !== undefined && { missing }), ...(measured && { measured }) })}\n`,
+      `${json({ auto, adapters, ...(missing !== undefined && { missing }), ...(measured && { measured }), ...(between && { ranks: between.found }) })}\n`,
     );
     return 0;
   }
@@ -35,6 +40,7 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
     }\n`,
   );
   if (measured) process.stdout.write(`\n${measured.adapter}, measured:\n${printCeilings(measured)}\n`);
+  if (between) process.stdout.write(`\n${printRanks(between.found)}\n`);
   return 0;
 }
 
@@ -69,6 +75,25 @@ async function measuredDevice(): Promise<MeasuredDevice> {
   } finally {
     gpu.dispose();
   }
+}
+
+interface FoundRanks extends ExchangeCosts {
+  readonly count: number;
+  readonly carrier: string;
+}
+
+/** What exchanging costs, where a launcher started several ranks; undefined for one. */
+async function measuredRanks(): Promise<{ readonly isFirst: boolean; readonly found: FoundRanks } | undefined> {
+  if (!launchOf(process.env)) return undefined;
+  return await inRankSession(async ({ ranks: { collectives, isFirst } }) => {
+    const found = { count: collectives.size, carrier: collectives.carrier, ...(await measureExchange(collectives)) };
+    return { isFirst, found };
+  });
+}
+
+function printRanks({ count, carrier, latency, bytesPerSecond }: FoundRanks): string {
+  const bits = digits((8 * bytesPerSecond) / 1e9);
+  return `${count} ranks over ${carrier}: ${time(latency)} to add up next to nothing, ${digits(bytesPerSecond / 1e9)} GB/s sent by each; for heddle plan: --hardware "${count}×here,MPI-${bits}G"`;
 }
 
 const digits = (n: number): string => String(Number(n.toPrecision(3)));

@@ -1,5 +1,6 @@
 /** `heddle plan`: what a stage of training takes on given hardware, before anybody rents it. docs/plan.md has the formulas. */
 import { type Precision, type PrecisionPath, precisionPath, UsageError } from "../../compiler/index.ts";
+import type { Shard } from "../../runtime/index.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { memoryRows } from "../memory-report.ts";
 import { bytes, digits, json, table, wrap } from "../output.ts";
@@ -21,6 +22,7 @@ export interface PlanArguments {
   readonly memory?: MemoryBudget;
   readonly batch?: number;
   readonly efficiency: number;
+  readonly shard?: Shard;
   readonly json: boolean;
 }
 
@@ -48,7 +50,8 @@ export async function planCommand(source: string, args: PlanArguments): Promise<
   const budget = budgetOf(device, args.memory);
   const memory = budget ?? device.memory;
   const { batch, efficiency } = args;
-  const plan = planCluster(subject, { device, count, link, batch, efficiency, budget });
+  if (args.shard && count === 1) throw new UsageError("--shard divides a step among several devices, as in 8×H200");
+  const plan = planCluster(subject, { device, count, link, batch, efficiency, budget, shard: args.shard });
   const { name, peaks, source: from } = device;
   const report: Report = {
     subject: subject.name,
@@ -83,9 +86,10 @@ function describe(r: Report, asked: boolean): string {
     r.sharded === undefined
       ? []
       : [
-          ["  with --shard-optimizer", bytes(r.optimizerSharded!)],
-          ["  divided among all", `${bytes(r.sharded)} (ZeRO stage 3, which heddle has not)`],
+          ["  with --shard optimizer", bytes(r.optimizerSharded!)],
+          ["  divided among all", `${bytes(r.sharded)}, at least: what --shard weights comes near`],
         ];
+  const host: Row[] = r.host ? [["memory of the host", `${bytes(r.host)} for each device's parts`]] : [];
   const rows: Row[] = [
     ["planned", `${r.subject}, on ${name}`],
     ...parameterRows(r.parameters),
@@ -96,6 +100,7 @@ function describe(r: Report, asked: boolean): string {
     ["batch", describeBatch(r)],
     ...memoryRows(r.memory),
     ...sharded,
+    ...host,
     ...operationRows(r.operations),
     ["kernels", digits(r.kernels)],
     ...timeRows(r),
@@ -108,9 +113,11 @@ function describe(r: Report, asked: boolean): string {
   return `${table(rows)}\n${notes.flatMap((n) => wrap(n, "  ")).join("\n")}\n`;
 }
 
-function timeRows({ time, efficiency, hardware, utilization, samplesPerSecond, seconds, steps }: Report): Row[] {
+function timeRows({ time, efficiency, hardware, utilization, samplesPerSecond, seconds, steps, host }: Report): Row[] {
   const of = efficiency === 1 ? "at the roofline" : `at ${percent(efficiency)} of the roofline`;
-  const exchange: Row[] = hardware.link ? [["  sums of gradients", printSeconds(time.exchange)]] : [];
+  const exchange: Row[] = hardware.link
+    ? [[host ? "  weights and gradients" : "  sums of gradients", printSeconds(time.exchange)]]
+    : [];
   const all: Row[] =
     seconds === undefined ? [] : [["all steps", `${digits(steps!)} updates, ${printSeconds(seconds)}`]];
   return [

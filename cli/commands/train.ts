@@ -20,6 +20,7 @@ import {
   requireSame,
   requireSameSources,
   type Settings,
+  type Shard,
   type TrainingJob,
   trainInStages,
   unusedParameters,
@@ -68,7 +69,7 @@ export interface TrainArguments {
   /** Whether ranks of a machine may compute on one device. */
   readonly shareDevices: boolean;
   /** Whether each rank keeps a part of the optimizer's state alone. */
-  readonly shardOptimizer: boolean;
+  readonly shard?: Shard;
   readonly json: boolean;
 }
 
@@ -149,7 +150,7 @@ async function trainJob(source: string, args: Asked, { job, given, config }: Loa
   const place = resumed === undefined ? undefined : await takeRun(resumed, ranks);
   try {
     const settings = place ? await settingsOfRun(job, place.folder, given, say) : config;
-    await requireSame(ranks, await commandFacts(source, settings));
+    await requireSame(ranks, { ...(await commandFacts(source, settings)), shard: args.shard ?? "nothing" });
     const options = { tuning: args.tuning, budget: args.memory, share: args.shareDevices };
     const device = await openRankDevice(parseDevice(args.device), ranks, options);
     try {
@@ -269,7 +270,7 @@ async function trainIn(
     note: say,
     deviceReason: reason,
     ranks,
-    shardOptimizer: args.shardOptimizer,
+    ...(args.shard && { shard: args.shard }),
   };
   const result = await trainInStages(job, how);
   if (result.stopped) {

@@ -1,12 +1,14 @@
 /** The plan of a stage on devices that each hold the whole step and see a part of each batch. docs/plan.md. */
-import type { MemoryByKind, PlannedProgram, StepOperations } from "../../compiler/index.ts";
+import type { MemoryByKind, StepOperations } from "../../compiler/index.ts";
+import type { Shard } from "../../runtime/index.ts";
 import { updateOperations } from "../stage-figures.ts";
 import { isOpen, samples, type TrainingSubject } from "../training-subject.ts";
+import { type Exchanged, exchangedBytes } from "./exchange.ts";
 import type { Hardware } from "./hardware-records.ts";
 import type { Link } from "./hardware-text.ts";
 import { type LargestBatch, largestBatch } from "./largest-batch.ts";
-import { allReduceSeconds } from "./roofline.ts";
-import { needOf, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
+import { planSharded, shardedStep } from "./shard-plan.ts";
+import { needOf, type PlannedGraph, planStep, type StepPlan, timeOf, totalBytes } from "./step-plan.ts";
 
 /** A device without a figure for its memory has no largest batch. */
 export type PlannedDevice = Omit<Hardware, "memory" | "link"> & { readonly memory?: number };
@@ -21,6 +23,8 @@ export interface PlanRequest {
   readonly budget?: number | undefined;
   /** The share of the roofline that kernels reach. */
   readonly efficiency: number;
+  /** What each of several devices keeps its part of. */
+  readonly shard?: Shard | undefined;
 }
 
 export interface ClusterPlan {
@@ -33,7 +37,9 @@ export interface ClusterPlan {
   readonly bytes: number;
   /** Whether they are within the device's memory; absent where that is not known. */
   readonly fits?: boolean;
-  /** Of one device where each keeps its part of the optimizer's state, as `heddle train --shard-optimizer` does; absent of one device. */
+  /** Bytes of the host's memory that each device's parts of weights and gradients take, where they are in parts. */
+  readonly host?: number;
+  /** Of one device where each keeps its part of the optimizer's state, as `heddle train --shard optimizer` does; absent of one device. */
   readonly optimizerSharded?: number;
   /** Of one device where weights, gradients and the optimizer's state are divided among all; absent of one device. */
   readonly sharded?: number;
@@ -60,12 +66,18 @@ export interface ClusterPlan {
 const mostSamples = 2 ** 16;
 
 export function planCluster(subject: TrainingSubject, request: PlanRequest): ClusterPlan {
-  const { device, count, link, efficiency, budget } = request;
+  const { device, count, link, efficiency, budget, shard } = request;
+  const divided = shard && { shard, count };
+  const step = divided && shardedStep(subject, divided);
   const { facts, peaks } = device;
   const most = budget ?? device.memory;
   const made = new Map<number, StepPlan>();
+  const plannedIn = (batch: number, memory: number | undefined): StepPlan =>
+    divided
+      ? { batch, ...planSharded(step!, subject.sizes, batch, facts, memory, divided) }
+      : planStep(subject, batch, facts, memory);
   const planned = (batch: number): StepPlan => {
-    const plan = made.get(batch) ?? planStep(subject, batch, facts, budget);
+    const plan = made.get(batch) ?? plannedIn(batch, budget);
     made.set(batch, plan);
     return plan;
   };
@@ -75,11 +87,11 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
   const batch = batchOf(subject, request, largest?.batch);
   const needed = need(batch.micro);
   // What fits no budget is planned as if it had none.
-  const plan = made.get(batch.micro) ?? planStep(subject, batch.micro, facts);
+  const plan = made.get(batch.micro) ?? plannedIn(batch.micro, undefined);
   const { microBatch, update } = timeOf(plan, peaks);
   const n = batch.microBatches;
   const sum = (part: "byOperations" | "byBytes" | "launches") => (n * microBatch[part] + update[part]) / efficiency;
-  const exchange = link ? allReduceSeconds(gradientBytes(subject), count, link.bytesPerSecond) : 0;
+  const exchange = link ? exchangedBytes(exchangedOf(plan, subject), count, n, shard) / link.bytesPerSecond : 0;
   const parts = { operations: sum("byOperations"), bytes: sum("byBytes"), launches: sum("launches"), exchange };
   const seconds = Object.values(parts).reduce((a, b) => a + b, 0);
   const operations = updateOperations(subject.step, { ...subject.sizes, [samples]: batch.micro }, n);
@@ -91,11 +103,13 @@ export function planCluster(subject: TrainingSubject, request: PlanRequest): Clu
     memory: plan.memory,
     bytes,
     ...(most !== undefined && { fits: "bytes" in needed && needed.bytes <= most }),
-    ...(count > 1 && {
-      optimizerSharded: dividedBytes(plan.memory, count, (kind) => kind.startsWith("optimizer")),
-      sharded: dividedBytes(plan.memory, count, (kind) => !ofBatch.includes(kind)),
-    }),
-    kernels: Object.values<PlannedProgram>(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
+    ...(plan.host !== undefined && { host: plan.host }),
+    ...(count > 1 &&
+      !shard && {
+        optimizerSharded: dividedBytes(plan.memory, count, (kind) => kind.startsWith("optimizer")),
+        sharded: dividedBytes(plan.memory, count, (kind) => !ofBatch.includes(kind)),
+      }),
+    kernels: Object.values<PlannedGraph>(plan.programs).reduce((k, p) => k + p.kernels.length, 0),
     operations,
     time: { ...parts, update: seconds },
     samplesPerSecond: batch.update / seconds,
@@ -128,6 +142,12 @@ function evenPart(share: number, most: number): number {
 
 /** Gradients are exchanged in f32, as they are kept. */
 const gradientBytes = ({ step }: TrainingSubject): number => step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
+
+/** What a plan's graphs have to be given by other devices. */
+function exchangedOf({ programs: { step, features, middle } }: StepPlan, subject: TrainingSubject): Exchanged {
+  const read = (graph: PlannedGraph | undefined) => graph?.weights?.all ?? 0;
+  return { gradients: gradientBytes(subject), read: read(step) + read(features), readOnce: read(middle) };
+}
 
 /** What follows from the batch rather than from the parameters: it is not divided. */
 const ofBatch: readonly string[] = ["inputs", "random inputs", "tables", "saved for backward", "workspace"];

@@ -7,12 +7,15 @@ import { ceilingsOf } from "../ceilings.ts";
 import type { PlannedDevice } from "./cluster-plan.ts";
 import type { HardwareText, Link } from "./hardware-text.ts";
 
-/** Throws UsageError where more than one is asked for. WebGPU does not say how much memory a GPU has; a software one has the machine's. */
+/** Throws UsageError where more than one is asked for and nothing is said to join them. WebGPU does not say how much memory a GPU has; a software one has the machine's. */
 export async function hardwareHere({
   count,
+  link,
 }: HardwareText): Promise<{ device: PlannedDevice; count: number; link?: Link }> {
-  if (count !== 1)
-    throw new UsageError("--hardware here is the one device that --device webgpu takes: it has no number");
+  if (count !== 1 && !link)
+    throw new UsageError(
+      `say what joins ${count} devices like the one here, as in "${count}×here,MPI-9.6G": heddle devices --measure tells it under mpirun`,
+    );
   const gpu = await requestDevice({ prefer: "hardware" });
   try {
     const { ceilings } = await ceilingsOf(gpu);
@@ -20,7 +23,11 @@ export async function hardwareHere({
     const peaks = { copy, f32, dispatch, ...(matrices !== undefined && { matrices }) };
     const { description: name, software } = gpu.adapter;
     const memory = software ? { memory: totalmem() } : {};
-    return { count, device: { name, ...memory, facts: factsOf(gpu), peaks, source: "measured here" } };
+    return {
+      count,
+      ...(link && { link }),
+      device: { name, ...memory, facts: factsOf(gpu), peaks, source: "measured here" },
+    };
   } finally {
     gpu.dispose();
   }

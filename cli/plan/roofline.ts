@@ -41,10 +41,3 @@ export const sumOfTimes = (times: readonly RooflineTime[]): RooflineTime => ({
   byBytes: times.reduce((n, t) => n + t.byBytes, 0),
   launches: times.reduce((n, t) => n + t.launches, 0),
 });
-
-/**
- * Seconds of a sum over all devices of what each has `bytes` of, in a ring: every device sends and receives
- * 2 (n - 1) / n of the bytes. Patarasuk and Yuan 2009, section 3.
- */
-export const allReduceSeconds = (bytes: number, devices: number, bytesPerSecond: number): number =>
-  devices === 1 ? 0 : (2 * (devices - 1) * bytes) / devices / bytesPerSecond;

@@ -19,7 +19,15 @@ export interface StepPlan {
   /** Samples that the device computes at once. */
   readonly batch: number;
   readonly memory: MemoryByKind;
-  readonly programs: StepGraphs<PlannedProgram>;
+  readonly programs: StepGraphs<PlannedGraph>;
+  /** Bytes of the host's memory that a device's parts take, where those of a step lie there. */
+  readonly host?: number;
+}
+
+/** A graph of a step, or its parts together. */
+export interface PlannedGraph extends Pick<PlannedProgram, "kernels" | "copied" | "largestBinding"> {
+  /** Bytes of weights that its parts gather, where weights are in parts. */
+  readonly weights?: { readonly all: number };
 }
 
 export const totalBytes = (memory: MemoryByKind): number => Object.values(memory).reduce((a, b) => a + b, 0);
@@ -43,7 +51,7 @@ export function planStep(
 export function needOf(plan: () => StepPlan, { maxBindingBytes }: AdapterFacts): Need {
   try {
     const { memory, programs } = plan();
-    const largest = Math.max(...Object.values<PlannedProgram>(programs).map((p) => p.largestBinding));
+    const largest = Math.max(...Object.values<PlannedGraph>(programs).map((p) => p.largestBinding));
     if (largest <= maxBindingBytes) return { bytes: totalBytes(memory) };
     return { refused: `a kernel would bind ${bytes(largest)} at once, of at most ${bytes(maxBindingBytes)}` };
   } catch (error) {
@@ -67,7 +75,7 @@ export interface UpdateTime {
  * update. Where features are cached, each micro-batch is computed forwards once more.
  */
 export function timeOf({ programs: { step, update, features, middle } }: StepPlan, peaks: Peaks): UpdateTime {
-  const timed = (programs: readonly (PlannedProgram | undefined)[]) =>
+  const timed = (programs: readonly (PlannedGraph | undefined)[]) =>
     sumOfTimes(programs.flatMap((p) => (p ? [rooflineTime(p, peaks)] : [])));
   if (update) return { microBatch: timed([step, features]), update: timed([middle, update]) };
   const { kernels, copied } = step;

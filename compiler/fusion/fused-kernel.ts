@@ -97,10 +97,11 @@ export function isView(n: Node): boolean {
 
 /** The buffers that kernels bind for these places: one for each tensor, and for each part of a tensor. */
 export function countRegions(places: readonly Storage[]): number {
-  const parts = new Map<Node, Set<Dim>>();
+  const parts = new Map<Node, Set<Dim | "whole">>();
   for (const { root, part } of places) {
     const offsets = parts.get(root) ?? new Set();
-    parts.set(root, offsets.add(part?.offset ?? 0));
+    // The whole is bound beside a part that begins where it does.
+    parts.set(root, offsets.add(part ? part.offset : "whole"));
   }
   return [...parts.values()].reduce((n, offsets) => n + offsets.size, 0);
 }

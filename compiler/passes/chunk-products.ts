@@ -23,10 +23,11 @@ import { foldsParts } from "../ir/algebra.ts";
 import { build } from "../ir/build.ts";
 import { deviceElementBytes } from "../ir/dtype.ts";
 import { type Graph, nodesOf, rewriteGraph, usersOf } from "../ir/graph.ts";
-import type { AttrValue, Node } from "../ir/node.ts";
-import { foldOf, isBijective, isElementwise, isReduction, opRecord } from "../ir/op.ts";
+import type { Node } from "../ir/node.ts";
+import { foldOf, isElementwise, isReduction, opRecord } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../ir/type.ts";
 import { add, broadcast, concat, slice } from "../ops/index.ts";
+import { isRowWise } from "./row-wise.ts";
 
 /** Products of at least so many bytes are computed in chunks, ... */
 export interface ChunkLimits {
@@ -180,26 +181,6 @@ function regionOf(graph: Graph, product: Node, row: string): Region | undefined 
 }
 
 const isOfOneElement = (node: Node): boolean => isElementwise(node) || opRecord(node.op).kind === "indexing";
-
-/** Whether a node does the same to each row, whatever the others are: it has the rows and does not name them. */
-function isRowWise(node: Node, row: string): boolean {
-  if (!hasAxis(node.type, row)) return false;
-  const [x] = node.operands;
-  const isTransposed =
-    isBijective(node) &&
-    x!.type.axes.length === node.type.axes.length &&
-    x!.type.axes.every((a) => findAxis(node.type, a.name)?.size === a.size);
-  return isTransposed || !names(node, row);
-}
-
-function names({ op, attrs }: Node, axis: string): boolean {
-  const isNamed = (value: AttrValue | undefined): boolean =>
-    value === axis ||
-    (Array.isArray(value) ? value.some(isNamed) : (value as { name?: AttrValue } | undefined)?.name === axis);
-  return Object.entries(opRecord(op).attrs).some(
-    ([name, { kind }]) => ["axis", "axes", "sized_axis", "sized_axes"].includes(kind) && isNamed(attrs[name]),
-  );
-}
 
 /** Whether a node folds the rows in a way that may be done in parts; sums of products always may. */
 function foldsRows(node: Node, row: string): boolean {

@@ -16,6 +16,7 @@ export { prune } from "./prune.ts";
 export * from "./quantize-parameters.ts";
 export { type NoCut, type SampleCut, sampleCut } from "./sample-cut.ts";
 export { noSampleMean } from "./sample-mean.ts";
+export { type SampleParts, sampleShares } from "./sample-share.ts";
 export { type ProductsOn, splitContractions } from "./split-contractions.ts";
 export { splitKeys } from "./split-keys.ts";
 export { splitReductions } from "./split-reductions.ts";

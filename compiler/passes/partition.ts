@@ -42,15 +42,23 @@ export interface PartValue {
   readonly result: number;
 }
 
+export interface CutOptions {
+  /** Outputs that count as parameters do: they take memory until somebody has them. Default none. */
+  readonly held?: readonly string[];
+  /** Which part gives the outputs that any part can compute. Default the first. */
+  readonly anywhere?: "first" | "last";
+}
+
 /**
  * Parts whose parameters take at most `most` bytes, or are those of a single node. The cuts are where least has to be
  * handed on, at the numbers given for sizes that are open; these stay open in the parts. Masks, positions and what else
- * depends on no parameter is computed in each part that uses it. Needs a graph that updates nothing.
+ * depends on no parameter is computed in each part that uses it, and so is a weight in another dtype, and what is cheap to have
+ * from values that are handed on anyway. Needs a graph that updates nothing.
  */
-export function partition(graph: Graph, most: number, sizes: Sizes = {}): Part[] {
+export function partition(graph: Graph, most: number, sizes: Sizes = {}, options: CutOptions = {}): Part[] {
   if (Object.keys(graph.updates).length > 0) throw new InternalError("partition: the graph updates state");
   return withoutCapture(() => {
-    const plan = planOf(graph, most, sizes);
+    const plan = planOf(graph, most, sizes, options);
     return Array.from({ length: plan.count }, (_, i) => new PartBuilder(plan, i).build());
   });
 }
@@ -63,36 +71,76 @@ interface Plan {
   readonly count: number;
   /** What each part hands on or gives out. */
   readonly results: readonly (readonly Node[])[];
+  /** The part that an output comes from. */
+  readonly ownerOf: (node: Node) => number;
+  /** What each part computes that another has computed before. */
+  readonly again: readonly ReadonlySet<Node>[];
 }
 
-function planOf(graph: Graph, most: number, sizes: Sizes): Plan {
+function planOf(graph: Graph, most: number, sizes: Sizes, { held, anywhere }: CutOptions): Plan {
   const order = nodesOf(graph);
-  const placed = order.filter((n) => !isParameter(n) && !isFree(n));
+  const placed = order.filter((n) => !isParameter(n) && !isFree(n) && !isOfWeights(n));
   const handed = handedOn(placed, sizes);
+  const heldNodes = new Set(graph.outputs.flatMap(({ name, node }) => (held?.includes(name) ? [node] : [])));
   const part = new Map<Node, number>();
   let count = 0;
   for (let from = 0; from < placed.length; count++) {
-    const to = endOf(placed, handed, from, most);
+    const to = endOf(placed, handed, from, most, (node) => (heldNodes.has(node) ? bytesOf(node, sizes) : 0));
     for (const node of placed.slice(from, to)) part.set(node, count);
     from = to;
   }
   count = Math.max(count, 1); // a graph of free nodes alone
-  return { graph, order, part, count, results: resultsOf(graph, order, part, count) };
+  const ownerOf = (node: Node): number => part.get(node) ?? (anywhere === "last" ? count - 1 : 0);
+  const again = computedAgain(order, part, count);
+  return { graph, order, part, count, ownerOf, again, results: resultsOf(graph, order, part, count, ownerOf, again) };
 }
 
-/** The part that an output comes from; what any part can compute, the first does. */
-const ownerOf = (node: Node, part: ReadonlyMap<Node, number>): number => part.get(node) ?? 0;
+/**
+ * Of each part, values of earlier ones that it computes again rather than is handed: cheap ones, of what it is handed anyway,
+ * such as an activation beside what it is of.
+ */
+function computedAgain(order: readonly Node[], part: ReadonlyMap<Node, number>, count: number): Set<Node>[] {
+  const brought = Array.from({ length: count }, () => new Set<Node>());
+  for (const node of order) {
+    const user = part.get(node);
+    if (user !== undefined) for (const o of sourcesOf(node, part)) if (part.get(o) !== user) brought[user]!.add(o);
+  }
+  return brought.map((values, p) => {
+    const again = new Set<Node>();
+    for (const node of values) {
+      const sources = sourcesOf(node, part);
+      const isThere = (o: Node) => part.get(o) === p || values.has(o);
+      if (isCheap(node) && sources.length > 0 && sources.every(isThere)) again.add(node);
+    }
+    return again;
+  });
+}
 
-function resultsOf(graph: Graph, order: readonly Node[], part: ReadonlyMap<Node, number>, count: number): Node[][] {
+/** The nodes that are computed once, of which this one is computed. */
+const sourcesOf = (node: Node, part: ReadonlyMap<Node, number>): Node[] => node.operands.filter((o) => part.has(o));
+
+function resultsOf(
+  graph: Graph,
+  order: readonly Node[],
+  part: ReadonlyMap<Node, number>,
+  count: number,
+  ownerOf: Plan["ownerOf"],
+  again: Plan["again"],
+): Node[][] {
   const wanted = new Set(graph.outputs.map((o) => o.node));
   for (const node of order) {
     const user = part.get(node);
     if (user === undefined) continue;
-    for (const o of node.operands) if (part.has(o) && part.get(o) !== user) wanted.add(o);
+    for (const o of sourcesOf(node, part)) if (part.get(o) !== user && !again[user]!.has(o)) wanted.add(o);
   }
   const results = Array.from({ length: count }, (): Node[] => []);
-  for (const node of order) if (wanted.has(node)) results[ownerOf(node, part)]!.push(node);
+  for (const node of order) if (wanted.has(node)) results[ownerOf(node)]!.push(node);
   return results;
+}
+
+function isCheap({ op }: Node): boolean {
+  const { kind } = opRecord(op);
+  return kind === "source" || kind === "elementwise" || kind === "movement";
 }
 
 const free = new WeakMap<Node, boolean>();
@@ -101,13 +149,27 @@ const free = new WeakMap<Node, boolean>();
 function isFree(node: Node): boolean {
   const known = free.get(node);
   if (known !== undefined) return known;
-  const { kind } = opRecord(node.op);
-  const cheap = kind === "source" || kind === "elementwise" || kind === "movement";
   // Operands come first in topological order, so the recursion is one deep.
-  const result = !isParameter(node) && cheap && node.operands.every(isFree);
+  const result = !isParameter(node) && isCheap(node) && node.operands.every(isFree);
   free.set(node, result);
   return result;
 }
+
+const ofWeights = new WeakMap<Node, boolean>();
+
+/** Whether a node is cheap and of parameters alone, as a weight is in another dtype: it is computed where it is used, as they are there. */
+function isOfWeights(node: Node): boolean {
+  const known = ofWeights.get(node);
+  if (known !== undefined) return known;
+  const isWeight = (o: Node) => isParameter(o) || isOfWeights(o);
+  const result = isCheap(node) && node.operands.some(isWeight) && node.operands.every((o) => isWeight(o) || isFree(o));
+  ofWeights.set(node, result);
+  return result;
+}
+
+/** The parameters that a node reads, as they are or as what is computed where they are used. */
+const parametersBelow = (node: Node): Node[] =>
+  node.operands.flatMap((o) => (isParameter(o) ? [o] : isOfWeights(o) ? parametersBelow(o) : []));
 
 const bytesOf = (node: Node, sizes: Sizes = {}): number =>
   dimValue(elementsOf(node.type), sizes) * dtypeBytes[node.type.dtype];
@@ -135,15 +197,22 @@ function handedOn(placed: readonly Node[], sizes: Sizes): number[] {
  * Where the part that begins at `from` ends: within what its parameters allow, where the fewest bytes are handed on for
  * each byte of parameters.
  */
-function endOf(placed: readonly Node[], handed: readonly number[], from: number, most: number): number {
+function endOf(
+  placed: readonly Node[],
+  handed: readonly number[],
+  from: number,
+  most: number,
+  heldBytes: (node: Node) => number,
+): number {
   const seen = new Set<Node>();
   let [bytes, best, least] = [0, from, Infinity];
   for (let i = from; i < placed.length; i++) {
-    for (const p of placed[i]!.operands) {
-      if (!isParameter(p) || seen.has(p)) continue;
+    for (const p of parametersBelow(placed[i]!)) {
+      if (seen.has(p)) continue;
       seen.add(p);
       bytes += bytesOf(p);
     }
+    bytes += heldBytes(placed[i]!);
     if (bytes > most && best > from) return best;
     const ratio = handed[i]! / bytes;
     // A part has at least one parameter.
@@ -167,7 +236,7 @@ class PartBuilder {
   }
 
   build(): Part {
-    const { graph, order, part, results } = this.plan;
+    const { graph, order, part, results, ownerOf } = this.plan;
     for (const node of order) if (part.get(node) === this.index) this.made.set(node, this.rebuilt(node));
     const own = results[this.index]!;
     const outputs = own.map((node, i): Output => ({ name: partNames.result(i), node: this.use(node) }));
@@ -176,7 +245,7 @@ class PartBuilder {
       weights: this.weights,
       values: this.values,
       outputs: graph.outputs.flatMap(({ name, node }) =>
-        ownerOf(node, part) === this.index ? [{ name, result: own.indexOf(node) }] : [],
+        ownerOf(node) === this.index ? [{ name, result: own.indexOf(node) }] : [],
       ),
       bytes: this.bytes,
     };
@@ -200,7 +269,7 @@ class PartBuilder {
     if (isParameter(node)) return this.weight(node);
     if (isGraphInput(node)) return node;
     const part = this.plan.part.get(node);
-    if (part === undefined) return this.rebuilt(node);
+    if (part === undefined || this.plan.again[this.index]!.has(node)) return this.rebuilt(node);
     const value = input(partNames.value(this.values.length), node.type.dtype, node.type.axes);
     this.values.push({ part, result: this.plan.results[part]!.indexOf(node) });
     return value;

@@ -33,6 +33,13 @@ export interface Batch {
   readonly norm?: Tensor<never>;
 }
 
+/** The gradient of one parameter, which a graph gives out rather than adds to a sum of its own. */
+export interface GivenGradient {
+  readonly output: string;
+  readonly parameter: string;
+  readonly node: Node;
+}
+
 /** What an update reads in the place of sums: a part of each gradient's, and the norm of all. */
 export interface PartOfSums {
   readonly gradients: readonly Tensor<"arena">[];
@@ -48,6 +55,8 @@ export interface Accumulation {
   readonly cleared: readonly Stored[];
   /** The sums in the store, 0 before the first micro-batch. */
   readonly sums: readonly Kept[];
+  /** Gradients that a micro-batch gives out, where whoever runs it adds them up. */
+  readonly given: readonly GivenGradient[];
 }
 
 /** A tensor in the store between the graphs of a step, 0 at first. */
@@ -61,7 +70,7 @@ export interface Kept {
  * of the means is the mean over all.
  */
 export function accumulated(
-  batch: Batch,
+  batch: Batch & { readonly given: readonly GivenGradient[] },
   axes: readonly Axis<"arena">[],
   count: number,
   weight?: Tensor<never>,
@@ -91,6 +100,7 @@ export function accumulated(
     },
     cleared: sums.map(({ output, name, axes }) => ({ output: `cleared.${output}`, state: name, node: zero(axes) })),
     sums: sums.map(({ name, before }) => ({ name, type: before.type })),
+    given: batch.given.map((g) => ({ ...g, node: weighed(typed<string>(g.node)) })),
   };
 }
 

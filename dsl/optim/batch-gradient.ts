@@ -1,8 +1,17 @@
 /** The gradients of a batch: what a stage computes as nodes of its model, and what becomes of that where parameters are ranges of arenas. */
-import { differentiate, inputName, type Node, packArena, viewNodes } from "../../compiler/index.ts";
+import {
+  differentiate,
+  inputName,
+  isParameter,
+  type Node,
+  ops,
+  packArena,
+  topological,
+  viewNodes,
+} from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { type Tensor, typed } from "../tensor.ts";
-import type { Batch, Stored } from "./accumulation.ts";
+import type { Batch, GivenGradient, Stored } from "./accumulation.ts";
 import type { Placed } from "./arenas.ts";
 
 /** What a step computes of a batch, as nodes of the model. */
@@ -25,6 +34,8 @@ export interface InArenas {
   readonly viewed: (nodes: readonly Node[]) => Node[];
   /** Gradients of the trained parameters, in their order; none for 0. */
   readonly packed: (gradients: readonly (Node | undefined)[]) => Tensor<"arena">[];
+  /** Those that are given out instead, one by one. */
+  readonly given: (gradients: readonly (Node | undefined)[]) => GivenGradient[];
 }
 
 export function inArenas(placed: readonly Placed[], trained: readonly Node[]): InArenas {
@@ -44,18 +55,45 @@ export function inArenas(placed: readonly Placed[], trained: readonly Node[]): I
         ),
       );
     },
+    given: () => [],
   };
 }
+
+/**
+ * Parameters stay tensors of their own, and so do their gradients: graphs that run in parts read and give those of a part.
+ * The gradients of what the loss reads last come first, as a backward pass has them.
+ */
+export function apartFromArenas(loss: Node, trained: readonly Node[]): InArenas {
+  const order = topological([loss]).filter(isParameter);
+  const numbers = trained.map((_, i) => i).sort((a, b) => order.indexOf(trained[b]!) - order.indexOf(trained[a]!));
+  return {
+    axes: [],
+    viewed: (nodes) => [...nodes],
+    packed: () => [],
+    given: (gradients) =>
+      numbers.flatMap((i) => {
+        const [node, parameter] = [gradients[i], trained[i]!];
+        const isGiven = node !== undefined && node !== zeroGradient(parameter);
+        if (!isGiven) return [];
+        const names = parameter.type.axes.map((a) => a.name);
+        return [{ output: `gradient.${i}`, parameter: inputName(parameter), node: ops.transpose(node, names) }];
+      }),
+  };
+}
+
+/** The gradient of what does not depend on a parameter. */
+const zeroGradient = (parameter: Node): Node => differentiate(ops.constant(0), [parameter])[0]!;
 
 /** What one batch gives, computed in one go. */
 export interface OneBatch extends Batch {
   readonly kept: readonly Stored[];
   readonly weight?: Tensor<never>;
+  readonly given: readonly GivenGradient[];
 }
 
 export function oneBatch(
   { loss, figures, kept, trained }: Traced,
-  { viewed, packed }: InArenas,
+  { viewed, packed, given }: InArenas,
   weight?: Node,
 ): OneBatch {
   const names = Object.keys(figures);
@@ -63,6 +101,7 @@ export function oneBatch(
   const seen = viewed([...told, ...differentiate(loss, trained)]);
   return {
     gradients: packed(seen.slice(told.length)),
+    given: given(seen.slice(told.length)),
     figures: Object.fromEntries(names.map((name, i) => [name, typed<never>(seen[i]!)])),
     kept: kept.map((k, i) => ({ ...k, node: seen[names.length + i]! })),
     ...(weight && { weight: typed<never>(seen[told.length - 1]!) }),

@@ -5,42 +5,53 @@
  */
 import {
   bindDim,
+  bindSizes,
   type Dim,
   type DType,
   differentiate,
   isParameter,
+  makeGraph,
   mulDims,
   type Node,
   ops,
   rewriteNodes,
   type SampleCut,
+  sampleShares,
   symbol,
   topological,
 } from "../../compiler/index.ts";
 import type { Axis } from "../axis.ts";
 import { add, constant, lt, select, state, typed } from "../tensor.ts";
-import { type Accumulation, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
+import { type Accumulation, type GivenGradient, type PartOfSums, type Stored, sumsOf } from "./accumulation.ts";
 import type { InArenas, Traced } from "./batch-gradient.ts";
 import type { SharedState } from "./shared-state.ts";
+
+/** Which of a step's micro-batches are a process's own. */
+export interface OwnBatches {
+  readonly first: number;
+  readonly count: number;
+}
 
 export interface CachedAccumulation extends Accumulation {
   /** Keeps what the samples of a micro-batch give. */
   readonly features: readonly Stored[];
   /** With what all samples gave: the figures, what the loss says of each, and the gradients past the cut. */
   readonly middle: readonly Stored[];
+  /** Gradients past the cut that `middle` gives out. */
+  readonly givenByMiddle: readonly GivenGradient[];
   readonly shared: SharedState;
 }
 
 /**
- * A step of `count` micro-batches whose loss is cut. `middle` is in the sizes of a micro-batch and is to be given those of
- * the whole: `wholeBatch`.
+ * A step of `count` micro-batches whose loss is cut. Of processes that share them each takes its share of the loss: its rows and
+ * columns of what is compared.
  */
 export function cachedAccumulation(
   cut: SampleCut,
   count: number,
   traced: Traced,
   arenas: InArenas,
-  isShared: boolean,
+  shared?: OwnBatches,
   part?: PartOfSums,
 ): CachedAccumulation {
   const kept = cut.features.map(({ node, axis }, i) =>
@@ -52,17 +63,22 @@ export function cachedAccumulation(
   const counted: Stored = { ...counter, node: add(micro, 1) };
   /** Of the step's micro-batches: those of other processes may come before. */
   const first = typed<never>(state(firstMicroBatch, "i32", []));
-  const place = isShared ? add(micro, first) : micro;
+  const place = shared ? add(micro, first) : micro;
   /** Of what every process computes alike, one gives it to the sums. */
-  const once = (x: Node): Node => (isShared ? select(lt(first, 1), typed(x), 0) : x);
-  const past = pastCut(traced, kept, arenas);
+  const once = (x: Node): Node => select(lt(first, 1), typed(x), 0);
+  const past = pastCut(traced, kept, arenas, (roots) => {
+    const whole = inSizesOf(roots, wholeBatch(cut, count));
+    if (!shared) return whole;
+    return sampleShares(whole, { samples: cut.samples, all: count, ...shared }, once);
+  });
   const sums = sumsOf(past, arenas.axes);
-  const gradients = arenas.packed(arenas.viewed(slopesOf(learned, place, traced.trained)));
+  const slopes = arenas.viewed(slopesOf(learned, place, traced.trained));
+  const gradients = arenas.packed(slopes);
   const figures = Object.keys(past.figures).map((name, i) => [name, typed<never>(sums[gradients.length + i]!.before)]);
   return {
     features: [...keepAll(kept, place, arenas), counted],
     middle: [
-      ...sums.map((s) => ({ output: s.output, state: s.name, node: once(s.next) })),
+      ...sums.map((s) => ({ output: s.output, state: s.name, node: s.next })),
       ...learned.map(({ cotangent: c }, i) => ({ output: c.output, state: c.state, node: past.cotangents[i]! })),
       ...past.kept,
       { ...counter, node: constant(0, "i32") },
@@ -82,13 +98,16 @@ export function cachedAccumulation(
       ...kept.map((k) => ({ name: k.state, type: k.all.type })),
       ...learned.map((k) => ({ name: k.cotangent.state, type: k.cotangent.all.type })),
       { name: microBatch, type: micro.type },
-      ...(isShared ? [{ name: firstMicroBatch, type: first.type }] : []),
+      ...(shared ? [{ name: firstMicroBatch, type: first.type }] : []),
     ],
     shared: {
       added: sums.map((s) => s.name),
       gathered: kept.map((k) => ({ state: k.state, axis: k.axis.name })),
+      addedByRows: learned.map((k) => ({ state: k.cotangent.state, axis: k.axis.name })),
       first: firstMicroBatch,
     },
+    given: arenas.given(slopes),
+    givenByMiddle: past.given,
   };
 }
 
@@ -156,25 +175,42 @@ function keepAll(kept: readonly KeptFeature[], micro: Node, { viewed }: InArenas
   }));
 }
 
-/** What the loss says of the features of all samples, and of parameters that it reads itself. */
-function pastCut(traced: Traced, kept: readonly KeptFeature[], { viewed, packed }: InArenas) {
+/** The same nodes in other sizes. */
+const inSizesOf = (roots: readonly Node[], sizes: Readonly<Record<string, Dim>>): Node[] =>
+  bindSizes(
+    makeGraph(
+      "past",
+      roots.map((node, i) => ({ name: `${i}`, node })),
+    ),
+    sizes,
+  ).outputs.map((o) => o.node);
+
+/** What the loss says of the features of all samples, and of parameters that it reads itself; `shared` makes of scalars what is counted of them. */
+function pastCut(
+  traced: Traced,
+  kept: readonly KeptFeature[],
+  { viewed, packed, given }: InArenas,
+  shared: (roots: readonly Node[]) => Node[],
+) {
   const features = new Map(kept.map((k) => [k.node, ops.cast(k.own, k.node.type.dtype)]));
   const names = Object.keys(traced.figures);
   const roots = [traced.loss, ...Object.values(traced.figures), ...traced.kept.map((k) => k.node)];
   const moved = rewriteNodes(roots, (node, original) => features.get(original) ?? node);
-  const [loss, ...told] = roots.map((n) => moved.get(n)!);
+  const [loss, ...told] = shared(roots.map((n) => moved.get(n)!));
   const reached = new Set(topological([loss!]).filter(isParameter));
   const direct = traced.trained.filter((n) => reached.has(n));
   const learned = kept.filter((k) => k.isLearned);
-  const slopes = differentiate(loss!, [...learned.map((k) => k.own), ...direct]);
+  const slopes = differentiate(loss!, [...learned.map((k) => k.all), ...direct]);
   const seen = viewed([...told, ...slopes]);
   const cotangents = seen.slice(told.length, told.length + learned.length);
-  const gradients = new Map(direct.map((n, i) => [n, seen[told.length + learned.length + i]!]));
+  const reachedBy = new Map(direct.map((n, i) => [n, seen[told.length + learned.length + i]!]));
+  const gradients = traced.trained.map((n) => reachedBy.get(n));
   return {
     figures: Object.fromEntries(names.map((name, i) => [name, typed<never>(seen[i]!)])),
     kept: traced.kept.map((k, i): Stored => ({ ...k, node: seen[names.length + i]! })),
     cotangents,
-    gradients: packed(traced.trained.map((n) => gradients.get(n))),
+    gradients: packed(gradients),
+    given: given(gradients),
   };
 }
 

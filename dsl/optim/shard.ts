@@ -10,6 +10,9 @@ export interface ShardRange {
   readonly to: number;
 }
 
+/** What processes keep parts of besides the optimizer's state. Weights in parts have gradients in parts. */
+export type Divided = "gradients" | "weights";
+
 /** What lies within a range, counted from its beginning. */
 export function layoutWithin({ entries }: ArenaLayout, { from, to }: ShardRange): ArenaLayout {
   const inside = entries.flatMap((e) => {
@@ -25,15 +28,21 @@ export const rawNorm = "train.shard.norm";
 
 /** A part of an arena in the graph of a step. */
 export interface PlacedShard extends Placed {
-  /** The whole arena, which the new parameters are written into. */
-  readonly whole: Tensor<"arena">;
+  /** The whole arena, which the new parameters are written into; none where a process keeps its part of them alone. */
+  readonly whole?: Tensor<"arena">;
   readonly range: ShardRange;
   /** The sum of gradients there. */
   readonly gradient: Tensor<"arena">;
 }
 
 /** Undefined for a range without elements, which arenas of few parameters have. Throws UsageError for what is not kept in parts. */
-export function shardOf(placed: Placed, range: ShardRange, i: number, rule: string): PlacedShard | undefined {
+export function shardOf(
+  placed: Placed,
+  range: ShardRange,
+  i: number,
+  rule: string,
+  divided?: Divided,
+): PlacedShard | undefined {
   const { arena, before } = placed;
   if (arena.average)
     throw new UsageError("averages (ema) are not kept in parts: leave them out, or let every rank keep all state");
@@ -43,12 +52,15 @@ export function shardOf(placed: Placed, range: ShardRange, i: number, rule: stri
   const held = (name: string) => state(name, "f32", [along]) as Tensor<"arena">;
   const whole = before.parameter;
   const kept = Object.entries(arena.state).map(([name, stored]) => [name, held(stored)]);
-  const parameter = slice(whole, placed.axis, range.from, layout.size) as Tensor<"arena">;
+  const isWhole = divided !== "weights";
+  const parameter = isWhole
+    ? (slice(whole, placed.axis, range.from, layout.size) as Tensor<"arena">)
+    : held(arena.parameters);
   return {
     arena: { ...arena, layout },
     axis: along,
     before: { parameter, state: Object.fromEntries(kept) },
-    whole,
+    ...(isWhole && { whole }),
     range,
     gradient: held(numbered(shardGradient, i)),
     wholeParameters: () => {

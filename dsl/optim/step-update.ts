@@ -66,9 +66,14 @@ export function stepUpdate(
       node: unlessSkipped(next, now),
     });
     const updated = range("parameters", arena.parameters, after.parameter, before.parameter);
-    const start = "range" in place && constant(place.range.from, "i32");
+    const isInWhole = "range" in place && place.whole !== undefined;
     return [
-      start ? { ...updated, node: ops.overwrite(place.whole, updated.node, start, "arena") } : updated,
+      isInWhole
+        ? {
+            ...updated,
+            node: ops.overwrite(place.whole, updated.node, constant(place.range.from, "i32"), "arena"),
+          }
+        : updated,
       ...Object.entries(arena.state).map(([name, held]) => range(name, held, after.state[name]!, before.state[name]!)),
       ...(average ? [range("average", arena.average!, averaged(average, after.parameter, ema!), average)] : []),
     ];

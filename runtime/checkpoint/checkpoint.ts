@@ -18,7 +18,9 @@ import {
   prune,
   pruneBefore,
   removeLeftovers,
+  type Together,
 } from "./folders.ts";
+import { createShared, fingerprintOf, type SharedFile, type WrittenRun, writePieces } from "./shared-file.ts";
 import {
   type CheckpointRecord,
   formatRecord,
@@ -36,6 +38,8 @@ export interface CheckpointContent {
   readonly state: Json;
   /** Tensors by group; each group becomes `<group>.safetensors`. */
   readonly groups: Readonly<Record<string, readonly TensorToWrite[]>>;
+  /** Groups that several processes write together, each its ranges. */
+  readonly shared?: Readonly<Record<string, SharedFile>>;
 }
 
 export interface SaveOptions extends WriteOptions {
@@ -58,9 +62,7 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent,
   return await explainingFaults("write", folder, async () => {
     await makeFolder(fs, folder);
     await removeLeftovers(fs, folder);
-    const path = await writeCheckpoint(fs, folder, content, options);
-    if (keep !== undefined) await prune(fs, folder, keep);
-    return path;
+    return await writeCheckpoint(fs, folder, content, options);
   });
 }
 
@@ -71,6 +73,42 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent,
 export async function pruneOlderCheckpoints(path: string, keep: number, fs: FileSystem = fileSystem): Promise<void> {
   const folder = dirname(path);
   await explainingFaults("write", folder, () => pruneBefore(fs, folder, path, keep));
+}
+
+/**
+ * The same by several processes: each writes its ranges of what they share, the first all else. A checkpoint has its name when all is
+ * synced, so that a process that is killed at any moment leaves the checkpoints that were complete before. The first gives the content but for the
+ * pieces; of the others only `shared` is looked at.
+ */
+export async function saveTogether(
+  folder: string,
+  content: CheckpointContent,
+  together: Together,
+  options: SaveOptions = {},
+): Promise<void> {
+  const fs = options.fs ?? fileSystem;
+  const shared = Object.entries(content.shared ?? {});
+  const partial = partialPath(folder, content.step);
+  const headers = await together.decide(async () => {
+    requireContent(content);
+    await makeFolder(fs, folder);
+    await removeLeftovers(fs, folder);
+    await fs.mkdir(partial);
+    const made: WrittenRun[] = [];
+    for (const [group, file] of shared) made.push(await createShared(fs, join(partial, groupFile(group)), file));
+    return made;
+  });
+  const own: WrittenRun[][] = [];
+  for (const [group, file] of shared) own.push(await writePieces(fs, join(partial, groupFile(group)), file));
+  const all = await together.tell(own);
+  await together.decide(async () => {
+    const files = shared.map(([group], i): [string, Fingerprint] => {
+      const name = groupFile(group);
+      return [name, fingerprintOf(join(partial, name), [headers[i]!, ...all.flatMap((runs) => runs[i]!)])];
+    });
+    await explainingFaults("write", folder, () => finish(fs, folder, content, Object.fromEntries(files), options));
+    return null;
+  });
 }
 
 async function makeFolder(fs: FileSystem, folder: string): Promise<void> {
@@ -91,14 +129,26 @@ function requireContent({ step, state, groups }: CheckpointContent): void {
 const groupFile = (group: string) => `${group}.safetensors`;
 
 async function writeCheckpoint(fs: FileSystem, folder: string, content: CheckpointContent, options: SaveOptions) {
+  await fs.mkdir(partialPath(folder, content.step));
+  return await finish(fs, folder, content, {}, options);
+}
+
+/** Writes what is not there yet, and gives the checkpoint its name. */
+async function finish(
+  fs: FileSystem,
+  folder: string,
+  content: CheckpointContent,
+  there: Readonly<Record<string, Fingerprint>>,
+  options: SaveOptions,
+): Promise<string> {
   const partial = partialPath(folder, content.step);
-  const path = await freePath(fs, folder, content.step);
   try {
-    await fs.mkdir(partial);
-    const record = await writeGroups(fs, folder, partial, content, options);
+    const path = await freePath(fs, folder, content.step);
+    const record = await writeGroups(fs, folder, partial, content, there, options);
     await writeFileAtomically(join(partial, stateFileName), await formatRecord(record), options);
     await fs.rename(partial, path);
     await fs.syncFolder(folder);
+    if (options.keep !== undefined) await prune(fs, folder, options.keep);
     return path;
   } catch (error) {
     await fs.remove(partial).catch(() => {}); // the first error is the one to tell
@@ -111,9 +161,10 @@ async function writeGroups(
   folder: string,
   partial: string,
   { step, state, groups }: CheckpointContent,
+  there: Readonly<Record<string, Fingerprint>>,
   options: SaveOptions,
 ): Promise<CheckpointRecord> {
-  const files: Record<string, Fingerprint> = {};
+  const files: Record<string, Fingerprint> = { ...there };
   for (const [group, tensors] of Object.entries(groups)) {
     const path = join(partial, groupFile(group));
     const fingerprint = { bytes: 0, crc32: 0 };
@@ -139,23 +190,26 @@ export interface LoadedCheckpoint {
 
 /**
  * Opens the checkpoint saved last, or gives undefined when there is none. Every byte is checked first; a damaged
- * checkpoint is told to `warn` and the one saved before it is taken. Throws FileError when all are damaged.
+ * checkpoint is told to `warn` and the one saved before it is taken. Throws FileError when all are damaged. Processes that load
+ * together each check a part of the bytes.
  */
 export async function loadNewestCheckpoint(
   folder: string,
   warn: (message: string) => void,
-  options: { readonly fs?: FileSystem } = {},
+  options: { readonly fs?: FileSystem; readonly together?: Together } = {},
 ): Promise<LoadedCheckpoint | undefined> {
-  const fs = options.fs ?? fileSystem;
-  const candidates = await explainingFaults("read", folder, () => listCandidates(fs, folder));
+  const { fs = fileSystem, together = alone } = options;
+  const candidates = await together.decide(() => explainingFaults("read", folder, () => listCandidates(fs, folder)));
   for (const candidate of candidates) {
-    const damage = await explainingFaults("read", candidate.path, () => damageOf(fs, candidate));
+    const damage = await explainingFaults("read", candidate.path, () => damageOf(fs, candidate, together));
     if (damage === undefined) return await openCheckpoint(fs, candidate.path, candidate.record as CheckpointRecord);
     warn(`${candidate.path} is damaged and was passed over: ${damage}`);
   }
   if (candidates.length === 0) return undefined;
   throw fileError(folder, `none of its ${candidates.length} checkpoints is whole`, "start the run again elsewhere");
 }
+
+const alone: Together = { rank: 0, size: 1, decide: async (find) => await find(), tell: async (own) => [own] };
 
 async function openCheckpoint(fs: FileSystem, path: string, record: CheckpointRecord): Promise<LoadedCheckpoint> {
   const groups: Record<string, SafetensorsReader> = {};

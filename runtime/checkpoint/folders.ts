@@ -1,9 +1,14 @@
 /** The folder that holds a run's checkpoints: which there are, which are whole, and removing old ones. */
 import { crc32, join } from "#host";
+import type { Ranks } from "../collectives/index.ts";
 import { explainingFaults } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { infoOf, readPieces, readWhole } from "../files.ts";
+import { combined, type Summed } from "./crc32-combine.ts";
 import { type CheckpointRecord, parseRecord, stateFileName } from "./state-file.ts";
+
+/** Processes that save and load together: all of them call, with the same steps and names. */
+export type Together = Pick<Ranks, "decide" | "tell"> & Pick<Ranks["collectives"], "rank" | "size">;
 
 /** A checkpoint folder. `record` is the reason, as text, when its state file cannot be used. */
 export interface Candidate {
@@ -45,19 +50,41 @@ async function readCandidate(fs: FileSystem, path: string): Promise<Candidate> {
   return { path, record: await parseRecord(new TextDecoder().decode(await readWhole(fs, statePath, largestState))) };
 }
 
-/** Why a checkpoint cannot be used, or undefined when every file is what was written. Reads all of its bytes. */
-export async function damageOf(fs: FileSystem, { path, record }: Candidate): Promise<string | undefined> {
+/**
+ * Why a checkpoint cannot be used, or undefined when every file is what was written. All of its bytes are read, by processes that
+ * look together a part by each.
+ */
+export async function damageOf(
+  fs: FileSystem,
+  { path, record }: Candidate,
+  { rank, size, tell }: Pick<Together, "rank" | "size" | "tell">,
+): Promise<string | undefined> {
   if (typeof record === "string") return record;
+  const own: { damage?: string; sums: Summed[] } = { sums: [] };
   for (const [name, expected] of Object.entries(record.files)) {
     const filePath = join(path, name);
     const info = await infoOf(fs, filePath);
-    if (info === undefined) return `${name} is missing`;
-    if (info.size !== expected.bytes) return `${name} has ${info.size} bytes instead of ${expected.bytes}`;
-    let sum = 0;
-    for await (const piece of readPieces(fs, filePath)) sum = crc32(piece, sum);
-    if (sum !== expected.crc32) return `the content of ${name} is not what was written (CRC-32 differs)`;
+    if (info === undefined) own.damage ??= `${name} is missing`;
+    else if (info.size !== expected.bytes) own.damage ??= `${name} has ${info.size} bytes instead of ${expected.bytes}`;
+    else {
+      const border = (r: number) => Math.floor((info.size * r) / size);
+      own.sums.push(await sumOf(fs, filePath, border(rank), border(rank + 1)));
+    }
   }
-  return undefined;
+  const all = await tell(own);
+  const told = all.find((one) => one.damage !== undefined)?.damage;
+  if (told !== undefined) return told;
+  const changed = Object.entries(record.files).find(([, { crc32 }], i) => {
+    const whole = all.map((one) => one.sums[i]!).reduce(combined);
+    return whole.crc32 !== crc32;
+  });
+  return changed && `the content of ${changed[0]} is not what was written (CRC-32 differs)`;
+}
+
+async function sumOf(fs: FileSystem, path: string, from: number, to: number): Promise<Summed> {
+  let sum = 0;
+  for await (const piece of readPieces(fs, path, from, to)) sum = crc32(piece, sum);
+  return { crc32: sum, bytes: to - from };
 }
 
 /** A name for a new checkpoint that no folder has, since one cannot replace another at one stroke. */

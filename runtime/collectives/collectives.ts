@@ -37,6 +37,8 @@ export interface Collectives {
   reduceScatter(data: Numbers, ranges: readonly Range[]): Promise<void>;
   /** Fills every rank's range with what that rank has there. */
   allGather(data: Numbers | Uint8Array, ranges: readonly Range[]): Promise<void>;
+  /** Gives every rank its range of what `root` has; others hand in what is as long as their range. */
+  scatter(data: Uint8Array, ranges: readonly Range[], root: number): Promise<void>;
   /** Resolves when all ranks have come here. */
   barrier(): Promise<void>;
   /**

@@ -137,6 +137,20 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
       await started.done();
     }
   };
+  const scatter = async (data: Uint8Array, ranges: readonly Range[], root: number) => {
+    const first = rank === root ? 0 : ranges[rank]!.from;
+    const bytesAt = ({ from, to }: Range) => bytesOf(data, { from: from - first, to: to - first });
+    for (const parts of piecesOf(ranges, 1)) {
+      const started = requests(size);
+      if (rank !== root) started.receive(bytesAt(parts[rank]!), root);
+      else
+        for (const i of others) {
+          const to = (rank + i) % size;
+          sentBytes += started.send(bytesAt(parts[to]!), to);
+        }
+      await started.done();
+    }
+  };
   const barrier = async () => {
     const started = requests(1);
     started.add("MPI_Ibarrier", mpi.world);
@@ -151,6 +165,7 @@ function collectives(mpi: MpiLibrary, rank: number, size: number, node: Collecti
     allReduce: (data) => inTurn(() => reduce(data, rangesOf(data.length, size), true)),
     reduceScatter: (data, ranges) => inTurn(() => reduce(data, ranges, false)),
     allGather: (data, ranges) => inTurn(() => gather(data, ranges)),
+    scatter: (data, ranges, root) => inTurn(() => scatter(data, ranges, root)),
     barrier: () => inTurn(barrier),
     channel: (number) => {
       let closed: Error | undefined;

@@ -12,6 +12,7 @@ export const singleProcess: Collectives = {
   allReduce: nothing,
   reduceScatter: nothing,
   allGather: nothing,
+  scatter: nothing,
   barrier: nothing,
   channel: () => ({ rank: 0, size: 1, allGather: nothing, close: () => {} }),
   traffic: () => ({ sentBytes: 0, seconds: 0 }),

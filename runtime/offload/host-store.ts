@@ -27,6 +27,7 @@ export function hostStore(): HostStore {
     write: async (name, value) => void tensors.set(name, copyOf(value)),
     read: async (name) => copyOf(get(name)),
     names: () => [...tensors.keys()],
+    remove: (name) => void tensors.delete(name),
     dispose: () => tensors.clear(),
   };
 }

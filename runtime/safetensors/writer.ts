@@ -54,20 +54,39 @@ export function prepareSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
 ): (sink: ByteSink) => Promise<void> {
-  requireLittleEndian();
-  requireWritable(path, tensors);
-  const ordered = [...tensors].sort((a, b) => storedDTypes[b.dtype].bytes - storedDTypes[a.dtype].bytes);
-  const header = formatHeader(ordered, new Map(Object.entries({ format: "pt", ...metadata })));
-  if (header.length - lengthBytes > longestHeader) {
-    throw fileError(path, `its header would have ${header.length} bytes`, "write fewer tensors or shorter names");
-  }
+  const { header, ordered } = laidOut(path, tensors, metadata);
   return async (sink) => {
     await sink(header);
     for (const tensor of ordered) await sendTensor(path, tensor, sink);
   };
 }
 
-function requireWritable(path: string, tensors: readonly TensorToWrite[]): void {
+/** Where everything lies in the file that `prepareSafetensors` writes of such tensors: its header, the first byte of each tensor, and its length. */
+export function placeSafetensors(path: string, tensors: readonly TensorLayout[]) {
+  const { header, ordered } = laidOut(path, tensors, {});
+  const offsets = new Map<string, number>();
+  let bytes = header.length;
+  for (const tensor of ordered) {
+    offsets.set(tensor.name, bytes);
+    bytes += byteLengthOf(tensor);
+  }
+  return { header, offsets, bytes };
+}
+
+function laidOut<T extends TensorLayout>(
+  path: string,
+  tensors: readonly T[],
+  metadata: Readonly<Record<string, string>>,
+): { readonly header: Uint8Array; readonly ordered: readonly T[] } {
+  requireLittleEndian();
+  requireWritable(path, tensors);
+  const ordered = [...tensors].sort((a, b) => storedDTypes[b.dtype].bytes - storedDTypes[a.dtype].bytes);
+  const header = formatHeader(ordered, new Map(Object.entries({ format: "pt", ...metadata })));
+  if (header.length - lengthBytes <= longestHeader) return { header, ordered };
+  throw fileError(path, `its header would have ${header.length} bytes`, "write fewer tensors or shorter names");
+}
+
+function requireWritable(path: string, tensors: readonly TensorLayout[]): void {
   const seen = new Set<string>();
   for (const { name, dtype, shape } of tensors) {
     if (!isTensorName(name)) throw new UsageError(`${path}: a tensor cannot have the name ${quoted(name)}`);

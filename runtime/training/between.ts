@@ -2,27 +2,35 @@
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 import { type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
+import type { DividedState } from "../sharding/part-runs.ts";
 import type { CompiledStep } from "./job.ts";
-import type { Between } from "./phases.ts";
 import { putRows, takeRows } from "./rows.ts";
+import type { Between } from "./runs.ts";
 import type { Share } from "./share.ts";
 
 /** Elements below which tensors are sent together: a message costs as much as many of them. */
 const small = 4096;
 
-export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Share, collectives: Collectives): Between {
-  const { added, gathered, shard } = accumulation!.shared!;
+export function betweenRanks(
+  { accumulation, arenas }: CompiledStep,
+  share: Share,
+  collectives: Collectives,
+  divided?: DividedState,
+): Between {
+  const { added, gathered, addedByRows = [], shard } = accumulation!.shared!;
   const sizeOf = new Map(accumulation!.sums.map(({ name, type }) => [name, type.axes]));
   const isSmall = (name: string) =>
     sizeOf.get(name)!.every(({ size }) => typeof size === "number" && size <= small) && sizeOf.get(name)!.length < 2;
-  const inParts = new Map(shard?.gradients.map(({ sum, part }, i) => [sum, { part, range: shard.ranges[i]! }]));
+  const inParts = new Map(
+    shard?.gradients.flatMap(({ sum, part }, i) => (sum ? [[sum, { part, range: shard.ranges[i]! }]] : [])),
+  );
   const few = added.filter((name) => isSmall(name) && !inParts.has(name));
   const many = added.filter((name) => !few.includes(name));
   return {
     share,
     addUp: async (store) => {
+      let squares = (await divided?.gradients.store(store)) ?? 0;
       await addTogether(store, few, collectives);
-      let squares = 0;
       // The next is read from the device, and the one before written to it, while one is on its way.
       let writing: Promise<void> = Promise.resolve();
       let reading = many.length > 0 ? store.read(many[0]!) : undefined;
@@ -46,6 +54,7 @@ export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Shar
     },
     ...(shard && {
       spread: async (store: Store) => {
+        if (divided?.weights) return await divided.weights.refresh(store);
         for (const { parameters } of arenas) {
           const tensor = inF32(await store.read(parameters));
           await collectives.allGather(tensor.data as Float32Array, rangesOf(tensor.data.length, collectives.size));
@@ -56,6 +65,12 @@ export function betweenRanks({ accumulation, arenas }: CompiledStep, share: Shar
     gather: async (store) => {
       for (const { state, axis } of gathered) await gatherRows(store, state, axis, collectives);
     },
+    ...(addedByRows.length > 0 && {
+      addRows: async (store: Store) => {
+        await divided?.gradients.settled();
+        for (const { state, axis } of addedByRows) await addOwnRows(store, state, axis, collectives);
+      },
+    }),
   };
 }
 
@@ -93,20 +108,34 @@ async function addTogether(store: Store, names: readonly string[], collectives: 
 }
 
 /** Every rank has its rows of a tensor; afterwards all have all. */
-async function gatherRows(
-  store: Store,
-  state: string,
-  axis: string,
-  { rank, size, allGather }: Collectives,
-): Promise<void> {
-  const tensor = inF32(await store.read(state));
-  const all = tensor.axes.find((a) => a.name === axis)!.size;
-  const each = all / size;
-  const own = takeRows(tensor, axis, rank * each, (rank + 1) * each).data as Numbers;
-  const packed = tensor.data.slice() as Numbers;
-  packed.set(own, rank * own.length);
-  const ranges = Array.from({ length: size }, (_, r) => ({ from: r * own.length, to: (r + 1) * own.length }));
-  await allGather(packed, ranges);
-  for (const [r, { from, to }] of ranges.entries()) putRows(tensor, axis, r * each, packed.subarray(from, to));
-  await store.write(state, tensor);
+async function gatherRows(store: Store, state: string, axis: string, { rank, allGather, size }: Collectives) {
+  const rows = rowsOf(inF32(await store.read(state)), axis, size);
+  const packed = rows.tensor.data.slice() as Numbers;
+  packed.set(rows.of(rank), rows.ranges[rank]!.from);
+  await allGather(packed, rows.ranges);
+  for (const [r, { from, to }] of rows.ranges.entries()) rows.put(r, packed.subarray(from, to));
+  await store.write(state, rows.tensor);
+}
+
+/** Every rank has a term of all rows; afterwards each has the sums of its own. */
+async function addOwnRows(store: Store, state: string, axis: string, { rank, reduceScatter, size }: Collectives) {
+  const rows = rowsOf(inF32(await store.read(state)), axis, size);
+  const packed = rows.tensor.data.slice() as Numbers;
+  for (const [r, { from }] of rows.ranges.entries()) packed.set(rows.of(r), from);
+  await reduceScatter(packed, rows.ranges);
+  const { from, to } = rows.ranges[rank]!;
+  rows.put(rank, packed.subarray(from, to));
+  await store.write(state, rows.tensor);
+}
+
+/** The rows of ranks along an axis of a tensor, and where they lie when those of a rank lie together. */
+function rowsOf(tensor: HostTensor, axis: string, size: number) {
+  const each = tensor.axes.find((a) => a.name === axis)!.size / size;
+  const length = tensor.data.length / size;
+  return {
+    tensor,
+    ranges: Array.from({ length: size }, (_, r) => ({ from: r * length, to: (r + 1) * length })),
+    of: (r: number) => takeRows(tensor, axis, r * each, (r + 1) * each).data as Numbers,
+    put: (r: number, data: HostTensor["data"]) => putRows(tensor, axis, r * each, data),
+  };
 }

@@ -7,7 +7,7 @@ import type { CompiledStep } from "./job.ts";
 /** Writes a frozen weight as the step keeps it. Throws UsageError for a number that is beyond that. */
 export async function writeFrozen(
   { frozenAs }: Pick<CompiledStep, "frozenAs">,
-  store: Store,
+  store: Pick<Store, "write">,
   name: string,
   value: HostTensor,
 ): Promise<void> {

@@ -3,10 +3,14 @@ import type { Store } from "../../backends/backend.ts";
 import { type HostData, hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
 import { type Channel, type Ranks, telling } from "../collectives/index.ts";
 import { sha256 } from "../sha256.ts";
+import { gradientParts } from "../sharding/gradient-parts.ts";
+import type { DividedState } from "../sharding/part-runs.ts";
+import { type Shard, usualPartBytes } from "../sharding/shard.ts";
+import { weightParts } from "../sharding/weight-parts.ts";
 import { betweenRanks } from "./between.ts";
 import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
 import type { AfterStep } from "./loop.ts";
-import type { Between } from "./phases.ts";
+import type { Between } from "./runs.ts";
 import { type Share, sharedJob } from "./share.ts";
 import { sharedBatches } from "./shared-batches.ts";
 
@@ -40,19 +44,22 @@ export interface InRanks {
 }
 
 /** A job of one process stays what it is. Throws UsageError for a step that cannot be shared. */
-export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): InRanks {
+export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partBytes?: number): InRanks {
   const { collectives } = ranks;
   const { rank, size } = collectives;
   if (size === 1)
     return { job: given, share: undefined, batches: given.batches, between: undefined, agree: async (asked) => asked };
-  const { job, share } = sharedJob(given, rank, size, isSharded);
+  const { job, share } = sharedJob(given, rank, size, shard, partBytes);
   const times = timesOf(size);
   const sentBefore = collectives.traffic().sentBytes;
-  const shared = betweenRanks(job.step, share, collectives);
+  const divided = dividedState(job.step, collectives, partBytes);
+  const shared = betweenRanks(job.step, share, collectives, divided);
   const between: Between = {
     share,
+    ...(divided && { divided }),
     addUp: (store) => times.alone(() => shared.addUp(store), true),
     gather: (store) => times.alone(() => shared.gather(store)),
+    ...(shared.addRows && { addRows: (store: Store) => times.alone(() => shared.addRows!(store)) }),
     ...(shared.spread && { spread: (store: Store) => times.alone(() => shared.spread!(store)) }),
   };
   const agree = async ({ stop, save }: AfterStep): Promise<AfterStep> => {
@@ -70,11 +77,23 @@ export function inRanks(given: TrainingJob, ranks: Ranks, isSharded = false): In
     const same = sameBatches(read, share.batches, ranks, new Set(given.ownRows));
     return closing(sharedBatches(same, job, share), reading.close);
   };
-  const together = () => {
+  const together: InRanks["together"] = () => {
+    times.wasBeside(divided?.gradients.besideSeconds() ?? 0);
     const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
     return { text: rankText(figures), figures };
   };
   return { job, share, batches, between, agree, together };
+}
+
+function dividedState(
+  step: CompiledStep,
+  collectives: Ranks["collectives"],
+  partBytes = usualPartBytes,
+): DividedState | undefined {
+  const what = step.accumulation?.shared?.shard?.divided?.what;
+  if (!what) return undefined;
+  const gradients = gradientParts(step, collectives);
+  return { gradients, partBytes, ...(what === "weights" && { weights: weightParts(step, collectives) }) };
 }
 
 /** Says in the store which micro-batches are this rank's. */
@@ -113,6 +132,7 @@ function timesOf(size: number) {
       await work();
       beside += (performance.now() - begun) / 1000;
     },
+    wasBeside: (seconds: number) => void (beside += seconds),
     last: () => own,
     add: (all: readonly number[]) => {
       for (const [r, seconds] of all.entries()) totals[r]! += seconds;

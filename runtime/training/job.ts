@@ -13,7 +13,7 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
-import type { SettingRules } from "../../dsl/index.ts";
+import type { Divided, SettingRules } from "../../dsl/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Range } from "../collectives/index.ts";
 import type { LowRankAdapter } from "./adapters.ts";
@@ -36,17 +36,23 @@ export interface CompiledStep {
     readonly cached?: { readonly features: Graph; readonly middle: Graph };
     /**
      * Where ranks share the micro-batches, names in the store: sums that are added up before `update`, rows along an axis
-     * that are gathered before `middle`, and the number of a rank's first micro-batch, 0 at first.
+     * that are gathered before `middle`, sums of such rows that each is given of its own after it, and the number of a rank's first micro-batch, 0 at first.
      */
     readonly shared?: {
       readonly added: readonly string[];
       readonly gathered: readonly { readonly state: string; readonly axis: string }[];
+      readonly addedByRows?: readonly { readonly state: string; readonly axis: string }[];
       readonly first?: string;
       /** Where each rank keeps a part of the optimizer's state: its range of each arena, and where what it reads there goes. */
       readonly shard?: {
         readonly ranges: readonly Range[];
-        readonly gradients: readonly { readonly sum: string; readonly part: string }[];
+        readonly gradients: readonly { readonly sum?: string; readonly part: string }[];
         readonly norm: string;
+        /**
+         * What else is in parts. The graphs then read parameters as tensors of their own, which are ranges of arenas in the
+         * store or come from all ranks, and give out gradients: of which output is of which parameter, `given` says.
+         */
+        readonly divided?: { readonly what: Divided; readonly given: ReadonlyMap<string, string> };
       };
     };
   };
@@ -59,7 +65,10 @@ export interface CompiledStep {
   readonly inParts?: (parts: {
     readonly count: number;
     readonly isUneven: boolean;
+    readonly own: { readonly first: number; readonly count: number };
     readonly shard?: (elements: number) => Range;
+    readonly divided?: Divided;
+    readonly largestArena?: number;
   }) => CompiledStep;
   /** Where the trained parameters and the optimizer's state lie, and the names of those tensors in the store. */
   readonly arenas: readonly {

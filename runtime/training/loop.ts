@@ -1,7 +1,7 @@
 /** The loop over steps: while the device computes one, the next are made ready and the figures of those before are read. */
 import type { Store } from "../../backends/backend.ts";
 import { spanned, timeline, UsageError } from "../../compiler/index.ts";
-import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
+import { saveCheckpoint, saveTogether } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Ranks } from "../collectives/index.ts";
 import type { Progress } from "../host/host.ts";
@@ -13,12 +13,12 @@ import { type Figures, type Landing, type Span, startFlight } from "./flight.ts"
 import { type CheckIndices, indexChecks } from "./index-checks.ts";
 import type { TrainingBatch, TrainingJob } from "./job.ts";
 import type { IdleClock } from "./lost-time.ts";
-import type { Phases } from "./phases.ts";
 import { randomFeeds } from "./random-feeds.ts";
 import { type Beginning, keptCheckpoints, savedPrecision } from "./resume.ts";
 import { checkpointsFolder } from "./run-folder.ts";
+import type { Phases } from "./runs.ts";
 import type { Share } from "./share.ts";
-import { checkpointGroups } from "./state.ts";
+import { checkpointGroups, sharedGroups } from "./state.ts";
 import { writeTold } from "./told-file.ts";
 import type { TrainOptions } from "./train-options.ts";
 import type { Validator } from "./validate.ts";
@@ -209,8 +209,6 @@ async function save({ job, options, store, log, best, ranks }: Session, step: nu
   await log.flush();
   const isSharded = job.step.accumulation?.shared?.shard !== undefined;
   if (!ranks.isFirst && !isSharded) return; // all have the same state
-  const groups = await checkpointGroups(job.step, store, ranks.collectives);
-  if (!ranks.isFirst) return;
   const state = {
     cursor,
     seed: job.seed,
@@ -218,7 +216,12 @@ async function save({ job, options, store, log, best, ranks }: Session, step: nu
     ...savedPrecision(job.step),
     ...(best?.now && { best: { ...best.now } }),
   };
-  await saveCheckpoint(checkpointsFolder(options.folder), { step, state, groups }, { keep: keptCheckpoints });
+  const [folder, keep] = [checkpointsFolder(options.folder), { keep: keptCheckpoints }];
+  if (isSharded) {
+    const content = { step, state, ...(await sharedGroups(job.step, store)) };
+    await saveTogether(folder, content, { ...ranks.collectives, ...ranks }, keep);
+  } else await saveCheckpoint(folder, { step, state, groups: await checkpointGroups(job.step, store) }, keep);
+  if (!ranks.isFirst) return;
   await best?.checkpointed();
   await writeTold(options.folder, job.told?.(cursor));
 }

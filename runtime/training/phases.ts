@@ -2,38 +2,11 @@
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, type HostTensor, inputName } from "../../compiler/index.ts";
 import type { TrainingJob } from "./job.ts";
+import type { Between, Phases, Run } from "./runs.ts";
+import { runsInParts } from "./runs-in-parts.ts";
 import { lengthOf, type Share } from "./share.ts";
 
 type Feeds = Readonly<Record<string, HostTensor>>;
-
-/** A run, or what ranks do together between two. */
-export interface Run {
-  readonly start: () => Promise<Readonly<Record<string, HostTensor>>>;
-  /** Runs before it are to have ended, and those after it to begin when it has: it reads and writes the store itself. */
-  readonly isAlone?: boolean;
-}
-
-export interface Phases {
-  /** Micro-batches of a step that this process computes. */
-  readonly count: number;
-  /**
-   * What is to be run, in this order, with a step's next batch; `micro` counts from 0, and the last run of the last of them
-   * gives the step's figures. `feeds` has the batch's random numbers too.
-   */
-  runs(store: Store, micro: number, feeds: Feeds): readonly Run[];
-  dispose(): void;
-}
-
-/** What ranks do between the graphs of a step that they share. */
-export interface Between {
-  readonly share: Share;
-  /** Makes features those of all samples. */
-  gather(store: Store): Promise<void>;
-  /** Makes sums those of all ranks. */
-  addUp(store: Store): Promise<void>;
-  /** Gives all ranks the parameters that each has updated; where each updates its own. */
-  spread?(store: Store): Promise<void>;
-}
 
 /** Compiles all graphs of a job's step. The update is f32 in either precision. */
 export async function compilePhases(job: TrainingJob, backend: Backend, between?: Between): Promise<Phases> {
@@ -60,9 +33,9 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
   };
   const alone = (work: ((store: Store) => Promise<void>) | undefined, store: Store): Run[] =>
     work ? [{ isAlone: true, start: () => work(store).then(() => ({})) }] : [];
-  const [features, middle] = cached ? [await compile(cached.features), await compile(cached.middle)] : [];
+  const isWhole = between?.divided === undefined;
+  const [features, middle] = cached && isWhole ? [await compile(cached.features), await compile(cached.middle)] : [];
   const update = await compile(accumulation.update, { inPrecision: false });
-  const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
   const ends = (micro: number) => micro === count - 1;
   const spread = between?.spread;
   const updated = async (store: Store) => {
@@ -74,6 +47,11 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
     ...alone(between?.addUp, store),
     spread ? { start: () => updated(store), isAlone: true } : { start: () => update.run({}, store) },
   ];
+  if (between?.divided) {
+    const divided = { ...between, divided: between.divided };
+    return { count, dispose, ...(await runsInParts(job, divided, compile, updating)) };
+  }
+  const step = await compile(graph); // last: it alone has much that can be computed again instead of kept
   if (!cached) {
     const steps = await ofPieces(step, between?.share, (rows) =>
       compile(graph, { sizes: { ...job.sizes, [between!.share.symbol]: rows } }),
@@ -99,7 +77,14 @@ export async function compilePhases(job: TrainingJob, backend: Backend, between?
       if (!ends(micro)) return [first];
       const again = held.map((batch) => quiet(step, store, without(batch, cached.features, graph)));
       held = [];
-      return [first, ...alone(between?.gather, store), quiet(middle!, store, {}), ...again, ...updating(store)];
+      return [
+        first,
+        ...alone(between?.gather, store),
+        quiet(middle!, store, {}),
+        ...alone(between?.addRows, store),
+        ...again,
+        ...updating(store),
+      ];
     },
   };
 }

@@ -3,6 +3,8 @@ import type { Store } from "../../backends/backend.ts";
 import { UsageError } from "../../compiler/index.ts";
 import { loadNewestCheckpoint, pruneOlderCheckpoints } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
+import { oneRank } from "../collectives/index.ts";
+import type { WeightParts } from "../sharding/weight-parts.ts";
 import type { Best } from "./best-weights.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 import { checkpointsFolder } from "./run-folder.ts";
@@ -30,15 +32,22 @@ export interface SavedState extends Partial<SavedPrecision> {
 }
 
 /** Fills the store and says from where on. Throws UsageError where the checkpoint is of another job. */
-export async function begin(job: TrainingJob, options: TrainOptions, store: Store): Promise<Beginning> {
+export async function begin(
+  job: TrainingJob,
+  options: TrainOptions,
+  store: Store,
+  parts?: Pick<WeightParts, "fill">,
+): Promise<Beginning> {
   if (!options.resume) {
-    await writeInitialState(job, store);
+    await writeInitialState(job, store, parts);
     return fromTheStart;
   }
-  const loaded = await loadNewestCheckpoint(checkpointsFolder(options.folder), options.note);
+  const { ranks = oneRank } = options;
+  const together = { ...ranks.collectives, ...ranks };
+  const loaded = await loadNewestCheckpoint(checkpointsFolder(options.folder), options.note, { together });
   if (!loaded) {
     options.note("no checkpoint was saved yet: starting from the beginning");
-    await writeInitialState(job, store);
+    await writeInitialState(job, store, parts);
     return fromTheStart;
   }
   try {
@@ -47,8 +56,8 @@ export async function begin(job: TrainingJob, options: TrainOptions, store: Stor
       throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
     requireSamePrecision(saved, savedPrecision(job.step));
     requireSameRule(saved.optimizer, job.step);
-    await restoreState(job, store, loaded.groups, loaded.step, loaded.path);
-    await pruneOlderCheckpoints(loaded.path, keptCheckpoints);
+    await restoreState(job, store, loaded.groups, loaded.step, loaded.path, parts);
+    if (ranks.isFirst) await pruneOlderCheckpoints(loaded.path, keptCheckpoints);
     options.note(`resumed at step ${loaded.step} from ${loaded.path}`);
     return { done: loaded.step, cursor, best };
   } finally {

@@ -11,6 +11,7 @@ import {
   UsageError,
 } from "../../compiler/index.ts";
 import { rangesOf } from "../collectives/index.ts";
+import { type Shard, usualPartBytes } from "../sharding/shard.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
 /** Rows of one of the job's own batches, which a rank computes at once. */
@@ -31,6 +32,8 @@ export interface Share {
   readonly pieces: readonly Piece[];
   /** The number of the first of them among those of all ranks. */
   readonly first: number;
+  /** Pieces of the rank that has most. */
+  readonly most: number;
 }
 
 /** The pieces of a rank, and how many all ranks have. */
@@ -38,6 +41,7 @@ interface Pieces {
   readonly pieces: readonly Piece[];
   readonly first: number;
   readonly count: number;
+  readonly most: number;
   readonly isUneven: boolean;
 }
 
@@ -62,7 +66,8 @@ export function piecesOf(batches: number, rows: number, rank: number, size: numb
   const counts = Array.from({ length: size }, (_, r) => cut(r).length);
   const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
   const isUneven = all % size !== 0;
-  return { pieces: cut(rank), first: sum(counts.slice(0, rank)), count: sum(counts), isUneven };
+  const first = sum(counts.slice(0, rank));
+  return { pieces: cut(rank), first, count: sum(counts), most: Math.max(...counts), isUneven };
 }
 
 const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
@@ -75,7 +80,8 @@ export function sharedJob(
   job: TrainingJob,
   rank: number,
   size: number,
-  isSharded: boolean,
+  shard?: Shard,
+  partBytes: number = usualPartBytes,
 ): { readonly job: TrainingJob; readonly share: Share } {
   const { step } = job;
   const { inParts, accumulation } = step;
@@ -88,15 +94,18 @@ export function sharedJob(
     throw new UsageError(
       `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${size} at least, or start fewer ranks`,
     );
-  const { pieces, first, count, isUneven } = piecesOf(batches, rows, rank, size);
+  const { pieces, first, count, most, isUneven } = piecesOf(batches, rows, rank, size);
   if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
     throw new UsageError(
       `@${step.graph.name} is fed rows that name others of their batch, so that ${size} ranks take whole batches: let accumulate be a multiple of ${size}, it is ${batches}`,
     );
-  const shard = (elements: number) => rangesOf(elements, size)[rank]!;
-  const parted = explaining(size, () => inParts({ count, isUneven, ...(isSharded && { shard }) }));
+  const batchesOf = { count, isUneven, own: { first, count: pieces.length } };
+  const own = (elements: number) => rangesOf(elements, size)[rank]!;
+  // Arenas as large as parts: then all ranks give and take as much of each part.
+  const divided = shard && shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(partBytes / 4) };
+  const parted = explaining(size, () => inParts({ ...batchesOf, ...(shard && { shard: own }), ...divided }));
   const sizes = { ...job.sizes, [symbol]: lengthOf(pieces[0]!) };
-  return { job: { ...job, step: parted, sizes }, share: { batches, rows, symbol, pieces, first } };
+  return { job: { ...job, step: parted, sizes }, share: { batches, rows, symbol, pieces, first, most } };
 }
 
 /** What cannot be accumulated cannot be shared, and says so in the words of the former. */

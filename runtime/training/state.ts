@@ -15,12 +15,16 @@ import {
   type Sizes,
   type TensorType,
 } from "../../compiler/index.ts";
-import { type Collectives, type Range, rangesOf, singleProcess } from "../collectives/index.ts";
+import type { SharedFile, TensorPiece } from "../checkpoint/shared-file.ts";
+import type { Range } from "../collectives/index.ts";
 import { fileError } from "../file-errors.ts";
 import { fillRandom } from "../random/streams.ts";
+import type { TensorLayout } from "../safetensors/header.ts";
 import { matchTensors, requireMatch } from "../safetensors/match.ts";
 import type { SafetensorsReader } from "../safetensors/reader.ts";
+import { storedAs } from "../safetensors/stored-dtype.ts";
 import { type TensorToWrite, tensorToWrite } from "../safetensors/writer.ts";
+import type { WeightParts } from "../sharding/weight-parts.ts";
 import { writeFrozen } from "./frozen.ts";
 import type { CompiledStep, TrainingJob } from "./job.ts";
 
@@ -46,17 +50,22 @@ export const keptParameters = (step: CompiledStep): Node[] =>
     ops.parameter(name, "f32", type.axes, { kind: "constant", value: initial }),
   );
 
-/** Fills the store for a run from the beginning. */
-export async function writeInitialState(job: TrainingJob, store: Store): Promise<void> {
+/** Fills the store for a run from the beginning; where weights are in parts, frozen ones go to those. */
+export async function writeInitialState(
+  job: TrainingJob,
+  store: Store,
+  parts?: Pick<WeightParts, "fill">,
+): Promise<void> {
   const { step } = job;
   const value = (node: Node) => startingValue(job, node);
   const trained = new Map(step.trained.map((n) => [inputName(n), n]));
   for (const [i, { layout, parameters, state, average }] of step.arenas.entries()) {
     const values = new Float32Array(layout.size);
     for (const e of layout.entries) values.set((await value(trained.get(e.name)!)).data, e.offset);
-    await writeArena(store, parameters, values);
-    if (average) await writeArena(store, average, values);
     const own = rangeOf(step, i);
+    if (!own || !hasWeightsInParts(step)) await writeArena(store, parameters, values);
+    else if (own.to > own.from) await writeArena(store, parameters, values.slice(own.from, own.to));
+    if (average) await writeArena(store, average, values);
     if (own && own.to === own.from) continue;
     for (const [name, start] of Object.entries(step.rule.state)) {
       const all = start === "parameter" ? values : new Float32Array(layout.size).fill(start);
@@ -67,7 +76,10 @@ export async function writeInitialState(job: TrainingJob, store: Store): Promise
   if (step.lossScale) await store.write(step.lossScale.state, hostTensor("f32", [], [step.lossScale.initial]));
   if (step.lossScale?.goodSteps) await store.write(step.lossScale.goodSteps, hostTensor("i32", [], [0]));
   for (const { name, type } of step.accumulation?.sums ?? []) await store.write(name, zerosOf(type, job.sizes));
-  for (const node of step.frozen) await writeFrozen(step, store, inputName(node), await value(node));
+  const frozen = async (node: Node, into: Pick<Store, "write">) =>
+    writeFrozen(step, into, inputName(node), await value(node));
+  if (parts) await parts.fill(step.frozen, frozen);
+  else for (const node of step.frozen) await frozen(node, store);
   for (const node of keptParameters(step)) await store.write(inputName(node), await value(node));
 }
 
@@ -96,22 +108,20 @@ const filesOf = (step: CompiledStep): [string, Part][] => [
 const rangeOf = ({ accumulation }: CompiledStep, i: number): Range | undefined =>
   accumulation?.shared?.shard?.ranges[i];
 
-/** Whether ranks have parts of what a file of a checkpoint holds. */
-const isSharded = ({ accumulation }: CompiledStep, file: string): boolean =>
-  accumulation?.shared?.shard !== undefined && file.startsWith("optimizer-");
+/** Whether a rank has its part of all weights alone. */
+const hasWeightsInParts = ({ accumulation }: CompiledStep): boolean =>
+  accumulation?.shared?.shard?.divided?.what === "weights";
 
-/** Every range of the arenas in the store, as a tensor of its own; parts that ranks keep, `whole` puts together. */
-async function readArenas(
-  { arenas }: CompiledStep,
-  store: Store,
-  part: Part,
-  whole = (name: string, _: number): Promise<HostTensor["data"]> => store.read(name).then((t) => t.data),
-): Promise<Map<string, HostTensor>> {
+/** Whether ranks have parts of what a file of a checkpoint holds. */
+const isSharded = (step: CompiledStep, file: string): boolean =>
+  step.accumulation?.shared?.shard !== undefined && (file.startsWith("optimizer-") || hasWeightsInParts(step));
+
+/** Every range of the arenas in the store, as a tensor of its own. */
+async function readArenas({ arenas }: CompiledStep, store: Store, part: Part): Promise<Map<string, HostTensor>> {
   const tensors = new Map<string, HostTensor>();
-  for (const [i, arena] of arenas.entries()) {
-    const { layout } = arena;
-    const data = await whole(part(arena), i);
-    for (const { name, type, offset, length } of layout.entries)
+  for (const arena of arenas) {
+    const { data } = await store.read(part(arena));
+    for (const { name, type, offset, length } of arena.layout.entries)
       tensors.set(name, hostTensor("f32", type.axes as readonly SizedAxis[], data.subarray(offset, offset + length)));
   }
   return tensors;
@@ -123,41 +133,73 @@ const countersOf = ({ lossScale, counter }: CompiledStep): string[] =>
 
 /**
  * All parameters of a run by name, trained and frozen: of what is trained the averages, where the step keeps them; what is
- * frozen as the run was given it, which the store may have rounded.
+ * frozen as the run was given it, which the store may have rounded. Weights in parts are asked for.
  */
-export async function readWeights(job: TrainingJob, store: Store): Promise<Map<string, HostTensor>> {
+export async function readWeights(
+  job: TrainingJob,
+  store: Store,
+  parts?: Pick<WeightParts, "ask">,
+): Promise<Map<string, HostTensor>> {
   const { step } = job;
-  const weights = await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
+  const weights = parts
+    ? new Map<string, HostTensor>()
+    : await readArenas(step, store, isAveraged(step) ? averageOf : parametersOf);
+  if (parts) for (const node of step.trained) weights.set(inputName(node), await parts.ask(inputName(node)));
   for (const node of step.frozen) weights.set(inputName(node), await startingValue(job, node));
   for (const { name } of step.kept) weights.set(name, await store.read(name)); // at inference they are parameters
   return weights;
 }
 
-/**
- * The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. Where ranks keep parts of that,
- * all of them ask, and give theirs.
- */
-export async function checkpointGroups(
-  step: CompiledStep,
-  store: Store,
-  { size, allGather }: Pick<Collectives, "size" | "allGather"> = singleProcess,
-): Promise<Record<string, TensorToWrite[]>> {
-  const gathered = async (name: string, i: number): Promise<HostTensor["data"]> => {
-    const elements = step.arenas[i]!.layout.size;
-    const all = new Float32Array(elements);
-    const { from, to } = rangeOf(step, i)!;
-    if (to > from) all.set((await store.read(name)).data as Float32Array, from);
-    await allGather(all, rangesOf(elements, size));
-    return all;
-  };
+/** The tensors of a checkpoint: trained parameters by name, and what the optimizer keeps of each. */
+export async function checkpointGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
   const groups: Record<string, TensorToWrite[]> = {};
   for (const [file, part] of filesOf(step)) {
-    const tensors = await readArenas(step, store, part, isSharded(step, file) ? gathered : undefined);
+    const tensors = await readArenas(step, store, part);
     groups[file] = [...tensors].map(([n, t]) => tensorToWrite(n, t));
   }
+  return { ...(await otherGroups(step, store)), ...groups };
+}
+
+/** What does not lie in arenas. */
+async function otherGroups(step: CompiledStep, store: Store): Promise<Record<string, TensorToWrite[]>> {
   const kept = await Promise.all(step.kept.map(async ({ name }) => tensorToWrite(name, await store.read(name))));
   const counters = await Promise.all(countersOf(step).map(async (n) => tensorToWrite(n, await store.read(n))));
-  return { ...(kept.length > 0 && { kept }), ...(counters.length > 0 && { counters }), ...groups };
+  return { ...(kept.length > 0 && { kept }), ...(counters.length > 0 && { counters }) };
+}
+
+/** The same where ranks keep parts: files of arenas, of which each rank writes its ranges, and what the first writes of the rest. */
+export async function sharedGroups(step: CompiledStep, store: Store) {
+  const tensors = step.arenas.flatMap(({ layout }) => layout.entries.map(({ name, type }) => layoutOf(name, type)));
+  const shared = filesOf(step).map(([file, part]): [string, SharedFile] => [
+    file,
+    { tensors, pieces: () => ownPieces(step, store, part, isSharded(step, file)) },
+  ]);
+  return { groups: await otherGroups(step, store), shared: Object.fromEntries(shared) };
+}
+
+const layoutOf = (name: string, { axes }: TensorType): TensorLayout => ({
+  name,
+  dtype: storedAs.f32,
+  shape: (axes as readonly SizedAxis[]).map((a) => a.size),
+});
+
+/** This rank's ranges of the tensors in arenas. */
+async function* ownPieces(
+  step: CompiledStep,
+  store: Store,
+  part: Part,
+  isOwnAlone: boolean,
+): AsyncGenerator<TensorPiece> {
+  for (const [i, arena] of step.arenas.entries()) {
+    const own = rangeOf(step, i)!;
+    if (own.to === own.from) continue;
+    const held = (await store.read(part(arena))).data;
+    const data = Float32Array.from(isOwnAlone ? held : held.subarray(own.from, own.to));
+    for (const { name, offset, length } of arena.layout.entries) {
+      const [from, to] = [Math.max(offset, own.from), Math.min(offset + length, own.to)];
+      if (from < to) yield { name, from: from - offset, data: data.subarray(from - own.from, to - own.from) };
+    }
+  }
 }
 
 /** Fills the store from a checkpoint's tensors; the frozen parameters come from where they first came from. */
@@ -167,17 +209,17 @@ export async function restoreState(
   groups: Readonly<Record<string, SafetensorsReader>>,
   done: number,
   path: string,
+  parts?: Pick<WeightParts, "fill">,
 ): Promise<void> {
   const { step } = job;
-  await writeInitialState(job, store);
+  await writeInitialState(job, store, parts);
   for (const [file, part] of filesOf(step)) {
     const reader = groups[file];
     if (!reader) throw fileError(path, `it has no ${file} tensors`, "resume from a checkpoint of this job");
     requireTensors(path, reader, step);
     for (const [i, arena] of step.arenas.entries()) {
-      const all = await packedFrom(reader, arena.layout);
-      const own = isSharded(step, file) ? rangeOf(step, i)! : { from: 0, to: all.length };
-      if (own.to > own.from) await writeArena(store, part(arena), all.slice(own.from, own.to));
+      const own = isSharded(step, file) ? rangeOf(step, i)! : { from: 0, to: arena.layout.size };
+      if (own.to > own.from) await writeArena(store, part(arena), await packedFrom(reader, arena.layout, own));
     }
   }
   for (const { name, type } of step.kept) {
@@ -201,11 +243,12 @@ function requireTensors(path: string, reader: SafetensorsReader, { arenas }: Com
   requireMatch(path, matchTensors(expected, reader));
 }
 
-async function packedFrom(reader: SafetensorsReader, layout: ArenaLayout): Promise<Float32Array> {
-  const arena = new Float32Array(layout.size);
-  for (const entry of layout.entries) {
-    const tensor = await reader.readTensor(entry.name);
-    arena.set(tensor.data as Float32Array, entry.offset);
+/** A range of an arena: no other bytes are read. */
+async function packedFrom(reader: SafetensorsReader, { entries }: ArenaLayout, own: Range): Promise<Float32Array> {
+  const packed = new Float32Array(own.to - own.from);
+  for (const { name, offset, length } of entries) {
+    const [from, to] = [Math.max(offset, own.from), Math.min(offset + length, own.to)];
+    if (from < to) await reader.readRangeInto(name, from - offset, packed.subarray(from - own.from, to - own.from));
   }
-  return arena;
+  return packed;
 }

@@ -1,6 +1,7 @@
 /** Where and how a job is trained. */
 import type { Backend } from "../../backends/backend.ts";
 import type { Ranks } from "../collectives/index.ts";
+import type { Shard } from "../sharding/shard.ts";
 
 export interface TrainOptions {
   readonly folder: string;
@@ -16,6 +17,8 @@ export interface TrainOptions {
   readonly onStep?: (step: number, figures: Readonly<Record<string, number>>) => void;
   /** The processes that train together; default this one alone. */
   readonly ranks?: Ranks;
-  /** Whether each rank keeps a part of the optimizer's state alone; default all of it. */
-  readonly shardOptimizer?: boolean;
+  /** What each rank keeps a part of alone; default nothing: all ranks keep all. */
+  readonly shard?: Shard;
+  /** Bytes of weights, and of gradients, that are whole at a time where they are in parts; default 256 MiB. */
+  readonly partBytes?: number;
 }

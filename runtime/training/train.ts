@@ -1,12 +1,15 @@
 /** The training loop: batches in, steps on the device, figures and checkpoints out; stops and resumes without a trace. */
 import { join, startProgress } from "#host";
-import type { Backend } from "../../backends/backend.ts";
+import type { Backend, Store } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
+import { formatBytes } from "../file-errors.ts";
 import type { Progress } from "../host/host.ts";
 import { openMetricsLog } from "../metrics-log.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
+import type { DividedState } from "../sharding/part-runs.ts";
+import type { WeightParts } from "../sharding/weight-parts.ts";
 import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
 import { figuresLog, unlogged } from "./figures-log.ts";
@@ -21,7 +24,7 @@ import { compilePhases } from "./phases.ts";
 import { begin } from "./resume.ts";
 import { metricsFile } from "./run-folder.ts";
 import type { TrainOptions } from "./train-options.ts";
-import { openValidator } from "./validate.ts";
+import { openValidator, servingValidator } from "./validate.ts";
 import { writtenWeights } from "./written-weights.ts";
 
 export type { TrainOptions } from "./train-options.ts";
@@ -49,18 +52,23 @@ export interface TrainResult {
  * or a weight is no longer a finite number, FileError when something cannot be written; checkpoints saved before stay whole.
  */
 export async function train(given: TrainingJob, options: TrainOptions): Promise<TrainResult> {
-  const { folder, backend, note, ranks = oneRank, shardOptimizer } = options;
+  const { folder, backend, note, ranks = oneRank, shard, partBytes } = options;
   requireRunnable(given);
   const begun = performance.now();
   const { precision } = given.step;
   if (precision !== "f32") note(precisionLine(given.step, backend));
   const { frozen, frozenAs } = given.step;
   if (frozenAs && frozen.length > 0) note(`frozen weights are kept in ${frozenAs.dtype}`);
-  const { job, share, batches, between, agree, together } = inRanks(given, ranks, shardOptimizer);
+  const { job, share, batches, between, agree, together } = inRanks(given, ranks, shard, partBytes);
+  const divided = between?.divided;
+  const parts = divided?.weights && { weights: divided.weights, bytes: divided.partBytes };
   const store = backend.createStore();
   const phases = await compilePhases(job, backend, between);
   note(`compiled in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
-  const beginning = await begin(job, options, store);
+  const beginning = await begin(job, options, store, parts?.weights);
+  await parts?.weights.refresh(store);
+  await phases.prepare?.(store);
+  if (divided) note(partsLine(divided));
   if (share) await placeRank(job.step, share, store);
   const { done } = beginning;
   const figures = await openFigures(folder, options.resume ? { resumeAt: done } : {}, ranks);
@@ -72,7 +80,8 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   const chosen = ranks.isFirst ? job.validate?.best : undefined;
   const best = chosen && (await openBestWeights(folder, chosen, beginning.best, note));
   const say = (text: string) => progress.note(text);
-  const validator = ranks.isFirst ? openValidator({ job, backend, store, best, note: say }) : undefined;
+  const validating = { job, backend, store, best, note: say, ...(parts && { parts }) };
+  const validator = ranks.isFirst ? openValidator(validating) : parts && servingValidator(job, parts.weights);
   const clock = idleClock();
   const session: Session = {
     job,
@@ -98,7 +107,7 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
     const among = steps > done ? together?.() : undefined;
     if (among) say(among.text);
     await figures.log.flush();
-    const weights = ranks.isFirst ? await writtenWeights(job, store) : new Map();
+    const weights = await lastWeights(job, store, ranks, parts?.weights);
     const weightsFile = join(folder, "model.safetensors");
     const stopped = steps < job.steps;
     assertFiniteWeights(weights);
@@ -129,6 +138,19 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
     phases.dispose();
     store.dispose();
   }
+}
+
+/** "gradients and weights in parts: 1.2 GB of this host's memory for a rank; at most 268.4 MB are whole at a time" */
+function partsLine({ gradients, weights, partBytes }: DividedState): string {
+  const held = gradients.bytes + (weights?.bytes() ?? 0);
+  return `gradients${weights ? " and weights" : ""} in parts: ${formatBytes(held)} of a host's memory for each rank; at most ${formatBytes(partBytes)}, or those of one operation, are whole at a time`;
+}
+
+/** The weights of a run, on its first rank; others give it their parts. */
+async function lastWeights(job: TrainingJob, store: Store, { isFirst }: Ranks, parts: WeightParts | undefined) {
+  if (isFirst) return await writtenWeights(job, store, parts).finally(() => parts?.dismiss());
+  await parts?.serve();
+  return new Map<string, HostTensor>();
 }
 
 /** The logs of a run; of ranks, the first one's. */

@@ -1,12 +1,16 @@
 /** Validation: the weights that a run would write now, on data of their own, every so many steps and after the last. */
 import type { Backend, Executable, Store } from "../../backends/backend.ts";
 import { type Graph, inputName, isParameter, spanned, UsageError } from "../../compiler/index.ts";
+import { offloadedModel } from "../offload/offloaded-model.ts";
+import type { ParameterSource } from "../parameter-source.ts";
+import type { InferenceSession } from "../session.ts";
+import type { WeightParts } from "../sharding/weight-parts.ts";
 import type { BestWeights } from "./best-weights.ts";
 import { assertFiniteWeights } from "./finite.ts";
 import type { Figures } from "./flight.ts";
 import { type TrainingJob, unusedParameters, type ValidationRun } from "./job.ts";
 import { startingValue } from "./state.ts";
-import { overTrainedWeights, writtenWeights } from "./written-weights.ts";
+import { overTrainedWeights, overWeightParts, writtenWeights } from "./written-weights.ts";
 
 export interface Validator {
   isDue(step: number): boolean;
@@ -22,13 +26,23 @@ interface Place {
   readonly store: Store;
   readonly best: BestWeights | undefined;
   readonly note: (text: string) => void;
+  /** Where weights are in parts: all other ranks give theirs meanwhile. */
+  readonly parts?: { readonly weights: WeightParts; readonly bytes: number };
+}
+
+/** What ranks but the first do while that validates. */
+export function servingValidator({ validate, steps }: TrainingJob, weights: WeightParts): Validator | undefined {
+  if (!validate) return undefined;
+  const figuresAt = () => weights.serve().then(() => ({}));
+  return { isDue: (step) => step % validate.every === 0 || step === steps, figuresAt, dispose: () => {} };
 }
 
 /** Undefined where the job has no validation. */
-export function openValidator({ job, backend, store, best, note }: Place): Validator | undefined {
+export function openValidator({ job, backend, store, best, note, parts }: Place): Validator | undefined {
   const { validate, steps } = job;
   if (!validate) return undefined;
   const compiled = new Map<Graph, Promise<Executable>>();
+  const offloaded = parts && overParts(job, backend, parts);
   const compile = async (graph: Graph): Promise<Executable> => {
     const inputs = new Set(graph.inputs.filter(isParameter).map(inputName));
     for (const node of unusedParameters(job))
@@ -36,12 +50,13 @@ export function openValidator({ job, backend, store, best, note }: Place): Valid
     return await backend.compile(overTrainedWeights(graph, job.step), { precision: job.step.precision });
   };
   const evaluate: ValidationRun["evaluate"] = async (graph, feeds, options) => {
+    if (offloaded) return await offloaded.evaluate(graph, feeds, options);
     let executable = compiled.get(graph);
     if (!executable) compiled.set(graph, (executable = compile(graph)));
     return await (await executable).run(feeds, store, options);
   };
   const weights = async () => {
-    const all = await writtenWeights(job, store);
+    const all = await writtenWeights(job, store, parts?.weights);
     assertFiniteWeights(all);
     return all;
   };
@@ -49,15 +64,39 @@ export function openValidator({ job, backend, store, best, note }: Place): Valid
     isDue: (step) => step % validate.every === 0 || step === steps,
     figuresAt: (step) =>
       spanned("steps", `validation after step ${step}`, async () => {
-        const figures = await validate.run({ step, backend, evaluate, weights, note });
-        const isBest = validate.best && (await best?.offer(step, metricOf(figures, validate.best.metric), weights));
+        const find = async () => {
+          const figures = await validate.run({ step, backend, evaluate, weights, note });
+          const isBest = validate.best && (await best?.offer(step, metricOf(figures, validate.best.metric), weights));
+          return { figures, isBest };
+        };
+        const { figures, isBest } = await find().finally(() => parts?.weights.dismiss());
         note(`validation after step ${step}: ${figureText(figures)}${isBest ? ", the best so far" : ""}`);
         return Object.fromEntries(Object.entries(figures).map(([name, x]) => [`validation/${name}`, x]));
       }),
     dispose: () => {
+      offloaded?.dispose();
       for (const executable of compiled.values()) void executable.then((e) => e.dispose()).catch(() => {}); // whoever ran it was told
     },
   };
+}
+
+/** Runs graphs of the model part by part, over weights that ranks have parts of. */
+function overParts(job: TrainingJob, backend: Backend, { weights, bytes }: NonNullable<Place["parts"]>) {
+  const others = new Map(unusedParameters(job).map((n) => [inputName(n), n]));
+  const source: ParameterSource = {
+    read: async (name) => {
+      const node = weights.has(name) ? undefined : others.get(name);
+      return node ? await startingValue(job, node) : await weights.ask(name);
+    },
+  };
+  const model = offloadedModel(backend, source, { memory: 2 * bytes, precision: job.step.precision });
+  const sessions = new Map<Graph, Promise<InferenceSession>>();
+  const evaluate: ValidationRun["evaluate"] = async (graph, feeds, options) => {
+    const session = sessions.get(graph) ?? model.session(overWeightParts(graph, job.step));
+    sessions.set(graph, session);
+    return await (await session).run(feeds, options);
+  };
+  return { evaluate, dispose: () => model.dispose() };
 }
 
 function metricOf(figures: Figures, metric: string): number {

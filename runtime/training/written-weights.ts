@@ -16,13 +16,18 @@ import {
   viewNodes,
   withoutCapture,
 } from "../../compiler/index.ts";
+import type { WeightParts } from "../sharding/weight-parts.ts";
 import { mergedWeights } from "./adapters.ts";
 import { type CompiledStep, type TrainingJob, unusedParameters } from "./job.ts";
 import { readWeights, startingValue } from "./state.ts";
 
 /** All of them by name: low-rank updates merged, averages where the step keeps them, what the loss does not use as it began. */
-export async function writtenWeights(job: TrainingJob, store: Store): Promise<Map<string, HostTensor>> {
-  const weights = mergedWeights(await readWeights(job, store), job.step.adapters ?? []);
+export async function writtenWeights(
+  job: TrainingJob,
+  store: Store,
+  parts?: Pick<WeightParts, "ask">,
+): Promise<Map<string, HostTensor>> {
+  const weights = mergedWeights(await readWeights(job, store, parts), job.step.adapters ?? []);
   for (const node of unusedParameters(job)) weights.set(inputName(node), await startingValue(job, node));
   return weights;
 }
@@ -32,13 +37,21 @@ export async function writtenWeights(job: TrainingJob, store: Store): Promise<Ma
  * beside their low-rank updates; frozen weights as they are kept there, which may be rounded. Throws UsageError for a graph with updates: the store is the training run's.
  */
 export function overTrainedWeights(graph: Graph, step: CompiledStep): Graph {
+  return overWeights(graph, step, (roots) => {
+    const layouts = step.arenas.map((a) => a.layout);
+    const arenas = step.arenas.map((a) => ops.state(a.average ?? a.parameters, "f32", [arenaAxis(a.layout)]));
+    return viewNodes(roots, layouts, arenas);
+  });
+}
+
+/** The same of a step whose weights are in parts: it reads each by its name. */
+export const overWeightParts = (graph: Graph, step: CompiledStep): Graph => overWeights(graph, step, (roots) => roots);
+
+function overWeights(graph: Graph, step: CompiledStep, viewed: (roots: readonly Node[]) => readonly Node[]): Graph {
   if (Object.keys(graph.updates).length > 0)
     throw new UsageError(`@${graph.name} updates state: a validation computes with a run's weights and changes none`);
   return withoutCapture(() => {
-    const layouts = step.arenas.map((a) => a.layout);
-    const arenas = step.arenas.map((a) => ops.state(a.average ?? a.parameters, "f32", [arenaAxis(a.layout)]));
-    const roots = asKept(withLowRank(graph, step), step);
-    const nodes = viewNodes(roots, layouts, arenas);
+    const nodes = viewed(asKept(withLowRank(graph, step), step));
     return makeGraph(
       graph.name,
       graph.outputs.map(({ name }, i) => ({ name, node: nodes[i]! })),

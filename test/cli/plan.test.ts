@@ -81,6 +81,25 @@ describe("heddle plan", () => {
     expect(await planned(...args)).toContain("it does not fit");
   });
 
+  it("plans what each device keeps its part of, by the graphs that it would run", async () => {
+    const at = (shard: string) =>
+      figures(...tiny, "--stage", "2", "--hardware", "4×H200", "--batch", "8", "--shard", shard);
+    const [optimizer, gradients, weights] = [await at("optimizer"), await at("gradients"), await at("weights")];
+    const trained = optimizer.memory["trained parameters"];
+    const part = (bytes: number) => expect(Math.abs(4 * bytes - trained)).toBeLessThanOrEqual(4 * 256);
+    for (const { memory } of [optimizer, gradients, weights])
+      for (const kind of ["optimizer, mean", "optimizer, square", "gradients of a device's ranges"]) part(memory[kind]);
+    const sums = "sums of accumulation";
+    expect(optimizer.memory[sums] - gradients.memory[sums]).toBe(trained); // features of samples stay
+    expect(gradients.memory["trained parameters"]).toBe(trained);
+    part(weights.memory["trained parameters"]);
+    expect(weights.memory["frozen parameters"]).toBeUndefined();
+    expect(weights.host).toBeGreaterThan(gradients.host);
+    expect(weights.time.exchange).toBeGreaterThan(gradients.time.exchange);
+    const { err } = await heddle("plan", ...tiny, "--stage", "2", "--hardware", "H200", "--shard", "weights");
+    expect(err).toContain("divides a step among several devices");
+  });
+
   it("divides efficiency out of the roofline, and adds what devices exchange", async () => {
     const args = (hardware: string, ...more: string[]) => [
       ...tiny,
@@ -132,7 +151,7 @@ describe("heddle plan", () => {
     [
       "more than one here",
       [...tiny, "--stage", "2", "--hardware", "2×here"],
-      "is the one device that --device webgpu takes",
+      "say what joins 2 devices like the one here",
     ],
     ["a job without precision", [anyBatch, "--hardware", "H200", "--precision", "f16"], 'has no setting "precision"'],
   ])("refuses %s", async (_, args, message) => {

@@ -1,8 +1,9 @@
 /** The formulas of docs/plan.md, against numbers worked out by hand. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { exchangedBytes } from "../../cli/plan/exchange.ts";
 import { largestBatch } from "../../cli/plan/largest-batch.ts";
-import { allReduceSeconds, rooflineTime } from "../../cli/plan/roofline.ts";
+import { rooflineTime } from "../../cli/plan/roofline.ts";
 import { printSeconds } from "../../cli/plan/seconds.ts";
 import type { PlannedKernel } from "../../compiler/index.ts";
 
@@ -40,9 +41,11 @@ describe("the roofline", () => {
 });
 
 it("a ring sends 2 (n - 1) / n of the bytes", () => {
-  expect(allReduceSeconds(1000, 1, 100)).toBe(0);
-  expect(allReduceSeconds(1000, 2, 100)).toBe(10);
-  expect(allReduceSeconds(1000, 8, 100)).toBe(17.5);
+  expect(exchangedBytes({ gradients: 1000 }, 1, 1)).toBe(0);
+  expect(exchangedBytes({ gradients: 1000 }, 2, 3)).toBe(1000);
+  expect(exchangedBytes({ gradients: 1000 }, 8, 3, "optimizer")).toBe(1750);
+  expect(exchangedBytes({ gradients: 1000 }, 8, 3, "gradients")).toBe(3500);
+  expect(exchangedBytes({ gradients: 1000, read: 5000, readOnce: 8 }, 8, 3, "weights")).toBe(15757);
 });
 
 describe("the largest batch", () => {

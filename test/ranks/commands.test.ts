@@ -38,9 +38,10 @@ describe("under Open MPI", () => {
   }
 
   it("one rank writes, another number of ranks goes on, and losses stay those of one process", async () => {
-    const first = await train("resumed", "steps=3").ended;
+    const first = await train("resumed", "steps=3", "--shard=weights").ended;
     expect(first.status).toBe(0);
     expect(first.err).toContain("2 ranks over Open MPI");
+    expect(first.err).toMatch(/gradients and weights in parts: .* of a host's memory for each rank/);
     expect(first.err).toMatch(/device of rank 1: onnxruntime/);
     expect(first.err).toMatch(/2 ranks: [\d.]+ s in communication, .*slowest is rank [01]/);
     expect(first.err.match(/run folder/g)?.length).toBe(1);
@@ -72,7 +73,7 @@ describe("under Open MPI", () => {
       ...["train", file("../cli/tiny-model.ts"), "--stage", "1.1", "--device", "cpu", "--data", pairs],
       ...["--runs", join(root, runs), ...["workers=0", "batch=4", "steps=4"].flatMap((s) => ["--set", s])],
     ];
-    const { status, err } = await launch(launcher!, 2, [bin, ...args("stage-two")]).ended;
+    const { status, err } = await launch(launcher!, 2, [bin, ...args("stage-two"), "--shard", "gradients"]).ended;
     expect([status, status === 0 ? "" : err]).toEqual([0, ""]);
     expect(err.match(/broken.png/g)?.length).toBeGreaterThan(0);
     expect((await heddle(...args("stage-one"))).status).toBe(0);

@@ -42,13 +42,30 @@ function difference(got: readonly number[], want: readonly number[]): number {
 async function requireSame({ cases: told }: Found, names: readonly string[]) {
   for (const name of names) {
     const want = await ofOneProcess(name);
-    const { first, losses, skipped } = told[name]!;
+    const { first, losses, skipped, validated } = told[name]!;
     expect(skipped).toEqual(want.skipped);
     if (name.includes("skipped")) expect(skipped.length).toBeGreaterThan(1);
     expect(difference(first, want.first), name).toBeLessThan(1e-5);
+    expect(validated.length).toBe(name === "layers, in parts of weights" ? 4 : 0); // steps 1, 5, 10 and the last
+    for (const [i, loss] of validated.entries()) expect(Math.abs(loss - want.validated[i]!), name).toBeLessThan(1e-4);
     expect(losses.length).toBe(steps);
     for (const [i, loss] of losses.entries()) expect(Math.abs(loss - want.losses[i]!), name).toBeLessThan(1e-4);
   }
+}
+
+/** Four layers of 8 KiB, all trained, or but the first: each rank has its part, and one layer at a time is whole. */
+function requireParts({ cases: told }: Found, ranks: number) {
+  const layer = 64 * 32 * 4;
+  const each = (name: string, layers: number, whole: number) => {
+    const held = told[`layers, in parts of ${name}`]?.held;
+    if (!held) return;
+    const own = (layers * layer) / ranks;
+    const want = { weights: whole + (name === "weights" ? own : 0), gradients: own, optimizer: own };
+    expect(held).toEqual(held.map(() => want));
+    expect(held.length).toBe(ranks);
+  };
+  each("weights", 3, layer);
+  each("gradients", 4, 4 * layer);
 }
 
 function requireCollectives({ collectives }: Found, size: number) {
@@ -78,22 +95,29 @@ describe.each(["Open MPI", "MPICH"] as const)("over %s", (name) => {
     expect(got.carrier).toContain(name);
     expect(got.node.size).toBe(2);
     requireCollectives(got, 2);
+    requireParts(got, 2);
     await requireSame(got, names);
-  }, 120_000);
+  }, 300_000);
 });
 
 const anyLauncher = launchers["Open MPI"] ?? launchers.MPICH;
 
 it("4 ranks on cpu compute what one process does", async ({ skip }) => {
   if (!anyLauncher) return skip(installHint);
-  const names = ["means of an uneven batch", "contrastive, accumulated", "tokens, in parts of Adam's state"];
+  const names = [
+    "contrastive, accumulated",
+    "tokens, in parts of gradients",
+    "means of an uneven batch, in parts of weights",
+    "layers, in parts of weights",
+  ];
   const got = await found(anyLauncher, 4, { device: "cpu", cases: names });
   requireCollectives(got, 4);
+  requireParts(got, 4);
   await requireSame(got, names);
-}, 120_000);
+}, 300_000);
 
 it("2 ranks on a software GPU compute what one process does", async ({ skip }) => {
   if (!anyLauncher) return skip(installHint);
-  const names = ["contrastive, in parts of momentum"];
+  const names = ["contrastive, in parts of momentum", "contrastive, in parts of weights, some frozen"];
   await requireSame(await found(anyLauncher, 2, { device: "webgpu", cases: names }), names);
-}, 120_000);
+}, 300_000);

@@ -1,8 +1,8 @@
 /** Jobs that several ranks train as one process does, and what is compared of them. */
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Backend } from "../../backends/backend.ts";
-import { type HostTensor, hostTensor, inputName, type SizedAxis } from "../../compiler/index.ts";
+import type { Backend, Store } from "../../backends/backend.ts";
+import { type HostTensor, hostTensor, inputName, makeGraph, type SizedAxis } from "../../compiler/index.ts";
 import {
   adamw,
   add,
@@ -13,6 +13,7 @@ import {
   defineStage,
   div,
   dropPath,
+  gather,
   gelu,
   gt,
   input,
@@ -25,6 +26,7 @@ import {
   mul,
   type Params,
   rename,
+  rootParams,
   type Stage,
   sgd,
   sqrt,
@@ -34,7 +36,7 @@ import {
   trainingStep,
   uniform,
 } from "../../dsl/index.ts";
-import { initialValue, oneRank, type Ranks, type TrainingJob, train } from "../../runtime/index.ts";
+import { initialValue, oneRank, type Ranks, type Shard, type TrainingJob, train } from "../../runtime/index.ts";
 import { fedInputs } from "../../runtime/training/share.ts";
 import { seeded } from "../support/samples.ts";
 
@@ -70,12 +72,34 @@ const lengths = (p: Params): LossResult => {
   return { loss: mean(sqrt(mul(y, y)), [batch, embed]) as Tensor<never> };
 };
 
+/** Rows that say by number which other of their micro-batch they see, as conversations that share a row do. */
+const packed = (p: Params): LossResult => {
+  const x = input("x", "f32", [batch, embed]);
+  const seen = gather(rename(x, batch, pair), input("other", "i32", [batch]), pair);
+  const y = linear(p.scope("head"), gelu(add(x, mul(seen, 0.5)) as typeof x), [embed], [feature]);
+  const wanted = cast(gt(input("marked", "i32", [batch]), 0), "f32");
+  const count = sum(wanted, [batch]) as Tensor<never>;
+  const each = mul(mean(mul(y, y), [feature]) as Tensor<"batch">, wanted) as Tensor<"batch">;
+  return { loss: div(sum(each, [batch]), max(count, 1)) as Tensor<never>, weight: count, apart: true };
+};
+
 /** Two towers and a temperature that is a parameter of what compares them. */
 const contrast = (p: Params): LossResult => {
   const [left, right] = [l2Normalize(tower(p, "left"), feature), l2Normalize(tower(p, "right"), feature)];
   const warmth = p.parameter("warmth", [], uniform(1, 2));
   const logits = mul(contract(left, rename(right, batch, pair), feature), warmth);
   return { loss: mean(crossEntropy(logits, iota(batch), pair), batch) as Tensor<never>, metrics: { warmth } };
+};
+
+/** Four layers, of which each is more than what a rank may have of all. */
+const layers = (p: Params): LossResult => {
+  const [wide, narrow] = [axis("wide", 64), axis("narrow", 32)];
+  let x = input("x", "f32", [batch, narrow]) as Tensor<"batch" | "narrow">;
+  for (const name of ["first", "second"]) {
+    const up = gelu(linear(p.scope(`${name}_up`), x, [narrow], [wide], { bias: false }));
+    x = linear(p.scope(`${name}_down`), up, [wide], [narrow], { bias: false });
+  }
+  return { loss: mean(mul(x, x), [batch, narrow]) as Tensor<never> };
 };
 
 /** Samples of a step, in so many batches. */
@@ -86,8 +110,11 @@ interface Case {
   /** Default plain SGD, whose first step is the gradient. */
   readonly optimizer?: Partial<Stage["optimizer"]>;
   readonly precision?: "f16";
-  /** Whether ranks keep parts of the optimizer's state. */
-  readonly sharded?: true;
+  /** What ranks keep parts of. */
+  readonly shard?: Shard;
+  readonly trainable?: readonly string[];
+  readonly frozen?: "int8";
+  readonly isValidated?: true;
 }
 
 export const cases: Readonly<Record<string, Case>> = {
@@ -101,7 +128,42 @@ export const cases: Readonly<Record<string, Case>> = {
     samples: 6,
     accumulate: 2,
     optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
-    sharded: true,
+    shard: "optimizer",
+  },
+  "packed rows": { loss: packed, samples: 16, accumulate: 4 },
+  // Of four ranks one has two micro-batches, and the others have one.
+  "tokens, in parts of gradients": {
+    loss: tokens,
+    samples: 6,
+    accumulate: 3,
+    optimizer: { clip: 0.1, weightDecay: 0.1, rule: adamw() },
+    shard: "gradients",
+  },
+  "means of an uneven batch, in parts of weights": { loss: means, samples: 7, accumulate: 1, shard: "weights" },
+  "contrastive, in parts of weights, some frozen": {
+    loss: contrast,
+    samples: 12,
+    accumulate: 2,
+    optimizer: { clip: 0.1, rule: sgd({ momentum: 0.9 }) },
+    trainable: ["left.*", "warmth"],
+    frozen: "int8",
+    shard: "weights",
+  },
+  "layers, in parts of weights": {
+    loss: layers,
+    samples: 8,
+    accumulate: 1,
+    optimizer: { rule: sgd({ momentum: 0.9 }) },
+    trainable: ["first_down.*", "second_up.*", "second_down.*"],
+    shard: "weights",
+    isValidated: true,
+  },
+  "layers, in parts of gradients": {
+    loss: layers,
+    samples: 8,
+    accumulate: 1,
+    optimizer: { rule: sgd({ momentum: 0.9 }) },
+    shard: "gradients",
   },
   "steps that are skipped, in f16": { loss: lengths, samples: 4, accumulate: 1, precision: "f16" },
   "contrastive, in parts of momentum": {
@@ -109,7 +171,7 @@ export const cases: Readonly<Record<string, Case>> = {
     samples: 8,
     accumulate: 1,
     optimizer: { clip: 0.1, rule: sgd({ momentum: 0.9 }) },
-    sharded: true,
+    shard: "optimizer",
   },
 };
 
@@ -120,14 +182,18 @@ const rate = 0.05;
 const largestArena = 128;
 
 export function jobOf(name: string, steps: number, changes: Partial<TrainingJob> = {}): TrainingJob {
-  const { loss, samples, accumulate, precision = "f32", ...others } = cases[name]!;
+  const { loss, samples, accumulate, precision = "f32", trainable, frozen, isValidated, ...others } = cases[name]!;
   const optimizer: Stage["optimizer"] = {
     weightDecay: 0,
     rate: (step) => add(mul(step, 0), rate) as Tensor<never>,
     rule: sgd(),
     ...others.optimizer,
   };
-  const step = trainingStep(defineStage({ name: "shared", loss, optimizer, accumulate, precision }), largestArena);
+  const kept = { ...(trainable && { trainable }), ...(frozen && { frozen }) };
+  const step = trainingStep(
+    defineStage({ name: "shared", loss, optimizer, accumulate, precision, ...kept }),
+    largestArena,
+  );
   const rows = samples / accumulate;
   return {
     step,
@@ -139,8 +205,20 @@ export function jobOf(name: string, steps: number, changes: Partial<TrainingJob>
       for (let at = (cursor as number | undefined) ?? 0; ; at += rows)
         yield { feeds: feedsOf(step, at, rows), next: at + rows };
     },
+    ...(isValidated && { validate: validation(loss, step) }),
     ...changes,
   };
+}
+
+/** The loss of two samples that are not trained on. */
+function validation(loss: Stage["loss"], step: TrainingJob["step"]): NonNullable<TrainingJob["validate"]> {
+  const { loss: node } = loss(rootParams()) as { loss: Tensor<never> };
+  const graph = makeGraph("validation", [{ name: "loss", node }]);
+  const run: NonNullable<TrainingJob["validate"]>["run"] = async ({ evaluate }) => {
+    const { loss } = await evaluate(graph, feedsOf(step, 10_000, 2));
+    return { loss: loss!.data[0]! };
+  };
+  return { every: 5, run, best: { metric: "loss", mode: "min" } };
 }
 
 /** Samples `from` on, each the same whatever batch it comes in. */
@@ -168,7 +246,45 @@ export interface Told {
   readonly losses: readonly number[];
   /** Steps that were skipped. */
   readonly skipped: readonly number[];
+  /** Of each rank: the most bytes that its store had at once, by what they are. */
+  readonly held: readonly Held[];
+  /** Losses of the validation. */
+  readonly validated: readonly number[];
 }
+
+type Held = Readonly<Record<"weights" | "gradients" | "optimizer", number>>;
+
+/** The same backend; the bytes of its stores are counted. */
+function counting(backend: Backend): { readonly backend: Backend; readonly most: () => Held } {
+  const most = { weights: 0, gradients: 0, optimizer: 0 };
+  const kindOf = (name: string): keyof Held | undefined => {
+    if (/^train\.(sum|shard)\.gradients/.test(name)) return "gradients";
+    if (/^train\.(mean|square|velocity)/.test(name)) return "optimizer";
+    return name.startsWith("train.") && !name.startsWith("train.parameters") ? undefined : "weights";
+  };
+  const counted = (store: Store): Store => {
+    const own = new Map<string, number>();
+    return Object.assign(Object.create(store) as Store, {
+      write: async (name: string, value: HostTensor) => {
+        own.set(name, value.data.byteLength);
+        const all = { weights: 0, gradients: 0, optimizer: 0 };
+        for (const [n, bytes] of own) {
+          const kind = kindOf(n);
+          if (kind) most[kind] = Math.max(most[kind], (all[kind] += bytes));
+        }
+        await store.write(name, value);
+      },
+      remove: (name: string) => {
+        own.delete(name);
+        store.remove(name);
+      },
+    });
+  };
+  return { backend: { ...backend, createStore: () => counted(backend.createStore()) }, most: () => most };
+}
+
+/** Bytes of weights and gradients that are whole at a time. */
+export const partBytes = 150;
 
 /** Trains a case, which stops after its first step and goes on; of several ranks, the first one tells. */
 export async function tell(
@@ -180,25 +296,26 @@ export async function tell(
 ): Promise<Told> {
   const own = join(folder, name.replaceAll(/[ ,]+/g, "-"));
   await mkdir(own, { recursive: true });
-  const { sharded = false } = cases[name]!;
-  const options = { folder: own, backend, note: () => {}, ranks, shardOptimizer: sharded };
+  const { shard } = cases[name]!;
+  const counted = counting(backend);
+  const options = { folder: own, backend: counted.backend, note: () => {}, ranks, partBytes, ...(shard && { shard }) };
   const { weights } = await train(jobOf(name, 1), options);
   const first = await ranks.decide(async () => {
     const before = startOf(jobOf(name, 1));
     return flat(weights).map((w, i) => (before[i]! - w) / rate);
   });
   const { losses } = await train(jobOf(name, steps), { ...options, resume: true });
-  const skipped = await ranks.decide(async () => {
+  const [skipped, validated] = await ranks.decide(async () => {
     const lines = (await readFile(join(own, "metrics.jsonl"), "utf8")).trim().split("\n");
-    return lines
-      .map((line) => JSON.parse(line) as { step: number; skipped?: number })
-      .flatMap((m) => (m.skipped ? [m.step] : []));
+    const all = lines.map((line) => JSON.parse(line) as { step: number } & Record<string, number | undefined>);
+    return [all.flatMap((m) => (m.skipped ? [m.step] : [])), all.flatMap((m) => m["validation/loss"] ?? [])] as const;
   });
-  return { first, losses: losses.map((l) => l.loss), skipped };
+  const held = await ranks.tell(counted.most());
+  return { first, losses: losses.map((l) => l.loss), skipped, held, validated };
 }
 
 const flat = (weights: ReadonlyMap<string, HostTensor>): number[] =>
   [...weights].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, t]) => [...t.data]);
 
 const startOf = ({ step, seed }: TrainingJob): number[] =>
-  flat(new Map(step.trained.map((n) => [inputName(n), initialValue(n, seed)])));
+  flat(new Map([...step.trained, ...step.frozen].map((n) => [inputName(n), initialValue(n, seed)])));

@@ -1,11 +1,13 @@
 /** How rows of a step and elements of arenas are divided among ranks: all of them, each once, as evenly as can be. */
 import { describe, expect, it } from "vitest";
-import { hostTensor } from "../../compiler/index.ts";
+import { typicalFacts } from "../../cli/typical-gpu.ts";
+import { hostTensor, planKernels } from "../../compiler/index.ts";
 import { layoutWithin } from "../../dsl/optim/shard.ts";
 import { rangesOf } from "../../runtime/collectives/index.ts";
 import { addUp } from "../../runtime/collectives/sums.ts";
 import { putRows, takeRows } from "../../runtime/training/rows.ts";
 import { lengthOf, piecesOf } from "../../runtime/training/share.ts";
+import { jobOf } from "./shared-cases.ts";
 
 describe("rows of a step", () => {
   it.each([
@@ -104,4 +106,16 @@ it("sums are rounded once, whatever they are of", () => {
   const whole = new Int32Array(1);
   addUp(whole, [Int32Array.of(2 ** 31 - 1), Int32Array.of(2)]);
   expect(whole[0]).toBe(-(2 ** 31) + 1);
+});
+
+it.each([8, 10, 12, 16])("updates of several ranges bind no more than %i buffers at once", (maxBindings) => {
+  const { inParts } = jobOf("layers, in parts of gradients", 1).step;
+  for (const divided of [undefined, "gradients", "weights"] as const)
+    for (const first of [0, 1]) {
+      const own = { count: 2, isUneven: false, own: { first, count: 1 }, largestArena: 128 };
+      const shard = (elements: number) => rangesOf(elements, 2)[first]!;
+      const { accumulation } = inParts!({ ...own, shard, ...(divided && { divided }) });
+      const { bound } = planKernels(accumulation!.update, { ...typicalFacts, maxBindings }, {});
+      for (const { bindings } of bound.kernels) expect(bindings.length).toBeLessThanOrEqual(maxBindings);
+    }
 });

@@ -116,6 +116,10 @@ export class DeviceStore implements Store {
     return (await readBack.read())[0]!;
   }
 
+  remove(name: string): void {
+    this.forget(name);
+  }
+
   names(): readonly string[] {
     return [...this.tensors.keys()];
   }

@@ -1,0 +1,132 @@
+/** The plan of a step of which devices keep parts: its graphs as `heddle train --shard` cuts them, compiled up to the choice of kernels. */
+import {
+  type AdapterFacts,
+  bindSizes,
+  dimValue,
+  dtypeBytes,
+  elementsOf,
+  type Graph,
+  isParameter,
+  type MemoryByKind,
+  type Node,
+  type PlannedProgram,
+  planKernels,
+  type Sizes,
+  UsageError,
+} from "../../compiler/index.ts";
+import { stepMemory } from "../../dsl/index.ts";
+import {
+  cutGraph,
+  handedOn,
+  isHandedOn,
+  rangesOf,
+  type Shard,
+  stepParts,
+  usualPartBytes,
+} from "../../runtime/index.ts";
+import { ofEachGraph, type StepGraphs } from "../stage-figures.ts";
+import { samples, type TrainingSubject } from "../training-subject.ts";
+
+type Step = TrainingSubject["step"];
+type Divided = NonNullable<NonNullable<NonNullable<NonNullable<Step["accumulation"]>["shared"]>["shard"]>["divided"]>;
+
+export interface ShardedDevices {
+  readonly shard: Shard;
+  readonly count: number;
+}
+
+/** Programs that run one after another, as one. */
+type Planned = Pick<PlannedProgram, "kernels" | "copied" | "largestBinding"> & {
+  readonly bound: readonly PlannedProgram["bound"][];
+  /** Bytes of weights that its parts read, and of the part that reads most. */
+  readonly weights: { readonly all: number; readonly most: number };
+};
+
+export interface ShardedPlan {
+  readonly memory: MemoryByKind;
+  readonly programs: StepGraphs<Planned>;
+  /** Bytes of the host's memory that a device's parts of weights, and of sums of gradients, take. */
+  readonly host: number;
+}
+
+/** Throws UsageError for a step that cannot be shared. */
+export function shardedStep({ step }: TrainingSubject, { shard, count }: ShardedDevices): Step {
+  if (!step.inParts) throw new UsageError(`--shard divides a step that "trainingStep" compiles`);
+  const divided = shard !== "optimizer" && { divided: shard, largestArena: Math.ceil(usualPartBytes / 4) };
+  const own = { first: 0, count: step.accumulation?.count ?? 1 };
+  const parts = { count: count * own.count, isUneven: false, own };
+  return step.inParts({ ...parts, shard: (elements) => rangesOf(elements, count)[0]!, ...divided });
+}
+
+/** The step of `shardedStep`, of a device that computes so many samples at once. */
+export function planSharded(
+  step: Step,
+  sizes: Sizes,
+  batch: number,
+  facts: AdapterFacts,
+  memory: number | undefined,
+  { count }: ShardedDevices,
+): ShardedPlan {
+  const bound = { ...sizes, [samples]: batch };
+  const divided = step.accumulation?.shared?.shard?.divided;
+  const places = handedOn();
+  const programs = ofEachGraph<Planned>(step, (graph, precision, made) => {
+    const beside = made.flatMap((p) => p.bound);
+    const graphs =
+      divided && hasWeights(graph) ? partsOf(graph, step, bound, divided, places) : [bindSizes(graph, bound)];
+    const planned: PlannedProgram[] = [];
+    for (const one of graphs)
+      planned.push(planKernels(one, facts, { precision, memory, beside: [...beside, ...planned.map((p) => p.bound)] }));
+    const weights = divided?.what === "weights" ? graphs.map(weightBytes) : [];
+    return {
+      kernels: planned.flatMap((p) => p.kernels),
+      copied: planned.reduce((n, p) => n + p.copied, 0),
+      largestBinding: Math.max(...planned.map((p) => p.largestBinding)),
+      bound: planned.map((p) => p.bound),
+      weights: { all: weights.reduce((a, b) => a + b, 0), most: Math.max(0, ...weights) },
+    };
+  });
+  const all = Object.values<Planned>(programs);
+  const kindOf = (name: string): string | undefined => {
+    if (isHandedOn(name)) return "handed on between parts";
+    if (name.startsWith("train.shard.gradients")) return "gradients of a device's ranges";
+    return divided?.what === "weights" && !name.startsWith("train.") ? wholeKind : undefined;
+  };
+  const kinds = stepMemory(
+    step,
+    all.flatMap((p) => p.bound),
+    bound,
+    kindOf,
+  );
+  // Of all weights that graphs read, those of one part are there at a time.
+  const most = Math.max(...all.map((p) => p.weights.most));
+  const trained = step.arenas.reduce((n, a) => n + 4 * a.layout.size, 0);
+  const frozen = kinds[wholeKind] === undefined ? 0 : frozenBytes(step, all);
+  const host = divided ? (trained + (divided.what === "weights" ? trained + frozen : 0)) / count : 0;
+  return { memory: kinds[wholeKind] === undefined ? kinds : { ...kinds, [wholeKind]: most }, programs, host };
+}
+
+const wholeKind = "weights of a part";
+
+const hasWeights = (graph: Graph): boolean => graph.inputs.some(isParameter);
+
+const bytesOf = (node: Node): number => dimValue(elementsOf(node.type), {}) * dtypeBytes[node.type.dtype];
+
+const weightBytes = (graph: Graph): number => graph.inputs.filter(isParameter).reduce((n, p) => n + bytesOf(p), 0);
+
+/** As they are kept, each once. */
+function frozenBytes(step: Step, programs: readonly Planned[]): number {
+  const trained = new Set(step.trained.map((n) => String(n.attrs.name)));
+  const read = programs.flatMap((p) => p.bound.flatMap((b) => b.graph.inputs.filter(isParameter)));
+  const frozen = new Map(read.map((n) => [String(n.attrs.name), n]));
+  return [...frozen].reduce((n, [name, node]) => n + (trained.has(name) ? 0 : bytesOf(node)), 0);
+}
+
+const partsOf = (
+  graph: Graph,
+  step: Step,
+  sizes: Sizes,
+  divided: Divided,
+  places: ReturnType<typeof handedOn>,
+): readonly Graph[] =>
+  stepParts(cutGraph(graph, usualPartBytes, sizes, divided), step, sizes, places).map((p) => p.graph);

@@ -1,0 +1,187 @@
+/**
+ * A graph of a step as parts that run one after the other: the weights of one part at a time need be whole, and the gradients
+ * of one are there before the next has begun. What a part hands on stays on the device, in the store.
+ */
+import type { Store } from "../../backends/backend.ts";
+import {
+  allocate,
+  arenaAxis,
+  bindSizes,
+  type DType,
+  elementCount,
+  type Graph,
+  hostTensor,
+  InternalError,
+  inputName,
+  isParameter,
+  isState,
+  makeGraph,
+  type Node,
+  nodesOf,
+  type Output,
+  ops,
+  type Part,
+  partition,
+  partNames,
+  printType,
+  rewriteNodes,
+  type SizedAxis,
+  type Sizes,
+  viewNodes,
+} from "../../compiler/index.ts";
+import type { CompiledStep } from "../training/job.ts";
+
+/** A part that can be compiled. */
+export interface StepPart {
+  readonly graph: Graph;
+  /** Weights that it reads as tensors of their own, by the names in the store. */
+  readonly weights: readonly string[];
+  /** Parameters whose gradients it gives, by the names of its outputs. */
+  readonly gradients: ReadonlyMap<string, string>;
+  /** Bytes of weights that it reads, wherever they lie. */
+  readonly bytes: number;
+}
+
+/** A graph cut once: its parts are in the sizes of the graph, so that they are the same on all ranks. */
+export interface CutGraph {
+  readonly graph: Graph;
+  readonly parts: readonly Part[];
+}
+
+type Divided = NonNullable<NonNullable<NonNullable<CompiledStep["accumulation"]>["shared"]>["shard"]>["divided"];
+
+/** Parts of at most `most` bytes of weights and gradients, cut where least is handed on at these sizes. */
+export function cutGraph(graph: Graph, most: number, sizes: Sizes, { given }: NonNullable<Divided>): CutGraph {
+  const held = graph.outputs.map((o) => o.name).filter((name) => given.has(name));
+  const free = makeGraph(graph.name, graph.outputs, graph.inputs);
+  return { graph, parts: partition(free, most, sizes, { held, anywhere: "last" }) };
+}
+
+const prefix = "train.part.";
+/** Whether a tensor of a step's store is one that parts hand on. */
+export const isHandedOn = (name: string): boolean => name.startsWith(prefix);
+
+/** Places in the store for what parts hand on, of a type each; a place serves again when nobody reads it any more. */
+export interface HandedOn {
+  take(type: { readonly dtype: DType; readonly axes: readonly SizedAxis[] }): string;
+  giveBack(name: string): void;
+  /** Makes all places in a store. */
+  write(store: Store): Promise<void>;
+}
+
+export function handedOn(): HandedOn {
+  const types = new Map<string, Parameters<HandedOn["take"]>[0]>();
+  const idle = new Map<string, string[]>();
+  return {
+    take: (type) => {
+      const key = printType(type);
+      const known = idle.get(key)?.pop();
+      if (known !== undefined) return known;
+      const name = `${prefix}${types.size}`;
+      types.set(name, type);
+      return name;
+    },
+    giveBack: (name) => {
+      const key = printType(types.get(name)!);
+      idle.set(key, [...(idle.get(key) ?? []), name]);
+    },
+    write: async (store) => {
+      for (const [name, { dtype, axes }] of types)
+        await store.write(name, hostTensor(dtype, axes, allocate(dtype, elementCount(axes))));
+    },
+  };
+}
+
+/** What a tensor is in the store: all executors have states of these. */
+const keptAs: Readonly<Record<DType, DType>> = { f32: "f32", f16: "f32", i32: "i32", u32: "u32", bool: "i32" };
+
+/**
+ * The parts at these sizes, with the names of the step. Trained parameters are ranges of the arenas in the store, unless weights
+ * are in parts too.
+ */
+export function stepParts({ graph, parts }: CutGraph, step: CompiledStep, sizes: Sizes, places: HandedOn): StepPart[] {
+  const { what, given } = step.accumulation!.shared!.shard!.divided!;
+  const parameters = new Map(graph.inputs.filter(isParameter).map((n) => [inputName(n), n]));
+  const lastUse = new Map<string, number>();
+  for (const [i, part] of parts.entries()) for (const v of part.values) lastUse.set(keyOf(v), i);
+  const placeOf = new Map<string, string>();
+  const layouts = step.arenas.map((a) => a.layout);
+  const arenas = step.arenas.map((a) => ops.state(a.parameters, "f32", [arenaAxis(a.layout)]));
+  const made = parts.map((part, i): StepPart => {
+    const bound = bindSizes(part.graph, sizes);
+    const results = new Map(bound.outputs.map((o) => [o.name, o.node]));
+    const inputs = new Map(bound.inputs.map((n) => [inputName(n), n]));
+    const replaced = new Map<Node, Node>();
+    for (const [k, name] of part.weights.entries())
+      replaced.set(inputs.get(partNames.weight(k))!, parameters.get(name)!);
+    for (const [k, value] of part.values.entries()) {
+      const node = inputs.get(partNames.value(k))!;
+      const state = ops.state(placeOf.get(keyOf(value))!, keptAs[node.type.dtype], node.type.axes);
+      replaced.set(node, ops.cast(state, node.type.dtype));
+    }
+    const outputs: Output[] = [];
+    const updates: Record<string, string> = {};
+    for (const { name, result } of part.outputs) {
+      outputs.push({ name, node: results.get(partNames.result(result))! });
+      if (graph.updates[name] !== undefined) updates[name] = graph.updates[name];
+    }
+    for (const [name, node] of results) {
+      const key = `${i} ${name}`;
+      if (!lastUse.has(key)) continue;
+      const dtype = keptAs[node.type.dtype];
+      const place = places.take({ dtype, axes: node.type.axes as readonly SizedAxis[] });
+      placeOf.set(key, place);
+      outputs.push({ name: place, node: ops.cast(node, dtype) });
+      updates[place] = place;
+    }
+    for (const [key, place] of placeOf)
+      if (lastUse.get(key) === i) {
+        places.giveBack(place);
+        placeOf.delete(key);
+      }
+    const roots = outputs.map((o) => o.node);
+    const mapped = rewriteNodes(roots, (node, original) => replaced.get(original) ?? node);
+    const named = roots.map((n) => mapped.get(n)!);
+    const nodes = what === "weights" ? named : viewNodes(named, layouts, arenas);
+    return {
+      graph: updating(`${graph.name}-${i}`, outputs, nodes, updates),
+      weights: part.weights,
+      gradients: new Map(outputs.flatMap(({ name }) => (given.has(name) ? [[name, given.get(name)!]] : []))),
+      bytes: part.bytes,
+    };
+  });
+  requireOneReader(graph, made);
+  return made;
+}
+
+const keyOf = ({ part, result }: { readonly part: number; readonly result: number }): string =>
+  `${part} ${partNames.result(result)}`;
+
+function updating(
+  name: string,
+  outputs: readonly Output[],
+  nodes: readonly Node[],
+  updates: Readonly<Record<string, string>>,
+): Graph {
+  const given = outputs.map((o, i) => ({ name: o.name, node: nodes[i]! }));
+  const read = new Set(nodesOf(makeGraph(name, given)).filter(isState).map(inputName));
+  const unread = given.flatMap(({ name, node }) => {
+    const state = updates[name];
+    return state === undefined || read.has(state) ? [] : [ops.state(state, node.type.dtype, node.type.axes)];
+  });
+  return makeGraph(name, given, unread, updates);
+}
+
+/** A state that a part updates must be read by no later part: that would see the new value. */
+function requireOneReader(graph: Graph, parts: readonly StepPart[]): void {
+  const states = new Set(Object.values(graph.updates));
+  const updatedBy = new Map<string, number>();
+  for (const [i, part] of parts.entries()) {
+    for (const n of nodesOf(part.graph).filter(isState)) {
+      const by = updatedBy.get(inputName(n));
+      if (by !== undefined && by < i)
+        throw new InternalError(`part ${i} of @${graph.name} reads "${inputName(n)}", which part ${by} has updated`);
+    }
+    for (const state of Object.values(part.graph.updates)) if (states.has(state)) updatedBy.set(state, i);
+  }
+}

@@ -1,0 +1,76 @@
+/** The runs of a step whose graphs are cut into parts, since ranks keep gradients, or weights too, in parts. */
+import type { Executable, Store } from "../../backends/backend.ts";
+import type { Graph, HostTensor, Sizes } from "../../compiler/index.ts";
+import { cutGraph, handedOn, stepParts } from "../sharding/graph-parts.ts";
+import { type DividedState, type PartRuns, partRuns } from "../sharding/part-runs.ts";
+import type { TrainingJob } from "./job.ts";
+import type { Between, Phases, Run } from "./runs.ts";
+import { lengthOf } from "./share.ts";
+
+type Feeds = Readonly<Record<string, HostTensor>>;
+type Compile = (graph: Graph, options?: { sizes?: Sizes }) => Promise<Executable>;
+
+/** All ranks run as many micro-batches: some of them without samples. */
+export async function runsInParts(
+  job: TrainingJob,
+  { share, divided, gather, addRows }: Between & { readonly divided: DividedState },
+  compile: Compile,
+  updating: (store: Store) => readonly Run[],
+): Promise<Pick<Phases, "runs" | "prepare">> {
+  const { graph, accumulation } = job.step;
+  const { cached, shared } = accumulation!;
+  const places = handedOn();
+  const cutAt = { ...job.sizes, [share.symbol]: share.rows };
+  const inParts = async (graph: Graph, rows: readonly number[]): Promise<readonly PartRuns[]> => {
+    const cut = cutGraph(graph, divided.partBytes, cutAt, shared!.shard!.divided!);
+    const bySize = new Map<number, PartRuns>();
+    for (const n of new Set(rows)) {
+      const sizes = { ...job.sizes, [share.symbol]: n };
+      bySize.set(
+        n,
+        await partRuns(stepParts(cut, job.step, sizes, places), divided, (part) => compile(part, { sizes })),
+      );
+    }
+    return rows.map((n) => bySize.get(n)!);
+  };
+  const rows = share.pieces.map(lengthOf);
+  const [features, middle] = cached
+    ? [await inParts(cached.features, rows), await inParts(cached.middle, [rows[0]!])]
+    : [];
+  const steps = await inParts(graph, rows);
+  const alone = (start: () => Promise<Record<string, never>>): Run => ({ isAlone: true, start });
+  /** Those of ranks that have more. */
+  const idle = (of: readonly PartRuns[]): Run[] =>
+    Array.from({ length: share.most - rows.length }, () => alone(() => of[0]!.idle()));
+  const ends = (micro: number) => micro === rows.length - 1;
+  const prepare = (store: Store) => places.write(store);
+  if (!features)
+    return {
+      prepare,
+      runs: (store, micro, feeds) => [
+        alone(() => steps[micro]!.run(store, feeds)),
+        ...(ends(micro) ? [...idle(steps), ...updating(store)] : []),
+      ],
+    };
+  let held: Feeds[] = [];
+  return {
+    prepare,
+    runs: (store, micro, feeds) => {
+      const first = alone(() => features[micro]!.run(store, feeds));
+      held = micro === 0 ? [feeds] : [...held, feeds];
+      if (!ends(micro)) return [first];
+      const again = held.map((batch, i) => alone(() => steps[i]!.run(store, batch)));
+      held = [];
+      return [
+        first,
+        ...idle(features),
+        alone(() => gather(store).then(() => ({}))),
+        alone(() => middle![0]!.run(store, {})),
+        ...(addRows ? [alone(() => addRows(store).then(() => ({})))] : []),
+        ...again,
+        ...idle(steps),
+        ...updating(store),
+      ];
+    },
+  };
+}
