@@ -38,7 +38,8 @@ export interface MaskSample {
   readonly mask: ArrayLike<number>;
 }
 
-interface Samples {
+/** What each kind of sample is. */
+export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;
   readonly labels: LabelSample;

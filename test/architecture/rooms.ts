@@ -79,7 +79,26 @@ export const rooms: Readonly<Record<string, Room>> = {
   cli: { imports: product },
   examples: { imports: [...product, "cli"] },
   bench: { imports: [...product, "cli", "examples"] },
-  test: { imports: [...product, "cli", "examples", "bench", "scripts"] },
+  // Made on a machine with Node, into files that the page loads.
+  "playground/build": { imports: ["data", "examples", "playground/machine/packed-emoji.ts"] },
+  playground: {
+    imports: [...product, "examples"],
+    browser: {
+      packages: [
+        "@codemirror/autocomplete",
+        "@codemirror/commands",
+        "@codemirror/lang-javascript",
+        "@codemirror/language",
+        "@codemirror/lint",
+        "@codemirror/state",
+        "@codemirror/view",
+        "@huggingface/tokenizers",
+        "@lezer/highlight",
+        "typescript-js",
+      ],
+    },
+  },
+  test: { imports: [...product, "cli", "examples", "bench", "scripts", "playground"] },
   scripts: { imports: [] },
 };
 
@@ -90,8 +109,11 @@ export const insiders: readonly string[] = ["test"];
 export const doors: Readonly<Record<string, { readonly file: string; readonly also?: RegExp }>> = {
   backends: { file: "backend.ts" },
   // A page must be able to load index.ts, so what reaches Node has a door of its own.
-  "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
+  "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/(node-index|runtime\/browser-device)\.ts$/ },
+  runtime: { file: "index.ts", also: /^runtime\/random\/streams\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
+  // The playground packs the emoji of the example, and shows examples as text.
+  examples: { file: "index.ts", also: /^examples\/(emoji\/(set|artists)\.ts|[a-z-]+\.ts\?raw)$/ },
 };
 
 /**
@@ -110,4 +132,9 @@ export const innerDoors: Readonly<Record<string, { readonly also?: RegExp }>> = 
 };
 
 /** Files outside the browser rooms' folders that a page loads; nothing they reach may be Node's. */
-export const browserEntries: readonly string[] = ["backends/webgpu/runtime/browser-device.ts"];
+export const browserEntries: readonly string[] = [
+  "backends/webgpu/runtime/browser-device.ts",
+  "playground/main.ts",
+  "playground/machine/compile-worker.ts",
+  "playground/machine/run-worker.ts",
+];

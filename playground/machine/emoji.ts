@@ -1,0 +1,60 @@
+/** The packed emoji in the page: pictures as pixels, names as ids. */
+import { Tokenizer } from "@huggingface/tokenizers";
+import { type PackedEmoji, placeOf, side } from "./packed-emoji.ts";
+import { planesOf } from "./planes.ts";
+
+/** A picture of `side` by `side` pixels in [0, 1], planes [channel, row, column]. */
+export type Picture = Float32Array;
+
+export interface Emoji extends PackedEmoji {
+  /** The picture of an emoji by an artist; both by number. */
+  readonly picture: (emoji: number, artist: number) => Picture;
+  /** Ids of a text: BOS, the text, EOS, padded with 0 to `length`; a longer text is cut. */
+  readonly ids: (text: string, length: number) => readonly number[];
+  readonly vocabulary: number;
+}
+
+/** Loads and opens the pack that lies at `base`; of `count` emoji, where not all are wanted. */
+export async function loadEmoji(base: string, count = Number.POSITIVE_INFINITY): Promise<Emoji> {
+  const [about, sheet] = await Promise.all([
+    fetched(`${base}emoji.json`).then((r) => r.json() as Promise<PackedEmoji>),
+    fetched(`${base}emoji.webp`)
+      .then((r) => r.blob())
+      .then(createImageBitmap),
+  ]);
+  const emoji = about.emoji.slice(0, count);
+  const pictures = new Map<number, Picture>();
+  const canvas = new OffscreenCanvas(sheet.width, sheet.height);
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(sheet, 0, 0);
+  sheet.close();
+  const tokenizer = new Tokenizer(about.tokenizer, { tokenizer_class: "PreTrainedTokenizerFast" });
+  return {
+    ...about,
+    emoji,
+    vocabulary: Object.keys((about.tokenizer as { model: { vocab: object } }).model.vocab).length,
+    picture: (index, artist) => {
+      const key = index * about.artists.length + artist;
+      const known = pictures.get(key);
+      if (known) return known;
+      const { x, y } = placeOf(about, index, artist);
+      const made = planesOf(context.getImageData(x, y, side, side));
+      pictures.set(key, made);
+      return made;
+    },
+    ids: (text, length) => {
+      const ids = tokenizer.encode(text, { add_special_tokens: false }).ids.slice(0, length - 2);
+      const whole = [bos, ...ids, eos];
+      return [...whole, ...new Array<number>(length - whole.length).fill(0)];
+    },
+  };
+}
+
+/** As `learnTokenizer` numbers them. */
+const [bos, eos] = [1, 2];
+
+async function fetched(url: string): Promise<Response> {
+  const response = await fetch(url);
+  if (response.ok) return response;
+  throw new Error(`${url} cannot be loaded: ${response.status} ${response.statusText}`);
+}
