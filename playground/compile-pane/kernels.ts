@@ -30,7 +30,7 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
       {
         type: "button",
         role: "option",
-        class: `kernel ${kernel.kind}`,
+        class: "kernel",
         "data-lines": kernel.lines.join(","),
         onclick: () => void choose(index, true),
       },

@@ -74,7 +74,7 @@ const service = {
   open: async (given: RunOptions): Promise<DeviceAbout> => {
     options = given;
     const { gpu } = await theBackend();
-    return { name: gpu.adapter.description, software: gpu.adapter.software, facts: factsOf(gpu) };
+    return { name: adapterName(gpu.adapter), software: gpu.adapter.software, facts: factsOf(gpu) };
   },
   /** Names, credits and places of the pictures. */
   pack: async () => {
@@ -130,6 +130,10 @@ async function theBackend(): Promise<WebgpuBackend> {
   return (backend ??= webgpuBackend(await requestBrowserDevice()));
 }
 
+/** Browsers say little of an adapter: its maker and its family, and seldom a name. */
+const adapterName = ({ vendor, architecture, description }: WebgpuBackend["gpu"]["adapter"]): string =>
+  description !== "" && description !== vendor ? description : [vendor, architecture].filter((t) => t !== "").join(" ");
+
 const keyOf = (settings: RunSettings): string => `${key} ${JSON.stringify(settings)} ${options.emoji ?? "all"}`;
 
 const planOf = (settings: RunSettings): Plan => ({ model: model!, ...settings, key: keyOf(settings) });
@@ -179,10 +183,10 @@ async function trainOnce(plan: Plan, isBack: boolean): Promise<boolean> {
 }
 
 async function test(own: TrainingRun): Promise<void> {
-  const tested0 = new Gallery(await theEmoji(), await theTowers());
+  const held = new Gallery(await theEmoji(), await theTowers());
   await towers!.load(await theWeights());
   gallery = undefined;
-  tell({ kind: "evaluated", step: own.done, found: await tested0.evaluate(tested) });
+  tell({ kind: "evaluated", step: own.done, found: await held.evaluate(tested) });
 }
 
 const theTowers = async (): Promise<Towers> =>

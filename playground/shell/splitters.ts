@@ -1,7 +1,7 @@
 /** The borders between the panes: dragged, or moved by arrow keys. */
 import { remembered } from "./remembered.ts";
 
-const kept = remembered<readonly number[]>("columns", [1.15, 1.1, 1]);
+const kept = remembered<readonly number[]>("columns", [1.3, 1.1, 1]);
 
 /** Least share of a pane. */
 const least = 0.45;
