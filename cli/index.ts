@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
-import { launchOf, type OpenTrace, openTrace } from "../runtime/index.ts";
+import { launchOf, type OpenTrace, openTrace } from "../runtime/node-index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
 import { checkTypes, checkTypesFlag } from "./check-types.ts";
 import { compileCommand } from "./commands/compile.ts";

@@ -29,6 +29,7 @@ import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./chec
 import { checkJobSettings } from "./job-settings.ts";
 import { flattened } from "./own-config.ts";
 import { settingsOf } from "./stages/settings.ts";
+import { loadTypeScriptAsModules } from "./typescript-modules.ts";
 import { userFault } from "./user-fault.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
@@ -160,6 +161,7 @@ function unknownModel(source: string): UsageError {
 async function importFile(source: string): Promise<Record<string, unknown>> {
   const path = resolve(source);
   if (!existsSync(path)) throw new FileError(`there is no file "${source}"`);
+  loadTypeScriptAsModules();
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (error) {

@@ -1,15 +1,8 @@
 /** Writes ONNX files, checked where that is asked for: a file that does not compute what heddle does is not kept. */
 import { mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import {
-  type ExportOptions,
-  exportDtypes,
-  exportOnnx,
-  opsets,
-  type WriteOptions,
-  type WrittenModel,
-  writeOnnx,
-} from "../backends/onnx/index.ts";
+import { type ExportOptions, exportDtypes, exportOnnx, opsets } from "../backends/onnx/index.ts";
+import { type WriteOptions, type WrittenModel, writeOnnx } from "../backends/onnx/node-index.ts";
 import { FileError, type Graph, type HostTensor, inputName, UsageError } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
 import { InterruptedError, listenForEnding } from "./interruption.ts";

@@ -1,5 +1,6 @@
 /** A command that several ranks run together: the end of one is the end of all, and one message tells it. */
-import { escapeControls, joinRanks, oneRank, type Ranks } from "../runtime/index.ts";
+import { escapeControls, oneRank, type Ranks } from "../runtime/index.ts";
+import { joinRanks } from "../runtime/node-index.ts";
 import { faultText, RankLostError } from "./fault-text.ts";
 
 /** Milliseconds in which rank 0 puts its folder in order when another has ended; what hangs on a device is not waited for. */

@@ -1,6 +1,5 @@
 /** The folder that a training run works in: taken for this process alone, and given back when it ends. */
 import {
-  freshRunFolder,
   type InheritedFrom,
   lockRunFolder,
   type Ranks,
@@ -11,6 +10,7 @@ import {
   writeRunSettings,
   writeSources,
 } from "../runtime/index.ts";
+import { freshRunFolder } from "../runtime/node-index.ts";
 
 export interface RunPlace {
   readonly folder: string;

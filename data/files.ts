@@ -2,6 +2,9 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { posix, resolve, sep } from "node:path";
 import { FileError } from "../compiler/index.ts";
+import { reasonOf } from "./records.ts";
+
+export { isRecord, reasonOf } from "./records.ts";
 
 /** A sample that could not be used, with the file or entry that held it. */
 export interface Skipped {
@@ -94,19 +97,6 @@ export function insideFolder(folder: string, name: string): string | undefined {
   return path.startsWith(root.endsWith(sep) ? root : root + sep) ? path : undefined;
 }
 
-const systemReasons: Readonly<Record<string, string>> = {
-  ENOENT: "it does not exist",
-  EACCES: "permission denied",
-  EISDIR: "it is a folder",
-  ENOTDIR: "part of the path is not a folder",
-};
-
-/** One line that says why, from whatever was thrown. */
-export function reasonOf(thrown: unknown): string {
-  const { code, message } = thrown as { code?: string; message?: string };
-  return systemReasons[code ?? ""] ?? (message ?? String(thrown)).trim().split("\n")[0]!;
-}
-
 /** What a promise gives; FileError that names the place where the system refuses to read it. */
 export async function orSystemFault<T>(reading: Promise<T> | T, place: string): Promise<T> {
   try {
@@ -131,10 +121,6 @@ export const isInvisible = (text: string): boolean =>
 /** A name or a text in a line of its own: a newline in it begins none. */
 export const inOneLine = (text: string): string =>
   text.replace(/[\n\r\t\u2028\u2029]/g, (c) => (c === "\n" ? "\\n" : `\\u{${c.codePointAt(0)!.toString(16)}}`));
-
-/** A plain JSON object, as opposed to null, an array or a value. */
-export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** FileError for a text that JSON's \\u escapes left with half of a surrogate pair, which no UTF-8 can say. */
 export function requireWellFormed(text: string): void {

@@ -37,6 +37,7 @@ export {
 export type { Pixels, Rgb } from "./pixels.ts";
 export { type Question, type QuestionOptions, readMme, readQuestions, spoken } from "./questions.ts";
 export { pick, type Random, seededRandom, shuffled } from "./random.ts";
+export { readTokenizer } from "./read-tokenizer.ts";
 export {
   chanceRecall,
   type Embeddings,
@@ -66,7 +67,6 @@ export { skipCounts } from "./skips.ts";
 export { type Holdings, holdings, type Spread, type Survey, type SurveyOptions, survey } from "./survey.ts";
 export {
   byteTokenizer,
-  readTokenizer,
   type SpecialTokens,
   type TokenBatch,
   type Tokenizer,

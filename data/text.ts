@@ -1,10 +1,10 @@
 /** Texts to token ids: one tokenizer interface, a byte-level tokenizer for small models, and tokenizer.json files. */
-import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+
 import { Tokenizer as Hub } from "@huggingface/tokenizers";
+import { withinPatience } from "#patience";
 import { FileError, type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
-import { isRecord, readJson, reasonOf } from "./files.ts";
-import { requireIds, requireModel, requirePatterns, requireTokens, withinPatience } from "./tokenizer-checks.ts";
+import { isRecord, reasonOf } from "./records.ts";
+import { requireIds, requireModel, requirePatterns, requireTokens } from "./tokenizer-checks.ts";
 
 /**
  * Turns text into ids and back. Ids are whole numbers in [0, vocabularySize). A special token that a tokenizer.json does not
@@ -99,22 +99,6 @@ export interface SpecialTokens {
   readonly pad?: string;
   readonly bos?: string;
   readonly eos?: string;
-}
-
-/**
- * Reads a Hugging Face `tokenizer.json`, with the `tokenizer_config.json` beside it where there is one.
- * BOS and EOS always surround the text, as contrastive training wants, whatever the file's own template adds.
- * A file that names no pad token pads with its unknown token (LLaMA's id 0). FileError when it is missing or malformed; a
- * special token that it does not name is an error where it is asked for.
- */
-export async function readTokenizer(path: string, special: SpecialTokens = {}): Promise<Tokenizer> {
-  const model = await readJson(path, "tokenizer");
-  const configPath = join(dirname(path), "tokenizer_config.json");
-  const config = existsSync(configPath) ? await readJson(configPath, "tokenizer configuration") : {};
-  if (!isRecord(model) || !isRecord(model.model) || !isRecord(config)) {
-    throw new FileError(`tokenizer "${path}" is not a tokenizer.json: it has no "model"`);
-  }
-  return tokenizerFrom(path, model, config, special);
 }
 
 /**

@@ -1,7 +1,6 @@
-/** What is not trusted of a tokenizer.json: its ids, and the time that its patterns take. */
-import { createContext, Script } from "node:vm";
+/** What is not trusted of a tokenizer.json: its ids, tokens, model and patterns. */
 import { FileError, shown } from "../compiler/index.ts";
-import { isRecord, reasonOf } from "./files.ts";
+import { isRecord } from "./records.ts";
 
 /** Ids lie below this: tables are made of that many rows, and eight times the largest vocabulary in use is far below it. */
 const idLimit = 2 ** 21;
@@ -106,34 +105,6 @@ function* recordsWithin(model: object): Generator<Readonly<Record<string, unknow
 const isPattern = (value: unknown): boolean =>
   isRecord(value) && [value.String, value.Regex].some((text) => typeof text === "string");
 
-/** Milliseconds in which a text is tokenized, or never: patterns of a file may take time exponential in its length. */
-const patience = 2000;
-
-/**
- * The same function, ended where it takes too long: for tokenizers whose files bring regular expressions of their own. It
- * costs a tenth of a millisecond a call, so that others are left as they are.
- */
-export function withinPatience<A extends readonly unknown[], R>(
-  path: string,
-  model: object,
-  work: (...args: A) => R,
-): (...args: A) => R {
-  if (!hasPatterns(model)) return work;
-  const shared: { work?: () => R } = {};
-  const [script, context] = [new Script("work()"), createContext(shared)];
-  return (...args) => {
-    shared.work = () => work(...args);
-    try {
-      return script.runInContext(context, { timeout: patience }) as R;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw cause;
-      throw new FileError(
-        `tokenizer "${path}" cannot be used: one of its patterns takes more than ${patience / 1000} seconds for a text (${reasonOf(cause)})`,
-        { cause },
-      );
-    }
-  };
-}
-
 /** Whether a regular expression stands anywhere in the file. */
-const hasPatterns = (model: object): boolean => recordsWithin(model).some((record) => Object.hasOwn(record, "Regex"));
+export const hasPatterns = (model: object): boolean =>
+  recordsWithin(model).some((record) => Object.hasOwn(record, "Regex"));

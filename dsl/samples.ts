@@ -38,7 +38,6 @@ export interface MaskSample {
   readonly mask: ArrayLike<number>;
 }
 
-/** What each kind of sample is. */
 export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;

@@ -1,7 +1,7 @@
 /** What was measured, kept on disk between runs: read back only where it still says something. */
-import { dirname } from "node:path";
+import { dirname, fileSystem } from "#host";
 import { explainingFaults } from "./file-errors.ts";
-import { errorCode, type FileSystem, nodeFileSystem } from "./file-system.ts";
+import { errorCode, type FileSystem } from "./file-system.ts";
 import { makeFolder, readWhole, writeFileAtomically } from "./files.ts";
 
 /** What it is true of, by name: the adapter with its driver, and the versions of what was measured with. */
@@ -30,7 +30,7 @@ export async function readCached<T>(
   { what, again }: CachedKind,
   basis: MeasuredOn,
   isValue: (value: unknown) => value is T,
-  fs: FileSystem = nodeFileSystem,
+  fs: FileSystem = fileSystem,
 ): Promise<Cached<T>> {
   const ignored = (reason: string) => ({ ignored: `${what} in ${path} are ignored: ${reason}; ${again}` });
   try {

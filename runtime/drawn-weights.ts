@@ -1,4 +1,5 @@
 /** Weights as a model's initializers draw them. */
+import { drawingThreads } from "#host";
 import {
   allocate,
   type Distribution,
@@ -12,7 +13,6 @@ import {
   type Node,
   type SizedAxis,
 } from "../compiler/index.ts";
-import { drawingThreads } from "./random/drawing-threads.ts";
 import { storedAs } from "./safetensors/stored-dtype.ts";
 import { initialStream, initialValue } from "./training/state.ts";
 import { asFloat, permute, type Weights } from "./weights.ts";

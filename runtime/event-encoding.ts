@@ -1,6 +1,6 @@
 /** The bytes of TensorBoard event files: protobuf messages in TFRecord frames. */
 import { crc32c } from "@aws-crypto/crc32c";
-import protobuf from "protobufjs";
+import protobuf from "protobufjs/minimal.js";
 
 /**
  * A TFRecord: length, its checksum, data, its checksum; little-endian.
@@ -34,35 +34,44 @@ export function wholeFrames(bytes: Uint8Array): number {
   }
 }
 
-/** The fields that are written of tensorflow/core/util/event.proto and framework/summary.proto, with their numbers there. */
-const Event = protobuf.Root.fromJSON({
-  nested: {
-    Event: {
-      fields: {
-        wallTime: { id: 1, type: "double" },
-        step: { id: 2, type: "int64" },
-        fileVersion: { id: 3, type: "string" },
-        summary: { id: 5, type: "Summary" },
-        sessionLog: { id: 7, type: "SessionLog" },
-      },
-    },
-    Summary: { fields: { value: { rule: "repeated", id: 1, type: "Value" } } },
-    Value: {
-      fields: { tag: { id: 1, type: "string" }, simpleValue: { id: 2, type: "float" } },
-    },
-    SessionLog: { fields: { status: { id: 1, type: "int32" } } },
-  },
-}).lookupType("Event");
-
 /** What an event says beside its time and step. */
 export type EventContent =
   | { readonly fileVersion: string }
   | { readonly summary: { readonly value: readonly { readonly tag: string; readonly simpleValue: number }[] } }
   | { readonly sessionLog: { readonly status: number } };
 
-/** The bytes of an event; its time in seconds since 1970. */
-export const event = (seconds: number, step: number, content: EventContent): Uint8Array =>
-  Event.encode({ wallTime: seconds, step, ...content }).finish();
+/**
+ * The bytes of an event; its time in seconds since 1970. The numbers are those of the fields in
+ * tensorflow/core/util/event.proto and framework/summary.proto. They are written here one by one, as protobufjs makes code
+ * at run time from a description, which a page with a content security policy forbids.
+ */
+export function event(seconds: number, step: number, content: EventContent): Uint8Array {
+  const writer = protobuf.Writer.create();
+  field(writer, 1, wire.eightBytes).double(seconds);
+  field(writer, 2, wire.number).int64(step);
+  if ("fileVersion" in content) field(writer, 3, wire.bytes).string(content.fileVersion);
+  if ("summary" in content) {
+    field(writer, 5, wire.bytes).fork();
+    for (const { tag, simpleValue } of content.summary.value) {
+      field(writer, 1, wire.bytes).fork();
+      field(writer, 1, wire.bytes).string(tag);
+      field(writer, 2, wire.fourBytes).float(simpleValue);
+      writer.ldelim();
+    }
+    writer.ldelim();
+  }
+  if ("sessionLog" in content) {
+    field(writer, 7, wire.bytes).fork();
+    field(writer, 1, wire.number).int32(content.sessionLog.status);
+    writer.ldelim();
+  }
+  return writer.finish();
+}
+
+/** How protobuf encodes a field: the low three bits of its tag. */
+const wire = { number: 0, eightBytes: 1, bytes: 2, fourBytes: 5 } as const;
+
+const field = (writer: protobuf.Writer, id: number, type: number): protobuf.Writer => writer.uint32((id << 3) | type);
 
 /** A scalar (f32) by tag. */
 export const summary = (values: Readonly<Record<string, number>>): EventContent => ({

@@ -1,10 +1,8 @@
 /** Writing files so that a reader sees the old content or the new, whole, never a part of either. */
-import { randomBytes } from "node:crypto";
-import { readdir, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, fileSystem, join, resolve } from "#host";
 import { FileError } from "../compiler/index.ts";
 import { asFileError, explainingFaults, fileError, formatBytes } from "./file-errors.ts";
-import { errorCode, type FileInfo, type FileSystem, nodeFileSystem, type OpenFile } from "./file-system.ts";
+import { errorCode, type FileInfo, type FileSystem, type OpenFile } from "./file-system.ts";
 
 /** Takes the next bytes of a file; resolves when the system has them. */
 export type ByteSink = (bytes: Uint8Array) => Promise<void>;
@@ -55,7 +53,7 @@ export async function stageFile(
   produce: (sink: ByteSink) => Promise<void>,
   options: WriteOptions = {},
 ): Promise<StagedFile> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   const { target, mode } = await explainingFaults("write", path, () => resolveTarget(fs, path));
   const temporary = join(dirname(target), temporaryName(basename(target)));
   const discard = () => fs.remove(temporary);
@@ -121,17 +119,28 @@ export async function infoOf(fs: FileSystem, path: string): Promise<FileInfo | u
 }
 
 /** The name is cut so that a long one, plus what is added, stays under the 255 bytes that file systems allow. */
-const temporaryName = (name: string) => `${[...name].slice(0, 40).join("")}.${randomBytes(6).toString("hex")}.tmp`;
+const temporaryName = (name: string) => `${[...name].slice(0, 40).join("")}.${randomHex()}.tmp`;
+
+/** 12 hexadecimal digits. */
+export const randomHex = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 const temporaryPattern = /\.[0-9a-f]{12}\.tmp$/;
 
 /** Removes temporary files that killed processes left in a folder and those in it; none of them may be in use. */
 export async function removeTemporaries(folder: string): Promise<void> {
-  await explainingFaults("read", folder, async () => {
-    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
-      if (entry.isFile() && temporaryPattern.test(entry.name))
-        await rm(join(entry.parentPath, entry.name), { force: true });
-  });
+  await explainingFaults("read", folder, async () => await removeTemporariesIn(await fileSystem.realpath(folder)));
+}
+
+/** Links are left alone: what they lead to may lie outside. */
+async function removeTemporariesIn(folder: string): Promise<void> {
+  for (const name of await fileSystem.readdir(folder)) {
+    const path = join(folder, name);
+    const info = await infoOf(fileSystem, path);
+    if (!info || (await fileSystem.realpath(path)) !== path) continue;
+    if (info.isDirectory()) await removeTemporariesIn(path);
+    else if (info.isFile() && temporaryPattern.test(name)) await fileSystem.remove(path);
+  }
 }
 
 /** One call to the system writes at most this many bytes, so that an abort is seen in time. */
@@ -163,7 +172,7 @@ async function withFreeSpace(fs: FileSystem, error: unknown, path: string): Prom
  * A check before long work only: the space may go meanwhile, and writing then ends in an error of its own.
  */
 export async function requireFreeSpace(folder: string, bytes: number, options: WriteOptions = {}): Promise<void> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   let existing = resolve(folder);
   while ((await explainingFaults("read", existing, () => infoOf(fs, existing))) === undefined) {
     if (dirname(existing) === existing) throw fileError(folder, "its disk does not exist", "check the path");
@@ -180,12 +189,12 @@ export async function requireFreeSpace(folder: string, bytes: number, options: W
 
 /** Makes a folder, and those around it, unless it is there. Throws FileError where it cannot be made. */
 export async function makeFolder(folder: string, options: WriteOptions = {}): Promise<void> {
-  await explainingFaults("create", folder, () => (options.fs ?? nodeFileSystem).mkdir(folder));
+  await explainingFaults("create", folder, () => (options.fs ?? fileSystem).mkdir(folder));
 }
 
 /** Throws FileError, before long work, where a file could not be written after it: a folder, or nowhere. */
 export async function requireWritable(path: string, options: WriteOptions = {}): Promise<void> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   await explainingFaults("write", path, async () => {
     const { target } = await resolveTarget(fs, path);
     await fs.realpath(dirname(target));
@@ -225,6 +234,27 @@ export async function readWhole(fs: FileSystem, path: string, mostBytes: number)
     }
     const pieces: Uint8Array[] = [];
     for await (const piece of readPieces(fs, path)) pieces.push(piece.slice());
-    return Buffer.concat(pieces);
+    return joined(pieces);
   });
 }
+
+/** Arrays of bytes as one. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+/** A file of text (UTF-8), or undefined where there is none. Throws FileError. */
+export async function readText(path: string): Promise<string | undefined> {
+  if ((await explainingFaults("read", path, () => infoOf(fileSystem, path))) === undefined) return undefined;
+  return new TextDecoder().decode(await readWhole(fileSystem, path, Number.MAX_SAFE_INTEGER));
+}
+
+/** Whether there is anything at a path, and it can be reached. */
+export const isThere = async (path: string): Promise<boolean> =>
+  (await infoOf(fileSystem, path).catch(() => undefined)) !== undefined;

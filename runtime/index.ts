@@ -1,5 +1,6 @@
 /** The runtime owns time: what is read before a run, what is kept of it, and how it is resumed. */
 
+export { fileSystem, lockRunFolder, startProgress } from "#host";
 export { areNumbers, type Cached, isRecord, type MeasuredOn, readCached, writeCached } from "./cached-file.ts";
 export {
   type CheckpointContent,
@@ -9,13 +10,14 @@ export {
   saveCheckpoint,
 } from "./checkpoint/checkpoint.ts";
 export type { Json } from "./checkpoint/state-file.ts";
-export { joinRanks, type Launch, launchOf, oneRank, type Ranks } from "./collectives/index.ts";
+export { oneRank, type Ranks } from "./collectives/index.ts";
 export { drawnWeights } from "./drawn-weights.ts";
 export { escapeControls, fileError, formatBytes, quoted } from "./file-errors.ts";
-export { type FileSystem, nodeFileSystem } from "./file-system.ts";
+export type { FileInfo, FileSystem, OpenFile } from "./file-system.ts";
 export {
   type ByteSink,
   makeFolder,
+  readWhole as readBytes,
   requireFreeSpace,
   requireWritable,
   type WriteOptions,
@@ -38,6 +40,12 @@ export {
   type WritingLimits,
 } from "./generation/generate.ts";
 export type { Sampling } from "./generation/sampling.ts";
+export { blobFileSystem } from "./host/blob-files.ts";
+export type { Progress, ProgressOptions, RunLock } from "./host/host.ts";
+export { memoryFileSystem } from "./host/memory-file-system.ts";
+export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
+export type { UrlCache } from "./host/url-cache.ts";
+export { type UrlFiles, type UrlOptions, urlFiles } from "./host/url-files.ts";
 export { type MetricsLog, type MetricsRecord, openMetricsLog } from "./metrics-log.ts";
 export { type Caption, captionPrompt, writeCaption } from "./modes/caption.ts";
 export {
@@ -63,7 +71,6 @@ export { classLogits, classVectors, shares } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
 export type { ParameterSource } from "./parameter-source.ts";
-export { type Progress, type ProgressOptions, startProgress } from "./progress/progress.ts";
 export { formatDuration, formatFigure } from "./progress/progress-text.ts";
 export { type QuantizingSource, quantized, quantizingSource } from "./quantized-weights.ts";
 export { fillRandom, type RandomStream, randomStream } from "./random/streams.ts";
@@ -101,7 +108,6 @@ export {
 } from "./safetensors/writer.ts";
 export { createSession, type InferenceSession, type SessionOptions } from "./session.ts";
 export { type EventLog, openEventLog } from "./tensorboard.ts";
-export { type OpenTrace, openTrace } from "./trace-file.ts";
 export { type RankFigures, rankText, requireSame } from "./training/in-ranks.ts";
 export { type CheckpointFamily, type Inheritance, type InheritedFrom, inheritWeights } from "./training/inherit.ts";
 export {
@@ -122,14 +128,12 @@ export {
 export type { LossPoint } from "./training/losses.ts";
 export type { LostTime } from "./training/lost-time.ts";
 export {
-  freshRunFolder,
   hasSteps,
   newestRunFolder,
   removeFailedStart,
   requireRunName,
   tidyRunFolder,
 } from "./training/run-folder.ts";
-export { lockRunFolder, type RunLock } from "./training/run-lock.ts";
 export { readRunSettings, resumedSettings, type Settings, writeRunSettings } from "./training/run-settings.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
 export { type StagesOptions, type StagesResult, trainInStages } from "./training/stages.ts";

@@ -1,8 +1,9 @@
 /** The metrics of a run as JSON lines: one object for each step, readable while the run goes on. */
+import { fileSystem } from "#host";
 import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
 import { explainingFaults, fileError } from "./file-errors.ts";
-import { type FileSystem, nodeFileSystem } from "./file-system.ts";
-import { infoOf, readPieces } from "./files.ts";
+import type { FileSystem } from "./file-system.ts";
+import { infoOf, joined, readPieces } from "./files.ts";
 
 /** A line. Numbers that JSON lacks are written as the texts "NaN", "Infinity" and "-Infinity". */
 export interface MetricsRecord {
@@ -28,7 +29,7 @@ export interface MetricsLog {
  * other than records before its end; a torn end, as a crash leaves, is cut off.
  */
 export async function openMetricsLog(path: string, options: MetricsLogOptions = {}): Promise<MetricsLog> {
-  const file = await openFile(options.fs ?? nodeFileSystem, path, options.resumeAt);
+  const file = await openFile(options.fs ?? fileSystem, path, options.resumeAt);
   const encoder = new TextEncoder();
   return {
     append: (record) => file.append(encoder.encode(`${JSON.stringify(record, nameNonFinite)}\n`)),
@@ -88,13 +89,14 @@ function stepOf(text: string): number | undefined {
 
 /** The complete lines of a file, each with the byte after its line end; a torn last one is none. */
 export async function* readLines(fs: FileSystem, path: string): AsyncGenerator<{ text: string; end: number }> {
-  let rest = Buffer.alloc(0);
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let rest: Uint8Array = new Uint8Array(0);
   let start = 0;
   for await (const piece of readPieces(fs, path)) {
-    rest = Buffer.concat([rest, piece]);
+    rest = joined([rest, piece]);
     for (let at = rest.indexOf(0x0a); at >= 0; at = rest.indexOf(0x0a)) {
       start += at + 1;
-      yield { text: rest.toString("utf8", 0, at), end: start };
+      yield { text: decoder.decode(rest.subarray(0, at)), end: start };
       rest = rest.subarray(at + 1);
     }
   }

@@ -1,9 +1,9 @@
 /** Scalars as TensorBoard event files. */
-import { join } from "node:path";
+import { fileSystem, join } from "#host";
 import { type AppendFile, createAppendFile, reopenAppendFile } from "./append-file.ts";
 import { type EventContent, event, fileVersion, frame, sessionStart, summary, wholeFrames } from "./event-encoding.ts";
 import { explainingFaults } from "./file-errors.ts";
-import { type FileSystem, nodeFileSystem } from "./file-system.ts";
+import type { FileSystem } from "./file-system.ts";
 import { infoOf, readWhole } from "./files.ts";
 
 export interface EventLogOptions {
@@ -28,7 +28,7 @@ export interface EventLog {
 
 /** Starts a new event file in a folder, which is made when it is not there; TensorBoard reads all files of a folder. */
 export async function openEventLog(folder: string, options: EventLogOptions = {}): Promise<EventLog> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   const now = options.now ?? Date.now;
   await explainingFaults("create", folder, () => fs.mkdir(folder));
   if (options.resumeAt !== undefined) await cutTornEnds(fs, folder);

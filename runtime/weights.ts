@@ -16,6 +16,7 @@ import {
 import type { CheckpointPlace } from "../dsl/index.ts";
 import { byParameter, fromPlaces, intoPlace, isWhole, shareOf } from "./checkpoint-places.ts";
 import { fileError, quoted } from "./file-errors.ts";
+import type { FileSystem } from "./file-system.ts";
 import { NotFinite } from "./safetensors/finite.ts";
 import type { StoredTensor as TensorOfFile } from "./safetensors/header.ts";
 import { describeMatch, matchTensors, requireMatch } from "./safetensors/match.ts";
@@ -54,8 +55,9 @@ export async function openWeights(
   path: string,
   graph: Graph,
   layouts: readonly (readonly CheckpointPlace[])[] = [],
+  options: { readonly fs?: FileSystem } = {},
 ): Promise<Weights> {
-  const reader = await openSafetensors(path);
+  const reader = await openSafetensors(path, options);
   try {
     const { layout, match } = bestLayout([ownLayout(graph), ...layouts], reader);
     requireMatch(path, match, { allowUnexpected: true });

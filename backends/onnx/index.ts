@@ -2,7 +2,6 @@
 
 export { encodeOnnx, weightBytes } from "./encode.ts";
 export type { BoundInput, StoredPart, StoredTensor } from "./forms/stored.ts";
-export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
 export { type EmitOptions, type ExportOptions, exportDtypes, opsets, settledOptions } from "./options.ts";
 export { exportOnnx, type OnnxExport, onnxStages } from "./pipeline.ts";
 export { printOnnx } from "./print.ts";

@@ -2,7 +2,8 @@
 export { type Bundle, type BundleManifest, bundleOf } from "./bundle/bundle.ts";
 export { emitWgsl } from "./emit/wgsl.ts";
 export { factsOf, type WebgpuBackend, type WebgpuExecutable, webgpuBackend } from "./runtime/backend.ts";
-export { DeviceLostError } from "./runtime/device.ts";
+export { requestBrowserDevice } from "./runtime/browser-device.ts";
+export { adoptDevice, DeviceLostError, type GraphicsBackend } from "./runtime/device.ts";
 export { type MemoryKind, OutOfMemoryError } from "./runtime/device-memory.ts";
 export type { KernelTime } from "./runtime/program.ts";
 export { type Ceilings, type Missing, measureCeilings } from "./tune/ceilings.ts";

@@ -8,4 +8,6 @@ export {
   openAdapters,
   requestDevice,
 } from "./runtime/adapter.ts";
+export { systemBackend } from "./runtime/node-instance.ts";
 export { type PhysicalDevice, physicalDevices } from "./runtime/node-vulkan-devices.ts";
+export { waitAsleep } from "./runtime/wait.ts";

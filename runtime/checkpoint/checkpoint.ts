@@ -2,10 +2,10 @@
  * Training checkpoints: a folder for each, complete or absent. `<folder>/step-000123/` holds one safetensors file for
  * each group of tensors (model, optimizer ...) and `state.json`, which says what the files must be.
  */
-import { dirname, join, resolve } from "node:path";
+import { dirname, fileSystem, join, resolve } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError } from "../file-errors.ts";
-import { type FileSystem, nodeFileSystem } from "../file-system.ts";
+import type { FileSystem } from "../file-system.ts";
 import { type ByteSink, infoOf, type WriteOptions, writeAtomically, writeFileAtomically } from "../files.ts";
 import { openSafetensors, type SafetensorsReader } from "../safetensors/reader.ts";
 import { type Fingerprint, fingerprinting, prepareSafetensors, type TensorToWrite } from "../safetensors/writer.ts";
@@ -49,7 +49,7 @@ export interface SaveOptions extends WriteOptions {
  * `signal` aborts; nothing of the new checkpoint is left then. One process at a time may save to a folder.
  */
 export async function saveCheckpoint(folder: string, content: CheckpointContent, options: SaveOptions = {}) {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   const { keep } = options;
   if (keep !== undefined && !(Number.isSafeInteger(keep) && keep >= 1)) {
     throw new UsageError(`a run keeps 1 checkpoint or more, not ${keep}`);
@@ -68,11 +68,7 @@ export async function saveCheckpoint(folder: string, content: CheckpointContent,
  * Ends what a killed process began: of the checkpoint that a run goes on from and those before it, all but the `keep` newest are
  * removed, and what was half written. Newer ones, which were passed over as damaged, stay.
  */
-export async function pruneOlderCheckpoints(
-  path: string,
-  keep: number,
-  fs: FileSystem = nodeFileSystem,
-): Promise<void> {
+export async function pruneOlderCheckpoints(path: string, keep: number, fs: FileSystem = fileSystem): Promise<void> {
   const folder = dirname(path);
   await explainingFaults("write", folder, () => pruneBefore(fs, folder, path, keep));
 }
@@ -100,7 +96,7 @@ async function writeCheckpoint(fs: FileSystem, folder: string, content: Checkpoi
   try {
     await fs.mkdir(partial);
     const record = await writeGroups(fs, folder, partial, content, options);
-    await writeFileAtomically(join(partial, stateFileName), formatRecord(record), options);
+    await writeFileAtomically(join(partial, stateFileName), await formatRecord(record), options);
     await fs.rename(partial, path);
     await fs.syncFolder(folder);
     return path;
@@ -150,7 +146,7 @@ export async function loadNewestCheckpoint(
   warn: (message: string) => void,
   options: { readonly fs?: FileSystem } = {},
 ): Promise<LoadedCheckpoint | undefined> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   const candidates = await explainingFaults("read", folder, () => listCandidates(fs, folder));
   for (const candidate of candidates) {
     const damage = await explainingFaults("read", candidate.path, () => damageOf(fs, candidate));

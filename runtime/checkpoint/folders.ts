@@ -1,6 +1,5 @@
 /** The folder that holds a run's checkpoints: which there are, which are whole, and removing old ones. */
-import { join } from "node:path";
-import { crc32 } from "node:zlib";
+import { crc32, join } from "#host";
 import { explainingFaults } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { infoOf, readPieces, readWhole } from "../files.ts";
@@ -43,7 +42,7 @@ async function readCandidate(fs: FileSystem, path: string): Promise<Candidate> {
   const info = await infoOf(fs, statePath);
   if (!info?.isFile()) return { path, record: `it has no ${stateFileName}` };
   if (info.size > largestState) return { path, record: `${stateFileName} has ${info.size} bytes` };
-  return { path, record: parseRecord(new TextDecoder().decode(await readWhole(fs, statePath, largestState))) };
+  return { path, record: await parseRecord(new TextDecoder().decode(await readWhole(fs, statePath, largestState))) };
 }
 
 /** Why a checkpoint cannot be used, or undefined when every file is what was written. Reads all of its bytes. */

@@ -1,7 +1,7 @@
 /** `state.json` of a checkpoint: the caller's state, and what the checkpoint's other files must be. */
-import { createHash } from "node:crypto";
 import { shown, UsageError } from "../../compiler/index.ts";
 import type { Fingerprint } from "../safetensors/writer.ts";
+import { sha256 as digestOf } from "../sha256.ts";
 
 /** What JSON can hold. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -18,24 +18,24 @@ export const stateFileName = "state.json";
 const format = "heddle-checkpoint-1";
 
 /** The record as text; it ends with a digest of itself, so that a damaged one is known. */
-export function formatRecord(record: CheckpointRecord): string {
+export async function formatRecord(record: CheckpointRecord): Promise<string> {
   const body = { format, ...record };
-  return `${JSON.stringify({ ...body, sha256: digest(body) }, null, 2)}\n`;
+  return `${JSON.stringify({ ...body, sha256: await digest(body) }, null, 2)}\n`;
 }
 
-const digest = (body: unknown) => createHash("sha256").update(JSON.stringify(body)).digest("hex");
+const digest = (body: unknown): Promise<string> => digestOf(JSON.stringify(body));
 
 /** What is nested too deeply for a digest was not written here. */
-function isIntact(body: unknown, sha256: unknown): boolean {
+async function isIntact(body: unknown, sha256: unknown): Promise<boolean> {
   try {
-    return digest(body) === sha256;
+    return (await digest(body)) === sha256;
   } catch {
     return false;
   }
 }
 
 /** Parses what formatRecord wrote; answers with the reason when the text is not that. */
-export function parseRecord(text: string): CheckpointRecord | string {
+export async function parseRecord(text: string): Promise<CheckpointRecord | string> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -45,7 +45,7 @@ export function parseRecord(text: string): CheckpointRecord | string {
   if (typeof parsed !== "object" || parsed === null) return `${stateFileName} is not a JSON object`;
   const { sha256, ...body } = parsed as CheckpointRecord & { format: string; sha256: string };
   if (body.format !== format) return `${stateFileName} has the format ${shown(body.format)}, not "${format}"`;
-  if (!isIntact(body, sha256)) return `${stateFileName} was changed or damaged after it was written`;
+  if (!(await isIntact(body, sha256))) return `${stateFileName} was changed or damaged after it was written`;
   if (!isRecord(body)) return `${stateFileName} does not say what a checkpoint must`;
   return body;
 }

@@ -1,6 +1,5 @@
 /** Processes that work together: the interface, one process, and MPI. */
 export { telling } from "./agreements.ts";
 export { type Channel, type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";
-export { type Launch, launchOf } from "./launch.ts";
-export { joinRanks, oneRank, type Ranks } from "./ranks.ts";
+export { oneRank, type Ranks } from "./ranks.ts";
 export { singleProcess } from "./single.ts";

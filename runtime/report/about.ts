@@ -1,9 +1,7 @@
 /** What is written of a run when it starts and when it ends, for its report: commands, versions, device, what is trained. */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join } from "#host";
 import { isRecord } from "../cached-file.ts";
-import { errorCode } from "../file-system.ts";
-import { writeFileAtomically } from "../files.ts";
+import { readText, writeFileAtomically } from "../files.ts";
 import type { Fact } from "./section.ts";
 
 /** One process that worked on a run; a resumed run has several. */
@@ -59,12 +57,8 @@ export async function readAbout(folder: string): Promise<RunAbout | undefined> {
 
 /** A file of JSON in a run's folder; undefined where there is none. Throws for one that does not parse. */
 export async function readJson(folder: string, name: string): Promise<unknown> {
-  try {
-    return JSON.parse(await readFile(join(folder, name), "utf8"));
-  } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  const text = await readText(join(folder, name));
+  return text === undefined ? undefined : JSON.parse(text);
 }
 
 const isText = (value: unknown): value is string => typeof value === "string";

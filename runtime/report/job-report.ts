@@ -1,5 +1,5 @@
 /** What a job adds to the report of its run, kept in the run's folder. */
-import { join } from "node:path";
+import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { writeFileAtomically } from "../files.ts";

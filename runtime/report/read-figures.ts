@@ -1,8 +1,8 @@
 /** Reads the figures of a run of any length, step by step, into curves; a damaged line costs itself alone. */
-import { existsSync } from "node:fs";
+import { fileSystem } from "#host";
 import { isRecord } from "../cached-file.ts";
 import { explainingFaults } from "../file-errors.ts";
-import { nodeFileSystem } from "../file-system.ts";
+import { isThere } from "../files.ts";
 import { readLines } from "../metrics-log.ts";
 import { type Curve, type CurveBuilder, curveBuilder } from "./curve.ts";
 
@@ -51,8 +51,8 @@ const isStep = (value: unknown): boolean => Number.isSafeInteger(value) && (valu
 
 /** What the complete lines of a file hold; undefined for one that is no record. */
 async function* records(path: string): AsyncGenerator<Readonly<Record<string, unknown>> | undefined> {
-  if (!existsSync(path)) return;
-  for await (const { text } of readLines(nodeFileSystem, path)) yield parsed(text);
+  if (!(await isThere(path))) return;
+  for await (const { text } of readLines(fileSystem, path)) yield parsed(text);
 }
 
 function parsed(line: string): Readonly<Record<string, unknown>> | undefined {

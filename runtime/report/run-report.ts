@@ -1,11 +1,9 @@
 /** The report of a run: one page, made again at any time from the files in the run's folder. */
-import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, fileSystem, join, resolve } from "#host";
 import { HeddleError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import { explainingFaults, fileError } from "../file-errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { isThere, writeFileAtomically } from "../files.ts";
 import { isRunFolder, metricsFile } from "../training/run-folder.ts";
 import { readRunSettings } from "../training/run-settings.ts";
 import { readSources } from "../training/sources-file.ts";
@@ -19,7 +17,7 @@ const reportFile = "report.html";
 
 /** Writes the report of the run in a folder, and says where. Throws FileError for a folder that holds no run. */
 export async function writeRunReport(folder: string): Promise<string> {
-  if (!isRunFolder(folder)) throw fileError(folder, "it is no run's folder", "name one that heddle train made");
+  if (!(await isRunFolder(folder))) throw fileError(folder, "it is no run's folder", "name one that heddle train made");
   const path = join(folder, reportFile);
   await writeFileAtomically(path, reportPage(await contentOf(folder, basename(resolve(folder)))));
   return path;
@@ -59,9 +57,7 @@ async function readRecord(folder: string, name: string): Promise<Readonly<Record
 
 /** Folders within a run's that have figures of their own, such as those of stages that follow each other. */
 async function partsOf(folder: string): Promise<readonly string[]> {
-  const entries = await explainingFaults("read", folder, () => readdir(folder, { withFileTypes: true }));
-  return entries
-    .filter((entry) => entry.isDirectory() && existsSync(metricsFile(join(folder, entry.name))))
-    .map(({ name }) => name)
-    .sort(new Intl.Collator("en", { numeric: true }).compare);
+  const names = await explainingFaults("read", folder, () => fileSystem.readdir(folder));
+  const areParts = await Promise.all(names.map((name) => isThere(metricsFile(join(folder, name)))));
+  return names.filter((_, i) => areParts[i]).sort(new Intl.Collator("en", { numeric: true }).compare);
 }

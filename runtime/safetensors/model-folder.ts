@@ -1,9 +1,8 @@
 /** A model's folder that is there whole or not at all. */
-import { randomBytes } from "node:crypto";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, fileSystem, join, resolve } from "#host";
 import { asFileError, explainingFaults, fileError } from "../file-errors.ts";
-import { errorCode, nodeFileSystem } from "../file-system.ts";
-import { requireFreeSpace, writeFileAtomically } from "../files.ts";
+import { errorCode } from "../file-system.ts";
+import { randomHex, requireFreeSpace, writeFileAtomically } from "../files.ts";
 import { byteLengthOf } from "./header.ts";
 import { type ShardedWriteOptions, writeModel } from "./sharded-writer.ts";
 import type { TensorToWrite } from "./writer.ts";
@@ -20,12 +19,12 @@ export async function writeModelFolder(
   companions: ReadonlyMap<string, string | Uint8Array>,
   options: ShardedWriteOptions = {},
 ): Promise<void> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   const target = resolve(folder);
   await requireEmpty(target, folder, options);
   const bytes = tensors.reduce((n, t) => n + byteLengthOf(t), 0);
   await requireFreeSpace(dirname(target), bytes, options);
-  const temporary = join(dirname(target), `${basename(target).slice(0, 40)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = join(dirname(target), `${basename(target).slice(0, 40)}.${randomHex()}.tmp`);
   try {
     await writeModel(temporary, tensors, options);
     for (const [name, content] of companions) await writeFileAtomically(join(temporary, name), content, options);
@@ -38,7 +37,7 @@ export async function writeModelFolder(
 }
 
 /** An empty folder may be replaced; rename does so itself, except on Windows. */
-async function requireEmpty(target: string, folder: string, { fs = nodeFileSystem }: ShardedWriteOptions) {
+async function requireEmpty(target: string, folder: string, { fs = fileSystem }: ShardedWriteOptions) {
   const names = await explainingFaults("write", folder, async () => {
     try {
       return await fs.readdir(target);

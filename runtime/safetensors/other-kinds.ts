@@ -33,7 +33,7 @@ const kinds: readonly Kind[] = [
 
 /** Throws FileError for a file that begins as one of the known kinds does; the first 8 bytes decide. */
 export function refuseOtherKinds(path: string, bytes: Uint8Array): void {
-  const start = Buffer.from(bytes.subarray(0, 8)).toString("latin1");
+  const start = String.fromCharCode(...bytes.subarray(0, 8));
   const kind = kinds.find(({ begins }) => start.startsWith(begins));
   if (kind) throw fileError(path, `it is ${kind.what}`, kind.hint);
 }

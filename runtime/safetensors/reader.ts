@@ -1,7 +1,8 @@
 /** Reading safetensors files without loading them: headers when opened, each tensor or a range of it on demand. */
+import { fileSystem } from "#host";
 import { allocate, type DType, type HostData, type HostTensor, spanned, UsageError } from "../../compiler/index.ts";
 import { explainingFaults, fileError, formatBytes, quoted } from "../file-errors.ts";
-import { type FileSystem, nodeFileSystem, type OpenFile } from "../file-system.ts";
+import type { FileSystem, OpenFile } from "../file-system.ts";
 import { nearestNames } from "../nearest-names.ts";
 import type { StoredTensor } from "./header.ts";
 import { copyAgain, describeShape, type Header, lengthBytes, longestHeader, parseHeader } from "./header.ts";
@@ -190,7 +191,7 @@ async function readFully(file: OpenFile, path: string, position: number, out: Ui
  */
 export async function openSafetensors(path: string, options: { fs?: FileSystem } = {}): Promise<SafetensorsReader> {
   requireLittleEndian();
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   const location = await locateWeights(fs, path);
   const files = new Map<string, OpenFile>();
   try {

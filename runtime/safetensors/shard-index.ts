@@ -1,5 +1,5 @@
 /** Finding the files of a model: one safetensors file, or the shards that an index names. */
-import { basename, dirname, isAbsolute, join, relative, sep, win32 } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, sep } from "#host";
 import { explainingFaults, fileError, quoted } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { infoOf, readWhole } from "../files.ts";
@@ -80,7 +80,7 @@ function parseIndex(path: string, bytes: Uint8Array): ReadonlyMap<string, string
 
 async function shardPath(fs: FileSystem, indexPath: string, shard: string): Promise<string | undefined> {
   const isPlain = shard.split("/").every((part) => part !== "" && part !== "." && part !== "..");
-  if (!isPlain || win32.parse(shard).root !== "" || /[\\\0]/.test(shard)) {
+  if (!isPlain || /^(\/|[a-z]:)/i.test(shard) || /[\\\0]/.test(shard)) {
     throw fileError(indexPath, `its shard ${quoted(shard)} is not a path inside its folder`, copyAgain);
   }
   const location = join(dirname(indexPath), shard);

@@ -1,7 +1,6 @@
 /** Writing a model in the Hugging Face layout: shards of bounded size with an index. */
-import { join } from "node:path";
+import { fileSystem, join } from "#host";
 import { explainingFaults, fileError } from "../file-errors.ts";
-import { nodeFileSystem } from "../file-system.ts";
 import { infoOf, type StagedFile, stageFile, writeFileAtomically } from "../files.ts";
 import { byteLengthOf } from "./header.ts";
 import { indexFileName, singleFileName } from "./shard-index.ts";
@@ -23,7 +22,7 @@ export async function writeModel(
   tensors: readonly TensorToWrite[],
   options: ShardedWriteOptions = {},
 ): Promise<void> {
-  const fs = options.fs ?? nodeFileSystem;
+  const fs = options.fs ?? fileSystem;
   await explainingFaults("write", folder, () => fs.mkdir(folder));
   const shards = splitIntoShards(tensors, options.maxShardBytes ?? 5e9);
   await requireAbsent(join(folder, indexFileName), options);
@@ -33,7 +32,7 @@ export async function writeModel(
   await writeFileAtomically(join(folder, indexFileName), formatIndex(shards), options);
 }
 
-async function requireAbsent(path: string, { fs = nodeFileSystem }: ShardedWriteOptions): Promise<void> {
+async function requireAbsent(path: string, { fs = fileSystem }: ShardedWriteOptions): Promise<void> {
   if ((await explainingFaults("read", path, () => infoOf(fs, path))) === undefined) return;
   throw fileError(path, "it belongs to a model that is already in this folder", "remove that model or choose a folder");
 }

@@ -1,5 +1,4 @@
 /** The element types of safetensors files, and how they become host arrays and back. */
-import { endianness } from "node:os";
 import { type DType, type HostData, InternalError, UnsupportedError } from "../../compiler/index.ts";
 
 /**
@@ -34,7 +33,8 @@ export const storedAs = { f32: "F32", f16: "F16", i32: "I32", u32: "U32", bool: 
 
 /** Files are little-endian and the conversions below view their bytes directly. */
 export function requireLittleEndian(): void {
-  if (endianness() !== "LE") throw new UnsupportedError("safetensors files need a little-endian processor");
+  if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1)
+    throw new UnsupportedError("safetensors files need a little-endian processor");
 }
 
 /** A value that the type asked for cannot hold. `index` counts elements from the start of the converted piece. */

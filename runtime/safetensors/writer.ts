@@ -1,5 +1,5 @@
 /** Writing safetensors files as a stream: no tensor need ever be whole in memory. */
-import { crc32 } from "node:zlib";
+import { crc32 } from "#host";
 import { type HostData, type HostTensor, InternalError, UsageError } from "../../compiler/index.ts";
 import { fileError, quoted } from "../file-errors.ts";
 import { type ByteSink, type WriteOptions, writeAtomically } from "../files.ts";

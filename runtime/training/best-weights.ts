@@ -1,9 +1,8 @@
 /** The weights that did best in validation: `best/step-000123/`, whole at every moment, and never newer than known to a resume. */
-import { join } from "node:path";
+import { fileSystem, join } from "#host";
 import type { HostTensor } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { keepSteps, stepName } from "../checkpoint/folders.ts";
-import { nodeFileSystem } from "../file-system.ts";
 import { tensorToWrite } from "../safetensors/writer.ts";
 import type { Validation } from "./job.ts";
 
@@ -40,7 +39,7 @@ export async function openBestWeights(
 ): Promise<BestWeights> {
   const folder = bestFolder(runFolder);
   const known = saved?.metric === metric && saved.mode === mode ? saved : undefined;
-  const kept = await keepSteps(nodeFileSystem, folder, known ? [known.step] : []);
+  const kept = await keepSteps(fileSystem, folder, known ? [known.step] : []);
   if (known && kept.length === 0) note(`the best weights so far, of step ${known.step}, are not in ${folder} any more`);
   let best = kept.length > 0 ? known : undefined;
   let inCheckpoint = best;
@@ -56,13 +55,13 @@ export async function openBestWeights(
       const found = { metric, mode, step, value: value + 0 }; // JSON has no -0
       await saveCheckpoint(folder, { step, state: { ...found }, groups: { model } });
       best = found;
-      await keepSteps(nodeFileSystem, folder, [step, ...(inCheckpoint ? [inCheckpoint.step] : [])]);
+      await keepSteps(fileSystem, folder, [step, ...(inCheckpoint ? [inCheckpoint.step] : [])]);
       return true;
     },
     checkpointed: async () => {
       if (inCheckpoint === best) return;
       inCheckpoint = best;
-      await keepSteps(nodeFileSystem, folder, best ? [best.step] : []);
+      await keepSteps(fileSystem, folder, best ? [best.step] : []);
     },
   };
 }

@@ -1,11 +1,9 @@
 /** `stage.json`: how a stage of a run ended, so that a run that goes on does not train it again. */
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
-import { explainingFaults, fileError } from "../file-errors.ts";
-import { writeFileAtomically } from "../files.ts";
+import { fileError } from "../file-errors.ts";
+import { readText, writeFileAtomically } from "../files.ts";
 import type { FinishedStage } from "./job.ts";
 import { readLosses } from "./losses.ts";
 import { metricsFile } from "./run-folder.ts";
@@ -25,8 +23,9 @@ export function writeFinished({ folder, name, steps, seconds, loss, told, result
  */
 export async function readFinished(folder: string, name: string, steps: number): Promise<FinishedStage | undefined> {
   const path = finishedFile(folder);
-  if (!existsSync(path)) return undefined;
-  const kept = parsed(await explainingFaults("read", path, () => readFile(path, "utf8")));
+  const text = await readText(path);
+  if (text === undefined) return undefined;
+  const kept = parsed(text);
   if (kept?.name !== name)
     throw fileError(path, `it does not say how stage "${name}" ended`, "remove it: the stage is finished again");
   if (kept.steps !== steps)

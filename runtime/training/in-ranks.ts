@@ -1,8 +1,8 @@
 /** A job as one of several ranks trains it, and what they tell each other at every step. */
-import { createHash } from "node:crypto";
 import type { Store } from "../../backends/backend.ts";
-import { hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
+import { type HostData, hostTensor, printGraph, UsageError } from "../../compiler/index.ts";
 import { type Channel, type Ranks, telling } from "../collectives/index.ts";
+import { sha256 } from "../sha256.ts";
 import { betweenRanks } from "./between.ts";
 import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
 import type { AfterStep } from "./loop.ts";
@@ -183,22 +183,25 @@ async function* sameBatches(
   ranks: Ranks,
   ofRows: ReadonlySet<string>,
 ): AsyncGenerator<TrainingBatch> {
-  const digest = createHash("sha256");
+  let digest = "";
   let read = 0;
   for await (const batch of batches) {
     if (read < ofStep) {
       for (const [name, { data }] of Object.entries(batch.feeds).filter(([name]) => !ofRows.has(name)))
-        digest.update(name).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+        digest = await sha256(`${digest} ${name} ${await sha256(bytesOf(data))}`);
       read += 1;
-      if (read === ofStep) await requireSame(ranks, { "first batch": digest.digest("hex") });
+      if (read === ofStep) await requireSame(ranks, { "first batch": digest });
     }
     yield batch;
   }
 }
 
+const bytesOf = ({ buffer, byteOffset, byteLength }: HostData): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+
 /** What must be the same on all ranks before anything is computed: of a job, its step and its data. */
-export const factsOf = ({ step, steps, sizes, seed, checkpointEvery, listing = "" }: TrainingJob) => ({
-  step: createHash("sha256").update(printGraph(step.graph)).digest("hex"),
+export const factsOf = async ({ step, steps, sizes, seed, checkpointEvery, listing = "" }: TrainingJob) => ({
+  step: await sha256(printGraph(step.graph)),
   settings: JSON.stringify({ steps, sizes, seed, checkpointEvery, rule: step.rule, precision: step.precision }),
   "data listing": listing,
 });

@@ -1,5 +1,5 @@
 /** Where a stage's weights come from: earlier runs and published checkpoints; what none of them has is initialized. */
-import { crc32 } from "node:zlib";
+import { crc32 } from "#host";
 import { FileError, type HostTensor, hostTensor, inputName, type Node, type SizedAxis } from "../../compiler/index.ts";
 import type { CheckpointPlace, FitTensor } from "../../dsl/index.ts";
 import { fromPlaces, isWhole } from "../checkpoint-places.ts";

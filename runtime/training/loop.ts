@@ -4,7 +4,7 @@ import { spanned, timeline, UsageError } from "../../compiler/index.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import type { Ranks } from "../collectives/index.ts";
-import type { Progress } from "../progress/progress.ts";
+import type { Progress } from "../host/host.ts";
 import { ahead } from "./ahead.ts";
 import type { BestWeights } from "./best-weights.ts";
 import type { FiguresLog } from "./figures-log.ts";
@@ -202,6 +202,7 @@ const recording =
     }
     await log.write({ step, ...shown, seconds: (end - begin) / 1000 }, shown);
     progress.update(step, { loss: figures.loss ?? 0 });
+    session.options.onStep?.(step, shown);
   };
 
 async function save({ job, options, store, log, best, ranks }: Session, step: number, cursor: Json) {

@@ -1,7 +1,7 @@
 /** Reads the loss curve back from a run's metrics, so that a resumed run reports the whole of it. */
-import { readFile } from "node:fs/promises";
 import { isRecord } from "../cached-file.ts";
-import { explainingFaults, fileError } from "../file-errors.ts";
+import { fileError } from "../file-errors.ts";
+import { readText } from "../files.ts";
 
 export interface LossPoint {
   readonly step: number;
@@ -10,7 +10,8 @@ export interface LossPoint {
 
 /** Throws FileError for a line that is no record of a step. A step that was skipped may have no loss. */
 export async function readLosses(path: string): Promise<LossPoint[]> {
-  const text = await explainingFaults("read", path, () => readFile(path, "utf8"));
+  const text = await readText(path);
+  if (text === undefined) throw fileError(path, "it is not there any more", "begin another run without --resume");
   return text.split("\n").flatMap((line, i) => {
     if (line === "") return [];
     const point = parsed(line);

@@ -1,4 +1,6 @@
 /** A step's random inputs, drawn while steps before it run. */
+
+import { drawingThreads } from "#host";
 import {
   type Distribution,
   dimValue,
@@ -9,7 +11,7 @@ import {
   type Node,
   type SizedAxis,
 } from "../../compiler/index.ts";
-import { type DrawingThreads, drawingThreads } from "../random/drawing-threads.ts";
+import type { DrawingThreads } from "../random/drawing.ts";
 import { randomStream } from "../random/streams.ts";
 import type { TrainingJob } from "./job.ts";
 import { takeRows } from "./rows.ts";

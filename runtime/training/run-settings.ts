@@ -1,12 +1,10 @@
 /** The settings that a run began with, kept in its folder: a resumed run goes on with them. */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import { isRecord } from "../cached-file.ts";
 import type { Json } from "../checkpoint/state-file.ts";
-import { explainingFaults, fileError } from "../file-errors.ts";
-import { errorCode } from "../file-system.ts";
-import { writeFileAtomically } from "../files.ts";
+import { fileError } from "../file-errors.ts";
+import { readText, writeFileAtomically } from "../files.ts";
 import type { JobFile, Setting } from "./job.ts";
 
 export type Settings = Readonly<Record<string, Setting>>;
@@ -20,14 +18,7 @@ export async function writeRunSettings(folder: string, job: string, settings: Se
 /** The settings of a run; undefined for one that kept none. Throws FileError for a damaged file. */
 export async function readRunSettings(folder: string): Promise<Settings | undefined> {
   const path = join(folder, fileName);
-  const text = await explainingFaults("read", path, async () => {
-    try {
-      return await readFile(path, "utf8");
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return undefined;
-      throw error;
-    }
-  });
+  const text = await readText(path);
   if (text === undefined) return undefined;
   try {
     const { settings } = JSON.parse(text) as { readonly settings?: Json };

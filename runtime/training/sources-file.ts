@@ -1,10 +1,8 @@
 /** What a run began from, kept in its folder, so that a resumed run goes on with the same frozen weights. */
-import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join, resolve } from "#host";
 import { UsageError } from "../../compiler/index.ts";
-import { explainingFaults, fileError } from "../file-errors.ts";
-import { errorCode } from "../file-system.ts";
-import { writeFileAtomically } from "../files.ts";
+import { fileError } from "../file-errors.ts";
+import { readText, writeFileAtomically } from "../files.ts";
 import type { InheritedFrom } from "./inherit.ts";
 
 /** One source of a run. */
@@ -25,14 +23,7 @@ export async function writeSources(folder: string, sources: readonly InheritedFr
 /** The sources of a run; none for a run that began from its initializers. Throws FileError for a damaged file. */
 export async function readSources(folder: string): Promise<readonly RunSource[]> {
   const path = join(folder, fileName);
-  const text = await explainingFaults("read", path, async () => {
-    try {
-      return await readFile(path, "utf8");
-    } catch (error) {
-      if (errorCode(error) === "ENOENT") return "[]";
-      throw error;
-    }
-  });
+  const text = (await readText(path)) ?? "[]";
   try {
     const sources = JSON.parse(text) as RunSource[];
     if (sources.every((s) => typeof s.path === "string" && typeof s.fingerprint === "string")) return sources;

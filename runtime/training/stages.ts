@@ -1,11 +1,10 @@
 /** Stages in a row: a job's own training, then those that it names, each from the weights of the one before. */
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { join } from "#host";
 import { UsageError } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
-import { explainingFaults, quoted } from "../file-errors.ts";
+import { quoted } from "../file-errors.ts";
+import { isThere, makeFolder } from "../files.ts";
 import { readFinished, writeFinished } from "./finished-stage.ts";
 import { factsOf, requireSame } from "./in-ranks.ts";
 import { type Inheritance, inheritWeights } from "./inherit.ts";
@@ -90,7 +89,7 @@ async function runTurn(
   inheritance?: Inheritance,
 ): Promise<FinishedStage | Extract<StagesResult, { readonly stopped: true }>> {
   const { backend, deviceReason, note, ranks = oneRank } = options;
-  if (ranks.collectives.size > 1) await requireSame(ranks, factsOf(job));
+  if (ranks.collectives.size > 1) await requireSame(ranks, await factsOf(job));
   if (inheritance) for (const line of [...inheritance.report, ...(job.report ?? [])]) note(line);
   const trained = await train(job, { ...options, folder, resume });
   const { steps, seconds, losses, weights } = trained;
@@ -127,10 +126,10 @@ async function nextTurn(
 ): Promise<{ readonly turn: Turn; readonly inheritance: Inheritance }> {
   const folder = join(root, name);
   const resume = await ranks.decide(async () => {
-    const isThere = existsSync(folder);
-    await explainingFaults("create", folder, () => mkdir(folder, { recursive: true }));
-    if (isThere) await tidyRunFolder(folder);
-    return isThere;
+    const wasThere = await isThere(folder);
+    await makeFolder(folder);
+    if (wasThere) await tidyRunFolder(folder);
+    return wasThere;
   });
   const job = await build();
   const inheritance = await inheritWeights(parametersOf(job), [before.folder], job.checkpoints);

@@ -1,5 +1,5 @@
 /** What a job knows of the data that it has read, kept beside the newest checkpoint: a report shows it of any run. */
-import { join } from "node:path";
+import { join } from "#host";
 import type { Json } from "../checkpoint/state-file.ts";
 import { writeFileAtomically } from "../files.ts";
 

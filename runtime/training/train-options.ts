@@ -10,6 +10,10 @@ export interface TrainOptions {
   /** Stop after the step at hand, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly note: (text: string) => void;
+  /** Shows no progress on stderr: what is to be said goes to `note`. Default false. */
+  readonly quiet?: boolean;
+  /** Is told the figures of each step, those of a validation among them, a few steps after it was begun. */
+  readonly onStep?: (step: number, figures: Readonly<Record<string, number>>) => void;
   /** The processes that train together; default this one alone. */
   readonly ranks?: Ranks;
   /** Whether each rank keeps a part of the optimizer's state alone; default all of it. */

@@ -1,11 +1,11 @@
 /** The training loop: batches in, steps on the device, figures and checkpoints out; stops and resumes without a trace. */
-import { join } from "node:path";
+import { join, startProgress } from "#host";
 import type { Backend } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";
 import type { Json } from "../checkpoint/state-file.ts";
 import { oneRank, type Ranks } from "../collectives/index.ts";
+import type { Progress } from "../host/host.ts";
 import { openMetricsLog } from "../metrics-log.ts";
-import { type Progress, startProgress } from "../progress/progress.ts";
 import { tensorToWrite, writeSafetensors } from "../safetensors/writer.ts";
 import { openEventLog } from "../tensorboard.ts";
 import { type Best, bestStepFolder, openBestWeights } from "./best-weights.ts";
@@ -64,9 +64,11 @@ export async function train(given: TrainingJob, options: TrainOptions): Promise<
   if (share) await placeRank(job.step, share, store);
   const { done } = beginning;
   const figures = await openFigures(folder, options.resume ? { resumeAt: done } : {}, ranks);
-  const progress = ranks.isFirst
-    ? startProgress({ description: "training", total: job.steps, start: done })
-    : silentProgress;
+  const progress = options.quiet
+    ? { ...silentProgress, note }
+    : ranks.isFirst
+      ? startProgress({ description: "training", total: job.steps, start: done, onNote: note })
+      : silentProgress;
   const chosen = ranks.isFirst ? job.validate?.best : undefined;
   const best = chosen && (await openBestWeights(folder, chosen, beginning.best, note));
   const say = (text: string) => progress.note(text);

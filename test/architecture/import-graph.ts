@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
 import { join, posix } from "node:path";
 import { parseSync } from "vite";
-import { browserEntries, doors, innerDoors, insiders, rooms } from "./rooms.ts";
+import { browserEntries, doors, hosts, innerDoors, insiders, rooms } from "./rooms.ts";
 
 /** One import, by paths relative to the repository. */
 type Import = {
@@ -61,8 +61,9 @@ function importsOf(root: string, file: string): readonly Import[] {
     }),
   ];
   return found.map(({ name, at, typeOnly }) => {
-    const external = !name.startsWith(".");
-    const to = external ? name : posix.join(posix.dirname(file), name);
+    const host = hosts[name]?.browser;
+    const external = !host && !name.startsWith(".");
+    const to = host ?? (external ? name : posix.join(posix.dirname(file), name));
     return { from: file, line: text.slice(0, at).split("\n").length, to, external, typeOnly };
   });
 }

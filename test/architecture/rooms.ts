@@ -71,18 +71,37 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: ["compiler", "backends", "backends/webgpu/emit"],
     browser: inBrowser,
   },
-  "backends/onnx": { imports: ["compiler", "backends"] },
+  "backends/onnx": { imports: ["compiler", "backends"], browser: { packages: ["onnx-proto"] } },
   "backends/onnxruntime": { imports: ["compiler", "backends", "backends/onnx"] },
-  runtime: { imports: ["compiler", "backends"], types: ["data", "dsl"] },
+  runtime: {
+    imports: ["compiler", "backends"],
+    types: ["data", "dsl"],
+    browser: { packages: ["@aws-crypto/crc32c", "protobufjs/minimal.js"] },
+  },
   data: { imports: ["compiler"] },
   models: { imports: ["dsl"], browser: inBrowser },
-  cli: { imports: product },
+  // The package: what it is in Node and what it is in a page, over the same shared files.
+  api: {
+    imports: [
+      "dsl",
+      "compiler",
+      "backends",
+      "backends/reference",
+      "backends/webgpu",
+      "backends/onnx",
+      "backends/onnxruntime",
+      "runtime",
+      "data",
+    ],
+    browser: inBrowser,
+  },
+  cli: { imports: [...product, "api"] },
   examples: { imports: [...product, "cli"] },
   bench: { imports: [...product, "cli", "examples"] },
   // Made on a machine with Node, into files that the page loads.
   "playground/build": { imports: ["data", "examples", "playground/machine/packed-emoji.ts"] },
   playground: {
-    imports: [...product, "examples"],
+    imports: [...product, "api", "examples"],
     browser: {
       packages: [
         "@codemirror/autocomplete",
@@ -98,7 +117,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       ],
     },
   },
-  test: { imports: [...product, "cli", "examples", "bench", "scripts", "playground"] },
+  test: { imports: [...product, "api", "cli", "examples", "bench", "scripts", "playground"] },
   scripts: { imports: [] },
 };
 
@@ -109,8 +128,10 @@ export const insiders: readonly string[] = ["test"];
 export const doors: Readonly<Record<string, { readonly file: string; readonly also?: RegExp }>> = {
   backends: { file: "backend.ts" },
   // A page must be able to load index.ts, so what reaches Node has a door of its own.
-  "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/(node-index|runtime\/browser-device)\.ts$/ },
-  runtime: { file: "index.ts", also: /^runtime\/random\/streams\.ts$/ },
+  "backends/webgpu": { file: "index.ts", also: /^backends\/webgpu\/node-index\.ts$/ },
+  "backends/onnx": { file: "index.ts", also: /^backends\/onnx\/node-index\.ts$/ },
+  runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
+  data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
   // The playground packs the emoji of the example, and shows examples as text.
   examples: { file: "index.ts", also: /^examples\/(emoji\/(set|artists)\.ts|[a-z-]+\.ts\?raw)$/ },
@@ -137,4 +158,13 @@ export const browserEntries: readonly string[] = [
   "playground/main.ts",
   "playground/machine/compile-worker.ts",
   "playground/machine/run-worker.ts",
+  "runtime/host/browser.ts",
+  "runtime/index.ts",
+  "api/browser.ts",
 ];
+
+/** What package.json's "imports" stand for: in a page, which is what the limits on browsers are about, and in Node. */
+export const hosts: Readonly<Record<string, { readonly browser: string; readonly node: string }>> = {
+  "#host": { browser: "runtime/host/browser.ts", node: "runtime/host/node-host.ts" },
+  "#patience": { browser: "data/browser-patience.ts", node: "data/node-patience.ts" },
+};

@@ -324,6 +324,8 @@ describe("a file that Node loads", () => {
     "commonjs/module.js": [`${model}export default model;`, `${commonJs} makes it CommonJS: call the file .mts`],
     "commonjs/script.js": [`const h = require("${door}"); module.exports = ${one}`],
     "commonjs/module.mjs": [`${model}export default model;`],
+    "commonjs/module.ts": [`/** export nothing */\n${model}export default model;`],
+    "commonjs/script.ts": [`/** export nothing */\nconst h = require("${door}"); module.exports = ${one}`],
   };
   let said: Awaited<ReturnType<typeof inNode>>;
   beforeAll(async () => {

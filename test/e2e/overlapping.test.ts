@@ -9,7 +9,7 @@ import { referenceBackend } from "../../backends/reference/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/runtime/adapter.ts";
 import { hostTensor } from "../../compiler/index.ts";
-import { loadNewestCheckpoint, nodeFileSystem, type TrainingJob, train } from "../../runtime/index.ts";
+import { fileSystem, loadNewestCheckpoint, type TrainingJob, train } from "../../runtime/index.ts";
 import { randomFeeds } from "../../runtime/training/random-feeds.ts";
 import { writeInitialState } from "../../runtime/training/state.ts";
 import { writtenWeights } from "../../runtime/training/written-weights.ts";
@@ -105,8 +105,8 @@ const nan: TrainingJob["batches"] = async function* (cursor, say) {
 
 /** No file takes any more that this is said of. */
 function fullWhere(isFull: (path: string) => boolean): void {
-  const { open } = nodeFileSystem;
-  vi.spyOn(nodeFileSystem, "open").mockImplementation(async (path, flags, mode) => {
+  const { open } = fileSystem;
+  vi.spyOn(fileSystem, "open").mockImplementation(async (path, flags, mode) => {
     const file = await open(path, flags, mode);
     const write = file.write.bind(file);
     file.write = async (...args: Parameters<typeof write>) => {
@@ -155,8 +155,8 @@ describe("while steps overlap", () => {
   it("a disk that is full ends the run in one message, with the checkpoint before it whole", async () => {
     const at = folder();
     let isFull = false;
-    const { rename } = nodeFileSystem;
-    vi.spyOn(nodeFileSystem, "rename").mockImplementation(async (from, to) => {
+    const { rename } = fileSystem;
+    vi.spyOn(fileSystem, "rename").mockImplementation(async (from, to) => {
       await rename(from, to);
       isFull ||= to.endsWith("step-000003");
     });

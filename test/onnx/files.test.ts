@@ -3,14 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  decodeModel,
-  encodeOnnx,
-  exportOnnx,
-  storedValue,
-  type WeightSource,
-  writeOnnx,
-} from "../../backends/onnx/index.ts";
+import { decodeModel, encodeOnnx, exportOnnx, storedValue, type WeightSource } from "../../backends/onnx/index.ts";
+import { writeOnnx } from "../../backends/onnx/node-index.ts";
 import { verifyExport } from "../../backends/onnxruntime/index.ts";
 import { type HostTensor, hostTensor, inputName, makeGraph, normal, ops, symbol } from "../../compiler/index.ts";
 import { draw, seeded } from "../support/samples.ts";

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { devicesOf } from "../../cli/rank-device.ts";
-import { launchOf, loadNewestCheckpoint } from "../../runtime/index.ts";
+import { loadNewestCheckpoint } from "../../runtime/index.ts";
+import { launchOf } from "../../runtime/node-index.ts";
 import { installHint, launch, launchers } from "./launchers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));

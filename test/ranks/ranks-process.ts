@@ -4,7 +4,8 @@ import { cpuBackend } from "../../backends/onnxruntime/index.ts";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/node-index.ts";
 import { rangesOf } from "../../runtime/collectives/index.ts";
-import { joinRanks, type Ranks } from "../../runtime/index.ts";
+import type { Ranks } from "../../runtime/index.ts";
+import { joinRanks } from "../../runtime/node-index.ts";
 import { type Told, tell } from "./shared-cases.ts";
 
 /** What is asked of the ranks. */

@@ -4,9 +4,9 @@ import { describe, expect, it } from "vitest";
 import { FileError } from "../../compiler/index.ts";
 import {
   fileError,
+  fileSystem,
   formatBytes,
   makeFolder,
-  nodeFileSystem,
   quoted,
   requireFreeSpace,
   requireWritable,
@@ -90,7 +90,7 @@ describe("writeFileAtomically", () => {
     ["EDQUOT", /the disk quota is used up\n {2}hint: free some space/],
     ["EWEIRD", /EWEIRD: simulated\n {2}hint: /],
   ])("explains %s", async (code, message) => {
-    const fs = { ...nodeFileSystem, open: () => Promise.reject(systemFault(code)) };
+    const fs = { ...fileSystem, open: () => Promise.reject(systemFault(code)) };
     const writing = writeFileAtomically(join(await temporaryFolder(), "a"), "", { fs });
     await expect(writing).rejects.toThrow(FileError);
     await expect(writing).rejects.toThrow(message);

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Distribution, UsageError } from "../../compiler/index.ts";
+import { drawingThreads } from "../../runtime/host/node-host.ts";
 import { fillRandom, randomStream } from "../../runtime/index.ts";
-import { drawingThreads } from "../../runtime/random/drawing-threads.ts";
 import { normalProbability, normalQuantile } from "../../runtime/random/normal-quantile.ts";
 import { philox4x32 } from "../../runtime/random/philox.ts";
 import { encode } from "../../runtime/safetensors/stored-dtype.ts";

@@ -2,7 +2,7 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FileError, UsageError } from "../../compiler/index.ts";
-import { nodeFileSystem } from "../../runtime/file-system.ts";
+import { fileSystem } from "../../runtime/host/node-host.ts";
 import { openSafetensors } from "../../runtime/index.ts";
 import { safetensorsBytes, temporaryFolder, writeSafetensorsBytes } from "./support.ts";
 
@@ -108,9 +108,9 @@ describe("large tensors", () => {
     const path = await writeSafetensorsBytes({ x: { dtype: "U8", shape: [5000], data_offsets: [0, 5000] } }, 5000);
     let bytesRead = 0;
     const fs = {
-      ...nodeFileSystem,
-      open: async (...args: Parameters<typeof nodeFileSystem.open>) => {
-        const file = await nodeFileSystem.open(...args);
+      ...fileSystem,
+      open: async (...args: Parameters<typeof fileSystem.open>) => {
+        const file = await fileSystem.open(...args);
         const read = file.read.bind(file);
         file.read = async (buffer, offset, length, position) => {
           bytesRead += length;

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { type FileSystem, nodeFileSystem, type OpenFile } from "../../runtime/file-system.ts";
+import type { FileSystem, OpenFile } from "../../runtime/file-system.ts";
+import { fileSystem } from "../../runtime/host/node-host.ts";
 
 /** A fresh folder that is removed when the test is over. */
 export async function temporaryFolder(): Promise<string> {
@@ -79,9 +80,9 @@ export function dyingProcess(deadline: number): FileSystem & { readonly operatio
 /** The machine's file system with some methods of open files replaced. */
 function withFiles(change: (file: OpenFile) => Partial<OpenFile>): FileSystem {
   return {
-    ...nodeFileSystem,
+    ...fileSystem,
     open: async (path, flags, mode) => {
-      const file = await nodeFileSystem.open(path, flags, mode);
+      const file = await fileSystem.open(path, flags, mode);
       const plain: OpenFile = {
         read: (...args) => file.read(...args),
         write: (...args) => file.write(...args),

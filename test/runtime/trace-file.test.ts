@@ -10,7 +10,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { webgpuBackend } from "../../backends/webgpu/index.ts";
 import { DeviceClock } from "../../backends/webgpu/runtime/kernel-timer.ts";
 import { FileError, hostTensor, makeGraph, ops, spanned, timeline, UsageError } from "../../compiler/index.ts";
-import { openTrace } from "../../runtime/index.ts";
+import { openTrace } from "../../runtime/node-index.ts";
 import { heddle } from "../cli/support.ts";
 import { gpuTest } from "../support/adapter.ts";
 
@@ -66,7 +66,7 @@ describe("a timeline", () => {
 
   it("of a process that is killed opens too", async () => {
     const path = fileOf("killed");
-    const index = pathToFileURL(join(import.meta.dirname, "../../runtime/index.ts")).href;
+    const index = pathToFileURL(join(import.meta.dirname, "../../runtime/node-index.ts")).href;
     const compiler = pathToFileURL(join(import.meta.dirname, "../../compiler/index.ts")).href;
     const code = `
       import { openTrace } from ${JSON.stringify(index)};

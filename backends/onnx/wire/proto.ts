@@ -1,3 +1,4 @@
+/// <reference types="long" preserve="true" />
 /** The ONNX messages that an export is made of, and their protobuf bytes. Schema: onnx-proto (ONNX 1.10), whose fields suffice for every opset since. */
 import onnxProto from "onnx-proto";
 import { FileError } from "../../../compiler/index.ts";

@@ -74,6 +74,7 @@ export class DeviceMemory {
   private readonly adapter: string;
   private readonly limits: MemoryLimits;
   private readonly held = new Map<MemoryKind, number>();
+  private readonly buffers = new Set<GPUBuffer>();
   /** What the driver says of large buffers: an error where it has not the memory. */
   private readonly answers = new WeakMap<GPUBuffer, Promise<OutOfMemoryError | undefined>>();
 
@@ -148,6 +149,11 @@ export class DeviceMemory {
     else this.waiting.push(then);
   }
 
+  /** Destroys every buffer that is there: for a device that outlives its use here. */
+  destroyAll(): void {
+    for (const buffer of [...this.buffers]) buffer.destroy();
+  }
+
   /** What to throw where memory ran out. */
   error(asked: Allocation | undefined, reason: string): OutOfMemoryError {
     const held = this.heldBytes();
@@ -174,11 +180,10 @@ export class DeviceMemory {
     const add = (n: number) => this.held.set(kind, (this.held.get(kind) ?? 0) + n);
     add(bytes);
     const destroy = buffer.destroy.bind(buffer);
-    let there = true;
+    this.buffers.add(buffer);
     // Whoever owns a buffer destroys it; the count follows without another call that could be forgotten.
     buffer.destroy = () => {
-      if (there) add(-bytes);
-      there = false;
+      if (this.buffers.delete(buffer)) add(-bytes);
       destroy();
     };
     return buffer;

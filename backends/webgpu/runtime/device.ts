@@ -62,7 +62,10 @@ export type GpuDevice = {
   allocated(buffers: readonly GPUBuffer[], doing?: string): Promise<void>;
   /** Throws the first failure since the device was opened: DeviceLostError, OutOfMemoryError or InternalError. */
   check(doing?: string): void;
-  /** Destroys the device with all its buffers, as soon as no file is read into one; harmless the second time. */
+  /**
+   * Destroys the device with all its buffers, as soon as no file is read into one; of a device that was given
+   * (`adoptDevice`) only the buffers that were made here. Harmless the second time.
+   */
   dispose(): void;
 };
 
@@ -75,7 +78,7 @@ export class DeviceLostError extends HeddleError {
   constructor(adapter: string, reason: string, doing?: string) {
     super(
       `the device on "${adapter}" was lost${doing ? ` while ${doing}` : ""}: ${reason}\n` +
-        "  hint: start again; a training run continues from its newest checkpoint with --resume",
+        "  hint: start again; a training run continues from its newest checkpoint (on the command line with --resume)",
     );
     this.doing = doing;
   }
@@ -103,15 +106,19 @@ const wantedFeatures = [
 const softwareDrivers = /swiftshader|llvmpipe|lavapipe|microsoft basic render|\bwarp\b/i;
 
 /** Reads what an adapter says of itself into plain data. */
-export function adapterInfo(adapter: GPUAdapter, backend: GraphicsBackend): AdapterInfo {
-  const info = adapter.info as GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<DawnMatrixConfig> };
+export const adapterInfo = (adapter: GPUAdapter, backend: GraphicsBackend): AdapterInfo =>
+  plainInfo(adapter.info, backend);
+
+function plainInfo(said: GPUAdapterInfo, backend: GraphicsBackend): AdapterInfo {
+  const info = said as GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<DawnMatrixConfig> };
   const words = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`;
   const isFallback = info.isFallbackAdapter ?? false;
   return {
     vendor: info.vendor,
     architecture: info.architecture,
     device: info.device,
-    description: info.description || info.device || info.vendor || backend,
+    // A browser tells vendor and architecture at most.
+    description: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || backend,
     backend,
     isFallback,
     software: isFallback || softwareDrivers.test(words),
@@ -141,6 +148,24 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
   const device = await source.wait(request).catch((cause: unknown) => {
     throw new UnsupportedError(`adapter "${info.description}" refused a device: ${messageOf(cause)}`, { cause });
   });
+  return await watched(device, info, source, () => device.destroy());
+}
+
+/**
+ * Takes a device that a caller opened, with the features and limits that it was requested with: kernels use no others.
+ * It stays the caller's: `dispose` frees what was made on it here and leaves the device open.
+ */
+export function adoptDevice(device: GPUDevice, source: DeviceSource): Promise<GpuDevice> {
+  return watched(device, plainInfo(device.adapterInfo, source.backend), source, (memory) => memory.destroyAll());
+}
+
+/** A device with its failures watched; `end` is what remains to do when it is disposed of. */
+async function watched(
+  device: GPUDevice,
+  info: AdapterInfo,
+  source: DeviceSource,
+  end: (memory: DeviceMemory) => void,
+): Promise<GpuDevice> {
   const limits = readLimits(device.limits);
   const memory = new DeviceMemory(device, info.description, limits);
   const failures = watchFailures(device, info, memory);
@@ -161,7 +186,7 @@ export async function openDevice(adapter: GPUAdapter, source: DeviceSource): Pro
     check: failures.check,
     dispose: () => {
       failures.close();
-      memory.whenUnused(() => device.destroy());
+      memory.whenUnused(() => end(memory));
     },
   };
 }
@@ -227,9 +252,10 @@ function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemor
   let first: Error | undefined;
   let lost: string | undefined;
   let open = true;
-  device.addEventListener("uncapturederror", (event) => {
+  const note = (event: GPUUncapturedErrorEvent) => {
     first ??= errorOf(event.error, info, memory);
-  });
+  };
+  device.addEventListener("uncapturederror", note);
   const told = device.lost.then(({ reason, message }) => {
     if (reason === "destroyed" && !open) return;
     lost = message || (reason === "destroyed" ? "it was destroyed" : "the driver gives no reason");
@@ -243,6 +269,7 @@ function watchFailures(device: GPUDevice, info: AdapterInfo, memory: DeviceMemor
     },
     close() {
       open = false;
+      device.removeEventListener("uncapturederror", note);
     },
     closed: (doing) => (open ? undefined : new DeviceLostError(info.description, "it was disposed of", doing)),
     lost: told,

@@ -1,5 +1,6 @@
 /** Ends this process as kill -9 does, at an operation on the disk that is counted off: before it, or halfway through a write. */
-import { type FileSystem, nodeFileSystem, type OpenFile } from "../../../runtime/file-system.ts";
+import type { FileSystem, OpenFile } from "../../../runtime/file-system.ts";
+import { fileSystem } from "../../../runtime/host/node-host.ts";
 
 const die = (): Promise<never> => {
   process.kill(process.pid, "SIGKILL");
@@ -11,8 +12,8 @@ export function killAtOperation(last: number): void {
   if (!Number.isFinite(last)) return;
   let done = 0;
   const isLast = () => ++done === last;
-  const watched = nodeFileSystem as { -readonly [K in keyof FileSystem]: FileSystem[K] };
-  const { open, rename, remove, mkdir, syncFolder } = nodeFileSystem;
+  const watched = fileSystem as { -readonly [K in keyof FileSystem]: FileSystem[K] };
+  const { open, rename, remove, mkdir, syncFolder } = fileSystem;
   watched.open = async (path, flags, mode) => {
     if (flags !== "r" && isLast()) return await die();
     const file = await open(path, flags, mode);

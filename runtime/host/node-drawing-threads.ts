@@ -2,38 +2,13 @@
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { type Distribution, UsageError } from "../../compiler/index.ts";
-import type { StoredDType } from "../safetensors/stored-dtype.ts";
-
-/** A part of a stream to be drawn. */
-export interface Draw {
-  readonly id: number;
-  readonly distribution: Distribution;
-  readonly seed: number;
-  readonly stream: string;
-  /** Default 0. */
-  readonly step?: number;
-  readonly start: number;
-  readonly count: number;
-  readonly dtype: StoredDType;
-}
+import { UsageError } from "../../compiler/index.ts";
+import { type Draw, type DrawingThreads, inPieces } from "../random/drawing.ts";
 
 /** A part that was drawn, or why it could not be. */
 export type Drawn =
   | { readonly id: number; readonly bytes: Uint8Array }
   | { readonly id: number; readonly fault: string };
-
-export interface DrawingThreads {
-  /**
-   * The stored bytes of `count` values of a stream's step from `start` on, default 0, in pieces: those that `fillRandom` gives,
-   * whatever the number of threads. Throws UsageError for a value that `dtype` cannot hold.
-   */
-  draw(what: Omit<Draw, "id" | "start"> & { readonly start?: number }): AsyncGenerator<Uint8Array>;
-  dispose(): Promise<void>;
-}
-
-/** Values of one piece: large enough that handing it over costs nothing, small enough that all threads have work. */
-const pieceValues = 2 ** 20;
 
 /** Threads start with the first draw. */
 export function drawingThreads(threads = availableParallelism()): DrawingThreads {
@@ -41,7 +16,7 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
   const waiting = new Map<number, { resolve: (bytes: Uint8Array) => void; reject: (why: Error) => void }>();
   let ids = 0;
   const start = () => {
-    const worker = new Worker(new URL(`./draw-worker${extname(import.meta.url)}`, import.meta.url));
+    const worker = new Worker(new URL(`./node-draw-worker${extname(import.meta.url)}`, import.meta.url));
     worker.on("message", (drawn: Drawn) => {
       const asked = waiting.get(drawn.id);
       waiting.delete(drawn.id);
@@ -67,18 +42,7 @@ export function drawingThreads(threads = availableParallelism()): DrawingThreads
     return drawn;
   };
   return {
-    async *draw(what) {
-      const ahead: Promise<Uint8Array>[] = [];
-      let next = 0;
-      while (next < what.count || ahead.length > 0) {
-        while (next < what.count && ahead.length < 2 * threads) {
-          const count = Math.min(pieceValues, what.count - next);
-          ahead.push(send({ ...what, start: (what.start ?? 0) + next, count }));
-          next += count;
-        }
-        yield await ahead.shift()!;
-      }
-    },
+    draw: (what) => inPieces(what, 2 * threads, send),
     async dispose() {
       const ending = workers.map((w) => w.terminate());
       giveUp(new UsageError("the weights were disposed of while they were drawn"));

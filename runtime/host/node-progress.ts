@@ -2,16 +2,11 @@
 import type { MultiBar } from "cli-progress";
 import cliProgress from "cli-progress";
 import { escapeControls } from "../file-errors.ts";
-import { type Fields, progressText, RateMeter } from "./progress-text.ts";
+import { type Fields, progressText, RateMeter } from "../progress/progress-text.ts";
+import type { Progress, ProgressOptions } from "./host.ts";
 
-export interface ProgressOptions {
-  /** What is going on, in a word or two. */
-  readonly description: string;
-  /** Units of work in all, and how many were done before (a resumed run). */
-  readonly total: number;
-  readonly start?: number;
-  /** What is counted, in the plural. Default: steps. */
-  readonly unit?: string;
+/** Of a terminal, and for tests, also: */
+export interface TerminalOptions extends ProgressOptions {
   /** Where it is shown. Default: stderr. */
   readonly stream?: ProgressStream;
   /** Seconds between plain lines where the stream is no terminal. Default: 5. */
@@ -21,19 +16,13 @@ export interface ProgressOptions {
 }
 
 /** What is needed of a stream: process.stderr is one. */
-export type ProgressStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
-
-/** Work being shown. Dispose of it in a `finally`: until then the cursor is hidden and the process stays alive. */
-export interface Progress {
-  /** Tells how many units are done, with further figures to show (loss, learning rate). */
-  update(done: number, fields?: Fields): void;
-  /** Prints a line of its own above the bar. */
-  note(text: string): void;
-  /** Shows the last state and gives the terminal back. */
-  dispose(): void;
+export interface ProgressStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
 }
 
-export function startProgress(options: ProgressOptions): Progress {
+export function startProgress(options: TerminalOptions): Progress {
   const stream = options.stream ?? process.stderr;
   const meter = new RateMeter(options.now ?? (() => performance.now()), options.start ?? 0);
   let done = options.start ?? 0;
@@ -67,7 +56,7 @@ function barView(stream: ProgressStream, text: Text): View {
   // A terminal that does not know its width has 0 columns.
   const format = () => text(stream.columns || 80);
   const bars = new cliProgress.MultiBar({
-    stream,
+    stream: stream as NodeJS.WriteStream,
     format,
     fps: framesPerSecond,
     hideCursor: true,
@@ -118,7 +107,7 @@ function onDeath(close: () => void): () => void {
   };
 }
 
-function lineView(stream: ProgressStream, text: Text, options: ProgressOptions): View {
+function lineView(stream: ProgressStream, text: Text, options: TerminalOptions): View {
   const now = options.now ?? (() => performance.now());
   const everyMs = 1000 * (options.plainEverySeconds ?? 5);
   let printedAt = Number.NEGATIVE_INFINITY;

@@ -3,7 +3,7 @@
 import { UsageError } from "../../compiler/index.ts";
 import { type Collectives, type Numbers, type Range, rangesOf, type Traffic } from "./collectives.ts";
 import type { Launch } from "./launch.ts";
-import { funneled, loadMpi, type MpiLibrary } from "./mpi-library.ts";
+import { funneled, loadMpi, type MpiLibrary } from "./node-mpi-library.ts";
 import { addUp } from "./sums.ts";
 
 /** Collectives that can be told that they will never come to an end. */

@@ -7,11 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UsageError } from "../../compiler/index.ts";
 import { explainingFaults } from "../file-errors.ts";
 import { errorCode } from "../file-system.ts";
-
-/** Held until disposed of. A process that is killed leaves its file, which the next one removes. */
-export interface RunLock {
-  dispose(): Promise<void>;
-}
+import type { RunLock } from "./host.ts";
 
 interface Holder {
   readonly path: string;
@@ -35,7 +31,8 @@ const attempts = 6;
 
 /**
  * Takes a run's folder for this process. Throws UsageError saying who has it. Each process first leaves its name and then
- * looks for others, so that of two that come together at least one sees the other.
+ * looks for others, so that of two that come together at least one sees the other. A process that is killed leaves its
+ * file, which the next one removes.
  */
 export async function lockRunFolder(folder: string): Promise<RunLock> {
   return await explainingFaults("lock", folder, async () => {

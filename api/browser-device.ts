@@ -1,0 +1,17 @@
+/** Devices of a page. */
+import { referenceBackend } from "../backends/reference/index.ts";
+import { requestBrowserDevice } from "../backends/webgpu/index.ts";
+import { UsageError } from "../compiler/index.ts";
+import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
+
+/**
+ * Opens a device: "auto" and "webgpu" are the adapter that the browser prefers for heavy work, "reference" is the slow
+ * interpreter in float64. A `GPUDevice` of the caller's is used with the features and limits that it was requested with, and
+ * stays open after `dispose`. Throws UnsupportedError where the page has no WebGPU.
+ */
+export async function openDevice(which: "auto" | "webgpu" | "reference" | GPUDevice = "auto"): Promise<Device> {
+  if (typeof which === "object") return await givenDevice(which, "browser", (pending) => pending);
+  if (which === "reference") return asDevice(referenceBackend(), "it is asked for");
+  if (which === "auto" || which === "webgpu") return asGpuDevice(await requestBrowserDevice());
+  throw new UsageError(`a page has the devices auto, webgpu and reference, not "${which}"`);
+}

@@ -1,0 +1,66 @@
+/** Pictures in a page: decoded by the browser, and then made by the same code as in Node. */
+import { FileError, type HostTensor } from "../compiler/index.ts";
+import { fitted, type Pixels, pixelLimit } from "../data/browser-index.ts";
+import { geometryOf, type PictureOptions, pictureTensor } from "./picture.ts";
+import { type Source, wholeOf } from "./sources.ts";
+
+const mostBytes = 2 ** 30;
+
+/**
+ * A picture, of any format that the browser decodes, or one that is decoded already, as a model's input `pixels`:
+ * f32 [batch = 1, channel, row, column], cut, resized and normalized as the model says, to the bit as Pillow does to the
+ * pixels that the browser decodes. Throws FileError for what is broken.
+ */
+export async function picture(source: Source | ImageBitmapSource, options: PictureOptions): Promise<HostTensor> {
+  const geometry = geometryOf(options);
+  const bitmap = await decoded(source);
+  try {
+    const { width, height } = bitmap;
+    return pictureTensor(await fitted({ width, height, read: () => pixelsOf(bitmap) }, geometry), options);
+  } finally {
+    bitmap.close();
+  }
+}
+
+async function decoded(source: Source | ImageBitmapSource): Promise<ImageBitmap> {
+  const isFile = typeof source === "string" || source instanceof URL || source instanceof Uint8Array;
+  const image = isFile ? new Blob([new Uint8Array(await wholeOf(source, mostBytes))]) : (source as ImageBitmapSource);
+  try {
+    // As Pillow: upright by its EXIF tag, colour profiles passed over, colours not multiplied by alpha.
+    return await createImageBitmap(image, {
+      imageOrientation: "from-image",
+      colorSpaceConversion: "none",
+      premultiplyAlpha: "none",
+    });
+  } catch (cause) {
+    throw new FileError(`the picture cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function pixelsOf(bitmap: ImageBitmap): Pixels {
+  const { width, height } = bitmap;
+  if (width * height > pixelLimit)
+    throw new FileError(`the picture has ${width} x ${height} pixels; at most ${pixelLimit} are read`);
+  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(bitmap, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  const rgba = new Uint8Array(data.buffer);
+  return isOpaque(rgba)
+    ? { width, height, channels: 3, data: withoutAlpha(rgba) }
+    : { width, height, channels: 4, data: rgba };
+}
+
+function isOpaque(rgba: Uint8Array): boolean {
+  for (let i = 3; i < rgba.length; i += 4) if (rgba[i] !== 255) return false;
+  return true;
+}
+
+function withoutAlpha(rgba: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((rgba.length / 4) * 3);
+  for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) {
+    rgb[to] = rgba[from]!;
+    rgb[to + 1] = rgba[from + 1]!;
+    rgb[to + 2] = rgba[from + 2]!;
+  }
+  return rgb;
+}

@@ -1,0 +1,7 @@
+/** The package in a page or its worker. */
+
+export { useFileSystem } from "../runtime/host/browser.ts";
+export { folderFileSystem, memoryFileSystem, opfsFileSystem } from "../runtime/index.ts";
+export { openDevice } from "./browser-device.ts";
+export { picture } from "./browser-picture.ts";
+export * from "./shared.ts";

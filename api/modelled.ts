@@ -1,0 +1,25 @@
+/** What is run: a model with settings, one of its graphs, or a graph. */
+
+import type { Config, Model } from "../dsl/index.ts";
+import { type Graph, trace } from "../dsl/index.ts";
+
+/** A model, or a graph as `trace` and `parseGraph` give it. */
+export type Modelled<C extends Config = Config> = Model<C> | Graph;
+
+export interface ModelledOptions<C extends Config = Config> {
+  /** Values that replace those of the model's configuration. */
+  readonly settings?: Partial<C>;
+  /** Which of the model's named graphs; default its own. */
+  readonly graph?: string;
+}
+
+const isModel = <C extends Config>(what: Modelled<C>): what is Model<C> =>
+  "kind" in what && what.kind === "heddle.model";
+
+/** The model behind it, if there is one. */
+export const modelOf = <C extends Config>(what: Modelled<C>): Model<C> | undefined =>
+  isModel(what) ? what : undefined;
+
+/** Its graph. Throws UsageError for a setting or a graph that the model has not. */
+export const graphOf = <C extends Config>(what: Modelled<C>, { settings, graph }: ModelledOptions<C> = {}): Graph =>
+  isModel(what) ? trace(what, settings ?? {}, { ...(graph !== undefined && { graph }) }) : what;

@@ -1,0 +1,37 @@
+/** Pictures as a model takes them: what is common to Node and a page. */
+import { type HostTensor, UsageError } from "../compiler/index.ts";
+import type { Pixels } from "../data/browser-index.ts";
+import { type Geometry, imageTensor } from "../data/browser-index.ts";
+import { imagenetPreprocessing, type PictureMode, type Preprocessing } from "../dsl/index.ts";
+
+export interface PictureOptions {
+  /** The side of the square that the model takes, in pixels. */
+  readonly size: number;
+  /** How a model says that pictures become its input (`model.preprocessing`); default the statistics of ImageNet. */
+  readonly preprocessing?: Preprocessing;
+  /** For which of the model's uses, where it has one fit for each. Default "features". */
+  readonly mode?: PictureMode;
+}
+
+/** How a picture becomes a square. */
+export function geometryOf({
+  size,
+  preprocessing = imagenetPreprocessing,
+  mode = "features",
+}: PictureOptions): Geometry {
+  if (!Number.isInteger(size) || size < 1)
+    throw new UsageError(`a picture's size is a whole number of pixels, not ${size}`);
+  const { fit, margin, interpolation } = preprocessing;
+  return {
+    size,
+    fit: (typeof fit === "object" ? fit[mode] : fit) ?? "crop",
+    ...(margin !== undefined && { short: Math.round(margin * size) }),
+    ...(interpolation && { interpolation }),
+  };
+}
+
+/** A square of pixels as the input `pixels`: f32 [batch = 1, channel, row, column], transparent parts over white. */
+export const pictureTensor = (
+  pixels: Pixels,
+  { size, preprocessing = imagenetPreprocessing }: PictureOptions,
+): HostTensor => imageTensor([pixels], { size, normalization: { mean: preprocessing.mean, std: preprocessing.std } });

@@ -1,0 +1,57 @@
+/** Inference: a model with its weights on a device. */
+import { type Graph, type HostTensor, type Precision, type Sizes, UsageError } from "../compiler/index.ts";
+import type { Config } from "../dsl/index.ts";
+import { deviceModel, type InferenceSession } from "../runtime/index.ts";
+import type { Device } from "./device.ts";
+import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
+import { openParameters, type WeightsFrom } from "./weights.ts";
+
+export interface SessionOptions<C extends Config = Config> extends ModelledOptions<C> {
+  /** Where its parameters come from; what has none needs none. */
+  readonly weights?: WeightsFrom;
+  /** Numbers for open sizes, such as { batch: 8 }; those without one stay open, and any number may be fed. */
+  readonly sizes?: Sizes;
+  /** In which floats most of the work is done, where the device can. Default "f32". */
+  readonly precision?: Precision;
+}
+
+/** A compiled model with its weights on a device. */
+export interface Session {
+  readonly graph: Graph;
+  /**
+   * Runs once: feeds by the names of the graph's inputs, as `hostTensor` makes them, in any order of axes that the input has.
+   * Gives the outputs by name; with `fetch`, those alone. Throws UsageError for a feed that is missing, unknown or of other
+   * axes, DeviceLostError where the device is gone.
+   */
+  run(
+    feeds: Readonly<Record<string, HostTensor>>,
+    options?: { readonly fetch?: readonly string[] },
+  ): Promise<Record<string, HostTensor>>;
+  /** Frees its memory on the device, which stays open. */
+  dispose(): void;
+}
+
+/**
+ * Compiles a model for a device and puts its weights there. Throws UsageError or FileError naming every weight that is
+ * missing or mis-shaped.
+ */
+export async function session<C extends Config>(
+  device: Device,
+  what: Modelled<C>,
+  { weights = new Map(), sizes = {}, precision = "f32", ...options }: SessionOptions<C> = {},
+): Promise<Session> {
+  const graph = graphOf(what, options);
+  if (Object.keys(graph.updates).length > 0)
+    throw new UsageError(`graph @${graph.name} keeps state: a training step is for train, a decoder's for openWriter`);
+  const parameters = await openParameters(weights, graph, modelOf(what));
+  const model = deviceModel(device, parameters, { precision });
+  try {
+    const compiled: InferenceSession = await model.session(graph, sizes);
+    return { graph, run: compiled.run, dispose: model.dispose };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  } finally {
+    await parameters.dispose();
+  }
+}

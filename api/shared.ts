@@ -1,0 +1,38 @@
+/** What the package is in Node and in a page alike: the language, and what runs what is written in it. */
+
+export { DeviceLostError, OutOfMemoryError } from "../backends/webgpu/index.ts";
+export { FileError, HeddleError, parseGraph, printGraph, UnsupportedError } from "../compiler/index.ts";
+export { byteTokenizer, type Tokenizer } from "../data/browser-index.ts";
+export * from "../dsl/index.ts";
+export {
+  blobFileSystem,
+  defineJob,
+  type FileSystem,
+  type JobFile,
+  type LossPoint,
+  type OpenFile,
+  type Strategy,
+  type TrainingJob,
+  type UrlCache,
+  type UrlFiles,
+  type UrlOptions,
+  urlFiles,
+} from "../runtime/index.ts";
+export type { Device } from "./device.ts";
+export { exportOnnx, inspect, type OnnxOptions } from "./export.ts";
+export {
+  generate,
+  openWriter,
+  type Text,
+  type Writer,
+  type WriterOptions,
+  type WritingOptions,
+  type Written,
+} from "./generate.ts";
+export type { Modelled, ModelledOptions } from "./modelled.ts";
+export type { PictureOptions } from "./picture.ts";
+export { type Session, type SessionOptions, session } from "./session.ts";
+export type { Source } from "./sources.ts";
+export { type TokenizerOptions, tokenizer } from "./tokenizer.ts";
+export { type Trainable, type Trained, type Training, type TrainOptions, train } from "./train.ts";
+export { type Loaded, load, safetensorsBytes, save, type WeightsFrom } from "./weights.ts";

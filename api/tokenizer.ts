@@ -1,0 +1,37 @@
+/** Tokenizers, from wherever their files lie. */
+import { FileError } from "../compiler/index.ts";
+import { type SpecialTokens, type Tokenizer, tokenizerFrom } from "../data/browser-index.ts";
+import { type Source, wholeOf } from "./sources.ts";
+
+export interface TokenizerOptions {
+  /** The tokenizer_config.json that belongs to it, which names its special tokens. */
+  readonly config?: Source;
+  /** Special tokens by their text, where no file names them. */
+  readonly special?: SpecialTokens;
+}
+
+/** A vocabulary of a million tokens takes some 50 MB. */
+const mostBytes = 2 ** 28;
+
+/**
+ * A Hugging Face tokenizer.json. Its special tokens are those that it or its configuration names; one that is named nowhere
+ * throws FileError where it is asked for. Throws FileError for a file that is missing or malformed.
+ */
+export async function tokenizer(source: Source, { config, special }: TokenizerOptions = {}): Promise<Tokenizer> {
+  const name = typeof source === "string" || source instanceof URL ? String(source) : "the tokenizer";
+  const model = await json(source, name);
+  const settings = config === undefined ? {} : await json(config, `the configuration of ${name}`);
+  return tokenizerFrom(name, model, settings, special);
+}
+
+async function json(source: Source, name: string): Promise<object> {
+  const bytes = await wholeOf(source, mostBytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new FileError(`${name} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new FileError(`${name} is not a JSON object`);
+}

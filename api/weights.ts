@@ -1,0 +1,97 @@
+/** Weights: from safetensors files in heddle's own layout or a published one, from memory, or drawn. */
+import { type Graph, type HostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
+import { type Config, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
+import {
+  drawnWeights,
+  memoryFileSystem,
+  openSafetensors,
+  openWeights,
+  type ParameterSource,
+  readBytes,
+  type StoredTensor,
+  type TensorToWrite,
+  tensorToWrite,
+  writeSafetensors,
+} from "../runtime/index.ts";
+import { locate, type Source } from "./sources.ts";
+
+/** Tensors of a safetensors file, an index of shards or a folder of either; read when they are asked for. */
+export interface Loaded {
+  readonly source: Source;
+  /** By name: stored dtype, shape, place. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** What the file says besides, such as `format`. */
+  readonly metadata: ReadonlyMap<string, string>;
+  /** One tensor, in f32 unless it holds integers or f16. Its axes are called d0, d1 ... in the order of the file. */
+  read(name: string): Promise<HostTensor>;
+  /** Closes the files. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Opens safetensors: the header is read, tensors follow when they are asked for, so that a file may be larger than memory.
+ * Throws FileError for what is no safetensors file, or a damaged one.
+ */
+export async function load(source: Source): Promise<Loaded> {
+  const { path, fs } = await locate(source);
+  const reader = await openSafetensors(path, { fs });
+  const { tensors, metadata } = reader;
+  return { source, tensors, metadata, read: (name) => reader.readTensor(name), dispose: () => reader.dispose() };
+}
+
+const listed = (tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] =>
+  [...tensors].map(([name, tensor]) => tensorToWrite(name, tensor));
+
+/**
+ * Writes tensors by name as one safetensors file, which is there whole or not at all. f32 is kept as F32, f16 as F16.
+ * Throws FileError where it cannot be written; what was there before is then unchanged.
+ */
+export const save = (path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> =>
+  writeSafetensors(path, listed(tensors));
+
+/** The same file as bytes, as a download takes them. */
+export async function safetensorsBytes(tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> {
+  const fs = memoryFileSystem();
+  await writeSafetensors("/file", listed(tensors), { fs });
+  return await readBytes(fs, "/file", Number.MAX_SAFE_INTEGER);
+}
+
+/** Where the weights of a model come from: what `load` takes or gave, tensors by parameter name, or a seed to draw them for. */
+export type WeightsFrom = Source | Loaded | ReadonlyMap<string, HostTensor> | { readonly seed: number };
+
+/** Parameters of one graph, until they are on a device. */
+export interface OpenParameters extends ParameterSource {
+  dispose(): Promise<void>;
+}
+
+/** Opens what the parameters of a graph come from. Throws FileError or UsageError naming all that are missing or mis-shaped. */
+export async function openParameters<C extends Config>(
+  from: WeightsFrom,
+  graph: Graph,
+  model: Model<C> | undefined,
+): Promise<OpenParameters> {
+  if (from instanceof Map) return inMemory(from, graph);
+  if (isSeed(from)) return drawnWeights(graph, from.seed);
+  const source = isLoaded(from) ? from.source : (from as Source);
+  const { path, fs } = await locate(source);
+  return await openWeights(path, graph, layoutsOf(graph, model), { fs });
+}
+
+const isSeed = (from: WeightsFrom): from is { readonly seed: number } => typeof from === "object" && "seed" in from;
+const isLoaded = (from: WeightsFrom): from is Loaded => typeof from === "object" && "tensors" in from;
+
+/** The published layouts of a model that say all of a graph's parameters. */
+const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) =>
+  (model?.checkpoints?.layouts ?? [])
+    .filter((rules) => withoutRule(rules, graph).length === 0)
+    .map((rules) => checkpointLayout(graph, rules));
+
+function inMemory(tensors: ReadonlyMap<string, HostTensor>, graph: Graph): OpenParameters {
+  const names = graph.inputs.filter(isParameter).map(inputName);
+  const missing = names.filter((name) => !tensors.has(name));
+  if (missing.length > 0)
+    throw new UsageError(
+      `graph @${graph.name} lacks ${missing.length} of ${names.length} weights: ${missing.slice(0, 8).join(", ")}`,
+    );
+  return { read: async (name) => tensors.get(name)!, dispose: async () => {} };
+}

@@ -1,0 +1,19 @@
+/** Files that a person dropped or chose, and blobs that a page made. */
+import type { FileSystem } from "../file-system.ts";
+import { type Source, sourcesFileSystem } from "./read-only-files.ts";
+
+const sourceOf = (blob: Blob): Source => ({
+  size: blob.size,
+  async read(from, into) {
+    const part = new Uint8Array(await blob.slice(from, from + into.length).arrayBuffer());
+    into.set(part);
+    return part.length;
+  },
+});
+
+/**
+ * Blobs as the files of a read-only file system, by name. Only what is read of them comes into memory: a file of 12 GB on
+ * disk stays there. Of a folder that was chosen, `File.webkitRelativePath` names the files.
+ */
+export const blobFileSystem = (blobs: ReadonlyMap<string, Blob>): FileSystem =>
+  sourcesFileSystem(new Map([...blobs].map(([name, blob]) => [name, sourceOf(blob)])));

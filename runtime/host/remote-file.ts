@@ -1,0 +1,187 @@
+/** One file on a web server, read by ranges of bytes: RFC 9110, section 14. */
+import { FileError } from "../../compiler/index.ts";
+import type { Source } from "./read-only-files.ts";
+
+export interface RequestOptions {
+  /** Ends all requests. */
+  readonly signal?: AbortSignal;
+  /** Sent with each request, as for a private repository. A server of another site has to allow each. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Bytes of a request at least: the header of a file of weights comes with the first. */
+const leastBytes = 64 * 1024;
+
+/** Of what is needed: milliseconds before it is asked for again. */
+const patience = [300, 1000, 3000];
+
+/** A file that its server sends by ranges, or as a whole in its first answer. */
+export type Remote = {
+  readonly url: string;
+  /** Undefined where a server without ranges does not say. */
+  readonly size: number | undefined;
+  /** What a changed file changes; undefined where the server shows neither ETag nor Last-Modified. */
+  readonly version: string | undefined;
+} & ({ readonly source: Source; readonly whole?: undefined } | { readonly whole: ReadableStream<Uint8Array> });
+
+/**
+ * Asks for the first bytes; undefined where the server has no such file. Throws FileError: at once where the file
+ * `isNeeded` not, else after some attempts.
+ */
+export async function openRemote(url: string, options: RequestOptions, isNeeded = true): Promise<Remote | undefined> {
+  const response = await ask(url, options, {
+    headers: { range: `bytes=0-${leastBytes - 1}` },
+    waits: isNeeded ? patience : [],
+  });
+  const version = versionOf(response);
+  switch (response.status) {
+    case 206: {
+      const first = new Uint8Array(await response.arrayBuffer());
+      const size = await sizeOf(url, options, response);
+      return { url, size, version, source: new Ranges(url, options, size, version, first) };
+    }
+    case 200: {
+      const length = response.headers.get("content-length");
+      const size = length === null || response.headers.has("content-encoding") ? undefined : Number(length);
+      return { url, size, version, whole: response.body! };
+    }
+    case 416: // of an empty file, no range can be had
+      return { url, size: 0, version, source: { size: 0, read: async () => 0 } };
+    case 404:
+    case 410:
+      await response.body?.cancel();
+      return undefined;
+    default:
+      throw refused(url, response);
+  }
+}
+
+class Ranges implements Source {
+  readonly size: number;
+  private readonly url: string;
+  private readonly options: RequestOptions;
+  private readonly version: string | undefined;
+  /** What was read last: small tensors lie side by side. */
+  private last: { readonly from: number; readonly bytes: Uint8Array };
+
+  constructor(url: string, options: RequestOptions, size: number, version: string | undefined, first: Uint8Array) {
+    this.url = url;
+    this.options = options;
+    this.size = size;
+    this.version = version;
+    this.last = { from: 0, bytes: first };
+  }
+
+  async read(from: number, into: Uint8Array): Promise<number> {
+    const to = Math.min(this.size, from + into.length);
+    if (to <= from) return 0;
+    const part = into.subarray(0, to - from);
+    if (copied(this.last, from, part)) return part.length;
+    if (part.length >= leastBytes) {
+      await this.fetchInto(from, part);
+      return part.length;
+    }
+    const bytes = new Uint8Array(Math.min(leastBytes, this.size - from));
+    await this.fetchInto(from, bytes);
+    this.last = { from, bytes };
+    part.set(bytes.subarray(0, part.length));
+    return part.length;
+  }
+
+  /** One request, whose bytes are copied as they come: no second copy of a large tensor is in memory. */
+  private async fetchInto(from: number, into: Uint8Array): Promise<void> {
+    const headers = { range: `bytes=${from}-${from + into.length - 1}` };
+    const response = await ask(this.url, this.options, { headers });
+    if (response.status !== 206) throw refused(this.url, response);
+    if (versionOf(response) !== this.version) throw changed(this.url);
+    let done = 0;
+    for await (const piece of chunksOf(response.body!)) {
+      if (done + piece.length > into.length) throw cut(this.url, from, into.length, done + piece.length);
+      into.set(piece, done);
+      done += piece.length;
+    }
+    if (done < into.length) throw cut(this.url, from, into.length, done);
+  }
+}
+
+/** Copies bytes from where they were read to, if all are there. */
+function copied(last: { readonly from: number; readonly bytes: Uint8Array }, from: number, into: Uint8Array): boolean {
+  const at = from - last.from;
+  if (at < 0 || at + into.length > last.bytes.length) return false;
+  into.set(last.bytes.subarray(at, at + into.length));
+  return true;
+}
+
+/** The pieces of a stream as they come; not all browsers iterate over one. */
+export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    await reader.cancel().catch(() => undefined);
+  }
+}
+
+/** One request. */
+interface Asked {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Milliseconds before each further attempt, where the server is busy or the network fails. */
+  readonly waits?: readonly number[];
+}
+
+async function ask(url: string, { headers, signal }: RequestOptions, asked: Asked): Promise<Response> {
+  const { method = "GET", waits = patience } = asked;
+  const init = { method, headers: { ...headers, ...asked.headers }, ...(signal && { signal }) };
+  for (let attempt = 0; ; attempt++) {
+    const wait = waits[attempt];
+    const answer = await fetch(url, init).catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      if (wait === undefined) throw unreachable(url, cause);
+      return undefined;
+    });
+    const isBusy = answer === undefined || answer.status === 429 || answer.status >= 500;
+    if (answer && !(isBusy && wait !== undefined)) return answer;
+    await answer?.body?.cancel();
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+/** The size of the whole file. A server of another site may hide it in the answer, and then tells it to HEAD. */
+async function sizeOf(url: string, options: RequestOptions, response: Response): Promise<number> {
+  const total = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
+  if (total !== undefined) return Number(total);
+  const head = await ask(url, options, { method: "HEAD" });
+  const length = head.ok ? head.headers.get("content-length") : null;
+  if (length !== null) return Number(length);
+  throw new FileError(
+    `${url}: the server does not say how large the file is\n` +
+      "  hint: it has to show Content-Range to other sites (Access-Control-Expose-Headers)",
+  );
+}
+
+const versionOf = ({ headers }: Response): string | undefined =>
+  headers.get("etag") ?? headers.get("last-modified") ?? undefined;
+
+function refused(url: string, { status, statusText }: Response): FileError {
+  const isClosed = status === 401 || status === 403;
+  const hint = isClosed ? "log in, or send what the server asks for as headers" : "check the address";
+  return new FileError(`${url}: the server answers ${`${status} ${statusText}`.trim()}\n  hint: ${hint}`);
+}
+
+const unreachable = (url: string, cause: unknown): FileError =>
+  new FileError(
+    `${url} cannot be reached: ${cause instanceof Error ? cause.message : cause}\n` +
+      "  hint: check address and network; a server of another site has to allow this one (Access-Control-Allow-Origin)",
+    { cause },
+  );
+
+const changed = (url: string): FileError =>
+  new FileError(`${url} was changed on the server while it was read\n  hint: open it again`);
+
+const cut = (url: string, from: number, wanted: number, got: number): FileError =>
+  new FileError(`${url}: ${got} bytes came of ${wanted} from ${from} on\n  hint: open it again`);

@@ -1,0 +1,184 @@
+/** What was read of URLs, kept in files: pieces of 16 MiB, each whole or absent. */
+import { FileError } from "../../compiler/index.ts";
+import type { FileSystem } from "../file-system.ts";
+import { infoOf, joined, readWhole, writeFileAtomically } from "../files.ts";
+import { sha256 } from "../sha256.ts";
+import { basename, join } from "./paths.ts";
+import type { Source } from "./read-only-files.ts";
+import { chunksOf, type Remote } from "./remote-file.ts";
+
+/** Where to keep what is read. */
+export interface UrlCache {
+  /** In a page, that of OPFS. */
+  readonly fs: FileSystem;
+  readonly folder: string;
+  /** Is told of each piece that came over the network: bytes that came, and those of the whole file where they are known. */
+  readonly onRead?: (read: number, size: number | undefined) => void;
+}
+
+const pieceBytes = 16 * 2 ** 20;
+
+/** What is known of a file that is kept. */
+interface About {
+  readonly url: string;
+  readonly size: number;
+  readonly version?: string;
+}
+
+const aboutFile = "about.json";
+const pieceFile = (index: number): string => `${String(index).padStart(6, "0")}.piece`;
+
+/**
+ * A file of a URL, read from the cache where it is kept. The server is asked for its version at each opening; where it
+ * cannot be reached, what is kept is read all the same.
+ */
+export async function cachedSource(
+  url: string,
+  cache: UrlCache,
+  open: (isNeeded: boolean) => Promise<Remote | undefined>,
+): Promise<Source | undefined> {
+  const { fs } = cache;
+  const place = join(cache.folder, `${(await sha256(url)).slice(0, 16)}-${nameIn(url)}`);
+  const known = await aboutIn(fs, join(place, aboutFile));
+  const opened = await open(known === undefined).catch((error: unknown) => ({ error }));
+  if (opened === undefined) return undefined;
+  if ("error" in opened) {
+    if (!known) throw opened.error;
+    return new Pieces(cache, place, known.size, () => Promise.reject(opened.error));
+  }
+  const { size, version } = opened;
+  const isKept = known && known.version === version && (size === undefined || known.size === size);
+  if (!isKept) await fs.remove(place);
+  await fs.mkdir(place);
+  const keep = async (bytes: number) => {
+    const about = { url, size: bytes, ...(version !== undefined && { version }) };
+    await writeFileAtomically(join(place, aboutFile), JSON.stringify(about), { fs });
+  };
+  if (!opened.whole) {
+    if (!isKept) await keep(opened.source.size);
+    return new Pieces(
+      cache,
+      place,
+      opened.source.size,
+      async (from, into) => void (await opened.source.read(from, into)),
+    );
+  }
+  if (isKept) await opened.whole.cancel();
+  const bytes = isKept ? known.size : await streamed(cache, place, opened, opened.whole);
+  if (!isKept) await keep(bytes); // written last: with it, all pieces are there
+  return new Pieces(cache, place, bytes, async () => {
+    throw new FileError(`${place}: a piece of ${url} is missing\n  hint: remove the folder, and it is read again`);
+  });
+}
+
+/** Reads a whole file into pieces, from a server without ranges; gives its bytes. */
+async function streamed(
+  cache: UrlCache,
+  place: string,
+  { url, size }: Remote,
+  body: ReadableStream<Uint8Array>,
+): Promise<number> {
+  let read = 0;
+  let pending: Uint8Array[] = [];
+  const keep = async () => {
+    const index = Math.ceil(read / pieceBytes) - 1;
+    await writeFileAtomically(join(place, pieceFile(index)), joined(pending), { fs: cache.fs });
+    pending = [];
+    cache.onRead?.(read, size);
+  };
+  for await (const bytes of chunksOf(body)) {
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.slice(at, at + pieceBytes - (read % pieceBytes));
+      pending.push(part);
+      read += part.length;
+      at += part.length;
+      if (read % pieceBytes === 0) await keep();
+    }
+  }
+  if (pending.length > 0) await keep();
+  if (size !== undefined && read !== size)
+    throw new FileError(`${url}: ${read} bytes came of ${size}\n  hint: open it again`);
+  return read;
+}
+
+/** A file in pieces; one that is not there is fetched and kept. */
+class Pieces implements Source {
+  readonly size: number;
+  private readonly cache: UrlCache;
+  private readonly place: string;
+  private readonly fetch: (from: number, into: Uint8Array) => Promise<void>;
+  private readonly coming = new Map<number, Promise<Uint8Array | undefined>>();
+  private brought = 0;
+
+  constructor(cache: UrlCache, place: string, size: number, fetch: (from: number, into: Uint8Array) => Promise<void>) {
+    this.size = size;
+    this.cache = cache;
+    this.place = place;
+    this.fetch = fetch;
+  }
+
+  async read(from: number, into: Uint8Array): Promise<number> {
+    const to = Math.min(this.size, from + into.length);
+    for (let at = from; at < to; ) {
+      const index = Math.floor(at / pieceBytes);
+      const end = Math.min(to, (index + 1) * pieceBytes);
+      await this.copy(index, at - index * pieceBytes, into.subarray(at - from, end - from));
+      at = end;
+    }
+    return Math.max(0, to - from);
+  }
+
+  /** Copies a part of a piece: out of memory where it has just come, else out of its file. */
+  private async copy(index: number, from: number, into: Uint8Array): Promise<void> {
+    const path = join(this.place, pieceFile(index));
+    const pending = this.coming.get(index) ?? this.bring(index, path);
+    this.coming.set(index, pending);
+    const bytes = await pending.finally(() => this.coming.delete(index));
+    if (bytes) return into.set(bytes.subarray(from, from + into.length));
+    const file = await this.cache.fs.open(path, "r");
+    try {
+      for (let done = 0; done < into.length; ) {
+        const { bytesRead } = await file.read(into, done, into.length - done, from + done);
+        if (bytesRead === 0) throw new FileError(`${path} became shorter while it was read\n  hint: open it again`);
+        done += bytesRead;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** The bytes of a piece that had to be fetched; undefined for one that was there. */
+  private async bring(index: number, path: string): Promise<Uint8Array | undefined> {
+    const { fs, onRead } = this.cache;
+    if (await isPiece(fs, path, this.bytesOf(index))) return undefined;
+    const bytes = new Uint8Array(this.bytesOf(index));
+    await this.fetch(index * pieceBytes, bytes);
+    await writeFileAtomically(path, bytes, { fs });
+    this.brought += bytes.length;
+    onRead?.(this.brought, this.size);
+    return bytes;
+  }
+
+  private bytesOf(index: number): number {
+    return Math.min(pieceBytes, this.size - index * pieceBytes);
+  }
+}
+
+const isPiece = async (fs: FileSystem, path: string, bytes: number): Promise<boolean> =>
+  (await infoOf(fs, path))?.size === bytes;
+
+async function aboutIn(fs: FileSystem, path: string): Promise<About | undefined> {
+  if (!(await infoOf(fs, path))) return undefined;
+  try {
+    const about: unknown = JSON.parse(new TextDecoder().decode(await readWhole(fs, path, 100_000)));
+    const { size } = about as About;
+    return Number.isSafeInteger(size) ? (about as About) : undefined;
+  } catch {
+    return undefined; // not what is written here: it is read anew
+  }
+}
+
+const nameIn = (url: string): string =>
+  basename(new URL(url).pathname)
+    .replace(/[^A-Za-z0-9._-]/g, "_")
+    .slice(0, 60);

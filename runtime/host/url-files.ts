@@ -1,0 +1,76 @@
+/** Files of a web server as a file system that is only read. */
+import { FileError } from "../../compiler/index.ts";
+import { formatBytes } from "../file-errors.ts";
+import type { FileSystem } from "../file-system.ts";
+import { joined } from "../files.ts";
+import { bytesSource, type Found, readOnlyFileSystem, type Source } from "./read-only-files.ts";
+import { chunksOf, openRemote, type Remote, type RequestOptions } from "./remote-file.ts";
+import { cachedSource, type UrlCache } from "./url-cache.ts";
+
+export interface UrlOptions extends RequestOptions {
+  /** Where what was read is kept, so that it is read again without the network. Default: nowhere. */
+  readonly cache?: UrlCache;
+}
+
+/** A file system, and the path of what was named in it. */
+export interface UrlFiles {
+  readonly fs: FileSystem;
+  readonly path: string;
+}
+
+/** A server sends no list of a folder: these names are asked for. */
+const usualNames = ["model.safetensors", "model.safetensors.index.json"];
+
+/** Bytes of a file that is read whole for want of ranges. */
+const mostWhole = 256 * 2 ** 20;
+
+/**
+ * The file of a URL, or with a "/" at its end the folder, and what lies beside it. Only the ranges that are read are
+ * asked for, 64 KiB at least. From a server without ranges a file of up to 256 MiB is read whole, and a larger one only
+ * into a cache.
+ */
+export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles {
+  const named = new URL(url);
+  const folder = new URL(".", named);
+  const known = new Map<string, Promise<Found>>();
+  const once = (path: string): Promise<Found> => {
+    const found = known.get(path) ?? find(path);
+    known.set(path, found);
+    found.catch(() => known.delete(path)); // what failed is tried again
+    return found;
+  };
+  const find = async (path: string): Promise<Found> => {
+    if (path !== "/") return await openUrl(addressOf(path), options);
+    for (const name of usualNames) if (await once(`/${name}`)) return { names: [name] };
+    return { names: [] };
+  };
+  const addressOf = (path: string): string => {
+    const address = new URL(path.slice(1).split("/").map(encodeURIComponent).join("/"), folder);
+    address.search = named.search; // what a query permits, it permits of the files beside it too
+    return address.href;
+  };
+  return { fs: readOnlyFileSystem(once), path: `/${decodeURIComponent(named.pathname.slice(folder.pathname.length))}` };
+}
+
+async function openUrl(url: string, options: UrlOptions): Promise<Source | undefined> {
+  const open = (isNeeded: boolean) => openRemote(url, options, isNeeded);
+  if (options.cache) return await cachedSource(url, options.cache, open);
+  const remote = await open(true);
+  return remote?.whole ? bytesSource(await wholeOf(remote, remote.whole)) : remote?.source;
+}
+
+async function wholeOf({ url, size }: Remote, body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let read = 0;
+  for await (const piece of chunksOf(body)) {
+    if (Math.max(size ?? 0, (read += piece.length)) > mostWhole) throw withoutRanges(url, size);
+    pieces.push(piece);
+  }
+  return joined(pieces);
+}
+
+const withoutRanges = (url: string, size: number | undefined): FileError =>
+  new FileError(
+    `${url}: the server has no ranges, and sends the whole file${size === undefined ? "" : ` of ${formatBytes(size)}`} where a part is asked for\n` +
+      "  hint: give a cache, which the file is read into piece by piece, or use a server with ranges (Accept-Ranges: bytes)",
+  );
