@@ -38,6 +38,7 @@ export interface MaskSample {
   readonly mask: ArrayLike<number>;
 }
 
+/** What lies beside a picture, by its kind. */
 export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;

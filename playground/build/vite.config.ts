@@ -14,7 +14,7 @@ export default defineConfig({
   plugins: [generated],
   worker: { format: "es" },
   build: {
-    outDir: join(repository, "dist", "playground"),
+    outDir: join(repository, "playground", "dist"),
     emptyOutDir: true,
     target: "es2024",
     // The language service is 3.5 MB of one package, in a worker of its own.

@@ -92,9 +92,15 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
         ...fact("reads", bytes(kernel.read)),
         ...fact("writes", bytes(kernel.written)),
         ...fact("workgroups", `${kernel.grid.join(" × ")} of ${kernel.workgroup.join(" × ")} threads`),
-        ...fact(
-          "buffers",
-          found.buffers.map(({ tensor, access }) => `${tensor}${access === "read" ? "" : " (written)"}`).join(", "),
+      ),
+      element(
+        "details",
+        {},
+        element("summary", {}, `${found.buffers.length} buffers`),
+        element(
+          "dl",
+          { class: "facts" },
+          ...found.buffers.flatMap(({ tensor, access }) => fact(access === "read" ? "reads" : "writes", tensor)),
         ),
       ),
       ...(found.refused.length === 0

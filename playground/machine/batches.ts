@@ -1,6 +1,6 @@
 /** Batches of pictures and their names: a function of the seed and the step, so that a resumed run goes on with the same. */
 import { type HostTensor, hostTensor, type Preprocessing } from "../../dsl/index.ts";
-import { randomStream } from "../../runtime/random/streams.ts";
+import { randomStream } from "../../runtime/index.ts";
 import type { Emoji } from "./emoji.ts";
 import { side } from "./packed-emoji.ts";
 import { writeView } from "./view.ts";

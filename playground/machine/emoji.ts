@@ -1,5 +1,5 @@
 /** The packed emoji in the page: pictures as pixels, names as ids. */
-import { Tokenizer } from "@huggingface/tokenizers";
+import { tokenizer as openTokenizer } from "../../api/browser.ts";
 import { type PackedEmoji, placeOf, side } from "./packed-emoji.ts";
 import { planesOf } from "./planes.ts";
 
@@ -28,11 +28,13 @@ export async function loadEmoji(base: string, count = Number.POSITIVE_INFINITY):
   const context = canvas.getContext("2d", { willReadFrequently: true })!;
   context.drawImage(sheet, 0, 0);
   sheet.close();
-  const tokenizer = new Tokenizer(about.tokenizer, { tokenizer_class: "PreTrainedTokenizerFast" });
+  const special = { pad: "<pad>", bos: "<s>", eos: "</s>" };
+  const text = new TextEncoder().encode(JSON.stringify(about.tokenizer));
+  const tokenizer = await openTokenizer(text, { special });
   return {
     ...about,
     emoji,
-    vocabulary: Object.keys((about.tokenizer as { model: { vocab: object } }).model.vocab).length,
+    vocabulary: tokenizer.vocabularySize,
     picture: (index, artist) => {
       const key = index * about.artists.length + artist;
       const known = pictures.get(key);
@@ -42,16 +44,12 @@ export async function loadEmoji(base: string, count = Number.POSITIVE_INFINITY):
       pictures.set(key, made);
       return made;
     },
-    ids: (text, length) => {
-      const ids = tokenizer.encode(text, { add_special_tokens: false }).ids.slice(0, length - 2);
-      const whole = [bos, ...ids, eos];
-      return [...whole, ...new Array<number>(length - whole.length).fill(0)];
+    ids: (words, length) => {
+      const ids = tokenizer.encode(words, length);
+      return [...ids, ...new Array<number>(length - ids.length).fill(tokenizer.pad)];
     },
   };
 }
-
-/** As `learnTokenizer` numbers them. */
-const [bos, eos] = [1, 2];
 
 async function fetched(url: string): Promise<Response> {
   const response = await fetch(url);

@@ -1,31 +1,38 @@
-/** The worker that trains and searches: it owns the device, the run and its checkpoints. */
-import { DeviceLostError, factsOf, type WebgpuBackend, webgpuBackend } from "../../backends/webgpu/index.ts";
-import { requestBrowserDevice } from "../../backends/webgpu/runtime/browser-device.ts";
-import type { AdapterFacts, HostTensor } from "../../compiler/index.ts";
-import type { Model, StageSettings } from "../../dsl/index.ts";
+/** The worker that trains and searches: it owns the device, the run and its files. */
+import {
+  type Device,
+  DeviceLostError,
+  exportOnnx,
+  type FileSystem,
+  type Model,
+  memoryFileSystem,
+  openDevice,
+  opfsFileSystem,
+  type StageSettings,
+  safetensorsBytes,
+  session,
+  trace,
+  useFileSystem,
+} from "../../api/browser.ts";
+import { factsOf, type WebgpuBackend } from "../../backends/webgpu/index.ts";
+import { type AdapterFacts, type Graph, inputName, isParameter } from "../../compiler/index.ts";
+import { drawnWeights } from "../../runtime/index.ts";
 import { serve } from "../shell/rpc.ts";
 import type { Shown } from "./batches.ts";
 import { type Emoji, loadEmoji, type Picture } from "./emoji.ts";
 import { type Evaluation, Gallery, type Hit, type PictureFound } from "./gallery.ts";
 import { loadModel } from "./model.ts";
-import { readSafetensors, writeSafetensors } from "./safetensors.ts";
-import { type Checkpoints, openCheckpoints } from "./storage.ts";
-import { Towers } from "./towers.ts";
-import { type Plan, type Point, TrainingRun, untrained } from "./training.ts";
+import { readWeights } from "./opened-weights.ts";
+import { type Runner, Towers } from "./towers.ts";
+import { type Left, leftBy, type Plan, type Point, trainPlan, type Weights } from "./training.ts";
 import type { Code } from "./user-module.ts";
 
 /** What the worker tells while it works. */
 export type RunEvent =
   | { readonly kind: "begun"; readonly done: number; readonly steps: number; readonly points: readonly Point[] }
-  | {
-      readonly kind: "step";
-      readonly step: number;
-      readonly figures: Readonly<Record<string, number>>;
-      readonly milliseconds: number;
-    }
+  | { readonly kind: "step"; readonly step: number; readonly figures: Readonly<Record<string, number>> }
   | { readonly kind: "batch"; readonly shown: readonly Shown[] }
   | { readonly kind: "evaluated"; readonly step: number; readonly found: Evaluation }
-  | { readonly kind: "saved"; readonly step: number }
   | { readonly kind: "lost"; readonly why: string }
   | { readonly kind: "back"; readonly step: number }
   | { readonly kind: "note"; readonly text: string };
@@ -39,7 +46,7 @@ export interface DeviceAbout {
 
 export interface RunSettings {
   readonly stage: string;
-  readonly settings: StageSettings;
+  readonly settings: StageSettings & { readonly steps: number };
   readonly seed: number;
 }
 
@@ -51,29 +58,30 @@ export interface RunOptions {
   readonly emoji?: number;
 }
 
-/** Steps between tests on held-out drawings, and seconds between checkpoints. */
-const [testEvery, saveSeconds, tested] = [25, 10, 60] as const;
+/** Where runs are kept; a run of another model or of other settings has another folder. */
+const runs = "/heddle-playground";
+
+/** Of the initializers, where nothing is trained yet. */
+const seed = 7;
 
 let options: RunOptions;
-let backend: WebgpuBackend | undefined;
+let device: Device | undefined;
 let emoji: Promise<Emoji> | undefined;
-let checkpoints: Promise<Checkpoints> | undefined;
+let files: Promise<FileSystem> | undefined;
 let model: Model | undefined;
 let key = "";
-let run: TrainingRun | undefined;
-let weights: Map<string, HostTensor> | undefined;
-let towers: Towers | undefined;
-let gallery: { readonly gallery: Gallery; readonly of: Map<string, HostTensor> } | undefined;
-let isStopping = false;
+let weights: Weights | undefined;
+let gallery: { readonly filled: Promise<Gallery>; readonly of: Weights; readonly dispose: () => void } | undefined;
+let stop = new AbortController();
 
 const theEmoji = () => (emoji ??= loadEmoji(options.base, options.emoji));
-const theCheckpoints = () => (checkpoints ??= openCheckpoints());
+const theDevice = async () => (device ??= await openDevice("webgpu"));
 
 const service = {
   /** Opens the device. Throws UnsupportedError where there is none. */
   open: async (given: RunOptions): Promise<DeviceAbout> => {
     options = given;
-    const { gpu } = await theBackend();
+    const { gpu } = (await theDevice()) as unknown as WebgpuBackend;
     return { name: adapterName(gpu.adapter), software: gpu.adapter.software, facts: factsOf(gpu) };
   },
   /** Names, credits and places of the pictures. */
@@ -81,72 +89,107 @@ const service = {
     const { picture: _, ids: __, tokenizer: ___, ...about } = await theEmoji();
     return about;
   },
-  /** Takes a model; a run of another one ends. */
+  /** Takes a model, with the weights of its initializers. */
   load: async (code: Code): Promise<void> => {
     model = await loadModel(code);
     key = await digest(code.source);
-    release();
+    take(undefined);
   },
-  /** The step of the newest checkpoint of this model with these settings, if there is one. */
-  resumable: async (settings: RunSettings): Promise<number | undefined> => {
-    const found = await (await theCheckpoints()).newest(keyOf(settings));
-    return found && Number(found.about.step);
+  /** What a run of the model with these settings left, if there was one; its weights are then those at hand. */
+  resume: async (settings: RunSettings): Promise<Pick<Left, "step" | "points"> | undefined> => {
+    const left = await leftBy(await planOf(settings), await theFiles());
+    take(await left?.weights());
+    return left && { step: left.step, points: left.points };
   },
   /** Trains to the last step or until it is paused; goes on from its newest checkpoint. Says whether it came to the end. */
   train: async (settings: RunSettings): Promise<boolean> => {
-    isStopping = false;
-    const held = await navigator.locks.request("heddle-playground-run", { ifAvailable: true }, async (lock) =>
-      lock ? { ended: await trainPlanned(planOf(settings)) } : undefined,
-    );
-    if (held) return held.ended;
-    throw new Error("another tab of this browser is training here; pause it first");
+    stop = new AbortController();
+    return await trainOn(await planOf(settings), settings);
   },
-  pause: (): void => void (isStopping = true),
-  /** Begins anew: removes the checkpoints. */
+  pause: (): void => stop.abort(),
+  /** Begins anew: removes what runs left. */
   reset: async (): Promise<void> => {
-    await (await theCheckpoints()).clear();
-    release();
+    await (await theFiles()).remove(runs);
+    take(undefined);
   },
-  searchText: async (text: string, count: number): Promise<readonly Hit[]> => (await filled()).searchText(text, count),
+  searchText: async (text: string, count: number): Promise<readonly Hit[]> =>
+    onceMore(async () => (await filled()).searchText(text, count)),
   searchPicture: async (picture: Picture, count: number): Promise<PictureFound> =>
-    (await filled()).searchPicture(picture, count),
+    onceMore(async () => (await filled()).searchPicture(picture, count)),
   /** The weights as a file. */
-  safetensors: async (): Promise<Uint8Array<ArrayBuffer>> =>
-    writeSafetensors(await theWeights(), { format: "pt", model: model!.name }),
-  /** Takes weights from a file. Throws UsageError where they do not fit the model. */
-  openSafetensors: async (bytes: Uint8Array<ArrayBuffer>): Promise<number> => {
-    weights = fitted(readSafetensors(bytes).tensors);
-    return weights.size;
+  safetensors: async (): Promise<Uint8Array> => safetensorsBytes(await theWeights()),
+  /** The model with its weights as a file. */
+  onnx: async (): Promise<Uint8Array> => exportOnnx(model!, { weights: await theWeights() }),
+  /** Takes weights from a file. Throws UsageError or FileError where it is damaged or does not fit the model. */
+  openWeights: async (file: File): Promise<number> => {
+    const read = await readWeights(file, model!);
+    take(read);
+    return read.size;
   },
   /** Gives the device back, as a driver does that crashes: to see what happens. */
-  lose: (): void => void backend?.gpu.device.destroy(),
+  lose: (): void => (device as unknown as WebgpuBackend | undefined)?.gpu.device.destroy(),
 };
 
 export type RunService = typeof service;
 
 const tell = serve<RunEvent>(service);
 
-async function theBackend(): Promise<WebgpuBackend> {
-  return (backend ??= webgpuBackend(await requestBrowserDevice()));
+/** The files of the page; in memory where the browser keeps none. */
+function theFiles(): Promise<FileSystem> {
+  return (files ??= keptFiles().then((fs) => {
+    useFileSystem(fs);
+    return fs;
+  }));
+}
+
+async function keptFiles(): Promise<FileSystem> {
+  try {
+    return await opfsFileSystem();
+  } catch (error) {
+    tell({
+      kind: "note",
+      text: `This browser keeps no files for the page (${(error as Error).message}): a reload begins anew.`,
+    });
+    return memoryFileSystem();
+  }
 }
 
 /** Browsers say little of an adapter: its maker and its family, and seldom a name. */
 const adapterName = ({ vendor, architecture, description }: WebgpuBackend["gpu"]["adapter"]): string =>
   description !== "" && description !== vendor ? description : [vendor, architecture].filter((t) => t !== "").join(" ");
 
-const keyOf = (settings: RunSettings): string => `${key} ${JSON.stringify(settings)} ${options.emoji ?? "all"}`;
+async function planOf(settings: RunSettings): Promise<Plan> {
+  const name = await digest(`${key} ${JSON.stringify(settings)} ${options.emoji ?? "all"}`);
+  return { model: model!, ...settings, folder: `${runs}/${name}` };
+}
 
-const planOf = (settings: RunSettings): Plan => ({ model: model!, ...settings, key: keyOf(settings) });
-
-/** Goes on after a lost device, from the newest checkpoint; gives up where it is lost again without a step in between. */
-async function trainPlanned(plan: Plan): Promise<boolean> {
+/** Goes on after a lost device; gives up where it is lost again without a step in between. */
+async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
+  const fs = await theFiles();
   for (let before = -1; ; ) {
+    const left = await leftBy(plan, fs);
+    const done = left?.step ?? 0;
+    let reached = done;
     try {
-      return await trainOnce(plan, before >= 0);
+      const opened = await theDevice();
+      tell({ kind: "begun", done, steps: settings.settings.steps, points: left?.points ?? [] });
+      if (before >= 0) tell({ kind: "back", step: done });
+      const ended = await trainPlan(plan, opened, await theEmoji(), {
+        signal: stop.signal,
+        onBatch: (step, shown) => step % 5 === 0 && tell({ kind: "batch", shown: shown.slice(0, 16) }),
+        onStep: (step, figures) => {
+          reached = step;
+          tell({ kind: "step", step, figures });
+        },
+        onTest: (step, found, now) => {
+          take(now);
+          tell({ kind: "evaluated", step, found });
+        },
+      });
+      if (!ended) take(await (await leftBy(plan, fs))?.weights());
+      return ended;
     } catch (error) {
-      if (!(error instanceof DeviceLostError)) throw error;
-      const reached = run?.done ?? 0;
-      if (reached <= before) throw error;
+      if (!(error instanceof DeviceLostError) || reached <= before) throw error;
       before = reached;
       tell({ kind: "lost", why: error.message });
       forgetDevice();
@@ -154,83 +197,66 @@ async function trainPlanned(plan: Plan): Promise<boolean> {
   }
 }
 
-async function trainOnce(plan: Plan, isBack: boolean): Promise<boolean> {
-  const [all, kept] = [await theEmoji(), await theCheckpoints()];
-  if (kept.why) tell({ kind: "note", text: `${kept.why}; a reload begins anew` });
-  run?.dispose();
-  run = undefined;
-  const own = (run = await TrainingRun.begin(plan, await theBackend(), all, kept));
-  weights = undefined;
-  tell({ kind: "begun", done: own.done, steps: own.steps, points: own.points });
-  if (isBack) tell({ kind: "back", step: own.done });
-  let saved = performance.now();
-  const save = async () => {
-    await own.save(kept);
-    saved = performance.now();
-    tell({ kind: "saved", step: own.done });
-  };
-  while (own.done < own.steps && !isStopping) {
-    const begun = performance.now();
-    const { step, figures, batch } = await own.take();
-    tell({ kind: "step", step, figures, milliseconds: performance.now() - begun });
-    if (step % 5 === 1) tell({ kind: "batch", shown: batch.shown.slice(0, 16) });
-    weights = undefined;
-    if (step % testEvery === 0 || step === own.steps) await test(own);
-    if (performance.now() - saved > 1000 * saveSeconds) await save();
-  }
-  await save();
-  return own.done >= own.steps;
-}
-
-async function test(own: TrainingRun): Promise<void> {
-  const held = new Gallery(await theEmoji(), await theTowers());
-  await towers!.load(await theWeights());
+/** Takes other weights; none are those that the initializers draw. */
+function take(now: Weights | undefined): void {
+  weights = now;
+  gallery?.dispose();
   gallery = undefined;
-  tell({ kind: "evaluated", step: own.done, found: await held.evaluate(tested) });
 }
 
-const theTowers = async (): Promise<Towers> =>
-  (towers ??= await Towers.open(model!, await theBackend(), await theEmoji()));
-
-/** Those of the run, of a file that was opened, or as the initializers draw them. */
-async function theWeights(): Promise<Map<string, HostTensor>> {
-  return (weights ??= run ? await run.weights() : untrained(model!, 7));
+async function theWeights(): Promise<Weights> {
+  if (weights) return weights;
+  const graph = trace(model!);
+  const drawn = drawnWeights(graph, seed);
+  const names = graph.inputs.filter(isParameter).map(inputName);
+  weights = new Map(await Promise.all(names.map(async (name) => [name, await drawn.read(name)] as const)));
+  await drawn.dispose();
+  return weights;
 }
 
 /** The gallery with the vectors of the weights at hand. */
 async function filled(): Promise<Gallery> {
   const now = await theWeights();
-  if (gallery?.of === now) return gallery.gallery;
-  const made = new Gallery(await theEmoji(), await theTowers());
-  await towers!.load(now);
-  await made.fill();
-  gallery = { gallery: made, of: now };
-  return made;
+  if (gallery?.of !== now) {
+    const { run, dispose } = runnerOf(now, await theDevice());
+    const made = new Gallery(await theEmoji(), new Towers(model!, await theEmoji(), run));
+    gallery = { of: now, dispose, filled: made.fill().then(() => made) };
+  }
+  return await gallery.filled;
 }
 
-/** Tensors with the names and shapes that the model's parameters have. */
-function fitted(tensors: ReadonlyMap<string, HostTensor>): Map<string, HostTensor> {
-  const wanted = untrained(model!, 7);
-  const wrong = [...wanted].filter(([name, { data }]) => tensors.get(name)?.data.length !== data.length);
-  if (wrong.length > 0)
-    throw new Error(
-      `the file does not fit ${model!.name}: ${wrong.length} of ${wanted.size} tensors are missing or of another size, such as "${wrong[0]![0]}"`,
-    );
-  return new Map([...wanted].map(([name, like]) => [name, { ...like, data: tensors.get(name)!.data }]));
+/** Runs graphs with weights, each compiled at its first use. */
+function runnerOf(now: Weights, on: Device): { readonly run: Runner; readonly dispose: () => void } {
+  const sessions = new Map<Graph, ReturnType<typeof session>>();
+  return {
+    run: async (graph, feeds) => {
+      let opened = sessions.get(graph);
+      if (!opened) sessions.set(graph, (opened = session(on, graph, { weights: now })));
+      return await (await opened).run(feeds);
+    },
+    dispose: () => {
+      for (const opened of sessions.values()) void opened.then((s) => s.dispose()).catch(() => {}); // whoever ran it was told
+    },
+  };
 }
 
-function release(): void {
-  run?.dispose();
-  towers?.dispose();
-  run = towers = weights = gallery = undefined;
+/** Does something again where the device was lost meanwhile: on another one. */
+async function onceMore<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DeviceLostError)) throw error;
+    forgetDevice();
+    return await work();
+  }
 }
 
 /** What lay on a device that is lost is gone with it. */
 function forgetDevice(): void {
-  backend = towers = gallery = weights = undefined;
+  device = gallery = undefined;
 }
 
 async function digest(text: string): Promise<string> {
   const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return new Uint8Array(hash).toHex().slice(0, 32);
+  return new Uint8Array(hash).toHex().slice(0, 24);
 }

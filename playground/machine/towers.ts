@@ -1,7 +1,6 @@
 /** A model of pictures and texts as the page uses it: vectors of either, and where pictures were looked at. */
-import type { Backend, Executable, Store } from "../../backends/backend.ts";
-import { type Graph, type HostTensor, inputName, isParameter, makeGraph, UsageError } from "../../compiler/index.ts";
-import { type Model, trace } from "../../dsl/index.ts";
+import { inputName, makeGraph, UsageError } from "../../compiler/index.ts";
+import { type Graph, type HostTensor, type Model, trace } from "../../dsl/index.ts";
 import { idsTensor, pixelsTensor, type Shape } from "./batches.ts";
 import type { Emoji, Picture } from "./emoji.ts";
 import { wholePicture, writeView } from "./view.ts";
@@ -38,36 +37,33 @@ export function shapeOf(model: Model, emoji?: Emoji): Shape {
   return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing: model.preprocessing };
 }
 
+/** Runs a graph of the model on the weights at hand. */
+export type Runner = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>) => Promise<Record<string, HostTensor>>;
+
+/** The graphs of the towers of a model, made once: who runs them compiles a graph at its first use. */
+const graphs = new WeakMap<Model, { readonly image: Graph; readonly text: Graph }>();
+
+/** Throws UsageError where the model does not give vectors `image` and `text`. */
+export function towerGraphs(model: Model) {
+  const known = graphs.get(model);
+  if (known) return known;
+  const whole = trace(model);
+  const made = { image: part(whole, ["image"], ["attention"]), text: part(whole, ["text"]) };
+  graphs.set(model, made);
+  return made;
+}
+
 export class Towers {
   private readonly shape: Shape;
   private readonly emoji: Emoji;
-  private readonly store: Store;
-  private readonly image: Executable;
-  private readonly text: Executable;
+  private readonly graphs: ReturnType<typeof towerGraphs>;
+  private readonly run: Runner;
 
-  private constructor(shape: Shape, emoji: Emoji, store: Store, image: Executable, text: Executable) {
-    this.shape = shape;
+  constructor(model: Model, emoji: Emoji, run: Runner) {
+    this.shape = shapeOf(model, emoji);
     this.emoji = emoji;
-    this.store = store;
-    this.image = image;
-    this.text = text;
-  }
-
-  /** Compiles both towers. Throws UsageError where the model does not give vectors `image` and `text`. */
-  static async open(model: Model, backend: Backend, emoji: Emoji): Promise<Towers> {
-    const shape = shapeOf(model, emoji);
-    const whole = trace(model);
-    const image = await backend.compile(part(whole, ["image"], ["attention"]));
-    const text = await backend.compile(part(whole, ["text"]));
-    return new Towers(shape, emoji, backend.createStore(), image, text);
-  }
-
-  /** Takes other weights. */
-  async load(weights: ReadonlyMap<string, HostTensor>): Promise<void> {
-    const wanted = new Set(
-      [this.image, this.text].flatMap(({ graph }) => graph.inputs.filter(isParameter).map(inputName)),
-    );
-    for (const name of wanted) await this.store.write(name, weights.get(name)!);
+    this.graphs = towerGraphs(model);
+    this.run = run;
   }
 
   /** Vectors of pictures. */
@@ -81,7 +77,7 @@ export class Towers {
       const pixels = new Float32Array(some.length * each);
       for (const [i, picture] of some.entries())
         writeView(pixels, i * each, picture, wholePicture, size, preprocessing);
-      const out = await this.image.run({ pixels: pixelsTensor(pixels, some.length, size) }, this.store);
+      const out = await this.run(this.graphs.image, { pixels: pixelsTensor(pixels, some.length, size) });
       vectors.push(out.image!.data as Float32Array);
       if (out.attention) attention.push(out.attention.data as Float32Array);
     }
@@ -95,15 +91,9 @@ export class Towers {
     for (let from = 0; from < texts.length; from += rows) {
       const some = texts.slice(from, from + rows);
       const ids = some.flatMap((text) => this.emoji.ids(text, this.shape.tokens));
-      vectors.push((await this.text.run({ ids: idsTensor(ids, some.length) }, this.store)).text!.data as Float32Array);
+      vectors.push((await this.run(this.graphs.text, { ids: idsTensor(ids, some.length) })).text!.data as Float32Array);
     }
     return joined(vectors, texts.length);
-  }
-
-  dispose(): void {
-    this.image.dispose();
-    this.text.dispose();
-    this.store.dispose();
   }
 }
 

@@ -27,7 +27,9 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
   let colour: string = colours[2];
   let width = 14;
 
+  const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste a picture");
   const clear = () => {
+    prompt.hidden = false;
     context.fillStyle = "#ffffff";
     context.fillRect(0, 0, size, size);
   };
@@ -45,6 +47,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
   function stroke(event: PointerEvent, isFirst: boolean): void {
     const scale = size / canvas.clientWidth;
     const here = { x: event.offsetX * scale, y: event.offsetY * scale };
+    prompt.hidden = true;
     if (isFirst) last = here;
     context.strokeStyle = colour;
     context.lineWidth = width;
@@ -91,6 +94,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
       type: "button",
       class: "quiet",
       onclick: () => {
+        prompt.hidden = true;
         context.fillStyle = colour;
         context.fillRect(0, 0, size, size);
         changed();
@@ -103,6 +107,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
   async function take(picture: Blob): Promise<void> {
     const bitmap = await createImageBitmap(picture);
     clear();
+    prompt.hidden = true;
     const scale = size / Math.max(bitmap.width, bitmap.height);
     const [w, h] = [bitmap.width * scale, bitmap.height * scale];
     context.imageSmoothingQuality = "high";
@@ -117,7 +122,7 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
     element: element(
       "div",
       { class: "draw" },
-      canvas,
+      element("div", { class: "pad-frame" }, canvas, prompt),
       element(
         "div",
         { class: "draw-tools" },
@@ -128,9 +133,8 @@ export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
           { class: "actions" },
           fill,
           wipe,
-          element("label", { class: "button quiet" }, "Choose a picture", file),
+          element("label", { class: "button quiet" }, "Picture …", file),
         ),
-        element("p", { class: "hint" }, "Draw, drop or paste a picture: the nearest drawings and names appear below."),
       ),
     ),
   };

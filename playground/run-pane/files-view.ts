@@ -8,7 +8,7 @@ export interface Download {
   readonly about: string;
   /** Without the model's name. */
   readonly ending: string;
-  readonly make: () => Promise<Uint8Array<ArrayBuffer>>;
+  readonly make: () => Promise<Uint8Array>;
 }
 
 export interface FilesOptions {
@@ -76,8 +76,8 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
   );
 }
 
-function save(made: Uint8Array<ArrayBuffer>, file: string): void {
-  const url = URL.createObjectURL(new Blob([made], { type: "application/octet-stream" }));
+function save(made: Uint8Array, file: string): void {
+  const url = URL.createObjectURL(new Blob([new Uint8Array(made)], { type: "application/octet-stream" }));
   const link = element("a", { href: url, download: file });
   document.body.append(link);
   link.click();

@@ -72,10 +72,19 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
           return await run.call.safetensors();
         },
       },
+      {
+        title: "Model",
+        about: "ONNX with the weights inside: onnxruntime and transformers.js run it.",
+        ending: ".onnx",
+        make: async () => {
+          await load();
+          return await run.call.onnx();
+        },
+      },
     ],
     open: async (file) => {
       await load();
-      const count = await run.call.openSafetensors(new Uint8Array(await file.arrayBuffer()));
+      const count = await run.call.openWeights(file);
       search.forget();
       return `${file.name}: ${count} tensors. Search uses them now.`;
     },
@@ -146,12 +155,10 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     const settings = train.settings();
     if (!settings || isTraining || !shown || (await opened) === undefined) return;
     await load();
-    const step = await run.call.resumable(settings);
+    const left = await run.call.resume(settings);
     if (isTraining) return;
-    const steps = Number(settings.settings.steps);
-    train.state(step === undefined ? "idle" : step >= steps ? "done" : "paused");
-    if (step !== undefined && step > 0) train.notice(`A checkpoint of step ${step} is here.`);
-    else train.notice("");
+    const { steps } = settings.settings;
+    train.left(left, steps);
   }
 
   const opened = run.call.open(options).then(

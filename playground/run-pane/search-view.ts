@@ -1,7 +1,6 @@
 /** Search by words in any of the languages, or by a picture; what is found shows where the model looked. */
 import type { Hit, PictureFound } from "../machine/gallery.ts";
 import { element } from "../shell/element.ts";
-import { percent } from "../shell/figures.ts";
 import { drawPad } from "./draw-pad.ts";
 import { languageName, suggestions } from "./languages.ts";
 import { attentionMap, type Pack, thumbnail } from "./thumbnail.ts";
@@ -172,7 +171,7 @@ function namesOf({ names, attention }: PictureFound, picture: Float32Array): HTM
       { class: "named" },
       element("span", { class: "language" }, languageName(language)),
       element("strong", { lang: language, dir: "auto" }, text),
-      element("span", { class: "cosine" }, percent(Math.max(0, cosine))),
+      element("span", { class: "cosine" }, cosine.toFixed(2)),
     ),
   );
   if (!attention) return best;

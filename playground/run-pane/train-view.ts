@@ -6,7 +6,7 @@ import type { RunEvent, RunSettings } from "../machine/run-worker.ts";
 import { element } from "../shell/element.ts";
 import { milliseconds, percent } from "../shell/figures.ts";
 import { languageName } from "./languages.ts";
-import { lossCurve } from "./loss-curve.ts";
+import { type LossPoint, lossCurve } from "./loss-curve.ts";
 import { type Pack, thumbnail } from "./thumbnail.ts";
 
 export type RunState = "idle" | "compiling" | "training" | "paused" | "done";
@@ -18,6 +18,11 @@ export interface TrainView {
   readonly offer: (stages: readonly StageAbout[]) => void;
   readonly state: (state: RunState) => void;
   readonly told: (event: RunEvent, pack: Pack) => void;
+  /** A run that is there to go on from, or none. */
+  readonly left: (
+    run: { readonly step: number; readonly points: readonly LossPoint[] } | undefined,
+    steps: number,
+  ) => void;
   readonly notice: (text: string, kind?: "note" | "bad") => void;
 }
 
@@ -59,6 +64,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   let stages: readonly StageAbout[] = [];
   let state: RunState = "idle";
   const shown: Record<string, string> = {};
+  const pace = pacer();
 
   function chosen(): void {
     const found = stages.find(({ name }) => name === stage.value);
@@ -128,20 +134,26 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     },
     state: setState,
     notice: say,
+    left: (run, steps) => {
+      setState(run === undefined ? "idle" : run.step >= steps ? "done" : "paused");
+      curve.begin(run?.points ?? [], steps);
+      say(run ? `A checkpoint of step ${run.step} is here.` : "");
+    },
     told: (event, pack) => {
       if (event.kind === "begun") {
         curve.begin(event.points, event.steps);
+        pace.begin();
         setState("training");
         say(event.done > 0 ? `Goes on from step ${event.done}.` : "");
       } else if (event.kind === "step") {
-        const { loss, ...others } = event.figures;
-        curve.add({ step: event.step, loss: loss! });
-        const right: Record<string, string> = others.right === undefined ? {} : { "in batch": percent(others.right) };
+        const { loss, right } = event.figures;
+        if (loss === undefined) return; // figures of a test
+        curve.add({ step: event.step, loss });
         show({
           step: String(event.step),
-          loss: loss!.toFixed(3),
-          ...right,
-          "a step": milliseconds(event.milliseconds),
+          loss: loss.toFixed(3),
+          ...(right !== undefined && { "in batch": percent(right) }),
+          ...pace.figure(),
         });
         view.dataset.step = String(event.step);
       } else if (event.kind === "batch") {
@@ -155,6 +167,20 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
         say(`The device was lost; opening it again … (${event.why.split("\n")[0]})`, "bad");
       else if (event.kind === "back") say(`The device was lost and is back: training goes on from step ${event.step}.`);
       else if (event.kind === "note") say(event.text);
+    },
+  };
+}
+
+/** How long a step takes: the running mean of the time between two of them. */
+function pacer() {
+  let [last, mean]: (number | undefined)[] = [];
+  return {
+    begin: () => void (last = mean = undefined),
+    figure: (): Record<string, string> => {
+      const now = performance.now();
+      if (last !== undefined) mean = mean === undefined ? now - last : 0.8 * mean + 0.2 * (now - last);
+      last = now;
+      return mean === undefined ? {} : { "a step": milliseconds(mean) };
     },
   };
 }

@@ -111,7 +111,6 @@ export const rooms: Readonly<Record<string, Room>> = {
         "@codemirror/lint",
         "@codemirror/state",
         "@codemirror/view",
-        "@huggingface/tokenizers",
         "@lezer/highlight",
         "typescript-js",
       ],
@@ -132,6 +131,7 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   "backends/onnx": { file: "index.ts", also: /^backends\/onnx\/node-index\.ts$/ },
   runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
   data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
+  api: { file: "index.ts", also: /^api\/browser\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
   // The playground packs the emoji of the example, and shows examples as text.
   examples: { file: "index.ts", also: /^examples\/(emoji\/(set|artists)\.ts|[a-z-]+\.ts\?raw)$/ },
