@@ -7,9 +7,6 @@ import { type PackedEmoji, side } from "../machine/packed-emoji.ts";
 
 const artists: readonly ArtistId[] = ["twemoji", "openmoji", "fluent", "noto"];
 
-/** Emoji of the page: as many as make a sheet of about 2 MB. */
-const count = 480;
-
 /** Tokens of the page's tokenizer. */
 const vocabulary = 2000;
 
@@ -21,8 +18,8 @@ export interface Pack {
   readonly about: PackedEmoji;
 }
 
-/** Packs emoji that are spread evenly over Unicode's order. Throws FileError where a package of pictures is not installed. */
-export async function packEmoji(): Promise<Pack> {
+/** Packs `count` emoji that are spread evenly over Unicode's order. Throws FileError where a package of pictures is not installed. */
+export async function packEmoji(count: number): Promise<Pack> {
   const set = await emojiSet();
   const chosen = Array.from({ length: count }, (_, i) => set.emoji[Math.floor((i * set.emoji.length) / count)]!);
   const texts = chosen.flatMap((e) => set.languages.flatMap((language) => e.texts[language]!.slice(0, 3)));

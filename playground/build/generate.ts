@@ -4,20 +4,20 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { declarations } from "./declarations.ts";
 import { packEmoji } from "./emoji.ts";
-import { generatedFolder, repository } from "./paths.ts";
+import { repository } from "./paths.ts";
 
 /** Files below these folders decide the declarations; the lock file, what the packages hold. */
 const sources = ["compiler", "dsl", "models", "playground/build", "examples/emoji"];
 
-/** Writes `generated/` of the folder that Vite serves beside the page. */
-export async function generate(): Promise<void> {
-  const folder = join(generatedFolder, "generated");
-  const mark = join(generatedFolder, "made-from");
-  const now = fingerprint();
+/** Writes `generated/` into a folder that Vite serves beside the page, with so many emoji. */
+export async function generate(into: string, emoji: number): Promise<void> {
+  const folder = join(into, "generated");
+  const mark = join(into, "made-from");
+  const now = `${fingerprint()} ${emoji}`;
   if (existsSync(mark) && readFileSync(mark, "utf8") === now) return;
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "declarations.json"), JSON.stringify(declarations()));
-  const { sheet, about } = await packEmoji();
+  const { sheet, about } = await packEmoji(emoji);
   writeFileSync(join(folder, "emoji.webp"), sheet);
   writeFileSync(join(folder, "emoji.json"), JSON.stringify(about));
   writeFileSync(mark, now);

@@ -6,6 +6,7 @@ import { element } from "../shell/element.ts";
 import { remembered } from "../shell/remembered.ts";
 import { type Client, client } from "../shell/rpc.ts";
 import { tabs } from "../shell/tabs.ts";
+import { creditsOf } from "./credits.ts";
 import { filesView } from "./files-view.ts";
 import { searchView } from "./search-view.ts";
 import type { Pack } from "./thumbnail.ts";
@@ -90,8 +91,9 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     },
   });
 
+  const credits = element("div");
   const panels = {
-    train: element("div", { class: "panel" }, train.element),
+    train: element("div", { class: "panel" }, train.element, credits),
     search: element("div", { class: "panel" }, search.element),
     files: element("div", { class: "panel" }, files),
   };
@@ -110,6 +112,12 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   function told(event: RunEvent): void {
     if (event.kind === "step") bar.badge("train", String(event.step));
     if (known) train.told(event, known);
+  }
+
+  /** Whom the pictures and the names are by, from when the device is there to use them. */
+  async function showCredits(): Promise<void> {
+    if ((await opened) === undefined) return;
+    credits.replaceWith(creditsOf((await thePack()).credits));
   }
 
   /** Gives the worker the model that the page shows. */
@@ -188,6 +196,8 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       return undefined;
     },
   );
+
+  void showCredits().catch((error: Error) => train.notice(error.message, "bad"));
 
   return {
     opened,

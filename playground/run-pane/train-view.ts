@@ -61,6 +61,12 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   const recall = element("div", { class: "recall" });
   const learningPart = element("section", { hidden: true }, element("h3", {}, "Learning from"), learning);
   const testedPart = element("section", { hidden: true }, element("h3", {}, "Drawings never seen"), recall, guesses);
+  const intro = element(
+    "p",
+    { class: "intro" },
+    "Pictures of emoji by three artists meet their names in four languages. A fourth artist's are kept back, to be found by what was learned. Everything runs in this page; nothing is sent.",
+  );
+  curve.element.hidden = true;
   let stages: readonly StageAbout[] = [];
   let state: RunState = "idle";
   const shown: Record<string, string> = {};
@@ -111,6 +117,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
       element("div", { class: "actions" }, main, reset),
     ),
     notice,
+    intro,
     curve.element,
     figures,
     learningPart,
@@ -137,11 +144,13 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     left: (run, steps) => {
       setState(run === undefined ? "idle" : run.step >= steps ? "done" : "paused");
       curve.begin(run?.points ?? [], steps);
+      [curve.element.hidden, intro.hidden] = [!run, run !== undefined];
       say(run ? `A checkpoint of step ${run.step} is here.` : "");
     },
     told: (event, pack) => {
       if (event.kind === "begun") {
         curve.begin(event.points, event.steps);
+        [curve.element.hidden, intro.hidden] = [false, true];
         pace.begin();
         setState("training");
         say(event.done > 0 ? `Goes on from step ${event.done}.` : "");
