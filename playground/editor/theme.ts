@@ -27,7 +27,7 @@ export const theme = EditorView.theme({
   ".cm-content": { padding: "12px 0 40vh", caretColor: "var(--accent)" },
   ".cm-line": { padding: "0 16px 0 6px" },
   ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
-  ".cm-gutters": { backgroundColor: "transparent", color: "var(--ink-faint)", border: "none", userSelect: "none" },
+  ".cm-gutters": { backgroundColor: "var(--surface)", color: "var(--ink-faint)", border: "none", userSelect: "none" },
   ".cm-lineNumbers .cm-gutterElement": { padding: "0 4px 0 10px", minWidth: "28px" },
   ".cm-foldGutter .cm-gutterElement": { color: "transparent", padding: "0 2px" },
   "&:hover .cm-foldGutter .cm-gutterElement": { color: "var(--ink-faint)" },
