@@ -5,6 +5,7 @@ import type { Config } from "../dsl/index.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
 import { openParameters, type WeightsFrom } from "./weights.ts";
 
+/** What an ONNX file is made of, and how. */
 export interface OnnxOptions<C extends Config = Config> extends ModelledOptions<C> {
   readonly weights?: WeightsFrom;
   /** What weights are stored as; with "f16", most of the work is done in f16 too. Default "f32". */

@@ -18,6 +18,7 @@ import {
 import type { Device } from "./device.ts";
 import { openParameters, type WeightsFrom } from "./weights.ts";
 
+/** What a decoder is put on a device with. */
 export interface WriterOptions<C extends Config = Config> {
   readonly weights: WeightsFrom;
   readonly tokenizer: Tokenizer;
@@ -35,6 +36,7 @@ export interface Writer {
   dispose(): void;
 }
 
+/** How a text is written. */
 export interface WritingOptions {
   /** What the text is about, as `picture` gives it: f32 [batch = 1, channel, row, column]. For models that caption. */
   readonly picture?: HostTensor;
@@ -46,6 +48,7 @@ export interface WritingOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A text that was written. */
 export interface Text {
   readonly text: string;
   /** Ids of the new tokens, the end among them. */

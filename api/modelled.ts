@@ -6,6 +6,7 @@ import { type Graph, trace } from "../dsl/index.ts";
 /** A model, or a graph as `trace` and `parseGraph` give it. */
 export type Modelled<C extends Config = Config> = Model<C> | Graph;
 
+/** What of a model is meant. */
 export interface ModelledOptions<C extends Config = Config> {
   /** Values that replace those of the model's configuration. */
   readonly settings?: Partial<C>;

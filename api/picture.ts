@@ -4,6 +4,7 @@ import type { Pixels } from "../data/browser-index.ts";
 import { type Geometry, imageTensor } from "../data/browser-index.ts";
 import { imagenetPreprocessing, type PictureMode, type Preprocessing } from "../dsl/index.ts";
 
+/** What a model takes for a picture. */
 export interface PictureOptions {
   /** The side of the square that the model takes, in pixels. */
   readonly size: number;

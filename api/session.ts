@@ -6,6 +6,7 @@ import type { Device } from "./device.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
 import { openParameters, type WeightsFrom } from "./weights.ts";
 
+/** How a model is compiled, and with which weights. */
 export interface SessionOptions<C extends Config = Config> extends ModelledOptions<C> {
   /** Where its parameters come from; what has none needs none. */
   readonly weights?: WeightsFrom;

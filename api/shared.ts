@@ -11,6 +11,8 @@ export {
   type JobFile,
   type LossPoint,
   type OpenFile,
+  type RandomStream,
+  randomStream,
   type Strategy,
   type TrainingJob,
   type UrlCache,
@@ -18,6 +20,7 @@ export {
   type UrlOptions,
   urlFiles,
 } from "../runtime/index.ts";
+export { type CompileOptions, compile } from "./compile.ts";
 export type { Device } from "./device.ts";
 export { exportOnnx, inspect, type OnnxOptions } from "./export.ts";
 export {
@@ -34,5 +37,5 @@ export type { PictureOptions } from "./picture.ts";
 export { type Session, type SessionOptions, session } from "./session.ts";
 export type { Source } from "./sources.ts";
 export { type TokenizerOptions, tokenizer } from "./tokenizer.ts";
-export { type Trainable, type Trained, type Training, type TrainOptions, train } from "./train.ts";
+export { type JobSettings, type Trainable, type Trained, type Training, type TrainOptions, train } from "./train.ts";
 export { type Loaded, load, safetensorsBytes, save, type WeightsFrom } from "./weights.ts";

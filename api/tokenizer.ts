@@ -3,6 +3,7 @@ import { FileError } from "../compiler/index.ts";
 import { type SpecialTokens, type Tokenizer, tokenizerFrom } from "../data/browser-index.ts";
 import { type Source, wholeOf } from "./sources.ts";
 
+/** What says more of a tokenizer than its tokenizer.json. */
 export interface TokenizerOptions {
   /** The tokenizer_config.json that belongs to it, which names its special tokens. */
   readonly config?: Source;

@@ -42,9 +42,13 @@ export interface Training {
 type Feeds = Readonly<Record<string, HostTensor>>;
 
 /** What can be trained: what `defineJob` gives, what a job builds, or a stage with batches. */
-export type Trainable = JobFile | TrainingJob | Training;
+export type Trainable<C extends JobSettings = JobSettings> = JobFile<C> | TrainingJob | Training;
 
-export interface TrainOptions {
+/** The settings of a job file. */
+export type JobSettings = Readonly<Record<string, Setting>>;
+
+/** Where and how something is trained. */
+export interface TrainOptions<C extends JobSettings = JobSettings> {
   readonly device: Device;
   /**
    * Where checkpoints, logs and weights are kept; default `runs/` and the name of the job or stage. A run that is there goes
@@ -52,7 +56,7 @@ export interface TrainOptions {
    */
   readonly folder?: string;
   /** Settings of a job file, in place of its defaults. */
-  readonly settings?: Readonly<Record<string, Setting>>;
+  readonly settings?: Partial<C>;
   /** Ends the run after the step at hand, with a checkpoint. */
   readonly signal?: AbortSignal;
   /** Is told the figures of each step by name, `loss` among them, up to a few steps after it was begun. */
@@ -61,6 +65,7 @@ export interface TrainOptions {
   readonly onNote?: (text: string) => void;
 }
 
+/** What became of a training. */
 export interface Trained {
   readonly folder: string;
   /** Steps done of the last stage. */
@@ -78,7 +83,7 @@ export interface Trained {
  * weights. Throws UsageError where the loss or the gradient is no finite number any more or the folder is another run's,
  * FileError where nothing can be written; checkpoints that were saved stay whole.
  */
-export async function train(what: Trainable, options: TrainOptions): Promise<Trained> {
+export async function train<C extends JobSettings>(what: Trainable<C>, options: TrainOptions<C>): Promise<Trained> {
   const { device, signal, onStep, onNote: note = () => {} } = options;
   const job = await jobOf(what, options.settings);
   const folder = options.folder ?? join("runs", nameOf(what));
@@ -115,13 +120,16 @@ async function finished({ steps, losses, folder: at }: FinishedStage, folder: st
   }
 }
 
-function nameOf(what: Trainable): string {
+function nameOf<C extends JobSettings>(what: Trainable<C>): string {
   const name = "kind" in what ? what.name : "stage" in what ? what.stage.name : what.step.graph.name;
   requireRunName(name);
   return name;
 }
 
-async function jobOf(what: Trainable, settings: TrainOptions["settings"]): Promise<TrainingJob> {
+async function jobOf<C extends JobSettings>(
+  what: Trainable<C>,
+  settings: Partial<C> | undefined,
+): Promise<TrainingJob> {
   if ("kind" in what) {
     const unknown = Object.keys(settings ?? {}).filter((key) => !Object.hasOwn(what.config, key));
     if (unknown.length === 0) return await what.build({ ...what.config, ...settings });

@@ -1,6 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { dialects } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { launchOf, type OpenTrace, openTrace } from "../runtime/node-index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
@@ -11,6 +12,7 @@ import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { evaluateCommand } from "./commands/evaluate/command.ts";
 import { exportCommand } from "./commands/export.ts";
+import { initCommand } from "./commands/init.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
 import { planCommand } from "./commands/plan.ts";
@@ -82,6 +84,11 @@ function commands(done: (status: number) => void): Command {
     "what a graph may take on WebGPU, as in 24GiB, or 0.8 of the device's: values are computed again to fit",
     memoryBudget,
   ] as const;
+  program
+    .command("init [folder]")
+    .description("a new project: a model, a job that trains it, and the commands to check, train and export it")
+    .option("--json", "for programs", false)
+    .action(async (folder = ".", options) => done(await initCommand(folder, options)));
   program
     .command("inspect <model|job.ts>")
     .description("what a model or the step of a training job is, costs and compiles to")
@@ -201,6 +208,7 @@ function commands(done: (status: number) => void): Command {
         .choices([...precisions])
         .default("f32"),
     )
+    .option("--adapter <name>", `whom a bundle's kernels are made for: ${adapterNames.join(", ")}`, anyGpu)
     .option("--batch <n>", "number that stands for symbolic sizes in a bundle", wholeNumber, 1)
     .option(...size)
     .option("--seed <n>", "of random values", seed, 0)
@@ -215,6 +223,11 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
+    .addOption(
+      new Option("--dialect <dialect>", "onnxruntime: also operators of its own, which it opens and runs faster")
+        .choices([...dialects])
+        .default("standard"),
+    )
     .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")

@@ -185,12 +185,12 @@ async function loadingHint(error: unknown, manifest: string | undefined): Promis
   if (inCommonJs && manifest !== undefined)
     return `${manifest} makes it CommonJS: call the file .mts or .mjs, or let that file say "type": "module"`;
   const [, from, name] = /^The requested module '(.*)' does not provide an export named '(.*)'$/.exec(message) ?? [];
-  if (from === undefined || !/(^heddle|\/dsl\/index\.[jt]s)$/.test(from)) return "";
-  const known = Object.keys(await import("../dsl/index.ts"));
+  if (from === undefined || !/(^heddle|\/(api|dsl)\/index\.[jt]s)$/.test(from)) return "";
+  const known = Object.keys(await import("../api/index.ts"));
   return `heddle exports no "${name}"${didYouMean(name!, known)}; a type is imported as \`import type\``;
 }
 
-const languageDoor = fileURLToPath(new URL("../dsl/index.ts", import.meta.url));
+const languageDoor = fileURLToPath(new URL("../api/index.ts", import.meta.url));
 
 /** What was thrown, and where, without the frames of Node that loaded the file. */
 function whereAndWhy(error: unknown): string {

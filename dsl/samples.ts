@@ -38,7 +38,7 @@ export interface MaskSample {
   readonly mask: ArrayLike<number>;
 }
 
-/** What lies beside a picture, by its kind. */
+/** What lies beside a picture, by the kind of sample. */
 export interface Samples {
   readonly pairs: PairSample;
   readonly conversations: ConversationSample;

@@ -1,5 +1,6 @@
 /** WebGPU owns running graphs as fused WGSL kernels, on Dawn in Node and on a browser's device. */
 export { type Bundle, type BundleManifest, bundleOf } from "./bundle/bundle.ts";
+export { type BundleOptions, compileBundle, typicalFacts } from "./bundle/compile-bundle.ts";
 export { emitWgsl } from "./emit/wgsl.ts";
 export { factsOf, type WebgpuBackend, type WebgpuExecutable, webgpuBackend } from "./runtime/backend.ts";
 export { requestBrowserDevice } from "./runtime/browser-device.ts";

@@ -8,23 +8,35 @@ import { promisify } from "node:util";
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const jax = "@jax-js/jax";
 
-const readJson = async <T>(path: string): Promise<T> => JSON.parse(await readFile(join(folder, path), "utf8")) as T;
+const readJson = async <T>(path: string): Promise<T> => JSON.parse(await readFile(path, "utf8")) as T;
 
-/** The version of jax-js that lies in node_modules, or undefined. */
-export async function installedJax(): Promise<string | undefined> {
-  const manifest = await readJson<{ version: string }>(`node_modules/${jax}/package.json`).catch(() => undefined);
+/** The version of a package that lies in node_modules, or undefined. */
+async function installedVersion(at: string, name: string): Promise<string | undefined> {
+  const manifest = await readJson<{ version: string }>(join(at, "node_modules", name, "package.json")).catch(
+    () => undefined,
+  );
   return manifest?.version;
 }
 
-/** Makes the installed peers those of the lock file. Returns why that failed, or undefined when all is there. */
-export async function installPeers(note: (text: string) => void): Promise<string | undefined> {
-  const { dependencies } = await readJson<{ dependencies: Record<string, string> }>("package.json");
-  if ((await installedJax()) === dependencies[jax]) return undefined;
-  note(`installing ${jax} ${dependencies[jax]} into bench/peers ...`);
+/** The version of jax-js that lies in node_modules, or undefined. */
+export const installedJax = (): Promise<string | undefined> => installedVersion(folder, jax);
+
+/**
+ * Makes the peers that are installed in a folder, by default those of this one, what its lock file says. Returns why that
+ * failed, or undefined when all is there.
+ */
+export async function installPeers(note: (text: string) => void, at: string = folder): Promise<string | undefined> {
+  const { dependencies } = await readJson<{ dependencies: Record<string, string> }>(join(at, "package.json"));
+  const wanted = Object.entries(dependencies);
+  const installed = await Promise.all(wanted.map(([name]) => installedVersion(at, name)));
+  if (wanted.every(([, version], i) => version === installed[i])) return undefined;
+  note(`installing ${wanted.map((one) => one.join(" ")).join(", ")} into ${at} ...`);
   const npm = process.env.npm_execpath;
   const [command, before] = npm ? [process.execPath, [npm]] : ["npm", []];
   try {
-    await promisify(execFile)(command, [...before, "ci", "--no-audit", "--no-fund"], { cwd: folder });
+    // Their scripts fetch what is for Node alone.
+    const options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+    await promisify(execFile)(command, [...before, ...options], { cwd: at });
     return undefined;
   } catch (cause) {
     const { stderr, message } = cause as { stderr?: string; message: string };

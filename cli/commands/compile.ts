@@ -1,18 +1,8 @@
 /** `heddle compile`: a WebGPU bundle that a page runs, or an ONNX file. */
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { bundleOf } from "../../backends/webgpu/index.ts";
-import {
-  bindSizes,
-  compileKernels,
-  inputName,
-  isParameter,
-  keepParametersAs,
-  type Node,
-  type Precision,
-  type SizedAxis,
-  UsageError,
-} from "../../compiler/index.ts";
+import { compileBundle } from "../../backends/webgpu/index.ts";
+import { inputName, isParameter, type Node, type Precision, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import {
   makeFolder,
   type ParameterSource,
@@ -20,12 +10,12 @@ import {
   writeFileAtomically,
   writeSafetensors,
 } from "../../runtime/index.ts";
+import { adapterNamed, anyGpu } from "../adapters.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
-import { typicalFacts } from "../typical-gpu.ts";
 import { exportCommand } from "./export.ts";
 
 export interface CompileArguments extends GraphChoice, SizeArguments {
@@ -36,29 +26,30 @@ export interface CompileArguments extends GraphChoice, SizeArguments {
   readonly dtype: string;
   /** What a bundle computes in: f16 asks its page's device for that feature. */
   readonly precision: Precision;
+  /** Whom a bundle's kernels are made for; its page's device must have what they need. */
+  readonly adapter?: string;
   readonly seed: number;
   readonly json: boolean;
 }
 
 export async function compileCommand(source: string, args: CompileArguments): Promise<number> {
-  if (args.target === "webgpu") return await compileBundle(source, args);
+  if (args.target === "webgpu") return await writeBundle(source, args);
   if (args.target === "onnx" && args.precision !== "f32")
     throw new UsageError("--precision is a bundle's; an ONNX file in f16 is --dtype f16");
   if (args.target === "onnx") return await exportCommand(source, { ...args, verify: false });
   throw new UsageError(`--target is webgpu or onnx, not "${args.target}"`);
 }
 
-async function compileBundle(source: string, args: CompileArguments): Promise<number> {
+async function writeBundle(source: string, args: CompileArguments): Promise<number> {
   const begun = performance.now();
   const dtype = bundleDtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype of a bundle is one of ${bundleDtypes.join(", ")}, not "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
   const { graph, model } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
-  const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
-  const { precision } = args;
-  const facts = precision === "f16" ? { ...typicalFacts, features: new Set(["f16" as const]) } : typicalFacts;
-  const { manifest, shaders } = bundleOf(bound, compileKernels(bound, facts, { precision }));
+  const { precision, adapter = anyGpu } = args;
+  const { facts } = adapterNamed(adapter);
+  const { graph: bound, manifest, shaders } = compileBundle(graph, { sizes, dtype, precision, facts });
   const parameters = await openParameters(bound, model, weights, args.seed);
   try {
     await makeFolder(args.out);

@@ -11,6 +11,7 @@ export interface Greedy {
   readonly kind: "greedy";
 }
 
+/** How tokens are chosen: the likeliest, drawn, or by beam search. */
 export type Strategy = Greedy | Sampling | BeamSearch;
 
 /** How tokens are chosen, and how many. */

@@ -28,11 +28,25 @@ export const fileSystem: FileSystem = {
   freeBytes: (folder) => files.freeBytes(folder),
 };
 
+/** Milliseconds before a folder is asked for again: a window that is being closed or loaded anew keeps it a moment longer. */
+const closingMs = [200, 300, 500];
+
 /**
  * Takes a run's folder for this window or worker among all of its origin. Throws UsageError where another has it; the
  * browser gives back what a closed window had.
  */
 export async function lockRunFolder(folder: string): Promise<RunLock> {
+  for (const wait of [...closingMs, undefined]) {
+    const lock = await lockIfFree(folder);
+    if (lock) return lock;
+    if (wait !== undefined) await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+  throw new UsageError(
+    `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
+  );
+}
+
+async function lockIfFree(folder: string): Promise<RunLock | undefined> {
   let release = () => {};
   const held = new Promise<void>((resolve) => (release = resolve));
   const asked = Promise.withResolvers<boolean>();
@@ -41,10 +55,7 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
     if (lock) await held;
   });
   ended.catch(asked.reject);
-  if (!(await asked.promise))
-    throw new UsageError(
-      `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
-    );
+  if (!(await asked.promise)) return undefined;
   return {
     dispose: async () => {
       release();

@@ -7,6 +7,7 @@ import { bytesSource, type Found, readOnlyFileSystem, type Source } from "./read
 import { chunksOf, openRemote, type Remote, type RequestOptions } from "./remote-file.ts";
 import { cachedSource, type UrlCache } from "./url-cache.ts";
 
+/** How files of a server are read. */
 export interface UrlOptions extends RequestOptions {
   /** Where what was read is kept, so that it is read again without the network. Default: nowhere. */
   readonly cache?: UrlCache;

@@ -112,6 +112,7 @@ export interface SharedRows {
   readonly exchange: <T>(channel: number, own: T) => Promise<readonly T[]>;
 }
 
+/** A training as it runs: a compiled step, its sizes, the batches that it is fed, and what is done beside and after it. */
 export interface TrainingJob {
   readonly step: CompiledStep;
   /** Updates; where micro-batches are accumulated, each is made of several batches. */

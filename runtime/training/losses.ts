@@ -3,6 +3,7 @@ import { isRecord } from "../cached-file.ts";
 import { fileError } from "../file-errors.ts";
 import { readText } from "../files.ts";
 
+/** The loss of a step. */
 export interface LossPoint {
   readonly step: number;
   readonly loss: number;

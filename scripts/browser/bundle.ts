@@ -1,5 +1,6 @@
 /** Pages bundled by Vite into memory, as a user's project is bundled: conditions of exports and imports for browsers. */
 import { isBuiltin } from "node:module";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "vite";
 
@@ -14,8 +15,14 @@ export type BundleOptions = {
   readonly plugins?: readonly Plugin[];
 };
 
+/** The published names, as the exports of package.json have them once it is built. */
+const published = [
+  { find: /^heddle$/, replacement: join(repository, "api/browser.ts") },
+  { find: /^heddle\/models$/, replacement: join(repository, "models/index.ts") },
+];
+
 /**
- * Bundles a module with all that it imports; its entry is `page.js` and keeps its exports.
+ * Bundles a module with all that it imports; its entry is `page.js` and keeps its exports. A page of HTML keeps its path.
  * Throws where the module reaches a Node module, naming who imports it.
  */
 export async function bundleModule(entry: string, { minify = false, plugins = [] }: BundleOptions = {}): Promise<Site> {
@@ -24,7 +31,10 @@ export async function bundleModule(entry: string, { minify = false, plugins = []
     root: repository,
     logLevel: "error",
     publicDir: false,
+    base: "./",
+    resolve: { alias: published },
     plugins: [noNodeModules, ...plugins],
+    worker: { format: "es", plugins: () => [noNodeModules, ...plugins] },
     build: {
       write: false,
       minify,

@@ -1,7 +1,8 @@
 /** A server of pages and files on this machine, as static hosts are: types, ranges, and a log of what was asked for. */
+import { existsSync, readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { extname } from "node:path";
+import { extname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
@@ -19,11 +20,26 @@ export type ServeOptions = {
   /** Answers requests for parts of a file; without it the whole file is sent. Default true. */
   readonly ranges?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Looks up what is not among the files given. */
+  readonly files?: (path: string) => Uint8Array | undefined;
 };
+
+/** Files of folders of this machine, each below a path of the site; "" is its root. Nothing outside them is served. */
+export function folderFiles(folders: ReadonlyMap<string, string>): (path: string) => Uint8Array | undefined {
+  return (path) => {
+    for (const [at, folder] of folders) {
+      const below = at === "" ? path : path.startsWith(`${at}/`) ? path.slice(at.length + 1) : undefined;
+      const file = below === undefined ? undefined : join(folder, below);
+      if (file?.startsWith(folder) && existsSync(file)) return readFileSync(file);
+    }
+    return undefined;
+  };
+}
 
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",
   ".json": "application/json",
   ".wasm": "application/wasm",
@@ -44,7 +60,7 @@ export async function serve(site: Files, options: ServeOptions = {}): Promise<Se
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://x").pathname).slice(1);
     const name = path === "" || path.endsWith("/") ? `${path}index.html` : path;
-    const bytes = answer(request, response, name, files.get(name), options);
+    const bytes = answer(request, response, name, files.get(name) ?? options.files?.(name), options);
     const { range } = request.headers;
     requests.push({ path, bytes, ...(range !== undefined && { range }) });
   });

@@ -51,6 +51,12 @@ it("has a docstring on every name of the language", () => {
   expect(names.filter((d) => !d.documented).map((d) => `${d.name} (${d.place})`)).toEqual([]);
 });
 
+it.each(["api/index.ts", "api/browser.ts"])("has a docstring on every name of the package: %s", (door) => {
+  const names = exportedBy(door);
+  expect(names.map((d) => d.name)).toContain("openDevice");
+  expect(names.filter((d) => !d.documented).map((d) => `${d.name} (${d.place})`)).toEqual([]);
+});
+
 it("notices one without", () => {
   const text =
     "/** Said. */\nexport const a = 1;\nexport function b() {}\n/** Said. */\n// biome-ignore x: y\nexport type C = 1;\n";

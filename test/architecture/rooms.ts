@@ -97,7 +97,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   cli: { imports: [...product, "api"] },
   examples: { imports: [...product, "cli"] },
-  bench: { imports: [...product, "cli", "examples"] },
+  // The bench of pages bundles the package as a page has it, and starts the browser that tests start.
+  bench: { imports: [...product, "api", "cli", "examples", "scripts"] },
   // Made on a machine with Node, into files that the page loads.
   "playground/build": { imports: ["data", "examples", "playground/machine/packed-emoji.ts"] },
   playground: {
@@ -131,10 +132,12 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   "backends/onnx": { file: "index.ts", also: /^backends\/onnx\/node-index\.ts$/ },
   runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
   data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
-  api: { file: "index.ts", also: /^api\/browser\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
   // The playground packs the emoji of the example, and shows examples as text.
   examples: { file: "index.ts", also: /^examples\/(emoji\/(set|artists)\.ts|[a-z-]+\.ts\?raw)$/ },
+  api: { file: "index.ts", also: /^api\/browser\.ts$/ },
+  // Scripts stand alone; those of the browser are what tests and the bench start it with.
+  scripts: { file: "index.ts", also: /^scripts\/browser\/[^/]+\.ts$/ },
 };
 
 /**

@@ -26,3 +26,11 @@ browserTest("a device that the page opened itself is used within its limits and 
   expect({ open, held, matches }).toEqual({ open: true, held: 0, matches: true });
   expect(Math.max(...logits.map((x, i) => Math.abs(x - own[i]!)))).toBeLessThan(1e-5);
 });
+
+browserTest("two windows and a worker compute at once, each on a device of its own", async ({ chromium }) => {
+  const pages = [await chromium.open<Page>("devices"), await chromium.open<Page>("devices")];
+  for (const { call } of pages) await call("open");
+  const found = await Promise.all(pages.map(({ call }) => call("besideWorker")));
+  expect(found.flat()).toHaveLength(12);
+  expect(new Set(found.flat().map(String)).size).toBe(1);
+});

@@ -22,6 +22,8 @@ export type BrowserFixture = {
    * says on its console as an error, and what it throws and nobody catches, fails the test, unless `allow` matches it.
    */
   open<M>(module: string, options?: { readonly allow?: RegExp }): Promise<OpenedPage<M>>;
+  /** Opens a page by its address, watched as `open` watches. */
+  visit(url: string, options?: { readonly allow?: RegExp }): Promise<Page>;
   /** Serves further files beside the pages. */
   serve(files: Files, options?: ServeOptions): Promise<Served>;
 };
@@ -46,15 +48,20 @@ export const browserTest = base.extend<{ chromium: BrowserFixture }>({
     const context = await started.newContext();
     const faults: string[] = [];
     const servers: Served[] = [];
+    const visit: BrowserFixture["visit"] = async (url, { allow } = {}) => {
+      const page = await context.newPage();
+      watch(page, faults, allow);
+      await page.goto(url);
+      return page;
+    };
     await use({
       context,
-      async open<M>(module: string, { allow }: { readonly allow?: RegExp } = {}): Promise<OpenedPage<M>> {
+      visit,
+      async open<M>(module: string, options: { readonly allow?: RegExp } = {}): Promise<OpenedPage<M>> {
         const site = await (pages ??= serve(new Map()));
         if (!bundled.has(module)) bundled.set(module, bundle(site, module));
         await bundled.get(module);
-        const page = await context.newPage();
-        watch(page, faults, allow);
-        await page.goto(`${site.url}${module}/`);
+        const page = await visit(`${site.url}${module}/`, options);
         return { page, call: (name, ...args) => callIn(page, String(name), args) };
       },
       async serve(files, options) {

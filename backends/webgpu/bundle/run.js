@@ -60,6 +60,14 @@ async function fetchBytes(url) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+const workgroupLimits = [
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+];
+
 async function requestDevice({ largestBinding, mostBindings, buffers, features }) {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("this browser offers no WebGPU adapter");
@@ -72,6 +80,8 @@ async function requestDevice({ largestBinding, mostBindings, buffers, features }
     if (adapter.limits[name] < value)
       throw new Error(`the adapter's ${name} is ${adapter.limits[name]}, the model needs ${value}`);
   }
+  // Kernels that are made for an adapter may be larger than what every one grants.
+  for (const name of workgroupLimits) wanted[name] = adapter.limits[name];
   for (const name of features)
     if (!adapter.features.has(name))
       throw new Error(`the adapter has no ${name}, which the model's kernels need${instead(name)}`);

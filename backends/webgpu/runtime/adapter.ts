@@ -2,6 +2,7 @@
 import { FileError, UnsupportedError, UsageError } from "../../../compiler/index.ts";
 import { type AdapterInfo, adapterInfo, type GpuDevice, openDevice } from "./device.ts";
 import { createInstance, systemBackend } from "./node-instance.ts";
+import { quietly } from "./node-quiet.ts";
 import { swiftShaderMissing, unpackSwiftShader } from "./node-swiftshader.ts";
 import { installedDrivers, loadGlobally, loadSystemLoader, withDrivers } from "./node-vulkan.ts";
 import { waitAsleep, waitPlainly } from "./wait.ts";
@@ -133,7 +134,10 @@ async function fromSystem(options: GPURequestAdapterOptions, robust = true): Pro
     if (!(await loadSystemLoader())) return { missing: "system: no Vulkan loader (libvulkan.so.1)" };
     if (installedDrivers().length === 0) return { missing: "system: a Vulkan loader but no Vulkan driver" };
   }
-  const ask = async (checked: boolean) => (await createInstance(backend, checked)).requestAdapter(options);
+  const ask = async (checked: boolean) => {
+    const instance = await createInstance(backend, checked);
+    return await quietly(() => instance.requestAdapter(options));
+  };
   const adapter = await ask(true);
   if (!adapter) return { missing: `system: no ${backend} adapter` };
   if (robust || !adapterInfo(adapter, backend).software) return { adapter, source: "system", robust: true };
@@ -142,7 +146,8 @@ async function fromSystem(options: GPURequestAdapterOptions, robust = true): Pro
 }
 
 async function fromNamed(name: string): Promise<Attempt> {
-  const adapter = await (await createInstance(backend, true, name)).requestAdapter({});
+  const instance = await createInstance(backend, true, name);
+  const adapter = await quietly(() => instance.requestAdapter({}));
   return adapter ? { adapter, source: "system", robust: true } : { missing: `system: no ${backend} adapter "${name}"` };
 }
 
@@ -178,5 +183,5 @@ async function fromLavapipe(robust: boolean): Promise<Attempt> {
 /** Asks a fresh instance, because Dawn keeps the drivers it found at an instance's first request. */
 async function withDriver(manifest: string, robust: boolean): Promise<GPUAdapter | null> {
   const instance = await createInstance("vulkan", robust);
-  return withDrivers([manifest], () => instance.requestAdapter());
+  return await quietly(() => withDrivers([manifest], () => instance.requestAdapter()));
 }

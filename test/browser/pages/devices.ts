@@ -48,3 +48,17 @@ export async function givenDevice(): Promise<{ logits: number[]; open: boolean; 
   ]);
   return { logits: first, open: !ended, held, matches: first.every((x, i) => x === second[i]) };
 }
+
+/** Runs three times here and in a worker at the same time. */
+export async function besideWorker(): Promise<number[][]> {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const there = new Promise<number[][]>((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data);
+    worker.onerror = ({ message }) => reject(new Error(message));
+  });
+  const here: number[][] = [];
+  for (let i = 0; i < 3; i++) here.push(await infer(backend!));
+  const all = [...here, ...(await there)];
+  worker.terminate();
+  return all;
+}

@@ -4,17 +4,22 @@ import { webgpuBackend } from "../../../backends/webgpu/index.ts";
 import { requestBrowserDevice } from "../../../backends/webgpu/runtime/browser-device.ts";
 import { lockRunFolder, useFileSystem } from "../../../runtime/host/browser.ts";
 import { opfsFileSystem } from "../../../runtime/host/opfs-file-system.ts";
-import { train as trainJob } from "../../../runtime/index.ts";
-import { tinyJob } from "../../support/tiny-job.ts";
-import { smallJob } from "../small-job.ts";
+import { loadNewestCheckpoint, train as trainJob } from "../../../runtime/index.ts";
+import { type JobName, jobs } from "../jobs.ts";
 
-const jobs = { tiny: tinyJob, small: smallJob } as const;
-type JobName = keyof typeof jobs;
+const open = async () => webgpuBackend(await requestBrowserDevice());
+let backend = open();
 
-const backend = requestBrowserDevice().then((gpu) => webgpuBackend(gpu));
+/** Opens another device in place of a lost one. */
+export async function reopen(): Promise<void> {
+  (await backend).dispose();
+  backend = open();
+  await backend;
+}
 
-/** Steps of which this page has begun to read the batch. */
+/** Step of which this page read the batch last, and how many it has read. */
 let begun = 0;
+let read = 0;
 
 /** Memory after a step: the page's own, swept, and the device's buffers. */
 interface Sample {
@@ -36,6 +41,7 @@ export async function train(name: JobName, steps: number, { resume = false, samp
   const batches: typeof job.batches = async function* (cursor, note) {
     for await (const batch of job.batches(cursor, note)) {
       begun = batch.next as number;
+      read++;
       if (sampleAt.includes(begun)) samples.push({ step: begun, ...memory(own) });
       yield batch;
     }
@@ -56,17 +62,25 @@ function memory(own: Awaited<typeof backend>): Omit<Sample, "step"> {
   return { heap: page.performance.memory.usedJSHeapSize, device };
 }
 
-/** Takes the folder of the small job, as long as this page is open. */
-export const hold = async (): Promise<void> => void (await lockRunFolder("/runs/small"));
+/** Takes the folder of the job of one layer, as long as this page is open. */
+export const hold = async (): Promise<void> => void (await lockRunFolder("/runs/layer"));
 
 /** The folders that windows of this site have taken. */
 export const taken = async (): Promise<unknown> => ((await navigator.locks.query()).held ?? []).map((l) => l.name);
 
 export const stepsBegun = (): number => begun;
+export const stepsRead = (): number => read;
+
+/** The step that the job of one layer goes on after. */
+export async function newestCheckpoint(): Promise<number> {
+  const found = await loadNewestCheckpoint("/runs/layer/checkpoints", () => {}, { fs: await opfsFileSystem() });
+  await found!.dispose();
+  return found!.step;
+}
 
 /** The error of a run, or "none". */
 export const failure = (steps: number): Promise<string> =>
-  train("small", steps, { resume: true }).then(
+  train("layer", steps, { resume: true }).then(
     () => "none",
     (error: Error) => `${error.name}: ${error.message}`,
   );

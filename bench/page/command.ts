@@ -1,0 +1,148 @@
+/**
+ * heddle beside onnxruntime-web and transformers.js in a page: `npm run bench -- page`. One model with drawn weights, exported once as
+ * an ONNX file for them and as a bundle and safetensors for heddle; each in a browser of its own, on the same adapter.
+ */
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Command } from "commander";
+import { exportOnnx, save } from "../../api/index.ts";
+import { inputName, isParameter } from "../../compiler/index.ts";
+import { trace } from "../../dsl/index.ts";
+import { initialValue } from "../../runtime/index.ts";
+import { bundleModule } from "../../scripts/browser/bundle.ts";
+import { startChromium } from "../../scripts/browser/chromium.ts";
+import { folderFiles, type Served, serve } from "../../scripts/browser/serve.ts";
+import { installPeers } from "../peers/install.ts";
+import { median } from "../statistics.ts";
+import model from "./model.ts";
+import type { Figures } from "./page.ts";
+
+const peers = fileURLToPath(new URL("peers/", import.meta.url));
+
+interface Options {
+  readonly width: number;
+  readonly depth: number;
+  readonly heads: number;
+  readonly image: number;
+  readonly runs: number;
+  readonly browser?: string;
+  readonly json?: string;
+}
+
+export async function pageBench(argv: readonly string[]): Promise<number> {
+  const program = new Command("bench page")
+    .description("heddle, onnxruntime-web and transformers.js in a page: load, first result, steady state.")
+    .option("--width <n>", "of the vision transformer", Number, 192)
+    .option("--depth <n>", "its blocks", Number, 12)
+    .option("--heads <n>", "its heads", Number, 3)
+    .option("--image <n>", "pixels of a side", Number, 224)
+    .option("--runs <n>", "results of the steady state", Number, 10)
+    .option("--browser <path>", "a Chrome with a GPU; default the bundled Chromium on SwiftShader")
+    .option("--json <file>", "also write all figures there");
+  program.parse([...argv], { from: "user" });
+  const options = program.opts<Options>();
+  const note = (text: string) => void process.stderr.write(`${text}\n`);
+  const failed = await installPeers(note, peers);
+  if (failed) throw new Error(failed);
+  const folder = await mkdtemp(join(tmpdir(), "heddle-page-"));
+  try {
+    await exportModel(folder, options);
+    const served = await serve(await bundleModule("bench/page/page.ts", { minify: true }), {
+      files: folderFiles(
+        new Map([
+          ["", folder],
+          ["peers", join(peers, "node_modules")],
+        ]),
+      ),
+    });
+    served.add(
+      new Map([["index.html", '<script type="module">globalThis.page = await import("./page.js");</script>']]),
+    );
+    try {
+      await measureAll(served, options, note);
+    } finally {
+      await served.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  return 0;
+}
+
+/** The model in each form that is measured. */
+async function exportModel(folder: string, { width, depth, heads, image, browser }: Options): Promise<void> {
+  const settings = { width, depth, heads, image };
+  const parameters = trace(model, settings).inputs.filter(isParameter);
+  const weights = new Map(parameters.map((node) => [inputName(node), initialValue(node, 1)]));
+  const file = join(folder, "model.safetensors");
+  await save(file, weights);
+  await writeFile(join(folder, "settings.json"), JSON.stringify(settings));
+  const set = Object.entries(settings).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  const bin = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
+  const source = fileURLToPath(new URL("model.ts", import.meta.url));
+  const out = join(folder, "bundle");
+  const adapter = browser === undefined ? "software" : "typical";
+  const args = ["compile", source, "--target", "webgpu", "--adapter", adapter, "--out", out, "--weights", file, ...set];
+  await promisify(execFile)(process.execPath, [bin, ...args]);
+  await mkdir(join(folder, "vit/onnx"), { recursive: true });
+  await writeFile(join(folder, "vit/onnx/model.onnx"), await exportOnnx(model, { settings, weights }));
+  await writeFile(join(folder, "vit/config.json"), JSON.stringify({ model_type: "vit", image_size: image }));
+}
+
+async function measureAll(served: Served, options: Options, note: (text: string) => void): Promise<void> {
+  const rows: { name: string; figures: Figures }[] = [];
+  const { url } = served;
+  for (const name of await inPage(url, options, "names", [])) {
+    note(`${name} ...`);
+    try {
+      rows.push({ name, figures: await inPage(url, options, "measure", [name, url, options.image, options.runs]) });
+    } catch (cause) {
+      note(`${name} fails: ${cause instanceof Error ? cause.message : cause}`);
+    }
+  }
+  const device = await inPage(url, options, "adapter", []);
+  const reference = rows[0]?.figures.logits ?? [];
+  process.stdout.write(`on ${device}\n`);
+  process.stdout.write(row("", "load", "first", "steady", "apart"));
+  for (const { name, figures } of rows) {
+    const { load, first, steady, logits } = figures;
+    const apart = Math.max(...logits.map((x, i) => Math.abs(x - reference[i]!)));
+    process.stdout.write(row(name, ms(load), ms(first), ms(median(steady)), apart.toExponential(1)));
+  }
+  if (options.json) await writeFile(options.json, JSON.stringify({ device, options, rows }, null, 2));
+}
+
+const ms = (time: number): string => `${time.toFixed(time < 100 ? 1 : 0)} ms`;
+const row = (name: string, ...cells: readonly string[]): string =>
+  `${name.padEnd(18)}${cells.map((cell) => cell.padStart(11)).join("")}\n`;
+
+type Page = typeof import("./page.ts");
+
+/** Calls a function of the page in a browser of its own. */
+async function inPage<K extends keyof Page>(
+  url: string,
+  { browser: executable }: Options,
+  name: K,
+  args: Parameters<Page[K]>,
+): Promise<Awaited<ReturnType<Page[K]>>> {
+  const browser = await startChromium([], executable);
+  try {
+    const page = await browser.newPage();
+    page.setDefaultTimeout(0);
+    await page.goto(url);
+    await page.waitForFunction(() => "page" in globalThis);
+    return (await page.evaluate(
+      async ([key, values]) => {
+        const { page: module } = globalThis as unknown as { page: Record<string, (...of: unknown[]) => unknown> };
+        return (await module[key]!(...values)) as never;
+      },
+      [name as string, args as unknown[]] as const,
+    )) as Awaited<ReturnType<Page[K]>>;
+  } finally {
+    await browser.close();
+  }
+}

@@ -1,0 +1,8 @@
+/** heddle, compiled before: the run.js of its bundle, as a page without the compiler has it. */
+import type { Open } from "../subject.ts";
+
+export const open: Open = async (base) => {
+  const { loadBundle } = await import(/* @vite-ignore */ `${base}bundle/run.js`);
+  const model = await loadBundle(`${base}bundle/`);
+  return { run: async (pixel_values) => (await model.run({ pixel_values })).logits };
+};

@@ -1,0 +1,39 @@
+/** `heddle init`: a new project. */
+import { existsSync } from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
+import { FileError } from "../../compiler/index.ts";
+import { makeFolder, writeFileAtomically } from "../../runtime/index.ts";
+import { projectFiles } from "../init/files.ts";
+import { json } from "../output.ts";
+import { heddleVersion } from "../versions.ts";
+
+/** The TypeScript that new projects are checked with. */
+const typescript = "7.0.2";
+
+/** Writes the files of a project into a folder. Throws FileError naming all that are there already, and writes none then. */
+export async function initCommand(folder: string, args: { readonly json: boolean }): Promise<number> {
+  const root = resolve(folder);
+  const files = projectFiles(packageName(basename(root)), { heddle: heddleVersion(), typescript });
+  const there = Object.keys(files).filter((path) => existsSync(join(root, path)));
+  if (there.length > 0)
+    throw new FileError(`"${folder}" has ${there.join(", ")} already: choose a folder without, such as a new one`);
+  await makeFolder(root);
+  for (const [path, content] of Object.entries(files)) await writeFileAtomically(join(root, path), content);
+  const here = relative(process.cwd(), root);
+  const text = [
+    `${Object.keys(files).join(", ")} are in ${root}`,
+    "next:",
+    ...(here === "" ? [] : [`  cd ${here}`]),
+    "  npm install",
+    "  npm run check && npm run train && npm run export",
+  ];
+  process.stdout.write(args.json ? `${json({ folder: root, files: Object.keys(files) })}\n` : `${text.join("\n")}\n`);
+  return 0;
+}
+
+/** A folder's name as npm takes names: lower case, without what a URL would escape. */
+const packageName = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[._-]+/, "") || "spirals";
