@@ -2,10 +2,6 @@
 
 export { encodeOnnx, weightBytes } from "./encode.ts";
 export type { BoundInput, StoredPart, StoredTensor } from "./forms/stored.ts";
-<<<<<<< HEAD
-export { type EmitOptions, type ExportOptions, exportDtypes, opsets, settledOptions } from "./options.ts";
-=======
-export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
 export {
   type Dialect,
   dialects,
@@ -15,7 +11,6 @@ export {
   opsets,
   settledOptions,
 } from "./options.ts";
->>>>>>> main
 export { exportOnnx, type OnnxExport, onnxStages } from "./pipeline.ts";
 export { printOnnx } from "./print.ts";
 export { decodeModel, type ModelProto } from "./wire/proto.ts";
