@@ -28,6 +28,10 @@ export function site({
     publicDir: generated,
     plugins: [{ name: "heddle-generated", buildStart: () => generate(generated, emoji) }],
     worker: { format: "es" },
+    // Those of the workers, which the dev server would find late, and then load the page again.
+    optimizeDeps: {
+      include: ["typescript-js", "chevrotain", "@huggingface/tokenizers", "onnx-proto", "protobufjs/minimal.js"],
+    },
     build: {
       outDir: out,
       emptyOutDir: true,

@@ -5,6 +5,7 @@ import type { StageAbout } from "../machine/model.ts";
 import type { RunEvent, RunSettings } from "../machine/run-worker.ts";
 import { element } from "../shell/element.ts";
 import { milliseconds, percent } from "../shell/figures.ts";
+import { remembered } from "../shell/remembered.ts";
 import { languageName } from "./languages.ts";
 import { type LossPoint, lossCurve } from "./loss-curve.ts";
 import { type Pack, thumbnail } from "./thumbnail.ts";
@@ -41,11 +42,21 @@ const captions: Readonly<Record<RunState, string>> = {
   done: "Trained",
 };
 
+/** A reload keeps what was set, so that it finds the run of these settings; not where the stage has others since. */
+const lastSettings = remembered("settings", { of: "", steps: 0, batch: 0, rate: 0 });
+
 export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOptions): TrainView {
   const curve = lossCurve();
   const stage = element("select", { "aria-label": "Stage", onchange: () => chosen() });
   const number = (name: string, step: string) =>
-    element("input", { type: "number", min: 0, step, "aria-label": name, onchange: onSettings, "data-setting": name });
+    element("input", {
+      type: "number",
+      min: 0,
+      step,
+      "aria-label": name,
+      onchange: () => changed(),
+      "data-setting": name,
+    });
   const [steps, batch, rate] = [number("steps", "1"), number("batch", "1"), number("rate", "any")];
   const main = element("button", {
     type: "button",
@@ -72,12 +83,22 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
   const shown: Record<string, string> = {};
   const pace = pacer();
 
+  /** The stage's own settings, or what was last set instead of them. */
   function chosen(): void {
     const found = stages.find(({ name }) => name === stage.value);
     if (!found) return;
-    steps.value = String(found.steps);
-    batch.value = String(found.batch);
-    rate.value = String(found.rate);
+    const kept = lastSettings.get();
+    const now = kept.of === JSON.stringify(found) ? kept : found;
+    steps.value = String(now.steps);
+    batch.value = String(now.batch);
+    rate.value = String(now.rate);
+    onSettings();
+  }
+
+  function changed(): void {
+    const found = stages.find(({ name }) => name === stage.value);
+    const [s, b, r] = [steps, batch, rate].map((field) => Number(field.value));
+    lastSettings.set({ of: JSON.stringify(found), steps: s!, batch: b!, rate: r! });
     onSettings();
   }
 

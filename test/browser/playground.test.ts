@@ -130,10 +130,6 @@ describe("the playground", () => {
       // A reload finds the run again.
       await page.reload();
       await figure(page, "Kernels").waitFor();
-      await page.fill('[data-setting="rate"]', "0.004");
-      await page.fill('[data-setting="batch"]', "6");
-      await page.fill('[data-setting="steps"]', "40");
-      await page.keyboard.press("Tab");
       await says(page, ".notice", /checkpoint of step 40/);
 
       expect(faults).toEqual([]);
