@@ -15,6 +15,9 @@ export interface SessionSettings {
   readonly profile?: string;
 }
 
+/** What installs the package: its own script fetches libraries of CUDA, which nothing here uses, and fails where it cannot. */
+const installLine = "npm install --ignore-scripts onnxruntime-node";
+
 type Library = typeof import("onnxruntime-node");
 let library: Library | undefined;
 
@@ -26,11 +29,21 @@ export function onnxruntime(): Library {
     library = require("onnxruntime-node") as Library;
   } catch (cause) {
     throw new UnsupportedError(
-      `the cpu device needs the package onnxruntime-node, which does not load here (${process.platform} ${process.arch}): npm install onnxruntime-node; ${(cause as Error).message.split("\n")[0]}`,
+      `the cpu device needs the package onnxruntime-node, which does not load here (${process.platform} ${process.arch}): ${installLine}; ${(cause as Error).message.split("\n")[0]}`,
       { cause },
     );
   }
   return library;
+}
+
+/** Why there is no cpu device here; undefined where there is one. */
+export function cpuMissing(): string | undefined {
+  try {
+    onnxruntime();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 /** A session for the model in memory or at a path. */

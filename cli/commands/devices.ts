@@ -1,4 +1,5 @@
 /** `heddle devices`: what is here, what each computes f16 in, which one auto takes, and what that can do at most. */
+import { cpuMissing } from "../../backends/onnxruntime/index.ts";
 import { type Ceilings, webgpuBackend } from "../../backends/webgpu/index.ts";
 import { type OpenedAdapter, openAdapters, requestDevice } from "../../backends/webgpu/node-index.ts";
 import { type PrecisionPath, UnsupportedError } from "../../compiler/index.ts";
@@ -22,13 +23,14 @@ export async function devicesCommand({ json: asJson, measure }: DevicesArguments
     );
     return 0;
   }
+  const noCpu = cpuMissing();
   const rows = adapters.flatMap((a) => [
     [a.software ? "webgpu (software)" : "webgpu", `${a.description} [${a.backend}]`] as const,
     ["  with --dtype f16", "failure" in a ? `not opened: ${a.failure}` : precisionText(a.f16)] as const,
   ]);
   const none = missing === undefined ? [] : [["webgpu", `not here: ${missing}`] as const];
   process.stdout.write(
-    `${table([...rows, ...none, ["cpu", "onnxruntime"]])}\n\n--device auto takes ${auto}: ${
+    `${table([...rows, ...none, ["cpu", noCpu === undefined ? "onnxruntime" : `not here: ${noCpu}`]])}\n\n--device auto takes ${auto}: ${
       hardware ? hardware.description : "there is no hardware GPU, and software GPUs are taken only when asked for"
     }\n`,
   );

@@ -31,6 +31,9 @@ const manifest = (name: string, { heddle, typescript }: ProjectVersions): string
       dependencies: { heddle: `^${heddle}` },
       devDependencies: { typescript: `^${typescript}` },
       engines: { node: ">=24" },
+      // Scripts of packages that npm would ask about: only Dawn's is needed, on macOS. That of onnxruntime-node fetches
+      // libraries of CUDA, which nothing here uses, and the package is left out where it cannot.
+      allowScripts: { koffi: false, "onnxruntime-node": false, protobufjs: false, webgpu: true },
     },
     null,
     2,

@@ -3,8 +3,19 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import sharp from "sharp";
 import { afterAll, expect, test } from "vitest";
-import { blobFileSystem, hostTensor, load, type Source, safetensorsBytes, urlFiles } from "../../api/index.ts";
+import {
+  blobFileSystem,
+  hostTensor,
+  load,
+  picture,
+  type Source,
+  safetensorsBytes,
+  tokenizer,
+  urlFiles,
+} from "../../api/index.ts";
+import { learnTokenizer } from "../../data/bpe.ts";
 import { memoryFileSystem } from "../../runtime/index.ts";
 import { serve } from "../../scripts/browser/serve.ts";
 
@@ -42,6 +53,28 @@ test("a path, bytes, a blob, a file, a folder of files, a URL, and one that is k
   for (const source of sources) expect(await values(source)).toEqual([1, -2, 0.5]);
   await server.close();
   expect(await values(urlFiles(url, { cache }))).toEqual([1, -2, 0.5]);
+});
+
+test("pictures and tokenizers come from the same sources", async () => {
+  const png = new Uint8Array(
+    await sharp({ create: { width: 9, height: 7, channels: 3, background: "#369" } })
+      .png()
+      .toBuffer(),
+  );
+  const json = new TextEncoder().encode(JSON.stringify(learnTokenizer(["red apple", "green apple"], 280)));
+  const { vocabularySize } = await tokenizer(json);
+  const server = await serve(
+    new Map([
+      ["x.png", png],
+      ["tokenizer.json", json],
+    ]),
+  );
+  const known = await picture(png, { size: 4 });
+  for (const source of [new Blob([png]), new File([png], "x.png"), new URL("x.png", server.url)])
+    expect(await picture(source, { size: 4 })).toEqual(known);
+  for (const source of [new Blob([json]), new URL("tokenizer.json", server.url)])
+    expect((await tokenizer(source)).vocabularySize).toBe(vocabularySize);
+  await server.close();
 });
 
 test("what is no source is refused", async () => {

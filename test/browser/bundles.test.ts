@@ -22,10 +22,15 @@ const folder = mkdtempSync(join(tmpdir(), "heddle-browser-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** The files of a compiled bundle. */
-async function compiled(source: string, dtype: "f32" | "f16", precision: "f32" | "f16" = "f32"): Promise<Site> {
+async function compiled(
+  source: string,
+  dtype: "f32" | "f16",
+  precision: "f32" | "f16" = "f32",
+  adapter = "typical",
+): Promise<Site> {
   const out = join(folder, `${dtype}-${precision}-${source.length}`);
   const sizes = { batch: 1, size: [] };
-  const args = { target: "webgpu", out, dtype, precision, seed: 4, json: true, set: [], ...sizes };
+  const args = { adapter, target: "webgpu", out, dtype, precision, seed: 4, json: true, set: [], ...sizes };
   const log = process.stdout.write;
   process.stdout.write = () => true;
   try {
@@ -54,7 +59,8 @@ function expected(
 const noise = (count: number) => Array.from(randomStream(2, "noise").fill({ kind: "normal", mean: 0, std: 1 }, count));
 
 browserTest.for(["f32", "f16"] as const)("a vision transformer with weights in %s", async (dtype, { chromium }) => {
-  const { url } = await chromium.serve(await compiled("test/browser/tiny-vit.ts", dtype));
+  const adapter = dtype === "f32" ? "typical" : "software";
+  const { url } = await chromium.serve(await compiled("test/browser/tiny-vit.ts", dtype, "f32", adapter));
   const { call } = await chromium.open<Page>("bundles");
   const pixels = noise(3 * 16 * 16);
   const { logits } = await call("run", url, { pixels });

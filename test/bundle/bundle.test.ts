@@ -28,6 +28,9 @@ async function compiled(out: string, ...args: readonly string[]) {
     "depth=2",
     "--seed",
     "4",
+    // What is made for a GPU takes software drivers most of a minute to compile; test/browser runs a small model so made.
+    "--adapter",
+    "software",
   ];
   execFileSync(process.execPath, ["bin/heddle.js", ...model, ...args, "--json"]);
   const { loadBundle } = await import(pathToFileURL(join(out, "run.js")).href);

@@ -27,9 +27,13 @@ export interface BundleTensor {
 
 /**
  * Loads a bundle from the URL of its folder. `device` is a GPUDevice of yours; without, one is requested with what the bundle
- * needs. `read` gives the bytes of a file by its name; without, they are fetched. Throws where the device lacks a feature.
+ * needs. `read` gives a file by its name, as bytes or a stream of them; without, it is fetched. Of the weights a few megabytes
+ * are in memory at once. Throws where the device lacks a feature.
  */
 export function loadBundle(
   base: string | URL,
-  options?: { readonly device?: object; readonly read?: (name: string) => Promise<Uint8Array> },
+  options?: {
+    readonly device?: object;
+    readonly read?: (name: string) => Promise<Uint8Array | ReadableStream<Uint8Array>>;
+  },
 ): Promise<LoadedBundle>;

@@ -17,11 +17,11 @@ const bytesOf = ({ dtype, axes }) => wholeWords(elements(axes) * (dtype === "f16
 
 /**
  * Loads a bundle. `base` is the URL of its folder; `device` a GPUDevice, requested with what the bundle needs when it is
- * not given; `read(name)` answers with the bytes of a file, by default through fetch.
+ * not given; `read(name)` answers with a file as bytes or as a stream of them, by default through fetch.
  */
 export async function loadBundle(base, { device, read } = {}) {
-  const bytes = read ?? ((name) => fetchBytes(new URL(name, base)));
-  const text = async (name) => new TextDecoder().decode(await bytes(name));
+  const open = read ?? ((name) => fetched(new URL(name, base)));
+  const text = async (name) => await new Response(await open(name)).text();
   const manifest = JSON.parse(await text("manifest.json"));
   if (manifest.format !== "heddle-webgpu-1")
     throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
@@ -34,7 +34,7 @@ export async function loadBundle(base, { device, read } = {}) {
     gpu.createBuffer({ size, usage: usage.storage | usage.copySrc | usage.copyDst }),
   );
   for (const { buffer, dtype, values } of manifest.constants) write(gpu, buffers[buffer], dtype, values);
-  fillParameters(gpu, buffers, manifest, await bytes("weights.safetensors"));
+  await fillParameters(gpu, buffers, manifest, chunksOf(await open("weights.safetensors")));
   const groups = manifest.dispatches.map((d) =>
     gpu.createBindGroup({
       layout: pipelines[d.shader].getBindGroupLayout(0),
@@ -54,10 +54,17 @@ export async function loadBundle(base, { device, read } = {}) {
   };
 }
 
-async function fetchBytes(url) {
+async function fetched(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
+  return response.body;
+}
+
+/** Bytes, or those of a stream as they come; not all browsers iterate over one. */
+async function* chunksOf(file) {
+  if (file instanceof Uint8Array) return yield file;
+  const reader = file.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
 }
 
 const workgroupLimits = [
@@ -148,23 +155,58 @@ function decoded({ dtype, axes }, bytes) {
   return hasHalves ? new Float16Array(bytes, 0, count) : Float32Array.from(new Uint16Array(bytes, 0, count), halfValue);
 }
 
-/** A safetensors file: the header's length (u64), the header (JSON), the data. */
-function fillParameters(gpu, buffers, { parameters }, file) {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  const headerBytes = Number(view.getBigUint64(0, true));
-  const header = JSON.parse(new TextDecoder().decode(file.subarray(8, 8 + headerBytes)));
-  for (const { name, dtype, axes, buffer } of parameters) {
+/** Bytes of weights that are in memory at once, and those that may be on their way to the device. */
+const pieceBytes = 2 ** 22;
+const underWayBytes = 2 ** 27;
+
+/** A safetensors file as it comes: the header's length (u64), the header (JSON), the data. */
+async function fillParameters(gpu, buffers, { parameters }, chunks) {
+  const fill = filling(chunks);
+  const length = Number(new DataView((await fill(new Uint8Array(8))).buffer).getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(await fill(new Uint8Array(length))));
+  const places = parameters.map(({ name, dtype, axes, buffer }) => {
     const entry = header[name];
     const shape = axes.map((a) => a.size);
     const stored = dtype.toUpperCase();
     if (entry?.dtype !== stored || entry.shape.join() !== shape.join()) {
       throw new Error(`weights.safetensors does not hold "${name}" as ${stored} [${shape}]`);
     }
-    const [from, to] = entry.data_offsets.map((at) => 8 + headerBytes + at);
-    const words = new Uint8Array(wholeWords(to - from));
-    words.set(file.subarray(from, to));
-    gpu.queue.writeBuffer(buffers[buffer], 0, words);
+    const [from, to] = entry.data_offsets;
+    return { buffer: buffers[buffer], from, to };
+  });
+  let [at, underWay] = [0, 0];
+  for (const { buffer, from, to } of places.sort((a, b) => a.from - b.from)) {
+    for (; at < from; at += pieceBytes) await fill(new Uint8Array(Math.min(pieceBytes, from - at)));
+    for (at = from; at < to; at += pieceBytes) {
+      const bytes = Math.min(pieceBytes, to - at);
+      const words = new Uint8Array(wholeWords(bytes));
+      await fill(words.subarray(0, bytes));
+      gpu.queue.writeBuffer(buffer, at - from, words);
+      if ((underWay += bytes) < underWayBytes) continue;
+      underWay = 0;
+      await gpu.queue.onSubmittedWorkDone();
+    }
+    at = to;
   }
+}
+
+/** Fills arrays one after another with the bytes of chunks. */
+function filling(chunks) {
+  let chunk = new Uint8Array(0);
+  return async (into) => {
+    for (let done = 0; done < into.length; ) {
+      if (chunk.length === 0) {
+        const { value, done: isOver } = await chunks.next();
+        if (isOver) throw new Error("weights.safetensors ends before its last tensor");
+        chunk = value;
+      }
+      const part = chunk.subarray(0, into.length - done);
+      into.set(part, done);
+      done += part.length;
+      chunk = chunk.subarray(part.length);
+    }
+    return into;
+  };
 }
 
 async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
