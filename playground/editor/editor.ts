@@ -99,7 +99,12 @@ export function openEditor({ parent, text, language, onChange, onLine }: EditorO
   });
   return {
     text: () => view.state.doc.toString(),
-    setText: (next) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: next } }),
+    setText: (next) =>
+      view.dispatch({
+        changes: { from: 0, to: view.state.doc.length, insert: next },
+        selection: { anchor: 0 },
+        effects: EditorView.scrollIntoView(0, { y: "start", x: "start", xMargin: 1000 }),
+      }),
     show: (mistakes) => view.dispatch(setDiagnostics(view.state, within(mistakes, view.state.doc.length))),
     point: (lines, isShown = false) => pointLines(view, lines, isShown),
     focus: () => view.focus(),

@@ -19,9 +19,8 @@ export interface PictureVectors extends Vectors {
   readonly attention?: Vectors;
 }
 
-/** Sizes of the model's inputs. Throws UsageError where it does not take pictures and texts, or has too few tokens. */
-export function shapeOf(model: Model, emoji?: Emoji): Shape {
-  const { inputs } = trace(model);
+/** Sizes of a graph's inputs. Throws UsageError where it does not take pictures and texts, or the model has too few tokens. */
+export function shapeOf(model: Model, { inputs }: Graph, emoji: Emoji): Shape {
   const sizeOf = (name: string, axis: string): number => {
     const size = inputs.find((n) => inputName(n) === name)?.type.axes.find((a) => a.name === axis)?.size;
     if (typeof size === "number") return size;
@@ -29,10 +28,10 @@ export function shapeOf(model: Model, emoji?: Emoji): Shape {
       `${model.name} has no input "${name}" with an axis "${axis}" of a known size\n  hint: emoji are trained on by models with inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
     );
   };
-  const vocabulary = Number((model.config as { vocab?: number }).vocab ?? Number.POSITIVE_INFINITY);
-  if (emoji && vocabulary < emoji.vocabulary)
+  const { vocab = Number.POSITIVE_INFINITY } = model.config as { readonly vocab?: number };
+  if (vocab < emoji.vocabulary)
     throw new UsageError(
-      `${model.name} has ${vocabulary} tokens, and the names of emoji need ${emoji.vocabulary}: set vocab to that`,
+      `${model.name} has ${vocab} tokens, and the names of emoji need ${emoji.vocabulary}: set vocab to that`,
     );
   return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing: model.preprocessing };
 }
@@ -60,7 +59,7 @@ export class Towers {
   private readonly run: Runner;
 
   constructor(model: Model, emoji: Emoji, run: Runner) {
-    this.shape = shapeOf(model, emoji);
+    this.shape = shapeOf(model, trace(model), emoji);
     this.emoji = emoji;
     this.graphs = towerGraphs(model);
     this.run = run;

@@ -58,9 +58,10 @@ export async function trainPlan(plan: Plan, device: Device, emoji: Emoji, watch:
 
 function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch: Watch): TrainingJob {
   const { stage, steps, batch: rows } = recipeOf(model, name, settings);
-  const shape = shapeOf(model, emoji);
+  const step = trainingStep(stage);
+  const shape = shapeOf(model, step.graph, emoji); // a stage may have another resolution than the model
   return {
-    step: trainingStep(stage),
+    step,
     steps,
     sizes: { batch: rows },
     seed,

@@ -88,7 +88,7 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     const found = stages.find(({ name }) => name === stage.value);
     if (!found) return;
     const kept = lastSettings.get();
-    const now = kept.of === JSON.stringify(found) ? kept : found;
+    const now = kept.of === JSON.stringify(found) ? kept : forOnePage(found);
     steps.value = String(now.steps);
     batch.value = String(now.batch);
     rate.value = String(now.rate);
@@ -200,6 +200,13 @@ export function trainView({ onTrain, onPause, onReset, onSettings }: TrainOption
     },
   };
 }
+
+/** Published stages take hundreds of GPUs for weeks: what is begun with here is for one page. */
+const forOnePage = ({ steps, batch, rate }: StageAbout) => ({
+  steps: steps > 10_000 ? 600 : steps,
+  batch: Math.min(batch, 64),
+  rate,
+});
 
 /** How long a step takes: the running mean of the time between two of them. */
 function pacer() {

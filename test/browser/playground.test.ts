@@ -10,13 +10,16 @@ import { site } from "../../playground/build/site.ts";
 import { browserTest } from "./support.ts";
 
 const root = new URL("../../", import.meta.url);
+/** Milliseconds that a build, and the whole way through the page, may take on a busy machine. */
+const patience = 240_000;
+
 const made = mkdtempSync(join(tmpdir(), "heddle-playground-"));
 const out = join(made, "site");
 
 beforeAll(async () => {
   const options = site({ emoji: 12, out, generated: join(made, "generated"), minify: false });
   await build({ ...options, configFile: false, logLevel: "error" });
-});
+}, patience);
 afterAll(() => rmSync(made, { recursive: true, force: true }));
 
 /** The site's files by path. */
@@ -62,7 +65,7 @@ describe("the playground", () => {
       );
       page.on("pageerror", (error) => faults.push(String(error.stack)));
       page.on("request", (request) => asked.push(request.url()));
-      page.setDefaultTimeout(50_000);
+      page.setDefaultTimeout(patience / 2);
       await page.goto(`${served.url}${hash}`);
 
       // The kernels know the lines that they come from.
@@ -135,5 +138,6 @@ describe("the playground", () => {
       expect(faults).toEqual([]);
       expect(asked.filter((url) => !url.startsWith(served.url) && !/^(blob|data):/.test(url))).toEqual([]);
     },
+    patience,
   );
 });
