@@ -112,12 +112,13 @@ class Folder implements FileSystem {
   async endMoves(): Promise<void> {
     if (!(await childOf(this.root, movesFolder))) return;
     await alone(async () => {
+      if (!(await childOf(this.root, movesFolder))) return; // another window was moving, and is done
       for (const name of await Array.fromAsync((await this.folder(`/${movesFolder}`)).keys())) {
         const note = `/${movesFolder}/${name}`;
         const { from, to } = moveIn(await ((await this.require(note)) as FileHandle).getFile().then((f) => f.text()));
         if (from && to && (await this.find(from))) await this.moveAll(from, to);
-        await this.remove(note);
       }
+      await this.remove(`/${movesFolder}`);
     });
   }
 
@@ -129,7 +130,7 @@ class Folder implements FileSystem {
     await file.write(text, 0, text.length, 0);
     await file.close();
     await this.moveAll(source, target);
-    await this.remove(note);
+    await this.remove(dirname(note)); // who is alone has the only note
   }
 
   private async moveAll(source: string, target: string): Promise<void> {

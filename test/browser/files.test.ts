@@ -34,7 +34,6 @@ browserTest(
       "/": ["new"],
       "/new": ["a", "b", "in"],
       "/new/in": ["c"],
-      "/.moves": [],
     });
     expect(await call("sizesSeen")).toEqual([0, 5, 5, 10]);
   },

@@ -30,7 +30,8 @@ export async function interruptedMove(): Promise<Record<string, string[]>> {
   await fs.rename("/old/a", "/new/a");
   const again = await opfsFileSystem();
   const found: Record<string, string[]> = {};
-  for (const folder of ["/", "/new", "/new/in", "/.moves"]) found[folder] = (await again.readdir(folder)).sort();
+  for (const folder of ["/new", "/new/in"]) found[folder] = (await again.readdir(folder)).sort();
+  found["/"] = await Array.fromAsync((await navigator.storage.getDirectory()).keys());
   return found;
 }
 
