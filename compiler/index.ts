@@ -19,7 +19,7 @@ export * from "./ir/initializer.ts";
 export * from "./ir/node.ts";
 export * from "./ir/op.ts";
 export { checkGraphText, type ParseResult, parseGraph } from "./ir/parse.ts";
-export { printGraph } from "./ir/print.ts";
+export { printGraph, printUnrolled } from "./ir/print.ts";
 export * from "./ir/type.ts";
 export * from "./ir/typed.ts";
 export * from "./ir/verify.ts";
@@ -46,6 +46,7 @@ export {
 export * as ops from "./ops/index.ts";
 export * from "./passes/index.ts";
 export { commonPasses, commonStagesBut } from "./pipelines/common.ts";
+export { fusedNodes } from "./pipelines/fused-nodes.ts";
 export { type BoundKernels, type KindsOfMemory, type MemoryByKind, memoryByKind } from "./pipelines/memory-by-kind.ts";
 export { type PlannedKernel, type PlannedProgram, planKernels } from "./pipelines/planned-kernels.ts";
 export { type PrecisionAsked, type PrecisionPath, precisionPath } from "./pipelines/precision.ts";

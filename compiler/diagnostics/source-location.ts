@@ -15,7 +15,8 @@ export interface Birth {
 }
 
 const root = new URL("../../", import.meta.url).href;
-const ours = [`${root}compiler/`, `${root}dsl/`, "node:"];
+/** In a bundle, the file that holds the compiler holds the language too. */
+const ours = [`${root}compiler/`, `${root}dsl/`, "node:", import.meta.url];
 let capturing = true;
 let inherited: Birth | undefined;
 
@@ -77,13 +78,14 @@ export function partingCalls(a: Birth, b: Birth): readonly [SourceLocation, Sour
 /** The frames of the user's code, the innermost first. */
 function* userFrames({ stack }: Birth): Generator<SourceLocation, undefined> {
   for (const frame of (stack?.stack ?? "").split("\n").slice(1)) {
-    const found = /(?:\(|at (?:async )?)((?:file:\/\/|https?:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+):(\d+)\)?$/.exec(
-      frame.trim(),
-    );
+    const found =
+      /(?:\(|@|at (?:async )?)((?:file:\/\/|(?:blob:)?https?:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+):(\d+)\)?$/.exec(
+        frame.trim(),
+      );
     if (!found) continue;
     const href = found[1]!.startsWith("/") ? `file://${found[1]}` : found[1]!;
     if (ours.some((prefix) => href.startsWith(prefix))) continue;
-    yield { file: displayPath(href), line: Number(found[2]), column: Number(found[3]) };
+    yield mapped({ file: displayPath(href), line: Number(found[2]), column: Number(found[3]) });
   }
 }
 
@@ -93,6 +95,13 @@ const displayPath = (href: string): string =>
 
 export const printLocation = (l: SourceLocation | undefined): string =>
   l ? `${l.file}:${l.line}:${l.column}` : "(built by a pass)";
+
+let mapped = (location: SourceLocation): SourceLocation => location;
+
+/** A page that runs what was made of the user's file says where each place of it was written. */
+export function setLocationMapper(mapper: (location: SourceLocation) => SourceLocation): void {
+  mapped = mapper;
+}
 
 type SourceReader = (file: string) => string | undefined;
 let readSource: SourceReader = () => undefined;

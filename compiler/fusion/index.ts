@@ -13,7 +13,7 @@ export {
 } from "./fused-kernel.ts";
 export { attentionRows, type Group, type Placement, reducedAxes } from "./groups.ts";
 export { rowsOfProduct } from "./join-rows.ts";
-export { kernelName } from "./kernel-nodes.ts";
+export { computedNodes, kernelName } from "./kernel-nodes.ts";
 export type { RowTiles } from "./materialize.ts";
 export { orderKernels } from "./order-kernels.ts";
 export { overwritableStates } from "./overwritable.ts";

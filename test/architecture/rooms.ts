@@ -99,7 +99,25 @@ export const rooms: Readonly<Record<string, Room>> = {
   examples: { imports: [...product, "cli"] },
   // The bench of pages bundles the package as a page has it, and starts the browser that tests start.
   bench: { imports: [...product, "api", "cli", "examples", "scripts"] },
-  test: { imports: [...product, "api", "cli", "examples", "bench", "scripts"] },
+  // Made on a machine with Node, into files that the page loads.
+  "playground/build": { imports: ["data", "examples", "playground/machine/packed-emoji.ts"] },
+  playground: {
+    imports: [...product, "api", "examples"],
+    browser: {
+      packages: [
+        "@codemirror/autocomplete",
+        "@codemirror/commands",
+        "@codemirror/lang-javascript",
+        "@codemirror/language",
+        "@codemirror/lint",
+        "@codemirror/state",
+        "@codemirror/view",
+        "@lezer/highlight",
+        "typescript-js",
+      ],
+    },
+  },
+  test: { imports: [...product, "api", "cli", "examples", "bench", "scripts", "playground"] },
   scripts: { imports: [] },
 };
 
@@ -115,6 +133,8 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   runtime: { file: "index.ts", also: /^runtime\/(node-index|host\/browser)\.ts$/ },
   data: { file: "index.ts", also: /^data\/browser-index\.ts$/ },
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
+  // The playground packs the emoji of the example, and shows examples as text.
+  examples: { file: "index.ts", also: /^examples\/(emoji\/(set|artists)\.ts|[a-z-]+\.ts\?raw)$/ },
   api: { file: "index.ts", also: /^api\/browser\.ts$/ },
   // Scripts stand alone; those of the browser are what tests and the bench start it with.
   scripts: { file: "index.ts", also: /^scripts\/browser\/[^/]+\.ts$/ },
@@ -138,6 +158,9 @@ export const innerDoors: Readonly<Record<string, { readonly also?: RegExp }>> = 
 /** Files outside the browser rooms' folders that a page loads; nothing they reach may be Node's. */
 export const browserEntries: readonly string[] = [
   "backends/webgpu/runtime/browser-device.ts",
+  "playground/main.ts",
+  "playground/machine/compile-worker.ts",
+  "playground/machine/run-worker.ts",
   "runtime/host/browser.ts",
   "runtime/index.ts",
   "api/browser.ts",

@@ -1,0 +1,22 @@
+/** Models to begin with: files of the repository as the editor shows them, which imports the package by its name. */
+
+import emojiModel from "../../examples/emoji-model.ts?raw";
+import tinyVit from "../../examples/tiny-vit.ts?raw";
+import emojiSearch from "./emoji-search.ts?raw";
+
+export interface Example {
+  readonly id: string;
+  readonly title: string;
+  readonly source: string;
+}
+
+const named = (source: string): string =>
+  source
+    .replace(/"(?:\.\.\/)+dsl\/index\.ts"/g, '"heddle"')
+    .replace(/"(?:\.\.\/)+models\/index\.ts"/g, '"heddle/models"');
+
+export const examples: readonly Example[] = [
+  { id: "emoji-search", title: "Emoji search, written out", source: named(emojiSearch) },
+  { id: "emoji-model", title: "InternVL-C, small", source: named(emojiModel) },
+  { id: "tiny-vit", title: "Vision transformer", source: named(tinyVit) },
+];

@@ -1,0 +1,28 @@
+/** The worker that compiles for the page: a module that never ends, or a large compile, stops nothing else. */
+import { faultOf, serve } from "../shell/rpc.ts";
+import { type Compiled, type CompiledAbout, type CompileOptions, compiled } from "./compiled.ts";
+import { aboutModel, loadModel, type ModelAbout, type Subject } from "./model.ts";
+import type { Code } from "./user-module.ts";
+
+let model: Awaited<ReturnType<typeof loadModel>> | undefined;
+let last: Compiled | undefined;
+
+const service = {
+  /** Runs the module and says what its model is. */
+  load: async (code: Code): Promise<ModelAbout> => {
+    model = await loadModel(code);
+    return aboutModel(model);
+  },
+  compile: (subject: Subject, options: CompileOptions): CompiledAbout => {
+    last = compiled(model!, subject, options);
+    return last.about;
+  },
+  graph: () => last!.graph(),
+  stage: (index: number) => last!.stage(index),
+  kernel: (index: number) => last!.kernel(index),
+};
+
+export type CompileService = typeof service;
+
+serve(service);
+globalThis.addEventListener("unhandledrejection", ({ reason }) => console.error(faultOf(reason).message));

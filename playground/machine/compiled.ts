@@ -1,0 +1,230 @@
+/** One compile, kept by the worker so that the page asks for the texts that it shows: stages, kernels, WGSL. */
+import { emitWgsl } from "../../backends/webgpu/index.ts";
+import {
+  type AdapterFacts,
+  baselineFacts,
+  bindSizes,
+  callsOf,
+  compileKernels,
+  countMacs,
+  countOps,
+  countParameters,
+  countStepOperations,
+  dimValue,
+  fusedNodes,
+  type Graph,
+  gridOf,
+  memoryOf,
+  type Node,
+  nodesOf,
+  type Precision,
+  type Program,
+  printKernel,
+  printUnrolled,
+  recordingObserver,
+  type StageReport,
+  tensorName,
+} from "../../compiler/index.ts";
+import { type Model, stepMemory } from "../../dsl/index.ts";
+import { graphOf, type Subject, sizesOf } from "./model.ts";
+import { modelFile } from "./user-module-name.ts";
+
+export interface CompileOptions {
+  readonly batch: number;
+  readonly precision: Precision;
+  /** Of the device that is open; WebGPU's guaranteed limits where there is none. */
+  readonly facts?: AdapterFacts;
+}
+
+/** What a compile came to. Bytes, elements, operations. */
+export interface CompiledAbout {
+  readonly title: string;
+  readonly milliseconds: number;
+  readonly parameters: number;
+  readonly byGroup: Readonly<Record<string, number>>;
+  readonly macs: number;
+  /** Operations by part: of a training step forward, backward and update. */
+  readonly operations: Readonly<Record<string, number>>;
+  readonly nodes: number;
+  readonly ops: Readonly<Record<string, number>>;
+  /** By what it is for. */
+  readonly memory: Readonly<Record<string, number>>;
+  readonly read: number;
+  readonly written: number;
+  readonly stages: readonly StageAbout[];
+  readonly kernels: readonly KernelAbout[];
+}
+
+export interface StageAbout {
+  readonly name: string;
+  readonly changed: boolean;
+  readonly milliseconds: number;
+  readonly from: string;
+  readonly to: string;
+  /** "161 nodes". */
+  readonly size: string;
+  readonly isGraph: boolean;
+}
+
+export interface KernelAbout {
+  readonly name: string;
+  readonly kind: string;
+  readonly schedule: string;
+  readonly flops: number;
+  readonly read: number;
+  readonly written: number;
+  readonly grid: readonly number[];
+  readonly workgroup: readonly number[];
+  /** Lines of the user's file that its nodes were written on. */
+  readonly lines: readonly number[];
+  /** What it computes. */
+  readonly ops: readonly string[];
+}
+
+export interface KernelDetail {
+  readonly wgsl: string;
+  readonly ir: string;
+  readonly buffers: readonly { readonly name: string; readonly access: string; readonly tensor: string }[];
+  /** Schedules before it in the table of its kind, and why they were not taken. */
+  readonly refused: readonly { readonly schedule: string; readonly reason: string }[];
+  /** What it computes, one node a line. */
+  readonly nodes: readonly TextLine[];
+}
+
+/** A line of text and the line of the user's file that it comes from. */
+export interface TextLine {
+  readonly text: string;
+  readonly line?: number;
+}
+
+export interface StageText {
+  readonly before?: readonly TextLine[];
+  readonly after: readonly TextLine[];
+}
+
+export interface Compiled {
+  readonly about: CompiledAbout;
+  readonly graph: () => readonly TextLine[];
+  readonly stage: (index: number) => StageText;
+  readonly kernel: (index: number) => KernelDetail;
+}
+
+/** Compiles what is asked for. Throws what the compiler throws. */
+export function compiled(
+  model: Model,
+  subject: Subject,
+  { batch, precision, facts = baselineFacts }: CompileOptions,
+): Compiled {
+  const begun = performance.now();
+  const { graph: open, step } = graphOf(model, subject);
+  const sizes = sizesOf(open, batch);
+  const graph = bindSizes(open, sizes);
+  const recording = recordingObserver();
+  const program = compileKernels(graph, facts, { precision, observers: [recording] });
+  const fused = fusedNodes(recording.reports);
+  const total = (of: (k: Program["kernels"][number]) => number) => program.kernels.reduce((n, k) => n + of(k), 0);
+  const about: CompiledAbout = {
+    title: graph.name,
+    milliseconds: performance.now() - begun,
+    ...countParametersOf(graph, step?.trained),
+    macs: countMacs(graph, sizes),
+    operations: operationsOf(graph, step !== undefined),
+    nodes: nodesOf(graph).length,
+    ops: countOps(graph),
+    memory: step ? stepMemory(step, [program], sizes) : { ...memoryOf(program) },
+    read: total((k) => dimValue(k.bytesRead)),
+    written: total((k) => dimValue(k.bytesWritten)),
+    stages: recording.reports.map(aboutStage),
+    kernels: program.kernels.map((k, i) => ({
+      name: k.name,
+      kind: k.kind,
+      schedule: k.schedule,
+      flops: dimValue(k.flops),
+      read: dimValue(k.bytesRead),
+      written: dimValue(k.bytesWritten),
+      grid: gridOf(k.kernel),
+      workgroup: k.kernel.workgroup,
+      lines: linesOf(fused[i] ?? []),
+      ops: [...new Set((fused[i] ?? []).map((n) => n.op))],
+    })),
+  };
+  return {
+    about,
+    graph: () => graphLines(graph),
+    stage: (index) => stageText(recording.reports[index]!),
+    kernel: (index) => kernelDetail(program, index, fused[index] ?? []),
+  };
+}
+
+function operationsOf(graph: Graph, isStep: boolean): Readonly<Record<string, number>> {
+  const { forward, backward, update } = countStepOperations(graph);
+  // A graph without a loss has one part, which is counted as the update.
+  if (!isStep) return { forward: forward.flops + backward.flops + update.flops };
+  return { forward: forward.flops, backward: backward.flops, update: update.flops };
+}
+
+function countParametersOf(graph: Graph, trained: readonly Node[] | undefined) {
+  const { parameters, byGroup } = countParameters(trained ? { inputs: trained } : graph);
+  return { parameters, byGroup };
+}
+
+const aboutStage = ({ stage, changed, milliseconds, from, to, after }: StageReport): StageAbout => ({
+  name: stage,
+  changed,
+  milliseconds,
+  from: from.name,
+  to: to.name,
+  size: to.size(after),
+  isGraph: to.name === "graph",
+});
+
+function stageText({ from, to, before, after, changed }: StageReport): StageText {
+  const made = lines(to.name, to.print(after), after);
+  return changed && from === to
+    ? { before: lines(from.name, from.print(before), before), after: made }
+    : { after: made };
+}
+
+const lines = (form: string, text: string, value: unknown): readonly TextLine[] =>
+  form === "graph"
+    ? graphLines(value as Graph)
+    : text
+        .trimEnd()
+        .split("\n")
+        .map((line) => ({ text: line }));
+
+/** A graph with one line a node, each with where it was written. */
+function graphLines(graph: Graph): TextLine[] {
+  const { text, names } = printUnrolled(graph);
+  const nodes = new Map([...names].map(([node, name]) => [name, node]));
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => {
+      const node = nodes.get(/^\s*(%\S+) = /.exec(line)?.[1] ?? "");
+      return { text: line, ...(node && lineOf(node)) };
+    });
+}
+
+/** The innermost line of the user's file that led to the node. */
+function lineOf({ birth }: Node): { line?: number } {
+  const call = birth && callsOf(birth).find(({ file }) => file === modelFile);
+  return call ? { line: call.line } : {};
+}
+
+const linesOf = (nodes: readonly Node[]): number[] =>
+  [...new Set(nodes.flatMap((node) => lineOf(node).line ?? []))].sort((a, b) => a - b);
+
+function kernelDetail({ kernels }: Program, index: number, nodes: readonly Node[]): KernelDetail {
+  const { kernel, bindings, refused } = kernels[index]!;
+  return {
+    wgsl: emitWgsl(kernel),
+    ir: printKernel(kernel),
+    buffers: kernel.buffers.map(({ name, access }, i) => ({ name, access, tensor: tensorName(bindings[i]!.root) })),
+    refused,
+    nodes: nodes.map((node) => ({
+      text: `${node.op} [${node.type.axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`,
+      ...lineOf(node),
+    })),
+  };
+}

@@ -1,0 +1,262 @@
+/** The worker that trains and searches: it owns the device, the run and its files. */
+import {
+  type Device,
+  DeviceLostError,
+  exportOnnx,
+  type FileSystem,
+  type Model,
+  memoryFileSystem,
+  openDevice,
+  opfsFileSystem,
+  type StageSettings,
+  safetensorsBytes,
+  session,
+  trace,
+  useFileSystem,
+} from "../../api/browser.ts";
+import { factsOf, type WebgpuBackend } from "../../backends/webgpu/index.ts";
+import { type AdapterFacts, type Graph, inputName, isParameter } from "../../compiler/index.ts";
+import { drawnWeights } from "../../runtime/index.ts";
+import { serve } from "../shell/rpc.ts";
+import type { Shown } from "./batches.ts";
+import { type Emoji, loadEmoji, type Picture } from "./emoji.ts";
+import { type Evaluation, Gallery, type Hit, type PictureFound } from "./gallery.ts";
+import { loadModel } from "./model.ts";
+import { readWeights } from "./opened-weights.ts";
+import { type Runner, Towers } from "./towers.ts";
+import { type Left, leftBy, type Plan, type Point, trainPlan, type Weights } from "./training.ts";
+import type { Code } from "./user-module.ts";
+
+/** What the worker tells while it works. */
+export type RunEvent =
+  | { readonly kind: "begun"; readonly done: number; readonly steps: number; readonly points: readonly Point[] }
+  | { readonly kind: "step"; readonly step: number; readonly figures: Readonly<Record<string, number>> }
+  | { readonly kind: "batch"; readonly shown: readonly Shown[] }
+  | { readonly kind: "evaluated"; readonly step: number; readonly found: Evaluation }
+  | { readonly kind: "lost"; readonly why: string }
+  | { readonly kind: "back"; readonly step: number }
+  | { readonly kind: "note"; readonly text: string };
+
+/** What a page is told of the device. */
+export interface DeviceAbout {
+  readonly name: string;
+  readonly software: boolean;
+  readonly facts: AdapterFacts;
+}
+
+export interface RunSettings {
+  readonly stage: string;
+  readonly settings: StageSettings & { readonly steps: number };
+  readonly seed: number;
+}
+
+/** What the worker is set to. */
+export interface RunOptions {
+  /** Where the packed emoji lie. */
+  readonly base: string;
+  /** Of so many emoji; all where absent. */
+  readonly emoji?: number;
+}
+
+/** Where runs are kept; a run of another model or of other settings has another folder. */
+const runs = "/heddle-playground";
+
+/** Of the initializers, where nothing is trained yet. */
+const seed = 7;
+
+let options: RunOptions;
+let device: Device | undefined;
+let emoji: Promise<Emoji> | undefined;
+let files: Promise<FileSystem> | undefined;
+let model: Model | undefined;
+let key = "";
+let weights: Weights | undefined;
+let gallery: { readonly filled: Promise<Gallery>; readonly of: Weights; readonly dispose: () => void } | undefined;
+let stop = new AbortController();
+
+const theEmoji = () => (emoji ??= loadEmoji(options.base, options.emoji));
+const theDevice = async () => (device ??= await openDevice("webgpu"));
+
+const service = {
+  /** Opens the device. Throws UnsupportedError where there is none. */
+  open: async (given: RunOptions): Promise<DeviceAbout> => {
+    options = given;
+    const { gpu } = (await theDevice()) as unknown as WebgpuBackend;
+    return { name: adapterName(gpu.adapter), software: gpu.adapter.software, facts: factsOf(gpu) };
+  },
+  /** Names, credits and places of the pictures. */
+  pack: async () => {
+    const { picture: _, ids: __, tokenizer: ___, ...about } = await theEmoji();
+    return about;
+  },
+  /** Takes a model, with the weights of its initializers. */
+  load: async (code: Code): Promise<void> => {
+    model = await loadModel(code);
+    key = await digest(code.source);
+    take(undefined);
+  },
+  /** What a run of the model with these settings left, if there was one; its weights are then those at hand. */
+  resume: async (settings: RunSettings): Promise<Pick<Left, "step" | "points"> | undefined> => {
+    const left = await leftBy(await planOf(settings), await theFiles());
+    take(await left?.weights());
+    return left && { step: left.step, points: left.points };
+  },
+  /** Trains to the last step or until it is paused; goes on from its newest checkpoint. Says whether it came to the end. */
+  train: async (settings: RunSettings): Promise<boolean> => {
+    stop = new AbortController();
+    return await trainOn(await planOf(settings), settings);
+  },
+  pause: (): void => stop.abort(),
+  /** Begins anew: removes what runs left. */
+  reset: async (): Promise<void> => {
+    await (await theFiles()).remove(runs);
+    take(undefined);
+  },
+  searchText: async (text: string, count: number): Promise<readonly Hit[]> =>
+    onceMore(async () => (await filled()).searchText(text, count)),
+  searchPicture: async (picture: Picture, count: number): Promise<PictureFound> =>
+    onceMore(async () => (await filled()).searchPicture(picture, count)),
+  /** The weights as a file. */
+  safetensors: async (): Promise<Uint8Array> => safetensorsBytes(await theWeights()),
+  /** The model with its weights as a file. */
+  onnx: async (): Promise<Uint8Array> => exportOnnx(model!, { weights: await theWeights() }),
+  /** Takes weights from a file. Throws UsageError or FileError where it is damaged or does not fit the model. */
+  openWeights: async (file: File): Promise<number> => {
+    const read = await readWeights(file, model!);
+    take(read);
+    return read.size;
+  },
+  /** Gives the device back, as a driver does that crashes: to see what happens. */
+  lose: (): void => (device as unknown as WebgpuBackend | undefined)?.gpu.device.destroy(),
+};
+
+export type RunService = typeof service;
+
+const tell = serve<RunEvent>(service);
+
+/** The files of the page; in memory where the browser keeps none. */
+function theFiles(): Promise<FileSystem> {
+  return (files ??= keptFiles().then((fs) => {
+    useFileSystem(fs);
+    return fs;
+  }));
+}
+
+async function keptFiles(): Promise<FileSystem> {
+  try {
+    return await opfsFileSystem();
+  } catch (error) {
+    tell({
+      kind: "note",
+      text: `This browser keeps no files for the page (${(error as Error).message}): a reload begins anew.`,
+    });
+    return memoryFileSystem();
+  }
+}
+
+/** Browsers say little of an adapter: its maker and its family, and seldom a name. */
+const adapterName = ({ vendor, architecture, description }: WebgpuBackend["gpu"]["adapter"]): string =>
+  description !== "" && description !== vendor ? description : [vendor, architecture].filter((t) => t !== "").join(" ");
+
+async function planOf(settings: RunSettings): Promise<Plan> {
+  const name = await digest(`${key} ${JSON.stringify(settings)} ${options.emoji ?? "all"}`);
+  return { model: model!, ...settings, folder: `${runs}/${name}` };
+}
+
+/** Goes on after a lost device; gives up where it is lost again without a step in between. */
+async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
+  const fs = await theFiles();
+  for (let before = -1; ; ) {
+    const left = await leftBy(plan, fs);
+    const done = left?.step ?? 0;
+    let reached = done;
+    try {
+      const opened = await theDevice();
+      tell({ kind: "begun", done, steps: settings.settings.steps, points: left?.points ?? [] });
+      if (before >= 0) tell({ kind: "back", step: done });
+      const ended = await trainPlan(plan, opened, await theEmoji(), {
+        signal: stop.signal,
+        onBatch: (step, shown) => step % 5 === 0 && tell({ kind: "batch", shown: shown.slice(0, 16) }),
+        onStep: (step, figures) => {
+          reached = step;
+          tell({ kind: "step", step, figures });
+        },
+        onTest: (step, found, now) => {
+          take(now);
+          tell({ kind: "evaluated", step, found });
+        },
+      });
+      if (!ended) take(await (await leftBy(plan, fs))?.weights());
+      return ended;
+    } catch (error) {
+      if (!(error instanceof DeviceLostError) || reached <= before) throw error;
+      before = reached;
+      tell({ kind: "lost", why: error.message });
+      forgetDevice();
+    }
+  }
+}
+
+/** Takes other weights; none are those that the initializers draw. */
+function take(now: Weights | undefined): void {
+  weights = now;
+  gallery?.dispose();
+  gallery = undefined;
+}
+
+async function theWeights(): Promise<Weights> {
+  if (weights) return weights;
+  const graph = trace(model!);
+  const drawn = drawnWeights(graph, seed);
+  const names = graph.inputs.filter(isParameter).map(inputName);
+  weights = new Map(await Promise.all(names.map(async (name) => [name, await drawn.read(name)] as const)));
+  await drawn.dispose();
+  return weights;
+}
+
+/** The gallery with the vectors of the weights at hand. */
+async function filled(): Promise<Gallery> {
+  const now = await theWeights();
+  if (gallery?.of !== now) {
+    const { run, dispose } = runnerOf(now, await theDevice());
+    const made = new Gallery(await theEmoji(), new Towers(model!, await theEmoji(), run));
+    gallery = { of: now, dispose, filled: made.fill().then(() => made) };
+  }
+  return await gallery.filled;
+}
+
+/** Runs graphs with weights, each compiled at its first use. */
+function runnerOf(now: Weights, on: Device): { readonly run: Runner; readonly dispose: () => void } {
+  const sessions = new Map<Graph, ReturnType<typeof session>>();
+  return {
+    run: async (graph, feeds) => {
+      let opened = sessions.get(graph);
+      if (!opened) sessions.set(graph, (opened = session(on, graph, { weights: now })));
+      return await (await opened).run(feeds);
+    },
+    dispose: () => {
+      for (const opened of sessions.values()) void opened.then((s) => s.dispose()).catch(() => {}); // whoever ran it was told
+    },
+  };
+}
+
+/** Does something again where the device was lost meanwhile: on another one. */
+async function onceMore<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof DeviceLostError)) throw error;
+    forgetDevice();
+    return await work();
+  }
+}
+
+/** What lay on a device that is lost is gone with it. */
+function forgetDevice(): void {
+  device = gallery = undefined;
+}
+
+async function digest(text: string): Promise<string> {
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(hash).toHex().slice(0, 24);
+}

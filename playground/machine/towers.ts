@@ -1,0 +1,134 @@
+/** A model of pictures and texts as the page uses it: vectors of either, and where pictures were looked at. */
+import { inputName, makeGraph, UsageError } from "../../compiler/index.ts";
+import { type Graph, type HostTensor, type Model, trace } from "../../dsl/index.ts";
+import { idsTensor, pixelsTensor, type Shape } from "./batches.ts";
+import type { Emoji, Picture } from "./emoji.ts";
+import { wholePicture, writeView } from "./view.ts";
+
+/** Rows that are computed at a time. */
+const rows = 48;
+
+/** Unit vectors, one a row. */
+export interface Vectors {
+  readonly width: number;
+  readonly data: Float32Array;
+}
+
+export interface PictureVectors extends Vectors {
+  /** How much each patch was looked at, row by row, for each picture; absent where the model has no such output. */
+  readonly attention?: Vectors;
+}
+
+/** Sizes of a graph's inputs. Throws UsageError where it does not take pictures and texts, or the model has too few tokens. */
+export function shapeOf(model: Model, { inputs }: Graph, emoji: Emoji): Shape {
+  const sizeOf = (name: string, axis: string): number => {
+    const size = inputs.find((n) => inputName(n) === name)?.type.axes.find((a) => a.name === axis)?.size;
+    if (typeof size === "number") return size;
+    throw new UsageError(
+      `${model.name} has no input "${name}" with an axis "${axis}" of a known size\n  hint: emoji are trained on by models with inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
+    );
+  };
+  const { vocab = Number.POSITIVE_INFINITY } = model.config as { readonly vocab?: number };
+  if (vocab < emoji.vocabulary)
+    throw new UsageError(
+      `${model.name} has ${vocab} tokens, and the names of emoji need ${emoji.vocabulary}: set vocab to that`,
+    );
+  return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing: model.preprocessing };
+}
+
+/** Runs a graph of the model on the weights at hand. */
+export type Runner = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>) => Promise<Record<string, HostTensor>>;
+
+/** The graphs of the towers of a model, made once: who runs them compiles a graph at its first use. */
+const graphs = new WeakMap<Model, { readonly image: Graph; readonly text: Graph }>();
+
+/** Throws UsageError where the model does not give vectors `image` and `text`. */
+export function towerGraphs(model: Model) {
+  const known = graphs.get(model);
+  if (known) return known;
+  const whole = trace(model);
+  const made = { image: part(whole, ["image"], ["attention"]), text: part(whole, ["text"]) };
+  graphs.set(model, made);
+  return made;
+}
+
+export class Towers {
+  private readonly shape: Shape;
+  private readonly emoji: Emoji;
+  private readonly graphs: ReturnType<typeof towerGraphs>;
+  private readonly run: Runner;
+
+  constructor(model: Model, emoji: Emoji, run: Runner) {
+    this.shape = shapeOf(model, trace(model), emoji);
+    this.emoji = emoji;
+    this.graphs = towerGraphs(model);
+    this.run = run;
+  }
+
+  /** Vectors of pictures. */
+  async pictures(pictures: readonly Picture[]): Promise<PictureVectors> {
+    const { image: size, preprocessing } = this.shape;
+    const each = 3 * size * size;
+    const vectors: Float32Array[] = [];
+    const attention: Float32Array[] = [];
+    for (let from = 0; from < pictures.length; from += rows) {
+      const some = pictures.slice(from, from + rows);
+      const pixels = new Float32Array(some.length * each);
+      for (const [i, picture] of some.entries())
+        writeView(pixels, i * each, picture, wholePicture, size, preprocessing);
+      const out = await this.run(this.graphs.image, { pixels: pixelsTensor(pixels, some.length, size) });
+      vectors.push(out.image!.data as Float32Array);
+      if (out.attention) attention.push(out.attention.data as Float32Array);
+    }
+    const looked = attention.length > 0 ? { attention: joined(attention, pictures.length) } : {};
+    return { ...joined(vectors, pictures.length), ...looked };
+  }
+
+  /** Vectors of texts. */
+  async texts(texts: readonly string[]): Promise<Vectors> {
+    const vectors: Float32Array[] = [];
+    for (let from = 0; from < texts.length; from += rows) {
+      const some = texts.slice(from, from + rows);
+      const ids = some.flatMap((text) => this.emoji.ids(text, this.shape.tokens));
+      vectors.push((await this.run(this.graphs.text, { ids: idsTensor(ids, some.length) })).text!.data as Float32Array);
+    }
+    return joined(vectors, texts.length);
+  }
+}
+
+/** The graph of some outputs: those that must be there, and those that may. */
+function part(graph: Graph, needed: readonly string[], wished: readonly string[] = []): Graph {
+  const names = graph.outputs.map((o) => o.name);
+  const missing = needed.find((name) => !names.includes(name));
+  if (missing !== undefined)
+    throw new UsageError(
+      `${graph.name} has no output "${missing}", a unit vector [batch, feature] that others are compared with; it has ${names.join(", ")}`,
+    );
+  return makeGraph(
+    `${graph.name}-${needed[0]}`,
+    graph.outputs.filter((o) => needed.includes(o.name) || wished.includes(o.name)),
+  );
+}
+
+function joined(parts: readonly Float32Array[], count: number): Vectors {
+  const data = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const p of parts) {
+    data.set(p, at);
+    at += p.length;
+  }
+  return { width: data.length / count, data };
+}
+
+/** The row of vectors. */
+export const rowOf = ({ data, width }: Vectors, row: number): Float32Array =>
+  data.subarray(row * width, (row + 1) * width);
+
+/** Cosines of a vector with all rows, the largest first. */
+export function nearest(vector: Float32Array, among: Vectors, count: number): { row: number; cosine: number }[] {
+  const rowsOf = among.data.length / among.width;
+  const all = Array.from({ length: rowsOf }, (_, row) => ({ row, cosine: dot(vector, rowOf(among, row)) }));
+  return all.sort((a, b) => b.cosine - a.cosine).slice(0, count);
+}
+
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, i) => sum + value * b[i]!, 0);

@@ -1,0 +1,133 @@
+/** A training run in the page: the loop of the package, fed with emoji and tested on drawings that it never sees. */
+import {
+  type Device,
+  type FileSystem,
+  type HostTensor,
+  type Model,
+  type StageSettings,
+  type TrainingJob,
+  trace,
+  train,
+  trainingStep,
+} from "../../api/browser.ts";
+import { loadNewestCheckpoint, readBytes } from "../../runtime/index.ts";
+import { batchOf, type Shown } from "./batches.ts";
+import type { Emoji } from "./emoji.ts";
+import { type Evaluation, Gallery } from "./gallery.ts";
+import { recipeOf } from "./model.ts";
+import { shapeOf, Towers } from "./towers.ts";
+
+/** What is trained, how, and where its files are. */
+export interface Plan {
+  readonly model: Model;
+  readonly stage: string;
+  readonly settings: StageSettings;
+  readonly seed: number;
+  readonly folder: string;
+}
+
+/** A point of the curve. */
+export interface Point {
+  readonly step: number;
+  readonly loss: number;
+}
+
+export type Weights = ReadonlyMap<string, HostTensor>;
+
+/** What is told of a run while it goes on. */
+export interface Watch {
+  readonly signal: AbortSignal;
+  readonly onBatch: (step: number, shown: readonly Shown[]) => void;
+  readonly onStep: (step: number, figures: Readonly<Record<string, number>>) => void;
+  readonly onTest: (step: number, found: Evaluation, weights: Weights) => void;
+}
+
+/** Steps between tests and between checkpoints; drawings of a test. */
+const [testEvery, checkpointEvery, tested] = [25, 25, 60] as const;
+
+/** Trains to the last step or until the signal, from the newest checkpoint on. Says whether it came to the end. */
+export async function trainPlan(plan: Plan, device: Device, emoji: Emoji, watch: Watch): Promise<boolean> {
+  const { stopped } = await train(jobOf(plan, emoji, watch), {
+    device,
+    folder: plan.folder,
+    signal: watch.signal,
+    onStep: watch.onStep,
+  });
+  return !stopped;
+}
+
+function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch: Watch): TrainingJob {
+  const { stage, steps, batch: rows } = recipeOf(model, name, settings);
+  const step = trainingStep(stage);
+  const shape = shapeOf(model, step.graph, emoji); // a stage may have another resolution than the model
+  return {
+    step,
+    steps,
+    sizes: { batch: rows },
+    seed,
+    checkpointEvery,
+    model: trace(model),
+    async *batches(cursor) {
+      for (let step = Number(cursor ?? 0); ; step++) {
+        const { feeds, shown } = batchOf(emoji, shape, rows, seed, step);
+        watch.onBatch(step, shown);
+        yield { feeds, next: step + 1 };
+      }
+    },
+    validate: {
+      every: testEvery,
+      run: async ({ step, evaluate, weights }) => {
+        const gallery = new Gallery(emoji, new Towers(model, emoji, evaluate));
+        const found = await gallery.evaluate(tested);
+        watch.onTest(step, found, await weights());
+        return found.recall;
+      },
+    },
+  };
+}
+
+/** What a run left: its newest checkpoint, and the losses up to it. Undefined where there is none. */
+export interface Left {
+  readonly step: number;
+  readonly points: readonly Point[];
+  /** The parameters that were trained. */
+  readonly weights: () => Promise<Weights>;
+}
+
+export async function leftBy({ folder }: Pick<Plan, "folder">, fs: FileSystem): Promise<Left | undefined> {
+  const open = () => loadNewestCheckpoint(`${folder}/checkpoints`, () => {}, { fs });
+  const found = await open();
+  if (!found) return undefined;
+  const { step } = found;
+  await found.dispose();
+  return {
+    step,
+    points: (await pointsIn(folder, fs)).filter((point) => point.step <= step),
+    weights: async () => {
+      const checkpoint = (await open())!;
+      try {
+        const { model } = checkpoint.groups;
+        const weights = new Map<string, HostTensor>();
+        for (const name of model!.tensors.keys()) weights.set(name, await model!.readTensor(name));
+        return weights;
+      } finally {
+        await checkpoint.dispose();
+      }
+    },
+  };
+}
+
+const mostBytes = 2 ** 26;
+
+/** The log has a line a step; one that was written halfway is passed over. */
+async function pointsIn(folder: string, fs: FileSystem): Promise<Point[]> {
+  const text = new TextDecoder().decode(await readBytes(fs, `${folder}/metrics.jsonl`, mostBytes));
+  return text.split("\n").flatMap((line) => {
+    try {
+      const { step, loss } = JSON.parse(line) as Partial<Point>;
+      return step !== undefined && typeof loss === "number" ? [{ step, loss }] : [];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -1,0 +1,89 @@
+/** The page: an editor, what its text compiles to, and a run, brought together. */
+import { compilePane } from "./compile-pane/compile-pane.ts";
+import { openEditor } from "./editor/editor.ts";
+import type { LanguageService } from "./editor/language-worker.ts";
+import languageWorker from "./editor/language-worker.ts?worker&url";
+import { examples } from "./examples/index.ts";
+import { follow } from "./follow.ts";
+import compileWorker from "./machine/compile-worker.ts?worker&url";
+import runWorker from "./machine/run-worker.ts?worker&url";
+import { runPane } from "./run-pane/run-pane.ts";
+import { byId, element } from "./shell/element.ts";
+import { panes } from "./shell/panes.ts";
+import { remembered } from "./shell/remembered.ts";
+import { client } from "./shell/rpc.ts";
+import { addressWith, textOfAddress } from "./shell/share.ts";
+import { themeButton } from "./shell/theme.ts";
+
+const base = new URL("generated/", document.baseURI).href;
+const given = new URLSearchParams(location.search);
+const kept = remembered("source", examples[0]!.source);
+
+themeButton(byId<HTMLButtonElement>("theme"));
+const language = client<LanguageService>(languageWorker);
+const ready = language.call.open(`${base}declarations.json`);
+const first = await textOfAddress().catch(() => undefined);
+const places = panes(byId("places"), byId("panes"));
+
+const editor = openEditor({
+  parent: byId("editor"),
+  text: first ?? kept.get(),
+  language,
+  onChange: (text) => {
+    kept.set(text);
+    following.changed();
+  },
+  onLine: (line) => compile.mark(line),
+});
+const compile = compilePane({
+  parent: byId("compile-pane"),
+  links: {
+    point: (lines, isShown) => {
+      editor.point(lines, isShown);
+      if (isShown && places.isNarrow()) places.show("model");
+    },
+  },
+  onAsk: () => following.changed(),
+});
+const emoji = Number(given.get("emoji") ?? 0);
+const run = runPane({ parent: byId("run-pane"), worker: runWorker, options: { base, ...(emoji > 0 && { emoji }) } });
+const following = follow({
+  editor,
+  language,
+  ready,
+  compile,
+  run,
+  worker: compileWorker,
+  status: byId("model-status"),
+});
+following.changed();
+
+const example = byId<HTMLSelectElement>("example");
+example.append(
+  element("option", { value: "" }, "Examples"),
+  ...examples.map(({ id, title }) => element("option", { value: id }, title)),
+);
+example.addEventListener("change", () => {
+  const chosen = examples.find(({ id }) => id === example.value);
+  example.value = "";
+  if (chosen) editor.setText(chosen.source);
+});
+
+const share = byId<HTMLButtonElement>("share");
+share.addEventListener("click", async () => {
+  const address = await addressWith(editor.text());
+  history.replaceState(null, "", address);
+  const isCopied = await navigator.clipboard?.writeText(address).then(
+    () => true,
+    () => false,
+  );
+  share.textContent = isCopied ? "Link copied" : "It is in the address bar";
+  setTimeout(() => void (share.textContent = "Share"), 2500);
+});
+window.addEventListener("hashchange", async () => {
+  const text = await textOfAddress().catch(() => undefined);
+  if (text !== undefined && text !== editor.text()) editor.setText(text);
+});
+
+// For whoever wants to see what a lost device does: `playground.loseDevice()` in the console.
+Object.assign(window, { playground: { loseDevice: run.lose } });

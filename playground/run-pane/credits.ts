@@ -1,0 +1,20 @@
+/** Whom the pictures and the names are by: their licences ask for it. */
+import type { Credit } from "../machine/packed-emoji.ts";
+import { element } from "../shell/element.ts";
+
+export function creditsOf(all: readonly Credit[]): HTMLElement {
+  const items = all.map(({ name, author, link, license }) =>
+    element(
+      "li",
+      {},
+      element("a", { href: link, target: "_blank", rel: "noreferrer" }, name),
+      ` by ${author}, ${license}; scaled down`,
+    ),
+  );
+  return element(
+    "details",
+    { class: "credits" },
+    element("summary", {}, "Pictures and names"),
+    element("ul", {}, ...items),
+  );
+}

@@ -1,0 +1,150 @@
+/** A square to draw in, or to drop a picture on. */
+
+import { side } from "../machine/packed-emoji.ts";
+import { planesOf } from "../machine/planes.ts";
+import { element } from "../shell/element.ts";
+
+export interface DrawPad {
+  readonly element: HTMLElement;
+  /** A picture from a file or the clipboard. Throws where it is none. */
+  readonly take: (file: Blob) => Promise<void>;
+}
+
+/** Pixels of the pad; larger than what models see, so that lines look like lines. */
+const size = 256;
+
+const colours = ["#1d1c1a", "#d4373e", "#ffcc4d", "#3b88c3", "#5c913b", "#9266cc", "#a0623b", "#ffffff"] as const;
+
+export function drawPad(onPicture: (picture: Float32Array) => void): DrawPad {
+  const canvas = element("canvas", {
+    width: size,
+    height: size,
+    class: "pad",
+    role: "img",
+    "aria-label": "Draw here, or drop a picture",
+  });
+  const context = canvas.getContext("2d", { willReadFrequently: true })!;
+  let colour: string = colours[2];
+  let width = 14;
+
+  const prompt = element("span", { class: "pad-prompt", "aria-hidden": "true" }, "Draw, drop or paste a picture");
+  const clear = () => {
+    prompt.hidden = false;
+    context.fillStyle = "#ffffff";
+    context.fillRect(0, 0, size, size);
+  };
+  const changed = () => onPicture(planesOf(shrunk(canvas)));
+
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    stroke(event, true);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (canvas.hasPointerCapture(event.pointerId)) stroke(event, false);
+  });
+  canvas.addEventListener("pointerup", changed);
+  let last = { x: 0, y: 0 };
+  function stroke(event: PointerEvent, isFirst: boolean): void {
+    const scale = size / canvas.clientWidth;
+    const here = { x: event.offsetX * scale, y: event.offsetY * scale };
+    prompt.hidden = true;
+    if (isFirst) last = here;
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.lineCap = context.lineJoin = "round";
+    context.beginPath();
+    context.moveTo(last.x, last.y);
+    context.lineTo(here.x, here.y + 0.01);
+    context.stroke();
+    last = here;
+    event.preventDefault();
+  }
+
+  const swatches = colours.map((value) => {
+    const button = element("button", {
+      type: "button",
+      class: "swatch",
+      "aria-label": `Colour ${value}`,
+      "aria-pressed": value === colour,
+    });
+    button.style.backgroundColor = value;
+    button.addEventListener("click", () => {
+      colour = value;
+      for (const other of swatches) other.setAttribute("aria-pressed", String(other === button));
+    });
+    return button;
+  });
+  const brush = element("input", {
+    type: "range",
+    min: 4,
+    max: 60,
+    value: width,
+    "aria-label": "Width of the line",
+    oninput: () => void (width = Number(brush.value)),
+  });
+  const file = element("input", {
+    type: "file",
+    accept: "image/*",
+    class: "visually-hidden",
+    onchange: () => void (file.files?.[0] && take(file.files[0])),
+  });
+  const fill = element(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      onclick: () => {
+        prompt.hidden = true;
+        context.fillStyle = colour;
+        context.fillRect(0, 0, size, size);
+        changed();
+      },
+    },
+    "Fill",
+  );
+  const wipe = element("button", { type: "button", class: "quiet", onclick: clear }, "Clear");
+
+  async function take(picture: Blob): Promise<void> {
+    const bitmap = await createImageBitmap(picture);
+    clear();
+    prompt.hidden = true;
+    const scale = size / Math.max(bitmap.width, bitmap.height);
+    const [w, h] = [bitmap.width * scale, bitmap.height * scale];
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, (size - w) / 2, (size - h) / 2, w, h);
+    bitmap.close();
+    changed();
+  }
+
+  clear();
+  return {
+    take,
+    element: element(
+      "div",
+      { class: "draw" },
+      element("div", { class: "pad-frame" }, canvas, prompt),
+      element(
+        "div",
+        { class: "draw-tools" },
+        element("div", { class: "swatches", role: "group", "aria-label": "Colours" }, ...swatches),
+        brush,
+        element(
+          "div",
+          { class: "actions" },
+          fill,
+          wipe,
+          element("label", { class: "button quiet" }, "Picture …", file),
+        ),
+      ),
+    ),
+  };
+}
+
+/** What the pad shows, as small as the pictures of the sheet. */
+function shrunk(canvas: HTMLCanvasElement): ImageData {
+  const small = new OffscreenCanvas(side, side);
+  const context = small.getContext("2d")!;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(canvas, 0, 0, side, side);
+  return context.getImageData(0, 0, side, side);
+}

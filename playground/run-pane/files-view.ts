@@ -1,0 +1,86 @@
+/** Weights and models as files: written as downloads, and opened again. */
+import { element } from "../shell/element.ts";
+import { bytes } from "../shell/figures.ts";
+
+/** A file that the page can write. */
+export interface Download {
+  readonly title: string;
+  readonly about: string;
+  /** Without the model's name. */
+  readonly ending: string;
+  readonly make: () => Promise<Uint8Array>;
+}
+
+export interface FilesOptions {
+  readonly name: () => string;
+  readonly downloads: readonly Download[];
+  /** Opens a file; says what it was. */
+  readonly open: (file: File) => Promise<string>;
+  readonly accept: string;
+}
+
+export function filesView({ name, downloads, open, accept }: FilesOptions): HTMLElement {
+  const status = element("p", { class: "search-status", role: "status" });
+  const said = async (work: () => Promise<string>) => {
+    status.textContent = "Working …";
+    try {
+      status.textContent = await work();
+    } catch (error) {
+      status.textContent = (error as Error).message;
+    }
+  };
+  const write = ({ make, ending }: Download) =>
+    said(async () => {
+      const made = await make();
+      const file = `${name()}${ending}`;
+      save(made, file);
+      return `${file}, ${bytes(made.length)}`;
+    });
+  const input = element("input", {
+    type: "file",
+    accept,
+    class: "visually-hidden",
+    onchange: () => {
+      const file = input.files?.[0];
+      input.value = "";
+      if (file) void said(() => open(file));
+    },
+  });
+  return element(
+    "div",
+    { class: "files" },
+    ...downloads.map((download) =>
+      element(
+        "div",
+        { class: "file" },
+        element("div", {}, element("strong", {}, download.title), element("p", {}, download.about)),
+        element(
+          "button",
+          { type: "button", class: "button", "data-ending": download.ending, onclick: () => void write(download) },
+          "Download",
+        ),
+      ),
+    ),
+    element(
+      "div",
+      { class: "file" },
+      element(
+        "div",
+        {},
+        element("strong", {}, "Open a file"),
+        element("p", {}, "Weights of this model, as they are written here. Search then uses them."),
+      ),
+      element("label", { class: "button" }, "Open …", input),
+    ),
+    status,
+  );
+}
+
+function save(made: Uint8Array, file: string): void {
+  const url = URL.createObjectURL(new Blob([new Uint8Array(made)], { type: "application/octet-stream" }));
+  const link = element("a", { href: url, download: file });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}

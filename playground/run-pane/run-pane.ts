@@ -1,0 +1,218 @@
+/** The third pane: the model on the device. It trains, searches and writes files. */
+import type { ModelAbout } from "../machine/model.ts";
+import type { DeviceAbout, RunEvent, RunOptions, RunService } from "../machine/run-worker.ts";
+import type { Code } from "../machine/user-module.ts";
+import { element } from "../shell/element.ts";
+import { remembered } from "../shell/remembered.ts";
+import { type Client, client } from "../shell/rpc.ts";
+import { tabs } from "../shell/tabs.ts";
+import { creditsOf } from "./credits.ts";
+import { filesView } from "./files-view.ts";
+import { searchView } from "./search-view.ts";
+import type { Pack } from "./thumbnail.ts";
+import { trainView } from "./train-view.ts";
+
+export interface RunPane {
+  /** The device, or nothing where there is none; then the pane says so. */
+  readonly opened: Promise<DeviceAbout | undefined>;
+  /** Another model, or the same one changed. */
+  readonly show: (code: Code, model: ModelAbout) => void;
+  /** Gives the device back, to see what happens. */
+  readonly lose: () => void;
+}
+
+export interface RunPaneOptions {
+  readonly parent: HTMLElement;
+  readonly worker: string;
+  readonly options: RunOptions;
+}
+
+/** Whether a run was going on when the page was left. */
+const wasTraining = remembered<string>("training", "");
+
+export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
+  let shown: { readonly code: Code; readonly model: ModelAbout } | undefined;
+  /** The model that the worker has. */
+  let loaded: Code | undefined;
+  let pack: Promise<Pack> | undefined;
+  let known: Pack | undefined;
+  let isTraining = false;
+  const run: Client<RunService> = client<RunService, RunEvent>(worker, told);
+  const thePack = () =>
+    (pack ??= run.call
+      .pack()
+      .then((about) => (known = { ...about, sheet: new URL(`${options.base}emoji.webp`, document.baseURI).href })));
+
+  const train = trainView({
+    onTrain: () => void start(),
+    onPause: () => void run.call.pause(),
+    onReset: () => void reset(),
+    onSettings: () => void look(),
+  });
+  const search = searchView({
+    byText: async (text, count) => {
+      await load();
+      return await run.call.searchText(text, count);
+    },
+    byPicture: async (picture, count) => {
+      await load();
+      return await run.call.searchPicture(picture, count);
+    },
+    pack: thePack,
+  });
+  const files = filesView({
+    name: () => shown?.model.name ?? "model",
+    accept: ".safetensors",
+    downloads: [
+      {
+        title: "Weights",
+        about: "Safetensors in f32: PyTorch, transformers and heddle read it.",
+        ending: ".safetensors",
+        make: async () => {
+          await load();
+          return await run.call.safetensors();
+        },
+      },
+      {
+        title: "Model",
+        about: "ONNX with the weights inside: onnxruntime and transformers.js run it.",
+        ending: ".onnx",
+        make: async () => {
+          await load();
+          return await run.call.onnx();
+        },
+      },
+    ],
+    open: async (file) => {
+      await load();
+      const count = await run.call.openWeights(file);
+      search.forget();
+      return `${file.name}: ${count} tensors. Search uses them now.`;
+    },
+  });
+
+  const credits = element("div");
+  const panels = {
+    train: element("div", { class: "panel" }, train.element, credits),
+    search: element("div", { class: "panel" }, search.element),
+    files: element("div", { class: "panel" }, files),
+  };
+  const device = element("p", { class: "pane-status", role: "status" });
+  const bar = tabs("Run", [
+    { id: "train", title: "Train", panel: panels.train },
+    { id: "search", title: "Search", panel: panels.search },
+    { id: "files", title: "Files", panel: panels.files },
+  ]);
+  parent.append(
+    element("div", { class: "pane-head" }, element("h2", {}, "Run"), device),
+    bar.list,
+    ...Object.values(panels),
+  );
+
+  function told(event: RunEvent): void {
+    if (event.kind === "step") bar.badge("train", String(event.step));
+    if (known) train.told(event, known);
+  }
+
+  /** Whom the pictures and the names are by, from when the device is there to use them. */
+  async function showCredits(): Promise<void> {
+    if ((await opened) === undefined) return;
+    credits.replaceWith(creditsOf((await thePack()).credits));
+  }
+
+  /** Gives the worker the model that the page shows. */
+  async function load(): Promise<void> {
+    if (!shown) throw new Error("the model does not compile yet");
+    if (loaded === shown.code) return;
+    const { code } = shown;
+    await run.call.load(code);
+    loaded = code;
+  }
+
+  async function start(): Promise<void> {
+    const settings = train.settings();
+    if (!settings || isTraining) return;
+    isTraining = true;
+    train.state("compiling");
+    train.notice("");
+    wasTraining.set(shown!.code.source);
+    try {
+      await thePack();
+      await load();
+      search.forget();
+      const isDone = await run.call.train(settings);
+      train.state(isDone ? "done" : "paused");
+    } catch (error) {
+      train.notice((error as Error).message, "bad");
+      train.state("paused");
+    } finally {
+      isTraining = false;
+      wasTraining.set("");
+      search.forget();
+    }
+  }
+
+  async function reset(): Promise<void> {
+    await run.call.reset();
+    loaded = undefined;
+    await start();
+  }
+
+  /** What there is to go on from. */
+  async function look(): Promise<void> {
+    const settings = train.settings();
+    if (!settings || isTraining || !shown || (await opened) === undefined) return;
+    await load();
+    const left = await run.call.resume(settings);
+    if (isTraining) return;
+    const { steps } = settings.settings;
+    train.left(left, steps);
+  }
+
+  const opened = run.call.open(options).then(
+    (about) => {
+      device.textContent = about.name;
+      device.title = about.software ? "A GPU imitated on the processor" : "";
+      return about;
+    },
+    (error: Error) => {
+      const [what, ...hints] = error.message.split("\n");
+      parent.classList.add("no-device");
+      device.textContent = "no device";
+      parent.append(
+        element(
+          "div",
+          { class: "no-webgpu", role: "alert" },
+          element("strong", {}, "Training needs WebGPU"),
+          element("p", {}, `${what![0]!.toUpperCase()}${what!.slice(1)}.`),
+          ...hints.map((hint) => element("p", { class: "hint" }, hint.trim().replace(/^hint: /, ""))),
+          element(
+            "p",
+            {},
+            "Editing and compiling work without it: kernels are then made for WebGPU's guaranteed limits.",
+          ),
+        ),
+      );
+      return undefined;
+    },
+  );
+
+  void showCredits().catch((error: Error) => train.notice(error.message, "bad"));
+
+  return {
+    opened,
+    show: (code, model) => {
+      if (shown?.code.source === code.source) return;
+      const isFirst = shown === undefined;
+      shown = { code, model };
+      if (isTraining) return train.notice("The model has changed since this run began. Pause, then train the new one.");
+      train.offer(model.stages);
+      search.forget();
+      if (model.stages.length === 0)
+        train.notice(`${model.name} has no stage to train: defineModel takes them as "stages".`);
+      else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
+      else void look();
+    },
+    lose: () => void run.call.lose(),
+  };
+}

@@ -1,0 +1,103 @@
+/** Calls into workers and what they tell on their own, as typed promises over `postMessage`. */
+
+/** What a worker does for the page, by name. */
+// biome-ignore lint/suspicious/noExplicitAny: each service has functions of its own types
+export type Service = Readonly<Record<string, (...given: any[]) => unknown>>;
+
+type Asked = { readonly id: number; readonly name: string; readonly given: readonly unknown[] };
+type Answered = { readonly id: number; readonly result?: unknown; readonly fault?: Fault };
+type Told = { readonly told: unknown };
+
+/** An error as it crosses the border of a worker. */
+export interface Fault {
+  readonly name: string;
+  readonly message: string;
+}
+
+export const faultOf = (error: unknown): Fault =>
+  error instanceof Error
+    ? { name: error.name, message: error.message }
+    : { name: "Error", message: typeof error === "string" ? error : JSON.stringify(error) };
+
+/** An error that a worker threw. */
+export class WorkerError extends Error {
+  constructor({ name, message }: Fault) {
+    super(message);
+    this.name = name;
+  }
+}
+
+interface Port {
+  postMessage(message: unknown, transfer?: Transferable[]): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+}
+
+/** In a worker: answers calls. Hands back how the worker tells what nobody asked for. */
+export function serve<Event>(service: Service): (event: Event) => void {
+  const port = globalThis as unknown as Port;
+  port.addEventListener("message", async ({ data }: MessageEvent<Asked>) => {
+    const { id, name, given } = data;
+    try {
+      port.postMessage({ id, result: await service[name]!(...given) });
+    } catch (error) {
+      port.postMessage({ id, fault: faultOf(error) });
+    }
+  });
+  return (told) => port.postMessage({ told });
+}
+
+type Called<S extends Service> = {
+  readonly [K in keyof S]: (...given: Parameters<S[K]>) => Promise<Awaited<ReturnType<S[K]>>>;
+};
+
+/** A worker as the page sees it. */
+export interface Client<S extends Service> {
+  readonly call: Called<S>;
+  /** Ends the worker; calls that it has not answered fail. */
+  dispose(): void;
+}
+
+/** In the page: starts a worker. What it tells goes to `onTold`. */
+export function client<S extends Service, Event = never>(url: string, onTold?: (event: Event) => void): Client<S> {
+  const worker = startWorker(url);
+  const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  let next = 0;
+  const failAll = (message: string) => {
+    for (const { reject } of waiting.values()) reject(new WorkerError({ name: "WorkerError", message }));
+    waiting.clear();
+  };
+  worker.addEventListener("message", ({ data }: MessageEvent<Answered | Told>) => {
+    if ("told" in data) return onTold?.(data.told as Event);
+    const { resolve, reject } = waiting.get(data.id)!;
+    waiting.delete(data.id);
+    if (data.fault) reject(new WorkerError(data.fault));
+    else resolve(data.result as never);
+  });
+  worker.addEventListener("error", (event) => failAll(event.message || "a worker could not be started"));
+  const call = new Proxy({} as Called<S>, {
+    get:
+      (_, name: string) =>
+      (...given: unknown[]) =>
+        new Promise((resolve, reject) => {
+          waiting.set(next, { resolve, reject });
+          worker.postMessage({ id: next++, name, given });
+        }),
+  });
+  return {
+    call,
+    dispose: () => {
+      worker.terminate();
+      failAll("stopped");
+    },
+  };
+}
+
+/**
+ * A module worker behind a blob: it then has the page's content security policy, which a worker from the server's own address
+ * has only where the server sends it as a header.
+ */
+function startWorker(url: string): Worker {
+  const code = `import ${JSON.stringify(new URL(url, document.baseURI).href)};`;
+  const blob = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  return new Worker(blob, { type: "module" });
+}

@@ -1,0 +1,62 @@
+/** Tabs with their panels: arrow keys go from one to the next, as the ARIA practices have it. */
+import { element } from "./element.ts";
+
+export interface Tab<Id extends string> {
+  readonly id: Id;
+  readonly title: string;
+  readonly panel: HTMLElement;
+}
+
+export interface Tabs<Id extends string> {
+  readonly list: HTMLElement;
+  readonly choose: (id: Id) => void;
+  /** A short figure beside the title. */
+  readonly badge: (id: Id, text: string) => void;
+}
+
+export function tabs<Id extends string>(
+  label: string,
+  all: readonly Tab<Id>[],
+  onChoose: (id: Id) => void = () => {},
+): Tabs<Id> {
+  const buttons = new Map(
+    all.map(({ id, title, panel }) => {
+      const badge = element("span", { class: "badge" });
+      const button = element(
+        "button",
+        { class: "tab", role: "tab", type: "button", id: `tab-${id}`, onclick: () => choose(id) },
+        title,
+        badge,
+      );
+      button.setAttribute("aria-controls", (panel.id ||= `panel-${id}`));
+      panel.setAttribute("role", "tabpanel");
+      panel.setAttribute("aria-labelledby", button.id);
+      return [id, { button, badge, panel }] as const;
+    }),
+  );
+  const list = element(
+    "div",
+    { class: "tabs", role: "tablist", "aria-label": label },
+    ...[...buttons.values()].map((b) => b.button),
+  );
+  const ids = all.map(({ id }) => id);
+  list.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (by === undefined) return;
+    const at = ids.findIndex((id) => buttons.get(id)!.button === document.activeElement);
+    const next = ids[(at + by + ids.length) % ids.length]!;
+    choose(next);
+    buttons.get(next)!.button.focus();
+    event.preventDefault();
+  });
+  function choose(id: Id): void {
+    for (const [other, { button, panel }] of buttons) {
+      button.setAttribute("aria-selected", String(other === id));
+      button.tabIndex = other === id ? 0 : -1;
+      panel.hidden = other !== id;
+    }
+    onChoose(id);
+  }
+  choose(ids[0]!);
+  return { list, choose, badge: (id, text) => void (buttons.get(id)!.badge.textContent = text) };
+}

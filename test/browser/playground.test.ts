@@ -1,0 +1,143 @@
+/** The playground in real Chromium, from load to search: a small model is compiled, trained, searched with and written. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { deflateRawSync } from "node:zlib";
+import type { Page } from "playwright-core";
+import { build } from "vite";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { site } from "../../playground/build/site.ts";
+import { browserTest } from "./support.ts";
+
+const root = new URL("../../", import.meta.url);
+/** Milliseconds that a build, and the whole way through the page, may take on a busy machine. */
+const patience = 240_000;
+
+const made = mkdtempSync(join(tmpdir(), "heddle-playground-"));
+const out = join(made, "site");
+
+beforeAll(async () => {
+  const options = site({ emoji: 12, out, generated: join(made, "generated"), minify: false });
+  await build({ ...options, configFile: false, logLevel: "error" });
+}, patience);
+afterAll(() => rmSync(made, { recursive: true, force: true }));
+
+/** The site's files by path. */
+const files = () =>
+  new Map(
+    readdirSync(out, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => [relative(out, path), new Uint8Array(readFileSync(path))]),
+  );
+
+/** The first example, as small as makes sense. */
+const small = readFileSync(new URL("playground/examples/emoji-search.ts", root), "utf8")
+  .replace('"../../dsl/index.ts"', '"heddle"')
+  .replace("width: 96", "width: 16")
+  .replace("heads: 4", "heads: 2")
+  .replace("depth: 2", "depth: 1")
+  .replace("image: 32", "image: 16")
+  .replace("patch: 4", "patch: 8")
+  .replace("feature: 96", "feature: 16");
+
+/** As the page's "Share" writes it. */
+const hash = `#model=${deflateRawSync(small).toString("base64url")}`;
+
+const figure = (page: Page, name: string) => page.locator(`.overview .figures div:has(dt:text-is("${name}")) strong`);
+
+/** Waits until an element says something. */
+const says = (page: Page, selector: string, text: RegExp) =>
+  page.locator(selector).filter({ hasText: text, visible: true }).first().waitFor();
+
+describe("the playground", () => {
+  browserTest(
+    "compiles, underlines, trains, searches, writes and goes on, and asks nobody else",
+    async ({ chromium }) => {
+      const served = await chromium.serve(files());
+      const page = await chromium.context.newPage();
+      const faults: string[] = [];
+      const asked: string[] = [];
+      // What the content security policy forbids is an error on the console too.
+      page.on(
+        "console",
+        (m) => m.type() === "error" && !m.location().url.endsWith("/favicon.ico") && faults.push(m.text()),
+      );
+      page.on("pageerror", (error) => faults.push(String(error.stack)));
+      page.on("request", (request) => asked.push(request.url()));
+      page.setDefaultTimeout(patience / 2);
+      await page.goto(`${served.url}${hash}`);
+
+      // The kernels know the lines that they come from.
+      await figure(page, "Kernels").waitFor();
+      expect(Number(await figure(page, "Kernels").textContent())).toBeGreaterThan(10);
+      await page.click("#tab-kernels");
+      await page.locator(".kernel", { hasText: "mlp.fc1" }).first().click();
+      await says(page, ".kernel-code", /@compute/);
+      expect(await page.locator("#editor .cm-pointed").allTextContents()).toContainEqual(
+        expect.stringContaining("geluMlp"),
+      );
+      await page.click("#tab-passes");
+      await page.locator(".stage", { hasText: "decompose" }).click();
+      await page.locator(".code-line.gone", { hasText: "layer_norm" }).first().waitFor();
+
+      // A wrong axis is underlined while typing, and what was compiled before stays.
+      const norm = page.locator("#editor .cm-line", { hasText: 'scope("norm2")' });
+      await norm.click();
+      await page.keyboard.press("End");
+      for (const _ of "[embed]);") await page.keyboard.press("Backspace");
+      await page.keyboard.type("[batch2]);");
+      await norm.locator(".cm-lintRange-error").waitFor();
+      await says(page, ".fault", /batch2/);
+      for (const _ of "[batch2]);") await page.keyboard.press("Backspace");
+      await page.keyboard.insertText("[embed]);");
+      await page.locator(".fault").waitFor({ state: "hidden" });
+
+      // It trains, and its loss falls.
+      await page.fill('[data-setting="steps"]', "40");
+      await page.fill('[data-setting="batch"]', "6");
+      await page.fill('[data-setting="rate"]', "0.004");
+      await page.click('[data-action="train"]');
+      await says(page, '[data-action="train"]', /Trained/);
+      await page.locator(".guesses li").nth(11).waitFor();
+      expect(Number(await page.locator(".figures.live div:has(dt:text-is('loss')) strong").textContent())).toBeLessThan(
+        Math.log(6),
+      );
+
+      // It is searched by words and by a drawing, and shows where it looked.
+      await page.click("#tab-search");
+      await page.fill('input[type="search"]', "cara");
+      await page.keyboard.press("Enter");
+      await page.locator(".results li .attention").nth(11).waitFor();
+      const pad = (await page.locator(".pad").boundingBox())!;
+      await page.mouse.move(pad.x + 30, pad.y + 30);
+      await page.mouse.down();
+      await page.mouse.move(pad.x + 90, pad.y + 90, { steps: 4 });
+      await page.mouse.up();
+      await page.locator(".named").nth(3).waitFor();
+      await page.locator(".looked .attention").waitFor();
+
+      // Its weights are written, and opened again; the model is ONNX.
+      await page.click("#tab-files");
+      const downloaded = async (ending: string) => {
+        const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-ending="${ending}"]`)]);
+        const path = join(made, download.suggestedFilename());
+        await download.saveAs(path);
+        return path;
+      };
+      const onnx = readFileSync(await downloaded(".onnx"));
+      expect(onnx.includes("pixels")).toBe(true);
+      await page.setInputFiles('.files input[type="file"]', await downloaded(".safetensors"));
+      await says(page, ".files .search-status", /\d+ tensors/);
+
+      // A reload finds the run again.
+      await page.reload();
+      await figure(page, "Kernels").waitFor();
+      await says(page, ".notice", /checkpoint of step 40/);
+
+      expect(faults).toEqual([]);
+      expect(asked.filter((url) => !url.startsWith(served.url) && !/^(blob|data):/.test(url))).toEqual([]);
+    },
+    patience,
+  );
+});
