@@ -4,7 +4,7 @@ import { broadcastShape } from "./broadcast.ts";
 import { held, int64 } from "./elements.ts";
 import type { NodeView } from "./node-view.ts";
 import type { ImportRecord } from "./record.ts";
-import { elements, type Known, known, renamed, type Tensor, type Value } from "./values.ts";
+import { type Known, known, type Tensor, type Value } from "./values.ts";
 
 /** Elements that all nodes of a folded operator may come to. */
 const mostComputed = 2 ** 18;
@@ -110,6 +110,3 @@ function moved(record: ImportRecord, view: NodeView): readonly Value[] | undefin
 
 /** An operand whose elements are moved, rather than said where to: the first, and of a concatenation all. */
 const isMoved = (view: NodeView, value: Known): boolean => value === view.inputs[0] || view.message.opType === "Concat";
-
-void elements;
-void renamed;

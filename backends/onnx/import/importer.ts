@@ -8,13 +8,12 @@ import {
   makeGraph,
   type Node,
   ops,
-  sourceOf,
   symbol,
   UnsupportedError,
   UsageError,
   withoutCapture,
 } from "../../../compiler/index.ts";
-import { namedDimensions, openSize } from "./dimensions.ts";
+import { namedDimensions } from "./dimensions.ts";
 import { elementType } from "./elements.ts";
 import { folded, foldedSizes } from "./folding.ts";
 import { inlined } from "./functions.ts";
@@ -22,7 +21,7 @@ import { type GraphMessage, type ModelMessage, type NodeMessage, readModel, type
 import { NodeView, type Surroundings } from "./node-view.ts";
 import { records } from "./ops/index.ts";
 import type { ImportRecord } from "./record.ts";
-import { isNumbers, type Known, knownOf, renamed, tensor, typeOf, type Value } from "./values.ts";
+import { isNumbers, type Known, renamed, tensor, typeOf, type Value } from "./values.ts";
 import { type ExternalReader, type FileTensor, fileTensor, type ImportedParameter, knownTensor, parameterOf, shownName, type Weight } from "./weights.ts";
 
 export interface ImportOptions {
@@ -30,6 +29,8 @@ export interface ImportOptions {
   readonly name?: string;
   /** Numbers for open sizes, or other open sizes that they are the same as, by name. */
   readonly sizes?: Readonly<Record<string, number | string>>;
+  /** Inputs that are known now and are no inputs of the graph: their elements by name, in the shape that the file says. */
+  readonly constants?: Readonly<Record<string, ArrayLike<number>>>;
   /** Reads what lies in files beside the model. */
   readonly external?: ExternalReader;
 }
@@ -44,7 +45,7 @@ export interface OnnxImport {
 }
 
 /** The opsets whose operators are read. */
-export const importedOpsets = { oldest: 7, newest: 26 } as const;
+export const importedOpsets = { oldest: 7, newest: 28 } as const;
 
 /** Tensors of more elements are weights even where they are integers. */
 const mostKnown = 2 ** 16;
@@ -199,8 +200,13 @@ class Importer {
       const { axes, notes } = namedDimensions(name, given.shape.dim, (size) => this.#size(size, taken));
       this.#notes.push(...notes);
       if (type.bits === 64 && type.range) this.#notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
-      const node = ops.input(name, type.dtype, axes);
       const shape = axes.map((a) => a.size);
+      const { constants } = this.#options;
+      if (constants && Object.hasOwn(constants, info.name)) {
+        names.set(info.name, { kind: "known", type, shape: given.shape.dim.map((d) => d.dimValue ?? 0), values: constants[info.name]! });
+        return [];
+      }
+      const node = ops.input(name, type.dtype, axes);
       // A dimension of 1 is no axis inside.
       const inner = axes.filter((a) => a.size === 1).reduce((x, a) => ops.dropAxis(x, a.name), node);
       names.set(
@@ -340,9 +346,7 @@ function asOutput(node: Node, shape: readonly Dim[], axes: readonly (string | un
   }
   const named = renamed(node, axes, order);
   const ones = shape.flatMap((size, i) => (size === 1 ? [{ name: order[i]!, size: 1 }] : []));
-  const made = ops.transpose(ops.broadcast(named, ones), order);
-  // What is fed or stored is no output by itself.
-  return sourceOf(made) === undefined ? made : made;
+  return ops.transpose(ops.broadcast(named, ones), order);
 }
 
 function constantOf(attribute: NodeMessage["attribute"][number] | undefined): Value {
@@ -360,6 +364,3 @@ const graphName = (name: string): string => {
   const plain = shownName(name).replace(/\W+/g, "_").replace(/^(?=\d)/, "_").replace(/^_+$/, "");
   return plain === "" ? "model" : plain;
 };
-
-void knownOf;
-void openSize;

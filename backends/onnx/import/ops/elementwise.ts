@@ -1,6 +1,6 @@
 /** Operators on each element by itself. */
 import { addDims, type Dim, divideDims, isMultipleOf, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
-import { aligned, narrowed, pointwise, wrap } from "../broadcast.ts";
+import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
@@ -8,7 +8,7 @@ import { certainly } from "../sizes.ts";
 import { known, type Value } from "../values.ts";
 
 const { abs, add, cast, cos, div, eq, erf, exp, floor, ge, gelu, geluTanh, gt, idiv, le, log, lt, max, min, mod } = ops;
-const { mul, ne, neg, not, pow, reduceMin, relu, select, sigmoid, silu, sin, sqrt, sub, tanh } = ops;
+const { mul, ne, neg, not, pow, relu, select, sigmoid, silu, sin, sqrt, sub, tanh } = ops;
 
 type Step = (x: Node, n: NodeView) => Node;
 
@@ -74,8 +74,8 @@ function atan(x: Node): Node {
   // atan(t) = 2 atan(t / (1 + √(1 + t²))), after which t is at most 0.414.
   const half = div(unit, add(1, sqrt(add(1, mul(unit, unit)))));
   const square = mul(half, half);
-  const terms = [1, -1 / 3, 1 / 5, -1 / 7, 1 / 9, -1 / 11, 1 / 13, -1 / 15, 1 / 17];
-  const series = terms.reduceRight<Node | undefined>((sum, c) => (sum ? add(mul(sum, square), c) : mul(add(mul(square, 0), 1), c)), undefined)!;
+  const terms = [-1 / 15, 1 / 13, -1 / 11, 1 / 9, -1 / 7, 1 / 5, -1 / 3, 1];
+  const series = terms.reduce<Node | number>((sum, c) => add(mul(square, sum), c), 1 / 17) as Node;
   const angle = mul(mul(half, series), 2);
   return mul(signOf(x), select(inverted, sub(Math.PI / 2, angle), angle));
 }
@@ -139,18 +139,15 @@ function clip(n: NodeView): Value {
 }
 
 /** Bits of integers, one after the other: a graph has no op on all of them. */
-function bitwise(make: (a: Node, b: Node) => Node, isUnary = false): ImportRecord {
+function bitwise(make: Pair): ImportRecord {
   return {
     build: (n) => {
-      const operands = isUnary ? [n.in(0)] : [n.in(0), n.in(1)];
-      const { type } = operands[0]!;
-      return pointwise(n, operands, ([a, b]) => {
-        if (isUnary) return sub(-1, a!);
-        const bit = (x: Node, i: number) => bitOf(x, i);
+      const { type } = n.in(0);
+      return pointwise(n, [n.in(0), n.in(1)], ([a, b]) => {
         let sum: Node | undefined;
         const width = Math.min(type.bits, 32);
         for (let i = 0; i < width; i++) {
-          const one = make(bit(a!, i), bit(b!, i)); // 0 or 1
+          const one = make(bitOf(a!, i), bitOf(b!, i)); // 0 or 1
           const weight = i === 31 && type.dtype === "i32" ? -(2 ** 31) : 2 ** i;
           const term = mul(one, weight);
           sum = sum ? add(sum, term) : term;
@@ -224,7 +221,7 @@ export const elementwiseRecords: Records = {
     },
     unfolded: true,
   },
-  Abs: unary((x) => (x.type.dtype === "u32" ? x : abs(x.type.dtype === "i32" ? x : x))),
+  Abs: unary((x) => (x.type.dtype === "u32" ? x : abs(x))),
   Neg: { ...unary((x) => neg(x)), onSizes: (a) => mulDims(-1, a) },
   Sign: unary((x) => (x.type.dtype === "u32" ? cast(gt(x, 0), "u32") : signOf(x))),
   Exp: floats((x) => exp(x)),
@@ -355,5 +352,3 @@ export const elementwiseRecords: Records = {
 
 const isFloatNode = (x: Node): boolean => x.type.dtype === "f32" || x.type.dtype === "f16";
 const bitwiseNot = (x: Node): Node => (x.type.dtype === "u32" ? sub(ops.constant(2 ** 32 - 1, "u32"), x) : sub(-1, x));
-void reduceMin;
-void narrowed;

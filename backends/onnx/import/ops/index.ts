@@ -1,13 +1,23 @@
 /** Every operator that is read, by its name; those of another domain than ONNX's own after it. */
 import type { Records } from "../record.ts";
 import { elementwiseRecords } from "./elementwise.ts";
+import { indexingRecords } from "./indexing.ts";
+import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
+import { quantizedRecords } from "./quantized.ts";
+import { reductionRecords } from "./reductions.ts";
 import { shapeRecords } from "./shapes.ts";
+import { windowRecords } from "./windows.ts";
 
 export const records: Records = {
   // A constant is read where it stands: it may be a weight.
   Constant: { build: (n) => n.in(0) },
   ...elementwiseRecords,
   ...shapeRecords,
+  ...reductionRecords,
   ...productRecords,
+  ...normRecords,
+  ...windowRecords,
+  ...indexingRecords,
+  ...quantizedRecords,
 };

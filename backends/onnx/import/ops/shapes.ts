@@ -1,6 +1,6 @@
 /** Operators on shapes: most of them say which dimension is which axis, and make no node. */
-import { type Dim, divideDims, type Node, ops, productOfDims, subDims, UnsupportedError } from "../../../../compiler/index.ts";
-import { broadcastShape, namesOf, sharedNames } from "../broadcast.ts";
+import { type Dim, divideDims, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
+import { broadcastShape, sharedNames } from "../broadcast.ts";
 import { elementType, float, int64 } from "../elements.ts";
 import { type NodeView, withShape } from "../node-view.ts";
 import type { Records } from "../record.ts";
@@ -411,6 +411,3 @@ export const shapeRecords: Records = {
   Trilu: { build: trilu },
   EyeLike: { build: eyeLike },
 };
-
-void namesOf;
-void UnsupportedError;
