@@ -304,9 +304,12 @@ class Importer {
     return {
       parameter: (weight, shape, axes, role) => this.#parameter(weight, shape, axes, role),
       opset: (domain) => this.#opsets.get(domain === "ai.onnx" ? "" : domain) ?? importedOpsets.newest,
-      subgraph: (graph) => {
+      subgraph: (graph, inputs) => {
         const inner = new Names(names);
         this.#initializers(graph, inner);
+        graph.input.forEach((input, i) => {
+          if (inputs[i]) inner.set(input.name, inputs[i]);
+        });
         this.#walk(graph.node, inner);
         return graph.output.map(({ name }) => {
           const value = inner.get(name);

@@ -11,8 +11,8 @@ export interface Surroundings {
   readonly parameter: (weight: Weight, shape: readonly Dim[], names: readonly (string | undefined)[], role?: "buffer") => Node;
   /** The operator set of a node's domain. */
   readonly opset: (domain: string) => number;
-  /** The outputs of a graph in an attribute; names of the graph around it are known inside. */
-  readonly subgraph: (graph: GraphMessage) => Value[];
+  /** The outputs of a graph in an attribute for its inputs; names of the graph around it are known inside. */
+  readonly subgraph: (graph: GraphMessage, inputs: readonly Value[]) => Value[];
 }
 
 export class NodeView {

@@ -1,11 +1,15 @@
 /** Every operator that is read, by its name; those of another domain than ONNX's own after it. */
 import type { Records } from "../record.ts";
+import { attentionRecords } from "./attention.ts";
+import { controlRecords } from "./control.ts";
 import { elementwiseRecords } from "./elementwise.ts";
 import { indexingRecords } from "./indexing.ts";
+import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
 import { quantizedRecords } from "./quantized.ts";
 import { reductionRecords } from "./reductions.ts";
+import { resizeRecords } from "./resize.ts";
 import { shapeRecords } from "./shapes.ts";
 import { windowRecords } from "./windows.ts";
 
@@ -20,4 +24,8 @@ export const records: Records = {
   ...windowRecords,
   ...indexingRecords,
   ...quantizedRecords,
+  ...resizeRecords,
+  ...attentionRecords,
+  ...lossRecords,
+  ...controlRecords,
 };
