@@ -36,14 +36,16 @@ export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPla
   return whole.map((rules) => checkpointLayout(graph, rules));
 }
 
-/** Opens `file` as the graph's weights; without one, parameters are what their initializers draw for `seed`. */
+/** Opens `file` as the graph's weights; without one, its `own`, or else what initializers draw for `seed`. */
 export async function openParameters(
   graph: Graph,
   model: Model | undefined,
   file: string | undefined,
   seed: number,
+  own?: ParameterSource,
 ): Promise<ParameterSource> {
   if (file !== undefined) return { ...(await openWeights(file, graph, layoutsOf(graph, model))), origin: file };
+  if (own) return own;
   const origin = `random values from the initializers, seed ${seed} (give --weights for trained ones)`;
   return { ...drawnWeights(graph, seed), origin };
 }

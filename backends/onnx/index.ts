@@ -1,8 +1,16 @@
-/** ONNX owns how a graph is written as an ONNX model: operators and layouts, the protobuf encoding, the file with its external data. */
+/** ONNX owns how a graph is written as an ONNX model, and read from one: operators and layouts, the protobuf encoding, the file with its external data. */
 
 export { encodeOnnx, weightBytes } from "./encode.ts";
 export type { BoundInput, StoredPart, StoredTensor } from "./forms/stored.ts";
+export {
+  type ImportedParameter,
+  type ImportOptions,
+  importedOpsets,
+  importOnnx,
+  type OnnxImport,
+} from "./import/index.ts";
 export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
+export { type OpenOnnxOptions, openOnnx } from "./node-import.ts";
 export { type EmitOptions, type ExportOptions, exportDtypes, opsets, settledOptions } from "./options.ts";
 export { exportOnnx, type OnnxExport, onnxStages } from "./pipeline.ts";
 export { printOnnx } from "./print.ts";

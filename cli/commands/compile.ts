@@ -53,13 +53,13 @@ async function compileBundle(source: string, args: CompileArguments): Promise<nu
   const dtype = bundleDtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype of a bundle is one of ${bundleDtypes.join(", ")}, not "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
-  const { graph, model } = await loadConfigured(source, { ...args, weights });
+  const { graph, model, own } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
   const { precision } = args;
   const facts = precision === "f16" ? { ...typicalFacts, features: new Set(["f16" as const]) } : typicalFacts;
   const { manifest, shaders } = bundleOf(bound, compileKernels(bound, facts, { precision }));
-  const parameters = await openParameters(bound, model, weights, args.seed);
+  const parameters = await openParameters(bound, model, weights, args.seed, own);
   try {
     await makeFolder(args.out);
     const tensors = bound.inputs.filter(isParameter).map((n) => streamed(n, parameters));

@@ -1,6 +1,6 @@
 /** Values whose dimensions are counted from the right and meet: one name for each dimension, whatever each had. */
 import { type Dim, type Node, ops, printDim } from "../../../compiler/index.ts";
-import { isNarrow, type ElementType } from "./elements.ts";
+import { type ElementType, isNarrow } from "./elements.ts";
 import type { NodeView } from "./node-view.ts";
 import { freshName, type Tensor, tensor, type Value } from "./values.ts";
 
@@ -22,7 +22,9 @@ export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[])
 /** Two sizes that must be one; of open ones, what to do about it. */
 export function unequal(a: Dim, b: Dim): string {
   const open = typeof a !== "number" || typeof b !== "number";
-  const hint = open ? `; if they are the same, say so when importing: --size ${open && typeof a !== "number" ? a : b}=...` : "";
+  const hint = open
+    ? `; if they are the same, say so when importing: --size ${open && typeof a !== "number" ? a : b}=...`
+    : "";
   return `a dimension is ${printDim(a)} in one operand and ${printDim(b)} in another${hint}`;
 }
 
@@ -62,7 +64,12 @@ export function aligned(n: NodeView, values: readonly Value[]): Aligned {
 }
 
 /** An elementwise operation on values that broadcast. */
-export function pointwise(n: NodeView, values: readonly Value[], make: (nodes: readonly Node[]) => Node, type?: ElementType): Tensor {
+export function pointwise(
+  n: NodeView,
+  values: readonly Value[],
+  make: (nodes: readonly Node[]) => Node,
+  type?: ElementType,
+): Tensor {
   const { nodes, shape, names } = aligned(n, values);
   const made = type ?? values[0]!.type;
   return tensor(made, shape, names, narrowed(make(nodes), made));

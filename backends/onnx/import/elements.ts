@@ -55,7 +55,9 @@ const others: Readonly<Record<number, string>> = {
 export function elementType(code: number, where: string): ElementType {
   const found = Object.hasOwn(byCode, code) ? byCode[code] : undefined;
   if (found) return found;
-  throw new UnsupportedError(`${where} holds ${others[code] ?? `elements of type ${code}`}, which heddle has no type for`);
+  throw new UnsupportedError(
+    `${where} holds ${others[code] ?? `elements of type ${code}`}, which heddle has no type for`,
+  );
 }
 
 const byName = new Map(Object.values(byCode).map((t) => [t.name, t]));
@@ -77,7 +79,8 @@ export const bytesFor = (type: ElementType, count: number): number => Math.ceil(
 /** Elements as numbers from `bytes`, little-endian, those of less than 8 bits from the lowest bit on. */
 export function readElements(type: ElementType, bytes: Uint8Array, count: number, name: string): Float64Array {
   const expected = bytesFor(type, count);
-  if (bytes.length !== expected) throw new FileError(`${name} takes ${expected} bytes as ${type.name}; it has ${bytes.length}`);
+  if (bytes.length !== expected)
+    throw new FileError(`${name} takes ${expected} bytes as ${type.name}; it has ${bytes.length}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const read = type.bits < 8 ? packed(type, bytes) : readers[type.name]!(view);
   const values = new Float64Array(count);

@@ -15,7 +15,11 @@ export function folded(record: ImportRecord, view: NodeView): readonly (Value | 
   const values: readonly (Value | undefined)[] = Array.isArray(made) ? made : [made as Value];
   const tensors = values.filter((v) => v?.kind === "tensor");
   const nodes = topological(tensors.map((t) => t.node));
-  const size = nodes.reduce((n, node) => n + node.type.axes.reduce((k, a) => k * (typeof a.size === "number" ? a.size : Number.POSITIVE_INFINITY), 1), 0);
+  const size = nodes.reduce(
+    (n, node) =>
+      n + node.type.axes.reduce((k, a) => k * (typeof a.size === "number" ? a.size : Number.POSITIVE_INFINITY), 1),
+    0,
+  );
   if (!(size <= mostComputed)) return values;
   const results = new Map<Node, Float64Array>();
   for (const node of nodes) {
@@ -52,7 +56,11 @@ function computed(x: Tensor, results: ReadonlyMap<Node, Float64Array>): Known {
 }
 
 /** The same of sizes that are open: moved, or combined one by one; undefined where a result would be no size. */
-export function foldedSizes(record: ImportRecord, view: NodeView, operands: readonly Known[]): readonly Value[] | undefined {
+export function foldedSizes(
+  record: ImportRecord,
+  view: NodeView,
+  operands: readonly Known[],
+): readonly Value[] | undefined {
   if (record.moves) return moved(record, view);
   if (!record.onSizes) return undefined;
   const shape = broadcastShape(
@@ -72,7 +80,15 @@ export function foldedSizes(record: ImportRecord, view: NodeView, operands: read
 
 /** Comparisons give truth values, casts what they say; all else what it is given. */
 function typesOf(record: ImportRecord, view: NodeView, operands: readonly Known[]) {
-  const plain = view.with(operands.map((o) => known(o.type, o.shape, Array.from(o.values, (v) => (typeof v === "number" ? v : 1)))));
+  const plain = view.with(
+    operands.map((o) =>
+      known(
+        o.type,
+        o.shape,
+        Array.from(o.values, (v) => (typeof v === "number" ? v : 1)),
+      ),
+    ),
+  );
   const made = record.build(plain);
   return [((Array.isArray(made) ? made[0] : made) as Value).type] as const;
 }
@@ -99,12 +115,20 @@ function moved(record: ImportRecord, view: NodeView): readonly Value[] | undefin
     if (!value || Array.from(value.values).every((v) => typeof v === "number" && !isMoved(view, value))) return value;
     const start = pool.length;
     pool.push(...Array.from(value.values));
-    return known(int64, value.shape, Array.from(value.values, (_, i) => start + i));
+    return known(
+      int64,
+      value.shape,
+      Array.from(value.values, (_, i) => start + i),
+    );
   });
   const found = folded(record, view.with(places));
   if (!found || found.some((v) => v?.kind !== "known")) return undefined;
   return (found as Known[]).map((v) =>
-    known((view.inputs[0] as Known).type, v.shape, Array.from(v.values, (at) => pool[at as number]!)),
+    known(
+      (view.inputs[0] as Known).type,
+      v.shape,
+      Array.from(v.values, (at) => pool[at as number]!),
+    ),
   );
 }
 

@@ -22,7 +22,16 @@ import { NodeView, type Surroundings } from "./node-view.ts";
 import { records } from "./ops/index.ts";
 import type { ImportRecord } from "./record.ts";
 import { isNumbers, type Known, renamed, tensor, typeOf, type Value } from "./values.ts";
-import { type ExternalReader, type FileTensor, fileTensor, type ImportedParameter, knownTensor, parameterOf, shownName, type Weight } from "./weights.ts";
+import {
+  type ExternalReader,
+  type FileTensor,
+  fileTensor,
+  type ImportedParameter,
+  knownTensor,
+  parameterOf,
+  shownName,
+  type Weight,
+} from "./weights.ts";
 
 export interface ImportOptions {
   /** What the graph is called; default what the file says. */
@@ -67,7 +76,9 @@ function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
   const opsets = new Map(model.opsetImport.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
   const opset = opsets.get("") ?? importedOpsets.newest;
   if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
-  throw new UnsupportedError(`the model has opset ${opset}; those from ${importedOpsets.oldest} to ${importedOpsets.newest} are read`);
+  throw new UnsupportedError(
+    `the model has opset ${opset}; those from ${importedOpsets.oldest} to ${importedOpsets.newest} are read`,
+  );
 }
 
 /** What the table calls an operator: its type, after its domain where that is not ONNX's own. */
@@ -93,7 +104,8 @@ function requireKnown(nodes: readonly NodeMessage[], graph: GraphMessage): void 
     }
   };
   visit(nodes);
-  if (graph.sparseInitializer.length > 0) missing.set("sparse initializers", [`${graph.sparseInitializer.length} of them`]);
+  if (graph.sparseInitializer.length > 0)
+    missing.set("sparse initializers", [`${graph.sparseInitializer.length} of them`]);
   if (missing.size === 0) return;
   const rows = [...missing].map(([name, where]) => {
     const more = where.length > 3 ? ` and ${where.length - 3} more` : "";
@@ -143,6 +155,7 @@ class Importer {
   readonly #notes: string[] = [];
   /** The parameter of each weight, and the axes of its dimensions. */
   readonly #declared = new Map<string, { readonly node: Node; readonly axes: readonly (string | undefined)[] }>();
+  readonly #paths = new Set<string>();
   readonly #parameters = new Map<string, ImportedParameter>();
   /** Nodes that were read, counting those of graphs in attributes. */
   #visited = 0;
@@ -184,8 +197,19 @@ class Importer {
     if (found.count === 0) return exact ?? knownTensor(found, []);
     const isParameter = isFloatTensor(found) && found.count > 1;
     if (!isParameter && exact) return exact;
-    const weight: Weight = { name: shownName(name), read: found.read };
+    const weight: Weight = { name: this.#pathOf(name), read: found.read };
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };
+  }
+
+  /** A name of the file as a parameter's path, which no other has. */
+  #pathOf(name: string): string {
+    const path = parameterPath(name);
+    for (let n = 1; ; n++) {
+      const own = n === 1 ? path : `${path}_${n}`;
+      if (this.#paths.has(own)) continue;
+      this.#paths.add(own);
+      return own;
+    }
   }
 
   #inputs(graph: GraphMessage, stored: ReadonlySet<string>, names: Names): Node[] {
@@ -199,11 +223,17 @@ class Importer {
       if (!given.shape) throw new UnsupportedError(`the input "${name}" does not say how many dimensions it has`);
       const { axes, notes } = namedDimensions(name, given.shape.dim, (size) => this.#size(size, taken));
       this.#notes.push(...notes);
-      if (type.bits === 64 && type.range) this.#notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
+      if (type.bits === 64 && type.range)
+        this.#notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
       const shape = axes.map((a) => a.size);
       const { constants } = this.#options;
       if (constants && Object.hasOwn(constants, info.name)) {
-        names.set(info.name, { kind: "known", type, shape: given.shape.dim.map((d) => d.dimValue ?? 0), values: constants[info.name]! });
+        names.set(info.name, {
+          kind: "known",
+          type,
+          shape: given.shape.dim.map((d) => d.dimValue ?? 0),
+          values: constants[info.name]!,
+        });
         return [];
       }
       const node = ops.input(name, type.dtype, axes);
@@ -226,7 +256,8 @@ class Importer {
   #size(name: string, taken: Map<string, Dim>): Dim {
     const known = taken.get(name);
     if (known !== undefined) return known;
-    const given = this.#options.sizes && Object.hasOwn(this.#options.sizes, name) ? this.#options.sizes[name] : undefined;
+    const given =
+      this.#options.sizes && Object.hasOwn(this.#options.sizes, name) ? this.#options.sizes[name] : undefined;
     if (typeof given === "number" && !(Number.isSafeInteger(given) && given >= 1))
       throw new UsageError(`the size "${name}" is ${given}; a whole number from 1 on is needed`);
     const size = typeof given === "number" ? given : symbol(given ?? name);
@@ -242,7 +273,11 @@ class Importer {
       seen.add(name);
       const value = names.get(info.name);
       if (!value) throw new FileError(`the output "${name}" is made by no node`);
-      const view = new NodeView({ name: "", opType: "", domain: "", input: [], output: [], attribute: [] }, [], this.#surroundings(names));
+      const view = new NodeView(
+        { name: "", opType: "", domain: "", input: [], output: [], attribute: [] },
+        [],
+        this.#surroundings(names),
+      );
       const x = view.tensor(value);
       const said = (info.type?.tensorType?.shape?.dim ?? []).map((d) => d.denotation);
       return { name, node: asOutput(x.node, x.shape, x.axes, said) };
@@ -332,11 +367,25 @@ class Importer {
   }
 }
 
+/** "/encoder/layer.0/MatMul:weight" as "encoder.layer.0.MatMul_weight": parts of letters, digits and _ between dots. */
+const parameterPath = (name: string): string => {
+  const parts = shownName(name)
+    .split(/[./]+/)
+    .map((part) => part.replace(/[^\w-]+/g, "_").replace(/^-/, "_"));
+  const path = parts.filter((part) => part !== "").join(".");
+  return path === "" ? "weight" : path;
+};
+
 /** Nodes that a model may come to, graphs within it and functions counted. */
 const mostNodes = 200_000;
 
 /** The node with its dimensions in ONNX's order, those of 1 as axes too, under the names that the file says. */
-function asOutput(node: Node, shape: readonly Dim[], axes: readonly (string | undefined)[], said: readonly string[]): Node {
+function asOutput(
+  node: Node,
+  shape: readonly Dim[],
+  axes: readonly (string | undefined)[],
+  said: readonly string[],
+): Node {
   const order: string[] = [];
   const isName = (name: string | undefined, at: number): name is string =>
     name !== undefined && /^[A-Za-z_]\w*$/.test(name) && said.indexOf(name) === at;
@@ -344,7 +393,8 @@ function asOutput(node: Node, shape: readonly Dim[], axes: readonly (string | un
   for (const [i] of shape.entries()) {
     const own = wanted[i] ?? (wanted.includes(axes[i]) ? undefined : axes[i]) ?? `axis_${i}`;
     let name = own;
-    for (let n = 2; order.includes(name) || (wanted.includes(name) && wanted.indexOf(name) !== i); n++) name = `${own}_${n}`;
+    for (let n = 2; order.includes(name) || (wanted.includes(name) && wanted.indexOf(name) !== i); n++)
+      name = `${own}_${n}`;
     order.push(name);
   }
   const named = renamed(node, axes, order);
@@ -359,11 +409,16 @@ function constantOf(attribute: NodeMessage["attribute"][number] | undefined): Va
   if (name === "value_int" && i !== undefined) return { kind: "known", type: integer, shape: [], values: [i] };
   if (name === "value_floats") return { kind: "known", type: float, shape: [floats.length], values: floats };
   if (name === "value_ints") return { kind: "known", type: integer, shape: [ints.length], values: ints };
-  throw new UnsupportedError(`its value is ${name === "" ? "missing" : `in "${shownName(name)}"`}, which is no tensor of numbers`);
+  throw new UnsupportedError(
+    `its value is ${name === "" ? "missing" : `in "${shownName(name)}"`}, which is no tensor of numbers`,
+  );
 }
 
 /** A name that the graph's text may have. */
 const graphName = (name: string): string => {
-  const plain = shownName(name).replace(/\W+/g, "_").replace(/^(?=\d)/, "_").replace(/^_+$/, "");
+  const plain = shownName(name)
+    .replace(/\W+/g, "_")
+    .replace(/^(?=\d)/, "_")
+    .replace(/^_+$/, "");
   return plain === "" ? "model" : plain;
 };

@@ -54,7 +54,9 @@ export interface DimMessage {
 
 export interface ValueInfo {
   readonly name: string;
-  readonly type?: { readonly tensorType?: { readonly elemType: number; readonly shape?: { readonly dim: readonly DimMessage[] } } };
+  readonly type?: {
+    readonly tensorType?: { readonly elemType: number; readonly shape?: { readonly dim: readonly DimMessage[] } };
+  };
 }
 
 export interface GraphMessage {

@@ -1,14 +1,30 @@
 /** One node of the file as a record sees it: its operands, its attributes, and ways to make tensors of them. */
 import { type Dim, type Node, ops, productOfDims, UnsupportedError } from "../../../compiler/index.ts";
-import { type ElementType, isFloatType, float } from "./elements.ts";
+import { type ElementType, float, isFloatType } from "./elements.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
-import { freshName, isNumbers, type Known, known, knownOf, renamed, type Tensor, tensor, typeOf, type Value } from "./values.ts";
+import {
+  freshName,
+  isNumbers,
+  type Known,
+  known,
+  knownOf,
+  renamed,
+  type Tensor,
+  tensor,
+  typeOf,
+  type Value,
+} from "./values.ts";
 import { fileTensor, knownTensor, numbersOf, shownName, type Weight } from "./weights.ts";
 
 /** What a node's record may ask of the import around it. */
 export interface Surroundings {
   /** Declares the parameter of a weight with these axes, or renames those that it was declared with. */
-  readonly parameter: (weight: Weight, shape: readonly Dim[], names: readonly (string | undefined)[], role?: "buffer") => Node;
+  readonly parameter: (
+    weight: Weight,
+    shape: readonly Dim[],
+    names: readonly (string | undefined)[],
+    role?: "buffer",
+  ) => Node;
   /** The operator set of a node's domain. */
   readonly opset: (domain: string) => number;
   /** The outputs of a graph in an attribute for its inputs; names of the graph around it are known inside. */
@@ -153,7 +169,8 @@ export class NodeView {
     if (!isNumbers(values)) return this.#openSizes(value, names);
     const fitting = Array.from(values, (v) => fitted(dtype, v));
     if (type.axes.length === 0) return ops.constant(fitting[0]!, dtype);
-    if (fitting.every((v) => Object.is(v, fitting[0]))) return ops.broadcast(ops.constant(fitting[0]!, dtype), type.axes);
+    if (fitting.every((v) => Object.is(v, fitting[0])))
+      return ops.broadcast(ops.constant(fitting[0]!, dtype), type.axes);
     return ops.table(fitting, type.axes, dtype);
   }
 

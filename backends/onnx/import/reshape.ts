@@ -65,7 +65,14 @@ function runs(before: readonly Dim[], after: readonly Dim[]): Run[] {
 }
 
 /** Where the shortest run from here ends; all that is left where open sizes do not tell. */
-function runEnd(before: readonly Dim[], after: readonly Dim[], from: readonly number[], to: readonly number[], i: number, j: number) {
+function runEnd(
+  before: readonly Dim[],
+  after: readonly Dim[],
+  from: readonly number[],
+  to: readonly number[],
+  i: number,
+  j: number,
+) {
   let [a, b] = [i + 1, j + 1];
   const sizeFrom = () => productOfDims(from.slice(i, a).map((k) => before[k]!));
   const sizeTo = () => productOfDims(to.slice(j, b).map((k) => after[k]!));

@@ -1,5 +1,12 @@
 /** Tensors of a file that become parameters: found once, read when they are asked for. */
-import { FileError, type HostTensor, hostTensor, type Node, type SizedAxis, UnsupportedError } from "../../../compiler/index.ts";
+import {
+  FileError,
+  type HostTensor,
+  hostTensor,
+  type Node,
+  type SizedAxis,
+  UnsupportedError,
+} from "../../../compiler/index.ts";
 import { bytesFor, type ElementType, elementType, held, readElements } from "./elements.ts";
 import type { TensorMessage } from "./messages.ts";
 import { isNumbers, type Known, known } from "./values.ts";
@@ -59,7 +66,10 @@ export function fileTensor(message: TensorMessage, external: ExternalReader | un
   if (message.dataLocation === 1) {
     const place = externalPlace(message, where, bytesFor(type, count));
     const read = async () => {
-      if (!external) throw new FileError(`${where} lies in "${shownName(place.location)}", and only the model's own bytes were given`);
+      if (!external)
+        throw new FileError(
+          `${where} lies in "${shownName(place.location)}", and only the model's own bytes were given`,
+        );
       return readElements(type, await external(place), count, where);
     };
     return { ...base, values: undefined, read };

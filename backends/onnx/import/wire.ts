@@ -18,7 +18,12 @@ const deepest = 32;
 
 /** The message in `bytes`. Throws FileError with the place of the first byte that is wrong. */
 export const readMessage = (bytes: Uint8Array, spec: MessageSpec, name: string): Record<string, unknown> =>
-  message({ bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), at: 0, name }, spec, bytes.length, 0);
+  message(
+    { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), at: 0, name },
+    spec,
+    bytes.length,
+    0,
+  );
 
 interface Cursor {
   readonly bytes: Uint8Array;
@@ -143,4 +148,5 @@ function need(c: Cursor, bytes: number, end: number): void {
   if (c.at + bytes > end) throw wrong(c, `it ends ${c.at + bytes - end} bytes too early`);
 }
 
-const wrong = (c: Cursor, why: string): FileError => new FileError(`${c.name} is no ONNX model: at byte ${c.at}, ${why}`);
+const wrong = (c: Cursor, why: string): FileError =>
+  new FileError(`${c.name} is no ONNX model: at byte ${c.at}, ${why}`);

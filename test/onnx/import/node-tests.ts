@@ -6,7 +6,7 @@ import { importOnnx } from "../../../backends/onnx/import/index.ts";
 import { readModel, readTensor } from "../../../backends/onnx/import/messages.ts";
 import { fileTensor } from "../../../backends/onnx/import/weights.ts";
 import { evaluate } from "../../../backends/reference/index.ts";
-import { type Graph } from "../../../compiler/index.ts";
+import type { Graph } from "../../../compiler/index.ts";
 
 export interface NodeTest {
   readonly name: string;
@@ -33,7 +33,12 @@ function unpacked(bytes: Uint8Array): NodeTest[] {
       return part;
     });
     const [said, model, ...tensors] = parts as [Uint8Array, Uint8Array, ...Uint8Array[]];
-    const { inputs, ...rest } = JSON.parse(new TextDecoder().decode(said)) as { inputs: number; name: string; rtol: number; atol: number };
+    const { inputs, ...rest } = JSON.parse(new TextDecoder().decode(said)) as {
+      inputs: number;
+      name: string;
+      rtol: number;
+      atol: number;
+    };
     tests.push({ ...rest, model, inputs: tensors.slice(0, inputs), outputs: tensors.slice(inputs) });
   }
   return tests;
@@ -65,7 +70,11 @@ export async function runNodeTest(test: NodeTest): Promise<void> {
 }
 
 /** What steers an operator must be known when it is imported: the operands after the first, or where that steers too, all. */
-async function imported(test: NodeTest, names: readonly string[], given: ReadonlyMap<string, Float64Array>): Promise<Graph> {
+async function imported(
+  test: NodeTest,
+  names: readonly string[],
+  given: ReadonlyMap<string, Float64Array>,
+): Promise<Graph> {
   let last: unknown;
   for (const known of [[], names.slice(1), names]) {
     try {

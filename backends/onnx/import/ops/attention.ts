@@ -9,13 +9,22 @@ import { chosen, concatAlong, permuted, rangeOf, reshapeTo } from "./shapes.ts";
 const { add, and, cast, contract, div, exp, max, mul, reduceMax, reduceSum, select, sub, tanh } = ops;
 
 /** Names of the logits' dimensions: heads of keys, and queries that share one. */
-const names = { batch: "batch", head: "head", group: "group", query: "query", key: "key", dot: "dot", width: "width" } as const;
+const names = {
+  batch: "batch",
+  head: "head",
+  group: "group",
+  query: "query",
+  key: "key",
+  dot: "dot",
+  width: "width",
+} as const;
 
 /** [batch, heads, tokens, width], whatever lies in which order. */
 function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
   const value = n.in(i);
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
-  if (value.shape.length !== 3 || heads === undefined) throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
+  if (value.shape.length !== 3 || heads === undefined)
+    throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
   const width = divideDims(value.shape[2]!, heads);
   if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
   const x = n.tensor(value, ["batch", "token", "embed"]);
@@ -80,9 +89,17 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   if (groups === undefined) throw n.fail(`${heads} heads of queries on ${keyHeads} of keys`);
   const order = [names.batch, names.head, names.group, names.query];
   const query = wholeAxis(n.named(byHeads(n, q, keyHeads, groups), [...order, names.dot]), names.dot, width);
-  const key = wholeAxis(wholeAxis(n.named(k, [names.batch, names.head, names.key, names.dot]), names.dot, width), names.key, keys);
+  const key = wholeAxis(
+    wholeAxis(n.named(k, [names.batch, names.head, names.key, names.dot]), names.dot, width),
+    names.key,
+    keys,
+  );
   const value = wholeAxis(n.named(v, [names.batch, names.head, names.key, names.width]), names.key, keys);
-  const place = (x: Value) => n.named(byHeads(n, x, keyHeads, groups), [...order, names.key].slice(-(x.shape.length < 3 ? x.shape.length : x.shape.length + 1)));
+  const place = (x: Value) =>
+    n.named(
+      byHeads(n, x, keyHeads, groups),
+      [...order, names.key].slice(-(x.shape.length < 3 ? x.shape.length : x.shape.length + 1)),
+    );
   const mask = n.inputs[3] ? maskOf(n, n.in(3), keys, place) : {};
   const visible = both(mask.visible, positions(n, { queries, keys }));
   const scale = n.has("scale") ? n.float("scale") : (width as number) ** -0.5;
@@ -93,20 +110,34 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   const made = tensor(q.type, [batch, keyHeads, groups, queries, wide], [...order, names.width], out);
   const four = n.tensor(reshapeTo(n, made, [batch, heads, queries, wide]));
   const isFlat = n.in(0).shape.length === 3;
-  const y = isFlat ? reshapeTo(n, permuted(n, four, [0, 2, 1, 3]), [batch, queries, productOfDims([heads, wide])]) : four;
-  const seen = logits && reshapeTo(n, tensor(q.type, [batch, keyHeads, groups, queries, keys], [...order, names.key], logits), [batch, heads, queries, keys]);
+  const y = isFlat
+    ? reshapeTo(n, permuted(n, four, [0, 2, 1, 3]), [batch, queries, productOfDims([heads, wide])])
+    : four;
+  const seen =
+    logits &&
+    reshapeTo(n, tensor(q.type, [batch, keyHeads, groups, queries, keys], [...order, names.key], logits), [
+      batch,
+      heads,
+      queries,
+      keys,
+    ]);
   return [y, k, v, seen];
 }
 
 /** The node with an axis that it lacks because it is of one element: contractions need it. */
-const wholeAxis = (node: Node, name: string, size: Dim): Node => (size === 1 ? ops.broadcast(node, [{ name, size: 1 }]) : node);
+const wholeAxis = (node: Node, name: string, size: Dim): Node =>
+  size === 1 ? ops.broadcast(node, [{ name, size: 1 }]) : node;
 
 /** Which keys a query sees by where both stand: those not after it, within a window, and those that are no padding. */
 function positions(n: NodeView, { queries, keys }: { readonly queries: Dim; readonly keys: Dim }): Node | undefined {
   const lengths = n.inputs[6] && n.named(n.in(6), [names.batch]);
   const key = keys === 1 ? ops.constant(0, "i32") : ops.iota({ name: names.key, size: keys }, "i32");
   const own = queries === 1 ? ops.constant(0, "i32") : ops.iota({ name: names.query, size: queries }, "i32");
-  const before = n.inputs[4] ? ops.sizeOf(n.in(4).shape[2]!, "i32") : lengths ? sub(lengths, ops.sizeOf(queries, "i32")) : undefined;
+  const before = n.inputs[4]
+    ? ops.sizeOf(n.in(4).shape[2]!, "i32")
+    : lengths
+      ? sub(lengths, ops.sizeOf(queries, "i32"))
+      : undefined;
   const query = before ? add(own, before) : own;
   const [left, right] = [n.int("left_window_size", -1), n.int("right_window_size", -1)];
   const limits = [
@@ -129,7 +160,10 @@ interface Parts {
 }
 
 /** One op where nothing but a mask is asked for; else spelled out. */
-function computed(n: NodeView, { query, key, value, scale, softcap, visible, bias }: Parts): { out: Node; logits?: Node } {
+function computed(
+  n: NodeView,
+  { query, key, value, scale, softcap, visible, bias }: Parts,
+): { out: Node; logits?: Node } {
   const axes = { dot: names.dot, over: names.key, scale };
   if (softcap === 0 && !n.wants(3)) {
     if (!bias) return { out: ops.attention(query, key, value, axes, visible) };
@@ -187,7 +221,17 @@ function rotary(n: NodeView): Value {
   const imaginary = part(add(mul(sine, first), mul(cosine, second)));
   const shape = [...x.shape.slice(0, 3), turned];
   const joined = pairs
-    ? reshapeTo(n, n.tensor(concatAlong(n, [real, imaginary].map((t) => reshapeTo(n, t, [...a.shape, 1])), 4)), shape)
+    ? reshapeTo(
+        n,
+        n.tensor(
+          concatAlong(
+            n,
+            [real, imaginary].map((t) => reshapeTo(n, t, [...a.shape, 1])),
+            4,
+          ),
+        ),
+        shape,
+      )
     : concatAlong(n, [real, imaginary], 3);
   const whole = turned === width ? joined : concatAlong(n, [joined, rangeOf(n, x, 3, turned, width - turned)], 3);
   return isFlat ? reshapeTo(n, permuted(n, whole, [0, 2, 1, 3]), given.shape) : whole;

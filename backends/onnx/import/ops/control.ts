@@ -1,7 +1,7 @@
 /** Graphs within the graph: both branches of a condition, a loop whose number of rounds is known. */
 import { ops } from "../../../../compiler/index.ts";
 import { aligned } from "../broadcast.ts";
-import { int64, boolean } from "../elements.ts";
+import { boolean, int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { known, knownOf, tensor, type Value } from "../values.ts";
@@ -15,9 +15,14 @@ function conditional(n: NodeView): readonly Value[] {
   return yes.map((a, i) => {
     const b = no[i];
     if (!b || a.shape.length !== b.shape.length || a.shape.some((d, k) => d !== b.shape[k]))
-      throw n.fail(`its branches give [${a.shape.join(", ")}] and [${b?.shape.join(", ") ?? ""}], and which is taken is known only when the model runs`);
+      throw n.fail(
+        `its branches give [${a.shape.join(", ")}] and [${b?.shape.join(", ") ?? ""}], and which is taken is known only when the model runs`,
+      );
     const { nodes, shape, names } = aligned(n, [a, b]);
-    const flag = n.named(condition, condition.shape.map(() => undefined));
+    const flag = n.named(
+      condition,
+      condition.shape.map(() => undefined),
+    );
     return tensor(a.type, shape, names, ops.select(flag, nodes[0]!, nodes[1]!));
   });
 }
@@ -33,7 +38,11 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
   let carried: readonly Value[] = n.inputs.slice(2).map((_, i) => n.in(i + 2));
   for (let round = 0; going && round < limit; round++) {
     if (round === mostRounds) throw n.fail(`it goes round more than ${mostRounds} times`);
-    const [condition, ...made] = n.around.subgraph(body, [known(int64, [], [round]), known(boolean, [], [1]), ...carried]);
+    const [condition, ...made] = n.around.subgraph(body, [
+      known(int64, [], [round]),
+      known(boolean, [], [1]),
+      ...carried,
+    ]);
     if (made.length !== carried.length) throw n.fail("its rounds give a list of tensors, which is not imported");
     const flag = knownOf(condition)?.values[0];
     if (flag === undefined) throw n.fail("whether it goes on is known only when the model runs");

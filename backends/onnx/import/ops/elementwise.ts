@@ -1,5 +1,14 @@
 /** Operators on each element by itself. */
-import { addDims, type Dim, divideDims, isMultipleOf, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
+import {
+  addDims,
+  type Dim,
+  divideDims,
+  isMultipleOf,
+  mulDims,
+  type Node,
+  ops,
+  subDims,
+} from "../../../../compiler/index.ts";
 import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -30,7 +39,11 @@ const compare = (make: Pair, onSizes?: ImportRecord["onSizes"]): ImportRecord =>
 const comparable = (x: Node): Node => (x.type.dtype === "bool" ? cast(x, "i32") : x);
 
 /** Any number of operands, two after two. */
-const folded = (make: Pair, last: (x: Node, count: number) => Node = (x) => x, onSizes?: ImportRecord["onSizes"]): ImportRecord => ({
+const folded = (
+  make: Pair,
+  last: (x: Node, count: number) => Node = (x) => x,
+  onSizes?: ImportRecord["onSizes"],
+): ImportRecord => ({
   build: (n) =>
     pointwise(
       n,
@@ -128,8 +141,7 @@ export function casted(node: Node, from: ElementType, to: ElementType): Node {
 /** Between two bounds, of which each may be missing. */
 function clip(n: NodeView): Value {
   const x = n.in(0);
-  const bound = (i: number, name: string) =>
-    n.inputs[i] ?? (n.has(name) ? n.scalar(x.type, n.float(name)) : undefined);
+  const bound = (i: number, name: string) => n.inputs[i] ?? (n.has(name) ? n.scalar(x.type, n.float(name)) : undefined);
   const [low, high] = [bound(1, "min"), bound(2, "max")];
   const bounds = [low, high].filter((b) => b !== undefined);
   return pointwise(n, [x, ...bounds], ([node, ...limits]) => {
@@ -177,11 +189,19 @@ function bitShift(n: NodeView): Value {
     // Powers of two up to 31, multiplied together: 2^by is 1 · Π (bit ? 2^2^k : 1).
     let unit: Node | undefined;
     for (let k = 0; k < 5; k++) {
-      const factor = select(eq(mod(idiv(wide(by!), 2 ** k), 2), 1), ops.constant(2 ** (2 ** k), "u32"), ops.constant(1, "u32"));
+      const factor = select(
+        eq(mod(idiv(wide(by!), 2 ** k), 2), 1),
+        ops.constant(2 ** (2 ** k), "u32"),
+        ops.constant(1, "u32"),
+      );
       unit = unit ? mul(unit, factor) : factor;
     }
     const shifted = left ? mul(wide(x!), unit!) : idiv(wide(x!), unit!);
-    const kept = select(lt(wide(by!), n.in(0).type.bits > 32 ? 32 : n.in(0).type.bits), shifted, ops.constant(0, "u32"));
+    const kept = select(
+      lt(wide(by!), n.in(0).type.bits > 32 ? 32 : n.in(0).type.bits),
+      shifted,
+      ops.constant(0, "u32"),
+    );
     return cast(kept, x!.type.dtype);
   });
 }
@@ -195,7 +215,13 @@ function where(n: NodeView): Value {
   }
   const { nodes, shape, names } = aligned(n, [condition, a, b]);
   const node = select(nodes[0]!, nodes[1]!, nodes[2]!);
-  return { kind: "tensor", type: a.type, shape, axes: names.map((name, i) => (shape[i] === 1 ? undefined : name)), node };
+  return {
+    kind: "tensor",
+    type: a.type,
+    shape,
+    axes: names.map((name, i) => (shape[i] === 1 ? undefined : name)),
+    node,
+  };
 }
 
 /** HardSigmoid and what is made of it. */
@@ -215,8 +241,10 @@ export const elementwiseRecords: Records = {
   Dropout: {
     build: (n) => {
       const training = n.inputs[2] ? n.numbers(2, "training_mode")![0] !== 0 : false;
-      if (training && n.numbers(1, "ratio")?.[0] !== 0) throw n.fail("random numbers of a dropout in training are not imported");
-      const mask = (): Value => pointwise(n, [n.in(0)], ([x]) => ops.broadcastLike(ops.cast(ops.constant(1, "i32"), "bool"), x!), boolean);
+      if (training && n.numbers(1, "ratio")?.[0] !== 0)
+        throw n.fail("random numbers of a dropout in training are not imported");
+      const mask = (): Value =>
+        pointwise(n, [n.in(0)], ([x]) => ops.broadcastLike(ops.cast(ops.constant(1, "i32"), "bool"), x!), boolean);
       return n.wants(1) ? [n.in(0), mask()] : n.in(0);
     },
     unfolded: true,
@@ -303,12 +331,20 @@ export const elementwiseRecords: Records = {
   Max: folded(
     (a, b) => max(a, b),
     undefined,
-    (...all) => all.reduce<Dim | undefined>((a, b) => (a === undefined ? a : certainly(a, ">=", b) ? a : certainly(b, ">=", a) ? b : undefined), all[0]),
+    (...all) =>
+      all.reduce<Dim | undefined>(
+        (a, b) => (a === undefined ? a : certainly(a, ">=", b) ? a : certainly(b, ">=", a) ? b : undefined),
+        all[0],
+      ),
   ),
   Min: folded(
     (a, b) => min(a, b),
     undefined,
-    (...all) => all.reduce<Dim | undefined>((a, b) => (a === undefined ? a : certainly(a, ">=", b) ? b : certainly(b, ">=", a) ? a : undefined), all[0]),
+    (...all) =>
+      all.reduce<Dim | undefined>(
+        (a, b) => (a === undefined ? a : certainly(a, ">=", b) ? b : certainly(b, ">=", a) ? a : undefined),
+        all[0],
+      ),
   ),
   Sum: folded((a, b) => add(a, b)),
   Mean: folded(

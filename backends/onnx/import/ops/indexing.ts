@@ -3,7 +3,7 @@ import { addDims, type Dim, type Node, ops, productOfDims, subDims } from "../..
 import { namesOf, sharedNames } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
-import { freshName, known, knownOf, isNumbers, type Tensor, tensor, type Value } from "../values.ts";
+import { freshName, isNumbers, known, knownOf, type Tensor, tensor, type Value } from "../values.ts";
 import { chosen, expandTo, rangeOf, reshapeTo } from "./shapes.ts";
 
 const { add, cast, eq, lt, mul, reduceMax, reduceMin, reduceProd, reduceSum, select, sub } = ops;
@@ -36,8 +36,15 @@ function gather(n: NodeView): Value {
   if (data.shape[at] === 1) {
     const alone = n.tensor(data);
     const names = sharedNames(shape, []);
-    const own = shape.map((_, i) => (i < at ? alone.axes[i] : i < at + index.shape.length ? names[i] : alone.axes[i - index.shape.length + 1]));
-    const made = tensor(data.type, shape.map((d, i) => (i >= at && i < at + index.shape.length ? 1 : d)), own, alone.node);
+    const own = shape.map((_, i) =>
+      i < at ? alone.axes[i] : i < at + index.shape.length ? names[i] : alone.axes[i - index.shape.length + 1],
+    );
+    const made = tensor(
+      data.type,
+      shape.map((d, i) => (i >= at && i < at + index.shape.length ? 1 : d)),
+      own,
+      alone.node,
+    );
     return expandTo(n, made, shape);
   }
   const table = n.tensor(data, ["row", "embed"], namesOf([index]));
@@ -58,7 +65,11 @@ const asIndex = (x: Node): Node => (x.type.dtype === "i32" || x.type.dtype === "
 
 /** A value without a dimension of 1. */
 function without(n: NodeView, value: Value, at: number): Value {
-  return reshapeTo(n, value, value.shape.filter((_, i) => i !== at));
+  return reshapeTo(
+    n,
+    value,
+    value.shape.filter((_, i) => i !== at),
+  );
 }
 
 /** One element of a dimension for each place of the result. */
@@ -68,7 +79,8 @@ function gatherElements(n: NodeView): Value {
   const at = n.dim(n.int("axis", 0), rank);
   const index = fromStart(n, n.in(1), data.shape[at]!);
   if (index.shape.length !== rank) throw n.fail(`an index of ${index.shape.length} dimensions into ${rank}`);
-  for (let d = 0; d < rank; d++) if (d !== at && index.shape[d] !== data.shape[d]) data = rangeOf(n, data, d, 0, index.shape[d]!);
+  for (let d = 0; d < rank; d++)
+    if (d !== at && index.shape[d] !== data.shape[d]) data = rangeOf(n, data, d, 0, index.shape[d]!);
   if (data.shape[at] === 1) return expandTo(n, data, index.shape);
   const table = n.tensor(data);
   const own = freshName(table.axes[at]!, table.axes);
@@ -104,7 +116,8 @@ function gatherNd(n: NodeView): Value {
   const index = n.in(1);
   const batch = n.int("batch_dims", 0);
   const depth = index.shape.at(-1);
-  if (typeof depth !== "number" || !(depth >= 1 && depth + batch <= data.shape.length)) throw n.fail(`an index of ${depth} dimensions into ${data.shape.length}`);
+  if (typeof depth !== "number" || !(depth >= 1 && depth + batch <= data.shape.length))
+    throw n.fail(`an index of ${depth} dimensions into ${data.shape.length}`);
   const inner = data.shape.slice(batch, batch + depth);
   const rest = data.shape.slice(batch + depth);
   const flat = n.tensor(reshapeTo(n, data, [...data.shape.slice(0, batch), productOfDims(inner), ...rest]));
@@ -119,7 +132,17 @@ function gatherNd(n: NodeView): Value {
     taken.push(own);
     return own;
   });
-  if (along === undefined) return expandTo(n, tensor(data.type, [...places.shape.map((d, i) => (i < batch ? d : 1)), ...rest], [...names, ...flat.axes.slice(batch + 1)], flat.node), shape);
+  if (along === undefined)
+    return expandTo(
+      n,
+      tensor(
+        data.type,
+        [...places.shape.map((d, i) => (i < batch ? d : 1)), ...rest],
+        [...names, ...flat.axes.slice(batch + 1)],
+        flat.node,
+      ),
+      shape,
+    );
   const node = ops.gather(flat.node, asIndex(n.named(places, names)), along);
   return tensor(data.type, shape, [...names, ...flat.axes.slice(batch + 1)], node);
 }
@@ -135,7 +158,11 @@ const extremes = { f32: 3.4028234663852886e38, f16: 65504, i32: 2 ** 31 - 1, u32
 const combines: Readonly<Record<string, Combine>> = {
   add: { reduce: (x, over) => reduceSum(x, over), neutral: () => 0, join: (a, b) => add(a, b) },
   mul: { reduce: (x, over) => reduceProd(x, over), neutral: () => 1, join: (a, b) => mul(a, b) },
-  max: { reduce: (x, over) => reduceMax(x, over), neutral: (t) => (t === "u32" || t === "bool" ? 0 : -extremes[t]), join: (a, b) => ops.max(a, b) },
+  max: {
+    reduce: (x, over) => reduceMax(x, over),
+    neutral: (t) => (t === "u32" || t === "bool" ? 0 : -extremes[t]),
+    join: (a, b) => ops.max(a, b),
+  },
   min: { reduce: (x, over) => reduceMin(x, over), neutral: (t) => extremes[t], join: (a, b) => ops.min(a, b) },
 };
 
@@ -166,7 +193,8 @@ function scatterElements(n: NodeView): Value {
   const at = n.dim(n.int("axis", 0), rank);
   const index = fromStart(n, n.in(1), data.shape[at]!);
   const updates = n.in(2);
-  if (index.shape.length !== rank || updates.shape.length !== rank) throw n.fail(`updates of ${updates.shape.length} dimensions into ${rank}`);
+  if (index.shape.length !== rank || updates.shape.length !== rank)
+    throw n.fail(`updates of ${updates.shape.length} dimensions into ${rank}`);
   // Where the updates have fewer places, those beyond keep what was there.
   const names = data.shape.map((_, d) => data.axes[d] ?? freshName(`side_${d}`, data.axes));
   const own = freshName(names[at]!, names);
@@ -175,7 +203,8 @@ function scatterElements(n: NodeView): Value {
   const spread = (value: Value): Node => {
     const to = names.map((name, d) => (d === at ? own : name));
     let node = n.named(value, to);
-    for (const [d, size] of value.shape.entries()) if (size === 1) node = ops.broadcast(node, [{ name: to[d]!, size: 1 }]);
+    for (const [d, size] of value.shape.entries())
+      if (size === 1) node = ops.broadcast(node, [{ name: to[d]!, size: 1 }]);
     for (const [d, size] of value.shape.entries())
       if (d !== at && size !== data.shape[d]) node = ops.pad(node, to[d]!, 0, subDims(data.shape[d]!, size), 0);
     return node;
@@ -195,7 +224,8 @@ function scatterNd(n: NodeView): Value {
   const data = n.x(0);
   const index = n.in(1);
   const depth = index.shape.at(-1);
-  if (typeof depth !== "number" || !(depth >= 1 && depth <= data.shape.length)) throw n.fail(`an index of ${depth} dimensions into ${data.shape.length}`);
+  if (typeof depth !== "number" || !(depth >= 1 && depth <= data.shape.length))
+    throw n.fail(`an index of ${depth} dimensions into ${data.shape.length}`);
   const inner = data.shape.slice(0, depth);
   const rest = data.shape.slice(depth);
   const flat = n.tensor(reshapeTo(n, data, [productOfDims(inner), ...rest]));
@@ -205,7 +235,8 @@ function scatterNd(n: NodeView): Value {
   const updates = n.tensor(reshapeTo(n, n.tensor(n.in(2), ["place"], flat.axes), [count, ...rest]));
   const to = flat.axes[0] ?? freshName("side_0", flat.axes);
   const from = freshName("update", [...flat.axes, to]);
-  const whole = (node: Node, axis: string, size: Dim) => (size === 1 ? ops.broadcast(node, [{ name: axis, size: 1 }]) : node);
+  const whole = (node: Node, axis: string, size: Dim) =>
+    size === 1 ? ops.broadcast(node, [{ name: axis, size: 1 }]) : node;
   const kept = whole(flat.node, to, flat.shape[0]!);
   const given = whole(n.named(updates, [from, ...flat.axes.slice(1)]), from, count);
   const named = whole(n.named(list, [from]), from, count);
@@ -227,7 +258,12 @@ function oneHot(n: NodeView): Value {
   const values = n.in(2);
   const value = (k: number) => n.named(without(n, rangeOf(n, n.tensor(values), 0, k, 1), 0), []);
   const shape = [...index.shape.slice(0, at), depth, ...index.shape.slice(at)];
-  return tensor(values.type, shape, [...index.axes.slice(0, at), name, ...index.axes.slice(at)], select(hit, value(1), value(0)));
+  return tensor(
+    values.type,
+    shape,
+    [...index.axes.slice(0, at), name, ...index.axes.slice(at)],
+    select(hit, value(1), value(0)),
+  );
 }
 
 /** Elements before and after each dimension; below 0, so many are cut off. */
@@ -264,7 +300,10 @@ function padded(n: NodeView, value: Value, at: number, low: Dim, high: Dim, mode
 }
 
 function filled(n: NodeView, node: Node, axis: string, low: Dim, high: Dim, size: Dim): Node {
-  const value = n.inputs[2] && n.message.opType === "Pad" ? knownOf(n.inputs[2]) : known(n.in(0).type, [], [n.has("value") ? n.float("value") : 0]);
+  const value =
+    n.inputs[2] && n.message.opType === "Pad"
+      ? knownOf(n.inputs[2])
+      : known(n.in(0).type, [], [n.has("value") ? n.float("value") : 0]);
   const number = value?.values[0] ?? 0;
   const isBool = node.type.dtype === "bool";
   if (value && typeof number === "number" && !isBool) return ops.pad(node, axis, low, high, number);
@@ -280,7 +319,8 @@ const without0 = (n: NodeView, value: Value): Value => (value.shape.length === 0
 
 /** Which element stands at each place where a dimension goes on as its mirror image, its end, or from the beginning again. */
 function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): number[] {
-  if (typeof size !== "number" || typeof low !== "number" || typeof high !== "number") throw n.fail(`${mode} padding of ${size} elements: give the open sizes when importing`);
+  if (typeof size !== "number" || typeof low !== "number" || typeof high !== "number")
+    throw n.fail(`${mode} padding of ${size} elements: give the open sizes when importing`);
   if (low + high + size > 2 ** 20) throw n.fail(`${mode} padding to ${low + high + size} elements`);
   const place: Readonly<Record<string, (i: number) => number>> = {
     edge: (i) => Math.min(Math.max(i, 0), size - 1),
@@ -306,7 +346,10 @@ function centerCropPad(n: NodeView): Value {
     const [own, wanted] = [x.shape[at]!, sizes[i]!];
     if (typeof own !== "number") throw n.fail(`a dimension of ${own} elements: give the open sizes when importing`);
     const less = own - wanted;
-    x = less >= 0 ? rangeOf(n, x, at, Math.floor(less / 2), wanted) : padded(n, x, at, Math.floor(-less / 2), -less - Math.floor(-less / 2), "constant");
+    x =
+      less >= 0
+        ? rangeOf(n, x, at, Math.floor(less / 2), wanted)
+        : padded(n, x, at, Math.floor(-less / 2), -less - Math.floor(-less / 2), "constant");
   });
   return x;
 }
@@ -331,7 +374,10 @@ function tensorScatter(n: NodeView): Value {
   if (axis === undefined) return update;
   const own = freshName(axis, cache.axes);
   const length = update.shape[at]!;
-  const given = n.named(update, cache.axes.map((name, i) => (i === at ? own : name)));
+  const given = n.named(
+    update,
+    cache.axes.map((name, i) => (i === at ? own : name)),
+  );
   const range = length === 1 ? ops.broadcast(given, [{ name: own, size: 1 }]) : given;
   const start = n.inputs[2] ? asIndex(n.named(n.in(2), [cache.axes[0]])) : ops.constant(0, "i32");
   const ahead = sub(ops.iota({ name: axis, size }, "i32"), start);
@@ -355,4 +401,3 @@ export const indexingRecords: Records = {
   CenterCropPad: { build: centerCropPad },
   Compress: { build: compress },
 };
-

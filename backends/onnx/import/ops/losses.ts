@@ -17,13 +17,21 @@ function likelihoodLoss(n: NodeView, logs: Tensor): Value {
   const safe = ignored ? select(ignored, 0, index) : index;
   const picked = neg(axis === undefined ? logs.node : ops.gather(logs.node, safe, axis));
   const weight = n.inputs[2] ? perClass(n, axis, safe) : undefined;
-  const counted = ignored ? select(ignored, 0, weight ?? cast(ops.broadcastLike(ops.constant(1, "i32"), ignored), logs.type.dtype)) : weight;
+  const counted = ignored
+    ? select(ignored, 0, weight ?? cast(ops.broadcastLike(ops.constant(1, "i32"), ignored), logs.type.dtype))
+    : weight;
   const loss = counted ? mul(picked, counted) : picked;
   const reduction = n.text("reduction", "mean");
   const shape = [logs.shape[0]!, ...logs.shape.slice(2)];
   if (reduction === "none") return tensor(logs.type, shape, rest, loss);
   const over = loss.type.axes.map((a) => a.name);
-  const total = (x: Node) => (over.length === 0 ? x : reduceSum(x, x.type.axes.map((a) => a.name)));
+  const total = (x: Node) =>
+    over.length === 0
+      ? x
+      : reduceSum(
+          x,
+          x.type.axes.map((a) => a.name),
+        );
   if (reduction === "sum") return tensor(logs.type, [], [], total(loss));
   const count = counted ? total(ops.broadcastLike(counted, loss)) : ops.sizeOf(productOfDims(shape), logs.type.dtype);
   return tensor(logs.type, [], [], div(total(loss), count));
@@ -48,7 +56,9 @@ export const lossRecords: Records = {
   SwiGLU: {
     build: (n) => {
       const alpha = n.float("alpha", 1);
-      return pointwise(n, [n.in(0), n.in(1)], ([a, b]) => mul(mul(a!, ops.sigmoid(alpha === 1 ? a! : mul(a!, alpha))), b!));
+      return pointwise(n, [n.in(0), n.in(1)], ([a, b]) =>
+        mul(mul(a!, ops.sigmoid(alpha === 1 ? a! : mul(a!, alpha))), b!),
+      );
     },
   },
 };

@@ -35,7 +35,8 @@ const perChannel = (n: NodeView, i: number, axis: string | undefined, role?: "bu
 
 function channelVector(n: NodeView, i: number): Value {
   const value = n.in(i);
-  if (value.shape.length !== 1) throw n.fail(`operand ${i} has ${value.shape.length} dimensions, where one for the channels is needed`);
+  if (value.shape.length !== 1)
+    throw n.fail(`operand ${i} has ${value.shape.length} dimensions, where one for the channels is needed`);
   return value;
 }
 
@@ -81,7 +82,9 @@ function groupNorm(n: NodeView): Value {
   const groups = n.int("num_groups");
   const [batch, channels, ...space] = value.shape;
   if (typeof channels !== "number" || channels % groups !== 0) throw n.fail(`${channels} channels in ${groups} groups`);
-  const apart = n.tensor(reshapeTo(n, n.x(0, ["batch", "channel", "row", "column"]), [batch!, groups, channels / groups, ...space]));
+  const apart = n.tensor(
+    reshapeTo(n, n.x(0, ["batch", "channel", "row", "column"]), [batch!, groups, channels / groups, ...space]),
+  );
   const over = apart.axes.filter((a, i): a is string => i > 1 && a !== undefined);
   const { y } = standardized(wide(apart.node), over, n.float("epsilon", 1e-5));
   const scaled = (i: number): Node => {
@@ -112,26 +115,37 @@ function layerNorm(n: NodeView): Value | readonly (Value | undefined)[] {
   const [weight, bias] = [1, 2].map((i) => (n.inputs[i] ? aligned(n, n.in(i), x) : undefined));
   const whole = over.length > 0 && epsilon > 0 && fits(x, weight) && fits(x, bias);
   if (whole && !n.wants(1) && !n.wants(2))
-    return { ...x, node: ops.layerNorm(x.node, weight ?? one(x), bias ?? ops.constant(0, x.node.type.dtype), over, epsilon) };
+    return {
+      ...x,
+      node: ops.layerNorm(x.node, weight ?? one(x), bias ?? ops.constant(0, x.node.type.dtype), over, epsilon),
+    };
   const { y, mean, inverse } = standardized(wide(x.node), over, epsilon);
   const scaled = weight ? mul(y, wide(weight)) : y;
   const node = as(bias ? add(scaled, wide(bias)) : scaled, x.node.type.dtype);
   const at = n.dim(n.int("axis", -1), x.shape.length);
-  const statistic = (s: Node) => tensor(float, x.shape.map((d, i) => (i < at ? d : 1)), x.axes, s);
+  const statistic = (s: Node) =>
+    tensor(
+      float,
+      x.shape.map((d, i) => (i < at ? d : 1)),
+      x.axes,
+      s,
+    );
   return [{ ...x, node }, statistic(mean), statistic(inverse)];
 }
 
 const one = (x: Tensor): Node => ops.constant(1, x.node.type.dtype);
 
 const fits = (x: Tensor, weight: Node | undefined): boolean =>
-  weight === undefined || (weight.type.dtype === x.node.type.dtype && weight.type.axes.every((a) => x.axes.includes(a.name)));
+  weight === undefined ||
+  (weight.type.dtype === x.node.type.dtype && weight.type.axes.every((a) => x.axes.includes(a.name)));
 
 function rmsNorm(n: NodeView): Value {
   const x = n.x(0, ["batch", "token", "embed"]);
   const over = lastAxes(n, x);
   const epsilon = n.float("epsilon", 1e-5);
   const weight = n.inputs[1] ? aligned(n, n.in(1), x) : undefined;
-  if (over.length > 0 && epsilon > 0 && weight && fits(x, weight)) return { ...x, node: ops.rmsNorm(x.node, weight, over, epsilon) };
+  if (over.length > 0 && epsilon > 0 && weight && fits(x, weight))
+    return { ...x, node: ops.rmsNorm(x.node, weight, over, epsilon) };
   const square = meanOf(mul(wide(x.node), wide(x.node)), over);
   const y = as(mul(wide(x.node), rsqrt(add(square, epsilon))), x.node.type.dtype);
   return { ...x, node: weight ? mul(y, as(weight, y.type.dtype)) : y };
@@ -177,7 +191,11 @@ function lrn(n: NodeView): Value {
     const low = Math.floor((size - 1) / 2);
     const padded = ops.pad(square, axis, low, size - 1 - low);
     const own = "neighbour";
-    return ops.rename(reduceSum(ops.window(padded, axis, `${axis}_window`, { name: own, size }), [own]), `${axis}_window`, axis);
+    return ops.rename(
+      reduceSum(ops.window(padded, axis, `${axis}_window`, { name: own, size }), [own]),
+      `${axis}_window`,
+      axis,
+    );
   };
   return { ...x, node: div(x.node, ops.pow(add(mul(summed(), alpha / size), bias), beta)) };
 }

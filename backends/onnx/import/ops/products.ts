@@ -21,7 +21,8 @@ export function matmul(n: NodeView, left: Value, right: Value): Tensor {
   const batchNames = sharedNames(batch, [part(left, 0, -2), part(right, 0, -2)], "batch");
   const names: (string | undefined)[] = [...batchNames];
   const pick = (own: string | undefined, base: string) => {
-    const name = own !== undefined && !names.includes(own) ? own : freshName(own ?? base, [...names, ...namesOf([left])]);
+    const name =
+      own !== undefined && !names.includes(own) ? own : freshName(own ?? base, [...names, ...namesOf([left])]);
     names.push(name);
     return name;
   };
@@ -107,13 +108,15 @@ function einsum(n: NodeView): Value {
   const formula = n.text("equation", "").replace(/\s/g, "");
   const [from = "", given] = formula.split("->");
   const terms = from.split(",");
-  if (terms.length !== n.inputs.length) throw n.fail(`"${formula}" is of ${terms.length} operands, not ${n.inputs.length}`);
+  if (terms.length !== n.inputs.length)
+    throw n.fail(`"${formula}" is of ${terms.length} operands, not ${n.inputs.length}`);
   const spread = terms.map((t, i) => spelled(n, t, n.in(i).shape.length));
   const sizes = new Map<string, Value["shape"][number]>();
   for (const [i, letters] of spread.entries())
     letters.forEach((l, d) => {
       const size = n.in(i).shape[d]!;
-      if (sizes.has(l) && sizes.get(l) !== size && size !== 1 && sizes.get(l) !== 1) throw n.fail(unequal(sizes.get(l)!, size));
+      if (sizes.has(l) && sizes.get(l) !== size && size !== 1 && sizes.get(l) !== 1)
+        throw n.fail(unequal(sizes.get(l)!, size));
       if (!sizes.has(l) || sizes.get(l) === 1) sizes.set(l, size);
     });
   const out = given === undefined ? implied(spread) : spelled(n, given, undefined, spread);
@@ -126,7 +129,12 @@ function einsum(n: NodeView): Value {
     const next = reducedTo(nodes[i]!, keep, [made, ...later]);
     const over = made.type.axes
       .map((a) => a.name)
-      .filter((a) => next.type.axes.some((x) => x.name === a) && !keep.has(a) && !later.some((l) => l.type.axes.some((x) => x.name === a)));
+      .filter(
+        (a) =>
+          next.type.axes.some((x) => x.name === a) &&
+          !keep.has(a) &&
+          !later.some((l) => l.type.axes.some((x) => x.name === a)),
+      );
     made = over.length > 0 ? products(made, next, over) : ops.mul(made, next);
   }
   const extra = made.type.axes.map((a) => a.name).filter((a) => !keep.has(a));
@@ -151,11 +159,17 @@ function reducedTo(node: Node, keep: ReadonlySet<string>, others: readonly Node[
 }
 
 /** The letters of a term; "..." stands for as many dimensions as are left. */
-function spelled(n: NodeView, term: string, rank: number | undefined, terms: readonly (readonly string[])[] = []): string[] {
+function spelled(
+  n: NodeView,
+  term: string,
+  rank: number | undefined,
+  terms: readonly (readonly string[])[] = [],
+): string[] {
   const [before = "", after] = term.split("...");
   if (!/^[A-Za-z]*$/.test(before + (after ?? ""))) throw n.fail(`"${term}" is no term of letters`);
   if (after === undefined) {
-    if (rank !== undefined && before.length !== rank) throw n.fail(`"${term}" names ${before.length} dimensions of ${rank}`);
+    if (rank !== undefined && before.length !== rank)
+      throw n.fail(`"${term}" names ${before.length} dimensions of ${rank}`);
     return [...before];
   }
   const most = Math.max(0, ...terms.map((t) => t.filter((l) => /\d/.test(l)).length));

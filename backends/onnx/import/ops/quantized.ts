@@ -20,7 +20,11 @@ function beside(n: NodeView, given: Value, x: Value, axis: number, block: number
   if (given.shape.length === 1 && block === 0) {
     const at = n.dim(axis, rank);
     if (given.shape[0] !== x.shape[at]) throw n.fail(`${given.shape[0]} scales for a dimension of ${x.shape[at]}`);
-    return reshapeTo(n, given, x.shape.map((d, i) => (i === at ? d : 1)));
+    return reshapeTo(
+      n,
+      given,
+      x.shape.map((d, i) => (i === at ? d : 1)),
+    );
   }
   return given;
 }
@@ -56,14 +60,22 @@ function scaled(n: NodeView): Scaled {
     };
   }
   const zero = n.inputs[2];
-  return { x, scale: beside(n, scale, x, axis, block), zero: zero && beside(n, zero, x, axis, block), back: (made) => made };
+  return {
+    x,
+    scale: beside(n, scale, x, axis, block),
+    zero: zero && beside(n, zero, x, axis, block),
+    back: (made) => made,
+  };
 }
 
 function dequantize(n: NodeView): Value {
   const stored = storedFloats(n);
   if (stored) return stored;
   const { x, scale, zero, back } = scaled(n);
-  const type = n.has("output_dtype") && n.int("output_dtype") !== 0 ? elementType(n.int("output_dtype"), "the result") : n.in(1).type;
+  const type =
+    n.has("output_dtype") && n.int("output_dtype") !== 0
+      ? elementType(n.int("output_dtype"), "the result")
+      : n.in(1).type;
   const operands = [x, scale, ...(zero ? [zero] : [])];
   return back(
     pointwise(
@@ -94,7 +106,10 @@ function storedFloats(n: NodeView): Value | undefined {
     name: shownWeight(q, n),
     read: async () => {
       const [values, scales, zeros] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
-      return Float32Array.from({ length: count }, (_, i) => (values[i]! - (zeros?.[place(i)] ?? 0)) * scales[place(i)]!);
+      return Float32Array.from(
+        { length: count },
+        (_, i) => (values[i]! - (zeros?.[place(i)] ?? 0)) * scales[place(i)]!,
+      );
     },
   };
   return { kind: "stored", type: n.in(1).type, shape, weight } satisfies Stored;
@@ -125,16 +140,22 @@ function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly num
   }
   const block = n.int("block_size", 0);
   const blocks = scales[at]!;
-  const fits = scales.length === shape.length && scales.every((d, i) => (i === at ? d === Math.ceil(size / block) : d === shape[i]));
+  const fits =
+    scales.length === shape.length &&
+    scales.every((d, i) => (i === at ? d === Math.ceil(size / block) : d === shape[i]));
   if (!(block > 0) || !fits) throw n.fail(`scales of [${scales.join(", ")}] for [${shape.join(", ")}]`);
-  return (i) => (Math.floor(i / (below * size)) * blocks + Math.floor((Math.floor(i / below) % size) / block)) * below + (i % below);
+  return (i) =>
+    (Math.floor(i / (below * size)) * blocks + Math.floor((Math.floor(i / below) % size) / block)) * below +
+    (i % below);
 }
 
 /** The type of quantized values: that of the zero point, or what the node says. */
 function quantizedType(n: NodeView, zero: number): ElementType {
   const given = n.inputs[zero]?.type;
   if (given) return given;
-  return n.has("output_dtype") && n.int("output_dtype") !== 0 ? elementType(n.int("output_dtype"), "the result") : elementNamed("uint8");
+  return n.has("output_dtype") && n.int("output_dtype") !== 0
+    ? elementType(n.int("output_dtype"), "the result")
+    : elementNamed("uint8");
 }
 
 const saturated = (x: Node, { range }: ElementType): Node => cast(min(max(x, range![0]), range![1]), "i32");
@@ -174,18 +195,35 @@ function centred(n: NodeView, i: number, zero: number, at: number): Value {
   const x = n.in(i);
   const z = n.inputs[zero];
   const isRow = z && z.shape.length === 1 && z.shape[0] !== 1;
-  const along = isRow ? reshapeTo(n, z, x.shape.map((d, k) => (k === (at + x.shape.length) % x.shape.length ? d : 1))) : z && reshapeTo(n, z, z.shape.length > 1 ? z.shape : []);
+  const along = isRow
+    ? reshapeTo(
+        n,
+        z,
+        x.shape.map((d, k) => (k === (at + x.shape.length) % x.shape.length ? d : 1)),
+      )
+    : z && reshapeTo(n, z, z.shape.length > 1 ? z.shape : []);
   return pointwise(n, along ? [x, along] : [x], ([q, o]) => wide(o ? sub(q!, o) : q!), float);
 }
 
 const asInteger = (x: Tensor): Value => ({ ...x, type: int32, node: cast(x.node, "i32") });
 
 /** A product of integers in floats, scaled and rounded to integers again. */
-function requantized(n: NodeView, product: Tensor, scales: readonly [number, number, number], zero: number, channel: number | undefined): Value {
+function requantized(
+  n: NodeView,
+  product: Tensor,
+  scales: readonly [number, number, number],
+  zero: number,
+  channel: number | undefined,
+): Value {
   const type = n.in(zero).type;
   const scale = (i: number): Value => {
     const s = n.in(i);
-    if (s.shape.length === 1 && s.shape[0] !== 1 && channel !== undefined) return reshapeTo(n, s, product.shape.map((d, k) => (k === channel ? d : 1)));
+    if (s.shape.length === 1 && s.shape[0] !== 1 && channel !== undefined)
+      return reshapeTo(
+        n,
+        s,
+        product.shape.map((d, k) => (k === channel ? d : 1)),
+      );
     return s.shape.length > 1 ? s : reshapeTo(n, s, []);
   };
   const [a, b, y] = scales.map(scale) as [Value, Value, Value];
@@ -193,7 +231,8 @@ function requantized(n: NodeView, product: Tensor, scales: readonly [number, num
   return pointwise(
     n,
     [product, a, b, y, z],
-    ([p, sa, sb, sy, o]) => saturated(add(roundEven(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
+    ([p, sa, sb, sy, o]) =>
+      saturated(add(roundEven(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
     type,
   );
 }
@@ -201,12 +240,14 @@ function requantized(n: NodeView, product: Tensor, scales: readonly [number, num
 /** onnxruntime's product with a weight of few bits: B is [N, blocks, bytes], each block with a scale and a zero point. */
 function matmulNBits(n: NodeView): Value {
   const [columns, inner, bits, block] = [n.int("N"), n.int("K"), n.int("bits", 4), n.int("block_size")];
-  if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1)) throw n.fail(`${bits} bits in blocks of ${block}`);
+  if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1))
+    throw n.fail(`${bits} bits in blocks of ${block}`);
   const blocks = Math.ceil(inner / block);
   const [packed, scales, zeros, groups, bias] = [1, 2, 3, 4, 5].map((i) => n.inputs[i]);
   if (groups) throw n.fail("an order of the blocks (g_idx) is not imported");
   const parts = [packed, scales, zeros].map((v) => v && sourceOf(v));
-  if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2])) throw n.fail("its weight is computed when the model runs");
+  if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2]))
+    throw n.fail("its weight is computed when the model runs");
   const each = 8 / bits;
   const perBlock = Math.ceil(block / each);
   const expected = (v: Value, count: number, what: string) => {
@@ -231,7 +272,11 @@ function matmulNBits(n: NodeView): Value {
           const k = i % block;
           const at = c * blocks + b;
           const q = unpacked(bytes[at * perBlock + Math.floor(k / each)]!, k);
-          const zero = z ? (packedZeros ? unpacked(z[c * zeroBytes + Math.floor(b / each)]!, b) : z[at]!) : 2 ** (bits - 1);
+          const zero = z
+            ? packedZeros
+              ? unpacked(z[c * zeroBytes + Math.floor(b / each)]!, b)
+              : z[at]!
+            : 2 ** (bits - 1);
           made[c * inner + i] = (q - zero) * s[at]!;
         }
       return made;

@@ -69,7 +69,8 @@ function ofNothing(n: NodeView, x: Value, at: readonly number[], { nothing }: Fo
 }
 
 const mean = (x: Node, count: Dim): Node => {
-  if (typeof count === "number") return x.type.dtype === "i32" || x.type.dtype === "u32" ? ops.idiv(x, count) : mul(x, 1 / count);
+  if (typeof count === "number")
+    return x.type.dtype === "i32" || x.type.dtype === "u32" ? ops.idiv(x, count) : mul(x, 1 / count);
   return div(x, ops.sizeOf(count, x.type.dtype));
 };
 
@@ -187,7 +188,8 @@ function lpNormalization(n: NodeView): Value {
 
 const isInteger = (x: Node): boolean => x.type.dtype === "i32" || x.type.dtype === "u32";
 /** Of integers through floats. */
-const throughFloats = (make: (x: Node) => Node) => (x: Node) => (isInteger(x) ? cast(make(cast(x, "f32")), x.type.dtype) : make(x));
+const throughFloats = (make: (x: Node) => Node) => (x: Node) =>
+  isInteger(x) ? cast(make(cast(x, "f32")), x.type.dtype) : make(x);
 
 export const reductionRecords: Records = {
   ReduceSum: reduction({ reduce: total, nothing: 0 }),
@@ -196,9 +198,16 @@ export const reductionRecords: Records = {
   ReduceMin: reduction({ reduce: extreme(reduceMin), nothing: Number.POSITIVE_INFINITY }),
   ReduceProd: reduction({ reduce: overAxes((x, over) => reduceProd(x, over)), nothing: 1 }),
   ReduceL1: reduction({ each: (x) => abs(x), reduce: total, nothing: 0 }),
-  ReduceL2: reduction({ each: (x) => mul(x, x), reduce: (x, over) => throughFloats((y) => sqrt(y))(total(x, over)), nothing: 0 }),
+  ReduceL2: reduction({
+    each: (x) => mul(x, x),
+    reduce: (x, over) => throughFloats((y) => sqrt(y))(total(x, over)),
+    nothing: 0,
+  }),
   ReduceSumSquare: reduction({ each: (x) => mul(x, x), reduce: total, nothing: 0 }),
-  ReduceLogSum: reduction({ reduce: (x, over) => throughFloats((y) => log(y))(total(x, over)), nothing: Number.NEGATIVE_INFINITY }),
+  ReduceLogSum: reduction({
+    reduce: (x, over) => throughFloats((y) => log(y))(total(x, over)),
+    nothing: Number.NEGATIVE_INFINITY,
+  }),
   ReduceLogSumExp: reduction({
     reduce: (x, over) => throughFloats((y) => logSumExp(y, over))(x),
     nothing: Number.NEGATIVE_INFINITY,

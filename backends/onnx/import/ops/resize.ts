@@ -122,8 +122,25 @@ function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, va
   if (whole !== undefined && x.axes[at] !== undefined && count === 1) {
     // Each element so many times: a broadcast, and no table.
     const copy = freshName("copy", x.axes);
-    y = ops.rename(ops.merge(ops.transpose(ops.broadcast(node, [{ name: copy, size: whole }]), [...node.type.axes.map((a) => a.name), copy]), [axis, copy], axis), axis, own);
-  } else if (count === 1) y = ops.gather(node, table(places.map((p) => p[0]!), [], "i32"), axis);
+    y = ops.rename(
+      ops.merge(
+        ops.transpose(ops.broadcast(node, [{ name: copy, size: whole }]), [...node.type.axes.map((a) => a.name), copy]),
+        [axis, copy],
+        axis,
+      ),
+      axis,
+      own,
+    );
+  } else if (count === 1)
+    y = ops.gather(
+      node,
+      table(
+        places.map((p) => p[0]!),
+        [],
+        "i32",
+      ),
+      axis,
+    );
   else {
     const tap = freshName("tap", [...x.axes, own]);
     const taps = [{ name: tap, size: count }];
@@ -132,7 +149,8 @@ function resampled(x: Tensor, at: number, { places, weights, outside }: Taps, va
     const sum = ops.contract(rows, table(weights.flatMap(pad), taps, isFloat ? dtype : "f32"), [tap]);
     y = isFloat ? sum : ops.cast(sum, dtype);
   }
-  if (outside.includes(true)) y = ops.select(ops.eq(table(outside.map(Number), [], "i32"), 1), ops.constant(value, dtype), y);
+  if (outside.includes(true))
+    y = ops.select(ops.eq(table(outside.map(Number), [], "i32"), 1), ops.constant(value, dtype), y);
   return tensor(x.type, shape, axes, made === 1 ? y : ops.rename(y, own, axis));
 }
 
@@ -148,7 +166,8 @@ function resize(n: NodeView): Value {
   const rank = x.shape.length;
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
   const isOld = n.opset < 11 || n.message.opType === "Upsample";
-  const filled = (i: number) => (n.inputs[i] && n.in(i).shape[0] !== 0 ? n.numbers(i, ["", "roi", "scales", "sizes"][i]!) : undefined);
+  const filled = (i: number) =>
+    n.inputs[i] && n.in(i).shape[0] !== 0 ? n.numbers(i, ["", "roi", "scales", "sizes"][i]!) : undefined;
   const scales = n.floats("scales") ? [...n.floats("scales")!] : filled(isOld ? 1 : 2);
   const sizes = isOld ? undefined : filled(3);
   const region = isOld ? undefined : filled(1);
@@ -184,7 +203,8 @@ function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: reado
   if (!sizes) return undefined;
   const policy = n.text("keep_aspect_ratio_policy", "stretch");
   const own = axes.map((at, i) => ({ size: x.shape[at]!, made: sizes[i]! }));
-  if (policy === "stretch") return own.map(({ size, made }) => ({ made, scale: typeof size === "number" ? made / size : 1 }));
+  if (policy === "stretch")
+    return own.map(({ size, made }) => ({ made, scale: typeof size === "number" ? made / size : 1 }));
   const ratios = own.map(({ size, made }) => made / (size as number));
   const scale = policy === "not_larger" ? Math.min(...ratios) : Math.max(...ratios);
   return own.map(({ size }) => ({ made: Math.floor(scale * (size as number) + 0.5), scale }));

@@ -14,7 +14,8 @@ const dimsOf = (x: Tensor) => x.shape.map((size, i) => [size, x.axes[i]] as cons
 /** A value with dimensions of 1 put in or taken out: what is stored stays stored. */
 function viewed(n: NodeView, shape: readonly Dim[], x: Value): Value {
   if (x.kind === "known") return known(x.type, shape, x.values);
-  if (x.kind === "stored") return { ...x, shape, ...(x.known && { known: known(x.type, shape, x.known.values) }) } satisfies Stored;
+  if (x.kind === "stored")
+    return { ...x, shape, ...(x.known && { known: known(x.type, shape, x.known.values) }) } satisfies Stored;
   const axes = x.axes.filter((a) => a !== undefined);
   if (shape.filter((d) => d !== 1).length !== axes.length) throw n.fail("a dimension that is left out is not 1");
   let at = 0;
@@ -74,7 +75,8 @@ function askedShape(n: NodeView, x: Value): Dim[] {
   if (unknown < 0) return shape;
   const rest = productOfDims(shape.filter((_, i) => i !== unknown));
   const left = rest === 0 ? undefined : divideDims(elements(x), rest);
-  if (left === undefined) throw n.fail(`${elements(x)} elements are no multiple of ${rest}: give the open sizes when importing`);
+  if (left === undefined)
+    throw n.fail(`${elements(x)} elements are no multiple of ${rest}: give the open sizes when importing`);
   shape[unknown] = left;
   return shape;
 }
@@ -139,7 +141,8 @@ function concat(n: NodeView): Value {
 export function concatAlong(n: NodeView, values: readonly Value[], at: number): Value {
   if (values.length === 1) return values[0]!;
   const [first] = values;
-  if (values.some((v) => v.shape.length !== first!.shape.length)) throw n.fail("parts have different numbers of dimensions");
+  if (values.some((v) => v.shape.length !== first!.shape.length))
+    throw n.fail("parts have different numbers of dimensions");
   const others = broadcastShape(
     n,
     values.map((v) => v.shape.map((d, i) => (i === at ? 1 : d))),
@@ -226,16 +229,30 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
     if (typeof span === "number" && span <= 0) return empty(n, x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
     if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
-    return chosen(n, x, at, Array.from({ length: Math.ceil(span / step) }, (_, i) => from as number + i * step));
+    return chosen(
+      n,
+      x,
+      at,
+      Array.from({ length: Math.ceil(span / step) }, (_, i) => (from as number) + i * step),
+    );
   }
-  if (typeof size !== "number") throw n.fail(`a dimension of ${size} elements is read backwards: give the open sizes when importing`);
+  if (typeof size !== "number")
+    throw n.fail(`a dimension of ${size} elements is read backwards: give the open sizes when importing`);
   const place = (d: Dim) => {
-    if (typeof d !== "number") throw n.fail(`a range read backwards begins or ends at ${d}: give the open sizes when importing`);
+    if (typeof d !== "number")
+      throw n.fail(`a range read backwards begins or ends at ${d}: give the open sizes when importing`);
     return Math.min(Math.max(d < 0 ? d + size : d, -1), size - 1);
   };
   const [from, to] = [place(start), place(end)];
   const count = Math.max(0, Math.ceil((from - to) / -step));
-  return count === 0 ? empty(n, x, at) : chosen(n, x, at, Array.from({ length: count }, (_, i) => from + i * step));
+  return count === 0
+    ? empty(n, x, at)
+    : chosen(
+        n,
+        x,
+        at,
+        Array.from({ length: count }, (_, i) => from + i * step),
+      );
 }
 
 /** A place of a dimension, counted from either end and kept inside. */
@@ -257,7 +274,11 @@ export function chosen(n: NodeView, value: Value, at: number, places: readonly n
   if (value.shape[at] === 1) return expandTo(n, x, shape);
   const axis = x.axes[at]!;
   const own = freshName(axis, x.axes);
-  const node = ops.rename(ops.gather(x.node, ops.table(places, [{ name: own, size: places.length }], "i32"), axis), own, axis);
+  const node = ops.rename(
+    ops.gather(x.node, ops.table(places, [{ name: own, size: places.length }], "i32"), axis),
+    own,
+    axis,
+  );
   return tensor(x.type, shape, x.axes, node);
 }
 
@@ -275,17 +296,28 @@ function repeated(n: NodeView, value: Value, at: number, times: number): Value {
   if (times < 1) throw n.fail(`a dimension is repeated ${times} times`);
   const x = n.tensor(value);
   const size = x.shape[at]!;
-  if (size === 1) return expandTo(n, x, x.shape.map((d, i) => (i === at ? times : d)));
+  if (size === 1)
+    return expandTo(
+      n,
+      x,
+      x.shape.map((d, i) => (i === at ? times : d)),
+    );
   const axis = x.axes[at]!;
   const copy = freshName("copy", x.axes);
   const node = ops.merge(ops.broadcast(x.node, [{ name: copy, size: times }]), [copy, axis], axis);
-  return tensor(x.type, x.shape.map((d, i) => (i === at ? productOfDims([d, times]) : d)), x.axes, node);
+  return tensor(
+    x.type,
+    x.shape.map((d, i) => (i === at ? productOfDims([d, times]) : d)),
+    x.axes,
+    node,
+  );
 }
 
 function constantOfShape(n: NodeView): Value {
   const shape = n.sizes(0, "the shape")!;
   const value = n.knownAttribute("value") ?? known(float, [1], [0]);
-  if (!shape.every((d) => typeof d !== "number" || (Number.isSafeInteger(d) && d >= 0))) throw n.fail(`[${shape.join(", ")}] is no shape`);
+  if (!shape.every((d) => typeof d !== "number" || (Number.isSafeInteger(d) && d >= 0)))
+    throw n.fail(`[${shape.join(", ")}] is no shape`);
   const scalar = known(value.type, [], [value.values[0] ?? 0]);
   if (shape.includes(0)) return known(value.type, shape, []);
   return expandTo(n, scalar, shape);
@@ -310,7 +342,8 @@ function countOf(n: NodeView, start: Dim, limit: Dim, step: Dim): Dim {
   const span = subDims(limit, start);
   if (typeof span === "number") return Math.max(0, Math.ceil(span / step));
   const length = divideDims(span, step);
-  if (length === undefined) throw n.fail(`how many numbers there are from ${start} to ${limit} by ${step} depends on open sizes`);
+  if (length === undefined)
+    throw n.fail(`how many numbers there are from ${start} to ${limit} by ${step} depends on open sizes`);
   return length;
 }
 
@@ -321,7 +354,11 @@ function depthToSpace(n: NodeView): Value {
   const each = divideDims(channel, block * block);
   if (each === undefined) throw n.fail(`${channel} channels are no multiple of ${block * block}`);
   const isDcr = n.text("mode", "DCR") === "DCR";
-  const apart = reshapeTo(n, x, isDcr ? [batch, block, block, each, row, column] : [batch, each, block, block, row, column]);
+  const apart = reshapeTo(
+    n,
+    x,
+    isDcr ? [batch, block, block, each, row, column] : [batch, each, block, block, row, column],
+  );
   const order = isDcr ? [0, 3, 4, 1, 5, 2] : [0, 1, 4, 2, 5, 3];
   const moved = permuted(n, apart, order);
   return reshapeTo(n, moved, [batch, each, productOfDims([row, block]), productOfDims([column, block])]);
@@ -332,9 +369,15 @@ function spaceToDepth(n: NodeView): Value {
   const [batch, channel, row, column] = four(n, x);
   const block = n.int("blocksize");
   const [rows, columns] = [divideDims(row, block), divideDims(column, block)];
-  if (rows === undefined || columns === undefined) throw n.fail(`a map of ${row} by ${column} is no multiple of ${block}`);
+  if (rows === undefined || columns === undefined)
+    throw n.fail(`a map of ${row} by ${column} is no multiple of ${block}`);
   const apart = reshapeTo(n, x, [batch, channel, rows, block, columns, block]);
-  return reshapeTo(n, permuted(n, apart, [0, 3, 5, 1, 2, 4]), [batch, productOfDims([channel, block * block]), rows, columns]);
+  return reshapeTo(n, permuted(n, apart, [0, 3, 5, 1, 2, 4]), [
+    batch,
+    productOfDims([channel, block * block]),
+    rows,
+    columns,
+  ]);
 }
 
 function four(n: NodeView, x: Tensor): [Dim, Dim, Dim, Dim] {
@@ -376,7 +419,12 @@ function trilu(n: NodeView): Value {
   const bound = Math.min(Math.max(k, -(2 ** 30)), 2 ** 30);
   const inside = n.flag("upper", true) ? ops.ge(beyond, bound) : ops.le(beyond, bound);
   const zero = ops.cast(ops.constant(0, "i32"), x.type.dtype);
-  return tensor(x.type, x.shape, x.axes, ops.select(inside, x.node, x.type.dtype === "i32" ? ops.constant(0, "i32") : zero));
+  return tensor(
+    x.type,
+    x.shape,
+    x.axes,
+    ops.select(inside, x.node, x.type.dtype === "i32" ? ops.constant(0, "i32") : zero),
+  );
 }
 
 function eyeLike(n: NodeView): Value {

@@ -24,7 +24,8 @@ const reach = (kernel: number, dilation: number): number => (kernel - 1) * dilat
 export function spatialSizes(n: NodeView, x: Value): number[] {
   const sizes = x.shape.slice(2);
   const open = sizes.find((d) => typeof d !== "number");
-  if (open !== undefined) throw n.fail(`a side of the map is ${open}: give it a number when importing, as in --size ${open}=224`);
+  if (open !== undefined)
+    throw n.fail(`a side of the map is ${open}: give it a number when importing, as in --size ${open}=224`);
   if (sizes.length === 0) throw n.fail(`${x.shape.length} dimensions, where a batch, channels and a map are needed`);
   return sizes as number[];
 }
@@ -33,12 +34,19 @@ function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number
   const rank = sizes.length;
   const list = (name: string, otherwise: number, length = rank) => {
     const given = n.ints(name) ?? Array.from({ length }, () => otherwise);
-    if (given.length !== length || given.some((v) => !Number.isSafeInteger(v))) throw n.fail(`${name} has ${given.length} numbers, not ${length}`);
+    if (given.length !== length || given.some((v) => !Number.isSafeInteger(v)))
+      throw n.fail(`${name} has ${given.length} numbers, not ${length}`);
     return given;
   };
   const [strides, dilations, pads] = [list("strides", 1), list("dilations", 1), list("pads", 0, 2 * rank)];
-  if (kernels.length !== rank || [...kernels, ...strides, ...dilations].some((v) => !(v >= 1)) || pads.some((v) => v < 0))
-    throw n.fail(`a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`);
+  if (
+    kernels.length !== rank ||
+    [...kernels, ...strides, ...dilations].some((v) => !(v >= 1)) ||
+    pads.some((v) => v < 0)
+  )
+    throw n.fail(
+      `a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
+    );
   const auto = n.text("auto_pad", "NOTSET");
   return sizes.map((size, i): Side => {
     const [kernel, stride, dilation] = [kernels[i]!, strides[i]!, dilations[i]!];
@@ -48,7 +56,9 @@ function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number
     if (auto === "SAME_UPPER" || auto === "SAME_LOWER") {
       const needed = Math.max(0, (Math.ceil(size / stride) - 1) * stride + own - size);
       const small = Math.floor(needed / 2);
-      return auto === "SAME_UPPER" ? { ...base, low: small, high: needed - small } : { ...base, low: needed - small, high: small };
+      return auto === "SAME_UPPER"
+        ? { ...base, low: small, high: needed - small }
+        : { ...base, low: needed - small, high: small };
     }
     const [low, high] = [pads[i]!, pads[i + rank]!];
     if (!n.flag("ceil_mode")) return { ...base, low, high };
@@ -115,11 +125,14 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const channels = x.shape[1]!;
   const each = divideDims(channels, groups);
   const own = divideDims(made, groups);
-  if (each === undefined || each !== inner || own === undefined) throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
+  if (each === undefined || each !== inner || own === undefined)
+    throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
   const sides = sidesOf(n, sizes, kernels as number[]);
   const { node, kernels: names, axes, sizes: out } = windowsOf(x, sides, 0);
   const channel = x.axes[1];
-  const kernelNames = kernels.map((k, i) => (k === 1 ? undefined : names[kernels.slice(0, i).filter((s) => s !== 1).length]));
+  const kernelNames = kernels.map((k, i) =>
+    k === 1 ? undefined : names[kernels.slice(0, i).filter((s) => s !== 1).length],
+  );
   const result = freshName(channel ?? "channel", [...x.axes, ...names]);
   const product = (a: Node, b: Node, over: readonly (string | undefined)[]) => {
     const summed = over.filter((s) => s !== undefined);
@@ -133,7 +146,13 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
     const group = freshName("group", [...x.axes, ...names]);
     const part = freshName("of_group", [...x.axes, ...names, group]);
     const to = freshName("to", [...x.axes, ...names, group, part]);
-    const split = each === 1 ? ops.rename(node, channel!, group) : ops.split(node, channel!, [{ name: group, size: groups }, { name: part, size: each }]);
+    const split =
+      each === 1
+        ? ops.rename(node, channel!, group)
+        : ops.split(node, channel!, [
+            { name: group, size: groups },
+            { name: part, size: each },
+          ]);
     const w = n.named(grouped(n, weight, groups, own), [group, to, part, ...kernelNames]);
     const apart = product(split, w, [each === 1 ? undefined : part, ...names]);
     y = own === 1 ? ops.rename(apart, group, result) : ops.merge(apart, [group, to], result);
@@ -145,7 +164,8 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
 /** A kernel [out, in, ...] as [group, out of a group, in, ...]: what is stored stays stored. */
 function grouped(n: NodeView, weight: Value, groups: number, own: Dim): Value {
   const shape = [groups, own, ...weight.shape.slice(1)];
-  if (weight.kind === "stored") return { ...weight, shape, ...(weight.known && { known: known(weight.type, shape, weight.known.values) }) };
+  if (weight.kind === "stored")
+    return { ...weight, shape, ...(weight.known && { known: known(weight.type, shape, weight.known.values) }) };
   return reshapeTo(n, n.tensor(weight, ["out", "in", "kernel_row", "kernel_column"]), shape);
 }
 
@@ -160,11 +180,19 @@ function transposed(n: NodeView): Value {
   const own = weight.shape[1]! as number;
   const channels = x.shape[1]!;
   const each = divideDims(channels, groups);
-  if (each === undefined || weight.shape[0] !== channels || kernels.length !== rank || kernels.some((k) => typeof k !== "number"))
+  if (
+    each === undefined ||
+    weight.shape[0] !== channels ||
+    kernels.length !== rank ||
+    kernels.some((k) => typeof k !== "number")
+  )
     throw n.fail(`a kernel of [${weight.shape.join(", ")}] on [${x.shape.join(", ")}] in ${groups} groups`);
   const list = (name: string, otherwise: number) => n.ints(name) ?? Array.from({ length: rank }, () => otherwise);
   const [strides, dilations, added] = [list("strides", 1), list("dilations", 1), list("output_padding", 0)];
-  if ([strides, dilations, added].some((l) => l.length !== rank || l.some((v) => !Number.isSafeInteger(v) || v < 0)) || [...strides, ...dilations].includes(0))
+  if (
+    [strides, dilations, added].some((l) => l.length !== rank || l.some((v) => !Number.isSafeInteger(v) || v < 0)) ||
+    [...strides, ...dilations].includes(0)
+  )
     throw n.fail("strides, dilations and output_padding have a number from 0 on for each side");
   const pads = paddingOf(n, { sizes, kernels, strides, dilations, added });
   let node = x.node;
@@ -178,7 +206,11 @@ function transposed(n: NodeView): Value {
     const kernel = freshName(kernelAxis(i), x.axes);
     const moved = `${name}_spread`;
     const steps = { stride: strides[i]!, dilation: dilations[i]!, low };
-    node = ops.rename(ops.transposedWindow(node, name, { name: moved, size: length }, { name: kernel, size: kernels[i]! }, steps), moved, name);
+    node = ops.rename(
+      ops.transposedWindow(node, name, { name: moved, size: length }, { name: kernel, size: kernels[i]! }, steps),
+      moved,
+      name,
+    );
     if (length === 1) node = ops.dropAxis(node, name);
     if (kernels[i] === 1) node = ops.dropAxis(node, kernel);
     else names.push(kernel);
@@ -186,7 +218,9 @@ function transposed(n: NodeView): Value {
     void size;
     return length;
   });
-  const kernelNames = kernels.map((k, i) => (k === 1 ? undefined : names[kernels.slice(0, i).filter((s) => s !== 1).length]));
+  const kernelNames = kernels.map((k, i) =>
+    k === 1 ? undefined : names[kernels.slice(0, i).filter((s) => s !== 1).length],
+  );
   const channel = x.axes[1];
   const result = freshName(channel ?? "channel", [...x.axes, ...names]);
   const product = (a: Node, b: Node, over: readonly (string | undefined)[]) => {
@@ -197,13 +231,24 @@ function transposed(n: NodeView): Value {
   if (groups === 1) y = product(node, n.named(weight, [channel, result, ...kernelNames]), [channel, ...names]);
   else {
     const [group, part, to] = ["group", "of_group", "to"];
-    const split = each === 1 ? ops.rename(node, channel!, group) : ops.split(node, channel!, [{ name: group, size: groups }, { name: part, size: each }]);
+    const split =
+      each === 1
+        ? ops.rename(node, channel!, group)
+        : ops.split(node, channel!, [
+            { name: group, size: groups },
+            { name: part, size: each },
+          ]);
     const w = n.named(grouped(n, weight, groups, each), [group, part, to, ...kernelNames]);
     const apart = product(split, w, [each === 1 ? undefined : part, ...names]);
     y = own === 1 ? ops.rename(apart, group, result) : ops.merge(apart, [group, to], result);
   }
   const bias = n.inputs[2];
-  return tensor(x.type, [x.shape[0]!, own * groups, ...out], [x.axes[0], result, ...axes], bias ? ops.add(y, n.named(bias, [result])) : y);
+  return tensor(
+    x.type,
+    [x.shape[0]!, own * groups, ...out],
+    [x.axes[0], result, ...axes],
+    bias ? ops.add(y, n.named(bias, [result])) : y,
+  );
 }
 
 interface Spread {
@@ -218,13 +263,18 @@ interface Spread {
 function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: Spread) {
   const rank = sizes.length;
   const pads = n.ints("pads") ?? Array.from({ length: 2 * rank }, () => 0);
-  if (pads.length !== 2 * rank || pads.some((v) => !Number.isSafeInteger(v))) throw n.fail(`pads has ${pads.length} numbers, not ${2 * rank}`);
+  if (pads.length !== 2 * rank || pads.some((v) => !Number.isSafeInteger(v)))
+    throw n.fail(`pads has ${pads.length} numbers, not ${2 * rank}`);
   const asked = n.ints("output_shape")?.slice(-rank);
   const auto = n.text("auto_pad", "NOTSET");
   return sizes.map((size, i) => {
     const whole = strides[i]! * (size - 1) + added[i]! + reach(kernels[i]!, dilations[i]!);
     const wanted = asked?.[i] ?? (auto.startsWith("SAME") ? size * strides[i]! : undefined);
-    if (wanted === undefined) return { low: auto === "VALID" ? 0 : pads[i]!, length: auto === "VALID" ? whole : whole - pads[i]! - pads[i + rank]! };
+    if (wanted === undefined)
+      return {
+        low: auto === "VALID" ? 0 : pads[i]!,
+        length: auto === "VALID" ? whole : whole - pads[i]! - pads[i + rank]!,
+      };
     const extra = whole - wanted;
     // What is odd goes to the end, and with SAME_LOWER to the beginning.
     const low = auto === "SAME_LOWER" ? Math.ceil(extra / 2) : Math.floor(extra / 2);
@@ -262,14 +312,18 @@ function maxPool(n: NodeView): Value | readonly Value[] {
 
 /** The place of each element in the whole tensor, row-major, or column-major within the map. */
 function placesOf(n: NodeView, x: Tensor, sizes: readonly number[]): Node {
-  if (!x.shape.every((d) => typeof d === "number")) throw n.fail("places of the largest elements in a tensor of open sizes");
+  if (!x.shape.every((d) => typeof d === "number"))
+    throw n.fail("places of the largest elements in a tensor of open sizes");
   const shape = x.shape as readonly number[];
   const rank = sizes.length;
-  const order = n.flag("storage_order") ? [...shape.slice(0, 2).keys(), ...Array.from({ length: rank }, (_, i) => rank + 1 - i)] : shape.map((_, i) => i);
+  const order = n.flag("storage_order")
+    ? [...shape.slice(0, 2).keys(), ...Array.from({ length: rank }, (_, i) => rank + 1 - i)]
+    : shape.map((_, i) => i);
   let step = 1;
   let sum: Node = ops.constant(0, "i32");
   for (const i of [...order].reverse()) {
-    if (x.axes[i] !== undefined) sum = ops.add(sum, ops.mul(ops.iota({ name: x.axes[i], size: shape[i]! }, "i32"), step));
+    if (x.axes[i] !== undefined)
+      sum = ops.add(sum, ops.mul(ops.iota({ name: x.axes[i], size: shape[i]! }, "i32"), step));
     step *= shape[i]!;
   }
   return ops.broadcastLike(sum, x.node);
@@ -285,7 +339,10 @@ function averagePool(n: NodeView): Value {
   sides.forEach((side, i) => {
     const counts = Array.from({ length: sizes[i]! }, (_, w) => 1 / elementsIn(side, w, padded));
     const [first] = counts;
-    const factor = axes[i] === undefined || counts.every((c) => c === first) ? first! : ops.table(counts, [{ name: axes[i], size: counts.length }], y.type.dtype);
+    const factor =
+      axes[i] === undefined || counts.every((c) => c === first)
+        ? first!
+        : ops.table(counts, [{ name: axes[i], size: counts.length }], y.type.dtype);
     y = factor === 1 ? y : ops.mul(y, factor);
   });
   return tensor(x.type, [x.shape[0]!, x.shape[1]!, ...sizes], [x.axes[0], x.axes[1], ...axes], y);
