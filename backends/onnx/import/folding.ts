@@ -4,7 +4,7 @@ import { broadcastShape } from "./broadcast.ts";
 import { held, int64 } from "./elements.ts";
 import type { NodeView } from "./node-view.ts";
 import type { ImportRecord } from "./record.ts";
-import { type Known, known, type Tensor, type Value } from "./values.ts";
+import { isNumbers, type Known, known, type Tensor, type Value } from "./values.ts";
 
 /** Elements that all nodes of a folded operator may come to. */
 const mostComputed = 2 ** 18;
@@ -110,16 +110,13 @@ function placeIn(o: Known, shape: readonly number[], i: number): number {
 /** Moves the places of sizes rather than sizes, and looks up what is there. */
 function moved(record: ImportRecord, view: NodeView): readonly Value[] | undefined {
   const pool: Dim[] = [];
+  const said = view.inputs.filter((v) => v && !isMoved(view, v as Known)) as Known[];
+  if (said.some((v) => !isNumbers(v.values))) return undefined;
   const places = view.inputs.map((input) => {
-    const value = input as Known | undefined;
-    if (!value || Array.from(value.values).every((v) => typeof v === "number" && !isMoved(view, value))) return value;
+    if (!input || !isMoved(view, input as Known)) return input;
     const start = pool.length;
-    pool.push(...Array.from(value.values));
-    return known(
-      int64,
-      value.shape,
-      Array.from(value.values, (_, i) => start + i),
-    );
+    pool.push(...Array.from((input as Known).values));
+    return known(int64, input.shape, Array.from((input as Known).values, (_, i) => start + i));
   });
   const found = folded(record, view.with(places));
   if (!found || found.some((v) => v?.kind !== "known")) return undefined;

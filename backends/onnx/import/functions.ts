@@ -28,8 +28,9 @@ export function inlined(model: ModelMessage): readonly NodeMessage[] {
 /** The body with its names replaced by those of the call, and by new ones for what is inside. */
 function bodyOf(f: FunctionMessage, call: NodeMessage, number: number): NodeMessage[] {
   const names = new Map<string, string>([["", ""]]);
-  f.input.forEach((name, i) => names.set(name, call.input[i] ?? ""));
-  f.output.forEach((name, i) => names.set(name, call.output[i] || `${call.name || f.name}/${number}/${name}`));
+  for (const [i, name] of f.input.entries()) names.set(name, call.input[i] ?? "");
+  for (const [i, name] of f.output.entries())
+    names.set(name, call.output[i] || `${call.name || f.name}/${number}/${name}`);
   const inner = (name: string): string => {
     if (!names.has(name)) names.set(name, `${call.name || f.name}/${number}/${name}`);
     return names.get(name)!;

@@ -81,6 +81,12 @@ function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
   );
 }
 
+/** What the first node that reads an input calls its dimensions. */
+const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {
+  const reader = graph.node.find((node) => node.input[0] === input);
+  return (reader && recordOf(reader)?.roles) ?? [];
+};
+
 /** What the table calls an operator: its type, after its domain where that is not ONNX's own. */
 const operatorOf = ({ domain, opType }: NodeMessage): string =>
   domain === "" || domain === "ai.onnx" ? opType : `${domain}.${opType}`;
@@ -221,11 +227,12 @@ class Importer {
       if (!given) throw new UnsupportedError(`the input "${name}" is no tensor; only tensors are read`);
       const type = elementType(given.elemType, `the input "${name}"`);
       if (!given.shape) throw new UnsupportedError(`the input "${name}" does not say how many dimensions it has`);
-      const { axes, notes } = namedDimensions(name, given.shape.dim, (size) => this.#size(size, taken));
-      this.#notes.push(...notes);
-      if (type.bits === 64 && type.range)
-        this.#notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
-      const shape = axes.map((a) => a.size);
+      const sizes = given.shape.dim.map((d) => d.dimValue ?? 1);
+      if (sizes.includes(0)) {
+        this.#notes.push(`the input "${name}" has no elements, and is left out`);
+        names.set(info.name, { kind: "known", type, shape: sizes, values: [] });
+        return [];
+      }
       const { constants } = this.#options;
       if (constants && Object.hasOwn(constants, info.name)) {
         names.set(info.name, {
@@ -236,6 +243,13 @@ class Importer {
         });
         return [];
       }
+      const { axes, notes } = namedDimensions(name, given.shape.dim, rolesOf(graph, info.name), (size) =>
+        this.#size(size, taken),
+      );
+      this.#notes.push(...notes);
+      if (type.bits === 64 && type.range)
+        this.#notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
+      const shape = axes.map((a) => a.size);
       const node = ops.input(name, type.dtype, axes);
       // A dimension of 1 is no axis inside.
       const inner = axes.filter((a) => a.size === 1).reduce((x, a) => ops.dropAxis(x, a.name), node);
@@ -356,11 +370,12 @@ class Importer {
   }
 
   #parameter(weight: Weight, shape: readonly Dim[], axes: readonly (string | undefined)[], role?: "buffer"): Node {
+    // Dimensions of 1 are no axes, and may be anywhere among the others from one use to the next.
+    const own = axes.filter((_, i) => shape[i] !== 1);
     const found = this.#declared.get(weight.name);
-    if (found) return renamed(found.node, found.axes, axes);
+    if (found) return renamed(found.node, found.axes, own);
     const type = typeOf({ type: elementType(1, ""), shape }, axes);
     const node = ops.parameter(weight.name, "f32", type.axes, { kind: "normal", mean: 0, std: 0.02 }, role);
-    const own = axes.map((name, i) => (shape[i] === 1 ? undefined : name));
     this.#declared.set(weight.name, { node, axes: own });
     this.#parameters.set(weight.name, parameterOf(node, weight));
     return node;

@@ -10,6 +10,8 @@ export interface ImportRecord {
   readonly moves?: true;
   /** The same on single sizes, which may be open: undefined where the result is no size. */
   readonly onSizes?: (...operands: Dim[]) => Dim | undefined;
+  /** What the dimensions of its first operand are called, where the file does not say. */
+  readonly roles?: readonly string[];
   /** Never computed while the file is read, whatever is known. */
   readonly unfolded?: true;
 }

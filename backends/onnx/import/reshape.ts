@@ -2,7 +2,8 @@
  * A reshape in terms of axes. Dimensions of both shapes are walked side by side, and the shortest runs of equal size are each
  * a merge, a split, or the axis as it was: [batch, 4, 8] to [batch, 32] merges two axes and leaves the batch alone.
  */
-import { type Dim, divideDims, type Node, ops, productOfDims } from "../../../compiler/index.ts";
+import { type Dim, type Node, ops, productOfDims } from "../../../compiler/index.ts";
+import { quotientOf } from "./sizes.ts";
 import { freshName, type Tensor, tensor } from "./values.ts";
 
 interface Run {
@@ -79,7 +80,7 @@ function runEnd(
   for (;;) {
     const [left, right] = [sizeFrom(), sizeTo()];
     if (left === right) return { i: a, j: b };
-    if (a < from.length && (divideDims(right, left) !== undefined || smaller(left, right) || b === to.length)) a += 1;
+    if (a < from.length && (quotientOf(right, left) !== undefined || smaller(left, right) || b === to.length)) a += 1;
     else if (b < to.length) b += 1;
     else return { i: from.length, j: to.length };
   }

@@ -2,11 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { importOnnx } from "../../../backends/onnx/import/index.ts";
+import { importOnnx, type OnnxImport } from "../../../backends/onnx/import/index.ts";
 import { readModel, readTensor } from "../../../backends/onnx/import/messages.ts";
 import { fileTensor } from "../../../backends/onnx/import/weights.ts";
 import { evaluate } from "../../../backends/reference/index.ts";
-import type { Graph } from "../../../compiler/index.ts";
 
 export interface NodeTest {
   readonly name: string;
@@ -53,7 +52,8 @@ const valuesOf = (bytes: Uint8Array) => {
 export async function runNodeTest(test: NodeTest): Promise<void> {
   const names = readModel(test.model, test.name).graph.input.map((i) => i.name);
   const given = new Map(names.map((name, i) => [name, valuesOf(test.inputs[i]!).data]));
-  const graph = await imported(test, names, given);
+  const { graph, parameters } = await imported(test, names, given);
+  for (const [name, { read }] of parameters) given.set(name, Float64Array.from((await read()).data));
   const made = evaluate(graph, given);
   test.outputs.forEach((bytes, i) => {
     const expected = valuesOf(bytes);
@@ -74,12 +74,12 @@ async function imported(
   test: NodeTest,
   names: readonly string[],
   given: ReadonlyMap<string, Float64Array>,
-): Promise<Graph> {
+): Promise<OnnxImport> {
   let last: unknown;
   for (const known of [[], names.slice(1), names]) {
     try {
       const constants = Object.fromEntries(known.map((name) => [name, given.get(name)!]));
-      return (await importOnnx(test.model, { name: test.name, constants })).graph;
+      return await importOnnx(test.model, { name: test.name, constants });
     } catch (error) {
       last = error;
       if (!/must be known|depend/.test(String(error))) break;

@@ -1,8 +1,9 @@
 /** Attention and rotary positions, as operators of ONNX have them. */
-import { addDims, type Dim, divideDims, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
+import { addDims, type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import { boolean } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
+import { quotientOf } from "../sizes.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
 import { chosen, concatAlong, permuted, rangeOf, reshapeTo } from "./shapes.ts";
 
@@ -25,7 +26,7 @@ function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
   if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
   if (value.shape.length !== 3 || heads === undefined)
     throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
-  const width = divideDims(value.shape[2]!, heads);
+  const width = quotientOf(value.shape[2]!, heads);
   if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
   const x = n.tensor(value, ["batch", "token", "embed"]);
   return permuted(n, reshapeTo(n, x, [value.shape[0]!, value.shape[1]!, heads, width]), [0, 2, 1, 3]);
@@ -85,7 +86,7 @@ function attention(n: NodeView): readonly (Value | undefined)[] {
   const v = n.inputs[5] ? n.tensor(concatAlong(n, [n.in(5), newValues], 2)) : newValues;
   const [batch, heads, queries, width] = q.shape as [Dim, Dim, Dim, Dim];
   const [keyHeads, keys] = [k.shape[1]!, k.shape[2]!];
-  const groups = divideDims(heads, keyHeads);
+  const groups = quotientOf(heads, keyHeads);
   if (groups === undefined) throw n.fail(`${heads} heads of queries on ${keyHeads} of keys`);
   const order = [names.batch, names.head, names.group, names.query];
   const query = wholeAxis(n.named(byHeads(n, q, keyHeads, groups), [...order, names.dot]), names.dot, width);
@@ -167,7 +168,9 @@ function computed(
   const axes = { dot: names.dot, over: names.key, scale };
   if (softcap === 0 && !n.wants(3)) {
     if (!bias) return { out: ops.attention(query, key, value, axes, visible) };
-    return { out: ops.biasedAttention(query, key, value, bias, axes, visible) };
+    const wide = (x: Node) => (x.type.dtype === "f32" ? x : cast(x, "f32"));
+    const made = ops.biasedAttention(wide(query), wide(key), wide(value), wide(bias), axes, visible);
+    return { out: made.type.dtype === query.type.dtype ? made : cast(made, query.type.dtype) };
   }
   const plain = mul(contract(query, key, [names.dot]), scale);
   const capped = softcap === 0 ? plain : mul(tanh(div(plain, softcap)), softcap);

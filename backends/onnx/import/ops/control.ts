@@ -5,6 +5,7 @@ import { boolean, int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { known, knownOf, tensor, type Value } from "../values.ts";
+import { concatAlong, reshapeTo } from "./shapes.ts";
 
 /** The branch that is taken, where that is known; else both, and of each element the one that holds. */
 function conditional(n: NodeView): readonly Value[] {
@@ -36,6 +37,7 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
   const limit = n.inputs[0] ? n.numbers(0, "the number of rounds")![0]! : Number.POSITIVE_INFINITY;
   let going = n.inputs[1] ? n.numbers(1, "the condition")![0]! !== 0 : true;
   let carried: readonly Value[] = n.inputs.slice(2).map((_, i) => n.in(i + 2));
+  const rounds: (readonly Value[])[] = [];
   for (let round = 0; going && round < limit; round++) {
     if (round === mostRounds) throw n.fail(`it goes round more than ${mostRounds} times`);
     const [condition, ...made] = n.around.subgraph(body, [
@@ -43,13 +45,22 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
       known(boolean, [], [1]),
       ...carried,
     ]);
-    if (made.length !== carried.length) throw n.fail("its rounds give a list of tensors, which is not imported");
     const flag = knownOf(condition)?.values[0];
     if (flag === undefined) throw n.fail("whether it goes on is known only when the model runs");
     going = flag !== 0;
-    carried = made;
+    rounds.push(made.slice(carried.length));
+    carried = made.slice(0, carried.length);
   }
-  return carried;
+  return [...carried, ...(rounds[0] ?? []).map((_, i) => stacked(n, rounds.map((round) => round[i]!)))];
+}
+
+/** What each round gives, one after another along a dimension of its own. */
+function stacked(n: NodeView, values: readonly Value[]): Value {
+  const rows = values.map((v) => reshapeTo(n, v, [1, ...v.shape]));
+  const numbers = rows.map((v) => knownOf(v)?.values);
+  const [first] = rows;
+  if (rows.every((v) => v.kind === "known")) return known(first!.type, [rows.length, ...first!.shape.slice(1)], numbers.flatMap((v) => Array.from(v!)));
+  return concatAlong(n, rows, 0);
 }
 
 export const controlRecords: Records = {

@@ -2,7 +2,6 @@
 import {
   addDims,
   type Dim,
-  divideDims,
   isMultipleOf,
   mulDims,
   type Node,
@@ -13,7 +12,7 @@ import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
-import { certainly } from "../sizes.ts";
+import { certainly, quotientOf } from "../sizes.ts";
 import { known, type Value } from "../values.ts";
 
 const { abs, add, cast, cos, div, eq, erf, exp, floor, ge, gelu, geluTanh, gt, idiv, le, log, lt, max, min, mod } = ops;
@@ -182,27 +181,28 @@ function bitOf(x: Node, i: number): Node {
 
 const positiveMod = (x: Node, by: number): Node => (by === 1 ? mul(x, 0) : mod(add(mod(x, by), by), by));
 
+/** Shifted by as many places as each says; what is negative keeps its sign, and beyond the width nothing is left. */
 function bitShift(n: NodeView): Value {
   const left = n.text("direction", "LEFT") === "LEFT";
+  const { type } = n.in(0);
+  const width = Math.min(type.bits, 32);
   return pointwise(n, [n.in(0), n.in(1)], ([x, by]) => {
-    const wide = (v: Node) => (v.type.dtype === "u32" ? v : cast(v, "u32"));
+    const isSigned = type.range![0] < 0;
+    const inside = isSigned ? ops.and(ge(by!, 0), lt(by!, width)) : lt(by!, width);
+    const places = cast(select(inside, by!, 0), "u32");
     // Powers of two up to 31, multiplied together: 2^by is 1 · Π (bit ? 2^2^k : 1).
-    let unit: Node | undefined;
+    let unit: Node = ops.constant(1, "u32");
     for (let k = 0; k < 5; k++) {
-      const factor = select(
-        eq(mod(idiv(wide(by!), 2 ** k), 2), 1),
-        ops.constant(2 ** (2 ** k), "u32"),
-        ops.constant(1, "u32"),
-      );
-      unit = unit ? mul(unit, factor) : factor;
+      const factor = ops.constant(2 ** (2 ** k), "u32");
+      unit = mul(unit, select(eq(mod(idiv(places, 2 ** k), 2), 1), factor, ops.constant(1, "u32")));
     }
-    const shifted = left ? mul(wide(x!), unit!) : idiv(wide(x!), unit!);
-    const kept = select(
-      lt(wide(by!), n.in(0).type.bits > 32 ? 32 : n.in(0).type.bits),
-      shifted,
-      ops.constant(0, "u32"),
-    );
-    return cast(kept, x!.type.dtype);
+    const { dtype } = x!.type;
+    if (left) return select(inside, cast(mul(cast(x!, "u32"), unit), dtype), 0);
+    if (!isSigned) return select(inside, cast(idiv(cast(x!, "u32"), unit), dtype), 0);
+    // Of a negative number its complement is shifted: −1 − ((−1 − x) >> by).
+    const isNegative = lt(x!, 0);
+    const shifted = cast(idiv(cast(select(isNegative, sub(-1, x!), x!), "u32"), unit), dtype);
+    return select(inside, select(isNegative, sub(-1, shifted), shifted), select(isNegative, -1, ops.constant(0, dtype)));
   });
 }
 
@@ -234,7 +234,7 @@ function prelu(n: NodeView): Value {
 
 const whole = (value: Dim | undefined): Dim | undefined => value;
 const dividedSizes = (a: Dim, b: Dim): Dim | undefined =>
-  typeof a === "number" && typeof b === "number" && b !== 0 ? Math.trunc(a / b) : divideDims(a, b);
+  typeof a === "number" && typeof b === "number" && b !== 0 ? Math.trunc(a / b) : quotientOf(a, b);
 
 export const elementwiseRecords: Records = {
   Identity: { build: (n) => n.in(0), moves: true },
@@ -283,8 +283,8 @@ export const elementwiseRecords: Records = {
   PRelu: { build: prelu },
   Elu: floats((x, n) => above(x, mul(ops.expm1(min(x, 0)), n.float("alpha", 1)))),
   Selu: floats((x, n) => {
-    const alpha = n.float("alpha", 1.67326319217681884765625);
-    return mul(above(x, mul(ops.expm1(min(x, 0)), alpha)), n.float("gamma", 1.05070102214813232421875));
+    const alpha = n.float("alpha", 1.6732631921768188);
+    return mul(above(x, mul(ops.expm1(min(x, 0)), alpha)), n.float("gamma", 1.0507010221481323));
   }),
   Celu: floats((x, n) => {
     const alpha = n.float("alpha", 1);

@@ -201,7 +201,7 @@ function lrn(n: NodeView): Value {
 }
 
 export const normRecords: Records = {
-  BatchNormalization: { build: batchNorm },
+  BatchNormalization: { roles: ["batch", "channel", "row", "column"], build: batchNorm },
   InstanceNormalization: { build: instanceNorm },
   GroupNormalization: { build: groupNorm },
   LayerNormalization: { build: layerNorm },

@@ -1,9 +1,10 @@
 /** Integers with scales: to and from them, and products of them. Sums of integers are computed in f32, exact below 2^24. */
-import { divideDims, type Node, ops } from "../../../../compiler/index.ts";
+import { type Node, ops } from "../../../../compiler/index.ts";
 import { pointwise } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
+import { quotientOf } from "../sizes.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 import { casted, roundEven } from "./elementwise.ts";
 import { matmul } from "./products.ts";
@@ -31,7 +32,7 @@ function beside(n: NodeView, given: Value, x: Value, axis: number, block: number
 
 /** Blocks of a dimension as a dimension of their own: [.., n, ..] as [.., blocks, block, ..]. */
 function inBlocks(n: NodeView, value: Value, at: number, block: number): Value {
-  const blocks = divideDims(value.shape[at]!, block);
+  const blocks = quotientOf(value.shape[at]!, block);
   if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} in blocks of ${block}`);
   return reshapeTo(n, value, [...value.shape.slice(0, at), blocks, block, ...value.shape.slice(at + 1)]);
 }

@@ -211,6 +211,6 @@ function keptRatio(n: NodeView, x: Tensor, axes: readonly number[], sizes: reado
 }
 
 export const resizeRecords: Records = {
-  Resize: { build: resize },
+  Resize: { roles: ["batch", "channel", "row", "column"], build: resize },
   Upsample: { build: resize },
 };

@@ -1,11 +1,11 @@
 /** Operators on shapes: most of them say which dimension is which axis, and make no node. */
-import { type Dim, divideDims, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
+import { type Dim, type Node, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
 import { broadcastShape, sharedNames } from "../broadcast.ts";
 import { elementType, float, int64 } from "../elements.ts";
 import { type NodeView, withShape } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { reshaped } from "../reshape.ts";
-import { certainly } from "../sizes.ts";
+import { certainly, quotientOf } from "../sizes.ts";
 import { elements, freshName, isNumbers, known, type Stored, type Tensor, tensor, type Value } from "../values.ts";
 
 /** The dimensions of a tensor with their axes. */
@@ -74,7 +74,7 @@ function askedShape(n: NodeView, x: Value): Dim[] {
   const unknown = shape.indexOf(-1);
   if (unknown < 0) return shape;
   const rest = productOfDims(shape.filter((_, i) => i !== unknown));
-  const left = rest === 0 ? undefined : divideDims(elements(x), rest);
+  const left = rest === 0 ? undefined : quotientOf(elements(x), rest);
   if (left === undefined)
     throw n.fail(`${elements(x)} elements are no multiple of ${rest}: give the open sizes when importing`);
   shape[unknown] = left;
@@ -176,7 +176,7 @@ function split(n: NodeView): readonly Value[] {
 }
 
 function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
-  const exact = divideDims(size, parts);
+  const exact = quotientOf(size, parts);
   if (exact !== undefined) return Array.from({ length: parts }, () => exact);
   if (typeof size !== "number") throw n.fail(`${size} elements are no ${parts} equal parts`);
   const each = Math.ceil(size / parts);
@@ -341,7 +341,7 @@ function countOf(n: NodeView, start: Dim, limit: Dim, step: Dim): Dim {
   if (typeof step !== "number" || step === 0) throw n.fail(`the step is ${step}`);
   const span = subDims(limit, start);
   if (typeof span === "number") return Math.max(0, Math.ceil(span / step));
-  const length = divideDims(span, step);
+  const length = quotientOf(span, step);
   if (length === undefined)
     throw n.fail(`how many numbers there are from ${start} to ${limit} by ${step} depends on open sizes`);
   return length;
@@ -351,7 +351,7 @@ function depthToSpace(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const [batch, channel, row, column] = four(n, x);
   const block = n.int("blocksize");
-  const each = divideDims(channel, block * block);
+  const each = quotientOf(channel, block * block);
   if (each === undefined) throw n.fail(`${channel} channels are no multiple of ${block * block}`);
   const isDcr = n.text("mode", "DCR") === "DCR";
   const apart = reshapeTo(
@@ -368,11 +368,12 @@ function spaceToDepth(n: NodeView): Value {
   const x = n.x(0, ["batch", "channel", "row", "column"]);
   const [batch, channel, row, column] = four(n, x);
   const block = n.int("blocksize");
-  const [rows, columns] = [divideDims(row, block), divideDims(column, block)];
+  const [rows, columns] = [quotientOf(row, block), quotientOf(column, block)];
   if (rows === undefined || columns === undefined)
     throw n.fail(`a map of ${row} by ${column} is no multiple of ${block}`);
   const apart = reshapeTo(n, x, [batch, channel, rows, block, columns, block]);
-  return reshapeTo(n, permuted(n, apart, [0, 3, 5, 1, 2, 4]), [
+  const order = n.text("mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
+  return reshapeTo(n, permuted(n, apart, order), [
     batch,
     productOfDims([channel, block * block]),
     rows,

@@ -1,8 +1,9 @@
 /** Convolutions and pooling: products with, and reductions over, sliding windows. */
-import { type Dim, divideDims, type Node, ops } from "../../../../compiler/index.ts";
+import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
 import { int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
+import { quotientOf } from "../sizes.ts";
 import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
 import { reshapeTo } from "./shapes.ts";
 
@@ -123,8 +124,8 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const groups = n.int("group", 1);
   const [made, inner] = [weight.shape[0]!, weight.shape[1]!];
   const channels = x.shape[1]!;
-  const each = divideDims(channels, groups);
-  const own = divideDims(made, groups);
+  const each = quotientOf(channels, groups);
+  const own = quotientOf(made, groups);
   if (each === undefined || each !== inner || own === undefined)
     throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
   const sides = sidesOf(n, sizes, kernels as number[]);
@@ -179,7 +180,7 @@ function transposed(n: NodeView): Value {
   const groups = n.int("group", 1);
   const own = weight.shape[1]! as number;
   const channels = x.shape[1]!;
-  const each = divideDims(channels, groups);
+  const each = quotientOf(channels, groups);
   if (
     each === undefined ||
     weight.shape[0] !== channels ||
@@ -276,9 +277,8 @@ function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: S
         length: auto === "VALID" ? whole : whole - pads[i]! - pads[i + rank]!,
       };
     const extra = whole - wanted;
-    // What is odd goes to the end, and with SAME_LOWER to the beginning.
-    const low = auto === "SAME_LOWER" ? Math.ceil(extra / 2) : Math.floor(extra / 2);
-    return { low: asked && auto === "NOTSET" ? Math.floor(extra / 2) : low, length: wanted };
+    // What is odd goes to the beginning, and with SAME_UPPER to the end.
+    return { low: auto === "SAME_UPPER" ? Math.floor(extra / 2) : Math.ceil(extra / 2), length: wanted };
   });
 }
 
@@ -369,10 +369,12 @@ function lpPool(n: NodeView): Value {
   return tensor(x.type, [x.shape[0]!, x.shape[1]!, ...sizes], [x.axes[0], x.axes[1], ...axes], y);
 }
 
+const roles = ["batch", "channel", "row", "column"];
+
 export const windowRecords: Records = {
-  Conv: { build: (n) => convolve(n, { x: n.in(0), weight: n.in(1), bias: n.inputs[2] }) },
-  ConvTranspose: { build: transposed },
-  MaxPool: { build: maxPool },
-  AveragePool: { build: averagePool },
-  LpPool: { build: lpPool },
+  Conv: { roles, build: (n) => convolve(n, { x: n.in(0), weight: n.in(1), bias: n.inputs[2] }) },
+  ConvTranspose: { roles, build: transposed },
+  MaxPool: { roles, build: maxPool },
+  AveragePool: { roles, build: averagePool },
+  LpPool: { roles, build: lpPool },
 };
