@@ -226,6 +226,8 @@ class Importer {
       const name = shownName(info.name);
       if (!given) throw new UnsupportedError(`the input "${name}" is no tensor; only tensors are read`);
       const type = elementType(given.elemType, `the input "${name}"`);
+      if ((given.shape?.dim.length ?? 0) > mostDimensions)
+        throw new UnsupportedError(`the input "${name}" has too many dimensions`);
       if (!given.shape) throw new UnsupportedError(`the input "${name}" does not say how many dimensions it has`);
       const sizes = given.shape.dim.map((d) => d.dimValue ?? 1);
       if (sizes.includes(0)) {
@@ -390,6 +392,9 @@ const parameterPath = (name: string): string => {
   const path = parts.filter((part) => part !== "").join(".");
   return path === "" ? "weight" : path;
 };
+
+/** Dimensions that a tensor may have. */
+const mostDimensions = 64;
 
 /** Nodes that a model may come to, graphs within it and functions counted. */
 const mostNodes = 200_000;

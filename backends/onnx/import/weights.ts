@@ -60,6 +60,7 @@ export function fileTensor(message: TensorMessage, external: ExternalReader | un
   const shape = message.dims;
   const wrongSize = shape.find((d) => !Number.isSafeInteger(d) || d < 0);
   if (wrongSize !== undefined) throw new FileError(`${where} has a dimension of ${wrongSize}`);
+  if (shape.length > 64) throw new FileError(`${where} has ${shape.length} dimensions`);
   const count = shape.reduce((n, d) => n * d, 1);
   if (!(count < most)) throw new FileError(`${where} is said to hold ${count} elements`);
   const base = { type, shape, count };

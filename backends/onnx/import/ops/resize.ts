@@ -92,6 +92,7 @@ function tapsOf(n: NodeView, how: How, a: Along): Taps {
     const stretch = how.antialias && a.scale < 1 ? a.scale : 1;
     const span = filter.reach / stretch;
     const first = Math.floor(x - span) + 1;
+    if (!(span <= 2 ** 10)) throw n.fail(`a side of ${a.size} elements is shrunk to ${a.made}`);
     const count = Math.ceil(2 * span) + (how.antialias ? 1 : 0);
     const own = Array.from({ length: count }, (_, k) => first + k);
     let counts = own.map((p) => filter.at((x - p) * stretch));
@@ -190,7 +191,7 @@ function resize(n: NodeView): Value {
     }
     const made = asked?.made ?? Math.floor(size * scales![i]!);
     const scale = asked?.scale ?? scales![i]!;
-    if (!(made >= 1 && made < 2 ** 24)) throw n.fail(`a side of ${size} elements resized to ${made}`);
+    if (!(made >= 1 && made <= 2 ** 16 && size <= 2 ** 20)) throw n.fail(`a side of ${size} elements resized to ${made}`);
     const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
     const same = made === size && scale === 1 && how.coordinate !== "tf_crop_and_resize";
     if (!same) x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));

@@ -29,6 +29,7 @@ function unsqueeze(n: NodeView): Value {
   const x = n.in(0);
   const axes = n.list("axes", 1) ?? [];
   const rank = x.shape.length + axes.length;
+  if (rank > mostDimensions) throw n.fail(`a shape of ${rank} dimensions`);
   const at = new Set(n.dims(axes, rank));
   const left = [...x.shape];
   return viewed(
@@ -86,9 +87,21 @@ function reshape(n: NodeView): Value {
   return reshapeTo(n, x, askedShape(n, x));
 }
 
+/** Dimensions that a tensor may have. */
+const mostDimensions = 64;
+
+/** Throws where a list is no shape of a tensor with elements. */
+function requireShape(n: NodeView, shape: readonly Dim[], least: 0 | 1): void {
+  const isSize = (d: Dim) => typeof d !== "number" || (Number.isSafeInteger(d) && d >= least);
+  if (shape.length > mostDimensions) throw n.fail(`a shape of ${shape.length} dimensions`);
+  if (!shape.every(isSize)) throw n.fail(`[${shape.join(", ")}] is no shape`);
+}
+
 export function reshapeTo(n: NodeView, x: Value, shape: readonly Dim[]): Value {
+  requireShape(n, shape, 0);
   if (productOfDims(shape) !== elements(x)) throw n.fail(`${elements(x)} elements do not fill [${shape.join(", ")}]`);
   if (x.kind === "known") return known(x.type, shape, x.values);
+  requireShape(n, shape, 1);
   const plain = (s: readonly Dim[]) => s.filter((d) => d !== 1);
   const [before, after] = [plain(x.shape), plain(shape)];
   if (before.length === after.length && before.every((d, i) => d === after[i])) return viewed(n, shape, x);
@@ -120,6 +133,7 @@ function expand(n: NodeView): Value {
 }
 
 export function expandTo(n: NodeView, x: Value, shape: readonly Dim[]): Value {
+  requireShape(n, shape, 1);
   const grown = shape.map((d, i) => d !== (x.shape[i - shape.length + x.shape.length] ?? 1));
   if (!grown.includes(true)) return viewed(n, shape, x);
   const t = n.tensor(x);
@@ -176,6 +190,8 @@ function split(n: NodeView): readonly Value[] {
 }
 
 function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
+  if (!(parts >= 1 && parts <= n.message.output.length))
+    throw n.fail(`${parts} parts for ${n.message.output.length} outputs`);
   const exact = quotientOf(size, parts);
   if (exact !== undefined) return Array.from({ length: parts }, () => exact);
   if (typeof size !== "number") throw n.fail(`${size} elements are no ${parts} equal parts`);
@@ -228,7 +244,10 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
     const span = subDims(to, from);
     if (typeof span === "number" && span <= 0) return empty(n, x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
-    if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
+        if (typeof span !== "number")
+      throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
+    requireFew(n, span / step);
+
     return chosen(
       n,
       x,
@@ -245,6 +264,7 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
   };
   const [from, to] = [place(start), place(end)];
   const count = Math.max(0, Math.ceil((from - to) / -step));
+  requireFew(n, count);
   return count === 0
     ? empty(n, x, at)
     : chosen(
@@ -253,6 +273,13 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
         at,
         Array.from({ length: count }, (_, i) => from + i * step),
       );
+}
+
+/** Places that a table may list. */
+const mostPlaces = 2 ** 20;
+
+function requireFew(n: NodeView, count: number): void {
+  if (!(count <= mostPlaces)) throw n.fail(`a choice of ${count} elements, one by one`);
 }
 
 /** A place of a dimension, counted from either end and kept inside. */
@@ -316,8 +343,7 @@ function repeated(n: NodeView, value: Value, at: number, times: number): Value {
 function constantOfShape(n: NodeView): Value {
   const shape = n.sizes(0, "the shape")!;
   const value = n.knownAttribute("value") ?? known(float, [1], [0]);
-  if (!shape.every((d) => typeof d !== "number" || (Number.isSafeInteger(d) && d >= 0)))
-    throw n.fail(`[${shape.join(", ")}] is no shape`);
+  requireShape(n, shape, 0);
   const scalar = known(value.type, [], [value.values[0] ?? 0]);
   if (shape.includes(0)) return known(value.type, shape, []);
   return expandTo(n, scalar, shape);

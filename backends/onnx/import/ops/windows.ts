@@ -21,6 +21,9 @@ interface Side {
 
 const reach = (kernel: number, dilation: number): number => (kernel - 1) * dilation + 1;
 
+/** What a side of a map and of a kernel may be. */
+const [mostSide, mostKernel] = [2 ** 20, 2 ** 12];
+
 /** Sizes along a map, which must be numbers: how many windows there are depends on them. */
 export function spatialSizes(n: NodeView, x: Value): number[] {
   const sizes = x.shape.slice(2);
@@ -47,6 +50,10 @@ function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number
   )
     throw n.fail(
       `a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
+    );
+  if (kernels.some((k) => k > mostKernel) || sizes.some((s, i) => s + pads[i]! + pads[i + rank]! > mostSide))
+    throw n.fail(
+      `a map of [${sizes.join(", ")}] with a kernel of [${kernels.join(", ")}] and padding [${pads.join(", ")}]`,
     );
   const auto = n.text("auto_pad", "NOTSET");
   return sizes.map((size, i): Side => {
@@ -124,6 +131,7 @@ export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionPar
   const groups = n.int("group", 1);
   const [made, inner] = [weight.shape[0]!, weight.shape[1]!];
   const channels = x.shape[1]!;
+  if (!(groups >= 1)) throw n.fail(`${groups} groups`);
   const each = quotientOf(channels, groups);
   const own = quotientOf(made, groups);
   if (each === undefined || each !== inner || own === undefined)
@@ -180,7 +188,7 @@ function transposed(n: NodeView): Value {
   const groups = n.int("group", 1);
   const own = weight.shape[1]! as number;
   const channels = x.shape[1]!;
-  const each = quotientOf(channels, groups);
+  const each = groups >= 1 ? quotientOf(channels, groups) : undefined;
   if (
     each === undefined ||
     weight.shape[0] !== channels ||
