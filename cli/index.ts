@@ -225,8 +225,8 @@ function commands(done: (status: number) => void): Command {
     .action(async (model, options) => done(await exportCommand(model, options)));
   program
     .command("import <file.onnx>")
-    .description("an ONNX file as a graph with named axes, weights, and a model that the other commands take")
-    .requiredOption("--out <folder>", "where to write model.graph, model.safetensors and model.ts")
+    .description("an ONNX file as a graph with named axes, and its weights, which the other commands take")
+    .requiredOption("--out <folder>", "where to write model.graph and model.safetensors")
     .option(
       "--size <name=n>",
       "what an open size of the file is: a number, or another that it is the same as; may be repeated",

@@ -33,7 +33,18 @@ export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPla
       `the checkpoint layout of "${model.name}" has no rule for ${fewest.slice(0, mostShown).join(", ")}${more}\n  hint: ${ruleFor(graph, fewest[0]!)}`,
     );
   }
-  return whole.map((rules) => checkpointLayout(graph, rules));
+  if (model) return whole.map((rules) => checkpointLayout(graph, rules));
+  return whole.flatMap((rules) => unlessOfOthers(() => [checkpointLayout(graph, rules)]));
+}
+
+/** A graph by itself may have a name that a layout of another model means otherwise. */
+function unlessOfOthers(layouts: () => CheckpointPlace[][]): CheckpointPlace[][] {
+  try {
+    return layouts();
+  } catch (error) {
+    if (error instanceof UsageError) return [];
+    throw error;
+  }
 }
 
 /** Opens `file` as the graph's weights; without one, its `own`, or else what initializers draw for `seed`. */

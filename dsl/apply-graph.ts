@@ -16,7 +16,6 @@ import {
   UsageError,
 } from "../compiler/index.ts";
 import type { Axis } from "./axis.ts";
-import { defineModel, type Model } from "./model.ts";
 import type { Params } from "./params.ts";
 import type { AnyTensor } from "./tensor.ts";
 
@@ -41,10 +40,6 @@ export function applyGraph(
   );
   return Object.fromEntries(bound.outputs.map((o) => [o.name, made.get(o.node)! as AnyTensor]));
 }
-
-/** A model that is a graph: one that was read from a file, which stages can train and commands take. */
-export const graphModel = (graph: Graph, name = graph.name): Model =>
-  defineModel({ name, summary: `the graph @${graph.name}`, config: {}, build: (p) => applyGraph(p, graph) });
 
 /** The graph's input of that name. */
 function inputOf(graph: Graph, name: string): Node {

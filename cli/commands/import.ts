@@ -1,7 +1,14 @@
-/** `heddle import`: an ONNX file as a graph, weights and a model that all other commands take. */
-import { basename, join } from "node:path";
+/** `heddle import`: an ONNX file as a graph and its weights, which the other commands take. */
+import { join } from "node:path";
 import { graphSymbols, inputName, isFeed, isParameter, nodesOf, printGraph, printType } from "../../compiler/index.ts";
-import { escapeControls, makeFolder, ownLayout, tensorsInLayout, writeFileAtomically, writeSafetensors } from "../../runtime/index.ts";
+import {
+  escapeControls,
+  makeFolder,
+  ownLayout,
+  tensorsInLayout,
+  writeFileAtomically,
+  writeSafetensors,
+} from "../../runtime/index.ts";
 import { importedWeights, readOnnxModel } from "../imported-model.ts";
 import { bytes, json, table } from "../output.ts";
 
@@ -15,18 +22,16 @@ export interface ImportArguments {
 
 export async function importCommand(source: string, args: ImportArguments): Promise<number> {
   const { graph, parameters, notes, opset } = await readOnnxModel(source, args.size);
-  const name = basename(source).replace(/\.onnx$/i, "");
   const layout = ownLayout(graph);
   await makeFolder(args.out);
   const weights = join(args.out, "model.safetensors");
   await writeSafetensors(weights, tensorsInLayout(layout, importedWeights(source, parameters)));
+  // The graph comes last: a folder that has one is complete.
   await writeFileAtomically(join(args.out, "model.graph"), printGraph(graph));
-  // The model comes last: a folder that has one is complete.
-  await writeFileAtomically(join(args.out, "model.ts"), modelText(name));
   const size = layout.reduce((n, t) => n + 4 * t.shape.reduce((k, d) => k * d, 1), 0);
   const facts = {
     folder: args.out,
-    files: ["model.graph", "model.safetensors", "model.ts"],
+    files: ["model.graph", "model.safetensors"],
     opset,
     nodes: nodesOf(graph).length,
     parameters: graph.inputs.filter(isParameter).length,
@@ -39,17 +44,6 @@ export async function importCommand(source: string, args: ImportArguments): Prom
   process.stdout.write(args.json ? `${json(facts)}\n` : describe(facts));
   return 0;
 }
-
-/** A model of the graph beside it; what it is called is a text, whatever the file is called. */
-const modelText = (name: string): string => `/** Written by heddle import; the weights are those of model.safetensors. */
-import { readFileSync } from "node:fs";
-import { graphModel, parseGraph } from "heddle";
-
-const text = readFileSync(new URL("./model.graph", import.meta.url), "utf8");
-export default graphModel(parseGraph(text, "model.graph"), ${JSON.stringify(plainName(name))});
-`;
-
-const plainName = (name: string): string => name.replace(/[^\w.-]+/g, "_") || "model";
 
 interface Facts {
   readonly folder: string;

@@ -47,7 +47,7 @@ export function namedDimensions(
   for (const [i, { dimValue, dimParam, denotation }] of dims.entries()) {
     const taken = axes.map((a) => a.name);
     const said = [denotation, dimParam].find((name) => isIdentifier(name) && !taken.includes(name));
-    const name = said ?? unlike(roles.length === dims.length ? roles[i]! : `${identifier(input)}_${i}`, taken);
+    const name = said ?? unlike(roles.length === dims.length ? roles[i]! : `${identifier(input)}_dim${i}`, taken);
     if (said === undefined) invented.push(name);
     const isNumber = dimValue !== undefined && Number.isSafeInteger(dimValue) && dimValue >= 1;
     axes.push({ name, size: isNumber ? dimValue : dimParam === "" ? sizeOf(name) : sizeOfParam(dimParam, sizeOf) });

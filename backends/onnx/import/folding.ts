@@ -116,7 +116,11 @@ function moved(record: ImportRecord, view: NodeView): readonly Value[] | undefin
     if (!input || !isMoved(view, input as Known)) return input;
     const start = pool.length;
     pool.push(...Array.from((input as Known).values));
-    return known(int64, input.shape, Array.from((input as Known).values, (_, i) => start + i));
+    return known(
+      int64,
+      input.shape,
+      Array.from((input as Known).values, (_, i) => start + i),
+    );
   });
   const found = folded(record, view.with(places));
   if (!found || found.some((v) => v?.kind !== "known")) return undefined;

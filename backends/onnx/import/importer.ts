@@ -283,6 +283,7 @@ class Importer {
 
   #outputs(graph: GraphMessage, names: Names) {
     const seen = new Set<string>();
+    if (graph.output.length === 0) throw new FileError("the model has no outputs");
     return graph.output.map((info) => {
       const name = shownName(info.name);
       if (seen.has(name)) throw new FileError(`two outputs are named "${name}"`);

@@ -166,7 +166,8 @@ export class NodeView {
     const type = typeOf(value, names);
     const { dtype } = value.type;
     const { values } = value;
-    if (values.length === 0) throw this.fail("a tensor of no elements is more than a list of sizes, and heddle has none");
+    if (values.length === 0)
+      throw this.fail("a tensor of no elements is more than a list of sizes, and heddle has none");
     if (!isNumbers(values)) return this.#openSizes(value, names);
     const fitting = Array.from(values, (v) => fitted(dtype, v));
     if (type.axes.length === 0) return ops.constant(fitting[0]!, dtype);

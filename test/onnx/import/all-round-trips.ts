@@ -14,11 +14,16 @@ for (const family of Object.keys(families))
     for (let seed = 1; seed <= seeds; seed++) {
       const opset = Math.max(opsets[(seed + i + family.length) % opsets.length]!, dtype === "int4" ? 21 : 17);
       const { graph, feeds, weights } = randomModel(family, seed);
-      const { read, written } = await roundTrip(graph, new Map([...Object.entries(feeds), ...weights]), { dtype, opset });
+      const { read, written } = await roundTrip(graph, new Map([...Object.entries(feeds), ...weights]), {
+        dtype,
+        opset,
+      });
       const isFine = read < most[dtype] && written < Math.max(1e-3, most[dtype]);
       if (!isFine) worse += 1;
       const said = `read ${read.toExponential(1)}, written ${written.toExponential(1)}`;
-      process.stdout.write(`${isFine ? "fine" : "WORSE"}  ${family}, seed ${seed}, ${dtype}, opset ${opset}: ${said}\n`);
+      process.stdout.write(
+        `${isFine ? "fine" : "WORSE"}  ${family}, seed ${seed}, ${dtype}, opset ${opset}: ${said}\n`,
+      );
     }
 process.stdout.write(`${worse} worse\n`);
 process.exitCode = worse === 0 ? 0 : 1;

@@ -32,7 +32,8 @@ it("imports and computes the tests of onnx that are of its operators", async () 
       passing += 1;
     } catch (error) {
       const { message } = error as Error;
-      if (!(error instanceof HeddleError && refusals.some((r) => r.test(message)))) differing.push(`${test.name}: ${message}`);
+      if (!(error instanceof HeddleError && refusals.some((r) => r.test(message))))
+        differing.push(`${test.name}: ${message}`);
     }
   }
   process.stdout.write(`${passing} of ${tests.length} node tests of onnx\n`);

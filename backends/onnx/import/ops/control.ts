@@ -51,7 +51,15 @@ function loop(n: NodeView): readonly (Value | undefined)[] {
     rounds.push(made.slice(carried.length));
     carried = made.slice(0, carried.length);
   }
-  return [...carried, ...(rounds[0] ?? []).map((_, i) => stacked(n, rounds.map((round) => round[i]!)))];
+  return [
+    ...carried,
+    ...(rounds[0] ?? []).map((_, i) =>
+      stacked(
+        n,
+        rounds.map((round) => round[i]!),
+      ),
+    ),
+  ];
 }
 
 /** What each round gives, one after another along a dimension of its own. */
@@ -59,7 +67,12 @@ function stacked(n: NodeView, values: readonly Value[]): Value {
   const rows = values.map((v) => reshapeTo(n, v, [1, ...v.shape]));
   const numbers = rows.map((v) => knownOf(v)?.values);
   const [first] = rows;
-  if (rows.every((v) => v.kind === "known")) return known(first!.type, [rows.length, ...first!.shape.slice(1)], numbers.flatMap((v) => Array.from(v!)));
+  if (rows.every((v) => v.kind === "known"))
+    return known(
+      first!.type,
+      [rows.length, ...first!.shape.slice(1)],
+      numbers.flatMap((v) => Array.from(v!)),
+    );
   return concatAlong(n, rows, 0);
 }
 

@@ -1,13 +1,5 @@
 /** Operators on each element by itself. */
-import {
-  addDims,
-  type Dim,
-  isMultipleOf,
-  mulDims,
-  type Node,
-  ops,
-  subDims,
-} from "../../../../compiler/index.ts";
+import { addDims, type Dim, isMultipleOf, mulDims, type Node, ops, subDims } from "../../../../compiler/index.ts";
 import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
@@ -202,7 +194,11 @@ function bitShift(n: NodeView): Value {
     // Of a negative number its complement is shifted: −1 − ((−1 − x) >> by).
     const isNegative = lt(x!, 0);
     const shifted = cast(idiv(cast(select(isNegative, sub(-1, x!), x!), "u32"), unit), dtype);
-    return select(inside, select(isNegative, sub(-1, shifted), shifted), select(isNegative, -1, ops.constant(0, dtype)));
+    return select(
+      inside,
+      select(isNegative, sub(-1, shifted), shifted),
+      select(isNegative, -1, ops.constant(0, dtype)),
+    );
   });
 }
 

@@ -191,7 +191,8 @@ function resize(n: NodeView): Value {
     }
     const made = asked?.made ?? Math.floor(size * scales![i]!);
     const scale = asked?.scale ?? scales![i]!;
-    if (!(made >= 1 && made <= 2 ** 16 && size <= 2 ** 20)) throw n.fail(`a side of ${size} elements resized to ${made}`);
+    if (!(made >= 1 && made <= 2 ** 16 && size <= 2 ** 20))
+      throw n.fail(`a side of ${size} elements resized to ${made}`);
     const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
     const same = made === size && scale === 1 && how.coordinate !== "tf_crop_and_resize";
     if (!same) x = resampled(x, at, tapsOf(n, how, along), n.float("extrapolation_value", 0));

@@ -244,8 +244,7 @@ function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, s
     const span = subDims(to, from);
     if (typeof span === "number" && span <= 0) return empty(n, x, at);
     if (step === 1) return rangeOf(n, x, at, from, span);
-        if (typeof span !== "number")
-      throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
+    if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
     requireFew(n, span / step);
 
     return chosen(
@@ -399,12 +398,7 @@ function spaceToDepth(n: NodeView): Value {
     throw n.fail(`a map of ${row} by ${column} is no multiple of ${block}`);
   const apart = reshapeTo(n, x, [batch, channel, rows, block, columns, block]);
   const order = n.text("mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
-  return reshapeTo(n, permuted(n, apart, order), [
-    batch,
-    productOfDims([channel, block * block]),
-    rows,
-    columns,
-  ]);
+  return reshapeTo(n, permuted(n, apart, order), [batch, productOfDims([channel, block * block]), rows, columns]);
 }
 
 function four(n: NodeView, x: Tensor): [Dim, Dim, Dim, Dim] {
