@@ -40,7 +40,7 @@ export function reshaped(x: Tensor, shape: readonly Dim[]): Tensor {
 
 /** Parts of "token" are "token_of_0" and "token_of_1", which become "token" again where they are merged. */
 const partName = (whole: string, k: number, taken: readonly (string | undefined)[]): string => {
-  const name = `${whole}_of_${k}`;
+  const name = `${whole.replace(/_[2-9]$/, "")}_of_${k}`;
   if (!taken.includes(name)) return name;
   for (let i = 2; ; i++) if (!taken.includes(`${name}_${i}`)) return `${name}_${i}`;
 };
