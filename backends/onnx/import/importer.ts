@@ -21,7 +21,7 @@ import { type GraphMessage, type ModelMessage, type NodeMessage, readModel, type
 import { NodeView, type Surroundings } from "./node-view.ts";
 import { records } from "./ops/index.ts";
 import type { ImportRecord } from "./record.ts";
-import { isNumbers, type Known, renamed, tensor, typeOf, type Value } from "./values.ts";
+import { isNumbers, type Known, renamed, tensor, typeOf, type Value, type Weight } from "./values.ts";
 import {
   type ExternalReader,
   type FileTensor,
@@ -30,7 +30,6 @@ import {
   knownTensor,
   parameterOf,
   shownName,
-  type Weight,
 } from "./weights.ts";
 
 export interface ImportOptions {

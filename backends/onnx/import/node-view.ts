@@ -13,8 +13,9 @@ import {
   tensor,
   typeOf,
   type Value,
+  type Weight,
 } from "./values.ts";
-import { fileTensor, knownTensor, numbersOf, shownName, type Weight } from "./weights.ts";
+import { fileTensor, knownTensor, numbersOf, shownName } from "./weights.ts";
 
 /** What a node's record may ask of the import around it. */
 export interface Surroundings {

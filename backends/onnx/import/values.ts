@@ -5,7 +5,14 @@
  */
 import { type Dim, type Node, ops, productOfDims, type TensorType, tensorType } from "../../../compiler/index.ts";
 import type { ElementType } from "./elements.ts";
-import type { Weight } from "./weights.ts";
+
+/** A tensor that is to be a parameter. */
+export interface Weight {
+  /** Its name in the file. */
+  readonly name: string;
+  /** Its elements in ONNX's order. */
+  readonly read: () => Promise<ArrayLike<number>>;
+}
 
 interface Typed {
   readonly type: ElementType;

@@ -9,7 +9,7 @@ import {
 } from "../../../compiler/index.ts";
 import { bytesFor, type ElementType, elementType, held, readElements } from "./elements.ts";
 import type { TensorMessage } from "./messages.ts";
-import { isNumbers, type Known, known } from "./values.ts";
+import { isNumbers, type Known, known, type Weight } from "./values.ts";
 
 /** Where bytes of a tensor lie that the model's file does not hold. */
 export interface ExternalPlace {
@@ -21,14 +21,6 @@ export interface ExternalPlace {
 
 /** Reads bytes of files beside the model; it is for the reader to let nothing outside their folder be read. */
 export type ExternalReader = (place: ExternalPlace) => Promise<Uint8Array>;
-
-/** A tensor that is to be a parameter. */
-export interface Weight {
-  /** Its name in the file. */
-  readonly name: string;
-  /** Its elements in ONNX's order. */
-  readonly read: () => Promise<ArrayLike<number>>;
-}
 
 /** A parameter of an imported graph. */
 export interface ImportedParameter {
