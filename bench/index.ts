@@ -2,6 +2,7 @@
 import { main } from "./command.ts";
 import { loadBench } from "./load.ts";
 import { marksCommand } from "./marks/command.ts";
+import { onnxBench } from "./onnx/command.ts";
 import { planBench } from "./plan.ts";
 import { randomBench } from "./random.ts";
 import { trainCpuBench } from "./train-cpu.ts";
@@ -10,6 +11,7 @@ import { trainCpuBench } from "./train-cpu.ts";
 const commands = new Map([
   ["load", loadBench],
   ["marks", marksCommand],
+  ["onnx", onnxBench],
   ["plan", planBench],
   ["random", randomBench],
   ["train-cpu", trainCpuBench],

@@ -1,0 +1,93 @@
+/**
+ * The files that `heddle export` writes beside those of PyTorch's exporter, Optimum and onnxruntime's quantizer, for the same weights,
+ * in one onnxruntime on the processor: `npm run bench -- onnx --python PYTHON`. Outputs are compared first; each file is opened in a
+ * process of its own, and all take turns.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import { type MadeFile, type Refused, writtenFiles } from "./files.ts";
+import { measureFile, type RunFigures } from "./measure-file.ts";
+import { type Subject, subjects } from "./subjects.ts";
+import { farthest, table } from "./table.ts";
+
+interface Options {
+  readonly python: string;
+  readonly models: readonly (keyof typeof subjects)[];
+  readonly layers?: number;
+  readonly rounds: number;
+  readonly timed: number;
+  readonly folder: string;
+  readonly operators: boolean;
+}
+
+/** A file with what its processes measured. */
+export interface Measured extends MadeFile {
+  readonly rounds: readonly RunFigures[];
+}
+
+export async function onnxBench(argv: readonly string[]): Promise<number> {
+  const program = new Command("bench onnx")
+    .description("Exported files beside those of other exporters, in one onnxruntime.")
+    .option("--python <command>", "a Python that has what peers/torch/onnx_files.py names", "python3")
+    .addOption(
+      new Option("--models <names...>", "what is exported")
+        .choices(Object.keys(subjects))
+        .default(Object.keys(subjects)),
+    )
+    .option("--layers <n>", "fewer layers, to try it", Number)
+    .option("--rounds <n>", "processes of each file", Number, 3)
+    .option("--timed <n>", "timed runs in a process", Number, 5)
+    .option("--folder <folder>", "where files lie for a while", tmpdir())
+    .option("--operators", "also what onnxruntime's optimizations make of each file", false);
+  program.parse([...argv], { from: "user" });
+  const options = program.opts<Options>();
+  let near = true;
+  for (const name of options.models) {
+    const folder = await mkdtemp(join(options.folder, "heddle-onnx-"));
+    try {
+      near = (await compare(subjects[name]!, folder, options)) && near;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  return near ? 0 : 1;
+}
+
+/** Prints what was measured; false where a file failed or its outputs are not those of the others. */
+async function compare(subject: Subject, folder: string, options: Options): Promise<boolean> {
+  const { python, layers, rounds, timed, operators } = options;
+  const say = (text: string) => process.stdout.write(`${text}\n`);
+  say(
+    `${subject.title}${layers ? `, ${layers} layers` : ""}; random weights; ${cpus().length} cores of ${cpus()[0]?.model}`,
+  );
+  const files = await writtenFiles(subject, { folder, python, layers });
+  const measured: Measured[] = [];
+  const failed: Refused[] = files.filter((file) => "failure" in file);
+  for (const file of files) if (!("failure" in file)) measured.push({ ...file, rounds: [] });
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, file] of measured.entries()) {
+      const order = { file: file.file, phases: subject.phases, timed, operators: operators && round === 0 };
+      const outcome = await measureFile(order);
+      if ("failure" in outcome) failed.push({ ...file, failure: outcome.failure });
+      else measured[i] = { ...file, rounds: [...file.rounds, outcome.figures] };
+    }
+  }
+  const whole = measured.filter((file) => file.rounds.length === rounds);
+  const apart = farthest(subject, whole);
+  for (const { text } of apart) say(text);
+  for (const line of table(subject, whole)) say(line);
+  for (const { peer, dtype, failure } of failed) say(`${peer}, ${dtype}: ${failure}`);
+  for (const { peer, dtype, rounds } of whole) {
+    const found = rounds[0]!.operators;
+    if (found)
+      say(
+        `${peer}, ${dtype}: ${Object.entries(found)
+          .map(([op, n]) => `${n} ${op}`)
+          .join(", ")}`,
+      );
+  }
+  say("");
+  return failed.length === 0 && apart.every(({ isNear }) => isNear);
+}

@@ -1,0 +1,88 @@
+/** Writes the files that are compared: the peers' by a Python process, heddle's by its command line, of one checkpoint. */
+import { spawn } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { Subject } from "./subjects.ts";
+
+const script = fileURLToPath(new URL("../peers/torch/onnx_files.py", import.meta.url));
+const cli = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
+
+export interface MadeFile {
+  readonly peer: string;
+  readonly dtype: string;
+  readonly file: string;
+  /** Seconds of writing it. */
+  readonly seconds: number;
+}
+
+export interface Refused {
+  readonly peer: string;
+  readonly dtype: string;
+  readonly failure: string;
+}
+
+const dtypes = ["f32", "f16", "int8", "int4"];
+
+/** The opset of heddle's files: the first with 4-bit weights. */
+const opset = "21";
+
+interface Where {
+  readonly folder: string;
+  readonly python: string;
+  readonly layers: number | undefined;
+}
+
+/** heddle's files first, of each dtype; then the peers'. Throws where there is no checkpoint to export. */
+export async function writtenFiles(
+  subject: Subject,
+  { folder, python, layers }: Where,
+): Promise<(MadeFile | Refused)[]> {
+  const { lines, ending } = await run(python, [script], `${JSON.stringify({ model: subject.name, folder, layers })}\n`);
+  const said = lines.map((line) => JSON.parse(line) as MadeFile | Refused | { readonly checkpoint: string });
+  const [first, ...peers] = said;
+  if (!first || !("checkpoint" in first)) throw new Error(`${python} wrote no checkpoint: ${ending}`);
+  const own: (MadeFile | Refused)[] = [];
+  for (const dtype of dtypes) {
+    const file = join(folder, `heddle-${dtype}`, "model.onnx");
+    await mkdir(join(folder, `heddle-${dtype}`));
+    const begun = performance.now();
+    const args = [
+      "export",
+      ...subject.heddle,
+      "--weights",
+      first.checkpoint,
+      "--dtype",
+      dtype,
+      "--opset",
+      opset,
+      "--out",
+      file,
+    ];
+    const { ending } = await run(process.execPath, [cli, ...args], "");
+    const made = { peer: "heddle", dtype };
+    own.push(ending ? { ...made, failure: ending } : { ...made, file, seconds: (performance.now() - begun) / 1e3 });
+  }
+  return [...own, ...(peers as (MadeFile | Refused)[])];
+}
+
+/** Lines that a process said, and how it ended where it did not end well. */
+async function run(command: string, args: readonly string[], input: string) {
+  const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
+  let errors = "";
+  child.stderr.on("data", (chunk) => {
+    errors = (errors + chunk).slice(-4000);
+  });
+  const ended = new Promise<string | undefined>((resolve) => {
+    child.on("error", (error) => resolve(`${command} cannot be started: ${error.message}`));
+    child.on("close", (code) =>
+      resolve(code === 0 ? undefined : `it ended with ${code}: ${errors.trim().split("\n").at(-1)}`),
+    );
+  });
+  const lines: string[] = [];
+  for await (const line of createInterface(child.stdout)) lines.push(line);
+  return { lines, ending: await ended };
+}
