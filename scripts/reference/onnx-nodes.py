@@ -24,9 +24,9 @@ from onnx.backend.test.loader import load_model_tests
 # Operators that heddle does not import; docs/onnx-import.md has them.
 NOT_IMPORTED = {
     "AffineGrid", "ArrayFeatureExtractor", "Bernoulli", "Binarizer", "BitCast", "BlackmanWindow", "CausalConvWithState",
-    "Col2Im", "DFT", "DeformConv", "Det", "FlexAttention", "GRU", "GridSample", "HammingWindow", "HannWindow",
-    "ImageDecoder", "LSTM", "LinearAttention", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Momentum", "NonMaxSuppression",
-    "NonZero", "OptionalGetElement", "OptionalHasElement", "RNN", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "Col2Im", "DFT", "DeformConv", "Det", "FlexAttention", "GridSample", "HammingWindow", "HannWindow",
+    "ImageDecoder", "LinearAttention", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Momentum", "NonMaxSuppression",
+    "NonZero", "OptionalGetElement", "OptionalHasElement", "RandomNormal", "RandomNormalLike", "RandomUniform",
     "RandomUniformLike", "RoiAlign", "STFT", "Scan", "TfIdfVectorizer", "TreeEnsemble", "Unique", "Adagrad", "Adam",
 }
 LARGEST = 6_000

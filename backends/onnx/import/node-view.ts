@@ -92,6 +92,11 @@ export class NodeView {
     return value === undefined ? otherwise : shownName(new TextDecoder().decode(value));
   }
 
+  texts(name: string): readonly string[] | undefined {
+    const { strings = [] } = this.#attributes.get(name) ?? {};
+    return strings.length === 0 ? undefined : strings.map((s) => shownName(new TextDecoder().decode(s)));
+  }
+
   ints(name: string): readonly number[] | undefined {
     return this.#attributes.get(name)?.ints;
   }
@@ -122,6 +127,25 @@ export class NodeView {
     const found = knownOf(value);
     if (!found) throw this.fail(`${what} is computed when the model runs; it must be known when it is imported`);
     return found;
+  }
+
+  /** What is known of an operand that there must be. */
+  knownIn(i: number, what: string): Known {
+    const found = this.maybeKnown(i, what);
+    if (!found) throw this.fail(`${what} is missing`);
+    return found;
+  }
+
+  /** Its numbers, at least one. */
+  numbersIn(i: number, what: string): [number, ...number[]] {
+    const found = numbersOf(this.knownIn(i, what), what);
+    if (found.length === 0) throw this.fail(`${what} is empty`);
+    return found as [number, ...number[]];
+  }
+
+  /** Its sizes, which may be open. */
+  sizesIn(i: number, what: string): Dim[] {
+    return Array.from(this.knownIn(i, what).values);
   }
 
   /** The numbers of an operand that steers the operator. */
@@ -157,6 +181,8 @@ export class NodeView {
 
   /** The node of a value whose dimensions have these names; names of dimensions of size 1 say nothing. */
   named(value: Value, names: readonly (string | undefined)[], role?: "buffer"): Node {
+    if (names.length !== value.shape.length || value.shape.some((size, i) => size !== 1 && names[i] === undefined))
+      throw this.fail(`a tensor of [${value.shape.join(", ")}] does not fit beside its other operands`);
     if (value.kind === "tensor") return renamed(value.node, value.axes, names);
     if (value.kind === "known") return this.#constant(value, names);
     const node = this.around.parameter(value.weight, value.shape, names, role);
@@ -212,6 +238,13 @@ export class NodeView {
     const value = this.in(i);
     if (isFloatType(value.type)) return value;
     throw this.fail(`operand ${i} is ${value.type.name}; floats are needed`);
+  }
+
+  /** An operand that must be whole numbers. */
+  integersIn(i: number): Value {
+    const value = this.in(i);
+    if (value.type.range) return value;
+    throw this.fail(`operand ${i} is ${value.type.name}; integers are needed`);
   }
 
   scalar(type: ElementType, value: number): Known {

@@ -3,7 +3,15 @@
  * in ONNX's order, and which axis of its node each dimension is. A dimension of size 1 is no axis, so that what ONNX
  * broadcasts by a 1 heddle broadcasts by the axis that is not there. docs/decisions/0045 says how axes get their names.
  */
-import { type Dim, type Node, ops, productOfDims, type TensorType, tensorType } from "../../../compiler/index.ts";
+import {
+  type Dim,
+  type Node,
+  ops,
+  productOfDims,
+  type TensorType,
+  tensorType,
+  UnsupportedError,
+} from "../../../compiler/index.ts";
 import type { ElementType } from "./elements.ts";
 
 /** A tensor that is to be a parameter. */
@@ -75,7 +83,11 @@ export const tensor = (
   shape: readonly Dim[],
   axes: readonly (string | undefined)[],
   node: Node,
-): Tensor => ({ kind: "tensor", type, shape, axes: shape.map((size, i) => (size === 1 ? undefined : axes[i])), node });
+): Tensor => {
+  const wrong = shape.find((size) => typeof size === "number" && !(Number.isSafeInteger(size) && size >= 1));
+  if (wrong !== undefined) throw new UnsupportedError(`a dimension of ${wrong} elements`);
+  return { kind: "tensor", type, shape, axes: shape.map((size, i) => (size === 1 ? undefined : axes[i])), node };
+};
 
 /** The node with each axis of `from` named as in `to`, all at once. */
 export function renamed(node: Node, from: readonly (string | undefined)[], to: readonly (string | undefined)[]): Node {

@@ -130,18 +130,18 @@ describe("an imported graph", () => {
     const { graph, notes } = await importOnnx(attention);
     expect(printGraph(graph)).toMatchInlineSnapshot(`
       "graph @small(%x: f32[batch=batch, token=token, x_dim2=8], %mask: f32[batch=batch, token=token]) {
-        %layer.q = parameter "layer.q" init normal(mean=0, std=0.02)   : f32[x_dim2=8, x_dim2_2=8]
-        %0 = contract %x, %layer.q over [x_dim2]                       : f32[batch=batch, token=token, x_dim2_2=8]
-        %1 = split %0 axis x_dim2_2 into [x_dim2_2_of_0=2, x_dim2_2_of_1=4] : f32[batch=batch, token=token, x_dim2_2_of_0=2, x_dim2_2_of_1=4]
-        %layer.k = parameter "layer.k" init normal(mean=0, std=0.02)   : f32[x_dim2=8, x_dim2_2=8]
-        %2 = contract %x, %layer.k over [x_dim2]                       : f32[batch=batch, token=token, x_dim2_2=8]
-        %3 = split %2 axis x_dim2_2 into [x_dim2_2_of_0=2, x_dim2_2_of_1=4] : f32[batch=batch, token=token, x_dim2_2_of_0=2, x_dim2_2_of_1=4]
-        %4 = rename %3 axis token to token_2                           : f32[batch=batch, token_2=token, x_dim2_2_of_0=2, x_dim2_2_of_1=4]
-        %5 = contract %1, %4 over [x_dim2_2_of_1]                      : f32[batch=batch, token=token, x_dim2_2_of_0=2, token_2=token]
-        %6 = rename %mask axis token to token_2                        : f32[batch=batch, token_2=token]
-        %7 = add %5, %6                                                : f32[batch=batch, token=token, x_dim2_2_of_0=2, token_2=token]
-        %8 = softmax %7 axis token_2                                   : f32[batch=batch, token=token, x_dim2_2_of_0=2, token_2=token]
-        %9 = transpose %8 order [batch, x_dim2_2_of_0, token, token_2] : f32[batch=batch, x_dim2_2_of_0=2, token=token, token_2=token]
+        %layer.q = parameter "layer.q" init normal(mean=0, std=0.02) : f32[x_dim2=8, x_dim2_2=8]
+        %0 = contract %x, %layer.q over [x_dim2]                     : f32[batch=batch, token=token, x_dim2_2=8]
+        %1 = split %0 axis x_dim2_2 into [x_dim2_of_0=2, x_dim2_of_1=4] : f32[batch=batch, token=token, x_dim2_of_0=2, x_dim2_of_1=4]
+        %layer.k = parameter "layer.k" init normal(mean=0, std=0.02) : f32[x_dim2=8, x_dim2_2=8]
+        %2 = contract %x, %layer.k over [x_dim2]                     : f32[batch=batch, token=token, x_dim2_2=8]
+        %3 = split %2 axis x_dim2_2 into [x_dim2_of_0=2, x_dim2_of_1=4] : f32[batch=batch, token=token, x_dim2_of_0=2, x_dim2_of_1=4]
+        %4 = rename %3 axis token to token_2                         : f32[batch=batch, token_2=token, x_dim2_of_0=2, x_dim2_of_1=4]
+        %5 = contract %1, %4 over [x_dim2_of_1]                      : f32[batch=batch, token=token, x_dim2_of_0=2, token_2=token]
+        %6 = rename %mask axis token to token_2                      : f32[batch=batch, token_2=token]
+        %7 = add %5, %6                                              : f32[batch=batch, token=token, x_dim2_of_0=2, token_2=token]
+        %8 = softmax %7 axis token_2                                 : f32[batch=batch, token=token, x_dim2_of_0=2, token_2=token]
+        %9 = transpose %8 order [batch, x_dim2_of_0, token, token_2] : f32[batch=batch, x_dim2_of_0=2, token=token, token_2=token]
         return %9 as weights
       }
       "

@@ -34,8 +34,8 @@ const mostRounds = 256;
 /** The body as often as the loop goes round, where that is known. */
 function loop(n: NodeView): readonly (Value | undefined)[] {
   const body = n.graph("body");
-  const limit = n.inputs[0] ? n.numbers(0, "the number of rounds")![0]! : Number.POSITIVE_INFINITY;
-  let going = n.inputs[1] ? n.numbers(1, "the condition")![0]! !== 0 : true;
+  const limit = n.inputs[0] ? n.numbersIn(0, "the number of rounds")[0]! : Number.POSITIVE_INFINITY;
+  let going = n.inputs[1] ? n.numbersIn(1, "the condition")[0]! !== 0 : true;
   let carried: readonly Value[] = n.inputs.slice(2).map((_, i) => n.in(i + 2));
   const rounds: (readonly Value[])[] = [];
   for (let round = 0; going && round < limit; round++) {

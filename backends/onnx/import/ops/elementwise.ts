@@ -145,7 +145,7 @@ function clip(n: NodeView): Value {
 function bitwise(make: Pair): ImportRecord {
   return {
     build: (n) => {
-      const { type } = n.in(0);
+      const { type } = n.integersIn(0);
       return pointwise(n, [n.in(0), n.in(1)], ([a, b]) => {
         let sum: Node | undefined;
         const width = Math.min(type.bits, 32);
@@ -176,7 +176,7 @@ const positiveMod = (x: Node, by: number): Node => (by === 1 ? mul(x, 0) : mod(a
 /** Shifted by as many places as each says; what is negative keeps its sign, and beyond the width nothing is left. */
 function bitShift(n: NodeView): Value {
   const left = n.text("direction", "LEFT") === "LEFT";
-  const { type } = n.in(0);
+  const { type } = n.integersIn(0);
   const width = Math.min(type.bits, 32);
   return pointwise(n, [n.in(0), n.in(1)], ([x, by]) => {
     const isSigned = type.range![0] < 0;
@@ -236,7 +236,7 @@ export const elementwiseRecords: Records = {
   Identity: { build: (n) => n.in(0), moves: true },
   Dropout: {
     build: (n) => {
-      const training = n.inputs[2] ? n.numbers(2, "training_mode")![0] !== 0 : false;
+      const training = n.inputs[2] ? n.numbersIn(2, "training_mode")[0] !== 0 : false;
       if (training && n.numbers(1, "ratio")?.[0] !== 0)
         throw n.fail("random numbers of a dropout in training are not imported");
       const mask = (): Value =>
@@ -375,7 +375,7 @@ export const elementwiseRecords: Records = {
   BitwiseAnd: bitwise((a, b) => mul(a, b)),
   BitwiseOr: bitwise((a, b) => max(a, b)),
   BitwiseXor: bitwise((a, b) => sub(max(a, b), min(a, b))),
-  BitwiseNot: { build: (n) => pointwise(n, [n.in(0)], ([x]) => bitwiseNot(x!)) },
+  BitwiseNot: { build: (n) => pointwise(n, [n.integersIn(0)], ([x]) => bitwiseNot(x!)) },
   BitShift: { build: bitShift },
   Clip: { build: clip },
   Cast: { build: (n) => castTo(n, elementType(n.int("to"), "the result")), onSizes: whole },

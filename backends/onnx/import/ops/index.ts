@@ -8,6 +8,7 @@ import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
 import { quantizedRecords } from "./quantized.ts";
+import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
 import { resizeRecords } from "./resize.ts";
 import { shapeRecords } from "./shapes.ts";
@@ -28,4 +29,5 @@ export const records: Records = {
   ...attentionRecords,
   ...lossRecords,
   ...controlRecords,
+  ...recurrentRecords,
 };

@@ -246,7 +246,7 @@ function scatterNd(n: NodeView): Value {
 }
 
 function oneHot(n: NodeView): Value {
-  const depth = n.numbers(1, "the depth")![0]!;
+  const depth = n.numbersIn(1, "the depth")[0]!;
   const index = n.x(0, ["place"]);
   const rank = index.shape.length + 1;
   const at = n.dim(n.int("axis", -1), rank);
@@ -271,7 +271,7 @@ function pad(n: NodeView): Value {
   let x = n.in(0);
   const rank = x.shape.length;
   const pads = n.sizes(1, "pads") ?? [...(n.ints("pads") ?? [])];
-  const axes = n.inputs[3] ? n.dims(n.numbers(3, "axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
+  const axes = n.inputs[3] ? n.dims(n.numbersIn(3, "axes"), rank) : Array.from({ length: rank }, (_, i) => i);
   if (pads.length !== 2 * axes.length) throw n.fail(`${pads.length} paddings for ${axes.length} dimensions`);
   const mode = n.text("mode", "constant");
   axes.forEach((at, i) => {
@@ -340,7 +340,7 @@ function mirrored(n: NodeView, size: Dim, low: Dim, high: Dim, mode: string): nu
 function centerCropPad(n: NodeView): Value {
   let x = n.in(0);
   const rank = x.shape.length;
-  const sizes = n.numbers(1, "the shape")!;
+  const sizes = n.numbersIn(1, "the shape");
   const axes = n.ints("axes") ? n.dims(n.ints("axes")!, rank) : Array.from({ length: rank }, (_, i) => i);
   axes.forEach((at, i) => {
     const [own, wanted] = [x.shape[at]!, sizes[i]!];
@@ -356,7 +356,7 @@ function centerCropPad(n: NodeView): Value {
 
 /** Elements whose flag is set, where the flags are known. */
 function compress(n: NodeView): Value {
-  const flags = n.numbers(1, "the condition")!;
+  const flags = n.numbersIn(1, "the condition");
   const places = flags.flatMap((f, i) => (f ? [i] : []));
   if (places.length === 0) throw n.fail("nothing of a tensor is kept");
   if (n.has("axis")) return chosen(n, n.in(0), n.dim(n.int("axis"), n.in(0).shape.length), places);

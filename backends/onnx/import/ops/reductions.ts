@@ -129,7 +129,7 @@ function running(reduce: (x: Node, over: readonly string[]) => Node, neutral: nu
   return {
     build: (n) => {
       const x = n.x(0);
-      const at = n.dim(n.numbers(1, "the axis")![0]!, x.shape.length);
+      const at = n.dim(n.numbersIn(1, "the axis")[0]!, x.shape.length);
       const axis = x.axes[at];
       const exclusive = n.flag("exclusive");
       if (axis === undefined) return exclusive ? { ...x, node: constantLike(neutral, x.node) } : x;
@@ -152,7 +152,7 @@ function hardmax(x: Node, axis: string): Node {
 function topK(n: NodeView): readonly Value[] {
   const x = n.x(0);
   const at = n.dim(n.int("axis", -1), x.shape.length);
-  const count = n.inputs[1] ? n.numbers(1, "k")![0]! : n.int("k");
+  const count = n.inputs[1] ? n.numbersIn(1, "k")[0]! : n.int("k");
   const axis = x.axes[at];
   const size = x.shape[at]!;
   if (!(count >= 1) || (typeof size === "number" && count > size)) throw n.fail(`${count} of ${size} elements`);

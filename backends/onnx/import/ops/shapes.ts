@@ -128,7 +128,7 @@ function shapeOf(n: NodeView): Value {
 
 function expand(n: NodeView): Value {
   const x = n.in(0);
-  const wanted = n.sizes(1, "the shape")!;
+  const wanted = n.sizesIn(1, "the shape");
   return expandTo(n, x, broadcastShape(n, [x.shape, wanted]));
 }
 
@@ -230,6 +230,8 @@ function slice(n: NodeView): Value {
   const ends = n.sizes(2, "ends") ?? [...(n.ints("ends") ?? [])];
   const axes = n.dims(n.list("axes", 3) ?? starts.map((_, i) => i), x.shape.length);
   const steps = n.numbers(4, "steps") ?? starts.map(() => 1);
+  if ([ends, axes, steps].some((list) => list.length !== starts.length))
+    throw n.fail(`${starts.length} starts, ${ends.length} ends, ${axes.length} axes and ${steps.length} steps`);
   axes.forEach((at, i) => {
     x = steppedRange(n, x, at, starts[i]!, ends[i]!, steps[i]!);
   });
@@ -309,7 +311,7 @@ export function chosen(n: NodeView, value: Value, at: number, places: readonly n
 }
 
 function tile(n: NodeView): Value {
-  const repeats = n.numbers(1, "repeats")!;
+  const repeats = n.numbersIn(1, "repeats");
   let x = n.in(0);
   repeats.forEach((times, at) => {
     x = repeated(n, x, at, times);
@@ -340,7 +342,7 @@ function repeated(n: NodeView, value: Value, at: number, times: number): Value {
 }
 
 function constantOfShape(n: NodeView): Value {
-  const shape = n.sizes(0, "the shape")!;
+  const shape = n.sizesIn(0, "the shape");
   const value = n.knownAttribute("value") ?? known(float, [1], [0]);
   requireShape(n, shape, 0);
   const scalar = known(value.type, [], [value.values[0] ?? 0]);
@@ -350,7 +352,7 @@ function constantOfShape(n: NodeView): Value {
 
 /** Numbers of a first one, a limit and a step, where how many there are is known. */
 function range(n: NodeView): Value {
-  const [start, limit, step] = [0, 1, 2].map((i) => n.maybeKnown(i, ["start", "limit", "delta"][i]!)!.values[0]!);
+  const [start, limit, step] = [0, 1, 2].map((i) => n.knownIn(i, ["start", "limit", "delta"][i]!).values[0]!);
   const { type } = n.in(0);
   const length = countOf(n, start!, limit!, step!);
   if (length === 0) return known(type, [0], []);
