@@ -70,6 +70,7 @@ export function pointwise(
   make: (nodes: readonly Node[]) => Node,
   type?: ElementType,
 ): Tensor {
+  if (values.length === 0) throw n.fail("it has no operands");
   const { nodes, shape, names } = aligned(n, values);
   const made = type ?? values[0]!.type;
   return tensor(made, shape, names, narrowed(make(nodes), made));

@@ -84,7 +84,9 @@ export const tensor = (
   axes: readonly (string | undefined)[],
   node: Node,
 ): Tensor => {
-  const wrong = shape.find((size) => typeof size === "number" && !(Number.isSafeInteger(size) && size >= 1));
+  const wrong = shape.find(
+    (size) => typeof size === "number" && !(Number.isInteger(size) && size >= 1 && size < 2 ** 31),
+  );
   if (wrong !== undefined) throw new UnsupportedError(`a dimension of ${wrong} elements`);
   return { kind: "tensor", type, shape, axes: shape.map((size, i) => (size === 1 ? undefined : axes[i])), node };
 };

@@ -78,13 +78,13 @@ function readField(
   }
   if (wire !== 2) throw wrong(c, `${name} is written as wire type ${wire}`);
   const stop = lengthEnd(c, end);
-  const value = valueOf(c, kind, stop, depth);
+  const value = heldIn(c, kind, stop, depth);
   c.at = stop;
   if (Array.isArray(kind) || kind === "text*" || kind === "bytes*") (into[name] as unknown[]).push(value);
   else into[name] = value;
 }
 
-function valueOf(c: Cursor, kind: FieldKind, stop: number, depth: number): unknown {
+function heldIn(c: Cursor, kind: FieldKind, stop: number, depth: number): unknown {
   if (kind === "text" || kind === "text*") return utf8.decode(c.bytes.subarray(c.at, stop));
   if (kind === "bytes" || kind === "bytes*") return c.bytes.subarray(c.at, stop);
   const spec = typeof kind === "function" ? kind() : Array.isArray(kind) ? kind[0] : kind;

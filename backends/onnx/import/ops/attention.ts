@@ -5,7 +5,8 @@ import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { quotientOf } from "../sizes.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
-import { chosen, concatAlong, permuted, rangeOf, reshapeTo } from "./shapes.ts";
+import { chosen, concatAlong, rangeOf } from "./ranges.ts";
+import { permuted, reshapeTo } from "./shapes.ts";
 
 const { add, and, cast, contract, div, exp, max, mul, reduceMax, reduceSum, select, sub, tanh } = ops;
 
@@ -140,7 +141,10 @@ function positions(n: NodeView, { queries, keys }: { readonly queries: Dim; read
       ? sub(lengths, ops.sizeOf(queries, "i32"))
       : undefined;
   const query = before ? add(own, before) : own;
-  const [left, right] = [n.int("left_window_size", -1), n.int("right_window_size", -1)];
+  const [left, right] = ["left_window_size", "right_window_size"].map((name) => Math.min(n.int(name, -1), 2 ** 30)) as [
+    number,
+    number,
+  ];
   const limits = [
     n.flag("is_causal") ? ops.le(key, query) : undefined,
     left >= 0 ? ops.le(sub(query, key), left) : undefined,

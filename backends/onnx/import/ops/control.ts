@@ -5,7 +5,8 @@ import { boolean, int64 } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { known, knownOf, tensor, type Value } from "../values.ts";
-import { concatAlong, reshapeTo } from "./shapes.ts";
+import { concatAlong } from "./ranges.ts";
+import { reshapeTo } from "./shapes.ts";
 
 /** The branch that is taken, where that is known; else both, and of each element the one that holds. */
 function conditional(n: NodeView): readonly Value[] {

@@ -8,6 +8,7 @@ import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
 import { productRecords } from "./products.ts";
 import { quantizedRecords } from "./quantized.ts";
+import { rangeRecords } from "./ranges.ts";
 import { recurrentRecords } from "./recurrent.ts";
 import { reductionRecords } from "./reductions.ts";
 import { resizeRecords } from "./resize.ts";
@@ -19,6 +20,7 @@ export const records: Records = {
   Constant: { build: (n) => n.in(0) },
   ...elementwiseRecords,
   ...shapeRecords,
+  ...rangeRecords,
   ...reductionRecords,
   ...productRecords,
   ...normRecords,

@@ -4,7 +4,8 @@ import { namesOf, sharedNames } from "../broadcast.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
 import { freshName, isNumbers, known, knownOf, type Tensor, tensor, type Value } from "../values.ts";
-import { chosen, expandTo, rangeOf, reshapeTo } from "./shapes.ts";
+import { chosen, rangeOf } from "./ranges.ts";
+import { expandTo, reshapeTo } from "./shapes.ts";
 
 const { add, cast, eq, lt, mul, reduceMax, reduceMin, reduceProd, reduceSum, select, sub } = ops;
 
@@ -250,7 +251,7 @@ function oneHot(n: NodeView): Value {
   const index = n.x(0, ["place"]);
   const rank = index.shape.length + 1;
   const at = n.dim(n.int("axis", -1), rank);
-  if (!(depth >= 1)) throw n.fail(`a depth of ${depth}`);
+  if (!(Number.isInteger(depth) && depth >= 1 && depth < 2 ** 31)) throw n.fail(`a depth of ${depth}`);
   const name = freshName("class", index.axes);
   const places = asIndex(index.node);
   const inside = select(lt(places, 0), add(places, depth), places);

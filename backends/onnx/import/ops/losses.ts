@@ -13,7 +13,8 @@ function likelihoodLoss(n: NodeView, logs: Tensor): Value {
   const rest = [logs.axes[0], ...logs.axes.slice(2)];
   const target = n.named(n.in(1), rest);
   const index = target.type.dtype === "i32" ? target : cast(target, "i32");
-  const ignored = n.has("ignore_index") ? ops.eq(index, n.int("ignore_index")) : undefined;
+  const none = n.has("ignore_index") ? n.int("ignore_index") : undefined;
+  const ignored = none !== undefined && Math.abs(none) < 2 ** 31 ? ops.eq(index, none) : undefined;
   const safe = ignored ? select(ignored, 0, index) : index;
   const picked = neg(axis === undefined ? logs.node : ops.gather(logs.node, safe, axis));
   const weight = n.inputs[2] ? perClass(n, axis, safe) : undefined;

@@ -216,7 +216,7 @@ function requantized(
   zero: number,
   channel: number | undefined,
 ): Value {
-  const type = n.in(zero).type;
+  const { type } = n.integersIn(zero);
   const scale = (i: number): Value => {
     const s = n.in(i);
     if (s.shape.length === 1 && s.shape[0] !== 1 && channel !== undefined)

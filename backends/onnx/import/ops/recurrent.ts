@@ -5,7 +5,8 @@ import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
 import { elements, known, type Tensor, type Value } from "../values.ts";
 import { matmul } from "./products.ts";
-import { concatAlong, permuted, rangeOf, reshapeTo } from "./shapes.ts";
+import { concatAlong, rangeOf } from "./ranges.ts";
+import { permuted, reshapeTo } from "./shapes.ts";
 
 const { add, mul, sub } = ops;
 
@@ -104,8 +105,8 @@ function recurrent({ gates, usual, step, hasCell }: Cell): ImportRecord {
 function layers(n: NodeView, cell: Cell): readonly Value[] {
   const isBatchFirst = n.flag("layout");
   const given = n.x(0, isBatchFirst ? ["batch", "time", "feature"] : ["time", "batch", "feature"]);
-  const turn = (x: Value) => (isBatchFirst ? permuted(n, x, [1, 0, 2]) : x);
-  const x = n.tensor(turn(given));
+  if (given.shape.length !== 3) throw n.fail(`a sequence of ${given.shape.length} dimensions, where three are needed`);
+  const x = isBatchFirst ? permuted(n, given, [1, 0, 2]) : given;
   const [time, batch] = x.shape;
   const [weights, states] = [n.in(1), n.in(2)];
   const hidden = states.shape[2]!;
@@ -114,6 +115,8 @@ function layers(n: NodeView, cell: Cell): readonly Value[] {
       `a sequence of ${time} steps, of which at most ${mostSteps} are written out: give its length when importing`,
     );
   if (
+    elements(weights) === 0 ||
+    elements(states) === 0 ||
     weights.shape.length !== 3 ||
     states.shape.length !== 3 ||
     weights.shape[1] !== states.shape[1] ||

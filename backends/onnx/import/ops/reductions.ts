@@ -64,7 +64,8 @@ function ofNothing(n: NodeView, x: Value, at: readonly number[], { nothing }: Fo
   const keep = n.flag("keepdims", true);
   const shape = x.shape.flatMap((d, i) => (at.includes(i) ? (keep ? [1 as Dim] : []) : [d]));
   const count = elements({ type: x.type, shape });
-  if (typeof count !== "number" || count > 2 ** 16) throw n.fail(`a reduction of no elements to ${count}`);
+  if (typeof count !== "number" || !(count >= 0 && count <= 2 ** 16))
+    throw n.fail(`a reduction of no elements to ${count}`);
   return known(x.type, shape, new Float64Array(count).fill(held(x.type, nothing)));
 }
 

@@ -172,7 +172,9 @@ function resize(n: NodeView): Value {
   const scales = n.floats("scales") ? [...n.floats("scales")!] : filled(isOld ? 1 : 2);
   const sizes = isOld ? undefined : filled(3);
   const region = isOld ? undefined : filled(1);
-  if (!scales && !sizes) throw n.fail("neither scales nor sizes are said");
+  const asked = sizes ?? scales;
+  if (!asked) throw n.fail("neither scales nor sizes are said");
+  if (asked.length !== axes.length) throw n.fail(`${asked.length} scales or sizes for ${axes.length} dimensions`);
   const how: How = {
     mode: n.text("mode", "nearest"),
     coordinate: n.text("coordinate_transformation_mode", isOld ? "asymmetric" : "half_pixel"),
@@ -184,14 +186,14 @@ function resize(n: NodeView): Value {
   const kept = keptRatio(n, x, axes, sizes);
   axes.forEach((at, i) => {
     const size = x.shape[at]!;
-    const asked = kept?.[i];
+    const own = kept?.[i];
     if (typeof size !== "number") {
-      if (!asked && scales?.[i] === 1) return;
+      if (!own && scales?.[i] === 1) return;
       throw n.fail(`a side of ${size} elements is resized: give the open sizes when importing`);
     }
-    const made = asked?.made ?? Math.floor(size * scales![i]!);
-    const scale = asked?.scale ?? scales![i]!;
-    if (!(made >= 1 && made <= 2 ** 16 && size <= 2 ** 20))
+    const made = own?.made ?? Math.floor(size * scales![i]!);
+    const scale = own?.scale ?? scales![i]!;
+    if (!(made >= 1 && made <= 2 ** 14 && size <= 2 ** 20))
       throw n.fail(`a side of ${size} elements resized to ${made}`);
     const along: Along = { size, made, scale, from: region?.[i] ?? 0, to: region?.[i + axes.length] ?? 1 };
     const same = made === size && scale === 1 && how.coordinate !== "tf_crop_and_resize";
