@@ -1,6 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { dialects } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { launchOf, type OpenTrace, openTrace } from "../runtime/index.ts";
 import { adapterNames, anyGpu } from "./adapters.ts";
@@ -216,6 +217,11 @@ function commands(done: (status: number) => void): Command {
     .option(...set)
     .option(...graph)
     .option("--dtype <dtype>", "f32, f16, int8 or int4", "f32")
+    .addOption(
+      new Option("--dialect <dialect>", "onnxruntime: also operators of its own, which it opens and runs faster")
+        .choices([...dialects])
+        .default("standard"),
+    )
     .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)
     .option("--outputs <names...>", "only these outputs and what they need")

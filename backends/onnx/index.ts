@@ -11,7 +11,15 @@ export {
 } from "./import/index.ts";
 export { type WriteOptions, type WrittenModel, writeOnnx } from "./node-file.ts";
 export { type OpenOnnxOptions, openOnnx } from "./node-import.ts";
-export { type EmitOptions, type ExportOptions, exportDtypes, opsets, settledOptions } from "./options.ts";
+export {
+  type Dialect,
+  dialects,
+  type EmitOptions,
+  type ExportOptions,
+  exportDtypes,
+  opsets,
+  settledOptions,
+} from "./options.ts";
 export { exportOnnx, type OnnxExport, onnxStages } from "./pipeline.ts";
 export { printOnnx } from "./print.ts";
 export { decodeModel, type ModelProto } from "./wire/proto.ts";

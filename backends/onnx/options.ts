@@ -7,6 +7,10 @@ export const opsets = { oldest: 17, newest: 26, usual: 20 } as const;
 /** What the work is done in and what weights are stored as. */
 export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
 
+/** Whose operators a file may have. */
+export const dialects = ["standard", "onnxruntime"] as const;
+export type Dialect = (typeof dialects)[number];
+
 export interface ExportOptions {
   /** 17 to 26; default 20. */
   readonly opset?: number;
@@ -15,7 +19,8 @@ export interface ExportOptions {
   /**
    * "f32" (the default): as the graph says. "f16": parameters and most of the work in f16, sums, norms and the residual
    * stream in f32, inputs and outputs as they were. "int8": weight matrices as 8-bit integers with a scale for each
-   * channel, work in f32; "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on.
+   * channel, work in f32; "int4": as 4-bit integers with a scale for each 32 of a channel, from opset 21 on, and tables
+   * of which rows are picked as 8-bit ones.
    */
   readonly dtype?: (typeof exportDtypes)[number];
   /**
@@ -25,8 +30,11 @@ export interface ExportOptions {
   readonly ids?: "int32" | "int64";
   /** What open sizes are called in the file, by their names in the graph; by default the same. */
   readonly sizeNames?: Readonly<Record<string, string>>;
-  /** Default "standard": operators of the ONNX standard only. */
-  readonly dialect?: "standard" | "onnxruntime";
+  /**
+   * Default "standard": operators of the ONNX standard only. "onnxruntime": also its own, which are faster there: products
+   * that read integers as they lie in the file, in blocks of 32, need not be made of the standard's when a file is opened.
+   */
+  readonly dialect?: Dialect;
   /**
    * Where parameters and state come from. "stored" (the default): parameters are initializers, state is fed.
    * "bound": both are inputs that read ranges of device memory; see `OnnxExport.bound`.
@@ -40,7 +48,7 @@ export interface ExportOptions {
 export interface EmitOptions {
   readonly opset: number;
   /** "standard": operators of the ONNX standard. "onnxruntime": also operators that only onnxruntime has. */
-  readonly dialect: "standard" | "onnxruntime";
+  readonly dialect: Dialect;
   /** How attention is written: MatMul, Softmax, MatMul; or the Attention operator where it says exactly the same. */
   readonly attention: "primitives" | "operator";
   /** In which floats most of the work is done. */
@@ -60,8 +68,9 @@ export function settledOptions(options: ExportOptions = {}): EmitOptions {
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
     throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
   }
-  if (dtype === "int4" && opset < 21) throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
   const { dialect = "standard", attention = "primitives", ids = "int32", residents = "stored" } = options;
+  if (dtype === "int4" && dialect === "standard" && opset < 21)
+    throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
   return {
     ...{ opset, dialect, attention, ids, residents },
     precision: dtype === "f16" ? "f16" : "f32",

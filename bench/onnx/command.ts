@@ -7,8 +7,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, Option } from "commander";
-import { type MadeFile, type Refused, writtenFiles } from "./files.ts";
-import { measureFile, type RunFigures } from "./measure-file.ts";
+import { type Refused, writtenFiles } from "./files.ts";
+import { type Measured, measureFile } from "./measure-file.ts";
 import { type Subject, subjects } from "./subjects.ts";
 import { farthest, table } from "./table.ts";
 
@@ -20,11 +20,6 @@ interface Options {
   readonly timed: number;
   readonly folder: string;
   readonly operators: boolean;
-}
-
-/** A file with what its processes measured. */
-export interface Measured extends MadeFile {
-  readonly rounds: readonly RunFigures[];
 }
 
 export async function onnxBench(argv: readonly string[]): Promise<number> {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { decodeModel } from "../../backends/onnx/index.ts";
+import { unwrap, wrap } from "../../backends/onnxruntime/index.ts";
 import { median } from "../statistics.ts";
 import type { FileOrder, PhaseFigures, RunFigures } from "./measure-file.ts";
 import type { Phase } from "./subjects.ts";
@@ -41,7 +42,10 @@ async function timed(phase: Phase): Promise<PhaseFigures> {
   const ends = Object.fromEntries(
     Object.entries(outputs)
       .filter(([name]) => !name.startsWith("present"))
-      .map(([name, value]) => [name, Array.from(numbersOf(value).subarray(-kept), Number)]),
+      .map(([name, value]) => [
+        name,
+        Array.from((unwrap(value.type === "float16" ? "f16" : "f32", value) as Float32Array).subarray(-kept)),
+      ]),
   );
   return { firstMs: times[0]!, medianMs: median(times.slice(1)), ends };
 }
@@ -71,19 +75,12 @@ async function feedsFor({ batch, tokens = 0, past = 0 }: Phase): Promise<Record<
   return feeds;
 }
 
-/** onnxruntime takes halves as the integers of their bits. */
 function floats(type: string, values: Float32Array, shape: readonly number[]): Tensor {
-  return type === "float16"
-    ? new Tensor("float16", new Uint16Array(new Float16Array(values).buffer), shape)
-    : new Tensor("float32", values, shape);
+  const dtype = type === "float16" ? "f16" : "f32";
+  return wrap(dtype, dtype === "f16" ? new Float16Array(values) : values, shape) as Tensor;
 }
 
 /** Where there is a Float16Array, newer versions give one. */
-function numbersOf({ type, data }: Tensor): Float32Array | Float16Array {
-  if (type !== "float16" || !(data instanceof Uint16Array)) return data as Float32Array;
-  return new Float16Array(data.buffer, data.byteOffset, data.length);
-}
-
 function whole(type: string, shape: readonly number[], at: (i: number) => number): Tensor {
   const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => at(i));
   return type === "int64"

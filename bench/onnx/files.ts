@@ -1,7 +1,7 @@
 /** Writes the files that are compared: the peers' by a Python process, heddle's by its command line, of one checkpoint. */
 import { spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Subject } from "./subjects.ts";
@@ -23,7 +23,15 @@ export interface Refused {
   readonly failure: string;
 }
 
-const dtypes = ["f32", "f16", "int8", "int4"];
+/** heddle's files: of each dtype in the standard's operators, of integers in onnxruntime's too. */
+const own = [
+  { peer: "heddle", dtype: "f32", more: [] },
+  { peer: "heddle", dtype: "f16", more: [] },
+  { peer: "heddle", dtype: "int8", more: [] },
+  { peer: "heddle --dialect onnxruntime", dtype: "int8", more: ["--dialect", "onnxruntime"] },
+  { peer: "heddle", dtype: "int4", more: [] },
+  { peer: "heddle --dialect onnxruntime", dtype: "int4", more: ["--dialect", "onnxruntime"] },
+] as const;
 
 /** The opset of heddle's files: the first with 4-bit weights. */
 const opset = "21";
@@ -43,28 +51,17 @@ export async function writtenFiles(
   const said = lines.map((line) => JSON.parse(line) as MadeFile | Refused | { readonly checkpoint: string });
   const [first, ...peers] = said;
   if (!first || !("checkpoint" in first)) throw new Error(`${python} wrote no checkpoint: ${ending}`);
-  const own: (MadeFile | Refused)[] = [];
-  for (const dtype of dtypes) {
-    const file = join(folder, `heddle-${dtype}`, "model.onnx");
-    await mkdir(join(folder, `heddle-${dtype}`));
+  const files: (MadeFile | Refused)[] = [];
+  for (const [i, { peer, dtype, more }] of own.entries()) {
+    const file = join(folder, `heddle-${i}`, "model.onnx");
+    await mkdir(dirname(file));
     const begun = performance.now();
-    const args = [
-      "export",
-      ...subject.heddle,
-      "--weights",
-      first.checkpoint,
-      "--dtype",
-      dtype,
-      "--opset",
-      opset,
-      "--out",
-      file,
-    ];
-    const { ending } = await run(process.execPath, [cli, ...args], "");
-    const made = { peer: "heddle", dtype };
-    own.push(ending ? { ...made, failure: ending } : { ...made, file, seconds: (performance.now() - begun) / 1e3 });
+    const args = ["--weights", first.checkpoint, "--dtype", dtype, "--opset", opset, "--out", file, ...more];
+    const { ending } = await run(process.execPath, [cli, "export", ...subject.heddle, ...args], "");
+    const seconds = (performance.now() - begun) / 1e3;
+    files.push(ending ? { peer, dtype, failure: ending } : { peer, dtype, file, seconds });
   }
-  return [...own, ...(peers as (MadeFile | Refused)[])];
+  return [...files, ...(peers as (MadeFile | Refused)[])];
 }
 
 /** Lines that a process said, and how it ended where it did not end well. */

@@ -1,6 +1,7 @@
 /** Opens and runs one ONNX file in a process of its own. */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import type { MadeFile } from "./files.ts";
 import type { Phase } from "./subjects.ts";
 
 export interface FileOrder {
@@ -28,6 +29,11 @@ export interface RunFigures {
   readonly phases: readonly PhaseFigures[];
   /** How many of each operator onnxruntime runs. */
   readonly operators?: Readonly<Record<string, number>>;
+}
+
+/** A file with what its processes measured. */
+export interface Measured extends MadeFile {
+  readonly rounds: readonly RunFigures[];
 }
 
 const script = fileURLToPath(new URL("file-process.ts", import.meta.url));

@@ -1,8 +1,7 @@
 /** Prints what was measured of a model's files: a table a dtype, and how far outputs lie apart. */
 import { formatBytes } from "../../runtime/index.ts";
 import { median } from "../statistics.ts";
-import type { Measured } from "./command.ts";
-import type { RunFigures } from "./measure-file.ts";
+import type { Measured, RunFigures } from "./measure-file.ts";
 import type { Subject } from "./subjects.ts";
 
 /** Figures of a file that are compared; smaller is better in all. */

@@ -1,4 +1,5 @@
 /** `heddle export`: a model and its weights as an ONNX file. */
+import type { Dialect } from "../../backends/onnx/index.ts";
 import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
@@ -12,6 +13,7 @@ export interface ExportArguments extends GraphChoice {
   readonly weights?: string;
   readonly seed: number;
   readonly dtype: string;
+  readonly dialect?: Dialect;
   readonly ids?: string;
   readonly opset?: number;
   readonly verify: boolean;
@@ -33,6 +35,7 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
     const sizeNames = isDecoder(graph) ? decoderSizes : {};
     const options = {
       dtype,
+      ...(args.dialect && { dialect: args.dialect }),
       ids,
       sizeNames,
       runs,

@@ -103,6 +103,19 @@ describe("a written model", () => {
     expect((await verifyExport(path, { ids }, want(), { exactProducts: true })).maxRelDiff).toBeGreaterThan(1e-3);
   });
 
+  it.each(["int8", "int4"] as const)("%s is read by onnxruntime's own products as it lies", async (dtype) => {
+    const model = exportOnnx(graph, { dtype, opset: 20, dialect: "onnxruntime" });
+    await writeOnnx(path, model, source);
+    const operators = decodeModel(readFileSync(path)).graph!.node!.map((n) => n.opType);
+    expect(operators.filter((op) => op === "MatMulNBits")).toHaveLength(2);
+    expect(operators).not.toContain("DequantizeLinear");
+    const stored = model.stored.map(
+      (t) => [inputName(t.parameter), storedValue(t, weights.get(inputName(t.parameter))!)] as const,
+    );
+    // What is multiplied is rounded to 8 bits too, in blocks of 32.
+    expect((await verifyExport(path, { ids }, want(new Map(stored)))).maxRelDiff).toBeLessThan(1e-2);
+  });
+
   it("is smaller the fewer bits a weight has", async () => {
     const sizes = await Promise.all(
       cases.map(async ({ dtype }) => (await encodeOnnx(exportOnnx(graph, { dtype, opset: 21 }), source)).length),

@@ -117,7 +117,7 @@ export function addNodeWith(
     opType: type,
     input: [...inputs],
     output: [...names],
-    attribute: Object.entries(attributes).map(([k, v]) => attribute(k, v)),
+    attribute: attributesOf(attributes),
     ...(domain !== "" && { domain }),
     ...(w.at && { docString: `${w.at.op}: ${printType(w.at.type)}` }),
   });
@@ -136,6 +136,10 @@ export function unique(w: Writer, base: string): string {
   w.taken.add(name);
   return name;
 }
+
+/** The attributes of a node as the file has them. */
+export const attributesOf = (attributes: Attributes): AttributeProto[] =>
+  Object.entries(attributes).map(([k, v]) => attribute(k, v));
 
 function attribute(name: string, v: AttributeValue): AttributeProto {
   if (typeof v === "number") return { name, type: attributeTypes.INT, i: v };

@@ -11,17 +11,22 @@ export interface StoredPart {
 
 /** How a matrix is written as integers. */
 export interface Quantization {
+  /** The matrix, in the file's order. */
+  readonly dims: readonly [rows: number, columns: number];
   readonly bits: 8 | 4;
   /** The dimension whose every index has scales of its own. */
   readonly channel: 0 | 1;
   /** Elements along the other dimension that share a scale: all of them, or 32 for the coarse integers of 4 bits. */
   readonly block: number;
+  /** True where blocks of a row lie in bytes of their own, as unsigned integers around their middle; the last is filled up. */
+  readonly packed?: boolean;
 }
 
 /** The scales' dimensions: one for each channel, and where there are several blocks one for each of those. */
-export function scaleDims([rows, columns]: readonly [number, number], q: Quantization): number[] {
+export function scaleDims(q: Quantization): number[] {
+  const [rows, columns] = q.dims;
   const blocks = Math.ceil((q.channel === 0 ? columns : rows) / q.block);
-  if (q.bits === 8) return [q.channel === 0 ? rows : columns];
+  if (q.bits === 8 && !q.packed) return [q.channel === 0 ? rows : columns];
   return q.channel === 0 ? [rows, blocks] : [blocks, columns];
 }
 

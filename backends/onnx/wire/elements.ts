@@ -2,7 +2,7 @@
 import type { DType } from "../../../compiler/index.ts";
 
 /** Element types of exported values: those of the graph IR, 64-bit integers for shapes, 8- and 4-bit ones for weights. */
-export type WireType = DType | "i64" | "i8" | "i4";
+export type WireType = DType | "i64" | "i8" | "u8" | "i4";
 
 /** Types whose elements are bytes of their own. */
 export type WholeType = Exclude<WireType, "i4">;
@@ -10,6 +10,7 @@ export type WholeType = Exclude<WireType, "i4">;
 /** TensorProto.DataType */
 export const wireCodes: Readonly<Record<WireType, number>> = {
   f32: 1,
+  u8: 2,
   i8: 3,
   i32: 6,
   i64: 7,
@@ -23,6 +24,7 @@ export const wireCodes: Readonly<Record<WireType, number>> = {
 export const wireBytes: Readonly<Record<WireType, number>> = {
   f32: 4,
   i8: 1,
+  u8: 1,
   i32: 4,
   i64: 8,
   bool: 1,
@@ -42,6 +44,7 @@ const arrays = {
   u32: Uint32Array,
   bool: Uint8Array,
   i8: Int8Array,
+  u8: Uint8Array,
 } as const;
 
 /** The elements as `type`, in bytes. Every platform that Node runs on is little-endian. */

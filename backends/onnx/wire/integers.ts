@@ -1,7 +1,6 @@
 /** Matrices as integers with scales, and back. */
 import { type Quantization, scaleDims } from "../forms/stored.ts";
-
-export type MatrixDims = readonly [rows: number, columns: number];
+import { bytesOf, packNibbles } from "./elements.ts";
 
 export interface ScaledIntegers {
   readonly integers: Int8Array<ArrayBuffer>;
@@ -9,34 +8,56 @@ export interface ScaledIntegers {
 }
 
 /** Symmetric integers: each block is divided by its largest magnitude over 127 (or 7), and rounded. */
-export function quantize(x: ArrayLike<number>, dims: MatrixDims, q: Quantization): ScaledIntegers {
+export function quantize(x: ArrayLike<number>, q: Quantization): ScaledIntegers {
   const largest = q.bits === 8 ? 127 : 7;
-  const scales = new Float32Array(scaleDims(dims, q).reduce((n, d) => n * d, 1));
+  const scales = new Float32Array(scaleDims(q).reduce((n, d) => n * d, 1));
   const integers = new Int8Array(x.length);
-  eachElement(dims, q, (i, s) => {
+  eachElement(q, (i, s) => {
     scales[s] = Math.max(scales[s]!, Math.abs(x[i]!) / largest);
   });
-  eachElement(dims, q, (i, s) => {
+  eachElement(q, (i, s) => {
     integers[i] = scales[s] === 0 ? 0 : Math.round(x[i]! / scales[s]!);
   });
   return { integers, scales };
 }
 
 /** The matrix that the integers stand for. */
-export function dequantize({ integers, scales }: ScaledIntegers, dims: MatrixDims, q: Quantization) {
+export function dequantize({ integers, scales }: ScaledIntegers, q: Quantization): Float32Array<ArrayBuffer> {
   const x = new Float32Array(integers.length);
-  eachElement(dims, q, (i, s) => {
+  eachElement(q, (i, s) => {
     x[i] = integers[i]! * scales[s]!;
   });
   return x;
 }
 
+/** The integers as they lie in the file. */
+export function integerBytes(integers: Int8Array<ArrayBuffer>, q: Quantization): Uint8Array {
+  if (q.packed) return packedBlocks(integers, q);
+  return q.bits === 4 ? packNibbles(integers) : bytesOf(integers);
+}
+
+/** Bytes of a block of a packed matrix. */
+export const blockBytes = ({ block, bits }: Quantization): number => (block * bits) / 8;
+
+/** Blocks along the columns, each in bytes of its own: unsigned integers around 8 or 128, two of 4 bits in a byte, the first lower. */
+function packedBlocks(integers: Int8Array, q: Quantization): Uint8Array {
+  const [rows, columns] = q.dims;
+  const rowBytes = Math.ceil(columns / q.block) * blockBytes(q);
+  const [middle, perByte] = q.bits === 8 ? [128, 1] : [8, 2];
+  const packed = new Uint8Array(rows * rowBytes).fill(perByte === 2 ? middle | (middle << 4) : middle);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c += perByte) {
+      const low = integers[r * columns + c]! + middle;
+      const high = c + 1 < columns ? integers[r * columns + c + 1]! + middle : middle;
+      packed[r * rowBytes + c / perByte] = perByte === 2 ? low | (high << 4) : low;
+    }
+  }
+  return packed;
+}
+
 /** Visits the elements, each with the place of its scale. */
-function eachElement(
-  [rows, columns]: MatrixDims,
-  q: Quantization,
-  visit: (element: number, scale: number) => void,
-): void {
+function eachElement(q: Quantization, visit: (element: number, scale: number) => void): void {
+  const [rows, columns] = q.dims;
   const blocks = Math.ceil(columns / q.block);
   const scaleAt =
     q.channel === 0

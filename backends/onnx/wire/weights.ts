@@ -10,8 +10,8 @@ import {
   UsageError,
 } from "../../../compiler/index.ts";
 import type { Quantization, StoredPart, StoredTensor } from "../forms/stored.ts";
-import { bytesOf, fromBytes, packNibbles, toBytes, type WholeType, wireBytes } from "./elements.ts";
-import { dequantize, type MatrixDims, quantize } from "./integers.ts";
+import { bytesOf, fromBytes, toBytes, type WholeType, wireBytes } from "./elements.ts";
+import { dequantize, integerBytes, quantize } from "./integers.ts";
 import { transposeBytes } from "./transpose-bytes.ts";
 
 /** The elements of a parameter, row-major in its declared axes, little-endian, in pieces of any length. */
@@ -66,8 +66,8 @@ export async function* storedParts(
   const bytes = await collect(converted(t, pieces, from, type), count * wireBytes[type]);
   const ordered = moved ? transposeBytes(bytes, wireBytes[type], t.from, t.perm) : bytes;
   if (!scales) return yield [values, [ordered]];
-  const quantized = quantize(fromBytes(type, ordered), values.dims as MatrixDims, t.quantization!);
-  yield [values, [values.type === "i4" ? packNibbles(quantized.integers) : bytesOf(quantized.integers)]];
+  const quantized = quantize(fromBytes(type, ordered), t.quantization!);
+  yield [values, [integerBytes(quantized.integers, t.quantization!)]];
   yield [scales, [toBytes(scales.type as WholeType, quantized.scales)]];
 }
 
@@ -140,11 +140,10 @@ export function storedValue(t: StoredTensor, value: HostTensor): HostTensor {
 }
 
 function asIntegers(t: StoredTensor, q: Quantization, data: ArrayLike<number>): Float32Array {
-  const dims = t.parts[0]!.dims as MatrixDims;
   const ordered = floats(transposeBytes(bytesOf(Float32Array.from(data)), 4, t.from, t.perm));
   const there = t.perm.map((p) => t.from[p]!);
   const back = t.perm.map((_, i) => t.perm.indexOf(i));
-  return floats(transposeBytes(bytesOf(dequantize(quantize(ordered, dims, q), dims, q)), 4, there, back));
+  return floats(transposeBytes(bytesOf(dequantize(quantize(ordered, q), q)), 4, there, back));
 }
 
 const floats = (b: Uint8Array<ArrayBuffer>) => new Float32Array(b.buffer, b.byteOffset, b.length / 4);
