@@ -14,7 +14,7 @@ import {
   withoutCapture,
 } from "../../../compiler/index.ts";
 import { namedDimensions } from "./dimensions.ts";
-import { elementType } from "./elements.ts";
+import { elementType, isNarrow } from "./elements.ts";
 import { folded, foldedSizes } from "./folding.ts";
 import { inlined } from "./functions.ts";
 import { type GraphMessage, type ModelMessage, type NodeMessage, readModel, type TensorMessage } from "./messages.ts";
@@ -54,6 +54,9 @@ export interface OnnxImport {
 
 /** The opsets whose operators are read. */
 export const importedOpsets = { oldest: 7, newest: 28 } as const;
+
+/** Integers of few bits that are more than these are weights, kept as they are. */
+const mostInTables = 1024;
 
 /** Tensors of more elements are weights even where they are integers. */
 const mostKnown = 2 ** 16;
@@ -200,7 +203,7 @@ class Importer {
     const values = this.#steering.get(message) ?? (found.count <= mostKnown ? found.values?.() : undefined);
     const exact = values && knownTensor(found, values);
     if (found.count === 0) return exact ?? knownTensor(found, []);
-    const isParameter = isFloatTensor(found) && found.count > 1;
+    const isParameter = isFloatTensor(found) ? found.count > 1 : isNarrow(found.type) && found.count > mostInTables;
     if (!isParameter && exact) return exact;
     const weight: Weight = { name: this.#pathOf(name), read: found.read };
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };

@@ -185,7 +185,8 @@ export class NodeView {
       throw this.fail(`a tensor of [${value.shape.join(", ")}] does not fit beside its other operands`);
     if (value.kind === "tensor") return renamed(value.node, value.axes, names);
     if (value.kind === "known") return this.#constant(value, names);
-    const node = this.around.parameter(value.weight, value.shape, names, role);
+    const kept = value.type.range ? "buffer" : role; // integers are not learned
+    const node = this.around.parameter(value.weight, value.shape, names, kept);
     return value.type.dtype === "f32" ? node : ops.cast(node, value.type.dtype);
   }
 
