@@ -1,6 +1,7 @@
 /** Reads an ONNX model as a graph: walks its nodes in order, computes what is known, and asks each operator's record for the rest. */
 import {
   type Dim,
+  didYouMean,
   FileError,
   type Graph,
   HeddleError,
@@ -222,7 +223,7 @@ class Importer {
 
   #inputs(graph: GraphMessage, stored: ReadonlySet<string>, names: Names): Node[] {
     const taken = new Map<string, Dim>();
-    return graph.input.flatMap((info) => {
+    const inputs = graph.input.flatMap((info) => {
       if (stored.has(info.name)) return []; // a file before IR version 4 lists its weights
       const given = info.type?.tensorType;
       const name = shownName(info.name);
@@ -268,6 +269,16 @@ class Importer {
       );
       return [node];
     });
+    this.#requireSizes([...taken.keys()]);
+    return inputs;
+  }
+
+  /** Throws UsageError for a size that is told and that the file has not. */
+  #requireSizes(known: readonly string[]): void {
+    const stray = Object.keys(this.#options.sizes ?? {}).find((name) => !known.includes(name));
+    if (stray === undefined) return;
+    const has = known.length === 0 ? "none" : known.join(", ");
+    throw new UsageError(`the file has no open size "${stray}"${didYouMean(stray, known) || "."} It has ${has}.`);
   }
 
   /** An open size: what the options say of it, or a symbol. */

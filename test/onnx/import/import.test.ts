@@ -178,6 +178,8 @@ describe("an imported graph", () => {
     await expect(importOnnx(bytes)).rejects.toThrow(
       'node "Conv/y" (Conv): a side of the map is height: give it a number',
     );
+    const misspelt = importOnnx(bytes, { sizes: { heigth: 10 } });
+    await expect(misspelt).rejects.toThrow('the file has no open size "heigth"; did you mean "height"? It has height.');
     const { graph } = await importOnnx(bytes, { sizes: { height: 10 } });
     expect(graph.outputs[0]!.node.type.axes.map((a) => a.size)).toEqual([1, 4, 5, 4]);
   });

@@ -44,8 +44,7 @@ export async function roundTrip(graph: Graph, values: Values, options: ExportOpt
     right: (output: string, file: string) => ArrayLike<number>,
   ) => Math.max(...Object.entries(first.outputs).map(([o, file]) => difference(made(file), right(o, file), 1e-3)));
   // Where the file has floats, what was read is judged in float64, as the graph that was written.
-  const whole =
-    ["f32", "f16"].includes(options.dtype ?? "f32") && evaluate(bindSizes(graph, sizes), asDoubles(values));
+  const whole = ["f32", "f16"].includes(options.dtype ?? "f32") && evaluate(bindSizes(graph, sizes), asDoubles(values));
   return {
     imported,
     read: worst(

@@ -3,6 +3,7 @@ import type { Records } from "../record.ts";
 import { attentionRecords } from "./attention.ts";
 import { controlRecords } from "./control.ts";
 import { elementwiseRecords } from "./elementwise.ts";
+import { gridSampleRecords } from "./grid-sample.ts";
 import { indexingRecords } from "./indexing.ts";
 import { lossRecords } from "./losses.ts";
 import { normRecords } from "./norms.ts";
@@ -32,4 +33,5 @@ export const records: Records = {
   ...lossRecords,
   ...controlRecords,
   ...recurrentRecords,
+  ...gridSampleRecords,
 };
