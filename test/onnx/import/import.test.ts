@@ -226,16 +226,21 @@ const valuesOf = async (parameters: ReadonlyMap<string, { read: () => Promise<Ho
 /** The bytes of a file's integers. */
 const integersOf = (bytes: Uint8Array) =>
   decodeModel(bytes)
-    .graph!.initializer!.filter((t) => t.dataType === 3 || t.dataType === 22)
+    .graph!.initializer!.filter((t) => [2, 3, 22].includes(t.dataType!))
     .map((t) => Buffer.from(t.rawData!).toString("hex"));
 
 describe("weights", () => {
-  it.each(["int8", "int4"] as const)("of %s come in as floats, and go out as the same integers", async (dtype) => {
-    const first = await encodeOnnx(exportOnnx(layer(), { dtype, opset: 21 }), weightsOf);
+  it.each([
+    ["int8", "standard"],
+    ["int4", "standard"],
+    ["int8", "onnxruntime"],
+    ["int4", "onnxruntime"],
+  ] as const)("of %s, %s, come in as floats, and go out as the same integers", async (dtype, dialect) => {
+    const first = await encodeOnnx(exportOnnx(layer(), { dtype, dialect, opset: 21 }), weightsOf);
     const { graph, parameters } = await importOnnx(first);
     expect([...parameters.keys()].sort()).toEqual(["head.bias", "head.weight"]);
     const values = await valuesOf(parameters);
-    const again = await encodeOnnx(exportOnnx(graph, { dtype, opset: 21 }), (p) => values.get(inputName(p)));
+    const again = await encodeOnnx(exportOnnx(graph, { dtype, dialect, opset: 21 }), (p) => values.get(inputName(p)));
     expect(integersOf(again)).toEqual(integersOf(first));
     const second = await valuesOf((await importOnnx(again)).parameters);
     expect(second.get("head.weight")!.data).toEqual(values.get("head.weight")!.data);
