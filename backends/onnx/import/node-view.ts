@@ -1,6 +1,6 @@
 /** One node of the file as a record sees it: its operands, its attributes, and ways to make tensors of them. */
-import { type Dim, type Node, ops, productOfDims, UnsupportedError } from "../../../compiler/index.ts";
-import { type ElementType, float, isFloatType } from "./elements.ts";
+import { type Dim, type Node, ops, UnsupportedError } from "../../../compiler/index.ts";
+import { type ElementType, isFloatType } from "./elements.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
 import {
   freshName,
@@ -273,6 +273,3 @@ export const withShape = (
     dims.map(([, axis]) => axis),
     node,
   );
-
-export const count = (shape: readonly Dim[]): Dim => productOfDims(shape);
-export { float };

@@ -2,7 +2,7 @@
  * A reshape in terms of axes. Dimensions of both shapes are walked side by side, and the shortest runs of equal size are each
  * a merge, a split, or the axis as it was: [batch, 4, 8] to [batch, 32] merges two axes and leaves the batch alone.
  */
-import { type Dim, type Node, ops, productOfDims } from "../../../compiler/index.ts";
+import { type Dim, ops, productOfDims } from "../../../compiler/index.ts";
 import { quotientOf } from "./sizes.ts";
 import { freshName, type Tensor, tensor } from "./values.ts";
 
@@ -87,5 +87,3 @@ function runEnd(
 }
 
 const smaller = (a: Dim, b: Dim): boolean => typeof a === "number" && (typeof b !== "number" || a < b);
-
-export type { Node };

@@ -58,9 +58,6 @@ export const known = (type: ElementType, shape: readonly Dim[], values: ArrayLik
   values,
 });
 
-/** A list of sizes, as shapes are. */
-export const scalarKnown = (type: ElementType, value: Dim): Known => known(type, [], [value]);
-
 export const elements = ({ shape }: Typed): Dim => productOfDims(shape);
 
 /** What is known of a value; undefined where it is computed when the graph runs. */

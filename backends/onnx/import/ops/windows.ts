@@ -207,7 +207,7 @@ function transposed(n: NodeView): Value {
   let node = x.node;
   const names: string[] = [];
   const axes: (string | undefined)[] = [];
-  const out = sizes.map((size, i) => {
+  const out = sizes.map((_, i) => {
     const name = x.axes[i + 2] ?? freshName(`side_${i}`, x.axes);
     if (x.axes[i + 2] === undefined) node = ops.broadcast(node, [{ name, size: 1 }]);
     const { low, length } = pads[i]!;
@@ -224,7 +224,6 @@ function transposed(n: NodeView): Value {
     if (kernels[i] === 1) node = ops.dropAxis(node, kernel);
     else names.push(kernel);
     axes.push(length === 1 ? undefined : name);
-    void size;
     return length;
   });
   const kernelNames = kernels.map((k, i) =>
