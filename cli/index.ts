@@ -13,6 +13,7 @@ import { filterCommand, scanCommand, writeCommand } from "./commands/data.ts";
 import { devicesCommand } from "./commands/devices.ts";
 import { evaluateCommand } from "./commands/evaluate/command.ts";
 import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
 import { initCommand } from "./commands/init.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { modelsCommand } from "./commands/models.ts";
@@ -250,6 +251,18 @@ function commands(done: (status: number) => void): Command {
     .option("--verify", "run the file in onnxruntime and compare", false)
     .option("--json", "for programs", false)
     .action(async (model, options) => done(await exportCommand(model, options)));
+  program
+    .command("import <file.onnx>")
+    .description("an ONNX file as a graph with named axes, and its weights, which the other commands take")
+    .requiredOption("--out <folder>", "where to write model.graph and model.safetensors")
+    .option(
+      "--size <name=n>",
+      "what an open size of the file is: a number, or another that it is the same as; may be repeated",
+      collect,
+      [] as string[],
+    )
+    .option("--json", "for programs", false)
+    .action(async (file, options) => done(await importCommand(file, options)));
   program
     .command("convert <model>")
     .description("weights in the published layout, sharded, with config.json: what Python's transformers reads")

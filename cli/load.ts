@@ -1,4 +1,4 @@
-/** Finds what a command was given: a bundled model, a TypeScript file, a .graph file, or a job. */
+/** Finds what a command was given: a bundled model, a TypeScript file, a .graph or .onnx file, or a job. */
 import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
@@ -26,8 +26,10 @@ import {
 import { bundledModels } from "../models/index.ts";
 import { type JobFile, requireRunName, type Settings } from "../runtime/index.ts";
 import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
+import { importedWeights, isOnnx, readOnnxModel } from "./imported-model.ts";
 import { checkJobSettings } from "./job-settings.ts";
 import { flattened } from "./own-config.ts";
+import type { ParameterSource } from "./parameters.ts";
 import { settingsOf } from "./stages/settings.ts";
 import { loadTypeScriptAsModules } from "./typescript-modules.ts";
 import { userFault } from "./user-fault.ts";
@@ -84,10 +86,12 @@ export interface NamedModel {
   readonly ofStage?: Settings;
   /** Runs of ids that inputs are meant to have. */
   readonly runs: Readonly<Record<string, TokenRun>>;
+  /** The weights that the source holds itself, as an ONNX file does. */
+  readonly own?: ParameterSource;
 }
 
 /**
- * The model of a name, a TypeScript file, a checkpoint's folder or a .graph file, with `--set` applied, and for the weights
+ * The model of a name, a TypeScript file, a checkpoint's folder, a .graph or an .onnx file, with `--set` applied, and for the weights
  * given: what is used otherwise than they have it is said, unless `--set` says how.
  */
 export async function loadConfigured(source: string, options: LoadOptions): Promise<NamedModel> {
@@ -95,6 +99,7 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
     const graph = await readGraph(source, options);
     return { name: graph.name, graph, runs: {} };
   }
+  if (isOnnx(source)) return await onnxModel(source, options);
   const { set, weights, graph: named, stage } = options;
   const model = await loadModel(source, weights);
   const recipe = stage === undefined ? undefined : model.stages?.[stage]?.(model.config);
@@ -108,6 +113,13 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
   const config = weights === undefined ? chosen : await fittedToWeights(model, chosen, weights, given);
   const graph = trace(model, config, named === undefined ? {} : { graph: named });
   return { name: model.name, graph, model, config, ofStage, runs: modelGraph(model, named).runs?.(config) ?? {} };
+}
+
+/** An ONNX file, of which `--set` says how large open sizes are. */
+async function onnxModel(source: string, { set, graph: named }: GraphChoice): Promise<NamedModel> {
+  if (named !== undefined) throw new UsageError(`--graph names a graph of a model; "${source}" is a file of one`);
+  const { graph, parameters } = await readOnnxModel(source, set);
+  return { name: graph.name, graph, runs: {}, own: importedWeights(source, parameters) };
 }
 
 async function readGraph(source: string, { set, graph }: GraphChoice): Promise<Graph> {
@@ -151,10 +163,10 @@ export const isScript = (source: string): boolean => scripts.includes(extname(so
 
 function unknownModel(source: string): UsageError {
   if (existsSync(source))
-    return new UsageError(`"${source}" is no model: a file that is one ends in ${scripts.join(", ")} or .graph`);
+    return new UsageError(`"${source}" is no model: a file that is one ends in ${scripts.join(", ")}, .graph or .onnx`);
   const names = bundledModels.map((m) => m.name);
   return new UsageError(
-    `there is no model "${source}"${didYouMean(source, names) || "."} Give a .ts or .graph file, a checkpoint's folder, or one of ${names.join(", ")}.`,
+    `there is no model "${source}"${didYouMean(source, names) || "."} Give a .ts, .graph or .onnx file, a checkpoint's folder, or one of ${names.join(", ")}.`,
   );
 }
 

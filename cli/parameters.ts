@@ -1,5 +1,5 @@
 /** Parameter values for commands that need them: from a file where one is given, else drawn from the initializers. */
-import { type Graph, inputName, isParameter } from "../compiler/index.ts";
+import { type Graph, inputName, isParameter, UsageError } from "../compiler/index.ts";
 import { type CheckpointPlace, checkpointLayout, faultIn, type Model, withoutRule } from "../dsl/index.ts";
 import { bundledModels } from "../models/index.ts";
 import { drawnWeights, openWeights, type Weights } from "../runtime/index.ts";
@@ -34,17 +34,30 @@ export function layoutsOf(graph: Graph, model: Model | undefined): CheckpointPla
       `the checkpoint layout of "${model.name}" has no rule for ${fewest.slice(0, mostShown).join(", ")}${more}\n  hint: ${ruleFor(graph, fewest[0]!)}`,
     );
   }
-  return whole.map((rules) => checkpointLayout(graph, rules));
+  if (model) return whole.map((rules) => checkpointLayout(graph, rules));
+  return whole.flatMap((rules) => unlessOfOthers(() => [checkpointLayout(graph, rules)]));
 }
 
-/** Opens `file` as the graph's weights; without one, parameters are what their initializers draw for `seed`. */
+/** A graph by itself may have a name that a layout of another model means otherwise. */
+function unlessOfOthers(layouts: () => CheckpointPlace[][]): CheckpointPlace[][] {
+  try {
+    return layouts();
+  } catch (error) {
+    if (error instanceof UsageError) return [];
+    throw error;
+  }
+}
+
+/** Opens `file` as the graph's weights; without one, its `own`, or else what initializers draw for `seed`. */
 export async function openParameters(
   graph: Graph,
   model: Model | undefined,
   file: string | undefined,
   seed: number,
+  own?: ParameterSource,
 ): Promise<ParameterSource> {
   if (file !== undefined) return { ...(await openWeights(file, graph, layoutsOf(graph, model))), origin: file };
+  if (own) return own;
   const origin = `random values from the initializers, seed ${seed} (give --weights for trained ones)`;
   return { ...drawnWeights(graph, seed), origin };
 }

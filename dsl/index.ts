@@ -12,12 +12,14 @@ export {
   mulDims,
   normal,
   ones,
+  parseGraph,
   symbol,
   truncatedNormal,
   UsageError,
   uniform,
   zeros,
 } from "../compiler/index.ts";
+export * from "./apply-graph.ts";
 export * from "./axis.ts";
 export * from "./chat-template.ts";
 export * from "./checkpoints.ts";

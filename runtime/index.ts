@@ -152,6 +152,7 @@ export { type StagesOptions, type StagesResult, trainInStages } from "./training
 export { initialValue, keptParameters, readWeights } from "./training/state.ts";
 export { type TrainOptions, type TrainResult, train } from "./training/train.ts";
 export {
+  asFloat,
   type FloatDType,
   openWeights,
   ownLayout,

@@ -1,7 +1,14 @@
-/** ONNX owns how a graph is written as an ONNX model: operators and layouts, the protobuf encoding, the file with its external data. */
+/** ONNX owns how a graph is written as an ONNX model, and read from one: operators and layouts, the protobuf encoding, the file with its external data. */
 
 export { encodeOnnx, weightBytes } from "./encode.ts";
 export type { BoundInput, StoredPart, StoredTensor } from "./forms/stored.ts";
+export {
+  type ImportedParameter,
+  type ImportOptions,
+  importedOpsets,
+  importOnnx,
+  type OnnxImport,
+} from "./import/index.ts";
 export {
   type Dialect,
   dialects,

@@ -45,12 +45,12 @@ async function writeBundle(source: string, args: CompileArguments): Promise<numb
   const dtype = bundleDtypes.find((d) => d === args.dtype);
   if (!dtype) throw new UsageError(`--dtype of a bundle is one of ${bundleDtypes.join(", ")}, not "${args.dtype}"`);
   const weights = weightsOf(source, args.weights);
-  const { graph, model } = await loadConfigured(source, { ...args, weights });
+  const { graph, model, own } = await loadConfigured(source, { ...args, weights });
   const sizes = sizesOf(graph, args);
   const { precision, adapter = anyGpu } = args;
   const { facts } = adapterNamed(adapter);
   const { graph: bound, manifest, shaders } = compileBundle(graph, { sizes, dtype, precision, facts });
-  const parameters = await openParameters(bound, model, weights, args.seed);
+  const parameters = await openParameters(bound, model, weights, args.seed, own);
   try {
     await makeFolder(args.out);
     const tensors = bound.inputs.filter(isParameter).map((n) => streamed(n, parameters));

@@ -27,10 +27,10 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
   const begun = performance.now();
   const dtype = exportDtype(args.dtype);
   const weights = weightsOf(source, args.weights);
-  const { graph: whole, runs, model } = await loadConfigured(source, { ...args, weights });
+  const { graph: whole, runs, model, own } = await loadConfigured(source, { ...args, weights });
   const graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;
   const ids = idTypeOf(args.ids, graph);
-  const parameters = await openParameters(graph, model, weights, args.seed);
+  const parameters = await openParameters(graph, model, weights, args.seed, own);
   try {
     const sizeNames = isDecoder(graph) ? decoderSizes : {};
     const options = {

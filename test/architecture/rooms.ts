@@ -71,7 +71,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     imports: ["compiler", "backends", "backends/webgpu/emit"],
     browser: inBrowser,
   },
-  "backends/onnx": { imports: ["compiler", "backends"], browser: { packages: ["onnx-proto"] } },
+  // Reading is a room of its own: a page does it as well, and needs none of what writes.
+  "backends/onnx/import": { imports: ["compiler"], browser: inBrowser },
+  "backends/onnx": { imports: ["compiler", "backends", "backends/onnx/import"], browser: { packages: ["onnx-proto"] } },
   "backends/onnxruntime": { imports: ["compiler", "backends", "backends/onnx"] },
   runtime: {
     imports: ["compiler", "backends"],

@@ -1,6 +1,7 @@
 /** Every format that is read from a user's disk or command line: a sound example of it, and the way it is read. */
 import { dataFormats } from "./data-formats.ts";
 import type { Format } from "./format.ts";
+import { onnxFormats } from "./onnx-formats.ts";
 import { pictureFormats } from "./picture-formats.ts";
 import { runFormats } from "./run-formats.ts";
 import { textFormats } from "./text-formats.ts";
@@ -14,4 +15,5 @@ export const formats: readonly Format[] = [
   ...pictureFormats,
   ...tokenizerFormats,
   ...runFormats,
+  ...onnxFormats,
 ];

@@ -1,0 +1,88 @@
+/** Values whose dimensions are counted from the right and meet: one name for each dimension, whatever each had. */
+import { type Dim, type Node, ops, printDim } from "../../../compiler/index.ts";
+import { type ElementType, isNarrow } from "./elements.ts";
+import type { NodeView } from "./node-view.ts";
+import { freshName, type Tensor, tensor, type Value } from "./values.ts";
+
+/** The shape that shapes broadcast to. Throws where two sizes of one dimension differ and neither is 1. */
+export function broadcastShape(n: NodeView, shapes: readonly (readonly Dim[])[]): Dim[] {
+  const rank = Math.max(...shapes.map((s) => s.length));
+  return Array.from({ length: rank }, (_, i) => {
+    let size: Dim = 1;
+    for (const shape of shapes) {
+      const own = shape[i - rank + shape.length] ?? 1;
+      if (own === 1 || own === size) continue;
+      if (size !== 1) throw n.fail(unequal(size, own));
+      size = own;
+    }
+    return size;
+  });
+}
+
+/** Two sizes that must be one; of open ones, what to do about it. */
+export function unequal(a: Dim, b: Dim): string {
+  const open = typeof a !== "number" || typeof b !== "number";
+  const hint = open
+    ? `; if they are the same, say so when importing: --size ${open && typeof a !== "number" ? a : b}=...`
+    : "";
+  return `a dimension is ${printDim(a)} in one operand and ${printDim(b)} in another${hint}`;
+}
+
+/** Names for the dimensions of a shape: those that the values have, the first ones first. */
+export function sharedNames(shape: readonly Dim[], values: readonly Value[], base = "axis"): (string | undefined)[] {
+  const names: (string | undefined)[] = [];
+  for (const [i, size] of shape.entries()) {
+    if (size === 1) {
+      names.push(undefined);
+      continue;
+    }
+    const own = values.flatMap((v) => (v.kind === "tensor" ? (v.axes[i - shape.length + v.shape.length] ?? []) : []));
+    const free = own.find((name) => !names.includes(name));
+    names.push(free ?? freshName(own[0] ?? base, [...names, ...namesOf(values)]));
+  }
+  return names;
+}
+
+export const namesOf = (values: readonly (Value | undefined)[]): string[] =>
+  values.flatMap((v) => (v?.kind === "tensor" ? v.axes.filter((a) => a !== undefined) : []));
+
+/** Nodes of the values under the same names, and what they broadcast to. */
+export interface Aligned {
+  readonly nodes: readonly Node[];
+  readonly shape: readonly Dim[];
+  readonly names: readonly (string | undefined)[];
+}
+
+export function aligned(n: NodeView, values: readonly Value[]): Aligned {
+  const shape = broadcastShape(
+    n,
+    values.map((v) => v.shape),
+  );
+  const names = sharedNames(shape, values);
+  const nodes = values.map((v) => n.named(v, v.shape.length === 0 ? [] : names.slice(-v.shape.length)));
+  return { nodes, shape, names };
+}
+
+/** An elementwise operation on values that broadcast. */
+export function pointwise(
+  n: NodeView,
+  values: readonly Value[],
+  make: (nodes: readonly Node[]) => Node,
+  type?: ElementType,
+): Tensor {
+  if (values.length === 0) throw n.fail("it has no operands");
+  const { nodes, shape, names } = aligned(n, values);
+  const made = type ?? values[0]!.type;
+  return tensor(made, shape, names, narrowed(make(nodes), made));
+}
+
+/** Integers of fewer than 32 bits, wrapped at their own width. */
+export const narrowed = (node: Node, type: ElementType): Node => (isNarrow(type) ? wrap(node, type) : node);
+
+/** The remainder by a power of two, in the range of the type. */
+export function wrap(node: Node, { bits, range }: ElementType): Node {
+  const span = 2 ** bits;
+  const low = range![0];
+  const above = ops.mod(ops.add(ops.mod(ops.sub(node, low), span), span), span);
+  return ops.add(above, low);
+}

@@ -1,0 +1,61 @@
+/** Dimensions of a file's inputs as axes: named as the file says, else by their role or an invented name, which is told. */
+import { type Axis, addDims, type Dim, mulDims } from "../../../compiler/index.ts";
+import type { DimMessage } from "./messages.ts";
+import { freshName } from "./values.ts";
+import { shownName } from "./weights.ts";
+
+const isIdentifier = (name: string): boolean => /^[A-Za-z_]\w{0,63}$/.test(name);
+
+/** A name of the file as one that an axis or a size may have. */
+const identifier = (name: string): string => {
+  const plain = shownName(name)
+    .slice(0, 64)
+    .replace(/\W+/g, "_")
+    .replace(/^(?=\d)/, "_");
+  return plain.replace(/_+$/, "") === "" ? "size" : plain;
+};
+
+/** "past + tokens" or "2*batch": a sum of products of names and numbers; any other text is a name itself. */
+function sizeOfParam(param: string, sizeOf: (name: string) => Dim): Dim {
+  const terms = param.replace(/\s/g, "").split("+");
+  const factors = terms.map((t) => t.split("*"));
+  const isSum = factors.flat().every((f) => isIdentifier(f) || /^\d{1,9}$/.test(f)) && param.length < 200;
+  if (!isSum) return sizeOf(identifier(param));
+  const product = (all: readonly string[]) =>
+    all.map((f) => (/^\d/.test(f) ? Number(f) : sizeOf(f))).reduce<Dim>(mulDims, 1);
+  return factors.map(product).reduce<Dim>(addDims, 0);
+}
+
+export interface NamedDimensions {
+  readonly axes: readonly Axis[];
+  readonly notes: readonly string[];
+}
+
+/**
+ * The axes of an input. A dimension is called after its denotation, else after its size where that has a plain name, else after
+ * its role in what reads the input, else after the input and its place. Sizes without name or number are open, and called as
+ * their axis is.
+ */
+export function namedDimensions(
+  input: string,
+  dims: readonly DimMessage[],
+  roles: readonly string[],
+  sizeOf: (name: string) => Dim,
+): NamedDimensions {
+  const axes: Axis[] = [];
+  const invented: string[] = [];
+  for (const [i, { dimValue, dimParam, denotation }] of dims.entries()) {
+    const taken = axes.map((a) => a.name);
+    const said = [denotation, dimParam].find((name) => isIdentifier(name) && !taken.includes(name));
+    const name = said ?? unlike(roles.length === dims.length ? roles[i]! : `${identifier(input)}_dim${i}`, taken);
+    if (said === undefined) invented.push(name);
+    const isNumber = dimValue !== undefined && Number.isSafeInteger(dimValue) && dimValue >= 1;
+    axes.push({ name, size: isNumber ? dimValue : dimParam === "" ? sizeOf(name) : sizeOfParam(dimParam, sizeOf) });
+  }
+  const notes =
+    invented.length === 0 ? [] : [`the file has no names for the axes ${invented.join(", ")} of the input "${input}"`];
+  return { axes, notes };
+}
+
+const unlike = (name: string, taken: readonly string[]): string =>
+  taken.includes(name) ? freshName(name, taken) : name;

@@ -1,0 +1,275 @@
+/** One node of the file as a record sees it: its operands, its attributes, and ways to make tensors of them. */
+import { type Dim, type Node, ops, UnsupportedError } from "../../../compiler/index.ts";
+import { type ElementType, isFloatType } from "./elements.ts";
+import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
+import {
+  freshName,
+  isNumbers,
+  type Known,
+  known,
+  knownOf,
+  renamed,
+  type Tensor,
+  tensor,
+  typeOf,
+  type Value,
+  type Weight,
+} from "./values.ts";
+import { fileTensor, knownTensor, numbersOf, shownName } from "./weights.ts";
+
+/** What a node's record may ask of the import around it. */
+export interface Surroundings {
+  /** Declares the parameter of a weight with these axes, or renames those that it was declared with. */
+  readonly parameter: (
+    weight: Weight,
+    shape: readonly Dim[],
+    names: readonly (string | undefined)[],
+    role?: "buffer",
+  ) => Node;
+  /** The operator set of a node's domain. */
+  readonly opset: (domain: string) => number;
+  /** The outputs of a graph in an attribute for its inputs; names of the graph around it are known inside. */
+  readonly subgraph: (graph: GraphMessage, inputs: readonly Value[]) => Value[];
+}
+
+export class NodeView {
+  readonly message: NodeMessage;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly around: Surroundings;
+  readonly opset: number;
+  readonly #attributes: ReadonlyMap<string, Attribute>;
+
+  constructor(message: NodeMessage, inputs: readonly (Value | undefined)[], around: Surroundings) {
+    this.message = message;
+    this.inputs = inputs;
+    this.around = around;
+    this.opset = around.opset(message.domain);
+    this.#attributes = new Map(message.attribute.map((a) => [a.name, a]));
+  }
+
+  /** The same node with other operands: what one operator makes of another's record. */
+  with(inputs: readonly (Value | undefined)[]): NodeView {
+    return new NodeView(this.message, inputs, this.around);
+  }
+
+  fail(why: string): UnsupportedError {
+    return new UnsupportedError(why);
+  }
+
+  /** An operand. Throws where the node has none there. */
+  in(i: number): Value {
+    const value = this.inputs[i];
+    if (!value) throw this.fail(`operand ${i} is missing`);
+    return value;
+  }
+
+  wants(output: number): boolean {
+    return (this.message.output[output] ?? "") !== "";
+  }
+
+  has(name: string): boolean {
+    return this.#attributes.has(name);
+  }
+
+  int(name: string, otherwise?: number): number {
+    const value = this.#attributes.get(name)?.i ?? otherwise;
+    if (value === undefined) throw this.fail(`the attribute ${name} is missing`);
+    return value;
+  }
+
+  flag(name: string, otherwise = false): boolean {
+    return this.int(name, Number(otherwise)) !== 0;
+  }
+
+  float(name: string, otherwise?: number): number {
+    const value = this.#attributes.get(name)?.f ?? otherwise;
+    if (value === undefined) throw this.fail(`the attribute ${name} is missing`);
+    return value;
+  }
+
+  text(name: string, otherwise: string): string {
+    const value = this.#attributes.get(name)?.s;
+    return value === undefined ? otherwise : shownName(new TextDecoder().decode(value));
+  }
+
+  texts(name: string): readonly string[] | undefined {
+    const { strings = [] } = this.#attributes.get(name) ?? {};
+    return strings.length === 0 ? undefined : strings.map((s) => shownName(new TextDecoder().decode(s)));
+  }
+
+  ints(name: string): readonly number[] | undefined {
+    return this.#attributes.get(name)?.ints;
+  }
+
+  floats(name: string): readonly number[] | undefined {
+    return this.#attributes.get(name)?.floats;
+  }
+
+  graph(name: string): GraphMessage {
+    const found = this.#attributes.get(name)?.g;
+    if (!found) throw this.fail(`the attribute ${name} is missing`);
+    return found;
+  }
+
+  /** A tensor in an attribute, as what is known. */
+  knownAttribute(name: string): Known | undefined {
+    const message = this.#attributes.get(name)?.t;
+    if (!message) return undefined;
+    const found = fileTensor(message, undefined);
+    if (!found.values) throw this.fail(`the attribute ${name} lies in another file`);
+    return knownTensor(found, found.values());
+  }
+
+  /** What is known of an operand that steers the operator; undefined where there is no such operand. */
+  maybeKnown(i: number, what: string): Known | undefined {
+    const value = this.inputs[i];
+    if (!value) return undefined;
+    const found = knownOf(value);
+    if (!found) throw this.fail(`${what} is computed when the model runs; it must be known when it is imported`);
+    return found;
+  }
+
+  /** What is known of an operand that there must be. */
+  knownIn(i: number, what: string): Known {
+    const found = this.maybeKnown(i, what);
+    if (!found) throw this.fail(`${what} is missing`);
+    return found;
+  }
+
+  /** Its numbers, at least one. */
+  numbersIn(i: number, what: string): [number, ...number[]] {
+    const found = numbersOf(this.knownIn(i, what), what);
+    if (found.length === 0) throw this.fail(`${what} is empty`);
+    return found as [number, ...number[]];
+  }
+
+  /** Its sizes, which may be open. */
+  sizesIn(i: number, what: string): Dim[] {
+    return Array.from(this.knownIn(i, what).values);
+  }
+
+  /** The numbers of an operand that steers the operator. */
+  numbers(i: number, what: string): number[] | undefined {
+    const found = this.maybeKnown(i, what);
+    return found && numbersOf(found, what);
+  }
+
+  /** The sizes of an operand, which may be open. */
+  sizes(i: number, what: string): Dim[] | undefined {
+    const found = this.maybeKnown(i, what);
+    return found && Array.from(found.values);
+  }
+
+  /** Integers that opsets before `since` have as an attribute, and those from it on as an operand. */
+  list(name: string, i: number): number[] | undefined {
+    return this.numbers(i, name) ?? (this.ints(name) && [...this.ints(name)!]);
+  }
+
+  /** A dimension counted from either end. Throws where there is no such one. */
+  dim(axis: number, rank: number): number {
+    const at = axis < 0 ? axis + rank : axis;
+    if (Number.isInteger(at) && at >= 0 && at < rank) return at;
+    throw this.fail(`axis ${axis} is none of ${rank} dimensions`);
+  }
+
+  /** Several of them. */
+  dims(axes: readonly number[], rank: number): number[] {
+    const found = axes.map((a) => this.dim(a, rank));
+    if (new Set(found).size === found.length) return found;
+    throw this.fail(`the axes ${axes.join(", ")} are not distinct`);
+  }
+
+  /** The node of a value whose dimensions have these names; names of dimensions of size 1 say nothing. */
+  named(value: Value, names: readonly (string | undefined)[], role?: "buffer"): Node {
+    if (names.length !== value.shape.length || value.shape.some((size, i) => size !== 1 && names[i] === undefined))
+      throw this.fail(`a tensor of [${value.shape.join(", ")}] does not fit beside its other operands`);
+    if (value.kind === "tensor") return renamed(value.node, value.axes, names);
+    if (value.kind === "known") return this.#constant(value, names);
+    const kept = value.type.range ? "buffer" : role; // integers are not learned
+    const node = this.around.parameter(value.weight, value.shape, names, kept);
+    return value.type.dtype === "f32" ? node : ops.cast(node, value.type.dtype);
+  }
+
+  #constant(value: Known, names: readonly (string | undefined)[]): Node {
+    const type = typeOf(value, names);
+    const { dtype } = value.type;
+    const { values } = value;
+    if (values.length === 0)
+      throw this.fail("a tensor of no elements is more than a list of sizes, and heddle has none");
+    if (!isNumbers(values)) return this.#openSizes(value, names);
+    const fitting = Array.from(values, (v) => fitted(dtype, v));
+    if (type.axes.length === 0) return ops.constant(fitting[0]!, dtype);
+    if (fitting.every((v) => Object.is(v, fitting[0])))
+      return ops.broadcast(ops.constant(fitting[0]!, dtype), type.axes);
+    return ops.table(fitting, type.axes, dtype);
+  }
+
+  /** Sizes that are open, as a tensor: each by itself, one after another. */
+  #openSizes(value: Known, names: readonly (string | undefined)[]): Node {
+    const { axes, dtype } = typeOf(value, names);
+    const parts = Array.from(value.values, (v) => ops.sizeOf(v, dtype));
+    if (axes.length === 0) return parts[0]!;
+    if (axes.length > 1) throw this.fail("open sizes in a table of several dimensions");
+    const { name } = axes[0]!;
+    return ops.concat(
+      parts.map((p) => ops.broadcast(p, [{ name, size: 1 }])),
+      name,
+    );
+  }
+
+  /**
+   * A value as a tensor of the graph. Axes of one that has no names yet are called after `base`; `taken` are names that they
+   * must not have.
+   */
+  tensor(value: Value, base: readonly string[] = [], taken: readonly (string | undefined)[] = []): Tensor {
+    if (value.kind === "tensor") return value;
+    const names: string[] = [];
+    for (let i = 0; i < value.shape.length; i++)
+      names.push(freshName(base[i] ?? base.at(-1) ?? "axis", [...taken, ...names]));
+    return tensor(value.type, value.shape, names, this.named(value, names));
+  }
+
+  /** An operand as a tensor. */
+  x(i: number, base: readonly string[] = [], taken: readonly (string | undefined)[] = []): Tensor {
+    return this.tensor(this.in(i), base, taken);
+  }
+
+  /** An operand that must be floats. */
+  floatsIn(i: number): Value {
+    const value = this.in(i);
+    if (isFloatType(value.type)) return value;
+    throw this.fail(`operand ${i} is ${value.type.name}; floats are needed`);
+  }
+
+  /** An operand that must be whole numbers. */
+  integersIn(i: number): Value {
+    const value = this.in(i);
+    if (value.type.range) return value;
+    throw this.fail(`operand ${i} is ${value.type.name}; integers are needed`);
+  }
+
+  scalar(type: ElementType, value: number): Known {
+    return known(type, [], [value]);
+  }
+}
+
+/** A number as a constant of the dtype: what 64 bits hold and 32 do not ends at the ends of those. */
+function fitted(dtype: Node["type"]["dtype"], value: number): number {
+  if (dtype === "i32") return Math.min(Math.max(value, -(2 ** 31)), 2 ** 31 - 1);
+  if (dtype === "u32") return Math.min(Math.max(value, 0), 2 ** 32 - 1);
+  return value;
+}
+
+/** A tensor with other dimensions of the same node. */
+export const withShape = (
+  x: Tensor,
+  dims: readonly (readonly [size: Dim, axis: string | undefined])[],
+  node: Node = x.node,
+  type: ElementType = x.type,
+): Tensor =>
+  tensor(
+    type,
+    dims.map(([size]) => size),
+    dims.map(([, axis]) => axis),
+    node,
+  );

@@ -1,0 +1,250 @@
+/** Attention and rotary positions, as operators of ONNX have them. */
+import { addDims, type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
+import { boolean } from "../elements.ts";
+import type { NodeView } from "../node-view.ts";
+import type { Records } from "../record.ts";
+import { quotientOf } from "../sizes.ts";
+import { freshName, type Tensor, tensor, type Value } from "../values.ts";
+import { chosen, concatAlong, rangeOf } from "./ranges.ts";
+import { permuted, reshapeTo } from "./shapes.ts";
+
+const { add, and, cast, contract, div, exp, max, mul, reduceMax, reduceSum, select, sub, tanh } = ops;
+
+/** Names of the logits' dimensions: heads of keys, and queries that share one. */
+const names = {
+  batch: "batch",
+  head: "head",
+  group: "group",
+  query: "query",
+  key: "key",
+  dot: "dot",
+  width: "width",
+} as const;
+
+/** [batch, heads, tokens, width], whatever lies in which order. */
+function inHeads(n: NodeView, i: number, heads: number | undefined): Tensor {
+  const value = n.in(i);
+  if (value.shape.length === 4) return n.tensor(value, ["batch", "head", "token", "dot"]);
+  if (value.shape.length !== 3 || heads === undefined)
+    throw n.fail(`operand ${i} has ${value.shape.length} dimensions and no number of heads`);
+  const width = quotientOf(value.shape[2]!, heads);
+  if (width === undefined) throw n.fail(`a width of ${value.shape[2]} in ${heads} heads`);
+  const x = n.tensor(value, ["batch", "token", "embed"]);
+  return permuted(n, reshapeTo(n, x, [value.shape[0]!, value.shape[1]!, heads, width]), [0, 2, 1, 3]);
+}
+
+/** Queries of several heads that share keys: the axis of heads as [head, group]. */
+function byHeads(n: NodeView, x: Value, heads: Dim, groups: Dim): Value {
+  const at = x.shape.length - 3;
+  if (at < 0) return x;
+  const size = x.shape[at]!;
+  const split = size === 1 ? [1, 1] : [heads, groups];
+  return reshapeTo(n, x, [...x.shape.slice(0, at), ...split, ...x.shape.slice(at + 1)]);
+}
+
+interface Mask {
+  readonly visible?: Node;
+  readonly bias?: Node;
+}
+
+const lowest = -3e38;
+
+/** What an operand says is seen, and what is added to logits: of minus infinity nothing is seen. */
+function maskOf(n: NodeView, value: Value, keys: Dim, place: (v: Value) => Node): Mask {
+  const given = value.shape.at(-1)!;
+  const x = n.tensor(value);
+  if (x.type.dtype === "bool") return { visible: place(padded(x, keys, given)) };
+  const bias = padded(x, keys, given);
+  const node = place(bias);
+  const visible = ops.gt(node.type.dtype === "f16" ? cast(node, "f32") : node, lowest);
+  return { visible, bias: select(visible, node, 0) };
+}
+
+/** Keys that a mask says nothing of are hidden. */
+function padded(x: Tensor, keys: Dim, given: Dim): Tensor {
+  if (given === keys || given === 1) return x;
+  const last = x.shape.length - 1;
+  const isBool = x.type.dtype === "bool";
+  const node = isBool ? cast(x.node, "i32") : x.node;
+  const lacking = addDims(keys, mulMinus(given));
+  const wider = ops.pad(node, x.axes[last]!, 0, lacking, isBool ? 0 : -65504);
+  const shape = x.shape.map((d, i) => (i === last ? keys : d));
+  // -65504 is what f16 has least; beyond what is given, nothing is seen either way.
+  const inside = ops.lt(ops.iota({ name: x.axes[last]!, size: keys }, "i32"), ops.sizeOf(given, "i32"));
+  if (isBool) return tensor(boolean, shape, x.axes, cast(wider, "bool"));
+  return tensor(x.type, shape, x.axes, select(inside, wider, ops.constant(Number.NEGATIVE_INFINITY, x.type.dtype)));
+}
+
+const mulMinus = (d: Dim): Dim => (typeof d === "number" ? -d : addDims(0, productOfDims([-1, d])));
+
+const both = (a: Node | undefined, b: Node | undefined): Node | undefined => (a && b ? and(a, b) : (a ?? b));
+
+function attention(n: NodeView): readonly (Value | undefined)[] {
+  const headCount = (name: string) => (n.has(name) && n.int(name) > 0 ? n.int(name) : undefined);
+  const q = inHeads(n, 0, headCount("q_num_heads"));
+  const [newKeys, newValues] = [inHeads(n, 1, headCount("kv_num_heads")), inHeads(n, 2, headCount("kv_num_heads"))];
+  const k = n.inputs[4] ? n.tensor(concatAlong(n, [n.in(4), newKeys], 2)) : newKeys;
+  const v = n.inputs[5] ? n.tensor(concatAlong(n, [n.in(5), newValues], 2)) : newValues;
+  const [batch, heads, queries, width] = q.shape as [Dim, Dim, Dim, Dim];
+  const [keyHeads, keys] = [k.shape[1]!, k.shape[2]!];
+  const groups = quotientOf(heads, keyHeads);
+  if (groups === undefined) throw n.fail(`${heads} heads of queries on ${keyHeads} of keys`);
+  const order = [names.batch, names.head, names.group, names.query];
+  const query = wholeAxis(n.named(byHeads(n, q, keyHeads, groups), [...order, names.dot]), names.dot, width);
+  const key = wholeAxis(
+    wholeAxis(n.named(k, [names.batch, names.head, names.key, names.dot]), names.dot, width),
+    names.key,
+    keys,
+  );
+  const value = wholeAxis(n.named(v, [names.batch, names.head, names.key, names.width]), names.key, keys);
+  const place = (x: Value) =>
+    n.named(
+      byHeads(n, x, keyHeads, groups),
+      [...order, names.key].slice(-(x.shape.length < 3 ? x.shape.length : x.shape.length + 1)),
+    );
+  const mask = n.inputs[3] ? maskOf(n, n.in(3), keys, place) : {};
+  const visible = both(mask.visible, positions(n, { queries, keys }));
+  const scale = n.has("scale") ? n.float("scale") : (width as number) ** -0.5;
+  if (!Number.isFinite(scale)) throw n.fail(`a width of ${width}: give the open sizes when importing`);
+  const parts: Parts = { query, key, value, scale, softcap: n.float("softcap", 0), visible, bias: mask.bias };
+  const { out, logits } = computed(n, parts);
+  const wide = v.shape[3]!;
+  const made = tensor(q.type, [batch, keyHeads, groups, queries, wide], [...order, names.width], out);
+  const four = n.tensor(reshapeTo(n, made, [batch, heads, queries, wide]));
+  const isFlat = n.in(0).shape.length === 3;
+  const y = isFlat
+    ? reshapeTo(n, permuted(n, four, [0, 2, 1, 3]), [batch, queries, productOfDims([heads, wide])])
+    : four;
+  const seen =
+    logits &&
+    reshapeTo(n, tensor(q.type, [batch, keyHeads, groups, queries, keys], [...order, names.key], logits), [
+      batch,
+      heads,
+      queries,
+      keys,
+    ]);
+  return [y, k, v, seen];
+}
+
+/** The node with an axis that it lacks because it is of one element: contractions need it. */
+const wholeAxis = (node: Node, name: string, size: Dim): Node =>
+  size === 1 ? ops.broadcast(node, [{ name, size: 1 }]) : node;
+
+/** Which keys a query sees by where both stand: those not after it, within a window, and those that are no padding. */
+function positions(n: NodeView, { queries, keys }: { readonly queries: Dim; readonly keys: Dim }): Node | undefined {
+  const lengths = n.inputs[6] && n.named(n.in(6), [names.batch]);
+  const key = keys === 1 ? ops.constant(0, "i32") : ops.iota({ name: names.key, size: keys }, "i32");
+  const own = queries === 1 ? ops.constant(0, "i32") : ops.iota({ name: names.query, size: queries }, "i32");
+  const before = n.inputs[4]
+    ? ops.sizeOf(n.in(4).shape[2]!, "i32")
+    : lengths
+      ? sub(lengths, ops.sizeOf(queries, "i32"))
+      : undefined;
+  const query = before ? add(own, before) : own;
+  const [left, right] = ["left_window_size", "right_window_size"].map((name) => Math.min(n.int(name, -1), 2 ** 30)) as [
+    number,
+    number,
+  ];
+  const limits = [
+    n.flag("is_causal") ? ops.le(key, query) : undefined,
+    left >= 0 ? ops.le(sub(query, key), left) : undefined,
+    right >= 0 ? ops.le(sub(key, query), right) : undefined,
+    lengths ? ops.lt(key, lengths) : undefined,
+  ];
+  return limits.reduce(both, undefined);
+}
+
+interface Parts {
+  readonly query: Node;
+  readonly key: Node;
+  readonly value: Node;
+  readonly scale: number;
+  readonly softcap: number;
+  readonly visible: Node | undefined;
+  readonly bias: Node | undefined;
+}
+
+/** One op where nothing but a mask is asked for; else spelled out. */
+function computed(
+  n: NodeView,
+  { query, key, value, scale, softcap, visible, bias }: Parts,
+): { out: Node; logits?: Node } {
+  const axes = { dot: names.dot, over: names.key, scale };
+  if (softcap === 0 && !n.wants(3)) {
+    if (!bias) return { out: ops.attention(query, key, value, axes, visible) };
+    const wide = (x: Node) => (x.type.dtype === "f32" ? x : cast(x, "f32"));
+    const made = ops.biasedAttention(wide(query), wide(key), wide(value), wide(bias), axes, visible);
+    return { out: made.type.dtype === query.type.dtype ? made : cast(made, query.type.dtype) };
+  }
+  const plain = mul(contract(query, key, [names.dot]), scale);
+  const capped = softcap === 0 ? plain : mul(tanh(div(plain, softcap)), softcap);
+  const biased = bias ? add(capped, bias) : capped;
+  const hidden = ops.constant(query.type.dtype === "f16" ? -65504 : -1e30, query.type.dtype);
+  const masked = visible ? select(visible, biased, hidden) : biased;
+  const raised = exp(sub(masked, reduceMax(masked, [names.key])));
+  const kept = visible ? select(visible, raised, 0) : raised;
+  const total = reduceSum(kept, [names.key]);
+  const weights = div(kept, visible ? max(total, 1e-30) : total);
+  const out = contract(weights, value, [names.key]);
+  const infinite = ops.constant(Number.NEGATIVE_INFINITY, query.type.dtype);
+  const shown = [plain, capped, visible ? select(visible, biased, infinite) : biased, weights];
+  const mode = n.int("qk_matmul_output_mode", 0);
+  const logits = shown[mode === 0 ? 1 : mode];
+  if (!logits) throw n.fail(`qk_matmul_output_mode ${mode}`);
+  return { out, logits: lackingKey(logits) };
+}
+
+const lackingKey = (x: Node): Node => {
+  const key = x.type.axes.find((a) => a.name === names.key);
+  return key?.size === 1 ? ops.dropAxis(x, names.key) : x;
+};
+
+/** Pairs of a width turned by angles whose sines and cosines are operands. */
+function rotary(n: NodeView): Value {
+  const given = n.in(0);
+  const isFlat = given.shape.length === 3;
+  const x = inHeads(n, 0, isFlat ? n.int("num_heads", 0) : undefined); // [batch, head, token, dot]
+  const width = x.shape[3]!;
+  if (typeof width !== "number") throw n.fail(`a width of ${width}`);
+  const turned = n.int("rotary_embedding_dim", 0) || width;
+  if (turned % 2 !== 0 || turned > width) throw n.fail(`${turned} of ${width} elements are turned`);
+  const half = turned / 2;
+  const pairs = n.flag("interleaved");
+  const head = rangeOf(n, x, 3, 0, turned);
+  const places = (k: number) => Array.from({ length: half }, (_, i) => (pairs ? 2 * i + k : i + k * half));
+  const [a, b] = [0, 1].map((k) => n.tensor(chosen(n, head, 3, places(k)))) as [Tensor, Tensor];
+  const axes = [...a.axes.slice(0, 3), half === 1 ? undefined : freshName("pair", a.axes)];
+  const angle = (i: number): Node => {
+    const table = n.in(i);
+    const token = [axes[2], axes[3]];
+    if (!n.inputs[3]) return n.named(table, table.shape.length === 2 ? token : [axes[0], ...token]);
+    const row = freshName("position", axes);
+    return ops.gather(n.named(table, [row, axes[3]]), n.named(n.in(3), [axes[0], axes[2]]), row);
+  };
+  const [cosine, sine] = [angle(1), angle(2)];
+  const [first, second] = [a, b].map((t) => n.named(t, axes)) as [Node, Node];
+  const part = (node: Node): Tensor => tensor(x.type, a.shape, axes, node);
+  const real = part(sub(mul(cosine, first), mul(sine, second)));
+  const imaginary = part(add(mul(sine, first), mul(cosine, second)));
+  const shape = [...x.shape.slice(0, 3), turned];
+  const joined = pairs
+    ? reshapeTo(
+        n,
+        n.tensor(
+          concatAlong(
+            n,
+            [real, imaginary].map((t) => reshapeTo(n, t, [...a.shape, 1])),
+            4,
+          ),
+        ),
+        shape,
+      )
+    : concatAlong(n, [real, imaginary], 3);
+  const whole = turned === width ? joined : concatAlong(n, [joined, rangeOf(n, x, 3, turned, width - turned)], 3);
+  return isFlat ? reshapeTo(n, permuted(n, whole, [0, 2, 1, 3]), given.shape) : whole;
+}
+
+export const attentionRecords: Records = {
+  Attention: { build: attention },
+  RotaryEmbedding: { build: rotary },
+};

@@ -1,0 +1,37 @@
+/** Every operator that is read, by its name; those of another domain than ONNX's own after it. */
+import type { Records } from "../record.ts";
+import { attentionRecords } from "./attention.ts";
+import { controlRecords } from "./control.ts";
+import { elementwiseRecords } from "./elementwise.ts";
+import { gridSampleRecords } from "./grid-sample.ts";
+import { indexingRecords } from "./indexing.ts";
+import { lossRecords } from "./losses.ts";
+import { normRecords } from "./norms.ts";
+import { productRecords } from "./products.ts";
+import { quantizedRecords } from "./quantized.ts";
+import { rangeRecords } from "./ranges.ts";
+import { recurrentRecords } from "./recurrent.ts";
+import { reductionRecords } from "./reductions.ts";
+import { resizeRecords } from "./resize.ts";
+import { shapeRecords } from "./shapes.ts";
+import { windowRecords } from "./windows.ts";
+
+export const records: Records = {
+  // A constant is read where it stands: it may be a weight.
+  Constant: { build: (n) => n.in(0) },
+  ...elementwiseRecords,
+  ...shapeRecords,
+  ...rangeRecords,
+  ...reductionRecords,
+  ...productRecords,
+  ...normRecords,
+  ...windowRecords,
+  ...indexingRecords,
+  ...quantizedRecords,
+  ...resizeRecords,
+  ...attentionRecords,
+  ...lossRecords,
+  ...controlRecords,
+  ...recurrentRecords,
+  ...gridSampleRecords,
+};

@@ -1,0 +1,318 @@
+/** Integers with scales: to and from them, and products of them. Sums of integers are computed in f32, exact below 2^24. */
+import { type Node, ops } from "../../../../compiler/index.ts";
+import { pointwise } from "../broadcast.ts";
+import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
+import type { NodeView } from "../node-view.ts";
+import type { Records } from "../record.ts";
+import { quotientOf } from "../sizes.ts";
+import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
+import { casted, roundEven } from "./elementwise.ts";
+import { matmul } from "./products.ts";
+import { reshapeTo } from "./shapes.ts";
+import { convolve } from "./windows.ts";
+
+const { add, cast, div, max, min, mul, reduceMax, reduceMin, sub } = ops;
+const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
+
+/** A scale or a zero point beside the tensor that it is of: one for all, one for each place of a dimension, or of a block. */
+function beside(n: NodeView, given: Value, x: Value, axis: number, block: number): Value {
+  const rank = x.shape.length;
+  if (given.shape.length === 0 || (given.shape.length === 1 && given.shape[0] === 1)) return reshapeTo(n, given, []);
+  if (given.shape.length === 1 && block === 0) {
+    const at = n.dim(axis, rank);
+    if (given.shape[0] !== x.shape[at]) throw n.fail(`${given.shape[0]} scales for a dimension of ${x.shape[at]}`);
+    return reshapeTo(
+      n,
+      given,
+      x.shape.map((d, i) => (i === at ? d : 1)),
+    );
+  }
+  return given;
+}
+
+/** Blocks of a dimension as a dimension of their own: [.., n, ..] as [.., blocks, block, ..]. */
+function inBlocks(n: NodeView, value: Value, at: number, block: number): Value {
+  const blocks = quotientOf(value.shape[at]!, block);
+  if (blocks === undefined) throw n.fail(`a dimension of ${value.shape[at]} in blocks of ${block}`);
+  return reshapeTo(n, value, [...value.shape.slice(0, at), blocks, block, ...value.shape.slice(at + 1)]);
+}
+
+interface Scaled {
+  readonly x: Value;
+  readonly scale: Value;
+  readonly zero: Value | undefined;
+  /** Puts a result back into the shape that was given. */
+  readonly back: (made: Value) => Value;
+}
+
+/** Operands of a (de)quantization, so that they broadcast. */
+function scaled(n: NodeView): Scaled {
+  const [x, scale] = [n.in(0), n.in(1)];
+  const [axis, block] = [n.int("axis", 1), n.int("block_size", 0)];
+  if (block > 0 && scale.shape.length === x.shape.length) {
+    const at = n.dim(axis, x.shape.length);
+    const one = (v: Value) => reshapeTo(n, v, [...v.shape.slice(0, at + 1), 1, ...v.shape.slice(at + 1)]);
+    const zero = n.inputs[2];
+    return {
+      x: inBlocks(n, x, at, block),
+      scale: one(scale),
+      zero: zero && one(zero),
+      back: (made) => reshapeTo(n, made, x.shape),
+    };
+  }
+  const zero = n.inputs[2];
+  return {
+    x,
+    scale: beside(n, scale, x, axis, block),
+    zero: zero && beside(n, zero, x, axis, block),
+    back: (made) => made,
+  };
+}
+
+function dequantize(n: NodeView): Value {
+  const stored = storedFloats(n);
+  if (stored) return stored;
+  const { x, scale, zero, back } = scaled(n);
+  const type =
+    n.has("output_dtype") && n.int("output_dtype") !== 0
+      ? elementType(n.int("output_dtype"), "the result")
+      : n.in(1).type;
+  const operands = [x, scale, ...(zero ? [zero] : [])];
+  return back(
+    pointwise(
+      n,
+      operands,
+      ([q, s, z]) => {
+        const centred = z ? sub(cast(q!, "i32"), cast(z, "i32")) : q!;
+        return casted(mul(wide(centred), wide(s!)), float, type);
+      },
+      type,
+    ),
+  );
+}
+
+/**
+ * Integers of the file that nothing but their scales is made of: a weight, in floats. It is dequantized when it is read, so
+ * that it can be trained, and exported as integers again.
+ */
+function storedFloats(n: NodeView): Value | undefined {
+  const [q, s, z] = [n.in(0), n.in(1), n.inputs[2]];
+  const parts = [q, s, z].map((v) => v && sourceOf(v));
+  if (!parts[0] || !parts[1] || (z && !parts[2])) return undefined;
+  const shape = q.shape as readonly number[];
+  const count = shape.reduce((k, d) => k * d, 1);
+  if (count < 2) return undefined;
+  const place = scalePlaces(n, shape, s.shape as readonly number[]);
+  const weight = {
+    name: shownWeight(q, n),
+    read: async () => {
+      const [values, scales, zeros] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
+      return Float32Array.from(
+        { length: count },
+        (_, i) => (values[i]! - (zeros?.[place(i)] ?? 0)) * scales[place(i)]!,
+      );
+    },
+  };
+  return { kind: "stored", type: n.in(1).type, shape, weight } satisfies Stored;
+}
+
+const shownWeight = (q: Value, n: NodeView): string => (q.kind === "stored" ? q.weight.name : n.message.input[0]!);
+
+/** How the numbers of a value are got, where they lie in the file. */
+function sourceOf(value: Value): (() => Promise<ArrayLike<number>>) | undefined {
+  if (value.kind === "stored") return value.weight.read;
+  if (value.kind === "known" && isNumbers(value.values)) {
+    const { values } = value;
+    return async () => values as ArrayLike<number>;
+  }
+  return undefined;
+}
+
+/** Where the scale of each element lies. */
+function scalePlaces(n: NodeView, shape: readonly number[], scales: readonly number[]): (i: number) => number {
+  const total = scales.reduce((k, d) => k * d, 1);
+  if (total === 1) return () => 0;
+  const at = n.dim(n.int("axis", 1), shape.length);
+  const below = shape.slice(at + 1).reduce((k, d) => k * d, 1);
+  const size = shape[at]!;
+  if (scales.length === 1) {
+    if (scales[0] !== size) throw n.fail(`${scales[0]} scales for a dimension of ${size}`);
+    return (i) => Math.floor(i / below) % size;
+  }
+  const block = n.int("block_size", 0);
+  const blocks = scales[at]!;
+  const fits =
+    scales.length === shape.length &&
+    scales.every((d, i) => (i === at ? d === Math.ceil(size / block) : d === shape[i]));
+  if (!(block > 0) || !fits) throw n.fail(`scales of [${scales.join(", ")}] for [${shape.join(", ")}]`);
+  return (i) =>
+    (Math.floor(i / (below * size)) * blocks + Math.floor((Math.floor(i / below) % size) / block)) * below +
+    (i % below);
+}
+
+/** The type of quantized values: that of the zero point, or what the node says. */
+function quantizedType(n: NodeView, zero: number): ElementType {
+  const given = n.inputs[zero]?.type;
+  if (given) return given;
+  return n.has("output_dtype") && n.int("output_dtype") !== 0
+    ? elementType(n.int("output_dtype"), "the result")
+    : elementNamed("uint8");
+}
+
+const saturated = (x: Node, { range }: ElementType): Node => cast(min(max(x, range![0]), range![1]), "i32");
+
+function quantize(n: NodeView): Value {
+  const type = quantizedType(n, 2);
+  if (!type.range || !isNarrow(type)) throw n.fail(`quantizing to ${type.name}`);
+  const { x, scale, zero, back } = scaled(n);
+  return back(
+    pointwise(
+      n,
+      [x, scale, ...(zero ? [zero] : [])],
+      ([v, s, z]) => {
+        const whole = roundEven(div(wide(v!), wide(s!)));
+        return saturated(z ? add(whole, wide(z)) : whole, type);
+      },
+      type,
+    ),
+  );
+}
+
+/** A scale and a zero point made of the tensor itself. */
+function dynamicQuantize(n: NodeView): readonly Value[] {
+  const x = n.x(0);
+  const uint8 = elementNamed("uint8");
+  const all = x.axes.filter((a) => a !== undefined);
+  const low = min(all.length > 0 ? reduceMin(x.node, all) : x.node, 0);
+  const high = max(all.length > 0 ? reduceMax(x.node, all) : x.node, 0);
+  const span = div(sub(high, low), 255);
+  const zero = saturated(roundEven(div(sub(0, low), span)), uint8);
+  const y = saturated(add(roundEven(div(x.node, span)), wide(zero)), uint8);
+  return [{ ...x, type: uint8, node: y }, tensor(float, [], [], span), tensor(uint8, [], [], zero)];
+}
+
+/** Integers less their zero point, as floats. */
+function centred(n: NodeView, i: number, zero: number, at: number): Value {
+  const x = n.in(i);
+  const z = n.inputs[zero];
+  const isRow = z && z.shape.length === 1 && z.shape[0] !== 1;
+  const along = isRow
+    ? reshapeTo(
+        n,
+        z,
+        x.shape.map((d, k) => (k === (at + x.shape.length) % x.shape.length ? d : 1)),
+      )
+    : z && reshapeTo(n, z, z.shape.length > 1 ? z.shape : []);
+  return pointwise(n, along ? [x, along] : [x], ([q, o]) => wide(o ? sub(q!, o) : q!), float);
+}
+
+const asInteger = (x: Tensor): Value => ({ ...x, type: int32, node: cast(x.node, "i32") });
+
+/** A product of integers in floats, scaled and rounded to integers again. */
+function requantized(
+  n: NodeView,
+  product: Tensor,
+  scales: readonly [number, number, number],
+  zero: number,
+  channel: number | undefined,
+): Value {
+  const { type } = n.integersIn(zero);
+  const scale = (i: number): Value => {
+    const s = n.in(i);
+    if (s.shape.length === 1 && s.shape[0] !== 1 && channel !== undefined)
+      return reshapeTo(
+        n,
+        s,
+        product.shape.map((d, k) => (k === channel ? d : 1)),
+      );
+    return s.shape.length > 1 ? s : reshapeTo(n, s, []);
+  };
+  const [a, b, y] = scales.map(scale) as [Value, Value, Value];
+  const z = reshapeTo(n, n.in(zero), []);
+  return pointwise(
+    n,
+    [product, a, b, y, z],
+    ([p, sa, sb, sy, o]) =>
+      saturated(add(roundEven(div(mul(p!, mul(wide(sa!), wide(sb!))), wide(sy!))), wide(o!)), type),
+    type,
+  );
+}
+
+/** onnxruntime's product with a weight of few bits: B is [N, blocks, bytes], each block with a scale and a zero point. */
+function matmulNBits(n: NodeView): Value {
+  const [columns, inner, bits, block] = [n.int("N"), n.int("K"), n.int("bits", 4), n.int("block_size")];
+  if (![2, 4, 8].includes(bits) || !(block >= 1) || !(columns >= 1) || !(inner >= 1))
+    throw n.fail(`${bits} bits in blocks of ${block}`);
+  const blocks = Math.ceil(inner / block);
+  const [packed, scales, zeros, groups, bias] = [1, 2, 3, 4, 5].map((i) => n.inputs[i]);
+  if (groups) throw n.fail("an order of the blocks (g_idx) is not imported");
+  const parts = [packed, scales, zeros].map((v) => v && sourceOf(v));
+  if (!packed || !scales || !parts[0] || !parts[1] || (zeros && !parts[2]))
+    throw n.fail("its weight is computed when the model runs");
+  const each = 8 / bits;
+  const perBlock = Math.ceil(block / each);
+  const expected = (v: Value, count: number, what: string) => {
+    const own = v.shape.reduce<number>((k, d) => k * (d as number), 1);
+    if (own !== count) throw n.fail(`${what} holds ${own} elements, not ${count}`);
+  };
+  expected(packed, columns * blocks * perBlock, "B");
+  expected(scales, columns * blocks, "scales");
+  const zeroBytes = Math.ceil(blocks / each);
+  const packedZeros = zeros !== undefined && zeros.type.name === "uint8";
+  if (zeros) expected(zeros, packedZeros ? columns * zeroBytes : columns * blocks, "zero_points");
+  const mask = 2 ** bits - 1;
+  const unpacked = (byte: number, k: number) => (byte >> (bits * (k % each))) & mask;
+  const weight = {
+    name: packed.kind === "stored" ? packed.weight.name : n.message.input[1]!,
+    read: async () => {
+      const [bytes, s, z] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
+      const made = new Float32Array(columns * inner);
+      for (let c = 0; c < columns; c++)
+        for (let i = 0; i < inner; i++) {
+          const b = Math.floor(i / block);
+          const k = i % block;
+          const at = c * blocks + b;
+          const q = unpacked(bytes[at * perBlock + Math.floor(k / each)]!, k);
+          const zero = z
+            ? packedZeros
+              ? unpacked(z[c * zeroBytes + Math.floor(b / each)]!, b)
+              : z[at]!
+            : 2 ** (bits - 1);
+          made[c * inner + i] = (q - zero) * s[at]!;
+        }
+      return made;
+    },
+  };
+  const stored: Stored = { kind: "stored", type: n.in(0).type, shape: [columns, inner], weight };
+  const x = n.x(0, ["batch", "token", "embed"]);
+  const product = matmul(n, x, transposed(n, stored, x));
+  return bias ? pointwise(n, [product, bias], ([p, b]) => add(p!, b!)) : product;
+}
+
+/** [out, in] as [in, out], called after the axis that it is multiplied along. */
+function transposed(n: NodeView, weight: Stored, x: Tensor): Tensor {
+  const dot = x.axes.at(-1);
+  const t = n.tensor(weight, ["out", dot ?? "in"], x.axes.slice(0, -1));
+  return tensor(t.type, [t.shape[1]!, t.shape[0]!], [t.axes[1], t.axes[0]], t.node);
+}
+
+export const quantizedRecords: Records = {
+  QuantizeLinear: { build: quantize },
+  DequantizeLinear: { build: dequantize, unfolded: true },
+  "com.microsoft.QuantizeLinear": { build: quantize },
+  "com.microsoft.DequantizeLinear": { build: dequantize, unfolded: true },
+  DynamicQuantizeLinear: { build: dynamicQuantize },
+  MatMulInteger: { build: (n) => asInteger(matmul(n, centred(n, 0, 2, -2), centred(n, 1, 3, -1))) },
+  ConvInteger: { build: (n) => asInteger(convolve(n, { x: centred(n, 0, 2, 1), weight: centred(n, 1, 3, 0) })) },
+  QLinearMatMul: {
+    build: (n) => requantized(n, matmul(n, centred(n, 0, 2, -2), centred(n, 3, 5, -1)), [1, 4, 6], 7, undefined),
+  },
+  QLinearConv: {
+    build: (n) => {
+      const bias = n.inputs[8] && pointwise(n, [n.inputs[8]], ([b]) => wide(b!), float);
+      const made = convolve(n, { x: centred(n, 0, 2, 1), weight: centred(n, 3, 5, 0), bias });
+      return requantized(n, made, [1, 4, 6], 7, 1);
+    },
+  },
+  "com.microsoft.MatMulNBits": { build: matmulNBits },
+};

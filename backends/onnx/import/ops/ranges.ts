@@ -1,0 +1,238 @@
+/** Operators that put dimensions together, and take ranges and single places of them. */
+import { type Dim, ops, productOfDims, subDims } from "../../../../compiler/index.ts";
+import { broadcastShape, sharedNames } from "../broadcast.ts";
+import type { NodeView } from "../node-view.ts";
+import type { Records } from "../record.ts";
+import { certainly, quotientOf } from "../sizes.ts";
+import { elements, freshName, isNumbers, known, tensor, type Value } from "../values.ts";
+import { expandTo } from "./shapes.ts";
+
+/** Parts one after another; a part of length 1 gets the axis that it lacks. */
+function concat(n: NodeView): Value {
+  const values = n.inputs.map((_, i) => n.in(i)).filter((v) => elements(v) !== 0);
+  if (values.length === 0) return n.in(0);
+  const rank = values[0]!.shape.length;
+  const at = n.dim(n.int("axis"), rank);
+  return concatAlong(n, values, at);
+}
+
+export function concatAlong(n: NodeView, values: readonly Value[], at: number): Value {
+  if (values.length === 1) return values[0]!;
+  const [first] = values;
+  if (values.some((v) => v.shape.length !== first!.shape.length))
+    throw n.fail("parts have different numbers of dimensions");
+  const others = broadcastShape(
+    n,
+    values.map((v) => v.shape.map((d, i) => (i === at ? 1 : d))),
+  );
+  const clash = values.find((v) => v.shape.some((d, i) => i !== at && d !== others[i]));
+  if (clash) throw n.fail(`a part of [${clash.shape.join(", ")}] does not continue [${first!.shape.join(", ")}]`);
+  // Named with the axis in its place, whichever part has it.
+  const withAxis = others.map((d, i): Dim => (i === at ? 2 : d));
+  const names = sharedNames(withAxis, values, "joined");
+  const nodes = values.map((v) => {
+    const node = n.named(v, names);
+    return v.shape[at] === 1 ? ops.broadcast(node, [{ name: names[at]!, size: 1 }]) : node;
+  });
+  const length = values.map((v) => v.shape[at]!).reduce((a, b) => subDims(a, subDims(0, b)));
+  const shape = others.map((d, i) => (i === at ? length : d));
+  return tensor(first!.type, shape, names, ops.concat(nodes, names[at]!));
+}
+
+function split(n: NodeView): readonly Value[] {
+  const x = n.in(0);
+  const at = n.dim(n.int("axis", 0), x.shape.length);
+  const size = x.shape[at]!;
+  const parts = n.message.output.length;
+  const lengths = n.sizes(1, "split") ?? n.ints("split") ?? equalParts(n, size, n.int("num_outputs", parts));
+  let start: Dim = 0;
+  return lengths.map((length) => {
+    const from = start;
+    start = subDims(start, subDims(0, length));
+    return rangeOf(n, x, at, from, length);
+  });
+}
+
+function equalParts(n: NodeView, size: Dim, parts: number): Dim[] {
+  if (!(parts >= 1 && parts <= n.message.output.length))
+    throw n.fail(`${parts} parts for ${n.message.output.length} outputs`);
+  const exact = quotientOf(size, parts);
+  if (exact !== undefined) return Array.from({ length: parts }, () => exact);
+  if (typeof size !== "number") throw n.fail(`${size} elements are no ${parts} equal parts`);
+  const each = Math.ceil(size / parts);
+  return Array.from({ length: parts }, (_, i) => Math.min(each, size - each * i));
+}
+
+/** `length` elements of a dimension from `start`. */
+export function rangeOf(n: NodeView, value: Value, at: number, start: Dim, length: Dim): Value {
+  if (length === 0) return empty(n, value, at);
+  const size = value.shape[at]!;
+  if (start === 0 && length === size) return value;
+  const x = n.tensor(value);
+  if (size === 1) throw n.fail(`elements ${start} to ${length} of a dimension of 1`);
+  const axis = x.axes[at]!;
+  const part = ops.slice(x.node, axis, start, length);
+  const node = length === 1 ? ops.dropAxis(part, axis) : part;
+  return tensor(
+    x.type,
+    x.shape.map((d, i) => (i === at ? length : d)),
+    x.axes,
+    node,
+  );
+}
+
+/** Nothing of a dimension: known, as a list of no sizes is. */
+function empty(n: NodeView, value: Value, at: number): Value {
+  const shape = value.shape.map((d, i) => (i === at ? 0 : d));
+  if (!isNumbers(shape)) throw n.fail("nothing is left of a tensor");
+  return known(value.type, shape, []);
+}
+
+function slice(n: NodeView): Value {
+  let x = n.in(0);
+  const starts = n.sizes(1, "starts") ?? [...(n.ints("starts") ?? [])];
+  const ends = n.sizes(2, "ends") ?? [...(n.ints("ends") ?? [])];
+  const axes = n.dims(n.list("axes", 3) ?? starts.map((_, i) => i), x.shape.length);
+  const steps = n.numbers(4, "steps") ?? starts.map(() => 1);
+  if ([ends, axes, steps].some((list) => list.length !== starts.length))
+    throw n.fail(`${starts.length} starts, ${ends.length} ends, ${axes.length} axes and ${steps.length} steps`);
+  axes.forEach((at, i) => {
+    x = steppedRange(n, x, at, starts[i]!, ends[i]!, steps[i]!);
+  });
+  return x;
+}
+
+function steppedRange(n: NodeView, x: Value, at: number, start: Dim, end: Dim, step: number): Value {
+  const size = x.shape[at]!;
+  if (step === 0) throw n.fail("a step is 0");
+  if (step > 0) {
+    const [from, to] = [bounded(n, start, size), bounded(n, end, size)];
+    const span = subDims(to, from);
+    if (typeof span === "number" && span <= 0) return empty(n, x, at);
+    if (step === 1) return rangeOf(n, x, at, from, span);
+    if (typeof span !== "number") throw n.fail(`every ${step} of ${span} elements: give the open sizes when importing`);
+    requireFew(n, span / step);
+
+    return chosen(
+      n,
+      x,
+      at,
+      Array.from({ length: Math.ceil(span / step) }, (_, i) => (from as number) + i * step),
+    );
+  }
+  if (typeof size !== "number")
+    throw n.fail(`a dimension of ${size} elements is read backwards: give the open sizes when importing`);
+  const place = (d: Dim) => {
+    if (typeof d !== "number")
+      throw n.fail(`a range read backwards begins or ends at ${d}: give the open sizes when importing`);
+    return Math.min(Math.max(d < 0 ? d + size : d, -1), size - 1);
+  };
+  const [from, to] = [place(start), place(end)];
+  const count = Math.max(0, Math.ceil((from - to) / -step));
+  requireFew(n, count);
+  return count === 0
+    ? empty(n, x, at)
+    : chosen(
+        n,
+        x,
+        at,
+        Array.from({ length: count }, (_, i) => from + i * step),
+      );
+}
+
+/** Places that a table may list. */
+const mostPlaces = 2 ** 20;
+
+function requireFew(n: NodeView, count: number): void {
+  if (!(count <= mostPlaces)) throw n.fail(`a choice of ${count} elements, one by one`);
+}
+
+/** A place of a dimension, counted from either end and kept inside. */
+function bounded(n: NodeView, place: Dim, size: Dim): Dim {
+  const from = typeof place === "number" && place < 0 ? subDims(size, -place) : place;
+  if (certainly(0, ">=", from)) return 0;
+  if (certainly(from, ">=", size) || (typeof place === "number" && place >= 2 ** 31 - 1)) return size;
+  if (typeof from !== "number" && typeof size === "number") return from; // a run whose sizes do not fit is refused
+  if (certainly(size, ">=", from) && certainly(from, ">=", 0)) return from;
+  throw n.fail(`whether element ${from} is one of ${size} depends on open sizes: give them when importing`);
+}
+
+/** Elements of a dimension by their places. */
+export function chosen(n: NodeView, value: Value, at: number, places: readonly number[]): Value {
+  if (places.length === 1) return rangeOf(n, value, at, places[0]!, 1);
+  if (places.every((p, i) => p === places[0]! + i)) return rangeOf(n, value, at, places[0]!, places.length);
+  const x = n.tensor(value);
+  const shape = x.shape.map((d, i) => (i === at ? places.length : d));
+  if (value.shape[at] === 1) return expandTo(n, x, shape);
+  const axis = x.axes[at]!;
+  const own = freshName(axis, x.axes);
+  const node = ops.rename(
+    ops.gather(x.node, ops.table(places, [{ name: own, size: places.length }], "i32"), axis),
+    own,
+    axis,
+  );
+  return tensor(x.type, shape, x.axes, node);
+}
+
+function tile(n: NodeView): Value {
+  const repeats = n.numbersIn(1, "repeats");
+  let x = n.in(0);
+  repeats.forEach((times, at) => {
+    x = repeated(n, x, at, times);
+  });
+  return x;
+}
+
+function repeated(n: NodeView, value: Value, at: number, times: number): Value {
+  if (times === 1) return value;
+  if (times < 1) throw n.fail(`a dimension is repeated ${times} times`);
+  const x = n.tensor(value);
+  const size = x.shape[at]!;
+  if (size === 1)
+    return expandTo(
+      n,
+      x,
+      x.shape.map((d, i) => (i === at ? times : d)),
+    );
+  const axis = x.axes[at]!;
+  const copy = freshName("copy", x.axes);
+  const node = ops.merge(ops.broadcast(x.node, [{ name: copy, size: times }]), [copy, axis], axis);
+  return tensor(
+    x.type,
+    x.shape.map((d, i) => (i === at ? productOfDims([d, times]) : d)),
+    x.axes,
+    node,
+  );
+}
+
+/** Numbers of a first one, a limit and a step, where how many there are is known. */
+function range(n: NodeView): Value {
+  const [start, limit, step] = [0, 1, 2].map((i) => n.knownIn(i, ["start", "limit", "delta"][i]!).values[0]!);
+  const { type } = n.in(0);
+  const length = countOf(n, start!, limit!, step!);
+  if (length === 0) return known(type, [0], []);
+  const name = "place";
+  const places = ops.iota({ name, size: length }, "i32");
+  const typed = type.dtype === "i32" ? places : ops.cast(places, type.dtype);
+  const at = (d: Dim) => n.named(known(type, [], [d]), []);
+  const scaled = step === 1 ? typed : ops.mul(typed, at(step!));
+  return tensor(type, [length], [name], length === 1 ? at(start!) : start === 0 ? scaled : ops.add(scaled, at(start!)));
+}
+
+function countOf(n: NodeView, start: Dim, limit: Dim, step: Dim): Dim {
+  if (typeof step !== "number" || step === 0) throw n.fail(`the step is ${step}`);
+  const span = subDims(limit, start);
+  if (typeof span === "number") return Math.max(0, Math.ceil(span / step));
+  const length = quotientOf(span, step);
+  if (length === undefined)
+    throw n.fail(`how many numbers there are from ${start} to ${limit} by ${step} depends on open sizes`);
+  return length;
+}
+
+export const rangeRecords: Records = {
+  Concat: { build: concat, moves: true },
+  Split: { build: split, moves: true },
+  Slice: { build: slice, moves: true },
+  Tile: { build: tile, moves: true },
+  Range: { build: range },
+};

@@ -1,0 +1,228 @@
+/** Recurrent layers, written out step by step: the graph has as many steps as the sequence. */
+import { type Dim, mulDims, type Node, ops } from "../../../../compiler/index.ts";
+import { pointwise } from "../broadcast.ts";
+import type { NodeView } from "../node-view.ts";
+import type { ImportRecord, Records } from "../record.ts";
+import { elements, known, type Tensor, type Value } from "../values.ts";
+import { matmul } from "./products.ts";
+import { concatAlong, rangeOf } from "./ranges.ts";
+import { permuted, reshapeTo } from "./shapes.ts";
+
+const { add, mul, sub } = ops;
+
+/** Steps that are written out. */
+const mostSteps = 512;
+
+const activations: Readonly<Record<string, (x: Node) => Node>> = {
+  Sigmoid: (x) => ops.sigmoid(x),
+  Tanh: (x) => ops.tanh(x),
+  Relu: (x) => ops.relu(x),
+  HardSigmoid: (x) => ops.min(ops.max(add(mul(x, 0.2), 0.5), 0), 1),
+  Softsign: (x) => ops.div(x, add(1, ops.abs(x))),
+  Softplus: (x) => ops.log(add(1, ops.exp(x))),
+};
+
+type Activation = (x: Value) => Value;
+
+/** What is the same in all steps of one direction. */
+interface Layer {
+  readonly n: NodeView;
+  readonly hidden: Dim;
+  /** [hidden, gates · hidden] */
+  readonly recurrent: Value;
+  /** Of the recurrent product, [gates · hidden]; that of the input is in each step's `x` already. */
+  readonly bias: Value | undefined;
+  readonly peepholes: Value | undefined;
+  readonly activations: readonly Activation[];
+}
+
+interface State {
+  readonly h: Value;
+  readonly c?: Value;
+}
+
+/** One step from what the input gives to its gates, [batch, gates · hidden]. */
+type Step = (layer: Layer, x: Value, before: State) => State;
+
+interface Cell {
+  readonly gates: number;
+  readonly usual: readonly string[];
+  readonly step: Step;
+  readonly hasCell?: true;
+}
+
+const sum = (n: NodeView, a: Value, b: Value): Value => pointwise(n, [a, b], ([x, y]) => add(x!, y!));
+const product = (n: NodeView, a: Value, b: Value): Value => pointwise(n, [a, b], ([x, y]) => mul(x!, y!));
+
+/** Gate k of [batch, gates · hidden]. */
+const gate = ({ n, hidden }: Layer, x: Value, k: number): Value =>
+  rangeOf(n, x, x.shape.length - 1, mulDims(hidden, k), hidden);
+
+const recurred = (layer: Layer, h: Value): Value => {
+  const made = matmul(layer.n, h, layer.recurrent);
+  return layer.bias ? sum(layer.n, made, layer.bias) : made;
+};
+
+const plain: Step = (layer, x, { h }) => ({ h: layer.activations[0]!(sum(layer.n, x, recurred(layer, h))) });
+
+const gru: Step = (layer, x, { h }) => {
+  const { n, hidden, recurrent, bias } = layer;
+  const [f, g] = layer.activations as [Activation, Activation];
+  const all = recurred(layer, h);
+  const [z, r] = [0, 1].map((k) => f(sum(n, gate(layer, x, k), gate(layer, all, k)))) as [Value, Value];
+  const last = (v: Value) => gate(layer, v, 2);
+  const inner = (): Value => {
+    if (n.flag("linear_before_reset")) return product(n, r, last(all));
+    const made = matmul(n, product(n, r, h), rangeOf(n, recurrent, 1, mulDims(hidden, 2), hidden));
+    return bias ? sum(n, made, last(bias)) : made;
+  };
+  const fresh = g(sum(n, last(x), inner()));
+  return { h: pointwise(n, [z, fresh, h], ([keep, y, old]) => add(mul(sub(1, keep!), y!), mul(keep!, old!))) };
+};
+
+const lstm: Step = (layer, x, { h, c }) => {
+  const { n, peepholes } = layer;
+  const [f, g, last] = layer.activations as [Activation, Activation, Activation];
+  const all = sum(n, x, recurred(layer, h));
+  const seen = (k: number, cell: Value): Value => {
+    const own = gate(layer, all, k);
+    return peepholes ? sum(n, own, product(n, cell, gate(layer, peepholes, k))) : own;
+  };
+  // Gates lie as input, output, forget, cell; peepholes as input, output, forget.
+  const input = f(seen(0, c!));
+  const forget = n.flag("input_forget") ? pointwise(n, [input], ([i]) => sub(1, i!)) : f(seen(2, c!));
+  const cell = sum(n, product(n, forget, c!), product(n, input, g(gate(layer, all, 3))));
+  return { h: product(n, f(seen(1, cell)), last(cell)), c: cell };
+};
+
+function recurrent({ gates, usual, step, hasCell }: Cell): ImportRecord {
+  return {
+    build: (n) => layers(n, { gates, usual, step, ...(hasCell && { hasCell }) }),
+    roles: ["time", "batch", "feature"],
+  };
+}
+
+function layers(n: NodeView, cell: Cell): readonly Value[] {
+  const isBatchFirst = n.flag("layout");
+  const given = n.x(0, isBatchFirst ? ["batch", "time", "feature"] : ["time", "batch", "feature"]);
+  if (given.shape.length !== 3) throw n.fail(`a sequence of ${given.shape.length} dimensions, where three are needed`);
+  const x = isBatchFirst ? permuted(n, given, [1, 0, 2]) : given;
+  const [time, batch] = x.shape;
+  const [weights, states] = [n.in(1), n.in(2)];
+  const hidden = states.shape[2]!;
+  if (typeof time !== "number" || time > mostSteps)
+    throw n.fail(
+      `a sequence of ${time} steps, of which at most ${mostSteps} are written out: give its length when importing`,
+    );
+  if (
+    elements(weights) === 0 ||
+    elements(states) === 0 ||
+    weights.shape.length !== 3 ||
+    states.shape.length !== 3 ||
+    weights.shape[1] !== states.shape[1] ||
+    states.shape[1] !== mulDims(hidden, cell.gates)
+  )
+    throw n.fail(`weights of [${weights.shape.join(", ")}] and [${states.shape.join(", ")}]`);
+  const names = n.texts("activations");
+  const direction = n.text("direction", "forward");
+  const directions = direction === "bidirectional" ? [false, true] : [direction === "reverse"];
+  if (weights.shape[0] !== directions.length)
+    throw n.fail(`weights of ${weights.shape[0]} directions, and the direction ${direction}`);
+  const made = directions.map((isReverse, d) => {
+    const own = names?.slice(d * cell.usual.length, (d + 1) * cell.usual.length) ?? cell.usual;
+    return oneDirection(n, cell, { x, d, isReverse, names: own, batch: batch!, hidden, time });
+  });
+  const stack = (of: (m: (typeof made)[number]) => Value) =>
+    concatAlong(
+      n,
+      made.map((m) => reshapeTo(n, of(m), [1, batch!, hidden])),
+      0,
+    );
+  const outputs = Array.from({ length: time }, (_, t) =>
+    reshapeTo(
+      n,
+      concatAlong(
+        n,
+        made.map((m) => reshapeTo(n, m.outputs[t]!, [1, batch!, hidden])),
+        0,
+      ),
+      [1, made.length, batch!, hidden],
+    ),
+  );
+  const y = n.tensor(concatAlong(n, outputs, 0)); // [time, direction, batch, hidden]
+  const last = [stack((m) => m.last.h), ...(cell.hasCell ? [stack((m) => m.last.c!)] : [])];
+  if (!isBatchFirst) return [y, ...last];
+  return [permuted(n, y, [2, 0, 1, 3]), ...last.map((s) => permuted(n, s, [1, 0, 2]))];
+}
+
+interface Direction {
+  readonly x: Tensor;
+  readonly d: number;
+  readonly isReverse: boolean;
+  readonly names: readonly string[];
+  readonly batch: Dim;
+  readonly hidden: Dim;
+  readonly time: number;
+}
+
+function oneDirection(n: NodeView, cell: Cell, { x, d, isReverse, names, batch, hidden, time }: Direction) {
+  const width = mulDims(hidden, cell.gates);
+  const part = (i: number, shape: readonly Dim[], base: readonly string[]): Value | undefined => {
+    const value = n.inputs[i];
+    if (!value || elements(value) === 0) return undefined;
+    return reshapeTo(n, rangeOf(n, n.tensor(value, base), 0, d, 1), shape);
+  };
+  const matrix = (i: number, from: Dim) => permuted(n, part(i, [width, from], ["direction", "gate", "from"])!, [1, 0]);
+  const biases = part(3, [mulDims(width, 2)], ["direction", "gate"]);
+  const [own, again] = biases ? [rangeOf(n, biases, 0, 0, width), rangeOf(n, biases, 0, width, width)] : [];
+  const mixed = matmul(n, x, matrix(1, x.shape[2]!));
+  const all = own ? sum(n, mixed, own) : mixed;
+  const bound = n.has("clip") ? n.float("clip") : undefined;
+  const layer: Layer = {
+    ...{ n, hidden, recurrent: matrix(2, hidden), bias: again },
+    peepholes: part(7, [mulDims(hidden, 3)], ["direction", "gate"]),
+    activations: names.map((name) => {
+      const apply = Object.hasOwn(activations, name) ? activations[name]! : undefined;
+      if (!apply) throw n.fail(`the activation "${name}"`);
+      return (v) => pointwise(n, [v], ([y]) => apply(bound === undefined ? y! : ops.min(ops.max(y!, -bound), bound)));
+    }),
+  };
+  const start = (i: number): Value => {
+    const value = n.inputs[i];
+    if (!value || elements(value) === 0) return zeros(n, x, [batch, hidden]);
+    const turned = n.flag("layout") ? permuted(n, value, [1, 0, 2]) : value;
+    return reshapeTo(n, rangeOf(n, n.tensor(turned, ["direction", "batch", "hidden"]), 0, d, 1), [batch, hidden]);
+  };
+  let state: State = { h: start(5), ...(cell.hasCell && { c: start(6) }) };
+  const outputs: Value[] = [];
+  const lengths =
+    n.inputs[4] && elements(n.in(4)) !== 0 ? reshapeTo(n, n.tensor(n.in(4), ["batch"]), [batch, 1]) : undefined;
+  for (let i = 0; i < time; i++) {
+    const t = isReverse ? time - 1 - i : i;
+    const now = reshapeTo(n, rangeOf(n, all, 0, t, 1), [batch, width]);
+    const next = cell.step(layer, now, state);
+    // A row that has ended keeps its state, and gives zeros.
+    const within = (v: Value, otherwise: Value) =>
+      lengths
+        ? pointwise(n, [v, otherwise, lengths], ([y, old, length]) => ops.select(ops.gt(length!, t), y!, old!))
+        : v;
+    const before = state;
+    state = { h: within(next.h, before.h), ...(next.c && { c: within(next.c, before.c!) }) };
+    outputs[t] = within(next.h, zeros(n, x, [batch, hidden]));
+  }
+  return { outputs, last: state };
+}
+
+/** [batch, hidden] of zeros. */
+function zeros(n: NodeView, like: Tensor, shape: readonly Dim[]): Value {
+  const names = ["batch", "hidden"];
+  const axes = shape.flatMap((size, i) => (size === 1 ? [] : [{ name: names[i]!, size }]));
+  const node = ops.broadcast(n.named(known(like.type, [], [0]), []), axes);
+  return { kind: "tensor", type: like.type, shape, axes: shape.map((d, i) => (d === 1 ? undefined : names[i])), node };
+}
+
+export const recurrentRecords: Records = {
+  RNN: recurrent({ gates: 1, usual: ["Tanh"], step: plain }),
+  GRU: recurrent({ gates: 3, usual: ["Sigmoid", "Tanh"], step: gru }),
+  LSTM: recurrent({ gates: 4, usual: ["Sigmoid", "Tanh", "Tanh"], step: lstm, hasCell: true }),
+};

@@ -1,0 +1,387 @@
+/** Convolutions and pooling: products with, and reductions over, sliding windows. */
+import { type Dim, type Node, ops } from "../../../../compiler/index.ts";
+import { int64 } from "../elements.ts";
+import type { NodeView } from "../node-view.ts";
+import type { Records } from "../record.ts";
+import { quotientOf } from "../sizes.ts";
+import { freshName, known, type Tensor, tensor, type Value } from "../values.ts";
+import { reshapeTo } from "./shapes.ts";
+
+/** The spatial dimensions of a map, and how a kernel goes along each. */
+interface Side {
+  readonly size: number;
+  readonly kernel: number;
+  readonly stride: number;
+  readonly dilation: number;
+  readonly low: number;
+  readonly high: number;
+  /** Elements that rounding up adds after the padding; no kernel begins in them. */
+  readonly extra: number;
+}
+
+const reach = (kernel: number, dilation: number): number => (kernel - 1) * dilation + 1;
+
+/** What a side of a map and of a kernel may be. */
+const [mostSide, mostKernel] = [2 ** 20, 2 ** 12];
+
+/** Sizes along a map, which must be numbers: how many windows there are depends on them. */
+export function spatialSizes(n: NodeView, x: Value): number[] {
+  const sizes = x.shape.slice(2);
+  const open = sizes.find((d) => typeof d !== "number");
+  if (open !== undefined)
+    throw n.fail(`a side of the map is ${open}: give it a number when importing, as in --size ${open}=224`);
+  if (sizes.length === 0) throw n.fail(`${x.shape.length} dimensions, where a batch, channels and a map are needed`);
+  return sizes as number[];
+}
+
+function sidesOf(n: NodeView, sizes: readonly number[], kernels: readonly number[]): Side[] {
+  const rank = sizes.length;
+  const list = (name: string, otherwise: number, length = rank) => {
+    const given = n.ints(name) ?? Array.from({ length }, () => otherwise);
+    if (given.length !== length || given.some((v) => !Number.isSafeInteger(v)))
+      throw n.fail(`${name} has ${given.length} numbers, not ${length}`);
+    return given;
+  };
+  const [strides, dilations, pads] = [list("strides", 1), list("dilations", 1), list("pads", 0, 2 * rank)];
+  if (
+    kernels.length !== rank ||
+    [...kernels, ...strides, ...dilations].some((v) => !(v >= 1)) ||
+    pads.some((v) => v < 0)
+  )
+    throw n.fail(
+      `a kernel of [${kernels.join(", ")}] by strides [${strides.join(", ")}] and padding [${pads.join(", ")}]`,
+    );
+  if (kernels.some((k) => k > mostKernel) || sizes.some((s, i) => s + pads[i]! + pads[i + rank]! > mostSide))
+    throw n.fail(
+      `a map of [${sizes.join(", ")}] with a kernel of [${kernels.join(", ")}] and padding [${pads.join(", ")}]`,
+    );
+  const auto = n.text("auto_pad", "NOTSET");
+  return sizes.map((size, i): Side => {
+    const [kernel, stride, dilation] = [kernels[i]!, strides[i]!, dilations[i]!];
+    const own = reach(kernel, dilation);
+    const base = { size, kernel, stride, dilation, extra: 0 };
+    if (auto === "VALID") return { ...base, low: 0, high: 0 };
+    if (auto === "SAME_UPPER" || auto === "SAME_LOWER") {
+      const needed = Math.max(0, (Math.ceil(size / stride) - 1) * stride + own - size);
+      const small = Math.floor(needed / 2);
+      return auto === "SAME_UPPER"
+        ? { ...base, low: small, high: needed - small }
+        : { ...base, low: needed - small, high: small };
+    }
+    const [low, high] = [pads[i]!, pads[i + rank]!];
+    if (!n.flag("ceil_mode")) return { ...base, low, high };
+    const room = size + low + high - own;
+    let windows = Math.ceil(room / stride) + 1;
+    if ((windows - 1) * stride >= size + low) windows -= 1; // a window that begins in the padding at the end is left out
+    return { ...base, low, high, extra: Math.max(0, (windows - 1) * stride + own - (size + low + high)) };
+  });
+}
+
+const kernelAxis = (i: number): string => `kernel_${i}`;
+
+interface Windows {
+  readonly node: Node;
+  readonly kernels: readonly string[];
+  /** The axis of each side, undefined where one window is all there is. */
+  readonly axes: readonly (string | undefined)[];
+  readonly sizes: readonly number[];
+}
+
+/** Windows along all sides of a map; kernels of one element have no axis. */
+function windowsOf(x: Tensor, sides: readonly Side[], outside: number): Windows {
+  let node = x.node;
+  const kernels: string[] = [];
+  const axes: (string | undefined)[] = [];
+  const sizes: number[] = [];
+  for (const [i, side] of sides.entries()) {
+    const { kernel, stride, dilation, low, high, extra, size } = side;
+    const name = x.axes[i + 2] ?? freshName(`side_${i}`, x.axes);
+    const after = high + extra;
+    if (x.axes[i + 2] === undefined) node = ops.broadcast(node, [{ name, size: 1 }]);
+    const padded = ops.pad(node, name, low, after, outside);
+    const out = Math.floor((size + low + after - reach(kernel, dilation)) / stride) + 1;
+    if (kernel === 1 && stride === 1) node = padded;
+    else {
+      const own = freshName(kernelAxis(i), x.axes);
+      const moved = `${name}_window`;
+      node = ops.rename(ops.window(padded, name, moved, { name: own, size: kernel }, stride, dilation), moved, name);
+      if (kernel === 1) node = ops.dropAxis(node, own);
+      else kernels.push(own);
+    }
+    if (out === 1) node = ops.dropAxis(node, name);
+    axes.push(out === 1 ? undefined : name);
+    sizes.push(out);
+  }
+  return { node, kernels, axes, sizes };
+}
+
+/** A value that is there, cast where an operator computes otherwise than it is stored. */
+export interface ConvolutionParts {
+  readonly x: Value;
+  readonly weight: Value;
+  readonly bias?: Value | undefined;
+}
+
+export function convolve(n: NodeView, { x: given, weight, bias }: ConvolutionParts): Tensor {
+  const x = n.tensor(given, ["batch", "channel", "row", "column"]);
+  const sizes = spatialSizes(n, x);
+  const kernels = weight.shape.slice(2);
+  if (kernels.some((k) => typeof k !== "number") || weight.shape.length !== x.shape.length)
+    throw n.fail(`a kernel of [${weight.shape.join(", ")}] on [${x.shape.join(", ")}]`);
+  const groups = n.int("group", 1);
+  const [made, inner] = [weight.shape[0]!, weight.shape[1]!];
+  const channels = x.shape[1]!;
+  if (!(groups >= 1)) throw n.fail(`${groups} groups`);
+  const each = quotientOf(channels, groups);
+  const own = quotientOf(made, groups);
+  if (each === undefined || each !== inner || own === undefined)
+    throw n.fail(`${channels} channels in ${groups} groups, and kernels of ${inner}`);
+  const sides = sidesOf(n, sizes, kernels as number[]);
+  const { node, kernels: names, axes, sizes: out } = windowsOf(x, sides, 0);
+  const channel = x.axes[1];
+  const kernelNames = kernels.map((k, i) =>
+    k === 1 ? undefined : names[kernels.slice(0, i).filter((s) => s !== 1).length],
+  );
+  const result = freshName(channel ?? "channel", [...x.axes, ...names]);
+  const product = (a: Node, b: Node, over: readonly (string | undefined)[]) => {
+    const summed = over.filter((s) => s !== undefined);
+    return summed.length === 0 ? ops.mul(a, b) : ops.contract(a, b, summed);
+  };
+  let y: Node;
+  if (groups === 1) {
+    y = product(node, n.named(weight, [result, channel, ...kernelNames]), [channel, ...names]);
+  } else {
+    // Channels are group by group: [group, each]; so are those of the result.
+    const group = freshName("group", [...x.axes, ...names]);
+    const part = freshName("of_group", [...x.axes, ...names, group]);
+    const to = freshName("to", [...x.axes, ...names, group, part]);
+    const split =
+      each === 1
+        ? ops.rename(node, channel!, group)
+        : ops.split(node, channel!, [
+            { name: group, size: groups },
+            { name: part, size: each },
+          ]);
+    const w = n.named(grouped(n, weight, groups, own), [group, to, part, ...kernelNames]);
+    const apart = product(split, w, [each === 1 ? undefined : part, ...names]);
+    y = own === 1 ? ops.rename(apart, group, result) : ops.merge(apart, [group, to], result);
+  }
+  const withBias = bias ? ops.add(y, n.named(bias, [result])) : y;
+  return tensor(x.type, [x.shape[0]!, made, ...out], [x.axes[0], result, ...axes], withBias);
+}
+
+/** A kernel [out, in, ...] as [group, out of a group, in, ...]: what is stored stays stored. */
+function grouped(n: NodeView, weight: Value, groups: number, own: Dim): Value {
+  const shape = [groups, own, ...weight.shape.slice(1)];
+  if (weight.kind === "stored")
+    return { ...weight, shape, ...(weight.known && { known: known(weight.type, shape, weight.known.values) }) };
+  return reshapeTo(n, n.tensor(weight, ["out", "in", "kernel_row", "kernel_column"]), shape);
+}
+
+/** Where each side of a transposed convolution's result begins and ends. */
+function transposed(n: NodeView): Value {
+  const x = n.x(0, ["batch", "channel", "row", "column"]);
+  const weight = n.in(1);
+  const sizes = spatialSizes(n, x);
+  const kernels = weight.shape.slice(2) as number[];
+  const rank = sizes.length;
+  const groups = n.int("group", 1);
+  const own = weight.shape[1]! as number;
+  const channels = x.shape[1]!;
+  const each = groups >= 1 ? quotientOf(channels, groups) : undefined;
+  if (
+    each === undefined ||
+    weight.shape[0] !== channels ||
+    kernels.length !== rank ||
+    kernels.some((k) => typeof k !== "number")
+  )
+    throw n.fail(`a kernel of [${weight.shape.join(", ")}] on [${x.shape.join(", ")}] in ${groups} groups`);
+  const list = (name: string, otherwise: number) => n.ints(name) ?? Array.from({ length: rank }, () => otherwise);
+  const [strides, dilations, added] = [list("strides", 1), list("dilations", 1), list("output_padding", 0)];
+  if (
+    [strides, dilations, added].some((l) => l.length !== rank || l.some((v) => !Number.isSafeInteger(v) || v < 0)) ||
+    [...strides, ...dilations].includes(0)
+  )
+    throw n.fail("strides, dilations and output_padding have a number from 0 on for each side");
+  const pads = paddingOf(n, { sizes, kernels, strides, dilations, added });
+  let node = x.node;
+  const names: string[] = [];
+  const axes: (string | undefined)[] = [];
+  const out = sizes.map((_, i) => {
+    const name = x.axes[i + 2] ?? freshName(`side_${i}`, x.axes);
+    if (x.axes[i + 2] === undefined) node = ops.broadcast(node, [{ name, size: 1 }]);
+    const { low, length } = pads[i]!;
+    if (!(length >= 1)) throw n.fail(`side ${i} of the result is ${length}`);
+    const kernel = freshName(kernelAxis(i), x.axes);
+    const moved = `${name}_spread`;
+    const steps = { stride: strides[i]!, dilation: dilations[i]!, low };
+    node = ops.rename(
+      ops.transposedWindow(node, name, { name: moved, size: length }, { name: kernel, size: kernels[i]! }, steps),
+      moved,
+      name,
+    );
+    if (length === 1) node = ops.dropAxis(node, name);
+    if (kernels[i] === 1) node = ops.dropAxis(node, kernel);
+    else names.push(kernel);
+    axes.push(length === 1 ? undefined : name);
+    return length;
+  });
+  const kernelNames = kernels.map((k, i) =>
+    k === 1 ? undefined : names[kernels.slice(0, i).filter((s) => s !== 1).length],
+  );
+  const channel = x.axes[1];
+  const result = freshName(channel ?? "channel", [...x.axes, ...names]);
+  const product = (a: Node, b: Node, over: readonly (string | undefined)[]) => {
+    const summed = over.filter((s) => s !== undefined);
+    return summed.length === 0 ? ops.mul(a, b) : ops.contract(a, b, summed);
+  };
+  let y: Node;
+  if (groups === 1) y = product(node, n.named(weight, [channel, result, ...kernelNames]), [channel, ...names]);
+  else {
+    const [group, part, to] = ["group", "of_group", "to"];
+    const split =
+      each === 1
+        ? ops.rename(node, channel!, group)
+        : ops.split(node, channel!, [
+            { name: group, size: groups },
+            { name: part, size: each },
+          ]);
+    const w = n.named(grouped(n, weight, groups, each), [group, part, to, ...kernelNames]);
+    const apart = product(split, w, [each === 1 ? undefined : part, ...names]);
+    y = own === 1 ? ops.rename(apart, group, result) : ops.merge(apart, [group, to], result);
+  }
+  const bias = n.inputs[2];
+  return tensor(
+    x.type,
+    [x.shape[0]!, own * groups, ...out],
+    [x.axes[0], result, ...axes],
+    bias ? ops.add(y, n.named(bias, [result])) : y,
+  );
+}
+
+interface Spread {
+  readonly sizes: readonly number[];
+  readonly kernels: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
+  readonly added: readonly number[];
+}
+
+/** Elements that each side's result begins after, and how many it has. */
+function paddingOf(n: NodeView, { sizes, kernels, strides, dilations, added }: Spread) {
+  const rank = sizes.length;
+  const pads = n.ints("pads") ?? Array.from({ length: 2 * rank }, () => 0);
+  if (pads.length !== 2 * rank || pads.some((v) => !Number.isSafeInteger(v)))
+    throw n.fail(`pads has ${pads.length} numbers, not ${2 * rank}`);
+  const asked = n.ints("output_shape")?.slice(-rank);
+  const auto = n.text("auto_pad", "NOTSET");
+  return sizes.map((size, i) => {
+    const whole = strides[i]! * (size - 1) + added[i]! + reach(kernels[i]!, dilations[i]!);
+    const wanted = asked?.[i] ?? (auto.startsWith("SAME") ? size * strides[i]! : undefined);
+    if (wanted === undefined)
+      return {
+        low: auto === "VALID" ? 0 : pads[i]!,
+        length: auto === "VALID" ? whole : whole - pads[i]! - pads[i + rank]!,
+      };
+    const extra = whole - wanted;
+    // What is odd goes to the beginning, and with SAME_UPPER to the end.
+    return { low: auto === "SAME_UPPER" ? Math.floor(extra / 2) : Math.ceil(extra / 2), length: wanted };
+  });
+}
+
+const kernelShape = (n: NodeView): readonly number[] => {
+  const given = n.ints("kernel_shape");
+  if (!given) throw n.fail("the attribute kernel_shape is missing");
+  return given;
+};
+
+const lowest: Readonly<Record<string, number>> = { f32: -3.4028234663852886e38, f16: -65504, i32: -(2 ** 31), u32: 0 };
+
+/** The largest of each window; where it lay, counted through the whole map, where that is asked for. */
+function maxPool(n: NodeView): Value | readonly Value[] {
+  const x = n.x(0, ["batch", "channel", "row", "column"]);
+  const sizes = spatialSizes(n, x);
+  const sides = sidesOf(n, sizes, kernelShape(n));
+  const outside = lowest[x.node.type.dtype]!;
+  const { node, kernels, axes, sizes: out } = windowsOf(x, sides, outside);
+  const shape = [x.shape[0]!, x.shape[1]!, ...out];
+  const names = [x.axes[0], x.axes[1], ...axes];
+  const top = kernels.length === 0 ? node : ops.reduceMax(node, kernels);
+  const values = tensor(x.type, shape, names, top);
+  if (!n.wants(1)) return values;
+  const places = windowsOf({ ...x, node: placesOf(n, x, sizes) }, sides, -1);
+  const hit = ops.eq(node, top);
+  const none = 2 ** 31 - 1;
+  const inside = ops.and(hit, ops.ge(places.node, 0));
+  const first = ops.select(inside, places.node, none);
+  return [values, tensor(int64, shape, names, kernels.length === 0 ? places.node : ops.reduceMin(first, kernels))];
+}
+
+/** The place of each element in the whole tensor, row-major, or column-major within the map. */
+function placesOf(n: NodeView, x: Tensor, sizes: readonly number[]): Node {
+  if (!x.shape.every((d) => typeof d === "number"))
+    throw n.fail("places of the largest elements in a tensor of open sizes");
+  const shape = x.shape as readonly number[];
+  const rank = sizes.length;
+  const order = n.flag("storage_order")
+    ? [...shape.slice(0, 2).keys(), ...Array.from({ length: rank }, (_, i) => rank + 1 - i)]
+    : shape.map((_, i) => i);
+  let step = 1;
+  let sum: Node = ops.constant(0, "i32");
+  for (const i of [...order].reverse()) {
+    if (x.axes[i] !== undefined)
+      sum = ops.add(sum, ops.mul(ops.iota({ name: x.axes[i], size: shape[i]! }, "i32"), step));
+    step *= shape[i]!;
+  }
+  return ops.broadcastLike(sum, x.node);
+}
+
+/** The mean of each window, of what lies in the map or also of the padding. */
+function averagePool(n: NodeView): Value {
+  const x = n.x(0, ["batch", "channel", "row", "column"]);
+  const sides = sidesOf(n, spatialSizes(n, x), kernelShape(n));
+  const { node, kernels, axes, sizes } = windowsOf(x, sides, 0);
+  let y = kernels.length === 0 ? node : ops.reduceSum(node, kernels);
+  const padded = n.flag("count_include_pad");
+  sides.forEach((side, i) => {
+    const counts = Array.from({ length: sizes[i]! }, (_, w) => 1 / elementsIn(side, w, padded));
+    const [first] = counts;
+    const factor =
+      axes[i] === undefined || counts.every((c) => c === first)
+        ? first!
+        : ops.table(counts, [{ name: axes[i], size: counts.length }], y.type.dtype);
+    y = factor === 1 ? y : ops.mul(y, factor);
+  });
+  return tensor(x.type, [x.shape[0]!, x.shape[1]!, ...sizes], [x.axes[0], x.axes[1], ...axes], y);
+}
+
+/** How many elements of a window count: those of the map, and with padding those of the padding that was asked for. */
+function elementsIn({ size, kernel, stride, dilation, low, high }: Side, window: number, padded: boolean): number {
+  const [from, to] = padded ? [-low, size + high] : [0, size];
+  let count = 0;
+  for (let k = 0; k < kernel; k++) {
+    const at = window * stride + k * dilation - low;
+    if (at >= from && at < to) count += 1;
+  }
+  return Math.max(1, count);
+}
+
+function lpPool(n: NodeView): Value {
+  const x = n.x(0, ["batch", "channel", "row", "column"]);
+  const p = n.int("p", 2);
+  const sides = sidesOf(n, spatialSizes(n, x), kernelShape(n));
+  const raised = { ...x, node: ops.pow(ops.abs(x.node), p) };
+  const { node, kernels, axes, sizes } = windowsOf(raised, sides, 0);
+  const y = ops.pow(kernels.length === 0 ? node : ops.reduceSum(node, kernels), 1 / p);
+  return tensor(x.type, [x.shape[0]!, x.shape[1]!, ...sizes], [x.axes[0], x.axes[1], ...axes], y);
+}
+
+const roles = ["batch", "channel", "row", "column"];
+
+export const windowRecords: Records = {
+  Conv: { roles, build: (n) => convolve(n, { x: n.in(0), weight: n.in(1), bias: n.inputs[2] }) },
+  ConvTranspose: { roles, build: transposed },
+  MaxPool: { roles, build: maxPool },
+  AveragePool: { roles, build: averagePool },
+  LpPool: { roles, build: lpPool },
+};

@@ -1,0 +1,125 @@
+/** Tensors of a file that become parameters: found once, read when they are asked for. */
+import {
+  FileError,
+  type HostTensor,
+  hostTensor,
+  type Node,
+  type SizedAxis,
+  UnsupportedError,
+} from "../../../compiler/index.ts";
+import { bytesFor, type ElementType, elementType, held, readElements } from "./elements.ts";
+import type { TensorMessage } from "./messages.ts";
+import { isNumbers, type Known, known, type Weight } from "./values.ts";
+
+/** Where bytes of a tensor lie that the model's file does not hold. */
+export interface ExternalPlace {
+  /** Relative to the folder of the file. */
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Reads bytes of files beside the model; it is for the reader to let nothing outside their folder be read. */
+export type ExternalReader = (place: ExternalPlace) => Promise<Uint8Array>;
+
+/** A parameter of an imported graph. */
+export interface ImportedParameter {
+  readonly node: Node;
+  readonly read: () => Promise<HostTensor>;
+}
+
+export const parameterOf = (node: Node, weight: Weight): ImportedParameter => ({
+  node,
+  read: async () => hostTensor("f32", node.type.axes as readonly SizedAxis[], Float32Array.from(await weight.read())),
+});
+
+/** A tensor of the file: what it is, and its elements once they are read. */
+export interface FileTensor {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly count: number;
+  /** Undefined where the bytes lie in another file. */
+  readonly values: (() => ArrayLike<number>) | undefined;
+  readonly read: () => Promise<ArrayLike<number>>;
+}
+
+/** Elements of a tensor; what no JavaScript array holds is no tensor of a real file. */
+const most = 2 ** 40;
+
+export function fileTensor(message: TensorMessage, external: ExternalReader | undefined): FileTensor {
+  const where = `the tensor "${shownName(message.name)}"`;
+  const type = elementType(message.dataType, where);
+  const shape = message.dims;
+  const wrongSize = shape.find((d) => !Number.isSafeInteger(d) || d < 0);
+  if (wrongSize !== undefined) throw new FileError(`${where} has a dimension of ${wrongSize}`);
+  if (shape.length > 64) throw new FileError(`${where} has ${shape.length} dimensions`);
+  const count = shape.reduce((n, d) => n * d, 1);
+  if (!(count < most)) throw new FileError(`${where} is said to hold ${count} elements`);
+  const base = { type, shape, count };
+  if (message.dataLocation === 1) {
+    const place = externalPlace(message, where, bytesFor(type, count));
+    const read = async () => {
+      if (!external)
+        throw new FileError(
+          `${where} lies in "${shownName(place.location)}", and only the model's own bytes were given`,
+        );
+      return readElements(type, await external(place), count, where);
+    };
+    return { ...base, values: undefined, read };
+  }
+  const values = () => ownElements(message, type, count, where);
+  return { ...base, values, read: async () => values() };
+}
+
+function externalPlace(message: TensorMessage, where: string, expected: number): ExternalPlace {
+  const entry = (key: string) => message.externalData.find((e) => e.key === key)?.value;
+  const location = entry("location");
+  if (location === undefined) throw new FileError(`${where} lies in another file, which it does not name`);
+  const number = (key: string, otherwise: number) => {
+    const text = entry(key);
+    const value = text === undefined ? otherwise : Number(text);
+    if (Number.isSafeInteger(value) && value >= 0 && text !== "") return value;
+    throw new FileError(`${where}: the ${key} of its data is "${shownName(text!)}"`);
+  };
+  const length = number("length", expected);
+  if (length !== expected) throw new FileError(`${where} takes ${expected} bytes; its data have ${length}`);
+  return { location, offset: number("offset", 0), length };
+}
+
+/** Elements in the model's file: raw, or in the list of their kind. */
+function ownElements(m: TensorMessage, type: ElementType, count: number, where: string): ArrayLike<number> {
+  if (m.rawData) return readElements(type, m.rawData, count, where);
+  const list = listOf(m, type);
+  const perEntry = type.bits < 8 ? 8 / type.bits : 1;
+  if (list.length !== Math.ceil(count / perEntry))
+    throw new FileError(`${where} holds ${count} elements; its data have ${list.length * perEntry}`);
+  if (perEntry > 1) return readElements(type, Uint8Array.from(list), count, where);
+  if (type.name === "float16" || type.name === "bfloat16")
+    return readElements(type, new Uint8Array(Uint16Array.from(list).buffer), count, where);
+  return Float64Array.from(list, (v) => held(type, v));
+}
+
+function listOf(m: TensorMessage, { name }: ElementType): readonly number[] {
+  if (name === "float") return m.floatData;
+  if (name === "double") return m.doubleData;
+  if (name === "int64") return m.int64Data;
+  if (name === "uint64" || name === "uint32") return m.uint64Data;
+  return m.int32Data;
+}
+
+/** A tensor as what is known. */
+export const knownTensor = (t: FileTensor, values: ArrayLike<number>): Known => known(t.type, t.shape, values);
+
+/** The numbers of what is known. Throws UnsupportedError where one of them is an open size. */
+export function numbersOf(value: Known, what: string): number[] {
+  if (isNumbers(value.values)) return Array.from(value.values);
+  const open = Array.from(value.values).find((v) => typeof v !== "number");
+  throw new UnsupportedError(`${what} is ${open}, and must be a number here: give the sizes when importing`);
+}
+
+/** A name of the file for a message or a graph: short, and without characters that steer a terminal. */
+export const shownName = (name: string): string => {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
+  const plain = name.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/g, "_");
+  return plain.length > 160 ? `${plain.slice(0, 157)}...` : plain;
+};

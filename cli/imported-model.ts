@@ -1,0 +1,41 @@
+/** ONNX files as models of a command line: their graph, and their own weights. */
+import { extname } from "node:path";
+import type { ImportedParameter, OnnxImport } from "../backends/onnx/index.ts";
+import { openOnnx } from "../backends/onnx/node-index.ts";
+import { UsageError } from "../compiler/index.ts";
+import { asFloat, escapeControls, permute } from "../runtime/index.ts";
+import type { ParameterSource } from "./parameters.ts";
+
+/** Whether a source is called as an ONNX file is. */
+export const isOnnx = (source: string): boolean => extname(source).toLowerCase() === ".onnx";
+
+/** The graph of an ONNX file; `--set name=number` says what an open size of it is. What was invented is told on stderr. */
+export async function readOnnxModel(source: string, set: readonly string[]): Promise<OnnxImport> {
+  const made = await openOnnx(source, { sizes: Object.fromEntries(set.map(sizeSetting)) });
+  for (const note of made.notes) process.stderr.write(`${escapeControls(`${source}: ${note}`)}\n`);
+  return made;
+}
+
+/** "height=640", or "past=sequence" where two open sizes are the same. */
+export function sizeSetting(setting: string): readonly [name: string, size: number | string] {
+  const [, name, size] = /^([A-Za-z_]\w*)=(\w+)$/.exec(setting) ?? [];
+  if (name === undefined || size === undefined)
+    throw new UsageError(`"${setting}" says no size of the file: name=number, as in height=640`);
+  return [name, /^\d+$/.test(size) ? Number(size) : size];
+}
+
+/** The weights that an ONNX file holds itself. */
+export function importedWeights(source: string, own: ReadonlyMap<string, ImportedParameter>): ParameterSource {
+  const read = async (name: string) => await own.get(name)!.read();
+  return {
+    origin: source,
+    report: "",
+    read: async (name, dtype = "f32") => asFloat(name, await read(name), dtype),
+    dtypeOf: () => "F32",
+    async *pieces(name, order, dtype) {
+      const { data } = permute(await read(name), order);
+      yield dtype === "F16" ? new Float16Array(data) : data;
+    },
+    dispose: async () => {},
+  };
+}
