@@ -26,6 +26,7 @@ import {
 import { bundledModels } from "../models/index.ts";
 import { type JobFile, requireRunName, type Settings } from "../runtime/index.ts";
 import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
+import { requireAlike } from "./copied-tensors.ts";
 import { importedWeights, isOnnx, readOnnxModel } from "./imported-model.ts";
 import { checkJobSettings } from "./job-settings.ts";
 import { flattened } from "./own-config.ts";
@@ -111,6 +112,7 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
   const chosen = configure(model, settings);
   const given = Object.keys(flattened(settings));
   const config = weights === undefined ? chosen : await fittedToWeights(model, chosen, weights, given);
+  if (weights !== undefined) await requireAlike(model, config, weights);
   const graph = trace(model, config, named === undefined ? {} : { graph: named });
   return { name: model.name, graph, model, config, ofStage, runs: modelGraph(model, named).runs?.(config) ?? {} };
 }

@@ -5,6 +5,12 @@ import type { MemoryBudget } from "./memory-budget.ts";
 /** The values of an option that may be repeated. */
 export const collect = (value: string, before: string[]): string[] => [...before, value];
 
+/** The value of an option that is given once: a second one would go before the first without a word. */
+export function once(value: string, before: string | undefined): string {
+  if (before === undefined) return value;
+  throw new InvalidArgumentError(`it is given once, and "${before}" is`);
+}
+
 export function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1) return value;

@@ -24,6 +24,17 @@ export interface ModelCheckpoints<C extends Config = Config> {
     config: C,
     shapeOf: (tensor: string) => readonly number[] | undefined,
   ) => SizedByTensors<C> | undefined;
+  /** Tensors that may be stored besides, as copies of one that is read. Copies that differ are refused. */
+  readonly copies?: (config: C) => readonly TensorCopy[];
+}
+
+/** A tensor that a checkpoint may have besides the one that is read. */
+export interface TensorCopy {
+  readonly name: string;
+  /** What it is to be equal to. */
+  readonly of: string;
+  /** What in config.json says so. */
+  readonly setting: string;
 }
 
 /** What stored tensors say of a configuration. */

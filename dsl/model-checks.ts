@@ -50,7 +50,7 @@ const modeFields = {
 const preprocessingFields = ["fit", "margin", "interpolation", "mean", "std", "tiles"];
 const fits = ["crop", "squash", "pad"];
 const interpolations = ["bilinear", "bicubic", "lanczos"];
-const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors"];
+const checkpointFields = ["layouts", "parts", "fit", "config", "sizedByTensors", "copies"];
 const ruleFields = ["path", "name", "axes"];
 const recipeFields = [
   ...["config", "stage", "batch", "steps", "rate", "settings", "rules"],

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Config, type Model, sizedBy } from "../../dsl/index.ts";
 import { readRunSettings, writeFileAtomically } from "../../runtime/index.ts";
 import { folderOf } from "../checkpoint.ts";
+import { requireAlike } from "../copied-tensors.ts";
 import { json } from "../output.ts";
 import { configJson, ownConfigOf, readOwnConfig, withKnown } from "../own-config.ts";
 
@@ -14,7 +15,7 @@ export async function sizedBySources(model: Model, sources: readonly string[]): 
   let config = model.config;
   for (const source of [...sources].reverse()) {
     const folder = folderOf(source);
-    config = (await sizesOfRun(model, config, folder)) ?? (await sizesOfFile(model, config, folder)) ?? config;
+    config = (await sizesOfRun(model, config, folder)) ?? (await sizesOfFile(model, config, source)) ?? config;
   }
   return config;
 }
@@ -24,12 +25,15 @@ async function sizesOfRun({ name }: Model, config: Config, folder: string): Prom
   return settings?.model === name ? withKnown(config, settings, join(folder, "run.json")) : undefined;
 }
 
-async function sizesOfFile(model: Model, config: Config, folder: string): Promise<Config | undefined> {
+async function sizesOfFile(model: Model, config: Config, source: string): Promise<Config | undefined> {
+  const folder = folderOf(source);
   const found = await configJson(folder);
   const own = found && readOwnConfig(folder, found);
   if (own) return own.model === model.name ? own.config(config) : undefined;
   const codec = model.checkpoints?.config;
-  return found && codec && sizedBy(codec, config, found);
+  const sized = found && codec && sizedBy(codec, config, found);
+  if (sized) await requireAlike(model, sized, source);
+  return sized;
 }
 
 /** The config.json of a run's folder: the published form where the model has one, else its settings by their names. */

@@ -34,6 +34,7 @@ import {
   type VisionConfig,
   vicuna7b,
   visionMacs,
+  wordCopies,
 } from "../internvl/index.ts";
 import { textSettings, visionSettings } from "../internvl/setting-rules.ts";
 import {
@@ -126,7 +127,7 @@ const languageModel = ({ name, summary, config, template, layouts, codec, source
     config,
     configs: { tiny: tinyGroups },
     rules: textSettings,
-    checkpoints: { layouts, parts: ["language_model."], config: codec },
+    checkpoints: { layouts, parts: ["language_model."], config: codec, copies: wordCopies },
     paper: { source, macs: (c) => decoderMacs(c, c.context, c.context) },
     modes: {
       generate: { step: "decode", limit: template.limit },
@@ -229,6 +230,7 @@ const chat = ({ language, name, summary, config, source, stages = {} }: ChatMode
       fit: positionsFit,
       config: chatCodec(language),
       sizedByTensors: fitPositions,
+      copies: (c) => wordCopies(c.text),
     },
     paper: { source, macs: chatMacs },
     preprocessing,

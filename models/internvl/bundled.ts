@@ -77,6 +77,7 @@ import {
 } from "./setting-rules.ts";
 import { cleanCaption, contrastivePrefix } from "./stage-data.ts";
 import { patchSteps, querySteps, retrievalTuning, stageOne, stageOneAlone, stageOneFull, stageTwo } from "./stages.ts";
+import { wordCopies } from "./tied-words.ts";
 import { tiny } from "./tiny.ts";
 import {
   causalRules,
@@ -122,7 +123,7 @@ const languageModel = (name: string, title: string, config: TextConfig, template
     summary: `${title}: scores of the next token`,
     config,
     configs: { tiny: tiny.language },
-    checkpoints: familyCheckpoints(name, causalRules),
+    checkpoints: { ...familyCheckpoints<TextConfig>(name, causalRules), copies: wordCopies },
     paper: paper((c) => decoderMacs(c, c.context, c.context)),
     modes: {
       generate: { step: "decode", limit: template.limit },
@@ -284,7 +285,7 @@ const chat = <C extends ChatConfig>(name: string, summary: string, config: C, st
       configs: { tiny: "qllama" in config ? tiny.chatOfQueries : tiny.chat },
       rules: chatSettings,
       stages,
-      checkpoints: familyCheckpoints(name, chatRules),
+      checkpoints: { ...familyCheckpoints<C>(name, chatRules), copies: (c) => wordCopies(c.text) },
       paper: paper(chatMacs),
       preprocessing,
       modes: {

@@ -22,5 +22,6 @@ export * from "./qllama.ts";
 export * from "./segmentation.ts";
 export * from "./stage-data.ts";
 export * from "./stages.ts";
+export * from "./tied-words.ts";
 export { tinyText, tinyVision } from "./tiny.ts";
 export * from "./weights.ts";

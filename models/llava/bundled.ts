@@ -1,6 +1,14 @@
 /** LLaVA-1.5 in both sizes as models that commands know by name. */
 import { defineModel, input, type Model, positive, type SettingRules, whole } from "../../dsl/index.ts";
-import { bareTemplate, decodeStep, prefill, textAxes, tinyText, vicunaTemplate } from "../internvl/index.ts";
+import {
+  bareTemplate,
+  decodeStep,
+  prefill,
+  textAxes,
+  tinyText,
+  vicunaTemplate,
+  wordCopies,
+} from "../internvl/index.ts";
 import { clipPixels } from "./clip-vision.ts";
 import {
   type LlavaConfig,
@@ -49,6 +57,7 @@ const size = (name: string, language: string, config: LlavaConfig) =>
       layouts: [llavaRules, llavaRules5, llavaOriginalRules],
       parts: llavaParts,
       config: llavaCodec(name),
+      copies: (c) => wordCopies(c.text),
     },
     paper: { source: "Liu et al. 2023, arXiv:2310.03744" },
     preprocessing: llavaPictures,

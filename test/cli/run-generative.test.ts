@@ -165,6 +165,12 @@ describe("chat", () => {
     expect(piped.out).toBe(asked.out);
   });
 
+  it("is about one picture, and refuses another", async () => {
+    const ended = await chat("--image", fox, "--image", "other.png", "--prompt", "?");
+    expect(ended).toMatchObject({ err: expect.stringContaining(`it is given once, and "${fox}" is`) });
+    expect(ended.status).not.toBe(0);
+  });
+
   it("stops at the model's length", async () => {
     const ended = await chat("--prompt", "x".repeat(5000));
     expect(ended).toMatchObject({ status: 1, err: expect.stringContaining("the model takes 4096") });

@@ -1,4 +1,5 @@
 /** Queries that share keys and values: LLaMA and InternLM2 beside PyTorch (scripts/reference/grouped.py), and their checkpoints. */
+import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, hostTensor, inputName, makeGraph } from "../../compiler/index.ts";
@@ -139,6 +140,37 @@ describe("checkpoints of grouped queries", () => {
       expect((await ours.readTensor(name)).data).toEqual(
         Float32Array.from((await theirs.readTensor(name, { dtype: "f32" })).data),
       );
+    }));
+
+  test("with tied words have their scores again as they are, or are refused", () =>
+    inScratch(async (at) => {
+      await using reader = await openSafetensors(llama.folder);
+      const tensors = await Promise.all(
+        [...reader.tensors.keys()].map(async (name) => {
+          const { data, axes } = await reader.readTensor(name, { dtype: "f32" });
+          return { name, data: data as Float32Array, axes };
+        }),
+      );
+      const words = tensors.find(({ name }) => name === "model.embed_tokens.weight")!;
+      copyFileSync(join(llama.folder, "config.json"), join(at, "config.json"));
+      const asked = ["--prompt", llama.want.prompt, "--max-tokens", "3"];
+      const run = ["run", at, "--device", "cpu", "--json", "--tokenizer", "bytes", "generate", ...asked];
+      const scoredBy = (data: Float32Array) =>
+        writeSafetensors(
+          join(at, "model.safetensors"),
+          [...tensors, { name: "lm_head.weight", data, axes: words.axes }].map(({ name, data, axes }) =>
+            tensorToWrite(name, hostTensor("f32", axes, data)),
+          ),
+        );
+      await scoredBy(words.data);
+      expect(JSON.parse(await done(...run))).toMatchObject([{ tokens: llama.want.tokens.slice(0, 3) }]);
+      await scoredBy(words.data.with(words.data.length - 1, 7));
+      const train = ["train", "vicuna-7b", "--stage", "language-modelling", "--from", at, "--data", at];
+      for (const command of [run, train])
+        expect(await heddle(...command)).toMatchObject({
+          status: 1,
+          err: expect.stringMatching(/"lm_head.weight" and "model.embed_tokens.weight" differ, and .*tie_word_embeddings/),
+        });
     }));
 
   test("have a config.json that is obeyed or refused by field", () => {

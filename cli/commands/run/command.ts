@@ -1,7 +1,7 @@
 /** `heddle run <model> ...`: the modes of a model and their options. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../../../compiler/index.ts";
-import { wholeNumber } from "../../option-values.ts";
+import { once, wholeNumber } from "../../option-values.ts";
 import type { CaptionOptions } from "./caption.ts";
 import type { ChatOptions } from "./chat.ts";
 import type { ClassifyOptions } from "./classify.ts";
@@ -88,7 +88,7 @@ function contrast(source: string, add: Add, program: Command, done: Done): void 
   add(retrieve, "search", "search an index")
     .requiredOption("--index <file>", "what retrieve index wrote")
     .option("--text <query>", "look for pictures that a text describes")
-    .option("--image <file>", "look for texts that describe a picture")
+    .option("--image <file>", "look for texts that describe a picture", once)
     .addOption(new Option("--among <kind>", "what to look for, when it is the other").choices(["images", "texts"]))
     .option("--prefix <text>", "what the text begins with; default as the model has it, nothing for bytes")
     .option("--top <n>", "how many to show", wholeNumber, 10)
@@ -111,7 +111,7 @@ function generation(source: string, add: Add, program: Command, done: Done): voi
     "chat",
     "answer questions about a picture, one line of stdin after the other (default: greedily)",
   )
-    .option("--image <file>", "the picture that the conversation is about")
+    .option("--image <file>", "the picture that the conversation is about", once)
     .option("--prompt <texts...>", "questions to ask instead of stdin's")
     .option("--template <name>", "how turns are written, by name; default the model's first");
   writingFlags(chat).action(async (_, command: Command) => {

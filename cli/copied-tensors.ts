@@ -1,0 +1,30 @@
+/** Tensors that a checkpoint holds twice, where the model has one. */
+import { existsSync } from "node:fs";
+import { FileError } from "../compiler/index.ts";
+import type { Config, Model } from "../dsl/index.ts";
+import { openSafetensors, type SafetensorsReader } from "../runtime/index.ts";
+
+/** Throws FileError where a copy that is stored differs from what the model reads: one of them would be passed over. */
+export async function requireAlike({ checkpoints }: Model, config: Config, weights: string): Promise<void> {
+  const copies = checkpoints?.copies?.(config) ?? [];
+  if (copies.length === 0 || !existsSync(weights)) return; // who opens them says so
+  await using reader = await openSafetensors(weights);
+  for (const { name, of, setting } of copies) {
+    if (!reader.tensors.has(name) || !reader.tensors.has(of) || (await areAlike(reader, name, of))) continue;
+    throw new FileError(
+      `${weights}: "${name}" and "${of}" differ, and config.json says by ${setting} that they are one\n  hint: say otherwise there to have both read, or leave "${name}" out`,
+    );
+  }
+}
+
+async function areAlike(reader: SafetensorsReader, name: string, of: string): Promise<boolean> {
+  const { elements } = reader.tensor(name);
+  if (elements !== reader.tensor(of).elements) return false;
+  const most = 2 ** 20;
+  for (let at = 0; at < elements; at += most) {
+    const read = (tensor: string) => reader.readRange(tensor, at, Math.min(most, elements - at), { dtype: "f32" });
+    const [a, b] = [await read(name), await read(of)];
+    if (a.some((value, i) => value !== b[i])) return false;
+  }
+  return true;
+}
