@@ -153,7 +153,7 @@ export function accumulateOf(
     const cut = sampleCut(told, samples);
     if ("features" in cut) return { count: accumulate, cut };
     throw refused(
-      `compares the samples of a batch with one another (${place}), as contrastive losses do, and ${uncut(cut)}`,
+      `compares the samples of a batch with one another (${place}), as contrastive losses and batch norm do, and ${uncut(cut)}`,
     );
   }
   const reasons = {

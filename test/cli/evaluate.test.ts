@@ -208,6 +208,7 @@ describe("frozen encoders", () => {
     expect(JSON.parse(again.out)).toEqual(JSON.parse(ended.out));
     const many = await learn("knn", "--shots", "1,2");
     expect(many.err).toContain('class "fox" has 1 samples in --train: --shots is at most 1 here');
+    expect((await learn("knn", "--draws", "2")).err).toContain("--draws says how often --shots are drawn");
   });
 
   it("are judged by the vectors of their last block", async () => {

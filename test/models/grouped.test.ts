@@ -169,7 +169,9 @@ describe("checkpoints of grouped queries", () => {
       for (const command of [run, train])
         expect(await heddle(...command)).toMatchObject({
           status: 1,
-          err: expect.stringMatching(/"lm_head.weight" and "model.embed_tokens.weight" differ, and .*tie_word_embeddings/),
+          err: expect.stringMatching(
+            /"lm_head.weight" and "model.embed_tokens.weight" differ, and .*tie_word_embeddings/,
+          ),
         });
     }));
 

@@ -105,6 +105,8 @@ const ofSome = [...new Set(Object.values(protocols).flatMap(({ takes }) => takes
 function requireTaken(options: EvaluateOptions): void {
   const { takes } = protocolNamed(options.protocol);
   const other = ofSome.find((name) => options[name] !== undefined && !takes.includes(name));
+  if (other === undefined && options.draws !== undefined && options.shots === undefined)
+    throw new UsageError("--draws says how often --shots are drawn: give --shots too, as in --shots 1,4,16");
   if (other === undefined) return;
   const flag = `--${other.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`;
   throw new UsageError(`${flag} is not an option of --protocol ${options.protocol}`);

@@ -74,6 +74,8 @@ export async function lookingOf(
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // Whoever says how a picture becomes a square means a whole one.
   const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config }, found) : undefined;
+  if (limits && limits.least > limits.most)
+    throw new UsageError(`a picture cannot become at least ${limits.least} tiles and at most ${limits.most}`);
   const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
   const made = tiling ? tilingText(tiling, geometry) : shape(geometry);
   say(`pictures: ${size} × ${size}, ${made}, mean ${numbers(mean)}, std ${numbers(std)} (${source})`);
