@@ -68,7 +68,11 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
         "div",
         {},
         element("strong", {}, "Open a file"),
-        element("p", {}, "Weights of this model, as they are written here. Search then uses them."),
+        element(
+          "p",
+          {},
+          "Weights of this model, or an ONNX model that takes the same pictures and words. Search then uses it.",
+        ),
       ),
       element("label", { class: "button" }, "Open …", input),
     ),
