@@ -23,10 +23,12 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
   const status = element("p", { class: "search-status", role: "status" });
   const said = async (work: () => Promise<string>) => {
     status.textContent = "Working …";
+    status.classList.remove("bad");
     try {
       status.textContent = await work();
     } catch (error) {
       status.textContent = (error as Error).message;
+      status.classList.add("bad");
     }
   };
   const write = ({ make, ending }: Download) =>

@@ -68,6 +68,24 @@ describe("the playground", () => {
       page.setDefaultTimeout(patience / 2);
       await page.goto(`${served.url}${hashOf(small)}`);
 
+      // Line numbers hide the code that scrolls beneath them, and no width of a phone is too narrow.
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        const background = (selector: string) =>
+          page.locator(selector).evaluate((element) => getComputedStyle(element).backgroundColor);
+        expect(await background("#editor .cm-gutters")).toBe(await background("#model-pane"));
+      }
+      const wide = page.viewportSize()!;
+      for (const width of [360, 390]) {
+        await page.setViewportSize({ width, height: 800 });
+        for (const place of ["Model", "Compiled", "Run"]) {
+          await page.click(`#places button:text-is("${place}")`);
+          expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+          expect(await page.locator("#theme").evaluate((e) => e.getBoundingClientRect().right)).toBeLessThan(width);
+        }
+      }
+      await page.setViewportSize(wide);
+
       // The kernels know the lines that they come from.
       await figure(page, "Kernels").waitFor();
       expect(Number(await figure(page, "Kernels").textContent())).toBeGreaterThan(10);
