@@ -78,8 +78,9 @@ describe("the playground", () => {
       const wide = page.viewportSize()!;
       for (const width of [360, 390]) {
         await page.setViewportSize({ width, height: 800 });
-        for (const place of ["Model", "Compiled", "Run"]) {
-          await page.click(`#places button:text-is("${place}")`);
+        const places = ["Model", "Compiled", "Run"].map((place) => `#places button:text-is("${place}")`);
+        for (const button of [...places, "#tab-search", "#tab-files", "#tab-train"]) {
+          await page.click(button);
           expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
           expect(await page.locator("#theme").evaluate((e) => e.getBoundingClientRect().right)).toBeLessThan(width);
         }
