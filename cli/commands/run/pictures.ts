@@ -98,8 +98,8 @@ function tileLimits(
     );
   }
   const [chosen, usual] = [of(config), of(model.config)];
-  const byHand = chosen.least !== usual.least || chosen.most !== usual.most;
-  return byHand ? chosen : { ...chosen, ...found?.tiles };
+  const limit = (of: "least" | "most") => (chosen[of] === usual[of] ? (found?.tiles?.[of] ?? chosen[of]) : chosen[of]);
+  return { ...chosen, least: limit("least"), most: limit("most") };
 }
 
 /** "1 to 12 tiles and a thumbnail, bicubic" */
