@@ -45,7 +45,7 @@ export function shardOf(
 ): PlacedShard | undefined {
   const { arena, before } = placed;
   if (arena.average)
-    throw new UsageError("averages (ema) are not kept in parts: leave them out, or let every rank keep all state");
+    throw new UsageError("averages (ema) are not kept in parts: leave them out, or let every rank keep all state (no --shard)");
   const layout = layoutWithin(arena.layout, range);
   if (layout.size === 0) return undefined;
   const along = axis("arena", layout.size) as Axis<"arena">;
@@ -65,7 +65,7 @@ export function shardOf(
     gradient: held(numbered(shardGradient, i)),
     wholeParameters: () => {
       throw new UsageError(
-        `the rule "${rule}" compares sums over whole parameters, which ranges of them do not have: let every rank keep all state`,
+        `the rule "${rule}" compares sums over whole parameters, which ranges of them do not have: let every rank keep all state (no --shard)`,
       );
     },
   };
