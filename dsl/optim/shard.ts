@@ -45,7 +45,9 @@ export function shardOf(
 ): PlacedShard | undefined {
   const { arena, before } = placed;
   if (arena.average)
-    throw new UsageError("averages (ema) are not kept in parts: leave them out, or let every rank keep all state (no --shard)");
+    throw new UsageError(
+      "averages (ema) are not kept in parts: leave them out, or let every rank keep all state (no --shard)",
+    );
   const layout = layoutWithin(arena.layout, range);
   if (layout.size === 0) return undefined;
   const along = axis("arena", layout.size) as Axis<"arena">;
