@@ -15,6 +15,7 @@ import {
   textStream,
   tokensBegun,
 } from "../runtime/index.ts";
+import { requireDevice, requirePrecision } from "./checks.ts";
 import type { Device } from "./device.ts";
 import { openParameters, type WeightsFrom } from "./weights.ts";
 
@@ -71,6 +72,8 @@ export async function openWriter<C extends Config>(
   model: Model<C>,
   { weights, tokenizer, settings, precision = "f32" }: WriterOptions<C>,
 ): Promise<Writer> {
+  requireDevice(device);
+  requirePrecision(precision);
   const config = configure(model, settings ?? ({} as Partial<C>));
   const { generate: plain, caption } = model.modes ?? {};
   const mode = plain ?? caption;

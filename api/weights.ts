@@ -13,6 +13,7 @@ import {
   tensorToWrite,
   writeSafetensors,
 } from "../runtime/index.ts";
+import { requireTensor, requireValueOf } from "./checks.ts";
 import { locate, type Source } from "./sources.ts";
 
 /** Tensors of a safetensors file, an index of shards or a folder of either; read when they are asked for. */
@@ -39,15 +40,20 @@ export async function load(source: Source): Promise<Loaded> {
   return { source, tensors, metadata, read: (name) => reader.readTensor(name), dispose: () => reader.dispose() };
 }
 
-const listed = (tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] =>
-  [...tensors].map(([name, tensor]) => tensorToWrite(name, tensor));
+function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
+  if (!(tensors instanceof Map)) throw new UsageError("tensors are saved of a Map, by their names");
+  return [...tensors].map(([name, tensor]) => {
+    requireTensor(tensor, `tensor "${name}"`);
+    return tensorToWrite(name, tensor);
+  });
+}
 
 /**
  * Writes tensors by name as one safetensors file, which is there whole or not at all. f32 is kept as F32, f16 as F16.
  * Throws FileError where it cannot be written; what was there before is then unchanged.
  */
-export const save = (path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> =>
-  writeSafetensors(path, listed(tensors));
+export const save = async (path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> =>
+  await writeSafetensors(path, listed(tensors));
 
 /** The same file as bytes, as a download takes them. */
 export async function safetensorsBytes(tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> {
@@ -77,8 +83,9 @@ export async function openParameters<C extends Config>(
   return await openWeights(path, graph, layoutsOf(graph, model), { fs });
 }
 
-const isSeed = (from: WeightsFrom): from is { readonly seed: number } => typeof from === "object" && "seed" in from;
-const isLoaded = (from: WeightsFrom): from is Loaded => typeof from === "object" && "tensors" in from;
+const isSeed = (from: WeightsFrom): from is { readonly seed: number } => has(from, "seed");
+const isLoaded = (from: WeightsFrom): from is Loaded => has(from, "tensors");
+const has = (from: WeightsFrom, key: string) => typeof from === "object" && from !== null && key in from;
 
 /** The published layouts of a model that say all of a graph's parameters. */
 const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) =>
@@ -87,11 +94,13 @@ const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) 
     .map((rules) => checkpointLayout(graph, rules));
 
 function inMemory(tensors: ReadonlyMap<string, HostTensor>, graph: Graph): OpenParameters {
-  const names = graph.inputs.filter(isParameter).map(inputName);
+  const parameters = graph.inputs.filter(isParameter);
+  const names = parameters.map(inputName);
   const missing = names.filter((name) => !tensors.has(name));
   if (missing.length > 0)
     throw new UsageError(
       `graph @${graph.name} lacks ${missing.length} of ${names.length} weights: ${missing.slice(0, 8).join(", ")}`,
     );
+  for (const node of parameters) requireValueOf(node, tensors.get(inputName(node))!);
   return { read: async (name) => tensors.get(name)!, dispose: async () => {} };
 }
