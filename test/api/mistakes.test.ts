@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import * as h from "../../api/index.ts";
+import { gpt2Models } from "../../models/gpt2/index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-mistakes-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -114,5 +115,40 @@ describe("a training", () => {
       },
     };
     await expect(h.train(job, { device, folder: join(folder, "job") })).rejects.toThrow('"slope" is f32[]');
+  });
+});
+
+describe("a writer", () => {
+  const tiny = { depth: 1, width: 8, heads: 2, mlp: 8, vocab: 300, positions: 12 };
+  const options = { weights: { seed: 1 }, tokenizer: h.byteTokenizer, settings: tiny };
+  const open = () => h.openWriter(device, gpt2Models[0]!, options);
+  const long = { maxNewTokens: 6 };
+
+  test.each<[string, h.WritingOptions, string]>([
+    ["a prompt that is too long", {}, "is 15 tokens, which leaves no room: the model takes 12"],
+    ["ab", { strategy: any("greedy") }, 'a strategy is { kind: "greedy"'],
+  ])("refuses %s, and writes on", async (prompt, how, says) => {
+    const writer = await open();
+    await expect(h.generate(writer, prompt.slice(0, 14), how).whole).rejects.toThrow(says);
+    expect((await h.generate(writer, "ab", { maxNewTokens: 1 }).whole).tokens).toHaveLength(1);
+    writer.dispose();
+    await expect(h.generate(writer, "ab").whole).rejects.toThrow('the writer of "gpt2" was disposed of');
+  });
+
+  test("needs a tokenizer", async () => {
+    const without = { ...options, tokenizer: any(undefined) };
+    await expect(h.openWriter(device, gpt2Models[0]!, without)).rejects.toThrow("needs a tokenizer");
+  });
+
+  test("gives every loop all parts, ends a text whose loop is left, and one that was begun before it is disposed of", async () => {
+    const writer = await open();
+    const written = h.generate(writer, "ab", long);
+    const parts = async () => (await Array.fromAsync(written)).join("");
+    const { text } = await written.whole;
+    expect(await Promise.all([parts(), parts()])).toEqual([text, text]);
+    for await (const _ of h.generate(writer, "ab", long)) break;
+    const last = h.generate(writer, "ab", long);
+    writer.dispose();
+    expect((await last.whole).text).toBe(text);
   });
 });
