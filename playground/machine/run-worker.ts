@@ -22,8 +22,8 @@ import type { Shown } from "./batches.ts";
 import { type Emoji, loadEmoji, type Picture } from "./emoji.ts";
 import { type Evaluation, Gallery, type Hit, type PictureFound } from "./gallery.ts";
 import { loadModel } from "./model.ts";
-import { readWeights } from "./opened-weights.ts";
-import { type Runner, Towers } from "./towers.ts";
+import { readOpened, type Weighted } from "./opened-weights.ts";
+import { type Runner, requireTokens, Towers } from "./towers.ts";
 import { type Left, leftBy, type Plan, type Point, trainPlan, type Weights } from "./training.ts";
 import type { Code } from "./user-module.ts";
 
@@ -70,8 +70,8 @@ let emoji: Promise<Emoji> | undefined;
 let files: Promise<FileSystem> | undefined;
 let model: Model | undefined;
 let key = "";
-let weights: Weights | undefined;
-let gallery: { readonly filled: Promise<Gallery>; readonly of: Weights; readonly dispose: () => void } | undefined;
+let weighted: Weighted | undefined;
+let gallery: { readonly filled: Promise<Gallery>; readonly of: Weighted; readonly dispose: () => void } | undefined;
 let stop = new AbortController();
 
 const theEmoji = () => (emoji ??= loadEmoji(options.base, options.emoji));
@@ -98,7 +98,7 @@ const service = {
   /** What a run of the model with these settings left, if there was one; its weights are then those at hand. */
   resume: async (settings: RunSettings): Promise<Pick<Left, "step" | "points"> | undefined> => {
     const left = await leftBy(await planOf(settings), await theFiles());
-    take(await left?.weights());
+    takeTrained(await left?.weights());
     return left && { step: left.step, points: left.points };
   },
   /** Trains to the last step or until it is paused; goes on from its newest checkpoint. Says whether it came to the end. */
@@ -117,14 +117,17 @@ const service = {
   searchPicture: async (picture: Picture, count: number): Promise<PictureFound> =>
     onceMore(async () => (await filled()).searchPicture(picture, count)),
   /** The weights as a file. */
-  safetensors: async (): Promise<Uint8Array> => safetensorsBytes(await theWeights()),
+  safetensors: async (): Promise<Uint8Array> => safetensorsBytes((await theWeighted()).weights),
   /** The model with its weights as a file. */
-  onnx: async (): Promise<Uint8Array> => exportOnnx(model!, { weights: await theWeights() }),
-  /** Takes weights from a file. Throws UsageError or FileError where it is damaged or does not fit the model. */
-  openWeights: async (file: File): Promise<number> => {
-    const read = await readWeights(file, model!);
-    take(read);
-    return read.size;
+  onnx: async (): Promise<Uint8Array> => {
+    const { graph, weights } = await theWeighted();
+    return await exportOnnx(graph, { weights });
+  },
+  /** Takes what a file has, until other weights are trained; says how many tensors. Throws as `readOpened`. */
+  openFile: async (file: File): Promise<number> => {
+    const opened = await readOpened(file, model!);
+    take(opened);
+    return opened.weights.size;
   },
   /** Gives the device back, as a driver does that crashes: to see what happens. */
   lose: (): void => (device as unknown as WebgpuBackend | undefined)?.gpu.device.destroy(),
@@ -182,11 +185,11 @@ async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
           tell({ kind: "step", step, figures });
         },
         onTest: (step, found, now) => {
-          take(now);
+          takeTrained(now);
           tell({ kind: "evaluated", step, found });
         },
       });
-      if (!ended) take(await (await leftBy(plan, fs))?.weights());
+      if (!ended) takeTrained(await (await leftBy(plan, fs))?.weights());
       return ended;
     } catch (error) {
       if (!(error instanceof DeviceLostError) || reached <= before) throw error;
@@ -197,29 +200,34 @@ async function trainOn(plan: Plan, settings: RunSettings): Promise<boolean> {
   }
 }
 
-/** Takes other weights; none are those that the initializers draw. */
-function take(now: Weights | undefined): void {
-  weights = now;
+/** Takes another graph or other weights; none is the model with what its initializers draw. */
+function take(now: Weighted | undefined): void {
+  weighted = now;
   gallery?.dispose();
   gallery = undefined;
 }
 
-async function theWeights(): Promise<Weights> {
-  if (weights) return weights;
+const takeTrained = (weights: Weights | undefined): void =>
+  take(weights && { graph: trace(model!), weights, model: model! });
+
+async function theWeighted(): Promise<Weighted> {
+  if (weighted) return weighted;
   const graph = trace(model!);
   const drawn = drawnWeights(graph, seed);
   const names = graph.inputs.filter(isParameter).map(inputName);
-  weights = new Map(await Promise.all(names.map(async (name) => [name, await drawn.read(name)] as const)));
+  const weights = new Map(await Promise.all(names.map(async (name) => [name, await drawn.read(name)] as const)));
   await drawn.dispose();
-  return weights;
+  weighted = { graph, weights, model: model! };
+  return weighted;
 }
 
-/** The gallery with the vectors of the weights at hand. */
+/** The gallery with the vectors of the graph and the weights at hand. */
 async function filled(): Promise<Gallery> {
-  const now = await theWeights();
+  const now = await theWeighted();
   if (gallery?.of !== now) {
-    const { run, dispose } = runnerOf(now, await theDevice());
-    const made = new Gallery(await theEmoji(), new Towers(model!, await theEmoji(), run));
+    if (now.model) requireTokens(now.model, await theEmoji());
+    const { run, dispose } = runnerOf(now.weights, await theDevice());
+    const made = new Gallery(await theEmoji(), new Towers(now.graph, model!, await theEmoji(), run));
     gallery = { of: now, dispose, filled: made.fill().then(() => made) };
   }
   return await gallery.filled;

@@ -1,6 +1,6 @@
 /** A model of pictures and texts as the page uses it: vectors of either, and where pictures were looked at. */
 import { inputName, makeGraph, UsageError } from "../../compiler/index.ts";
-import { type Graph, type HostTensor, type Model, trace } from "../../dsl/index.ts";
+import type { Graph, HostTensor, Model, Preprocessing } from "../../dsl/index.ts";
 import { idsTensor, pixelsTensor, type Shape } from "./batches.ts";
 import type { Emoji, Picture } from "./emoji.ts";
 import { wholePicture, writeView } from "./view.ts";
@@ -19,36 +19,37 @@ export interface PictureVectors extends Vectors {
   readonly attention?: Vectors;
 }
 
-/** Sizes of a graph's inputs. Throws UsageError where it does not take pictures and texts, or the model has too few tokens. */
-export function shapeOf(model: Model, { inputs }: Graph, emoji: Emoji): Shape {
+/** Sizes of a graph's inputs. Throws UsageError where it does not take pictures and texts. */
+export function shapeOf({ name: graph, inputs }: Graph, preprocessing?: Preprocessing): Shape {
   const sizeOf = (name: string, axis: string): number => {
     const size = inputs.find((n) => inputName(n) === name)?.type.axes.find((a) => a.name === axis)?.size;
     if (typeof size === "number") return size;
     throw new UsageError(
-      `${model.name} has no input "${name}" with an axis "${axis}" of a known size\n  hint: emoji are trained on by models with inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
+      `${graph} has no input "${name}" with an axis "${axis}" of a known size\n  hint: pictures and names are fed to inputs pixels f32 [batch, channel, row, column] and ids i32 [batch, token]`,
     );
   };
-  const { vocab = Number.POSITIVE_INFINITY } = model.config as { readonly vocab?: number };
-  if (vocab < emoji.vocabulary)
-    throw new UsageError(
-      `${model.name} has ${vocab} tokens, and the names of emoji need ${emoji.vocabulary}: set vocab to that`,
-    );
-  return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing: model.preprocessing };
+  return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing };
 }
 
-/** Runs a graph of the model on the weights at hand. */
+/** Throws UsageError where a model says that it has fewer tokens than the names of emoji need. */
+export function requireTokens({ name, config }: Model, { vocabulary }: Emoji): void {
+  const { vocab = Number.POSITIVE_INFINITY } = config as { readonly vocab?: number };
+  if (vocab < vocabulary)
+    throw new UsageError(`${name} has ${vocab} tokens, and the names of emoji need ${vocabulary}: set vocab to that`);
+}
+
+/** Runs a graph on the weights at hand. */
 export type Runner = (graph: Graph, feeds: Readonly<Record<string, HostTensor>>) => Promise<Record<string, HostTensor>>;
 
-/** The graphs of the towers of a model, made once: who runs them compiles a graph at its first use. */
-const graphs = new WeakMap<Model, { readonly image: Graph; readonly text: Graph }>();
+/** The towers of graphs, made once: who runs them compiles a graph at its first use. */
+const graphs = new WeakMap<Graph, { readonly image: Graph; readonly text: Graph }>();
 
-/** Throws UsageError where the model does not give vectors `image` and `text`. */
-export function towerGraphs(model: Model) {
-  const known = graphs.get(model);
+/** Throws UsageError where a graph does not give vectors `image` and `text`. */
+export function towerGraphs(whole: Graph) {
+  const known = graphs.get(whole);
   if (known) return known;
-  const whole = trace(model);
   const made = { image: part(whole, ["image"], ["attention"]), text: part(whole, ["text"]) };
-  graphs.set(model, made);
+  graphs.set(whole, made);
   return made;
 }
 
@@ -58,10 +59,11 @@ export class Towers {
   private readonly graphs: ReturnType<typeof towerGraphs>;
   private readonly run: Runner;
 
-  constructor(model: Model, emoji: Emoji, run: Runner) {
-    this.shape = shapeOf(model, trace(model), emoji);
+  /** Of a model's own graph, or of one that is fed as the model is. */
+  constructor(graph: Graph, { preprocessing }: Pick<Model, "preprocessing">, emoji: Emoji, run: Runner) {
+    this.shape = shapeOf(graph, preprocessing);
     this.emoji = emoji;
-    this.graphs = towerGraphs(model);
+    this.graphs = towerGraphs(graph);
     this.run = run;
   }
 

@@ -15,7 +15,7 @@ import { batchOf, type Shown } from "./batches.ts";
 import type { Emoji } from "./emoji.ts";
 import { type Evaluation, Gallery } from "./gallery.ts";
 import { recipeOf } from "./model.ts";
-import { shapeOf, Towers } from "./towers.ts";
+import { requireTokens, shapeOf, Towers } from "./towers.ts";
 
 /** What is trained, how, and where its files are. */
 export interface Plan {
@@ -59,14 +59,16 @@ export async function trainPlan(plan: Plan, device: Device, emoji: Emoji, watch:
 function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch: Watch): TrainingJob {
   const { stage, steps, batch: rows } = recipeOf(model, name, settings);
   const step = trainingStep(stage);
-  const shape = shapeOf(model, step.graph, emoji); // a stage may have another resolution than the model
+  const graph = trace(model);
+  requireTokens(model, emoji);
+  const shape = shapeOf(step.graph, model.preprocessing); // a stage may have another resolution than the model
   return {
     step,
     steps,
     sizes: { batch: rows },
     seed,
     checkpointEvery,
-    model: trace(model),
+    model: graph,
     async *batches(cursor) {
       for (let step = Number(cursor ?? 0); ; step++) {
         const { feeds, shown } = batchOf(emoji, shape, rows, seed, step);
@@ -77,7 +79,7 @@ function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch
     validate: {
       every: testEvery,
       run: async ({ step, evaluate, weights }) => {
-        const gallery = new Gallery(emoji, new Towers(model, emoji, evaluate));
+        const gallery = new Gallery(emoji, new Towers(graph, model, emoji, evaluate));
         const found = await gallery.evaluate(tested);
         watch.onTest(step, found, await weights());
         return found.recall;

@@ -23,10 +23,12 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
   const status = element("p", { class: "search-status", role: "status" });
   const said = async (work: () => Promise<string>) => {
     status.textContent = "Working …";
+    status.classList.remove("bad");
     try {
       status.textContent = await work();
     } catch (error) {
       status.textContent = (error as Error).message;
+      status.classList.add("bad");
     }
   };
   const write = ({ make, ending }: Download) =>
@@ -68,7 +70,11 @@ export function filesView({ name, downloads, open, accept }: FilesOptions): HTML
         "div",
         {},
         element("strong", {}, "Open a file"),
-        element("p", {}, "Weights of this model, as they are written here. Search then uses them."),
+        element(
+          "p",
+          {},
+          "Weights of this model, or an ONNX model that takes the same pictures and words. Search then uses it.",
+        ),
       ),
       element("label", { class: "button" }, "Open …", input),
     ),

@@ -98,8 +98,8 @@ function running(values: readonly number[]): number[] {
   });
 }
 
-/** The next of 1, 2, 4 and 5 times a power of ten. */
+/** The next of 1, 2, 4, 6 and 8 times a power of ten: two digits say the quarters of each. */
 function niceAbove(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 5, 10].map((by) => by * power).find((n) => n >= value)!;
+  return [1, 2, 4, 6, 8, 10].map((by) => by * power).find((n) => n >= value)!;
 }

@@ -62,7 +62,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   });
   const files = filesView({
     name: () => shown?.model.name ?? "model",
-    accept: ".safetensors",
+    accept: ".safetensors,.onnx",
     downloads: [
       {
         title: "Weights",
@@ -85,7 +85,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     ],
     open: async (file) => {
       await load();
-      const count = await run.call.openWeights(file);
+      const count = await run.call.openFile(file);
       search.forget();
       return `${file.name}: ${count} tensors. Search uses them now.`;
     },

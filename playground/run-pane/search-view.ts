@@ -37,11 +37,16 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
   const names = element("div", { class: "names" });
   const results = element("ul", { class: "results" });
   let turn = 0;
+  const fail = (text: string) => {
+    status.textContent = text;
+    status.classList.add("bad");
+  };
 
   /** Runs a search, unless another one began meanwhile. */
   async function search<T>(title: string, find: () => Promise<T>, show: (found: T, pack: Pack) => void): Promise<void> {
     const own = ++turn;
     status.textContent = "Looking …";
+    status.classList.remove("bad");
     results.setAttribute("aria-busy", "true");
     try {
       const [found, known] = [await find(), await pack()];
@@ -49,7 +54,7 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
       status.textContent = title;
       show(found, known);
     } catch (error) {
-      if (own === turn) status.textContent = (error as Error).message;
+      if (own === turn) fail((error as Error).message);
     } finally {
       results.removeAttribute("aria-busy");
     }
@@ -145,7 +150,7 @@ export function searchView({ byText, byPicture, pack }: SearchOptions): SearchVi
   const take = (file: File | undefined, event: Event) => {
     if (!file) return;
     event.preventDefault();
-    pad.take(file).catch((error: Error) => void (status.textContent = `This picture cannot be read: ${error.message}`));
+    pad.take(file).catch((error: Error) => fail(`This picture cannot be read: ${error.message}`));
   };
   view.addEventListener("dragover", (event) => event.preventDefault());
   view.addEventListener("drop", (event) => take(dropped(event.dataTransfer), event));

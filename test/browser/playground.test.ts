@@ -42,7 +42,7 @@ const small = readFileSync(new URL("playground/examples/emoji-search.ts", root),
   .replace("feature: 96", "feature: 16");
 
 /** As the page's "Share" writes it. */
-const hash = `#model=${deflateRawSync(small).toString("base64url")}`;
+const hashOf = (text: string) => `#model=${deflateRawSync(text).toString("base64url")}`;
 
 const figure = (page: Page, name: string) => page.locator(`.overview .figures div:has(dt:text-is("${name}")) strong`);
 
@@ -66,7 +66,26 @@ describe("the playground", () => {
       page.on("pageerror", (error) => faults.push(String(error.stack)));
       page.on("request", (request) => asked.push(request.url()));
       page.setDefaultTimeout(patience / 2);
-      await page.goto(`${served.url}${hash}`);
+      await page.goto(`${served.url}${hashOf(small)}`);
+
+      // Line numbers hide the code that scrolls beneath them, and no width of a phone is too narrow.
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        const background = (selector: string) =>
+          page.locator(selector).evaluate((element) => getComputedStyle(element).backgroundColor);
+        expect(await background("#editor .cm-gutters")).toBe(await background("#model-pane"));
+      }
+      const wide = page.viewportSize()!;
+      for (const width of [360, 390]) {
+        await page.setViewportSize({ width, height: 800 });
+        const places = ["Model", "Compiled", "Run"].map((place) => `#places button:text-is("${place}")`);
+        for (const button of [...places, "#tab-search", "#tab-files", "#tab-train"]) {
+          await page.click(button);
+          expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+          expect(await page.locator("#theme").evaluate((e) => e.getBoundingClientRect().right)).toBeLessThan(width);
+        }
+      }
+      await page.setViewportSize(wide);
 
       // The kernels know the lines that they come from.
       await figure(page, "Kernels").waitFor();
@@ -105,10 +124,15 @@ describe("the playground", () => {
       );
 
       // It is searched by words and by a drawing, and shows where it looked.
-      await page.click("#tab-search");
-      await page.fill('input[type="search"]', "cara");
-      await page.keyboard.press("Enter");
-      await page.locator(".results li .attention").nth(11).waitFor();
+      const found = async (words: string) => {
+        await page.click("#tab-search");
+        await page.fill('input[type="search"]', words);
+        await page.keyboard.press("Enter");
+        await page.locator(".results li .attention").nth(11).waitFor();
+        const items = await page.locator(".results li").allInnerTexts();
+        return new Map(items.map((text) => text.split(/\s*\n\s*/) as [string, string]));
+      };
+      const first = await found("cara");
       const pad = (await page.locator(".pad").boundingBox())!;
       await page.mouse.move(pad.x + 30, pad.y + 30);
       await page.mouse.down();
@@ -117,7 +141,7 @@ describe("the playground", () => {
       await page.locator(".named").nth(3).waitFor();
       await page.locator(".looked .attention").waitFor();
 
-      // Its weights are written, and opened again; the model is ONNX.
+      // Its weights are written, and opened again; it is written as ONNX.
       await page.click("#tab-files");
       const downloaded = async (ending: string) => {
         const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-ending="${ending}"]`)]);
@@ -125,15 +149,32 @@ describe("the playground", () => {
         await download.saveAs(path);
         return path;
       };
-      const onnx = readFileSync(await downloaded(".onnx"));
-      expect(onnx.includes("pixels")).toBe(true);
-      await page.setInputFiles('.files input[type="file"]', await downloaded(".safetensors"));
-      await says(page, ".files .search-status", /\d+ tensors/);
+      const [onnx, safetensors] = [await downloaded(".onnx"), await downloaded(".safetensors")];
+      const opens = async (file: string, status: RegExp) => {
+        await page.click("#tab-files");
+        await page.setInputFiles('.files input[type="file"]', file);
+        await says(page, ".files .search-status", status);
+      };
+      await opens(safetensors, /safetensors: \d+ tensors/);
 
       // A reload finds the run again.
       await page.reload();
       await figure(page, "Kernels").waitFor();
       await says(page, ".notice", /checkpoint of step 40/);
+
+      // Beside another model, which its weights do not fit, the ONNX file finds what its own model found.
+      const parameters = await figure(page, "Parameters").textContent();
+      await page.goto(`${served.url}${hashOf(small.replace("feature: 16", "feature: 8"))}`);
+      await figure(page, "Parameters").filter({ hasNotText: parameters! }).waitFor();
+      const farthest = async () => {
+        const cosines = await found("cara");
+        expect(new Set(cosines.keys())).toEqual(new Set(first.keys()));
+        return Math.max(...[...first].map(([name, cosine]) => Math.abs(Number(cosine) - Number(cosines.get(name)))));
+      };
+      expect(await farthest()).toBeGreaterThan(0.05);
+      await opens(safetensors, /does not fit/);
+      await opens(onnx, /onnx: \d+ tensors/);
+      expect(await farthest()).toBeLessThan(0.011);
 
       expect(faults).toEqual([]);
       expect(asked.filter((url) => !url.startsWith(served.url) && !/^(blob|data):/.test(url))).toEqual([]);
