@@ -1,5 +1,6 @@
 /** What is handed to the functions here, checked at the door where a mistake would be told late, far from it, or never. */
 import {
+  type DType,
   didYouMean,
   elementCount,
   type Graph,
@@ -49,12 +50,13 @@ export function requireTensor(value: HostTensor, what: string): void {
     throw new UsageError(`${what} is ${printType(value)}, but its data has ${value.data.length} elements`);
 }
 
+export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
+
 /** Throws UsageError for values that are none of the parameter's: no tensor, of other sizes, integers for floats. */
 export function requireValueOf(parameter: Node, value: HostTensor): void {
   const { axes, dtype } = parameter.type;
   requireTensor(value, `what is given for the weight "${inputName(parameter)}"`);
   const sizes = value.axes.map((axis: SizedAxis) => axis.size);
-  const isFloat = (type: string) => type === "f32" || type === "f16";
   const fits = sizes.length === axes.length && axes.every((a, i) => typeof a.size !== "number" || a.size === sizes[i]);
   if (!fits || isFloat(dtype) !== isFloat(value.dtype))
     throw new UsageError(

@@ -1,7 +1,8 @@
 /** Weights: from safetensors files in heddle's own layout or a published one, from memory, or drawn. */
-import { type Graph, type HostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
+import { type Graph, type HostTensor, hostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
 import { type Config, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
 import {
+  asFloat,
   drawnWeights,
   memoryFileSystem,
   openSafetensors,
@@ -13,7 +14,7 @@ import {
   tensorToWrite,
   writeSafetensors,
 } from "../runtime/index.ts";
-import { requireTensor, requireValueOf } from "./checks.ts";
+import { isFloat, requireTensor, requireValueOf } from "./checks.ts";
 import { locate, type Source } from "./sources.ts";
 
 /** Tensors of a safetensors file, an index of shards or a folder of either; read when they are asked for. */
@@ -102,5 +103,15 @@ function inMemory(tensors: ReadonlyMap<string, HostTensor>, graph: Graph): OpenP
       `graph @${graph.name} lacks ${missing.length} of ${names.length} weights: ${missing.slice(0, 8).join(", ")}`,
     );
   for (const node of parameters) requireValueOf(node, tensors.get(inputName(node))!);
-  return { read: async (name) => tensors.get(name)!, dispose: async () => {} };
+  const types = new Map(parameters.map((node) => [inputName(node), node.type]));
+  /** Under the parameter's own axes: what `load` reads has none, but their sizes. */
+  const read: OpenParameters["read"] = async (name, dtype = "f32") => {
+    const [type, value] = [types.get(name)!, tensors.get(name)!];
+    const axes = type.axes.map(({ name }, i) => ({ name, size: value.axes[i]!.size }));
+    if (!isFloat(type.dtype)) return { ...value, axes };
+    const wide =
+      value.dtype === "f16" && dtype === "f32" ? hostTensor("f32", axes, new Float32Array(value.data)) : value;
+    return { ...asFloat(name, wide, dtype), axes };
+  };
+  return { read, dispose: async () => {} };
 }

@@ -40,6 +40,29 @@ describe("weights in memory", () => {
     await expect(h.exportOnnx(model, given)).rejects.toThrow(says);
   });
 
+  test("may be what load reads, whose axes have no names, and halves", async () => {
+    for (const slope of [h.hostTensor("f16", [], Float16Array.of(2)), h.hostTensor("f32", [], [2])]) {
+      const path = join(folder, "slope");
+      await h.save(
+        path,
+        new Map([
+          ["slope", slope],
+          ["x", x],
+        ]),
+      );
+      const file = await h.load(path);
+      const read = new Map([
+        ["slope", await file.read("slope")],
+        ["offset", await file.read("x")],
+      ]);
+      await file.dispose();
+      const moved = (p: h.Params) => ({ y: h.add(line(p), p.parameter("offset", [point], h.zeros)) });
+      const both = h.defineModel({ name: "moved", summary: "", config: {}, build: moved });
+      const session = await h.session(device, both, { weights: read });
+      expect([...(await session.run({ x })).y!.data]).toEqual([3, 6, 9, 12, 15]);
+    }
+  });
+
   test("are saved as tensors only", async () => {
     await expect(h.save(join(folder, "a"), any({}))).rejects.toThrow("of a Map");
     await expect(h.safetensorsBytes(new Map([["a", { ...tensor(1), data: new Float32Array(2) }]]))).rejects.toThrow(

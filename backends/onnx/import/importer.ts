@@ -67,6 +67,7 @@ const mostKnown = 2 ** 16;
  * and UnsupportedError naming every operator that is not known with the nodes that have it.
  */
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
+  if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
   const model = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const opsets = opsetsOf(model);
   const nodes = inlined(model);
@@ -246,12 +247,14 @@ class Importer {
       }
       const { constants } = this.#options;
       if (constants && Object.hasOwn(constants, info.name)) {
-        names.define(info.name, {
-          kind: "known",
-          type,
-          shape: given.shape.dim.map((d) => d.dimValue ?? 0),
-          values: constants[info.name]!,
-        });
+        const shape = given.shape.dim.map((d) => d.dimValue ?? 0);
+        const values = Array.from(constants[info.name]!, Number);
+        const count = shape.reduce((n, d) => n * d, 1);
+        if (values.length !== count)
+          throw new UsageError(
+            `the input "${name}" is [${shape}], and as a constant it is given ${values.length} elements`,
+          );
+        names.define(info.name, { kind: "known", type, shape, values });
         return [];
       }
       const { axes, notes } = namedDimensions(name, given.shape.dim, rolesOf(graph, info.name), (size) =>
