@@ -2,6 +2,7 @@
 import { type BundleOptions, compileBundle } from "../backends/webgpu/index.ts";
 import { type HostTensor, inputName, isParameter } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
+import { requirePrecision, requireSizes } from "./checks.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
 import { openParameters, safetensorsBytes, type WeightsFrom } from "./weights.ts";
 
@@ -20,7 +21,10 @@ export async function compile<C extends Config>(
   { weights = new Map(), settings, graph: named, ...options }: CompileOptions<C> = {},
 ): Promise<ReadonlyMap<string, string | Uint8Array>> {
   const choice = { ...(settings && { settings }), ...(named !== undefined && { graph: named }) };
-  const { graph, manifest, shaders } = compileBundle(graphOf(what, choice), options);
+  const whole = graphOf(what, choice);
+  if (options.precision !== undefined) requirePrecision(options.precision);
+  requireSizes(whole, options.sizes ?? {});
+  const { graph, manifest, shaders } = compileBundle(whole, options);
   const parameters = await openParameters(weights, graph, modelOf(what));
   try {
     const tensors = new Map<string, HostTensor>();

@@ -15,6 +15,7 @@ import {
   textStream,
   tokensBegun,
 } from "../runtime/index.ts";
+import { requireDevice, requirePrecision } from "./checks.ts";
 import type { Device } from "./device.ts";
 import { openParameters, type WeightsFrom } from "./weights.ts";
 
@@ -32,7 +33,7 @@ export interface WriterOptions<C extends Config = Config> {
 export interface Writer {
   /** Goes on from a text; see `generate`. */
   write(prompt: string, options: WritingOptions, onText: (text: string) => void): Promise<Text>;
-  /** Frees its memory on the device, which stays open. */
+  /** Frees its memory on the device, which stays open, once a text that was begun is written. */
   dispose(): void;
 }
 
@@ -57,7 +58,10 @@ export interface Text {
   readonly ended: Generated["ended"];
 }
 
-/** A text that is being written: its parts as they come, whole characters only, and then all of it. */
+/**
+ * A text that is being written: its parts as they come, whole characters only, and then all of it. A loop that is left before
+ * the end ends the text where it is.
+ */
 export interface Written extends AsyncIterable<string> {
   readonly whole: Promise<Text>;
 }
@@ -71,6 +75,10 @@ export async function openWriter<C extends Config>(
   model: Model<C>,
   { weights, tokenizer, settings, precision = "f32" }: WriterOptions<C>,
 ): Promise<Writer> {
+  requireDevice(device);
+  requirePrecision(precision);
+  if (typeof tokenizer?.encode !== "function")
+    throw new UsageError("a writer needs a tokenizer, as `tokenizer` reads it");
   const config = configure(model, settings ?? ({} as Partial<C>));
   const { generate: plain, caption } = model.modes ?? {};
   const mode = plain ?? caption;
@@ -80,7 +88,11 @@ export async function openWriter<C extends Config>(
   const limit = typeof mode.limit === "number" ? mode.limit : mode.limit(config);
   const parameters = await openParameters(weights, beginning ?? step, model);
   const onDevice = deviceModel(device, parameters, { precision });
-  let isWriting = false;
+  let [isWriting, isDisposed] = [false, false];
+  const free = () => {
+    onDevice.dispose();
+    void parameters.dispose();
+  };
   /** The ids that the text goes on from, and how the session comes to know them. */
   const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
     if (picture) {
@@ -91,6 +103,7 @@ export async function openWriter<C extends Config>(
     return ofText(promptIds(tokenizer, prompt, (plain as GenerateMode).begin));
   };
   const write: Writer["write"] = async (prompt, options, onText) => {
+    if (isDisposed) throw new UsageError(`the writer of "${model.name}" was disposed of; open another`);
     if (isWriting) throw new UsageError("a writer writes one text at a time: wait for the last one, or open another");
     isWriting = true;
     try {
@@ -100,6 +113,12 @@ export async function openWriter<C extends Config>(
         maxNewTokens = Math.min(usualTokens, limit - beginning.length),
         signal,
       } = options;
+      if (!strategies.includes(strategy.kind))
+        throw new UsageError(`a strategy is { kind: ${strategies.map((kind) => `"${kind}"`).join(" or ")} }`);
+      if (beginning.length >= limit)
+        throw new UsageError(
+          `the prompt is ${beginning.length} tokens, which leaves no room: the model takes ${limit}`,
+        );
       if (beginning.length + maxNewTokens > limit)
         throw new UsageError(
           `the prompt and maxNewTokens are ${beginning.length + maxNewTokens} tokens; the model takes ${limit}`,
@@ -120,14 +139,17 @@ export async function openWriter<C extends Config>(
       return { ...made, text: stream.end() };
     } finally {
       isWriting = false;
+      if (isDisposed) free();
     }
   };
   const dispose = () => {
-    onDevice.dispose();
-    void parameters.dispose();
+    if (!isDisposed && !isWriting) free();
+    isDisposed = true;
   };
   return { write, dispose };
 }
+
+const strategies: readonly Strategy["kind"][] = ["greedy", "sample", "beam"];
 
 /** New tokens where nothing is said. */
 const usualTokens = 128;
@@ -183,25 +205,37 @@ function promptIds(tokenizer: Tokenizer, prompt: string, begin: readonly Piece[]
  */
 export function generate(writer: Writer, prompt: string, options: WritingOptions = {}): Written {
   const parts: string[] = [];
-  let wake = () => {};
-  let ended = false;
+  let [ended, news] = [false, Promise.withResolvers<void>()];
+  const tell = () => {
+    news.resolve();
+    news = Promise.withResolvers<void>();
+  };
+  const left = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   const whole = writer
-    .write(prompt, options, (part) => {
+    .write(prompt, { ...options, signal }, (part) => {
       parts.push(part);
-      wake();
+      tell();
     })
     .finally(() => {
       ended = true;
-      wake();
+      tell();
     });
   whole.catch(() => {}); // whoever iterates or awaits is told
   return {
     whole,
     async *[Symbol.asyncIterator]() {
-      for (;;) {
-        while (parts.length > 0) yield parts.shift()!;
-        if (ended) break;
-        await new Promise<void>((resolve) => (wake = resolve));
+      let isLeft = true;
+      try {
+        for (let at = 0; ; ) {
+          while (at < parts.length) yield parts[at++]!;
+          if (ended) break;
+          await news.promise;
+        }
+        isLeft = false;
+      } finally {
+        if (isLeft) left.abort();
+        if (isLeft) await whole.catch(() => {}); // the writer is free again for whoever comes after the loop
       }
       await whole;
     },

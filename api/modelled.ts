@@ -1,5 +1,6 @@
 /** What is run: a model with settings, one of its graphs, or a graph. */
 
+import { UsageError } from "../compiler/index.ts";
 import type { Config, Model } from "../dsl/index.ts";
 import { type Graph, trace } from "../dsl/index.ts";
 
@@ -15,12 +16,18 @@ export interface ModelledOptions<C extends Config = Config> {
 }
 
 const isModel = <C extends Config>(what: Modelled<C>): what is Model<C> =>
-  "kind" in what && what.kind === "heddle.model";
+  typeof what === "object" && what !== null && "kind" in what && what.kind === "heddle.model";
 
 /** The model behind it, if there is one. */
 export const modelOf = <C extends Config>(what: Modelled<C>): Model<C> | undefined =>
   isModel(what) ? what : undefined;
 
 /** Its graph. Throws UsageError for a setting or a graph that the model has not. */
-export const graphOf = <C extends Config>(what: Modelled<C>, { settings, graph }: ModelledOptions<C> = {}): Graph =>
-  isModel(what) ? trace(what, settings ?? {}, { ...(graph !== undefined && { graph }) }) : what;
+export function graphOf<C extends Config>(what: Modelled<C>, { settings, graph }: ModelledOptions<C> = {}): Graph {
+  if (isModel(what)) return trace(what, settings ?? {}, { ...(graph !== undefined && { graph }) });
+  if (Array.isArray(what?.inputs) && Array.isArray(what.outputs)) return what;
+  throw new UsageError(`what is run is a model, as defineModel gives it, or a graph; not ${kindOf(what)}`);
+}
+
+const kindOf = (what: object): string =>
+  typeof what === "object" && what !== null && "kind" in what ? String(what.kind) : String(what);

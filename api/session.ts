@@ -2,6 +2,7 @@
 import { type Graph, type HostTensor, type Precision, type Sizes, UsageError } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
 import { deviceModel, type InferenceSession } from "../runtime/index.ts";
+import { requireDevice, requirePrecision, requireSizes } from "./checks.ts";
 import type { Device } from "./device.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
 import { openParameters, type WeightsFrom } from "./weights.ts";
@@ -28,7 +29,7 @@ export interface Session {
     feeds: Readonly<Record<string, HostTensor>>,
     options?: { readonly fetch?: readonly string[] },
   ): Promise<Record<string, HostTensor>>;
-  /** Frees its memory on the device, which stays open. */
+  /** Frees its memory on the device, which stays open, once the runs that were begun have ended. */
   dispose(): void;
 }
 
@@ -41,18 +42,41 @@ export async function session<C extends Config>(
   what: Modelled<C>,
   { weights = new Map(), sizes = {}, precision = "f32", ...options }: SessionOptions<C> = {},
 ): Promise<Session> {
+  requireDevice(device);
+  requirePrecision(precision);
   const graph = graphOf(what, options);
   if (Object.keys(graph.updates).length > 0)
     throw new UsageError(`graph @${graph.name} keeps state: a training step is for train, a decoder's for openWriter`);
+  requireSizes(graph, sizes);
   const parameters = await openParameters(weights, graph, modelOf(what));
   const model = deviceModel(device, parameters, { precision });
   try {
     const compiled: InferenceSession = await model.session(graph, sizes);
-    return { graph, run: compiled.run, dispose: model.dispose };
+    return { graph, ...untilDisposed(graph, compiled, model.dispose) };
   } catch (error) {
     model.dispose();
     throw error;
   } finally {
     await parameters.dispose();
   }
+}
+
+/** Runs of a session until it is disposed of: those that were begun end as they would, later ones are refused. */
+function untilDisposed(graph: Graph, compiled: InferenceSession, free: () => void): Pick<Session, "run" | "dispose"> {
+  let [running, isDisposed] = [0, false];
+  const run: Session["run"] = async (feeds, options) => {
+    if (isDisposed) throw new UsageError(`the session of @${graph.name} was disposed of; open another to run it`);
+    running += 1;
+    try {
+      return await compiled.run(feeds ?? {}, options);
+    } finally {
+      running -= 1;
+      if (isDisposed && running === 0) free();
+    }
+  };
+  const dispose = () => {
+    if (!isDisposed && running === 0) free();
+    isDisposed = true;
+  };
+  return { run, dispose };
 }

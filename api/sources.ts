@@ -28,7 +28,13 @@ export async function locate(source: Source): Promise<Located> {
 }
 
 /** On Windows the path of file:///C:/x is C:/x. */
-const pathOf = (url: URL): string => decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, "");
+function pathOf(url: URL): string {
+  try {
+    return decodeURIComponent(url.pathname).replace(/^\/(?=[A-Za-z]:)/, "");
+  } catch {
+    throw new UsageError(`${url.href} is no address of a file: what follows a % in it is no character`);
+  }
+}
 
 /** A blob by its name, if it has one. */
 function located(blob: Blob): Located {

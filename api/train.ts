@@ -1,6 +1,6 @@
 /** Training: a job as the command line has it, or a stage and its batches, by the same loop. */
 import { join, lockRunFolder, resolve } from "#host";
-import { type Graph, type HostTensor, type Sizes, UsageError } from "../compiler/index.ts";
+import { type Graph, type HostTensor, inputName, type Node, type Sizes, UsageError } from "../compiler/index.ts";
 import { type Stage, trainingStep } from "../dsl/index.ts";
 import {
   type FinishedStage,
@@ -14,6 +14,7 @@ import {
   tidyRunFolder,
   trainInStages,
 } from "../runtime/index.ts";
+import { requireDevice, requireSizes, requireValueOf } from "./checks.ts";
 import type { Device } from "./device.ts";
 import { load } from "./weights.ts";
 
@@ -85,6 +86,7 @@ export interface Trained {
  */
 export async function train<C extends JobSettings>(what: Trainable<C>, options: TrainOptions<C>): Promise<Trained> {
   const { device, signal, onStep, onNote: note = () => {} } = options;
+  requireDevice(device);
   const job = await jobOf(what, options.settings);
   const folder = options.folder ?? join("runs", nameOf(what));
   await makeFolder(folder);
@@ -130,6 +132,10 @@ async function jobOf<C extends JobSettings>(
   what: Trainable<C>,
   settings: Partial<C> | undefined,
 ): Promise<TrainingJob> {
+  if (!isTrainable(what))
+    throw new UsageError(
+      "what is trained is a job, as defineJob gives it or as one builds it, or { stage, steps, batch }",
+    );
   if ("kind" in what) {
     const unknown = Object.keys(settings ?? {}).filter((key) => !Object.hasOwn(what.config, key));
     if (unknown.length === 0) return await what.build({ ...what.config, ...settings });
@@ -143,8 +149,12 @@ async function jobOf<C extends JobSettings>(
 
 function stageJob(what: Training): TrainingJob {
   const { stage, steps, batch, sizes = {}, seed = 0, checkpointEvery = 100, from, model } = what;
+  if (typeof batch !== "function") throw new UsageError("batch is a function from a step to its feeds");
+  const step = trainingStep(stage);
+  requireSizes(step.graph, sizes);
+  if (from) requireSome(from, [...step.trained, ...step.frozen], stage.name);
   return {
-    step: trainingStep(stage),
+    step,
     steps,
     sizes,
     seed,
@@ -156,3 +166,24 @@ function stageJob(what: Training): TrainingJob {
     },
   };
 }
+
+/** Throws UsageError for tensors to begin with none of which is a parameter's, and for one of another shape. */
+function requireSome(from: ReadonlyMap<string, HostTensor>, parameters: readonly Node[], stage: string): void {
+  if (!(from instanceof Map)) throw new UsageError("what parameters begin with is a Map of tensors by their names");
+  const known = parameters.filter((node) => from.has(inputName(node)));
+  for (const node of known) requireValueOf(node, from.get(inputName(node))!);
+  if (known.length > 0 || from.size === 0) return;
+  const listed = (names: readonly string[]) => names.slice(0, 4).join(", ");
+  throw new UsageError(
+    `none of the tensors to begin with (${listed([...from.keys()])}) is a parameter of "${stage}", which has ${listed(parameters.map(inputName))}`,
+  );
+}
+
+const isTrainable = (what: object): boolean =>
+  typeof what === "object" &&
+  what !== null &&
+  ("kind" in what
+    ? what.kind === "heddle.job"
+    : "stage" in what
+      ? typeof (what.stage as Partial<Stage>)?.loss === "function"
+      : "step" in what);

@@ -1,7 +1,8 @@
 /** Weights: from safetensors files in heddle's own layout or a published one, from memory, or drawn. */
-import { type Graph, type HostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
+import { type Graph, type HostTensor, hostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
 import { type Config, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
 import {
+  asFloat,
   drawnWeights,
   memoryFileSystem,
   openSafetensors,
@@ -13,6 +14,7 @@ import {
   tensorToWrite,
   writeSafetensors,
 } from "../runtime/index.ts";
+import { isFloat, requireTensor, requireValueOf } from "./checks.ts";
 import { locate, type Source } from "./sources.ts";
 
 /** Tensors of a safetensors file, an index of shards or a folder of either; read when they are asked for. */
@@ -39,15 +41,20 @@ export async function load(source: Source): Promise<Loaded> {
   return { source, tensors, metadata, read: (name) => reader.readTensor(name), dispose: () => reader.dispose() };
 }
 
-const listed = (tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] =>
-  [...tensors].map(([name, tensor]) => tensorToWrite(name, tensor));
+function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
+  if (!(tensors instanceof Map)) throw new UsageError("tensors are saved of a Map, by their names");
+  return [...tensors].map(([name, tensor]) => {
+    requireTensor(tensor, `tensor "${name}"`);
+    return tensorToWrite(name, tensor);
+  });
+}
 
 /**
  * Writes tensors by name as one safetensors file, which is there whole or not at all. f32 is kept as F32, f16 as F16.
  * Throws FileError where it cannot be written; what was there before is then unchanged.
  */
-export const save = (path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> =>
-  writeSafetensors(path, listed(tensors));
+export const save = async (path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> =>
+  await writeSafetensors(path, listed(tensors));
 
 /** The same file as bytes, as a download takes them. */
 export async function safetensorsBytes(tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> {
@@ -77,8 +84,9 @@ export async function openParameters<C extends Config>(
   return await openWeights(path, graph, layoutsOf(graph, model), { fs });
 }
 
-const isSeed = (from: WeightsFrom): from is { readonly seed: number } => typeof from === "object" && "seed" in from;
-const isLoaded = (from: WeightsFrom): from is Loaded => typeof from === "object" && "tensors" in from;
+const isSeed = (from: WeightsFrom): from is { readonly seed: number } => has(from, "seed");
+const isLoaded = (from: WeightsFrom): from is Loaded => has(from, "tensors");
+const has = (from: WeightsFrom, key: string) => typeof from === "object" && from !== null && key in from;
 
 /** The published layouts of a model that say all of a graph's parameters. */
 const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) =>
@@ -87,11 +95,23 @@ const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) 
     .map((rules) => checkpointLayout(graph, rules));
 
 function inMemory(tensors: ReadonlyMap<string, HostTensor>, graph: Graph): OpenParameters {
-  const names = graph.inputs.filter(isParameter).map(inputName);
+  const parameters = graph.inputs.filter(isParameter);
+  const names = parameters.map(inputName);
   const missing = names.filter((name) => !tensors.has(name));
   if (missing.length > 0)
     throw new UsageError(
       `graph @${graph.name} lacks ${missing.length} of ${names.length} weights: ${missing.slice(0, 8).join(", ")}`,
     );
-  return { read: async (name) => tensors.get(name)!, dispose: async () => {} };
+  for (const node of parameters) requireValueOf(node, tensors.get(inputName(node))!);
+  const types = new Map(parameters.map((node) => [inputName(node), node.type]));
+  /** Under the parameter's own axes: what `load` reads has none, but their sizes. */
+  const read: OpenParameters["read"] = async (name, dtype = "f32") => {
+    const [type, value] = [types.get(name)!, tensors.get(name)!];
+    const axes = type.axes.map(({ name }, i) => ({ name, size: value.axes[i]!.size }));
+    if (!isFloat(type.dtype)) return { ...value, axes };
+    const wide =
+      value.dtype === "f16" && dtype === "f32" ? hostTensor("f32", axes, new Float32Array(value.data)) : value;
+    return { ...asFloat(name, wide, dtype), axes };
+  };
+  return { read, dispose: async () => {} };
 }

@@ -3,6 +3,7 @@ import {
   bindDim,
   didYouMean,
   dimValue,
+  elementCount,
   type Graph,
   type HostTensor,
   inputName,
@@ -26,6 +27,7 @@ export const fedInputs = (graph: Graph): Node[] => graph.inputs.filter((n) => !i
 /** Outputs that a run hands back when nobody says otherwise: those that update no state. */
 export const fetchedOutputs = (graph: Graph, fetch?: readonly string[]): string[] => {
   const names = graph.outputs.map((o) => o.name);
+  if (fetch && !Array.isArray(fetch)) throw new UsageError(`fetch is a list of names of outputs, not "${fetch}"`);
   if (!fetch) return names.filter((n) => !(n in graph.updates));
   const unknown = fetch.find((n) => !names.includes(n));
   if (unknown !== undefined)
@@ -47,6 +49,8 @@ export function checkFeeds(graph: Graph, feeds: Readonly<Record<string, HostTens
       return [
         `input "${name}" is fed ${Array.isArray(feed) ? "a list" : `a ${typeof feed}`} and no tensor: give ${printType(node.type)} as hostTensor(dtype, axes, data)`,
       ];
+    if (feed.data.length !== elementCount(feed.axes))
+      return [`input "${name}" is fed ${printType(feed)} with data of ${feed.data.length} elements`];
     return fits(node, feed, bound)
       ? []
       : [`input "${name}" is ${printType(node.type)}, but the feed is ${printType(feed)}`];
@@ -95,7 +99,7 @@ function compoundMistakes(graph: Graph, feeds: Readonly<Record<string, HostTenso
 }
 
 const isHostTensor = ({ dtype, axes, data }: Partial<HostTensor>): boolean =>
-  typeof dtype === "string" && Array.isArray(axes) && typeof data === "object";
+  typeof dtype === "string" && Array.isArray(axes) && typeof data?.length === "number";
 
 /** Compares a feed with an input's type, binding plain symbols on first sight. */
 function fits(node: Node, feed: HostTensor, bound: Record<string, number>): boolean {

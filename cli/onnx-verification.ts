@@ -49,7 +49,7 @@ export async function verifyFile(
   const backend = await independentBackend(bound);
   try {
     const compare = async (values: ReadParameter) =>
-      verifyExport(path, feeds, await execute(backend, bound, values, feeds), { exactProducts: true });
+      verifyExport(path, feeds, inFile(model, await execute(backend, bound, values, feeds)), { exactProducts: true });
     const verified = { ...(await compare(storedIn(model, read))), against: backend.device.name, sizes };
     const rounded = model.stored.some((t) => t.parts[0]!.type !== "f32");
     return rounded ? { ...verified, rounding: (await compare(read)).maxRelDiff } : verified;
@@ -69,6 +69,10 @@ async function execute(backend: Backend, graph: Graph, read: ReadParameter, feed
     session.dispose();
   }
 }
+
+/** Outputs by their names in the file, where one that is an input too has another. */
+const inFile = ({ outputs }: OnnxExport, results: Readonly<Record<string, HostTensor>>) =>
+  Object.fromEntries(Object.entries(results).map(([name, value]) => [outputs[name]!, value]));
 
 /** Parameters as a file holds them. */
 function storedIn(model: OnnxExport, read: ReadParameter): ReadParameter {

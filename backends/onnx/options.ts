@@ -11,6 +11,8 @@ export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
 export const dialects = ["standard", "onnxruntime"] as const;
 export type Dialect = (typeof dialects)[number];
 
+const idTypes = ["int32", "int64"] as const;
+
 export interface ExportOptions {
   /** 17 to 26; default 20. */
   readonly opset?: number;
@@ -44,6 +46,10 @@ export interface ExportOptions {
   readonly version?: string;
 }
 
+function requireOneOf(what: string, given: string, known: readonly string[]): void {
+  if (!known.includes(given)) throw new UsageError(`the ${what} is one of ${known.join(", ")}, not "${given}"`);
+}
+
 /** The options of one export, all of them settled. */
 export interface EmitOptions {
   readonly opset: number;
@@ -69,6 +75,9 @@ export function settledOptions(options: ExportOptions = {}): EmitOptions {
     throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
   }
   const { dialect = "standard", attention = "primitives", ids = "int32", residents = "stored" } = options;
+  requireOneOf("dtype", dtype, exportDtypes);
+  requireOneOf("dialect", dialect, dialects);
+  requireOneOf("type of ids", ids, idTypes);
   if (dtype === "int4" && dialect === "standard" && opset < 21)
     throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
   return {

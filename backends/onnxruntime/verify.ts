@@ -72,13 +72,13 @@ function asTensor({ dtype, axes, data }: HostTensor, long: boolean): OrtTensor {
 }
 
 function difference(got: OrtTensor, want: HostTensor): OutputDifference {
-  const data = got.data as ArrayLike<number>;
+  const data = got.data as ArrayLike<number | bigint>;
   if (data.length !== want.data.length || got.dims.some((d, i) => d !== want.axes[i]?.size)) {
     return { maxAbsDiff: Number.POSITIVE_INFINITY, maxRelDiff: Number.POSITIVE_INFINITY };
   }
   let [worst, largest] = [0, 0];
   for (let i = 0; i < data.length; i++) {
-    const [a, b] = [data[i]!, want.data[i]!];
+    const [a, b] = [Number(data[i]!), want.data[i]!];
     // Where both are no number nothing is shown to be right. Equal infinities differ by nothing.
     if (Number.isNaN(a) || Number.isNaN(b)) worst = Number.POSITIVE_INFINITY;
     else if (a !== b) worst = Math.max(worst, Math.abs(a - b));

@@ -49,7 +49,8 @@ export function makeGraph(
     "output",
   );
   assertOneSize(symbolsIn([...declared, ...nodes]));
-  return { name, inputs: [...inputs], outputs, updates };
+  // An output may be called as a property that every object has: "toString".
+  return { name, inputs: [...inputs], outputs, updates: Object.assign(Object.create(null), updates) };
 }
 
 function assertOneSize(symbols: readonly SizeSymbol[]): void {

@@ -11,9 +11,11 @@ import {
   inputName,
   type Node,
   ops,
+  printType,
   type SizedAxis,
   type Sizes,
   type TensorType,
+  UsageError,
 } from "../../compiler/index.ts";
 import type { SharedFile, TensorPiece } from "../checkpoint/shared-file.ts";
 import type { Range } from "../collectives/index.ts";
@@ -41,8 +43,14 @@ export function initialValue(node: Node, seed: number): HostTensor {
 }
 
 /** A parameter as a job begins with it: what it inherits, else what its initializer draws. */
-export const startingValue = async (job: Pick<TrainingJob, "initial" | "seed">, node: Node): Promise<HostTensor> =>
-  (await job.initial?.(inputName(node))) ?? initialValue(node, job.seed);
+export async function startingValue(job: Pick<TrainingJob, "initial" | "seed">, node: Node): Promise<HostTensor> {
+  const inherited = await job.initial?.(inputName(node));
+  if (!inherited) return initialValue(node, job.seed);
+  if (inherited.data.length === elementCount(sizes(node))) return inherited;
+  throw new UsageError(
+    `"${inputName(node)}" is ${printType(node.type)}, but what it is to begin with has ${inherited.data.length} elements`,
+  );
+}
 
 /** What a step keeps besides, such as running statistics, as the parameters that it is at inference. */
 export const keptParameters = (step: CompiledStep): Node[] =>

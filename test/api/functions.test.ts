@@ -90,6 +90,7 @@ test("a bundle runs without the compiler and computes what a session does", asyn
     2, 40, -6, 8, 100, -12,
   ]);
   bundle.dispose();
+  await expect(bundle.run({ x: [...x.data] })).rejects.toThrow("was disposed of");
   await expect(h.compile(model, { weights: w })).rejects.toThrow("batch");
 });
 
@@ -128,9 +129,14 @@ describe("train", () => {
 
   test("one at a time in a folder", async () => {
     const at = join(folder, "held");
-    const first = h.train(job, { device, folder: at });
-    await expect(h.train(job, { device, folder: at })).rejects.toThrow("is in use");
-    await first;
+    const built = await job.build({ steps: 3, rate: 0.1 });
+    let refused: unknown;
+    const batches: h.TrainingJob["batches"] = async function* (cursor, signal) {
+      refused = await h.train(job, { device, folder: at }).catch((error: unknown) => error);
+      yield* built.batches(cursor, signal);
+    };
+    await h.train({ ...built, batches }, { device, folder: at });
+    expect(String(refused)).toContain("is in use");
   });
 });
 

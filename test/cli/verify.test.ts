@@ -26,3 +26,10 @@ it("keeps a file that agrees, and the file that was there when the next one does
   expect(readFileSync(out)).toEqual(before);
   expect(readdirSync(folder.at())).toEqual(["bad.graph", "good.graph", "model.onnx"]);
 });
+
+it("verifies an output that is an input as well, which has another name in the file", async () => {
+  const x = ops.input("x", "f32", [{ name: "a", size: 4 }]);
+  writeFileSync(folder.at("same.graph"), printGraph(makeGraph("same", [{ name: "x", node: x }])));
+  const { status, out } = await heddle("export", folder.at("same.graph"), "--out", folder.at("same.onnx"), "--verify");
+  expect([status, out]).toEqual([0, expect.stringContaining("largest difference 0.00e+0")]);
+});

@@ -67,6 +67,7 @@ const mostKnown = 2 ** 16;
  * and UnsupportedError naming every operator that is not known with the nodes that have it.
  */
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
+  if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
   const model = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const opsets = opsetsOf(model);
   const nodes = inlined(model);
@@ -154,6 +155,12 @@ class Names {
   set(name: string, value: Value): void {
     this.#own.set(name, value);
   }
+
+  /** Throws FileError for a second value of a name: which of them is meant, runtimes say differently. */
+  define(name: string, value: Value): void {
+    if (this.#own.has(name)) throw new FileError(`two values of the model are named "${shownName(name)}"`);
+    this.set(name, value);
+  }
 }
 
 class Importer {
@@ -194,7 +201,7 @@ class Importer {
   }
 
   #initializers(graph: GraphMessage, names: Names): Set<string> {
-    for (const message of graph.initializer) names.set(message.name, this.#storedValue(message, message.name));
+    for (const message of graph.initializer) names.define(message.name, this.#storedValue(message, message.name));
     return new Set(graph.initializer.map((m) => m.name));
   }
 
@@ -235,17 +242,19 @@ class Importer {
       const sizes = given.shape.dim.map((d) => d.dimValue ?? 1);
       if (sizes.includes(0)) {
         this.#notes.push(`the input "${name}" has no elements, and is left out`);
-        names.set(info.name, { kind: "known", type, shape: sizes, values: [] });
+        names.define(info.name, { kind: "known", type, shape: sizes, values: [] });
         return [];
       }
       const { constants } = this.#options;
       if (constants && Object.hasOwn(constants, info.name)) {
-        names.set(info.name, {
-          kind: "known",
-          type,
-          shape: given.shape.dim.map((d) => d.dimValue ?? 0),
-          values: constants[info.name]!,
-        });
+        const shape = given.shape.dim.map((d) => d.dimValue ?? 0);
+        const values = Array.from(constants[info.name]!, Number);
+        const count = shape.reduce((n, d) => n * d, 1);
+        if (values.length !== count)
+          throw new UsageError(
+            `the input "${name}" is [${shape}], and as a constant it is given ${values.length} elements`,
+          );
+        names.define(info.name, { kind: "known", type, shape, values });
         return [];
       }
       const { axes, notes } = namedDimensions(name, given.shape.dim, rolesOf(graph, info.name), (size) =>
@@ -258,7 +267,7 @@ class Importer {
       const node = ops.input(name, type.dtype, axes);
       // A dimension of 1 is no axis inside.
       const inner = axes.filter((a) => a.size === 1).reduce((x, a) => ops.dropAxis(x, a.name), node);
-      names.set(
+      names.define(
         info.name,
         tensor(
           type,
@@ -321,7 +330,7 @@ class Importer {
       const made = this.#visit(node, at, names);
       node.output.forEach((output, i) => {
         const value = made[i];
-        if (output !== "" && value) names.set(output, value);
+        if (output !== "" && value) names.define(output, value);
       });
     }
   }

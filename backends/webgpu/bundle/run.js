@@ -49,7 +49,7 @@ export async function loadBundle(base, { device, read } = {}) {
     device: gpu,
     run: (inputs) => run(gpu, manifest, buffers, pipelines, groups, inputs),
     dispose: () => {
-      for (const b of buffers) b.destroy();
+      for (const b of buffers.splice(0)) b.destroy();
     },
   };
 }
@@ -210,6 +210,7 @@ function filling(chunks) {
 }
 
 async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
+  if (buffers.length === 0) throw new Error("the bundle was disposed of: load it again");
   for (const { name, dtype, axes, buffer } of manifest.inputs) {
     const count = elements(axes);
     if (inputs[name]?.length !== count) {

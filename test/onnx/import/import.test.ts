@@ -230,6 +230,36 @@ const integersOf = (bytes: Uint8Array) =>
     .graph!.initializer!.filter((t) => [2, 3, 22].includes(t.dataType!))
     .map((t) => Buffer.from(t.rawData!).toString("hex"));
 
+it("takes constants of as many elements as the file says", async () => {
+  const bytes = file({ x: [2, 6], s: [2] }, [], [["Add", ["x", "s"], "y"]], { y: [2, 6] });
+  await expect(importOnnx(bytes, { constants: { s: [3, 2, 2] } })).rejects.toThrow(
+    'the input "s" is [2], and as a constant it is given 3 elements',
+  );
+  await expect(importOnnx("model.onnx" as never)).rejects.toThrow("as its bytes");
+});
+
+describe("two values of one name", () => {
+  const w = floats("w", [5, 7]);
+  it.each<[string, Uint8Array]>([
+    ["w", file({ x: [2, 5] }, [w, w], [["MatMul", ["x", "w"], "y"]], { y: [2, 7] })],
+    [
+      "t",
+      file(
+        { x: [2, 5] },
+        [],
+        [
+          ["Relu", ["x"], "t"],
+          ["Neg", ["x"], "t"],
+        ],
+        { t: [2, 5] },
+      ),
+    ],
+    ["x", file({ x: [2, 5] }, [], [["Relu", ["x"], "x"]], { x: [2, 5] })],
+  ])("%s are refused", async (name, bytes) => {
+    await expect(importOnnx(bytes)).rejects.toThrow(`two values of the model are named "${name}"`);
+  });
+});
+
 describe("weights", () => {
   it.each([
     ["int8", "standard"],

@@ -1,0 +1,65 @@
+/** What is handed to the functions here, checked at the door where a mistake would be told late, far from it, or never. */
+import {
+  type DType,
+  didYouMean,
+  elementCount,
+  type Graph,
+  graphSymbols,
+  type HostTensor,
+  inputName,
+  type Node,
+  type Precision,
+  precisions,
+  printType,
+  type SizedAxis,
+  type Sizes,
+  UsageError,
+} from "../compiler/index.ts";
+import type { Device } from "./device.ts";
+
+/** Throws UsageError for what is no device, such as the promise of one. */
+export function requireDevice(device: Device): void {
+  if (typeof device?.createStore === "function") return;
+  const given = device instanceof Promise ? "a promise: await openDevice" : String(device);
+  throw new UsageError(`a device is what openDevice gives, not ${given}`);
+}
+
+export function requirePrecision(precision: Precision): void {
+  if (!precisions.includes(precision))
+    throw new UsageError(`a precision is ${precisions.join(" or ")}, not ${JSON.stringify(precision)}`);
+}
+
+/** Throws UsageError for a size that the graph has not open, and for what is no whole number from 1 on. */
+export function requireSizes(graph: Graph, sizes: Sizes): void {
+  const open = graphSymbols(graph);
+  for (const [name, size] of Object.entries(sizes)) {
+    if (!open.includes(name))
+      throw new UsageError(
+        `graph @${graph.name} has no open size "${name}"${didYouMean(name, open) || `; it has ${open.join(", ") || "none"}`}`,
+      );
+    if (!Number.isSafeInteger(size) || size < 1)
+      throw new UsageError(`the size "${name}" is ${size}; needed is a whole number from 1`);
+  }
+}
+
+/** Throws UsageError for what is no tensor, and for one whose data does not fill its axes. */
+export function requireTensor(value: HostTensor, what: string): void {
+  if (!Array.isArray(value?.axes) || typeof value.data?.length !== "number")
+    throw new UsageError(`${what} is no tensor: make one by hostTensor(dtype, axes, data)`);
+  if (value.data.length !== elementCount(value.axes))
+    throw new UsageError(`${what} is ${printType(value)}, but its data has ${value.data.length} elements`);
+}
+
+export const isFloat = (dtype: DType): boolean => dtype === "f32" || dtype === "f16";
+
+/** Throws UsageError for values that are none of the parameter's: no tensor, of other sizes, integers for floats. */
+export function requireValueOf(parameter: Node, value: HostTensor): void {
+  const { axes, dtype } = parameter.type;
+  requireTensor(value, `what is given for the weight "${inputName(parameter)}"`);
+  const sizes = value.axes.map((axis: SizedAxis) => axis.size);
+  const fits = sizes.length === axes.length && axes.every((a, i) => typeof a.size !== "number" || a.size === sizes[i]);
+  if (!fits || isFloat(dtype) !== isFloat(value.dtype))
+    throw new UsageError(
+      `the weight "${inputName(parameter)}" is ${printType(parameter.type)}, but what is given is ${printType(value)}`,
+    );
+}

@@ -1,0 +1,177 @@
+/** What the package's functions refuse, and what a person is told. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import * as h from "../../api/index.ts";
+import { gpt2Models } from "../../models/gpt2/index.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "heddle-mistakes-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const point = h.axis("point", 5);
+const line = (p: h.Params) => h.mul(h.input("x", "f32", [point]), p.parameter("slope", [], h.zeros));
+const model = h.defineModel({ name: "line", summary: "a line", config: {}, build: (p) => ({ y: line(p) }) });
+const stage = h.defineStage({
+  name: "line",
+  optimizer: { rate: h.constantRate(0.1) },
+  loss: (p) => ({ loss: h.mean(line(p), point) }),
+});
+const tensor = (...data: number[]) => h.hostTensor("f32", [{ name: "point", size: data.length }], data);
+const weights = new Map([["slope", h.hostTensor("f32", [], [2])]]);
+const x = tensor(1, 2, 3, 4, 5);
+const device = await h.openDevice("reference");
+
+/** Arguments that a type checker refuses too. */
+const any = (value: unknown) => value as never;
+const integers = h.hostTensor("i32", [], [2]);
+
+describe("weights in memory", () => {
+  test.each([
+    [tensor(1, 2, 3), "f32[point=3]"],
+    [integers, "i32[]"],
+    [{ ...tensor(1), data: new Float32Array(4) }, "its data has 4 elements"],
+    [any(5), "is no tensor"],
+    [any(undefined), "is no tensor"],
+  ])("are refused where they are not the parameter's (%#)", async (slope, says) => {
+    const given = { weights: new Map([["slope", slope]]) };
+    await expect(h.session(device, model, given)).rejects.toThrow(says);
+    await expect(h.compile(model, given)).rejects.toThrow(h.HeddleError);
+    await expect(h.exportOnnx(model, given)).rejects.toThrow(says);
+  });
+
+  test("may be what load reads, whose axes have no names, and halves", async () => {
+    for (const slope of [h.hostTensor("f16", [], Float16Array.of(2)), h.hostTensor("f32", [], [2])]) {
+      const path = join(folder, "slope");
+      await h.save(
+        path,
+        new Map([
+          ["slope", slope],
+          ["x", x],
+        ]),
+      );
+      const file = await h.load(path);
+      const read = new Map([
+        ["slope", await file.read("slope")],
+        ["offset", await file.read("x")],
+      ]);
+      await file.dispose();
+      const moved = (p: h.Params) => ({ y: h.add(line(p), p.parameter("offset", [point], h.zeros)) });
+      const both = h.defineModel({ name: "moved", summary: "", config: {}, build: moved });
+      const session = await h.session(device, both, { weights: read });
+      expect([...(await session.run({ x })).y!.data]).toEqual([3, 6, 9, 12, 15]);
+    }
+  });
+
+  test("are saved as tensors only", async () => {
+    await expect(h.save(join(folder, "a"), any({}))).rejects.toThrow("of a Map");
+    await expect(h.safetensorsBytes(new Map([["a", { ...tensor(1), data: new Float32Array(2) }]]))).rejects.toThrow(
+      'tensor "a" is f32[point=1], but its data has 2 elements',
+    );
+  });
+});
+
+test.each<[string, () => Promise<unknown>, string]>([
+  ["a promise of a device", () => h.session(any(h.openDevice("reference")), model, { weights }), "await openDevice"],
+  ["no device", () => h.train({ stage, steps: 1, batch: () => ({ x }) }, { device: any(undefined) }), "a device is"],
+  ["no GPUDevice", () => h.openDevice(any({})), "or is a GPUDevice"],
+  ["no model", () => h.session(device, any(undefined)), "defineModel"],
+  ["a stage for a model", () => h.compile(any(stage)), "not heddle.stage"],
+  ["no weights", () => h.session(device, model, { weights: any(null) }), "a source is"],
+  ["a precision that there is not", () => h.session(device, model, { weights, precision: any("f8") }), '"f8"'],
+  ["a size that is not open", () => h.session(device, model, { weights, sizes: { point: 3 } }), 'no open size "point"'],
+  ["a dtype that there is not", () => h.exportOnnx(model, { weights, dtype: any("f64") }), 'not "f64"'],
+  ["ids of no type", () => h.exportOnnx(model, { weights, ids: any("int16") }), 'not "int16"'],
+  ["an address of no file", () => h.load(new URL("file:///no/%zz")), "%zz is no address"],
+])("%s", async (_, call, says) => {
+  await expect(call()).rejects.toThrow(says);
+  await expect(call()).rejects.toThrow(h.HeddleError);
+});
+
+describe("a session", () => {
+  test("is run with tensors whose data fills their axes", async () => {
+    const session = await h.session(device, model, { weights });
+    await expect(session.run({ x: { ...x, data: new Float32Array(3) } })).rejects.toThrow("data of 3 elements");
+    await expect(session.run(any(undefined))).rejects.toThrow('input "x" of type');
+    await expect(session.run({ x }, { fetch: any("y") })).rejects.toThrow("a list of names");
+  });
+
+  test("ends the runs that were begun before it is disposed of, and begins none after", async () => {
+    const session = await h.session(device, model, { weights });
+    const begun = session.run({ x });
+    session.dispose();
+    session.dispose();
+    await expect(session.run({ x })).rejects.toThrow("the session of @line was disposed of");
+    expect([...(await begun).y!.data]).toEqual([2, 4, 6, 8, 10]);
+  });
+
+  test("gives outputs that are called as what every object has", async () => {
+    const named = h.defineModel({ name: "named", summary: "", config: {}, build: (p) => ({ toString: line(p) }) });
+    const session = await h.session(device, named, { weights });
+    expect(Object.keys(await session.run({ x }))).toEqual(["toString"]);
+  });
+});
+
+describe("a training", () => {
+  const train = (change: object) =>
+    h.train({ stage, steps: 1, batch: () => ({ x }), ...change }, { device, folder: join(folder, "run") });
+
+  test.each([
+    [{ from: new Map([["slope", tensor(1, 2)]]) }, "f32[point=2]"],
+    [{ from: new Map([["slop", tensor(1)]]) }, 'none of the tensors to begin with (slop) is a parameter of "line"'],
+    [{ from: {} }, "a Map of tensors"],
+    [{ sizes: { batch: 2 } }, 'no open size "batch"'],
+    [{ batch: undefined }, "batch is a function"],
+    [{ stage: undefined }, "what is trained is a job"],
+  ])("is refused (%#)", async (change, says) => {
+    await expect(train(change)).rejects.toThrow(says);
+    await expect(train(change)).rejects.toThrow(h.HeddleError);
+  });
+
+  test("of a job is refused where what a parameter begins with has another size", async () => {
+    const job = {
+      step: h.trainingStep(stage),
+      ...{ steps: 1, sizes: {}, seed: 0, checkpointEvery: 1 },
+      initial: async () => tensor(1, 2),
+      async *batches() {
+        yield { feeds: { x }, next: 1 };
+      },
+    };
+    await expect(h.train(job, { device, folder: join(folder, "job") })).rejects.toThrow('"slope" is f32[]');
+  });
+});
+
+describe("a writer", () => {
+  const tiny = { depth: 1, width: 8, heads: 2, mlp: 8, vocab: 300, positions: 12 };
+  const options = { weights: { seed: 1 }, tokenizer: h.byteTokenizer, settings: tiny };
+  const open = () => h.openWriter(device, gpt2Models[0]!, options);
+  const long = { maxNewTokens: 6 };
+
+  test.each<[string, h.WritingOptions, string]>([
+    ["a prompt that is too long", {}, "is 15 tokens, which leaves no room: the model takes 12"],
+    ["ab", { strategy: any("greedy") }, 'a strategy is { kind: "greedy"'],
+  ])("refuses %s, and writes on", async (prompt, how, says) => {
+    const writer = await open();
+    await expect(h.generate(writer, prompt.slice(0, 14), how).whole).rejects.toThrow(says);
+    expect((await h.generate(writer, "ab", { maxNewTokens: 1 }).whole).tokens).toHaveLength(1);
+    writer.dispose();
+    await expect(h.generate(writer, "ab").whole).rejects.toThrow('the writer of "gpt2" was disposed of');
+  });
+
+  test("needs a tokenizer", async () => {
+    const without = { ...options, tokenizer: any(undefined) };
+    await expect(h.openWriter(device, gpt2Models[0]!, without)).rejects.toThrow("needs a tokenizer");
+  });
+
+  test("gives every loop all parts, ends a text whose loop is left, and one that was begun before it is disposed of", async () => {
+    const writer = await open();
+    const written = h.generate(writer, "ab", long);
+    const parts = async () => (await Array.fromAsync(written)).join("");
+    const { text } = await written.whole;
+    expect(await Promise.all([parts(), parts()])).toEqual([text, text]);
+    for await (const _ of h.generate(writer, "ab", long)) break;
+    const last = h.generate(writer, "ab", long);
+    writer.dispose();
+    expect((await last.whole).text).toBe(text);
+  });
+});
