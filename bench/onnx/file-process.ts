@@ -42,10 +42,7 @@ async function timed(phase: Phase): Promise<PhaseFigures> {
   const ends = Object.fromEntries(
     Object.entries(outputs)
       .filter(([name]) => !name.startsWith("present"))
-      .map(([name, value]) => [
-        name,
-        Array.from((unwrap(value.type === "float16" ? "f16" : "f32", value) as Float32Array).subarray(-kept)),
-      ]),
+      .map(([name, value]) => [name, Array.from((unwrap(dtypeOf(value.type), value) as Float32Array).subarray(-kept))]),
   );
   return { firstMs: times[0]!, medianMs: median(times.slice(1)), ends };
 }
@@ -59,7 +56,8 @@ async function feedsFor({ batch, tokens = 0, past = 0 }: Phase): Promise<Record<
     const { name, type } = meta;
     if (name.startsWith("past_key_values")) {
       const shape = [batch, Number(meta.shape[1]), past, Number(meta.shape[3])];
-      feeds[name] = remembered[name.replace("past_key_values", "present")] ?? floats(type, new Float32Array(0), shape);
+      const before = remembered[name.replace("past_key_values", "present")];
+      feeds[name] = floats(type, before ? (unwrap(dtypeOf(type), before) as Float32Array) : new Float32Array(0), shape);
     } else if (name === "attention_mask") feeds[name] = whole(type, [batch, past + tokens], () => 1);
     else if (name === "position_ids") feeds[name] = whole(type, [batch, tokens], (i) => past + (i % tokens));
     else if (name === "input_ids") feeds[name] = whole(type, [batch, tokens], (i) => 5 + ((7919 * (past + i)) % 31000));
@@ -75,8 +73,12 @@ async function feedsFor({ batch, tokens = 0, past = 0 }: Phase): Promise<Record<
   return feeds;
 }
 
+function dtypeOf(type: string): "f16" | "f32" {
+  return type === "float16" ? "f16" : "f32";
+}
+
 function floats(type: string, values: Float32Array, shape: readonly number[]): Tensor {
-  const dtype = type === "float16" ? "f16" : "f32";
+  const dtype = dtypeOf(type);
   return wrap(dtype, dtype === "f16" ? new Float16Array(values) : values, shape) as Tensor;
 }
 

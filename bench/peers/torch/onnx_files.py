@@ -106,7 +106,7 @@ def llama():
         names = [f"past_key_values.{i}.{part}" for i in range(n) for part in ("key", "value")]
         torch.onnx.export(
             Decoder(model),
-            (ids, torch.ones(2, 8, dtype=torch.int64), torch.tensor([[5, 6, 7]] * 2), [(kv, kv.clone()) for _ in range(n)]),
+            (ids, torch.ones(2, 8, dtype=torch.int64), torch.tensor([[5, 6, 7]] * 2), [(kv.clone(), kv.clone()) for _ in range(n)]),
             file, dynamo=True, external_data=True,
             input_names=["input_ids", "attention_mask", "position_ids", *names],
             output_names=["logits", *(name.replace("past_key_values", "present") for name in names)],
