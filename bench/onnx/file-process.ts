@@ -82,7 +82,7 @@ function floats(type: string, values: Float32Array, shape: readonly number[]): T
   return wrap(dtype, dtype === "f16" ? new Float16Array(values) : values, shape) as Tensor;
 }
 
-/** Where there is a Float16Array, newer versions give one. */
+/** Whole numbers in the type that an input asks for. */
 function whole(type: string, shape: readonly number[], at: (i: number) => number): Tensor {
   const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => at(i));
   return type === "int64"
