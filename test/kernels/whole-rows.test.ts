@@ -196,11 +196,11 @@ graph @g(%x: f32[token=token, in=4], %w: f32[in=4, out=16], %s: f32[out=16]) {
   return %0 as y, %1 as normed
 }`);
     expect(joinedIn(compileKernels(open(1), swiftshader))).toBe(0);
-    const program = compileKernels(open(200), swiftshader);
+    const program = compileKernels(open(260), swiftshader);
     expect(joinedIn(program)).toBe(1);
-    const sized = bindSizes(open(200), { token: 211 });
+    const sized = bindSizes(open(260), { token: 267 });
     const inputs = inputsOf(sized, drawn());
-    const { outputs } = runProgram(program, inputs, { token: 211 });
+    const { outputs } = runProgram(program, inputs, { token: 267 });
     for (const [name, want] of evaluate(sized, inputs))
       expect(excess(outputs.get(name)!, want.data, 2e-5, 2e-5), name).toBeLessThanOrEqual(0);
   });

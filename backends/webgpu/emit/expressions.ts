@@ -35,6 +35,11 @@ const subgroupFunctions = {
   shuffle_xor: "subgroupShuffleXor",
 } as const satisfies Record<kernelIr.SubgroupOp, string>;
 
+/**
+ * An exchange by its mask, in a subgroup of four lanes: SwiftShader makes one instruction of it, and many of a shuffle.
+ */
+const quadSwaps: readonly (string | undefined)[] = [undefined, "quadSwapX", "quadSwapY", "quadSwapDiagonal"];
+
 /** f16 that a kernel only widens is read as words, which needs no `shader-f16`: two of them in each, widened to f32. */
 const packedHelpers = {
   half: "fn half(word: u32, index: i32) -> f32 { return unpack2x16float(word)[index & 1]; }",
@@ -119,6 +124,8 @@ export class Expressions {
       case "cast":
         return castText(e.a, e, this.of(e.a));
       case "subgroup": {
+        const swap = e.op === "shuffle_xor" && this.kernel.subgroupSize === 4 && e.lane!.kind === "const";
+        if (swap && quadSwaps[e.lane.value]) return `${quadSwaps[e.lane.value]}(${this.of(e.value)})`;
         const lane = e.lane
           ? `, ${e.op === "shuffle_xor" || e.op === "shuffle" ? this.unsigned(e.lane) : this.of(e.lane)}`
           : "";

@@ -2,11 +2,12 @@
  * Contractions in which the lanes of a subgroup compute a tile of results together. Each lane has four columns of the
  * tile, for all of its rows, and loads elements of some rows, which it gives to all lanes. Where kernels run on CPU
  * threads a load costs as much as a dozen products, and a value from another lane no more than two. The text is short,
- * for drivers that take long to compile: sums are vectors, and one loop stores all rows.
+ * for drivers that take long to compile: sums are vectors where registers hold them, and one loop stores all rows.
  */
 import { dimExpr, type Env, isMultipleOf, restrict, spanOf, typical } from "../../../fusion/index.ts";
 import {
   type ArrayDecl,
+  bool,
   component,
   construct,
   type Expr,
@@ -15,16 +16,15 @@ import {
   floatArith,
   indexVar,
   int,
-  rangeOf,
   type Stmt,
-  subgroupBroadcast,
+  subgroupCall,
   type Var,
   variable,
   variableFor,
 } from "../../../kernel/index.ts";
-import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
+import { add, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, unflatten } from "../../kernel.ts";
-import { loopOver } from "../../loops.ts";
+import { loopOverTurns } from "../../loops.ts";
 import type { Schedule } from "../../schedule.ts";
 import { type ContractionProblem, clamped, severalProducts, storesOf } from "./problem.ts";
 
@@ -47,8 +47,7 @@ export const subgroupTiles: Schedule<ContractionProblem, SubgroupTile> = {
   settings: ({ software, subgroupSizes: { min: lanes, max } }) => {
     if (!software) return "it is for adapters whose kernels run on CPU threads";
     if (lanes !== max || lanes < 2) return `subgroups have ${lanes} to ${max} lanes, not one number of them`;
-    // With four lanes (SwiftShader) a turn with 64 broadcasts takes half as long again as one with 48.
-    const rows = [lanes > 4 ? 16 : 12, 8, 4].filter((n) => n % lanes === 0);
+    const rows = [16, 8, 4].filter((n) => n % lanes === 0);
     return rows.length > 0 ? rows.map((n) => ({ lanes, rows: n, steps: 4 })) : `${lanes} lanes are too many for a tile`;
   },
   fits: ({ rows, columns, products }, { lanes }) => {
@@ -66,10 +65,14 @@ export class TileLowering {
   protected readonly tile: SubgroupTile;
   protected readonly lane: Var;
   private readonly arrays: ArrayDecl[] = [];
+  /** Whether the sums of a lane's columns are variables of their own. */
+  private readonly apart: boolean;
 
   constructor(problem: ContractionProblem, tile: SubgroupTile) {
     this.p = problem;
     this.tile = tile;
+    // With four lanes (SwiftShader) a vector of four is kept as four registers, of which there are few.
+    this.apart = tile.lanes <= 4;
     this.lane = variable("lane", "i32", { min: 0, max: tile.lanes - 1 });
   }
 
@@ -102,14 +105,26 @@ export class TileLowering {
     const out: Stmt[] = [];
     const four = this.bound(out, "n", add(mul(number, int(lanes)), this.lane));
     const column = mul(four, int(perLane));
-    const sums = range(this.tile.rows).map(() => variableFor(k.names.fresh("c"), zeros));
-    for (const target of sums) out.push({ kind: "var", target, value: zeros });
-    const step = (at: Env) => this.step(sums, row, column, new Map([...batchEnv, ...at]));
+    const zero = this.apart ? float(0) : zeros;
+    const sums = range(this.tile.rows).map(() =>
+      range(this.apart ? perLane : 1).map(() => variableFor(k.names.fresh("c"), zero)),
+    );
+    for (const target of sums.flat()) out.push({ kind: "var", target, value: zero });
+    const turn = (indices: readonly Env[]) =>
+      this.turn(
+        sums,
+        row,
+        column,
+        indices.map((at) => new Map([...batchEnv, ...at])),
+      );
     const unroll = [steps, 2].find((n) => isMultipleOf(spanOf(over), n)) ?? 1;
-    out.push(...loopOver(k, over, step, { unroll }));
-    const array = this.results(sums, out);
+    out.push(...loopOverTurns(k, over, turn, { unroll }));
+    const array = this.results(
+      sums.map((c) => (this.apart ? construct(perLane, c) : c[0]!)),
+      out,
+    );
     this.arrays.push(array);
-    out.push(this.store(array, row, column, batchEnv));
+    this.store(out, array, row, column, batchEnv);
     return out;
   }
 
@@ -120,12 +135,40 @@ export class TileLowering {
     return target;
   }
 
-  /** One index of the sum: each lane's columns times every row, the rows' elements from the lanes that load them. */
-  private step(sums: readonly Var[], row: Expr, column: Expr, env: Env): Stmt[] {
-    const { k, rows, columns } = this.p;
+  /**
+   * One turn of the loop: each lane's columns times every row, the rows' elements from the lanes that load them. The lanes
+   * come to the rows in different orders, each to its own first, since an exchange in pairs is cheaper than a broadcast. A
+   * row takes all of the turn's steps at once, so that its sums are fetched and put back once a turn where registers do not
+   * hold all.
+   */
+  private turn(sums: readonly (readonly Var[])[], row: Expr, column: Expr, steps: readonly Env[]): Stmt[] {
     const { lanes } = this.tile;
     const out: Stmt[] = [];
-    const loaded = range(sums.length / lanes).map((group) => {
+    const loaded = steps.map((env) => this.loaded(out, row, column, env));
+    for (const [i, c] of sums.entries()) {
+      const terms = loaded.map(({ left, right }) => {
+        const own = left[Math.floor(i / lanes)]!;
+        const mask = i % lanes;
+        return { left: mask ? this.bound(out, "s", subgroupCall("shuffle_xor", own, int(mask))) : own, right };
+      });
+      for (const [u, target] of c.entries()) {
+        const value = terms.reduce<Expr>((sum, { left, right }) => {
+          const product = this.apart
+            ? floatArith("mul", left, component(right, u))
+            : floatArith("mul", construct(perLane, [left]), right);
+          return floatArith("add", sum, product);
+        }, target);
+        out.push({ kind: "assign", target, value });
+      }
+    }
+    return out;
+  }
+
+  /** What a lane loads for one index of the sum: an element of each of its rows, and its columns. */
+  private loaded(out: Stmt[], row: Expr, column: Expr, env: Env): { readonly left: Expr[]; readonly right: Expr } {
+    const { k, rows, columns } = this.p;
+    const { lanes } = this.tile;
+    const left = range(this.tile.rows / lanes).map((group) => {
       const index = min(add(add(row, int(group * lanes)), this.lane), sub(dimExpr(rows.size), int(1)));
       const at = new Map([...env, ...unflatten(index, rows.axes)]);
       return this.bound(out, "l", k.values.at(rows.operand, restrict(at, rows.operand)));
@@ -134,41 +177,64 @@ export class TileLowering {
       const at = new Map([...env, ...unflatten(clamped(add(column, int(u)), columns.size, 4), columns.axes)]);
       return k.values.at(columns.operand, restrict(at, columns.operand));
     });
-    const right = this.bound(out, "r", construct(perLane, own));
-    for (const [i, c] of sums.entries()) {
-      const given = subgroupBroadcast(loaded[Math.floor(i / lanes)]!, i % lanes);
-      const left = construct(perLane, [this.bound(out, "s", given)]);
-      out.push({ kind: "assign", target: c, value: floatArith("add", c, floatArith("mul", left, right)) });
-    }
-    return out;
+    return { left, right: this.bound(out, "r", construct(perLane, own)) };
   }
 
   /** The sums in an array, which a loop can go over. */
-  private results(sums: readonly Var[], out: Stmt[]): ArrayDecl {
+  private results(sums: readonly Expr[], out: Stmt[]): ArrayDecl {
     const name = this.p.k.names.fresh("p");
     for (const [i, value] of sums.entries()) out.push({ kind: "set", array: name, index: int(i), value });
     return { name, dtype: "f32", length: perLane * sums.length, width: perLane, space: "private" };
   }
 
-  /** Stores a lane's columns, row by row, where they are within the result. */
-  private store({ name }: ArrayDecl, row: Expr, column: Expr, batchEnv: Env): Stmt {
+  /** Stores a lane's columns, row by row in the lane's order, where they are within the result. */
+  private store(out: Stmt[], { name }: ArrayDecl, row: Expr, column: Expr, batchEnv: Env): void {
     const { k, rows, columns } = this.p;
+    const { lanes } = this.tile;
     const [height, width] = [dimExpr(rows.size), dimExpr(columns.size)];
-    const to = min(int(this.tile.rows), sub(height, row));
-    const index = indexVar(k.names.fresh("e"), rangeOf(to).max);
+    const order = this.order(out);
+    const groups = this.tile.rows / lanes;
+    const group = indexVar(k.names.fresh("g"), groups);
+    const turn = indexVar(k.names.fresh("e"), lanes);
+    const first = groups === 1 ? int(0) : mul(group, int(lanes));
     const body: Stmt[] = [];
-    const sums = this.bound(body, "y", element(name, "f32", index, perLane));
-    // The loop's end and the guards hold these bounds too; the expressions say so.
-    const rowEnv = unflatten(min(add(row, index), sub(height, int(1))), rows.axes);
+    const sums = this.bound(body, "y", element(name, "f32", add(first, turn), perLane));
+    const own = this.bound(body, "o", add(add(row, first), chosen(order, turn)));
+    // The guards hold these bounds too; the expressions say so.
+    const rowEnv = unflatten(min(own, sub(height, int(1))), rows.axes);
     const storeOne = (u: number): Stmt[] => {
       const to = clamped(add(column, int(u)), columns.size, 4);
       return storesOf(k, new Map([...batchEnv, ...rowEnv, ...unflatten(to, columns.axes)]), component(sums, u));
     };
-    if (isMultipleOf(columns.size, perLane))
-      body.push(...guarded(lt(column, width), () => range(perLane).flatMap(storeOne)));
-    else for (const u of range(perLane)) body.push(...guarded(lt(add(column, int(u)), width), () => storeOne(u)));
-    return { kind: "for", index, from: int(0), to, step: 1, body };
+    const all = isMultipleOf(columns.size, perLane)
+      ? guarded(lt(column, width), () => range(perLane).flatMap(storeOne))
+      : range(perLane).flatMap((u) => guarded(lt(add(column, int(u)), width), () => storeOne(u)));
+    const within = isMultipleOf(rows.size, this.tile.rows) ? bool(true) : lt(own, height);
+    body.push(...guarded(within, () => all));
+    const each: Stmt = { kind: "for", index: turn, from: int(0), to: int(lanes), step: 1, body };
+    out.push(groups === 1 ? each : { kind: "for", index: group, from: int(0), to: int(groups), step: 1, body: [each] });
   }
+
+  /** Which of the rows that the lanes load together a lane comes to, turn by turn: its own number with the turn's bits flipped. */
+  private order(out: Stmt[]): readonly Expr[] {
+    const { lanes } = this.tile;
+    let order: Expr[] = [this.lane];
+    for (let bit = 1; bit < lanes; bit *= 2) {
+      const flipped = order.map((x) =>
+        this.bound(out, "x", add(mul(div(x, int(2 * bit)), int(2 * bit)), mod(add(x, int(bit)), int(2 * bit)))),
+      );
+      order = [...order, ...flipped];
+    }
+    return order;
+  }
+}
+
+/** One of some values, by its number. */
+function chosen(values: readonly Expr[], at: Expr, first = 0): Expr {
+  if (values.length === 1) return values[0]!;
+  const half = values.length / 2;
+  const [low, high] = [values.slice(0, half), values.slice(half)];
+  return select(lt(at, int(first + half)), chosen(low, at, first), chosen(high, at, first + half));
 }
 
 const zeros = construct(perLane, [float(0)]);
