@@ -40,6 +40,7 @@ sizes are open until a run; the figures are for rows = 5 (--batch, --size)
     not subgroup-matrices: the adapter lacks subgroups, subgroup_matrix
     not one-row: threads of hardware share the row
     not subgroup-tiles: the adapter lacks subgroups
+    not batch-runs: the operands share no axis but those that are summed over
   each reads 267.3 kB, writes 5.1 kB, 655.4 K operations, 2.4 a byte
   256 x 1 x 1 workgroups of 64 threads
 
@@ -56,6 +57,8 @@ schedules:
     some of its results in registers
   subgroup-tiles: the lanes of a subgroup have columns of a tile of results, and
     give each other the elements of its rows
+  batch-runs: a thread has neighbours along an axis of both operands and the
+    result, which are loaded and stored together
   registers: a thread computes a tile of results by itself, its sums in
     registers
 `);

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
-import { dtypeBytes, type Graph, type Program } from "../../compiler/index.ts";
+import { type DType, dtypeBytes, type Graph, type Program } from "../../compiler/index.ts";
 import {
   type ConvolutionCase,
   convolutionByLoops,
@@ -50,5 +50,38 @@ describe.each(Object.entries(convolutionCases))("%s", (_, c) => {
     // The gradient of a strided one is written by several kernels, each its own places, and here put in order.
     expect(unfolded(program)).toBeLessThanOrEqual((c.stride ?? 1) > 1 ? placesOfStrides(c) : 0);
     if ((c.stride ?? 1) === 1) expect(program.kernels).toHaveLength(3);
+  });
+});
+
+describe("channels of a depthwise convolution", () => {
+  const depthwise = (groups: number, dtype: DType = "f32"): ConvolutionCase => ({
+    ...{ batch: 2, rows: 4, columns: 5, from: 1, to: 1, groups, dtype },
+    ...{ kernel: [3, 3], padding: [1, 1, 1, 0] },
+  });
+
+  it.each([
+    [8, 4, "f32"],
+    [12, 4, "f16"],
+    [7, 1, "f32"],
+    [6, 1, "f16"],
+  ] as const)("of %d a thread has %d, in both directions (%s)", (groups, along, dtype) => {
+    const graph = convolutionGraph(depthwise(groups, dtype));
+    const program = compileFor(graph, adapters.software!);
+    for (const { schedule, settings } of program.kernels)
+      expect([schedule, settings.along]).toEqual(["batch-runs", along]);
+    const [y] = program.kernels.filter(({ bindings }) => bindings.at(-1)!.root === program.graph.outputs[0]!.node);
+    if (dtype === "f32")
+      expect(y!.kernel.buffers.map((b) => b.width)).toEqual(
+        along === 4 ? [4, undefined, 4] : [undefined, undefined, undefined],
+      );
+    const values = wholeValues(graph, 4);
+    const want = convolutionByLoops(depthwise(groups, dtype), graph, values);
+    for (const [name, data] of interpretProgram(program, values))
+      expect([name, data]).toEqual([name, [...want[name as "y"]].map((v) => v + 0)]);
+  });
+
+  it("lie apart where a map keeps them first: its places are taken instead", () => {
+    const graph = convolutionGraph({ ...depthwise(8), layout: "channels-first", results: ["y"] });
+    expect(compileFor(graph, adapters.software!).kernels.map((k) => k.schedule)).toEqual(["registers"]);
   });
 });

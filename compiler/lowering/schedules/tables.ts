@@ -8,6 +8,7 @@ import { type AttentionProblem, attentionProblem } from "./attention/problem.ts"
 import { rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { attentionFewRows, attentionTiles } from "./attention/shared-tiles.ts";
 import { attentionMatrices } from "./attention/subgroup-matrices.ts";
+import { batchRuns } from "./contraction/batch-runs.ts";
 import { fewRows } from "./contraction/few-rows.ts";
 import { fewRowsSliced } from "./contraction/few-rows-sliced.ts";
 import { oneRow } from "./contraction/one-row.ts";
@@ -45,7 +46,17 @@ export type ScheduleTables = { readonly [K in KernelKind]: KindOfKernel<Problems
 export const scheduleTables: ScheduleTables = {
   contraction: {
     problem: contractionProblem,
-    schedules: [fewRows, fewRowsSliced, subgroupMatrices, sharedTiles, oneRow, subgroupTiles, registers, wholeRows],
+    schedules: [
+      fewRows,
+      fewRowsSliced,
+      subgroupMatrices,
+      sharedTiles,
+      oneRow,
+      subgroupTiles,
+      batchRuns,
+      registers,
+      wholeRows,
+    ],
   },
   attention: {
     problem: attentionProblem,

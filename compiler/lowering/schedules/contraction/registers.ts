@@ -1,6 +1,6 @@
 /** Contractions in which every thread computes a tile of results by itself, in registers. */
 import { dimExpr, type Env, restrict, spanOf, typical } from "../../../fusion/index.ts";
-import { boundsOf, type Dim } from "../../../ir/dim.ts";
+import { boundsOf, type Dim, divideDims } from "../../../ir/dim.ts";
 import { type Expr, float, floatArith, int, type Stmt, type Var, variable } from "../../../kernel/index.ts";
 import { add, div, lt, min, mod, mul, sub } from "../../../kernel/simplify.ts";
 import { independentThreads } from "../../facts.ts";
@@ -56,14 +56,23 @@ function indices(side: Side, tile: number, tileIndex: Expr): Item[] {
   });
 }
 
-export function lowerInRegisters(problem: ContractionProblem, { threads, most, few }: Registers): KernelCode {
+/**
+ * A tile of results in registers; with `along`, for so many neighbours along the last batch axis, which threads have side by
+ * side too.
+ */
+export function lowerInRegisters(
+  problem: ContractionProblem,
+  { threads, most, few }: Registers,
+  along?: number,
+): KernelCode {
   const { k, rows, columns, batch, over, products } = problem;
   const isFew = (side: Side) => few > 0 && side === openSide(problem);
   const tileOf = (side: Side) => (isFew(side) ? Math.min(few, boundsOf(side.size).max) : tileFor(side.size, most));
   const tilesOf = (side: Side) => (isFew(side) ? int(1) : ceilDiv(dimExpr(side.size), tileOf(side)));
   const tiles = { rows: tileOf(rows), columns: tileOf(columns) };
   const [down, across] = [tilesOf(rows), tilesOf(columns)];
-  return k.perThread(mul(mul(down, across), dimExpr(spanOf(batch))), threads, (item) => {
+  const runs = dimExpr(divideDims(spanOf(batch), along ?? 1)!);
+  return k.perThread(mul(mul(down, across), runs), threads, (item) => {
     const out: Stmt[] = [];
     const bound = (prefix: string, value: Expr): Expr => {
       if (value.kind === "const") return value;
@@ -71,23 +80,31 @@ export function lowerInRegisters(problem: ContractionProblem, { threads, most, f
       out.push(stmt);
       return target;
     };
-    const line = div(item, across);
+    const tile = along ? div(item, runs) : item;
+    const line = div(tile, across);
     // Of a single batch there is nothing to take a remainder of, however many rows there are.
     const isAlone = spanOf(batch) === 1 && down.kind !== "const";
-    const batchEnv = unflatten(isAlone ? int(0) : bound("z", div(item, mul(across, down))), batch);
-    const i = indices(rows, tiles.rows, bound("m", isAlone ? line : mod(line, down)));
-    const j = indices(columns, tiles.columns, bound("n", mod(item, across)));
-    const acc = products.map(() => i.map(() => j.map(() => variable(k.names.fresh("c"), "f32"))));
-    for (const c of acc.flat(2)) out.push({ kind: "var", target: c, value: float(0) });
-    const unroll = neighbours(k, over, rows, i[0]!.env, batchEnv) || neighbours(k, over, columns, j[0]!.env, batchEnv);
+    const run = along ? mod(item, runs) : div(item, mul(across, down));
+    const first = isAlone ? int(0) : bound("z", run);
+    const batches = range(along ?? 1).map((u) => unflatten(add(mul(first, int(along ?? 1)), int(u)), batch));
+    const i = indices(rows, tiles.rows, bound("m", isAlone || along ? line : mod(line, down)));
+    const j = indices(columns, tiles.columns, bound("n", mod(tile, across)));
+    const acc = batches.map(() => products.map(() => i.map(() => j.map(() => variable(k.names.fresh("c"), "f32")))));
+    for (const c of acc.flat(3)) out.push({ kind: "var", target: c, value: float(0) });
+    const isRun = (side: Side, { env }: Item) => neighbours(k, over, side, env, batches[0]!);
+    const unroll = !along && (isRun(rows, i[0]!) || isRun(columns, j[0]!));
     const step = (env: Env) =>
-      products.flatMap((p, n) => product(k, p.rows, p.columns, i, j, acc[n]!, [batchEnv, env]));
+      batches.flatMap((own, z) =>
+        products.flatMap((p, n) => product(k, p.rows, p.columns, i, j, acc[z]![n]!, [own, env])),
+      );
     out.push(...loopOver(k, over, step, { unroll: unroll ? 4 : 1 }));
     // One condition for a row that may be past the end: stores of neighbours within it are made together.
     i.forEach((row, x) => {
       const body = j.flatMap((column, y) => {
-        const sums = acc.map((own) => own[x]![y]!);
-        const stores = storesOf(k, new Map([...batchEnv, ...row.env, ...column.env]), ...sums);
+        const stores = batches.flatMap((own, z) => {
+          const sums = acc[z]!.map((c) => c[x]![y]!);
+          return storesOf(k, new Map([...own, ...row.env, ...column.env]), ...sums);
+        });
         return guarded(column.inside, stores);
       });
       out.push(...guarded(row.inside, body));
@@ -95,6 +112,8 @@ export function lowerInRegisters(problem: ContractionProblem, { threads, most, f
     return out;
   });
 }
+
+const range = (length: number): number[] => Array.from({ length }, (_, i) => i);
 
 const guarded = (inside: Expr, body: Stmt[]): Stmt[] =>
   inside.kind === "const" ? body : [{ kind: "if", condition: inside, body }];
