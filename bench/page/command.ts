@@ -85,7 +85,7 @@ async function exportModel(folder: string, { width, depth, heads, image, browser
   const bin = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
   const source = fileURLToPath(new URL("model.ts", import.meta.url));
   const out = join(folder, "bundle");
-  const adapter = browser === undefined ? "software" : "typical";
+  const adapter = browser === undefined ? "swiftshader" : "typical";
   const args = ["compile", source, "--target", "webgpu", "--adapter", adapter, "--out", out, "--weights", file, ...set];
   await promisify(execFile)(process.execPath, [bin, ...args]);
   await mkdir(join(folder, "vit/onnx"), { recursive: true });

@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
 import type { BundleManifest } from "../../backends/webgpu/index.ts";
+import { requirementsOf } from "../../backends/webgpu/bundle/requirements.ts";
 import { compileCommand } from "../../cli/commands/compile.ts";
 import { bindSizes, inputName, isParameter, keepParametersAs } from "../../compiler/index.ts";
 import { trace } from "../../dsl/index.ts";
@@ -83,7 +84,7 @@ browserTest("inputs in f16: as halves, as numbers, and without Float16Array", as
 
 /** A program whose kernel moves words of two halves, which needs no f16 of the device. */
 const moving: BundleManifest = {
-  format: "heddle-webgpu-1",
+  format: "heddle-webgpu-2",
   graph: "moving",
   buffers: [32, 32],
   inputs: [{ name: "x", dtype: "f16", axes: [{ name: "i", size: 13 }], buffer: 0 }],
@@ -94,9 +95,11 @@ const moving: BundleManifest = {
   dispatches: [
     { name: "move", shader: 0, grid: [1, 1, 1], bindings: [0, 1].map((buffer) => ({ buffer, offset: 0, size: 28 })) },
   ],
-  largestBinding: 28,
-  mostBindings: 2,
-  features: [],
+  requires: requirementsOf([], {
+    buffers: [32, 32],
+    dispatches: [{ bindings: [{ size: 28 }, { size: 28 }] }],
+    subgroupSizes: { min: 0, max: 0 },
+  }),
 };
 const move = `@group(0) @binding(0) var<storage, read> x: array<u32, 7>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32, 7>;

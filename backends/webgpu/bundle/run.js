@@ -23,12 +23,10 @@ export async function loadBundle(base, { device, read } = {}) {
   const open = read ?? ((name) => fetched(new URL(name, base)));
   const text = async (name) => await new Response(await open(name)).text();
   const manifest = JSON.parse(await text("manifest.json"));
-  if (manifest.format !== "heddle-webgpu-1")
+  if (manifest.format !== "heddle-webgpu-2")
     throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
+  if (device) check(manifest, "device", device, device.adapterInfo);
   const gpu = device ?? (await requestDevice(manifest));
-  for (const name of manifest.features)
-    if (!gpu.features.has(name))
-      throw new Error(`the device was requested without ${name}, which the kernels need${instead(name)}`);
   const pipelines = await compile(gpu, manifest, text);
   const buffers = manifest.buffers.map((size) =>
     gpu.createBuffer({ size, usage: usage.storage | usage.copySrc | usage.copyDst }),
@@ -67,39 +65,55 @@ async function* chunksOf(file) {
   for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
 }
 
-const workgroupLimits = [
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-  "maxComputeWorkgroupSizeZ",
-];
-
-async function requestDevice({ largestBinding, mostBindings, buffers, features }) {
+async function requestDevice(manifest) {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("this browser offers no WebGPU adapter");
-  const wanted = {
-    maxStorageBufferBindingSize: largestBinding,
-    maxBufferSize: Math.max(...buffers),
-    maxStorageBuffersPerShaderStage: mostBindings,
-  };
-  for (const [name, value] of Object.entries(wanted)) {
-    if (adapter.limits[name] < value)
-      throw new Error(`the adapter's ${name} is ${adapter.limits[name]}, the model needs ${value}`);
-  }
-  // Kernels that are made for an adapter may be larger than what every one grants.
-  for (const name of workgroupLimits) wanted[name] = adapter.limits[name];
-  for (const name of features)
-    if (!adapter.features.has(name))
-      throw new Error(`the adapter has no ${name}, which the model's kernels need${instead(name)}`);
-  return await adapter.requestDevice({ requiredLimits: wanted, requiredFeatures: features });
+  check(manifest, "adapter", adapter, adapter.info);
+  const { features, limits } = manifest.requires;
+  return await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
 }
 
-/** What to do without a feature. */
-const instead = (name) =>
-  name === "shader-f16"
-    ? "\n  hint: a bundle compiled without --precision f16 runs everywhere, with --dtype f16 from weights and inputs in f16"
-    : "";
+/** Throws one error with all that kernels need and an adapter, or a device that was given, has not. */
+function check({ requires }, what, has, info = {}) {
+  const missing = [
+    ...requires.features.filter((name) => !has.features.has(name)).map((name) => `${name}, which it lacks`),
+    ...Object.entries(requires.limits)
+      .filter(([name, value]) => !(has.limits[name] >= value))
+      .map(([name, value]) => `${name} ${value}, it has ${has.limits[name]}`),
+    ...unlikeSubgroups(requires.subgroups, info),
+    ...unlikeMatrices(requires.matrices, info),
+  ];
+  if (missing.length === 0) return;
+  const name = info.description || `${info.vendor ?? ""} ${info.architecture ?? ""}`.trim() || "no name";
+  const hints =
+    what === "device" ? ["request the device with what manifest.json requires, or give none to have it requested"] : [];
+  if (requires.features.includes("shader-f16"))
+    hints.push(
+      "a bundle compiled without --precision f16 needs no shader-f16, with --dtype f16 its weights and inputs are still halves",
+    );
+  hints.push("heddle compile without --adapter makes one that runs on nearly every GPU, with --adapter one for yours");
+  const lines = [...missing, ...hints.map((hint) => `hint: ${hint}`)];
+  throw new Error(`the model's kernels need of the ${what} (${name}):\n  ${lines.join("\n  ")}`);
+}
+
+/** Kernels that exchange values between the lanes of a subgroup compute wrong values in subgroups of another size. */
+function unlikeSubgroups(wanted, { subgroupMinSize: min, subgroupMaxSize: max }) {
+  if (!wanted) return [];
+  const range = (from, to) => (from === to ? `${from}` : `${from} to ${to}`);
+  const fits = wanted.chosen ? min <= wanted.min && wanted.max <= max : min === wanted.min && max === wanted.max;
+  if (fits) return [];
+  const has = max > 0 ? `it has ${range(min, max)}` : "it does not say which it has";
+  return [`subgroups of ${range(wanted.min, wanted.max)} lanes${wanted.chosen ? "" : " and no others"}, ${has}`];
+}
+
+function unlikeMatrices(wanted, { subgroupMatrixConfigs = [] }) {
+  const text = (m, n, k, from, to) => `${m}x${n}x${k} of ${from} summed in ${to}`;
+  const has = Array.from(subgroupMatrixConfigs, (c) => text(c.M, c.N, c.K, c.componentType, c.resultComponentType));
+  return wanted
+    .map(({ m, n, k, operands, result }) => text(m, n, k, operands, result))
+    .filter((shape) => !has.includes(shape))
+    .map((shape) => `subgroup matrices ${shape}, it has ${has.join(", ") || "none"}`);
+}
 
 function compile(gpu, { shaders }, text) {
   return Promise.all(
