@@ -17,9 +17,9 @@ import { bundleModule } from "../../scripts/browser/bundle.ts";
 import { startChromium } from "../../scripts/browser/chromium.ts";
 import { folderFiles, type Served, serve } from "../../scripts/browser/serve.ts";
 import { installPeers } from "../peers/install.ts";
-import { median } from "../statistics.ts";
+import { median, spread } from "../statistics.ts";
 import model from "./model.ts";
-import type { Figures } from "./page.ts";
+import type { Figures, SubjectName } from "./page.ts";
 
 const peers = fileURLToPath(new URL("peers/", import.meta.url));
 
@@ -29,6 +29,9 @@ interface Options {
   readonly heads: number;
   readonly image: number;
   readonly runs: number;
+  readonly rounds: number;
+  readonly only?: string;
+  readonly adapter?: string;
   readonly browser?: string;
   readonly json?: string;
 }
@@ -40,8 +43,11 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
     .option("--depth <n>", "its blocks", Number, 12)
     .option("--heads <n>", "its heads", Number, 3)
     .option("--image <n>", "pixels of a side", Number, 224)
-    .option("--runs <n>", "results of the steady state", Number, 10)
+    .option("--runs <n>", "results of the steady state in each round", Number, 10)
+    .option("--rounds <n>", "times that each is opened, in turn; the median is told", Number, 3)
+    .option("--only <word>", "those whose name has it")
     .option("--browser <path>", "a Chrome with a GPU; default the bundled Chromium on SwiftShader")
+    .option("--adapter <name>", "whom the bundle is made for; default typical with --browser, else swiftshader")
     .option("--json <file>", "also write all figures there");
   program.parse([...argv], { from: "user" });
   const options = program.opts<Options>();
@@ -74,7 +80,8 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
 }
 
 /** The model in each form that is measured. */
-async function exportModel(folder: string, { width, depth, heads, image, browser }: Options): Promise<void> {
+async function exportModel(folder: string, options: Options): Promise<void> {
+  const { width, depth, heads, image, browser } = options;
   const settings = { width, depth, heads, image };
   const parameters = trace(model, settings).inputs.filter(isParameter);
   const weights = new Map(parameters.map((node) => [inputName(node), initialValue(node, 1)]));
@@ -85,7 +92,7 @@ async function exportModel(folder: string, { width, depth, heads, image, browser
   const bin = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
   const source = fileURLToPath(new URL("model.ts", import.meta.url));
   const out = join(folder, "bundle");
-  const adapter = browser === undefined ? "swiftshader" : "typical";
+  const { adapter = browser === undefined ? "swiftshader" : "typical" } = options;
   const args = ["compile", source, "--target", "webgpu", "--adapter", adapter, "--out", out, "--weights", file, ...set];
   await promisify(execFile)(process.execPath, [bin, ...args]);
   await mkdir(join(folder, "vit/onnx"), { recursive: true });
@@ -93,32 +100,41 @@ async function exportModel(folder: string, { width, depth, heads, image, browser
   await writeFile(join(folder, "vit/config.json"), JSON.stringify({ model_type: "vit", image_size: image }));
 }
 
+/** All of a round before the next, so that what else the machine does meets each. */
 async function measureAll(served: Served, options: Options, note: (text: string) => void): Promise<void> {
-  const rows: { name: string; figures: Figures }[] = [];
+  const rounds = new Map<SubjectName, Figures[]>();
   const { url } = served;
-  for (const name of await inPage(url, options, "names", [])) {
-    note(`${name} ...`);
-    try {
-      rows.push({ name, figures: await inPage(url, options, "measure", [name, url, options.image, options.runs]) });
-    } catch (cause) {
-      note(`${name} fails: ${cause instanceof Error ? cause.message : cause}`);
+  const all = await inPage(url, options, "names", []);
+  const failed = new Set<SubjectName>();
+  for (let round = 1; round <= options.rounds; round++)
+    for (const name of all.filter((n) => n.includes(options.only ?? "") && !failed.has(n))) {
+      note(`${name}, round ${round} of ${options.rounds} ...`);
+      try {
+        const figures = await inPage(url, options, "measure", [name, url, options.image, options.runs]);
+        rounds.set(name, [...(rounds.get(name) ?? []), figures]);
+      } catch (cause) {
+        failed.add(name);
+        note(`${name} fails: ${cause instanceof Error ? cause.message : cause}`);
+      }
     }
-  }
   const device = await inPage(url, options, "adapter", []);
-  const reference = rows[0]?.figures.logits ?? [];
-  process.stdout.write(`on ${device}\n`);
-  process.stdout.write(row("", "load", "first", "steady", "apart"));
-  for (const { name, figures } of rows) {
-    const { load, first, steady, logits } = figures;
-    const apart = Math.max(...logits.map((x, i) => Math.abs(x - reference[i]!)));
-    process.stdout.write(row(name, ms(load), ms(first), ms(median(steady)), apart.toExponential(1)));
+  const rows = [...rounds].map(([name, figures]) => ({ name, rounds: figures }));
+  process.stdout.write(`on ${device}, medians of ${options.rounds} rounds, with the quartiles of the steady state\n`);
+  process.stdout.write(row("", "load", "first", "steady", "quartiles", "apart"));
+  const reference = rows[0]?.rounds[0]?.logits ?? [];
+  for (const { name, rounds: figures } of rows) {
+    const [load, first] = [median(figures.map((f) => f.load)), median(figures.map((f) => f.first))];
+    const steady = spread(figures.flatMap((f) => f.steady));
+    const apart = Math.max(...figures.flatMap((f) => f.logits.map((x, i) => Math.abs(x - reference[i]!))));
+    const quartiles = `${steady.low.toFixed(0)}-${steady.high.toFixed(0)} ms`;
+    process.stdout.write(row(name, ms(load), ms(first), ms(steady.median), quartiles, apart.toExponential(1)));
   }
   if (options.json) await writeFile(options.json, JSON.stringify({ device, options, rows }, null, 2));
 }
 
 const ms = (time: number): string => `${time.toFixed(time < 100 ? 1 : 0)} ms`;
 const row = (name: string, ...cells: readonly string[]): string =>
-  `${name.padEnd(18)}${cells.map((cell) => cell.padStart(11)).join("")}\n`;
+  `${name.padEnd(18)}${cells.map((cell) => cell.padStart(14)).join("")}\n`;
 
 type Page = typeof import("./page.ts");
 

@@ -27,12 +27,21 @@ export async function loadBundle(base, { device, read } = {}) {
     throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
   if (device) check(manifest, "device", device, device.adapterInfo);
   const gpu = device ?? (await requestDevice(manifest));
-  const pipelines = await compile(gpu, manifest, text);
   const buffers = manifest.buffers.map((size) =>
     gpu.createBuffer({ size, usage: usage.storage | usage.copySrc | usage.copyDst }),
   );
+  const dispose = () => {
+    for (const b of buffers.splice(0)) b.destroy();
+  };
   for (const { buffer, dtype, values } of manifest.constants) write(gpu, buffers[buffer], dtype, values);
-  await fillParameters(gpu, buffers, manifest, chunksOf(await open("weights.safetensors")));
+  // Weights come while the driver compiles.
+  const [pipelines] = await Promise.all([
+    compile(gpu, manifest, text),
+    open("weights.safetensors").then((file) => fillParameters(gpu, [...buffers], manifest, chunksOf(file))),
+  ]).catch((cause) => {
+    dispose();
+    throw cause;
+  });
   const groups = manifest.dispatches.map((d) =>
     gpu.createBindGroup({
       layout: pipelines[d.shader].getBindGroupLayout(0),
@@ -46,9 +55,7 @@ export async function loadBundle(base, { device, read } = {}) {
     manifest,
     device: gpu,
     run: (inputs) => run(gpu, manifest, buffers, pipelines, groups, inputs),
-    dispose: () => {
-      for (const b of buffers.splice(0)) b.destroy();
-    },
+    dispose,
   };
 }
 
