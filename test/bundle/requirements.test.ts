@@ -116,6 +116,45 @@ test("all that is missing is told at once", async () => {
   );
 });
 
+test("a kernel that does not compile is told, and neither buffers nor the file of weights stay open", async () => {
+  const weight = ops.parameter("w", "f32", [axis("i", 256)], { kind: "constant", value: 1 });
+  const scaled = ops.mul(ops.input("x", "f32", [axis("i", 256)]), weight);
+  const { manifest } = compileBundle(makeGraph("scaled", [{ name: "y", node: scaled }]));
+  const counts = { destroyed: 0, written: 0 };
+  const [freed, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const device = {
+    features: new Set(),
+    limits: enough,
+    queue: { writeBuffer: () => counts.written++ },
+    createShaderModule: () => ({}),
+    createComputePipelineAsync: () => Promise.reject(new Error("no such instruction")),
+    createBuffer: () => ({
+      destroy: () => {
+        counts.destroyed++;
+        freed.resolve();
+      },
+    }),
+  };
+  const header = JSON.stringify({ w: { dtype: "F32", shape: [256], data_offsets: [0, 1024] } });
+  const chunks = [
+    new Uint8Array(BigUint64Array.of(BigInt(header.length)).buffer),
+    new TextEncoder().encode(header),
+    new Uint8Array(1024), // comes when the buffers are gone
+  ];
+  const weights = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      if (chunks.length === 1) await freed.promise;
+      controller.enqueue(chunks.shift()!);
+    },
+    cancel: () => closed.resolve(),
+  });
+  const read = async (name: string) =>
+    name === "weights.safetensors" ? weights : new TextEncoder().encode(JSON.stringify(manifest));
+  await expect(loadBundle("https://none/", { device, read })).rejects.toThrow("no such instruction");
+  await closed.promise;
+  expect(counts).toEqual({ destroyed: manifest.buffers.length, written: 0 });
+});
+
 test("a bundle for any GPU asks for no feature and no more than guaranteed limits", () => {
   const { requires } = compileBundle(product).manifest;
   expect(requires).toMatchObject({ features: [], matrices: [] });

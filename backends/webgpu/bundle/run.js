@@ -37,7 +37,7 @@ export async function loadBundle(base, { device, read } = {}) {
   // Weights come while the driver compiles.
   const [pipelines] = await Promise.all([
     compile(gpu, manifest, text),
-    open("weights.safetensors").then((file) => fillParameters(gpu, [...buffers], manifest, chunksOf(file))),
+    open("weights.safetensors").then((file) => fillParameters(gpu, buffers, manifest, chunksOf(file))),
   ]).catch((cause) => {
     dispose();
     throw cause;
@@ -69,7 +69,11 @@ async function fetched(url) {
 async function* chunksOf(file) {
   if (file instanceof Uint8Array) return yield file;
   const reader = file.getReader();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } finally {
+    await reader.cancel();
+  }
 }
 
 async function requestDevice(manifest) {
@@ -180,9 +184,17 @@ function decoded({ dtype, axes }, bytes) {
 const pieceBytes = 2 ** 22;
 const underWayBytes = 2 ** 27;
 
-/** A safetensors file as it comes: the header's length (u64), the header (JSON), the data. */
-async function fillParameters(gpu, buffers, { parameters }, chunks) {
-  const fill = filling(chunks);
+/** Fills buffers from a safetensors file as it comes, unless they are disposed of meanwhile. */
+async function fillParameters(gpu, buffers, manifest, chunks) {
+  try {
+    await fillAll(gpu, buffers, manifest, filling(chunks));
+  } finally {
+    await chunks.return();
+  }
+}
+
+/** The header's length (u64), the header (JSON), the data. */
+async function fillAll(gpu, buffers, { parameters }, fill) {
   const length = Number(new DataView((await fill(new Uint8Array(8))).buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(await fill(new Uint8Array(length))));
   const places = parameters.map(({ name, dtype, axes, buffer }) => {
@@ -193,7 +205,7 @@ async function fillParameters(gpu, buffers, { parameters }, chunks) {
       throw new Error(`weights.safetensors does not hold "${name}" as ${stored} [${shape}]`);
     }
     const [from, to] = entry.data_offsets;
-    return { buffer: buffers[buffer], from, to };
+    return { buffer, from, to };
   });
   let [at, underWay] = [0, 0];
   for (const { buffer, from, to } of places.sort((a, b) => a.from - b.from)) {
@@ -202,7 +214,8 @@ async function fillParameters(gpu, buffers, { parameters }, chunks) {
       const bytes = Math.min(pieceBytes, to - at);
       const words = new Uint8Array(wholeWords(bytes));
       await fill(words.subarray(0, bytes));
-      gpu.queue.writeBuffer(buffer, at - from, words);
+      if (buffers.length === 0) return;
+      gpu.queue.writeBuffer(buffers[buffer], at - from, words);
       if ((underWay += bytes) < underWayBytes) continue;
       underWay = 0;
       await gpu.queue.onSubmittedWorkDone();
