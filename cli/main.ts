@@ -122,7 +122,7 @@ function commands(done: (status: number) => void): Command {
     .option("--device <device>", "with --sweep: also measure one block on this device")
     .option("--json", "figures for programs", false)
     .action(async (model, options) => {
-      const { inspectCommand } = await import("./commands/inspect.ts");
+      const { inspectCommand } = await import("./commands/inspect/command.ts");
       done(await inspectCommand(model, options));
     });
   program
