@@ -148,8 +148,8 @@ export const rsqrt: Unary = elementwise({
 
 /**
  * WGSL grants its own sin and cos an error of 2^-11, and that within [-pi, pi] only (section 15.7.4), while a rotary angle
- * reaches thousands: reduce to a quarter turn in three steps (Cody, Waite 1980), then the polynomials of Cephes. `quarter`
- * counts from where the function begins as a sine does.
+ * reaches thousands: reduce to a quarter turn in three steps (Cody, Waite 1980), then the polynomials of Cephes. A cosine
+ * is the sine a quarter turn ahead: `quarter` is the number of the quarter that x is in, counted so.
  */
 const inQuarterTurns = (name: "sin" | "cos", quarter: string): WgslText => ({
   call: (x) => `heddle_${name}(${x})`,
