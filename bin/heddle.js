@@ -3,14 +3,15 @@
 // syntax, so that an old Node gets as far as the message that says it is old.
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import module, { createRequire } from "node:module";
 import os from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const sources = join(root, "cli", "index.ts");
-const built = join(root, "dist", "cli", "index.js");
+const sources = join(root, "cli", "main.ts");
+const built = join(root, "dist", "cli", "main.js");
 
 /** Lowest Node that has all that heddle uses: Float16Array, and TypeScript without a build. */
 const oldest = 24;
@@ -33,6 +34,11 @@ async function run(code) {
       throw error;
     });
   }
+  // Loading modules leaves garbage, for which V8 would grow its young generation to 64 MB; cli/main.ts lets it grow again.
+  setFlagsFromString("--semi-space-growth-factor=1");
+  // Node keeps sources as it stripped and compiled them, by their content: the next start does without what strips types,
+  // which takes 30 MB. A folder that cannot be written is no fault.
+  if (code === sources) module.enableCompileCache(join(root, "node_modules", ".cache", "heddle", "sources"));
   const { main } = await import(pathToFileURL(code).href);
   process.exitCode = await main(process.argv.slice(2));
 }

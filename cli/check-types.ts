@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 import { FileError, UsageError } from "../compiler/index.ts";
-import { isScript } from "./load.ts";
+import { isScript } from "./script-names.ts";
 import { isOurs } from "./user-fault.ts";
 
 export const checkTypesFlag = ["--check-types", "check the file with TypeScript before it is loaded", false] as const;

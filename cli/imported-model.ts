@@ -1,7 +1,6 @@
 /** ONNX files as models of a command line: their graph, and their own weights. */
 import { extname } from "node:path";
 import type { ImportedParameter, OnnxImport } from "../backends/onnx/index.ts";
-import { openOnnx } from "../backends/onnx/node-index.ts";
 import { UsageError } from "../compiler/index.ts";
 import { asFloat, escapeControls, permute } from "../runtime/index.ts";
 import type { ParameterSource } from "./parameters.ts";
@@ -11,6 +10,7 @@ export const isOnnx = (source: string): boolean => extname(source).toLowerCase()
 
 /** The graph of an ONNX file; `--set name=number` says what an open size of it is. What was invented is told on stderr. */
 export async function readOnnxModel(source: string, set: readonly string[]): Promise<OnnxImport> {
+  const { openOnnx } = await import("../backends/onnx/node-index.ts");
   const made = await openOnnx(source, { sizes: Object.fromEntries(set.map(sizeSetting)) });
   for (const note of made.notes) process.stderr.write(`${escapeControls(`${source}: ${note}`)}\n`);
   return made;

@@ -31,6 +31,7 @@ import { importedWeights, isOnnx, readOnnxModel } from "./imported-model.ts";
 import { checkJobSettings } from "./job-settings.ts";
 import { flattened } from "./own-config.ts";
 import type { ParameterSource } from "./parameters.ts";
+import { isScript, scripts } from "./script-names.ts";
 import { settingsOf } from "./stages/settings.ts";
 import { loadTypeScriptAsModules } from "./typescript-modules.ts";
 import { userFault } from "./user-fault.ts";
@@ -157,11 +158,6 @@ export async function loadJob(source: string, settings: readonly string[], preci
   checkJobSettings(job, config);
   return { job, given, config };
 }
-
-const scripts = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
-
-/** Whether a source is called as a file of a program is. */
-export const isScript = (source: string): boolean => scripts.includes(extname(source));
 
 function unknownModel(source: string): UsageError {
   if (existsSync(source))

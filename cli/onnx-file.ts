@@ -1,20 +1,13 @@
 /** Writes ONNX files, checked where that is asked for: a file that does not compute what heddle does is not kept. */
 import { mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type ExportOptions, exportDtypes, exportOnnx, opsets } from "../backends/onnx/index.ts";
+import { type ExportOptions, exportOnnx, opsets } from "../backends/onnx/index.ts";
 import { type WriteOptions, type WrittenModel, writeOnnx } from "../backends/onnx/node-index.ts";
-import { FileError, type Graph, type HostTensor, inputName, UsageError } from "../compiler/index.ts";
+import { FileError, type Graph, type HostTensor, inputName } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
 import { InterruptedError, listenForEnding } from "./interruption.ts";
 import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verification.ts";
 import { heddleVersion } from "./versions.ts";
-
-/** The value of --dtype for an ONNX file; throws UsageError for one that there is not. */
-export function exportDtype(text: string): (typeof exportDtypes)[number] {
-  const dtype = exportDtypes.find((d) => d === text);
-  if (!dtype) throw new UsageError(`--dtype is one of ${exportDtypes.join(", ")}, not "${text}"`);
-  return dtype;
-}
 
 /**
  * How far a verified file may be from heddle's own execution on the same weights, relative to each output's largest value.

@@ -1,5 +1,20 @@
 /** What --dtype and --precision ask of a device, and what is taken there, in words. */
-import { type Graph, keepWeightsAs, type Precision, type PrecisionPath, type WeightDType } from "../compiler/index.ts";
+import {
+  type Graph,
+  keepWeightsAs,
+  type Precision,
+  type PrecisionPath,
+  UsageError,
+  type WeightDType,
+  weightDtypes,
+} from "../compiler/index.ts";
+
+/** The value of a --dtype that weights are kept as; throws UsageError for one that there is not. */
+export function weightDtype(text: string): WeightDType {
+  const dtype = weightDtypes.find((d) => d === text);
+  if (!dtype) throw new UsageError(`--dtype is one of ${weightDtypes.join(", ")}, not "${text}"`);
+  return dtype;
+}
 
 /** What WebGPU computes in for a --dtype: integers are a matter of what weights are kept as. */
 export const precisionFor = (dtype: string): Precision => (dtype === "f16" ? "f16" : "f32");

@@ -3,10 +3,11 @@ import type { Dialect } from "../../backends/onnx/index.ts";
 import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
-import { exportDtype, writeOnnxFile } from "../onnx-file.ts";
+import { writeOnnxFile } from "../onnx-file.ts";
 import type { VerifiedFile } from "../onnx-verification.ts";
 import { bytes, json, table } from "../output.ts";
 import { openParameters } from "../parameters.ts";
+import { weightDtype } from "../precision.ts";
 
 export interface ExportArguments extends GraphChoice {
   readonly out: string;
@@ -25,7 +26,7 @@ const idTypes = ["int64", "int32"] as const;
 
 export async function exportCommand(source: string, args: ExportArguments): Promise<number> {
   const begun = performance.now();
-  const dtype = exportDtype(args.dtype);
+  const dtype = weightDtype(args.dtype);
   const weights = weightsOf(source, args.weights);
   const { graph: whole, runs, model, own } = await loadConfigured(source, { ...args, weights });
   const graph = args.outputs ? selectOutputs(whole, args.outputs) : whole;

@@ -1,7 +1,8 @@
 /** Which stores of one iteration space become one kernel: those that share what they read. */
 import type { Node } from "../ir/node.ts";
+import { isCore } from "./cores.ts";
 import { bytesOf, isFree, type Store } from "./fused-kernel.ts";
-import { isCore, type Placement } from "./groups.ts";
+import type { Placement } from "./groups.ts";
 import { maxRecomputedOps } from "./reads.ts";
 
 /** Results of so many bytes are worth a kernel of their own: one for several has them all in memory at once. */

@@ -1,11 +1,11 @@
 /** Fuses a graph: decides which nodes become one kernel, and proves that the plan can run. */
 import { InternalError } from "../diagnostics/error.ts";
 import { type Graph, nodesOf } from "../ir/graph.ts";
-import { placeNodes } from "./groups.ts";
 import { joinRows } from "./join-rows.ts";
 import { joinSums } from "./join-sums.ts";
 import { type FusionLimits, materialize } from "./materialize.ts";
 import { inRunnableOrder } from "./order-kernels.ts";
+import { placeNodes } from "./place-nodes.ts";
 import type { FusionPlan, MemoryPlan } from "./plan.ts";
 import { verifyReads } from "./verify-reads.ts";
 

@@ -1,5 +1,6 @@
 /** The fusion owns which nodes are computed in which kernel, in which order, and in which memory. */
 export { address, type Env, envKey, operandEnv, restrict, settled, sourcesOf, span } from "./access.ts";
+export { attentionRows, reducedAxes } from "./cores.ts";
 export { fuseGraph, verifyPlan } from "./fuse.ts";
 export {
   coresOf,
@@ -11,7 +12,7 @@ export {
   type Storage,
   type Store,
 } from "./fused-kernel.ts";
-export { attentionRows, type Group, type Placement, reducedAxes } from "./groups.ts";
+export type { Group, Placement } from "./groups.ts";
 export { rowsOfProduct } from "./join-rows.ts";
 export { computedNodes, kernelName } from "./kernel-nodes.ts";
 export type { RowTiles } from "./materialize.ts";

@@ -2,8 +2,8 @@
 import { addDims, type Dim, mulDims } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { isElementwise, sourceOf } from "../ir/op.ts";
+import { isCore } from "./cores.ts";
 import { type FusedKernel, piecesOf } from "./fused-kernel.ts";
-import { isCore } from "./groups.ts";
 import { deviceBytes } from "./sizes.ts";
 
 /**

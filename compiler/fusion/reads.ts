@@ -14,8 +14,9 @@ import {
   overwritingOf,
   roleOf,
 } from "../ir/op.ts";
+import { isCore } from "./cores.ts";
 import { bytesOf, isFree, isView, type NearMiss, type Storage, type Store } from "./fused-kernel.ts";
-import { type Group, isCore, type Placement } from "./groups.ts";
+import type { Group, Placement } from "./groups.ts";
 import { typical, typicalSpan } from "./sizes.ts";
 import { isNarrowing, isNearlyLoad, narrowsComputed, type Wanted } from "./wanted.ts";
 import type { Writes } from "./writes.ts";

@@ -2,8 +2,10 @@
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isAffine, isConcatenation, isDecoded, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
 import { cast, is, mul } from "../ops/index.ts";
+import { readsInLoop } from "./cores.ts";
 import { bytesOf, isFree } from "./fused-kernel.ts";
-import { type Placement, readsInLoop, usersOf } from "./groups.ts";
+import type { Placement } from "./groups.ts";
+import { usersOf } from "./place-nodes.ts";
 
 export interface Wanted {
   /** The last values of chains. */

@@ -3,8 +3,9 @@ import { addDims, type Dim } from "../ir/dim.ts";
 import type { Node } from "../ir/node.ts";
 import { indexMapOf, isConcatenation, overwritingOf } from "../ir/op.ts";
 import { type Axis, findAxis } from "../ir/type.ts";
+import { spaceOf } from "./coordinates.ts";
 import { isFree, isResident, isView, type Storage, type Store } from "./fused-kernel.ts";
-import { type Group, type Place, type Placement, spaceOf } from "./groups.ts";
+import type { Group, Place, Placement } from "./groups.ts";
 
 /** Elementwise kernels at one place in the order: same readiness, level and iteration space. */
 export interface Bucket {

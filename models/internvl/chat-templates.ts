@@ -62,5 +62,11 @@ export const plainTemplate: ChatTemplate = {
 /** Those that a conversation can be had by. */
 export const chatTemplates: readonly ChatTemplate[] = [vicunaTemplate, internlmTemplate, bareTemplate];
 
+/** All that a conversation can be had by, one of them first. */
+export const templatesFrom = (first: ChatTemplate): readonly ChatTemplate[] => [
+  first,
+  ...chatTemplates.filter((t) => t !== first),
+];
+
 /** Those that can be trained by. */
 export const trainingTemplates: readonly ChatTemplate[] = [...chatTemplates, plainTemplate];

@@ -1,6 +1,7 @@
 /** What records of the family's models have in common: where they come from, how they see pictures, what they leave. */
 import {
   axisOf,
+  type CompareMode,
   type Config,
   type FeaturesMode,
   imagenetPreprocessing,
@@ -11,6 +12,7 @@ import {
   transpose,
 } from "../../dsl/index.ts";
 import { internvit, pixelsInput, type VisionConfig } from "./internvit.ts";
+import { cleanCaption, contrastivePrefix } from "./stage-data.ts";
 
 /** A model among others, whatever its settings. */
 export const listed = <C extends Config>(model: Model<C>): Model => model as unknown as Model;
@@ -44,3 +46,12 @@ export const states = <C extends Config>(scope: string, visionOf: (c: C) => Visi
 export const features: FeaturesMode = { graph: "states", before: 1 };
 
 export const ofVision = <C extends { readonly vision: VisionConfig }>(c: C) => c.vision;
+
+/** Texts as retrieval compares them: cleaned and with InternVL's prefix. */
+export const compare: CompareMode = { prefix: contrastivePrefix(), clean: cleanCaption };
+
+/** Of graphs that begin a text, and that go on with it. */
+export const textSummary = "a prompt without a picture: scores of the next token, keys and values";
+export const stepSummary = "more tokens after those remembered: scores of the next ones, all keys and values";
+
+export type Stages<C extends Config> = NonNullable<Model<C>["stages"]>;

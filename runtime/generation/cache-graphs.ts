@@ -104,12 +104,12 @@ const filled = (): Node => ops.input(cacheInputs.filled, "i32", []);
 const filledAs = (dtype: DType): Node => (dtype === "i32" ? filled() : ops.cast(filled(), dtype));
 
 /**
- * The beginning of a text by a graph of its own (one that also reads an image, say): its `present` outputs become the
+ * The prefill of a text by a graph of its own (one that also reads an image, say): its `present` outputs become the
  * first places of the cache. Its `batch` divides `rows`; row i of the cache is of batch i · batch / rows. How many tokens
  * it has may stay open; the cache has places for them.
  */
-export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape, batch: number): Graph {
-  const bound = bindSizes(beginning, { [batchOf(beginning)]: batch });
+export function cachedPrefill(prefill: Graph, step: Graph, shape: CacheShape, batch: number): Graph {
+  const bound = bindSizes(prefill, { [batchOf(prefill)]: batch });
   const states = cacheStates(step, shape);
   const updates = states.map(({ part, node, axis }): Output => {
     const present = outputNamed(bound, presentName(part));
@@ -119,7 +119,7 @@ export function cachedBeginning(beginning: Graph, step: Graph, shape: CacheShape
   });
   const scores = spread(ops.at(outputNamed(bound, "logits"), "token", 0), shape.rows);
   return withUpdates(
-    beginning.name,
+    prefill.name,
     [{ name: "logits", node: scores }],
     updates,
     states.map((s) => s.node),

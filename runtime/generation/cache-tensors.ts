@@ -1,4 +1,4 @@
-/** Tensors of a cache in host memory: made, enlarged along one axis, and what a beginning is fed besides its ids. */
+/** Tensors of a cache in host memory: made, enlarged along one axis, and what a prefill is fed besides its ids. */
 import {
   allocate,
   type DType,

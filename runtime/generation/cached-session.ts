@@ -12,7 +12,7 @@ import {
 } from "../../compiler/index.ts";
 import type { DeviceModel } from "../modes/device-model.ts";
 import type { InferenceSession } from "../session.ts";
-import { cachedBeginning, cachedStep, cacheInputs, cacheReordering } from "./cache-graphs.ts";
+import { cachedPrefill, cachedStep, cacheInputs, cacheReordering } from "./cache-graphs.ts";
 import { type CachePlaces, cachePlaces } from "./cache-places.ts";
 import { enlarged, openSizes, plainContext, zeros } from "./cache-tensors.ts";
 import { candidateOutputs } from "./candidate-graphs.ts";
@@ -35,7 +35,7 @@ export interface CachedSession extends Required<DecodeSession> {
   /**
    * Begins all texts with a graph of its own, over the decoder's parameters and with its outputs `logits` and
    * `present.N`: one that also reads images, say. What was remembered is forgotten. `position_ids` and `attention_mask`
-   * are made where the graph has them. Gives the scores after the beginning.
+   * are made where the graph has them. Gives the scores after the prefill.
    */
   begin(graph: Graph, feeds: Readonly<Record<string, HostTensor>>): Promise<Scores>;
   /** Forgets everything. */
@@ -112,7 +112,7 @@ class Cached implements CachedSession {
     const name = `begin ${batch}`;
     if (this.begun !== graph) this.forget((known) => known.startsWith("begin"));
     this.begun = graph;
-    const { session } = await this.compiled(name, () => cachedBeginning(graph, this.graph, this.shape, batch));
+    const { session } = await this.compiled(name, () => cachedPrefill(graph, this.graph, this.shape, batch));
     await this.compiledStep(); // so that nothing is left to compile while the text goes on
     const { logits } = await session.run({ ...plainContext(bindSizes(graph, sizes)), ...feeds });
     this.places.take(Array.from({ length: this.rows }, () => tokens));

@@ -65,19 +65,19 @@ export function cacheStates(step: Graph, { rows, capacity, dtype: kept }: CacheS
   });
 }
 
-/** How many tokens a beginning leaves, for the sizes given. */
-export function tokensLeft(beginning: Graph, step: Graph, sizes: Sizes): number {
+/** How many tokens are in the cache after a prefill, for the sizes given. */
+export function tokensLeft(prefill: Graph, step: Graph, sizes: Sizes): number {
   const [{ part, axis }] = cacheStates(step, { rows: 1, capacity: 1 }) as [CacheState];
-  const { axes } = outputNamed(bindSizes(beginning, sizes), presentName(part)).type;
+  const { axes } = outputNamed(bindSizes(prefill, sizes), presentName(part)).type;
   const size = axes.find((a) => a.name === axis)?.size;
   if (typeof size === "number") return size;
-  throw new UsageError(`"${presentName(part)}" of graph @${beginning.name} has no number of tokens along "${axis}"`);
+  throw new UsageError(`"${presentName(part)}" of graph @${prefill.name} has no number of tokens along "${axis}"`);
 }
 
-/** How many tokens a beginning leaves of a text of `ids` ids: a picture's tokens come besides. */
-export function tokensBegun(beginning: Graph, step: Graph, ids: number): number {
-  const [batch, tokens] = idSizes(beginning);
-  return tokensLeft(beginning, step, { ...(batch && { [batch.name]: 1 }), ...(tokens && { [tokens.name]: ids }) });
+/** How many tokens are in the cache after a prefill of `ids` ids: a picture's tokens come besides. */
+export function tokensBegun(prefill: Graph, step: Graph, ids: number): number {
+  const [batch, tokens] = idSizes(prefill);
+  return tokensLeft(prefill, step, { ...(batch && { [batch.name]: 1 }), ...(tokens && { [tokens.name]: ids }) });
 }
 
 /** The size of a decoder's vocabulary. */
@@ -100,11 +100,11 @@ function idSizes(graph: Graph): readonly (SizeSymbol | undefined)[] {
   return ids?.type.axes.map((a) => loneSymbol(a.size)) ?? [];
 }
 
-/** The name of the size that a beginning's batch has. */
-export function batchOf(beginning: Graph): string {
-  const [batch] = idSizes(beginning);
+/** The symbol of a prefill's batch. */
+export function batchOf(prefill: Graph): string {
+  const [batch] = idSizes(prefill);
   if (batch) return batch.name;
-  throw new UsageError(`graph @${beginning.name} begins no text: it needs input_ids [batch, tokens] with open sizes`);
+  throw new UsageError(`graph @${prefill.name} begins no text: it needs input_ids [batch, tokens] with open sizes`);
 }
 
 function openSizes(step: Graph): OpenSizes {

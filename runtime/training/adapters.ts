@@ -1,4 +1,4 @@
-/** Low-rank updates, as they are trained, become part of the weights that a run writes. */
+/** Low-rank updates (LoRA) become part of the weights that a run writes. */
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 
 /** The parameters of one update: weight [to..., from...] + scale · up [to..., rank] · down [rank, from...]. */

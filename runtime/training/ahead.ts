@@ -1,4 +1,4 @@
-/** Values that are made before they are asked for: a batch is read and decoded while steps run. */
+/** Prefetching: values are made before they are asked for, as batches are read and decoded while steps run. */
 
 /**
  * The same values in their order, up to `depth` of them made ahead and `most` in all. An error comes in its place, behind

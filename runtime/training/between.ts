@@ -1,4 +1,4 @@
-/** What ranks do between the graphs of a step that they share: features are gathered, and sums added up. */
+/** What ranks exchange between the graphs of a step: features are gathered (all-gather), gradients summed (all-reduce, or reduce-scatter where each keeps a part). */
 import type { Store } from "../../backends/backend.ts";
 import { type HostTensor, hostTensor } from "../../compiler/index.ts";
 import { type Collectives, type Numbers, rangesOf } from "../collectives/index.ts";
@@ -8,7 +8,7 @@ import { putRows, takeRows } from "./rows.ts";
 import type { Between } from "./runs.ts";
 import type { Share } from "./share.ts";
 
-/** Elements below which tensors are sent together: a message costs as much as many of them. */
+/** Elements below which tensors are reduced in one message: it costs as much as many of them. */
 const small = 4096;
 
 export function betweenRanks(
@@ -30,7 +30,7 @@ export function betweenRanks(
     share,
     addUp: async (store) => {
       let squares = (await divided?.gradients.store(store)) ?? 0;
-      await addTogether(store, few, collectives);
+      await reduceTogether(store, few, collectives);
       // The next is read from the device, and the one before written to it, while one is on its way.
       let writing: Promise<void> = Promise.resolve();
       let reading = many.length > 0 ? store.read(many[0]!) : undefined;
@@ -68,7 +68,7 @@ export function betweenRanks(
     ...(addedByRows.length > 0 && {
       addRows: async (store: Store) => {
         await divided?.gradients.settled();
-        for (const { state, axis } of addedByRows) await addOwnRows(store, state, axis, collectives);
+        for (const { state, axis } of addedByRows) await reduceOwnRows(store, state, axis, collectives);
       },
     }),
   };
@@ -80,7 +80,7 @@ function sumOfSquares(data: Float32Array): number {
   return sum;
 }
 
-/** The sum of a number of each rank, in f64: squares of sums that are scaled pass what f32 holds. */
+/** The sum of a number of each rank, in f64: squares of scaled sums overflow f32. */
 async function sumOver({ rank, size, allGather }: Collectives, own: number): Promise<number> {
   const all = new Float64Array(size);
   all[rank] = own;
@@ -96,7 +96,8 @@ async function sumOver({ rank, size, allGather }: Collectives, own: number): Pro
 const inF32 = (tensor: HostTensor): HostTensor =>
   tensor.data instanceof Float64Array ? hostTensor(tensor.dtype, tensor.axes, Float32Array.from(tensor.data)) : tensor;
 
-async function addTogether(store: Store, names: readonly string[], collectives: Collectives): Promise<void> {
+/** One all-reduce of small tensors. */
+async function reduceTogether(store: Store, names: readonly string[], collectives: Collectives): Promise<void> {
   const tensors = await Promise.all(names.map((name) => store.read(name)));
   const all = Float32Array.from(tensors.flatMap((t) => [...t.data]));
   await collectives.allReduce(all);
@@ -107,7 +108,7 @@ async function addTogether(store: Store, names: readonly string[], collectives: 
   }
 }
 
-/** Every rank has its rows of a tensor; afterwards all have all. */
+/** All-gather: every rank has its rows of a tensor; afterwards all have all. */
 async function gatherRows(store: Store, state: string, axis: string, { rank, allGather, size }: Collectives) {
   const rows = rowsOf(inF32(await store.read(state)), axis, size);
   const packed = rows.tensor.data.slice() as Numbers;
@@ -117,8 +118,8 @@ async function gatherRows(store: Store, state: string, axis: string, { rank, all
   await store.write(state, rows.tensor);
 }
 
-/** Every rank has a term of all rows; afterwards each has the sums of its own. */
-async function addOwnRows(store: Store, state: string, axis: string, { rank, reduceScatter, size }: Collectives) {
+/** Reduce-scatter: every rank has a term of all rows; afterwards each has the sums of its own. */
+async function reduceOwnRows(store: Store, state: string, axis: string, { rank, reduceScatter, size }: Collectives) {
   const rows = rowsOf(inF32(await store.read(state)), axis, size);
   const packed = rows.tensor.data.slice() as Numbers;
   for (const [r, { from }] of rows.ranges.entries()) packed.set(rows.of(r), from);

@@ -1,4 +1,4 @@
-/** What a job knows of the data that it has read, kept beside the newest checkpoint: a report shows it of any run. */
+/** What a job knows of the data that it has read, such as what was skipped, as `data.json` of its run: reports show it. */
 import { join } from "#host";
 import type { Json } from "../checkpoint/state-file.ts";
 import { writeFileAtomically } from "../files.ts";

@@ -1,4 +1,7 @@
-/** The training loop: batches in, steps on the device, figures and checkpoints out; stops and resumes without a trace. */
+/**
+ * The training loop: batches in, steps on the device, figures and checkpoints out. On one machine and device, a run that was
+ * stopped and resumed is bit for bit the one that was not.
+ */
 import { join, startProgress } from "#host";
 import type { Backend, Store } from "../../backends/backend.ts";
 import type { HostTensor } from "../../compiler/index.ts";

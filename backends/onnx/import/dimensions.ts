@@ -1,8 +1,8 @@
 /** Dimensions of a file's inputs as axes: named as the file says, else by their role or an invented name, which is told. */
 import { type Axis, addDims, type Dim, mulDims } from "../../../compiler/index.ts";
+import { shownName } from "./file-names.ts";
 import type { DimMessage } from "./messages.ts";
 import { freshName } from "./values.ts";
-import { shownName } from "./weights.ts";
 
 const isIdentifier = (name: string): boolean => /^[A-Za-z_]\w{0,63}$/.test(name);
 

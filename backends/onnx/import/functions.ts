@@ -1,7 +1,7 @@
 /** Functions that a model declares, in place of the nodes that call them. */
 import { FileError } from "../../../compiler/index.ts";
+import { shownName } from "./file-names.ts";
 import type { Attribute, FunctionMessage, ModelMessage, NodeMessage } from "./messages.ts";
-import { shownName } from "./weights.ts";
 
 /** Functions within functions, and nodes that all of them together may come to. */
 const [deepest, most] = [16, 200_000];

@@ -1,66 +1,31 @@
 /** Reads an ONNX model as a graph: walks its nodes in order, computes what is known, and asks each operator's record for the rest. */
 import {
   type Dim,
-  didYouMean,
   FileError,
-  type Graph,
   HeddleError,
   InternalError,
   makeGraph,
   type Node,
   ops,
-  symbol,
   UnsupportedError,
   UsageError,
   withoutCapture,
 } from "../../../compiler/index.ts";
-import { namedDimensions } from "./dimensions.ts";
-import { elementType, isNarrow } from "./elements.ts";
+import { elementType } from "./elements.ts";
+import { graphName, shownName } from "./file-names.ts";
 import { folded, foldedSizes } from "./folding.ts";
 import { inlined } from "./functions.ts";
-import { type GraphMessage, type ModelMessage, type NodeMessage, readModel, type TensorMessage } from "./messages.ts";
+import { readInputs } from "./inputs.ts";
+import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } from "./messages.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
-import { records } from "./ops/index.ts";
+import { importedOpsets, nodeName, operatorOf, opsetsOf, recordOf, requireKnown } from "./operators.ts";
+import type { ImportOptions, OnnxImport } from "./options.ts";
+import { asOutput } from "./outputs.ts";
 import type { ImportRecord } from "./record.ts";
-import { isNumbers, type Known, renamed, tensor, typeOf, type Value, type Weight } from "./values.ts";
-import {
-  type ExternalReader,
-  type FileTensor,
-  fileTensor,
-  type ImportedParameter,
-  knownTensor,
-  parameterOf,
-  shownName,
-} from "./weights.ts";
-
-export interface ImportOptions {
-  /** What the graph is called; default what the file says. */
-  readonly name?: string;
-  /** Numbers for open sizes, or other open sizes that they are the same as, by name. */
-  readonly sizes?: Readonly<Record<string, number | string>>;
-  /** Inputs that are known now and are no inputs of the graph: their elements by name, in the shape that the file says. */
-  readonly constants?: Readonly<Record<string, ArrayLike<number>>>;
-  /** Reads what lies in files beside the model. */
-  readonly external?: ExternalReader;
-}
-
-export interface OnnxImport {
-  readonly graph: Graph;
-  /** The weights of the file, by the names of the graph's parameters. */
-  readonly parameters: ReadonlyMap<string, ImportedParameter>;
-  /** For people: what was invented, and what is otherwise than in the file. */
-  readonly notes: readonly string[];
-  readonly opset: number;
-}
-
-/** The opsets whose operators are read. */
-export const importedOpsets = { oldest: 7, newest: 28 } as const;
-
-/** Integers of few bits that are more than these are weights, kept as they are. */
-const mostInTables = 1024;
-
-/** Tensors of more elements are weights even where they are integers. */
-const mostKnown = 2 ** 16;
+import { Names } from "./scope.ts";
+import { constantOf, fewElements, StoredTensors } from "./stored.ts";
+import { isNumbers, type Known, renamed, typeOf, type Value, type Weight } from "./values.ts";
+import { type ImportedParameter, parameterOf } from "./weights.ts";
 
 /**
  * The graph of an ONNX model, with the weights to be read when they are asked for. Throws FileError for bytes that are none,
@@ -72,235 +37,43 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   const opsets = opsetsOf(model);
   const nodes = inlined(model);
   requireKnown(nodes, model.graph);
-  const steering = await fewElements(model.graph, options.external);
-  return withoutCapture(() => new Importer(model, opsets, options, steering).run(nodes));
-}
-
-function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
-  const opsets = new Map(model.opsetImport.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
-  const opset = opsets.get("") ?? importedOpsets.newest;
-  if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
-  throw new UnsupportedError(
-    `the model has opset ${opset}; those from ${importedOpsets.oldest} to ${importedOpsets.newest} are read`,
-  );
-}
-
-/** What the first node that reads an input calls its dimensions. */
-const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {
-  const reader = graph.node.find((node) => node.input[0] === input);
-  return (reader && recordOf(reader)?.roles) ?? [];
-};
-
-/** What the table calls an operator: its type, after its domain where that is not ONNX's own. */
-const operatorOf = ({ domain, opType }: NodeMessage): string =>
-  domain === "" || domain === "ai.onnx" ? opType : `${domain}.${opType}`;
-
-const recordOf = (node: NodeMessage): ImportRecord | undefined => {
-  const name = operatorOf(node);
-  return Object.hasOwn(records, name) ? records[name] : undefined;
-};
-
-const nodeName = (node: NodeMessage, at: number): string =>
-  shownName(node.name || node.output.find((o) => o !== "") || `number ${at}`);
-
-/** Throws UnsupportedError with every operator that no record is of, each with nodes that have it. */
-function requireKnown(nodes: readonly NodeMessage[], graph: GraphMessage): void {
-  const missing = new Map<string, string[]>();
-  const visit = (list: readonly NodeMessage[]) => {
-    for (const [at, node] of list.entries()) {
-      const name = shownName(operatorOf(node));
-      if (!recordOf(node)) missing.set(name, [...(missing.get(name) ?? []), nodeName(node, at)]);
-      for (const { g } of node.attribute) if (g) visit(g.node);
-    }
-  };
-  visit(nodes);
-  if (graph.sparseInitializer.length > 0)
-    missing.set("sparse initializers", [`${graph.sparseInitializer.length} of them`]);
-  if (missing.size === 0) return;
-  const rows = [...missing].map(([name, where]) => {
-    const more = where.length > 3 ? ` and ${where.length - 3} more` : "";
-    return `  ${name}: ${where.slice(0, 3).join(", ")}${more}`;
-  });
-  const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} operators more`] : []);
-  throw new UnsupportedError(`heddle has no import of ${missing.size} of the model's operators:\n${shown.join("\n")}`);
-}
-
-/** Elements of small tensors that lie in other files: shapes and the like steer operators. */
-async function fewElements(graph: GraphMessage, external: ExternalReader | undefined) {
-  const read = new Map<TensorMessage, ArrayLike<number>>();
-  for (const message of graph.initializer) {
-    if (message.dataLocation !== 1) continue;
-    const found = fileTensor(message, external);
-    const isSetting = !isFloatTensor(found) || found.count <= 64;
-    if (isSetting && found.count <= mostKnown) read.set(message, await found.read());
-  }
-  return read;
-}
-
-const isFloatTensor = ({ type }: FileTensor): boolean => type.dtype === "f32" || type.dtype === "f16";
-
-/** Names of values, those of a graph in an attribute after those around it. */
-class Names {
-  readonly #own = new Map<string, Value>();
-  readonly #around: Names | undefined;
-
-  constructor(around?: Names) {
-    this.#around = around;
-  }
-
-  get(name: string): Value | undefined {
-    return this.#own.get(name) ?? this.#around?.get(name);
-  }
-
-  set(name: string, value: Value): void {
-    this.#own.set(name, value);
-  }
-
-  /** Throws FileError for a second value of a name: which of them is meant, runtimes say differently. */
-  define(name: string, value: Value): void {
-    if (this.#own.has(name)) throw new FileError(`two values of the model are named "${shownName(name)}"`);
-    this.set(name, value);
-  }
+  const stored = new StoredTensors(options.external, await fewElements(model.graph, options.external));
+  return withoutCapture(() => new Importer(model, opsets, options, stored).run(nodes));
 }
 
 class Importer {
   readonly #model: ModelMessage;
   readonly #opsets: ReadonlyMap<string, number>;
   readonly #options: ImportOptions;
-  readonly #steering: ReadonlyMap<TensorMessage, ArrayLike<number>>;
-  readonly #notes: string[] = [];
+  readonly #stored: StoredTensors;
   /** The parameter of each weight, and the axes of its dimensions. */
   readonly #declared = new Map<string, { readonly node: Node; readonly axes: readonly (string | undefined)[] }>();
-  readonly #paths = new Set<string>();
   readonly #parameters = new Map<string, ImportedParameter>();
   /** Nodes that were read, counting those of graphs in attributes. */
   #visited = 0;
 
-  constructor(
-    model: ModelMessage,
-    opsets: ReadonlyMap<string, number>,
-    options: ImportOptions,
-    steering: ReadonlyMap<TensorMessage, ArrayLike<number>>,
-  ) {
+  constructor(model: ModelMessage, opsets: ReadonlyMap<string, number>, options: ImportOptions, stored: StoredTensors) {
     this.#model = model;
     this.#opsets = opsets;
     this.#options = options;
-    this.#steering = steering;
+    this.#stored = stored;
   }
 
   run(nodes: readonly NodeMessage[]): OnnxImport {
     const { graph } = this.#model;
     const names = new Names();
     const stored = this.#initializers(graph, names);
-    const inputs = this.#inputs(graph, stored, names);
+    const inputs = readInputs(graph, stored, this.#options, names);
     this.#walk(nodes, names);
     const outputs = this.#outputs(graph, names);
-    const made = makeGraph(graphName(this.#options.name ?? graph.name), outputs, inputs);
+    const made = makeGraph(graphName(this.#options.name ?? graph.name), outputs, inputs.nodes);
     const used = new Map([...this.#parameters].filter(([, { node }]) => made.inputs.includes(node)));
-    return { graph: made, parameters: used, notes: this.#notes, opset: this.#opsets.get("") ?? importedOpsets.newest };
+    return { graph: made, parameters: used, notes: inputs.notes, opset: this.#opsets.get("") ?? importedOpsets.newest };
   }
 
   #initializers(graph: GraphMessage, names: Names): Set<string> {
-    for (const message of graph.initializer) names.define(message.name, this.#storedValue(message, message.name));
+    for (const message of graph.initializer) names.define(message.name, this.#stored.value(message, message.name));
     return new Set(graph.initializer.map((m) => m.name));
-  }
-
-  /** A tensor of the file: a parameter where it is floats, or too much to be anything else; else what is known. */
-  #storedValue(message: TensorMessage, name: string): Value {
-    const found = fileTensor(message, this.#options.external);
-    const values = this.#steering.get(message) ?? (found.count <= mostKnown ? found.values?.() : undefined);
-    const exact = values && knownTensor(found, values);
-    if (found.count === 0) return exact ?? knownTensor(found, []);
-    const isParameter = isFloatTensor(found) ? found.count > 1 : isNarrow(found.type) && found.count > mostInTables;
-    if (!isParameter && exact) return exact;
-    const weight: Weight = { name: this.#pathOf(name), read: found.read };
-    return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };
-  }
-
-  /** A name of the file as a parameter's path, which no other has. */
-  #pathOf(name: string): string {
-    const path = parameterPath(name);
-    for (let n = 1; ; n++) {
-      const own = n === 1 ? path : `${path}_${n}`;
-      if (this.#paths.has(own)) continue;
-      this.#paths.add(own);
-      return own;
-    }
-  }
-
-  #inputs(graph: GraphMessage, stored: ReadonlySet<string>, names: Names): Node[] {
-    const taken = new Map<string, Dim>();
-    const inputs = graph.input.flatMap((info) => {
-      if (stored.has(info.name)) return []; // a file before IR version 4 lists its weights
-      const given = info.type?.tensorType;
-      const name = shownName(info.name);
-      if (!given) throw new UnsupportedError(`the input "${name}" is no tensor; only tensors are read`);
-      const type = elementType(given.elemType, `the input "${name}"`);
-      if ((given.shape?.dim.length ?? 0) > mostDimensions)
-        throw new UnsupportedError(`the input "${name}" has too many dimensions`);
-      if (!given.shape) throw new UnsupportedError(`the input "${name}" does not say how many dimensions it has`);
-      const sizes = given.shape.dim.map((d) => d.dimValue ?? 1);
-      if (sizes.includes(0)) {
-        this.#notes.push(`the input "${name}" has no elements, and is left out`);
-        names.define(info.name, { kind: "known", type, shape: sizes, values: [] });
-        return [];
-      }
-      const { constants } = this.#options;
-      if (constants && Object.hasOwn(constants, info.name)) {
-        const shape = given.shape.dim.map((d) => d.dimValue ?? 0);
-        const values = Array.from(constants[info.name]!, Number);
-        const count = shape.reduce((n, d) => n * d, 1);
-        if (values.length !== count)
-          throw new UsageError(
-            `the input "${name}" is [${shape}], and as a constant it is given ${values.length} elements`,
-          );
-        names.define(info.name, { kind: "known", type, shape, values });
-        return [];
-      }
-      const { axes, notes } = namedDimensions(name, given.shape.dim, rolesOf(graph, info.name), (size) =>
-        this.#size(size, taken),
-      );
-      this.#notes.push(...notes);
-      if (type.bits === 64 && type.range)
-        this.#notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
-      const shape = axes.map((a) => a.size);
-      const node = ops.input(name, type.dtype, axes);
-      // A dimension of 1 is no axis inside.
-      const inner = axes.filter((a) => a.size === 1).reduce((x, a) => ops.dropAxis(x, a.name), node);
-      names.define(
-        info.name,
-        tensor(
-          type,
-          shape,
-          axes.map((a) => a.name),
-          inner,
-        ),
-      );
-      return [node];
-    });
-    this.#requireSizes([...taken.keys()]);
-    return inputs;
-  }
-
-  /** Throws UsageError for a size that is told and that the file has not. */
-  #requireSizes(known: readonly string[]): void {
-    const stray = Object.keys(this.#options.sizes ?? {}).find((name) => !known.includes(name));
-    if (stray === undefined) return;
-    const has = known.length === 0 ? "none" : known.join(", ");
-    throw new UsageError(`the file has no open size "${stray}"${didYouMean(stray, known) || "."} It has ${has}.`);
-  }
-
-  /** An open size: what the options say of it, or a symbol. */
-  #size(name: string, taken: Map<string, Dim>): Dim {
-    const known = taken.get(name);
-    if (known !== undefined) return known;
-    const given =
-      this.#options.sizes && Object.hasOwn(this.#options.sizes, name) ? this.#options.sizes[name] : undefined;
-    if (typeof given === "number" && !(Number.isSafeInteger(given) && given >= 1))
-      throw new UsageError(`the size "${name}" is ${given}; a whole number from 1 on is needed`);
-    const size = typeof given === "number" ? given : symbol(given ?? name);
-    taken.set(name, size);
-    return size;
   }
 
   #outputs(graph: GraphMessage, names: Names) {
@@ -370,7 +143,7 @@ class Importer {
   #constant(node: NodeMessage): Value {
     const output = node.output[0] ?? "";
     const attribute = node.attribute.find((a) => a.name.startsWith("value"));
-    if (attribute?.name === "value" && attribute.t) return this.#storedValue(attribute.t, output);
+    if (attribute?.name === "value" && attribute.t) return this.#stored.value(attribute.t, output);
     return constantOf(attribute);
   }
 
@@ -407,61 +180,5 @@ class Importer {
   }
 }
 
-/** "/encoder/layer.0/MatMul:weight" as "encoder.layer.0.MatMul_weight": parts of letters, digits and _ between dots. */
-const parameterPath = (name: string): string => {
-  const parts = shownName(name)
-    .split(/[./]+/)
-    .map((part) => part.replace(/[^\w-]+/g, "_").replace(/^-/, "_"));
-  const path = parts.filter((part) => part !== "").join(".");
-  return path === "" ? "weight" : path;
-};
-
-/** Dimensions that a tensor may have. */
-const mostDimensions = 64;
-
 /** Nodes that a model may come to, graphs within it and functions counted. */
 const mostNodes = 200_000;
-
-/** The node with its dimensions in ONNX's order, those of 1 as axes too, under the names that the file says. */
-function asOutput(
-  node: Node,
-  shape: readonly Dim[],
-  axes: readonly (string | undefined)[],
-  said: readonly string[],
-): Node {
-  const order: string[] = [];
-  const isName = (name: string | undefined, at: number): name is string =>
-    name !== undefined && /^[A-Za-z_]\w*$/.test(name) && said.indexOf(name) === at;
-  const wanted = shape.map((_, i) => (isName(said[i], i) ? said[i] : undefined));
-  for (const [i] of shape.entries()) {
-    const own = wanted[i] ?? (wanted.includes(axes[i]) ? undefined : axes[i]) ?? `axis_${i}`;
-    let name = own;
-    for (let n = 2; order.includes(name) || (wanted.includes(name) && wanted.indexOf(name) !== i); n++)
-      name = `${own}_${n}`;
-    order.push(name);
-  }
-  const named = renamed(node, axes, order);
-  const ones = shape.flatMap((size, i) => (size === 1 ? [{ name: order[i]!, size: 1 }] : []));
-  return ops.transpose(ops.broadcast(named, ones), order);
-}
-
-function constantOf(attribute: NodeMessage["attribute"][number] | undefined): Value {
-  const { name, f, i, floats, ints } = attribute ?? { name: "", floats: [], ints: [] };
-  const [float, integer] = [elementType(1, ""), elementType(7, "")];
-  if (name === "value_float" && f !== undefined) return { kind: "known", type: float, shape: [], values: [f] };
-  if (name === "value_int" && i !== undefined) return { kind: "known", type: integer, shape: [], values: [i] };
-  if (name === "value_floats") return { kind: "known", type: float, shape: [floats.length], values: floats };
-  if (name === "value_ints") return { kind: "known", type: integer, shape: [ints.length], values: ints };
-  throw new UnsupportedError(
-    `its value is ${name === "" ? "missing" : `in "${shownName(name)}"`}, which is no tensor of numbers`,
-  );
-}
-
-/** A name that the graph's text may have. */
-const graphName = (name: string): string => {
-  const plain = shownName(name)
-    .replace(/\W+/g, "_")
-    .replace(/^(?=\d)/, "_")
-    .replace(/^_+$/, "");
-  return plain === "" ? "model" : plain;
-};

@@ -1,4 +1,6 @@
 /** Reading ONNX files as graphs: bytes in, a graph and its weights out; it runs in a page as well. */
-export { type ImportOptions, importedOpsets, importOnnx, type OnnxImport } from "./importer.ts";
+export { importOnnx } from "./importer.ts";
+export { importedOpsets } from "./operators.ts";
 export { records } from "./ops/index.ts";
+export type { ImportOptions, OnnxImport } from "./options.ts";
 export type { ExternalPlace, ExternalReader, ImportedParameter } from "./weights.ts";

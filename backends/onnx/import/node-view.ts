@@ -1,6 +1,7 @@
 /** One node of the file as a record sees it: its operands, its attributes, and ways to make tensors of them. */
 import { type Dim, type Node, ops, UnsupportedError } from "../../../compiler/index.ts";
 import { type ElementType, isFloatType } from "./elements.ts";
+import { shownName } from "./file-names.ts";
 import type { Attribute, GraphMessage, NodeMessage } from "./messages.ts";
 import {
   freshName,
@@ -15,7 +16,7 @@ import {
   type Value,
   type Weight,
 } from "./values.ts";
-import { fileTensor, knownTensor, numbersOf, shownName } from "./weights.ts";
+import { fileTensor, knownTensor, numbersOf } from "./weights.ts";
 
 /** What a node's record may ask of the import around it. */
 export interface Surroundings {

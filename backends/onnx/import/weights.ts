@@ -8,6 +8,7 @@ import {
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import { bytesFor, type ElementType, elementType, held, readElements } from "./elements.ts";
+import { shownName } from "./file-names.ts";
 import type { TensorMessage } from "./messages.ts";
 import { isNumbers, type Known, known, type Weight } from "./values.ts";
 
@@ -116,10 +117,3 @@ export function numbersOf(value: Known, what: string): number[] {
   const open = Array.from(value.values).find((v) => typeof v !== "number");
   throw new UnsupportedError(`${what} is ${open}, and must be a number here: give the sizes when importing`);
 }
-
-/** A name of the file for a message or a graph: short, and without characters that steer a terminal. */
-export const shownName = (name: string): string => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is looked for
-  const plain = name.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]/g, "_");
-  return plain.length > 160 ? `${plain.slice(0, 157)}...` : plain;
-};

@@ -13,6 +13,34 @@ export interface MessageSpec {
   readonly [field: number]: readonly [name: string, kind: FieldKind];
 }
 
+/** The record that a message becomes. */
+export type MessageOf<S extends MessageSpec> = {
+  readonly [F in FieldOf<S> as F[1] extends Always ? F[0] : never]: Held<F[1]>;
+} & { readonly [F in FieldOf<S> as F[1] extends Always ? never : F[0]]?: Held<F[1]> };
+
+type FieldOf<S extends MessageSpec> = Extract<S[keyof S], readonly [string, FieldKind]>;
+
+/** What is there, empty or 0, where the file lacks the field. */
+type Always = "int" | "text" | Repeated | readonly [MessageSpec];
+
+type Held<F> = F extends "int" | "int?" | "float?"
+  ? number
+  : F extends "text"
+    ? string
+    : F extends "bytes"
+      ? Uint8Array
+      : F extends "ints" | "floats" | "doubles"
+        ? readonly number[]
+        : F extends "text*"
+          ? readonly string[]
+          : F extends "bytes*"
+            ? readonly Uint8Array[]
+            : F extends readonly [infer S extends MessageSpec]
+              ? readonly MessageOf<S>[]
+              : F extends MessageSpec
+                ? MessageOf<F>
+                : unknown; // a spec that is given by a function holds itself
+
 /** Graphs in attributes of nodes of graphs: more of them than anyone writes. */
 const deepest = 32;
 

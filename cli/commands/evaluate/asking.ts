@@ -6,7 +6,7 @@ import { type Card, cachedSession, conversation, type Section, startProgress } f
 import { counted, type Reason } from "../data.ts";
 import { placeOf, questionRoom, shownIn, templateOf } from "../run/chat.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
-import { lookingOf, pixelsFrom } from "../run/pictures.ts";
+import { pixelsFrom, preprocessingFor } from "../run/pictures.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import type { EvaluateOptions } from "./options.ts";
 
@@ -35,7 +35,7 @@ export async function askAll(
   const step = graphOf(named, mode.step);
   const tokenizer = await openTokenizer(step, options);
   const seeing = questions.some(({ image }) => image !== undefined) ? placeOf(mode, named) : undefined;
-  const looking = seeing && (await lookingOf(named, seeing.beginning, "chat", options));
+  const preprocessing = seeing && (await preprocessingFor(named, seeing.beginning, "chat", options));
   const maxNewTokens = options.maxTokens ?? usualTokens;
   const skips = skipCounts();
   const answers = await withWeights(named, seeing?.beginning ?? step, options, async (model) => {
@@ -46,7 +46,7 @@ export async function askAll(
     try {
       for (const [i, question] of questions.entries()) {
         const pixels =
-          question.image === undefined ? undefined : await pixelsFrom(question.image, looking!).catch(orFault);
+          question.image === undefined ? undefined : await pixelsFrom(question.image, preprocessing!).catch(orFault);
         if (pixels instanceof FileError) skips.add({ name: question.name, reason: pixels.message });
         else {
           session.clear();

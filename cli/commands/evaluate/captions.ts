@@ -5,7 +5,7 @@ import { cachedSession, captionPrompt, startProgress, tokensBegun, writeCaption 
 import { defaultsOf } from "../run/caption.ts";
 import { limitOf, requireRoom } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
-import { lookingOf, pixelsFrom } from "../run/pictures.ts";
+import { pixelsFrom, preprocessingFor } from "../run/pictures.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import { rowsOf } from "../run/writing.ts";
 import { type Asked, answerCards, askAll } from "./asking.ts";
@@ -81,14 +81,14 @@ async function writeAll(
   const tokenizer = await openTokenizer(step, options);
   const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt).length);
   requireRoom(begun, maxNewTokens, limitOf(mode, named), "the picture, the prompt");
-  const looking = await lookingOf(named, beginning, "caption", options);
+  const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, beginning, options, async (model) => {
     const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity: begun + maxNewTokens });
     const progress = startProgress({ description: "captions", total: questions.length, unit: "pictures" });
     const written: Asked[] = [];
     try {
       for (const question of questions) {
-        const pixels = await pixelsFrom(question.image!, looking);
+        const pixels = await pixelsFrom(question.image!, preprocessing);
         const { text } = await writeCaption(session, beginning, pixels, tokenizer, { ...writing, prompt });
         written.push({ question, said: text });
         progress.update(written.length);

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { UsageError } from "../../../compiler/index.ts";
 import { type RawSample, type TopClasses, topClasses } from "../../../data/index.ts";
 import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
-import { albumOf, lookingOf } from "../run/pictures.ts";
+import { albumOf, preprocessingFor } from "../run/pictures.ts";
 import { answerCards } from "./asking.ts";
 import { frozenEncoder } from "./frozen-features.ts";
 import type { Learner, TokenVectors } from "./learner.ts";
@@ -35,7 +35,7 @@ async function evaluateFrozen(named: NamedModel, learner: Learner, options: Eval
   const lessons = lessonsOf(labels, (label) => `"${names[label]}"`, options);
   const needed = [...new Set(lessons.flatMap(({ rows }) => rows))].sort((a, b) => a - b);
   const placeOf = new Map(needed.map((row, place) => [row, place]));
-  const album = albumOf(await lookingOf(named, encoder.graph, "features", options));
+  const album = albumOf(await preprocessingFor(named, encoder.graph, "features", options));
   const measures = new Map<string, TopClasses[]>();
   let said: readonly number[] = [];
   await withWeights(named, encoder.graph, options, async (model) => {

@@ -14,7 +14,7 @@ import {
 } from "../../../data/index.ts";
 import type { Card, Section } from "../../../runtime/index.ts";
 import { type NamedModel, say, withWeights } from "../run/opened-model.ts";
-import { albumOf, lookingOf } from "../run/pictures.ts";
+import { albumOf, preprocessingFor } from "../run/pictures.ts";
 import { textsOf } from "../run/retrieve.ts";
 import { embedPictures, embedTexts, requireOutputs } from "../run/towers.ts";
 import { mostCards } from "./asking.ts";
@@ -46,11 +46,11 @@ async function evaluateRetrieval(named: NamedModel, options: EvaluateOptions): P
   const written = await textsOf(named, options);
   const { samples, skipped } = await readSamples("pairs", options);
   const { pictures, captions } = pairsOf(samples, options.language);
-  const looking = await lookingOf(named, graph, "retrieve", options);
+  const preprocessing = await preprocessingFor(named, graph, "retrieve", options);
   const answers: Answer[] = [];
   const results = await withWeights(named, selectOutputs(graph, towers), options, async (model) => {
     const sources = pictures.map(({ image }) => image!);
-    const vectors = await embedPictures(model, graph, sources, albumOf(looking), options);
+    const vectors = await embedPictures(model, graph, sources, albumOf(preprocessing), options);
     const found: Record<string, Results> = {};
     for (const [language, own] of captions) {
       const groups = new Set(own.map(({ group }) => group));

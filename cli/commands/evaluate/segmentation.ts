@@ -71,7 +71,7 @@ async function evaluateSegmentation(named: NamedModel, options: EvaluateOptions)
   if (Number.isNaN(measures.accuracy()))
     throw new UsageError("no place of any annotation is of a class: all are 255, or none of the model's numbers");
   const { stride } = segmenting;
-  const { size } = segmenting.looking.geometry;
+  const { size } = segmenting.preprocessing.geometry;
   return {
     samples: judged,
     results: resultsOf(measures, labels),

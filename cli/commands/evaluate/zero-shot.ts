@@ -10,7 +10,7 @@ import type { Reason } from "../data.ts";
 import { embedClasses } from "../run/classify.ts";
 import { tokenizerOf } from "../run/comparing.ts";
 import { type LoadedModel, type NamedModel, say, withWeights } from "../run/opened-model.ts";
-import { type Album, albumOf, lookingOf } from "../run/pictures.ts";
+import { type Album, albumOf, preprocessingFor } from "../run/pictures.ts";
 import { type ByLanguage, classPrompts, readLabels, readTemplates } from "../run/prompts.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import { embedPictures, requireOutputs } from "../run/towers.ts";
@@ -53,7 +53,7 @@ export async function judgeClasses<S extends Labelled>(
   const tokenizer = tokenizerOf(await openTokenizer(graph, options), mode);
   const given = options.labels === undefined ? undefined : await readLabels(options.labels, options.language);
   const templates = await readTemplates(options.templates, options.language);
-  const album = albumOf(await lookingOf(named, graph, "classify", options));
+  const album = albumOf(await preprocessingFor(named, graph, "classify", options));
   const { samples, skipped } = await read(album);
   const labels = given ?? folderNames(samples);
   const numbers = classNumbers(samples, labels);

@@ -14,7 +14,7 @@ import { json } from "../../output.ts";
 import { limitOf, requireRoom } from "./decoding.ts";
 import { graphOf, modeOf, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { lookingOf, pixelsFrom, requirePictures } from "./pictures.ts";
+import { pixelsFrom, preprocessingFor, requirePictures } from "./pictures.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { printable, rowsOf, type WritingOptions, writingOf } from "./writing.ts";
 
@@ -46,7 +46,7 @@ export async function captionCommand(source: string, options: CaptionOptions): P
   const tokenizer = await openTokenizer(step, options);
   const begun = tokensBegun(beginning, step, captionPrompt(tokenizer, prompt).length);
   requireRoom(begun, writing.maxNewTokens, limitOf(mode, named), "the picture, the prompt");
-  const looking = await lookingOf(named, beginning, "caption", options);
+  const preprocessing = await preprocessingFor(named, beginning, "caption", options);
   return await withWeights(named, beginning, options, (model) =>
     untilInterrupted(async (signal) => {
       const capacity = begun + writing.maxNewTokens;
@@ -54,7 +54,7 @@ export async function captionCommand(source: string, options: CaptionOptions): P
       const how = { ...writing, prompt, signal };
       const written: Captioned[] = [];
       for (const image of options.image) {
-        const pixels = await pixelsFrom(image, looking);
+        const pixels = await pixelsFrom(image, preprocessing);
         const caption = await writeCaption(session, beginning, pixels, tokenizer, how);
         if (signal.aborted) break;
         written.push({ image, ...caption });

@@ -14,7 +14,7 @@ import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
 import { graphOf, modeOf, type NamedModel, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { lookingOf, pixelsFrom, requirePictures } from "./pictures.ts";
+import { pixelsFrom, preprocessingFor, requirePictures } from "./pictures.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { printable, type WritingOptions, writingOf } from "./writing.ts";
 
@@ -94,7 +94,7 @@ export function templateOf(asked: string | undefined, { templates }: ChatMode, {
 /** A picture and where it goes. Throws UsageError for a model that sees none. */
 async function pictureOf(path: string, mode: ChatMode, named: NamedModel, options: RunOptions): Promise<ChatImage> {
   const seeing = placeOf(mode, named);
-  return shownIn(seeing, await pixelsFrom(path, await lookingOf(named, seeing.beginning, "chat", options)));
+  return shownIn(seeing, await pixelsFrom(path, await preprocessingFor(named, seeing.beginning, "chat", options)));
 }
 
 /** A picture in its place, which each of its tiles needs as often. */

@@ -9,7 +9,7 @@ import { configJson } from "../../own-config.ts";
 import { prefixOf, tokenizerOf } from "./comparing.ts";
 import { type LoadedModel, type NamedModel, openModel, say, storedWeights, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { albumOf, lookingOf, requirePictures } from "./pictures.ts";
+import { albumOf, preprocessingFor, requirePictures } from "./pictures.ts";
 import { type Classes, classPrompts, readLabels, readTemplates } from "./prompts.ts";
 import { type OpenedTokenizer, openTokenizer } from "./tokenizing.ts";
 import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
@@ -49,7 +49,7 @@ async function byScores(named: NamedModel, options: ClassifyOptions): Promise<Cl
   const { output } = named.model!.modes!.classify!;
   const graph = selectOutputs(named.graph, [output]);
   requirePictures(options.image);
-  const album = albumOf(await lookingOf(named, graph, "classify", options));
+  const album = albumOf(await preprocessingFor(named, graph, "classify", options));
   return await withWeights(named, graph, options, async (model) => {
     const scores = await embedPictures(model, graph, options.image, album, options, output);
     const labels = await labelsOf(options, scores.width);
@@ -89,11 +89,11 @@ async function byTexts(named: NamedModel, options: ClassifyOptions): Promise<Cla
   const classes = classPrompts(labels, await readTemplates(options.templates, options.language));
   const terms = graph.outputs.map((o) => o.name).filter((name) => name === "scale" || name === "bias");
   const needed = selectOutputs(graph, ["image", "text", ...terms]);
-  const looking = await lookingOf(named, graph, "classify", options);
+  const preprocessing = await preprocessingFor(named, graph, "classify", options);
   return await withWeights(named, needed, options, async (model): Promise<Classified[]> => {
     say(`${classes.labels.length} classes, ${classes.prompts.length} prompts`);
     const vectors = await embedClasses(model, graph, classes, mode, tokenizer, options);
-    const images = await embedPictures(model, graph, options.image, albumOf(looking), options);
+    const images = await embedPictures(model, graph, options.image, albumOf(preprocessing), options);
     const { scale = 1, bias = 0 } = await termsOf(model, selectOutputs(needed, terms));
     return options.image.map((image, row) => {
       const vector = images.data.subarray(row * images.width, (row + 1) * images.width);

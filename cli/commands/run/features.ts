@@ -14,7 +14,7 @@ import {
 import { json } from "../../output.ts";
 import { graphOf, modeOf, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { albumOf, lookingOf, pictureFeeds, requirePictures } from "./pictures.ts";
+import { albumOf, pictureFeeds, preprocessingFor, requirePictures } from "./pictures.ts";
 
 export interface FeaturesOptions extends RunOptions {
   readonly image: readonly string[];
@@ -43,12 +43,12 @@ export async function featuresCommand(source: string, options: FeaturesOptions):
   requirePictures(options.image);
   const files = fileNames(options.image, options.out);
   const graph = selectOutputs(whole, blocks.map(outputName));
-  const looking = await lookingOf(named, graph, "features", options);
+  const preprocessing = await preprocessingFor(named, graph, "features", options);
   await makeFolder(options.out);
   const written = await withWeights(named, graph, options, async (model) => {
     const batch = Math.min(options.batch, options.image.length);
-    const { fit } = looking.geometry;
-    const album = albumOf(looking);
+    const { fit } = preprocessing.geometry;
+    const album = albumOf(preprocessing);
     const rows = {
       count: options.image.length,
       batch,

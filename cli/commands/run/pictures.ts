@@ -37,8 +37,8 @@ function imageSide(graph: Graph): number {
   throw new UsageError(`graph @${graph.name} leaves the size of "pixels" open: set it with --set`);
 }
 
-/** How a model sees pictures in a mode. */
-export interface Looking {
+/** How pictures become the input "pixels" of a model in a mode. */
+export interface PicturePreprocessing {
   readonly geometry: Geometry;
   readonly normalization: Normalization;
   /** How a chat's picture is cut, where it is: then it is several, each squashed to the size. */
@@ -50,13 +50,13 @@ export interface Looking {
  * nothing, ImageNet's statistics. What is done, and where that comes from, is told on stderr. Only the record knows of modes,
  * so its fit of the mode goes before the file's, which has one for all. `shape` says for people how pictures become the input.
  */
-export async function lookingOf(
+export async function preprocessingFor(
   { name, model, config }: NamedModel,
   graph: Graph,
   mode: PictureMode,
   { weights, fit: asked }: RunOptions,
   shape: (geometry: Geometry) => string = shapeText,
-): Promise<Looking> {
+): Promise<PicturePreprocessing> {
   const record = model?.preprocessing;
   const size = imageSide(graph);
   const found = await checkpointPreprocessing(storedWeights(weights), size);
@@ -113,23 +113,26 @@ export function shapeText({ size, fit, short = size, stretched, interpolation = 
 }
 
 /** Pictures that are read once, however often they are asked for. */
-export interface Album extends Looking {
+export interface Album extends PicturePreprocessing {
   readonly store: ImageStore;
 }
 
-export const albumOf = (looking: Looking): Album => ({ ...looking, store: imageStore(looking.geometry) });
+export const albumOf = (preprocessing: PicturePreprocessing): Album => ({
+  ...preprocessing,
+  store: imageStore(preprocessing.geometry),
+});
 
 /** Decoded pictures as the input "pixels". */
-const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: Looking): HostTensor =>
+const pixelsOf = (pictures: readonly Pixels[], { geometry, normalization }: PicturePreprocessing): HostTensor =>
   imageTensor(pictures, { size: geometry.size, normalization });
 
 /** One picture as the input "pixels", or its tiles one after the other. Throws FileError where it is broken. */
-export async function pixelsFrom(path: ImageSource, looking: Looking): Promise<HostTensor> {
-  const { geometry, tiling } = looking;
+export async function pixelsFrom(path: ImageSource, preprocessing: PicturePreprocessing): Promise<HostTensor> {
+  const { geometry, tiling } = preprocessing;
   const pictures = tiling
     ? await decodeTiles(path, tiling, geometry.interpolation)
     : [await decodeImage(path, geometry)];
-  return pixelsOf(pictures, looking);
+  return pixelsOf(pictures, preprocessing);
 }
 
 /** Reads pictures batch by batch; repeated indices are decoded once. Throws FileError naming one that is broken. */

@@ -8,7 +8,7 @@ import { digits, json } from "../../output.ts";
 import { asQuery, tokenizerOf } from "./comparing.ts";
 import { type LoadedModel, type NamedModel, openModel, say, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { type Album, albumOf, isPicture, lookingOf, requirePictures } from "./pictures.ts";
+import { type Album, albumOf, isPicture, preprocessingFor, requirePictures } from "./pictures.ts";
 import { type Indexed, type Kind, readIndex, searched, writeIndex } from "./retrieval-index.ts";
 import { openTokenizer } from "./tokenizing.ts";
 import { embedPictures, embedTexts, requireOutputs } from "./towers.ts";
@@ -44,7 +44,7 @@ export async function indexCommand(source: string, folder: string, options: Inde
   requireOutputs(graph, "retrieve", towers);
   await requireWritable(options.out);
   const content = await readFolder(folder);
-  const album = albumOf(await lookingOf(named, graph, "retrieve", options));
+  const album = albumOf(await preprocessingFor(named, graph, "retrieve", options));
   const pictures = await readable(folder, content.pictures, album.store);
   const written = content.captions.length > 0 ? await textsOf(named, options) : undefined;
   const needed = selectOutputs(graph, written ? towers : ["image"]);
@@ -105,7 +105,7 @@ export async function searchCommand(source: string, options: SearchOptions): Pro
   requireOutputs(graph, "retrieve", towers);
   const { names, vectors } = searched(options.index, await readIndex(options.index), among, name);
   const written = text === undefined ? undefined : await textsOf(named, options);
-  const album = written ? undefined : albumOf(await lookingOf(named, graph, "retrieve", options));
+  const album = written ? undefined : albumOf(await preprocessingFor(named, graph, "retrieve", options));
   const needed = selectOutputs(graph, [written ? "text" : "image"]);
   const query = await withWeights(named, needed, options, (model) =>
     written

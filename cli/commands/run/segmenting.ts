@@ -14,13 +14,13 @@ import type { SegmentMode } from "../../../dsl/index.ts";
 import { type ClassMap, scoreMap, scoresOf, windowStarts } from "../../../runtime/index.ts";
 import { type LoadedModel, modeOf, type NamedModel } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
-import { type Looking, lookingOf, shapeText } from "./pictures.ts";
+import { type PicturePreprocessing, preprocessingFor, shapeText } from "./pictures.ts";
 import { requireOutputs } from "./towers.ts";
 
 /** How a model segments pictures. */
 export interface Segmenting {
   readonly graph: Graph;
-  readonly looking: Looking;
+  readonly preprocessing: PicturePreprocessing;
   /** Pixels from one window to the next; undefined where all of a picture is squashed into one. */
   readonly stride?: number;
   /** What a picture's sides are made a multiple of. */
@@ -48,11 +48,11 @@ export async function segmentingOf(named: NamedModel, options: RunOptions): Prom
     whole
       ? shapeText({ ...geometry, fit: "squash" })
       : `windows ${stride(geometry.size)} apart, ${geometry.interpolation ?? "bicubic"}`;
-  const looking = await lookingOf(named, graph, "segment", options, shape);
+  const preprocessing = await preprocessingFor(named, graph, "segment", options, shape);
   const { multiple = 1, firstClass = 0, output } = mode;
   return {
-    ...{ graph, looking, firstClass, output },
-    ...(!whole && { stride: stride(looking.geometry.size) }),
+    ...{ graph, preprocessing, firstClass, output },
+    ...(!whole && { stride: stride(preprocessing.geometry.size) }),
     multiple: typeof multiple === "function" ? multiple(named.config!) : multiple,
   };
 }
@@ -78,7 +78,7 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
   const session = await model.session(
     bindSizes(of.graph, { batch: model.fixed ? batch : symbol("batch", { max: batch }) }),
   );
-  const { size, interpolation } = of.looking.geometry;
+  const { size, interpolation } = of.preprocessing.geometry;
   return {
     async classesOf(source, sides) {
       const picture = await decodeResized(source, (own) => seenSides(own, of), interpolation);
@@ -87,7 +87,7 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
       for (let from = 0; from < places.length; from += batch) {
         const own = places.slice(from, from + batch);
         const rows = model.fixed ? Array.from({ length: batch }, (_, i) => own[Math.min(i, own.length - 1)]!) : own;
-        const { [of.output]: scores } = await session.run({ pixels: pixelsOf(picture, rows, of.looking) });
+        const { [of.output]: scores } = await session.run({ pixels: pixelsOf(picture, rows, of.preprocessing) });
         const found = scoresOf(scores!);
         for (const [i, place] of own.entries()) map.add(found[i]!, place);
       }
@@ -97,8 +97,8 @@ export async function openSegmenter(model: LoadedModel, of: Segmenting, { batch 
 }
 
 /** Its short side becomes the window's; both a multiple of what the record says. */
-function seenSides(picture: Sides, { stride, multiple, looking }: Segmenting): Sides {
-  const { size } = looking.geometry;
+function seenSides(picture: Sides, { stride, multiple, preprocessing }: Segmenting): Sides {
+  const { size } = preprocessing.geometry;
   if (stride === undefined) return { width: size, height: size };
   const up = (length: number) => Math.max(size, Math.ceil(length / multiple) * multiple);
   const { width, height } = coveringSides(picture, size);
@@ -122,7 +122,11 @@ interface Place {
 const windowsOf = ({ width, height }: Sides, size: number, stride: number): readonly Place[] =>
   windowStarts(height, size, stride).flatMap((top) => windowStarts(width, size, stride).map((left) => ({ left, top })));
 
-function pixelsOf(picture: Pixels, places: readonly Place[], { geometry: { size }, normalization }: Looking) {
+function pixelsOf(
+  picture: Pixels,
+  places: readonly Place[],
+  { geometry: { size }, normalization }: PicturePreprocessing,
+) {
   const views = places.map((place) => ({
     window: { ...place, width: size, height: size },
     flip: false,

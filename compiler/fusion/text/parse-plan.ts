@@ -11,7 +11,8 @@ import { type Axis, findAxis } from "../../ir/type.ts";
 import { type KernelKind, kernelKinds } from "../../kernel/index.ts";
 import { scalarConstant } from "../../ops/index.ts";
 import type { FusedKernel, Storage, Store } from "../fused-kernel.ts";
-import { type Group, type Placement, placeNodes } from "../groups.ts";
+import type { Group, Placement } from "../groups.ts";
+import { placeNodes } from "../place-nodes.ts";
 import type { FusionPlan } from "../plan.ts";
 import { impliedStorage } from "./print-plan.ts";
 

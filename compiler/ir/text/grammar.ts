@@ -1,13 +1,5 @@
 /** The grammar of the text form, with recovery: a line that does not parse is one mistake, and the next line goes on. */
-import {
-  EmbeddedActionsParser,
-  EOF,
-  type IParserErrorMessageProvider,
-  type IToken,
-  type ParserMethod,
-  type TokenType,
-  tokenLabel,
-} from "chevrotain";
+import { EOF, type IToken, type ParserMethod } from "chevrotain";
 import type { Mistake } from "../../diagnostics/render.ts";
 import {
   As,
@@ -15,7 +7,6 @@ import {
   Callable,
   CloseCurly,
   CloseRound,
-  CloseSquare,
   Colon,
   Comma,
   DotDot,
@@ -24,31 +15,25 @@ import {
   GraphWord,
   Identifier,
   In,
-  Minus,
   Multiple,
   NewLine,
   Numeral,
   Of,
   OpenCurly,
   OpenRound,
-  OpenSquare,
-  Plus,
   Repeat,
   Return,
-  Star,
   Stray,
   SymbolWord,
   Text,
   Updates,
   Value,
-  vocabulary,
   With,
 } from "./tokens.ts";
 import {
   type Argument,
   type Call as CallTree,
   type Definition,
-  type Expression,
   type FileTree,
   type Operand,
   type Operation,
@@ -61,46 +46,20 @@ import {
   type SignatureEntry,
   type Statement,
   type SymbolTree,
-  spanBetween,
   spanOf,
-  type Term,
   type TypeTree,
-  type Value as ValueTree,
   type Word,
   wordOf,
 } from "./tree.ts";
-
-const found = (token: IToken): string =>
-  token.tokenType === NewLine || token.tokenType === EOF
-    ? `the ${token.tokenType === EOF ? "text" : "line"} ends`
-    : `there is ${JSON.stringify(token.image)}`;
-
-const expected = (types: readonly TokenType[]): string =>
-  [...new Set(types.map((t) => (t === EOF ? "the end of the text" : tokenLabel(t))))]
-    .join(", ")
-    .replace(/, ([^,]*)$/, " or $1");
-
-const messages: IParserErrorMessageProvider = {
-  buildMismatchTokenMessage: ({ expected: type, actual }) => `${expected([type])} is expected, but ${found(actual)}`,
-  buildNotAllInputParsedMessage: ({ firstRedundant }) => `nothing more is expected, but ${found(firstRedundant)}`,
-  buildNoViableAltMessage: ({ expectedPathsPerAlt, actual }) =>
-    `${expected(expectedPathsPerAlt.flatMap((paths) => paths.map((p) => p[0]!)))} is expected, but ${found(actual[0]!)}`,
-  buildEarlyExitMessage: ({ expectedIterationPaths, actual }) =>
-    `${expected(expectedIterationPaths.map((p) => p[0]!))} is expected, but ${found(actual[0]!)}`,
-};
-
-/** Only whole statements, headers and sections are places to go on from: inside a line there is nothing to save. */
-const inLine = { resyncEnabled: false };
+import { alternative, inLine, ValueParser } from "./value-grammar.ts";
 
 /** What stands for a section or a header that could not be read. */
 const nothing = { recoveryValueFunc: (): never => undefined as never };
 
-/** The value that a token stands for. */
-const alternative = <T>(value: T, _token: IToken): T => value;
-
-class GraphParser extends EmbeddedActionsParser {
+/** The lines of a file, in the order in which they may stand. */
+class GraphParser extends ValueParser {
   constructor() {
-    super(vocabulary, { recoveryEnabled: true, maxLookahead: 2, errorMessageProvider: messages });
+    super();
     this.performSelfAnalysis();
   }
 
@@ -284,252 +243,6 @@ class GraphParser extends EmbeddedActionsParser {
     inLine,
   );
 
-  private readonly operand: ParserMethod<[], Operand> = this.RULE(
-    "operand",
-    () =>
-      this.OR([
-        {
-          ALT: () => {
-            const reference = this.SUBRULE(this.reference);
-            return { kind: "reference" as const, reference, span: reference.span };
-          },
-        },
-        { ALT: () => this.SUBRULE(this.series) },
-        {
-          ALT: () => {
-            const dtype = this.CONSUME(Identifier);
-            this.CONSUME(OpenRound);
-            const value = this.SUBRULE(this.literal);
-            const close = this.CONSUME(CloseRound);
-            return { kind: "literal" as const, value, dtype: wordOf(dtype), span: spanBetween(dtype, close) };
-          },
-        },
-        {
-          ALT: () => {
-            const value = this.SUBRULE(this.bareLiteral);
-            return { kind: "literal" as const, value, dtype: undefined, span: value.span };
-          },
-        },
-      ]),
-    inLine,
-  );
-
-  /** `repeat 48 as i (%grad[i])`: operands for each iteration. */
-  private readonly series: ParserMethod<[], Operand> = this.RULE(
-    "series",
-    () => {
-      const first = this.CONSUME(Repeat);
-      const count = this.SUBRULE(this.expression);
-      this.CONSUME(As);
-      const variable = wordOf(this.CONSUME(Identifier));
-      const items: Operand[] = [];
-      this.CONSUME(OpenRound);
-      this.AT_LEAST_ONE_SEP({ SEP: Comma, DEF: () => items.push(this.SUBRULE(this.operand)) });
-      const last = this.CONSUME(CloseRound);
-      return { kind: "series" as const, count, variable, items, span: spanBetween(first, last) };
-    },
-    inLine,
-  );
-
-  private readonly literal: ParserMethod<[], ValueTree> = this.RULE(
-    "literal",
-    () =>
-      this.OR([
-        { ALT: () => this.SUBRULE(this.list) },
-        {
-          ALT: () => {
-            const expression = this.SUBRULE(this.expression);
-            return { kind: "expression" as const, expression, span: expression.span };
-          },
-        },
-      ]),
-    inLine,
-  );
-
-  /** A literal whose dtype follows from the other operands: no name may begin it, for attributes begin so. */
-  private readonly bareLiteral: ParserMethod<[], ValueTree> = this.RULE(
-    "bareLiteral",
-    () =>
-      this.OR([
-        { ALT: () => this.SUBRULE(this.list) },
-        {
-          ALT: () => {
-            const first = this.LA(1);
-            let sign: Term["sign"] = 1;
-            this.OPTION(() => {
-              this.CONSUME(Minus);
-              sign = -1;
-            });
-            const numeral = this.CONSUME(Numeral);
-            const span = spanBetween(first, numeral);
-            const terms = [{ sign, factors: [Number(numeral.image)] }];
-            return { kind: "expression" as const, expression: { span, terms }, span };
-          },
-        },
-      ]),
-    inLine,
-  );
-
-  private readonly reference: ParserMethod<[], Reference> = this.RULE(
-    "reference",
-    () => {
-      const value = this.CONSUME(Value);
-      let last = value;
-      const index = this.OPTION(() => {
-        this.CONSUME(OpenSquare);
-        const expression = this.SUBRULE(this.expression);
-        last = this.CONSUME(CloseSquare);
-        return expression;
-      });
-      return { name: wordOf(value, value.image.slice(1)), index, span: spanBetween(value, last) };
-    },
-    inLine,
-  );
-
-  private readonly value: ParserMethod<[], ValueTree> = this.RULE(
-    "value",
-    () =>
-      this.OR([
-        { ALT: () => this.SUBRULE(this.quoted) },
-        { ALT: () => this.SUBRULE(this.list) },
-        { ALT: () => this.SUBRULE(this.distribution) },
-        { ALT: () => this.SUBRULE(this.sized) },
-        {
-          ALT: () => {
-            const expression = this.SUBRULE(this.expression);
-            return { kind: "expression" as const, expression, span: expression.span };
-          },
-        },
-      ]),
-    inLine,
-  );
-
-  private readonly distribution: ParserMethod<[], ValueTree> = this.RULE(
-    "distribution",
-    () => {
-      const name = this.CONSUME(Identifier);
-      const args: Argument[] = [];
-      this.CONSUME(OpenRound);
-      this.MANY_SEP({
-        SEP: Comma,
-        DEF: () => {
-          const arg = wordOf(this.CONSUME2(Identifier));
-          this.CONSUME(Equals);
-          args.push({ name: arg, value: this.SUBRULE(this.literal) });
-        },
-      });
-      const close = this.CONSUME(CloseRound);
-      return { kind: "call" as const, name: wordOf(name), args, span: spanBetween(name, close) };
-    },
-    inLine,
-  );
-
-  private readonly sized: ParserMethod<[], ValueTree> = this.RULE(
-    "sized",
-    () => {
-      const name = this.CONSUME(Identifier);
-      this.CONSUME(Equals);
-      const size = this.SUBRULE(this.expression);
-      return { kind: "sized" as const, name: wordOf(name), size, span: spanBetween(name, this.LA(0)) };
-    },
-    inLine,
-  );
-
-  /** A text, or a size of an axis whose name needs quotes. */
-  private readonly quoted: ParserMethod<[], ValueTree> = this.RULE(
-    "quoted",
-    () => {
-      const text = this.CONSUME(Text);
-      const size = this.OPTION(() => {
-        this.CONSUME(Equals);
-        return this.SUBRULE(this.expression);
-      });
-      const span = spanBetween(text, this.LA(0));
-      return size
-        ? { kind: "sized" as const, name: wordOf(text), size, span }
-        : { kind: "text" as const, text: wordOf(text), span };
-    },
-    inLine,
-  );
-
-  private readonly list: ParserMethod<[], ValueTree> = this.RULE(
-    "list",
-    () => {
-      const items: ValueTree[] = [];
-      const first = this.CONSUME(OpenSquare);
-      this.MANY_SEP({ SEP: Comma, DEF: () => items.push(this.SUBRULE(this.value)) });
-      let last = this.CONSUME(CloseSquare);
-      const index = this.OPTION(() => {
-        this.CONSUME2(OpenSquare);
-        const expression = this.SUBRULE(this.expression);
-        last = this.CONSUME2(CloseSquare);
-        return expression;
-      });
-      return { kind: "list" as const, items, index, span: spanBetween(first, last) };
-    },
-    inLine,
-  );
-
-  private readonly expression: ParserMethod<[], Expression> = this.RULE(
-    "expression",
-    () => {
-      const first = this.LA(1);
-      const terms: Term[] = [];
-      let sign: Term["sign"] = 1;
-      this.OPTION(() => {
-        this.CONSUME(Minus);
-        sign = -1;
-      });
-      terms.push({ sign, factors: this.SUBRULE(this.product) });
-      this.MANY(() => {
-        const sign = this.OR([
-          { ALT: () => alternative<Term["sign"]>(1, this.CONSUME(Plus)) },
-          { ALT: () => alternative<Term["sign"]>(-1, this.CONSUME2(Minus)) },
-        ]);
-        terms.push({ sign, factors: this.SUBRULE2(this.product) });
-      });
-      return { span: spanBetween(first, this.LA(0)), terms };
-    },
-    inLine,
-  );
-
-  private readonly product: ParserMethod<[], (number | string)[]> = this.RULE(
-    "product",
-    () => {
-      const factors: (number | string)[] = [];
-      this.AT_LEAST_ONE_SEP({
-        SEP: Star,
-        DEF: () =>
-          this.OR([
-            { ALT: () => factors.push(Number(this.CONSUME(Numeral).image)) },
-            { ALT: () => factors.push(this.CONSUME(Identifier).image) },
-          ]),
-      });
-      return factors;
-    },
-    inLine,
-  );
-
-  readonly type: ParserMethod<[], TypeTree> = this.RULE(
-    "type",
-    () => {
-      const dtype = this.CONSUME(Identifier);
-      const axes: { name: Word; size: Expression }[] = [];
-      this.CONSUME(OpenSquare);
-      this.MANY_SEP({
-        SEP: Comma,
-        DEF: () => {
-          const name = this.SUBRULE(this.label);
-          this.CONSUME(Equals);
-          axes.push({ name, size: this.SUBRULE(this.expression) });
-        },
-      });
-      const close = this.CONSUME(CloseSquare);
-      return { dtype: wordOf(dtype), axes, span: spanBetween(dtype, close) };
-    },
-    inLine,
-  );
-
   private readonly results: ParserMethod<[], Statement> = this.RULE(
     "results",
     () => {
@@ -552,12 +265,6 @@ class GraphParser extends EmbeddedActionsParser {
       });
       return { kind: "return" as const, results };
     },
-    inLine,
-  );
-
-  private readonly label: ParserMethod<[], Word> = this.RULE(
-    "label",
-    () => this.OR([{ ALT: () => wordOf(this.CONSUME(Identifier)) }, { ALT: () => wordOf(this.CONSUME(Text)) }]),
     inLine,
   );
 

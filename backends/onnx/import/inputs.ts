@@ -1,0 +1,126 @@
+/** The inputs of a model as inputs of a graph, with axes and open sizes. */
+import {
+  type Axis,
+  type Dim,
+  didYouMean,
+  type Node,
+  ops,
+  symbol,
+  UnsupportedError,
+  UsageError,
+} from "../../../compiler/index.ts";
+import { namedDimensions } from "./dimensions.ts";
+import { type ElementType, elementType } from "./elements.ts";
+import { shownName } from "./file-names.ts";
+import type { DimMessage, GraphMessage, ValueInfo } from "./messages.ts";
+import { rolesOf } from "./operators.ts";
+import type { ImportOptions } from "./options.ts";
+import type { Names } from "./scope.ts";
+import { tensor, type Value } from "./values.ts";
+
+/** Dimensions that a tensor may have. */
+const mostDimensions = 64;
+
+/**
+ * The inputs of the graph, whose values `names` then has. What is invented, and what is otherwise than in the file, is
+ * noted. Throws UsageError for a size in the options that the file has not.
+ */
+export function readInputs(
+  graph: GraphMessage,
+  stored: ReadonlySet<string>,
+  { sizes, constants }: ImportOptions,
+  names: Names,
+): { readonly nodes: Node[]; readonly notes: string[] } {
+  const open = new OpenSizes(sizes);
+  const notes: string[] = [];
+  const nodes = graph.input.flatMap((info) => {
+    if (stored.has(info.name)) return []; // a file before IR version 4 lists its weights
+    const name = shownName(info.name);
+    const { type, dims } = tensorInput(info, name);
+    const shape = dims.map((d) => d.dimValue ?? 1);
+    if (shape.includes(0)) {
+      notes.push(`the input "${name}" has no elements, and is left out`);
+      names.define(info.name, { kind: "known", type, shape, values: [] });
+      return [];
+    }
+    if (constants && Object.hasOwn(constants, info.name)) {
+      names.define(info.name, constantInput(name, type, dims, constants[info.name]!));
+      return [];
+    }
+    const named = namedDimensions(name, dims, rolesOf(graph, info.name), (size) => open.size(size));
+    notes.push(...named.notes);
+    if (type.bits === 64 && type.range)
+      notes.push(`the input "${name}" is ${type.name} in the file, and ${type.dtype} here`);
+    const node = ops.input(name, type.dtype, named.axes);
+    names.define(info.name, inputValue(type, named.axes, node));
+    return [node];
+  });
+  open.requireAllUsed();
+  return { nodes, notes };
+}
+
+/** What the file says of an input. Throws UnsupportedError where it is no tensor, or its dimensions are not said. */
+function tensorInput(info: ValueInfo, name: string): { type: ElementType; dims: readonly DimMessage[] } {
+  const given = info.type?.tensorType;
+  if (!given) throw new UnsupportedError(`the input "${name}" is no tensor; only tensors are read`);
+  const type = elementType(given.elemType, `the input "${name}"`);
+  if ((given.shape?.dim.length ?? 0) > mostDimensions)
+    throw new UnsupportedError(`the input "${name}" has too many dimensions`);
+  if (!given.shape) throw new UnsupportedError(`the input "${name}" does not say how many dimensions it has`);
+  return { type, dims: given.shape.dim };
+}
+
+function constantInput(
+  name: string,
+  type: ElementType,
+  dims: readonly DimMessage[],
+  elements: ArrayLike<number>,
+): Value {
+  const shape = dims.map((d) => d.dimValue ?? 0);
+  const values = Array.from(elements, Number);
+  const count = shape.reduce((n, d) => n * d, 1);
+  if (values.length !== count)
+    throw new UsageError(`the input "${name}" is [${shape}], and as a constant it is given ${values.length} elements`);
+  return { kind: "known", type, shape, values };
+}
+
+/** An input of the graph as a tensor, in which a dimension of 1 is no axis. */
+function inputValue(type: ElementType, axes: readonly Axis[], node: Node): Value {
+  const inner = axes.filter((a) => a.size === 1).reduce((x, a) => ops.dropAxis(x, a.name), node);
+  return tensor(
+    type,
+    axes.map((a) => a.size),
+    axes.map((a) => a.name),
+    inner,
+  );
+}
+
+/** Sizes that the file leaves open, by name: numbers where the options say so, else symbols. */
+class OpenSizes {
+  readonly #given: NonNullable<ImportOptions["sizes"]>;
+  readonly #found = new Map<string, Dim>();
+
+  constructor(given: ImportOptions["sizes"]) {
+    this.#given = given ?? {};
+  }
+
+  size(name: string): Dim {
+    const known = this.#found.get(name);
+    if (known !== undefined) return known;
+    const given = Object.hasOwn(this.#given, name) ? this.#given[name] : undefined;
+    if (typeof given === "number" && !(Number.isSafeInteger(given) && given >= 1))
+      throw new UsageError(`the size "${name}" is ${given}; a whole number from 1 on is needed`);
+    const size = typeof given === "number" ? given : symbol(given ?? name);
+    this.#found.set(name, size);
+    return size;
+  }
+
+  /** Throws UsageError for a size that is given and that the file has not. */
+  requireAllUsed(): void {
+    const known = [...this.#found.keys()];
+    const stray = Object.keys(this.#given).find((name) => !known.includes(name));
+    if (stray === undefined) return;
+    const has = known.length === 0 ? "none" : known.join(", ");
+    throw new UsageError(`the file has no open size "${stray}"${didYouMean(stray, known) || "."} It has ${has}.`);
+  }
+}

@@ -1,0 +1,58 @@
+/** The operators of a model and the records that read them. */
+import { UnsupportedError } from "../../../compiler/index.ts";
+import { shownName } from "./file-names.ts";
+import type { GraphMessage, ModelMessage, NodeMessage } from "./messages.ts";
+import { records } from "./ops/index.ts";
+import type { ImportRecord } from "./record.ts";
+
+/** The opsets whose operators are read. */
+export const importedOpsets = { oldest: 7, newest: 28 } as const;
+
+export function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
+  const opsets = new Map(model.opsetImport.map((o) => [o.domain === "ai.onnx" ? "" : o.domain, o.version]));
+  const opset = opsets.get("") ?? importedOpsets.newest;
+  if (opset >= importedOpsets.oldest && opset <= importedOpsets.newest) return opsets;
+  throw new UnsupportedError(
+    `the model has opset ${opset}; those from ${importedOpsets.oldest} to ${importedOpsets.newest} are read`,
+  );
+}
+
+/** What the first node that reads an input calls its dimensions. */
+export const rolesOf = (graph: GraphMessage, input: string): readonly string[] => {
+  const reader = graph.node.find((node) => node.input[0] === input);
+  return (reader && recordOf(reader)?.roles) ?? [];
+};
+
+/** What the table calls an operator: its type, after its domain where that is not ONNX's own. */
+export const operatorOf = ({ domain, opType }: NodeMessage): string =>
+  domain === "" || domain === "ai.onnx" ? opType : `${domain}.${opType}`;
+
+export const recordOf = (node: NodeMessage): ImportRecord | undefined => {
+  const name = operatorOf(node);
+  return Object.hasOwn(records, name) ? records[name] : undefined;
+};
+
+export const nodeName = (node: NodeMessage, at: number): string =>
+  shownName(node.name || node.output.find((o) => o !== "") || `number ${at}`);
+
+/** Throws UnsupportedError with every operator that no record is of, each with nodes that have it. */
+export function requireKnown(nodes: readonly NodeMessage[], graph: GraphMessage): void {
+  const missing = new Map<string, string[]>();
+  const visit = (list: readonly NodeMessage[]) => {
+    for (const [at, node] of list.entries()) {
+      const name = shownName(operatorOf(node));
+      if (!recordOf(node)) missing.set(name, [...(missing.get(name) ?? []), nodeName(node, at)]);
+      for (const { g } of node.attribute) if (g) visit(g.node);
+    }
+  };
+  visit(nodes);
+  if (graph.sparseInitializer.length > 0)
+    missing.set("sparse initializers", [`${graph.sparseInitializer.length} of them`]);
+  if (missing.size === 0) return;
+  const rows = [...missing].map(([name, where]) => {
+    const more = where.length > 3 ? ` and ${where.length - 3} more` : "";
+    return `  ${name}: ${where.slice(0, 3).join(", ")}${more}`;
+  });
+  const shown = rows.slice(0, 50).concat(rows.length > 50 ? [`  and ${rows.length - 50} operators more`] : []);
+  throw new UnsupportedError(`heddle has no import of ${missing.size} of the model's operators:\n${shown.join("\n")}`);
+}

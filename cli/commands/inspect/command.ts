@@ -1,0 +1,52 @@
+/**
+ * `heddle inspect`: what a model is, costs and compiles to, before anything runs. What only some options need, such as the
+ * exporter, a device and what measures it, is loaded for these: figures alone take a third less memory without it.
+ */
+import { printGraph, readSwitches, UsageError } from "../../../compiler/index.ts";
+import { anyGpu } from "../../adapters.ts";
+import { isJob } from "../../load.ts";
+import { json } from "../../output.ts";
+import { sizesOf } from "../../sizes.ts";
+import type { InspectOptions } from "./arguments.ts";
+import { inspect } from "./figures.ts";
+import { inspectedJob, subject } from "./subject.ts";
+import { describe } from "./text.ts";
+
+export async function inspectCommand(source: string, options: InspectOptions): Promise<number> {
+  const given = { ...options, batch: options.batch ?? 1 };
+  if (given.sweep.length > 0) {
+    const { sweepCommand } = await import("../sweep.ts");
+    return await sweepCommand(source, given);
+  }
+  const job = (await isJob(source)) ? await inspectedJob(source, options) : undefined;
+  const args = job?.args ?? given;
+  if (args.measure && args.kernels === undefined)
+    throw new UsageError("--measure goes with --kernels: it times them on the GPU that is here");
+  if (args.measure && args.adapter !== anyGpu)
+    throw new UsageError(`--measure times kernels on the GPU that is here, not on --adapter ${args.adapter}`);
+  const stray = (["budget", "device"] as const).find((key) => args[key] !== undefined);
+  if (stray) throw new UsageError(`--${stray} goes with --sweep, as in --sweep depth=32,48`);
+  const begun = performance.now();
+  const { graph, parts, step } = job ?? (await subject(source, args));
+  if (args.text) {
+    process.stdout.write(printGraph(graph));
+    return 0;
+  }
+  if (args.pass !== undefined || args.html !== undefined) {
+    const { showStages } = await import("./stages.ts");
+    return await showStages(graph, args);
+  }
+  if (args.kernels !== undefined) {
+    const { showKernels } = await import("./kernels.ts");
+    return await showKernels(graph, args, args.kernels === true ? "*" : args.kernels);
+  }
+  const sizes = sizesOf(graph, args);
+  const switches = readSwitches(process.env);
+  if ([switches.dump, switches.trace, switches.time].some((asked) => asked.length > 0)) {
+    const { lookInside } = await import("./switches.ts");
+    lookInside(graph, sizes, args, switches);
+  }
+  const result = { ...inspect(graph, step, sizes, args, begun), ...parts };
+  process.stdout.write(args.json ? `${json(result)}\n` : describe(result));
+  return 0;
+}

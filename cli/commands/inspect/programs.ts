@@ -1,0 +1,44 @@
+/** What a graph becomes on the adapter that is named, without one at hand. */
+import {
+  type AdapterFacts,
+  bindSizes,
+  compileKernels,
+  type Graph,
+  type PrecisionPath,
+  type Program,
+  precisionPath,
+  type Sizes,
+} from "../../../compiler/index.ts";
+import { adapterNamed } from "../../adapters.ts";
+import { bytesOnly } from "../../memory-budget.ts";
+import { keptAs, precisionFor, weightDtype } from "../../precision.ts";
+import type { RoadChoice } from "../../roads.ts";
+import type { InspectArguments } from "./arguments.ts";
+
+/** What the options say of a road. */
+export const choiceOf = (sizes: Sizes, { dtype, adapter }: InspectArguments): RoadChoice => ({
+  sizes,
+  dtype: weightDtype(dtype),
+  facts: adapterNamed(adapter).facts,
+});
+
+/** What a graph is computed in on the adapter named; the parameters that a step updates stay f32. */
+export const pathOf = (graph: Graph, args: InspectArguments): PrecisionPath =>
+  pathOn(adapterNamed(args.adapter).facts, graph, args);
+
+export const pathOn = (facts: AdapterFacts, { updates }: Graph, { dtype }: InspectArguments): PrecisionPath =>
+  precisionPath(facts, {
+    precision: precisionFor(dtype),
+    ...(Object.keys(updates).length > 0 && { parameters: "f32" }),
+  });
+
+export const compiled = (
+  graph: Graph,
+  sizes: Sizes,
+  { dtype, adapter, memory }: InspectArguments,
+  beside: readonly Program[] = [],
+): Program =>
+  compileKernels(keptAs(bindSizes(graph, sizes), weightDtype(dtype)), adapterNamed(adapter).facts, {
+    precision: precisionFor(dtype),
+    ...(memory && { memory: bytesOnly(memory), beside }),
+  });

@@ -1,0 +1,73 @@
+/** What `heddle inspect` looks at: a model's graph, the training step of a stage, or that of a job. */
+import { countMacs, type Graph, graphSymbols, UsageError } from "../../../compiler/index.ts";
+import type { Model } from "../../../dsl/index.ts";
+import { type GraphChoice, loadConfigured } from "../../load.ts";
+import { precisionFor } from "../../precision.ts";
+import { sizesOf } from "../../sizes.ts";
+import { parameterFigures, stageSettings } from "../../stage-figures.ts";
+import { stageStep } from "../../stage-step.ts";
+import { jobSubject, samples, type TrainingSubject } from "../../training-subject.ts";
+import type { InspectArguments, InspectOptions } from "./arguments.ts";
+import type { Inspection } from "./figures.ts";
+
+export interface Subject {
+  readonly graph: Graph;
+  readonly parts: Partial<Inspection>;
+  readonly step?: TrainingSubject["step"];
+}
+
+/** A user's own job, at its own sizes and precision where the options say no others. */
+export async function inspectedJob(
+  source: string,
+  options: InspectOptions,
+): Promise<Subject & { readonly args: InspectArguments }> {
+  const { stage, graph: named, dtype } = options;
+  const stray = stage !== undefined ? "--stage" : named !== undefined ? "--graph" : undefined;
+  if (stray) throw new UsageError(`${stray} is about a model; "${source}" is a job, whose training step is inspected`);
+  if (dtype !== "f32")
+    throw new UsageError(`--dtype is about a model; a job says it by its settings: --set precision=${dtype}`);
+  const job = await jobSubject(source, { set: options.set, size: [] });
+  const { graph, precision } = job.step;
+  const open = graphSymbols(graph).filter((name) => job.sizes[name] !== undefined);
+  const { batch } = options;
+  const own = open
+    .filter((name) => batch === undefined || name !== samples)
+    .map((name) => `${name}=${job.sizes[name]}`);
+  const args = { ...options, dtype: precision, batch: batch ?? 1, size: [...own, ...options.size] };
+  return { graph, step: job.step, parts: stageParts(job, job.name), args };
+}
+
+/** What is said of a training step rather than of its graph. */
+function stageParts(subject: Pick<TrainingSubject, "step" | "model">, stage: string): Partial<Inspection> {
+  const { all, tensors, buffers, byGroup, trained, trainedTensors } = parameterFigures(subject);
+  return {
+    model: subject.step.graph.name,
+    parameters: all,
+    tensors,
+    ...(buffers > 0 && { buffers }),
+    parametersByGroup: byGroup,
+    trainable: { stage, parameters: trained, tensors: trainedTensors },
+    settings: stageSettings(subject.step),
+  };
+}
+
+/** The graph to inspect, and what is known besides: of a stage, its training step. */
+export async function subject(source: string, args: InspectArguments): Promise<Subject> {
+  const named = await loadConfigured(source, { ...args, weights: undefined });
+  const { graph, config, model } = named;
+  if (args.stage === undefined) {
+    const macs = args.graph === undefined ? model?.paper?.macs : undefined;
+    const paper = macs && config ? macs(config) : null;
+    const parts = { macs: { exact: countMacs(graph, sizesOf(graph, args)), paper } };
+    return { graph, parts: { ...parts, graphs: otherGraphs(model, args) } };
+  }
+  const { step, model: whole } = stageStep(source, args.stage, named, args.graph, precisionFor(args.dtype));
+  const parts = { ...stageParts({ step, model: whole() }, args.stage), model: graph.name };
+  return { graph: step.graph, step, parts };
+}
+
+/** The named graphs of a model, by what they are; a graph on its own has none. */
+function otherGraphs(model: Model | undefined, { graph }: GraphChoice): Record<string, string> {
+  const graphs = graph === undefined ? (model?.graphs ?? {}) : {};
+  return Object.fromEntries(Object.entries(graphs).map(([name, { summary }]) => [name, summary]));
+}

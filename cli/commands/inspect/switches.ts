@@ -1,0 +1,31 @@
+/** What the switches DUMP, TRACE and TIME have `heddle inspect` tell on stderr. */
+import { exportOnnx, printOnnx } from "../../../backends/onnx/index.ts";
+import { emitWgsl } from "../../../backends/webgpu/index.ts";
+import {
+  type Graph,
+  globMatches,
+  printKernel,
+  type Sizes,
+  type Switches,
+  switchObservers,
+} from "../../../compiler/index.ts";
+import { weightDtype } from "../../precision.ts";
+import { roadTo, travel } from "../../roads.ts";
+import type { InspectArguments } from "./arguments.ts";
+import { choiceOf, compiled } from "./programs.ts";
+
+export function lookInside(graph: Graph, sizes: Sizes, args: InspectArguments, switches: Switches): void {
+  const { target } = args;
+  const dtype = weightDtype(args.dtype);
+  const write = (line: string) => void process.stderr.write(`${line}\n`);
+  travel(roadTo(target, graph, choiceOf(sizes, args)), {
+    observers: switchObservers(switches, write),
+    check: switches.check,
+  });
+  if (switches.dump.some((s) => s.what === "onnx")) write(printOnnx(exportOnnx(graph, { dtype }).model));
+  for (const { what, names } of switches.dump.filter((s) => s.what === "kernel" || s.what === "wgsl")) {
+    for (const { name, kernel } of compiled(graph, sizes, args).kernels) {
+      if (globMatches(names, name)) write(`// ${name}\n${what === "wgsl" ? emitWgsl(kernel) : printKernel(kernel)}\n`);
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/** What an index is made of: its variables, how far it goes with one of them, its lane in a vector. */
+import { children, type Expr, withChildren } from "./expr.ts";
+import { add, build, div, linear, max, min, mod, mul, sub } from "./index-arithmetic.ts";
+
+const indexBuilders = { add, sub, mul, div, mod, min, max } as const;
+
+/** Puts expressions in place of variables and simplifies what changes. */
+export function substitute(e: Expr, values: ReadonlyMap<string, Expr>): Expr {
+  if (e.kind === "var") return values.get(e.name) ?? e;
+  const before = children(e);
+  if (before.length === 0) return e;
+  const after = before.map((c) => substitute(c, values));
+  if (after.every((c, i) => c === before[i])) return e;
+  if (e.kind === "arith" && e.dtype === "i32") return indexBuilders[e.op](after[0]!, after[1]!);
+  return withChildren(e, after);
+}
+
+/** An index as a multiple of n and a constant below n; undefined when it is no such sum. */
+export function laneOf(e: Expr, n: number): { base: Expr; lane: number } | undefined {
+  const x = linear(e);
+  if (x.terms.some((t) => t.coefficient % n !== 0)) return undefined;
+  const lane = ((x.constant % n) + n) % n;
+  return { base: build({ terms: x.terms, constant: x.constant - lane }), lane };
+}
+
+/** The factor by which an index grows with a variable; undefined when it is not linear in it. */
+export function strideOf(e: Expr, v: string): number | undefined {
+  let stride = 0;
+  for (const t of linear(e).terms) {
+    if (t.atom.kind === "var" && t.atom.name === v) stride += t.coefficient;
+    else if (mentions(t.atom, v)) return undefined;
+  }
+  return stride;
+}
+
+/** Whether an expression reads the variable. */
+export const mentions = (e: Expr, v: string): boolean =>
+  e.kind === "var" ? e.name === v : children(e).some((c) => mentions(c, v));

@@ -1,0 +1,44 @@
+/** The language models that InternVL-Chat speaks through, by themselves. */
+import { type ChatTemplate, defineModel, transpose } from "../../../dsl/index.ts";
+import { internlm7b, vicuna7b, vicuna13b } from "../chat.ts";
+import { internlmTemplate, templatesFrom, vicunaTemplate } from "../chat-templates.ts";
+import { paper, stepSummary, textSummary } from "../common-records.ts";
+import { idsInput } from "../contrastive.ts";
+import { decodeStep, prefill } from "../decoding.ts";
+import { familyCheckpoints } from "../inheritance.ts";
+import { onTexts } from "../language-stage.ts";
+import { languageHead, llama, type TextConfig, textAxes } from "../llama.ts";
+import { decoderMacs } from "../macs.ts";
+import { wordCopies } from "../tied-words.ts";
+import { tiny } from "../tiny.ts";
+import { causalRules } from "../weights.ts";
+
+/** A language model by itself: the scores of the next token at every place. */
+const languageModel = (name: string, title: string, config: TextConfig, template: ChatTemplate) =>
+  defineModel<TextConfig>({
+    name,
+    summary: `${title}: scores of the next token`,
+    config,
+    configs: { tiny: tiny.language },
+    checkpoints: { ...familyCheckpoints<TextConfig>(name, causalRules), copies: wordCopies },
+    paper: paper((c) => decoderMacs(c, c.context, c.context)),
+    modes: {
+      generate: { step: "decode", limit: template.limit },
+      chat: { step: "decode", templates: templatesFrom(template) },
+    },
+    build: (p, c) => {
+      const [a, ids] = [textAxes(c), idsInput(c)];
+      const logits = languageHead(p, llama(p.scope("model"), ids, c), a, c);
+      return { logits: transpose(logits, [a.batch, a.token, a.vocab]) };
+    },
+    graphs: {
+      prefill: { summary: textSummary, build: prefill },
+      decode: { summary: stepSummary, build: decodeStep },
+    },
+  });
+
+export const languageModels = [
+  languageModel("vicuna-7b", "Vicuna-7B, which is LLaMA-2", vicuna7b, vicunaTemplate),
+  languageModel("vicuna-13b", "Vicuna-13B, which is LLaMA-2", vicuna13b, vicunaTemplate),
+  languageModel("internlm-7b", "InternLM-7B, a LLaMA with biases in attention", internlm7b, internlmTemplate),
+].map(onTexts);
