@@ -14,6 +14,7 @@ import {
   attentionWork,
   check,
   type KeyRange,
+  meanOf,
   outAxes,
   parts,
   raise,
@@ -23,7 +24,7 @@ import {
   wide,
 } from "./attention.ts";
 import { contract } from "./contraction.ts";
-import { add, and, cast, div, le, log, lt, max, mul } from "./elementwise.ts";
+import { add, and, cast, le, log, lt, max, mul } from "./elementwise.ts";
 import { record, requireAxes } from "./kinds.ts";
 import { iota, sizeOf } from "./sources.ts";
 
@@ -96,7 +97,7 @@ record({
   decompose: ([q, k, v, mask], a, type) => {
     const { raised, total } = raise(wide(q!), wide(k!), visibleIn(k!, mask, a), parts(a));
     const mixed = contract(raised, wide(v!), [parts(a).over]);
-    return cast(div(mixed, max(total, 1e-30)), type.dtype);
+    return cast(meanOf(mixed, total), type.dtype);
   },
   samples: [unit, unit, unit, flag],
   cases: [

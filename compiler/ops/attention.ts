@@ -9,7 +9,7 @@ import type { AttentionCore, AttrSpec, Work } from "../ir/op.ts";
 import { OpViolation, type RefTensor } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
 import { contract, contractAxes, contractTo } from "./contraction.ts";
-import { add, cast, div, exp, log, max, mul, select, sub } from "./elementwise.ts";
+import { add, cast, div, exp, le, log, max, mul, select, sub } from "./elementwise.ts";
 import { record, requireAxes, tabulate } from "./kinds.ts";
 import { reduceMax, reduceSum } from "./reductions.ts";
 import { broadcastStrides, strideOf } from "./reference-tools.ts";
@@ -123,7 +123,10 @@ function maskedLogits(q: Node, k: Node, mask: Node | undefined, { dot, scale }: 
   return mask ? select(mask, logits, hidden) : logits;
 }
 
-/** Raised logits, and their sum along the keys (never 0, so a row that sees nothing becomes 0). */
+/** Mixed values over their sum of weights; 0 where that is 0, whatever the hidden values are. */
+export const meanOf = (mixed: Node, total: Node): Node => select(le(total, 0), 0, div(mixed, max(total, 1e-30)));
+
+/** Raised logits, and their sum along the keys. */
 export function raise(q: Node, k: Node, mask: Node | undefined, p: Parts): { raised: Node; total: Node; top: Node } {
   return raiseLogits(maskedLogits(q, k, mask, p), mask, p);
 }
@@ -278,7 +281,7 @@ record({
     const p = parts(a);
     const { raised, total } = raise(wide(q!), wide(k!), mask, p);
     const mixed = contract(raised, wide(v!), [p.over]);
-    return cast(div(mixed, mask ? max(total, 1e-30) : total), type.dtype);
+    return cast(mask ? meanOf(mixed, total) : div(mixed, total), type.dtype);
   },
   samples: [unit, unit, unit, flag],
   cases: [
@@ -307,7 +310,8 @@ export const attention = (q: Node, k: Node, v: Node, axes: AttentionAxes, mask?:
 export function biasedAttention(q: Node, k: Node, v: Node, bias: Node, axes: AttentionAxes, mask?: Node): Node {
   const logits = add(mul(contract(q, k, [axes.dot]), axes.scale), bias);
   const { raised, total } = raiseLogits(mask ? select(mask, logits, hidden) : logits, mask, axes);
-  return div(contract(raised, v, [axes.over]), mask ? max(total, 1e-30) : total);
+  const mixed = contract(raised, v, [axes.over]);
+  return mask ? meanOf(mixed, total) : div(mixed, total);
 }
 
 record({
@@ -351,7 +355,8 @@ function logitCotangent(operands: readonly Node[], p: Parts): { weights: Node; d
   const weights = probabilities(q, k, mask, lse, p);
   const own = v.type.axes.filter((x) => x.name !== p.over && !hasAxis(lse.type, x.name)).map((x) => x.name);
   const seen = own.length === 0 ? mul(dy, v) : contract(dy, v, own);
-  return { weights, dLogits: mul(weights, sub(seen, delta)) };
+  const dLogits = mul(weights, sub(seen, delta));
+  return { weights, dLogits: mask ? select(mask, dLogits, 0) : dLogits };
 }
 
 const gradientCore: Readonly<Record<"q" | "k" | "v", AttentionCore>> = {
@@ -439,7 +444,9 @@ function referenceGradient(
   let flat = 0;
   tabulate(logits, (i) => {
     const at = (s: readonly number[]) => i.reduce((n, x, d) => n + x * s[d]!, 0);
-    const weight = Math.exp(values[flat++]! - lse.data[at(rs!)]!);
+    const logit = values[flat++]!;
+    if (mask && logit === Number.NEGATIVE_INFINITY) return 0; // hidden: whatever its value is
+    const weight = Math.exp(logit - lse.data[at(rs!)]!);
     const [pv, pg, po] = [at(vs!), at(gs!), at(os!)];
     let seen = 0;
     tabulate(widths, (w) => {

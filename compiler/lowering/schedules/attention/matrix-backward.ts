@@ -258,8 +258,8 @@ class Backward {
         const query = ownsQueries ? row : column.env;
         const logit = fmul(component(logits, u), float(frame.p.scale));
         const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query)));
-        const weight = select(frame.visible(row, column), raised, float(0));
-        return seen ? fmul(weight, fsub(component(seen, u), frame.statistic(delta!, query))) : weight;
+        const factor = seen ? fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))) : raised;
+        return select(frame.visible(row, column), factor, float(0)); // last: a hidden value may be no number
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);
       const value = construct(

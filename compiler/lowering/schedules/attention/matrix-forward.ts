@@ -34,6 +34,7 @@ import {
   hidden,
   isTrue,
   least,
+  meanOf,
   notAbove,
   partOf,
   rowStores,
@@ -273,7 +274,7 @@ class Forward {
           const first = add(code.column(j), int(g * t.block));
           const stores = [0, 1, 2, 3].map((u) => {
             const e = add(first, int(u));
-            const value = floatArith("div", component(four, u), total);
+            const value = meanOf(frame.p, component(four, u), total);
             return {
               inside: lt(e, int(width)),
               body: storeElement(frame.k, frame.p, stored, env, clamped(e, width, 4), (core) =>

@@ -3,8 +3,8 @@ import { attentionRows, coresOf, dimExpr, type Env, restrict, type Store, span }
 import type { Node } from "../../../ir/node.ts";
 import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
-import { add, and, mul } from "../../../kernel/simplify.ts";
+import { type Expr, float, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { add, and, mul, select } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
@@ -26,6 +26,15 @@ export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
 
 /** Not a > b: true of no NaN. */
 export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
+
+/**
+ * Values over their sum of weights, which is `least` where a row sees nothing: that gives 0, whatever the hidden values are.
+ * The sums themselves would not: a weight of 0 times what is no number is none.
+ */
+export const meanOf = ({ mask }: Parts, mixed: Expr, total: Expr): Expr => {
+  const mean = floatArith("div", mixed, total);
+  return mask ? select(notAbove(total, float(least)), float(0), mean) : mean;
+};
 
 /** The attention nodes of one kernel and what they have in common. */
 export interface Parts {

@@ -36,6 +36,7 @@ import {
   keysOfPart,
   knownWidths,
   least,
+  meanOf,
   type Parts,
   partOf,
   passOf,
@@ -238,7 +239,7 @@ class AttentionLowering {
     this.storeRows(out, rows, (i) => {
       const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
       const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
-      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total));
+      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => meanOf(this.p, mixed[i]!.get(e), total));
     });
     return out;
   }
@@ -264,13 +265,14 @@ class AttentionLowering {
         const at = new Map([...row.env, ...other]);
         const [queries, keys] = [queriesOf(i, at), keysOf(i, at)];
         const raw = fmul(this.sum(body, queries, keys, length), float(this.p.scale));
-        const visible = this.visible(at);
+        const shown = this.visible(at);
+        const visible = shown && this.bind(body, shown, "s");
         const raised = builtin("exp", fsub(raw, this.k.values.at(lse, restrict(at, lse))));
         const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
         const upstream = upstreamOf(i, at);
         const dLogit =
           cores.some((c) => partOf(c) !== "weights") &&
-          this.dLogit(body, weight, this.sum(body, upstream, valuesOf(i, at), width), delta, at);
+          this.dLogit(body, weight, this.sum(body, upstream, valuesOf(i, at), width), delta, at, visible);
         for (const [c, core] of cores.entries()) {
           const [factor, vector] =
             partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
@@ -287,10 +289,11 @@ class AttentionLowering {
     return out;
   }
 
-  /** P · (dO·v − δ) · scale: the cotangent of one logit. */
-  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env): Expr {
+  /** P · (dO·v − δ) · scale: the cotangent of one logit; 0 of a hidden one, whatever the hidden value is. */
+  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env, visible: Expr | undefined): Expr {
     const centred = fsub(seen, this.k.values.at(delta, restrict(at, delta)));
-    return this.bind(out, fmul(fmul(weight, centred), float(this.p.scale)), "e");
+    const cotangent = fmul(fmul(weight, centred), float(this.p.scale));
+    return this.bind(out, visible ? select(visible, cotangent, float(0)) : cotangent, "e");
   }
 
   /** Stores what the cores are at each row, `vectorsOf`: a copy of the text for each, or one in a loop. */

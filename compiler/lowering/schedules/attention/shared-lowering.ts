@@ -32,6 +32,7 @@ import {
   hidden,
   isTrue,
   least,
+  meanOf,
   notAbove,
   partOf,
   passOf,
@@ -307,7 +308,7 @@ class SharedLowering {
     const valueOfRow = (i: number, core: Node, j: number, u: number) =>
       partOf(core) === "statistic"
         ? finished[i]!.lse
-        : floatArith("div", component(sums.find((s) => s.core === core)!.fours[i]![j]!, u), finished[i]!.total);
+        : meanOf(frame.p, component(sums.find((s) => s.core === core)!.fours[i]![j]!, u), finished[i]!.total);
     return [...out, ...this.store(rows, valueOfRow)];
   }
 
@@ -322,19 +323,25 @@ class SharedLowering {
     this.walk(out, (from) => {
       const body: Stmt[] = [];
       const query = (i: number, j: number) => (ownsQueries ? rows[i]!.env : this.column(from, j).env);
+      const visible = rows.map(({ env }) =>
+        range(columns).map((j) => {
+          const shown = frame.visible(env, this.column(from, j));
+          return frame.p.mask ? this.bind(body, "s", shown) : shown;
+        }),
+      );
       const weights = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
         row.map((sum, j): Expr => {
           const logit = fmul(sum, float(frame.p.scale));
           const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query(i, j))));
-          const visible = frame.visible(rows[i]!.env, this.column(from, j));
-          return this.bind(body, "p", select(visible, raised, float(0)));
+          return this.bind(body, "p", select(visible[i]![j]!, raised, float(0)));
         }),
       );
       const seen = cores.every(isWeights) ? [] : this.products(body, ownSide.width!, walkedSide.width!, from);
       const cotangents = seen.map((row, i) =>
         row.map((sum, j): Expr => {
           const centred = fsub(sum, frame.statistic(delta!, query(i, j)));
-          return this.bind(body, "g", fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale)));
+          const cotangent = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
+          return this.bind(body, "g", frame.p.mask ? select(visible[i]![j]!, cotangent, float(0)) : cotangent);
         }),
       );
       for (const [c, one] of sums.entries()) {
