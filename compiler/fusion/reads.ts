@@ -9,6 +9,7 @@ import {
   isBijective,
   isConcatenation,
   isElementwise,
+  isPerPlace,
   operandsAs,
   opRecord,
   overwritingOf,
@@ -85,11 +86,11 @@ export class Reads {
   }
 
   readCore(core: Node, consumer: Consumer): void {
-    // A mask is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
+    // A mask or a bias is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
     const { kind } = consumer.group!;
     const repeated = kind === "contraction" || kind === "attention";
     core.operands.forEach((operand, i) => {
-      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer, usesOf(core, operand));
+      if (repeated && !isPerPlace(core, i)) this.resolveRepeated(operand, consumer, usesOf(core, operand));
       else this.resolve(operand, consumer);
     });
   }

@@ -189,9 +189,10 @@ class Forward {
       const four = this.bind(out, "s", element(this.strip.name, "f32", code.access(this.own, j), 4));
       return [0, 1, 2, 3].map((u) => {
         const column = frame.column(add(from, add(code.column(j), int(u))));
-        const logit = fmul(component(four, u), float(frame.p.scale));
+        const logit = frame.logit(component(four, u), row, column.env);
         const visible = frame.visible(row, column);
-        return { x: this.bind(out, "x", select(visible, logit, float(hidden))), all: isTrue(visible) };
+        const x = this.bind(out, "x", select(visible, logit, float(hidden)));
+        return { x, all: isTrue(visible) && !frame.p.bias };
       });
     });
     const most = this.across(

@@ -6,6 +6,7 @@
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
+  bool,
   builtin,
   component,
   construct,
@@ -34,6 +35,7 @@ import {
   least,
   meanOf,
   notAbove,
+  ofSeen,
   partOf,
   passOf,
   rowStores,
@@ -271,8 +273,9 @@ class SharedLowering {
       const body: Stmt[] = [];
       const logits = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
         row.map((sum, j) => {
-          const visible = frame.visible(rows[i]!.env, this.column(from, j));
-          const logit = fmul(sum, float(frame.p.scale));
+          const column = this.column(from, j);
+          const visible = frame.visible(rows[i]!.env, column);
+          const logit = frame.logit(sum, rows[i]!.env, column.env);
           return { visible, x: this.bind(body, "x", select(visible, logit, float(hidden))) };
         }),
       );
@@ -285,7 +288,8 @@ class SharedLowering {
         const weights = row.map(({ visible, x }) => {
           const raised = builtin("exp", fsub(x, top));
           // What is hidden has no weight, even of a row whose maximum is that of hidden logits; a NaN keeps its own.
-          const seen = isTrue(visible) ? raised : select(notAbove(x, float(hidden)), float(0), raised);
+          const all = isTrue(visible) && !frame.p.bias;
+          const seen = all ? raised : select(notAbove(x, float(hidden)), float(0), raised);
           return this.bind(body, "p", seen);
         });
         const total = weights.reduce<Expr>(fadd, fmul(totals[i]!, fade));
@@ -329,11 +333,16 @@ class SharedLowering {
           return frame.p.mask ? this.bind(body, "s", shown) : shown;
         }),
       );
-      const weights = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
+      const logits = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
         row.map((sum, j): Expr => {
-          const logit = fmul(sum, float(frame.p.scale));
+          const logit = frame.logit(sum, rows[i]!.env, this.column(from, j).env);
+          return frame.p.bias ? this.bind(body, "x", logit) : logit;
+        }),
+      );
+      const weights = logits.map((row, i) =>
+        row.map((logit, j): Expr => {
           const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query(i, j))));
-          return this.bind(body, "p", select(visible[i]![j]!, raised, float(0)));
+          return this.bind(body, "p", ofSeen(frame.p, visible[i]![j]!, logit, raised));
         }),
       );
       const seen = cores.every(isWeights) ? [] : this.products(body, ownSide.width!, walkedSide.width!, from);
@@ -341,7 +350,8 @@ class SharedLowering {
         row.map((sum, j): Expr => {
           const centred = fsub(sum, frame.statistic(delta!, query(i, j)));
           const cotangent = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
-          return this.bind(body, "g", frame.p.mask ? select(visible[i]![j]!, cotangent, float(0)) : cotangent);
+          const shown = frame.p.mask ? visible[i]![j]! : bool(true); // what does not exist has the weight 0
+          return this.bind(body, "g", ofSeen(frame.p, shown, logits[i]![j]!, cotangent));
         }),
       );
       for (const [c, one] of sums.entries()) {

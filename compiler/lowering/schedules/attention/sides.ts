@@ -12,7 +12,7 @@ import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/s
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
 import { mayShow } from "./hidden-blocks.ts";
-import { type AttentionProblem, keysOfPart, type Parts, passOf } from "./problem.ts";
+import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf } from "./problem.ts";
 
 /** An operand of which each row, or column, is a vector along some axes; of a statistic along none. */
 export interface Vectors {
@@ -48,6 +48,7 @@ export interface Sides {
 export function sidesOf(p: Parts): Sides | string {
   const pass = passOf(p.cores[0]!);
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(p.cores[0]!, n));
+  if (p.cores.some(isOfPairs)) return "the cotangent of a bias has an element for each pair, and no rows";
   if (!p.v || p.widths.length === 0) return "its values have no width of their own";
   const queries: Side = { dot: { node: p.q, axes: [p.dot] }, ...(dy && { width: { node: dy, axes: p.widths } }) };
   const keys: Side = { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } };
@@ -190,6 +191,11 @@ export class Frame {
   /** A statistic of a query. */
   statistic(node: Node, env: Env): Expr {
     return this.k.values.at(node, restrict(env, node));
+  }
+
+  /** The logit of a row and a column, given their product. */
+  logit(product: Expr, row: Env, column: Env): Expr {
+    return logitOf(this.k, this.p, product, new Map([...row, ...column]));
   }
 
   /** Whether a column exists and is visible from a row. */
