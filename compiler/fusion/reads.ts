@@ -166,7 +166,8 @@ export class Reads {
       consumer.done.add(node);
       return;
     }
-    const fits = leaves && consumer.reads.size + leaves.size <= consumer.maxReads;
+    // What is computed from one tensor takes no more bindings than the value itself.
+    const fits = leaves && (leaves.size <= 1 || consumer.reads.size + leaves.size <= consumer.maxReads);
     const cost = leaves ? this.cost(leaves, node) : 0;
     const saved = leaves ? this.costInMemory(leaves, node) : 0;
     // Of two values that cost the same to store, the later one: those after it need less.
