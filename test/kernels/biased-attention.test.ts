@@ -93,6 +93,26 @@ describe("the cotangent of a bias", () => {
   });
 });
 
+describe("the cotangent of a bias in tiles", () => {
+  it.each([
+    { bias: ["h", "query", "key"], batch: 3 },
+    { bias: ["key", "query"], mask: "causal", batch: 2, queries: 33 },
+    { bias: ["group", "query", "key"], heads: 1, batch: 2, group: 2, hides: true },
+    { bias: ["b", "query", "key"], batch: 2, mask: "padding" },
+  ] as const)("%j", async (more) => {
+    const s: Shape = { ...shape, ...more, width: 20, gradients: ["bias"] };
+    const [tiles, rest] = [onlyAttention("pair-tiles", (t) => t.down === 4 || t.across === 8), lowering.scheduleTables];
+    const schedules = [...tiles.attention.schedules, ...rest.attention.schedules];
+    const tables = { ...rest, attention: { ...rest.attention, schedules } };
+    const enough = { ...baselineFacts, maxBindings: 9 };
+    for (const [dtype, facts, tolerance] of [
+      ["f32", enough, 1e-4],
+      ["f16", recorded("nvidia-h200"), 1.2e-2],
+    ] as const)
+      expect(await holds({ ...s, dtype }, facts, tables, tolerance)).toContain("pair-tiles");
+  });
+});
+
 it("a bias is no tensor where it is an expression, and the only one of pairs where it is given", () => {
   for (const bias of ["alibi", ["h", "query", "key"]] as const) {
     const s: Shape = { ...shape, queries: 65, keys: 129, bias, dtype: "f32", gradients: all };

@@ -69,17 +69,17 @@ interface Sums {
 
 type Block = readonly (readonly Expr[])[];
 
-class SharedLowering {
-  private readonly frame: Frame;
-  private readonly t: SharedTile;
-  private readonly slab: Slab["array"];
+export class SharedLowering {
+  protected readonly frame: Frame;
+  protected readonly t: SharedTile;
+  protected readonly slab: Slab["array"];
   private readonly strip: ArrayDecl;
   /** What the threads of a row tell each other: so many rows an access. */
   private readonly told: readonly ArrayDecl[];
   private readonly toldWidth: 1 | 2 | 4;
   private lid: Expr = int(0);
-  private down: Expr = int(0);
-  private across: Expr = int(0);
+  protected down: Expr = int(0);
+  protected across: Expr = int(0);
 
   constructor(frame: Frame, t: SharedTile) {
     this.frame = frame;
@@ -107,21 +107,33 @@ class SharedLowering {
         this.lid = lid;
         this.down = div(lid, int(t.across));
         this.across = mod(lid, int(t.across));
-        const rows = range(t.rows).map((i) => frame.row(add(mul(this.down, int(t.rows)), int(i))));
-        return passOf(frame.p.cores[0]!) === "forward" ? this.forward(rows) : this.backward(rows);
+        return this.body();
       },
       t.single === 1,
     );
-    return { ...kernel, arrays: [this.slab, this.strip, ...this.told] };
+    return { ...kernel, arrays: this.arrays() };
   }
 
-  private bind(out: Stmt[], prefix: string, value: Expr): Var {
+  protected arrays(): ArrayDecl[] {
+    return [this.slab, this.strip, ...this.told];
+  }
+
+  protected body(): Stmt[] {
+    const rows = this.rows();
+    return passOf(this.frame.p.cores[0]!) === "forward" ? this.forward(rows) : this.backward(rows);
+  }
+
+  protected rows(): Row[] {
+    return range(this.t.rows).map((i) => this.frame.row(add(mul(this.down, int(this.t.rows)), int(i))));
+  }
+
+  protected bind(out: Stmt[], prefix: string, value: Expr): Var {
     const { target, stmt } = this.frame.k.let(prefix, value);
     out.push(stmt);
     return target;
   }
 
-  private variable(out: Stmt[], value: Expr): Var {
+  protected variable(out: Stmt[], value: Expr): Var {
     const target = variableFor(this.frame.k.names.fresh("a"), value);
     out.push({ kind: "var", target, value });
     return target;
@@ -152,7 +164,7 @@ class SharedLowering {
   }
 
   /** Products of a thread's rows with its columns: those that lie `across` lines apart in the slab, neighbours in the strip. */
-  private products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
+  protected products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
     const { t, frame, slab } = this;
     const pitch = oddPitch(t.depth, 4);
     const rowSlab: Slab = { array: slab, pitch, offset: 0 };
@@ -366,7 +378,7 @@ class SharedLowering {
     return [...out, ...this.store(rows, valueOfRow)];
   }
 
-  private column(from: Expr, j: number) {
+  protected column(from: Expr, j: number) {
     return this.frame.column(add(from, add(mul(this.across, int(columns)), int(j))));
   }
 
