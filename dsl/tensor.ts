@@ -271,7 +271,10 @@ export interface AttentionOptions<D extends string, K extends string, B extends 
   readonly over: Axis<K>;
   /** Multiplies the logits; default 1/sqrt of the dot axis's size. */
   readonly scale?: number;
-  /** Added to the scaled logits, such as relative positions; may be learned. All logits are then in memory. */
+  /**
+   * Added to the scaled logits, such as relative positions: a tensor with some of their axes, which may be learned, or an
+   * expression of positions, as ALiBi's, which then never becomes one. A number of −1e30 or less hides a key.
+   */
   readonly bias?: Tensor<B>;
 }
 

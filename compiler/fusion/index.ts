@@ -7,6 +7,7 @@ export {
   countRegions,
   type FusedKernel,
   type Fusion,
+  isFree,
   type Part,
   piecesOf,
   type Storage,

@@ -34,7 +34,20 @@ const fewReaders = 3;
 /** What is begun is finished first where that takes no more than this share of the memory. */
 const worthwhile = 0.9;
 
+/** Times that an order is looked for in one that was found: what is chosen first depends on the order that was given. */
+const mostRounds = 4;
+
 export function orderKernels(fusion: FusionPlan): FusionPlan {
+  let found = orderOnce(fusion);
+  for (let round = 1; round < mostRounds; round++) {
+    const again = orderOnce(found);
+    if (again.kernels.every((k, i) => k === found.kernels[i])) return found;
+    found = again;
+  }
+  return found;
+}
+
+function orderOnce(fusion: FusionPlan): FusionPlan {
   const usual = inOrder(fusion, () => firstOf);
   const others = [inOrder(fusion, () => newestOf), inOrder(fusion, soonestOf, littleOfMuch)];
   const [least] = others.toSorted((a, b) => peakOf(a) - peakOf(b));

@@ -197,8 +197,8 @@ class Placer {
   private placeAttention(node: Node): void {
     const rows = attentionRows(node);
     const { pass } = coreOf(node) as AttentionCore;
-    // Values and statistics of the forward pass share q, k and the mask; only one of the two has a v.
-    const operands = pass === "forward" ? ["q", "k", "mask"].map((n) => operandNamed(node, n)) : node.operands;
+    // Values and statistics of the forward pass share q, k, the bias and the mask; only one of the two has a v.
+    const operands = pass === "forward" ? ["q", "k", "bias", "mask"].map((n) => operandNamed(node, n)) : node.operands;
     const ids = operands.map((o) => o && this.numbers.get(o));
     const names = rows.map((a) => `${a.name}=${a.size}`).sort(); // the order of rows in a result is its own
     const key = `${pass}(${ids})${names}${node.attrs.dot}${node.attrs.scale}`;

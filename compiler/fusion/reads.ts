@@ -9,6 +9,7 @@ import {
   isBijective,
   isConcatenation,
   isElementwise,
+  isPerPlace,
   operandsAs,
   opRecord,
   overwritingOf,
@@ -86,11 +87,11 @@ export class Reads {
   }
 
   readCore(core: Node, consumer: Consumer): void {
-    // A mask is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
+    // A mask or a bias is expressions of positions, computed in the innermost loop; a tensor would be larger than what is attended.
     const { kind } = consumer.group!;
     const repeated = kind === "contraction" || kind === "attention";
     core.operands.forEach((operand, i) => {
-      if (repeated && roleOf(core, i) !== "mask") this.resolveRepeated(operand, consumer, usesOf(core, operand));
+      if (repeated && !isPerPlace(core, i)) this.resolveRepeated(operand, consumer, usesOf(core, operand));
       else this.resolve(operand, consumer);
     });
   }
@@ -166,7 +167,8 @@ export class Reads {
       consumer.done.add(node);
       return;
     }
-    const fits = leaves && consumer.reads.size + leaves.size <= consumer.maxReads;
+    // What is computed from one tensor takes no more bindings than the value itself.
+    const fits = leaves && (leaves.size <= 1 || consumer.reads.size + leaves.size <= consumer.maxReads);
     const cost = leaves ? this.cost(leaves, node) : 0;
     const saved = leaves ? this.costInMemory(leaves, node) : 0;
     // Of two values that cost the same to store, the later one: those after it need less.

@@ -1,6 +1,6 @@
 /** What some kernel will ask memory for, whatever is decided about anything else. */
 import type { Node } from "../ir/node.ts";
-import { indexMapOf, isAffine, isConcatenation, isDecoded, isElementwise, operandsAs, roleOf } from "../ir/op.ts";
+import { indexMapOf, isAffine, isConcatenation, isDecoded, isElementwise, isPerPlace, operandsAs } from "../ir/op.ts";
 import { cast, is, mul } from "../ops/index.ts";
 import { readsInLoop } from "./cores.ts";
 import { bytesOf, isFree } from "./fused-kernel.ts";
@@ -46,8 +46,7 @@ function wantedInMemory(
     else if (isNearlyLoad(node)) node.operands.forEach(note);
     else if (isConcatenation(node) || isElementwise(node)) wanted.add(node);
   };
-  for (const node of nodes.filter(readsInLoop))
-    node.operands.filter((_, i) => roleOf(node, i) !== "mask").forEach(note);
+  for (const node of nodes.filter(readsInLoop)) node.operands.filter((_, i) => !isPerPlace(node, i)).forEach(note);
   for (const [stored, end] of ends)
     if (users.get(end)!.some((u) => places.get(u)!.group !== places.get(end)!.group)) wanted.add(stored);
   return wanted;

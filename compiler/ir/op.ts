@@ -92,6 +92,7 @@ export type OperandRole =
   | "table" // rows of it are chosen by an index
   | "index"
   | "mask" // a bool per place: true where that place counts
+  | "bias" // a number per place, added to what is computed there
   | "weight" // learned: scales or shifts what was normalized
   | "statistic"; // one number a row, kept from another pass
 
@@ -108,9 +109,9 @@ export interface FoldCore {
 /** One result of the attention kernels. Those of one pass over the same operands are computed by one kernel. */
 export interface AttentionCore {
   readonly kind: "attention";
-  readonly pass: "forward" | "backward_q" | "backward_kv";
-  /** How a row's result is made: mixed values, the row's statistic, or a sum over P or over the logits' cotangents. */
-  readonly part: "values" | "statistic" | "weights" | "logits";
+  readonly pass: "forward" | "backward_q" | "backward_kv" | "backward_bias";
+  /** How a row's result is made: mixed values, the row's statistic, a sum with P or the logits' cotangents, or of these alone. */
+  readonly part: "values" | "statistic" | "weights" | "logits" | "pairs";
   /** The axes of a result that one thread owns; it has the others in registers. */
   readonly rows: (operands: readonly TensorType[], attrs: Attrs, type: TensorType) => readonly Axis[];
 }
@@ -248,6 +249,12 @@ export function roleOf(node: Node, position: number): OperandRole | undefined {
   const { operands, roles } = opRecord(node.op);
   const name = operands[Math.min(position, operands.length - 1)];
   return name === undefined ? undefined : roles?.[name.replace(/[?.]+$/, "")];
+}
+
+/** Whether an operand is a value per place of what a kernel computes: an expression of positions costs no tensor. */
+export function isPerPlace(node: Node, position: number): boolean {
+  const role = roleOf(node, position);
+  return role === "mask" || role === "bias";
 }
 
 /** The operands that have a role, in their order. */

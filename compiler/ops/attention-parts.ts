@@ -7,31 +7,41 @@ import type { Attrs, Node } from "../ir/node.ts";
 import type { AttentionCore, AttrSpec } from "../ir/op.ts";
 import { OpViolation } from "../ir/op.ts";
 import { type Axis, findAxis, hasAxis, type TensorType, tensorType } from "../ir/type.ts";
+import type { AttentionAxes } from "./attention.ts";
+import { type KeyRange, referenceAttention, referenceStatistic } from "./attention-reference.ts";
 import {
-  type AttentionAxes,
   attentionAttrs,
-  attentionConstraints,
   attentionWork,
+  casesOf,
   check,
-  type KeyRange,
+  flag,
+  type Given,
+  given,
+  kT,
+  meanOf,
   outAxes,
   parts,
+  qT,
   raise,
-  referenceAttention,
-  referenceStatistic,
+  rolesOf,
   rowAxes,
+  tolerance,
+  unit,
+  usual,
+  valuesOfKeys,
+  variantOf,
+  variants,
+  vT,
   wide,
-} from "./attention.ts";
+  withLast,
+} from "./attention-shape.ts";
 import { contract } from "./contraction.ts";
-import { add, and, cast, div, le, log, lt, max, mul } from "./elementwise.ts";
-import { record, requireAxes } from "./kinds.ts";
+import { add, and, cast, le, log, lt, max, mul } from "./elementwise.ts";
+import { record } from "./kinds.ts";
 import { iota, sizeOf } from "./sources.ts";
 
 const attrs: Readonly<Record<string, AttrSpec>> = { ...attentionAttrs, part: { kind: "sized_axis" } };
-const constraints = {
-  ...attentionConstraints,
-  C6: "the axis of the parts is not one of the operands, and of a known size",
-};
+const partsConstraint = { C6: "the axis of the parts is not one of the operands, and of a known size" };
 
 const partOf = (a: Attrs): Axis => a.part as unknown as Axis;
 
@@ -62,85 +72,90 @@ const partRows: AttentionCore["rows"] = ([q, k], a, type) => {
   return type.axes.filter((x) => x.name === partOf(a).name || rows.some((r) => r.name === x.name));
 };
 
-const unit = { low: -1, high: 1 };
-const flag = { low: 0, high: 1, integer: true };
-const axes = (sizes: Readonly<Record<string, number>>) => Object.entries(sizes).map(([name, size]) => ({ name, size }));
-const qT = tensorType("f32", axes({ b: 2, q: 3, h: 2, d: 4 }));
-const kT = tensorType("f32", axes({ b: 2, k: 5, h: 2, d: 4 }));
-const vT = tensorType("f32", axes({ b: 2, k: 5, h: 2, w: 3 }));
-const maskT = tensorType("bool", axes({ q: 3, k: 5 }));
-const usual = { dot: "d", over: "k", scale: 0.5, part: { name: "part", size: 3 } };
-const tolerance = { f32: { absolute: 1e-5, relative: 1e-4 } };
 const source = "Dao et al. 2023, Flash-Decoding for long-context inference";
+const attrsOf = (count: number) => ({ ...usual, part: { name: "part", size: count } });
+/** Some of the cases in three parts, and the last in more parts than there are keys. */
+const inParts = (cases: ReturnType<typeof casesOf>) =>
+  cases.map(({ operands }, i) => ({ operands, attrs: attrsOf(i === 2 ? 7 : 3) }));
 
-record({
-  name: "attention_parts",
-  kind: "composite",
-  doc: {
-    summary:
-      "Attention over each of several runs of the keys by itself, of which none is more than one key longer than another. A run that a row does not see gives 0.",
-    source,
-  },
-  half: "safe",
-  operands: ["q", "k", "v", "mask?"],
-  roles: { q: "factor", k: "factor", v: "factor", mask: "mask" },
-  core: { kind: "attention", pass: "forward", part: "values", rows: partRows },
-  work: (t, a) => attentionWork(t, a, { dot: 1, width: 1 }),
-  attrs,
-  constraints,
-  infer: ([q, k, v, mask], a) => {
-    check(q!, k!, v!, mask, parts(a));
-    return tensorType(q!.dtype, withPart(a, [q, k, v], outAxes(q!, v!, parts(a))));
-  },
-  reference: (operands, a, type) => referenceAttention(operands, parts(a), type, rangeOf(Number(partOf(a).size))),
-  decompose: ([q, k, v, mask], a, type) => {
-    const { raised, total } = raise(wide(q!), wide(k!), visibleIn(k!, mask, a), parts(a));
-    const mixed = contract(raised, wide(v!), [parts(a).over]);
-    return cast(div(mixed, max(total, 1e-30)), type.dtype);
-  },
-  samples: [unit, unit, unit, flag],
-  cases: [
-    { operands: [qT, kT, vT], attrs: usual },
-    { operands: [qT, kT, vT, maskT], attrs: usual },
-    { operands: [qT, kT, kT, maskT], attrs: { ...usual, part: { name: "part", size: 7 } } },
-  ],
-  tolerance,
-});
+for (const variant of variants) {
+  const { biased } = variant;
+  const names = variant.operands("q", "k", "v");
+  record({
+    name: variant.name("attention_parts"),
+    kind: "composite",
+    doc: {
+      summary: `Attention${biased ? " with a bias" : ""} over each of several runs of the keys by itself, of which none is more than one key longer than another. A run that a row does not see gives 0.`,
+      source,
+    },
+    half: "safe",
+    operands: names,
+    roles: rolesOf(names),
+    core: { kind: "attention", pass: "forward", part: "values", rows: partRows },
+    work: (t, a) => attentionWork(t, a, { dot: 1, width: 1 }),
+    attrs,
+    constraints: { ...variant.constraints, ...partsConstraint },
+    infer: (operands, a) => {
+      const t = given(names, operands);
+      check(t.q, t.k, t.v, t, parts(a));
+      return tensorType(t.q.dtype, withPart(a, operands, outAxes(t.q, t.v, parts(a))));
+    },
+    reference: (operands, a, type) =>
+      referenceAttention(given(names, operands), parts(a), type, rangeOf(Number(partOf(a).size))),
+    decompose: (operands, a, type) => {
+      const g = given(names, operands);
+      const { raised, total } = raise({ ...g, mask: visibleIn(g.k, g.mask, a) }, parts(a));
+      return cast(meanOf(contract(raised, wide(g.v), [parts(a).over]), total), type.dtype);
+    },
+    samples: [unit, unit, unit, ...(biased ? [unit] : []), flag],
+    cases: inParts(
+      casesOf(biased, [
+        [qT, kT, vT],
+        [qT, kT, kT],
+      ]),
+    ),
+    tolerance,
+  });
 
-record({
-  name: "attention_parts_lse",
-  kind: "composite",
-  doc: { summary: "log Σ exp of the masked, scaled logits of each row in each run of the keys, in f32.", source },
-  half: "operands",
-  operands: ["q", "k", "mask?"],
-  roles: { q: "factor", k: "factor", mask: "mask" },
-  core: { kind: "attention", pass: "forward", part: "statistic", rows: partRows },
-  work: ([q, k], a) => attentionWork([q!, k!], a, { dot: 1, width: 0 }),
-  attrs,
-  constraints,
-  infer: ([q, k, mask], a) => {
-    check(q!, k!, tensorType(k!.dtype, [requireAxes(k!, [a.over as string], "C2", "k")[0]!]), mask, parts(a));
-    return tensorType("f32", withPart(a, [q, k], rowAxes(q!, k!, parts(a))));
-  },
-  reference: (operands, a, type) => referenceStatistic(operands, parts(a), type, rangeOf(Number(partOf(a).size))),
-  decompose: ([q, k, mask], a) => {
-    const { total, top } = raise(wide(q!), wide(k!), visibleIn(k!, mask, a), parts(a));
-    return add(top, log(max(total, 1e-30)));
-  },
-  samples: [unit, unit, flag],
-  cases: [
-    { operands: [qT, kT], attrs: usual },
-    { operands: [qT, kT, maskT], attrs: usual },
-  ],
-  tolerance,
-});
+  const ofLogits = variant.operands("q", "k");
+  record({
+    name: variant.name("attention_parts_lse"),
+    kind: "composite",
+    doc: {
+      summary: `log Σ exp of the masked, scaled logits of each row${biased ? ", with their bias," : ""} in each run of the keys, in f32.`,
+      source,
+    },
+    half: "operands",
+    operands: ofLogits,
+    roles: rolesOf(ofLogits),
+    core: { kind: "attention", pass: "forward", part: "statistic", rows: partRows },
+    work: ([q, k], a) => attentionWork([q!, k!], a, { dot: 1, width: 0 }),
+    attrs,
+    constraints: { ...variant.constraints, ...partsConstraint },
+    infer: (operands, a) => {
+      const t = given(ofLogits, operands);
+      check(t.q, t.k, valuesOfKeys(t.k, a), t, parts(a));
+      return tensorType("f32", withPart(a, operands, rowAxes(t.q, t.k, parts(a))));
+    },
+    reference: (operands, a, type) =>
+      referenceStatistic(given(ofLogits, operands), parts(a), type, rangeOf(Number(partOf(a).size))),
+    decompose: (operands, a) => {
+      const g = given(ofLogits, operands);
+      const { total, top } = raise({ ...g, mask: visibleIn(g.k, g.mask, a) }, parts(a));
+      return add(top, log(max(total, 1e-30)));
+    },
+    samples: [unit, unit, ...(biased ? [unit] : []), flag],
+    cases: inParts(casesOf(biased, [[qT, kT]])),
+    tolerance,
+  });
+}
 
 /** What attention is over each of several runs of the keys, and the statistics by which these meet. [part, ...] */
-export function attentionParts(q: Node, k: Node, v: Node, by: AttentionAxes, part: Axis, mask?: Node) {
+export function attentionParts(g: Pick<Given<Node>, "q" | "k" | "v" | "bias" | "mask">, by: AttentionAxes, part: Axis) {
   const attributes = { ...by, part: { name: part.name, size: part.size } };
-  const seen = mask ? [mask] : [];
+  const { name } = variantOf(g);
   return {
-    values: build("attention_parts", [q, k, v, ...seen], attributes),
-    statistic: build("attention_parts_lse", [q, k, ...seen], attributes),
+    values: build(name("attention_parts"), withLast([g.q, g.k, g.v], g), attributes),
+    statistic: build(name("attention_parts_lse"), withLast([g.q, g.k], g), attributes),
   };
 }

@@ -104,7 +104,7 @@ class HalfChoice {
   /** True where the node is to be given an operand as f16. */
   readsHalf(node: Node, position: number): boolean {
     const inHalf = this.sums.has(node) || (this.half.has(node) && !isHeld(node));
-    return inHalf && roleOf(node, position) !== "statistic";
+    return inHalf && !staysAsGiven(node, position);
   }
 
   isRounded(node: Node): boolean {
@@ -161,9 +161,13 @@ class HalfChoice {
   }
 }
 
-/** Whether a node takes another as nothing but a statistic, which is f32 whatever the node is. */
+/** Statistics are f32 whatever the node is, and so is a bias of logits that was given so: it may be lower than f16 can say. */
+const staysAsGiven = (node: Node, position: number): boolean =>
+  roleOf(node, position) === "statistic" || roleOf(node, position) === "bias";
+
+/** Whether a node takes another as nothing but what stays f32 whatever the node is. */
 const isStatisticOf = (operand: Node, node: Node): boolean =>
-  node.operands.every((o, i) => o !== operand || roleOf(node, i) === "statistic");
+  node.operands.every((o, i) => o !== operand || staysAsGiven(node, i));
 
 /** What no input of a run has a part in: parameters, constants and what is made of them. */
 function learnedNodes(nodes: readonly Node[]): Set<Node> {

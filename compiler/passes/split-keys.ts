@@ -58,9 +58,9 @@ const attentionCore = (node: Node): AttentionCore | undefined => {
   return core?.kind === "attention" && core.pass === "forward" ? core : undefined;
 };
 
-/** Whether two nodes have the same queries, keys and mask. */
+/** Whether two nodes have the same queries, keys, bias and mask. */
 const sameRows = (a: Node, b: Node): boolean =>
-  attentionCore(b) !== undefined && ["q", "k", "mask"].every((n) => operandNamed(a, n) === operandNamed(b, n));
+  attentionCore(b) !== undefined && ["q", "k", "bias", "mask"].every((n) => operandNamed(a, n) === operandNamed(b, n));
 
 function typicalOf(dim: Dim, usual: number): number {
   if (typeof dim === "number") return dim;
@@ -90,7 +90,7 @@ function splitOne(node: Node): Node {
   const keys = typicalOf(findAxis(k.type, over)!.size, usualKeys);
   const count = Math.min(Math.floor(keys / shortest), Math.ceil(workgroups / tiles));
   if (tiles >= fewWorkgroups || count < 2) return node;
-  return transpose(inParts(node, [q, k, v], freshName(`${over}_part`, node), count), axisNames(node.type));
+  return transpose(inParts(node, { q, k, v }, freshName(`${over}_part`, node), count), axisNames(node.type));
 }
 
 function freshName(name: string, node: Node): string {
@@ -98,10 +98,11 @@ function freshName(name: string, node: Node): string {
   return taken ? freshName(`${name}_`, node) : name;
 }
 
-function inParts(node: Node, [q, k, v]: readonly [Node, Node, Node], name: string, count: number): Node {
+function inParts(node: Node, shared: Record<"q" | "k" | "v", Node>, name: string, count: number): Node {
   const { dot, over, scale } = node.attrs as unknown as AttentionAxes;
   const part = { name, size: count };
-  const { values, statistic } = attentionParts(q, k, v, { dot, over, scale }, part, operandNamed(node, "mask"));
+  const [bias, mask] = [operandNamed(node, "bias"), operandNamed(node, "mask")];
+  const { values, statistic } = attentionParts({ ...shared, bias, mask }, { dot, over, scale }, part);
   // The statistics with the axes of the values: all sums then have the same rows, and one kernel.
   const wide = broadcast(
     statistic,

@@ -59,14 +59,17 @@ import { commonPasses } from "./common.ts";
 import { precisionPath } from "./precision.ts";
 
 /** What the WebGPU backend keeps whole: what has a kernel, or is no composite. */
-const keeps = (node: Node): boolean => {
-  const core = coreOf(node);
-  if (core?.kind === "attention") return hasAttentionKernel(node);
-  return core !== undefined || opRecord(node.op).kind !== "composite";
-};
+const keepsOn =
+  (facts: AdapterFacts) =>
+  (node: Node): boolean => {
+    const core = coreOf(node);
+    if (core?.kind === "attention") return hasAttentionKernel(node, facts);
+    return core !== undefined || opRecord(node.op).kind !== "composite";
+  };
 
 /** What is kept of a graph: beside these, ranges of states that are stored over them. */
-const keepsIn = (graph: Graph) => {
+const keepsIn = (facts: AdapterFacts) => (graph: Graph) => {
+  const keeps = keepsOn(facts);
   const states = overwritableStates(graph);
   return (node: Node): boolean => {
     const over = overwritingOf(node);
@@ -131,7 +134,7 @@ const chunkLimits = (memory: number | undefined): ChunkLimits => ({
 });
 
 /** What a kernel computes is f32 in registers: f16 is what lies in memory, and what matrix units are given. */
-const inMemory: HalfOptions = { isWhole: keeps, parameters: "as_given" };
+const inMemory = (facts: AdapterFacts): HalfOptions => ({ isWhole: keepsOn(facts), parameters: "as_given" });
 
 /** The stages for an adapter and the schedules there are; each says what it needs from those before it. */
 export const webgpuStages = (
@@ -152,9 +155,9 @@ export const planningStages = (
   { schedules = scheduleTables, precision = "f32", findings, memory, beside }: PlanningOptions,
 ): readonly AnyStage[] => [
   ...commonPasses.map(graphStage), // first: canonicalize would merge the sums that split-reductions takes apart
-  graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory)), // while attention is one node
+  graphStage(halfPrecision(precisionPath(facts, { precision }, schedules).computes, inMemory(facts))), // while attention is one node
   graphStage(joinPads), // after canonicalize, which would spell some joined ranges otherwise
-  graphStage(decomposeFor(keepsIn)), // after fuse-attention, which needs softmax and contractions whole
+  graphStage(decomposeFor(keepsIn(facts))), // after fuse-attention, which needs softmax and contractions whole
   graphStage(chunkProducts(chunkLimits(memory))), // after decompose, which spells out losses; before others cut products
   graphStage(splitStrides), // after canonicalize, which makes a convolution's gradient a product of windows
   graphStage(splitContractions(productsOn(facts))), // after decompose, which makes products of gradients

@@ -122,7 +122,33 @@ function attention(d: Draft, open: Dim | undefined): Node {
   const v = width === dot && chance(d, 5) ? k : operand(d, inAnyOrder(d, [...heads, key, width]));
   const mask = chance(d, 3) ? undefined : attentionMask(d, query, key, batch);
   const scale = pick(d, [1, 0.25, 0.1]);
-  return ops.attention(q, k, v, { dot: dot.name, over: key.name, scale }, mask);
+  const axes = { dot: dot.name, over: key.name, scale };
+  if (!chance(d, 3)) return ops.attention(q, k, v, axes, mask);
+  return ops.biasedAttention(q, k, v, attentionBias(d, query, key, batch), axes, mask);
+}
+
+/** What is added to logits: a tensor of some of their axes, relative positions, or what a table says of these. */
+function attentionBias(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]): Node {
+  const apart = ops.sub(ops.iota(key), ops.iota(query));
+  switch (d.choose(5)) {
+    case 0: {
+      const slope = addInput(d, "f32", batch.slice(0, 1)).node;
+      return ops.mul(ops.cast(apart, "f32"), slope);
+    }
+    case 1: {
+      const table = freshAxis(d, 9);
+      const bucket = ops.min(ops.max(ops.add(apart, 4), 0), 8);
+      return ops.gather(addInput(d, "f32", [...batch.slice(0, 1), table]).node, bucket, table.name);
+    }
+    case 2:
+      return addInput(d, "f32", inAnyOrder(d, [key, ...batch.filter(() => chance(d, 2))])).node;
+    case 3: {
+      const low = ops.constant(-1e30, "f32");
+      return ops.select(ops.lt(addInput(d, "f32", inAnyOrder(d, [key, query])).node, 0.3), 0, low);
+    }
+    default:
+      return addInput(d, "f32", inAnyOrder(d, [key, query, ...batch.filter(() => chance(d, 2))])).node;
+  }
 }
 
 function attentionMask(d: Draft, query: Axis, key: Axis, batch: readonly Axis[]): Node {

@@ -16,6 +16,14 @@ number, which nothing may be assumed about. Three things remain open on webgpu, 
 - A product with the constant 0 may be 0 where the other factor is infinite or nan.
 - f16 that stays in a register is not rounded, so that it does not overflow where onnxruntime's does.`;
 
+const attention = `## Attention
+
+A row that sees nothing is 0, and so is what flows back from it, whatever is in the hidden values: on reference and
+in every schedule of kernels (\`test/kernels/hidden-values.test.ts\`). Exported ONNX gives nan there where a value is no number.
+In a row that sees some keys a hidden value has the weight 0, which times nan or an infinity is nan; kernels may give a number
+instead, as they leave out blocks of keys that a mask hides as a whole. Tiles that the keys do not fill repeat the last key
+with the weight 0, so that an infinity of its value becomes nan.`;
+
 const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
 
 function cell(op: string, executor: string): string {
@@ -32,5 +40,5 @@ export function specialPage(): string {
     line([`[${name}](ops.md#${name})`, ...executorNames.map((e) => cell(name, e))]),
   );
   const table = [line(head), line(head.map(() => "---")), ...rows].join("\n");
-  return `${[introduction, table, "## Why", exceptions.map(reason).join("\n")].join("\n\n")}\n`;
+  return `${[introduction, table, attention, "## Why", exceptions.map(reason).join("\n")].join("\n\n")}\n`;
 }

@@ -29,8 +29,12 @@ export interface Shape {
   /** Query heads of each key head. */
   readonly group?: number;
   readonly mask?: "causal" | "padding" | "all hidden" | "some rows hidden" | "stored";
+  /** A tensor added to the logits, with these of their axes; or relative positions with a slope a head. */
+  readonly bias?: readonly ("b" | "h" | "group" | "query" | "key")[] | "alibi";
+  /** Of the bias: elements as low as hide a key. */
+  readonly hides?: boolean;
   /** The gradients too, or only these. */
-  readonly gradients?: readonly ("q" | "k" | "v")[];
+  readonly gradients?: readonly ("q" | "k" | "v" | "bias")[];
   /** What surrounds q, k and v: a rotation and a norm, as expressions of the same kernel where the fusion puts them there. */
   readonly around?: boolean;
   /** Largest elements of q and k, so that logits are large; growing along the keys. */
@@ -52,6 +56,22 @@ function maskNode({ mask, queries, keys, batch = 1 }: Shape): Node | undefined {
   return undefined;
 }
 
+function biasNode({ bias, queries, keys, batch = 1, heads = 1, group = 1 }: Shape): Node | undefined {
+  if (bias === "alibi") {
+    const [query, key] = [ops.iota(axis("query", queries)), ops.iota(axis("key", keys))];
+    return ops.mul(ops.cast(ops.sub(key, query), "f32"), ops.input("slope", "f32", [axis("h", heads)]));
+  }
+  const sizes = { b: batch, h: heads, group, query: queries, key: keys };
+  return (
+    bias &&
+    ops.input(
+      "bias",
+      "f32",
+      bias.map((name) => axis(name, sizes[name])),
+    )
+  );
+}
+
 /** The result, its gradients where asked for, of a random cotangent. */
 export function attentionGraph(s: Shape): Graph {
   const { queries, keys, dim, width = dim, dtype = "f16", batch = 1, heads = 1, group = 1 } = s;
@@ -62,13 +82,16 @@ export function attentionGraph(s: Shape): Graph {
   const v = input("v", [axis("b", batch), axis("h", heads), axis("key", keys), axis("w", width)]);
   const turned = (x: Node) => (s.around ? ops.mul(x, ops.input(`${inputName(x)}_gain`, dtype, [axis("d", dim)])) : x);
   const scale = s.scale ?? dim ** -0.5;
-  const y = ops.attention(turned(q), turned(k), v, { dot: "d", over: "key", scale }, maskNode(s));
+  const [bias, axes] = [biasNode(s), { dot: "d", over: "key", scale }];
+  const y = bias
+    ? ops.biasedAttention(turned(q), turned(k), v, bias, axes, maskNode(s))
+    : ops.attention(turned(q), turned(k), v, axes, maskNode(s));
   const named: [string, Node][] = [["y", s.around ? ops.add(y, input("residual", y.type.axes)) : y]];
   if (s.gradients) {
     const dy = ops.input("dy", dtype, y.type.axes);
     const all = y.type.axes.map((a) => a.name);
     const loss = ops.reduceSum(ops.cast(ops.mul(y, dy), "f32"), all);
-    const wanted = { q, k, v };
+    const wanted = { q, k, v, bias: bias ?? q };
     const grads = differentiate(
       loss,
       s.gradients.map((n) => wanted[n]),
@@ -90,6 +113,10 @@ export function attentionValues(graph: Graph, s: Shape): Map<string, Float64Arra
       if (name === "length") return [name, Float64Array.from({ length: s.batch ?? 1 }, (_, i) => 1 + i * 2)];
       if (name === "visible")
         return [name, draw(n.type, { low: 0, high: 1, integer: true }, next).map((x) => (x > 0.5 ? 1 : 0))];
+      if (name === "bias" && s.hides) {
+        const drawn = draw(n.type, { low: -2, high: 2 }, next);
+        return [name, drawn.map((x, i) => (i < s.keys ? -1e30 : x < -1 ? -3e38 : x))]; // the first row sees nothing
+      }
       const large = name === "q" || name === "k";
       const drawn = draw(n.type, large ? { low, high } : { low: -2, high: 2 }, next);
       const ramp = s.growing && name === "k";

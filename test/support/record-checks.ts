@@ -61,7 +61,7 @@ const isSmooth = ({ record, c }: RecordCase): boolean =>
   !record.flat &&
   record.infer(c.operands, c.attrs).dtype === "f32" &&
   c.operands.some((o) => o.dtype === "f32") &&
-  !record.name.startsWith("attention_");
+  !/attention_/.test(record.name);
 
 /** d/dt of Σ w·f(x + t·direction), by central differences and by the gradient pass. */
 export function directionalDerivative(record: OpRecord, c: OpCase): { numeric: number; exact: number } {

@@ -13,6 +13,8 @@ interface Shape {
   readonly mask?: "causal" | "padding" | "all hidden";
   /** Key heads, each shared by two query heads. */
   readonly grouped?: boolean;
+  /** A number added to the logit of each head and pair, with its gradient. */
+  readonly biased?: boolean;
 }
 
 const axis = (name: string, size: number) => ({ name, size });
@@ -23,14 +25,18 @@ function attentionGraph(s: Shape): Graph {
   const q = ops.input("q", "f32", [axis("b", 2), axis("query", s.queries), ...heads, axis("d", s.dim)]);
   const k = ops.input("k", "f32", [axis("b", 2), axis("key", s.keys), axis("h", 2), axis("d", s.dim)]);
   const v = ops.input("v", "f32", [axis("b", 2), axis("key", s.keys), axis("h", 2), axis("d", s.dim)]);
-  const y = ops.attention(q, k, v, { dot: "d", over: "key", scale: s.dim ** -0.5 }, maskNode(s));
+  const bias = ops.input("bias", "f32", [axis("h", 2), axis("query", s.queries), axis("key", s.keys)]);
+  const axes = { dot: "d", over: "key", scale: s.dim ** -0.5 };
+  const y = s.biased
+    ? ops.biasedAttention(q, k, v, bias, axes, maskNode(s))
+    : ops.attention(q, k, v, axes, maskNode(s));
   const dy = ops.input("dy", "f32", y.type.axes);
   const loss = ops.reduceSum(
     ops.mul(y, dy),
     y.type.axes.map((a) => a.name),
   );
-  const [dq, dk, dv] = differentiate(loss, [q, k, v]);
-  const outputs = { y, dq: dq!, dk: dk!, dv: dv! };
+  const [dq, dk, dv, dbias] = differentiate(loss, s.biased ? [q, k, v, bias] : [q, k, v]);
+  const outputs = { y, dq: dq!, dk: dk!, dv: dv!, ...(dbias && { dbias }) };
   return makeGraph(
     "attention",
     Object.entries(outputs).map(([name, node]) => ({ name, node })),
@@ -70,6 +76,8 @@ describe("attention", () => {
     ["one query", { queries: 1, keys: 33, dim: 16 }],
     ["heads of odd width", { queries: 9, keys: 6, dim: 5 }],
     ["wide heads", { queries: 5, keys: 5, dim: 128 }],
+    ["a bias behind a mask", { queries: 5, keys: 9, dim: 4, mask: "padding", biased: true }],
+    ["a bias of grouped queries", { queries: 5, keys: 7, dim: 4, grouped: true, biased: true }],
     ["grouped queries", { queries: 5, keys: 7, dim: 4, grouped: true }],
   ];
   gpuTest.for(shapes)("is right with %s", async ([, shape], { gpu }) => {

@@ -10,6 +10,7 @@ import {
   type Attrs,
   coreOf,
   type Node,
+  operandNamed,
   ops,
   type Pass,
   rewriteGraph,
@@ -32,33 +33,69 @@ function attentionBySoftmax(node: Node, keep: (node: Node) => boolean): Node {
   const core = coreOf(node);
   // What has axes of its own is attention over parts of the keys: its decomposition has the bounds of the parts.
   if (core?.kind !== "attention" || node.type.axes.some((a) => !node.operands.some((o) => has(o, a.name)))) return node;
+  const g = givenTo(node);
   if (core.part === "values" && !keep(node)) {
-    const [q, k, v, mask] = node.operands as [Node, Node, Node, Node | undefined];
-    const mixed = ops.contract(weights(q, k, mask, node.attrs), v, [node.attrs.over as string]);
-    return ops.transpose(mask ? ops.mul(mixed, sees(mask, node)) : mixed, order);
+    const mixed = ops.contract(weights(g, node.attrs), g.v, [node.attrs.over as string]);
+    return ops.transpose(mayBeBlind(g) ? ops.mul(mixed, sees(g, node)) : mixed, order);
   }
-  if (core.pass === "forward" || !hasOwnRows(node)) return node;
-  return ops.transpose(gradient(core, node), order);
+  if (core.pass === "forward" || !hasOwnRows(node, g)) return node;
+  return ops.transpose(gradient(core, node, g), order);
 }
 
-/** True when the row statistics are those of the node's own q, k and mask, so that its probabilities are a softmax. */
-function hasOwnRows({ operands: [q, k, , lse, , , mask], attrs }: Node): boolean {
-  const from = lse!.operands;
-  return isStatistic(lse!) && from[0] === q && from[1] === k && from[2] === mask && lse!.attrs.scale === attrs.scale;
+interface Given {
+  readonly q: Node;
+  readonly k: Node;
+  readonly v: Node;
+  readonly bias: Node | undefined;
+  readonly mask: Node | undefined;
 }
+
+const givenTo = (node: Node): Given => {
+  const [q, k, v, bias, mask] = ["q", "k", "v", "bias", "mask"].map((name) => operandNamed(node, name));
+  return { q: q!, k: k!, v: v!, bias, mask };
+};
+
+/** Whether a row may see nothing. */
+const mayBeBlind = ({ bias, mask }: Given): boolean => bias !== undefined || mask !== undefined;
+
+/** True when the row statistics are those of the node's own logits, so that its probabilities are a softmax. */
+function hasOwnRows(node: Node, g: Given): boolean {
+  const lse = operandNamed(node, "lse")!;
+  if (!isStatistic(lse) || lse.attrs.scale !== node.attrs.scale) return false;
+  const from = givenTo(lse);
+  return (["q", "k", "mask"] as const).every((name) => from[name] === g[name]) && isSameBias(from.bias, g.bias);
+}
+
+/** Whether a bias is another, or that with axes along which it repeats. */
+const isSameBias = (a: Node | undefined, b: Node | undefined): boolean =>
+  a === b || (a !== undefined && isRepeatOf(a, b!));
+
+const isRepeatOf = (a: Node, b: Node): boolean =>
+  b.operands.length === 1 &&
+  b.operands[0] === a &&
+  b.type.axes.length > a.type.axes.length &&
+  a.type.axes.every((x) => has(b, x.name));
 
 function isStatistic(node: Node): boolean {
   const core = coreOf(node);
   return core?.kind === "attention" && core.part === "statistic";
 }
 
-/** softmax(scale · q·k), the hidden at 0: [query..., key] */
-function weights(q: Node, k: Node, mask: Node | undefined, { dot, over, scale }: Attrs): Node {
-  const dtype = q.type.dtype as "f32" | "f16";
+/** softmax(scale · q·k + bias), the hidden at 0: [query..., key] */
+function weights(g: Given, { dot, over, scale }: Attrs): Node {
+  const { q, k } = g;
   const logits = scaledProduct(q, k, dot as string, scale as number);
-  if (!mask) return ops.softmax(logits, over as string);
-  const bias = ops.select(mask, ops.constant(0, dtype), ops.constant(hidden[dtype], dtype));
-  return ops.softmax(ops.add(logits, bias), over as string);
+  const added = addedTo(g);
+  return ops.softmax(added ? ops.add(logits, added) : logits, over as string);
+}
+
+/** What is added to logits: the bias, and far below all of them what is hidden. */
+function addedTo({ q, bias, mask }: Given): Node | undefined {
+  const dtype = q.type.dtype as "f32" | "f16";
+  const lowest = ops.constant(hidden[dtype], dtype);
+  // Of two logits that are minus infinity, neither would be hidden by the other.
+  const above = bias && ops.max(ops.cast(bias, dtype), lowest);
+  return mask ? ops.select(mask, above ?? ops.constant(0, dtype), lowest) : above;
 }
 
 /** scale · q·k; in f16 a factor is scaled and not the product, which in wide heads may pass what f16 holds. */
@@ -66,21 +103,28 @@ const scaledProduct = (q: Node, k: Node, dot: string, scale: number): Node =>
   q.type.dtype === "f16" ? ops.contract(ops.mul(q, scale), k, [dot]) : ops.mul(ops.contract(q, k, [dot]), scale);
 
 /** 1 for the rows that see a key, 0 for those that see none: their softmax is uniform where attention gives 0. */
-function sees(mask: Node, { type, attrs }: Node): Node {
-  const visible = ops.cast(mask, type.dtype);
+function sees(g: Given, { type, attrs }: Node): Node {
   const over = attrs.over as string;
-  return visible.type.axes.some((a) => a.name === over) ? ops.reduceMax(visible, [over]) : visible;
+  const added = g.bias && addedTo(g);
+  const visible = added ? ops.gt(added, hidden[g.q.type.dtype as "f32" | "f16"]) : g.mask!;
+  const flags = ops.cast(visible, type.dtype);
+  return has(flags, over) ? ops.reduceMax(flags, [over]) : flags;
 }
 
-/** The cotangent of q, k or v; see compiler/ops/attention.ts, which says the same with exp(logits − lse). */
-function gradient({ part, pass }: AttentionCore, node: Node): Node {
-  const [q, k, v, , delta, dy, mask] = node.operands as [Node, Node, Node, Node, Node, Node, Node | undefined];
-  const p = weights(q, k, mask, node.attrs);
-  const seen = mask ? ops.mul(dy, sees(mask, node)) : dy;
+/** The cotangent of q, k, v or the bias; see compiler/ops/attention-gradients.ts, which says the same with exp(logits − lse). */
+function gradient({ part, pass }: AttentionCore, node: Node, g: Given): Node {
+  const { q, k, v } = g;
+  const [delta, dy] = ["delta", "dy"].map((name) => operandNamed(node, name)!) as [Node, Node];
+  const p = weights(g, node.attrs);
+  const seen = mayBeBlind(g) ? ops.mul(dy, ops.cast(sees(g, node), dy.type.dtype)) : dy;
   if (part === "weights") return ops.contractTo(p, seen, v);
   const own = v.type.axes.filter((a) => a.name !== node.attrs.over && !has(delta, a.name)).map((a) => a.name);
   const dp = own.length === 0 ? ops.mul(seen, v) : ops.contract(seen, v, own);
   const dLogits = ops.mul(p, ops.sub(dp, delta));
+  if (part === "pairs") {
+    const others = dLogits.type.axes.filter((a) => !has(node, a.name)).map((a) => a.name);
+    return others.length === 0 ? dLogits : ops.reduceSum(dLogits, others);
+  }
   const [other, like] = pass === "backward_q" ? [k, q] : [q, k];
   return ops.mul(ops.contractTo(dLogits, other, like), node.attrs.scale as number);
 }

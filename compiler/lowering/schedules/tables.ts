@@ -4,6 +4,7 @@ import type { AdapterFacts } from "../facts.ts";
 import { markOf } from "../findings.ts";
 import type { Lowering } from "../kernel.ts";
 import type { Schedule } from "../schedule.ts";
+import { attentionPairTiles } from "./attention/pair-tiles.ts";
 import { type AttentionProblem, attentionProblem } from "./attention/problem.ts";
 import { rowsInRegisters } from "./attention/rows-in-registers.ts";
 import { attentionFewRows, attentionTiles } from "./attention/shared-tiles.ts";
@@ -60,7 +61,7 @@ export const scheduleTables: ScheduleTables = {
   },
   attention: {
     problem: attentionProblem,
-    schedules: [attentionFewRows, attentionMatrices, attentionTiles, rowsInRegisters],
+    schedules: [attentionFewRows, attentionMatrices, attentionTiles, attentionPairTiles, rowsInRegisters],
   },
   row_reduction: { problem: rowProblem, schedules: [rowInRegisters, columns, rowPerWorkgroup, rowPerThread] },
   elementwise: { problem: elementwiseProblem, schedules: [runs] },

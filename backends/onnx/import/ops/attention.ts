@@ -172,9 +172,7 @@ function computed(
   const axes = { dot: names.dot, over: names.key, scale };
   if (softcap === 0 && !n.wants(3)) {
     if (!bias) return { out: ops.attention(query, key, value, axes, visible) };
-    const wide = (x: Node) => (x.type.dtype === "f32" ? x : cast(x, "f32"));
-    const made = ops.biasedAttention(wide(query), wide(key), wide(value), wide(bias), axes, visible);
-    return { out: made.type.dtype === query.type.dtype ? made : cast(made, query.type.dtype) };
+    return { out: ops.biasedAttention(query, key, value, bias, axes, visible) };
   }
   const plain = mul(contract(query, key, [names.dot]), scale);
   const capped = softcap === 0 ? plain : mul(tanh(div(plain, softcap)), softcap);

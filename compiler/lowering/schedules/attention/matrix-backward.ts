@@ -17,7 +17,7 @@ import {
   type Stmt,
   variable,
 } from "../../../kernel/index.ts";
-import { add, and, div, eq, lt, mod, mul, select } from "../../../kernel/simplify.ts";
+import { add, and, div, eq, lt, mod, mul } from "../../../kernel/simplify.ts";
 import type { KernelCode } from "../../kernel.ts";
 import { clamped } from "../contraction/problem.ts";
 import { lanesOfRow, MatrixCode, type MatrixTile, paddedWidths, stripPitch, typeOf } from "./matrix-tile.ts";
@@ -26,6 +26,7 @@ import {
   fmul,
   fsub,
   guardedFours,
+  ofSeen,
   type Parts,
   partOf,
   rowStores,
@@ -256,10 +257,10 @@ class Backward {
       const values = [0, 1, 2, 3].map((u) => {
         const column = frame.column(add(from, add(code.column(j), add(mul(shift, int(4)), int(u)))));
         const query = ownsQueries ? row : column.env;
-        const logit = fmul(component(logits, u), float(frame.p.scale));
+        const logit = frame.logit(component(logits, u), row, column.env);
         const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query)));
-        const weight = select(frame.visible(row, column), raised, float(0));
-        return seen ? fmul(weight, fsub(component(seen, u), frame.statistic(delta!, query))) : weight;
+        const factor = seen ? fmul(raised, fsub(component(seen, u), frame.statistic(delta!, query))) : raised;
+        return ofSeen(frame.p, frame.visible(row, column), logit, factor); // last: a hidden value may be no number
       });
       const index = code.access(add(code.stripOf(this.tile), shift), j);
       const value = construct(

@@ -34,6 +34,7 @@ import {
   hidden,
   isTrue,
   least,
+  meanOf,
   notAbove,
   partOf,
   rowStores,
@@ -188,9 +189,10 @@ class Forward {
       const four = this.bind(out, "s", element(this.strip.name, "f32", code.access(this.own, j), 4));
       return [0, 1, 2, 3].map((u) => {
         const column = frame.column(add(from, add(code.column(j), int(u))));
-        const logit = fmul(component(four, u), float(frame.p.scale));
+        const logit = frame.logit(component(four, u), row, column.env);
         const visible = frame.visible(row, column);
-        return { x: this.bind(out, "x", select(visible, logit, float(hidden))), all: isTrue(visible) };
+        const x = this.bind(out, "x", select(visible, logit, float(hidden)));
+        return { x, all: isTrue(visible) && !frame.p.bias };
       });
     });
     const most = this.across(
@@ -273,7 +275,7 @@ class Forward {
           const first = add(code.column(j), int(g * t.block));
           const stores = [0, 1, 2, 3].map((u) => {
             const e = add(first, int(u));
-            const value = floatArith("div", component(four, u), total);
+            const value = meanOf(frame.p, component(four, u), total);
             return {
               inside: lt(e, int(width)),
               body: storeElement(frame.k, frame.p, stored, env, clamped(e, width, 4), (core) =>

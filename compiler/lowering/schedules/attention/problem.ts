@@ -1,10 +1,19 @@
 /** What an attention kernel has to compute, as all its schedules see it: its nodes, what they have in common, what is stored. */
-import { attentionRows, coresOf, dimExpr, type Env, restrict, type Store, span } from "../../../fusion/index.ts";
+import {
+  attentionRows,
+  coresOf,
+  dimExpr,
+  type Env,
+  isFree,
+  restrict,
+  type Store,
+  span,
+} from "../../../fusion/index.ts";
 import type { Node } from "../../../ir/node.ts";
-import { type AttentionCore, coreOf, operandNamed } from "../../../ir/op.ts";
+import { type AttentionCore, coreOf, isPerPlace, operandNamed } from "../../../ir/op.ts";
 import { type Axis, findAxis, hasAxis } from "../../../ir/type.ts";
-import { type Expr, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
-import { add, and, mul } from "../../../kernel/simplify.ts";
+import { cast, type Expr, float, floatArith, int, rangeOf, type Stmt } from "../../../kernel/index.ts";
+import { add, and, mul, select } from "../../../kernel/simplify.ts";
 import { coordinatesOf } from "../../coordinates.ts";
 import { ceilDiv, type Lowering, unflatten } from "../../kernel.ts";
 import type { Fit } from "../../schedule.ts";
@@ -21,11 +30,35 @@ export const fmul = (a: Expr, b: Expr) => floatArith("mul", a, b);
 export const passOf = (node: Node) => (coreOf(node) as AttentionCore).pass;
 export const partOf = (node: Node) => (coreOf(node) as AttentionCore).part;
 
+/** Whether a result is made of the cotangents of pairs themselves, as that of a bias is. */
+export const isOfPairs = (node: Node): boolean => partOf(node) === "pairs";
+
 /** A condition that always holds. */
 export const isTrue = (e: Expr): boolean => e.kind === "const" && e.value === 1;
 
 /** Not a > b: true of no NaN. */
 export const notAbove = (a: Expr, b: Expr): Expr => ({ kind: "compare", dtype: "bool", op: "le", a, b });
+
+/**
+ * Values over their sum of weights, which is `least` where a row sees nothing: that gives 0, whatever the hidden values are.
+ * The sums themselves would not: a weight of 0 times what is no number is none.
+ */
+export const meanOf = ({ bias, mask }: Parts, mixed: Expr, total: Expr): Expr => {
+  const mean = floatArith("div", mixed, total);
+  return bias || mask ? select(notAbove(total, float(least)), float(0), mean) : mean;
+};
+
+/** The logit of a pair, given its product: scaled, with the bias of its place. */
+export function logitOf(k: Lowering, { scale, bias }: Parts, product: Expr, at: Env): Expr {
+  const scaled = fmul(product, float(scale));
+  return bias ? fadd(scaled, cast(k.values.at(bias, restrict(at, bias)), "f32")) : scaled;
+}
+
+/** What a pair adds: nothing where the mask hides it, or a bias like minus infinity. A logit that is NaN hides nothing. */
+export function ofSeen({ bias }: Parts, visible: Expr, logit: Expr, value: Expr): Expr {
+  const shown = select(visible, value, float(0));
+  return bias ? select(notAbove(logit, float(hidden)), float(0), shown) : shown;
+}
 
 /** The attention nodes of one kernel and what they have in common. */
 export interface Parts {
@@ -36,6 +69,7 @@ export interface Parts {
   readonly q: Node;
   readonly k: Node;
   readonly v: Node | undefined;
+  readonly bias: Node | undefined;
   readonly mask: Node | undefined;
   /** The axes of a thread, and those of the other side that it walks. */
   readonly rows: readonly Axis[];
@@ -64,6 +98,7 @@ function partsOf(cores: readonly Node[]): Parts {
     q,
     k,
     v,
+    bias: operandNamed(main, "bias"),
     mask: operandNamed(main, "mask"),
     rows,
     part: main.attrs.part === undefined ? undefined : (main.attrs.part as unknown as Axis),
@@ -90,8 +125,19 @@ export function knownWidths({ dot, widths }: Parts): Fit {
   return open === undefined || `axis "${open.name}" of a head must have a known size, not ${open.size}`;
 }
 
-/** Whether there is a kernel for an attention node: not where heads have an open width, of which no thread holds a part. */
-export const hasAttentionKernel = (node: Node): boolean => knownWidths(partsOf([node])) === true;
+/**
+ * Whether there is a kernel for an attention node: not where heads have an open width, of which no thread holds a part, nor
+ * where it reads more tensors than an adapter binds, as gradients do with a bias and a mask that are both tensors.
+ */
+export const hasAttentionKernel = (node: Node, { maxBindings }: { readonly maxBindings: number }): boolean =>
+  knownWidths(partsOf([node])) === true && tensorsOf(node).size < maxBindings;
+
+/** The operands that are tensors to a kernel: all but expressions of positions. */
+const tensorsOf = (node: Node): Set<Node> =>
+  new Set(node.operands.filter((o, i) => !isPerPlace(node, i) || !isOfPositions(o)));
+
+const isOfPositions = (n: Node): boolean =>
+  n.operands.length === 0 ? isFree(n) : coreOf(n) === undefined && n.operands.every(isOfPositions);
 
 /** The axes besides its row that a core has. */
 export const widthsOf = (p: Parts, core: Node): readonly Axis[] =>

@@ -10,6 +10,7 @@ import { operandNamed } from "../../../ir/op.ts";
 import { type Axis, hasAxis } from "../../../ir/type.ts";
 import {
   type ArrayDecl,
+  bool,
   builtin,
   type Const,
   type Expr,
@@ -33,9 +34,13 @@ import {
   fmul,
   fsub,
   hidden,
+  isOfPairs,
   keysOfPart,
   knownWidths,
   least,
+  logitOf,
+  meanOf,
+  ofSeen,
   type Parts,
   partOf,
   passOf,
@@ -217,13 +222,13 @@ class AttentionLowering {
       const body: Stmt[] = [];
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...key]);
-        const raw = fmul(this.sum(body, queries(i, at), this.vector(k, at, [dot]), length), float(this.p.scale));
+        const raw = logitOf(this.k, this.p, this.sum(body, queries(i, at), this.vector(k, at, [dot]), length), at);
         const visible = this.visible(at);
         const logit = this.bind(body, visible ? select(visible, raw, float(hidden)) : raw, "x");
         const top = this.bind(body, floatArith("max", tops[i]!, logit), "m");
         const fade = this.bind(body, builtin("exp", fsub(tops[i]!, top)), "f");
         const raised = builtin("exp", fsub(logit, top));
-        const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
+        const weight = this.bind(body, ofSeen(this.p, visible ?? bool(true), logit, raised), "p");
         body.push({ kind: "assign", target: tops[i]!, value: top });
         body.push({ kind: "assign", target: totals[i]!, value: fadd(fmul(totals[i]!, fade), weight) });
         if (!v) continue;
@@ -238,7 +243,7 @@ class AttentionLowering {
     this.storeRows(out, rows, (i) => {
       const total = this.bind(out, floatArith("max", totals[i]!, float(least)), "l");
       const lse = this.bind(out, fadd(tops[i]!, builtin("log", total)), "l");
-      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => floatArith("div", mixed[i]!.get(e), total));
+      return (core) => (partOf(core) === "statistic" ? () => lse : (e) => meanOf(this.p, mixed[i]!.get(e), total));
     });
     return out;
   }
@@ -253,7 +258,7 @@ class AttentionLowering {
       Node,
     ];
     const out: Stmt[] = [];
-    const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : length);
+    const lengthOf = (core: Node) => (partOf(core) === "weights" ? width : isOfPairs(core) ? 1 : length);
     const sums = cores.map((core) => rows.map(() => this.accumulator(out, lengthOf(core))));
     const ownsQueries = passOf(cores[0]!) === "backward_q";
     const [queriesOf, upstreamOf] = [this.own(out, q, [dot]), this.own(out, dy, widths)];
@@ -263,20 +268,22 @@ class AttentionLowering {
       for (const [i, row] of rows.entries()) {
         const at = new Map([...row.env, ...other]);
         const [queries, keys] = [queriesOf(i, at), keysOf(i, at)];
-        const raw = fmul(this.sum(body, queries, keys, length), float(this.p.scale));
-        const visible = this.visible(at);
-        const raised = builtin("exp", fsub(raw, this.k.values.at(lse, restrict(at, lse))));
-        const weight = this.bind(body, visible ? select(visible, raised, float(0)) : raised, "p");
+        const raw = logitOf(this.k, this.p, this.sum(body, queries, keys, length), at);
+        const logit = this.p.bias ? this.bind(body, raw, "x") : raw;
+        const shown = this.visible(at);
+        const visible = shown ? this.bind(body, shown, "s") : bool(true);
+        const raised = builtin("exp", fsub(logit, this.k.values.at(lse, restrict(at, lse))));
+        const weight = this.bind(body, ofSeen(this.p, visible, logit, raised), "p");
         const upstream = upstreamOf(i, at);
         const dLogit =
           cores.some((c) => partOf(c) !== "weights") &&
-          this.dLogit(body, weight, this.sum(body, upstream, valuesOf(i, at), width), delta, at);
+          this.dLogit(body, weight, this.sum(body, upstream, valuesOf(i, at), width), delta, at, visible, logit);
         for (const [c, core] of cores.entries()) {
           const [factor, vector] =
             partOf(core) === "weights" ? [weight, upstream] : [dLogit as Expr, ownsQueries ? keys : queries];
           const sum = sums[c]![i]!;
           this.each(body, lengthOf(core), (e, inner) =>
-            inner.push(sum.set(e, fadd(sum.get(e), fmul(factor, vector(e))))),
+            inner.push(sum.set(e, fadd(sum.get(e), isOfPairs(core) ? factor : fmul(factor, vector(e))))),
           );
         }
       }
@@ -287,10 +294,13 @@ class AttentionLowering {
     return out;
   }
 
-  /** P · (dO·v − δ) · scale: the cotangent of one logit. */
-  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env): Expr {
+  /** P · (dO·v − δ) · scale: the cotangent of one product; 0 of a hidden one, whatever the hidden value is. */
+  private dLogit(out: Stmt[], weight: Expr, seen: Expr, delta: Node, at: Env, visible: Expr, logit: Expr): Expr {
     const centred = fsub(seen, this.k.values.at(delta, restrict(at, delta)));
-    return this.bind(out, fmul(fmul(weight, centred), float(this.p.scale)), "e");
+    const cotangent = fmul(weight, centred);
+    // The bias is added to what is scaled already.
+    const scaled = this.p.cores.some(isOfPairs) ? cotangent : fmul(cotangent, float(this.p.scale));
+    return this.bind(out, ofSeen(this.p, visible, logit, scaled), "e");
   }
 
   /** Stores what the cores are at each row, `vectorsOf`: a copy of the text for each, or one in a loop. */

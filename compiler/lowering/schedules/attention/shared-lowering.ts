@@ -6,6 +6,7 @@
 import type { Node } from "../../../ir/node.ts";
 import {
   type ArrayDecl,
+  bool,
   builtin,
   component,
   construct,
@@ -32,7 +33,9 @@ import {
   hidden,
   isTrue,
   least,
+  meanOf,
   notAbove,
+  ofSeen,
   partOf,
   passOf,
   rowStores,
@@ -66,17 +69,17 @@ interface Sums {
 
 type Block = readonly (readonly Expr[])[];
 
-class SharedLowering {
-  private readonly frame: Frame;
-  private readonly t: SharedTile;
-  private readonly slab: Slab["array"];
+export class SharedLowering {
+  protected readonly frame: Frame;
+  protected readonly t: SharedTile;
+  protected readonly slab: Slab["array"];
   private readonly strip: ArrayDecl;
   /** What the threads of a row tell each other: so many rows an access. */
   private readonly told: readonly ArrayDecl[];
   private readonly toldWidth: 1 | 2 | 4;
   private lid: Expr = int(0);
-  private down: Expr = int(0);
-  private across: Expr = int(0);
+  protected down: Expr = int(0);
+  protected across: Expr = int(0);
 
   constructor(frame: Frame, t: SharedTile) {
     this.frame = frame;
@@ -104,21 +107,33 @@ class SharedLowering {
         this.lid = lid;
         this.down = div(lid, int(t.across));
         this.across = mod(lid, int(t.across));
-        const rows = range(t.rows).map((i) => frame.row(add(mul(this.down, int(t.rows)), int(i))));
-        return passOf(frame.p.cores[0]!) === "forward" ? this.forward(rows) : this.backward(rows);
+        return this.body();
       },
       t.single === 1,
     );
-    return { ...kernel, arrays: [this.slab, this.strip, ...this.told] };
+    return { ...kernel, arrays: this.arrays() };
   }
 
-  private bind(out: Stmt[], prefix: string, value: Expr): Var {
+  protected arrays(): ArrayDecl[] {
+    return [this.slab, this.strip, ...this.told];
+  }
+
+  protected body(): Stmt[] {
+    const rows = this.rows();
+    return passOf(this.frame.p.cores[0]!) === "forward" ? this.forward(rows) : this.backward(rows);
+  }
+
+  protected rows(): Row[] {
+    return range(this.t.rows).map((i) => this.frame.row(add(mul(this.down, int(this.t.rows)), int(i))));
+  }
+
+  protected bind(out: Stmt[], prefix: string, value: Expr): Var {
     const { target, stmt } = this.frame.k.let(prefix, value);
     out.push(stmt);
     return target;
   }
 
-  private variable(out: Stmt[], value: Expr): Var {
+  protected variable(out: Stmt[], value: Expr): Var {
     const target = variableFor(this.frame.k.names.fresh("a"), value);
     out.push({ kind: "var", target, value });
     return target;
@@ -149,7 +164,7 @@ class SharedLowering {
   }
 
   /** Products of a thread's rows with its columns: those that lie `across` lines apart in the slab, neighbours in the strip. */
-  private products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
+  protected products(out: Stmt[], own: Vectors, walked: Vectors, from: Expr): Block {
     const { t, frame, slab } = this;
     const pitch = oddPitch(t.depth, 4);
     const rowSlab: Slab = { array: slab, pitch, offset: 0 };
@@ -270,8 +285,9 @@ class SharedLowering {
       const body: Stmt[] = [];
       const logits = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
         row.map((sum, j) => {
-          const visible = frame.visible(rows[i]!.env, this.column(from, j));
-          const logit = fmul(sum, float(frame.p.scale));
+          const column = this.column(from, j);
+          const visible = frame.visible(rows[i]!.env, column);
+          const logit = frame.logit(sum, rows[i]!.env, column.env);
           return { visible, x: this.bind(body, "x", select(visible, logit, float(hidden))) };
         }),
       );
@@ -284,7 +300,8 @@ class SharedLowering {
         const weights = row.map(({ visible, x }) => {
           const raised = builtin("exp", fsub(x, top));
           // What is hidden has no weight, even of a row whose maximum is that of hidden logits; a NaN keeps its own.
-          const seen = isTrue(visible) ? raised : select(notAbove(x, float(hidden)), float(0), raised);
+          const all = isTrue(visible) && !frame.p.bias;
+          const seen = all ? raised : select(notAbove(x, float(hidden)), float(0), raised);
           return this.bind(body, "p", seen);
         });
         const total = weights.reduce<Expr>(fadd, fmul(totals[i]!, fade));
@@ -307,7 +324,7 @@ class SharedLowering {
     const valueOfRow = (i: number, core: Node, j: number, u: number) =>
       partOf(core) === "statistic"
         ? finished[i]!.lse
-        : floatArith("div", component(sums.find((s) => s.core === core)!.fours[i]![j]!, u), finished[i]!.total);
+        : meanOf(frame.p, component(sums.find((s) => s.core === core)!.fours[i]![j]!, u), finished[i]!.total);
     return [...out, ...this.store(rows, valueOfRow)];
   }
 
@@ -322,19 +339,31 @@ class SharedLowering {
     this.walk(out, (from) => {
       const body: Stmt[] = [];
       const query = (i: number, j: number) => (ownsQueries ? rows[i]!.env : this.column(from, j).env);
-      const weights = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
+      const visible = rows.map(({ env }) =>
+        range(columns).map((j) => {
+          const shown = frame.visible(env, this.column(from, j));
+          return frame.p.mask ? this.bind(body, "s", shown) : shown;
+        }),
+      );
+      const logits = this.products(body, ownSide.dot, walkedSide.dot, from).map((row, i) =>
         row.map((sum, j): Expr => {
-          const logit = fmul(sum, float(frame.p.scale));
+          const logit = frame.logit(sum, rows[i]!.env, this.column(from, j).env);
+          return frame.p.bias ? this.bind(body, "x", logit) : logit;
+        }),
+      );
+      const weights = logits.map((row, i) =>
+        row.map((logit, j): Expr => {
           const raised = builtin("exp", fsub(logit, frame.statistic(lse!, query(i, j))));
-          const visible = frame.visible(rows[i]!.env, this.column(from, j));
-          return this.bind(body, "p", select(visible, raised, float(0)));
+          return this.bind(body, "p", ofSeen(frame.p, visible[i]![j]!, logit, raised));
         }),
       );
       const seen = cores.every(isWeights) ? [] : this.products(body, ownSide.width!, walkedSide.width!, from);
       const cotangents = seen.map((row, i) =>
         row.map((sum, j): Expr => {
           const centred = fsub(sum, frame.statistic(delta!, query(i, j)));
-          return this.bind(body, "g", fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale)));
+          const cotangent = fmul(fmul(weights[i]![j]!, centred), float(frame.p.scale));
+          const shown = frame.p.mask ? visible[i]![j]! : bool(true); // what does not exist has the weight 0
+          return this.bind(body, "g", ofSeen(frame.p, shown, logits[i]![j]!, cotangent));
         }),
       );
       for (const [c, one] of sums.entries()) {
@@ -349,7 +378,7 @@ class SharedLowering {
     return [...out, ...this.store(rows, valueOfRow)];
   }
 
-  private column(from: Expr, j: number) {
+  protected column(from: Expr, j: number) {
     return this.frame.column(add(from, add(mul(this.across, int(columns)), int(j))));
   }
 

@@ -6,13 +6,14 @@ import { dimExpr, type Env, indexOver, restrict, spanOf, typical } from "../../.
 import { boundsOf, type Dim } from "../../../ir/dim.ts";
 import type { Node } from "../../../ir/node.ts";
 import { operandNamed } from "../../../ir/op.ts";
-import type { Axis } from "../../../ir/type.ts";
+import { type Axis, hasAxis } from "../../../ir/type.ts";
 import { children, type Expr, int, rangeOf, type Stmt, variable } from "../../../kernel/index.ts";
 import { add, and, div, lt, min, mod, mul, select, sub } from "../../../kernel/simplify.ts";
 import { ceilDiv, type KernelCode, type Lowering, unflatten } from "../../kernel.ts";
+import { loopOver } from "../../loops.ts";
 import { clamped } from "../contraction/problem.ts";
 import { mayShow } from "./hidden-blocks.ts";
-import { type AttentionProblem, keysOfPart, type Parts, passOf } from "./problem.ts";
+import { type AttentionProblem, isOfPairs, keysOfPart, logitOf, type Parts, passOf } from "./problem.ts";
 
 /** An operand of which each row, or column, is a vector along some axes; of a statistic along none. */
 export interface Vectors {
@@ -44,10 +45,42 @@ export interface Sides {
   readonly delta?: Node;
 }
 
+/** The sides of the cotangent of a bias, whose elements are pairs; or why it is not made of tiles of them. */
+export function sidesOfPairs(p: Parts, columns: number): (Sides & { readonly summed: readonly Axis[] }) | string {
+  const core = p.cores[0]!;
+  if (!isOfPairs(core)) return "it is for the cotangent of a bias";
+  const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(core, n)!) as [Node, Node, Node];
+  if (!p.v || p.widths.length === 0) return "its values have no width of their own";
+  const lacks = (nodes: readonly Node[]) => (a: Axis) => nodes.every((n) => !hasAxis(n.type, a.name));
+  const own = p.rows.filter(lacks([p.k, p.v]));
+  const walked = p.rows.filter(lacks([p.q, dy, lse, delta]));
+  if (own.length === 0 || walked.length === 0) return "the bias has not an element for each pair of a query and a key";
+  const keys = spanOf(walked);
+  if (typeof keys !== "number") return `the number of keys, ${keys}, is open`;
+  const both = p.rows.filter((a) => !own.includes(a) && !walked.includes(a));
+  return {
+    own,
+    walked,
+    batch: [...both, { name: tileOfColumns, size: Math.ceil(keys / columns) }],
+    rows: spanOf(own),
+    columns: keys,
+    summed: p.walked,
+    ownsQueries: true,
+    ownSide: { dot: { node: p.q, axes: [p.dot] }, width: { node: dy, axes: p.widths } },
+    walkedSide: { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } },
+    lse,
+    delta,
+  };
+}
+
+/** Which of the tiles side by side a workgroup has: an axis that no operand has. */
+export const tileOfColumns = "tile of columns";
+
 /** The sides of an attention kernel; or why it is not made of rows that share what they walk. */
 export function sidesOf(p: Parts): Sides | string {
   const pass = passOf(p.cores[0]!);
   const [lse, delta, dy] = ["lse", "delta", "dy"].map((n) => operandNamed(p.cores[0]!, n));
+  if (p.cores.some(isOfPairs)) return "the cotangent of a bias has an element for each pair, and no rows";
   if (!p.v || p.widths.length === 0) return "its values have no width of their own";
   const queries: Side = { dot: { node: p.q, axes: [p.dot] }, ...(dy && { width: { node: dy, axes: p.widths } }) };
   const keys: Side = { dot: { node: p.k, axes: [p.dot] }, width: { node: p.v, axes: p.widths } };
@@ -114,6 +147,22 @@ export class Frame {
       this.batchEnv = unflatten(batch.target, sides.batch);
       return [first.stmt, batch.stmt, ...this.bindColumns(), ...body(lid)];
     });
+  }
+
+  /** The index of the workgroup along an axis that both sides have. */
+  batch(name: string): Expr {
+    return this.batchEnv.get(name)!;
+  }
+
+  /** Runs `body` for every index along further axes that both sides have. */
+  each(axes: readonly Axis[], body: () => Stmt[]): Stmt[] {
+    const outside = this.batchEnv;
+    const loop = loopOver(this.k, axes, (env) => {
+      this.batchEnv = new Map([...outside, ...env]);
+      return body();
+    });
+    this.batchEnv = outside;
+    return loop;
   }
 
   /** The index of a row of the tile, and whether there is such a row: past the end rows repeat the last. */
@@ -190,6 +239,11 @@ export class Frame {
   /** A statistic of a query. */
   statistic(node: Node, env: Env): Expr {
     return this.k.values.at(node, restrict(env, node));
+  }
+
+  /** The logit of a row and a column, given their product. */
+  logit(product: Expr, row: Env, column: Env): Expr {
+    return logitOf(this.k, this.p, product, new Map([...row, ...column]));
   }
 
   /** Whether a column exists and is visible from a row. */

@@ -1,0 +1,133 @@
+/**
+ * The cotangent of a bias in tiles of workgroup memory: a workgroup owns some queries by some keys, and sums their cotangents in
+ * registers over what the bias lacks, always in the same order. Dao et al. 2022 (FlashAttention), appendix B.2, without the last
+ * products.
+ */
+import { typical, typicalSpan } from "../../../fusion/index.ts";
+import { type ArrayDecl, bool, builtin, type Expr, float, int, type Stmt, type Var } from "../../../kernel/index.ts";
+import { mul } from "../../../kernel/simplify.ts";
+import { noSharing } from "../../facts.ts";
+import type { Schedule } from "../../schedule.ts";
+import {
+  type AttentionProblem,
+  fadd,
+  fmul,
+  fsub,
+  guardedFours,
+  knownWidths,
+  ofSeen,
+  rowStores,
+  storeElement,
+} from "./problem.ts";
+import { SharedLowering } from "./shared-lowering.ts";
+import { columns, columnsOf, rowsOf, type SharedTile, slabSize, threadsOf } from "./shared-tile.ts";
+import { Frame, type Sides, sidesOfPairs, tileOfColumns } from "./sides.ts";
+
+type PairSides = Exclude<ReturnType<typeof sidesOfPairs>, string>;
+
+class PairLowering extends SharedLowering {
+  private readonly sides: PairSides;
+
+  constructor(frame: Frame, t: SharedTile, sides: PairSides) {
+    super(frame, t);
+    this.sides = sides;
+  }
+
+  protected override arrays(): ArrayDecl[] {
+    return [this.slab];
+  }
+
+  protected override body(): Stmt[] {
+    const { frame, t } = this;
+    const out: Stmt[] = [];
+    const from = mul(frame.batch(tileOfColumns), int(columnsOf(t)));
+    const sums = range(t.rows).map(() => range(columns).map(() => this.variable(out, float(0))));
+    const loop = frame.each(this.sides.summed, () => [
+      ...frame.unlessHidden(from, columnsOf(t), rowsOf(t), this.addAll(sums, from)),
+    ]);
+    return [...out, ...loop, ...this.storeAll(sums, from)];
+  }
+
+  /** Adds what the pairs of a tile give at one index of what is summed over. */
+  private addAll(sums: readonly (readonly Var[])[], from: Expr): Stmt[] {
+    const { frame } = this;
+    const { ownSide, walkedSide, lse, delta } = this.sides;
+    const out: Stmt[] = [];
+    const products = this.products(out, ownSide.dot, walkedSide.dot, from);
+    const seen = this.products(out, ownSide.width!, walkedSide.width!, from);
+    for (const [i, row] of this.rows().entries()) {
+      const [least, centre] = [lse, delta].map((node) => frame.statistic(node!, row.env)) as [Expr, Expr];
+      for (const [j, target] of sums[i]!.entries()) {
+        const column = this.column(from, j);
+        const logit = this.bind(out, "x", frame.logit(products[i]![j]!, row.env, column.env));
+        const shown = frame.p.mask ? frame.visible(row.env, column) : bool(true); // what does not exist is not stored
+        const cotangent = fmul(builtin("exp", fsub(logit, least)), fsub(seen[i]![j]!, centre));
+        out.push({ kind: "assign", target, value: fadd(target, ofSeen(frame.p, shown, logit, cotangent)) });
+      }
+    }
+    return out;
+  }
+
+  private storeAll(sums: readonly (readonly Var[])[], from: Expr): Stmt[] {
+    const { frame } = this;
+    const width = Number(this.sides.columns);
+    return rowStores(frame.k, frame.p).flatMap((stored) =>
+      this.rows().flatMap((row, i) => {
+        const stores = range(columns).map((j) => {
+          const column = this.column(from, j);
+          const at = new Map([...row.env, ...column.env]);
+          return {
+            inside: column.inside,
+            body: storeElement(frame.k, frame.p, stored, at, int(0), () => sums[i]![j]!),
+          };
+        });
+        return guardedFours(row.inside, stores, width);
+      }),
+    );
+  }
+}
+
+/** Threads that keep a GPU busy. */
+const manyThreads = 32768;
+
+export const attentionPairTiles: Schedule<AttentionProblem, SharedTile> = {
+  name: "pair-tiles",
+  summary: "a workgroup owns some queries by some keys, and sums the cotangent of their bias over what it lacks",
+  settings: ({ software }) => {
+    if (software) return noSharing;
+    const shapes = [
+      [16, 16],
+      [8, 16],
+      [8, 8],
+      [4, 4],
+    ] as const;
+    return shapes.flatMap(([down, across]) => [32, 16].map((depth) => ({ down, across, rows: 4, single: 0, depth })));
+  },
+  fits: ({ parts }, t, facts) => {
+    const sides = sidesOfPairs(parts, columnsOf(t));
+    if (typeof sides === "string") return sides;
+    const known = knownWidths(parts);
+    if (known !== true) return known;
+    if (threadsOf(t) > facts.maxWorkgroupInvocations)
+      return `workgroups have at most ${facts.maxWorkgroupInvocations} threads`;
+    const bytes = 16 * slabSize(parts, t);
+    if (bytes > facts.maxWorkgroupStorage) return `its tiles take ${bytes} bytes, more than workgroups have`;
+    if (2 * typical(sides.rows) < rowsOf(t)) return `a tile of ${rowsOf(t)} rows would be more than half empty`;
+    return (
+      2 * typical(sides.columns) >= columnsOf(t) || `a tile of ${columnsOf(t)} columns would be more than half empty`
+    );
+  },
+  // Pairs computed, those past the ends too, with the loads from workgroup memory that they take, by how busy the adapter is.
+  cost: ({ parts }, t) => {
+    const sides: Sides = sidesOfPairs(parts, columnsOf(t)) as PairSides;
+    const tiles = Math.ceil(typical(sides.rows) / rowsOf(t)) * typicalSpan(sides.batch);
+    const busy = Math.min(1, (tiles * threadsOf(t)) / manyThreads);
+    return (tiles * rowsOf(t) * columnsOf(t) * (1 + 16 / rowsOf(t) + 16 / columnsOf(t))) / busy;
+  },
+  lower: ({ k, parts }, t) => {
+    const sides = sidesOfPairs(parts, columnsOf(t)) as PairSides;
+    return new PairLowering(new Frame(k, parts, sides), t, sides).run();
+  },
+};
+
+const range = (length: number): number[] => Array.from({ length }, (_, i) => i);

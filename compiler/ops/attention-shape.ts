@@ -1,0 +1,269 @@
+/** What the ops of attention have in common: their operands by name, what is asked of them, axes, and how hidden pairs are told. */
+import { addDims, productOfDims } from "../ir/dim.ts";
+import type { Attrs, Node } from "../ir/node.ts";
+import type { AttentionCore, AttrSpec, OpCase, OperandRole, Work } from "../ir/op.ts";
+import { OpViolation } from "../ir/op.ts";
+import { type Axis, findAxis, hasAxis, printAxes, type TensorType, tensorType } from "../ir/type.ts";
+import { contract, contractAxes } from "./contraction.ts";
+import { add, cast, div, exp, le, max, mul, select, sub } from "./elementwise.ts";
+import { requireAxes } from "./kinds.ts";
+import { reduceMax, reduceSum } from "./reductions.ts";
+
+/** Stands for minus infinity among logits, as WGSL may assume that infinities never occur: what is no larger is hidden. */
+export const hidden = -1e30;
+
+/** The operands of an op of attention. Which of them it has, and in which order, its record says. */
+export interface Given<T> {
+  readonly q: T;
+  readonly k: T;
+  readonly v: T;
+  readonly lse: T;
+  readonly delta: T;
+  readonly dy: T;
+  readonly bias: T | undefined;
+  readonly mask: T | undefined;
+}
+
+/** Operands by their names in a record. */
+export const given = <T>(names: readonly string[], operands: readonly T[]): Given<T> =>
+  Object.fromEntries(names.map((n, i) => [n.replace("?", ""), operands[i]])) as unknown as Given<T>;
+
+/** The operands of an op with those that it may have: the bias first, where there is one. */
+export const withLast = <T>(first: readonly T[], { bias, mask }: Partial<Pick<Given<T>, "bias" | "mask">>): T[] => [
+  ...first,
+  ...(bias === undefined ? [] : [bias]),
+  ...(mask === undefined ? [] : [mask]),
+];
+
+/**
+ * Every op of attention is there twice: without a bias, and with one as an operand before the mask. An operand that may be
+ * left out is the last one, so that two of them take two records.
+ */
+export interface Variant {
+  readonly biased: boolean;
+  readonly name: (op: string) => string;
+  readonly operands: (...first: readonly (keyof Given<unknown>)[]) => string[];
+  readonly constraints: Readonly<Record<string, string>>;
+}
+
+export const attentionAttrs: Readonly<Record<string, AttrSpec>> = {
+  dot: { kind: "axis" },
+  over: { kind: "axis" },
+  scale: { kind: "number" },
+};
+const constraints = {
+  C1: "the dot axis is in q and k, of one size",
+  C2: "the key axis is in k and v, of one size, and not in q",
+  C3: "an axis shared by q, k, v or the mask has one size",
+  C4: "q, k and v have one floating dtype",
+  C5: "the mask is bool and carries only axes of the logits",
+};
+const variant = (biased: boolean): Variant => ({
+  biased,
+  name: (op) => (biased ? `biased_${op}` : op),
+  operands: (...first) => [...first, ...(biased ? ["bias"] : []), "mask?"],
+  constraints: biased
+    ? { ...constraints, C5: "the mask is bool, the bias f32 or f16, and both carry only axes of the logits" }
+    : constraints,
+});
+
+export const variants: readonly Variant[] = [variant(false), variant(true)];
+/** The variant of an op with these operands. */
+export const variantOf = ({ bias }: { readonly bias?: unknown }): Variant => variants[bias === undefined ? 0 : 1]!;
+
+export const attentionRoles: Readonly<Record<keyof Given<unknown>, OperandRole>> = {
+  q: "factor",
+  k: "factor",
+  v: "factor",
+  lse: "statistic",
+  delta: "statistic",
+  dy: "factor",
+  bias: "bias",
+  mask: "mask",
+};
+
+/** The roles of the operands that an op has. */
+export const rolesOf = (names: readonly string[]): Readonly<Record<string, OperandRole>> =>
+  given(
+    names,
+    names.map((n) => attentionRoles[n.replace("?", "") as keyof Given<unknown>]),
+  ) as unknown as Record<string, OperandRole>;
+
+export interface Parts {
+  readonly dot: string;
+  readonly over: string;
+  readonly scale: number;
+}
+export const parts = (a: Attrs): Parts => ({ dot: a.dot as string, over: a.over as string, scale: a.scale as number });
+
+/** The axes of the logits: those of q without dot, then those of k that are left. */
+export const logitAxes = (q: TensorType, k: TensorType, dot: string): Axis[] => contractAxes(q.axes, k.axes, [dot]);
+
+export function check(
+  q: TensorType,
+  k: TensorType,
+  v: TensorType,
+  { bias, mask }: Partial<Pick<Given<TensorType>, "bias" | "mask">>,
+  { dot, over }: Parts,
+): void {
+  requireAxes(q, [dot], "C1", "q");
+  requireAxes(k, [dot], "C1", "k");
+  requireAxes(k, [over], "C2", "k");
+  requireAxes(v, [over], "C2", "v");
+  if (hasAxis(q, over))
+    throw new OpViolation("C2", `q carries the key axis "${over}" itself`, "rename the key axis of k and v");
+  const sizes = new Map<string, Axis>();
+  for (const [t, name] of [
+    [q, "q"],
+    [k, "k"],
+    [v, "v"],
+  ] as const) {
+    for (const a of t.axes) {
+      if (a.name === dot && t === v) continue; // v's own width may have the name of the dot axis
+      const known = sizes.get(a.name) ?? a;
+      if (known.size !== a.size)
+        throw new OpViolation("C3", `axis "${a.name}" is ${known.size} elsewhere and ${a.size} in ${name}`);
+      sizes.set(a.name, a);
+    }
+    if (t.dtype !== q.dtype || !["f32", "f16"].includes(t.dtype))
+      throw new OpViolation("C4", `${name} is ${t.dtype}, q is ${q.dtype}`);
+  }
+  const logits = logitAxes(q, k, dot);
+  for (const [t, name] of [
+    [bias, "bias"],
+    [mask, "mask"],
+  ] as const) {
+    const alien = t?.axes.find((a) => logits.find((l) => l.name === a.name)?.size !== a.size);
+    if (alien)
+      throw new OpViolation(
+        "C5",
+        `the ${name}'s axis ${printAxes([alien])} is not one of the logits ${printAxes(logits)}`,
+      );
+  }
+  if (bias && !["f32", "f16"].includes(bias.dtype))
+    throw new OpViolation("C5", `the bias is ${bias.dtype}`, "cast it to f32");
+  if (mask && mask.dtype !== "bool")
+    throw new OpViolation("C5", `the mask is ${mask.dtype}`, "true means visible: compare, or cast to bool");
+}
+
+/** The result's axes: those of q without dot, then v's own without the key axis. */
+export function outAxes(q: TensorType, v: TensorType, { dot, over }: Parts): Axis[] {
+  const rows = q.axes.filter((a) => a.name !== dot);
+  return [...rows, ...v.axes.filter((a) => a.name !== over && !rows.some((r) => r.name === a.name))];
+}
+
+export const rowAxes = (q: TensorType, k: TensorType, { dot, over }: Parts): Axis[] =>
+  logitAxes(q, k, dot).filter((a) => a.name !== over);
+
+/** The rows of a result of the forward pass. */
+export const queryRows: AttentionCore["rows"] = ([q, k], a, type) => {
+  const rows = rowAxes(q!, k!, parts(a));
+  return type.axes.filter((x) => rows.some((r) => r.name === x.name));
+};
+
+/** Products over the [row, key] pairs: of the width of q and k, and of the width of v. */
+export function attentionWork(
+  [q, k, v]: readonly TensorType[],
+  a: Attrs,
+  products: { readonly dot: number; readonly width: number },
+): Work {
+  const { dot, over } = parts(a);
+  const pairs = logitAxes(q!, k!, dot).map((x) => x.size);
+  const own = (v?.axes ?? []).filter((x) => x.name !== over && (x.name === dot || !hasAxis(q!, x.name)));
+  const along = (times: number, axes: readonly Axis[]) => productOfDims([times, ...pairs, ...axes.map((x) => x.size)]);
+  return { macs: addDims(along(products.dot, [findAxis(q!, dot)!]), along(products.width, own)), others: 0 };
+}
+
+/**
+ * exp(logit − lse) of the visible, 0 for the hidden: [query..., key]
+/** Row statistics and what is computed from them are f32, whatever q, k and v are kept in. */
+export const wide = (x: Node): Node => (x.type.dtype === "f16" ? cast(x, "f32") : x);
+
+/** What stands for the values where none are given. */
+export const valuesOfKeys = (k: TensorType, a: Attrs): TensorType =>
+  tensorType(k.dtype, [requireAxes(k, [a.over as string], "C2", "k")[0]!]);
+
+type Paired = Pick<Given<Node>, "q" | "k" | "bias" | "mask">;
+
+/** Whether a row may see nothing. */
+export const mayBeBlind = ({ bias, mask }: Pick<Given<unknown>, "bias" | "mask">): boolean =>
+  bias !== undefined || mask !== undefined;
+
+/** scale · q·k, with what is added to it: [query..., key] */
+export function logitsOf({ q, k, bias }: Paired, { dot, scale }: Parts): Node {
+  const scaled = mul(contract(wide(q), wide(k), [dot]), scale);
+  return bias ? add(scaled, wide(bias)) : scaled;
+}
+
+/** What a pair adds, 0 where it is hidden: by the mask, or by a logit like minus infinity. A logit that is nan hides nothing. */
+export function seenOnly({ bias, mask }: Pick<Paired, "bias" | "mask">, logits: Node, x: Node): Node {
+  const shown = mask ? select(mask, x, 0) : x;
+  return bias ? select(le(logits, hidden), 0, shown) : shown;
+}
+
+/** Mixed values over their sum of weights; 0 where that is 0, whatever the hidden values are. */
+export const meanOf = (mixed: Node, total: Node): Node => select(le(total, 0), 0, div(mixed, max(total, 1e-30)));
+/** Raised logits, their largest, and their sum along the keys. */
+export function raise(g: Paired, p: Parts): { raised: Node; total: Node; top: Node } {
+  const plain = logitsOf(g, p);
+  const logits = g.mask ? select(g.mask, plain, hidden) : plain;
+  const largest = reduceMax(logits, [p.over]);
+  const top = g.bias ? max(largest, hidden) : largest;
+  const raised = seenOnly(g, logits, exp(sub(logits, top)));
+  return { raised, total: reduceSum(raised, [p.over]), top };
+}
+
+/** Operand types that records are tested with. */
+export const qT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "q", size: 3 },
+  { name: "h", size: 2 },
+  { name: "d", size: 4 },
+]);
+export const kT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "k", size: 5 },
+  { name: "h", size: 2 },
+  { name: "d", size: 4 },
+]);
+export const vT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "k", size: 5 },
+  { name: "h", size: 2 },
+  { name: "w", size: 3 },
+]);
+export const maskT = tensorType("bool", [
+  { name: "q", size: 3 },
+  { name: "k", size: 5 },
+]);
+export const rowT = tensorType("f32", [
+  { name: "b", size: 2 },
+  { name: "q", size: 3 },
+  { name: "h", size: 2 },
+]);
+export const outT = tensorType("f32", [...rowT.axes, { name: "w", size: 3 }]);
+export const outD = tensorType("f32", [...rowT.axes, { name: "d", size: 4 }]);
+export const usual = { dot: "d", over: "k", scale: 0.5 };
+export const unit = { low: -1, high: 1 };
+export const flag = { low: 0, high: 1, integer: true };
+export const tolerance = { f32: { absolute: 1e-5, relative: 1e-4 } };
+/** Biases of every query, of the keys of a batch, and of the queries alone, which changes nothing. */
+export const biases = [["h", "q", "k"], ["b", "k"], ["q"]].map((names) =>
+  tensorType(
+    "f32",
+    names.map((name) => ({ name, size: { b: 2, h: 2, q: 3, k: 5 }[name]! })),
+  ),
+) as [TensorType, TensorType, TensorType];
+
+/** Cases with as many operands before the bias, and the mask, as are given. */
+export function casesOf(biased: boolean, first: readonly (readonly TensorType[])[]): OpCase[] {
+  const [plain, ...others] = first as [readonly TensorType[], ...(readonly TensorType[])[]];
+  const pairs = biased
+    ? [
+        [...plain, biases[0]],
+        [...plain, biases[1], maskT],
+        ...others.map((o, i) => [...o, biases[(2 - i) % 3]!, maskT]),
+      ]
+    : [plain, [...plain, maskT], ...others.map((o) => [...o, maskT])];
+  return pairs.map((operands) => ({ operands, attrs: usual }));
+}
