@@ -69,6 +69,12 @@ export const blip2QformerModel = defineModel<QformerConfig>({
   name: "blip2-qformer",
   summary: "BLIP-2's Q-Former on given features of an image: 32 queries, compared with a text and matched",
   config: blip2Qformer,
+  configs: {
+    tiny: {
+      ...{ width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64, queries: 4, embed: 8 },
+      ...{ visionTokens: 5, visionWidth: 16 },
+    },
+  },
   rules,
   stages: { "1": qformerStage },
   checkpoints: { layouts: [qformerRules, qformerHubRules] },
