@@ -1,5 +1,5 @@
 /** InternVL-Chat 1.2 and 1.5 beside transformers (scripts/reference/internvl_chat.py), and what commands do with checkpoints. */
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, makeGraph } from "../../compiler/index.ts";
@@ -50,6 +50,7 @@ const want = factsOf<{
   readonly names: readonly string[];
   readonly tiles: number;
   readonly tokens: number[];
+  readonly training: { readonly length: number; readonly losses: Record<"pretrain" | "finetune", number[]> };
 }>(folder);
 const [chat12, chat15] = tiledChatModels as unknown as readonly [Model, Model];
 const model = sizedBy(chat15, folder);
@@ -103,7 +104,7 @@ describe("InternVL-Chat as transformers computes it", () => {
     const [first, second] = want.ids as [number[], number[]];
     const words = first.map((id) => (id === config.imageToken ? 9 : id));
     const loss = async (ids: readonly number[][], labels: readonly number[][], pictures: readonly unknown[]) => {
-      const node = tiledLoss(rootParams(), long, { whole: true }).loss;
+      const node = tiledLoss(rootParams(), long, { perText: 1 }).loss;
       const graph = makeGraph("loss", [{ name: "loss", node }]);
       const rows = ids.length;
       const given = {
@@ -119,6 +120,40 @@ describe("InternVL-Chat as transformers computes it", () => {
     expect(await loss([words, second], [none, own], want.pixels.slice(1))).toBeCloseTo(alone, 6);
     expect(await loss([words, second], [none, own], want.pixels.slice(0, 2))).not.toBeCloseTo(alone, 3);
   });
+
+  test.each(["pretrain", "finetune"] as const)("has the same losses in stage %s, of pictures in tiles", (stage) =>
+    inScratch(async (at) => {
+      const said = (question: string, answer: string) => [
+        { from: "human", value: question },
+        { from: "gpt", value: answer },
+      ];
+      const talks = [
+        { id: "a", image: "picture.png", conversations: said("<image>\nWhat?", "red") },
+        { id: "b", image: "square.png", conversations: said("<image>\nSure?", "yes, it is") },
+        { id: "c", conversations: said("Hi", "hello") },
+      ];
+      writeFileSync(join(at, "talks.json"), JSON.stringify(talks));
+      const { length, losses } = want.training;
+      const sets = [
+        `length=${length}`,
+        `images=${folder}`,
+        "batch=3",
+        "steps=5",
+        "rate=0.01",
+        "dropPath=0",
+        "workers=0",
+      ];
+      await done(
+        ...["train", "internvl-chat-1.5", "--stage", stage, "--from", folder, "--data", join(at, "talks.json")],
+        ...["--tokenizer", "bytes", "--device", "cpu", "--runs", at, ...sets.flatMap((s) => ["--set", s])],
+      );
+      const lines = readFileSync(join(at, `internvl-chat-1.5-${stage}`, "metrics.jsonl"), "utf8")
+        .trim()
+        .split("\n");
+      const got = lines.map((line) => (JSON.parse(line) as { readonly loss: number }).loss);
+      expect(difference(got, losses[stage])).toBeLessThan(1e-5);
+    }),
+  );
 
   test("is tuned from a checkpoint's parts", async () => {
     const data = scratch("internvl-chat");
@@ -252,7 +287,7 @@ describe("checkpoints of InternVL-Chat", () => {
     const codec = chatCodec("internlm2");
     const own = jsonOf("config.json");
     const { llm_config: text, vision_config: vision } = own as Record<string, Record<string, unknown>>;
-    expect(codec.sized!(chat15.config as never, text!)!.text).toMatchObject({ width: 12, keyHeads: 2, context: 2048 });
+    expect(codec.sized!(chat15.config as never, text!)!.text).toMatchObject({ width: 12, keyHeads: 2, context: 4096 });
     expect(codec.sized!(chat15.config as never, vision!)!.vision).toMatchObject({ width: 8, image: 448, positions: 8 });
     expect(codec.sized!(chat15.config as never, { ...text, model_type: "llama" })).toBeUndefined();
   });
