@@ -1,4 +1,5 @@
 /** GPT-2 beside transformers (scripts/reference/gpt2.py), and what commands do with its checkpoints. */
+import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, hostTensor, makeGraph } from "../../compiler/index.ts";
 import { checkpointLayout, type Model, rootParams, trace } from "../../dsl/index.ts";
@@ -100,6 +101,9 @@ describe("checkpoints of GPT-2", () => {
       const ones = hostTensor("f32", mask, new Array(config.positions ** 2).fill(1));
       await renamed(folder, at, (name) => name.replace(/^transformer\./, ""), new Map([["h.0.attn.bias", ones]]));
       await expectConverted(at, folder);
+      const saying = async (from: string) => (await heddle("convert", from, "--out", join(at, "again"))).err;
+      expect(await saying(at)).toContain("1 of 29 tensors have no place in gpt2 and are not read: h.0.attn.bias\n");
+      expect(await saying(folder)).not.toContain("no place");
     }));
 
   test.each(weightTypes)("are exported and verified in %s", (type) =>

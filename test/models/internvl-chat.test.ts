@@ -199,6 +199,8 @@ test("a preprocessor_config.json says how many tiles a picture becomes, unless t
     };
     expect(await said({ crop_to_patches: true, max_patches: 3 })).toContain("1 to 3 tiles and a thumbnail");
     expect(await said({ max_patches: 3 }, "--set", "mostTiles=2")).toContain("1 to 2 tiles and a thumbnail");
+    // Also where it is as many as there would be without being said.
+    expect(await said({ max_patches: 3 }, "--set", "mostTiles=4")).toContain("1 to 4 tiles and a thumbnail");
     expect(await said({ max_patches: 1 })).toContain("8 × 8, squash");
     expect(await said({ max_patches: 1 }, "--set", "leastTiles=2")).toContain("at least 2 tiles and at most 1");
     expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, a whole number from 1 is needed');
