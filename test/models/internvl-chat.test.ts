@@ -32,36 +32,26 @@ import {
   sizedBy,
   weightsIn,
   weightTypes,
+  writtenCheckpoint,
 } from "./checkpoint-folder.ts";
 import { allExecutors, executors, runOnce } from "./executors.ts";
-import { type Digest, difference, gradientDifference, withGradients } from "./support.ts";
+import { difference, gradientDifference, withGradients } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const folder = folderOf("internvl-chat");
-const want = factsOf<{
-  readonly ids: number[][];
-  readonly labels: number[][];
-  readonly pixels: unknown[];
-  readonly logits: number[];
-  readonly transposed: number[];
-  readonly loss: number;
-  readonly gradients: Record<string, Digest>;
-  readonly names: readonly string[];
-  readonly tiles: number;
-  readonly tokens: number[];
-  readonly training: { readonly length: number; readonly losses: Record<"pretrain" | "finetune", number[]> };
-}>(folder);
 const [chat12, chat15] = tiledChatModels as unknown as readonly [Model, Model];
-const model = sizedBy(chat15, folder);
-const config = model.config as unknown as InternvlChatConfig;
-const [batch, token] = [want.ids.length, want.ids[0]!.length];
+const { folder, want, model, config, token, ...given } = writtenCheckpoint<
+  InternvlChatConfig,
+  {
+    readonly pixels: unknown[];
+    readonly transposed: number[];
+    readonly names: readonly string[];
+    readonly tiles: number;
+    readonly training: { readonly length: number; readonly losses: Record<"pretrain" | "finetune", number[]> };
+  }
+>("internvl-chat", chat15);
 const long: InternvlChatConfig = { ...config, text: { ...config.text, context: token } };
-const feeds = {
-  pixels: rowsOf("f32", { batch: 3, channel: 3, row: 8, column: 8 }, want.pixels),
-  ids: rowsOf("i32", { batch, token }, want.ids),
-  labels: rowsOf("i32", { batch, token }, want.labels),
-};
+const feeds = { ...given.feeds, pixels: rowsOf("f32", { batch: 3, channel: 3, row: 8, column: 8 }, want.pixels) };
 const scoresAt = (logits: { readonly data: ArrayLike<number> }, ...places: number[]) =>
   places.flatMap((at) => Array.from(logits.data).slice(at * config.text.vocab, (at + 1) * config.text.vocab));
 const jsonOf = (file: string) => factsOf<Record<string, unknown>>(folder, file);
