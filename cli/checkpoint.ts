@@ -24,13 +24,31 @@ export async function modelOfFolder(folder: string): Promise<Model> {
   const own = readOwnConfig(folder, json);
   if (own) return ofOwn(folder, own);
   const path = join(folder, "config.json");
-  const found = bundledModels.find((m) => m.checkpoints?.config && understood(path, m.checkpoints.config, json));
+  const found = nearest(
+    bundledModels.filter((m) => m.checkpoints?.config && understood(path, m.checkpoints.config, json)),
+    json,
+  );
   if (found) return { ...found, config: readBy(path, found.checkpoints!.config!, json, found.config) };
   const type = json.model_type === undefined ? "missing" : shown(json.model_type);
   const known = [...new Set(bundledModels.flatMap((m) => m.checkpoints?.config?.types ?? []))];
   throw new UsageError(
     `${path}: "model_type" is ${type}, one of ${known.join(", ")} is needed; for a model in a file of your own, give the file as the model and the folder as --weights`,
   );
+}
+
+/** Of the published sizes of a family, those that a config.json shares most settings with; the first of several. */
+function nearest(models: readonly Model[], json: JsonRecord): Model | undefined {
+  if (models.length < 2) return models[0];
+  const shared = models.map(({ checkpoints, config }) => {
+    try {
+      const [read, own] = [flattened(checkpoints!.config!.read(json, config)), flattened(config)];
+      return Object.keys(own).filter((key) => String(read[key]) === String(own[key])).length;
+    } catch (error) {
+      if (error instanceof UsageError) return 0; // told of the one that is taken
+      throw error;
+    }
+  });
+  return models[shared.indexOf(Math.max(...shared))];
 }
 
 /** The model of a checkpoint that heddle wrote for one without a published form. */

@@ -34,6 +34,7 @@ import type { ParameterSource } from "./parameters.ts";
 import { isScript, scripts } from "./script-names.ts";
 import { settingsOf } from "./stages/settings.ts";
 import { loadTypeScriptAsModules } from "./typescript-modules.ts";
+import { tellUnread } from "./unread-tensors.ts";
 import { userFault } from "./user-fault.ts";
 
 const isKind = <K extends string>(value: unknown, kind: K): value is { readonly kind: K } =>
@@ -86,6 +87,8 @@ export interface NamedModel {
   readonly config?: Config;
   /** What `--set` says of the stage, by dotted keys. */
   readonly ofStage?: Settings;
+  /** Settings that `--set` says, by dotted keys: they go before what lies beside weights, also where they are the usual ones. */
+  readonly given?: readonly string[];
   /** Runs of ids that inputs are meant to have. */
   readonly runs: Readonly<Record<string, TokenRun>>;
   /** The weights that the source holds itself, as an ONNX file does. */
@@ -113,9 +116,13 @@ export async function loadConfigured(source: string, options: LoadOptions): Prom
   const chosen = configure(model, settings);
   const given = Object.keys(flattened(settings));
   const config = weights === undefined ? chosen : await fittedToWeights(model, chosen, weights, given);
-  if (weights !== undefined) await requireAlike(model, config, weights);
+  if (weights !== undefined) {
+    await requireAlike(model, config, weights);
+    await tellUnread(model, config, weights);
+  }
   const graph = trace(model, config, named === undefined ? {} : { graph: named });
-  return { name: model.name, graph, model, config, ofStage, runs: modelGraph(model, named).runs?.(config) ?? {} };
+  const runs = modelGraph(model, named).runs?.(config) ?? {};
+  return { name: model.name, graph, model, config, ofStage, given, runs };
 }
 
 /** An ONNX file, of which `--set` says how large open sizes are. */

@@ -9,7 +9,7 @@ import { checkArea, fitted, type Geometry, pixelLimit, type Sides } from "./fit.
 import { type Pixels, resizePixels } from "./pixels.ts";
 import type { Window } from "./resample.ts";
 import type { Interpolation } from "./resample-kernels.ts";
-import { cut, type Tiling, tilesFor } from "./tiles.ts";
+import { cut, type Tiling, tileCount, tilesFor } from "./tiles.ts";
 
 // libvips caches operations by file name and would answer with the old picture after a file changes.
 sharp.cache(false);
@@ -68,9 +68,10 @@ export const decodeTiles = (
   source: ImageSource,
   tiling: Tiling,
   interpolation: Interpolation = "bicubic",
+  accepted: readonly string[] = formats,
 ): Promise<Pixels[]> =>
   reading(source, async (input) => {
-    const picture = await open(input, tiling.size);
+    const picture = await open(input, tiling.size, accepted);
     const { size } = tiling;
     const { columns, rows } = tilesFor(picture, tiling);
     const sides = { width: columns * size, height: rows * size };
@@ -93,6 +94,10 @@ export const decodeResized = (
     if (width > picture.width || height > picture.height) checkArea(width, height, picture);
     return resizePixels(await raw(picture), { width, height, interpolation });
   });
+
+/** How many pictures `decodeTiles` makes of one, without decoding it. FileError as `decodeImage`. */
+export const countTiles = async (source: ImageSource, tiling: Tiling): Promise<number> =>
+  tileCount(await imageSides(source), tiling);
 
 /** Width and height of a picture in pixels, turned upright, without decoding it. FileError as `decodeImage`. */
 export const imageSides = (source: ImageSource): Promise<{ readonly width: number; readonly height: number }> =>

@@ -15,6 +15,8 @@ export interface Row {
   readonly raw: RawSample;
   readonly ref: SampleRef;
   readonly rendered?: Rendered;
+  /** How many tiles its picture has, where another process renders them. */
+  readonly tiles?: number;
 }
 
 export interface MixtureOptions {

@@ -9,7 +9,7 @@ import { renderer } from "./decoding/threads.ts";
 import type { OnSkip, Skipped } from "./files.ts";
 import { judge, readFilters } from "./filters/filter.ts";
 import { type BatchesOptions, type CursorState, groupedBatches, startOf } from "./grouped-batches.ts";
-import { imageName } from "./images.ts";
+import { countTiles, imageName } from "./images.ts";
 import { type ListedFile, listingOf } from "./listing.ts";
 import { type Row, renderJob } from "./mixture.ts";
 import { streams } from "./order.ts";
@@ -23,9 +23,9 @@ import type { Source } from "./sources/source.ts";
 
 /** One step's samples. */
 export interface SampleBatch<K extends SampleKind> {
-  /** f32 [batch, channel, row, column], normalized; zeros where a sample has no picture. */
+  /** f32 [batch, channel, row, column], normalized; zeros where a sample has no picture. Of tiles, as many as have room. */
   readonly pixels: K extends "texts" ? undefined : HostTensor;
-  /** Row i belongs to row i of the pixels. */
+  /** Row i belongs to row i of the pixels, or to as many of them as its tiles have room. */
   readonly samples: readonly SampleOf<K>[];
   /** Where the data goes on after this batch: plain JSON, to be saved with the checkpoint taken after the step. */
   readonly cursor: DataCursor;
@@ -121,7 +121,12 @@ export async function openData<K extends SampleKind>(
   const counts = await Promise.all(open.map((stream) => stream.count()));
   requireSamples(sources, counts, early);
   const pictures = options.image && renderer(options.image, options.workers);
-  const drawing = { seed: options.seed, classes: new Map(classes?.map((name, i) => [name, i])) };
+  const { size = 0, tiles } = options.image ?? {};
+  const drawing = {
+    seed: options.seed,
+    tileNumbers: tiles && 3 * size * size,
+    classes: new Map(classes?.map((name, i) => [name, i])),
+  };
   const batchesOptions: BatchesOptions = {
     batch: options.batch,
     seed: options.seed,
@@ -132,7 +137,7 @@ export async function openData<K extends SampleKind>(
   };
   const sampleOf = (row: Row) => sampleMakers[kind](row, drawing) as SampleOf<K>;
   const batchOf = (rows: readonly Row[]) => ({
-    pixels: (options.image && pixelsOf(rows, options.image.size)) as SampleBatch<K>["pixels"],
+    pixels: (options.image && pixelsOf(rows, options.image)) as SampleBatch<K>["pixels"],
     samples: rows.map(sampleOf),
   });
   const { wordsOf } = options;
@@ -145,7 +150,9 @@ export async function openData<K extends SampleKind>(
     Promise.all(
       rows.map(async (row, i) => {
         const job = isOwn(i) && !row.rendered && renderJob(row.raw, row.ref, options.seed);
-        return job && pictures ? { ...row, rendered: await pictures.render(job) } : row;
+        if (job && pictures) return { ...row, rendered: await pictures.render(job) };
+        const { image } = row.raw;
+        return tiles && image && !row.rendered ? { ...row, tiles: await countTiles(image, { size, ...tiles }) } : row;
       }),
     );
   const files = async () => (await Promise.all(sources.map((source) => source.files()))).flat();
@@ -225,7 +232,9 @@ function checkOptions(
     throw new UsageError(
       `${kind} are opened ${image ? "without" : "with"} \`image\`, which says how pictures are shown`,
     );
-  const { size } = image ?? { size: 1 };
+  const { size, tiles } = image ?? { size: 1 };
+  if (tiles && kind !== "conversations")
+    throw new UsageError(`pictures of ${kind} are not cut into tiles, those of conversations are`);
   if (!Number.isInteger(size) || size < 1) {
     throw new UsageError(`the image size must be a whole number of pixels, it is ${size}`);
   }
@@ -253,11 +262,13 @@ function classesOf(sources: readonly Source[]): readonly string[] | undefined {
   return names.size > 0 ? [...names].sort() : undefined;
 }
 
-function pixelsOf(rows: readonly Row[], size: number): HostTensor {
-  const data = new Float32Array(rows.length * 3 * size * size);
-  for (const [i, { rendered }] of rows.entries()) if (rendered) data.set(rendered.pixels, i * 3 * size * size);
+function pixelsOf(rows: readonly Row[], { size, tiles }: ImageOptions): HostTensor {
+  const { room } = tiles ?? { room: 1 };
+  const each = room * 3 * size * size;
+  const data = new Float32Array(rows.length * each);
+  for (const [i, { rendered }] of rows.entries()) if (rendered) data.set(rendered.pixels, i * each);
   const axes = [
-    { name: "batch", size: rows.length },
+    { name: "batch", size: rows.length * room },
     { name: "channel", size: 3 },
     { name: "row", size },
     { name: "column", size },
@@ -267,6 +278,8 @@ function pixelsOf(rows: readonly Row[], size: number): HostTensor {
 
 interface Drawing {
   readonly seed: number;
+  /** Numbers of a tile; undefined where pictures are whole. */
+  readonly tileNumbers: number | undefined;
   readonly classes: ReadonlyMap<string, number>;
 }
 
@@ -280,10 +293,12 @@ const sampleMakers: { readonly [K in SampleKind]: (row: Row, drawing: Drawing) =
     const texts = raw.texts![language]!;
     return { group: raw.group, image: nameOf(raw), language, text: pick(random, texts), texts };
   },
-  conversations: ({ raw }) => ({
+  conversations: ({ raw, rendered, tiles }, { tileNumbers }) => ({
     id: raw.id!,
     turns: raw.turns!,
     ...(raw.image === undefined ? {} : { image: nameOf(raw) }),
+    ...(tiles !== undefined && { tiles }),
+    ...(tileNumbers && rendered && { tiles: rendered.pixels.length / tileNumbers }),
   }),
   labels: ({ raw }, { classes }) => ({
     image: nameOf(raw),

@@ -17,6 +17,8 @@ export interface PairSample {
 export interface ConversationSample {
   readonly id: string;
   readonly image?: string;
+  /** How many of the batch's pictures are its own, where pictures are cut into tiles. */
+  readonly tiles?: number;
   readonly turns: readonly Turn[];
 }
 

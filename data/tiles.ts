@@ -13,6 +13,11 @@ export interface Tiling {
   readonly thumbnail: boolean;
 }
 
+/** Tiles in batches: of `pixels`, each sample has `room` in a row of its own, blank after its tiles. */
+export interface TilesInBatch extends Omit<Tiling, "size"> {
+  readonly room: number;
+}
+
 /** Tiles across and down. */
 export interface Tiles {
   readonly columns: number;
@@ -42,6 +47,12 @@ export function tilesFor(
     if (difference < apart || isLarger) [best, apart] = [tiles, difference];
   }
   return best!;
+}
+
+/** How many pictures `tilesFor` and a thumbnail make of one. */
+export function tileCount(picture: { readonly width: number; readonly height: number }, tiling: Tiling): number {
+  const { columns, rows } = tilesFor(picture, tiling);
+  return columns * rows + (tiling.thumbnail && columns * rows > 1 ? 1 : 0);
 }
 
 /** All of so many tiles, the fewest first, and of as many the narrowest. */

@@ -115,6 +115,8 @@ export interface CaptionMode<C extends Config = Config> extends WritingGraphs<C>
   readonly beams?: number;
   readonly minTokens?: number;
   readonly maxTokens?: number;
+  /** Ids that end a caption, besides the tokenizer's EOS. */
+  readonly stops?: (config: C) => readonly number[];
 }
 
 /** `heddle run ... chat`: turns by a template; `begin` puts a picture in the first, where the graph's `runs` say. */

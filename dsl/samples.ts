@@ -1,6 +1,7 @@
 /** What stages are fed: kinds of samples, the pictures beside them, and how texts become ids. Data rooms meet these types. */
 import { type HostTensor, hostTensor, UsageError } from "../compiler/index.ts";
 import type { ChatTemplate, ImagePlace, WrittenConversation } from "./chat-template.ts";
+import type { TileLimits } from "./modes.ts";
 
 /** A text of a picture, and all texts that it has by language. */
 export interface PairSample {
@@ -23,6 +24,8 @@ export interface ConversationSample {
   readonly turns: readonly ConversationTurn[];
   /** Undefined where there is no picture. */
   readonly image?: unknown;
+  /** How many pictures of `pixels` it became; undefined where pictures are not cut into tiles. */
+  readonly tiles?: number;
 }
 
 /** The class of a picture. */
@@ -57,6 +60,17 @@ export type SampleKind = keyof Samples;
 /** A sample of a kind. */
 export type SampleOf<K extends SampleKind> = Samples[K];
 
+/** How a conversation's picture is cut into tiles, and how many of `pixels` are a sample's own, those it leaves blank included. */
+export interface TilePlan extends TileLimits {
+  readonly room: number;
+}
+
+/** Tiles with room for all that a picture may become. */
+export const tilePlan = (limits: TileLimits): TilePlan => ({
+  ...limits,
+  room: limits.most + (limits.thumbnail && limits.most > 1 ? 1 : 0),
+});
+
 /** How pictures become the input `pixels`: f32 [batch, channel, row, column]. */
 export interface ImagePlan {
   /** Side of the square in pixels. */
@@ -72,6 +86,8 @@ export interface ImagePlan {
     readonly mean: readonly [number, number, number];
     readonly std: readonly [number, number, number];
   };
+  /** Cut into as many squares of `size` as its shape and size are worth, whatever `fit` says; of conversations, not varied. */
+  readonly tiles?: TilePlan;
   /** How views vary; what is left out does not. */
   readonly augmentation?: {
     /** Share of the area that a random window covers. */

@@ -103,7 +103,9 @@ export async function feedStage(
         const [from, to] = [part * batch, (part + 1) * batch];
         const context = contextOf(text, seed, key, counts.add);
         const own = rows(samples).slice(from, to);
-        const feeds = { ...(pixels && { pixels: rowsOf(pixels, from, to) }), ...made(own, context) };
+        const each = data!.image?.tiles?.room ?? 1;
+        const shown = pixels && { pixels: rowsOf(pixels, from * each, to * each) };
+        const feeds = { ...shown, ...made(own, context) };
         inputs.push({ feeds, ...(packed || data!.kind === "texts" ? {} : { names: own.map(nameOf) }) });
       }
       const next = { ...after, changed: counts.soFar(), ...(judgedOn && { validation: judgedOn }) } as unknown as Json;

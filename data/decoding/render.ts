@@ -6,6 +6,7 @@ import {
   coveringSides,
   decodeClasses,
   decodeImage,
+  decodeTiles,
   decodeWindow,
   type Geometry,
   type ImageSource,
@@ -14,6 +15,7 @@ import {
 } from "../images.ts";
 import { type Random, seededRandom } from "../random.ts";
 import type { Window } from "../resample.ts";
+import type { TilesInBatch } from "../tiles.ts";
 import { type Augmentation, imagenet, imageTensor, type Normalization, randomView, wholeView } from "../view.ts";
 
 /** How every picture of a run becomes numbers. */
@@ -24,6 +26,8 @@ export interface ImageOptions extends Pick<Geometry, "size" | "fit" | "interpola
   readonly normalization?: Normalization;
   /** With `scale`, windows are cut from the picture itself and `fit` does not act. */
   readonly augmentation?: Augmentation;
+  /** Cuts the whole picture, which is not varied then. */
+  readonly tiles?: TilesInBatch;
 }
 
 /** A picture to render, with the keys of the random numbers that its view is drawn from. */
@@ -35,7 +39,7 @@ export interface RenderJob {
 }
 
 export interface Rendered {
-  /** [channel, row, column], normalized. */
+  /** [channel, row, column], normalized; of tiles one after the other. */
   readonly pixels: Float32Array;
   /** [row, column] */
   readonly mask?: Int32Array;
@@ -44,6 +48,10 @@ export interface Rendered {
 /** FileError naming the picture, or its annotation, when it cannot be read. */
 export async function render(job: RenderJob, options: ImageOptions): Promise<Rendered> {
   const { size, fit, normalization = imagenet, augmentation = {} } = options;
+  if (options.tiles) {
+    const cut = await decodeTiles(job.image, { size, ...options.tiles }, options.interpolation, photographs);
+    return { pixels: imageTensor(cut, { size, normalization }).data as Float32Array };
+  }
   const random = seededRandom(job.seed, ...job.keys);
   const { pixels, view, window } = augmentation.scale
     ? await randomPicture(job.image, options, augmentation, random)

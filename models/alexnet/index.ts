@@ -65,6 +65,7 @@ export const alexnetFamily: readonly Model[] = [
       name: "alexnet",
       summary: "AlexNet: five convolutions and three layers, 1000 classes of ImageNet",
       config,
+      configs: { tiny: { image: 63, widths: [8, 12, 16, 12, 12], hidden: 32, classes: 10 } },
       rules,
       paper: { source: "Krizhevsky 2014, arXiv:1404.5997" },
       preprocessing: { ...imagenetPreprocessing, margin: 256 / 224, interpolation: "bilinear" },

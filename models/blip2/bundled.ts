@@ -1,4 +1,4 @@
-/** BLIP-2's Q-Former as a model that commands know by name, with its first stage. */
+/** BLIP-2 as models that commands know by name: the Q-Former, with its first stage, and the whole that writes. */
 import {
   axis,
   axisOf,
@@ -14,8 +14,14 @@ import {
   settled,
   transpose,
   whole,
+  word,
 } from "../../dsl/index.ts";
+import { pictureSettings } from "../clip/settings.ts";
+import { tinyPictures, tinyTower } from "../clip/tiny.ts";
+import { clipNormalization } from "../llava/pictures.ts";
 import { qformerLoss } from "./losses.ts";
+import type { OptConfig } from "./opt.ts";
+import { blip2Codec, qformerCodec } from "./published-config.ts";
 import {
   askedQueries,
   blip2Qformer,
@@ -28,7 +34,8 @@ import {
   visionInput,
   written,
 } from "./qformer.ts";
-import { qformerHubRules, qformerRules } from "./weights.ts";
+import { blip2Copies, blip2HubRules, qformerHubRules, qformerRules } from "./weights.ts";
+import { type Blip2Config, blip2Beginning, blip2Step } from "./writing.ts";
 
 const sizes = whole(1, 2 ** 20);
 const rules: SettingRules = {
@@ -69,9 +76,15 @@ export const blip2QformerModel = defineModel<QformerConfig>({
   name: "blip2-qformer",
   summary: "BLIP-2's Q-Former on given features of an image: 32 queries, compared with a text and matched",
   config: blip2Qformer,
+  configs: {
+    tiny: {
+      ...{ width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64, queries: 4, embed: 8 },
+      ...{ visionTokens: 5, visionWidth: 16 },
+    },
+  },
   rules,
   stages: { "1": qformerStage },
-  checkpoints: { layouts: [qformerRules, qformerHubRules] },
+  checkpoints: { layouts: [qformerRules, qformerHubRules], config: qformerCodec },
   paper: { source: "Li et al. 2023, arXiv:2301.12597" },
   build: (p, c) => {
     const [vision, ids] = [normedVision(p, visionInput(c), c), textInput(c)];
@@ -93,5 +106,63 @@ export const blip2QformerModel = defineModel<QformerConfig>({
   },
 });
 
+const tower: SettingRules = { width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes, epsilon: positive };
+const writingRules: SettingRules = {
+  vision: { ...tower, activation: word("gelu", "quick_gelu"), ...pictureSettings },
+  qformer: { ...tower, queries: sizes, crossEvery: whole(1, 1000) },
+  text: { ...tower, vocab: sizes, positions: sizes },
+  stop: whole(0, 2 ** 20),
+};
+
+const { width, depth, heads, mlp, queries, crossEvery, epsilon } = blip2Qformer;
+
+/** OPT ends a caption with a line break, 50118. */
+const writer = (size: string, text: Pick<OptConfig, "width" | "depth" | "heads">) =>
+  defineModel<Blip2Config>({
+    name: `blip2-opt-${size}`,
+    summary: `BLIP-2: ViT-g's tokens through 32 queries of a Q-Former to OPT-${size.toUpperCase()}, which writes`,
+    config: {
+      vision: {
+        ...{ width: 1408, depth: 39, heads: 16, mlp: 6144, activation: "gelu", epsilon: 1e-6, image: 224, patch: 14 },
+      },
+      qformer: { width, depth, heads, mlp, queries, crossEvery, epsilon },
+      text: { ...text, mlp: 4 * text.width, vocab: 50272, positions: 2048, epsilon: 1e-5 },
+      stop: 50118,
+    },
+    configs: {
+      tiny: {
+        vision: tinyPictures(14),
+        qformer: { ...tinyTower, queries: 4 },
+        text: { ...tinyTower, vocab: 264, positions: 128 },
+        stop: 13, // a line break, of bytes
+      },
+    },
+    rules: writingRules,
+    checkpoints: { layouts: [blip2HubRules], config: blip2Codec, copies: blip2Copies },
+    paper: { source: "Li et al. 2023, arXiv:2301.12597" },
+    preprocessing: { ...clipNormalization, fit: "squash", interpolation: "bicubic" },
+    modes: {
+      caption: { begin: "prefill", step: "decode", limit: (c) => c.text.positions, stops: (c) => [c.stop] },
+      generate: { step: "decode", limit: (c) => c.text.positions },
+    },
+    build: blip2Beginning,
+    graphs: {
+      prefill: { summary: "a picture and a prompt: scores of the next token, keys and values", build: blip2Beginning },
+      decode: {
+        summary: "more tokens after those remembered: scores of the next ones, all keys and values",
+        build: blip2Step,
+      },
+    },
+  });
+
+/** 3,744,679,936 and 7,752,738,304 parameters. */
+export const blip2Models = [
+  writer("2.7b", { width: 2560, depth: 32, heads: 32 }),
+  writer("6.7b", { width: 4096, depth: 32, heads: 32 }),
+] as const;
+
 /** All of the family. */
-export const blip2Family: readonly Model[] = [blip2QformerModel as unknown as Model];
+export const blip2Family: readonly Model[] = [
+  blip2QformerModel as unknown as Model,
+  ...blip2Models.map((model) => model as unknown as Model),
+];

@@ -1,5 +1,7 @@
-/** BLIP-2's Q-Former. */
+/** BLIP-2: the Q-Former, and the whole that writes. */
 export * from "./bundled.ts";
 export { type QformerLossOptions, qformerLoss } from "./losses.ts";
+export { blip2Codec, qformerCodec } from "./published-config.ts";
 export { blip2Qformer, type QformerConfig } from "./qformer.ts";
 export * from "./weights.ts";
+export type { Blip2Config } from "./writing.ts";

@@ -43,22 +43,26 @@ import {
   zeros,
 } from "../../dsl/index.ts";
 
-export interface QformerConfig {
+/** What queries alone are asked with. */
+export interface QueriesConfig {
   readonly [key: string]: number;
   readonly width: number;
   readonly depth: number;
   readonly heads: number;
   readonly mlp: number;
+  readonly queries: number;
+  /** Queries attend to the image in each so many layers, in the first one first. */
+  readonly crossEvery: number;
+  readonly epsilon: number;
+}
+
+export interface QformerConfig extends QueriesConfig {
   /** The last id begins a text that is to be written, [DEC]. */
   readonly vocab: number;
   /** Tokens that there are positions for. */
   readonly positions: number;
   /** Tokens of a text, the padding included. */
   readonly context: number;
-  readonly queries: number;
-  /** Queries attend to the image in each so many layers, in the first one first. */
-  readonly crossEvery: number;
-  readonly epsilon: number;
   /** The image's features: how many, the class token among them, and their width. */
   readonly visionTokens: number;
   readonly visionWidth: number;
@@ -112,7 +116,7 @@ interface Pass {
 }
 
 /** All layers over queries, a text, or the one before the other: self-attention is the same for both, the MLPs are not. */
-function passOver(p: Params, { queries, text, vision, visible }: Pass, c: QformerConfig): Tokens {
+function passOver(p: Params, { queries, text, vision, visible }: Pass, c: QueriesConfig): Tokens {
   const [embed, hidden] = [axis("embed", c.width), axis("hidden", c.mlp)];
   const norm = (at: Params) => (x: Tokens) => layerNorm(at, x, [embed], c.epsilon);
   const both = [queries, text].filter((x) => x !== undefined);
@@ -151,7 +155,7 @@ function apart(x: Tokens, sizes: readonly Tokens["type"]["axes"][number]["size"]
   return [slice(x, token, 0, queries), slice(x, token, queries, text)];
 }
 
-const learnedQueries = (p: Params, c: QformerConfig): Tokens =>
+const learnedQueries = (p: Params, c: QueriesConfig): Tokens =>
   broadcast(p.parameter("query_tokens", [axis("token", c.queries), axis("embed", c.width)], normal(0.02)), batch);
 
 /** Words and positions, which count from 0 beside queries too. */
@@ -162,7 +166,7 @@ function embedded(p: Params, ids: Ids, c: QformerConfig): Tokens {
 }
 
 /** The queries after asking an image: [batch, token, embed] */
-export const askedQueries = (p: Params, vision: Tokens, c: QformerConfig): Tokens =>
+export const askedQueries = (p: Params, vision: Tokens, c: QueriesConfig): Tokens =>
   passOver(p, { queries: learnedQueries(p, c), vision }, c);
 
 const keysOf = (ids: Ids, more = 0) => {

@@ -1,5 +1,5 @@
 /** Where a Q-Former's parameters lie in checkpoints. */
-import { same, type TensorRule, under } from "../../dsl/index.ts";
+import { same, type TensorCopy, type TensorRule, under } from "../../dsl/index.ts";
 
 const affine = (path: string, name: string, out: string, from: string): TensorRule[] => [
   { path: `${path}.weight`, name: `${name}.weight`, axes: `${out} ${from}` },
@@ -62,4 +62,55 @@ export const qformerHubRules: readonly TensorRule[] = [
   ...embeddings("embeddings"),
   ...norm("embeddings.norm", "qformer.layernorm"),
   ...under("layer.{}", "qformer.encoder.layer.{}", layer("attention")),
+];
+
+const joined: readonly TensorRule[] = ["q", "k", "v"].flatMap((x, i) => [
+  { path: `attn.${x}.weight`, name: "self_attn.qkv.weight", axes: `${i}/3*heads*head_dim embed` },
+  { path: `attn.${x}.bias`, name: "self_attn.qkv.bias", axes: `${i}/3*heads*head_dim` },
+]);
+
+/** `Blip2ForConditionalGeneration` of transformers, whose language model is OPT. */
+export const blip2HubRules: readonly TensorRule[] = [
+  ...under("vision", "vision_model", [
+    { path: "class_embedding", name: "embeddings.class_embedding", axes: "1 1 embed" },
+    { path: "positions", name: "embeddings.position_embedding", axes: "1 token embed" },
+    ...affine("patches", "embeddings.patch_embedding", "embed", "channel patch_row patch_column"),
+    ...under("blocks.{}", "encoder.layers.{}", [
+      ...norm("norm1", "layer_norm1"),
+      ...norm("norm2", "layer_norm2"),
+      ...joined,
+      ...affine("attn.out", "self_attn.projection", "embed", "heads*head_dim"),
+      ...affine("mlp.fc1", "mlp.fc1", "hidden", "embed"),
+      ...affine("mlp.fc2", "mlp.fc2", "embed", "hidden"),
+    ]),
+    ...norm("norm", "post_layernorm"),
+  ]),
+  ...under("qformer", "", [
+    same("query_tokens", "1 token embed"),
+    ...norm("embeddings.norm", "qformer.layernorm"),
+    ...under("layer.{}", "qformer.encoder.layer.{}", layer("attention")),
+  ]),
+  ...affine("language_projection", "language_projection", "embed_out", "embed"),
+  ...under("language_model", "language_model.model.decoder", [
+    { path: "tokens.weight", name: "embed_tokens.weight", axes: "vocab embed" },
+    { path: "positions.weight", name: "embed_positions.weight", axes: "position embed" },
+    ...under("layers.{}", "layers.{}", [
+      ...norm("norm1", "self_attn_layer_norm"),
+      ...norm("norm2", "final_layer_norm"),
+      ...["q", "k", "v"].flatMap((x) => affine(`attn.${x}`, `self_attn.${x}_proj`, "heads*head_dim", "embed")),
+      ...affine("attn.out", "self_attn.out_proj", "embed", "heads*head_dim"),
+      ...affine("fc1", "fc1", "hidden", "embed"),
+      ...affine("fc2", "fc2", "embed", "hidden"),
+    ]),
+    ...norm("norm", "final_layer_norm"),
+  ]),
+];
+
+/** The scores' matrix is the words', and may be stored again. */
+export const blip2Copies = (): readonly TensorCopy[] => [
+  {
+    name: "language_model.lm_head.weight",
+    of: "language_model.model.decoder.embed_tokens.weight",
+    setting: "tie_word_embeddings",
+  },
 ];

@@ -8,6 +8,7 @@ import { type ClipResNetConfig, resnetMaps, resnetVectors } from "./resnet.ts";
 import { clipResNetSettings, clipSettings } from "./settings.ts";
 import { clipTraining } from "./stages.ts";
 import type { ClipTextConfig } from "./text.ts";
+import { tinyTexts, tinyTowers } from "./tiny.ts";
 import { listed, twoTowers } from "./two-towers.ts";
 import { type ClipVisionConfig, imageVectors, visionStates } from "./vision.ts";
 
@@ -42,7 +43,8 @@ export const clipModel = (
   source: string,
 ): Model<ClipConfig> =>
   twoTowers({
-    ...{ name, summary, source, config, rules: clipSettings, training: clipTraining(rate) },
+    ...{ name, summary, source, config, configs: { tiny: tinyTowers(config) } },
+    ...{ rules: clipSettings, training: clipTraining(rate) },
     checkpoints: { layouts: [transformersRules, openRules], fit: fitPositions, config: clipCodec },
     ...{ tower: imageVectors, states: visionStates },
   });
@@ -84,6 +86,9 @@ export interface ClipResNetModelConfig extends TwoTowers<ClipResNetConfig> {
 export const clipResNetModel = (name: string, summary: string, config: ClipResNetModelConfig) =>
   twoTowers<ClipResNetConfig, ClipResNetModelConfig>({
     ...{ name, summary, source: radford, config, rules: clipResNetSettings },
+    configs: {
+      tiny: { vision: { width: 4, blocks: [1, 1, 1, 1], image: 64, heads: 2 }, text: tinyTexts, embed: 8 },
+    },
     training: { ...clipTraining(5e-4), beta2: 0.999, epsilon: 1e-8 },
     checkpoints: { layouts: [openResNetRules] },
     tower: resnetVectors,

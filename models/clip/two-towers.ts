@@ -33,6 +33,7 @@ export interface TwoTowersRecord<V, C extends Config> {
   readonly summary: string;
   readonly source: string;
   readonly config: C;
+  readonly configs: Readonly<Record<string, Config>>;
   readonly rules: SettingRules;
   readonly training: Training;
   readonly checkpoints: ModelCheckpoints<C>;
@@ -46,9 +47,9 @@ export interface TwoTowersRecord<V, C extends Config> {
 export function twoTowers<V extends { readonly image: number }, C extends Config & TwoTowers<V>>(
   record: TwoTowersRecord<V, C>,
 ): Model<C> {
-  const { name, summary, source, config, rules, training, checkpoints, tower, states, stateAxes } = record;
+  const { name, summary, source, config, configs, rules, training, checkpoints, tower, states, stateAxes } = record;
   return defineModel<C>({
-    ...{ name, summary, config, rules, checkpoints, preprocessing },
+    ...{ name, summary, config, configs, rules, checkpoints, preprocessing },
     paper: { source },
     stages: { contrastive: contrastive(tower, training) },
     modes: { features: { graph: "states", before: stateAxes ? 0 : 1 }, compare },

@@ -6,6 +6,7 @@ import { fitPositions } from "../clip/fit-positions.ts";
 import { pictureSettings, textSettings } from "../clip/settings.ts";
 import { clipTraining } from "../clip/stages.ts";
 import type { ClipTextConfig } from "../clip/text.ts";
+import { tinyTowers } from "../clip/tiny.ts";
 import { listed, twoTowers } from "../clip/two-towers.ts";
 import { evaLayouts } from "./layouts.ts";
 import { type EvaConfig, evaBlocks, evaStates, evaVectors } from "./vision.ts";
@@ -19,7 +20,7 @@ const sizes = whole(1, 2 ** 20);
 /** An EVA-CLIP of any size. */
 export const evaClipModel = (name: string, summary: string, config: EvaClipConfig): Model<EvaClipConfig> =>
   twoTowers<EvaConfig, EvaClipConfig>({
-    ...{ name, summary, source: "Sun et al. 2023, arXiv:2303.15389", config },
+    ...{ name, summary, source: "Sun et al. 2023, arXiv:2303.15389", config, configs: { tiny: tinyTowers(config) } },
     rules: {
       vision: {
         ...{ width: sizes, depth: whole(1, 1000), heads: sizes, mlp: sizes, ...pictureSettings },

@@ -24,6 +24,14 @@ const rules: SettingRules = {
   },
 };
 
+const tinyLayers = { heads: 2, headDim: 8, mlp: 32 };
+const tiny = {
+  ...{ visionWidth: 16, places: 4, times: 2, latents: 4, imageToken: 260 },
+  resampler: { ...tinyLayers, depth: 2 },
+  gated: tinyLayers,
+  text: { width: 16, depth: 2, heads: 2, mlp: 32, vocab: 264, positions: 64 },
+};
+
 /** Tables 4 and 5 of the paper. What it leaves open of the language model is GPT-2's: see README.md. */
 const size = (name: string, width: number, depth: number, heads: number, every: number) =>
   defineModel<FlamingoConfig>({
@@ -40,6 +48,7 @@ const size = (name: string, width: number, depth: number, heads: number, every: 
       text: { width, depth, heads, mlp: 4 * width, vocab: 32002, positions: 2048, epsilon: 1e-5 },
       imageToken: 32000,
     },
+    configs: { tiny },
     rules,
     checkpoints: { layouts: [flamingoRules], parts: flamingoParts },
     paper: { source: "Alayrac et al. 2022, arXiv:2204.14198" },

@@ -54,7 +54,7 @@ import {
   writeInternlm2Config,
 } from "./internlm2.ts";
 import { chatCodec, type Language } from "./published-config.ts";
-import { chatTuning } from "./stages.ts";
+import { chatPretraining, chatTuning, tiledPretraining, tiledTuning } from "./stages.ts";
 import { hermesTemplate, internlm2Template, tiledTemplates } from "./templates.ts";
 import { chatHubRules, chatHubRules5, chatInternlm2Rules, chatLlamaRules } from "./weights.ts";
 
@@ -90,7 +90,7 @@ export const chat12: InternvlChatConfig = {
 /** 1.5: up to 12 tiles and a thumbnail of 256 tokens each, and InternLM2-20B with 9 words more, of which 92546 is <IMG_CONTEXT>. */
 export const chat15: InternvlChatConfig = {
   ...chat12,
-  text: { ...internlm2With20b, vocab: 92553 },
+  text: { ...internlm2With20b, vocab: 92553, context: 4096 },
   shuffle: "v2",
   imageToken: 92546,
   mostTiles: 12,
@@ -264,7 +264,7 @@ export const tiledChatModels = [
     summary: "InternVL-Chat 1.2: InternViT-6B at 448 pixels, four patches a token, to Nous-Hermes-2-Yi-34B",
     config: chat12,
     source: "Chen et al. 2023, arXiv:2312.14238; its release of February 2024",
-    stages: { finetune: chatTuning },
+    stages: { pretrain: chatPretraining, finetune: chatTuning },
   }),
   chat({
     language: "internlm2",
@@ -273,6 +273,7 @@ export const tiledChatModels = [
       "InternVL-Chat 1.5: up to 12 tiles of 448 pixels through InternViT-6B, four patches a token, to InternLM2-20B",
     config: chat15,
     source: "Chen et al. 2024, arXiv:2404.16821",
+    stages: { pretrain: tiledPretraining, finetune: tiledTuning },
   }),
 ] as const;
 

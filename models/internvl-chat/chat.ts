@@ -176,13 +176,14 @@ export const tiledScores = (
 
 /**
  * Cross-entropy of the answers' tokens. Inputs `pixels` [batch = tiles, ...], `ids`, and `labels` (i32 [batch, token]; -100 is
- * no target). A picture for each text, whether it has a place for it or not, where `whole` says so; else the tiles of all texts.
+ * no target). So many tiles for each text as `perText` says, of which it has places for all, some or none; else the tiles of
+ * all texts, one text after the other.
  */
-export const tiledLoss = (p: Params, c: InternvlChatConfig, { whole = false } = {}): OneLoss =>
+export const tiledLoss = (p: Params, c: InternvlChatConfig, { perText }: { readonly perText?: number } = {}): OneLoss =>
   answersLoss(languagePart(p), c.text, (ids) =>
-    whole
-      ? tiledConversation(p, pixelsInput(c.vision, axisOf(ids, "batch")), ids, c, 1)
-      : tiledConversation(p, tilesInput(c), ids, c),
+    perText === undefined
+      ? tiledConversation(p, tilesInput(c), ids, c)
+      : tiledConversation(p, pixelsInput(c.vision, times(axisOf(ids, "batch"), perText)), ids, c, perText),
   );
 
 /** The beginning of a chat: `pixels` and `input_ids`, with the picture's id where its tokens go. */

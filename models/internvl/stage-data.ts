@@ -167,6 +167,7 @@ export interface ChatFeeds {
 /** What a conversation is about, and the language model that has it. */
 export interface ChatSubject {
   readonly image: ImagePlan;
+  /** Of a whole picture, or of one tile. */
   readonly place: ImagePlace;
   readonly text: Pick<TextConfig, "vocab" | "context">;
 }
@@ -180,8 +181,9 @@ export const conversationData = (subject: ChatSubject, { template, tooLong, pack
     ...(packed > 1 && { perRow: packed }),
     feeds: (rows, context) => {
       const { place, text } = subject;
-      const written = rows.map(({ turns, image }) => {
-        const whole = context.written(template, turns, image === undefined ? undefined : place);
+      const written = rows.map(({ turns, image, tiles = 1 }) => {
+        const shown = { ...place, tokens: tiles * place.tokens };
+        const whole = context.written(template, turns, image === undefined ? undefined : shown);
         return fitted(whole, text.context, tooLong, context);
       });
       if (packed > 1) return packedFeeds(written, subject, packed, context);

@@ -16,5 +16,7 @@ export const tiny = {
   generative: { vision: tinyVision, text: tinyQllama, ...pooling },
   chat,
   chatOfQueries: { ...chat, qllama: tinyQllama },
+  segmentation: { vision: tinyVision, classes: 10, blocks: [2] },
+  uperNet: { vision: { ...tinyVision, depth: 4 }, classes: 10, blocks: [1, 2, 3, 4], channels: 8 },
   probe: { vision: tinyVision, classes: 10, ...pooling },
 } as const satisfies Readonly<Record<string, Config>>;

@@ -66,6 +66,7 @@ function resnet(layers: number, block: keyof typeof widths, depths: readonly num
       name: `resnet-${layers}`,
       summary: `ResNet-${layers}: ${depths.join(", ")} ${block} blocks, 1000 classes of ImageNet`,
       config,
+      configs: { tiny: { image: 32, stem: 8, widths: [8, 16, 24, 32], depths: [1, 1, 1, 1], classes: 10 } },
       rules,
       paper: { source: "He et al. 2016, arXiv:1512.03385" },
       preprocessing: { ...imagenetPreprocessing, margin: 256 / 224, interpolation: "bilinear" },

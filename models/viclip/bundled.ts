@@ -3,6 +3,7 @@ import { defineModel, imagenetPreprocessing, type Model, share, whole } from "..
 import { clipText } from "../clip/bundled.ts";
 import { fitPositions } from "../clip/fit-positions.ts";
 import { clipSettings } from "../clip/settings.ts";
+import { tinyPictures, tinyTowers } from "../clip/tiny.ts";
 import { asFeatures, listed } from "../clip/two-towers.ts";
 import { pictures } from "../clip/vision.ts";
 import { comparedByViclip, comparedPictures, type ViclipConfig, viclipRules, videoText } from "./viclip.ts";
@@ -12,6 +13,7 @@ import { clips, type ViclipVisionConfig, viclipStates } from "./vision.ts";
 export const viclipModel = (name: string, summary: string, config: ViclipConfig): Model<ViclipConfig> =>
   defineModel<ViclipConfig>({
     ...{ name, summary, config },
+    configs: { tiny: { ...tinyTowers(config), vision: { ...tinyPictures(config.vision.patch), frames: 2 } } },
     paper: { source: "Wang et al. 2023, arXiv:2307.06942" },
     rules: {
       ...clipSettings,

@@ -90,6 +90,7 @@ export const vit22bFamily: readonly Model[] = [
       name: "vit-22b",
       summary: "ViT-22B: 48 parallel blocks of width 6144, a picture's vector; classes=1000 for a linear probe",
       config,
+      configs: { tiny: { width: 16, depth: 2, heads: 2, mlp: 32, image: 28 } },
       rules,
       paper: { source: "Dehghani et al. 2023, arXiv:2302.05442" },
       preprocessing: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },

@@ -69,12 +69,19 @@ const ordered = (x: Tokens): Tokens =>
     (["batch", "token", "embed"] as const).map((a) => axisOf(x, a)),
   );
 
+/** Four patches, of which the positions are interpolated where they are for other pictures. */
+const tinyOf = ({ patch, positions, classes }: VitConfig) => ({
+  ...{ width: 16, depth: 2, heads: 2, mlp: 32, image: 2 * patch },
+  ...{ positions: positions === 0 ? 0 : 3 * patch, classes: Math.min(classes, 10) },
+});
+
 const model = (profile: Profile): Model =>
   listed(
     defineModel<VitConfig>({
       name: profile.name,
       summary: profile.summary,
       config: profile.config,
+      configs: { tiny: tinyOf(profile.config) },
       rules,
       paper: { source: profile.paper },
       preprocessing: profile.preprocessing,

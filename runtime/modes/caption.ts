@@ -25,11 +25,16 @@ export async function writeCaption(
   beginning: Graph,
   pixels: HostTensor,
   tokenizer: Tokenizer,
-  options: Omit<GenerateOptions, "eos"> & { readonly prompt: string },
+  options: Omit<GenerateOptions, "eos"> & {
+    readonly prompt: string;
+    /** Ids that end it, besides the tokenizer's EOS. */
+    readonly stops?: readonly number[];
+  },
 ): Promise<Caption> {
-  const { prompt, ...how } = options;
+  const { prompt, stops = [], ...how } = options;
+  const eos = [tokenizer.eos, ...stops];
   const scores = await session.begin(beginning, { pixels, input_ids: idRow(captionPrompt(tokenizer, prompt)) });
-  const [made] = await generate(session, { scores }, { ...how, eos: [tokenizer.eos] });
-  const text = tokenizer.decode(made!.tokens.filter((id) => id !== tokenizer.eos)).trim();
+  const [made] = await generate(session, { scores }, { ...how, eos });
+  const text = tokenizer.decode(made!.tokens.filter((id) => !eos.includes(id))).trim();
   return { ...made!, text };
 }

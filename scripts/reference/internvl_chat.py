@@ -2,6 +2,7 @@
 file in tiles. Kept as the authors keep it: the language model as InternLM2, whose joined matrix is the LLaMA's three."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -81,6 +82,62 @@ def pixels_of(images):
     return torch.stack(planes).permute(0, 3, 1, 2)
 
 
+def training(model, shown):
+    """Losses of a few steps over the same three conversations: a picture of several tiles, one of one tile, and none."""
+    answer = "<|im_end|>"
+    talks = [
+        (shown, "What?", "red"),
+        (tiles(Image.open(root / "internvl-chat" / "square.png"), size, most), "Sure?", "yes, it is"),
+        (None, "Hi", "hello"),
+    ]
+    ids, labels, pixels = [], [], []
+    for images, asked, said in talks:
+        begin = [1, *text(f"<|im_start|>system\n{system}<|im_end|><|im_start|>user\n")]
+        seen = [*text("<img>"), *[picture_id] * 4 * len(images), *text("</img>\n")] if images else []
+        question = [*begin, *seen, *text(f"{asked}<|im_end|><|im_start|>assistant\n")]
+        ids.append([*question, *text(said + answer)])
+        labels.append([-100] * len(question) + text(said + answer))
+        pixels += images or []
+    longest = max(map(len, ids))
+    given = {
+        "input_ids": torch.tensor([row + [0] * (longest - len(row)) for row in ids]),
+        "labels": torch.tensor([row + [-100] * (longest - len(row)) for row in labels]),
+        "pixel_values": pixels_of(pixels),
+    }
+    given["attention_mask"] = (given["input_ids"] != 0).long()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+
+    def trained(frozen, steps, warm, rate):
+        named = []
+        for n, p in model.named_parameters():
+            p.data.copy_(before[n])
+            p.requires_grad_(not n.startswith(frozen))
+            if p.requires_grad:
+                named.append(p)
+        groups = [{"params": [p], "weight_decay": 0.05 if p.ndim != 1 else 0.0} for p in named]
+        optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)
+        losses = []
+        for t in range(steps):
+            optimizer.zero_grad()
+            loss = model(**given).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(named, 1.0)
+            factor = (t + 1) / warm if t < warm else (1 + math.cos(math.pi * (t - warm) / max(1, steps - warm))) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    made = {
+        "pretrain": trained(("model.language_model.", "lm_head."), 5, 1, 0.01),
+        "finetune": trained(("none",), 5, 1, 0.01),
+    }
+    for n, p in model.named_parameters():
+        p.data.copy_(before[n])
+    return {"length": longest, "losses": made}
+
+
 def text(words):
     return [b + 3 for b in words.encode()]
 
@@ -151,6 +208,8 @@ def main():
             eos_token_id=None,
             pad_token_id=0,
         )
+    Image.fromarray(draw.integers(0, 256, (7, 7, 3), dtype=np.uint8)).save(folder / "square.png")
+    gradients = {n: digest(g) for n, g in published({n: p.grad for n, p in model.named_parameters()}).items()}
     facts = {
         "ids": ids.tolist(),
         "labels": labels.tolist(),
@@ -158,7 +217,8 @@ def main():
         "logits": rounded(out.logits[0, [7, 14]]),  # at two places
         "transposed": rounded(transposed[0, 7, :40]),  # with ps_version v1
         "loss": out.loss.item(),
-        "gradients": {n: digest(g) for n, g in published({n: p.grad for n, p in model.named_parameters()}).items()},
+        "gradients": gradients,
+        "training": training(model, shown),
         "names": sorted(model.state_dict()),
         "tiles": len(shown),
         "tokens": made[0, len(asked[0]) :].tolist(),

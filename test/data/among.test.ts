@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { agreedDraws } from "../../data/among.ts";
 import { openData, type SharedReading } from "../../data/index.ts";
@@ -102,4 +103,34 @@ it("a sample that one process alone cannot read is an error of that process", as
   expect(await Promise.all(theirs)).toEqual([{ raw: "a" }, { raw: "b" }]);
   expect(await own[0]).toEqual({ raw: "a" });
   await expect(own[1]).rejects.toThrow("b can be read by other ranks and not by rank 0: it is on another disk");
+});
+
+it("processes know how many tiles the others' pictures have", async () => {
+  await writePicture(join(root, "first.png"), 9, 90, 200);
+  await sharp(join(root, "first.png")).resize(40, 10, { fit: "fill" }).toFile(join(root, "wide.png"));
+  const conversations = [
+    { from: "human", value: "What?" },
+    { from: "gpt", value: "This." },
+  ];
+  const pictures = ["first.png", "wide.png", undefined, "p3.png"];
+  const list = pictures.map((image, id) => ({ id, ...(image && { image }), conversations }));
+  writeFileSync(join(root, "talks.json"), JSON.stringify(list));
+  const image = { size: 4, fit: "squash" as const, tiles: { least: 1, most: 4, thumbnail: true, room: 5 } };
+  const first = async (shared?: SharedReading) => {
+    const options = { batch, seed: 3, image, workers: 0 };
+    const opened = await openData([join(root, "talks.json")], "conversations", options);
+    for await (const { pixels, samples } of opened.batches(undefined, () => {}, shared)) {
+      await opened.dispose();
+      return { pixels, samples };
+    }
+    throw new Error("no batch");
+  };
+  const whole = await first();
+  expect(whole.pixels.axes[0]).toEqual({ name: "batch", size: 5 * batch });
+  const isShown = (tile: number) => whole.pixels.data.subarray(tile * 48, (tile + 1) * 48).some((x) => x !== 0);
+  for (const [row, { image, tiles }] of whole.samples.entries()) {
+    expect(tiles).toBe(image === undefined ? undefined : 5); // 4 of either shape, and a thumbnail
+    for (let tile = 0; tile < 5; tile++) expect(isShown(5 * row + tile)).toBe(tile < (tiles ?? 0));
+  }
+  for (const { samples } of await Promise.all(halves(2).map(first))) expect(samples).toEqual(whole.samples);
 });

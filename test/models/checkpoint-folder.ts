@@ -8,6 +8,7 @@ import { type Graph, type HostTensor, hostTensor } from "../../compiler/index.ts
 import { checkpointLayout, type Model } from "../../dsl/index.ts";
 import { openSafetensors, openWeights, tensorToWrite, writeSafetensors } from "../../runtime/index.ts";
 import { heddle } from "../cli/support.ts";
+import type { Digest } from "./support.ts";
 
 export const folderOf = (...parts: string[]): string =>
   join(fileURLToPath(new URL("../fixtures/families", import.meta.url)), ...parts);
@@ -37,6 +38,29 @@ export const rowsOf = (dtype: "i32" | "f32", axes: Readonly<Record<string, numbe
     Object.entries(axes).map(([name, size]) => ({ name, size })),
     (rows as unknown[]).flat(9) as number[],
   );
+
+/** What a script says of every checkpoint that writes: texts, and what PyTorch makes of them. */
+export interface Written {
+  readonly ids: number[][];
+  readonly labels: number[][];
+  readonly logits: number[];
+  readonly loss: number;
+  readonly gradients: Record<string, Digest>;
+  readonly tokens: number[];
+}
+
+/** A checkpoint that writes, its model with its sizes and `C` for settings, and its texts as feeds; `W` is what is said besides. */
+export function writtenCheckpoint<C, W = unknown>(name: string, model: unknown) {
+  const folder = folderOf(name);
+  const want = factsOf<Written & W>(folder);
+  const sized = sizedBy(model as Model, folder);
+  const [batch, token] = [want.ids.length, want.ids[0]!.length];
+  const feeds = {
+    ids: rowsOf("i32", { batch, token }, want.ids),
+    labels: rowsOf("i32", { batch, token }, want.labels),
+  };
+  return { folder, want, model: sized, config: sized.config as unknown as C, batch, token, feeds };
+}
 
 /** Runs a command in a folder of its own and expects it to end well. */
 export async function inScratch<T>(work: (at: string) => Promise<T>): Promise<T> {

@@ -1,7 +1,8 @@
 /** GPT-2 beside transformers (scripts/reference/gpt2.py), and what commands do with its checkpoints. */
+import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, hostTensor, makeGraph } from "../../compiler/index.ts";
-import { checkpointLayout, type Model, rootParams, trace } from "../../dsl/index.ts";
+import { checkpointLayout, rootParams, trace } from "../../dsl/index.ts";
 import { type Gpt2Config, gpt2Codec, gpt2HeadRules, gpt2Loss, gpt2Models } from "../../models/index.ts";
 import { heddle } from "../cli/support.ts";
 import {
@@ -9,37 +10,22 @@ import {
   expectConverted,
   expectExported,
   factsOf,
-  folderOf,
   inScratch,
   renamed,
   rowsOf,
-  sizedBy,
   weightsIn,
   weightTypes,
+  writtenCheckpoint,
 } from "./checkpoint-folder.ts";
 import { allExecutors, executors, runOnce } from "./executors.ts";
-import { type Digest, difference, gradientDifference, withGradients } from "./support.ts";
+import { difference, gradientDifference, withGradients } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const folder = folderOf("gpt2");
-const want = factsOf<{
-  readonly ids: number[][];
-  readonly labels: number[][];
-  readonly logits: number[];
-  readonly loss: number;
-  readonly gradients: Record<string, Digest>;
-  readonly prompt: string;
-  readonly promptTokens: number[];
-  readonly tokens: number[];
-}>(folder);
-const model = sizedBy(gpt2Models[0] as unknown as Model, folder);
-const config = model.config as unknown as Gpt2Config;
-const [batch, token] = [want.ids.length, want.ids[0]!.length];
-const feeds = {
-  ids: rowsOf("i32", { batch, token }, want.ids),
-  labels: rowsOf("i32", { batch, token }, want.labels),
-};
+const { folder, want, model, config, token, feeds } = writtenCheckpoint<
+  Gpt2Config,
+  { readonly prompt: string; readonly promptTokens: number[] }
+>("gpt2", gpt2Models[0]);
 
 describe("GPT-2 as transformers computes it", () => {
   test.each(allExecutors)("has the same scores on $name", async (executor) => {
@@ -100,6 +86,9 @@ describe("checkpoints of GPT-2", () => {
       const ones = hostTensor("f32", mask, new Array(config.positions ** 2).fill(1));
       await renamed(folder, at, (name) => name.replace(/^transformer\./, ""), new Map([["h.0.attn.bias", ones]]));
       await expectConverted(at, folder);
+      const saying = async (from: string) => (await heddle("convert", from, "--out", join(at, "again"))).err;
+      expect(await saying(at)).toContain("1 of 29 tensors have no place in gpt2 and are not read: h.0.attn.bias\n");
+      expect(await saying(folder)).not.toContain("no place");
     }));
 
   test.each(weightTypes)("are exported and verified in %s", (type) =>

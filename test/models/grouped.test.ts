@@ -27,15 +27,13 @@ import {
   expectConverted,
   expectExported,
   factsOf,
-  folderOf,
   inScratch,
-  rowsOf,
-  sizedBy,
   weightsIn,
   weightTypes,
+  writtenCheckpoint,
 } from "./checkpoint-folder.ts";
 import { executors, runOnce } from "./executors.ts";
-import { type Digest, difference, gradientDifference, withGradients } from "./support.ts";
+import { difference, gradientDifference, withGradients } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -49,24 +47,11 @@ const cases = [
   },
   { name: "InternLM2", at: "internlm2", of: "internlm2-20b" },
 ].map(({ name, at, of }) => {
-  const folder = folderOf(at);
-  const want = factsOf<{
-    readonly ids: number[][];
-    readonly labels: number[][];
-    readonly logits: number[];
-    readonly loss: number;
-    readonly gradients: Record<string, Digest>;
-    readonly prompt: string;
-    readonly tokens: number[];
-  }>(folder);
-  const model = sizedBy(named(of), folder);
-  return { name, folder, want, model, config: { ...model.config, context: 7 } as unknown as TextConfig };
+  const made = writtenCheckpoint<TextConfig, { readonly prompt: string }>(at, named(of));
+  return { ...made, name, config: { ...made.config, context: made.token } };
 });
 
-describe.each(cases)("$name as PyTorch computes it", ({ folder, want, model, config }) => {
-  const axes = { batch: 2, token: 7 };
-  const feeds = { ids: rowsOf("i32", axes, want.ids), labels: rowsOf("i32", axes, want.labels) };
-
+describe.each(cases)("$name as PyTorch computes it", ({ folder, want, model, config, feeds }) => {
   test.each(executors)("has the same scores on $name", async (executor) => {
     const graph = trace(model, { context: 7 });
     const { logits } = await runOnce(executor, graph, feeds, await weightsIn(folder, graph, model));

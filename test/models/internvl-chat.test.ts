@@ -1,5 +1,5 @@
 /** InternVL-Chat 1.2 and 1.5 beside transformers (scripts/reference/internvl_chat.py), and what commands do with checkpoints. */
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, makeGraph } from "../../compiler/index.ts";
@@ -32,35 +32,26 @@ import {
   sizedBy,
   weightsIn,
   weightTypes,
+  writtenCheckpoint,
 } from "./checkpoint-folder.ts";
 import { allExecutors, executors, runOnce } from "./executors.ts";
-import { type Digest, difference, gradientDifference, withGradients } from "./support.ts";
+import { difference, gradientDifference, withGradients } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const folder = folderOf("internvl-chat");
-const want = factsOf<{
-  readonly ids: number[][];
-  readonly labels: number[][];
-  readonly pixels: unknown[];
-  readonly logits: number[];
-  readonly transposed: number[];
-  readonly loss: number;
-  readonly gradients: Record<string, Digest>;
-  readonly names: readonly string[];
-  readonly tiles: number;
-  readonly tokens: number[];
-}>(folder);
 const [chat12, chat15] = tiledChatModels as unknown as readonly [Model, Model];
-const model = sizedBy(chat15, folder);
-const config = model.config as unknown as InternvlChatConfig;
-const [batch, token] = [want.ids.length, want.ids[0]!.length];
+const { folder, want, model, config, token, ...given } = writtenCheckpoint<
+  InternvlChatConfig,
+  {
+    readonly pixels: unknown[];
+    readonly transposed: number[];
+    readonly names: readonly string[];
+    readonly tiles: number;
+    readonly training: { readonly length: number; readonly losses: Record<"pretrain" | "finetune", number[]> };
+  }
+>("internvl-chat", chat15);
 const long: InternvlChatConfig = { ...config, text: { ...config.text, context: token } };
-const feeds = {
-  pixels: rowsOf("f32", { batch: 3, channel: 3, row: 8, column: 8 }, want.pixels),
-  ids: rowsOf("i32", { batch, token }, want.ids),
-  labels: rowsOf("i32", { batch, token }, want.labels),
-};
+const feeds = { ...given.feeds, pixels: rowsOf("f32", { batch: 3, channel: 3, row: 8, column: 8 }, want.pixels) };
 const scoresAt = (logits: { readonly data: ArrayLike<number> }, ...places: number[]) =>
   places.flatMap((at) => Array.from(logits.data).slice(at * config.text.vocab, (at + 1) * config.text.vocab));
 const jsonOf = (file: string) => factsOf<Record<string, unknown>>(folder, file);
@@ -103,7 +94,7 @@ describe("InternVL-Chat as transformers computes it", () => {
     const [first, second] = want.ids as [number[], number[]];
     const words = first.map((id) => (id === config.imageToken ? 9 : id));
     const loss = async (ids: readonly number[][], labels: readonly number[][], pictures: readonly unknown[]) => {
-      const node = tiledLoss(rootParams(), long, { whole: true }).loss;
+      const node = tiledLoss(rootParams(), long, { perText: 1 }).loss;
       const graph = makeGraph("loss", [{ name: "loss", node }]);
       const rows = ids.length;
       const given = {
@@ -119,6 +110,40 @@ describe("InternVL-Chat as transformers computes it", () => {
     expect(await loss([words, second], [none, own], want.pixels.slice(1))).toBeCloseTo(alone, 6);
     expect(await loss([words, second], [none, own], want.pixels.slice(0, 2))).not.toBeCloseTo(alone, 3);
   });
+
+  test.each(["pretrain", "finetune"] as const)("has the same losses in stage %s, of pictures in tiles", (stage) =>
+    inScratch(async (at) => {
+      const said = (question: string, answer: string) => [
+        { from: "human", value: question },
+        { from: "gpt", value: answer },
+      ];
+      const talks = [
+        { id: "a", image: "picture.png", conversations: said("<image>\nWhat?", "red") },
+        { id: "b", image: "square.png", conversations: said("<image>\nSure?", "yes, it is") },
+        { id: "c", conversations: said("Hi", "hello") },
+      ];
+      writeFileSync(join(at, "talks.json"), JSON.stringify(talks));
+      const { length, losses } = want.training;
+      const sets = [
+        `length=${length}`,
+        `images=${folder}`,
+        "batch=3",
+        "steps=5",
+        "rate=0.01",
+        "dropPath=0",
+        "workers=0",
+      ];
+      await done(
+        ...["train", "internvl-chat-1.5", "--stage", stage, "--from", folder, "--data", join(at, "talks.json")],
+        ...["--tokenizer", "bytes", "--device", "cpu", "--runs", at, ...sets.flatMap((s) => ["--set", s])],
+      );
+      const lines = readFileSync(join(at, `internvl-chat-1.5-${stage}`, "metrics.jsonl"), "utf8")
+        .trim()
+        .split("\n");
+      const got = lines.map((line) => (JSON.parse(line) as { readonly loss: number }).loss);
+      expect(difference(got, losses[stage])).toBeLessThan(1e-5);
+    }),
+  );
 
   test("is tuned from a checkpoint's parts", async () => {
     const data = scratch("internvl-chat");
@@ -164,6 +189,8 @@ test("a preprocessor_config.json says how many tiles a picture becomes, unless t
     };
     expect(await said({ crop_to_patches: true, max_patches: 3 })).toContain("1 to 3 tiles and a thumbnail");
     expect(await said({ max_patches: 3 }, "--set", "mostTiles=2")).toContain("1 to 2 tiles and a thumbnail");
+    // Also where it is as many as there would be without being said.
+    expect(await said({ max_patches: 3 }, "--set", "mostTiles=4")).toContain("1 to 4 tiles and a thumbnail");
     expect(await said({ max_patches: 1 })).toContain("8 × 8, squash");
     expect(await said({ max_patches: 1 }, "--set", "leastTiles=2")).toContain("at least 2 tiles and at most 1");
     expect(await said({ max_patches: 0 })).toContain('"max_patches" is 0, a whole number from 1 is needed');
@@ -252,7 +279,7 @@ describe("checkpoints of InternVL-Chat", () => {
     const codec = chatCodec("internlm2");
     const own = jsonOf("config.json");
     const { llm_config: text, vision_config: vision } = own as Record<string, Record<string, unknown>>;
-    expect(codec.sized!(chat15.config as never, text!)!.text).toMatchObject({ width: 12, keyHeads: 2, context: 2048 });
+    expect(codec.sized!(chat15.config as never, text!)!.text).toMatchObject({ width: 12, keyHeads: 2, context: 4096 });
     expect(codec.sized!(chat15.config as never, vision!)!.vision).toMatchObject({ width: 8, image: 448, positions: 8 });
     expect(codec.sized!(chat15.config as never, { ...text, model_type: "llama" })).toBeUndefined();
   });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { countParameters, makeGraph, type Node } from "../../compiler/index.ts";
 import { byteTokenizer } from "../../data/index.ts";
-import { checkpointLayout, type Model, rootParams, trace, trainingStep } from "../../dsl/index.ts";
+import { checkpointLayout, rootParams, trace, trainingStep } from "../../dsl/index.ts";
 import {
   bundledModels,
   type LlavaConfig,
@@ -21,38 +21,24 @@ import {
   expectConverted,
   expectExported,
   factsOf,
-  folderOf,
   inScratch,
   renamed,
   rowsOf,
-  sizedBy,
   weightsIn,
   weightTypes,
+  writtenCheckpoint,
 } from "./checkpoint-folder.ts";
 import { allExecutors, executors, runOnce } from "./executors.ts";
 import { writeGreedily } from "./greedy.ts";
-import { type Digest, difference, gradientDifference, withGradients } from "./support.ts";
+import { difference, gradientDifference, withGradients } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
-const folder = folderOf("llava");
-const want = factsOf<{
-  readonly ids: number[][];
-  readonly labels: number[][];
-  readonly pixels: unknown[];
-  readonly logits: number[];
-  readonly loss: number;
-  readonly gradients: Record<string, Digest>;
-  readonly tokens: number[];
-}>(folder);
-const model = sizedBy(llavaModels[0] as unknown as Model, folder);
-const config = model.config as unknown as LlavaConfig;
-const [batch, token] = [want.ids.length, want.ids[0]!.length];
-const feeds = {
-  pixels: rowsOf("f32", { batch, channel: 3, row: 8, column: 8 }, want.pixels),
-  ids: rowsOf("i32", { batch, token }, want.ids),
-  labels: rowsOf("i32", { batch, token }, want.labels),
-};
+const { folder, want, model, config, batch, token, ...given } = writtenCheckpoint<
+  LlavaConfig,
+  { readonly pixels: unknown[] }
+>("llava", llavaModels[0]);
+const feeds = { ...given.feeds, pixels: rowsOf("f32", { batch, channel: 3, row: 8, column: 8 }, want.pixels) };
 /** What LLaVA does not read: the last block of the tower and the norm after it. */
 const unread = /vision_model\.(post_layernorm|encoder\.layers\.2)\./;
 

@@ -135,7 +135,9 @@ describe("a configuration by name", () => {
     expect(() => read("tinny")).toThrow(
       'takes key=value, or a configuration of own: tiny; not "tinny"; did you mean "tiny"?',
     );
-    expect(() => parseSettings(find("resnet-50"), ["tiny"])).toThrow('--set takes key=value; not "tiny"');
+    expect(() => parseSettings({ name: "bare", config: { depth: 4 } }, ["tiny"])).toThrow(
+      '--set takes key=value; not "tiny"',
+    );
   });
 
   it("that says what the model has not is refused where it is declared", () => {

@@ -51,7 +51,7 @@ export async function captionCommand(source: string, options: CaptionOptions): P
     untilInterrupted(async (signal) => {
       const capacity = begun + writing.maxNewTokens;
       const session = cachedSession(model, step, { rows: rowsOf(writing.strategy), capacity });
-      const how = { ...writing, prompt, signal };
+      const how = { ...writing, prompt, signal, stops: mode.stops?.(named.config!) ?? [] };
       const written: Captioned[] = [];
       for (const image of options.image) {
         const pixels = await pixelsFrom(image, preprocessing);

@@ -51,7 +51,7 @@ export interface PicturePreprocessing {
  * so its fit of the mode goes before the file's, which has one for all. `shape` says for people how pictures become the input.
  */
 export async function preprocessingFor(
-  { name, model, config }: NamedModel,
+  { name, model, config, given }: NamedModel,
   graph: Graph,
   mode: PictureMode,
   { weights, fit: asked }: RunOptions,
@@ -73,7 +73,7 @@ export async function preprocessingFor(
   const source = found ? found.path : record ? `as ${name} says` : `assumed, since neither ${name} nor its weights say`;
   const numbers = (of: readonly number[]) => of.map((n) => Number(n.toFixed(4))).join(" ");
   // Whoever says how a picture becomes a square means a whole one.
-  const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config }, found) : undefined;
+  const limits = mode === "chat" && asked === undefined ? tileLimits({ model, config, given }, found) : undefined;
   if (limits && limits.least > limits.most)
     throw new UsageError(`a picture cannot become at least ${limits.least} tiles and at most ${limits.most}`);
   const tiling = limits && limits.most > 1 ? { size, ...limits } : undefined;
@@ -87,7 +87,7 @@ export async function preprocessingFor(
  * Throws UsageError where the file speaks of tiles and the model sees whole pictures.
  */
 function tileLimits(
-  { model, config }: Pick<NamedModel, "model" | "config">,
+  { model, config, given = [] }: Pick<NamedModel, "model" | "config" | "given">,
   found: CheckpointPreprocessing | undefined,
 ): TileLimits | undefined {
   const of = model?.preprocessing?.tiles;
@@ -97,8 +97,12 @@ function tileLimits(
       `${found.path}: it cuts pictures into tiles, and the model sees whole ones: --fit squash shows it one`,
     );
   }
-  const [chosen, usual] = [of(config), of(model.config)];
-  const limit = (of: "least" | "most") => (chosen[of] === usual[of] ? (found?.tiles?.[of] ?? chosen[of]) : chosen[of]);
+  const chosen = of(config);
+  /** Whether the limit hangs on a setting that was given: with another number there it would be another. */
+  const isGiven = (limit: "least" | "most") =>
+    given.some((key) => of({ ...config, [key]: Number(config[key]) + 1 })[limit] !== chosen[limit]);
+  const limit = (which: "least" | "most") =>
+    isGiven(which) ? chosen[which] : (found?.tiles?.[which] ?? chosen[which]);
   return { ...chosen, least: limit("least"), most: limit("most") };
 }
 

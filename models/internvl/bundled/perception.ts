@@ -39,6 +39,7 @@ const segmenter = (name: string, summary: string, config: SegmentationConfig, st
     name,
     summary,
     config,
+    configs: { tiny: config.channels === 0 ? tiny.segmentation : tiny.uperNet },
     rules: segmentationSettings,
     stages,
     checkpoints: familyCheckpoints(name, segmentationRules),

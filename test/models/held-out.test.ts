@@ -1,0 +1,73 @@
+/** config.json files of published checkpoints that no record here was written after: which model they are, to the last parameter. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { modelOfFolder } from "../../cli/checkpoint.ts";
+import { countParameters } from "../../compiler/index.ts";
+import { trace } from "../../dsl/index.ts";
+import { inScratch } from "./checkpoint-folder.ts";
+
+const modelOf = (json: object) =>
+  inScratch((at) => {
+    writeFileSync(join(at, "config.json"), JSON.stringify(json));
+    return modelOfFolder(at);
+  });
+
+const llama3 = (width: number, depth: number, mlp: number, factor: number, more: object) => ({
+  ...{ model_type: "llama", hidden_size: width, num_hidden_layers: depth, intermediate_size: mlp, ...more },
+  ...{ num_attention_heads: 32, num_key_value_heads: 8, vocab_size: 128256, rms_norm_eps: 1e-5, rope_theta: 5e5 },
+  ...{ max_position_embeddings: 131072, attention_bias: false, mlp_bias: false, hidden_act: "silu" },
+  rope_scaling: {
+    ...{ rope_type: "llama3", factor, low_freq_factor: 1, high_freq_factor: 4 },
+    original_max_position_embeddings: 8192,
+  },
+});
+
+const clip = (vision: object, text: object, hidden_act: string) => ({
+  ...{ model_type: "clip", projection_dim: 768 },
+  vision_config: { ...{ hidden_size: 1024, intermediate_size: 4096, num_hidden_layers: 24 }, ...vision, hidden_act },
+  text_config: { ...{ hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12 }, ...text, hidden_act },
+});
+
+const opt27 = {
+  ...{ model_type: "opt", hidden_size: 2560, num_hidden_layers: 32, num_attention_heads: 32, ffn_dim: 10240 },
+  ...{ word_embed_proj_dim: 2560, vocab_size: 50304, eos_token_id: 50118 },
+};
+
+test.each([
+  // meta-llama/Llama-3.1-8B and Llama-3.2-1B, whose model cards say 8,030,261,248 and 1,235,814,400.
+  [llama3(4096, 32, 14336, 8, { tie_word_embeddings: false }), "vicuna-7b", 8_030_261_248],
+  [llama3(2048, 16, 8192, 32, { tie_word_embeddings: true, head_dim: 64 }), "vicuna-7b", 1_235_814_400],
+  // openai/clip-vit-large-patch14-336, whose end of text is of the older kind; 427.94 M in OpenCLIP's table.
+  [
+    clip({ num_attention_heads: 16, image_size: 336, patch_size: 14 }, { eos_token_id: 2 }, "quick_gelu"),
+    "clip-vit-l-14-336",
+    427_944_193,
+  ],
+  // The 224 pixels of laion's, with the exact GELU.
+  [clip({ num_attention_heads: 16, patch_size: 14 }, {}, "gelu"), "openclip-vit-l-14", 427_616_513],
+  // gpt2-medium, and Salesforce/blip2-opt-2.7b with 32 words more than at first.
+  [
+    { model_type: "gpt2", n_embd: 1024, n_layer: 24, n_head: 16, n_positions: 1024, vocab_size: 50257 },
+    "gpt2-medium",
+    354_823_168,
+  ],
+  [{ model_type: "blip-2", text_config: opt27 }, "blip2-opt-2.7b", 3_744_679_936 + 32 * 2560],
+])("%j is %s of so many parameters", async (json, name, parameters) => {
+  const model = await modelOf(json);
+  expect([model.name, countParameters(trace(model)).parameters]).toEqual([name, parameters]);
+});
+
+const internvl = { model_type: "internvl_chat", downsample_ratio: 0.5, vision_config: {}, ps_version: "v2" };
+
+test.each([
+  // Mini-InternVL-Chat-4B-V1-5 and 2B, InternVL2-1B.
+  [{ ...internvl, template: "phi3-chat", llm_config: { model_type: "phi3" } }, /"model_type" is "phi3"; only "llama"/],
+  [{ ...internvl, template: "Hermes-2", llm_config: { model_type: "qwen2" } }, /"model_type" is "qwen2"; only "llama"/],
+  [{ model_type: "siglip", text_config: {}, vision_config: {} }, /"model_type" is "siglip", one of/],
+  [{ model_type: "mistral", hidden_size: 4096, sliding_window: 4096 }, /"model_type" is "mistral", one of/],
+  // Salesforce/blip2-flan-t5-xl.
+  [{ model_type: "blip-2", text_config: { model_type: "t5" } }, /"model_type" is "t5"; only "opt"/],
+])("%j is refused by name", async (json, why) => {
+  await expect(modelOf(json)).rejects.toThrow(why);
+});
