@@ -1,7 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { dialects } from "../backends/onnx/index.ts";
+import { activationTypes, dialects } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { shards } from "../runtime/index.ts";
 import { launchOf, type OpenTrace, openTrace } from "../runtime/node-index.ts";
@@ -243,6 +243,14 @@ function commands(done: (status: number) => void): Command {
       new Option("--dialect <dialect>", "onnxruntime: also operators of its own, which it opens and runs faster")
         .choices([...dialects])
         .default("standard"),
+    )
+    .addOption(
+      new Option(
+        "--activations <type>",
+        "int8, with weights of int8: rounds what they are multiplied by, and multiplies integers",
+      )
+        .choices([...activationTypes])
+        .default("float"),
     )
     .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)

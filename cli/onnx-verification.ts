@@ -1,6 +1,6 @@
 /**
  * Verifies ONNX files: onnxruntime runs the file, heddle runs the graph on the same inputs and the weights as the file
- * holds them, and the outputs are compared.
+ * holds them, with what the file rounds at every run rounded too, and the outputs are compared.
  */
 import { type Backend, fedBytes, requireHostMemory } from "../backends/backend.ts";
 import { type OnnxExport, storedValue } from "../backends/onnx/index.ts";
@@ -28,8 +28,8 @@ export interface VerifiedFile extends Verification {
   readonly against: string;
   readonly sizes: Sizes;
   /**
-   * What rounding the weights did, relative to the largest value of an output: how far the file is from heddle's execution
-   * on the weights that it was given. Absent where the file has those.
+   * What rounding the weights did, and what they are multiplied by where the file rounds that: how far the file is from heddle's
+   * execution on the weights that it was given, relative to the largest value of an output. Absent where the file has those.
    */
   readonly rounding?: number;
 }
@@ -43,16 +43,17 @@ export async function verifyFile(
 ): Promise<VerifiedFile> {
   const sizes = sampleSizes(model.graph, runs);
   const bound = bindSizes(model.graph, sizes);
+  const asWritten = model.rounded ? bindSizes(model.rounded, sizes) : bound;
   // What is fed lies there in f32 for the file, and in float64 for the interpreter.
   requireHostMemory(bound, { besides: fedBytes(bound, 8 + 4) });
   const feeds = sampleFeeds(bound, runs);
   const backend = await independentBackend(bound);
   try {
-    const compare = async (values: ReadParameter) =>
-      verifyExport(path, feeds, inFile(model, await execute(backend, bound, values, feeds)), { exactProducts: true });
-    const verified = { ...(await compare(storedIn(model, read))), against: backend.device.name, sizes };
+    const compare = async (graph: Graph, values: ReadParameter) =>
+      verifyExport(path, feeds, inFile(model, await execute(backend, graph, values, feeds)), { exactProducts: true });
+    const verified = { ...(await compare(asWritten, storedIn(model, read))), against: backend.device.name, sizes };
     const rounded = model.stored.some((t) => t.parts[0]!.type !== "f32");
-    return rounded ? { ...verified, rounding: (await compare(read)).maxRelDiff } : verified;
+    return rounded ? { ...verified, rounding: (await compare(bound, read)).maxRelDiff } : verified;
   } finally {
     backend.dispose();
   }
