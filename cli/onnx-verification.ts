@@ -32,6 +32,12 @@ export interface VerifiedFile extends Verification {
    * execution on the weights that it was given, relative to the largest value of an output. Absent where the file has those.
    */
   readonly rounding?: number;
+  /**
+   * Where the file rounds what it multiplies: how far that takes heddle's own execution of the graph, likewise relative. The file
+   * cannot be nearer than this to it in a deep graph: what lies at the edge between two integers falls to either by the last
+   * bits of a float, and each that falls otherwise moves others to an edge.
+   */
+  readonly steps?: number;
 }
 
 /** Runs the file at `path`, written from `model`, and the graph that it was made from. */
@@ -43,24 +49,48 @@ export async function verifyFile(
 ): Promise<VerifiedFile> {
   const sizes = sampleSizes(model.graph, runs);
   const bound = bindSizes(model.graph, sizes);
-  const asWritten = model.rounded ? bindSizes(model.rounded, sizes) : bound;
   // What is fed lies there in f32 for the file, and in float64 for the interpreter.
   requireHostMemory(bound, { besides: fedBytes(bound, 8 + 4) });
   const feeds = sampleFeeds(bound, runs);
   const backend = await independentBackend(bound);
   try {
-    const compare = async (graph: Graph, values: ReadParameter) =>
-      verifyExport(path, feeds, inFile(model, await execute(backend, graph, values, feeds)), { exactProducts: true });
-    const verified = { ...(await compare(asWritten, storedIn(model, read))), against: backend.device.name, sizes };
-    const rounded = model.stored.some((t) => t.parts[0]!.type !== "f32");
-    return rounded ? { ...verified, rounding: (await compare(bound, read)).maxRelDiff } : verified;
+    const compare = async (results: Results) =>
+      verifyExport(path, feeds, inFile(model, results), { exactProducts: true });
+    const stored = storedIn(model, read);
+    const right = await execute(backend, model.rounded ? bindSizes(model.rounded, sizes) : bound, stored, feeds);
+    const verified = { ...(await compare(right)), against: backend.device.name, sizes };
+    if (model.stored.every((t) => t.parts[0]!.type === "f32")) return verified;
+    const rounding = (await compare(await execute(backend, bound, read, feeds))).maxRelDiff;
+    if (!model.rounded) return { ...verified, rounding };
+    return { ...verified, rounding, steps: farthest(right, await execute(backend, bound, stored, feeds)) };
   } finally {
     backend.dispose();
   }
 }
 
+type Results = Readonly<Record<string, HostTensor>>;
+
+/** The largest difference of two runs' outputs, relative to the largest value of each. */
+function farthest(some: Results, others: Results): number {
+  const apart = Object.entries(others).map(([name, { data: b }]) => {
+    const { data: a } = some[name]!;
+    let [worst, largest] = [0, 0];
+    for (let i = 0; i < b.length; i++) {
+      worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
+      largest = Math.max(largest, Math.abs(b[i]!));
+    }
+    return worst === 0 ? 0 : worst / largest;
+  });
+  return Math.max(0, ...apart);
+}
+
 /** The outputs of a graph by name. */
-async function execute(backend: Backend, graph: Graph, read: ReadParameter, feeds: Record<string, HostTensor>) {
+async function execute(
+  backend: Backend,
+  graph: Graph,
+  read: ReadParameter,
+  feeds: Record<string, HostTensor>,
+): Promise<Results> {
   const weights = new Map<string, HostTensor>();
   for (const n of graph.inputs) if (isParameter(n)) weights.set(inputName(n), await read(inputName(n)));
   const session = await createSession(backend, graph, weights);
@@ -72,7 +102,7 @@ async function execute(backend: Backend, graph: Graph, read: ReadParameter, feed
 }
 
 /** Outputs by their names in the file, where one that is an input too has another. */
-const inFile = ({ outputs }: OnnxExport, results: Readonly<Record<string, HostTensor>>) =>
+const inFile = ({ outputs }: OnnxExport, results: Results) =>
   Object.fromEntries(Object.entries(results).map(([name, value]) => [outputs[name]!, value]));
 
 /** Parameters as a file holds them. */
