@@ -70,58 +70,77 @@ function newReading(body: Body): Reading {
 
 /** A weight as integers; says in what is written how they are read. */
 function asIntegers(reading: Reading, t: StoredTensor, use: Use): StoredTensor {
-  const { body, writer, dropped, rows } = reading;
+  const { body, writer } = reading;
   const [part] = t.parts as [StoredPart];
   const type = part.type as "f32" | "f16";
   writer.at = t.parameter;
   const weight = { name: part.name, scale: unique(writer, `${part.name}.scale`), type, at: t.parameter };
-  const bits = use.rows ? 8 : (body.options.weights as 8 | 4);
-  const isTied = use.rows && use.rights.length > 0;
-  if (isTied) for (const right of use.rights) dropped.add(right);
+  if (use.rights.length === 0 && use.rows) return asRows(reading, t, weight);
+  if (use.rows) for (const right of use.rights) reading.dropped.add(right); // transposes of the floats
   const isRounded = type === "f32" && hasRoundedProducts(body, use);
-  if (use.rights.length > 0 && !isRounded && body.options.dialect === "onnxruntime") {
-    const { dims, perm } = isTied ? { dims: sizesOf(part), perm: t.perm } : turned(t, part);
-    const q: Quantization = { dims, bits, channel: 0, block: blockOf4, packed: true };
-    for (const right of use.rights) reading.products.set(right, packedProduct(writer, weight, q));
-    if (isTied) rows.set(part.name, packedRows(writer, weight, q));
-    const blocks = scaleDims(q);
-    return withParts({ ...t, perm }, q, [
-      { ...part, type: "u8", dims: [...blocks, blockBytes(q)] },
-      { name: weight.scale, type, dims: blocks },
-    ]);
-  }
-  if (use.rows && !isTied) {
-    const q = quantizationOf(sizesOf(part), 0, bits);
-    rows.set(part.name, pickedRows(writer, weight));
-    return withParts(t, q, [
-      { ...part, type: "i8" },
-      { name: weight.scale, type, dims: [q.dims[0], 1] },
-    ]);
-  }
-  const { dims, perm } = isTied ? turned(t, part) : { dims: sizesOf(part), perm: t.perm };
-  const q = quantizationOf(dims, isTied ? 1 : use.channel, bits);
-  if (isTied) rows.set(part.name, pickedRows(writer, asTable(writer, weight)));
+  const isPacked = use.rights.length > 0 && !isRounded && body.options.dialect === "onnxruntime";
+  return isPacked ? inBlocks(reading, t, use, weight) : asMatrix(reading, t, use, weight, isRounded);
+}
+
+/** A table of which rows are picked, and that nothing multiplies. */
+function asRows({ writer, rows }: Reading, t: StoredTensor, weight: IntegerWeight): StoredTensor {
+  const [part] = t.parts as [StoredPart];
+  const q = quantizationOf(sizesOf(part), 0, 8);
+  rows.set(part.name, pickedRows(writer, weight));
+  return { ...t, quantization: q, parts: partsOf(part, weight, "i8", part.dims, [q.dims[0], 1]) };
+}
+
+/** A matrix, or one that is a table too, as onnxruntime's own product reads it. */
+function inBlocks({ body, writer, rows, products }: Reading, t: StoredTensor, use: Use, weight: IntegerWeight) {
+  const [part] = t.parts as [StoredPart];
+  const { dims, perm } = use.rows ? { dims: sizesOf(part), perm: t.perm } : turned(t, part);
+  const q: Quantization = { dims, bits: bitsOf(body, use), channel: 0, block: blockOf4, packed: true };
+  for (const right of use.rights) products.set(right, packedProduct(writer, weight, q));
+  if (use.rows) rows.set(part.name, packedRows(writer, weight, q));
+  const blocks = scaleDims(q);
+  return { ...t, perm, quantization: q, parts: partsOf(part, weight, "u8", [...blocks, blockBytes(q)], blocks) };
+}
+
+/** A matrix, or one that is a table too, for products of integers, or of the floats that a node in front of all makes of it. */
+function asMatrix(
+  reading: Reading,
+  t: StoredTensor,
+  use: Use,
+  weight: IntegerWeight,
+  isRounded: boolean,
+): StoredTensor {
+  const { body, writer, names, rows } = reading;
+  const [part] = t.parts as [StoredPart];
+  const { dims, perm } = use.rows ? turned(t, part) : { dims: sizesOf(part), perm: t.perm };
+  const q = quantizationOf(dims, use.rows ? 1 : use.channel, bitsOf(body, use));
+  if (use.rows) rows.set(part.name, pickedRows(writer, asTable(writer, weight)));
   if (isRounded) roundProducts(reading, weight, use);
   else {
     const floats = addNode(writer, "DequantizeLinear", [weight.name, weight.scale], dequantization(q));
-    for (const name of isTied ? use.rights : [part.name]) reading.names.set(name, floats);
+    for (const name of use.rows ? use.rights : [part.name]) names.set(name, floats);
   }
-  return withParts({ ...t, perm }, q, [
-    { ...part, dims, type: q.bits === 8 ? "i8" : "i4" },
-    { name: weight.scale, type, dims: scaleDims(q) },
-  ]);
+  return { ...t, perm, quantization: q, parts: partsOf(part, weight, q.bits === 8 ? "i8" : "i4", dims, scaleDims(q)) };
 }
+
+/** Rows of tables are added to and not summed over: they always have 8 bits. */
+const bitsOf = ({ options }: Body, { rows }: Use): 8 | 4 => (rows ? 8 : (options.weights as 8 | 4));
 
 function roundProducts({ body, products, rounded, roundedProduct }: Reading, weight: IntegerWeight, use: Use): void {
   for (const right of use.rights) products.set(right, roundedProduct(weight));
   rounded.push(...productsOf(body, use).flatMap((name) => body.products.get(name)!));
 }
 
-const withParts = (t: StoredTensor, quantization: Quantization, parts: readonly StoredPart[]): StoredTensor => ({
-  ...t,
-  quantization,
-  parts,
-});
+/** The integers of a weight and their scales, under the dimensions that each has in the file. */
+const partsOf = (
+  part: StoredPart,
+  { scale }: IntegerWeight,
+  type: "i8" | "u8" | "i4",
+  dims: readonly number[],
+  scales: readonly number[],
+): StoredPart[] => [
+  { ...part, type, dims },
+  { name: scale, type: part.type, dims: scales },
+];
 
 /** The results of MatMul of which a weight is the right side. */
 const productsOf = ({ nodes }: Body, { rights }: Use): string[] =>
@@ -147,10 +166,7 @@ function turned({ from, perm }: StoredTensor, part: StoredPart) {
 const dequantization = (q: Quantization): Attributes =>
   q.bits === 8 ? { axis: q.channel } : { axis: 1 - q.channel, block_size: q.block };
 
-/**
- * How a weight is written as integers: matrices of products have scales by the dimension that stays in the result, tables by
- * row, and always in 8 bits, since their rows are added to and not summed over.
- */
+/** How a weight is written as integers: matrices have scales by the dimension that stays in the result, tables by row. */
 const quantizationOf = (dims: Quantization["dims"], channel: 0 | 1, bits: 8 | 4): Quantization => ({
   ...{ dims, bits, channel },
   block: bits === 8 ? dims[1 - channel]! : blockOf4,
