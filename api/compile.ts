@@ -1,10 +1,9 @@
 /** Bundles: a model compiled to WebGPU, for pages that run it without a compiler. */
 import { type BundleOptions, compileBundle } from "../backends/webgpu/index.ts";
-import { type HostTensor, inputName, isParameter } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
 import { requirePrecision, requireSizes } from "./checks.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
-import { openParameters, safetensorsBytes, type WeightsFrom } from "./weights.ts";
+import { openParameters, parameterBytes, type WeightsFrom } from "./weights.ts";
 
 /** What a bundle is made of, and how. */
 export interface CompileOptions<C extends Config = Config> extends ModelledOptions<C>, BundleOptions {
@@ -27,12 +26,9 @@ export async function compile<C extends Config>(
   const { graph, manifest, shaders } = compileBundle(whole, options);
   const parameters = await openParameters(weights, graph, modelOf(what));
   try {
-    const tensors = new Map<string, HostTensor>();
-    for (const node of graph.inputs.filter(isParameter))
-      tensors.set(inputName(node), await parameters.read(inputName(node), node.type.dtype));
     return new Map<string, string | Uint8Array>([
       ["manifest.json", JSON.stringify(manifest, null, 2)],
-      ["weights.safetensors", await safetensorsBytes(tensors)],
+      ["weights.safetensors", await parameterBytes(parameters, graph)],
       ...shaders,
     ]);
   } finally {

@@ -1,15 +1,17 @@
 /** Exports: a model as an ONNX file, or as text. */
 import { type ExportOptions, encodeOnnx, exportOnnx as exportGraph } from "../backends/onnx/index.ts";
-import { type Graph, inputName, printGraph } from "../compiler/index.ts";
+import { type Graph, inputName, type Node, printGraph } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
 import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
-import { openParameters, type WeightsFrom } from "./weights.ts";
+import { type OpenParameters, openParameters, type WeightsFrom } from "./weights.ts";
 
 /** What an ONNX file is made of, and how. */
 export interface OnnxOptions<C extends Config = Config> extends ModelledOptions<C> {
   readonly weights?: WeightsFrom;
   /** What weights are stored as; with "f16", most of the work is done in f16 too. Default "f32". */
   readonly dtype?: "f32" | "f16" | "int8" | "int4";
+  /** "int8", with weights of int8: also what they are multiplied by is rounded, at every run. Default "float". */
+  readonly activations?: "float" | "int8";
   /** The version of ONNX's operators. */
   readonly opset?: number;
   /** The type of inputs that are ids. Default "int32". */
@@ -22,28 +24,25 @@ export interface OnnxOptions<C extends Config = Config> extends ModelledOptions<
  */
 export async function exportOnnx<C extends Config>(
   what: Modelled<C>,
-  { weights = new Map(), dtype = "f32", opset, ids = "int32", ...options }: OnnxOptions<C> = {},
+  { weights = new Map(), dtype = "f32", activations = "float", opset, ids = "int32", ...options }: OnnxOptions<C> = {},
 ): Promise<Uint8Array> {
   const graph = graphOf(what, options);
-  const asked: ExportOptions = { dtype, ids, ...(opset !== undefined && { opset }) };
+  const asked: ExportOptions = { dtype, activations, ids, ...(opset !== undefined && { opset }) };
   const model = exportGraph(graph, asked);
   const parameters = await openParameters(weights, graph, modelOf(what));
   try {
-    const read = new Map<string, Uint8Array>();
-    for (const { parameter } of model.stored) {
-      const name = inputName(parameter);
-      if (!read.has(name)) read.set(name, await floatBytes(() => parameters.read(name)));
-    }
-    return await encodeOnnx(model, (node) => ({ dtype: "f32" as const, chunks: [read.get(inputName(node))!] }));
+    const source = (node: Node) => ({ dtype: "f32" as const, chunks: floatBytes(parameters, inputName(node)) });
+    return await encodeOnnx(model, source);
   } finally {
     await parameters.dispose();
   }
 }
 
-async function floatBytes(read: () => Promise<{ readonly data: ArrayLike<number> }>): Promise<Uint8Array> {
-  const { data } = await read();
+/** A parameter as the file's writer takes it; read when its turn comes, so that one at a time is held as floats. */
+async function* floatBytes(parameters: OpenParameters, name: string): AsyncGenerator<Uint8Array> {
+  const { data } = await parameters.read(name);
   const floats = data instanceof Float32Array ? data : Float32Array.from(data);
-  return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+  yield new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
 }
 
 /** A model's graph as text, as `heddle inspect` prints it: inputs with their axes, one line an op, outputs. */

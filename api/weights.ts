@@ -10,6 +10,7 @@ import {
   type ParameterSource,
   readBytes,
   type StoredTensor,
+  storedAs,
   type TensorToWrite,
   tensorToWrite,
   writeSafetensors,
@@ -57,9 +58,12 @@ export const save = async (path: string, tensors: ReadonlyMap<string, HostTensor
   await writeSafetensors(path, listed(tensors));
 
 /** The same file as bytes, as a download takes them. */
-export async function safetensorsBytes(tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> {
+export const safetensorsBytes = async (tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> =>
+  await fileBytes(listed(tensors));
+
+async function fileBytes(tensors: readonly TensorToWrite[]): Promise<Uint8Array> {
   const fs = memoryFileSystem();
-  await writeSafetensors("/file", listed(tensors), { fs });
+  await writeSafetensors("/file", tensors, { fs });
   return await readBytes(fs, "/file", Number.MAX_SAFE_INTEGER);
 }
 
@@ -69,6 +73,18 @@ export type WeightsFrom = Source | Loaded | ReadonlyMap<string, HostTensor> | { 
 /** Parameters of one graph, until they are on a device. */
 export interface OpenParameters extends ParameterSource {
   dispose(): Promise<void>;
+}
+
+/** The parameters of a graph as such bytes; one at a time is read. */
+export async function parameterBytes(parameters: OpenParameters, graph: Graph): Promise<Uint8Array> {
+  const tensors = graph.inputs.filter(isParameter).map((node): TensorToWrite => {
+    const { dtype, axes } = node.type;
+    const data = async function* () {
+      yield (await parameters.read(inputName(node), dtype)).data;
+    };
+    return { name: inputName(node), dtype: storedAs[dtype], shape: axes.map((a) => a.size as number), data };
+  });
+  return await fileBytes(tensors);
 }
 
 /** Opens what the parameters of a graph come from. Throws FileError or UsageError naming all that are missing or mis-shaped. */

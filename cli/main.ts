@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
-import type { Dialect } from "../backends/onnx/index.ts";
+import type { Activations, Dialect } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { shards } from "../runtime/index.ts";
 import type { OpenTrace } from "../runtime/node-index.ts";
@@ -57,8 +57,9 @@ async function openTrace(file: string): Promise<OpenTrace> {
   return open(rank === 0 ? file : `${file}.rank-${rank}`);
 }
 
-/** The dialects of ONNX files, named apart from the exporter so that no command but export loads it. */
+/** What ONNX files may be asked to have, named apart from the exporter so that no command but export loads it. */
 const dialects = Object.keys({ standard: true, onnxruntime: true } satisfies Record<Dialect, true>);
+const activationTypes = Object.keys({ float: true, int8: true } satisfies Record<Activations, true>);
 
 const shardOption = (): Option =>
   new Option(
@@ -251,6 +252,14 @@ function commands(done: (status: number) => void): Command {
       new Option("--dialect <dialect>", "onnxruntime: also operators of its own, which it opens and runs faster")
         .choices(dialects)
         .default("standard"),
+    )
+    .addOption(
+      new Option(
+        "--activations <type>",
+        "int8, with weights of int8: rounds what they are multiplied by, and multiplies integers",
+      )
+        .choices(activationTypes)
+        .default("float"),
     )
     .option("--ids <type>", "int64 or int32 for inputs of whole numbers; int64 for graphs with keys and values")
     .option("--opset <n>", "17 to the newest that onnxruntime runs", wholeNumber)

@@ -1,6 +1,6 @@
 /**
  * Verifies ONNX files: onnxruntime runs the file, heddle runs the graph on the same inputs and the weights as the file
- * holds them, and the outputs are compared.
+ * holds them, with what the file rounds at every run rounded too, and the outputs are compared.
  */
 import { type Backend, fedBytes, requireHostMemory } from "../backends/backend.ts";
 import { type OnnxExport, storedValue } from "../backends/onnx/index.ts";
@@ -28,10 +28,16 @@ export interface VerifiedFile extends Verification {
   readonly against: string;
   readonly sizes: Sizes;
   /**
-   * What rounding the weights did, relative to the largest value of an output: how far the file is from heddle's execution
-   * on the weights that it was given. Absent where the file has those.
+   * What rounding the weights did, and what they are multiplied by where the file rounds that: how far the file is from heddle's
+   * execution on the weights that it was given, relative to the largest value of an output. Absent where the file has those.
    */
   readonly rounding?: number;
+  /**
+   * Where the file rounds what it multiplies: how far that takes heddle's own execution of the graph, likewise relative. The file
+   * cannot be nearer than this to it in a deep graph: what lies at the edge between two integers falls to either by the last
+   * bits of a float, and each that falls otherwise moves others to an edge.
+   */
+  readonly steps?: number;
 }
 
 /** Runs the file at `path`, written from `model`, and the graph that it was made from. */
@@ -48,18 +54,43 @@ export async function verifyFile(
   const feeds = sampleFeeds(bound, runs);
   const backend = await independentBackend(bound);
   try {
-    const compare = async (values: ReadParameter) =>
-      verifyExport(path, feeds, inFile(model, await execute(backend, bound, values, feeds)), { exactProducts: true });
-    const verified = { ...(await compare(storedIn(model, read))), against: backend.device.name, sizes };
-    const rounded = model.stored.some((t) => t.parts[0]!.type !== "f32");
-    return rounded ? { ...verified, rounding: (await compare(read)).maxRelDiff } : verified;
+    const compare = async (results: Results) =>
+      verifyExport(path, feeds, inFile(model, results), { exactProducts: true });
+    const stored = storedIn(model, read);
+    const right = await execute(backend, model.rounded ? bindSizes(model.rounded, sizes) : bound, stored, feeds);
+    const verified = { ...(await compare(right)), against: backend.device.name, sizes };
+    if (model.stored.every((t) => t.parts[0]!.type === "f32")) return verified;
+    const rounding = (await compare(await execute(backend, bound, read, feeds))).maxRelDiff;
+    if (!model.rounded) return { ...verified, rounding };
+    return { ...verified, rounding, steps: farthest(right, await execute(backend, bound, stored, feeds)) };
   } finally {
     backend.dispose();
   }
 }
 
+type Results = Readonly<Record<string, HostTensor>>;
+
+/** The largest difference of two runs' outputs, relative to the largest value of each. */
+function farthest(some: Results, others: Results): number {
+  const apart = Object.entries(others).map(([name, { data: b }]) => {
+    const { data: a } = some[name]!;
+    let [worst, largest] = [0, 0];
+    for (let i = 0; i < b.length; i++) {
+      worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
+      largest = Math.max(largest, Math.abs(b[i]!));
+    }
+    return worst === 0 ? 0 : worst / largest;
+  });
+  return Math.max(0, ...apart);
+}
+
 /** The outputs of a graph by name. */
-async function execute(backend: Backend, graph: Graph, read: ReadParameter, feeds: Record<string, HostTensor>) {
+async function execute(
+  backend: Backend,
+  graph: Graph,
+  read: ReadParameter,
+  feeds: Record<string, HostTensor>,
+): Promise<Results> {
   const weights = new Map<string, HostTensor>();
   for (const n of graph.inputs) if (isParameter(n)) weights.set(inputName(n), await read(inputName(n)));
   const session = await createSession(backend, graph, weights);
@@ -71,7 +102,7 @@ async function execute(backend: Backend, graph: Graph, read: ReadParameter, feed
 }
 
 /** Outputs by their names in the file, where one that is an input too has another. */
-const inFile = ({ outputs }: OnnxExport, results: Readonly<Record<string, HostTensor>>) =>
+const inFile = ({ outputs }: OnnxExport, results: Results) =>
   Object.fromEntries(Object.entries(results).map(([name, value]) => [outputs[name]!, value]));
 
 /** Parameters as a file holds them. */

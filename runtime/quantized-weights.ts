@@ -37,8 +37,10 @@ export function quantizingSource(source: ParameterSource): QuantizingSource {
 }
 
 /**
- * A matrix as integers and scales. A scale is the largest magnitude of its block over 127, or 7, and no less when it is
- * rounded to f16: what is decoded is off by half a scale at most. Throws FileError where no f16 is as large.
+ * A matrix as integers and scales. In 8 bits the largest magnitude of a block is 127 scales; in 4 bits its farthest number is
+ * -8 scales, which may be below 0, so that all 16 integers are used. A scale is no nearer to 0 when it is rounded to f16: what
+ * is decoded is off by half a scale at most, and in 4 bits by a whole one opposite to the farthest. Throws FileError where no
+ * f16 is as large.
  */
 export function quantized(q: QuantizedParameter, value: HostTensor): { words: HostTensor; scales: HostTensor } {
   const { bits, depth, block } = q;
@@ -53,9 +55,9 @@ export function quantized(q: QuantizedParameter, value: HostTensor): { words: Ho
     for (let b = 0; b < blocks; b++, at++) {
       const from = row * depth + b * block;
       const to = Math.min(from + block, (row + 1) * depth);
-      const most = largestMagnitude(data, from, to);
-      const scale = halfNotBelow(most / (2 ** (bits - 1) - 1));
-      if (!Number.isFinite(scale)) throw tooLarge(q, most);
+      const far = farthestOf(data, from, to);
+      const scale = scaleFor(far, bits);
+      if (!Number.isFinite(scale)) throw tooLarge(q, Math.abs(far));
       scales[at] = scale;
       const inverse = scale === 0 ? 0 : 1 / scale;
       const [first, count] = [(at * block) / each, block / each];
@@ -64,13 +66,19 @@ export function quantized(q: QuantizedParameter, value: HostTensor): { words: Ho
   return { words: hostTensor("u32", q.words.axes, words), scales: hostTensor("f16", q.scales.axes, scales) };
 }
 
-function largestMagnitude(data: Float32Array, from: number, to: number): number {
-  let most = 0;
+/** The number that lies farthest from 0. */
+function farthestOf(data: Float32Array, from: number, to: number): number {
+  let [far, most] = [0, 0];
   for (let i = from; i < to; i++) {
     const magnitude = Math.abs(data[i]!);
-    if (magnitude > most) most = magnitude;
+    if (magnitude > most) [far, most] = [data[i]!, magnitude];
   }
-  return most;
+  return far;
+}
+
+function scaleFor(far: number, bits: number): number {
+  if (bits === 8) return halfNotBelow(Math.abs(far) / 127);
+  return far > 0 ? -halfNotBelow(far / 8) : halfNotBelow(-far / 8);
 }
 
 /** A word of elements, times `inverse` and rounded; from `to` on they stand for 0. */

@@ -10,6 +10,8 @@ export {
   type OnnxImport,
 } from "./import/index.ts";
 export {
+  type Activations,
+  activationTypes,
   type Dialect,
   dialects,
   type EmitOptions,

@@ -11,6 +11,10 @@ export const exportDtypes = ["f32", "f16", "int8", "int4"] as const;
 export const dialects = ["standard", "onnxruntime"] as const;
 export type Dialect = (typeof dialects)[number];
 
+/** What is multiplied by weight matrices: as it is, or rounded to integers at every run. */
+export const activationTypes = ["float", "int8"] as const;
+export type Activations = (typeof activationTypes)[number];
+
 const idTypes = ["int32", "int64"] as const;
 
 export interface ExportOptions {
@@ -25,6 +29,11 @@ export interface ExportOptions {
    * of which rows are picked as 8-bit ones.
    */
   readonly dtype?: (typeof exportDtypes)[number];
+  /**
+   * "int8", with weights of "int8": what is multiplied by weight matrices is rounded to 8 bits at every run, with one scale
+   * for a whole tensor, and integers are multiplied. Default "float".
+   */
+  readonly activations?: Activations;
   /**
    * How inputs of i32 are fed: as they are by default, or as the 64-bit integers that tokenizers and the runtimes of
    * language models give, with a Cast after them. State keeps its type.
@@ -61,6 +70,7 @@ export interface EmitOptions {
   readonly precision: "f32" | "f16";
   /** How weight matrices are stored: as they are, or as integers of so many bits. */
   readonly weights: "plain" | 8 | 4;
+  readonly activations: Activations;
   /** How inputs of i32 are fed. */
   readonly ids: "int32" | "int64";
   readonly residents: "stored" | "bound";
@@ -74,14 +84,25 @@ export function settledOptions(options: ExportOptions = {}): EmitOptions {
   if (!Number.isInteger(opset) || opset < opsets.oldest || opset > opsets.newest) {
     throw new UsageError(`opset ${opset} cannot be written: take ${opsets.oldest} to ${opsets.newest}`);
   }
-  const { dialect = "standard", attention = "primitives", ids = "int32", residents = "stored" } = options;
+  const {
+    activations = "float",
+    dialect = "standard",
+    attention = "primitives",
+    ids = "int32",
+    residents = "stored",
+  } = options;
   requireOneOf("dtype", dtype, exportDtypes);
   requireOneOf("dialect", dialect, dialects);
   requireOneOf("type of ids", ids, idTypes);
+  requireOneOf("type of activations", activations, activationTypes);
+  if (activations === "int8" && dtype !== "int8")
+    throw new UsageError(
+      `activations of int8 are multiplied by weights of int8, and these are ${dtype}: take the dtype int8`,
+    );
   if (dtype === "int4" && dialect === "standard" && opset < 21)
     throw new UsageError(`4-bit weights need opset 21 or newer, not ${opset}`);
   return {
-    ...{ opset, dialect, attention, ids, residents },
+    ...{ opset, dialect, attention, activations, ids, residents },
     precision: dtype === "f16" ? "f16" : "f32",
     weights: dtype === "int8" ? 8 : dtype === "int4" ? 4 : "plain",
     sizeNames: options.sizeNames ?? {},

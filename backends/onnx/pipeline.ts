@@ -28,6 +28,7 @@ import { placeInputs } from "./nodes/place-inputs.ts";
 import { quantizeWeights } from "./nodes/quantize.ts";
 import { type EmitOptions, type ExportOptions, settledOptions } from "./options.ts";
 import { expressible } from "./passes/expressible.ts";
+import { roundOperands } from "./passes/round-operands.ts";
 import { shareGelu } from "./passes/share-gelu.ts";
 import { softmaxAttention } from "./passes/softmax-attention.ts";
 import { tabulateIotas } from "./passes/tabulate-iotas.ts";
@@ -86,6 +87,7 @@ export function exportOnnx(graph: Graph, options: ExportOptions & RunOptions = {
 
 const assemble = (body: Body): OnnxModel => ({
   model: bodyModel(body),
+  ...(body.rounded && { rounded: roundOperands(body.graph, body.rounded) }),
   opset: body.options.opset,
   stored: body.stored,
   bound: body.bound,

@@ -23,12 +23,13 @@ export interface Refused {
   readonly failure: string;
 }
 
-/** heddle's files: of each dtype in the standard's operators, of integers in onnxruntime's too. */
+/** heddle's files: of each dtype in the standard's operators; of integers in onnxruntime's too, and multiplied as integers. */
 const own = [
   { peer: "heddle", dtype: "f32", more: [] },
   { peer: "heddle", dtype: "f16", more: [] },
   { peer: "heddle", dtype: "int8", more: [] },
   { peer: "heddle --dialect onnxruntime", dtype: "int8", more: ["--dialect", "onnxruntime"] },
+  { peer: "heddle --activations int8", dtype: "int8", more: ["--activations", "int8"] },
   { peer: "heddle", dtype: "int4", more: [] },
   { peer: "heddle --dialect onnxruntime", dtype: "int4", more: ["--dialect", "onnxruntime"] },
 ] as const;

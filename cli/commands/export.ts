@@ -1,5 +1,5 @@
 /** `heddle export`: a model and its weights as an ONNX file. */
-import type { Dialect } from "../../backends/onnx/index.ts";
+import type { Activations, Dialect } from "../../backends/onnx/index.ts";
 import { type Graph, graphSymbols, inputName, selectOutputs, UsageError } from "../../compiler/index.ts";
 import { weightsOf } from "../checkpoint.ts";
 import { type GraphChoice, loadConfigured } from "../load.ts";
@@ -15,6 +15,7 @@ export interface ExportArguments extends GraphChoice {
   readonly seed: number;
   readonly dtype: string;
   readonly dialect?: Dialect;
+  readonly activations?: Activations;
   readonly ids?: string;
   readonly opset?: number;
   readonly verify: boolean;
@@ -37,6 +38,7 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
     const options = {
       dtype,
       ...(args.dialect && { dialect: args.dialect }),
+      ...(args.activations && { activations: args.activations }),
       ids,
       sizeNames,
       runs,
@@ -49,6 +51,7 @@ export async function exportCommand(source: string, args: ExportArguments): Prom
       bytes: file.bytes,
       opset: file.opset,
       dtype,
+      activations: args.activations ?? "float",
       ids,
       weights: parameters.origin,
       dynamic: graphSymbols(graph),
@@ -87,6 +90,7 @@ interface Facts {
   readonly bytes: number;
   readonly opset: number;
   readonly dtype: string;
+  readonly activations: Activations;
   readonly ids: string;
   readonly weights: string;
   readonly dynamic: readonly string[];
@@ -95,10 +99,11 @@ interface Facts {
   readonly peakMemory: number;
 }
 
-function describeVerified({ maxAbsDiff, against, rounding }: VerifiedFile): string {
+function describeVerified({ maxAbsDiff, against, rounding }: VerifiedFile, activations: Activations): string {
   const found = `largest difference ${maxAbsDiff.toExponential(2)} against ${against}`;
   if (rounding === undefined) return found;
-  return `${found} on the file's weights; rounding them changed outputs by up to ${(100 * rounding).toPrecision(2)} %`;
+  const them = activations === "int8" ? "them and what they are multiplied by" : "them";
+  return `${found} on the file's weights; rounding ${them} changed outputs by up to ${(100 * rounding).toPrecision(2)} %`;
 }
 
 const describe = (f: Facts): string =>
@@ -107,6 +112,6 @@ const describe = (f: Facts): string =>
     ["size", `${bytes(f.bytes)}, ${f.dtype}, opset ${f.opset}`],
     ["weights", f.weights],
     ["dynamic sizes", f.dynamic.length > 0 ? f.dynamic.join(", ") : "none"],
-    ["verified", f.verified ? describeVerified(f.verified) : "no (give --verify)"],
+    ["verified", f.verified ? describeVerified(f.verified, f.activations) : "no (give --verify)"],
     ["took", `${f.seconds} s, at most ${bytes(f.peakMemory)} of memory`],
   ])}\n`;

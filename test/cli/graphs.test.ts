@@ -102,6 +102,19 @@ describe("an export of a named graph", () => {
     expect(signature(file)).toContain("past_key_values.0.key: f32[");
   });
 
+  it("verifies with activations in 8 bits on a graph that rounds them likewise", async () => {
+    const asked = ["--verify", "--dtype", "int8", "--activations", "int8"];
+    const { facts, file } = await exported(generative, "decode", ...asked);
+    const { maxRelDiff, steps, rounding } = facts.verified;
+    expect(facts.activations).toBe("int8");
+    expect(steps).toBeGreaterThan(1e-3);
+    expect(maxRelDiff).toBeLessThan(steps);
+    expect(rounding).toBeGreaterThan(1e-3);
+    expect(decodeModel(readFileSync(file)).graph!.node!.map((n) => n.opType)).toContain("MatMulInteger");
+    const wrong = await exported(generative, "decode", "--activations", "int8");
+    expect(wrong).toMatchObject({ status: 1, err: expect.stringContaining("take the dtype int8") });
+  });
+
   it("has ids as int32 where that is asked for, and in graphs that are no decoders", async () => {
     const { facts, file } = await exported(generative, "decode", "--verify", "--ids", "int32");
     expect(facts.ids).toBe("int32");

@@ -28,6 +28,7 @@ const variants = [
   { opset: 24, attention: "operator" },
   { dtype: "f16" },
   { dtype: "int8" },
+  { dtype: "int8", activations: "int8" },
   { dtype: "int4", opset: 21 },
   { opset: 23, dialect: "onnxruntime", residents: "bound" },
 ] as const;

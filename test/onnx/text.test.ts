@@ -22,6 +22,7 @@ describe("the text of a model", () => {
     { name: "opset-24-operator", options: { opset: 24, attention: "operator" } },
     { name: "f16", options: { opset: 20, dtype: "f16" } },
     { name: "int8", options: { opset: 20, dtype: "int8" } },
+    { name: "int8-activations", options: { opset: 20, dtype: "int8", activations: "int8" } },
     { name: "int4", options: { opset: 21, dtype: "int4" } },
     { name: "cpu", options: { opset: 23, dialect: "onnxruntime", residents: "bound" } },
   ] as const)("$name", async ({ name, options }) => {

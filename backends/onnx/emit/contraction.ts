@@ -23,7 +23,7 @@ import {
   weightOf,
 } from "./value.ts";
 
-/** Σ a·b over the axes named. */
+/** Σ a·b over the axes named, which are two operands of the node at hand. */
 export function contract(e: Emission, a: Tensor, b: Tensor, over: readonly Axis[]): Tensor {
   const [an, bn] = [orderOf(first(a)), orderOf(first(b))];
   const inBoth = over.filter((x) => an.includes(x.name) && bn.includes(x.name)).map((x) => x.name);
@@ -33,14 +33,16 @@ export function contract(e: Emission, a: Tensor, b: Tensor, over: readonly Axis[
   const [left, right] = [sumOver(e, a, only(an, bn)), sumOver(e, b, only(bn, an))];
   const neither = over.filter((x) => x.size !== 1 && !an.includes(x.name) && !bn.includes(x.name));
   const product =
-    inBoth.length === 0 ? elementwise(e, "Mul", [left, right], a.dtype) : multiply(e, left, right, inBoth);
+    inBoth.length === 0
+      ? elementwise(e, "Mul", [left, right], a.dtype)
+      : multiply(e, left, right, inBoth, left === a && right === b);
   return scaleBySize(e, product, neither);
 }
 
 const sumOver = (e: Emission, t: Tensor, names: readonly string[]): Tensor =>
   names.length === 0 ? t : reduce(e, "ReduceSum", t, names);
 
-function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string[]): Tensor {
+function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string[], areOperands: boolean): Tensor {
   const [an, bn] = [orderOf(first(a)), orderOf(first(b))];
   const batch = an.filter((n) => bn.includes(n) && !contracted.includes(n));
   const dot = an.length === bn.length && batch.length + contracted.length === an.length;
@@ -48,8 +50,17 @@ function multiply(e: Emission, a: Tensor, b: Tensor, contracted: readonly string
   if (dot && batch.length > 0) return reduce(e, "ReduceSum", elementwise(e, "Mul", [a, b], a.dtype), contracted);
   const [left, right] = pairUp(e, a, b, { batch, contracted });
   const [x, y] = [factor(e, a, left), factor(e, b, right)];
-  const [rows, columns] = swapped(e, left, right) ? [y, x] : [x, y];
-  return batch.length === 0 ? flatProduct(e, rows, columns) : asWished(e, stackedProduct(e, rows, columns));
+  const isSwapped = swapped(e, left, right);
+  const [rows, columns] = isSwapped ? [y, x] : [x, y];
+  if (batch.length > 0) return asWished(e, stackedProduct(e, rows, columns));
+  const product = flatProduct(e, rows, columns);
+  if (areOperands) noteProduct(e, first(product).name, isSwapped ? 1 : 0);
+  return product;
+}
+
+/** Says which product of the graph the one of this name is; equal ones of the graph may be one of the file. */
+function noteProduct(e: Emission, name: string, operand: number): void {
+  e.products.set(name, [...(e.products.get(name) ?? []), { node: e.at!, operand }]);
 }
 
 /** One factor of a product: a value that lies as its matrix says, and its axes by role. */

@@ -43,8 +43,16 @@ export interface Emission extends Writer {
   readonly factors: ReadonlyMap<Node, number>;
   /** Those of them that carry their factor already. */
   readonly scaled: Set<Node>;
+  /** Products of two matrices as the graph has them, and which operand gives their rows, by the name of MatMul's output. */
+  readonly products: Map<string, Product[]>;
   /** Row statistics that the graph asks for, and where they are once a norm has given them. */
   readonly statistics: Statistics;
+}
+
+/** A product of the graph, and which of its operands a MatMul multiplies by a matrix. */
+export interface Product {
+  readonly node: Node;
+  readonly operand: number;
 }
 
 /** A view in the order and the dimensions in which it is used. */
@@ -64,6 +72,7 @@ export const emission = ({ graph, kinds, wishes, outputs }: ExportPlan, options:
   precedence: new Map(),
   factors: productFactors(graph),
   scaled: new Set(),
+  products: new Map(),
   statistics: wantedStatistics(graph),
   nodes: [],
   constants: new Map(),

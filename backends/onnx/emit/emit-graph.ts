@@ -18,8 +18,8 @@ export function emitGraph(plan: ExportPlan, options: EmitOptions): Body {
     const from = finish(e, made.get(node)!, node, claimed);
     return { output: name, from, to: plan.outputs[name]!, type: node.type };
   });
-  const { graph, kinds, nodes, constants, views, taken } = e;
-  return { graph, options, kinds, nodes, constants, views, stored: [], bound: [], results, taken };
+  const { graph, kinds, nodes, constants, views, products, taken } = e;
+  return { graph, options, kinds, nodes, constants, views, products, stored: [], bound: [], results, taken };
 }
 
 function emitAll(e: Emission): Map<Node, Tensor> {

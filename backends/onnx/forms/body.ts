@@ -1,6 +1,6 @@
 /** An ONNX model on its way: its nodes and what they read, before names are final and the file's messages are put together. */
 import { type Form, type Graph, inputName, type Node, type TensorType } from "../../../compiler/index.ts";
-import { type Constant, fedType, type PlacedView } from "../emit/emission.ts";
+import { type Constant, fedType, type PlacedView, type Product } from "../emit/emission.ts";
 import type { EmitOptions } from "../options.ts";
 import { printOnnx } from "../print.ts";
 import { wireCodes } from "../wire/elements.ts";
@@ -29,6 +29,10 @@ export interface Body {
   readonly constants: ReadonlyMap<string, Constant>;
   /** Ranges of stored and bound inputs that nodes read, by placeholder names; none once inputs are placed. */
   readonly views: ReadonlyMap<string, PlacedView>;
+  /** Products of the graph by the name of MatMul's output. */
+  readonly products: ReadonlyMap<string, readonly Product[]>;
+  /** Those of which the file multiplies rounded rows, a scale for all of them: as DynamicQuantizeLinear rounds. */
+  readonly rounded?: readonly Product[];
   readonly stored: readonly StoredTensor[];
   readonly bound: readonly BoundInput[];
   readonly results: readonly Result[];

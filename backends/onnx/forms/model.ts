@@ -1,5 +1,5 @@
 /** A finished ONNX model, but for the bytes of what it stores. */
-import type { Form } from "../../../compiler/index.ts";
+import type { Form, Graph } from "../../../compiler/index.ts";
 import { printOnnx } from "../print.ts";
 import type { ModelProto } from "../wire/proto.ts";
 import { withStoredParts } from "./messages.ts";
@@ -12,6 +12,8 @@ export interface OnnxModel {
   readonly opset: number;
   readonly stored: readonly StoredTensor[];
   readonly bound: readonly BoundInput[];
+  /** What the file computes where it rounds what it multiplies: the graph with that rounding. */
+  readonly rounded?: Graph;
   /** Names in the file of the graph's outputs, by their names in the graph. */
   readonly outputs: Readonly<Record<string, string>>;
 }

@@ -170,12 +170,15 @@ class Importer {
   #parameter(weight: Weight, shape: readonly Dim[], axes: readonly (string | undefined)[], role?: "buffer"): Node {
     // Dimensions of 1 are no axes, and may be anywhere among the others from one use to the next.
     const own = axes.filter((_, i) => shape[i] !== 1);
-    const found = this.#declared.get(weight.name);
+    const key = JSON.stringify([weight.name, weight.form]);
+    const found = this.#declared.get(key);
     if (found) return renamed(found.node, found.axes, own);
+    // A tensor that is a table of integers and a matrix of floats is two parameters.
+    const name = this.#parameters.has(weight.name) ? this.#stored.pathOf(weight.name) : weight.name;
     const type = typeOf({ type: elementType(1, ""), shape }, axes);
-    const node = ops.parameter(weight.name, "f32", type.axes, { kind: "normal", mean: 0, std: 0.02 }, role);
-    this.#declared.set(weight.name, { node, axes: own });
-    this.#parameters.set(weight.name, parameterOf(node, weight));
+    const node = ops.parameter(name, "f32", type.axes, { kind: "normal", mean: 0, std: 0.02 }, role);
+    this.#declared.set(key, { node, axes: own });
+    this.#parameters.set(name, parameterOf(node, weight));
     return node;
   }
 }

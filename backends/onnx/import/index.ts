@@ -3,4 +3,5 @@ export { importOnnx } from "./importer.ts";
 export { importedOpsets } from "./operators.ts";
 export { records } from "./ops/index.ts";
 export type { ImportOptions, OnnxImport } from "./options.ts";
+export { roundedToBytes } from "./rounding.ts";
 export type { ExternalPlace, ExternalReader, ImportedParameter } from "./weights.ts";

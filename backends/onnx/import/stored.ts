@@ -44,12 +44,12 @@ export class StoredTensors {
     if (found.count === 0) return exact ?? knownTensor(found, []);
     const isParameter = isFloatTensor(found) ? found.count > 1 : isNarrow(found.type) && found.count > mostInTables;
     if (!isParameter && exact) return exact;
-    const weight: Weight = { name: this.#pathOf(name), read: found.read };
+    const weight: Weight = { name: this.pathOf(name), read: found.read };
     return { kind: "stored", type: found.type, shape: found.shape, weight, ...(exact && { known: exact }) };
   }
 
   /** A name of the file as a parameter's path, which no other has. */
-  #pathOf(name: string): string {
+  pathOf(name: string): string {
     const path = parameterPath(name);
     for (let n = 1; ; n++) {
       const own = n === 1 ? path : `${path}_${n}`;

@@ -18,6 +18,8 @@ import type { ElementType } from "./elements.ts";
 export interface Weight {
   /** Its name in the file. */
   readonly name: string;
+  /** Which of the values it is that are made of that tensor; absent for its own numbers. */
+  readonly form?: string;
   /** Its elements in ONNX's order. */
   readonly read: () => Promise<ArrayLike<number>>;
 }

@@ -1,163 +1,173 @@
-/** Weight-only integers: which weights, where each has scales of its own, and how floats are made of them. */
-import type { Node } from "../../../compiler/index.ts";
-import { type Attributes, addNode, attributesOf, castTo, emit, unique, type Writer } from "../emit/emission.ts";
+/** Weights as integers: which, where each has scales of its own, and the nodes that read them. */
+import { type Attributes, addNode, unique, type Writer } from "../emit/emission.ts";
 import type { Body } from "../forms/body.ts";
 import { type Quantization, type StoredPart, type StoredTensor, scaleDims } from "../forms/stored.ts";
 import { blockBytes } from "../wire/integers.ts";
-import type { NodeProto } from "../wire/proto.ts";
+import {
+  asTable,
+  type IntegerWeight,
+  packedProduct,
+  packedRows,
+  pickedRows,
+  type ReadIntegers,
+  roundedProducts,
+} from "./integer-nodes.ts";
 import { renameValues } from "./rename-values.ts";
+import { type Use, weightUses } from "./weight-uses.ts";
 import { writerOn } from "./writer.ts";
 
 /** Elements that share a scale among 4-bit integers; as in ggml's Q4_0, which kernels are written for. */
 const blockOf4 = 32;
 
-/** Smaller weights stay as they are: norms, biases and the like, where precision costs nothing. */
-const fewestElements = 2048;
-
 /**
  * Stores weight matrices as integers and their scales, where the options ask for it. A node in front of products makes floats
- * of a matrix, or the product is onnxruntime's own that reads integers; of a table, of which a run wants few rows, the rows
- * that were picked are made floats.
+ * of a matrix, or the product is one that reads integers: the standard's of integers, where what is multiplied is to be
+ * rounded, or onnxruntime's own. Of a table, of which a run wants few rows, the rows that were picked are made floats.
  */
 export function quantizeWeights(body: Body): Body {
-  const { weights, dialect } = body.options;
-  if (weights === "plain") return body;
-  const writer = writerOn(body);
-  const uses = usesOf(body.nodes);
-  const names = new Map<string, string>();
-  const tables = new Map<string, Table>();
-  const packed = new Map<string, Packed>();
-  const stored = body.stored.map((t): StoredTensor => {
-    const [part] = t.parts as [StoredPart];
-    const use = useOf(t, part, uses.get(part.name) ?? []);
-    if (use === undefined) return t;
-    writer.at = t.parameter;
-    const scale = unique(writer, `${part.name}.scale`);
-    const type = part.type as "f32" | "f16";
-    if (use === "right" && dialect === "onnxruntime") {
-      const turned = turnedMatrix(t, part);
-      const q: Quantization = { dims: turned.dims, bits: weights, channel: 0, block: blockOf4, packed: true };
-      packed.set(part.name, { scale, q });
-      const dims = scaleDims(q);
-      const bytes = [...dims, blockBytes(q)];
-      return {
-        ...t,
-        perm: turned.perm,
-        quantization: q,
-        parts: [
-          { ...part, type: "u8", dims: bytes },
-          { name: scale, type, dims },
-        ],
-      };
-    }
-    const q = quantizationOf(part, use, weights);
-    if (use === "rows") tables.set(part.name, { parameter: t.parameter, scale, type });
-    else names.set(part.name, addNode(writer, "DequantizeLinear", [part.name, scale], dequantization(q)));
-    const dims = use === "rows" ? [part.dims[0]!, 1] : scaleDims(q);
-    return {
-      ...t,
-      quantization: q,
-      parts: [
-        { ...part, type: q.bits === 8 ? "i8" : "i4" },
-        { name: scale, type, dims },
-      ],
-    };
+  if (body.options.weights === "plain") return body;
+  const reading = newReading(body);
+  const useOf = weightUses(body);
+  const stored = body.stored.map((t) => {
+    const use = useOf(t);
+    return use ? asIntegers(reading, t, use) : t;
   });
   if (stored.every((t, i) => t === body.stored[i])) return body;
-  for (const node of renameValues(body.nodes, names)) {
-    const table = node.opType === "Gather" ? tables.get(node.input![0]!) : undefined;
-    const right = node.opType === "MatMul" ? packed.get(node.input![1]!) : undefined;
-    if (table) pickedRows(writer, node, table);
-    else writer.nodes.push(right ? productOfPacked(node, right) : node);
+  const { writer, names, dropped, rows, products, rounded } = reading;
+  const needed = body.nodes.filter((n) => !dropped.has(n.output![0]!));
+  for (const node of renameValues(needed, names)) {
+    const [first, second] = node.input!;
+    const write = (node.opType === "Gather" && rows.get(first!)) || (node.opType === "MatMul" && products.get(second!));
+    if (write) write(node);
+    else writer.nodes.push(node);
   }
-  return { ...body, nodes: writer.nodes, stored, constants: writer.constants, taken: writer.taken };
+  const { nodes, constants, taken } = writer;
+  return { ...body, nodes, stored, constants, taken, ...(rounded.length > 0 && { rounded }) };
 }
 
-/** A packed matrix and the name of its scales. */
-interface Packed {
-  readonly scale: string;
-  readonly q: Quantization;
+/** What becomes of the nodes that read weights, as it is found. */
+interface Reading {
+  readonly body: Body;
+  readonly writer: Writer;
+  /** Values that have others in their place. */
+  readonly names: Map<string, string>;
+  /** Outputs of nodes that are not needed any more. */
+  readonly dropped: Set<string>;
+  /** How rows of a table are picked, by its name. */
+  readonly rows: Map<string, ReadIntegers>;
+  /** How a product is written, by the name of its right side. */
+  readonly products: Map<string, ReadIntegers>;
+  readonly rounded: NonNullable<Body["rounded"]>[number][];
+  /** The product with a matrix of integers. */
+  readonly roundedProduct: ReturnType<typeof roundedProducts>;
 }
 
-/**
- * onnxruntime's product with a matrix of packed integers; products are computed with inputs rounded to 8 bits, as it does for
- * the standard's operators too.
- * Source: MatMulNBits in onnxruntime's docs/ContribOperators.md.
- */
-function productOfPacked(node: NodeProto, { scale, q }: Packed): NodeProto {
-  const [columns, rows] = q.dims;
-  const attribute = attributesOf({ K: rows, N: columns, bits: q.bits, block_size: q.block, accuracy_level: 4 });
-  return { ...node, opType: "MatMulNBits", domain: "com.microsoft", input: [...node.input!, scale], attribute };
+function newReading(body: Body): Reading {
+  const writer = writerOn(body);
+  const maps = { names: new Map(), dropped: new Set<string>(), rows: new Map(), products: new Map(), rounded: [] };
+  return { body, writer, ...maps, roundedProduct: roundedProducts(writer, body.products) };
 }
 
-/** The matrix [rows, columns] of a product's right side as [columns, rows]: its dimensions, and the order of its axes. */
-function turnedMatrix({ from, perm }: StoredTensor, { dims }: StoredPart) {
-  const [rows, columns] = dims as [number, number];
+/** A weight as integers; says in what is written how they are read. */
+function asIntegers(reading: Reading, t: StoredTensor, use: Use): StoredTensor {
+  const { body, writer } = reading;
+  const [part] = t.parts as [StoredPart];
+  const type = part.type as "f32" | "f16";
+  writer.at = t.parameter;
+  const weight = { name: part.name, scale: unique(writer, `${part.name}.scale`), type, at: t.parameter };
+  if (use.rights.length === 0 && use.rows) return asRows(reading, t, weight);
+  if (use.rows) for (const right of use.rights) reading.dropped.add(right); // transposes of the floats
+  const isRounded = type === "f32" && hasRoundedProducts(body, use);
+  const isPacked = use.rights.length > 0 && !isRounded && body.options.dialect === "onnxruntime";
+  return isPacked ? inBlocks(reading, t, use, weight) : asMatrix(reading, t, use, weight, isRounded);
+}
+
+/** A table of which rows are picked, and that nothing multiplies. */
+function asRows({ writer, rows }: Reading, t: StoredTensor, weight: IntegerWeight): StoredTensor {
+  const [part] = t.parts as [StoredPart];
+  const q = quantizationOf(sizesOf(part), 0, 8);
+  rows.set(part.name, pickedRows(writer, weight));
+  return { ...t, quantization: q, parts: partsOf(part, weight, "i8", part.dims, [q.dims[0], 1]) };
+}
+
+/** A matrix, or one that is a table too, as onnxruntime's own product reads it. */
+function inBlocks({ body, writer, rows, products }: Reading, t: StoredTensor, use: Use, weight: IntegerWeight) {
+  const [part] = t.parts as [StoredPart];
+  const { dims, perm } = use.rows ? { dims: sizesOf(part), perm: t.perm } : turned(t, part);
+  const q: Quantization = { dims, bits: bitsOf(body, use), channel: 0, block: blockOf4, packed: true };
+  for (const right of use.rights) products.set(right, packedProduct(writer, weight, q));
+  if (use.rows) rows.set(part.name, packedRows(writer, weight, q));
+  const blocks = scaleDims(q);
+  return { ...t, perm, quantization: q, parts: partsOf(part, weight, "u8", [...blocks, blockBytes(q)], blocks) };
+}
+
+/** A matrix, or one that is a table too, for products of integers, or of the floats that a node in front of all makes of it. */
+function asMatrix(
+  reading: Reading,
+  t: StoredTensor,
+  use: Use,
+  weight: IntegerWeight,
+  isRounded: boolean,
+): StoredTensor {
+  const { body, writer, names, rows } = reading;
+  const [part] = t.parts as [StoredPart];
+  const { dims, perm } = use.rows ? turned(t, part) : { dims: sizesOf(part), perm: t.perm };
+  const q = quantizationOf(dims, use.rows ? 1 : use.channel, bitsOf(body, use));
+  if (use.rows) rows.set(part.name, pickedRows(writer, asTable(writer, weight)));
+  if (isRounded) roundProducts(reading, weight, use);
+  else {
+    const floats = addNode(writer, "DequantizeLinear", [weight.name, weight.scale], dequantization(q));
+    for (const name of use.rows ? use.rights : [part.name]) names.set(name, floats);
+  }
+  return { ...t, perm, quantization: q, parts: partsOf(part, weight, q.bits === 8 ? "i8" : "i4", dims, scaleDims(q)) };
+}
+
+/** Rows of tables are added to and not summed over: they always have 8 bits. */
+const bitsOf = ({ options }: Body, { rows }: Use): 8 | 4 => (rows ? 8 : (options.weights as 8 | 4));
+
+function roundProducts({ body, products, rounded, roundedProduct }: Reading, weight: IntegerWeight, use: Use): void {
+  for (const right of use.rights) products.set(right, roundedProduct(weight));
+  rounded.push(...productsOf(body, use).flatMap((name) => body.products.get(name)!));
+}
+
+/** The integers of a weight and their scales, under the dimensions that each has in the file. */
+const partsOf = (
+  part: StoredPart,
+  { scale }: IntegerWeight,
+  type: "i8" | "u8" | "i4",
+  dims: readonly number[],
+  scales: readonly number[],
+): StoredPart[] => [
+  { ...part, type, dims },
+  { name: scale, type: part.type, dims: scales },
+];
+
+/** The results of MatMul of which a weight is the right side. */
+const productsOf = ({ nodes }: Body, { rights }: Use): string[] =>
+  nodes.filter((n) => n.opType === "MatMul" && rights.includes(n.input![1]!)).map((n) => n.output![0]!);
+
+/** True where rounding is asked for and every product with the weight is one of the graph, whose rounding can be told. */
+const hasRoundedProducts = (body: Body, use: Use): boolean =>
+  body.options.activations === "int8" &&
+  use.rights.length > 0 &&
+  productsOf(body, use).every((name) => body.products.has(name));
+
+const sizesOf = ({ dims }: StoredPart) => dims as readonly [rows: number, columns: number];
+
+/** A matrix as its transpose: its dimensions, and the order of its axes. */
+function turned({ from, perm }: StoredTensor, part: StoredPart) {
+  const [rows, columns] = sizesOf(part);
   let [at, product] = [0, 1];
   while (product < rows) product *= from[perm[at++]!]!;
   return { dims: [columns, rows] as const, perm: [...perm.slice(at), ...perm.slice(0, at)] };
-}
-
-/** A table of integers: the scales of its rows, and the floats that they are. */
-interface Table {
-  readonly parameter: Node;
-  readonly scale: string;
-  readonly type: "f32" | "f16";
-}
-
-/** Rows of a table and their scales are picked, and multiplied: under the name that the node gave them. */
-function pickedRows(writer: Writer, node: NodeProto, { parameter, scale, type }: Table): void {
-  const [table, ids] = node.input as [string, string];
-  writer.at = parameter;
-  const rows = castTo(writer, emit(writer, "Gather", [table, ids]), "i8", type);
-  const scales = emit(writer, "Gather", [scale, ids]);
-  writer.nodes.push({ ...node, opType: "Mul", input: [rows, scales], attribute: [] });
 }
 
 /** DequantizeLinear's attributes. */
 const dequantization = (q: Quantization): Attributes =>
   q.bits === 8 ? { axis: q.channel } : { axis: 1 - q.channel, block_size: q.block };
 
-/**
- * How a weight is written as integers: matrices of products have scales by the dimension that stays in the result, tables by
- * row, and always in 8 bits, since their rows are added to and not summed over.
- */
-function quantizationOf(part: StoredPart, use: Use, bits: 8 | 4): Quantization {
-  const dims = part.dims as [number, number];
-  const channel = use === "rows" ? 0 : use === "right" ? 1 : use;
-  return use === "rows" || bits === 8
-    ? { dims, bits: 8, channel, block: dims[1 - channel]! }
-    : { dims, bits, channel, block: blockOf4 };
-}
-
-/** What a weight is to all that read it; undefined for one that stays as it is. */
-function useOf({ quantization }: StoredTensor, { type, dims }: StoredPart, uses: readonly (Use | undefined)[]) {
-  if (quantization || (type !== "f32" && type !== "f16")) return undefined;
-  if (dims.length !== 2 || dims[0]! * dims[1]! < fewestElements) return undefined;
-  return uses.every((u) => u === uses[0]) ? uses[0] : undefined;
-}
-
-/**
- * The dimension of a product's operand that the result keeps; "right" where that is the last one of MatMul's right side; "rows"
- * of a table from which they are picked.
- */
-type Use = 0 | 1 | "right" | "rows";
-
-function usesOf(nodes: readonly NodeProto[]): Map<string, (Use | undefined)[]> {
-  const uses = new Map<string, (Use | undefined)[]>();
-  for (const n of nodes)
-    n.input!.forEach((name, at) => {
-      const known = uses.get(name);
-      if (known) known.push(useAt(n, at));
-      else uses.set(name, [useAt(n, at)]);
-    });
-  return uses;
-}
-
-/** Undefined for operands of anything but products and tables. */
-function useAt(node: NodeProto, operand: number): Use | undefined {
-  const flag = (name: string) => Number(node.attribute?.find((a) => a.name === name)?.i ?? 0) === 1;
-  if (node.opType === "MatMul") return operand === 0 ? 0 : "right";
-  if (node.opType === "Gemm") return operand === 0 ? (flag("transA") ? 1 : 0) : flag("transB") ? 0 : 1;
-  return node.opType === "Gather" && operand === 0 && !flag("axis") ? "rows" : undefined;
-}
+/** How a weight is written as integers: matrices have scales by the dimension that stays in the result, tables by row. */
+const quantizationOf = (dims: Quantization["dims"], channel: 0 | 1, bits: 8 | 4): Quantization => ({
+  ...{ dims, bits, channel },
+  block: bits === 8 ? dims[1 - channel]! : blockOf4,
+});

@@ -7,16 +7,21 @@ export interface ScaledIntegers {
   readonly scales: Float32Array<ArrayBuffer>;
 }
 
-/** Symmetric integers: each block is divided by its largest magnitude over 127 (or 7), and rounded. */
+/**
+ * Symmetric integers: each block is divided by its scale and rounded. In 8 bits the largest magnitude is 127 scales. In 4 bits
+ * the farthest number is -8 scales, so that a scale may be below 0: of the 16 integers none is left over, and what lies
+ * as far on the other side is 7.
+ */
 export function quantize(x: ArrayLike<number>, q: Quantization): ScaledIntegers {
-  const largest = q.bits === 8 ? 127 : 7;
+  const [farthest, most] = q.bits === 8 ? [127, 127] : [-8, 7];
   const scales = new Float32Array(scaleDims(q).reduce((n, d) => n * d, 1));
   const integers = new Int8Array(x.length);
   eachElement(q, (i, s) => {
-    scales[s] = Math.max(scales[s]!, Math.abs(x[i]!) / largest);
+    if (Math.abs(x[i]!) > Math.abs(scales[s]!)) scales[s] = x[i]!;
   });
+  for (let s = 0; s < scales.length; s++) scales[s] = (q.bits === 8 ? Math.abs(scales[s]!) : scales[s]!) / farthest;
   eachElement(q, (i, s) => {
-    integers[i] = scales[s] === 0 ? 0 : Math.round(x[i]! / scales[s]!);
+    integers[i] = scales[s] === 0 ? 0 : Math.min(most, Math.round(x[i]! / scales[s]!));
   });
   return { integers, scales };
 }

@@ -49,7 +49,7 @@ export async function roundTrip(graph: Graph, values: Values, options: ExportOpt
   const stored = new Map(
     first.stored.map((t) => [inputName(t.parameter), storedValue(t, values.get(inputName(t.parameter))!)]),
   );
-  const whole = evaluate(bindSizes(graph, sizes), asDoubles(new Map([...values, ...stored])));
+  const whole = evaluate(bindSizes(first.rounded ?? graph, sizes), asDoubles(new Map([...values, ...stored])));
   return {
     imported,
     read: worst(

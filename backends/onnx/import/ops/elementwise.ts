@@ -4,6 +4,7 @@ import { aligned, pointwise, wrap } from "../broadcast.ts";
 import { boolean, type ElementType, elementType, isFloatType, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { ImportRecord, Records } from "../record.ts";
+import { roundEven } from "../rounding.ts";
 import { certainly, quotientOf } from "../sizes.ts";
 import { known, type Value } from "../values.ts";
 
@@ -54,15 +55,6 @@ const signOf = (x: Node): Node => {
 const ceil = (x: Node): Node => neg(floor(neg(x)));
 const isInfinite = (x: Node): Node => gt(abs(x), 3.4028234663852886e38);
 const isNaN_ = (x: Node): Node => ne(x, x);
-
-/** To the nearest whole number, of two as near the even one. */
-export function roundEven(x: Node): Node {
-  const up = floor(add(x, 0.5));
-  const tie = eq(sub(up, x), 0.5);
-  const odd = ne(sub(up, mul(floor(mul(up, 0.5)), 2)), 0);
-  // Beyond 2^23 every float is whole, and adding a half would round.
-  return select(lt(abs(x), 2 ** 22), sub(up, cast(ops.and(tie, odd), x.type.dtype)), x);
-}
 
 /** log(a + √…) of the inverse functions that heddle has no op for; |x| in, and the sign put back. */
 const asinh = (x: Node): Node => {

@@ -2,8 +2,8 @@
 import { type Dim, type Node, ops, productOfDims } from "../../../../compiler/index.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
+import { roundEven } from "../rounding.ts";
 import { freshName, type Tensor, tensor, type Value } from "../values.ts";
-import { roundEven } from "./elementwise.ts";
 import { rangeOf } from "./ranges.ts";
 import { reshapeTo } from "./shapes.ts";
 import { spatialSizes } from "./windows.ts";

@@ -4,14 +4,15 @@ import { pointwise } from "../broadcast.ts";
 import { type ElementType, elementNamed, elementType, float, int32, isNarrow } from "../elements.ts";
 import type { NodeView } from "../node-view.ts";
 import type { Records } from "../record.ts";
+import { roundEven, roundedToBytes } from "../rounding.ts";
 import { quotientOf } from "../sizes.ts";
 import { isNumbers, type Stored, type Tensor, tensor, type Value } from "../values.ts";
-import { casted, roundEven } from "./elementwise.ts";
+import { casted } from "./elementwise.ts";
 import { matmul } from "./products.ts";
 import { reshapeTo } from "./shapes.ts";
 import { convolve } from "./windows.ts";
 
-const { add, cast, div, max, min, mul, reduceMax, reduceMin, sub } = ops;
+const { add, cast, div, max, min, mul, sub } = ops;
 const wide = (x: Node): Node => (x.type.dtype === "f32" ? x : cast(x, "f32"));
 
 /** A scale or a zero point beside the tensor that it is of: one for all, one for each place of a dimension, or of a block. */
@@ -105,6 +106,7 @@ function storedFloats(n: NodeView): Value | undefined {
   const place = scalePlaces(n, shape, s.shape as readonly number[]);
   const weight = {
     name: shownWeight(q, n),
+    form: formOf(n, 1),
     read: async () => {
       const [values, scales, zeros] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
       return Float32Array.from(
@@ -115,6 +117,10 @@ function storedFloats(n: NodeView): Value | undefined {
   };
   return { kind: "stored", type: n.in(1).type, shape, weight } satisfies Stored;
 }
+
+/** What makes floats of integers: the operator, and the operands from `from` on that have to do with it. */
+const formOf = (n: NodeView, from: number): string =>
+  [n.message.opType, n.int("axis", 1), ...n.message.input.slice(from)].join(" ");
 
 const shownWeight = (q: Value, n: NodeView): string => (q.kind === "stored" ? q.weight.name : n.message.input[0]!);
 
@@ -182,19 +188,23 @@ function quantize(n: NodeView): Value {
 function dynamicQuantize(n: NodeView): readonly Value[] {
   const x = n.x(0);
   const uint8 = elementNamed("uint8");
-  const all = x.axes.filter((a) => a !== undefined);
-  const low = min(all.length > 0 ? reduceMin(x.node, all) : x.node, 0);
-  const high = max(all.length > 0 ? reduceMax(x.node, all) : x.node, 0);
-  const span = div(sub(high, low), 255);
-  const zero = saturated(roundEven(div(sub(0, low), span)), uint8);
-  const y = saturated(add(roundEven(div(x.node, span)), wide(zero)), uint8);
-  return [{ ...x, type: uint8, node: y }, tensor(float, [], [], span), tensor(uint8, [], [], zero)];
+  const { units, step, zero } = roundedToBytes(x.node);
+  return [
+    { ...x, type: uint8, node: cast(units, "i32") },
+    tensor(float, [], [], step),
+    tensor(uint8, [], [], cast(zero, "i32")),
+  ];
 }
 
 /** Integers less their zero point, as floats. */
 function centred(n: NodeView, i: number, zero: number, at: number): Value {
   const x = n.in(i);
   const z = n.inputs[zero];
+  // A weight comes in as floats, so that it can be trained and is exported as the same integers.
+  if (x.kind === "stored" && !z) {
+    const weight = { ...x.weight, form: "whole floats" };
+    return { kind: "stored", type: float, shape: x.shape, weight } satisfies Stored;
+  }
   const isRow = z && z.shape.length === 1 && z.shape[0] !== 1;
   const along = isRow
     ? reshapeTo(
@@ -264,6 +274,7 @@ function matmulNBits(n: NodeView): Value {
   const unpacked = (byte: number, k: number) => (byte >> (bits * (k % each))) & mask;
   const weight = {
     name: packed.kind === "stored" ? packed.weight.name : n.message.input[1]!,
+    form: formOf(n, 2),
     read: async () => {
       const [bytes, s, z] = await Promise.all([parts[0]!(), parts[1]!(), parts[2]?.()]);
       const made = new Float32Array(columns * inner);

@@ -1,0 +1,108 @@
+/** Nodes that read weights as the integers that they are, in place of those that would read floats. */
+import type { Node } from "../../../compiler/index.ts";
+import {
+  addNodeWith,
+  attributesOf,
+  castTo,
+  constant,
+  emit,
+  integers,
+  type Product,
+  type Writer,
+} from "../emit/emission.ts";
+import type { Quantization } from "../forms/stored.ts";
+import type { NodeProto } from "../wire/proto.ts";
+
+/** Writes what stands in place of a node that would read floats; its output has the same name. */
+export type ReadIntegers = (node: NodeProto) => void;
+
+/** A weight as the file has it. */
+export interface IntegerWeight {
+  readonly name: string;
+  readonly scale: string;
+  /** The floats that integers and scales make. */
+  readonly type: "f32" | "f16";
+  /** The parameter of the graph. */
+  readonly at: Node;
+}
+
+/** Rows of a table and their scales, which are a column, are picked and multiplied. */
+export const pickedRows =
+  (writer: Writer, { name, scale, type, at }: IntegerWeight): ReadIntegers =>
+  (node) => {
+    const ids = node.input![1]!;
+    writer.at = at;
+    const rows = castTo(writer, emit(writer, "Gather", [name, ids]), "i8", type);
+    const scales = emit(writer, "Gather", [scale, ids]);
+    writer.nodes.push({ ...node, opType: "Mul", input: [rows, scales], attribute: [] });
+  };
+
+/**
+ * A matrix that products read, with a scale for each column, as a table: runtimes turn it once, when they open the file.
+ * onnxruntime makes one operator of a product and DequantizeLinear only where nothing else reads the integers or their scales.
+ */
+export function asTable(writer: Writer, { name, scale, ...rest }: IntegerWeight): IntegerWeight {
+  writer.at = rest.at;
+  const table = emit(writer, "Transpose", [name], { perm: [1, 0] });
+  return { ...rest, name: table, scale: emit(writer, "Unsqueeze", [scale, integers(writer, [-1])]) };
+}
+
+/** The same of a table that lies in blocks, as bytes around 128. */
+export const packedRows =
+  (writer: Writer, { scale, type, at }: IntegerWeight, { dims: [, width], block }: Quantization): ReadIntegers =>
+  (node) => {
+    const [table, ids] = node.input as [string, string];
+    writer.at = at;
+    const bytes = castTo(writer, emit(writer, "Gather", [table, ids]), "u8", type);
+    const units = emit(writer, "Sub", [bytes, constant(writer, type, [], [128])]);
+    const scales = emit(writer, "Unsqueeze", [emit(writer, "Gather", [scale, ids]), integers(writer, [-1])]);
+    const blocks = emit(writer, "Mul", [units, scales]);
+    const filled = Math.ceil(width / block) * block;
+    const flat = [blocks, shapeOfRows(writer, ids, filled)];
+    if (filled === width) return void writer.nodes.push({ ...node, opType: "Reshape", input: flat, attribute: [] });
+    const ends = [[0], [width], [-1]].map((v) => integers(writer, v));
+    const input = [emit(writer, "Reshape", flat), ...ends];
+    writer.nodes.push({ ...node, opType: "Slice", input, attribute: [] });
+  };
+
+/** The dimensions of what is picked by ids: theirs, and that of a row. */
+const shapeOfRows = (writer: Writer, ids: string, width: number): string =>
+  emit(writer, "Concat", [emit(writer, "Shape", [ids]), integers(writer, [width])], { axis: 0 });
+
+/**
+ * onnxruntime's product with a matrix of packed integers; products are computed with inputs rounded to 8 bits, as it does for
+ * the standard's operators too.
+ * Source: MatMulNBits in onnxruntime's docs/ContribOperators.md.
+ */
+export const packedProduct =
+  (
+    writer: Writer,
+    { name, scale }: IntegerWeight,
+    { dims: [columns, rows], bits, block }: Quantization,
+  ): ReadIntegers =>
+  (node) => {
+    const attribute = attributesOf({ K: rows, N: columns, bits, block_size: block, accuracy_level: 4 });
+    const input = [node.input![0]!, name, scale];
+    writer.nodes.push({ ...node, opType: "MatMulNBits", domain: "com.microsoft", input, attribute });
+  };
+
+/**
+ * Products with matrices of 8-bit integers, of what is rounded to 8 bits as well, once for all that multiply it. In this
+ * order onnxruntime makes one operator of all but the rounding.
+ */
+export function roundedProducts(writer: Writer, products: ReadonlyMap<string, readonly Product[]>) {
+  const rounded = new Map<string, readonly [string, string, string]>();
+  const roundedOnce = (x: string) => {
+    const known = rounded.get(x) ?? (addNodeWith(writer, "DynamicQuantizeLinear", [x], 3) as [string, string, string]);
+    rounded.set(x, known);
+    return known;
+  };
+  return ({ name, scale }: IntegerWeight): ReadIntegers =>
+    (node) => {
+      writer.at = products.get(node.output![0]!)![0]!.node;
+      const [units, step, zero] = roundedOnce(node.input![0]!);
+      const sums = castTo(writer, emit(writer, "MatMulInteger", [units, name, zero]), "i32", "f32");
+      const scales = emit(writer, "Mul", [step, scale]);
+      writer.nodes.push({ ...node, opType: "Mul", input: [sums, scales], attribute: [] });
+    };
+}
