@@ -1,6 +1,7 @@
 /** The command line: what a person types, turned into calls on the rooms' doors. */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { heddleVersion } from "../api/node-index.ts";
 import { dialects } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { shards } from "../runtime/index.ts";
@@ -33,14 +34,13 @@ import {
   share,
   wholeNumber,
 } from "./option-values.ts";
-import { heddleVersion } from "./versions.ts";
 
+export { tunedOptions } from "../api/node-index.ts";
 export { type ChosenDevice, openDevice, parseDevice } from "./device.ts";
 export { loadJob } from "./load.ts";
 export { type OnnxFile, type OnnxFileOptions, writeOnnxFile } from "./onnx-file.ts";
 export { type PlannedJob, planHere } from "./plan/plan-here.ts";
 export { openRankDevice } from "./rank-device.ts";
-export { tunedOptions } from "./tuning.ts";
 
 const framesKept = 64;
 

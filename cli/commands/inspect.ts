@@ -1,5 +1,6 @@
 /** `heddle inspect`: what a model is, costs and compiles to, before anything runs. */
 import { setFlagsFromString } from "node:v8";
+import { tunedOptions } from "../../api/node-index.ts";
 import { exportOnnx, printOnnx } from "../../backends/onnx/index.ts";
 import { emitWgsl, factsOf, timeKernels, type WebgpuBackend } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/node-index.ts";
@@ -57,7 +58,6 @@ import {
 } from "../stage-figures.ts";
 import { stageStep } from "../stage-step.ts";
 import { jobSubject, samples, type TrainingSubject } from "../training-subject.ts";
-import { tunedOptions } from "../tuning.ts";
 import { sweepCommand } from "./sweep.ts";
 
 export interface InspectArguments extends GraphChoice, SizeArguments {
