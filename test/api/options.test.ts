@@ -117,7 +117,13 @@ test.each<[string, () => unknown, string]>([
   ["data", () => h.hostTensor("f32", [], any(null)), "a typed array or a list"],
   ["elements", () => h.hostTensor("f32", [{ name: "a", size: 1 }], any(["1"])), "no number"],
   ["text", () => h.parseGraph(any(null)), "from its text"],
-])("a tensor or a graph of no %s is refused", (_, make, says) => {
+  ["model", () => h.defineModel(any(null)), "a model is an object { name, summary, config, build }, not null"],
+  ["stage", () => h.defineStage(any(null)), "a stage is an object { name, loss, optimizer }, not null"],
+  ["job", () => h.defineJob(any(null)), "needs `build`"],
+  ["field", () => h.defineJob(any({ name: "j", summary: "", config: {}, biuld: 1 })), 'did you mean "build"?'],
+  ["address", () => h.urlFiles("a.safetensors"), "begins with http:// or https://"],
+  ["blobs", () => h.blobFileSystem(any({ a: new Blob() })), "a Map of Blobs"],
+])("what is made of no %s is refused", (_, make, says) => {
   expect(make).toThrow(says);
   expect(make).toThrow(h.UsageError);
 });
