@@ -50,6 +50,7 @@ export {
 export type { Sampling } from "./generation/sampling.ts";
 export { blobFileSystem } from "./host/blob-files.ts";
 export type { Progress, ProgressOptions, RunLock } from "./host/host.ts";
+export { FolderInUseError } from "./host/in-use.ts";
 export { memoryFileSystem } from "./host/memory-file-system.ts";
 export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
 export type { UrlCache } from "./host/url-cache.ts";
