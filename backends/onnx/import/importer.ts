@@ -68,12 +68,29 @@ const mostKnown = 2 ** 16;
  */
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
   if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
+  requireOptions(options);
   const model = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const opsets = opsetsOf(model);
   const nodes = inlined(model);
   requireKnown(nodes, model.graph);
   const steering = await fewElements(model.graph, options.external);
   return withoutCapture(() => new Importer(model, opsets, options, steering).run(nodes));
+}
+
+const optionNames: Readonly<Record<keyof ImportOptions, true>> = {
+  name: true,
+  sizes: true,
+  constants: true,
+  external: true,
+};
+
+function requireOptions(options: ImportOptions): void {
+  const known = Object.keys(optionNames);
+  if (typeof options !== "object" || options === null)
+    throw new UsageError(`the options of importOnnx are an object of ${known.join(", ")}, not ${options}`);
+  const unknown = Object.keys(options).filter((name) => !known.includes(name));
+  const told = unknown.map((name) => `importOnnx has no option "${name}"${didYouMean(name, known)}`);
+  if (told.length > 0) throw new UsageError(`${told.join("\n")}\n  hint: it has ${known.join(", ")}`);
 }
 
 function opsetsOf(model: ModelMessage): ReadonlyMap<string, number> {
@@ -228,7 +245,19 @@ class Importer {
     }
   }
 
+  /** Throws UsageError for constants that are no inputs of the file. */
+  #requireConstants(graph: GraphMessage, stored: ReadonlySet<string>): void {
+    const known = graph.input.map(({ name }) => name).filter((name) => !stored.has(name));
+    const unknown = Object.keys(this.#options.constants ?? {}).filter((name) => !known.includes(name));
+    const told = unknown.map((name) => `the file has no input "${shownName(name)}"${didYouMean(name, known)}`);
+    if (told.length > 0)
+      throw new UsageError(
+        `${told.join("\n")}\n  hint: constants are inputs of the file: ${known.map(shownName).join(", ") || "it has none"}`,
+      );
+  }
+
   #inputs(graph: GraphMessage, stored: ReadonlySet<string>, names: Names): Node[] {
+    this.#requireConstants(graph, stored);
     const taken = new Map<string, Dim>();
     const inputs = graph.input.flatMap((info) => {
       if (stored.has(info.name)) return []; // a file before IR version 4 lists its weights
