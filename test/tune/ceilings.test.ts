@@ -20,9 +20,9 @@ gpuTest("an adapter's ceilings are measured, and what it lacks is told", async (
 
 describe("the kernels for what this machine may lack are valid WGSL", () => {
   const amount = { groups: 16, steps: 8 };
-  const shapes = Object.entries(kernelIr.recordedAdapters).map(
-    ([name, { facts }]) => [name, shapeOf(facts.matrices)] as const,
-  );
+  const shapes = Object.entries(kernelIr.recordedAdapters)
+    .filter(([, { facts }]) => facts.matrices.length > 0)
+    .map(([name, { facts }]) => [name, shapeOf(facts.matrices)] as const);
 
   test("halves", async () => {
     for (const sums of [{ chains: 8, width: 4 } as const, { chains: 16, width: 1 } as const])
