@@ -10,7 +10,7 @@ import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
  * stays open after `dispose`. Throws UnsupportedError where the page has no WebGPU.
  */
 export async function openDevice(which: "auto" | "webgpu" | "reference" | GPUDevice = "auto"): Promise<Device> {
-  if (typeof which === "object") return await givenDevice(which, "browser", (pending) => pending);
+  if (typeof which === "object") return asGpuDevice(await givenDevice(which, "browser", (pending) => pending));
   if (which === "reference") return asDevice(referenceBackend(), "it is asked for");
   if (which === "auto" || which === "webgpu") return asGpuDevice(await requestBrowserDevice());
   throw new UsageError(`a page has the devices auto, webgpu and reference, not "${which}"`);

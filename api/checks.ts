@@ -7,27 +7,15 @@ import {
   graphSymbols,
   type HostTensor,
   inputName,
+  isParameter,
   type Node,
-  type Precision,
-  precisions,
   printType,
   type SizedAxis,
   type Sizes,
   UsageError,
 } from "../compiler/index.ts";
-import type { Device } from "./device.ts";
-
-/** Throws UsageError for what is no device, such as the promise of one. */
-export function requireDevice(device: Device): void {
-  if (typeof device?.createStore === "function") return;
-  const given = device instanceof Promise ? "a promise: await openDevice" : String(device);
-  throw new UsageError(`a device is what openDevice gives, not ${given}`);
-}
-
-export function requirePrecision(precision: Precision): void {
-  if (!precisions.includes(precision))
-    throw new UsageError(`a precision is ${precisions.join(" or ")}, not ${JSON.stringify(precision)}`);
-}
+import { kindOfValue } from "../dsl/index.ts";
+import { isRecord } from "./options.ts";
 
 /** Throws UsageError for a size that the graph has not open, and for what is no whole number from 1 on. */
 export function requireSizes(graph: Graph, sizes: Sizes): void {
@@ -40,6 +28,15 @@ export function requireSizes(graph: Graph, sizes: Sizes): void {
     if (!Number.isSafeInteger(size) || size < 1)
       throw new UsageError(`the size "${name}" is ${size}; needed is a whole number from 1`);
   }
+}
+
+/** Throws UsageError for what is no record of tensors by name; each is checked where the graph is run. */
+export function requireFeeds(graph: Graph, feeds: unknown): void {
+  if (feeds === undefined || isRecord(feeds)) return;
+  const names = graph.inputs.filter((node) => !isParameter(node)).map(inputName);
+  throw new UsageError(
+    `graph @${graph.name} is fed an object of tensors by name, { ${names.join(", ")} }, not ${kindOfValue(feeds)}`,
+  );
 }
 
 /** Throws UsageError for what is no tensor, and for one whose data does not fill its axes. */

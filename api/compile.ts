@@ -1,14 +1,28 @@
 /** Bundles: a model compiled to WebGPU, for pages that run it without a compiler. */
 import { type BundleOptions, compileBundle } from "../backends/webgpu/index.ts";
+import type { AdapterFacts } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
-import { requirePrecision, requireSizes } from "./checks.ts";
-import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
-import { openParameters, parameterBytes, type WeightsFrom } from "./weights.ts";
+import { requireSizes } from "./checks.ts";
+import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf } from "./modelled.ts";
+import { kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
+import { openParameters, parameterBytes, type WeightsFrom, weightsKind } from "./weights.ts";
 
 /** What a bundle is made of, and how. */
 export interface CompileOptions<C extends Config = Config> extends ModelledOptions<C>, BundleOptions {
   readonly weights?: WeightsFrom;
 }
+
+const compileOptions: OptionTable<CompileOptions> = {
+  ...modelledOptions,
+  weights: weightsKind,
+  sizes: kinds.sizes,
+  dtype: oneOf(["f32", "f16"]),
+  precision: kinds.precision,
+  facts: {
+    is: (facts) => Array.isArray((facts as AdapterFacts | null)?.matrices),
+    needed: "what is known of an adapter",
+  },
+};
 
 /**
  * Compiles a model to a WebGPU bundle: the files of its folder by name, `manifest.json`, `weights.safetensors` and WGSL. A page
@@ -17,11 +31,12 @@ export interface CompileOptions<C extends Config = Config> extends ModelledOptio
  */
 export async function compile<C extends Config>(
   what: Modelled<C>,
-  { weights = new Map(), settings, graph: named, ...options }: CompileOptions<C> = {},
+  given: CompileOptions<C> = {},
 ): Promise<ReadonlyMap<string, string | Uint8Array>> {
+  requireOptions<CompileOptions>("compile", given, compileOptions);
+  const { weights = new Map(), settings, graph: named, ...options } = given;
   const choice = { ...(settings && { settings }), ...(named !== undefined && { graph: named }) };
   const whole = graphOf(what, choice);
-  if (options.precision !== undefined) requirePrecision(options.precision);
   requireSizes(whole, options.sizes ?? {});
   const { graph, manifest, shaders } = compileBundle(whole, options);
   const parameters = await openParameters(weights, graph, modelOf(what));

@@ -1,9 +1,10 @@
 /** Exports: a model as an ONNX file, or as text. */
 import { type ExportOptions, encodeOnnx, exportOnnx as exportGraph } from "../backends/onnx/index.ts";
-import { type Graph, inputName, type Node, printGraph } from "../compiler/index.ts";
+import { inputName, type Node, printGraph } from "../compiler/index.ts";
 import type { Config } from "../dsl/index.ts";
-import { graphOf, type Modelled, type ModelledOptions, modelOf } from "./modelled.ts";
-import { type OpenParameters, openParameters, type WeightsFrom } from "./weights.ts";
+import { graphOf, type Modelled, type ModelledOptions, modelledOptions, modelOf } from "./modelled.ts";
+import { kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
+import { type OpenParameters, openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
 
 /** What an ONNX file is made of, and how. */
 export interface OnnxOptions<C extends Config = Config> extends ModelledOptions<C> {
@@ -18,14 +19,22 @@ export interface OnnxOptions<C extends Config = Config> extends ModelledOptions<
   readonly ids?: "int32" | "int64";
 }
 
+const onnxOptions: OptionTable<OnnxOptions> = {
+  ...modelledOptions,
+  weights: weightsKind,
+  dtype: oneOf(["f32", "f16", "int8", "int4"]),
+  activations: oneOf(["float", "int8"]),
+  opset: kinds.number,
+  ids: oneOf(["int32", "int64"]),
+};
+
 /**
  * A model as the bytes of one ONNX file, its weights inside. Open sizes stay open. Throws UnsupportedError naming every op
  * that the opset cannot say, and above the 2 GiB of one file: `heddle export` writes larger ones.
  */
-export async function exportOnnx<C extends Config>(
-  what: Modelled<C>,
-  { weights = new Map(), dtype = "f32", activations = "float", opset, ids = "int32", ...options }: OnnxOptions<C> = {},
-): Promise<Uint8Array> {
+export async function exportOnnx<C extends Config>(what: Modelled<C>, given: OnnxOptions<C> = {}): Promise<Uint8Array> {
+  requireOptions<OnnxOptions>("exportOnnx", given, onnxOptions);
+  const { weights = new Map(), dtype = "f32", activations = "float", opset, ids = "int32", ...options } = given;
   const graph = graphOf(what, options);
   const asked: ExportOptions = { dtype, activations, ids, ...(opset !== undefined && { opset }) };
   const model = exportGraph(graph, asked);
@@ -46,5 +55,7 @@ async function* floatBytes(parameters: OpenParameters, name: string): AsyncGener
 }
 
 /** A model's graph as text, as `heddle inspect` prints it: inputs with their axes, one line an op, outputs. */
-export const inspect = <C extends Config>(what: Modelled<C>, options: ModelledOptions<C> = {}): string =>
-  printGraph(graphOf(what, options) as Graph);
+export function inspect<C extends Config>(what: Modelled<C>, options: ModelledOptions<C> = {}): string {
+  requireOptions<ModelledOptions>("inspect", options, modelledOptions);
+  return printGraph(graphOf(what, options));
+}

@@ -1,5 +1,5 @@
 /** The package in Node. */
 
-export { openDevice } from "./node-device.ts";
+export { type DeviceOptions, openDevice } from "./node-device.ts";
 export { picture } from "./node-picture.ts";
 export * from "./shared.ts";

@@ -1,7 +1,20 @@
 /** Devices of a machine. */
 import { referenceBackend } from "../backends/reference/index.ts";
-import { UnsupportedError } from "../compiler/index.ts";
+import type { WebgpuBackend } from "../backends/webgpu/index.ts";
+import { UnsupportedError, UsageError } from "../compiler/index.ts";
+import { kindOfValue } from "../dsl/index.ts";
 import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
+import { kinds, type OptionTable, requireOptions } from "./options.ts";
+
+/** How a device is used. */
+export interface DeviceOptions {
+  /** Whether GPU kernels are made as `heddle tune` found on this machine; default true. HEDDLE_TUNING=off says no as well. */
+  readonly tuning?: boolean;
+  /** Is told lines for people: of how many kernels something was found, and of findings that no longer hold. */
+  readonly onNote?: (text: string) => void;
+}
+
+const deviceOptions: OptionTable<DeviceOptions> = { tuning: kinds.flag, onNote: kinds.callback };
 
 /**
  * Opens a device:
@@ -11,18 +24,33 @@ import { asDevice, asGpuDevice, type Device, givenDevice } from "./device.ts";
  * - "reference": the slow interpreter in float64, which the others are compared with;
  * - any other text: the hardware GPU whose name has these words;
  * - a `GPUDevice` of the caller's, used with the features and limits that it was requested with; it stays open after `dispose`.
- * Throws UnsupportedError saying what is missing and which line installs it.
+ * Throws UnsupportedError saying what is missing and which line installs it, UsageError for what names no device.
  */
-export async function openDevice(which: string | GPUDevice = "auto"): Promise<Device> {
+export async function openDevice(which: string | GPUDevice = "auto", options: DeviceOptions = {}): Promise<Device> {
+  requireOptions("openDevice", options, deviceOptions);
+  requireChoice(which);
   if (which === "reference") return asDevice(referenceBackend(), "it is asked for");
   if (which === "cpu") return await openCpu("it is asked for");
   // Dawn is loaded where it is needed.
   const { requestDevice, systemBackend, waitAsleep } = await import("../backends/webgpu/node-index.ts");
-  if (typeof which === "object") return await givenDevice(which, systemBackend(), waitAsleep);
+  if (typeof which === "object") return await asTuned(await givenDevice(which, systemBackend(), waitAsleep), options);
   if (which === "auto" && !(await hasHardware()))
     return await openCpu("no hardware GPU was found, and the processor is faster than a GPU imitated in software");
   const named = which === "auto" || which === "webgpu" ? {} : { named: which };
-  return asGpuDevice(await requestDevice({ prefer: "hardware", ...named }));
+  return await asTuned(await requestDevice({ prefer: "hardware", ...named }), options);
+}
+
+/** A GPU's device, whose kernels are those that `heddle tune` found to be faster, as on the command line. */
+async function asTuned(gpu: WebgpuBackend["gpu"], { tuning, onNote = () => {} }: DeviceOptions): Promise<Device> {
+  const { tunedOptions } = await import("./node-tuning.ts");
+  return asGpuDevice(gpu, await tunedOptions(gpu, tuning, onNote));
+}
+
+function requireChoice(which: unknown): void {
+  if ((typeof which === "string" && which !== "") || (typeof which === "object" && which !== null)) return;
+  throw new UsageError(
+    `a device is opened by a name, or is a GPUDevice; not ${which === "" ? '""' : kindOfValue(which)}`,
+  );
 }
 
 async function openCpu(reason: string): Promise<Device> {

@@ -2,7 +2,11 @@
 import { type HostTensor, UsageError } from "../compiler/index.ts";
 import type { Pixels } from "../data/browser-index.ts";
 import { type Geometry, imageTensor } from "../data/browser-index.ts";
-import { imagenetPreprocessing, type PictureMode, type Preprocessing } from "../dsl/index.ts";
+import { imagenetPreprocessing, type PictureMode, type Preprocessing, pictureModes } from "../dsl/index.ts";
+import { always, kinds, type OptionTable, oneOf, requireOptions } from "./options.ts";
+
+/** No model takes more, and three planes of such a side are 3 GB. */
+const mostSide = 2 ** 14;
 
 /** What a model takes for a picture. */
 export interface PictureOptions {
@@ -14,14 +18,23 @@ export interface PictureOptions {
   readonly mode?: PictureMode;
 }
 
+const hasStatistics = (value: unknown): boolean => {
+  const { mean, std } = (value ?? {}) as Partial<Preprocessing>;
+  return [mean, std].every((three) => Array.isArray(three) && three.length === 3 && three.every(Number.isFinite));
+};
+
+const pictureOptions: OptionTable<PictureOptions> = {
+  size: always(kinds.number),
+  preprocessing: { is: hasStatistics, needed: "what a model's `preprocessing` says: { mean, std } of three colours" },
+  mode: oneOf(pictureModes),
+};
+
 /** How a picture becomes a square. */
-export function geometryOf({
-  size,
-  preprocessing = imagenetPreprocessing,
-  mode = "features",
-}: PictureOptions): Geometry {
-  if (!Number.isInteger(size) || size < 1)
-    throw new UsageError(`a picture's size is a whole number of pixels, not ${size}`);
+export function geometryOf(given: PictureOptions): Geometry {
+  requireOptions("picture", given, pictureOptions);
+  const { size, preprocessing = imagenetPreprocessing, mode = "features" } = given;
+  if (!Number.isInteger(size) || size < 1 || size > mostSide)
+    throw new UsageError(`a picture's size is a whole number of pixels from 1 to ${mostSide}, not ${size}`);
   const { fit, margin, interpolation } = preprocessing;
   return {
     size,

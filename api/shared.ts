@@ -23,19 +23,13 @@ export {
 export { type CompileOptions, compile } from "./compile.ts";
 export type { Device } from "./device.ts";
 export { exportOnnx, inspect, type OnnxOptions } from "./export.ts";
-export {
-  generate,
-  openWriter,
-  type Text,
-  type Writer,
-  type WriterOptions,
-  type WritingOptions,
-  type Written,
-} from "./generate.ts";
+export { generate, type Written } from "./generate.ts";
 export type { Modelled, ModelledOptions } from "./modelled.ts";
 export type { PictureOptions } from "./picture.ts";
-export { type Session, type SessionOptions, session } from "./session.ts";
+export { type RunOptions, type Session, type SessionOptions, session } from "./session.ts";
 export type { Source } from "./sources.ts";
 export { type TokenizerOptions, tokenizer } from "./tokenizer.ts";
-export { type JobSettings, type Trainable, type Trained, type Training, type TrainOptions, train } from "./train.ts";
+export { type Trained, type TrainOptions, train } from "./train.ts";
+export type { JobSettings, Trainable, Training } from "./trainable.ts";
 export { type Loaded, load, safetensorsBytes, save, type WeightsFrom } from "./weights.ts";
+export { openWriter, type Text, type Writer, type WriterOptions, type WritingOptions } from "./writer.ts";

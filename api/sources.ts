@@ -1,7 +1,9 @@
 /** What is read from: a path, a file of the person, a web address, or bytes. */
 import { fileSystem } from "#host";
 import { UsageError } from "../compiler/index.ts";
+import { kindOfValue } from "../dsl/index.ts";
 import { blobFileSystem, type FileSystem, memoryFileSystem, readBytes, urlFiles } from "../runtime/index.ts";
+import type { Kind } from "./options.ts";
 
 /**
  * A path in Node, and in a page one of its file system (see `useFileSystem`); a `File` or `Blob`; a `URL`, of which only the
@@ -16,15 +18,38 @@ export interface Located {
   readonly fs: FileSystem;
 }
 
+export const isSource = (value: unknown): value is Source =>
+  typeof value === "string" ||
+  value instanceof URL ||
+  value instanceof Blob ||
+  value instanceof Uint8Array ||
+  (typeof (value as Located | null)?.path === "string" && typeof (value as Located).fs?.open === "function");
+
+export const sourceKind: Kind = { is: isSource, needed: "a path, a File, a Blob, a URL or bytes" };
+
 /** Where the bytes of a source are had. */
 export async function locate(source: Source): Promise<Located> {
-  if (typeof source === "string") return { path: source, fs: fileSystem };
+  if (typeof source === "string") return { path: pathIn(source), fs: fileSystem };
   if (source instanceof Uint8Array) return { path: "/bytes", fs: await inMemory("/bytes", source) };
   if (source instanceof URL)
-    return source.protocol === "file:" ? { path: pathOf(source), fs: fileSystem } : urlFiles(source);
+    return source.protocol === "file:" ? { path: pathOf(source), fs: fileSystem } : urlFiles(webAddress(source));
   if (source instanceof Blob) return located(source);
-  if (typeof source?.path === "string" && typeof source.fs?.open === "function") return source;
-  throw new UsageError(`a source is a path, a File, a Blob, a URL or bytes, not ${String(source)}`);
+  if (isSource(source)) return source;
+  throw new UsageError(`a source is ${sourceKind.needed}, not ${kindOfValue(source)}`);
+}
+
+/** A text is a path, which nothing is fetched for. */
+function pathIn(text: string): string {
+  if (text === "") throw new UsageError("a source is the path of a file, and this one is empty");
+  if (/^(https?|file|blob|data):/i.test(text))
+    throw new UsageError(`"${text}" is an address and no path: give it as new URL(address)`);
+  return text;
+}
+
+function webAddress(url: URL): URL {
+  if (/^https?:$/.test(url.protocol)) return url;
+  const how = /^(blob|data):$/.test(url.protocol) ? ": give what it holds, as await (await fetch(url)).blob()" : "";
+  throw new UsageError(`"${url.href.slice(0, 60)}" is no http, https or file address${how}`);
 }
 
 /** On Windows the path of file:///C:/x is C:/x. */

@@ -1,7 +1,8 @@
 /** Tokenizers, from wherever their files lie. */
 import { FileError } from "../compiler/index.ts";
 import { type SpecialTokens, type Tokenizer, tokenizerFrom } from "../data/browser-index.ts";
-import { type Source, wholeOf } from "./sources.ts";
+import { type OptionTable, requireOptions } from "./options.ts";
+import { type Source, sourceKind, wholeOf } from "./sources.ts";
 
 /** What says more of a tokenizer than its tokenizer.json. */
 export interface TokenizerOptions {
@@ -11,6 +12,11 @@ export interface TokenizerOptions {
   readonly special?: SpecialTokens;
 }
 
+const tokenizerOptions: OptionTable<TokenizerOptions> = {
+  config: sourceKind,
+  special: { is: (value) => typeof value === "object" && value !== null, needed: 'an object such as { eos: "</s>" }' },
+};
+
 /** A vocabulary of a million tokens takes some 50 MB. */
 const mostBytes = 2 ** 28;
 
@@ -18,7 +24,9 @@ const mostBytes = 2 ** 28;
  * A Hugging Face tokenizer.json. Its special tokens are those that it or its configuration names; one that is named nowhere
  * throws FileError where it is asked for. Throws FileError for a file that is missing or malformed.
  */
-export async function tokenizer(source: Source, { config, special }: TokenizerOptions = {}): Promise<Tokenizer> {
+export async function tokenizer(source: Source, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  requireOptions("tokenizer", options, tokenizerOptions);
+  const { config, special } = options;
   const name = typeof source === "string" || source instanceof URL ? String(source) : "the tokenizer";
   const model = await json(source, name);
   const settings = config === undefined ? {} : await json(config, `the configuration of ${name}`);

@@ -1,52 +1,22 @@
 /** Training: a job as the command line has it, or a stage and its batches, by the same loop. */
 import { join, lockRunFolder, resolve } from "#host";
-import { type Graph, type HostTensor, inputName, type Node, type Sizes, UsageError } from "../compiler/index.ts";
-import { type Stage, trainingStep } from "../dsl/index.ts";
+import { type HostTensor, UsageError } from "../compiler/index.ts";
 import {
   type FinishedStage,
-  hasSteps,
-  type JobFile,
+  hasBegun,
+  hasCheckpoints,
+  keepRunStep,
   type LossPoint,
   makeFolder,
-  requireRunName,
-  type Setting,
-  type TrainingJob,
+  readRunSettings,
   tidyRunFolder,
   trainInStages,
+  writeRunSettings,
 } from "../runtime/index.ts";
-import { requireDevice, requireSizes, requireValueOf } from "./checks.ts";
-import type { Device } from "./device.ts";
+import { type Device, onDevice, requireDevice } from "./device.ts";
+import { kinds, type OptionTable, requireOptions } from "./options.ts";
+import { type JobSettings, jobOf, nameOf, requireTrainable, type Trainable } from "./trainable.ts";
 import { load } from "./weights.ts";
-
-/** A stage of training with what it is fed: all that a run needs where there is no job file. */
-export interface Training {
-  readonly stage: Stage;
-  /** Updates in all. */
-  readonly steps: number;
-  /**
-   * The feeds of a step by the names of the stage's inputs; steps are counted from 0. A run that goes on asks for the steps
-   * that it lost again: what is given may hang on the step alone.
-   */
-  readonly batch: (step: number) => Feeds | Promise<Feeds>;
-  /** Numbers for the open sizes, such as { batch: 8 }. */
-  readonly sizes?: Sizes;
-  /** For initializers and random inputs. Default 0. */
-  readonly seed?: number;
-  /** Steps between checkpoints. Default 100. */
-  readonly checkpointEvery?: number;
-  /** What parameters begin with, by their names; what is not there is initialized. */
-  readonly from?: ReadonlyMap<string, HostTensor>;
-  /** The whole model, where the loss uses a part of it. */
-  readonly model?: Graph;
-}
-
-type Feeds = Readonly<Record<string, HostTensor>>;
-
-/** What can be trained: what `defineJob` gives, what a job builds, or a stage with batches. */
-export type Trainable<C extends JobSettings = JobSettings> = JobFile<C> | TrainingJob | Training;
-
-/** The settings of a job file. */
-export type JobSettings = Readonly<Record<string, Setting>>;
 
 /** Where and how something is trained. */
 export interface TrainOptions<C extends JobSettings = JobSettings> {
@@ -79,34 +49,71 @@ export interface Trained {
   readonly weights: ReadonlyMap<string, HostTensor>;
 }
 
+const trainOptions: OptionTable<TrainOptions> = {
+  device: { is: () => true, needed: "a device" }, // requireDevice says more
+  folder: kinds.text,
+  settings: kinds.settings,
+  signal: kinds.signal,
+  onStep: kinds.callback,
+  onNote: kinds.callback,
+};
+
 /**
  * Trains to the last step, or until the signal. Killed or stopped, the same call with the same folder goes on, to the same
- * weights. Throws UsageError where the loss or the gradient is no finite number any more or the folder is another run's,
- * FileError where nothing can be written; checkpoints that were saved stay whole.
+ * weights; more or fewer steps, or other steps between checkpoints, may be asked for then. Throws UsageError where the folder's
+ * run has another model, loss, optimizer, seed or sizes, and where the loss or the gradient is no finite number any more;
+ * FileError where nothing can be written. Checkpoints that were saved stay whole.
  */
 export async function train<C extends JobSettings>(what: Trainable<C>, options: TrainOptions<C>): Promise<Trained> {
-  const { device, signal, onStep, onNote: note = () => {} } = options;
-  requireDevice(device);
-  const job = await jobOf(what, options.settings);
+  requireOptions<TrainOptions>("train", options, trainOptions);
+  requireDevice(options.device);
+  requireTrainable(what);
   const folder = options.folder ?? join("runs", nameOf(what));
   await makeFolder(folder);
   const lock = await lockRunFolder(resolve(folder));
   try {
     await tidyRunFolder(folder);
-    const result = await trainInStages(job, {
+    return await trainIn(folder, what, options);
+  } finally {
+    await lock.dispose();
+  }
+}
+
+/** Trains in a folder that is this process's alone. */
+async function trainIn<C extends JobSettings>(
+  folder: string,
+  what: Trainable<C>,
+  { device, settings: given, signal, onStep, onNote: note = () => {} }: TrainOptions<C>,
+): Promise<Trained> {
+  const goesOn = await hasCheckpoints(folder);
+  const built = await jobOf(what, given, goesOn ? await readRunSettings(folder) : undefined, note);
+  const { job, settings } = built;
+  try {
+    await keepRunStep(folder, job, { isJudged: goesOn && !built.isChanged });
+    if (settings) await writeRunSettings(folder, nameOf(what), settings);
+    const run = {
       folder,
       backend: device,
       deviceReason: device.reason,
-      resume: await hasSteps(folder),
+      resume: await hasBegun(folder),
       quiet: true,
       note,
-      ...(signal && { signal }),
-      ...(onStep && { onStep }),
-    });
+    };
+    const result = await onDevice(device, (closing) =>
+      trainInStages(job, {
+        ...run,
+        signal: signal ? AbortSignal.any([signal, closing]) : closing,
+        ...(onStep && { onStep }),
+      }),
+    );
+    if (result.stopped && !signal?.aborted) {
+      const { steps, of } = result;
+      const when = steps === 0 ? "before its first step" : `after step ${steps} of ${of}, which is saved`;
+      throw new UsageError(`the device was disposed of ${when}: the same call on another device goes on`);
+    }
     if (result.stopped) return { folder, steps: result.steps, stopped: true, losses: [], weights: new Map() };
     return await finished(result.stages.at(-1)!, folder);
   } finally {
-    await lock.dispose();
     await job.dispose?.();
   }
 }
@@ -121,69 +128,3 @@ async function finished({ steps, losses, folder: at }: FinishedStage, folder: st
     await file.dispose();
   }
 }
-
-function nameOf<C extends JobSettings>(what: Trainable<C>): string {
-  const name = "kind" in what ? what.name : "stage" in what ? what.stage.name : what.step.graph.name;
-  requireRunName(name);
-  return name;
-}
-
-async function jobOf<C extends JobSettings>(
-  what: Trainable<C>,
-  settings: Partial<C> | undefined,
-): Promise<TrainingJob> {
-  if (!isTrainable(what))
-    throw new UsageError(
-      "what is trained is a job, as defineJob gives it or as one builds it, or { stage, steps, batch }",
-    );
-  if ("kind" in what) {
-    const unknown = Object.keys(settings ?? {}).filter((key) => !Object.hasOwn(what.config, key));
-    if (unknown.length === 0) return await what.build({ ...what.config, ...settings });
-    throw new UsageError(
-      `${what.name} has no setting ${unknown.join(", ")}; it has ${Object.keys(what.config).join(", ")}`,
-    );
-  }
-  if (settings) throw new UsageError("settings are those of a job file: this is a job that is built already");
-  return "stage" in what ? stageJob(what) : what;
-}
-
-function stageJob(what: Training): TrainingJob {
-  const { stage, steps, batch, sizes = {}, seed = 0, checkpointEvery = 100, from, model } = what;
-  if (typeof batch !== "function") throw new UsageError("batch is a function from a step to its feeds");
-  const step = trainingStep(stage);
-  requireSizes(step.graph, sizes);
-  if (from) requireSome(from, [...step.trained, ...step.frozen], stage.name);
-  return {
-    step,
-    steps,
-    sizes,
-    seed,
-    checkpointEvery,
-    ...(model && { model }),
-    ...(from && { initial: async (name) => from.get(name) }),
-    async *batches(cursor) {
-      for (let step = Number(cursor ?? 0); ; step++) yield { feeds: await batch(step), next: step + 1 };
-    },
-  };
-}
-
-/** Throws UsageError for tensors to begin with none of which is a parameter's, and for one of another shape. */
-function requireSome(from: ReadonlyMap<string, HostTensor>, parameters: readonly Node[], stage: string): void {
-  if (!(from instanceof Map)) throw new UsageError("what parameters begin with is a Map of tensors by their names");
-  const known = parameters.filter((node) => from.has(inputName(node)));
-  for (const node of known) requireValueOf(node, from.get(inputName(node))!);
-  if (known.length > 0 || from.size === 0) return;
-  const listed = (names: readonly string[]) => names.slice(0, 4).join(", ");
-  throw new UsageError(
-    `none of the tensors to begin with (${listed([...from.keys()])}) is a parameter of "${stage}", which has ${listed(parameters.map(inputName))}`,
-  );
-}
-
-const isTrainable = (what: object): boolean =>
-  typeof what === "object" &&
-  what !== null &&
-  ("kind" in what
-    ? what.kind === "heddle.job"
-    : "stage" in what
-      ? typeof (what.stage as Partial<Stage>)?.loss === "function"
-      : "step" in what);

@@ -1,6 +1,6 @@
 /** Weights: from safetensors files in heddle's own layout or a published one, from memory, or drawn. */
 import { type Graph, type HostTensor, hostTensor, inputName, isParameter, UsageError } from "../compiler/index.ts";
-import { type Config, checkpointLayout, type Model, withoutRule } from "../dsl/index.ts";
+import { type Config, checkpointLayout, kindOfValue, type Model, withoutRule } from "../dsl/index.ts";
 import {
   asFloat,
   drawnWeights,
@@ -16,7 +16,8 @@ import {
   writeSafetensors,
 } from "../runtime/index.ts";
 import { isFloat, requireTensor, requireValueOf } from "./checks.ts";
-import { locate, type Source } from "./sources.ts";
+import { type Kind, kinds, requireOptions } from "./options.ts";
+import { isSource, locate, type Source, sourceKind } from "./sources.ts";
 
 /** Tensors of a safetensors file, an index of shards or a folder of either; read when they are asked for. */
 export interface Loaded {
@@ -39,14 +40,25 @@ export async function load(source: Source): Promise<Loaded> {
   const { path, fs } = await locate(source);
   const reader = await openSafetensors(path, { fs });
   const { tensors, metadata } = reader;
-  return { source, tensors, metadata, read: (name) => reader.readTensor(name), dispose: () => reader.dispose() };
+  return {
+    source,
+    tensors,
+    metadata,
+    read: async (name) => await reader.readTensor(nameOf(name)),
+    dispose: () => reader.dispose(),
+  };
+}
+
+function nameOf(name: unknown): string {
+  if (typeof name === "string") return name;
+  throw new UsageError(`a tensor is named by a text, not by ${kindOfValue(name)}`);
 }
 
 function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
   if (!(tensors instanceof Map)) throw new UsageError("tensors are saved of a Map, by their names");
   return [...tensors].map(([name, tensor]) => {
     requireTensor(tensor, `tensor "${name}"`);
-    return tensorToWrite(name, tensor);
+    return tensorToWrite(nameOf(name), tensor);
   });
 }
 
@@ -54,8 +66,11 @@ function listed(tensors: ReadonlyMap<string, HostTensor>): TensorToWrite[] {
  * Writes tensors by name as one safetensors file, which is there whole or not at all. f32 is kept as F32, f16 as F16.
  * Throws FileError where it cannot be written; what was there before is then unchanged.
  */
-export const save = async (path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> =>
+export async function save(path: string, tensors: ReadonlyMap<string, HostTensor>): Promise<void> {
+  if (typeof path !== "string" || path === "")
+    throw new UsageError(`tensors are saved to the path of a file, not to ${path === "" ? '""' : kindOfValue(path)}`);
   await writeSafetensors(path, listed(tensors));
+}
 
 /** The same file as bytes, as a download takes them. */
 export const safetensorsBytes = async (tensors: ReadonlyMap<string, HostTensor>): Promise<Uint8Array> =>
@@ -94,7 +109,10 @@ export async function openParameters<C extends Config>(
   model: Model<C> | undefined,
 ): Promise<OpenParameters> {
   if (from instanceof Map) return inMemory(from, graph);
-  if (isSeed(from)) return drawnWeights(graph, from.seed);
+  if (isSeed(from)) {
+    requireOptions("{ seed } in place of weights", from, { seed: kinds.number });
+    return drawnWeights(graph, from.seed);
+  }
   const source = isLoaded(from) ? from.source : (from as Source);
   const { path, fs } = await locate(source);
   return await openWeights(path, graph, layoutsOf(graph, model), { fs });
@@ -102,7 +120,12 @@ export async function openParameters<C extends Config>(
 
 const isSeed = (from: WeightsFrom): from is { readonly seed: number } => has(from, "seed");
 const isLoaded = (from: WeightsFrom): from is Loaded => has(from, "tensors");
-const has = (from: WeightsFrom, key: string) => typeof from === "object" && from !== null && key in from;
+const has = (from: WeightsFrom, key: string) => typeof from === "object" && from !== null && Object.hasOwn(from, key);
+
+export const weightsKind: Kind = {
+  is: (from) => from instanceof Map || isSource(from) || isSeed(from as WeightsFrom) || isLoaded(from as WeightsFrom),
+  needed: `${sourceKind.needed}, what load gave, a Map of tensors, or { seed }`,
+};
 
 /** The published layouts of a model that say all of a graph's parameters. */
 const layoutsOf = <C extends Config>(graph: Graph, model: Model<C> | undefined) =>

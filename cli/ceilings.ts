@@ -1,9 +1,10 @@
 /** The ceilings of an adapter: measured once, and kept on disk. */
+
+import { cachePath, measuredOn } from "../api/node-index.ts";
 import type { WebgpuBackend } from "../backends/webgpu/index.ts";
 import { type Ceilings, type Missing, measureCeilings } from "../backends/webgpu/index.ts";
 import { FileError } from "../compiler/index.ts";
 import { areNumbers, isRecord, readCached, writeCached } from "../runtime/index.ts";
-import { cachePath, measuredOn } from "./tuning.ts";
 
 export interface MeasuredCeilings {
   readonly ceilings: Ceilings;

@@ -69,7 +69,7 @@ async function chosen(
   { tuning = true, budget }: DeviceOptions,
 ): Promise<ChosenDevice> {
   const { webgpuBackend } = await import("../backends/webgpu/index.ts");
-  const { tunedOptions } = await import("./tuning.ts");
+  const { tunedOptions } = await import("../api/node-index.ts");
   const options = await tunedOptions(gpu, tuning);
   const { size } = options.findings ?? new Map();
   const found = size > 0 ? `; ${size} ${size === 1 ? "shape" : "shapes"} of kernels tuned` : "";

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { findPackageJSON } from "node:module";
 import { extname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { checkJobSettings } from "../api/node-index.ts";
 import {
   didYouMean,
   FileError,
@@ -28,7 +29,6 @@ import { type JobFile, requireRunName, type Settings } from "../runtime/index.ts
 import { fittedToWeights, isFolder, modelOfFolder, sizedByWeights } from "./checkpoint.ts";
 import { requireAlike } from "./copied-tensors.ts";
 import { importedWeights, isOnnx, readOnnxModel } from "./imported-model.ts";
-import { checkJobSettings } from "./job-settings.ts";
 import { flattened } from "./own-config.ts";
 import type { ParameterSource } from "./parameters.ts";
 import { isScript, scripts } from "./script-names.ts";

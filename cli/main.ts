@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { Command, CommanderError, Option } from "commander";
+import { heddleVersion } from "../api/node-index.ts";
 import type { Activations, Dialect } from "../backends/onnx/index.ts";
 import { precisions, setSourceReader, switchHelp } from "../compiler/index.ts";
 import { shards } from "../runtime/index.ts";
@@ -19,7 +20,6 @@ import {
   share,
   wholeNumber,
 } from "./option-values.ts";
-import { heddleVersion } from "./versions.ts";
 
 const framesKept = 64;
 

@@ -1,13 +1,13 @@
 /** Writes ONNX files, checked where that is asked for: a file that does not compute what heddle does is not kept. */
 import { mkdtemp, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { heddleVersion } from "../api/node-index.ts";
 import { type ExportOptions, exportOnnx, opsets } from "../backends/onnx/index.ts";
 import { type WriteOptions, type WrittenModel, writeOnnx } from "../backends/onnx/node-index.ts";
 import { FileError, type Graph, type HostTensor, inputName } from "../compiler/index.ts";
 import { requireWritable } from "../runtime/index.ts";
 import { InterruptedError, listenForEnding } from "./interruption.ts";
 import { type TokenRuns, type VerifiedFile, verifyFile } from "./onnx-verification.ts";
-import { heddleVersion } from "./versions.ts";
 
 /**
  * How far a verified file may be from heddle's own execution on the same weights, relative to each output's largest value.

@@ -1,4 +1,6 @@
 /** Keeps what a report says of a run while `heddle train` works on it, and writes the page when it ends, however it ends. */
+
+import { versions } from "../api/node-index.ts";
 import {
   hasSteps,
   type JobFile,
@@ -10,7 +12,6 @@ import {
   writeStart,
 } from "../runtime/index.ts";
 import type { ChosenDevice } from "./device.ts";
-import { versions } from "./versions.ts";
 
 export interface ReportedRun {
   readonly folder: string;

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { callsOf, type HeddleError, printLocation, quoteSource } from "../compiler/index.ts";
 
 /** Folders of this package whose code is ours; a model or a job may lie anywhere else in a checkout. */
-const ours = /^(backends|bin|cli|compiler|data|dist|dsl|models|runtime)[\\/]/;
+const ours = /^(api|backends|bin|cli|compiler|data|dist|dsl|models|runtime)[\\/]/;
 const root = fileURLToPath(new URL("../", import.meta.url));
 
 /** Whether a file, by its whole path, is ours or a library's. */

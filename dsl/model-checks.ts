@@ -62,6 +62,7 @@ const recipeFields = [
  * that is missing, misspelt, or not what it has to be.
  */
 export function checkedModel<M extends object>(record: M): M {
+  if (!isPlain(record)) refuse([`a model is an object { name, summary, config, build }, not ${kindOfValue(record)}`]);
   const model = record as Fields;
   const name = typeof model.name === "string" && model.name !== "" ? model.name : "the model";
   refuse([

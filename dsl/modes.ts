@@ -9,7 +9,9 @@ import type { Config } from "./config.ts";
 export type PictureFit = "crop" | "squash" | "pad";
 
 /** The modes that see pictures; classifying and retrieving both compare them with texts. */
-export type PictureMode = "features" | "classify" | "segment" | "retrieve" | "caption" | "chat";
+export const pictureModes = ["features", "classify", "segment", "retrieve", "caption", "chat"] as const;
+/** One of them. */
+export type PictureMode = (typeof pictureModes)[number];
 
 /** How pictures become a model's input `pixels` [batch, channel, row, column]; its size is the graph's. */
 export interface Preprocessing {

@@ -81,6 +81,7 @@ export interface Stage {
  * misspelt or of another kind.
  */
 export function defineStage(stage: Omit<Stage, "kind">): Stage {
+  if (!isPlain(stage)) refuse([`a stage is an object { name, loss, optimizer }, not ${kindOfValue(stage)}`]);
   const { name, loss, optimizer } = stage;
   const at = typeof name === "string" && name !== "" ? `stage "${name}"` : "a stage";
   refuse([

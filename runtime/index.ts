@@ -42,6 +42,7 @@ export {
   type GenerateOptions,
   type Greedy,
   generate,
+  nothingWritten,
   type Prompt,
   type Strategy,
   type WritingLimits,
@@ -49,6 +50,7 @@ export {
 export type { Sampling } from "./generation/sampling.ts";
 export { blobFileSystem } from "./host/blob-files.ts";
 export type { Progress, ProgressOptions, RunLock } from "./host/host.ts";
+export { FolderInUseError } from "./host/in-use.ts";
 export { memoryFileSystem } from "./host/memory-file-system.ts";
 export { folderFileSystem, opfsFileSystem } from "./host/opfs-file-system.ts";
 export type { UrlCache } from "./host/url-cache.ts";
@@ -74,8 +76,10 @@ export {
   textStream,
 } from "./modes/conversation.ts";
 export { type DeviceModel, deviceModel } from "./modes/device-model.ts";
+export { promptIds } from "./modes/prompt-ids.ts";
 export { embedRows, graphForRows, type Rows, type RowsResult, type RowVectors, runRows } from "./modes/rows.ts";
 export { type TextLosses, type TextWindow, textLosses } from "./modes/text-losses.ts";
+export { idRow } from "./modes/token-ids.ts";
 export { classLogits, classVectors, shares } from "./modes/zero-shot.ts";
 export { collapseNames } from "./name-patterns.ts";
 export { type OffloadOptions, offloadedModel } from "./offload/offloaded-model.ts";
@@ -140,6 +144,8 @@ export { type Lesson, learn } from "./training/learn.ts";
 export type { LossPoint } from "./training/losses.ts";
 export type { LostTime } from "./training/lost-time.ts";
 export {
+  hasBegun,
+  hasCheckpoints,
   hasSteps,
   newestRunFolder,
   removeFailedStart,
@@ -147,6 +153,7 @@ export {
   tidyRunFolder,
 } from "./training/run-folder.ts";
 export { readRunSettings, resumedSettings, type Settings, writeRunSettings } from "./training/run-settings.ts";
+export { keepRunStep } from "./training/run-step.ts";
 export { type RunSource, readSources, requireSameSources, writeSources } from "./training/sources-file.ts";
 export { type StagesOptions, type StagesResult, trainInStages } from "./training/stages.ts";
 export { initialValue, keptParameters, readWeights } from "./training/state.ts";

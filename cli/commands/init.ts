@@ -1,11 +1,11 @@
 /** `heddle init`: a new project. */
 import { existsSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
+import { heddleVersion } from "../../api/node-index.ts";
 import { FileError } from "../../compiler/index.ts";
 import { makeFolder, writeFileAtomically } from "../../runtime/index.ts";
 import { projectFiles } from "../init/files.ts";
 import { json } from "../output.ts";
-import { heddleVersion } from "../versions.ts";
 
 /** The TypeScript that new projects are checked with. */
 const typescript = "7.0.2";

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { extname, join } from "node:path";
+import { heddleVersion, settingsOfRun, versions } from "../../api/node-index.ts";
 import { inputName, type Precision, UsageError } from "../../compiler/index.ts";
 import {
   collapseNames,
@@ -29,7 +30,6 @@ import {
 } from "../../runtime/index.ts";
 import { type ChosenDevice, parseDevice } from "../device.ts";
 import { type Ending, listenForEnding } from "../interruption.ts";
-import { settingsOfRun } from "../job-settings.ts";
 import { isModel, loadJob, loadStagedModel } from "../load.ts";
 import type { MemoryBudget } from "../memory-budget.ts";
 import { tellMemory } from "../memory-report.ts";
@@ -39,7 +39,6 @@ import { inRankSession, type RankSession } from "../rank-session.ts";
 import { beginRun, type RunPlace, takeRun } from "../run-place.ts";
 import { reported } from "../run-report.ts";
 import { type LoadedJob, stageJob, stageRunName } from "../stages/job.ts";
-import { heddleVersion, versions } from "../versions.ts";
 
 export interface TrainArguments {
   readonly device: string;

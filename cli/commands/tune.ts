@@ -1,5 +1,6 @@
 /** `heddle tune`: times the kernels of a model on the GPU and keeps what is faster for later runs. */
 
+import { findingsPath, keepFindings, knownFindings } from "../../api/node-index.ts";
 import {
   type FailedKernel,
   mergedFindings,
@@ -16,7 +17,6 @@ import { json } from "../output.ts";
 import { keptAs, precisionFor } from "../precision.ts";
 import { type SizeArguments, sizesOf } from "../sizes.ts";
 import { stageStep } from "../stage-step.ts";
-import { findingsPath, keepFindings, knownFindings } from "../tuning.ts";
 
 export interface TuneArguments extends GraphChoice, SizeArguments {
   readonly stage?: string;

@@ -1,4 +1,6 @@
 /** A model's stage as a job: `heddle train MODEL --stage S --data ...` trains it as it would a file that exports a job. */
+
+import { checkJobSettings } from "../../api/node-index.ts";
 import { graphSymbols, type Precision, UsageError } from "../../compiler/index.ts";
 import type { OnChange } from "../../data/index.ts";
 import {
@@ -13,7 +15,6 @@ import {
   trainingStep,
 } from "../../dsl/index.ts";
 import { defineJob, type JobFile, type Settings, type TrainingJob } from "../../runtime/index.ts";
-import { checkJobSettings } from "../job-settings.ts";
 import { flattened, nested } from "../own-config.ts";
 import { recipeNamed } from "../stage-step.ts";
 import { feedStage } from "./feeding.ts";

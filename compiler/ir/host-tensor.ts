@@ -1,4 +1,5 @@
 /** Tensors in host memory: what data readers produce, sessions take and return, and checkpoints store. */
+import { UsageError } from "../diagnostics/error.ts";
 import type { DType } from "./dtype.ts";
 
 /** An axis with its size in elements. */
@@ -34,8 +35,12 @@ const constructors = {
 /** A zeroed array of `length` elements that stores `dtype`. */
 export const allocate = (dtype: DType, length: number): HostData => new constructors[dtype](length);
 
-/** Builds a host tensor, checking that the data fills the axes exactly; throws RangeError when it does not. */
+/**
+ * Builds a host tensor, checking that the data fills the axes exactly; throws RangeError when it does not, and UsageError
+ * for what is no dtype, no axes or no data.
+ */
 export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostData | readonly number[]): HostTensor {
+  requireParts(dtype, axes, data);
   const expected = elementCount(axes);
   if (data.length !== expected) {
     throw new RangeError(`${describeAxes(axes)} holds ${expected} elements, the data has ${data.length}`);
@@ -46,6 +51,22 @@ export function hostTensor(dtype: DType, axes: readonly SizedAxis[], data: HostD
   const changed = dtype === "i32" || dtype === "u32" ? data.findIndex((value, i) => value !== copy[i]) : -1;
   if (changed >= 0) throw new RangeError(`element ${changed} is ${data[changed]}, which ${dtype} does not hold`);
   return { dtype, axes, data: copy };
+}
+
+/** Callers may write JavaScript, which checks no types. */
+function requireParts(dtype: unknown, axes: unknown, data: unknown): void {
+  const isSized = (a: unknown) =>
+    typeof (a as SizedAxis | null)?.name === "string" && Number.isSafeInteger((a as SizedAxis).size);
+  if (!Object.hasOwn(constructors, String(dtype)))
+    throw new UsageError(`a tensor's dtype is one of ${Object.keys(constructors).join(", ")}, not "${dtype}"`);
+  if (!Array.isArray(axes) || !axes.every(isSized))
+    throw new UsageError('a tensor\'s axes are a list such as [{ name: "row", size: 3 }], the last one contiguous');
+  if (!Array.isArray(data) && !ArrayBuffer.isView(data))
+    throw new UsageError("a tensor's data is a typed array or a list of numbers");
+  if (!Array.isArray(data)) return;
+  const wrong = data.findIndex((x) => typeof x !== "number" && typeof x !== "boolean");
+  if (wrong >= 0)
+    throw new UsageError(`element ${wrong} of a tensor's data is ${JSON.stringify(data[wrong])}, no number`);
 }
 
 const describeAxes = (axes: readonly SizedAxis[]) => `[${axes.map((a) => `${a.name}=${a.size}`).join(", ")}]`;

@@ -1,6 +1,6 @@
 /** Reads a graph from its text form; docs/ir.md has the grammar. */
 import { didYouMean } from "../diagnostics/did-you-mean.ts";
-import { GraphTextError, HeddleError } from "../diagnostics/error.ts";
+import { GraphTextError, HeddleError, UsageError } from "../diagnostics/error.ts";
 import { type Mistake, renderMistakes } from "../diagnostics/render.ts";
 import { symbol } from "./dim.ts";
 import { type Graph, makeGraph, type Output } from "./graph.ts";
@@ -47,6 +47,7 @@ export type ParseResult =
 
 /** The graph of a text; throws GraphTextError with every mistake of it, each with its place, line and caret. */
 export function parseGraph(text: string, fileName = "(text)"): Graph {
+  if (typeof text !== "string") throw new UsageError(`a graph is parsed from its text, not from ${text}`);
   const { graph, mistakes } = checkGraphText(text, fileName);
   if (graph) return graph;
   throw new GraphTextError(renderMistakes(fileName, text, mistakes));

@@ -64,14 +64,7 @@ export function kernels({ about, detail, links }: KernelsOptions): HTMLElement {
       view = next;
       for (const button of choices.children)
         button.setAttribute("aria-pressed", String((button as HTMLElement).dataset.view === view));
-      const text =
-        view === "nodes"
-          ? found.nodes
-          : found[view]
-              .trimEnd()
-              .split("\n")
-              .map((t) => ({ text: t }));
-      code.replaceChildren(textView(views[view], text, links));
+      code.replaceChildren(textView(views[view], found[view], links));
     };
     const choices = element(
       "div",

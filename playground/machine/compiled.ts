@@ -26,6 +26,7 @@ import {
   tensorName,
 } from "../../compiler/index.ts";
 import { type Model, stepMemory } from "../../dsl/index.ts";
+import { lineFrom, linesByName } from "./kernel-lines.ts";
 import { graphOf, type Subject, sizesOf } from "./model.ts";
 import { modelFile } from "./user-module-name.ts";
 
@@ -82,8 +83,8 @@ export interface KernelAbout {
 }
 
 export interface KernelDetail {
-  readonly wgsl: string;
-  readonly ir: string;
+  readonly wgsl: readonly TextLine[];
+  readonly ir: readonly TextLine[];
   readonly buffers: readonly { readonly name: string; readonly access: string; readonly tensor: string }[];
   /** Schedules before it in the table of its kind, and why they were not taken. */
   readonly refused: readonly { readonly schedule: string; readonly reason: string }[];
@@ -217,9 +218,16 @@ const linesOf = (nodes: readonly Node[]): number[] =>
 
 function kernelDetail({ kernels }: Program, index: number, nodes: readonly Node[]): KernelDetail {
   const { kernel, bindings, refused } = kernels[index]!;
+  const roots = bindings.map(({ root }) => root);
+  const known = linesByName(kernel, roots, nodes, (node) => lineOf(node).line);
+  const linked = (text: string) =>
+    text
+      .trimEnd()
+      .split("\n")
+      .map((line): TextLine => ({ text: line, ...lineFrom(line, known) }));
   return {
-    wgsl: emitWgsl(kernel),
-    ir: printKernel(kernel),
+    wgsl: linked(emitWgsl(kernel)),
+    ir: linked(printKernel(kernel)),
     buffers: kernel.buffers.map(({ name, access }, i) => ({ name, access, tensor: tensorName(bindings[i]!.root) })),
     refused,
     nodes: nodes.map((node) => ({

@@ -2,31 +2,31 @@
 import { type HostTensor, load, type Model, trace } from "../../api/browser.ts";
 import { importOnnx } from "../../backends/onnx/index.ts";
 import { type Graph, inputName, isParameter, UsageError } from "../../compiler/index.ts";
-import { shapeOf, towerGraphs } from "./towers.ts";
+import type { Emoji } from "./emoji.ts";
+import { requireTokens, shapeOf, towerGraphs } from "./towers.ts";
 import type { Weights } from "./training.ts";
 
 /** A graph and the weights that it runs on. */
 export interface Weighted {
   readonly graph: Graph;
   readonly weights: Weights;
-  /** Whose own graph it is; absent where a file brought it. */
-  readonly model?: Model;
 }
 
 /**
  * What a file has: an ONNX file by its name, or else safetensors for the model's own graph. Throws UsageError, FileError or
  * UnsupportedError where it is damaged, cannot be read, or cannot be searched with.
  */
-export const readOpened = async (file: File, model: Model): Promise<Weighted> =>
+export const readOpened = async (file: File, model: Model, emoji: Pick<Emoji, "vocabulary">): Promise<Weighted> =>
   file.name.toLowerCase().endsWith(".onnx")
-    ? await readOnnx(file)
-    : { graph: trace(model), weights: await readWeights(file, model), model };
+    ? await readOnnx(file, emoji)
+    : { graph: trace(model), weights: await readWeights(file, model) };
 
 /** The graph of an ONNX file with its weights. It may be of another model than the page's, but takes pictures and texts as that does. */
-async function readOnnx(file: File): Promise<Weighted> {
+async function readOnnx(file: File, emoji: Pick<Emoji, "vocabulary">): Promise<Weighted> {
   const { graph, parameters } = await importOnnx(new Uint8Array(await file.arrayBuffer()), { name: file.name });
   shapeOf(graph);
   towerGraphs(graph);
+  requireTokens(graph, emoji);
   const weights = new Map<string, HostTensor>();
   for (const [name, { read }] of parameters) weights.set(name, await read());
   return { graph, weights };

@@ -12,10 +12,12 @@ import {
   safetensorsBytes,
   session,
   trace,
+  UsageError,
   useFileSystem,
 } from "../../api/browser.ts";
 import { factsOf, type WebgpuBackend } from "../../backends/webgpu/index.ts";
 import { type AdapterFacts, type Graph, inputName, isParameter } from "../../compiler/index.ts";
+import { foldersInUse } from "../../runtime/host/browser.ts";
 import { drawnWeights } from "../../runtime/index.ts";
 import { serve } from "../shell/rpc.ts";
 import type { Shown } from "./batches.ts";
@@ -23,6 +25,7 @@ import { type Emoji, loadEmoji, type Picture } from "./emoji.ts";
 import { type Evaluation, Gallery, type Hit, type PictureFound } from "./gallery.ts";
 import { loadModel } from "./model.ts";
 import { readOpened, type Weighted } from "./opened-weights.ts";
+import { inPageWords } from "./page-words.ts";
 import { type Runner, requireTokens, Towers } from "./towers.ts";
 import { type Left, leftBy, type Plan, type Point, trainPlan, type Weights } from "./training.ts";
 import type { Code } from "./user-module.ts";
@@ -104,11 +107,19 @@ const service = {
   /** Trains to the last step or until it is paused; goes on from its newest checkpoint. Says whether it came to the end. */
   train: async (settings: RunSettings): Promise<boolean> => {
     stop = new AbortController();
-    return await trainOn(await planOf(settings), settings);
+    try {
+      return await trainOn(await planOf(settings), settings);
+    } catch (error) {
+      throw inPageWords(error);
+    }
   },
   pause: (): void => stop.abort(),
-  /** Begins anew: removes what runs left. */
+  /** Begins anew: removes what runs left. Throws UsageError where another window trains, whose files these are too. */
   reset: async (): Promise<void> => {
+    if ((await foldersInUse()).some((folder) => folder.startsWith(`${runs}/`)))
+      throw new UsageError(
+        "another window of this page is training, and what it saved would be removed\n  hint: pause it there, or close it",
+      );
     await (await theFiles()).remove(runs);
     take(undefined);
   },
@@ -125,7 +136,7 @@ const service = {
   },
   /** Takes what a file has, until other weights are trained; says how many tensors. Throws as `readOpened`. */
   openFile: async (file: File): Promise<number> => {
-    const opened = await readOpened(file, model!);
+    const opened = await readOpened(file, model!, await theEmoji());
     take(opened);
     return opened.weights.size;
   },
@@ -207,8 +218,7 @@ function take(now: Weighted | undefined): void {
   gallery = undefined;
 }
 
-const takeTrained = (weights: Weights | undefined): void =>
-  take(weights && { graph: trace(model!), weights, model: model! });
+const takeTrained = (weights: Weights | undefined): void => take(weights && { graph: trace(model!), weights });
 
 async function theWeighted(): Promise<Weighted> {
   if (weighted) return weighted;
@@ -217,7 +227,7 @@ async function theWeighted(): Promise<Weighted> {
   const names = graph.inputs.filter(isParameter).map(inputName);
   const weights = new Map(await Promise.all(names.map(async (name) => [name, await drawn.read(name)] as const)));
   await drawn.dispose();
-  weighted = { graph, weights, model: model! };
+  weighted = { graph, weights };
   return weighted;
 }
 
@@ -225,7 +235,7 @@ async function theWeighted(): Promise<Weighted> {
 async function filled(): Promise<Gallery> {
   const now = await theWeighted();
   if (gallery?.of !== now) {
-    if (now.model) requireTokens(now.model, await theEmoji());
+    requireTokens(now.graph, await theEmoji());
     const { run, dispose } = runnerOf(now.weights, await theDevice());
     const made = new Gallery(await theEmoji(), new Towers(now.graph, model!, await theEmoji(), run));
     gallery = { of: now, dispose, filled: made.fill().then(() => made) };

@@ -1,5 +1,5 @@
 /** A model of pictures and texts as the page uses it: vectors of either, and where pictures were looked at. */
-import { inputName, makeGraph, UsageError } from "../../compiler/index.ts";
+import { indexFeeds, inputName, makeGraph, UsageError } from "../../compiler/index.ts";
 import type { Graph, HostTensor, Model, Preprocessing } from "../../dsl/index.ts";
 import { idsTensor, pixelsTensor, type Shape } from "./batches.ts";
 import type { Emoji, Picture } from "./emoji.ts";
@@ -31,11 +31,21 @@ export function shapeOf({ name: graph, inputs }: Graph, preprocessing?: Preproce
   return { image: sizeOf("pixels", "row"), tokens: sizeOf("ids", "token"), preprocessing };
 }
 
-/** Throws UsageError where a model says that it has fewer tokens than the names of emoji need. */
-export function requireTokens({ name, config }: Model, { vocabulary }: Emoji): void {
-  const { vocab = Number.POSITIVE_INFINITY } = config as { readonly vocab?: number };
-  if (vocab < vocabulary)
-    throw new UsageError(`${name} has ${vocab} tokens, and the names of emoji need ${vocabulary}: set vocab to that`);
+/**
+ * Throws UsageError where a graph, be it a model's or a file's, looks names up in a table that has fewer rows than they have
+ * tokens: a device would take the last row for all that are beyond.
+ */
+export function requireTokens(graph: Graph, { vocabulary }: Pick<Emoji, "vocabulary">): void {
+  const tooSmall = indexFeeds(graph).find(
+    ({ feed, size, chosen }) =>
+      // Files bring ids that are beyond to the last row themselves: two tokens then choose one.
+      inputName(feed) === "ids" &&
+      (chosen(vocabulary - 1) >= Number(size) || chosen(vocabulary - 1) === chosen(vocabulary - 2)),
+  );
+  if (tooSmall)
+    throw new UsageError(
+      `${graph.name} has ${tooSmall.size} tokens, and the names of emoji need ${vocabulary}\n  hint: set its vocab to that, or open a file that was made here`,
+    );
 }
 
 /** Runs a graph on the weights at hand. */

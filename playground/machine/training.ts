@@ -60,7 +60,7 @@ function jobOf({ model, stage: name, settings, seed }: Plan, emoji: Emoji, watch
   const { stage, steps, batch: rows } = recipeOf(model, name, settings);
   const step = trainingStep(stage);
   const graph = trace(model);
-  requireTokens(model, emoji);
+  requireTokens(step.graph, emoji);
   const shape = shapeOf(step.graph, model.preprocessing); // a stage may have another resolution than the model
   return {
     step,

@@ -46,8 +46,8 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
   const train = trainView({
     onTrain: () => void start(),
     onPause: () => void run.call.pause(),
-    onReset: () => void reset(),
-    onSettings: () => void look(),
+    onReset: () => void reset().catch(tellFault),
+    onSettings: () => void look().catch(tellFault),
   });
   const search = searchView({
     byText: async (text, count) => {
@@ -114,6 +114,10 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     if (known) train.told(event, known);
   }
 
+  function tellFault({ message }: Error): void {
+    train.notice(sentences(message), "bad");
+  }
+
   /** Whom the pictures and the names are by, from when the device is there to use them. */
   async function showCredits(): Promise<void> {
     if ((await opened) === undefined) return;
@@ -143,7 +147,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       const isDone = await run.call.train(settings);
       train.state(isDone ? "done" : "paused");
     } catch (error) {
-      train.notice((error as Error).message, "bad");
+      tellFault(error as Error);
       train.state("paused");
     } finally {
       isTraining = false;
@@ -176,7 +180,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       return about;
     },
     (error: Error) => {
-      const [what, ...hints] = error.message.split("\n");
+      const [what, ...hints] = sentences(error.message).split("\n");
       parent.classList.add("no-device");
       device.textContent = "no device";
       parent.append(
@@ -184,8 +188,8 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
           "div",
           { class: "no-webgpu", role: "alert" },
           element("strong", {}, "Training needs WebGPU"),
-          element("p", {}, `${what![0]!.toUpperCase()}${what!.slice(1)}.`),
-          ...hints.map((hint) => element("p", { class: "hint" }, hint.trim().replace(/^hint: /, ""))),
+          element("p", {}, what!),
+          ...hints.map((hint) => element("p", { class: "hint" }, hint)),
           element(
             "p",
             {},
@@ -197,7 +201,7 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
     },
   );
 
-  void showCredits().catch((error: Error) => train.notice(error.message, "bad"));
+  void showCredits().catch(tellFault);
 
   return {
     opened,
@@ -211,8 +215,19 @@ export function runPane({ parent, worker, options }: RunPaneOptions): RunPane {
       if (model.stages.length === 0)
         train.notice(`${model.name} has no stage to train: defineModel takes them as "stages".`);
       else if (isFirst && wasTraining.get() === code.source) void opened.then((about) => about && start());
-      else void look();
+      else void look().catch(tellFault);
     },
     lose: () => void run.call.lose(),
   };
+}
+
+/** A message of the runtime as a page says it: a sentence, what it lists, and hints as sentences. */
+function sentences(message: string): string {
+  const sentence = (text: string) =>
+    `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.:?!]$/.test(text) ? "" : "."}`;
+  const [what, ...others] = message.split("\n");
+  return [
+    sentence(what!),
+    ...others.map((line) => (/^\s*hint: /.test(line) ? sentence(line.replace(/^\s*hint: /, "")) : line)),
+  ].join("\n");
 }

@@ -43,6 +43,9 @@ export interface Generated {
   readonly ended: "eos" | "length" | "stopped";
 }
 
+/** What was ended before it began. */
+export const nothingWritten: Generated = { tokens: [], ended: "stopped" };
+
 /**
  * Writes one text for each prompt. The session has a row for each text, for beam search one for each beam of each text.
  * Throws UsageError for options out of range, and where the scores are not numbers.
@@ -53,6 +56,7 @@ export async function generate(session: DecodeSession, prompt: Prompt, options: 
   const beams = strategy.kind === "beam" ? strategy.beams : 1;
   if (session.rows % beams !== 0)
     throw new UsageError(`${beams} beams do not divide the session's ${session.rows} rows`);
+  if (options.signal?.aborted) return Array.from({ length: session.rows / beams }, () => nothingWritten);
   const scores = "scores" in prompt ? prompt.scores : await readPrompts(session, prompt.ids, beams);
   if (strategy.kind === "beam") return await searchBeams(session, scores, options, strategy);
   return await writeRows(session, scores, options, picker(strategy));
@@ -64,6 +68,11 @@ async function readPrompts(session: DecodeSession, ids: readonly (readonly numbe
       `${ids.length} prompts with ${beams} beams are ${ids.length * beams} rows, not ${session.rows}`,
     );
   if (ids.some((row) => row.length === 0)) throw new UsageError("a prompt has at least one token");
+  const beyond = ids.flat().find((id) => !(Number.isInteger(id) && id >= 0 && id < session.vocabulary));
+  if (beyond !== undefined)
+    throw new UsageError(
+      `the prompt has the token ${beyond}, and the model has ${session.vocabulary}, counted from 0: the tokenizer belongs to another model`,
+    );
   return await session.step(ids.flatMap((row) => Array.from({ length: beams }, () => row)));
 }
 

@@ -1,4 +1,5 @@
 /** Files that a person dropped or chose, and blobs that a page made. */
+import { UsageError } from "../../compiler/index.ts";
 import type { FileSystem } from "../file-system.ts";
 import { type Source, sourcesFileSystem } from "./read-only-files.ts";
 
@@ -15,5 +16,9 @@ const sourceOf = (blob: Blob): Source => ({
  * Blobs as the files of a read-only file system, by name. Only what is read of them comes into memory: a file of 12 GB on
  * disk stays there. Of a folder that was chosen, `File.webkitRelativePath` names the files.
  */
-export const blobFileSystem = (blobs: ReadonlyMap<string, Blob>): FileSystem =>
-  sourcesFileSystem(new Map([...blobs].map(([name, blob]) => [name, sourceOf(blob)])));
+export function blobFileSystem(blobs: ReadonlyMap<string, Blob>): FileSystem {
+  const isNamed = ([name, blob]: readonly [unknown, unknown]) => typeof name === "string" && blob instanceof Blob;
+  if (!(blobs instanceof Map) || ![...blobs].every(isNamed))
+    throw new UsageError("files from blobs are a Map of Blobs or Files by their names");
+  return sourcesFileSystem(new Map([...blobs].map(([name, blob]) => [name, sourceOf(blob)])));
+}

@@ -1,8 +1,8 @@
 /** The host that a page or its worker is. Its files are in memory until `useFileSystem` gives others. */
-import { UsageError } from "../../compiler/index.ts";
 import type { FileSystem } from "../file-system.ts";
 import { type DrawingThreads, drawBytes, inPieces } from "../random/drawing.ts";
 import type { Progress, ProgressOptions, RunLock } from "./host.ts";
+import { FolderInUseError } from "./in-use.ts";
 import { memoryFileSystem } from "./memory-file-system.ts";
 
 export { crc32 } from "./crc32.ts";
@@ -41,16 +41,24 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
     if (lock) return lock;
     if (wait !== undefined) await new Promise((resolve) => setTimeout(resolve, wait));
   }
-  throw new UsageError(
+  throw new FolderInUseError(
     `${folder} is in use: another window or worker of this site trains in it\n  hint: wait until it ends, close it, or choose another folder`,
   );
+}
+
+const lockPrefix = "heddle run ";
+
+/** The folders that windows and workers of this origin train in at the moment. */
+export async function foldersInUse(): Promise<readonly string[]> {
+  const { held = [] } = await navigator.locks.query();
+  return held.flatMap(({ name }) => (name?.startsWith(lockPrefix) ? [name.slice(lockPrefix.length)] : []));
 }
 
 async function lockIfFree(folder: string): Promise<RunLock | undefined> {
   let release = () => {};
   const held = new Promise<void>((resolve) => (release = resolve));
   const asked = Promise.withResolvers<boolean>();
-  const ended = navigator.locks.request(`heddle run ${folder}`, { ifAvailable: true }, async (lock) => {
+  const ended = navigator.locks.request(`${lockPrefix}${folder}`, { ifAvailable: true }, async (lock) => {
     asked.resolve(lock !== null);
     if (lock) await held;
   });

@@ -4,10 +4,10 @@ import { open, readdir, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { UsageError } from "../../compiler/index.ts";
 import { explainingFaults } from "../file-errors.ts";
 import { errorCode } from "../file-system.ts";
 import type { RunLock } from "./host.ts";
+import { FolderInUseError } from "./in-use.ts";
 
 interface Holder {
   readonly path: string;
@@ -49,7 +49,7 @@ export async function lockRunFolder(folder: string): Promise<RunLock> {
 
 async function leaveName(folder: string): Promise<string> {
   const path = join(folder, `.lock-${process.pid}-${processOf(process.pid)?.began ?? 0}-${thisHost}`);
-  if (held.has(path)) throw new UsageError(`${folder} is in use by this process`);
+  if (held.has(path)) throw new FolderInUseError(`${folder} is in use by this process`);
   held.add(path);
   try {
     await rm(path, { force: true });
@@ -117,11 +117,13 @@ function processOf(pid: number): { readonly began: number; readonly isZombie: bo
   }
 }
 
-function inUse(folder: string, { path, pid, host, since }: Holder & { readonly since: Date }): UsageError {
+function inUse(folder: string, { path, pid, host, since }: Holder & { readonly since: Date }): FolderInUseError {
   const when = since.toISOString().replace("T", " ").slice(0, 19);
   const [where, hint] =
     host === thisHost
       ? [`this machine (${host})`, `wait until it ends, end it with kill ${pid}, or begin another run without --resume`]
       : [`the machine ${host}`, `wait until it ends; where it ended without a word, remove ${path}`];
-  return new UsageError(`${folder} is in use: process ${pid} on ${where} has it since ${when} UTC\n  hint: ${hint}`);
+  return new FolderInUseError(
+    `${folder} is in use: process ${pid} on ${where} has it since ${when} UTC\n  hint: ${hint}`,
+  );
 }

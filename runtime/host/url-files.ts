@@ -1,5 +1,5 @@
 /** Files of a web server as a file system that is only read. */
-import { FileError } from "../../compiler/index.ts";
+import { FileError, UsageError } from "../../compiler/index.ts";
 import { formatBytes } from "../file-errors.ts";
 import type { FileSystem } from "../file-system.ts";
 import { joined } from "../files.ts";
@@ -31,7 +31,7 @@ const mostWhole = 256 * 2 ** 20;
  * into a cache.
  */
 export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles {
-  const named = new URL(url);
+  const named = addressIn(url);
   const folder = new URL(".", named);
   const known = new Map<string, Promise<Found>>();
   const once = (path: string): Promise<Found> => {
@@ -51,6 +51,12 @@ export function urlFiles(url: string | URL, options: UrlOptions = {}): UrlFiles 
     return address.href;
   };
   return { fs: readOnlyFileSystem(once), path: `/${decodeURIComponent(named.pathname.slice(folder.pathname.length))}` };
+}
+
+function addressIn(url: string | URL): URL {
+  const parsed = URL.parse(String(url));
+  if (parsed && /^https?:$/.test(parsed.protocol)) return parsed;
+  throw new UsageError(`files of a server have an address that begins with http:// or https://, not "${url}"`);
 }
 
 async function openUrl(url: string, options: UrlOptions): Promise<Source | undefined> {

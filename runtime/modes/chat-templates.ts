@@ -99,7 +99,8 @@ function commonStart(a: readonly number[], b: readonly number[]): number {
   return differs < 0 ? a.length : differs;
 }
 
-function idsOf(tokenizer: Codec, pieces: readonly Piece[]): number[] {
+/** The ids of texts and special tokens in a row. */
+export function idsOf(tokenizer: Codec, pieces: readonly Piece[]): number[] {
   return pieces.flatMap((piece) =>
     typeof piece === "string" ? textIds(tokenizer, piece) : [tokenizer[piece.special]],
   );

@@ -65,6 +65,7 @@ const runsUnderWay = 3;
 export async function runSteps(session: Session, { done, cursor: from }: Beginning): Promise<Place> {
   const { job, options, clock } = session;
   if (done >= job.steps) return { steps: done, cursor: from };
+  if (await session.ranks.decide(() => options.signal?.aborted === true)) return { steps: done, cursor: from };
   const flight = startFlight(clock);
   const random = randomFeeds(job, session.share);
   const { count } = session.phases;

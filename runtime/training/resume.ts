@@ -53,7 +53,7 @@ export async function begin(
   try {
     const { cursor, seed, best, ...saved } = loaded.state as unknown as SavedState;
     if (seed !== job.seed)
-      throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: use --set seed=${seed}`);
+      throw new UsageError(`the run to resume has the seed ${seed}, the job ${job.seed}: go on with its own seed`);
     requireSamePrecision(saved, savedPrecision(job.step));
     requireSameRule(saved.optimizer, job.step);
     await restoreState(job, store, loaded.groups, loaded.step, loaded.path, parts);

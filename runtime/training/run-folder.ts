@@ -50,9 +50,16 @@ export async function removeFailedStart(folder: string): Promise<void> {
   if (!(await hasSteps(folder))) await fileSystem.remove(folder);
 }
 
+/** Whether a run has saved anything to go on from. */
+export const hasCheckpoints = (folder: string): Promise<boolean> => isThere(checkpointsFolder(folder));
+
+/** Whether a run was begun here, be it that it ended before its first step. */
+export const hasBegun = async (folder: string): Promise<boolean> =>
+  (await hasCheckpoints(folder)) || (await isThere(metricsFile(folder)));
+
 /** Whether a run has done a step, or went on from one. */
 export async function hasSteps(folder: string): Promise<boolean> {
-  if (await isThere(checkpointsFolder(folder))) return true;
+  if (await hasCheckpoints(folder)) return true;
   const written = await fileSystem.stat(metricsFile(folder)).then(
     (s) => s.size,
     () => 0,

@@ -49,7 +49,10 @@ describe("what the bundle is", () => {
 
   test("trains, stops and goes on in memory, to the losses and weights of Node", async () => {
     const inTwo = async (h: Page | typeof inNode, at: string) => {
-      const begun = await lineFit(h, at, AbortSignal.abort());
+      const none = await lineFit(h, at, AbortSignal.abort());
+      expect([none.stopped, none.steps]).toEqual([true, 0]);
+      const ends = new AbortController();
+      const begun = await lineFit(h, at, ends.signal, () => ends.abort());
       expect([begun.stopped, begun.steps]).toEqual([true, 1]);
       return await lineFit(h, at);
     };
@@ -62,7 +65,7 @@ describe("what the bundle is", () => {
 });
 
 /** A line through points, fitted by either package. */
-async function lineFit(h: Page | typeof inNode, folder: string, signal?: AbortSignal) {
+async function lineFit(h: Page | typeof inNode, folder: string, signal?: AbortSignal, onBatch = () => {}) {
   const point = h.axis("point", 5);
   const stage = h.defineStage({
     name: "line",
@@ -81,7 +84,10 @@ async function lineFit(h: Page | typeof inNode, folder: string, signal?: AbortSi
     {
       stage,
       steps: 6,
-      batch: (step) => ({ x: tensor(xs.map((x) => x + step / 10)), y: tensor(xs.map((x) => 3 * (x + step / 10) + 1)) }),
+      batch: (step) => {
+        onBatch();
+        return { x: tensor(xs.map((x) => x + step / 10)), y: tensor(xs.map((x) => 3 * (x + step / 10) + 1)) };
+      },
       checkpointEvery: 2,
     },
     { device, folder, ...(signal && { signal }) },

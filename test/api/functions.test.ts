@@ -89,6 +89,8 @@ test("a bundle runs without the compiler and computes what a session does", asyn
   expect([...(Object.values(await bundle.run({ x: [...x.data] }))[0] as Float32Array)]).toEqual([
     2, 40, -6, 8, 100, -12,
   ]);
+  await expect(bundle.run({ x: [...x.data], z: [1], q: [1] })).rejects.toThrow('no input "z", "q"; it has x');
+  await expect(bundle.run(null as never)).rejects.toThrow('input "x" needs 6 values, f32 [batch=2, feature=3]');
   bundle.dispose();
   await expect(bundle.run({ x: [...x.data] })).rejects.toThrow("was disposed of");
   await expect(h.compile(model, { weights: w })).rejects.toThrow("batch");

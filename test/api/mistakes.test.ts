@@ -77,11 +77,11 @@ test.each<[string, () => Promise<unknown>, string]>([
   ["no GPUDevice", () => h.openDevice(any({})), "or is a GPUDevice"],
   ["no model", () => h.session(device, any(undefined)), "defineModel"],
   ["a stage for a model", () => h.compile(any(stage)), "not heddle.stage"],
-  ["no weights", () => h.session(device, model, { weights: any(null) }), "a source is"],
+  ["no weights", () => h.session(device, model, { weights: any(null) }), "a Map of tensors, or { seed }"],
   ["a precision that there is not", () => h.session(device, model, { weights, precision: any("f8") }), '"f8"'],
   ["a size that is not open", () => h.session(device, model, { weights, sizes: { point: 3 } }), 'no open size "point"'],
-  ["a dtype that there is not", () => h.exportOnnx(model, { weights, dtype: any("f64") }), 'not "f64"'],
-  ["ids of no type", () => h.exportOnnx(model, { weights, ids: any("int16") }), 'not "int16"'],
+  ["a dtype that there is not", () => h.exportOnnx(model, { weights, dtype: any("f64") }), '"f64"'],
+  ["ids of no type", () => h.exportOnnx(model, { weights, ids: any("int16") }), '"int16"'],
   ["an address of no file", () => h.load(new URL("file:///no/%zz")), "%zz is no address"],
 ])("%s", async (_, call, says) => {
   await expect(call()).rejects.toThrow(says);
@@ -121,7 +121,7 @@ describe("a training", () => {
     [{ from: new Map([["slop", tensor(1)]]) }, 'none of the tensors to begin with (slop) is a parameter of "line"'],
     [{ from: {} }, "a Map of tensors"],
     [{ sizes: { batch: 2 } }, 'no open size "batch"'],
-    [{ batch: undefined }, "batch is a function"],
+    [{ batch: undefined }, "a function from a step to its feeds"],
     [{ stage: undefined }, "what is trained is a job"],
   ])("is refused (%#)", async (change, says) => {
     await expect(train(change)).rejects.toThrow(says);
@@ -149,7 +149,7 @@ describe("a writer", () => {
 
   test.each<[string, h.WritingOptions, string]>([
     ["a prompt that is too long", {}, "is 15 tokens, which leaves no room: the model takes 12"],
-    ["ab", { strategy: any("greedy") }, 'a strategy is { kind: "greedy"'],
+    ["ab", { strategy: any("greedy") }, 'one of { kind: "greedy" }'],
   ])("refuses %s, and writes on", async (prompt, how, says) => {
     const writer = await open();
     await expect(h.generate(writer, prompt.slice(0, 14), how).whole).rejects.toThrow(says);
@@ -160,7 +160,7 @@ describe("a writer", () => {
 
   test("needs a tokenizer", async () => {
     const without = { ...options, tokenizer: any(undefined) };
-    await expect(h.openWriter(device, gpt2Models[0]!, without)).rejects.toThrow("needs a tokenizer");
+    await expect(h.openWriter(device, gpt2Models[0]!, without)).rejects.toThrow("what `tokenizer` gives");
   });
 
   test("gives every loop all parts, ends a text whose loop is left, and one that was begun before it is disposed of", async () => {

@@ -137,7 +137,8 @@ export const doors: Readonly<Record<string, { readonly file: string; readonly al
   models: { file: "index.ts", also: /^models\/[^/]+\/index\.ts$/ },
   // The playground packs the emoji of the example, and shows examples as text.
   examples: { file: "index.ts", also: /^examples\/(emoji\/(set|artists)\.ts|[a-z-]+\.ts\?raw)$/ },
-  api: { file: "index.ts", also: /^api\/browser\.ts$/ },
+  // What the command line shares with the package, and users need not see, is in node-index.ts.
+  api: { file: "index.ts", also: /^api\/(browser|node-index)\.ts$/ },
   // Scripts stand alone; those of the browser are what tests and the bench start it with.
   scripts: { file: "index.ts", also: /^scripts\/browser\/[^/]+\.ts$/ },
 };

@@ -52,6 +52,46 @@ const says = (page: Page, selector: string, text: RegExp) =>
 
 describe("the playground", () => {
   browserTest(
+    "says what stops a run: another window, a lost device, no more room",
+    async ({ chromium }) => {
+      const served = await chromium.serve(files());
+      const opened = async () => {
+        const page = await chromium.visit(`${served.url}${hashOf(small)}`);
+        page.setDefaultTimeout(patience / 2);
+        await figure(page, "Kernels").waitFor();
+        return page;
+      };
+      const page = await opened();
+      await page.fill('[data-setting="steps"]', "100000");
+      await page.fill('[data-setting="batch"]', "6");
+      await page.click('[data-action="train"]');
+      const steps = () => Number(document.querySelector<HTMLElement>(".train")?.dataset.step) > 26; // one is saved by then
+      await page.waitForFunction(steps);
+
+      // A window of the same page goes on with what is in training, and is told; it removes nothing that is written there.
+      const other = await opened();
+      await says(other, ".notice.bad", /trained in another window.*\n.*close it/);
+      await other.click('button:text-is("Begin anew")');
+      await says(other, ".notice.bad", /what it saved would be removed/);
+      await other.close();
+
+      await page.evaluate(() =>
+        (globalThis as unknown as { playground: { loseDevice(): void } }).playground.loseDevice(),
+      );
+      await says(page, ".notice", /was lost and is back: training goes on from step \d+/);
+
+      const browser = await chromium.context.newCDPSession(page);
+      const { origin } = new URL(served.url);
+      await browser.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 50_000 });
+      await says(page, ".notice.bad", /no more room for its files; what was saved before is whole.\n"Begin anew"/);
+      await browser.send("Storage.overrideQuotaForOrigin", { origin });
+      await page.click('[data-action="train"]');
+      await says(page, ".notice", /Goes on from step/);
+    },
+    patience,
+  );
+
+  browserTest(
     "compiles, underlines, trains, searches, writes and goes on, and asks nobody else",
     async ({ chromium }) => {
       const served = await chromium.serve(files());
@@ -93,6 +133,7 @@ describe("the playground", () => {
       await page.click("#tab-kernels");
       await page.locator(".kernel", { hasText: "mlp.fc1" }).first().click();
       await says(page, ".kernel-code", /@compute/);
+      await page.locator(".kernel-code .linked", { hasText: "@binding(1)" }).hover(); // a weight of that layer
       expect(await page.locator("#editor .cm-pointed").allTextContents()).toContainEqual(
         expect.stringContaining("geluMlp"),
       );

@@ -19,7 +19,7 @@ import { readInputs } from "./inputs.ts";
 import { type GraphMessage, type ModelMessage, type NodeMessage, readModel } from "./messages.ts";
 import { NodeView, type Surroundings } from "./node-view.ts";
 import { importedOpsets, nodeName, operatorOf, opsetsOf, recordOf, requireKnown } from "./operators.ts";
-import type { ImportOptions, OnnxImport } from "./options.ts";
+import { type ImportOptions, type OnnxImport, requireOptions } from "./options.ts";
 import { asOutput } from "./outputs.ts";
 import type { ImportRecord } from "./record.ts";
 import { Names } from "./scope.ts";
@@ -33,6 +33,7 @@ import { type ImportedParameter, parameterOf } from "./weights.ts";
  */
 export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {}): Promise<OnnxImport> {
   if (!(bytes instanceof Uint8Array)) throw new UsageError("an ONNX file is given as its bytes, a Uint8Array");
+  requireOptions(options);
   const model = readModel(bytes, options.name === undefined ? "the file" : `"${shownName(options.name)}"`);
   const opsets = opsetsOf(model);
   const nodes = inlined(model);

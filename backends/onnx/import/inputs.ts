@@ -23,7 +23,7 @@ const mostDimensions = 64;
 
 /**
  * The inputs of the graph, whose values `names` then has. What is invented, and what is otherwise than in the file, is
- * noted. Throws UsageError for a size in the options that the file has not.
+ * noted. Throws UsageError for a size or a constant in the options that the file has not.
  */
 export function readInputs(
   graph: GraphMessage,
@@ -31,6 +31,7 @@ export function readInputs(
   { sizes, constants }: ImportOptions,
   names: Names,
 ): { readonly nodes: Node[]; readonly notes: string[] } {
+  requireConstants(Object.keys(constants ?? {}), graph, stored);
   const open = new OpenSizes(sizes);
   const notes: string[] = [];
   const nodes = graph.input.flatMap((info) => {
@@ -57,6 +58,17 @@ export function readInputs(
   });
   open.requireAllUsed();
   return { nodes, notes };
+}
+
+/** Throws UsageError for constants that are no inputs of the file. */
+function requireConstants(given: readonly string[], graph: GraphMessage, stored: ReadonlySet<string>): void {
+  const known = graph.input.map(({ name }) => name).filter((name) => !stored.has(name));
+  const unknown = given.filter((name) => !known.includes(name));
+  const told = unknown.map((name) => `the file has no input "${shownName(name)}"${didYouMean(name, known)}`);
+  if (told.length > 0)
+    throw new UsageError(
+      `${told.join("\n")}\n  hint: constants are inputs of the file: ${known.map(shownName).join(", ") || "it has none"}`,
+    );
 }
 
 /** What the file says of an input. Throws UnsupportedError where it is no tensor, or its dimensions are not said. */

@@ -1,5 +1,5 @@
 /** What an import is told, and what it gives. */
-import type { Graph } from "../../../compiler/index.ts";
+import { didYouMean, type Graph, UsageError } from "../../../compiler/index.ts";
 import type { ExternalReader, ImportedParameter } from "./weights.ts";
 
 export interface ImportOptions {
@@ -11,6 +11,23 @@ export interface ImportOptions {
   readonly constants?: Readonly<Record<string, ArrayLike<number>>>;
   /** Reads what lies in files beside the model. */
   readonly external?: ExternalReader;
+}
+
+const optionNames: Readonly<Record<keyof ImportOptions, true>> = {
+  name: true,
+  sizes: true,
+  constants: true,
+  external: true,
+};
+
+/** Throws UsageError for options that there are not. */
+export function requireOptions(options: ImportOptions): void {
+  const known = Object.keys(optionNames);
+  if (typeof options !== "object" || options === null)
+    throw new UsageError(`the options of importOnnx are an object of ${known.join(", ")}, not ${options}`);
+  const unknown = Object.keys(options).filter((name) => !known.includes(name));
+  const told = unknown.map((name) => `importOnnx has no option "${name}"${didYouMean(name, known)}`);
+  if (told.length > 0) throw new UsageError(`${told.join("\n")}\n  hint: it has ${known.join(", ")}`);
 }
 
 export interface OnnxImport {

@@ -245,9 +245,13 @@ function filling(chunks) {
 
 async function run(gpu, manifest, buffers, pipelines, groups, inputs) {
   if (buffers.length === 0) throw new Error("the bundle was disposed of: load it again");
+  const names = manifest.inputs.map(({ name }) => name);
+  const unknown = Object.keys(inputs ?? {}).filter((name) => !names.includes(name));
+  if (unknown.length > 0)
+    throw new Error(`the bundle has no input "${unknown.join('", "')}"; it has ${names.join(", ")}`);
   for (const { name, dtype, axes, buffer } of manifest.inputs) {
     const count = elements(axes);
-    if (inputs[name]?.length !== count) {
+    if (inputs?.[name]?.length !== count) {
       const shape = axes.map((a) => `${a.name}=${a.size}`).join(", ");
       throw new Error(`input "${name}" needs ${count} values, ${dtype} [${shape}]`);
     }

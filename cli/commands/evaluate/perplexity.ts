@@ -4,8 +4,8 @@
  */
 import { FileError, UsageError } from "../../../compiler/index.ts";
 import type { RawSample } from "../../../data/index.ts";
-import { startProgress, type TextWindow, textLosses } from "../../../runtime/index.ts";
-import { limitOf, promptIds } from "../run/decoding.ts";
+import { promptIds, startProgress, type TextWindow, textLosses } from "../../../runtime/index.ts";
+import { limitOf } from "../run/decoding.ts";
 import { graphOf, modeOf, type NamedModel, withWeights } from "../run/opened-model.ts";
 import { openTokenizer } from "../run/tokenizing.ts";
 import type { EvaluateOptions, Outcome, Protocol } from "./options.ts";

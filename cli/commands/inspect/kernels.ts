@@ -1,4 +1,6 @@
 /** `heddle inspect --kernels`: how each kernel is made and, on the GPU that is here, how long it takes. */
+
+import { tunedOptions } from "../../../api/node-index.ts";
 import { factsOf, timeKernels, type WebgpuBackend } from "../../../backends/webgpu/index.ts";
 import { requestDevice } from "../../../backends/webgpu/node-index.ts";
 import {
@@ -19,7 +21,6 @@ import { type Measured, printKernels, shapesOf } from "../../kernel-report.ts";
 import { json } from "../../output.ts";
 import { keptAs, precisionFor, precisionText, weightDtype } from "../../precision.ts";
 import { sizesOf } from "../../sizes.ts";
-import { tunedOptions } from "../../tuning.ts";
 import type { InspectArguments } from "./arguments.ts";
 import { pathOf, pathOn } from "./programs.ts";
 

@@ -1,8 +1,8 @@
 /** `heddle run ... generate`: texts that a language model goes on with. */
-import { type AnswerOptions, cachedSession, generate, textStream } from "../../../runtime/index.ts";
+import { type AnswerOptions, cachedSession, generate, promptIds, textStream } from "../../../runtime/index.ts";
 import { untilInterrupted } from "../../interruption.ts";
 import { json } from "../../output.ts";
-import { limitOf, promptIds, requireRoom } from "./decoding.ts";
+import { limitOf, requireRoom } from "./decoding.ts";
 import { graphOf, modeOf, openModel, withWeights } from "./opened-model.ts";
 import type { RunOptions } from "./options.ts";
 import { openTokenizer } from "./tokenizing.ts";

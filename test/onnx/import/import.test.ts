@@ -235,6 +235,11 @@ it("takes constants of as many elements as the file says", async () => {
   await expect(importOnnx(bytes, { constants: { s: [3, 2, 2] } })).rejects.toThrow(
     'the input "s" is [2], and as a constant it is given 3 elements',
   );
+  await expect(importOnnx(bytes, { constants: { ss: [3, 2] } })).rejects.toThrow(
+    /no input "ss"; did you mean "s"[\s\S]*constants are inputs of the file: x/,
+  );
+  await expect(importOnnx(bytes, { constant: { s: [3, 2] } } as never)).rejects.toThrow('did you mean "constants"?');
+  await expect(importOnnx(bytes, null as never)).rejects.toThrow("the options of importOnnx are an object");
   await expect(importOnnx("model.onnx" as never)).rejects.toThrow("as its bytes");
 });
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { factsOf, type WebgpuBackend } from "../backends/webgpu/index.ts";
 import { type Findings, foundKernels, type KernelOptions, lowering, type Program } from "../compiler/index.ts";
 import { type MeasuredOn, readFindings, writeFindings } from "../runtime/index.ts";
-import { versions } from "./versions.ts";
+import { versions } from "./node-versions.ts";
 
 type GpuDevice = WebgpuBackend["gpu"];
 
@@ -43,10 +43,14 @@ const basisOf = (gpu: GpuDevice): MeasuredOn => ({
   schedules: lowering.markOfTables(lowering.scheduleTables, factsOf(gpu)),
 });
 
-/** What was found on this adapter by this version; what is passed over is told on stderr. */
-export async function knownFindings(gpu: GpuDevice): Promise<Findings> {
+/** Is told lines for people; by default they are on stderr. */
+type Say = (text: string) => void;
+const onStderr: Say = (text) => void process.stderr.write(`${text}\n`);
+
+/** What was found on this adapter by this version; what is passed over is told. */
+export async function knownFindings(gpu: GpuDevice, say = onStderr): Promise<Findings> {
   const { findings, ignored } = await readFindings(findingsPath(gpu), basisOf(gpu));
-  if (ignored !== undefined) process.stderr.write(`${ignored}\n`);
+  if (ignored !== undefined) say(ignored);
   return findings;
 }
 
@@ -58,18 +62,18 @@ const isOff = (): boolean => process.env.HEDDLE_TUNING === "off";
 
 /**
  * How a device compiles kernels: by what was found on it, unless `tuning` or HEDDLE_TUNING says no. How many kernels of a
- * program that is is told on stderr, once for each number.
+ * program that is is told, once for each number.
  */
-export async function tunedOptions(gpu: GpuDevice, tuning = true): Promise<KernelOptions> {
+export async function tunedOptions(gpu: GpuDevice, tuning = true, say = onStderr): Promise<KernelOptions> {
   if (!tuning || isOff()) return {};
-  const findings = await knownFindings(gpu);
+  const findings = await knownFindings(gpu, say);
   if (findings.size === 0) return {};
   const said = new Set<string>();
   const onStage = ({ stage, after }: { readonly stage: string; readonly after: unknown }) => {
     if (stage !== "kernels") return;
     const program = after as Program;
-    const text = `${program.graph.name}: ${foundKernels(program)} of ${program.kernels.length} kernels by findings of heddle tune\n`;
-    if (!said.has(text)) process.stderr.write(text);
+    const text = `${program.graph.name}: ${foundKernels(program)} of ${program.kernels.length} kernels by findings of heddle tune`;
+    if (!said.has(text)) say(text);
     said.add(text);
   };
   return { findings, observers: [{ onStage }] };

@@ -1,0 +1,66 @@
+/** Options as callers give them, who may write JavaScript: a name that is misspelt would be passed over in silence. */
+import { didYouMean, type Precision, precisions, UsageError } from "../compiler/index.ts";
+import { kindOfValue } from "../dsl/index.ts";
+
+/** What an option has to be. */
+export interface Kind {
+  readonly is: (value: unknown) => boolean;
+  /** The same for people, as a phrase after "needed is". */
+  readonly needed: string;
+  /** Whether a call without it is refused. Default false. */
+  readonly always?: boolean;
+}
+
+/** All options of a function; a table that lacks one does not compile. */
+export type OptionTable<T> = { readonly [name in keyof Required<T>]: Kind };
+
+export const isRecord = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Map);
+
+/** One of some words. */
+export function oneOf<T extends string>(values: readonly T[]): Kind {
+  return { is: (value) => values.includes(value as T), needed: values.map((v) => `"${v}"`).join(" or ") };
+}
+
+/** Kinds of options that several functions have. */
+export const kinds = {
+  /** What is looked at by whoever uses it, with a message of its own. */
+  anything: { is: (value) => value !== null, needed: "a value" },
+  flag: { is: (value) => typeof value === "boolean", needed: "true or false" },
+  number: { is: (value) => typeof value === "number", needed: "a number" },
+  text: { is: (value) => typeof value === "string" && value !== "", needed: "a text" },
+  callback: { is: (value) => typeof value === "function", needed: "a function" },
+  settings: { is: isRecord, needed: "an object of settings by name" },
+  sizes: { is: isRecord, needed: "an object of numbers by the names of open sizes, such as { batch: 8 }" },
+  signal: {
+    is: (value) => typeof (value as AbortSignal | null)?.aborted === "boolean",
+    needed: "an AbortSignal, which an AbortController has as `signal`",
+  },
+  precision: oneOf<Precision>(precisions),
+} as const satisfies Readonly<Record<string, Kind>>;
+
+/** An option that a call must have. */
+export const always = (kind: Kind): Kind => ({ ...kind, always: true });
+
+/**
+ * Throws one UsageError for all that is wrong with the options of `call`: names that there are not, values of another kind,
+ * and what is needed and missing. An option that is undefined is not given.
+ */
+export function requireOptions<T extends object>(call: string, given: T, table: OptionTable<T>): void {
+  const known = Object.keys(table);
+  if (!isRecord(given))
+    throw new UsageError(`the options of ${call} are an object of ${known.join(", ")}, not ${kindOfValue(given)}`);
+  const kinds = table as Readonly<Record<string, Kind>>;
+  const values = given as Readonly<Record<string, unknown>>;
+  const faults = [
+    ...Object.keys(values)
+      .filter((name) => !Object.hasOwn(kinds, name))
+      .map((name) => `${call} has no option "${name}"${didYouMean(name, known) || `; it has ${known.join(", ")}`}`),
+    ...Object.entries(kinds).flatMap(([name, { is, needed, always }]) => {
+      const value = values[name];
+      if (value === undefined) return always ? [`${call} needs the option "${name}", ${needed}`] : [];
+      return is(value) ? [] : [`the option "${name}" of ${call} is ${kindOfValue(value)}; needed is ${needed}`];
+    }),
+  ];
+  if (faults.length > 0) throw new UsageError(faults.join("\n"));
+}

@@ -1,0 +1,226 @@
+/** Writers: a decoder with its cache on a device, which goes on from a prompt, or from a picture and a prompt. */
+import { type Graph, type HostTensor, type Precision, UsageError } from "../compiler/index.ts";
+import type { Tokenizer } from "../data/browser-index.ts";
+import { type Config, configure, type GenerateMode, kindOfValue, type Model, trace } from "../dsl/index.ts";
+import {
+  type CachedSession,
+  cachedSession,
+  captionPrompt,
+  checkGenerateOptions,
+  deviceModel,
+  type Generated,
+  type GenerateOptions,
+  generate as generateTokens,
+  idRow,
+  nothingWritten,
+  promptIds,
+  type Strategy,
+  textStream,
+  tokensBegun,
+} from "../runtime/index.ts";
+import { requireTensor } from "./checks.ts";
+import { type Device, onDevice, requireDevice } from "./device.ts";
+import { modelOf } from "./modelled.ts";
+import { always, kinds, type OptionTable, requireOptions } from "./options.ts";
+import { openParameters, type WeightsFrom, weightsKind } from "./weights.ts";
+
+/** What a decoder is put on a device with. */
+export interface WriterOptions<C extends Config = Config> {
+  readonly weights: WeightsFrom;
+  readonly tokenizer: Tokenizer;
+  /** Values that replace those of the model's configuration. */
+  readonly settings?: Partial<C>;
+  /** In which floats most of the work is done, and what the cache is kept as, where the device can. Default "f32". */
+  readonly precision?: Precision;
+}
+
+/** A decoder on a device, that writes one text at a time. */
+export interface Writer {
+  /** Goes on from a text; see `generate`. */
+  write(prompt: string, options: WritingOptions, onText: (text: string) => void): Promise<Text>;
+  /** Frees its memory on the device, which stays open, once a text that was begun is written. */
+  dispose(): void;
+}
+
+/** How a text is written. */
+export interface WritingOptions {
+  /** What the text is about, as `picture` gives it: f32 [batch = 1, channel, row, column]. For models that caption. */
+  readonly picture?: HostTensor;
+  /** New tokens at most, the end among them. Default 128, or as many as the model takes. */
+  readonly maxNewTokens?: number;
+  /** How tokens are chosen: { kind: "greedy" } is the default, others draw or search with beams. */
+  readonly strategy?: Strategy;
+  /** Ends the text where it is. */
+  readonly signal?: AbortSignal;
+}
+
+/** A text that was written. */
+export interface Text {
+  readonly text: string;
+  /** Ids of the new tokens, the end among them. */
+  readonly tokens: readonly number[];
+  /** Whether the model ended it, or it was as long as allowed, or the signal came. */
+  readonly ended: Generated["ended"];
+}
+
+/**
+ * Puts a decoder on a device: of a model whose record serves `generate` or `caption`. Throws UsageError for another model,
+ * UsageError or FileError naming every weight that is missing.
+ */
+export async function openWriter<C extends Config>(
+  device: Device,
+  model: Model<C>,
+  given: WriterOptions<C>,
+): Promise<Writer> {
+  requireDevice(device);
+  requireOptions<WriterOptions>("openWriter", given, writerOptions);
+  const { weights, tokenizer, settings, precision = "f32" } = given;
+  if (!modelOf(model))
+    throw new UsageError(`a writer is of a model, as defineModel gives it, not ${kindOfValue(model)}`);
+  const config = configure(model, settings ?? ({} as Partial<C>));
+  const { generate: plain, caption } = model.modes ?? {};
+  const mode = plain ?? caption;
+  if (!mode) throw new UsageError(`"${model.name}" writes no texts: its record serves neither generate nor caption`);
+  const step = trace(model, config, { graph: mode.step });
+  const beginning = caption && trace(model, config, { graph: caption.begin });
+  const limit = typeof mode.limit === "number" ? mode.limit : mode.limit(config);
+  const parameters = await openParameters(weights, beginning ?? step, model);
+  const loaded = await onDevice(device, async () => deviceModel(device, parameters, { precision }));
+  let [isWriting, isDisposed] = [false, false];
+  const free = () => {
+    loaded.dispose();
+    void parameters.dispose();
+  };
+  /** The ids that the text goes on from, and how the session comes to know them. */
+  const begun = (prompt: string, { picture }: WritingOptions): Beginning => {
+    if (picture) {
+      if (!beginning) throw new UsageError(`"${model.name}" sees no pictures: its record does not serve caption`);
+      return ofPicture(beginning, step, tokenizer, prompt || caption.prompt || "", picture);
+    }
+    if (!plain) throw new UsageError(`"${model.name}" writes about pictures: give one as \`picture\``);
+    return ofText(promptIds(tokenizer, prompt, (plain as GenerateMode).begin));
+  };
+  const write: Writer["write"] = async (prompt, options, onText) => {
+    requireWriting(prompt, options);
+    if (isDisposed) throw new UsageError(`the writer of "${model.name}" was disposed of; open another`);
+    if (isWriting) throw new UsageError("a writer writes one text at a time: wait for the last one, or open another");
+    isWriting = true;
+    try {
+      const beginning = begun(prompt, options);
+      const {
+        strategy = { kind: "greedy" },
+        maxNewTokens = Math.min(usualTokens, limit - beginning.length),
+        signal,
+      } = options;
+      if (beginning.length >= limit)
+        throw new UsageError(
+          `the prompt is ${beginning.length} tokens, which leaves no room: the model takes ${limit}`,
+        );
+      if (beginning.length + maxNewTokens > limit)
+        throw new UsageError(
+          `the prompt and maxNewTokens are ${beginning.length + maxNewTokens} tokens; the model takes ${limit}`,
+        );
+      checkGenerateOptions({ strategy, maxNewTokens });
+      const rows = strategy.kind === "beam" ? strategy.beams : 1;
+      const session = cachedSession(loaded, step, { rows, capacity: beginning.length + maxNewTokens, limit });
+      const eos = [tokenizer.eos];
+      const stream = textStream(tokenizer, eos, { onText, ...(beginning.after && { after: beginning.after }) });
+      const how: GenerateOptions = {
+        strategy,
+        maxNewTokens,
+        eos,
+        onToken: (_, token) => stream.add(token),
+        ...(signal && { signal }),
+      };
+      const made = await onDevice(device, () => beginning.goOn(session, how));
+      if (strategy.kind === "beam") for (const token of made.tokens) stream.add(token);
+      return { ...made, text: stream.end() };
+    } finally {
+      isWriting = false;
+      if (isDisposed) free();
+    }
+  };
+  const dispose = () => {
+    if (!isDisposed && !isWriting) free();
+    isDisposed = true;
+  };
+  return { write, dispose };
+}
+
+/** What each way to choose tokens is told besides its kind; values are checked where they are used. */
+const strategies: { readonly [kind in Strategy["kind"]]: OptionTable<Extract<Strategy, { readonly kind: kind }>> } = {
+  greedy: { kind: kinds.text },
+  sample: {
+    kind: kinds.text,
+    temperature: kinds.number,
+    topK: kinds.number,
+    topP: kinds.number,
+    seed: always(kinds.number),
+  },
+  beam: {
+    kind: kinds.text,
+    beams: always(kinds.number),
+    lengthPenalty: kinds.number,
+    earlyStopping: kinds.anything,
+  },
+};
+
+const writerOptions: OptionTable<WriterOptions> = {
+  weights: always(weightsKind),
+  tokenizer: always({
+    is: (value) => typeof (value as Tokenizer | null)?.encode === "function",
+    needed: "what `tokenizer` gives",
+  }),
+  settings: kinds.settings,
+  precision: kinds.precision,
+};
+
+const writingOptions: OptionTable<WritingOptions> = {
+  picture: kinds.anything,
+  maxNewTokens: kinds.number,
+  strategy: {
+    is: (value) => Object.hasOwn(strategies, String((value as Strategy | null)?.kind)),
+    needed: `one of ${Object.keys(strategies)
+      .map((kind) => `{ kind: "${kind}" }`)
+      .join(", ")}`,
+  },
+  signal: kinds.signal,
+};
+
+/** Throws UsageError for what cannot be written from, or so. */
+export function requireWriting(prompt: string, options: WritingOptions): void {
+  if (typeof prompt !== "string") throw new UsageError(`a prompt is a text, not ${kindOfValue(prompt)}`);
+  requireOptions("generate", options, writingOptions);
+  const { strategy, picture } = options;
+  if (strategy) requireOptions<Strategy>(`the strategy "${strategy.kind}"`, strategy, strategies[strategy.kind]);
+  if (picture) requireTensor(picture, "the picture");
+}
+
+/** New tokens where nothing is said. */
+const usualTokens = 128;
+
+interface Beginning {
+  /** Tokens before the first new one. */
+  readonly length: number;
+  /** Of a text that goes on, its ids. */
+  readonly after?: readonly number[];
+  readonly goOn: (session: CachedSession, how: GenerateOptions) => Promise<Generated>;
+}
+
+const ofText = (ids: readonly number[]): Beginning => ({
+  length: ids.length,
+  after: ids,
+  goOn: async (session, how) => (await generateTokens(session, { ids: [ids] }, how))[0]!,
+});
+
+function ofPicture(beginning: Graph, step: Graph, tokenizer: Tokenizer, prompt: string, pixels: HostTensor): Beginning {
+  const ids = captionPrompt(tokenizer, prompt);
+  return {
+    length: tokensBegun(beginning, step, ids.length),
+    goOn: async (session, how) => {
+      if (how.signal?.aborted) return nothingWritten;
+      const scores = await session.begin(beginning, { pixels, input_ids: idRow(ids) });
+      return (await generateTokens(session, { scores }, how))[0]!;
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** The ids that a text which is written goes on from. */
+import { UsageError } from "../../compiler/index.ts";
+import type { Tokenizer } from "../../data/index.ts";
+import type { Piece } from "../../dsl/index.ts";
+import { idsOf, textIds } from "./chat-templates.ts";
+
+/**
+ * The ids of a prompt: after what the model's record says it begins with, else as the tokenizer's own template begins texts.
+ * An end that the template puts after them is left out. Throws UsageError for a prompt of no tokens.
+ */
+export function promptIds(tokenizer: Tokenizer, prompt: string, begin: readonly Piece[] | undefined): number[] {
+  const byTemplate = () => {
+    const ids = [...tokenizer.encodeByTemplate(prompt)];
+    return prompt !== "" && ids.length > 1 && ids.at(-1) === tokenizer.eos ? ids.slice(0, -1) : ids;
+  };
+  const ids = begin ? [...idsOf(tokenizer, begin), ...textIds(tokenizer, prompt)] : byTemplate();
+  if (ids.length > 0) return ids;
+  throw new UsageError("the prompt has no tokens: give it some text to go on from");
+}

@@ -1,0 +1,71 @@
+/** What a run computes in a step, kept in its folder: a run that went on with another one would be neither of the two. */
+import { join } from "#host";
+import { printGraph, UsageError } from "../../compiler/index.ts";
+import { isRecord } from "../cached-file.ts";
+import { fileError } from "../file-errors.ts";
+import { readText, writeFileAtomically } from "../files.ts";
+import { sha256 } from "../sha256.ts";
+import type { TrainingJob } from "./job.ts";
+
+const fileName = "step.json";
+
+/** What the numbers of a run depend on, by names for people. */
+type StepFacts = Readonly<Record<string, string>>;
+
+/** Of the graphs, which may be long, whether they are the same; what the optimizer is set to is told. */
+async function factsOf({ step, sizes }: TrainingJob): Promise<StepFacts> {
+  const { graph, accumulation } = step;
+  const graphs = [graph, accumulation?.update, accumulation?.cached?.features, accumulation?.cached?.middle];
+  const texts = graphs.flatMap((g) => (g ? [printGraph(g)] : []));
+  const counted = Object.entries(sizes).map(([name, size]) => [name, String(size)]);
+  return {
+    ...step.hyperparameters,
+    ...Object.fromEntries(counted),
+    "micro-batches": String(accumulation?.count ?? 1),
+    [graphsFact]: await sha256(texts.join("\n")),
+  };
+}
+
+const graphsFact = "graphs";
+
+/**
+ * Notes what a run computes. Where it goes on from a checkpoint it is judged by what was noted before: throws UsageError
+ * where that was another step.
+ */
+export async function keepRunStep(folder: string, job: TrainingJob, { isJudged }: { readonly isJudged: boolean }) {
+  if (isJudged) await requireSameStep(folder, job);
+  await writeFileAtomically(join(folder, fileName), `${JSON.stringify(await factsOf(job), null, 2)}\n`);
+}
+
+/**
+ * Throws one UsageError for all that is other than it was when the run in `folder` began: what the optimizer is set to,
+ * sizes, the model, the loss. A folder that notes nothing, such as the command line's, is not judged.
+ */
+async function requireSameStep(folder: string, job: TrainingJob): Promise<void> {
+  const began = await readRunStep(folder);
+  if (!began) return;
+  const now = await factsOf(job);
+  const names = [...new Set([...Object.keys(began), ...Object.keys(now)])];
+  const changed = names.filter((name) => began[name] !== now[name]);
+  if (changed.length === 0) return;
+  const told = changed
+    .filter((name) => name !== graphsFact)
+    .map((name) => `${name} was ${began[name] ?? "nothing"} and is now ${now[name] ?? "nothing"}`);
+  const what = told.length > 0 ? told.join("; ") : "its model, its loss or its optimizer is another";
+  throw new UsageError(
+    `the run in ${folder} is not of this training: ${what}\n  hint: go on with what it began with, or take another folder; without ${fileName} in it the run goes on as it is now`,
+  );
+}
+
+async function readRunStep(folder: string): Promise<StepFacts | undefined> {
+  const path = join(folder, fileName);
+  const text = await readText(path);
+  if (text === undefined) return undefined;
+  try {
+    const facts: unknown = JSON.parse(text);
+    if (isRecord(facts)) return facts as StepFacts;
+  } catch {
+    // told below
+  }
+  throw fileError(path, "it does not say what a run computes", "remove it to go on without that check");
+}

@@ -1,0 +1,117 @@
+/** What the playground's workers know without a browser: where lines of kernels come from, and what may be opened. */
+import { describe, expect, test } from "vitest";
+import * as h from "../../api/index.ts";
+import { emitWgsl } from "../../backends/webgpu/index.ts";
+import {
+  baselineFacts,
+  compileKernels,
+  fusedNodes,
+  inputName,
+  type Node,
+  printKernel,
+  recordingObserver,
+} from "../../compiler/index.ts";
+import { lineFrom, linesByName } from "../../playground/machine/kernel-lines.ts";
+import { readOpened } from "../../playground/machine/opened-weights.ts";
+import { inPageWords } from "../../playground/machine/page-words.ts";
+import { requireTokens } from "../../playground/machine/towers.ts";
+import { FolderInUseError } from "../../runtime/index.ts";
+
+const [batch, token, embed] = [h.axis("batch", "batch"), h.axis("token", 4), h.axis("embed", 8)];
+const channel = h.axis("channel", 3);
+const [row, column] = [h.axis("row", 4), h.axis("column", 4)];
+
+describe("lines of a kernel's text", () => {
+  const x = h.input("x", "f32", [token, embed]);
+  const hidden = h.axis("hidden", 8);
+  const build = (p: h.Params) => ({
+    y: h.gelu(
+      h.add(h.contract(x, p.parameter("w", [embed, hidden], h.ones), embed), p.parameter("b", [hidden], h.ones)),
+    ),
+  });
+  const graph = h.trace(h.defineModel({ name: "layer", summary: "", config: {}, build }));
+  const recording = recordingObserver();
+  const { kernels } = compileKernels(graph, baselineFacts, { observers: [recording] });
+  const nodes = fusedNodes(recording.reports)[0]!;
+  const { kernel, bindings } = kernels[0]!;
+  const written = new Map<string, number>([
+    ["x", 1],
+    ["w", 2],
+    ["b", 3],
+    ["contract", 4],
+    ["add", 5],
+    ["gelu", 6],
+  ]);
+  const lineOf = (node: Node) => written.get(node.attrs.name === undefined ? node.op : inputName(node));
+  const known = linesByName(
+    kernel,
+    bindings.map(({ root }) => root),
+    nodes,
+    lineOf,
+  );
+
+  test.each([
+    ["WGSL", emitWgsl(kernel)],
+    ["kernel IR", printKernel(kernel)],
+  ])("of %s are known for buffers, ops, the sum and what is stored, and for no index", (_, text) => {
+    const lines = text.split("\n").map((line) => ({ line, from: lineFrom(line, known).line }));
+    const from = (pattern: RegExp) => [...new Set(lines.filter(({ line }) => pattern.test(line)).map((l) => l.from))];
+    const names = bindings.map(({ root }) => (root.attrs.name === undefined ? "result" : inputName(root)));
+    for (const [i, name] of names.entries()) {
+      const line = name === "result" ? written.get(nodes.at(-1)!.op) : written.get(name);
+      expect(from(new RegExp(`^ *(@group.* )?(var<storage.*> )?b${i}(:|\\[)`))).toEqual([line]);
+    }
+    expect(from(/^ *c\d+ = /)).toEqual([written.get("contract")]);
+    expect(from(/= .*\blid\b/)).toEqual([undefined]);
+    expect(new Set(lines.map((l) => l.from))).toContain(written.get("gelu"));
+  });
+
+  test("of one op that is written on two lines are of neither", () => {
+    const twice = (node: Node) => (node.op === "gelu" ? undefined : node === nodes[0] ? 8 : 9);
+    const tensors = bindings.map(({ root }) => root);
+    const both = linesByName(kernel, tensors, [...nodes, { ...nodes[0]! }], twice);
+    expect([...both.values()].every((line) => line === 8 || line === 9)).toBe(true);
+    expect(kernel.body.some((s) => s.kind === "assign" && both.has(s.target.name))).toBe(false);
+  });
+});
+
+describe("what is opened", () => {
+  const towers = (vocab: number) => {
+    const [places, feature] = [h.axis("vocab", vocab), h.axis("feature", 3)];
+    return h.defineModel({
+      name: "towers",
+      summary: "",
+      config: {},
+      build: (p) => {
+        const pixels = h.input("pixels", "f32", [batch, channel, row, column]);
+        const ids = h.input("ids", "i32", [batch, token]);
+        const image = h.rename(h.mean(h.mean(pixels, row), column), channel, feature);
+        const text = h.mean(h.gather(p.parameter("table", [places, feature], h.ones), ids, places), token);
+        return { image, text };
+      },
+    });
+  };
+  const emoji = { vocabulary: 20 };
+  const exported = async (vocab: number) => {
+    const bytes = await h.exportOnnx(towers(vocab), { weights: { seed: 1 }, ids: "int64" });
+    return new File([new Uint8Array(bytes)], "towers.onnx");
+  };
+
+  test("must have as many tokens as the page's names: a model, and an ONNX file of another", async () => {
+    requireTokens(h.trace(towers(20)), emoji);
+    expect(() => requireTokens(h.trace(towers(19)), emoji)).toThrow("has 19 tokens, and the names of emoji need 20");
+    const opened = await readOpened(await exported(20), towers(20), emoji);
+    expect(opened.weights.size).toBeGreaterThan(0);
+    await expect(readOpened(await exported(19), towers(20), emoji)).rejects.toThrow("has 19 tokens");
+  });
+});
+
+describe("faults of a run in the page's words", () => {
+  test("another window, and no room", async () => {
+    expect(String(inPageWords(new FolderInUseError("/heddle-playground/ab is in use")))).toContain("in another window");
+    const full = Object.assign(new Error("ENOSPC: quota"), { code: "ENOSPC" });
+    const told = inPageWords(new h.FileError("cannot write /a", { cause: full }));
+    expect(String(told)).toMatch(/no more room for its files.*\n.*"Begin anew"/);
+    expect(inPageWords(full.cause)).toBeUndefined();
+  });
+});
