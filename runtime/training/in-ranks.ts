@@ -57,6 +57,9 @@ export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partByt
   const between: Between = {
     share,
     ...(divided && { divided }),
+    early: shared.early,
+    addEarly: shared.addEarly,
+    besideSeconds: shared.besideSeconds,
     addUp: (store) => times.alone(() => shared.addUp(store), true),
     gather: (store) => times.alone(() => shared.gather(store)),
     ...(shared.addRows && { addRows: (store: Store) => times.alone(() => shared.addRows!(store)) }),
@@ -78,7 +81,7 @@ export function inRanks(given: TrainingJob, ranks: Ranks, shard?: Shard, partByt
     return closing(sharedBatches(same, job, share), reading.close);
   };
   const together: InRanks["together"] = () => {
-    times.wasBeside(divided?.gradients.besideSeconds() ?? 0);
+    times.wasBeside(shared.besideSeconds());
     const figures = times.figures(collectives.traffic().sentBytes - sentBefore);
     return { text: rankText(figures), figures };
   };
