@@ -11,7 +11,7 @@ import { betweenRanks } from "./between.ts";
 import type { CompiledStep, TrainingBatch, TrainingJob } from "./job.ts";
 import type { AfterStep } from "./loop.ts";
 import type { Between } from "./runs.ts";
-import { type Share, sharedJob } from "./share.ts";
+import { rankOfRow, type Share, sharedJob } from "./share.ts";
 import { sharedBatches } from "./shared-batches.ts";
 
 /** What working together took. */
@@ -159,7 +159,7 @@ function timesOf(size: number) {
 const mostChannels = 64;
 let readings = 0;
 
-function sharedRows({ pieces, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
+function sharedRows({ batches, rows }: Share, { rank, size, channel }: Ranks["collectives"]) {
   const first = mostChannels * (readings++ % (mostChannels / 2)); // tags end at 2^15 - 1
   const channels = new Map<number, { readonly channel: Channel; last: Promise<unknown> }>();
   const channelOf = (number: number) => {
@@ -176,12 +176,13 @@ function sharedRows({ pieces, rows }: Share, { rank, size, channel }: Ranks["col
     told.catch(() => {}); // whoever exchanges is told
     return told;
   };
-  const own = pieces.map(({ batch, from, to }) => [batch * rows + from, batch * rows + to] as const);
+  const rankOf = (row: number) => rankOfRow(batches * rows, row, size);
   return {
     rows: {
       rank,
       size,
-      owns: (row: number) => own.some(([from, to]) => from <= row && row < to),
+      owns: (row: number) => rankOf(row) === rank,
+      rankOf,
       exchange,
     },
     close: () => {

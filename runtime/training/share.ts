@@ -70,6 +70,9 @@ export function piecesOf(batches: number, rows: number, rank: number, size: numb
   return { pieces: cut(rank), first, count: sum(counts), most: Math.max(...counts), isUneven };
 }
 
+/** The rank that computes a row of a step, whose rows are `all`. */
+export const rankOfRow = (all: number, row: number, size: number): number => Math.ceil(((row + 1) * size) / all) - 1;
+
 const greatestDivisor = (a: number, b: number): number => (b === 0 ? a : greatestDivisor(b, a % b));
 
 /**

@@ -7,7 +7,7 @@ import { layoutWithin } from "../../dsl/optim/shard.ts";
 import { rangesOf } from "../../runtime/collectives/index.ts";
 import { addUp } from "../../runtime/collectives/sums.ts";
 import { putRows, takeRows } from "../../runtime/training/rows.ts";
-import { lengthOf, piecesOf } from "../../runtime/training/share.ts";
+import { lengthOf, piecesOf, rankOfRow } from "../../runtime/training/share.ts";
 import { jobOf } from "./shared-cases.ts";
 
 describe("rows of a step", () => {
@@ -26,6 +26,9 @@ describe("rows of a step", () => {
       pieces.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch * rows + from + i)),
     );
     expect(all).toEqual(Array.from({ length: batches * rows }, (_, i) => i)); // in order, each once
+    for (const [rank, { pieces }] of shares.entries())
+      for (const { batch, from, to } of pieces)
+        for (let row = from; row < to; row++) expect(rankOfRow(batches * rows, batch * rows + row, size)).toBe(rank);
     const counts = shares.map(({ pieces }) => pieces.reduce((n, p) => n + lengthOf(p), 0));
     expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
     const lengths = new Set(shares.flatMap(({ pieces }) => pieces.map(lengthOf)));
