@@ -8,34 +8,55 @@ import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { devicesOf } from "../../cli/rank-device.ts";
 import { loadNewestCheckpoint } from "../../runtime/index.ts";
 import { launchOf } from "../../runtime/node-index.ts";
-import { installHint, launch, launchers } from "./launchers.ts";
+import { installHint, type Launcher, launch, launchers } from "./launchers.ts";
 
 const root = mkdtempSync(join(tmpdir(), "heddle-ranks-"));
 afterAll(() => rmSync(root, { recursive: true }));
 const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const [bin, job] = [file("../../bin/heddle.js"), file("../support/job-with-settings.ts")];
 
+const trained = (launcher: Launcher, runs: string, ...set: readonly string[]) =>
+  launch(launcher, 2, [
+    ...[bin, "train", job, "--device", "cpu", "--runs", join(root, runs)],
+    ...set.flatMap((s) => (s.startsWith("--") ? [s] : ["--set", s])),
+  ]);
+
+/** Ranks that have done some steps, with the process of each. */
+async function runningOf(launcher: Launcher, runs: string, ...set: readonly string[]) {
+  const started = trained(launcher, runs, "steps=1000000", ...set);
+  const folder = join(root, runs, "settled");
+  const metrics = join(folder, "metrics.jsonl");
+  while (!existsSync(metrics) || readFileSync(metrics, "utf8").split("\n").length < 4) {
+    if (started.child.exitCode !== null) throw new Error(`it ended: ${(await started.ended).err}`);
+    await sleep(20);
+  }
+  return { ...started, folder, pids: rankProcesses(join(root, runs)) };
+}
+
+describe.each(["Open MPI", "MPICH"] as const)("a rank that is killed under %s", (name) => {
+  const launcher = launchers[name];
+
+  // Where every step is saved, most kills come while a checkpoint is written.
+  const [rank, setting] = name === "Open MPI" ? ([1, "delay=5"] as const) : ([0, "checkpointEvery=1"] as const);
+  it(`ends the others within seconds, with one message that names it: rank ${rank}, ${setting}`, async ({ skip }) => {
+    if (!launcher) return skip(`${name}: ${installHint}`);
+    const { pids, ended } = await runningOf(launcher, `killed-${rank}`, setting);
+    const begun = performance.now();
+    process.kill(pids[rank]!, "SIGKILL");
+    const { status, err } = await ended;
+    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(status).not.toBe(0);
+    expect(err.match(/has ended without a word/g)?.length).toBe(1);
+    expect(err).toContain(`rank ${rank} (process ${pids[rank]}`);
+    expect(err).not.toContain("backtrace");
+  });
+});
+
 describe("under Open MPI", () => {
   const launcher = launchers["Open MPI"];
   beforeEach(({ skip }) => (launcher ? undefined : skip(installHint)));
 
-  const train = (runs: string, ...set: readonly string[]) =>
-    launch(launcher!, 2, [
-      ...[bin, "train", job, "--device", "cpu", "--runs", join(root, runs)],
-      ...set.flatMap((s) => (s.startsWith("--") ? [s] : ["--set", s])),
-    ]);
-
-  /** Ranks that have done some steps, with the process of each. */
-  async function running(runs: string) {
-    const started = train(runs, "steps=1000000", "delay=5");
-    const folder = join(root, runs, "settled");
-    const metrics = join(folder, "metrics.jsonl");
-    while (!existsSync(metrics) || readFileSync(metrics, "utf8").split("\n").length < 4) {
-      if (started.child.exitCode !== null) throw new Error(`it ended: ${(await started.ended).err}`);
-      await sleep(20);
-    }
-    return { ...started, folder, pids: rankProcesses(started.child.pid!) };
-  }
+  const train = (runs: string, ...set: readonly string[]) => trained(launcher!, runs, ...set);
 
   it("one rank writes, another number of ranks goes on, and losses stay those of one process", async () => {
     const first = await train("resumed", "steps=3", "--shard=weights").ended;
@@ -82,19 +103,8 @@ describe("under Open MPI", () => {
     for (const [i, loss] of got.entries()) expect(Math.abs(loss - want[i]!)).toBeLessThan(1e-4);
   });
 
-  it("a killed rank ends the others within seconds, with one message that names it", async () => {
-    const { pids, ended } = await running("killed");
-    const begun = performance.now();
-    process.kill(pids[1]!, "SIGKILL");
-    const { status, err } = await ended;
-    expect(performance.now() - begun).toBeLessThan(20_000);
-    expect(status).not.toBe(0);
-    expect(err.match(/has ended without a word/g)?.length).toBe(1);
-    expect(err).toContain(`rank 1 (process ${pids[1]}`);
-  });
-
   it("a rank that is asked to stop stops all of them at one step, saved", async () => {
-    const { pids, ended, folder } = await running("stopped");
+    const { pids, ended, folder } = await runningOf(launcher!, "stopped", "delay=5");
     process.kill(pids[1]!, "SIGTERM");
     const { err } = await ended;
     expect(err).toContain("stopped after step");
@@ -140,13 +150,14 @@ const losses = (runs: string, run: string): readonly number[] =>
     .split("\n")
     .map((line) => (JSON.parse(line) as { loss: number }).loss);
 
-/** The processes of ranks, by rank: children of the launcher. */
-function rankProcesses(launcher: number): readonly number[] {
+/** The processes of ranks that work in a folder, by rank. */
+function rankProcesses(folder: string): readonly number[] {
   const ranks: number[] = [];
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
-      if (Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) !== launcher) continue;
-      const rank = /OMPI_COMM_WORLD_RANK=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"))?.[1];
+      const [program, ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      if (program !== process.execPath || !args.includes(folder)) continue;
+      const rank = /(?:OMPI_COMM_WORLD|PMI)_RANK=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"))?.[1];
       if (rank !== undefined) ranks[Number(rank)] = Number(pid);
     } catch {
       // it has ended
