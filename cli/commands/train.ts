@@ -82,6 +82,8 @@ export const trainCommand = (source: string, args: TrainArguments): Promise<numb
 async function trainSource(source: string, args: Asked): Promise<number> {
   if (args.changedData && !args.resume)
     throw new UsageError("--changed-data is for a run that goes on: give it with --resume");
+  if (args.shard && args.ranks.collectives.size === 1)
+    args.say(`--shard ${args.shard} does nothing with one rank, which keeps all: start several, as mpirun -n 8 does`);
   if (args.stage !== undefined) return await trainStages(source, args.stage.split(","), args);
   const ofStages = {
     data: args.data.length > 0,
