@@ -34,7 +34,7 @@ function watch({ size, token, names }: Watched, onListening: (port: number) => v
   };
   const closed = (rank: number) => {
     open -= 1;
-    if (!leaving.has(rank)) over(ended(names[rank]!)); // at once: launchers end all others too
+    if (!leaving.has(rank)) over(failed ?? ended(names[rank]!)); // at once: launchers end all others too
     if (open > 0) return;
     overAsOneFailed();
     if (sockets.size === size) server.close();

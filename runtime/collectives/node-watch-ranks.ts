@@ -48,7 +48,6 @@ export async function watchRanks(collectives: Collectives, onLost: (message?: st
   const gone = "the process that watches the ranks has ended, and all ranks end with it: go on with --resume";
   socket.on("close", () => over(rank === 0 ? gone : undefined));
   send(socket, { hello: { rank, token: place.token } });
-  await collectives.barrier(); // whoever ends from now on is missed
   return {
     fails: async (message) => {
       isOver = true;

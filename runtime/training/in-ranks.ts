@@ -234,8 +234,9 @@ export const factsOf = async ({ step, steps, sizes, seed, checkpointEvery, listi
 export async function requireSame(ranks: Ranks, facts: Readonly<Record<string, string>>): Promise<void> {
   const [first, ...others] = await ranks.tell(facts);
   const faults = others.flatMap((theirs, i) => {
+    // Another version may have facts of other names.
     const names = Object.keys(first!).filter((name) => theirs[name] !== first![name]);
-    const shown = names.map((name) => `${name}${shownPair(theirs[name]!, first![name]!)}`);
+    const shown = names.map((name) => `${name}${shownPair(theirs[name] ?? "unknown", first![name]!)}`);
     return shown.length > 0 ? [`rank ${i + 1} differs from rank 0 in ${shown.join(", ")}`] : [];
   });
   if (faults.length > 0)

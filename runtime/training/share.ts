@@ -95,7 +95,7 @@ export function sharedJob(
   const rows = job.sizes[symbol]!;
   if (batches * rows < size)
     throw new UsageError(
-      `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${size} at least, or start fewer ranks`,
+      `a step has ${batches * rows} samples, which ${size} ranks cannot share: let batch be ${Math.ceil(size / batches)} at least, or start fewer ranks`,
     );
   const { pieces, first, count, most, isUneven } = piecesOf(batches, rows, rank, size);
   if (step.apart && pieces.some((piece) => lengthOf(piece) !== rows))
