@@ -13,7 +13,7 @@ export interface CompileOptions<C extends Config = Config> extends ModelledOptio
 
 /**
  * Compiles a model to a WebGPU bundle: the files of its folder by name, `manifest.json`, `weights.safetensors` and WGSL. A page
- * runs them by `loadBundle` of `heddle/bundle`, in 4 kB and without a compiler. Throws UnsupportedError where a size is open:
+ * runs them by `loadBundle` of `heddle/bundle`, in 5 kB and without a compiler. Throws UnsupportedError where a size is open:
  * `sizes` gives numbers.
  */
 export async function compile<C extends Config>(

@@ -13,7 +13,7 @@ export interface MeasuredCeilings {
 type GpuDevice = WebgpuBackend["gpu"];
 
 const kind = { what: "ceilings", again: "heddle devices --measure measures them anew" };
-const always = ["copy", "f32", "dispatch", "submission"] as const satisfies readonly (keyof Ceilings)[];
+const always = ["copy", "f32", "product", "dispatch", "submission"] as const satisfies readonly (keyof Ceilings)[];
 
 const areCeilings = (value: unknown): value is MeasuredCeilings =>
   isRecord(value) &&

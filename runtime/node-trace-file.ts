@@ -1,7 +1,8 @@
 /**
  * A timeline as a file that Perfetto and Chrome open: the JSON array of the Trace Event Format (Google, "Trace Event
  * Format", section "JSON Array Format"). Events go to the file as they come and it is whole after each write, so that a run
- * that is killed leaves a file that opens, and a long one is not held in memory.
+ * that is killed leaves a file that opens, and a long one is not held in memory. A kill in the middle of a write may cut that
+ * write: the format lets an array lack its end.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
 import {

@@ -17,9 +17,9 @@ import { bundleModule } from "../../scripts/browser/bundle.ts";
 import { startChromium } from "../../scripts/browser/chromium.ts";
 import { folderFiles, type Served, serve } from "../../scripts/browser/serve.ts";
 import { installPeers } from "../peers/install.ts";
-import { median } from "../statistics.ts";
+import { median, spread } from "../statistics.ts";
 import model from "./model.ts";
-import type { Figures } from "./page.ts";
+import type { Opened, SubjectName } from "./page.ts";
 
 const peers = fileURLToPath(new URL("peers/", import.meta.url));
 
@@ -29,6 +29,9 @@ interface Options {
   readonly heads: number;
   readonly image: number;
   readonly runs: number;
+  readonly rounds: number;
+  readonly only?: string;
+  readonly adapter?: string;
   readonly browser?: string;
   readonly json?: string;
 }
@@ -40,8 +43,11 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
     .option("--depth <n>", "its blocks", Number, 12)
     .option("--heads <n>", "its heads", Number, 3)
     .option("--image <n>", "pixels of a side", Number, 224)
-    .option("--runs <n>", "results of the steady state", Number, 10)
+    .option("--runs <n>", "results of the steady state in each round", Number, 10)
+    .option("--rounds <n>", "times that each is opened, in turn; the median is told", Number, 3)
+    .option("--only <word>", "those whose name has it")
     .option("--browser <path>", "a Chrome with a GPU; default the bundled Chromium on SwiftShader")
+    .option("--adapter <name>", "whom the bundle is made for; default typical with --browser, else swiftshader")
     .option("--json <file>", "also write all figures there");
   program.parse([...argv], { from: "user" });
   const options = program.opts<Options>();
@@ -74,7 +80,8 @@ export async function pageBench(argv: readonly string[]): Promise<number> {
 }
 
 /** The model in each form that is measured. */
-async function exportModel(folder: string, { width, depth, heads, image, browser }: Options): Promise<void> {
+async function exportModel(folder: string, options: Options): Promise<void> {
+  const { width, depth, heads, image, browser } = options;
   const settings = { width, depth, heads, image };
   const parameters = trace(model, settings).inputs.filter(isParameter);
   const weights = new Map(parameters.map((node) => [inputName(node), initialValue(node, 1)]));
@@ -85,7 +92,7 @@ async function exportModel(folder: string, { width, depth, heads, image, browser
   const bin = fileURLToPath(new URL("../../bin/heddle.js", import.meta.url));
   const source = fileURLToPath(new URL("model.ts", import.meta.url));
   const out = join(folder, "bundle");
-  const adapter = browser === undefined ? "software" : "typical";
+  const { adapter = browser === undefined ? "swiftshader" : "typical" } = options;
   const args = ["compile", source, "--target", "webgpu", "--adapter", adapter, "--out", out, "--weights", file, ...set];
   await promisify(execFile)(process.execPath, [bin, ...args]);
   await mkdir(join(folder, "vit/onnx"), { recursive: true });
@@ -93,55 +100,90 @@ async function exportModel(folder: string, { width, depth, heads, image, browser
   await writeFile(join(folder, "vit/config.json"), JSON.stringify({ model_type: "vit", image_size: image }));
 }
 
-async function measureAll(served: Served, options: Options, note: (text: string) => void): Promise<void> {
-  const rows: { name: string; figures: Figures }[] = [];
-  const { url } = served;
-  for (const name of await inPage(url, options, "names", [])) {
-    note(`${name} ...`);
-    try {
-      rows.push({ name, figures: await inPage(url, options, "measure", [name, url, options.image, options.runs]) });
-    } catch (cause) {
-      note(`${name} fails: ${cause instanceof Error ? cause.message : cause}`);
+/** What one opening of a subject took; times in milliseconds. */
+interface Figures extends Opened {
+  readonly steady: readonly number[];
+  /** Of all the browser's processes, for each result of the steady state: what the machine does besides counts less. */
+  readonly processor: number;
+}
+
+/** All of a round before the next, so that what else the machine does meets each. */
+async function measureAll({ url }: Served, options: Options, note: (text: string) => void): Promise<void> {
+  const rounds = new Map<SubjectName, Figures[]>();
+  const [all, device] = await inBrowser(url, options, async ({ call }) => [await call("names"), await call("adapter")]);
+  const failed = new Set<SubjectName>();
+  for (let round = 1; round <= options.rounds; round++)
+    for (const name of all.filter((n) => n.includes(options.only ?? "") && !failed.has(n))) {
+      note(`${name}, round ${round} of ${options.rounds} ...`);
+      try {
+        const figures = await inBrowser(url, options, (page) => figuresOf(page, name, url, options));
+        rounds.set(name, [...(rounds.get(name) ?? []), figures]);
+      } catch (cause) {
+        failed.add(name);
+        note(`${name} fails: ${cause instanceof Error ? cause.message : cause}`);
+      }
     }
-  }
-  const device = await inPage(url, options, "adapter", []);
-  const reference = rows[0]?.figures.logits ?? [];
-  process.stdout.write(`on ${device}\n`);
-  process.stdout.write(row("", "load", "first", "steady", "apart"));
-  for (const { name, figures } of rows) {
-    const { load, first, steady, logits } = figures;
-    const apart = Math.max(...logits.map((x, i) => Math.abs(x - reference[i]!)));
-    process.stdout.write(row(name, ms(load), ms(first), ms(median(steady)), apart.toExponential(1)));
+  const rows = [...rounds].map(([name, figures]) => ({ name, rounds: figures }));
+  process.stdout.write(`on ${device}, medians of ${options.rounds} rounds, and the quartiles of the steady state\n`);
+  process.stdout.write(row("", "load", "first", "steady", "quartiles", "processor", "apart"));
+  const reference = rows[0]?.rounds[0]?.logits ?? [];
+  for (const { name, rounds: figures } of rows) {
+    const of = (value: (f: Figures) => number) => ms(median(figures.map(value)));
+    const steady = spread(figures.flatMap((f) => f.steady));
+    const quartiles = `${steady.low.toFixed(0)}-${steady.high.toFixed(0)} ms`;
+    const apart = Math.max(...figures.flatMap((f) => f.logits.map((x, i) => Math.abs(x - reference[i]!))));
+    const times = [of((f) => f.load), of((f) => f.first), ms(steady.median), quartiles, of((f) => f.processor)];
+    process.stdout.write(row(name, ...times, apart.toExponential(1)));
   }
   if (options.json) await writeFile(options.json, JSON.stringify({ device, options, rows }, null, 2));
 }
 
+async function figuresOf({ call, processor }: Opening, name: SubjectName, url: string, options: Options) {
+  const opened = await call("open", name, url, options.image);
+  const before = await processor();
+  const steady = await call("steady", options.runs);
+  return { ...opened, steady, processor: ((await processor()) - before) / options.runs };
+}
+
 const ms = (time: number): string => `${time.toFixed(time < 100 ? 1 : 0)} ms`;
 const row = (name: string, ...cells: readonly string[]): string =>
-  `${name.padEnd(18)}${cells.map((cell) => cell.padStart(11)).join("")}\n`;
+  `${name.padEnd(18)}${cells.map((cell) => cell.padStart(13)).join("")}\n`;
 
 type Page = typeof import("./page.ts");
 
-/** Calls a function of the page in a browser of its own. */
-async function inPage<K extends keyof Page>(
+/** The page in a browser of its own. */
+interface Opening {
+  /** Calls one of its functions. */
+  call<K extends keyof Page>(name: K, ...args: Parameters<Page[K]>): Promise<Awaited<ReturnType<Page[K]>>>;
+  /** Milliseconds of the processor that the browser has taken. */
+  processor(): Promise<number>;
+}
+
+async function inBrowser<T>(
   url: string,
   { browser: executable }: Options,
-  name: K,
-  args: Parameters<Page[K]>,
-): Promise<Awaited<ReturnType<Page[K]>>> {
+  use: (opening: Opening) => Promise<T>,
+): Promise<T> {
   const browser = await startChromium([], executable);
   try {
-    const page = await browser.newPage();
+    const [page, session] = [await browser.newPage(), await browser.newBrowserCDPSession()];
     page.setDefaultTimeout(0);
     await page.goto(url);
     await page.waitForFunction(() => "page" in globalThis);
-    return (await page.evaluate(
-      async ([key, values]) => {
-        const { page: module } = globalThis as unknown as { page: Record<string, (...of: unknown[]) => unknown> };
-        return (await module[key]!(...values)) as never;
+    return await use({
+      call: (name, ...args) =>
+        page.evaluate(
+          async ([key, values]) => {
+            const { page: module } = globalThis as unknown as { page: Record<string, (...of: unknown[]) => unknown> };
+            return (await module[key]!(...values)) as never;
+          },
+          [name as string, args as unknown[]] as const,
+        ),
+      async processor() {
+        const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+        return 1000 * processInfo.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
       },
-      [name as string, args as unknown[]] as const,
-    )) as Awaited<ReturnType<Page[K]>>;
+    });
   } finally {
     await browser.close();
   }

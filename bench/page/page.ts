@@ -1,5 +1,5 @@
 /** The page that measures: one subject at each opening, so that none finds what another has loaded. */
-import type { Open } from "./subject.ts";
+import type { Open, Subject } from "./subject.ts";
 
 const subjects = {
   "heddle, bundle": () => import("./subjects/bundle.ts"),
@@ -11,32 +11,39 @@ const subjects = {
 export type SubjectName = keyof typeof subjects;
 
 /** Milliseconds. */
-export interface Figures {
+export interface Opened {
   /** Library, model and weights, until a picture can be given. */
   readonly load: number;
   /** The first result after it. */
   readonly first: number;
-  /** Each of the results after those that warm up, from pixels in memory to logits in memory. */
-  readonly steady: readonly number[];
   readonly logits: readonly number[];
 }
 
-export async function measure(name: SubjectName, base: string, size: number, runs: number): Promise<Figures> {
-  const pixels = Float32Array.from({ length: 3 * size * size }, (_, i) => Math.sin(i * 0.37) * 1.5);
+let subject: Subject | undefined;
+let pixels = new Float32Array();
+
+/** Opens a subject, and gives it pictures until it is warm. */
+export async function open(name: SubjectName, base: string, size: number): Promise<Opened> {
+  pixels = Float32Array.from({ length: 3 * size * size }, (_, i) => Math.sin(i * 0.37) * 1.5);
   const begun = performance.now();
-  const { open } = await subjects[name]();
-  const subject = await open(base, size);
+  const { open: openSubject } = await subjects[name]();
+  subject = await openSubject(base, size);
   const loaded = performance.now();
   const logits = Array.from(await subject.run(pixels));
   const first = performance.now();
   for (let i = 0; i < 2; i++) await subject.run(pixels);
-  const steady: number[] = [];
+  return { load: loaded - begun, first: first - loaded, logits };
+}
+
+/** Milliseconds of each of so many results, from pixels in memory to logits in memory. */
+export async function steady(runs: number): Promise<number[]> {
+  const times: number[] = [];
   for (let i = 0; i < runs; i++) {
     const start = performance.now();
-    await subject.run(pixels);
-    steady.push(performance.now() - start);
+    await subject!.run(pixels);
+    times.push(performance.now() - start);
   }
-  return { load: loaded - begun, first: first - loaded, steady, logits };
+  return times;
 }
 
 export const names = (): SubjectName[] => Object.keys(subjects) as SubjectName[];

@@ -1,7 +1,7 @@
 /** `heddle compile`: a WebGPU bundle that a page runs, or an ONNX file. */
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
-import { compileBundle } from "../../backends/webgpu/index.ts";
+import { type BundleManifest, compileBundle } from "../../backends/webgpu/index.ts";
 import { inputName, isParameter, type Node, type Precision, type SizedAxis, UsageError } from "../../compiler/index.ts";
 import {
   makeFolder,
@@ -66,7 +66,7 @@ async function writeBundle(source: string, args: CompileArguments): Promise<numb
   const written = {
     out: args.out,
     weights: parameters.origin,
-    features: manifest.features,
+    requires: manifest.requires,
     sizes,
     shaders: shaders.size,
     dispatches: manifest.dispatches.length,
@@ -94,16 +94,21 @@ function describe(f: {
   weights: string;
   shaders: number;
   dispatches: number;
-  features: readonly string[];
+  requires: BundleManifest["requires"];
   weightBytes: number;
   seconds: number;
 }): string {
+  const { features, subgroups } = f.requires;
+  const needs = [...features, ...(subgroups ? [lanesOf(subgroups)] : [])];
   return `${table([
     ["bundle", f.out],
     ["weights", `${bytes(f.weightBytes)}, ${f.weights}`],
     ["kernels", `${f.dispatches} dispatches of ${f.shaders} WGSL modules`],
-    ...(f.features.length > 0 ? [["needs", `a device with ${f.features.join(", ")}`] as const] : []),
+    ...(needs.length > 0 ? [["needs", `a device with ${needs.join(", ")}`] as const] : []),
     ["written in", `${f.seconds} s`],
     ["use", 'import { loadBundle } from "./run.js"'],
   ])}\n`;
 }
+
+const lanesOf = ({ min, max, chosen }: NonNullable<BundleManifest["requires"]["subgroups"]>): string =>
+  `subgroups of ${min === max ? min : `${min} to ${max}`} lanes${chosen ? "" : " only"}`;

@@ -105,6 +105,8 @@ const lines = [
   ["f32", "multiply-add in f32", rate],
   ["f16", "multiply-add in f16", rate],
   ["matrices", "matrix units, f16 operands", rate],
+  ["product", "heddle's product of matrices, in f32", rate],
+  ["matrixProduct", "the same in f16 on matrix units", rate],
   ["dispatch", "one more dispatch in a pass", time],
   ["submission", "a submission until it is done", time],
 ] as const satisfies readonly (readonly [keyof Ceilings, string, (n: number) => string])[];

@@ -1,4 +1,7 @@
-/** The device of this machine as hardware to plan for: its own facts, and peaks that were measured on it. */
+/**
+ * The device of this machine as hardware to plan for: its own facts, and rates that were measured on it. Those of operations are
+ * what heddle's own products reach: a forecast, where the ceilings of the adapter would be a bound.
+ */
 import { totalmem } from "node:os";
 import { factsOf } from "../../backends/webgpu/index.ts";
 import { requestDevice } from "../../backends/webgpu/node-index.ts";
@@ -19,8 +22,8 @@ export async function hardwareHere({
   const gpu = await requestDevice({ prefer: "hardware" });
   try {
     const { ceilings } = await ceilingsOf(gpu);
-    const { copy, f32, matrices, dispatch } = ceilings;
-    const peaks = { copy, f32, dispatch, ...(matrices !== undefined && { matrices }) };
+    const { copy, product, matrixProduct, dispatch } = ceilings;
+    const peaks = { copy, f32: product, dispatch, ...(matrixProduct !== undefined && { matrices: matrixProduct }) };
     const { description: name, software } = gpu.adapter;
     const memory = software ? { memory: totalmem() } : {};
     return {

@@ -55,7 +55,8 @@ export const guaranteedFacts: KernelFacts = {
 };
 
 export interface RecordedAdapter {
-  readonly facts: KernelFacts;
+  /** `software` where kernels run on CPU threads; false where absent. */
+  readonly facts: KernelFacts & { readonly software?: boolean };
   /** Whether we read it off the adapter itself, or others published it. */
   readonly basis: "measured" | "published";
   /** Where from, and when where it may change. */
@@ -147,6 +148,23 @@ export const recordedAdapters = {
       features: new Set(["f16", "subgroups", "subgroup_matrix"]),
       subgroupSizes: { min: 32, max: 32 },
       matrices: [...shapes("f16", "f16", [[8, 8, 8]]), ...shapes("f32", "f32", [[8, 8, 8]])],
+    },
+  },
+  swiftshader: {
+    basis: "measured",
+    source:
+      "the SwiftShader of Chromium 149 (npm @sparticuz/chromium), whose pages have 10 bindings a kernel and no choice of a subgroup size, and of npm webgpu 0.6.2, which has 12 and the choice; 2026-11-29",
+    facts: {
+      software: true,
+      maxBindings: 10,
+      maxBindingBytes: 2 ** 30,
+      maxWorkgroupInvocations: 256,
+      maxWorkgroupSize: [256, 256, 64],
+      maxWorkgroupStorage: 32 * 1024,
+      maxWorkgroupsPerDimension: 65535,
+      features: new Set(["subgroups"]),
+      subgroupSizes: { min: 4, max: 4 },
+      matrices: [],
     },
   },
 } as const satisfies Readonly<Record<string, RecordedAdapter>>;

@@ -8,7 +8,7 @@ import { asksAny, type FragmentDecl, fragmentsOf, type Kernel, statements, threa
 const bytesOf = (dtype: DType): number => (dtype === "bool" ? 4 : dtypeBytes[dtype]);
 
 /** Bytes that the threads of a workgroup share; each array begins at a multiple of 16 (WGSL, section 14.4), and so does what workgroup_any needs. */
-const workgroupStorage = (kernel: Kernel): number =>
+export const workgroupStorage = (kernel: Kernel): number =>
   kernel.arrays
     .filter((a) => a.space === "workgroup")
     .reduce((sum, a) => sum + Math.ceil((a.length * bytesOf(a.dtype)) / 16) * 16, asksAny(kernel) ? 16 : 0);
@@ -93,18 +93,23 @@ function subgroupReasons(kernel: Kernel, facts: KernelFacts): string[] {
 }
 
 function matrixReasons(kernel: Kernel, facts: KernelFacts): string[] {
+  const offered = facts.matrices.map(shapeText);
+  return matrixShapes(kernel)
+    .map(shapeText)
+    .filter((wanted) => !offered.includes(wanted))
+    .map((wanted) => `the kernel multiplies matrices ${wanted}, the adapter offers: ${offered.join("; ") || "none"}`);
+}
+
+/** The shapes of the matrices that a kernel multiplies, each once. */
+export function matrixShapes(kernel: Kernel): readonly MatrixShape[] {
   const fragments = new Map(fragmentsOf(kernel).map((f) => [f.name, f]));
-  const reasons = new Set<string>();
+  const shapes = new Map<string, MatrixShape>();
   for (const s of statements(kernel.body)) {
     if (s.kind !== "fragment_multiply") continue;
-    const [left, result] = [fragments.get(s.left)!, fragments.get(s.fragment)!];
-    const wanted = shapeOf(left, result);
-    const same = (m: MatrixShape) => shapeText(m) === shapeText(wanted);
-    if (facts.matrices.some(same)) continue;
-    const offered = facts.matrices.map(shapeText).join("; ") || "none";
-    reasons.add(`the kernel multiplies matrices ${shapeText(wanted)}, the adapter offers: ${offered}`);
+    const shape = shapeOf(fragments.get(s.left)!, fragments.get(s.fragment)!);
+    shapes.set(shapeText(shape), shape);
   }
-  return [...reasons];
+  return [...shapes.values()];
 }
 
 const shapeOf = (left: FragmentDecl, result: FragmentDecl): MatrixShape => ({

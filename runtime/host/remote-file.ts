@@ -56,6 +56,23 @@ export async function openRemote(url: string, options: RequestOptions, isNeeded 
   }
 }
 
+/** Requests for a file that are under way at once: browsers send about six to a server. */
+const mostRequests = 4;
+
+/** Bytes that reads are joined to. What is joined arrives as a whole or not at all, so this is what is asked for again. */
+const joinedBytes = 8 * 2 ** 20;
+
+/** A read that waits for its bytes. */
+interface Read {
+  readonly from: number;
+  readonly into: Uint8Array;
+  readonly done: () => void;
+  readonly failed: (cause: unknown) => void;
+}
+
+const endOf = ({ from, into }: Read): number => from + into.length;
+
+/** While as many requests as may be are under way, reads wait, and neighbours among them become one request. */
 class Ranges implements Source {
   readonly size: number;
   private readonly url: string;
@@ -63,6 +80,8 @@ class Ranges implements Source {
   private readonly version: string | undefined;
   /** What was read last: small tensors lie side by side. */
   private last: { readonly from: number; readonly bytes: Uint8Array };
+  private readonly waiting: Read[] = [];
+  private requests = 0;
 
   constructor(url: string, options: RequestOptions, size: number, version: string | undefined, first: Uint8Array) {
     this.url = url;
@@ -73,35 +92,73 @@ class Ranges implements Source {
   }
 
   async read(from: number, into: Uint8Array): Promise<number> {
-    const to = Math.min(this.size, from + into.length);
-    if (to <= from) return 0;
-    const part = into.subarray(0, to - from);
-    if (copied(this.last, from, part)) return part.length;
-    if (part.length >= leastBytes) {
-      await this.fetchInto(from, part);
-      return part.length;
-    }
-    const bytes = new Uint8Array(Math.min(leastBytes, this.size - from));
-    await this.fetchInto(from, bytes);
-    this.last = { from, bytes };
-    part.set(bytes.subarray(0, part.length));
+    const part = into.subarray(0, Math.max(0, Math.min(this.size - from, into.length)));
+    if (part.length === 0 || copied(this.last, from, part)) return part.length;
+    await new Promise<void>((done, failed) => {
+      this.waiting.push({ from, into: part, done, failed });
+      this.next();
+    });
     return part.length;
   }
 
+  /** Asks for what waits, as far as requests may be under way. */
+  private next(): void {
+    while (this.requests < mostRequests && this.waiting.length > 0) void this.answer(this.neighbours());
+  }
+
+  private async answer(reads: readonly Read[]): Promise<void> {
+    this.requests++;
+    try {
+      await this.fetchInto(reads);
+      for (const read of reads) read.done();
+    } catch (cause) {
+      for (const read of reads) read.failed(cause);
+    } finally {
+      this.requests--;
+      this.next();
+    }
+  }
+
+  /** The first that waits in the file, and those that follow it closely. */
+  private neighbours(): Read[] {
+    this.waiting.sort((a, b) => a.from - b.from);
+    const { from } = this.waiting[0]!;
+    let end = endOf(this.waiting[0]!);
+    let count = 1;
+    for (; count < this.waiting.length; count++) {
+      const read = this.waiting[count]!;
+      if (read.from > end + leastBytes || endOf(read) > from + joinedBytes) break;
+      end = Math.max(end, endOf(read));
+    }
+    return this.waiting.splice(0, count);
+  }
+
   /** One request, whose bytes are copied as they come: no second copy of a large tensor is in memory. */
-  private async fetchInto(from: number, into: Uint8Array): Promise<void> {
-    const headers = { range: `bytes=${from}-${from + into.length - 1}` };
+  private async fetchInto(reads: readonly Read[]): Promise<void> {
+    const { from } = reads[0]!;
+    const needed = reads.reduce((end, read) => Math.max(end, endOf(read)), 0) - from;
+    const kept = needed < leastBytes ? new Uint8Array(Math.min(leastBytes, this.size - from)) : undefined;
+    const length = kept?.length ?? needed;
+    const headers = { range: `bytes=${from}-${from + length - 1}` };
     const response = await ask(this.url, this.options, { headers });
     if (response.status !== 206) throw refused(this.url, response);
     if (versionOf(response) !== this.version) throw changed(this.url);
     let done = 0;
     for await (const piece of chunksOf(response.body!)) {
-      if (done + piece.length > into.length) throw cut(this.url, from, into.length, done + piece.length);
-      into.set(piece, done);
+      if (done + piece.length > length) throw cut(this.url, from, length, done + piece.length);
+      kept?.set(piece, done);
+      for (const read of reads) overlap({ from: from + done, bytes: piece }, read);
       done += piece.length;
     }
-    if (done < into.length) throw cut(this.url, from, into.length, done);
+    if (done < length) throw cut(this.url, from, length, done);
+    if (kept) this.last = { from, bytes: kept };
   }
+}
+
+/** Copies what of a piece of the file belongs to a read. */
+function overlap(piece: { readonly from: number; readonly bytes: Uint8Array }, { from, into }: Read): void {
+  const [begin, end] = [Math.max(piece.from, from), Math.min(piece.from + piece.bytes.length, from + into.length)];
+  if (begin < end) into.set(piece.bytes.subarray(begin - piece.from, end - piece.from), begin - from);
 }
 
 /** Copies bytes from where they were read to, if all are there. */

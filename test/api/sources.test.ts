@@ -55,6 +55,29 @@ test("a path, bytes, a blob, a file, a folder of files, a URL, and one that is k
   expect(await values(urlFiles(url, { cache }))).toEqual([1, -2, 0.5]);
 });
 
+test("reads of a URL that wait together become few requests, each read with its own bytes", async () => {
+  const bytes = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 2654435761) >>> 13);
+  const server = await serve(new Map([["w.bin", bytes]]));
+  const { fs, path } = urlFiles(new URL("w.bin", server.url));
+  const file = await fs.open(path, "r");
+  const neighbours = Array.from({ length: 200 }, (_, i) => [100_000 + 997 * i, i % 7 === 0 ? 3000 : 990] as const);
+  const places = [...neighbours, [2_000_000, 500_000], [5, 9], [2_999_990, 100], [3_000_000, 4]] as const;
+  const buffers = places.map(([, length]) => new Uint8Array(length));
+  const read = await Promise.all(
+    places.map(([from, length], i) => file.read(buffers[i]!, 0, length, from).then(({ bytesRead }) => bytesRead)),
+  );
+  for (const [i, [from, length]] of places.entries()) {
+    expect(read[i]).toBe(Math.max(0, Math.min(length, bytes.length - from)));
+    expect(Buffer.compare(buffers[i]!.subarray(0, read[i]), bytes.subarray(from, from + length))).toBe(0);
+  }
+  // One when it is opened, four at once, then the neighbours that waited, the large one and the end.
+  expect(server.requests.length).toBe(1 + 4 + 3);
+  server.add(new Map([["w.bin", bytes.subarray(0, 2_100_000)]]));
+  const late = [2_000_000, 2_200_000, 2_600_000].map((from) => file.read(new Uint8Array(300_000), 0, 300_000, from));
+  for (const { status } of await Promise.allSettled(late)) expect(status).toBe("rejected");
+  await server.close();
+});
+
 test("pictures and tokenizers come from the same sources", async () => {
   const png = new Uint8Array(
     await sharp({ create: { width: 9, height: 7, channels: 3, background: "#369" } })

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
 import { evaluate } from "../../backends/reference/index.ts";
+import { requirementsOf } from "../../backends/webgpu/bundle/requirements.ts";
 import type { BundleManifest } from "../../backends/webgpu/index.ts";
 import { compileCommand } from "../../cli/commands/compile.ts";
 import { bindSizes, inputName, isParameter, keepParametersAs } from "../../compiler/index.ts";
@@ -59,7 +60,7 @@ function expected(
 const noise = (count: number) => Array.from(randomStream(2, "noise").fill({ kind: "normal", mean: 0, std: 1 }, count));
 
 browserTest.for(["f32", "f16"] as const)("a vision transformer with weights in %s", async (dtype, { chromium }) => {
-  const adapter = dtype === "f32" ? "typical" : "software";
+  const adapter = dtype === "f32" ? "typical" : "swiftshader"; // the one with subgroups, of the size that this browser has
   const { url } = await chromium.serve(await compiled("test/browser/tiny-vit.ts", dtype, "f32", adapter));
   const { call } = await chromium.open<Page>("bundles");
   const pixels = noise(3 * 16 * 16);
@@ -83,7 +84,7 @@ browserTest("inputs in f16: as halves, as numbers, and without Float16Array", as
 
 /** A program whose kernel moves words of two halves, which needs no f16 of the device. */
 const moving: BundleManifest = {
-  format: "heddle-webgpu-1",
+  format: "heddle-webgpu-2",
   graph: "moving",
   buffers: [32, 32],
   inputs: [{ name: "x", dtype: "f16", axes: [{ name: "i", size: 13 }], buffer: 0 }],
@@ -94,9 +95,11 @@ const moving: BundleManifest = {
   dispatches: [
     { name: "move", shader: 0, grid: [1, 1, 1], bindings: [0, 1].map((buffer) => ({ buffer, offset: 0, size: 28 })) },
   ],
-  largestBinding: 28,
-  mostBindings: 2,
-  features: [],
+  requires: requirementsOf([], {
+    buffers: [32, 32],
+    dispatches: [{ bindings: [{ size: 28 }, { size: 28 }] }],
+    subgroupSizes: { min: 0, max: 0 },
+  }),
 };
 const move = `@group(0) @binding(0) var<storage, read> x: array<u32, 7>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32, 7>;
@@ -129,7 +132,9 @@ browserTest("computing in f16 is refused by name where the adapter has none", as
   const said = await call("refusal", url);
   if (has) expect(said).toBe("none");
   else
-    expect(said).toMatch(/^the adapter has no shader-f16, which the model's kernels need\n {2}hint: a bundle compiled/);
+    expect(said).toMatch(
+      /^the model's kernels need of the adapter \(google swiftshader\):\n {2}shader-f16, which it lacks\n {2}hint: a bundle compiled/,
+    );
 });
 
 test("what a page needs beside its weights and kernels is far below 30 kB", async () => {

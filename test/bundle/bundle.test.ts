@@ -16,7 +16,8 @@ import { excess } from "../support/samples.ts";
 const folder = mkdtempSync(join(tmpdir(), "heddle-bundle-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-async function compiled(out: string, ...args: readonly string[]) {
+/** What is made for a GPU takes software drivers most of a minute to compile; test/browser runs a small model so made. */
+async function compiled(adapter: string, out: string, ...args: readonly string[]) {
   const model = [
     "compile",
     "examples/tiny-vit.ts",
@@ -28,9 +29,8 @@ async function compiled(out: string, ...args: readonly string[]) {
     "depth=2",
     "--seed",
     "4",
-    // What is made for a GPU takes software drivers most of a minute to compile; test/browser runs a small model so made.
     "--adapter",
-    "software",
+    adapter,
   ];
   execFileSync(process.execPath, ["bin/heddle.js", ...model, ...args, "--json"]);
   const { loadBundle } = await import(pathToFileURL(join(out, "run.js")).href);
@@ -52,8 +52,14 @@ function expected(pixels: Float32Array, rounded: (v: Float32Array) => ArrayLike<
 const pixels = randomStream(2, "pixels").fill({ kind: "normal", mean: 0, std: 1 }, 3 * 64 * 64);
 
 gpuTest("a compiled vision transformer runs from its folder", { timeout: 60_000 }, async ({ gpu }) => {
-  const load = await compiled(folder);
+  const load = await compiled("swiftshader", folder);
+  const { min, max } = gpu.adapter.subgroupSize;
+  if (min !== 4 || max !== 4) {
+    await expect(load(gpu.device)).rejects.toThrow("subgroups of 4 lanes and no others, it has");
+    return;
+  }
   const model = await load(gpu.device);
+  expect(model.manifest.requires.subgroups).toEqual({ min: 4, max: 4, chosen: false });
   const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
   await expect(model.run({})).rejects.toThrow(/input "pixels" needs 12288 values/);
   model.dispose();
@@ -69,7 +75,7 @@ gpuTest("a compiled vision transformer runs from its folder", { timeout: 60_000 
 
 gpuTest("and with weights in half the bytes, on any adapter", { timeout: 60_000 }, async ({ gpu }) => {
   const half = join(folder, "half");
-  const model = await (await compiled(half, "--dtype", "f16"))(gpu.device);
+  const model = await (await compiled("software", half, "--dtype", "f16"))(gpu.device);
   const { logits } = await gpu.settle<{ logits: Float32Array }>(model.run({ pixels }));
   model.dispose();
   const want = expected(pixels, (v) => new Float16Array(v));
@@ -79,10 +85,10 @@ gpuTest("and with weights in half the bytes, on any adapter", { timeout: 60_000 
 });
 
 gpuTest("and in f16 on a device that has it: others are told what it lacks", { timeout: 60_000 }, async ({ gpu }) => {
-  const load = await compiled(join(folder, "f16"), "--dtype", "f16", "--precision", "f16");
+  const load = await compiled("software", join(folder, "f16"), "--dtype", "f16", "--precision", "f16");
   if (!gpu.features.has("shader-f16")) {
     await expect(load(gpu.device)).rejects.toThrow(
-      "the device was requested without shader-f16, which the kernels need",
+      /^the model's kernels need of the device \(.*\):\n {2}shader-f16, which/,
     );
     return;
   }

@@ -16,10 +16,12 @@ import { type Choose, seededChooser } from "../support/random-graph.ts";
 import { type Compiled, type Executor, interpretersOf } from "./executors.ts";
 
 /** By name: what was recorded, and what WebGPU guarantees, with halves, so that all can compute in f16. */
-const adapters: Readonly<Record<string, kernelIr.KernelFacts>> = {
-  ...Object.fromEntries(Object.entries(kernelIr.recordedAdapters).map(([name, { facts }]) => [name, facts])),
-  guaranteed: { ...kernelIr.guaranteedFacts, features: new Set(["f16"]) },
-};
+const adapters: Readonly<Record<string, kernelIr.KernelFacts>> = Object.fromEntries(
+  [
+    ...Object.entries<kernelIr.RecordedAdapter>(kernelIr.recordedAdapters),
+    ["guaranteed", { facts: kernelIr.guaranteedFacts }] as const,
+  ].map(([name, { facts }]) => [name, { ...facts, features: new Set([...facts.features, "f16" as const]) }]),
+);
 
 export interface RecordedOptions {
   /** Draws schedules and settings where there is one; else they are those that the tables prefer. */

@@ -7,24 +7,26 @@ import { gpuTest, validatingDevice } from "../support/adapter.ts";
 
 gpuTest("an adapter's ceilings are measured, and what it lacks is told", async ({ gpu }) => {
   const { ceilings, missing } = await measureCeilings(gpu);
-  for (const name of ["copy", "f32", "dispatch", "submission"] as const) {
+  for (const name of ["copy", "f32", "product", "dispatch", "submission"] as const) {
     expect(ceilings[name]).toBeGreaterThan(0);
     expect(ceilings[name]).toBeLessThan(Number.POSITIVE_INFINITY);
   }
   expect("f16" in ceilings).toBe(gpu.features.has("shader-f16"));
   expect("f16" in missing).toBe(!gpu.features.has("shader-f16"));
   if (gpu.adapter.subgroupMatrices.length === 0)
-    expect(missing.matrices).toBe("the adapter has no matrix units that WebGPU reaches");
+    for (const name of ["matrices", "matrixProduct"] as const)
+      expect(missing[name]).toBe("the adapter has no matrix units that WebGPU reaches");
 });
 
 describe("the kernels for what this machine may lack are valid WGSL", () => {
   const amount = { groups: 16, steps: 8 };
-  const shapes = Object.entries(kernelIr.recordedAdapters).map(
-    ([name, { facts }]) => [name, shapeOf(facts.matrices)] as const,
-  );
+  const shapes = Object.entries(kernelIr.recordedAdapters)
+    .filter(([, { facts }]) => facts.matrices.length > 0)
+    .map(([name, { facts }]) => [name, shapeOf(facts.matrices)] as const);
 
   test("halves", async () => {
-    await expect(messages(scalarShader("f16", amount))).resolves.toEqual([]);
+    for (const sums of [{ chains: 8, width: 4 } as const, { chains: 16, width: 1 } as const])
+      await expect(messages(scalarShader("f16", sums, amount))).resolves.toEqual([]);
   });
 
   test.each(shapes)("matrices of %s", async (_, shape) => {
@@ -34,7 +36,7 @@ describe("the kernels for what this machine may lack are valid WGSL", () => {
   });
 
   test("and a mistake in one is told", async () => {
-    const code = scalarShader("f16", amount).replace("enable f16;", "");
+    const code = scalarShader("f16", { chains: 8, width: 4 }, amount).replace("enable f16;", "");
     expect((await messages(code)).join()).toContain("f16");
   });
 });

@@ -1,5 +1,7 @@
 /** A compiled program as data: WGSL texts and a manifest that a web page can run without the compiler. */
 import {
+  type AdapterFacts,
+  baselineFacts,
   deviceElementBytes,
   dimValue,
   elementCount,
@@ -16,7 +18,8 @@ import {
   UnsupportedError,
 } from "../../../compiler/index.ts";
 import type { Program } from "../compiler-doors.ts";
-import { deviceFeaturesOf, emitWgsl } from "../emit/wgsl.ts";
+import { emitWgsl } from "../emit/wgsl.ts";
+import { type Requirements, requirementsOf } from "./requirements.ts";
 
 /** A tensor at the border of the program. Sizes in elements; data is row-major. */
 export interface BundleTensor {
@@ -38,7 +41,7 @@ export interface BundleDispatch {
 }
 
 export interface BundleManifest {
-  readonly format: "heddle-webgpu-1";
+  readonly format: "heddle-webgpu-2";
   readonly graph: string;
   /** Bytes of each buffer. */
   readonly buffers: readonly number[];
@@ -54,11 +57,8 @@ export interface BundleManifest {
   /** File names of the WGSL modules, entry point `main`. */
   readonly shaders: readonly string[];
   readonly dispatches: readonly BundleDispatch[];
-  /** The largest binding in bytes: the limit to request of the adapter. */
-  readonly largestBinding: number;
-  readonly mostBindings: number;
-  /** WebGPU's names of the features that the device must have. */
-  readonly features: readonly string[];
+  /** What the device must have: run.js asks the adapter for it. */
+  readonly requires: Requirements;
 }
 
 export interface Bundle {
@@ -67,8 +67,8 @@ export interface Bundle {
   readonly shaders: ReadonlyMap<string, string>;
 }
 
-/** Lays out a program for inference. Throws UnsupportedError for a graph that updates state. */
-export function bundleOf(graph: Graph, program: Program): Bundle {
+/** Lays out a program for inference, with the facts that it was compiled for. Throws UnsupportedError for a graph that updates state. */
+export function bundleOf(graph: Graph, program: Program, { subgroupSizes }: AdapterFacts = baselineFacts): Bundle {
   if (Object.keys(graph.updates).length > 0 || program.graph.inputs.some((n) => n.attrs.role === "state")) {
     throw new UnsupportedError(`graph @${graph.name} keeps state: a bundle holds inference graphs`);
   }
@@ -79,7 +79,7 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
   const shaders = new Map<string, string>();
   const dispatches = program.kernels.map(({ name, kernel, bindings }) => ({
     name,
-    shader: shaderIndex(shaders, emitWgsl(kernel)),
+    shader: shaderIndex(shaders, emitWgsl(kernel, { subgroupSizes })),
     grid: gridOf(kernel),
     bindings: bindings.map(({ root, start, length }) => {
       const bytes = deviceElementBytes(root.type.dtype);
@@ -100,9 +100,8 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
   const inputs = program.graph.inputs.filter((n) => !isParameter(n)).map((n) => border(inputName(n), n));
   const parameters = program.graph.inputs.filter(isParameter).map((n) => border(inputName(n), n));
   const outputs = program.graph.outputs.map((o) => border(o.name, o.node));
-  const all = dispatches.flatMap((d) => d.bindings);
   const manifest: BundleManifest = {
-    format: "heddle-webgpu-1",
+    format: "heddle-webgpu-2",
     graph: graph.name,
     buffers: buffers.sizes,
     inputs,
@@ -111,9 +110,10 @@ export function bundleOf(graph: Graph, program: Program): Bundle {
     outputs,
     shaders: [...shaders.values()].map((_, i) => shaderName(i)),
     dispatches,
-    largestBinding: Math.max(0, ...all.map((b) => b.size)),
-    mostBindings: Math.max(0, ...dispatches.map((d) => d.bindings.length)),
-    features: deviceFeaturesOf(program.kernels.map((k) => k.kernel)),
+    requires: requirementsOf(
+      program.kernels.map((k) => k.kernel),
+      { buffers: buffers.sizes, dispatches, subgroupSizes },
+    ),
   };
   return { manifest, shaders: new Map([...shaders.keys()].map((text, i) => [shaderName(i), text])) };
 }

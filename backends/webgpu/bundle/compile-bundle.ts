@@ -32,5 +32,5 @@ export function compileBundle(
 ): Bundle & { readonly graph: Graph } {
   const bound = keepParametersAs(bindSizes(graph, sizes), dtype);
   const asked = precision === "f16" ? { ...facts, features: new Set([...facts.features, "f16" as const]) } : facts;
-  return { ...bundleOf(bound, compileKernels(bound, asked, { precision })), graph: bound };
+  return { ...bundleOf(bound, compileKernels(bound, asked, { precision }), asked), graph: bound };
 }

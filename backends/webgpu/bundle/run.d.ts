@@ -6,7 +6,13 @@ export interface LoadedBundle {
   readonly manifest: {
     readonly inputs: readonly BundleTensor[];
     readonly outputs: readonly BundleTensor[];
-    readonly features: readonly string[];
+    /** What the device must have, in WebGPU's names; each limit at least so large. */
+    readonly requires: {
+      readonly features: readonly string[];
+      readonly limits: Readonly<Record<string, number>>;
+      /** Lanes of its subgroups: only these, or these among others where kernels have `chosen` them. */
+      readonly subgroups?: { readonly min: number; readonly max: number; readonly chosen: boolean };
+    };
   };
   readonly device: unknown;
   /**
@@ -28,7 +34,7 @@ export interface BundleTensor {
 /**
  * Loads a bundle from the URL of its folder. `device` is a GPUDevice of yours; without, one is requested with what the bundle
  * needs. `read` gives a file by its name, as bytes or a stream of them; without, it is fetched. Of the weights a few megabytes
- * are in memory at once. Throws where the device lacks a feature.
+ * are in memory at once. Throws an error with all that the device lacks.
  */
 export function loadBundle(
   base: string | URL,

@@ -23,18 +23,25 @@ export async function loadBundle(base, { device, read } = {}) {
   const open = read ?? ((name) => fetched(new URL(name, base)));
   const text = async (name) => await new Response(await open(name)).text();
   const manifest = JSON.parse(await text("manifest.json"));
-  if (manifest.format !== "heddle-webgpu-1")
+  if (manifest.format !== "heddle-webgpu-2")
     throw new Error(`"${manifest.format}" is not a bundle that this file runs`);
+  if (device) check(manifest, "device", device, device.adapterInfo);
   const gpu = device ?? (await requestDevice(manifest));
-  for (const name of manifest.features)
-    if (!gpu.features.has(name))
-      throw new Error(`the device was requested without ${name}, which the kernels need${instead(name)}`);
-  const pipelines = await compile(gpu, manifest, text);
   const buffers = manifest.buffers.map((size) =>
     gpu.createBuffer({ size, usage: usage.storage | usage.copySrc | usage.copyDst }),
   );
+  const dispose = () => {
+    for (const b of buffers.splice(0)) b.destroy();
+  };
   for (const { buffer, dtype, values } of manifest.constants) write(gpu, buffers[buffer], dtype, values);
-  await fillParameters(gpu, buffers, manifest, chunksOf(await open("weights.safetensors")));
+  // Weights come while the driver compiles.
+  const [pipelines] = await Promise.all([
+    compile(gpu, manifest, text),
+    open("weights.safetensors").then((file) => fillParameters(gpu, buffers, manifest, chunksOf(file))),
+  ]).catch((cause) => {
+    dispose();
+    throw cause;
+  });
   const groups = manifest.dispatches.map((d) =>
     gpu.createBindGroup({
       layout: pipelines[d.shader].getBindGroupLayout(0),
@@ -48,9 +55,7 @@ export async function loadBundle(base, { device, read } = {}) {
     manifest,
     device: gpu,
     run: (inputs) => run(gpu, manifest, buffers, pipelines, groups, inputs),
-    dispose: () => {
-      for (const b of buffers.splice(0)) b.destroy();
-    },
+    dispose,
   };
 }
 
@@ -64,42 +69,62 @@ async function fetched(url) {
 async function* chunksOf(file) {
   if (file instanceof Uint8Array) return yield file;
   const reader = file.getReader();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } finally {
+    await reader.cancel();
+  }
 }
 
-const workgroupLimits = [
-  "maxComputeWorkgroupStorageSize",
-  "maxComputeInvocationsPerWorkgroup",
-  "maxComputeWorkgroupSizeX",
-  "maxComputeWorkgroupSizeY",
-  "maxComputeWorkgroupSizeZ",
-];
-
-async function requestDevice({ largestBinding, mostBindings, buffers, features }) {
+async function requestDevice(manifest) {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new Error("this browser offers no WebGPU adapter");
-  const wanted = {
-    maxStorageBufferBindingSize: largestBinding,
-    maxBufferSize: Math.max(...buffers),
-    maxStorageBuffersPerShaderStage: mostBindings,
-  };
-  for (const [name, value] of Object.entries(wanted)) {
-    if (adapter.limits[name] < value)
-      throw new Error(`the adapter's ${name} is ${adapter.limits[name]}, the model needs ${value}`);
-  }
-  // Kernels that are made for an adapter may be larger than what every one grants.
-  for (const name of workgroupLimits) wanted[name] = adapter.limits[name];
-  for (const name of features)
-    if (!adapter.features.has(name))
-      throw new Error(`the adapter has no ${name}, which the model's kernels need${instead(name)}`);
-  return await adapter.requestDevice({ requiredLimits: wanted, requiredFeatures: features });
+  check(manifest, "adapter", adapter, adapter.info);
+  const { features, limits } = manifest.requires;
+  return await adapter.requestDevice({ requiredLimits: limits, requiredFeatures: features });
 }
 
-/** What to do without a feature. */
-const instead = (name) =>
-  name === "shader-f16"
-    ? "\n  hint: a bundle compiled without --precision f16 runs everywhere, with --dtype f16 from weights and inputs in f16"
-    : "";
+/** Throws one error with all that kernels need and an adapter, or a device that was given, has not. */
+function check({ requires }, what, has, info = {}) {
+  const missing = [
+    ...requires.features.filter((name) => !has.features.has(name)).map((name) => `${name}, which it lacks`),
+    ...Object.entries(requires.limits)
+      .filter(([name, value]) => !(has.limits[name] >= value))
+      .map(([name, value]) => `${name} ${value}, it has ${has.limits[name]}`),
+    ...unlikeSubgroups(requires.subgroups, info),
+    ...unlikeMatrices(requires.matrices, info),
+  ];
+  if (missing.length === 0) return;
+  const name = info.description || `${info.vendor ?? ""} ${info.architecture ?? ""}`.trim() || "no name";
+  const hints =
+    what === "device" ? ["request the device with what manifest.json requires, or give none to have it requested"] : [];
+  if (requires.features.includes("shader-f16"))
+    hints.push(
+      "a bundle compiled without --precision f16 needs no shader-f16, with --dtype f16 its weights and inputs are still halves",
+    );
+  hints.push("heddle compile without --adapter makes one that runs on nearly every GPU, with --adapter one for yours");
+  const lines = [...missing, ...hints.map((hint) => `hint: ${hint}`)];
+  throw new Error(`the model's kernels need of the ${what} (${name}):\n  ${lines.join("\n  ")}`);
+}
+
+/** Kernels that exchange values between the lanes of a subgroup compute wrong values in subgroups of another size. */
+function unlikeSubgroups(wanted, { subgroupMinSize: min, subgroupMaxSize: max }) {
+  if (!wanted) return [];
+  const range = (from, to) => (from === to ? `${from}` : `${from} to ${to}`);
+  const fits = wanted.chosen ? min <= wanted.min && wanted.max <= max : min === wanted.min && max === wanted.max;
+  if (fits) return [];
+  const has = max > 0 ? `it has ${range(min, max)}` : "it does not say which it has";
+  return [`subgroups of ${range(wanted.min, wanted.max)} lanes${wanted.chosen ? "" : " and no others"}, ${has}`];
+}
+
+function unlikeMatrices(wanted, { subgroupMatrixConfigs = [] }) {
+  const text = (m, n, k, from, to) => `${m}x${n}x${k} of ${from} summed in ${to}`;
+  const has = Array.from(subgroupMatrixConfigs, (c) => text(c.M, c.N, c.K, c.componentType, c.resultComponentType));
+  return wanted
+    .map(({ m, n, k, operands, result }) => text(m, n, k, operands, result))
+    .filter((shape) => !has.includes(shape))
+    .map((shape) => `subgroup matrices ${shape}, it has ${has.join(", ") || "none"}`);
+}
 
 function compile(gpu, { shaders }, text) {
   return Promise.all(
@@ -159,9 +184,17 @@ function decoded({ dtype, axes }, bytes) {
 const pieceBytes = 2 ** 22;
 const underWayBytes = 2 ** 27;
 
-/** A safetensors file as it comes: the header's length (u64), the header (JSON), the data. */
-async function fillParameters(gpu, buffers, { parameters }, chunks) {
-  const fill = filling(chunks);
+/** Fills buffers from a safetensors file as it comes, unless they are disposed of meanwhile. */
+async function fillParameters(gpu, buffers, manifest, chunks) {
+  try {
+    await fillAll(gpu, buffers, manifest, filling(chunks));
+  } finally {
+    await chunks.return();
+  }
+}
+
+/** The header's length (u64), the header (JSON), the data. */
+async function fillAll(gpu, buffers, { parameters }, fill) {
   const length = Number(new DataView((await fill(new Uint8Array(8))).buffer).getBigUint64(0, true));
   const header = JSON.parse(new TextDecoder().decode(await fill(new Uint8Array(length))));
   const places = parameters.map(({ name, dtype, axes, buffer }) => {
@@ -172,7 +205,7 @@ async function fillParameters(gpu, buffers, { parameters }, chunks) {
       throw new Error(`weights.safetensors does not hold "${name}" as ${stored} [${shape}]`);
     }
     const [from, to] = entry.data_offsets;
-    return { buffer: buffers[buffer], from, to };
+    return { buffer, from, to };
   });
   let [at, underWay] = [0, 0];
   for (const { buffer, from, to } of places.sort((a, b) => a.from - b.from)) {
@@ -181,7 +214,8 @@ async function fillParameters(gpu, buffers, { parameters }, chunks) {
       const bytes = Math.min(pieceBytes, to - at);
       const words = new Uint8Array(wholeWords(bytes));
       await fill(words.subarray(0, bytes));
-      gpu.queue.writeBuffer(buffer, at - from, words);
+      if (buffers.length === 0) return;
+      gpu.queue.writeBuffer(buffers[buffer], at - from, words);
       if ((underWay += bytes) < underWayBytes) continue;
       underWay = 0;
       await gpu.queue.onSubmittedWorkDone();

@@ -15,9 +15,15 @@ const features = {
 export const kernelFeaturesOf = (device: ReadonlySet<string>): ReadonlySet<kernelIr.KernelFeature> =>
   new Set(kernelIr.kernelFeatures.filter((f) => device.has(features[f].webgpu)));
 
-/** What kernels need of a device, by the features' names in WebGPU. */
-export const deviceFeaturesOf = (kernels: readonly Kernel[]): string[] =>
-  [...new Set(kernels.flatMap((k) => kernelIr.requiredFeatures(k)))].map((f) => features[f].webgpu).sort();
+/** What the texts of kernels need of a device, by the features' names in WebGPU. */
+export const deviceFeaturesOf = (kernels: readonly Kernel[], device: Device = {}): string[] =>
+  [...new Set(kernels.flatMap((k) => enabledFeatures(k, device)))].map((f) => features[f].webgpu).sort();
+
+/** A size of which there is no other need not be asked for. */
+const enabledFeatures = (kernel: Kernel, { subgroupSizes }: Device): readonly kernelIr.KernelFeature[] =>
+  kernelIr
+    .requiredFeatures(kernel)
+    .filter((f) => f !== "subgroup_size" || !kernelIr.hasOnlySubgroupSize(subgroupSizes, kernel.subgroupSize));
 
 const majors = { row_major: "row_major", column_major: "col_major" } as const;
 
@@ -196,9 +202,8 @@ export function emitWgsl(kernel: Kernel, device: Device = {}): string {
   const subgroups = Math.ceil(kernelIr.threadsOf(kernel) / (kernel.subgroupSize ?? 1));
   const bounds: Readonly<Record<string, number | undefined>> = { subgroup_id: subgroups, lane: kernel.subgroupSize };
   const below = (name: string) => (bounds[name] === undefined ? "" : ` % ${bounds[name]}u`);
-  const givenSize = kernelIr.hasOnlySubgroupSize(device.subgroupSizes, kernel.subgroupSize);
-  const enabled = kernelIr.requiredFeatures(kernel).filter((f) => !(f === "subgroup_size" && givenSize));
-  const asked = kernel.subgroupSize === undefined || givenSize ? "" : ` @subgroup_size(${kernel.subgroupSize})`;
+  const enabled = enabledFeatures(kernel, device);
+  const asked = enabled.includes("subgroup_size") ? ` @subgroup_size(${kernel.subgroupSize})` : "";
   return [
     ...enabled.map((f) => `enable ${features[f].wgsl};`),
     ...bindings,

@@ -7,6 +7,7 @@ import type { GpuDevice } from "../runtime/device.ts";
 import { mapModeRead, storageBuffer, usage } from "../runtime/memory.ts";
 import { Comparison } from "./compare.ts";
 import { scoped } from "./error-scope.ts";
+import { productRate } from "./product-rate.ts";
 import { Samples } from "./samples.ts";
 import { type Encode, type Timer, timerOf } from "./timer.ts";
 
@@ -18,6 +19,9 @@ export interface Ceilings {
   readonly f16?: number;
   /** The same of matrix units, f16 operands; sums in f32 where there are such. */
   readonly matrices?: number;
+  /** Operations a second that heddle's own product of two square matrices reaches, in f32 and in f16 on matrix units. */
+  readonly product: number;
+  readonly matrixProduct?: number;
   /** Seconds of one more dispatch in a pass, and of a submission until it is done. */
   readonly dispatch: number;
   readonly submission: number;
@@ -37,15 +41,24 @@ const amountsOf = ({ adapter, limits }: GpuDevice) =>
       };
 
 const threads = 256;
-/** Sums that a thread, or a subgroup, keeps at once: they depend on nothing of one another. */
+/** Sums that a subgroup keeps at once: they depend on nothing of one another. */
 const chains = 8;
+/**
+ * The same of a thread, with the numbers that each has. Which is fastest depends on the registers: a GPU wants more sums, a
+ * driver that makes four vectors of the processor's of one vec4 has none left for eight of them.
+ */
+const threadSums = [
+  { chains: 8, width: 4 },
+  { chains: 4, width: 4 },
+  { chains: 16, width: 1 },
+] as const satisfies readonly ThreadSums[];
 const rounds = 5;
 
 /** Measures all that the adapter has. Throws UnsupportedError where it cannot even copy. */
 export async function measureCeilings(gpu: GpuDevice): Promise<{ ceilings: Ceilings; missing: Missing }> {
   const time = timerOf(gpu);
   const missing: Partial<Record<keyof Ceilings, string>> = {};
-  const optional = async (name: "f16" | "matrices", body: () => Promise<number>) => {
+  const optional = async (name: "f16" | "matrices" | "matrixProduct", body: () => Promise<number>) => {
     try {
       return { [name]: await scoped(gpu, body) };
     } catch (error) {
@@ -58,7 +71,10 @@ export async function measureCeilings(gpu: GpuDevice): Promise<{ ceilings: Ceili
   const f32 = await scoped(gpu, () => scalarRate(gpu, time, "f32"));
   const half = await optional("f16", () => scalarRate(gpu, time, "f16"));
   const matrices = await optional("matrices", () => matrixRate(gpu, time));
-  return { ceilings: { copy, f32, ...half, ...matrices, ...(await overheads(gpu, time)) }, missing };
+  const product = await scoped(gpu, () => productRate(gpu, "f32", f32));
+  const matrixProduct = await optional("matrixProduct", () => matrixProductRate(gpu, matrices.matrices));
+  const products = { product, ...matrixProduct };
+  return { ceilings: { copy, f32, ...half, ...matrices, ...products, ...(await overheads(gpu, time)) }, missing };
 }
 
 interface Prepared {
@@ -136,36 +152,53 @@ interface Amount {
   readonly steps: number;
 }
 
-const chained = Array.from({ length: chains }, (_, i) => `c${i}`);
+interface ThreadSums {
+  readonly chains: number;
+  readonly width: 1 | 4;
+}
+
+const chainNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `c${i}`);
 
 /** Sums that all run to 0.5: c ← 0.5 c + 0.25, as sums are written in kernels; GPUs make one operation of it. */
-export const scalarShader = (dtype: "f32" | "f16", { groups, steps }: Amount): string => `
+export function scalarShader(dtype: "f32" | "f16", sums: ThreadSums, { groups, steps }: Amount): string {
+  const type = sums.width === 1 ? dtype : `vec4<${dtype}>`;
+  const names = chainNames(sums.chains);
+  const constant = (i: number) => (sums.width === 1 ? `${type}(given[${i}].x)` : `${type}(given[${i}])`);
+  return `
 ${dtype === "f16" ? "enable f16;" : ""}
 @group(0) @binding(0) var<storage, read> given: array<vec4<f32>, 2>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>, ${groups * threads}>;
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-  let a = vec4<${dtype}>(given[0]);
-  let b = vec4<${dtype}>(given[1]);
-  let begin = vec4<${dtype}>(${dtype}(local & 7u));
-  ${chained.map((c, i) => `var ${c} = begin + ${i};`).join("\n  ")}
+  let a = ${constant(0)};
+  let b = ${constant(1)};
+  let begin = ${type}(${dtype}(local & 7u));
+  ${names.map((c, i) => `var ${c} = begin + ${i};`).join("\n  ")}
   for (var i = 0u; i < ${steps}u; i++) {
-    ${chained.map((c) => `${c} = ${c} * a + b;`).join("\n    ")}
+    ${names.map((c) => `${c} = ${c} * a + b;`).join("\n    ")}
   }
-  out[wid.x * ${threads}u + local] = vec4<f32>(${chained.join(" + ")});
+  out[wid.x * ${threads}u + local] = vec4<f32>(${sums.width === 1 ? `f32(${names.join(" + ")})` : names.join(" + ")});
 }`;
+}
 
 async function scalarRate(gpu: GpuDevice, time: Timer, dtype: "f32" | "f16"): Promise<number> {
   if (dtype === "f16" && !gpu.features.has("shader-f16")) throw new UnsupportedError("the adapter has no shader-f16");
-  const { groups, steps } = amountsOf(gpu);
+  const rates: number[] = [];
+  for (const sums of threadSums) rates.push(await rateOfSums(gpu, time, dtype, sums));
+  return Math.max(...rates);
+}
+
+async function rateOfSums(gpu: GpuDevice, time: Timer, dtype: "f32" | "f16", sums: ThreadSums): Promise<number> {
+  const { groups, steps: wide } = amountsOf(gpu);
+  const steps = (wide * 4) / sums.width;
   const given = storageBuffer(gpu, 32, "ceiling");
   gpu.device.queue.writeBuffer(given, 0, Float32Array.from([0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]));
-  const code = scalarShader(dtype, { groups, steps });
+  const code = scalarShader(dtype, sums, { groups, steps });
   const kernel = await prepare(gpu, code, given, 16 * groups * threads, [groups, 1]);
   try {
     const seconds = await best(time, kernel.encode, 1);
-    await expectAll(gpu, kernel.out, () => chains / 2, 1e-2);
-    return (2 * 4 * chains * steps * groups * threads) / seconds;
+    await expectAll(gpu, kernel.out, () => sums.chains / 2, 1e-2);
+    return (2 * sums.width * sums.chains * steps * groups * threads) / seconds;
   } finally {
     kernel.dispose();
   }
@@ -183,6 +216,7 @@ export function matrixShader(
   { groups, steps }: Amount,
 ): string {
   const type = `subgroup_matrix_result<${result}, ${n}, ${m}>`;
+  const names = chainNames(chains);
   const store = (c: string, i: number) =>
     `subgroupMatrixStore<row_major>(&out, (wid.x * ${chains}u + ${i}u) * ${m * n}u, ${c}, ${n}u);`;
   return `
@@ -196,12 +230,18 @@ ${isChosen ? "enable subgroup_size_control;" : ""}
 fn main(@builtin(workgroup_id) wid: vec3<u32>) {
   let left = subgroupMatrixLoad<subgroup_matrix_left<f16, ${k}, ${m}>, row_major>(&given, 0u, ${k}u);
   let right = subgroupMatrixLoad<subgroup_matrix_right<f16, ${n}, ${k}>, row_major>(&given, ${m * k}u, ${n}u);
-  ${chained.map((c, i) => `var ${c} = ${type}(${result}(${i}));`).join("\n  ")}
+  ${names.map((c, i) => `var ${c} = ${type}(${result}(${i}));`).join("\n  ")}
   for (var i = 0u; i < ${steps}u; i++) {
-    ${chained.map((c) => `${c} = subgroupMatrixMultiplyAccumulate(left, right, ${c});`).join("\n    ")}
+    ${names.map((c) => `${c} = subgroupMatrixMultiplyAccumulate(left, right, ${c});`).join("\n    ")}
   }
-  ${chained.map(store).join("\n  ")}
+  ${names.map(store).join("\n  ")}
 }`;
+}
+
+/** Throws UnsupportedError where products do not take matrix units. */
+async function matrixProductRate(gpu: GpuDevice, matrices: number | undefined): Promise<number> {
+  if (matrices === undefined) throw new UnsupportedError("the adapter has no matrix units that WebGPU reaches");
+  return await productRate(gpu, "f16", matrices);
 }
 
 async function matrixRate(gpu: GpuDevice, time: Timer): Promise<number> {

