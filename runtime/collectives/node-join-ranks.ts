@@ -13,21 +13,17 @@ export async function joinRanks(
   const launch = launchOf(environment);
   if (!launch) return oneRank;
   const { openMpi } = await import("./node-mpi.ts");
-  const { watchRanks } = await import("./node-watch-ranks.ts");
-  tameUcx(environment);
-  const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined);
-  const watch = await watchRanks(mpi, (message) => {
+  const { startWatcher, watchRanks } = await import("./node-watch-ranks.ts");
+  // UCX, which carries MPICH's messages, prints a trace when it copies from a process that has just ended: the watch says which.
+  process.env.UCX_HANDLE_ERRORS = environment.UCX_HANDLE_ERRORS ?? "none";
+  const watcher = launch.rank === 0 ? startWatcher() : undefined;
+  const mpi = await openMpi(launch, environment.HEDDLE_MPI || undefined).catch((error: unknown) => {
+    watcher?.dispose();
+    throw error;
+  });
+  const watch = await watchRanks(mpi, watcher, (message) => {
     mpi.fail(new Error(message ?? "another rank has ended"));
     onLost(message, mpi.rank === 0);
   });
   return ranksOf(mpi, watch);
-}
-
-/**
- * UCX, which carries MPICH's messages and others', ends a process with a trace when it copies from one that has just ended: so it is to
- * copy through shared memory instead, which takes one copy more, and to leave faults to Node. What a person sets stays.
- */
-function tameUcx({ UCX_TLS, UCX_HANDLE_ERRORS }: Readonly<Record<string, string | undefined>>): void {
-  process.env.UCX_TLS = UCX_TLS ?? "^cma";
-  process.env.UCX_HANDLE_ERRORS = UCX_HANDLE_ERRORS ?? "none";
 }

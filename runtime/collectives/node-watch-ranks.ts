@@ -22,7 +22,11 @@ interface Who {
 const answerMs = 5000;
 
 /** `onLost` is called once. What is to be told was told, but where the process that tells has ended itself: then rank 0 is given a message. */
-export async function watchRanks(collectives: Collectives, onLost: (message?: string) => void): Promise<Watch> {
+export async function watchRanks(
+  collectives: Collectives,
+  watcher: Watcher | undefined,
+  onLost: (message?: string) => void,
+): Promise<Watch> {
   const { rank, size, node } = collectives;
   const ranks = agreements(collectives);
   const who = await ranks.tell<Who>({ host: hostname(), pid: process.pid });
@@ -30,7 +34,7 @@ export async function watchRanks(collectives: Collectives, onLost: (message?: st
   const hosts = node.size === size ? ["127.0.0.1"] : addresses();
   const place = await ranks.decide(async () => {
     const token = randomBytes(16).toString("hex");
-    return { hosts, token, port: await startWatching({ size, token, names }) };
+    return { hosts, token, port: await watcher!.watch({ size, token, names }) };
   });
   const socket = await firstAnswering(place.hosts, place.port, names[0]!);
   let isOver = false;
@@ -61,20 +65,42 @@ export async function watchRanks(collectives: Collectives, onLost: (message?: st
   };
 }
 
-/** Starts the process, in a session of its own, and gives its port. It writes where this one does, and ends when all ranks have. */
-async function startWatching(watched: Watched): Promise<number> {
+/** The process that watches, before it knows whom. */
+export interface Watcher {
+  /** Tells it whom, and gives its port. */
+  watch(watched: Watched): Promise<number>;
+  /** Ends it where there is nobody to watch. */
+  dispose(): void;
+}
+
+/**
+ * Starts it, in a session of its own. It writes where this process does, and ends when all ranks have. Before MPI opens its sockets: the
+ * process would have them too, and another rank would wait at the end for them to close.
+ */
+export function startWatcher(): Watcher {
   const file = fileURLToPath(new URL(`./node-watch-process${extname(import.meta.url)}`, import.meta.url));
   const child = spawn(process.execPath, [file], { detached: true, stdio: ["pipe", "pipe", "inherit"] });
-  child.stdin.end(`${JSON.stringify(watched)}\n`);
-  const port = await new Promise<number>((resolve, reject) => {
+  const listening = new Promise<number>((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", (text) => resolve(Number(text)));
     child.once("error", reject);
     child.once("exit", (status) => reject(new Error(`the process that watches the ranks ended with status ${status}`)));
   });
-  child.removeAllListeners();
-  child.stdout.destroy();
-  child.unref();
-  return port;
+  listening.catch(() => {}); // told to whoever asks for the port
+  const dispose = () => {
+    child.removeAllListeners("exit");
+    child.stdin.destroy();
+    child.stdout.destroy();
+    child.unref();
+  };
+  return {
+    watch: async (watched) => {
+      child.stdin.end(`${JSON.stringify(watched)}\n`);
+      const port = await listening;
+      dispose();
+      return port;
+    },
+    dispose,
+  };
 }
 
 /** Where other machines find this one. */

@@ -95,7 +95,8 @@ describe("writeShards", () => {
     expect(counts(found.broken(), out)).toEqual([]);
     expect(again.map(({ texts }) => texts)).toEqual(kept.map(({ texts }) => texts));
     expect(again.map(({ fields }) => fields.source)).toEqual(kept.map(({ name }) => name));
-    const bytes = (samples: typeof kept) => Promise.all(samples.map(async (s) => Buffer.from(await encodedBytes(s.image!))));
+    const bytes = (samples: typeof kept) =>
+      Promise.all(samples.map(async (s) => Buffer.from(await encodedBytes(s.image!))));
     expect(await bytes(again)).toEqual(await bytes(kept));
     const script = "import tarfile,sys\nfor s in sys.argv[1:]:\n  for m in tarfile.open(s): print(m.name)";
     const listed = execFileSync("python3", ["-c", script, ...shards.map((name) => join(out, name))], {
