@@ -1,5 +1,5 @@
 /** Ranges of files, read where they are wanted. */
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { FileError } from "../compiler/index.ts";
 
 export interface Extent {
@@ -7,8 +7,13 @@ export interface Extent {
   readonly size: number;
 }
 
+/** An open file, as far as it is read here: declarations that name types of Node would ask programs for pages to have them. */
+interface Readable {
+  read(into: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+}
+
 /** Memory of its own, not a piece of Node's pool: it is handed to another thread. */
-export async function readExtent(file: FileHandle, { offset, size }: Extent): Promise<Uint8Array> {
+export async function readExtent(file: Readable, { offset, size }: Extent): Promise<Uint8Array> {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; ) {
     const { bytesRead } = await file.read(bytes, at, size - at, offset + at);

@@ -32,6 +32,7 @@ export async function* entriesOf(shard: string): AsyncGenerator<TarEntry, void, 
     // The package's types leave out what it has told of every entry since version 3.1.
     found.push({ name, type, size, offset: (header as unknown as { byteOffset: number }).byteOffset });
     stream.on("end", next);
+    stream.on("error", () => {}); // the tar's own error tells
     stream.resume();
   });
   tar.on("error", (error) => {

@@ -1,6 +1,6 @@
 /** Of a shard that processes share each reads the headers, the texts, and the pictures of its own rows. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -111,4 +111,19 @@ it("each of two processes reads the pictures of its rows, and both draw what one
   // Up to three batches of the next epoch are read ahead: a quarter of one.
   expect(whole).toBeGreaterThan(scan + pictures);
   for (const bytes of own) expect(bytes).toBeLessThan(scan + 0.75 * pictures);
+});
+
+it("a shard that ends anywhere gives the entries before that, and one error", async () => {
+  const whole = readFileSync(shard);
+  const cut = join(root, "cut.bin");
+  for (const length of [100, 512, 700, 3000, whole.length - 1700]) {
+    writeFileSync(cut, whole.subarray(0, length));
+    const entries: string[] = [];
+    const reading = async () => {
+      for await (const { name } of entriesOf(cut)) entries.push(name);
+    };
+    await expect(reading(), String(length)).rejects.toThrow("Unexpected end of data");
+    if (length < 1000) expect(entries).toEqual([]);
+    if (length > 1e5) expect(entries.length).toBe(3 * samples - 1);
+  }
 });
